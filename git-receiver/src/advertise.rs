@@ -1,0 +1,169 @@
+//! Which refs there are: the first message of both services over smart HTTP (gitprotocol-http, "Smart Clients").
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use gix_hash::ObjectId;
+use gix_object::Kind;
+
+use crate::check;
+use crate::pkt_line::{FLUSH, write};
+use crate::{Reference, Repository, RepositoryError};
+
+/// The version of the protocol that a client asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The original, which every client speaks.
+    V0,
+    /// The original behind a line that names it.
+    V1,
+    /// Commands instead of one fixed exchange (gitprotocol-v2). For fetching only.
+    V2,
+}
+
+impl Protocol {
+    /// Reads the header `Git-Protocol`, such as `version=2`.
+    pub fn from_header(value: Option<&str>) -> Self {
+        let versions = value.unwrap_or_default().split(':').filter_map(|part| part.strip_prefix("version="));
+        match versions.filter_map(|version| version.parse::<u8>().ok()).max() {
+            Some(2) => Self::V2,
+            Some(1) => Self::V1,
+            _ => Self::V0,
+        }
+    }
+}
+
+/// The capabilities of receive-pack. No push-cert: signatures of pushes are not checked.
+const RECEIVE: &str = "report-status report-status-v2 side-band-64k atomic delete-refs ofs-delta push-options quiet object-format=sha1";
+
+/// The capabilities of upload-pack in the original protocol. No no-done: a pack follows `done` alone.
+const UPLOAD: &str = "multi_ack_detailed multi_ack side-band-64k side-band thin-pack ofs-delta shallow no-progress include-tag object-format=sha1";
+
+/// The longest chain of tags of tags that is followed.
+pub(crate) const PEEL_MAX: usize = 16;
+
+/// The answer to `GET info/refs?service=git-receive-pack`.
+///
+/// # Errors
+/// The repository cannot be read.
+pub async fn advertise_receive<R: Repository>(repository: &R, agent: &str) -> Result<Bytes, RepositoryError> {
+    let refs = sorted_refs(repository).await?;
+    let mut out = service("git-receive-pack");
+    let lines = refs.into_iter().map(|found| (found.target, found.name)).collect();
+    list(&mut out, lines, &format!("{RECEIVE} agent={agent}"), &repository.shallow().await?);
+    Ok(out.into())
+}
+
+/// The answer to `GET info/refs?service=git-upload-pack`.
+///
+/// # Errors
+/// The repository cannot be read.
+pub async fn advertise_upload<R: Repository>(
+    repository: &R,
+    protocol: Protocol,
+    agent: &str,
+) -> Result<Bytes, RepositoryError> {
+    if protocol == Protocol::V2 {
+        let mut out = Vec::new();
+        for line in [
+            "version 2",
+            &format!("agent={agent}"),
+            "ls-refs",
+            "fetch=shallow wait-for-done",
+            "object-format=sha1",
+        ] {
+            write(&mut out, format!("{line}\n").as_bytes());
+        }
+        out.extend_from_slice(FLUSH);
+        return Ok(out.into());
+    }
+    let refs = sorted_refs(repository).await?;
+    let peeled = peel(repository, &refs).await?;
+    let head = head(repository, &refs);
+    let mut capabilities = format!("{UPLOAD} agent={agent}");
+    if let Some(head) = head {
+        capabilities += &format!(" symref=HEAD:{}", head.name);
+    }
+    let mut lines: Vec<(ObjectId, String)> =
+        head.map(|head| (head.target, "HEAD".to_owned())).into_iter().collect();
+    for found in &refs {
+        lines.push((found.target, found.name.clone()));
+        lines.extend(peeled.get(&found.target).map(|target| (*target, format!("{}^{{}}", found.name))));
+    }
+    let mut out = service("git-upload-pack");
+    if protocol == Protocol::V1 {
+        write(&mut out, b"version 1\n");
+    }
+    list(&mut out, lines, &capabilities, &repository.shallow().await?);
+    Ok(out.into())
+}
+
+fn service(name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out, format!("# service={name}\n").as_bytes());
+    out.extend_from_slice(FLUSH);
+    out
+}
+
+fn list(out: &mut Vec<u8>, lines: Vec<(ObjectId, String)>, capabilities: &str, shallow: &[ObjectId]) {
+    if lines.is_empty() {
+        let none = ObjectId::null(gix_hash::Kind::Sha1);
+        write(out, format!("{none} capabilities^{{}}\0{capabilities}\n").as_bytes());
+    }
+    for (index, (id, name)) in lines.into_iter().enumerate() {
+        let tail = if index == 0 { format!("\0{capabilities}") } else { String::new() };
+        write(out, format!("{id} {name}{tail}\n").as_bytes());
+    }
+    for id in shallow {
+        write(out, format!("shallow {id}\n").as_bytes());
+    }
+    out.extend_from_slice(FLUSH);
+}
+
+/// All refs by name.
+pub(crate) async fn sorted_refs<R: Repository>(repository: &R) -> Result<Vec<Reference>, RepositoryError> {
+    let mut refs = repository.refs().await?;
+    refs.sort_unstable();
+    Ok(refs)
+}
+
+/// The ref that HEAD points to, if it exists.
+pub(crate) fn head<'r, R: Repository>(repository: &R, refs: &'r [Reference]) -> Option<&'r Reference> {
+    let name = repository.head()?;
+    refs.iter().find(|found| found.name == name)
+}
+
+/// What the annotated tags among the refs' targets finally point to.
+pub(crate) async fn peel<R: Repository>(
+    repository: &R,
+    refs: &[Reference],
+) -> Result<HashMap<ObjectId, ObjectId>, RepositoryError> {
+    let targets: Vec<ObjectId> = refs
+        .iter()
+        .filter(|found| !found.name.starts_with("refs/heads/"))
+        .map(|found| found.target)
+        .collect();
+    let kinds = repository.kinds(&targets).await?;
+    let tags = kinds.into_iter().filter(|(_, kind)| *kind == Kind::Tag).map(|(id, _)| id);
+    let mut peeled: HashMap<ObjectId, ObjectId> = tags.map(|tag| (tag, tag)).collect();
+    for _ in 0..PEEL_MAX {
+        let mut reached: Vec<ObjectId> = peeled.values().copied().collect();
+        reached.sort_unstable();
+        reached.dedup();
+        let mut next = HashMap::new();
+        for object in repository.objects(&reached).await? {
+            if object.kind == Kind::Tag {
+                let content = object.content().map_err(|error| RepositoryError(Box::new(error)))?;
+                let target = check::object(Kind::Tag, &content)
+                    .ok()
+                    .and_then(|named| named.first().map(|named| named.id));
+                next.extend(target.map(|target| (object.id, target)));
+            }
+        }
+        if next.is_empty() {
+            break;
+        }
+        peeled.values_mut().for_each(|target| *target = next.get(target).copied().unwrap_or(*target));
+    }
+    Ok(peeled)
+}

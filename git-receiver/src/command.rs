@@ -1,0 +1,228 @@
+//! Which refs a push wants to move, and which names are allowed.
+
+use std::collections::{HashMap, HashSet};
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+use gix_object::bstr::ByteSlice as _;
+
+use crate::Reference;
+
+/// The longest name of a ref, in bytes.
+const NAME_MAX: usize = 1024;
+
+/// One ref to be created, moved or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The full name.
+    pub name: String,
+    /// Where the client believes it to be; `None`: it does not exist.
+    pub old: Option<ObjectId>,
+    /// Where it is to be; `None`: it is to be deleted.
+    pub new: Option<ObjectId>,
+    /// Why git's own rules forbid it; `None`: they do not.
+    pub fault: Option<CommandFault>,
+}
+
+/// Why git's own rules forbid to move a ref, in git's kind of words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandFault {
+    /// The name is none.
+    #[error("funny refname")]
+    Name,
+    /// The push names the ref twice.
+    #[error("multiple updates for ref")]
+    Duplicate,
+    /// The new object is neither in the pack nor in the repository.
+    #[error("missing necessary objects")]
+    MissingObject,
+    /// A branch must point to a commit.
+    #[error("a branch must point to a commit, not a {0}")]
+    NotACommit(Kind),
+    /// `a` and `a/b` cannot both be refs.
+    #[error("cannot be beside ref {0}")]
+    Conflict(String),
+    /// The ref to be deleted is not there.
+    #[error("there is no such ref to delete")]
+    Absent,
+}
+
+/// A line that is no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a command is not `<old> <new> <ref>`")]
+pub(crate) struct NotACommand;
+
+impl Command {
+    /// Reads `<old> <new> <ref>`, without capabilities.
+    pub(crate) fn parse(line: &[u8]) -> Result<Self, NotACommand> {
+        let mut parts = line.splitn(3, |byte| *byte == b' ');
+        let mut id = || ObjectId::from_hex(parts.next().ok_or(NotACommand)?).map_err(|_| NotACommand);
+        let (old, new) = (id()?, id()?);
+        let name = parts.next().and_then(|name| std::str::from_utf8(name).ok()).ok_or(NotACommand)?;
+        if name.is_empty() || old.is_null() && new.is_null() {
+            return Err(NotACommand);
+        }
+        let some = |id: ObjectId| (!id.is_null()).then_some(id);
+        Ok(Self { name: name.to_owned(), old: some(old), new: some(new), fault: None })
+    }
+
+    fn is_branch(&self) -> bool {
+        self.name.starts_with("refs/heads/")
+    }
+}
+
+/// Whether a ref may bear this name: git's rules, and at least two slashes, so that nothing stands beside `refs/heads`.
+fn is_ref_name(name: &str) -> bool {
+    let shape = name.strip_prefix("refs/").is_some_and(|rest| rest.contains('/'));
+    shape && name.len() <= NAME_MAX && gix_validate::reference::name(name.as_bytes().as_bstr()).is_ok()
+}
+
+/// Marks the commands that git's own rules forbid. `kinds` has the kind of every object that a command points to and that
+/// is there, `existing` the refs of the repository.
+pub(crate) fn judge(commands: &mut [Command], kinds: &HashMap<ObjectId, Kind>, existing: &[Reference]) {
+    let mut seen = HashSet::new();
+    let repeated: HashSet<String> = commands
+        .iter()
+        .filter(|command| !seen.insert(command.name.clone()))
+        .map(|command| command.name.clone())
+        .collect();
+    for command in commands.iter_mut() {
+        let present = existing.iter().any(|found| found.name == command.name);
+        command.fault = if !is_ref_name(&command.name) {
+            Some(CommandFault::Name)
+        } else if repeated.contains(&command.name) {
+            Some(CommandFault::Duplicate)
+        } else {
+            match command.new.map(|new| kinds.get(&new)) {
+                None if !present => Some(CommandFault::Absent),
+                None | Some(Some(Kind::Commit)) => None,
+                Some(None) => Some(CommandFault::MissingObject),
+                Some(Some(kind)) if command.is_branch() => Some(CommandFault::NotACommit(*kind)),
+                Some(Some(_)) => None,
+            }
+        };
+    }
+    judge_conflicts(commands, existing);
+}
+
+/// A ref cannot be a folder of another one, as files would have it.
+fn judge_conflicts(commands: &mut [Command], existing: &[Reference]) {
+    let deleted: HashSet<&str> = commands
+        .iter()
+        .filter(|command| command.new.is_none() && command.fault.is_none())
+        .map(|command| command.name.as_str())
+        .collect();
+    let mut names: HashSet<String> = existing
+        .iter()
+        .map(|found| found.name.as_str())
+        .filter(|name| !deleted.contains(name))
+        .map(str::to_owned)
+        .collect();
+    for command in commands.iter_mut().filter(|command| command.new.is_some() && command.fault.is_none()) {
+        let folders = command.name.match_indices('/').map(|(at, _)| &command.name[..at]);
+        let below = format!("{}/", command.name);
+        let conflict = folders
+            .filter(|folder| names.contains(*folder))
+            .map(str::to_owned)
+            .next()
+            .or_else(|| names.iter().find(|name| name.starts_with(&below)).cloned());
+        match conflict {
+            Some(other) => command.fault = Some(CommandFault::Conflict(other)),
+            None => drop(names.insert(command.name.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(digit: u8) -> ObjectId {
+        ObjectId::Sha1([digit; 20])
+    }
+
+    fn create(name: &str) -> Command {
+        Command { name: name.to_owned(), old: None, new: Some(id(1)), fault: None }
+    }
+
+    fn delete(name: &str) -> Command {
+        Command { name: name.to_owned(), old: Some(id(1)), new: None, fault: None }
+    }
+
+    fn judged(mut commands: Vec<Command>, existing: &[&str]) -> Vec<Option<CommandFault>> {
+        let kinds = HashMap::from([(id(1), Kind::Commit), (id(2), Kind::Blob)]);
+        let existing: Vec<_> =
+            existing.iter().map(|name| Reference { name: (*name).to_owned(), target: id(1) }).collect();
+        judge(&mut commands, &kinds, &existing);
+        commands.into_iter().map(|command| command.fault).collect()
+    }
+
+    #[test]
+    fn a_command_is_two_names_and_a_ref() {
+        let line = format!("{} {} refs/heads/main", "0".repeat(40), "1".repeat(40));
+        let command = Command::parse(line.as_bytes()).unwrap();
+        assert_eq!(
+            (command.name.as_str(), command.old, command.new),
+            ("refs/heads/main", None, Some(ObjectId::from_hex(&[b'1'; 40]).unwrap()))
+        );
+        for bad in ["", "a b c", &format!("{} {} x", "0".repeat(40), "0".repeat(40)), &line[..80]] {
+            assert!(Command::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_follow_gits_rules_and_stand_below_refs() {
+        for bad in [
+            "main",
+            "refs/main",
+            "refs/heads/a..b",
+            "refs/heads/a.lock",
+            "refs/heads/a b",
+            "refs/heads/",
+            "HEAD",
+            "refs/heads/@{1}",
+        ] {
+            assert_eq!(judged(vec![create(bad)], &[]), [Some(CommandFault::Name)], "{bad}");
+        }
+        assert_eq!(judged(vec![create("refs/heads/a/b.c")], &[]), [None]);
+    }
+
+    #[test]
+    fn a_ref_is_never_a_folder_of_another() {
+        let conflict = |other: &str| Some(CommandFault::Conflict(other.to_owned()));
+        assert_eq!(judged(vec![create("refs/heads/a/b")], &["refs/heads/a"]), [conflict("refs/heads/a")]);
+        assert_eq!(judged(vec![create("refs/heads/a")], &["refs/heads/a/b"]), [conflict("refs/heads/a/b")]);
+        assert_eq!(
+            judged(vec![create("refs/heads/a"), create("refs/heads/a/b")], &[]),
+            [None, conflict("refs/heads/a")]
+        );
+        assert_eq!(
+            judged(vec![delete("refs/heads/a"), create("refs/heads/a/b")], &["refs/heads/a"]),
+            [None, None]
+        );
+    }
+
+    #[test]
+    fn what_a_ref_points_to_must_be_there_and_fit() {
+        let to = |name: &str, digit| Command { new: Some(id(digit)), ..create(name) };
+        assert_eq!(
+            judged(
+                vec![
+                    to("refs/heads/a", 3),
+                    to("refs/heads/b", 2),
+                    to("refs/tags/c", 2),
+                    delete("refs/tags/d")
+                ],
+                &[]
+            ),
+            [
+                Some(CommandFault::MissingObject),
+                Some(CommandFault::NotACommit(Kind::Blob)),
+                None,
+                Some(CommandFault::Absent)
+            ]
+        );
+        let twice = Some(CommandFault::Duplicate);
+        assert_eq!(judged(vec![create("refs/heads/a"), create("refs/heads/a")], &[]), [twice.clone(), twice]);
+    }
+}

@@ -1,0 +1,92 @@
+//! Everything that is named is there, and is what it is named as. Since the repository holds only what is whole, it is
+//! enough to look at what the objects of the pack name: nothing is walked.
+
+use std::collections::HashMap;
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+
+use crate::check::Named;
+use crate::unpack::UnpackError;
+
+/// What the objects of a pack are and name.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    inside: HashMap<ObjectId, Kind>,
+    /// What is named, and by what.
+    named: HashMap<ObjectId, Vec<(Kind, ObjectId)>>,
+}
+
+impl Links {
+    /// Adds an object of the pack and what it names. The parents of a shallow commit need not be there.
+    pub(crate) fn add(&mut self, id: ObjectId, kind: Kind, named: Vec<Named>, shallow: bool) {
+        self.inside.insert(id, kind);
+        for target in named.into_iter().filter(|target| !(shallow && target.parent)) {
+            let as_what = self.named.entry(target.id).or_default();
+            // One mention of each kind is enough to judge.
+            if as_what.iter().all(|(kind, _)| *kind != target.kind) {
+                as_what.push((target.kind, id));
+            }
+        }
+    }
+
+    /// What is named and is not in the pack.
+    pub(crate) fn targets(&self) -> Vec<ObjectId> {
+        self.named.keys().filter(|id| !self.inside.contains_key(*id)).copied().collect()
+    }
+}
+
+/// Holds `links` to be whole, with `outside` the kinds of their targets in the repository.
+pub(crate) fn check(links: &Links, outside: &HashMap<ObjectId, Kind>) -> Result<(), UnpackError> {
+    for (id, as_what) in &links.named {
+        for (named, by) in as_what {
+            match links.inside.get(id).or_else(|| outside.get(id)) {
+                None => return Err(UnpackError::Missing { missing: *id, by: *by }),
+                Some(found) if found != named => {
+                    return Err(UnpackError::WrongKind { id: *id, found: *found, named: *named, by: *by });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(digit: u8) -> ObjectId {
+        ObjectId::Sha1([digit; 20])
+    }
+
+    fn commit_of_a_tree_and_a_parent(shallow: bool) -> Links {
+        let mut links = Links::default();
+        let tree = Named { id: id(2), kind: Kind::Tree, parent: false };
+        let parent = Named { id: id(3), kind: Kind::Commit, parent: true };
+        links.add(id(1), Kind::Commit, vec![tree, parent], shallow);
+        links
+    }
+
+    #[test]
+    fn what_is_named_may_be_inside_or_outside() {
+        let mut links = commit_of_a_tree_and_a_parent(false);
+        links.add(id(2), Kind::Tree, Vec::new(), false);
+        assert_eq!(links.targets(), [id(3)]);
+        assert_eq!(check(&links, &HashMap::from([(id(3), Kind::Commit)])), Ok(()));
+    }
+
+    #[test]
+    fn what_is_missing_or_of_another_kind_is_refused() {
+        let links = commit_of_a_tree_and_a_parent(false);
+        assert!(matches!(check(&links, &HashMap::new()), Err(UnpackError::Missing { .. })));
+        let outside = HashMap::from([(id(2), Kind::Blob), (id(3), Kind::Commit)]);
+        assert!(matches!(check(&links, &outside), Err(UnpackError::WrongKind { .. })));
+    }
+
+    #[test]
+    fn the_parents_of_a_shallow_commit_need_not_be_there() {
+        let links = commit_of_a_tree_and_a_parent(true);
+        assert_eq!(check(&links, &HashMap::from([(id(2), Kind::Tree)])), Ok(()));
+    }
+}

@@ -1,0 +1,151 @@
+//! git's server side over gix plumbing: receive-pack and upload-pack, knowing git and nothing else.
+//!
+//! It works on bytes and async readers, and reads a repository through its own read-only trait, [`Repository`]. It never
+//! writes one: a push is returned as a value, [`Push`], and whoever called decides and stores.
+//!
+//! Layout, in the order in which a push travels:
+//!
+//! - [`pkt_line`]: git's frames
+//! - [`capability`]: what a client can and wants
+//! - [`command`]: which refs it wants to move, and which names are allowed
+//! - [`receive`]: the journey of a push, from a request body to a [`Push`]
+//! - [`unpack`] with [`delta`]: the pack, entry by entry, bounded
+//! - [`check`]: what makes an object well-formed, as `git fsck --strict` has it
+//! - [`connectivity`]: everything that is named is there
+//! - [`report`]: the answer
+//!
+//! and for reading: [`advertise`] lists the refs, [`upload`] answers fetches, [`staged`] reads the files of a commit.
+//!
+//! Followed are git's own documents: gitprotocol-pack, gitprotocol-v2, gitprotocol-http, gitprotocol-common and
+//! gitformat-pack. Object names are SHA-1 alone, computed with collision detection.
+
+pub mod advertise;
+pub mod capability;
+mod check;
+pub mod command;
+mod connectivity;
+mod delta;
+mod pkt_line;
+pub mod receive;
+pub mod report;
+pub mod staged;
+mod unpack;
+pub mod upload;
+
+use std::collections::HashMap;
+use std::io::Read as _;
+
+use bytes::Bytes;
+
+pub use advertise::{Protocol, advertise_receive, advertise_upload};
+pub use capability::Capabilities;
+pub use command::{Command, CommandFault};
+pub use gix_hash::ObjectId;
+pub use gix_object::Kind;
+pub use receive::{Push, ReceiveError, Received, receive};
+pub use staged::{CommitSummary, FileKind, ReadError, Staged, TreeFile, TreeLimits};
+pub use unpack::UnpackError;
+pub use upload::{UploadError, upload};
+
+/// A read-only view of one repository. Every object that a stored object names is stored too, apart from the parents of
+/// shallow commits and the commits of submodules.
+pub trait Repository: Send + Sync {
+    /// The ref that HEAD points to, such as `refs/heads/main`. It need not exist.
+    fn head(&self) -> Option<&str>;
+    /// All refs, in any order.
+    fn refs(&self) -> impl Future<Output = Result<Vec<Reference>, RepositoryError>> + Send;
+    /// The commits whose parents are not stored.
+    fn shallow(&self) -> impl Future<Output = Result<Vec<ObjectId>, RepositoryError>> + Send;
+    /// The kinds of those of `ids` that are stored.
+    fn kinds(
+        &self,
+        ids: &[ObjectId],
+    ) -> impl Future<Output = Result<HashMap<ObjectId, Kind>, RepositoryError>> + Send;
+    /// Those of the objects `ids` that are stored, in any order.
+    fn objects(&self, ids: &[ObjectId]) -> impl Future<Output = Result<Vec<Object>, RepositoryError>> + Send;
+}
+
+/// A ref and what it points to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    /// The full name.
+    pub name: String,
+    /// The object, not peeled.
+    pub target: ObjectId,
+}
+
+/// A repository that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the repository cannot be read: {0}")]
+pub struct RepositoryError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A git object, compressed as packs and rows hold it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub id: ObjectId,
+    /// Its kind.
+    pub kind: Kind,
+    /// The bytes of its content.
+    pub size: u64,
+    /// Its content, without a header, as a zlib stream.
+    pub zlib: Bytes,
+}
+
+impl Object {
+    /// The content.
+    ///
+    /// # Errors
+    /// The stream is damaged, or holds more or less than `size`.
+    pub fn content(&self) -> Result<Vec<u8>, DamagedObject> {
+        let damaged = || DamagedObject(self.id);
+        let size = usize::try_from(self.size).map_err(|_| damaged())?;
+        let mut content = Vec::with_capacity(size);
+        // One byte more than promised shows a stream that lies, and no more than that is ever inflated.
+        let mut stream = flate2::read::ZlibDecoder::new(self.zlib.as_ref()).take(self.size + 1);
+        stream.read_to_end(&mut content).map_err(|_| damaged())?;
+        if content.len() == size { Ok(content) } else { Err(damaged()) }
+    }
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} ({} bytes)", self.kind, self.id, self.size)
+    }
+}
+
+/// A stored object whose bytes are not what its row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("object {0} is damaged")]
+pub struct DamagedObject(pub ObjectId);
+
+/// The most of everything that a push may hold. The defaults fit repositories of scripts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The bytes of a request, decompressed as HTTP has it.
+    pub request_bytes: u64,
+    /// The refs that one push may move.
+    pub commands: usize,
+    /// The objects of a pack.
+    pub objects: usize,
+    /// The bytes of one object, inflated.
+    pub object_bytes: u64,
+    /// The bytes of all objects together, inflated, the results of deltas among them.
+    pub inflated_bytes: u64,
+    /// The length of a chain of deltas.
+    pub delta_depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            request_bytes: 32 * MIB,
+            commands: 1000,
+            objects: 20_000,
+            object_bytes: 8 * MIB,
+            inflated_bytes: 128 * MIB,
+            delta_depth: 512,
+        }
+    }
+}

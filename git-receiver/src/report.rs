@@ -1,0 +1,115 @@
+//! The answer to a push: progress and faults on band 2, what became of each ref on band 1 (gitprotocol-pack, "Report
+//! Status"). These are encoders; whoever holds the connection sends what they return.
+
+use bytes::Bytes;
+
+use crate::Capabilities;
+use crate::pkt_line::{self, FLUSH, PAYLOAD_MAX, write, write_band};
+
+const REPORT_BAND: u8 = 1;
+const PROGRESS_BAND: u8 = 2;
+
+/// An empty frame on band 1, which clients pass over: it only keeps the connection from looking dead.
+const KEEPALIVE: &[u8] = b"0005\x01";
+
+impl Capabilities {
+    /// Text for the user, `remote: ` before each line. Empty where the client takes none.
+    pub fn progress(&self, text: &str) -> Bytes {
+        let mut out = Vec::new();
+        if self.sideband() && !text.is_empty() {
+            write_band(&mut out, PROGRESS_BAND, text.as_bytes());
+        }
+        out.into()
+    }
+
+    /// A sign of life. Empty where the client takes none.
+    pub fn keepalive(&self) -> Bytes {
+        Bytes::from_static(if self.sideband() { KEEPALIVE } else { b"" })
+    }
+
+    /// The end of the answer: whether the pack was unpacked, and for each ref that it was moved or why not.
+    pub fn report(&self, unpacked: Result<(), &str>, refs: &[(&str, Result<(), String>)]) -> Bytes {
+        let mut report = Vec::new();
+        if self.report_status().is_some() {
+            let unpack = unpacked
+                .map_or_else(|why| format!("unpack {}\n", one_line(why)), |()| "unpack ok\n".to_owned());
+            write(&mut report, unpack.as_bytes());
+            for (name, result) in refs {
+                let line = match result {
+                    Ok(()) => format!("ok {name}\n"),
+                    Err(why) => format!("ng {name} {}\n", one_line(why)),
+                };
+                write(&mut report, line.as_bytes());
+            }
+            report.extend_from_slice(FLUSH);
+        }
+        if !self.sideband() {
+            return report.into();
+        }
+        let mut out = Vec::new();
+        write_band(&mut out, REPORT_BAND, &report);
+        out.extend_from_slice(FLUSH);
+        out.into()
+    }
+}
+
+/// A reason is one line of printable text, short enough for a frame.
+fn one_line(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = line.floor_char_boundary(line.len().min(PAYLOAD_MAX / 2));
+    line[..end].to_owned()
+}
+
+/// A fatal message for a client that speaks over bands.
+pub(crate) fn fatal(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_band(&mut out, 3, one_line(text).as_bytes());
+    out
+}
+
+/// A fatal message outside of bands (gitprotocol-pack, "ERR").
+pub(crate) fn error_line(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    pkt_line::write(&mut out, format!("ERR {}\n", one_line(text)).as_bytes());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFS: [(&str, Result<(), String>); 1] = [("refs/heads/main", Ok(()))];
+
+    #[test]
+    fn a_report_says_what_became_of_each_ref() {
+        let plain = Capabilities::parse(b"report-status");
+        let refs = [("refs/heads/a", Ok(())), ("refs/heads/b", Err("two\nlines".to_owned()))];
+        let report = plain.report(Ok(()), &refs);
+        assert_eq!(
+            report.as_ref(),
+            b"000eunpack ok\n0014ok refs/heads/a\n001eng refs/heads/b two lines\n0000"
+        );
+    }
+
+    #[test]
+    fn over_the_sideband_the_report_is_framed_again() {
+        let banded = Capabilities::parse(b"report-status side-band-64k");
+        let report = banded.report(Err("early end"), &REFS);
+        assert!(
+            report.starts_with(b"0035\x010015unpack early end\n") && report.ends_with(b"00000000"),
+            "{report:?}"
+        );
+        assert_eq!(banded.progress("hi\n").as_ref(), b"0008\x02hi\n");
+        assert_eq!(banded.keepalive().as_ref(), b"0005\x01");
+    }
+
+    #[test]
+    fn who_does_not_listen_is_told_nothing() {
+        let deaf = Capabilities::default();
+        assert!(
+            deaf.progress("hi").is_empty()
+                && deaf.keepalive().is_empty()
+                && deaf.report(Ok(()), &REFS).is_empty()
+        );
+    }
+}

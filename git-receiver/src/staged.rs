@@ -1,0 +1,199 @@
+//! Reads the files of a commit: from the objects of a push laid over the repository, as if the push were stored.
+
+use std::collections::HashMap;
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+use gix_object::bstr::ByteSlice as _;
+
+use crate::check::{Mode, next_entry};
+use crate::{DamagedObject, Object, Repository, RepositoryError};
+
+/// The longest subject and author that are kept, in characters.
+const SUMMARY_MAX: usize = 200;
+
+/// The objects of a push over a repository.
+#[derive(Clone, Debug)]
+pub struct Staged<'a, R> {
+    repository: &'a R,
+    pushed: HashMap<ObjectId, &'a Object>,
+}
+
+/// What a commit says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitSummary {
+    /// Its tree.
+    pub tree: ObjectId,
+    /// The first line of its message.
+    pub subject: String,
+    /// The name of who wrote it.
+    pub author: String,
+}
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A file.
+    Regular,
+    /// A file that may be run.
+    Executable,
+    /// A symbolic link; its content is the target.
+    Symlink,
+    /// A commit of another repository.
+    Submodule,
+}
+
+/// A path of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeFile {
+    /// The path, `/` between its parts. What is not UTF-8 is replaced.
+    pub path: String,
+    /// Its content's name.
+    pub id: ObjectId,
+    /// What it is.
+    pub kind: FileKind,
+}
+
+/// The most of everything that one tree may hold. A small pack can describe a vast tree, since folders can be shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeLimits {
+    /// How many files.
+    pub files: usize,
+    /// How deep folders stand in folders.
+    pub depth: usize,
+    /// How long a path is, in bytes.
+    pub path_bytes: usize,
+}
+
+impl Default for TreeLimits {
+    fn default() -> Self {
+        Self { files: 20_000, depth: 64, path_bytes: 1024 }
+    }
+}
+
+/// Why a commit cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The repository cannot be read.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// An object is not there or of another kind.
+    #[error("object {0} is missing")]
+    Missing(ObjectId),
+    /// An object's bytes are not what they should be.
+    #[error(transparent)]
+    Damaged(#[from] DamagedObject),
+    /// The tree is beyond its limits.
+    #[error("the tree has {0}")]
+    Limit(String),
+}
+
+impl<'a, R: Repository> Staged<'a, R> {
+    /// `pushed` over `repository`.
+    pub fn new(repository: &'a R, pushed: &'a [Object]) -> Self {
+        Self { repository, pushed: pushed.iter().map(|object| (object.id, object)).collect() }
+    }
+
+    /// What a commit says of itself.
+    ///
+    /// # Errors
+    /// It is missing, or the repository cannot be read.
+    pub async fn commit(&self, id: ObjectId) -> Result<CommitSummary, ReadError> {
+        let commits = self.contents(&[id], Kind::Commit).await?;
+        let content = commits.get(&id).ok_or(ReadError::Missing(id))?;
+        let (header, message) = content.split_once_str("\n\n").unwrap_or((content, b""));
+        let line = |name: &str| header.lines().find_map(|line| line.strip_prefix(name.as_bytes()));
+        let tree = line("tree ").and_then(|hex| ObjectId::from_hex(hex).ok()).ok_or(DamagedObject(id))?;
+        let author = line("author ").unwrap_or_default();
+        let author = author.split_once_str(" <").map_or(author, |(name, _)| name);
+        let short = |text: &[u8]| text.to_str_lossy().trim().chars().take(SUMMARY_MAX).collect();
+        Ok(CommitSummary {
+            tree,
+            subject: short(message.lines().next().unwrap_or_default()),
+            author: short(author),
+        })
+    }
+
+    /// Every file of a commit, folders opened, in order of their paths within each depth.
+    ///
+    /// # Errors
+    /// An object is missing, the tree is beyond `limits`, or the repository cannot be read.
+    pub async fn files(&self, commit: ObjectId, limits: &TreeLimits) -> Result<Vec<TreeFile>, ReadError> {
+        let mut files = Vec::new();
+        let mut level = vec![(String::new(), self.commit(commit).await?.tree)];
+        for _ in 0..=limits.depth {
+            if level.is_empty() {
+                return Ok(files);
+            }
+            let ids: Vec<ObjectId> = level.iter().map(|(_, id)| *id).collect();
+            let trees = self.contents(&ids, Kind::Tree).await?;
+            let mut below = Vec::new();
+            for (folder, id) in level {
+                let mut content = trees.get(&id).ok_or(ReadError::Missing(id))?.as_slice();
+                while let Some(entry) = next_entry(&mut content).map_err(|_| DamagedObject(id))? {
+                    let path = format!("{folder}{}", entry.name.to_str_lossy());
+                    if path.len() > limits.path_bytes {
+                        return Err(ReadError::Limit(format!(
+                            "a path of more than {} bytes",
+                            limits.path_bytes
+                        )));
+                    }
+                    let mut file = |kind| files.push(TreeFile { path: path.clone(), id: entry.id, kind });
+                    match entry.mode {
+                        Mode::Tree => below.push((path + "/", entry.id)),
+                        Mode::Regular => file(FileKind::Regular),
+                        Mode::Executable => file(FileKind::Executable),
+                        Mode::Symlink => file(FileKind::Symlink),
+                        Mode::Submodule => file(FileKind::Submodule),
+                    }
+                    if files.len() + below.len() > limits.files {
+                        return Err(ReadError::Limit(format!("more than {} files", limits.files)));
+                    }
+                }
+            }
+            level = below;
+        }
+        Err(ReadError::Limit(format!("folders more than {} deep", limits.depth)))
+    }
+
+    /// The content of those of `ids` that are blobs of at most `max_each` bytes; larger ones are left out.
+    ///
+    /// # Errors
+    /// The repository cannot be read, or holds a damaged object.
+    pub async fn blobs(
+        &self,
+        ids: &[ObjectId],
+        max_each: u64,
+    ) -> Result<HashMap<ObjectId, Vec<u8>>, ReadError> {
+        let mut blobs = HashMap::new();
+        for object in self.objects(ids).await? {
+            if object.kind == Kind::Blob && object.size <= max_each {
+                blobs.insert(object.id, object.content()?);
+            }
+        }
+        Ok(blobs)
+    }
+
+    async fn contents(&self, ids: &[ObjectId], kind: Kind) -> Result<HashMap<ObjectId, Vec<u8>>, ReadError> {
+        let mut contents = HashMap::new();
+        for object in self.objects(ids).await? {
+            if object.kind == kind {
+                contents.insert(object.id, object.content()?);
+            }
+        }
+        Ok(contents)
+    }
+
+    async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
+        let mut wanted = ids.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let (pushed, stored): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|id| self.pushed.contains_key(id));
+        let mut objects: Vec<Object> = pushed.iter().map(|id| self.pushed[id].clone()).collect();
+        if !stored.is_empty() {
+            objects.extend(self.repository.objects(&stored).await?);
+        }
+        Ok(objects)
+    }
+}

@@ -1,0 +1,129 @@
+//! upload-pack: what `git fetch` and `git clone` ask. Stateless, as HTTP is: every request brings all that is known so
+//! far.
+//!
+//! [`v2`] answers the commands of protocol 2 and [`v0`] the one exchange of the original; both end in [`walk`], which finds
+//! what to send, and [`pack`], which sends it.
+
+mod pack;
+mod v0;
+mod v2;
+mod walk;
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use gix_hash::ObjectId;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use crate::advertise::{Protocol, peel, sorted_refs};
+use crate::pkt_line::FrameError;
+use crate::report::error_line;
+use crate::{DamagedObject, Repository, RepositoryError};
+
+/// The most lines of a request: wants and haves.
+const LINES_MAX: usize = 200_000;
+
+/// Why a fetch failed. The client was told where it could be.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The request is not git's protocol, or asks for what is not given.
+    #[error("{0}")]
+    Refused(String),
+    /// The repository cannot be read.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A stored object is damaged.
+    #[error(transparent)]
+    Damaged(#[from] DamagedObject),
+    /// The client went away.
+    #[error("the client went away: {0}")]
+    Client(#[from] std::io::Error),
+}
+
+impl From<FrameError> for UploadError {
+    fn from(error: FrameError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+/// Answers one request to upload-pack, writing to `output` as it goes.
+///
+/// # Errors
+/// The request is refused, which the client was told; or the repository failed; or the client went away.
+pub async fn upload<R: Repository>(
+    repository: &R,
+    protocol: Protocol,
+    request: Bytes,
+    output: &mut (impl AsyncWrite + Send + Unpin),
+) -> Result<(), UploadError> {
+    let answered = match protocol {
+        Protocol::V2 => v2::answer(repository, &request, output).await,
+        Protocol::V0 | Protocol::V1 => v0::answer(repository, &request, output).await,
+    };
+    if let Err(UploadError::Refused(why)) = &answered {
+        output.write_all(&error_line(why)).await?;
+    }
+    output.flush().await?;
+    answered
+}
+
+/// How a pack is to be made.
+#[derive(Clone, Debug, Default)]
+struct Wishes {
+    wants: Vec<ObjectId>,
+    /// What the client has of this repository.
+    common: Vec<ObjectId>,
+    /// The commits whose parents the client does not have.
+    client_shallow: Vec<ObjectId>,
+    /// How many commits deep; `None`: to the roots.
+    depth: Option<usize>,
+    /// Tags of what is sent are to be sent too.
+    include_tag: bool,
+}
+
+impl Wishes {
+    /// Takes an argument that both protocols have; `false` where it is none.
+    fn take(&mut self, line: &str, haves: &mut Vec<ObjectId>) -> Result<bool, UploadError> {
+        let (word, value) = line.split_once(' ').unwrap_or((line, ""));
+        let id = || {
+            ObjectId::from_hex(value.as_bytes())
+                .map_err(|_| UploadError::Refused(format!("bad line `{line}`")))
+        };
+        match word {
+            "want" => self.wants.push(id()?),
+            "have" => haves.push(id()?),
+            "shallow" => self.client_shallow.push(id()?),
+            "deepen" => {
+                let depth = value.parse().ok().filter(|depth| *depth > 0);
+                self.depth = Some(depth.ok_or_else(|| UploadError::Refused(format!("bad depth `{value}`")))?);
+            }
+            "deepen-since" | "deepen-not" | "deepen-relative" | "filter" => {
+                return Err(UploadError::Refused(format!("`{word}` is not supported here; `--depth` is")));
+            }
+            "include-tag" => self.include_tag = true,
+            _ => return Ok(false),
+        }
+        if self.wants.len() + haves.len() + self.client_shallow.len() > LINES_MAX {
+            return Err(UploadError::Refused("too many lines".to_owned()));
+        }
+        Ok(true)
+    }
+}
+
+/// Holds the wants to be refs of the repository: what no ref names is nobody's to fetch.
+async fn check_wants<R: Repository>(repository: &R, wants: &[ObjectId]) -> Result<(), UploadError> {
+    let refs = sorted_refs(repository).await?;
+    let peeled = peel(repository, &refs).await?;
+    let named: HashSet<ObjectId> =
+        refs.iter().map(|found| found.target).chain(peeled.into_values()).collect();
+    match wants.iter().find(|want| !named.contains(*want)) {
+        Some(want) => Err(UploadError::Refused(format!("upload-pack: not our ref {want}"))),
+        None => Ok(()),
+    }
+}
+
+/// Those of the client's commits that the repository has, in the client's order.
+async fn common<R: Repository>(repository: &R, haves: &[ObjectId]) -> Result<Vec<ObjectId>, UploadError> {
+    let kinds = repository.kinds(haves).await?;
+    Ok(haves.iter().filter(|id| kinds.contains_key(*id)).copied().collect())
+}

@@ -1,0 +1,131 @@
+//! The commands of protocol 2 (gitprotocol-v2): `ls-refs` and `fetch`.
+
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use super::{UploadError, Wishes, check_wants, common, pack, walk};
+use crate::Repository;
+use crate::advertise::{head, peel, sorted_refs};
+use crate::pkt_line::{self, DELIMITER, FLUSH, Frame, write};
+
+/// The most prefixes by which `ls-refs` narrows its answer; with more, everything is listed, as the protocol allows.
+const PREFIXES_MAX: usize = 1000;
+
+pub(super) async fn answer<R: Repository>(
+    repository: &R,
+    request: &[u8],
+    output: &mut (impl AsyncWrite + Send + Unpin),
+) -> Result<(), UploadError> {
+    let (command, arguments) = read(request).await?;
+    match command.as_str() {
+        "ls-refs" => ls_refs(repository, &arguments, output).await,
+        "fetch" => fetch(repository, &arguments, output).await,
+        other => Err(UploadError::Refused(format!("unknown command `{}`", other.escape_debug()))),
+    }
+}
+
+/// The command and its arguments; the capabilities between them change nothing here.
+async fn read(mut request: &[u8]) -> Result<(String, Vec<String>), UploadError> {
+    let mut command = None;
+    let mut arguments = Vec::new();
+    let mut in_arguments = false;
+    loop {
+        match pkt_line::read(&mut request).await? {
+            Frame::Line(line) => {
+                let line = String::from_utf8_lossy(pkt_line::text(&line)).into_owned();
+                if in_arguments {
+                    arguments.push(line);
+                } else if let Some(name) = line.strip_prefix("command=") {
+                    command = Some(name.to_owned());
+                } else if line.strip_prefix("object-format=").is_some_and(|format| format != "sha1") {
+                    return Err(UploadError::Refused("only object format sha1 is understood".to_owned()));
+                }
+            }
+            Frame::Delimiter => in_arguments = true,
+            Frame::Flush | Frame::ResponseEnd => break,
+        }
+    }
+    let command = command.ok_or_else(|| UploadError::Refused("no command".to_owned()))?;
+    Ok((command, arguments))
+}
+
+async fn ls_refs<R: Repository>(
+    repository: &R,
+    arguments: &[String],
+    output: &mut (impl AsyncWrite + Send + Unpin),
+) -> Result<(), UploadError> {
+    let asked = |word: &str| arguments.iter().any(|argument| argument == word);
+    let prefixes: Vec<&str> =
+        arguments.iter().filter_map(|argument| argument.strip_prefix("ref-prefix ")).collect();
+    let everything = prefixes.is_empty() || prefixes.len() > PREFIXES_MAX;
+    let matches = |name: &str| everything || prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let refs = sorted_refs(repository).await?;
+    let peeled = if asked("peel") { peel(repository, &refs).await? } else { Default::default() };
+    let mut out = Vec::new();
+    if let Some(head) = head(repository, &refs).filter(|_| matches("HEAD")) {
+        let target = if asked("symrefs") { format!(" symref-target:{}", head.name) } else { String::new() };
+        write(&mut out, format!("{} HEAD{target}\n", head.target).as_bytes());
+    }
+    for found in refs.iter().filter(|found| matches(&found.name)) {
+        let target = peeled.get(&found.target).map(|id| format!(" peeled:{id}")).unwrap_or_default();
+        write(&mut out, format!("{} {}{target}\n", found.target, found.name).as_bytes());
+    }
+    out.extend_from_slice(FLUSH);
+    Ok(output.write_all(&out).await?)
+}
+
+async fn fetch<R: Repository>(
+    repository: &R,
+    arguments: &[String],
+    output: &mut (impl AsyncWrite + Send + Unpin),
+) -> Result<(), UploadError> {
+    let mut wishes = Wishes::default();
+    let mut haves = Vec::new();
+    let (mut done, mut wait_for_done) = (false, false);
+    for argument in arguments {
+        match argument.as_str() {
+            "done" => done = true,
+            "wait-for-done" => wait_for_done = true,
+            "thin-pack" | "no-progress" | "ofs-delta" => {}
+            argument => {
+                if !wishes.take(argument, &mut haves)? {
+                    return Err(UploadError::Refused(format!(
+                        "unknown argument `{}`",
+                        argument.escape_debug()
+                    )));
+                }
+            }
+        }
+    }
+    if wishes.wants.is_empty() {
+        return Err(UploadError::Refused("nothing is wanted".to_owned()));
+    }
+    check_wants(repository, &wishes.wants).await?;
+    wishes.common = common(repository, &haves).await?;
+    let mut out = Vec::new();
+    if !done {
+        write(&mut out, b"acknowledgments\n");
+        for id in &wishes.common {
+            write(&mut out, format!("ACK {id}\n").as_bytes());
+        }
+        if wishes.common.is_empty() {
+            write(&mut out, b"NAK\n");
+        }
+        // One commit in common is enough: what is sent then may be a little more than is needed, never less.
+        if wishes.common.is_empty() || wait_for_done {
+            out.extend_from_slice(FLUSH);
+            return Ok(output.write_all(&out).await?);
+        }
+        write(&mut out, b"ready\n");
+        out.extend_from_slice(DELIMITER);
+    }
+    let selection = walk::select(repository, &wishes).await?;
+    if wishes.depth.is_some() {
+        write(&mut out, b"shallow-info\n");
+        selection.boundary.write_lines(&mut out);
+        out.extend_from_slice(DELIMITER);
+    }
+    write(&mut out, b"packfile\n");
+    output.write_all(&out).await?;
+    pack::send(repository, &selection.objects, pack::Band::Large, output).await?;
+    Ok(output.write_all(FLUSH).await?)
+}

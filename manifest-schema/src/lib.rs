@@ -1,0 +1,32 @@
+//! The contract of `picloud.toml`: its types, its parsing, and every fault with its place. Pure: no I/O.
+//!
+//! Layout, in the order a manifest travels through it:
+//!
+//! - [`fault`]: what is wrong and where; scripts' faults use it too
+//! - [`name`]: the names that address things: apps, scripts, schedules, functions
+//! - [`sdk`]: the versions of the SDK contract
+//! - [`method`]: the HTTP methods a route may name
+//! - [`path`]: route paths with `{captures}`
+//! - [`cron`]: cron expressions in a time zone, and when they are due
+//! - [`limits`]: what one execution may use
+//! - [`manifest`]: the whole, typed
+//! - `quantity`: durations and sizes as people write them
+//! - `source`: the text of a manifest, and the faults found in it
+//! - `table`: reads TOML tables key by key and keeps every fault
+//! - [`parse`]: bytes in, a [`manifest::Manifest`] or all its faults out
+//!
+//! The path of a manifest: bytes -> text -> TOML with places -> each section by a room of its own in `parse` -> one
+//! [`manifest::Manifest`]. Nothing stops at the first fault; whoever reads a part that is wrong leaves a fault and no value.
+
+pub mod cron;
+pub mod fault;
+pub mod limits;
+pub mod manifest;
+pub mod method;
+pub mod name;
+pub mod parse;
+pub mod path;
+mod quantity;
+pub mod sdk;
+mod source;
+mod table;

@@ -1,0 +1,72 @@
+//! What one execution of a script may use.
+
+use std::time::Duration;
+
+const MIB: u64 = 1024 * 1024;
+
+/// The limits of an app's executions, from `[limits]` of its manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long one execution may take, by the clock.
+    pub timeout: Duration,
+    /// How many Rhai operations one execution may run.
+    pub operations: u64,
+    /// How many bytes of memory one execution may hold at once.
+    pub memory: u64,
+    /// The longest request body, in bytes.
+    pub body: u64,
+    /// How many executions of the app may run at once on one node.
+    pub concurrency: u32,
+}
+
+impl Limits {
+    /// What holds where a manifest says nothing.
+    pub const DEFAULT: Self = Self {
+        timeout: Duration::from_secs(5),
+        operations: 10_000_000,
+        memory: 64 * MIB,
+        body: MIB,
+        concurrency: 64,
+    };
+
+    /// The most that a manifest may ask of a server with its own settings untouched.
+    pub const CEILING: Self = Self {
+        timeout: Duration::from_secs(60),
+        operations: 1_000_000_000,
+        memory: 256 * MIB,
+        body: 32 * MIB,
+        concurrency: 1024,
+    };
+
+    /// A ceiling that is none, for manifests that were accepted before: what was granted stays granted.
+    pub const UNBOUNDED: Self = Self {
+        timeout: Duration::MAX,
+        operations: u64::MAX,
+        memory: u64::MAX,
+        body: u64::MAX,
+        concurrency: u32::MAX,
+    };
+
+    /// These limits, each lowered to `ceiling` where it is above.
+    pub fn within(&self, ceiling: &Self) -> Self {
+        Self {
+            timeout: self.timeout.min(ceiling.timeout),
+            operations: self.operations.min(ceiling.operations),
+            memory: self.memory.min(ceiling.memory),
+            body: self.body.min(ceiling.body),
+            concurrency: self.concurrency.min(ceiling.concurrency),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_lowered_to_the_ceiling_and_never_raised() {
+        assert_eq!(Limits::DEFAULT.within(&Limits::CEILING), Limits::DEFAULT);
+        assert_eq!(Limits::CEILING.within(&Limits::DEFAULT), Limits::DEFAULT);
+        assert_eq!(Limits::CEILING.within(&Limits::UNBOUNDED), Limits::CEILING);
+    }
+}

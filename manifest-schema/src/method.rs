@@ -1,0 +1,110 @@
+//! The HTTP methods a route may name (RFC 9110 section 9; PATCH is RFC 5789).
+
+use std::fmt;
+
+/// A method that a script can answer. CONNECT and TRACE belong to proxies and are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Method {
+    /// GET
+    Get,
+    /// HEAD
+    Head,
+    /// POST
+    Post,
+    /// PUT
+    Put,
+    /// PATCH
+    Patch,
+    /// DELETE
+    Delete,
+    /// OPTIONS
+    Options,
+}
+
+impl Method {
+    /// Every method, in the order they are listed to people.
+    pub const ALL: [Self; 7] =
+        [Self::Get, Self::Head, Self::Post, Self::Put, Self::Patch, Self::Delete, Self::Options];
+
+    /// The method of that name. Names are case-sensitive, as in HTTP.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == name)
+    }
+
+    /// The method's name in HTTP.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+        }
+    }
+}
+
+/// A set of methods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MethodSet(u8);
+
+impl MethodSet {
+    /// No method.
+    pub const NONE: Self = Self(0);
+    /// Every method.
+    pub const ALL: Self = Self(0b111_1111);
+
+    /// Adds `method`.
+    pub fn insert(&mut self, method: Method) {
+        self.0 |= 1 << method as u8;
+    }
+
+    /// Whether `method` is in the set.
+    pub fn contains(self, method: Method) -> bool {
+        self.0 & (1 << method as u8) != 0
+    }
+
+    /// What is in either set.
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in both sets.
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether the set has no method.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The methods, in the order of [`Method::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Method> {
+        Method::ALL.into_iter().filter(move |method| self.contains(*method))
+    }
+}
+
+impl FromIterator<Method> for MethodSet {
+    fn from_iter<I: IntoIterator<Item = Method>>(methods: I) -> Self {
+        let mut set = Self::NONE;
+        methods.into_iter().for_each(|method| set.insert(method));
+        set
+    }
+}
+
+/// The methods joined by `, `, as `Allow` wants them; `*` for every method.
+impl fmt::Display for MethodSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::ALL {
+            return f.write_str("*");
+        }
+        for (index, method) in self.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { ", " })?;
+            f.write_str(method.as_str())?;
+        }
+        Ok(())
+    }
+}

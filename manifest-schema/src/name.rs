@@ -1,0 +1,167 @@
+//! The names that address things. Each is checked once, where it enters, and trusted from there on.
+
+use std::fmt;
+
+/// A name that breaks its rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} `{}` {rule}", name.escape_debug())]
+pub struct NameError {
+    what: &'static str,
+    name: String,
+    rule: &'static str,
+}
+
+impl NameError {
+    /// The rule that was broken, to follow the name: `must be …`.
+    pub fn rule(&self) -> &'static str {
+        self.rule
+    }
+
+    fn new(what: &'static str, name: &str, rule: &'static str) -> Self {
+        Self { what, name: name.chars().take(80).collect(), rule }
+    }
+}
+
+const APP_RULE: &str =
+    "must be 1 to 40 characters of a-z, 0-9 and `-`, begin with a letter and not end with `-`";
+
+/// The name of an app, its repository and its place in addresses: `[a-z][a-z0-9-]{0,38}[a-z0-9]` or one letter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppName(String);
+
+impl AppName {
+    /// The app named `name`.
+    ///
+    /// # Errors
+    /// The name breaks the rule.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let characters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let begins = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
+        if characters && begins && !name.ends_with('-') && name.len() <= 40 {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(NameError::new("app name", name, APP_RULE))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+const JOB_RULE: &str = "must be 1 to 60 characters of a-z, A-Z, 0-9, `-` and `_`, and begin with a letter";
+
+/// The name of a schedule or a function.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobName(String);
+
+impl JobName {
+    /// The schedule or function named `name`.
+    ///
+    /// # Errors
+    /// The name breaks the rule.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let characters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let begins = name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+        if characters && begins && name.len() <= 60 {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(NameError::new("name", name, JOB_RULE))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+const SCRIPT_RULE: &str = "must be a relative path within the repository that ends in `.rhai`";
+
+/// The path of a script in its repository, such as `jobs/tick.rhai`: `/` between parts, no `.` or `..` among them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScriptPath(String);
+
+impl ScriptPath {
+    /// The script at `path`.
+    ///
+    /// # Errors
+    /// The path breaks the rule.
+    pub fn new(path: &str) -> Result<Self, NameError> {
+        let parts_are_plain =
+            path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']));
+        match path.strip_suffix(".rhai") {
+            Some(stem)
+                if parts_are_plain && !stem.is_empty() && !stem.ends_with('/') && path.len() <= 255 =>
+            {
+                Ok(Self(path.to_owned()))
+            }
+            _ => Err(NameError::new("script", path, SCRIPT_RULE)),
+        }
+    }
+
+    /// The path as text, with `.rhai`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path without `.rhai`: what scripts see as `ctx.script_name`.
+    pub fn stem(&self) -> &str {
+        self.0.strip_suffix(".rhai").unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for ScriptPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_names_follow_the_rule() {
+        for good in ["a", "hello", "a1", "my-app-2", &"a".repeat(40)] {
+            assert!(AppName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "1a", "A", "a_b", "a.b", "ü", "a/b", &"a".repeat(41)] {
+            assert!(AppName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn script_paths_stay_in_the_repository() {
+        for good in ["a.rhai", "jobs/tick.rhai", "a.b/c-d.rhai"] {
+            assert!(ScriptPath::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".rhai",
+            "a",
+            "a.txt",
+            "/a.rhai",
+            "../a.rhai",
+            "a/../b.rhai",
+            "a//b.rhai",
+            "a/.rhai",
+            "a\\b.rhai",
+        ] {
+            assert!(ScriptPath::new(bad).is_err(), "{bad}");
+        }
+    }
+}

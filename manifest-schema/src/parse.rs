@@ -1,0 +1,174 @@
+//! Bytes in, a [`Manifest`] or all its faults out.
+
+mod document;
+mod functions;
+mod limits;
+mod routes;
+mod schedules;
+mod scripts;
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use crate::fault::Fault;
+use crate::limits::Limits;
+use crate::manifest::Manifest;
+use crate::name::JobName;
+use crate::sdk::SdkVersion;
+use crate::source::Source;
+use crate::table::{Keys, Table, Text, Value};
+
+use scripts::Scripts;
+
+/// The most routes, schedules and functions, of each: more than a hand writes, and quick to check.
+const ENTRIES_MAX: usize = 2000;
+
+/// The longest description, in characters: a line of a list.
+const DESCRIPTION_MAX: usize = 200;
+
+const ROOT: Keys = Keys {
+    known: &["sdk", "app", "routes", "schedules", "functions", "limits"],
+    not_yet: &["checks", "env", "secrets", "capabilities"],
+};
+
+const APP: Keys = Keys { known: &["description"], not_yet: &["domains"] };
+
+/// What a manifest is checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The most that the server grants.
+    pub ceiling: &'a Limits,
+    /// The paths of all files of the repository that end in `.rhai`.
+    pub scripts: &'a BTreeSet<String>,
+}
+
+/// A manifest that has no errors, with its warnings.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// What the app declares.
+    pub manifest: Manifest,
+    /// What its author should look at.
+    pub warnings: Vec<Fault>,
+}
+
+/// Reads a manifest.
+///
+/// # Errors
+/// Every fault that was found, in the order of their places, then the warnings; at least one is an error. Beyond a
+/// thousand they are counted only.
+pub fn parse(source: &[u8], surroundings: Surroundings<'_>) -> Result<Parsed, Vec<Fault>> {
+    let text = document::text(source)?;
+    let mut source = Source::new(text);
+    let document = document::parse(&mut source);
+    // A script is told to be named by nothing only where every name of a script is understood.
+    let mut scripts = Scripts::new(surroundings.scripts, source.is_clean());
+    let manifest =
+        document.and_then(|root| manifest(root.get_ref(), surroundings.ceiling, &mut scripts, &mut source));
+    let clean = source.is_clean();
+    let mut faults = source.into_faults();
+    let warnings = scripts.unnamed();
+    match manifest {
+        Some(manifest) if clean => Ok(Parsed { manifest, warnings }),
+        _ => {
+            faults.extend(warnings);
+            Err(faults)
+        }
+    }
+}
+
+/// The manifest, if every part of it could be read.
+fn manifest(
+    root: &DeTable<'_>,
+    ceiling: &Limits,
+    scripts: &mut Scripts<'_>,
+    source: &mut Source<'_>,
+) -> Option<Manifest> {
+    let root = Table::new(root, 0..0, "the manifest", &ROOT, source);
+    let sdk = root.require_string("sdk", source).and_then(|text| sdk(&text, source));
+    let description = root.get("app").and_then(|value| description(value, source));
+    let routes = entries(&root, "routes", source, |value, source| routes::read(value, scripts, source));
+    routes::refuse_conflicts(&routes, source);
+    let schedules =
+        entries(&root, "schedules", source, |value, source| schedules::read(value, scripts, source));
+    let functions =
+        entries(&root, "functions", source, |value, source| functions::read(value, scripts, source));
+    let limits = limits::read(root.get("limits"), ceiling, source);
+    Some(Manifest {
+        sdk: sdk?,
+        description,
+        routes: routes.into_iter().map(|draft| draft.finish()).collect::<Option<_>>()?,
+        schedules: unique("schedule", schedules, source)?,
+        functions: unique("function", functions, source)?,
+        limits: limits?,
+    })
+}
+
+fn sdk(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
+    let version = SdkVersion::parse(text.value);
+    if version.is_none() {
+        let spoken = SdkVersion::ALL.map(|version| format!("`{version}`")).join(" and ");
+        let unknown = crate::fault::quoted(text.value);
+        source.error(text.span.clone(), format!("sdk {unknown} is unknown, this server speaks {spoken}"));
+    }
+    version
+}
+
+fn description(app: Value<'_>, source: &mut Source<'_>) -> Option<String> {
+    let text = app.table("[app]", &APP, source)?.get("description")?.string(source)?;
+    if text.value.chars().count() > DESCRIPTION_MAX || text.value.contains(char::is_control) {
+        let rule = format!("`description` must be one line of at most {DESCRIPTION_MAX} characters");
+        source.error(text.span, rule);
+        return None;
+    }
+    Some(text.value.to_owned())
+}
+
+/// What `read` makes of each item of the array `key`.
+fn entries<'t, T>(
+    root: &Table<'t>,
+    key: &'static str,
+    source: &mut Source<'_>,
+    mut read: impl FnMut(Value<'t>, &mut Source<'_>) -> T,
+) -> Vec<T> {
+    let Some(value) = root.get(key) else { return Vec::new() };
+    let Some(items) = value.array(source) else { return Vec::new() };
+    if items.len() > ENTRIES_MAX {
+        source.error(value.span(), format!("`{key}` has {} entries, more than {ENTRIES_MAX}", items.len()));
+        return Vec::new();
+    }
+    items.into_iter().map(|item| read(item, source)).collect()
+}
+
+/// A schedule or a function as far as it could be read.
+struct Job<T> {
+    name: Option<(JobName, Range<usize>)>,
+    job: Option<T>,
+}
+
+/// The jobs, if all are whole and no two bear one name.
+fn unique<T>(what: &str, jobs: Vec<Job<T>>, source: &mut Source<'_>) -> Option<Vec<T>> {
+    let mut first: HashMap<&JobName, usize> = HashMap::new();
+    for (name, span) in jobs.iter().filter_map(|job| job.name.as_ref()) {
+        if let Some(first) = first.get(name) {
+            let line = source.line_of(*first);
+            source.error(span.clone(), format!("{what} `{name}` is declared in line {line} already"));
+        } else {
+            first.insert(name, span.start);
+        }
+    }
+    jobs.into_iter().map(|job| job.job).collect()
+}
+
+/// The name of a schedule or a function, with where it stands.
+fn job_name(table: &Table<'_>, source: &mut Source<'_>) -> Option<(JobName, Range<usize>)> {
+    let text = table.require_string("name", source)?;
+    match JobName::new(text.value) {
+        Ok(name) => Some((name, text.span)),
+        Err(error) => {
+            source.error(text.span, error.to_string());
+            None
+        }
+    }
+}

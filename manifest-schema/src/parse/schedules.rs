@@ -1,0 +1,89 @@
+//! `[[schedules]]`: what runs by the clock.
+
+use chrono_tz::{TZ_VARIANTS, Tz};
+
+use crate::cron::Cron;
+use crate::fault::quoted;
+use crate::manifest::{CatchUp, Overlap, Schedule};
+use crate::name::JobName;
+use crate::source::Source;
+use crate::table::{Keys, Table, Value};
+
+use super::scripts::Scripts;
+use super::{Job, job_name};
+
+const KEYS: Keys =
+    Keys { known: &["name", "cron", "timezone", "script", "overlap", "catch_up"], not_yet: &[] };
+
+const OVERLAPS: [(&str, Overlap); 2] = [("skip", Overlap::Skip), ("allow", Overlap::Allow)];
+
+const CATCH_UPS: [(&str, CatchUp); 2] = [("once", CatchUp::Once), ("none", CatchUp::None)];
+
+/// Reads one of `[[schedules]]`.
+pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Job<Schedule> {
+    let Some(table) = value.table("[[schedules]]", &KEYS, source) else {
+        return Job { name: None, job: None };
+    };
+    let name = job_name(&table, source);
+    let who = match &name {
+        Some((name, _)) => format!("schedule `{name}`: "),
+        None => String::new(),
+    };
+    let zone = zone(&table, &who, source);
+    let cron = cron(&table, zone, &who, source);
+    let script = scripts.read(&table, source);
+    let overlap = choice(&table, "overlap", &OVERLAPS, &who, source);
+    let catch_up = choice(&table, "catch_up", &CATCH_UPS, &who, source);
+    let whole = |name: JobName| {
+        zone?;
+        Some(Schedule { name, cron: cron?, script: script?, overlap: overlap?, catch_up: catch_up? })
+    };
+    let job = name.clone().and_then(|(name, _)| whole(name));
+    Job { name, job }
+}
+
+fn zone(table: &Table<'_>, who: &str, source: &mut Source<'_>) -> Option<Tz> {
+    let Some(value) = table.get("timezone") else { return Some(Tz::UTC) };
+    let text = value.string(source)?;
+    let zone = text.value.parse().ok();
+    if zone.is_none() {
+        let advice = source
+            .did_you_mean(text.value, TZ_VARIANTS.iter().map(|zone| zone.name()))
+            .unwrap_or_else(|| "such as `Europe/Berlin`".to_owned());
+        let message = format!("{who}{} is not an IANA time zone", quoted(text.value));
+        source.error_with(text.span, message, Some(advice));
+    }
+    zone
+}
+
+/// The expression is looked at where the zone is wrong too.
+fn cron(table: &Table<'_>, zone: Option<Tz>, who: &str, source: &mut Source<'_>) -> Option<Cron> {
+    let text = table.require_string("cron", source)?;
+    match Cron::parse(text.value, zone.unwrap_or(Tz::UTC)) {
+        Ok(cron) => Some(cron),
+        Err(error) => {
+            source.error_with(text.span, format!("{who}{error}"), error.advice());
+            None
+        }
+    }
+}
+
+/// What `key` chooses of `choices`; the first where it is not there.
+fn choice<T: Copy>(
+    table: &Table<'_>,
+    key: &'static str,
+    choices: &[(&'static str, T); 2],
+    who: &str,
+    source: &mut Source<'_>,
+) -> Option<T> {
+    let [(first, default), (second, _)] = choices;
+    let Some(value) = table.get(key) else { return Some(*default) };
+    let text = value.string(source)?;
+    let chosen = choices.iter().find(|(name, _)| *name == text.value).map(|(_, choice)| *choice);
+    if chosen.is_none() {
+        let near = source.did_you_mean(text.value, choices.iter().map(|(name, _)| *name));
+        let message = format!("{who}`{key}` must be `{first}` or `{second}`, not {}", quoted(text.value));
+        source.error_with(text.span, message, near);
+    }
+    chosen
+}

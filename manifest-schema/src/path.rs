@@ -1,0 +1,305 @@
+//! Route paths: `/greet/{name}`, `/files/{*rest}`.
+//!
+//! A path is written decoded, as people read it. Requests are matched part by part after percent-decoding, so a path
+//! may hold any character that can stand between two slashes of a URL (RFC 3986 section 3.3).
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::fault::quoted;
+
+/// The longest path, in bytes: longer ones are in no address that a person wrote.
+pub const PATH_MAX: usize = 1024;
+
+/// The most parts of a path: the router's depth.
+pub const SEGMENTS_MAX: usize = 64;
+
+/// A checked route path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RoutePath {
+    text: String,
+    segments: Vec<Segment>,
+}
+
+/// One part of a route path, between slashes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Segment {
+    /// Text that must be there; empty for the part behind a trailing slash.
+    Literal(String),
+    /// `{name}`: captures one part, never empty.
+    Capture(String),
+    /// `{*name}`: captures the remainder, never empty; only at the end.
+    Rest(String),
+}
+
+/// A text that is no route path: which rule it breaks, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("path {} {rule}", quoted(text))]
+pub struct PathError {
+    text: String,
+    /// The rule that is broken.
+    pub rule: PathRule,
+    /// The bytes of the text that break it.
+    pub range: Range<usize>,
+}
+
+/// A rule of route paths that can be broken; its words follow the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathRule {
+    /// It begins with something else than `/`.
+    #[error("must begin with `/`")]
+    NoSlash,
+    /// It is longer than [`PATH_MAX`].
+    #[error("is longer than {PATH_MAX} bytes")]
+    TooLong,
+    /// It has more parts than [`SEGMENTS_MAX`].
+    #[error("has more than {SEGMENTS_MAX} parts")]
+    TooManyParts,
+    /// Two slashes stand side by side.
+    #[error("has an empty part")]
+    EmptyPart,
+    /// A part is `.` or `..`, which clients resolve before they ask.
+    #[error("has a part `.` or `..`, which never arrives")]
+    Dots,
+    /// A `?` begins the query, which is no part of the path.
+    #[error("has a `?`; queries are no part of a path")]
+    Query,
+    /// A `#` begins the fragment, which is never sent.
+    #[error("has a `#`; fragments are no part of a path")]
+    Fragment,
+    /// A `%`: the path is percent-encoded.
+    #[error("has a `%`; paths are written decoded, such as `ü` for `%C3%BC`")]
+    Encoded,
+    /// A backslash, which browsers turn into a slash.
+    #[error("has a `\\`, which browsers send as `/`")]
+    Backslash,
+    /// A control character.
+    #[error("has a control character")]
+    Control,
+    /// A brace that is no whole part `{name}` or `{*name}`.
+    #[error("has braces that are no whole part: write `{{name}}` or `{{*name}}` between slashes")]
+    Braces,
+    /// A capture's name that is none.
+    #[error("has a capture whose name is not letters, digits and `_`, beginning with no digit")]
+    CaptureName,
+    /// Two captures of one name.
+    #[error("captures one name twice")]
+    CapturedTwice,
+    /// A part behind `{*name}`.
+    #[error("has parts behind a capture of the remainder")]
+    RestNotLast,
+}
+
+impl RoutePath {
+    /// Reads a path.
+    ///
+    /// # Errors
+    /// It breaks a rule; the first one from the left is named.
+    pub fn parse(text: &str) -> Result<Self, PathError> {
+        parse_segments(text)
+            .map(|segments| Self { text: text.to_owned(), segments })
+            .map_err(|(rule, range)| PathError { text: text.to_owned(), rule, range })
+    }
+
+    /// The path as the manifest has it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Its parts, in order. `/` is one empty literal.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The path with `{}` and `{*}` for its captures: two paths of one shape match the same requests.
+    pub fn shape(&self) -> String {
+        let mut shape = String::with_capacity(self.text.len());
+        for segment in &self.segments {
+            shape.push('/');
+            // No literal has a brace, so shapes cannot be mistaken for each other.
+            shape.push_str(match segment {
+                Segment::Literal(text) => text,
+                Segment::Capture(_) => "{}",
+                Segment::Rest(_) => "{*}",
+            });
+        }
+        shape
+    }
+}
+
+impl fmt::Display for RoutePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A broken rule and the bytes that break it.
+type Broken = (PathRule, Range<usize>);
+
+fn parse_segments(text: &str) -> Result<Vec<Segment>, Broken> {
+    if text.len() > PATH_MAX {
+        return Err((PathRule::TooLong, 0..text.len()));
+    }
+    if !text.starts_with('/') {
+        return Err((PathRule::NoSlash, 0..text.chars().next().map_or(0, char::len_utf8)));
+    }
+    check_characters(text)?;
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut start = 1;
+    for part in text[1..].split('/') {
+        let range = start..start + part.len();
+        start = range.end + 1;
+        let last = range.end == text.len();
+        if segments.len() == SEGMENTS_MAX {
+            return Err((PathRule::TooManyParts, range.start..text.len()));
+        }
+        if part.is_empty() && !last {
+            return Err((PathRule::EmptyPart, range.start - 1..range.end + 1));
+        }
+        let segment = parse_segment(part).map_err(|rule| (rule, range.clone()))?;
+        if let Segment::Capture(name) | Segment::Rest(name) = &segment
+            && segments.iter().any(|earlier| captured(earlier) == Some(name))
+        {
+            return Err((PathRule::CapturedTwice, range));
+        }
+        if matches!(segment, Segment::Rest(_)) && !last {
+            return Err((PathRule::RestNotLast, range));
+        }
+        segments.push(segment);
+    }
+    Ok(segments)
+}
+
+fn check_characters(text: &str) -> Result<(), Broken> {
+    for (at, c) in text.char_indices() {
+        let rule = match c {
+            '?' => PathRule::Query,
+            '#' => PathRule::Fragment,
+            '%' => PathRule::Encoded,
+            '\\' => PathRule::Backslash,
+            c if c.is_control() => PathRule::Control,
+            _ => continue,
+        };
+        return Err((rule, at..at + c.len_utf8()));
+    }
+    Ok(())
+}
+
+fn parse_segment(part: &str) -> Result<Segment, PathRule> {
+    if matches!(part, "." | "..") {
+        return Err(PathRule::Dots);
+    }
+    if !part.contains(['{', '}']) {
+        return Ok(Segment::Literal(part.to_owned()));
+    }
+    let inner = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')).ok_or(PathRule::Braces)?;
+    if inner.contains(['{', '}']) {
+        return Err(PathRule::Braces);
+    }
+    let (name, rest) = inner.strip_prefix('*').map_or((inner, false), |name| (name, true));
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !begins || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Err(PathRule::CaptureName);
+    }
+    Ok(if rest { Segment::Rest(name.to_owned()) } else { Segment::Capture(name.to_owned()) })
+}
+
+fn captured(segment: &Segment) -> Option<&String> {
+    match segment {
+        Segment::Literal(_) => None,
+        Segment::Capture(name) | Segment::Rest(name) => Some(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_part_by_part() {
+        let path = RoutePath::parse("/a b/{b}/{*c}").unwrap();
+        let [a, b, c] = ["a b", "b", "c"].map(str::to_owned);
+        assert_eq!(path.segments(), [Segment::Literal(a), Segment::Capture(b), Segment::Rest(c)]);
+        assert_eq!(path.as_str(), "/a b/{b}/{*c}");
+    }
+
+    #[test]
+    fn the_root_and_a_trailing_slash_are_an_empty_last_part() {
+        let parts = |text| RoutePath::parse(text).unwrap().segments().len();
+        assert_eq!((parts("/"), parts("/a"), parts("/a/")), (1, 1, 2));
+        assert_ne!(RoutePath::parse("/a").unwrap().shape(), RoutePath::parse("/a/").unwrap().shape());
+    }
+
+    #[test]
+    fn shapes_forget_the_names_of_captures_only() {
+        let shape = |text| RoutePath::parse(text).unwrap().shape();
+        assert_eq!(shape("/a/{x}/b"), shape("/a/{y}/b"));
+        assert_eq!(shape("/{*x}"), shape("/{*y}"));
+        assert_ne!(shape("/a/{x}"), shape("/a/{*x}"));
+        assert_ne!(shape("/a/{x}"), shape("/a/x"));
+    }
+
+    #[test]
+    fn each_broken_rule_is_named_with_its_bytes() {
+        let long = format!("/{}", "x".repeat(PATH_MAX));
+        let deep = "/a".repeat(SEGMENTS_MAX + 1);
+        for (text, rule, broken) in [
+            ("", PathRule::NoSlash, ""),
+            ("greet", PathRule::NoSlash, "g"),
+            (&long, PathRule::TooLong, &long),
+            (&deep, PathRule::TooManyParts, "a"),
+            ("//", PathRule::EmptyPart, "//"),
+            ("/a//b", PathRule::EmptyPart, "//"),
+            ("/a/./b", PathRule::Dots, "."),
+            ("/..", PathRule::Dots, ".."),
+            ("/a?b=c", PathRule::Query, "?"),
+            ("/a#b", PathRule::Fragment, "#"),
+            ("/%C3%BC", PathRule::Encoded, "%"),
+            ("/a\\b", PathRule::Backslash, "\\"),
+            ("/a\u{7f}", PathRule::Control, "\u{7f}"),
+            ("/x{a}", PathRule::Braces, "x{a}"),
+            ("/{a}.json", PathRule::Braces, "{a}.json"),
+            ("/{a", PathRule::Braces, "{a"),
+            ("/}{", PathRule::Braces, "}{"),
+            ("/{{a}}", PathRule::Braces, "{{a}}"),
+            ("/{}", PathRule::CaptureName, "{}"),
+            ("/{*}", PathRule::CaptureName, "{*}"),
+            ("/{1a}", PathRule::CaptureName, "{1a}"),
+            ("/{ä}", PathRule::CaptureName, "{ä}"),
+            ("/{a}/{a}", PathRule::CapturedTwice, "{a}"),
+            ("/{a}/{*a}", PathRule::CapturedTwice, "{*a}"),
+            ("/{*a}/b", PathRule::RestNotLast, "{*a}"),
+            ("/{*a}/", PathRule::RestNotLast, "{*a}"),
+        ] {
+            let error = RoutePath::parse(text).unwrap_err();
+            assert_eq!((error.rule, &text[error.range]), (rule, broken), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_longest_and_the_deepest_path_are_taken() {
+        assert!(RoutePath::parse(&format!("/{}", "x".repeat(PATH_MAX - 1))).is_ok());
+        assert!(RoutePath::parse(&"/a".repeat(SEGMENTS_MAX)).is_ok());
+    }
+
+    #[test]
+    fn an_error_names_the_path_and_the_rule() {
+        let error = RoutePath::parse("/x{a}").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "path `/x{a}` has braces that are no whole part: write `{name}` or `{*name}` between slashes"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_path_or_an_error_within_it(text in "[/{}*.a%?\u{e4} -]{0,40}") {
+            match RoutePath::parse(&text) {
+                Ok(path) => prop_assert_eq!(path.as_str(), text),
+                Err(error) => prop_assert!(text.get(error.range).is_some()),
+            }
+        }
+    }
+}

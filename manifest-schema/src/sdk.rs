@@ -1,0 +1,36 @@
+//! The versions of the SDK contract between scripts and the server.
+
+use std::fmt;
+
+/// A version of the SDK that this server speaks. A manifest names one, and its scripts see exactly that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SdkVersion {
+    /// `ctx`, the response convention, `log`.
+    V1_0,
+    /// Adds `ctx.request.rest`.
+    V1_1,
+}
+
+impl SdkVersion {
+    /// Every version, oldest first.
+    pub const ALL: [Self; 2] = [Self::V1_0, Self::V1_1];
+
+    /// The version written as `text`, such as `1.1`, if this server speaks it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|version| version.as_str() == text)
+    }
+
+    /// The version as scripts see it in `ctx.sdk_version`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1_0 => "1.0",
+            Self::V1_1 => "1.1",
+        }
+    }
+}
+
+impl fmt::Display for SdkVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

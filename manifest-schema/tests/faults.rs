@@ -1,0 +1,335 @@
+//! Wrong manifests, and what is said of them: `line:column message | advice`.
+
+use std::collections::BTreeSet;
+
+use manifest_schema::fault::{Fault, Severity};
+use manifest_schema::limits::Limits;
+use manifest_schema::parse::{Parsed, Surroundings, parse};
+
+/// Reads `text` in a repository of `a.rhai` and `b.rhai`.
+fn read(text: &[u8]) -> Result<Parsed, Vec<Fault>> {
+    let scripts: BTreeSet<String> = ["a.rhai", "b.rhai"].map(str::to_owned).into();
+    parse(text, Surroundings { ceiling: &Limits::CEILING, scripts: &scripts })
+}
+
+fn shown(fault: &Fault) -> String {
+    let place =
+        fault.place.as_ref().map(|place| format!("{}:{} ", place.line, place.column)).unwrap_or_default();
+    let advice = fault.advice.as_ref().map(|advice| format!(" | {advice}")).unwrap_or_default();
+    format!("{place}{}{advice}", fault.message)
+}
+
+/// The errors of `text`. Warnings, which tell of scripts that nothing names, are left out.
+fn errors(text: &str) -> Vec<String> {
+    let faults = read(text.as_bytes()).expect_err(text);
+    faults.iter().filter(|fault| fault.severity == Severity::Error).map(shown).collect()
+}
+
+/// Asserts that a manifest of `sdk = "1.1"` on line 1 and `rest` from line 2 on has these errors.
+#[track_caller]
+fn says(rest: &str, expected: &[&str]) {
+    assert_eq!(errors(&format!("sdk = \"1.1\"\n{rest}")), expected, "\n{rest}");
+}
+
+#[test]
+fn an_sdk_must_be_named_and_spoken() {
+    for (text, expected) in [
+        ("", "1:1 the manifest has no `sdk`"),
+        ("sdk = \"2.0\"", "1:7 sdk `2.0` is unknown, this server speaks `1.0` and `1.1`"),
+        ("sdk = \"1.1.0\"", "1:7 sdk `1.1.0` is unknown, this server speaks `1.0` and `1.1`"),
+        ("sdk = 1.1", "1:7 `sdk` must be a string, not a float | write `\"1.1\"`"),
+        ("sdk = true", "1:7 `sdk` must be a string, not a boolean"),
+    ] {
+        assert_eq!(errors(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_placed_at_the_key_with_a_suggestion_or_the_known_ones() {
+    says("ruotes = []", &["2:1 unknown key `ruotes` | did you mean `routes`?"]);
+    says(
+        "\"über\\n\" = 1",
+        &["2:1 unknown key `über\\n` | the manifest takes sdk, app, routes, schedules, functions, limits"],
+    );
+    says("[app]\n  colour = 1", &["3:3 unknown key `colour` | [app] takes description"]);
+    says("app.descripton = 'x'", &["2:5 unknown key `descripton` | did you mean `description`?"]);
+    says("[limit]\ntimeout = 1", &["2:2 unknown key `limit` | did you mean `limits`?"]);
+    says(
+        "[[functions]]\nname = \"f\"\nscript = \"a.rhai\"\ncron = \"x\"",
+        &["5:1 unknown key `cron` | [[functions]] takes name, script"],
+    );
+}
+
+#[test]
+fn what_is_not_built_yet_is_said_to_be_so() {
+    says(
+        "[app]\ndomains = [\"a.example\"]\n[[checks]]\nstatus = 200\n[env]\nA = \"b\"\n[secrets]\n[capabilities]\nkv = true",
+        &[
+            "3:1 `domains` is not supported by this server yet",
+            "4:3 `checks` is not supported by this server yet",
+            "6:2 `env` is not supported by this server yet",
+            "8:2 `secrets` is not supported by this server yet",
+            "9:2 `capabilities` is not supported by this server yet",
+        ],
+    );
+}
+
+#[test]
+fn wrong_types_are_placed_at_the_value() {
+    says("app = 1", &["2:7 `app` must be a table, not an integer"]);
+    says("[[app]]", &["2:1 `app` must be a table, not an array | write `[app]`"]);
+    says("[routes]", &["2:1 `routes` must be an array of tables, not a table | write `[[routes]]`"]);
+    says("routes = \"a\"", &["2:10 `routes` must be an array, not a string"]);
+    says("routes = [7]", &["2:11 `routes` must be a table, not an integer"]);
+    says("[app]\ndescription = []", &["3:15 `description` must be a string, not an array"]);
+    says("[app]\ndescription = 2026-01-01", &["3:15 `description` must be a string, not a date or time"]);
+    says(
+        "[app]\ndescription = \"a\\nb\"",
+        &["3:15 `description` must be one line of at most 200 characters"],
+    );
+}
+
+#[test]
+fn missing_keys_are_placed_at_the_header() {
+    says("[[routes]]", &["2:1 [[routes]] has no `path`", "2:1 [[routes]] has no `script`"]);
+    says("\n  [[functions]]\nscript = \"a.rhai\"", &["3:3 [[functions]] has no `name`"]);
+    says("functions = [{name = \"f\"}]", &["2:14 [[functions]] has no `script`"]);
+    says(
+        "[[schedules]]",
+        &[
+            "2:1 [[schedules]] has no `name`",
+            "2:1 [[schedules]] has no `cron`",
+            "2:1 [[schedules]] has no `script`",
+        ],
+    );
+}
+
+#[test]
+fn a_path_is_placed_at_what_is_wrong_with_it() {
+    let route = |path: &str| format!("[[routes]]\npath = {path}\nscript = \"a.rhai\"");
+    says(&route("\"greet\""), &["3:9 path `greet` must begin with `/`"]);
+    says(&route("'/a//b'"), &["3:11 path `/a//b` has an empty part"]);
+    says(&route("\"/ü/{a}/{a}\""), &["3:16 path `/ü/{a}/{a}` captures one name twice"]);
+    says(
+        &route("\"/a%20b\""),
+        &["3:11 path `/a%20b` has a `%`; paths are written decoded, such as `ü` for `%C3%BC`"],
+    );
+    // With an escape in it, what stands where is not told from the string.
+    says(&route("\"/\\u0061?\""), &["3:8 path `/a?` has a `?`; queries are no part of a path"]);
+    says(&route("\"\""), &["3:8 path `` must begin with `/`"]);
+}
+
+#[test]
+fn methods_are_those_of_http_each_once() {
+    let route = |methods: &str| format!("[[routes]]\npath = \"/\"\nmethods = {methods}\nscript = \"a.rhai\"");
+    says(
+        &route("[\"get\", \"FLY\", \"PUT\", \"PUT\", 1]"),
+        &[
+            "4:12 `get` is not a method that a script can answer | did you mean `GET`?",
+            "4:19 `FLY` is not a method that a script can answer | known are GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            "4:33 method `PUT` is named twice",
+            "4:40 `methods` must be a string, not an integer | write `\"1\"`",
+        ],
+    );
+    says(&route("[]"), &["4:11 `methods` has no method | leave it out to answer every method"]);
+    says(&route("\"GET\""), &["4:11 `methods` must be an array, not a string | write `[\"GET\"]`"]);
+}
+
+#[test]
+fn two_routes_for_one_request_conflict() {
+    let routes = |routes: &[(&str, &str)]| -> String {
+        let route = |(path, methods): &(&str, &str)| {
+            format!("[[routes]]\npath = \"{path}\"\nscript = \"a.rhai\"\nmethods = [{methods}]\n")
+        };
+        routes.iter().map(route).collect()
+    };
+    let get = "\"GET\"";
+    let every = "'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'";
+    says(
+        &routes(&[("/{a}", "\"GET\", \"PUT\""), ("/{b}", "\"PUT\""), ("/{c}", "\"POST\"")]),
+        &["7:8 path `/{b}` is answered by the route of line 3 already, for PUT"],
+    );
+    says(
+        &routes(&[("/a/{*x}", every), ("/a/{*y}", every)]),
+        &["7:8 path `/a/{*y}` is answered by the route of line 3 already, for every method"],
+    );
+    // Each later one names the first.
+    says(
+        &routes(&[("/", get), ("/", get), ("/", get)]),
+        &[
+            "7:8 path `/` is answered by the route of line 3 already, for GET",
+            "11:8 path `/` is answered by the route of line 3 already, for GET",
+        ],
+    );
+    for (one, other) in
+        [("/a", "/{x}"), ("/{x}", "/{*x}"), ("/a", "/a/"), ("/{x}/b", "/a/{x}"), ("/", "/{x}")]
+    {
+        let text = format!("sdk = \"1.1\"\n{}", routes(&[(one, get), (other, get)]));
+        assert!(read(text.as_bytes()).is_ok(), "{one} beside {other}");
+    }
+}
+
+#[test]
+fn a_schedule_says_which_it_is() {
+    says(
+        "[[schedules]]\nname = \"tick\"\ncron = \"61 * * * *\"\ntimezone = \"Europe/Berln\"\nscript = \"a.rhai\"\noverlap = \"skp\"\ncatch_up = \"all\"",
+        &[
+            "4:8 schedule `tick`: minute 61 in `61 * * * *` is out of range 0-59",
+            "5:12 schedule `tick`: `Europe/Berln` is not an IANA time zone | did you mean `Europe/Berlin`?",
+            "7:11 schedule `tick`: `overlap` must be `skip` or `allow`, not `skp` | did you mean `skip`?",
+            "8:12 schedule `tick`: `catch_up` must be `once` or `none`, not `all`",
+        ],
+    );
+    let cron = |cron: &str| format!("[[schedules]]\nname = \"t\"\nscript = \"a.rhai\"\ncron = \"{cron}\"");
+    says(
+        &cron("@dayly"),
+        &["5:8 schedule `t`: `@dayly` is not a nickname of a cron expression | did you mean `@daily`?"],
+    );
+    says(
+        &cron("0 0 30 2 *"),
+        &["5:8 schedule `t`: `0 0 30 2 *` is never due: no month in it has such a day"],
+    );
+    says(&cron("* * *"), &["5:8 schedule `t`: `* * *` has 3 fields, must have 5, or 6 with seconds first"]);
+    // One without a name is told by its place.
+    says(
+        "[[schedules]]\nname = \"1\"\nscript = \"a.rhai\"\ncron = \"x * * * *\"\ntimezone = \"+01:00\"",
+        &[
+            "3:8 name `1` must be 1 to 60 characters of a-z, A-Z, 0-9, `-` and `_`, and begin with a letter",
+            "5:8 minute `x` in `x * * * *` is not `*`, a number, a range such as `1-5` or a step such as `*/2`",
+            "6:12 `+01:00` is not an IANA time zone | such as `Europe/Berlin`",
+        ],
+    );
+}
+
+#[test]
+fn names_are_unique_within_their_list() {
+    let function = "[[functions]]\nname = \"f\"\nscript = \"a.rhai\"\n";
+    let schedule = "[[schedules]]\nname = \"f\"\ncron = \"@daily\"\nscript = \"a.rhai\"\n";
+    assert!(read(format!("sdk = \"1.1\"\n{function}{schedule}").as_bytes()).is_ok());
+    says(&[function, function].concat(), &["6:8 function `f` is declared in line 3 already"]);
+    says(&[schedule, schedule].concat(), &["7:8 schedule `f` is declared in line 3 already"]);
+    // Even where the first is wrong otherwise.
+    says(
+        &["[[functions]]\nname = \"f\"\n", function].concat(),
+        &["2:1 [[functions]] has no `script`", "5:8 function `f` is declared in line 3 already"],
+    );
+}
+
+#[test]
+fn scripts_are_files_of_the_repository() {
+    let function = |script: &str| format!("[[functions]]\nname = \"f\"\nscript = \"{script}\"");
+    says(&function("c.rhai"), &["4:10 script `c.rhai` is not in the repository | did you mean `a.rhai`?"]);
+    says(
+        &function("jobs/tidy_up_at_night.rhai"),
+        &["4:10 script `jobs/tidy_up_at_night.rhai` is not in the repository"],
+    );
+    says(
+        &function("../a.rhai"),
+        &[
+            "4:10 script `../a.rhai` must be a relative path within the repository that ends in `.rhai` | did you mean `a.rhai`?",
+        ],
+    );
+}
+
+#[test]
+fn limits_have_units_and_a_ceiling() {
+    says(
+        "[limits]\ntimeout = \"2h\"\noperations = \"many\"\nmemory = \"64MB\"\nbody = 1.5\nconcurrency = []",
+        &[
+            "3:11 `timeout` must be a duration such as `\"5s\"`, `\"500ms\"` or `\"1m\"`, not `2h`",
+            "4:14 `operations` must be an integer, not a string",
+            "5:10 `memory` must be a size such as `\"64MiB\"` or `\"512KiB\"`, or a number of bytes, not `64MB` | did you mean `64MiB`?",
+            "6:8 `body` must be a size such as `\"64MiB\"` or `\"512KiB\"`, or a number of bytes, not a float",
+            "7:15 `concurrency` must be an integer, not an array",
+        ],
+    );
+    says(
+        "[limits]\ntimeout = 5",
+        &[
+            "3:11 `timeout` must be a duration such as `\"5s\"`, `\"500ms\"` or `\"1m\"`, not an integer | write `\"5s\"` for seconds",
+        ],
+    );
+    let bounds = |key: &str, most: &str| {
+        format!("`{key}` must be above zero and at most {most}, which is what this server grants")
+    };
+    for values in [
+        ["\"0s\"", "0", "\"0B\"", "0", "0"],
+        ["\"61s\"", "1_000_000_001", "\"257MiB\"", "33_554_433", "1025"],
+        ["\"99999999999999999999m\"", "9223372036854775807", "\"99999999999GiB\"", "-1", "5000000000"],
+    ] {
+        let [timeout, operations, memory, body, concurrency] = values;
+        let text = format!(
+            "sdk = \"1.1\"\n[limits]\ntimeout = {timeout}\noperations = {operations}\nmemory = {memory}\nbody = {body}\nconcurrency = {concurrency}"
+        );
+        assert_eq!(
+            errors(&text),
+            [
+                format!("3:11 {}", bounds("timeout", "60s")),
+                format!("4:14 {}", bounds("operations", "1000000000")),
+                format!("5:10 {}", bounds("memory", "256MiB")),
+                format!("6:8 {}", bounds("body", "32MiB")),
+                format!("7:15 {}", bounds("concurrency", "1024")),
+            ]
+        );
+    }
+}
+
+#[test]
+fn every_syntax_error_is_told_in_one_go() {
+    let found = errors("sdk = \n[app]\ndescription = 'x\n[limits]\ntimeout 5\n");
+    let places: Vec<&str> = found.iter().filter_map(|fault| fault.split(' ').next()).collect();
+    assert_eq!(places, ["1:7", "3:17", "5:9"], "{found:?}");
+    assert_eq!(errors("sdk = \"1.1\"\nsdk = \"1.0\""), ["2:1 duplicate key"]);
+}
+
+#[test]
+fn a_syntax_error_hides_no_fault_of_other_sections_and_makes_none_of_its_own() {
+    let text = "sdk = \"9\"\n[[routes]]\npath = \nnonsense = 1\n[limits]\ntimeout = \"9h\"\n";
+    let found = errors(text);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(
+        found[0].starts_with("1:7 sdk `9`")
+            && found[1].starts_with("3:8 ")
+            && found[2].starts_with("6:11 `timeout`")
+    );
+}
+
+#[test]
+fn a_script_that_nothing_names_is_a_warning() {
+    let parsed = read(b"sdk = \"1.1\"\n[[functions]]\nname = \"f\"\nscript = \"a.rhai\"").unwrap();
+    let [warning] = &parsed.warnings[..] else { panic!("{:?}", parsed.warnings) };
+    assert_eq!(
+        (warning.severity, warning.file.as_str(), &warning.place),
+        (Severity::Warning, "b.rhai", &None)
+    );
+    assert_eq!(warning.message, "no route, schedule or function of picloud.toml names it");
+}
+
+#[test]
+fn warnings_come_with_errors_but_not_where_a_name_of_a_script_is_not_understood() {
+    let files = |text: &str| -> Vec<String> {
+        read(text.as_bytes()).unwrap_err().into_iter().map(|fault| fault.file).collect()
+    };
+    let function = |script: &str| format!("sdk = \"9\"\n[[functions]]\nname = \"f\"\nscript = {script}");
+    assert_eq!(files(&function("\"a.rhai\"")), ["picloud.toml", "b.rhai"]);
+    assert_eq!(files(&function("\"c.rhai\"")), ["picloud.toml"; 2]);
+    assert_eq!(files(&function("")), ["picloud.toml"; 2]);
+}
+
+#[test]
+fn a_file_that_is_no_text_is_refused_at_its_first_wrong_byte() {
+    let faults = read(b"sdk = \"1.1\"\n\xc3\xbc\xff").unwrap_err();
+    assert_eq!(
+        faults.iter().map(shown).collect::<Vec<_>>(),
+        ["2:2 the manifest is not UTF-8 from byte 15 on | save it as UTF-8"]
+    );
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_move_no_column() {
+    assert_eq!(
+        errors("\u{feff}sdk = \"9\"\r\n[app]\r\nx = 1\r\n")[1],
+        "3:1 unknown key `x` | [app] takes description"
+    );
+    assert!(errors("\u{feff}sdk = \"9\"")[0].starts_with("1:7 "));
+}

@@ -1,0 +1,116 @@
+//! Good manifests, and what is read from them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use manifest_schema::limits::Limits;
+use manifest_schema::manifest::{CatchUp, Manifest, Overlap};
+use manifest_schema::method::{Method, MethodSet};
+use manifest_schema::parse::{Surroundings, parse};
+use manifest_schema::sdk::SdkVersion;
+
+fn read_under(ceiling: &Limits, text: &str) -> Manifest {
+    let scripts: BTreeSet<String> = ["a.rhai", "jobs/b.rhai"].map(str::to_owned).into();
+    let parsed = parse(text.as_bytes(), Surroundings { ceiling, scripts: &scripts });
+    parsed.expect("a good manifest").manifest
+}
+
+fn read(text: &str) -> Manifest {
+    read_under(&Limits::CEILING, text)
+}
+
+#[test]
+fn a_manifest_of_one_line_declares_nothing() {
+    let manifest = read("sdk = \"1.0\"");
+    assert_eq!((manifest.sdk, &manifest.description), (SdkVersion::V1_0, &None));
+    assert!(manifest.routes.is_empty() && manifest.schedules.is_empty() && manifest.functions.is_empty());
+    assert_eq!(manifest.limits, Limits::DEFAULT);
+    assert!(manifest.scripts().is_empty());
+}
+
+#[test]
+fn every_key_is_read() {
+    let manifest = read(
+        r#"
+        sdk = "1.1"
+        [app]
+        description = "everything, ünd more"
+        [[routes]]
+        path = "/a/{x}"
+        methods = ["POST", "GET"]
+        script = "jobs/b.rhai"
+        [[schedules]]
+        name = "tick"
+        cron = "0 30 7 * * MON-FRI"
+        timezone = "Europe/Berlin"
+        script = "a.rhai"
+        overlap = "allow"
+        catch_up = "none"
+        [[functions]]
+        name = "resize_2"
+        script = "a.rhai"
+        [limits]
+        timeout = "500ms"
+        operations = 1_000
+        memory = "16MiB"
+        body = 0x1000
+        concurrency = 3
+        "#,
+    );
+    assert_eq!(
+        (manifest.sdk, manifest.description.as_deref()),
+        (SdkVersion::V1_1, Some("everything, ünd more"))
+    );
+    let [route] = &manifest.routes[..] else { panic!("{:?}", manifest.routes) };
+    assert_eq!((route.path.as_str(), route.script.as_str()), ("/a/{x}", "jobs/b.rhai"));
+    assert_eq!(route.methods, [Method::Get, Method::Post].into_iter().collect::<MethodSet>());
+    let [schedule] = &manifest.schedules[..] else { panic!("{:?}", manifest.schedules) };
+    assert_eq!((schedule.name.as_str(), schedule.script.as_str()), ("tick", "a.rhai"));
+    assert_eq!((schedule.cron.as_str(), schedule.cron.zone_name()), ("0 30 7 * * MON-FRI", "Europe/Berlin"));
+    assert_eq!((schedule.overlap, schedule.catch_up), (Overlap::Allow, CatchUp::None));
+    let [function] = &manifest.functions[..] else { panic!("{:?}", manifest.functions) };
+    assert_eq!((function.name.as_str(), function.script.as_str()), ("resize_2", "a.rhai"));
+    let limits = Limits {
+        timeout: Duration::from_millis(500),
+        operations: 1000,
+        memory: 16 * 1024 * 1024,
+        body: 4096,
+        concurrency: 3,
+    };
+    assert_eq!(manifest.limits, limits);
+    let scripts: Vec<&str> = manifest.scripts().into_iter().map(|script| script.as_str()).collect();
+    assert_eq!(scripts, ["a.rhai", "jobs/b.rhai"]);
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let manifest = read(
+        "sdk = \"1.1\"\nroutes = [{path = '/', script = 'a.rhai'}]\n\
+         schedules = [{name = 't', cron = '@hourly', script = 'a.rhai'}]\nlimits.concurrency = 7",
+    );
+    assert_eq!(manifest.routes[0].methods, MethodSet::ALL);
+    let schedule = &manifest.schedules[0];
+    assert_eq!((schedule.overlap, schedule.catch_up), (Overlap::Skip, CatchUp::Once));
+    assert_eq!(schedule.cron.zone_name(), "UTC");
+    assert_eq!(manifest.limits, Limits { concurrency: 7, ..Limits::DEFAULT });
+}
+
+#[test]
+fn a_default_is_never_above_what_the_server_grants() {
+    let ceiling = Limits { memory: 1024, timeout: Duration::from_secs(1), ..Limits::CEILING };
+    let expected = Limits { memory: 1024, timeout: Duration::from_secs(1), ..Limits::DEFAULT };
+    assert_eq!(read_under(&ceiling, "sdk = \"1.1\"").limits, expected);
+    assert_eq!(read_under(&ceiling, "sdk = \"1.1\"\n[limits]").limits, expected);
+}
+
+#[test]
+fn the_ceiling_itself_is_granted() {
+    let text = "sdk = \"1.1\"\n[limits]\ntimeout = \"1m\"\noperations = 1_000_000_000\nmemory = \"256MiB\"\nbody = \"32MiB\"\nconcurrency = 1024";
+    assert_eq!(read(text).limits, Limits::CEILING);
+}
+
+#[test]
+fn without_a_ceiling_anything_is_granted() {
+    let text = "sdk = \"1.1\"\n[limits]\ntimeout = \"1000m\"\nmemory = \"64GiB\"";
+    assert_eq!(read_under(&Limits::UNBOUNDED, text).limits.memory, 64 << 30);
+}

@@ -1,0 +1,97 @@
+//! What can go wrong with the store.
+
+use std::path::PathBuf;
+
+use crate::id::Oid;
+use crate::record::Deploy;
+
+/// The database failed an operation.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database itself said so, or could not be asked.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A row holds what this program never writes.
+    #[error("table {table} holds a row that PiCloud did not write: {what}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with the row.
+        what: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the database could not be asked at all: later it may answer.
+    pub fn is_unavailable(&self) -> bool {
+        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+        matches!(
+            self,
+            Self::Database(Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed)
+        )
+    }
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It is not there, or does not let us in.
+    #[error("cannot reach the database; is it running, and is DATABASE_URL right?")]
+    Unreachable(#[source] sqlx::Error),
+    /// The embedded database's file cannot be made or written.
+    #[error("cannot write the database {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// A newer PiCloud has changed its tables.
+    #[error(
+        "the database is that of a newer PiCloud (schema {found}); install that version, or restore a backup"
+    )]
+    Newer {
+        /// The version of a migration that this program does not have.
+        found: i64,
+    },
+    /// Its tables cannot be brought up to date, most often because another program owns them.
+    #[error("cannot bring the tables up to date; does the database belong to another program?")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+/// Why a push was not committed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// There is no such app, and it may not be created.
+    #[error("there is no such app")]
+    UnknownApp,
+    /// A ref is not where the pusher believed it to be.
+    #[error("ref {name} was moved meanwhile")]
+    RefMoved {
+        /// The ref.
+        name: String,
+        /// Where the pusher believed it to be.
+        expected: Option<Oid>,
+        /// Where it is.
+        found: Option<Oid>,
+        /// The latest deploy of the branch, by whoever moved it.
+        last_deploy: Option<Deploy>,
+    },
+    /// Another push holds the app for too long.
+    #[error("another push to the app takes too long")]
+    Busy,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for PushError {
+    fn from(error: sqlx::Error) -> Self {
+        // PostgreSQL: lock_not_available. SQLite: SQLITE_BUSY and its extended code for snapshots.
+        let code = error.as_database_error().and_then(|error| error.code());
+        match code.as_deref() {
+            Some("55P03" | "5" | "517") => Self::Busy,
+            _ => Self::Store(error.into()),
+        }
+    }
+}

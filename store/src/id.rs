@@ -1,0 +1,102 @@
+//! The names of rows.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+/// An app, whatever it is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppId(Uuid);
+
+impl AppId {
+    /// The app with this id.
+    pub fn from_uuid(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// The id itself.
+    pub fn as_uuid(self) -> Uuid {
+        self.0
+    }
+
+    /// A new id. Later ones sort behind earlier ones.
+    pub(crate) fn random() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+/// The SHA-1 name of a git object.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Oid([u8; 20]);
+
+impl Oid {
+    /// The object with these bytes as its name.
+    pub fn new(bytes: [u8; 20]) -> Self {
+        Self(bytes)
+    }
+
+    /// The name's bytes.
+    pub fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+
+    /// The object whose name is written as 40 hexadecimal digits.
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        let mut bytes = [0; 20];
+        if hex.len() != 40 || !hex.is_ascii() {
+            return None;
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..40).step_by(2)) {
+            *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Oid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Oid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The number of a deploy of an app: 1, 2, 3 and so on, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeployNumber(u64);
+
+impl DeployNumber {
+    /// The deploy with this number, counted from 1.
+    pub fn new(number: u64) -> Option<Self> {
+        (number > 0).then_some(Self(number))
+    }
+
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for DeployNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_oid_is_read_as_it_is_written() {
+        let hex = "3f2c1ab0000000000000000000000000000000ff";
+        assert_eq!(Oid::from_hex(hex).unwrap().to_string(), hex);
+        for bad in ["", "3f", &"g".repeat(40), &"+".repeat(40), &"é".repeat(20)] {
+            assert_eq!(Oid::from_hex(bad), None, "{bad}");
+        }
+    }
+}

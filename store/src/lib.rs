@@ -1,0 +1,217 @@
+//! What PiCloud remembers: one [`Store`] over two databases, PostgreSQL and the embedded SQLite.
+//!
+//! The database is the single source of truth, and git objects are rows in it. Layout:
+//!
+//! - [`id`]: the names of rows
+//! - [`record`]: what is read and written
+//! - [`error`]: what can go wrong
+//! - `row`: columns that both databases write alike
+//! - `postgres/`, `sqlite/`: the queries, one file a table's worth, the same functions in the same order in both, so
+//!   that they can be read side by side; `connect` opens and migrates, `push` is the one transaction of a push
+//! - `migrations/`: the tables, in pairs with the same number
+//!
+//! A push travels whole through [`Store::push`]: all of it is committed, or nothing. Everything else reads, apart from
+//! the claims of schedules' runs.
+
+pub mod error;
+pub mod id;
+mod postgres;
+pub mod record;
+mod row;
+mod sqlite;
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use manifest_schema::name::{AppName, JobName};
+
+pub use error::{OpenError, PushError, StoreError};
+pub use id::{AppId, DeployNumber, Oid};
+pub use record::{
+    App, Deploy, LiveBranch, NewDeploy, NewPush, NewRevision, NewRun, Object, ObjectKind, PushReceipt, Ref,
+    RefChange, Revision, RunOutcome, ScheduleRun, Script,
+};
+
+/// Where everything is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A PostgreSQL database, by its URL.
+    Postgres(String),
+    /// A file of the embedded SQLite.
+    Sqlite(PathBuf),
+}
+
+/// The database. Cheap to clone; all clones share the connections.
+#[derive(Clone, Debug)]
+pub struct Store(Backend);
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Postgres(sqlx::PgPool),
+    Sqlite(sqlite::Connections),
+}
+
+/// Runs the same function of whichever database it is.
+macro_rules! either {
+    ($store:expr, $room:ident::$function:ident ( $($argument:expr),* )) => {
+        match &$store.0 {
+            Backend::Postgres(pool) => postgres::$room::$function(pool, $($argument),*).await,
+            Backend::Sqlite(connections) => sqlite::$room::$function(connections, $($argument),*).await,
+        }
+    };
+}
+
+impl Store {
+    /// Opens the database and brings its tables up to date.
+    ///
+    /// # Errors
+    /// It cannot be reached or written, or its tables are those of a newer version or of another program.
+    pub async fn open(location: &Location) -> Result<Self, OpenError> {
+        Ok(Self(match location {
+            Location::Postgres(url) => Backend::Postgres(postgres::connect::open(url).await?),
+            Location::Sqlite(path) => Backend::Sqlite(sqlite::connect::open(path).await?),
+        }))
+    }
+
+    /// Closes all connections, letting what runs on them finish.
+    pub async fn close(&self) {
+        match &self.0 {
+            Backend::Postgres(pool) => pool.close().await,
+            Backend::Sqlite(connections) => connections.close().await,
+        }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        either!(self, connect::ping())
+    }
+
+    /// The app of that name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn app(&self, name: &AppName) -> Result<Option<App>, StoreError> {
+        either!(self, apps::app(name))
+    }
+
+    /// All apps, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn apps(&self) -> Result<Vec<App>, StoreError> {
+        either!(self, apps::apps())
+    }
+
+    /// An app's branches and tags, by name. Deploys are not among them.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn refs(&self, app: AppId) -> Result<Vec<Ref>, StoreError> {
+        either!(self, git::refs(app))
+    }
+
+    /// The commits whose parents were never sent.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn shallow(&self, app: AppId) -> Result<Vec<Oid>, StoreError> {
+        either!(self, git::shallow(app))
+    }
+
+    /// The kinds of those of `oids` that are there, in any order.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn kinds(&self, app: AppId, oids: &[Oid]) -> Result<Vec<(Oid, ObjectKind)>, StoreError> {
+        either!(self, git::kinds(app, oids))
+    }
+
+    /// Those of the objects `oids` that are there, in any order.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn objects(&self, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
+        either!(self, git::objects(app, oids))
+    }
+
+    /// The validated commit.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn revision(&self, app: AppId, commit: Oid) -> Result<Option<Revision>, StoreError> {
+        either!(self, revisions::revision(app, commit))
+    }
+
+    /// Every branch of the app that points to a revision, with the latest deploy of the branch.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_of(&self, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
+        either!(self, revisions::live_of(app))
+    }
+
+    /// All deploys of an app, oldest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn deploys(&self, app: AppId) -> Result<Vec<Deploy>, StoreError> {
+        either!(self, deploys::deploys(app))
+    }
+
+    /// When a deploy was made.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn deployed_at(
+        &self,
+        app: AppId,
+        number: DeployNumber,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        either!(self, deploys::deployed_at(app, number))
+    }
+
+    /// Commits a push: app, refs, objects, revisions and deploys, all or nothing. Pushes to one app wait for each other.
+    ///
+    /// # Errors
+    /// A ref was moved meanwhile, the app may not be created, another push holds the app for too long, or the database
+    /// failed. Nothing was changed then.
+    pub async fn push(&self, push: &NewPush) -> Result<PushReceipt, PushError> {
+        either!(self, push::push(push))
+    }
+
+    /// Claims a run of a schedule. Of all that claim one due time, one is told `true`; nobody is when the deploy is not
+    /// what is live any more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn claim_run(&self, run: &NewRun) -> Result<bool, StoreError> {
+        either!(self, schedule_runs::claim_run(run))
+    }
+
+    /// Records how a claimed run ended.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn finish_run(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        due: DateTime<Utc>,
+        outcome: RunOutcome,
+        detail: Option<String>,
+        finished_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        either!(self, schedule_runs::finish_run(app, schedule, due, outcome, detail.as_deref(), finished_at))
+    }
+
+    /// The run of a schedule with the latest due time.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_run(&self, app: AppId, schedule: &JobName) -> Result<Option<ScheduleRun>, StoreError> {
+        either!(self, schedule_runs::last_run(app, schedule))
+    }
+}

@@ -1,0 +1,9 @@
+//! The queries for PostgreSQL (13 and later).
+
+pub(crate) mod apps;
+pub(crate) mod connect;
+pub(crate) mod deploys;
+pub(crate) mod git;
+pub(crate) mod push;
+pub(crate) mod revisions;
+pub(crate) mod schedule_runs;

@@ -1,0 +1,250 @@
+//! What is read and written.
+
+use chrono::{DateTime, Utc};
+use manifest_schema::name::{AppName, JobName, ScriptPath};
+use uuid::Uuid;
+
+use crate::id::{AppId, DeployNumber, Oid};
+
+/// A named repository and what it serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// What it is known by inside.
+    pub id: AppId,
+    /// What it is known by outside.
+    pub name: AppName,
+    /// The branch that is served as the app itself.
+    pub production_branch: String,
+    /// When its first push came.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A branch or a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ref {
+    /// The full name, such as `refs/heads/main`.
+    pub name: String,
+    /// What it points to.
+    pub target: Oid,
+}
+
+/// The four kinds of git objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// A commit.
+    Commit,
+    /// A tree.
+    Tree,
+    /// A blob.
+    Blob,
+    /// An annotated tag.
+    Tag,
+}
+
+impl ObjectKind {
+    /// The kind as rows and git have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Tree => "tree",
+            Self::Blob => "blob",
+            Self::Tag => "tag",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Commit, Self::Tree, Self::Blob, Self::Tag].into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// A git object.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub oid: Oid,
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// The bytes of its content.
+    pub size: u64,
+    /// The content as a zlib stream, which is what a pack carries.
+    pub zlib: Vec<u8>,
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} ({} bytes)", self.kind.as_str(), self.oid, self.size)
+    }
+}
+
+/// A script of a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// Its path in the repository.
+    pub path: ScriptPath,
+    /// Its text.
+    pub source: String,
+}
+
+/// A validated commit: immutable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRevision {
+    /// The commit.
+    pub commit: Oid,
+    /// The SDK contract it was validated against.
+    pub sdk: String,
+    /// The first line of the commit's message.
+    pub subject: String,
+    /// Who wrote the commit.
+    pub author: String,
+    /// The manifest's text.
+    pub manifest: String,
+    /// The scripts that the manifest names.
+    pub scripts: Vec<Script>,
+    /// When it was validated.
+    pub validated_at: DateTime<Utc>,
+}
+
+/// A stored revision.
+pub type Revision = NewRevision;
+
+/// The act of making a revision live on a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deploy {
+    /// Its number in the app.
+    pub number: DeployNumber,
+    /// The branch.
+    pub branch: String,
+    /// The revision's commit.
+    pub commit: Oid,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// By whom.
+    pub by: String,
+}
+
+/// A branch that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveBranch {
+    /// The branch, without `refs/heads/`.
+    pub branch: String,
+    /// The revision it points to.
+    pub commit: Oid,
+    /// The deploy that made it live.
+    pub deploy: DeployNumber,
+}
+
+/// A ref to be moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefChange {
+    /// The full name.
+    pub name: String,
+    /// Where it must point for the change to be made; `None`: it must not be there.
+    pub old: Option<Oid>,
+    /// Where it will point; `None`: it will be gone.
+    pub new: Option<Oid>,
+}
+
+/// A deploy to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDeploy {
+    /// The branch.
+    pub branch: String,
+    /// The revision, stored before or with this push.
+    pub commit: Oid,
+}
+
+/// All that a push changes.
+#[derive(Clone, Debug)]
+pub struct NewPush {
+    /// The app's name.
+    pub app: AppName,
+    /// Whether it is created where it is unknown.
+    pub may_create: bool,
+    /// Who pushes.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The refs to be moved.
+    pub refs: Vec<RefChange>,
+    /// The objects that came with it; those that are there already are left as they are.
+    pub objects: Vec<Object>,
+    /// The commits whose parents the client does not have.
+    pub shallow: Vec<Oid>,
+    /// The revisions that were validated; those that are there already are left as they are.
+    pub revisions: Vec<NewRevision>,
+    /// The deploys, in the order in which they are numbered.
+    pub deploys: Vec<NewDeploy>,
+}
+
+/// What a committed push has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushReceipt {
+    /// The app.
+    pub app: App,
+    /// Whether this push created it.
+    pub created: bool,
+    /// The numbers of the deploys, in the order of the push.
+    pub deploys: Vec<DeployNumber>,
+}
+
+/// A run of a schedule to be claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRun {
+    /// The app.
+    pub app: AppId,
+    /// The schedule.
+    pub schedule: JobName,
+    /// When it is due: with app and schedule, the run's identity.
+    pub due: DateTime<Utc>,
+    /// The deploy that the claimer would run.
+    pub deploy: DeployNumber,
+    /// The execution that it will be.
+    pub execution: Uuid,
+    /// When it is claimed.
+    pub claimed_at: DateTime<Utc>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// The script ran to its end.
+    Succeeded,
+    /// The script failed.
+    Failed,
+    /// Nothing was run.
+    Skipped,
+}
+
+impl RunOutcome {
+    /// The outcome as rows have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// The outcome of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Succeeded, Self::Failed, Self::Skipped].into_iter().find(|outcome| outcome.as_str() == name)
+    }
+}
+
+/// A claimed run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleRun {
+    /// When it was due.
+    pub due: DateTime<Utc>,
+    /// When it was claimed.
+    pub claimed_at: DateTime<Utc>,
+    /// When it ended, if it has.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How it ended, if it has.
+    pub outcome: Option<RunOutcome>,
+    /// Why it failed or was skipped.
+    pub detail: Option<String>,
+    /// The execution.
+    pub execution: Uuid,
+}

@@ -1,0 +1,58 @@
+//! The table `deploys`.
+
+use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
+
+use super::Connections;
+use super::apps::key;
+use crate::error::StoreError;
+use crate::id::{AppId, DeployNumber};
+use crate::record::Deploy;
+use crate::row::{deploy_number, hex, signed};
+
+type Row = (i64, String, String, DateTime<Utc>, String);
+
+pub(crate) async fn deploys(connections: &Connections, app: AppId) -> Result<Vec<Deploy>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT number, branch, commit_id, deployed_at, deployed_by FROM deploys WHERE app = ?1 ORDER BY number",
+    )
+    .bind(key(app))
+    .fetch_all(&connections.read)
+    .await?;
+    rows.into_iter().map(read).collect()
+}
+
+pub(crate) async fn deployed_at(
+    connections: &Connections,
+    app: AppId,
+    number: DeployNumber,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let row: Option<(DateTime<Utc>,)> =
+        sqlx::query_as("SELECT deployed_at FROM deploys WHERE app = ?1 AND number = ?2")
+            .bind(key(app))
+            .bind(signed(number.get()))
+            .fetch_optional(&connections.read)
+            .await?;
+    Ok(row.map(|(at,)| at))
+}
+
+/// The latest deploy of a branch, within a transaction.
+pub(super) async fn latest(
+    connection: &mut SqliteConnection,
+    app: AppId,
+    branch: &str,
+) -> Result<Option<Deploy>, StoreError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT number, branch, commit_id, deployed_at, deployed_by FROM deploys
+         WHERE app = ?1 AND branch = ?2 ORDER BY number DESC LIMIT 1",
+    )
+    .bind(key(app))
+    .bind(branch)
+    .fetch_optional(connection)
+    .await?;
+    row.map(read).transpose()
+}
+
+fn read((number, branch, commit, at, by): Row) -> Result<Deploy, StoreError> {
+    Ok(Deploy { number: deploy_number(number)?, branch, commit: hex("deploys", &commit)?, at, by })
+}

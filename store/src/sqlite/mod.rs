@@ -1,0 +1,26 @@
+//! The queries for the embedded SQLite.
+
+pub(crate) mod apps;
+pub(crate) mod connect;
+pub(crate) mod deploys;
+pub(crate) mod git;
+pub(crate) mod push;
+pub(crate) mod revisions;
+pub(crate) mod schedule_runs;
+
+use sqlx::SqlitePool;
+
+/// The connections to the file: SQLite has many readers and one writer.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    read: SqlitePool,
+    write: SqlitePool,
+}
+
+impl Connections {
+    /// Closes them all.
+    pub(crate) async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}

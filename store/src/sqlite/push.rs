@@ -1,0 +1,186 @@
+//! The one transaction of a push.
+
+use sqlx::SqliteConnection;
+
+use super::apps::{self, key};
+use super::{Connections, deploys};
+use crate::error::{PushError, StoreError};
+use crate::id::{AppId, DeployNumber, Oid};
+use crate::record::{App, NewPush, NewRevision, Object, PushReceipt, RefChange};
+use crate::row::{deploy_number, hex, signed};
+
+pub(crate) async fn push(connections: &Connections, push: &NewPush) -> Result<PushReceipt, PushError> {
+    // SQLite has one writer: this waits for whoever writes, up to the connections' bound.
+    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let tx = &mut *transaction;
+    let created = push.may_create && create_app(tx, push).await?;
+    let app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
+    insert_objects(tx, app.id, &push.objects).await?;
+    insert_shallow(tx, app.id, &push.shallow).await?;
+    for change in &push.refs {
+        move_ref(tx, app.id, change).await?;
+    }
+    for revision in &push.revisions {
+        insert_revision(tx, app.id, revision).await?;
+    }
+    let deploys = insert_deploys(tx, app.id, push).await?;
+    transaction.commit().await?;
+    Ok(PushReceipt { app, created, deploys })
+}
+
+/// Whoever else creates the same app is waited for.
+async fn create_app(tx: &mut SqliteConnection, push: &NewPush) -> Result<bool, PushError> {
+    let inserted = sqlx::query(
+        "INSERT INTO apps (id, name, production_branch, created_at) VALUES (?1, ?2, 'main', ?3)
+         ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(key(AppId::random()))
+    .bind(push.app.as_str())
+    .bind(push.at)
+    .execute(tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// The whole file is locked by the transaction.
+async fn lock_app(tx: &mut SqliteConnection, push: &NewPush) -> Result<Option<App>, PushError> {
+    let row: Option<apps::Row> =
+        sqlx::query_as("SELECT id, name, production_branch, created_at FROM apps WHERE name = ?1")
+            .bind(push.app.as_str())
+            .fetch_optional(tx)
+            .await?;
+    Ok(row.map(apps::read).transpose()?)
+}
+
+async fn insert_objects(tx: &mut SqliteConnection, app: AppId, objects: &[Object]) -> Result<(), PushError> {
+    for object in objects {
+        sqlx::query(
+            "INSERT INTO objects (app, oid, kind, size, zlib) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+        )
+        .bind(key(app))
+        .bind(object.oid.as_bytes().as_slice())
+        .bind(object.kind.as_str())
+        .bind(signed(object.size))
+        .bind(object.zlib.as_slice())
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn insert_shallow(tx: &mut SqliteConnection, app: AppId, commits: &[Oid]) -> Result<(), PushError> {
+    for commit in commits {
+        sqlx::query("INSERT INTO shallow (app, oid) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
+            .bind(key(app))
+            .bind(commit.to_string())
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Compares and swaps one ref.
+async fn move_ref(tx: &mut SqliteConnection, app: AppId, change: &RefChange) -> Result<(), PushError> {
+    let row: Option<(String,)> = sqlx::query_as("SELECT target FROM refs WHERE app = ?1 AND name = ?2")
+        .bind(key(app))
+        .bind(&change.name)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let found = row.map(|(target,)| hex("refs", &target)).transpose()?;
+    if found != change.old {
+        let branch = change.name.strip_prefix("refs/heads/").unwrap_or_default();
+        let last_deploy = deploys::latest(tx, app, branch).await?;
+        return Err(PushError::RefMoved {
+            name: change.name.clone(),
+            expected: change.old,
+            found,
+            last_deploy,
+        });
+    }
+    let Some(new) = change.new else {
+        sqlx::query("DELETE FROM refs WHERE app = ?1 AND name = ?2")
+            .bind(key(app))
+            .bind(&change.name)
+            .execute(tx)
+            .await?;
+        return Ok(());
+    };
+    // Nothing may point to what is not there, whatever was believed before the lock.
+    let placed = sqlx::query(
+        "INSERT INTO refs (app, name, target) SELECT app, ?2, ?3 FROM objects WHERE app = ?1 AND oid = ?4
+         ON CONFLICT (app, name) DO UPDATE SET target = excluded.target",
+    )
+    .bind(key(app))
+    .bind(&change.name)
+    .bind(new.to_string())
+    .bind(new.as_bytes().as_slice())
+    .execute(tx)
+    .await?;
+    match placed.rows_affected() {
+        1 => Ok(()),
+        _ => Err(StoreError::Corrupt { table: "objects", what: format!("object {new} is missing") }.into()),
+    }
+}
+
+async fn insert_revision(
+    tx: &mut SqliteConnection,
+    app: AppId,
+    revision: &NewRevision,
+) -> Result<(), PushError> {
+    let inserted = sqlx::query(
+        "INSERT INTO revisions (app, commit_id, sdk, subject, author, manifest, validated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+    )
+    .bind(key(app))
+    .bind(revision.commit.to_string())
+    .bind(&revision.sdk)
+    .bind(&revision.subject)
+    .bind(&revision.author)
+    .bind(&revision.manifest)
+    .bind(revision.validated_at)
+    .execute(&mut *tx)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        return Ok(());
+    }
+    for script in &revision.scripts {
+        sqlx::query("INSERT INTO scripts (app, commit_id, path, source) VALUES (?1, ?2, ?3, ?4)")
+            .bind(key(app))
+            .bind(revision.commit.to_string())
+            .bind(script.path.as_str())
+            .bind(&script.source)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn insert_deploys(
+    tx: &mut SqliteConnection,
+    app: AppId,
+    push: &NewPush,
+) -> Result<Vec<DeployNumber>, PushError> {
+    let mut numbers = Vec::with_capacity(push.deploys.len());
+    for deploy in &push.deploys {
+        let (number,): (i64,) = sqlx::query_as(
+            "UPDATE apps SET last_deploy = last_deploy + 1 WHERE id = ?1 RETURNING last_deploy",
+        )
+        .bind(key(app))
+        .fetch_one(&mut *tx)
+        .await?;
+        sqlx::query(
+            "INSERT INTO deploys (app, number, branch, commit_id, deployed_at, deployed_by)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .bind(key(app))
+        .bind(number)
+        .bind(&deploy.branch)
+        .bind(deploy.commit.to_string())
+        .bind(push.at)
+        .bind(&push.by)
+        .execute(&mut *tx)
+        .await?;
+        numbers.push(deploy_number(number)?);
+    }
+    Ok(numbers)
+}
