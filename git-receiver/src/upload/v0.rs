@@ -25,6 +25,8 @@ struct Request {
     haves: Vec<ObjectId>,
     acknowledge: Acknowledge,
     band: Option<pack::Band>,
+    /// Something follows the wants. A client that asks for a depth first fetches the shallow list alone.
+    negotiates: bool,
     done: bool,
 }
 
@@ -49,7 +51,9 @@ pub(super) async fn answer<R: Repository>(
         selection.boundary.write_lines(&mut out);
         out.extend_from_slice(FLUSH);
     }
-    acknowledge(&request, &mut out);
+    if request.negotiates {
+        acknowledge(&request, &mut out);
+    }
     output.write_all(&out).await?;
     if let Some(selection) = selection.filter(|_| request.done) {
         let band = request.band.unwrap_or(pack::Band::None);
@@ -66,7 +70,10 @@ async fn read(mut bytes: &[u8]) -> Result<Request, UploadError> {
     while !bytes.is_empty() {
         let line = match pkt_line::read(&mut bytes).await {
             Ok(Frame::Line(line)) => line,
-            Ok(_) => continue,
+            Ok(_) => {
+                request.negotiates |= !bytes.is_empty();
+                continue;
+            }
             Err(FrameError::Truncated) => break,
             Err(error) => return Err(error.into()),
         };

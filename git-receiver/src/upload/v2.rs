@@ -119,7 +119,7 @@ async fn fetch<R: Repository>(
         out.extend_from_slice(DELIMITER);
     }
     let selection = walk::select(repository, &wishes).await?;
-    if wishes.depth.is_some() {
+    if wishes.depth.is_some() || !selection.boundary.is_empty() {
         write(&mut out, b"shallow-info\n");
         selection.boundary.write_lines(&mut out);
         out.extend_from_slice(DELIMITER);

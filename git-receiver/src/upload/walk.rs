@@ -27,6 +27,10 @@ pub(super) struct Boundary {
 }
 
 impl Boundary {
+    pub(super) fn is_empty(&self) -> bool {
+        self.shallow.is_empty() && self.unshallow.is_empty()
+    }
+
     pub(super) fn write_lines(&self, out: &mut Vec<u8>) {
         for id in &self.shallow {
             write(out, format!("shallow {id}\n").as_bytes());
@@ -136,6 +140,10 @@ impl History {
             let mut next = Vec::new();
             for id in &ours {
                 let parents = if server_shallow.contains(id) { Vec::new() } else { parents(id) };
+                // The history that this repository has itself may end here; then the client's does too.
+                if server_shallow.contains(id) && !client_shallow.contains(id) && !had.contains(id) {
+                    history.boundary.shallow.push(*id);
+                }
                 order.push(*id);
                 if last && !parents.is_empty() {
                     if !client_shallow.contains(id) {
@@ -143,7 +151,7 @@ impl History {
                     }
                     continue;
                 }
-                if wishes.depth.is_some() && client_shallow.contains(id) {
+                if wishes.depth.is_some() && client_shallow.contains(id) && !server_shallow.contains(id) {
                     history.boundary.unshallow.push(*id);
                 }
                 // Where the client's history ends shallow and is to be deepened, the walk goes on below what it has.

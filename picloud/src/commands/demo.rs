@@ -1,0 +1,247 @@
+//! `picloud demo`: the user's day in half a minute, on a real node, with the real git of this machine.
+//!
+//! This is the only verb that starts a program, and the program is the user's own git.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use manifest_schema::name::{AppName, JobName, NameError};
+use store::{RunOutcome, Store, StoreError};
+
+use super::CommandError;
+use super::init::{self, InitError, STARTER};
+use super::serve::{start_log, stop_signal};
+use crate::cli::{DemoOptions, Settings};
+use crate::node::{Node, StartError, threads};
+
+/// The second app of the tour.
+const CLOCK: [(&str, &str); 3] = [
+    ("picloud.toml", include_str!("../../../examples/clock/picloud.toml")),
+    ("tick.rhai", include_str!("../../../examples/clock/tick.rhai")),
+    ("ring.rhai", include_str!("../../../examples/clock/ring.rhai")),
+];
+
+/// How long the tour waits for a schedule that is due every two seconds.
+const SCHEDULE_WAIT: Duration = Duration::from_secs(20);
+
+/// The node's own news would only stand between the lines of the tour.
+const LOG_DEFAULT: &str = "warn";
+
+/// Why the tour ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DemoError {
+    #[error("cannot use {}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Starter(#[from] InitError),
+    #[error("cannot start git; is it installed?")]
+    Git(#[source] io::Error),
+    #[error("`git {0}` did not do what the tour expects")]
+    GitFailed(String),
+    #[error("the app did not answer")]
+    Call(#[source] Box<ureq::Error>),
+    #[error("the schedule did not fire within {} s", SCHEDULE_WAIT.as_secs())]
+    Schedule,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
+    start_log(LOG_DEFAULT);
+    let threads = threads()?;
+    let temporary =
+        tempfile::tempdir().map_err(|source| DemoError::Folder { path: std::env::temp_dir(), source })?;
+    let data_dir = options.data_dir.clone().unwrap_or_else(|| temporary.path().join("data"));
+    let done = threads.block_on(async {
+        let node = start(&options, data_dir).await?;
+        let tour = Tour {
+            address: node.address,
+            token: node.admin.reveal().to_owned(),
+            folder: temporary.path().to_owned(),
+            store: node.store.clone(),
+        };
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = tokio::spawn(node.run(async move {
+            let _ = stopped.await;
+        }));
+        let toured = tour.walk().await;
+        if toured.is_ok() && !options.exit {
+            tour.what_next();
+            stop_signal().await;
+        }
+        let _ = stop.send(());
+        let _ = serving.await;
+        Ok::<_, CommandError>(toured?)
+    });
+    threads.shutdown_background();
+    done
+}
+
+/// Starts on the wanted address, or on a free port where that one is taken.
+async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartError> {
+    let mut settings = Settings {
+        listen: options.listen,
+        data_dir,
+        domain: None,
+        public_url: None,
+        database_url: None,
+        admin_token: None,
+    };
+    match Node::start(&settings).await {
+        Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+            settings.listen = SocketAddr::new(options.listen.ip(), 0);
+            Node::start(&settings).await
+        }
+        started => started,
+    }
+}
+
+/// The steps of the tour.
+struct Tour {
+    address: SocketAddr,
+    token: String,
+    folder: PathBuf,
+    store: Store,
+}
+
+impl Tour {
+    async fn walk(&self) -> Result<(), DemoError> {
+        say("A node is serving on the embedded database. Here is an app:");
+        let hello = self.repository("hello", &STARTER)?;
+        show(STARTER[0].1);
+        show(STARTER[1].1);
+
+        say("A push makes it live:");
+        self.git(&hello, &["push", "picloud", "main"], true)?;
+        self.call("/hello/greet/Ann")?;
+
+        say("A change is the next push:");
+        self.edit(&hello, "greet.rhai", "Hello, ", "Good morning, ", "politer")?;
+        self.git(&hello, &["push", "picloud", "main"], true)?;
+        self.call("/hello/greet/Ann")?;
+
+        say("A push with a mistake changes nothing and says where it is:");
+        self.edit(&hello, "greet.rhai", "let name = ctx", "lgo::info(\"hi\");\nlet name = ctx", "broken")?;
+        self.git(&hello, &["push", "picloud", "main"], false)?;
+        self.call("/hello/greet/Ann")?;
+
+        say("To roll back, push an older commit:");
+        self.git(&hello, &["push", "-f", "picloud", "HEAD~2:main"], true)?;
+        self.call("/hello/greet/Ann")?;
+
+        say("An app with a schedule, every two seconds:");
+        let clock = self.repository("clock", &CLOCK)?;
+        self.git(&clock, &["push", "picloud", "main"], true)?;
+        self.wait_for_schedule().await
+    }
+
+    /// Waits until the schedule `tick` of the app `clock` has run, and says when.
+    async fn wait_for_schedule(&self) -> Result<(), DemoError> {
+        let (app, schedule) = (AppName::new("clock")?, JobName::new("tick")?);
+        let started = Instant::now();
+        while started.elapsed() < SCHEDULE_WAIT {
+            if let Some(app) = self.store.app(&app).await?
+                && let Some(run) = self.store.last_run(app.id, &schedule).await?
+                && run.outcome == Some(RunOutcome::Succeeded)
+            {
+                let late = (run.claimed_at - run.due).num_milliseconds();
+                println!(
+                    "  tick was due at {} and ran {late} ms later: succeeded",
+                    run.due.format("%H:%M:%S")
+                );
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(DemoError::Schedule)
+    }
+
+    fn what_next(&self) {
+        let Self { address, token, folder, .. } = self;
+        say("The node goes on serving until Ctrl-C. Try:");
+        println!("  curl http://{address}/hello/greet/$USER");
+        println!("  cd {}/hello   # change it, commit, git push picloud main", folder.display());
+        println!("  git ls-remote picloud                           # every deploy is a ref");
+        println!("  git push picloud HEAD:refs/picloud/check        # validate, change nothing");
+        println!("  curl -X POST -H 'Authorization: Bearer {token}' -d '{{\"times\": 3}}' \\");
+        println!("    http://{address}/-/api/v1/apps/clock/functions/ring");
+    }
+
+    /// A repository with `files`, committed, with the node as its remote `picloud`.
+    fn repository(&self, app: &str, files: &[(&str, &str)]) -> Result<PathBuf, DemoError> {
+        let folder = self.folder.join(app);
+        init::write(&folder, files)?;
+        quiet(&folder, &["init", "-q", "-b", "main"])?;
+        let url = format!("http://demo:{}@{}/{app}.git", self.token, self.address);
+        quiet(&folder, &["remote", "add", "picloud", &url])?;
+        commit(&folder, "first")?;
+        Ok(folder)
+    }
+
+    /// Changes a file and commits it.
+    fn edit(&self, folder: &Path, file: &str, from: &str, to: &str, message: &str) -> Result<(), DemoError> {
+        let path = folder.join(file);
+        let failed = |source| DemoError::Folder { path: path.clone(), source };
+        let text = fs::read_to_string(&path).map_err(failed)?.replace(from, to);
+        fs::write(&path, text).map_err(failed)?;
+        println!("\n$ git commit -am {message}");
+        commit(folder, message)
+    }
+
+    /// Runs git where everyone sees it, and holds it to the expected end.
+    fn git(&self, folder: &Path, arguments: &[&str], succeeds: bool) -> Result<(), DemoError> {
+        println!("\n$ git {}", arguments.join(" "));
+        let status = command(folder, arguments).status().map_err(DemoError::Git)?;
+        if status.success() == succeeds { Ok(()) } else { Err(DemoError::GitFailed(arguments.join(" "))) }
+    }
+
+    fn call(&self, path: &str) -> Result<(), DemoError> {
+        let url = format!("http://{}{path}", self.address);
+        println!("\n$ curl {url}");
+        let call = || ureq::get(&url).call()?.body_mut().read_to_string();
+        println!("{}", call().map_err(|error| DemoError::Call(Box::new(error)))?);
+        Ok(())
+    }
+}
+
+fn commit(folder: &Path, message: &str) -> Result<(), DemoError> {
+    quiet(folder, &["add", "."])?;
+    quiet(folder, &["-c", "user.name=Demo", "-c", "user.email=demo@localhost", "commit", "-q", "-m", message])
+}
+
+fn quiet(folder: &Path, arguments: &[&str]) -> Result<(), DemoError> {
+    let output = command(folder, arguments).output().map_err(DemoError::Git)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+    Err(DemoError::GitFailed(arguments.join(" ")))
+}
+
+/// git in `folder`, without questions and without the habits of this user's configuration.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    command
+}
+
+fn say(text: &str) {
+    println!("\n── {text}");
+}
+
+fn show(text: &str) {
+    println!();
+    text.lines().for_each(|line| println!("    {line}"));
+}

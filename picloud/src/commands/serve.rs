@@ -1,0 +1,91 @@
+//! `picloud serve`: runs a node until it is told to stop.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use platform::tokens::Origin;
+use tracing_subscriber::EnvFilter;
+
+use super::CommandError;
+use crate::cli::Settings;
+use crate::node::{Node, StartError, location, threads};
+use crate::words::printable;
+
+/// What is logged where `PICLOUD_LOG` says nothing: the node's own news, and every line that scripts write.
+const LOG_DEFAULT: &str = "info,script=trace,tokio_cron_scheduler=warn";
+
+pub(crate) fn serve(settings: Settings) -> Result<(), CommandError> {
+    start_log(LOG_DEFAULT);
+    let threads = threads()?;
+    threads.block_on(async {
+        let node = Node::start(&settings).await?;
+        greet(&node, &settings);
+        node.run(stop_signal()).await;
+        Ok::<_, StartError>(())
+    })?;
+    // A script that never yields must not hold up the exit; it was given its time.
+    threads.shutdown_background();
+    Ok(())
+}
+
+/// Logs go to standard error, so that standard output stays for what is said to people once.
+pub(crate) fn start_log(default: &str) {
+    let filter = EnvFilter::try_from_env("PICLOUD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    // A panic is one log line; collecting a backtrace costs more than a request may.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, "panic: {message}");
+    }));
+}
+
+fn greet(node: &Node, settings: &Settings) {
+    let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{}", node.address));
+    let database = match location(settings) {
+        store::Location::Postgres(_) => "PostgreSQL".to_owned(),
+        store::Location::Sqlite(path) => format!("SQLite in {}", path.display()),
+    };
+    let kept = settings.data_dir.join("admin-token");
+    let token = match node.admin_origin {
+        Origin::Made => {
+            format!("{}  (made now, shown once, kept in {})", node.admin.reveal(), kept.display())
+        }
+        Origin::Kept => format!("kept in {}", kept.display()),
+        Origin::Preset => "as set".to_owned(),
+    };
+    let greeting = format!(
+        "PiCloud {} is listening on http://{}\n  database     {}\n  admin token  {}\n  first push   {}\n",
+        env!("CARGO_PKG_VERSION"),
+        node.address,
+        printable(&database),
+        printable(&token),
+        format_args!("git remote add picloud {url}/<app>.git && git push picloud main"),
+    );
+    // Whoever started the node need not be listening any more.
+    let _ = std::io::stdout().write_all(greeting.as_bytes());
+}
+
+/// Done when the process is asked to stop: SIGTERM by a service manager, SIGINT by a person.
+pub(crate) async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot listen for a signal");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::interrupt()) => {}
+    }
+    tracing::info!("stopping");
+}

@@ -1,0 +1,139 @@
+//! What a URL addresses: the control plane, a repository, or an app. Pure; nothing is looked up here.
+
+use manifest_schema::name::{AppName, NameError};
+
+/// The names this server answers to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hosts {
+    /// The domain whose subdomains are apps. With one set, the control plane answers on this name alone and apps have no
+    /// paths, so that they never share an origin with it.
+    pub(crate) domain: Option<String>,
+}
+
+/// What a request is for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Address<'a> {
+    /// Something under `/-/`; the path is whole.
+    Control(&'a str),
+    /// Something of a repository: the rest is the path behind `<app>.git`, such as `/info/refs`.
+    Git { app: Result<AppName, NameError>, rest: &'a str },
+    /// An app by its path: `/<app>/...` or `/<app>@<branch>/...`. The path starts with `/`, or is empty where the slash
+    /// behind the name is missing.
+    AppPath { app: AppName, label: Option<&'a str>, path: &'a str },
+    /// An app by its host: the label in front of the domain, to be split by [`readings`].
+    AppHost { label: &'a str, path: &'a str },
+    /// The front door.
+    Root,
+    /// Nothing.
+    Unknown,
+}
+
+impl Hosts {
+    /// Reads the `Host` of a request and its path, both as they were sent.
+    pub(crate) fn address<'a>(&self, host: &'a str, path: &'a str) -> Address<'a> {
+        let name = without_port(host);
+        if let Some(label) = self.app_label(name) {
+            return Address::AppHost { label, path };
+        }
+        if self.domain.as_deref().is_some_and(|domain| !name.eq_ignore_ascii_case(domain)) {
+            return Address::Unknown;
+        }
+        if path == "/" {
+            return Address::Root;
+        }
+        if path == "/-" || path.starts_with("/-/") {
+            return Address::Control(path);
+        }
+        let Some(path) = path.strip_prefix('/') else { return Address::Unknown };
+        let (first, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+        if let Some(app) = first.strip_suffix(".git") {
+            return Address::Git { app: AppName::new(app), rest };
+        }
+        if self.domain.is_some() {
+            return Address::Unknown;
+        }
+        let (app, label) = match first.split_once('@') {
+            Some((app, label)) => (app, Some(label)),
+            None => (first, None),
+        };
+        match AppName::new(app) {
+            Ok(app) => Address::AppPath { app, label, path: rest },
+            Err(_) => Address::Unknown,
+        }
+    }
+
+    /// The label in front of this server's domain or of `localhost`, which needs no set-up (RFC 6761 section 6.3).
+    fn app_label<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let domain = self.domain.as_deref().unwrap_or("localhost");
+        let (label, parent) = name.split_once('.')?;
+        (parent.eq_ignore_ascii_case(domain) && !label.is_empty()).then_some(label)
+    }
+}
+
+/// The apps and branch labels that a host label can mean, likeliest first: `a--b` is the app `a--b`, or the branch `a` of
+/// the app `b`. Both names may hold `--` themselves.
+pub(crate) fn readings(label: &str) -> impl Iterator<Item = (AppName, Option<&str>)> {
+    let splits = label.match_indices("--").map(|(at, _)| (&label[at + 2..], Some(&label[..at])));
+    std::iter::once((label, None))
+        .chain(splits)
+        .filter_map(|(app, branch)| Some((AppName::new(app).ok()?, branch)))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(name: &str) -> AppName {
+        AppName::new(name).unwrap()
+    }
+
+    #[test]
+    fn paths_lead_to_control_repositories_and_apps() {
+        let hosts = Hosts::default();
+        let read = |path| hosts.address("pi:8080", path);
+        assert_eq!(read("/"), Address::Root);
+        assert_eq!(read("/-/health/live"), Address::Control("/-/health/live"));
+        assert_eq!(read("/hello.git/info/refs"), Address::Git { app: Ok(app("hello")), rest: "/info/refs" });
+        assert_eq!(read("/hello/a/b"), Address::AppPath { app: app("hello"), label: None, path: "/a/b" });
+        assert_eq!(read("/hello@x/"), Address::AppPath { app: app("hello"), label: Some("x"), path: "/" });
+        assert_eq!(read("/hello"), Address::AppPath { app: app("hello"), label: None, path: "" });
+        assert_eq!(read("/Hello/"), Address::Unknown);
+        assert!(matches!(read("/Hello.git/info/refs"), Address::Git { app: Err(_), .. }));
+    }
+
+    #[test]
+    fn localhost_needs_no_set_up() {
+        let hosts = Hosts::default();
+        assert_eq!(
+            hosts.address("hello.localhost:8080", "/a"),
+            Address::AppHost { label: "hello", path: "/a" }
+        );
+        assert_eq!(hosts.address("localhost:8080", "/-/x"), Address::Control("/-/x"));
+    }
+
+    #[test]
+    fn with_a_domain_apps_are_hosts_and_only_hosts() {
+        let hosts = Hosts { domain: Some("example.com".to_owned()) };
+        assert_eq!(
+            hosts.address("Hello.Example.com", "/-/x"),
+            Address::AppHost { label: "Hello", path: "/-/x" }
+        );
+        assert_eq!(hosts.address("example.com", "/-/x"), Address::Control("/-/x"));
+        assert_eq!(hosts.address("example.com", "/hello/"), Address::Unknown);
+        assert_eq!(hosts.address("other.org", "/-/x"), Address::Unknown);
+        assert_eq!(hosts.address("a.b.example.com", "/"), Address::Unknown);
+    }
+
+    #[test]
+    fn a_host_label_is_an_app_before_it_is_a_preview() {
+        let all: Vec<_> = readings("x--a--b").collect();
+        assert_eq!(all, [(app("x--a--b"), None), (app("a--b"), Some("x")), (app("b"), Some("x--a"))]);
+    }
+}

@@ -1,0 +1,45 @@
+//! PiCloud: a self-hosted, event-driven serverless platform that you deploy to with `git push`.
+//!
+//! This crate is the edge of the house: sockets, words for people, the command line, configuration. Layout:
+//!
+//! - `cli`: what may be said on the command line
+//! - `commands`: one room a verb
+//! - `node`: wires store, platform and edge into one running server
+//! - `edge`: HTTP and git, from a connection to an answer
+//! - `words`: every sentence that people read
+//!
+//! A push: `edge::git` -> `git_receiver::receive` -> `platform::deploy` -> `store::push` -> `platform::activation`, told
+//! by `words::push`. A request: `edge::address` -> the live table -> `edge::app` -> `platform::execution`.
+
+mod cli;
+mod commands;
+mod edge;
+mod node;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Verb};
+
+/// Counts what each script holds, for its memory limit.
+#[global_allocator]
+static ALLOCATOR: runtime::CountingAllocator = runtime::CountingAllocator;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.verb {
+        Verb::Serve(settings) => commands::serve::serve(settings),
+        Verb::Demo(options) => commands::demo::demo(options),
+        Verb::Init { folder } => commands::init::init(&folder),
+        Verb::Check { folder } => return commands::check::check(&folder),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", words::with_causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The sentences that people read. Everything below speaks in values; here they become words.
+
+pub(crate) mod fault;
+pub(crate) mod push;
+
+/// Text from outside, with control characters made visible, so that it cannot move a cursor or forge a line. Bidirectional
+/// controls are escaped too: they can make a line read differently from what it says.
+pub(crate) fn printable(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if hidden(c) {
+            shown.extend(c.escape_unicode())
+        } else {
+            shown.push(c)
+        }
+        shown
+    })
+}
+
+/// `1 script`, `2 scripts`.
+pub(crate) fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(printable(&error.to_string()), |line, cause| {
+        format!("{line}: {}", printable(&cause.to_string()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        assert_eq!(printable("a\u{1b}[2Jb\rc\u{202e}d"), "a\\u{1b}[2Jb\\u{d}c\\u{202e}d");
+        assert_eq!(printable("Grüße, 世界"), "Grüße, 世界");
+    }
+}

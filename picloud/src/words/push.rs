@@ -1,0 +1,271 @@
+//! What a push prints.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use manifest_schema::manifest::Schedule;
+use manifest_schema::name::AppName;
+use platform::deploy::{Activated, CHECK_REF, Changes, Event, Outcome, Plan, Rejection, Sign, Verdict};
+use store::Oid;
+
+use super::{count, fault, printable};
+
+/// The most faults that one push prints; the rest are counted.
+const FAULTS_SHOWN: usize = 50;
+
+/// The most lines of one kind of a plan.
+const CHANGES_SHOWN: usize = 40;
+
+/// Turns the events and verdicts of one push into lines.
+pub(crate) struct PushWords {
+    app: AppName,
+    pusher: String,
+    /// Where the app answers, such as `http://pi:8080/hello/`.
+    addresses: Addresses,
+    /// The client asked for no progress.
+    quiet: bool,
+    faults: usize,
+}
+
+/// Where an app's branches answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses {
+    /// Production.
+    pub(crate) production: String,
+    /// A preview, with `{}` for the branch's label.
+    pub(crate) preview: String,
+}
+
+/// The end of a push, as people and as git read it.
+pub(crate) struct Ending {
+    /// The lines to print.
+    pub(crate) text: String,
+    /// A result for each ref, in order; the reason of a refusal in one short line.
+    pub(crate) results: Vec<(String, Result<(), String>)>,
+}
+
+impl PushWords {
+    pub(crate) fn new(app: AppName, pusher: String, addresses: Addresses, quiet: bool) -> Self {
+        Self { app, pusher, addresses, quiet, faults: 0 }
+    }
+
+    /// The lines of an event; empty where it is not to be printed.
+    pub(crate) fn event(&mut self, event: &Event) -> String {
+        match event {
+            Event::Fault(found) => {
+                self.faults += 1;
+                if self.faults > FAULTS_SHOWN { String::new() } else { lines(&fault::render(found)) }
+            }
+            Event::ProductionIsElsewhere { production } => lines(&format!(
+                "hint: the production branch is {production}; go live with  git push picloud HEAD:{production}"
+            )),
+            Event::NoManifest { branch } => {
+                lines(&format!("warning: {} has no picloud.toml, so there is no preview", printable(branch)))
+            }
+            _ if self.quiet => String::new(),
+            Event::Candidate { branch, commit, subject, .. } => lines(&format!(
+                "picloud: {}  {}  {} \"{}\"  by {}",
+                self.app,
+                printable(branch),
+                short(*commit),
+                printable(subject),
+                printable(&self.pusher)
+            )),
+            Event::Read { files, scripts, bytes, took } => {
+                let what =
+                    format!("{}, {}, {}", count(*files, "file"), count(*scripts, "script"), size(*bytes));
+                step("read", &what, *took)
+            }
+            Event::Compiled { scripts, sdk, took } => {
+                step("compile", &format!("{}, sdk {sdk}", count(*scripts, "script")), *took)
+            }
+            Event::Planned { plan, due } => planned(plan, due),
+        }
+    }
+
+    /// The last lines, and what git is told of each ref.
+    pub(crate) fn ending(&self, verdicts: &[Verdict], took: Duration) -> Ending {
+        let mut text = String::new();
+        if self.faults > FAULTS_SHOWN {
+            text += &format!("error: {} more are not shown\n", count(self.faults - FAULTS_SHOWN, "fault"));
+        }
+        let mut results = Vec::with_capacity(verdicts.len());
+        for verdict in verdicts {
+            text += &lines(&self.verdict(verdict, took));
+            let result = match &verdict.outcome {
+                Outcome::Rejected(rejection) => Err(reason(rejection)),
+                _ => Ok(()),
+            };
+            results.push((verdict.name.clone(), result));
+        }
+        Ending { text, results }
+    }
+
+    fn verdict(&self, verdict: &Verdict, took: Duration) -> String {
+        let name = printable(plain(&verdict.name));
+        match &verdict.outcome {
+            Outcome::Live(activated) => self.activated("LIVE", activated, &self.addresses.production, took),
+            Outcome::Preview(activated) => {
+                let label = platform::activation::branch_label(&activated.branch);
+                self.activated("PREVIEW", activated, &self.addresses.preview.replace("{}", &label), took)
+            }
+            Outcome::Stored => format!("success: STORED {name}"),
+            Outcome::Deleted => format!("success: STORED {name} is deleted"),
+            Outcome::Checked => "success: the check passed; nothing was changed".to_owned(),
+            Outcome::Rejected(rejection) => {
+                let what = if verdict.name == CHECK_REF { "check" } else { &name };
+                format!("error: REJECTED {what}: {}", sentence(rejection))
+            }
+        }
+    }
+
+    fn activated(&self, word: &str, activated: &Activated, address: &str, took: Duration) -> String {
+        let before = if activated.validated_before { " (validated before)" } else { "" };
+        let mut text =
+            format!("success: {word} as deploy {} in {}{before}  {address}", activated.deploy, ms(took));
+        if let Some(previous) = activated.before {
+            text += &format!(
+                "\nhint: undo with  git push -f picloud {}:{}",
+                short(previous),
+                printable(&activated.branch)
+            );
+        }
+        text
+    }
+}
+
+/// Why a ref was rejected, for the line that git prints last.
+fn reason(rejection: &Rejection) -> String {
+    match rejection {
+        Rejection::Faults { errors, live: Some(live), .. } => {
+            format!("{}; deploy {live} is still live", count(*errors, "problem"))
+        }
+        Rejection::Faults { errors, live: None, .. } => {
+            format!("{}; nothing changed", count(*errors, "problem"))
+        }
+        other => sentence(other),
+    }
+}
+
+fn sentence(rejection: &Rejection) -> String {
+    match rejection {
+        Rejection::Faults { errors, files, live } => {
+            let problems = format!("{} in {}", count(*errors, "problem"), count(*files, "file"));
+            match live {
+                Some(live) => format!("{problems}; nothing changed, deploy {live} is still live"),
+                None => format!("{problems}; nothing changed"),
+            }
+        }
+        Rejection::ProductionBranch => "the production branch cannot be deleted".to_owned(),
+        Rejection::DeployRef => "refs/deploys/ is written by the server alone".to_owned(),
+        Rejection::OtherRef => "only branches and tags are kept here".to_owned(),
+        Rejection::SharedAddress { with } => {
+            format!("it would share its address with branch {}; choose another name", printable(with))
+        }
+        Rejection::Moved { found, by } => {
+            let now = found.map_or_else(|| "is gone".to_owned(), |oid| format!("is at {} now", short(oid)));
+            match by {
+                Some(deploy) => format!(
+                    "another push was first: it {now} (deploy {} by {}); fetch and push again",
+                    deploy.number,
+                    printable(&deploy.by)
+                ),
+                None => format!("another push was first: it {now}; fetch and push again"),
+            }
+        }
+        Rejection::Busy => "other pushes to this app are still going; push again in a moment".to_owned(),
+        Rejection::UnknownApp => "there is no such app, and this token may not create it".to_owned(),
+        Rejection::Git(words) => printable(words),
+        Rejection::Atomic => "another ref of this atomic push was rejected".to_owned(),
+        Rejection::Unpack(words) => format!("unpack failed: {}", printable(words)),
+        Rejection::Internal { incident } => {
+            format!("the server failed; nothing was changed; its log has the cause under {incident}")
+        }
+    }
+}
+
+fn planned(plan: &Plan, due: &[(Schedule, Vec<DateTime<Utc>>)]) -> String {
+    let mut text = changes("routes", &plan.routes, |_| String::new());
+    text += &changes("schedules", &plan.schedules, |name| {
+        let found = due.iter().find(|(schedule, _)| schedule.name.as_str() == name);
+        let times: Vec<_> = found.into_iter().flat_map(|(_, times)| times.iter().map(clock)).collect();
+        if times.is_empty() { String::new() } else { format!("  next {}", times.join(", ")) }
+    });
+    text += &changes("functions", &plan.functions, |_| String::new());
+    text
+}
+
+fn changes(kind: &str, changes: &Changes, more: impl Fn(&str) -> String) -> String {
+    let unchanged =
+        if changes.unchanged > 0 { format!("{} unchanged", changes.unchanged) } else { String::new() };
+    if changes.lines.is_empty() {
+        return if changes.unchanged > 0 {
+            lines(&format!("  {kind:<9} {unchanged}"))
+        } else {
+            String::new()
+        };
+    }
+    let mut text = lines(format!("  {kind:<9} {unchanged}").trim_end());
+    let shown = &changes.lines[..changes.lines.len().min(CHANGES_SHOWN)];
+    let columns = shown.iter().map(|change| change.columns.len()).max().unwrap_or(0);
+    let width = |column: usize| {
+        shown
+            .iter()
+            .filter_map(|change| change.columns.get(column))
+            .map(|text| text.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for change in shown {
+        let sign = match change.sign {
+            Sign::Added => '+',
+            Sign::Removed => '-',
+            Sign::Changed => '~',
+        };
+        let padded =
+            change.columns.iter().zip(&widths).map(|(text, width)| format!("{:<width$}", printable(text)));
+        let row = padded.collect::<Vec<_>>().join("  ");
+        let more = if change.sign == Sign::Removed { String::new() } else { more(&change.columns[0]) };
+        text += &lines(format!("    {sign} {row}{more}").trim_end());
+    }
+    if changes.lines.len() > shown.len() {
+        text += &lines(&format!("    {} more", changes.lines.len() - shown.len()));
+    }
+    text
+}
+
+/// Time of day for what is due today, with the date for what is later.
+fn clock(due: &DateTime<Utc>) -> String {
+    let today = due.date_naive() == Utc::now().date_naive();
+    due.format(if today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" }).to_string()
+}
+
+fn step(name: &str, what: &str, took: Duration) -> String {
+    lines(&format!("  {name:<9} {what:<40} {:>8}", ms(took)))
+}
+
+fn lines(text: &str) -> String {
+    format!("{text}\n")
+}
+
+fn ms(took: Duration) -> String {
+    format!("{} ms", took.as_millis())
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+/// A ref without what git itself leaves out.
+fn plain(name: &str) -> &str {
+    name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/")).unwrap_or(name)
+}
+
+fn short(oid: Oid) -> String {
+    oid.to_string().chars().take(7).collect()
+}

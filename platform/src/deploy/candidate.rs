@@ -1,0 +1,175 @@
+//! From a pushed commit to a revision that can be served: validated now, or known from an earlier push.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use git_receiver::{ObjectId, Repository, Staged};
+use manifest_schema::fault::{Fault, Severity};
+use manifest_schema::limits::Limits;
+use manifest_schema::manifest::{self, Schedule};
+use store::{App, NewRevision, Oid, Store};
+
+use super::check::{Checked, check};
+use super::plan::{Side, plan};
+use super::report::{Event, Rejection};
+use super::snapshot::{Snapshot, SnapshotError, of_commit};
+use super::{DeployError, Tell};
+use crate::activation::{Activation, Prepared};
+use crate::repository::oid;
+
+/// How many due times of a schedule a push shows.
+const DUE_SHOWN: usize = 3;
+
+/// A commit that keeps the contract.
+pub(super) struct Candidate {
+    pub(super) commit: Oid,
+    /// What to store; `None` when an earlier push stored it.
+    pub(super) new: Option<NewRevision>,
+    pub(super) prepared: Prepared,
+}
+
+/// What a commit turned out to be.
+pub(super) enum Examined {
+    Candidate(Box<Candidate>),
+    /// It has no manifest: nothing to serve.
+    NoManifest,
+    Rejected(Rejection),
+}
+
+/// Where a commit is looked at, and for what.
+pub(super) struct Examination<'a, R> {
+    pub(super) store: &'a Store,
+    pub(super) activation: &'a Activation,
+    pub(super) ceiling: &'a Limits,
+    pub(super) app: Option<&'a App>,
+    pub(super) staged: &'a Staged<'a, R>,
+    pub(super) tell: &'a Tell,
+}
+
+impl<R: Repository> Examination<'_, R> {
+    /// Reads, checks and plans `commit` for `branch`, telling what it finds.
+    pub(super) async fn examine(&self, branch: &str, commit: ObjectId) -> Result<Examined, DeployError> {
+        let summary = self.staged.commit(commit).await.map_err(DeployError::Read)?;
+        self.tell.send(Event::Candidate {
+            branch: branch.to_owned(),
+            commit: oid(commit),
+            subject: summary.subject.clone(),
+            author: summary.author.clone(),
+        });
+        if let Some(prepared) = self.validated_before(oid(commit)).await? {
+            self.tell_plan(branch, &prepared);
+            return Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new: None, prepared })));
+        }
+        let started = Instant::now();
+        let snapshot = match of_commit(self.staged, commit).await {
+            Ok(snapshot) => snapshot,
+            Err(SnapshotError::Refused(why)) => {
+                return Ok(self.refuse(branch, vec![Fault::error("the commit", None, why)]));
+            }
+            Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
+        };
+        self.tell.send(Event::Read {
+            files: snapshot.files,
+            scripts: snapshot.scripts.len(),
+            bytes: snapshot.bytes(),
+            took: started.elapsed(),
+        });
+        if snapshot.manifest.is_none() && !self.is_production(branch) {
+            return Ok(Examined::NoManifest);
+        }
+        let started = Instant::now();
+        let checked = match self.check(snapshot).await? {
+            Ok(checked) => checked,
+            Err(faults) => return Ok(self.refuse(branch, faults)),
+        };
+        self.tell.send(Event::Compiled {
+            scripts: checked.compiled.len(),
+            sdk: checked.manifest.sdk,
+            took: started.elapsed(),
+        });
+        checked.warnings.iter().for_each(|warning| self.tell.send(Event::Fault(warning.clone())));
+        let new = new_revision(oid(commit), &checked, summary.subject, summary.author, Utc::now());
+        let prepared = match prepare(checked) {
+            Ok(prepared) => prepared,
+            Err(fault) => return Ok(self.refuse(branch, vec![fault])),
+        };
+        self.tell_plan(branch, &prepared);
+        Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new: Some(new), prepared })))
+    }
+
+    fn is_production(&self, branch: &str) -> bool {
+        branch == self.app.map_or(super::DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str())
+    }
+
+    async fn validated_before(&self, commit: Oid) -> Result<Option<Prepared>, DeployError> {
+        let Some(app) = self.app else { return Ok(None) };
+        let Some(revision) = self.store.revision(app.id, commit).await? else { return Ok(None) };
+        // A revision of an older server that this one no longer reads is validated anew.
+        Ok(Prepared::from_store(revision).ok())
+    }
+
+    /// Checks off the async workers: compiling may take a while and cannot be cancelled.
+    async fn check(&self, snapshot: Snapshot) -> Result<Result<Checked, Vec<Fault>>, DeployError> {
+        let ceiling = self.ceiling.clone();
+        let checking = tokio::task::spawn_blocking(move || check(&snapshot, &ceiling));
+        checking.await.map_err(|_| DeployError::CheckDied)
+    }
+
+    fn refuse(&self, branch: &str, faults: Vec<Fault>) -> Examined {
+        let errors: Vec<&Fault> = faults.iter().filter(|fault| fault.severity == Severity::Error).collect();
+        let files = errors.iter().map(|fault| fault.file.as_str()).collect::<BTreeSet<_>>().len();
+        let live = self.app.and_then(|app| self.activation.live_deploy(&app.name, branch));
+        let rejection = Rejection::Faults { errors: errors.len(), files, live };
+        faults.into_iter().for_each(|fault| self.tell.send(Event::Fault(fault)));
+        Examined::Rejected(rejection)
+    }
+
+    fn tell_plan(&self, branch: &str, prepared: &Prepared) {
+        let live = self.app.and_then(|app| self.activation.live(&app.name, branch));
+        let side = live.as_ref().map(|live| Side { manifest: live.manifest(), sources: live.sources() });
+        let plan = plan(side, Side { manifest: &prepared.manifest, sources: &prepared.sources });
+        let due = prepared
+            .manifest
+            .schedules
+            .iter()
+            .map(|schedule| (schedule.clone(), next_due(schedule)))
+            .collect();
+        self.tell.send(Event::Planned { plan, due });
+    }
+}
+
+fn next_due(schedule: &Schedule) -> Vec<DateTime<Utc>> {
+    std::iter::successors(schedule.cron.next_after(Utc::now()), |due| schedule.cron.next_after(*due))
+        .take(DUE_SHOWN)
+        .collect()
+}
+
+fn prepare(checked: Checked) -> Result<Prepared, Fault> {
+    let Checked { manifest, sources, compiled, .. } = checked;
+    Prepared::new(manifest, sources, compiled)
+        .map_err(|error| Fault::error(manifest::FILE_NAME, None, error.to_string()))
+}
+
+fn new_revision(
+    commit: Oid,
+    checked: &Checked,
+    subject: String,
+    author: String,
+    validated_at: DateTime<Utc>,
+) -> NewRevision {
+    let scripts = checked
+        .sources
+        .iter()
+        .map(|(path, source)| store::Script { path: path.clone(), source: source.clone() })
+        .collect();
+    NewRevision {
+        commit,
+        sdk: checked.manifest.sdk.to_string(),
+        subject,
+        author,
+        manifest: checked.manifest_source.clone(),
+        scripts,
+        validated_at,
+    }
+}

@@ -1,0 +1,59 @@
+//! What each command of a push asks of PiCloud.
+
+use git_receiver::{Command, ObjectId};
+use store::App;
+
+use super::report::Rejection;
+
+/// The magic ref that validates a commit and keeps nothing; never advertised.
+pub const CHECK_REF: &str = "refs/picloud/check";
+/// Where every deploy is listed, read-only.
+pub const DEPLOY_REFS: &str = "refs/deploys/";
+/// The production branch of an app that has no setting of its own.
+pub const DEFAULT_PRODUCTION_BRANCH: &str = "main";
+
+/// What one command asks.
+#[derive(Clone, Debug)]
+pub(super) enum Intent {
+    /// Serve the commit as production.
+    Production { branch: String, commit: ObjectId },
+    /// Serve the commit at the branch's own address.
+    Preview { branch: String, commit: ObjectId },
+    /// Keep or move a tag.
+    Keep,
+    /// Delete a branch or a tag.
+    Delete,
+    /// Say whether the commit would be accepted.
+    Check { commit: ObjectId },
+}
+
+/// Reads a command. `app` is `None` on the first push to a new name.
+pub(super) fn intent(command: &Command, app: Option<&App>) -> Result<Intent, Rejection> {
+    if let Some(fault) = &command.fault {
+        return Err(Rejection::Git(fault.to_string()));
+    }
+    let production = app.map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str());
+    let name = command.name.as_str();
+    if name == CHECK_REF {
+        return match command.new {
+            Some(commit) => Ok(Intent::Check { commit }),
+            None => Err(Rejection::OtherRef),
+        };
+    }
+    if name.starts_with(DEPLOY_REFS) {
+        return Err(Rejection::DeployRef);
+    }
+    if let Some(branch) = name.strip_prefix("refs/heads/") {
+        let branch = branch.to_owned();
+        return match command.new {
+            None if branch == production => Err(Rejection::ProductionBranch),
+            None => Ok(Intent::Delete),
+            Some(commit) if branch == production => Ok(Intent::Production { branch, commit }),
+            Some(commit) => Ok(Intent::Preview { branch, commit }),
+        };
+    }
+    if name.starts_with("refs/tags/") {
+        return Ok(if command.new.is_some() { Intent::Keep } else { Intent::Delete });
+    }
+    Err(Rejection::OtherRef)
+}

@@ -1,0 +1,364 @@
+//! A push's way to being live: read, check, plan, commit in one transaction, swap.
+//!
+//! [`Deployer::deploy`] is the journey. In its order: [`intent`] says what a command asks, [`snapshot`] reads the files
+//! of its commit, [`check`] validates them, [`plan`] compares them with what is live, and [`report`] holds what is told.
+
+mod candidate;
+mod check;
+mod intent;
+mod plan;
+mod report;
+mod snapshot;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use chrono::Utc;
+use git_receiver::{Command, Push, ReadError, Staged};
+use manifest_schema::limits::Limits;
+use manifest_schema::name::AppName;
+use store::{App, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store, StoreError};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+pub use check::{Checked, check};
+pub use intent::{CHECK_REF, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS};
+pub use plan::{Change, Changes, Plan, Sign};
+pub use report::{Activated, Event, Outcome, Rejection, Verdict};
+pub use snapshot::{File, Snapshot};
+
+use crate::activation::{Activation, branch_label};
+use crate::repository::{AppRepository, oid, stored};
+use candidate::{Candidate, Examination, Examined};
+use intent::{Intent, intent};
+
+/// Who pushes and what they may.
+#[derive(Clone, Debug)]
+pub struct Pusher {
+    /// The name that the history keeps.
+    pub name: String,
+    /// Whether a push to an unknown name creates the app.
+    pub may_create: bool,
+}
+
+/// Where the events of a push go. Whoever listens may leave; the push goes on.
+#[derive(Clone, Debug)]
+pub struct Tell(mpsc::UnboundedSender<Event>);
+
+impl Tell {
+    /// A teller and what it tells.
+    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    fn send(&self, event: Event) {
+        let _ = self.0.send(event);
+    }
+}
+
+/// Why a push failed for a reason that is not the pusher's.
+#[derive(Debug, thiserror::Error)]
+enum DeployError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot read what was pushed: {0}")]
+    Read(#[from] ReadError),
+    #[error("the check of the scripts ended early")]
+    CheckDied,
+}
+
+/// Decides over pushes and carries them out.
+#[derive(Clone, Debug)]
+pub struct Deployer {
+    store: Store,
+    activation: Activation,
+    ceiling: Limits,
+}
+
+/// One ref of a push, and what was decided about it.
+struct Decision {
+    change: RefChange,
+    outcome: Decided,
+}
+
+enum Decided {
+    /// Move the ref and serve the commit on the branch.
+    Serve { branch: String, production: bool, candidate: Box<Candidate> },
+    /// Move the ref and serve nothing.
+    Move,
+    /// Move nothing.
+    Done(Outcome),
+}
+
+impl Decision {
+    fn moves(&self) -> bool {
+        !matches!(self.outcome, Decided::Done(_))
+    }
+
+    fn reject(&mut self, rejection: Rejection) {
+        self.outcome = Decided::Done(Outcome::Rejected(rejection));
+    }
+}
+
+impl Deployer {
+    /// A deployer over `store` that grants at most `ceiling` and swaps through `activation`.
+    pub fn new(store: Store, activation: Activation, ceiling: Limits) -> Self {
+        Self { store, activation, ceiling }
+    }
+
+    /// Carries out a push to the app `name`, one verdict a ref in the order of the commands. Every ref is either moved
+    /// and served, or nothing of it has changed. Must run to its end: dropping it midway may leave a committed push
+    /// that this node serves only after its next start.
+    pub async fn deploy(&self, name: &AppName, push: Push, by: &Pusher, tell: &Tell) -> Vec<Verdict> {
+        let names: Vec<String> = push.commands.iter().map(|command| command.name.clone()).collect();
+        self.carry_out(name, push, by, tell).await.unwrap_or_else(|error| {
+            let incident = Uuid::new_v4();
+            tracing::error!(app = %name, %incident, %error, "push failed");
+            let rejected =
+                |name| Verdict { name, outcome: Outcome::Rejected(Rejection::Internal { incident }) };
+            names.into_iter().map(rejected).collect()
+        })
+    }
+
+    async fn carry_out(
+        &self,
+        name: &AppName,
+        push: Push,
+        by: &Pusher,
+        tell: &Tell,
+    ) -> Result<Vec<Verdict>, DeployError> {
+        let atomic = push.capabilities.atomic();
+        let objects = match &push.pack {
+            Ok(objects) => objects.as_slice(),
+            Err(why) => return Ok(unpack_failed(&push.commands, &why.to_string())),
+        };
+        let app = self.store.app(name).await?;
+        let mut decisions = self.decide(app.as_ref(), &push.commands, objects, tell).await?;
+        reject_shared_addresses(&mut decisions);
+        let mut new_push = NewPush {
+            app: name.clone(),
+            may_create: by.may_create,
+            by: by.name.clone(),
+            at: Utc::now(),
+            objects: objects.iter().map(stored).collect(),
+            shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
+            refs: Vec::new(),
+            revisions: Vec::new(),
+            deploys: Vec::new(),
+        };
+        let receipt = self.commit(&mut decisions, &mut new_push, atomic).await?;
+        Ok(match receipt {
+            Some(receipt) => self.activate(receipt, decisions, tell).await,
+            None => decisions.into_iter().map(unmoved).collect(),
+        })
+    }
+
+    /// What each command asks, and whether its commit may be served. Changes nothing.
+    async fn decide(
+        &self,
+        app: Option<&App>,
+        commands: &[Command],
+        objects: &[git_receiver::Object],
+        tell: &Tell,
+    ) -> Result<Vec<Decision>, DeployError> {
+        let repository = AppRepository::new(self.store.clone(), app.cloned());
+        let staged = Staged::new(&repository, objects);
+        let examination = Examination {
+            store: &self.store,
+            activation: &self.activation,
+            ceiling: &self.ceiling,
+            app,
+            staged: &staged,
+            tell,
+        };
+        let mut decisions = Vec::with_capacity(commands.len());
+        for command in commands {
+            let outcome = match intent(command, app) {
+                Err(rejection) => Decided::Done(Outcome::Rejected(rejection)),
+                Ok(Intent::Keep | Intent::Delete) => Decided::Move,
+                Ok(Intent::Production { branch, commit }) => {
+                    served(examination.examine(&branch, commit).await?, branch, true, tell)
+                }
+                Ok(Intent::Preview { branch, commit }) => match self.shares_address(app, &branch).await? {
+                    Some(with) => Decided::Done(Outcome::Rejected(Rejection::SharedAddress { with })),
+                    None => served(examination.examine(&branch, commit).await?, branch, false, tell),
+                },
+                Ok(Intent::Check { commit }) => {
+                    let production =
+                        app.map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str());
+                    Decided::Done(match examination.examine(production, commit).await? {
+                        Examined::Rejected(rejection) => Outcome::Rejected(rejection),
+                        Examined::Candidate(_) | Examined::NoManifest => Outcome::Checked,
+                    })
+                }
+            };
+            let change = RefChange {
+                name: command.name.clone(),
+                old: command.old.map(oid),
+                new: command.new.map(oid),
+            };
+            decisions.push(Decision { change, outcome });
+        }
+        Ok(decisions)
+    }
+
+    /// Another branch of the app whose address is that of `branch`.
+    async fn shares_address(&self, app: Option<&App>, branch: &str) -> Result<Option<String>, DeployError> {
+        let Some(app) = app else { return Ok(None) };
+        let refs = self.store.refs(app.id).await?;
+        let branches = refs.iter().filter_map(|found| found.name.strip_prefix("refs/heads/"));
+        Ok(branches
+            .chain([app.production_branch.as_str()])
+            .find(|other| *other != branch && branch_label(other) == branch_label(branch))
+            .map(str::to_owned))
+    }
+
+    /// Commits what the decisions move, in one transaction. A ref that someone else moved meanwhile is rejected and
+    /// the others are tried again, unless the push is atomic. `None`: nothing was to be moved, or nothing could be.
+    async fn commit(
+        &self,
+        decisions: &mut [Decision],
+        push: &mut NewPush,
+        atomic: bool,
+    ) -> Result<Option<PushReceipt>, DeployError> {
+        loop {
+            if atomic {
+                reject_unless_all_move(decisions);
+            }
+            if !decisions.iter().any(Decision::moves) {
+                return Ok(None);
+            }
+            fill(push, decisions);
+            let rejection = match self.store.push(push).await {
+                Ok(receipt) => return Ok(Some(receipt)),
+                Err(PushError::RefMoved { name, found, last_deploy, .. }) => {
+                    let moved = decisions.iter_mut().find(|decision| decision.change.name == name);
+                    if let Some(decision) = moved.filter(|decision| decision.moves()) {
+                        decision.reject(Rejection::Moved { found, by: last_deploy });
+                        continue;
+                    }
+                    Rejection::Moved { found, by: last_deploy }
+                }
+                Err(PushError::Busy) => Rejection::Busy,
+                Err(PushError::UnknownApp) => Rejection::UnknownApp,
+                Err(PushError::Store(error)) => return Err(error.into()),
+            };
+            decisions
+                .iter_mut()
+                .filter(|decision| decision.moves())
+                .for_each(|decision| decision.reject(rejection.clone()));
+            return Ok(None);
+        }
+    }
+
+    /// Swaps in what was committed and says what became of each ref.
+    async fn activate(&self, receipt: PushReceipt, decisions: Vec<Decision>, tell: &Tell) -> Vec<Verdict> {
+        let mut numbers = receipt.deploys.iter().copied();
+        let mut prepared = BTreeMap::new();
+        let mut verdicts = Vec::with_capacity(decisions.len());
+        let mut production_moved = false;
+        for decision in decisions {
+            let verdict = match decision.outcome {
+                Decided::Serve { branch, production, candidate } => {
+                    production_moved |= production;
+                    let deploy = numbers.next().expect("the store numbers every deploy that it was handed");
+                    let activated = Activated {
+                        deploy,
+                        validated_before: candidate.new.is_none(),
+                        before: decision.change.old.filter(|old| *old != candidate.commit),
+                        branch: branch.clone(),
+                    };
+                    prepared.insert(branch, (candidate.commit, deploy, candidate.prepared));
+                    let outcome =
+                        if production { Outcome::Live(activated) } else { Outcome::Preview(activated) };
+                    Verdict { name: decision.change.name, outcome }
+                }
+                _ => unmoved(decision),
+            };
+            verdicts.push(verdict);
+        }
+        let started = Instant::now();
+        self.activation.sync_with(&receipt.app, prepared).await;
+        tracing::debug!(app = %receipt.app.name, took = ?started.elapsed(), "swapped");
+        if receipt.created && !production_moved {
+            tell.send(Event::ProductionIsElsewhere { production: receipt.app.production_branch });
+        }
+        verdicts
+    }
+}
+
+fn served(examined: Examined, branch: String, production: bool, tell: &Tell) -> Decided {
+    match examined {
+        Examined::Candidate(candidate) => Decided::Serve { branch, production, candidate },
+        Examined::Rejected(rejection) => Decided::Done(Outcome::Rejected(rejection)),
+        Examined::NoManifest => {
+            tell.send(Event::NoManifest { branch });
+            Decided::Move
+        }
+    }
+}
+
+fn fill(push: &mut NewPush, decisions: &[Decision]) {
+    push.refs = decisions
+        .iter()
+        .filter(|decision| decision.moves())
+        .map(|decision| decision.change.clone())
+        .collect();
+    let served = decisions.iter().filter_map(|decision| match &decision.outcome {
+        Decided::Serve { branch, candidate, .. } => Some((branch, candidate)),
+        _ => None,
+    });
+    push.revisions = served.clone().filter_map(|(_, candidate)| candidate.new.clone()).collect();
+    push.deploys = served
+        .map(|(branch, candidate)| NewDeploy { branch: branch.clone(), commit: candidate.commit })
+        .collect();
+}
+
+/// Two new branches of one push cannot share an address either: the later one is rejected.
+fn reject_shared_addresses(decisions: &mut [Decision]) {
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for decision in decisions {
+        if let Decided::Serve { branch, .. } = &decision.outcome {
+            match labels.get(&branch_label(branch)) {
+                Some(with) => {
+                    let with = with.clone();
+                    decision.reject(Rejection::SharedAddress { with });
+                }
+                None => {
+                    labels.insert(branch_label(branch), branch.clone());
+                }
+            }
+        }
+    }
+}
+
+fn reject_unless_all_move(decisions: &mut [Decision]) {
+    let rejected = |decision: &Decision| matches!(decision.outcome, Decided::Done(Outcome::Rejected(_)));
+    if decisions.iter().any(rejected) {
+        decisions
+            .iter_mut()
+            .filter(|decision| !rejected(decision))
+            .for_each(|decision| decision.reject(Rejection::Atomic));
+    }
+}
+
+/// The verdict on a ref that nothing is served for.
+fn unmoved(decision: Decision) -> Verdict {
+    let outcome = match decision.outcome {
+        Decided::Done(outcome) => outcome,
+        _ if decision.change.new.is_none() => Outcome::Deleted,
+        _ => Outcome::Stored,
+    };
+    Verdict { name: decision.change.name, outcome }
+}
+
+fn unpack_failed(commands: &[Command], why: &str) -> Vec<Verdict> {
+    commands
+        .iter()
+        .map(|command| Verdict {
+            name: command.name.clone(),
+            outcome: Outcome::Rejected(Rejection::Unpack(why.to_owned())),
+        })
+        .collect()
+}

@@ -1,0 +1,152 @@
+//! What a push has to say, as values. The words are made where people read them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use manifest_schema::fault::Fault;
+use manifest_schema::manifest::Schedule;
+use manifest_schema::sdk::SdkVersion;
+use store::{Deploy, DeployNumber, Oid};
+
+use super::plan::Plan;
+
+/// What happens while a push is worked on, told as it happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A commit of the push is looked at.
+    Candidate {
+        /// The ref it was pushed to, without `refs/heads/`.
+        branch: String,
+        /// The commit.
+        commit: Oid,
+        /// The first line of its message.
+        subject: String,
+        /// Who wrote it.
+        author: String,
+    },
+    /// Its files were read.
+    Read {
+        /// How many files its tree has.
+        files: usize,
+        /// How many of them are scripts.
+        scripts: usize,
+        /// The bytes of manifest and scripts.
+        bytes: u64,
+        /// How long that took.
+        took: Duration,
+    },
+    /// Its scripts were compiled.
+    Compiled {
+        /// How many.
+        scripts: usize,
+        /// Against which contract.
+        sdk: SdkVersion,
+        /// How long that took.
+        took: Duration,
+    },
+    /// What it would change about what is live.
+    Planned {
+        /// The differences.
+        plan: Plan,
+        /// Its schedules with their next due times.
+        due: Vec<(Schedule, Vec<DateTime<Utc>>)>,
+    },
+    /// Something is wrong with it, or worth a look.
+    Fault(Fault),
+    /// Nothing on the ref's branch is served, and why it is stored all the same.
+    NoManifest {
+        /// The branch.
+        branch: String,
+    },
+    /// A first push went to a branch that is not production.
+    ProductionIsElsewhere {
+        /// The production branch.
+        production: String,
+    },
+}
+
+/// What became of one ref of a push.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The full name of the ref.
+    pub name: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Exactly one of these for each ref.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The production branch points to the commit and it is served.
+    Live(Activated),
+    /// Another branch points to the commit and it is served at the branch's own address.
+    Preview(Activated),
+    /// The ref was kept, and nothing is served for it.
+    Stored,
+    /// The ref is gone, and with it its preview if it had one.
+    Deleted,
+    /// The commit would be accepted; nothing was changed.
+    Checked,
+    /// Nothing was changed, and why.
+    Rejected(Rejection),
+}
+
+/// A commit that went live on a branch.
+#[derive(Clone, Debug)]
+pub struct Activated {
+    /// The branch.
+    pub branch: String,
+    /// The number of the deploy.
+    pub deploy: DeployNumber,
+    /// Whether the commit had been validated by an earlier push.
+    pub validated_before: bool,
+    /// The commit that was live before, to go back to.
+    pub before: Option<Oid>,
+}
+
+/// Why a ref was not moved.
+#[derive(Clone, Debug)]
+pub enum Rejection {
+    /// The commit breaks the contract; the faults were told as they were found.
+    Faults {
+        /// How many errors.
+        errors: usize,
+        /// In how many files.
+        files: usize,
+        /// The deploy that goes on being served.
+        live: Option<DeployNumber>,
+    },
+    /// The production branch cannot be deleted.
+    ProductionBranch,
+    /// `refs/deploys/` belongs to the server.
+    DeployRef,
+    /// Only branches and tags are kept.
+    OtherRef,
+    /// Another branch has the address that this one would get.
+    SharedAddress {
+        /// The other branch.
+        with: String,
+    },
+    /// The ref was moved by someone else meanwhile.
+    Moved {
+        /// Where it points now.
+        found: Option<Oid>,
+        /// The deploy that moved it, where one did.
+        by: Option<Deploy>,
+    },
+    /// Another push to the app holds its lock for too long.
+    Busy,
+    /// The app does not exist, and this token may not create it.
+    UnknownApp,
+    /// git's own rules forbid it; the text is in git's words.
+    Git(String),
+    /// Another ref of an atomic push was rejected.
+    Atomic,
+    /// The pack could not be unpacked; the text is in git's words.
+    Unpack(String),
+    /// The store failed; the cause is in the server's log under this number.
+    Internal {
+        /// To be found in the log.
+        incident: uuid::Uuid,
+    },
+}

@@ -1,0 +1,102 @@
+//! One run of a script: admitted, run beside the async workers, recorded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use manifest_schema::name::ScriptPath;
+use runtime::{Capabilities, Execution, Failure, FailureKind, Invocation, Level, Live, Log, LogLine};
+use uuid::Uuid;
+
+/// The app already runs as many executions as its manifest allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the app already runs as many executions as it may")]
+pub struct Busy;
+
+/// Runs `script` of a live revision to its end, or until the returned future is dropped: then the script is stopped.
+///
+/// The revision was taken once by the caller and is kept to the end, whatever is deployed meanwhile. The script runs on
+/// a thread where blocking is fine, since a run cannot be suspended.
+///
+/// # Errors
+/// [`Busy`] when the app's concurrency is used up; nothing was run then.
+pub async fn execute(live: Arc<Live>, script: ScriptPath, invocation: Invocation) -> Result<Execution, Busy> {
+    let permit = live.enter().ok_or(Busy)?;
+    let stop = StopOnDrop::new();
+    let stopped = stop.flag();
+    let running = tokio::task::spawn_blocking(move || {
+        let log = ExecutionLog {
+            live: Arc::clone(&live),
+            script: script.clone(),
+            execution: invocation.execution_id,
+        };
+        let capabilities = Capabilities { log: Arc::new(log) };
+        let execution = runtime::run(&live.revision, &script, &invocation, &capabilities, &stopped);
+        record(&live, &script, invocation.execution_id, &execution);
+        drop(permit);
+        execution
+    });
+    let execution = running.await.unwrap_or_else(|_| died());
+    Ok(execution)
+}
+
+/// A thread that died under a script; the runtime catches panics itself, so this is the last net.
+fn died() -> Execution {
+    let failure =
+        Failure { kind: FailureKind::Panic, message: "the run ended early".to_owned(), place: None };
+    Execution::failed(failure)
+}
+
+/// Tells a running script to stop when nobody waits for its answer any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl StopOnDrop {
+    fn new() -> Self {
+        Self(Arc::new(AtomicBool::new(false)))
+    }
+
+    fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Writes a script's log lines to the node's log, each with its execution.
+struct ExecutionLog {
+    live: Arc<Live>,
+    script: ScriptPath,
+    execution: Uuid,
+}
+
+impl Log for ExecutionLog {
+    fn write(&self, line: LogLine) {
+        let (app, script, execution) = (self.live.revision.app(), &self.script, self.execution);
+        let (message, data) = (&line.message, line.data.as_deref().unwrap_or_default());
+        match line.level {
+            Level::Trace => tracing::trace!(target: "script", %app, %script, %execution, data, "{message}"),
+            Level::Info => tracing::info!(target: "script", %app, %script, %execution, data, "{message}"),
+            Level::Warn => tracing::warn!(target: "script", %app, %script, %execution, data, "{message}"),
+            Level::Error => tracing::error!(target: "script", %app, %script, %execution, data, "{message}"),
+        }
+    }
+}
+
+fn record(live: &Live, script: &ScriptPath, execution: Uuid, run: &Execution) {
+    let app = live.revision.app();
+    let revision = live.revision.commit();
+    match &run.outcome {
+        Ok(answer) => {
+            tracing::debug!(%app, %script, %execution, revision, status = answer.status, took = ?run.duration, "ran");
+        }
+        Err(failure) => {
+            let place = failure.place.as_ref().map(|place| place.to_string()).unwrap_or_default();
+            let kind = failure.kind.as_str();
+            let message = failure.message.escape_debug();
+            tracing::warn!(%app, %script, %execution, revision, kind, place, took = ?run.duration, "failed: {message}");
+        }
+    }
+}

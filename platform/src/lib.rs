@@ -1,0 +1,20 @@
+//! Decides and remembers: what a push changes, what is live, what runs when, who may. No HTTP, no terminal.
+//!
+//! Layout:
+//!
+//! - [`deploy`]: a push's way from commands and objects to a verdict a ref
+//! - [`repository`]: one app's repository as the git receiver reads it
+//! - [`activation`]: keeps the live table true to the store
+//! - [`execution`]: one run of a script
+//! - [`schedules`]: runs what is due
+//! - [`tokens`]: who may push, create and call
+//!
+//! A push: [`deploy::Deployer::deploy`] decides over it, commits it through the store in one transaction and swaps it in
+//! through [`activation::Activation`]. A request or a due time: [`execution::execute`] with the live revision.
+
+pub mod activation;
+pub mod deploy;
+pub mod execution;
+pub mod repository;
+pub mod schedules;
+pub mod tokens;

@@ -1,0 +1,244 @@
+//! From a script's value to a response: the response convention of the SDK.
+//!
+//! Any value is 200 with that value as JSON, save a blob, which is sent as bytes. A map with `statusCode` is a response
+//! of three parts:
+//!
+//! - `statusCode`: an integer from 100 to 599
+//! - `headers`: a map from names to strings, numbers, booleans, or arrays of them for a header that is repeated
+//! - `body`: a string is sent as it is, a blob as bytes, any other value as JSON; without one, or with `()`, the
+//!   response is empty
+//!
+//! A content type among the headers stands; else it follows from the body: JSON, `text/plain` or bytes. Headers that
+//! belong to the connection, and the server's own, are not the script's to set. What breaks a rule is
+//! [`FailureKind::InvalidResponse`]: better no response than a forged one.
+
+use bytes::Bytes;
+use rhai::{Array, Blob, Dynamic, ImmutableString, Map};
+
+use crate::failure::{Failure, FailureKind};
+use crate::json;
+
+/// The largest body, in bytes: it is held in memory as a whole.
+const BODY_MAX: usize = 8 * 1024 * 1024;
+
+/// The most headers; clients and proxies refuse many more.
+const HEADERS_MAX: usize = 64;
+
+/// The most bytes of all names and values together; nginx and many clients hold 8 to 16 KiB.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Headers that say how the connection is used (RFC 9110 section 7.6.1) or how long the body is: the server's to say.
+const REFUSED_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// What every header of the server itself begins with.
+const RESERVED_PREFIX: &str = "picloud-";
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
+
+/// A script's response. Names and values of its headers are safe to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status, 100 to 599.
+    pub status: u16,
+    /// The headers, names in lower case, a content type among them where there is a body.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Reads a script's value as a response.
+pub(crate) fn answer(value: Dynamic) -> Result<Answer, Failure> {
+    if let Some(map) = value.read_lock::<Map>()
+        && let Some(status) = map.get("statusCode")
+    {
+        return response(status, map.get("headers"), map.get("body"));
+    }
+    let (body, content_type) = match value.read_lock::<Blob>() {
+        Some(blob) => (bytes(&blob)?, BYTES),
+        None => (json_bytes(&value)?, JSON),
+    };
+    Ok(Answer { status: 200, headers: vec![("content-type".to_owned(), content_type.to_owned())], body })
+}
+
+fn invalid(message: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::InvalidResponse, message)
+}
+
+fn response(status: &Dynamic, headers: Option<&Dynamic>, body: Option<&Dynamic>) -> Result<Answer, Failure> {
+    let status = match status.as_int() {
+        Ok(status @ 100..=599) => status as u16,
+        Ok(status) => return Err(invalid(format!("statusCode {status} is out of range 100-599"))),
+        Err(type_name) => return Err(invalid(format!("statusCode must be an integer, not {type_name}"))),
+    };
+    let mut headers = match headers {
+        Some(headers) if !headers.is::<()>() => read_headers(headers)?,
+        _ => Vec::new(),
+    };
+    let (body, content_type) = match body {
+        Some(body) if !body.is::<()>() => {
+            let (body, content_type) = read_body(body)?;
+            (body, Some(content_type))
+        }
+        _ => (Bytes::new(), None),
+    };
+    let typed = headers.iter().any(|(name, _)| name == "content-type");
+    if let Some(content_type) = content_type
+        && !typed
+    {
+        headers.push(("content-type".to_owned(), content_type.to_owned()));
+    }
+    Ok(Answer { status, headers, body })
+}
+
+fn read_body(body: &Dynamic) -> Result<(Bytes, &'static str), Failure> {
+    if let Some(text) = body.read_lock::<ImmutableString>() {
+        return Ok((bytes(text.as_bytes())?, TEXT));
+    }
+    if let Some(blob) = body.read_lock::<Blob>() {
+        return Ok((bytes(&blob)?, BYTES));
+    }
+    Ok((json_bytes(body)?, JSON))
+}
+
+fn bytes(body: &[u8]) -> Result<Bytes, Failure> {
+    if body.len() > BODY_MAX {
+        return Err(invalid(format!("the body is longer than {BODY_MAX} bytes")));
+    }
+    Ok(Bytes::copy_from_slice(body))
+}
+
+fn json_bytes(value: &Dynamic) -> Result<Bytes, Failure> {
+    json::write(value, BODY_MAX).map(Bytes::from).map_err(|error| invalid(error.to_string()))
+}
+
+fn read_headers(headers: &Dynamic) -> Result<Vec<(String, String)>, Failure> {
+    let Some(map) = headers.read_lock::<Map>() else {
+        return Err(invalid(format!("headers must be a map, not {}", headers.type_name())));
+    };
+    let mut read = Vec::with_capacity(map.len());
+    for (name, value) in map.iter() {
+        let name = header_name(name)?;
+        match value.read_lock::<Array>() {
+            Some(values) => {
+                for value in values.iter() {
+                    read.push((name.clone(), header_value(&name, value)?));
+                }
+            }
+            None => {
+                let value = header_value(&name, value)?;
+                read.push((name, value));
+            }
+        }
+        let size: usize = read.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if read.len() > HEADERS_MAX || size > HEADER_BYTES_MAX {
+            return Err(invalid(format!(
+                "more than {HEADERS_MAX} headers or {HEADER_BYTES_MAX} bytes of them"
+            )));
+        }
+    }
+    Ok(read)
+}
+
+fn header_name(name: &str) -> Result<String, Failure> {
+    // RFC 9110 section 5.6.2.
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(invalid(format!("`{shown}` is no header name")));
+    }
+    let name = name.to_ascii_lowercase();
+    if REFUSED_HEADERS.contains(&name.as_str()) || name.starts_with(RESERVED_PREFIX) {
+        return Err(invalid(format!("header `{shown}` is the server's to set")));
+    }
+    Ok(name)
+}
+
+fn header_value(name: &str, value: &Dynamic) -> Result<String, Failure> {
+    let text = if let Some(text) = value.read_lock::<ImmutableString>() {
+        text.trim_matches([' ', '\t']).to_owned()
+    } else if value.is::<i64>() || value.is::<f64>() || value.is::<bool>() {
+        value.to_string()
+    } else {
+        return Err(invalid(format!("header `{name}` must be a string, not {}", value.type_name())));
+    };
+    // RFC 9110 section 5.5; control characters would end the header or hide what follows.
+    if text.chars().any(|character| character.is_control() && character != '\t') {
+        return Err(invalid(format!("the value of header `{name}` has a control character")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(entries: &[(&str, Dynamic)]) -> Dynamic {
+        let map: Map = entries.iter().map(|(key, value)| ((*key).into(), value.clone())).collect();
+        map.into()
+    }
+
+    fn with_headers(entries: &[(&str, Dynamic)]) -> Result<Answer, Failure> {
+        answer(map(&[("statusCode", 200_i64.into()), ("headers", map(entries))]))
+    }
+
+    fn refused(answer: Result<Answer, Failure>) -> String {
+        let failure = answer.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::InvalidResponse);
+        failure.message
+    }
+
+    #[test]
+    fn a_status_is_an_integer_within_range() {
+        let status = |status: Dynamic| answer(map(&[("statusCode", status)]));
+        assert_eq!(
+            status(204_i64.into()).unwrap(),
+            Answer { status: 204, headers: vec![], body: Bytes::new() }
+        );
+        assert_eq!(refused(status(600_i64.into())), "statusCode 600 is out of range 100-599");
+        assert_eq!(refused(status(99_i64.into())), "statusCode 99 is out of range 100-599");
+        assert_eq!(refused(status(200.0.into())), "statusCode must be an integer, not f64");
+        assert_eq!(refused(status("200".into())), "statusCode must be an integer, not string");
+        assert_eq!(refused(status(Dynamic::UNIT)), "statusCode must be an integer, not ()");
+    }
+
+    #[test]
+    fn headers_cannot_be_forged() {
+        for name in ["", "a b", "a:b", "a\r\nb", "é", "(a)"] {
+            assert!(refused(with_headers(&[(name, "x".into())])).contains("is no header name"), "{name}");
+        }
+        for name in ["Content-Length", "transfer-encoding", "Connection", "picloud-revision"] {
+            assert!(refused(with_headers(&[(name, "x".into())])).contains("server's to set"), "{name}");
+        }
+        for value in ["a\r\nSet-Cookie: x=1", "a\nb", "a\0b", "\u{7f}", "\u{85}"] {
+            assert!(refused(with_headers(&[("x", value.into())])).contains("control character"), "{value:?}");
+        }
+        assert!(refused(with_headers(&[("x", Dynamic::UNIT)])).contains("must be a string"));
+    }
+
+    #[test]
+    fn headers_are_bounded() {
+        let many: Array = vec!["x".into(); HEADERS_MAX + 1];
+        assert!(refused(with_headers(&[("x", many.into())])).contains("more than 64 headers"));
+        assert!(refused(with_headers(&[("x", "x".repeat(HEADER_BYTES_MAX).into())])).contains("more than"));
+    }
+
+    #[test]
+    fn header_values_may_be_numbers_and_lists() {
+        let values: Array = vec!["a=1".into(), "b=2".into()];
+        let answer = with_headers(&[("Set-Cookie", values.into()), ("Age", 5_i64.into())]).unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(answer.headers, [pair("age", "5"), pair("set-cookie", "a=1"), pair("set-cookie", "b=2")]);
+    }
+}

@@ -1,0 +1,98 @@
+//! What a script declares: functions, variables, and names that values may carry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rhai::{AST, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Stmt};
+
+use super::{CLOSURE_PREFIX, walk};
+
+/// What a script declares.
+#[derive(Default)]
+pub(super) struct Declared {
+    /// Its functions that have names, and the argument counts of each.
+    pub(super) functions: BTreeMap<String, Vec<usize>>,
+    /// Its variables, wherever they are declared: for suggestions, not for scopes.
+    pub(super) variables: BTreeSet<String>,
+    /// Names that a value may hold a function under: keys, properties, strings.
+    pub(super) members: BTreeSet<String>,
+    /// Variables that it asks for with `is_def_var`.
+    pub(super) asked_for: BTreeSet<String>,
+    /// Functions that it calls as `f!()`: they see the variables of their caller.
+    pub(super) seeing_callers: BTreeSet<String>,
+}
+
+impl Declared {
+    pub(super) fn of(ast: &AST) -> Self {
+        let mut declared = Self::default();
+        let mut captured: BTreeMap<String, usize> = BTreeMap::new();
+        walk(ast, &mut |_, path| match path.last() {
+            Some(ASTNode::Stmt(statement)) => declared.statement(statement),
+            Some(ASTNode::Expr(expression)) => {
+                declared.expression(expression);
+                captured.extend(captures(expression));
+            }
+            _ => {}
+        });
+        for function in ast.iter_fn_def() {
+            let name = function.name.as_str();
+            if name.starts_with(CLOSURE_PREFIX) {
+                // What a closure captures comes before its own parameters and is declared elsewhere, or nowhere.
+                let own = function.params.iter().skip(captured.get(name).copied().unwrap_or(0));
+                declared.variables.extend(own.map(ToString::to_string));
+            } else {
+                declared.variables.extend(function.params.iter().map(ToString::to_string));
+                declared.functions.entry(name.to_owned()).or_default().push(function.params.len());
+            }
+        }
+        declared
+    }
+
+    fn statement(&mut self, statement: &Stmt) {
+        match statement {
+            Stmt::Var(variable, ..) => drop(self.variables.insert(variable.0.name.to_string())),
+            Stmt::For(each, ..) => {
+                self.variables.insert(each.0.name.to_string());
+                self.variables.extend(each.1.as_ref().map(|counter| counter.name.to_string()));
+            }
+            Stmt::TryCatch(block, ..) => {
+                if let Expr::Variable(error, ..) = &block.expr {
+                    self.variables.insert(error.1.to_string());
+                }
+            }
+            Stmt::FnCall(call, ..) => self.call(call),
+            _ => {}
+        }
+    }
+
+    fn expression(&mut self, expression: &Expr) {
+        match expression {
+            Expr::Map(map, ..) => self.members.extend(map.0.iter().map(|(key, _)| key.name.to_string())),
+            Expr::Property(property, ..) => drop(self.members.insert(property.2.to_string())),
+            Expr::StringConstant(text, ..) => drop(self.members.insert(text.to_string())),
+            Expr::FnCall(call, ..) => self.call(call),
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, call: &FnCallExpr) {
+        if call.capture_parent_scope {
+            self.seeing_callers.insert(call.name.to_string());
+        }
+        if call.name == "is_def_var"
+            && let [Expr::StringConstant(name, ..)] = call.args.as_ref()
+        {
+            self.asked_for.insert(name.to_string());
+        }
+    }
+}
+
+/// The name of a closure and how many variables it captures. Rhai makes a block of a capturing closure: first the
+/// variables become shared, then they are curried into it.
+fn captures(expression: &Expr) -> Option<(String, usize)> {
+    let Expr::Stmt(block) = expression else { return None };
+    let [Stmt::Share(_), Stmt::Expr(curried)] = block.statements() else { return None };
+    let Expr::FnCall(curry, ..) = curried.as_ref() else { return None };
+    let [Expr::DynamicConstant(function, ..), captured @ ..] = curry.args.as_ref() else { return None };
+    let function = Dynamic::read_lock::<FnPtr>(function)?;
+    Some((function.fn_name().to_owned(), captured.len()))
+}

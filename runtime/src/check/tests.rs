@@ -1,0 +1,271 @@
+use manifest_schema::fault::Severity;
+use proptest::prelude::*;
+
+use super::*;
+
+fn faults_for(sdk: SdkVersion, source: &str) -> Vec<String> {
+    let path = ScriptPath::new("a.rhai").unwrap();
+    let Err(faults) = compile(sdk, &path, source) else { return Vec::new() };
+    faults
+        .into_iter()
+        .map(|fault| {
+            assert_eq!((fault.severity, fault.file.as_str()), (Severity::Error, "a.rhai"));
+            let place =
+                fault.place.map(|place| format!("{}:{} ", place.line, place.column)).unwrap_or_default();
+            let advice = fault.advice.map(|advice| format!(" | {advice}")).unwrap_or_default();
+            format!("{place}{}{advice}", fault.message)
+        })
+        .collect()
+}
+
+fn faults(source: &str) -> Vec<String> {
+    faults_for(SdkVersion::V1_1, source)
+}
+
+#[track_caller]
+fn clean(source: &str) {
+    assert_eq!(faults(source), Vec::<String>::new(), "{source}");
+}
+
+fn uses(source: &str) -> Uses {
+    compile(SdkVersion::V1_1, &ScriptPath::new("a.rhai").unwrap(), source).unwrap().uses()
+}
+
+#[test]
+fn a_call_to_nothing_is_told_with_what_was_meant() {
+    let path = ScriptPath::new("greet.rhai").unwrap();
+    let fault = compile(SdkVersion::V1_1, &path, "\n\nlgo::info(\"hi\");\n").unwrap_err().remove(0);
+    let place = fault.place.unwrap();
+    assert_eq!((place.line, place.column, place.width), (3, 1, 9));
+    assert_eq!(place.source, "lgo::info(\"hi\");");
+    assert_eq!(fault.message, "unknown function `lgo::info`");
+    assert_eq!(fault.advice.as_deref(), Some("did you mean `log::info`?"));
+}
+
+#[test]
+fn all_faults_are_told_at_once_and_in_order() {
+    assert_eq!(
+        faults("fn greet(name) { hi(name) }\nlet total = 1;\ngreet();\ntotl + 1;\n\"x\".trimm();\nprint(1);"),
+        [
+            "1:18 unknown function `hi`",
+            "3:1 `greet` takes 1 argument, not 0",
+            "4:1 unknown variable `totl` | did you mean `total`?",
+            "5:5 unknown method `trimm` | did you mean `trim`?",
+            "6:1 `print` is disabled | use `log::info`",
+        ]
+    );
+}
+
+#[test]
+fn what_the_sandbox_refuses_comes_with_what_to_use_instead() {
+    assert_eq!(
+        faults("import \"x\" as x;\neval(\"1\");\ndebug(1);\nsleep(1);"),
+        [
+            "1:1 `import` is disabled | a script is one file; define its functions there",
+            "2:1 `eval` is disabled | write the code out, or choose a function by name with `Fn(\"name\")`",
+            "3:1 `debug` is disabled | use `log::trace`",
+            "4:1 `sleep` is disabled | a script cannot wait; let a schedule do what comes later",
+        ]
+    );
+    assert_eq!(
+        faults("  log::debug(\"x\");"),
+        ["1:8 `log::debug` does not exist, since `debug` is a word of Rhai | use `log::trace`"]
+    );
+}
+
+#[test]
+fn a_script_that_does_not_parse_is_told_where() {
+    assert_eq!(faults("let x = ;"), ["1:9 unexpected ';'"]);
+    assert_eq!(faults("let a = 1\nlet b = 2;"), ["2:1 expecting ';' to terminate this statement"]);
+    assert_eq!(faults("let spawn = 1;"), ["1:5 `spawn` is a reserved word | choose another name"]);
+    assert_eq!(faults("let x = \"abc").len(), 1);
+    assert_eq!(faults("if true {").len(), 1);
+}
+
+#[test]
+fn wrong_argument_counts_are_told() {
+    assert_eq!(
+        faults("fn f(a) { a } fn f(a, b) { a + b } f(1, 2, 3)"),
+        ["1:36 `f` takes 1 or 2 arguments, not 3"]
+    );
+    assert_eq!(faults("\"x\".trim(1)"), ["1:5 `trim` takes 0 arguments, not 1"]);
+    assert_eq!(faults("log::info()"), ["1:1 `log::info` takes 1 or 2 arguments, not 0"]);
+}
+
+#[test]
+fn common_mistakes_about_functions_are_explained() {
+    assert_eq!(faults("info(\"x\")"), ["1:1 unknown function `info` | did you mean `log::info`?"]);
+    assert_eq!(
+        faults("let double = |x| x * 2; double(4)"),
+        [
+            "1:25 unknown function `double` | `double` is a variable; call the function it holds with `double.call(...)`"
+        ]
+    );
+    assert_eq!(
+        faults("let rate = 3; fn cost(x) { x * rate } cost(2)"),
+        [
+            "1:32 unknown variable `rate` | functions do not see the script's variables; hand it over as an argument"
+        ]
+    );
+}
+
+#[test]
+fn variables_are_looked_for_where_they_are_used() {
+    assert_eq!(faults("x"), ["1:1 unknown variable `x`"]);
+    assert_eq!(faults("{ let y = 1; } y").len(), 1);
+    assert_eq!(faults("let f = || missing; f.call()"), ["1:12 unknown variable `missing`"]);
+    assert_eq!(faults("fn g() { || || lost } g()"), ["1:16 unknown variable `lost`"]);
+    assert_eq!(faults("`${who}`"), ["1:4 unknown variable `who`"]);
+    assert_eq!(faults("try { 1 } catch (e) { } e").len(), 1);
+    assert_eq!(faults("for i in 0..3 { } i").len(), 1);
+    assert_eq!(faults("let a = b; let b = 1;").len(), 1);
+}
+
+#[test]
+fn properties_of_ctx_that_are_not_there_are_told() {
+    assert_eq!(faults("ctx.reqest.path"), ["1:5 `ctx` has no `reqest` | did you mean `request`?"]);
+    assert_eq!(faults("ctx.request.heads"), ["1:13 `ctx.request` has no `heads` | did you mean `headers`?"]);
+    assert_eq!(
+        faults("fn f() { ctx.request.zzzzzz[0] } f()"),
+        ["1:22 `ctx.request` has no `zzzzzz` | it has path, headers, body, params, query, rest"]
+    );
+    assert_eq!(faults("let f = |x| ctx.nme + x; f.call(1)").len(), 1);
+    assert_eq!(
+        faults_for(SdkVersion::V1_0, "ctx.request.rest"),
+        ["1:13 `ctx.request.rest` came with sdk 1.1, this is 1.0 | set `sdk = \"1.1\"` in the manifest"]
+    );
+    clean("let ctx = #{ anything: 1 }; ctx.anything");
+    clean("let f = |ctx| ctx.anything; f.call(#{ anything: 1 })");
+    clean("ctx.request.body.anything.at.all");
+}
+
+#[test]
+fn ctx_cannot_be_changed() {
+    for source in
+        ["ctx = 1;", "ctx.request = 1;", "ctx.request.body.x = 1;", "ctx.request.params[\"a\"] += 1;"]
+    {
+        let found = faults(source);
+        assert_eq!(found.len(), 1, "{source}");
+        assert!(found[0].contains("`ctx` is read-only"), "{found:?}");
+    }
+    clean("let body = ctx.request.body; body.x = 1;");
+}
+
+#[test]
+fn what_may_exist_raises_no_alarm() {
+    for source in [
+        // Functions and closures, in any order and by name.
+        "let x = later(1); fn later(n) { n + 1 } x",
+        "let f = Fn(\"later\"); fn later(n) { n } f.call(1) + call(f, 2)",
+        "fn f(a, b) { a + b } let g = curry(Fn(\"f\"), 1); g.call(2)",
+        "fn f(x) { x } let g = f; g.call(1)",
+        "let n = 2; let f = |x| x * n; [1, 2].map(f).reduce(|sum, v| (sum ?? 0) + v)",
+        "let make = |n| |x| x + n; make.call(1).call(2)",
+        "fn outer() { let n = 1; let f = || { let g = || n; g.call() }; f.call() } outer()",
+        "let f = || ctx.request.path; f.call()",
+        // Methods: on `this`, of maps, of any type.
+        "fn double() { this * 2 } let x = 2; x.double()",
+        "fn add(n) { this + n } 1.add(2)",
+        "let o = #{ hit: 0, act: |n| this.hit += n }; o.act(1); o.hit",
+        "let o = #{}; o.later = || 1; o.later()",
+        "let o = #{}; o[\"other\"] = |x| x; o.other(1)",
+        "let m = ctx.request.body; m.items.filter(|i| i.price > 3).len()",
+        "let s = \"a,b\"; s.split(\",\").map(|p| p.to_upper()); s.len; s.is_empty()",
+        "len(\"x\"); to_upper(\"x\"); push([1], 2)",
+        "#{ a: 1 }.keys().contains(\"a\"); 1.max(2); max(1, 2); \"x\" in [\"x\"]; 5.is_odd",
+        // Scopes.
+        "let x = 1; { let x = x + 1; x } x",
+        "let x = 1; let x = \"a\" + x; x",
+        "for (item, index) in [1, 2] { let y = item + index; y }",
+        "try { throw \"no\" } catch (e) { log::warn(e) }",
+        "try { 1 } catch { 2 }",
+        "switch 3 { 1 => 2, 6 if false => 1, 3..5 => { let z = 1; z }, _ => 0 }",
+        "const A = 1; fn f() { global::A } f() + A",
+        "if is_def_var(\"maybe\") { maybe }",
+        "if is_def_fn(\"maybe\", 1) { 1 } else { 2 }",
+        "let i = 0; while i < 3 { i += 1; } do { i -= 1; } until i == 0; loop { break; }",
+        "let a = [1, [2]]; a[1][0] = 3; a[-1][0]; a?[7]; a.len",
+        "let a = if true { 1 } else { 2 }; let b = { 3 }; a + b",
+        // Operators and literals.
+        "1 + 2 ** 3 % 2; !true; -1; 1..3; 1..=3; 6 & 3 | 1 ^ 2 << 1; true && false || true; () ?? 1",
+        "'c'; 0x1f; 1e3; `multi\n${1 + 1} line`; \"\\u2764\"; #{ \"quoted key\": 1 }",
+        "type_of(1); is_shared(1); PI(); parse_json(\"{}\"); #{}.to_json(); blob(3)",
+        "exit(#{ statusCode: 204 })",
+        "return 1;",
+        "export let x = 1;",
+        "private fn f() { 1 } f()",
+        "fn f() { let x = 1; g!(2) } fn g(n) { n } f()",
+        "let x = 1; foo!(2); fn foo(n) { n + x }",
+    ] {
+        clean(source);
+    }
+}
+
+#[test]
+fn only_what_a_script_reads_of_ctx_is_needed() {
+    let path_only = uses("ctx.request.path");
+    assert!(path_only.contains_request(crate::sdk::RequestProperty::Path));
+    assert!(!path_only.contains_request(crate::sdk::RequestProperty::Body));
+    assert!(!path_only.contains(crate::sdk::Property::ExecutionId));
+    let mut everything = Uses::default();
+    everything.add_everything();
+    for source in
+        ["ctx", "ctx[\"request\"]", "let c = ctx;", "f(ctx); fn f(x) { x }", "let f = || ctx.request.path;"]
+    {
+        assert_eq!(uses(source), everything, "{source}");
+    }
+    let mut request = Uses::default();
+    request.add_whole_request();
+    for source in
+        ["ctx.request", "ctx.request[\"body\"]", "ctx.request.keys()", "let r = ctx.request; r.path"]
+    {
+        assert_eq!(uses(source), request, "{source}");
+    }
+    assert!(uses("1").is_empty());
+    assert!(uses("fn f() { ctx.request.path } f()").in_functions);
+    assert!(!uses("ctx.request.path").in_functions);
+    let chained = uses("(ctx.request).body.name[0].x + ctx?.request?.query");
+    assert!(chained.contains_request(crate::sdk::RequestProperty::Body));
+    assert!(chained.contains_request(crate::sdk::RequestProperty::Query));
+    assert!(!chained.contains_request(crate::sdk::RequestProperty::Headers));
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_it_is_compiled() {
+    assert_eq!(
+        faults(&"x".repeat(SOURCE_MAX + 1)),
+        ["the script is larger than 256 KiB | split it into several"]
+    );
+    assert!(faults(&"let a=1;".repeat(DECLARATIONS_MAX + 1))[0].contains("declares more than"));
+    assert!(!faults(&"(".repeat(10_000)).is_empty());
+    assert!(!faults(&"[".repeat(10_000)).is_empty());
+    assert!(!faults(&"{".repeat(10_000)).is_empty());
+    assert!(!faults(&format!("{}1", "-".repeat(10_000))).is_empty());
+    assert!(!faults(&format!("1{}", "+1".repeat(10_000))).is_empty());
+}
+
+#[test]
+fn ten_thousand_faults_are_told_in_bounded_number() {
+    assert_eq!(faults(&"nope();\n".repeat(10_000)).len(), FAULTS_MAX);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_compiled_or_refused(source in ".{0,200}") {
+        let _ = faults(&source);
+    }
+
+    #[test]
+    fn any_tokens_are_compiled_or_refused(
+        tokens in prop::collection::vec(
+            prop::sample::select(vec![
+                "let", "x", "=", "1", ";", "{", "}", "(", ")", "[", "]", "|", "||", "fn", "f", ",", ".", "ctx",
+                "request", "if", "else", "for", "in", "#{", ":", "`${", "}`", "\"", "switch", "=>", "_", "return",
+                "log::", "info", "this", "try", "catch", "import", "export", "as", "?.", "??", "!", "..", "+=", "\n",
+            ]),
+            0..40,
+        )
+    ) {
+        let _ = faults(&tokens.join(" "));
+    }
+}

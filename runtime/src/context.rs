@@ -1,0 +1,219 @@
+//! What a script sees as `ctx`, built from an invocation.
+//!
+//! Only the parts that the script reads are built, a body in particular: it is parsed before the run when the script
+//! reads it, and not at all otherwise. `ctx.request` is there whatever started the script:
+//!
+//! | | HTTP | function | schedule |
+//! | --- | --- | --- | --- |
+//! | `path` | the path within the app, decoded | `""` | `""` |
+//! | `headers` | by lower-case name; a repeated one joined by `, ` (`cookie` by `; `) | `#{}` | `#{}` |
+//! | `params` | what the route captured | `#{}` | `#{}` |
+//! | `query` | decoded; of a repeated key the last value | `#{}` | `#{}` |
+//! | `rest` | what `{*rest}` captured, `()` without one | `()` | `()` |
+//! | `body` | by content type, see below | the payload, which is JSON | `()` |
+//!
+//! An empty body is `()`. `application/json` and every `+json` type are parsed; what does not parse is the client's
+//! mistake and ends the execution as [`FailureKind::InvalidJson`] before the script begins. `text/*`, forms
+//! (`application/x-www-form-urlencoded`), XML and JavaScript are strings, in UTF-8 with U+FFFD for what is not, or in
+//! Latin-1 where the type says so. All else is a blob.
+
+use bytes::Bytes;
+use rhai::{Dynamic, Map};
+use uuid::Uuid;
+
+use crate::check::Script;
+use crate::failure::{Failure, FailureKind};
+use crate::revision::{Entry, Revision};
+use crate::run::{HttpRequest, Invocation, Trigger};
+use crate::sdk::{Property, RequestProperty};
+use crate::{json, percent};
+
+/// Builds `ctx` for one run.
+///
+/// # Errors
+/// The script reads the body, and the body is not the JSON that it is said to be.
+pub(crate) fn build(
+    revision: &Revision,
+    entry: &Entry,
+    script_name: &str,
+    script: &Script,
+    invocation: &Invocation,
+) -> Result<Map, Failure> {
+    let mut ctx = Map::new();
+    for property in Property::ALL.into_iter().filter(|property| script.uses().contains(*property)) {
+        let value = match property {
+            Property::SdkVersion => revision.manifest().sdk.as_str().into(),
+            Property::ExecutionId => uuid(invocation.execution_id),
+            Property::RequestId => uuid(invocation.request_id),
+            Property::ScriptId => uuid(entry.id),
+            Property::ScriptName => script_name.into(),
+            Property::InvocationType => invocation.trigger.kind().into(),
+            Property::Request => request(script, &invocation.trigger)?.into(),
+        };
+        ctx.insert(property.name().into(), value);
+    }
+    Ok(ctx)
+}
+
+fn uuid(id: Uuid) -> Dynamic {
+    let mut buffer = Uuid::encode_buffer();
+    let text: &str = id.hyphenated().encode_lower(&mut buffer);
+    text.into()
+}
+
+fn request(script: &Script, trigger: &Trigger) -> Result<Map, Failure> {
+    let http = match trigger {
+        Trigger::Http(request) => Some(request),
+        Trigger::Function { .. } | Trigger::Scheduled { .. } => None,
+    };
+    let mut request = Map::new();
+    let there = |property: &RequestProperty| {
+        script.uses().contains_request(*property) && property.since() <= script.sdk()
+    };
+    for property in RequestProperty::ALL.into_iter().filter(there) {
+        let value = match property {
+            RequestProperty::Path => http.map_or("", |http| http.path.as_str()).into(),
+            RequestProperty::Headers => http.map_or_else(Map::new, headers).into(),
+            RequestProperty::Body => match trigger {
+                Trigger::Http(http) => body(content_type(http), &http.body)?,
+                Trigger::Function { payload } => body("application/json", payload)?,
+                Trigger::Scheduled { .. } => Dynamic::UNIT,
+            },
+            RequestProperty::Params => http.map_or_else(Map::new, params).into(),
+            RequestProperty::Query => http.map_or_else(Map::new, |http| query(&http.query)).into(),
+            RequestProperty::Rest => {
+                http.and_then(|http| http.rest.as_deref()).map_or(Dynamic::UNIT, Into::into)
+            }
+        };
+        request.insert(property.name().into(), value);
+    }
+    Ok(request)
+}
+
+fn params(http: &HttpRequest) -> Map {
+    http.params.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
+}
+
+fn headers(http: &HttpRequest) -> Map {
+    let mut headers = Map::new();
+    for (name, value) in &http.headers {
+        let name = name.to_ascii_lowercase();
+        let value = String::from_utf8_lossy(value);
+        // RFC 9110 section 5.3, and RFC 9113 section 8.2.3 for cookies.
+        let separator = if name == "cookie" { "; " } else { ", " };
+        let joined =
+            match headers.get(name.as_str()).and_then(|held| held.read_lock::<rhai::ImmutableString>()) {
+                Some(held) => format!("{}{separator}{value}", held.as_str()),
+                None => value.into_owned(),
+            };
+        headers.insert(name.into(), joined.into());
+    }
+    headers
+}
+
+fn query(raw: &str) -> Map {
+    let mut query = Map::new();
+    for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        query.insert(percent::decode_form(key).into(), percent::decode_form(value).into());
+    }
+    query
+}
+
+fn content_type(http: &HttpRequest) -> &str {
+    let found = http.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    found.and_then(|(_, value)| std::str::from_utf8(value).ok()).unwrap_or_default()
+}
+
+/// What a body is to a script.
+enum BodyKind {
+    Json,
+    Utf8,
+    Latin1,
+    Blob,
+}
+
+fn body_kind(content_type: &str) -> BodyKind {
+    let lower = content_type.to_ascii_lowercase();
+    let (essence, parameters) = lower.split_once(';').unwrap_or((&lower, ""));
+    let essence = essence.trim();
+    if essence == "application/json" || essence == "text/json" || essence.ends_with("+json") {
+        return BodyKind::Json;
+    }
+    let text = essence.starts_with("text/")
+        || essence.ends_with("+xml")
+        || matches!(
+            essence,
+            "application/x-www-form-urlencoded" | "application/xml" | "application/javascript"
+        );
+    let latin1 = parameters.split(';').any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        name.trim() == "charset" && matches!(value.trim().trim_matches('"'), "iso-8859-1" | "latin1")
+    });
+    match (text, latin1) {
+        (false, _) => BodyKind::Blob,
+        (true, true) => BodyKind::Latin1,
+        (true, false) => BodyKind::Utf8,
+    }
+}
+
+fn body(content_type: &str, body: &Bytes) -> Result<Dynamic, Failure> {
+    if body.is_empty() {
+        return Ok(Dynamic::UNIT);
+    }
+    Ok(match body_kind(content_type) {
+        BodyKind::Json => json::read(body).map_err(|error| {
+            Failure::new(FailureKind::InvalidJson, format!("the body is not JSON: {error}"))
+        })?,
+        BodyKind::Utf8 => String::from_utf8_lossy(body).into_owned().into(),
+        BodyKind::Latin1 => body.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
+        BodyKind::Blob => Dynamic::from_blob(body.to_vec()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(map: &Map, key: &str) -> String {
+        map[key].clone().into_string().unwrap()
+    }
+
+    #[test]
+    fn of_repeated_query_keys_the_last_counts() {
+        let query = query("a=1&b=x+y%21&a=2&c&&=e&d=1=2");
+        assert_eq!((text(&query, "a"), text(&query, "b")), ("2".into(), "x y!".into()));
+        assert_eq!(
+            (text(&query, "c"), text(&query, ""), text(&query, "d")),
+            ("".into(), "e".into(), "1=2".into())
+        );
+    }
+
+    #[test]
+    fn repeated_headers_are_joined() {
+        let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+        let http = HttpRequest {
+            headers: vec![
+                header("Accept", "a"),
+                header("cookie", "x=1"),
+                header("accept", "b"),
+                header("cookie", "y=2"),
+            ],
+            ..HttpRequest::default()
+        };
+        let headers = headers(&http);
+        assert_eq!((text(&headers, "accept"), text(&headers, "cookie")), ("a, b".into(), "x=1; y=2".into()));
+    }
+
+    #[test]
+    fn a_body_is_read_by_its_content_type() {
+        let read = |content_type, bytes: &'static [u8]| body(content_type, &Bytes::from_static(bytes));
+        assert!(read("application/problem+json; charset=utf-8", b"[1]").unwrap().is_array());
+        assert_eq!(read("application/json", b"{").unwrap_err().kind, FailureKind::InvalidJson);
+        assert_eq!(read("Text/Plain; charset=ISO-8859-1", b"\xe9").unwrap().into_string().unwrap(), "é");
+        assert_eq!(read("text/plain", b"\xe9").unwrap().into_string().unwrap(), "\u{fffd}");
+        assert!(read("application/x-www-form-urlencoded", b"a=1").unwrap().is_string());
+        assert!(read("", b"a").unwrap().is_blob() && read("image/png", b"a").unwrap().is_blob());
+        assert!(read("application/json", b"").unwrap().is_unit());
+    }
+}

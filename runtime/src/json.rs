@@ -1,0 +1,381 @@
+//! JSON to Rhai values and back (RFC 8259), both ways without a tree in between.
+//!
+//! | JSON | Rhai |
+//! | --- | --- |
+//! | `null` | `()` |
+//! | `true`, `false` | bool |
+//! | a number without fraction and exponent, within 64 bits | integer |
+//! | any other number | float; whole numbers beyond 64 bits lose their last digits |
+//! | string | string; on the way out also a character |
+//! | array | array |
+//! | object | map; of equal keys the last counts; keys come out sorted |
+//!
+//! What has no JSON form is refused on the way out rather than changed: function pointers, blobs, ranges, `NaN` and the
+//! infinities. Nesting is bounded both ways, so that neither a body nor a value can exhaust the stack.
+
+use std::fmt;
+use std::io::Write as _;
+use std::ops::{Range, RangeInclusive};
+
+use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::meter;
+
+/// How many arrays and maps may stand within one another: as many as serde_json reads.
+pub(crate) const DEPTH_MAX: usize = 127;
+
+/// How many values of a document are read between two looks at the run's limits.
+const LOOK_EVERY: usize = 256;
+
+/// Why a value has no JSON form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum JsonError {
+    /// A value of a type that JSON does not know.
+    #[error("a value of type {0} has no JSON form")]
+    Type(String),
+    /// `NaN` or an infinity.
+    #[error("the number {0} has no JSON form")]
+    Number(String),
+    /// Too many arrays and maps within one another.
+    #[error("the value is nested deeper than {DEPTH_MAX} levels")]
+    Depth,
+    /// Longer than it may be.
+    #[error("the JSON is longer than {0} bytes")]
+    Length(usize),
+}
+
+/// Reads a document.
+///
+/// # Errors
+/// It is not JSON, is nested too deeply, or reading it reached a limit of the current run.
+pub(crate) fn read(document: &[u8]) -> Result<Dynamic, serde_json::Error> {
+    serde_json::from_slice::<Value>(document).map(|value| value.0)
+}
+
+/// Writes `value` as a document of at most `length_max` bytes.
+///
+/// # Errors
+/// A part of it has no JSON form, or it is too deep or too long.
+pub(crate) fn write(value: &Dynamic, length_max: usize) -> Result<Vec<u8>, JsonError> {
+    let mut writer = Writer { out: Vec::new(), length_max };
+    writer.value(value, 0)?;
+    Ok(writer.out)
+}
+
+/// [`write`] as text.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn write_text(value: &Dynamic, length_max: usize) -> Result<String, JsonError> {
+    // The writer only ever writes text, so nothing is replaced here.
+    write(value, length_max).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A map as text.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn map_text(map: &Map, length_max: usize) -> Result<String, JsonError> {
+    let mut writer = Writer { out: Vec::new(), length_max };
+    writer.map(map, 0)?;
+    Ok(String::from_utf8_lossy(&writer.out).into_owned())
+}
+
+struct Writer {
+    out: Vec<u8>,
+    length_max: usize,
+}
+
+impl Writer {
+    fn value(&mut self, value: &Dynamic, depth: usize) -> Result<(), JsonError> {
+        if value.is::<()>() {
+            self.out.extend_from_slice(b"null");
+        } else if let Ok(flag) = value.as_bool() {
+            self.out.extend_from_slice(if flag { b"true" } else { b"false" });
+        } else if let Ok(integer) = value.as_int() {
+            self.integer(integer);
+        } else if let Ok(float) = value.as_float() {
+            if !float.is_finite() {
+                return Err(JsonError::Number(float.to_string()));
+            }
+            self.scalar(&float);
+        } else if let Ok(character) = value.as_char() {
+            self.scalar(&character);
+        } else if let Some(text) = value.read_lock::<ImmutableString>() {
+            self.fits(text.len())?;
+            self.scalar(text.as_str());
+        } else if let Some(array) = value.read_lock::<Array>() {
+            self.array(&array, depth)?;
+        } else if let Some(map) = value.read_lock::<Map>() {
+            self.map(&map, depth)?;
+        } else {
+            return Err(JsonError::Type(type_name(value)));
+        }
+        self.fits(0)
+    }
+
+    fn array(&mut self, array: &Array, depth: usize) -> Result<(), JsonError> {
+        deeper(depth)?;
+        self.out.push(b'[');
+        for (index, item) in array.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            self.value(item, depth + 1)?;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    fn map(&mut self, map: &Map, depth: usize) -> Result<(), JsonError> {
+        deeper(depth)?;
+        self.out.push(b'{');
+        for (index, (key, item)) in map.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            self.scalar(key.as_str());
+            self.out.push(b':');
+            self.value(item, depth + 1)?;
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    /// Whether `more` bytes still fit.
+    fn fits(&self, more: usize) -> Result<(), JsonError> {
+        if self.out.len() + more > self.length_max { Err(JsonError::Length(self.length_max)) } else { Ok(()) }
+    }
+
+    fn integer(&mut self, integer: i64) {
+        // Writing into a vector does not fail.
+        let _ = write!(self.out, "{integer}");
+    }
+
+    fn scalar<T: serde::Serialize + ?Sized>(&mut self, scalar: &T) {
+        // Strings, characters and finite floats serialize without fail, and writing into a vector does too.
+        let _ = serde_json::to_writer(&mut self.out, scalar);
+    }
+}
+
+fn deeper(depth: usize) -> Result<(), JsonError> {
+    if depth >= DEPTH_MAX { Err(JsonError::Depth) } else { Ok(()) }
+}
+
+/// The type as scripts call it.
+fn type_name(value: &Dynamic) -> String {
+    if value.is::<FnPtr>() {
+        "Fn".to_owned()
+    } else if value.is::<Blob>() {
+        "blob".to_owned()
+    } else if value.is::<Range<i64>>() || value.is::<RangeInclusive<i64>>() {
+        "range".to_owned()
+    } else {
+        value.type_name().to_owned()
+    }
+}
+
+/// A value while it is read.
+struct Value(Dynamic);
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value(Dynamic::UNIT))
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+        Ok(Value(flag.into()))
+    }
+
+    fn visit_i64<E>(self, integer: i64) -> Result<Value, E> {
+        Ok(Value(integer.into()))
+    }
+
+    fn visit_u64<E>(self, integer: u64) -> Result<Value, E> {
+        Ok(Value(match i64::try_from(integer) {
+            Ok(integer) => integer.into(),
+            Err(_) => Dynamic::from_float(integer as f64),
+        }))
+    }
+
+    fn visit_f64<E>(self, float: f64) -> Result<Value, E> {
+        Ok(Value(Dynamic::from_float(float)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value(text.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Array::new();
+        while let Some(Value(item)) = items.next_element()? {
+            array.push(item);
+            if array.len().is_multiple_of(LOOK_EVERY) {
+                within_limits()?;
+            }
+        }
+        Ok(Value(array.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((Key(key), Value(item))) = entries.next_entry()? {
+            map.insert(key, item);
+            if map.len().is_multiple_of(LOOK_EVERY) {
+                within_limits()?;
+            }
+        }
+        Ok(Value(map.into()))
+    }
+}
+
+fn within_limits<E: serde::de::Error>() -> Result<(), E> {
+    meter::checkpoint().map_or(Ok(()), |_| Err(E::custom("a limit was reached")))
+}
+
+/// A key in the form that Rhai's maps hold.
+struct Key(rhai::Identifier);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyReader;
+        impl Visitor<'_> for KeyReader {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+                Ok(Key(key.into()))
+            }
+        }
+        deserializer.deserialize_str(KeyReader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn there_and_back(document: &str) -> String {
+        write_text(&read(document.as_bytes()).unwrap(), usize::MAX).unwrap()
+    }
+
+    #[test]
+    fn every_kind_comes_back_as_it_was() {
+        for document in [
+            "null",
+            "true",
+            "-7",
+            "0",
+            "1.0",
+            "1.5",
+            "1e+300",
+            "\"é\\n\\u0000\\\"\"",
+            "[]",
+            "{}",
+            "[1,1.0,\"1\",null,[{}]]",
+            "{\"a\":{\"b\":[true]},\"z\":null}",
+            "9223372036854775807",
+            "-9223372036854775808",
+        ] {
+            assert_eq!(there_and_back(document), document);
+        }
+    }
+
+    #[test]
+    fn whole_numbers_beyond_64_bits_become_floats() {
+        assert_eq!(there_and_back("9223372036854775808"), "9.223372036854776e+18");
+        assert_eq!(there_and_back("123456789012345678901234567890"), "1.2345678901234568e+29");
+        assert!(read(b"1e999").is_err());
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_counts() {
+        assert_eq!(there_and_back(r#"{"b":1,"a":2,"b":3}"#), r#"{"a":2,"b":3}"#);
+    }
+
+    #[test]
+    fn lone_surrogates_and_other_broken_documents_are_refused() {
+        for document in [r#""\ud800""#, "", "{", "[1,]", "nul", "1 2", "'a'", "{a:1}", "NaN", "\"\u{1}\""] {
+            assert!(read(document.as_bytes()).is_err(), "{document}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded_both_ways() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(there_and_back(&nested(DEPTH_MAX)), nested(DEPTH_MAX));
+        assert!(read(nested(DEPTH_MAX + 1).as_bytes()).is_err());
+        let mut value = Dynamic::UNIT;
+        for _ in 0..=DEPTH_MAX {
+            value = vec![value].into();
+        }
+        assert_eq!(write(&value, usize::MAX), Err(JsonError::Depth));
+    }
+
+    #[test]
+    fn what_has_no_json_form_is_refused() {
+        let refused = |value: Dynamic| write(&value, usize::MAX).unwrap_err().to_string();
+        assert_eq!(refused(f64::NAN.into()), "the number NaN has no JSON form");
+        assert_eq!(refused(f64::INFINITY.into()), "the number inf has no JSON form");
+        assert_eq!(refused(FnPtr::new("f").unwrap().into()), "a value of type Fn has no JSON form");
+        assert_eq!(refused(Dynamic::from_blob(vec![1])), "a value of type blob has no JSON form");
+        assert_eq!(refused(Dynamic::from(0..3_i64)), "a value of type range has no JSON form");
+    }
+
+    #[test]
+    fn a_document_is_no_longer_than_allowed() {
+        assert_eq!(write(&"x".repeat(100).into(), 50), Err(JsonError::Length(50)));
+        let many: Array = vec![Dynamic::from(1_i64); 100];
+        assert_eq!(write(&many.into(), 50), Err(JsonError::Length(50)));
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<f64>().prop_filter("finite", |float| float.is_finite()).prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(6, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
+                prop::collection::btree_map(any::<String>(), inner, 0..8)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_document_comes_back_equal(document in any_json()) {
+            let text = document.to_string();
+            let back: serde_json::Value = serde_json::from_str(&there_and_back(&text)).unwrap();
+            prop_assert_eq!(back, serde_json::from_str::<serde_json::Value>(&text).unwrap());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&bytes);
+        }
+    }
+}

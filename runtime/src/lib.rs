@@ -1,0 +1,47 @@
+//! The Rhai sandbox, the SDK that scripts see, the checks of scripts, and the live route table.
+//!
+//! Plain and synchronous: no database, no HTTP library, no async. Whatever a script may reach outside is one small trait
+//! in [`Capabilities`]. Layout, in the order of a request's journey:
+//!
+//! - `live`: what every app serves now, swapped while requests are in flight
+//! - `revision`: one validated commit of an app, with its routes and scripts
+//! - `route`: from method and path to a script
+//! - `check`: a script's faults, found without running it; what passes is a [`Script`]
+//! - `run`: one execution, from an [`Invocation`] to an [`Execution`]
+//! - `context`: what the script sees as `ctx`
+//! - `sandbox`: the engine and its bounds; `bounded` replaces what Rhai does not bound
+//! - `sdk`: the names that scripts know, by version; `log` is the first of its modules
+//! - `meter` and `memory`: measure a run and end it at its limits
+//! - `json`: JSON to values and back
+//! - `answer`: from the script's value to a response
+//! - `failure`: why there is none
+//!
+//! The path of a request: [`LiveTable::get`] -> [`Revision::route`] -> [`Live::enter`] -> [`run()`] -> [`Answer`]. The
+//! path of a push: [`compile`] for each script -> [`Revision::new`] -> [`LiveTable::replace`].
+
+mod answer;
+mod bounded;
+mod check;
+mod context;
+mod failure;
+mod json;
+mod live;
+mod log;
+mod memory;
+mod meter;
+mod percent;
+mod revision;
+mod route;
+mod run;
+mod sandbox;
+mod sdk;
+
+pub use answer::Answer;
+pub use check::{Script, compile};
+pub use failure::{Failure, FailureKind, FailurePlace};
+pub use live::{Live, LiveTable, Permit};
+pub use log::{Level, Log, LogLine};
+pub use memory::CountingAllocator;
+pub use revision::{AppIdentity, Revision, RevisionError};
+pub use route::{Matched, Routed, check_routes};
+pub use run::{Capabilities, Execution, HttpRequest, Invocation, STACK, Trigger, run};

@@ -1,0 +1,124 @@
+//! Counts what each thread holds, so that a script's memory can be limited while it runs.
+//!
+//! [`CountingAllocator`] is the system's allocator with a tally for each thread. A run happens on one thread from its
+//! beginning to its end, so the difference between two readings on that thread is what the run holds. The binary
+//! installs it:
+//!
+//! ```
+//! #[global_allocator]
+//! static ALLOCATOR: runtime::CountingAllocator = runtime::CountingAllocator;
+//! # fn main() {}
+//! ```
+//!
+//! Without it every reading is zero and the memory limit cannot trip; nothing else changes.
+#![expect(
+    unsafe_code,
+    reason = "an allocator is unsafe to implement; it only forwards to the system's and counts"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// The system's allocator with a tally for each thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CountingAllocator;
+
+/// What a thread has allocated less what it has freed. It is negative where a thread frees what another one allocated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Bytes.
+    pub(crate) bytes: i64,
+    /// Separate allocations.
+    pub(crate) blocks: i64,
+}
+
+struct Tally {
+    bytes: Cell<i64>,
+    blocks: Cell<i64>,
+    peak: Cell<i64>,
+}
+
+thread_local! {
+    // Constant and without a destructor, so that reading it never allocates and works while a thread ends.
+    static TALLY: Tally = const { Tally { bytes: Cell::new(0), blocks: Cell::new(0), peak: Cell::new(0) } };
+}
+
+/// What this thread holds now.
+pub(crate) fn reading() -> Reading {
+    TALLY.with(|tally| Reading { bytes: tally.bytes.get(), blocks: tally.blocks.get() })
+}
+
+/// Begins a new measurement of the peak; gives back the peak of the one around it, for [`end_peak`].
+pub(crate) fn begin_peak() -> i64 {
+    TALLY.with(|tally| tally.peak.replace(tally.bytes.get()))
+}
+
+/// The most bytes that this thread held since [`begin_peak`]; the measurement around it goes on.
+pub(crate) fn end_peak(around: i64) -> i64 {
+    TALLY.with(|tally| {
+        let peak = tally.peak.get();
+        tally.peak.set(peak.max(around));
+        peak
+    })
+}
+
+/// Runs `work`, which belongs to the server and not to the script, without counting what it allocates.
+pub(crate) fn uncounted<T>(work: impl FnOnce() -> T) -> T {
+    TALLY.with(|tally| {
+        let (bytes, blocks, peak) = (tally.bytes.get(), tally.blocks.get(), tally.peak.get());
+        let done = work();
+        tally.bytes.set(bytes);
+        tally.blocks.set(blocks);
+        tally.peak.set(peak);
+        done
+    })
+}
+
+fn count(bytes: i64, blocks: i64) {
+    let _ = TALLY.try_with(|tally| {
+        let held = tally.bytes.get().wrapping_add(bytes);
+        tally.bytes.set(held);
+        tally.blocks.set(tally.blocks.get().wrapping_add(blocks));
+        if held > tally.peak.get() {
+            tally.peak.set(held);
+        }
+    });
+}
+
+// SAFETY: every call is forwarded to the system's allocator with its arguments unchanged; counting touches only plain
+// cells of the calling thread and neither allocates nor unwinds. Sizes are at most `isize::MAX`, so casting them keeps
+// their value.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps `alloc`'s contract.
+        let block = unsafe { System.alloc(layout) };
+        if !block.is_null() {
+            count(layout.size() as i64, 1);
+        }
+        block
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps `alloc_zeroed`'s contract.
+        let block = unsafe { System.alloc_zeroed(layout) };
+        if !block.is_null() {
+            count(layout.size() as i64, 1);
+        }
+        block
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps `dealloc`'s contract.
+        unsafe { System.dealloc(block, layout) };
+        count(-(layout.size() as i64), -1);
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller keeps `realloc`'s contract.
+        let moved = unsafe { System.realloc(block, layout, size) };
+        if !moved.is_null() {
+            count(size as i64 - layout.size() as i64, 0);
+        }
+        moved
+    }
+}

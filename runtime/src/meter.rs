@@ -1,0 +1,241 @@
+//! Measures one run while it goes on and ends it when a limit is reached.
+//!
+//! Rhai asks [`tick`] before every operation. Rhai's own operation counter is not used: what native functions such as
+//! `map` or `sort` call back is counted on a copy there and lost. A limit that was reached stays reached: `sort`
+//! swallows errors of its comparer, so one refusal would not end `loop { a.sort(|x, y| { loop {} }) }`.
+//!
+//! The state belongs to the thread, since a run stays on its thread and Rhai's callback is told nothing else. Runs may
+//! nest; the inner one never gets more time than the outer one has left, and its operations count for both.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use manifest_schema::limits::Limits;
+
+use crate::memory;
+
+/// How many operations pass between two looks at the clock and at the stop flag. Reading the clock costs about as much
+/// as a few operations; 64 keep it unnoticeable, and the overshoot below a millisecond for all but the slowest ones.
+const LOOK_EVERY: u64 = 64;
+
+/// The most separate blocks of memory that a run may hold. Values that hold one another in a long chain, such as
+/// closures that capture closures, are freed by recursion; a chain of this many fits the stack of a run.
+pub(crate) const BLOCKS_MAX: i64 = 500_000;
+
+/// The limit that ended a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trip {
+    Timeout,
+    Operations,
+    Memory,
+    Stopped,
+}
+
+/// What a run has used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) duration: Duration,
+    pub(crate) operations: u64,
+    /// The most bytes held at once.
+    pub(crate) memory_peak: u64,
+    /// The bytes that the run still holds.
+    pub(crate) held: u64,
+    /// The limit that was reached, if any.
+    pub(crate) trip: Option<Trip>,
+}
+
+/// The measurement that goes on on a thread; between runs, one that limits nothing.
+struct State {
+    operations: Cell<u64>,
+    operations_max: Cell<u64>,
+    next_look: Cell<u64>,
+    deadline: Cell<Option<Instant>>,
+    bytes_max: Cell<i64>,
+    blocks_max: Cell<i64>,
+    trip: Cell<Option<Trip>>,
+    stop: RefCell<Option<Arc<AtomicBool>>>,
+}
+
+thread_local! {
+    static STATE: State = const { State::idle() };
+}
+
+/// Counts one operation of the current run. `Some` when the run must end.
+pub(crate) fn tick() -> Option<Trip> {
+    STATE.with(|state| {
+        let operations = state.operations.get() + 1;
+        state.operations.set(operations);
+        if operations >= state.next_look.get() {
+            state.look(operations);
+        }
+        state.weigh();
+        state.trip.get()
+    })
+}
+
+/// Whether the current run must end for what it holds or for the time: for long native work, between its steps.
+pub(crate) fn checkpoint() -> Option<Trip> {
+    STATE.with(|state| {
+        state.look(state.operations.get());
+        state.weigh();
+        state.trip.get()
+    })
+}
+
+impl State {
+    const fn idle() -> Self {
+        Self {
+            operations: Cell::new(0),
+            operations_max: Cell::new(u64::MAX),
+            next_look: Cell::new(u64::MAX),
+            deadline: Cell::new(None),
+            bytes_max: Cell::new(i64::MAX),
+            blocks_max: Cell::new(i64::MAX),
+            trip: Cell::new(None),
+            stop: RefCell::new(None),
+        }
+    }
+
+    fn look(&self, operations: u64) {
+        self.next_look
+            .set(operations.saturating_add(LOOK_EVERY).min(self.operations_max.get().saturating_add(1)));
+        if operations > self.operations_max.get() {
+            self.end(Trip::Operations);
+        }
+        if self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
+            self.end(Trip::Timeout);
+        }
+        if self.stop.borrow().as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            self.end(Trip::Stopped);
+        }
+    }
+
+    fn weigh(&self) {
+        let held = memory::reading();
+        if held.bytes > self.bytes_max.get() || held.blocks > self.blocks_max.get() {
+            self.end(Trip::Memory);
+        }
+    }
+
+    /// Notes the limit that was reached first; it is told on every later operation.
+    fn end(&self, trip: Trip) {
+        if self.trip.get().is_none() {
+            self.trip.set(Some(trip));
+        }
+    }
+
+    fn swap(&self, other: &Self) {
+        self.operations.swap(&other.operations);
+        self.operations_max.swap(&other.operations_max);
+        self.next_look.swap(&other.next_look);
+        self.deadline.swap(&other.deadline);
+        self.bytes_max.swap(&other.bytes_max);
+        self.blocks_max.swap(&other.blocks_max);
+        self.trip.swap(&other.trip);
+        self.stop.swap(&other.stop);
+    }
+}
+
+/// One run being measured, from [`Meter::start`] to [`Meter::finish`].
+pub(crate) struct Meter {
+    started: Instant,
+    before: memory::Reading,
+    peak_around: i64,
+    /// The measurement that goes on afterwards.
+    around: State,
+}
+
+impl Meter {
+    /// Begins to measure a run on this thread. The run ends when `stop` is set.
+    pub(crate) fn start(limits: &Limits, stop: Arc<AtomicBool>) -> Self {
+        let started = Instant::now();
+        let peak_around = memory::begin_peak();
+        let before = memory::reading();
+        let memory_max = i64::try_from(limits.memory).unwrap_or(i64::MAX);
+        let own = State::idle();
+        own.operations_max.set(limits.operations);
+        own.next_look.set(LOOK_EVERY.min(limits.operations.saturating_add(1)));
+        own.bytes_max.set(before.bytes.saturating_add(memory_max));
+        own.blocks_max.set(before.blocks.saturating_add(BLOCKS_MAX));
+        own.stop.replace(Some(stop));
+        STATE.with(|state| {
+            let deadline = started.checked_add(limits.timeout);
+            own.deadline.set([deadline, state.deadline.get()].into_iter().flatten().min());
+            state.swap(&own);
+        });
+        Self { started, before, peak_around, around: own }
+    }
+
+    /// Ends the measurement.
+    pub(crate) fn finish(self) -> Usage {
+        let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+        let peak = memory::end_peak(self.peak_around);
+        let (operations, trip) = STATE.with(|state| (state.operations.get(), state.trip.get()));
+        Usage {
+            duration: self.started.elapsed(),
+            operations,
+            memory_peak: positive(peak.saturating_sub(self.before.bytes)),
+            held: positive(memory::reading().bytes.saturating_sub(self.before.bytes)),
+            trip,
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        STATE.with(|state| {
+            let spent = state.operations.get();
+            state.swap(&self.around);
+            state.operations.set(state.operations.get().saturating_add(spent));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meter(limits: Limits) -> Meter {
+        Meter::start(&limits, Arc::new(AtomicBool::new(false)))
+    }
+
+    #[test]
+    fn a_limit_that_was_reached_stays_reached() {
+        let meter = meter(Limits { operations: 2, ..Limits::UNBOUNDED });
+        assert_eq!((tick(), tick()), (None, None));
+        assert_eq!((tick(), tick()), (Some(Trip::Operations), Some(Trip::Operations)));
+        assert_eq!(meter.finish().trip, Some(Trip::Operations));
+        assert_eq!(tick(), None);
+    }
+
+    #[test]
+    fn the_clock_is_looked_at_now_and_then() {
+        let meter = meter(Limits { timeout: Duration::ZERO, ..Limits::UNBOUNDED });
+        let ended = (1..=LOOK_EVERY).find(|_| tick().is_some());
+        assert_eq!(ended, Some(LOOK_EVERY));
+        assert_eq!(meter.finish().trip, Some(Trip::Timeout));
+    }
+
+    #[test]
+    fn a_run_is_stopped_from_outside() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let meter = Meter::start(&Limits::UNBOUNDED, Arc::clone(&stop));
+        assert_eq!(checkpoint(), None);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(checkpoint(), Some(Trip::Stopped));
+        drop(meter);
+    }
+
+    #[test]
+    fn an_inner_run_counts_for_the_outer_one_and_leaves_its_limits() {
+        let outer = meter(Limits { operations: 10, ..Limits::UNBOUNDED });
+        let inner = meter(Limits { operations: 4, timeout: Duration::MAX, ..Limits::UNBOUNDED });
+        let spent = (0..4).filter(|_| tick().is_none()).count();
+        assert_eq!((spent, inner.finish().operations), (4, 4));
+        let more = (0..10).take_while(|_| tick().is_none()).count();
+        assert_eq!(more, 6);
+        drop(outer);
+    }
+}

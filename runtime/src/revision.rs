@@ -1,0 +1,187 @@
+//! One validated commit of an app: its manifest, its routes, its scripts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use manifest_schema::manifest::Manifest;
+use manifest_schema::name::{AppName, ScriptPath};
+use manifest_schema::sdk::SdkVersion;
+use uuid::Uuid;
+
+use crate::check::{Script, compile};
+use crate::failure::{Failure, FailureKind, FailurePlace};
+use crate::route::{RouteTable, Routed};
+
+/// How many bytes the runs of one script of one revision may lose for good before it is not run any more. Closures that
+/// hold themselves are never freed; a script that makes them by mistake can go on for a long while, and one that is made
+/// to exhaust the node cannot.
+const LOST_MAX: u64 = 32 * 1024 * 1024;
+
+/// What a run may keep without it being a loss: the answer's own slack and what the engine sets up on first use.
+const LOST_UNNOTICED: u64 = 4 * 1024;
+
+/// Which app a revision belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppIdentity {
+    /// The app's id, the same whatever it is named.
+    pub id: Uuid,
+    /// The app's name.
+    pub name: AppName,
+}
+
+/// A revision that can be served. It never changes; requests that began on it end on it.
+///
+/// A script is compiled when it first runs, so that apps nobody calls cost little. What was compiled for validation is
+/// handed in and not compiled again.
+pub struct Revision {
+    app: AppIdentity,
+    commit: String,
+    manifest: Manifest,
+    sources: BTreeMap<ScriptPath, String>,
+    entries: BTreeMap<ScriptPath, Entry>,
+    routes: RouteTable,
+}
+
+/// A script of a revision.
+pub(crate) struct Entry {
+    pub(crate) id: Uuid,
+    compiled: OnceLock<Result<Script, Failure>>,
+    lost: AtomicU64,
+}
+
+/// Why a revision cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RevisionError {
+    /// Two routes match the same requests.
+    #[error("path `{0}` is declared twice for the same method")]
+    Conflict(String),
+    /// The manifest names a script whose source is not there.
+    #[error("script `{0}` is not among the sources")]
+    MissingScript(ScriptPath),
+}
+
+impl Revision {
+    /// The revision of `app` at `commit` (40 hexadecimal digits) with the text of its scripts, and those of them that are
+    /// compiled already for the manifest's SDK.
+    ///
+    /// # Errors
+    /// Two routes match the same requests, or a script is missing.
+    pub fn new(
+        app: AppIdentity,
+        commit: String,
+        manifest: Manifest,
+        sources: BTreeMap<ScriptPath, String>,
+        mut compiled: BTreeMap<ScriptPath, Script>,
+    ) -> Result<Self, RevisionError> {
+        let routes = RouteTable::new(&manifest.routes)?;
+        if let Some(missing) = manifest.scripts().into_iter().find(|script| !sources.contains_key(script)) {
+            return Err(RevisionError::MissingScript(missing.clone()));
+        }
+        let entries = sources
+            .keys()
+            .map(|path| {
+                let known = compiled.remove(path).filter(|script| script.sdk() == manifest.sdk);
+                let entry = Entry {
+                    id: script_id(app.id, path),
+                    compiled: known.map_or_else(OnceLock::new, |script| OnceLock::from(Ok(script))),
+                    lost: AtomicU64::new(0),
+                };
+                (path.clone(), entry)
+            })
+            .collect();
+        Ok(Self { app, commit, manifest, sources, entries, routes })
+    }
+
+    /// The name of the app.
+    pub fn app(&self) -> &AppName {
+        &self.app.name
+    }
+
+    /// The id of the app.
+    pub fn app_id(&self) -> Uuid {
+        self.app.id
+    }
+
+    /// The commit, as 40 hexadecimal digits.
+    pub fn commit(&self) -> &str {
+        &self.commit
+    }
+
+    /// What the app declares.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The text of its scripts.
+    pub fn sources(&self) -> &BTreeMap<ScriptPath, String> {
+        &self.sources
+    }
+
+    /// The id of a script: the same in every revision of the app (a version 5 UUID of the app's id and the path).
+    pub fn script_id(&self, script: &ScriptPath) -> Uuid {
+        script_id(self.app.id, script)
+    }
+
+    /// What a request for `method` and `path` leads to. The path begins with `/`, is as it was sent, and has no query.
+    pub fn route(&self, method: &str, path: &str) -> Routed {
+        self.routes.route(method, path)
+    }
+
+    /// The script at `path`, ready to run.
+    pub(crate) fn entry(&self, path: &ScriptPath) -> Result<(&Entry, &Script), Failure> {
+        let absent = || Failure::new(FailureKind::Compile, format!("the revision has no script `{path}`"));
+        let entry = self.entries.get(path).ok_or_else(absent)?;
+        let compiled = entry.compiled.get_or_init(|| {
+            let source = self.sources.get(path).ok_or_else(absent)?;
+            compile_again(self.manifest.sdk, path, source)
+        });
+        let script = compiled.as_ref().map_err(Failure::clone)?;
+        if entry.lost.load(Ordering::Relaxed) > LOST_MAX {
+            let message = format!(
+                "earlier runs of `{path}` lost more than {} MiB for good; look for closures that hold themselves",
+                LOST_MAX / (1024 * 1024)
+            );
+            return Err(Failure::new(FailureKind::Quarantined, message));
+        }
+        Ok((entry, script))
+    }
+}
+
+impl Entry {
+    /// Notes how many bytes a run has not given back.
+    pub(crate) fn note_lost(&self, bytes: u64) {
+        if bytes > LOST_UNNOTICED {
+            self.lost.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+fn script_id(app: Uuid, path: &ScriptPath) -> Uuid {
+    Uuid::new_v5(&app, path.as_str().as_bytes())
+}
+
+/// Compiles what was validated when it was pushed; only another server's validation can differ.
+fn compile_again(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Failure> {
+    compile(sdk, path, source).map_err(|faults| {
+        let Some(fault) = faults.into_iter().next() else {
+            return Failure::new(FailureKind::Compile, "the script does not compile");
+        };
+        let place = fault.place.map(|place| FailurePlace {
+            script: path.clone(),
+            line: place.line,
+            column: place.column,
+        });
+        Failure { kind: FailureKind::Compile, message: fault.message, place }
+    })
+}
+
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revision")
+            .field("app", &self.app)
+            .field("commit", &self.commit)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,277 @@
+//! One execution of a script, from an invocation to its end.
+//!
+//! A run is synchronous and stays on the caller's thread. A value may be nested as deep as time and memory allow, which
+//! is some ten thousand levels, and is copied and freed recursively, so **the thread needs a stack of [`STACK`] bytes**;
+//! only what is touched becomes resident. The caller's allocator should be [`crate::CountingAllocator`]: without it the
+//! memory limit cannot trip. A panic is caught here; the panic hook is the caller's (one without a backtrace, which takes
+//! longer than most runs).
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use bytes::Bytes;
+use manifest_schema::limits::Limits;
+use manifest_schema::name::{JobName, ScriptPath};
+use rhai::{Dynamic, EvalAltResult, ImmutableString, Position, Scope};
+use uuid::Uuid;
+
+use crate::answer::{Answer, answer};
+use crate::check::Script;
+use crate::context;
+use crate::failure::{Failure, FailureKind, FailurePlace};
+use crate::json;
+use crate::log::{Attached, Log};
+use crate::meter::{self, BLOCKS_MAX, Meter, Trip, Usage};
+use crate::revision::{Entry, Revision};
+use crate::sandbox::{CtxInFunctions, sandbox};
+use crate::sdk::CTX;
+
+/// The stack, in bytes, that a thread needs to run any script.
+pub const STACK: usize = 64 * 1024 * 1024;
+
+/// The longest message of a failure, in bytes; the rest is cut off.
+const MESSAGE_MAX: usize = 4 * 1024;
+
+/// Why a script is run.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The id of this run.
+    pub execution_id: Uuid,
+    /// The id of the incoming request, kept across function calls.
+    pub request_id: Uuid,
+    /// What started it.
+    pub trigger: Trigger,
+}
+
+/// What starts a script.
+#[derive(Clone, Debug)]
+pub enum Trigger {
+    /// A request to one of the app's routes.
+    Http(HttpRequest),
+    /// A call by name.
+    Function {
+        /// What it is called with: JSON, or nothing.
+        payload: Bytes,
+    },
+    /// A schedule that is due.
+    Scheduled {
+        /// The schedule.
+        name: JobName,
+        /// When it was due, as RFC 3339 has it.
+        due: String,
+    },
+}
+
+impl Trigger {
+    /// The kind, as scripts see it in `ctx.invocation_type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Function { .. } => "function",
+            Self::Scheduled { .. } => "scheduled",
+        }
+    }
+}
+
+/// A request to one of an app's routes.
+#[derive(Clone, Debug, Default)]
+pub struct HttpRequest {
+    /// The method, as it was sent.
+    pub method: String,
+    /// The path within the app, decoded.
+    pub path: String,
+    /// The headers in the order they came.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// What the route captured.
+    pub params: Vec<(String, String)>,
+    /// The query as it was sent, without `?`.
+    pub query: String,
+    /// What `{*rest}` captured.
+    pub rest: Option<String>,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// What a script may reach outside.
+#[derive(Clone)]
+pub struct Capabilities {
+    /// Where its log lines go.
+    pub log: Arc<dyn Log>,
+}
+
+/// A run that has ended.
+#[derive(Clone, Debug)]
+pub struct Execution {
+    /// What came out.
+    pub outcome: Result<Answer, Failure>,
+    /// How long it took, by the clock.
+    pub duration: Duration,
+    /// How many operations it ran.
+    pub operations: u64,
+    /// The most bytes it held at once; 0 without [`crate::CountingAllocator`].
+    pub memory_peak: u64,
+    /// How many log lines were left out because there were too many.
+    pub log_lines_dropped: u64,
+}
+
+impl Execution {
+    /// An execution that failed before anything ran.
+    pub fn failed(failure: Failure) -> Self {
+        Self {
+            outcome: Err(failure),
+            duration: Duration::ZERO,
+            operations: 0,
+            memory_peak: 0,
+            log_lines_dropped: 0,
+        }
+    }
+}
+
+/// Runs a script of `revision` to its end: its value, an error, a limit of the manifest, or `stop`. Never panics.
+pub fn run(
+    revision: &Revision,
+    script: &ScriptPath,
+    invocation: &Invocation,
+    capabilities: &Capabilities,
+    stop: &Arc<AtomicBool>,
+) -> Execution {
+    let (entry, compiled) = match revision.entry(script) {
+        Ok(found) => found,
+        Err(failure) => return Execution::failed(failure),
+    };
+    let limits = &revision.manifest().limits;
+    let log = Attached::new(Arc::clone(&capabilities.log));
+    let meter = Meter::start(limits, Arc::clone(stop));
+    let job = Job { revision, entry, path: script, script: compiled, invocation };
+    let outcome = catch_unwind(AssertUnwindSafe(|| job.evaluate()));
+    let usage = meter.finish();
+    let outcome = match outcome {
+        Ok(outcome) => {
+            entry.note_lost(usage.held.saturating_sub(kept(&outcome)));
+            outcome
+        }
+        // What a panic holds on to, a backtrace's symbols among it, is not the script's loss.
+        Err(panic) => Err(Failure::new(FailureKind::Panic, panic_message(&*panic))),
+    };
+    Execution {
+        outcome: ended(outcome, &usage, limits),
+        duration: usage.duration,
+        operations: usage.operations,
+        memory_peak: usage.memory_peak,
+        log_lines_dropped: log.dropped(),
+    }
+}
+
+struct Job<'a> {
+    revision: &'a Revision,
+    entry: &'a Entry,
+    path: &'a ScriptPath,
+    script: &'a Script,
+    invocation: &'a Invocation,
+}
+
+impl Job<'_> {
+    /// Everything of a run that belongs to the script: whatever it makes is dropped when this returns.
+    fn evaluate(&self) -> Result<Answer, Failure> {
+        let ctx = context::build(self.revision, self.entry, self.path.stem(), self.script, self.invocation)?;
+        if meter::checkpoint().is_some() {
+            return Err(Failure::new(FailureKind::Memory, "the request does not fit"));
+        }
+        let uses = self.script.uses();
+        let mut scope = Scope::new();
+        let _in_functions = CtxInFunctions::new(uses.in_functions.then(|| ctx.clone().into()));
+        if !uses.is_empty() {
+            scope.push_constant_dynamic(CTX, ctx.into());
+        }
+        let value = sandbox()
+            .engine
+            .eval_ast_with_scope::<Dynamic>(&mut scope, self.script.ast())
+            .map_err(|error| failure(&error, self.path))?;
+        answer(value)
+    }
+}
+
+/// A limit that was reached decides, whatever the script made of it.
+fn ended(outcome: Result<Answer, Failure>, usage: &Usage, limits: &Limits) -> Result<Answer, Failure> {
+    let (kind, message) = match usage.trip {
+        None => return outcome,
+        Some(Trip::Timeout) => (FailureKind::Timeout, format!("took longer than {:?}", limits.timeout)),
+        Some(Trip::Operations) => {
+            (FailureKind::Operations, format!("ran more than {} operations", limits.operations))
+        }
+        Some(Trip::Memory) => {
+            (FailureKind::Memory, format!("held more than {} bytes or {BLOCKS_MAX} pieces", limits.memory))
+        }
+        Some(Trip::Stopped) => (FailureKind::Stopped, "was stopped".to_owned()),
+    };
+    Err(Failure { kind, message, place: outcome.err().and_then(|failure| failure.place) })
+}
+
+/// The bytes of an outcome that rightly outlive the run.
+fn kept(outcome: &Result<Answer, Failure>) -> u64 {
+    let bytes = match outcome {
+        Ok(answer) => {
+            let headers = answer.headers.iter().map(|(name, value)| name.capacity() + value.capacity() + 48);
+            answer.body.len() + headers.sum::<usize>()
+        }
+        Err(failure) => failure.message.capacity(),
+    };
+    // JSON grows by doubling, so up to as much again is slack.
+    (bytes as u64).saturating_mul(2)
+}
+
+fn failure(error: &EvalAltResult, script: &ScriptPath) -> Failure {
+    let innermost = innermost(error);
+    let kind = match innermost {
+        EvalAltResult::ErrorStackOverflow(_) => FailureKind::Depth,
+        EvalAltResult::ErrorDataTooLarge(..) | EvalAltResult::ErrorTooManyVariables(_) => FailureKind::Size,
+        _ => FailureKind::Script,
+    };
+    let message = match innermost {
+        EvalAltResult::ErrorRuntime(thrown, _) => thrown_text(thrown),
+        EvalAltResult::ErrorTerminated(..) => "was ended".to_owned(),
+        other => {
+            let mut bare = other.to_string();
+            // The place is told by itself.
+            if let Some(at) = bare.rfind(" (line ") {
+                bare.truncate(at);
+            }
+            bare
+        }
+    };
+    let message = message[..message.floor_char_boundary(MESSAGE_MAX)].to_owned();
+    let place = place(innermost.position()).or_else(|| place(error.position()));
+    let place = place.map(|(line, column)| FailurePlace { script: script.clone(), line, column });
+    Failure { kind, message, place }
+}
+
+fn innermost(error: &EvalAltResult) -> &EvalAltResult {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
+            innermost(inner)
+        }
+        error => error,
+    }
+}
+
+fn place(position: Position) -> Option<(usize, usize)> {
+    Some((position.line()?, position.position().unwrap_or(1)))
+}
+
+/// What was thrown, as text: a string as it is, anything else as JSON where it has such a form.
+fn thrown_text(thrown: &Dynamic) -> String {
+    match thrown.read_lock::<ImmutableString>() {
+        Some(text) => text.to_string(),
+        None => json::write_text(thrown, MESSAGE_MAX)
+            .unwrap_or_else(|_| format!("threw a value of type {}", thrown.type_name())),
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the engine failed: {}", text.unwrap_or("without a word"))
+}

@@ -1,0 +1,151 @@
+//! The engine that all scripts run in: Rhai's language and standard package, the SDK, and every bound.
+//!
+//! There is one engine in the process. It is never changed after it was made, holds no lock and no state of a run
+//! (`Engine::new_raw` has no string interner, over which threads would contend), so what differs between two runs is
+//! their scope and the thread's meter. Engine and package take about a millisecond to make and the rest of a run about
+//! a microsecond, hence one for all.
+//!
+//! `ctx` is a constant of the scope. Rhai's functions see no variables from outside, yet authors expect `ctx` in them;
+//! a resolver therefore hands a copy of it to functions that name it and have no variable of that name. A closure sees
+//! it like any variable that it captures.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use rhai::packages::{Package, StandardPackage};
+use rhai::{Dynamic, Engine, OptimizationLevel};
+
+use crate::sdk::CTX;
+use crate::{bounded, log, meter};
+
+/// How deep functions may call one another. Each level needs a few KiB of stack.
+const CALL_DEPTH_MAX: usize = 64;
+
+/// How deep expressions may be nested at the top level of a script; Rhai walks them recursively.
+const EXPRESSION_DEPTH_MAX: usize = 64;
+
+/// How deep expressions may be nested in a function.
+const FUNCTION_EXPRESSION_DEPTH_MAX: usize = 32;
+
+/// The longest string in bytes, all strings within one value together. A request body must fit, so this is as large as
+/// the largest body that any manifest may ask for; what a run may hold in all is counted by the meter.
+pub(crate) const STRING_MAX: usize = 32 * 1024 * 1024;
+
+/// The most items of an array or bytes of a blob, those of arrays within it included. As for strings, a body must fit.
+pub(crate) const ARRAY_MAX: usize = 32 * 1024 * 1024;
+
+/// The most entries of a map, those of maps within it included.
+const MAP_MAX: usize = 1_000_000;
+
+/// The most variables that a script may have at once.
+const VARIABLES_MAX: usize = 500;
+
+/// The most functions that a script may define; closures count.
+const FUNCTIONS_MAX: usize = 1000;
+
+/// The engine with what the checks need to know of it.
+pub(crate) struct Sandbox {
+    pub(crate) engine: Engine,
+    /// The names of native functions, with their module if any (`log::info`), and the argument counts each takes.
+    pub(crate) natives: BTreeMap<String, Vec<usize>>,
+}
+
+/// The one sandbox: a constant that cannot be computed at compile time.
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(Sandbox::new);
+
+/// The sandbox that every script is checked for and runs in.
+pub(crate) fn sandbox() -> &'static Sandbox {
+    &SANDBOX
+}
+
+thread_local! {
+    /// What `ctx` is in functions of the run on this thread.
+    static CTX_IN_FUNCTIONS: RefCell<Option<Dynamic>> = const { RefCell::new(None) };
+}
+
+/// Makes `ctx` known to the functions of a run while it goes on.
+pub(crate) struct CtxInFunctions(Option<Dynamic>);
+
+impl CtxInFunctions {
+    pub(crate) fn new(ctx: Option<Dynamic>) -> Self {
+        Self(CTX_IN_FUNCTIONS.replace(ctx))
+    }
+}
+
+impl Drop for CtxInFunctions {
+    fn drop(&mut self) {
+        CTX_IN_FUNCTIONS.replace(self.0.take());
+    }
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let mut engine = Engine::new_raw();
+        engine.register_global_module(StandardPackage::new().as_shared_module());
+        engine.register_static_module("log", log::module().into());
+        bounded::register(&mut engine);
+        engine
+            // Scripts are checked as they are written; what runs is optimised afterwards.
+            .set_optimization_level(OptimizationLevel::None)
+            .set_max_call_levels(CALL_DEPTH_MAX)
+            .set_max_expr_depths(EXPRESSION_DEPTH_MAX, FUNCTION_EXPRESSION_DEPTH_MAX)
+            .set_max_string_size(STRING_MAX)
+            .set_max_array_size(ARRAY_MAX)
+            .set_max_map_size(MAP_MAX)
+            .set_max_variables(VARIABLES_MAX)
+            .set_max_functions(FUNCTIONS_MAX)
+            .set_max_modules(0)
+            // The meter counts operations.
+            .set_max_operations(0)
+            .on_progress(|_| meter::tick().map(|_| Dynamic::UNIT));
+        #[expect(
+            deprecated,
+            reason = "rhai marks the resolver as volatile, not as going away; the version is pinned"
+        )]
+        engine.on_var(|name, _, context| {
+            if name != CTX || context.scope().contains(CTX) {
+                return Ok(None);
+            }
+            Ok(CTX_IN_FUNCTIONS.with_borrow(Option::clone))
+        });
+        let natives = natives(&engine);
+        Self { engine, natives }
+    }
+}
+
+fn natives(engine: &Engine) -> BTreeMap<String, Vec<usize>> {
+    let named = |info: rhai::FuncInfo<'_>| {
+        let name = match info.namespace.as_str() {
+            "" => info.metadata.name.to_string(),
+            module => format!("{module}::{}", info.metadata.name),
+        };
+        Some((name, info.metadata.num_params))
+    };
+    let mut natives: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (name, parameters) in engine.collect_fn_metadata(None, named, true) {
+        // Operators and property getters are not called by name.
+        if name.starts_with(|c: char| c.is_alphabetic() || c == '_') && !name.contains('$') {
+            let counts = natives.entry(name).or_default();
+            counts.push(parameters);
+        }
+    }
+    for counts in natives.values_mut() {
+        counts.sort_unstable();
+        counts.dedup();
+    }
+    natives
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_natives_are_known_by_name_and_argument_count() {
+        let natives = &sandbox().natives;
+        assert_eq!(natives["log::info"], [1, 2]);
+        assert_eq!(natives["push"], [2]);
+        assert!(!natives.contains_key("+") && !natives.contains_key("log::debug"));
+    }
+}

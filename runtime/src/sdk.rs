@@ -1,0 +1,120 @@
+//! What scripts see of the server, by SDK version: the one table that context and checks both read.
+
+use manifest_schema::sdk::SdkVersion;
+
+/// The variable that holds everything about the run.
+pub(crate) const CTX: &str = "ctx";
+
+/// A property of `ctx`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Property {
+    SdkVersion,
+    ExecutionId,
+    RequestId,
+    ScriptId,
+    ScriptName,
+    InvocationType,
+    Request,
+}
+
+impl Property {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::SdkVersion,
+        Self::ExecutionId,
+        Self::RequestId,
+        Self::ScriptId,
+        Self::ScriptName,
+        Self::InvocationType,
+        Self::Request,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::SdkVersion => "sdk_version",
+            Self::ExecutionId => "execution_id",
+            Self::RequestId => "request_id",
+            Self::ScriptId => "script_id",
+            Self::ScriptName => "script_name",
+            Self::InvocationType => "invocation_type",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// A property of `ctx.request`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum RequestProperty {
+    Path,
+    Headers,
+    Body,
+    Params,
+    Query,
+    Rest,
+}
+
+impl RequestProperty {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Path, Self::Headers, Self::Body, Self::Params, Self::Query, Self::Rest];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Headers => "headers",
+            Self::Body => "body",
+            Self::Params => "params",
+            Self::Query => "query",
+            Self::Rest => "rest",
+        }
+    }
+
+    /// The version that brought the property.
+    pub(crate) fn since(self) -> SdkVersion {
+        match self {
+            Self::Rest => SdkVersion::V1_1,
+            _ => SdkVersion::V1_0,
+        }
+    }
+}
+
+/// The parts of `ctx` that a script reads; the others need not be built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Uses {
+    properties: u8,
+    request: u8,
+    /// A function that has a name reads `ctx`.
+    pub(crate) in_functions: bool,
+}
+
+impl Uses {
+    pub(crate) fn add(&mut self, property: Property) {
+        self.properties |= 1 << property as u8;
+    }
+
+    pub(crate) fn add_request(&mut self, property: RequestProperty) {
+        self.add(Property::Request);
+        self.request |= 1 << property as u8;
+    }
+
+    pub(crate) fn add_whole_request(&mut self) {
+        RequestProperty::ALL.into_iter().for_each(|property| self.add_request(property));
+    }
+
+    pub(crate) fn add_everything(&mut self) {
+        Property::ALL.into_iter().for_each(|property| self.add(property));
+        self.add_whole_request();
+    }
+
+    pub(crate) fn contains(self, property: Property) -> bool {
+        self.properties & (1 << property as u8) != 0
+    }
+
+    pub(crate) fn contains_request(self, property: RequestProperty) -> bool {
+        self.request & (1 << property as u8) != 0
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.properties == 0
+    }
+}

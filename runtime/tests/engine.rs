@@ -1,0 +1,610 @@
+//! Does the engine work right: limits, the sandbox, panics, routing on a revision, and swaps of the live table.
+//!
+//! What scripts are promised is pinned in `sdk_contract.rs`; here may change what no author sees.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use manifest_schema::limits::Limits;
+use manifest_schema::manifest::{Manifest, Route};
+use manifest_schema::method::MethodSet;
+use manifest_schema::name::{AppName, ScriptPath};
+use manifest_schema::path::RoutePath;
+use manifest_schema::sdk::SdkVersion;
+use runtime::{
+    AppIdentity, Capabilities, CountingAllocator, Execution, FailureKind, Invocation, LiveTable, Log,
+    LogLine, Revision, RevisionError, Routed, Trigger, compile,
+};
+use support::{APP, Call, script};
+use uuid::Uuid;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+const MIB: u64 = 1024 * 1024;
+
+fn kind(source: &str) -> FailureKind {
+    script(source).failure().kind
+}
+
+/// A call with a short time, for scripts that would go on for ever.
+fn short(source: &str) -> Call {
+    script(source).limits(|limits| {
+        limits.timeout = Duration::from_millis(100);
+        limits.operations = u64::MAX;
+    })
+}
+
+#[track_caller]
+fn ends_soon(call: &Call, kind: FailureKind) -> Execution {
+    let execution = call.run().execution;
+    assert_eq!(execution.outcome.as_ref().map_err(|failure| failure.kind), Err(kind));
+    assert!(execution.duration < Duration::from_secs(10), "{:?}", execution.duration);
+    execution
+}
+
+// ---- time and operations ----
+
+#[test]
+fn an_endless_loop_ends_at_its_operations() {
+    let call = script("loop {}").limits(|limits| limits.operations = 1000);
+    let execution = ends_soon(&call, FailureKind::Operations);
+    assert_eq!(execution.operations, 1001);
+}
+
+#[test]
+fn an_endless_loop_ends_at_its_time() {
+    let execution = ends_soon(&short("loop {}"), FailureKind::Timeout);
+    assert!(execution.duration >= Duration::from_millis(100));
+}
+
+#[test]
+fn operations_within_native_functions_count() {
+    for source in [
+        "[1].map(|x| { loop {} })",
+        "loop { [1, 2].filter(|x| { for i in 0..100 { x += i; } true }); }",
+        "loop { [[1], [2]] == [[1], [3]]; [3, 1, 2].sort(); }",
+    ] {
+        let call = script(source).limits(|limits| limits.operations = 100_000);
+        ends_soon(&call, FailureKind::Operations);
+    }
+}
+
+#[test]
+fn a_limit_is_not_swallowed_by_a_comparer() {
+    ends_soon(&short("let a = [3, 2, 1]; loop { a.sort(|x, y| { loop {} }); }"), FailureKind::Timeout);
+}
+
+#[test]
+fn a_limit_is_not_caught_by_the_script() {
+    ends_soon(&short("loop { try { loop {} } catch { } }"), FailureKind::Timeout);
+}
+
+#[test]
+fn a_script_that_ends_normally_behind_its_limit_has_failed() {
+    let call =
+        script("let a = [2, 1]; a.sort(|x, y| { loop {} }); 1").limits(|limits| limits.operations = 500);
+    ends_soon(&call, FailureKind::Operations);
+}
+
+#[test]
+fn a_run_is_stopped_from_outside() {
+    let call = script("log::info(\"begun\"); loop {}").limits(|limits| {
+        limits.timeout = Duration::from_secs(30);
+        limits.operations = u64::MAX;
+    });
+    let revision = call.revision();
+    let (begun, has_begun) = mpsc::channel();
+    let stop = Arc::clone(&call.stop);
+    let stopper = std::thread::spawn(move || {
+        has_begun.recv().unwrap();
+        stop.store(true, Ordering::Relaxed);
+    });
+    let execution = run_with(&call, &revision, Arc::new(Tells(begun)));
+    stopper.join().unwrap();
+    assert_eq!(execution.outcome.unwrap_err().kind, FailureKind::Stopped);
+    assert!(execution.duration < Duration::from_secs(30));
+}
+
+// ---- memory and size ----
+
+#[test]
+fn memory_is_counted_while_the_script_runs() {
+    for source in [
+        "let s = \"x\"; s.pad(1000000, 'x'); let all = []; loop { all.push(s + all.len()); }",
+        "let a = [1]; loop { a += a; }",
+        "let big = []; big.pad(20000, 1); fn f(a, b, c, d) { f(a, b, c, d) } f(big, big, big, big)",
+        "let all = []; loop { let s = `${all.len()}`; s.pad(100000, '.'); all.push(|| s); }",
+    ] {
+        let call = script(source).limits(|limits| limits.memory = 16 * MIB);
+        let execution = ends_soon(&call, FailureKind::Memory);
+        assert!(
+            execution.memory_peak > 16 * MIB && execution.memory_peak < 40 * MIB,
+            "{}",
+            execution.memory_peak
+        );
+    }
+}
+
+#[test]
+fn a_run_that_has_ended_holds_nothing() {
+    let call = script("let s = \"x\"; s.pad(10000000, 'x'); s.len()");
+    let revision = call.revision();
+    for _ in 0..20 {
+        let execution = call.run_on(&revision).execution;
+        assert_eq!(execution.outcome.unwrap().body, "10000000");
+        assert!(execution.memory_peak >= 10_000_000);
+    }
+}
+
+#[test]
+fn what_one_call_makes_is_bounded_before_it_is_made() {
+    for source in [
+        "let s = \"x\"; s.pad(281474976710656, 'x'); s",
+        "let s = \"x\"; s.pad(281474976710656, \"xyz\"); s",
+        "let a = []; let b = []; b.pad(10000, 1); a.pad(281474976710656, b);",
+        "let a = []; let b = []; b.pad(10000, 1); a.pad(10000, b);",
+        "let b = blob(); b.pad(9223372036854775807, 1); b",
+        "blob(9223372036854775807)",
+        "let s = \"\"; s.pad(1000000, 'x'); s.replace(\"x\", s); s",
+        "let s = \"\"; s.pad(1000000, 'x'); let t = \"\"; t.pad(100, 'y'); s.replace(\"\", t); s",
+        "let s = \"\"; s.pad(1000000, 'x'); s.replace('x', \"0123456789012345678901234567890123456789\"); s",
+        "let s = \"\"; s.pad(4000000, 'x'); s.split(\"\").len()",
+        "let s = \"\"; s.pad(4000000, 'x'); s.to_chars().len()",
+        "blob(4000000).to_array().len()",
+    ] {
+        let execution = ends_soon(&script(source), FailureKind::Size);
+        assert!(execution.memory_peak < 48 * MIB, "{source}: {}", execution.memory_peak);
+    }
+}
+
+#[test]
+fn the_replacements_do_what_the_originals_did() {
+    for (source, json) in [
+        ("let s = \"ab\"; s.pad(5, '-'); s", "\"ab---\""),
+        ("let s = \"ab\"; s.pad(5, \"xy\"); s", "\"abxyxy\""),
+        ("let s = \"ab\"; s.pad(1, '-'); s.pad(-1, '-'); s.pad(9, \"\"); s", "\"ab\""),
+        ("let a = [1]; a.pad(3, 0); a", "[1,0,0]"),
+        ("let b = blob(1, 7); b.pad(3, 258); b.to_array()", "[7,2,2]"),
+        (
+            "let s = \"a-b-c\"; s.replace(\"-\", \"+\"); s.replace('a', 'z'); s.replace(\"b\", '!'); s",
+            "\"z+!+c\"",
+        ),
+        ("let s = \"abc\"; s.replace('b', \"\"); s", "\"ac\""),
+        ("\"a b  c\".split()", "[\"a\",\"b\",\"c\"]"),
+        ("\"a,b,c\".split(\",\")", "[\"a\",\"b\",\"c\"]"),
+        ("\"a,b,c\".split(',', 2)", "[\"a\",\"b,c\"]"),
+        ("\"a,b,c\".split_rev(\",\", 2)", "[\"c\",\"a,b\"]"),
+        ("\"abc\".split(1)", "[\"a\",\"bc\"]"),
+        ("\"\".split(\",\")", "[\"\"]"),
+        ("\"aé\".to_chars()", "[\"a\",\"é\"]"),
+        ("[1, [2.0, \"x\"], #{ a: () }].to_string()", "\"[1, [2.0, \\\"x\\\"], #{\\\"a\\\": ()}]\""),
+        ("`${[1]} ${#{ b: 'c' }}`", "\"[1] #{\\\"b\\\": 'c'}\""),
+        (
+            "[[1, [2]] == [1, [2]], [1] == [1.0], [1] == [2], [1] == [1, 2], [1] != [2], [\"1\"] == [1]]",
+            "[true,true,false,false,true,false]",
+        ),
+        ("[#{ a: [1] } == #{ a: [1] }, #{ a: 1 } == #{ b: 1 }, #{ a: 1 } != #{ a: 2 }]", "[true,false,true]"),
+        ("[[1, 2], [3]].contains([3])", "true"),
+    ] {
+        assert_eq!(script(source).text(), json, "{source}");
+    }
+}
+
+#[test]
+fn a_body_of_any_allowed_size_can_be_worked_with() {
+    let numbers = format!("[{}0]", "1,".repeat(400_000));
+    let call = |source: &str| script(source).limits(|limits| limits.memory = 256 * MIB);
+    let json = |source: &str| call(source).body("application/json", numbers.clone()).text();
+    assert_eq!(json("let all = ctx.request.body; all.push(1); all.len()"), "400002");
+    assert_eq!(json("ctx.request.body.filter(|n| n == 0)"), "[0]");
+    let text = "x".repeat(5_000_000);
+    assert_eq!(call("ctx.request.body.to_upper().len()").body("text/plain", text.clone()).text(), "5000000");
+    assert_eq!(call("let b = ctx.request.body; b[0] = 0; b.len()").body("image/png", text).text(), "5000000");
+}
+
+#[test]
+fn a_body_that_does_not_fit_ends_the_run_before_it_begins() {
+    let body = format!("[{}0]", "[1],".repeat(200_000));
+    let call = script("ctx.request.body.len()").body("application/json", body);
+    ends_soon(&call.limits(|limits| limits.memory = MIB), FailureKind::Memory);
+}
+
+#[test]
+fn an_answer_is_bounded() {
+    let failure = script("let s = \"\"; s.pad(9000000, 'x'); #{ statusCode: 200, body: s }").failure();
+    assert_eq!(failure.kind, FailureKind::InvalidResponse);
+    assert_eq!(kind("let s = \"\"; s.pad(5000000, 'x'); [s, s]"), FailureKind::InvalidResponse);
+}
+
+// ---- depth ----
+
+#[test]
+fn functions_that_call_one_another_for_ever_are_too_deep() {
+    for source in [
+        "fn f(n) { f(n + 1) } f(0)",
+        "fn f(n) { g(n) } fn g(n) { f(n) } f(0)",
+        "let f = |g| g.call(g); f.call(f)",
+        "fn f(a) { a.map(|x| f([x])) } f([1])",
+        "fn f() { try { f() } catch { f() } } f()",
+    ] {
+        assert_eq!(kind(source), FailureKind::Depth, "{source}");
+    }
+}
+
+#[test]
+fn values_nested_deeply_are_walked_safely() {
+    let nested = "let a = []; for i in 0..2000 { a = [a]; } let b = a;";
+    assert_eq!(script(&format!("{nested} a.to_string().len() < 1000")).text(), "true");
+    assert_eq!(kind(&format!("{nested} a == b")), FailureKind::Script);
+    assert_eq!(kind(&format!("{nested} [a].contains(b)")), FailureKind::Script);
+    assert_eq!(kind(&format!("{nested} a")), FailureKind::InvalidResponse);
+    assert_eq!(script(&format!("{nested} [b].len()")).text(), "1");
+}
+
+#[test]
+fn nesting_for_ever_ends_at_the_time() {
+    for source in ["let a = []; loop { a = [a]; }", "let a = #{}; loop { a = #{ a: a }; }"] {
+        ends_soon(&short(source), FailureKind::Timeout);
+    }
+}
+
+#[test]
+fn chains_of_closures_end_while_the_stack_can_still_free_them() {
+    for source in [
+        "let f = || 1; loop { let g = f; f = || g; }",
+        "let f = || 1; loop { let g = [f]; f = || g; }",
+        "let f = || 1; loop { let g = #{ f: f }; f = || g; }",
+    ] {
+        ends_soon(&script(source), FailureKind::Memory);
+    }
+}
+
+#[test]
+fn a_chain_of_closures_can_be_printed() {
+    let source = "let f = || 1; for i in 0..50000 { let g = f; f = || g; } `${f}${[f]}${#{ f: f }}${f.to_debug()}`.len() < 1000";
+    assert_eq!(script(source).text(), "true");
+}
+
+// ---- closures that hold themselves ----
+
+#[test]
+fn a_closure_that_holds_itself_has_no_json_form_and_no_endless_one() {
+    let cycle = "let m = #{}; m.f = || m;";
+    assert_eq!(kind(&format!("{cycle} m")), FailureKind::InvalidResponse);
+    assert_eq!(kind(&format!("{cycle} m.to_json()")), FailureKind::Script);
+    assert_eq!(kind(&format!("{cycle} log::info(\"m\", m)")), FailureKind::Script);
+    assert!(script(&format!("{cycle} `${{m}}`")).text().contains("Fn("));
+}
+
+#[test]
+fn a_script_that_loses_memory_for_good_is_not_run_any_more() {
+    let call = script("let m = #{ big: \"x\" }; m.big.pad(8000000, 'x'); m.f = || m; 1");
+    let revision = call.revision();
+    let outcomes: Vec<_> =
+        (0..8).map(|_| call.run_on(&revision).execution.outcome.map_err(|failure| failure.kind)).collect();
+    assert!(outcomes[0].is_ok());
+    assert_eq!(outcomes[7].as_ref().unwrap_err(), &FailureKind::Quarantined);
+}
+
+#[test]
+fn a_script_that_gives_all_back_is_run_for_ever() {
+    let call =
+        script("let f = |x| x + 1; log::info(\"x\", [1, 2, 3].map(f)); #{ statusCode: 200, body: \"y\" }");
+    let revision = call.revision();
+    for _ in 0..2000 {
+        assert!(run_with(&call, &revision, Arc::new(Ignores)).outcome.is_ok());
+    }
+}
+
+// ---- the sandbox ----
+
+#[test]
+fn what_is_refused_is_refused_by_other_names_too() {
+    for source in [
+        "let f = Fn(\"eval\"); f.call(\"1\")",
+        "call(Fn(\"ev\" + \"al\"), \"1\")",
+        "let f = Fn(\"print\"); f.call(1)",
+        "let f = Fn(\"sleep\"); f.call(100.0)",
+        "[100].map(Fn(\"sleep\"))",
+        "curry(Fn(\"sleep\"), 100).call()",
+    ] {
+        let started = Instant::now();
+        assert_eq!(kind(source), FailureKind::Script, "{source}");
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn odd_numbers_are_errors_and_never_the_end() {
+    for source in [
+        "9223372036854775807 + 1",
+        "(-9223372036854775807 - 1) / -1",
+        "(-9223372036854775807 - 1) % -1",
+        "(-9223372036854775807 - 1).abs()",
+        "10 ** 1000",
+        "1 / 0",
+        "let a = [1]; a[9223372036854775807]",
+        "let a = [1]; a[-9223372036854775807 - 1]",
+        "parse_int(\"zz\", 99)",
+        "1e300.to_int()",
+        "range(0, 10, 0)",
+        "1.get_bits(-9223372036854775807 - 1, 9223372036854775807)",
+    ] {
+        assert_eq!(kind(source), FailureKind::Script, "{source}");
+    }
+}
+
+#[test]
+fn a_panic_is_the_end_of_its_run_and_of_nothing_else() {
+    struct Panics;
+    impl Log for Panics {
+        fn write(&self, _: LogLine) {
+            panic!("the log is on fire");
+        }
+    }
+    let call = script("log::info(\"x\"); 1");
+    let revision = call.revision();
+    let failure = run_with(&call, &revision, Arc::new(Panics)).outcome.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Panic);
+    assert_eq!(failure.message, "the engine failed: the log is on fire");
+    assert_eq!(run_with(&call, &revision, Arc::new(Ignores)).outcome.unwrap().body, "1");
+}
+
+#[test]
+fn a_run_may_be_within_another_on_the_same_thread() {
+    struct Nests(Call, Revision);
+    impl Log for Nests {
+        fn write(&self, line: LogLine) {
+            let inner = run_here(&self.0, &self.1, Arc::new(Ignores)).outcome.unwrap();
+            assert_eq!((line.message.as_str(), &inner.body[..]), ("outer", &b"\"inner\""[..]));
+        }
+    }
+    let inner = script("fn f() { ctx.script_name } log::info(\"x\"); f()");
+    let inner = Call { script: "inner.rhai".to_owned(), ..inner };
+    let inner_revision = inner.revision();
+    let outer = script("fn f() { ctx.script_name } log::info(\"outer\"); f()");
+    let revision = outer.revision();
+    let answer = run_with(&outer, &revision, Arc::new(Nests(inner, inner_revision))).outcome.unwrap();
+    assert_eq!(answer.body, "\"main\"");
+}
+
+// ---- failures and logs ----
+
+#[test]
+fn an_error_is_placed_where_it_happened_below_the_calls() {
+    let failure = script("fn g(x) {\n  x.nothing.at_all\n}\nfn f() { g(#{}) }\nf()").failure();
+    assert_eq!(failure.place.unwrap().to_string(), "main.rhai:2:13");
+    assert!(!failure.message.contains("line"), "{}", failure.message);
+}
+
+#[test]
+fn messages_are_bounded() {
+    assert!(script("let s = \"\"; s.pad(4000000, 'é'); throw s").failure().message.len() <= 4096);
+}
+
+#[test]
+fn log_lines_are_bounded_and_the_rest_is_counted() {
+    let many = script("for i in 0..1500 { log::info(`line ${i}`); }").run();
+    assert_eq!((many.log.len(), many.execution.log_lines_dropped), (1000, 500));
+    let long = script("let s = \"\"; s.pad(100000, 'é'); for i in 0..100 { log::info(s); }").run();
+    assert!(long.log.iter().all(|line| line.message.len() <= 8 * 1024));
+    assert_eq!(long.log.len() as u64 + long.execution.log_lines_dropped, 100);
+    assert!(long.execution.log_lines_dropped > 0);
+}
+
+#[test]
+fn a_script_that_does_not_compile_any_more_fails_with_its_place() {
+    let failure = script("let x = 1;\nnope();").failure();
+    assert_eq!(failure.kind, FailureKind::Compile);
+    assert_eq!(failure.to_string(), "compile at main.rhai:2:1: unknown function `nope`");
+}
+
+#[test]
+fn a_script_that_is_not_there_fails() {
+    let revision = script("1").revision();
+    let call = Call { script: "other.rhai".to_owned(), ..script("1") };
+    assert_eq!(call.run_on(&revision).execution.outcome.unwrap_err().kind, FailureKind::Compile);
+}
+
+// ---- revisions ----
+
+fn app() -> AppIdentity {
+    AppIdentity { id: APP, name: AppName::new("hello").unwrap() }
+}
+
+fn path(path: &str) -> ScriptPath {
+    ScriptPath::new(path).unwrap()
+}
+
+fn manifest(routes: &[(&str, &str)]) -> Manifest {
+    let route = |(route, script): &(&str, &str)| Route {
+        path: RoutePath::parse(route).unwrap(),
+        methods: MethodSet::ALL,
+        script: path(script),
+    };
+    Manifest {
+        sdk: SdkVersion::V1_1,
+        description: None,
+        routes: routes.iter().map(route).collect(),
+        schedules: Vec::new(),
+        functions: Vec::new(),
+        limits: Limits { concurrency: 2, ..Limits::DEFAULT },
+    }
+}
+
+fn revision(commit: char, source: &str) -> Revision {
+    let sources = BTreeMap::from([(path("main.rhai"), source.to_owned())]);
+    let manifest = manifest(&[("/", "main.rhai"), ("/{*all}", "main.rhai")]);
+    Revision::new(app(), commit.to_string().repeat(40), manifest, sources, BTreeMap::new()).unwrap()
+}
+
+#[test]
+fn a_revision_needs_every_script_it_names() {
+    let manifest = manifest(&[("/", "gone.rhai")]);
+    let error = Revision::new(app(), "a".repeat(40), manifest, BTreeMap::new(), BTreeMap::new()).unwrap_err();
+    assert_eq!(error, RevisionError::MissingScript(path("gone.rhai")));
+}
+
+#[test]
+fn a_revision_cannot_answer_one_request_twice() {
+    let twice = manifest(&[("/a/{x}", "main.rhai"), ("/a/{y}", "main.rhai")]);
+    assert_eq!(runtime::check_routes(&twice), Err(RevisionError::Conflict("/a/{y}".to_owned())));
+    assert_eq!(runtime::check_routes(&manifest(&[("/a/{x}", "main.rhai"), ("/{*y}", "main.rhai")])), Ok(()));
+}
+
+#[test]
+fn what_is_compiled_is_not_compiled_again() {
+    // The source is another one on purpose: only the compiled script can answer 1.
+    let compiled = compile(SdkVersion::V1_1, &path("main.rhai"), "1").unwrap();
+    let sources = BTreeMap::from([(path("main.rhai"), "2".to_owned())]);
+    let compiled = BTreeMap::from([(path("main.rhai"), compiled)]);
+    let manifest = manifest(&[("/", "main.rhai")]);
+    let revision = Revision::new(app(), "a".repeat(40), manifest, sources, compiled).unwrap();
+    assert_eq!(script("").run_on(&revision).execution.outcome.unwrap().body, "1");
+}
+
+#[test]
+fn what_was_compiled_for_another_sdk_is_compiled_again() {
+    let compiled = compile(SdkVersion::V1_0, &path("main.rhai"), "1").unwrap();
+    let sources = BTreeMap::from([(path("main.rhai"), "2".to_owned())]);
+    let compiled = BTreeMap::from([(path("main.rhai"), compiled)]);
+    let manifest = manifest(&[("/", "main.rhai")]);
+    let revision = Revision::new(app(), "a".repeat(40), manifest, sources, compiled).unwrap();
+    assert_eq!(script("").run_on(&revision).execution.outcome.unwrap().body, "2");
+}
+
+#[test]
+fn a_revision_routes_requests_to_its_scripts() {
+    let revision = revision('a', "1");
+    let Routed::Script(matched) = revision.route("GET", "/x/y%20z") else { panic!() };
+    assert_eq!((matched.script, matched.rest.as_deref()), (path("main.rhai"), Some("x/y z")));
+    assert_eq!(revision.route("GET", "/../etc"), Routed::BadPath);
+}
+
+// ---- the live table ----
+
+#[test]
+fn a_branch_is_live_until_it_is_replaced_or_ended() {
+    let table = LiveTable::new();
+    let hello = AppName::new("hello").unwrap();
+    assert!(table.get("hello", "main").is_none() && table.get_production(&hello).is_none());
+    table.replace(&hello, "main", true, revision('a', "1"), 1);
+    table.replace(&hello, "feature", false, revision('b', "2"), 2);
+    assert_eq!(table.get("hello", "main").unwrap().deploy, 1);
+    assert_eq!(table.get("hello", "feature").unwrap().revision.commit(), "b".repeat(40));
+    assert_eq!(table.get_production(&hello).unwrap().deploy, 1);
+    assert_eq!(table.production().len(), 1);
+    table.replace(&hello, "main", true, revision('c', "3"), 3);
+    assert_eq!(table.get_production(&hello).unwrap().deploy, 3);
+    table.retain(&hello, &BTreeSet::from(["main".to_owned()]));
+    assert!(table.get("hello", "feature").is_none());
+    table.retain(&hello, &BTreeSet::new());
+    assert!(table.get_production(&hello).is_none() && table.production().is_empty());
+}
+
+#[test]
+fn one_app_does_not_notice_the_swap_of_another() {
+    let table = LiveTable::new();
+    let (one, two) = (AppName::new("one").unwrap(), AppName::new("two").unwrap());
+    table.replace(&one, "main", true, revision('a', "1"), 1);
+    let before = table.get("one", "main").unwrap();
+    table.replace(&two, "main", true, revision('b', "2"), 1);
+    table.retain(&two, &BTreeSet::new());
+    assert!(Arc::ptr_eq(&before, &table.get("one", "main").unwrap()));
+}
+
+#[test]
+fn places_are_the_apps_and_survive_a_swap() {
+    let table = LiveTable::new();
+    let hello = AppName::new("hello").unwrap();
+    table.replace(&hello, "main", true, revision('a', "1"), 1);
+    let first = table.get_production(&hello).unwrap().enter().unwrap();
+    table.replace(&hello, "main", true, revision('b', "2"), 2);
+    table.replace(&hello, "preview", false, revision('c', "3"), 3);
+    let second = table.get("hello", "preview").unwrap().enter().unwrap();
+    assert!(table.get_production(&hello).unwrap().enter().is_none());
+    drop(first);
+    let third = table.get_production(&hello).unwrap().enter();
+    assert!(third.is_some());
+    drop((second, third));
+}
+
+#[test]
+fn under_swaps_every_request_sees_one_whole_revision() {
+    let table = LiveTable::new();
+    let hello = AppName::new("hello").unwrap();
+    let letters = ['a', 'b', 'c', 'd'];
+    let deploy = |number: u64| {
+        let letter = letters[(number % 4) as usize];
+        table.replace(&hello, "main", true, revision(letter, &format!("\"{letter}\"")), number);
+    };
+    deploy(1);
+    let done = AtomicBool::new(false);
+    let call = script("");
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut requests, mut newest) = (0, 0);
+                    while !done.load(Ordering::Relaxed) || requests == 0 {
+                        let live = table.get_production(&hello).unwrap();
+                        assert!(live.deploy >= newest, "went back from {newest} to {}", live.deploy);
+                        newest = live.deploy;
+                        let answer = run_here(&call, &live.revision, Arc::new(Ignores)).outcome.unwrap();
+                        let letter = live.revision.commit().chars().next().unwrap();
+                        assert_eq!(letter, letters[(live.deploy % 4) as usize]);
+                        assert_eq!(answer.body, format!("\"{letter}\""));
+                        requests += 1;
+                    }
+                    requests
+                })
+            })
+            .collect();
+        (2..300).for_each(deploy);
+        done.store(true, Ordering::Relaxed);
+        assert!(readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>() > 0);
+    });
+}
+
+// ---- vocabulary ----
+
+struct Ignores;
+
+impl Log for Ignores {
+    fn write(&self, _: LogLine) {}
+}
+
+/// Tells of the first line.
+struct Tells(mpsc::Sender<()>);
+
+impl Log for Tells {
+    fn write(&self, _: LogLine) {
+        let _ = self.0.send(());
+    }
+}
+
+fn run_with(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(runtime::STACK);
+        thread.spawn_scoped(scope, || run_here(call, revision, log)).unwrap().join().unwrap()
+    })
+}
+
+/// Runs on this thread, whose stack is small: for scripts that nest nothing.
+fn run_here(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
+    let invocation = Invocation {
+        execution_id: Uuid::from_u128(1),
+        request_id: Uuid::from_u128(2),
+        trigger: Trigger::Function { payload: Bytes::new() },
+    };
+    let script = path(&call.script);
+    runtime::run(revision, &script, &invocation, &Capabilities { log }, &call.stop)
+}

@@ -1,0 +1,185 @@
+//! A small vocabulary for tests of the runtime: a script, what it is called with, and what came out.
+
+#![allow(dead_code, reason = "each test file uses its own part of the vocabulary")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use manifest_schema::limits::Limits;
+use manifest_schema::manifest::{Function, Manifest, Route};
+use manifest_schema::method::MethodSet;
+use manifest_schema::name::{AppName, JobName, ScriptPath};
+use manifest_schema::path::RoutePath;
+use manifest_schema::sdk::SdkVersion;
+use runtime::{
+    Answer, AppIdentity, Capabilities, Execution, Failure, HttpRequest, Invocation, Log, LogLine, Revision,
+    Routed, STACK, Trigger,
+};
+use uuid::Uuid;
+
+/// The app that all tests deploy.
+pub(crate) const APP: Uuid = Uuid::from_u128(0x6ba7b810_9dad_11d1_80b4_00c04fd430c8);
+
+/// What every test may set about one run.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) source: String,
+    pub(crate) script: String,
+    pub(crate) sdk: SdkVersion,
+    pub(crate) limits: Limits,
+    pub(crate) commit: String,
+    pub(crate) execution_id: Uuid,
+    pub(crate) request_id: Uuid,
+    pub(crate) trigger: Trigger,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// What a run left behind.
+pub(crate) struct Ran {
+    pub(crate) execution: Execution,
+    pub(crate) log: Vec<LogLine>,
+}
+
+/// A call of the script with this text, by a plain GET.
+pub(crate) fn script(source: &str) -> Call {
+    Call {
+        source: source.to_owned(),
+        script: "main.rhai".to_owned(),
+        sdk: SdkVersion::V1_1,
+        limits: Limits::DEFAULT,
+        commit: "a".repeat(40),
+        execution_id: Uuid::from_u128(1),
+        request_id: Uuid::from_u128(2),
+        trigger: Trigger::Http(HttpRequest {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            ..HttpRequest::default()
+        }),
+        stop: Arc::default(),
+    }
+}
+
+impl Call {
+    pub(crate) fn header(self, name: &str, value: &str) -> Self {
+        self.also(|request| request.headers.push((name.to_owned(), value.as_bytes().to_vec())))
+    }
+
+    pub(crate) fn body(self, content_type: &str, body: impl Into<Bytes>) -> Self {
+        self.header("content-type", content_type).also(|request| request.body = body.into())
+    }
+
+    pub(crate) fn also(mut self, change: impl FnOnce(&mut HttpRequest)) -> Self {
+        if let Trigger::Http(request) = &mut self.trigger {
+            change(request);
+        }
+        self
+    }
+
+    pub(crate) fn function(self, payload: impl Into<Bytes>) -> Self {
+        Self { trigger: Trigger::Function { payload: payload.into() }, ..self }
+    }
+
+    pub(crate) fn scheduled(self) -> Self {
+        let name = JobName::new("tick").unwrap();
+        Self { trigger: Trigger::Scheduled { name, due: "2026-01-01T00:00:00Z".to_owned() }, ..self }
+    }
+
+    pub(crate) fn limits(self, change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = self.limits.clone();
+        change(&mut limits);
+        Self { limits, ..self }
+    }
+
+    /// Routed as a request for `target` would be on an app with this one route.
+    pub(crate) fn routed(self, route: &str, target: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let revision = self.revision_with(vec![route.to_owned()]);
+        let Routed::Script(matched) = revision.route("GET", path) else { panic!("{target} is not routed") };
+        self.also(|request| {
+            request.path = matched.path;
+            request.params = matched.params;
+            request.rest = matched.rest;
+            request.query = query.to_owned();
+        })
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision_with(Vec::new())
+    }
+
+    fn revision_with(&self, routes: Vec<String>) -> Revision {
+        let path = ScriptPath::new(&self.script).unwrap();
+        let routes = routes.iter().map(|route| Route {
+            path: RoutePath::parse(route).unwrap(),
+            methods: MethodSet::ALL,
+            script: path.clone(),
+        });
+        let manifest = Manifest {
+            sdk: self.sdk,
+            description: None,
+            routes: routes.collect(),
+            schedules: Vec::new(),
+            functions: vec![Function { name: JobName::new("main").unwrap(), script: path.clone() }],
+            limits: self.limits.clone(),
+        };
+        let app = AppIdentity { id: APP, name: AppName::new("hello").unwrap() };
+        let sources = BTreeMap::from([(path, self.source.clone())]);
+        Revision::new(app, self.commit.clone(), manifest, sources, BTreeMap::new()).unwrap()
+    }
+
+    pub(crate) fn run(&self) -> Ran {
+        self.run_on(&self.revision())
+    }
+
+    /// Runs on a thread with the stack that runs are promised.
+    pub(crate) fn run_on(&self, revision: &Revision) -> Ran {
+        let lines = Arc::new(Lines::default());
+        let capabilities = Capabilities { log: Arc::<Lines>::clone(&lines) };
+        let invocation = Invocation {
+            execution_id: self.execution_id,
+            request_id: self.request_id,
+            trigger: self.trigger.clone(),
+        };
+        let path = ScriptPath::new(&self.script).unwrap();
+        let run = || runtime::run(revision, &path, &invocation, &capabilities, &self.stop);
+        let execution = std::thread::scope(|scope| {
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).unwrap().join().unwrap()
+        });
+        let log = lines.0.lock().unwrap().clone();
+        Ran { execution, log }
+    }
+
+    #[track_caller]
+    pub(crate) fn answer(&self) -> Answer {
+        self.run().execution.outcome.unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn failure(&self) -> Failure {
+        match self.run().execution.outcome {
+            Ok(answer) => panic!("answered {answer:?}"),
+            Err(failure) => failure,
+        }
+    }
+
+    /// The body of a 200 as text.
+    #[track_caller]
+    pub(crate) fn text(&self) -> String {
+        let answer = self.answer();
+        assert_eq!(answer.status, 200);
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    }
+}
+
+/// Keeps what was logged.
+#[derive(Default)]
+struct Lines(Mutex<Vec<LogLine>>);
+
+impl Log for Lines {
+    fn write(&self, line: LogLine) {
+        self.0.lock().unwrap().push(line);
+    }
+}

@@ -1,0 +1,33 @@
+//! The vocabulary of the end-to-end tests: a [`Server`] that is the built binary, a [`Repository`] that is driven by the
+//! real git, and what one sees of both.
+//!
+//! - [`server`]: starts, kills and restarts nodes, and asks them over HTTP
+//! - [`repository`]: a working copy and its pushes
+//! - [`database`]: an own database for each test, on PostgreSQL or SQLite
+//! - [`wait`]: waiting for a condition, never for a time
+
+pub mod database;
+pub mod repository;
+pub mod server;
+pub mod wait;
+
+pub use database::Database;
+pub use repository::{Pushed, Repository};
+pub use server::{Answer, Server};
+pub use wait::until;
+
+/// The token of every server in the tests.
+pub const TOKEN: &str = "test-token-0123456789abcdef0123456789";
+
+/// Declares each named function as a test on both databases. The functions take a [`Database`].
+#[macro_export]
+macro_rules! on_both_databases {
+    ($($name:ident),* $(,)?) => {
+        mod postgres {
+            $(#[test] fn $name() { super::$name($crate::Database::postgres()) })*
+        }
+        mod sqlite {
+            $(#[test] fn $name() { super::$name($crate::Database::sqlite()) })*
+        }
+    };
+}

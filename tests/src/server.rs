@@ -1,0 +1,180 @@
+//! Starts, kills and restarts nodes, and asks them over HTTP.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::{Database, TOKEN, until};
+
+/// A running node.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    /// Where it listens: `127.0.0.1:port`.
+    pub address: String,
+    /// Where it keeps what it keeps.
+    pub database: Database,
+    data: TempDir,
+    log: PathBuf,
+    flags: Vec<String>,
+}
+
+/// What a server answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body as text.
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
+    }
+}
+
+impl Server {
+    /// A node on `database`, ready to answer.
+    pub fn start(database: Database) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    /// A node with more flags.
+    pub fn start_with(database: Database, flags: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let log = data.path().with_extension("log");
+        let (process, address) = spawn(&database, data.path(), &log, &flags);
+        Self { process, address, database, data, log, flags }
+    }
+
+    /// Ends the process at once, as a crash would.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Asks the process to stop, and waits until it has.
+    pub fn stop(&mut self) {
+        let pid = self.process.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        assert!(told.success());
+        until("the server stops", || self.process.try_wait().expect("a child"));
+    }
+
+    /// Starts the node again after a [`Server::kill`] or [`Server::stop`]. With a database outside the data folder, that folder
+    /// is emptied first: a node must not need it.
+    pub fn restart(&mut self) {
+        if self.database.is_outside_the_data_folder() {
+            self.data = tempfile::tempdir().expect("a temporary folder");
+        }
+        (self.process, self.address) = spawn(&self.database, self.data.path(), &self.log, &self.flags);
+    }
+
+    /// The folder in which the node keeps what it keeps.
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// What the node has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The URL of an app's repository, with the right token.
+    pub fn git_url(&self, app: &str) -> String {
+        format!("http://ada:{TOKEN}@{}/{app}.git", self.address)
+    }
+
+    /// GET.
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], None)
+    }
+
+    /// Any request.
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .max_redirects(0)
+            .allow_non_standard_methods(true)
+            .build()
+            .into();
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = match body {
+            Some(body) => agent.run(request.body(body).expect("a request")),
+            None => agent.run(request.body(()).expect("a request")),
+        };
+        let mut answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()));
+        let headers = answer
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let status = answer.status().as_u16();
+        Answer { status, headers, body: answer.body_mut().read_to_string().expect("text") }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- log of the node\n{}", self.log());
+        }
+        let _ = std::fs::remove_file(&self.log);
+    }
+}
+
+/// The binary that was built with these tests.
+pub fn picloud() -> PathBuf {
+    let tests = std::env::current_exe().expect("a path");
+    let folder = tests.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
+    let binary = folder.join("picloud");
+    assert!(binary.exists(), "{} is not built; run `cargo build` first, or `make test`", binary.display());
+    binary
+}
+
+fn spawn(database: &Database, data: &Path, log: &Path, flags: &[String]) -> (Child, String) {
+    let log_file = File::options().create(true).append(true).open(log).expect("a log file");
+    let mut command = Command::new(picloud());
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data)
+        .args(flags)
+        .env_remove("DATABASE_URL")
+        .env("PICLOUD_ADMIN_TOKEN", TOKEN)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log_file);
+    if let Some(url) = database.url() {
+        command.env("DATABASE_URL", url);
+    }
+    let mut process = command.spawn().expect("the server starts");
+    let stdout = process.stdout.take().expect("a pipe");
+    let first =
+        BufReader::new(stdout).lines().map_while(Result::ok).find(|line| line.contains("listening on"));
+    let Some(first) = first else {
+        let _ = process.wait();
+        panic!("the server did not start:\n{}", std::fs::read_to_string(log).unwrap_or_default());
+    };
+    let (_, address) = first.split_once("http://").expect("an address");
+    (process, address.trim().to_owned())
+}

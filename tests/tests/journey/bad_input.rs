@@ -1,0 +1,106 @@
+//! Bad input gets a clear line, the right status, and leaves no trace.
+
+use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases};
+
+on_both_databases!(a_broken_pack_leaves_no_trace, a_manifest_that_cannot_be_read_is_refused);
+
+fn leaves_no_trace(server: &Server) {
+    assert_eq!(server.get("/hello/greet/Ann").status, 404);
+    if server.database.is_outside_the_data_folder() {
+        let rows = "SELECT (SELECT count(*) FROM apps) + (SELECT count(*) FROM objects) + (SELECT count(*) FROM refs)";
+        assert_eq!(server.database.query(rows), "0");
+    }
+}
+
+fn receive(server: &Server, body: &[u8]) -> Answer {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers =
+        [("authorization", bearer.as_str()), ("content-type", "application/x-git-receive-pack-request")];
+    server.request("POST", "/hello.git/git-receive-pack", &headers, Some(body))
+}
+
+fn a_broken_pack_leaves_no_trace(database: Database) {
+    let server = Server::start(database);
+    let repository = Repository::hello();
+    let command = format!("{:040} {} refs/heads/main\0report-status\n", 0, repository.head());
+    let head = format!("{:04x}{command}0000", command.len() + 4).into_bytes();
+    for pack in [&b""[..], b"PACK", b"not a pack at all, but long enough to be one", &[0xff; 4096]] {
+        let answer = receive(&server, &[&head, pack].concat());
+        assert_eq!(answer.status, 200, "git reads the reason from the answer");
+        assert!(answer.body.contains("unpack ") && !answer.body.contains("unpack ok"), "{}", answer.body);
+        assert!(answer.body.contains("ng refs/heads/main"), "{}", answer.body);
+        leaves_no_trace(&server);
+    }
+    for garbage in [&b"hello"[..], b"zzzz", b"0005"] {
+        assert_eq!(receive(&server, garbage).status, 400);
+    }
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+}
+
+fn a_manifest_that_cannot_be_read_is_refused(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::new();
+    let push = |files: &[(&str, &[u8])], words: &str| {
+        for (path, content) in files {
+            repository.write(path, content);
+        }
+        repository.commit(words);
+        repository.push(&url, &["main"]).refused().says(words).says("nothing changed");
+        leaves_no_trace(&server);
+    };
+    push(&[("a.md", b"")], "no picloud.toml");
+    push(&[("picloud.toml", b"sdk = ")], "picloud.toml:1:");
+    push(&[("picloud.toml", b"sdk = \"1.1\"\n\xff\xfe")], "picloud.toml:2:1");
+    push(&[("picloud.toml", b"sdk = \"9.9\"")], "picloud.toml:1:7");
+    push(&[("picloud.toml", &[b'#'; 10 * 1024 * 1024 / 2])], "picloud.toml");
+    let good = tests::repository::HELLO_MANIFEST.as_bytes();
+    push(&[("picloud.toml", good)], "script `greet.rhai` is not in the repository");
+    push(&[("greet.rhai", b"\"a\n\xff\"")], "greet.rhai:2:1  the script is not UTF-8");
+}
+
+#[test]
+fn a_wrong_token_and_a_wrong_name_are_told_in_a_line() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    let url = |user: &str, app: &str| format!("http://{user}@{}/{app}.git", server.address);
+    repository.push(&url("ada:wrong", "hello"), &["main"]).refused().says("Authentication failed");
+    repository
+        .push(&url(&format!("ada:{TOKEN}"), "Hello"), &["main"])
+        .refused()
+        .says("app name `Hello` must be");
+    let clone = repository.try_git(&["ls-remote", &url(&format!("ada:{TOKEN}"), "none")]).refused();
+    clone.says("there is no app none");
+    let status = |app: &str, token: &str| {
+        let path = format!("/{app}.git/info/refs?service=git-upload-pack");
+        server.request("GET", &path, &[("authorization", &format!("Bearer {token}"))], None).status
+    };
+    assert_eq!((status("hello", "wrong"), status("Hello", TOKEN), status("none", TOKEN)), (401, 400, 404));
+    let missing = server.get("/hello.git/info/refs?service=git-upload-pack");
+    assert_eq!(missing.status, 401);
+    assert!(missing.header("www-authenticate").is_some_and(|value| value.starts_with("Basic")));
+}
+
+#[test]
+fn not_a_repository_is_told() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::new();
+    let empty = repository.push(&server.git_url("hello"), &["main"]).refused();
+    empty.says("src refspec main does not match any");
+    let bearer = format!("Bearer {TOKEN}");
+    let answer = server.request("GET", "/hello.git/config", &[("authorization", &bearer)], None);
+    assert_eq!(answer.status, 404);
+}
+
+#[test]
+fn a_symlinked_script_is_never_followed() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    std::fs::remove_file(repository.path().join("greet.rhai")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", repository.path().join("greet.rhai")).unwrap();
+    repository.commit("link");
+    repository
+        .push(&server.git_url("hello"), &["main"])
+        .refused()
+        .says("greet.rhai  the file is a symbolic link");
+}

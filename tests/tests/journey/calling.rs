@@ -1,0 +1,148 @@
+//! What callers of an app see.
+
+use tests::{Database, Repository, Server, TOKEN};
+
+fn serve(manifest: &str, scripts: &[(&str, &str)]) -> Server {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::new();
+    repository.write("picloud.toml", format!("sdk = \"1.1\"\n{manifest}"));
+    scripts.iter().for_each(|(path, source)| repository.write(path, source));
+    repository.commit("app");
+    repository.push(&server.git_url("app"), &["main"]).succeeded();
+    server
+}
+
+const ANY: &str = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
+
+#[test]
+fn a_script_sees_the_request_and_shapes_the_answer() {
+    let script = "let r = ctx.request;\n\
+        #{ statusCode: 201, headers: #{ \"x-kind\": ctx.invocation_type }, \
+           body: #{ body: r.body, query: r.query.q, header: r.headers[\"x-a\"], path: r.path, rest: r.rest } }";
+    let server = serve("[[routes]]\npath = \"/files/{*rest}\"\nscript = \"a.rhai\"\n", &[("a.rhai", script)]);
+    let headers = [("content-type", "application/json"), ("x-a", "1")];
+    let answer =
+        server.request("POST", "/app/files/a/b%20c?q=x+y", &headers, Some(br#"{"n":[1,2.5,null,true]}"#));
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.header("x-kind"), Some("http"));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(
+        answer.json(),
+        serde_json::json!({
+            "body": {"n": [1, 2.5, null, true]}, "query": "x y", "header": "1",
+            "path": "/files/a/b c", "rest": "a/b c"
+        })
+    );
+}
+
+#[test]
+fn methods_and_paths_that_are_not_declared_are_told_apart() {
+    let manifest = "[[routes]]\npath = \"/a\"\nmethods = [\"GET\", \"PUT\"]\nscript = \"a.rhai\"\n";
+    let server = serve(manifest, &[("a.rhai", "1")]);
+    assert_eq!(server.get("/app/b").status, 404);
+    let refused = server.request("POST", "/app/a", &[], Some(b""));
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, PUT, OPTIONS")));
+    assert_eq!(server.request("OPTIONS", "/app/a", &[], None).status, 204);
+    let head = server.request("HEAD", "/app/a", &[], None);
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    let moved = server.get("/app");
+    assert_eq!((moved.status, moved.header("location")), (308, Some("/app/")));
+}
+
+#[test]
+fn a_failing_script_tells_the_caller_nothing_and_the_log_everything() {
+    let server = serve(ANY, &[("a.rhai", "let a = 1;\n  throw \"secret detail\";")]);
+    let answer = server.get("/app/");
+    assert_eq!(answer.status, 500);
+    let json = answer.json();
+    assert_eq!(json["error"], "script error");
+    assert_eq!(json["execution_id"].as_str(), answer.header("picloud-execution"));
+    assert!(!answer.body.contains("secret detail"));
+    let log = server.log();
+    assert!(log.contains("secret detail") && log.contains("a.rhai:2:3"), "{log}");
+    assert!(log.contains(json["execution_id"].as_str().unwrap()));
+}
+
+#[test]
+fn every_limit_ends_a_script_and_spares_the_node() {
+    let limits = "[limits]\ntimeout = \"300ms\"\noperations = 1_000_000_000\nmemory = \"8MiB\"\nbody = \"1KiB\"\nconcurrency = 2\n";
+    let route = |name: &str| format!("[[routes]]\npath = \"/{name}\"\nscript = \"{name}.rhai\"\n");
+    let names = ["loop", "grow", "deep", "fine"];
+    let manifest = names.iter().map(|name| route(name)).collect::<String>() + limits;
+    let server = serve(
+        &manifest,
+        &[
+            ("loop.rhai", "loop { }"),
+            (
+                "grow.rhai",
+                "fn f(n) { let s = \"x\"; s.pad(200_000, 'x'); if n > 60 { 0 } else { f(n + 1) + s.len() } } f(0)",
+            ),
+            ("deep.rhai", "fn f(n) { f(n + 1) } f(0)"),
+            ("fine.rhai", "`fine`"),
+        ],
+    );
+    let failed = |name: &str, kind: &str, status: u16| {
+        assert_eq!(server.get(&format!("/app/{name}")).status, status, "{name}: {}", server.log());
+        assert!(server.log().contains(&format!("kind=\"{kind}\"")), "{kind}: {}", server.log());
+    };
+    failed("loop", "timeout", 504);
+    failed("grow", "memory", 500);
+    failed("deep", "depth", 500);
+    let large = server.request("POST", "/app/fine", &[], Some(&[b'x'; 2000]));
+    assert_eq!(large.status, 413);
+    let busy = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..8).map(|_| scope.spawn(|| server.get("/app/loop"))).collect();
+        asked
+            .into_iter()
+            .map(|answer| answer.join().unwrap())
+            .filter(|answer| answer.status == 503)
+            .collect::<Vec<_>>()
+    });
+    assert!(!busy.is_empty() && busy.iter().all(|answer| answer.header("retry-after").is_some()));
+    assert_eq!(server.get("/app/fine").body, "\"fine\"");
+}
+
+#[test]
+fn a_function_is_called_by_name_with_a_token() {
+    let manifest = "[[functions]]\nname = \"double\"\nscript = \"a.rhai\"\n";
+    let server =
+        serve(manifest, &[("a.rhai", "#{ kind: ctx.invocation_type, twice: ctx.request.body.n * 2 }")]);
+    let path = "/-/api/v1/apps/app/functions/double";
+    let bearer = format!("Bearer {TOKEN}");
+    let call = |path: &str, token: &str| {
+        server.request("POST", path, &[("authorization", token)], Some(b"{\"n\": 21}"))
+    };
+    let answer = call(path, &bearer);
+    assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"kind": "function", "twice": 42})));
+    assert_eq!(call(path, "Bearer wrong").status, 401);
+    assert_eq!(call("/-/api/v1/apps/app/functions/triple", &bearer).status, 404);
+    assert_eq!(call("/-/api/v1/apps/none/functions/double", &bearer).status, 404);
+    assert_eq!(server.request("POST", path, &[], Some(b"")).status, 401);
+}
+
+#[test]
+fn with_a_domain_apps_and_control_plane_share_no_origin() {
+    let server = Server::start_with(Database::sqlite(), &["--domain", "example.test"]);
+    let repository = Repository::hello();
+    let header = "http.extraHeader=Host: example.test";
+    let url = server.git_url("hello");
+    repository
+        .try_git(&["-c", header, "push", &url, "main"])
+        .succeeded()
+        .says("LIVE as deploy 1")
+        .says("https://hello.example.test/");
+    let ask = |host: &str, path: &str| server.request("GET", path, &[("host", host)], None).status;
+    assert_eq!(ask("hello.example.test", "/greet/Ann"), 200);
+    assert_eq!(ask("example.test", "/-/health/live"), 200);
+    assert_eq!(ask("example.test", "/hello/greet/Ann"), 404);
+    assert_eq!(ask("hello.example.test", "/-/health/live"), 404);
+    assert_eq!(ask("elsewhere.test", "/-/health/live"), 404);
+}
+
+#[test]
+fn health_tells_a_live_process_from_a_ready_node() {
+    let server = Server::start(Database::sqlite());
+    assert_eq!(server.get("/-/health/live").status, 200);
+    assert_eq!(server.get("/-/health/ready").status, 200);
+    assert_eq!(server.get("/-/nothing").status, 404);
+}

@@ -1,0 +1,13 @@
+//! The journeys of PiCloud's users, against the built binary, the real git and both databases.
+
+mod bad_input;
+mod caddy;
+mod calling;
+mod cli;
+mod cloning;
+mod concurrency;
+mod previews;
+mod pushing;
+mod restart;
+mod rollback;
+mod schedules;

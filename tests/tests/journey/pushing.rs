@@ -1,0 +1,146 @@
+//! A push makes the app live, or changes nothing and says why.
+
+use tests::{Database, Repository, Server, on_both_databases};
+
+on_both_databases!(
+    a_first_push_creates_the_app_and_makes_it_live,
+    a_second_push_replaces_routes_and_answers,
+    a_push_with_faults_changes_nothing_and_names_them_all,
+    a_rejected_push_can_be_repeated,
+    the_check_ref_validates_and_changes_nothing,
+    an_atomic_push_moves_all_refs_or_none,
+    tags_are_kept_and_other_refs_refused,
+    deploys_are_refs_that_only_the_server_writes,
+);
+
+fn a_first_push_creates_the_app_and_makes_it_live(database: Database) {
+    let server = Server::start(database);
+    let repository = Repository::hello();
+    repository
+        .push(&server.git_url("hello"), &["main"])
+        .succeeded()
+        .says(&format!("remote: picloud: hello  main  {}", &repository.head()[..7]))
+        .says("by ada")
+        .says("remote:   routes")
+        .says("+ GET  /greet/{name}  greet.rhai")
+        .says("remote: success: LIVE as deploy 1 in ")
+        .says(&format!("http://{}/hello/", server.address))
+        .says("[new branch]");
+    let answer = server.get("/hello/greet/Ann");
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"message":"Hello, Ann"}"#));
+    assert_eq!(answer.header("picloud-revision"), Some(repository.head().as_str()));
+    assert!(answer.header("picloud-execution").is_some());
+}
+
+fn a_second_push_replaces_routes_and_answers(database: Database) {
+    let server = Server::start(database);
+    let repository = Repository::hello();
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    let first = repository.head();
+    repository
+        .write("picloud.toml", "sdk = \"1.1\"\n[[routes]]\npath = \"/hi/{name}\"\nscript = \"greet.rhai\"\n");
+    repository.write("greet.rhai", "`Hi, ${ctx.request.params.name}`");
+    repository.commit("second");
+    repository
+        .push(&server.git_url("hello"), &["main"])
+        .succeeded()
+        .says("+ *    /hi/{name}")
+        .says("- GET  /greet/{name}")
+        .says("LIVE as deploy 2")
+        .says(&format!("hint: undo with  git push -f picloud {}:main", &first[..7]));
+    assert_eq!(server.get("/hello/hi/Ann").body, "\"Hi, Ann\"");
+    assert_eq!(server.get("/hello/greet/Ann").status, 404);
+}
+
+fn a_push_with_faults_changes_nothing_and_names_them_all(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    let good = repository.head();
+    repository.push(&url, &["main"]).succeeded();
+    repository.write("greet.rhai", "let x = 1;\n\nlgo::info(\"hi\");\n");
+    repository.write(
+        "picloud.toml",
+        "sdk = \"1.1\"\n[[routes]]\npath = \"/greet/{name}\"\nscript = \"greet.rhai\"\n\
+         [[schedules]]\nname = \"tick\"\ncron = \"61 * * * *\"\nscript = \"greet.rhai\"\n",
+    );
+    repository.commit("broken");
+    repository
+        .push(&url, &["main"])
+        .refused()
+        .says("remote: error: greet.rhai:3:1  unknown function `lgo::info`")
+        .says("remote: 3 | lgo::info(\"hi\");")
+        .says("did you mean `log::info`?")
+        .says("remote: error: picloud.toml:7:8  schedule `tick`: minute 61 in `61 * * * *` is out of range 0-59")
+        .says("2 problems in 2 files; nothing changed, deploy 1 is still live")
+        .says("! [remote rejected] main -> main (2 problems; deploy 1 is still live)");
+    assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
+    assert_eq!(repository.git(&["ls-remote", &url, "refs/heads/main"]), format!("{good}\trefs/heads/main"));
+    assert_eq!(Repository::clone_of(&url).head(), good);
+}
+
+fn a_rejected_push_can_be_repeated(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.write("greet.rhai", "let x = ;");
+    repository.commit("broken");
+    repository.push(&url, &["main"]).refused().says("greet.rhai:1:9").says("nothing changed");
+    repository.push(&url, &["main"]).refused().says("greet.rhai:1:9");
+    assert_eq!(server.get("/hello/greet/Ann").status, 404, "a refused first push creates no app");
+    repository.write("greet.rhai", "1");
+    repository.commit("mended");
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 1");
+}
+
+fn the_check_ref_validates_and_changes_nothing(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["HEAD:refs/picloud/check"]).succeeded().says("+ GET").says("nothing was changed");
+    assert_eq!(server.get("/hello/greet/Ann").status, 404);
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 1");
+    repository.write("greet.rhai", "oops(");
+    repository.commit("broken");
+    repository.push(&url, &["HEAD:refs/picloud/check"]).refused().says("greet.rhai:1:");
+    assert!(!repository.git(&["ls-remote", &url]).contains("refs/picloud"));
+    assert_eq!(server.get("/hello/greet/Ann").status, 200);
+}
+
+fn an_atomic_push_moves_all_refs_or_none(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.git(&["branch", "good"]);
+    repository.write("greet.rhai", "oops(");
+    repository.commit("broken");
+    repository.push(&url, &["--atomic", "main", "good"]).refused().says("another ref of this atomic push");
+    repository.try_git(&["ls-remote", &url]).refused().says("there is no app hello");
+    repository.push(&url, &["main", "good"]).refused().says("PREVIEW as deploy 1");
+    assert!(repository.git(&["ls-remote", &url]).contains("refs/heads/good"));
+    assert!(!repository.git(&["ls-remote", &url]).contains("refs/heads/main"));
+}
+
+fn tags_are_kept_and_other_refs_refused(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.git(&["tag", "-a", "-m", "release", "v1"]);
+    repository.push(&url, &["main", "v1"]).succeeded().says("STORED v1");
+    assert!(repository.git(&["ls-remote", &url]).contains("refs/tags/v1^{}"));
+    repository.push(&url, &["main:refs/other/x"]).refused().says("only branches and tags are kept here");
+    repository.push(&url, &["--delete", "v1"]).succeeded();
+    assert!(!repository.git(&["ls-remote", &url]).contains("refs/tags"));
+}
+
+fn deploys_are_refs_that_only_the_server_writes(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main"]).succeeded();
+    let listed = repository.git(&["ls-remote", &url, "refs/deploys/*"]);
+    assert_eq!(listed, format!("{}\trefs/deploys/1", repository.head()));
+    repository.push(&url, &["main:refs/deploys/7"]).refused().says("written by the server alone");
+    repository.push(&url, &["--delete", "refs/deploys/1"]).refused().says("written by the server alone");
+    assert_eq!(repository.git(&["ls-remote", &url, "refs/deploys/*"]), listed);
+}

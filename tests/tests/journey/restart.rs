@@ -1,0 +1,98 @@
+//! Everything that was acknowledged is there after a crash, from the database alone.
+
+use std::io::Write as _;
+use std::net::{Shutdown, TcpStream};
+
+use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
+
+on_both_databases!(
+    a_killed_node_serves_all_that_was_live,
+    a_stopped_node_finishes_what_runs,
+    a_push_that_is_cut_off_leaves_nothing,
+);
+
+fn a_killed_node_serves_all_that_was_live(database: Database) {
+    let mut server = Server::start(database);
+    let repository = Repository::hello();
+    repository.push(&server.git_url("one"), &["main", "HEAD:refs/heads/next"]).succeeded();
+    repository.write("greet.rhai", "`two`");
+    repository.commit("two");
+    repository.push(&server.git_url("two"), &["main"]).succeeded();
+    repository.push(&server.git_url("two"), &["-f", "HEAD~1:main"]).succeeded();
+    server.kill();
+    server.restart();
+    for path in ["/one/greet/Ann", "/one@next/greet/Ann", "/two/greet/Ann"] {
+        assert_eq!(server.get(path).body, r#"{"message":"Hello, Ann"}"#, "{path}");
+    }
+    repository
+        .push(&server.git_url("two"), &["main"])
+        .succeeded()
+        .says("LIVE as deploy 3")
+        .says("validated before");
+    assert_eq!(server.get("/two/greet/Ann").body, "\"two\"");
+}
+
+fn a_stopped_node_finishes_what_runs(database: Database) {
+    let mut server = Server::start(database);
+    let repository = Repository::hello();
+    // Busy long enough to be running still when the stop comes.
+    repository.write("greet.rhai", "log::info(\"begun\"); let n = 0; while n < 1_500_000 { n += 1; } `done`");
+    repository.commit("slow");
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    std::thread::scope(|scope| {
+        let address = server.address.clone();
+        let asked = scope.spawn(move || {
+            let mut answer =
+                ureq::get(format!("http://{address}/hello/greet/Ann")).call().expect("an answer");
+            answer.body_mut().read_to_string().expect("text")
+        });
+        until("the script runs", || server.log().contains("begun").then_some(()));
+        server.stop();
+        assert_eq!(asked.join().unwrap(), "\"done\"");
+    });
+}
+
+fn a_push_that_is_cut_off_leaves_nothing(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    let commit = repository.head();
+    let pack = {
+        let listed = repository.git(&["rev-list", "--objects", "HEAD"]);
+        let packed = tests::repository::command(repository.path(), &["pack-objects", "--stdout", "-q"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .and_then(|mut git| {
+                let names: String = listed.lines().map(|line| format!("{}\n", &line[..40])).collect();
+                git.stdin.take().expect("a pipe").write_all(names.as_bytes())?;
+                git.wait_with_output()
+            });
+        packed.expect("a pack").stdout
+    };
+    let command = format!("{:040} {commit} refs/heads/main\0report-status\n", 0);
+    let mut body = format!("{:04x}{command}0000", command.len() + 4).into_bytes();
+    body.extend(&pack);
+    // The head promises the whole, the connection ends in the middle.
+    let head = format!(
+        "POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {}\r\n\r\n",
+        server.address,
+        body.len()
+    );
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body[..body.len() / 2]).unwrap();
+    stream.shutdown(Shutdown::Both).unwrap();
+    drop(stream);
+    repository.push(&url, &["HEAD:refs/picloud/check"]).succeeded();
+    repository.try_git(&["ls-remote", &url]).refused().says("there is no app hello");
+    assert_eq!(server.get("/hello/greet/Ann").status, 404);
+    if server.database.is_outside_the_data_folder() {
+        assert_eq!(
+            server.database.query("SELECT (SELECT count(*) FROM apps) + (SELECT count(*) FROM objects)"),
+            "0"
+        );
+    }
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 1");
+}
