@@ -20,10 +20,6 @@ use crate::edge::{Edge, Reach, listener};
 /// The embedded database's file in the data folder.
 const SQLITE_FILE: &str = "picloud.db";
 
-/// The stack of every thread that may run a script, in bytes: values nested as deep as the limits allow are walked
-/// recursively. Only what is touched becomes resident.
-const SCRIPT_STACK: usize = 64 * 1024 * 1024;
-
 /// A node that is ready to serve.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
@@ -53,11 +49,11 @@ pub(crate) enum StartError {
     Load(#[source] StoreError),
 }
 
-/// The threads that a node runs on.
+/// The threads that a node runs on. Any of them may run a script, which needs a deep stack.
 pub(crate) fn threads() -> Result<tokio::runtime::Runtime, StartError> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .thread_stack_size(SCRIPT_STACK)
+        .thread_stack_size(runtime::STACK)
         .build()
         .map_err(StartError::Threads)
 }

@@ -218,3 +218,57 @@ fn deploy_of(live: &Live) -> DeployNumber {
 fn lock(running: &std::sync::Mutex<HashSet<Key>>) -> std::sync::MutexGuard<'_, HashSet<Key>> {
     running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use manifest_schema::cron::Cron;
+    use manifest_schema::name::ScriptPath;
+
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        format!("2026-05-01T{text}Z").parse().unwrap()
+    }
+
+    fn entry(catch_up: CatchUp, next: &str) -> Entry {
+        let schedule = Schedule {
+            name: JobName::new("tick").unwrap(),
+            cron: Cron::parse("*/5 * * * *", "UTC".parse().unwrap()).unwrap(),
+            script: ScriptPath::new("tick.rhai").unwrap(),
+            overlap: Overlap::Skip,
+            catch_up,
+        };
+        Entry { schedule, next: Some(at(next)) }
+    }
+
+    #[test]
+    fn what_is_not_due_yet_waits() {
+        let mut entry = entry(CatchUp::Once, "12:05:00");
+        assert_eq!(entry.take_due(at("12:04:59")), None);
+        assert_eq!(entry.next, Some(at("12:05:00")));
+    }
+
+    #[test]
+    fn what_is_due_runs_once() {
+        let mut entry = entry(CatchUp::None, "12:05:00");
+        assert_eq!(entry.take_due(at("12:05:00")), Some(at("12:05:00")));
+        assert_eq!(entry.take_due(at("12:05:01")), None);
+        assert_eq!(entry.next, Some(at("12:10:00")));
+    }
+
+    #[test]
+    fn of_several_that_came_at_once_the_latest_runs() {
+        let mut entry = entry(CatchUp::None, "11:00:00");
+        assert_eq!(entry.take_due(at("12:05:30")), Some(at("12:05:00")));
+        assert_eq!(entry.next, Some(at("12:10:00")));
+    }
+
+    #[test]
+    fn what_was_missed_is_made_up_for_only_where_it_is_wanted() {
+        let mut once = entry(CatchUp::Once, "11:00:00");
+        assert_eq!(once.take_due(at("12:08:00")), Some(at("12:05:00")));
+        let mut none = entry(CatchUp::None, "11:00:00");
+        assert_eq!(none.take_due(at("12:08:00")), None);
+        assert_eq!(none.next, Some(at("12:10:00")));
+    }
+}

@@ -80,6 +80,9 @@ pub enum PushError {
     /// Another push holds the app for too long.
     #[error("another push to the app takes too long")]
     Busy,
+    /// There is no room for it.
+    #[error("the database's disk is full")]
+    Full,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -91,6 +94,8 @@ impl From<sqlx::Error> for PushError {
         let code = error.as_database_error().and_then(|error| error.code());
         match code.as_deref() {
             Some("55P03" | "5" | "517") => Self::Busy,
+            // PostgreSQL: disk_full. SQLite: SQLITE_FULL.
+            Some("53100" | "13") => Self::Full,
             _ => Self::Store(error.into()),
         }
     }

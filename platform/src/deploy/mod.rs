@@ -241,6 +241,10 @@ impl Deployer {
                     Rejection::Moved { found, by: last_deploy }
                 }
                 Err(PushError::Busy) => Rejection::Busy,
+                Err(PushError::Full) => {
+                    tracing::error!(app = %push.app, "the database's disk is full");
+                    Rejection::DiskFull
+                }
                 Err(PushError::UnknownApp) => Rejection::UnknownApp,
                 Err(PushError::Store(error)) => return Err(error.into()),
             };

@@ -118,3 +118,52 @@ fn compare(before: &Declarations, after: &Declarations, changed: &dyn Fn(&Script
     }
     changes
 }
+
+#[cfg(test)]
+mod tests {
+    use manifest_schema::limits::Limits;
+    use manifest_schema::parse::{Surroundings, parse};
+
+    use super::*;
+
+    fn side(manifest: &str, scripts: &[(&str, &str)]) -> (Manifest, BTreeMap<ScriptPath, String>) {
+        let names = scripts.iter().map(|(path, _)| (*path).to_owned()).collect();
+        let surroundings = Surroundings { ceiling: &Limits::CEILING, scripts: &names };
+        let manifest = parse(format!("sdk = \"1.1\"\n{manifest}").as_bytes(), surroundings).unwrap().manifest;
+        let sources = scripts.iter().map(|(path, text)| (ScriptPath::new(path).unwrap(), (*text).to_owned()));
+        (manifest, sources.collect())
+    }
+
+    const A: &str = "[[routes]]\npath = \"/a\"\nscript = \"a.rhai\"\n";
+    const B: &str = "[[functions]]\nname = \"b\"\nscript = \"b.rhai\"\n";
+
+    fn signs(changes: &Changes) -> Vec<Sign> {
+        changes.lines.iter().map(|change| change.sign).collect()
+    }
+
+    #[test]
+    fn a_first_revision_adds_everything() {
+        let (manifest, sources) = side(&format!("{A}{B}"), &[("a.rhai", "1"), ("b.rhai", "2")]);
+        let plan = plan(None, Side { manifest: &manifest, sources: &sources });
+        assert_eq!((signs(&plan.routes), signs(&plan.functions)), (vec![Sign::Added], vec![Sign::Added]));
+        assert_eq!(plan.routes.lines[0].columns, ["*", "/a", "a.rhai"]);
+    }
+
+    #[test]
+    fn what_goes_comes_changes_and_stays_is_told_apart() {
+        let (old, old_sources) = side(A, &[("a.rhai", "1")]);
+        let live = Side { manifest: &old, sources: &old_sources };
+        let (same, same_sources) = side(A, &[("a.rhai", "1")]);
+        let unchanged = plan(Some(live), Side { manifest: &same, sources: &same_sources });
+        assert_eq!((unchanged.routes.lines.len(), unchanged.routes.unchanged), (0, 1));
+        let (new, new_sources) = side(A, &[("a.rhai", "2")]);
+        let changed = plan(Some(live), Side { manifest: &new, sources: &new_sources });
+        assert_eq!(signs(&changed.routes), [Sign::Changed]);
+        let (other, other_sources) = side(B, &[("b.rhai", "1")]);
+        let replaced = plan(Some(live), Side { manifest: &other, sources: &other_sources });
+        assert_eq!(
+            (signs(&replaced.routes), signs(&replaced.functions)),
+            (vec![Sign::Removed], vec![Sign::Added])
+        );
+    }
+}

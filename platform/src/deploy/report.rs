@@ -136,6 +136,8 @@ pub enum Rejection {
     },
     /// Another push to the app holds its lock for too long.
     Busy,
+    /// The server has no room for it.
+    DiskFull,
     /// The app does not exist, and this token may not create it.
     UnknownApp,
     /// git's own rules forbid it; the text is in git's words.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 use crate::error::{OpenError, StoreError};
 
@@ -23,6 +23,8 @@ pub(crate) async fn open(url: &str) -> Result<PgPool, OpenError> {
         ("statement_timeout", STATEMENT_TIME_MAX),
         ("idle_in_transaction_session_timeout", STATEMENT_TIME_MAX),
     ]);
+    // A pool only says that it timed out; one connection says why.
+    PgConnection::connect_with(&options).await.map_err(OpenError::Unreachable)?.close().await.ok();
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS_MAX)
         .acquire_timeout(ACQUIRE_TIME_MAX)

@@ -1,6 +1,6 @@
 //! The one transaction of a push.
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::apps::{self, key};
 use super::{Connections, deploys};
@@ -10,8 +10,19 @@ use crate::record::{App, NewPush, NewRevision, Object, PushReceipt, RefChange};
 use crate::row::{deploy_number, hex, signed};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush) -> Result<PushReceipt, PushError> {
+    let mut connection = connections.write.acquire().await?;
+    let pushed = push_on(&mut connection, push).await;
+    if matches!(pushed, Err(PushError::Full | PushError::Store(_))) {
+        // SQLite ends some failed transactions by itself, one on a full disk among them, and the connection loses count
+        // of it. The next push gets a new one.
+        connection.close_on_drop();
+    }
+    pushed
+}
+
+async fn push_on(connection: &mut SqliteConnection, push: &NewPush) -> Result<PushReceipt, PushError> {
     // SQLite has one writer: this waits for whoever writes, up to the connections' bound.
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let tx = &mut *transaction;
     let created = push.may_create && create_app(tx, push).await?;
     let app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
@@ -183,4 +194,45 @@ async fn insert_deploys(
         numbers.push(deploy_number(number)?);
     }
     Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use manifest_schema::name::AppName;
+
+    use super::*;
+    use crate::record::ObjectKind;
+    use crate::sqlite::connect;
+
+    fn push_of(digit: u8, old: Option<u8>, bytes: usize) -> NewPush {
+        let oid = |digit| Oid::new([digit; 20]);
+        NewPush {
+            app: AppName::new("hello").unwrap(),
+            may_create: true,
+            by: "ada".to_owned(),
+            at: Utc::now(),
+            refs: vec![RefChange {
+                name: "refs/tags/v".to_owned(),
+                old: old.map(oid),
+                new: Some(oid(digit)),
+            }],
+            objects: vec![Object { oid: oid(digit), kind: ObjectKind::Blob, size: 1, zlib: vec![7; bytes] }],
+            shallow: Vec::new(),
+            revisions: Vec::new(),
+            deploys: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_fails_one_push_and_not_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let connections = connect::open(&folder.path().join("picloud.db")).await.unwrap();
+        push(&connections, &push_of(1, None, 10)).await.unwrap();
+        // The bound is the connection's own: a new one has none, as if room had been made.
+        sqlx::query("PRAGMA max_page_count = 40").execute(&connections.write).await.unwrap();
+        let refused = push(&connections, &push_of(2, Some(1), 1_000_000)).await;
+        assert!(matches!(refused, Err(PushError::Full)), "{refused:?}");
+        push(&connections, &push_of(3, Some(1), 10)).await.unwrap();
+    }
 }

@@ -53,7 +53,7 @@ fn a_manifest_that_cannot_be_read_is_refused(database: Database) {
     push(&[("picloud.toml", b"sdk = ")], "picloud.toml:1:");
     push(&[("picloud.toml", b"sdk = \"1.1\"\n\xff\xfe")], "picloud.toml:2:1");
     push(&[("picloud.toml", b"sdk = \"9.9\"")], "picloud.toml:1:7");
-    push(&[("picloud.toml", &[b'#'; 10 * 1024 * 1024 / 2])], "picloud.toml");
+    push(&[("picloud.toml", &[b'#'; 1024 * 1024])], "the manifest is larger than 256 KiB");
     let good = tests::repository::HELLO_MANIFEST.as_bytes();
     push(&[("picloud.toml", good)], "script `greet.rhai` is not in the repository");
     push(&[("greet.rhai", b"\"a\n\xff\"")], "greet.rhai:2:1  the script is not UTF-8");
@@ -90,6 +90,19 @@ fn not_a_repository_is_told() {
     let bearer = format!("Bearer {TOKEN}");
     let answer = server.request("GET", "/hello.git/config", &[("authorization", &bearer)], None);
     assert_eq!(answer.status, 404);
+}
+
+#[test]
+fn a_file_of_ten_megabytes_is_refused_in_a_line() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    repository.write("picloud.toml", vec![b'#'; 10 * 1024 * 1024]);
+    repository.commit("huge");
+    let refused = repository.push(&server.git_url("hello"), &["main"]).refused();
+    refused
+        .says("unpack failed: an object takes 10485760 bytes, more than 8388608")
+        .says("[remote rejected]");
+    leaves_no_trace(&server);
 }
 
 #[test]
