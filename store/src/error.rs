@@ -19,17 +19,44 @@ pub enum StoreError {
         /// What is wrong with the row.
         what: String,
     },
+    /// A ref was to point to an object that is neither stored nor part of the push.
+    #[error("object {oid} is not stored, and ref {name} would point to it")]
+    Dangling {
+        /// The ref.
+        name: String,
+        /// The object.
+        oid: Oid,
+    },
 }
 
 impl StoreError {
     /// Whether the database could not be asked at all: later it may answer.
     pub fn is_unavailable(&self) -> bool {
         use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
-        matches!(
-            self,
-            Self::Database(Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed)
-        )
+        match self {
+            Self::Database(Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed) => true,
+            Self::Database(error) => {
+                code(error).is_some_and(|code| says_unavailable(&code) || says_busy(&code))
+            }
+            Self::Corrupt { .. } | Self::Dangling { .. } => false,
+        }
     }
+}
+
+/// The database's own code of an error: five characters in PostgreSQL (SQLSTATE), a number in SQLite.
+fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+    error.as_database_error().and_then(|error| error.code())
+}
+
+/// PostgreSQL stops, starts, recovers, or lets nobody else in: its classes 08 (connection) and 57P, and
+/// too_many_connections.
+fn says_unavailable(code: &str) -> bool {
+    code.len() == 5 && (code.starts_with("08") || code.starts_with("57P") || code == "53300")
+}
+
+/// Someone else holds the lock: lock_not_available in PostgreSQL, in SQLite SQLITE_BUSY and its extended codes.
+fn says_busy(code: &str) -> bool {
+    matches!(code, "55P03" | "5" | "261" | "517" | "773")
 }
 
 /// Why a database cannot be used.
@@ -45,6 +72,16 @@ pub enum OpenError {
         path: PathBuf,
         /// What went wrong.
         source: std::io::Error,
+    },
+    /// The embedded database's file is there, and SQLite cannot work with it.
+    #[error(
+        "cannot use the database {}; is it one of PiCloud, and can its folder be written?", path.display()
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: sqlx::Error,
     },
     /// A newer PiCloud has changed its tables.
     #[error(
@@ -65,14 +102,14 @@ pub enum PushError {
     /// There is no such app, and it may not be created.
     #[error("there is no such app")]
     UnknownApp,
-    /// A ref is not where the pusher believed it to be.
+    /// A ref is not where the pusher believed it to be, or another one has come in its way: `a` and `a/b` cannot both be.
     #[error("ref {name} was moved meanwhile")]
     RefMoved {
         /// The ref.
         name: String,
         /// Where the pusher believed it to be.
         expected: Option<Oid>,
-        /// Where it is.
+        /// Where it is, or the one in its way.
         found: Option<Oid>,
         /// The latest deploy of the branch, by whoever moved it.
         last_deploy: Option<Deploy>,
@@ -90,10 +127,8 @@ pub enum PushError {
 
 impl From<sqlx::Error> for PushError {
     fn from(error: sqlx::Error) -> Self {
-        // PostgreSQL: lock_not_available. SQLite: SQLITE_BUSY and its extended code for snapshots.
-        let code = error.as_database_error().and_then(|error| error.code());
-        match code.as_deref() {
-            Some("55P03" | "5" | "517") => Self::Busy,
+        match code(&error).as_deref() {
+            Some(code) if says_busy(code) => Self::Busy,
             // PostgreSQL: disk_full. SQLite: SQLITE_FULL.
             Some("53100" | "13") => Self::Full,
             _ => Self::Store(error.into()),

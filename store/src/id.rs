@@ -43,7 +43,7 @@ impl Oid {
     /// The object whose name is written as 40 hexadecimal digits.
     pub fn from_hex(hex: &str) -> Option<Self> {
         let mut bytes = [0; 20];
-        if hex.len() != 40 || !hex.is_ascii() {
+        if hex.len() != 40 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }
         for (byte, at) in bytes.iter_mut().zip((0..40).step_by(2)) {
@@ -95,7 +95,7 @@ mod tests {
     fn an_oid_is_read_as_it_is_written() {
         let hex = "3f2c1ab0000000000000000000000000000000ff";
         assert_eq!(Oid::from_hex(hex).unwrap().to_string(), hex);
-        for bad in ["", "3f", &"g".repeat(40), &"+".repeat(40), &"é".repeat(20)] {
+        for bad in ["", "3f", &"g".repeat(40), &"+1".repeat(20), &"é".repeat(20)] {
             assert_eq!(Oid::from_hex(bad), None, "{bad}");
         }
     }

@@ -20,7 +20,9 @@ pub mod record;
 mod row;
 mod sqlite;
 
+use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, JobName};
@@ -32,13 +34,26 @@ pub use record::{
     RefChange, Revision, RunOutcome, ScheduleRun, Script,
 };
 
+/// How long a push waits for others to the same app (in SQLite, for whoever writes) before it gives up.
+const PUSH_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// Where everything is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Location {
     /// A PostgreSQL database, by its URL.
     Postgres(String),
     /// A file of the embedded SQLite.
     Sqlite(PathBuf),
+}
+
+/// The URL holds a password, so it is not shown.
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres(_) => f.write_str("Postgres(..)"),
+            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+        }
+    }
 }
 
 /// The database. Cheap to clone; all clones share the connections.

@@ -237,6 +237,8 @@ impl RunOutcome {
 pub struct ScheduleRun {
     /// When it was due.
     pub due: DateTime<Utc>,
+    /// The deploy that was run.
+    pub deploy: DeployNumber,
     /// When it was claimed.
     pub claimed_at: DateTime<Utc>,
     /// When it ended, if it has.

@@ -35,6 +35,11 @@ pub(crate) fn outcome(name: &str) -> Result<RunOutcome, StoreError> {
         .ok_or_else(|| StoreError::Corrupt { table: "schedule_runs", what: format!("outcome {name}") })
 }
 
+/// The branch that a ref is, as deploys have it; no deploy has the one of a tag.
+pub(crate) fn branch_of(name: &str) -> &str {
+    name.strip_prefix("refs/heads/").unwrap_or_default()
+}
+
 /// A number as rows have it: both databases have signed ones only.
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

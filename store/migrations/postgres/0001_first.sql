@@ -1,4 +1,3 @@
--- A named repository and what it serves.
 CREATE TABLE apps (
     id                uuid        PRIMARY KEY,
     name              text        NOT NULL UNIQUE,
@@ -6,16 +5,16 @@ CREATE TABLE apps (
     last_deploy       bigint      NOT NULL DEFAULT 0,  -- the number of the latest deploy
     created_at        timestamptz NOT NULL
 );
+COMMENT ON TABLE apps IS 'A named repository and what it serves.';
 
--- Branches and tags. Deploys are refs too, but those are read off the table of deploys.
 CREATE TABLE refs (
     app    uuid NOT NULL REFERENCES apps ON DELETE CASCADE,
     name   text NOT NULL,  -- refs/heads/main
     target text NOT NULL,  -- 40 hexadecimal digits
     PRIMARY KEY (app, name)
 );
+COMMENT ON TABLE refs IS 'Branches and tags. Deploys are refs too, but those are read off the table of deploys.';
 
--- Git objects, each as the zlib stream that a pack carries.
 CREATE TABLE objects (
     app  uuid   NOT NULL REFERENCES apps ON DELETE CASCADE,
     oid  bytea  NOT NULL,
@@ -24,17 +23,17 @@ CREATE TABLE objects (
     zlib bytea  NOT NULL,
     PRIMARY KEY (app, oid)
 );
+COMMENT ON TABLE objects IS 'Git objects, each as the zlib stream that a pack carries.';
 -- Compressed already: PostgreSQL would try in vain.
 ALTER TABLE objects ALTER COLUMN zlib SET STORAGE EXTERNAL;
 
--- Commits whose parents were never sent (a push from a shallow clone).
 CREATE TABLE shallow (
     app uuid NOT NULL REFERENCES apps ON DELETE CASCADE,
     oid text NOT NULL,
     PRIMARY KEY (app, oid)
 );
+COMMENT ON TABLE shallow IS 'Commits whose parents were never sent (a push from a shallow clone).';
 
--- Validated commits. Never changed.
 CREATE TABLE revisions (
     app          uuid        NOT NULL REFERENCES apps ON DELETE CASCADE,
     commit_id    text        NOT NULL,
@@ -45,18 +44,18 @@ CREATE TABLE revisions (
     validated_at timestamptz NOT NULL,
     PRIMARY KEY (app, commit_id)
 );
+COMMENT ON TABLE revisions IS 'Validated commits. Never changed.';
 
--- The scripts that a revision's manifest names.
 CREATE TABLE scripts (
-    app    uuid NOT NULL,
+    app       uuid NOT NULL,
     commit_id text NOT NULL,
-    path   text NOT NULL,
-    source text NOT NULL,
+    path      text NOT NULL,
+    source    text NOT NULL,
     PRIMARY KEY (app, commit_id, path),
     FOREIGN KEY (app, commit_id) REFERENCES revisions ON DELETE CASCADE
 );
+COMMENT ON TABLE scripts IS 'The scripts that a revision''s manifest names.';
 
--- What was made live, when and by whom. Never changed.
 CREATE TABLE deploys (
     app         uuid        NOT NULL REFERENCES apps ON DELETE CASCADE,
     number      bigint      NOT NULL,
@@ -67,9 +66,9 @@ CREATE TABLE deploys (
     PRIMARY KEY (app, number),
     FOREIGN KEY (app, commit_id) REFERENCES revisions
 );
+COMMENT ON TABLE deploys IS 'What was made live, when and by whom. Never changed.';
 CREATE INDEX deploys_of_a_branch ON deploys (app, branch, number DESC);
 
--- Runs of schedules. The key decides who runs a due time.
 CREATE TABLE schedule_runs (
     app         uuid        NOT NULL REFERENCES apps ON DELETE CASCADE,
     schedule    text        NOT NULL,
@@ -82,3 +81,4 @@ CREATE TABLE schedule_runs (
     detail      text,
     PRIMARY KEY (app, schedule, due)
 );
+COMMENT ON TABLE schedule_runs IS 'Runs of schedules. The key decides who runs a due time.';

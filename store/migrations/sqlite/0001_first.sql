@@ -48,10 +48,10 @@ CREATE TABLE revisions (
 
 -- The scripts that a revision's manifest names.
 CREATE TABLE scripts (
-    app      TEXT NOT NULL,
+    app       TEXT NOT NULL,
     commit_id TEXT NOT NULL,
-    path     TEXT NOT NULL,
-    source   TEXT NOT NULL,
+    path      TEXT NOT NULL,
+    source    TEXT NOT NULL,
     PRIMARY KEY (app, commit_id, path),
     FOREIGN KEY (app, commit_id) REFERENCES revisions ON DELETE CASCADE
 );

@@ -21,10 +21,11 @@ pub(crate) async fn app(pool: &PgPool, name: &AppName) -> Result<Option<App>, St
 }
 
 pub(crate) async fn apps(pool: &PgPool) -> Result<Vec<App>, StoreError> {
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT id, name, production_branch, created_at FROM apps ORDER BY name")
-            .fetch_all(pool)
-            .await?;
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, name, production_branch, created_at FROM apps ORDER BY name COLLATE \"C\"",
+    )
+    .fetch_all(pool)
+    .await?;
     rows.into_iter().map(read).collect()
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::time::timeout;
 
 use crate::error::{OpenError, StoreError};
 
@@ -24,7 +25,8 @@ pub(crate) async fn open(url: &str) -> Result<PgPool, OpenError> {
         ("idle_in_transaction_session_timeout", STATEMENT_TIME_MAX),
     ]);
     // A pool only says that it timed out; one connection says why.
-    PgConnection::connect_with(&options).await.map_err(OpenError::Unreachable)?.close().await.ok();
+    let reached = timeout(ACQUIRE_TIME_MAX, PgConnection::connect_with(&options)).await;
+    reached.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(OpenError::Unreachable)?.close().await.ok();
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS_MAX)
         .acquire_timeout(ACQUIRE_TIME_MAX)

@@ -3,23 +3,34 @@
 use sqlx::{PgConnection, PgPool};
 
 use super::{apps, deploys, git};
+use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::{App, NewPush, NewRevision, Object, PushReceipt, RefChange};
-use crate::row::{deploy_number, hex, signed};
+use crate::row::{branch_of, deploy_number, hex, signed};
 
-/// How long a push waits for another one to the same app.
-const LOCK_TIME_MAX: &str = "SET LOCAL lock_timeout = '10s'";
+/// How many objects one statement inserts …
+const OBJECTS_AT_ONCE: usize = 10_000;
+
+/// … and about how many bytes of them: each statement has to end within the connection's time, and is held in memory.
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 pub(crate) async fn push(pool: &PgPool, push: &NewPush) -> Result<PushReceipt, PushError> {
     let mut transaction = pool.begin().await?;
     let tx = &mut *transaction;
-    sqlx::query(LOCK_TIME_MAX).execute(&mut *tx).await?;
+    sqlx::query("SELECT set_config('lock_timeout', $1, true)")
+        .bind(PUSH_WAIT_MAX.as_millis().to_string())
+        .execute(&mut *tx)
+        .await?;
     let created = push.may_create && create_app(tx, push).await?;
     let app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
-    insert_objects(tx, app.id, &push.objects).await?;
+    for objects in portions(&push.objects) {
+        insert_objects(tx, app.id, objects).await?;
+    }
     insert_shallow(tx, app.id, &push.shallow).await?;
-    for change in &push.refs {
+    // What goes makes room for what comes: `a` may be replaced by `a/b`.
+    let (gone, moved): (Vec<_>, Vec<_>) = push.refs.iter().partition(|change| change.new.is_none());
+    for change in gone.into_iter().chain(moved) {
         move_ref(tx, app.id, change).await?;
     }
     for revision in &push.revisions {
@@ -44,14 +55,30 @@ async fn create_app(tx: &mut PgConnection, push: &NewPush) -> Result<bool, PushE
     Ok(inserted.rows_affected() == 1)
 }
 
-/// The lock dies with the connection, however the push ends.
+/// The lock dies with the connection, however the push ends. It lets others refer to the app: no schedule waits for it.
 async fn lock_app(tx: &mut PgConnection, push: &NewPush) -> Result<Option<App>, PushError> {
-    let row: Option<apps::Row> =
-        sqlx::query_as("SELECT id, name, production_branch, created_at FROM apps WHERE name = $1 FOR UPDATE")
-            .bind(push.app.as_str())
-            .fetch_optional(tx)
-            .await?;
+    let row: Option<apps::Row> = sqlx::query_as(
+        "SELECT id, name, production_branch, created_at FROM apps WHERE name = $1 FOR NO KEY UPDATE",
+    )
+    .bind(push.app.as_str())
+    .fetch_optional(tx)
+    .await?;
     Ok(row.map(apps::read).transpose()?)
+}
+
+/// `objects` in portions of a statement each.
+fn portions(objects: &[Object]) -> impl Iterator<Item = &[Object]> {
+    let mut bytes = 0;
+    let mut portion = 0;
+    objects.chunk_by(move |object, next| {
+        portion += 1;
+        bytes += object.zlib.len();
+        let fits = portion < OBJECTS_AT_ONCE && bytes + next.zlib.len() <= BYTES_AT_ONCE;
+        if !fits {
+            (portion, bytes) = (0, 0);
+        }
+        fits
+    })
 }
 
 async fn insert_objects(tx: &mut PgConnection, app: AppId, objects: &[Object]) -> Result<(), PushError> {
@@ -94,14 +121,9 @@ async fn move_ref(tx: &mut PgConnection, app: AppId, change: &RefChange) -> Resu
         .await?;
     let found = row.map(|(target,)| hex("refs", &target)).transpose()?;
     if found != change.old {
-        let branch = change.name.strip_prefix("refs/heads/").unwrap_or_default();
-        let last_deploy = deploys::latest(tx, app, branch).await?;
-        return Err(PushError::RefMoved {
-            name: change.name.clone(),
-            expected: change.old,
-            found,
-            last_deploy,
-        });
+        let last_deploy = deploys::latest(tx, app, branch_of(&change.name)).await?;
+        let name = change.name.clone();
+        return Err(PushError::RefMoved { name, expected: change.old, found, last_deploy });
     }
     let Some(new) = change.new else {
         sqlx::query("DELETE FROM refs WHERE app = $1 AND name = $2")
@@ -111,6 +133,9 @@ async fn move_ref(tx: &mut PgConnection, app: AppId, change: &RefChange) -> Resu
             .await?;
         return Ok(());
     };
+    if found.is_none() {
+        refuse_in_the_way(tx, app, &change.name).await?;
+    }
     // Nothing may point to what is not there, whatever was believed before the lock.
     let placed = sqlx::query(
         "INSERT INTO refs (app, name, target) SELECT app, $2, $3 FROM objects WHERE app = $1 AND oid = $4
@@ -124,8 +149,25 @@ async fn move_ref(tx: &mut PgConnection, app: AppId, change: &RefChange) -> Resu
     .await?;
     match placed.rows_affected() {
         1 => Ok(()),
-        _ => Err(StoreError::Corrupt { table: "objects", what: format!("object {new} is missing") }.into()),
+        _ => Err(StoreError::Dangling { name: change.name.clone(), oid: new }.into()),
     }
+}
+
+/// Git keeps no ref `a` beside `a/b`; one of them may have come since the pusher looked.
+async fn refuse_in_the_way(tx: &mut PgConnection, app: AppId, name: &str) -> Result<(), PushError> {
+    let row: Option<(String, String)> = sqlx::query_as(
+        "SELECT name, target FROM refs
+         WHERE app = $1 AND (substr(name, 1, length($2) + 1) = $2 || '/' OR substr($2, 1, length(name) + 1) = name || '/')
+         LIMIT 1",
+    )
+    .bind(app.as_uuid())
+    .bind(name)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((other, target)) = row else { return Ok(()) };
+    let last_deploy = deploys::latest(tx, app, branch_of(&other)).await?;
+    let found = Some(hex("refs", &target)?);
+    Err(PushError::RefMoved { name: name.to_owned(), expected: None, found, last_deploy })
 }
 
 async fn insert_revision(tx: &mut PgConnection, app: AppId, revision: &NewRevision) -> Result<(), PushError> {

@@ -23,12 +23,13 @@ pub(crate) async fn revision(pool: &PgPool, app: AppId, commit: Oid) -> Result<O
 }
 
 async fn scripts(pool: &PgPool, app: AppId, commit: Oid) -> Result<Vec<Script>, StoreError> {
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT path, source FROM scripts WHERE app = $1 AND commit_id = $2 ORDER BY path")
-            .bind(app.as_uuid())
-            .bind(commit.to_string())
-            .fetch_all(pool)
-            .await?;
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT path, source FROM scripts WHERE app = $1 AND commit_id = $2 ORDER BY path COLLATE \"C\"",
+    )
+    .bind(app.as_uuid())
+    .bind(commit.to_string())
+    .fetch_all(pool)
+    .await?;
     rows.into_iter()
         .map(|(path, source)| {
             let path = ScriptPath::new(&path)
@@ -45,7 +46,7 @@ pub(crate) async fn live_of(pool: &PgPool, app: AppId) -> Result<Vec<LiveBranch>
          JOIN deploys ON deploys.app = branch.app AND deploys.branch = branch.name AND deploys.commit_id = branch.target
          WHERE branch.app = $1
          GROUP BY branch.name, branch.target
-         ORDER BY branch.name",
+         ORDER BY branch.name COLLATE \"C\"",
     )
     .bind(app.as_uuid())
     .fetch_all(pool)

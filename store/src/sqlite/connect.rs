@@ -28,13 +28,13 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(ACQUIRE_TIME_MAX);
     let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIME_MAX);
-    let write = pool(1).connect_with(options.clone()).await.map_err(OpenError::Unreachable)?;
+    let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+    let write = pool(1).connect_with(options.clone()).await.map_err(unusable)?;
     sqlx::migrate!("migrations/sqlite").run(&write).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => OpenError::Newer { found },
         error => OpenError::Migrate(error),
     })?;
-    let read =
-        pool(READERS_MAX).connect_with(options.read_only(true)).await.map_err(OpenError::Unreachable)?;
+    let read = pool(READERS_MAX).connect_with(options.read_only(true)).await.map_err(unusable)?;
     Ok(Connections { read, write })
 }
 

@@ -1,17 +1,21 @@
 //! The one transaction of a push.
 
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, Sqlite, SqliteConnection};
+use tokio::time::{Instant, timeout_at};
 
 use super::apps::{self, key};
 use super::{Connections, deploys};
+use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::{App, NewPush, NewRevision, Object, PushReceipt, RefChange};
-use crate::row::{deploy_number, hex, signed};
+use crate::row::{branch_of, deploy_number, hex, signed};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush) -> Result<PushReceipt, PushError> {
-    let mut connection = connections.write.acquire().await?;
-    let pushed = push_on(&mut connection, push).await;
+    let give_up = Instant::now() + PUSH_WAIT_MAX;
+    let mut connection = acquire(connections, give_up).await?;
+    let pushed = push_on(&mut connection, push, give_up).await;
     if matches!(pushed, Err(PushError::Full | PushError::Store(_))) {
         // SQLite ends some failed transactions by itself, one on a full disk among them, and the connection loses count
         // of it. The next push gets a new one.
@@ -20,15 +24,30 @@ pub(crate) async fn push(connections: &Connections, push: &NewPush) -> Result<Pu
     pushed
 }
 
-async fn push_on(connection: &mut SqliteConnection, push: &NewPush) -> Result<PushReceipt, PushError> {
-    // SQLite has one writer: this waits for whoever writes, up to the connections' bound.
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+/// SQLite has one writer: whoever writes in this process is waited for here, …
+async fn acquire(connections: &Connections, give_up: Instant) -> Result<PoolConnection<Sqlite>, PushError> {
+    match timeout_at(give_up, connections.write.acquire()).await {
+        Err(_) | Ok(Err(sqlx::Error::PoolTimedOut)) => Err(PushError::Busy),
+        Ok(acquired) => Ok(acquired?),
+    }
+}
+
+async fn push_on(
+    connection: &mut SqliteConnection,
+    push: &NewPush,
+    give_up: Instant,
+) -> Result<PushReceipt, PushError> {
+    // … and whoever does in another one here.
+    let begun = timeout_at(give_up, connection.begin_with("BEGIN IMMEDIATE")).await;
+    let mut transaction = begun.map_err(|_| PushError::Busy)??;
     let tx = &mut *transaction;
     let created = push.may_create && create_app(tx, push).await?;
     let app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, &push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;
-    for change in &push.refs {
+    // What goes makes room for what comes: `a` may be replaced by `a/b`.
+    let (gone, moved): (Vec<_>, Vec<_>) = push.refs.iter().partition(|change| change.new.is_none());
+    for change in gone.into_iter().chain(moved) {
         move_ref(tx, app.id, change).await?;
     }
     for revision in &push.revisions {
@@ -99,14 +118,9 @@ async fn move_ref(tx: &mut SqliteConnection, app: AppId, change: &RefChange) -> 
         .await?;
     let found = row.map(|(target,)| hex("refs", &target)).transpose()?;
     if found != change.old {
-        let branch = change.name.strip_prefix("refs/heads/").unwrap_or_default();
-        let last_deploy = deploys::latest(tx, app, branch).await?;
-        return Err(PushError::RefMoved {
-            name: change.name.clone(),
-            expected: change.old,
-            found,
-            last_deploy,
-        });
+        let last_deploy = deploys::latest(tx, app, branch_of(&change.name)).await?;
+        let name = change.name.clone();
+        return Err(PushError::RefMoved { name, expected: change.old, found, last_deploy });
     }
     let Some(new) = change.new else {
         sqlx::query("DELETE FROM refs WHERE app = ?1 AND name = ?2")
@@ -116,6 +130,9 @@ async fn move_ref(tx: &mut SqliteConnection, app: AppId, change: &RefChange) -> 
             .await?;
         return Ok(());
     };
+    if found.is_none() {
+        refuse_in_the_way(tx, app, &change.name).await?;
+    }
     // Nothing may point to what is not there, whatever was believed before the lock.
     let placed = sqlx::query(
         "INSERT INTO refs (app, name, target) SELECT app, ?2, ?3 FROM objects WHERE app = ?1 AND oid = ?4
@@ -129,8 +146,25 @@ async fn move_ref(tx: &mut SqliteConnection, app: AppId, change: &RefChange) -> 
     .await?;
     match placed.rows_affected() {
         1 => Ok(()),
-        _ => Err(StoreError::Corrupt { table: "objects", what: format!("object {new} is missing") }.into()),
+        _ => Err(StoreError::Dangling { name: change.name.clone(), oid: new }.into()),
     }
+}
+
+/// Git keeps no ref `a` beside `a/b`; one of them may have come since the pusher looked.
+async fn refuse_in_the_way(tx: &mut SqliteConnection, app: AppId, name: &str) -> Result<(), PushError> {
+    let row: Option<(String, String)> = sqlx::query_as(
+        "SELECT name, target FROM refs
+         WHERE app = ?1 AND (substr(name, 1, length(?2) + 1) = ?2 || '/' OR substr(?2, 1, length(name) + 1) = name || '/')
+         LIMIT 1",
+    )
+    .bind(key(app))
+    .bind(name)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((other, target)) = row else { return Ok(()) };
+    let last_deploy = deploys::latest(tx, app, branch_of(&other)).await?;
+    let found = Some(hex("refs", &target)?);
+    Err(PushError::RefMoved { name: name.to_owned(), expected: None, found, last_deploy })
 }
 
 async fn insert_revision(

@@ -8,7 +8,7 @@ use super::apps::key;
 use crate::error::StoreError;
 use crate::id::AppId;
 use crate::record::{NewRun, RunOutcome, ScheduleRun};
-use crate::row::{outcome, signed};
+use crate::row::{deploy_number, outcome, signed};
 
 pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result<bool, StoreError> {
     // The commit of the claimer's deploy must still be what production points to.
@@ -56,7 +56,7 @@ pub(crate) async fn finish_run(
     Ok(())
 }
 
-type Row = (DateTime<Utc>, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>, Option<String>, String);
+type Row = (DateTime<Utc>, i64, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>, Option<String>, String);
 
 pub(crate) async fn last_run(
     connections: &Connections,
@@ -64,18 +64,19 @@ pub(crate) async fn last_run(
     schedule: &JobName,
 ) -> Result<Option<ScheduleRun>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT due, claimed_at, finished_at, outcome, detail, execution FROM schedule_runs
+        "SELECT due, deploy, claimed_at, finished_at, outcome, detail, execution FROM schedule_runs
          WHERE app = ?1 AND schedule = ?2 ORDER BY due DESC LIMIT 1",
     )
     .bind(key(app))
     .bind(schedule.as_str())
     .fetch_optional(&connections.read)
     .await?;
-    let Some((due, claimed_at, finished_at, ended, detail, execution)) = row else { return Ok(None) };
+    let Some((due, deploy, claimed_at, finished_at, ended, detail, execution)) = row else { return Ok(None) };
+    let deploy = deploy_number(deploy)?;
     let outcome = ended.as_deref().map(outcome).transpose()?;
     let execution = execution.parse().map_err(|_| StoreError::Corrupt {
         table: "schedule_runs",
         what: format!("execution {execution}"),
     })?;
-    Ok(Some(ScheduleRun { due, claimed_at, finished_at, outcome, detail, execution }))
+    Ok(Some(ScheduleRun { due, deploy, claimed_at, finished_at, outcome, detail, execution }))
 }

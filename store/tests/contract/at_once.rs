@@ -1,0 +1,112 @@
+//! Several at once: who waits for whom, and for how long.
+
+use sqlx::{Connection as _, PgConnection};
+use store::{Location, PushError, PushReceipt, Store};
+use tokio::task::JoinHandle;
+
+use crate::database::*;
+use crate::values::*;
+
+on_both_databases!(
+    two_pushes_at_once_are_one_after_the_other,
+    two_creators_at_once_make_one_app,
+    a_push_that_waits_too_long_is_told_so,
+);
+
+async fn two_pushes_at_once_are_one_after_the_other(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    let tasks: Vec<_> = (2..10u8)
+        .map(|digit| {
+            let store = store.clone();
+            tokio::spawn(async move { store.push(&push(Some(1), digit)).await.is_ok().then_some(digit) })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for task in tasks {
+        winners.extend(task.await.unwrap());
+    }
+    assert_eq!(winners.len(), 1, "the others find the ref moved");
+    assert_eq!(store.refs(id).await.unwrap()[0].target, oid(winners[0]));
+    assert_eq!(store.deploys(id).await.unwrap().len(), 2);
+}
+
+async fn two_creators_at_once_make_one_app(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let tasks: Vec<_> = (1..7u8)
+        .map(|digit| {
+            let store = store.clone();
+            tokio::spawn(async move { store.push(&push(None, digit)).await })
+        })
+        .collect();
+    let mut created = 0;
+    for task in tasks {
+        created += usize::from(task.await.unwrap().is_ok_and(|receipt| receipt.created));
+    }
+    assert_eq!((created, store.apps().await.unwrap().len()), (1, 1));
+}
+
+async fn a_push_that_waits_too_long_is_told_so(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let mut other = Other::at(&location).await;
+    other.hold_everything().await;
+    let (first, second) = (push(None, 1), push(None, 2));
+    let (first, second) = tokio::join!(store.push(&first), store.push(&second));
+    for told in [first, second] {
+        assert!(matches!(told, Err(PushError::Busy)), "{told:?}");
+    }
+    other.run("ROLLBACK").await;
+    assert!(store.push(&push(None, 1)).await.unwrap().created);
+}
+
+/// A push that has done everything but to number its deploy, and the connection that lets it do no more.
+async fn stuck_push(store: &Store, url: &str) -> (JoinHandle<Result<PushReceipt, PushError>>, PgConnection) {
+    let mut other = connect(url).await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE deploys IN SHARE MODE").execute(&mut other).await.unwrap();
+    let pushing = store.clone();
+    let pushed = tokio::spawn(async move { pushing.push(&push(Some(1), 2)).await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = 'picloud' AND wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut other).await.unwrap() == 0 {
+        assert!(!pushed.is_finished(), "it does not wait");
+    }
+    (pushed, other)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_whose_connection_is_killed_leaves_nothing() {
+    on_postgres(async |location: Location| {
+        let Location::Postgres(url) = &location else { unreachable!() };
+        let store = Store::open(&location).await.unwrap();
+        let id = store.push(&push(None, 1)).await.unwrap().app.id;
+        let (pushed, mut other) = stuck_push(&store, url).await;
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name = 'picloud'";
+        sqlx::raw_sql(kill).execute(&mut other).await.unwrap();
+        match pushed.await.unwrap() {
+            Err(PushError::Store(error)) => assert!(error.is_unavailable(), "{error:?}"),
+            other => panic!("{other:?}"),
+        }
+        other.close().await.unwrap();
+        assert_eq!(store.refs(id).await.unwrap()[0].target, oid(1));
+        assert!(store.kinds(id, &[oid(2)]).await.unwrap().is_empty());
+        assert_eq!(store.revision(id, oid(2)).await.unwrap(), None);
+        assert_eq!(store.push(&push(Some(1), 2)).await.unwrap().deploys, [number(2)]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_schedule_waits_for_a_push() {
+    on_postgres(async |location: Location| {
+        let Location::Postgres(url) = &location else { unreachable!() };
+        let store = Store::open(&location).await.unwrap();
+        let id = store.push(&push(None, 1)).await.unwrap().app.id;
+        let (pushed, other) = stuck_push(&store, url).await;
+        assert!(store.claim_run(&run(id, 1, noon())).await.unwrap());
+        assert!(!pushed.is_finished());
+        other.close().await.unwrap();
+        pushed.await.unwrap().unwrap();
+    })
+    .await;
+}

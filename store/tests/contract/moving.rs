@@ -1,0 +1,86 @@
+//! How refs move, and what is live where they point to.
+
+use store::{Location, NewPush, PushError, RefChange, Store, StoreError};
+
+use crate::values::*;
+
+on_both_databases!(
+    a_ref_that_was_moved_fails_the_whole_push,
+    a_ref_cannot_point_to_what_is_not_there,
+    a_ref_in_the_way_of_another_fails_the_push,
+    a_folder_of_refs_may_replace_a_ref,
+    a_deleted_branch_is_not_live,
+    a_branch_that_points_to_no_revision_is_not_live,
+);
+
+async fn a_ref_that_was_moved_fails_the_whole_push(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    store.push(&push(Some(1), 2)).await.unwrap();
+    let mut late = push(Some(1), 3);
+    late.refs.insert(0, RefChange { name: "refs/heads/other".to_owned(), old: None, new: Some(oid(3)) });
+    match store.push(&late).await {
+        Err(PushError::RefMoved { name, expected, found, last_deploy }) => {
+            assert_eq!((name.as_str(), expected, found), ("refs/heads/main", Some(oid(1)), Some(oid(2))));
+            assert_eq!(
+                last_deploy.map(|deploy| (deploy.number, deploy.by)),
+                Some((number(2), "ada".to_owned()))
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(store.kinds(id, &[oid(3)]).await.unwrap().is_empty());
+    assert_eq!(store.refs(id).await.unwrap().len(), 1);
+    assert_eq!(store.deploys(id).await.unwrap().len(), 2);
+}
+
+async fn a_ref_cannot_point_to_what_is_not_there(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let dangling = NewPush { objects: Vec::new(), ..push(None, 1) };
+    match store.push(&dangling).await {
+        Err(PushError::Store(error @ StoreError::Dangling { .. })) => assert!(!error.is_unavailable()),
+        other => panic!("{other:?}"),
+    }
+    assert!(store.apps().await.unwrap().is_empty());
+}
+
+async fn a_ref_in_the_way_of_another_fails_the_push(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    store.push(&refs_only(vec![creating("refs/heads/a/b", 1), creating("refs/heads/a-b", 1)])).await.unwrap();
+    for blocked in ["refs/heads/a", "refs/heads/a/b/c"] {
+        match store.push(&refs_only(vec![creating(blocked, 1)])).await {
+            Err(PushError::RefMoved { name, expected: None, found, .. }) => {
+                assert_eq!((name.as_str(), found), (blocked, Some(oid(1))));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let beside = ["refs/heads/a/bc", "refs/heads/a/c", "refs/heads/a-"];
+    store.push(&refs_only(beside.iter().map(|name| creating(name, 1)).collect())).await.unwrap();
+}
+
+async fn a_folder_of_refs_may_replace_a_ref(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&refs_only(vec![creating("refs/heads/a", 1)])).await.unwrap().app.id;
+    let gone = RefChange { name: "refs/heads/a".to_owned(), old: Some(oid(1)), new: None };
+    store.push(&refs_only(vec![creating("refs/heads/a/b", 1), gone])).await.unwrap();
+    assert_eq!(store.refs(id).await.unwrap()[0].name, "refs/heads/a/b");
+}
+
+async fn a_deleted_branch_is_not_live(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    let mut deletion = push(Some(1), 1);
+    (deletion.refs[0].new, deletion.deploys, deletion.objects) = (None, Vec::new(), Vec::new());
+    store.push(&deletion).await.unwrap();
+    assert!(store.live_of(id).await.unwrap().is_empty() && store.refs(id).await.unwrap().is_empty());
+    assert_eq!(store.deploys(id).await.unwrap().len(), 1, "history stays");
+}
+
+async fn a_branch_that_points_to_no_revision_is_not_live(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    let bare = NewPush { revisions: Vec::new(), deploys: Vec::new(), ..push(Some(1), 2) };
+    store.push(&bare).await.unwrap();
+    assert!(store.live_of(id).await.unwrap().is_empty());
+}

@@ -1,0 +1,77 @@
+//! Opening a database, and words for those that cannot be opened.
+
+use store::{Location, OpenError, Store};
+
+use crate::database::*;
+use crate::values::*;
+
+on_both_databases!(
+    a_reopened_database_holds_the_same,
+    a_newer_database_is_refused,
+    a_foreign_database_is_refused,
+);
+
+async fn a_reopened_database_holds_the_same(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    store.close().await;
+    let store = Store::open(&location).await.unwrap();
+    assert_eq!(store.revision(id, oid(1)).await.unwrap(), Some(revision(1)));
+}
+
+async fn a_newer_database_is_refused(location: Location) {
+    Store::open(&location).await.unwrap().close().await;
+    let later = "INSERT INTO _sqlx_migrations VALUES (999, 'later', now(), true, '', 0)";
+    match &mut Other::at(&location).await {
+        other @ Other::Postgres(_) => other.run(later).await,
+        other @ Other::Sqlite(_) => {
+            other.run("INSERT INTO _sqlx_migrations VALUES (999, 'later', 0, true, x'00', 0)").await;
+        }
+    }
+    assert!(matches!(Store::open(&location).await, Err(OpenError::Newer { found: 999 })));
+}
+
+async fn a_foreign_database_is_refused(location: Location) {
+    let mut other = Other::at(&location).await;
+    other.run("CREATE TABLE deploys (something TEXT)").await;
+    assert!(matches!(Store::open(&location).await, Err(OpenError::Migrate(_))));
+    // Nothing of ours is among its tables.
+    other.run("CREATE TABLE apps (something TEXT); INSERT INTO deploys VALUES ('')").await;
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_is_told_in_words() {
+    let nowhere = Store::open(&Location::Sqlite("/nonexistent/picloud.db".into())).await.unwrap_err();
+    assert!(matches!(nowhere, OpenError::File { .. }) && nowhere.to_string().contains("/nonexistent"));
+    let closed = Store::open(&Location::Postgres("postgres://a@127.0.0.1:1/x".to_owned())).await.unwrap_err();
+    assert!(matches!(closed, OpenError::Unreachable(_)), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_told_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("picloud.db");
+    std::fs::write(&path, "something else, longer than the hundred bytes of a header. ".repeat(20)).unwrap();
+    let refused = Store::open(&Location::Sqlite(path.clone())).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Unusable { .. }), "{refused:?}");
+    assert!(refused.to_string().contains(path.to_str().unwrap()));
+}
+
+#[test]
+fn a_location_shows_no_password() {
+    let location = Location::Postgres("postgres://ada:hunter2@127.0.0.1/picloud".to_owned());
+    assert!(!format!("{location:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn the_embedded_database_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("picloud.db");
+    let store = Store::open(&Location::Sqlite(path)).await.unwrap();
+    store.push(&push(None, 1)).await.unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.file_name());
+    }
+}
