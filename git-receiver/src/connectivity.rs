@@ -7,7 +7,31 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use crate::check::Named;
-use crate::unpack::UnpackError;
+
+/// An object that is named and is not there, or is something else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Disconnected {
+    /// It is not there.
+    #[error("missing necessary objects: {missing}, named by {by}")]
+    Missing {
+        /// What is missing.
+        missing: ObjectId,
+        /// What names it.
+        by: ObjectId,
+    },
+    /// It is of another kind than it is named as.
+    #[error("object {id} is a {found}, and {by} names it as a {named}")]
+    WrongKind {
+        /// The object.
+        id: ObjectId,
+        /// Its kind.
+        found: Kind,
+        /// The kind it is named as.
+        named: Kind,
+        /// What names it.
+        by: ObjectId,
+    },
+}
 
 /// What the objects of a pack are and name.
 #[derive(Debug, Default)]
@@ -37,13 +61,13 @@ impl Links {
 }
 
 /// Holds `links` to be whole, with `outside` the kinds of their targets in the repository.
-pub(crate) fn check(links: &Links, outside: &HashMap<ObjectId, Kind>) -> Result<(), UnpackError> {
+pub(crate) fn check(links: &Links, outside: &HashMap<ObjectId, Kind>) -> Result<(), Disconnected> {
     for (id, as_what) in &links.named {
         for (named, by) in as_what {
             match links.inside.get(id).or_else(|| outside.get(id)) {
-                None => return Err(UnpackError::Missing { missing: *id, by: *by }),
+                None => return Err(Disconnected::Missing { missing: *id, by: *by }),
                 Some(found) if found != named => {
-                    return Err(UnpackError::WrongKind { id: *id, found: *found, named: *named, by: *by });
+                    return Err(Disconnected::WrongKind { id: *id, found: *found, named: *named, by: *by });
                 }
                 Some(_) => {}
             }
@@ -79,9 +103,9 @@ mod tests {
     #[test]
     fn what_is_missing_or_of_another_kind_is_refused() {
         let links = commit_of_a_tree_and_a_parent(false);
-        assert!(matches!(check(&links, &HashMap::new()), Err(UnpackError::Missing { .. })));
+        assert!(matches!(check(&links, &HashMap::new()), Err(Disconnected::Missing { .. })));
         let outside = HashMap::from([(id(2), Kind::Blob), (id(3), Kind::Commit)]);
-        assert!(matches!(check(&links, &outside), Err(UnpackError::WrongKind { .. })));
+        assert!(matches!(check(&links, &outside), Err(Disconnected::WrongKind { .. })));
     }
 
     #[test]

@@ -40,6 +40,7 @@ use bytes::Bytes;
 pub use advertise::{Protocol, advertise_receive, advertise_upload};
 pub use capability::Capabilities;
 pub use command::{Command, CommandFault};
+pub use connectivity::Disconnected;
 pub use gix_hash::ObjectId;
 pub use gix_object::Kind;
 pub use receive::{Push, ReceiveError, Received, receive};

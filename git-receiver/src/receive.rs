@@ -203,7 +203,7 @@ async fn unpack_and_connect<R: Repository>(
         Err(error) => return Ok(Err(error)),
     };
     let outside = repository.kinds(&unpacked.links.targets()).await?;
-    Ok(connectivity::check(&unpacked.links, &outside).map(|()| unpacked.objects))
+    Ok(connectivity::check(&unpacked.links, &outside).map(|()| unpacked.objects).map_err(UnpackError::from))
 }
 
 async fn off_the_workers<T: Send + 'static>(

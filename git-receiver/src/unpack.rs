@@ -11,7 +11,7 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use crate::check::{self, BadObject};
-use crate::connectivity::Links;
+use crate::connectivity::{Disconnected, Links};
 use crate::delta::{self, DamagedDelta};
 use crate::{Limits, Object};
 
@@ -84,26 +84,9 @@ pub enum UnpackError {
     /// Bytes made to share their name with others.
     #[error("an object looks like a SHA-1 collision attack")]
     Collision,
-    /// An object that is named and is not there.
-    #[error("missing necessary objects: {missing}, named by {by}")]
-    Missing {
-        /// What is missing.
-        missing: ObjectId,
-        /// What names it.
-        by: ObjectId,
-    },
-    /// An object that is there, of another kind than it is named as.
-    #[error("object {id} is a {found}, and {by} names it as a {named}")]
-    WrongKind {
-        /// The object.
-        id: ObjectId,
-        /// Its kind.
-        found: Kind,
-        /// The kind it is named as.
-        named: Kind,
-        /// What names it.
-        by: ObjectId,
-    },
+    /// An object names what is not there.
+    #[error(transparent)]
+    Disconnected(#[from] Disconnected),
     /// The client uses another object format.
     #[error("only object format sha1 is understood")]
     ObjectFormat,

@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use git_receiver::{Kind, Object, ObjectId, Reference, RepositoryError};
 use store::{App, ObjectKind, Oid, Store};
 
-use crate::deploy::{DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS};
+/// Where every deploy is listed, read-only.
+pub const DEPLOY_REFS: &str = "refs/deploys/";
+
+/// The production branch of an app that has no setting of its own.
+pub const DEFAULT_PRODUCTION_BRANCH: &str = "main";
 
 /// A read-only view of an app's repository; an empty one for an app that does not exist yet.
 #[derive(Clone, Debug)]

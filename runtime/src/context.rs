@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 use crate::check::Script;
 use crate::failure::{Failure, FailureKind};
+use crate::invocation::{HttpRequest, Invocation, Trigger};
 use crate::revision::{Entry, Revision};
-use crate::run::{HttpRequest, Invocation, Trigger};
 use crate::sdk::{Property, RequestProperty};
 use crate::{json, percent};
 

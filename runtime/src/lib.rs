@@ -7,6 +7,7 @@
 //! - `revision`: one validated commit of an app, with its routes and scripts
 //! - `route`: from method and path to a script
 //! - `check`: a script's faults, found without running it; what passes is a [`Script`]
+//! - `invocation`: what a script is called with
 //! - `run`: one execution, from an [`Invocation`] to an [`Execution`]
 //! - `context`: what the script sees as `ctx`
 //! - `sandbox`: the engine and its bounds; `bounded` replaces what Rhai does not bound
@@ -24,6 +25,7 @@ mod bounded;
 mod check;
 mod context;
 mod failure;
+mod invocation;
 mod json;
 mod live;
 mod log;
@@ -39,9 +41,10 @@ mod sdk;
 pub use answer::Answer;
 pub use check::{Script, compile};
 pub use failure::{Failure, FailureKind, FailurePlace};
+pub use invocation::{HttpRequest, Invocation, Trigger};
 pub use live::{Live, LiveTable, Permit};
 pub use log::{Level, Log, LogLine};
 pub use memory::CountingAllocator;
 pub use revision::{AppIdentity, Revision, RevisionError};
-pub use route::{Matched, Routed, check_routes};
-pub use run::{Capabilities, Execution, HttpRequest, Invocation, STACK, Trigger, run};
+pub use route::{Matched, RouteConflict, Routed, check_routes};
+pub use run::{Capabilities, Execution, STACK, run};

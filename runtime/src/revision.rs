@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::check::{Script, compile};
 use crate::failure::{Failure, FailureKind, FailurePlace};
-use crate::route::{RouteTable, Routed};
+use crate::route::{RouteConflict, RouteTable, Routed};
 
 /// How many bytes the runs of one script of one revision may lose for good before it is not run any more. Closures that
 /// hold themselves are never freed; a script that makes them by mistake can go on for a long while, and one that is made
@@ -55,8 +55,8 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RevisionError {
     /// Two routes match the same requests.
-    #[error("path `{0}` is declared twice for the same method")]
-    Conflict(String),
+    #[error(transparent)]
+    Conflict(#[from] RouteConflict),
     /// The manifest names a script whose source is not there.
     #[error("script `{0}` is not among the sources")]
     MissingScript(ScriptPath),

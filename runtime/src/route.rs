@@ -23,7 +23,6 @@ use manifest_schema::name::ScriptPath;
 use manifest_schema::path::Segment;
 
 use crate::percent;
-use crate::revision::RevisionError;
 
 /// The most parts of a request's path. It bounds the search; no route has more before `{*rest}`.
 const SEGMENTS_MAX: usize = 512;
@@ -64,11 +63,16 @@ pub struct Matched {
     pub head: bool,
 }
 
+/// Two routes that match the same requests, which a checked manifest never has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("path `{0}` is declared twice for the same method")]
+pub struct RouteConflict(pub String);
+
 /// Says whether a revision with this manifest can lay out its routes.
 ///
 /// # Errors
 /// Two routes match the same requests.
-pub fn check_routes(manifest: &Manifest) -> Result<(), RevisionError> {
+pub fn check_routes(manifest: &Manifest) -> Result<(), RouteConflict> {
     RouteTable::new(&manifest.routes).map(drop)
 }
 
@@ -96,7 +100,7 @@ struct Endpoint {
 }
 
 impl RouteTable {
-    pub(crate) fn new(routes: &[Route]) -> Result<Self, RevisionError> {
+    pub(crate) fn new(routes: &[Route]) -> Result<Self, RouteConflict> {
         let mut root = Node::default();
         for route in routes {
             root.insert(route)?;
@@ -134,7 +138,7 @@ struct Found<'t> {
 }
 
 impl Node {
-    fn insert(&mut self, route: &Route) -> Result<(), RevisionError> {
+    fn insert(&mut self, route: &Route) -> Result<(), RouteConflict> {
         let mut node = self;
         let mut names = Vec::new();
         let mut rest = false;
@@ -153,7 +157,7 @@ impl Node {
         }
         let list = if rest { &mut node.rest } else { &mut node.here };
         if list.iter().any(|other| !other.methods.intersection(route.methods).is_empty()) {
-            return Err(RevisionError::Conflict(route.path.to_string()));
+            return Err(RouteConflict(route.path.to_string()));
         }
         list.push(Endpoint { methods: route.methods, script: route.script.clone(), names: names.into() });
         Ok(())

@@ -12,16 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bytes::Bytes;
 use manifest_schema::limits::Limits;
-use manifest_schema::name::{JobName, ScriptPath};
+use manifest_schema::name::ScriptPath;
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Position, Scope};
-use uuid::Uuid;
 
 use crate::answer::{Answer, answer};
 use crate::check::Script;
 use crate::context;
 use crate::failure::{Failure, FailureKind, FailurePlace};
+use crate::invocation::Invocation;
 use crate::json;
 use crate::log::{Attached, Log};
 use crate::meter::{self, BLOCKS_MAX, Meter, Trip, Usage};
@@ -34,66 +33,6 @@ pub const STACK: usize = 64 * 1024 * 1024;
 
 /// The longest message of a failure, in bytes; the rest is cut off.
 const MESSAGE_MAX: usize = 4 * 1024;
-
-/// Why a script is run.
-#[derive(Clone, Debug)]
-pub struct Invocation {
-    /// The id of this run.
-    pub execution_id: Uuid,
-    /// The id of the incoming request, kept across function calls.
-    pub request_id: Uuid,
-    /// What started it.
-    pub trigger: Trigger,
-}
-
-/// What starts a script.
-#[derive(Clone, Debug)]
-pub enum Trigger {
-    /// A request to one of the app's routes.
-    Http(HttpRequest),
-    /// A call by name.
-    Function {
-        /// What it is called with: JSON, or nothing.
-        payload: Bytes,
-    },
-    /// A schedule that is due.
-    Scheduled {
-        /// The schedule.
-        name: JobName,
-        /// When it was due, as RFC 3339 has it.
-        due: String,
-    },
-}
-
-impl Trigger {
-    /// The kind, as scripts see it in `ctx.invocation_type`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Http(_) => "http",
-            Self::Function { .. } => "function",
-            Self::Scheduled { .. } => "scheduled",
-        }
-    }
-}
-
-/// A request to one of an app's routes.
-#[derive(Clone, Debug, Default)]
-pub struct HttpRequest {
-    /// The method, as it was sent.
-    pub method: String,
-    /// The path within the app, decoded.
-    pub path: String,
-    /// The headers in the order they came.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// What the route captured.
-    pub params: Vec<(String, String)>,
-    /// The query as it was sent, without `?`.
-    pub query: String,
-    /// What `{*rest}` captured.
-    pub rest: Option<String>,
-    /// The whole body.
-    pub body: Bytes,
-}
 
 /// What a script may reach outside.
 #[derive(Clone)]

@@ -16,6 +16,7 @@ use std::sync::LazyLock;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, OptimizationLevel};
 
+use crate::bounded::{ARRAY_MAX, STRING_MAX};
 use crate::sdk::CTX;
 use crate::{bounded, log, meter};
 
@@ -27,13 +28,6 @@ const EXPRESSION_DEPTH_MAX: usize = 64;
 
 /// How deep expressions may be nested in a function.
 const FUNCTION_EXPRESSION_DEPTH_MAX: usize = 32;
-
-/// The longest string in bytes, all strings within one value together. A request body must fit, so this is as large as
-/// the largest body that any manifest may ask for; what a run may hold in all is counted by the meter.
-pub(crate) const STRING_MAX: usize = 32 * 1024 * 1024;
-
-/// The most items of an array or bytes of a blob, those of arrays within it included. As for strings, a body must fit.
-pub(crate) const ARRAY_MAX: usize = 32 * 1024 * 1024;
 
 /// The most entries of a map, those of maps within it included.
 const MAP_MAX: usize = 1_000_000;

@@ -20,7 +20,7 @@ use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
     AppIdentity, Capabilities, CountingAllocator, Execution, FailureKind, Invocation, LiveTable, Log,
-    LogLine, Revision, RevisionError, Routed, Trigger, compile,
+    LogLine, Revision, RevisionError, RouteConflict, Routed, Trigger, compile,
 };
 use support::{APP, Call, script};
 use uuid::Uuid;
@@ -456,7 +456,7 @@ fn a_revision_needs_every_script_it_names() {
 #[test]
 fn a_revision_cannot_answer_one_request_twice() {
     let twice = manifest(&[("/a/{x}", "main.rhai"), ("/a/{y}", "main.rhai")]);
-    assert_eq!(runtime::check_routes(&twice), Err(RevisionError::Conflict("/a/{y}".to_owned())));
+    assert_eq!(runtime::check_routes(&twice), Err(RouteConflict("/a/{y}".to_owned())));
     assert_eq!(runtime::check_routes(&manifest(&[("/a/{x}", "main.rhai"), ("/{*y}", "main.rhai")])), Ok(()));
 }
 

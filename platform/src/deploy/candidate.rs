@@ -4,22 +4,32 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use git_receiver::{ObjectId, Repository, Staged};
+use git_receiver::{ObjectId, ReadError, Repository, Staged};
 use manifest_schema::fault::{Fault, Severity};
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest::{self, Schedule};
-use store::{App, NewRevision, Oid, Store};
+use store::{App, NewRevision, Oid, Store, StoreError};
 
 use super::check::{Checked, check};
 use super::plan::{Side, plan};
-use super::report::{Event, Rejection};
+use super::report::{Event, Rejection, Tell};
 use super::snapshot::{Snapshot, SnapshotError, of_commit};
-use super::{DeployError, Tell};
 use crate::activation::{Activation, Prepared};
-use crate::repository::oid;
+use crate::repository::{DEFAULT_PRODUCTION_BRANCH, oid};
 
 /// How many due times of a schedule a push shows.
 const DUE_SHOWN: usize = 3;
+
+/// Why a push failed for a reason that is not the pusher's.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DeployError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot read what was pushed: {0}")]
+    Read(#[from] ReadError),
+    #[error("the check of the scripts ended early")]
+    CheckDied,
+}
 
 /// A commit that keeps the contract.
 pub(super) struct Candidate {
@@ -99,7 +109,7 @@ impl<R: Repository> Examination<'_, R> {
     }
 
     fn is_production(&self, branch: &str) -> bool {
-        branch == self.app.map_or(super::DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str())
+        branch == self.app.map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str())
     }
 
     async fn validated_before(&self, commit: Oid) -> Result<Option<Prepared>, DeployError> {

@@ -4,13 +4,10 @@ use git_receiver::{Command, ObjectId};
 use store::App;
 
 use super::report::Rejection;
+use crate::repository::{DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS};
 
 /// The magic ref that validates a commit and keeps nothing; never advertised.
 pub const CHECK_REF: &str = "refs/picloud/check";
-/// Where every deploy is listed, read-only.
-pub const DEPLOY_REFS: &str = "refs/deploys/";
-/// The production branch of an app that has no setting of its own.
-pub const DEFAULT_PRODUCTION_BRANCH: &str = "main";
 
 /// What one command asks.
 #[derive(Clone, Debug)]

@@ -14,22 +14,21 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use chrono::Utc;
-use git_receiver::{Command, Push, ReadError, Staged};
+use git_receiver::{Command, Push, Staged};
 use manifest_schema::limits::Limits;
 use manifest_schema::name::AppName;
-use store::{App, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store, StoreError};
-use tokio::sync::mpsc;
+use store::{App, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store};
 use uuid::Uuid;
 
 pub use check::{Checked, check};
-pub use intent::{CHECK_REF, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS};
+pub use intent::CHECK_REF;
 pub use plan::{Change, Changes, Plan, Sign};
-pub use report::{Activated, Event, Outcome, Rejection, Verdict};
+pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
 pub use snapshot::{File, Snapshot};
 
 use crate::activation::{Activation, branch_label};
-use crate::repository::{AppRepository, oid, stored};
-use candidate::{Candidate, Examination, Examined};
+use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, oid, stored};
+use candidate::{Candidate, DeployError, Examination, Examined};
 use intent::{Intent, intent};
 
 /// Who pushes and what they may.
@@ -39,33 +38,6 @@ pub struct Pusher {
     pub name: String,
     /// Whether a push to an unknown name creates the app.
     pub may_create: bool,
-}
-
-/// Where the events of a push go. Whoever listens may leave; the push goes on.
-#[derive(Clone, Debug)]
-pub struct Tell(mpsc::UnboundedSender<Event>);
-
-impl Tell {
-    /// A teller and what it tells.
-    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
-    }
-
-    fn send(&self, event: Event) {
-        let _ = self.0.send(event);
-    }
-}
-
-/// Why a push failed for a reason that is not the pusher's.
-#[derive(Debug, thiserror::Error)]
-enum DeployError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("cannot read what was pushed: {0}")]
-    Read(#[from] ReadError),
-    #[error("the check of the scripts ended early")]
-    CheckDied,
 }
 
 /// Decides over pushes and carries them out.

@@ -7,6 +7,7 @@ use manifest_schema::fault::Fault;
 use manifest_schema::manifest::Schedule;
 use manifest_schema::sdk::SdkVersion;
 use store::{Deploy, DeployNumber, Oid};
+use tokio::sync::mpsc;
 
 use super::plan::Plan;
 
@@ -63,6 +64,22 @@ pub enum Event {
         /// The production branch.
         production: String,
     },
+}
+
+/// Where the events of a push go. Whoever listens may leave; the push goes on.
+#[derive(Clone, Debug)]
+pub struct Tell(mpsc::UnboundedSender<Event>);
+
+impl Tell {
+    /// A teller and what it tells.
+    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    pub(super) fn send(&self, event: Event) {
+        let _ = self.0.send(event);
+    }
 }
 
 /// What became of one ref of a push.

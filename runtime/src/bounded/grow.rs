@@ -2,8 +2,7 @@
 
 use rhai::{Array, Blob, Dynamic, Engine, ImmutableString, Map};
 
-use super::{Outcome, too_large};
-use crate::sandbox::{ARRAY_MAX, STRING_MAX};
+use super::{ARRAY_MAX, Outcome, STRING_MAX, too_large};
 
 /// The most values that one call makes. Each takes 16 bytes, a string among them about 70; the run's memory is only
 /// looked at afterwards.

@@ -14,7 +14,13 @@ mod nested;
 use rhai::{Dynamic, Engine, EvalAltResult, Map, Position};
 
 use crate::json;
-use crate::sandbox::STRING_MAX;
+
+/// The longest string in bytes, all strings within one value together. A request body must fit, so this is as large as
+/// the largest body that any manifest may ask for; what a run may hold in all is counted by the meter.
+pub(crate) const STRING_MAX: usize = 32 * 1024 * 1024;
+
+/// The most items of an array or bytes of a blob, those of arrays within it included. As for strings, a body must fit.
+pub(crate) const ARRAY_MAX: usize = 32 * 1024 * 1024;
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 

@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext};
 
-use super::{Outcome, fails, too_large};
+use super::{Outcome, STRING_MAX, fails, too_large};
 use crate::json::DEPTH_MAX;
-use crate::sandbox::STRING_MAX;
 
 const EQUALS: &str = "==";
 

@@ -90,7 +90,7 @@ async fn a_push_that_is_dropped_anywhere_leaves_all_or_nothing(location: Locatio
             continue;
         };
         // It is done, or was dropped when all that it had still to hear was that it is.
-        assert!(polls > 5, "it takes more steps than that");
+        assert!(polls > 1, "it was dropped midway at least once");
         assert_eq!(store.refs(app.id).await.unwrap().len(), 1);
         assert_eq!(store.shallow(app.id).await.unwrap(), [oid(1)]);
         assert_eq!(store.objects(app.id, &[oid(1)]).await.unwrap(), [commit(1)]);
