@@ -2,13 +2,13 @@
 //!
 //! A fault is a value. The words around it (colours, carets, summaries) are made where people read it.
 
-use std::ops::Range;
+mod place;
+mod suggest;
 
-/// The longest piece of a source line that a fault carries, in characters.
-pub const SOURCE_LINE_MAX: usize = 160;
+use std::collections::BTreeMap;
 
-/// The longest name that is compared with others, in bytes: the comparison costs their lengths multiplied.
-const NEAREST_MAX: usize = 128;
+pub use place::{Place, SOURCE_LINE_MAX};
+pub use suggest::Suggestions;
 
 /// The longest piece of a text that a message quotes, in characters.
 const QUOTED_MAX: usize = 80;
@@ -54,70 +54,94 @@ impl Fault {
     }
 }
 
-/// A place in a source text, with the line it stands on, so that whoever prints it needs no file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The line, counted from 1.
-    pub line: usize,
-    /// The column in characters, counted from 1.
-    pub column: usize,
-    /// How many characters are meant, at least 1; never past the end of the line.
-    pub width: usize,
-    /// The piece of the line that is shown, at most [`SOURCE_LINE_MAX`] characters, without its line break.
-    pub source: String,
-    /// How many characters of the line come before `source`.
-    pub source_offset: usize,
+/// What is wrong with a file or with a whole app: all of it counted, and as much of it kept as anybody reads. Whoever has
+/// more has made one mistake many times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    errors: Vec<Fault>,
+    warnings: Vec<Fault>,
+    errors_by_file: BTreeMap<String, usize>,
+    warnings_in_all: usize,
 }
 
-impl Place {
-    /// The place of the byte range `span` of `text`. Offsets outside the text or within a character are moved to the
-    /// nearest one before; a range over several lines is shown on its first.
-    pub fn of_span(text: &str, span: Range<usize>) -> Self {
-        let start = text.floor_char_boundary(span.start.min(text.len()));
-        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line = text[..line_start].matches('\n').count() + 1;
-        let column = text[line_start..start].chars().count() + 1;
-        let end = text.floor_char_boundary(span.end.clamp(start, text.len()));
-        Self::on_line(&text[line_start..], line, column, text[start..end].chars().count())
-    }
+impl Faults {
+    /// The most errors that are kept whole, and the most warnings.
+    pub const KEPT_MAX: usize = 1000;
 
-    /// The place at `line` and `column`, both counted from 1, `width` characters wide.
-    pub fn of_position(text: &str, line: usize, column: usize, width: usize) -> Self {
-        let from_line = text.split_inclusive('\n').skip(line.saturating_sub(1)).collect::<Vec<_>>().concat();
-        Self::on_line(&from_line, line.max(1), column.max(1), width)
-    }
-
-    fn on_line(from_line: &str, line: usize, column: usize, width: usize) -> Self {
-        let whole = from_line.lines().next().unwrap_or_default();
-        let length = whole.chars().count();
-        let column = column.min(length + 1);
-        let width = width.clamp(1, (length + 1 - column).max(1));
-        let source_offset = if column + width > SOURCE_LINE_MAX {
-            (column - 1).saturating_sub(SOURCE_LINE_MAX / 2)
-        } else {
-            0
+    /// Adds a fault behind those of its severity.
+    pub fn add(&mut self, fault: Fault) {
+        let kept = match fault.severity {
+            Severity::Error => {
+                self.count(&fault.file, 1);
+                &mut self.errors
+            }
+            Severity::Warning => {
+                self.warnings_in_all += 1;
+                &mut self.warnings
+            }
         };
-        let source = whole.chars().skip(source_offset).take(SOURCE_LINE_MAX).collect();
-        Self { line, column, width, source, source_offset }
+        if kept.len() < Self::KEPT_MAX {
+            kept.push(fault);
+        }
+    }
+
+    /// Counts `errors` more of `file` that are not kept.
+    pub fn leave_out(&mut self, file: &str, errors: usize) {
+        if errors > 0 {
+            self.count(file, errors);
+        }
+    }
+
+    /// Adds all that `other` holds and has counted.
+    pub fn append(&mut self, other: Self) {
+        for (file, errors) in &other.errors_by_file {
+            self.count(file, *errors);
+        }
+        self.warnings_in_all += other.warnings_in_all;
+        let room = |kept: &Vec<Fault>| Self::KEPT_MAX.saturating_sub(kept.len());
+        self.errors.extend(other.errors.into_iter().take(room(&self.errors)));
+        self.warnings.extend(other.warnings.into_iter().take(room(&self.warnings)));
+    }
+
+    /// Those that are kept: errors before warnings, each in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.errors.iter().chain(&self.warnings)
+    }
+
+    /// How many errors there are, kept or not.
+    pub fn errors(&self) -> usize {
+        self.errors_by_file.values().sum()
+    }
+
+    /// How many warnings there are, kept or not.
+    pub fn warnings(&self) -> usize {
+        self.warnings_in_all
+    }
+
+    /// How many errors each file has, kept or not.
+    pub fn errors_by_file(&self) -> &BTreeMap<String, usize> {
+        &self.errors_by_file
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.errors_by_file.is_empty() && self.warnings_in_all == 0
+    }
+
+    fn count(&mut self, file: &str, errors: usize) {
+        match self.errors_by_file.get_mut(file) {
+            Some(counted) => *counted += errors,
+            None => drop(self.errors_by_file.insert(file.to_owned(), errors)),
+        }
     }
 }
 
-/// The name among `known` that `wrong` was probably meant to be, for "did you mean"; the first of equals. The same name
-/// in other letter cases is always it; a huge name has none.
-pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if wrong.len() > NEAREST_MAX {
-        return None;
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        let mut faults = Self::default();
+        faults.add(fault);
+        faults
     }
-    known
-        .into_iter()
-        .filter(|name| name.len() <= NEAREST_MAX)
-        .map(|name| match name.eq_ignore_ascii_case(wrong) {
-            true => (1.0, name),
-            false => (strsim::normalized_damerau_levenshtein(wrong, name), name),
-        })
-        .filter(|(likeness, _)| *likeness >= 0.5)
-        .min_by(|(a, _), (b, _)| b.total_cmp(a))
-        .map(|(_, name)| name)
 }
 
 /// `text` as it is shown within a message: between backquotes, what cannot be printed escaped, a long one cut.
@@ -140,55 +164,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_placed_by_line_and_column_in_characters() {
-        let place = Place::of_span("a = 1\nübel = 2\n", 6..11);
-        assert_eq!((place.line, place.column, place.width, place.source.as_str()), (2, 1, 4, "übel = 2"));
+    fn all_faults_are_counted_and_the_first_are_kept() {
+        let mut faults = Faults::default();
+        for number in 0..Faults::KEPT_MAX + 5 {
+            faults.add(Fault::warning("b", None, number.to_string()));
+            faults.add(Fault::error("a", None, number.to_string()));
+        }
+        faults.leave_out("c", 7);
+        assert_eq!((faults.errors(), faults.warnings()), (Faults::KEPT_MAX + 12, Faults::KEPT_MAX + 5));
+        assert_eq!(faults.iter().count(), 2 * Faults::KEPT_MAX);
+        assert_eq!(faults.errors_by_file()["c"], 7);
     }
 
     #[test]
-    fn a_span_past_the_end_stands_behind_the_last_character() {
-        let place = Place::of_span("abc", 90..99);
-        assert_eq!((place.line, place.column, place.width), (1, 4, 1));
-    }
-
-    #[test]
-    fn a_span_over_lines_is_cut_at_the_first() {
-        let place = Place::of_span("one\ntwo", 0..7);
-        assert_eq!((place.line, place.column, place.width), (1, 1, 3));
-    }
-
-    #[test]
-    fn a_position_is_the_same_as_its_span() {
-        let text = "let x = 1;\nlgo::info(\"hi\");\n";
-        assert_eq!(Place::of_position(text, 2, 1, 9), Place::of_span(text, 11..20));
-    }
-
-    #[test]
-    fn a_long_line_is_cut_around_the_place() {
-        let text = format!("{}HERE{}", "x".repeat(1000), "y".repeat(1000));
-        let place = Place::of_span(&text, 1000..1004);
-        assert_eq!(place.column, 1001);
-        assert!(place.source.chars().count() <= SOURCE_LINE_MAX);
-        let shown: String =
-            place.source.chars().skip(place.column - 1 - place.source_offset).take(place.width).collect();
-        assert_eq!(shown, "HERE");
-    }
-
-    #[test]
-    fn the_nearest_name_is_offered_and_a_far_one_is_not() {
-        assert_eq!(nearest("pth", ["path", "methods"]), Some("path"));
-        assert_eq!(nearest("zzz", ["path", "methods"]), None);
-    }
-
-    #[test]
-    fn the_same_name_in_other_letters_is_nearest() {
-        assert_eq!(nearest("get", ["PUT", "GET"]), Some("GET"));
-    }
-
-    #[test]
-    fn a_huge_name_is_compared_with_nothing() {
-        let huge = "x".repeat(100_000);
-        assert_eq!(nearest(&huge, [huge.as_str()]), None);
+    fn errors_come_before_warnings_and_appending_keeps_count() {
+        let mut faults = Faults::from(Fault::warning("a", None, "w"));
+        let mut more = Faults::from(Fault::error("b", None, "e"));
+        more.leave_out("b", 2);
+        faults.append(more);
+        let messages: Vec<_> = faults.iter().map(|fault| fault.message.as_str()).collect();
+        assert_eq!(messages, ["e", "w"]);
+        assert_eq!((faults.errors(), faults.warnings()), (3, 1));
     }
 
     #[test]

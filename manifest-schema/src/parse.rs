@@ -12,14 +12,15 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use crate::fault::Fault;
+use crate::fault::Faults;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use crate::name::JobName;
+use crate::name::{JobName, ScriptPath};
 use crate::sdk::SdkVersion;
 use crate::source::Source;
 use crate::table::{Keys, Table, Text, Value};
 
+pub use document::{MANIFEST_MAX, too_large};
 use scripts::Scripts;
 
 /// The most routes, schedules and functions, of each: more than a hand writes, and quick to check.
@@ -49,51 +50,71 @@ pub struct Surroundings<'a> {
 pub struct Parsed {
     /// What the app declares.
     pub manifest: Manifest,
-    /// What its author should look at.
-    pub warnings: Vec<Fault>,
+    /// What its author should look at; no error is among it.
+    pub warnings: Faults,
+}
+
+/// A manifest with errors, and what could be understood of it all the same: enough to go on and check the scripts, so
+/// that one push shows every fault.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Everything that was found, in the order of places, warnings last; at least one is an error.
+    pub faults: Faults,
+    /// The SDK contract, if it is one that this server speaks.
+    pub sdk: Option<SdkVersion>,
+    /// The scripts that are named; `None` where a name was not understood, so that it may be any of them.
+    pub scripts: Option<BTreeSet<ScriptPath>>,
 }
 
 /// Reads a manifest.
 ///
 /// # Errors
-/// Every fault that was found, in the order of their places, then the warnings; at least one is an error. Beyond a
-/// thousand they are counted only.
-pub fn parse(source: &[u8], surroundings: Surroundings<'_>) -> Result<Parsed, Vec<Fault>> {
-    let text = document::text(source)?;
+/// It has errors; all of them are told.
+pub fn parse(source: &[u8], surroundings: Surroundings<'_>) -> Result<Parsed, Refused> {
+    let text =
+        document::text(source).map_err(|fault| Refused { faults: fault.into(), sdk: None, scripts: None })?;
     let mut source = Source::new(text);
     let document = document::parse(&mut source);
     // A script is told to be named by nothing only where every name of a script is understood.
     let mut scripts = Scripts::new(surroundings.scripts, source.is_clean());
-    let manifest =
-        document.and_then(|root| manifest(root.get_ref(), surroundings.ceiling, &mut scripts, &mut source));
+    let draft = document.map(|root| draft(root.get_ref(), surroundings.ceiling, &mut scripts, &mut source));
     let clean = source.is_clean();
     let mut faults = source.into_faults();
-    let warnings = scripts.unnamed();
-    match manifest {
-        Some(manifest) if clean => Ok(Parsed { manifest, warnings }),
-        _ => {
-            faults.extend(warnings);
-            Err(faults)
-        }
+    scripts.warn_of_unnamed(&mut faults);
+    match draft {
+        Some(Draft { manifest: Some(manifest), .. }) if clean => Ok(Parsed { manifest, warnings: faults }),
+        draft => Err(Refused { faults, sdk: draft.and_then(|draft| draft.sdk), scripts: scripts.named() }),
     }
+}
+
+/// A manifest as far as it could be read.
+struct Draft {
+    sdk: Option<SdkVersion>,
+    /// The whole, if every part of it could be read.
+    manifest: Option<Manifest>,
+}
+
+fn draft(root: &DeTable<'_>, ceiling: &Limits, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Draft {
+    let root = Table::new(root, 0..0, "the manifest", &ROOT, source);
+    let sdk = root.require_string("sdk", source).and_then(|text| sdk(&text, source));
+    Draft { sdk, manifest: manifest(&root, sdk, ceiling, scripts, source) }
 }
 
 /// The manifest, if every part of it could be read.
 fn manifest(
-    root: &DeTable<'_>,
+    root: &Table<'_>,
+    sdk: Option<SdkVersion>,
     ceiling: &Limits,
     scripts: &mut Scripts<'_>,
     source: &mut Source<'_>,
 ) -> Option<Manifest> {
-    let root = Table::new(root, 0..0, "the manifest", &ROOT, source);
-    let sdk = root.require_string("sdk", source).and_then(|text| sdk(&text, source));
     let description = root.get("app").and_then(|value| description(value, source));
-    let routes = entries(&root, "routes", source, |value, source| routes::read(value, scripts, source));
+    let routes = entries(root, "routes", source, |value, source| routes::read(value, scripts, source));
     routes::refuse_conflicts(&routes, source);
     let schedules =
-        entries(&root, "schedules", source, |value, source| schedules::read(value, scripts, source));
+        entries(root, "schedules", source, |value, source| schedules::read(value, scripts, source));
     let functions =
-        entries(&root, "functions", source, |value, source| functions::read(value, scripts, source));
+        entries(root, "functions", source, |value, source| functions::read(value, scripts, source));
     let limits = limits::read(root.get("limits"), ceiling, source);
     Some(Manifest {
         sdk: sdk?,

@@ -15,6 +15,9 @@ impl SdkVersion {
     /// Every version, oldest first.
     pub const ALL: [Self; 2] = [Self::V1_0, Self::V1_1];
 
+    /// The newest version.
+    pub const NEWEST: Self = Self::V1_1;
+
     /// The version written as `text`, such as `1.1`, if this server speaks it.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|version| version.as_str() == text)

@@ -2,15 +2,8 @@
 
 use std::ops::Range;
 
-use crate::fault::{Fault, Place, nearest};
+use crate::fault::{Fault, Faults, Place, Suggestions};
 use crate::manifest::FILE_NAME;
-
-/// The most faults that are kept: whoever has more has made one mistake many times.
-pub(crate) const FAULTS_MAX: usize = 1000;
-
-/// How much work all "did you mean" of a manifest may cost, in characters compared with characters. A few dozen
-/// misspelt time zones fit, and a manifest of nothing but faults takes a fraction of a second.
-const COMPARISONS_MAX: usize = 20_000_000;
 
 /// A text and what is wrong with it.
 pub(crate) struct Source<'t> {
@@ -21,7 +14,7 @@ pub(crate) struct Source<'t> {
     broken: Vec<usize>,
     found: Vec<(usize, Fault)>,
     left_out: usize,
-    comparisons_left: usize,
+    suggestions: Suggestions,
 }
 
 impl<'t> Source<'t> {
@@ -34,8 +27,8 @@ impl<'t> Source<'t> {
             }
             start += line.len();
         }
-        let (broken, found) = (Vec::new(), Vec::new());
-        Self { text, sections, broken, found, left_out: 0, comparisons_left: COMPARISONS_MAX }
+        let suggestions = Suggestions::default();
+        Self { text, sections, broken: Vec::new(), found: Vec::new(), left_out: 0, suggestions }
     }
 
     pub(crate) fn text(&self) -> &'t str {
@@ -79,19 +72,15 @@ impl<'t> Source<'t> {
         wrong: &str,
         known: impl Iterator<Item = &'k str> + Clone,
     ) -> Option<String> {
-        let cost = known.clone().map(|name| name.len() * wrong.len()).sum();
-        self.comparisons_left = self.comparisons_left.checked_sub(cost)?;
-        nearest(wrong, known).map(|near| format!("did you mean `{near}`?"))
+        self.suggestions.did_you_mean(wrong, known)
     }
 
     /// The faults in the order of their places.
-    pub(crate) fn into_faults(mut self) -> Vec<Fault> {
+    pub(crate) fn into_faults(mut self) -> Faults {
         self.found.sort_by_key(|(start, _)| *start);
-        let mut faults: Vec<Fault> = self.found.into_iter().map(|(_, fault)| fault).collect();
-        if self.left_out > 0 {
-            let more = format!("{} more faults are not shown", self.left_out);
-            faults.push(Fault::error(FILE_NAME, None, more));
-        }
+        let mut faults = Faults::default();
+        self.found.into_iter().for_each(|(_, fault)| faults.add(fault));
+        faults.leave_out(FILE_NAME, self.left_out);
         faults
     }
 
@@ -100,7 +89,7 @@ impl<'t> Source<'t> {
     }
 
     fn keep(&mut self, span: Range<usize>, message: String, advice: Option<String>) {
-        if self.found.len() == FAULTS_MAX {
+        if self.found.len() == Faults::KEPT_MAX {
             self.left_out += 1;
             return;
         }
@@ -120,7 +109,7 @@ mod tests {
         for start in [4, 0, 2] {
             source.error(start..start + 1, start.to_string());
         }
-        let messages: Vec<_> = source.into_faults().into_iter().map(|fault| fault.message).collect();
+        let messages: Vec<_> = source.into_faults().iter().map(|fault| fault.message.clone()).collect();
         assert_eq!(messages, ["0", "2", "4"]);
     }
 
@@ -131,24 +120,15 @@ mod tests {
         for key in [0, 15, 26] {
             source.error(key..key + 1, format!("unknown {key}"));
         }
-        let messages: Vec<_> = source.into_faults().into_iter().map(|fault| fault.message).collect();
+        let messages: Vec<_> = source.into_faults().iter().map(|fault| fault.message.clone()).collect();
         assert_eq!(messages, ["unknown 0", "no value", "unknown 26"]);
     }
 
     #[test]
     fn faults_beyond_the_bound_are_counted() {
         let mut source = Source::new("x");
-        (0..FAULTS_MAX + 7).for_each(|_| source.error(0..1, "x".to_owned()));
+        (0..Faults::KEPT_MAX + 7).for_each(|_| source.error(0..1, "x".to_owned()));
         let faults = source.into_faults();
-        assert_eq!(faults.len(), FAULTS_MAX + 1);
-        assert_eq!(faults.last().unwrap().message, "7 more faults are not shown");
-    }
-
-    #[test]
-    fn suggestions_end_when_they_have_cost_enough() {
-        let mut source = Source::new("");
-        let known = vec!["abcdefghij"; 10_000];
-        let advised = (0..100).filter(|_| source.did_you_mean("abcdefghix", known.iter().copied()).is_some());
-        assert_eq!(advised.count(), COMPARISONS_MAX / (10 * 10 * 10_000));
+        assert_eq!((faults.iter().count(), faults.errors()), (Faults::KEPT_MAX, Faults::KEPT_MAX + 7));
     }
 }

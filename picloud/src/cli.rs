@@ -30,6 +30,10 @@ pub(crate) enum Verb {
         /// The folder with picloud.toml.
         #[arg(default_value = ".")]
         folder: PathBuf,
+
+        /// Print one JSON object for editors and CI instead of words for people.
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use cli::{Cli, Verb};
+use commands::check::Form;
 
 /// Counts what each script holds, for its memory limit.
 #[global_allocator]
@@ -30,16 +31,23 @@ static ALLOCATOR: runtime::CountingAllocator = runtime::CountingAllocator;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.verb {
-        Verb::Serve(settings) => commands::serve::serve(settings),
-        Verb::Demo(options) => commands::demo::demo(options),
-        Verb::Init { folder } => commands::init::init(&folder),
-        Verb::Check { folder } => return commands::check::check(&folder),
+        Verb::Serve(settings) => commands::serve::serve(settings).map(succeeded),
+        Verb::Demo(options) => commands::demo::demo(options).map(succeeded),
+        Verb::Init { folder } => commands::init::init(&folder).map(succeeded),
+        Verb::Check { folder, json } => {
+            let form = if json { Form::Json } else { Form::Text };
+            commands::check::check(&folder, form)
+        }
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", words::with_causes(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+fn succeeded(_: ()) -> ExitCode {
+    ExitCode::SUCCESS
 }

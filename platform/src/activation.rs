@@ -46,8 +46,9 @@ impl Prepared {
     pub fn from_store(revision: store::Revision) -> Result<Self, LoadError> {
         let scripts = revision.scripts.iter().map(|script| script.path.to_string()).collect();
         let surroundings = Surroundings { ceiling: &Limits::UNBOUNDED, scripts: &scripts };
-        let parsed = parse(revision.manifest.as_bytes(), surroundings).map_err(|faults| {
-            LoadError::Manifest(faults.into_iter().next().map(|fault| fault.message).unwrap_or_default())
+        let parsed = parse(revision.manifest.as_bytes(), surroundings).map_err(|refused| {
+            let first = refused.faults.iter().next();
+            LoadError::Manifest(first.map(|fault| fault.message.clone()).unwrap_or_default())
         })?;
         let sources = revision.scripts.into_iter().map(|script| (script.path, script.source)).collect();
         Ok(Self::new(parsed.manifest, sources, BTreeMap::new())?)

@@ -10,7 +10,8 @@
 //! - `invocation`: what a script is called with
 //! - `run`: one execution, from an [`Invocation`] to an [`Execution`]
 //! - `context`: what the script sees as `ctx`
-//! - `sandbox`: the engine and its bounds; `bounded` replaces what Rhai does not bound
+//! - `sandbox`: the engine of each SDK version and its bounds; `bounded` replaces what Rhai does not bound, and `parsing`
+//!   watches it parse
 //! - `sdk`: the names that scripts know, by version; `log` is the first of its modules
 //! - `meter` and `memory`: measure a run and end it at its limits
 //! - `json`: JSON to values and back
@@ -31,6 +32,7 @@ mod live;
 mod log;
 mod memory;
 mod meter;
+mod parsing;
 mod percent;
 mod revision;
 mod route;
@@ -39,7 +41,7 @@ mod sandbox;
 mod sdk;
 
 pub use answer::Answer;
-pub use check::{Script, compile};
+pub use check::{SOURCE_MAX, Script, compile, too_large};
 pub use failure::{Failure, FailureKind, FailurePlace};
 pub use invocation::{HttpRequest, Invocation, Trigger};
 pub use live::{Live, LiveTable, Permit};

@@ -10,7 +10,7 @@ use manifest_schema::name::{AppName, ScriptPath};
 use manifest_schema::sdk::SdkVersion;
 use uuid::Uuid;
 
-use crate::check::{Script, compile};
+use crate::check::{Script, recompile};
 use crate::failure::{Failure, FailureKind, FailurePlace};
 use crate::route::{RouteConflict, RouteTable, Routed};
 
@@ -162,18 +162,18 @@ fn script_id(app: Uuid, path: &ScriptPath) -> Uuid {
     Uuid::new_v5(&app, path.as_str().as_bytes())
 }
 
-/// Compiles what was validated when it was pushed; only another server's validation can differ.
+/// Compiles what was validated when it was pushed.
 fn compile_again(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Failure> {
-    compile(sdk, path, source).map_err(|faults| {
-        let Some(fault) = faults.into_iter().next() else {
+    recompile(sdk, path, source).map_err(|faults| {
+        let Some(fault) = faults.iter().next() else {
             return Failure::new(FailureKind::Compile, "the script does not compile");
         };
-        let place = fault.place.map(|place| FailurePlace {
+        let place = fault.place.as_ref().map(|place| FailurePlace {
             script: path.clone(),
             line: place.line,
             column: place.column,
         });
-        Failure { kind: FailureKind::Compile, message: fault.message, place }
+        Failure { kind: FailureKind::Compile, message: fault.message.clone(), place }
     })
 }
 

@@ -25,7 +25,7 @@ use crate::json;
 use crate::log::{Attached, Log};
 use crate::meter::{self, BLOCKS_MAX, Meter, Trip, Usage};
 use crate::revision::{Entry, Revision};
-use crate::sandbox::{CtxInFunctions, sandbox};
+use crate::sandbox::{CtxInFunctions, Sandbox};
 use crate::sdk::CTX;
 
 /// The stack, in bytes, that a thread needs to run any script.
@@ -125,7 +125,7 @@ impl Job<'_> {
         if !uses.is_empty() {
             scope.push_constant_dynamic(CTX, ctx.into());
         }
-        let value = sandbox()
+        let value = Sandbox::of(self.script.sdk())
             .engine
             .eval_ast_with_scope::<Dynamic>(&mut scope, self.script.ast())
             .map_err(|error| failure(&error, self.path))?;

@@ -1,9 +1,9 @@
 //! The engine that all scripts run in: Rhai's language and standard package, the SDK, and every bound.
 //!
-//! There is one engine in the process. It is never changed after it was made, holds no lock and no state of a run
-//! (`Engine::new_raw` has no string interner, over which threads would contend), so what differs between two runs is
-//! their scope and the thread's meter. Engine and package take about a millisecond to make and the rest of a run about
-//! a microsecond, hence one for all.
+//! There is one engine for each SDK version in the process. It is never changed after it was made, holds no lock and no
+//! state of a run (`Engine::new_raw` has no string interner, over which threads would contend), so what differs between
+//! two runs is their scope and the thread's meter. Engine and package take about a millisecond to make and the rest of a
+//! run about a microsecond, hence one for all.
 //!
 //! `ctx` is a constant of the scope. Rhai's functions see no variables from outside, yet authors expect `ctx` in them;
 //! a resolver therefore hands a copy of it to functions that name it and have no variable of that name. A closure sees
@@ -13,21 +13,22 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use manifest_schema::sdk::SdkVersion;
 use rhai::packages::{Package, StandardPackage};
-use rhai::{Dynamic, Engine, OptimizationLevel};
+use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 
 use crate::bounded::{ARRAY_MAX, STRING_MAX};
-use crate::sdk::CTX;
-use crate::{bounded, log, meter};
+use crate::sdk::{CTX, MODULES};
+use crate::{bounded, meter, parsing};
 
 /// How deep functions may call one another. Each level needs a few KiB of stack.
 const CALL_DEPTH_MAX: usize = 64;
 
 /// How deep expressions may be nested at the top level of a script; Rhai walks them recursively.
-const EXPRESSION_DEPTH_MAX: usize = 64;
+pub(crate) const EXPRESSION_DEPTH_MAX: usize = 64;
 
 /// How deep expressions may be nested in a function.
-const FUNCTION_EXPRESSION_DEPTH_MAX: usize = 32;
+pub(crate) const FUNCTION_EXPRESSION_DEPTH_MAX: usize = 32;
 
 /// The most entries of a map, those of maps within it included.
 const MAP_MAX: usize = 1_000_000;
@@ -36,22 +37,19 @@ const MAP_MAX: usize = 1_000_000;
 const VARIABLES_MAX: usize = 500;
 
 /// The most functions that a script may define; closures count.
-const FUNCTIONS_MAX: usize = 1000;
+pub(crate) const FUNCTIONS_MAX: usize = 1000;
 
-/// The engine with what the checks need to know of it.
+/// The engine of one SDK version with what the checks need to know of it.
 pub(crate) struct Sandbox {
     pub(crate) engine: Engine,
     /// The names of native functions, with their module if any (`log::info`), and the argument counts each takes.
     pub(crate) natives: BTreeMap<String, Vec<usize>>,
 }
 
-/// The one sandbox: a constant that cannot be computed at compile time.
-static SANDBOX: LazyLock<Sandbox> = LazyLock::new(Sandbox::new);
-
-/// The sandbox that every script is checked for and runs in.
-pub(crate) fn sandbox() -> &'static Sandbox {
-    &SANDBOX
-}
+// Constants that cannot be computed at compile time. The standard package is shared; an engine over it is small.
+static STANDARD: LazyLock<Shared<Module>> = LazyLock::new(|| StandardPackage::new().as_shared_module());
+static V1_0: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_0));
+static V1_1: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_1));
 
 thread_local! {
     /// What `ctx` is in functions of the run on this thread.
@@ -74,10 +72,20 @@ impl Drop for CtxInFunctions {
 }
 
 impl Sandbox {
-    fn new() -> Self {
+    /// The sandbox that scripts written for `sdk` are checked for and run in: they see exactly that version.
+    pub(crate) fn of(sdk: SdkVersion) -> &'static Self {
+        match sdk {
+            SdkVersion::V1_0 => &V1_0,
+            SdkVersion::V1_1 => &V1_1,
+        }
+    }
+
+    fn new(sdk: SdkVersion) -> Self {
         let mut engine = Engine::new_raw();
-        engine.register_global_module(StandardPackage::new().as_shared_module());
-        engine.register_static_module("log", log::module().into());
+        engine.register_global_module(Shared::clone(&STANDARD));
+        for module in MODULES.iter().filter(|module| module.since <= sdk) {
+            engine.register_static_module(module.name, (module.functions)().into());
+        }
         bounded::register(&mut engine);
         engine
             // Scripts are checked as they are written; what runs is optimised afterwards.
@@ -93,19 +101,21 @@ impl Sandbox {
             // The meter counts operations.
             .set_max_operations(0)
             .on_progress(|_| meter::tick().map(|_| Dynamic::UNIT));
-        #[expect(
-            deprecated,
-            reason = "rhai marks the resolver as volatile, not as going away; the version is pinned"
-        )]
-        engine.on_var(|name, _, context| {
-            if name != CTX || context.scope().contains(CTX) {
-                return Ok(None);
-            }
-            Ok(CTX_IN_FUNCTIONS.with_borrow(Option::clone))
-        });
+        volatile(&mut engine);
         let natives = natives(&engine);
         Self { engine, natives }
     }
+}
+
+#[expect(deprecated, reason = "rhai marks both as volatile, not as going away; the version is pinned")]
+fn volatile(engine: &mut Engine) {
+    engine.on_parse_token(|token, position, _| parsing::map(token, position));
+    engine.on_var(|name, _, context| {
+        if name != CTX || context.scope().contains(CTX) {
+            return Ok(None);
+        }
+        Ok(CTX_IN_FUNCTIONS.with_borrow(Option::clone))
+    });
 }
 
 fn natives(engine: &Engine) -> BTreeMap<String, Vec<usize>> {
@@ -137,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_natives_are_known_by_name_and_argument_count() {
-        let natives = &sandbox().natives;
+        let natives = &Sandbox::of(SdkVersion::V1_1).natives;
         assert_eq!(natives["log::info"], [1, 2]);
         assert_eq!(natives["push"], [2]);
         assert!(!natives.contains_key("+") && !natives.contains_key("log::debug"));

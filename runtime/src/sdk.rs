@@ -1,6 +1,21 @@
 //! What scripts see of the server, by SDK version: the one table that context and checks both read.
 
 use manifest_schema::sdk::SdkVersion;
+use rhai::Module;
+
+use crate::log;
+
+/// The functions that scripts call as `name::function`.
+pub(crate) struct SdkModule {
+    pub(crate) name: &'static str,
+    /// The version that brought the module. Scripts of older versions do not see it.
+    pub(crate) since: SdkVersion,
+    pub(crate) functions: fn() -> Module,
+}
+
+/// Every module, whatever the version.
+pub(crate) const MODULES: [SdkModule; 1] =
+    [SdkModule { name: "log", since: SdkVersion::V1_0, functions: log::module }];
 
 /// The variable that holds everything about the run.
 pub(crate) const CTX: &str = "ctx";

@@ -30,7 +30,7 @@ fn parts(answer: &Answer) -> (u16, Option<&str>, &[u8]) {
 
 fn fault(source: &str) -> String {
     let faults = compile(SdkVersion::V1_1, &ScriptPath::new("main.rhai").unwrap(), source).unwrap_err();
-    faults[0].message.clone()
+    faults.iter().next().unwrap().message.clone()
 }
 
 /// The value of an expression, as JSON, with a JSON body to read.

@@ -1,6 +1,6 @@
 //! Why a text is no cron expression, in words of the field that is wrong.
 
-use crate::fault::{nearest, quoted};
+use crate::fault::{Suggestions, quoted};
 
 use super::expression::{EXPRESSION_MAX, NICKNAMES};
 
@@ -78,7 +78,7 @@ impl CronError {
     pub fn advice(&self) -> Option<String> {
         match self {
             Self::Nickname { name } => {
-                let near = nearest(name, NICKNAMES.iter().map(|(known, _)| *known));
+                let near = Suggestions::default().nearest(name, NICKNAMES.iter().map(|(known, _)| *known));
                 let known = || NICKNAMES.map(|(known, _)| known).join(", ");
                 Some(near.map_or_else(
                     || format!("known are {}", known()),

@@ -9,7 +9,7 @@ use crate::manifest::FILE_NAME;
 use crate::source::Source;
 
 /// The largest manifest, in bytes: thousands of routes fit.
-const MANIFEST_MAX: usize = 256 * 1024;
+pub const MANIFEST_MAX: usize = 256 * 1024;
 
 /// The most dots outside of strings and comments. A manifest needs next to none, for its tables do not nest; but each
 /// is a level of tables within tables in TOML's keys, and dropping them takes the stack once a level. TOML's parser
@@ -20,11 +20,9 @@ const DOTS_MAX: usize = 100;
 ///
 /// # Errors
 /// It is too large or not UTF-8.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, Vec<Fault>> {
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Fault> {
     if bytes.len() > MANIFEST_MAX {
-        let (size, most) = (bytes.len() / 1024, MANIFEST_MAX / 1024);
-        let message = format!("the manifest has {size} KiB, more than {most} KiB");
-        return Err(vec![Fault::error(FILE_NAME, None, message)]);
+        return Err(too_large());
     }
     match std::str::from_utf8(bytes) {
         // Some editors begin UTF-8 with a byte order mark, which no column counts.
@@ -34,9 +32,14 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Vec<Fault>> {
             let shown = String::from_utf8_lossy(bytes);
             let place = Place::of_span(&shown, at..at + char::REPLACEMENT_CHARACTER.len_utf8());
             let message = format!("the manifest is not UTF-8 from byte {} on", at + 1);
-            Err(vec![Fault::error(FILE_NAME, Some(place), message).advise("save it as UTF-8")])
+            Err(Fault::error(FILE_NAME, Some(place), message).advise("save it as UTF-8"))
         }
     }
+}
+
+/// The fault of a manifest beyond [`MANIFEST_MAX`].
+pub fn too_large() -> Fault {
+    Fault::error(FILE_NAME, None, format!("the manifest is larger than {} KiB", MANIFEST_MAX / 1024))
 }
 
 /// The text as TOML. What could be made of it in spite of its errors is there too; only where it would be too deep,

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Faults};
 use crate::manifest::FILE_NAME;
 use crate::name::ScriptPath;
-use crate::source::{FAULTS_MAX, Source};
+use crate::source::Source;
 use crate::table::Table;
 
 /// The scripts of a repository, and which of them have been named.
@@ -41,25 +41,20 @@ impl<'a> Scripts<'a> {
         None
     }
 
-    /// A warning for each script that nothing names. There is none where a name was not understood: it may have meant
-    /// any of them.
-    pub(super) fn unnamed(&self) -> Vec<Fault> {
+    /// The scripts that were named, unless a name was not understood: it may have meant any of them.
+    pub(super) fn named(self) -> Option<BTreeSet<ScriptPath>> {
+        self.all_understood.then_some(self.named)
+    }
+
+    /// A warning for each script that nothing names. There is none where a name was not understood.
+    pub(super) fn warn_of_unnamed(&self, faults: &mut Faults) {
         if !self.all_understood {
-            return Vec::new();
+            return;
         }
         let named: BTreeSet<&str> = self.named.iter().map(ScriptPath::as_str).collect();
-        let unnamed = self.known.iter().filter(|path| !named.contains(path.as_str()));
         let message = format!("no route, schedule or function of {FILE_NAME} names it");
-        let mut warnings: Vec<Fault> = unnamed
-            .clone()
-            .take(FAULTS_MAX)
-            .map(|path| Fault::warning(path, None, message.as_str()))
-            .collect();
-        let left_out = unnamed.count() - warnings.len();
-        if left_out > 0 {
-            let more = format!("{left_out} more scripts are named by nothing");
-            warnings.push(Fault::warning(FILE_NAME, None, more));
+        for path in self.known.iter().filter(|path| !named.contains(path.as_str())) {
+            faults.add(Fault::warning(path, None, message.as_str()));
         }
-        warnings
     }
 }

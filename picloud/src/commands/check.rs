@@ -1,57 +1,56 @@
 //! `picloud check`: the validation of a push on a folder, without a server.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use manifest_schema::fault::{Fault, Severity};
 use manifest_schema::limits::Limits;
-use platform::deploy::{Checked, File, Snapshot, check as validate};
+use platform::deploy::{Checked, FILE_MAX, File, Snapshot, check as validate};
 
-use crate::words::{count, fault, with_causes};
+use super::{CommandError, print};
+use crate::words::{count, fault};
 
 /// The most files that are looked at; a server takes no more either.
 const FILES_MAX: usize = 20_000;
 
-/// The largest manifest or script that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
+/// Why a folder cannot be checked.
 #[derive(Debug, thiserror::Error)]
-enum ReadError {
+pub(crate) enum ReadError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} holds more than {FILES_MAX} files; is it the folder of an app?", .0.display())]
     TooMany(PathBuf),
 }
 
-pub(crate) fn check(folder: &Path) -> ExitCode {
-    let snapshot = match read(folder) {
-        Ok(snapshot) => snapshot,
-        Err(error) => {
-            eprintln!("error: {}", with_causes(&error));
-            return ExitCode::FAILURE;
-        }
-    };
-    match validate(&snapshot, &Limits::CEILING) {
-        Ok(checked) => {
-            print(&checked.warnings);
-            println!("success: {}", summary(&checked));
-            ExitCode::SUCCESS
-        }
-        Err(faults) => {
-            print(&faults);
-            let errors: Vec<_> = faults.iter().filter(|fault| fault.severity == Severity::Error).collect();
-            let files: BTreeSet<_> = errors.iter().map(|fault| &fault.file).collect();
-            println!("error: {} in {}", count(errors.len(), "problem"), count(files.len(), "file"));
-            ExitCode::FAILURE
-        }
-    }
+/// How the verdict is given.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    /// For people: each fault with its line and a caret.
+    Text,
+    /// For editors and CI: one JSON object, see [`fault::to_json`].
+    Json,
 }
 
-fn print(faults: &[Fault]) {
-    faults.iter().for_each(|found| println!("{}", fault::render(found)));
+pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError> {
+    let snapshot = read(folder)?;
+    let (faults, done) = match validate(&snapshot, &Limits::CEILING) {
+        Ok(checked) => (checked.warnings.clone(), Some(summary(&checked))),
+        Err(faults) => (faults, None),
+    };
+    let text = match form {
+        Form::Json => format!("{}\n", fault::to_json(&faults)),
+        Form::Text => {
+            let problems = || fault::problems(faults.errors(), faults.errors_by_file().len());
+            let last = match &done {
+                Some(summary) => format!("success: {summary}\n"),
+                None => format!("error: {}\n", problems()),
+            };
+            fault::list(&faults, fault::SHOWN_MAX) + last.as_str()
+        }
+    };
+    print(&text)?;
+    Ok(if done.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn summary(checked: &Checked) -> String {
@@ -83,6 +82,10 @@ fn read(folder: &Path) -> Result<Snapshot, ReadError> {
                 }
                 continue;
             }
+            // git keeps no pipes, sockets and devices.
+            if !kind.is_file() && !kind.is_symlink() {
+                continue;
+            }
             // A name that is not UTF-8 can be neither the manifest nor a script.
             let name = path.to_string_lossy();
             let file = if !Snapshot::wants(&name) {
@@ -103,9 +106,8 @@ fn read(folder: &Path) -> Result<Snapshot, ReadError> {
 
 fn contents(path: &Path) -> Result<File, ReadError> {
     let failed = |source| ReadError::Read { path: path.to_owned(), source };
-    let size = fs::metadata(path).map_err(failed)?.len();
-    if size > FILE_BYTES_MAX {
-        return Ok(File::TooLarge(size));
+    if fs::metadata(path).map_err(failed)?.len() > FILE_MAX {
+        return Ok(File::TooLarge);
     }
     fs::read(path).map(File::Bytes).map_err(failed)
 }

@@ -1,13 +1,95 @@
-//! A fault as a compiler prints it: the place, the line, a caret and what to do.
+//! Faults as a compiler prints them: the place, the line, a caret and what to do; and as JSON for editors and CI.
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use manifest_schema::fault::{Fault, Place, Severity};
+use manifest_schema::fault::{Fault, Faults, Place, Severity};
+use serde_json::{Value, json};
 
-use super::printable;
+use super::{count, printable};
+
+/// The most faults that are printed at a time; the rest are counted.
+pub(crate) const SHOWN_MAX: usize = 50;
+
+/// The most files that the rest is counted by.
+const FILES_MAX: usize = 5;
+
+/// The lines of at most `shown_max` faults, and how many there are beyond.
+pub(crate) fn list(faults: &Faults, shown_max: usize) -> String {
+    let mut text = String::new();
+    let shown: Vec<&Fault> = faults.iter().take(shown_max).collect();
+    for fault in &shown {
+        text += &render(fault);
+        text.push('\n');
+    }
+    let errors = faults.errors() - shown.iter().filter(|fault| fault.severity == Severity::Error).count();
+    let warnings = faults.warnings() + faults.errors() - errors - shown.len();
+    if errors > 0 {
+        text += &format!("error: {} more not shown{}\n", count(errors, "problem"), by_file(faults, &shown));
+    }
+    if warnings > 0 {
+        text += &format!("warning: {} more not shown\n", count(warnings, "warning"));
+    }
+    text
+}
+
+/// `: 9950 in a.rhai, 3 in b.rhai`
+fn by_file(faults: &Faults, shown: &[&Fault]) -> String {
+    let shown_of = |file: &str| {
+        shown.iter().filter(|fault| fault.severity == Severity::Error && fault.file == file).count()
+    };
+    let mut left: Vec<(usize, &str)> = faults
+        .errors_by_file()
+        .iter()
+        .map(|(file, errors)| (errors - shown_of(file), file.as_str()))
+        .filter(|(left, _)| *left > 0)
+        .collect();
+    left.sort_by_key(|(left, _)| std::cmp::Reverse(*left));
+    let files = left.len();
+    let mut parts: Vec<String> =
+        left.iter().take(FILES_MAX).map(|(left, file)| format!("{left} in {}", printable(file))).collect();
+    if files > FILES_MAX {
+        parts.push(format!("others in {}", count(files - FILES_MAX, "file")));
+    }
+    format!(": {}", parts.join(", "))
+}
+
+/// `3 problems in 2 files`
+pub(crate) fn problems(errors: usize, files: usize) -> String {
+    format!("{} in {}", count(errors, "problem"), count(files, "file"))
+}
+
+/// The faults for programs. Lines and columns count from 1, columns in characters (Unicode scalar values); `end_column` is
+/// the first one behind what is meant. What concerns a file as a whole has no place. Beyond [`Faults::KEPT_MAX`] of each
+/// severity faults are counted only.
+pub(crate) fn to_json(faults: &Faults) -> Value {
+    let listed: Vec<Value> = faults.iter().map(fault_json).collect();
+    json!({
+        "ok": faults.errors() == 0,
+        "errors": faults.errors(),
+        "warnings": faults.warnings(),
+        "files": faults.errors_by_file().len(),
+        "not_listed": faults.errors() + faults.warnings() - listed.len(),
+        "faults": listed,
+    })
+}
+
+fn fault_json(fault: &Fault) -> Value {
+    let place = fault.place.as_ref();
+    json!({
+        "severity": severity(fault.severity),
+        "file": fault.file,
+        "line": place.map(|place| place.line),
+        "column": place.map(|place| place.column),
+        "end_column": place.map(|place| place.column + place.width),
+        "message": fault.message,
+        "advice": fault.advice,
+        "source": place.map(|place| place.source.as_str()),
+        "source_column": place.map(|place| place.source_offset + 1),
+    })
+}
 
 /// The lines of a fault, without colours: git adds its own, and pipes want none.
-pub(crate) fn render(fault: &Fault) -> String {
+fn render(fault: &Fault) -> String {
     let title = title(fault);
     let level = match fault.severity {
         Severity::Error => Level::ERROR,
@@ -76,6 +158,48 @@ mod tests {
              3 | lgo::info(\"hi\");\n  \
                | ^^^^^^^^^ did you mean `log::info`?"
         );
+    }
+
+    #[test]
+    fn a_list_is_bounded_and_says_what_it_leaves_out() {
+        let mut faults = Faults::from(Fault::warning("w.rhai", None, "w"));
+        for file in ["a.rhai", "b.rhai", "b.rhai", "c.rhai"] {
+            faults.add(Fault::error(file, None, "e"));
+        }
+        faults.leave_out("c.rhai", 9);
+        assert_eq!(
+            list(&faults, 2),
+            "error: a.rhai  e\nerror: b.rhai  e\n\
+             error: 11 problems more not shown: 10 in c.rhai, 1 in b.rhai\n\
+             warning: 1 warning more not shown\n"
+        );
+        let many: Vec<_> = (0..9).map(|number| format!("{number}.rhai")).collect();
+        let mut faults = Faults::default();
+        many.iter().for_each(|file| faults.leave_out(file, 1));
+        assert!(list(&faults, 50).ends_with(", 1 in 4.rhai, others in 4 files\n"), "{}", list(&faults, 50));
+    }
+
+    #[test]
+    fn a_fault_is_json_for_programs() {
+        let source = "let x = 1;\n\nlgo::info(\"hi\");\n";
+        let fault = Fault::error("greet.rhai", at(source, 12, 21), "unknown function `lgo::info`");
+        let mut faults = Faults::from(fault.advise("did you mean `log::info`?"));
+        faults.add(Fault::warning("a.rhai", None, "w"));
+        let expected = json!({
+            "ok": false, "errors": 1, "warnings": 1, "files": 1, "not_listed": 0,
+            "faults": [
+                {
+                    "severity": "error", "file": "greet.rhai", "line": 3, "column": 1, "end_column": 10,
+                    "message": "unknown function `lgo::info`", "advice": "did you mean `log::info`?",
+                    "source": "lgo::info(\"hi\");", "source_column": 1,
+                },
+                {
+                    "severity": "warning", "file": "a.rhai", "line": null, "column": null, "end_column": null,
+                    "message": "w", "advice": null, "source": null, "source_column": null,
+                },
+            ],
+        });
+        assert_eq!(to_json(&faults), expected);
     }
 
     #[test]

@@ -10,9 +10,6 @@ use store::Oid;
 
 use super::{count, fault, printable};
 
-/// The most faults that one push prints; the rest are counted.
-const FAULTS_SHOWN: usize = 50;
-
 /// The most lines of one kind of a plan.
 const CHANGES_SHOWN: usize = 40;
 
@@ -24,7 +21,8 @@ pub(crate) struct PushWords {
     addresses: Addresses,
     /// The client asked for no progress.
     quiet: bool,
-    faults: usize,
+    /// How many more faults this push prints, over all its refs.
+    faults_left: usize,
 }
 
 /// Where an app's branches answer.
@@ -46,15 +44,16 @@ pub(crate) struct Ending {
 
 impl PushWords {
     pub(crate) fn new(app: AppName, pusher: String, addresses: Addresses, quiet: bool) -> Self {
-        Self { app, pusher, addresses, quiet, faults: 0 }
+        Self { app, pusher, addresses, quiet, faults_left: fault::SHOWN_MAX }
     }
 
     /// The lines of an event; empty where it is not to be printed.
     pub(crate) fn event(&mut self, event: &Event) -> String {
         match event {
-            Event::Fault(found) => {
-                self.faults += 1;
-                if self.faults > FAULTS_SHOWN { String::new() } else { lines(&fault::render(found)) }
+            Event::Faults(found) => {
+                let text = fault::list(found, self.faults_left);
+                self.faults_left -= found.iter().take(self.faults_left).count();
+                text
             }
             Event::ProductionIsElsewhere { production } => lines(&format!(
                 "hint: the production branch is {production}; go live with  git push picloud HEAD:{production}"
@@ -86,9 +85,6 @@ impl PushWords {
     /// The last lines, and what git is told of each ref.
     pub(crate) fn ending(&self, verdicts: &[Verdict], took: Duration) -> Ending {
         let mut text = String::new();
-        if self.faults > FAULTS_SHOWN {
-            text += &format!("error: {} more are not shown\n", count(self.faults - FAULTS_SHOWN, "fault"));
-        }
         let mut results = Vec::with_capacity(verdicts.len());
         for verdict in verdicts {
             text += &lines(&self.verdict(verdict, took));
@@ -150,7 +146,7 @@ fn reason(rejection: &Rejection) -> String {
 fn sentence(rejection: &Rejection) -> String {
     match rejection {
         Rejection::Faults { errors, files, live } => {
-            let problems = format!("{} in {}", count(*errors, "problem"), count(*files, "file"));
+            let problems = fault::problems(*errors, *files);
             match live {
                 Some(live) => format!("{problems}; nothing changed, deploy {live} is still live"),
                 None => format!("{problems}; nothing changed"),

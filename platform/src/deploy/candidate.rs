@@ -1,11 +1,10 @@
 //! From a pushed commit to a revision that can be served: validated now, or known from an earlier push.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use git_receiver::{ObjectId, ReadError, Repository, Staged};
-use manifest_schema::fault::{Fault, Severity};
+use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest::{self, Schedule};
 use store::{App, NewRevision, Oid, Store, StoreError};
@@ -75,7 +74,7 @@ impl<R: Repository> Examination<'_, R> {
         let snapshot = match of_commit(self.staged, commit).await {
             Ok(snapshot) => snapshot,
             Err(SnapshotError::Refused(why)) => {
-                return Ok(self.refuse(branch, vec![Fault::error("the commit", None, why)]));
+                return Ok(self.refuse(branch, Fault::error("the commit", None, why).into()));
             }
             Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
         };
@@ -98,11 +97,13 @@ impl<R: Repository> Examination<'_, R> {
             sdk: checked.manifest.sdk,
             took: started.elapsed(),
         });
-        checked.warnings.iter().for_each(|warning| self.tell.send(Event::Fault(warning.clone())));
+        if !checked.warnings.is_empty() {
+            self.tell.send(Event::Faults(checked.warnings.clone()));
+        }
         let new = new_revision(oid(commit), &checked, summary.subject, summary.author, Utc::now());
         let prepared = match prepare(checked) {
             Ok(prepared) => prepared,
-            Err(fault) => return Ok(self.refuse(branch, vec![fault])),
+            Err(fault) => return Ok(self.refuse(branch, fault.into())),
         };
         self.tell_plan(branch, &prepared);
         Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new: Some(new), prepared })))
@@ -120,19 +121,17 @@ impl<R: Repository> Examination<'_, R> {
     }
 
     /// Checks off the async workers: compiling may take a while and cannot be cancelled.
-    async fn check(&self, snapshot: Snapshot) -> Result<Result<Checked, Vec<Fault>>, DeployError> {
+    async fn check(&self, snapshot: Snapshot) -> Result<Result<Checked, Faults>, DeployError> {
         let ceiling = self.ceiling.clone();
         let checking = tokio::task::spawn_blocking(move || check(&snapshot, &ceiling));
         checking.await.map_err(|_| DeployError::CheckDied)
     }
 
-    fn refuse(&self, branch: &str, faults: Vec<Fault>) -> Examined {
-        let errors: Vec<&Fault> = faults.iter().filter(|fault| fault.severity == Severity::Error).collect();
-        let files = errors.iter().map(|fault| fault.file.as_str()).collect::<BTreeSet<_>>().len();
+    fn refuse(&self, branch: &str, faults: Faults) -> Examined {
         let live = self.app.and_then(|app| self.activation.live_deploy(&app.name, branch));
-        let rejection = Rejection::Faults { errors: errors.len(), files, live };
-        faults.into_iter().for_each(|fault| self.tell.send(Event::Fault(fault)));
-        Examined::Rejected(rejection)
+        let (errors, files) = (faults.errors(), faults.errors_by_file().len());
+        self.tell.send(Event::Faults(faults));
+        Examined::Rejected(Rejection::Faults { errors, files, live })
     }
 
     fn tell_plan(&self, branch: &str, prepared: &Prepared) {

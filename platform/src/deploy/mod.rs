@@ -24,7 +24,7 @@ pub use check::{Checked, check};
 pub use intent::CHECK_REF;
 pub use plan::{Change, Changes, Plan, Sign};
 pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
-pub use snapshot::{File, Snapshot};
+pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::activation::{Activation, branch_label};
 use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, oid, stored};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use manifest_schema::fault::Fault;
+use manifest_schema::fault::Faults;
 use manifest_schema::manifest::Schedule;
 use manifest_schema::sdk::SdkVersion;
 use store::{Deploy, DeployNumber, Oid};
@@ -52,8 +52,8 @@ pub enum Event {
         /// Its schedules with their next due times.
         due: Vec<(Schedule, Vec<DateTime<Utc>>)>,
     },
-    /// Something is wrong with it, or worth a look.
-    Fault(Fault),
+    /// What is wrong with it, or worth a look.
+    Faults(Faults),
     /// Nothing on the ref's branch is served, and why it is stored all the same.
     NoManifest {
         /// The branch.
@@ -124,7 +124,7 @@ pub struct Activated {
 /// Why a ref was not moved.
 #[derive(Clone, Debug)]
 pub enum Rejection {
-    /// The commit breaks the contract; the faults were told as they were found.
+    /// The commit breaks the contract; the faults were told.
     Faults {
         /// How many errors.
         errors: usize,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use git_receiver::{FileKind, ObjectId, ReadError, Repository, Staged, TreeLimits};
 use manifest_schema::manifest;
+use manifest_schema::parse::MANIFEST_MAX;
+use runtime::SOURCE_MAX;
 
-/// The largest manifest or script that is read, in bytes. The parsers have smaller limits of their own with better
-/// words; this one only keeps a huge file from being inflated.
-const FILE_MAX: u64 = 1024 * 1024;
+/// The largest manifest or script that is read, in bytes.
+pub const FILE_MAX: u64 = if SOURCE_MAX > MANIFEST_MAX { SOURCE_MAX as u64 } else { MANIFEST_MAX as u64 };
 
 /// The most bytes of manifest and scripts together: what one revision may weigh in memory.
 const SNAPSHOT_MAX: u64 = 32 * 1024 * 1024;
@@ -21,8 +22,8 @@ pub enum File {
     Symlink,
     /// A link to a commit of another repository, which is never followed.
     Submodule,
-    /// A file beyond [`FILE_MAX`], with its size in bytes.
-    TooLarge(u64),
+    /// A file beyond [`FILE_MAX`].
+    TooLarge,
 }
 
 /// The manifest and the scripts of a working tree or a commit.
@@ -92,7 +93,7 @@ pub(super) async fn of_commit<R: Repository>(
             FileKind::Submodule => File::Submodule,
             FileKind::Regular | FileKind::Executable => match blobs.get(&file.id) {
                 Some(bytes) => File::Bytes(bytes.clone()),
-                None => File::TooLarge(FILE_MAX),
+                None => File::TooLarge,
             },
         };
         snapshot.add(&file.path, || found);

@@ -1,14 +1,13 @@
 //! What a script reads of `ctx`: properties that are not there, attempts to change it, and which parts are needed.
 
-use manifest_schema::fault::nearest;
 use manifest_schema::sdk::SdkVersion;
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 use super::declared::Declared;
-use super::{Faults, walk};
+use super::{Findings, walk};
 use crate::sdk::{CTX, Property, RequestProperty, Uses};
 
-pub(super) fn check(ast: &AST, declared: &Declared, sdk: SdkVersion, faults: &mut Faults<'_>) -> Uses {
+pub(super) fn check(ast: &AST, declared: &Declared, sdk: SdkVersion, findings: &mut Findings<'_>) -> Uses {
     let mut uses = Uses::default();
     // A script with a variable of that name may mean either; then nothing is said and everything is there.
     let own_variable = declared.variables.contains(CTX);
@@ -21,14 +20,20 @@ pub(super) fn check(ast: &AST, declared: &Declared, sdk: SdkVersion, faults: &mu
         [.., ASTNode::Stmt(Stmt::Assignment(assignment))] => {
             if let Some(position) = root(&assignment.1.lhs) {
                 let advice = "copy what you change: `let body = ctx.request.body;`".to_owned();
-                faults.add(position, CTX.len(), "`ctx` is read-only".to_owned(), Some(advice));
+                findings.add(position, CTX.len(), "`ctx` is read-only".to_owned(), Some(advice));
             }
         }
         [around @ .., ASTNode::Expr(expression)] if is_ctx(expression) => {
             uses.in_functions |= body.function.is_some() && !body.is_closure();
-            let read = around.last().and_then(|parent| read_from(parent, expression));
-            match read {
-                Some(rest) => property(rest, sdk, &mut uses, faults),
+            match around.last().and_then(|parent| read_from(parent, expression)) {
+                Some(Read::Property(chain)) => property(chain, sdk, &mut uses, findings),
+                Some(Read::Index(index)) => {
+                    if let Some((name, position)) = constant_key(index) {
+                        let known = Property::ALL.map(Property::name);
+                        refuse_unless_known("ctx", name, position, &known, findings);
+                    }
+                    uses.add_everything();
+                }
                 None => uses.add_everything(),
             }
         }
@@ -50,71 +55,104 @@ fn root(target: &Expr) -> Option<Position> {
     }
 }
 
-/// The rest of the chain in `parent` that begins with `ctx.`.
-fn read_from<'a>(parent: &'a ASTNode<'_>, ctx: &Expr) -> Option<&'a Expr> {
+/// How something is read from a map.
+enum Read<'a> {
+    /// `map.` and this.
+    Property(&'a Expr),
+    /// `map[` and this, perhaps with more behind the bracket.
+    Index(&'a Expr),
+}
+
+/// What `parent` reads from `ctx`.
+fn read_from<'a>(parent: &'a ASTNode<'_>, ctx: &Expr) -> Option<Read<'a>> {
     match parent {
-        ASTNode::Expr(Expr::Dot(chain, ..)) if std::ptr::eq(&chain.lhs, ctx) => Some(&chain.rhs),
+        ASTNode::Expr(Expr::Dot(chain, ..)) if std::ptr::eq(&chain.lhs, ctx) => {
+            Some(Read::Property(&chain.rhs))
+        }
+        ASTNode::Expr(Expr::Index(chain, ..)) if std::ptr::eq(&chain.lhs, ctx) => {
+            Some(Read::Index(&chain.rhs))
+        }
         _ => None,
     }
 }
 
-/// The first property of a chain with its place, and what is read from it by name, if that is what follows.
-fn head(chain: &Expr) -> Option<(&str, Position, Option<&Expr>)> {
-    match chain {
-        Expr::Property(property, position) => Some((&property.2, *position, None)),
-        Expr::Dot(inner, ..) => match &inner.lhs {
-            Expr::Property(property, position) => Some((&property.2, *position, Some(&inner.rhs))),
-            _ => None,
-        },
-        Expr::Index(inner, ..) => match &inner.lhs {
-            Expr::Property(property, position) => Some((&property.2, *position, None)),
+/// The key of `["key"]`, with where it stands.
+fn constant_key(index: &Expr) -> Option<(&str, Position)> {
+    match index {
+        Expr::StringConstant(key, position) => Some((key, *position)),
+        Expr::Dot(chain, ..) | Expr::Index(chain, ..) => match &chain.lhs {
+            Expr::StringConstant(key, position) => Some((key, *position)),
             _ => None,
         },
         _ => None,
     }
 }
 
-fn property(chain: &Expr, sdk: SdkVersion, uses: &mut Uses, faults: &mut Faults<'_>) {
+/// The first property of a chain with its place, and how more is read from it.
+fn head(chain: &Expr) -> Option<(&str, Position, Option<Read<'_>>)> {
+    let (first, rest) = match chain {
+        Expr::Property(..) => (chain, None),
+        Expr::Dot(inner, ..) => (&inner.lhs, Some(Read::Property(&inner.rhs))),
+        Expr::Index(inner, ..) => (&inner.lhs, Some(Read::Index(&inner.rhs))),
+        _ => return None,
+    };
+    match first {
+        Expr::Property(property, position) => Some((&property.2, *position, rest)),
+        _ => None,
+    }
+}
+
+fn property(chain: &Expr, sdk: SdkVersion, uses: &mut Uses, findings: &mut Findings<'_>) {
     let Some((name, position, rest)) = head(chain) else { return uses.add_everything() };
     match Property::ALL.into_iter().find(|property| property.name() == name) {
         None => {
             let known = Property::ALL.map(Property::name);
-            let advice = instead(name, &known);
-            faults.add(position, name.chars().count(), format!("`ctx` has no `{name}`"), Some(advice));
+            refuse_unless_known("ctx", name, position, &known, findings);
         }
         Some(Property::Request) => match rest {
-            Some(rest) => request_property(rest, sdk, uses, faults),
+            Some(Read::Property(rest)) => request_property(rest, sdk, uses, findings),
+            Some(Read::Index(index)) => {
+                if let Some((name, position)) = constant_key(index) {
+                    let known = request_names(sdk);
+                    refuse_unless_known("ctx.request", name, position, &known, findings);
+                }
+                uses.add_whole_request();
+            }
             None => uses.add_whole_request(),
         },
         Some(property) => uses.add(property),
     }
 }
 
-fn request_property(chain: &Expr, sdk: SdkVersion, uses: &mut Uses, faults: &mut Faults<'_>) {
+fn request_property(chain: &Expr, sdk: SdkVersion, uses: &mut Uses, findings: &mut Findings<'_>) {
     let Some((name, position, _)) = head(chain) else { return uses.add_whole_request() };
     match RequestProperty::ALL.into_iter().find(|property| property.name() == name) {
-        None => {
-            let known = RequestProperty::ALL.map(RequestProperty::name);
-            let advice = instead(name, &known);
-            faults.add(
-                position,
-                name.chars().count(),
-                format!("`ctx.request` has no `{name}`"),
-                Some(advice),
-            );
-        }
+        None => refuse_unless_known("ctx.request", name, position, &request_names(sdk), findings),
         Some(property) if property.since() > sdk => {
             let message = format!("`ctx.request.{name}` came with sdk {}, this is {sdk}", property.since());
             let advice = format!("set `sdk = \"{}\"` in the manifest", property.since());
-            faults.add(position, name.chars().count(), message, Some(advice));
+            findings.add(position, name.chars().count(), message, Some(advice));
         }
         Some(property) => uses.add_request(property),
     }
 }
 
-fn instead(name: &str, known: &[&str]) -> String {
-    match nearest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("it has {}", known.join(", ")),
+fn request_names(sdk: SdkVersion) -> Vec<&'static str> {
+    let there = RequestProperty::ALL.into_iter().filter(|property| property.since() <= sdk);
+    there.map(RequestProperty::name).collect()
+}
+
+fn refuse_unless_known(
+    what: &str,
+    name: &str,
+    position: Position,
+    known: &[&str],
+    findings: &mut Findings<'_>,
+) {
+    if !known.contains(&name) {
+        let near = findings.suggestions.did_you_mean(name, known.iter().copied());
+        let advice = near.unwrap_or_else(|| format!("it has {}", known.join(", ")));
+        let message = format!("`{what}` has no `{}`", name.escape_debug());
+        findings.add(position, name.chars().count(), message, Some(advice));
     }
 }

@@ -9,6 +9,8 @@ use super::{CLOSURE_PREFIX, walk};
 /// What a script declares.
 #[derive(Default)]
 pub(super) struct Declared {
+    /// How many statements it has in all.
+    pub(super) statements: usize,
     /// Its functions that have names, and the argument counts of each.
     pub(super) functions: BTreeMap<String, Vec<usize>>,
     /// Its variables, wherever they are declared: for suggestions, not for scopes.
@@ -26,7 +28,10 @@ impl Declared {
         let mut declared = Self::default();
         let mut captured: BTreeMap<String, usize> = BTreeMap::new();
         walk(ast, &mut |_, path| match path.last() {
-            Some(ASTNode::Stmt(statement)) => declared.statement(statement),
+            Some(ASTNode::Stmt(statement)) => {
+                declared.statements += 1;
+                declared.statement(statement);
+            }
             Some(ASTNode::Expr(expression)) => {
                 declared.expression(expression);
                 captured.extend(captures(expression));

@@ -1,6 +1,6 @@
 //! The checks of a script: every fault that can be found without running it.
 //!
-//! A script that does not parse ends with that one fault. Of one that does, [`declared`] collects what it defines,
+//! [`syntax`] puts what Rhai's parser says into words. Of a script that parses, [`declared`] collects what it defines,
 //! [`names`] finds calls to functions that exist nowhere and variables that were never declared, and [`ctx`] finds
 //! what it reads of `ctx`. A false alarm is worse than a miss: whatever may exist at run time is let through.
 //!
@@ -12,26 +12,39 @@ mod declared;
 mod names;
 mod syntax;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use manifest_schema::fault::{Fault, Place};
+use manifest_schema::fault::{Fault, Faults, Place, Suggestions};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use rhai::{AST, ASTNode, OptimizationLevel, Position, Scope, ScriptFuncDef};
 
-use crate::sandbox::sandbox;
+use crate::parsing::{self, Watched};
+use crate::sandbox::Sandbox;
 use crate::sdk::Uses;
 use declared::Declared;
 
-/// The largest script, in bytes. Compiling takes square time in some constructs and cannot be stopped.
-const SOURCE_MAX: usize = 256 * 1024;
+/// The largest script, in bytes.
+pub const SOURCE_MAX: usize = 256 * 1024;
+
+/// The most lines: Rhai counts them in 16 bits.
+const LINES_MAX: usize = u16::MAX as usize - 1;
 
 /// The most statements that declare a variable; compiling looks each name up among all those before it.
 const DECLARATIONS_MAX: usize = 4000;
 
-/// The most faults of one script; whoever has more has one mistake many times.
+/// The longest that one script may take to parse. Some constructs take square time; whatever a person writes takes a
+/// few milliseconds.
+const PARSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The most faults of one script that are told; the others are counted.
 const FAULTS_MAX: usize = 100;
+
+/// The most statements of a script that is optimised, which takes square time. A longer one runs as it is written.
+const STATEMENTS_OPTIMISED_MAX: usize = 5000;
 
 /// A script that passed every check, compiled. Cheap to clone.
 #[derive(Clone)]
@@ -64,33 +77,72 @@ impl fmt::Debug for Script {
     }
 }
 
-/// Checks and compiles one script for the SDK version of its manifest. Nothing of it is run. This may take many
-/// milliseconds and recurses as deep as expressions may be nested: it belongs on a thread that may block.
+/// Checks and compiles one script for the SDK version of its manifest. Nothing of it is run. This takes some
+/// milliseconds, seconds at the very worst, and recurses as deep as expressions may be nested: it belongs on a thread
+/// that may block.
 ///
 /// # Errors
 /// Every fault that was found, in the order of their places.
-pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Vec<Fault>> {
-    if let Some(fault) = too_large(path, source) {
-        return Err(vec![fault]);
+pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Faults> {
+    if let Some(fault) = beyond_limits(path, source) {
+        return Err(fault.into());
     }
-    let engine = &sandbox().engine;
-    let ast = engine.compile(source).map_err(|error| vec![syntax::fault(&error, path, source)])?;
-    let mut faults = Faults { path, source, found: Vec::new() };
+    let sandbox = Sandbox::of(sdk);
+    let mut findings = Findings::new(path, source);
+    let (parsed, watched) = parsing::watch(Some(PARSE_TIME_MAX), || sandbox.engine.compile(source));
+    syntax::slips(&watched, &mut findings);
+    let ast = match parsed {
+        Ok(ast) => ast,
+        Err(error) => {
+            syntax::error(&error, &watched, &mut findings);
+            return Err(findings.into_faults());
+        }
+    };
     let declared = Declared::of(&ast);
-    names::check(&ast, &declared, &mut faults);
-    let uses = ctx::check(&ast, &declared, sdk, &mut faults);
-    let faults = faults.into_sorted();
-    if !faults.is_empty() {
-        return Err(faults);
+    names::check(&ast, &declared, &sandbox.natives, &mut findings);
+    let uses = ctx::check(&ast, &declared, sdk, &mut findings);
+    if !findings.are_none() {
+        return Err(findings.into_faults());
     }
-    // Known numbers are computed and dead branches dropped; nothing else is evaluated, functions in particular.
-    let ast = engine.optimize_ast(&Scope::new(), ast, OptimizationLevel::Simple);
-    Ok(Script(Arc::new(Compiled { ast, sdk, uses })))
+    Ok(finished(sandbox, ast, &declared, sdk, uses))
 }
 
-fn too_large(path: &ScriptPath, source: &str) -> Option<Fault> {
+/// Compiles a script that was checked when it was pushed. It is not judged again: what was accepted goes on working when
+/// the checks of a later server would find fault with it. Only the wall stands.
+///
+/// # Errors
+/// It does not parse any more, or uses what the sandbox refuses.
+pub(crate) fn recompile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Faults> {
+    let sandbox = Sandbox::of(sdk);
+    let mut findings = Findings::new(path, source);
+    let ast = match sandbox.engine.compile(source) {
+        Ok(ast) => ast,
+        Err(error) => {
+            syntax::error(&error, &Watched::default(), &mut findings);
+            return Err(findings.into_faults());
+        }
+    };
+    let declared = Declared::of(&ast);
+    names::wall(&ast, &declared, &mut findings);
+    if !findings.are_none() {
+        return Err(findings.into_faults());
+    }
+    let uses = ctx::check(&ast, &declared, sdk, &mut findings);
+    Ok(finished(sandbox, ast, &declared, sdk, uses))
+}
+
+/// The fault of a script beyond [`SOURCE_MAX`].
+pub fn too_large(path: &ScriptPath) -> Fault {
+    let words = format!("the script is larger than {} KiB", SOURCE_MAX / 1024);
+    Fault::error(path.as_str(), None, words).advise("split it into several")
+}
+
+fn beyond_limits(path: &ScriptPath, source: &str) -> Option<Fault> {
     if source.len() > SOURCE_MAX {
-        let words = format!("the script is larger than {} KiB", SOURCE_MAX / 1024);
+        return Some(too_large(path));
+    }
+    if source.lines().nth(LINES_MAX).is_some() {
+        let words = format!("the script has more than {LINES_MAX} lines");
         return Some(Fault::error(path.as_str(), None, words).advise("split it into several"));
     }
     let words = source.split(|c: char| !c.is_alphanumeric() && c != '_');
@@ -99,6 +151,16 @@ fn too_large(path: &ScriptPath, source: &str) -> Option<Fault> {
         let words = format!("the script declares more than {DECLARATIONS_MAX} variables");
         Fault::error(path.as_str(), None, words).advise("keep data in arrays and maps, or split the script")
     })
+}
+
+/// Known numbers are computed and dead branches dropped; nothing else is evaluated, functions in particular.
+fn finished(sandbox: &Sandbox, ast: AST, declared: &Declared, sdk: SdkVersion, uses: Uses) -> Script {
+    let ast = if declared.statements <= STATEMENTS_OPTIMISED_MAX {
+        sandbox.engine.optimize_ast(&Scope::new(), ast, OptimizationLevel::Simple)
+    } else {
+        ast
+    };
+    Script(Arc::new(Compiled { ast, sdk, uses }))
 }
 
 /// One body of statements: the script itself, or a function.
@@ -140,31 +202,49 @@ fn walk(ast: &AST, visit: &mut dyn FnMut(Body<'_>, &[ASTNode<'_>])) {
     }
 }
 
-/// The faults of one script so far.
-struct Faults<'a> {
+/// What was found in one script so far.
+struct Findings<'a> {
     path: &'a ScriptPath,
     source: &'a str,
     found: Vec<(Position, Fault)>,
+    /// Where something was found; one place is one fault.
+    places: HashSet<Position>,
+    left_out: usize,
+    suggestions: Suggestions,
 }
 
-impl Faults<'_> {
+impl<'a> Findings<'a> {
+    fn new(path: &'a ScriptPath, source: &'a str) -> Self {
+        let (found, places, suggestions) = (Vec::new(), HashSet::new(), Suggestions::default());
+        Self { path, source, found, places, left_out: 0, suggestions }
+    }
+
     /// Adds an error about `width` characters at `position`.
     fn add(&mut self, position: Position, width: usize, message: String, advice: Option<String>) {
-        if self.is_full() || self.found.iter().any(|(at, _)| *at == position) {
+        // Rhai counts columns in 16 bits: what stands further right has no place of its own.
+        let placed = position.position().is_some_and(|column| column < usize::from(u16::MAX));
+        if placed && !self.places.insert(position) {
+            return;
+        }
+        if self.found.len() == FAULTS_MAX {
+            self.left_out += 1;
             return;
         }
         let fault = Fault::error(self.path.as_str(), place(self.source, position, width), message);
         self.found.push((position, Fault { advice, ..fault }));
     }
 
-    /// Whether no more faults are kept.
-    fn is_full(&self) -> bool {
-        self.found.len() >= FAULTS_MAX
+    fn are_none(&self) -> bool {
+        self.found.is_empty()
     }
 
-    fn into_sorted(mut self) -> Vec<Fault> {
+    /// In the order of their places.
+    fn into_faults(mut self) -> Faults {
         self.found.sort_by_key(|(position, _)| (position.line(), position.position()));
-        self.found.into_iter().map(|(_, fault)| fault).collect()
+        let mut faults = Faults::default();
+        self.found.into_iter().for_each(|(_, fault)| faults.add(fault));
+        faults.leave_out(self.path.as_str(), self.left_out);
+        faults
     }
 }
 

@@ -2,31 +2,50 @@
 
 use std::collections::BTreeMap;
 
-use manifest_schema::fault::nearest;
 use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::declared::Declared;
-use super::{Body, Faults, walk};
+use super::{Body, Findings, walk};
 use crate::log::Level;
-use crate::sandbox::sandbox;
 use crate::sdk::CTX;
 
 /// Functions that are part of the language. Rhai itself says what is wrong with their arguments.
 const KEYWORDS: [&str; 7] = ["Fn", "call", "curry", "is_def_fn", "is_def_var", "is_shared", "type_of"];
 
 /// What exists in Rhai and not here, and what to do instead.
-const REFUSED: [(&str, &str); 4] = [
+const REFUSED: [(&str, &str); 5] = [
     ("eval", "write the code out, or choose a function by name with `Fn(\"name\")`"),
     ("print", "use `log::info`"),
     ("debug", "use `log::trace`"),
     ("sleep", "a script cannot wait; let a schedule do what comes later"),
+    ("timestamp", "a script has no clock"),
 ];
 
-pub(super) fn check(ast: &AST, declared: &Declared, faults: &mut Faults<'_>) {
-    let natives = &sandbox().natives;
-    let mut names = Names { declared, natives, faults };
+/// Names that other languages have, and what to write instead.
+const FOREIGN: [(&str, &str); 10] = [
+    ("log", "it is called with two colons: `log::info(...)`"),
+    ("undefined", "write `()`"),
+    ("None", "write `()`"),
+    ("True", "write `true`"),
+    ("False", "write `false`"),
+    ("self", "write `this`"),
+    ("console", "use `log::info`"),
+    ("JSON", "use `parse_json(text)` and `value.to_json()`"),
+    ("Math", "numbers have methods: `x.floor()`, `x.abs()`"),
+    ("request", "write `ctx.request`"),
+];
+
+/// What to do instead of calling `name`, if the sandbox refuses it.
+pub(super) fn refused_advice(name: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, advice)| *advice)
+}
+
+/// The functions that exist natively, and the argument counts each takes.
+type Natives = BTreeMap<String, Vec<usize>>;
+
+pub(super) fn check(ast: &AST, declared: &Declared, natives: &Natives, findings: &mut Findings<'_>) {
+    let mut names = Names { declared, natives, findings };
     walk(ast, &mut |body, path| match path.last() {
-        _ if names.faults.is_full() => {}
         Some(ASTNode::Stmt(Stmt::Import(_, position))) => names.import(*position),
         Some(ASTNode::Stmt(Stmt::FnCall(call, position)))
         | Some(ASTNode::Expr(Expr::FnCall(call, position))) => names.call(call, *position),
@@ -41,16 +60,28 @@ pub(super) fn check(ast: &AST, declared: &Declared, faults: &mut Faults<'_>) {
     });
 }
 
+/// Only what the sandbox refuses, whatever else is wrong.
+pub(super) fn wall(ast: &AST, declared: &Declared, findings: &mut Findings<'_>) {
+    let natives = Natives::new();
+    let mut names = Names { declared, natives: &natives, findings };
+    walk(ast, &mut |_, path| match path.last() {
+        Some(ASTNode::Stmt(Stmt::Import(_, position))) => names.import(*position),
+        Some(ASTNode::Stmt(Stmt::FnCall(call, position)))
+        | Some(ASTNode::Expr(Expr::FnCall(call, position))) => drop(names.refused(&call.name, *position)),
+        _ => {}
+    });
+}
+
 struct Names<'a, 'f, 's> {
     declared: &'a Declared,
-    natives: &'a BTreeMap<String, Vec<usize>>,
-    faults: &'f mut Faults<'s>,
+    natives: &'a Natives,
+    findings: &'f mut Findings<'s>,
 }
 
 impl Names<'_, '_, '_> {
     fn import(&mut self, position: Position) {
         let advice = "a script is one file; define its functions there".to_owned();
-        self.faults.add(position, "import".len(), "`import` is disabled".to_owned(), Some(advice));
+        self.findings.add(position, "import".len(), "`import` is disabled".to_owned(), Some(advice));
     }
 
     fn call(&mut self, call: &FnCallExpr, position: Position) {
@@ -72,16 +103,30 @@ impl Names<'_, '_, '_> {
         let defined = self.declared.functions.get(&name);
         let native = self.natives.get(&name);
         let counts: Vec<usize> = defined.into_iter().chain(native).flatten().copied().collect();
-        if let (None, Some((_, advice))) = (defined, REFUSED.iter().find(|(refused, _)| *refused == name)) {
-            let message = format!("`{name}` is disabled");
-            self.faults.add(position, name.chars().count(), message, Some((*advice).to_owned()));
+        if self.refused(&name, position) {
+            return;
+        }
+        if name == "log::debug" {
+            let message = "`log::debug` does not exist, since `debug` is a word of Rhai".to_owned();
+            self.findings.add(position, name.len(), message, Some("use `log::trace`".to_owned()));
         } else if counts.is_empty() {
             let advice = self.instead_of_function(&name);
-            self.faults.add(position, name.chars().count(), format!("unknown function `{name}`"), advice);
+            self.findings.add(position, name.chars().count(), format!("unknown function `{name}`"), advice);
         } else if !counts.contains(&call.args.len()) {
             let message = wrong_count(&name, &counts, call.args.len());
-            self.faults.add(position, name.chars().count(), message, None);
+            self.findings.add(position, name.chars().count(), message, None);
         }
+    }
+
+    /// Whether the sandbox refuses the function `name`. One that the script defines under that name is its own.
+    fn refused(&mut self, name: &str, position: Position) -> bool {
+        let Some(advice) = refused_advice(name) else { return false };
+        if self.declared.functions.contains_key(name) {
+            return false;
+        }
+        let message = format!("`{name}` is disabled");
+        self.findings.add(position, name.chars().count(), message, Some(advice.to_owned()));
+        true
     }
 
     /// A method is a function whose first argument stands before the dot, or one of the script's that knows it as
@@ -98,8 +143,8 @@ impl Names<'_, '_, '_> {
         if defined.is_none() && native.is_none() {
             let methods = self.natives.keys().filter(|native| !native.contains("::"));
             let known = methods.chain(self.declared.functions.keys()).map(String::as_str);
-            let advice = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-            self.faults.add(position, width, format!("unknown method `{name}`"), advice);
+            let advice = self.findings.suggestions.did_you_mean(name, known);
+            self.findings.add(position, width, format!("unknown method `{name}`"), advice);
             return;
         }
         let fits = |counts: &Vec<usize>| counts.contains(&given) || counts.contains(&(given + 1));
@@ -109,7 +154,7 @@ impl Names<'_, '_, '_> {
                 native.into_iter().flatten().map(|count| count.saturating_sub(1)).collect();
             counts.extend(defined.into_iter().flatten());
             let message = wrong_count(name, &counts, given);
-            self.faults.add(position, width, message, None);
+            self.findings.add(position, width, message, None);
         }
     }
 
@@ -123,25 +168,28 @@ impl Names<'_, '_, '_> {
         if known {
             return;
         }
+        let advice = self.instead_of_variable(body, name);
+        self.findings.add(position, name.chars().count(), format!("unknown variable `{name}`"), advice);
+    }
+
+    fn instead_of_variable(&mut self, body: Body<'_>, name: &str) -> Option<String> {
+        if self.declared.variables.contains(name) && body.function.is_some() && !body.is_closure() {
+            return Some(
+                "functions do not see the script's variables; hand it over as an argument".to_owned(),
+            );
+        }
+        if let Some((_, instead)) = FOREIGN.iter().find(|(foreign, _)| *foreign == name) {
+            return Some((*instead).to_owned());
+        }
         let others = self.declared.variables.iter().map(String::as_str).filter(|other| *other != name);
-        let advice = match nearest(name, others.chain([CTX])) {
-            Some(near) => Some(format!("did you mean `{near}`?")),
-            None if self.declared.variables.contains(name)
-                && body.function.is_some()
-                && !body.is_closure() =>
-            {
-                Some("functions do not see the script's variables; hand it over as an argument".to_owned())
-            }
-            None => None,
-        };
-        self.faults.add(position, name.chars().count(), format!("unknown variable `{name}`"), advice);
+        self.findings.suggestions.did_you_mean(name, others.chain([CTX]))
     }
 
     fn sees_caller(&self, body: Body<'_>) -> bool {
         body.function.is_some_and(|function| self.declared.seeing_callers.contains(function.name.as_str()))
     }
 
-    fn instead_of_function(&self, name: &str) -> Option<String> {
+    fn instead_of_function(&mut self, name: &str) -> Option<String> {
         if self.declared.variables.contains(name) {
             return Some(format!(
                 "`{name}` is a variable; call the function it holds with `{name}.call(...)`"
@@ -152,7 +200,7 @@ impl Names<'_, '_, '_> {
         }
         let known = self.declared.functions.keys().chain(self.natives.keys()).map(String::as_str);
         let refused = |known: &&str| !REFUSED.iter().any(|(refused, _)| refused == known);
-        nearest(name, known.filter(refused)).map(|near| format!("did you mean `{near}`?"))
+        self.findings.suggestions.did_you_mean(name, known.filter(refused))
     }
 }
 

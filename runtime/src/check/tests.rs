@@ -7,7 +7,8 @@ fn faults_for(sdk: SdkVersion, source: &str) -> Vec<String> {
     let path = ScriptPath::new("a.rhai").unwrap();
     let Err(faults) = compile(sdk, &path, source) else { return Vec::new() };
     faults
-        .into_iter()
+        .iter()
+        .cloned()
         .map(|fault| {
             assert_eq!((fault.severity, fault.file.as_str()), (Severity::Error, "a.rhai"));
             let place =
@@ -34,8 +35,9 @@ fn uses(source: &str) -> Uses {
 #[test]
 fn a_call_to_nothing_is_told_with_what_was_meant() {
     let path = ScriptPath::new("greet.rhai").unwrap();
-    let fault = compile(SdkVersion::V1_1, &path, "\n\nlgo::info(\"hi\");\n").unwrap_err().remove(0);
-    let place = fault.place.unwrap();
+    let faults = compile(SdkVersion::V1_1, &path, "\n\nlgo::info(\"hi\");\n").unwrap_err();
+    let fault = faults.iter().next().unwrap();
+    let place = fault.place.as_ref().unwrap();
     assert_eq!((place.line, place.column, place.width), (3, 1, 9));
     assert_eq!(place.source, "lgo::info(\"hi\");");
     assert_eq!(fault.message, "unknown function `lgo::info`");
@@ -69,17 +71,69 @@ fn what_the_sandbox_refuses_comes_with_what_to_use_instead() {
     );
     assert_eq!(
         faults("  log::debug(\"x\");"),
-        ["1:8 `log::debug` does not exist, since `debug` is a word of Rhai | use `log::trace`"]
+        ["1:3 `log::debug` does not exist, since `debug` is a word of Rhai | use `log::trace`"]
     );
 }
 
 #[test]
 fn a_script_that_does_not_parse_is_told_where() {
-    assert_eq!(faults("let x = ;"), ["1:9 unexpected ';'"]);
-    assert_eq!(faults("let a = 1\nlet b = 2;"), ["2:1 expecting ';' to terminate this statement"]);
+    assert_eq!(faults("let x = ;"), ["1:9 unexpected `;`"]);
+    assert_eq!(faults("let a = 1\nlet b = 2;"), ["2:1 a `;` is missing before `let`"]);
     assert_eq!(faults("let spawn = 1;"), ["1:5 `spawn` is a reserved word | choose another name"]);
     assert_eq!(faults("let x = \"abc").len(), 1);
     assert_eq!(faults("if true {").len(), 1);
+}
+
+#[test]
+fn words_of_other_languages_are_translated_and_hide_nothing() {
+    assert_eq!(
+        faults("var x = null;\nif x === 1 { nope() }\nlog::debug(x);\nundefined"),
+        [
+            "1:1 `var` is not Rhai | write `let`",
+            "1:9 `null` is not Rhai | write `()`",
+            "2:6 `===` is not Rhai | write `==`",
+            "2:14 unknown function `nope`",
+            "3:1 `log::debug` does not exist, since `debug` is a word of Rhai | use `log::trace`",
+            "4:1 unknown variable `undefined` | write `()`",
+        ]
+    );
+    for (source, told) in [
+        ("x++;", "1:2 `++` is not Rhai | write `x += 1`"),
+        (
+            "let s = 'hello';",
+            "1:9 `'hello'` is not one character | strings are written in double quotes or backquotes",
+        ),
+        ("let x = { a: 1 };", "1:12 a `;` is missing before `:` | a map is written `#{ name: value }`"),
+        ("let f = (x) => x;", "1:13 a `;` is missing before `=>` | a closure is written `|x| x + 1`"),
+        ("function f(x) { x }", "1:10 a `;` is missing before `f` | write `fn`"),
+        ("if true { 1 } elif false { 2 }", "1:20 a `;` is missing before `false` | write `else if`"),
+        ("if x = 1 { }", "1:6 unexpected `=` | write `==`"),
+        ("print 1", "1:1 `print` is disabled | use `log::info`"),
+        (
+            "let x = \"abc\ndef\";",
+            "1:9 the string is never closed | a string over several lines is written in backquotes",
+        ),
+        (
+            "for (let i = 0; i < 3; i++) {}",
+            "1:6 the name of a variable is missing | a loop is written `for i in 0..3 { ... }`",
+        ),
+    ] {
+        assert_eq!(faults(source), [told], "{source}");
+    }
+}
+
+#[test]
+fn an_unclosed_bracket_is_told_where_it_was_opened() {
+    assert_eq!(
+        faults("fn f(x) {\n  if x {\n    1\n}\nf(1)"),
+        ["1:9 `{` is never closed | the script ends without its `}`"]
+    );
+    assert_eq!(faults("let a = [1,\n  foo(2"), ["2:6 `(` is never closed | the script ends without its `)`"]);
+    assert_eq!(
+        faults("let a = (1 +\n2];"),
+        ["2:2 `)` is missing for a matching ( in this expression | the `(` of line 1 is still open"]
+    );
+    assert_eq!(faults("`text ${1"), ["1:8 `{` is never closed | the script ends without its `}`"]);
 }
 
 #[test]
@@ -130,6 +184,12 @@ fn properties_of_ctx_that_are_not_there_are_told() {
         ["1:22 `ctx.request` has no `zzzzzz` | it has path, headers, body, params, query, rest"]
     );
     assert_eq!(faults("let f = |x| ctx.nme + x; f.call(1)").len(), 1);
+    assert_eq!(faults("ctx[\"reqest\"].path"), ["1:5 `ctx` has no `reqest` | did you mean `request`?"]);
+    assert_eq!(
+        faults("ctx.request[\"heads\"]"),
+        ["1:13 `ctx.request` has no `heads` | did you mean `headers`?"]
+    );
+    clean("ctx.request[\"body\"][\"anything\"]; let key = \"x\"; ctx[key]; ctx[\"request\"][\"path\"]");
     assert_eq!(
         faults_for(SdkVersion::V1_0, "ctx.request.rest"),
         ["1:13 `ctx.request.rest` came with sdk 1.1, this is 1.0 | set `sdk = \"1.1\"` in the manifest"]

@@ -35,6 +35,8 @@ pub(crate) struct Call {
     pub(crate) request_id: Uuid,
     pub(crate) trigger: Trigger,
     pub(crate) stop: Arc<AtomicBool>,
+    /// Whether the script was checked by an earlier push, perhaps to an earlier server.
+    pub(crate) stored: bool,
 }
 
 /// What a run left behind.
@@ -59,6 +61,7 @@ pub(crate) fn script(source: &str) -> Call {
             ..HttpRequest::default()
         }),
         stop: Arc::default(),
+        stored: false,
     }
 }
 
@@ -91,6 +94,11 @@ impl Call {
         let mut limits = self.limits.clone();
         change(&mut limits);
         Self { limits, ..self }
+    }
+
+    /// As read from the store by a node that has just started.
+    pub(crate) fn stored(self) -> Self {
+        Self { stored: true, ..self }
     }
 
     /// Routed as a request for `target` would be on an app with this one route.
@@ -126,8 +134,16 @@ impl Call {
             limits: self.limits.clone(),
         };
         let app = AppIdentity { id: APP, name: AppName::new("hello").unwrap() };
+        let mut compiled = BTreeMap::new();
+        if !self.stored {
+            let script = runtime::compile(self.sdk, &path, &self.source);
+            compiled.insert(
+                path.clone(),
+                script.unwrap_or_else(|faults| panic!("a push refuses it: {faults:?}")),
+            );
+        }
         let sources = BTreeMap::from([(path, self.source.clone())]);
-        Revision::new(app, self.commit.clone(), manifest, sources, BTreeMap::new()).unwrap()
+        Revision::new(app, self.commit.clone(), manifest, sources, compiled).unwrap()
     }
 
     pub(crate) fn run(&self) -> Ran {

@@ -45,7 +45,7 @@ fn a_manifest_that_cannot_be_read_is_refused(database: Database) {
         for (path, content) in files {
             repository.write(path, content);
         }
-        repository.commit(words);
+        repository.commit("bad");
         repository.push(&url, &["main"]).refused().says(words).says("nothing changed");
         leaves_no_trace(&server);
     };
@@ -102,6 +102,62 @@ fn a_file_of_ten_megabytes_is_refused_in_a_line() {
     refused
         .says("unpack failed: an object takes 10485760 bytes, more than 8388608")
         .says("[remote rejected]");
+    leaves_no_trace(&server);
+}
+
+#[test]
+fn a_script_of_five_megabytes_is_refused_in_a_line() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    repository.write("greet.rhai", "1;\n".repeat(5 * 1024 * 1024 / 3));
+    repository.commit("huge");
+    let refused = repository.push(&server.git_url("hello"), &["main"]).refused();
+    refused.says("error: greet.rhai  the script is larger than 256 KiB").says("1 problem in 1 file");
+    leaves_no_trace(&server);
+}
+
+/// An app of `number` scripts that all say the same.
+fn many_scripts(number: usize, source: &str) -> Repository {
+    let repository = Repository::new();
+    let mut manifest = "sdk = \"1.1\"\n".to_owned();
+    for index in 0..number {
+        let path = format!("scripts/{}/{index}.rhai", index / 500);
+        // A manifest names no more than two thousand.
+        if index < 2000 {
+            manifest += &format!("[[functions]]\nname = \"f{index}\"\nscript = \"{path}\"\n");
+        }
+        repository.write(&path, source);
+    }
+    repository.write("picloud.toml", manifest);
+    repository.commit("many");
+    repository
+}
+
+#[test]
+fn ten_thousand_scripts_go_live() {
+    let server = Server::start(Database::sqlite());
+    let repository = many_scripts(10_000, "1 + 1\n");
+    let pushed = repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    pushed
+        .clone()
+        .says("10001 files, 10000 scripts")
+        .says("LIVE as deploy 1")
+        .says("warnings more not shown");
+    assert!(pushed.text.lines().count() < 400, "{}", pushed.text.lines().count());
+}
+
+#[test]
+fn ten_thousand_faults_are_told_in_bounded_number_with_a_summary() {
+    let server = Server::start(Database::sqlite());
+    let repository = many_scripts(2000, "nope();\n".repeat(10).as_str());
+    let pushed = repository.push(&server.git_url("hello"), &["main"]).refused();
+    let pushed = pushed
+        .says("unknown function `nope`")
+        .says("error: 19950 problems more not shown: 10 in ")
+        .says("others in 1990 files")
+        .says("20000 problems in 2000 files; nothing changed")
+        .says("! [remote rejected] main -> main (20000 problems; nothing changed)");
+    assert!(pushed.text.lines().count() < 300, "{}", pushed.text.lines().count());
     leaves_no_trace(&server);
 }
 

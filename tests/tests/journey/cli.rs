@@ -48,6 +48,36 @@ fn a_check_says_what_a_push_would_say() {
 }
 
 #[test]
+fn a_check_speaks_json_to_editors() {
+    let repository = Repository::hello();
+    let check = || {
+        let (code, text) = run(repository.path(), &["check", "--json"]);
+        (code, serde_json::from_str::<serde_json::Value>(&text).expect("one JSON object"))
+    };
+    let (code, passed) = check();
+    assert_eq!((code, &passed["ok"], &passed["faults"]), (Some(0), &true.into(), &serde_json::json!([])));
+    repository.write("greet.rhai", "let x = 1;\n\nlgo::info(\"hi\");\n");
+    let (code, refused) = check();
+    let fault = &refused["faults"][0];
+    assert_eq!((code, &refused["ok"], &refused["errors"]), (Some(1), &false.into(), &1.into()));
+    assert_eq!(
+        (&fault["file"], &fault["line"], &fault["column"]),
+        (&"greet.rhai".into(), &3.into(), &1.into())
+    );
+    assert_eq!(fault["message"], "unknown function `lgo::info`");
+    assert_eq!(fault["advice"], "did you mean `log::info`?");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let repository = Repository::hello();
+    repository.write("greet.rhai", "nope();\n".repeat(100));
+    let shell = format!("{} check | head -c 1", picloud().display());
+    let output = Command::new("sh").args(["-c", &shell]).current_dir(repository.path()).output().unwrap();
+    assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"e"[..], &b""[..]));
+}
+
+#[test]
 fn misuse_exits_with_two_and_failure_with_one() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(run(folder.path(), &["serve", "--nonsense"]).0, Some(2));

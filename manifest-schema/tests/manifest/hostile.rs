@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use manifest_schema::fault::{Fault, Severity};
+use manifest_schema::fault::Faults;
 use manifest_schema::limits::Limits;
-use manifest_schema::parse::{Parsed, Surroundings, parse};
+use manifest_schema::parse::{Parsed, Refused, Surroundings, parse};
 use proptest::prelude::*;
 
 /// The most a manifest may have, in bytes.
@@ -35,29 +35,29 @@ timeout = "500ms"
 body = 4096
 "#;
 
-fn read_among(scripts: &BTreeSet<String>, text: &[u8]) -> Result<Parsed, Vec<Fault>> {
+fn read_among(scripts: &BTreeSet<String>, text: &[u8]) -> Result<Parsed, Refused> {
     parse(text, Surroundings { ceiling: &Limits::CEILING, scripts })
 }
 
-fn read(text: &[u8]) -> Result<Parsed, Vec<Fault>> {
+fn read(text: &[u8]) -> Result<Parsed, Refused> {
     read_among(&BTreeSet::from(["a.rhai".to_owned()]), text)
 }
 
 /// The faults of `text`, read with what little a server's thread may have left of its stack.
-fn on_a_small_stack(text: &str) -> Vec<Fault> {
+fn on_a_small_stack(text: &str) -> Faults {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(256 * 1024);
-        let reading = thread.spawn_scoped(scope, || read(text.as_bytes()).err());
+        let reading =
+            thread.spawn_scoped(scope, || read(text.as_bytes()).err().map(|refused| refused.faults));
         reading.ok().and_then(|reading| reading.join().ok()).flatten().unwrap_or_default()
     })
 }
 
 #[test]
 fn a_manifest_of_ten_megabytes_is_refused_unread() {
-    let faults = read(&vec![b'='; 10_000_000]).unwrap_err();
-    assert_eq!(faults.len(), 1);
-    assert_eq!(faults[0].message, "the manifest has 9765 KiB, more than 256 KiB");
-    assert_eq!(faults[0].place, None);
+    let faults = read(&vec![b'='; 10_000_000]).unwrap_err().faults;
+    let faults: Vec<_> = faults.iter().map(|fault| (fault.message.as_str(), &fault.place)).collect();
+    assert_eq!(faults, [("the manifest is larger than 256 KiB", &None)]);
 }
 
 #[test]
@@ -113,9 +113,10 @@ fn the_largest_manifests_of_nothing_but_faults_are_read_soon() {
     ] {
         let text = repeated.repeat(MOST / repeated.len());
         let start = Instant::now();
-        let faults = read(text.as_bytes()).unwrap_err();
+        let faults = read(text.as_bytes()).unwrap_err().faults;
         assert!(start.elapsed() < SOON, "{repeated:?} took {:?}", start.elapsed());
-        assert!(!faults.is_empty() && faults.len() <= 1001, "{repeated:?}: {} faults", faults.len());
+        let kept = faults.iter().count();
+        assert!(faults.errors() > 0 && kept <= Faults::KEPT_MAX + 1, "{repeated:?}: {kept} faults");
     }
 }
 
@@ -144,21 +145,20 @@ fn misspelt_scripts_among_many_are_told_soon() {
 fn unnamed_scripts_beyond_a_thousand_are_counted() {
     let scripts: BTreeSet<String> = (0..1500).map(|number| format!("{number}.rhai")).collect();
     let warnings = read_among(&scripts, b"sdk='1.1'").unwrap().warnings;
-    assert_eq!(warnings.len(), 1001);
-    assert_eq!(warnings[1000].message, "500 more scripts are named by nothing");
+    assert_eq!((warnings.iter().count(), warnings.warnings()), (Faults::KEPT_MAX, 1500));
 }
 
 #[test]
 fn more_entries_than_are_read_are_refused() {
     let text = format!("sdk='1.1'\n{}", "[[routes]]\n".repeat(2001));
-    let faults = read(text.as_bytes()).unwrap_err();
-    assert_eq!(faults[0].message, "`routes` has 2001 entries, more than 2000");
+    let faults = read(text.as_bytes()).unwrap_err().faults;
+    assert_eq!(faults.iter().next().unwrap().message, "`routes` has 2001 entries, more than 2000");
 }
 
 /// What holds of whatever comes out.
 fn check(text: &[u8]) -> Result<(), TestCaseError> {
-    let Err(faults) = read(text) else { return Ok(()) };
-    prop_assert!(faults.iter().any(|fault| fault.severity == Severity::Error));
+    let Err(Refused { faults, .. }) = read(text) else { return Ok(()) };
+    prop_assert!(faults.errors() > 0);
     let places: Vec<_> = faults
         .iter()
         .filter_map(|fault| fault.place.as_ref())

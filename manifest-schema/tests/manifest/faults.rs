@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use manifest_schema::fault::{Fault, Severity};
 use manifest_schema::limits::Limits;
-use manifest_schema::parse::{Parsed, Surroundings, parse};
+use manifest_schema::parse::{Parsed, Refused, Surroundings, parse};
+use manifest_schema::sdk::SdkVersion;
 
 /// Reads `text` in a repository of `a.rhai` and `b.rhai`.
-fn read(text: &[u8]) -> Result<Parsed, Vec<Fault>> {
+fn read(text: &[u8]) -> Result<Parsed, Refused> {
     let scripts: BTreeSet<String> = ["a.rhai", "b.rhai"].map(str::to_owned).into();
     parse(text, Surroundings { ceiling: &Limits::CEILING, scripts: &scripts })
 }
@@ -21,7 +22,7 @@ fn shown(fault: &Fault) -> String {
 
 /// The errors of `text`. Warnings, which tell of scripts that nothing names, are left out.
 fn errors(text: &str) -> Vec<String> {
-    let faults = read(text.as_bytes()).expect_err(text);
+    let faults = read(text.as_bytes()).expect_err(text).faults;
     faults.iter().filter(|fault| fault.severity == Severity::Error).map(shown).collect()
 }
 
@@ -297,7 +298,8 @@ fn a_syntax_error_hides_no_fault_of_other_sections_and_makes_none_of_its_own() {
 #[test]
 fn a_script_that_nothing_names_is_a_warning() {
     let parsed = read(b"sdk = \"1.1\"\n[[functions]]\nname = \"f\"\nscript = \"a.rhai\"").unwrap();
-    let [warning] = &parsed.warnings[..] else { panic!("{:?}", parsed.warnings) };
+    let warnings: Vec<_> = parsed.warnings.iter().collect();
+    let [warning] = warnings[..] else { panic!("{warnings:?}") };
     assert_eq!(
         (warning.severity, warning.file.as_str(), &warning.place),
         (Severity::Warning, "b.rhai", &None)
@@ -308,7 +310,7 @@ fn a_script_that_nothing_names_is_a_warning() {
 #[test]
 fn warnings_come_with_errors_but_not_where_a_name_of_a_script_is_not_understood() {
     let files = |text: &str| -> Vec<String> {
-        read(text.as_bytes()).unwrap_err().into_iter().map(|fault| fault.file).collect()
+        read(text.as_bytes()).unwrap_err().faults.iter().map(|fault| fault.file.clone()).collect()
     };
     let function = |script: &str| format!("sdk = \"9\"\n[[functions]]\nname = \"f\"\nscript = {script}");
     assert_eq!(files(&function("\"a.rhai\"")), ["picloud.toml", "b.rhai"]);
@@ -318,7 +320,7 @@ fn warnings_come_with_errors_but_not_where_a_name_of_a_script_is_not_understood(
 
 #[test]
 fn a_file_that_is_no_text_is_refused_at_its_first_wrong_byte() {
-    let faults = read(b"sdk = \"1.1\"\n\xc3\xbc\xff").unwrap_err();
+    let faults = read(b"sdk = \"1.1\"\n\xc3\xbc\xff").unwrap_err().faults;
     assert_eq!(
         faults.iter().map(shown).collect::<Vec<_>>(),
         ["2:2 the manifest is not UTF-8 from byte 15 on | save it as UTF-8"]
@@ -332,4 +334,21 @@ fn a_byte_order_mark_and_windows_line_ends_move_no_column() {
         "3:1 unknown key `x` | [app] takes description"
     );
     assert!(errors("\u{feff}sdk = \"9\"")[0].starts_with("1:7 "));
+}
+
+#[test]
+fn what_is_understood_of_a_wrong_manifest_is_handed_on() {
+    let refused = |text: &str| {
+        let refused = read(text.as_bytes()).unwrap_err();
+        let scripts = refused.scripts.map(|scripts| scripts.iter().map(ToString::to_string).collect());
+        (refused.sdk, scripts)
+    };
+    let function = |sdk: &str, script: &str| {
+        format!("sdk = \"{sdk}\"\nx = 1\n[[functions]]\nname = \"f\"\nscript = \"{script}\"")
+    };
+    let named: Vec<String> = vec!["a.rhai".to_owned()];
+    assert_eq!(refused(&function("1.0", "a.rhai")), (Some(SdkVersion::V1_0), Some(named.clone())));
+    assert_eq!(refused(&function("9", "a.rhai")), (None, Some(named)));
+    assert_eq!(refused(&function("1.1", "c.rhai")), (Some(SdkVersion::V1_1), None));
+    assert_eq!(refused("sdk = "), (None, None));
 }

@@ -1,0 +1,5 @@
+//! `picloud.toml` from bytes to a manifest or its faults.
+
+mod faults;
+mod hostile;
+mod whole;

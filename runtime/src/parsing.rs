@@ -1,0 +1,164 @@
+//! Watches Rhai parse a script, token by token.
+//!
+//! Rhai's parser cannot be stopped, ends at the first fault, and does not say which bracket was never closed; but it asks
+//! the engine's token mapper about every token. So the mapper ends a parse that takes too long, remembers the brackets
+//! that are open, and replaces words and signs of other languages by what was meant, so that such a slip does not hide
+//! every fault behind it. What was replaced is a fault all the same.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use rhai::{Identifier, LexError, Position, Token};
+
+/// How many tokens are read between two looks at the clock.
+const LOOK_EVERY: u32 = 64;
+
+/// The most slips that are remembered and mended; the next one ends the parse.
+const SLIPS_MAX: usize = 100;
+
+/// What Rhai's error says when a parse took too long. No script can write a token that gives it.
+const TOO_SLOW: &str = "picloud: too slow";
+
+/// What was seen of a parse.
+#[derive(Default)]
+pub(crate) struct Watched {
+    /// The brackets that are open, outermost first, as they are written.
+    pub(crate) open: Vec<(&'static str, Position)>,
+    /// What was replaced, in the order of the source.
+    pub(crate) slips: Vec<(Slip, Position)>,
+    /// The two tokens before, the latest last.
+    before: [Option<Token>; 2],
+    deadline: Option<Instant>,
+    tokens: u32,
+}
+
+/// Something that is written otherwise in Rhai.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slip {
+    /// What was written.
+    pub(crate) written: &'static str,
+    /// What is written in Rhai.
+    pub(crate) meant: &'static str,
+    token: Meant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meant {
+    Equals,
+    NotEquals,
+    Let,
+    Unit,
+    Switch,
+}
+
+const SLIPS: [Slip; 7] = [
+    Slip { written: "===", meant: "==", token: Meant::Equals },
+    Slip { written: "!==", meant: "!=", token: Meant::NotEquals },
+    Slip { written: "var", meant: "let", token: Meant::Let },
+    Slip { written: "null", meant: "()", token: Meant::Unit },
+    Slip { written: "nil", meant: "()", token: Meant::Unit },
+    Slip { written: "void", meant: "()", token: Meant::Unit },
+    Slip { written: "match", meant: "switch", token: Meant::Switch },
+];
+
+thread_local! {
+    static CURRENT: RefCell<Option<Watched>> = const { RefCell::new(None) };
+}
+
+/// Runs `parse`, which parses one script on this thread, and tells what was seen of it. With `time`, the parse ends with an
+/// error of [`is_too_slow`] when it takes longer.
+pub(crate) fn watch<T>(time: Option<Duration>, parse: impl FnOnce() -> T) -> (T, Watched) {
+    let deadline = time.map(|time| Instant::now() + time);
+    CURRENT.replace(Some(Watched { deadline, ..Watched::default() }));
+    let parsed = parse();
+    (parsed, CURRENT.take().unwrap_or_default())
+}
+
+/// Whether a parse ended because it took too long.
+pub(crate) fn is_too_slow(error: &LexError) -> bool {
+    matches!(error, LexError::Runtime(why) if why == TOO_SLOW)
+}
+
+/// What the parser is to take for `token`: the engine's token mapper.
+pub(crate) fn map(token: Token, position: Position) -> Token {
+    CURRENT.with_borrow_mut(|current| match current {
+        Some(watched) => watched.map(token, position),
+        None => token,
+    })
+}
+
+impl Watched {
+    fn map(&mut self, token: Token, position: Position) -> Token {
+        self.tokens += 1;
+        let looks = self.tokens.is_multiple_of(LOOK_EVERY);
+        if looks && self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Token::LexError(LexError::Runtime(TOO_SLOW.to_owned()).into());
+        }
+        let token = self.mended(token, position);
+        match &token {
+            Token::LeftBrace => self.open.push(("{", position)),
+            Token::MapStart => self.open.push(("#{", position)),
+            Token::LeftParen => self.open.push(("(", position)),
+            Token::LeftBracket => self.open.push(("[", position)),
+            Token::QuestionBracket => self.open.push(("?[", position)),
+            Token::RightBrace => self.close("}"),
+            Token::RightParen => self.close(")"),
+            Token::RightBracket => self.close("]"),
+            _ => {}
+        }
+        let [_, latest] = std::mem::take(&mut self.before);
+        self.before = [latest, Some(token.clone())];
+        token
+    }
+
+    fn close(&mut self, closing: &str) {
+        if self.open.last().is_some_and(|(opening, _)| closing_of(opening) == closing) {
+            self.open.pop();
+        }
+    }
+
+    fn mended(&mut self, token: Token, position: Position) -> Token {
+        let written = match &token {
+            Token::Reserved(word) => word.as_str(),
+            Token::LexError(error) => match error.as_ref() {
+                LexError::ImproperSymbol(symbol, _) => symbol.as_str(),
+                _ => return token,
+            },
+            _ => return token,
+        };
+        // `debug` cannot be the name of a function. As an identifier it is a function that does not exist, which is told
+        // with all the others.
+        if written == "debug" && self.follows_log() {
+            return Token::Identifier(Box::new(Identifier::from("debug")));
+        }
+        match SLIPS.into_iter().find(|slip| slip.written == written) {
+            Some(slip) if self.slips.len() < SLIPS_MAX => {
+                self.slips.push((slip, position));
+                match slip.token {
+                    Meant::Equals => Token::EqualsTo,
+                    Meant::NotEquals => Token::NotEqualsTo,
+                    Meant::Let => Token::Let,
+                    Meant::Unit => Token::Unit,
+                    Meant::Switch => Token::Switch,
+                }
+            }
+            _ => token,
+        }
+    }
+
+    fn follows_log(&self) -> bool {
+        matches!(
+            &self.before,
+            [Some(Token::Identifier(module)), Some(Token::DoubleColon)] if module.as_str() == "log"
+        )
+    }
+}
+
+/// The bracket that closes `opening`.
+pub(crate) fn closing_of(opening: &str) -> &'static str {
+    match opening {
+        "(" => ")",
+        "[" | "?[" => "]",
+        _ => "}",
+    }
+}
