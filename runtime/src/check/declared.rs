@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rhai::{AST, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Stmt};
+use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Stmt};
 
 use super::{CLOSURE_PREFIX, walk};
 
@@ -17,7 +17,9 @@ pub(super) struct Declared {
     pub(super) variables: BTreeSet<String>,
     /// Names that a value may hold a function under: keys, properties, strings.
     pub(super) members: BTreeSet<String>,
-    /// Variables that it asks for with `is_def_var`.
+    /// Its constants, which functions reach as `global::NAME`.
+    pub(super) constants: BTreeSet<String>,
+    /// Variables and functions that it asks for with `is_def_var` and `is_def_fn`.
     pub(super) asked_for: BTreeSet<String>,
     /// Functions that it calls as `f!()`: they see the variables of their caller.
     pub(super) seeing_callers: BTreeSet<String>,
@@ -54,7 +56,12 @@ impl Declared {
 
     fn statement(&mut self, statement: &Stmt) {
         match statement {
-            Stmt::Var(variable, ..) => drop(self.variables.insert(variable.0.name.to_string())),
+            Stmt::Var(variable, flags, _) => {
+                if flags.contains(ASTFlags::CONSTANT) {
+                    self.constants.insert(variable.0.name.to_string());
+                }
+                self.variables.insert(variable.0.name.to_string());
+            }
             Stmt::For(each, ..) => {
                 self.variables.insert(each.0.name.to_string());
                 self.variables.extend(each.1.as_ref().map(|counter| counter.name.to_string()));
@@ -83,8 +90,8 @@ impl Declared {
         if call.capture_parent_scope {
             self.seeing_callers.insert(call.name.to_string());
         }
-        if call.name == "is_def_var"
-            && let [Expr::StringConstant(name, ..)] = call.args.as_ref()
+        if matches!(call.name.as_str(), "is_def_var" | "is_def_fn")
+            && let [Expr::StringConstant(name, ..), ..] = call.args.as_ref()
         {
             self.asked_for.insert(name.to_string());
         }

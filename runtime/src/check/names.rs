@@ -1,6 +1,7 @@
 //! Calls to functions that exist nowhere, variables that were never declared, and what the sandbox refuses.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
@@ -9,8 +10,16 @@ use super::{Body, Findings, walk};
 use crate::log::Level;
 use crate::sdk::CTX;
 
-/// Functions that are part of the language. Rhai itself says what is wrong with their arguments.
-const KEYWORDS: [&str; 7] = ["Fn", "call", "curry", "is_def_fn", "is_def_var", "is_shared", "type_of"];
+/// Functions that are part of the language, and how many arguments each takes when it is called as a function.
+const KEYWORDS: [(&str, RangeInclusive<usize>); 7] = [
+    ("Fn", 1..=1),
+    ("call", 1..=usize::MAX),
+    ("curry", 1..=usize::MAX),
+    ("is_def_fn", 2..=3),
+    ("is_def_var", 1..=1),
+    ("is_shared", 1..=1),
+    ("type_of", 1..=1),
+];
 
 /// What exists in Rhai and not here, and what to do instead.
 const REFUSED: [(&str, &str); 5] = [
@@ -50,10 +59,12 @@ pub(super) fn check(ast: &AST, declared: &Declared, natives: &Natives, findings:
         Some(ASTNode::Stmt(Stmt::FnCall(call, position)))
         | Some(ASTNode::Expr(Expr::FnCall(call, position))) => names.call(call, *position),
         Some(ASTNode::Expr(Expr::MethodCall(call, position))) => names.method(call, *position),
+        Some(ASTNode::Expr(Expr::Variable(variable, ..))) if !variable.2.is_empty() => {
+            let path: Vec<&str> = variable.2.path.iter().map(|part| part.as_str()).collect();
+            names.qualified(&path.join("::"), &variable.1, variable.2.position());
+        }
         // Without an index, the name was not found where it stands.
-        Some(ASTNode::Expr(Expr::Variable(variable, None, position)))
-            if variable.0.is_none() && variable.2.is_empty() =>
-        {
+        Some(ASTNode::Expr(Expr::Variable(variable, None, position))) if variable.0.is_none() => {
             names.variable(body, &variable.1, *position);
         }
         _ => {}
@@ -97,8 +108,8 @@ impl Names<'_, '_, '_> {
         } else {
             (call.name.to_string(), position)
         };
-        if KEYWORDS.contains(&name.as_str()) {
-            return;
+        if let Some((_, counts)) = KEYWORDS.iter().find(|(keyword, _)| *keyword == name) {
+            return self.keyword(call, counts, position);
         }
         let defined = self.declared.functions.get(&name);
         let native = self.natives.get(&name);
@@ -118,6 +129,56 @@ impl Names<'_, '_, '_> {
         }
     }
 
+    /// A call that is part of the language. What `Fn` names must be there: nothing defines functions while a script runs.
+    fn keyword(&mut self, call: &FnCallExpr, counts: &RangeInclusive<usize>, position: Position) {
+        let given = call.args.len();
+        if !counts.contains(&given) {
+            let counts: Vec<usize> = counts.clone().take(2).collect();
+            let message = wrong_count(&call.name, &counts, given);
+            return self.findings.add(position, call.name.chars().count(), message, None);
+        }
+        let ("Fn", [Expr::StringConstant(name, position)]) = (call.name.as_str(), call.args.as_ref()) else {
+            return;
+        };
+        let there = self.declared.functions.contains_key(name.as_str())
+            || self.declared.asked_for.contains(name.as_str());
+        // Operators are functions too.
+        if there
+            || !name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            || self.refused(name, *position)
+        {
+            return;
+        }
+        if !self.natives.contains_key(name.as_str()) {
+            let advice = self.instead_of_function(name);
+            self.findings.add(
+                *position,
+                name.chars().count() + 2,
+                format!("unknown function `{name}`"),
+                advice,
+            );
+        }
+    }
+
+    /// `module::NAME`. No module of the SDK holds variables; `global` holds the constants of the script.
+    fn qualified(&mut self, module: &str, name: &str, position: Position) {
+        if module == "global" && self.declared.constants.contains(name) {
+            return;
+        }
+        let advice = if module == "global" && self.declared.variables.contains(name) {
+            Some(format!("only constants are reached like this: declare it as `const {name}`"))
+        } else if self.natives.contains_key(&format!("{module}::{name}")) {
+            Some(format!("it is a function: call it as `{module}::{name}(...)`"))
+        } else if module == "global" {
+            self.findings.suggestions.did_you_mean(name, self.declared.constants.iter().map(String::as_str))
+        } else {
+            None
+        };
+        let written = format!("{module}::{name}");
+        let message = format!("unknown name `{written}`");
+        self.findings.add(position, written.chars().count(), message, advice);
+    }
+
     /// Whether the sandbox refuses the function `name`. One that the script defines under that name is its own.
     fn refused(&mut self, name: &str, position: Position) -> bool {
         let Some(advice) = refused_advice(name) else { return false };
@@ -133,7 +194,8 @@ impl Names<'_, '_, '_> {
     /// `this`. A map may hold a function under the name, too: then there is nothing to say.
     fn method(&mut self, call: &FnCallExpr, position: Position) {
         let name = call.name.as_str();
-        if KEYWORDS.contains(&name) || self.declared.members.contains(name) {
+        let is_keyword = KEYWORDS.iter().any(|(keyword, _)| *keyword == name);
+        if is_keyword || self.declared.members.contains(name) {
             return;
         }
         let given = call.args.len();
@@ -186,7 +248,9 @@ impl Names<'_, '_, '_> {
     }
 
     fn sees_caller(&self, body: Body<'_>) -> bool {
-        body.function.is_some_and(|function| self.declared.seeing_callers.contains(function.name.as_str()))
+        let seen = &self.declared.seeing_callers;
+        // `call!(f)` may call any function that way.
+        body.function.is_some_and(|function| seen.contains(function.name.as_str()) || seen.contains("call"))
     }
 
     fn instead_of_function(&mut self, name: &str) -> Option<String> {

@@ -123,6 +123,35 @@ fn words_of_other_languages_are_translated_and_hide_nothing() {
 }
 
 #[test]
+fn what_the_language_itself_calls_is_checked_too() {
+    assert_eq!(
+        faults(
+            "fn ring() { 1 } let f = Fn(\"rng\"); let g = Fn(\"eval\"); type_of(1, 2); is_def_fn(\"f\"); curry()"
+        ),
+        [
+            "1:28 unknown function `rng` | did you mean `ring`?",
+            "1:47 `eval` is disabled | write the code out, or choose a function by name with `Fn(\"name\")`",
+            "1:56 `type_of` takes 1 argument, not 2",
+            "1:71 `is_def_fn` takes 2 or 3 arguments, not 1",
+            "1:87 `curry` takes 1 or 2 arguments, not 0",
+        ]
+    );
+    assert_eq!(
+        faults(
+            "const RATE = 2; let price = 1; fn f() { global::RATES + global::price + math::PI + log::info }"
+        ),
+        [
+            "1:41 unknown name `global::RATES` | did you mean `RATE`?",
+            "1:57 unknown name `global::price` | only constants are reached like this: declare it as `const price`",
+            "1:73 unknown name `math::PI`",
+            "1:84 unknown name `log::info` | it is a function: call it as `log::info(...)`",
+        ]
+    );
+    clean("let f = Fn(\"max\"); let plus = Fn(\"+\"); let g = Fn(\"la\" + \"ter\"); f.call(1, 2)");
+    clean("if is_def_fn(\"maybe\", 0) { Fn(\"maybe\").call() }");
+}
+
+#[test]
 fn an_unclosed_bracket_is_told_where_it_was_opened() {
     assert_eq!(
         faults("fn f(x) {\n  if x {\n    1\n}\nf(1)"),
@@ -256,6 +285,7 @@ fn what_may_exist_raises_no_alarm() {
         "private fn f() { 1 } f()",
         "fn f() { let x = 1; g!(2) } fn g(n) { n } f()",
         "let x = 1; foo!(2); fn foo(n) { n + x }",
+        "let x = 1; let f = Fn(\"foo\"); call!(f, 2); fn foo(n) { n + x }",
     ] {
         clean(source);
     }
