@@ -162,3 +162,30 @@ pub(crate) fn closing_of(opening: &str) -> &'static str {
         _ => "}",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use manifest_schema::sdk::SdkVersion;
+    use rhai::ParseErrorType;
+
+    use super::*;
+    use crate::sandbox::Sandbox;
+
+    #[test]
+    fn a_parse_ends_at_its_time() {
+        let source = "1;\n".repeat(1000);
+        let parse = || Sandbox::of(SdkVersion::V1_1).engine.compile(&source);
+        let (parsed, _) = watch(Some(Duration::ZERO), parse);
+        let error = parsed.unwrap_err();
+        assert!(matches!(error.err_type(), ParseErrorType::BadInput(why) if is_too_slow(why)), "{error}");
+        assert!(watch(Some(Duration::from_secs(60)), parse).0.is_ok());
+        assert!(parse().is_ok(), "a parse that nobody watches has no end");
+    }
+
+    #[test]
+    fn slips_beyond_a_bound_end_the_parse() {
+        let source = "null;".repeat(SLIPS_MAX + 1);
+        let (parsed, watched) = watch(None, || Sandbox::of(SdkVersion::V1_1).engine.compile(&source));
+        assert!(parsed.is_err() && watched.slips.len() == SLIPS_MAX);
+    }
+}

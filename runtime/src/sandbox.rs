@@ -24,11 +24,9 @@ use crate::{bounded, meter, parsing};
 /// How deep functions may call one another. Each level needs a few KiB of stack.
 const CALL_DEPTH_MAX: usize = 64;
 
-/// How deep expressions may be nested at the top level of a script; Rhai walks them recursively.
-pub(crate) const EXPRESSION_DEPTH_MAX: usize = 64;
-
-/// How deep expressions may be nested in a function.
-pub(crate) const FUNCTION_EXPRESSION_DEPTH_MAX: usize = 32;
+/// How deep expressions and statements may be nested, in a function too. Rhai walks them recursively: this deep and
+/// called as deep as functions may call one another, the worst of them needs 18 MiB of stack.
+pub(crate) const EXPRESSION_DEPTH_MAX: usize = 128;
 
 /// The most entries of a map, those of maps within it included.
 const MAP_MAX: usize = 1_000_000;
@@ -91,7 +89,7 @@ impl Sandbox {
             // Scripts are checked as they are written; what runs is optimised afterwards.
             .set_optimization_level(OptimizationLevel::None)
             .set_max_call_levels(CALL_DEPTH_MAX)
-            .set_max_expr_depths(EXPRESSION_DEPTH_MAX, FUNCTION_EXPRESSION_DEPTH_MAX)
+            .set_max_expr_depths(EXPRESSION_DEPTH_MAX, EXPRESSION_DEPTH_MAX)
             .set_max_string_size(STRING_MAX)
             .set_max_array_size(ARRAY_MAX)
             .set_max_map_size(MAP_MAX)

@@ -240,6 +240,23 @@ fn functions_that_call_one_another_for_ever_are_too_deep() {
 }
 
 #[test]
+fn the_deepest_nesting_called_the_deepest_ends_within_the_stack() {
+    for (open, close) in
+        [("1+(", ")"), ("[", "]"), ("f(", ")"), ("[1].map(|x| ", ")"), ("`${", "}`"), ("try {", "} catch {}")]
+    {
+        let nested = |levels: usize| {
+            let (open, close) = (open.repeat(levels), close.repeat(levels));
+            format!("fn f(x) {{ x }} fn g(n) {{ if n > 0 {{ {open}g(n - 1){close} }} }} g(1000)")
+        };
+        let path = path("main.rhai");
+        let compiles = |levels: &usize| compile(SdkVersion::V1_1, &path, &nested(*levels)).is_ok();
+        let deepest = (1..200).rev().find(compiles).unwrap();
+        assert!(deepest < 128, "{open}");
+        assert_eq!(kind(&nested(deepest)), FailureKind::Depth, "{open}");
+    }
+}
+
+#[test]
 fn values_nested_deeply_are_walked_safely() {
     let nested = "let a = []; for i in 0..2000 { a = [a]; } let b = a;";
     assert_eq!(script(&format!("{nested} a.to_string().len() < 1000")).text(), "true");

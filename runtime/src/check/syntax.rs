@@ -5,7 +5,7 @@ use rhai::{LexError, ParseError, ParseErrorType, Position};
 use super::Findings;
 use super::names::refused_advice;
 use crate::parsing::{Watched, closing_of, is_too_slow};
-use crate::sandbox::{EXPRESSION_DEPTH_MAX, FUNCTION_EXPRESSION_DEPTH_MAX, FUNCTIONS_MAX};
+use crate::sandbox::{EXPRESSION_DEPTH_MAX, FUNCTIONS_MAX};
 
 /// Words and signs of other languages that Rhai keeps for itself, and what to do instead.
 const RESERVED: [(&str, &str); 16] = [
@@ -131,10 +131,7 @@ fn words(kind: &ParseErrorType, watched: &Watched) -> (String, Option<String>) {
             (message, advice.or(own.map(|meant| format!("write {meant}"))))
         }
         ParseErrorType::ExprTooDeep => (
-            format!(
-                "the expression is nested deeper than {EXPRESSION_DEPTH_MAX} levels, or \
-                 {FUNCTION_EXPRESSION_DEPTH_MAX} in a function"
-            ),
+            format!("the expression is nested deeper than {EXPRESSION_DEPTH_MAX} levels"),
             Some("give its parts names with `let`; a long chain of `else if` may be a `switch`".to_owned()),
         ),
         ParseErrorType::TooManyFunctions => (
