@@ -41,7 +41,7 @@ mod sandbox;
 mod sdk;
 
 pub use answer::Answer;
-pub use check::{SOURCE_MAX, Script, compile, too_large};
+pub use check::{SOURCE_MAX, Script, compile, functions, too_large};
 pub use failure::{Failure, FailureKind, FailurePlace};
 pub use invocation::{HttpRequest, Invocation, Trigger};
 pub use live::{Live, LiveTable, Permit};

@@ -1,8 +1,13 @@
 //! The SDK contract: everything of SDK 1.0 and 1.1 that the author of a script can see.
 //!
-//! **Editing this file is an SDK version bump.** Scripts that people deployed rely on every line of it. A test may be
-//! added to pin what was always so; changing or removing one means a new version of the SDK, a line in the versioning
-//! document, and a server that keeps the old behaviour for scripts that ask for the old version.
+//! **Editing this file is an SDK version bump.** Scripts that people deployed rely on every line of it. Whoever changes it
+//! raises `CONTRACT` in `manifest-schema/src/sdk.rs` and adds a line to the table of contracts in `docs/versioning.md`:
+//!
+//! - a patch pins what was always so, or mends what contradicted the documents; no script needs to change
+//! - a minor version adds names, which scripts of older versions do not see
+//! - a major version changes or removes; the server keeps the old behaviour for scripts that ask for the old version
+//!
+//! `tests/tests/house` fails where the file has changed and the version has not.
 //!
 //! Whether the engine works right is asked in `engine.rs`; here is only what scripts are promised. No test needs a
 //! network, a database or a file.
@@ -13,7 +18,7 @@ mod support;
 
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
-use runtime::{Answer, CountingAllocator, FailureKind, Level, compile};
+use runtime::{Answer, CountingAllocator, FailureKind, Level, compile, functions};
 use support::{APP, Call, script};
 use uuid::Uuid;
 
@@ -62,6 +67,16 @@ fn execution_id_is_the_id_of_this_run() {
     let id = Uuid::now_v7();
     let text = Call { execution_id: id, ..script("ctx.execution_id") }.text();
     assert_eq!(text, format!("\"{id}\""));
+}
+
+#[test]
+fn every_run_has_an_execution_id_of_its_own_and_shares_the_other_ids() {
+    let source = "[ctx.execution_id, ctx.request_id, ctx.script_id]";
+    let run = |id: u128| Call { execution_id: Uuid::from_u128(id), ..script(source) }.text();
+    let (first, second): (Vec<String>, Vec<String>) =
+        (serde_json::from_str(&run(1)).unwrap(), serde_json::from_str(&run(2)).unwrap());
+    assert_ne!(first[0], second[0]);
+    assert_eq!(first[1..], second[1..]);
 }
 
 #[test]
@@ -207,6 +222,10 @@ fn request_rest_came_with_sdk_1_1() {
     let call = Call { sdk: SdkVersion::V1_0, ..script("ctx.request.keys()") };
     assert_eq!(call.text(), r#"["body","headers","params","path","query"]"#);
     assert_eq!(script("ctx.request.keys()").text(), r#"["body","headers","params","path","query","rest"]"#);
+    let faults =
+        compile(SdkVersion::V1_0, &ScriptPath::new("main.rhai").unwrap(), "ctx.request.rest").unwrap_err();
+    let words = &faults.iter().next().unwrap().message;
+    assert_eq!(words, "`ctx.request.rest` came with sdk 1.1, this is 1.0");
 }
 
 #[test]
@@ -444,6 +463,142 @@ fn a_script_cannot_sleep() {
     assert_eq!(script("let f = Fn(\"sle\" + \"ep\"); f.call(3600)").failure().kind, FailureKind::Script);
 }
 
+// ---- the language and its functions ----
+
+/// Every function of the SDK with the numbers of arguments it takes, in both versions.
+const FUNCTIONS: &str = "
+    E/0 PI/0 abs/1 acos/1 acosh/1 all/2 append/2 as_string/1 asin/1 asinh/1 atan/1/2 atanh/1 bits/1/2/3
+    blob/0/1/2 bytes/1 ceiling/1 chars/1/2/3 chop/2 clear/1 contains/2 cos/1 cosh/1 crop/2/3 dedup/1/2
+    drain/2/3 end/1 ends_with/2 exit/0/1 exp/1 extract/2/3 fill_with/2 filter/2 find/2/3 find_map/2/3
+    floor/1 for_each/2 fraction/1 get/2 get_bit/2 get_bits/2/3 get_fn_metadata_list/0/1/2 hypot/2
+    index_of/2/3 insert/3 int/1 is_anonymous/1 is_empty/1 is_even/1 is_exclusive/1 is_finite/1
+    is_inclusive/1 is_infinite/1 is_nan/1 is_odd/1 is_zero/1 keys/1 len/1 ln/1 log/1/2 log::error/1/2
+    log::info/1/2 log::trace/1/2 log::warn/1/2 make_lower/1 make_upper/1 map/2 max/2 min/2 mixin/2 name/1
+    order/1/2 order_by/2 order_desc/1 pad/3 parse_be_float/2/3 parse_be_int/2/3 parse_float/1 parse_int/1/2
+    parse_json/1 parse_le_float/2/3 parse_le_int/2/3 pop/1/2 push/2 range/2/3 reduce/2/3 reduce_rev/2/3
+    remove/2 replace/3 retain/2/3 reverse/1 round/1 set/3 set_bit/3 set_bits/3/4 set_tag/2 shift/1 sign/1
+    sin/1 sinh/1 some/2 sort/1/2 sort_by/2 sort_desc/1 splice/3/4 split/1/2/3 split_rev/2/3 sqrt/1 start/1
+    starts_with/2 sub_string/2/3 tag/1 take/1 tan/1 tanh/1 to_array/1 to_binary/1 to_blob/1 to_chars/1
+    to_debug/1 to_degrees/1 to_float/1 to_hex/1 to_int/1 to_json/1 to_lower/1 to_octal/1 to_radians/1
+    to_string/1 to_upper/1 trim/1 truncate/2 values/1 write_ascii/3/4 write_be/3/4 write_le/3/4
+    write_utf8/3/4 zip/3
+";
+
+#[test]
+fn a_script_sees_exactly_the_functions_of_its_version() {
+    for sdk in [SdkVersion::V1_0, SdkVersion::V1_1] {
+        let shown = |(name, counts): (&str, &[usize])| {
+            counts.iter().fold(name.to_owned(), |shown, count| format!("{shown}/{count}"))
+        };
+        let seen: Vec<String> = functions(sdk).map(shown).collect();
+        assert_eq!(seen, FUNCTIONS.split_whitespace().collect::<Vec<_>>(), "{sdk}");
+    }
+}
+
+#[test]
+fn numbers_are_64_bits_wide_and_never_wrap() {
+    for (source, json) in [
+        ("9223372036854775807", "9223372036854775807"),
+        ("7 / 2", "3"),
+        ("-7 % 3", "-1"),
+        ("7.0 / 2", "3.5"),
+        ("1 + 2.5", "3.5"),
+        ("2 ** 10", "1024"),
+        ("0xff + 0b11 + 0o17 + 1_000", "1273"),
+        ("1 == 1.0", "true"),
+        ("3.99.to_int()", "3"),
+        ("2.5.round()", "3.0"),
+        ("parse_int(\"42\") + parse_float(\"0.5\")", "42.5"),
+        ("parse_int(\"ff\", 16)", "255"),
+        ("[1, 5, 3].reduce(|a, b| max(a, b), 0)", "5"),
+    ] {
+        assert_eq!(script(source).text(), json, "{source}");
+    }
+    for source in
+        ["9223372036854775807 + 1", "let zero = 0; 1 / zero", "let big = -9223372036854775807; big - 2"]
+    {
+        assert_eq!(script(source).failure().kind, FailureKind::Script, "{source}");
+    }
+}
+
+#[test]
+fn strings_are_characters_and_never_change_behind_ones_back() {
+    for (source, json) in [
+        ("`1 + 1 is ${1 + 1}`", r#""1 + 1 is 2""#),
+        ("\"äb\" + 1 + true + ()", r#""äb1true""#),
+        ("\"äöü\".len()", "3"),
+        ("\"äöü\"[1]", r#""ö""#),
+        ("\"äöü\"[-1]", r#""ü""#),
+        ("\"hello\".sub_string(1, 3)", r#""ell""#),
+        ("\"a,b,,c\".split(\",\")", r#"["a","b","","c"]"#),
+        ("\" x \".trim(); let s = \" x \"; s.trim(); s", r#""x""#),
+        ("let s = \"aXbX\"; s.replace(\"X\", \"-\"); s", r#""a-b-""#),
+        ("\"abc\".to_upper() + \"ABC\".to_lower()", r#""ABCabc""#),
+        ("\"abc\".contains(\"b\") && \"b\" in \"abc\" && \"abc\".starts_with(\"ab\")", "true"),
+        ("[\"abc\".index_of(\"c\"), \"abc\".index_of(\"x\")]", "[2,-1]"),
+        ("\"a\" < \"b\" && \"a\" != 1", "true"),
+        ("let a = \"x\"; let b = a; b += \"y\"; [a, b]", r#"["x","xy"]"#),
+    ] {
+        assert_eq!(script(source).text(), json, "{source}");
+    }
+}
+
+#[test]
+fn arrays_and_maps_are_values() {
+    for (source, json) in [
+        ("let a = [1]; let b = a; b.push(2); [a, b]", "[[1],[1,2]]"),
+        ("let a = [3, 1, 2]; a.sort(); a", "[1,2,3]"),
+        ("[1, 2, 3, 4].filter(|x| x % 2 == 0).map(|x| x * 10)", "[20,40]"),
+        ("[1, 2, 3].map(|x, i| x * i)", "[0,2,6]"),
+        (
+            "[[1, 2, 3][-1], [1, 2, 3].find(|x| x > 1), [1].some(|x| x > 1), [1].all(|x| x == 1)]",
+            "[3,2,false,true]",
+        ),
+        ("[1, 2] + [3] == [1, 2, 3] && 2 in [1, 2]", "true"),
+        ("let a = [1, 2, 3]; [a.pop(), a.shift(), a.len(), a]", "[3,1,1,[2]]"),
+        ("let m = #{ b: 1 }; m.a = 2; m[\"c d\"] = 3; m", r#"{"a":2,"b":1,"c d":3}"#),
+        (
+            "let m = #{ a: #{ b: 1 } }; [m.a.b, m.none, m?.none?.deeper, m.none ?? \"default\"]",
+            r#"[1,null,null,"default"]"#,
+        ),
+        (
+            "let m = #{ b: 1, a: 2 }; [m.keys(), m.values(), m.len(), \"a\" in m, m.remove(\"a\"), m]",
+            r#"[["a","b"],[2,1],2,true,2,{"b":1}]"#,
+        ),
+        ("let m = #{ a: 1 } + #{ a: 2, b: 3 }; m", r#"{"a":2,"b":3}"#),
+        ("[1, #{ a: [()] }] == [1, #{ a: [()] }]", "true"),
+    ] {
+        assert_eq!(script(source).text(), json, "{source}");
+    }
+    for source in ["[1][5]", "let x = (); x.a", "let a = 1; a.len()", "\"x\" - 1"] {
+        assert_eq!(script(source).failure().kind, FailureKind::Script, "{source}");
+    }
+}
+
+#[test]
+fn statements_are_expressions_and_functions_are_values() {
+    for (source, json) in [
+        ("let x = if 1 > 2 { \"a\" } else { \"b\" }; x", r#""b""#),
+        ("switch 5 { 1 => \"one\", 2..9 if false => \"no\", 2..=9 => \"few\", _ => \"many\" }", r#""few""#),
+        ("let n = 0; for i in 0..5 { if i == 1 { continue; } if i == 4 { break; } n += i; } n", "5"),
+        ("let n = 0; for (c, i) in \"ab\".chars() { n += i; } n", "1"),
+        ("let n = 0; while n < 3 { n += 1; } do { n += 1; } while n < 5; n", "5"),
+        ("let x = loop { break 7; }; x", "7"),
+        ("fn add(a, b) { a + b } fn add(a) { a } [add(1, 2), add(1)]", "[3,1]"),
+        ("fn double() { this *= 2; } let x = 4; x.double(); x", "8"),
+        ("let n = 1; let f = |x| { n += x; n }; [f.call(2), n]", "[3,3]"),
+        ("let add = |a, b| a + b; let inc = add.curry(1); inc.call(2)", "3"),
+        ("let o = #{ n: 1, up: |by| this.n += by }; o.up(2); o.n", "3"),
+        ("const A = 2; fn f() { global::A * 2 } f()", "4"),
+        (
+            "type_of(1) + type_of(1.0) + type_of('a') + type_of(\"\") + type_of(|| 1)",
+            r#""i64f64charstringFn""#,
+        ),
+    ] {
+        assert_eq!(script(source).text(), json, "{source}");
+    }
+}
+
 // ---- JSON keeps its kinds ----
 
 #[test]
@@ -482,6 +637,37 @@ fn whole_numbers_beyond_64_bits_are_floats() {
 }
 
 #[test]
+fn numbers_at_the_edges_are_decided() {
+    // Digits beyond what a float holds are rounded; what is beyond every float is not read.
+    assert_eq!(with_json("123456789012345678901234567890", "ctx.request.body"), "1.2345678901234568e+29");
+    assert_eq!(with_json("[1E2, 1e-400, -0]", "ctx.request.body"), "[100.0,0.0,-0.0]");
+    for body in ["1e999", "-1e999", "NaN", "Infinity", "01", "1.", "+1", "0x10"] {
+        let failure = script("ctx.request.body").body("application/json", body).failure();
+        assert_eq!(failure.kind, FailureKind::InvalidJson, "{body}");
+    }
+}
+
+#[test]
+fn text_that_is_no_unicode_is_no_json() {
+    let refused =
+        |body: &'static [u8]| script("ctx.request.body").body("application/json", body).failure().kind;
+    assert_eq!(refused(br#""\ud800""#), FailureKind::InvalidJson);
+    assert_eq!(refused(b"\"\xff\""), FailureKind::InvalidJson);
+    assert_eq!(refused(b"\xef\xbb\xbf1"), FailureKind::InvalidJson);
+    assert_eq!(with_json(r#""\ud83d\ude00""#, "ctx.request.body"), r#""😀""#);
+}
+
+#[test]
+fn nesting_is_127_deep_both_ways() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(with_json(&nested(127), "ctx.request.body"), nested(127));
+    let failure = script("ctx.request.body").body("application/json", nested(128)).failure();
+    assert_eq!(failure.kind, FailureKind::InvalidJson);
+    let failure = script("let a = []; for i in 0..127 { a = [a]; } a").failure();
+    assert_eq!(failure.kind, FailureKind::InvalidResponse);
+}
+
+#[test]
 fn booleans_and_null_come_back() {
     assert_eq!(with_json("[true,false,null]", "ctx.request.body"), "[true,false,null]");
 }
@@ -502,7 +688,9 @@ fn of_equal_keys_the_last_counts() {
 
 #[test]
 fn what_has_no_json_form_is_an_invalid_response() {
-    for source in ["|x| x", "[Fn(\"f\")]", "#{ f: || 1 }", "0.0 / 0.0", "[1.0 / 0.0]", "[blob(1)]", "0..3"] {
+    for source in
+        ["|x| x", "fn f() { } [Fn(\"f\")]", "#{ f: || 1 }", "0.0 / 0.0", "[1.0 / 0.0]", "[blob(1)]", "0..3"]
+    {
         assert_eq!(script(source).failure().kind, FailureKind::InvalidResponse, "{source}");
     }
 }

@@ -107,6 +107,14 @@ pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Scrip
     Ok(finished(sandbox, ast, &declared, sdk, uses))
 }
 
+/// The functions that scripts written for `sdk` can call beside their own, with their module if they have one
+/// (`log::info`), and how many arguments each takes, what stands before the dot of a method among them.
+pub fn functions(sdk: SdkVersion) -> impl Iterator<Item = (&'static str, &'static [usize])> {
+    let natives = Sandbox::of(sdk).natives.iter();
+    let callable = natives.filter(|(name, _)| names::refused_advice(name).is_none());
+    callable.map(|(name, counts)| (name.as_str(), counts.as_slice()))
+}
+
 /// Compiles a script that was checked when it was pushed. It is not judged again: what was accepted goes on working when
 /// the checks of a later server would find fault with it. Only the wall stands.
 ///

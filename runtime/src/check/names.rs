@@ -209,14 +209,15 @@ impl Names<'_, '_, '_> {
             self.findings.add(position, width, format!("unknown method `{name}`"), advice);
             return;
         }
-        let fits = |counts: &Vec<usize>| counts.contains(&given) || counts.contains(&(given + 1));
-        let native_fits = native.is_some_and(|counts| counts.contains(&(given + 1)));
-        if !native_fits && !defined.is_some_and(fits) {
-            let mut counts: Vec<usize> =
-                native.into_iter().flatten().map(|count| count.saturating_sub(1)).collect();
-            counts.extend(defined.into_iter().flatten());
+        // What stands before the dot is an argument of a native function, but `this` of one that the script defines.
+        let natively = native.into_iter().flatten().filter_map(|count| count.checked_sub(1));
+        let counts: Vec<usize> = natively.chain(defined.into_iter().flatten().copied()).collect();
+        if !counts.contains(&given) {
+            let advice = defined
+                .filter(|counts| counts.contains(&(given + 1)))
+                .map(|_| format!("call it as `{name}(...)`: before the dot stands what it knows as `this`"));
             let message = wrong_count(name, &counts, given);
-            self.findings.add(position, width, message, None);
+            self.findings.add(position, width, message, advice);
         }
     }
 

@@ -171,6 +171,12 @@ fn wrong_argument_counts_are_told() {
         faults("fn f(a) { a } fn f(a, b) { a + b } f(1, 2, 3)"),
         ["1:36 `f` takes 1 or 2 arguments, not 3"]
     );
+    assert_eq!(
+        faults("fn add(a, b) { a + b } 1.add(2)"),
+        [
+            "1:26 `add` takes 2 arguments, not 1 | call it as `add(...)`: before the dot stands what it knows as `this`"
+        ]
+    );
     assert_eq!(faults("\"x\".trim(1)"), ["1:5 `trim` takes 0 arguments, not 1"]);
     assert_eq!(faults("log::info()"), ["1:1 `log::info` takes 1 or 2 arguments, not 0"]);
 }
