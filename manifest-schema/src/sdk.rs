@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+/// The contract of the newest SDK version, with its patch: what `runtime/tests/sdk_contract.rs` pins. It is raised whenever
+/// that file changes, together with a line in `docs/versioning.md`; scripts see the first two numbers only.
+pub const CONTRACT: &str = "1.1.0";
+
 /// A version of the SDK that this server speaks. A manifest names one, and its scripts see exactly that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SdkVersion {

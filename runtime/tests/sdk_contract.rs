@@ -463,6 +463,11 @@ fn a_script_cannot_sleep() {
     assert_eq!(script("let f = Fn(\"sle\" + \"ep\"); f.call(3600)").failure().kind, FailureKind::Script);
 }
 
+#[test]
+fn a_script_has_no_clock() {
+    assert_eq!(fault("timestamp()"), "`timestamp` is disabled");
+}
+
 // ---- the language and its functions ----
 
 /// Every function of the SDK with the numbers of arguments it takes, in both versions.

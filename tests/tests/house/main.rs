@@ -1,4 +1,6 @@
-//! The house keeps its own rules: imports run one way, and every package has one home.
+//! The house keeps its own rules: imports run one way, every package has one home, and contracts change with their version.
+
+mod contract;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
