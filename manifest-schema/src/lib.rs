@@ -13,6 +13,7 @@
 //! - `quantity`: durations and sizes as people write them
 //! - `source`: the text of a manifest, and the faults found in it
 //! - `table`: reads TOML tables key by key and keeps every fault
+//! - [`mod@schema`]: the manifest's JSON Schema, from its types
 //! - [`parse`]: bytes in, a [`manifest::Manifest`] or all its faults out
 //!
 //! The path of a manifest: bytes -> text -> TOML with places -> each section by a room of its own in `parse` -> one
@@ -27,6 +28,7 @@ pub mod name;
 pub mod parse;
 pub mod path;
 mod quantity;
+pub mod schema;
 pub mod sdk;
 mod source;
 mod table;

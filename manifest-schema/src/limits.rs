@@ -2,21 +2,43 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+
+use crate::quantity::{DurationText, Size, show_duration, show_size};
+
 const MIB: u64 = 1024 * 1024;
 
-/// The limits of an app's executions, from `[limits]` of its manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The limits of an app's executions, as far as the server grants them.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields, default)]
 pub struct Limits {
     /// How long one execution may take, by the clock.
+    #[schemars(with = "DurationText", default = "default_timeout")]
     pub timeout: Duration,
     /// How many Rhai operations one execution may run.
+    #[schemars(range(min = 1, max = Limits::CEILING.operations))]
     pub operations: u64,
     /// How many bytes of memory one execution may hold at once.
+    #[schemars(with = "Size", default = "default_memory")]
     pub memory: u64,
     /// The longest request body, in bytes.
+    #[schemars(with = "Size", default = "default_body")]
     pub body: u64,
     /// How many executions of the app may run at once on one node.
+    #[schemars(range(min = 1, max = Limits::CEILING.concurrency))]
     pub concurrency: u32,
+}
+
+fn default_timeout() -> String {
+    show_duration(Limits::DEFAULT.timeout)
+}
+
+fn default_memory() -> String {
+    show_size(Limits::DEFAULT.memory)
+}
+
+fn default_body() -> String {
+    show_size(Limits::DEFAULT.body)
 }
 
 impl Limits {
@@ -56,6 +78,12 @@ impl Limits {
             body: self.body.min(ceiling.body),
             concurrency: self.concurrency.min(ceiling.concurrency),
         }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
     }
 }
 

@@ -46,8 +46,8 @@ impl Method {
     }
 }
 
-/// A set of methods.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// A set of methods; every one by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MethodSet(u8);
 
 impl MethodSet {
@@ -84,6 +84,12 @@ impl MethodSet {
     /// The methods, in the order of [`Method::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Method> {
         Method::ALL.into_iter().filter(move |method| self.contains(*method))
+    }
+}
+
+impl Default for MethodSet {
+    fn default() -> Self {
+        Self::ALL
     }
 }
 

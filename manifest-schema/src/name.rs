@@ -84,6 +84,9 @@ const SCRIPT_RULE: &str = "must be a relative path within the repository that en
 pub struct ScriptPath(String);
 
 impl ScriptPath {
+    /// The longest path, in bytes.
+    pub const MAX: usize = 255;
+
     /// The script at `path`.
     ///
     /// # Errors
@@ -93,7 +96,7 @@ impl ScriptPath {
             path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']));
         match path.strip_suffix(".rhai") {
             Some(stem)
-                if parts_are_plain && !stem.is_empty() && !stem.ends_with('/') && path.len() <= 255 =>
+                if parts_are_plain && !stem.is_empty() && !stem.ends_with('/') && path.len() <= Self::MAX =>
             {
                 Ok(Self(path.to_owned()))
             }

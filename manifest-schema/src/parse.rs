@@ -14,7 +14,7 @@ use toml::de::DeTable;
 
 use crate::fault::Faults;
 use crate::limits::Limits;
-use crate::manifest::Manifest;
+use crate::manifest::{App, DESCRIPTION_MAX, ENTRIES_MAX, Manifest};
 use crate::name::{JobName, ScriptPath};
 use crate::sdk::SdkVersion;
 use crate::source::Source;
@@ -22,12 +22,6 @@ use crate::table::{Keys, Table, Text, Value};
 
 pub use document::{MANIFEST_MAX, too_large};
 use scripts::Scripts;
-
-/// The most routes, schedules and functions, of each: more than a hand writes, and quick to check.
-const ENTRIES_MAX: usize = 2000;
-
-/// The longest description, in characters: a line of a list.
-const DESCRIPTION_MAX: usize = 200;
 
 const ROOT: Keys = Keys {
     known: &["sdk", "app", "routes", "schedules", "functions", "limits"],
@@ -108,7 +102,7 @@ fn manifest(
     scripts: &mut Scripts<'_>,
     source: &mut Source<'_>,
 ) -> Option<Manifest> {
-    let description = root.get("app").and_then(|value| description(value, source));
+    let app = root.get("app").map(|value| app(value, source)).unwrap_or_default();
     let routes = entries(root, "routes", source, |value, source| routes::read(value, scripts, source));
     routes::refuse_conflicts(&routes, source);
     let schedules =
@@ -118,7 +112,7 @@ fn manifest(
     let limits = limits::read(root.get("limits"), ceiling, source);
     Some(Manifest {
         sdk: sdk?,
-        description,
+        app,
         routes: routes.into_iter().map(|draft| draft.finish()).collect::<Option<_>>()?,
         schedules: unique("schedule", schedules, source)?,
         functions: unique("function", functions, source)?,
@@ -136,8 +130,12 @@ fn sdk(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
     version
 }
 
-fn description(app: Value<'_>, source: &mut Source<'_>) -> Option<String> {
-    let text = app.table("[app]", &APP, source)?.get("description")?.string(source)?;
+fn app(app: Value<'_>, source: &mut Source<'_>) -> App {
+    App { description: app.table("[app]", &APP, source).and_then(|app| description(&app, source)) }
+}
+
+fn description(app: &Table<'_>, source: &mut Source<'_>) -> Option<String> {
+    let text = app.get("description")?.string(source)?;
     if text.value.chars().count() > DESCRIPTION_MAX || text.value.contains(char::is_control) {
         let rule = format!("`description` must be one line of at most {DESCRIPTION_MAX} characters");
         source.error(text.span, rule);
@@ -190,6 +188,33 @@ fn job_name(table: &Table<'_>, source: &mut Source<'_>) -> Option<(JobName, Rang
         Err(error) => {
             source.error(text.span, error.to_string());
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::schema::json_schema;
+
+    /// What is read and what the types declare, from which the schema is made, are the same keys.
+    #[test]
+    fn the_keys_that_are_read_are_those_of_the_types() {
+        let schema = json_schema();
+        for (definition, keys) in [
+            ("", &ROOT),
+            ("/definitions/App", &APP),
+            ("/definitions/Route", &routes::KEYS),
+            ("/definitions/Schedule", &schedules::KEYS),
+            ("/definitions/Function", &functions::KEYS),
+            ("/definitions/Limits", &limits::KEYS),
+        ] {
+            let properties = schema.pointer(&format!("{definition}/properties")).and_then(Value::as_object);
+            let declared: BTreeSet<&str> =
+                properties.into_iter().flat_map(|map| map.keys().map(String::as_str)).collect();
+            assert_eq!(declared, keys.known.iter().copied().collect(), "{definition}");
         }
     }
 }

@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// A duration as it is written, for the schema.
+pub(crate) enum DurationText {}
+
+/// A size as it is written, for the schema.
+pub(crate) enum Size {}
+
 /// Units of time, in milliseconds, the greatest first.
 const TIME_UNITS: [(&str, u64); 3] = [("m", 60_000), ("s", 1_000), ("ms", 1)];
 

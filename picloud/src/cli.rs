@@ -35,6 +35,8 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Print the JSON Schema of picloud.toml, by which editors complete and check it.
+    Schema,
 }
 
 /// How a node runs. Each is also read from the environment.

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Verb::Serve(settings) => commands::serve::serve(settings).map(succeeded),
         Verb::Demo(options) => commands::demo::demo(options).map(succeeded),
         Verb::Init { folder } => commands::init::init(&folder).map(succeeded),
+        Verb::Schema => commands::schema::schema().map(succeeded),
         Verb::Check { folder, json } => {
             let form = if json { Form::Json } else { Form::Text };
             commands::check::check(&folder, form)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use manifest_schema::limits::Limits;
-use manifest_schema::manifest::{Manifest, Route};
+use manifest_schema::manifest::{App, Manifest, Route};
 use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, ScriptPath};
 use manifest_schema::path::RoutePath;
@@ -455,7 +455,7 @@ fn manifest(routes: &[(&str, &str)]) -> Manifest {
     };
     Manifest {
         sdk: SdkVersion::V1_1,
-        description: None,
+        app: App::default(),
         routes: routes.iter().map(route).collect(),
         schedules: Vec::new(),
         functions: Vec::new(),

@@ -7,7 +7,7 @@ use crate::table::{Keys, Value};
 use super::scripts::Scripts;
 use super::{Job, job_name};
 
-const KEYS: Keys = Keys { known: &["name", "script"], not_yet: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["name", "script"], not_yet: &[] };
 
 /// Reads one of `[[functions]]`.
 pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Job<Function> {

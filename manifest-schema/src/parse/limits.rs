@@ -9,7 +9,8 @@ use crate::quantity::{parse_duration, parse_size, show_duration, show_size};
 use crate::source::Source;
 use crate::table::{Keys, Table, Value};
 
-const KEYS: Keys = Keys { known: &["timeout", "operations", "memory", "body", "concurrency"], not_yet: &[] };
+pub(super) const KEYS: Keys =
+    Keys { known: &["timeout", "operations", "memory", "body", "concurrency"], not_yet: &[] };
 
 /// Reads `[limits]`; what it leaves out is the default, or the ceiling where that is lower.
 pub(super) fn read(value: Option<Value<'_>>, ceiling: &Limits, source: &mut Source<'_>) -> Option<Limits> {

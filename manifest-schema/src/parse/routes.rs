@@ -13,7 +13,7 @@ use crate::table::{Keys, Table, Value};
 
 use super::scripts::Scripts;
 
-const KEYS: Keys = Keys { known: &["path", "methods", "script"], not_yet: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["path", "methods", "script"], not_yet: &[] };
 
 /// A route as far as it could be read.
 pub(super) struct Draft {

@@ -12,7 +12,7 @@ use crate::table::{Keys, Table, Value};
 use super::scripts::Scripts;
 use super::{Job, job_name};
 
-const KEYS: Keys =
+pub(super) const KEYS: Keys =
     Keys { known: &["name", "cron", "timezone", "script", "overlap", "catch_up"], not_yet: &[] };
 
 const OVERLAPS: [(&str, Overlap); 2] = [("skip", Overlap::Skip), ("allow", Overlap::Allow)];

@@ -2,4 +2,5 @@
 
 mod faults;
 mod hostile;
+mod schema;
 mod whole;

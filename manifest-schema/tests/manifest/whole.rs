@@ -22,7 +22,7 @@ fn read(text: &str) -> Manifest {
 #[test]
 fn a_manifest_of_one_line_declares_nothing() {
     let manifest = read("sdk = \"1.0\"");
-    assert_eq!((manifest.sdk, &manifest.description), (SdkVersion::V1_0, &None));
+    assert_eq!((manifest.sdk, &manifest.app.description), (SdkVersion::V1_0, &None));
     assert!(manifest.routes.is_empty() && manifest.schedules.is_empty() && manifest.functions.is_empty());
     assert_eq!(manifest.limits, Limits::DEFAULT);
     assert!(manifest.scripts().is_empty());
@@ -58,7 +58,7 @@ fn every_key_is_read() {
         "#,
     );
     assert_eq!(
-        (manifest.sdk, manifest.description.as_deref()),
+        (manifest.sdk, manifest.app.description.as_deref()),
         (SdkVersion::V1_1, Some("everything, ünd more"))
     );
     let [route] = &manifest.routes[..] else { panic!("{:?}", manifest.routes) };

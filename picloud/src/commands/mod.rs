@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod init;
+pub(crate) mod schema;
 pub(crate) mod serve;
 
 use std::io::{self, Write as _};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use manifest_schema::limits::Limits;
-use manifest_schema::manifest::{Function, Manifest, Route};
+use manifest_schema::manifest::{App, Function, Manifest, Route};
 use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, JobName, ScriptPath};
 use manifest_schema::path::RoutePath;
@@ -127,7 +127,7 @@ impl Call {
         });
         let manifest = Manifest {
             sdk: self.sdk,
-            description: None,
+            app: App::default(),
             routes: routes.collect(),
             schedules: Vec::new(),
             functions: vec![Function { name: JobName::new("main").unwrap(), script: path.clone() }],

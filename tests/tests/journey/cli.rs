@@ -69,6 +69,14 @@ fn a_check_speaks_json_to_editors() {
 }
 
 #[test]
+fn the_schema_is_printed_for_editors() {
+    let (code, text) = run(Path::new("/"), &["schema"]);
+    let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((code, schema["title"].as_str()), (Some(0), Some("picloud.toml")));
+    assert!(schema["properties"]["routes"].is_object(), "{text}");
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_failure() {
     let repository = Repository::hello();
     repository.write("greet.rhai", "nope();\n".repeat(100));

@@ -1,0 +1,143 @@
+//! The JSON Schema of `picloud.toml`, by which editors complete and check it.
+//!
+//! It is made from the types of [`crate::manifest`]. What values are made of says so here, from the same constants that
+//! parsing goes by; a name's rule is a regular expression of ECMA-262, as the standard has it. A schema cannot say
+//! everything: that names are unique, routes do not conflict, scripts are there and a cron expression is ever due, only
+//! [`crate::parse`] knows. Whatever is accepted there is valid here.
+//!
+//! It is written in draft 7, which every editor understands.
+
+use std::borrow::Cow;
+
+use chrono_tz::TZ_VARIANTS;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+
+use crate::cron::Cron;
+use crate::manifest::Manifest;
+use crate::method::{Method, MethodSet};
+use crate::name::{JobName, ScriptPath};
+use crate::path::{PATH_MAX, RoutePath};
+use crate::quantity::{DurationText, Size};
+use crate::sdk::SdkVersion;
+
+/// The schema as a JSON document.
+pub fn json_schema() -> Value {
+    SchemaSettings::draft07().into_generator().into_root_schema_for::<Manifest>().to_value()
+}
+
+impl JsonSchema for SdkVersion {
+    fn schema_name() -> Cow<'static, str> {
+        "SdkVersion".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": SdkVersion::ALL.map(SdkVersion::as_str) })
+    }
+}
+
+impl JsonSchema for MethodSet {
+    fn schema_name() -> Cow<'static, str> {
+        "Methods".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "array",
+            "items": { "type": "string", "enum": Method::ALL.map(Method::as_str) },
+            "minItems": 1,
+            "uniqueItems": true,
+        })
+    }
+}
+
+impl JsonSchema for JobName {
+    fn schema_name() -> Cow<'static, str> {
+        "Name".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[a-zA-Z][a-zA-Z0-9_-]{0,59}$" })
+    }
+}
+
+impl JsonSchema for ScriptPath {
+    fn schema_name() -> Cow<'static, str> {
+        "ScriptPath".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // Parts between slashes, none of them empty, `.` or `..`, and a last one that has a name before its ending.
+        let pattern = r"^(?:(?!\.{1,2}/)[^/\\\u0000]+/)*[^/\\\u0000]+\.rhai$";
+        json_schema!({ "type": "string", "maxLength": ScriptPath::MAX, "pattern": pattern })
+    }
+}
+
+impl JsonSchema for RoutePath {
+    fn schema_name() -> Cow<'static, str> {
+        "RoutePath".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let literal = r"(?!\.{1,2}(?:/|$))[^/{}?#%\\\u0000-\u001f\u007f-\u009f]+";
+        let name = "[a-zA-Z_][a-zA-Z0-9_]*";
+        let pattern = format!(r"^(?:/(?:{literal}|\{{{name}\}}))*(?:/(?:\{{\*{name}\}})?)?$");
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": PATH_MAX, "pattern": pattern })
+    }
+}
+
+/// An expression and its zone are one value here and two keys of the manifest.
+impl JsonSchema for Cron {
+    fn schema_name() -> Cow<'static, str> {
+        "Cron".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": {
+                "cron": {
+                    "description": "When it is due: minute, hour, day of month, month, weekday; six fields with seconds \
+                        first; or a nickname such as `@hourly`.",
+                    "type": "string",
+                    "pattern": r"^\s*(?:@[a-zA-Z]+|\S+(?:\s+\S+){4,5})\s*$",
+                    "examples": ["*/5 * * * *", "0 7 * * MON-FRI", "@daily"],
+                },
+                "timezone": {
+                    "description": "The IANA time zone that the expression is read in.",
+                    "type": "string",
+                    "enum": TZ_VARIANTS.iter().map(|zone| zone.name()).collect::<Vec<_>>(),
+                    "default": "UTC",
+                },
+            },
+            "required": ["cron"],
+        })
+    }
+}
+
+impl JsonSchema for DurationText {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]+(?:ms|s|m)$", "examples": ["5s", "500ms", "1m"] })
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "string", "pattern": "^[0-9]+(?:B|KiB|MiB|GiB)$" },
+                { "description": "A number of bytes.", "type": "integer", "minimum": 1 },
+            ],
+            "examples": ["64MiB", "512KiB"],
+        })
+    }
+}

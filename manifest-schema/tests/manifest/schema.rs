@@ -1,0 +1,187 @@
+//! The JSON Schema against manifests, by a validator that knows nothing of this crate.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use jsonschema::Validator;
+use manifest_schema::limits::Limits;
+use manifest_schema::parse::{Surroundings, parse};
+use manifest_schema::schema::json_schema;
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn validator() -> Validator {
+    jsonschema::draft7::new(&json_schema()).expect("a schema of draft 7")
+}
+
+/// The manifest as editors see it: TOML as JSON.
+fn as_json(manifest: &str) -> Value {
+    toml::from_str(manifest).unwrap_or_else(|error| panic!("{error}\n{manifest}"))
+}
+
+fn refusals(validator: &Validator, manifest: &str) -> Vec<String> {
+    let told = |error: jsonschema::ValidationError<'_>| format!("{}: {error}", error.instance_path());
+    validator.iter_errors(&as_json(manifest)).map(told).collect()
+}
+
+fn is_accepted(manifest: &str) -> bool {
+    let scripts: BTreeSet<String> = ["a.rhai", "jobs/b.rhai"].map(str::to_owned).into();
+    parse(manifest.as_bytes(), Surroundings { ceiling: &Limits::CEILING, scripts: &scripts }).is_ok()
+}
+
+/// Every manifest below `folder`, but not those of builds.
+fn manifests_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            manifests_below(&path, found);
+        } else if path.ends_with("picloud.toml") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_schema_is_itself_valid() {
+    jsonschema::meta::validate(&json_schema()).expect("it follows the schema of schemas");
+}
+
+#[test]
+fn every_example_is_valid() {
+    let validator = validator();
+    let mut found = Vec::new();
+    manifests_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples"), &mut found);
+    assert!(found.len() >= 2, "{found:?}");
+    for path in found {
+        let manifest = std::fs::read_to_string(&path).expect("a file");
+        assert_eq!(refusals(&validator, &manifest), Vec::<String>::new(), "{}", path.display());
+    }
+}
+
+const FUNCTION: &str = "[[functions]]\nname = 'f'\nscript = 'a.rhai'\n";
+
+fn route(path: &str) -> String {
+    format!("[[routes]]\npath = '{path}'\nscript = 'a.rhai'\n")
+}
+
+fn schedule(key: &str, value: &str) -> String {
+    let cron = if key == "cron" { String::new() } else { "cron = '@daily'\n".to_owned() };
+    format!("[[schedules]]\nname = 's'\nscript = 'a.rhai'\n{cron}{key} = {value}\n")
+}
+
+#[test]
+fn what_is_right_is_valid() {
+    let validator = validator();
+    for rest in [
+        String::new(),
+        "[app]\ndescription = 'Grüße'".to_owned(),
+        FUNCTION.to_owned(),
+        route("/"),
+        route("/a b/{x}/ü.json/{*rest}"),
+        route("/a/"),
+        route("/.well-known/x..y"),
+        "[[routes]]\npath = '/'\nscript = 'jobs/b.rhai'\nmethods = ['GET', 'PATCH']".to_owned(),
+        schedule("cron", "'*/5 * * * *'"),
+        schedule("cron", "'  0 0 7 * JAN MON-FRI '"),
+        schedule("cron", "'@hourly'"),
+        schedule("timezone", "'Europe/Berlin'"),
+        schedule("overlap", "'allow'"),
+        schedule("catch_up", "'none'"),
+        "[limits]\ntimeout = '500ms'\noperations = 1_000\nmemory = '64MiB'\nbody = 4096\nconcurrency = 1"
+            .to_owned(),
+        "routes = []\nfunctions = []\nschedules = []\napp = {}\nlimits = {}".to_owned(),
+    ] {
+        let manifest = format!("sdk = '1.1'\n{rest}");
+        assert_eq!(refusals(&validator, &manifest), Vec::<String>::new(), "{manifest}");
+        assert!(is_accepted(&manifest), "{manifest}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_not() {
+    let validator = validator();
+    let one = "sdk = '1.1'\n".to_owned();
+    let with = |rest: &str| format!("{one}{rest}");
+    for manifest in [
+        String::new(),
+        "sdk = '9'".to_owned(),
+        "sdk = 1.1".to_owned(),
+        with("ruotes = []"),
+        with("app = 1"),
+        with("[app]\ncolour = 'red'"),
+        with("[app]\ndescription = \"a\\nb\""),
+        with(&format!("[app]\ndescription = '{}'", "x".repeat(201))),
+        with("[env]\nA = 'b'"),
+        with("[routes]\npath = '/'"),
+        with("[[routes]]\nscript = 'a.rhai'"),
+        with("[[routes]]\npath = '/'"),
+        with(&format!("{}colour = 'red'", route("/"))),
+        with(&format!("{}methods = []", route("/"))),
+        with(&format!("{}methods = ['get']", route("/"))),
+        with(&format!("{}methods = ['GET', 'GET']", route("/"))),
+        with(&format!("{}methods = 'GET'", route("/"))),
+        with("[[functions]]\nname = '1'\nscript = 'a.rhai'"),
+        with("[[functions]]\nname = 'f'\nscript = 'a.txt'"),
+        with("[[functions]]\nname = 'f'\nscript = '../a.rhai'"),
+        with("[[functions]]\nname = 'f'\nscript = '/a.rhai'"),
+        with("[[functions]]\nname = 'f'\nscript = 'x/.rhai'"),
+        with("[[functions]]\nname = 'f'\nscript = 'x//a.rhai'"),
+        with(&format!("{FUNCTION}cron = '@daily'")),
+        with("[[schedules]]\nname = 's'\nscript = 'a.rhai'"),
+        with(&schedule("cron", "'* * *'")),
+        with(&schedule("cron", "5")),
+        with(&schedule("timezone", "'Europe/Berln'")),
+        with(&schedule("overlap", "'skp'")),
+        with(&schedule("catch_up", "true")),
+        with("[limits]\ntimeout = '2h'"),
+        with("[limits]\ntimeout = 5"),
+        with("[limits]\nmemory = '64MB'"),
+        with("[limits]\nmemory = 0"),
+        with("[limits]\noperations = 0"),
+        with("[limits]\noperations = 1_000_000_001"),
+        with("[limits]\nconcurrency = 1025"),
+        with("[limits]\ncolour = 1"),
+    ] {
+        assert!(!validator.is_valid(&as_json(&manifest)), "valid:\n{manifest}");
+        assert!(!is_accepted(&manifest), "accepted:\n{manifest}");
+    }
+    for path in [
+        "", "greet", "//", "/a//b", "/a/./b", "/..", "/a?b", "/a#b", "/%20", "/x{a}", "/{a", "/{}", "/{1a}",
+        "/{*a}/b",
+    ] {
+        let manifest = with(&route(path));
+        assert!(!validator.is_valid(&as_json(&manifest)), "{path}");
+        assert!(!is_accepted(&manifest), "{path}");
+    }
+}
+
+proptest! {
+    /// A schema that refused what a push takes would mark good files as bad.
+    #[test]
+    fn whatever_a_push_accepts_is_valid(
+        name in "[a-z0-9_-]{0,4}",
+        path in "(/[a{}*.%ü -]{0,4}){0,3}",
+        script in prop::sample::select(vec!["a.rhai", "jobs/b.rhai", "c.rhai"]),
+        cron in "([*]|[0-9]{1,2}|[*]/5|@daily|MON)( ([*]|[0-9]{1,2}|1-5|L|MON#2)){3,6}",
+        amount in 0..70_u32,
+        unit in prop::sample::select(vec!["", "ms", "s", "m", "B", "KiB", "MiB"]),
+    ) {
+        let manifest = format!(
+            "sdk = '1.1'\n[[functions]]\nname = '{name}'\nscript = '{script}'\n{}\n{}\n[limits]\ntimeout = '{amount}{unit}'",
+            route(&path),
+            schedule("cron", &format!("'{cron}'")),
+        );
+        let halves = [
+            format!("sdk = '1.1'\n[[functions]]\nname = 'f{name}'\nscript = '{script}'\n"),
+            format!("sdk = '1.1'\n{}", route(&path)),
+            format!("sdk = '1.1'\n{}", schedule("cron", &format!("'{cron}'"))),
+            format!("sdk = '1.1'\n[limits]\ntimeout = '{amount}{unit}'"),
+            format!("sdk = '1.1'\n[limits]\nmemory = '{amount}{unit}'"),
+            manifest,
+        ];
+        let validator = validator();
+        for manifest in halves.iter().filter(|manifest| is_accepted(manifest)) {
+            prop_assert_eq!(refusals(&validator, manifest), Vec::<String>::new(), "{}", manifest);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! `picloud schema`: the JSON Schema of `picloud.toml`.
+
+use manifest_schema::schema::json_schema;
+
+use super::{CommandError, print};
+
+pub(crate) fn schema() -> Result<(), CommandError> {
+    // The alternate form of a JSON value is the indented one.
+    print(&format!("{:#}\n", json_schema()))
+}
