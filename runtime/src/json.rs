@@ -373,6 +373,55 @@ mod tests {
             prop_assert_eq!(back, serde_json::from_str::<serde_json::Value>(&text).unwrap());
         }
 
+        /// A number is an integer where it is written as one and fits, else the float that it is nearest to, if there is one.
+        #[test]
+        fn any_number_is_what_it_says(
+            sign in "-?", whole in "(0|[1-9][0-9]{0,22})", fraction in "(\\.[0-9]{1,20})?", exponent in "([eE][+-]?[0-9]{1,3})?",
+        ) {
+            let text = format!("{sign}{whole}{fraction}{exponent}");
+            let read = read(text.as_bytes());
+            let float: f64 = text.parse().unwrap();
+            if fraction.is_empty() && exponent.is_empty() && text != "-0" && let Ok(integer) = text.parse::<i64>() {
+                prop_assert_eq!(read.unwrap().as_int(), Ok(integer));
+            } else if float.is_finite() {
+                prop_assert_eq!(read.unwrap().as_float().map(f64::to_bits), Ok(float.to_bits()));
+            } else {
+                prop_assert!(read.is_err());
+            }
+        }
+
+        #[test]
+        fn any_escapes_are_the_text_that_they_stand_for_or_refused(
+            units in prop::collection::vec(prop_oneof![any::<u16>(), 0xd7f0..0xe010_u16], 0..8)
+        ) {
+            let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            let read = read(format!("\"{escaped}\"").as_bytes());
+            match String::from_utf16(&units) {
+                Ok(text) => prop_assert_eq!(read.unwrap().into_string().unwrap(), text),
+                Err(_) => prop_assert!(read.is_err()),
+            }
+        }
+
+        #[test]
+        fn any_nesting_is_read_up_to_its_bound(shape in prop::collection::vec(any::<bool>(), 0..200)) {
+            let open: String = shape.iter().map(|array| if *array { "[" } else { "{\"a\":" }).collect();
+            let close: String = shape.iter().rev().map(|array| if *array { "]" } else { "}" }).collect();
+            let document = format!("{open}1{close}");
+            let read = read(document.as_bytes());
+            prop_assert_eq!(read.is_ok(), shape.len() <= DEPTH_MAX);
+            if let Ok(value) = read {
+                prop_assert_eq!(write_text(&value, usize::MAX).unwrap(), document);
+            }
+        }
+
+        #[test]
+        fn of_any_equal_keys_the_last_counts(keys in prop::collection::vec("[ab]", 1..8)) {
+            let members: Vec<_> = keys.iter().enumerate().map(|(index, key)| format!("\"{key}\":{index}")).collect();
+            let last: std::collections::BTreeMap<_, _> = keys.iter().enumerate().map(|(index, key)| (key, index)).collect();
+            let expected = serde_json::to_string(&last).unwrap();
+            prop_assert_eq!(there_and_back(&format!("{{{}}}", members.join(","))), expected);
+        }
+
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = read(&bytes);

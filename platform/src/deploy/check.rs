@@ -13,6 +13,9 @@ use runtime::Script;
 
 use super::snapshot::{File, Snapshot};
 
+/// The most bytes of manifest and scripts together: what one revision may weigh in memory.
+const SNAPSHOT_MAX: u64 = 32 * 1024 * 1024;
+
 /// How long the scripts of one snapshot may take to check, all together; beyond, the rest is not looked at.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -40,6 +43,15 @@ pub struct Checked {
 /// # Errors
 /// Every fault of the manifest and of every script, at least one of them an error; the manifest's first.
 pub fn check(snapshot: &Snapshot, ceiling: &Limits) -> Result<Checked, Faults> {
+    check_within(TIME_MAX, snapshot, ceiling)
+}
+
+fn check_within(time: Duration, snapshot: &Snapshot, ceiling: &Limits) -> Result<Checked, Faults> {
+    if snapshot.bytes() > SNAPSHOT_MAX {
+        let words =
+            format!("manifest and scripts take more than {} MiB together", SNAPSHOT_MAX / (1024 * 1024));
+        return Err(Fault::error("the app", None, words).advise("split it into several").into());
+    }
     let bytes = manifest_bytes(snapshot.manifest.as_ref())?;
     let known: BTreeSet<String> = snapshot.scripts.keys().cloned().collect();
     let parsed = parse(bytes, Surroundings { ceiling, scripts: &known });
@@ -55,7 +67,7 @@ pub fn check(snapshot: &Snapshot, ceiling: &Limits) -> Result<Checked, Faults> {
             (None, faults, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
         }
     };
-    let scripts = check_scripts(snapshot, sdk, named, &mut faults);
+    let scripts = check_scripts(time, snapshot, sdk, named, &mut faults);
     match manifest {
         Some(manifest) if faults.errors() == 0 => {
             let manifest_source = String::from_utf8_lossy(bytes).into_owned();
@@ -74,21 +86,19 @@ struct Scripts {
 }
 
 fn check_scripts(
+    time: Duration,
     snapshot: &Snapshot,
     sdk: SdkVersion,
     named: BTreeSet<ScriptPath>,
     faults: &mut Faults,
 ) -> Scripts {
-    let deadline = Instant::now() + TIME_MAX;
+    let deadline = Instant::now() + time;
     let mut scripts = Scripts::default();
     let mut compiled_bytes = 0;
     let mut left = named.len();
     for path in named {
-        if Instant::now() > deadline {
-            let words = format!(
-                "checking took longer than {} s; {left} scripts were not looked at",
-                TIME_MAX.as_secs()
-            );
+        if Instant::now() >= deadline {
+            let words = format!("checking took longer than {time:?}; {left} scripts were not looked at");
             faults.add(Fault::error(manifest::FILE_NAME, None, words).advise("deploy them as several apps"));
             break;
         }
@@ -147,5 +157,116 @@ fn text<'a>(path: &ScriptPath, bytes: &'a [u8]) -> Result<&'a str, Fault> {
             Err(Fault::error(path.as_str(), Some(Place::of_span(text, at..at + 1)), "the script holds a NUL"))
         }
         None => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// A snapshot of functions `f0`, `f1` ... with these sources.
+    fn snapshot(sources: &[&str]) -> Snapshot {
+        let mut manifest = "sdk = \"1.1\"\n".to_owned();
+        let mut snapshot = Snapshot::default();
+        for (index, source) in sources.iter().enumerate() {
+            manifest += &format!("[[functions]]\nname = \"f{index}\"\nscript = \"{index}.rhai\"\n");
+            snapshot.add(&format!("{index}.rhai"), || File::Bytes(source.as_bytes().to_vec()));
+        }
+        snapshot.add(manifest::FILE_NAME, || File::Bytes(manifest.into_bytes()));
+        snapshot
+    }
+
+    fn told(faults: &Faults) -> Vec<String> {
+        faults.iter().map(|fault| format!("{}: {}", fault.file, fault.message)).collect()
+    }
+
+    #[test]
+    fn every_fault_of_every_file_is_told_at_once() {
+        let mut wrong = snapshot(&["nope();", "ctx.request.rest", "1 +", "fine"]);
+        let text = "sdk = \"1.0\"\nx = 1\n[[functions]]\nname = \"a\"\nscript = \"0.rhai\"\n\
+                    [[functions]]\nname = \"b\"\nscript = \"1.rhai\"\n";
+        wrong.add(manifest::FILE_NAME, || File::Bytes(text.as_bytes().to_vec()));
+        assert_eq!(
+            told(&check(&wrong, &Limits::CEILING).unwrap_err()),
+            [
+                "picloud.toml: unknown key `x`",
+                "0.rhai: unknown function `nope`",
+                // Checked for the version that the manifest asks for, wrong though it is otherwise.
+                "1.rhai: `ctx.request.rest` came with sdk 1.1, this is 1.0",
+                // Named by nothing, so not looked at.
+                "2.rhai: no route, schedule or function of picloud.toml names it",
+                "3.rhai: no route, schedule or function of picloud.toml names it",
+            ]
+        );
+    }
+
+    #[test]
+    fn where_a_name_is_not_understood_every_script_is_looked_at() {
+        let mut wrong = snapshot(&["nope();", "2"]);
+        let text = "sdk = \"1.1\"\n[[functions]]\nname = \"a\"\nscript = \"7.rhai\"\n";
+        wrong.add(manifest::FILE_NAME, || File::Bytes(text.as_bytes().to_vec()));
+        assert_eq!(
+            told(&check(&wrong, &Limits::CEILING).unwrap_err()),
+            ["picloud.toml: script `7.rhai` is not in the repository", "0.rhai: unknown function `nope`"]
+        );
+    }
+
+    #[test]
+    fn what_takes_too_long_is_not_looked_at() {
+        let faults = check_within(Duration::ZERO, &snapshot(&["1", "nope()"]), &Limits::CEILING).unwrap_err();
+        assert_eq!(
+            told(&faults),
+            ["picloud.toml: checking took longer than 0ns; 2 scripts were not looked at"]
+        );
+    }
+
+    #[test]
+    fn no_more_is_kept_compiled_than_fits() {
+        let source = format!("\"{}\"", "x".repeat(MIB / 4 - 100));
+        let checked = check(&snapshot(&[source.as_str(); 6]), &Limits::CEILING).unwrap();
+        assert_eq!((checked.sources.len(), checked.compiled.len()), (6, 4));
+    }
+
+    #[test]
+    fn files_that_cannot_be_scripts_are_told() {
+        let mut wrong = snapshot(&["1", "2", "3", "a\0", "5"]);
+        wrong.add("0.rhai", || File::Symlink);
+        wrong.add("1.rhai", || File::Submodule);
+        wrong.add("2.rhai", || File::TooLarge);
+        wrong.add("4.rhai", || File::Bytes(b"1;\n\xff".to_vec()));
+        assert_eq!(
+            told(&check(&wrong, &Limits::CEILING).unwrap_err()),
+            [
+                "0.rhai: the file is a symbolic link, which is never followed",
+                "1.rhai: the file is a submodule, which is never followed",
+                "2.rhai: the script is larger than 256 KiB",
+                "3.rhai: the script holds a NUL",
+                "4.rhai: the script is not UTF-8",
+            ]
+        );
+        let huge = vec![b' '; MIB / 4];
+        for index in 0..140 {
+            wrong.add(&format!("{index}.rhai"), || File::Bytes(huge.clone()));
+        }
+        let faults = check(&wrong, &Limits::CEILING).unwrap_err();
+        assert_eq!(told(&faults), ["the app: manifest and scripts take more than 32 MiB together"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_as_manifest_and_script_are_accepted_or_told(
+            manifest_bytes in prop::collection::vec(any::<u8>(), 0..100),
+            script_bytes in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let mut any = snapshot(&[""]);
+            any.add("0.rhai", || File::Bytes(script_bytes));
+            let _ = check(&any, &Limits::CEILING).map_err(|faults| assert!(faults.errors() > 0));
+            any.add(manifest::FILE_NAME, || File::Bytes(manifest_bytes));
+            let _ = check(&any, &Limits::CEILING).map_err(|faults| assert!(faults.errors() > 0));
+        }
     }
 }

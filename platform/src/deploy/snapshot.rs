@@ -10,9 +10,6 @@ use runtime::SOURCE_MAX;
 /// The largest manifest or script that is read, in bytes.
 pub const FILE_MAX: u64 = if SOURCE_MAX > MANIFEST_MAX { SOURCE_MAX as u64 } else { MANIFEST_MAX as u64 };
 
-/// The most bytes of manifest and scripts together: what one revision may weigh in memory.
-const SNAPSHOT_MAX: u64 = 32 * 1024 * 1024;
-
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum File {
@@ -98,13 +95,7 @@ pub(super) async fn of_commit<R: Repository>(
         };
         snapshot.add(&file.path, || found);
     }
-    match snapshot.bytes() {
-        0..=SNAPSHOT_MAX => Ok(snapshot),
-        bytes => {
-            let words = format!("manifest and scripts take {bytes} bytes together, more than {SNAPSHOT_MAX}");
-            Err(SnapshotError::Refused(words))
-        }
-    }
+    Ok(snapshot)
 }
 
 /// Why the files of a commit cannot be read.

@@ -43,6 +43,9 @@ const PARSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// The most faults of one script that are told; the others are counted.
 const FAULTS_MAX: usize = 100;
 
+/// The longest message, in characters.
+const MESSAGE_MAX: usize = 300;
+
 /// The most statements of a script that is optimised, which takes square time. A longer one runs as it is written.
 const STATEMENTS_OPTIMISED_MAX: usize = 5000;
 
@@ -238,7 +241,7 @@ impl<'a> Findings<'a> {
             self.left_out += 1;
             return;
         }
-        let fault = Fault::error(self.path.as_str(), place(self.source, position, width), message);
+        let fault = Fault::error(self.path.as_str(), place(self.source, position, width), one_line(&message));
         self.found.push((position, Fault { advice, ..fault }));
     }
 
@@ -254,6 +257,18 @@ impl<'a> Findings<'a> {
         faults.leave_out(self.path.as_str(), self.left_out);
         faults
     }
+}
+
+/// A message that quotes the script, which may hold anything, as one line of bounded length.
+fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len().min(2 * MESSAGE_MAX));
+    for c in message.chars().take(MESSAGE_MAX) {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    if message.chars().nth(MESSAGE_MAX).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 fn place(source: &str, position: Position, width: usize) -> Option<Place> {

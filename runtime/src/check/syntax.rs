@@ -144,6 +144,24 @@ fn words(kind: &ParseErrorType, watched: &Watched) -> (String, Option<String>) {
         ParseErrorType::MissingToken(token, purpose) => {
             (format!("`{token}` is missing {}", purpose.replace('\'', "`")), still_open(token, watched))
         }
+        ParseErrorType::DuplicatedProperty(key) => (format!("the key `{key}` stands twice in the map"), None),
+        ParseErrorType::AssignmentToConstant(name) => {
+            (format!("`{name}` is a constant"), Some("declare it with `let` to change it".to_owned()))
+        }
+        ParseErrorType::FnDuplicatedDefinition(name, parameters) => (
+            format!(
+                "function `{name}` is defined twice for {parameters} argument{}",
+                if *parameters == 1 { "" } else { "s" }
+            ),
+            Some("functions of one name differ in how many arguments they take".to_owned()),
+        ),
+        ParseErrorType::FnDuplicatedParam(name, parameter) => {
+            (format!("function `{name}` has two parameters `{parameter}`"), None)
+        }
+        ParseErrorType::WrongFnDefinition => (
+            "a function cannot be defined within a block or another function".to_owned(),
+            Some("define it at the top, or make it a closure: `let f = |x| x + 1;`".to_owned()),
+        ),
         ParseErrorType::UnexpectedEOF => ("the script ends too early".to_owned(), None),
         other => {
             let mut message = other.to_string().replace('\'', "`");

@@ -98,6 +98,16 @@ fn words_of_other_languages_are_translated_and_hide_nothing() {
         ]
     );
     for (source, told) in [
+        ("const a = 1; a = 2;", "1:14 `a` is a constant | declare it with `let` to change it"),
+        (
+            "fn f(x) { x } fn f(y) { y }",
+            "1:15 function `f` is defined twice for 1 argument | functions of one name differ in how many arguments they take",
+        ),
+        ("fn f(a, a) { a }", "1:9 function `f` has two parameters `a`"),
+        (
+            "fn f() { fn g() { 1 } }",
+            "1:10 a function cannot be defined within a block or another function | define it at the top, or make it a closure: `let f = |x| x + 1;`",
+        ),
         ("x++;", "1:2 `++` is not Rhai | write `x += 1`"),
         (
             "let s = 'hello';",
@@ -360,6 +370,13 @@ fn limits_of_depth_and_size_say_what_to_do() {
 }
 
 #[test]
+fn a_message_is_one_short_line_whatever_it_quotes() {
+    let told = faults(&format!("{}();\nlet x = #{{ \"a\\nb\": 1, \"a\\nb\": 2 }};", "n".repeat(100_000)));
+    assert_eq!(told, ["2:23 the key `a\\nb` stands twice in the map"]);
+    assert!(faults(&format!("{}();", "n".repeat(100_000)))[0].chars().count() < 320);
+}
+
+#[test]
 fn what_takes_long_to_compile_is_ended() {
     let lets = |name: &str| (0..3900).map(|number| format!("let {name}{number}=1;")).collect::<String>();
     for hostile in [
@@ -386,7 +403,28 @@ fn ten_thousand_faults_are_told_in_bounded_number() {
     assert_eq!((found.iter().count(), found.errors()), (FAULTS_MAX, 10_000));
 }
 
+/// Programs to damage; each is right as it stands.
+const PROGRAMS: [&str; 3] = [
+    include_str!("../../tests/programs/account.rhai"),
+    include_str!("../../tests/programs/control.rhai"),
+    include_str!("../../tests/programs/closures.rhai"),
+];
+
 proptest! {
+    #[test]
+    fn any_damage_to_a_program_is_compiled_or_refused(
+        program in 0..PROGRAMS.len(), from in any::<prop::sample::Index>(), length in 0..20usize,
+        with in "[{}()\\[\\]|`\"'$;:.,=!a0 \n\u{e4}-]{0,4}",
+    ) {
+        let mut damaged = PROGRAMS[program].to_owned();
+        let from = from.index(damaged.len());
+        let (from, to) = (damaged.floor_char_boundary(from), damaged.ceil_char_boundary((from + length).min(damaged.len())));
+        damaged.replace_range(from..to, &with);
+        for fault in faults(&damaged) {
+            prop_assert!(!fault.contains('\n'), "{}", fault);
+        }
+    }
+
     #[test]
     fn any_text_is_compiled_or_refused(source in ".{0,200}") {
         let _ = faults(&source);
