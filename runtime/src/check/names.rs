@@ -133,8 +133,10 @@ impl Names<'_, '_, '_> {
     fn keyword(&mut self, call: &FnCallExpr, counts: &RangeInclusive<usize>, position: Position) {
         let given = call.args.len();
         if !counts.contains(&given) {
-            let counts: Vec<usize> = counts.clone().take(2).collect();
-            let message = wrong_count(&call.name, &counts, given);
+            let message = match *counts.end() {
+                usize::MAX => format!("`{}` takes an argument at least", call.name),
+                _ => wrong_count(&call.name, &counts.clone().collect::<Vec<_>>(), given),
+            };
             return self.findings.add(position, call.name.chars().count(), message, None);
         }
         let ("Fn", [Expr::StringConstant(name, position)]) = (call.name.as_str(), call.args.as_ref()) else {

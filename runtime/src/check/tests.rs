@@ -143,7 +143,7 @@ fn what_the_language_itself_calls_is_checked_too() {
             "1:47 `eval` is disabled | write the code out, or choose a function by name with `Fn(\"name\")`",
             "1:56 `type_of` takes 1 argument, not 2",
             "1:71 `is_def_fn` takes 2 or 3 arguments, not 1",
-            "1:87 `curry` takes 1 or 2 arguments, not 0",
+            "1:87 `curry` takes an argument at least",
         ]
     );
     assert_eq!(
