@@ -43,7 +43,7 @@ pub use command::{Command, CommandFault};
 pub use connectivity::Disconnected;
 pub use gix_hash::ObjectId;
 pub use gix_object::Kind;
-pub use receive::{Push, ReceiveError, Received, receive};
+pub use receive::{Push, ReceiveError, Received, Request, read_request, receive, unpack};
 pub use staged::{CommitSummary, FileKind, ReadError, Staged, TreeFile, TreeLimits};
 pub use unpack::UnpackError;
 pub use upload::{UploadError, upload};

@@ -1,4 +1,5 @@
-//! The journey of a push, from a request body to a [`Push`] (gitprotocol-pack, "Reference Update Request").
+//! The journey of a push, from a request body to a [`Push`] (gitprotocol-pack, "Reference Update Request"), in two steps:
+//! [`read_request`] learns what the client wants, after which it can be told that work goes on, and [`unpack`] does the work.
 
 use bytes::Bytes;
 use gix_hash::ObjectId;
@@ -7,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::capability::Capabilities;
 use crate::command::{Command, NotACommand, judge};
 use crate::pkt_line::{self, Frame, FrameError};
-use crate::unpack::{self, UnpackError};
+use crate::unpack::{UnpackError, read as read_entries, resolve};
 use crate::{Limits, Object, Repository, RepositoryError, connectivity};
 
 /// The most options of one push, and the longest of them.
@@ -67,7 +68,7 @@ impl From<NotACommand> for ReceiveError {
     }
 }
 
-/// Receives a push. `body` is the request without HTTP's compression. Nothing is changed.
+/// Receives a push in one go. `body` is the request without HTTP's compression. Nothing is changed.
 ///
 /// # Errors
 /// The body is not a push, ends early, or the repository cannot be read. A pack that is refused is no error: the client
@@ -78,13 +79,28 @@ pub async fn receive<R: Repository>(
     limits: &Limits,
 ) -> Result<Received, ReceiveError> {
     let mut body = body;
-    let Some(request) = read_request(&mut body, limits).await? else { return Ok(Received::Probe) };
+    match read_request(&mut body, limits).await? {
+        Some(request) => unpack(repository, request, &mut body, limits).await.map(Received::Push),
+        None => Ok(Received::Probe),
+    }
+}
+
+/// Reads, checks and connects the pack that follows `request` in `body`. Nothing is changed.
+///
+/// # Errors
+/// The body ends early, or the repository cannot be read. A pack that is refused is no error.
+pub async fn unpack<R: Repository>(
+    repository: &R,
+    request: Request,
+    body: &mut (impl AsyncRead + Send + Unpin),
+    limits: &Limits,
+) -> Result<Push, ReceiveError> {
     let Request { mut commands, capabilities, options, shallow } = request;
     let pack = if commands.iter().all(|command| command.new.is_none()) {
         Ok(Vec::new())
     } else {
         let known_shallow = [shallow.as_slice(), &repository.shallow().await?].concat();
-        let unpacked = match read_pack(&mut body, limits).await? {
+        let unpacked = match read_pack(body, limits).await? {
             Ok(bytes) => unpack_and_connect(repository, bytes, known_shallow, limits).await?,
             Err(error) => Err(error),
         };
@@ -98,18 +114,25 @@ pub async fn receive<R: Repository>(
     kinds.extend(repository.kinds(&elsewhere).await?);
     judge(&mut commands, &kinds, &repository.refs().await?);
     let shallow = shallow.into_iter().filter(|id| objects.iter().any(|object| object.id == *id)).collect();
-    Ok(Received::Push(Push { commands, capabilities, options, shallow, pack }))
+    Ok(Push { commands, capabilities, options, shallow, pack })
 }
 
-struct Request {
-    commands: Vec<Command>,
-    capabilities: Capabilities,
+/// What a client wants, from before its pack.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The refs to be moved, not yet judged.
+    pub commands: Vec<Command>,
+    /// What the client can and wants.
+    pub capabilities: Capabilities,
     options: Vec<String>,
     shallow: Vec<ObjectId>,
 }
 
-/// Reads what comes before the pack; `None` for a probe.
-async fn read_request(
+/// Reads what comes before the pack; `None` for a probe, which wants an empty answer.
+///
+/// # Errors
+/// The body is not a push, or ends early.
+pub async fn read_request(
     body: &mut (impl AsyncRead + Send + Unpin),
     limits: &Limits,
 ) -> Result<Option<Request>, ReceiveError> {
@@ -191,14 +214,14 @@ async fn unpack_and_connect<R: Repository>(
 ) -> Result<Result<Vec<Object>, UnpackError>, ReceiveError> {
     // Inflating and hashing take their time; the async workers are for waiting.
     let bounds = limits.clone();
-    let read = off_the_workers(move || unpack::read(&pack, &bounds)).await;
+    let read = off_the_workers(move || read_entries(&pack, &bounds)).await;
     let entries = match read {
         Ok(entries) => entries,
         Err(error) => return Ok(Err(error)),
     };
     let bases = repository.objects(&entries.foreign_bases()).await?;
     let bounds = limits.clone();
-    let unpacked = match off_the_workers(move || unpack::resolve(entries, &bases, &shallow, &bounds)).await {
+    let unpacked = match off_the_workers(move || resolve(entries, &bases, &shallow, &bounds)).await {
         Ok(unpacked) => unpacked,
         Err(error) => return Ok(Err(error)),
     };

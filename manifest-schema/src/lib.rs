@@ -10,7 +10,7 @@
 //! - [`cron`]: cron expressions in a time zone, and when they are due
 //! - [`limits`]: what one execution may use
 //! - [`manifest`]: the whole, typed
-//! - `quantity`: durations and sizes as people write them
+//! - [`quantity`]: durations and sizes as people write them
 //! - `source`: the text of a manifest, and the faults found in it
 //! - `table`: reads TOML tables key by key and keeps every fault
 //! - [`mod@schema`]: the manifest's JSON Schema, from its types
@@ -27,7 +27,7 @@ pub mod method;
 pub mod name;
 pub mod parse;
 pub mod path;
-mod quantity;
+pub mod quantity;
 pub mod schema;
 pub mod sdk;
 mod source;

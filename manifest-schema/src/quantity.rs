@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `500ms`, `5s`, `1m`; `512KiB`, `64MiB`, `1GiB`.
+//! Durations and sizes as people write them, in manifests and settings: `500ms`, `5s`, `1m`; `512KiB`, `64MiB`, `1GiB`.
 
 use std::time::Duration;
 
@@ -15,23 +15,23 @@ const TIME_UNITS: [(&str, u64); 3] = [("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// The duration written as `text`: digits and a unit. One beyond what a [`u64`] of milliseconds holds is the longest.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     parse(text, &TIME_UNITS).map(Duration::from_millis)
 }
 
 /// The number of bytes written as `text`: digits and a unit. One beyond what a [`u64`] holds is the greatest.
-pub(crate) fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     parse(text, &SIZE_UNITS)
 }
 
 /// The duration as [`parse_duration`] reads it, in the greatest unit that is exact, but seconds rather than minutes.
-pub(crate) fn show_duration(duration: Duration) -> String {
+pub fn show_duration(duration: Duration) -> String {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     show(milliseconds, &TIME_UNITS[1..])
 }
 
 /// The size as [`parse_size`] reads it, in the greatest unit that is exact.
-pub(crate) fn show_size(bytes: u64) -> String {
+pub fn show_size(bytes: u64) -> String {
     show(bytes, &SIZE_UNITS)
 }
 

@@ -1,9 +1,17 @@
 //! What may be said on the command line. Exit codes: 0 done, 1 refused or failed, 2 misuse.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use manifest_schema::limits::Limits;
+use manifest_schema::quantity::{parse_duration, parse_size, show_duration, show_size};
+use platform::deploy::DeployLimits;
+
+use crate::edge::PushBounds;
 
 /// A self-hosted serverless platform that you deploy to with git push.
 #[derive(Debug, Parser)]
@@ -65,6 +73,128 @@ pub(crate) struct Settings {
     /// The admin token, 32 characters or more; without it one is made, printed once, and kept in the data folder.
     #[arg(env = "PICLOUD_ADMIN_TOKEN", hide_env_values = true, hide = true, long = "admin-token")]
     pub(crate) admin_token: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) push: PushSettings,
+}
+
+/// The most of everything that pushes may take.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits of pushes")]
+pub(crate) struct PushSettings {
+    /// The bytes of one push, as it is sent.
+    #[arg(long, env = "PICLOUD_PUSH_BYTES", default_value_t = PushSettings::default().push_bytes)]
+    pub(crate) push_bytes: Size,
+
+    /// The objects of one push.
+    #[arg(long, env = "PICLOUD_PUSH_OBJECTS", default_value_t = PushSettings::default().push_objects)]
+    pub(crate) push_objects: usize,
+
+    /// The bytes of one object.
+    #[arg(long, env = "PICLOUD_OBJECT_BYTES", default_value_t = PushSettings::default().object_bytes)]
+    pub(crate) object_bytes: Size,
+
+    /// The bytes of all objects of one push together, inflated.
+    #[arg(long, env = "PICLOUD_INFLATED_BYTES", default_value_t = PushSettings::default().inflated_bytes)]
+    pub(crate) inflated_bytes: Size,
+
+    /// The files and folders of a commit that is served.
+    #[arg(long, env = "PICLOUD_TREE_ENTRIES", default_value_t = PushSettings::default().tree_entries)]
+    pub(crate) tree_entries: usize,
+
+    /// The bytes of a path in a commit that is served.
+    #[arg(long, env = "PICLOUD_PATH_BYTES", default_value_t = PushSettings::default().path_bytes)]
+    pub(crate) path_bytes: usize,
+
+    /// How long one push may take to arrive.
+    #[arg(long, env = "PICLOUD_PUSH_TIME", default_value_t = PushSettings::default().push_time)]
+    pub(crate) push_time: Time,
+
+    /// The branches and tags of one app.
+    #[arg(long, env = "PICLOUD_REFS_PER_APP", default_value_t = PushSettings::default().refs_per_app)]
+    pub(crate) refs_per_app: usize,
+
+    /// How many pushes are worked on at once; each may hold all its objects in memory.
+    #[arg(long, env = "PICLOUD_PUSHES_AT_ONCE", default_value_t = PushSettings::default().pushes_at_once, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) pushes_at_once: usize,
+}
+
+/// A number of bytes, written as `32MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+/// A span of time, written as `5m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_size(text).map(Self).ok_or("write a size such as 512KiB, 32MiB or 1GiB")
+    }
+}
+
+impl FromStr for Time {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_duration(text).map(Self).ok_or("write a duration such as 500ms, 30s or 5m")
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&show_size(self.0))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&show_duration(self.0))
+    }
+}
+
+impl PushSettings {
+    /// What pushes may take on their way in.
+    pub(crate) fn bounds(&self) -> PushBounds {
+        let limits = git_receiver::Limits {
+            request_bytes: self.push_bytes.0,
+            objects: self.push_objects,
+            object_bytes: self.object_bytes.0,
+            inflated_bytes: self.inflated_bytes.0,
+            ..git_receiver::Limits::default()
+        };
+        PushBounds { limits, time: self.push_time.0, at_once: self.pushes_at_once }
+    }
+
+    /// What a deploy may hold.
+    pub(crate) fn deploy_limits(&self) -> DeployLimits {
+        let tree = git_receiver::TreeLimits {
+            files: self.tree_entries,
+            path_bytes: self.path_bytes,
+            ..git_receiver::TreeLimits::default()
+        };
+        DeployLimits { executions: Limits::CEILING, tree, refs: self.refs_per_app }
+    }
+}
+
+impl Default for PushSettings {
+    fn default() -> Self {
+        let limits = git_receiver::Limits::default();
+        let tree = git_receiver::TreeLimits::default();
+        Self {
+            push_bytes: Size(limits.request_bytes),
+            push_objects: limits.objects,
+            object_bytes: Size(limits.object_bytes),
+            inflated_bytes: Size(limits.inflated_bytes),
+            tree_entries: tree.files,
+            path_bytes: tree.path_bytes,
+            push_time: Time(Duration::from_secs(300)),
+            refs_per_app: 1000,
+            pushes_at_once: 4,
+        }
+    }
 }
 
 /// How the demo runs.

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use manifest_schema::limits::Limits;
 use platform::activation::Activation;
 use platform::deploy::Deployer;
 use platform::schedules::Scheduler;
@@ -15,7 +14,7 @@ use store::{Location, OpenError, Store, StoreError};
 use tokio::net::TcpListener;
 
 use crate::cli::Settings;
-use crate::edge::{Edge, Reach, listener};
+use crate::edge::{Edge, Pushes, Reach, listener};
 
 /// The embedded database's file in the data folder.
 const SQLITE_FILE: &str = "picloud.db";
@@ -73,10 +72,11 @@ impl Node {
         let address = listener
             .local_addr()
             .map_err(|source| StartError::Listen { address: settings.listen, source })?;
-        let deployer = Deployer::new(store.clone(), activation.clone(), Limits::CEILING);
+        let deployer = Deployer::new(store.clone(), activation.clone(), settings.push.deploy_limits());
         let scheduler = Scheduler::new(store.clone(), Arc::clone(&table));
         let reach = Reach { domain: settings.domain.clone(), public_url: settings.public_url.clone() };
-        let edge = Edge::new(reach, store.clone(), table, deployer, admin.clone());
+        let pushes = Pushes { bounds: settings.push.bounds(), spool: settings.data_dir.clone() };
+        let edge = Edge::new(reach, store.clone(), table, deployer, admin.clone(), pushes);
         Ok(Self { address, admin, admin_origin, store, listener, edge, scheduler, activation })
     }
 

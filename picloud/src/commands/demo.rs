@@ -15,7 +15,7 @@ use store::{RunOutcome, Store, StoreError};
 use super::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::serve::{start_log, stop_signal};
-use crate::cli::{DemoOptions, Settings};
+use crate::cli::{DemoOptions, PushSettings, Settings};
 use crate::node::{Node, StartError, threads};
 
 /// The second app of the tour.
@@ -92,6 +92,7 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         public_url: None,
         database_url: None,
         admin_token: None,
+        push: PushSettings::default(),
     };
     match Node::start(&settings).await {
         Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {

@@ -11,6 +11,8 @@ mod git;
 pub(crate) mod listener;
 mod reply;
 
+pub(crate) use git::{PushBounds, Pushes};
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -53,13 +55,14 @@ impl Edge {
         table: Arc<LiveTable>,
         deployer: Deployer,
         admin: AdminToken,
+        pushes: Pushes,
     ) -> Self {
         let control = Control { store: store.clone(), table: Arc::clone(&table), admin: admin.clone() };
         Self {
             hosts: Arc::new(Hosts { domain: reach.domain }),
             public_url: reach.public_url.map(|url| url.trim_end_matches('/').into()),
             table,
-            git: GitEdge::new(store, deployer, admin, git_receiver::Limits::default()),
+            git: GitEdge::new(store, deployer, admin, pushes),
             control: control::router(control),
         }
     }

@@ -171,6 +171,9 @@ fn sentence(rejection: &Rejection) -> String {
         }
         Rejection::Busy => "other pushes to this app are still going; push again in a moment".to_owned(),
         Rejection::DiskFull => "the server's disk is full; nothing was changed".to_owned(),
+        Rejection::TooManyRefs { there, most } => {
+            format!("the app has {there} branches and tags, and may have {most}; delete some first")
+        }
         Rejection::UnknownApp => "there is no such app, and this token may not create it".to_owned(),
         Rejection::Git(words) => printable(words),
         Rejection::Atomic => "another ref of this atomic push was rejected".to_owned(),

@@ -5,11 +5,11 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use git_receiver::{ObjectId, ReadError, Repository, Staged};
 use manifest_schema::fault::{Fault, Faults};
-use manifest_schema::limits::Limits;
 use manifest_schema::manifest::{self, Schedule};
 use store::{App, NewRevision, Oid, Store, StoreError};
 
 use super::check::{Checked, check};
+use super::limits::DeployLimits;
 use super::plan::{Side, plan};
 use super::report::{Event, Rejection, Tell};
 use super::snapshot::{Snapshot, SnapshotError, of_commit};
@@ -50,7 +50,7 @@ pub(super) enum Examined {
 pub(super) struct Examination<'a, R> {
     pub(super) store: &'a Store,
     pub(super) activation: &'a Activation,
-    pub(super) ceiling: &'a Limits,
+    pub(super) limits: &'a DeployLimits,
     pub(super) app: Option<&'a App>,
     pub(super) staged: &'a Staged<'a, R>,
     pub(super) tell: &'a Tell,
@@ -71,7 +71,7 @@ impl<R: Repository> Examination<'_, R> {
             return Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new: None, prepared })));
         }
         let started = Instant::now();
-        let snapshot = match of_commit(self.staged, commit).await {
+        let snapshot = match of_commit(self.staged, commit, &self.limits.tree).await {
             Ok(snapshot) => snapshot,
             Err(SnapshotError::Refused(why)) => {
                 return Ok(self.refuse(branch, Fault::error("the commit", None, why).into()));
@@ -122,7 +122,7 @@ impl<R: Repository> Examination<'_, R> {
 
     /// Checks off the async workers: compiling may take a while and cannot be cancelled.
     async fn check(&self, snapshot: Snapshot) -> Result<Result<Checked, Faults>, DeployError> {
-        let ceiling = self.ceiling.clone();
+        let ceiling = self.limits.executions.clone();
         let checking = tokio::task::spawn_blocking(move || check(&snapshot, &ceiling));
         checking.await.map_err(|_| DeployError::CheckDied)
     }

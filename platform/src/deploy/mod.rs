@@ -6,6 +6,7 @@
 mod candidate;
 mod check;
 mod intent;
+mod limits;
 mod plan;
 mod report;
 mod snapshot;
@@ -15,13 +16,13 @@ use std::time::Instant;
 
 use chrono::Utc;
 use git_receiver::{Command, Push, Staged};
-use manifest_schema::limits::Limits;
 use manifest_schema::name::AppName;
 use store::{App, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store};
 use uuid::Uuid;
 
 pub use check::{Checked, check};
 pub use intent::CHECK_REF;
+pub use limits::DeployLimits;
 pub use plan::{Change, Changes, Plan, Sign};
 pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
 pub use snapshot::{FILE_MAX, File, Snapshot};
@@ -45,7 +46,7 @@ pub struct Pusher {
 pub struct Deployer {
     store: Store,
     activation: Activation,
-    ceiling: Limits,
+    limits: DeployLimits,
 }
 
 /// One ref of a push, and what was decided about it.
@@ -74,9 +75,9 @@ impl Decision {
 }
 
 impl Deployer {
-    /// A deployer over `store` that grants at most `ceiling` and swaps through `activation`.
-    pub fn new(store: Store, activation: Activation, ceiling: Limits) -> Self {
-        Self { store, activation, ceiling }
+    /// A deployer over `store` that grants at most `limits` and swaps through `activation`.
+    pub fn new(store: Store, activation: Activation, limits: DeployLimits) -> Self {
+        Self { store, activation, limits }
     }
 
     /// Carries out a push to the app `name`, one verdict a ref in the order of the commands. Every ref is either moved
@@ -108,6 +109,7 @@ impl Deployer {
         let app = self.store.app(name).await?;
         let mut decisions = self.decide(app.as_ref(), &push.commands, objects, tell).await?;
         reject_shared_addresses(&mut decisions);
+        self.reject_too_many_refs(app.as_ref(), &mut decisions).await?;
         let mut new_push = NewPush {
             app: name.clone(),
             may_create: by.may_create,
@@ -139,7 +141,7 @@ impl Deployer {
         let examination = Examination {
             store: &self.store,
             activation: &self.activation,
-            ceiling: &self.ceiling,
+            limits: &self.limits,
             app,
             staged: &staged,
             tell,
@@ -173,6 +175,35 @@ impl Deployer {
             decisions.push(Decision { change, outcome });
         }
         Ok(decisions)
+    }
+
+    /// Rejects the new refs of a push that would leave the app with more than it may have.
+    async fn reject_too_many_refs(
+        &self,
+        app: Option<&App>,
+        decisions: &mut [Decision],
+    ) -> Result<(), DeployError> {
+        let of_kind = |decisions: &[Decision], wanted: fn(&RefChange) -> bool| {
+            decisions.iter().filter(|decision| decision.moves() && wanted(&decision.change)).count()
+        };
+        let new = of_kind(decisions, |change| change.old.is_none());
+        if new == 0 {
+            return Ok(());
+        }
+        let gone = of_kind(decisions, |change| change.new.is_none());
+        let there = match app {
+            Some(app) => self.store.refs(app.id).await?.len(),
+            None => 0,
+        };
+        let most = self.limits.refs;
+        if (there + new).saturating_sub(gone) > most {
+            let creates = |decision: &&mut Decision| decision.moves() && decision.change.old.is_none();
+            decisions
+                .iter_mut()
+                .filter(creates)
+                .for_each(|decision| decision.reject(Rejection::TooManyRefs { there, most }));
+        }
+        Ok(())
     }
 
     /// Another branch of the app whose address is that of `branch`.

@@ -155,6 +155,13 @@ pub enum Rejection {
     Busy,
     /// The server has no room for it.
     DiskFull,
+    /// The app would have more refs than it may have.
+    TooManyRefs {
+        /// How many it has.
+        there: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// The app does not exist, and this token may not create it.
     UnknownApp,
     /// git's own rules forbid it; the text is in git's words.

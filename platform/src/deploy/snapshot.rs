@@ -71,8 +71,9 @@ fn is_script(path: &str) -> bool {
 pub(super) async fn of_commit<R: Repository>(
     staged: &Staged<'_, R>,
     commit: ObjectId,
+    limits: &TreeLimits,
 ) -> Result<Snapshot, SnapshotError> {
-    let tree = match staged.files(commit, &TreeLimits::default()).await {
+    let tree = match staged.files(commit, limits).await {
         Err(error @ ReadError::Limit(_)) => return Err(SnapshotError::Refused(error.to_string())),
         tree => tree?,
     };

@@ -1,11 +1,80 @@
 //! Two at once.
 
+use std::sync::Barrier;
+
+use tests::repository::Pushed;
 use tests::{Database, Repository, Server, on_both_databases};
 
 on_both_databases!(
     of_two_pushes_at_once_one_is_told_why_it_lost,
-    pushes_to_different_apps_do_not_disturb_each_other
+    pushes_to_different_apps_do_not_disturb_each_other,
+    of_two_hundred_pushes_to_one_app_each_lands_whole_or_is_told_why,
+    two_hundred_pushes_to_as_many_apps_all_land
 );
+
+/// Starts `count` pushes at the same time, each with a refspec and a URL of its own, and waits for all.
+fn at_once(
+    repository: &Repository,
+    count: usize,
+    what: impl Fn(usize) -> (String, String) + Sync,
+) -> Vec<Pushed> {
+    let start = Barrier::new(count);
+    let push = |number: usize| {
+        let (url, refspec) = what(number);
+        start.wait();
+        repository.push(&url, &[&refspec])
+    };
+    let push = &push;
+    std::thread::scope(|scope| {
+        let pushes: Vec<_> = (0..count).map(|number| scope.spawn(move || push(number))).collect();
+        pushes.into_iter().map(|push| push.join().unwrap()).collect()
+    })
+}
+
+fn of_two_hundred_pushes_to_one_app_each_lands_whole_or_is_told_why(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main"]).succeeded();
+    let base = repository.head();
+    // A hundred children of one commit for production, of which one can win, and a hundred branches, which all can.
+    let child = |number: usize| {
+        let tree = repository.git(&["rev-parse", "HEAD^{tree}"]);
+        repository.git(&["commit-tree", &tree, "-p", &base, "-m", &number.to_string()])
+    };
+    let children: Vec<String> = (0..100).map(child).collect();
+    let pushed = at_once(&repository, 200, |number| {
+        let branch = if number < 100 { "main".to_owned() } else { format!("b{number}") };
+        (url.clone(), format!("{}:refs/heads/{branch}", children[number % 100]))
+    });
+    let (to_main, to_branches) = pushed.split_at(100);
+    assert!(to_main.iter().any(|push| push.accepted), "{}", to_main[0].text);
+    let told = ["another push was first", "fetch first", "non-fast-forward", "push again in a moment"];
+    for push in pushed.iter().filter(|push| !push.accepted) {
+        assert!(told.iter().any(|words| push.text.contains(words)), "{}", push.text);
+    }
+    let refs = repository.git(&["ls-remote", &url, "refs/heads/*"]);
+    let landed = to_branches.iter().filter(|push| push.accepted).count();
+    assert_eq!(refs.lines().count(), landed + 1, "what was told is what is there");
+    let live = server.get("/hello/greet/Ann");
+    assert!(
+        refs.contains(&format!("{}\trefs/heads/main", live.header("picloud-revision").unwrap())),
+        "{refs}"
+    );
+    let deploys = repository.git(&["ls-remote", &url, "refs/deploys/*"]);
+    assert_eq!(deploys.lines().count(), 1 + pushed.iter().filter(|push| push.accepted).count());
+}
+
+fn two_hundred_pushes_to_as_many_apps_all_land(database: Database) {
+    let server = Server::start(database);
+    let repository = Repository::hello();
+    let url = |number: usize| server.git_url(&format!("app-{number}"));
+    let pushed = at_once(&repository, 200, |number| (url(number), "main".to_owned()));
+    for (number, push) in pushed.into_iter().enumerate() {
+        push.succeeded().says("LIVE as deploy 1");
+        assert_eq!(server.get(&format!("/app-{number}/greet/x")).status, 200);
+    }
+}
 
 fn of_two_pushes_at_once_one_is_told_why_it_lost(database: Database) {
     let server = Server::start(database);

@@ -6,6 +6,7 @@ mod calling;
 mod cli;
 mod cloning;
 mod concurrency;
+mod limits;
 mod previews;
 mod pushing;
 mod restart;

@@ -1,0 +1,191 @@
+//! A push: taken in whole, then carried out while the client is told how it goes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use git_receiver::{Capabilities, ReceiveError, Request as PushRequest};
+use manifest_schema::name::AppName;
+use platform::deploy::{Deployer, Outcome, Pusher, Rejection, Tell, Verdict};
+use platform::repository::AppRepository;
+use store::Store;
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::sync::Semaphore;
+use tokio_util::io::ReaderStream;
+
+use super::spool::{SpoolError, Spooled, spool};
+use super::{ANSWER_BUFFER, GitEdge, PushBounds, git_reply, plain_body, reply};
+use crate::edge::credentials::Caller;
+use crate::words::push::{Addresses, PushWords};
+
+/// How often a silent server says that it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// How long a push waits for those before it to be unpacked.
+const PLACE_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What may stand before a pack: commands, options, shallow commits.
+const COMMANDS_BYTES: u64 = 2 * 1024 * 1024;
+
+const RESULT: &str = "application/x-git-receive-pack-result";
+
+/// A push that has arrived whole.
+struct Arrived {
+    app: AppName,
+    store: Store,
+    request: PushRequest,
+    body: Spooled,
+    pusher: Pusher,
+    addresses: Addresses,
+    started: Instant,
+}
+
+impl GitEdge {
+    pub(super) async fn receive(
+        &self,
+        app: AppName,
+        caller: Caller,
+        addresses: Addresses,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        let started = Instant::now();
+        let Ok(_arriving) = self.arriving.try_acquire() else {
+            return reply::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many pushes are arriving; push again\n",
+            );
+        };
+        let mut body = match plain_body(request) {
+            Ok(body) => body,
+            Err(response) => return *response,
+        };
+        let most = self.pushes.bounds.limits.request_bytes.saturating_add(COMMANDS_BYTES);
+        let mut body = match spool(&mut body, most, self.pushes.bounds.time, &self.pushes.spool).await {
+            Ok(body) => body,
+            Err(error) => return refused(&app, &error),
+        };
+        let request = match git_receiver::read_request(&mut body, &self.pushes.bounds.limits).await {
+            Ok(Some(request)) => request,
+            Ok(None) => return git_reply(RESULT, Body::empty()),
+            Err(error) => {
+                tracing::info!(%app, %error, "push not understood");
+                return reply::text(StatusCode::BAD_REQUEST, &format!("{error}\n"));
+            }
+        };
+        let pusher = Pusher { name: caller.name, may_create: true };
+        let arrived = Arrived { app, store: self.store.clone(), request, body, pusher, addresses, started };
+        let (output, input) = tokio::io::duplex(ANSWER_BUFFER);
+        let (deployer, bounds, places) =
+            (self.deployer.clone(), self.pushes.bounds.clone(), Arc::clone(&self.places));
+        tokio::spawn(carry_out(arrived, deployer, bounds, places, output));
+        git_reply(RESULT, Body::from_stream(ReaderStream::new(input)))
+    }
+}
+
+fn refused(app: &AppName, error: &SpoolError) -> Response<Body> {
+    tracing::info!(%app, %error, "push not received");
+    let status = match error {
+        SpoolError::Slow => StatusCode::REQUEST_TIMEOUT,
+        SpoolError::Cut(_) => StatusCode::BAD_REQUEST,
+        SpoolError::Keep(_) => StatusCode::INSUFFICIENT_STORAGE,
+    };
+    reply::text(status, &format!("{error}\n"))
+}
+
+/// Carries out a push and tells the client, for as long as it listens.
+async fn carry_out(
+    arrived: Arrived,
+    deployer: Deployer,
+    bounds: PushBounds,
+    places: Arc<Semaphore>,
+    mut output: DuplexStream,
+) {
+    let capabilities = arrived.request.capabilities.clone();
+    let mut words = PushWords::new(
+        arrived.app.clone(),
+        arrived.pusher.name.clone(),
+        arrived.addresses.clone(),
+        capabilities.quiet(),
+    );
+    let started = arrived.started;
+    let (tell, mut events) = Tell::channel();
+    // In a task of its own: a client that hangs up now, or reads slowly, does not stop it halfway.
+    let deploying = tokio::spawn(deploy(arrived, deployer, bounds, places, tell));
+    loop {
+        let bytes = match tokio::time::timeout(KEEPALIVE, events.recv()).await {
+            Ok(Some(event)) => capabilities.progress(&words.event(&event)),
+            Ok(None) => break,
+            Err(_) => capabilities.keepalive(),
+        };
+        // A client that is gone is told nothing more; the push goes on.
+        let _ = output.write_all(&bytes).await;
+    }
+    let Ok(Deployed { unpacked, verdicts }) = deploying.await else {
+        tracing::error!("a push ended in a panic; nothing is known of it");
+        return;
+    };
+    let ending = words.ending(&verdicts, started.elapsed());
+    let _ = output.write_all(&said(&capabilities, &ending.text, &unpacked, &ending.results)).await;
+}
+
+fn said(
+    capabilities: &Capabilities,
+    text: &str,
+    unpacked: &Result<(), String>,
+    results: &[(String, Result<(), String>)],
+) -> Vec<u8> {
+    let results: Vec<_> = results.iter().map(|(name, result)| (name.as_str(), result.clone())).collect();
+    let unpacked = unpacked.as_ref().copied().map_err(String::as_str);
+    [capabilities.progress(text), capabilities.report(unpacked, &results)].concat()
+}
+
+/// What became of a push.
+struct Deployed {
+    unpacked: Result<(), String>,
+    verdicts: Vec<Verdict>,
+}
+
+/// Unpacks a push when its turn comes, and deploys it.
+async fn deploy(
+    arrived: Arrived,
+    deployer: Deployer,
+    bounds: PushBounds,
+    places: Arc<Semaphore>,
+    tell: Tell,
+) -> Deployed {
+    let Arrived { app, store, request, mut body, pusher, .. } = arrived;
+    let names: Vec<String> = request.commands.iter().map(|command| command.name.clone()).collect();
+    let nothing = |rejection: &Rejection| -> Vec<Verdict> {
+        let rejected =
+            |name: &String| Verdict { name: name.clone(), outcome: Outcome::Rejected(rejection.clone()) };
+        names.iter().map(rejected).collect()
+    };
+    let Ok(Ok(_place)) = tokio::time::timeout(PLACE_WAIT_MAX, places.acquire()).await else {
+        return Deployed { unpacked: Ok(()), verdicts: nothing(&Rejection::Busy) };
+    };
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        let incident = uuid::Uuid::new_v4();
+        tracing::error!(%app, %incident, error, "push failed");
+        Deployed {
+            unpacked: Err("the server cannot read its repository".to_owned()),
+            verdicts: nothing(&Rejection::Internal { incident }),
+        }
+    };
+    // What the repository holds is looked at now, not when the push began to arrive.
+    let repository = match store.app(&app).await {
+        Ok(found) => AppRepository::new(store, found),
+        Err(error) => return failed(&error),
+    };
+    match git_receiver::unpack(&repository, request, &mut body, &bounds.limits).await {
+        Ok(push) => {
+            let unpacked = push.pack.as_ref().map(|_| ()).map_err(ToString::to_string);
+            Deployed { unpacked, verdicts: deployer.deploy(&app, push, &pusher, &tell).await }
+        }
+        Err(ReceiveError::Repository(error)) => failed(&error),
+        Err(error) => Deployed {
+            unpacked: Err(error.to_string()),
+            verdicts: nothing(&Rejection::Unpack(error.to_string())),
+        },
+    }
+}

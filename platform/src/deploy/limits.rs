@@ -1,0 +1,15 @@
+//! What the server grants to what is deployed.
+
+use git_receiver::TreeLimits;
+use manifest_schema::limits::Limits;
+
+/// The most that a deploy may hold.
+#[derive(Clone, Debug)]
+pub struct DeployLimits {
+    /// What a manifest may ask for its executions.
+    pub executions: Limits,
+    /// The tree of a commit that is served.
+    pub tree: TreeLimits,
+    /// The branches and tags of one app.
+    pub refs: usize,
+}

@@ -1,0 +1,121 @@
+//! Bounds of pushes are settings; what is beyond one is told in a line, and who is slow holds up nobody.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use tests::{Database, Repository, Server, TOKEN};
+
+/// Pushes the starter app with one more file, which must be refused with these words, and then without it.
+fn refused(flags: &[&str], path: &str, content: &[u8], words: &str) {
+    let server = Server::start_with(Database::sqlite(), flags);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    let small = repository.head();
+    repository.write(path, content);
+    repository.commit("more");
+    repository.push(&url, &["main"]).refused().says(words).says("[remote rejected]");
+    assert_eq!(server.get("/hello/greet/Ann").status, 404, "nothing changed");
+    repository.push(&url, &[&format!("{small}:refs/heads/main")]).succeeded();
+    assert_eq!(server.get("/hello/greet/Ann").status, 200);
+}
+
+/// Bytes that no compression makes smaller.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    let byte = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(byte).collect()
+}
+
+#[test]
+fn the_bytes_of_a_push() {
+    refused(&["--push-bytes", "1MiB"], "noise", &noise(1_500_000), "the push is larger than 1 MiB");
+}
+
+#[test]
+fn the_objects_of_a_push() {
+    refused(&["--push-objects", "4"], "more.md", b"more", "objects, more than 4");
+}
+
+#[test]
+fn the_bytes_of_an_object() {
+    refused(
+        &["--object-bytes", "10KiB"],
+        "long.md",
+        &[b'x'; 20_000],
+        "an object takes 20000 bytes, more than 10240",
+    );
+}
+
+#[test]
+fn the_bytes_of_all_objects() {
+    let flags = ["--inflated-bytes", "1MiB"];
+    refused(&flags, "long.md", &[b'x'; 1_500_000], "the objects take more than 1 MiB together");
+}
+
+#[test]
+fn the_entries_of_a_tree() {
+    refused(&["--tree-entries", "2"], "more.md", b"more", "the tree has more than 2 files");
+}
+
+#[test]
+fn the_bytes_of_a_path() {
+    let path = format!("{}/long.md", "folder".repeat(5));
+    refused(&["--path-bytes", "30"], &path, b"more", "the tree has a path of more than 30 bytes");
+}
+
+#[test]
+fn the_refs_of_an_app() {
+    let server = Server::start_with(Database::sqlite(), &["--refs-per-app", "3"]);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main", "main:a", "main:b"]).succeeded();
+    let words = "the app has 3 branches and tags, and may have 3; delete some first";
+    repository.push(&url, &["main:c"]).refused().says(words);
+    // What is there may be moved, and what goes makes room for what comes.
+    repository.commit("next");
+    repository.push(&url, &["main", "main:a"]).succeeded();
+    repository.push(&url, &[":b", "main:c"]).succeeded();
+}
+
+#[test]
+fn a_setting_that_is_none_is_misuse() {
+    let status = |flags: &[&str]| {
+        let mut command = std::process::Command::new(tests::server::picloud());
+        command.arg("serve").args(flags).output().unwrap().status.code()
+    };
+    assert_eq!(status(&["--push-bytes", "lots"]), Some(2));
+    assert_eq!(status(&["--push-time", "soon"]), Some(2));
+    assert_eq!(status(&["--pushes-at-once", "0"]), Some(2));
+}
+
+/// Begins a push over a connection of its own, and sends no more.
+fn stalled(server: &Server) -> TcpStream {
+    let mut connection = TcpStream::connect(&server.address).unwrap();
+    let head = format!(
+        "POST /hello.git/git-receive-pack HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-type: application/x-git-receive-pack-request\r\ncontent-length: 5000000\r\n\r\n",
+        server.address
+    );
+    connection.write_all(head.as_bytes()).unwrap();
+    connection.write_all(&[b'x'; 200_000]).unwrap();
+    connection
+}
+
+#[test]
+fn clients_that_stall_hold_up_nobody_and_are_dropped() {
+    let server = Server::start_with(Database::sqlite(), &["--pushes-at-once", "1", "--push-time", "3s"]);
+    let begun = Instant::now();
+    let connections: Vec<TcpStream> = (0..20).map(|_| stalled(&server)).collect();
+    Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
+    for mut connection in connections {
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(3));
+}
