@@ -1,8 +1,9 @@
 # make demo   build, serve, push an example, call it, roll back, keep serving
 # make test   format, lints, and every test on both databases
+# make bench  measure side by side with the references, and refresh bench/README.md
 # make setup  install what these two need from Debian's packages, where it is missing
 
-.PHONY: demo test setup setup-demo
+.PHONY: demo test bench setup setup-demo
 
 CARGO ?= cargo
 
@@ -15,6 +16,12 @@ test: setup
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) build --workspace --locked
 	tests/with-postgres $(CARGO) test --workspace --locked
+
+bench: setup-demo
+	@tests/install python3:python3 nginx:nginx-light fcgiwrap:fcgiwrap
+	$(CARGO) build --release --locked -p picloud
+	$(CARGO) build --release --locked -p git-receiver --example ingest
+	bench/git.py
 
 # A C compiler and linker builds Rust and the embedded SQLite; git pushes.
 setup-demo:

@@ -54,6 +54,19 @@ impl Links {
         }
     }
 
+    /// Adds all that `other` holds.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.inside.extend(other.inside);
+        for (id, mentions) in other.named {
+            let as_what = self.named.entry(id).or_default();
+            for (kind, by) in mentions {
+                if as_what.iter().all(|(known, _)| *known != kind) {
+                    as_what.push((kind, by));
+                }
+            }
+        }
+    }
+
     /// What is named and is not in the pack.
     pub(crate) fn targets(&self) -> Vec<ObjectId> {
         self.named.keys().filter(|id| !self.inside.contains_key(*id)).copied().collect()
@@ -98,6 +111,17 @@ mod tests {
         links.add(id(2), Kind::Tree, Vec::new(), false);
         assert_eq!(links.targets(), [id(3)]);
         assert_eq!(check(&links, &HashMap::from([(id(3), Kind::Commit)])), Ok(()));
+    }
+
+    #[test]
+    fn links_of_several_threads_are_one() {
+        let mut links = commit_of_a_tree_and_a_parent(false);
+        let mut other = Links::default();
+        other.add(id(2), Kind::Tree, vec![Named { id: id(3), kind: Kind::Blob, parent: false }], false);
+        links.append(other);
+        assert_eq!(links.targets(), [id(3)]);
+        let as_one_kind = check(&links, &HashMap::from([(id(3), Kind::Commit)]));
+        assert!(matches!(as_one_kind, Err(Disconnected::WrongKind { named: Kind::Blob, .. })));
     }
 
     #[test]

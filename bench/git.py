@@ -1,0 +1,329 @@
+#!/usr/bin/env python3
+"""Measures the git server side by side with git's own, and writes the table of bench/README.md.
+
+Every row is a ratio to its reference in the same run: git index-pack for taking in a pack, git http-backend behind nginx for
+pushes and clones. Everything runs on loopback, in a temporary folder; the large repository is made once and kept in target/bench.
+"""
+
+import datetime
+import os
+import platform
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+KEPT = TARGET / "bench"
+PICLOUD = TARGET / "release" / "picloud"
+INGEST = TARGET / "release" / "examples" / "ingest"
+TOKEN = "bench-bench-bench-bench-bench-bench"
+
+# About 190,000 objects: each commit changes one file in a folder, so it brings a commit, three trees and a blob.
+LARGE_COMMITS = 38_000
+LARGE_FILES = 400
+
+SMALL_PUSHES = 30
+PUSHES_IN_A_ROW = int(os.environ.get("BENCH_PUSHES", "1000"))
+ROUNDS = 3
+
+GIT_ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.com",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.com",
+}
+
+
+def run(command, **options):
+    """Runs a command that must succeed; gives back its seconds and the most memory it held, in MiB."""
+    options.setdefault("stdout", subprocess.DEVNULL)
+    options.setdefault("stderr", subprocess.PIPE)
+    began = time.monotonic()
+    process = subprocess.Popen([str(part) for part in command], env=options.pop("env", GIT_ENVIRONMENT), **options)
+    errors = process.stderr.read() if process.stderr else b""
+    _, status, usage = os.wait4(process.pid, 0)
+    took = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{errors.decode(errors='replace')}")
+    return took, usage.ru_maxrss / 1024
+
+
+def git(folder, *arguments, **options):
+    return run(["git", "-C", folder, *arguments], **options)
+
+
+def said(folder, *arguments):
+    return subprocess.run(
+        ["git", "-C", folder, *arguments], env=GIT_ENVIRONMENT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def await_port(port):
+    for _ in range(600):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    sys.exit(f"nothing listens on port {port}")
+
+
+class Picloud:
+    """A node on the embedded database, with limits that let the large repository in."""
+
+    def __init__(self, folder):
+        self.folder = folder / "picloud"
+        self.port = free_port()
+        large = ["--push-bytes", "1GiB", "--push-objects", "1000000", "--inflated-bytes", "16GiB"]
+        listen = ["--listen", f"127.0.0.1:{self.port}", "--data-dir", self.folder]
+        self.process = subprocess.Popen(
+            [str(part) for part in [PICLOUD, "serve", *listen, *large]],
+            env={**os.environ, "PICLOUD_ADMIN_TOKEN": TOKEN, "PICLOUD_LOG": "warn"},
+            stdout=subprocess.DEVNULL,
+        )
+        await_port(self.port)
+
+    def url(self, name):
+        return f"http://ada:{TOKEN}@127.0.0.1:{self.port}/{name}.git"
+
+    def bytes_stored(self):
+        return sum(file.stat().st_size for file in self.folder.iterdir() if file.name.startswith("picloud.db"))
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+
+class HttpBackend:
+    """git http-backend behind nginx, with two processes of fcgiwrap between them."""
+
+    def __init__(self, folder):
+        self.repositories = folder / "repositories"
+        self.repositories.mkdir()
+        self.port = free_port()
+        sock = folder / "fcgi.sock"
+        backend = Path(said(folder, "--exec-path")) / "git-http-backend"
+        configuration = folder / "nginx.conf"
+        configuration.write_text(
+            f"""
+            {"user root;" if os.getuid() == 0 else ""}
+            daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; worker_processes 2;
+            events {{ worker_connections 512; }}
+            http {{
+                access_log off; client_max_body_size 0; client_body_temp_path {folder}/body;
+                fastcgi_temp_path {folder}/fastcgi; proxy_temp_path {folder}/proxy;
+                uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+                server {{
+                    listen 127.0.0.1:{self.port};
+                    location / {{
+                        fastcgi_pass unix:{sock};
+                        fastcgi_param SCRIPT_FILENAME {backend};
+                        fastcgi_param GIT_PROJECT_ROOT {self.repositories};
+                        fastcgi_param GIT_HTTP_EXPORT_ALL "";
+                        fastcgi_param GIT_PROTOCOL $http_git_protocol;
+                        fastcgi_param REMOTE_USER ada;
+                        fastcgi_param PATH_INFO $uri;
+                        fastcgi_param QUERY_STRING $query_string;
+                        fastcgi_param REQUEST_METHOD $request_method;
+                        fastcgi_param CONTENT_TYPE $content_type;
+                        fastcgi_param CONTENT_LENGTH $content_length;
+                        fastcgi_param HTTP_CONTENT_ENCODING $http_content_encoding;
+                    }}
+                }}
+            }}
+            """
+        )
+        # fcgiwrap ends its children with itself when its group is ended.
+        self.fcgi = subprocess.Popen(
+            ["fcgiwrap", "-c", "2", "-s", f"unix:{sock}"], env=GIT_ENVIRONMENT, start_new_session=True
+        )
+        self.nginx = subprocess.Popen(["nginx", "-c", str(configuration), "-p", str(folder)], start_new_session=True)
+        await_port(self.port)
+
+    def url(self, name):
+        repository = self.repositories / f"{name}.git"
+        if not repository.exists():
+            git(self.repositories, "init", "-q", "--bare", "-b", "main", repository)
+        return f"http://127.0.0.1:{self.port}/{name}.git"
+
+    def stop(self):
+        self.nginx.send_signal(signal.SIGTERM)
+        self.nginx.wait()
+        os.killpg(self.fcgi.pid, signal.SIGTERM)
+        self.fcgi.wait()
+
+
+def large_repository():
+    """A bare repository of about 190,000 objects in one pack, made by git fast-import, the same every time."""
+    repository = KEPT / "large.git"
+    if repository.exists():
+        return repository
+    KEPT.mkdir(parents=True, exist_ok=True)
+    making = KEPT / "large.making"
+    shutil.rmtree(making, ignore_errors=True)
+    git(KEPT, "init", "-q", "--bare", "-b", "main", making)
+    importer = subprocess.Popen(
+        ["git", "-C", str(making), "fast-import", "--quiet", "--depth=50"], env=GIT_ENVIRONMENT, stdin=subprocess.PIPE
+    )
+    write = importer.stdin.write
+    manifest = b'sdk = "1.1"\n\n[[functions]]\nname = "main"\nscript = "main.rhai"\n'
+    for number in range(LARGE_COMMITS):
+        message = b"change %d" % number
+        write(b"commit refs/heads/main\ncommitter Ada <ada@example.com> %d +0000\n" % (1_700_000_000 + number))
+        write(b"data %d\n%s\n" % (len(message), message))
+        if number == 0:
+            for path, text in ((b"picloud.toml", manifest), (b"main.rhai", b"42\n")):
+                write(b"M 644 inline %s\ndata %d\n%s\n" % (path, len(text), text))
+        file = number % LARGE_FILES
+        lines = b"".join(b"line %d of file %d, %d\n" % (line, file, (number * (line + 7)) % 9973) for line in range(60))
+        write(b"M 644 inline notes/%02d/%03d.md\ndata %d\n%s\n" % (file % 20, file, len(lines), lines))
+    importer.stdin.close()
+    if importer.wait() != 0:
+        sys.exit("git fast-import failed")
+    git(making, "repack", "-adfq", "--depth=50", "--window=10")
+    making.rename(repository)
+    return repository
+
+
+def small_repository(folder):
+    """A working copy of twenty scripts with a manifest that names them."""
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    manifest = 'sdk = "1.1"\n'
+    for number in range(20):
+        manifest += f'\n[[routes]]\npath = "/r{number}"\nscript = "r{number}.rhai"\n'
+        (folder / f"r{number}.rhai").write_text(f"#{{ number: {number}, path: ctx.request.path }}\n")
+    (folder / "picloud.toml").write_text(manifest)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "first")
+    return folder
+
+
+def ingest(large, scratch):
+    pack = next((large / "objects" / "pack").glob("*.pack"))
+    tip = said(large, "rev-parse", "main")
+    ours, theirs = [], []
+    for number in range(ROUNDS):
+        target = scratch / f"index-{number}.git"
+        git(scratch, "init", "-q", "--bare", target)
+        with pack.open("rb") as stream:
+            theirs.append(git(target, "index-pack", "--stdin", "--fix-thin", stdin=stream))
+        ours.append(run([INGEST, pack, tip]))
+        shutil.rmtree(target)
+    seconds = [statistics.median(took for took, _ in side) for side in (ours, theirs)]
+    memory = max(memory for _, memory in ours)
+    count = said(large, "count-objects", "-v").split("in-pack: ")[1].split()[0]
+    return [
+        (f"take in a pack of {count} objects", "git index-pack --stdin --fix-thin", seconds[0] / seconds[1], "0.8",
+         f"{seconds[0]:.2f} s / {seconds[1]:.2f} s"),
+        ("the same, memory", "256 MiB", memory / 256, "1", f"{memory:.0f} MiB resident"),
+    ]
+
+
+def pushes(node, backend, scratch):
+    """One-file changes, pushed to both in turn; then rollbacks by pushing the commit before."""
+    work = small_repository(scratch / "small")
+    urls = [node.url("small"), backend.url("small")]
+    first, _ = git(work, "push", "-q", urls[0], "main")
+    git(work, "push", "-q", urls[1], "main")
+    took = [[], []]
+    back = []
+    for number in range(SMALL_PUSHES):
+        (work / "r0.rhai").write_text(f"#{{ number: {number}, path: ctx.request.path }}\n")
+        git(work, "commit", "-qam", f"change {number}")
+        for side in (0, 1) if number % 2 else (1, 0):
+            took[side].append(git(work, "push", "-q", urls[side], "main")[0])
+        back.append(git(work, "push", "-qf", urls[0], "HEAD~1:main")[0])
+        git(work, "push", "-q", urls[0], "main")
+    ours, theirs, rollback = (statistics.median(side) for side in (*took, back))
+    return [
+        ("push a one-file change, until live", "git http-backend behind nginx", ours / theirs, "0.75",
+         f"{ours * 1000:.1f} ms / {theirs * 1000:.1f} ms"),
+        ("roll back, until live", "the first push", rollback / first, "0.3 (of the server's part)",
+         f"{rollback * 1000:.1f} ms / {first * 1000:.1f} ms, most of both git's own"),
+    ]
+
+
+def clones(node, backend, large, scratch):
+    git(large, "push", "-q", node.url("large"), "main")
+    reference = backend.url("large")
+    shutil.rmtree(backend.repositories / "large.git")
+    shutil.copytree(large, backend.repositories / "large.git")
+    took = [[], []]
+    for number in range(ROUNDS):
+        for side, url in enumerate([node.url("large"), reference]):
+            target = scratch / "clone"
+            took[side].append(run(["git", "clone", "-q", "--bare", url, target])[0])
+            shutil.rmtree(target)
+    ours, theirs = (statistics.median(side) for side in took)
+    return [
+        ("clone that repository", "git http-backend behind nginx", ours / theirs, "1.5", f"{ours:.2f} s / {theirs:.2f} s"),
+    ]
+
+
+def many_pushes(node, scratch):
+    """Pushes in a row: is the last as fast as the tenth, and what is stored against git gc."""
+    work = small_repository(scratch / "many")
+    url = node.url("many")
+    before = node.bytes_stored()
+    took = []
+    for number in range(PUSHES_IN_A_ROW):
+        (work / f"r{number % 20}.rhai").write_text(f"#{{ number: {number}, path: ctx.request.path }}\n")
+        git(work, "commit", "-qam", f"change {number}")
+        took.append(git(work, "push", "-q", url, "main")[0])
+    grown = node.bytes_stored() - before
+    git(work, "gc", "-q", "--aggressive", "--prune=now")
+    packed = sum(file.stat().st_size for file in (work / ".git" / "objects" / "pack").iterdir())
+    early, late = statistics.median(took[5:15]), statistics.median(took[-10:])
+    return [
+        (f"push {PUSHES_IN_A_ROW} of {PUSHES_IN_A_ROW}", "push 10", late / early, "1.1",
+         f"{late * 1000:.1f} ms / {early * 1000:.1f} ms"),
+        (f"what {PUSHES_IN_A_ROW} pushes store", "the packs after git gc --aggressive", grown / packed, "2",
+         f"{grown / 1e6:.2f} MB / {packed / 1e6:.2f} MB"),
+    ]
+
+
+def main():
+    large = large_repository()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        rows += ingest(large, folder)
+        node, backend = Picloud(folder), HttpBackend(folder)
+        try:
+            rows += pushes(node, backend, folder)
+            rows += many_pushes(node, folder)
+            rows += clones(node, backend, large, folder)
+        finally:
+            node.stop()
+            backend.stop()
+    table = ["| what | reference | ratio | to reach | measured |", "| --- | --- | --- | --- | --- |"]
+    table += [f"| {what} | {reference} | {ratio:.2f} | {reach} | {measured} |" for what, reference, ratio, reach, measured in rows]
+    print("\n".join(table))
+    version = subprocess.run(["git", "--version"], capture_output=True, text=True).stdout.strip()
+    page = ROOT / "bench" / "README.md"
+    head = page.read_text().split("## Git")[0]
+    when = f"{datetime.date.today()}, {os.cpu_count()} cores, {platform.machine()}, {version}."
+    page.write_text(f"{head}## Git\n\n{when}\n\n" + "\n".join(table) + "\n")
+
+
+if __name__ == "__main__":
+    main()

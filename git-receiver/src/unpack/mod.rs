@@ -1,0 +1,109 @@
+//! Unpacks a pack (gitformat-pack), bounded in everything, in two steps: [`read`] inflates the entries as they come,
+//! [`resolve`] applies the deltas, names and checks every object. Between the two the caller fetches the bases that the
+//! pack leaves out (a thin pack). Blocking: it inflates and hashes, on as many threads as there are cores.
+
+mod compress;
+mod entries;
+mod resolve;
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+
+use crate::connectivity::Disconnected;
+use crate::delta::DamagedDelta;
+
+pub(crate) use entries::read;
+pub(crate) use resolve::resolve;
+
+/// Why a pack is refused, in git's kind of words. Nothing of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnpackError {
+    /// The request is beyond its limit.
+    #[error("the push is larger than {} MiB", limit / 1024 / 1024)]
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The pack ends early, or was never sent.
+    #[error("early end of the pack")]
+    Truncated,
+    /// The pack does not begin as one.
+    #[error("bad pack header")]
+    Header,
+    /// More objects than one push may hold.
+    #[error("the pack has {found} objects, more than {limit}")]
+    TooManyObjects {
+        /// How many.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// An object beyond its limit.
+    #[error("an object takes {size} bytes, more than {limit}")]
+    ObjectTooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// All objects together are beyond their limit.
+    #[error("the objects take more than {} MiB together", limit / 1024 / 1024)]
+    InflatedTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// An entry of no known type.
+    #[error("an entry of the pack has unknown type {0}")]
+    EntryType(u8),
+    /// A zlib stream that is none, or not of the size its entry says.
+    #[error("an entry of the pack cannot be inflated")]
+    Inflate,
+    /// The pack's checksum is not that of its bytes.
+    #[error("pack checksum mismatch")]
+    Checksum,
+    /// Something stands behind the pack.
+    #[error("garbage behind the pack")]
+    Trailing,
+    /// A delta is damaged.
+    #[error("{0}")]
+    Delta(String),
+    /// Deltas whose base is neither in the pack nor in the repository.
+    #[error("pack has {0} unresolved deltas")]
+    Unresolved(usize),
+    /// A chain of deltas beyond its limit.
+    #[error("a chain of more than {0} deltas")]
+    DeltaDepth(usize),
+    /// An object that `git fsck --strict` would not accept.
+    #[error("object {id}: {why}")]
+    BadObject {
+        /// The object.
+        id: ObjectId,
+        /// What is wrong, in fsck's terms.
+        why: String,
+    },
+    /// Bytes made to share their name with others.
+    #[error("an object looks like a SHA-1 collision attack")]
+    Collision,
+    /// An object names what is not there.
+    #[error(transparent)]
+    Disconnected(#[from] Disconnected),
+    /// The client uses another object format.
+    #[error("only object format sha1 is understood")]
+    ObjectFormat,
+    /// The unpacking itself died.
+    #[error("unpacking failed inside the server")]
+    Died,
+}
+
+impl From<DamagedDelta> for UnpackError {
+    fn from(error: DamagedDelta) -> Self {
+        Self::Delta(error.to_string())
+    }
+}
+
+fn name(kind: Kind, content: &[u8]) -> Result<ObjectId, UnpackError> {
+    gix_object::compute_hash(gix_hash::Kind::Sha1, kind, content).map_err(|_| UnpackError::Collision)
+}
+
+#[cfg(test)]
+mod tests;
