@@ -232,7 +232,10 @@ fn identity(line: &[u8]) -> Result<(), BadObject> {
     if name.contains(&b'>') {
         return bad("badName: an identity's name has a `>`");
     }
-    if !name.is_empty() && !name.ends_with(b" ") {
+    if name.is_empty() {
+        return bad("missingNameBeforeEmail: an identity has no name");
+    }
+    if !name.ends_with(b" ") {
         return bad("missingSpaceBeforeEmail: an identity has no blank before its mail address");
     }
     let Some((mail, rest)) = rest.split_once_str(">") else {
@@ -340,6 +343,7 @@ mod tests {
             ("author A", "author B <b@c> 1 +0000\nauthor A", "multipleAuthors"),
             ("A <a@b> 1 +0000", "A a@b 1 +0000", "missingEmail"),
             ("A <a@b> 1 +0000", "A<a@b> 1 +0000", "missingSpaceBeforeEmail"),
+            ("A <a@b> 1 +0000", "<a@b> 1 +0000", "missingNameBeforeEmail"),
             ("A <a@b> 1 +0000", "A <a@b> 01 +0000", "zeroPaddedDate"),
             ("A <a@b> 1 +0000", "A <a@b> 99999999999999999999 +0000", "badDateOverflow"),
             ("A <a@b> 1 +0000", "A <a@b> 1 0000", "badTimezone"),
