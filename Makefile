@@ -1,9 +1,10 @@
 # make demo   build, serve, push an example, call it, roll back, keep serving
 # make test   format, lints, and every test on both databases
 # make bench  measure side by side with the references, and refresh bench/README.md
-# make setup  install what these two need from Debian's packages, where it is missing
+# make fuzz   search for inputs that break git-receiver, FUZZ_SECONDS a target (300)
+# make setup  install what these need from Debian's packages, where it is missing
 
-.PHONY: demo test bench setup setup-demo
+.PHONY: demo test bench fuzz setup setup-demo
 
 CARGO ?= cargo
 
@@ -22,6 +23,25 @@ bench: setup-demo
 	$(CARGO) build --release --locked -p picloud
 	$(CARGO) build --release --locked -p git-receiver --example ingest
 	bench/git.py
+
+# Built by itself, with flags of its own (git-receiver/fuzz/.cargo). An input that breaks something ends the search; it
+# stays in target/fuzz/found with the others that were found, about which the real git is asked in the end.
+FUZZ_SECONDS ?= 300
+FUZZ_TARGETS ?= request pack object upload
+fuzz: setup-demo
+	@tests/install c++:g++
+	cd git-receiver/fuzz && $(CARGO) build --release --target-dir ../../target/fuzz
+	@mkdir -p $(addprefix target/fuzz/found/,request pack object upload)
+	@for target in $(FUZZ_TARGETS); do \
+		echo "$$target: $(FUZZ_SECONDS) seconds"; \
+		target/fuzz/*/release/$$target -dict=git-receiver/fuzz/dictionary \
+			-artifact_prefix=target/fuzz/found/$$target/broken- -max_total_time=$(FUZZ_SECONDS) \
+			-max_len=4096 -timeout=20 -rss_limit_mb=512 -print_final_stats=1 \
+			target/fuzz/found/$$target git-receiver/fuzz/corpus/$$target >target/fuzz/$$target.log 2>&1 \
+			|| { tail -n 60 target/fuzz/$$target.log; exit 1; }; \
+		grep '^stat::' target/fuzz/$$target.log; \
+	done
+	FUZZ_FOUND=$(CURDIR)/target/fuzz/found $(CARGO) test -p git-receiver --test fuzz --locked
 
 # A C compiler and linker builds Rust and the embedded SQLite; git pushes.
 setup-demo:

@@ -130,10 +130,24 @@ fn entry_name(entry: &TreeEntry<'_>) -> Result<(), BadObject> {
     if entry.name.len() > ENTRY_NAME_MAX {
         return bad("largePathname: a name is longer than 255 bytes");
     }
-    match gix_validate::path::component(entry.name.as_bstr(), mode, options) {
-        Ok(_) => Ok(()),
-        Err(error) => bad(format!("badName: `{}`: {error}", entry.name.to_str_lossy().escape_debug())),
+    let shown = || entry.name.to_str_lossy().escape_debug().to_string();
+    if let Err(error) = gix_validate::path::component(entry.name.as_bstr(), mode, options) {
+        return bad(format!("badName: `{}`: {error}", shown()));
     }
+    // To git, what is no Unicode ends a name where HFS would be reading it.
+    let readable = readable_part(entry.name);
+    let options = component::Options { protect_ntfs: false, ..options };
+    let may_be_dotgit = readable.len() < entry.name.len() && readable.len() >= ".git".len();
+    if may_be_dotgit && gix_validate::path::component(readable.as_bstr(), mode, options).is_err() {
+        return bad(format!("hasDotgit: `{}`", shown()));
+    }
+    Ok(())
+}
+
+/// What stands before the first bytes that are no UTF-8, or one of the two letters that Unicode keeps free.
+fn readable_part(name: &[u8]) -> &[u8] {
+    let valid = name.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    valid.split(['\u{fffe}', '\u{ffff}']).next().unwrap_or(valid).as_bytes()
 }
 
 fn commit(content: &[u8]) -> Result<Vec<Named>, BadObject> {
@@ -232,7 +246,10 @@ fn identity(line: &[u8]) -> Result<(), BadObject> {
     if name.contains(&b'>') {
         return bad("badName: an identity's name has a `>`");
     }
-    if !name.is_empty() && !name.ends_with(b" ") {
+    if name.is_empty() {
+        return bad("missingNameBeforeEmail: an identity has no name");
+    }
+    if !name.ends_with(b" ") {
         return bad("missingSpaceBeforeEmail: an identity has no blank before its mail address");
     }
     let Some((mail, rest)) = rest.split_once_str(">") else {
@@ -320,6 +337,16 @@ mod tests {
         for (list, expected) in table {
             assert_eq!(fault(Kind::Tree, &entries(list)), *expected, "{list:?}");
         }
+        for name in
+            [&b".git\xff"[..], b".git\xffmodules", b".g\xe2\x80\x8cit\xc3", ".git\u{ffff}x".as_bytes()]
+        {
+            let tree = [b"40000 ", name, b"\0", &[7; 20]].concat();
+            assert_eq!(fault(Kind::Tree, &tree), "hasDotgit", "{}", name.escape_ascii());
+        }
+        for name in [&b".gitx\xff"[..], b".\xff", b"git\xff", b"\xff"] {
+            let tree = [b"40000 ", name, b"\0", &[7; 20]].concat();
+            assert_eq!(fault(Kind::Tree, &tree), "fine", "{}", name.escape_ascii());
+        }
         let null = [&b"100644 a\0"[..], &[0; 20]].concat();
         assert_eq!(fault(Kind::Tree, &null), "nullSha1");
         for cut in ["1", "100644 a", "100644 a\0short"] {
@@ -340,6 +367,7 @@ mod tests {
             ("author A", "author B <b@c> 1 +0000\nauthor A", "multipleAuthors"),
             ("A <a@b> 1 +0000", "A a@b 1 +0000", "missingEmail"),
             ("A <a@b> 1 +0000", "A<a@b> 1 +0000", "missingSpaceBeforeEmail"),
+            ("A <a@b> 1 +0000", "<a@b> 1 +0000", "missingNameBeforeEmail"),
             ("A <a@b> 1 +0000", "A <a@b> 01 +0000", "zeroPaddedDate"),
             ("A <a@b> 1 +0000", "A <a@b> 99999999999999999999 +0000", "badDateOverflow"),
             ("A <a@b> 1 +0000", "A <a@b> 1 0000", "badTimezone"),

@@ -1,0 +1,165 @@
+//! What must hold of what is accepted, whatever it is. Objects are read a second time, by gix's own readers.
+
+use std::collections::HashSet;
+
+use git_receiver::{Kind, Object, ObjectId, Protocol, Push, ReadError, Reference, Staged, TreeLimits};
+use gix_object::tag::ref_iter::Token;
+use gix_object::tree::EntryKind;
+use gix_object::{CommitRefIter, TagRefIter, TreeRef};
+
+use super::repository::Memory;
+use super::{block_on, wire};
+
+/// What was accepted of a push.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// The objects of its pack.
+    pub objects: Vec<Object>,
+    /// The refs that may be moved, and to where.
+    pub refs: Vec<Reference>,
+    /// The names of all refs that may be moved or deleted.
+    pub moved: HashSet<String>,
+    /// Its commits without parents.
+    pub shallow: Vec<ObjectId>,
+}
+
+impl Accepted {
+    /// What was accepted of `push`, whose pack holds `objects`.
+    pub fn new(push: Push, objects: Vec<Object>) -> Self {
+        let fine = push.commands.iter().filter(|command| command.fault.is_none());
+        let moved = fine.clone().map(|command| command.name.clone()).collect();
+        let refs = fine
+            .filter_map(|command| Some(Reference { name: command.name.clone(), target: command.new? }))
+            .collect();
+        let commits =
+            |id: &ObjectId| objects.iter().any(|object| object.id == *id && object.kind == Kind::Commit);
+        let shallow = push.shallow.into_iter().filter(commits).collect();
+        Self { objects, refs, moved, shallow }
+    }
+
+    /// Holds it to the promises about objects and refs.
+    pub fn hold(&self, repository: &Memory) {
+        let after = repository.with(self);
+        let mut seen = HashSet::new();
+        for object in &self.objects {
+            assert!(seen.insert(object.id), "{object:?} is there twice");
+            let content = object.content().expect("what was just received is whole");
+            assert_eq!(object.id, wire::name(object.kind, &content), "an object with another one's name");
+            let without_parents = after.shallow_now().contains(&object.id);
+            for (id, kind) in names(object.kind, &content) {
+                match after.get(&id) {
+                    None if without_parents && kind == Kind::Commit => {}
+                    found => assert_eq!(found.map(|found| found.kind), Some(kind), "{object:?} names {id}"),
+                }
+            }
+        }
+        for found in &self.refs {
+            let kind = after.get(&found.target).map(|object| object.kind);
+            let branch = found.name.starts_with("refs/heads/");
+            assert!(kind == Some(Kind::Commit) || !branch && kind.is_some(), "{found:?} points to {kind:?}");
+        }
+        let staged = Staged::new(repository, &self.objects);
+        for commit in self.objects.iter().filter(|object| object.kind == Kind::Commit) {
+            block_on(staged.commit(commit.id)).expect("an accepted commit can be read");
+            let limits = TreeLimits { files: 200, depth: 8, path_bytes: 256 };
+            match block_on(staged.files(commit.id, &limits)) {
+                Ok(files) => {
+                    let paths: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+                    paths.iter().for_each(|path| hold_path(path));
+                }
+                Err(ReadError::Limit(_)) => {}
+                Err(error) => panic!("an accepted commit has files that cannot be read: {error}"),
+            }
+        }
+    }
+}
+
+/// No path leads out of the tree, or into a repository.
+fn hold_path(path: &str) {
+    for part in path.split('/') {
+        let disguised = part.to_ascii_lowercase().replace(|letter: char| !letter.is_ascii_graphic(), "");
+        let bad = ["", ".", "..", ".git", "git~1"].contains(&disguised.as_str()) && part.is_ascii();
+        assert!(!bad, "{path:?} may not be in a tree");
+    }
+}
+
+/// What an object names, as gix reads it.
+fn names(kind: Kind, content: &[u8]) -> Vec<(ObjectId, Kind)> {
+    let sha1 = gix_hash::Kind::Sha1;
+    match kind {
+        Kind::Blob => Vec::new(),
+        Kind::Tree => {
+            let tree = TreeRef::from_bytes(content, sha1).expect("an accepted tree can be read");
+            let kind = |kind| match kind {
+                EntryKind::Tree => Some(Kind::Tree),
+                EntryKind::Commit => None,
+                EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => Some(Kind::Blob),
+            };
+            tree.entries
+                .iter()
+                .filter_map(|entry| Some((entry.oid.to_owned(), kind(entry.mode.kind())?)))
+                .collect()
+        }
+        Kind::Commit => {
+            // Not the whole of it: gix wants an empty line behind the header, which git does without.
+            let tree =
+                CommitRefIter::from_bytes(content, sha1).tree_id().expect("an accepted commit has a tree");
+            let parents = CommitRefIter::from_bytes(content, sha1).parent_ids();
+            parents.map(|parent| (parent, Kind::Commit)).chain([(tree, Kind::Tree)]).collect()
+        }
+        Kind::Tag => {
+            let mut fields = TagRefIter::from_bytes(content, sha1);
+            match (fields.next(), fields.next()) {
+                (Some(Ok(Token::Target { id })), Some(Ok(Token::TargetKind(kind)))) => vec![(id, kind)],
+                found => panic!("an accepted tag begins with {found:?}"),
+            }
+        }
+    }
+}
+
+/// What was pushed can be fetched: everything that the refs reach, and the pack is one that would be accepted.
+pub fn hold_fetched(repository: &Memory) {
+    let mut request = [wire::frame(b"command=fetch"), b"0001".to_vec()].concat();
+    repository
+        .refs_now()
+        .iter()
+        .for_each(|found| request.extend(wire::frame(format!("want {}", found.target).as_bytes())));
+    request.extend(wire::frame(b"done"));
+    request.extend_from_slice(b"0000");
+    let mut answer = Vec::new();
+    block_on(git_receiver::upload(repository, Protocol::V2, request.into(), &mut answer))
+        .expect("a fetch of all refs");
+    let fetched: HashSet<ObjectId> =
+        received(&answer, repository.shallow_now()).expect("a pack").iter().map(|object| object.id).collect();
+    let mut todo: Vec<ObjectId> = repository.refs_now().iter().map(|found| found.target).collect();
+    let mut reached = HashSet::new();
+    while let Some(id) = todo.pop() {
+        // The parents of shallow commits are the only ones that are named and not there.
+        let Some(object) = repository.get(&id) else { continue };
+        if reached.insert(id) {
+            todo.extend(
+                names(object.kind, &object.content().expect("a whole object")).into_iter().map(|(id, _)| id),
+            );
+        }
+    }
+    assert_eq!(fetched, reached, "a clone has other objects than the refs reach");
+}
+
+/// Holds the answer to a fetch to be one, and returns the objects of its pack.
+pub fn hold_answer(answer: &[u8]) -> Accepted {
+    Accepted { objects: received(answer, &[]).unwrap_or_default(), ..Accepted::default() }
+}
+
+/// The objects of the pack in an answer, if there is one: as git-receiver itself reads it.
+fn received(answer: &[u8], shallow: &[ObjectId]) -> Option<Vec<Object>> {
+    let (frames, rest) = wire::frames(answer);
+    let banded: Vec<u8> =
+        frames.iter().flatten().filter_map(|frame| frame.strip_prefix(b"\x01")).flatten().copied().collect();
+    let pack = if banded.is_empty() { rest.to_vec() } else { banded };
+    if pack.is_empty() {
+        return None;
+    }
+    assert!(pack.starts_with(b"PACK"), "{:?} is no pack", String::from_utf8_lossy(&pack));
+    assert!(pack.len() >= 32);
+    Some(super::reread(&pack, shallow))
+}

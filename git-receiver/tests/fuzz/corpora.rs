@@ -1,0 +1,330 @@
+//! Makes the corpora anew: what the real git sends, written down by a program between it and its server, and recipes, those
+//! of git's own objects among them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use git_receiver::{Kind, Object, ObjectId};
+
+use super::harness::repository::Memory;
+use super::harness::{Outcome, Target};
+use super::real_git::{git, repository, succeeds};
+
+/// The pushes: name, what is done in a clone before, what is pushed.
+const PUSHES: &[(&str, &str, &[&str])] = &[
+    ("change", "echo more >>README.md; git commit -qam 'A change'", &["HEAD:main"]),
+    (
+        "branch-and-tag",
+        "mkdir -p a/b; echo 1 >a/b/c; git add a; git commit -qm 'A folder'; git tag -am 'A tag' v2",
+        &["HEAD:refs/heads/topic", "v2"],
+    ),
+    (
+        "merge",
+        "git checkout -q -b side HEAD~1; echo 2 >side.txt; git add side.txt; git commit -qm Side; \
+         git tag -am 'To be merged' side-tag; git checkout -q main; \
+         git -c i18n.commitEncoding=ISO-8859-1 merge -q --no-ff -m 'A merge' side-tag",
+        &["HEAD:refs/heads/merged"],
+    ),
+    (
+        "deltas",
+        "for n in 1 2 3; do sed -i \"s/greeting/greeting, $n/\" README.md; git commit -qam \"Change $n\"; done",
+        &["HEAD:refs/heads/deltas"],
+    ),
+    ("orphan", "git checkout -q --orphan new; git commit -qm 'A new beginning'", &["+HEAD:main"]),
+    ("known", "true", &["HEAD:refs/heads/known", "HEAD~1:refs/tags/known"]),
+    ("delete", "true", &[":refs/heads/old", ":refs/tags/v1"]),
+    ("atomic", "git commit -q --allow-empty -m Empty", &["--atomic", "HEAD:main", "HEAD:refs/heads/two"]),
+    ("options", "git commit -q --allow-empty -m Empty", &["-o", "one", "-o", "two=2", "HEAD:main"]),
+    (
+        "shallow",
+        "git fetch -q --depth 1 origin main; echo 3 >new; git add new; git commit -qm New",
+        &["HEAD:main"],
+    ),
+];
+
+/// The fetches: name, protocol, arguments to `git`.
+const FETCHES: &[(&str, &str, &[&str])] = &[
+    ("v0-clone", "0", &["clone", "--bare"]),
+    ("v2-clone", "2", &["clone", "--bare"]),
+    ("v0-more", "0", &["clone", "--bare", "--single-branch", "--branch", "old"]),
+    ("v2-more", "2", &["clone", "--bare", "--single-branch", "--branch", "old"]),
+    ("v0-depth", "0", &["clone", "--bare", "--depth", "1"]),
+    ("v2-depth", "2", &["clone", "--bare", "--depth", "1", "--no-single-branch"]),
+];
+
+/// Recipes beside those of the pushes.
+const RECIPES: &[(&str, &str)] = &[
+    (
+        "accepted-deltas",
+        "blob\none\ntwo\nthree\n\n%%\nofs 0\none\n2\nthree\n\n%%\nref 1\none\n2\n3\n\n%%\nofs 2 deflated\n1\n2\n3\n",
+    ),
+    (
+        "accepted-thin",
+        "ref r0\n# Greeter\n\n%%\nofs 0\n# Greeter, again\n\n%%\nref r4\n100644 a\0{1}40000 src\0{r3}\n%%\nref r7\ntree {2}\nparent {r7}\nauthor Ada <ada@example.org> 1 +0000\ncommitter Ada <ada@example.org> 1 +0000\n\nThin\n",
+    ),
+    (
+        "accepted-reverse",
+        "reverse\n\n%%\nblob\nbase\n\n%%\nref 0\nbase and more\n\n%%\nofs 1\nbase and even more\n",
+    ),
+    ("accepted-raw-delta", "blob\nabcdef\n%%\nofs-raw 0\n\x06\x06\x06XYZ123"),
+    ("refused-raw-delta", "blob\nabcdef\n\n%%\nofs-raw 0\n\x06\x05\x06XYZ123"),
+    ("refused-size", "blob size+1\nabcdef\n"),
+    ("refused-huge", "blob huge\nabcdef\n"),
+    ("refused-cut", "blob\nabcdef\n\n%%\nblob cut\nghi\n"),
+    ("refused-count", "count 1\n\n%%\nblob\nabcdef\n"),
+    ("refused-tail", "tail\nmore\n\n%%\nblob\nabcdef\n"),
+    ("refused-type", "type 5\nabcdef\n"),
+    ("refused-itself", "blob\nabc\n\n%%\nat 0\n\x01\x01\u{90}\x01"),
+    (
+        "refused-depth",
+        "blob\n0\n\n%%\nofs 0\n1\n\n%%\nofs 1\n2\n\n%%\nofs 2\n3\n\n%%\nofs 3\n4\n\n%%\nofs 4\n5\n\n%%\nofs 5\n6\n\n%%\nofs 6\n7\n\n%%\nofs 7\n8\n\n%%\nofs 8\n9\n",
+    ),
+    (
+        "accepted-shallow",
+        "commit\ntree {r4}\nparent 7777777777777777777777777777777777777777\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nShallow\n\n%%\nshallow {0}\n\n%%\ncommand refs/heads/shallow {0} {r5}",
+    ),
+    (
+        "refused-parent",
+        "commit\ntree {r4}\nparent 7777777777777777777777777777777777777777\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nNot shallow\n",
+    ),
+    (
+        "accepted-options",
+        "blob\na\n\n%%\ncapabilities\n report-status push-options atomic quiet\n%%\noption\none\n%%\noption\ntwo\n%%\ncommand refs/tags/a {0}\n%%\ncommand refs/heads/old - {r6}",
+    ),
+    (
+        "accepted-names",
+        "blob\na\n\n%%\ncommand refs/tags/a/b {0}\n%%\ncommand refs/tags/a {0}\n%%\ncommand refs/heads/.x {r7}\n%%\ncommand refs/heads/x.lock {r7}\n%%\ncommand refs/notes/x@y {r7}",
+    ),
+];
+
+/// What follows the tree in a commit that is fine.
+const BY: &str =
+    "author Ada <ada@example.org> 1700000000 +0100\ncommitter Ada <ada@example.org> 1700000000 +0100\n";
+
+/// Objects, one a file: name, head and content; `BY` stands for the two lines of who made a commit.
+const OBJECTS: &[(&str, &str)] = &[
+    (
+        "accepted-tree",
+        "tree\n100644 a\0{r0}100644 a.b\0{r1}120000 link\0{r2}40000 src\0{r3}160000 sub\0bbbbbbbbbbbbbbbbbbbb",
+    ),
+    ("accepted-commit", "commit\ntree {r4}\nparent {r7}\nparent {r6}\nBYencoding ISO-8859-1\n\nA merge\n"),
+    (
+        "accepted-signed",
+        "commit\ntree {r3}\nBYgpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----\n\nSigned\n",
+    ),
+    (
+        "accepted-mergetag",
+        "commit\ntree {r3}\nparent {r7}\nparent {r6}\nBYmergetag object {r7}\n type commit\n tag v1\n tagger Ada <a@b> 1 +0000\n \n Text\n\nA merge\n",
+    ),
+    ("accepted-no-message", "commit\ntree {r3}\nBY\n"),
+    (
+        "accepted-tag",
+        "tag\nobject {r7}\ntype commit\ntag v2\ntagger Ada <ada@example.org> 1700000000 +0100\n\nA release\n",
+    ),
+    (
+        "accepted-tag-of-a-tree",
+        "tag\nobject {r3}\ntype tree\ntag tree\ntagger Ada <ada@example.org> 0 -0000\n\n",
+    ),
+    ("accepted-old-tag", "tag\nobject {r8}\ntype tag\ntag v3\n\nWithout a tagger\n"),
+    ("accepted-blob", "blob\nanything"),
+    ("refused-dot-git", "tree\n40000 .git\0{r3}"),
+    ("refused-dot-git-hfs", "tree\n40000 .g\u{200c}it\0{r3}"),
+    ("refused-dot-git-ntfs", "tree\n40000 git~1\0{r3}"),
+    ("refused-dots", "tree\n40000 ..\0{r3}"),
+    ("refused-slash", "tree\n100644 a/b\0{r0}"),
+    ("refused-order", "tree\n100644 b\0{r0}100644 a\0{r0}"),
+    ("refused-twice", "tree\n100644 a\0{r0}100644 a.b\0{r0}40000 a\0{r3}"),
+    ("refused-mode", "tree\n100664 a\0{r0}"),
+    ("refused-wrong-kind", "tree\n40000 a\0{r0}"),
+    ("refused-missing", "tree\n100644 a\0cccccccccccccccccccc"),
+    ("refused-cut-tree", "tree\n100644 a\0{r0}100644"),
+    ("refused-nul", "commit\ntree {r3}\nBY\nmess\0age"),
+    ("refused-authors", "commit\ntree {r3}\nauthor A <a@b> 1 +0000\nBY\nTwo"),
+    (
+        "refused-date",
+        "commit\ntree {r3}\nauthor A <a@b> 18446744073709551616 +0000\ncommitter A <a@b> 1 +0000\n\nLate",
+    ),
+    ("refused-zone", "commit\ntree {r3}\nauthor A <a@b> 1 +00\ncommitter A <a@b> 1 +0000\n\nNowhere"),
+    ("refused-no-name", "commit\ntree {r3}\nauthor <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nNobody"),
+    ("refused-mail", "commit\ntree {r3}\nauthor A a@b 1 +0000\ncommitter A <a@b> 1 +0000\n\nNobody"),
+    ("refused-tag-kind", "tag\nobject {r7}\ntype tree\ntag v2\ntagger A <a@b> 1 +0000\n\nA lie\n"),
+    ("refused-tag-name", "tag\nobject {r7}\ntype commit\ntag v..2\ntagger A <a@b> 1 +0000\n\nA name\n"),
+];
+
+/// A folder of the corpora, without what was made before; what was found by fuzzing stays.
+fn emptied(target: Target) -> PathBuf {
+    let folder = super::folder().join("corpus").join(target.name());
+    fs::create_dir_all(&folder).expect("a folder");
+    for entry in fs::read_dir(&folder).expect("a folder") {
+        let path = entry.expect("a file").path();
+        let name = path.file_name().expect("a name").to_string_lossy();
+        if name.starts_with("accepted-") || name.starts_with("refused-") {
+            fs::remove_file(&path).expect("a file");
+        }
+    }
+    folder
+}
+
+fn shell(folder: &Path, script: &str) {
+    let path = std::env::var("PATH").expect("a path");
+    let mut command = git(folder, &["-c", &format!("alias.run=!set -e; {script}"), "run"]);
+    command
+        .env("PATH", path)
+        .env("GIT_AUTHOR_DATE", "1700001000 +0000")
+        .env("GIT_COMMITTER_DATE", "1700001000 +0000");
+    for who in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{who}_NAME"), "Eve").env(format!("GIT_{who}_EMAIL"), "eve@example.org");
+    }
+    let output = command.output().expect("git");
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A program that writes down what a client sends to git's `service`.
+fn witness(folder: &Path, service: &str, record: &Path) -> String {
+    let path = folder.join(format!("witness-{service}"));
+    let script = format!("#!/bin/sh\ntee '{}' | git {service} \"$@\"\n", record.display());
+    fs::write(&path, script).expect("a file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
+    path.display().to_string()
+}
+
+#[test]
+#[ignore = "writes the corpora anew"]
+fn make_the_corpora() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let base = folder.path().join("base.git");
+    fs::create_dir(&base).expect("a folder");
+    repository(&base, Memory::base());
+    let (requests, packs) = (emptied(Target::Request), emptied(Target::Pack));
+    for (name, before, what) in PUSHES {
+        let request = recorded_push(folder.path(), name, before, what);
+        fs::write(requests.join(format!("accepted-{name}")), &request).expect("a file");
+        let Outcome::Accepted(push) = Target::Request.run(&request) else {
+            panic!("git's `{name}` is refused")
+        };
+        if !push.objects.is_empty() {
+            fs::write(packs.join(format!("accepted-git-{name}")), recipe(&push.objects)).expect("a file");
+        }
+    }
+    for (name, text) in [("probe", &b"0000"[..]), ("empty", b""), ("cut", b"00a50000"), ("length", b"0003")] {
+        fs::write(requests.join(format!("refused-{name}")), text).expect("a file");
+    }
+    for (name, text) in RECIPES {
+        fs::write(packs.join(name), raw(text)).expect("a file");
+    }
+    let objects = emptied(Target::Object);
+    for (name, text) in OBJECTS {
+        fs::write(objects.join(name), text.replacen("BY", BY, 1)).expect("a file");
+    }
+    let not_utf_8 = b"tree\n40000 .git\xff\0{r3}";
+    fs::write(objects.join("refused-dot-git-not-utf-8"), not_utf_8).expect("a file");
+    let uploads = emptied(Target::Upload);
+    for (name, protocol, arguments) in FETCHES {
+        for (at, request) in recorded_fetch(folder.path(), name, protocol, arguments).into_iter().enumerate()
+        {
+            fs::write(uploads.join(format!("accepted-{name}-{at}")), request).expect("a file");
+        }
+    }
+}
+
+/// A recipe's bytes: what is a byte of a delta is written as a letter of Latin 1.
+fn raw(text: &str) -> Vec<u8> {
+    text.chars().map(|letter| u8::try_from(u32::from(letter)).expect("a byte")).collect()
+}
+
+fn recorded_push(folder: &Path, name: &str, before: &str, what: &[&str]) -> Vec<u8> {
+    let (server, clone) = (folder.join(format!("{name}.git")), folder.join(name));
+    shell(
+        folder,
+        &format!("cp -r base.git '{0}'; git clone -q '{0}' '{1}'", server.display(), clone.display()),
+    );
+    succeeds(&server, &["config", "receive.advertisePushOptions", "true"], b"");
+    shell(&clone, before);
+    let record = folder.join(format!("{name}.request"));
+    let witness = witness(folder, "receive-pack", &record);
+    let url = format!("file://{}", server.display());
+    let arguments = [&["push", "--quiet", "--receive-pack", &witness, &url], what].concat();
+    // Whether its own server takes it is not asked here.
+    let _ = git(&clone, &arguments).output().expect("git");
+    fs::read(&record).expect("the request")
+}
+
+/// What the client of a fetch sends: each of its requests, as HTTP parts them.
+fn recorded_fetch(folder: &Path, name: &str, protocol: &str, arguments: &[&str]) -> Vec<Vec<u8>> {
+    let record = folder.join(format!("{name}.request"));
+    let witness = witness(folder, "upload-pack", &record);
+    let clone = folder.join(format!("{name}-clone"));
+    let version = format!("protocol.version={protocol}");
+    let (url, clone) = (format!("file://{}", folder.join("base.git").display()), clone.display().to_string());
+    let first =
+        [&["-c", &version], arguments, &["--quiet", "--upload-pack", &witness, &url, &clone]].concat();
+    assert!(git(folder, &first).output().expect("git").status.success(), "{name}");
+    let mut requests = parted(&fs::read(&record).expect("the request"), protocol);
+    // Then what is not there yet is asked for, with what is.
+    let again = ["-c", &version, "fetch", "--quiet", "--upload-pack", &witness, &url, "main:new"];
+    assert!(git(Path::new(&clone), &again).output().expect("git").status.success(), "{name}");
+    requests.extend(parted(&fs::read(&record).expect("the request"), protocol));
+    requests.retain(|request| request.len() > 4);
+    requests.sort();
+    requests.dedup();
+    requests
+}
+
+/// A client of protocol 2 sends one request after another, each ended by a flush.
+fn parted(bytes: &[u8], protocol: &str) -> Vec<Vec<u8>> {
+    if protocol == "0" {
+        return vec![bytes.to_vec()];
+    }
+    let mut requests = vec![Vec::new()];
+    let mut rest = bytes;
+    while let Some((head, _)) = rest.split_at_checked(4) {
+        let length =
+            usize::from_str_radix(std::str::from_utf8(head).expect("a length"), 16).expect("a length");
+        let (frame, after) = rest.split_at(length.max(4));
+        rest = after;
+        requests.last_mut().expect("a request").extend_from_slice(frame);
+        if length == 0 {
+            requests.push(Vec::new());
+        }
+    }
+    requests
+}
+
+/// Writes objects as a recipe, each after those it names.
+fn recipe(objects: &[Object]) -> Vec<u8> {
+    let contents = objects.iter().map(|object| (object.id, object.kind, object.content().expect("whole")));
+    let mut waiting: Vec<(ObjectId, Kind, Vec<u8>)> = contents.collect();
+    let mut known: Vec<(ObjectId, String)> =
+        Memory::base().order.iter().enumerate().map(|(at, id)| (*id, format!("{{r{at}}}"))).collect();
+    let mut sections = Vec::new();
+    while !waiting.is_empty() {
+        let names = |content: &[u8], id: &ObjectId| {
+            let contains = |part: &[u8]| content.windows(part.len()).any(|window| window == part);
+            contains(id.as_slice()) || contains(id.to_string().as_bytes())
+        };
+        let ready = waiting.iter().position(|(id, _, content)| {
+            !waiting.iter().any(|(other, ..)| other != id && names(content, other))
+        });
+        let (id, kind, mut content) = waiting.remove(ready.expect("objects name each other in no circle"));
+        for (id, word) in &known {
+            content = replaced(&content, id.as_slice(), word.as_bytes());
+            content = replaced(&content, id.to_string().as_bytes(), word.as_bytes());
+        }
+        known.push((id, format!("{{{}}}", sections.len())));
+        sections.push([format!("{kind}\n").as_bytes(), &content].concat());
+    }
+    sections.join(&b"\n%%\n"[..])
+}
+
+fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.windows(from.len()).position(|part| part == from) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(to);
+        rest = &rest[at + from.len()..];
+    }
+    out.extend_from_slice(rest);
+    out
+}

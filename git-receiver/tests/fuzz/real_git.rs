@@ -1,0 +1,102 @@
+//! The real git, which judges what was accepted.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use super::harness::promises::Accepted;
+use super::harness::repository::Memory;
+use super::harness::wire;
+
+/// git in `folder`, without anybody's configuration.
+pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(folder).args(arguments);
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("LC_ALL", "C");
+    git
+}
+
+/// Runs git with `input`.
+pub(crate) fn run(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
+    let mut git = git(folder, arguments);
+    let mut child =
+        git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("git");
+    // A git that fails does not read to the end.
+    let _ = child.stdin.take().expect("a pipe").write_all(input);
+    child.wait_with_output().expect("git")
+}
+
+/// A bare repository with everything of `base`, its refs set.
+pub(crate) fn repository(folder: &Path, base: &Memory) {
+    succeeds(folder, &["init", "--quiet", "--bare", "--initial-branch=main", "."], b"");
+    let shallow: String = base.shallow_now().iter().map(|id| format!("{id}\n")).collect();
+    std::fs::write(folder.join("shallow"), shallow).expect("a file");
+    succeeds(folder, &["index-pack", "--strict", "--stdin"], &pack(base));
+    let refs = base.refs_now().iter().map(|found| format!("create {}\0{}\0", found.name, found.target));
+    succeeds(folder, &["update-ref", "-z", "--stdin"], refs.collect::<String>().as_bytes());
+}
+
+/// What succeeds, or the test fails in git's words.
+pub(crate) fn succeeds(folder: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let output = run(folder, arguments, input);
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Everything that was accepted, in one repository: `git index-pack --strict` takes the objects, `git fsck --strict` has
+/// nothing to say, and the refs can be made.
+pub(crate) fn agrees(accepted: &[(Vec<u8>, Box<Accepted>)]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut all = Memory::base().clone();
+    for (_, push) in accepted {
+        // Refs of different inputs are kept apart below.
+        let objects =
+            Accepted { objects: push.objects.clone(), shallow: push.shallow.clone(), ..Accepted::default() };
+        all = all.with(&objects);
+    }
+    let Err(words) = judged(folder.path(), &all, accepted) else { return };
+    let mut told = String::new();
+    for error in words.lines().filter(|line| !line.starts_with("warning")).take(20) {
+        let guilty = |(_, push): &&(Vec<u8>, Box<Accepted>)| {
+            push.objects.iter().any(|object| error.contains(&object.id.to_string()))
+        };
+        let input = accepted.iter().find(guilty).map(|(input, _)| input.escape_ascii().to_string());
+        told += &format!("\n{error}\n  {}", input.unwrap_or_default());
+    }
+    panic!("git does not accept what was accepted: {told}");
+}
+
+fn judged(folder: &Path, all: &Memory, accepted: &[(Vec<u8>, Box<Accepted>)]) -> Result<(), String> {
+    let judge = |arguments: &[&str], input: &[u8]| {
+        let output = run(folder, arguments, input);
+        let words = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output.status.success() { Ok(()) } else { Err(format!("git {}: {words}", arguments[0])) }
+    };
+    judge(&["init", "--quiet", "--bare", "."], b"")?;
+    let shallow: String = all.shallow_now().iter().map(|id| format!("{id}\n")).collect();
+    std::fs::write(folder.join("shallow"), shallow).expect("a file");
+    // Unpacked without a check first: fsck names every bad object, index-pack only that there is one.
+    judge(&["index-pack", "--stdin"], &pack(all))?;
+    judge(&["fsck", "--strict", "--full", "--no-dangling"], b"")?;
+    judge(&["index-pack", "--strict", "--stdin"], &pack(all))?;
+    let mut refs = Vec::new();
+    for (at, found) in accepted.iter().flat_map(|(_, push)| &push.refs).enumerate() {
+        let name = found.name.strip_prefix("refs/").expect("a ref stands below refs/");
+        // File systems take no longer names.
+        if name.split('/').all(|part| part.len() < 200) && name.len() < 1000 {
+            refs.extend(format!("create refs/{at}/{name}\0{}\0", found.target).into_bytes());
+        }
+    }
+    judge(&["update-ref", "-z", "--stdin"], &refs)
+}
+
+fn pack(repository: &Memory) -> Vec<u8> {
+    let entries: Vec<Vec<u8>> = repository
+        .all()
+        .map(|object| {
+            [wire::entry_head(wire::type_number(object.kind), object.size), object.zlib.to_vec()].concat()
+        })
+        .collect();
+    let count = u32::try_from(entries.len()).expect("not that many objects");
+    wire::pack(&entries, count)
+}
