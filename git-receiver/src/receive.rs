@@ -1,6 +1,8 @@
 //! The journey of a push, from a request body to a [`Push`] (gitprotocol-pack, "Reference Update Request"), in two steps:
 //! [`read_request`] learns what the client wants, after which it can be told that work goes on, and [`unpack`] does the work.
 
+use std::collections::{HashMap, HashSet};
+
 use bytes::Bytes;
 use gix_hash::ObjectId;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -9,7 +11,7 @@ use crate::capability::Capabilities;
 use crate::command::{Command, NotACommand, judge};
 use crate::pkt_line::{self, Frame, FrameError};
 use crate::unpack::{UnpackError, read as read_entries, resolve};
-use crate::{Limits, Object, Repository, RepositoryError, connectivity};
+use crate::{Kind, Limits, Object, Repository, RepositoryError, connectivity};
 
 /// The most options of one push, and the longest of them.
 const OPTIONS_MAX: usize = 64;
@@ -107,13 +109,15 @@ pub async fn unpack<R: Repository>(
         if capabilities.object_format() == "sha1" { unpacked } else { Err(UnpackError::ObjectFormat) }
     };
     let objects = pack.as_deref().unwrap_or_default();
-    let mut kinds: std::collections::HashMap<_, _> =
-        objects.iter().map(|object| (object.id, object.kind)).collect();
+    let mut kinds: HashMap<_, _> = objects.iter().map(|object| (object.id, object.kind)).collect();
     let elsewhere: Vec<ObjectId> =
         commands.iter().filter_map(|command| command.new).filter(|id| !kinds.contains_key(id)).collect();
     kinds.extend(repository.kinds(&elsewhere).await?);
     judge(&mut commands, &kinds, &repository.refs().await?);
-    let shallow = shallow.into_iter().filter(|id| objects.iter().any(|object| object.id == *id)).collect();
+    // A line that names no commit of the pack says nothing; kept, it would stop git where it reads the list.
+    let commits: HashSet<ObjectId> =
+        objects.iter().filter(|object| object.kind == Kind::Commit).map(|object| object.id).collect();
+    let shallow = shallow.into_iter().filter(|id| commits.contains(id)).collect();
     Ok(Push { commands, capabilities, options, shallow, pack })
 }
 

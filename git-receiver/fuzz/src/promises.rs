@@ -31,10 +31,7 @@ impl Accepted {
         let refs = fine
             .filter_map(|command| Some(Reference { name: command.name.clone(), target: command.new? }))
             .collect();
-        let commits =
-            |id: &ObjectId| objects.iter().any(|object| object.id == *id && object.kind == Kind::Commit);
-        let shallow = push.shallow.into_iter().filter(commits).collect();
-        Self { objects, refs, moved, shallow }
+        Self { objects, refs, moved, shallow: push.shallow }
     }
 
     /// Holds it to the promises about objects and refs.
