@@ -247,7 +247,7 @@ def pushes(node, backend, scratch):
     took = [[], []]
     back = []
     for number in range(SMALL_PUSHES):
-        (work / "r0.rhai").write_text(f"#{{ number: {number}, path: ctx.request.path }}\n")
+        (work / "r0.rhai").write_text(f"#{{ change: {number}, path: ctx.request.path }}\n")
         git(work, "commit", "-qam", f"change {number}")
         for side in (0, 1) if number % 2 else (1, 0):
             took[side].append(git(work, "push", "-q", urls[side], "main")[0])
@@ -286,7 +286,7 @@ def many_pushes(node, scratch):
     before = node.bytes_stored()
     took = []
     for number in range(PUSHES_IN_A_ROW):
-        (work / f"r{number % 20}.rhai").write_text(f"#{{ number: {number}, path: ctx.request.path }}\n")
+        (work / f"r{number % 20}.rhai").write_text(f"#{{ change: {number}, path: ctx.request.path }}\n")
         git(work, "commit", "-qam", f"change {number}")
         took.append(git(work, "push", "-q", url, "main")[0])
     grown = node.bytes_stored() - before
