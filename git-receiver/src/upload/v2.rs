@@ -96,7 +96,8 @@ async fn fetch<R: Repository>(
             }
         }
     }
-    if wishes.wants.is_empty() {
+    // A push that negotiates first asks for what is in common and wants nothing.
+    if wishes.wants.is_empty() && !wait_for_done {
         return Err(UploadError::Refused("nothing is wanted".to_owned()));
     }
     check_wants(repository, &wishes.wants).await?;

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use super::{UploadError, Wishes};
+use super::{UploadError, Wishes, depth};
 use crate::Repository;
 use crate::advertise::{PEEL_MAX, peel, sorted_refs};
 use crate::check;
@@ -31,12 +31,13 @@ impl Boundary {
         self.shallow.is_empty() && self.unshallow.is_empty()
     }
 
+    /// Without line breaks, as git itself sends them: libgit2 takes no others.
     pub(super) fn write_lines(&self, out: &mut Vec<u8>) {
         for id in &self.shallow {
-            write(out, format!("shallow {id}\n").as_bytes());
+            write(out, format!("shallow {id}").as_bytes());
         }
         for id in &self.unshallow {
-            write(out, format!("unshallow {id}\n").as_bytes());
+            write(out, format!("unshallow {id}").as_bytes());
         }
     }
 }
@@ -114,6 +115,7 @@ impl History {
         wants: &[ObjectId],
         wishes: &Wishes,
     ) -> Result<Self, UploadError> {
+        let ends = depth::ends(repository, wants, wishes).await?;
         let server_shallow: HashSet<ObjectId> = repository.shallow().await?.into_iter().collect();
         let client_shallow: HashSet<ObjectId> = wishes.client_shallow.iter().copied().collect();
         let mut known: HashMap<ObjectId, Commit> = HashMap::new();
@@ -122,9 +124,7 @@ impl History {
         let mut order = Vec::new();
         let mut history = Self::default();
         let (mut ours, mut theirs) = (wants.to_vec(), wishes.common.clone());
-        let mut depth = 0;
         while !ours.is_empty() {
-            depth += 1;
             let unknown: HashSet<ObjectId> =
                 ours.iter().chain(&theirs).filter(|id| !known.contains_key(*id)).copied().collect();
             for (id, kind, named) in read(repository, &unknown.into_iter().collect::<Vec<_>>()).await? {
@@ -136,16 +136,17 @@ impl History {
             }
             let parents =
                 |id: &ObjectId| known.get(id).map(|commit| commit.parents.clone()).unwrap_or_default();
-            let last = wishes.depth.is_some_and(|limit| depth >= limit);
             let mut next = Vec::new();
             for id in &ours {
-                let parents = if server_shallow.contains(id) { Vec::new() } else { parents(id) };
+                // Who asks for no more depth wants nothing below where its history ends.
+                let ends_here = wishes.depth.is_none() && client_shallow.contains(id);
+                let parents = if ends_here || server_shallow.contains(id) { Vec::new() } else { parents(id) };
                 // The history that this repository has itself may end here; then the client's does too.
                 if server_shallow.contains(id) && !client_shallow.contains(id) && !had.contains(id) {
                     history.boundary.shallow.push(*id);
                 }
                 order.push(*id);
-                if last && !parents.is_empty() {
+                if ends.contains(id) {
                     if !client_shallow.contains(id) {
                         history.boundary.shallow.push(*id);
                     }
@@ -216,4 +217,42 @@ async fn read<R: Repository>(
         read.push((object.id, object.kind, named));
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::History as Sample;
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_sent_below_where_the_clients_history_ends() {
+        let (history, ids) = Sample::line(6);
+        let mut wishes = Wishes {
+            wants: vec![ids[3]],
+            common: vec![ids[5]],
+            client_shallow: vec![ids[3]],
+            ..Wishes::default()
+        };
+        let sent = |selection: Selection| -> Vec<ObjectId> {
+            ids.iter().filter(|id| selection.objects.contains(id)).copied().collect()
+        };
+        assert!(!sent(select(&history, &wishes).await.unwrap()).contains(&ids[2]));
+        for line in ["deepen 1", "deepen-relative"] {
+            wishes.take(line, &mut Vec::new()).unwrap();
+        }
+        let deepened = select(&history, &wishes).await.unwrap();
+        assert_eq!(
+            (&deepened.boundary.shallow, &deepened.boundary.unshallow),
+            (&vec![ids[2]], &vec![ids[3]])
+        );
+        assert_eq!(sent(deepened), [ids[2]]);
+    }
+
+    #[test]
+    fn a_boundary_is_told_without_line_breaks() {
+        let id = ObjectId::null(gix_hash::Kind::Sha1);
+        let mut out = Vec::new();
+        Boundary { shallow: vec![id], unshallow: vec![id] }.write_lines(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("0034shallow {id}0036unshallow {id}"));
+    }
 }
