@@ -1,6 +1,6 @@
 # make demo   build, serve, push an example, call it, roll back, keep serving
 # make test   format, lints, and every test on both databases
-# make setup  install what these two need from Debian's packages, where it is missing
+# make setup  install what these two need from Debian's packages, where it is missing, and git clients for the tests
 
 .PHONY: demo test setup setup-demo
 
@@ -22,3 +22,4 @@ setup-demo:
 
 setup: setup-demo
 	@tests/install caddy:caddy psql:postgresql-client initdb:postgresql setpriv:util-linux
+	@tests/clients/install
