@@ -1,6 +1,6 @@
 # make demo   build, serve, push an example, call it, roll back, keep serving
 # make test   format, lints, and every test on both databases
-# make setup  install what these two need from Debian's packages, where it is missing, and git clients for the tests
+# make setup  install what these two need, where it is missing: from Debian's packages, and git clients from PyPI
 
 .PHONY: demo test setup setup-demo
 

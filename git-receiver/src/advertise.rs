@@ -69,7 +69,7 @@ pub async fn advertise_upload<R: Repository>(
         for line in [
             "version 2",
             &format!("agent={agent}"),
-            "ls-refs",
+            "ls-refs=unborn",
             "fetch=shallow wait-for-done",
             "object-format=sha1",
         ] {

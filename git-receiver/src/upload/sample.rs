@@ -12,6 +12,7 @@ use crate::{Object, Reference, Repository, RepositoryError};
 #[derive(Default)]
 pub(super) struct History {
     commits: Vec<Object>,
+    pub(super) head: Option<&'static str>,
     pub(super) refs: Vec<Reference>,
     pub(super) shallow: Vec<ObjectId>,
 }
@@ -46,7 +47,7 @@ impl History {
 
 impl Repository for History {
     fn head(&self) -> Option<&str> {
-        None
+        self.head
     }
     async fn refs(&self) -> Result<Vec<Reference>, RepositoryError> {
         Ok(self.refs.clone())

@@ -271,6 +271,17 @@ fn a_clone_takes_a_branch_or_a_part_of_the_history() {
 }
 
 #[test]
+fn a_clone_of_an_app_without_production_is_on_the_production_branch() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    Repository::hello().push(&url, &["main:refs/heads/try"]).succeeded();
+    let (unborn, _) = clone(&url, &["-c", "init.defaultBranch=elsewhere"]);
+    assert_eq!(unborn.git(&["symbolic-ref", "HEAD"]), "refs/heads/main");
+    unborn.git(&["merge", "-q", "origin/try"]);
+    unborn.try_git(&["push", "origin", "main"]).succeeded().says("LIVE as deploy 2");
+}
+
+#[test]
 fn a_filter_is_passed_over_with_a_warning() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
