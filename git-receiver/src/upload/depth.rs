@@ -1,14 +1,18 @@
 //! How far back a shallow fetch goes (gitprotocol-v2, `deepen` and its relatives), and so which commits are to be the
 //! last ones that the client has.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use gix_hash::ObjectId;
-use gix_object::{CommitRefIter, Kind};
+use gix_object::Kind;
 
+use super::commits::{Commit, Commits};
 use super::{UploadError, Wishes};
 use crate::advertise::{PEEL_MAX, sorted_refs};
 use crate::{DamagedObject, Repository, check};
+
+/// The depth that git asks for when it wants no end, as `git fetch --unshallow` does.
+const NO_END: usize = 0x7fff_ffff;
 
 /// The most refs whose history one request can leave out.
 const NOT_MAX: usize = 100;
@@ -27,6 +31,11 @@ pub(super) struct Depth {
 }
 
 impl Depth {
+    /// Whether the client's history is to go on from wherever it ends now, also from what is not wanted again.
+    pub(super) fn goes_on_everywhere(&self) -> bool {
+        self.relative || self.commits == Some(NO_END)
+    }
+
     /// Takes one of the arguments that tell a depth; `false` where it is none.
     pub(super) fn take(into: &mut Option<Self>, word: &str, value: &str) -> Result<bool, UploadError> {
         let bad = || UploadError::Refused(format!("bad line `{} {}`", word, value.escape_debug()));
@@ -49,32 +58,27 @@ impl Depth {
 
 /// The commits at which the history of `wants` is to end: their parents are not sent.
 pub(super) async fn ends<R: Repository>(
-    repository: &R,
+    commits: &mut Commits<'_, R>,
     wants: &[ObjectId],
     wishes: &Wishes,
 ) -> Result<HashSet<ObjectId>, UploadError> {
     let Some(depth) = &wishes.depth else { return Ok(HashSet::new()) };
-    let mut graph = Graph::new(repository).await?;
     let selects = depth.since.is_some() || !depth.not.is_empty();
     match depth.commits {
         Some(_) if selects => Err(UploadError::Refused(
             "deepen and deepen-since (or deepen-not) cannot be used together".to_owned(),
         )),
-        Some(commits) if depth.relative => {
-            let client: HashSet<ObjectId> = wishes.client_shallow.iter().copied().collect();
-            let reached = graph.reach(wants, |id, _| !client.contains(id)).await?;
-            let from: Vec<ObjectId> = client.into_iter().filter(|id| reached.contains(id)).collect();
-            graph.below(&from, commits.saturating_add(1)).await
-        }
-        Some(commits) => graph.below(wants, commits).await,
+        Some(count) if depth.relative => commits.below(&wishes.client_shallow, count.saturating_add(1)).await,
+        Some(count) => commits.below(wants, count).await,
         None if selects => {
             let mut unwanted = Vec::with_capacity(depth.not.len());
             for name in &depth.not {
-                unwanted.push(commit_of(repository, name).await?);
+                unwanted.push(commit_of(commits.repository(), name).await?);
             }
-            let unwanted = graph.reach(&unwanted, |_, _| true).await?;
+            let unwanted = commits.reach(&unwanted, |_, _| true).await?;
             let young = |commit: &Commit| depth.since.is_none_or(|since| commit.time >= since);
-            graph.youngest(wants, |id, commit| young(commit) && !unwanted.contains(id)).await
+            let wanted = |id: &ObjectId, commit: &Commit| young(commit) && !unwanted.contains(id);
+            commits.youngest(wants, &wishes.client_shallow, wanted).await
         }
         None => Ok(HashSet::new()),
     }
@@ -99,45 +103,7 @@ async fn commit_of<R: Repository>(repository: &R, name: &str) -> Result<ObjectId
     Ok(target)
 }
 
-struct Commit {
-    parents: Vec<ObjectId>,
-    /// When it was committed, in seconds since 1970.
-    time: i64,
-}
-
-/// The commits that were read so far.
-struct Graph<'r, R> {
-    repository: &'r R,
-    /// The history that the repository has itself ends with these.
-    shallow: HashSet<ObjectId>,
-    known: HashMap<ObjectId, Commit>,
-}
-
-impl<'r, R: Repository> Graph<'r, R> {
-    async fn new(repository: &'r R) -> Result<Self, UploadError> {
-        let shallow = repository.shallow().await?.into_iter().collect();
-        Ok(Self { repository, shallow, known: HashMap::new() })
-    }
-
-    async fn read(&mut self, ids: &[ObjectId]) -> Result<(), UploadError> {
-        let unknown: Vec<ObjectId> = ids.iter().filter(|id| !self.known.contains_key(*id)).copied().collect();
-        for object in self.repository.objects(&unknown).await? {
-            if object.kind == Kind::Commit {
-                let content = object.content()?;
-                let named = check::object(Kind::Commit, &content).map_err(|_| DamagedObject(object.id))?;
-                let parents = if self.shallow.contains(&object.id) {
-                    Vec::new()
-                } else {
-                    named.iter().filter(|named| named.parent).map(|named| named.id).collect()
-                };
-                let committer = CommitRefIter::from_bytes(&content, gix_hash::Kind::Sha1).committer();
-                let time = committer.ok().map_or(0, |committer| committer.seconds());
-                self.known.insert(object.id, Commit { parents, time });
-            }
-        }
-        Ok(())
-    }
-
+impl<R: Repository> Commits<'_, R> {
     /// Everything from `from` downwards, as far as `goes_on` says; those at which it stops included.
     async fn reach(
         &mut self,
@@ -148,7 +114,7 @@ impl<'r, R: Repository> Graph<'r, R> {
         let mut level: Vec<ObjectId> = from.to_vec();
         while !level.is_empty() {
             self.read(&level).await?;
-            let commits = level.iter().filter_map(|id| Some((id, self.known.get(id)?)));
+            let commits = level.iter().filter_map(|id| Some((id, self.get(id)?)));
             let below =
                 commits.filter(|(id, commit)| goes_on(id, commit)).flat_map(|(_, commit)| &commit.parents);
             level = below.filter(|parent| reached.insert(**parent)).copied().collect();
@@ -156,40 +122,41 @@ impl<'r, R: Repository> Graph<'r, R> {
         Ok(reached)
     }
 
-    /// The commits that stand `commits` deep, counted from 1, and have parents.
-    async fn below(&mut self, from: &[ObjectId], commits: usize) -> Result<HashSet<ObjectId>, UploadError> {
+    /// The commits that stand `count` deep, counted from 1, and have parents.
+    async fn below(&mut self, from: &[ObjectId], count: usize) -> Result<HashSet<ObjectId>, UploadError> {
         let mut reached: HashSet<ObjectId> = from.iter().copied().collect();
         let mut level: Vec<ObjectId> = from.to_vec();
-        for _ in 1..commits {
+        for _ in 1..count {
             self.read(&level).await?;
-            let parents = level.iter().filter_map(|id| self.known.get(id)).flat_map(|commit| &commit.parents);
+            let parents = level.iter().filter_map(|id| self.get(id)).flat_map(|commit| &commit.parents);
             level = parents.filter(|parent| reached.insert(**parent)).copied().collect();
             if level.is_empty() {
                 break;
             }
         }
         self.read(&level).await?;
-        let has_parents = |id: &ObjectId| self.known.get(id).is_some_and(|commit| !commit.parents.is_empty());
+        let has_parents = |id: &ObjectId| self.get(id).is_some_and(|commit| !commit.parents.is_empty());
         Ok(level.into_iter().filter(has_parents).collect())
     }
 
-    /// The last commits that are wanted: a parent of theirs is not.
+    /// The last commits that are wanted: a parent of theirs is not. Where the client's history ends, `shallow`, it goes on
+    /// only from what is wanted.
     async fn youngest(
         &mut self,
         from: &[ObjectId],
+        shallow: &[ObjectId],
         wanted: impl Fn(&ObjectId, &Commit) -> bool,
     ) -> Result<HashSet<ObjectId>, UploadError> {
         let reached = self.reach(from, &wanted).await?;
-        let is_wanted = |id: &ObjectId| self.known.get(id).is_some_and(|commit| wanted(id, commit));
-        if from.iter().any(|id| self.known.contains_key(id)) && !from.iter().any(is_wanted) {
+        let is_wanted = |id: &ObjectId| self.get(id).is_some_and(|commit| wanted(id, commit));
+        if from.iter().any(|id| self.get(id).is_some()) && !from.iter().any(is_wanted) {
             return Err(UploadError::Refused("no commits selected for shallow requests".to_owned()));
         }
-        let ends = |id: &ObjectId| {
-            let Some(commit) = self.known.get(id) else { return false };
-            // What the client asked for by name is sent even where it is too old, but nothing below it.
-            !commit.parents.is_empty() && (!is_wanted(id) || !commit.parents.iter().all(is_wanted))
-        };
-        Ok(reached.into_iter().filter(|id| (is_wanted(id) || from.contains(id)) && ends(id)).collect())
+        // As git has it: what the client asked for by name is sent even where it is too old, and all below it.
+        let is_last =
+            |id: &ObjectId| self.get(id).is_some_and(|commit| !commit.parents.iter().all(is_wanted));
+        let last = reached.into_iter().filter(|id| is_wanted(id) && is_last(id));
+        Ok(last.chain(shallow.iter().copied().filter(|id| !is_wanted(id))).collect())
     }
 }
 
@@ -210,7 +177,8 @@ mod tests {
         for line in lines {
             assert!(wishes.take(line, &mut Vec::new()).map_err(|error| error.to_string())?, "{line}");
         }
-        let found = ends(history, &[want], &wishes).await.map_err(|error| error.to_string())?;
+        let mut commits = Commits::of(history).await.unwrap();
+        let found = ends(&mut commits, &[want], &wishes).await.map_err(|error| error.to_string())?;
         let mut found: Vec<ObjectId> = found.into_iter().collect();
         found.sort_unstable();
         Ok(found)
@@ -244,6 +212,7 @@ mod tests {
             let line = format!("deepen-not {name}");
             assert_eq!(ends_of(&history, ids[5], &[], &[&line]).await, Ok(vec![ids[3]]), "{line}");
         }
+        assert_eq!(ends_of(&history, ids[5], &ids[1..2], &["deepen-not v1"]).await.unwrap().len(), 2);
         let both = ["deepen-since 1", "deepen-not v1"];
         assert_eq!(ends_of(&history, ids[5], &[], &both).await, Ok(vec![ids[3]]));
     }

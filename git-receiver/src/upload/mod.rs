@@ -4,6 +4,7 @@
 //! [`v2`] answers the commands of protocol 2 and [`v0`] the one exchange of the original; both end in [`walk`], which finds
 //! what to send, with [`depth`], which says where a shallow history ends, and [`pack`], which sends it.
 
+mod commits;
 mod depth;
 mod pack;
 #[cfg(test)]
