@@ -242,6 +242,25 @@ fn deepening_counts_from_the_end_while_others_push() {
 }
 
 #[test]
+fn a_clone_of_what_was_rolled_back_is_deepened_too() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let repository = history(6);
+    repository.push(&url, &["main"]).succeeded();
+    for (options, left) in [(&["--deepen", "2"][..], "3"), (&["--unshallow"], "7")] {
+        let (shallow, _) = clone(&url, &["--depth", "1"]);
+        repository.push(&url, &["-f", "main~4:main"]).succeeded();
+        shallow.git(&[&["fetch", "-q"], options].concat());
+        well_formed(&shallow);
+        assert_eq!(
+            (commits(&shallow, "HEAD").as_str(), commits(&shallow, "origin/main").as_str()),
+            (left, "3")
+        );
+        repository.push(&url, &["main"]).succeeded();
+    }
+}
+
+#[test]
 fn a_clone_takes_a_branch_or_a_part_of_the_history() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
