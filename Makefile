@@ -2,7 +2,7 @@
 # make test   format, lints, and every test on both databases
 # make bench  measure side by side with the references, and refresh bench/README.md
 # make fuzz   search for inputs that break git-receiver, FUZZ_SECONDS a target (300)
-# make setup  install what these need from Debian's packages, where it is missing
+# make setup  install what these need, where it is missing: from Debian's packages, and git clients from PyPI
 
 .PHONY: demo test bench fuzz setup setup-demo
 
@@ -49,3 +49,4 @@ setup-demo:
 
 setup: setup-demo
 	@tests/install caddy:caddy psql:postgresql-client initdb:postgresql setpriv:util-linux
+	@tests/clients/install

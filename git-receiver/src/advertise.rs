@@ -37,7 +37,7 @@ impl Protocol {
 const RECEIVE: &str = "report-status report-status-v2 side-band-64k atomic delete-refs ofs-delta push-options quiet object-format=sha1";
 
 /// The capabilities of upload-pack in the original protocol. No no-done: a pack follows `done` alone.
-const UPLOAD: &str = "multi_ack_detailed multi_ack side-band-64k side-band thin-pack ofs-delta shallow no-progress include-tag object-format=sha1";
+const UPLOAD: &str = "multi_ack_detailed multi_ack side-band-64k side-band thin-pack ofs-delta shallow deepen-since deepen-not deepen-relative no-progress include-tag object-format=sha1";
 
 /// The longest chain of tags of tags that is followed.
 pub(crate) const PEEL_MAX: usize = 16;
@@ -50,7 +50,8 @@ pub async fn advertise_receive<R: Repository>(repository: &R, agent: &str) -> Re
     let refs = sorted_refs(repository).await?;
     let mut out = service("git-receive-pack");
     let lines = refs.into_iter().map(|found| (found.target, found.name)).collect();
-    list(&mut out, lines, &format!("{RECEIVE} agent={agent}"), &repository.shallow().await?);
+    // Where the history ends is left out: git passes it over when it pushes, and dulwich takes those lines for refs.
+    list(&mut out, lines, &format!("{RECEIVE} agent={agent}"), &[]);
     Ok(out.into())
 }
 
@@ -68,7 +69,7 @@ pub async fn advertise_upload<R: Repository>(
         for line in [
             "version 2",
             &format!("agent={agent}"),
-            "ls-refs",
+            "ls-refs=unborn",
             "fetch=shallow wait-for-done",
             "object-format=sha1",
         ] {
@@ -115,7 +116,8 @@ fn list(out: &mut Vec<u8>, lines: Vec<(ObjectId, String)>, capabilities: &str, s
         write(out, format!("{id} {name}{tail}\n").as_bytes());
     }
     for id in shallow {
-        write(out, format!("shallow {id}\n").as_bytes());
+        // No line break: libgit2 reads the name up to the frame's end.
+        write(out, format!("shallow {id}").as_bytes());
     }
     out.extend_from_slice(FLUSH);
 }

@@ -11,12 +11,12 @@ pub struct Repository {
     folder: TempDir,
 }
 
-/// How a git command ended.
+/// How a command of git, or of another client, ended.
 #[derive(Clone, Debug)]
 pub struct Pushed {
-    /// Whether git exited with 0.
+    /// Whether it exited with 0.
     pub accepted: bool,
-    /// All that git printed, with `remote: ` in front of the server's lines.
+    /// All that it printed, by git with `remote: ` in front of the server's lines.
     pub text: String,
 }
 
@@ -74,6 +74,11 @@ impl Repository {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cloned = run(folder.path(), &["clone", "-q", url, "."]);
         assert!(cloned.status.success(), "{}", String::from_utf8_lossy(&cloned.stderr));
+        Self { folder }
+    }
+
+    /// The repository that some other program made in `folder`.
+    pub fn made_in(folder: TempDir) -> Self {
         Self { folder }
     }
 
@@ -146,7 +151,12 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
 
 /// git without anybody's configuration and without questions.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("git");
+    command_of(Path::new("git"), folder, arguments)
+}
+
+/// A git of one's choice, without anybody's configuration and without questions.
+pub fn command_of(git: &Path, folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(git);
     command
         .args(arguments)
         .current_dir(folder)

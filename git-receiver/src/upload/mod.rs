@@ -2,9 +2,13 @@
 //! far.
 //!
 //! [`v2`] answers the commands of protocol 2 and [`v0`] the one exchange of the original; both end in [`walk`], which finds
-//! what to send, and [`pack`], which sends it.
+//! what to send, with [`depth`], which says where a shallow history ends, and [`pack`], which sends it.
 
+mod commits;
+mod depth;
 mod pack;
+#[cfg(test)]
+mod sample;
 mod v0;
 mod v2;
 mod walk;
@@ -75,8 +79,8 @@ struct Wishes {
     common: Vec<ObjectId>,
     /// The commits whose parents the client does not have.
     client_shallow: Vec<ObjectId>,
-    /// How many commits deep; `None`: to the roots.
-    depth: Option<usize>,
+    /// How far back the history goes; `None`: as far as it does at the client.
+    depth: Option<depth::Depth>,
     /// Tags of what is sent are to be sent too.
     include_tag: bool,
 }
@@ -93,15 +97,8 @@ impl Wishes {
             "want" => self.wants.push(id()?),
             "have" => haves.push(id()?),
             "shallow" => self.client_shallow.push(id()?),
-            "deepen" => {
-                let depth = value.parse().ok().filter(|depth| *depth > 0);
-                self.depth = Some(depth.ok_or_else(|| UploadError::Refused(format!("bad depth `{value}`")))?);
-            }
-            "deepen-since" | "deepen-not" | "deepen-relative" | "filter" => {
-                return Err(UploadError::Refused(format!("`{word}` is not supported here; `--depth` is")));
-            }
             "include-tag" => self.include_tag = true,
-            _ => return Ok(false),
+            _ => return depth::Depth::take(&mut self.depth, word, value),
         }
         if self.wants.len() + haves.len() + self.client_shallow.len() > LINES_MAX {
             return Err(UploadError::Refused("too many lines".to_owned()));

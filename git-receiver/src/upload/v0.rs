@@ -43,7 +43,7 @@ pub(super) async fn answer<R: Repository>(
     check_wants(repository, &request.wishes.wants).await?;
     request.wishes.common = common(repository, &request.haves).await?;
     let mut out = Vec::new();
-    let selection = match (request.done, request.wishes.depth) {
+    let selection = match (request.done, &request.wishes.depth) {
         (false, None) => None,
         _ => Some(walk::select(repository, &request.wishes).await?),
     };
@@ -106,6 +106,7 @@ impl Request {
                 "side-band-64k" => self.band = Some(pack::Band::Large),
                 "side-band" if self.band.is_none() => self.band = Some(pack::Band::Small),
                 "include-tag" => self.wishes.include_tag = true,
+                "deepen-relative" => self.wishes.depth.get_or_insert_default().relative = true,
                 _ => {}
             }
         }

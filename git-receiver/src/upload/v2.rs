@@ -61,9 +61,18 @@ async fn ls_refs<R: Repository>(
     let refs = sorted_refs(repository).await?;
     let peeled = if asked("peel") { peel(repository, &refs).await? } else { Default::default() };
     let mut out = Vec::new();
-    if let Some(head) = head(repository, &refs).filter(|_| matches("HEAD")) {
-        let target = if asked("symrefs") { format!(" symref-target:{}", head.name) } else { String::new() };
-        write(&mut out, format!("{} HEAD{target}\n", head.target).as_bytes());
+    match (head(repository, &refs), repository.head()) {
+        _ if !matches("HEAD") => {}
+        (Some(head), _) => {
+            let target =
+                if asked("symrefs") { format!(" symref-target:{}", head.name) } else { String::new() };
+            write(&mut out, format!("{} HEAD{target}\n", head.target).as_bytes());
+        }
+        // The clone of a repository whose first branch is yet to come is on that branch.
+        (None, Some(name)) if asked("unborn") => {
+            write(&mut out, format!("unborn HEAD symref-target:{name}\n").as_bytes());
+        }
+        (None, _) => {}
     }
     for found in refs.iter().filter(|found| matches(&found.name)) {
         let target = peeled.get(&found.target).map(|id| format!(" peeled:{id}")).unwrap_or_default();
@@ -96,7 +105,8 @@ async fn fetch<R: Repository>(
             }
         }
     }
-    if wishes.wants.is_empty() {
+    // A push that negotiates first asks for what is in common and wants nothing.
+    if wishes.wants.is_empty() && (done || !wait_for_done) {
         return Err(UploadError::Refused("nothing is wanted".to_owned()));
     }
     check_wants(repository, &wishes.wants).await?;
@@ -128,4 +138,45 @@ async fn fetch<R: Repository>(
     output.write_all(&out).await?;
     pack::send(repository, &selection.objects, pack::Band::Large, output).await?;
     Ok(output.write_all(FLUSH).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::History;
+    use super::*;
+    use crate::Reference;
+
+    async fn listed(history: &History, arguments: &[&str]) -> String {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut out = Vec::new();
+        ls_refs(history, &arguments, &mut out).await.unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[tokio::test]
+    async fn head_is_listed_with_what_it_points_to_even_before_that_exists() {
+        let (mut history, ids) = History::line(1);
+        history.head = Some("refs/heads/main");
+        let unborn = "002eunborn HEAD symref-target:refs/heads/main\n0000";
+        assert_eq!(listed(&history, &["symrefs", "unborn", "ref-prefix HEAD"]).await, unborn);
+        assert_eq!(listed(&history, &["symrefs", "ref-prefix HEAD"]).await, "0000");
+        assert_eq!(listed(&history, &["unborn", "ref-prefix refs/tags/"]).await, "0000");
+        history.refs.push(Reference { name: "refs/heads/main".to_owned(), target: ids[0] });
+        let born = format!("0050{} HEAD symref-target:refs/heads/main\n0000", ids[0]);
+        assert_eq!(listed(&history, &["symrefs", "unborn", "ref-prefix HEAD"]).await, born);
+    }
+
+    #[tokio::test]
+    async fn what_is_in_common_can_be_asked_without_wanting_anything() {
+        let (history, ids) = History::line(1);
+        let have = format!("have {}", ids[0]);
+        let ask = async |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            let mut out = Vec::new();
+            fetch(&history, &arguments, &mut out).await.map(|()| String::from_utf8(out).unwrap())
+        };
+        assert!(ask(&["wait-for-done", &have]).await.is_ok());
+        assert!(ask(&[&have]).await.is_err());
+        assert!(ask(&["wait-for-done", &have, "done"]).await.is_err());
+    }
 }

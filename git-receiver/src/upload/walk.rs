@@ -1,11 +1,13 @@
 //! Finds what to send: everything the wants reach, less what the client has. Objects are read a level of the graph at a
 //! time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
+use super::commits::Commits;
+use super::depth::{self, Depth};
 use super::{UploadError, Wishes};
 use crate::Repository;
 use crate::advertise::{PEEL_MAX, peel, sorted_refs};
@@ -31,12 +33,13 @@ impl Boundary {
         self.shallow.is_empty() && self.unshallow.is_empty()
     }
 
+    /// Without line breaks, as git itself sends them: libgit2 takes no others.
     pub(super) fn write_lines(&self, out: &mut Vec<u8>) {
         for id in &self.shallow {
-            write(out, format!("shallow {id}\n").as_bytes());
+            write(out, format!("shallow {id}").as_bytes());
         }
         for id in &self.unshallow {
-            write(out, format!("unshallow {id}\n").as_bytes());
+            write(out, format!("unshallow {id}").as_bytes());
         }
     }
 }
@@ -101,70 +104,74 @@ struct History {
     boundary: Boundary,
 }
 
-#[derive(Default)]
-struct Commit {
-    tree: Option<ObjectId>,
-    parents: Vec<ObjectId>,
-}
+/// Commits that a walk has come to and not gone on from, the youngest last.
+type Border = BTreeSet<(i64, ObjectId)>;
 
 impl History {
-    /// Walks back from the wants, and from what the client has as far, until the first walk has ended.
+    /// Walks back from the wants and from what the client has. The side whose border is younger goes on, so that both meet
+    /// where the histories do; commits whose clock was wrong only make what is sent larger. Ends where the wants do.
     async fn walk<R: Repository>(
         repository: &R,
         wants: &[ObjectId],
         wishes: &Wishes,
     ) -> Result<Self, UploadError> {
-        let server_shallow: HashSet<ObjectId> = repository.shallow().await?.into_iter().collect();
+        let mut commits = Commits::of(repository).await?;
+        let ends = depth::ends(&mut commits, wants, wishes).await?;
         let client_shallow: HashSet<ObjectId> = wishes.client_shallow.iter().copied().collect();
-        let mut known: HashMap<ObjectId, Commit> = HashMap::new();
-        let mut had: HashSet<ObjectId> = wishes.common.iter().copied().collect();
-        let mut reached: HashSet<ObjectId> = wants.iter().copied().collect();
+        let mut had: HashSet<ObjectId> =
+            wishes.common.iter().chain(&wishes.client_shallow).copied().collect();
+        let mut starts = wants.to_vec();
+        if wishes.depth.as_ref().is_some_and(Depth::goes_on_everywhere) {
+            starts.extend(&wishes.client_shallow);
+        }
+        let mut reached: HashSet<ObjectId> = starts.iter().copied().collect();
         let mut order = Vec::new();
         let mut history = Self::default();
-        let (mut ours, mut theirs) = (wants.to_vec(), wishes.common.clone());
-        let mut depth = 0;
-        while !ours.is_empty() {
-            depth += 1;
-            let unknown: HashSet<ObjectId> =
-                ours.iter().chain(&theirs).filter(|id| !known.contains_key(*id)).copied().collect();
-            for (id, kind, named) in read(repository, &unknown.into_iter().collect::<Vec<_>>()).await? {
-                if kind == Kind::Commit {
-                    let tree = named.iter().find(|named| !named.parent).map(|named| named.id);
-                    let parents = named.iter().filter(|named| named.parent).map(|named| named.id).collect();
-                    known.insert(id, Commit { tree, parents });
-                }
-            }
-            let parents =
-                |id: &ObjectId| known.get(id).map(|commit| commit.parents.clone()).unwrap_or_default();
-            let last = wishes.depth.is_some_and(|limit| depth >= limit);
+        let mut ours = border(&mut commits, &starts).await?;
+        let mut theirs = border(&mut commits, &wishes.common).await?;
+        while let Some((our_youngest, _)) = ours.last().copied() {
+            let first = ObjectId::null(gix_hash::Kind::Sha1);
+            let now = match theirs.last() {
+                Some((youngest, _)) => ours.split_off(&(youngest.saturating_add(1), first)),
+                None => std::mem::take(&mut ours),
+            };
             let mut next = Vec::new();
-            for id in &ours {
-                let parents = if server_shallow.contains(id) { Vec::new() } else { parents(id) };
+            for (_, id) in &now {
+                let Some(commit) = commits.get(id) else { continue };
+                order.push(*id);
                 // The history that this repository has itself may end here; then the client's does too.
-                if server_shallow.contains(id) && !client_shallow.contains(id) && !had.contains(id) {
+                let cut = commits.is_shallow(id) && !had.contains(id);
+                if (cut || ends.contains(id)) && !client_shallow.contains(id) {
                     history.boundary.shallow.push(*id);
                 }
-                order.push(*id);
-                if last && !parents.is_empty() {
-                    if !client_shallow.contains(id) {
-                        history.boundary.shallow.push(*id);
-                    }
+                if ends.contains(id) {
                     continue;
                 }
-                if wishes.depth.is_some() && client_shallow.contains(id) && !server_shallow.contains(id) {
-                    history.boundary.unshallow.push(*id);
+                if client_shallow.contains(id) {
+                    // Who asks for no more depth wants nothing below where its history ends.
+                    if wishes.depth.is_none() {
+                        continue;
+                    }
+                    if !commits.is_shallow(id) {
+                        history.boundary.unshallow.push(*id);
+                    }
                 }
                 // Where the client's history ends shallow and is to be deepened, the walk goes on below what it has.
-                let goes_on = |parent: &ObjectId| wishes.depth.is_some() || !had.contains(parent);
-                next.extend(parents.into_iter().filter(goes_on).filter(|parent| reached.insert(*parent)));
+                let goes_on = |id: &ObjectId| wishes.depth.is_some() || !had.contains(id);
+                if goes_on(id) {
+                    let parents = commit.parents.iter().filter(|parent| goes_on(parent));
+                    next.extend(parents.filter(|parent| reached.insert(**parent)));
+                }
             }
-            ours = next;
-            let below: Vec<ObjectId> =
-                theirs.iter().filter(|id| !client_shallow.contains(*id)).flat_map(parents).collect();
-            theirs = below.into_iter().filter(|id| had.insert(*id)).collect();
+            ours.append(&mut border(&mut commits, &next).await?);
+            let back = theirs.split_off(&(our_youngest, first));
+            let back = back.iter().map(|(_, id)| id).filter(|id| !client_shallow.contains(*id));
+            let below = back.filter_map(|id| commits.get(id)).flat_map(|commit| &commit.parents);
+            let below: Vec<ObjectId> = below.filter(|id| had.insert(**id)).copied().collect();
+            theirs.append(&mut border(&mut commits, &below).await?);
         }
         for id in order {
-            let Some(commit) = known.get(&id) else { continue };
+            let Some(commit) = commits.get(&id) else { continue };
             if had.contains(&id) {
                 history.had_trees.extend(commit.tree);
             } else {
@@ -172,10 +179,19 @@ impl History {
                 history.new_trees.extend(commit.tree);
             }
         }
-        let border = wishes.common.iter().filter_map(|id| known.get(id)?.tree);
+        let border = wishes.common.iter().filter_map(|id| commits.get(id)?.tree);
         history.had_trees.extend(border);
         Ok(history)
     }
+}
+
+/// Reads commits for a border. What is no commit has no place in it.
+async fn border<R: Repository>(
+    commits: &mut Commits<'_, R>,
+    ids: &[ObjectId],
+) -> Result<Border, UploadError> {
+    commits.read(ids).await?;
+    Ok(ids.iter().filter_map(|id| Some((commits.get(id)?.time, *id))).collect())
 }
 
 /// The trees and everything in them, apart from what is in `except`.
@@ -216,4 +232,74 @@ async fn read<R: Repository>(
         read.push((object.id, object.kind, named));
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::History as Sample;
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_sent_below_where_the_clients_history_ends() {
+        let (history, ids) = Sample::line(6);
+        let mut wishes = Wishes {
+            wants: vec![ids[3]],
+            common: vec![ids[5]],
+            client_shallow: vec![ids[3]],
+            ..Wishes::default()
+        };
+        let sent = |selection: Selection| -> Vec<ObjectId> {
+            ids.iter().filter(|id| selection.objects.contains(id)).copied().collect()
+        };
+        assert!(sent(select(&history, &wishes).await.unwrap()).is_empty());
+        for line in ["deepen 1", "deepen-relative"] {
+            wishes.take(line, &mut Vec::new()).unwrap();
+        }
+        let deepened = select(&history, &wishes).await.unwrap();
+        assert_eq!(
+            (&deepened.boundary.shallow, &deepened.boundary.unshallow),
+            (&vec![ids[2]], &vec![ids[3]])
+        );
+        assert_eq!(sent(deepened), [ids[2]]);
+    }
+
+    #[tokio::test]
+    async fn a_branch_from_an_old_commit_is_sent_without_what_is_below_it() {
+        let (mut history, ids) = Sample::line(50);
+        let branch = history.commit(&[ids[10]]);
+        let wishes = Wishes { wants: vec![branch], common: vec![ids[49]], ..Wishes::default() };
+        assert_eq!(select(&history, &wishes).await.unwrap().objects, [branch]);
+        let merge = history.commit(&[branch, ids[30]]);
+        let wishes = Wishes { wants: vec![merge], common: vec![ids[20]], ..Wishes::default() };
+        let sent = select(&history, &wishes).await.unwrap().objects;
+        assert_eq!(sent.len(), 12, "the merge, the branch, and ten of the line");
+        assert!(!sent.contains(&ids[20]) && sent.contains(&ids[21]));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_wanted_again_is_deepened_too() {
+        let (mut history, ids) = Sample::line(6);
+        let elsewhere = history.commit(&[ids[0]]);
+        for (lines, deepened) in
+            [(&["deepen 2147483647"][..], &ids[..4]), (&["deepen 2", "deepen-relative"], &ids[2..4])]
+        {
+            let client_shallow = vec![ids[4]];
+            let mut wishes = Wishes { wants: vec![elsewhere], client_shallow, ..Wishes::default() };
+            for line in lines {
+                wishes.take(line, &mut Vec::new()).unwrap();
+            }
+            let selection = select(&history, &wishes).await.unwrap();
+            assert_eq!(selection.boundary.unshallow, [ids[4]]);
+            let sent: Vec<_> = ids[1..].iter().filter(|id| selection.objects.contains(id)).collect();
+            assert_eq!(sent, deepened.iter().filter(|id| **id != ids[0]).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_boundary_is_told_without_line_breaks() {
+        let id = ObjectId::null(gix_hash::Kind::Sha1);
+        let mut out = Vec::new();
+        Boundary { shallow: vec![id], unshallow: vec![id] }.write_lines(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("0034shallow {id}0036unshallow {id}"));
+    }
 }
