@@ -1,4 +1,5 @@
-//! Which refs there are: the first message of both services over smart HTTP (gitprotocol-http, "Smart Clients").
+//! Which refs there are: the first message of both services (gitprotocol-pack, "Reference Discovery"; gitprotocol-http,
+//! "Smart Clients").
 
 use std::collections::HashMap;
 
@@ -22,7 +23,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Reads the header `Git-Protocol`, such as `version=2`.
+    /// Reads the header `Git-Protocol`, or the environment's `GIT_PROTOCOL`, such as `version=2`.
     pub fn from_header(value: Option<&str>) -> Self {
         let versions = value.unwrap_or_default().split(':').filter_map(|part| part.strip_prefix("version="));
         match versions.filter_map(|version| version.parse::<u8>().ok()).max() {
@@ -31,6 +32,15 @@ impl Protocol {
             _ => Self::V0,
         }
     }
+}
+
+/// How a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Smart HTTP: every request stands alone, and the list of refs begins with the name of the service.
+    Http,
+    /// One connection for the whole exchange, such as the pipes of a process behind ssh.
+    Connection,
 }
 
 /// The capabilities of receive-pack. No push-cert: signatures of pushes are not checked.
@@ -42,25 +52,33 @@ const UPLOAD: &str = "multi_ack_detailed multi_ack side-band-64k side-band thin-
 /// The longest chain of tags of tags that is followed.
 pub(crate) const PEEL_MAX: usize = 16;
 
-/// The answer to `GET info/refs?service=git-receive-pack`.
+/// The refs for a push, as receive-pack lists them: over HTTP the answer to `GET info/refs?service=git-receive-pack`.
+/// There is no protocol 2 for pushes; who asks for it is spoken to in the original.
 ///
 /// # Errors
 /// The repository cannot be read.
-pub async fn advertise_receive<R: Repository>(repository: &R, agent: &str) -> Result<Bytes, RepositoryError> {
+pub async fn advertise_receive<R: Repository>(
+    repository: &R,
+    transport: Transport,
+    protocol: Protocol,
+    agent: &str,
+) -> Result<Bytes, RepositoryError> {
     let refs = sorted_refs(repository).await?;
-    let mut out = service("git-receive-pack");
+    let mut out = opening("git-receive-pack", transport, protocol);
     let lines = refs.into_iter().map(|found| (found.target, found.name)).collect();
     // Where the history ends is left out: git passes it over when it pushes, and dulwich takes those lines for refs.
     list(&mut out, lines, &format!("{RECEIVE} agent={agent}"), &[]);
     Ok(out.into())
 }
 
-/// The answer to `GET info/refs?service=git-upload-pack`.
+/// The refs for a fetch, as upload-pack lists them, or what it can do in protocol 2: over HTTP the answer to
+/// `GET info/refs?service=git-upload-pack`.
 ///
 /// # Errors
 /// The repository cannot be read.
 pub async fn advertise_upload<R: Repository>(
     repository: &R,
+    transport: Transport,
     protocol: Protocol,
     agent: &str,
 ) -> Result<Bytes, RepositoryError> {
@@ -91,18 +109,21 @@ pub async fn advertise_upload<R: Repository>(
         lines.push((found.target, found.name.clone()));
         lines.extend(peeled.get(&found.target).map(|target| (*target, format!("{}^{{}}", found.name))));
     }
-    let mut out = service("git-upload-pack");
-    if protocol == Protocol::V1 {
-        write(&mut out, b"version 1\n");
-    }
+    let mut out = opening("git-upload-pack", transport, protocol);
     list(&mut out, lines, &capabilities, &repository.shallow().await?);
     Ok(out.into())
 }
 
-fn service(name: &str) -> Vec<u8> {
+/// What comes before the refs in the original protocol.
+fn opening(service: &str, transport: Transport, protocol: Protocol) -> Vec<u8> {
     let mut out = Vec::new();
-    write(&mut out, format!("# service={name}\n").as_bytes());
-    out.extend_from_slice(FLUSH);
+    if transport == Transport::Http {
+        write(&mut out, format!("# service={service}\n").as_bytes());
+        out.extend_from_slice(FLUSH);
+    }
+    if protocol == Protocol::V1 {
+        write(&mut out, b"version 1\n");
+    }
     out
 }
 

@@ -8,13 +8,17 @@
 //! - [`pkt_line`]: git's frames
 //! - [`capability`]: what a client can and wants
 //! - [`command`]: which refs it wants to move, and which names are allowed
-//! - [`receive`]: the journey of a push, from a request body to a [`Push`]
+//! - [`receive`]: the journey of a push, from a request body or a connection to a [`Push`]
+//! - [`pack_end`]: where the pack ends on a connection that stays open
 //! - [`unpack`] with [`delta`]: the pack, entry by entry, bounded
 //! - [`check`]: what makes an object well-formed, as `git fsck --strict` has it
 //! - [`connectivity`]: everything that is named is there
 //! - [`report`]: the answer
 //!
 //! and for reading: [`advertise`] lists the refs, [`upload`] answers fetches, [`staged`] reads the files of a commit.
+//!
+//! Both services come in two forms: over HTTP, where every request stands alone, and over one connection for the whole
+//! exchange. `examples/plain-host` is a small git host that speaks both, over repositories on disk.
 //!
 //! Followed are git's own documents: gitprotocol-pack, gitprotocol-v2, gitprotocol-http, gitprotocol-common and
 //! gitformat-pack. Object names are SHA-1 alone, computed with collision detection.
@@ -25,6 +29,7 @@ mod check;
 pub mod command;
 mod connectivity;
 mod delta;
+mod pack_end;
 mod pkt_line;
 pub mod receive;
 pub mod report;
@@ -37,16 +42,18 @@ use std::io::Read as _;
 
 use bytes::Bytes;
 
-pub use advertise::{Protocol, advertise_receive, advertise_upload};
+pub use advertise::{Protocol, Transport, advertise_receive, advertise_upload};
 pub use capability::Capabilities;
 pub use command::{Command, CommandFault};
 pub use connectivity::Disconnected;
 pub use gix_hash::ObjectId;
 pub use gix_object::Kind;
-pub use receive::{Push, ReceiveError, Received, Request, read_request, receive, unpack};
+pub use receive::{
+    Push, ReceiveError, Received, Request, read_request, receive, receive_over_connection, unpack,
+};
 pub use staged::{CommitSummary, FileKind, ReadError, Staged, TreeFile, TreeLimits};
 pub use unpack::UnpackError;
-pub use upload::{UploadError, upload};
+pub use upload::{UploadError, upload, upload_over_connection};
 
 /// A read-only view of one repository. Every object that a stored object names is stored too, apart from the parents of
 /// shallow commits and the commits of submodules.

@@ -39,18 +39,26 @@ impl From<std::io::Error> for FrameError {
 
 /// Reads the next frame.
 pub(crate) async fn read(reader: &mut (impl AsyncRead + Unpin)) -> Result<Frame, FrameError> {
+    next(reader).await?.ok_or(FrameError::Truncated)
+}
+
+/// Reads the next frame; `None`: the input ends where one would begin.
+pub(crate) async fn next(reader: &mut (impl AsyncRead + Unpin)) -> Result<Option<Frame>, FrameError> {
     let mut head = [0; 4];
-    reader.read_exact(&mut head).await?;
+    if reader.read(&mut head[..1]).await? == 0 {
+        return Ok(None);
+    }
+    reader.read_exact(&mut head[1..]).await?;
     let length = match length(head)? {
-        0 => return Ok(Frame::Flush),
-        1 => return Ok(Frame::Delimiter),
-        2 => return Ok(Frame::ResponseEnd),
+        0 => return Ok(Some(Frame::Flush)),
+        1 => return Ok(Some(Frame::Delimiter)),
+        2 => return Ok(Some(Frame::ResponseEnd)),
         3 => return Err(FrameError::Length),
         length => length - 4,
     };
     let mut line = vec![0; length];
     reader.read_exact(&mut line).await?;
-    Ok(Frame::Line(line))
+    Ok(Some(Frame::Line(line)))
 }
 
 fn length(head: [u8; 4]) -> Result<usize, FrameError> {
@@ -107,6 +115,15 @@ mod tests {
             read,
             [Frame::Line(b"hello\n".to_vec()), Frame::Line(Vec::new()), Frame::Flush, Frame::Delimiter]
         );
+    }
+
+    #[tokio::test]
+    async fn an_end_between_frames_is_no_fault() {
+        let mut input = &b"0000"[..];
+        assert_eq!(next(&mut input).await.unwrap(), Some(Frame::Flush));
+        assert_eq!(next(&mut input).await.unwrap(), None);
+        assert!(matches!(read(&mut input).await, Err(FrameError::Truncated)));
+        assert!(matches!(next(&mut &b"00"[..]).await, Err(FrameError::Truncated)));
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::capability::Capabilities;
 use crate::command::{Command, NotACommand, judge};
+use crate::pack_end::PackReader;
 use crate::pkt_line::{self, Frame, FrameError};
 use crate::unpack::{UnpackError, read as read_entries, resolve};
 use crate::{Kind, Limits, Object, Repository, RepositoryError, connectivity};
@@ -85,6 +86,22 @@ pub async fn receive<R: Repository>(
         Some(request) => unpack(repository, request, &mut body, limits).await.map(Received::Push),
         None => Ok(Received::Probe),
     }
+}
+
+/// As [`receive`], over a connection that the client may keep open: nothing behind the pack is waited for.
+/// [`Received::Probe`] then means that the client has nothing to push.
+///
+/// # Errors
+/// As those of [`receive`].
+pub async fn receive_over_connection<R: Repository>(
+    repository: &R,
+    input: impl AsyncRead + Send + Unpin,
+    limits: &Limits,
+) -> Result<Received, ReceiveError> {
+    let mut input = input;
+    let Some(request) = read_request(&mut input, limits).await? else { return Ok(Received::Probe) };
+    let mut pack = PackReader::new(input, limits.inflated_bytes);
+    unpack(repository, request, &mut pack, limits).await.map(Received::Push)
 }
 
 /// Reads, checks and connects the pack that follows `request` in `body`. Nothing is changed.

@@ -1,5 +1,5 @@
-//! upload-pack: what `git fetch` and `git clone` ask. Stateless, as HTTP is: every request brings all that is known so
-//! far.
+//! upload-pack: what `git fetch` and `git clone` ask. Over HTTP it is stateless, every request brings all that is known so
+//! far ([`upload`]); over a connection of its own it goes on in rounds ([`upload_over_connection`]).
 //!
 //! [`v2`] answers the commands of protocol 2 and [`v0`] the one exchange of the original; both end in [`walk`], which finds
 //! what to send, with [`depth`], which says where a shallow history ends, and [`pack`], which sends it.
@@ -9,6 +9,8 @@ mod depth;
 mod pack;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod tests;
 mod v0;
 mod v2;
 mod walk;
@@ -17,7 +19,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use gix_hash::ObjectId;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use crate::advertise::{Protocol, peel, sorted_refs};
 use crate::pkt_line::FrameError;
@@ -50,7 +52,16 @@ impl From<FrameError> for UploadError {
     }
 }
 
-/// Answers one request to upload-pack, writing to `output` as it goes.
+/// How often a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rounds {
+    /// Once: a request stands alone.
+    One,
+    /// Until it has what it wants.
+    Many,
+}
+
+/// Answers one request to upload-pack over HTTP, writing to `output` as it goes.
 ///
 /// # Errors
 /// The request is refused, which the client was told; or the repository failed; or the client went away.
@@ -60,10 +71,46 @@ pub async fn upload<R: Repository>(
     request: Bytes,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
+    let mut input = request.as_ref();
     let answered = match protocol {
-        Protocol::V2 => v2::answer(repository, &request, output).await,
-        Protocol::V0 | Protocol::V1 => v0::answer(repository, &request, output).await,
+        Protocol::V2 => match v2::answer(repository, &mut input, output).await {
+            Ok(false) => Err(UploadError::Refused("no command".to_owned())),
+            answered => answered.map(|_| ()),
+        },
+        Protocol::V0 | Protocol::V1 => v0::answer(repository, &mut input, Rounds::One, output).await,
     };
+    tell(answered, output).await
+}
+
+/// Serves upload-pack over a connection, from behind the list of refs
+/// ([`advertise_upload`](crate::advertise_upload)) to its end. In the original protocol that is one pack, in protocol 2 as
+/// many commands as the client likes. How long a silent client is waited for is the caller's to say.
+///
+/// # Errors
+/// A request is refused, which the client was told; or the repository failed; or the client went away.
+pub async fn upload_over_connection<R: Repository>(
+    repository: &R,
+    protocol: Protocol,
+    input: &mut (impl AsyncRead + Send + Unpin),
+    output: &mut (impl AsyncWrite + Send + Unpin),
+) -> Result<(), UploadError> {
+    let answered = match protocol {
+        Protocol::V2 => loop {
+            match v2::answer(repository, input, output).await {
+                Ok(true) => output.flush().await?,
+                ended => break ended.map(|_| ()),
+            }
+        },
+        Protocol::V0 | Protocol::V1 => v0::answer(repository, input, Rounds::Many, output).await,
+    };
+    tell(answered, output).await
+}
+
+/// Tells the client why it is refused.
+async fn tell(
+    answered: Result<(), UploadError>,
+    output: &mut (impl AsyncWrite + Send + Unpin),
+) -> Result<(), UploadError> {
     if let Err(UploadError::Refused(why)) = &answered {
         output.write_all(&error_line(why)).await?;
     }

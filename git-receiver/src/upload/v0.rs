@@ -1,11 +1,12 @@
-//! The exchange of the original protocol (gitprotocol-pack, "Packfile Negotiation"), stateless.
+//! The exchange of the original protocol (gitprotocol-pack, "Packfile Negotiation"): the wants, then rounds of haves, then
+//! the pack.
 
 use gix_hash::ObjectId;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{UploadError, Wishes, check_wants, common, pack, walk};
+use super::{Rounds, UploadError, Wishes, check_wants, common, pack, walk};
 use crate::Repository;
-use crate::pkt_line::{self, FLUSH, Frame, FrameError, write};
+use crate::pkt_line::{self, FLUSH, Frame, write};
 
 /// How the client wants to hear of commits in common.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -25,79 +26,113 @@ struct Request {
     haves: Vec<ObjectId>,
     acknowledge: Acknowledge,
     band: Option<pack::Band>,
-    /// Something follows the wants. A client that asks for a depth first fetches the shallow list alone.
-    negotiates: bool,
-    done: bool,
+}
+
+/// How a round of haves ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RoundEnd {
+    /// The client waits for an answer and may go on.
+    Flush,
+    /// It wants the pack.
+    Done,
+    /// It is gone, or asked for nothing more: over HTTP, a client that wants a depth first fetches the shallow list alone.
+    Closed,
 }
 
 pub(super) async fn answer<R: Repository>(
     repository: &R,
-    request: &[u8],
+    input: &mut (impl AsyncRead + Send + Unpin),
+    rounds: Rounds,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    let mut request = read(request).await?;
+    let mut request = Request::default();
+    request.read_wants(input).await?;
     if request.wishes.wants.is_empty() {
         // What a client sends that only wanted the list.
         return Ok(());
     }
     check_wants(repository, &request.wishes.wants).await?;
-    request.wishes.common = common(repository, &request.haves).await?;
-    let mut out = Vec::new();
-    let selection = match (request.done, &request.wishes.depth) {
-        (false, None) => None,
-        _ => Some(walk::select(repository, &request.wishes).await?),
-    };
-    if let Some(selection) = selection.as_ref().filter(|_| request.wishes.depth.is_some()) {
-        selection.boundary.write_lines(&mut out);
+    if request.wishes.depth.is_some() {
+        let mut out = Vec::new();
+        walk::boundary(repository, &request.wishes).await?.write_lines(&mut out);
         out.extend_from_slice(FLUSH);
+        output.write_all(&out).await?;
+        output.flush().await?;
     }
-    if request.negotiates {
-        acknowledge(&request, &mut out);
-    }
-    output.write_all(&out).await?;
-    if let Some(selection) = selection.filter(|_| request.done) {
-        let band = request.band.unwrap_or(pack::Band::None);
-        pack::send(repository, &selection.objects, band, output).await?;
-        if band != pack::Band::None {
-            output.write_all(FLUSH).await?;
+    loop {
+        let before = request.haves.len();
+        let end = request.read_haves(input, rounds).await?;
+        if end == RoundEnd::Closed {
+            return Ok(());
         }
+        let found = common(repository, &request.haves[before..]).await?;
+        output.write_all(&request.acknowledge(found, end)).await?;
+        match (end, rounds) {
+            (RoundEnd::Done, _) => break,
+            (_, Rounds::One) => return Ok(()),
+            (_, Rounds::Many) => output.flush().await?,
+        }
+    }
+    let selection = walk::select(repository, &request.wishes).await?;
+    let band = request.band.unwrap_or(pack::Band::None);
+    pack::send(repository, &selection.objects, band, output).await?;
+    if band != pack::Band::None {
+        output.write_all(FLUSH).await?;
     }
     Ok(())
 }
 
-async fn read(mut bytes: &[u8]) -> Result<Request, UploadError> {
-    let mut request = Request::default();
-    while !bytes.is_empty() {
-        let line = match pkt_line::read(&mut bytes).await {
-            Ok(Frame::Line(line)) => line,
-            Ok(_) => {
-                request.negotiates |= !bytes.is_empty();
-                continue;
-            }
-            Err(FrameError::Truncated) => break,
-            Err(error) => return Err(error.into()),
-        };
-        let line = String::from_utf8_lossy(pkt_line::text(&line)).into_owned();
-        if line == "done" {
-            request.done = true;
-            break;
-        }
-        let first_want = request.wishes.wants.is_empty().then(|| line.strip_prefix("want ")).flatten();
-        let taken = match first_want.and_then(|rest| rest.split_once(' ')) {
-            Some((id, capabilities)) => {
-                request.capabilities(capabilities);
-                request.wishes.take(&format!("want {id}"), &mut request.haves)?
-            }
-            None => request.wishes.take(&line, &mut request.haves)?,
-        };
-        if !taken {
-            return Err(UploadError::Refused(format!("unknown line `{}`", line.escape_debug())));
-        }
-    }
-    Ok(request)
-}
-
 impl Request {
+    /// Reads what comes before the haves: wants with the client's capabilities, its shallow commits, a depth.
+    async fn read_wants(&mut self, input: &mut (impl AsyncRead + Send + Unpin)) -> Result<(), UploadError> {
+        while let Some(Frame::Line(line)) = pkt_line::next(input).await? {
+            let line = text(&line);
+            let first_want = self.wishes.wants.is_empty().then(|| line.strip_prefix("want ")).flatten();
+            match first_want.and_then(|rest| rest.split_once(' ')) {
+                Some((id, capabilities)) => {
+                    self.capabilities(capabilities);
+                    self.take(&format!("want {id}"))?;
+                }
+                None => self.take(&line)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a round of haves. A request that stands alone is one round, however its haves are grouped.
+    async fn read_haves(
+        &mut self,
+        input: &mut (impl AsyncRead + Send + Unpin),
+        rounds: Rounds,
+    ) -> Result<RoundEnd, UploadError> {
+        let mut end = RoundEnd::Closed;
+        while let Some(frame) = pkt_line::next(input).await? {
+            let Frame::Line(line) = frame else {
+                if rounds == Rounds::Many {
+                    return Ok(RoundEnd::Flush);
+                }
+                end = RoundEnd::Flush;
+                continue;
+            };
+            let line = text(&line);
+            if line == "done" {
+                return Ok(RoundEnd::Done);
+            }
+            self.take(&line)?;
+            if rounds == Rounds::One {
+                end = RoundEnd::Flush;
+            }
+        }
+        Ok(end)
+    }
+
+    fn take(&mut self, line: &str) -> Result<(), UploadError> {
+        if self.wishes.take(line, &mut self.haves)? {
+            return Ok(());
+        }
+        Err(UploadError::Refused(format!("unknown line `{}`", line.escape_debug())))
+    }
+
     fn capabilities(&mut self, list: &str) {
         for word in list.split_ascii_whitespace() {
             match word {
@@ -111,31 +146,37 @@ impl Request {
             }
         }
     }
+
+    /// Takes what a round found in common, and answers it.
+    fn acknowledge(&mut self, found: Vec<ObjectId>, end: RoundEnd) -> Vec<u8> {
+        let mut out = Vec::new();
+        let word = match self.acknowledge {
+            Acknowledge::Detailed => " common",
+            Acknowledge::Each => " continue",
+            Acknowledge::First => "",
+        };
+        // Who knows no multi_ack is told of the very first alone.
+        let told = match self.acknowledge {
+            Acknowledge::First => usize::from(self.wishes.common.is_empty()),
+            Acknowledge::Each | Acknowledge::Detailed => found.len(),
+        };
+        for id in found.iter().take(told) {
+            write(&mut out, format!("ACK {id}{word}\n").as_bytes());
+        }
+        self.wishes.common.extend(found);
+        match (self.wishes.common.last(), end, self.acknowledge) {
+            (Some(_), _, Acknowledge::First) => {}
+            (Some(last), RoundEnd::Done, _) => write(&mut out, format!("ACK {last}\n").as_bytes()),
+            (Some(last), _, Acknowledge::Detailed) => {
+                write(&mut out, format!("ACK {last} ready\n").as_bytes());
+                write(&mut out, b"NAK\n");
+            }
+            _ => write(&mut out, b"NAK\n"),
+        }
+        out
+    }
 }
 
-fn acknowledge(request: &Request, out: &mut Vec<u8>) {
-    let common = &request.wishes.common;
-    match request.acknowledge {
-        Acknowledge::Detailed => {
-            for id in common {
-                write(out, format!("ACK {id} common\n").as_bytes());
-            }
-            if let Some(last) = common.last().filter(|_| !request.done) {
-                write(out, format!("ACK {last} ready\n").as_bytes());
-            }
-        }
-        Acknowledge::Each => {
-            for id in common {
-                write(out, format!("ACK {id} continue\n").as_bytes());
-            }
-        }
-        Acknowledge::First => {}
-    }
-    match (common.last(), request.done, request.acknowledge) {
-        (Some(last), true, Acknowledge::Detailed | Acknowledge::Each) => {
-            write(out, format!("ACK {last}\n").as_bytes())
-        }
-        (Some(_), _, Acknowledge::First) => write(out, format!("ACK {}\n", common[0]).as_bytes()),
-        _ => write(out, b"NAK\n"),
-    }
+fn text(line: &[u8]) -> String {
+    String::from_utf8_lossy(pkt_line::text(line)).into_owned()
 }

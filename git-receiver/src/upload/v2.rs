@@ -1,36 +1,56 @@
 //! The commands of protocol 2 (gitprotocol-v2): `ls-refs` and `fetch`.
 
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{UploadError, Wishes, check_wants, common, pack, walk};
 use crate::Repository;
 use crate::advertise::{head, peel, sorted_refs};
-use crate::pkt_line::{self, DELIMITER, FLUSH, Frame, write};
+use crate::pkt_line::{self, DELIMITER, FLUSH, Frame, FrameError, write};
 
 /// The most prefixes by which `ls-refs` narrows its answer; with more, everything is listed, as the protocol allows.
 const PREFIXES_MAX: usize = 1000;
 
+/// The most bytes of a request's lines.
+const REQUEST_MAX: usize = 16 * 1024 * 1024;
+
+/// Answers one command; `false`: there was none, the client has all it wanted.
 pub(super) async fn answer<R: Repository>(
     repository: &R,
-    request: &[u8],
+    input: &mut (impl AsyncRead + Send + Unpin),
     output: &mut (impl AsyncWrite + Send + Unpin),
-) -> Result<(), UploadError> {
-    let (command, arguments) = read(request).await?;
+) -> Result<bool, UploadError> {
+    let Some((command, arguments)) = read(input).await? else { return Ok(false) };
     match command.as_str() {
-        "ls-refs" => ls_refs(repository, &arguments, output).await,
-        "fetch" => fetch(repository, &arguments, output).await,
-        other => Err(UploadError::Refused(format!("unknown command `{}`", other.escape_debug()))),
+        "ls-refs" => ls_refs(repository, &arguments, output).await?,
+        "fetch" => fetch(repository, &arguments, output).await?,
+        other => return Err(UploadError::Refused(format!("unknown command `{}`", other.escape_debug()))),
     }
+    Ok(true)
 }
 
-/// The command and its arguments; the capabilities between them change nothing here.
-async fn read(mut request: &[u8]) -> Result<(String, Vec<String>), UploadError> {
+/// The command and its arguments; the capabilities between them change nothing here. `None` where the input ends, or the
+/// client ends it with an empty request.
+async fn read(
+    input: &mut (impl AsyncRead + Send + Unpin),
+) -> Result<Option<(String, Vec<String>)>, UploadError> {
     let mut command = None;
     let mut arguments = Vec::new();
-    let mut in_arguments = false;
+    let (mut in_arguments, mut begun) = (false, false);
+    let mut bytes = 0;
     loop {
-        match pkt_line::read(&mut request).await? {
+        let frame = match pkt_line::next(input).await? {
+            None if !begun => return Ok(None),
+            None => return Err(FrameError::Truncated.into()),
+            Some(Frame::Flush | Frame::ResponseEnd) if !begun => return Ok(None),
+            Some(frame) => frame,
+        };
+        begun = true;
+        match frame {
             Frame::Line(line) => {
+                bytes += line.len();
+                if bytes > REQUEST_MAX {
+                    return Err(UploadError::Refused("the request is too large".to_owned()));
+                }
                 let line = String::from_utf8_lossy(pkt_line::text(&line)).into_owned();
                 if in_arguments {
                     arguments.push(line);
@@ -45,7 +65,7 @@ async fn read(mut request: &[u8]) -> Result<(String, Vec<String>), UploadError> 
         }
     }
     let command = command.ok_or_else(|| UploadError::Refused("no command".to_owned()))?;
-    Ok((command, arguments))
+    Ok(Some((command, arguments)))
 }
 
 async fn ls_refs<R: Repository>(

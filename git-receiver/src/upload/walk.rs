@@ -44,37 +44,25 @@ impl Boundary {
     }
 }
 
+/// Finds where the client's history will end, before anything is known of what it has.
+pub(super) async fn boundary<R: Repository>(
+    repository: &R,
+    wishes: &Wishes,
+) -> Result<Boundary, UploadError> {
+    let roots = Roots::of(repository, &wishes.wants).await?;
+    Ok(History::walk(repository, &roots.commits, wishes).await?.boundary)
+}
+
 /// Finds what to send.
 pub(super) async fn select<R: Repository>(repository: &R, wishes: &Wishes) -> Result<Selection, UploadError> {
-    let mut selected = Vec::new();
-    let mut roots = Roots::default();
-    let mut level = wishes.wants.clone();
-    // Tags of tags end in a commit, a tree or a blob.
-    for _ in 0..PEEL_MAX {
-        let mut next = Vec::new();
-        for (id, kind, named) in read(repository, &level).await? {
-            match kind {
-                Kind::Commit => roots.commits.push(id),
-                Kind::Tree => roots.trees.push(id),
-                Kind::Blob => selected.push(id),
-                Kind::Tag => {
-                    selected.push(id);
-                    next.extend(named.iter().map(|named| named.id));
-                }
-            }
-        }
-        level = next;
-        if level.is_empty() {
-            break;
-        }
-    }
+    let mut roots = Roots::of(repository, &wishes.wants).await?;
     let history = History::walk(repository, &roots.commits, wishes).await?;
     let mut commits = history.new.clone();
     let mut objects = Vec::with_capacity(commits.len() * 3);
     objects.append(&mut commits);
     let had = files(repository, history.had_trees, HashSet::new()).await?;
     roots.trees.extend(history.new_trees);
-    objects.append(&mut selected);
+    objects.append(&mut roots.others);
     if wishes.include_tag {
         let refs = sorted_refs(repository).await?;
         let sent: HashSet<ObjectId> = objects.iter().copied().collect();
@@ -88,10 +76,40 @@ pub(super) async fn select<R: Repository>(repository: &R, wishes: &Wishes) -> Re
     Ok(Selection { objects, boundary: history.boundary })
 }
 
+/// What the wants lead to.
 #[derive(Default)]
 struct Roots {
     commits: Vec<ObjectId>,
     trees: Vec<ObjectId>,
+    /// Blobs, and the tags on the way.
+    others: Vec<ObjectId>,
+}
+
+impl Roots {
+    async fn of<R: Repository>(repository: &R, wants: &[ObjectId]) -> Result<Self, UploadError> {
+        let mut roots = Self::default();
+        let mut level = wants.to_vec();
+        // Tags of tags end in a commit, a tree or a blob.
+        for _ in 0..PEEL_MAX {
+            let mut next = Vec::new();
+            for (id, kind, named) in read(repository, &level).await? {
+                match kind {
+                    Kind::Commit => roots.commits.push(id),
+                    Kind::Tree => roots.trees.push(id),
+                    Kind::Blob => roots.others.push(id),
+                    Kind::Tag => {
+                        roots.others.push(id);
+                        next.extend(named.iter().map(|named| named.id));
+                    }
+                }
+            }
+            level = next;
+            if level.is_empty() {
+                break;
+            }
+        }
+        Ok(roots)
+    }
 }
 
 /// The commits to send and the trees on both sides of the border.

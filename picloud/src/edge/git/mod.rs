@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use git_receiver::{Protocol, advertise_receive, advertise_upload};
+use git_receiver::{Protocol, Transport, advertise_receive, advertise_upload};
 use manifest_schema::name::AppName;
 use platform::deploy::Deployer;
 use platform::repository::AppRepository;
@@ -89,9 +89,8 @@ impl GitEdge {
         };
         let service = service_of(rest, &request);
         match service {
-            Some((Service::Receive, Step::Advertise)) => self.advertise(app, None).await,
-            Some((Service::Upload, Step::Advertise)) => {
-                self.advertise(app, Some(protocol(request.headers()))).await
+            Some((service, Step::Advertise)) => {
+                self.advertise(app, service, protocol(request.headers())).await
             }
             Some((Service::Receive, Step::Exchange)) => self.receive(app, caller, addresses, request).await,
             Some((Service::Upload, Step::Exchange)) => self.upload(app, request).await,
@@ -99,18 +98,23 @@ impl GitEdge {
         }
     }
 
-    async fn advertise(&self, app: AppName, upload: Option<Protocol>) -> Response<Body> {
+    async fn advertise(&self, app: AppName, service: Service, protocol: Protocol) -> Response<Body> {
         let found = match self.store.app(&app).await {
             Ok(found) => found,
             Err(error) => return reply::unavailable(&error),
         };
-        if found.is_none() && upload.is_some() {
+        if found.is_none() && matches!(service, Service::Upload) {
             return no_such_app(&app);
         }
         let repository = AppRepository::new(self.store.clone(), found);
-        let (name, advertised) = match upload {
-            Some(protocol) => ("git-upload-pack", advertise_upload(&repository, protocol, AGENT).await),
-            None => ("git-receive-pack", advertise_receive(&repository, AGENT).await),
+        let http = Transport::Http;
+        let (name, advertised) = match service {
+            Service::Upload => {
+                ("git-upload-pack", advertise_upload(&repository, http, protocol, AGENT).await)
+            }
+            Service::Receive => {
+                ("git-receive-pack", advertise_receive(&repository, http, protocol, AGENT).await)
+            }
         };
         match advertised {
             Ok(body) => git_reply(&format!("application/x-{name}-advertisement"), Body::from(body)),
