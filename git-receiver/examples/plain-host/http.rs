@@ -1,0 +1,149 @@
+//! Smart HTTP (gitprotocol-http) for every `<name>.git` below a folder, without any question of who asks.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_compression::tokio::bufread::GzipDecoder;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
+use futures_util::TryStreamExt as _;
+use git_receiver::{
+    Protocol, ReceiveError, Received, Transport, advertise_receive, advertise_upload, receive, upload,
+};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio_util::io::{ReaderStream, StreamReader};
+
+use crate::repository::{DiskRepository, Service};
+use crate::{AGENT, Failure, limits, push};
+
+/// The longest request of a fetch.
+const FETCH_REQUEST_MAX: u64 = 16 * 1024 * 1024;
+
+/// How many bytes of an answer may wait for a slow client.
+const ANSWER_BUFFER: usize = 256 * 1024;
+
+/// Serves until it is stopped, and prints where.
+pub(crate) async fn serve(listen: &str, root: &Path) -> Result<(), Failure> {
+    let root: Arc<Path> = root.into();
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    println!("listening on http://{}/", listener.local_addr()?);
+    let router = Router::new().fallback(move |request: Request<Body>| {
+        let root = Arc::clone(&root);
+        async move {
+            answer(&root, request).await.unwrap_or_else(|error| {
+                (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
+            })
+        }
+    });
+    Ok(axum::serve(listener, router).await?)
+}
+
+async fn answer(root: &Path, request: Request<Body>) -> Result<Response<Body>, Failure> {
+    let nothing = || (StatusCode::NOT_FOUND, "there is nothing here\n").into_response();
+    let Some((folder, rest)) = place(root, request.uri().path()) else { return Ok(nothing()) };
+    if !folder.is_dir() {
+        return Ok(nothing());
+    }
+    let open = |service| DiskRepository::open(&folder, service).map(Arc::new);
+    let protocol = protocol(request.headers());
+    match (request.method(), rest) {
+        (&Method::GET, "info/refs") => {
+            let asked = request.uri().query().and_then(|query| query.strip_prefix("service="));
+            let Some(service) = asked.and_then(Service::named) else {
+                return Ok((StatusCode::FORBIDDEN, "only smart HTTP is spoken here\n").into_response());
+            };
+            let repository = open(service)?;
+            let advertised = match service {
+                Service::ReceivePack => {
+                    advertise_receive(&*repository, Transport::Http, protocol, AGENT).await?
+                }
+                Service::UploadPack => {
+                    advertise_upload(&*repository, Transport::Http, protocol, AGENT).await?
+                }
+            };
+            Ok(reply(service, "advertisement", Body::from(advertised)))
+        }
+        (&Method::POST, "git-receive-pack") => receive_pack(open(Service::ReceivePack)?, request).await,
+        (&Method::POST, "git-upload-pack") => {
+            upload_pack(open(Service::UploadPack)?, protocol, request).await
+        }
+        _ => Ok(nothing()),
+    }
+}
+
+async fn receive_pack(
+    repository: Arc<DiskRepository>,
+    request: Request<Body>,
+) -> Result<Response<Body>, Failure> {
+    let push = match receive(&*repository, plain_body(request), &limits()).await {
+        Ok(Received::Probe) => return Ok(reply(Service::ReceivePack, "result", Body::empty())),
+        Ok(Received::Push(push)) => push,
+        Err(error @ (ReceiveError::Protocol(_) | ReceiveError::Cut(_))) => {
+            return Ok((StatusCode::BAD_REQUEST, format!("{error}\n")).into_response());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let (mut output, input) = tokio::io::duplex(ANSWER_BUFFER);
+    tokio::spawn(async move {
+        if let Err(error) = push::answer(repository, push, &mut output).await {
+            eprintln!("error: {error}");
+        }
+    });
+    Ok(reply(Service::ReceivePack, "result", Body::from_stream(ReaderStream::new(input))))
+}
+
+async fn upload_pack(
+    repository: Arc<DiskRepository>,
+    protocol: Protocol,
+    request: Request<Body>,
+) -> Result<Response<Body>, Failure> {
+    let mut asked = Vec::new();
+    plain_body(request).take(FETCH_REQUEST_MAX + 1).read_to_end(&mut asked).await?;
+    if asked.len() as u64 > FETCH_REQUEST_MAX {
+        return Ok((StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n").into_response());
+    }
+    let (mut output, input) = tokio::io::duplex(ANSWER_BUFFER);
+    tokio::spawn(async move {
+        if let Err(error) = upload(&*repository, protocol, asked.into(), &mut output).await {
+            eprintln!("error: {error}");
+        }
+    });
+    Ok(reply(Service::UploadPack, "result", Body::from_stream(ReaderStream::new(input))))
+}
+
+/// The repository's folder, and what of the path stands behind it. Nothing leads out of `root`.
+fn place<'p>(root: &Path, path: &'p str) -> Option<(PathBuf, &'p str)> {
+    let (name, rest) = path.strip_prefix('/')?.split_once(".git/")?;
+    let plain = |part: &str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(known)
+    };
+    name.split('/').all(plain).then(|| (root.join(format!("{name}.git")), rest))
+}
+
+fn protocol(headers: &HeaderMap) -> Protocol {
+    Protocol::from_header(headers.get("git-protocol").and_then(|value| value.to_str().ok()))
+}
+
+/// The body as it was before the client compressed it.
+fn plain_body(request: Request<Body>) -> Box<dyn AsyncRead + Send + Unpin> {
+    let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
+    let reader = StreamReader::new(request.into_body().into_data_stream().map_err(io::Error::other));
+    match encoding.as_ref().map(|value| value.as_bytes()) {
+        Some(b"gzip" | b"x-gzip") => Box::new(GzipDecoder::new(reader)),
+        _ => Box::new(reader),
+    }
+}
+
+fn reply(service: Service, what: &str, body: Body) -> Response<Body> {
+    let headers = [
+        (header::CONTENT_TYPE, format!("application/x-{}-{what}", service.name())),
+        (header::CACHE_CONTROL, "no-cache, max-age=0, must-revalidate".to_owned()),
+        (header::PRAGMA, "no-cache".to_owned()),
+        (header::EXPIRES, "Fri, 01 Jan 1980 00:00:00 GMT".to_owned()),
+    ];
+    (headers, body).into_response()
+}

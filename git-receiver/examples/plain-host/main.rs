@@ -1,0 +1,100 @@
+//! A plain git host over repositories on disk, for tests: any git client and any foreign test suite can be run against
+//! the receiver through it, with git's own rules and none besides.
+//!
+//! - `plain-host receive-pack DIR` and `plain-host upload-pack DIR` stand in for `git receive-pack` and `git upload-pack`,
+//!   as do links to it that bear the names `git-receive-pack` and `git-upload-pack`
+//! - `plain-host serve --listen ADDRESS ROOT` serves `ROOT/<name>.git` over smart HTTP to anyone who reaches it
+//!
+//! Layout: [`connection`] and [`http`] are the two ways in, [`repository`] is what they read, [`settings`] what its config
+//! says, [`push`] carries a push out with [`quarantine`], [`rules`] and [`hooks`]. The objects of a repository are taken to
+//! be whole: what a stored object names is stored too.
+
+mod connection;
+mod hooks;
+mod http;
+mod push;
+mod quarantine;
+mod repository;
+mod rules;
+mod settings;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use repository::Service;
+
+/// How the host names itself to clients.
+const AGENT: &str = concat!("plain-host/", env!("CARGO_PKG_VERSION"));
+
+const USAGE: &str = "usage: plain-host receive-pack DIR | upload-pack DIR | serve --listen ADDRESS ROOT";
+
+/// Whatever goes wrong here is only told.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A plain host's pushes may be larger than those of scripts.
+fn limits() -> git_receiver::Limits {
+    const MIB: u64 = 1024 * 1024;
+    git_receiver::Limits {
+        request_bytes: 256 * MIB,
+        commands: 10_000,
+        objects: 500_000,
+        object_bytes: 128 * MIB,
+        inflated_bytes: 1024 * MIB,
+        delta_depth: 4096,
+    }
+}
+
+enum Verb {
+    Connection(Service, OsString),
+    Serve { listen: String, root: OsString },
+}
+
+impl Verb {
+    fn read(arguments: &[OsString]) -> Option<Self> {
+        let program = Path::new(arguments.first()?).file_name()?.to_str()?;
+        let rest: Vec<&OsStr> = arguments[1..].iter().map(OsString::as_os_str).collect();
+        if let Some(service) = Service::named(program) {
+            let [folder] = rest[..] else { return None };
+            return Some(Self::Connection(service, folder.to_owned()));
+        }
+        match rest[..] {
+            [verb, folder] => {
+                let service = Service::named(&format!("git-{}", verb.to_str()?))?;
+                Some(Self::Connection(service, folder.to_owned()))
+            }
+            [verb, option, listen, root] if verb == "serve" && option == "--listen" => {
+                Some(Self::Serve { listen: listen.to_str()?.to_owned(), root: root.to_owned() })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let Some(verb) = Verb::read(&arguments) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(129);
+    };
+    match run(verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fatal: {error}");
+            ExitCode::from(128)
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(async {
+        match verb {
+            Verb::Connection(service, folder) => connection::serve(service, Path::new(&folder)).await,
+            Verb::Serve { listen, root } => http::serve(&listen, Path::new(&root)).await,
+        }
+    });
+    // A read of standard input that still waits is not waited for.
+    runtime.shutdown_background();
+    ended
+}

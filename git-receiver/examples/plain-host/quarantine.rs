@@ -1,0 +1,63 @@
+//! The objects of a push on their way in: written beside the others, and moved among them when nothing forbids it.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use git_receiver::Object;
+use tempfile::TempDir;
+
+/// Loose objects that are not yet part of the repository. Dropped, they are gone.
+pub(crate) struct Quarantine {
+    folder: TempDir,
+    /// Where each object stands, below the folder and later below the repository's `objects`.
+    paths: Vec<PathBuf>,
+}
+
+impl Quarantine {
+    /// Writes the objects into a folder below `objects` whose name git's own cleaning knows.
+    pub(crate) fn write<'o>(objects: &Path, pushed: impl Iterator<Item = &'o Object>) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("tmp_objdir-incoming-").tempdir_in(objects)?;
+        let mut paths = Vec::new();
+        for object in pushed {
+            let name = object.id.to_string();
+            let (fan, rest) = name.split_at(2);
+            let path = Path::new(fan).join(rest);
+            fs::create_dir_all(folder.path().join(fan))?;
+            write_loose(&folder.path().join(&path), object)?;
+            paths.push(path);
+        }
+        Ok(Self { folder, paths })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Moves the objects into the repository. Each one is on disk, whole, before it bears its name there.
+    pub(crate) fn migrate(self, objects: &Path) -> io::Result<()> {
+        let mut folders = std::collections::BTreeSet::new();
+        for path in &self.paths {
+            let target = objects.join(path);
+            let folder = target.parent().unwrap_or(objects);
+            fs::create_dir_all(folder)?;
+            fs::rename(self.folder.path().join(path), &target)?;
+            folders.insert(folder.to_owned());
+        }
+        folders.insert(objects.to_owned());
+        folders.iter().try_for_each(|folder| File::open(folder)?.sync_all())
+    }
+}
+
+fn write_loose(path: &Path, object: &Object) -> io::Result<()> {
+    let content = object.content().map_err(io::Error::other)?;
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    write!(encoder, "{} {}\0", object.kind, object.size)?;
+    encoder.write_all(&content)?;
+    let mut file = File::create_new(path)?;
+    file.write_all(&encoder.finish()?)?;
+    let mut permissions = file.metadata()?.permissions();
+    permissions.set_readonly(true);
+    file.set_permissions(permissions)?;
+    file.sync_all()
+}

@@ -1,0 +1,195 @@
+//! A repository on disk, as the receiver reads it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use git_receiver::{Kind, Object, ObjectId, Reference, Repository, RepositoryError};
+use gix_object::{Exists as _, Find as _};
+use gix_odb::Header as _;
+use gix_ref::Target;
+
+use crate::Failure;
+use crate::settings::Settings;
+
+/// The two services of a git server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    ReceivePack,
+    UploadPack,
+}
+
+impl Service {
+    /// The service of that name, such as `git-upload-pack`.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::ReceivePack, Self::UploadPack].into_iter().find(|service| service.name() == name)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ReceivePack => "git-receive-pack",
+            Self::UploadPack => "git-upload-pack",
+        }
+    }
+}
+
+/// How many symbolic refs may lead to one another.
+const SYMBOLIC_DEPTH_MAX: usize = 5;
+
+/// A repository on disk, opened for one service: refs that are hidden from it are not there. Reading blocks; here that is
+/// good enough.
+pub(crate) struct DiskRepository {
+    pub(crate) git_dir: PathBuf,
+    pub(crate) settings: Settings,
+    head: Option<String>,
+    objects: Arc<gix_odb::Store>,
+}
+
+impl DiskRepository {
+    /// Opens what is a git directory, or has one in `.git`.
+    pub(crate) fn open(folder: &Path, service: Service) -> Result<Self, Failure> {
+        let candidates = ["/.git", "", ".git/.git", ".git"].map(|end| {
+            let mut path = folder.as_os_str().to_owned();
+            path.push(end);
+            PathBuf::from(path)
+        });
+        let git_dir = candidates
+            .into_iter()
+            .find(|path| path.join("HEAD").is_file() && path.join("objects").is_dir())
+            .ok_or_else(|| format!("'{}' does not appear to be a git repository", folder.display()))?;
+        let git_dir = fs::canonicalize(git_dir)?;
+        let settings = Settings::read(&git_dir, service)?;
+        let options = gix_odb::store::init::Options::default();
+        let objects = gix_odb::Store::at_opts(
+            git_dir.join("objects"),
+            gix_hash::Kind::Sha1,
+            &mut std::iter::empty(),
+            options,
+        )?;
+        let mut repository = Self { git_dir, settings, head: None, objects: Arc::new(objects) };
+        repository.head = match repository.ref_store().find("HEAD")?.target {
+            Target::Symbolic(name) => Some(name.as_bstr().to_string()),
+            Target::Object(_) => None,
+        };
+        Ok(repository)
+    }
+
+    /// The refs as they are now, hidden ones among them.
+    pub(crate) fn ref_store(&self) -> gix_ref::file::Store {
+        let options =
+            gix_ref::store::init::Options { write_reflog: self.settings.reflog, ..Default::default() };
+        gix_ref::file::Store::at_opts(self.git_dir.clone(), gix_hash::Kind::Sha1, options)
+    }
+
+    /// Whether the object is stored.
+    pub(crate) fn has(&self, id: ObjectId) -> bool {
+        self.objects.to_cache_arc().exists(&id)
+    }
+
+    /// Whether one leads from `new` back to `old`, both of them commits.
+    pub(crate) fn is_fast_forward(&self, old: ObjectId, new: ObjectId) -> Result<bool, Failure> {
+        let objects = self.objects.to_cache_arc();
+        let ends: std::collections::HashSet<ObjectId> = self.shallow_commits()?.into_iter().collect();
+        let mut seen = std::collections::HashSet::from([new]);
+        let mut waiting = std::collections::VecDeque::from([new]);
+        let mut content = Vec::new();
+        while let Some(id) = waiting.pop_front() {
+            if id == old {
+                return Ok(true);
+            }
+            let found =
+                objects.try_find(&id, &mut content)?.ok_or_else(|| format!("commit {id} is missing"))?;
+            let parents =
+                gix_object::CommitRefIter::from_bytes(found.data, gix_hash::Kind::Sha1).parent_ids();
+            if !ends.contains(&id) {
+                waiting.extend(parents.filter(|parent| seen.insert(*parent)));
+            }
+        }
+        Ok(false)
+    }
+
+    fn shallow_commits(&self) -> Result<Vec<ObjectId>, Failure> {
+        match fs::read(self.git_dir.join("shallow")) {
+            Ok(list) => {
+                let ids = list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                Ok(ids.map(ObjectId::from_hex).collect::<Result<_, _>>()?)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn visible_refs(&self) -> Result<Vec<Reference>, Failure> {
+        let store = self.ref_store();
+        let objects = self.objects.to_cache_arc();
+        let mut found = Vec::new();
+        // A broken ref is passed over, as git does it.
+        for reference in store.iter()?.all()?.filter_map(Result::ok) {
+            let name = reference.name.as_bstr().to_string();
+            let mut target = reference.target;
+            for _ in 0..SYMBOLIC_DEPTH_MAX {
+                let Target::Symbolic(next) = &target else { break };
+                let Ok(Some(next)) = store.try_find(next.as_ref().as_partial_name()) else { break };
+                target = next.target;
+            }
+            if let Target::Object(target) = target
+                && !self.settings.hides(&name)
+                && objects.exists(&target)
+            {
+                found.push(Reference { name, target });
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Repository for DiskRepository {
+    fn head(&self) -> Option<&str> {
+        self.head.as_deref()
+    }
+
+    async fn refs(&self) -> Result<Vec<Reference>, RepositoryError> {
+        self.visible_refs().map_err(RepositoryError)
+    }
+
+    async fn shallow(&self) -> Result<Vec<ObjectId>, RepositoryError> {
+        self.shallow_commits().map_err(RepositoryError)
+    }
+
+    async fn kinds(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Kind>, RepositoryError> {
+        let objects = self.objects.to_cache_arc();
+        let mut kinds = HashMap::new();
+        for id in ids {
+            let header = objects.try_header(id).map_err(|error| RepositoryError(error.into()))?;
+            kinds.extend(header.map(|header| (*id, header.kind())));
+        }
+        Ok(kinds)
+    }
+
+    async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
+        let store = self.objects.to_cache_arc();
+        let mut objects = Vec::new();
+        let mut content = Vec::new();
+        for id in ids {
+            let found = store.try_find(id, &mut content).map_err(|error| RepositoryError(error.into()))?;
+            if let Some(found) = found {
+                let zlib = compress(found.data).map_err(|error| RepositoryError(error.into()))?;
+                objects.push(Object {
+                    id: *id,
+                    kind: found.kind,
+                    size: found.data.len() as u64,
+                    zlib: zlib.into(),
+                });
+            }
+        }
+        Ok(objects)
+    }
+}
+
+fn compress(content: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content)?;
+    encoder.finish()
+}

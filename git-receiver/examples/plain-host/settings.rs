@@ -1,0 +1,95 @@
+//! What a repository's config says, as far as this host honours it.
+
+use std::path::{Path, PathBuf};
+
+use gix_ref::store::WriteReflog;
+
+use crate::Failure;
+use crate::repository::Service;
+
+/// What to do with a push that pulls the rug from under someone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deny {
+    Ignore,
+    Warn,
+    Refuse,
+}
+
+/// The settings of one repository for one service.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) bare: bool,
+    pub(crate) deny_non_fast_forwards: bool,
+    pub(crate) deny_deletes: bool,
+    pub(crate) deny_current_branch: Deny,
+    pub(crate) deny_delete_current: Deny,
+    pub(crate) reflog: WriteReflog,
+    pub(crate) hooks: PathBuf,
+    /// Who the reflogs say it was: name and address.
+    pub(crate) committer: (String, String),
+    hidden: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the config of the repository in `git_dir`, and the user's.
+    pub(crate) fn read(git_dir: &Path, service: Service) -> Result<Self, Failure> {
+        let config = gix_config::File::from_git_dir(git_dir.to_owned())?;
+        let text = |key: &str| config.string(key).map(|value| value.to_string());
+        let all =
+            |key: &str| config.strings(key).unwrap_or_default().into_iter().map(|value| value.to_string());
+        let is_set = |key: &str| Ok::<_, Failure>(config.boolean(key)?.unwrap_or(false));
+        let section = match service {
+            Service::ReceivePack => "receive",
+            Service::UploadPack => "uploadpack",
+        };
+        let bare = config.boolean("core.bare")?.unwrap_or_else(|| !git_dir.ends_with(".git"));
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let name = variable("GIT_COMMITTER_NAME").or_else(|| text("user.name"));
+        let address = variable("GIT_COMMITTER_EMAIL").or_else(|| text("user.email"));
+        Ok(Self {
+            bare,
+            deny_non_fast_forwards: is_set("receive.denyNonFastForwards")?,
+            deny_deletes: is_set("receive.denyDeletes")?,
+            deny_current_branch: deny(text("receive.denyCurrentBranch")),
+            deny_delete_current: deny(text("receive.denyDeleteCurrent")),
+            reflog: match text("core.logAllRefUpdates") {
+                Some(value) if value.eq_ignore_ascii_case("always") => WriteReflog::Always,
+                None if bare => WriteReflog::Disable,
+                None => WriteReflog::Normal,
+                Some(_) if is_set("core.logAllRefUpdates")? => WriteReflog::Normal,
+                Some(_) => WriteReflog::Disable,
+            },
+            // Hooks run in the git directory, which is also what a relative path begins at.
+            hooks: git_dir.join(text("core.hooksPath").unwrap_or_else(|| "hooks".to_owned())),
+            committer: (
+                name.unwrap_or_else(|| "plain-host".to_owned()),
+                address.unwrap_or_else(|| "plain-host@localhost".to_owned()),
+            ),
+            hidden: all("transfer.hideRefs").chain(all(&format!("{section}.hideRefs"))).collect(),
+        })
+    }
+
+    /// Whether the service is to behave as if there were no such ref. The last pattern that fits decides; `!` in front
+    /// shows again what an earlier one hides.
+    pub(crate) fn hides(&self, name: &str) -> bool {
+        for pattern in self.hidden.iter().rev() {
+            let (shown, pattern) =
+                pattern.strip_prefix('!').map_or((false, pattern.as_str()), |rest| (true, rest));
+            // `^` anchors a pattern behind the namespace, and there are none here.
+            let pattern = pattern.strip_prefix('^').unwrap_or(pattern).trim_end_matches('/');
+            if name.strip_prefix(pattern).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                return !shown;
+            }
+        }
+        false
+    }
+}
+
+/// `updateInstead` would change a work tree, which this host never does, so that it refuses.
+fn deny(value: Option<String>) -> Deny {
+    match value.map(|value| value.to_ascii_lowercase()).as_deref() {
+        Some("ignore" | "false" | "no" | "off" | "0") => Deny::Ignore,
+        Some("warn") => Deny::Warn,
+        _ => Deny::Refuse,
+    }
+}
