@@ -23,7 +23,7 @@ impl Hook<'_> {
     /// that cannot be run does not.
     pub(crate) fn agrees(&self, repository: &DiskRepository, tell: &dyn Fn(&[u8])) -> bool {
         self.run(repository, tell).unwrap_or_else(|error| {
-            tell(format!("error: cannot run {}: {error}\n", self.name).as_bytes());
+            tell(format!("error: cannot exec '{}': {error}\n", self.name).as_bytes());
             false
         })
     }

@@ -154,13 +154,15 @@ impl Wishes {
     }
 }
 
-/// Holds the wants to be refs of the repository: what no ref names is nobody's to fetch.
+/// Holds the wants to be refs of the repository, or commits behind them: over HTTP a ref may have moved since it was listed.
+/// What no ref leads to is nobody's to fetch.
 async fn check_wants<R: Repository>(repository: &R, wants: &[ObjectId]) -> Result<(), UploadError> {
     let refs = sorted_refs(repository).await?;
     let peeled = peel(repository, &refs).await?;
     let named: HashSet<ObjectId> =
         refs.iter().map(|found| found.target).chain(peeled.into_values()).collect();
-    match wants.iter().find(|want| !named.contains(*want)) {
+    let others: HashSet<ObjectId> = wants.iter().filter(|want| !named.contains(*want)).copied().collect();
+    match walk::out_of_reach(repository, named, others).await? {
         Some(want) => Err(UploadError::Refused(format!("upload-pack: not our ref {want}"))),
         None => Ok(()),
     }

@@ -243,6 +243,29 @@ async fn one_round_is_answered_alike_with_and_without_a_connection() {
 }
 
 #[tokio::test]
+async fn what_a_ref_has_moved_on_from_is_still_sent() {
+    let mut row = Row::new();
+    let dangling = row.add(Kind::Commit, &row.objects[&row.tip()].content().unwrap().repeat(2));
+    for (protocol, before, after) in [
+        (Protocol::V0, vec![], vec!["0000", "done"]),
+        (Protocol::V2, vec!["command=fetch", "0001"], vec!["done", "0000"]),
+    ] {
+        let fetch = async |id: ObjectId| {
+            let want = format!("want {id}");
+            let said = [&before[..], &[want.as_str()], &after[..]].concat();
+            let mut heard = Vec::new();
+            upload(&row, protocol, lines(&said).into(), &mut heard).await.map(|()| count(&heard))
+        };
+        assert_eq!(fetch(row.commits[2]).await.unwrap(), 4, "three commits and the tree");
+        let tree =
+            *row.objects.values().find(|object| object.kind == Kind::Tree).map(|tree| &tree.id).unwrap();
+        for stranger in [dangling, tree] {
+            assert!(matches!(fetch(stranger).await, Err(UploadError::Refused(_))), "{stranger}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn refusals_end_the_conversation_with_their_reason() {
     let row = Row::new();
     let stranger = "1".repeat(40);

@@ -212,6 +212,35 @@ async fn border<R: Repository>(
     Ok(ids.iter().filter_map(|id| Some((commits.get(id)?.time, *id))).collect())
 }
 
+/// One of `wanted` to which none of `tips` leads from commit to commit, if there is one.
+pub(super) async fn out_of_reach<R: Repository>(
+    repository: &R,
+    tips: HashSet<ObjectId>,
+    mut wanted: HashSet<ObjectId>,
+) -> Result<Option<ObjectId>, UploadError> {
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let asked: Vec<ObjectId> = wanted.iter().copied().collect();
+    let kinds = repository.kinds(&asked).await?;
+    // Only a commit that is there is worth the walk.
+    if let Some(other) = asked.into_iter().find(|id| kinds.get(id) != Some(&Kind::Commit)) {
+        return Ok(Some(other));
+    }
+    let mut level: Vec<ObjectId> = tips.iter().copied().collect();
+    let mut seen = tips;
+    while !level.is_empty() && !wanted.is_empty() {
+        let mut next = Vec::new();
+        for (_, _, named) in read(repository, &level).await? {
+            next.extend(named.iter().filter(|named| named.parent).map(|named| named.id));
+        }
+        next.retain(|id| seen.insert(*id));
+        wanted.retain(|id| !seen.contains(id));
+        level = next;
+    }
+    Ok(wanted.into_iter().next())
+}
+
 /// The trees and everything in them, apart from what is in `except`.
 async fn files<R: Repository>(
     repository: &R,
