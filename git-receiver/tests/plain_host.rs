@@ -59,11 +59,13 @@ impl Said {
     }
 }
 
-/// The example stands beside the test's own program.
+/// The example stands beside the test's own program. `cargo test --test plain_host` alone does not build it.
 fn program() -> PathBuf {
     let test = std::env::current_exe().expect("the test's path");
     let target = test.parent().and_then(Path::parent).expect("the target folder");
-    target.join("examples/plain-host")
+    let program = target.join("examples/plain-host");
+    assert!(program.is_file(), "build it with `cargo build -p git-receiver --examples`");
+    program
 }
 
 fn run(command: &mut Command) -> Said {

@@ -20,6 +20,9 @@ use crate::rules;
 /// How long another push's lock is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
+/// How many pieces of what hooks print wait for a slow client; then the hooks wait.
+const TOLD_AT_ONCE: usize = 16;
+
 /// How often a silent host says that it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
@@ -37,9 +40,11 @@ pub(crate) async fn answer(
 ) -> Result<(), Failure> {
     let capabilities = push.capabilities.clone();
     let unpacked = push.pack.as_ref().map(|_| ()).map_err(ToString::to_string);
-    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+    let (sender, mut told) = tokio::sync::mpsc::channel::<Vec<u8>>(TOLD_AT_ONCE);
     let carrying_out = tokio::task::spawn_blocking(move || {
-        carry_out(&repository, push, &|text: &[u8]| drop(sender.send(text.to_owned())))
+        carry_out(&repository, push, &|text: &[u8]| {
+            let _ = sender.blocking_send(text.to_owned());
+        })
     });
     loop {
         let bytes = match tokio::time::timeout(KEEPALIVE, told.recv()).await {
