@@ -2,7 +2,8 @@
 //! the receiver through it, with git's own rules and none besides.
 //!
 //! - `plain-host receive-pack DIR` and `plain-host upload-pack DIR` stand in for `git receive-pack` and `git upload-pack`,
-//!   as do links to it that bear the names `git-receive-pack` and `git-upload-pack`
+//!   as do links to it that bear the names `git-receive-pack` and `git-upload-pack`; with such links among those to the rest
+//!   of git's programs, in a folder that `GIT_EXEC_PATH` names, a whole test suite of git talks to it
 //! - `plain-host serve --listen ADDRESS ROOT` serves `ROOT/<name>.git` over smart HTTP to anyone who reaches it
 //!
 //! Layout: [`connection`] and [`http`] are the two ways in, [`repository`] is what they read, [`settings`] what its config
