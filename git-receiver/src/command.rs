@@ -59,7 +59,7 @@ impl Command {
         let mut id = || ObjectId::from_hex(parts.next().ok_or(NotACommand)?).map_err(|_| NotACommand);
         let (old, new) = (id()?, id()?);
         let name = parts.next().and_then(|name| std::str::from_utf8(name).ok()).ok_or(NotACommand)?;
-        if name.is_empty() || old.is_null() && new.is_null() {
+        if name.is_empty() {
             return Err(NotACommand);
         }
         let some = |id: ObjectId| (!id.is_null()).then_some(id);
@@ -165,7 +165,11 @@ mod tests {
             (command.name.as_str(), command.old, command.new),
             ("refs/heads/main", None, Some(ObjectId::from_hex(&[b'1'; 40]).unwrap()))
         );
-        for bad in ["", "a b c", &format!("{} {} x", "0".repeat(40), "0".repeat(40)), &line[..80]] {
+        // What git sends to delete a ref that it was not shown.
+        let unseen = format!("{0} {0} refs/heads/main", "0".repeat(40));
+        let command = Command::parse(unseen.as_bytes()).unwrap();
+        assert_eq!((command.old, command.new), (None, None));
+        for bad in ["", "a b c", &line[..80]] {
             assert!(Command::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

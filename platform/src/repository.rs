@@ -17,13 +17,20 @@ pub struct AppRepository {
     store: Store,
     app: Option<App>,
     head: String,
+    lists_deploys: bool,
 }
 
 impl AppRepository {
     /// The repository of `app`.
     pub fn new(store: Store, app: Option<App>) -> Self {
         let production = app.as_ref().map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str());
-        Self { head: format!("refs/heads/{production}"), store, app }
+        Self { head: format!("refs/heads/{production}"), store, app, lists_deploys: true }
+    }
+
+    /// The same as pushers see it: without the refs of deploys, which they cannot move. A client goes through every ref that
+    /// is listed before it pushes, so that a long history of deploys would make each push slower than the one before.
+    pub fn for_pushers(self) -> Self {
+        Self { lists_deploys: false, ..self }
     }
 }
 
@@ -35,7 +42,11 @@ impl git_receiver::Repository for AppRepository {
     async fn refs(&self) -> Result<Vec<Reference>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(Vec::new()) };
         let refs = self.store.refs(app.id).await.map_err(unreadable)?;
-        let deploys = self.store.deploys(app.id).await.map_err(unreadable)?;
+        let deploys = if self.lists_deploys {
+            self.store.deploys(app.id).await.map_err(unreadable)?
+        } else {
+            Vec::new()
+        };
         let deploys = deploys.into_iter().map(|deploy| Reference {
             name: format!("{DEPLOY_REFS}{}", deploy.number),
             target: object_id(deploy.commit),

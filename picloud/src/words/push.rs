@@ -87,7 +87,9 @@ impl PushWords {
         let mut text = String::new();
         let mut results = Vec::with_capacity(verdicts.len());
         for verdict in verdicts {
-            text += &lines(&self.verdict(verdict, took));
+            if !matches!(verdict.outcome, Outcome::Unchanged) {
+                text += &lines(&self.verdict(verdict, took));
+            }
             let result = match &verdict.outcome {
                 Outcome::Rejected(rejection) => Err(reason(rejection)),
                 _ => Ok(()),
@@ -106,6 +108,7 @@ impl PushWords {
                 self.activated("PREVIEW", activated, &self.addresses.preview.replace("{}", &label), took)
             }
             Outcome::Stored => format!("success: STORED {name}"),
+            Outcome::Unchanged => format!("success: {name} is unchanged"),
             Outcome::Deleted => format!("success: STORED {name} is deleted"),
             Outcome::Checked => "success: the check passed; nothing was changed".to_owned(),
             Outcome::Rejected(rejection) => {

@@ -17,7 +17,7 @@ use std::time::Instant;
 use chrono::Utc;
 use git_receiver::{Command, Push, Staged};
 use manifest_schema::name::AppName;
-use store::{App, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store};
+use store::{App, Deploy, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store};
 use uuid::Uuid;
 
 pub use check::{Checked, check};
@@ -28,7 +28,7 @@ pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
 pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::activation::{Activation, branch_label};
-use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, oid, stored};
+use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, oid, stored};
 use candidate::{Candidate, DeployError, Examination, Examined};
 use intent::{Intent, intent};
 
@@ -149,6 +149,10 @@ impl Deployer {
         let mut decisions = Vec::with_capacity(commands.len());
         for command in commands {
             let outcome = match intent(command, app) {
+                // A mirror pushes the deploys back that it has fetched.
+                Err(Rejection::DeployRef) if self.is_deploy(app, command).await? => {
+                    Decided::Done(Outcome::Unchanged)
+                }
                 Err(rejection) => Decided::Done(Outcome::Rejected(rejection)),
                 Ok(Intent::Keep | Intent::Delete) => Decided::Move,
                 Ok(Intent::Production { branch, commit }) => {
@@ -204,6 +208,14 @@ impl Deployer {
                 .for_each(|decision| decision.reject(Rejection::TooManyRefs { there, most }));
         }
         Ok(())
+    }
+
+    /// Whether a command asks that the ref of a deploy be as it is.
+    async fn is_deploy(&self, app: Option<&App>, command: &Command) -> Result<bool, DeployError> {
+        let (Some(app), Some(commit)) = (app, command.new) else { return Ok(false) };
+        let deploys = self.store.deploys(app.id).await?;
+        let name = |deploy: &Deploy| format!("{DEPLOY_REFS}{}", deploy.number);
+        Ok(deploys.iter().any(|deploy| deploy.commit == oid(commit) && name(deploy) == command.name))
     }
 
     /// Another branch of the app whose address is that of `branch`.

@@ -100,6 +100,8 @@ pub enum Outcome {
     Preview(Activated),
     /// The ref was kept, and nothing is served for it.
     Stored,
+    /// The ref is there already, and just so.
+    Unchanged,
     /// The ref is gone, and with it its preview if it had one.
     Deleted,
     /// The commit would be accepted; nothing was changed.

@@ -113,6 +113,7 @@ impl GitEdge {
                 ("git-upload-pack", advertise_upload(&repository, http, protocol, AGENT).await)
             }
             Service::Receive => {
+                let repository = repository.for_pushers();
                 ("git-receive-pack", advertise_receive(&repository, http, protocol, AGENT).await)
             }
         };
