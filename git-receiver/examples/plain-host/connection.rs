@@ -9,7 +9,8 @@ use git_receiver::{
 };
 use tokio::io::{AsyncWriteExt as _, BufReader};
 
-use crate::repository::{DiskRepository, Service};
+use crate::repository::DiskRepository;
+use crate::service::Service;
 use crate::{AGENT, Failure, limits, push};
 
 /// Serves one client to its end.

@@ -16,7 +16,8 @@ use git_receiver::{
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use crate::repository::{DiskRepository, Service};
+use crate::repository::DiskRepository;
+use crate::service::Service;
 use crate::{AGENT, Failure, limits, push};
 
 /// The longest request of a fetch.

@@ -17,13 +17,14 @@ mod push;
 mod quarantine;
 mod repository;
 mod rules;
+mod service;
 mod settings;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use repository::Service;
+use service::Service;
 
 /// How the host names itself to clients.
 const AGENT: &str = concat!("plain-host/", env!("CARGO_PKG_VERSION"));

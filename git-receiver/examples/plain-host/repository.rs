@@ -12,28 +12,8 @@ use gix_odb::Header as _;
 use gix_ref::Target;
 
 use crate::Failure;
+use crate::service::Service;
 use crate::settings::Settings;
-
-/// The two services of a git server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Service {
-    ReceivePack,
-    UploadPack,
-}
-
-impl Service {
-    /// The service of that name, such as `git-upload-pack`.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::ReceivePack, Self::UploadPack].into_iter().find(|service| service.name() == name)
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ReceivePack => "git-receive-pack",
-            Self::UploadPack => "git-upload-pack",
-        }
-    }
-}
 
 /// How many symbolic refs may lead to one another.
 const SYMBOLIC_DEPTH_MAX: usize = 5;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gix_ref::store::WriteReflog;
 
 use crate::Failure;
-use crate::repository::Service;
+use crate::service::Service;
 
 /// What to do with a push that pulls the rug from under someone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

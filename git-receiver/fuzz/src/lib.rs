@@ -2,12 +2,13 @@
 //!
 //! - [`wire`]: frames, packs and deltas, written properly, and a second reading of them
 //! - [`recipe`]: a push written down as text, so that a mutated text is still a proper push of mutated things
-//! - [`repository`]: the repository that everything is sent to and asked of
+//! - [`repository`]: a repository in memory, and [`mod@base`] the one that everything is sent to and asked of
 //! - [`promises`]: what must hold of what is accepted, whatever it is
 //!
 //! Two programs use it: libFuzzer's, in `targets/`, for as long as one likes, and the crate's tests, which replay the
 //! corpora with a fixed number of mutations and ask the real git about what was accepted.
 
+pub mod base;
 pub mod promises;
 pub mod recipe;
 pub mod repository;
@@ -17,6 +18,7 @@ use std::cell::OnceCell;
 
 use git_receiver::{Limits, Object, ObjectId, Protocol, Push, Received, UnpackError};
 
+use base::base;
 use promises::Accepted;
 use recipe::Recipe;
 use repository::Memory;
@@ -84,8 +86,8 @@ impl Target {
     pub fn run(self, input: &[u8]) -> Outcome {
         match self {
             Self::Request => push(&with_checksum(input)),
-            Self::Pack => push_recipe(&Recipe::read(input, Memory::base())),
-            Self::Object => push_recipe(&Recipe::of_one_section(input, Memory::base())),
+            Self::Pack => push_recipe(&Recipe::read(input, base())),
+            Self::Object => push_recipe(&Recipe::of_one_section(input, base())),
             Self::Upload => {
                 let answers = [Protocol::V0, Protocol::V2].map(|protocol| fetch(protocol, input));
                 let refused = |outcome: &Outcome| matches!(outcome, Outcome::Refused(_));
@@ -126,13 +128,13 @@ fn push_recipe(recipe: &Recipe) -> Outcome {
 }
 
 fn push(request: &[u8]) -> Outcome {
-    let repository = Memory::base();
+    let repository = base();
     match receive(repository, request, &limits()) {
         Err(why) => Outcome::Refused(why),
         Ok((push, objects)) => {
             let accepted = Accepted::new(push, objects);
             accepted.hold(repository);
-            let stored = repository.with(&accepted);
+            let stored = accepted.laid_over(repository);
             if !accepted.refs.is_empty() {
                 promises::hold_fetched(&stored);
             }
@@ -156,18 +158,18 @@ fn receive(repository: &Memory, request: &[u8], limits: &Limits) -> Result<(Push
 
 /// The objects of a pack that git-receiver wrote, as it reads them itself.
 fn reread(pack: &[u8], shallow: &[ObjectId]) -> Vec<Object> {
-    let head = Memory::base().order[7];
+    let head = base().order[7];
     let command = format!("{} {head} refs/heads/reread\0", "0".repeat(40));
     let mut request: Vec<u8> =
         shallow.iter().flat_map(|id| wire::frame(format!("shallow {id}").as_bytes())).collect();
     request.extend(wire::frame(command.as_bytes()));
     request.extend_from_slice(b"0000");
     request.extend_from_slice(pack);
-    receive(Memory::base(), &request, &Limits::default()).expect("a pack that was sent can be received").1
+    receive(base(), &request, &Limits::default()).expect("a pack that was sent can be received").1
 }
 
 fn fetch(protocol: Protocol, request: &[u8]) -> Outcome {
-    let repository = Memory::base();
+    let repository = base();
     let mut answer = Vec::new();
     let request = bytes::Bytes::copy_from_slice(request);
     match block_on(git_receiver::upload(repository, protocol, request, &mut answer)) {

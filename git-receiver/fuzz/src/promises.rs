@@ -34,9 +34,14 @@ impl Accepted {
         Self { objects, refs, moved, shallow: push.shallow }
     }
 
+    /// `repository` after this push.
+    pub fn laid_over(&self, repository: &Memory) -> Memory {
+        repository.after(&self.objects, &self.moved, &self.refs, &self.shallow)
+    }
+
     /// Holds it to the promises about objects and refs.
     pub fn hold(&self, repository: &Memory) {
-        let after = repository.with(self);
+        let after = self.laid_over(repository);
         let mut seen = HashSet::new();
         for object in &self.objects {
             assert!(seen.insert(object.id), "{object:?} is there twice");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use git_receiver::{Kind, Object, ObjectId};
 
-use super::harness::repository::Memory;
+use super::harness::base::base;
 use super::harness::{Outcome, Target};
 use super::real_git::{git, repository, succeeds};
 
@@ -193,9 +193,9 @@ fn witness(folder: &Path, service: &str, record: &Path) -> String {
 #[ignore = "writes the corpora anew"]
 fn make_the_corpora() {
     let folder = tempfile::tempdir().expect("a folder");
-    let base = folder.path().join("base.git");
-    fs::create_dir(&base).expect("a folder");
-    repository(&base, Memory::base());
+    let git_dir = folder.path().join("base.git");
+    fs::create_dir(&git_dir).expect("a folder");
+    repository(&git_dir, base());
     let (requests, packs) = (emptied(Target::Request), emptied(Target::Pack));
     for (name, before, what) in PUSHES {
         let request = recorded_push(folder.path(), name, before, what);
@@ -296,7 +296,7 @@ fn recipe(objects: &[Object]) -> Vec<u8> {
     let contents = objects.iter().map(|object| (object.id, object.kind, object.content().expect("whole")));
     let mut waiting: Vec<(ObjectId, Kind, Vec<u8>)> = contents.collect();
     let mut known: Vec<(ObjectId, String)> =
-        Memory::base().order.iter().enumerate().map(|(at, id)| (*id, format!("{{r{at}}}"))).collect();
+        base().order.iter().enumerate().map(|(at, id)| (*id, format!("{{r{at}}}"))).collect();
     let mut sections = Vec::new();
     while !waiting.is_empty() {
         let names = |content: &[u8], id: &ObjectId| {

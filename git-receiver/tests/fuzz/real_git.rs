@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use super::harness::base::base;
 use super::harness::promises::Accepted;
 use super::harness::repository::Memory;
 use super::harness::wire;
@@ -47,12 +48,12 @@ pub(crate) fn succeeds(folder: &Path, arguments: &[&str], input: &[u8]) -> Vec<u
 /// nothing to say, and the refs can be made.
 pub(crate) fn agrees(accepted: &[(Vec<u8>, Box<Accepted>)]) {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut all = Memory::base().clone();
+    let mut all = base().clone();
     for (_, push) in accepted {
         // Refs of different inputs are kept apart below.
         let objects =
             Accepted { objects: push.objects.clone(), shallow: push.shallow.clone(), ..Accepted::default() };
-        all = all.with(&objects);
+        all = objects.laid_over(&all);
     }
     let Err(words) = judged(folder.path(), &all, accepted) else { return };
     let mut told = String::new();
