@@ -87,9 +87,7 @@ impl PushWords {
         let mut text = String::new();
         let mut results = Vec::with_capacity(verdicts.len());
         for verdict in verdicts {
-            if !matches!(verdict.outcome, Outcome::Unchanged) {
-                text += &lines(&self.verdict(verdict, took));
-            }
+            text += &lines(&self.verdict(verdict, took));
             let result = match &verdict.outcome {
                 Outcome::Rejected(rejection) => Err(reason(rejection)),
                 _ => Ok(()),
@@ -108,7 +106,7 @@ impl PushWords {
                 self.activated("PREVIEW", activated, &self.addresses.preview.replace("{}", &label), took)
             }
             Outcome::Stored => format!("success: STORED {name}"),
-            Outcome::Unchanged => format!("success: {name} is unchanged"),
+            Outcome::Unchanged => format!("success: STORED {name} as it was"),
             Outcome::Deleted => format!("success: STORED {name} is deleted"),
             Outcome::Checked => "success: the check passed; nothing was changed".to_owned(),
             Outcome::Rejected(rejection) => {

@@ -35,7 +35,7 @@ const ANSWER_BUFFER: usize = 256 * 1024;
 /// How long a client may send nothing of a request that it has begun.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// How many pushes may be arriving at once; each waits in a file of its own.
+/// How many pushes may be arriving or waiting for their turn at once, each in a file of its own.
 const ARRIVING_MAX: usize = 256;
 
 /// What pushes may take.

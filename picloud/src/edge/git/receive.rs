@@ -11,7 +11,7 @@ use platform::deploy::{Deployer, Outcome, Pusher, Rejection, Tell, Verdict};
 use platform::repository::AppRepository;
 use store::Store;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::io::ReaderStream;
 
 use super::spool::{SpoolError, Spooled, spool};
@@ -39,6 +39,8 @@ struct Arrived {
     pusher: Pusher,
     addresses: Addresses,
     started: Instant,
+    /// Held until its turn has come: what waits takes room as what arrives does.
+    arriving: OwnedSemaphorePermit,
 }
 
 impl GitEdge {
@@ -50,7 +52,7 @@ impl GitEdge {
         request: Request<Body>,
     ) -> Response<Body> {
         let started = Instant::now();
-        let Ok(_arriving) = self.arriving.try_acquire() else {
+        let Ok(arriving) = Arc::clone(&self.arriving).try_acquire_owned() else {
             return reply::text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many pushes are arriving; push again\n",
@@ -74,7 +76,8 @@ impl GitEdge {
             }
         };
         let pusher = Pusher { name: caller.name, may_create: true };
-        let arrived = Arrived { app, store: self.store.clone(), request, body, pusher, addresses, started };
+        let arrived =
+            Arrived { app, store: self.store.clone(), request, body, pusher, addresses, started, arriving };
         let (output, input) = tokio::io::duplex(ANSWER_BUFFER);
         let (deployer, bounds, places) =
             (self.deployer.clone(), self.pushes.bounds.clone(), Arc::clone(&self.places));
@@ -154,7 +157,7 @@ async fn deploy(
     places: Arc<Semaphore>,
     tell: Tell,
 ) -> Deployed {
-    let Arrived { app, store, request, mut body, pusher, .. } = arrived;
+    let Arrived { app, store, request, mut body, pusher, arriving, .. } = arrived;
     let names: Vec<String> = request.commands.iter().map(|command| command.name.clone()).collect();
     let nothing = |rejection: &Rejection| -> Vec<Verdict> {
         let rejected =
@@ -164,6 +167,7 @@ async fn deploy(
     let Ok(Ok(_place)) = tokio::time::timeout(PLACE_WAIT_MAX, places.acquire()).await else {
         return Deployed { unpacked: Ok(()), verdicts: nothing(&Rejection::Busy) };
     };
+    drop(arriving);
     let failed = |error: &(dyn std::error::Error + 'static)| {
         let incident = uuid::Uuid::new_v4();
         tracing::error!(%app, %incident, error, "push failed");
