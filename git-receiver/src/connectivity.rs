@@ -99,8 +99,8 @@ mod tests {
 
     fn commit_of_a_tree_and_a_parent(shallow: bool) -> Links {
         let mut links = Links::default();
-        let tree = Named { id: id(2), kind: Kind::Tree, parent: false };
-        let parent = Named { id: id(3), kind: Kind::Commit, parent: true };
+        let tree = Named { id: id(2), kind: Kind::Tree, parent: false, special: None };
+        let parent = Named { id: id(3), kind: Kind::Commit, parent: true, special: None };
         links.add(id(1), Kind::Commit, vec![tree, parent], shallow);
         links
     }
@@ -117,7 +117,12 @@ mod tests {
     fn links_of_several_threads_are_one() {
         let mut links = commit_of_a_tree_and_a_parent(false);
         let mut other = Links::default();
-        other.add(id(2), Kind::Tree, vec![Named { id: id(3), kind: Kind::Blob, parent: false }], false);
+        other.add(
+            id(2),
+            Kind::Tree,
+            vec![Named { id: id(3), kind: Kind::Blob, parent: false, special: None }],
+            false,
+        );
         links.append(other);
         assert_eq!(links.targets(), [id(3)]);
         let as_one_kind = check(&links, &HashMap::from([(id(3), Kind::Commit)]));

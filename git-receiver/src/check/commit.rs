@@ -1,0 +1,181 @@
+//! Commits and tags: a header in lines, and a message.
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+use gix_object::bstr::ByteSlice as _;
+
+use super::{BadObject, Named, bad, shown};
+
+pub(super) fn commit(content: &[u8]) -> Result<Vec<Named>, BadObject> {
+    if content.contains(&0) {
+        return bad("nulInCommit: a commit holds a NUL byte");
+    }
+    let mut lines = Header { rest: content };
+    let mut named = vec![Named::plainly(lines.id("tree")?, Kind::Tree)];
+    while let Some(parent) = lines.optional("parent") {
+        named.push(Named { parent: true, ..Named::plainly(id(parent, "badParentSha1")?, Kind::Commit) });
+    }
+    identity(lines.required("author")?)?;
+    if lines.optional("author").is_some() {
+        return bad("multipleAuthors: a commit has several author lines");
+    }
+    identity(lines.required("committer")?)?;
+    lines.skip_to_message()?;
+    Ok(named)
+}
+
+pub(super) fn tag(content: &[u8]) -> Result<Vec<Named>, BadObject> {
+    if content.contains(&0) {
+        return bad("nulInHeader: a tag holds a NUL byte");
+    }
+    let mut lines = Header { rest: content };
+    let target = lines.id("object")?;
+    let Ok(kind) = Kind::from_bytes(lines.required("type")?) else {
+        return bad("badType: a tag names no kind");
+    };
+    let name = lines.required("tag")?;
+    if gix_validate::tag::name(name.as_bstr()).is_err() {
+        return bad(format!("badTagName: `{}`", shown(name)));
+    }
+    // Tags of git's first years have no tagger.
+    if let Some(tagger) = lines.optional("tagger") {
+        identity(tagger)?;
+    }
+    lines.skip_to_message()?;
+    Ok(vec![Named::plainly(target, kind)])
+}
+
+/// The lines of a commit or tag before its message.
+struct Header<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    /// The value of the next line, if it is of that name.
+    fn optional(&mut self, name: &str) -> Option<&'a [u8]> {
+        let value = self.rest.strip_prefix(name.as_bytes())?.strip_prefix(b" ")?;
+        let (value, rest) = value.split_once_str("\n")?;
+        self.rest = rest;
+        Some(value)
+    }
+
+    fn required(&mut self, name: &str) -> Result<&'a [u8], BadObject> {
+        self.optional(name)
+            .map_or_else(|| bad(format!("missing{}: no `{name}` line where it belongs", capital(name))), Ok)
+    }
+
+    fn id(&mut self, name: &str) -> Result<ObjectId, BadObject> {
+        id(self.required(name)?, &format!("bad{}Sha1", capital(name)))
+    }
+
+    /// Passes over whatever other lines there are, up to the empty one before the message.
+    fn skip_to_message(&mut self) -> Result<(), BadObject> {
+        while !self.rest.is_empty() {
+            let Some((line, rest)) = self.rest.split_once_str("\n") else {
+                return bad("unterminatedHeader: the header does not end");
+            };
+            self.rest = rest;
+            if line.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn capital(name: &str) -> String {
+    name[..1].to_ascii_uppercase() + &name[1..]
+}
+
+fn id(hex: &[u8], fault: &str) -> Result<ObjectId, BadObject> {
+    match ObjectId::from_hex(hex) {
+        Ok(id) if hex.len() == 40 && !id.is_null() => Ok(id),
+        _ => bad(format!("{fault}: not the name of an object")),
+    }
+}
+
+/// `name <mail> seconds zone`.
+fn identity(line: &[u8]) -> Result<(), BadObject> {
+    let Some((name, rest)) = line.split_once_str("<") else {
+        return bad("missingEmail: an identity has no mail address");
+    };
+    if name.contains(&b'>') {
+        return bad("badName: an identity's name has a `>`");
+    }
+    if name.is_empty() {
+        return bad("missingNameBeforeEmail: an identity has no name");
+    }
+    if !name.ends_with(b" ") {
+        return bad("missingSpaceBeforeEmail: an identity has no blank before its mail address");
+    }
+    let Some((mail, rest)) = rest.split_once_str(">") else {
+        return bad("badEmail: a mail address does not end");
+    };
+    if mail.contains(&b'<') {
+        return bad("badEmail: a mail address has a `<`");
+    }
+    let Some(rest) = rest.strip_prefix(b" ") else {
+        return bad("missingSpaceBeforeDate: no blank before a date");
+    };
+    let Some((seconds, zone)) = rest.split_once_str(" ") else { return bad("badDate: a date has no zone") };
+    if seconds.is_empty() || !seconds.iter().all(u8::is_ascii_digit) {
+        return bad("badDate: a date is not a number");
+    }
+    if seconds.len() > 1 && seconds[0] == b'0' {
+        return bad("zeroPaddedDate: a date begins with 0");
+    }
+    if seconds.to_str_lossy().parse::<i64>().is_err() {
+        return bad("badDateOverflow: a date is too large");
+    }
+    match zone {
+        [b'+' | b'-', digits @ ..] if digits.len() == 4 && digits.iter().all(u8::is_ascii_digit) => Ok(()),
+        _ => bad("badTimezone: a zone is not a sign and four digits"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object;
+    use super::super::tests::fault;
+    use super::*;
+
+    #[test]
+    fn commits_are_held_to_fscks_rules() {
+        let id = "1".repeat(40);
+        let good = format!(
+            "tree {id}\nparent {id}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 -0130\ngpgsig x\n y\n\nmessage"
+        );
+        assert_eq!(object(Kind::Commit, good.as_bytes()).unwrap().len(), 2);
+        let table = [
+            ("tree", "tre", "missingTree"),
+            (&id[..], "0", "badTreeSha1"),
+            ("author A", "author B <b@c> 1 +0000\nauthor A", "multipleAuthors"),
+            ("A <a@b> 1 +0000", "A a@b 1 +0000", "missingEmail"),
+            ("A <a@b> 1 +0000", "A<a@b> 1 +0000", "missingSpaceBeforeEmail"),
+            ("A <a@b> 1 +0000", "<a@b> 1 +0000", "missingNameBeforeEmail"),
+            ("A <a@b> 1 +0000", "A <a@b> 01 +0000", "zeroPaddedDate"),
+            ("A <a@b> 1 +0000", "A <a@b> 99999999999999999999 +0000", "badDateOverflow"),
+            ("A <a@b> 1 +0000", "A <a@b> 1 0000", "badTimezone"),
+            ("A <a@b> 1 +0000", "A <a@b>1 +0000", "missingSpaceBeforeDate"),
+            ("committer", "comitter", "missingCommitter"),
+            ("message", "mess\0age", "nulInCommit"),
+        ];
+        for (from, to, expected) in table {
+            assert_eq!(fault(Kind::Commit, good.replacen(from, to, 1).as_bytes()), expected, "{to}");
+        }
+    }
+
+    #[test]
+    fn tags_are_held_to_fscks_rules() {
+        let good =
+            format!("object {}\ntype commit\ntag v1\ntagger A <a@b> 1 +0000\n\nrelease", "1".repeat(40));
+        assert_eq!(object(Kind::Tag, good.as_bytes()).unwrap()[0].kind, Kind::Commit);
+        for (from, to, expected) in [
+            ("type commit", "type thing", "badType"),
+            ("tag v1", "tag v..1", "badTagName"),
+            ("object", "objekt", "missingObject"),
+        ] {
+            assert_eq!(fault(Kind::Tag, good.replacen(from, to, 1).as_bytes()), expected);
+        }
+    }
+}

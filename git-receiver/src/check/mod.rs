@@ -1,0 +1,75 @@
+//! What makes an object well-formed: what `git fsck --strict` accepts, and what an object names.
+//!
+//! - `tree`, `commit`: the objects themselves
+//! - `dotfile`: names that make git read a blob, and the disguises of `.git`
+//! - `modules`, with `config` and `url`, and `attributes`: what such a blob may hold
+
+mod attributes;
+mod commit;
+mod config;
+mod dotfile;
+mod modules;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod url;
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+use gix_object::bstr::ByteSlice as _;
+
+pub(crate) use dotfile::Special;
+pub(crate) use tree::{Mode, next_entry};
+
+/// How much of what is wrong is shown.
+const SHOWN_MAX: usize = 200;
+
+/// An object that is not well-formed, and why, in fsck's terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadObject(pub(crate) String);
+
+/// An object that another one names, and as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) id: ObjectId,
+    pub(crate) kind: Kind,
+    /// It is named as a commit's parent.
+    pub(crate) parent: bool,
+    /// It is a blob that git reads itself under this name: [`special`] says whether it may.
+    pub(crate) special: Option<Special>,
+}
+
+impl Named {
+    fn plainly(id: ObjectId, kind: Kind) -> Self {
+        Self { id, kind, parent: false, special: None }
+    }
+}
+
+fn bad<T>(why: impl Into<String>) -> Result<T, BadObject> {
+    Err(BadObject(why.into()))
+}
+
+/// The beginning of `bytes`, as it can be printed.
+fn shown(bytes: &[u8]) -> String {
+    let beginning = &bytes[..bytes.len().min(SHOWN_MAX)];
+    beginning.to_str_lossy().escape_debug().to_string()
+}
+
+/// Checks an object and returns what it names, links to other repositories left out.
+pub(crate) fn object(kind: Kind, content: &[u8]) -> Result<Vec<Named>, BadObject> {
+    match kind {
+        Kind::Blob => Ok(Vec::new()),
+        Kind::Tree => tree::tree(content),
+        Kind::Commit => commit::commit(content),
+        Kind::Tag => commit::tag(content),
+    }
+}
+
+/// Checks a blob that a tree names as something special: one that came with the tree, and one that was there before.
+#[cfg_attr(not(test), expect(dead_code, reason = "unpacking calls it next"))]
+pub(crate) fn special(special: Special, content: &[u8]) -> Result<(), BadObject> {
+    match special {
+        Special::Modules => modules::modules(content),
+        Special::Attributes => attributes::attributes(content),
+    }
+}

@@ -1,0 +1,219 @@
+//! Trees: their entries, in order, none of them twice, under names that stay inside.
+
+use std::cmp::Ordering;
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+use gix_object::bstr::ByteSlice as _;
+use gix_object::tree::name_order;
+
+use super::dotfile::{self, Special};
+use super::{BadObject, Named, bad, shown};
+
+/// The longest name of a tree's entry, in bytes: what file systems take.
+const ENTRY_NAME_MAX: usize = 255;
+
+/// One entry of a tree.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TreeEntry<'a> {
+    pub(crate) mode: Mode,
+    pub(crate) name: &'a [u8],
+    pub(crate) id: ObjectId,
+}
+
+/// The modes that git writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Tree,
+    Regular,
+    Executable,
+    Symlink,
+    Submodule,
+}
+
+impl Mode {
+    fn parse(octal: &[u8]) -> Option<Self> {
+        match octal {
+            b"40000" => Some(Self::Tree),
+            b"100644" => Some(Self::Regular),
+            b"100755" => Some(Self::Executable),
+            b"120000" => Some(Self::Symlink),
+            b"160000" => Some(Self::Submodule),
+            _ => None,
+        }
+    }
+}
+
+/// Splits the first entry off a tree's content: `<mode> <name>\0<id>`.
+pub(crate) fn next_entry<'a>(content: &mut &'a [u8]) -> Result<Option<TreeEntry<'a>>, BadObject> {
+    if content.is_empty() {
+        return Ok(None);
+    }
+    let Some((mode, rest)) = content.split_once_str(" ") else { return bad("badTree: entry without a mode") };
+    let Some((name, rest)) = rest.split_once_str("\0") else { return bad("badTree: entry without a name") };
+    let Some((id, rest)) = rest.split_at_checked(20) else { return bad("badTree: entry is cut off") };
+    let Some(mode) = Mode::parse(mode) else {
+        return bad(format!("badFilemode: `{}`", shown(mode)));
+    };
+    *content = rest;
+    Ok(Some(TreeEntry { mode, name, id: ObjectId::from_bytes_or_panic(id) }))
+}
+
+pub(super) fn tree(mut content: &[u8]) -> Result<Vec<Named>, BadObject> {
+    let mut named = Vec::new();
+    let mut before: Option<TreeEntry<'_>> = None;
+    // A file `a` and a folder `a` need not be neighbours: `a.b` sorts between them.
+    let mut files: Vec<&[u8]> = Vec::new();
+    while let Some(entry) = next_entry(&mut content)? {
+        entry_name(&entry)?;
+        if entry.id.is_null() {
+            return bad(format!("nullSha1: `{}`", shown(entry.name)));
+        }
+        let is_tree = entry.mode == Mode::Tree;
+        if let Some(before) = before {
+            match name_order(before.name, before.mode == Mode::Tree, entry.name, is_tree) {
+                Ordering::Less => {}
+                Ordering::Equal => return bad(format!("duplicateEntries: `{}`", shown(entry.name))),
+                Ordering::Greater => return bad(format!("treeNotSorted: `{}`", shown(entry.name))),
+            }
+        }
+        if is_tree {
+            // Everything that sorts between a file and the folder of its name begins with that name.
+            let clash = files.iter().rev().take_while(|file| file.starts_with(entry.name));
+            if clash.into_iter().any(|file| *file == entry.name) {
+                return bad(format!("duplicateEntries: `{}`", shown(entry.name)));
+            }
+        } else {
+            files.push(entry.name);
+        }
+        let kind = match entry.mode {
+            Mode::Tree => Some(Kind::Tree),
+            Mode::Submodule => None,
+            Mode::Regular | Mode::Executable | Mode::Symlink => Some(Kind::Blob),
+        };
+        named.extend(kind.map(|kind| Named::plainly(entry.id, kind)));
+        add_specials(&entry, &mut named)?;
+        before = Some(entry);
+    }
+    Ok(named)
+}
+
+/// Adds what the entry's blob is to git, if it is a file that git reads.
+fn add_specials(entry: &TreeEntry<'_>, named: &mut Vec<Named>) -> Result<(), BadObject> {
+    for special in dotfile::specials(entry.name) {
+        let (name, shown) = (special.name(), || shown(entry.name));
+        match (entry.mode, special) {
+            (Mode::Regular | Mode::Executable, _) => {
+                // Most names are only one thing, which the entry that was just added is then.
+                match named.last_mut() {
+                    Some(last) if last.special.is_none() => last.special = Some(special),
+                    _ => named.push(Named { special: Some(special), ..Named::plainly(entry.id, Kind::Blob) }),
+                }
+            }
+            (Mode::Symlink, Special::Modules) => return bad(format!("{name}Symlink: `{}`", shown())),
+            (Mode::Symlink, Special::Attributes) => {}
+            (Mode::Tree, _) => return bad(format!("{name}Blob: `{}` is a folder", shown())),
+            // Git looks for it as a blob, and cannot find it.
+            (Mode::Submodule, _) => return bad(format!("{name}Missing: `{}` is a submodule", shown())),
+        }
+    }
+    Ok(())
+}
+
+fn entry_name(entry: &TreeEntry<'_>) -> Result<(), BadObject> {
+    let fault = match entry.name {
+        b"" => "emptyName",
+        b"." => "hasDot",
+        b".." => "hasDotdot",
+        name if name.len() > ENTRY_NAME_MAX => "largePathname",
+        name if name.contains(&b'/') => "fullPathname",
+        name if dotfile::is_git(name) => "hasDotgit",
+        _ => return Ok(()),
+    };
+    bad(format!("{fault}: `{}`", shown(entry.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object;
+    use super::super::tests::fault;
+    use super::*;
+
+    fn entries(list: &[(&str, &str)]) -> Vec<u8> {
+        list.iter()
+            .flat_map(|(mode, name)| [mode.as_bytes(), b" ", name.as_bytes(), b"\0", &[7; 20]].concat())
+            .collect()
+    }
+
+    #[test]
+    fn trees_are_accepted_as_git_writes_them() {
+        let good = entries(
+            &[
+                ("100644", "a.b"),
+                ("40000", "a"),
+                ("100755", "b"),
+                ("120000", "c"),
+                ("160000", "d"),
+                ("100644", "aux.txt"),
+            ]
+            .map(|e| e)[..5],
+        );
+        assert_eq!(
+            object(Kind::Tree, &good).unwrap().len(),
+            4,
+            "a link to another repository is not followed"
+        );
+        assert_eq!(fault(Kind::Tree, &entries(&[("100644", "aux.txt"), ("100644", "con")])), "fine");
+        assert_eq!(fault(Kind::Tree, b""), "fine");
+    }
+
+    #[test]
+    fn trees_that_lie_or_escape_are_refused() {
+        let table: &[(&[(&str, &str)], &str)] = &[
+            (&[("100644", "..")], "hasDotdot"),
+            (&[("100644", ".")], "hasDot"),
+            (&[("100644", "")], "emptyName"),
+            (&[("100644", "a/b")], "fullPathname"),
+            (&[("40000", ".git")], "hasDotgit"),
+            (&[("40000", ".GIT")], "hasDotgit"),
+            (&[("40000", "git~1")], "hasDotgit"),
+            (&[("40000", ".g\u{200c}it")], "hasDotgit"),
+            (&[("40000", ".git ")], "hasDotgit"),
+            (&[("120000", ".gitmodules")], "gitmodulesSymlink"),
+            (&[("100644", "a\\.git")], "hasDotgit"),
+            (&[("120000", "a\\.gitmodules")], "gitmodulesSymlink"),
+            (&[("40000", ".gitmodules")], "gitmodulesBlob"),
+            (&[("160000", ".gitmodules")], "gitmodulesMissing"),
+            (&[("40000", "gitatt~1")], "gitattributesBlob"),
+            (&[("160000", ".gitattributes")], "gitattributesMissing"),
+            (&[("100664", "a")], "badFilemode"),
+            (&[("040000", "a")], "badFilemode"),
+            (&[("0", "a")], "badFilemode"),
+            (&[("100644", "b"), ("100644", "a")], "treeNotSorted"),
+            (&[("100644", "a"), ("100644", "a")], "duplicateEntries"),
+            (&[("100644", "a"), ("100644", "a.b"), ("40000", "a")], "duplicateEntries"),
+        ];
+        for (list, expected) in table {
+            assert_eq!(fault(Kind::Tree, &entries(list)), *expected, "{list:?}");
+        }
+        let null = [&b"100644 a\0"[..], &[0; 20]].concat();
+        assert_eq!(fault(Kind::Tree, &null), "nullSha1");
+        for cut in ["1", "100644 a", "100644 a\0short"] {
+            assert_eq!(fault(Kind::Tree, cut.as_bytes()), "badTree", "{cut}");
+        }
+    }
+
+    #[test]
+    fn blobs_that_git_reads_are_named_as_such() {
+        let tree = entries(&[
+            ("120000", ".gitattributes"),
+            ("100644", ".gitmodules"),
+            ("100755", "GITATT~1"),
+            ("100644", "a"),
+            ("100644", "~1234567"),
+        ]);
+        let special: Vec<_> = object(Kind::Tree, &tree).unwrap().iter().map(|named| named.special).collect();
+        let (modules, attributes) = (Some(Special::Modules), Some(Special::Attributes));
+        assert_eq!(special, [None, modules, attributes, None, modules, attributes], "the last name is both");
+    }
+}
