@@ -93,6 +93,12 @@ const RECIPES: &[(&str, &str)] = &[
         "blob\na\n\n%%\ncapabilities\n report-status push-options atomic quiet\n%%\noption\none\n%%\noption\ntwo\n%%\ncommand refs/tags/a {0}\n%%\ncommand refs/heads/old - {r6}",
     ),
     (
+        "accepted-attributes",
+        "blob\n* text=auto\n*.png binary\n\n%%\ntree\n100644 .gitattributes\0{0}100644 gitatt~1\0{r0}",
+    ),
+    // Not a configuration, which is nobody's harm.
+    ("accepted-no-modules", "tree\n100644 .gitmodules\0{r0}"),
+    (
         "accepted-names",
         "blob\na\n\n%%\ncommand refs/tags/a/b {0}\n%%\ncommand refs/tags/a {0}\n%%\ncommand refs/heads/.x {r7}\n%%\ncommand refs/heads/x.lock {r7}\n%%\ncommand refs/notes/x@y {r7}",
     ),
@@ -131,6 +137,11 @@ const OBJECTS: &[(&str, &str)] = &[
     ("refused-dot-git", "tree\n40000 .git\0{r3}"),
     ("refused-dot-git-hfs", "tree\n40000 .g\u{200c}it\0{r3}"),
     ("refused-dot-git-ntfs", "tree\n40000 git~1\0{r3}"),
+    ("refused-dot-git-backslash", "tree\n100644 a\\.git\0{r0}"),
+    ("refused-modules-link", "tree\n120000 .gitmodules\0{r0}"),
+    ("refused-modules-folder", "tree\n40000 .gitmodules\0{r3}"),
+    ("refused-modules-submodule", "tree\n160000 gitmod~1\0bbbbbbbbbbbbbbbbbbbb"),
+    ("refused-attributes-folder", "tree\n40000 .gitattributes\0{r3}"),
     ("refused-dots", "tree\n40000 ..\0{r3}"),
     ("refused-slash", "tree\n100644 a/b\0{r0}"),
     ("refused-order", "tree\n100644 b\0{r0}100644 a\0{r0}"),
