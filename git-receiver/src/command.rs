@@ -8,7 +8,7 @@ use gix_object::bstr::ByteSlice as _;
 
 use crate::Reference;
 
-/// The longest name of a ref, in bytes.
+/// The longest name of a new ref, in bytes.
 const NAME_MAX: usize = 1024;
 
 /// One ref to be created, moved or deleted.
@@ -30,7 +30,7 @@ pub enum CommandFault {
     /// The name is none.
     #[error("funny refname")]
     Name,
-    /// The push names the ref twice.
+    /// An earlier command of the push names the ref.
     #[error("multiple updates for ref")]
     Duplicate,
     /// The new object is neither in the pack nor in the repository.
@@ -42,7 +42,7 @@ pub enum CommandFault {
     /// `a` and `a/b` cannot both be refs.
     #[error("cannot be beside ref {0}")]
     Conflict(String),
-    /// The ref to be deleted is not there.
+    /// The ref to be deleted is not there. Where the client did not see it either, git itself only warns.
     #[error("there is no such ref to delete")]
     Absent,
 }
@@ -71,26 +71,27 @@ impl Command {
     }
 }
 
-/// Whether a ref may bear this name: git's rules, and at least two slashes, so that nothing stands beside `refs/heads`.
+/// Whether a new ref may bear this name: git's rules, and at least two slashes, so that nothing stands beside `refs/heads`.
 fn is_ref_name(name: &str) -> bool {
     let shape = name.strip_prefix("refs/").is_some_and(|rest| rest.contains('/'));
-    shape && name.len() <= NAME_MAX && gix_validate::reference::name(name.as_bytes().as_bstr()).is_ok()
+    shape && name.len() <= NAME_MAX && may_be_deleted(name)
+}
+
+/// Whether this may be the name of a ref that came to be in another way than by a push.
+fn may_be_deleted(name: &str) -> bool {
+    name.starts_with("refs/") && gix_validate::reference::name(name.as_bytes().as_bstr()).is_ok()
 }
 
 /// Marks the commands that git's own rules forbid. `kinds` has the kind of every object that a command points to and that
 /// is there, `existing` the refs of the repository.
 pub(crate) fn judge(commands: &mut [Command], kinds: &HashMap<ObjectId, Kind>, existing: &[Reference]) {
     let mut seen = HashSet::new();
-    let repeated: HashSet<String> = commands
-        .iter()
-        .filter(|command| !seen.insert(command.name.clone()))
-        .map(|command| command.name.clone())
-        .collect();
     for command in commands.iter_mut() {
         let present = existing.iter().any(|found| found.name == command.name);
-        command.fault = if !is_ref_name(&command.name) {
+        let name_fits = if command.new.is_some() { is_ref_name } else { may_be_deleted };
+        command.fault = if !name_fits(&command.name) {
             Some(CommandFault::Name)
-        } else if repeated.contains(&command.name) {
+        } else if !seen.insert(command.name.clone()) {
             Some(CommandFault::Duplicate)
         } else {
             match command.new.map(|new| kinds.get(&new)) {
@@ -188,7 +189,15 @@ mod tests {
         ] {
             assert_eq!(judged(vec![create(bad)], &[]), [Some(CommandFault::Name)], "{bad}");
         }
+        let long = format!("refs/heads/{}", "a".repeat(NAME_MAX));
+        assert_eq!(judged(vec![create(&long)], &[]), [Some(CommandFault::Name)]);
         assert_eq!(judged(vec![create("refs/heads/a/b.c")], &[]), [None]);
+        for there in ["refs/main", &long] {
+            assert_eq!(judged(vec![delete(there)], &[there]), [None], "{there}");
+        }
+        for none in ["main", "HEAD", "refs/", "refs/a..b"] {
+            assert_eq!(judged(vec![delete(none)], &[none]), [Some(CommandFault::Name)], "{none}");
+        }
     }
 
     #[test]
@@ -226,7 +235,8 @@ mod tests {
                 Some(CommandFault::Absent)
             ]
         );
-        let twice = Some(CommandFault::Duplicate);
-        assert_eq!(judged(vec![create("refs/heads/a"), create("refs/heads/a")], &[]), [twice.clone(), twice]);
+        let twice = vec![create("refs/heads/a"), create("refs/heads/a"), delete("refs/heads/a")];
+        let again = || Some(CommandFault::Duplicate);
+        assert_eq!(judged(twice, &[]), [None, again(), again()]);
     }
 }
