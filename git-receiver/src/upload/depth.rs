@@ -122,7 +122,8 @@ impl<R: Repository> Commits<'_, R> {
         Ok(reached)
     }
 
-    /// The commits that stand `count` deep, counted from 1, and have parents.
+    /// The commits that stand `count` deep, counted from 1. As with git, that of the first commit too: who got as much as was
+    /// asked for may always ask for more.
     async fn below(&mut self, from: &[ObjectId], count: usize) -> Result<HashSet<ObjectId>, UploadError> {
         let mut reached: HashSet<ObjectId> = from.iter().copied().collect();
         let mut level: Vec<ObjectId> = from.to_vec();
@@ -135,8 +136,7 @@ impl<R: Repository> Commits<'_, R> {
             }
         }
         self.read(&level).await?;
-        let has_parents = |id: &ObjectId| self.get(id).is_some_and(|commit| !commit.parents.is_empty());
-        Ok(level.into_iter().filter(has_parents).collect())
+        Ok(level.into_iter().filter(|id| self.get(id).is_some()).collect())
     }
 
     /// The last commits that are wanted: a parent of theirs is not. Where the client's history ends, `shallow`, it goes on
@@ -189,7 +189,8 @@ mod tests {
         let (history, ids) = History::line(6);
         assert_eq!(ends_of(&history, ids[5], &[], &["deepen 1"]).await, Ok(vec![ids[5]]));
         assert_eq!(ends_of(&history, ids[5], &[], &["deepen 3"]).await, Ok(vec![ids[3]]));
-        for all in ["deepen 6", "deepen 2147483647"] {
+        assert_eq!(ends_of(&history, ids[5], &[], &["deepen 6"]).await, Ok(vec![ids[0]]));
+        for all in ["deepen 7", "deepen 2147483647"] {
             assert_eq!(ends_of(&history, ids[5], &[ids[4]], &[all]).await, Ok(vec![]), "{all}");
         }
     }
@@ -200,7 +201,8 @@ mod tests {
         let ends = |number| ends_of(&history, ids[5], &ids[3..4], number);
         assert_eq!(ends(&["deepen-relative", "deepen 1"]).await, Ok(vec![ids[2]]));
         assert_eq!(ends(&["deepen 2", "deepen-relative"]).await, Ok(vec![ids[1]]));
-        assert_eq!(ends(&["deepen 3", "deepen-relative"]).await, Ok(vec![]));
+        assert_eq!(ends(&["deepen 3", "deepen-relative"]).await, Ok(vec![ids[0]]));
+        assert_eq!(ends(&["deepen 4", "deepen-relative"]).await, Ok(vec![]));
     }
 
     #[tokio::test]
@@ -232,7 +234,7 @@ mod tests {
     async fn the_history_of_a_shallow_repository_ends_by_itself() {
         let (mut history, ids) = History::line(6);
         history.shallow.push(ids[3]);
-        assert_eq!(ends_of(&history, ids[5], &[], &["deepen 3"]).await, Ok(vec![]));
+        assert_eq!(ends_of(&history, ids[5], &[], &["deepen 4"]).await, Ok(vec![]));
         assert_eq!(ends_of(&history, ids[5], &[], &["deepen-since 1"]).await, Ok(vec![]));
     }
 
