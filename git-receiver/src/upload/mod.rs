@@ -1,12 +1,14 @@
 //! upload-pack: what `git fetch` and `git clone` ask. Over HTTP it is stateless, every request brings all that is known so
 //! far ([`upload`]); over a connection of its own it goes on in rounds ([`upload_over_connection`]).
 //!
-//! [`v2`] answers the commands of protocol 2 and [`v0`] the one exchange of the original; both end in [`walk`], which finds
-//! what to send, with [`depth`], which says where a shallow history ends, and [`pack`], which sends it.
+//! [`v2`] answers the commands of protocol 2 and [`v0`] the one exchange of the original. Both ask [`ready`] whether the client
+//! has told enough, and end in [`walk`], which finds what to send, with [`depth`], which says where a shallow history ends,
+//! and [`pack`], which sends it.
 
 mod commits;
 mod depth;
 mod pack;
+mod ready;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]

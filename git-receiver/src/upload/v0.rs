@@ -4,7 +4,7 @@
 use gix_hash::ObjectId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{Rounds, UploadError, Wishes, check_wants, common, pack, walk};
+use super::{Rounds, UploadError, Wishes, check_wants, common, pack, ready, walk};
 use crate::Repository;
 use crate::pkt_line::{self, FLUSH, Frame, write};
 
@@ -66,7 +66,12 @@ pub(super) async fn answer<R: Repository>(
             return Ok(());
         }
         let found = common(repository, &request.haves[before..]).await?;
-        output.write_all(&request.acknowledge(found, end)).await?;
+        let mut out = request.acknowledge(found);
+        let ready = end == RoundEnd::Flush
+            && request.acknowledge == Acknowledge::Detailed
+            && ready::enough_in_common(repository, &request.wishes.wants, &request.wishes.common).await?;
+        request.end_round(end, ready, &mut out);
+        output.write_all(&out).await?;
         match (end, rounds) {
             (RoundEnd::Done, _) => break,
             (_, Rounds::One) => return Ok(()),
@@ -147,8 +152,8 @@ impl Request {
         }
     }
 
-    /// Takes what a round found in common, and answers it.
-    fn acknowledge(&mut self, found: Vec<ObjectId>, end: RoundEnd) -> Vec<u8> {
+    /// Takes what a round found in common, and says so.
+    fn acknowledge(&mut self, found: Vec<ObjectId>) -> Vec<u8> {
         let mut out = Vec::new();
         let word = match self.acknowledge {
             Acknowledge::Detailed => " common",
@@ -164,16 +169,21 @@ impl Request {
             write(&mut out, format!("ACK {id}{word}\n").as_bytes());
         }
         self.wishes.common.extend(found);
+        out
+    }
+
+    /// The last words of a round; `ready`: the client need tell no more.
+    fn end_round(&self, end: RoundEnd, ready: bool, out: &mut Vec<u8>) {
         match (self.wishes.common.last(), end, self.acknowledge) {
             (Some(_), _, Acknowledge::First) => {}
-            (Some(last), RoundEnd::Done, _) => write(&mut out, format!("ACK {last}\n").as_bytes()),
-            (Some(last), _, Acknowledge::Detailed) => {
-                write(&mut out, format!("ACK {last} ready\n").as_bytes());
-                write(&mut out, b"NAK\n");
+            (Some(last), RoundEnd::Done, _) => write(out, format!("ACK {last}\n").as_bytes()),
+            (last, ..) => {
+                if let (Some(last), true) = (last, ready) {
+                    write(out, format!("ACK {last} ready\n").as_bytes());
+                }
+                write(out, b"NAK\n");
             }
-            _ => write(&mut out, b"NAK\n"),
         }
-        out
     }
 }
 

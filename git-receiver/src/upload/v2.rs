@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{UploadError, Wishes, check_wants, common, pack, walk};
+use super::{UploadError, Wishes, check_wants, common, pack, ready, walk};
 use crate::Repository;
 use crate::advertise::{head, peel, sorted_refs};
 use crate::pkt_line::{self, DELIMITER, FLUSH, Frame, FrameError, write};
@@ -38,11 +38,12 @@ async fn read(
     let (mut in_arguments, mut begun) = (false, false);
     let mut bytes = 0;
     loop {
-        let frame = match pkt_line::next(input).await? {
-            None if !begun => return Ok(None),
-            None => return Err(FrameError::Truncated.into()),
-            Some(Frame::Flush | Frame::ResponseEnd) if !begun => return Ok(None),
-            Some(frame) => frame,
+        let frame = match pkt_line::next(input).await {
+            // Who goes away before a command is whole has asked nothing, as git sees it.
+            Ok(None | Some(Frame::Flush | Frame::ResponseEnd)) | Err(FrameError::Truncated) if !begun => {
+                return Ok(None);
+            }
+            frame => frame?.ok_or(FrameError::Truncated)?,
         };
         begun = true;
         match frame {
@@ -59,6 +60,10 @@ async fn read(
                 } else if line.strip_prefix("object-format=").is_some_and(|format| format != "sha1") {
                     return Err(UploadError::Refused("only object format sha1 is understood".to_owned()));
                 }
+            }
+            Frame::Delimiter if in_arguments => {
+                let command = command.unwrap_or_default().escape_debug().to_string();
+                return Err(UploadError::Refused(format!("expected flush after {command} arguments")));
             }
             Frame::Delimiter => in_arguments = true,
             Frame::Flush | Frame::ResponseEnd => break,
@@ -140,8 +145,7 @@ async fn fetch<R: Repository>(
         if wishes.common.is_empty() {
             write(&mut out, b"NAK\n");
         }
-        // One commit in common is enough: what is sent then may be a little more than is needed, never less.
-        if wishes.common.is_empty() || wait_for_done {
+        if wait_for_done || !ready::enough_in_common(repository, &wishes.wants, &wishes.common).await? {
             out.extend_from_slice(FLUSH);
             return Ok(output.write_all(&out).await?);
         }
@@ -184,6 +188,23 @@ mod tests {
         history.refs.push(Reference { name: "refs/heads/main".to_owned(), target: ids[0] });
         let born = format!("0050{} HEAD symref-target:refs/heads/main\n0000", ids[0]);
         assert_eq!(listed(&history, &["symrefs", "unborn", "ref-prefix HEAD"]).await, born);
+    }
+
+    #[tokio::test]
+    async fn a_request_has_one_delimiter_and_is_whole_or_none() {
+        for (request, expected) in [
+            ("0013command=ls-refs00010001", Err("expected flush after ls-refs arguments")),
+            ("0013command=ls-refs0001", Err("ends in the middle")),
+            ("", Ok(())),
+            ("\n", Ok(())),
+            ("0014comm", Ok(())),
+        ] {
+            match (read(&mut request.as_bytes()).await, expected) {
+                (Ok(read), Ok(())) => assert_eq!(read, None, "{request:?}"),
+                (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+                (read, _) => panic!("{request:?}: {read:?}"),
+            }
+        }
     }
 
     #[tokio::test]
