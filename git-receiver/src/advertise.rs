@@ -89,6 +89,8 @@ pub async fn advertise_upload<R: Repository>(
             &format!("agent={agent}"),
             "ls-refs=unborn",
             "fetch=shallow wait-for-done",
+            // They are taken and mean nothing here; who may not send them gets nothing at all.
+            "server-option",
             "object-format=sha1",
         ] {
             write(&mut out, format!("{line}\n").as_bytes());
