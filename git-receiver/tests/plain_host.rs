@@ -1,6 +1,9 @@
 //! The real git against `examples/plain-host`: the receiver alone, over repositories on disk, over a connection and over
 //! HTTP.
 
+#[path = "plain_host/corners.rs"]
+mod corners;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -359,6 +362,7 @@ fn hooks_run_as_git_runs_them() {
             "remote: before",
             &format!("remote: update refs/heads/main {zero} {new}"),
             &format!("remote: update refs/heads/no {zero} {new}"),
+            "remote: error: hook declined to update refs/heads/no",
             "remote: after",
             "remote: updated refs/heads/main refs/heads/yes",
         ] {

@@ -28,10 +28,13 @@ pub(crate) async fn serve(service: Service, folder: &Path) -> Result<(), Failure
     output.write_all(&advertised).await?;
     output.flush().await?;
     match service {
-        Service::ReceivePack => match receive_over_connection(&*repository, &mut input, &limits()).await? {
-            Received::Probe => Ok(()),
-            Received::Push(push) => push::answer(repository, push, &mut output).await,
-        },
+        Service::ReceivePack => {
+            let limits = limits(&repository.settings);
+            match receive_over_connection(&*repository, &mut input, &limits).await? {
+                Received::Probe => Ok(()),
+                Received::Push(push) => push::answer(repository, push, &mut output).await,
+            }
+        }
         Service::UploadPack => {
             Ok(upload_over_connection(&*repository, protocol, &mut input, &mut output).await?)
         }

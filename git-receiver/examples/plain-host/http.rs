@@ -1,4 +1,4 @@
-//! Smart HTTP (gitprotocol-http) for every `<name>.git` below a folder, without any question of who asks.
+//! Smart HTTP (gitprotocol-http) for every repository below a folder, without any question of who asks.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ async fn receive_pack(
     repository: Arc<DiskRepository>,
     request: Request<Body>,
 ) -> Result<Response<Body>, Failure> {
-    let push = match receive(&*repository, plain_body(request), &limits()).await {
+    let push = match receive(&*repository, plain_body(request), &limits(&repository.settings)).await {
         Ok(Received::Probe) => return Ok(reply(Service::ReceivePack, "result", Body::empty())),
         Ok(Received::Push(push)) => push,
         Err(error @ (ReceiveError::Protocol(_) | ReceiveError::Cut(_))) => {
@@ -116,13 +116,16 @@ async fn upload_pack(
 }
 
 /// The repository's folder, and what of the path stands behind it. Nothing leads out of `root`.
-fn place<'p>(root: &Path, path: &'p str) -> Option<(PathBuf, &'p str)> {
-    let (name, rest) = path.strip_prefix('/')?.split_once(".git/")?;
+fn place(root: &Path, path: &str) -> Option<(PathBuf, &'static str)> {
+    let path = path.strip_prefix('/')?;
+    let asked = ["info/refs", "git-receive-pack", "git-upload-pack"];
+    let (name, asked) =
+        asked.into_iter().find_map(|asked| Some((path.strip_suffix(asked)?.strip_suffix('/')?, asked)))?;
     let plain = |part: &str| {
         let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         !part.is_empty() && !part.starts_with('.') && part.chars().all(known)
     };
-    name.split('/').all(plain).then(|| (root.join(format!("{name}.git")), rest))
+    name.split('/').all(plain).then(|| (root.join(name), asked))
 }
 
 fn protocol(headers: &HeaderMap) -> Protocol {

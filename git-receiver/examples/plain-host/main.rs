@@ -4,12 +4,13 @@
 //! - `plain-host receive-pack DIR` and `plain-host upload-pack DIR` stand in for `git receive-pack` and `git upload-pack`,
 //!   as do links to it that bear the names `git-receive-pack` and `git-upload-pack`; with such links among those to the rest
 //!   of git's programs, in a folder that `GIT_EXEC_PATH` names, a whole test suite of git talks to it
-//! - `plain-host serve --listen ADDRESS ROOT` serves `ROOT/<name>.git` over smart HTTP to anyone who reaches it
+//! - `plain-host serve --listen ADDRESS ROOT` serves the repositories below `ROOT` over smart HTTP to anyone who reaches it
 //!
 //! Layout: [`connection`] and [`http`] are the two ways in, [`repository`] is what they read, [`settings`] what its config
-//! says, [`push`] carries a push out with [`quarantine`], [`rules`] and [`hooks`]. The objects of a repository are taken to
+//! says, [`push`] carries a push out with [`aliases`], [`quarantine`], [`rules`] and [`hooks`]. The objects of a repository are taken to
 //! be whole: what a stored object names is stored too.
 
+mod aliases;
 mod connection;
 mod hooks;
 mod http;
@@ -35,10 +36,11 @@ const USAGE: &str = "usage: plain-host receive-pack DIR | upload-pack DIR | serv
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A plain host's pushes may be larger than those of scripts.
-fn limits() -> git_receiver::Limits {
+fn limits(settings: &settings::Settings) -> git_receiver::Limits {
     const MIB: u64 = 1024 * 1024;
+    let most = 256 * MIB;
     git_receiver::Limits {
-        request_bytes: 256 * MIB,
+        request_bytes: settings.input_max.filter(|bytes| *bytes > 0).map_or(most, |bytes| bytes.min(most)),
         commands: 10_000,
         objects: 500_000,
         object_bytes: 128 * MIB,

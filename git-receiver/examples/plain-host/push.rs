@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use git_receiver::{Command, Object, ObjectId, Push};
+use git_receiver::{Command, CommandFault, Object, ObjectId, Push};
 use gix_lock::acquire::Fail;
 use gix_ref::Target;
 use gix_ref::transaction::{PreviousValue, RefEdit};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use crate::Failure;
+use crate::aliases;
 use crate::hooks::Hook;
 use crate::quarantine::Quarantine;
 use crate::repository::DiskRepository;
@@ -26,10 +27,23 @@ const TOLD_AT_ONCE: usize = 16;
 /// How often a silent host says that it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
-/// What one command came to: why it is refused, as soon as that is known.
-struct Order {
-    command: Command,
-    refused: Option<String>,
+/// What one command comes to.
+pub(crate) struct Order {
+    pub(crate) command: Command,
+    /// Why it is refused, as soon as that is known.
+    pub(crate) refused: Option<String>,
+    pub(crate) course: Course,
+}
+
+/// How a command is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// Its ref is moved.
+    Move,
+    /// Its ref stands for that of another command, the one at this place, which moves both.
+    Follow(usize),
+    /// There is nothing to delete, as the client saw too.
+    Nothing,
 }
 
 /// Carries out a push and answers it. It goes on when the client is gone.
@@ -76,7 +90,7 @@ pub(crate) async fn answer(
 fn carry_out(repository: &DiskRepository, push: Push, tell: &dyn Fn(&[u8])) -> Vec<Order> {
     let atomic = push.capabilities.atomic();
     let judge = |command: &Command| {
-        let fault = || command.fault.as_ref().map(ToString::to_string);
+        let fault = || command.fault.as_ref().filter(|_| !is_nothing(command)).map(ToString::to_string);
         let shallow = || {
             let ends_here = !push.shallow.is_empty() && command.new.is_some();
             ends_here.then(|| "shallow update not allowed".to_owned())
@@ -87,17 +101,29 @@ fn carry_out(repository: &DiskRepository, push: Push, tell: &dyn Fn(&[u8])) -> V
     let mut orders: Vec<Order> = push
         .commands
         .iter()
-        .map(|command| Order { command: command.clone(), refused: judge(command) })
+        .map(|command| Order {
+            command: command.clone(),
+            refused: judge(command),
+            course: if is_nothing(command) { Course::Nothing } else { Course::Move },
+        })
         .collect();
+    aliases::judge(repository, &mut orders, tell);
     all_or_none(&mut orders, atomic);
     let options = options(&push.options);
     if let Err(reason) = let_in(repository, &orders, push.pack.as_deref().unwrap_or_default(), &options, tell)
     {
         refuse_rest(&mut orders, &reason);
     }
-    for order in orders.iter_mut().filter(|order| order.refused.is_none()) {
+    for order in orders
+        .iter_mut()
+        .filter(|order| order.refused.is_none() && !matches!(order.course, Course::Follow(_)))
+    {
         order.refused = why_not(repository, &order.command, tell);
-        if order.refused.is_none() && !atomic {
+        if order.refused.is_some() {
+            continue;
+        }
+        warn_of_deletion(repository, order, tell);
+        if order.course == Course::Move && !atomic {
             let change =
                 if order.command.new.is_some() { "failed to update ref" } else { "failed to delete" };
             order.refused = move_refs(repository, &[&order.command]).err().map(|_| change.to_owned());
@@ -105,11 +131,12 @@ fn carry_out(repository: &DiskRepository, push: Push, tell: &dyn Fn(&[u8])) -> V
     }
     if atomic {
         all_or_none(&mut orders, atomic);
-        let accepted: Vec<&Command> = accepted(&orders).collect();
+        let accepted: Vec<&Command> = taking(&orders, |course| course == Course::Move).collect();
         if move_refs(repository, &accepted).is_err() {
             refuse_rest(&mut orders, "atomic transaction failed");
         }
     }
+    aliases::follow(&mut orders);
     tell_afterwards(repository, &orders, options, tell);
     orders
 }
@@ -134,7 +161,8 @@ fn let_in(
     environment.push(("GIT_QUARANTINE_PATH".to_owned(), path.to_owned()));
     environment.push(("GIT_OBJECT_DIRECTORY".to_owned(), path.to_owned()));
     environment.push(("GIT_ALTERNATE_OBJECT_DIRECTORIES".to_owned(), folder.clone().into_os_string()));
-    let hook = Hook { name: "pre-receive", arguments: Vec::new(), input: lines(orders), environment };
+    let hook =
+        Hook { name: "pre-receive", arguments: Vec::new(), input: lines(accepted(orders)), environment };
     if !hook.agrees(repository, tell) {
         return Err("pre-receive hook declined".to_owned());
     }
@@ -150,7 +178,25 @@ fn why_not(repository: &DiskRepository, command: &Command, tell: &dyn Fn(&[u8]))
     }
     let arguments = vec![command.name.clone(), hex(command.old), hex(command.new)];
     let hook = Hook { name: "update", arguments, input: String::new(), environment: Vec::new() };
-    (!hook.agrees(repository, tell)).then(|| "hook declined".to_owned())
+    if hook.agrees(repository, tell) {
+        return None;
+    }
+    tell(format!("error: hook declined to update {}\n", command.name).as_bytes());
+    Some("hook declined".to_owned())
+}
+
+/// Whether a ref is to be deleted that neither the client has seen nor is there. git takes it for done.
+fn is_nothing(command: &Command) -> bool {
+    command.fault == Some(CommandFault::Absent) && command.old.is_none()
+}
+
+fn warn_of_deletion(repository: &DiskRepository, order: &Order, tell: &dyn Fn(&[u8])) {
+    let Command { old, new, .. } = order.command;
+    if order.course == Course::Nothing {
+        tell(b"warning: deleting a non-existent ref\n");
+    } else if new.is_none() && old.is_some_and(|old| !repository.has(old)) {
+        tell(b"warning: allowing deletion of corrupt ref\n");
+    }
 }
 
 /// Moves refs that still are where the client believes them to be: all of them or none.
@@ -183,12 +229,13 @@ fn tell_afterwards(
     options: Vec<(String, OsString)>,
     tell: &dyn Fn(&[u8]),
 ) {
-    let names: Vec<String> = accepted(orders).map(|command| command.name.clone()).collect();
+    let moved = || taking(orders, |course| course != Course::Nothing);
+    let names: Vec<String> = moved().map(|command| command.name.clone()).collect();
     if names.is_empty() {
         return;
     }
     let post_receive =
-        Hook { name: "post-receive", arguments: Vec::new(), input: lines(orders), environment: options };
+        Hook { name: "post-receive", arguments: Vec::new(), input: lines(moved()), environment: options };
     let post_update =
         Hook { name: "post-update", arguments: names, input: String::new(), environment: Vec::new() };
     for hook in [post_receive, post_update] {
@@ -198,6 +245,12 @@ fn tell_afterwards(
 
 fn accepted(orders: &[Order]) -> impl Iterator<Item = &Command> {
     orders.iter().filter(|order| order.refused.is_none()).map(|order| &order.command)
+}
+
+/// The accepted commands that take such a course.
+fn taking(orders: &[Order], such: impl Fn(Course) -> bool) -> impl Iterator<Item = &Command> {
+    let taken = orders.iter().filter(move |order| order.refused.is_none() && such(order.course));
+    taken.map(|order| &order.command)
 }
 
 fn refuse_rest(orders: &mut [Order], reason: &str) {
@@ -214,10 +267,8 @@ fn all_or_none(orders: &mut [Order], atomic: bool) {
 }
 
 /// What the hooks read: old, new and name of each ref.
-fn lines(orders: &[Order]) -> String {
-    accepted(orders)
-        .map(|command| format!("{} {} {}\n", hex(command.old), hex(command.new), command.name))
-        .collect()
+fn lines<'c>(commands: impl Iterator<Item = &'c Command>) -> String {
+    commands.map(|command| format!("{} {} {}\n", hex(command.old), hex(command.new), command.name)).collect()
 }
 
 fn hex(id: Option<ObjectId>) -> String {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use git_receiver::{Kind, Object, ObjectId, Reference, Repository, RepositoryError};
+use gix_object::bstr::ByteSlice as _;
 use gix_object::{Exists as _, Find as _};
 use gix_odb::Header as _;
 use gix_ref::Target;
@@ -23,17 +24,18 @@ const SYMBOLIC_DEPTH_MAX: usize = 5;
 pub(crate) struct DiskRepository {
     pub(crate) git_dir: PathBuf,
     pub(crate) settings: Settings,
-    head: Option<String>,
+    service: Service,
+    head: Target,
     objects: Arc<gix_odb::Store>,
 }
 
 impl DiskRepository {
-    /// Opens what is a git directory, or has one in `.git`.
+    /// Opens what is a git directory, or has one in `.git`, or is or has a file that says where one is.
     pub(crate) fn open(folder: &Path, service: Service) -> Result<Self, Failure> {
         let candidates = ["/.git", "", ".git/.git", ".git"].map(|end| {
             let mut path = folder.as_os_str().to_owned();
             path.push(end);
-            PathBuf::from(path)
+            named_elsewhere(Path::new(&path)).unwrap_or_else(|| PathBuf::from(path))
         });
         let git_dir = candidates
             .into_iter()
@@ -48,19 +50,35 @@ impl DiskRepository {
             &mut std::iter::empty(),
             options,
         )?;
-        let mut repository = Self { git_dir, settings, head: None, objects: Arc::new(objects) };
-        repository.head = match repository.ref_store().find("HEAD")?.target {
-            Target::Symbolic(name) => Some(name.as_bstr().to_string()),
-            Target::Object(_) => None,
-        };
-        Ok(repository)
+        let head = ref_store(&git_dir, &settings).find("HEAD")?.target;
+        Ok(Self { git_dir, settings, service, head, objects: Arc::new(objects) })
     }
 
     /// The refs as they are now, hidden ones among them.
     pub(crate) fn ref_store(&self) -> gix_ref::file::Store {
-        let options =
-            gix_ref::store::init::Options { write_reflog: self.settings.reflog, ..Default::default() };
-        gix_ref::file::Store::at_opts(self.git_dir.clone(), gix_hash::Kind::Sha1, options)
+        ref_store(&self.git_dir, &self.settings)
+    }
+
+    /// Whether a work tree is on the branch.
+    pub(crate) fn is_checked_out(&self, branch: &str) -> bool {
+        let own = !self.settings.bare && self.head() == Some(branch);
+        let trees = fs::read_dir(self.git_dir.join("worktrees")).into_iter().flatten().filter_map(Result::ok);
+        own || trees.into_iter().any(|tree| {
+            let head = fs::read_to_string(tree.path().join("HEAD")).unwrap_or_default();
+            head.strip_prefix("ref:").is_some_and(|name| name.trim() == branch)
+        })
+    }
+
+    /// The ref that a symbolic one leads to; `None` where it is none.
+    pub(crate) fn symbolic_target(&self, name: &str) -> Option<String> {
+        let store = self.ref_store();
+        let mut led_to = None;
+        for _ in 0..SYMBOLIC_DEPTH_MAX {
+            let found = store.try_find(led_to.as_deref().unwrap_or(name)).ok().flatten();
+            let Some(Target::Symbolic(next)) = found.map(|found| found.target) else { break };
+            led_to = Some(next.as_bstr().to_string());
+        }
+        led_to
     }
 
     /// Whether the object is stored.
@@ -104,6 +122,10 @@ impl DiskRepository {
     fn visible_refs(&self) -> Result<Vec<Reference>, Failure> {
         let store = self.ref_store();
         let objects = self.objects.to_cache_arc();
+        // As git has it: a ref to nothing can be deleted, is not fetched, and is not passed over where HEAD is on it.
+        let is_shown = |name: &str, target: &ObjectId| {
+            self.service == Service::ReceivePack || self.head() == Some(name) || objects.exists(target)
+        };
         let mut found = Vec::new();
         // A broken ref is passed over, as git does it.
         for reference in store.iter()?.all()?.filter_map(Result::ok) {
@@ -116,18 +138,38 @@ impl DiskRepository {
             }
             if let Target::Object(target) = target
                 && !self.settings.hides(&name)
-                && objects.exists(&target)
+                && is_shown(&name, &target)
             {
                 found.push(Reference { name, target });
             }
+        }
+        if let (Target::Object(target), Service::UploadPack) = (&self.head, self.service) {
+            found.push(Reference { name: "HEAD".to_owned(), target: *target });
         }
         Ok(found)
     }
 }
 
+/// What a file in a git directory's place says, `gitdir: <path>`.
+fn named_elsewhere(file: &Path) -> Option<PathBuf> {
+    if !file.is_file() {
+        return None;
+    }
+    let said = fs::read_to_string(file).ok()?;
+    Some(file.parent()?.join(said.strip_prefix("gitdir: ")?.trim_end()))
+}
+
+fn ref_store(git_dir: &Path, settings: &Settings) -> gix_ref::file::Store {
+    let options = gix_ref::store::init::Options { write_reflog: settings.reflog, ..Default::default() };
+    gix_ref::file::Store::at_opts(git_dir.to_owned(), gix_hash::Kind::Sha1, options)
+}
+
 impl Repository for DiskRepository {
     fn head(&self) -> Option<&str> {
-        self.head.as_deref()
+        match &self.head {
+            Target::Symbolic(name) => name.as_bstr().to_str().ok(),
+            Target::Object(_) => None,
+        }
     }
 
     async fn refs(&self) -> Result<Vec<Reference>, RepositoryError> {

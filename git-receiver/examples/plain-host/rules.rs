@@ -25,8 +25,8 @@ pub(crate) fn forbidden(
         say(format!("error: {error}"));
         Ok(Some(reason.to_owned()))
     };
-    let current = repository.head() == Some(name.as_str());
-    if current && !settings.bare {
+    let checked_out = repository.is_checked_out(name);
+    if checked_out {
         match settings.deny_current_branch {
             Deny::Ignore => {}
             Deny::Warn => say("warning: updating the current branch".to_owned()),
@@ -38,10 +38,13 @@ pub(crate) fn forbidden(
     }
     let branch = name.starts_with("refs/heads/");
     let Some(new) = new else {
+        if old.is_none() {
+            return Ok(None);
+        }
         if settings.deny_deletes && branch {
             return refuse(format!("denying ref deletion for {name}"), "deletion prohibited");
         }
-        if current {
+        if checked_out || repository.head() == Some(name.as_str()) {
             match settings.deny_delete_current {
                 Deny::Ignore => {}
                 Deny::Warn => say("warning: deleting the current branch".to_owned()),

@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) hooks: PathBuf,
     /// Who the reflogs say it was: name and address.
     pub(crate) committer: (String, String),
+    /// The most bytes of a pack; none or 0: as many as the host takes.
+    pub(crate) input_max: Option<u64>,
     hidden: Vec<String>,
 }
 
@@ -35,8 +37,6 @@ impl Settings {
     pub(crate) fn read(git_dir: &Path, service: Service) -> Result<Self, Failure> {
         let config = gix_config::File::from_git_dir(git_dir.to_owned())?;
         let text = |key: &str| config.string(key).map(|value| value.to_string());
-        let all =
-            |key: &str| config.strings(key).unwrap_or_default().into_iter().map(|value| value.to_string());
         let is_set = |key: &str| Ok::<_, Failure>(config.boolean(key)?.unwrap_or(false));
         let section = match service {
             Service::ReceivePack => "receive",
@@ -65,7 +65,8 @@ impl Settings {
                 name.unwrap_or_else(|| "plain-host".to_owned()),
                 address.unwrap_or_else(|| "plain-host@localhost".to_owned()),
             ),
-            hidden: all("transfer.hideRefs").chain(all(&format!("{section}.hideRefs"))).collect(),
+            input_max: config.integer("receive.maxInputSize")?.and_then(|bytes| u64::try_from(bytes).ok()),
+            hidden: hidden(&config, section),
         })
     }
 
@@ -83,6 +84,20 @@ impl Settings {
         }
         false
     }
+}
+
+/// What `hideRefs` says for all services and for this one, in the order of the config: the last that fits decides.
+fn hidden(config: &gix_config::File, service: &str) -> Vec<String> {
+    let concerns = |name: &str| name.eq_ignore_ascii_case("transfer") || name.eq_ignore_ascii_case(service);
+    config
+        .sections()
+        .filter(|section| {
+            let header = section.header();
+            header.subsection_name().is_none() && concerns(&header.name().to_string())
+        })
+        .flat_map(|section| section.values("hideRefs"))
+        .map(|value| value.to_string())
+        .collect()
 }
 
 /// `updateInstead` would change a work tree, which this host never does, so that it refuses.
