@@ -45,7 +45,8 @@ pub(crate) async fn serve(listen: &str, root: &Path) -> Result<(), Failure> {
 async fn answer(root: &Path, request: Request<Body>) -> Result<Response<Body>, Failure> {
     let nothing = || (StatusCode::NOT_FOUND, "there is nothing here\n").into_response();
     let Some((folder, rest)) = place(root, request.uri().path()) else { return Ok(nothing()) };
-    if !folder.is_dir() {
+    // The name's end may be left out.
+    if !folder.is_dir() && !folder.with_added_extension("git").is_dir() {
         return Ok(nothing());
     }
     let open = |service| DiskRepository::open(&folder, service).map(Arc::new);

@@ -124,14 +124,17 @@ fn a_push_may_be_too_large() {
 }
 
 #[test]
-fn a_file_may_say_where_the_repository_is() {
+fn a_repository_is_found_by_less_than_its_path() {
     every_way(|host| {
         host.work("work");
         host.git("work", &["push", "-q", "origin", "main"]).ok();
         fs::create_dir(host.path("linked")).expect("a folder");
         fs::write(host.path("linked/.git"), "gitdir: ../app.git\n").expect("a file");
-        host.git("", &["clone", "-q", &host.url().replace("app.git", "linked"), "clone"]).ok();
-        assert_eq!(host.id("clone", "HEAD"), host.id("work", "HEAD"));
+        for name in ["app", "linked"] {
+            let clone = format!("clone-of-{name}");
+            host.git("", &["clone", "-q", &host.url().replace("app.git", name), &clone]).ok();
+            assert_eq!(host.id(&clone, "HEAD"), host.id("work", "HEAD"));
+        }
     });
 }
 
