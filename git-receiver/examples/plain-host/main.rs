@@ -6,6 +6,11 @@
 //!   of git's programs, in a folder that `GIT_EXEC_PATH` names, a whole test suite of git talks to it
 //! - `plain-host serve --listen ADDRESS ROOT` serves the repositories below `ROOT` over smart HTTP to anyone who reaches it
 //!
+//! What git's own tests ask for and find nowhere here: filters of partial clones, refs by name in a want, objects that no ref
+//! leads to, other object formats, namespaces, alternates, linked work trees as repositories, pushes into a work tree, of
+//! shallow histories or with certificates, the hook `proc-receive`, the severities of `fsck`, and traces or progress of the
+//! server.
+//!
 //! Layout: [`connection`] and [`http`] are the two ways in, [`repository`] is what they read, [`settings`] what its config
 //! says, [`push`] carries a push out with [`aliases`], [`quarantine`], [`rules`] and [`hooks`]. The objects of a repository are taken to
 //! be whole: what a stored object names is stored too.
