@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use git_receiver::{
-    Kind, Limits, Object, ObjectId, Received, Reference, Repository, RepositoryError, receive,
+    Known, Limits, Object, ObjectId, Received, Reference, Repository, RepositoryError, receive,
 };
 use tokio::io::AsyncReadExt as _;
 
@@ -26,11 +26,15 @@ impl Repository for Empty {
         Ok(Vec::new())
     }
 
-    async fn kinds(&self, _: &[ObjectId]) -> Result<HashMap<ObjectId, Kind>, RepositoryError> {
+    async fn known(&self, _: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
         Ok(HashMap::new())
     }
 
     async fn objects(&self, _: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
+        Ok(Vec::new())
+    }
+
+    async fn objects_and_bases(&self, _: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
         Ok(Vec::new())
     }
 }

@@ -7,9 +7,8 @@ use bytes::Bytes;
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use crate::check;
 use crate::pkt_line::{FLUSH, write};
-use crate::{Reference, Repository, RepositoryError};
+use crate::{Reference, Repository, RepositoryError, content, links};
 
 /// The version of the protocol that a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,21 +167,17 @@ pub(crate) async fn peel<R: Repository>(
         .filter(|found| !found.name.starts_with("refs/heads/"))
         .map(|found| found.target)
         .collect();
-    let kinds = repository.kinds(&targets).await?;
-    let tags = kinds.into_iter().filter(|(_, kind)| *kind == Kind::Tag).map(|(id, _)| id);
+    let known = repository.known(&targets).await?;
+    let tags = known.into_iter().filter(|(_, known)| known.kind == Kind::Tag).map(|(id, _)| id);
     let mut peeled: HashMap<ObjectId, ObjectId> = tags.map(|tag| (tag, tag)).collect();
     for _ in 0..PEEL_MAX {
         let mut reached: Vec<ObjectId> = peeled.values().copied().collect();
         reached.sort_unstable();
         reached.dedup();
         let mut next = HashMap::new();
-        for object in repository.objects(&reached).await? {
-            if object.kind == Kind::Tag {
-                let content = object.content().map_err(|error| RepositoryError(Box::new(error)))?;
-                let target = check::object(Kind::Tag, &content)
-                    .ok()
-                    .and_then(|named| named.first().map(|named| named.id));
-                next.extend(target.map(|target| (object.id, target)));
+        for (id, (kind, content)) in content::read::<_, RepositoryError>(repository, &reached).await? {
+            if kind == Kind::Tag {
+                next.insert(id, links::tag(id, &content)?);
             }
         }
         if next.is_empty() {

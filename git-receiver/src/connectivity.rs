@@ -1,12 +1,13 @@
 //! Everything that is named is there, and is what it is named as. Since the repository holds only what is whole, it is
 //! enough to look at what the objects of the pack name: nothing is walked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use crate::check::Named;
+use crate::Known;
+use crate::check::{Named, Special};
 
 /// An object that is named and is not there, or is something else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,8 +38,9 @@ pub enum Disconnected {
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     inside: HashMap<ObjectId, Kind>,
-    /// What is named, and by what.
-    named: HashMap<ObjectId, Vec<(Kind, ObjectId)>>,
+    /// What is named, as what, and by what. One mention of each kind is enough to judge.
+    named: HashMap<(ObjectId, Kind), ObjectId>,
+    special: HashSet<(ObjectId, Special)>,
 }
 
 impl Links {
@@ -46,44 +48,40 @@ impl Links {
     pub(crate) fn add(&mut self, id: ObjectId, kind: Kind, named: Vec<Named>, shallow: bool) {
         self.inside.insert(id, kind);
         for target in named.into_iter().filter(|target| !(shallow && target.parent)) {
-            let as_what = self.named.entry(target.id).or_default();
-            // One mention of each kind is enough to judge.
-            if as_what.iter().all(|(kind, _)| *kind != target.kind) {
-                as_what.push((target.kind, id));
-            }
+            self.named.entry((target.id, target.kind)).or_insert(id);
+            self.special.extend(target.special.map(|special| (target.id, special)));
         }
     }
 
     /// Adds all that `other` holds.
     pub(crate) fn append(&mut self, other: Self) {
         self.inside.extend(other.inside);
-        for (id, mentions) in other.named {
-            let as_what = self.named.entry(id).or_default();
-            for (kind, by) in mentions {
-                if as_what.iter().all(|(known, _)| *known != kind) {
-                    as_what.push((kind, by));
-                }
-            }
+        self.special.extend(other.special);
+        for (target, by) in other.named {
+            self.named.entry(target).or_insert(by);
         }
     }
 
-    /// What is named and is not in the pack.
-    pub(crate) fn targets(&self) -> Vec<ObjectId> {
-        self.named.keys().filter(|id| !self.inside.contains_key(*id)).copied().collect()
+    /// What is named and is not in the pack; what is named as two kinds, twice.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = ObjectId> {
+        self.named.keys().map(|(id, _)| *id).filter(|id| !self.inside.contains_key(id))
+    }
+
+    /// The blobs that git itself reads by their names.
+    pub(crate) fn special(&self) -> impl Iterator<Item = (ObjectId, Special)> {
+        self.special.iter().copied()
     }
 }
 
-/// Holds `links` to be whole, with `outside` the kinds of their targets in the repository.
-pub(crate) fn check(links: &Links, outside: &HashMap<ObjectId, Kind>) -> Result<(), Disconnected> {
-    for (id, as_what) in &links.named {
-        for (named, by) in as_what {
-            match links.inside.get(id).or_else(|| outside.get(id)) {
-                None => return Err(Disconnected::Missing { missing: *id, by: *by }),
-                Some(found) if found != named => {
-                    return Err(Disconnected::WrongKind { id: *id, found: *found, named: *named, by: *by });
-                }
-                Some(_) => {}
+/// Holds `links` to be whole, with `outside` what the repository has of their targets.
+pub(crate) fn check(links: &Links, outside: &HashMap<ObjectId, Known>) -> Result<(), Disconnected> {
+    for ((id, named), by) in &links.named {
+        match links.inside.get(id).copied().or_else(|| Some(outside.get(id)?.kind)) {
+            None => return Err(Disconnected::Missing { missing: *id, by: *by }),
+            Some(found) if found != *named => {
+                return Err(Disconnected::WrongKind { id: *id, found, named: *named, by: *by });
             }
+            Some(_) => {}
         }
     }
     Ok(())
@@ -95,6 +93,10 @@ mod tests {
 
     fn id(digit: u8) -> ObjectId {
         ObjectId::Sha1([digit; 20])
+    }
+
+    fn stored(list: &[(u8, Kind)]) -> HashMap<ObjectId, Known> {
+        list.iter().map(|(digit, kind)| (id(*digit), Known { kind: *kind, depth: 0 })).collect()
     }
 
     fn commit_of_a_tree_and_a_parent(shallow: bool) -> Links {
@@ -109,8 +111,8 @@ mod tests {
     fn what_is_named_may_be_inside_or_outside() {
         let mut links = commit_of_a_tree_and_a_parent(false);
         links.add(id(2), Kind::Tree, Vec::new(), false);
-        assert_eq!(links.targets(), [id(3)]);
-        assert_eq!(check(&links, &HashMap::from([(id(3), Kind::Commit)])), Ok(()));
+        assert_eq!(links.targets().collect::<Vec<_>>(), [id(3)]);
+        assert_eq!(check(&links, &stored(&[(3, Kind::Commit)])), Ok(()));
     }
 
     #[test]
@@ -124,8 +126,8 @@ mod tests {
             false,
         );
         links.append(other);
-        assert_eq!(links.targets(), [id(3)]);
-        let as_one_kind = check(&links, &HashMap::from([(id(3), Kind::Commit)]));
+        assert!(links.targets().all(|target| target == id(3)));
+        let as_one_kind = check(&links, &stored(&[(3, Kind::Commit)]));
         assert!(matches!(as_one_kind, Err(Disconnected::WrongKind { named: Kind::Blob, .. })));
     }
 
@@ -133,13 +135,13 @@ mod tests {
     fn what_is_missing_or_of_another_kind_is_refused() {
         let links = commit_of_a_tree_and_a_parent(false);
         assert!(matches!(check(&links, &HashMap::new()), Err(Disconnected::Missing { .. })));
-        let outside = HashMap::from([(id(2), Kind::Blob), (id(3), Kind::Commit)]);
+        let outside = stored(&[(2, Kind::Blob), (3, Kind::Commit)]);
         assert!(matches!(check(&links, &outside), Err(Disconnected::WrongKind { .. })));
     }
 
     #[test]
     fn the_parents_of_a_shallow_commit_need_not_be_there() {
         let links = commit_of_a_tree_and_a_parent(true);
-        assert_eq!(check(&links, &HashMap::from([(id(2), Kind::Tree)])), Ok(()));
+        assert_eq!(check(&links, &stored(&[(2, Kind::Tree)])), Ok(()));
     }
 }

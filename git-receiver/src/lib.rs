@@ -10,12 +10,17 @@
 //! - [`command`]: which refs it wants to move, and which names are allowed
 //! - [`receive`]: the journey of a push, from a request body or a connection to a [`Push`]
 //! - [`pack_end`]: where the pack ends on a connection that stays open
+//! - [`pack`]: the bytes of a pack as they were received, and the objects that were found in them
 //! - [`unpack`] with [`delta`]: the pack, entry by entry, bounded
 //! - [`check`]: what makes an object well-formed, as `git fsck --strict` has it
 //! - [`connectivity`]: everything that is named is there
 //! - [`report`]: the answer
 //!
-//! and for reading: [`advertise`] lists the refs, [`upload`] answers fetches, [`staged`] reads the files of a commit.
+//! and for reading: [`advertise`] lists the refs, [`upload`] answers fetches, [`staged`] reads the files of a commit;
+//! [`content`] builds what deltas stand for, [`links`] reads what stored objects name.
+//!
+//! An object is kept as it was received, a delta as a delta: it is inflated to be checked, and never compressed again unless
+//! too many deltas would lie on each other.
 //!
 //! Both services come in two forms: over HTTP, where every request stands alone, and over one connection for the whole
 //! exchange. `examples/plain-host` is a small git host that speaks both, over repositories on disk.
@@ -28,7 +33,10 @@ pub mod capability;
 mod check;
 pub mod command;
 mod connectivity;
+mod content;
 mod delta;
+mod links;
+mod pack;
 mod pack_end;
 mod pkt_line;
 pub mod receive;
@@ -38,7 +46,6 @@ mod unpack;
 pub mod upload;
 
 use std::collections::HashMap;
-use std::io::Read as _;
 
 use bytes::Bytes;
 
@@ -48,6 +55,7 @@ pub use command::{Command, CommandFault};
 pub use connectivity::Disconnected;
 pub use gix_hash::ObjectId;
 pub use gix_object::Kind;
+pub use pack::{Pack, PackBytes};
 pub use receive::{
     Push, ReceiveError, Received, Request, read_request, receive, receive_over_connection, unpack,
 };
@@ -64,13 +72,38 @@ pub trait Repository: Send + Sync {
     fn refs(&self) -> impl Future<Output = Result<Vec<Reference>, RepositoryError>> + Send;
     /// The commits whose parents are not stored.
     fn shallow(&self) -> impl Future<Output = Result<Vec<ObjectId>, RepositoryError>> + Send;
-    /// The kinds of those of `ids` that are stored.
-    fn kinds(
+    /// What is known of those of `ids` that are stored.
+    fn known(
         &self,
         ids: &[ObjectId],
-    ) -> impl Future<Output = Result<HashMap<ObjectId, Kind>, RepositoryError>> + Send;
-    /// Those of the objects `ids` that are stored, in any order.
+    ) -> impl Future<Output = Result<HashMap<ObjectId, Known>, RepositoryError>> + Send;
+    /// Those of the objects `ids` that are stored, as they are stored, in any order. Some may be left out so that not too
+    /// much is in memory at once, but never all: whoever needs the others asks again.
     fn objects(&self, ids: &[ObjectId]) -> impl Future<Output = Result<Vec<Object>, RepositoryError>> + Send;
+    /// All of the objects `ids` that are stored, and everything that they are built on, each once, in any order.
+    fn objects_and_bases(
+        &self,
+        ids: &[ObjectId],
+    ) -> impl Future<Output = Result<Vec<Object>, RepositoryError>> + Send;
+    /// Some of the commits that are stored, at most `most` of those whose name is greater than `after`, in order of their
+    /// names: for going through a long history. `None` where the repository cannot list them.
+    fn commits(
+        &self,
+        after: Option<ObjectId>,
+        most: usize,
+    ) -> impl Future<Output = Result<Option<Vec<Object>>, RepositoryError>> + Send {
+        let _ = (after, most);
+        async { Ok(None) }
+    }
+}
+
+/// What is known of a stored object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its kind.
+    pub kind: Kind,
+    /// How many deltas lie under it; 0: it is stored whole.
+    pub depth: u32,
 }
 
 /// A ref and what it points to.
@@ -87,38 +120,36 @@ pub struct Reference {
 #[error("the repository cannot be read: {0}")]
 pub struct RepositoryError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// A git object, compressed as packs and rows hold it.
+impl From<DamagedObject> for RepositoryError {
+    fn from(damaged: DamagedObject) -> Self {
+        Self(Box::new(damaged))
+    }
+}
+
+/// A git object as packs and rows hold it: a zlib stream of its content, or of a delta that makes it of another object's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Object {
     /// Its name.
     pub id: ObjectId,
-    /// Its kind.
+    /// Its kind, also where it is a delta.
     pub kind: Kind,
-    /// The bytes of its content.
+    /// The object that the delta changes; `None`: the stream holds the content itself.
+    pub base: Option<ObjectId>,
+    /// How many deltas lie under it; 0: it is whole.
+    pub depth: u32,
+    /// The bytes that the stream inflates to: of the content, or of the delta.
     pub size: u64,
-    /// Its content, without a header, as a zlib stream.
+    /// The stream.
     pub zlib: Bytes,
-}
-
-impl Object {
-    /// The content.
-    ///
-    /// # Errors
-    /// The stream is damaged, or holds more or less than `size`.
-    pub fn content(&self) -> Result<Vec<u8>, DamagedObject> {
-        let damaged = || DamagedObject(self.id);
-        let size = usize::try_from(self.size).map_err(|_| damaged())?;
-        let mut content = Vec::with_capacity(size);
-        // One byte more than promised shows a stream that lies, and no more than that is ever inflated.
-        let mut stream = flate2::read::ZlibDecoder::new(self.zlib.as_ref()).take(self.size + 1);
-        stream.read_to_end(&mut content).map_err(|_| damaged())?;
-        if content.len() == size { Ok(content) } else { Err(damaged()) }
-    }
 }
 
 impl std::fmt::Debug for Object {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} ({} bytes)", self.kind, self.id, self.size)
+        write!(f, "{} {} ({} bytes", self.kind, self.id, self.size)?;
+        match self.base {
+            Some(base) => write!(f, ", on {base})"),
+            None => write!(f, ")"),
+        }
     }
 }
 
@@ -140,7 +171,7 @@ pub struct Limits {
     pub object_bytes: u64,
     /// The bytes of all objects together, inflated, the results of deltas among them.
     pub inflated_bytes: u64,
-    /// The length of a chain of deltas.
+    /// The length of a chain of deltas, as it is received.
     pub delta_depth: usize,
 }
 

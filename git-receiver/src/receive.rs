@@ -3,19 +3,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
 use gix_hash::ObjectId;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::AsyncRead;
 
 use crate::capability::Capabilities;
+use crate::check::{self, BadObject, Special};
 use crate::command::{Command, NotACommand, judge};
+use crate::pack::{Pack, PackBytes};
 use crate::pack_end::PackReader;
 use crate::pkt_line::{self, Frame, FrameError};
-use crate::unpack::{UnpackError, read as read_entries, resolve};
-use crate::{Kind, Limits, Object, Repository, RepositoryError, connectivity};
+use crate::unpack::{Resolved, UnpackError, resolve, scan};
+use crate::{DamagedObject, Kind, Known, Limits, Repository, RepositoryError, connectivity, content};
 
 /// The most options of one push, and the longest of them.
 const OPTIONS_MAX: usize = 64;
+
+/// How many objects a repository is asked for at once.
+const ASKED_AT_ONCE: usize = 10_000;
 
 /// What a request to receive-pack turned out to be.
 #[derive(Clone, Debug)]
@@ -37,9 +41,8 @@ pub struct Push {
     pub options: Vec<String>,
     /// Commits of the pack whose parents the client does not have.
     pub shallow: Vec<ObjectId>,
-    /// The objects of the pack, well-formed, and with everything they name in the pack or in the repository; or why
-    /// there are none.
-    pub pack: Result<Vec<Object>, UnpackError>,
+    /// The objects of the pack that the repository does not have, or why there are none.
+    pub pack: Result<Pack, UnpackError>,
 }
 
 /// A request that cannot even be answered in git's own way.
@@ -54,6 +57,9 @@ pub enum ReceiveError {
     /// The repository cannot be read.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// A stored object, on which the pack builds, is damaged.
+    #[error(transparent)]
+    Damaged(#[from] DamagedObject),
 }
 
 impl From<FrameError> for ReceiveError {
@@ -83,7 +89,10 @@ pub async fn receive<R: Repository>(
 ) -> Result<Received, ReceiveError> {
     let mut body = body;
     match read_request(&mut body, limits).await? {
-        Some(request) => unpack(repository, request, &mut body, limits).await.map(Received::Push),
+        Some(request) => {
+            let pack = take_in(&request, &mut body, limits).await?;
+            unpack(repository, request, pack, limits).await.map(Received::Push)
+        }
         None => Ok(Received::Probe),
     }
 }
@@ -100,41 +109,51 @@ pub async fn receive_over_connection<R: Repository>(
 ) -> Result<Received, ReceiveError> {
     let mut input = input;
     let Some(request) = read_request(&mut input, limits).await? else { return Ok(Received::Probe) };
-    let mut pack = PackReader::new(input, limits.inflated_bytes);
-    unpack(repository, request, &mut pack, limits).await.map(Received::Push)
+    let pack = take_in(&request, &mut PackReader::new(input, limits.inflated_bytes), limits).await?;
+    unpack(repository, request, pack, limits).await.map(Received::Push)
 }
 
-/// Reads, checks and connects the pack that follows `request` in `body`. Nothing is changed.
+/// The pack that follows `request`, if one does.
+async fn take_in(
+    request: &Request,
+    body: &mut (impl AsyncRead + Send + Unpin),
+    limits: &Limits,
+) -> Result<PackBytes, ReceiveError> {
+    if !request.brings_a_pack() {
+        return Ok(PackBytes::default());
+    }
+    PackBytes::take_in(body, limits.request_bytes).await.map_err(ReceiveError::Cut)
+}
+
+/// Unpacks, checks and connects the `pack` that followed `request`. Nothing is changed.
 ///
 /// # Errors
-/// The body ends early, or the repository cannot be read. A pack that is refused is no error.
+/// The repository cannot be read. A pack that is refused is no error.
 pub async fn unpack<R: Repository>(
     repository: &R,
     request: Request,
-    body: &mut (impl AsyncRead + Send + Unpin),
+    pack: PackBytes,
     limits: &Limits,
 ) -> Result<Push, ReceiveError> {
-    let Request { mut commands, capabilities, options, shallow } = request;
-    let pack = if commands.iter().all(|command| command.new.is_none()) {
-        Ok(Vec::new())
+    let pack = if !request.brings_a_pack() {
+        Ok(Pack::default())
+    } else if pack.length() > limits.request_bytes {
+        Err(UnpackError::TooLarge { limit: limits.request_bytes })
     } else {
-        let known_shallow = [shallow.as_slice(), &repository.shallow().await?].concat();
-        let unpacked = match read_pack(body, limits).await? {
-            Ok(bytes) => unpack_and_connect(repository, bytes, known_shallow, limits).await?,
-            Err(error) => Err(error),
-        };
-        if capabilities.object_format() == "sha1" { unpacked } else { Err(UnpackError::ObjectFormat) }
+        let mut shallow: HashSet<ObjectId> = request.shallow.iter().copied().collect();
+        shallow.extend(repository.shallow().await?);
+        let unpacked = unpack_and_connect(repository, pack, shallow, limits).await?;
+        if request.capabilities.object_format() == "sha1" { unpacked } else { Err(UnpackError::ObjectFormat) }
     };
-    let objects = pack.as_deref().unwrap_or_default();
-    let mut kinds: HashMap<_, _> = objects.iter().map(|object| (object.id, object.kind)).collect();
-    let elsewhere: Vec<ObjectId> =
-        commands.iter().filter_map(|command| command.new).filter(|id| !kinds.contains_key(id)).collect();
-    kinds.extend(repository.kinds(&elsewhere).await?);
-    judge(&mut commands, &kinds, &repository.refs().await?);
+    let Request { mut commands, capabilities, options, shallow } = request;
+    let there = |id: &ObjectId| pack.as_ref().ok()?.kind(id);
+    let new = || commands.iter().filter_map(|command| command.new);
+    let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, there(&id)?))).collect();
+    let elsewhere: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
+    kinds.extend(repository.known(&elsewhere).await?.into_iter().map(|(id, known)| (id, known.kind)));
     // A line that names no commit of the pack says nothing; kept, it would stop git where it reads the list.
-    let commits: HashSet<ObjectId> =
-        objects.iter().filter(|object| object.kind == Kind::Commit).map(|object| object.id).collect();
-    let shallow = shallow.into_iter().filter(|id| commits.contains(id)).collect();
+    let shallow = shallow.into_iter().filter(|id| there(id) == Some(Kind::Commit)).collect();
+    judge(&mut commands, &kinds, &repository.refs().await?);
     Ok(Push { commands, capabilities, options, shallow, pack })
 }
 
@@ -147,6 +166,13 @@ pub struct Request {
     pub capabilities: Capabilities,
     options: Vec<String>,
     shallow: Vec<ObjectId>,
+}
+
+impl Request {
+    /// Whether a pack follows: where something is only deleted there is none.
+    fn brings_a_pack(&self) -> bool {
+        self.commands.iter().any(|command| command.new.is_some())
+    }
 }
 
 /// Reads what comes before the pack; `None` for a probe, which wants an empty answer.
@@ -211,43 +237,79 @@ async fn read_options(body: &mut (impl AsyncRead + Send + Unpin)) -> Result<Vec<
     }
 }
 
-/// Reads the rest of the body. What is too large is read all the same, up to twice the limit, and thrown away.
-async fn read_pack(
-    body: &mut (impl AsyncRead + Send + Unpin),
-    limits: &Limits,
-) -> Result<Result<Bytes, UnpackError>, ReceiveError> {
-    let mut pack = Vec::new();
-    let limit = limits.request_bytes;
-    body.take(limit + 1).read_to_end(&mut pack).await.map_err(ReceiveError::Cut)?;
-    if pack.len() as u64 <= limit {
-        return Ok(Ok(pack.into()));
-    }
-    drop(pack);
-    tokio::io::copy(&mut body.take(limit), &mut tokio::io::sink()).await.map_err(ReceiveError::Cut)?;
-    Ok(Err(UnpackError::TooLarge { limit }))
-}
-
 async fn unpack_and_connect<R: Repository>(
     repository: &R,
-    pack: Bytes,
-    shallow: Vec<ObjectId>,
+    pack: PackBytes,
+    shallow: HashSet<ObjectId>,
     limits: &Limits,
-) -> Result<Result<Vec<Object>, UnpackError>, ReceiveError> {
+) -> Result<Result<Pack, UnpackError>, ReceiveError> {
     // Inflating and hashing take their time; the async workers are for waiting.
     let bounds = limits.clone();
-    let read = off_the_workers(move || read_entries(&pack, &bounds)).await;
-    let entries = match read {
-        Ok(entries) => entries,
+    let scanned = off_the_workers(move || Ok((scan(pack, &shallow, &bounds)?, shallow))).await;
+    let (scanned, shallow) = match scanned {
+        Ok(scanned) => scanned,
         Err(error) => return Ok(Err(error)),
     };
-    let bases = repository.objects(&entries.foreign_bases()).await?;
+    let bases = content::read::<_, ReceiveError>(repository, &scanned.foreign_bases()).await?;
     let bounds = limits.clone();
-    let unpacked = match off_the_workers(move || resolve(entries, &bases, &shallow, &bounds)).await {
-        Ok(unpacked) => unpacked,
+    let resolved = match off_the_workers(move || resolve(scanned, bases, &shallow, &bounds)).await {
+        Ok(resolved) => resolved,
         Err(error) => return Ok(Err(error)),
     };
-    let outside = repository.kinds(&unpacked.links.targets()).await?;
-    Ok(connectivity::check(&unpacked.links, &outside).map(|()| unpacked.objects).map_err(UnpackError::from))
+    let known = known(repository, &resolved).await?;
+    if let Err(disconnected) = connectivity::check(resolved.links(), &known) {
+        return Ok(Err(disconnected.into()));
+    }
+    let resolved = match check_special(repository, resolved).await? {
+        Ok(resolved) => resolved,
+        Err(error) => return Ok(Err(error)),
+    };
+    Ok(off_the_workers(move || resolved.settle(&known)).await)
+}
+
+/// What the repository has of a pack and of what its objects name and build on.
+async fn known<R: Repository>(
+    repository: &R,
+    resolved: &Resolved,
+) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
+    let named = resolved.links().targets().chain(resolved.bases());
+    let mut asked: Vec<ObjectId> = named.chain(resolved.ids()).collect();
+    asked.sort_unstable();
+    asked.dedup();
+    let mut known = HashMap::new();
+    for some in asked.chunks(ASKED_AT_ONCE) {
+        known.extend(repository.known(some).await?);
+    }
+    Ok(known)
+}
+
+/// Checks the blobs that git itself reads by the names they bear in the pack's trees, those that were stored before too.
+async fn check_special<R: Repository>(
+    repository: &R,
+    resolved: Resolved,
+) -> Result<Result<Resolved, UnpackError>, ReceiveError> {
+    let special: Vec<(ObjectId, Special)> = resolved.links().special().collect();
+    if special.is_empty() {
+        return Ok(Ok(resolved));
+    }
+    let mut ids: Vec<ObjectId> = special.iter().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let stored = content::read::<_, ReceiveError>(repository, &ids).await?;
+    Ok(off_the_workers(move || {
+        let mut contents: HashMap<ObjectId, Vec<u8>> =
+            stored.into_iter().map(|(id, (_, content))| (id, content)).collect();
+        contents.extend(resolved.contents(&ids)?);
+        for (id, special) in special {
+            if let Some(Err(BadObject(why))) =
+                contents.get(&id).map(|content| check::special(special, content))
+            {
+                return Err(UnpackError::BadObject { id, why });
+            }
+        }
+        Ok(resolved)
+    })
+    .await)
 }
 
 async fn off_the_workers<T: Send + 'static>(

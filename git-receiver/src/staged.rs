@@ -1,13 +1,13 @@
 //! Reads the files of a commit: from the objects of a push laid over the repository, as if the push were stored.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
 use gix_object::bstr::ByteSlice as _;
 
 use crate::check::{Mode, next_entry};
-use crate::{DamagedObject, Object, Repository, RepositoryError};
+use crate::{DamagedObject, Pack, Repository, RepositoryError, content};
 
 /// The longest subject and author that are kept, in characters.
 const SUMMARY_MAX: usize = 200;
@@ -16,7 +16,7 @@ const SUMMARY_MAX: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Staged<'a, R> {
     repository: &'a R,
-    pushed: HashMap<ObjectId, &'a Object>,
+    pushed: &'a Pack,
 }
 
 /// What a commit says of itself.
@@ -83,6 +83,9 @@ pub enum ReadError {
     /// An object's bytes are not what they should be.
     #[error(transparent)]
     Damaged(#[from] DamagedObject),
+    /// What was received cannot be read back.
+    #[error("the push cannot be read back: {0}")]
+    Kept(#[source] std::io::Error),
     /// The tree is beyond its limits.
     #[error("the tree has {0}")]
     Limit(String),
@@ -90,8 +93,8 @@ pub enum ReadError {
 
 impl<'a, R: Repository> Staged<'a, R> {
     /// `pushed` over `repository`.
-    pub fn new(repository: &'a R, pushed: &'a [Object]) -> Self {
-        Self { repository, pushed: pushed.iter().map(|object| (object.id, object)).collect() }
+    pub fn new(repository: &'a R, pushed: &'a Pack) -> Self {
+        Self { repository, pushed }
     }
 
     /// What a commit says of itself.
@@ -165,35 +168,41 @@ impl<'a, R: Repository> Staged<'a, R> {
         ids: &[ObjectId],
         max_each: u64,
     ) -> Result<HashMap<ObjectId, Vec<u8>>, ReadError> {
-        let mut blobs = HashMap::new();
-        for object in self.objects(ids).await? {
-            if object.kind == Kind::Blob && object.size <= max_each {
-                blobs.insert(object.id, object.content()?);
-            }
-        }
+        let mut blobs = self.contents(ids, Kind::Blob).await?;
+        blobs.retain(|_, content| content.len() as u64 <= max_each);
         Ok(blobs)
     }
 
     async fn contents(&self, ids: &[ObjectId], kind: Kind) -> Result<HashMap<ObjectId, Vec<u8>>, ReadError> {
         let mut contents = HashMap::new();
-        for object in self.objects(ids).await? {
-            if object.kind == kind {
-                contents.insert(object.id, object.content()?);
+        self.each(ids, |id, found, content| {
+            if found == kind {
+                contents.insert(id, content.to_vec());
             }
-        }
+        })
+        .await?;
         Ok(contents)
     }
 
-    async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
-        let mut wanted = ids.to_vec();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let (pushed, stored): (Vec<_>, Vec<_>) =
-            wanted.into_iter().partition(|id| self.pushed.contains_key(id));
-        let mut objects: Vec<Object> = pushed.iter().map(|id| self.pushed[id].clone()).collect();
-        if !stored.is_empty() {
-            objects.extend(self.repository.objects(&stored).await?);
+    /// Hands the kind and the content of each of `ids` to `take`, in any order; what is missing is left out.
+    ///
+    /// # Errors
+    /// The repository cannot be read, or holds a damaged object.
+    pub async fn each(
+        &self,
+        ids: &[ObjectId],
+        mut take: impl FnMut(ObjectId, Kind, &[u8]),
+    ) -> Result<(), ReadError> {
+        let (mut objects, elsewhere) = self.pushed.objects_and_bases(ids).map_err(ReadError::Kept)?;
+        if !elsewhere.is_empty() {
+            objects.extend(self.repository.objects_and_bases(&elsewhere).await?);
         }
-        Ok(objects)
+        let wanted: HashSet<&ObjectId> = ids.iter().collect();
+        content::build(&objects, |object, content| {
+            if wanted.contains(&object.id) {
+                take(object.id, object.kind, content);
+            }
+            Ok(())
+        })
     }
 }

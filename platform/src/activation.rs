@@ -6,76 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use manifest_schema::limits::Limits;
-use manifest_schema::manifest::Manifest;
-use manifest_schema::name::{AppName, ScriptPath};
-use manifest_schema::parse::{Surroundings, parse};
-use runtime::{AppIdentity, LiveTable, Revision, RevisionError, Script};
+use manifest_schema::name::AppName;
+use runtime::{LiveTable, Revision};
 use store::{App, DeployNumber, LiveBranch, Oid, Store, StoreError};
 use tokio::sync::{Mutex, watch};
 
-/// What a revision consists of, before it is given to an app.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// What it declares.
-    pub manifest: Manifest,
-    /// The text of its scripts.
-    pub sources: BTreeMap<ScriptPath, String>,
-    /// Those of them that are compiled already.
-    pub compiled: BTreeMap<ScriptPath, Script>,
-}
-
-impl Prepared {
-    /// The parts of a revision that can be served.
-    ///
-    /// # Errors
-    /// The routes cannot be laid out as a table.
-    pub fn new(
-        manifest: Manifest,
-        sources: BTreeMap<ScriptPath, String>,
-        compiled: BTreeMap<ScriptPath, Script>,
-    ) -> Result<Self, RevisionError> {
-        runtime::check_routes(&manifest)?;
-        Ok(Self { manifest, sources, compiled })
-    }
-
-    /// The parts of a stored revision. What was granted when it was pushed stays granted.
-    ///
-    /// # Errors
-    /// This server does not read the manifest any more.
-    pub fn from_store(revision: store::Revision) -> Result<Self, LoadError> {
-        let scripts = revision.scripts.iter().map(|script| script.path.to_string()).collect();
-        let surroundings = Surroundings { ceiling: &Limits::UNBOUNDED, scripts: &scripts };
-        let parsed = parse(revision.manifest.as_bytes(), surroundings).map_err(|refused| {
-            let first = refused.faults.iter().next();
-            LoadError::Manifest(first.map(|fault| fault.message.clone()).unwrap_or_default())
-        })?;
-        let sources = revision.scripts.into_iter().map(|script| (script.path, script.source)).collect();
-        Ok(Self::new(parsed.manifest, sources, BTreeMap::new())?)
-    }
-
-    fn into_revision(self, app: &App, commit: Oid) -> Result<Revision, RevisionError> {
-        let identity = AppIdentity { id: app.id.as_uuid(), name: app.name.clone() };
-        Revision::new(identity, commit.to_string(), self.manifest, self.sources, self.compiled)
-    }
-}
-
-/// Why a stored revision cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The store cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The revision is not there.
-    #[error("the revision is not in the store")]
-    Absent,
-    /// Its manifest is not understood.
-    #[error("this server does not understand the stored manifest: {0}")]
-    Manifest(String),
-    /// Its routes cannot be laid out.
-    #[error(transparent)]
-    Routes(#[from] RevisionError),
-}
+use crate::revision::{LoadError, Prepared};
 
 /// Revisions that a push has just built, by branch.
 pub(crate) type Fresh = BTreeMap<String, (Oid, DeployNumber, Prepared)>;
@@ -170,8 +106,7 @@ impl Activation {
     }
 
     async fn load(&self, app: &App, commit: Oid) -> Result<Revision, LoadError> {
-        let revision = self.store.revision(app.id, commit).await?.ok_or(LoadError::Absent)?;
-        Ok(Prepared::from_store(revision)?.into_revision(app, commit)?)
+        Ok(Prepared::load(&self.store, app, commit).await?.into_revision(app, commit)?)
     }
 
     fn install(&self, app: &App, branch: &str, revision: Revision, deploy: DeployNumber) {

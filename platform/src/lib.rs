@@ -16,5 +16,6 @@ pub mod activation;
 pub mod deploy;
 pub mod execution;
 pub mod repository;
+pub mod revision;
 pub mod schedules;
 pub mod tokens;

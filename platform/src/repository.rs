@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use git_receiver::{Kind, Object, ObjectId, Reference, RepositoryError};
+use git_receiver::{Kind, Known, Object, ObjectId, Pack, Reference, RepositoryError};
 use store::{App, ObjectKind, Oid, Store};
 
 /// Where every deploy is listed, read-only.
@@ -62,37 +62,61 @@ impl git_receiver::Repository for AppRepository {
         Ok(oids.into_iter().map(object_id).collect())
     }
 
-    async fn kinds(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Kind>, RepositoryError> {
+    async fn known(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(HashMap::new()) };
-        let oids: Vec<Oid> = ids.iter().map(|id| oid(*id)).collect();
-        let kinds = self.store.kinds(app.id, &oids).await.map_err(unreadable)?;
-        Ok(kinds.into_iter().map(|(oid, kind)| (object_id(oid), git_kind(kind))).collect())
+        let known = self.store.known(app.id, &oids(ids)).await.map_err(unreadable)?;
+        let git = |known: store::Known| Known { kind: git_kind(known.kind), depth: known.depth };
+        Ok(known.into_iter().map(|(oid, known)| (object_id(oid), git(known))).collect())
     }
 
     async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(Vec::new()) };
-        let oids: Vec<Oid> = ids.iter().map(|id| oid(*id)).collect();
-        let objects = self.store.objects(app.id, &oids).await.map_err(unreadable)?;
-        Ok(objects
-            .into_iter()
-            .map(|object| Object {
-                id: object_id(object.oid),
-                kind: git_kind(object.kind),
-                size: object.size,
-                zlib: object.zlib.into(),
-            })
-            .collect())
+        let objects = self.store.objects(app.id, &oids(ids)).await.map_err(unreadable)?;
+        Ok(objects.into_iter().map(git_object).collect())
+    }
+
+    async fn objects_and_bases(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
+        let Some(app) = &self.app else { return Ok(Vec::new()) };
+        let objects = self.store.objects_and_bases(app.id, &oids(ids)).await.map_err(unreadable)?;
+        Ok(objects.into_iter().map(git_object).collect())
+    }
+
+    async fn commits(
+        &self,
+        after: Option<ObjectId>,
+        most: usize,
+    ) -> Result<Option<Vec<Object>>, RepositoryError> {
+        let Some(app) = &self.app else { return Ok(None) };
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let commits = self.store.commits(app.id, after.map(oid), most).await.map_err(unreadable)?;
+        Ok(Some(commits.into_iter().map(git_object).collect()))
     }
 }
 
-/// A pushed object as the store keeps it.
-pub(crate) fn stored(object: &Object) -> store::Object {
-    store::Object {
-        oid: oid(object.id),
-        kind: store_kind(object.kind),
-        size: object.size,
-        zlib: object.zlib.to_vec(),
+/// The objects of a push as the store reads them.
+#[derive(Debug)]
+pub(crate) struct Pushed<'p>(pub(crate) &'p Pack);
+
+impl store::Objects for Pushed<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
     }
+
+    fn object(&self, index: usize) -> std::io::Result<store::Object> {
+        let Object { id, kind, base, depth, size, zlib } = self.0.object(index)?;
+        let (oid, base, kind) = (oid(id), base.map(oid), store_kind(kind));
+        Ok(store::Object { oid, kind, base, depth, size, zlib: zlib.into() })
+    }
+}
+
+fn git_object(object: store::Object) -> Object {
+    let store::Object { oid, kind, base, depth, size, zlib } = object;
+    let (id, base, kind) = (object_id(oid), base.map(object_id), git_kind(kind));
+    Object { id, kind, base, depth, size, zlib: zlib.into() }
+}
+
+fn oids(ids: &[ObjectId]) -> Vec<Oid> {
+    ids.iter().map(|id| oid(*id)).collect()
 }
 
 /// The store's name for an object.

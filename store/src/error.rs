@@ -120,6 +120,9 @@ pub enum PushError {
     /// There is no room for it.
     #[error("the database's disk is full")]
     Full,
+    /// One of its objects cannot be read.
+    #[error("an object of the push cannot be read")]
+    Objects(#[source] std::io::Error),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -6,6 +6,7 @@
 //! - [`record`]: what is read and written
 //! - [`error`]: what can go wrong
 //! - `row`: columns that both databases write alike
+//! - `portion`: how much of a push's objects is inserted at once
 //! - `postgres/`, `sqlite/`: the queries, one file a table's worth, the same functions in the same order in both, so
 //!   that they can be read side by side; `connect` opens and migrates, `push` is the one transaction of a push
 //! - `migrations/`: the tables, in pairs with the same number
@@ -15,6 +16,7 @@
 
 pub mod error;
 pub mod id;
+mod portion;
 mod postgres;
 pub mod record;
 mod row;
@@ -30,12 +32,15 @@ use manifest_schema::name::{AppName, JobName};
 pub use error::{OpenError, PushError, StoreError};
 pub use id::{AppId, DeployNumber, Oid};
 pub use record::{
-    App, Deploy, LiveBranch, NewDeploy, NewPush, NewRevision, NewRun, Object, ObjectKind, PushReceipt, Ref,
-    RefChange, Revision, RunOutcome, ScheduleRun, Script,
+    App, Deploy, Known, LiveBranch, NewDeploy, NewPush, NewRevision, NewRun, Object, ObjectKind, Objects,
+    PushReceipt, Ref, RefChange, Revision, RunOutcome, ScheduleRun,
 };
 
 /// How long a push waits for others to the same app (in SQLite, for whoever writes) before it gives up.
 const PUSH_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// [`Store::objects`] reads no further once it has read so many bytes of streams.
+pub const OBJECTS_BYTES_MAX: u64 = 4 << 20;
 
 /// Where everything is kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -136,20 +141,43 @@ impl Store {
         either!(self, git::shallow(app))
     }
 
-    /// The kinds of those of `oids` that are there, in any order.
+    /// What is known of those of `oids` that are there, in any order.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn kinds(&self, app: AppId, oids: &[Oid]) -> Result<Vec<(Oid, ObjectKind)>, StoreError> {
-        either!(self, git::kinds(app, oids))
+    pub async fn known(&self, app: AppId, oids: &[Oid]) -> Result<Vec<(Oid, Known)>, StoreError> {
+        either!(self, objects::known(app, oids))
     }
 
-    /// Those of the objects `oids` that are there, in any order.
+    /// Those of the objects `oids` that are there, as they are stored, in any order. Some may be left out once more than
+    /// [`OBJECTS_BYTES_MAX`] bytes of streams are read, never all of them: whoever misses one asks again.
     ///
     /// # Errors
     /// The database failed.
     pub async fn objects(&self, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
-        either!(self, git::objects(app, oids))
+        either!(self, objects::objects(app, oids))
+    }
+
+    /// Those of the objects `oids` that are there, however large they are, and all that they build on: each once, in any
+    /// order.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn objects_and_bases(&self, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
+        either!(self, objects::objects_and_bases(app, oids))
+    }
+
+    /// The commits that are behind `after` in the order of their names, at most `most`, without what they build on.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn commits(
+        &self,
+        app: AppId,
+        after: Option<Oid>,
+        most: u32,
+    ) -> Result<Vec<Object>, StoreError> {
+        either!(self, objects::commits(app, after, most))
     }
 
     /// The validated commit.
@@ -191,9 +219,9 @@ impl Store {
     /// Commits a push: app, refs, objects, revisions and deploys, all or nothing. Pushes to one app wait for each other.
     ///
     /// # Errors
-    /// A ref was moved meanwhile, the app may not be created, another push holds the app for too long, or the database
-    /// failed. Nothing was changed then.
-    pub async fn push(&self, push: &NewPush) -> Result<PushReceipt, PushError> {
+    /// A ref was moved meanwhile, the app may not be created, another push holds the app for too long, an object cannot be
+    /// read, or the database failed. Nothing was changed then.
+    pub async fn push(&self, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
         either!(self, push::push(push))
     }
 

@@ -1,7 +1,9 @@
 //! What is read and written.
 
+use std::io;
+
 use chrono::{DateTime, Utc};
-use manifest_schema::name::{AppName, JobName, ScriptPath};
+use manifest_schema::name::{AppName, JobName};
 use uuid::Uuid;
 
 use crate::id::{AppId, DeployNumber, Oid};
@@ -58,32 +60,66 @@ impl ObjectKind {
     }
 }
 
-/// A git object.
+/// A git object as it was received: whole, or as a delta on another one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Object {
     /// Its name.
     pub oid: Oid,
-    /// Its kind.
+    /// Its kind, which is that of its base too.
     pub kind: ObjectKind,
-    /// The bytes of its content.
+    /// The object that the stream is a delta on; `None`: the stream is the whole content.
+    pub base: Option<Oid>,
+    /// How many deltas lie under it: 0 for a whole one, 1 for a delta on a whole one.
+    pub depth: u32,
+    /// The bytes of what the stream inflates to: of the content, or of the delta.
     pub size: u64,
-    /// The content as a zlib stream, which is what a pack carries.
+    /// The zlib stream, as a pack carries it.
     pub zlib: Vec<u8>,
 }
 
 impl std::fmt::Debug for Object {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} ({} bytes)", self.kind.as_str(), self.oid, self.size)
+        write!(f, "{} {} ({} bytes)", self.kind.as_str(), self.oid, self.size)?;
+        self.base.map_or(Ok(()), |base| write!(f, " on {base}, depth {}", self.depth))
     }
 }
 
-/// A script of a revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Script {
-    /// Its path in the repository.
-    pub path: ScriptPath,
-    /// Its text.
-    pub source: String,
+/// What is known of a stored object without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// How many deltas lie under it.
+    pub depth: u32,
+}
+
+/// The objects of a push, wherever they lie: a pack may be larger than memory.
+///
+/// A base may come after what builds on it.
+pub trait Objects: Send + Sync + std::fmt::Debug {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One of them, counted from 0. It is read while the push holds the app, so it should not have to be waited for.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn object(&self, index: usize) -> io::Result<Object>;
+}
+
+impl Objects for Vec<Object> {
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn object(&self, index: usize) -> io::Result<Object> {
+        self.get(index).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
 }
 
 /// A validated commit: immutable.
@@ -97,10 +133,6 @@ pub struct NewRevision {
     pub subject: String,
     /// Who wrote the commit.
     pub author: String,
-    /// The manifest's text.
-    pub manifest: String,
-    /// The scripts that the manifest names.
-    pub scripts: Vec<Script>,
     /// When it was validated.
     pub validated_at: DateTime<Utc>,
 }
@@ -156,7 +188,7 @@ pub struct NewDeploy {
 
 /// All that a push changes.
 #[derive(Clone, Debug)]
-pub struct NewPush {
+pub struct NewPush<'a> {
     /// The app's name.
     pub app: AppName,
     /// Whether it is created where it is unknown.
@@ -168,7 +200,7 @@ pub struct NewPush {
     /// The refs to be moved.
     pub refs: Vec<RefChange>,
     /// The objects that came with it; those that are there already are left as they are.
-    pub objects: Vec<Object>,
+    pub objects: &'a dyn Objects,
     /// The commits whose parents the client does not have.
     pub shallow: Vec<Oid>,
     /// The revisions that were validated; those that are there already are left as they are.

@@ -2,25 +2,42 @@
 
 use crate::error::StoreError;
 use crate::id::{DeployNumber, Oid};
-use crate::record::{ObjectKind, RunOutcome};
+use crate::record::{Known, Object, ObjectKind, RunOutcome};
 
 /// An object name written as hexadecimal digits.
 pub(crate) fn hex(table: &'static str, hex: &str) -> Result<Oid, StoreError> {
     Oid::from_hex(hex).ok_or_else(|| StoreError::Corrupt { table, what: format!("object name {hex}") })
 }
 
-/// An object name as bytes.
-pub(crate) fn key(bytes: &[u8]) -> Result<Oid, StoreError> {
-    let bytes = bytes.try_into();
-    bytes
-        .map(Oid::new)
-        .map_err(|_| StoreError::Corrupt { table: "objects", what: "an object name".to_owned() })
+/// A row of `objects`.
+pub(crate) fn object(
+    oid: &[u8],
+    kind: &str,
+    base: Option<&[u8]>,
+    depth: i64,
+    size: i64,
+    zlib: Vec<u8>,
+) -> Result<Object, StoreError> {
+    let Known { kind, depth } = known(kind, depth)?;
+    let size = u64::try_from(size).map_err(|_| objects(format!("size {size}")))?;
+    Ok(Object { oid: key(oid)?, kind, base: base.map(key).transpose()?, depth, size, zlib })
 }
 
-/// The kind of an object.
-pub(crate) fn object_kind(name: &str) -> Result<ObjectKind, StoreError> {
-    ObjectKind::parse(name)
-        .ok_or_else(|| StoreError::Corrupt { table: "objects", what: format!("kind {name}") })
+/// The part of a row of `objects` that is known of an object without reading it.
+pub(crate) fn known(kind: &str, depth: i64) -> Result<Known, StoreError> {
+    Ok(Known {
+        kind: ObjectKind::parse(kind).ok_or_else(|| objects(format!("kind {kind}")))?,
+        depth: u32::try_from(depth).map_err(|_| objects(format!("depth {depth}")))?,
+    })
+}
+
+/// An object name as bytes.
+pub(crate) fn key(bytes: &[u8]) -> Result<Oid, StoreError> {
+    bytes.try_into().map(Oid::new).map_err(|_| objects("an object name".to_owned()))
+}
+
+fn objects(what: String) -> StoreError {
+    StoreError::Corrupt { table: "objects", what }
 }
 
 /// The number of a deploy.

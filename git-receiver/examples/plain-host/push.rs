@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use git_receiver::{Command, CommandFault, Object, ObjectId, Push};
+use git_receiver::{Command, CommandFault, ObjectId, Pack, Push};
 use gix_lock::acquire::Fail;
 use gix_ref::Target;
 use gix_ref::transaction::{PreviousValue, RefEdit};
@@ -110,8 +110,7 @@ fn carry_out(repository: &DiskRepository, push: Push, tell: &dyn Fn(&[u8])) -> V
     aliases::judge(repository, &mut orders, tell);
     all_or_none(&mut orders, atomic);
     let options = options(&push.options);
-    if let Err(reason) = let_in(repository, &orders, push.pack.as_deref().unwrap_or_default(), &options, tell)
-    {
+    if let Err(reason) = let_in(repository, &orders, &push.pack.clone().unwrap_or_default(), &options, tell) {
         refuse_rest(&mut orders, &reason);
     }
     for order in orders
@@ -145,7 +144,7 @@ fn carry_out(repository: &DiskRepository, push: Push, tell: &dyn Fn(&[u8])) -> V
 fn let_in(
     repository: &DiskRepository,
     orders: &[Order],
-    pushed: &[Object],
+    pushed: &Pack,
     options: &[(String, OsString)],
     tell: &dyn Fn(&[u8]),
 ) -> Result<(), String> {
@@ -153,9 +152,8 @@ fn let_in(
         return Ok(());
     }
     let folder = repository.git_dir.join("objects");
-    let new = pushed.iter().filter(|object| !repository.has(object.id));
     let quarantine =
-        Quarantine::write(&folder, new).map_err(|error| format!("objects not stored: {error}"))?;
+        Quarantine::write(repository, pushed).map_err(|error| format!("objects not stored: {error}"))?;
     let path = quarantine.path().as_os_str();
     let mut environment = options.to_vec();
     environment.push(("GIT_QUARANTINE_PATH".to_owned(), path.to_owned()));

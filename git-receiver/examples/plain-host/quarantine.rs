@@ -4,8 +4,14 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use git_receiver::Object;
+use git_receiver::{Kind, ObjectId, Pack, Staged};
 use tempfile::TempDir;
+
+use crate::Failure;
+use crate::repository::DiskRepository;
+
+/// How many objects are built at once.
+const OBJECTS_AT_ONCE: usize = 1000;
 
 /// How many files are flushed to disk at once.
 const SYNCS_AT_ONCE: usize = 32;
@@ -18,18 +24,26 @@ pub(crate) struct Quarantine {
 }
 
 impl Quarantine {
-    /// Writes the objects into a folder below `objects` whose name git's own cleaning knows.
-    pub(crate) fn write<'o>(objects: &Path, pushed: impl Iterator<Item = &'o Object>) -> io::Result<Self> {
+    /// Writes the objects of `pack` that are new to `repository` into a folder below its `objects` whose name git's own
+    /// cleaning knows. Blocking.
+    pub(crate) fn write(repository: &DiskRepository, pack: &Pack) -> Result<Self, Failure> {
+        let objects = repository.git_dir.join("objects");
         let folder = tempfile::Builder::new().prefix("tmp_objdir-incoming-").tempdir_in(objects)?;
-        let mut paths = Vec::new();
-        for object in pushed {
-            let name = object.id.to_string();
-            let (fan, rest) = name.split_at(2);
-            let path = Path::new(fan).join(rest);
-            fs::create_dir_all(folder.path().join(fan))?;
-            write_loose(&folder.path().join(&path), object)?;
-            paths.push(path);
+        let staged = Staged::new(repository, pack);
+        let new: Vec<ObjectId> = pack.ids().filter(|id| !repository.has(*id)).collect();
+        let (mut paths, mut written) = (Vec::with_capacity(new.len()), Ok(()));
+        for some in new.chunks(OBJECTS_AT_ONCE) {
+            let each = staged.each(some, |id, kind, content| {
+                let name = id.to_string();
+                let path = Path::new(&name[..2]).join(&name[2..]);
+                if written.is_ok() {
+                    written = write_loose(&folder.path().join(&path), kind, content);
+                }
+                paths.push(path);
+            });
+            tokio::runtime::Handle::current().block_on(each)?;
         }
+        written?;
         sync(folder.path(), &paths)?;
         Ok(Self { folder, paths })
     }
@@ -65,11 +79,11 @@ fn sync(folder: &Path, paths: &[PathBuf]) -> io::Result<()> {
     })
 }
 
-fn write_loose(path: &Path, object: &Object) -> io::Result<()> {
-    let content = object.content().map_err(io::Error::other)?;
+fn write_loose(path: &Path, kind: Kind, content: &[u8]) -> io::Result<()> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-    write!(encoder, "{} {}\0", object.kind, object.size)?;
-    encoder.write_all(&content)?;
+    write!(encoder, "{kind} {}\0", content.len())?;
+    encoder.write_all(content)?;
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
     let mut file = File::create_new(path)?;
     file.write_all(&encoder.finish()?)?;
     let mut permissions = file.metadata()?.permissions();

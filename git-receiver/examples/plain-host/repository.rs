@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use git_receiver::{Kind, Object, ObjectId, Reference, Repository, RepositoryError};
+use git_receiver::{Known, Object, ObjectId, Reference, Repository, RepositoryError};
 use gix_object::bstr::ByteSlice as _;
 use gix_object::{Exists as _, Find as _};
 use gix_odb::Header as _;
@@ -15,6 +15,9 @@ use gix_ref::Target;
 use crate::Failure;
 use crate::service::Service;
 use crate::settings::Settings;
+
+/// How many bytes of objects are in memory at once.
+const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How many symbolic refs may lead to one another.
 const SYMBOLIC_DEPTH_MAX: usize = 5;
@@ -180,30 +183,42 @@ impl Repository for DiskRepository {
         self.shallow_commits().map_err(RepositoryError)
     }
 
-    async fn kinds(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Kind>, RepositoryError> {
+    async fn known(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
         let objects = self.objects.to_cache_arc();
-        let mut kinds = HashMap::new();
+        let mut known = HashMap::new();
         for id in ids {
             let header = objects.try_header(id).map_err(|error| RepositoryError(error.into()))?;
-            kinds.extend(header.map(|header| (*id, header.kind())));
+            known.extend(header.map(|header| (*id, Known { kind: header.kind(), depth: 0 })));
         }
-        Ok(kinds)
+        Ok(known)
     }
 
     async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
+        self.whole(ids, READ_BYTES_MAX)
+    }
+
+    async fn objects_and_bases(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
+        self.whole(ids, usize::MAX)
+    }
+}
+
+impl DiskRepository {
+    /// Those of the objects `ids` that are there, up to about `most` bytes of content, each whole.
+    fn whole(&self, ids: &[ObjectId], most: usize) -> Result<Vec<Object>, RepositoryError> {
         let store = self.objects.to_cache_arc();
         let mut objects = Vec::new();
         let mut content = Vec::new();
+        let mut read = 0;
         for id in ids {
             let found = store.try_find(id, &mut content).map_err(|error| RepositoryError(error.into()))?;
             if let Some(found) = found {
-                let zlib = compress(found.data).map_err(|error| RepositoryError(error.into()))?;
-                objects.push(Object {
-                    id: *id,
-                    kind: found.kind,
-                    size: found.data.len() as u64,
-                    zlib: zlib.into(),
-                });
+                read += found.data.len();
+                let zlib = compress(found.data).map_err(|error| RepositoryError(error.into()))?.into();
+                let size = found.data.len() as u64;
+                objects.push(Object { id: *id, kind: found.kind, base: None, depth: 0, size, zlib });
+            }
+            if read > most {
+                break;
             }
         }
         Ok(objects)

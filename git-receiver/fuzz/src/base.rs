@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
-use git_receiver::{Object, Reference};
+use git_receiver::Reference;
 
 use super::recipe::Recipe;
-use super::repository::{Memory, stored};
+use super::repository::{Memory, Whole};
 
 /// Two branches, one of them shallow, a tag of each kind, a folder, a link, a submodule, files long enough for deltas.
 const BASE: &str = concat!(
@@ -44,7 +44,7 @@ pub fn base() -> &'static Memory {
     static BASE_REPOSITORY: OnceLock<Memory> = OnceLock::new();
     BASE_REPOSITORY.get_or_init(|| {
         let recipe = Recipe::read(BASE.as_bytes(), &Memory::default());
-        let objects: Vec<Object> = recipe.objects().map(|(kind, content)| stored(kind, content)).collect();
+        let objects: Vec<Whole> = recipe.objects().map(|(kind, content)| Whole::new(kind, content)).collect();
         let reference =
             |(name, at): (&str, usize)| Reference { name: name.to_owned(), target: objects[at].id };
         let refs = REFS.map(reference).to_vec();

@@ -2,19 +2,22 @@
 
 use std::collections::HashSet;
 
-use git_receiver::{Kind, Object, ObjectId, Protocol, Push, ReadError, Reference, Staged, TreeLimits};
+use git_receiver::{Kind, Object, ObjectId, Pack, Protocol, Push, ReadError, Reference, Staged, TreeLimits};
 use gix_object::tag::ref_iter::Token;
 use gix_object::tree::EntryKind;
 use gix_object::{CommitRefIter, TagRefIter, TreeRef};
 
-use super::repository::Memory;
+use super::base::base;
+use super::repository::{Memory, Whole};
 use super::{block_on, wire};
 
 /// What was accepted of a push.
 #[derive(Debug, Default)]
 pub struct Accepted {
-    /// The objects of its pack.
-    pub objects: Vec<Object>,
+    /// The objects of its pack …
+    pub objects: Vec<Whole>,
+    /// … and how they were received.
+    pub received: Vec<Object>,
     /// The refs that may be moved, and to where.
     pub refs: Vec<Reference>,
     /// The names of all refs that may be moved or deleted.
@@ -24,19 +27,33 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// What was accepted of `push`, whose pack holds `objects`.
-    pub fn new(push: Push, objects: Vec<Object>) -> Self {
+    /// What was accepted of `push` to `repository`.
+    pub fn new(push: Push, repository: &Memory) -> Self {
+        let pack = push.pack.expect("an accepted pack");
+        let received = (0..pack.len()).map(|index| pack.object(index).expect("in memory")).collect();
+        let ids: Vec<ObjectId> = pack.ids().collect();
+        let mut objects = Vec::new();
+        block_on(Staged::new(repository, &pack).each(&ids, |id, kind, content| {
+            objects.push(Whole { id, kind, content: content.to_vec() });
+        }))
+        .expect("what was just received is whole");
+        assert_eq!(objects.len(), ids.len(), "an object cannot be built");
         let fine = push.commands.iter().filter(|command| command.fault.is_none());
         let moved = fine.clone().map(|command| command.name.clone()).collect();
         let refs = fine
             .filter_map(|command| Some(Reference { name: command.name.clone(), target: command.new? }))
             .collect();
-        Self { objects, refs, moved, shallow: push.shallow }
+        Self { objects, received, refs, moved, shallow: push.shallow }
     }
 
-    /// `repository` after this push.
+    /// `repository` after this push, its objects whole.
     pub fn laid_over(&self, repository: &Memory) -> Memory {
-        repository.after(&self.objects, &self.moved, &self.refs, &self.shallow)
+        repository.after(&self.objects, &[], &self.moved, &self.refs, &self.shallow)
+    }
+
+    /// `repository` after this push, its objects as they were received.
+    pub fn stored_in(&self, repository: &Memory) -> Memory {
+        repository.after(&self.objects, &self.received, &self.moved, &self.refs, &self.shallow)
     }
 
     /// Holds it to the promises about objects and refs.
@@ -45,10 +62,11 @@ impl Accepted {
         let mut seen = HashSet::new();
         for object in &self.objects {
             assert!(seen.insert(object.id), "{object:?} is there twice");
-            let content = object.content().expect("what was just received is whole");
-            assert_eq!(object.id, wire::name(object.kind, &content), "an object with another one's name");
+            let content = &object.content;
+            assert_eq!(object.id, wire::name(object.kind, content), "an object with another one's name");
+            assert!(repository.get(&object.id).is_none(), "{object:?} was there before");
             let without_parents = after.shallow_now().contains(&object.id);
-            for (id, kind) in names(object.kind, &content) {
+            for (id, kind) in names(object.kind, content) {
                 match after.get(&id) {
                     None if without_parents && kind == Kind::Commit => {}
                     found => assert_eq!(found.map(|found| found.kind), Some(kind), "{object:?} names {id}"),
@@ -60,7 +78,9 @@ impl Accepted {
             let branch = found.name.starts_with("refs/heads/");
             assert!(kind == Some(Kind::Commit) || !branch && kind.is_some(), "{found:?} points to {kind:?}");
         }
-        let staged = Staged::new(repository, &self.objects);
+        let after = self.stored_in(repository);
+        let none = Pack::default();
+        let staged = Staged::new(&after, &none);
         for commit in self.objects.iter().filter(|object| object.kind == Kind::Commit) {
             block_on(staged.commit(commit.id)).expect("an accepted commit can be read");
             let limits = TreeLimits { files: 200, depth: 8, path_bytes: 256 };
@@ -126,22 +146,25 @@ pub fn hold_fetched(repository: &Memory) {
         .refs_now()
         .iter()
         .for_each(|found| request.extend(wire::frame(format!("want {}", found.target).as_bytes())));
+    request.extend(wire::frame(b"ofs-delta"));
     request.extend(wire::frame(b"done"));
     request.extend_from_slice(b"0000");
     let mut answer = Vec::new();
     block_on(git_receiver::upload(repository, Protocol::V2, request.into(), &mut answer))
         .expect("a fetch of all refs");
-    let fetched: HashSet<ObjectId> =
-        received(&answer, repository.shallow_now()).expect("a pack").iter().map(|object| object.id).collect();
+    let fetched: HashSet<ObjectId> = received(&answer, repository.shallow_now(), &Memory::default())
+        .expect("a pack")
+        .iter()
+        .map(|object| object.id)
+        .collect();
     let mut todo: Vec<ObjectId> = repository.refs_now().iter().map(|found| found.target).collect();
     let mut reached = HashSet::new();
     while let Some(id) = todo.pop() {
         // The parents of shallow commits are the only ones that are named and not there.
         let Some(object) = repository.get(&id) else { continue };
         if reached.insert(id) {
-            todo.extend(
-                names(object.kind, &object.content().expect("a whole object")).into_iter().map(|(id, _)| id),
-            );
+            let content = repository.content(&id).expect("the content of what is there");
+            todo.extend(names(object.kind, content).into_iter().map(|(id, _)| id));
         }
     }
     assert_eq!(fetched, reached, "a clone has other objects than the refs reach");
@@ -149,11 +172,11 @@ pub fn hold_fetched(repository: &Memory) {
 
 /// Holds the answer to a fetch to be one, and returns the objects of its pack.
 pub fn hold_answer(answer: &[u8]) -> Accepted {
-    Accepted { objects: received(answer, &[]).unwrap_or_default(), ..Accepted::default() }
+    Accepted { objects: received(answer, &[], base()).unwrap_or_default(), ..Accepted::default() }
 }
 
-/// The objects of the pack in an answer, if there is one: as git-receiver itself reads it.
-fn received(answer: &[u8], shallow: &[ObjectId]) -> Option<Vec<Object>> {
+/// What the pack in an answer brings to a client that has `client`, if there is one: as git-receiver itself reads it.
+fn received(answer: &[u8], shallow: &[ObjectId], client: &Memory) -> Option<Vec<Whole>> {
     let (frames, rest) = wire::frames(answer);
     let banded: Vec<u8> =
         frames.iter().flatten().filter_map(|frame| frame.strip_prefix(b"\x01")).flatten().copied().collect();
@@ -163,5 +186,5 @@ fn received(answer: &[u8], shallow: &[ObjectId]) -> Option<Vec<Object>> {
     }
     assert!(pack.starts_with(b"PACK"), "{:?} is no pack", String::from_utf8_lossy(&pack));
     assert!(pack.len() >= 32);
-    Some(super::reread(&pack, shallow))
+    Some(super::reread(&pack, shallow, client))
 }

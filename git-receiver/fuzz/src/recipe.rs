@@ -198,7 +198,7 @@ impl Recipe {
             base.strip_prefix(b"r").and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
         let (base, kind, content) = if let Some(outside) = outside {
             let object: &Object = repository.get(repository.order.get::<usize>(outside)?)?;
-            (Base::Named(object.id), object.kind, object.content().ok()?)
+            (Base::Named(object.id), object.kind, repository.content(&object.id)?.to_vec())
         } else {
             let at = usize::try_from(number?).ok()?;
             let made = self.entries.get(at)?.made.as_ref()?;

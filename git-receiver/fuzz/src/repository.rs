@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use git_receiver::{Kind, Object, ObjectId, Reference, Repository, RepositoryError};
+use git_receiver::{Kind, Known, Object, ObjectId, Reference, Repository, RepositoryError};
 
 use super::wire;
 
@@ -10,6 +10,7 @@ use super::wire;
 #[derive(Clone, Default)]
 pub struct Memory {
     objects: HashMap<ObjectId, Object>,
+    contents: HashMap<ObjectId, Vec<u8>>,
     refs: Vec<Reference>,
     shallow: Vec<ObjectId>,
     /// The names of its objects, in the order in which recipes count them.
@@ -18,30 +19,42 @@ pub struct Memory {
 
 impl Memory {
     /// A repository of these objects, which recipes count in their order.
-    pub fn of(objects: Vec<Object>, refs: Vec<Reference>, shallow: Vec<ObjectId>) -> Self {
+    pub fn of(objects: Vec<Whole>, refs: Vec<Reference>, shallow: Vec<ObjectId>) -> Self {
         let order = objects.iter().map(|object| object.id).collect();
-        Self {
-            objects: objects.into_iter().map(|object| (object.id, object)).collect(),
-            refs,
-            shallow,
-            order,
-        }
+        let mut repository = Self { refs, shallow, order, ..Self::default() };
+        objects.into_iter().for_each(|object| repository.add(object.stored(), object.content));
+        repository
     }
 
-    /// This repository after a push of `objects` that moved or deleted the refs `moved`, so that they are `refs` now.
+    fn add(&mut self, stored: Object, content: Vec<u8>) {
+        self.contents.insert(stored.id, content);
+        self.objects.insert(stored.id, stored);
+    }
+
+    /// This repository after a push of `objects`, which are stored whole or as they were `received`, that moved or deleted
+    /// the refs `moved`, so that they are `refs` now.
     pub fn after(
         &self,
-        objects: &[Object],
+        objects: &[Whole],
+        received: &[Object],
         moved: &HashSet<String>,
         refs: &[Reference],
         shallow: &[ObjectId],
     ) -> Self {
         let mut after = self.clone();
-        after.objects.extend(objects.iter().map(|object| (object.id, object.clone())));
+        for object in objects {
+            let as_received = received.iter().find(|received| received.id == object.id);
+            after.add(as_received.cloned().unwrap_or_else(|| object.stored()), object.content.clone());
+        }
         after.refs.retain(|found| !moved.contains(&found.name));
         after.refs.extend(refs.iter().cloned());
         after.shallow.extend(shallow);
         after
+    }
+
+    /// The content of an object, if it is there.
+    pub fn content(&self, id: &ObjectId) -> Option<&[u8]> {
+        self.contents.get(id).map(Vec::as_slice)
     }
 
     /// An object, if it is there.
@@ -65,10 +78,28 @@ impl Memory {
     }
 }
 
-/// An object as a repository stores it.
-pub fn stored(kind: Kind, content: &[u8]) -> Object {
-    let zlib = wire::store(content).into();
-    Object { id: wire::name(kind, content), kind, size: content.len() as u64, zlib }
+/// An object with its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Its name.
+    pub id: ObjectId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+impl Whole {
+    /// An object of this content.
+    pub fn new(kind: Kind, content: &[u8]) -> Self {
+        Self { id: wire::name(kind, content), kind, content: content.to_vec() }
+    }
+
+    /// It, as a repository stores it whole.
+    fn stored(&self) -> Object {
+        let (size, zlib) = (self.content.len() as u64, wire::store(&self.content).into());
+        Object { id: self.id, kind: self.kind, base: None, depth: 0, size, zlib }
+    }
 }
 
 impl Repository for Memory {
@@ -84,11 +115,25 @@ impl Repository for Memory {
         Ok(self.shallow.clone())
     }
 
-    async fn kinds(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Kind>, RepositoryError> {
-        Ok(ids.iter().filter_map(|id| Some((*id, self.objects.get(id)?.kind))).collect())
+    async fn known(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
+        let known = |object: &Object| Known { kind: object.kind, depth: object.depth };
+        Ok(ids.iter().filter_map(|id| Some((*id, known(self.objects.get(id)?)))).collect())
     }
 
+    /// One at a time, which is the least that is allowed.
     async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
-        Ok(ids.iter().filter_map(|id| self.objects.get(id).cloned()).collect())
+        Ok(ids.iter().find_map(|id| self.objects.get(id)).cloned().into_iter().collect())
+    }
+
+    async fn objects_and_bases(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
+        let mut found: HashMap<ObjectId, Object> = HashMap::new();
+        let mut wanted = ids.to_vec();
+        while let Some(id) = wanted.pop() {
+            let Some(object) = self.objects.get(&id) else { continue };
+            if found.insert(id, object.clone()).is_none() {
+                wanted.extend(object.base);
+            }
+        }
+        Ok(found.into_values().collect())
     }
 }

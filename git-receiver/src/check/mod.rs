@@ -66,7 +66,6 @@ pub(crate) fn object(kind: Kind, content: &[u8]) -> Result<Vec<Named>, BadObject
 }
 
 /// Checks a blob that a tree names as something special: one that came with the tree, and one that was there before.
-#[cfg_attr(not(test), expect(dead_code, reason = "unpacking calls it next"))]
 pub(crate) fn special(special: Special, content: &[u8]) -> Result<(), BadObject> {
     match special {
         Special::Modules => modules::modules(content),

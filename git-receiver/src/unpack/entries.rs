@@ -1,106 +1,222 @@
-//! The entries of a pack as they come: inflated, deltas not yet applied.
+//! The entries of a pack in the order in which they came: where each is, what it is, and the deltas among them inflated as
+//! far as there is room.
 
-use std::sync::{Mutex, PoisonError};
+use std::io;
 
-use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::UnpackError;
 use crate::Limits;
+use crate::content::Inflater;
 use crate::delta::{self, DamagedDelta};
+use crate::pack::PackBytes;
 
-/// The entries of a pack, inflated, deltas not yet applied.
-pub(crate) struct Entries {
-    pub(super) entries: Vec<Entry>,
+/// How many bytes of inflated deltas are kept until they are applied. The others are inflated twice.
+const DELTAS_KEPT_MAX: usize = 64 * 1024 * 1024;
+
+/// How much of a pack in a file is read at once.
+const WINDOW: u64 = 256 * 1024;
+
+/// Where the inflated delta of an entry is, when it is not kept.
+const NOT_KEPT: u32 = u32::MAX;
+
+/// The entries of a pack.
+pub(super) struct Entries {
+    pub(super) bytes: PackBytes,
+    /// In the order of their offsets.
+    pub(super) list: Vec<Entry>,
     /// The bytes of everything inflated so far, with what the deltas declare.
     pub(super) total: u64,
+    deltas: Vec<u8>,
+    /// Where the delta of each entry begins in `deltas`.
+    kept: Vec<u32>,
 }
 
 pub(super) struct Entry {
-    pub(super) offset: usize,
+    /// Where it begins; other entries know it by that.
+    pub(super) offset: u64,
+    /// Where its stream begins …
+    pub(super) start: u64,
+    /// … and ends.
+    pub(super) end: u64,
+    /// The bytes that its stream inflates to.
+    pub(super) size: u64,
     pub(super) body: Body,
-    inflated: Mutex<Vec<u8>>,
-    /// The zlib stream as it came.
-    pub(super) zlib: Bytes,
 }
 
+#[derive(Clone, Copy)]
 pub(super) enum Body {
     Whole(Kind),
     /// On the entry at this offset.
-    OfsDelta(usize),
+    OfsDelta(u64),
     RefDelta(ObjectId),
 }
 
-impl Entry {
-    /// Takes what was inflated, content or delta, so that it is let go as soon as it was used: once, by whoever builds the
-    /// entry.
-    pub(super) fn take_inflated(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.inflated.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+/// What takes the contents of the objects that came whole: the entry's index, its kind, its content.
+pub(super) type Sink<'s> = dyn FnMut(u32, Kind, &[u8]) -> Result<(), UnpackError> + 's;
 
 impl Entries {
-    /// The bases of deltas that are not whole objects of the pack. Some may turn out to be results of other deltas.
-    pub(crate) fn foreign_bases(&self) -> Vec<ObjectId> {
-        let mut bases: Vec<ObjectId> = self
-            .entries
-            .iter()
-            .filter_map(|entry| if let Body::RefDelta(base) = entry.body { Some(base) } else { None })
-            .collect();
-        bases.sort_unstable();
-        bases.dedup();
-        bases
+    /// Reads the entries of `bytes`, checking counts and sizes, and hands the contents of whole objects to `sink`.
+    pub(super) fn read(bytes: PackBytes, limits: &Limits, sink: &mut Sink<'_>) -> Result<Self, UnpackError> {
+        let mut buffer = Vec::new();
+        let header = bytes.read(0, 12, &mut buffer)?;
+        let header: [u8; 12] = header.try_into().map_err(|_| UnpackError::Truncated)?;
+        let [b'P', b'A', b'C', b'K', 0, 0, 0, 2 | 3, a, b, c, d] = header else {
+            return Err(UnpackError::Header);
+        };
+        let count = u32::from_be_bytes([a, b, c, d]);
+        let found = usize::try_from(count).unwrap_or(usize::MAX);
+        // An entry takes two bytes at least.
+        if u64::from(count) > bytes.length() {
+            return Err(UnpackError::Truncated);
+        }
+        if found > limits.objects {
+            return Err(UnpackError::TooManyObjects { found, limit: limits.objects });
+        }
+        let room =
+            DELTAS_KEPT_MAX.min(usize::try_from(bytes.length().saturating_mul(4)).unwrap_or(usize::MAX));
+        let mut entries = Self {
+            bytes: bytes.clone(),
+            list: Vec::with_capacity(found),
+            total: 0,
+            deltas: Vec::with_capacity(room),
+            kept: vec![NOT_KEPT; found],
+        };
+        let mut cursor = Cursor::new(&bytes);
+        for index in 0..count {
+            let entry = cursor.entry(limits, &mut entries.total)?;
+            match entry.body {
+                Body::Whole(kind) => sink(index, kind, &cursor.inflated)?,
+                Body::OfsDelta(_) | Body::RefDelta(_) => {
+                    // What a delta says it will become counts before anything is built from it.
+                    self::count(delta::sizes(&cursor.inflated)?.1, limits, &mut entries.total)?;
+                    entries.keep(index as usize, &cursor.inflated);
+                }
+            }
+            entries.list.push(entry);
+        }
+        match bytes.length().checked_sub(cursor.input.at) {
+            None | Some(..20) => Err(UnpackError::Truncated),
+            Some(20) => Ok(entries),
+            Some(_) => Err(UnpackError::Trailing),
+        }
+    }
+
+    fn keep(&mut self, index: usize, delta: &[u8]) {
+        if self.deltas.len() + delta.len() <= self.deltas.capacity() {
+            // The room is bounded far below what 32 bits count.
+            self.kept[index] = u32::try_from(self.deltas.len()).unwrap_or(NOT_KEPT);
+            self.deltas.extend_from_slice(delta);
+        }
+    }
+
+    /// The delta of the entry at `index`, in `buffer` when it was not kept.
+    pub(super) fn delta<'a>(
+        &'a self,
+        index: usize,
+        reader: &'a mut StreamReader,
+    ) -> Result<&'a [u8], UnpackError> {
+        let entry = &self.list[index];
+        if self.kept[index] == NOT_KEPT {
+            reader.inflated = self.inflate(index, reader)?;
+            return Ok(&reader.inflated);
+        }
+        let start = self.kept[index] as usize;
+        let end = start + usize::try_from(entry.size).map_err(|_| UnpackError::Inflate)?;
+        Ok(&self.deltas[start..end])
+    }
+
+    /// What the stream of the entry at `index` holds.
+    pub(super) fn inflate(&self, index: usize, reader: &mut StreamReader) -> Result<Vec<u8>, UnpackError> {
+        let entry = &self.list[index];
+        let stream = self.bytes.read(entry.start, entry.end, &mut reader.stream)?;
+        reader.inflater.inflate(stream, entry.size).map_err(|_| UnpackError::Inflate)
+    }
+
+    /// The entry that begins at `offset`.
+    pub(super) fn at(&self, offset: u64) -> Option<usize> {
+        self.list.binary_search_by_key(&offset, |entry| entry.offset).ok()
     }
 }
 
-/// Reads and inflates the entries of `pack`, checking counts, sizes and checksum.
-pub(crate) fn read(pack: &Bytes, limits: &Limits) -> Result<Entries, UnpackError> {
-    let header = pack.get(..12).ok_or(UnpackError::Truncated)?;
-    let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    if &header[..4] != b"PACK" || !matches!(number(4), 2 | 3) {
-        return Err(UnpackError::Header);
-    }
-    let count = number(8) as usize;
-    if count > limits.objects {
-        return Err(UnpackError::TooManyObjects { found: count, limit: limits.objects });
-    }
-    let mut cursor = Cursor { pack, at: 12, stream: Decompress::new(true) };
-    let mut entries = Entries { entries: Vec::with_capacity(count), total: 0 };
-    for _ in 0..count {
-        let entry = cursor.entry(limits, &mut entries.total)?;
-        entries.entries.push(entry);
-    }
-    let trailer = pack.get(cursor.at..cursor.at + 20).ok_or(UnpackError::Truncated)?;
-    let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
-    hasher.update(&pack[..cursor.at]);
-    let sum = hasher.try_finalize().map_err(|_| UnpackError::Collision)?;
-    if sum.as_slice() != trailer {
-        return Err(UnpackError::Checksum);
-    }
-    if pack.len() > cursor.at + 20 {
-        return Err(UnpackError::Trailing);
-    }
-    Ok(entries)
+/// What one thread needs to inflate entries again.
+pub(super) struct StreamReader {
+    inflater: Inflater,
+    stream: Vec<u8>,
+    inflated: Vec<u8>,
 }
 
+impl StreamReader {
+    pub(super) fn new() -> Self {
+        Self { inflater: Inflater::new(), stream: Vec::new(), inflated: Vec::new() }
+    }
+}
+
+/// Counts `size` bytes more, and holds them and all before to their limits.
+pub(super) fn count(size: u64, limits: &Limits, total: &mut u64) -> Result<(), UnpackError> {
+    if size > limits.object_bytes {
+        return Err(UnpackError::ObjectTooLarge { size, limit: limits.object_bytes });
+    }
+    *total = total.saturating_add(size);
+    if *total > limits.inflated_bytes {
+        return Err(UnpackError::InflatedTooLarge { limit: limits.inflated_bytes });
+    }
+    Ok(())
+}
+
+/// Goes through a pack once.
 struct Cursor<'a> {
-    pack: &'a Bytes,
-    at: usize,
+    input: Input<'a>,
     /// One for all entries: making one anew takes longer than inflating most of them.
     stream: Decompress,
+    /// What the latest entry holds.
+    inflated: Vec<u8>,
 }
 
-impl Cursor<'_> {
+/// The bytes of a pack, one after the other.
+struct Input<'a> {
+    bytes: &'a PackBytes,
+    /// Where the next byte stands.
+    at: u64,
+    /// Some bytes of a file …
+    window: Vec<u8>,
+    /// … and where they begin.
+    window_start: u64,
+}
+
+impl Input<'_> {
+    /// Some of the bytes that come next; none at the end.
+    fn ahead(&mut self) -> io::Result<&[u8]> {
+        if let Some(all) = self.bytes.in_memory() {
+            let at = usize::try_from(self.at).unwrap_or(usize::MAX);
+            return Ok(all.get(at..).unwrap_or_default());
+        }
+        if self.at >= self.window_start + self.window.len() as u64 {
+            self.window_start = self.at;
+            self.bytes.read(self.at, self.at.saturating_add(WINDOW), &mut self.window)?;
+        }
+        let at = usize::try_from(self.at - self.window_start).unwrap_or(usize::MAX);
+        Ok(self.window.get(at..).unwrap_or_default())
+    }
+
     fn byte(&mut self) -> Result<u8, UnpackError> {
-        let byte = *self.pack.get(self.at).ok_or(UnpackError::Truncated)?;
+        let byte = *self.ahead()?.first().ok_or(UnpackError::Truncated)?;
         self.at += 1;
         Ok(byte)
     }
+}
+
+impl<'a> Cursor<'a> {
+    /// Behind the header of the pack.
+    fn new(bytes: &'a PackBytes) -> Self {
+        let input = Input { bytes, at: 12, window: Vec::new(), window_start: 0 };
+        Self { input, stream: Decompress::new(true), inflated: Vec::new() }
+    }
 
     fn entry(&mut self, limits: &Limits, total: &mut u64) -> Result<Entry, UnpackError> {
-        let offset = self.at;
+        let offset = self.input.at;
         let (kind, size) = self.head()?;
         let body = match kind {
             1 => Body::Whole(Kind::Commit),
@@ -109,25 +225,23 @@ impl Cursor<'_> {
             4 => Body::Whole(Kind::Tag),
             6 => Body::OfsDelta(offset.checked_sub(self.distance()?).ok_or(DamagedDelta)?),
             7 => {
-                let id = self.pack.get(self.at..self.at + 20).ok_or(UnpackError::Truncated)?;
-                self.at += 20;
-                Body::RefDelta(ObjectId::from_bytes_or_panic(id))
+                let mut id = [0; 20];
+                for byte in &mut id {
+                    *byte = self.input.byte()?;
+                }
+                Body::RefDelta(ObjectId::Sha1(id))
             }
             other => return Err(UnpackError::EntryType(other)),
         };
         count(size, limits, total)?;
-        let start = self.at;
-        let inflated = self.inflate(size)?;
-        if !matches!(body, Body::Whole(_)) {
-            // What a delta says it will become counts before anything is built from it.
-            count(delta::sizes(&inflated)?.1, limits, total)?;
-        }
-        Ok(Entry { offset, body, inflated: Mutex::new(inflated), zlib: self.pack.slice(start..self.at) })
+        let start = self.input.at;
+        self.inflate(size)?;
+        Ok(Entry { offset, start, end: self.input.at, size, body })
     }
 
     /// Type and size: three bits and four, then seven more a byte.
     fn head(&mut self) -> Result<(u8, u64), UnpackError> {
-        let first = self.byte()?;
+        let first = self.input.byte()?;
         let mut size = u64::from(first & 0x0f);
         let mut byte = first;
         let mut shift = 4;
@@ -135,7 +249,7 @@ impl Cursor<'_> {
             if shift > 57 {
                 return Err(UnpackError::Header);
             }
-            byte = self.byte()?;
+            byte = self.input.byte()?;
             size |= u64::from(byte & 0x7f) << shift;
             shift += 7;
         }
@@ -143,62 +257,42 @@ impl Cursor<'_> {
     }
 
     /// How far back the base of an ofs-delta begins.
-    fn distance(&mut self) -> Result<usize, UnpackError> {
-        let mut byte = self.byte()?;
-        let mut distance = usize::from(byte & 0x7f);
+    fn distance(&mut self) -> Result<u64, UnpackError> {
+        let mut byte = self.input.byte()?;
+        let mut distance = u64::from(byte & 0x7f);
         while byte & 0x80 != 0 {
-            byte = self.byte()?;
+            byte = self.input.byte()?;
             distance = distance.checked_add(1).and_then(|d| d.checked_mul(128)).ok_or(DamagedDelta)?;
-            distance |= usize::from(byte & 0x7f);
+            distance |= u64::from(byte & 0x7f);
         }
         Ok(distance)
     }
 
     /// Inflates exactly `size` bytes; never more, whatever the stream holds.
-    fn inflate(&mut self, size: u64) -> Result<Vec<u8>, UnpackError> {
+    fn inflate(&mut self, size: u64) -> Result<(), UnpackError> {
         let size = usize::try_from(size).map_err(|_| UnpackError::Inflate)?;
-        let mut out = vec![0; size];
-        let stream = &mut self.stream;
-        stream.reset(true);
+        let (stream, out) = (&mut self.stream, &mut self.inflated);
+        out.clear();
         // A byte of room behind the end makes a stream that goes on show itself.
-        let mut beyond = [0];
+        out.try_reserve(size.checked_add(1).ok_or(UnpackError::Inflate)?)
+            .map_err(|_| UnpackError::Inflate)?;
+        stream.reset(true);
         loop {
-            let (read, written) = (to_usize(stream.total_in()), to_usize(stream.total_out()));
-            let room = if written < size { &mut out[written..] } else { &mut beyond[..] };
-            let input = &self.pack[self.at + read..];
-            let status =
-                stream.decompress(input, room, FlushDecompress::None).map_err(|_| UnpackError::Inflate)?;
-            let (read_now, written_now) = (to_usize(stream.total_in()), to_usize(stream.total_out()));
-            if written_now > size {
-                return Err(UnpackError::Inflate);
-            }
+            let before = (stream.total_in(), out.len());
+            let input = self.input.ahead()?;
+            let is_end = input.is_empty();
+            let status = stream.decompress_vec(input, out, FlushDecompress::Finish);
+            let read = stream.total_in() - before.0;
+            self.input.at += read;
             match status {
-                Status::StreamEnd if written_now == size => {
-                    self.at += read_now;
-                    return Ok(out);
+                _ if out.len() > size => return Err(UnpackError::Inflate),
+                Ok(Status::StreamEnd) if out.len() == size => return Ok(()),
+                Ok(Status::StreamEnd) | Err(_) => return Err(UnpackError::Inflate),
+                Ok(_) if (read, out.len()) == (0, before.1) => {
+                    return Err(if is_end { UnpackError::Truncated } else { UnpackError::Inflate });
                 }
-                Status::StreamEnd => return Err(UnpackError::Inflate),
-                _ if (read_now, written_now) == (read, written) => {
-                    return Err(if input.is_empty() { UnpackError::Truncated } else { UnpackError::Inflate });
-                }
-                _ => {}
+                Ok(_) => {}
             }
         }
     }
-}
-
-fn to_usize(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
-}
-
-/// Counts `size` bytes more, and holds them and all before to their limits.
-pub(super) fn count(size: u64, limits: &Limits, total: &mut u64) -> Result<(), UnpackError> {
-    if size > limits.object_bytes {
-        return Err(UnpackError::ObjectTooLarge { size, limit: limits.object_bytes });
-    }
-    *total += size;
-    if *total > limits.inflated_bytes {
-        return Err(UnpackError::InflatedTooLarge { limit: limits.inflated_bytes });
-    }
-    Ok(())
 }

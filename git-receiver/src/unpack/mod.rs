@@ -1,10 +1,16 @@
-//! Unpacks a pack (gitformat-pack), bounded in everything, in two steps: [`read`] inflates the entries as they come,
-//! [`resolve`] applies the deltas, names and checks every object. Between the two the caller fetches the bases that the
-//! pack leaves out (a thin pack). Blocking: it inflates and hashes, on as many threads as there are cores.
+//! Unpacks a pack (gitformat-pack), bounded in everything, in three steps: [`scan`] inflates the entries as they come and
+//! checks what came whole, [`resolve`] applies the deltas, [`Resolved::settle`] decides what is to be stored. Between them the
+//! caller asks the repository: for the bases that the pack leaves out (a thin pack), and for what it has already.
+//!
+//! The pack stays where it is, in memory or in a file. What is held beside it is a bounded part of the inflated deltas
+//! ([`entries`]), the contents that are being built, and some hundred bytes an object. Blocking: it inflates and hashes, on as
+//! many threads as there are cores.
 
-mod compress;
 mod entries;
+mod found;
 mod resolve;
+mod scan;
+mod settle;
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
@@ -12,8 +18,9 @@ use gix_object::Kind;
 use crate::connectivity::Disconnected;
 use crate::delta::DamagedDelta;
 
-pub(crate) use entries::read;
-pub(crate) use resolve::resolve;
+pub(crate) use resolve::{Resolved, resolve};
+pub(crate) use scan::scan;
+pub(crate) use settle::compress;
 
 /// Why a pack is refused, in git's kind of words. Nothing of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +97,9 @@ pub enum UnpackError {
     /// The client uses another object format.
     #[error("only object format sha1 is understood")]
     ObjectFormat,
+    /// The server cannot keep the pack or read it back.
+    #[error("the server cannot read what it has received")]
+    Kept,
     /// The unpacking itself died.
     #[error("unpacking failed inside the server")]
     Died,
@@ -98,6 +108,12 @@ pub enum UnpackError {
 impl From<DamagedDelta> for UnpackError {
     fn from(error: DamagedDelta) -> Self {
         Self::Delta(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for UnpackError {
+    fn from(_: std::io::Error) -> Self {
+        Self::Kept
     }
 }
 

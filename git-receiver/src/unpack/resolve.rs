@@ -1,126 +1,165 @@
-//! Applies the deltas of a pack, names and checks every object.
+//! Applies the deltas of a pack; every object that comes of it is named and checked.
 //!
-//! The work is shared by threads: each takes the next object that came whole, or base that the repository has, and follows
-//! everything that is built on it. What an object is built of is never waited for.
+//! The work is shared by threads: each takes the next base, an object that came whole or one that the repository has, and
+//! follows everything that is built on it. What an object is built of is never waited for.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use bytes::Bytes;
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::UnpackError;
-use super::compress::Compressor;
-use super::entries::{Body, Entries, count};
-use crate::check::{self, BadObject};
-use crate::connectivity::Links;
-use crate::{Limits, Object, delta};
+use super::entries::{Body, Entries, StreamReader, count};
+use super::found::{Findings, Found};
+use super::scan::Scanned;
+use crate::{Limits, delta};
 
 /// The most threads that one pack is unpacked by.
 const THREADS_MAX: usize = 8;
 
-/// How many entries a pack has at least for each thread: starting one takes as long as unpacking some of them.
-const ENTRIES_A_THREAD: usize = 500;
+/// How many deltas a pack has at least for each thread: starting one takes as long as applying some of them.
+const DELTAS_A_THREAD: usize = 500;
 
-/// The objects of a pack and what they name.
-pub(crate) struct Unpacked {
-    pub(crate) objects: Vec<Object>,
-    pub(crate) links: Links,
+/// The contents of objects that the repository has, and on which the pack builds.
+pub(crate) type Bases = HashMap<ObjectId, (Kind, Vec<u8>)>;
+
+/// A pack of which all objects are known.
+pub(crate) struct Resolved {
+    pub(super) entries: Entries,
+    pub(super) bases: Bases,
+    pub(super) findings: Findings,
 }
 
-/// Applies the deltas, names and checks every object. `bases` are the objects of the repository that the pack builds on,
-/// `shallow` the commits whose parents need not be there.
+/// Applies the deltas. `bases` are the objects of the repository that the pack builds on, `shallow` the commits whose parents
+/// need not be there. Blocking.
 pub(crate) fn resolve(
-    entries: Entries,
-    bases: &[Object],
-    shallow: &[ObjectId],
+    scanned: Scanned,
+    bases: Bases,
+    shallow: &HashSet<ObjectId>,
     limits: &Limits,
-) -> Result<Unpacked, UnpackError> {
+) -> Result<Resolved, UnpackError> {
+    let Scanned { entries, whole } = scanned;
     let mut total = entries.total;
-    for base in bases {
+    for (_, content) in bases.values() {
         // A thin pack names its bases instead of sending them, so they are part of what is inflated for it.
-        count(base.size, limits, &mut total)?;
+        count(content.len() as u64, limits, &mut total)?;
     }
-    let work = Work::new(&entries, bases, shallow, limits.delta_depth);
+    let work = Work::new(&entries, &bases, &whole.found, shallow, limits.delta_depth);
+    let deltas = work.deltas;
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = (entries.entries.len() / ENTRIES_A_THREAD).clamp(1, cores.min(THREADS_MAX));
+    let threads = (deltas / DELTAS_A_THREAD).clamp(1, cores.min(THREADS_MAX));
     let made = thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| work.run())).collect();
         let mut made = vec![work.run()];
         made.extend(others.into_iter().map(|other| other.join().unwrap_or(Err(UnpackError::Died))));
         made.into_iter().collect::<Result<Vec<_>, _>>()
     })?;
-    let deltas = entries.entries.iter().filter(|entry| !matches!(entry.body, Body::Whole(_))).count();
-    match deltas - work.applied.into_inner() {
-        0 => Ok(collected(made)),
-        unresolved => Err(UnpackError::Unresolved(unresolved)),
+    let applied: usize = made.iter().map(|made| made.found.len()).sum();
+    if applied < deltas {
+        return Err(UnpackError::Unresolved(deltas - applied));
     }
+    drop(work);
+    let mut findings = whole;
+    made.into_iter().for_each(|made| findings.append(made));
+    Ok(Resolved { entries, bases, findings })
+}
+
+/// What others may be built on.
+struct Built {
+    kind: Kind,
+    content: Vec<u8>,
+    id: ObjectId,
+    /// Its entry, if it is of the pack.
+    entry: Option<u32>,
+    depth: u32,
 }
 
 /// What is to be done, shared by the threads.
 struct Work<'a> {
     entries: &'a Entries,
-    bases: &'a [Object],
-    /// The commits whose parents need not be there.
-    shallow: HashSet<ObjectId>,
+    shallow: &'a HashSet<ObjectId>,
     depth_max: usize,
+    deltas: usize,
+    /// What to begin with: what the repository has, …
+    bases: Vec<(&'a ObjectId, &'a (Kind, Vec<u8>))>,
+    /// … and what came whole and has others built on it.
+    whole: Vec<Found>,
     /// The deltas by the entry that they build on, …
-    on_offset: HashMap<usize, Vec<usize>>,
+    on_entry: Vec<(u32, u32)>,
     /// … or the object.
-    on_id: HashMap<ObjectId, Vec<usize>>,
+    on_id: Vec<(ObjectId, u32)>,
+    /// How many deltas are built on each entry, directly or not, as far as entries say.
+    weights: Vec<u32>,
     /// Which entries were built on their base. Each is once, so that a circle of deltas is never entered.
     taken: Vec<AtomicBool>,
-    /// The next entry or base to begin with.
+    /// The next base to begin with.
     next: AtomicUsize,
-    applied: AtomicUsize,
     /// One thread has failed: the others need not go on.
     failed: AtomicBool,
 }
 
-/// An object that deltas may build on.
-struct Built {
-    kind: Kind,
-    content: Vec<u8>,
-    id: ObjectId,
-    /// Where its entry begins; `None` for an object of the repository.
-    offset: Option<usize>,
-    depth: usize,
-}
-
-/// What one thread made.
-#[derive(Default)]
-struct Made {
-    objects: Vec<Object>,
-    links: Links,
-}
-
 impl<'a> Work<'a> {
-    fn new(entries: &'a Entries, bases: &'a [Object], shallow: &[ObjectId], depth_max: usize) -> Self {
-        let mut on_offset: HashMap<usize, Vec<usize>> = HashMap::new();
-        let mut on_id: HashMap<ObjectId, Vec<usize>> = HashMap::new();
-        for (index, entry) in entries.entries.iter().enumerate() {
+    fn new(
+        entries: &'a Entries,
+        bases: &'a Bases,
+        whole: &[Found],
+        shallow: &'a HashSet<ObjectId>,
+        depth_max: usize,
+    ) -> Self {
+        let (mut on_entry, mut on_id) = (Vec::new(), Vec::new());
+        let mut weights = vec![0u32; entries.list.len()];
+        let mut deltas = 0;
+        // A base by offset stands before what builds on it, so backwards every weight is whole when it is added.
+        let count = u32::try_from(entries.list.len()).unwrap_or(u32::MAX);
+        for (index, entry) in (0..count).rev().zip(entries.list.iter().rev()) {
             match entry.body {
-                Body::Whole(_) => {}
-                Body::OfsDelta(offset) => on_offset.entry(offset).or_default().push(index),
-                Body::RefDelta(id) => on_id.entry(id).or_default().push(index),
+                Body::Whole(_) => continue,
+                Body::OfsDelta(offset) => {
+                    // What begins at no entry is never built, and so is told as unresolved.
+                    if let Some(base) = entries.at(offset).filter(|base| *base < index as usize) {
+                        weights[base] = weights[base].saturating_add(1 + weights[index as usize]);
+                        on_entry.push((u32::try_from(base).unwrap_or(u32::MAX), index));
+                    }
+                }
+                Body::RefDelta(id) => on_id.push((id, index)),
             }
+            deltas += 1;
         }
-        let taken = entries.entries.iter().map(|_| AtomicBool::new(false)).collect();
-        let (next, applied, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
-        let shallow = shallow.iter().copied().collect();
-        Self { entries, bases, shallow, depth_max, on_offset, on_id, taken, next, applied, failed }
+        on_entry.sort_unstable();
+        on_id.sort_unstable();
+        let mut work = Self {
+            entries,
+            shallow,
+            depth_max,
+            deltas,
+            bases: bases.iter().collect(),
+            whole: Vec::new(),
+            on_entry,
+            on_id,
+            weights,
+            taken: entries.list.iter().map(|_| AtomicBool::new(false)).collect(),
+            next: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+        };
+        work.whole = whole.iter().filter(|found| work.has_deltas(found)).copied().collect();
+        work
+    }
+
+    fn has_deltas(&self, found: &Found) -> bool {
+        !run_of(&self.on_entry, &found.entry).is_empty() || !run_of(&self.on_id, &found.id).is_empty()
     }
 
     /// One thread's part: as much as it gets to.
-    fn run(&self) -> Result<Made, UnpackError> {
-        let mut made = Made::default();
-        let mut compressor = Compressor::new();
+    fn run(&self) -> Result<Findings, UnpackError> {
+        let mut made = Findings::default();
+        let mut reader = StreamReader::new();
         while !self.failed.load(Ordering::Relaxed) {
-            let begun = match self.begin(self.next.fetch_add(1, Ordering::Relaxed), &mut made) {
+            let begun = match self.begin(self.next.fetch_add(1, Ordering::Relaxed), &mut reader) {
                 Ok(None) => return Ok(made),
-                Ok(Some(begun)) => begun.map_or(Ok(()), |base| self.follow(base, &mut compressor, &mut made)),
+                Ok(Some(base)) => self.follow(base, &mut reader, &mut made),
                 Err(error) => Err(error),
             };
             if let Err(error) = begun {
@@ -131,76 +170,60 @@ impl<'a> Work<'a> {
         Ok(made)
     }
 
-    /// What stands at `index`, first the bases and then the entries: `None` behind the last one, `Some(None)` for a delta,
-    /// which is built when its base is.
-    fn begin(&self, index: usize, made: &mut Made) -> Result<Option<Option<Built>>, UnpackError> {
-        if let Some(base) = self.bases.get(index) {
-            let content = base.content().map_err(|error| UnpackError::Delta(error.to_string()))?;
-            return Ok(Some(Some(Built { kind: base.kind, content, id: base.id, offset: None, depth: 0 })));
+    /// The base at `index`, first those of the repository and then the pack's: `None` behind the last one.
+    fn begin(&self, index: usize, reader: &mut StreamReader) -> Result<Option<Built>, UnpackError> {
+        if let Some((id, (kind, content))) = self.bases.get(index) {
+            return Ok(Some(Built {
+                kind: *kind,
+                content: content.clone(),
+                id: **id,
+                entry: None,
+                depth: 0,
+            }));
         }
-        let Some(entry) = self.entries.entries.get(index - self.bases.len()) else { return Ok(None) };
-        let Body::Whole(kind) = entry.body else { return Ok(Some(None)) };
-        let content = entry.take_inflated();
-        let id = made.keep(kind, &content, |_| entry.zlib.clone(), &self.shallow)?;
-        Ok(Some(Some(Built { kind, content, id, offset: Some(entry.offset), depth: 0 })))
+        let Some(found) = self.whole.get(index - self.bases.len()) else { return Ok(None) };
+        let content = self.entries.inflate(found.entry as usize, reader)?;
+        Ok(Some(Built { kind: found.kind, content, id: found.id, entry: Some(found.entry), depth: 0 }))
     }
 
-    /// Builds everything that builds on `base`, depth first, so that what is built is let go as soon as nothing builds on it
-    /// any more.
-    fn follow(&self, base: Built, compressor: &mut Compressor, made: &mut Made) -> Result<(), UnpackError> {
-        let mut waiting = vec![base];
-        while let Some(base) = waiting.pop() {
-            for index in self.deltas_on(&base) {
-                let depth = base.depth + 1;
-                if depth > self.depth_max {
-                    return Err(UnpackError::DeltaDepth(self.depth_max));
-                }
-                let entry = &self.entries.entries[index];
-                let content = delta::apply(&base.content, &entry.take_inflated())?;
-                let id =
-                    made.keep(base.kind, &content, |content| compressor.compress(content), &self.shallow)?;
-                self.applied.fetch_add(1, Ordering::Relaxed);
-                waiting.push(Built { kind: base.kind, content, id, offset: Some(entry.offset), depth });
+    /// Builds everything that builds on `base`, depth first. An object that most is built on comes last of those with its
+    /// base, which is let go then: so at no time are more contents held than the logarithm of their number.
+    fn follow(&self, base: Built, reader: &mut StreamReader, made: &mut Findings) -> Result<(), UnpackError> {
+        let mut waiting: Vec<(u32, Rc<Built>)> = Vec::new();
+        self.wait(base, &mut waiting);
+        while let Some((index, base)) = waiting.pop() {
+            let depth = base.depth + 1;
+            if depth as usize > self.depth_max {
+                return Err(UnpackError::DeltaDepth(self.depth_max));
             }
+            let content = delta::apply(&base.content, self.entries.delta(index as usize, reader)?)?;
+            let kind = base.kind;
+            drop(base);
+            let id = made.add(index, kind, &content, depth, self.shallow)?;
+            self.wait(Built { kind, content, id, entry: Some(index), depth }, &mut waiting);
         }
         Ok(())
     }
 
-    /// Takes the deltas that build on `base`.
-    fn deltas_on(&self, base: &Built) -> Vec<usize> {
-        let by_offset = base.offset.and_then(|offset| self.on_offset.get(&offset));
-        let by_id = self.on_id.get(&base.id);
-        let deltas = by_offset.into_iter().chain(by_id).flatten().copied();
-        deltas.filter(|index| !self.taken[*index].swap(true, Ordering::Relaxed)).collect()
+    /// Takes the deltas that build on `base`, and puts them behind each other, the heaviest below.
+    fn wait(&self, base: Built, waiting: &mut Vec<(u32, Rc<Built>)>) {
+        let by_entry = base.entry.map_or(&[][..], |entry| run_of(&self.on_entry, &entry));
+        let by_id = run_of(&self.on_id, &base.id);
+        if by_entry.is_empty() && by_id.is_empty() {
+            return;
+        }
+        let base = Rc::new(base);
+        let first = waiting.len();
+        let deltas = by_entry.iter().map(|(_, index)| *index).chain(by_id.iter().map(|(_, index)| *index));
+        let free = deltas.filter(|index| !self.taken[*index as usize].swap(true, Ordering::Relaxed));
+        waiting.extend(free.map(|index| (index, Rc::clone(&base))));
+        waiting[first..].sort_by_key(|(index, _)| std::cmp::Reverse(self.weights[*index as usize]));
     }
 }
 
-impl Made {
-    /// Names and checks an object, and keeps it with what it names.
-    fn keep(
-        &mut self,
-        kind: Kind,
-        content: &[u8],
-        zlib: impl FnOnce(&[u8]) -> Bytes,
-        shallow: &HashSet<ObjectId>,
-    ) -> Result<ObjectId, UnpackError> {
-        let id = super::name(kind, content)?;
-        let named =
-            check::object(kind, content).map_err(|BadObject(why)| UnpackError::BadObject { id, why })?;
-        self.links.add(id, kind, named, shallow.contains(&id));
-        self.objects.push(Object { id, kind, size: content.len() as u64, zlib: zlib(content) });
-        Ok(id)
-    }
-}
-
-/// Everything that the threads made, each object once.
-fn collected(made: Vec<Made>) -> Unpacked {
-    let count = made.iter().map(|made| made.objects.len()).sum();
-    let mut seen = HashSet::with_capacity(count);
-    let mut unpacked = Unpacked { objects: Vec::with_capacity(count), links: Links::default() };
-    for Made { objects, links } in made {
-        unpacked.links.append(links);
-        unpacked.objects.extend(objects.into_iter().filter(|object| seen.insert(object.id)));
-    }
-    unpacked
+/// Those of the sorted `pairs` whose first part is `key`.
+fn run_of<'p, K: Ord>(pairs: &'p [(K, u32)], key: &K) -> &'p [(K, u32)] {
+    let start = pairs.partition_point(|(found, _)| found < key);
+    let length = pairs[start..].iter().take_while(|(found, _)| found == key).count();
+    &pairs[start..start + length]
 }

@@ -3,19 +3,18 @@
 use std::collections::{HashMap, HashSet};
 
 use gix_hash::ObjectId;
-use gix_object::{CommitRefIter, Kind};
+use gix_object::Kind;
 
 use super::UploadError;
-use crate::{DamagedObject, Repository, check};
+use crate::links::{self, Commit};
+use crate::{Repository, content};
 
-/// What a walk has to know of a commit.
-pub(super) struct Commit {
-    pub(super) tree: Option<ObjectId>,
-    /// Its parents, as far as the repository has them.
-    pub(super) parents: Vec<ObjectId>,
-    /// When it was committed, in seconds since 1970.
-    pub(super) time: i64,
-}
+/// After how many steps back through the history all commits are read together: a step each is slow where a history is
+/// long, and most fetches want its end alone.
+const STEPS_BEFORE_ALL: usize = 32;
+
+/// How many commits are read together.
+const PAGE: usize = 10_000;
 
 /// The commits that were read so far.
 pub(super) struct Commits<'r, R> {
@@ -23,13 +22,14 @@ pub(super) struct Commits<'r, R> {
     /// The history that the repository has itself ends with these.
     shallow: HashSet<ObjectId>,
     known: HashMap<ObjectId, Commit>,
+    steps: usize,
 }
 
 impl<'r, R: Repository> Commits<'r, R> {
     /// None yet.
     pub(super) async fn of(repository: &'r R) -> Result<Self, UploadError> {
         let shallow = repository.shallow().await?.into_iter().collect();
-        Ok(Self { repository, shallow, known: HashMap::new() })
+        Ok(Self { repository, shallow, known: HashMap::new(), steps: 0 })
     }
 
     /// The repository they are read from.
@@ -49,24 +49,47 @@ impl<'r, R: Repository> Commits<'r, R> {
 
     /// Reads those of `ids` that were not read before.
     pub(super) async fn read(&mut self, ids: &[ObjectId]) -> Result<(), UploadError> {
-        let unknown: Vec<ObjectId> = ids.iter().filter(|id| !self.known.contains_key(*id)).copied().collect();
-        if unknown.is_empty() {
+        if ids.iter().all(|id| self.known.contains_key(id)) {
             return Ok(());
         }
-        for object in self.repository.objects(&unknown).await? {
-            if object.kind == Kind::Commit {
-                let content = object.content()?;
-                let named = check::object(Kind::Commit, &content).map_err(|_| DamagedObject(object.id))?;
-                let tree = named.iter().find(|named| !named.parent).map(|named| named.id);
-                let mut parents = Vec::new();
-                if !self.is_shallow(&object.id) {
-                    parents.extend(named.iter().filter(|named| named.parent).map(|named| named.id));
-                }
-                let committer = CommitRefIter::from_bytes(&content, gix_hash::Kind::Sha1).committer();
-                let time = committer.ok().map_or(0, |committer| committer.seconds());
-                self.known.insert(object.id, Commit { tree, parents, time });
+        self.steps += 1;
+        if self.steps == STEPS_BEFORE_ALL {
+            self.read_all().await?;
+        }
+        let unknown: Vec<ObjectId> = ids.iter().filter(|id| !self.known.contains_key(*id)).copied().collect();
+        self.read_each(&unknown).await
+    }
+
+    async fn read_each(&mut self, ids: &[ObjectId]) -> Result<(), UploadError> {
+        for (id, (kind, content)) in content::read::<_, UploadError>(self.repository, ids).await? {
+            if kind == Kind::Commit {
+                self.add(id, &content)?;
             }
         }
+        Ok(())
+    }
+
+    /// Reads every commit, where the repository can list them.
+    async fn read_all(&mut self) -> Result<(), UploadError> {
+        let mut after = None;
+        while let Some(page) = self.repository.commits(after, PAGE).await? {
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            let (whole, deltas): (Vec<_>, Vec<_>) =
+                page.into_iter().partition(|commit| commit.base.is_none());
+            content::build(&whole, |commit, content| self.add(commit.id, content))?;
+            let deltas: Vec<ObjectId> = deltas.into_iter().map(|commit| commit.id).collect();
+            self.read_each(&deltas).await?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, id: ObjectId, content: &[u8]) -> Result<(), UploadError> {
+        let mut commit = links::commit(id, content)?;
+        if self.is_shallow(&id) {
+            commit.parents.clear();
+        }
+        self.known.insert(id, commit);
         Ok(())
     }
 }

@@ -6,10 +6,11 @@ use std::collections::HashSet;
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use super::commits::{Commit, Commits};
+use super::commits::Commits;
 use super::{UploadError, Wishes};
 use crate::advertise::{PEEL_MAX, sorted_refs};
-use crate::{DamagedObject, Repository, check};
+use crate::links::{self, Commit};
+use crate::{DamagedObject, Repository, content};
 
 /// The depth that git asks for when it wants no end, as `git fetch --unshallow` does.
 const NO_END: usize = 0x7fff_ffff;
@@ -93,12 +94,12 @@ async fn commit_of<R: Repository>(repository: &R, name: &str) -> Result<ObjectId
     let refused = || UploadError::Refused(format!("deepen-not is not a ref: {}", name.escape_debug()));
     let mut target = found.ok_or_else(refused)?.target;
     for _ in 0..PEEL_MAX {
-        let object = repository.objects(&[target]).await?.pop().ok_or(DamagedObject(target))?;
-        if object.kind != Kind::Tag {
+        let mut read = content::read::<_, UploadError>(repository, &[target]).await?;
+        let (kind, tag) = read.remove(&target).ok_or(DamagedObject(target))?;
+        if kind != Kind::Tag {
             break;
         }
-        let named = check::object(Kind::Tag, &object.content()?).map_err(|_| DamagedObject(target))?;
-        target = named.first().ok_or(DamagedObject(target))?.id;
+        target = links::tag(target, &tag)?;
     }
     Ok(target)
 }

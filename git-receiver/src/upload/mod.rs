@@ -132,6 +132,7 @@ struct Wishes {
     depth: Option<depth::Depth>,
     /// Tags of what is sent are to be sent too.
     include_tag: bool,
+    format: pack::Format,
 }
 
 impl Wishes {
@@ -172,6 +173,6 @@ async fn check_wants<R: Repository>(repository: &R, wants: &[ObjectId]) -> Resul
 
 /// Those of the client's commits that the repository has, in the client's order.
 async fn common<R: Repository>(repository: &R, haves: &[ObjectId]) -> Result<Vec<ObjectId>, UploadError> {
-    let kinds = repository.kinds(haves).await?;
-    Ok(haves.iter().filter(|id| kinds.contains_key(*id)).copied().collect())
+    let known = repository.known(haves).await?;
+    Ok(haves.iter().filter(|id| known.contains_key(*id)).copied().collect())
 }

@@ -1,19 +1,31 @@
-//! Sends a pack (gitformat-pack): every object as the zlib stream that is stored, nothing compressed again.
+//! Sends a pack (gitformat-pack): every object with the stream that is stored, deltas as deltas where the client can build
+//! them. Only what lies on something that the client does not get is compressed anew.
 
-use gix_hash::ObjectId;
+use std::collections::HashMap;
+
+use gix_hash::{Hasher, ObjectId};
 use gix_object::Kind;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::UploadError;
+use super::walk::Selection;
 use crate::pkt_line::write_band;
 use crate::report::fatal;
-use crate::{Object, Repository};
+use crate::unpack::compress;
+use crate::{DamagedObject, Object, Repository, content};
 
-/// How many objects are read at once.
-const OBJECTS_AT_ONCE: usize = 256;
+/// How many objects are asked for at once; the repository bounds their bytes.
+const OBJECTS_AT_ONCE: usize = 4096;
+
+/// How many bytes are gathered before they are sent.
+const PIECE: usize = 128 * 1024;
 
 /// The band of the sideband that carries the pack.
 const PACK_BAND: u8 = 1;
+
+/// The types of entries that are deltas: on an entry of the pack by its distance, and on an object by its name.
+const OFS_DELTA: u8 = 6;
+const REF_DELTA: u8 = 7;
 
 /// How the pack is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,50 +38,147 @@ pub(super) enum Band {
     Large,
 }
 
-/// Sends the objects as a pack.
+/// What the client can take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Format {
+    /// Deltas on objects that it has and the pack has not (`thin-pack`).
+    pub(super) thin: bool,
+    /// Deltas that know their base by its distance (`ofs-delta`).
+    pub(super) ofs_delta: bool,
+}
+
+impl Format {
+    /// Takes a word of the client's; `false` where it says nothing of the format.
+    pub(super) fn take(&mut self, word: &str) -> bool {
+        match word {
+            "thin-pack" => self.thin = true,
+            "ofs-delta" => self.ofs_delta = true,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Sends what was selected as a pack.
 pub(super) async fn send<R: Repository>(
     repository: &R,
-    objects: &[ObjectId],
+    selection: &Selection,
+    format: Format,
     band: Band,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    let sent = send_all(repository, objects, band, output).await;
+    let mut sending = Sending::new(selection, format, band)?;
+    let sent = sending.send_all(repository, output).await;
     if let (Err(UploadError::Repository(_) | UploadError::Damaged(_)), true) = (&sent, band != Band::None) {
         output.write_all(&fatal("the server cannot read its repository")).await?;
     }
     sent
 }
 
-async fn send_all<R: Repository>(
-    repository: &R,
-    objects: &[ObjectId],
+/// A pack on its way.
+struct Sending<'s> {
+    selection: &'s Selection,
+    format: Format,
     band: Band,
-    output: &mut (impl AsyncWrite + Send + Unpin),
-) -> Result<(), UploadError> {
-    let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
-    let count =
-        u32::try_from(objects.len()).map_err(|_| UploadError::Refused("too many objects".to_owned()))?;
-    let mut piece = [&b"PACK\0\0\0\x02"[..], &count.to_be_bytes()].concat();
-    for some in objects.chunks(OBJECTS_AT_ONCE) {
-        let found = repository.objects(some).await?;
-        if found.len() != some.len() {
-            let missing = some.iter().find(|id| !found.iter().any(|object| object.id == **id));
-            return Err(crate::DamagedObject(*missing.unwrap_or(&some[0])).into());
-        }
-        for object in found {
-            head(&mut piece, &object);
-            piece.extend_from_slice(&object.zlib);
-        }
-        hasher.update(&piece);
-        output.write_all(&framed(&piece, band)).await?;
-        piece.clear();
+    /// Where the entries of the objects begin, once they were sent.
+    places: HashMap<ObjectId, Option<u64>>,
+    hasher: Hasher,
+    /// What is not sent yet …
+    piece: Vec<u8>,
+    /// … and how many bytes were before it.
+    sent: u64,
+}
+
+impl<'s> Sending<'s> {
+    fn new(selection: &'s Selection, format: Format, band: Band) -> Result<Self, UploadError> {
+        let count = u32::try_from(selection.objects.len())
+            .map_err(|_| UploadError::Refused("too many objects".to_owned()))?;
+        Ok(Self {
+            selection,
+            format,
+            band,
+            places: selection.objects.iter().map(|id| (*id, None)).collect(),
+            hasher: gix_hash::hasher(gix_hash::Kind::Sha1),
+            piece: [&b"PACK\0\0\0\x02"[..], &count.to_be_bytes()].concat(),
+            sent: 0,
+        })
     }
-    hasher.update(&piece);
-    let sum = hasher
-        .try_finalize()
-        .map_err(|_| UploadError::Refused("the pack looks like an attack".to_owned()))?;
-    piece.extend_from_slice(sum.as_slice());
-    Ok(output.write_all(&framed(&piece, band)).await?)
+
+    async fn send_all<R: Repository>(
+        &mut self,
+        repository: &R,
+        output: &mut (impl AsyncWrite + Send + Unpin),
+    ) -> Result<(), UploadError> {
+        for some in self.selection.objects.chunks(OBJECTS_AT_ONCE) {
+            let mut wanted = some.to_vec();
+            while !wanted.is_empty() {
+                let found = repository.objects(&wanted).await?;
+                if found.is_empty() {
+                    return Err(DamagedObject(wanted[0]).into());
+                }
+                let mut alone = Vec::new();
+                for object in found {
+                    if !self.add(&object) {
+                        alone.push(object.id);
+                    }
+                    self.flush(PIECE, output).await?;
+                }
+                for (id, (kind, content)) in content::read::<_, UploadError>(repository, &alone).await? {
+                    self.entry(id, type_of(kind), content.len() as u64, &[], &compress(&content));
+                }
+                self.flush(PIECE, output).await?;
+                wanted.retain(|id| self.places.get(id).is_some_and(Option::is_none));
+            }
+        }
+        self.flush(0, output).await?;
+        let hasher = std::mem::replace(&mut self.hasher, gix_hash::hasher(gix_hash::Kind::Sha1));
+        let sum = hasher
+            .try_finalize()
+            .map_err(|_| UploadError::Refused("the pack looks like an attack".to_owned()))?;
+        Ok(output.write_all(&framed(sum.as_slice(), self.band)).await?)
+    }
+
+    /// Adds an object as it is stored; `false` where the client could make nothing of it.
+    fn add(&mut self, object: &Object) -> bool {
+        let Some(base) = object.base else {
+            self.entry(object.id, type_of(object.kind), object.size, &[], &object.zlib);
+            return true;
+        };
+        match self.places.get(&base) {
+            Some(Some(place)) if self.format.ofs_delta => {
+                let here = self.sent + self.piece.len() as u64;
+                self.entry(object.id, OFS_DELTA, object.size, &distance(here - place), &object.zlib);
+            }
+            Some(_) => self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib),
+            None if self.format.thin && self.selection.had.contains(&base) => {
+                self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib);
+            }
+            None => return false,
+        }
+        true
+    }
+
+    fn entry(&mut self, id: ObjectId, kind: u8, size: u64, base: &[u8], zlib: &[u8]) {
+        self.places.insert(id, Some(self.sent + self.piece.len() as u64));
+        head(&mut self.piece, kind, size);
+        self.piece.extend_from_slice(base);
+        self.piece.extend_from_slice(zlib);
+    }
+
+    /// Sends what was gathered, if it is more than `most` bytes.
+    async fn flush(
+        &mut self,
+        most: usize,
+        output: &mut (impl AsyncWrite + Send + Unpin),
+    ) -> Result<(), UploadError> {
+        if self.piece.len() > most {
+            self.hasher.update(&self.piece);
+            self.sent += self.piece.len() as u64;
+            output.write_all(&framed(&self.piece, self.band)).await?;
+            self.piece.clear();
+        }
+        Ok(())
+    }
 }
 
 fn framed(piece: &[u8], band: Band) -> Vec<u8> {
@@ -82,20 +191,37 @@ fn framed(piece: &[u8], band: Band) -> Vec<u8> {
     out
 }
 
-/// Type and size: three bits and four, then seven more a byte.
-fn head(out: &mut Vec<u8>, object: &Object) {
-    let kind = match object.kind {
-        Kind::Commit => 1u8,
+fn type_of(kind: Kind) -> u8 {
+    match kind {
+        Kind::Commit => 1,
         Kind::Tree => 2,
         Kind::Blob => 3,
         Kind::Tag => 4,
-    };
-    let mut rest = object.size >> 4;
-    let low = u8::try_from(object.size & 0x0f).unwrap_or_default();
+    }
+}
+
+/// Type and size: three bits and four, then seven more a byte.
+fn head(out: &mut Vec<u8>, kind: u8, size: u64) {
+    let mut rest = size >> 4;
+    let low = u8::try_from(size & 0x0f).unwrap_or_default();
     out.push(kind << 4 | low | if rest > 0 { 0x80 } else { 0 });
     while rest > 0 {
         let low = u8::try_from(rest & 0x7f).unwrap_or_default();
         rest >>= 7;
         out.push(low | if rest > 0 { 0x80 } else { 0 });
     }
+}
+
+/// How far back a base begins: seven bits a byte, the highest first, each but the last counting from one.
+fn distance(back: u64) -> Vec<u8> {
+    let low = |bits: u64| u8::try_from(bits & 0x7f).unwrap_or_default();
+    let mut bytes = vec![low(back)];
+    let mut rest = back >> 7;
+    while rest > 0 {
+        rest -= 1;
+        bytes.push(low(rest) | 0x80);
+        rest >>= 7;
+    }
+    bytes.reverse();
+    bytes
 }

@@ -8,7 +8,7 @@ use gix_object::Kind;
 use super::UploadError;
 use super::commits::Commits;
 use crate::advertise::PEEL_MAX;
-use crate::{DamagedObject, Repository, check};
+use crate::{Repository, content, links};
 
 /// How many commits are looked at in one round. Beyond, anything in common is enough: what is sent then may be more than is
 /// needed, never less.
@@ -73,14 +73,10 @@ async fn wanted_commits<R: Repository>(
     let mut level = wants.to_vec();
     for _ in 0..PEEL_MAX {
         let mut next = Vec::new();
-        for object in repository.objects(&level).await? {
-            match object.kind {
-                Kind::Commit => wanted.push(object.id),
-                Kind::Tag => {
-                    let damaged = |_| DamagedObject(object.id);
-                    let named = check::object(Kind::Tag, &object.content()?).map_err(damaged)?;
-                    next.extend(named.iter().map(|named| named.id));
-                }
+        for (id, (kind, content)) in content::read::<_, UploadError>(repository, &level).await? {
+            match kind {
+                Kind::Commit => wanted.push(id),
+                Kind::Tag => next.push(links::tag(id, &content)?),
                 Kind::Tree | Kind::Blob => {}
             }
         }

@@ -80,7 +80,7 @@ pub(super) async fn answer<R: Repository>(
     }
     let selection = walk::select(repository, &request.wishes).await?;
     let band = request.band.unwrap_or(pack::Band::None);
-    pack::send(repository, &selection.objects, band, output).await?;
+    pack::send(repository, &selection, request.wishes.format, band, output).await?;
     if band != pack::Band::None {
         output.write_all(FLUSH).await?;
     }
@@ -147,7 +147,7 @@ impl Request {
                 "side-band" if self.band.is_none() => self.band = Some(pack::Band::Small),
                 "include-tag" => self.wishes.include_tag = true,
                 "deepen-relative" => self.wishes.depth.get_or_insert_default().relative = true,
-                _ => {}
+                word => drop(self.wishes.format.take(word)),
             }
         }
     }

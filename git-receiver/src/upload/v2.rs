@@ -119,7 +119,8 @@ async fn fetch<R: Repository>(
         match argument.as_str() {
             "done" => done = true,
             "wait-for-done" => wait_for_done = true,
-            "thin-pack" | "no-progress" | "ofs-delta" => {}
+            "no-progress" => {}
+            argument if wishes.format.take(argument) => {}
             argument => {
                 if !wishes.take(argument, &mut haves)? {
                     return Err(UploadError::Refused(format!(
@@ -160,7 +161,7 @@ async fn fetch<R: Repository>(
     }
     write(&mut out, b"packfile\n");
     output.write_all(&out).await?;
-    pack::send(repository, &selection.objects, pack::Band::Large, output).await?;
+    pack::send(repository, &selection, wishes.format, pack::Band::Large, output).await?;
     Ok(output.write_all(FLUSH).await?)
 }
 

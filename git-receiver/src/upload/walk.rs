@@ -9,15 +9,19 @@ use gix_object::Kind;
 use super::commits::Commits;
 use super::depth::{self, Depth};
 use super::{UploadError, Wishes};
-use crate::Repository;
 use crate::advertise::{PEEL_MAX, peel, sorted_refs};
-use crate::check;
 use crate::pkt_line::write;
+use crate::{DamagedObject, Repository, content, links};
+
+/// How many trees are read at once.
+const TREES_AT_ONCE: usize = 2000;
 
 /// What to send.
 pub(super) struct Selection {
     /// The objects, commits first.
     pub(super) objects: Vec<ObjectId>,
+    /// What the client has of what lies next to it.
+    pub(super) had: HashSet<ObjectId>,
     pub(super) boundary: Boundary,
 }
 
@@ -55,25 +59,22 @@ pub(super) async fn boundary<R: Repository>(
 
 /// Finds what to send.
 pub(super) async fn select<R: Repository>(repository: &R, wishes: &Wishes) -> Result<Selection, UploadError> {
-    let mut roots = Roots::of(repository, &wishes.wants).await?;
+    let roots = Roots::of(repository, &wishes.wants).await?;
     let history = History::walk(repository, &roots.commits, wishes).await?;
-    let mut commits = history.new.clone();
-    let mut objects = Vec::with_capacity(commits.len() * 3);
-    objects.append(&mut commits);
-    let had = files(repository, history.had_trees, HashSet::new()).await?;
-    roots.trees.extend(history.new_trees);
-    objects.append(&mut roots.others);
+    let mut objects = history.new;
+    objects.extend(roots.others);
     if wishes.include_tag {
         let refs = sorted_refs(repository).await?;
         let sent: HashSet<ObjectId> = objects.iter().copied().collect();
         let tags = peel(repository, &refs).await?.into_iter().filter(|(_, target)| sent.contains(target));
         objects.extend(tags.map(|(tag, _)| tag));
     }
-    let new = files(repository, roots.trees, had).await?;
-    objects.extend(new);
+    let had = files(repository, history.had_trees, &HashSet::new()).await?.seen;
+    let trees = roots.trees.into_iter().chain(history.new_trees).collect();
+    objects.extend(files(repository, trees, &had).await?.order);
     let mut seen = HashSet::with_capacity(objects.len());
     objects.retain(|id| seen.insert(*id));
-    Ok(Selection { objects, boundary: history.boundary })
+    Ok(Selection { objects, had, boundary: history.boundary })
 }
 
 /// What the wants lead to.
@@ -92,14 +93,14 @@ impl Roots {
         // Tags of tags end in a commit, a tree or a blob.
         for _ in 0..PEEL_MAX {
             let mut next = Vec::new();
-            for (id, kind, named) in read(repository, &level).await? {
+            for (id, (kind, content)) in content::read::<_, UploadError>(repository, &level).await? {
                 match kind {
                     Kind::Commit => roots.commits.push(id),
                     Kind::Tree => roots.trees.push(id),
                     Kind::Blob => roots.others.push(id),
                     Kind::Tag => {
                         roots.others.push(id);
-                        next.extend(named.iter().map(|named| named.id));
+                        next.push(links::tag(id, &content)?);
                     }
                 }
             }
@@ -191,13 +192,13 @@ impl History {
         for id in order {
             let Some(commit) = commits.get(&id) else { continue };
             if had.contains(&id) {
-                history.had_trees.extend(commit.tree);
+                history.had_trees.push(commit.tree);
             } else {
                 history.new.push(id);
-                history.new_trees.extend(commit.tree);
+                history.new_trees.push(commit.tree);
             }
         }
-        let border = wishes.common.iter().filter_map(|id| commits.get(id)?.tree);
+        let border = wishes.common.iter().filter_map(|id| Some(commits.get(id)?.tree));
         history.had_trees.extend(border);
         Ok(history)
     }
@@ -222,63 +223,74 @@ pub(super) async fn out_of_reach<R: Repository>(
         return Ok(None);
     }
     let asked: Vec<ObjectId> = wanted.iter().copied().collect();
-    let kinds = repository.kinds(&asked).await?;
+    let known = repository.known(&asked).await?;
     // Only a commit that is there is worth the walk.
-    if let Some(other) = asked.into_iter().find(|id| kinds.get(id) != Some(&Kind::Commit)) {
-        return Ok(Some(other));
+    let is_commit = |id: &ObjectId| known.get(id).is_some_and(|known| known.kind == Kind::Commit);
+    if let Some(other) = asked.iter().find(|id| !is_commit(id)) {
+        return Ok(Some(*other));
     }
+    let mut commits = Commits::of(repository).await?;
     let mut level: Vec<ObjectId> = tips.iter().copied().collect();
     let mut seen = tips;
     while !level.is_empty() && !wanted.is_empty() {
-        let mut next = Vec::new();
-        for (_, _, named) in read(repository, &level).await? {
-            next.extend(named.iter().filter(|named| named.parent).map(|named| named.id));
-        }
-        next.retain(|id| seen.insert(*id));
+        commits.read(&level).await?;
+        let parents = level.iter().filter_map(|id| commits.get(id)).flat_map(|commit| &commit.parents);
+        level = parents.filter(|id| seen.insert(**id)).copied().collect();
         wanted.retain(|id| !seen.contains(id));
-        level = next;
     }
     Ok(wanted.into_iter().next())
+}
+
+/// Objects, each once.
+#[derive(Default)]
+struct Files {
+    seen: HashSet<ObjectId>,
+    /// In the order in which they were come to: what stands together in a repository is asked for together.
+    order: Vec<ObjectId>,
+}
+
+impl Files {
+    /// Adds an object; `false` where it was there.
+    fn add(&mut self, id: ObjectId) -> bool {
+        let new = self.seen.insert(id);
+        if new {
+            self.order.push(id);
+        }
+        new
+    }
 }
 
 /// The trees and everything in them, apart from what is in `except`.
 async fn files<R: Repository>(
     repository: &R,
-    trees: Vec<ObjectId>,
-    except: HashSet<ObjectId>,
-) -> Result<HashSet<ObjectId>, UploadError> {
-    let mut found: HashSet<ObjectId> = HashSet::new();
-    let mut level: Vec<ObjectId> = trees;
-    level.retain(|id| !except.contains(id) && found.insert(*id));
-    while !level.is_empty() {
-        let mut next = Vec::new();
-        for (_, _, named) in read(repository, &level).await? {
-            for named in named {
-                if !except.contains(&named.id) && found.insert(named.id) && named.kind == Kind::Tree {
-                    next.push(named.id);
+    mut trees: Vec<ObjectId>,
+    except: &HashSet<ObjectId>,
+) -> Result<Files, UploadError> {
+    let mut files = Files::default();
+    trees.retain(|id| !except.contains(id) && files.add(*id));
+    while !trees.is_empty() {
+        let mut below = Vec::new();
+        for some in trees.chunks(TREES_AT_ONCE) {
+            let wanted: HashSet<&ObjectId> = some.iter().collect();
+            let mut left = wanted.len();
+            content::build(&repository.objects_and_bases(some).await?, |object, content| {
+                if !wanted.contains(&object.id) {
+                    return Ok(());
                 }
+                left -= 1;
+                links::tree(object.id, content, |id, kind| {
+                    if !except.contains(&id) && files.add(id) && kind == Kind::Tree {
+                        below.push(id);
+                    }
+                })
+            })?;
+            if left > 0 {
+                return Err(DamagedObject(some[0]).into());
             }
         }
-        level = next;
+        trees = below;
     }
-    Ok(found)
-}
-
-/// Reads objects and what they name.
-async fn read<R: Repository>(
-    repository: &R,
-    ids: &[ObjectId],
-) -> Result<Vec<(ObjectId, Kind, Vec<check::Named>)>, UploadError> {
-    let mut read = Vec::with_capacity(ids.len());
-    for object in repository.objects(ids).await? {
-        let named = if object.kind == Kind::Blob {
-            Vec::new()
-        } else {
-            check::object(object.kind, &object.content()?).map_err(|_| crate::DamagedObject(object.id))?
-        };
-        read.push((object.id, object.kind, named));
-    }
-    Ok(read)
+    Ok(files)
 }
 
 #[cfg(test)]

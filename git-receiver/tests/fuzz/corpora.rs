@@ -5,9 +5,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use git_receiver::{Kind, Object, ObjectId};
+use git_receiver::{Kind, ObjectId};
 
 use super::harness::base::base;
+use super::harness::repository::Whole;
 use super::harness::{Outcome, Target};
 use super::real_git::{git, repository, succeeds};
 
@@ -93,11 +94,29 @@ const RECIPES: &[(&str, &str)] = &[
         "blob\na\n\n%%\ncapabilities\n report-status push-options atomic quiet\n%%\noption\none\n%%\noption\ntwo\n%%\ncommand refs/tags/a {0}\n%%\ncommand refs/heads/old - {r6}",
     ),
     (
+        "accepted-modules",
+        "blob\n[submodule \"greetings\"]\n\tpath = lib/greetings\n\turl = ../greetings.git\n\tupdate = rebase\n\n%%\ntree\n100644 .gitmodules\0{0}100644 README.md\0{r0}160000 lib\0bbbbbbbbbbbbbbbbbbbb\n%%\nofs 0\n[submodule \"greetings\"]\n\tpath = lib/greetings\n\turl = https://example.org/greetings.git\n\n%%\ntree\n100644 .gitmodules\0{2}\n%%\ntree\n40000 a\0{1}40000 b\0{3}",
+    ),
+    (
         "accepted-attributes",
         "blob\n* text=auto\n*.png binary\n\n%%\ntree\n100644 .gitattributes\0{0}100644 gitatt~1\0{r0}",
     ),
-    // Not a configuration, which is nobody's harm.
+    // No configuration, which is nobody's harm, and one that would be, were it called so.
     ("accepted-no-modules", "tree\n100644 .gitmodules\0{r0}"),
+    (
+        "accepted-not-modules",
+        "blob\n[submodule \"..\"]\n\turl = -a\n\n%%\ntree\n100644 a.gitmodules\0{0}100644 gitmod~5\0{0}",
+    ),
+    ("refused-modules", "blob\n[submodule \"a\"]\n\turl = -a\n\n%%\ntree\n100644 .gitmodules\0{0}"),
+    (
+        "refused-modules-first",
+        "reverse\n\n%%\nblob\n[submodule \"a\"]\n\tpath = -a\n\n%%\ntree\n100644 gitmod~1\0{0}\n%%\ntree\n40000 a\0{1}",
+    ),
+    (
+        "refused-modules-delta",
+        "blob\n[submodule \"a\"]\n\tpath = a\n\turl = ../a\n\n%%\nofs 0\n[submodule \"a\"]\n\tpath = a\n\tupdate = !a\n\n%%\ntree\n100644 .gitmodules\0{1}",
+    ),
+    ("refused-modules-name", "blob\n[submodule \"../a\"]\n\tpath = a\n\n%%\ntree\n100755 .gitmodules\0{0}"),
     (
         "accepted-names",
         "blob\na\n\n%%\ncommand refs/tags/a/b {0}\n%%\ncommand refs/tags/a {0}\n%%\ncommand refs/heads/.x {r7}\n%%\ncommand refs/heads/x.lock {r7}\n%%\ncommand refs/notes/x@y {r7}",
@@ -303,8 +322,8 @@ fn parted(bytes: &[u8], protocol: &str) -> Vec<Vec<u8>> {
 }
 
 /// Writes objects as a recipe, each after those it names.
-fn recipe(objects: &[Object]) -> Vec<u8> {
-    let contents = objects.iter().map(|object| (object.id, object.kind, object.content().expect("whole")));
+fn recipe(objects: &[Whole]) -> Vec<u8> {
+    let contents = objects.iter().map(|object| (object.id, object.kind, object.content.clone()));
     let mut waiting: Vec<(ObjectId, Kind, Vec<u8>)> = contents.collect();
     let mut known: Vec<(ObjectId, String)> =
         base().order.iter().enumerate().map(|(at, id)| (*id, format!("{{r{at}}}"))).collect();

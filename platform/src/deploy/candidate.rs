@@ -13,8 +13,9 @@ use super::limits::DeployLimits;
 use super::plan::{Side, plan};
 use super::report::{Event, Rejection, Tell};
 use super::snapshot::{Snapshot, SnapshotError, of_commit};
-use crate::activation::{Activation, Prepared};
+use crate::activation::Activation;
 use crate::repository::{DEFAULT_PRODUCTION_BRANCH, oid};
+use crate::revision::{LoadError, Prepared};
 
 /// How many due times of a schedule a push shows.
 const DUE_SHOWN: usize = 3;
@@ -26,6 +27,8 @@ pub(super) enum DeployError {
     Store(#[from] StoreError),
     #[error("cannot read what was pushed: {0}")]
     Read(#[from] ReadError),
+    #[error("cannot read back what was pushed: {0}")]
+    Pack(#[source] std::io::Error),
     #[error("the check of the scripts ended early")]
     CheckDied,
 }
@@ -100,7 +103,13 @@ impl<R: Repository> Examination<'_, R> {
         if !checked.warnings.is_empty() {
             self.tell.send(Event::Faults(checked.warnings.clone()));
         }
-        let new = new_revision(oid(commit), &checked, summary.subject, summary.author, Utc::now());
+        let new = NewRevision {
+            commit: oid(commit),
+            sdk: checked.manifest.sdk.to_string(),
+            subject: summary.subject,
+            author: summary.author,
+            validated_at: Utc::now(),
+        };
         let prepared = match prepare(checked) {
             Ok(prepared) => prepared,
             Err(fault) => return Ok(self.refuse(branch, fault.into())),
@@ -115,9 +124,13 @@ impl<R: Repository> Examination<'_, R> {
 
     async fn validated_before(&self, commit: Oid) -> Result<Option<Prepared>, DeployError> {
         let Some(app) = self.app else { return Ok(None) };
-        let Some(revision) = self.store.revision(app.id, commit).await? else { return Ok(None) };
-        // A revision of an older server that this one no longer reads is validated anew.
-        Ok(Prepared::from_store(revision).ok())
+        match Prepared::load(self.store, app, commit).await {
+            Ok(prepared) => Ok(Some(prepared)),
+            Err(LoadError::Store(error)) => Err(error.into()),
+            Err(LoadError::Read(error)) => Err(error.into()),
+            // A revision of an older server that this one no longer reads is validated anew.
+            Err(LoadError::Absent | LoadError::Manifest(_) | LoadError::Routes(_)) => Ok(None),
+        }
     }
 
     /// Checks off the async workers: compiling may take a while and cannot be cancelled.
@@ -158,27 +171,4 @@ fn prepare(checked: Checked) -> Result<Prepared, Fault> {
     let Checked { manifest, sources, compiled, .. } = checked;
     Prepared::new(manifest, sources, compiled)
         .map_err(|error| Fault::error(manifest::FILE_NAME, None, error.to_string()))
-}
-
-fn new_revision(
-    commit: Oid,
-    checked: &Checked,
-    subject: String,
-    author: String,
-    validated_at: DateTime<Utc>,
-) -> NewRevision {
-    let scripts = checked
-        .sources
-        .iter()
-        .map(|(path, source)| store::Script { path: path.clone(), source: source.clone() })
-        .collect();
-    NewRevision {
-        commit,
-        sdk: checked.manifest.sdk.to_string(),
-        subject,
-        author,
-        manifest: checked.manifest_source.clone(),
-        scripts,
-        validated_at,
-    }
 }

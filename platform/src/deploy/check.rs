@@ -28,8 +28,6 @@ const COMPILED_MAX: usize = 1024 * 1024;
 pub struct Checked {
     /// What it declares.
     pub manifest: Manifest,
-    /// The manifest's text.
-    pub manifest_source: String,
     /// The text of every script that the manifest names.
     pub sources: BTreeMap<ScriptPath, String>,
     /// The same scripts, compiled, as far as that takes little memory.
@@ -70,9 +68,8 @@ fn check_within(time: Duration, snapshot: &Snapshot, ceiling: &Limits) -> Result
     let scripts = check_scripts(time, snapshot, sdk, named, &mut faults);
     match manifest {
         Some(manifest) if faults.errors() == 0 => {
-            let manifest_source = String::from_utf8_lossy(bytes).into_owned();
             let Scripts { sources, compiled } = scripts;
-            Ok(Checked { manifest, manifest_source, sources, compiled, warnings: faults })
+            Ok(Checked { manifest, sources, compiled, warnings: faults })
         }
         _ => Err(faults),
     }

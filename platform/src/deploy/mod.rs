@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use chrono::Utc;
-use git_receiver::{Command, Push, Staged};
+use git_receiver::{Command, Pack, Push, Staged};
 use manifest_schema::name::AppName;
 use store::{App, Deploy, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store};
 use uuid::Uuid;
@@ -28,7 +28,7 @@ pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
 pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::activation::{Activation, branch_label};
-use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, oid, stored};
+use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
 use candidate::{Candidate, DeployError, Examination, Examined};
 use intent::{Intent, intent};
 
@@ -102,12 +102,12 @@ impl Deployer {
         tell: &Tell,
     ) -> Result<Vec<Verdict>, DeployError> {
         let atomic = push.capabilities.atomic();
-        let objects = match &push.pack {
-            Ok(objects) => objects.as_slice(),
+        let pack = match &push.pack {
+            Ok(pack) => pack,
             Err(why) => return Ok(unpack_failed(&push.commands, &why.to_string())),
         };
         let app = self.store.app(name).await?;
-        let mut decisions = self.decide(app.as_ref(), &push.commands, objects, tell).await?;
+        let mut decisions = self.decide(app.as_ref(), &push.commands, pack, tell).await?;
         reject_shared_addresses(&mut decisions);
         self.reject_too_many_refs(app.as_ref(), &mut decisions).await?;
         let mut new_push = NewPush {
@@ -115,7 +115,7 @@ impl Deployer {
             may_create: by.may_create,
             by: by.name.clone(),
             at: Utc::now(),
-            objects: objects.iter().map(stored).collect(),
+            objects: &Pushed(pack),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
             refs: Vec::new(),
             revisions: Vec::new(),
@@ -133,11 +133,11 @@ impl Deployer {
         &self,
         app: Option<&App>,
         commands: &[Command],
-        objects: &[git_receiver::Object],
+        pack: &Pack,
         tell: &Tell,
     ) -> Result<Vec<Decision>, DeployError> {
         let repository = AppRepository::new(self.store.clone(), app.cloned());
-        let staged = Staged::new(&repository, objects);
+        let staged = Staged::new(&repository, pack);
         let examination = Examination {
             store: &self.store,
             activation: &self.activation,
@@ -234,7 +234,7 @@ impl Deployer {
     async fn commit(
         &self,
         decisions: &mut [Decision],
-        push: &mut NewPush,
+        push: &mut NewPush<'_>,
         atomic: bool,
     ) -> Result<Option<PushReceipt>, DeployError> {
         loop {
@@ -261,6 +261,7 @@ impl Deployer {
                     Rejection::DiskFull
                 }
                 Err(PushError::UnknownApp) => Rejection::UnknownApp,
+                Err(PushError::Objects(error)) => return Err(DeployError::Pack(error)),
                 Err(PushError::Store(error)) => return Err(error.into()),
             };
             decisions
@@ -318,7 +319,7 @@ fn served(examined: Examined, branch: String, production: bool, tell: &Tell) -> 
     }
 }
 
-fn fill(push: &mut NewPush, decisions: &[Decision]) {
+fn fill(push: &mut NewPush<'_>, decisions: &[Decision]) {
     push.refs = decisions
         .iter()
         .filter(|decision| decision.moves())

@@ -23,6 +23,8 @@ pub(crate) async fn open(url: &str) -> Result<PgPool, OpenError> {
     let options = options.application_name("picloud").options([
         ("statement_timeout", STATEMENT_TIME_MAX),
         ("idle_in_transaction_session_timeout", STATEMENT_TIME_MAX),
+        // Compiling a query takes longer than any of ours takes.
+        ("jit", "off"),
     ]);
     // A pool only says that it timed out; one connection says why.
     let reached = timeout(ACQUIRE_TIME_MAX, PgConnection::connect_with(&options)).await;

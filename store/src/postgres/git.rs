@@ -1,11 +1,11 @@
-//! The tables `refs`, `objects` and `shallow`.
+//! The tables `refs` and `shallow`.
 
 use sqlx::PgPool;
 
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
-use crate::record::{Object, ObjectKind, Ref};
-use crate::row::{hex, key, object_kind};
+use crate::record::Ref;
+use crate::row::hex;
 
 pub(crate) async fn refs(pool: &PgPool, app: AppId) -> Result<Vec<Ref>, StoreError> {
     let rows: Vec<(String, String)> =
@@ -22,36 +22,4 @@ pub(crate) async fn shallow(pool: &PgPool, app: AppId) -> Result<Vec<Oid>, Store
         .fetch_all(pool)
         .await?;
     rows.iter().map(|(oid,)| hex("shallow", oid)).collect()
-}
-
-pub(crate) async fn kinds(
-    pool: &PgPool,
-    app: AppId,
-    oids: &[Oid],
-) -> Result<Vec<(Oid, ObjectKind)>, StoreError> {
-    let rows: Vec<(Vec<u8>, String)> =
-        sqlx::query_as("SELECT oid, kind FROM objects WHERE app = $1 AND oid = ANY($2)")
-            .bind(app.as_uuid())
-            .bind(keys(oids))
-            .fetch_all(pool)
-            .await?;
-    rows.into_iter().map(|(oid, kind)| Ok((key(&oid)?, object_kind(&kind)?))).collect()
-}
-
-pub(crate) async fn objects(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
-    let rows: Vec<(Vec<u8>, String, i64, Vec<u8>)> =
-        sqlx::query_as("SELECT oid, kind, size, zlib FROM objects WHERE app = $1 AND oid = ANY($2)")
-            .bind(app.as_uuid())
-            .bind(keys(oids))
-            .fetch_all(pool)
-            .await?;
-    rows.into_iter()
-        .map(|(oid, kind, size, zlib)| {
-            Ok(Object { oid: key(&oid)?, kind: object_kind(&kind)?, size: size.unsigned_abs(), zlib })
-        })
-        .collect()
-}
-
-pub(super) fn keys(oids: &[Oid]) -> Vec<&[u8]> {
-    oids.iter().map(|oid| oid.as_bytes().as_slice()).collect()
 }

@@ -2,20 +2,15 @@
 
 use sqlx::{PgConnection, PgPool};
 
-use super::{apps, deploys, git};
+use super::{apps, deploys, objects};
 use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
-use crate::record::{App, NewPush, NewRevision, Object, PushReceipt, RefChange};
-use crate::row::{branch_of, deploy_number, hex, signed};
+use crate::portion;
+use crate::record::{App, NewPush, NewRevision, Objects, PushReceipt, RefChange};
+use crate::row::{branch_of, deploy_number, hex};
 
-/// How many objects one statement inserts …
-const OBJECTS_AT_ONCE: usize = 10_000;
-
-/// … and about how many bytes of them: each statement has to end within the connection's time, and is held in memory.
-const BYTES_AT_ONCE: usize = 8 << 20;
-
-pub(crate) async fn push(pool: &PgPool, push: &NewPush) -> Result<PushReceipt, PushError> {
+pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let mut transaction = pool.begin().await?;
     let tx = &mut *transaction;
     sqlx::query("SELECT set_config('lock_timeout', $1, true)")
@@ -24,9 +19,7 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush) -> Result<PushReceipt, P
         .await?;
     let created = push.may_create && create_app(tx, push).await?;
     let app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
-    for objects in portions(&push.objects) {
-        insert_objects(tx, app.id, objects).await?;
-    }
+    insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;
     // What goes makes room for what comes: `a` may be replaced by `a/b`.
     let (gone, moved): (Vec<_>, Vec<_>) = push.refs.iter().partition(|change| change.new.is_none());
@@ -41,10 +34,11 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush) -> Result<PushReceipt, P
     Ok(PushReceipt { app, created, deploys })
 }
 
-/// Whoever else creates the same app is waited for.
-async fn create_app(tx: &mut PgConnection, push: &NewPush) -> Result<bool, PushError> {
+/// Whoever else creates the same app is waited for. A number of a repository is only taken where the app is unknown.
+async fn create_app(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<bool, PushError> {
     let inserted = sqlx::query(
-        "INSERT INTO apps (id, name, production_branch, created_at) VALUES ($1, $2, 'main', $3)
+        "INSERT INTO apps (id, name, production_branch, created_at)
+         SELECT $1, $2, 'main', $3 WHERE NOT EXISTS (SELECT FROM apps WHERE name = $2)
          ON CONFLICT (name) DO NOTHING",
     )
     .bind(AppId::random().as_uuid())
@@ -56,7 +50,7 @@ async fn create_app(tx: &mut PgConnection, push: &NewPush) -> Result<bool, PushE
 }
 
 /// The lock dies with the connection, however the push ends. It lets others refer to the app: no schedule waits for it.
-async fn lock_app(tx: &mut PgConnection, push: &NewPush) -> Result<Option<App>, PushError> {
+async fn lock_app(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<Option<App>, PushError> {
     let row: Option<apps::Row> = sqlx::query_as(
         "SELECT id, name, production_branch, created_at FROM apps WHERE name = $1 FOR NO KEY UPDATE",
     )
@@ -66,38 +60,13 @@ async fn lock_app(tx: &mut PgConnection, push: &NewPush) -> Result<Option<App>, 
     Ok(row.map(apps::read).transpose()?)
 }
 
-/// `objects` in portions of a statement each.
-fn portions(objects: &[Object]) -> impl Iterator<Item = &[Object]> {
-    let mut bytes = 0;
-    let mut portion = 0;
-    objects.chunk_by(move |object, next| {
-        portion += 1;
-        bytes += object.zlib.len();
-        let fits = portion < OBJECTS_AT_ONCE && bytes + next.zlib.len() <= BYTES_AT_ONCE;
-        if !fits {
-            (portion, bytes) = (0, 0);
-        }
-        fits
-    })
-}
-
-async fn insert_objects(tx: &mut PgConnection, app: AppId, objects: &[Object]) -> Result<(), PushError> {
-    let oids: Vec<&[u8]> = objects.iter().map(|object| object.oid.as_bytes().as_slice()).collect();
-    let kinds: Vec<&str> = objects.iter().map(|object| object.kind.as_str()).collect();
-    let sizes: Vec<i64> = objects.iter().map(|object| signed(object.size)).collect();
-    let streams: Vec<&[u8]> = objects.iter().map(|object| object.zlib.as_slice()).collect();
-    sqlx::query(
-        "INSERT INTO objects (app, oid, kind, size, zlib)
-         SELECT $1, * FROM unnest($2::bytea[], $3::text[], $4::bigint[], $5::bytea[])
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(app.as_uuid())
-    .bind(oids)
-    .bind(kinds)
-    .bind(sizes)
-    .bind(streams)
-    .execute(tx)
-    .await?;
+async fn insert_objects(tx: &mut PgConnection, app: AppId, all: &dyn Objects) -> Result<(), PushError> {
+    let mut inserted = 0;
+    while inserted < all.len() {
+        let portion = portion::read(all, inserted).map_err(PushError::Objects)?;
+        objects::insert(tx, app, &portion).await?;
+        inserted += portion.len();
+    }
     Ok(())
 }
 
@@ -138,13 +107,14 @@ async fn move_ref(tx: &mut PgConnection, app: AppId, change: &RefChange) -> Resu
     }
     // Nothing may point to what is not there, whatever was believed before the lock.
     let placed = sqlx::query(
-        "INSERT INTO refs (app, name, target) SELECT app, $2, $3 FROM objects WHERE app = $1 AND oid = $4
+        "INSERT INTO refs (app, name, target) SELECT apps.id, $2, $3
+         FROM apps JOIN objects ON objects.repository = apps.repository AND objects.oid = $4 WHERE apps.id = $1
          ON CONFLICT (app, name) DO UPDATE SET target = excluded.target",
     )
     .bind(app.as_uuid())
     .bind(&change.name)
     .bind(new.to_string())
-    .bind(git::keys(&[new])[0])
+    .bind(new.as_bytes().as_slice())
     .execute(tx)
     .await?;
     match placed.rows_affected() {
@@ -171,31 +141,16 @@ async fn refuse_in_the_way(tx: &mut PgConnection, app: AppId, name: &str) -> Res
 }
 
 async fn insert_revision(tx: &mut PgConnection, app: AppId, revision: &NewRevision) -> Result<(), PushError> {
-    let inserted = sqlx::query(
-        "INSERT INTO revisions (app, commit_id, sdk, subject, author, manifest, validated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+    sqlx::query(
+        "INSERT INTO revisions (app, commit_id, sdk, subject, author, validated_at)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
     )
     .bind(app.as_uuid())
     .bind(revision.commit.to_string())
     .bind(&revision.sdk)
     .bind(&revision.subject)
     .bind(&revision.author)
-    .bind(&revision.manifest)
     .bind(revision.validated_at)
-    .execute(&mut *tx)
-    .await?;
-    if inserted.rows_affected() == 0 {
-        return Ok(());
-    }
-    let paths: Vec<&str> = revision.scripts.iter().map(|script| script.path.as_str()).collect();
-    let sources: Vec<&str> = revision.scripts.iter().map(|script| script.source.as_str()).collect();
-    sqlx::query(
-        "INSERT INTO scripts (app, commit_id, path, source) SELECT $1, $2, * FROM unnest($3::text[], $4::text[])",
-    )
-    .bind(app.as_uuid())
-    .bind(revision.commit.to_string())
-    .bind(paths)
-    .bind(sources)
     .execute(tx)
     .await?;
     Ok(())
@@ -204,7 +159,7 @@ async fn insert_revision(tx: &mut PgConnection, app: AppId, revision: &NewRevisi
 async fn insert_deploys(
     tx: &mut PgConnection,
     app: AppId,
-    push: &NewPush,
+    push: &NewPush<'_>,
 ) -> Result<Vec<DeployNumber>, PushError> {
     let mut numbers = Vec::with_capacity(push.deploys.len());
     for deploy in &push.deploys {

@@ -1,42 +1,28 @@
-//! The tables `revisions` and `scripts`, and what is live.
+//! The table `revisions`, and what is live.
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::ScriptPath;
 use sqlx::PgPool;
 
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
-use crate::record::{LiveBranch, Revision, Script};
+use crate::record::{LiveBranch, Revision};
 use crate::row::{deploy_number, hex};
 
 pub(crate) async fn revision(pool: &PgPool, app: AppId, commit: Oid) -> Result<Option<Revision>, StoreError> {
-    let row: Option<(String, String, String, String, DateTime<Utc>)> = sqlx::query_as(
-        "SELECT sdk, subject, author, manifest, validated_at FROM revisions WHERE app = $1 AND commit_id = $2",
+    let row: Option<(String, String, String, DateTime<Utc>)> = sqlx::query_as(
+        "SELECT sdk, subject, author, validated_at FROM revisions WHERE app = $1 AND commit_id = $2",
     )
     .bind(app.as_uuid())
     .bind(commit.to_string())
     .fetch_optional(pool)
     .await?;
-    let Some((sdk, subject, author, manifest, validated_at)) = row else { return Ok(None) };
-    let scripts = scripts(pool, app, commit).await?;
-    Ok(Some(Revision { commit, sdk, subject, author, manifest, scripts, validated_at }))
-}
-
-async fn scripts(pool: &PgPool, app: AppId, commit: Oid) -> Result<Vec<Script>, StoreError> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT path, source FROM scripts WHERE app = $1 AND commit_id = $2 ORDER BY path COLLATE \"C\"",
-    )
-    .bind(app.as_uuid())
-    .bind(commit.to_string())
-    .fetch_all(pool)
-    .await?;
-    rows.into_iter()
-        .map(|(path, source)| {
-            let path = ScriptPath::new(&path)
-                .map_err(|error| StoreError::Corrupt { table: "scripts", what: error.to_string() })?;
-            Ok(Script { path, source })
-        })
-        .collect()
+    Ok(row.map(|(sdk, subject, author, validated_at)| Revision {
+        commit,
+        sdk,
+        subject,
+        author,
+        validated_at,
+    }))
 }
 
 pub(crate) async fn live_of(pool: &PgPool, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {

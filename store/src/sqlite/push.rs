@@ -5,14 +5,15 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection};
 use tokio::time::{Instant, timeout_at};
 
 use super::apps::{self, key};
-use super::{Connections, deploys};
+use super::{Connections, deploys, objects};
 use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
-use crate::record::{App, NewPush, NewRevision, Object, PushReceipt, RefChange};
-use crate::row::{branch_of, deploy_number, hex, signed};
+use crate::portion;
+use crate::record::{App, NewPush, NewRevision, Objects, PushReceipt, RefChange};
+use crate::row::{branch_of, deploy_number, hex};
 
-pub(crate) async fn push(connections: &Connections, push: &NewPush) -> Result<PushReceipt, PushError> {
+pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let give_up = Instant::now() + PUSH_WAIT_MAX;
     let mut connection = acquire(connections, give_up).await?;
     let pushed = push_on(&mut connection, push, give_up).await;
@@ -34,7 +35,7 @@ async fn acquire(connections: &Connections, give_up: Instant) -> Result<PoolConn
 
 async fn push_on(
     connection: &mut SqliteConnection,
-    push: &NewPush,
+    push: &NewPush<'_>,
     give_up: Instant,
 ) -> Result<PushReceipt, PushError> {
     // … and whoever does in another one here.
@@ -43,7 +44,7 @@ async fn push_on(
     let tx = &mut *transaction;
     let created = push.may_create && create_app(tx, push).await?;
     let app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
-    insert_objects(tx, app.id, &push.objects).await?;
+    insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;
     // What goes makes room for what comes: `a` may be replaced by `a/b`.
     let (gone, moved): (Vec<_>, Vec<_>) = push.refs.iter().partition(|change| change.new.is_none());
@@ -58,10 +59,11 @@ async fn push_on(
     Ok(PushReceipt { app, created, deploys })
 }
 
-/// Whoever else creates the same app is waited for.
-async fn create_app(tx: &mut SqliteConnection, push: &NewPush) -> Result<bool, PushError> {
+/// Nobody else creates one meanwhile, so that the next number of a repository is this one's.
+async fn create_app(tx: &mut SqliteConnection, push: &NewPush<'_>) -> Result<bool, PushError> {
     let inserted = sqlx::query(
-        "INSERT INTO apps (id, name, production_branch, created_at) VALUES (?1, ?2, 'main', ?3)
+        "INSERT INTO apps (id, name, production_branch, created_at, repository)
+         SELECT ?1, ?2, 'main', ?3, coalesce(max(repository), 0) + 1 FROM apps WHERE true
          ON CONFLICT (name) DO NOTHING",
     )
     .bind(key(AppId::random()))
@@ -73,7 +75,7 @@ async fn create_app(tx: &mut SqliteConnection, push: &NewPush) -> Result<bool, P
 }
 
 /// The whole file is locked by the transaction.
-async fn lock_app(tx: &mut SqliteConnection, push: &NewPush) -> Result<Option<App>, PushError> {
+async fn lock_app(tx: &mut SqliteConnection, push: &NewPush<'_>) -> Result<Option<App>, PushError> {
     let row: Option<apps::Row> =
         sqlx::query_as("SELECT id, name, production_branch, created_at FROM apps WHERE name = ?1")
             .bind(push.app.as_str())
@@ -82,18 +84,12 @@ async fn lock_app(tx: &mut SqliteConnection, push: &NewPush) -> Result<Option<Ap
     Ok(row.map(apps::read).transpose()?)
 }
 
-async fn insert_objects(tx: &mut SqliteConnection, app: AppId, objects: &[Object]) -> Result<(), PushError> {
-    for object in objects {
-        sqlx::query(
-            "INSERT INTO objects (app, oid, kind, size, zlib) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
-        )
-        .bind(key(app))
-        .bind(object.oid.as_bytes().as_slice())
-        .bind(object.kind.as_str())
-        .bind(signed(object.size))
-        .bind(object.zlib.as_slice())
-        .execute(&mut *tx)
-        .await?;
+async fn insert_objects(tx: &mut SqliteConnection, app: AppId, all: &dyn Objects) -> Result<(), PushError> {
+    let mut inserted = 0;
+    while inserted < all.len() {
+        let portion = portion::read(all, inserted).map_err(PushError::Objects)?;
+        objects::insert(tx, app, &portion).await?;
+        inserted += portion.len();
     }
     Ok(())
 }
@@ -135,7 +131,8 @@ async fn move_ref(tx: &mut SqliteConnection, app: AppId, change: &RefChange) -> 
     }
     // Nothing may point to what is not there, whatever was believed before the lock.
     let placed = sqlx::query(
-        "INSERT INTO refs (app, name, target) SELECT app, ?2, ?3 FROM objects WHERE app = ?1 AND oid = ?4
+        "INSERT INTO refs (app, name, target) SELECT apps.id, ?2, ?3
+         FROM apps JOIN objects ON objects.repository = apps.repository AND objects.oid = ?4 WHERE apps.id = ?1
          ON CONFLICT (app, name) DO UPDATE SET target = excluded.target",
     )
     .bind(key(app))
@@ -172,38 +169,25 @@ async fn insert_revision(
     app: AppId,
     revision: &NewRevision,
 ) -> Result<(), PushError> {
-    let inserted = sqlx::query(
-        "INSERT INTO revisions (app, commit_id, sdk, subject, author, manifest, validated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+    sqlx::query(
+        "INSERT INTO revisions (app, commit_id, sdk, subject, author, validated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
     )
     .bind(key(app))
     .bind(revision.commit.to_string())
     .bind(&revision.sdk)
     .bind(&revision.subject)
     .bind(&revision.author)
-    .bind(&revision.manifest)
     .bind(revision.validated_at)
-    .execute(&mut *tx)
+    .execute(tx)
     .await?;
-    if inserted.rows_affected() == 0 {
-        return Ok(());
-    }
-    for script in &revision.scripts {
-        sqlx::query("INSERT INTO scripts (app, commit_id, path, source) VALUES (?1, ?2, ?3, ?4)")
-            .bind(key(app))
-            .bind(revision.commit.to_string())
-            .bind(script.path.as_str())
-            .bind(&script.source)
-            .execute(&mut *tx)
-            .await?;
-    }
     Ok(())
 }
 
 async fn insert_deploys(
     tx: &mut SqliteConnection,
     app: AppId,
-    push: &NewPush,
+    push: &NewPush<'_>,
 ) -> Result<Vec<DeployNumber>, PushError> {
     let mut numbers = Vec::with_capacity(push.deploys.len());
     for deploy in &push.deploys {
@@ -236,10 +220,10 @@ mod tests {
     use manifest_schema::name::AppName;
 
     use super::*;
-    use crate::record::ObjectKind;
+    use crate::record::{Object, ObjectKind};
     use crate::sqlite::connect;
 
-    fn push_of(digit: u8, old: Option<u8>, bytes: usize) -> NewPush {
+    fn push_of(digit: u8, old: Option<u8>, objects: &dyn Objects) -> NewPush<'_> {
         let oid = |digit| Oid::new([digit; 20]);
         NewPush {
             app: AppName::new("hello").unwrap(),
@@ -251,22 +235,27 @@ mod tests {
                 old: old.map(oid),
                 new: Some(oid(digit)),
             }],
-            objects: vec![Object { oid: oid(digit), kind: ObjectKind::Blob, size: 1, zlib: vec![7; bytes] }],
+            objects,
             shallow: Vec::new(),
             revisions: Vec::new(),
             deploys: Vec::new(),
         }
     }
 
+    fn blob(digit: u8, bytes: usize) -> Vec<Object> {
+        let (oid, kind, zlib) = (Oid::new([digit; 20]), ObjectKind::Blob, vec![7; bytes]);
+        vec![Object { oid, kind, base: None, depth: 0, size: 1, zlib }]
+    }
+
     #[tokio::test]
     async fn a_full_disk_fails_one_push_and_not_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let connections = connect::open(&folder.path().join("picloud.db")).await.unwrap();
-        push(&connections, &push_of(1, None, 10)).await.unwrap();
+        push(&connections, &push_of(1, None, &blob(1, 10))).await.unwrap();
         // The bound is the connection's own: a new one has none, as if room had been made.
         sqlx::query("PRAGMA max_page_count = 40").execute(&connections.write).await.unwrap();
-        let refused = push(&connections, &push_of(2, Some(1), 1_000_000)).await;
+        let refused = push(&connections, &push_of(2, Some(1), &blob(2, 1_000_000))).await;
         assert!(matches!(refused, Err(PushError::Full)), "{refused:?}");
-        push(&connections, &push_of(3, Some(1), 10)).await.unwrap();
+        push(&connections, &push_of(3, Some(1), &blob(3, 10))).await.unwrap();
     }
 }

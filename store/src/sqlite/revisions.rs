@@ -1,13 +1,12 @@
-//! The tables `revisions` and `scripts`, and what is live.
+//! The table `revisions`, and what is live.
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::ScriptPath;
 
 use super::Connections;
 use super::apps::key;
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
-use crate::record::{LiveBranch, Revision, Script};
+use crate::record::{LiveBranch, Revision};
 use crate::row::{deploy_number, hex};
 
 pub(crate) async fn revision(
@@ -15,32 +14,20 @@ pub(crate) async fn revision(
     app: AppId,
     commit: Oid,
 ) -> Result<Option<Revision>, StoreError> {
-    let row: Option<(String, String, String, String, DateTime<Utc>)> = sqlx::query_as(
-        "SELECT sdk, subject, author, manifest, validated_at FROM revisions WHERE app = ?1 AND commit_id = ?2",
+    let row: Option<(String, String, String, DateTime<Utc>)> = sqlx::query_as(
+        "SELECT sdk, subject, author, validated_at FROM revisions WHERE app = ?1 AND commit_id = ?2",
     )
     .bind(key(app))
     .bind(commit.to_string())
     .fetch_optional(&connections.read)
     .await?;
-    let Some((sdk, subject, author, manifest, validated_at)) = row else { return Ok(None) };
-    let scripts = scripts(connections, app, commit).await?;
-    Ok(Some(Revision { commit, sdk, subject, author, manifest, scripts, validated_at }))
-}
-
-async fn scripts(connections: &Connections, app: AppId, commit: Oid) -> Result<Vec<Script>, StoreError> {
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT path, source FROM scripts WHERE app = ?1 AND commit_id = ?2 ORDER BY path")
-            .bind(key(app))
-            .bind(commit.to_string())
-            .fetch_all(&connections.read)
-            .await?;
-    rows.into_iter()
-        .map(|(path, source)| {
-            let path = ScriptPath::new(&path)
-                .map_err(|error| StoreError::Corrupt { table: "scripts", what: error.to_string() })?;
-            Ok(Script { path, source })
-        })
-        .collect()
+    Ok(row.map(|(sdk, subject, author, validated_at)| Revision {
+        commit,
+        sdk,
+        subject,
+        author,
+        validated_at,
+    }))
 }
 
 pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {

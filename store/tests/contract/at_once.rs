@@ -89,7 +89,7 @@ async fn a_push_whose_connection_is_killed_leaves_nothing() {
         }
         other.close().await.unwrap();
         assert_eq!(store.refs(id).await.unwrap()[0].target, oid(1));
-        assert!(store.kinds(id, &[oid(2)]).await.unwrap().is_empty());
+        assert!(store.known(id, &[oid(2)]).await.unwrap().is_empty());
         assert_eq!(store.revision(id, oid(2)).await.unwrap(), None);
         assert_eq!(store.push(&push(Some(1), 2)).await.unwrap().deploys, [number(2)]);
     })

@@ -54,7 +54,8 @@ impl Other {
         }
     }
 
-    pub(crate) async fn run(&mut self, sql: &'static str) {
+    pub(crate) async fn run(&mut self, sql: &str) {
+        let sql = sqlx::AssertSqlSafe(sql);
         match self {
             Self::Postgres(connection) => drop(sqlx::raw_sql(sql).execute(connection).await.unwrap()),
             Self::Sqlite(connection) => drop(sqlx::raw_sql(sql).execute(connection).await.unwrap()),

@@ -2,8 +2,9 @@
 //!
 //! - `database`, `values`: what the tests are made of
 //! - `pushing`, `moving`, `at_once`: the one transaction of a push
+//! - `objects`: git objects, and the deltas among them
 //! - `reading`, `running`: everything else
-//! - `opening`: which databases are taken
+//! - `opening`, `migrating`: which databases are taken, and how those of earlier versions are
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
@@ -25,7 +26,9 @@ macro_rules! on_both_databases {
 
 mod at_once;
 mod database;
+mod migrating;
 mod moving;
+mod objects;
 mod opening;
 mod pushing;
 mod reading;

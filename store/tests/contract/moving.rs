@@ -29,14 +29,14 @@ async fn a_ref_that_was_moved_fails_the_whole_push(location: Location) {
         }
         other => panic!("{other:?}"),
     }
-    assert!(store.kinds(id, &[oid(3)]).await.unwrap().is_empty());
+    assert!(store.known(id, &[oid(3)]).await.unwrap().is_empty());
     assert_eq!(store.refs(id).await.unwrap().len(), 1);
     assert_eq!(store.deploys(id).await.unwrap().len(), 2);
 }
 
 async fn a_ref_cannot_point_to_what_is_not_there(location: Location) {
     let store = Store::open(&location).await.unwrap();
-    let dangling = NewPush { objects: Vec::new(), ..push(None, 1) };
+    let dangling = NewPush { objects: kept(Vec::new()), ..push(None, 1) };
     match store.push(&dangling).await {
         Err(PushError::Store(error @ StoreError::Dangling { .. })) => assert!(!error.is_unavailable()),
         other => panic!("{other:?}"),
@@ -71,7 +71,7 @@ async fn a_deleted_branch_is_not_live(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     let mut deletion = push(Some(1), 1);
-    (deletion.refs[0].new, deletion.deploys, deletion.objects) = (None, Vec::new(), Vec::new());
+    (deletion.refs[0].new, deletion.deploys, deletion.objects) = (None, Vec::new(), kept(Vec::new()));
     store.push(&deletion).await.unwrap();
     assert!(store.live_of(id).await.unwrap().is_empty() && store.refs(id).await.unwrap().is_empty());
     assert_eq!(store.deploys(id).await.unwrap().len(), 1, "history stays");

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use manifest_schema::name::AppName;
-use store::{Location, NewDeploy, NewPush, PushError, Store};
+use store::{Location, NewDeploy, NewPush, Object, PushError, Store};
 
 use crate::values::*;
 
@@ -59,7 +59,7 @@ async fn what_is_there_already_is_left_as_it_is(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     let mut again = push(Some(1), 1);
-    again.objects[0].zlib = vec![9];
+    again.objects = kept(vec![delta(Object { zlib: vec![9], ..commit(1) }, &commit(2)), commit(2)]);
     again.revisions[0].subject = "changed".to_owned();
     store.push(&again).await.unwrap();
     assert_eq!(store.objects(id, &[oid(1)]).await.unwrap(), [commit(1)]);

@@ -1,9 +1,9 @@
 //! What the tests write: small, and alike from test to test.
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::{AppName, JobName, ScriptPath};
+use manifest_schema::name::{AppName, JobName};
 use store::{
-    AppId, DeployNumber, NewDeploy, NewPush, NewRevision, NewRun, Object, ObjectKind, Oid, RefChange, Script,
+    AppId, DeployNumber, NewDeploy, NewPush, NewRevision, NewRun, Object, ObjectKind, Oid, RefChange,
 };
 use uuid::Uuid;
 
@@ -24,7 +24,30 @@ pub(crate) fn noon() -> DateTime<Utc> {
 }
 
 pub(crate) fn commit(digit: u8) -> Object {
-    Object { oid: oid(digit), kind: ObjectKind::Commit, size: 3, zlib: vec![digit; 7] }
+    let (kind, zlib) = (ObjectKind::Commit, vec![digit; 7]);
+    Object { oid: oid(digit), kind, base: None, depth: 0, size: 3, zlib }
+}
+
+/// A blob of its own; `numbered` ones sort by their number.
+pub(crate) fn blob(number: u32, bytes: usize) -> Object {
+    let (oid, kind) = (numbered(number), ObjectKind::Blob);
+    Object { oid, kind, base: None, depth: 0, size: 1, zlib: vec![2; bytes] }
+}
+
+pub(crate) fn numbered(number: u32) -> Oid {
+    let mut name = [0xaa; 20];
+    name[..4].copy_from_slice(&number.to_be_bytes());
+    Oid::new(name)
+}
+
+/// The same object as a delta on another one.
+pub(crate) fn delta(object: Object, base: &Object) -> Object {
+    Object { base: Some(base.oid), depth: base.depth + 1, ..object }
+}
+
+/// A test's objects live as long as the tests do, so that pushes can be passed around.
+pub(crate) fn kept(objects: Vec<Object>) -> &'static Vec<Object> {
+    Box::leak(Box::new(objects))
 }
 
 pub(crate) fn revision(digit: u8) -> NewRevision {
@@ -33,21 +56,19 @@ pub(crate) fn revision(digit: u8) -> NewRevision {
         sdk: "1.1".to_owned(),
         subject: format!("subject {digit}"),
         author: "Ada".to_owned(),
-        manifest: "sdk = \"1.1\"".to_owned(),
-        scripts: vec![Script { path: ScriptPath::new("a/b.rhai").unwrap(), source: format!("{digit}") }],
         validated_at: noon(),
     }
 }
 
 /// A push that moves main from `old` to `new` and makes it live.
-pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush {
+pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
     NewPush {
         app: app(),
         may_create: true,
         by: "ada".to_owned(),
         at: noon(),
         refs: vec![RefChange { name: "refs/heads/main".to_owned(), old: old.map(oid), new: Some(oid(new)) }],
-        objects: vec![commit(new)],
+        objects: kept(vec![commit(new)]),
         shallow: Vec::new(),
         revisions: vec![revision(new)],
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(new) }],
@@ -58,7 +79,7 @@ pub(crate) fn creating(name: &str, target: u8) -> RefChange {
     RefChange { name: name.to_owned(), old: None, new: Some(oid(target)) }
 }
 
-pub(crate) fn refs_only(refs: Vec<RefChange>) -> NewPush {
+pub(crate) fn refs_only(refs: Vec<RefChange>) -> NewPush<'static> {
     NewPush { refs, revisions: Vec::new(), deploys: Vec::new(), ..push(None, 1) }
 }
 

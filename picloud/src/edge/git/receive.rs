@@ -157,7 +157,7 @@ async fn deploy(
     places: Arc<Semaphore>,
     tell: Tell,
 ) -> Deployed {
-    let Arrived { app, store, request, mut body, pusher, arriving, .. } = arrived;
+    let Arrived { app, store, request, body, pusher, arriving, .. } = arrived;
     let names: Vec<String> = request.commands.iter().map(|command| command.name.clone()).collect();
     let nothing = |rejection: &Rejection| -> Vec<Verdict> {
         let rejected =
@@ -181,12 +181,17 @@ async fn deploy(
         Ok(found) => AppRepository::new(store, found),
         Err(error) => return failed(&error),
     };
-    match git_receiver::unpack(&repository, request, &mut body, &bounds.limits).await {
+    let pack = match body.into_pack().await {
+        Ok(pack) => pack,
+        Err(error) => return failed(&error),
+    };
+    match git_receiver::unpack(&repository, request, pack, &bounds.limits).await {
         Ok(push) => {
             let unpacked = push.pack.as_ref().map(|_| ()).map_err(ToString::to_string);
             Deployed { unpacked, verdicts: deployer.deploy(&app, push, &pusher, &tell).await }
         }
         Err(ReceiveError::Repository(error)) => failed(&error),
+        Err(ReceiveError::Damaged(error)) => failed(&error),
         Err(error) => Deployed {
             unpacked: Err(error.to_string()),
             verdicts: nothing(&Rejection::Unpack(error.to_string())),

@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Bytes;
+use git_receiver::PackBytes;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, ReadBuf};
 
@@ -86,6 +88,23 @@ async fn take(
             file.flush().await.map_err(SpoolError::Keep)?;
             file.rewind().await.map_err(SpoolError::Keep)?;
             Ok(Spooled::File(file))
+        }
+    }
+}
+
+impl Spooled {
+    /// What was not read yet: the pack, once everything before it was.
+    pub(super) async fn into_pack(self) -> io::Result<PackBytes> {
+        match self {
+            Self::Memory(bytes) => {
+                let read = usize::try_from(bytes.position()).unwrap_or(usize::MAX);
+                let bytes = Bytes::from(bytes.into_inner());
+                Ok(bytes.slice(read.min(bytes.len())..).into())
+            }
+            Self::File(mut file) => {
+                let read = file.stream_position().await?;
+                PackBytes::in_file(file.into_std().await, read)
+            }
         }
     }
 }

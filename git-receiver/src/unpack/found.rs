@@ -1,0 +1,89 @@
+//! What the entries of a pack turn out to be: each object is named and checked here, once, on whichever thread built it.
+
+use std::collections::HashSet;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use gix_hash::ObjectId;
+use gix_object::Kind;
+
+use super::UnpackError;
+use crate::check::{self, BadObject};
+use crate::connectivity::Links;
+
+/// How many bytes of content travel together to the thread that checks them.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// The object that an entry holds.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) entry: u32,
+    pub(super) id: ObjectId,
+    pub(super) kind: Kind,
+    /// How many deltas of the pack lie under it.
+    pub(super) depth: u32,
+}
+
+/// What was found so far, and what it names.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) found: Vec<Found>,
+    pub(super) links: Links,
+}
+
+impl Findings {
+    /// Names and checks the content of an entry.
+    pub(super) fn add(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        content: &[u8],
+        depth: u32,
+        shallow: &HashSet<ObjectId>,
+    ) -> Result<ObjectId, UnpackError> {
+        let id = super::name(kind, content)?;
+        let named =
+            check::object(kind, content).map_err(|BadObject(why)| UnpackError::BadObject { id, why })?;
+        self.links.add(id, kind, named, shallow.contains(&id));
+        self.found.push(Found { entry, id, kind, depth });
+        Ok(id)
+    }
+
+    /// Adds all of `other`.
+    pub(super) fn append(&mut self, other: Self) {
+        self.found.extend(other.found);
+        self.links.append(other.links);
+    }
+}
+
+/// Contents on their way to the thread that checks them.
+#[derive(Default)]
+pub(super) struct Batch {
+    contents: Vec<u8>,
+    /// Entry and kind, and where the content ends; it begins where the one before ends.
+    parts: Vec<(u32, Kind, usize)>,
+}
+
+impl Batch {
+    /// Adds a content; what is full is sent. `false`: nobody takes it any more.
+    pub(super) fn add(&mut self, entry: u32, kind: Kind, content: &[u8], to: &SyncSender<Self>) -> bool {
+        self.contents.extend_from_slice(content);
+        self.parts.push((entry, kind, self.contents.len()));
+        self.contents.len() < BATCH_BYTES || to.send(std::mem::take(self)).is_ok()
+    }
+}
+
+/// Checks everything that comes.
+pub(super) fn check_all(
+    batches: &Receiver<Batch>,
+    shallow: &HashSet<ObjectId>,
+) -> Result<Findings, UnpackError> {
+    let mut findings = Findings::default();
+    for batch in batches {
+        let mut start = 0;
+        for (entry, kind, end) in batch.parts {
+            findings.add(entry, kind, &batch.contents[start..end], 0, shallow)?;
+            start = end;
+        }
+    }
+    Ok(findings)
+}

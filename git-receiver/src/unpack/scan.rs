@@ -1,0 +1,95 @@
+//! The first pass over a pack: every stream is inflated once, whole objects are checked, the checksum is computed.
+
+use std::collections::HashSet;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use gix_hash::ObjectId;
+
+use super::UnpackError;
+use super::entries::{Body, Entries};
+use super::found::{Batch, Findings, check_all};
+use crate::Limits;
+use crate::pack::PackBytes;
+
+/// How long a pack is before it is worth more threads than one.
+const LONG: u64 = 256 * 1024;
+
+/// How many batches may wait to be checked.
+const BATCHES_WAITING: usize = 8;
+
+/// How much of a file is hashed at once.
+const PIECE: u64 = 256 * 1024;
+
+/// A pack of which all is known but what its deltas stand for.
+pub(crate) struct Scanned {
+    pub(super) entries: Entries,
+    /// The objects that came whole.
+    pub(super) whole: Findings,
+}
+
+/// Reads `bytes` once. The parents of the commits `shallow` need not be anywhere. Blocking.
+pub(crate) fn scan(
+    bytes: PackBytes,
+    shallow: &HashSet<ObjectId>,
+    limits: &Limits,
+) -> Result<Scanned, UnpackError> {
+    if bytes.length() < LONG {
+        let mut whole = Findings::default();
+        let mut sink = |entry, kind, content: &[u8]| whole.add(entry, kind, content, 0, shallow).map(|_| ());
+        let entries = Entries::read(bytes.clone(), limits, &mut sink)?;
+        checksum(&bytes)?;
+        return Ok(Scanned { entries, whole });
+    }
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(BATCHES_WAITING);
+        let checking = scope.spawn(move || check_all(&receiver, shallow));
+        let summing = scope.spawn(|| checksum(&bytes));
+        let mut batch = Batch::default();
+        let mut sink = |entry, kind, content: &[u8]| {
+            // Whoever does not take it any more has found a fault, which is told below.
+            if batch.add(entry, kind, content, &sender) { Ok(()) } else { Err(UnpackError::Died) }
+        };
+        let entries = Entries::read(bytes.clone(), limits, &mut sink);
+        let _ = sender.send(batch);
+        drop(sender);
+        let whole = checking.join().unwrap_or(Err(UnpackError::Died));
+        let sum = summing.join().unwrap_or(Err(UnpackError::Died));
+        match (entries, whole) {
+            (Ok(entries), Ok(whole)) => sum.map(|()| Scanned { entries, whole }),
+            (Err(UnpackError::Died), Err(fault)) | (Err(fault), _) | (_, Err(fault)) => Err(fault),
+        }
+    })
+}
+
+/// Holds a pack to its last bytes, which are the checksum of all others.
+fn checksum(bytes: &PackBytes) -> Result<(), UnpackError> {
+    let end = bytes.length().checked_sub(20).ok_or(UnpackError::Truncated)?;
+    let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
+    let mut buffer = Vec::new();
+    let mut at = 0;
+    while at < end {
+        let piece = bytes.read(at, end.min(at + PIECE), &mut buffer)?;
+        hasher.update(piece);
+        at += piece.len() as u64;
+    }
+    let sum = hasher.try_finalize().map_err(|_| UnpackError::Collision)?;
+    let said = bytes.read(end, bytes.length(), &mut buffer)?;
+    if sum.as_slice() == said { Ok(()) } else { Err(UnpackError::Checksum) }
+}
+
+impl Scanned {
+    /// The bases of deltas that are not whole objects of the pack. Some may turn out to be results of other deltas.
+    pub(crate) fn foreign_bases(&self) -> Vec<ObjectId> {
+        let by_name = |body| if let Body::RefDelta(base) = body { Some(base) } else { None };
+        let mut bases: Vec<ObjectId> =
+            self.entries.list.iter().filter_map(|entry| by_name(entry.body)).collect();
+        bases.sort_unstable();
+        bases.dedup();
+        if !bases.is_empty() {
+            let whole: HashSet<ObjectId> = self.whole.found.iter().map(|found| found.id).collect();
+            bases.retain(|base| !whole.contains(base));
+        }
+        bases
+    }
+}

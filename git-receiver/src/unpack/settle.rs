@@ -1,0 +1,155 @@
+//! Decides what of a pack is stored, and how: as it was received, unless the repository has it already or too many deltas
+//! would lie on each other.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use flate2::{Compress, Compression, FlushCompress, Status};
+use gix_hash::ObjectId;
+
+use super::UnpackError;
+use super::entries::{Body, StreamReader};
+use super::found::Found;
+use super::resolve::Resolved;
+use crate::connectivity::Links;
+use crate::pack::{Pack, Packed};
+use crate::{Known, delta};
+
+/// The most deltas that lie on each other in a repository: to read an object, all of them are. As many as git has in a pack.
+const DEPTH_MAX: u32 = 50;
+
+impl Resolved {
+    /// The names of all objects of the pack, some of them more than once.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ObjectId> {
+        self.findings.found.iter().map(|found| found.id)
+    }
+
+    /// What the objects of the pack are and name.
+    pub(crate) fn links(&self) -> &Links {
+        &self.findings.links
+    }
+
+    /// The objects of the repository on which the pack builds.
+    pub(crate) fn bases(&self) -> impl Iterator<Item = ObjectId> {
+        self.bases.keys().copied()
+    }
+
+    /// The contents of those of `ids` that are in the pack, each built anew. Blocking.
+    pub(crate) fn contents(&self, ids: &[ObjectId]) -> Result<Vec<(ObjectId, Vec<u8>)>, UnpackError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries = self.entries_by_id();
+        let there = ids.iter().filter_map(|id| Some((*id, *entries.get(id)?)));
+        there.map(|(id, entry)| Ok((id, self.build(entry, &entries)?))).collect()
+    }
+
+    /// What is to be stored, `known` being what the repository has of the pack and of what it builds on. Blocking.
+    pub(crate) fn settle(self, known: &HashMap<ObjectId, Known>) -> Result<Pack, UnpackError> {
+        let mut names = vec![ObjectId::null(gix_hash::Kind::Sha1); self.entries.list.len()];
+        for found in &self.findings.found {
+            names[found.entry as usize] = found.id;
+        }
+        // Of two entries with the same object the one on fewer deltas is kept. What it builds on lies on fewer still, so that
+        // nothing ever builds on itself. In this order a base stands before what builds on it.
+        let mut kept = self.findings.found.clone();
+        kept.sort_unstable_by_key(|found| (found.depth, found.entry));
+        let mut depths: HashMap<ObjectId, u32> = HashMap::with_capacity(kept.len());
+        kept.retain(|found| !known.contains_key(&found.id) && depths.insert(found.id, 0).is_none());
+        let mut packed = Vec::with_capacity(kept.len());
+        let mut too_deep = Vec::new();
+        for Found { entry, id, kind, .. } in kept {
+            let at = &self.entries.list[entry as usize];
+            let base = match at.body {
+                Body::Whole(_) => None,
+                Body::OfsDelta(offset) => self.entries.at(offset).map(|base| names[base]),
+                Body::RefDelta(base) => Some(base),
+            };
+            let depth = base.map_or(0, |base| {
+                known.get(&base).map(|known| known.depth).or(depths.get(&base).copied()).unwrap_or(0) + 1
+            });
+            let mut object = Packed { id, kind, base, depth, size: at.size, start: at.start, end: at.end };
+            if depth > DEPTH_MAX {
+                (object.base, object.depth) = (None, 0);
+                too_deep.push(id);
+            }
+            depths.insert(id, object.depth);
+            packed.push((entry, object));
+        }
+        packed.sort_unstable_by_key(|(entry, _)| *entry);
+        let mut packed: Vec<Packed> = packed.into_iter().map(|(_, object)| object).collect();
+        let whole = self.made_whole(&too_deep, &mut packed)?;
+        Ok(Pack::new(self.entries.bytes, packed, whole))
+    }
+
+    /// Compresses the objects `ids` by themselves, and notes their size.
+    fn made_whole(
+        &self,
+        ids: &[ObjectId],
+        packed: &mut [Packed],
+    ) -> Result<HashMap<u32, Bytes>, UnpackError> {
+        let mut whole = HashMap::new();
+        if ids.is_empty() {
+            return Ok(whole);
+        }
+        let entries = self.entries_by_id();
+        let ids: HashSet<&ObjectId> = ids.iter().collect();
+        for (index, object) in (0u32..).zip(packed).filter(|(_, object)| ids.contains(&object.id)) {
+            let content = self.build(entries[&object.id], &entries)?;
+            object.size = content.len() as u64;
+            whole.insert(index, compress(&content));
+        }
+        Ok(whole)
+    }
+
+    /// The entry of every object: that on the fewest deltas, where there are several.
+    fn entries_by_id(&self) -> HashMap<ObjectId, u32> {
+        let mut found: Vec<&Found> = self.findings.found.iter().collect();
+        found.sort_unstable_by_key(|found| std::cmp::Reverse(found.depth));
+        found.into_iter().map(|found| (found.id, found.entry)).collect()
+    }
+
+    /// The content of an entry, from the bottom of its chain.
+    fn build(&self, entry: u32, entries: &HashMap<ObjectId, u32>) -> Result<Vec<u8>, UnpackError> {
+        let mut reader = StreamReader::new();
+        let mut chain = Vec::new();
+        let mut index = entry as usize;
+        let mut content = loop {
+            let base = match self.entries.list[index].body {
+                Body::Whole(_) => break self.entries.inflate(index, &mut reader)?,
+                Body::OfsDelta(offset) => self.entries.at(offset),
+                Body::RefDelta(id) => match (entries.get(&id), self.bases.get(&id)) {
+                    (Some(base), _) => Some(*base as usize),
+                    (None, Some((_, content))) => {
+                        chain.push(index);
+                        break content.clone();
+                    }
+                    (None, None) => None,
+                },
+            };
+            chain.push(index);
+            index = base.ok_or(UnpackError::Unresolved(1))?;
+        };
+        for index in chain.into_iter().rev() {
+            content = delta::apply(&content, self.entries.delta(index, &mut reader)?)?;
+        }
+        Ok(content)
+    }
+}
+
+/// Compresses an object as it is to be stored: well, since it is done once for many readings.
+pub(crate) fn compress(content: &[u8]) -> Bytes {
+    let mut stream = Compress::new(Compression::default(), true);
+    // Half of the content is what text takes; what does not fit makes it grow.
+    let mut out = Vec::with_capacity(content.len() / 2 + 64);
+    loop {
+        let read = usize::try_from(stream.total_in()).unwrap_or(content.len());
+        let status = stream.compress_vec(&content[read..], &mut out, FlushCompress::Finish);
+        match status.expect("a new stream takes any bytes") {
+            Status::StreamEnd => break,
+            _ => out.reserve(out.capacity().max(64)),
+        }
+    }
+    out.shrink_to_fit();
+    out.into()
+}

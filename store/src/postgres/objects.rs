@@ -1,0 +1,148 @@
+//! The table `objects`.
+//!
+//! Objects are looked up name by name, in a LATERAL query with a LIMIT that keeps the planner from making a join of it:
+//! without statistics, as they are right after a large push, it would rather read a whole repository for a thousand names.
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgPool, Row as _};
+
+use crate::OBJECTS_BYTES_MAX;
+use crate::error::StoreError;
+use crate::id::{AppId, Oid};
+use crate::record::{Known, Object};
+use crate::row::{self, signed};
+
+pub(crate) async fn known(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec<(Oid, Known)>, StoreError> {
+    let found = sqlx::query(
+        "SELECT asked.oid, kind, depth
+         FROM apps, (SELECT DISTINCT unnest($2::bytea[]) AS oid) AS asked, LATERAL (
+             SELECT kind, depth FROM objects
+             WHERE objects.repository = apps.repository AND objects.oid = asked.oid LIMIT 1
+         ) AS found
+         WHERE apps.id = $1",
+    )
+    .bind(app.as_uuid())
+    .bind(keys(oids))
+    .map(|row: PgRow| {
+        let depth: i32 = row.try_get(2)?;
+        Ok((row::key(row.try_get(0)?)?, row::known(row.try_get(1)?, depth.into())?))
+    });
+    found.fetch_all(pool).await?.into_iter().collect()
+}
+
+pub(crate) async fn objects(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
+    // The length of a stream is read without the stream: what is left out costs next to nothing.
+    let found = sqlx::query(
+        "SELECT oid, kind, base, depth, size, zlib FROM (
+             SELECT found.*, sum(length(zlib)) OVER (ROWS UNBOUNDED PRECEDING) - length(zlib) AS bytes_ahead
+             FROM apps, (SELECT DISTINCT unnest($2::bytea[]) AS oid) AS asked, LATERAL (
+                 SELECT * FROM objects
+                 WHERE objects.repository = apps.repository AND objects.oid = asked.oid LIMIT 1
+             ) AS found
+             WHERE apps.id = $1
+         ) AS found
+         WHERE bytes_ahead < $3",
+    )
+    .bind(app.as_uuid())
+    .bind(keys(oids))
+    .bind(signed(OBJECTS_BYTES_MAX))
+    .map(read);
+    found.fetch_all(pool).await?.into_iter().collect()
+}
+
+pub(crate) async fn objects_and_bases(
+    pool: &PgPool,
+    app: AppId,
+    oids: &[Oid],
+) -> Result<Vec<Object>, StoreError> {
+    // UNION drops what it has reached before, so that not even a circle is endless.
+    let found = sqlx::query(
+        "WITH RECURSIVE reached (repository, oid, base) AS (
+             SELECT apps.repository, asked.oid, found.base
+             FROM apps, unnest($2::bytea[]) AS asked (oid), LATERAL (
+                 SELECT base FROM objects
+                 WHERE objects.repository = apps.repository AND objects.oid = asked.oid LIMIT 1
+             ) AS found
+             WHERE apps.id = $1
+             UNION
+             SELECT reached.repository, reached.base, found.base
+             FROM reached, LATERAL (
+                 SELECT base FROM objects
+                 WHERE objects.repository = reached.repository AND objects.oid = reached.base LIMIT 1
+             ) AS found
+         )
+         SELECT found.oid, kind, found.base, depth, size, zlib FROM reached, LATERAL (
+             SELECT * FROM objects
+             WHERE objects.repository = reached.repository AND objects.oid = reached.oid LIMIT 1
+         ) AS found",
+    )
+    .bind(app.as_uuid())
+    .bind(keys(oids))
+    .map(read);
+    found.fetch_all(pool).await?.into_iter().collect()
+}
+
+pub(crate) async fn commits(
+    pool: &PgPool,
+    app: AppId,
+    after: Option<Oid>,
+    most: u32,
+) -> Result<Vec<Object>, StoreError> {
+    let found = sqlx::query(
+        "SELECT oid, kind, base, depth, size, zlib FROM objects
+         WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND kind = 'commit' AND oid > $2
+         ORDER BY oid LIMIT $3",
+    )
+    .bind(app.as_uuid())
+    .bind(after.as_ref().map_or(&[][..], |oid| oid.as_bytes()))
+    .bind(i64::from(most))
+    .map(read);
+    found.fetch_all(pool).await?.into_iter().collect()
+}
+
+/// Inserts those that are not there, within a transaction.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    app: AppId,
+    objects: &[Object],
+) -> Result<(), sqlx::Error> {
+    let oids: Vec<&[u8]> = objects.iter().map(|object| object.oid.as_bytes().as_slice()).collect();
+    let kinds: Vec<&str> = objects.iter().map(|object| object.kind.as_str()).collect();
+    let bases: Vec<Option<&[u8]>> =
+        objects.iter().map(|object| object.base.as_ref().map(|base| base.as_bytes().as_slice())).collect();
+    let depths: Vec<i64> = objects.iter().map(|object| object.depth.into()).collect();
+    let sizes: Vec<i64> = objects.iter().map(|object| signed(object.size)).collect();
+    let streams: Vec<&[u8]> = objects.iter().map(|object| object.zlib.as_slice()).collect();
+    sqlx::query(
+        "INSERT INTO objects (repository, oid, kind, base, depth, size, zlib)
+         SELECT (SELECT repository FROM apps WHERE id = $1), *
+         FROM unnest($2::bytea[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[])
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(app.as_uuid())
+    .bind(oids)
+    .bind(kinds)
+    .bind(bases)
+    .bind(depths)
+    .bind(sizes)
+    .bind(streams)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn read(row: PgRow) -> Result<Object, StoreError> {
+    let depth: i32 = row.try_get(3)?;
+    row::object(
+        row.try_get(0)?,
+        row.try_get(1)?,
+        row.try_get(2)?,
+        depth.into(),
+        row.try_get(4)?,
+        row.try_get(5)?,
+    )
+}
+
+fn keys(oids: &[Oid]) -> Vec<&[u8]> {
+    oids.iter().map(|oid| oid.as_bytes().as_slice()).collect()
+}

@@ -1,0 +1,90 @@
+//! Databases that earlier versions made.
+
+use std::path::Path;
+
+use manifest_schema::name::AppName;
+use sqlx::migrate::Migrator;
+use store::{Location, NewPush, Object, ObjectKind, Store};
+
+use crate::database::*;
+use crate::values::*;
+
+on_both_databases!(a_database_of_the_first_version_keeps_what_it_holds);
+
+/// Two apps that have an object in common, as the first version wrote them. `@a` is the id of an app, `@1` the name of an
+/// object and `@noon` a time; each database has its own way to write bytes.
+const ROWS: &str = "
+    INSERT INTO apps (id, name, production_branch, last_deploy, created_at)
+    VALUES ('@b', 'other', 'next', 0, '@noon'), ('@a', 'hello', 'main', 2, '@noon');
+    INSERT INTO refs (app, name, target) VALUES ('@a', 'refs/heads/main', '@2'), ('@b', 'refs/tags/v1', '@2');
+    INSERT INTO shallow (app, oid) VALUES ('@a', '@1');
+    INSERT INTO revisions (app, commit_id, sdk, subject, author, manifest, validated_at)
+    VALUES ('@a', '@1', '1.1', 'subject 1', 'Ada', 'sdk', '@noon'), ('@a', '@2', '1.1', 'subject 2', 'Ada', 'sdk', '@noon');
+    INSERT INTO scripts (app, commit_id, path, source) VALUES ('@a', '@2', 'a.rhai', '1');
+    INSERT INTO deploys (app, number, branch, commit_id, deployed_at, deployed_by)
+    VALUES ('@a', 1, 'main', '@1', '@noon', 'ada'), ('@a', 2, 'main', '@2', '@noon', 'ada');
+    INSERT INTO schedule_runs (app, schedule, due, deploy, execution, claimed_at)
+    VALUES ('@a', 'tick', '@noon', 2, '@a', '@noon');
+    INSERT INTO objects (app, oid, kind, size, zlib) VALUES
+        ('@a', bytes'@1', 'commit', 3, bytes'01010101010101'),
+        ('@a', bytes'@2', 'commit', 3, bytes'02020202020202'),
+        ('@a', bytes'@3', 'tree', 9, bytes'0303'),
+        ('@b', bytes'@2', 'commit', 3, bytes'02020202020202');
+";
+
+async fn make_first_version(location: &Location) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let rows = ["@1", "@2", "@3"]
+        .iter()
+        .zip(1..)
+        .fold(ROWS.to_owned(), |rows, (name, digit)| rows.replace(name, &oid(digit).to_string()))
+        .replace("@noon", "2026-05-01T12:00:00Z")
+        .replace("@a", "00000000-0000-0000-0000-00000000000a")
+        .replace("@b", "00000000-0000-0000-0000-00000000000b");
+    match &mut Other::at(location).await {
+        other @ Other::Postgres(_) => {
+            let Other::Postgres(connection) = other else { unreachable!() };
+            Migrator::new(folder.join("postgres")).await.unwrap().run_to(1, connection).await.unwrap();
+            other.run(&rows.replace("bytes'", "'\\x")).await;
+        }
+        other @ Other::Sqlite(_) => {
+            let Other::Sqlite(connection) = other else { unreachable!() };
+            Migrator::new(folder.join("sqlite")).await.unwrap().run_to(1, connection).await.unwrap();
+            other.run(&rows.replace("bytes'", "x'")).await;
+        }
+    }
+}
+
+async fn a_database_of_the_first_version_keeps_what_it_holds(location: Location) {
+    make_first_version(&location).await;
+    let store = Store::open(&location).await.unwrap();
+    let apps = store.apps().await.unwrap();
+    assert_eq!(apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>(), ["hello", "other"]);
+    let (hello, other) = (apps[0].id, apps[1].id);
+
+    let tree =
+        Object { oid: oid(3), kind: ObjectKind::Tree, base: None, depth: 0, size: 9, zlib: vec![3, 3] };
+    let mut objects = store.objects(hello, &[oid(1), oid(2), oid(3)]).await.unwrap();
+    objects.sort_by_key(|object| object.oid);
+    assert_eq!(objects, [commit(1), commit(2), tree]);
+    assert_eq!(store.commits(hello, None, 10).await.unwrap(), [commit(1), commit(2)]);
+    assert_eq!(store.commits(other, None, 10).await.unwrap(), [commit(2)]);
+
+    assert_eq!(store.refs(hello).await.unwrap()[0].target, oid(2));
+    assert_eq!(store.refs(other).await.unwrap()[0].name, "refs/tags/v1");
+    assert_eq!(store.shallow(hello).await.unwrap(), [oid(1)]);
+    for digit in [1, 2] {
+        assert_eq!(store.revision(hello, oid(digit)).await.unwrap(), Some(revision(digit)));
+    }
+    let deploys = store.deploys(hello).await.unwrap();
+    assert_eq!(deploys.iter().map(|deploy| deploy.number).collect::<Vec<_>>(), [number(1), number(2)]);
+    assert_eq!(store.live_of(hello).await.unwrap()[0].deploy, number(2));
+    assert_eq!(store.last_run(hello, &tick()).await.unwrap().unwrap().due, noon());
+
+    // And it goes on: the next push to an app that is there, and an app that is new.
+    assert_eq!(store.push(&push(Some(2), 4)).await.unwrap().deploys, [number(3)]);
+    let new = NewPush { app: AppName::new("third").unwrap(), ..push(None, 5) };
+    let new = store.push(&new).await.unwrap().app.id;
+    assert_eq!(store.commits(new, None, 10).await.unwrap(), [commit(5)]);
+    assert_eq!(store.commits(hello, None, 10).await.unwrap(), [commit(1), commit(2), commit(4)]);
+}

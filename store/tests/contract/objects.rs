@@ -1,0 +1,165 @@
+//! Git objects: as they were received, deltas among them, however many and however large.
+
+use std::collections::HashSet;
+use std::io;
+
+use manifest_schema::name::AppName;
+use store::{
+    Known, Location, NewPush, OBJECTS_BYTES_MAX, Object, ObjectKind, Objects, Oid, PushError, Store,
+};
+
+use crate::values::*;
+
+on_both_databases!(
+    a_delta_is_read_back_as_it_was_received,
+    an_object_is_read_with_all_that_it_builds_on,
+    deltas_in_a_circle_end,
+    an_app_sees_its_own_objects_only,
+    small_objects_are_all_found_however_many,
+    a_large_answer_is_cut_and_asked_for_again,
+    commits_are_read_in_pages,
+    an_object_that_cannot_be_read_fails_the_push,
+);
+
+fn sorted(mut objects: Vec<Object>) -> Vec<Object> {
+    objects.sort_by_key(|object| object.oid);
+    objects
+}
+
+/// A whole blob, a delta on it, a delta on that, and two heads on the last: what builds on others comes first.
+fn chain() -> [Object; 5] {
+    let blobs: Vec<Object> = (0..5).map(|number| blob(number, 3)).collect();
+    let first = delta(blobs[1].clone(), &blobs[0]);
+    let second = delta(blobs[2].clone(), &first);
+    let heads = [delta(blobs[3].clone(), &second), delta(blobs[4].clone(), &second)];
+    let [left, right] = heads;
+    [right, left, second, first, blobs[0].clone()]
+}
+
+async fn a_delta_is_read_back_as_it_was_received(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let whole = commit(1);
+    let changed = delta(Object { size: 1 << 40, ..commit(2) }, &whole);
+    let both = NewPush { objects: kept(vec![changed.clone(), whole.clone()]), ..push(None, 1) };
+    let id = store.push(&both).await.unwrap().app.id;
+    assert_eq!(store.objects(id, &[oid(2), oid(3)]).await.unwrap(), [changed]);
+    let mut known = store.known(id, &[oid(1), oid(2), oid(3)]).await.unwrap();
+    known.sort_by_key(|(oid, _)| *oid);
+    let commit = |depth| Known { kind: ObjectKind::Commit, depth };
+    assert_eq!(known, [(oid(1), commit(0)), (oid(2), commit(1))]);
+}
+
+async fn an_object_is_read_with_all_that_it_builds_on(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let chain = chain();
+    let [right, left, second, first, whole] = &chain;
+    let objects = chain.iter().cloned().chain([commit(1), blob(9, 3)]).collect();
+    let id = store.push(&NewPush { objects: kept(objects), ..push(None, 1) }).await.unwrap().app.id;
+    let ask = async |oids: &[Oid]| sorted(store.objects_and_bases(id, oids).await.unwrap());
+    assert_eq!(ask(&[right.oid, left.oid]).await, sorted(chain.to_vec()), "what both build on is there once");
+    let asked_for_twice = [second.oid, whole.oid, second.oid, oid(77)];
+    assert_eq!(ask(&asked_for_twice).await, sorted(vec![second.clone(), first.clone(), whole.clone()]));
+    assert!(ask(&[]).await.is_empty());
+}
+
+async fn deltas_in_a_circle_end(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let circle = vec![commit(1), delta(commit(2), &commit(3)), delta(commit(3), &commit(2))];
+    let id = store.push(&NewPush { objects: kept(circle), ..push(None, 1) }).await.unwrap().app.id;
+    assert_eq!(store.objects_and_bases(id, &[oid(2)]).await.unwrap().len(), 2);
+}
+
+async fn an_app_sees_its_own_objects_only(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    let other = NewPush { app: AppName::new("other").unwrap(), ..push(None, 2) };
+    let other = store.push(&other).await.unwrap().app.id;
+    let both = [oid(1), oid(2)];
+    for (app, own) in [(id, commit(1)), (other, commit(2))] {
+        assert_eq!(store.objects(app, &both).await.unwrap(), std::slice::from_ref(&own));
+        assert_eq!(store.objects_and_bases(app, &both).await.unwrap(), std::slice::from_ref(&own));
+        assert_eq!(store.commits(app, None, 10).await.unwrap(), std::slice::from_ref(&own));
+        assert_eq!(store.known(app, &both).await.unwrap().len(), 1);
+    }
+}
+
+async fn small_objects_are_all_found_however_many(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let mut objects: Vec<Object> = (0..30_000).map(|number| blob(number, 20)).collect();
+    objects.push(commit(0xff));
+    let large = NewPush { objects: kept(objects.clone()), ..push(None, 0xff) };
+    let id = store.push(&large).await.unwrap().app.id;
+    let asked: Vec<Oid> = (0..50_000).map(numbered).collect();
+    assert_eq!(store.known(id, &asked).await.unwrap().len(), 30_000);
+    assert!(sorted(store.objects(id, &asked).await.unwrap()) == objects[..30_000], "each is what was sent");
+    assert!(sorted(store.objects_and_bases(id, &asked).await.unwrap()) == objects[..30_000]);
+    assert!(
+        store.objects(id, &[]).await.unwrap().is_empty() && store.known(id, &[]).await.unwrap().is_empty()
+    );
+}
+
+async fn a_large_answer_is_cut_and_asked_for_again(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    // Small ones, some of a mebibyte, and one that is larger than an answer.
+    let sizes = (0..20).map(|number| if number % 2 == 0 { 10 } else { 1 << 20 }).chain([5 << 20]);
+    let mut objects: Vec<Object> = (0..).zip(sizes).map(|(number, bytes)| blob(number, bytes)).collect();
+    objects.push(commit(0xff));
+    let id =
+        store.push(&NewPush { objects: kept(objects.clone()), ..push(None, 0xff) }).await.unwrap().app.id;
+    let mut missing: HashSet<Oid> = objects.iter().map(|object| object.oid).collect();
+    let mut found = Vec::new();
+    while !missing.is_empty() {
+        let asked: Vec<Oid> = missing.iter().copied().collect();
+        let answer = store.objects(id, &asked).await.unwrap();
+        let largest = answer.iter().map(|object| object.zlib.len()).max().expect("at least one is read");
+        let all: usize = answer.iter().map(|object| object.zlib.len()).sum();
+        assert!(all < usize::try_from(OBJECTS_BYTES_MAX).unwrap() + largest, "{all} bytes at once");
+        assert!(answer.iter().all(|object| missing.remove(&object.oid)), "each is read once");
+        found.extend(answer);
+    }
+    assert!(sorted(found) == objects);
+    let asked: Vec<Oid> = objects.iter().map(|object| object.oid).collect();
+    assert!(sorted(store.objects_and_bases(id, &asked).await.unwrap()) == objects, "without a bound");
+}
+
+async fn commits_are_read_in_pages(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let mut objects: Vec<Object> = [5, 3, 1, 4, 2].map(commit).into();
+    objects[1] = delta(objects[1].clone(), &commit(1));
+    objects.push(blob(7, 3));
+    let id = store.push(&NewPush { objects: kept(objects.clone()), ..push(None, 1) }).await.unwrap().app.id;
+    let expected = sorted(objects[..5].to_vec());
+    let first = store.commits(id, None, 2).await.unwrap();
+    let second = store.commits(id, Some(oid(2)), 2).await.unwrap();
+    let last = store.commits(id, Some(oid(4)), 2).await.unwrap();
+    assert_eq!((&first[..], &second[..], &last[..]), (&expected[..2], &expected[2..4], &expected[4..]));
+    assert!(store.commits(id, Some(oid(5)), 2).await.unwrap().is_empty());
+}
+
+/// Objects that lie in a file which ends too early.
+#[derive(Debug)]
+struct CutShort(Vec<Object>);
+
+impl Objects for CutShort {
+    fn len(&self) -> usize {
+        self.0.len() + 1
+    }
+
+    fn object(&self, index: usize) -> io::Result<Object> {
+        self.0.get(index).cloned().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+async fn an_object_that_cannot_be_read_fails_the_push(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    // More than are inserted at once, so that some are when the end is found.
+    let cut = CutShort((0..12_000).map(|number| blob(number, 3)).chain([commit(2)]).collect());
+    match store.push(&NewPush { objects: &cut, ..push(Some(1), 2) }).await {
+        Err(PushError::Objects(error)) => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
+        other => panic!("{other:?}"),
+    }
+    assert!(store.known(id, &[numbered(0), oid(2)]).await.unwrap().is_empty());
+    assert_eq!(store.refs(id).await.unwrap()[0].target, oid(1));
+    assert_eq!(store.push(&push(Some(1), 2)).await.unwrap().deploys, [number(2)]);
+}
