@@ -6,6 +6,7 @@
 //! - [`record`]: what is read and written
 //! - [`error`]: what can go wrong
 //! - `row`: columns that both databases write alike
+//! - `bases`: which objects are still to be read, once some are
 //! - `portion`: how much of a push's objects is inserted at once
 //! - `postgres/`, `sqlite/`: the queries, one file a table's worth, the same functions in the same order in both, so
 //!   that they can be read side by side; `connect` opens and migrates, `push` is the one transaction of a push
@@ -14,6 +15,7 @@
 //! A push travels whole through [`Store::push`]: all of it is committed, or nothing. Everything else reads, apart from
 //! the claims of schedules' runs.
 
+mod bases;
 pub mod error;
 pub mod id;
 mod portion;
@@ -164,7 +166,28 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn objects_and_bases(&self, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
-        either!(self, objects::objects_and_bases(app, oids))
+        if oids.len() < bases::NEIGHBOURS_MIN {
+            return either!(self, objects::chains(app, oids));
+        }
+        let mut objects = self.objects_in_full(app, oids).await?;
+        let missing = bases::missing(&objects);
+        if !missing.is_empty() {
+            let chains = either!(self, objects::chains(app, &missing))?;
+            bases::add(&mut objects, chains);
+        }
+        Ok(objects)
+    }
+
+    /// Those of the objects `oids` that are there, asked for until none is left out.
+    async fn objects_in_full(&self, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
+        let mut objects = self.objects(app, oids).await?;
+        let mut bytes = bases::bytes(&objects);
+        while bytes >= OBJECTS_BYTES_MAX {
+            let more = self.objects(app, &bases::unread(oids, &objects)).await?;
+            bytes = bases::bytes(&more);
+            objects.extend(more);
+        }
+        Ok(objects)
     }
 
     /// The commits that are behind `after` in the order of their names, at most `most`, without what they build on.

@@ -15,7 +15,7 @@ use crate::row::{self, signed};
 pub(crate) async fn known(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec<(Oid, Known)>, StoreError> {
     let found = sqlx::query(
         "SELECT asked.oid, kind, depth
-         FROM apps, (SELECT DISTINCT unnest($2::bytea[]) AS oid) AS asked, LATERAL (
+         FROM apps, unnest($2::bytea[]) AS asked (oid), LATERAL (
              SELECT kind, depth FROM objects
              WHERE objects.repository = apps.repository AND objects.oid = asked.oid LIMIT 1
          ) AS found
@@ -35,7 +35,7 @@ pub(crate) async fn objects(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<V
     let found = sqlx::query(
         "SELECT oid, kind, base, depth, size, zlib FROM (
              SELECT found.*, sum(length(zlib)) OVER (ROWS UNBOUNDED PRECEDING) - length(zlib) AS bytes_ahead
-             FROM apps, (SELECT DISTINCT unnest($2::bytea[]) AS oid) AS asked, LATERAL (
+             FROM apps, unnest($2::bytea[]) AS asked (oid), LATERAL (
                  SELECT * FROM objects
                  WHERE objects.repository = apps.repository AND objects.oid = asked.oid LIMIT 1
              ) AS found
@@ -50,11 +50,7 @@ pub(crate) async fn objects(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<V
     found.fetch_all(pool).await?.into_iter().collect()
 }
 
-pub(crate) async fn objects_and_bases(
-    pool: &PgPool,
-    app: AppId,
-    oids: &[Oid],
-) -> Result<Vec<Object>, StoreError> {
+pub(crate) async fn chains(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
     // UNION drops what it has reached before, so that not even a circle is endless.
     let found = sqlx::query(
         "WITH RECURSIVE reached (repository, oid, base) AS (
@@ -143,6 +139,10 @@ fn read(row: PgRow) -> Result<Object, StoreError> {
     )
 }
 
+/// The names, each once, as PostgreSQL would take longer to see to, and in the order of the index.
 fn keys(oids: &[Oid]) -> Vec<&[u8]> {
-    oids.iter().map(|oid| oid.as_bytes().as_slice()).collect()
+    let mut keys: Vec<&[u8]> = oids.iter().map(|oid| oid.as_bytes().as_slice()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }

@@ -15,6 +15,10 @@ use crate::error::{OpenError, StoreError};
 /// The most readers at once.
 const READERS_MAX: u32 = 4;
 
+/// How much of the file each reader keeps in memory, in KiB, once it has read it: the index of some 250,000 objects. More
+/// makes reading no faster, and the 2 MB that SQLite has by itself make it a fifth slower.
+const CACHE_KIB: u32 = 8 << 10;
+
 /// How long a query waits for a connection, and a connection for the file.
 const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -34,7 +38,9 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
         MigrateError::VersionMissing(found) => OpenError::Newer { found },
         error => OpenError::Migrate(error),
     })?;
-    let read = pool(READERS_MAX).connect_with(options.read_only(true)).await.map_err(unusable)?;
+    // A negative number is one of KiB, a positive one of pages.
+    let reading = options.read_only(true).pragma("cache_size", format!("-{CACHE_KIB}"));
+    let read = pool(READERS_MAX).connect_with(reading).await.map_err(unusable)?;
     Ok(Connections { read, write })
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod objects;
 pub(crate) mod push;
 pub(crate) mod revisions;
 pub(crate) mod schedule_runs;
+mod together;
 
 use sqlx::SqlitePool;
 

@@ -15,6 +15,7 @@ on_both_databases!(
     an_object_is_read_with_all_that_it_builds_on,
     deltas_in_a_circle_end,
     an_app_sees_its_own_objects_only,
+    streams_of_any_bytes_are_read_back,
     small_objects_are_all_found_however_many,
     a_large_answer_is_cut_and_asked_for_again,
     commits_are_read_in_pages,
@@ -81,6 +82,53 @@ async fn an_app_sees_its_own_objects_only(location: Location) {
         assert_eq!(store.commits(app, None, 10).await.unwrap(), std::slice::from_ref(&own));
         assert_eq!(store.known(app, &both).await.unwrap().len(), 1);
     }
+}
+
+/// Bytes without an order, the same in each run: all of them occur, NULs among them, and hardly any run of them is UTF-8.
+fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2) + 1;
+    let mut byte = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    (0..length).map(|_| byte()).collect()
+}
+
+async fn streams_of_any_bytes_are_read_back(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let kinds = [ObjectKind::Commit, ObjectKind::Tree, ObjectKind::Blob, ObjectKind::Tag];
+    let mut objects: Vec<Object> = Vec::new();
+    for number in 0..2_000_u32 {
+        // NULs first and last, a surrogate, a byte order mark, commas, nothing at all, and what is not cut off in time.
+        let zlib = match number % 10 {
+            0 => vec![0; 5],
+            1 => [vec![0], noise(number, 40), vec![0, 0]].concat(),
+            2 => vec![0xed, 0xa0, 0x80, 0xff, 0xfe, 0xc3],
+            3 => vec![0xef, 0xbb, 0xbf, b',', b'\'', b'"'],
+            4 => Vec::new(),
+            5 if number == 1005 => noise(number, 70_000),
+            _ => noise(number, 60 + number as usize % 140),
+        };
+        let name = noise(number + 10_000, 20).try_into().unwrap();
+        let whole = Object { oid: Oid::new(name), zlib, size: number.into(), ..blob(0, 0) };
+        let whole = Object { kind: kinds[number as usize % 4], ..whole };
+        let base = objects.last().filter(|_| number % 7 > 0);
+        objects.push(base.map_or_else(|| whole.clone(), |base| delta(whole.clone(), base)));
+    }
+    let pushed = kept(objects.iter().cloned().chain([commit(1)]).collect());
+    let id = store.push(&NewPush { objects: pushed, ..push(None, 1) }).await.unwrap().app.id;
+    let asked: Vec<Oid> = objects.iter().rev().map(|object| object.oid).collect();
+    let commits = objects.iter().filter(|object| object.kind == ObjectKind::Commit);
+    let commits = sorted(commits.cloned().chain([commit(1)]).collect());
+    objects = sorted(objects);
+    assert!(sorted(store.objects(id, &asked).await.unwrap()) == objects);
+    assert!(sorted(store.objects_and_bases(id, &asked).await.unwrap()) == objects);
+    let heads: Vec<Oid> = asked.iter().step_by(7).copied().collect();
+    let chains = store.objects_and_bases(id, &heads).await.unwrap();
+    assert!(chains.iter().all(|object| objects.contains(object)) && chains.len() > heads.len());
+    let names: HashSet<Oid> = chains.iter().map(|object| object.oid).collect();
+    assert_eq!(names.len(), chains.len(), "each is there once");
+    assert!(store.commits(id, None, 1_000).await.unwrap() == commits);
 }
 
 async fn small_objects_are_all_found_however_many(location: Location) {

@@ -1,0 +1,79 @@
+//! Rows of `objects` read as one row: sqlx takes longer over each row, and over each column of it, than SQLite does.
+//!
+//! Each column is all of the rows' behind each other. `group_concat` takes a blob's bytes as they are, since the database is
+//! one of UTF-8, and all columns are made in one pass, so that they have the rows in the same order.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, Sqlite, SqlitePool};
+
+use crate::error::StoreError;
+use crate::id::Oid;
+use crate::record::{Known, Object};
+use crate::row;
+
+/// What is selected. Without rows each is NULL. Only a delta has a base, and so a depth.
+pub(super) const COLUMNS: &str = "
+    CAST(group_concat(oid, '') AS BLOB), group_concat(kind), CAST(group_concat(base, '') AS BLOB), group_concat(depth),
+    group_concat(size), group_concat(length(zlib)), CAST(group_concat(zlib, '') AS BLOB)";
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+
+/// Asks for [`COLUMNS`] and cuts them into the objects.
+pub(super) async fn read(pool: &SqlitePool, query: Query<'_>) -> Result<Vec<Object>, StoreError> {
+    cut(&query.fetch_one(pool).await?)
+}
+
+fn cut(row: &SqliteRow) -> Result<Vec<Object>, StoreError> {
+    let mut oids = bytes(row, 0)?;
+    let kinds: Option<&str> = row.try_get(1)?;
+    let mut bases = bytes(row, 2)?;
+    let (mut depths, mut sizes, mut lengths) = (numbers(row, 3)?, numbers(row, 4)?, numbers(row, 5)?);
+    let mut streams = bytes(row, 6)?;
+    let mut objects = Vec::with_capacity(oids.len() / 20);
+    for kind in kinds.into_iter().flat_map(|kinds| kinds.split(',')) {
+        let oid = take(&mut oids, 20)?;
+        let depth = next(&mut depths)?;
+        let base = if depth > 0 { Some(take(&mut bases, 20)?) } else { None };
+        let size = next(&mut sizes)?;
+        let length = usize::try_from(next(&mut lengths)?).map_err(|_| uneven())?;
+        let zlib = take(&mut streams, length)?.to_vec();
+        objects.push(row::object(oid, kind, base, depth, size, zlib)?);
+    }
+    // A name of another length would have shifted those behind it.
+    if oids.is_empty() && bases.is_empty() && streams.is_empty() { Ok(objects) } else { Err(uneven()) }
+}
+
+/// The same for what is known without reading: names, kinds and depths.
+pub(super) fn known(row: &SqliteRow) -> Result<Vec<(Oid, Known)>, StoreError> {
+    let mut oids = bytes(row, 0)?;
+    let kinds: Option<&str> = row.try_get(1)?;
+    let mut depths = numbers(row, 2)?;
+    let mut known = Vec::with_capacity(oids.len() / 20);
+    for kind in kinds.into_iter().flat_map(|kinds| kinds.split(',')) {
+        known.push((row::key(take(&mut oids, 20)?)?, row::known(kind, next(&mut depths)?)?));
+    }
+    if oids.is_empty() { Ok(known) } else { Err(uneven()) }
+}
+
+fn bytes(row: &SqliteRow, column: usize) -> Result<&[u8], StoreError> {
+    let bytes: Option<&[u8]> = row.try_get(column)?;
+    Ok(bytes.unwrap_or_default())
+}
+
+/// The numbers of a column, which are written with commas between them.
+fn numbers(row: &SqliteRow, column: usize) -> Result<impl Iterator<Item = &str>, StoreError> {
+    let text: Option<&str> = row.try_get(column)?;
+    Ok(text.unwrap_or_default().split(','))
+}
+
+fn next<'a>(numbers: &mut impl Iterator<Item = &'a str>) -> Result<i64, StoreError> {
+    numbers.next().and_then(|number| number.parse().ok()).ok_or_else(uneven)
+}
+
+fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], StoreError> {
+    bytes.split_off(..length).ok_or_else(uneven)
+}
+
+fn uneven() -> StoreError {
+    StoreError::Corrupt { table: "objects", what: "columns of different lengths".to_owned() }
+}
