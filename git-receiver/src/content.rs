@@ -1,10 +1,14 @@
 //! Builds contents from objects as they are stored: whole, or as deltas on each other.
+//!
+//! Names of stored objects are hashes already, and need no other to be found by. Names that a client has told may be made to
+//! collide, and get the usual one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections;
 use std::rc::Rc;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use gix_hash::ObjectId;
+use gix_hashtable::{HashMap, HashSet};
 
 use crate::{DamagedObject, Kind, Object, Repository, RepositoryError, delta};
 
@@ -17,9 +21,9 @@ pub(crate) fn build<E: From<DamagedObject>>(
     objects: &[Object],
     mut each: impl FnMut(&Object, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut built_on: HashMap<ObjectId, Vec<usize>> = HashMap::new();
+    let mut built_on: HashMap<ObjectId, Vec<usize>> = HashMap::default();
     let mut waiting: Vec<(usize, Option<Rc<Vec<u8>>>)> = Vec::new();
-    let mut seen = HashSet::with_capacity(objects.len());
+    let mut seen = HashSet::default();
     for (index, object) in objects.iter().enumerate().filter(|(_, object)| seen.insert(object.id)) {
         match object.base {
             Some(base) => built_on.entry(base).or_default().push(index),
@@ -55,9 +59,9 @@ pub(crate) fn build<E: From<DamagedObject>>(
 pub(crate) async fn read<R: Repository, E: From<RepositoryError> + From<DamagedObject>>(
     repository: &R,
     ids: &[ObjectId],
-) -> Result<HashMap<ObjectId, (Kind, Vec<u8>)>, E> {
-    let wanted: HashSet<ObjectId> = ids.iter().copied().collect();
-    let mut contents = HashMap::with_capacity(wanted.len());
+) -> Result<collections::HashMap<ObjectId, (Kind, Vec<u8>)>, E> {
+    let wanted: collections::HashSet<ObjectId> = ids.iter().copied().collect();
+    let mut contents = collections::HashMap::with_capacity(wanted.len());
     if !ids.is_empty() {
         build(&repository.objects_and_bases(ids).await?, |object, content| {
             if wanted.contains(&object.id) {

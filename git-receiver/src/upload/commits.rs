@@ -1,13 +1,12 @@
 //! The commits of a repository, each read once.
 
-use std::collections::{HashMap, HashSet};
-
 use gix_hash::ObjectId;
+use gix_hashtable::{HashMap, HashSet};
 use gix_object::Kind;
 
 use super::UploadError;
 use crate::links::{self, Commit};
-use crate::{Repository, content};
+use crate::{DamagedObject, Object, Repository, content};
 
 /// After how many steps back through the history all commits are read together: a step each is slow where a history is
 /// long, and most fetches want its end alone.
@@ -20,7 +19,7 @@ const PAGE: usize = 10_000;
 pub(super) struct Commits<'r, R> {
     repository: &'r R,
     /// The history that the repository has itself ends with these.
-    shallow: HashSet<ObjectId>,
+    shallow: HashSet,
     known: HashMap<ObjectId, Commit>,
     steps: usize,
 }
@@ -29,7 +28,7 @@ impl<'r, R: Repository> Commits<'r, R> {
     /// None yet.
     pub(super) async fn of(repository: &'r R) -> Result<Self, UploadError> {
         let shallow = repository.shallow().await?.into_iter().collect();
-        Ok(Self { repository, shallow, known: HashMap::new(), steps: 0 })
+        Ok(Self { repository, shallow, known: HashMap::default(), steps: 0 })
     }
 
     /// The repository they are read from.
@@ -63,33 +62,44 @@ impl<'r, R: Repository> Commits<'r, R> {
     async fn read_each(&mut self, ids: &[ObjectId]) -> Result<(), UploadError> {
         for (id, (kind, content)) in content::read::<_, UploadError>(self.repository, ids).await? {
             if kind == Kind::Commit {
-                self.add(id, &content)?;
+                self.add(id, links::commit(id, &content)?);
             }
         }
         Ok(())
     }
 
-    /// Reads every commit, where the repository can list them.
+    /// Reads every commit, where the repository can list them: a page while the one before is taken apart.
     async fn read_all(&mut self) -> Result<(), UploadError> {
-        let mut after = None;
-        while let Some(page) = self.repository.commits(after, PAGE).await? {
-            let Some(last) = page.last() else { break };
-            after = Some(last.id);
+        let mut page = self.repository.commits(None, PAGE).await?.unwrap_or_default();
+        while let Some(last) = page.last().map(|commit| commit.id) {
             let (whole, deltas): (Vec<_>, Vec<_>) =
                 page.into_iter().partition(|commit| commit.base.is_none());
-            content::build(&whole, |commit, content| self.add(commit.id, content))?;
+            let parsing = tokio::task::spawn_blocking(move || parse(&whole));
+            let (parsed, next) = tokio::join!(parsing, self.repository.commits(Some(last), PAGE));
+            for (id, commit) in parsed.map_err(std::io::Error::other)?? {
+                self.add(id, commit);
+            }
             let deltas: Vec<ObjectId> = deltas.into_iter().map(|commit| commit.id).collect();
             self.read_each(&deltas).await?;
+            page = next?.unwrap_or_default();
         }
         Ok(())
     }
 
-    fn add(&mut self, id: ObjectId, content: &[u8]) -> Result<(), UploadError> {
-        let mut commit = links::commit(id, content)?;
+    fn add(&mut self, id: ObjectId, mut commit: Commit) {
         if self.is_shallow(&id) {
             commit.parents.clear();
         }
         self.known.insert(id, commit);
-        Ok(())
     }
+}
+
+/// Reads commits that are stored whole.
+fn parse(commits: &[Object]) -> Result<Vec<(ObjectId, Commit)>, DamagedObject> {
+    let mut parsed = Vec::with_capacity(commits.len());
+    content::build(commits, |object, content| {
+        parsed.push((object.id, links::commit(object.id, content)?));
+        Ok::<_, DamagedObject>(())
+    })?;
+    Ok(parsed)
 }

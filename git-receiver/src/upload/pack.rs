@@ -1,9 +1,10 @@
 //! Sends a pack (gitformat-pack): every object with the stream that is stored, deltas as deltas where the client can build
 //! them. Only what lies on something that the client does not get is compressed anew.
 
-use std::collections::HashMap;
+use std::io;
 
 use gix_hash::{Hasher, ObjectId};
+use gix_hashtable::{HashMap, HashSet};
 use gix_object::Kind;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
@@ -16,9 +17,6 @@ use crate::{DamagedObject, Object, Repository, content};
 
 /// How many objects are asked for at once; the repository bounds their bytes.
 const OBJECTS_AT_ONCE: usize = 4096;
-
-/// How many bytes are gathered before they are sent.
-const PIECE: usize = 128 * 1024;
 
 /// The band of the sideband that carries the pack.
 const PACK_BAND: u8 = 1;
@@ -62,95 +60,139 @@ impl Format {
 /// Sends what was selected as a pack.
 pub(super) async fn send<R: Repository>(
     repository: &R,
-    selection: &Selection,
+    selection: Selection,
     format: Format,
     band: Band,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    let mut sending = Sending::new(selection, format, band)?;
-    let sent = sending.send_all(repository, output).await;
+    let sent = send_all(repository, selection, format, band, output).await;
     if let (Err(UploadError::Repository(_) | UploadError::Damaged(_)), true) = (&sent, band != Band::None) {
         output.write_all(&fatal("the server cannot read its repository")).await?;
     }
     sent
 }
 
-/// A pack on its way.
-struct Sending<'s> {
-    selection: &'s Selection,
+/// While some objects are made a part of the pack and sent, the next ones are read.
+async fn send_all<R: Repository>(
+    repository: &R,
+    selection: Selection,
     format: Format,
     band: Band,
-    /// Where the entries of the objects begin, once they were sent.
-    places: HashMap<ObjectId, Option<u64>>,
-    hasher: Hasher,
-    /// What is not sent yet …
-    piece: Vec<u8>,
-    /// … and how many bytes were before it.
-    sent: u64,
+    output: &mut (impl AsyncWrite + Send + Unpin),
+) -> Result<(), UploadError> {
+    let Selection { objects, had, read, .. } = selection;
+    let mut writer = Writer::new(&objects, had, format)?;
+    let read_before: HashSet = read.iter().map(|object| object.id).collect();
+    let mut read = read.into_iter();
+    while read.len() > 0 {
+        let some = read.by_ref().take(OBJECTS_AT_ONCE).collect();
+        writer = send_some(repository, writer, some, band, output).await?;
+    }
+    let mut rest = objects.into_iter().filter(|id| !read_before.contains(id));
+    let mut wanted: Vec<ObjectId> = rest.by_ref().take(OBJECTS_AT_ONCE).collect();
+    let mut found = read_some(repository, &wanted).await?;
+    while !wanted.is_empty() {
+        if found.is_empty() {
+            return Err(DamagedObject(wanted[0]).into());
+        }
+        let got: HashSet = found.iter().map(|object| object.id).collect();
+        wanted.retain(|id| !got.contains(id));
+        wanted.extend(rest.by_ref().take(OBJECTS_AT_ONCE - wanted.len()));
+        let send = send_some(repository, writer, found, band, output);
+        (writer, found) = tokio::try_join!(send, read_some(repository, &wanted))?;
+    }
+    let last = writer.finish()?;
+    Ok(output.write_all(&framed(&last, band)).await?)
 }
 
-impl<'s> Sending<'s> {
-    fn new(selection: &'s Selection, format: Format, band: Band) -> Result<Self, UploadError> {
-        let count = u32::try_from(selection.objects.len())
-            .map_err(|_| UploadError::Refused("too many objects".to_owned()))?;
+async fn read_some<R: Repository>(repository: &R, ids: &[ObjectId]) -> Result<Vec<Object>, UploadError> {
+    if ids.is_empty() { Ok(Vec::new()) } else { Ok(repository.objects(ids).await?) }
+}
+
+async fn send_some<R: Repository>(
+    repository: &R,
+    writer: Writer,
+    objects: Vec<Object>,
+    band: Band,
+    output: &mut (impl AsyncWrite + Send + Unpin),
+) -> Result<Writer, UploadError> {
+    let writing = tokio::task::spawn_blocking(move || writer.add_all(&objects));
+    let (mut writer, alone) = writing.await.map_err(io::Error::other)?;
+    for (id, (kind, content)) in content::read::<_, UploadError>(repository, &alone).await? {
+        writer.entry(id, type_of(kind), content.len() as u64, &[], &compress(&content));
+    }
+    let piece = writer.take_piece();
+    output.write_all(&framed(&piece, band)).await?;
+    Ok(writer)
+}
+
+/// Writes a pack, piece by piece.
+struct Writer {
+    format: Format,
+    /// What the client has.
+    had: HashSet,
+    /// Where the entries of the objects begin, once they were written.
+    places: HashMap<ObjectId, Option<u64>>,
+    hasher: Hasher,
+    /// What was not taken yet …
+    piece: Vec<u8>,
+    /// … and how many bytes were before it.
+    taken: u64,
+}
+
+impl Writer {
+    /// Writes the header of a pack of these objects.
+    fn new(objects: &[ObjectId], had: HashSet, format: Format) -> Result<Self, UploadError> {
+        let count =
+            u32::try_from(objects.len()).map_err(|_| UploadError::Refused("too many objects".to_owned()))?;
         Ok(Self {
-            selection,
             format,
-            band,
-            places: selection.objects.iter().map(|id| (*id, None)).collect(),
+            had,
+            places: objects.iter().map(|id| (*id, None)).collect(),
             hasher: gix_hash::hasher(gix_hash::Kind::Sha1),
             piece: [&b"PACK\0\0\0\x02"[..], &count.to_be_bytes()].concat(),
-            sent: 0,
+            taken: 0,
         })
     }
 
-    async fn send_all<R: Repository>(
-        &mut self,
-        repository: &R,
-        output: &mut (impl AsyncWrite + Send + Unpin),
-    ) -> Result<(), UploadError> {
-        for some in self.selection.objects.chunks(OBJECTS_AT_ONCE) {
-            let mut wanted = some.to_vec();
-            while !wanted.is_empty() {
-                let found = repository.objects(&wanted).await?;
-                if found.is_empty() {
-                    return Err(DamagedObject(wanted[0]).into());
-                }
-                let mut alone = Vec::new();
-                for object in found {
-                    if !self.add(&object) {
-                        alone.push(object.id);
-                    }
-                    self.flush(PIECE, output).await?;
-                }
-                for (id, (kind, content)) in content::read::<_, UploadError>(repository, &alone).await? {
-                    self.entry(id, type_of(kind), content.len() as u64, &[], &compress(&content));
-                }
-                self.flush(PIECE, output).await?;
-                wanted.retain(|id| self.places.get(id).is_some_and(Option::is_none));
-            }
-        }
-        self.flush(0, output).await?;
-        let hasher = std::mem::replace(&mut self.hasher, gix_hash::hasher(gix_hash::Kind::Sha1));
-        let sum = hasher
-            .try_finalize()
-            .map_err(|_| UploadError::Refused("the pack looks like an attack".to_owned()))?;
-        Ok(output.write_all(&framed(sum.as_slice(), self.band)).await?)
+    /// Adds objects as they are stored, and names those of which the client could make nothing. Blocking.
+    fn add_all(mut self, objects: &[Object]) -> (Self, Vec<ObjectId>) {
+        let alone = objects.iter().filter(|object| !self.add(object)).map(|object| object.id).collect();
+        (self, alone)
     }
 
-    /// Adds an object as it is stored; `false` where the client could make nothing of it.
+    /// What was written since it was last called.
+    fn take_piece(&mut self) -> Vec<u8> {
+        self.hasher.update(&self.piece);
+        self.taken += self.piece.len() as u64;
+        std::mem::take(&mut self.piece)
+    }
+
+    /// The end of the pack, its checksum included.
+    fn finish(mut self) -> Result<Vec<u8>, UploadError> {
+        let mut last = self.take_piece();
+        let attack = |_| UploadError::Refused("the pack looks like an attack".to_owned());
+        last.extend_from_slice(self.hasher.try_finalize().map_err(attack)?.as_slice());
+        Ok(last)
+    }
+
+    /// Adds an object as it is stored; `false` where the client could make nothing of it. Each is added once, however often
+    /// it was read.
     fn add(&mut self, object: &Object) -> bool {
+        if !matches!(self.places.get(&object.id), Some(None)) {
+            return true;
+        }
         let Some(base) = object.base else {
             self.entry(object.id, type_of(object.kind), object.size, &[], &object.zlib);
             return true;
         };
         match self.places.get(&base) {
             Some(Some(place)) if self.format.ofs_delta => {
-                let here = self.sent + self.piece.len() as u64;
+                let here = self.taken + self.piece.len() as u64;
                 self.entry(object.id, OFS_DELTA, object.size, &distance(here - place), &object.zlib);
             }
             Some(_) => self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib),
-            None if self.format.thin && self.selection.had.contains(&base) => {
+            None if self.format.thin && self.had.contains(&base) => {
                 self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib);
             }
             None => return false,
@@ -159,25 +201,10 @@ impl<'s> Sending<'s> {
     }
 
     fn entry(&mut self, id: ObjectId, kind: u8, size: u64, base: &[u8], zlib: &[u8]) {
-        self.places.insert(id, Some(self.sent + self.piece.len() as u64));
+        self.places.insert(id, Some(self.taken + self.piece.len() as u64));
         head(&mut self.piece, kind, size);
         self.piece.extend_from_slice(base);
         self.piece.extend_from_slice(zlib);
-    }
-
-    /// Sends what was gathered, if it is more than `most` bytes.
-    async fn flush(
-        &mut self,
-        most: usize,
-        output: &mut (impl AsyncWrite + Send + Unpin),
-    ) -> Result<(), UploadError> {
-        if self.piece.len() > most {
-            self.hasher.update(&self.piece);
-            self.sent += self.piece.len() as u64;
-            output.write_all(&framed(&self.piece, self.band)).await?;
-            self.piece.clear();
-        }
-        Ok(())
     }
 }
 

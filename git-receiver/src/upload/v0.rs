@@ -80,7 +80,7 @@ pub(super) async fn answer<R: Repository>(
     }
     let selection = walk::select(repository, &request.wishes).await?;
     let band = request.band.unwrap_or(pack::Band::None);
-    pack::send(repository, &selection, request.wishes.format, band, output).await?;
+    pack::send(repository, selection, request.wishes.format, band, output).await?;
     if band != pack::Band::None {
         output.write_all(FLUSH).await?;
     }

@@ -161,7 +161,7 @@ async fn fetch<R: Repository>(
     }
     write(&mut out, b"packfile\n");
     output.write_all(&out).await?;
-    pack::send(repository, &selection, wishes.format, pack::Band::Large, output).await?;
+    pack::send(repository, selection, wishes.format, pack::Band::Large, output).await?;
     Ok(output.write_all(FLUSH).await?)
 }
 
