@@ -279,25 +279,33 @@ def clones(node, backend, large, scratch):
     ]
 
 
-def many_pushes(node, scratch):
-    """Pushes in a row: is the last as fast as the tenth, and what is stored against git gc."""
+def many_pushes(scratch):
+    """Pushes in a row: is the last as fast as the tenth, and what is stored against what git keeps after its gc."""
     work = small_repository(scratch / "many")
-    url = node.url("many")
-    before = node.bytes_stored()
-    took = []
-    for number in range(PUSHES_IN_A_ROW):
-        (work / f"r{number % 20}.rhai").write_text(f"#{{ change: {number}, path: ctx.request.path }}\n")
-        git(work, "commit", "-qam", f"change {number}")
-        took.append(git(work, "push", "-q", url, "main")[0])
-    grown = node.bytes_stored() - before
-    git(work, "gc", "-q", "--aggressive", "--prune=now")
-    packed = sum(file.stat().st_size for file in (work / ".git" / "objects" / "pack").iterdir())
+    alone = scratch / "alone"
+    alone.mkdir()
+    node = Picloud(alone)
+    try:
+        url = node.url("many")
+        took = []
+        for number in range(PUSHES_IN_A_ROW):
+            (work / f"r{number % 20}.rhai").write_text(f"#{{ change: {number}, path: ctx.request.path }}\n")
+            git(work, "commit", "-qam", f"change {number}")
+            took.append(git(work, "push", "-q", url, "main")[0])
+    finally:
+        node.stop()
+    # The database as a stopped node leaves it, with the history of the deploys, which git does not have.
+    whole = node.bytes_stored()
+    bare = scratch / "many.git"
+    git(scratch, "clone", "-q", "--bare", work, bare)
+    git(bare, "gc", "-q", "--prune=now")
+    kept = sum(file.stat().st_size for file in (bare / "objects").rglob("*") if file.is_file())
     early, late = statistics.median(took[5:15]), statistics.median(took[-10:])
     return [
         (f"push {PUSHES_IN_A_ROW} of {PUSHES_IN_A_ROW}", "push 10", late / early, "1.1",
          f"{late * 1000:.1f} ms / {early * 1000:.1f} ms"),
-        (f"what {PUSHES_IN_A_ROW} pushes store", "the packs after git gc --aggressive", grown / packed, "2",
-         f"{grown / 1e6:.2f} MB / {packed / 1e6:.2f} MB"),
+        (f"the whole database after {PUSHES_IN_A_ROW} pushes", "a bare repository's objects after git gc", whole / kept, "2",
+         f"{whole / 1e6:.2f} MB / {kept / 1e6:.2f} MB"),
     ]
 
 
@@ -310,7 +318,7 @@ def main():
         node, backend = Picloud(folder), HttpBackend(folder)
         try:
             rows += pushes(node, backend, folder)
-            rows += many_pushes(node, folder)
+            rows += many_pushes(folder)
             rows += clones(node, backend, large, folder)
         finally:
             node.stop()

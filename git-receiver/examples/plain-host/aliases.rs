@@ -2,7 +2,7 @@
 
 use git_receiver::Command;
 
-use crate::push::{Course, Order};
+use crate::order::{Course, Order};
 use crate::repository::DiskRepository;
 
 /// Lets the commands for symbolic refs follow those for their targets, and refuses both where they differ.

@@ -19,6 +19,7 @@ mod aliases;
 mod connection;
 mod hooks;
 mod http;
+mod order;
 mod push;
 mod quarantine;
 mod repository;

@@ -14,6 +14,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use crate::Failure;
 use crate::aliases;
 use crate::hooks::Hook;
+use crate::order::{Course, Order};
 use crate::quarantine::Quarantine;
 use crate::repository::DiskRepository;
 use crate::rules;
@@ -26,25 +27,6 @@ const TOLD_AT_ONCE: usize = 16;
 
 /// How often a silent host says that it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(5);
-
-/// What one command comes to.
-pub(crate) struct Order {
-    pub(crate) command: Command,
-    /// Why it is refused, as soon as that is known.
-    pub(crate) refused: Option<String>,
-    pub(crate) course: Course,
-}
-
-/// How a command is carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Course {
-    /// Its ref is moved.
-    Move,
-    /// Its ref stands for that of another command, the one at this place, which moves both.
-    Follow(usize),
-    /// There is nothing to delete, as the client saw too.
-    Nothing,
-}
 
 /// Carries out a push and answers it. It goes on when the client is gone.
 pub(crate) async fn answer(

@@ -10,8 +10,8 @@ use super::UnpackError;
 use crate::check::{self, BadObject};
 use crate::connectivity::Links;
 
-/// How many bytes of content travel together to the thread that checks them.
-const BATCH_BYTES: usize = 256 * 1024;
+/// How many bytes of content travel together to the thread that checks them. A larger content does not travel.
+pub(super) const BATCH_BYTES: usize = 256 * 1024;
 
 /// The object that an entry holds.
 #[derive(Clone, Copy)]

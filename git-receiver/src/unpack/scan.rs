@@ -8,7 +8,7 @@ use gix_hash::ObjectId;
 
 use super::UnpackError;
 use super::entries::{Body, Entries};
-use super::found::{Batch, Findings, check_all};
+use super::found::{BATCH_BYTES, Batch, Findings, check_all};
 use crate::Limits;
 use crate::pack::PackBytes;
 
@@ -46,7 +46,12 @@ pub(crate) fn scan(
         let checking = scope.spawn(move || check_all(&receiver, shallow));
         let summing = scope.spawn(|| checksum(&bytes));
         let mut batch = Batch::default();
+        let mut large = Findings::default();
         let mut sink = |entry, kind, content: &[u8]| {
+            if content.len() > BATCH_BYTES {
+                // Waiting, a few of them would fill the memory.
+                return large.add(entry, kind, content, 0, shallow).map(|_| ());
+            }
             // Whoever does not take it any more has found a fault, which is told below.
             if batch.add(entry, kind, content, &sender) { Ok(()) } else { Err(UnpackError::Died) }
         };
@@ -56,7 +61,10 @@ pub(crate) fn scan(
         let whole = checking.join().unwrap_or(Err(UnpackError::Died));
         let sum = summing.join().unwrap_or(Err(UnpackError::Died));
         match (entries, whole) {
-            (Ok(entries), Ok(whole)) => sum.map(|()| Scanned { entries, whole }),
+            (Ok(entries), Ok(mut whole)) => {
+                whole.append(large);
+                sum.map(|()| Scanned { entries, whole })
+            }
             (Err(UnpackError::Died), Err(fault)) | (Err(fault), _) | (_, Err(fault)) => Err(fault),
         }
     })

@@ -2,11 +2,14 @@
 //! far ([`upload`]); over a connection of its own it goes on in rounds ([`upload_over_connection`]).
 //!
 //! [`v2`] answers the commands of protocol 2 and [`v0`] the one exchange of the original. Both ask [`ready`] whether the client
-//! has told enough, and end in [`walk`], which finds what to send, with [`depth`], which says where a shallow history ends,
-//! and [`pack`], which sends it.
+//! has told enough, and end in [`walk`], which finds what to send, over [`commits`] and [`files`], with [`depth`], which says
+//! where a shallow history ends, and [`pack`], which sends it.
 
 mod commits;
+#[cfg(test)]
+mod deltas;
 mod depth;
+mod files;
 mod pack;
 mod ready;
 #[cfg(test)]

@@ -11,29 +11,41 @@ use crate::{Known, Object, Reference, Repository, RepositoryError};
 /// A history in memory; commit `n` was made at second `n`.
 #[derive(Default)]
 pub(super) struct History {
-    /// Commits, and the empty tree that is the tree of all of them.
-    objects: Vec<Object>,
+    objects: HashMap<ObjectId, Object>,
+    commits: usize,
     pub(super) head: Option<&'static str>,
     pub(super) refs: Vec<Reference>,
     pub(super) shallow: Vec<ObjectId>,
 }
 
 impl History {
-    pub(super) fn commit(&mut self, parents: &[ObjectId]) -> ObjectId {
-        if self.objects.is_empty() {
-            let (id, zlib) = (ObjectId::empty_tree(gix_hash::Kind::Sha1), compress(b""));
-            self.objects.push(Object { id, kind: Kind::Tree, base: None, depth: 0, size: 0, zlib });
-        }
-        let time = self.objects.len() - 1;
-        let parents: String = parents.iter().map(|parent| format!("parent {parent}\n")).collect();
-        let content = format!(
-            "tree {}\n{parents}author a <a@a> 0 +0000\ncommitter a <a@a> {time} +0000\n\n",
-            ObjectId::empty_tree(gix_hash::Kind::Sha1)
-        );
-        let id = gix_object::compute_hash(gix_hash::Kind::Sha1, Kind::Commit, content.as_bytes()).unwrap();
-        let (size, zlib) = (content.len() as u64, compress(content.as_bytes()));
-        self.objects.push(Object { id, kind: Kind::Commit, base: None, depth: 0, size, zlib });
+    pub(super) fn add(&mut self, object: Object) {
+        self.objects.insert(object.id, object);
+    }
+
+    fn add_whole(&mut self, kind: Kind, content: &[u8]) -> ObjectId {
+        let id = gix_object::compute_hash(gix_hash::Kind::Sha1, kind, content).unwrap();
+        let (size, zlib) = (content.len() as u64, compress(content));
+        self.add(Object { id, kind, base: None, depth: 0, size, zlib });
         id
+    }
+
+    /// A commit of an empty tree.
+    pub(super) fn commit(&mut self, parents: &[ObjectId]) -> ObjectId {
+        self.commit_of(parents, &[])
+    }
+
+    /// A commit of these files.
+    pub(super) fn commit_of(&mut self, parents: &[ObjectId], files: &[(&str, ObjectId)]) -> ObjectId {
+        let entry =
+            |(name, id): &(&str, ObjectId)| [format!("100644 {name}\0").as_bytes(), id.as_slice()].concat();
+        let tree = self.add_whole(Kind::Tree, &files.iter().flat_map(entry).collect::<Vec<u8>>());
+        let time = self.commits;
+        self.commits += 1;
+        let parents: String = parents.iter().map(|parent| format!("parent {parent}\n")).collect();
+        let who = "a <a@a>";
+        let commit = format!("tree {tree}\n{parents}author {who} 0 +0000\ncommitter {who} {time} +0000\n\n");
+        self.add_whole(Kind::Commit, commit.as_bytes())
     }
 
     /// `count` commits in a line, the oldest first.
@@ -62,9 +74,17 @@ impl Repository for History {
         Ok(HashMap::new())
     }
     async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
-        Ok(self.objects.iter().filter(|object| ids.contains(&object.id)).cloned().collect())
+        Ok(ids.iter().filter_map(|id| self.objects.get(id)).cloned().collect())
     }
     async fn objects_and_bases(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
-        self.objects(ids).await
+        let mut reached: HashMap<ObjectId, Object> = HashMap::new();
+        let mut asked = ids.to_vec();
+        while let Some(id) = asked.pop() {
+            if let Some(object) = self.objects.get(&id).filter(|_| !reached.contains_key(&id)) {
+                asked.extend(object.base);
+                reached.insert(id, object.clone());
+            }
+        }
+        Ok(reached.into_values().collect())
     }
 }

@@ -173,3 +173,19 @@ fn a_symlinked_script_is_never_followed() {
         .refused()
         .says("greet.rhai  the file is a symbolic link");
 }
+
+#[test]
+fn a_gitmodules_that_would_run_a_program_is_refused_even_if_its_text_was_there_before() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    let bad = b"[submodule \"x\"]\n\tpath = x\n\turl = -u./payload\n";
+    repository.write("notes.txt", bad);
+    repository.commit("a text like any other");
+    repository.push(&url, &["main"]).succeeded();
+    let before = repository.head();
+    repository.write(".gitmodules", bad);
+    repository.commit("the same text where git reads it");
+    repository.push(&url, &["main"]).refused().says("gitmodulesUrl");
+    assert!(repository.git(&["ls-remote", &url, "refs/heads/main"]).contains(&before), "the ref has moved");
+}

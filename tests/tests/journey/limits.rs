@@ -119,3 +119,17 @@ fn clients_that_stall_hold_up_nobody_and_are_dropped() {
     }
     assert!(begun.elapsed() >= Duration::from_secs(3));
 }
+
+#[test]
+fn more_pushes_than_may_arrive_at_once_are_told_so_and_harm_nobody() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    let connections: Vec<TcpStream> = (0..256).map(|_| stalled(&server)).collect();
+    // Whether all of them have got that far shows when one more has no room.
+    let one_more = |number| repository.push(&url, &[&format!("HEAD:refs/tags/{number}")]);
+    let refused = (0..100).map(one_more).find(|push| !push.accepted).expect("there is always room");
+    refused.says("503");
+    drop(connections);
+    assert!((100..200).map(one_more).any(|push| push.accepted), "who left still takes room");
+}
