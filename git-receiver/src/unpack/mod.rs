@@ -98,8 +98,8 @@ pub enum UnpackError {
     #[error("only object format sha1 is understood")]
     ObjectFormat,
     /// The server cannot keep the pack or read it back.
-    #[error("the server cannot read what it has received")]
-    Kept,
+    #[error("the server cannot read what it has received: {0}")]
+    Kept(String),
     /// The unpacking itself died.
     #[error("unpacking failed inside the server")]
     Died,
@@ -112,8 +112,8 @@ impl From<DamagedDelta> for UnpackError {
 }
 
 impl From<std::io::Error> for UnpackError {
-    fn from(_: std::io::Error) -> Self {
-        Self::Kept
+    fn from(error: std::io::Error) -> Self {
+        Self::Kept(error.to_string())
     }
 }
 

@@ -18,6 +18,9 @@ use crate::{Known, delta};
 /// The most deltas that lie on each other in a repository: to read an object, all of them are. As many as git has in a pack.
 const DEPTH_MAX: u32 = 50;
 
+/// The most bytes of a delta, inflated. So what has to be read for an object is bounded too.
+const DELTA_BYTES_MAX: u64 = 256 * 1024;
+
 impl Resolved {
     /// The names of all objects of the pack, some of them more than once.
     pub(crate) fn ids(&self) -> impl Iterator<Item = ObjectId> {
@@ -57,7 +60,7 @@ impl Resolved {
         let mut depths: HashMap<ObjectId, u32> = HashMap::with_capacity(kept.len());
         kept.retain(|found| !known.contains_key(&found.id) && depths.insert(found.id, 0).is_none());
         let mut packed = Vec::with_capacity(kept.len());
-        let mut too_deep = Vec::new();
+        let mut alone = Vec::new();
         for Found { entry, id, kind, .. } in kept {
             let at = &self.entries.list[entry as usize];
             let base = match at.body {
@@ -69,16 +72,16 @@ impl Resolved {
                 known.get(&base).map(|known| known.depth).or(depths.get(&base).copied()).unwrap_or(0) + 1
             });
             let mut object = Packed { id, kind, base, depth, size: at.size, start: at.start, end: at.end };
-            if depth > DEPTH_MAX {
+            if depth > DEPTH_MAX || depth > 0 && at.size > DELTA_BYTES_MAX {
                 (object.base, object.depth) = (None, 0);
-                too_deep.push(id);
+                alone.push(id);
             }
             depths.insert(id, object.depth);
             packed.push((entry, object));
         }
         packed.sort_unstable_by_key(|(entry, _)| *entry);
         let mut packed: Vec<Packed> = packed.into_iter().map(|(_, object)| object).collect();
-        let whole = self.made_whole(&too_deep, &mut packed)?;
+        let whole = self.made_whole(&alone, &mut packed)?;
         Ok(Pack::new(self.entries.bytes, packed, whole))
     }
 

@@ -140,6 +140,17 @@ fn an_object_under_which_too_many_deltas_would_lie_is_stored_whole() {
 }
 
 #[test]
+fn a_delta_that_is_large_itself_is_stored_whole() {
+    let large = vec![b'x'; 300_000];
+    let mut delta = vec![1, 0xe0, 0xa7, 0x12];
+    large.chunks(100).for_each(|some| delta.extend([&[100][..], some].concat()));
+    let delta_on_a = entry(7, delta.len(), name(Kind::Blob, b"a").unwrap().as_slice(), &delta);
+    let unpacked = unpack_for(&pack(&[delta_on_a]), &[(b"a", 0)], &Limits::default()).unwrap();
+    let object = unpacked.object(0).unwrap();
+    assert_eq!((object.base, object.depth, object.size), (None, 0, 300_000));
+}
+
+#[test]
 fn of_an_object_that_comes_twice_one_is_kept_that_builds_on_no_circle() {
     let (one, two) = (name(Kind::Blob, b"a").unwrap(), name(Kind::Blob, b"ab").unwrap());
     // `a` as the beginning of `ab`, `ab` as `a` and more, and `ab` by itself.

@@ -1,5 +1,6 @@
 //! Everything in the trees of commits. Trees are read some at a time: while they are opened, the next ones are read.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use crate::{DamagedObject, Object, Repository, RepositoryError, content, links};
 /// How many bytes of trees are kept from when they are read to when they are sent.
 const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How many trees are read at once.
+/// How many trees are asked for at once, and from how many on each half is read by itself.
 const TREES_AT_ONCE: usize = 4000;
+const HALVED_MIN: usize = 1000;
 
 /// Objects, each once.
 #[derive(Default)]
@@ -81,34 +83,68 @@ pub(super) async fn files<R: Repository>(
     trees.retain(|id| !except.contains(id) && files.add(*id));
     while !trees.is_empty() {
         let mut below = Vec::new();
-        let mut portions = trees.chunks(TREES_AT_ONCE).map(<[ObjectId]>::to_vec);
-        let mut now = portions.next().unwrap_or_default();
-        let mut objects = read(repository, &now).await?;
-        while !now.is_empty() {
+        let mut waiting: VecDeque<ObjectId> = trees.into();
+        let mut portion = Portion::next(repository, &mut waiting).await?;
+        while !portion.trees.is_empty() {
             let except = Arc::clone(except);
             let opening = tokio::task::spawn_blocking(move || {
-                let opened = files.open(&now, objects, &except);
+                let opened = files.open(&portion.trees, portion.objects, &except);
                 opened.map(|below| (files, below))
             });
-            let next = portions.next().unwrap_or_default();
-            let (opened, read) = tokio::join!(opening, read(repository, &next));
+            let (opened, next) = tokio::join!(opening, Portion::next(repository, &mut waiting));
             let opened = opened.map_err(io::Error::other)??;
             files = opened.0;
             below.extend(opened.1);
-            (now, objects) = (next, read?);
+            portion = next?;
         }
         trees = below;
     }
     Ok(files)
 }
 
-/// Reads trees and what they are built on, one half beside the other: nothing else is done until they are there.
-async fn read<R: Repository>(repository: &R, trees: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
-    if trees.len() < TREES_AT_ONCE / 2 {
-        return if trees.is_empty() { Ok(Vec::new()) } else { repository.objects_and_bases(trees).await };
+/// Some trees that were read.
+#[derive(Default)]
+struct Portion {
+    trees: Vec<ObjectId>,
+    /// They, and what they are built on.
+    objects: Vec<Object>,
+}
+
+impl Portion {
+    /// Reads some of the trees that wait, as many as the repository gives at once: none when none waits. One half is read
+    /// beside the other, since nothing else can be done until they are there.
+    async fn next<R: Repository>(
+        repository: &R,
+        waiting: &mut VecDeque<ObjectId>,
+    ) -> Result<Self, UploadError> {
+        let asked: Vec<ObjectId> = waiting.drain(..waiting.len().min(TREES_AT_ONCE)).collect();
+        let Some(one) = asked.first().copied() else { return Ok(Self::default()) };
+        let (first, second) = asked.split_at(if asked.len() < HALVED_MIN { 0 } else { asked.len() / 2 });
+        let (first, second) = tokio::try_join!(read(repository, first), read(repository, second))?;
+        let objects = [first, second].concat();
+        let found: HashSet = objects.iter().map(|object| object.id).collect();
+        let (trees, left): (Vec<_>, Vec<_>) = asked.into_iter().partition(|id| found.contains(id));
+        if trees.is_empty() {
+            return Err(DamagedObject(one).into());
+        }
+        left.into_iter().rev().for_each(|id| waiting.push_front(id));
+        Ok(Self { trees, objects })
     }
-    let (first, second) = trees.split_at(trees.len() / 2);
-    let (first, second) =
-        tokio::try_join!(repository.objects_and_bases(first), repository.objects_and_bases(second))?;
-    Ok([first, second].concat())
+}
+
+/// Reads some of the objects `ids`, and what they are built on.
+async fn read<R: Repository>(repository: &R, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = repository.objects(ids).await?;
+    let here: HashSet = found.iter().map(|object| object.id).collect();
+    let mut elsewhere: Vec<ObjectId> = found.iter().filter_map(|object| object.base).collect();
+    elsewhere.retain(|base| !here.contains(base));
+    elsewhere.sort_unstable();
+    elsewhere.dedup();
+    if !elsewhere.is_empty() {
+        found.extend(repository.objects_and_bases(&elsewhere).await?);
+    }
+    Ok(found)
 }
