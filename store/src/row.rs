@@ -9,6 +9,12 @@ pub(crate) fn hex(table: &'static str, hex: &str) -> Result<Oid, StoreError> {
     Oid::from_hex(hex).ok_or_else(|| StoreError::Corrupt { table, what: format!("object name {hex}") })
 }
 
+/// An object name written as its bytes.
+pub(crate) fn key(table: &'static str, bytes: &[u8]) -> Result<Oid, StoreError> {
+    let corrupt = |_| StoreError::Corrupt { table, what: format!("object name of {} bytes", bytes.len()) };
+    bytes.try_into().map(Oid::new).map_err(corrupt)
+}
+
 /// A row of `objects`.
 pub(crate) fn object(
     oid: &[u8],
@@ -20,7 +26,8 @@ pub(crate) fn object(
 ) -> Result<Object, StoreError> {
     let Known { kind, depth } = known(kind, depth)?;
     let size = u64::try_from(size).map_err(|_| objects(format!("size {size}")))?;
-    Ok(Object { oid: key(oid)?, kind, base: base.map(key).transpose()?, depth, size, zlib })
+    let base = base.map(|base| key("objects", base)).transpose()?;
+    Ok(Object { oid: key("objects", oid)?, kind, base, depth, size, zlib })
 }
 
 /// The part of a row of `objects` that is known of an object without reading it.
@@ -29,11 +36,6 @@ pub(crate) fn known(kind: &str, depth: i64) -> Result<Known, StoreError> {
         kind: ObjectKind::parse(kind).ok_or_else(|| objects(format!("kind {kind}")))?,
         depth: u32::try_from(depth).map_err(|_| objects(format!("depth {depth}")))?,
     })
-}
-
-/// An object name as bytes.
-pub(crate) fn key(bytes: &[u8]) -> Result<Oid, StoreError> {
-    bytes.try_into().map(Oid::new).map_err(|_| objects("an object name".to_owned()))
 }
 
 fn objects(what: String) -> StoreError {

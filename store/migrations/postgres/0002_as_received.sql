@@ -39,7 +39,48 @@ CREATE INDEX commits ON objects (repository, oid) WHERE kind = 'commit';
 
 -- Manifests and scripts are read from the git objects.
 DROP TABLE scripts;
-ALTER TABLE revisions DROP COLUMN manifest;
--- A dropped column keeps its room until the rows are written anew, which this does.
-CLUSTER revisions USING revisions_pkey;
-ALTER TABLE revisions SET WITHOUT CLUSTER;
+
+-- There is a row in each of these for every push: they were as large as its objects.
+ALTER TABLE revisions RENAME TO wide_revisions;
+ALTER INDEX revisions_pkey RENAME TO wide_revisions_pkey;
+ALTER TABLE deploys RENAME TO wide_deploys;
+ALTER INDEX deploys_pkey RENAME TO wide_deploys_pkey;
+
+CREATE TABLE revisions (
+    validated_at timestamptz NOT NULL,
+    repository   integer     NOT NULL REFERENCES apps (repository) ON DELETE CASCADE,
+    commit_id    bytea       NOT NULL,
+    sdk          text        NOT NULL,
+    subject      text        NOT NULL,
+    author       text        NOT NULL,
+    PRIMARY KEY (repository, commit_id)
+);
+COMMENT ON TABLE revisions IS 'Validated commits. Never changed.';
+COMMENT ON COLUMN revisions.repository IS 'The app, as apps.repository has it.';
+COMMENT ON COLUMN revisions.commit_id IS 'The 20 bytes of the SHA-1 name.';
+INSERT INTO revisions (repository, commit_id, sdk, subject, author, validated_at)
+SELECT apps.repository, decode(wide.commit_id, 'hex'), wide.sdk, wide.subject, wide.author, wide.validated_at
+FROM wide_revisions AS wide JOIN apps ON apps.id = wide.app
+ORDER BY 1, 2;
+
+CREATE TABLE deploys (
+    number      bigint      NOT NULL,
+    deployed_at timestamptz NOT NULL,
+    repository  integer     NOT NULL REFERENCES apps (repository) ON DELETE CASCADE,
+    commit_id   bytea       NOT NULL,
+    branch      text        NOT NULL,
+    deployed_by text        NOT NULL,
+    PRIMARY KEY (repository, number),
+    FOREIGN KEY (repository, commit_id) REFERENCES revisions
+);
+COMMENT ON TABLE deploys IS 'What was made live, when and by whom. Never changed.';
+COMMENT ON COLUMN deploys.repository IS 'The app, as apps.repository has it.';
+COMMENT ON COLUMN deploys.commit_id IS 'The 20 bytes of the SHA-1 name.';
+INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by)
+SELECT apps.repository, wide.number, wide.branch, decode(wide.commit_id, 'hex'), wide.deployed_at, wide.deployed_by
+FROM wide_deploys AS wide JOIN apps ON apps.id = wide.app
+ORDER BY 1, 2;
+
+DROP TABLE wide_deploys;
+DROP TABLE wide_revisions;
+CREATE INDEX deploys_of_a_branch ON deploys (repository, branch, number DESC);

@@ -25,7 +25,7 @@ pub(crate) async fn known(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec
     .bind(keys(oids))
     .map(|row: PgRow| {
         let depth: i32 = row.try_get(2)?;
-        Ok((row::key(row.try_get(0)?)?, row::known(row.try_get(1)?, depth.into())?))
+        Ok((row::key("objects", row.try_get(0)?)?, row::known(row.try_get(1)?, depth.into())?))
     });
     found.fetch_all(pool).await?.into_iter().collect()
 }

@@ -10,10 +10,11 @@ use crate::row::{deploy_number, hex};
 
 pub(crate) async fn revision(pool: &PgPool, app: AppId, commit: Oid) -> Result<Option<Revision>, StoreError> {
     let row: Option<(String, String, String, DateTime<Utc>)> = sqlx::query_as(
-        "SELECT sdk, subject, author, validated_at FROM revisions WHERE app = $1 AND commit_id = $2",
+        "SELECT sdk, subject, author, validated_at FROM revisions
+         WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND commit_id = $2",
     )
     .bind(app.as_uuid())
-    .bind(commit.to_string())
+    .bind(commit.as_bytes().as_slice())
     .fetch_optional(pool)
     .await?;
     Ok(row.map(|(sdk, subject, author, validated_at)| Revision {
@@ -26,13 +27,17 @@ pub(crate) async fn revision(pool: &PgPool, app: AppId, commit: Oid) -> Result<O
 }
 
 pub(crate) async fn live_of(pool: &PgPool, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
+    // Most often it is the branch's latest deploy, which comes first in the index: the others are not read then.
     let rows: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT branch.name, branch.target, max(deploys.number)
-         FROM (SELECT app, substr(name, 12) AS name, target FROM refs WHERE name LIKE 'refs/heads/%') AS branch
-         JOIN deploys ON deploys.app = branch.app AND deploys.branch = branch.name AND deploys.commit_id = branch.target
-         WHERE branch.app = $1
-         GROUP BY branch.name, branch.target
-         ORDER BY branch.name COLLATE \"C\"",
+        "SELECT substr(refs.name, 12), refs.target, latest.number
+         FROM apps JOIN refs ON refs.app = apps.id AND refs.name LIKE 'refs/heads/%', LATERAL (
+             SELECT number FROM deploys
+             WHERE repository = apps.repository AND branch = substr(refs.name, 12)
+                 AND commit_id = decode(refs.target, 'hex')
+             ORDER BY number DESC LIMIT 1
+         ) AS latest
+         WHERE apps.id = $1
+         ORDER BY refs.name COLLATE \"C\"",
     )
     .bind(app.as_uuid())
     .fetch_all(pool)

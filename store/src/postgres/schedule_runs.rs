@@ -17,7 +17,8 @@ pub(crate) async fn claim_run(pool: &PgPool, run: &NewRun) -> Result<bool, Store
          SELECT $1, $2, $3, $4, $5, $6
          FROM apps
          JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || apps.production_branch
-         JOIN deploys ON deploys.app = apps.id AND deploys.number = $4 AND deploys.commit_id = refs.target
+         JOIN deploys ON deploys.repository = apps.repository AND deploys.number = $4
+             AND deploys.commit_id = decode(refs.target, 'hex')
          WHERE apps.id = $1
          ON CONFLICT DO NOTHING",
     )

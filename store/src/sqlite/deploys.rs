@@ -8,13 +8,14 @@ use super::apps::key;
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber};
 use crate::record::Deploy;
-use crate::row::{deploy_number, hex, signed};
+use crate::row::{self, deploy_number, signed};
 
-type Row = (i64, String, String, DateTime<Utc>, String);
+type Row = (i64, String, Vec<u8>, DateTime<Utc>, String);
 
 pub(crate) async fn deploys(connections: &Connections, app: AppId) -> Result<Vec<Deploy>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by FROM deploys WHERE app = ?1 ORDER BY number",
+        "SELECT number, branch, commit_id, deployed_at, deployed_by FROM deploys
+         WHERE repository = (SELECT repository FROM apps WHERE id = ?1) ORDER BY number",
     )
     .bind(key(app))
     .fetch_all(&connections.read)
@@ -27,12 +28,14 @@ pub(crate) async fn deployed_at(
     app: AppId,
     number: DeployNumber,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let row: Option<(DateTime<Utc>,)> =
-        sqlx::query_as("SELECT deployed_at FROM deploys WHERE app = ?1 AND number = ?2")
-            .bind(key(app))
-            .bind(signed(number.get()))
-            .fetch_optional(&connections.read)
-            .await?;
+    let row: Option<(DateTime<Utc>,)> = sqlx::query_as(
+        "SELECT deployed_at FROM deploys
+         WHERE repository = (SELECT repository FROM apps WHERE id = ?1) AND number = ?2",
+    )
+    .bind(key(app))
+    .bind(signed(number.get()))
+    .fetch_optional(&connections.read)
+    .await?;
     Ok(row.map(|(at,)| at))
 }
 
@@ -42,9 +45,11 @@ pub(super) async fn latest(
     app: AppId,
     branch: &str,
 ) -> Result<Option<Deploy>, StoreError> {
+    // Left to itself, SQLite would read the table backwards, through all deploys of other branches.
     let row: Option<Row> = sqlx::query_as(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by FROM deploys
-         WHERE app = ?1 AND branch = ?2 ORDER BY number DESC LIMIT 1",
+        "SELECT number, branch, commit_id, deployed_at, deployed_by FROM deploys INDEXED BY deploys_of_a_branch
+         WHERE repository = (SELECT repository FROM apps WHERE id = ?1) AND branch = ?2
+         ORDER BY number DESC LIMIT 1",
     )
     .bind(key(app))
     .bind(branch)
@@ -54,5 +59,5 @@ pub(super) async fn latest(
 }
 
 fn read((number, branch, commit, at, by): Row) -> Result<Deploy, StoreError> {
-    Ok(Deploy { number: deploy_number(number)?, branch, commit: hex("deploys", &commit)?, at, by })
+    Ok(Deploy { number: deploy_number(number)?, branch, commit: row::key("deploys", &commit)?, at, by })
 }

@@ -170,11 +170,12 @@ async fn insert_revision(
     revision: &NewRevision,
 ) -> Result<(), PushError> {
     sqlx::query(
-        "INSERT INTO revisions (app, commit_id, sdk, subject, author, validated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+        "INSERT INTO revisions (repository, commit_id, sdk, subject, author, validated_at)
+         VALUES ((SELECT repository FROM apps WHERE id = ?1), ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO NOTHING",
     )
     .bind(key(app))
-    .bind(revision.commit.to_string())
+    .bind(revision.commit.as_bytes().as_slice())
     .bind(&revision.sdk)
     .bind(&revision.subject)
     .bind(&revision.author)
@@ -191,20 +192,20 @@ async fn insert_deploys(
 ) -> Result<Vec<DeployNumber>, PushError> {
     let mut numbers = Vec::with_capacity(push.deploys.len());
     for deploy in &push.deploys {
-        let (number,): (i64,) = sqlx::query_as(
-            "UPDATE apps SET last_deploy = last_deploy + 1 WHERE id = ?1 RETURNING last_deploy",
+        let (repository, number): (i64, i64) = sqlx::query_as(
+            "UPDATE apps SET last_deploy = last_deploy + 1 WHERE id = ?1 RETURNING repository, last_deploy",
         )
         .bind(key(app))
         .fetch_one(&mut *tx)
         .await?;
         sqlx::query(
-            "INSERT INTO deploys (app, number, branch, commit_id, deployed_at, deployed_by)
+            "INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )
-        .bind(key(app))
+        .bind(repository)
         .bind(number)
         .bind(&deploy.branch)
-        .bind(deploy.commit.to_string())
+        .bind(deploy.commit.as_bytes().as_slice())
         .bind(push.at)
         .bind(&push.by)
         .execute(&mut *tx)

@@ -15,10 +15,11 @@ pub(crate) async fn revision(
     commit: Oid,
 ) -> Result<Option<Revision>, StoreError> {
     let row: Option<(String, String, String, DateTime<Utc>)> = sqlx::query_as(
-        "SELECT sdk, subject, author, validated_at FROM revisions WHERE app = ?1 AND commit_id = ?2",
+        "SELECT sdk, subject, author, validated_at FROM revisions
+         WHERE repository = (SELECT repository FROM apps WHERE id = ?1) AND commit_id = ?2",
     )
     .bind(key(app))
-    .bind(commit.to_string())
+    .bind(commit.as_bytes().as_slice())
     .fetch_optional(&connections.read)
     .await?;
     Ok(row.map(|(sdk, subject, author, validated_at)| Revision {
@@ -31,13 +32,17 @@ pub(crate) async fn revision(
 }
 
 pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
+    // Most often it is the branch's latest deploy, which comes first in the index: the others are not read then.
     let rows: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT branch.name, branch.target, max(deploys.number)
-         FROM (SELECT app, substr(name, 12) AS name, target FROM refs WHERE name LIKE 'refs/heads/%') AS branch
-         JOIN deploys ON deploys.app = branch.app AND deploys.branch = branch.name AND deploys.commit_id = branch.target
-         WHERE branch.app = ?1
-         GROUP BY branch.name, branch.target
-         ORDER BY branch.name",
+        "SELECT substr(refs.name, 12), refs.target, deploys.number
+         FROM apps JOIN refs ON refs.app = apps.id AND refs.name LIKE 'refs/heads/%'
+         JOIN deploys ON deploys.repository = apps.repository AND deploys.number = (
+             SELECT number FROM deploys AS latest INDEXED BY deploys_of_a_branch
+             WHERE repository = apps.repository AND branch = substr(refs.name, 12) AND commit_id = unhex(refs.target)
+             ORDER BY number DESC LIMIT 1
+         )
+         WHERE apps.id = ?1
+         ORDER BY refs.name",
     )
     .bind(key(app))
     .fetch_all(&connections.read)

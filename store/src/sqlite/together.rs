@@ -50,7 +50,7 @@ pub(super) fn known(row: &SqliteRow) -> Result<Vec<(Oid, Known)>, StoreError> {
     let mut depths = numbers(row, 2)?;
     let mut known = Vec::with_capacity(oids.len() / 20);
     for kind in kinds.into_iter().flat_map(|kinds| kinds.split(',')) {
-        known.push((row::key(take(&mut oids, 20)?)?, row::known(kind, next(&mut depths)?)?));
+        known.push((row::key("objects", take(&mut oids, 20)?)?, row::known(kind, next(&mut depths)?)?));
     }
     if oids.is_empty() { Ok(known) } else { Err(uneven()) }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use manifest_schema::name::AppName;
 use sqlx::migrate::Migrator;
-use store::{Location, NewPush, Object, ObjectKind, Store};
+use store::{Deploy, Location, NewPush, Object, ObjectKind, Store};
 
 use crate::database::*;
 use crate::values::*;
@@ -15,14 +15,17 @@ on_both_databases!(a_database_of_the_first_version_keeps_what_it_holds);
 /// object and `@noon` a time; each database has its own way to write bytes.
 const ROWS: &str = "
     INSERT INTO apps (id, name, production_branch, last_deploy, created_at)
-    VALUES ('@b', 'other', 'next', 0, '@noon'), ('@a', 'hello', 'main', 2, '@noon');
+    VALUES ('@b', 'other', 'next', 1, '@noon'), ('@a', 'hello', 'main', 2, '@noon');
     INSERT INTO refs (app, name, target) VALUES ('@a', 'refs/heads/main', '@2'), ('@b', 'refs/tags/v1', '@2');
     INSERT INTO shallow (app, oid) VALUES ('@a', '@1');
     INSERT INTO revisions (app, commit_id, sdk, subject, author, manifest, validated_at)
-    VALUES ('@a', '@1', '1.1', 'subject 1', 'Ada', 'sdk', '@noon'), ('@a', '@2', '1.1', 'subject 2', 'Ada', 'sdk', '@noon');
+    VALUES ('@a', '@2', '1.1', 'subject 2', 'Ada', 'sdk', '@noon'),
+        ('@a', '@1', '1.1', 'subject 1', 'Ada', 'sdk', '@noon'),
+        ('@b', '@2', '1.1', 'subject 2', 'Ada', 'sdk', '@noon');
     INSERT INTO scripts (app, commit_id, path, source) VALUES ('@a', '@2', 'a.rhai', '1');
     INSERT INTO deploys (app, number, branch, commit_id, deployed_at, deployed_by)
-    VALUES ('@a', 1, 'main', '@1', '@noon', 'ada'), ('@a', 2, 'main', '@2', '@noon', 'ada');
+    VALUES ('@a', 1, 'main', '@1', '@noon', 'ada'), ('@b', 1, 'next', '@2', '@noon', 'bob'),
+        ('@a', 2, 'main', '@2', '@noon', 'ada');
     INSERT INTO schedule_runs (app, schedule, due, deploy, execution, claimed_at)
     VALUES ('@a', 'tick', '@noon', 2, '@a', '@noon');
     INSERT INTO objects (app, oid, kind, size, zlib) VALUES
@@ -31,6 +34,11 @@ const ROWS: &str = "
         ('@a', bytes'@3', 'tree', 9, bytes'0303'),
         ('@b', bytes'@2', 'commit', 3, bytes'02020202020202');
 ";
+
+fn deploy(as_number: u64, branch: &str, digit: u8, by: &str) -> Deploy {
+    let (branch, by) = (branch.to_owned(), by.to_owned());
+    Deploy { number: number(as_number), branch, commit: oid(digit), at: noon(), by }
+}
 
 async fn make_first_version(location: &Location) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
@@ -76,8 +84,11 @@ async fn a_database_of_the_first_version_keeps_what_it_holds(location: Location)
     for digit in [1, 2] {
         assert_eq!(store.revision(hello, oid(digit)).await.unwrap(), Some(revision(digit)));
     }
-    let deploys = store.deploys(hello).await.unwrap();
-    assert_eq!(deploys.iter().map(|deploy| deploy.number).collect::<Vec<_>>(), [number(1), number(2)]);
+    assert_eq!(store.revision(other, oid(1)).await.unwrap(), None);
+    assert_eq!(store.revision(other, oid(2)).await.unwrap(), Some(revision(2)));
+    let deploys = [deploy(1, "main", 1, "ada"), deploy(2, "main", 2, "ada")];
+    assert_eq!(store.deploys(hello).await.unwrap(), deploys);
+    assert_eq!(store.deploys(other).await.unwrap(), [deploy(1, "next", 2, "bob")]);
     assert_eq!(store.live_of(hello).await.unwrap()[0].deploy, number(2));
     assert_eq!(store.last_run(hello, &tick()).await.unwrap().unwrap().due, noon());
 

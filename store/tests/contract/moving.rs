@@ -1,6 +1,6 @@
 //! How refs move, and what is live where they point to.
 
-use store::{Location, NewPush, PushError, RefChange, Store, StoreError};
+use store::{Location, NewDeploy, NewPush, PushError, RefChange, Store, StoreError};
 
 use crate::values::*;
 
@@ -9,6 +9,7 @@ on_both_databases!(
     a_ref_cannot_point_to_what_is_not_there,
     a_ref_in_the_way_of_another_fails_the_push,
     a_folder_of_refs_may_replace_a_ref,
+    a_branch_is_live_by_its_latest_deploy_of_the_commit,
     a_deleted_branch_is_not_live,
     a_branch_that_points_to_no_revision_is_not_live,
 );
@@ -65,6 +66,19 @@ async fn a_folder_of_refs_may_replace_a_ref(location: Location) {
     let gone = RefChange { name: "refs/heads/a".to_owned(), old: Some(oid(1)), new: None };
     store.push(&refs_only(vec![creating("refs/heads/a/b", 1), gone])).await.unwrap();
     assert_eq!(store.refs(id).await.unwrap()[0].name, "refs/heads/a/b");
+}
+
+async fn a_branch_is_live_by_its_latest_deploy_of_the_commit(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    store.push(&push(Some(1), 2)).await.unwrap();
+    let mut back = push(Some(2), 1);
+    back.refs.push(creating("refs/heads/next", 2));
+    back.deploys.extend([2, 1].map(|digit| NewDeploy { branch: "next".to_owned(), commit: oid(digit) }));
+    store.push(&back).await.unwrap();
+    let live = store.live_of(id).await.unwrap();
+    let live: Vec<_> = live.iter().map(|live| (live.branch.as_str(), live.commit, live.deploy)).collect();
+    assert_eq!(live, [("main", oid(1), number(3)), ("next", oid(2), number(4))]);
 }
 
 async fn a_deleted_branch_is_not_live(location: Location) {
