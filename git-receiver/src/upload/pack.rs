@@ -83,21 +83,19 @@ async fn send_all<R: Repository>(
     let Selection { objects, had, read, .. } = selection;
     let mut writer = Writer::new(&objects, had, format)?;
     let read_before: HashSet = read.iter().map(|object| object.id).collect();
-    let mut read = read.into_iter();
-    while read.len() > 0 {
-        let some = read.by_ref().take(OBJECTS_AT_ONCE).collect();
-        writer = send_some(repository, writer, some, band, output).await?;
-    }
     let mut rest = objects.into_iter().filter(|id| !read_before.contains(id));
     let mut wanted: Vec<ObjectId> = rest.by_ref().take(OBJECTS_AT_ONCE).collect();
     let mut found = read_some(repository, &wanted).await?;
-    while !wanted.is_empty() {
-        if found.is_empty() {
+    // What was read before is sent in between, so that reading keeps up.
+    let mut read = read.into_iter();
+    while !wanted.is_empty() || read.len() > 0 {
+        if found.is_empty() && !wanted.is_empty() {
             return Err(DamagedObject(wanted[0]).into());
         }
         let got: HashSet = found.iter().map(|object| object.id).collect();
         wanted.retain(|id| !got.contains(id));
         wanted.extend(rest.by_ref().take(OBJECTS_AT_ONCE - wanted.len()));
+        found.extend(read.by_ref().take(OBJECTS_AT_ONCE));
         let send = send_some(repository, writer, found, band, output);
         (writer, found) = tokio::try_join!(send, read_some(repository, &wanted))?;
     }

@@ -8,7 +8,7 @@ use axum::http::{Request, Response, StatusCode};
 use git_receiver::{Capabilities, ReceiveError, Request as PushRequest};
 use manifest_schema::name::AppName;
 use platform::deploy::{Deployer, Outcome, Pusher, Rejection, Tell, Verdict};
-use platform::repository::AppRepository;
+use platform::repository::{AppRepository, DEPLOY_REFS};
 use store::Store;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -181,6 +181,9 @@ async fn deploy(
         Ok(found) => AppRepository::new(store, found),
         Err(error) => return failed(&error),
     };
+    // There are many deploys, and most pushes name none of them.
+    let names_a_deploy = request.commands.iter().any(|command| command.name.starts_with(DEPLOY_REFS));
+    let repository = if names_a_deploy { repository } else { repository.for_pushers() };
     let pack = match body.into_pack().await {
         Ok(pack) => pack,
         Err(error) => return failed(&error),
