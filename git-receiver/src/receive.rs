@@ -18,6 +18,9 @@ use crate::{DamagedObject, Kind, Known, Limits, Repository, RepositoryError, con
 /// The most options of one push, and the longest of them.
 const OPTIONS_MAX: usize = 64;
 
+/// How many stored blobs are held in memory while they are checked.
+const SPECIAL_AT_ONCE: usize = 8;
+
 /// How many objects a repository is asked for at once.
 const ASKED_AT_ONCE: usize = 10_000;
 
@@ -288,28 +291,26 @@ async fn check_special<R: Repository>(
     repository: &R,
     resolved: Resolved,
 ) -> Result<Result<Resolved, UnpackError>, ReceiveError> {
-    let special: Vec<(ObjectId, Special)> = resolved.links().special().collect();
+    let mut special: HashMap<ObjectId, Vec<Special>> = HashMap::new();
+    for (id, kind) in resolved.links().special() {
+        special.entry(id).or_default().push(kind);
+    }
     if special.is_empty() {
         return Ok(Ok(resolved));
     }
-    let mut ids: Vec<ObjectId> = special.iter().map(|(id, _)| *id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let stored = content::read::<_, ReceiveError>(repository, &ids).await?;
-    Ok(off_the_workers(move || {
-        let mut contents: HashMap<ObjectId, Vec<u8>> =
-            stored.into_iter().map(|(id, (_, content))| (id, content)).collect();
-        contents.extend(resolved.contents(&ids)?);
-        for (id, special) in special {
-            if let Some(Err(BadObject(why))) =
-                contents.get(&id).map(|content| check::special(special, content))
-            {
-                return Err(UnpackError::BadObject { id, why });
+    let ids: Vec<ObjectId> = special.keys().copied().collect();
+    let judge = move |id: ObjectId, content: &[u8]| {
+        let judged = special[&id].iter().try_for_each(|special| check::special(*special, content));
+        judged.map_err(|BadObject(why)| UnpackError::BadObject { id, why })
+    };
+    for some in ids.chunks(SPECIAL_AT_ONCE) {
+        for (id, (_, content)) in content::read::<_, ReceiveError>(repository, some).await? {
+            if let Err(error) = judge(id, &content) {
+                return Ok(Err(error));
             }
         }
-        Ok(resolved)
-    })
-    .await)
+    }
+    Ok(off_the_workers(move || resolved.each_content(&ids, judge).map(|()| resolved)).await)
 }
 
 async fn off_the_workers<T: Send + 'static>(

@@ -37,14 +37,18 @@ impl Resolved {
         self.bases.keys().copied()
     }
 
-    /// The contents of those of `ids` that are in the pack, each built anew. Blocking.
-    pub(crate) fn contents(&self, ids: &[ObjectId]) -> Result<Vec<(ObjectId, Vec<u8>)>, UnpackError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Hands the contents of those of `ids` that are in the pack to `each`, one after the other. Blocking.
+    pub(crate) fn each_content(
+        &self,
+        ids: &[ObjectId],
+        mut each: impl FnMut(ObjectId, &[u8]) -> Result<(), UnpackError>,
+    ) -> Result<(), UnpackError> {
         let entries = self.entries_by_id();
         let there = ids.iter().filter_map(|id| Some((*id, *entries.get(id)?)));
-        there.map(|(id, entry)| Ok((id, self.build(entry, &entries)?))).collect()
+        for (id, entry) in there {
+            each(id, &self.build(entry, &entries)?)?;
+        }
+        Ok(())
     }
 
     /// What is to be stored, `known` being what the repository has of the pack and of what it builds on. Blocking.
