@@ -24,7 +24,13 @@ pub(super) fn commit(content: &[u8]) -> Result<Vec<Named>, BadObject> {
     Ok(named)
 }
 
+/// A tag of fewer bytes is none to git's reader, whatever it holds.
+const TAG_BYTES_MIN: usize = 64;
+
 pub(super) fn tag(content: &[u8]) -> Result<Vec<Named>, BadObject> {
+    if content.len() < TAG_BYTES_MIN {
+        return bad("badTag: a tag is too short to be read");
+    }
     if content.contains(&0) {
         return bad("nulInHeader: a tag holds a NUL byte");
     }
@@ -170,6 +176,9 @@ mod tests {
         let good =
             format!("object {}\ntype commit\ntag v1\ntagger A <a@b> 1 +0000\n\nrelease", "1".repeat(40));
         assert_eq!(object(Kind::Tag, good.as_bytes()).unwrap()[0].kind, Kind::Commit);
+        let short = |name: &str| format!("object {}\ntype tag\ntag {name}\n", "1".repeat(40));
+        assert_eq!(fault(Kind::Tag, short("v").as_bytes()), "badTag");
+        assert_eq!(fault(Kind::Tag, short("v1").as_bytes()), "fine");
         for (from, to, expected) in [
             ("type commit", "type thing", "badType"),
             ("tag v1", "tag v..1", "badTagName"),
