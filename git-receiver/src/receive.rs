@@ -12,11 +12,14 @@ use crate::command::{Command, NotACommand, judge};
 use crate::pack::{Pack, PackBytes};
 use crate::pack_end::PackReader;
 use crate::pkt_line::{self, Frame, FrameError};
-use crate::unpack::{Resolved, UnpackError, resolve, scan};
+use crate::unpack::{Bases, Resolved, Scanned, UnpackError, resolve, scan};
 use crate::{DamagedObject, Kind, Known, Limits, Repository, RepositoryError, connectivity, content};
 
 /// The most options of one push, and the longest of them.
 const OPTIONS_MAX: usize = 64;
+
+/// How many bases of a thin pack are asked for at once.
+const BASES_AT_ONCE: usize = 64;
 
 /// How many stored blobs are held in memory while they are checked.
 const SPECIAL_AT_ONCE: usize = 8;
@@ -253,7 +256,10 @@ async fn unpack_and_connect<R: Repository>(
         Ok(scanned) => scanned,
         Err(error) => return Ok(Err(error)),
     };
-    let bases = content::read::<_, ReceiveError>(repository, &scanned.foreign_bases()).await?;
+    let bases = match read_bases(repository, &scanned, limits).await? {
+        Ok(bases) => bases,
+        Err(error) => return Ok(Err(error)),
+    };
     let bounds = limits.clone();
     let resolved = match off_the_workers(move || resolve(scanned, bases, &shallow, &bounds)).await {
         Ok(resolved) => resolved,
@@ -268,6 +274,33 @@ async fn unpack_and_connect<R: Repository>(
         Err(error) => return Ok(Err(error)),
     };
     Ok(off_the_workers(move || resolved.settle(&known)).await)
+}
+
+/// The objects of the repository on which the pack builds. A thin pack names them instead of sending them, so they are part of
+/// what is inflated for it, and a small pack may name many large ones.
+async fn read_bases<R: Repository>(
+    repository: &R,
+    scanned: &Scanned,
+    limits: &Limits,
+) -> Result<Result<Bases, UnpackError>, ReceiveError> {
+    let mut bases = Bases::new();
+    let mut inflated = scanned.inflated(limits);
+    for some in scanned.foreign_bases().chunks(BASES_AT_ONCE) {
+        let mut refused = None;
+        content::build(&repository.objects_and_bases(some).await?, |object, content| {
+            if refused.is_none() && some.contains(&object.id) {
+                match inflated.add(content.len() as u64) {
+                    Ok(()) => drop(bases.insert(object.id, (object.kind, content.to_vec()))),
+                    Err(error) => refused = Some(error),
+                }
+            }
+            Ok::<_, ReceiveError>(())
+        })?;
+        if let Some(error) = refused {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(bases))
 }
 
 /// What the repository has of a pack and of what its objects name and build on.

@@ -168,8 +168,14 @@ impl<'a, R: Repository> Staged<'a, R> {
         ids: &[ObjectId],
         max_each: u64,
     ) -> Result<HashMap<ObjectId, Vec<u8>>, ReadError> {
-        let mut blobs = self.contents(ids, Kind::Blob).await?;
-        blobs.retain(|_, content| content.len() as u64 <= max_each);
+        let mut blobs = HashMap::new();
+        self.each(ids, |id, kind, content| {
+            // A large one is built and let go: together they could fill the memory.
+            if kind == Kind::Blob && content.len() as u64 <= max_each {
+                blobs.insert(id, content.to_vec());
+            }
+        })
+        .await?;
         Ok(blobs)
     }
 

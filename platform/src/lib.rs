@@ -4,6 +4,7 @@
 //!
 //! - [`deploy`]: a push's way from commands and objects to a verdict a ref
 //! - [`repository`]: one app's repository as the git receiver reads it
+//! - [`revision`]: what a revision consists of, just checked or read back from its commit
 //! - [`activation`]: keeps the live table true to the store
 //! - [`execution`]: one run of a script
 //! - [`schedules`]: runs what is due

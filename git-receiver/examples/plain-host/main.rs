@@ -12,8 +12,8 @@
 //! server.
 //!
 //! Layout: [`connection`] and [`http`] are the two ways in, [`repository`] is what they read, [`settings`] what its config
-//! says, [`push`] carries a push out with [`aliases`], [`quarantine`], [`rules`] and [`hooks`]. The objects of a repository are taken to
-//! be whole: what a stored object names is stored too.
+//! says, [`push`] carries a push out, [`order`] by order, with [`aliases`], [`quarantine`], [`rules`] and [`hooks`]. The objects
+//! of a repository are taken to be whole: what a stored object names is stored too.
 
 mod aliases;
 mod connection;

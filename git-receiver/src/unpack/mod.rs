@@ -18,8 +18,8 @@ use gix_object::Kind;
 use crate::connectivity::Disconnected;
 use crate::delta::DamagedDelta;
 
-pub(crate) use resolve::{Resolved, resolve};
-pub(crate) use scan::scan;
+pub(crate) use resolve::{Bases, Resolved, resolve};
+pub(crate) use scan::{Scanned, scan};
 pub(crate) use settle::compress;
 
 /// Why a pack is refused, in git's kind of words. Nothing of it is kept.

@@ -12,7 +12,7 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::UnpackError;
-use super::entries::{Body, Entries, StreamReader, count};
+use super::entries::{Body, Entries, StreamReader};
 use super::found::{Findings, Found};
 use super::scan::Scanned;
 use crate::{Limits, delta};
@@ -42,11 +42,6 @@ pub(crate) fn resolve(
     limits: &Limits,
 ) -> Result<Resolved, UnpackError> {
     let Scanned { entries, whole } = scanned;
-    let mut total = entries.total;
-    for (_, content) in bases.values() {
-        // A thin pack names its bases instead of sending them, so they are part of what is inflated for it.
-        count(content.len() as u64, limits, &mut total)?;
-    }
     let work = Work::new(&entries, &bases, &whole.found, shallow, limits.delta_depth);
     let deltas = work.deltas;
     let cores = thread::available_parallelism().map_or(1, usize::from);

@@ -7,7 +7,7 @@ use std::thread;
 use gix_hash::ObjectId;
 
 use super::UnpackError;
-use super::entries::{Body, Entries};
+use super::entries::{Body, Entries, count};
 use super::found::{BATCH_BYTES, Batch, Findings, check_all};
 use crate::Limits;
 use crate::pack::PackBytes;
@@ -86,7 +86,25 @@ fn checksum(bytes: &PackBytes) -> Result<(), UnpackError> {
     if sum.as_slice() == said { Ok(()) } else { Err(UnpackError::Checksum) }
 }
 
+/// What was inflated for a pack so far, and how much it may be.
+pub(crate) struct Inflated<'l> {
+    total: u64,
+    limits: &'l Limits,
+}
+
+impl Inflated<'_> {
+    /// Counts `size` bytes more.
+    pub(crate) fn add(&mut self, size: u64) -> Result<(), UnpackError> {
+        count(size, self.limits, &mut self.total)
+    }
+}
+
 impl Scanned {
+    /// What was inflated so far, with what the deltas declare.
+    pub(crate) fn inflated<'l>(&self, limits: &'l Limits) -> Inflated<'l> {
+        Inflated { total: self.entries.total, limits }
+    }
+
     /// The bases of deltas that are not whole objects of the pack. Some may turn out to be results of other deltas.
     pub(crate) fn foreign_bases(&self) -> Vec<ObjectId> {
         let by_name = |body| if let Body::RefDelta(base) = body { Some(base) } else { None };
