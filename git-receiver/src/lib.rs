@@ -95,6 +95,22 @@ pub trait Repository: Send + Sync {
         let _ = (after, most);
         async { Ok(None) }
     }
+    /// Some of the objects in the order in which they are stored, from `place` on (0: from the first), as they are stored:
+    /// for whoever sends most of a large repository. Some may be left out, large ones for example. `None` where the
+    /// repository has no such order.
+    fn stored(&self, place: u64) -> impl Future<Output = Result<Option<Stored>, RepositoryError>> + Send {
+        let _ = place;
+        async { Ok(None) }
+    }
+}
+
+/// Some objects that are stored one after the other.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The objects.
+    pub objects: Vec<Object>,
+    /// The place behind them.
+    pub next: u64,
 }
 
 /// What is known of a stored object.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use git_receiver::{Kind, Known, Object, ObjectId, Pack, Reference, RepositoryError};
+use git_receiver::{Kind, Known, Object, ObjectId, Pack, Reference, RepositoryError, Stored};
 use store::{App, ObjectKind, Oid, Store};
 
 /// Where every deploy is listed, read-only.
@@ -90,6 +90,15 @@ impl git_receiver::Repository for AppRepository {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let commits = self.store.commits(app.id, after.map(oid), most).await.map_err(unreadable)?;
         Ok(Some(commits.into_iter().map(git_object).collect()))
+    }
+
+    async fn stored(&self, place: u64) -> Result<Option<Stored>, RepositoryError> {
+        let Some(app) = &self.app else { return Ok(None) };
+        let stored = self.store.stored(app.id, place).await.map_err(unreadable)?;
+        Ok(stored.map(|store::Stored { objects, next }| Stored {
+            objects: objects.into_iter().map(git_object).collect(),
+            next,
+        }))
     }
 }
 

@@ -35,7 +35,7 @@ pub use error::{OpenError, PushError, StoreError};
 pub use id::{AppId, DeployNumber, Oid};
 pub use record::{
     App, Deploy, Known, LiveBranch, NewDeploy, NewPush, NewRevision, NewRun, Object, ObjectKind, Objects,
-    PushReceipt, Ref, RefChange, Revision, RunOutcome, ScheduleRun,
+    PushReceipt, Ref, RefChange, Revision, RunOutcome, ScheduleRun, Stored,
 };
 
 /// How long a push waits for others to the same app (in SQLite, for whoever writes) before it gives up.
@@ -201,6 +201,16 @@ impl Store {
         most: u32,
     ) -> Result<Vec<Object>, StoreError> {
         either!(self, objects::commits(app, after, most))
+    }
+
+    /// Some of the app's objects in the order in which they were stored, from `place` on (0: from the first), without those
+    /// that are large: far less work than looking each up by its name, for whoever wants most of them. Where other apps
+    /// stored meanwhile, or all is read, there are few or none. `None`: the database has no such order.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn stored(&self, app: AppId, place: u64) -> Result<Option<Stored>, StoreError> {
+        either!(self, objects::stored(app, place))
     }
 
     /// The validated commit.

@@ -122,6 +122,15 @@ impl Objects for Vec<Object> {
     }
 }
 
+/// Some objects that were stored one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The objects, without those that are large.
+    pub objects: Vec<Object>,
+    /// The place behind them.
+    pub next: u64,
+}
+
 /// A validated commit: immutable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRevision {

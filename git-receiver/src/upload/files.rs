@@ -9,14 +9,11 @@ use gix_hashtable::HashSet;
 use gix_object::Kind;
 
 use super::UploadError;
-use crate::{DamagedObject, Object, Repository, RepositoryError, content, links};
+use super::trees::Trees;
+use crate::{DamagedObject, Object, Repository, content, links};
 
 /// How many bytes of trees are kept from when they are read to when they are sent.
 const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// How many trees are asked for at once, and from how many on each half is read by itself.
-const TREES_AT_ONCE: usize = 4000;
-const HALVED_MIN: usize = 1000;
 
 /// Objects, each once.
 #[derive(Default)]
@@ -75,7 +72,7 @@ impl Files {
 
 /// The trees and everything in them, apart from what is in `except`. While some trees are opened, the next ones are read.
 pub(super) async fn files<R: Repository>(
-    repository: &R,
+    source: &Trees<'_, R>,
     mut trees: Vec<ObjectId>,
     except: &Arc<HashSet>,
 ) -> Result<Files, UploadError> {
@@ -84,14 +81,14 @@ pub(super) async fn files<R: Repository>(
     while !trees.is_empty() {
         let mut below = Vec::new();
         let mut waiting: VecDeque<ObjectId> = trees.into();
-        let mut portion = Portion::next(repository, &mut waiting).await?;
+        let mut portion = source.next(&mut waiting).await?;
         while !portion.trees.is_empty() {
             let except = Arc::clone(except);
             let opening = tokio::task::spawn_blocking(move || {
                 let opened = files.open(&portion.trees, portion.objects, &except);
                 opened.map(|below| (files, below))
             });
-            let (opened, next) = tokio::join!(opening, Portion::next(repository, &mut waiting));
+            let (opened, next) = tokio::join!(opening, source.next(&mut waiting));
             let opened = opened.map_err(io::Error::other)??;
             files = opened.0;
             below.extend(opened.1);
@@ -100,51 +97,4 @@ pub(super) async fn files<R: Repository>(
         trees = below;
     }
     Ok(files)
-}
-
-/// Some trees that were read.
-#[derive(Default)]
-struct Portion {
-    trees: Vec<ObjectId>,
-    /// They, and what they are built on.
-    objects: Vec<Object>,
-}
-
-impl Portion {
-    /// Reads some of the trees that wait, as many as the repository gives at once: none when none waits. One half is read
-    /// beside the other, since nothing else can be done until they are there.
-    async fn next<R: Repository>(
-        repository: &R,
-        waiting: &mut VecDeque<ObjectId>,
-    ) -> Result<Self, UploadError> {
-        let asked: Vec<ObjectId> = waiting.drain(..waiting.len().min(TREES_AT_ONCE)).collect();
-        let Some(one) = asked.first().copied() else { return Ok(Self::default()) };
-        let (first, second) = asked.split_at(if asked.len() < HALVED_MIN { 0 } else { asked.len() / 2 });
-        let (first, second) = tokio::try_join!(read(repository, first), read(repository, second))?;
-        let objects = [first, second].concat();
-        let found: HashSet = objects.iter().map(|object| object.id).collect();
-        let (trees, left): (Vec<_>, Vec<_>) = asked.into_iter().partition(|id| found.contains(id));
-        if trees.is_empty() {
-            return Err(DamagedObject(one).into());
-        }
-        left.into_iter().rev().for_each(|id| waiting.push_front(id));
-        Ok(Self { trees, objects })
-    }
-}
-
-/// Reads some of the objects `ids`, and what they are built on.
-async fn read<R: Repository>(repository: &R, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut found = repository.objects(ids).await?;
-    let here: HashSet = found.iter().map(|object| object.id).collect();
-    let mut elsewhere: Vec<ObjectId> = found.iter().filter_map(|object| object.base).collect();
-    elsewhere.retain(|base| !here.contains(base));
-    elsewhere.sort_unstable();
-    elsewhere.dedup();
-    if !elsewhere.is_empty() {
-        found.extend(repository.objects_and_bases(&elsewhere).await?);
-    }
-    Ok(found)
 }

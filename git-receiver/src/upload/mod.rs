@@ -3,19 +3,23 @@
 //!
 //! [`v2`] answers the commands of protocol 2 and [`v0`] the one exchange of the original. Both ask [`ready`] whether the client
 //! has told enough, and end in [`walk`], which finds what to send, over [`commits`] and [`files`], with [`depth`], which says
-//! where a shallow history ends, and [`pack`], which sends it.
+//! where a shallow history ends, and [`pack`], which sends it. [`trees`] and [`unread`] read many objects in the order in
+//! which they are stored, where the repository has one.
 
 mod commits;
 #[cfg(test)]
 mod deltas;
 mod depth;
 mod files;
+mod in_order;
 mod pack;
 mod ready;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]
 mod tests;
+mod trees;
+mod unread;
 mod v0;
 mod v2;
 mod walk;
@@ -139,6 +143,11 @@ struct Wishes {
 }
 
 impl Wishes {
+    /// Whether the client has nothing, and wants all that the wants lead to: a clone.
+    fn everything(&self) -> bool {
+        self.common.is_empty() && self.client_shallow.is_empty() && self.depth.is_none()
+    }
+
     /// Takes an argument that both protocols have; `false` where it is none.
     fn take(&mut self, line: &str, haves: &mut Vec<ObjectId>) -> Result<bool, UploadError> {
         let (word, value) = line.split_once(' ').unwrap_or((line, ""));

@@ -9,13 +9,14 @@ use gix_object::Kind;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::UploadError;
+use super::unread::Unread;
 use super::walk::Selection;
 use crate::pkt_line::write_band;
 use crate::report::fatal;
 use crate::unpack::compress;
-use crate::{DamagedObject, Object, Repository, content};
+use crate::{Object, Repository, content};
 
-/// How many objects are asked for at once; the repository bounds their bytes.
+/// How many of the objects that were read before are sent with those that are read.
 const OBJECTS_AT_ONCE: usize = 4096;
 
 /// The band of the sideband that carries the pack.
@@ -82,29 +83,17 @@ async fn send_all<R: Repository>(
 ) -> Result<(), UploadError> {
     let Selection { objects, had, read, .. } = selection;
     let mut writer = Writer::new(&objects, had, format)?;
-    let read_before: HashSet = read.iter().map(|object| object.id).collect();
-    let mut rest = objects.into_iter().filter(|id| !read_before.contains(id));
-    let mut wanted: Vec<ObjectId> = rest.by_ref().take(OBJECTS_AT_ONCE).collect();
-    let mut found = read_some(repository, &wanted).await?;
+    let mut unread = Unread::new(repository, objects, &read);
+    let mut found = unread.next().await?;
     // What was read before is sent in between, so that reading keeps up.
     let mut read = read.into_iter();
-    while !wanted.is_empty() || read.len() > 0 {
-        if found.is_empty() && !wanted.is_empty() {
-            return Err(DamagedObject(wanted[0]).into());
-        }
-        let got: HashSet = found.iter().map(|object| object.id).collect();
-        wanted.retain(|id| !got.contains(id));
-        wanted.extend(rest.by_ref().take(OBJECTS_AT_ONCE - wanted.len()));
+    while !found.is_empty() || read.len() > 0 {
         found.extend(read.by_ref().take(OBJECTS_AT_ONCE));
         let send = send_some(repository, writer, found, band, output);
-        (writer, found) = tokio::try_join!(send, read_some(repository, &wanted))?;
+        (writer, found) = tokio::try_join!(send, unread.next())?;
     }
     let last = writer.finish()?;
     Ok(output.write_all(&framed(&last, band)).await?)
-}
-
-async fn read_some<R: Repository>(repository: &R, ids: &[ObjectId]) -> Result<Vec<Object>, UploadError> {
-    if ids.is_empty() { Ok(Vec::new()) } else { Ok(repository.objects(ids).await?) }
 }
 
 async fn send_some<R: Repository>(

@@ -10,6 +10,7 @@ use gix_object::Kind;
 use super::commits::Commits;
 use super::depth::{self, Depth};
 use super::files::files;
+use super::trees::Trees;
 use super::{UploadError, Wishes};
 use crate::advertise::{PEEL_MAX, peel, sorted_refs};
 use crate::pkt_line::write;
@@ -61,7 +62,10 @@ pub(super) async fn boundary<R: Repository>(
 /// Finds what to send.
 pub(super) async fn select<R: Repository>(repository: &R, wishes: &Wishes) -> Result<Selection, UploadError> {
     let roots = Roots::of(repository, &wishes.wants).await?;
-    let history = History::walk(repository, &roots.commits, wishes).await?;
+    let mut trees = Trees::of(repository);
+    let history = History::walk(repository, &roots.commits, wishes);
+    let history =
+        if wishes.everything() { tokio::try_join!(history, trees.read_ahead())?.0 } else { history.await? };
     let mut objects = history.new;
     objects.extend(roots.others);
     if wishes.include_tag {
@@ -70,9 +74,9 @@ pub(super) async fn select<R: Repository>(repository: &R, wishes: &Wishes) -> Re
         let tags = peel(repository, &refs).await?.into_iter().filter(|(_, target)| sent.contains(target));
         objects.extend(tags.map(|(tag, _)| tag));
     }
-    let had = Arc::new(files(repository, history.had_trees, &Arc::default()).await?.seen);
-    let trees = roots.trees.into_iter().chain(history.new_trees).collect();
-    let files = files(repository, trees, &had).await?;
+    let had = Arc::new(files(&trees, history.had_trees, &Arc::default()).await?.seen);
+    let new_trees = roots.trees.into_iter().chain(history.new_trees).collect();
+    let files = files(&trees, new_trees, &had).await?;
     objects.extend(files.order);
     let mut seen = HashSet::with_capacity(objects.len());
     objects.retain(|id| seen.insert(*id));

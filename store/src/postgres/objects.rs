@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use crate::OBJECTS_BYTES_MAX;
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
-use crate::record::{Known, Object};
+use crate::record::{Known, Object, Stored};
 use crate::row::{self, signed};
 
 pub(crate) async fn known(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec<(Oid, Known)>, StoreError> {
@@ -94,6 +94,11 @@ pub(crate) async fn commits(
     .bind(i64::from(most))
     .map(read);
     found.fetch_all(pool).await?.into_iter().collect()
+}
+
+/// The rows of a table have no order that PostgreSQL could be asked for.
+pub(crate) async fn stored(_: &PgPool, _: AppId, _: u64) -> Result<Option<Stored>, StoreError> {
+    Ok(None)
 }
 
 /// Inserts those that are not there, within a transaction.

@@ -18,7 +18,7 @@ use crate::OBJECTS_BYTES_MAX;
 use crate::bases;
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
-use crate::record::{Known, Object};
+use crate::record::{Known, Object, Stored};
 use crate::row::{self, signed};
 
 /// The names that are bound as `?2`, by where each begins, and the rows that have them in the app `?1`.
@@ -132,6 +132,34 @@ pub(crate) async fn commits(
     let mut commits = together::read(&connections.read, query).await?;
     commits.sort_unstable_by_key(|commit| commit.oid);
     Ok(commits)
+}
+
+/// How many rows [`stored`] looks at, and how many bytes of a stream are few.
+const ROWS: u64 = 2048;
+const FEW_BYTES: u64 = OBJECTS_BYTES_MAX / ROWS;
+
+pub(crate) async fn stored(
+    connections: &Connections,
+    app: AppId,
+    mut place: u64,
+) -> Result<Option<Stored>, StoreError> {
+    if place == 0 {
+        let first = sqlx::query_scalar(
+            "SELECT min(rowid) FROM objects WHERE repository = (SELECT repository FROM apps WHERE id = ?1)",
+        );
+        let first: Option<i64> = first.bind(key(app)).fetch_one(&connections.read).await?;
+        place = first.and_then(|row| u64::try_from(row).ok()).unwrap_or_default();
+    }
+    // The plus keeps SQLite from the index, by which it would go through the whole repository.
+    let sql = format!(
+        "SELECT {COLUMNS} FROM objects
+         WHERE rowid >= ?2 AND rowid < ?3 AND length(zlib) <= ?4
+             AND +repository = (SELECT repository FROM apps WHERE id = ?1)"
+    );
+    let next = place.saturating_add(ROWS);
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(key(app)).bind(signed(place));
+    let query = query.bind(signed(next)).bind(signed(FEW_BYTES));
+    Ok(Some(Stored { objects: together::read(&connections.read, query).await?, next }))
 }
 
 /// Inserts those that are not there, within a transaction: all by one statement, which takes a quarter of the time that

@@ -19,6 +19,7 @@ on_both_databases!(
     small_objects_are_all_found_however_many,
     a_large_answer_is_cut_and_asked_for_again,
     commits_are_read_in_pages,
+    stored_objects_are_read_in_their_order,
     an_object_that_cannot_be_read_fails_the_push,
 );
 
@@ -182,6 +183,28 @@ async fn commits_are_read_in_pages(location: Location) {
     let last = store.commits(id, Some(oid(4)), 2).await.unwrap();
     assert_eq!((&first[..], &second[..], &last[..]), (&expected[..2], &expected[2..4], &expected[4..]));
     assert!(store.commits(id, Some(oid(5)), 2).await.unwrap().is_empty());
+}
+
+async fn stored_objects_are_read_in_their_order(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let other = NewPush { app: AppName::new("other").unwrap(), ..push(None, 2) };
+    store.push(&other).await.unwrap();
+    // The highest number first, so that no index has this order; the large one is left out.
+    let mut objects: Vec<Object> = (0..5000).rev().map(|number| blob(number, 3)).collect();
+    objects[4321] = blob(678, 10_000);
+    objects.push(commit(1));
+    let id = store.push(&NewPush { objects: kept(objects.clone()), ..push(None, 1) }).await.unwrap().app.id;
+    let (mut place, mut found) = (0, Vec::new());
+    while let Some(stored) =
+        store.stored(id, place).await.unwrap().filter(|stored| !stored.objects.is_empty())
+    {
+        found.extend(stored.objects);
+        place = stored.next;
+    }
+    objects.remove(4321);
+    // PostgreSQL has no order to read in.
+    let in_order = matches!(location, Location::Sqlite(_));
+    assert!(found == if in_order { objects } else { Vec::new() });
 }
 
 /// Objects that lie in a file which ends too early.
