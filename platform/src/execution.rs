@@ -1,7 +1,8 @@
-//! One run of a script: admitted, run beside the async workers, recorded.
+//! One run of a script: admitted, run where it keeps nobody waiting, recorded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use manifest_schema::name::ScriptPath;
 use runtime::{Capabilities, Execution, Failure, FailureKind, Invocation, Level, Live, Log, LogLine};
@@ -12,31 +13,44 @@ use uuid::Uuid;
 #[error("the app already runs as many executions as it may")]
 pub struct Busy;
 
+/// The longest that a run waits for a place and for its turn.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// Runs `script` of a live revision to its end, or until the returned future is dropped: then the script is stopped.
 ///
-/// The revision was taken once by the caller and is kept to the end, whatever is deployed meanwhile. The script runs on
-/// a thread where blocking is fine, since a run cannot be suspended.
+/// The revision was taken once by the caller and is kept to the end, whatever is deployed meanwhile. Most scripts are over
+/// within microseconds and run right here. Those that take longer run on a thread where blocking is fine, since a run
+/// cannot be suspended, and as many of them at once as there are processors.
 ///
 /// # Errors
-/// [`Busy`] when the app's concurrency is used up; nothing was run then.
+/// [`Busy`] when the app's concurrency is used up and as many runs wait, or waited for too long; nothing was run then.
 pub async fn execute(live: Arc<Live>, script: ScriptPath, invocation: Invocation) -> Result<Execution, Busy> {
-    let permit = live.enter().ok_or(Busy)?;
+    let permit = match live.enter_now() {
+        Some(permit) => permit,
+        None => in_time(live.enter()).await?.ok_or(Busy)?,
+    };
+    let id = invocation.execution_id;
+    let log = ExecutionLog { live: Arc::clone(&live), script: script.clone(), execution: id };
+    let capabilities = Capabilities { log: Arc::new(log) };
+    if let Some(execution) = runtime::run_briefly(&live.revision, &script, &invocation, &capabilities) {
+        record(&live, &script, id, &execution);
+        return Ok(execution);
+    }
     let stop = StopOnDrop::new();
     let stopped = stop.flag();
+    let turn = in_time(live.turn()).await?;
     let running = tokio::task::spawn_blocking(move || {
-        let log = ExecutionLog {
-            live: Arc::clone(&live),
-            script: script.clone(),
-            execution: invocation.execution_id,
-        };
-        let capabilities = Capabilities { log: Arc::new(log) };
         let execution = runtime::run(&live.revision, &script, &invocation, &capabilities, &stopped);
-        record(&live, &script, invocation.execution_id, &execution);
-        drop(permit);
+        record(&live, &script, id, &execution);
+        drop((turn, permit));
         execution
     });
-    let execution = running.await.unwrap_or_else(|_| died());
-    Ok(execution)
+    Ok(running.await.unwrap_or_else(|_| died()))
+}
+
+/// Waits for what comes, but not for ever.
+async fn in_time<T>(coming: impl Future<Output = T>) -> Result<T, Busy> {
+    tokio::time::timeout(WAIT_MAX, coming).await.map_err(|_| Busy)
 }
 
 /// A thread that died under a script; the runtime catches panics itself, so this is the last net.

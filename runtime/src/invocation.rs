@@ -35,6 +35,15 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// The bytes of the body or payload.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Http(request) => request.body.len(),
+            Self::Function { payload } => payload.len(),
+            Self::Scheduled { .. } => 0,
+        }
+    }
+
     /// The kind, as scripts see it in `ctx.invocation_type`.
     pub fn kind(&self) -> &'static str {
         match self {

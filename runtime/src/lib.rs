@@ -1,9 +1,10 @@
 //! The Rhai sandbox, the SDK that scripts see, the checks of scripts, and the live route table.
 //!
-//! Plain and synchronous: no database, no HTTP library, no async. Whatever a script may reach outside is one small trait
+//! Plain and synchronous: no database, no HTTP library, and nothing is awaited but a place to run. Whatever a script may reach outside is one small trait
 //! in [`Capabilities`]. Layout, in the order of a request's journey:
 //!
 //! - `live`: what every app serves now, swapped while requests are in flight
+//! - `gate`: how many executions of an app go on at once, and who waits
 //! - `revision`: one validated commit of an app, with its routes and scripts
 //! - `route`: from method and path to a script
 //! - `check`: a script's faults, found without running it; what passes is a [`Script`]
@@ -26,6 +27,7 @@ mod bounded;
 mod check;
 mod context;
 mod failure;
+mod gate;
 mod invocation;
 mod json;
 mod live;
@@ -43,10 +45,11 @@ mod sdk;
 pub use answer::Answer;
 pub use check::{SOURCE_MAX, Script, compile, functions, too_large};
 pub use failure::{Failure, FailureKind, FailurePlace};
+pub use gate::{Permit, Turn};
 pub use invocation::{HttpRequest, Invocation, Trigger};
-pub use live::{Live, LiveTable, Permit};
+pub use live::{Live, LiveTable};
 pub use log::{Level, Log, LogLine};
 pub use memory::CountingAllocator;
 pub use revision::{AppIdentity, Revision, RevisionError};
 pub use route::{Matched, RouteConflict, Routed, check_routes};
-pub use run::{Capabilities, Execution, STACK, run};
+pub use run::{Capabilities, Execution, STACK, run, run_briefly};

@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use manifest_schema::name::AppName;
 
+use crate::gate::{Gate, Permit, Turn};
 use crate::revision::Revision;
 
 /// A revision that is live on a branch.
@@ -25,37 +25,24 @@ pub struct Live {
 }
 
 impl Live {
-    /// Takes one of the places among the app's running executions, if one is free. Places are the app's, not the
-    /// revision's: a swap frees none, and previews share them with production.
-    pub fn enter(&self) -> Option<Permit> {
-        self.gate.enter(self.revision.manifest().limits.concurrency)
+    /// Takes one of the places among the app's running executions, if one is free and nobody waits for it. Places are the
+    /// app's, not the revision's: a swap frees none, and previews share them with production.
+    pub fn enter_now(&self) -> Option<Permit> {
+        self.gate.enter_now(self.concurrency())
     }
-}
 
-/// How many executions of an app are running.
-#[derive(Debug, Default)]
-struct Gate {
-    running: AtomicU32,
-}
-
-impl Gate {
-    fn enter(self: &Arc<Self>, limit: u32) -> Option<Permit> {
-        let one_more = |running: u32| (running < limit).then(|| running.saturating_add(1));
-        self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Permit { gate: Arc::clone(self) })
+    /// Takes a place, waiting for it. `None` where as many wait as may run.
+    pub async fn enter(&self) -> Option<Permit> {
+        self.gate.enter(self.concurrency()).await
     }
-}
 
-/// A place among an app's running executions, given back on drop.
-#[derive(Debug)]
-#[must_use = "the place is given back as soon as the permit is dropped"]
-pub struct Permit {
-    gate: Arc<Gate>,
-}
+    fn concurrency(&self) -> u32 {
+        self.revision.manifest().limits.concurrency
+    }
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.gate.running.fetch_sub(1, Ordering::Relaxed);
+    /// Waits for the right to keep a processor busy for longer than a slice. No app has all of them.
+    pub async fn turn(&self) -> Turn {
+        self.gate.turn().await
     }
 }
 
@@ -154,23 +141,5 @@ impl Branches {
 impl fmt::Debug for LiveTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveTable").field("apps", &self.apps.load().len()).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gate_lets_in_as_many_as_its_limit() {
-        let gate = Arc::new(Gate::default());
-        let first = gate.enter(2).unwrap();
-        let second = gate.enter(2).unwrap();
-        assert!(gate.enter(2).is_none());
-        assert!(gate.enter(3).is_some());
-        drop(first);
-        assert!(gate.enter(2).is_some());
-        drop(second);
-        assert_eq!(gate.running.load(Ordering::Relaxed), 0);
     }
 }

@@ -79,6 +79,9 @@ struct Current {
     lines: u64,
     bytes: usize,
     dropped: u64,
+    /// The lines are held until the run is over.
+    holds: bool,
+    held: Vec<LogLine>,
 }
 
 thread_local! {
@@ -89,10 +92,23 @@ thread_local! {
 pub(crate) struct Attached(Option<Current>);
 
 impl Attached {
-    /// Sends the lines of the run that begins on this thread to `log`.
-    pub(crate) fn new(log: Arc<dyn Log>) -> Self {
-        let current = Current { log, started: Instant::now(), lines: 0, bytes: 0, dropped: 0 };
+    /// Sends the lines of the run that begins on this thread to `log`: at once, or held until
+    /// [`write_held`](Self::write_held).
+    pub(crate) fn new(log: Arc<dyn Log>, holds: bool) -> Self {
+        let (started, held) = (Instant::now(), Vec::new());
+        let current = Current { log, started, lines: 0, bytes: 0, dropped: 0, holds, held };
         Self(CURRENT.replace(Some(current)))
+    }
+
+    /// Sends the lines that were held.
+    pub(crate) fn write_held(&self) {
+        let held = CURRENT.with_borrow_mut(|current| {
+            let current = current.as_mut().filter(|current| !current.held.is_empty())?;
+            Some((Arc::clone(&current.log), std::mem::take(&mut current.held)))
+        });
+        if let Some((log, lines)) = held {
+            lines.into_iter().for_each(|line| log.write(line));
+        }
     }
 
     /// How many lines were left out.
@@ -143,17 +159,30 @@ fn write(
         }
         current.lines += 1;
         current.bytes = bytes;
-        Some((Arc::clone(&current.log), current.started.elapsed()))
+        let log = (!current.holds).then(|| Arc::clone(&current.log));
+        Some((log, current.started.elapsed()))
     });
     if let Some((log, after)) = admitted {
         let line = context.call_position().line();
         // The line is the server's from here on: a copy of it must not be counted as the script's memory.
         memory::uncounted(|| {
-            let (message, data) = (message.clone(), data.clone());
-            log.write(LogLine { level, message, data, line, after });
+            let line = LogLine { level, message: message.clone(), data: data.clone(), line, after };
+            match log {
+                Some(log) => log.write(line),
+                None => hold(line),
+            }
         });
     }
     Ok(())
+}
+
+/// Keeps a line until the run is over.
+fn hold(line: LogLine) {
+    CURRENT.with_borrow_mut(|current| {
+        if let Some(current) = current {
+            current.held.push(line);
+        }
+    });
 }
 
 fn refused(context: &NativeCallContext<'_>, level: Level, error: &json::JsonError) -> Box<EvalAltResult> {

@@ -31,6 +31,19 @@ pub(crate) enum Trip {
     Operations,
     Memory,
     Stopped,
+    /// The slice is over, which is no failure: see [`Slice`].
+    Slice,
+}
+
+/// How much of a script is run at first, where other requests wait: it must be over soon, or is begun anew elsewhere.
+pub(crate) struct Slice;
+
+impl Slice {
+    /// The most operations: some tenths of a millisecond.
+    pub(crate) const OPERATIONS: u64 = 4096;
+
+    /// The longest time, for what native functions take.
+    pub(crate) const TIME: Duration = Duration::from_millis(2);
 }
 
 /// What a run has used.
@@ -52,6 +65,7 @@ struct State {
     operations_max: Cell<u64>,
     next_look: Cell<u64>,
     deadline: Cell<Option<Instant>>,
+    slice: Cell<Option<Instant>>,
     bytes_max: Cell<i64>,
     blocks_max: Cell<i64>,
     trip: Cell<Option<Trip>>,
@@ -91,6 +105,7 @@ impl State {
             operations_max: Cell::new(u64::MAX),
             next_look: Cell::new(u64::MAX),
             deadline: Cell::new(None),
+            slice: Cell::new(None),
             bytes_max: Cell::new(i64::MAX),
             blocks_max: Cell::new(i64::MAX),
             trip: Cell::new(None),
@@ -104,8 +119,14 @@ impl State {
         if operations > self.operations_max.get() {
             self.end(Trip::Operations);
         }
-        if self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
-            self.end(Trip::Timeout);
+        if let Some(deadline) = self.deadline.get() {
+            let now = Instant::now();
+            if now >= deadline {
+                self.end(Trip::Timeout);
+            }
+            if self.slice.get().is_some_and(|end| operations > Slice::OPERATIONS || now >= end) {
+                self.end(Trip::Slice);
+            }
         }
         if self.stop.borrow().as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             self.end(Trip::Stopped);
@@ -131,6 +152,7 @@ impl State {
         self.operations_max.swap(&other.operations_max);
         self.next_look.swap(&other.next_look);
         self.deadline.swap(&other.deadline);
+        self.slice.swap(&other.slice);
         self.bytes_max.swap(&other.bytes_max);
         self.blocks_max.swap(&other.blocks_max);
         self.trip.swap(&other.trip);
@@ -148,8 +170,8 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Begins to measure a run on this thread. The run ends when `stop` is set.
-    pub(crate) fn start(limits: &Limits, stop: Arc<AtomicBool>) -> Self {
+    /// Begins to measure a run on this thread. The run ends when `stop` is set; one that is `brief` ends with its slice.
+    pub(crate) fn start(limits: &Limits, stop: Arc<AtomicBool>, brief: bool) -> Self {
         let started = Instant::now();
         let peak_around = memory::begin_peak();
         let before = memory::reading();
@@ -160,6 +182,7 @@ impl Meter {
         own.bytes_max.set(before.bytes.saturating_add(memory_max));
         own.blocks_max.set(before.blocks.saturating_add(BLOCKS_MAX));
         own.stop.replace(Some(stop));
+        own.slice.set(brief.then_some(started + Slice::TIME));
         STATE.with(|state| {
             let deadline = started.checked_add(limits.timeout);
             own.deadline.set([deadline, state.deadline.get()].into_iter().flatten().min());
@@ -198,7 +221,7 @@ mod tests {
     use super::*;
 
     fn meter(limits: Limits) -> Meter {
-        Meter::start(&limits, Arc::new(AtomicBool::new(false)))
+        Meter::start(&limits, Arc::new(AtomicBool::new(false)), false)
     }
 
     #[test]
@@ -219,9 +242,19 @@ mod tests {
     }
 
     #[test]
+    fn a_brief_run_ends_with_its_slice() {
+        let meter = Meter::start(&Limits::DEFAULT, Arc::new(AtomicBool::new(false)), true);
+        let ended = (1..=Slice::OPERATIONS + LOOK_EVERY).find(|_| tick().is_some());
+        assert!(
+            ended.is_some_and(|ended| ended > Slice::OPERATIONS) || meter.started.elapsed() > Slice::TIME
+        );
+        assert_eq!(meter.finish().trip, Some(Trip::Slice));
+    }
+
+    #[test]
     fn a_run_is_stopped_from_outside() {
         let stop = Arc::new(AtomicBool::new(false));
-        let meter = Meter::start(&Limits::UNBOUNDED, Arc::clone(&stop));
+        let meter = Meter::start(&Limits::UNBOUNDED, Arc::clone(&stop), false);
         assert_eq!(checkpoint(), None);
         stop.store(true, Ordering::Relaxed);
         assert_eq!(checkpoint(), Some(Trip::Stopped));

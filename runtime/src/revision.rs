@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use manifest_schema::manifest::Manifest;
 use manifest_schema::name::{AppName, ScriptPath};
@@ -49,6 +49,8 @@ pub(crate) struct Entry {
     pub(crate) id: Uuid,
     compiled: OnceLock<Result<Script, Failure>>,
     lost: AtomicU64,
+    /// The last run took longer than others should wait for.
+    long: AtomicBool,
 }
 
 /// Why a revision cannot be served.
@@ -87,6 +89,7 @@ impl Revision {
                     id: script_id(app.id, path),
                     compiled: known.map_or_else(OnceLock::new, |script| OnceLock::from(Ok(script))),
                     lost: AtomicU64::new(0),
+                    long: AtomicBool::new(false),
                 };
                 (path.clone(), entry)
             })
@@ -129,7 +132,13 @@ impl Revision {
         self.routes.route(method, path)
     }
 
-    /// The script at `path`, ready to run.
+    /// The script at `path` if it is compiled already, and may run.
+    pub(crate) fn compiled(&self, path: &ScriptPath) -> Option<(&Entry, &Script)> {
+        let compiled = self.entries.get(path)?.compiled.get();
+        if compiled.is_some() { self.entry(path).ok() } else { None }
+    }
+
+    /// The script at `path`, ready to run. It may have to be compiled.
     pub(crate) fn entry(&self, path: &ScriptPath) -> Result<(&Entry, &Script), Failure> {
         let absent = || Failure::new(FailureKind::Compile, format!("the revision has no script `{path}`"));
         let entry = self.entries.get(path).ok_or_else(absent)?;
@@ -150,6 +159,19 @@ impl Revision {
 }
 
 impl Entry {
+    /// Whether the last run took long.
+    pub(crate) fn is_long(&self) -> bool {
+        self.long.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a run took long.
+    pub(crate) fn note_long(&self, long: bool) {
+        // Most often nothing changes, and then no other processor's copy need be made anew.
+        if self.is_long() != long {
+            self.long.store(long, Ordering::Relaxed);
+        }
+    }
+
     /// Notes how many bytes a run has not given back.
     pub(crate) fn note_lost(&self, bytes: u64) {
         if bytes > LOST_UNNOTICED {

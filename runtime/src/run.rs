@@ -1,6 +1,9 @@
 //! One execution of a script, from an invocation to its end.
 //!
-//! A run is synchronous and stays on the caller's thread. A value may be nested as deep as time and memory allow, which
+//! A run is synchronous and stays on the caller's thread. Most scripts are over before a thread could be handed the work, so
+//! [`run_briefly`] tries them where the request is; those that are not are begun anew by [`run`], where they keep nobody
+//! waiting. A script cannot tell: it has no clock, nothing it does reaches outside but its log lines, and those of a
+//! beginning that came to nothing are dropped. A value may be nested as deep as time and memory allow, which
 //! is some ten thousand levels, and is copied and freed recursively, so **the thread needs a stack of [`STACK`] bytes**;
 //! only what is touched becomes resident. The caller's allocator should be [`crate::CountingAllocator`]: without it the
 //! memory limit cannot trip. A panic is caught here; the panic hook is the caller's (one without a backtrace, which takes
@@ -23,7 +26,7 @@ use crate::failure::{Failure, FailureKind, FailurePlace};
 use crate::invocation::Invocation;
 use crate::json;
 use crate::log::{Attached, Log};
-use crate::meter::{self, BLOCKS_MAX, Meter, Trip, Usage};
+use crate::meter::{self, BLOCKS_MAX, Meter, Slice, Trip, Usage};
 use crate::revision::{Entry, Revision};
 use crate::sandbox::{CtxInFunctions, Sandbox};
 use crate::sdk::CTX;
@@ -33,6 +36,12 @@ pub const STACK: usize = 64 * 1024 * 1024;
 
 /// The longest message of a failure, in bytes; the rest is cut off.
 const MESSAGE_MAX: usize = 4 * 1024;
+
+/// How long a run takes that is begun elsewhere the next time: long enough that it was not waiting for a processor alone.
+const LONG: Duration = Duration::from_millis(5);
+
+/// The most bytes of a body that are read where others wait.
+const BRIEF_BYTES_MAX: usize = 64 * 1024;
 
 /// What a script may reach outside.
 #[derive(Clone)]
@@ -77,31 +86,37 @@ pub fn run(
     capabilities: &Capabilities,
     stop: &Arc<AtomicBool>,
 ) -> Execution {
-    let (entry, compiled) = match revision.entry(script) {
-        Ok(found) => found,
-        Err(failure) => return Execution::failed(failure),
-    };
-    let limits = &revision.manifest().limits;
-    let log = Attached::new(Arc::clone(&capabilities.log));
-    let meter = Meter::start(limits, Arc::clone(stop));
-    let job = Job { revision, entry, path: script, script: compiled, invocation };
-    let outcome = catch_unwind(AssertUnwindSafe(|| job.evaluate()));
-    let usage = meter.finish();
-    let outcome = match outcome {
-        Ok(outcome) => {
-            entry.note_lost(usage.held.saturating_sub(kept(&outcome)));
-            outcome
+    match revision.entry(script) {
+        Ok((entry, compiled)) => {
+            let job = Job { revision, entry, path: script, script: compiled, invocation };
+            let (execution, _) = job.run(capabilities, stop, false);
+            let long = execution.operations > Slice::OPERATIONS || execution.duration > LONG;
+            entry.note_long(long);
+            execution
         }
-        // What a panic holds on to, a backtrace's symbols among it, is not the script's loss.
-        Err(panic) => Err(Failure::new(FailureKind::Panic, panic_message(&*panic))),
-    };
-    Execution {
-        outcome: ended(outcome, &usage, limits),
-        duration: usage.duration,
-        operations: usage.operations,
-        memory_peak: usage.memory_peak,
-        log_lines_dropped: log.dropped(),
+        Err(failure) => Execution::failed(failure),
     }
+}
+
+/// Runs a script where others wait for the thread: `None` where it does not end within a fraction of a millisecond, or is
+/// not likely to, since it did not the last time. Then nothing has come of it, and [`run`] begins anew.
+pub fn run_briefly(
+    revision: &Revision,
+    script: &ScriptPath,
+    invocation: &Invocation,
+    capabilities: &Capabilities,
+) -> Option<Execution> {
+    let (entry, compiled) = revision.compiled(script)?;
+    if entry.is_long() || invocation.trigger.bytes() > BRIEF_BYTES_MAX {
+        return None;
+    }
+    let job = Job { revision, entry, path: script, script: compiled, invocation };
+    let (execution, trip) = job.run(capabilities, &Arc::default(), true);
+    if trip == Some(Trip::Slice) {
+        entry.note_long(true);
+        return None;
+    }
+    Some(execution)
 }
 
 struct Job<'a> {
@@ -113,6 +128,39 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Runs it, and says which limit ended it, if one did. Log lines of a brief run that is to be begun anew are dropped.
+    fn run(
+        &self,
+        capabilities: &Capabilities,
+        stop: &Arc<AtomicBool>,
+        brief: bool,
+    ) -> (Execution, Option<Trip>) {
+        let limits = &self.revision.manifest().limits;
+        let log = Attached::new(Arc::clone(&capabilities.log), brief);
+        let meter = Meter::start(limits, Arc::clone(stop), brief);
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate()));
+        let usage = meter.finish();
+        let outcome = match outcome {
+            Ok(outcome) => {
+                self.entry.note_lost(usage.held.saturating_sub(kept(&outcome)));
+                outcome
+            }
+            // What a panic holds on to, a backtrace's symbols among it, is not the script's loss.
+            Err(panic) => Err(Failure::new(FailureKind::Panic, panic_message(&*panic))),
+        };
+        if usage.trip != Some(Trip::Slice) {
+            log.write_held();
+        }
+        let execution = Execution {
+            outcome: ended(outcome, &usage, limits),
+            duration: usage.duration,
+            operations: usage.operations,
+            memory_peak: usage.memory_peak,
+            log_lines_dropped: log.dropped(),
+        };
+        (execution, usage.trip)
+    }
+
     /// Everything of a run that belongs to the script: whatever it makes is dropped when this returns.
     fn evaluate(&self) -> Result<Answer, Failure> {
         let ctx = context::build(self.revision, self.entry, self.path.stem(), self.script, self.invocation)?;
@@ -144,7 +192,7 @@ fn ended(outcome: Result<Answer, Failure>, usage: &Usage, limits: &Limits) -> Re
         Some(Trip::Memory) => {
             (FailureKind::Memory, format!("held more than {} bytes or {BLOCKS_MAX} pieces", limits.memory))
         }
-        Some(Trip::Stopped) => (FailureKind::Stopped, "was stopped".to_owned()),
+        Some(Trip::Stopped | Trip::Slice) => (FailureKind::Stopped, "was stopped".to_owned()),
     };
     Err(Failure { kind, message, place: outcome.err().and_then(|failure| failure.place) })
 }

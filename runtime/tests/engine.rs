@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -550,15 +550,78 @@ fn places_are_the_apps_and_survive_a_swap() {
     let table = LiveTable::new();
     let hello = AppName::new("hello").unwrap();
     table.replace(&hello, "main", true, revision('a', "1"), 1);
-    let first = table.get_production(&hello).unwrap().enter().unwrap();
+    let first = table.get_production(&hello).unwrap().enter_now().unwrap();
     table.replace(&hello, "main", true, revision('b', "2"), 2);
     table.replace(&hello, "preview", false, revision('c', "3"), 3);
-    let second = table.get("hello", "preview").unwrap().enter().unwrap();
-    assert!(table.get_production(&hello).unwrap().enter().is_none());
+    let second = table.get("hello", "preview").unwrap().enter_now().unwrap();
+    assert!(table.get_production(&hello).unwrap().enter_now().is_none());
     drop(first);
-    let third = table.get_production(&hello).unwrap().enter();
+    let third = table.get_production(&hello).unwrap().enter_now();
     assert!(third.is_some());
     drop((second, third));
+}
+
+#[test]
+fn a_run_that_takes_long_is_begun_anew_and_leaves_nothing_behind() {
+    let call = script("log::info(\"begun\"); let x = 0; for i in 0..5000 { x += i } x");
+    let revision = call.revision();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::new(Keeps(Arc::clone(&lines)));
+    let brief = || briefly_here(&call, &revision, Arc::<Keeps>::clone(&log));
+    assert!(brief().is_none());
+    assert!(lines.lock().unwrap().is_empty());
+    let execution = run_here(&call, &revision, Arc::<Keeps>::clone(&log));
+    assert_eq!(execution.outcome.unwrap().body, "12497500");
+    assert_eq!(lines.lock().unwrap().len(), 1);
+    // The next one is not even tried.
+    assert!(brief().is_none());
+    assert_eq!(lines.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_short_run_ends_where_it_began_and_a_long_one_does_not_stay_long() {
+    let call = script(
+        "log::info(\"a\"); log::info(\"b\"); if ctx.request.body == () { let x = 0; for i in 0..5000 { x += i } } 1",
+    );
+    let revision = call.revision();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let log = || Arc::new(Keeps(Arc::clone(&lines)));
+    assert!(briefly_here(&call, &revision, log()).is_none());
+    let payload = Bytes::from_static(b"0");
+    let short = invocation(payload);
+    let (path, capabilities) = (path(&call.script), Capabilities { log: log() });
+    let whole = runtime::run(&revision, &path, &short, &capabilities, &call.stop);
+    let brief = runtime::run_briefly(&revision, &path, &short, &capabilities).unwrap();
+    assert_eq!(brief.outcome, whole.outcome);
+    assert_eq!(brief.operations, whole.operations);
+    assert_eq!(*lines.lock().unwrap(), ["a", "b", "a", "b"]);
+}
+
+#[test]
+fn what_ends_a_short_run_is_told_as_ever() {
+    let limits = Limits { operations: 100, ..Limits::DEFAULT };
+    for (source, kind) in [
+        ("throw 1", FailureKind::Script),
+        ("loop {}", FailureKind::Operations),
+        ("#{ statusCode: 1 }", FailureKind::InvalidResponse),
+    ] {
+        let call = Call { limits: limits.clone(), ..script(source) };
+        let brief = briefly_here(&call, &call.revision(), Arc::new(Ignores)).unwrap();
+        assert_eq!(brief.outcome.unwrap_err().kind, kind, "{source}");
+    }
+}
+
+#[test]
+fn a_large_body_is_not_read_where_others_wait() {
+    let call = script("ctx.request.body");
+    let revision = call.revision();
+    let capabilities = Capabilities { log: Arc::new(Ignores) };
+    let brief = |bytes: usize| {
+        let payload = format!("\"{}\"", "x".repeat(bytes));
+        runtime::run_briefly(&revision, &path(&call.script), &invocation(payload.into()), &capabilities)
+    };
+    assert!(brief(1000).is_some());
+    assert!(brief(1_000_000).is_none());
 }
 
 #[test]
@@ -606,6 +669,15 @@ impl Log for Ignores {
     fn write(&self, _: LogLine) {}
 }
 
+/// Keeps the messages.
+struct Keeps(Arc<Mutex<Vec<String>>>);
+
+impl Log for Keeps {
+    fn write(&self, line: LogLine) {
+        self.0.lock().unwrap().push(line.message);
+    }
+}
+
 /// Tells of the first line.
 struct Tells(mpsc::Sender<()>);
 
@@ -624,11 +696,20 @@ fn run_with(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
 
 /// Runs on this thread, whose stack is small: for scripts that nest nothing.
 fn run_here(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
-    let invocation = Invocation {
+    let (script, capabilities) = (path(&call.script), Capabilities { log });
+    runtime::run(revision, &script, &invocation(Bytes::new()), &capabilities, &call.stop)
+}
+
+fn briefly_here(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Option<Execution> {
+    let (script, capabilities) = (path(&call.script), Capabilities { log });
+    runtime::run_briefly(revision, &script, &invocation(Bytes::new()), &capabilities)
+}
+
+/// A call as a function.
+fn invocation(payload: Bytes) -> Invocation {
+    Invocation {
         execution_id: Uuid::from_u128(1),
         request_id: Uuid::from_u128(2),
-        trigger: Trigger::Function { payload: Bytes::new() },
-    };
-    let script = path(&call.script);
-    runtime::run(revision, &script, &invocation, &Capabilities { log }, &call.stop)
+        trigger: Trigger::Function { payload },
+    }
 }

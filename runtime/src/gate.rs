@@ -1,0 +1,178 @@
+//! How many executions of an app go on at once, and who waits.
+//!
+//! There is one gate for an app, whatever is deployed meanwhile: a swap frees no place, and previews share them with
+//! production. It says two things: how many executions there are ([`Permit`], as many as the manifest allows), and how
+//! many of them may keep a processor busy for long ([`Gate::turn`]), which is one less than there are, so that an app
+//! alone never takes all of them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+/// How many processors there are.
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+
+/// The executions of all apps that keep a processor busy: more would only take turns with each other, and with the
+/// threads that answer everybody else.
+static BUSY: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PROCESSORS));
+
+/// The executions of an app.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    running: AtomicU32,
+    waiting: AtomicU32,
+    freed: Notify,
+    busy: Arc<Semaphore>,
+}
+
+/// A place among an app's running executions, given back on drop.
+#[derive(Debug)]
+#[must_use = "the place is given back as soon as the permit is dropped"]
+pub struct Permit {
+    gate: Arc<Gate>,
+}
+
+/// The right to keep a processor busy, given back on drop.
+#[derive(Debug)]
+#[must_use = "the turn ends as soon as it is dropped"]
+pub struct Turn {
+    _app: OwnedSemaphorePermit,
+    _all: SemaphorePermit<'static>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            running: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            freed: Notify::new(),
+            busy: Arc::new(Semaphore::new(PROCESSORS.saturating_sub(1).max(1))),
+        }
+    }
+}
+
+impl Gate {
+    /// Takes one of `limit` places, waiting for it behind those who came before; `None` where as many wait already. How
+    /// long to wait is the caller's to say.
+    pub(crate) async fn enter(self: &Arc<Self>, limit: u32) -> Option<Permit> {
+        if let Some(permit) = self.enter_now(limit) {
+            return Some(permit);
+        }
+        let _waiting = Waiting::new(self, limit)?;
+        loop {
+            // Whoever leaves wakes the one who waits longest, or whoever comes next where nobody waits yet.
+            if let Some(permit) = self.take(limit) {
+                return Some(permit);
+            }
+            self.freed.notified().await;
+        }
+    }
+
+    /// Takes one of `limit` places if one is free and nobody waits for it.
+    pub(crate) fn enter_now(self: &Arc<Self>, limit: u32) -> Option<Permit> {
+        if self.waiting.load(Ordering::Relaxed) == 0 { self.take(limit) } else { None }
+    }
+
+    fn take(self: &Arc<Self>, limit: u32) -> Option<Permit> {
+        let one_more = |running: u32| (running < limit).then(|| running.saturating_add(1));
+        self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Permit { gate: Arc::clone(self) })
+    }
+
+    /// Waits for a turn. Apps take turns: none has more of them than its own share, however many of its executions wait.
+    pub(crate) async fn turn(&self) -> Turn {
+        const OPEN: &str = "these semaphores are never closed";
+        let app = Arc::clone(&self.busy).acquire_owned().await.expect(OPEN);
+        let all = BUSY.acquire().await.expect(OPEN);
+        Turn { _app: app, _all: all }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gate.running.fetch_sub(1, Ordering::Relaxed);
+        if self.gate.waiting.load(Ordering::Relaxed) > 0 {
+            self.gate.freed.notify_one();
+        }
+    }
+}
+
+/// Somebody who waits for a place.
+struct Waiting<'g>(&'g Gate);
+
+impl<'g> Waiting<'g> {
+    fn new(gate: &'g Gate, limit: u32) -> Option<Self> {
+        let one_more = |waiting: u32| (waiting < limit).then(|| waiting.saturating_add(1));
+        gate.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Self(gate))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn now<F: Future>(future: F) -> Poll<F::Output> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_gate_lets_in_as_many_as_its_limit_and_as_many_wait() {
+        let gate = Arc::new(Gate::default());
+        let Poll::Ready(Some(first)) = now(gate.enter(2)) else { panic!("the first waits") };
+        let Poll::Ready(Some(second)) = now(gate.enter(2)) else { panic!("the second waits") };
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut third, mut fourth) = (Box::pin(gate.enter(2)), Box::pin(gate.enter(2)));
+        assert!(third.as_mut().poll(&mut context).is_pending());
+        assert!(fourth.as_mut().poll(&mut context).is_pending());
+        assert!(matches!(now(gate.enter(2)), Poll::Ready(None)), "no more may wait");
+        drop(first);
+        assert!(fourth.as_mut().poll(&mut context).is_pending(), "the one who came first is let in first");
+        let Poll::Ready(Some(third)) = third.as_mut().poll(&mut context) else { panic!("a place is free") };
+        drop((second, third, fourth));
+        assert_eq!(gate.running.load(Ordering::Relaxed) + gate.waiting.load(Ordering::Relaxed), 0);
+        assert!(matches!(now(gate.enter(1)), Poll::Ready(Some(_))));
+    }
+
+    #[test]
+    fn who_gives_up_waiting_passes_the_place_on() {
+        let gate = Arc::new(Gate::default());
+        let Poll::Ready(Some(first)) = now(gate.enter(1)) else { panic!("the first waits") };
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut second, mut third) = (Box::pin(gate.enter(2)), Box::pin(gate.enter(2)));
+        let Poll::Ready(Some(other)) = second.as_mut().poll(&mut context) else {
+            panic!("there are two places")
+        };
+        assert!(third.as_mut().poll(&mut context).is_pending());
+        let mut fourth = Box::pin(gate.enter(2));
+        assert!(fourth.as_mut().poll(&mut context).is_pending());
+        drop(first);
+        drop(third);
+        assert!(fourth.as_mut().poll(&mut context).is_ready());
+        drop((second, other));
+    }
+
+    #[test]
+    fn an_app_never_takes_every_turn() {
+        let (one, other) = (Gate::default(), Gate::default());
+        let mut turns = Vec::new();
+        while let Poll::Ready(turn) = now(one.turn()) {
+            turns.push(turn);
+        }
+        assert_eq!(turns.len(), PROCESSORS.saturating_sub(1).max(1));
+        if *PROCESSORS > 1 {
+            assert!(now(other.turn()).is_ready());
+        }
+    }
+}
