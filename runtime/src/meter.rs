@@ -20,9 +20,18 @@ use crate::memory;
 /// as a few operations; 64 keep it unnoticeable, and the overshoot below a millisecond for all but the slowest ones.
 const LOOK_EVERY: u64 = 64;
 
-/// The most separate blocks of memory that a run may hold. Values that hold one another in a long chain, such as
-/// closures that capture closures, are freed by recursion; a chain of this many fits the stack of a run.
-pub(crate) const BLOCKS_MAX: i64 = 500_000;
+/// What a run holds, in bytes, from which on it is looked at before every operation: one operation may copy or check all
+/// of it, so that few of them take long.
+const HELD_UNNOTICED: i64 = 4 * 1024 * 1024;
+
+/// The most separate blocks of memory that a run may hold. Values that hold one another in a long chain, such as arrays in
+/// arrays or closures that capture closures, are copied, printed and freed by recursion: two blocks make a link of such a
+/// chain, and a link needs 450 bytes of stack, so that the longest chain takes 65 MiB.
+pub(crate) const BLOCKS_MAX: i64 = 300_000;
+
+/// The stack, in bytes, that a run may have taken when an operation begins. The deepest script that may be called as deep
+/// as functions may call one another takes 18 MiB; native functions can call one another without being counted as calls.
+const STACK_MAX: usize = 24 * 1024 * 1024;
 
 /// The limit that ended a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +39,7 @@ pub(crate) enum Trip {
     Timeout,
     Operations,
     Memory,
+    Depth,
     Stopped,
     /// The slice is over, which is no failure: see [`Slice`].
     Slice,
@@ -68,6 +78,10 @@ struct State {
     slice: Cell<Option<Instant>>,
     bytes_max: Cell<i64>,
     blocks_max: Cell<i64>,
+    /// What is looked at before every operation: runs that hold more bytes than this.
+    bytes_unnoticed: Cell<i64>,
+    /// The lowest address that the stack may reach; stacks grow downwards.
+    stack_floor: Cell<usize>,
     trip: Cell<Option<Trip>>,
     stop: RefCell<Option<Arc<AtomicBool>>>,
 }
@@ -81,12 +95,21 @@ pub(crate) fn tick() -> Option<Trip> {
     STATE.with(|state| {
         let operations = state.operations.get() + 1;
         state.operations.set(operations);
-        if operations >= state.next_look.get() {
+        if state.weigh() > state.bytes_unnoticed.get() || operations >= state.next_look.get() {
             state.look(operations);
         }
-        state.weigh();
+        if stack_reached() < state.stack_floor.get() {
+            state.end(Trip::Depth);
+        }
         state.trip.get()
     })
+}
+
+/// About where the stack has grown to.
+#[inline(always)]
+fn stack_reached() -> usize {
+    let here = 0_u8;
+    (&raw const here).addr()
 }
 
 /// Whether the current run must end for what it holds or for the time: for long native work, between its steps.
@@ -108,6 +131,8 @@ impl State {
             slice: Cell::new(None),
             bytes_max: Cell::new(i64::MAX),
             blocks_max: Cell::new(i64::MAX),
+            bytes_unnoticed: Cell::new(i64::MAX),
+            stack_floor: Cell::new(0),
             trip: Cell::new(None),
             stop: RefCell::new(None),
         }
@@ -133,11 +158,13 @@ impl State {
         }
     }
 
-    fn weigh(&self) {
+    /// The bytes held by the thread; the run ends when they are too many.
+    fn weigh(&self) -> i64 {
         let held = memory::reading();
         if held.bytes > self.bytes_max.get() || held.blocks > self.blocks_max.get() {
             self.end(Trip::Memory);
         }
+        held.bytes
     }
 
     /// Notes the limit that was reached first; it is told on every later operation.
@@ -155,6 +182,8 @@ impl State {
         self.slice.swap(&other.slice);
         self.bytes_max.swap(&other.bytes_max);
         self.blocks_max.swap(&other.blocks_max);
+        self.bytes_unnoticed.swap(&other.bytes_unnoticed);
+        self.stack_floor.swap(&other.stack_floor);
         self.trip.swap(&other.trip);
         self.stop.swap(&other.stop);
     }
@@ -181,9 +210,12 @@ impl Meter {
         own.next_look.set(LOOK_EVERY.min(limits.operations.saturating_add(1)));
         own.bytes_max.set(before.bytes.saturating_add(memory_max));
         own.blocks_max.set(before.blocks.saturating_add(BLOCKS_MAX));
+        own.bytes_unnoticed.set(before.bytes.saturating_add(HELD_UNNOTICED));
         own.stop.replace(Some(stop));
         own.slice.set(brief.then_some(started + Slice::TIME));
         STATE.with(|state| {
+            let around = state.stack_floor.get();
+            own.stack_floor.set(if around == 0 { stack_reached().saturating_sub(STACK_MAX) } else { around });
             let deadline = started.checked_add(limits.timeout);
             own.deadline.set([deadline, state.deadline.get()].into_iter().flatten().min());
             state.swap(&own);

@@ -31,8 +31,9 @@ use crate::revision::{Entry, Revision};
 use crate::sandbox::{CtxInFunctions, Sandbox};
 use crate::sdk::CTX;
 
-/// The stack, in bytes, that a thread needs to run any script.
-pub const STACK: usize = 64 * 1024 * 1024;
+/// The stack, in bytes, that a thread needs to run any script: as much as operations may begin within, beside what the
+/// longest chain of values takes when it is copied at that depth, beside a quarter to spare.
+pub const STACK: usize = 128 * 1024 * 1024;
 
 /// The longest message of a failure, in bytes; the rest is cut off.
 const MESSAGE_MAX: usize = 4 * 1024;
@@ -191,6 +192,9 @@ fn ended(outcome: Result<Answer, Failure>, usage: &Usage, limits: &Limits) -> Re
         }
         Some(Trip::Memory) => {
             (FailureKind::Memory, format!("held more than {} bytes or {BLOCKS_MAX} pieces", limits.memory))
+        }
+        Some(Trip::Depth) => {
+            (FailureKind::Depth, "functions call one another deeper than the stack allows".to_owned())
         }
         Some(Trip::Stopped | Trip::Slice) => (FailureKind::Stopped, "was stopped".to_owned()),
     };
