@@ -14,7 +14,7 @@
 //! infinities. Nesting is bounded both ways, so that neither a body nor a value can exhaust the stack.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::ops::{Range, RangeInclusive};
 
 use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
@@ -25,8 +25,8 @@ use crate::meter;
 /// How many arrays and maps may stand within one another: as many as serde_json reads.
 pub(crate) const DEPTH_MAX: usize = 127;
 
-/// How many values of a document are read between two looks at the run's limits.
-const LOOK_EVERY: usize = 256;
+/// How many bytes of text are about as much work as looking at one value.
+pub(crate) const BYTES_PER_STEP: usize = 16;
 
 /// Why a value has no JSON form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +43,9 @@ pub(crate) enum JsonError {
     /// Longer than it may be.
     #[error("the JSON is longer than {0} bytes")]
     Length(usize),
+    /// Writing it reached a limit of the current run.
+    #[error("a limit was reached")]
+    Ended,
 }
 
 /// Reads a document.
@@ -56,9 +59,9 @@ pub(crate) fn read(document: &[u8]) -> Result<Dynamic, serde_json::Error> {
 /// Writes `value` as a document of at most `length_max` bytes.
 ///
 /// # Errors
-/// A part of it has no JSON form, or it is too deep or too long.
+/// A part of it has no JSON form, it is too deep or too long, or writing it reached a limit of the current run.
 pub(crate) fn write(value: &Dynamic, length_max: usize) -> Result<Vec<u8>, JsonError> {
-    let mut writer = Writer { out: Vec::new(), length_max };
+    let mut writer = Writer::new(length_max);
     writer.value(value, 0)?;
     Ok(writer.out)
 }
@@ -68,8 +71,7 @@ pub(crate) fn write(value: &Dynamic, length_max: usize) -> Result<Vec<u8>, JsonE
 /// # Errors
 /// As [`write`].
 pub(crate) fn write_text(value: &Dynamic, length_max: usize) -> Result<String, JsonError> {
-    // The writer only ever writes text, so nothing is replaced here.
-    write(value, length_max).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    write(value, length_max).map(text)
 }
 
 /// A map as text.
@@ -77,85 +79,109 @@ pub(crate) fn write_text(value: &Dynamic, length_max: usize) -> Result<String, J
 /// # Errors
 /// As [`write`].
 pub(crate) fn map_text(map: &Map, length_max: usize) -> Result<String, JsonError> {
-    let mut writer = Writer { out: Vec::new(), length_max };
+    let mut writer = Writer::new(length_max);
     writer.map(map, 0)?;
-    Ok(String::from_utf8_lossy(&writer.out).into_owned())
+    Ok(text(writer.out))
+}
+
+/// The writer only ever writes text, so nothing is replaced here.
+fn text(written: Vec<u8>) -> String {
+    String::from_utf8(written).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 struct Writer {
     out: Vec<u8>,
     length_max: usize,
+    /// Why no more was written.
+    full: Option<JsonError>,
+}
+
+/// What serializers write through: it takes nothing that is beyond the length or the run's limits.
+impl io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.out.len() + bytes.len() > self.length_max {
+            self.full = Some(JsonError::Length(self.length_max));
+        } else if meter::worked(1 + bytes.len() / BYTES_PER_STEP).is_some() {
+            self.full = Some(JsonError::Ended);
+        } else {
+            self.out.extend_from_slice(bytes);
+            return Ok(bytes.len());
+        }
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Writer {
+    fn new(length_max: usize) -> Self {
+        Self { out: Vec::new(), length_max, full: None }
+    }
+
     fn value(&mut self, value: &Dynamic, depth: usize) -> Result<(), JsonError> {
         if value.is::<()>() {
-            self.out.extend_from_slice(b"null");
+            self.raw("null")
         } else if let Ok(flag) = value.as_bool() {
-            self.out.extend_from_slice(if flag { b"true" } else { b"false" });
+            self.raw(if flag { "true" } else { "false" })
         } else if let Ok(integer) = value.as_int() {
-            self.integer(integer);
+            self.scalar(&integer)
         } else if let Ok(float) = value.as_float() {
             if !float.is_finite() {
                 return Err(JsonError::Number(float.to_string()));
             }
-            self.scalar(&float);
+            self.scalar(&float)
         } else if let Ok(character) = value.as_char() {
-            self.scalar(&character);
+            self.scalar(&character)
         } else if let Some(text) = value.read_lock::<ImmutableString>() {
-            self.fits(text.len())?;
-            self.scalar(text.as_str());
+            self.scalar(text.as_str())
         } else if let Some(array) = value.read_lock::<Array>() {
-            self.array(&array, depth)?;
+            self.array(&array, depth)
         } else if let Some(map) = value.read_lock::<Map>() {
-            self.map(&map, depth)?;
+            self.map(&map, depth)
         } else {
-            return Err(JsonError::Type(type_name(value)));
+            Err(JsonError::Type(type_name(value)))
         }
-        self.fits(0)
     }
 
     fn array(&mut self, array: &Array, depth: usize) -> Result<(), JsonError> {
         deeper(depth)?;
-        self.out.push(b'[');
+        self.raw("[")?;
         for (index, item) in array.iter().enumerate() {
             if index > 0 {
-                self.out.push(b',');
+                self.raw(",")?;
             }
             self.value(item, depth + 1)?;
         }
-        self.out.push(b']');
-        Ok(())
+        self.raw("]")
     }
 
     fn map(&mut self, map: &Map, depth: usize) -> Result<(), JsonError> {
         deeper(depth)?;
-        self.out.push(b'{');
+        self.raw("{")?;
         for (index, (key, item)) in map.iter().enumerate() {
             if index > 0 {
-                self.out.push(b',');
+                self.raw(",")?;
             }
-            self.scalar(key.as_str());
-            self.out.push(b':');
+            self.scalar(key.as_str())?;
+            self.raw(":")?;
             self.value(item, depth + 1)?;
         }
-        self.out.push(b'}');
-        Ok(())
+        self.raw("}")
     }
 
-    /// Whether `more` bytes still fit.
-    fn fits(&self, more: usize) -> Result<(), JsonError> {
-        if self.out.len() + more > self.length_max { Err(JsonError::Length(self.length_max)) } else { Ok(()) }
+    fn raw(&mut self, json: &str) -> Result<(), JsonError> {
+        self.write_all(json.as_bytes()).map_err(|_| self.why_full())
     }
 
-    fn integer(&mut self, integer: i64) {
-        // Writing into a vector does not fail.
-        let _ = write!(self.out, "{integer}");
+    fn scalar<T: serde::Serialize + ?Sized>(&mut self, scalar: &T) -> Result<(), JsonError> {
+        // Strings, characters and finite numbers serialize without fail; only the writer may refuse them.
+        serde_json::to_writer(&mut *self, scalar).map_err(|_| self.why_full())
     }
 
-    fn scalar<T: serde::Serialize + ?Sized>(&mut self, scalar: &T) {
-        // Strings, characters and finite floats serialize without fail, and writing into a vector does too.
-        let _ = serde_json::to_writer(&mut self.out, scalar);
+    fn why_full(&mut self) -> JsonError {
+        self.full.take().unwrap_or(JsonError::Length(self.length_max))
     }
 }
 
@@ -225,9 +251,7 @@ impl<'de> Visitor<'de> for Reader {
         let mut array = Array::new();
         while let Some(Value(item)) = items.next_element()? {
             array.push(item);
-            if array.len().is_multiple_of(LOOK_EVERY) {
-                within_limits()?;
-            }
+            within_limits()?;
         }
         Ok(Value(array.into()))
     }
@@ -236,16 +260,14 @@ impl<'de> Visitor<'de> for Reader {
         let mut map = Map::new();
         while let Some((Key(key), Value(item))) = entries.next_entry()? {
             map.insert(key, item);
-            if map.len().is_multiple_of(LOOK_EVERY) {
-                within_limits()?;
-            }
+            within_limits()?;
         }
         Ok(Value(map.into()))
     }
 }
 
 fn within_limits<E: serde::de::Error>() -> Result<(), E> {
-    meter::checkpoint().map_or(Ok(()), |_| Err(E::custom("a limit was reached")))
+    meter::worked(1).map_or(Ok(()), |_| Err(E::custom("a limit was reached")))
 }
 
 /// A key in the form that Rhai's maps hold.

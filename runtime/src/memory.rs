@@ -23,6 +23,14 @@ use std::cell::Cell;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CountingAllocator;
 
+impl CountingAllocator {
+    /// How many bytes the calling thread has allocated and not freed; below zero where it frees what others allocated.
+    /// Zero when this is not the program's allocator.
+    pub fn held() -> i64 {
+        reading().bytes
+    }
+}
+
 /// What a thread has allocated less what it has freed. It is negative where a thread frees what another one allocated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reading {

@@ -20,6 +20,9 @@ use crate::memory;
 /// as a few operations; 64 keep it unnoticeable, and the overshoot below a millisecond for all but the slowest ones.
 const LOOK_EVERY: u64 = 64;
 
+/// How many small steps of native work pass between two looks; each takes some nanoseconds.
+const STEPS_PER_LOOK: usize = 1024;
+
 /// What a run holds, in bytes, from which on it is looked at before every operation: one operation may copy or check all
 /// of it, so that few of them take long.
 const HELD_UNNOTICED: i64 = 4 * 1024 * 1024;
@@ -40,6 +43,7 @@ pub(crate) enum Trip {
     Operations,
     Memory,
     Depth,
+    Size,
     Stopped,
     /// The slice is over, which is no failure: see [`Slice`].
     Slice,
@@ -80,6 +84,7 @@ struct State {
     blocks_max: Cell<i64>,
     /// What is looked at before every operation: runs that hold more bytes than this.
     bytes_unnoticed: Cell<i64>,
+    steps_left: Cell<usize>,
     /// The lowest address that the stack may reach; stacks grow downwards.
     stack_floor: Cell<usize>,
     trip: Cell<Option<Trip>>,
@@ -103,6 +108,38 @@ pub(crate) fn tick() -> Option<Trip> {
         }
         state.trip.get()
     })
+}
+
+/// Notes native work of about as many small steps (a value that is looked at, some bytes that are copied). `Some` when the
+/// run must end: native functions that can take long ask this as they go on.
+pub(crate) fn worked(steps: usize) -> Option<Trip> {
+    STATE.with(|state| {
+        let left = state.steps_left.get();
+        if steps < left {
+            state.steps_left.set(left - steps);
+            return state.trip.get();
+        }
+        state.steps_left.set(STEPS_PER_LOOK);
+        state.look(state.operations.get());
+        state.weigh();
+        state.trip.get()
+    })
+}
+
+/// Whether the current run may hold `bytes` more; if not, it must end. For native functions, before they make much.
+pub(crate) fn room_for(bytes: usize) -> Option<Trip> {
+    STATE.with(|state| {
+        let held = memory::reading().bytes;
+        if held.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)) > state.bytes_max.get() {
+            state.end(Trip::Memory);
+        }
+        state.trip.get()
+    })
+}
+
+/// Ends the current run because a value is too large, where a native function cannot fail.
+pub(crate) fn end_for_size() {
+    STATE.with(|state| state.end(Trip::Size));
 }
 
 /// About where the stack has grown to.
@@ -132,6 +169,7 @@ impl State {
             bytes_max: Cell::new(i64::MAX),
             blocks_max: Cell::new(i64::MAX),
             bytes_unnoticed: Cell::new(i64::MAX),
+            steps_left: Cell::new(STEPS_PER_LOOK),
             stack_floor: Cell::new(0),
             trip: Cell::new(None),
             stop: RefCell::new(None),

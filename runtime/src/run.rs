@@ -196,6 +196,7 @@ fn ended(outcome: Result<Answer, Failure>, usage: &Usage, limits: &Limits) -> Re
         Some(Trip::Depth) => {
             (FailureKind::Depth, "functions call one another deeper than the stack allows".to_owned())
         }
+        Some(Trip::Size) => (FailureKind::Size, "a value is too large to be written as text".to_owned()),
         Some(Trip::Stopped | Trip::Slice) => (FailureKind::Stopped, "was stopped".to_owned()),
     };
     Err(Failure { kind, message, place: outcome.err().and_then(|failure| failure.place) })

@@ -1,48 +1,48 @@
 //! Functions that make much out of little, bounded before they make it.
 
-use rhai::{Array, Blob, Dynamic, Engine, ImmutableString, Map};
+use rhai::{Array, Blob, Dynamic, ImmutableString, Map, Module};
 
-use super::{ARRAY_MAX, Outcome, STRING_MAX, too_large};
+use super::{ARRAY_MAX, Outcome, STRING_MAX, changes, reads, room_for, too_large, worked};
+use crate::json::DEPTH_MAX;
 
-/// The most values that one call makes. Each takes 16 bytes, a string among them about 70; the run's memory is only
-/// looked at afterwards.
+/// The most values that one call makes out of one.
 const VALUES_AT_ONCE_MAX: usize = 500_000;
 
-pub(super) fn register(engine: &mut Engine) {
-    engine
-        .register_fn("pad", pad_array)
-        .register_fn("pad", pad_blob)
-        .register_fn("pad", |text: &mut ImmutableString, length: i64, padding: char| {
-            pad_string(text, length, padding.encode_utf8(&mut [0; 4]))
-        })
-        .register_fn("pad", |text: &mut ImmutableString, length: i64, padding: &str| {
-            pad_string(text, length, padding)
-        })
-        .register_fn("replace", replace)
-        .register_fn("replace", |text: &mut ImmutableString, find: &str, with: char| {
-            replace(text, find, with.encode_utf8(&mut [0; 4]))
-        })
-        .register_fn("replace", |text: &mut ImmutableString, find: char, with: &str| {
-            replace(text, find.encode_utf8(&mut [0; 4]), with)
-        })
-        .register_fn("replace", |text: &mut ImmutableString, find: char, with: char| {
-            replace(text, find.encode_utf8(&mut [0; 4]), with.encode_utf8(&mut [0; 4]))
-        })
-        .register_fn("split", |text: &str| array_of(text.split_whitespace()))
-        .register_fn("split", |text: &str, at: &str| array_of(text.split(at)))
-        .register_fn("split", |text: &str, at: char| array_of(text.split(at)))
-        .register_fn("split", |text: &str, at: &str, pieces: i64| array_of(text.splitn(count(pieces), at)))
-        .register_fn("split", |text: &str, at: char, pieces: i64| array_of(text.splitn(count(pieces), at)))
-        .register_fn("split_rev", |text: &str, at: &str| array_of(text.rsplit(at)))
-        .register_fn("split_rev", |text: &str, at: char| array_of(text.rsplit(at)))
-        .register_fn("split_rev", |text: &str, at: &str, pieces: i64| {
-            array_of(text.rsplitn(count(pieces), at))
-        })
-        .register_fn("split_rev", |text: &str, at: char, pieces: i64| {
-            array_of(text.rsplitn(count(pieces), at))
-        })
-        .register_fn("to_chars", |text: &str| array_of(text.chars()))
-        .register_fn("to_array", |blob: &mut Blob| array_of(blob.iter().map(|byte| i64::from(*byte))));
+/// What a value takes, in bytes.
+const VALUE: usize = size_of::<Dynamic>();
+
+pub(super) fn register(module: &mut Module) {
+    changes(module, "pad", pad_array);
+    changes(module, "pad", pad_blob);
+    changes(module, "pad", |text: &mut ImmutableString, length: i64, padding: char| {
+        pad_string(text, length, padding.encode_utf8(&mut [0; 4]))
+    });
+    changes(module, "pad", |text: &mut ImmutableString, length: i64, padding: &str| {
+        pad_string(text, length, padding)
+    });
+    reads(module, "blob", |length: i64| blob(length, 0));
+    reads(module, "blob", blob);
+    changes(module, "replace", replace);
+    changes(module, "replace", |text: &mut ImmutableString, find: &str, with: char| {
+        replace(text, find, with.encode_utf8(&mut [0; 4]))
+    });
+    changes(module, "replace", |text: &mut ImmutableString, find: char, with: &str| {
+        replace(text, find.encode_utf8(&mut [0; 4]), with)
+    });
+    changes(module, "replace", |text: &mut ImmutableString, find: char, with: char| {
+        replace(text, find.encode_utf8(&mut [0; 4]), with.encode_utf8(&mut [0; 4]))
+    });
+    reads(module, "split", |text: &str| array_of(text.split_whitespace()));
+    reads(module, "split", |text: &str, at: &str| array_of(text.split(at)));
+    reads(module, "split", |text: &str, at: char| array_of(text.split(at)));
+    reads(module, "split", |text: &str, at: &str, pieces: i64| array_of(text.splitn(count(pieces), at)));
+    reads(module, "split", |text: &str, at: char, pieces: i64| array_of(text.splitn(count(pieces), at)));
+    reads(module, "split_rev", |text: &str, at: &str| array_of(text.rsplit(at)));
+    reads(module, "split_rev", |text: &str, at: char| array_of(text.rsplit(at)));
+    reads(module, "split_rev", |text: &str, at: &str, pieces: i64| array_of(text.rsplitn(count(pieces), at)));
+    reads(module, "split_rev", |text: &str, at: char, pieces: i64| array_of(text.rsplitn(count(pieces), at)));
+    reads(module, "to_chars", |text: &str| array_of(text.chars()));
+    reads(module, "to_array", |blob: &mut Blob| array_of(blob.iter().map(|byte| i64::from(*byte))));
 }
 
 /// Everything that `items` gives, unless it is too much.
@@ -53,6 +53,7 @@ fn array_of(items: impl Iterator<Item = impl Into<Dynamic>>) -> Outcome<Array> {
             return too_large("Size of array");
         }
         array.push(item.into());
+        worked(1)?;
     }
     Ok(array)
 }
@@ -70,27 +71,42 @@ fn missing(held: usize, length: i64, length_max: usize) -> Option<usize> {
 
 fn pad_array(array: &mut Array, length: i64, item: Dynamic) -> Outcome<()> {
     let Some(missing) = missing(array.len(), length, ARRAY_MAX) else { return too_large("Size of array") };
-    if weight(&item).saturating_mul(missing) > VALUES_AT_ONCE_MAX {
+    let item = super::kept::alone(item)?;
+    let Some(copies) = VALUES_AT_ONCE_MAX.checked_div(missing) else { return Ok(()) };
+    let mut left = copies;
+    if !takes(&item, &mut left, 0) {
         return too_large("Size of array");
     }
+    room_for((copies - left).saturating_mul(missing).saturating_mul(VALUE))?;
+    array.reserve_exact(missing);
     array.resize(array.len() + missing, item);
     Ok(())
 }
 
-/// How many values a copy of `value` makes; 16 bytes of a blob count as one.
-fn weight(value: &Dynamic) -> usize {
-    if let Some(array) = value.read_lock::<Array>() {
-        array.iter().map(weight).fold(1, usize::saturating_add)
-    } else if let Some(map) = value.read_lock::<Map>() {
-        // An entry with its key and its place in the tree is worth several values.
-        map.values().map(|value| weight(value) + 4).fold(1, usize::saturating_add)
-    } else {
-        value.read_lock::<Blob>().map_or(1, |blob| 1 + blob.len() / 16)
-    }
+/// Takes as many from `left` as a copy of `value` makes values; 16 bytes of a blob count as one. `false` when too few are
+/// left, or the value is nested too deeply.
+fn takes(value: &Dynamic, left: &mut usize, depth: usize) -> bool {
+    // An entry of a map with its key and its place in the tree is worth several values.
+    let (own, inside) = match (value.read_lock::<Array>(), value.read_lock::<Map>()) {
+        (Some(array), _) => (1, array.iter().all(|item| takes(item, left, depth + 1))),
+        (_, Some(map)) => (1 + 4 * map.len(), map.values().all(|item| takes(item, left, depth + 1))),
+        _ => (value.read_lock::<Blob>().map_or(1, |blob| 1 + blob.len() / VALUE), true),
+    };
+    let enough = inside && depth <= DEPTH_MAX && own <= *left;
+    *left = left.saturating_sub(own);
+    enough
+}
+
+fn blob(length: i64, byte: i64) -> Outcome<Blob> {
+    let mut blob = Blob::new();
+    pad_blob(&mut blob, length, byte)?;
+    Ok(blob)
 }
 
 fn pad_blob(blob: &mut Blob, length: i64, byte: i64) -> Outcome<()> {
     let Some(missing) = missing(blob.len(), length, ARRAY_MAX) else { return too_large("Size of blob") };
+    room_for(missing)?;
+    blob.reserve_exact(missing);
     blob.resize(blob.len() + missing, (byte & 0xff) as u8);
     Ok(())
 }
@@ -104,23 +120,40 @@ fn pad_string(text: &mut ImmutableString, length: i64, padding: &str) -> Outcome
         0 => 0,
         width => missing.div_ceil(width),
     };
-    if pieces.saturating_mul(padding.len()).saturating_add(text.len()) > STRING_MAX {
+    let length = pieces.saturating_mul(padding.len()).saturating_add(text.len());
+    if length > STRING_MAX {
         return too_large("Length of string");
     }
     if pieces > 0 {
-        text.make_mut().push_str(&padding.repeat(pieces));
+        room_for(length)?;
+        let mut padded = String::with_capacity(length);
+        padded.push_str(text);
+        (0..pieces).for_each(|_| padded.push_str(padding));
+        *text = padded.into();
     }
     Ok(())
 }
 
 fn replace(text: &mut ImmutableString, find: &str, with: &str) -> Outcome<()> {
     let found = if text.is_empty() { 0 } else { text.matches(find).count() };
+    if found == 0 {
+        return Ok(());
+    }
     let kept = text.len() - found * find.len();
-    if found.saturating_mul(with.len()).saturating_add(kept) > STRING_MAX {
+    let length = found.saturating_mul(with.len()).saturating_add(kept);
+    if length > STRING_MAX {
         return too_large("Length of string");
     }
-    if found > 0 {
-        *text = text.replace(find, with).into();
+    room_for(length)?;
+    let mut replaced = String::with_capacity(length);
+    let mut done = 0;
+    for (at, found) in text.match_indices(find) {
+        replaced.push_str(&text[done..at]);
+        replaced.push_str(with);
+        done = at + found.len();
+        worked(1)?;
     }
+    replaced.push_str(&text[done..]);
+    *text = replaced.into();
     Ok(())
 }

@@ -1,32 +1,30 @@
-//! Functions that walk into arrays and maps, bounded in depth.
+//! Functions that walk into arrays and maps, bounded in depth and in what they make.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext};
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, Module, NativeCallContext};
 
-use super::{Outcome, STRING_MAX, fails, too_large};
-use crate::json::DEPTH_MAX;
+use super::{Outcome, STRING_MAX, fails, reads, worked};
+use crate::json::{BYTES_PER_STEP, DEPTH_MAX};
+use crate::meter;
 
 const EQUALS: &str = "==";
 
-pub(super) fn register(engine: &mut Engine) {
-    engine
-        .register_fn("==", |context: NativeCallContext<'_>, a: &mut Array, b: Array| {
-            arrays_equal(&context, a, &b, 0)
-        })
-        .register_fn("!=", |context: NativeCallContext<'_>, a: &mut Array, b: Array| {
-            arrays_equal(&context, a, &b, 0).map(|equal| !equal)
-        })
-        .register_fn("==", |context: NativeCallContext<'_>, a: &mut Map, b: Map| {
-            maps_equal(&context, a, &b, 0)
-        })
-        .register_fn("!=", |context: NativeCallContext<'_>, a: &mut Map, b: Map| {
-            maps_equal(&context, a, &b, 0).map(|equal| !equal)
-        })
-        .register_fn("to_debug", |array: &mut Array| printed(|out| array_into(array, out, 0)))
-        .register_fn("to_debug", |map: &mut Map| printed(|out| map_into(map, out, 0)))
-        .register_fn("to_string", |array: &mut Array| printed(|out| array_into(array, out, 0)))
-        .register_fn("to_string", |map: &mut Map| printed(|out| map_into(map, out, 0)));
+pub(super) fn register(module: &mut Module) {
+    reads(module, "==", |context: NativeCallContext<'_>, a: &mut Array, b: Array| {
+        arrays_equal(&context, a, &b, 0)
+    });
+    reads(module, "!=", |context: NativeCallContext<'_>, a: &mut Array, b: Array| {
+        arrays_equal(&context, a, &b, 0).map(|equal| !equal)
+    });
+    reads(module, "==", |context: NativeCallContext<'_>, a: &mut Map, b: Map| maps_equal(&context, a, &b, 0));
+    reads(module, "!=", |context: NativeCallContext<'_>, a: &mut Map, b: Map| {
+        maps_equal(&context, a, &b, 0).map(|equal| !equal)
+    });
+    for name in ["to_debug", "to_string"] {
+        reads(module, name, |array: &mut Array| printed(|out| array_into(array, out, 0)));
+        reads(module, name, |map: &mut Map| printed(|out| map_into(map, out, 0)));
+    }
 }
 
 fn arrays_equal(context: &NativeCallContext<'_>, a: &Array, b: &Array, depth: usize) -> Outcome<bool> {
@@ -34,6 +32,7 @@ fn arrays_equal(context: &NativeCallContext<'_>, a: &Array, b: &Array, depth: us
         return Ok(false);
     }
     for (a, b) in a.iter().zip(b) {
+        worked(1)?;
         if !values_equal(context, a, b, depth + 1)? {
             return Ok(false);
         }
@@ -46,6 +45,7 @@ fn maps_equal(context: &NativeCallContext<'_>, a: &Map, b: &Map, depth: usize) -
         return Ok(false);
     }
     for ((a_key, a), (b_key, b)) in a.iter().zip(b) {
+        worked(1)?;
         if a_key != b_key || !values_equal(context, a, b, depth + 1)? {
             return Ok(false);
         }
@@ -74,47 +74,61 @@ fn values_equal(context: &NativeCallContext<'_>, a: &Dynamic, b: &Dynamic, depth
 }
 
 /// Rhai's form of a value for people; what is nested too deeply is left out.
-fn printed(print: impl FnOnce(&mut String) -> Outcome<()>) -> Outcome<String> {
-    let mut out = String::new();
-    print(&mut out)?;
-    Ok(out)
+///
+/// It never fails: Rhai would then write the value itself, at any length. Instead the run ends when the text is too long.
+pub(super) fn printed(print: impl FnOnce(&mut Text) -> fmt::Result) -> ImmutableString {
+    let mut out = Text(String::new());
+    // What could not be written is left out: the meter knows that the run must end.
+    let _ = print(&mut out);
+    out.0.into()
 }
 
-fn value_into(value: &Dynamic, out: &mut String, depth: usize) -> Outcome<()> {
-    if out.len() > STRING_MAX {
-        return too_large("Length of string");
+/// Text that takes no more than a string may hold, and nothing after the end of the run.
+pub(super) struct Text(String);
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        if self.0.len() + more.len() > STRING_MAX {
+            meter::end_for_size();
+            return Err(fmt::Error);
+        }
+        if meter::worked(1 + more.len() / BYTES_PER_STEP).is_some() {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(more);
+        Ok(())
     }
+}
+
+fn value_into(value: &Dynamic, out: &mut Text, depth: usize) -> fmt::Result {
     if depth > DEPTH_MAX {
-        out.push_str("...");
+        out.write_str("...")
     } else if let Some(array) = value.read_lock::<Array>() {
-        array_into(&array, out, depth)?;
+        array_into(&array, out, depth)
     } else if let Some(map) = value.read_lock::<Map>() {
-        map_into(&map, out, depth)?;
+        map_into(&map, out, depth)
     } else if let Some(function) = value.read_lock::<FnPtr>() {
-        // By name only: what it captured may be as deep as memory is large. Writing to a string does not fail.
-        let _ = write!(out, "Fn({})", function.fn_name());
+        // By name only: what it captured may be as deep as memory is large.
+        write!(out, "Fn({})", function.fn_name())
     } else {
-        let _ = write!(out, "{value:?}");
+        write!(out, "{value:?}")
     }
-    Ok(())
 }
 
-fn array_into(array: &Array, out: &mut String, depth: usize) -> Outcome<()> {
-    out.push('[');
+fn array_into(array: &Array, out: &mut Text, depth: usize) -> fmt::Result {
+    out.write_str("[")?;
     for (index, item) in array.iter().enumerate() {
-        out.push_str(if index == 0 { "" } else { ", " });
+        out.write_str(if index == 0 { "" } else { ", " })?;
         value_into(item, out, depth + 1)?;
     }
-    out.push(']');
-    Ok(())
+    out.write_str("]")
 }
 
-fn map_into(map: &Map, out: &mut String, depth: usize) -> Outcome<()> {
-    out.push_str("#{");
+fn map_into(map: &Map, out: &mut Text, depth: usize) -> fmt::Result {
+    out.write_str("#{")?;
     for (index, (key, item)) in map.iter().enumerate() {
-        let _ = write!(out, "{}{key:?}: ", if index == 0 { "" } else { ", " });
+        write!(out, "{}{key:?}: ", if index == 0 { "" } else { ", " })?;
         value_into(item, out, depth + 1)?;
     }
-    out.push('}');
-    Ok(())
+    out.write_str("}")
 }
