@@ -152,6 +152,14 @@ impl Call {
 
     /// Runs on a thread with the stack that runs are promised.
     pub(crate) fn run_on(&self, revision: &Revision) -> Ran {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            thread.spawn_scoped(scope, || self.run_here(revision)).unwrap().join().unwrap()
+        })
+    }
+
+    /// Runs on this thread.
+    pub(crate) fn run_here(&self, revision: &Revision) -> Ran {
         let lines = Arc::new(Lines::default());
         let capabilities = Capabilities { log: Arc::<Lines>::clone(&lines) };
         let invocation = Invocation {
@@ -160,10 +168,7 @@ impl Call {
             trigger: self.trigger.clone(),
         };
         let path = ScriptPath::new(&self.script).unwrap();
-        let run = || runtime::run(revision, &path, &invocation, &capabilities, &self.stop);
-        let execution = std::thread::scope(|scope| {
-            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).unwrap().join().unwrap()
-        });
+        let execution = runtime::run(revision, &path, &invocation, &capabilities, &self.stop);
         let log = lines.0.lock().unwrap().clone();
         Ran { execution, log }
     }
