@@ -3,7 +3,7 @@
 //! Any value is 200 with that value as JSON, save a blob, which is sent as bytes. A map with `statusCode` is a response
 //! of three parts:
 //!
-//! - `statusCode`: an integer from 100 to 599
+//! - `statusCode`: an integer from 100 to 599; those below 200 are interim and cannot be sent
 //! - `headers`: a map from names to strings, numbers, booleans, or arrays of them for a header that is repeated
 //! - `body`: a string is sent as it is, a blob as bytes, any other value as JSON; without one, or with `()`, the
 //!   response is empty
@@ -50,7 +50,7 @@ const BYTES: &str = "application/octet-stream";
 /// A script's response. Names and values of its headers are safe to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The status, 100 to 599.
+    /// The status, 200 to 599.
     pub status: u16,
     /// The headers, names in lower case, a content type among them where there is a body.
     pub headers: Vec<(String, String)>,
@@ -78,7 +78,11 @@ fn invalid(message: impl Into<String>) -> Failure {
 
 fn response(status: &Dynamic, headers: Option<&Dynamic>, body: Option<&Dynamic>) -> Result<Answer, Failure> {
     let status = match status.as_int() {
-        Ok(status @ 100..=599) => status as u16,
+        Ok(status @ 200..=599) => status as u16,
+        // RFC 9110 section 15.2: another response follows an interim one, which no script can give.
+        Ok(status @ 100..=199) => {
+            return Err(invalid(format!("statusCode {status} is interim and no answer")));
+        }
         Ok(status) => return Err(invalid(format!("statusCode {status} is out of range 100-599"))),
         Err(type_name) => return Err(invalid(format!("statusCode must be an integer, not {type_name}"))),
     };
@@ -127,33 +131,37 @@ fn read_headers(headers: &Dynamic) -> Result<Vec<(String, String)>, Failure> {
     let Some(map) = headers.read_lock::<Map>() else {
         return Err(invalid(format!("headers must be a map, not {}", headers.type_name())));
     };
-    let mut read = Vec::with_capacity(map.len());
+    let mut read = Vec::new();
+    let mut size = 0;
     for (name, value) in map.iter() {
         let name = header_name(name)?;
+        let mut add = |value: &Dynamic| {
+            let value = header_value(&name, value)?;
+            size += name.len() + value.len();
+            if read.len() == HEADERS_MAX || size > HEADER_BYTES_MAX {
+                return Err(too_many_headers());
+            }
+            read.push((name.clone(), value));
+            Ok(())
+        };
         match value.read_lock::<Array>() {
-            Some(values) => {
-                for value in values.iter() {
-                    read.push((name.clone(), header_value(&name, value)?));
-                }
-            }
-            None => {
-                let value = header_value(&name, value)?;
-                read.push((name, value));
-            }
-        }
-        let size: usize = read.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if read.len() > HEADERS_MAX || size > HEADER_BYTES_MAX {
-            return Err(invalid(format!(
-                "more than {HEADERS_MAX} headers or {HEADER_BYTES_MAX} bytes of them"
-            )));
+            Some(values) => values.iter().try_for_each(add)?,
+            None => add(value)?,
         }
     }
     Ok(read)
 }
 
+fn too_many_headers() -> Failure {
+    invalid(format!("more than {HEADERS_MAX} headers or {HEADER_BYTES_MAX} bytes of them"))
+}
+
 fn header_name(name: &str) -> Result<String, Failure> {
     // RFC 9110 section 5.6.2.
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.len() > HEADER_BYTES_MAX {
+        return Err(too_many_headers());
+    }
     let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
     if name.is_empty() || !name.bytes().all(token) {
         return Err(invalid(format!("`{shown}` is no header name")));
@@ -167,6 +175,9 @@ fn header_name(name: &str) -> Result<String, Failure> {
 
 fn header_value(name: &str, value: &Dynamic) -> Result<String, Failure> {
     let text = if let Some(text) = value.read_lock::<ImmutableString>() {
+        if text.len() > HEADER_BYTES_MAX {
+            return Err(too_many_headers());
+        }
         text.trim_matches([' ', '\t']).to_owned()
     } else if value.is::<i64>() || value.is::<f64>() || value.is::<bool>() {
         value.to_string()
@@ -207,6 +218,7 @@ mod tests {
             Answer { status: 204, headers: vec![], body: Bytes::new() }
         );
         assert_eq!(refused(status(600_i64.into())), "statusCode 600 is out of range 100-599");
+        assert_eq!(refused(status(101_i64.into())), "statusCode 101 is interim and no answer");
         assert_eq!(refused(status(99_i64.into())), "statusCode 99 is out of range 100-599");
         assert_eq!(refused(status(200.0.into())), "statusCode must be an integer, not f64");
         assert_eq!(refused(status("200".into())), "statusCode must be an integer, not string");
@@ -232,6 +244,12 @@ mod tests {
         let many: Array = vec!["x".into(); HEADERS_MAX + 1];
         assert!(refused(with_headers(&[("x", many.into())])).contains("more than 64 headers"));
         assert!(refused(with_headers(&[("x", "x".repeat(HEADER_BYTES_MAX).into())])).contains("more than"));
+        let long = "x".repeat(HEADER_BYTES_MAX / HEADERS_MAX);
+        let values: Array = vec![Dynamic::UNIT; 1 << 20];
+        assert!(refused(with_headers(&[("x", values.into())])).contains("must be a string"));
+        let values: Array = vec!["".into(); HEADERS_MAX];
+        assert!(with_headers(&[(&long, values.clone().into())]).is_ok());
+        assert!(refused(with_headers(&[(&(long + "x"), values.into())])).contains("more than"));
     }
 
     #[test]
