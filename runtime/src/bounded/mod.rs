@@ -107,3 +107,6 @@ fn worked(steps: usize) -> Outcome<()> {
 fn room_for(bytes: usize) -> Outcome<()> {
     meter::room_for(bytes).map_or(Ok(()), |_| ended())
 }
+
+#[cfg(test)]
+mod tests;

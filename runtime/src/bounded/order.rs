@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Module, NativeCallContext, Position};
 
-use super::{Outcome, changes, ended, fails, reads, room_for, worked};
+use super::{Outcome, changes, ended, fails, room_for, worked};
 use crate::meter;
 
 pub(super) fn register(module: &mut Module) {
@@ -20,12 +20,12 @@ pub(super) fn register(module: &mut Module) {
     changes(module, "sort", |array: &mut Array| sort(array, false));
     changes(module, "sort_desc", |array: &mut Array| sort(array, true));
     for name in ["order", "order_by"] {
-        reads(module, name, |context: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| {
+        changes(module, name, |context: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| {
             copied(array, |array| sort_by(&context, array, &comparer))
         });
     }
-    reads(module, "order", |array: &mut Array| copied(array, |array| sort(array, false)));
-    reads(module, "order_desc", |array: &mut Array| copied(array, |array| sort(array, true)));
+    changes(module, "order", |array: &mut Array| copied(array, |array| sort(array, false)));
+    changes(module, "order_desc", |array: &mut Array| copied(array, |array| sort(array, true)));
     changes(module, "dedup", |context: NativeCallContext<'_>, array: &mut Array| {
         dedup(array, |a, b| context.call_native_fn_raw("==", true, &mut [&mut a.clone(), &mut b.clone()]))
     });

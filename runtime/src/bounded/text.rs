@@ -29,7 +29,7 @@ pub(super) fn register(module: &mut Module) {
         Characters::new(text, start, length)
     });
     reads(module, "chars", |text: ImmutableString, range: RangeInclusive<i64>| {
-        let (start, length) = inclusive(&range);
+        let (start, length) = inclusive_or_empty(&range);
         Characters::new(text, start, length)
     });
 
@@ -149,10 +149,16 @@ fn exclusive(range: &Range<i64>) -> (i64, i64) {
     (start, range.end.max(start) - start)
 }
 
-/// Start and length of a range; it begins at 0 at the earliest.
+/// Start and length of a range; it begins at 0 at the earliest, and has no end before its start.
 fn inclusive(range: &RangeInclusive<i64>) -> (i64, i64) {
     let start = (*range.start()).max(0);
-    (start, (*range.end()).max(start - 1).saturating_sub(start).saturating_add(1))
+    (start, ((*range.end()).max(start) - start).saturating_add(1))
+}
+
+/// The same, where a range that ends before it starts is an empty one.
+fn inclusive_or_empty(range: &RangeInclusive<i64>) -> (i64, i64) {
+    let start = (*range.start()).max(0);
+    if *range.end() < start { (start, 0) } else { inclusive(range) }
 }
 
 fn part(text: &ImmutableString, start: i64, length: i64) -> Outcome<ImmutableString> {
