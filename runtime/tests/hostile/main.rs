@@ -277,10 +277,10 @@ fn at_once_on_several_threads_they_come_to_the_same_ends() {
     let scripts = all();
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for thread in 0..4 {
+        for thread in 0..3 {
             let (scripts, wrong) = (&scripts, &wrong);
             let run = move || {
-                let (first, second) = scripts.split_at(scripts.len() * thread / 4);
+                let (first, second) = scripts.split_at(scripts.len() * thread / 3);
                 for script in second.iter().chain(first) {
                     let ran = script.run().and_then(|_| the_next_one_runs(&script.name));
                     wrong.lock().unwrap().extend(ran.err());
