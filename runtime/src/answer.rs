@@ -3,7 +3,7 @@
 //! Any value is 200 with that value as JSON, save a blob, which is sent as bytes. A map with `statusCode` is a response
 //! of three parts:
 //!
-//! - `statusCode`: an integer from 100 to 599; those below 200 are interim and cannot be sent
+//! - `statusCode`: an integer from 100 to 599
 //! - `headers`: a map from names to strings, numbers, booleans, or arrays of them for a header that is repeated
 //! - `body`: a string is sent as it is, a blob as bytes, any other value as JSON; without one, or with `()`, the
 //!   response is empty
@@ -50,7 +50,7 @@ const BYTES: &str = "application/octet-stream";
 /// A script's response. Names and values of its headers are safe to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The status, 200 to 599.
+    /// The status, 100 to 599. Those below 200 are no whole answer to HTTP, which is for whoever sends it to see to.
     pub status: u16,
     /// The headers, names in lower case, a content type among them where there is a body.
     pub headers: Vec<(String, String)>,
@@ -78,11 +78,7 @@ fn invalid(message: impl Into<String>) -> Failure {
 
 fn response(status: &Dynamic, headers: Option<&Dynamic>, body: Option<&Dynamic>) -> Result<Answer, Failure> {
     let status = match status.as_int() {
-        Ok(status @ 200..=599) => status as u16,
-        // RFC 9110 section 15.2: another response follows an interim one, which no script can give.
-        Ok(status @ 100..=199) => {
-            return Err(invalid(format!("statusCode {status} is interim and no answer")));
-        }
+        Ok(status @ 100..=599) => status as u16,
         Ok(status) => return Err(invalid(format!("statusCode {status} is out of range 100-599"))),
         Err(type_name) => return Err(invalid(format!("statusCode must be an integer, not {type_name}"))),
     };
@@ -218,7 +214,6 @@ mod tests {
             Answer { status: 204, headers: vec![], body: Bytes::new() }
         );
         assert_eq!(refused(status(600_i64.into())), "statusCode 600 is out of range 100-599");
-        assert_eq!(refused(status(101_i64.into())), "statusCode 101 is interim and no answer");
         assert_eq!(refused(status(99_i64.into())), "statusCode 99 is out of range 100-599");
         assert_eq!(refused(status(200.0.into())), "statusCode must be an integer, not f64");
         assert_eq!(refused(status("200".into())), "statusCode must be an integer, not string");
