@@ -18,11 +18,18 @@ test: setup
 	$(CARGO) build --workspace --locked
 	tests/with-postgres $(CARGO) test --workspace --locked
 
+# BENCH names the parts to measure; `bench/peers.py hello` and its like run one by itself, when this has built and installed.
+BENCH ?= git peers
+NGINX_MODULES = /usr/lib/nginx/modules
+LUA_LIBRARIES = /usr/lib/$(shell uname -m)-linux-gnu/lua/5.1
 bench: setup-demo
-	@tests/install python3:python3 nginx:nginx-light fcgiwrap:fcgiwrap
+	@tests/install python3:python3 nginx:nginx-light fcgiwrap:fcgiwrap wrk:wrk npm:npm \
+		$(NGINX_MODULES)/ngx_http_lua_module.so:libnginx-mod-http-lua $(LUA_LIBRARIES)/cjson.so:lua-cjson
 	$(CARGO) build --release --locked -p picloud
+	$(CARGO) build --release --locked -p picloud --example bare_axum
 	$(CARGO) build --release --locked -p git-receiver --example ingest
-	bench/git.py
+	@for part in $(BENCH); do bench/$$part.py || exit 1; done
+	@bench/page.py
 
 # Built by itself, with flags of its own (git-receiver/fuzz/.cargo). An input that breaks something ends the search; it
 # stays in target/fuzz/found with the others that were found, about which the real git is asked in the end.

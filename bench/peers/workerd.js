@@ -1,0 +1,3 @@
+import { answer } from "./fetch.js";
+
+export default { fetch: answer };
