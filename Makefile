@@ -19,7 +19,7 @@ test: setup
 	tests/with-postgres $(CARGO) test --workspace --locked
 
 # BENCH names the parts to measure; `bench/peers.py hello` and its like run one by itself, when this has built and installed.
-BENCH ?= git peers
+BENCH ?= git peers swap table idle
 NGINX_MODULES = /usr/lib/nginx/modules
 LUA_LIBRARIES = /usr/lib/$(shell uname -m)-linux-gnu/lua/5.1
 bench: setup-demo
@@ -28,6 +28,7 @@ bench: setup-demo
 	$(CARGO) build --release --locked -p picloud
 	$(CARGO) build --release --locked -p picloud --example bare_axum
 	$(CARGO) build --release --locked -p git-receiver --example ingest
+	$(CARGO) build --release --locked -p runtime --example live_table
 	@for part in $(BENCH); do bench/$$part.py || exit 1; done
 	@bench/page.py
 
