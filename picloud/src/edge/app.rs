@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use manifest_schema::name::ScriptPath;
 use platform::execution::{Busy, execute};
 use runtime::{Answer, Execution, FailureKind, HttpRequest, Invocation, Live, Routed, Trigger};
@@ -91,12 +92,17 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Uuid {
 /// Reads a body of at most `limit` bytes.
 pub(crate) async fn read_body(body: Body, limit: u64) -> Result<Bytes, Box<Response<Body>>> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let too_large = || {
+        let words = json!({"error": "body too large", "limit": limit});
+        Box::new(reply::json(StatusCode::PAYLOAD_TOO_LARGE, &words))
+    };
+    // A body that says how long it is need not be asked for.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
     match tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let words = json!({"error": "body too large", "limit": limit});
-            Err(Box::new(reply::json(StatusCode::PAYLOAD_TOO_LARGE, &words)))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => {
             Err(Box::new(reply::json(StatusCode::BAD_REQUEST, &json!({"error": "the body was cut off"}))))
         }
@@ -109,6 +115,12 @@ pub(crate) async fn read_body(body: Body, limit: u64) -> Result<Bytes, Box<Respo
 
 fn outcome(execution: Execution, execution_id: Uuid) -> Response<Body> {
     match execution.outcome {
+        Ok(answer) if answer.status < 200 => {
+            // What says 1xx is only the beginning of an answer, and 101 would make what follows no HTTP.
+            tracing::warn!(target: "script", execution = %execution_id, "cannot answer with status {}", answer.status);
+            let words = json!({"error": "script error", "execution_id": execution_id.to_string()});
+            reply::json(StatusCode::INTERNAL_SERVER_ERROR, &words)
+        }
         Ok(answer) => response(answer),
         Err(failure) => {
             let status = match failure.kind {
