@@ -31,7 +31,7 @@ pub(crate) enum Address<'a> {
 impl Hosts {
     /// Reads the `Host` of a request and its path, both as they were sent.
     pub(crate) fn address<'a>(&self, host: &'a str, path: &'a str) -> Address<'a> {
-        let name = without_port(host);
+        let name = name_of(host);
         if let Some(label) = self.app_label(name) {
             return Address::AppHost { label, path };
         }
@@ -79,11 +79,13 @@ pub(crate) fn readings(label: &str) -> impl Iterator<Item = (AppName, Option<&st
         .filter_map(|(app, branch)| Some((AppName::new(app).ok()?, branch)))
 }
 
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
+/// The name in a `Host`, without the port and without the dot of the root that a whole name may end in.
+fn name_of(host: &str) -> &str {
+    let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
-    }
+    };
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -116,6 +118,7 @@ mod tests {
             Address::AppHost { label: "hello", path: "/a" }
         );
         assert_eq!(hosts.address("localhost:8080", "/-/x"), Address::Control("/-/x"));
+        assert_eq!(hosts.address("hello.localhost.:80", "/"), Address::AppHost { label: "hello", path: "/" });
     }
 
     #[test]
