@@ -12,6 +12,7 @@ use manifest_schema::quantity::{parse_duration, parse_size, show_duration, show_
 use platform::deploy::DeployLimits;
 
 use crate::edge::PushBounds;
+use crate::edge::listener::ConnectionBounds;
 
 /// A self-hosted serverless platform that you deploy to with git push.
 #[derive(Debug, Parser)]
@@ -24,7 +25,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run a node: receive pushes, answer requests, run schedules.
-    Serve(Settings),
+    Serve(Box<Settings>),
     /// See it all at once: serve, push an example, call it, roll back, and keep serving.
     Demo(DemoOptions),
     /// Write a starter app.
@@ -75,7 +76,43 @@ pub(crate) struct Settings {
     pub(crate) admin_token: Option<String>,
 
     #[command(flatten)]
+    pub(crate) connections: ConnectionSettings,
+
+    #[command(flatten)]
     pub(crate) push: PushSettings,
+}
+
+/// The most of everything that connections may take.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits of connections")]
+pub(crate) struct ConnectionSettings {
+    /// How many connections may be open at once; for one more, the one that has been idle for longest is closed.
+    #[arg(long, env = "PICLOUD_CONNECTIONS", default_value_t = ConnectionSettings::default().connections, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(crate) connections: usize,
+
+    /// How long the head of a request may take from its first byte to its last.
+    #[arg(long, env = "PICLOUD_HEAD_TIME", default_value_t = ConnectionSettings::default().head_time)]
+    pub(crate) head_time: Time,
+
+    /// How long the body of a request may take.
+    #[arg(long, env = "PICLOUD_BODY_TIME", default_value_t = ConnectionSettings::default().body_time)]
+    pub(crate) body_time: Time,
+
+    /// How long a client may take nothing of its answer.
+    #[arg(long, env = "PICLOUD_ANSWER_TIME", default_value_t = ConnectionSettings::default().answer_time)]
+    pub(crate) answer_time: Time,
+
+    /// How long a connection may be open without a request.
+    #[arg(long, env = "PICLOUD_IDLE_TIME", default_value_t = ConnectionSettings::default().idle_time)]
+    pub(crate) idle_time: Time,
+
+    /// How long a node that is told to stop says that it is not ready, before it takes no more connections.
+    #[arg(long, env = "PICLOUD_UNREADY_TIME", default_value_t = ConnectionSettings::default().unready_time)]
+    pub(crate) unready_time: Time,
+
+    /// How long running requests may go on after that.
+    #[arg(long, env = "PICLOUD_DRAIN_TIME", default_value_t = ConnectionSettings::default().drain_time)]
+    pub(crate) drain_time: Time,
 }
 
 /// The most of everything that pushes may take.
@@ -152,6 +189,36 @@ impl fmt::Display for Size {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&show_duration(self.0))
+    }
+}
+
+impl ConnectionSettings {
+    /// What connections may take.
+    pub(crate) fn bounds(&self) -> ConnectionBounds {
+        ConnectionBounds {
+            connections: self.connections,
+            head: self.head_time.0,
+            answer: self.answer_time.0,
+            idle: self.idle_time.0,
+            unready: self.unready_time.0,
+            drain: self.drain_time.0,
+        }
+    }
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        let seconds = |seconds| Time(Duration::from_secs(seconds));
+        Self {
+            connections: 10_000,
+            head_time: seconds(20),
+            body_time: seconds(30),
+            answer_time: seconds(30),
+            // Longer than proxies keep theirs (Caddy two minutes), so that no request meets a connection that is closing.
+            idle_time: seconds(180),
+            unready_time: seconds(0),
+            drain_time: seconds(10),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ static ALLOCATOR: runtime::CountingAllocator = runtime::CountingAllocator;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.verb {
-        Verb::Serve(settings) => commands::serve::serve(settings).map(succeeded),
+        Verb::Serve(settings) => commands::serve::serve(&settings).map(succeeded),
         Verb::Demo(options) => commands::demo::demo(options).map(succeeded),
         Verb::Init { folder } => commands::init::init(&folder).map(succeeded),
         Verb::Schema => commands::schema::schema().map(succeeded),

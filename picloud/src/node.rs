@@ -14,10 +14,14 @@ use store::{Location, OpenError, Store, StoreError};
 use tokio::net::TcpListener;
 
 use crate::cli::Settings;
-use crate::edge::{Edge, Pushes, Reach, listener};
+use crate::edge::listener::{self, ConnectionBounds, Stopping};
+use crate::edge::{Edge, Pushes, Reach};
 
 /// The embedded database's file in the data folder.
 const SQLITE_FILE: &str = "picloud.db";
+
+/// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
+const FILES_BESIDE: u64 = 512;
 
 /// A node that is ready to serve.
 pub(crate) struct Node {
@@ -26,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) admin_origin: Origin,
     pub(crate) store: Store,
     listener: TcpListener,
+    bounds: ConnectionBounds,
+    stopping: Arc<Stopping>,
     edge: Edge,
     scheduler: Scheduler,
     activation: Activation,
@@ -66,18 +72,38 @@ impl Node {
         let table = Arc::new(LiveTable::new());
         let activation = Activation::new(store.clone(), Arc::clone(&table));
         activation.sync_all().await.map_err(StartError::Load)?;
-        let listener = TcpListener::bind(settings.listen)
-            .await
+        let listener = listener::bind(settings.listen)
             .map_err(|source| StartError::Listen { address: settings.listen, source })?;
         let address = listener
             .local_addr()
             .map_err(|source| StartError::Listen { address: settings.listen, source })?;
         let deployer = Deployer::new(store.clone(), activation.clone(), settings.push.deploy_limits());
         let scheduler = Scheduler::new(store.clone(), Arc::clone(&table));
-        let reach = Reach { domain: settings.domain.clone(), public_url: settings.public_url.clone() };
+        let reach = Reach {
+            domain: settings.domain.clone(),
+            public_url: settings.public_url.clone(),
+            body_time: settings.connections.body_time.0,
+        };
         let pushes = Pushes { bounds: settings.push.bounds(), spool: settings.data_dir.clone() };
-        let edge = Edge::new(reach, store.clone(), table, deployer, admin.clone(), pushes);
-        Ok(Self { address, admin, admin_origin, store, listener, edge, scheduler, activation })
+        let bounds = ConnectionBounds {
+            connections: connections(open_files(), settings.connections.connections),
+            ..settings.connections.bounds()
+        };
+        let stopping = Arc::new(Stopping::default());
+        let edge =
+            Edge::new(reach, store.clone(), table, deployer, admin.clone(), pushes, Arc::clone(&stopping));
+        Ok(Self {
+            address,
+            admin,
+            admin_origin,
+            store,
+            listener,
+            bounds,
+            stopping,
+            edge,
+            scheduler,
+            activation,
+        })
     }
 
     /// Serves until `stop` is done; then running requests finish, within a bound.
@@ -88,10 +114,33 @@ impl Node {
                 tracing::error!(%error, "the clock failed; schedules do not run until the next start");
             }
         });
-        listener::serve(self.listener, self.edge, stop).await;
+        listener::serve(self.listener, Arc::new(self.edge), self.bounds, self.stopping, stop).await;
         clock.abort();
         self.store.close().await;
     }
+}
+
+/// Raises the bound of open files to the most that this process may have, and says how many that are.
+fn open_files() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let now = if setrlimit(Resource::Nofile, raised).is_ok() { raised.current } else { limit.current };
+    now.unwrap_or(u64::MAX)
+}
+
+/// How many connections can be held at once where so many are wanted.
+fn connections(open_files: u64, wanted: usize) -> usize {
+    let room = usize::try_from(open_files.saturating_sub(FILES_BESIDE)).unwrap_or(usize::MAX).max(1);
+    if room < wanted {
+        tracing::warn!(
+            open_files,
+            "this process may open {open_files} files, so at most {room} connections are taken at once instead of \
+             {wanted}: raise the hard limit (`ulimit -Hn`, or LimitNOFILE= of its unit) to {}",
+            wanted as u64 + FILES_BESIDE
+        );
+    }
+    room.min(wanted)
 }
 
 /// Where a node with these settings keeps everything.

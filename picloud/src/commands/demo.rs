@@ -14,8 +14,8 @@ use store::{RunOutcome, Store, StoreError};
 
 use super::CommandError;
 use super::init::{self, InitError, STARTER};
-use super::serve::{start_log, stop_signal};
-use crate::cli::{DemoOptions, PushSettings, Settings};
+use super::serve::{StopSignals, start_log};
+use crate::cli::{ConnectionSettings, DemoOptions, PushSettings, Settings};
 use crate::node::{Node, StartError, threads};
 
 /// The second app of the tour.
@@ -73,7 +73,7 @@ pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
         let toured = tour.walk().await;
         if toured.is_ok() && !options.exit {
             tour.what_next();
-            stop_signal().await;
+            StopSignals::new().next().await;
         }
         let _ = stop.send(());
         let _ = serving.await;
@@ -92,6 +92,7 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         public_url: None,
         database_url: None,
         admin_token: None,
+        connections: ConnectionSettings::default(),
         push: PushSettings::default(),
     };
     match Node::start(&settings).await {

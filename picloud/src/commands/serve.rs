@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use platform::tokens::Origin;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::CommandError;
@@ -13,13 +14,25 @@ use crate::words::printable;
 /// What is logged where `PICLOUD_LOG` says nothing: the node's own news, and every line that scripts write.
 const LOG_DEFAULT: &str = "info,script=trace,tokio_cron_scheduler=warn";
 
-pub(crate) fn serve(settings: Settings) -> Result<(), CommandError> {
+pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
     start_log(LOG_DEFAULT);
     let threads = threads()?;
     threads.block_on(async {
-        let node = Node::start(&settings).await?;
-        greet(&node, &settings);
-        node.run(stop_signal()).await;
+        let node = Node::start(settings).await?;
+        greet(&node, settings);
+        let mut signals = StopSignals::new();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let asked = async {
+            signals.next().await;
+            tracing::info!("stopping; the next signal stops at once");
+            let _ = stop.send(());
+            signals.next().await;
+            tracing::warn!("stopping at once");
+        };
+        tokio::select! {
+            () = node.run(async { drop(stopped.await) }) => {}
+            () = asked => {}
+        }
         Ok::<_, StartError>(())
     })?;
     // A script that never yields must not hold up the exit; it was given its time.
@@ -69,23 +82,36 @@ fn greet(node: &Node, settings: &Settings) {
     let _ = std::io::stdout().write_all(greeting.as_bytes());
 }
 
-/// Done when the process is asked to stop: SIGTERM by a service manager, SIGINT by a person.
-pub(crate) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = |kind| async move {
-        match signal(kind) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
+/// The signals that ask the process to stop: SIGTERM by a service manager, SIGINT by a person.
+pub(crate) struct StopSignals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl StopSignals {
+    /// From now on, they are waited for here and end the process no longer by themselves.
+    pub(crate) fn new() -> Self {
+        let listen = |kind| match signal(kind) {
+            Ok(signal) => Some(signal),
             Err(error) => {
                 tracing::warn!(%error, "cannot listen for a signal");
-                std::future::pending::<()>().await;
+                None
+            }
+        };
+        Self { terminate: listen(SignalKind::terminate()), interrupt: listen(SignalKind::interrupt()) }
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        async fn next(signal: &mut Option<Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
             }
         }
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
+        tokio::select! {
+            () = next(&mut self.terminate) => {}
+            () = next(&mut self.interrupt) => {}
+        }
     }
-    tracing::info!("stopping");
 }

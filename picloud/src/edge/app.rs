@@ -15,21 +15,23 @@ use uuid::Uuid;
 
 use super::reply;
 
-/// The longest a client may take to send a body.
-const BODY_TIME_MAX: Duration = Duration::from_secs(30);
-
 const REVISION: HeaderName = HeaderName::from_static("picloud-revision");
 const EXECUTION: HeaderName = HeaderName::from_static("picloud-execution");
 const REQUEST_ID: &str = "x-request-id";
 
 /// Answers a request to a live revision, which was taken once and is kept to the end. `path` is what the app sees: it
-/// begins with `/` and is as it was sent.
-pub(crate) async fn answer(live: Arc<Live>, path: &str, request: Request<Body>) -> Response<Body> {
+/// begins with `/` and is as it was sent. `body_time` is the longest a client may take to send a body.
+pub(crate) async fn answer(
+    live: Arc<Live>,
+    path: &str,
+    request: Request<Body>,
+    body_time: Duration,
+) -> Response<Body> {
     let routed = live.revision.route(request.method().as_str(), path);
     let mut response = match routed {
         Routed::Script(matched) => {
             let (parts, body) = request.into_parts();
-            match read_body(body, live.revision.manifest().limits.body).await {
+            match read_body(body, live.revision.manifest().limits.body, body_time).await {
                 Ok(body) => {
                     let script = matched.script;
                     let request = HttpRequest {
@@ -89,8 +91,8 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Uuid {
     given.and_then(|value| Uuid::try_parse(value).ok()).unwrap_or_else(Uuid::new_v4)
 }
 
-/// Reads a body of at most `limit` bytes.
-pub(crate) async fn read_body(body: Body, limit: u64) -> Result<Bytes, Box<Response<Body>>> {
+/// Reads a body of at most `limit` bytes within `time`.
+pub(crate) async fn read_body(body: Body, limit: u64, time: Duration) -> Result<Bytes, Box<Response<Body>>> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let too_large = || {
         let words = json!({"error": "body too large", "limit": limit});
@@ -100,7 +102,7 @@ pub(crate) async fn read_body(body: Body, limit: u64) -> Result<Bytes, Box<Respo
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, limit).collect()).await {
+    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => {

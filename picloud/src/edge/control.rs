@@ -1,6 +1,7 @@
 //! The control plane under `/-/`: health, and the part of the REST API that exists.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -15,6 +16,7 @@ use store::Store;
 
 use super::app::{read_body, request_id, run};
 use super::credentials::caller;
+use super::listener::Stopping;
 use super::reply;
 
 /// What the control plane reads.
@@ -23,6 +25,9 @@ pub(crate) struct Control {
     pub(crate) store: Store,
     pub(crate) table: Arc<LiveTable>,
     pub(crate) admin: AdminToken,
+    pub(crate) stopping: Arc<Stopping>,
+    /// The longest a client may take to send a body.
+    pub(crate) body_time: Duration,
 }
 
 /// The routes of the control plane.
@@ -43,8 +48,11 @@ async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The node can do its whole work: the database answers.
+/// The node can do its whole work: it is not about to stop, and the database answers.
 async fn ready(State(control): State<Control>) -> Response<Body> {
+    if control.stopping.is_turning_away() {
+        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
     match control.store.ping().await {
         Ok(()) => reply::text(StatusCode::OK, "ok\n"),
         Err(error) => reply::unavailable(&error),
@@ -72,7 +80,7 @@ async fn call_function(
     };
     let script = found.script.clone();
     let request_id = request_id(request.headers());
-    match read_body(request.into_body(), live.revision.manifest().limits.body).await {
+    match read_body(request.into_body(), live.revision.manifest().limits.body, control.body_time).await {
         Ok(payload) => run(&live, script, request_id, Trigger::Function { payload }).await,
         Err(response) => *response,
     }

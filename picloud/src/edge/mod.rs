@@ -1,7 +1,8 @@
 //! The edge: from a request to the plane that answers it.
 //!
-//! In the order of a request: [`listener`] accepts connections, [`address`] reads what a URL means, then [`control`],
-//! [`git`] (with [`credentials`]) or [`app`] answer; [`reply`] holds the server's own short answers.
+//! In the order of a request: [`listener`] accepts connections, [`request`] refuses what breaks a rule of HTTP, [`address`]
+//! reads what a URL means, then [`control`], [`git`] (with [`credentials`]) or [`app`] answer; [`reply`] holds the server's
+//! own short answers.
 
 mod address;
 mod app;
@@ -10,14 +11,17 @@ mod credentials;
 mod git;
 pub(crate) mod listener;
 mod reply;
+mod request;
 
 pub(crate) use git::{PushBounds, Pushes};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use platform::deploy::Deployer;
 use platform::tokens::AdminToken;
 use runtime::LiveTable;
@@ -28,24 +32,27 @@ use crate::words::push::Addresses;
 use address::{Address, Hosts, readings};
 use control::Control;
 use git::GitEdge;
+use listener::Stopping;
 
 /// Everything that answers requests.
-#[derive(Clone)]
 pub(crate) struct Edge {
     hosts: Arc<Hosts>,
     public_url: Option<Arc<str>>,
     table: Arc<LiveTable>,
     git: GitEdge,
     control: Router,
+    body_time: Duration,
 }
 
-/// How a server is reached.
-#[derive(Clone, Debug, Default)]
+/// How a server is reached, and how long it listens to a request.
+#[derive(Clone, Debug)]
 pub(crate) struct Reach {
     /// The domain whose subdomains are apps.
     pub(crate) domain: Option<String>,
     /// The URL that people use, where it is not the one a request shows.
     pub(crate) public_url: Option<String>,
+    /// The longest a client may take to send a body to an app.
+    pub(crate) body_time: Duration,
 }
 
 impl Edge {
@@ -56,21 +63,36 @@ impl Edge {
         deployer: Deployer,
         admin: AdminToken,
         pushes: Pushes,
+        stopping: Arc<Stopping>,
     ) -> Self {
-        let control = Control { store: store.clone(), table: Arc::clone(&table), admin: admin.clone() };
+        let control = Control {
+            store: store.clone(),
+            table: Arc::clone(&table),
+            admin: admin.clone(),
+            stopping,
+            body_time: reach.body_time,
+        };
         Self {
             hosts: Arc::new(Hosts { domain: reach.domain }),
             public_url: reach.public_url.map(|url| url.trim_end_matches('/').into()),
             table,
             git: GitEdge::new(store, deployer, admin, pushes),
             control: control::router(control),
+            body_time: reach.body_time,
         }
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        match request::answer(&request) {
+            Some(response) => response,
+            None => self.dispatch(request.map(Body::new)).await,
+        }
+    }
+
+    async fn dispatch(&self, request: Request<Body>) -> Response<Body> {
         // The parts of the address are read from copies, since the request itself travels on.
-        let host = host(&request).to_owned();
+        let host = request::host(&request).to_owned();
         let path = request.uri().path().to_owned();
         match self.hosts.address(&host, &path) {
             Address::Control(_) => match self.control.clone().oneshot(request).await {
@@ -89,7 +111,7 @@ impl Edge {
                     None => self.table.get_production(&app),
                 };
                 match live {
-                    Some(live) => app::answer(live, path, request).await,
+                    Some(live) => app::answer(live, path, request, self.body_time).await,
                     None => nothing_here(),
                 }
             }
@@ -100,13 +122,11 @@ impl Edge {
                     None => self.table.get_production(&app),
                 });
                 match live {
-                    Some(live) => app::answer(live, path, request).await,
+                    Some(live) => app::answer(live, path, request, self.body_time).await,
                     None => nothing_here(),
                 }
             }
-            Address::Root => {
-                reply::text(StatusCode::OK, "PiCloud. Push a repository to /<app>.git to begin.\n")
-            }
+            Address::Root => front_door(request.method()),
             Address::Unknown => nothing_here(),
         }
     }
@@ -132,10 +152,13 @@ impl Edge {
     }
 }
 
-/// The name the client asked for: `Host`, or the authority of HTTP/2 and of absolute request targets.
-fn host(request: &Request<Body>) -> &str {
-    let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    request.uri().authority().map(|authority| authority.as_str()).or(header).unwrap_or_default()
+fn front_door(method: &Method) -> Response<Body> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return reply::text(StatusCode::OK, "PiCloud. Push a repository to /<app>.git to begin.\n");
+    }
+    let mut response = reply::text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
 }
 
 fn nothing_here() -> Response<Body> {

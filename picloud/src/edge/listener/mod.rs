@@ -1,82 +1,192 @@
 //! Accepts connections, within bounds, until told to stop.
+//!
+//! A connection waits for its first bytes, and between requests, in [`connection`], where it costs its socket and little
+//! else. What it then speaks is answered by [`http1`] or [`http2`], over a [`socket`] that notes what it waits for
+//! ([`pulse`]). All of them see one [`House`]: the bounds, the places, and whether the node is stopping ([`stopping`]).
 
-use std::convert::Infallible;
+mod connection;
+mod http1;
+mod http2;
+mod pulse;
+mod socket;
+mod stopping;
+mod streams;
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use futures_util::FutureExt as _;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::Edge;
 
-/// The most connections at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 10_000;
+pub(crate) use stopping::Stopping;
 
-/// The longest a client may take to send the head of a request, and the longest an idle connection is kept.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// The most header lines of a request.
+/// The most header lines of a request; one more is answered 431.
 const HEADERS_MAX: usize = 100;
 
-/// The largest head of a request, in bytes.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The largest head of a request, in bytes; a longer one is answered 431. nginx and Apache take 32 KiB and 8 KiB a line.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// How long running requests may go on after a stop.
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+/// How many connections may wait to be accepted, as far as the kernel allows (net.core.somaxconn, 4096 on Linux). One more
+/// is not refused but has to knock again a second later.
+const BACKLOG: u32 = 4096;
+
+/// How long accepting pauses when it fails.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a failure to accept is told.
+const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// The least time between two looks at what a connection waits for, whatever the bounds say.
+const LOOK_MIN: Duration = Duration::from_millis(10);
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionBounds {
+    /// How many may be open at once; more wait in the kernel's queue.
+    pub(crate) connections: usize,
+    /// The longest a client may take from the first byte of a head to its last.
+    pub(crate) head: Duration,
+    /// The longest a client may take nothing of its answer.
+    pub(crate) answer: Duration,
+    /// The longest a connection may be open without a request.
+    pub(crate) idle: Duration,
+    /// How long connections are still taken when the node is told to stop and has said that it is not ready.
+    pub(crate) unready: Duration,
+    /// How long running requests may go on after that.
+    pub(crate) drain: Duration,
+}
+
+/// What all connections share.
+struct House {
+    bounds: ConnectionBounds,
+    stopping: Arc<Stopping>,
+    places: Arc<Semaphore>,
+    /// How many connections wait without a request.
+    idle: AtomicUsize,
+    /// How many hold what HTTP/1.1 takes to be spoken.
+    serving: AtomicUsize,
+    /// Tells the one that has waited longest to give way.
+    give_way: Notify,
+}
+
+/// A place among the open connections, given back on drop.
+type Place = OwnedSemaphorePermit;
+
+/// One of those that are counted, until it is dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn one_more(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Takes an address to listen on.
+///
+/// # Errors
+/// It is in use, is not this machine's, or may not be taken.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Else a node that was stopped could not take its own address again for a minute.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves `edge` on `listener` until `stop` is done, then lets running requests finish.
-pub(crate) async fn serve(listener: TcpListener, edge: Edge, stop: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let graceful = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(stop);
+pub(crate) async fn serve(
+    listener: TcpListener,
+    edge: Arc<Edge>,
+    bounds: ConnectionBounds,
+    stopping: Arc<Stopping>,
+    stop: impl Future<Output = ()>,
+) {
+    let house = Arc::new(House {
+        bounds,
+        stopping,
+        places: Arc::new(Semaphore::new(bounds.connections)),
+        idle: AtomicUsize::new(0),
+        serving: AtomicUsize::new(0),
+        give_way: Notify::new(),
+    });
+    let mut stop = pin!(async {
+        stop.await;
+        house.stopping.turn_away();
+        tokio::time::sleep(bounds.unready).await;
+    });
+    let mut told = None;
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+            accepted = house.accept(&listener, &mut told) => accepted,
             () = &mut stop => break,
         };
-        let Some((stream, place)) = accepted else { continue };
-        // Answers are small and complete; waiting to fill packets only delays them.
-        let _ = stream.set_nodelay(true);
-        let edge = edge.clone();
-        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let edge = edge.clone();
-            async move { Ok::<_, Infallible>(edge.answer(request.map(Body::new)).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIME_MAX)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A connection that ends badly is the client's matter.
-            let _ = connection.await;
-            drop(place);
-        });
+        if let Some((stream, place)) = accepted {
+            tokio::spawn(connection::serve(stream, place, Arc::clone(&edge), Arc::clone(&house)));
+        }
+    }
+    house.stopping.begin();
+    // Whoever was let in by the kernel before now is answered, once.
+    while let Some(Some((stream, place))) = house.accept(&listener, &mut told).now_or_never() {
+        tokio::spawn(connection::serve(stream, place, Arc::clone(&edge), Arc::clone(&house)));
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_TIME_MAX, graceful.shutdown()).await.is_err() {
+    let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
+    if tokio::time::timeout(bounds.drain, house.places.acquire_many(all)).await.is_err() {
         tracing::warn!("some requests were still running and were cut off");
     }
 }
 
-type Place = tokio::sync::OwnedSemaphorePermit;
+impl House {
+    /// Waits for a place, then for a connection. `told` is when a failure was last logged.
+    async fn accept(&self, listener: &TcpListener, told: &mut Option<Instant>) -> Option<(TcpStream, Place)> {
+        let place = self.place().await?;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are small and complete; waiting to fill packets only delays them.
+                let _ = stream.set_nodelay(true);
+                Some((stream, place))
+            }
+            Err(error) => {
+                // Most often the process is out of file descriptors; others must finish first.
+                if told.is_none_or(|told| told.elapsed() >= ACCEPT_TOLD_EVERY) {
+                    tracing::warn!(%error, "cannot accept connections");
+                    *told = Some(Instant::now());
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(tokio::net::TcpStream, Place)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
-        Err(error) => {
-            // Most often the process is out of file descriptors; others must finish first.
-            tracing::warn!(%error, "cannot accept a connection");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            None
+    /// A place for one more connection. Where there is none, the connection that has been idle for longest gives way, so
+    /// that nobody is kept out by those who want nothing.
+    async fn place(&self) -> Option<Place> {
+        loop {
+            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                return Some(place);
+            }
+            if self.idle.load(Ordering::Relaxed) > 0 {
+                self.give_way.notify_one();
+            }
+            let freed = Arc::clone(&self.places).acquire_owned();
+            if let Ok(place) = tokio::time::timeout(ACCEPT_PAUSE, freed).await {
+                return place.ok();
+            }
         }
     }
 }

@@ -1,0 +1,125 @@
+//! The life of one connection: it waits, speaks one of the two versions of HTTP, and waits again.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use super::{Counted, House, Place, http1, http2};
+use crate::edge::Edge;
+
+/// What an HTTP/2 client begins with (RFC 9113 section 3.4), whether it was told before that it may or not.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long the rest of a preface that came in pieces is waited for at a time.
+const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long a client may go on sending after its last answer. Were the connection closed at once, what still comes would
+/// be answered by a reset, on which the client may lose the answer (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What a connection brought when it was waited for.
+enum Came {
+    /// The beginning of HTTP/2, or of what may become it.
+    Preface,
+    /// Something else.
+    Bytes,
+    /// Nothing, and it is to be closed.
+    Nothing,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(stream: TcpStream, place: Place, edge: Arc<Edge>, house: Arc<House>) {
+    let mut waiting = Some(stream);
+    let mut first = true;
+    while let Some(stream) = waiting.take() {
+        let came = house.wait_for_bytes(&stream).await;
+        let may_be_http2 = std::mem::take(&mut first) && matches!(came, Came::Preface);
+        if matches!(came, Came::Nothing) {
+            break;
+        }
+        waiting = serving(stream, may_be_http2, &edge, &house).await;
+    }
+    drop(place);
+}
+
+/// Serves a connection that has something to say. Given back is one that is idle. What this takes is kept apart from the
+/// connection's task, so that one which waits is small.
+fn serving<'a>(
+    stream: TcpStream,
+    may_be_http2: bool,
+    edge: &'a Arc<Edge>,
+    house: &'a Arc<House>,
+) -> Pin<Box<dyn Future<Output = Option<TcpStream>> + Send + 'a>> {
+    Box::pin(async move {
+        if may_be_http2 && begins_http2(&stream, house.bounds.head).await {
+            Box::pin(http2::serve(stream, edge, house)).await;
+            return None;
+        }
+        http1::serve(stream, edge, house).await
+    })
+}
+
+impl House {
+    /// Waits until there is something to read, and takes nothing of it.
+    async fn wait_for_bytes(&self, stream: &TcpStream) -> Came {
+        let told = self.stopping.told();
+        let patience = if self.stopping.has_begun() { Duration::ZERO } else { self.bounds.idle };
+        let mut seen = [0; PREFACE.len()];
+        let _idle = Counted::one_more(&self.idle);
+        tokio::select! {
+            // What is there is answered, whatever else is the case.
+            biased;
+            // A socket may be called readable and have nothing.
+            seen_bytes = stream.peek(&mut seen) => match seen_bytes {
+                Ok(0) | Err(_) => Came::Nothing,
+                Ok(bytes) if seen[..bytes] == PREFACE[..bytes] => Came::Preface,
+                Ok(_) => Came::Bytes,
+            },
+            () = told => Came::Nothing,
+            () = self.give_way.notified() => Came::Nothing,
+            () = tokio::time::sleep(patience) => Came::Nothing,
+        }
+    }
+}
+
+/// Whether what begins as a preface is one. Nothing is taken from the connection.
+async fn begins_http2(stream: &TcpStream, patience: Duration) -> bool {
+    let looking = async {
+        let mut first = [0; PREFACE.len()];
+        loop {
+            let seen = stream.peek(&mut first).await?;
+            if seen == 0 || first[..seen] != PREFACE[..seen] {
+                return Ok::<_, io::Error>(false);
+            }
+            if seen == PREFACE.len() {
+                return Ok(true);
+            }
+            // The socket stays readable, so that only time tells when there may be more.
+            tokio::time::sleep(PREFACE_PAUSE).await;
+        }
+    };
+    matches!(tokio::time::timeout(patience, looking).await, Ok(Ok(true)))
+}
+
+/// Ends a connection on which everything was said, and reads what still comes.
+pub(super) async fn close(mut stream: TcpStream) {
+    let reading = async {
+        stream.shutdown().await?;
+        let mut thrown_away = vec![0; 16 * 1024];
+        loop {
+            stream.readable().await?;
+            match stream.try_read(&mut thrown_away) {
+                Ok(0) => return Ok::<_, io::Error>(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    // However it ends, there is nobody to tell.
+    let _ = tokio::time::timeout(LINGER, reading).await;
+}
