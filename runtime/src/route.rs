@@ -12,7 +12,7 @@
 //! - Parts `.` and `..`, encoded or not, are refused: clients resolve them before they send, so who sends them probes.
 //! - A malformed encoding, text that is not UTF-8 and NUL are refused.
 //! - HEAD is answered by what answers GET, unless it is declared itself. OPTIONS answers `Allow` unless it is declared.
-//!   A method that no route can declare is answered 405.
+//!   A method that no route can declare is answered 405, where the edge lets it get here.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
