@@ -4,17 +4,22 @@
 //! - [`server`]: starts, kills and restarts nodes, and asks them over HTTP
 //! - [`repository`]: a working copy and its pushes
 //! - [`database`]: an own database for each test, on PostgreSQL or SQLite
+//! - [`wire`] and [`frames`]: connections by the byte and by the frame, for what no client does
 //! - [`wait`]: waiting for a condition, never for a time
 
 pub mod database;
+pub mod frames;
 pub mod repository;
 pub mod server;
 pub mod wait;
+pub mod wire;
 
 pub use database::Database;
+pub use frames::Frames;
 pub use repository::{Pushed, Repository};
 pub use server::{Answer, Server};
 pub use wait::until;
+pub use wire::Wire;
 
 /// The token of every server in the tests.
 pub const TOKEN: &str = "test-token-0123456789abcdef0123456789";

@@ -21,6 +21,7 @@ pub struct Server {
     data: TempDir,
     log: PathBuf,
     flags: Vec<String>,
+    files: Option<String>,
 }
 
 /// What a server answered.
@@ -54,11 +55,16 @@ impl Server {
 
     /// A node with more flags.
     pub fn start_with(database: Database, flags: &[&str]) -> Self {
+        Self::start_under(database, flags, None)
+    }
+
+    /// A node with more flags, and with its limits of open files set by `ulimit`, such as `-Sn 64`.
+    pub fn start_under(database: Database, flags: &[&str], files: Option<&str>) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let log = data.path().with_extension("log");
-        let (process, address) = spawn(&database, data.path(), &log, &flags);
-        Self { process, address, database, data, log, flags }
+        let (process, address) = spawn(&database, data.path(), &log, &flags, files);
+        Self { process, address, database, data, log, flags, files: files.map(str::to_owned) }
     }
 
     /// Ends the process at once, as a crash would.
@@ -69,10 +75,28 @@ impl Server {
 
     /// Asks the process to stop, and waits until it has.
     pub fn stop(&mut self) {
+        self.ask_to_stop();
+        until("the server stops", || self.has_stopped().then_some(()));
+    }
+
+    /// Asks the process to stop.
+    pub fn ask_to_stop(&self) {
         let pid = self.process.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
         assert!(told.success());
-        until("the server stops", || self.process.try_wait().expect("a child"));
+    }
+
+    /// Whether the process has come to its end.
+    pub fn has_stopped(&mut self) -> bool {
+        self.process.try_wait().expect("a child").is_some()
+    }
+
+    /// The bytes of memory that the process occupies.
+    pub fn memory(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
     /// Starts the node again after a [`Server::kill`] or [`Server::stop`]. With a database outside the data folder, that folder
@@ -81,7 +105,8 @@ impl Server {
         if self.database.is_outside_the_data_folder() {
             self.data = tempfile::tempdir().expect("a temporary folder");
         }
-        (self.process, self.address) = spawn(&self.database, self.data.path(), &self.log, &self.flags);
+        (self.process, self.address) =
+            spawn(&self.database, self.data.path(), &self.log, &self.flags, self.files.as_deref());
     }
 
     /// The folder in which the node keeps what it keeps.
@@ -152,9 +177,22 @@ pub fn picloud() -> PathBuf {
     binary
 }
 
-fn spawn(database: &Database, data: &Path, log: &Path, flags: &[String]) -> (Child, String) {
+fn spawn(
+    database: &Database,
+    data: &Path,
+    log: &Path,
+    flags: &[String],
+    files: Option<&str>,
+) -> (Child, String) {
     let log_file = File::options().create(true).append(true).open(log).expect("a log file");
-    let mut command = Command::new(picloud());
+    let mut command = match files {
+        None => Command::new(picloud()),
+        Some(files) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit {files} && exec \"$0\" \"$@\"")]).arg(picloud());
+            shell
+        }
+    };
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(data)

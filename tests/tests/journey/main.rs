@@ -7,6 +7,7 @@ mod cli;
 mod clients;
 mod cloning;
 mod concurrency;
+mod http;
 mod limits;
 mod previews;
 mod pushing;

@@ -1,0 +1,143 @@
+//! A connection on which every byte is the test's own, and what comes back on it.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use crate::wait::PATIENCE;
+use crate::{Answer, Server};
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Wire {
+    stream: BufReader<TcpStream>,
+}
+
+impl Wire {
+    /// Connects.
+    pub fn open(server: &Server) -> Self {
+        let stream = TcpStream::connect(&server.address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Connects, and has the kernel keep little of what comes and is not read.
+    pub fn narrow(server: &Server) -> Self {
+        let wire = Self::open(server);
+        rustix::net::sockopt::set_socket_recv_buffer_size(wire.stream.get_ref(), 16 * 1024)
+            .expect("a smaller buffer");
+        wire
+    }
+
+    /// Connects and sends.
+    pub fn sent(server: &Server, bytes: impl AsRef<[u8]>) -> Self {
+        let mut wire = Self::open(server);
+        wire.send(bytes);
+        wire
+    }
+
+    /// Sends; a server that has closed the connection may not want it any more.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.get_ref().write_all(bytes.as_ref());
+    }
+
+    /// Sends nothing more.
+    pub fn end(&mut self) {
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+    }
+
+    /// Reads one answer to anything but HEAD.
+    ///
+    /// # Panics
+    /// None comes.
+    #[track_caller]
+    pub fn answer(&mut self) -> Answer {
+        let mut answer = self.head();
+        let mut body = Vec::new();
+        if answer.header("transfer-encoding").is_some() {
+            loop {
+                let size = usize::from_str_radix(&self.line(), 16).expect("the size of a chunk");
+                let mut chunk = vec![0; size + 2];
+                self.stream.read_exact(&mut chunk).expect("a chunk");
+                if size == 0 {
+                    break;
+                }
+                body.extend_from_slice(&chunk[..size]);
+            }
+        } else if let Some(length) = answer.header("content-length") {
+            body.resize(length.parse().expect("a length"), 0);
+            self.stream.read_exact(&mut body).expect("the body");
+        } else if answer.status >= 200 && answer.status != 204 && answer.status != 304 {
+            body = self.rest();
+        }
+        answer.body = String::from_utf8_lossy(&body).into_owned();
+        answer
+    }
+
+    /// Reads the head of an answer, up to the empty line.
+    ///
+    /// # Panics
+    /// None comes.
+    #[track_caller]
+    pub fn head(&mut self) -> Answer {
+        let first = self.line();
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no answer but {first:?}"));
+        let lines = std::iter::from_fn(|| Some(self.line()).filter(|line| !line.is_empty()));
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(':').expect("a header");
+            (name.to_ascii_lowercase(), value.trim().to_owned())
+        });
+        Answer { status, headers: headers.collect(), body: String::new() }
+    }
+
+    #[track_caller]
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let read = self.stream.read_until(b'\n', &mut line);
+        read.unwrap_or_else(|error| panic!("{error} behind {:?}", String::from_utf8_lossy(&line)));
+        String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()
+    }
+
+    /// What comes until the server closes the connection.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("the connection stays open: {error}"),
+        }
+        rest
+    }
+
+    /// Reads as many bytes.
+    ///
+    /// # Panics
+    /// They do not come.
+    #[track_caller]
+    pub fn read(&mut self, bytes: usize) -> Vec<u8> {
+        let mut read = vec![0; bytes];
+        self.stream.read_exact(&mut read).expect("bytes");
+        read
+    }
+
+    /// Whether nothing comes for a while, and the connection stays open.
+    pub fn is_silent(&mut self) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+        let silent = self.stream.fill_buf().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        self.stream.get_ref().set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        silent
+    }
+
+    /// Whether the server has closed the connection, without having sent anything more.
+    pub fn is_closed(&mut self) -> bool {
+        match self.stream.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+}

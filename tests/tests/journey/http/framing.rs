@@ -1,0 +1,208 @@
+//! Where a request ends and the next one begins: lengths, chunks, pipelines, and what is said to smuggle.
+
+use tests::{Server, Wire};
+
+use super::{ask, echo};
+
+const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
+
+fn post(server: &Server, rest: &str) -> Wire {
+    Wire::sent(server, format!("POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\n{rest}"))
+}
+
+#[test]
+fn a_connection_is_kept() {
+    let server = echo(&[]);
+    let mut wire = Wire::open(&server);
+    for _ in 0..3 {
+        wire.send(HELLO);
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, None));
+    }
+    wire.send(
+        "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nabc",
+    );
+    assert_eq!(wire.answer().json()["body"], "abc");
+    wire.send("GET /app/nothing HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let last = wire.answer();
+    assert_eq!((last.status, last.header("connection")), (404, Some("close")));
+    assert!(wire.is_closed());
+}
+
+#[test]
+fn http_1_0_is_one_request_unless_it_asks_for_more() {
+    let server = echo(&[]);
+    let mut wire = Wire::sent(&server, "GET /app/hello HTTP/1.0\r\n\r\n");
+    assert_eq!(wire.answer().body, "\"hello\"");
+    assert!(wire.is_closed());
+    let mut wire = Wire::open(&server);
+    for _ in 0..2 {
+        wire.send("GET /app/hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("keep-alive")));
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let server = echo(&[]);
+    let requests: String =
+        (0..50).map(|n| format!("GET /app/echo/{n} HTTP/1.1\r\nHost: test\r\n\r\n")).collect();
+    let mut wire = Wire::sent(&server, requests);
+    for n in 0..50 {
+        assert_eq!(wire.answer().json()["rest"], n.to_string());
+    }
+    // In pieces, too, and with empty lines between them.
+    let mut wire = Wire::open(&server);
+    for piece in [&HELLO[..10], &HELLO[10..], "\r\n\r\n", &HELLO[..HELLO.len() - 1], "\n"] {
+        wire.send(piece);
+    }
+    assert_eq!((wire.answer().status, wire.answer().status), (200, 200));
+}
+
+#[test]
+fn chunks_and_trailers() {
+    let server = echo(&[]);
+    let chunked = "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n";
+    let mut wire = post(
+        &server,
+        &format!("{chunked}3\r\nabc\r\n2;name=\"a value\"\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n{HELLO}"),
+    );
+    let told = wire.answer().json();
+    assert_eq!(told["body"], "abcde");
+    assert_eq!(told["headers"]["x-sum"], serde_json::Value::Null, "trailers are not headers");
+    assert_eq!(wire.answer().body, "\"hello\"");
+    let broken = [
+        "g\r\nabc\r\n0\r\n\r\n",
+        "-3\r\nabc\r\n0\r\n\r\n",
+        "0x3\r\nabc\r\n0\r\n\r\n",
+        "3\r\nabcd\r\n0\r\n\r\n",
+        "3 3\r\nabc\r\n0\r\n\r\n",
+        "ffffffffffffffffff\r\nabc",
+        "3\nabc\n0\n\n",
+    ];
+    for body in broken {
+        let mut wire = post(&server, &format!("{chunked}{body}{HELLO}"));
+        assert_eq!(wire.answer().status, 400, "{body:?}");
+        assert!(wire.is_closed(), "{body:?}: what follows cannot be read");
+    }
+}
+
+#[test]
+fn two_ways_to_say_the_length_do_not_make_two_requests() {
+    let server = echo(&[]);
+    // RFC 9112 section 6.3: the chunks count, and the connection ends with the answer.
+    let smuggled = "GET /app/echo/smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
+    for lines in [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+        "Content-Length: 4\r\ntransfer-encoding: Chunked\r\nContent-Length: 4\r\n",
+    ] {
+        let mut wire = post(&server, &format!("{lines}\r\n0\r\n\r\n{smuggled}"));
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{lines:?}");
+        assert_eq!(answer.json()["body"], serde_json::Value::Null);
+        assert!(wire.is_closed(), "{lines:?}");
+    }
+}
+
+#[test]
+fn lengths_and_codings_that_cannot_be_trusted_end_the_connection() {
+    let server = echo(&[]);
+    let bad_request = [
+        "Content-Length: 3\r\nContent-Length: 4",
+        "Content-Length: 3, 4",
+        "Content-Length: +3",
+        "Content-Length: -3",
+        "Content-Length: 0x3",
+        "Content-Length: 3 3",
+        "Content-Length: 99999999999999999999",
+        "Content-Length:",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding : chunked",
+        "Transfer-Encoding:\r\n chunked",
+        "Content-Length : 3",
+        " Content-Length: 3",
+        "Content-Length: 3\r\n X-Folded: 1",
+        "X\u{1}: 1",
+        "X: a\u{0}b",
+        "X: a\rb",
+        "no colon",
+        ": no name",
+    ];
+    for lines in bad_request {
+        let mut wire = post(&server, &format!("{lines}\r\n\r\nabc{HELLO}"));
+        assert_eq!(wire.answer().status, 400, "{lines:?}");
+        assert!(wire.is_closed(), "{lines:?}: what follows cannot be read");
+    }
+    let mut wire = post(&server, "Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    assert_eq!(wire.answer().status, 501, "a coding that is not understood");
+    let mut old = Wire::sent(&server, "POST /app/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    assert_eq!(old.answer().status, 400, "HTTP/1.0 has no chunks");
+    let same = post(&server, "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc").answer();
+    assert_eq!((same.status, &same.json()["body"]), (200, &"abc".into()), "the same length twice is one");
+}
+
+#[test]
+fn request_lines_that_are_none() {
+    let server = echo(&[]);
+    for line in [
+        "GET /",
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.2x",
+        "GET / HTTP/3.0",
+        "GET / http/1.1",
+        "GET\t/ HTTP/1.1",
+        "G@T / HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        "/ HTTP/1.1",
+        "\u{16}\u{3}\u{1}\u{2}\u{0}",
+        "hello",
+    ] {
+        let mut wire = Wire::sent(&server, format!("{line}\r\nHost: test\r\n\r\n"));
+        assert_eq!(wire.answer().status, 400, "{line:?}");
+        assert!(wire.is_closed(), "{line:?}");
+    }
+}
+
+#[test]
+fn a_body_is_asked_for_when_it_is_wanted() {
+    let server = echo(&[]);
+    let expecting = |path: &str, length: usize| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain");
+        Wire::sent(&server, format!("{head}\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"))
+    };
+    let mut wanted = expecting("/app/", 3);
+    assert_eq!(wanted.head().status, 100);
+    wanted.send("abc");
+    assert_eq!(wanted.answer().json()["body"], "abc");
+    assert_eq!(expecting("/app/nothing", 3).head().status, 404);
+    assert_eq!(expecting("/app/hello", 3).head().status, 405);
+    assert_eq!(expecting("/app/", 1_000_000).head().status, 413);
+    // Who does not wait for the answer is not made to.
+    let mut impatient = expecting("/app/", 3);
+    impatient.send("abc");
+    assert_eq!(impatient.head().status, 100);
+    assert_eq!(impatient.answer().json()["body"], "abc");
+    let old = "POST /app/ HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc";
+    assert_eq!(Wire::sent(&server, old).answer().json()["body"], "abc", "HTTP/1.0 knows no 100");
+}
+
+#[test]
+fn a_body_that_no_route_reads_does_not_become_a_request() {
+    let server = echo(&[]);
+    for path in ["/app/nothing", "/app/hello", "/", "/-/health/live"] {
+        let body = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
+        let mut wire = Wire::sent(
+            &server,
+            format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+        );
+        assert!(matches!(wire.answer().status, 404 | 405), "{path}");
+        wire.send("GET /app/echo/next HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        let rest = String::from_utf8_lossy(&wire.rest()).into_owned();
+        assert!(!rest.contains("\"hello\""), "{path}: {rest}");
+    }
+    assert_eq!(ask(&server, "GET /app/hello HTTP/1.1").status, 200);
+}

@@ -1,0 +1,73 @@
+//! A client that leaves stops its script.
+
+use std::time::{Duration, Instant};
+
+use tests::{Frames, Server, Wire, until};
+
+use super::app;
+
+/// Far beyond what the tests wait.
+const LONG: &str = "GET /app/long HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// An app that runs one script at a time; `/long` goes on for a minute.
+fn one_at_a_time() -> Server {
+    let manifest = "[[routes]]\npath = \"/long\"\nscript = \"long.rhai\"\n\
+        [[routes]]\npath = \"/quick\"\nscript = \"quick.rhai\"\n\
+        [limits]\ntimeout = \"60s\"\noperations = 1_000_000_000\nconcurrency = 1\n";
+    app(&[], manifest, &[("long.rhai", "let n = 0; loop { n += 1; }"), ("quick.rhai", "`quick`")])
+}
+
+/// Holds that the app's only place is taken, and that it is free again soon after `leave`.
+#[track_caller]
+fn frees_the_place(server: &Server, leave: impl FnOnce()) {
+    let quick = || server.get("/app/quick").status;
+    until("the script runs", || (quick() == 503).then_some(()));
+    let left = Instant::now();
+    leave();
+    until("the script was stopped", || (quick() == 200).then_some(()));
+    assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+    assert!(server.log().contains("kind=\"stopped\""), "{}", server.log());
+}
+
+#[test]
+fn over_http_1() {
+    let server = one_at_a_time();
+    let wire = Wire::sent(&server, LONG);
+    frees_the_place(&server, || drop(wire));
+}
+
+#[test]
+fn over_http_1_with_a_body_and_keep_alive() {
+    let server = one_at_a_time();
+    let mut wire = Wire::sent(&server, "GET /app/quick HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(wire.answer().status, 200);
+    wire.send("POST /app/long HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc");
+    frees_the_place(&server, || drop(wire));
+}
+
+#[test]
+fn over_http_1_by_ending_what_it_sends() {
+    // Who sends nothing more could still read; most who do this are gone, and nothing tells the two apart.
+    let server = one_at_a_time();
+    let mut wire = Wire::sent(&server, LONG);
+    frees_the_place(&server, || wire.end());
+    assert!(wire.is_closed());
+}
+
+#[test]
+fn over_http_2_by_giving_up_one_request() {
+    let server = one_at_a_time();
+    let mut frames = Frames::open(&server, &[]);
+    frames.get(1, "/app/long");
+    frees_the_place(&server, || frames.reset(1));
+    frames.get(3, "/app/quick");
+    frames.until("the next answer", |frame| frame.stream == 3 && frame.is_last());
+}
+
+#[test]
+fn over_http_2_by_closing_the_connection() {
+    let server = one_at_a_time();
+    let mut frames = Frames::open(&server, &[]);
+    frames.get(1, "/app/long");
+    frees_the_place(&server, || frames.leave());
+}

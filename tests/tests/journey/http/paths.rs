@@ -1,0 +1,79 @@
+//! Percent-encoding, dot segments and slashes.
+
+use tests::{Answer, Server, Wire};
+
+use super::{ask, echo};
+
+fn get(server: &Server, path: &str) -> Answer {
+    ask(server, &format!("GET {path} HTTP/1.1"))
+}
+
+#[test]
+fn parts_are_decoded_one_by_one() {
+    let server = echo(&[]);
+    let path = |path: &str| get(&server, path).json()["path"].as_str().map(str::to_owned);
+    assert_eq!(path("/app/echo/J%C3%B6rg").as_deref(), Some("/echo/Jörg"));
+    assert_eq!(path("/app/echo/a%2Fb/c").as_deref(), Some("/echo/a/b/c"));
+    assert_eq!(
+        path("/app/%65cho/a").as_deref(),
+        Some("/echo/a"),
+        "letters need no encoding and may have one"
+    );
+    assert_eq!(path("/app/echo/a+b%20c%25").as_deref(), Some("/echo/a+b c%"));
+    assert_eq!(path("/app/echo//a//").as_deref(), Some("/echo//a//"));
+    assert_eq!(path("/app/echo/a;v=1?x=%zz").as_deref(), Some("/echo/a;v=1"));
+    // An encoded slash does not make two parts.
+    assert_eq!(get(&server, "/app%2Fhello").status, 404);
+    assert_eq!(get(&server, "/app/echo%2Fa").status, 404);
+}
+
+#[test]
+fn text_that_should_be_encoded_is_taken_as_if_it_were() {
+    let server = echo(&[]);
+    let mut wire = Wire::sent(&server, "GET /app/echo/Jörg HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(wire.answer().json()["path"], "/echo/Jörg");
+    let latin = Wire::sent(&server, b"GET /app/echo/J\xf6rg HTTP/1.1\r\nHost: test\r\n\r\n").answer();
+    assert_eq!(latin.status, 400);
+}
+
+#[test]
+fn malformed_paths_are_refused() {
+    let server = echo(&[]);
+    for path in ["%", "%4", "%zz", "%ff", "%00", "a%00b", "%c3%28"] {
+        assert_eq!(get(&server, &format!("/app/echo/{path}")).status, 400, "{path}");
+    }
+    let deep = format!("/app/echo{}", "/a".repeat(600));
+    assert_eq!(get(&server, &deep).status, 400);
+    for byte in ["\u{1}", "\t", " ", "\u{7f}"] {
+        assert_eq!(get(&server, &format!("/app/echo/a{byte}b")).status, 400, "{byte:?}");
+    }
+}
+
+#[test]
+fn dot_segments_lead_nowhere() {
+    let server = echo(&[]);
+    for dots in [".", "..", "%2e", "%2E%2e", ".%2e"] {
+        for path in
+            [format!("/app/echo/{dots}"), format!("/app/{dots}/-/health/live"), format!("/app/{dots}")]
+        {
+            assert_eq!(get(&server, &path).status, 400, "{path}");
+        }
+        for path in [format!("/{dots}/app/hello"), format!("/-/{dots}/app/hello"), format!("/{dots}")] {
+            assert_eq!(get(&server, &path).status, 404, "{path}");
+        }
+    }
+    assert_eq!(get(&server, "/app/echo/...").status, 200);
+    assert_eq!(get(&server, "/app/echo/.well-known").status, 200);
+}
+
+#[test]
+fn the_name_of_an_app_is_written_as_it_is() {
+    let server = echo(&[]);
+    for path in
+        ["/%61pp/hello", "/App/hello", "//app/hello", "/app%00/hello", "/%2d/health/live", "/-%2fhealth/live"]
+    {
+        assert_eq!(get(&server, path).status, 404, "{path}");
+    }
+    let moved = get(&server, "/app?a=1");
+    assert_eq!((moved.status, moved.header("location")), (308, Some("/app/?a=1")));
+}

@@ -1,0 +1,115 @@
+//! Clients that take their time, and the time they are given.
+
+use std::time::{Duration, Instant};
+
+use tests::{Wire, until};
+
+use super::{app, echo};
+
+const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
+
+#[test]
+fn a_head_that_does_not_come_to_its_end() {
+    let server = echo(&["--head-time", "500ms"]);
+    let mut half = Wire::sent(&server, "GET /app/hello HTTP/1.1\r\nHost: te");
+    let answer = half.answer();
+    assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
+    assert!(half.is_closed());
+    // A byte now and then is no excuse, nor is an answer before.
+    let mut trickling = Wire::sent(&server, HELLO);
+    assert_eq!(trickling.answer().status, 200);
+    let started = Instant::now();
+    for byte in "GET /app/hello HTTP/1.1\r\n".bytes().cycle() {
+        trickling.send([byte]);
+        std::thread::sleep(Duration::from_millis(50));
+        if started.elapsed() > Duration::from_secs(3) {
+            break;
+        }
+    }
+    assert_eq!(trickling.answer().status, 408);
+    // The beginning of a request behind another one.
+    let mut pipelined = Wire::sent(&server, format!("{HELLO}GET /"));
+    assert_eq!((pipelined.answer().status, pipelined.answer().status), (200, 408));
+}
+
+#[test]
+fn a_connection_without_a_request() {
+    let server = echo(&["--idle-time", "700ms", "--head-time", "300ms"]);
+    let mut fresh = Wire::open(&server);
+    let mut used = Wire::sent(&server, HELLO);
+    assert_eq!(used.answer().status, 200);
+    let started = Instant::now();
+    assert!(fresh.is_closed() && used.is_closed(), "without a word");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    // Neither the time of a head nor that of an answer counts while there is none.
+    let mut waiting = Wire::sent(&server, HELLO);
+    assert_eq!(waiting.answer().status, 200);
+    std::thread::sleep(Duration::from_millis(500));
+    waiting.send(HELLO);
+    assert_eq!(waiting.answer().status, 200);
+}
+
+#[test]
+fn a_connection_that_has_waited_long_goes_on_as_it_was() {
+    let server = echo(&["--idle-time", "30s"]);
+    let mut wire = Wire::sent(&server, HELLO);
+    assert_eq!(wire.answer().status, 200);
+    // By then the connection holds no buffers any more.
+    std::thread::sleep(Duration::from_millis(4500));
+    wire.send(HELLO);
+    assert_eq!(wire.answer().status, 200);
+    wire.send(format!("{HELLO}{HELLO}"));
+    assert_eq!((wire.answer().status, wire.answer().status), (200, 200));
+}
+
+#[test]
+fn a_body_that_does_not_come_to_its_end() {
+    let server = echo(&["--body-time", "400ms"]);
+    let head = "POST /app/ HTTP/1.1\r\nHost: test\r\n";
+    for rest in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
+        let mut wire = Wire::sent(&server, format!("{head}{rest}"));
+        assert_eq!(wire.answer().status, 408);
+        assert!(wire.is_closed());
+    }
+}
+
+#[test]
+fn a_body_that_is_cut_off() {
+    let server = echo(&[]);
+    let mut wire = Wire::sent(&server, "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc");
+    wire.end();
+    let told = String::from_utf8_lossy(&wire.rest()).into_owned();
+    assert!(told.is_empty() || told.starts_with("HTTP/1.1 400"), "{told}");
+    assert!(!server.log().contains("panic"), "{}", server.log());
+}
+
+#[test]
+fn an_answer_that_nobody_takes() {
+    let manifest = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n[limits]\nmemory = \"64MiB\"\n";
+    let script = "let s = \"x\"; s.pad(200_000, 'x'); let a = []; for i in 0..35 { a.push(s); } a";
+    let server = app(&["--answer-time", "500ms", "--connections", "2"], manifest, &[("a.rhai", script)]);
+    let whole = server.get("/app/").body.len();
+    assert!(whole > 6_000_000, "more than the kernel holds for a client: {whole}");
+    let request = "GET /app/ HTTP/1.1\r\nHost: test\r\n\r\n";
+    let sent = || {
+        let mut wire = Wire::narrow(&server);
+        wire.send(request);
+        wire
+    };
+    let mut asleep: Vec<Wire> = (0..2).map(|_| sent()).collect();
+    asleep.iter_mut().for_each(|wire| assert_eq!(wire.head().status, 200));
+    // Both places are taken until those who took them are cut off.
+    until("there is a place again", || (server.get("/-/health/live").status == 200).then_some(()));
+    for mut wire in asleep {
+        assert!(wire.rest().len() < whole, "what was cut off is not whole");
+    }
+    // Slowly, but all of it.
+    let mut slow = sent();
+    let length: usize = slow.head().header("content-length").unwrap().parse().unwrap();
+    let mut taken = 0;
+    while taken < length {
+        taken += slow.read(300_000.min(length - taken)).len();
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert_eq!(taken, whole);
+}

@@ -1,0 +1,108 @@
+//! How a node stops: not ready first, then nothing new, and what runs is finished.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use tests::frames::{self, Frames};
+use tests::{Server, Wire, until};
+
+use super::echo;
+
+const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// A request that is answered when its last byte, `c`, has come.
+const BEGUN: &str =
+    "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
+
+fn begun(server: &Server) -> Wire {
+    let mut wire = Wire::sent(server, HELLO);
+    assert_eq!(wire.answer().status, 200);
+    wire.send(BEGUN);
+    wire
+}
+
+fn takes_connections(server: &Server) -> bool {
+    TcpStream::connect(&server.address).is_ok()
+}
+
+#[test]
+fn a_node_is_unready_before_it_takes_no_more_connections() {
+    let mut server = echo(&["--unready-time", "2s"]);
+    assert_eq!(server.get("/-/health/ready").status, 200);
+    server.ask_to_stop();
+    until("it is not ready", || (server.get("/-/health/ready").status == 503).then_some(()));
+    assert_eq!(server.get("/-/health/live").status, 200);
+    assert_eq!(server.get("/app/hello").status, 200, "who has not heard yet is answered");
+    until("it takes no more connections", || (!takes_connections(&server)).then_some(()));
+    until("it stops", || server.has_stopped().then_some(()));
+}
+
+#[test]
+fn running_requests_are_finished_and_idle_connections_closed() {
+    let mut server = echo(&[]);
+    let mut idle = Wire::sent(&server, HELLO);
+    assert_eq!(idle.answer().status, 200);
+    let mut fresh = Wire::open(&server);
+    let mut running = begun(&server);
+    server.ask_to_stop();
+    assert!(idle.is_closed() && fresh.is_closed());
+    until("it takes no more connections", || (!takes_connections(&server)).then_some(()));
+    assert!(running.is_silent() && !server.has_stopped());
+    running.send("c");
+    let answer = running.answer();
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert_eq!(answer.json()["body"], "abc");
+    assert!(running.is_closed());
+    until("it stops", || server.has_stopped().then_some(()));
+    assert!(!server.log().contains("cut off"), "{}", server.log());
+}
+
+#[test]
+fn http_2_is_told_to_go_and_finishes() {
+    let mut server = echo(&[]);
+    let mut idle = Frames::open(&server, &[]);
+    idle.get(1, "/app/hello");
+    idle.until("an answer", |frame| frame.stream == 1 && frame.is_last());
+    let mut running = Frames::open(&server, &[]);
+    let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/app/")];
+    running.send(frames::HEADERS, 4, 1, &frames::literals(&fields));
+    running.send(frames::DATA, 0, 1, b"ab");
+    running.get(3, "/app/hello");
+    running.until("an answer", |frame| frame.stream == 3 && frame.is_last());
+    server.ask_to_stop();
+    let no_error = 0;
+    let goes = |frames: &mut Frames| frames.until("GOAWAY", |frame| frame.kind == frames::GOAWAY).error();
+    assert_eq!((goes(&mut idle), goes(&mut running)), (no_error, no_error));
+    assert!(idle.is_closed());
+    running.send(frames::DATA, 1, 1, b"c");
+    running.until("the answer", |frame| frame.stream == 1 && frame.is_last());
+    assert!(running.is_closed());
+    until("it stops", || server.has_stopped().then_some(()));
+    assert!(!server.log().contains("cut off"), "{}", server.log());
+}
+
+#[test]
+fn what_runs_for_too_long_is_cut_off() {
+    let mut server = echo(&["--drain-time", "500ms"]);
+    let mut running = begun(&server);
+    let started = Instant::now();
+    server.ask_to_stop();
+    assert!(running.is_closed());
+    until("it stops", || server.has_stopped().then_some(()));
+    assert!((Duration::from_millis(500)..Duration::from_secs(10)).contains(&started.elapsed()));
+    assert!(server.log().contains("cut off"), "{}", server.log());
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut server = echo(&["--drain-time", "60s", "--body-time", "60s"]);
+    let mut running = begun(&server);
+    let started = Instant::now();
+    server.ask_to_stop();
+    until("it takes no more connections", || (!takes_connections(&server)).then_some(()));
+    assert!(running.is_silent() && !server.has_stopped());
+    server.ask_to_stop();
+    until("it stops", || server.has_stopped().then_some(()));
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(running.is_closed());
+}
