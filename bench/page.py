@@ -38,10 +38,7 @@ def table(rows, header=HEADER):
 
 def write(section, command, versions, *parts):
     """Prints what was measured and puts it into its section of the page, in place of what was there."""
-    commit = subprocess.run(
-        ["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude=*"], capture_output=True, text=True
-    ).stdout.strip()
-    by = ", ".join([f"`{command}`", str(datetime.date.today()), *([f"commit {commit}"] if commit else []), machine(), *versions])
+    by = ", ".join([f"`{command}`", str(datetime.date.today()), *commit(), machine(), *versions])
     text = "\n\n".join([f"{by}.", *parts])
     print(f"\n## {section}\n\n{text}", flush=True)
     head, *rest = re.split(r"^## (.*)\n", PAGE.read_text(), flags=re.MULTILINE)
@@ -49,6 +46,19 @@ def write(section, command, versions, *parts):
     sections[section] = text
     ordered = sorted(sections, key=SECTIONS.index)
     PAGE.write_text(head + "\n".join(f"## {title}\n\n{sections[title]}\n" for title in ordered))
+
+
+def commit():
+    """The commit that was measured, where this is a repository; the page itself may have changed since."""
+
+    def git(*arguments):
+        return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+
+    found = git("rev-parse", "--short", "HEAD")
+    if found.returncode != 0:
+        return []
+    changed = git("diff", "--quiet", "HEAD", "--", ".", f":(exclude){PAGE.relative_to(ROOT)}").returncode
+    return [f"commit {found.stdout.strip()}{' and changes' if changed else ''}"]
 
 
 def machine():
