@@ -251,7 +251,9 @@ fn requests_that_are_given_up_while_they_run_end_the_connection_in_the_end() {
     let mut frames = Frames::open(&server, &[]);
     let post =
         literals(&[(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/app/")]);
-    let mut given_up = 0;
+    frames.get(1, "/app/hello");
+    frames.until("an answer", |frame| frame.stream == 1 && frame.is_last());
+    let mut given_up = 1;
     // A few at a time, so that each is being worked on when it is given up.
     while given_up < 2_000 {
         for number in given_up..given_up + 10 {
