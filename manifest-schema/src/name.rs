@@ -1,6 +1,7 @@
 //! The names that address things. Each is checked once, where it enters, and trusted from there on.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A name that breaks its rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,9 +80,10 @@ impl JobName {
 
 const SCRIPT_RULE: &str = "must be a relative path within the repository that ends in `.rhai`";
 
-/// The path of a script in its repository, such as `jobs/tick.rhai`: `/` between parts, no `.` or `..` among them.
+/// The path of a script in its repository, such as `jobs/tick.rhai`: `/` between parts, no `.` or `..` among them. Cheap to
+/// clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ScriptPath(String);
+pub struct ScriptPath(Arc<str>);
 
 impl ScriptPath {
     /// The longest path, in bytes.
@@ -98,7 +100,7 @@ impl ScriptPath {
             Some(stem)
                 if parts_are_plain && !stem.is_empty() && !stem.ends_with('/') && path.len() <= Self::MAX =>
             {
-                Ok(Self(path.to_owned()))
+                Ok(Self(path.into()))
             }
             _ => Err(NameError::new("script", path, SCRIPT_RULE)),
         }

@@ -30,9 +30,8 @@ pub async fn execute(live: Arc<Live>, script: ScriptPath, invocation: Invocation
         None => in_time(live.enter()).await?.ok_or(Busy)?,
     };
     let id = invocation.execution_id;
-    let log = ExecutionLog { live: Arc::clone(&live), script: script.clone(), execution: id };
-    let capabilities = Capabilities { log: Arc::new(log) };
-    if let Some(execution) = runtime::run_briefly(&live.revision, &script, &invocation, &capabilities) {
+    if let Some((execution, lines)) = runtime::run_briefly(&live.revision, &script, &invocation) {
+        lines.into_iter().for_each(|line| write(&live, &script, id, &line));
         record(&live, &script, id, &execution);
         return Ok(execution);
     }
@@ -40,6 +39,8 @@ pub async fn execute(live: Arc<Live>, script: ScriptPath, invocation: Invocation
     let stopped = stop.flag();
     let turn = in_time(live.turn()).await?;
     let running = tokio::task::spawn_blocking(move || {
+        let log = ExecutionLog { live: Arc::clone(&live), script: script.clone(), execution: id };
+        let capabilities = Capabilities { log: Arc::new(log) };
         let execution = runtime::run(&live.revision, &script, &invocation, &capabilities, &stopped);
         record(&live, &script, id, &execution);
         drop((turn, permit));
@@ -88,14 +89,18 @@ struct ExecutionLog {
 
 impl Log for ExecutionLog {
     fn write(&self, line: LogLine) {
-        let (app, script, execution) = (self.live.revision.app(), &self.script, self.execution);
-        let (message, data) = (&line.message, line.data.as_deref().unwrap_or_default());
-        match line.level {
-            Level::Trace => tracing::trace!(target: "script", %app, %script, %execution, data, "{message}"),
-            Level::Info => tracing::info!(target: "script", %app, %script, %execution, data, "{message}"),
-            Level::Warn => tracing::warn!(target: "script", %app, %script, %execution, data, "{message}"),
-            Level::Error => tracing::error!(target: "script", %app, %script, %execution, data, "{message}"),
-        }
+        write(&self.live, &self.script, self.execution, &line);
+    }
+}
+
+fn write(live: &Live, script: &ScriptPath, execution: Uuid, line: &LogLine) {
+    let app = live.revision.app();
+    let (message, data) = (&line.message, line.data.as_deref().unwrap_or_default());
+    match line.level {
+        Level::Trace => tracing::trace!(target: "script", %app, %script, %execution, data, "{message}"),
+        Level::Info => tracing::info!(target: "script", %app, %script, %execution, data, "{message}"),
+        Level::Warn => tracing::warn!(target: "script", %app, %script, %execution, data, "{message}"),
+        Level::Error => tracing::error!(target: "script", %app, %script, %execution, data, "{message}"),
     }
 }
 

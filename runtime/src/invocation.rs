@@ -1,5 +1,8 @@
 //! What a script is called with.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use manifest_schema::name::JobName;
 use uuid::Uuid;
@@ -54,21 +57,50 @@ impl Trigger {
     }
 }
 
+/// The headers of a request, which are read where a script asks for them.
+pub trait Headers: fmt::Debug + Send + Sync {
+    /// Shows each by its name, in whatever case, and its value; those of one name in the order in which they came.
+    fn each(&self, show: &mut dyn FnMut(&str, &[u8]));
+    /// The first value of a header, whatever the case of its name.
+    fn first(&self, name: &str) -> Option<&[u8]>;
+}
+
+impl Headers for Vec<(String, Vec<u8>)> {
+    fn each(&self, show: &mut dyn FnMut(&str, &[u8])) {
+        self.iter().for_each(|(name, value)| show(name, value));
+    }
+
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(held, _)| held.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
+    }
+}
+
 /// A request to one of an app's routes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HttpRequest {
-    /// The method, as it was sent.
-    pub method: String,
     /// The path within the app, decoded.
     pub path: String,
-    /// The headers in the order they came.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// What the route captured.
-    pub params: Vec<(String, String)>,
+    /// The headers.
+    pub headers: Arc<dyn Headers>,
+    /// What the route captured, by the names that it gave.
+    pub params: Vec<(Arc<str>, String)>,
     /// The query as it was sent, without `?`.
     pub query: String,
     /// What `{*rest}` captured.
     pub rest: Option<String>,
     /// The whole body.
     pub body: Bytes,
+}
+
+impl Default for HttpRequest {
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            headers: Arc::new(Vec::new()),
+            params: Vec::new(),
+            query: String::new(),
+            rest: None,
+            body: Bytes::new(),
+        }
+    }
 }

@@ -46,7 +46,7 @@ pub use answer::Answer;
 pub use check::{SOURCE_MAX, Script, compile, functions, too_large};
 pub use failure::{Failure, FailureKind, FailurePlace};
 pub use gate::{Permit, Turn};
-pub use invocation::{HttpRequest, Invocation, Trigger};
+pub use invocation::{Headers, HttpRequest, Invocation, Trigger};
 pub use live::{Live, LiveTable};
 pub use log::{Level, Log, LogLine};
 pub use memory::CountingAllocator;

@@ -79,8 +79,8 @@ impl LiveTable {
     }
 
     /// What is live in production.
-    pub fn get_production(&self, app: &AppName) -> Option<Arc<Live>> {
-        self.apps.load().get(app.as_str())?.branches.load().production()
+    pub fn get_production(&self, app: &str) -> Option<Arc<Live>> {
+        self.apps.load().get(app)?.branches.load().production()
     }
 
     /// What is live in production, of every app, in no order.

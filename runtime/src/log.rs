@@ -74,13 +74,12 @@ pub trait Log: Send + Sync {
 
 /// The log of the run that this thread is in.
 struct Current {
-    log: Arc<dyn Log>,
+    /// Where its lines go; `None`: they are held.
+    log: Option<Arc<dyn Log>>,
     started: Instant,
     lines: u64,
     bytes: usize,
     dropped: u64,
-    /// The lines are held until the run is over.
-    holds: bool,
     held: Vec<LogLine>,
 }
 
@@ -92,23 +91,16 @@ thread_local! {
 pub(crate) struct Attached(Option<Current>);
 
 impl Attached {
-    /// Sends the lines of the run that begins on this thread to `log`: at once, or held until
-    /// [`write_held`](Self::write_held).
-    pub(crate) fn new(log: Arc<dyn Log>, holds: bool) -> Self {
-        let (started, held) = (Instant::now(), Vec::new());
-        let current = Current { log, started, lines: 0, bytes: 0, dropped: 0, holds, held };
+    /// Sends the lines of the run that begins on this thread to `log`, or holds them where there is none.
+    pub(crate) fn new(log: Option<Arc<dyn Log>>, started: Instant) -> Self {
+        let current = Current { log, started, lines: 0, bytes: 0, dropped: 0, held: Vec::new() };
         Self(CURRENT.replace(Some(current)))
     }
 
-    /// Sends the lines that were held.
-    pub(crate) fn write_held(&self) {
-        let held = CURRENT.with_borrow_mut(|current| {
-            let current = current.as_mut().filter(|current| !current.held.is_empty())?;
-            Some((Arc::clone(&current.log), std::mem::take(&mut current.held)))
-        });
-        if let Some((log, lines)) = held {
-            lines.into_iter().for_each(|line| log.write(line));
-        }
+    /// The lines that were held.
+    pub(crate) fn take_held(&self) -> Vec<LogLine> {
+        let held = |current: &mut Option<Current>| Some(std::mem::take(&mut current.as_mut()?.held));
+        CURRENT.with_borrow_mut(held).unwrap_or_default()
     }
 
     /// How many lines were left out.
@@ -159,8 +151,7 @@ fn write(
         }
         current.lines += 1;
         current.bytes = bytes;
-        let log = (!current.holds).then(|| Arc::clone(&current.log));
-        Some((log, current.started.elapsed()))
+        Some((current.log.clone(), current.started.elapsed()))
     });
     if let Some((log, after)) = admitted {
         let line = context.call_position().line();

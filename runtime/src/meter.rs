@@ -238,7 +238,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Begins to measure a run on this thread. The run ends when `stop` is set; one that is `brief` ends with its slice.
-    pub(crate) fn start(limits: &Limits, stop: Arc<AtomicBool>, brief: bool) -> Self {
+    pub(crate) fn start(limits: &Limits, stop: Option<Arc<AtomicBool>>, brief: bool) -> Self {
         let started = Instant::now();
         let peak_around = memory::begin_peak();
         let before = memory::reading();
@@ -249,7 +249,7 @@ impl Meter {
         own.bytes_max.set(before.bytes.saturating_add(memory_max));
         own.blocks_max.set(before.blocks.saturating_add(BLOCKS_MAX));
         own.bytes_unnoticed.set(before.bytes.saturating_add(HELD_UNNOTICED));
-        own.stop.replace(Some(stop));
+        own.stop.replace(stop);
         own.slice.set(brief.then_some(started + Slice::TIME));
         STATE.with(|state| {
             let around = state.stack_floor.get();
@@ -259,6 +259,11 @@ impl Meter {
             state.swap(&own);
         });
         Self { started, before, peak_around, around: own }
+    }
+
+    /// When the run began.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
     /// Ends the measurement.
@@ -291,7 +296,7 @@ mod tests {
     use super::*;
 
     fn meter(limits: Limits) -> Meter {
-        Meter::start(&limits, Arc::new(AtomicBool::new(false)), false)
+        Meter::start(&limits, None, false)
     }
 
     #[test]
@@ -313,10 +318,10 @@ mod tests {
 
     #[test]
     fn a_brief_run_ends_with_its_slice() {
-        let meter = Meter::start(&Limits::DEFAULT, Arc::new(AtomicBool::new(false)), true);
+        let meter = Meter::start(&Limits::DEFAULT, None, true);
         let ended = (1..=Slice::OPERATIONS + LOOK_EVERY).find(|_| tick().is_some());
         assert!(
-            ended.is_some_and(|ended| ended > Slice::OPERATIONS) || meter.started.elapsed() > Slice::TIME
+            ended.is_some_and(|ended| ended > Slice::OPERATIONS) || meter.started().elapsed() > Slice::TIME
         );
         assert_eq!(meter.finish().trip, Some(Trip::Slice));
     }
@@ -324,7 +329,7 @@ mod tests {
     #[test]
     fn a_run_is_stopped_from_outside() {
         let stop = Arc::new(AtomicBool::new(false));
-        let meter = Meter::start(&Limits::UNBOUNDED, Arc::clone(&stop), false);
+        let meter = Meter::start(&Limits::UNBOUNDED, Some(Arc::clone(&stop)), false);
         assert_eq!(checkpoint(), None);
         stop.store(true, Ordering::Relaxed);
         assert_eq!(checkpoint(), Some(Trip::Stopped));

@@ -16,6 +16,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::num::NonZero;
+use std::sync::Arc;
 
 use manifest_schema::manifest::{Manifest, Route};
 use manifest_schema::method::{Method, MethodSet};
@@ -54,7 +56,7 @@ pub struct Matched {
     /// The script that answers.
     pub script: ScriptPath,
     /// What each capture holds, decoded, `{*rest}` by its name included, in the order of the path.
-    pub params: Vec<(String, String)>,
+    pub params: Vec<(Arc<str>, String)>,
     /// What `{*rest}` holds, decoded, whatever its name.
     pub rest: Option<String>,
     /// The whole path, decoded.
@@ -76,42 +78,89 @@ pub fn check_routes(manifest: &Manifest) -> Result<(), RouteConflict> {
     RouteTable::new(&manifest.routes).map(drop)
 }
 
-/// The routes of one revision.
+/// The routes of one revision, laid out so that a request looks at little memory however many there are: a large table
+/// is slow where every step leads to a place that is in no cache. Nodes, scripts and names are known by their numbers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RouteTable {
-    root: Node,
+    /// The root is the first; there is always one, once there are routes.
+    nodes: Vec<Node>,
+    scripts: Vec<ScriptPath>,
+    /// The names of the captures on the way to a route, in their order: most routes share theirs with many.
+    names: Vec<Box<[Arc<str>]>>,
 }
+
+/// A node's number.
+type NodeId = u32;
 
 #[derive(Clone, Debug, Default)]
 struct Node {
-    literals: HashMap<Box<str>, Node>,
-    capture: Option<Box<Node>>,
-    here: Vec<Endpoint>,
-    rest: Vec<Endpoint>,
+    #[expect(clippy::box_collection, reason = "most nodes have none, and are a third of the size so")]
+    literals: Option<Box<HashMap<Box<str>, NodeId>>>,
+    capture: Option<NonZero<NodeId>>,
+    here: Endpoints,
+    rest: Endpoints,
 }
 
 /// One declared route at the end of its path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Endpoint {
     methods: MethodSet,
-    script: ScriptPath,
-    /// The names of the captures on the way, in their order. Routes of one shape may name them differently.
-    names: Box<[Box<str>]>,
+    script: u32,
+    /// Routes of one shape may name their captures differently.
+    names: u32,
+}
+
+/// The routes of one path: most often one.
+#[derive(Clone, Debug, Default)]
+enum Endpoints {
+    #[default]
+    None,
+    One(Endpoint),
+    Many(Vec<Endpoint>),
+}
+
+impl Endpoints {
+    fn as_slice(&self) -> &[Endpoint] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn push(&mut self, endpoint: Endpoint) {
+        match self {
+            Self::None => *self = Self::One(endpoint),
+            Self::One(one) => *self = Self::Many(vec![*one, endpoint]),
+            Self::Many(many) => many.push(endpoint),
+        }
+    }
+}
+
+/// What is told apart while a table is made.
+#[derive(Default)]
+struct Numbers {
+    scripts: HashMap<ScriptPath, u32>,
+    names: HashMap<Box<[Arc<str>]>, u32>,
 }
 
 impl RouteTable {
     pub(crate) fn new(routes: &[Route]) -> Result<Self, RouteConflict> {
-        let mut root = Node::default();
+        let mut table = Self::default();
+        let mut numbers = Numbers::default();
+        table.add_node();
         for route in routes {
-            root.insert(route)?;
+            table.insert(route, &mut numbers)?;
         }
-        Ok(Self { root })
+        table.nodes.shrink_to_fit();
+        Ok(table)
     }
 
     pub(crate) fn route(&self, method: &str, path: &str) -> Routed {
         let Some(parts) = parts(path) else { return Routed::BadPath };
         let mut captured = Vec::new();
-        let Some(endpoints) = self.root.find(&parts, 0, &mut captured) else { return Routed::NotFound };
+        let found = self.nodes.first().and_then(|root| self.find(root, &parts, 0, &mut captured));
+        let Some(endpoints) = found else { return Routed::NotFound };
         let known = Method::parse(method);
         let chosen = known.and_then(|method| endpoint_for(endpoints.list, method));
         let Some(endpoint) = chosen else {
@@ -123,31 +172,28 @@ impl RouteTable {
         };
         let rest = endpoints.rest_from.map(|from| parts[from..].join("/"));
         let values = captured.into_iter().map(|at: usize| parts[at].to_string()).chain(rest.clone());
-        let params = endpoint.names.iter().map(|name| name.to_string()).zip(values).collect();
+        let params = self.names[endpoint.names as usize].iter().cloned().zip(values).collect();
         let path = if path.contains('%') { format!("/{}", parts.join("/")) } else { path.to_owned() };
         let head = known == Some(Method::Head);
-        Routed::Script(Matched { script: endpoint.script.clone(), params, rest, path, head })
+        let script = self.scripts[endpoint.script as usize].clone();
+        Routed::Script(Matched { script, params, rest, path, head })
     }
-}
 
-/// The endpoints that a path leads to.
-struct Found<'t> {
-    list: &'t [Endpoint],
-    /// The first part that `{*rest}` holds.
-    rest_from: Option<usize>,
-}
+    fn add_node(&mut self) -> NodeId {
+        self.nodes.push(Node::default());
+        number(self.nodes.len() - 1)
+    }
 
-impl Node {
-    fn insert(&mut self, route: &Route) -> Result<(), RouteConflict> {
-        let mut node = self;
-        let mut names = Vec::new();
+    fn insert(&mut self, route: &Route, numbers: &mut Numbers) -> Result<(), RouteConflict> {
+        let mut at: NodeId = 0;
+        let mut names: Vec<Arc<str>> = Vec::new();
         let mut rest = false;
         for segment in route.path.segments() {
             match segment {
-                Segment::Literal(text) => node = node.literals.entry(text.as_str().into()).or_default(),
+                Segment::Literal(text) => at = self.literal(at, text),
                 Segment::Capture(name) => {
                     names.push(name.as_str().into());
-                    node = node.capture.get_or_insert_default();
+                    at = self.capture(at);
                 }
                 Segment::Rest(name) => {
                     names.push(name.as_str().into());
@@ -155,36 +201,87 @@ impl Node {
                 }
             }
         }
+        let script = *numbers.scripts.entry(route.script.clone()).or_insert_with(|| {
+            self.scripts.push(route.script.clone());
+            number(self.scripts.len() - 1)
+        });
+        let names = *numbers.names.entry(names.into()).or_insert_with_key(|names| {
+            self.names.push(names.clone());
+            number(self.names.len() - 1)
+        });
+        let node = &mut self.nodes[at as usize];
         let list = if rest { &mut node.rest } else { &mut node.here };
-        if list.iter().any(|other| !other.methods.intersection(route.methods).is_empty()) {
+        if list.as_slice().iter().any(|other| !other.methods.intersection(route.methods).is_empty()) {
             return Err(RouteConflict(route.path.to_string()));
         }
-        list.push(Endpoint { methods: route.methods, script: route.script.clone(), names: names.into() });
+        list.push(Endpoint { methods: route.methods, script, names });
         Ok(())
     }
 
+    /// The node behind a literal part.
+    fn literal(&mut self, at: NodeId, text: &str) -> NodeId {
+        let known = self.nodes[at as usize].literals.as_ref().and_then(|literals| literals.get(text));
+        if let Some(known) = known {
+            return *known;
+        }
+        let new = self.add_node();
+        self.nodes[at as usize].literals.get_or_insert_default().insert(text.into(), new);
+        new
+    }
+
+    /// The node behind a captured part.
+    fn capture(&mut self, at: NodeId) -> NodeId {
+        if let Some(known) = self.nodes[at as usize].capture {
+            return known.get();
+        }
+        let new = self.add_node();
+        self.nodes[at as usize].capture = NonZero::new(new);
+        new
+    }
+
     /// The most specific endpoints for `parts[at..]`. Every node of the tree is visited at most once.
-    fn find(&self, parts: &[Cow<'_, str>], at: usize, captured: &mut Vec<usize>) -> Option<Found<'_>> {
+    fn find<'t>(
+        &'t self,
+        node: &'t Node,
+        parts: &[Cow<'_, str>],
+        at: usize,
+        captured: &mut Vec<usize>,
+    ) -> Option<Found<'t>> {
         let Some(part) = parts.get(at) else {
-            return (!self.here.is_empty()).then_some(Found { list: &self.here, rest_from: None });
+            let list = node.here.as_slice();
+            return (!list.is_empty()).then_some(Found { list, rest_from: None });
         };
-        if let Some(found) =
-            self.literals.get(part.as_ref()).and_then(|node| node.find(parts, at + 1, captured))
+        let literal = node.literals.as_ref().and_then(|literals| literals.get(part.as_ref()));
+        if let Some(next) = literal
+            && let Some(found) = self.find(&self.nodes[*next as usize], parts, at + 1, captured)
         {
             return Some(found);
         }
-        if let Some(node) = &self.capture
+        if let Some(next) = node.capture
             && !part.is_empty()
         {
             captured.push(at);
-            if let Some(found) = node.find(parts, at + 1, captured) {
+            if let Some(found) = self.find(&self.nodes[next.get() as usize], parts, at + 1, captured) {
                 return Some(found);
             }
             captured.pop();
         }
         let remains = parts.len() > at + 1 || !part.is_empty();
-        (remains && !self.rest.is_empty()).then_some(Found { list: &self.rest, rest_from: Some(at) })
+        let list = node.rest.as_slice();
+        (remains && !list.is_empty()).then_some(Found { list, rest_from: Some(at) })
     }
+}
+
+/// A place in a list as it is kept. A manifest of more parts than 32 bits count would be larger than any may be.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// The endpoints that a path leads to.
+struct Found<'t> {
+    list: &'t [Endpoint],
+    /// The first part that `{*rest}` holds.
+    rest_from: Option<usize>,
 }
 
 fn endpoint_for(endpoints: &[Endpoint], method: Method) -> Option<&Endpoint> {

@@ -25,7 +25,7 @@ use crate::context;
 use crate::failure::{Failure, FailureKind, FailurePlace};
 use crate::invocation::Invocation;
 use crate::json;
-use crate::log::{Attached, Log};
+use crate::log::{Attached, Log, LogLine};
 use crate::meter::{self, BLOCKS_MAX, Meter, Slice, Trip, Usage};
 use crate::revision::{Entry, Revision};
 use crate::sandbox::{CtxInFunctions, Sandbox};
@@ -87,37 +87,39 @@ pub fn run(
     capabilities: &Capabilities,
     stop: &Arc<AtomicBool>,
 ) -> Execution {
-    match revision.entry(script) {
-        Ok((entry, compiled)) => {
-            let job = Job { revision, entry, path: script, script: compiled, invocation };
-            let (execution, _) = job.run(capabilities, stop, false);
-            let long = execution.operations > Slice::OPERATIONS || execution.duration > LONG;
-            entry.note_long(long);
-            execution
-        }
-        Err(failure) => Execution::failed(failure),
-    }
+    let (entry, compiled) = match revision.entry(script) {
+        Ok(found) => found,
+        Err(failure) => return Execution::failed(failure),
+    };
+    let job = Job { revision, entry, path: script, script: compiled, invocation };
+    let meter = Meter::start(&revision.manifest().limits, Some(Arc::clone(stop)), false);
+    let log = Attached::new(Some(Arc::clone(&capabilities.log)), meter.started());
+    let (execution, _) = job.run(meter, &log);
+    entry.note_long(execution.operations > Slice::OPERATIONS || execution.duration > LONG);
+    execution
 }
 
-/// Runs a script where others wait for the thread: `None` where it does not end within a fraction of a millisecond, or is
-/// not likely to, since it did not the last time. Then nothing has come of it, and [`run`] begins anew.
+/// Runs a script where others wait for the thread, and gives back the lines that it logged too: `None` where it does not
+/// end within a fraction of a millisecond, or is not likely to, since it did not the last time. Then nothing has come of it,
+/// and [`run`] begins anew.
 pub fn run_briefly(
     revision: &Revision,
     script: &ScriptPath,
     invocation: &Invocation,
-    capabilities: &Capabilities,
-) -> Option<Execution> {
+) -> Option<(Execution, Vec<LogLine>)> {
     let (entry, compiled) = revision.compiled(script)?;
     if entry.is_long() || invocation.trigger.bytes() > BRIEF_BYTES_MAX {
         return None;
     }
     let job = Job { revision, entry, path: script, script: compiled, invocation };
-    let (execution, trip) = job.run(capabilities, &Arc::default(), true);
+    let meter = Meter::start(&revision.manifest().limits, None, true);
+    let log = Attached::new(None, meter.started());
+    let (execution, trip) = job.run(meter, &log);
     if trip == Some(Trip::Slice) {
         entry.note_long(true);
         return None;
     }
-    Some(execution)
+    Some((execution, log.take_held()))
 }
 
 struct Job<'a> {
@@ -129,16 +131,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Runs it, and says which limit ended it, if one did. Log lines of a brief run that is to be begun anew are dropped.
-    fn run(
-        &self,
-        capabilities: &Capabilities,
-        stop: &Arc<AtomicBool>,
-        brief: bool,
-    ) -> (Execution, Option<Trip>) {
-        let limits = &self.revision.manifest().limits;
-        let log = Attached::new(Arc::clone(&capabilities.log), brief);
-        let meter = Meter::start(limits, Arc::clone(stop), brief);
+    /// Runs it, and says which limit ended it, if one did.
+    fn run(&self, meter: Meter, log: &Attached) -> (Execution, Option<Trip>) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate()));
         let usage = meter.finish();
         let outcome = match outcome {
@@ -149,11 +143,8 @@ impl Job<'_> {
             // What a panic holds on to, a backtrace's symbols among it, is not the script's loss.
             Err(panic) => Err(Failure::new(FailureKind::Panic, panic_message(&*panic))),
         };
-        if usage.trip != Some(Trip::Slice) {
-            log.write_held();
-        }
         let execution = Execution {
-            outcome: ended(outcome, &usage, limits),
+            outcome: ended(outcome, &usage, &self.revision.manifest().limits),
             duration: usage.duration,
             operations: usage.operations,
             memory_peak: usage.memory_peak,

@@ -95,7 +95,7 @@ fn called(source: &str, route: Option<&str>, start: &str) -> Call {
             let payload = [payload, rest].into_iter().flatten().collect::<Vec<_>>().join(" ");
             call.function(payload)
         }
-        (method, Some(target), body) => {
+        (_, Some(target), body) => {
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let call = match route {
                 Some(route) => call.routed(route, target),
@@ -104,7 +104,6 @@ fn called(source: &str, route: Option<&str>, start: &str) -> Call {
                     request.query = query.to_owned();
                 }),
             };
-            let call = call.also(|request| request.method = method.to_owned());
             match body {
                 None => call,
                 Some(body) if body.starts_with(['{', '[', '"']) => {

@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -520,19 +520,19 @@ fn a_revision_routes_requests_to_its_scripts() {
 fn a_branch_is_live_until_it_is_replaced_or_ended() {
     let table = LiveTable::new();
     let hello = AppName::new("hello").unwrap();
-    assert!(table.get("hello", "main").is_none() && table.get_production(&hello).is_none());
+    assert!(table.get("hello", "main").is_none() && table.get_production("hello").is_none());
     table.replace(&hello, "main", true, revision('a', "1"), 1);
     table.replace(&hello, "feature", false, revision('b', "2"), 2);
     assert_eq!(table.get("hello", "main").unwrap().deploy, 1);
     assert_eq!(table.get("hello", "feature").unwrap().revision.commit(), "b".repeat(40));
-    assert_eq!(table.get_production(&hello).unwrap().deploy, 1);
+    assert_eq!(table.get_production("hello").unwrap().deploy, 1);
     assert_eq!(table.production().len(), 1);
     table.replace(&hello, "main", true, revision('c', "3"), 3);
-    assert_eq!(table.get_production(&hello).unwrap().deploy, 3);
+    assert_eq!(table.get_production("hello").unwrap().deploy, 3);
     table.retain(&hello, &BTreeSet::from(["main".to_owned()]));
     assert!(table.get("hello", "feature").is_none());
     table.retain(&hello, &BTreeSet::new());
-    assert!(table.get_production(&hello).is_none() && table.production().is_empty());
+    assert!(table.get_production("hello").is_none() && table.production().is_empty());
 }
 
 #[test]
@@ -551,13 +551,13 @@ fn places_are_the_apps_and_survive_a_swap() {
     let table = LiveTable::new();
     let hello = AppName::new("hello").unwrap();
     table.replace(&hello, "main", true, revision('a', "1"), 1);
-    let first = table.get_production(&hello).unwrap().enter_now().unwrap();
+    let first = table.get_production("hello").unwrap().enter_now().unwrap();
     table.replace(&hello, "main", true, revision('b', "2"), 2);
     table.replace(&hello, "preview", false, revision('c', "3"), 3);
     let second = table.get("hello", "preview").unwrap().enter_now().unwrap();
-    assert!(table.get_production(&hello).unwrap().enter_now().is_none());
+    assert!(table.get_production("hello").unwrap().enter_now().is_none());
     drop(first);
-    let third = table.get_production(&hello).unwrap().enter_now();
+    let third = table.get_production("hello").unwrap().enter_now();
     assert!(third.is_some());
     drop((second, third));
 }
@@ -566,36 +566,26 @@ fn places_are_the_apps_and_survive_a_swap() {
 fn a_run_that_takes_long_is_begun_anew_and_leaves_nothing_behind() {
     let call = script("log::info(\"begun\"); let x = 0; for i in 0..5000 { x += i } x");
     let revision = call.revision();
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::new(Keeps(Arc::clone(&lines)));
-    let brief = || briefly_here(&call, &revision, Arc::<Keeps>::clone(&log));
-    assert!(brief().is_none());
-    assert!(lines.lock().unwrap().is_empty());
-    let execution = run_here(&call, &revision, Arc::<Keeps>::clone(&log));
-    assert_eq!(execution.outcome.unwrap().body, "12497500");
-    assert_eq!(lines.lock().unwrap().len(), 1);
-    // The next one is not even tried.
-    assert!(brief().is_none());
-    assert_eq!(lines.lock().unwrap().len(), 1);
+    assert!(briefly_here(&call, &revision).is_none());
+    let ran = call.run_on(&revision);
+    assert_eq!(ran.execution.outcome.unwrap().body, "12497500");
+    assert_eq!(ran.log.len(), 1);
+    assert!(briefly_here(&call, &revision).is_none());
 }
 
 #[test]
-fn a_short_run_ends_where_it_began_and_a_long_one_does_not_stay_long() {
-    let call = script(
-        "log::info(\"a\"); log::info(\"b\"); if ctx.request.body == () { let x = 0; for i in 0..5000 { x += i } } 1",
-    );
+fn a_short_run_ends_where_it_began_and_a_script_does_not_stay_long() {
+    let source = "log::info(\"a\"); if ctx.request.body == () { let x = 0; for i in 0..5000 { x += i } } 1";
+    let call = script(source).function("0");
     let revision = call.revision();
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let log = || Arc::new(Keeps(Arc::clone(&lines)));
-    assert!(briefly_here(&call, &revision, log()).is_none());
-    let payload = Bytes::from_static(b"0");
-    let short = invocation(payload);
-    let (path, capabilities) = (path(&call.script), Capabilities { log: log() });
-    let whole = runtime::run(&revision, &path, &short, &capabilities, &call.stop);
-    let brief = runtime::run_briefly(&revision, &path, &short, &capabilities).unwrap();
-    assert_eq!(brief.outcome, whole.outcome);
-    assert_eq!(brief.operations, whole.operations);
-    assert_eq!(*lines.lock().unwrap(), ["a", "b", "a", "b"]);
+    assert!(briefly_here(&call, &revision).is_none(), "without a body");
+    let whole = call.run_on(&revision);
+    let short = invocation(Bytes::from_static(b"0"));
+    let (brief, lines) = runtime::run_briefly(&revision, &path(&call.script), &short).unwrap();
+    assert_eq!((brief.outcome, brief.operations), (whole.execution.outcome, whole.execution.operations));
+    let messages =
+        |lines: &[LogLine]| -> Vec<String> { lines.iter().map(|line| line.message.clone()).collect() };
+    assert_eq!((messages(&lines), messages(&whole.log)), (vec!["a".to_owned()], vec!["a".to_owned()]));
 }
 
 #[test]
@@ -607,7 +597,7 @@ fn what_ends_a_short_run_is_told_as_ever() {
         ("#{ statusCode: 1 }", FailureKind::InvalidResponse),
     ] {
         let call = Call { limits: limits.clone(), ..script(source) };
-        let brief = briefly_here(&call, &call.revision(), Arc::new(Ignores)).unwrap();
+        let (brief, _) = briefly_here(&call, &call.revision()).unwrap();
         assert_eq!(brief.outcome.unwrap_err().kind, kind, "{source}");
     }
 }
@@ -616,10 +606,9 @@ fn what_ends_a_short_run_is_told_as_ever() {
 fn a_large_body_is_not_read_where_others_wait() {
     let call = script("ctx.request.body");
     let revision = call.revision();
-    let capabilities = Capabilities { log: Arc::new(Ignores) };
     let brief = |bytes: usize| {
         let payload = format!("\"{}\"", "x".repeat(bytes));
-        runtime::run_briefly(&revision, &path(&call.script), &invocation(payload.into()), &capabilities)
+        runtime::run_briefly(&revision, &path(&call.script), &invocation(payload.into()))
     };
     assert!(brief(1000).is_some());
     assert!(brief(1_000_000).is_none());
@@ -643,7 +632,7 @@ fn under_swaps_every_request_sees_one_whole_revision() {
                 scope.spawn(|| {
                     let (mut requests, mut newest) = (0, 0);
                     while !done.load(Ordering::Relaxed) || requests == 0 {
-                        let live = table.get_production(&hello).unwrap();
+                        let live = table.get_production("hello").unwrap();
                         assert!(live.deploy >= newest, "went back from {newest} to {}", live.deploy);
                         newest = live.deploy;
                         let answer = run_here(&call, &live.revision, Arc::new(Ignores)).outcome.unwrap();
@@ -670,15 +659,6 @@ impl Log for Ignores {
     fn write(&self, _: LogLine) {}
 }
 
-/// Keeps the messages.
-struct Keeps(Arc<Mutex<Vec<String>>>);
-
-impl Log for Keeps {
-    fn write(&self, line: LogLine) {
-        self.0.lock().unwrap().push(line.message);
-    }
-}
-
 /// Tells of the first line.
 struct Tells(mpsc::Sender<()>);
 
@@ -701,9 +681,8 @@ fn run_here(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
     runtime::run(revision, &script, &invocation(Bytes::new()), &capabilities, &call.stop)
 }
 
-fn briefly_here(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Option<Execution> {
-    let (script, capabilities) = (path(&call.script), Capabilities { log });
-    runtime::run_briefly(revision, &script, &invocation(Bytes::new()), &capabilities)
+fn briefly_here(call: &Call, revision: &Revision) -> Option<(Execution, Vec<LogLine>)> {
+    runtime::run_briefly(revision, &path(&call.script), &invocation(Bytes::new()))
 }
 
 /// A call as a function.

@@ -12,16 +12,16 @@ pub(crate) struct Hosts {
 
 /// What a request is for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Address<'a> {
+pub(crate) enum Address<'h, 'p> {
     /// Something under `/-/`; the path is whole.
-    Control(&'a str),
+    Control(&'p str),
     /// Something of a repository: the rest is the path behind `<app>.git`, such as `/info/refs`.
-    Git { app: Result<AppName, NameError>, rest: &'a str },
+    Git { app: Result<AppName, NameError>, rest: &'p str },
     /// An app by its path: `/<app>/...` or `/<app>@<branch>/...`. The path starts with `/`, or is empty where the slash
-    /// behind the name is missing.
-    AppPath { app: AppName, label: Option<&'a str>, path: &'a str },
+    /// behind the name is missing. The app may be one that cannot be.
+    AppPath { app: &'p str, label: Option<&'p str>, path: &'p str },
     /// An app by its host: the label in front of the domain, to be split by [`readings`].
-    AppHost { label: &'a str, path: &'a str },
+    AppHost { label: &'h str, path: &'p str },
     /// The front door.
     Root,
     /// Nothing.
@@ -30,7 +30,7 @@ pub(crate) enum Address<'a> {
 
 impl Hosts {
     /// Reads the `Host` of a request and its path, both as they were sent.
-    pub(crate) fn address<'a>(&self, host: &'a str, path: &'a str) -> Address<'a> {
+    pub(crate) fn address<'h, 'p>(&self, host: &'h str, path: &'p str) -> Address<'h, 'p> {
         let name = name_of(host);
         if let Some(label) = self.app_label(name) {
             return Address::AppHost { label, path };
@@ -56,14 +56,11 @@ impl Hosts {
             Some((app, label)) => (app, Some(label)),
             None => (first, None),
         };
-        match AppName::new(app) {
-            Ok(app) => Address::AppPath { app, label, path: rest },
-            Err(_) => Address::Unknown,
-        }
+        Address::AppPath { app, label, path: rest }
     }
 
     /// The label in front of this server's domain or of `localhost`, which needs no set-up (RFC 6761 section 6.3).
-    fn app_label<'a>(&self, name: &'a str) -> Option<&'a str> {
+    fn app_label<'h>(&self, name: &'h str) -> Option<&'h str> {
         let domain = self.domain.as_deref().unwrap_or("localhost");
         let (label, parent) = name.split_once('.')?;
         (parent.eq_ignore_ascii_case(domain) && !label.is_empty()).then_some(label)
@@ -103,10 +100,10 @@ mod tests {
         assert_eq!(read("/"), Address::Root);
         assert_eq!(read("/-/health/live"), Address::Control("/-/health/live"));
         assert_eq!(read("/hello.git/info/refs"), Address::Git { app: Ok(app("hello")), rest: "/info/refs" });
-        assert_eq!(read("/hello/a/b"), Address::AppPath { app: app("hello"), label: None, path: "/a/b" });
-        assert_eq!(read("/hello@x/"), Address::AppPath { app: app("hello"), label: Some("x"), path: "/" });
-        assert_eq!(read("/hello"), Address::AppPath { app: app("hello"), label: None, path: "" });
-        assert_eq!(read("/Hello/"), Address::Unknown);
+        assert_eq!(read("/hello/a/b"), Address::AppPath { app: "hello", label: None, path: "/a/b" });
+        assert_eq!(read("/hello@x/"), Address::AppPath { app: "hello", label: Some("x"), path: "/" });
+        assert_eq!(read("/hello"), Address::AppPath { app: "hello", label: None, path: "" });
+        assert_eq!(read("/Hello/"), Address::AppPath { app: "Hello", label: None, path: "/" });
         assert!(matches!(read("/Hello.git/info/refs"), Address::Git { app: Err(_), .. }));
     }
 

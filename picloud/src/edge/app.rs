@@ -4,62 +4,87 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Body as _;
+use hyper::body::Incoming;
 use manifest_schema::name::ScriptPath;
 use platform::execution::{Busy, execute};
-use runtime::{Answer, Execution, FailureKind, HttpRequest, Invocation, Live, Routed, Trigger};
+use runtime::{Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Live, Routed, Trigger};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::reply;
+use super::reply::{self, Content};
 
 const REVISION: HeaderName = HeaderName::from_static("picloud-revision");
 const EXECUTION: HeaderName = HeaderName::from_static("picloud-execution");
 const REQUEST_ID: &str = "x-request-id";
 
+/// What a request to an app says beside its path and its body.
+pub(crate) struct Asked<'r> {
+    pub(crate) method: &'r Method,
+    pub(crate) query: Option<&'r str>,
+    pub(crate) headers: HeaderMap,
+}
+
 /// Answers a request to a live revision, which was taken once and is kept to the end. `path` is what the app sees: it
 /// begins with `/` and is as it was sent. `body_time` is the longest a client may take to send a body.
 pub(crate) async fn answer(
-    live: Arc<Live>,
+    live: &Arc<Live>,
     path: &str,
-    request: Request<Body>,
+    asked: Asked<'_>,
+    body: Incoming,
     body_time: Duration,
-) -> Response<Body> {
-    let routed = live.revision.route(request.method().as_str(), path);
-    let mut response = match routed {
+) -> Response<Content> {
+    let mut response = match live.revision.route(asked.method.as_str(), path) {
         Routed::Script(matched) => {
-            let (parts, body) = request.into_parts();
             match read_body(body, live.revision.manifest().limits.body, body_time).await {
                 Ok(body) => {
-                    let script = matched.script;
+                    let request_id = request_id(&asked.headers);
                     let request = HttpRequest {
-                        method: parts.method.as_str().to_owned(),
                         path: matched.path,
-                        headers: header_list(&parts.headers),
+                        headers: Arc::new(Sent(asked.headers)),
                         params: matched.params,
-                        query: parts.uri.query().unwrap_or_default().to_owned(),
+                        query: asked.query.unwrap_or_default().to_owned(),
                         rest: matched.rest,
                         body,
                     };
-                    run(&live, script, request_id(&parts.headers), Trigger::Http(request)).await
+                    run(live, matched.script, request_id, Trigger::Http(request)).await
                 }
-                Err(response) => *response,
+                Err(response) => response.map(Content::from),
             }
         }
-        Routed::Options { allow } => with_allow(reply::text(StatusCode::NO_CONTENT, ""), &allow),
-        Routed::MethodNotAllowed { allow } => with_allow(
-            reply::json(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": "method not allowed"})),
-            &allow,
-        ),
-        Routed::NotFound => reply::json(StatusCode::NOT_FOUND, &json!({"error": "no such route"})),
-        Routed::BadPath => reply::json(StatusCode::BAD_REQUEST, &json!({"error": "malformed path"})),
+        Routed::Options { allow } => {
+            with_allow(reply::text(StatusCode::NO_CONTENT, ""), &allow).map(Content::from)
+        }
+        Routed::MethodNotAllowed { allow } => {
+            let words = json!({"error": "method not allowed"});
+            with_allow(reply::json(StatusCode::METHOD_NOT_ALLOWED, &words), &allow).map(Content::from)
+        }
+        Routed::NotFound => {
+            reply::json(StatusCode::NOT_FOUND, &json!({"error": "no such route"})).map(Content::from)
+        }
+        Routed::BadPath => {
+            reply::json(StatusCode::BAD_REQUEST, &json!({"error": "malformed path"})).map(Content::from)
+        }
     };
     if let Ok(revision) = HeaderValue::from_str(live.revision.commit()) {
         response.headers_mut().insert(REVISION, revision);
     }
     response
+}
+
+/// The headers of a request as a script reads them.
+#[derive(Debug)]
+struct Sent(HeaderMap);
+
+impl Headers for Sent {
+    fn each(&self, show: &mut dyn FnMut(&str, &[u8])) {
+        self.0.iter().for_each(|(name, value)| show(name.as_str(), value.as_bytes()));
+    }
+
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name).map(HeaderValue::as_bytes)
+    }
 }
 
 /// Runs a script for a caller who waits, and turns its outcome into HTTP.
@@ -68,7 +93,7 @@ pub(crate) async fn run(
     script: ScriptPath,
     request_id: Uuid,
     trigger: Trigger,
-) -> Response<Body> {
+) -> Response<Content> {
     let execution_id = Uuid::now_v7();
     let invocation = Invocation { execution_id, request_id, trigger };
     let mut response = match execute(Arc::clone(live), script, invocation).await {
@@ -76,10 +101,11 @@ pub(crate) async fn run(
         Err(Busy) => {
             let mut response = reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "busy"}));
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            response
+            response.map(Content::from)
         }
     };
-    if let Ok(execution) = HeaderValue::from_str(&execution_id.to_string()) {
+    let mut text = Uuid::encode_buffer();
+    if let Ok(execution) = HeaderValue::from_str(execution_id.hyphenated().encode_lower(&mut text)) {
         response.headers_mut().insert(EXECUTION, execution);
     }
     response
@@ -92,52 +118,52 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Uuid {
 }
 
 /// Reads a body of at most `limit` bytes within `time`.
-pub(crate) async fn read_body(body: Body, limit: u64, time: Duration) -> Result<Bytes, Box<Response<Body>>> {
+pub(crate) async fn read_body<B>(body: B, limit: u64, time: Duration) -> Result<Bytes, Response<Body>>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let too_large = || {
-        let words = json!({"error": "body too large", "limit": limit});
-        Box::new(reply::json(StatusCode::PAYLOAD_TOO_LARGE, &words))
-    };
+    let refused = |status, words: serde_json::Value| Err(reply::json(status, &words));
+    let too_large =
+        || refused(StatusCode::PAYLOAD_TOO_LARGE, json!({"error": "body too large", "limit": limit}));
     // A body that says how long it is need not be asked for.
     if body.size_hint().lower() > limit as u64 {
-        return Err(too_large());
+        return too_large();
     }
     match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => {
-            Err(Box::new(reply::json(StatusCode::BAD_REQUEST, &json!({"error": "the body was cut off"}))))
-        }
-        Err(_) => Err(Box::new(reply::json(
-            StatusCode::REQUEST_TIMEOUT,
-            &json!({"error": "the body took too long"}),
-        ))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
+        Ok(Err(_)) => refused(StatusCode::BAD_REQUEST, json!({"error": "the body was cut off"})),
+        Err(_) => refused(StatusCode::REQUEST_TIMEOUT, json!({"error": "the body took too long"})),
     }
 }
 
-fn outcome(execution: Execution, execution_id: Uuid) -> Response<Body> {
+fn outcome(execution: Execution, execution_id: Uuid) -> Response<Content> {
+    let failed = |status, error: &str| {
+        let words = json!({"error": error, "execution_id": execution_id.to_string()});
+        reply::json(status, &words).map(Content::from)
+    };
     match execution.outcome {
         Ok(answer) if answer.status < 200 => {
             // What says 1xx is only the beginning of an answer, and 101 would make what follows no HTTP.
             tracing::warn!(target: "script", execution = %execution_id, "cannot answer with status {}", answer.status);
-            let words = json!({"error": "script error", "execution_id": execution_id.to_string()});
-            reply::json(StatusCode::INTERNAL_SERVER_ERROR, &words)
+            failed(StatusCode::INTERNAL_SERVER_ERROR, "script error")
         }
         Ok(answer) => response(answer),
-        Err(failure) => {
-            let status = match failure.kind {
-                FailureKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-                FailureKind::InvalidJson => StatusCode::BAD_REQUEST,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            let error = if status == StatusCode::BAD_REQUEST { "invalid JSON body" } else { "script error" };
-            reply::json(status, &json!({"error": error, "execution_id": execution_id.to_string()}))
-        }
+        Err(failure) => match failure.kind {
+            FailureKind::Timeout => failed(StatusCode::GATEWAY_TIMEOUT, "script error"),
+            FailureKind::InvalidJson => failed(StatusCode::BAD_REQUEST, "invalid JSON body"),
+            _ => failed(StatusCode::INTERNAL_SERVER_ERROR, "script error"),
+        },
     }
 }
 
-fn response(answer: Answer) -> Response<Body> {
-    let mut response = Response::new(Body::from(answer.body));
+fn response(answer: Answer) -> Response<Content> {
+    let mut response = Response::new(Content::Whole(answer.body));
     // The runtime has checked status and headers; what HTTP still refuses is left out rather than sent wrong.
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
@@ -146,10 +172,6 @@ fn response(answer: Answer) -> Response<Body> {
         }
     }
     response
-}
-
-fn header_list(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
-    headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }
 
 fn with_allow(mut response: Response<Body>, allow: &str) -> Response<Body> {

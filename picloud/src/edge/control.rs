@@ -8,7 +8,6 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::routing::{get, post};
-use manifest_schema::name::AppName;
 use platform::tokens::AdminToken;
 use runtime::{LiveTable, Trigger};
 use serde_json::json;
@@ -70,7 +69,7 @@ async fn call_function(
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return response;
     }
-    let live = AppName::new(&app).ok().and_then(|app| control.table.get_production(&app));
+    let live = control.table.get_production(&app);
     let Some(live) = live else {
         return problem(StatusCode::NOT_FOUND, "there is no such app, or nothing of it is live");
     };
@@ -81,8 +80,8 @@ async fn call_function(
     let script = found.script.clone();
     let request_id = request_id(request.headers());
     match read_body(request.into_body(), live.revision.manifest().limits.body, control.body_time).await {
-        Ok(payload) => run(&live, script, request_id, Trigger::Function { payload }).await,
-        Err(response) => *response,
+        Ok(payload) => run(&live, script, request_id, Trigger::Function { payload }).await.map(Body::new),
+        Err(response) => response,
     }
 }
 

@@ -20,19 +20,21 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use platform::deploy::Deployer;
 use platform::tokens::AdminToken;
-use runtime::LiveTable;
+use runtime::{Live, LiveTable};
 use store::Store;
 use tower::ServiceExt as _;
 
 use crate::words::push::Addresses;
 use address::{Address, Hosts, readings};
+use app::Asked;
 use control::Control;
 use git::GitEdge;
 use listener::Stopping;
+use reply::Content;
 
 /// Everything that answers requests.
 pub(crate) struct Edge {
@@ -83,51 +85,69 @@ impl Edge {
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        match request::answer(&request) {
-            Some(response) => response,
-            None => self.dispatch(request.map(Body::new)).await,
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Content> {
+        if let Some(response) = request::answer(&request) {
+            return response.map(Content::from);
         }
-    }
-
-    async fn dispatch(&self, request: Request<Body>) -> Response<Body> {
-        // The parts of the address are read from copies, since the request itself travels on.
-        let host = request::host(&request).to_owned();
-        let path = request.uri().path().to_owned();
-        match self.hosts.address(&host, &path) {
-            Address::Control(_) => match self.control.clone().oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
-            Address::Git { app: Ok(app), rest } => {
-                let addresses = self.addresses(&host, app.as_str());
-                self.git.answer(app, rest, addresses, request).await
-            }
-            Address::Git { app: Err(error), .. } => git::bad_name(&error),
-            Address::AppPath { path: "", .. } => redirect(&format!("{path}/"), request.uri().query()),
+        let (parts, body) = request.into_parts();
+        match self.hosts.address(request::host(&parts.uri, &parts.headers), parts.uri.path()) {
+            Address::AppPath { path: "", .. } => redirect(&parts.uri).map(Content::from),
             Address::AppPath { app, label, path } => {
                 let live = match label {
-                    Some(label) => self.table.get(app.as_str(), label),
-                    None => self.table.get_production(&app),
+                    Some(label) => self.table.get(app, label),
+                    None => self.table.get_production(app),
                 };
-                match live {
-                    Some(live) => app::answer(live, path, request, self.body_time).await,
-                    None => nothing_here(),
-                }
+                self.answer_for(
+                    live,
+                    path,
+                    Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers },
+                    body,
+                )
+                .await
             }
             Address::AppHost { label, path } => {
                 let label = label.to_ascii_lowercase();
                 let live = readings(&label).find_map(|(app, branch)| match branch {
                     Some(branch) => self.table.get(app.as_str(), branch),
-                    None => self.table.get_production(&app),
+                    None => self.table.get_production(app.as_str()),
                 });
-                match live {
-                    Some(live) => app::answer(live, path, request, self.body_time).await,
-                    None => nothing_here(),
+                self.answer_for(
+                    live,
+                    path,
+                    Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers },
+                    body,
+                )
+                .await
+            }
+            Address::Control(_) => {
+                let request = Request::from_parts(parts, Body::new(body));
+                match self.control.clone().oneshot(request).await {
+                    Ok(response) => response.map(Content::from),
+                    Err(never) => match never {},
                 }
             }
-            Address::Root => front_door(request.method()),
-            Address::Unknown => nothing_here(),
+            Address::Git { app: Ok(app), rest } => {
+                let addresses = self.addresses(request::host(&parts.uri, &parts.headers), app.as_str());
+                let rest = rest.to_owned();
+                let request = Request::from_parts(parts, Body::new(body));
+                self.git.answer(app, &rest, addresses, request).await.map(Content::from)
+            }
+            Address::Git { app: Err(error), .. } => git::bad_name(&error).map(Content::from),
+            Address::Root => front_door(&parts.method).map(Content::from),
+            Address::Unknown => nothing_here().map(Content::from),
+        }
+    }
+
+    async fn answer_for(
+        &self,
+        live: Option<Arc<Live>>,
+        path: &str,
+        asked: Asked<'_>,
+        body: Incoming,
+    ) -> Response<Content> {
+        match live {
+            Some(live) => app::answer(&live, path, asked, body, self.body_time).await,
+            None => nothing_here().map(Content::from),
         }
     }
 
@@ -166,10 +186,10 @@ fn nothing_here() -> Response<Body> {
 }
 
 /// To the address with the slash, so that an app's relative links work.
-fn redirect(path: &str, query: Option<&str>) -> Response<Body> {
+fn redirect(uri: &Uri) -> Response<Body> {
     let mut response = reply::text(StatusCode::PERMANENT_REDIRECT, "");
-    let location = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-    if let Ok(location) = HeaderValue::try_from(location) {
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    if let Ok(location) = HeaderValue::try_from(format!("{}/{query}", uri.path())) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response

@@ -1,8 +1,55 @@
 //! Short answers of the server itself.
 
-use axum::body::Body;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Frame, SizeHint};
+
+/// The content of an answer. What an app says is whole, and is sent without a box around it.
+pub(crate) enum Content {
+    /// All of it; empty once it was sent.
+    Whole(Bytes),
+    /// What comes as it is made.
+    Stream(Body),
+}
+
+impl From<Body> for Content {
+    fn from(body: Body) -> Self {
+        Self::Stream(body)
+    }
+}
+
+impl hyper::body::Body for Content {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(body) => body.size_hint(),
+        }
+    }
+}
 
 /// A line for people, and for git, which prints it.
 pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
@@ -16,7 +63,7 @@ pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Bo
 
 /// Takes the content from an answer that must not have any (RFC 9110 sections 9.3.2 and 15). hyper leaves it out of HTTP/1.1
 /// as far as it would be taken for the next answer, and not out of HTTP/2.
-pub(crate) fn without_forbidden_content(mut response: Response<Body>, head: bool) -> Response<Body> {
+pub(crate) fn without_forbidden_content(mut response: Response<Content>, head: bool) -> Response<Content> {
     let none = matches!(
         response.status(),
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
@@ -24,7 +71,7 @@ pub(crate) fn without_forbidden_content(mut response: Response<Body>, head: bool
     if !head && !none {
         return response;
     }
-    let body = std::mem::take(response.body_mut());
+    let body = std::mem::replace(response.body_mut(), Content::Whole(Bytes::new()));
     if head
         && !none
         && let Some(length) = body.size_hint().exact()

@@ -4,7 +4,7 @@
 //! that contradict themselves, heads beyond the bounds. What is left are rules about what was read.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use serde_json::json;
 
 use super::reply;
@@ -52,10 +52,10 @@ pub(super) fn answer<B: hyper::body::Body>(request: &Request<B>) -> Option<Respo
 }
 
 /// The name the client asked for: the authority of HTTP/2 and of absolute request targets, or else `Host`.
-pub(super) fn host<B>(request: &Request<B>) -> &str {
-    match request.uri().authority() {
+pub(super) fn host<'h>(uri: &'h Uri, headers: &'h HeaderMap) -> &'h str {
+    match uri.authority() {
         Some(authority) => authority.as_str(),
-        None => request.headers().get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default(),
+        None => headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default(),
     }
 }
 

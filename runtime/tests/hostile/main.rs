@@ -52,6 +52,8 @@ const KEPT_UNNOTICED: i64 = 4 * 1024;
 static PROCESS: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
+    // As the server has it: a backtrace takes long, and its symbols stay in memory.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -55,11 +55,7 @@ pub(crate) fn script(source: &str) -> Call {
         commit: "a".repeat(40),
         execution_id: Uuid::from_u128(1),
         request_id: Uuid::from_u128(2),
-        trigger: Trigger::Http(HttpRequest {
-            method: "GET".to_owned(),
-            path: "/".to_owned(),
-            ..HttpRequest::default()
-        }),
+        trigger: Trigger::Http(HttpRequest { path: "/".to_owned(), ..HttpRequest::default() }),
         stop: Arc::default(),
         stored: false,
     }
@@ -67,7 +63,12 @@ pub(crate) fn script(source: &str) -> Call {
 
 impl Call {
     pub(crate) fn header(self, name: &str, value: &str) -> Self {
-        self.also(|request| request.headers.push((name.to_owned(), value.as_bytes().to_vec())))
+        self.also(|request| {
+            let mut headers = Vec::new();
+            request.headers.each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
+            headers.push((name.to_owned(), value.as_bytes().to_vec()));
+            request.headers = Arc::new(headers);
+        })
     }
 
     pub(crate) fn body(self, content_type: &str, body: impl Into<Bytes>) -> Self {

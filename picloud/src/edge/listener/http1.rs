@@ -71,6 +71,8 @@ pub(super) async fn serve(stream: TcpStream, edge: &Arc<Edge>, house: &Arc<House
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_MAX)
+        // One write of one piece: copying an answer behind its head takes less than telling the kernel of two.
+        .writev(false)
         .serve_connection(TokioIo::new(Socket { stream, pulse: Arc::clone(&pulse) }), service);
     let end = ended(&mut connection, &pulse, house).await;
     let idle = pulse.between_requests().is_some();
