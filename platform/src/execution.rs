@@ -8,6 +8,8 @@ use manifest_schema::name::ScriptPath;
 use runtime::{Capabilities, Execution, Failure, FailureKind, Invocation, Level, Live, Log, LogLine};
 use uuid::Uuid;
 
+use crate::patient;
+
 /// The app already runs as many executions as its manifest allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the app already runs as many executions as it may")]
@@ -19,8 +21,8 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Runs `script` of a live revision to its end, or until the returned future is dropped: then the script is stopped.
 ///
 /// The revision was taken once by the caller and is kept to the end, whatever is deployed meanwhile. Most scripts are over
-/// within microseconds and run right here. Those that take longer run on a thread where blocking is fine, since a run
-/// cannot be suspended, and as many of them at once as there are processors.
+/// within microseconds and run right here. Those that take longer run on a [`patient`] thread, since a run cannot be
+/// suspended, and as many of them at once as there are processors.
 ///
 /// # Errors
 /// [`Busy`] when the app's concurrency is used up and as many runs wait, or waited for too long; nothing was run then.
@@ -38,7 +40,7 @@ pub async fn execute(live: Arc<Live>, script: ScriptPath, invocation: Invocation
     let stop = StopOnDrop::new();
     let stopped = stop.flag();
     let turn = in_time(live.turn()).await?;
-    let running = tokio::task::spawn_blocking(move || {
+    let running = patient::run(move || {
         let log = ExecutionLog { live: Arc::clone(&live), script: script.clone(), execution: id };
         let capabilities = Capabilities { log: Arc::new(log) };
         let execution = runtime::run(&live.revision, &script, &invocation, &capabilities, &stopped);
@@ -46,7 +48,7 @@ pub async fn execute(live: Arc<Live>, script: ScriptPath, invocation: Invocation
         drop((turn, permit));
         execution
     });
-    Ok(running.await.unwrap_or_else(|_| died()))
+    Ok(running.await.unwrap_or_else(died))
 }
 
 /// Waits for what comes, but not for ever.

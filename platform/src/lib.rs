@@ -6,7 +6,7 @@
 //! - [`repository`]: one app's repository as the git receiver reads it
 //! - [`revision`]: what a revision consists of, just checked or read back from its commit
 //! - [`activation`]: keeps the live table true to the store
-//! - [`execution`]: one run of a script
+//! - [`execution`]: one run of a script; `patient` has the threads for those that take long
 //! - [`schedules`]: runs what is due
 //! - [`tokens`]: who may push, create and call
 //!
@@ -16,6 +16,7 @@
 pub mod activation;
 pub mod deploy;
 pub mod execution;
+mod patient;
 pub mod repository;
 pub mod revision;
 pub mod schedules;

@@ -22,6 +22,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
+use manifest_schema::name::AppName;
 use platform::deploy::Deployer;
 use platform::tokens::AdminToken;
 use runtime::{Live, LiveTable};
@@ -91,7 +92,9 @@ impl Edge {
         }
         let (parts, body) = request.into_parts();
         match self.hosts.address(request::host(&parts.uri, &parts.headers), parts.uri.path()) {
-            Address::AppPath { path: "", .. } => redirect(&parts.uri).map(Content::from),
+            Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {
+                redirect(&parts.uri).map(Content::from)
+            }
             Address::AppPath { app, label, path } => {
                 let live = match label {
                     Some(label) => self.table.get(app, label),

@@ -65,7 +65,7 @@ fn a_failing_script_tells_the_caller_nothing_and_the_log_everything() {
 
 #[test]
 fn every_limit_ends_a_script_and_spares_the_node() {
-    let limits = "[limits]\ntimeout = \"300ms\"\noperations = 1_000_000_000\nmemory = \"8MiB\"\nbody = \"1KiB\"\nconcurrency = 2\n";
+    let limits = "[limits]\ntimeout = \"2s\"\noperations = 1_000_000_000\nmemory = \"8MiB\"\nbody = \"1KiB\"\nconcurrency = 2\n";
     let route = |name: &str| format!("[[routes]]\npath = \"/{name}\"\nscript = \"{name}.rhai\"\n");
     let names = ["loop", "grow", "deep", "fine"];
     let manifest = names.iter().map(|name| route(name)).collect::<String>() + limits;

@@ -14,4 +14,5 @@ mod pushing;
 mod restart;
 mod rollback;
 mod schedules;
+mod under_load;
 mod verbs;

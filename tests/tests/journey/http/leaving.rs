@@ -14,14 +14,18 @@ fn one_at_a_time() -> Server {
     let manifest = "[[routes]]\npath = \"/long\"\nscript = \"long.rhai\"\n\
         [[routes]]\npath = \"/quick\"\nscript = \"quick.rhai\"\n\
         [limits]\ntimeout = \"60s\"\noperations = 1_000_000_000\nconcurrency = 1\n";
-    app(&[], manifest, &[("long.rhai", "let n = 0; loop { n += 1; }"), ("quick.rhai", "`quick`")])
+    app(
+        &[],
+        manifest,
+        &[("long.rhai", "log::info(`begun`); let n = 0; loop { n += 1; }"), ("quick.rhai", "`quick`")],
+    )
 }
 
 /// Holds that the app's only place is taken, and that it is free again soon after `leave`.
 #[track_caller]
 fn frees_the_place(server: &Server, leave: impl FnOnce()) {
     let quick = || server.get("/app/quick").status;
-    until("the script runs", || (quick() == 503).then_some(()));
+    until("the script runs", || server.log().contains("begun").then_some(()));
     let left = Instant::now();
     leave();
     until("the script was stopped", || (quick() == 200).then_some(()));

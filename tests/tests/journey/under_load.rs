@@ -1,0 +1,110 @@
+//! Many requests at once: swaps lose none, apps do not get into each other's way, and who has to wait is told in time.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tests::{Answer, Database, Repository, Server, Wire, on_both_databases, until};
+
+on_both_databases!(deploys_fail_no_request_and_mix_no_revisions);
+
+const QUICK: &str = "[[routes]]\npath = \"/quick\"\nscript = \"quick.rhai\"\n";
+const LONG: &str = "[[routes]]\npath = \"/long\"\nscript = \"long.rhai\"\n";
+
+fn push(server: &Server, app: &str, manifest: &str, scripts: &[(&str, &str)]) {
+    let repository = Repository::new();
+    repository.write("picloud.toml", format!("sdk = \"1.1\"\n{manifest}"));
+    scripts.iter().for_each(|(path, source)| repository.write(path, source));
+    repository.commit("app");
+    repository.push(&server.git_url(app), &["main"]).succeeded();
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")
+}
+
+/// Both the manifest and the scripts say which deploy they are of; the route's name for what it captures does too.
+fn deploys_fail_no_request_and_mix_no_revisions(database: Database) {
+    const DEPLOYS: usize = 12;
+    let server = Server::start(database);
+    let repository = Repository::new();
+    let (deployed, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let deploy = |number: usize| {
+        let route = format!("[[routes]]\npath = \"/mark/{{mark{number}}}\"\nscript = \"mark.rhai\"\n");
+        repository.write("picloud.toml", format!("sdk = \"1.1\"\n{route}"));
+        let answer = format!("#{{ script: {number}, route: ctx.request.params.keys() }}");
+        repository.write("mark.rhai", answer);
+        repository.commit(&format!("deploy {number}"));
+        repository.push(&server.git_url("app"), &["main"]).succeeded();
+        deployed.store(number, Ordering::SeqCst);
+    };
+    deploy(1);
+    let asked: usize = std::thread::scope(|scope| {
+        let ask = || {
+            let mut wire = Wire::open(&server);
+            let mut answers = 0;
+            // What a request meets is at least what was live when it was sent, and what the one before it met.
+            let mut newest = 0;
+            while !done.load(Ordering::SeqCst) {
+                newest = newest.max(deployed.load(Ordering::SeqCst));
+                wire.send(get("/app/mark/x"));
+                let answer = wire.answer();
+                assert_eq!(answer.status, 200, "{answer:?}");
+                let json = answer.json();
+                let script = usize::try_from(json["script"].as_u64().unwrap()).unwrap();
+                assert_eq!(json["route"][0], format!("mark{script}"), "{answer:?}");
+                assert!(script >= newest, "went back from {newest} to {script}");
+                newest = script;
+                answers += 1;
+            }
+            answers
+        };
+        let clients: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        (2..=DEPLOYS).for_each(deploy);
+        done.store(true, Ordering::SeqCst);
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    assert!(asked > 100 * DEPLOYS, "only {asked} requests were made meanwhile");
+    let last = server.get("/app/mark/x");
+    assert_eq!(last.json()["script"], DEPLOYS);
+    assert_eq!(last.header("picloud-revision"), Some(repository.head().as_str()));
+}
+
+#[test]
+fn who_finds_no_place_waits_and_only_so_many_wait() {
+    let server = Server::start(Database::sqlite());
+    let limits = "[limits]\ntimeout = \"2s\"\noperations = 1_000_000_000\nconcurrency = 1\n";
+    let script = "log::info(`begun`); let n = 0; while n < 200_000 { n += 1; } n";
+    push(&server, "app", &format!("{LONG}{limits}"), &[("long.rhai", script)]);
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..12).map(|_| scope.spawn(|| server.get("/app/long"))).collect();
+        asked.into_iter().map(|answer| answer.join().unwrap()).collect()
+    });
+    let busy: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 503).collect();
+    let served = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(served + busy.len(), answers.len(), "{answers:?}");
+    assert!(served >= 2, "one runs and one waits: {answers:?}");
+    assert!(!busy.is_empty() && busy.iter().all(|answer| answer.header("retry-after").is_some()));
+}
+
+#[test]
+fn an_app_at_full_load_leaves_others_their_turn() {
+    let server = Server::start(Database::sqlite());
+    let limits = "[limits]\ntimeout = \"60s\"\noperations = 1_000_000_000\n";
+    let forever = "log::info(`begun`); let n = 0; loop { n += 1; }";
+    push(&server, "greedy", &format!("{LONG}{limits}"), &[("long.rhai", forever)]);
+    let counts = "let n = 0; while n < 50_000 { n += 1; } n";
+    let scripts = [("quick.rhai", "`quick`"), ("long.rhai", counts)];
+    push(&server, "modest", &format!("{QUICK}{LONG}"), &scripts);
+    let hogs: Vec<Wire> = (0..20).map(|_| Wire::sent(&server, get("/greedy/long"))).collect();
+    until("one of them runs", || server.log().contains("begun").then_some(()));
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(server.get("/modest/quick").body, "\"quick\"");
+    }
+    // On one processor all that take long wait for each other, whosever they are.
+    if std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1) {
+        assert_eq!(server.get("/modest/long").body, "50000");
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    drop(hogs);
+}
