@@ -19,7 +19,7 @@ test: setup
 	tests/with-postgres $(CARGO) test --workspace --locked
 
 # BENCH names the parts to measure; `bench/peers.py hello` and its like run one by itself, when this has built and installed.
-BENCH ?= git peers swap table idle
+BENCH ?= git peers swap fair table idle
 NGINX_MODULES = /usr/lib/nginx/modules
 LUA_LIBRARIES = /usr/lib/$(shell uname -m)-linux-gnu/lua/5.1
 bench: setup-demo
