@@ -89,13 +89,16 @@ pub(crate) struct RouteTable {
     names: Vec<Box<[Arc<str>]>>,
 }
 
+/// A part of a path as it is written; a short one lies where it is looked up.
+type Literal = rhai::Identifier;
+
 /// A node's number.
 type NodeId = u32;
 
 #[derive(Clone, Debug, Default)]
 struct Node {
     #[expect(clippy::box_collection, reason = "most nodes have none, and are a third of the size so")]
-    literals: Option<Box<HashMap<Box<str>, NodeId>>>,
+    literals: Option<Box<HashMap<Literal, NodeId>>>,
     capture: Option<NonZero<NodeId>>,
     here: Endpoints,
     rest: Endpoints,
@@ -116,7 +119,8 @@ enum Endpoints {
     #[default]
     None,
     One(Endpoint),
-    Many(Vec<Endpoint>),
+    #[expect(clippy::box_collection, reason = "there is seldom more than one, and a node is smaller so")]
+    Many(Box<Vec<Endpoint>>),
 }
 
 impl Endpoints {
@@ -131,7 +135,7 @@ impl Endpoints {
     fn push(&mut self, endpoint: Endpoint) {
         match self {
             Self::None => *self = Self::One(endpoint),
-            Self::One(one) => *self = Self::Many(vec![*one, endpoint]),
+            Self::One(one) => *self = Self::Many(Box::new(vec![*one, endpoint])),
             Self::Many(many) => many.push(endpoint),
         }
     }
