@@ -18,7 +18,8 @@ static PROCESSORS: LazyLock<usize> =
 /// threads that answer everybody else.
 static BUSY: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PROCESSORS));
 
-/// The executions of an app.
+/// The executions of an app. Who leaves looks for who waits after it has left, and who waits looks for a place after it has said
+/// so: neither may be seen to have done the second before the first, hence `SeqCst` throughout.
 #[derive(Debug)]
 pub(crate) struct Gate {
     running: AtomicU32,
@@ -72,12 +73,12 @@ impl Gate {
 
     /// Takes one of `limit` places if one is free and nobody waits for it.
     pub(crate) fn enter_now(self: &Arc<Self>, limit: u32) -> Option<Permit> {
-        if self.waiting.load(Ordering::Relaxed) == 0 { self.take(limit) } else { None }
+        if self.waiting.load(Ordering::SeqCst) == 0 { self.take(limit) } else { None }
     }
 
     fn take(self: &Arc<Self>, limit: u32) -> Option<Permit> {
         let one_more = |running: u32| (running < limit).then(|| running.saturating_add(1));
-        self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        self.running.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
         Some(Permit { gate: Arc::clone(self) })
     }
 
@@ -92,8 +93,8 @@ impl Gate {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.running.fetch_sub(1, Ordering::Relaxed);
-        if self.gate.waiting.load(Ordering::Relaxed) > 0 {
+        self.gate.running.fetch_sub(1, Ordering::SeqCst);
+        if self.gate.waiting.load(Ordering::SeqCst) > 0 {
             self.gate.freed.notify_one();
         }
     }
@@ -105,14 +106,14 @@ struct Waiting<'g>(&'g Gate);
 impl<'g> Waiting<'g> {
     fn new(gate: &'g Gate, limit: u32) -> Option<Self> {
         let one_more = |waiting: u32| (waiting < limit).then(|| waiting.saturating_add(1));
-        gate.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        gate.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
         Some(Self(gate))
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -141,7 +142,7 @@ mod tests {
         assert!(fourth.as_mut().poll(&mut context).is_pending(), "the one who came first is let in first");
         let Poll::Ready(Some(third)) = third.as_mut().poll(&mut context) else { panic!("a place is free") };
         drop((second, third, fourth));
-        assert_eq!(gate.running.load(Ordering::Relaxed) + gate.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(gate.running.load(Ordering::SeqCst) + gate.waiting.load(Ordering::SeqCst), 0);
         assert!(matches!(now(gate.enter(1)), Poll::Ready(Some(_))));
     }
 

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::{Counted, House, Place, http1, http2};
@@ -16,10 +15,6 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long the rest of a preface that came in pieces is waited for at a time.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
-
-/// How long a client may go on sending after its last answer. Were the connection closed at once, what still comes would
-/// be answered by a reset, on which the client may lose the answer (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What a connection brought when it was waited for.
 enum Came {
@@ -103,23 +98,4 @@ async fn begins_http2(stream: &TcpStream, patience: Duration) -> bool {
         }
     };
     matches!(tokio::time::timeout(patience, looking).await, Ok(Ok(true)))
-}
-
-/// Ends a connection on which everything was said, and reads what still comes.
-pub(super) async fn close(mut stream: TcpStream) {
-    let reading = async {
-        stream.shutdown().await?;
-        let mut thrown_away = vec![0; 16 * 1024];
-        loop {
-            stream.readable().await?;
-            match stream.try_read(&mut thrown_away) {
-                Ok(0) => return Ok::<_, io::Error>(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    // However it ends, there is nobody to tell.
-    let _ = tokio::time::timeout(LINGER, reading).await;
 }

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::connection::close;
+use super::closing::close;
 use super::pulse::{HeadTimer, Pulse};
 use super::socket::Socket;
 use super::{Counted, HEAD_BYTES_MAX, HEADERS_MAX, House, LOOK_MIN};

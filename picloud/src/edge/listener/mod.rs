@@ -2,8 +2,10 @@
 //!
 //! A connection waits for its first bytes, and between requests, in [`connection`], where it costs its socket and little
 //! else. What it then speaks is answered by [`http1`] or [`http2`], over a [`socket`] that notes what it waits for
-//! ([`pulse`]). All of them see one [`House`]: the bounds, the places, and whether the node is stopping ([`stopping`]).
+//! ([`pulse`]), until [`closing`] ends it. All of them see one [`House`]: the bounds, the places, and whether the node is
+//! stopping ([`stopping`]).
 
+mod closing;
 mod connection;
 mod http1;
 mod http2;
