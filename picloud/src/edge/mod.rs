@@ -91,66 +91,44 @@ impl Edge {
             return response.map(Content::from);
         }
         let (parts, body) = request.into_parts();
-        match self.hosts.address(request::host(&parts.uri, &parts.headers), parts.uri.path()) {
-            Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {
-                redirect(&parts.uri).map(Content::from)
-            }
-            Address::AppPath { app, label, path } => {
-                let live = match label {
-                    Some(label) => self.table.get(app, label),
-                    None => self.table.get_production(app),
-                };
-                self.answer_for(
-                    live,
-                    path,
-                    Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers },
-                    body,
-                )
-                .await
-            }
-            Address::AppHost { label, path } => {
-                let label = label.to_ascii_lowercase();
-                let live = readings(&label).find_map(|(app, branch)| match branch {
-                    Some(branch) => self.table.get(app.as_str(), branch),
-                    None => self.table.get_production(app.as_str()),
-                });
-                self.answer_for(
-                    live,
-                    path,
-                    Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers },
-                    body,
-                )
-                .await
-            }
-            Address::Control(_) => {
-                let request = Request::from_parts(parts, Body::new(body));
-                match self.control.clone().oneshot(request).await {
-                    Ok(response) => response.map(Content::from),
-                    Err(never) => match never {},
+        let (live, path) =
+            match self.hosts.address(request::host(&parts.uri, &parts.headers), parts.uri.path()) {
+                Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {
+                    return redirect(&parts.uri).map(Content::from);
                 }
-            }
-            Address::Git { app: Ok(app), rest } => {
-                let addresses = self.addresses(request::host(&parts.uri, &parts.headers), app.as_str());
-                let rest = rest.to_owned();
-                let request = Request::from_parts(parts, Body::new(body));
-                self.git.answer(app, &rest, addresses, request).await.map(Content::from)
-            }
-            Address::Git { app: Err(error), .. } => git::bad_name(&error).map(Content::from),
-            Address::Root => front_door(&parts.method).map(Content::from),
-            Address::Unknown => nothing_here().map(Content::from),
-        }
+                Address::AppPath { app, label, path } => (self.live(app, label), path),
+                Address::AppHost { label, path } => {
+                    let label = label.to_ascii_lowercase();
+                    let live = readings(&label).find_map(|(app, branch)| self.live(app.as_str(), branch));
+                    (live, path)
+                }
+                Address::Control(_) => {
+                    let request = Request::from_parts(parts, Body::new(body));
+                    return match self.control.clone().oneshot(request).await {
+                        Ok(response) => response.map(Content::from),
+                        Err(never) => match never {},
+                    };
+                }
+                Address::Git { app: Ok(app), rest } => {
+                    let addresses = self.addresses(request::host(&parts.uri, &parts.headers), app.as_str());
+                    let rest = rest.to_owned();
+                    let request = Request::from_parts(parts, Body::new(body));
+                    return self.git.answer(app, &rest, addresses, request).await.map(Content::from);
+                }
+                Address::Git { app: Err(error), .. } => return git::bad_name(&error).map(Content::from),
+                Address::Root => return front_door(&parts.method).map(Content::from),
+                Address::Unknown => return nothing_here().map(Content::from),
+            };
+        let Some(live) = live else { return nothing_here().map(Content::from) };
+        let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
+        app::answer(&live, path, asked, body, self.body_time).await
     }
 
-    async fn answer_for(
-        &self,
-        live: Option<Arc<Live>>,
-        path: &str,
-        asked: Asked<'_>,
-        body: Incoming,
-    ) -> Response<Content> {
-        match live {
-            Some(live) => app::answer(&live, path, asked, body, self.body_time).await,
-            None => nothing_here().map(Content::from),
+    /// What is live on a branch, given by its label, or in production.
+    fn live(&self, app: &str, branch: Option<&str>) -> Option<Arc<Live>> {
+        match branch {
+            Some(branch) => self.table.get(app, branch),
+            None => self.table.get_production(app),
         }
     }
 
