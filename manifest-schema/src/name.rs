@@ -1,6 +1,7 @@
 //! The names that address things. Each is checked once, where it enters, and trusted from there on.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// A name that breaks its rule.
@@ -51,6 +52,15 @@ impl AppName {
     }
 }
 
+/// As the command line reads it.
+impl FromStr for AppName {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        Self::new(name)
+    }
+}
+
 const JOB_RULE: &str = "must be 1 to 60 characters of a-z, A-Z, 0-9, `-` and `_`, and begin with a letter";
 
 /// The name of a schedule or a function.
@@ -75,6 +85,15 @@ impl JobName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// As the command line reads it.
+impl FromStr for JobName {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        Self::new(name)
     }
 }
 

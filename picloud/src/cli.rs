@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use manifest_schema::limits::Limits;
+use manifest_schema::name::JobName;
 use manifest_schema::quantity::{parse_duration, parse_size, show_duration, show_size};
 use platform::deploy::DeployLimits;
 
+use crate::client::{AppOption, ClientOptions};
 use crate::edge::PushBounds;
 use crate::edge::listener::ConnectionBounds;
 
@@ -44,6 +46,10 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// List the apps of a server, and what is live.
+    Apps(ClientOptions),
+    /// Call a function of an app and print what it answers.
+    Invoke(InvokeOptions),
     /// Print the JSON Schema of picloud.toml, by which editors complete and check it.
     Schema,
 }
@@ -278,4 +284,21 @@ pub(crate) struct DemoOptions {
     /// Stop after the tour instead of going on to serve.
     #[arg(long)]
     pub(crate) exit: bool,
+}
+
+/// A call of a function.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InvokeOptions {
+    /// The function, as the manifest names it.
+    pub(crate) function: JobName,
+
+    /// The JSON that it is called with; `-` reads it from standard input.
+    #[arg(long, default_value = "null")]
+    pub(crate) data: String,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
 }

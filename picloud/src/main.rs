@@ -6,15 +6,19 @@
 //! - `commands`: one room a verb
 //! - `node`: wires store, platform and edge into one running server
 //! - `edge`: HTTP and git, from a connection to an answer
+//! - `client`: the server that a verb asks, and as whom
+//! - `rest`: the documents that servers and clients exchange
 //! - `words`: every sentence that people read
 //!
 //! A push: `edge::git` -> `git_receiver::receive` -> `platform::deploy` -> `store::push` -> `platform::activation`, told
 //! by `words::push`. A request: `edge::address` -> the live table -> `edge::app` -> `platform::execution`.
 
 mod cli;
+mod client;
 mod commands;
 mod edge;
 mod node;
+mod rest;
 mod words;
 
 use std::process::ExitCode;
@@ -34,6 +38,8 @@ fn main() -> ExitCode {
         Verb::Serve(settings) => commands::serve::serve(&settings).map(succeeded),
         Verb::Demo(options) => commands::demo::demo(options).map(succeeded),
         Verb::Init { folder } => commands::init::init(&folder).map(succeeded),
+        Verb::Apps(options) => commands::apps::apps(&options).map(succeeded),
+        Verb::Invoke(options) => commands::invoke::invoke(&options),
         Verb::Schema => commands::schema::schema().map(succeeded),
         Verb::Check { folder, json } => {
             let form = if json { Form::Json } else { Form::Text };

@@ -157,16 +157,20 @@ pub fn command(folder: &Path, arguments: &[&str]) -> Command {
 /// A git of one's choice, without anybody's configuration and without questions.
 pub fn command_of(git: &Path, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(git);
+    command.args(arguments).current_dir(folder);
+    environment(&mut command, folder);
     command
-        .args(arguments)
-        .current_dir(folder)
+}
+
+/// Gives a program that may be git, or start it, an environment without anybody's configuration.
+pub fn environment(command: &mut Command, home: &Path) {
+    command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", folder)
+        .env("HOME", home)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
         .envs([("GIT_AUTHOR_NAME", "Ada"), ("GIT_COMMITTER_NAME", "Ada")])
         .envs([("GIT_AUTHOR_EMAIL", "ada@example.com"), ("GIT_COMMITTER_EMAIL", "ada@example.com")]);
-    command
 }

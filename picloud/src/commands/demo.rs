@@ -1,6 +1,6 @@
 //! `picloud demo`: the user's day in half a minute, on a real node, with the real git of this machine.
 //!
-//! This is the only verb that starts a program, and the program is the user's own git.
+//! The programs that it starts are the user's own git.
 
 use std::fs;
 use std::io;

@@ -1,18 +1,33 @@
 //! The verbs of the command line, one room each.
 
+pub(crate) mod apps;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod init;
+pub(crate) mod invoke;
 pub(crate) mod schema;
 pub(crate) mod serve;
 
 use std::io::{self, Write as _};
 
 /// Writes to standard output. A reader that has seen enough and left is no failure.
-pub(crate) fn print(text: &str) -> Result<(), CommandError> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), CommandError> {
+    match io::stdout().lock().write_all(text.as_ref()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::Print(error)),
         _ => Ok(()),
+    }
+}
+
+/// Prints what a server answered: as JSON for programs, or in `words` for people.
+pub(crate) fn show<T: serde::Serialize>(
+    answer: &T,
+    json: bool,
+    words: impl FnOnce(&T) -> String,
+) -> Result<(), CommandError> {
+    if json {
+        print(format!("{}\n", serde_json::to_string_pretty(answer).map_err(CommandError::Json)?))
+    } else {
+        print(words(answer))
     }
 }
 
@@ -25,8 +40,14 @@ pub(crate) enum CommandError {
     Init(#[from] init::InitError),
     #[error(transparent)]
     Check(#[from] check::ReadError),
+    #[error("cannot read standard input")]
+    Read(#[source] io::Error),
     #[error("cannot write to standard output")]
     Print(#[source] io::Error),
+    #[error("cannot write the answer as JSON")]
+    Json(#[source] serde_json::Error),
+    #[error(transparent)]
+    Client(#[from] crate::client::ClientError),
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
 }

@@ -6,5 +6,5 @@ use super::{CommandError, print};
 
 pub(crate) fn schema() -> Result<(), CommandError> {
     // The alternate form of a JSON value is the indented one.
-    print(&format!("{:#}\n", json_schema()))
+    print(format!("{:#}\n", json_schema()))
 }

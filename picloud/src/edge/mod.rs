@@ -1,10 +1,11 @@
 //! The edge: from a request to the plane that answers it.
 //!
 //! In the order of a request: [`listener`] accepts connections, [`request`] refuses what breaks a rule of HTTP, [`address`]
-//! reads what a URL means, then [`control`], [`git`] (with [`credentials`]) or [`app`] answer; [`reply`] holds the server's
-//! own short answers.
+//! reads what a URL means, then [`control`] (with [`api`]), [`git`] (with [`credentials`]) or [`app`] answer; [`reply`] holds the
+//! server's own short answers.
 
 mod address;
+mod api;
 mod app;
 mod control;
 mod credentials;
@@ -31,8 +32,9 @@ use tower::ServiceExt as _;
 
 use crate::words::push::Addresses;
 use address::{Address, Hosts, readings};
+use api::Api;
 use app::Asked;
-use control::Control;
+use control::Health;
 use git::GitEdge;
 use listener::Stopping;
 use reply::Content;
@@ -68,11 +70,11 @@ impl Edge {
         pushes: Pushes,
         stopping: Arc<Stopping>,
     ) -> Self {
-        let control = Control {
+        let health = Health { store: store.clone(), stopping };
+        let api = Api {
             store: store.clone(),
             table: Arc::clone(&table),
             admin: admin.clone(),
-            stopping,
             body_time: reach.body_time,
         };
         Self {
@@ -80,7 +82,7 @@ impl Edge {
             public_url: reach.public_url.map(|url| url.trim_end_matches('/').into()),
             table,
             git: GitEdge::new(store, deployer, admin, pushes),
-            control: control::router(control),
+            control: control::router(health, api),
             body_time: reach.body_time,
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod fault;
 pub(crate) mod push;
+pub(crate) mod table;
 
 /// Text from outside, with control characters made visible, so that it cannot move a cursor or forge a line. Bidirectional
 /// controls are escaped too: they can make a line read differently from what it says.
@@ -23,6 +24,11 @@ pub(crate) fn printable(text: &str) -> String {
 /// `1 script`, `2 scripts`.
 pub(crate) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The beginning of a commit's name, as git shows it.
+pub(crate) fn short_commit(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
 }
 
 /// An error and what caused it, in one line.

@@ -1,0 +1,106 @@
+//! One request to the REST API. Errors are RFC 9457 problem details.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use ureq::tls::{RootCerts, TlsConfig};
+
+/// How long an answer may take.
+const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The longest answer that is read.
+const BYTES_MAX: u64 = 64 << 20;
+
+/// Why a request did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// There is no answer.
+    #[error("cannot reach {url}")]
+    Unreachable { url: String, source: Box<ureq::Error> },
+    /// The token is wrong.
+    #[error("the server does not take this token; set PICLOUD_TOKEN to a right one")]
+    Unauthorized,
+    /// The server says why not.
+    #[error("{detail}")]
+    Refused {
+        /// The reason, in the server's words.
+        detail: String,
+    },
+    /// What answers is no PiCloud, or another version of it.
+    #[error("{url} answered with status {status} and nothing that is understood here; is it a PiCloud?")]
+    NotUnderstood { url: String, status: u16 },
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+/// What a server answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    /// The body says why the API refused, and is no answer of an app.
+    is_problem: bool,
+    url: String,
+}
+
+impl Answer {
+    /// The document that the answer holds.
+    pub(super) fn document<T: DeserializeOwned>(self) -> Result<T, ApiError> {
+        let answer = self.unless_refused()?;
+        let not_understood = || ApiError::NotUnderstood { url: answer.url.clone(), status: answer.status };
+        if !(200..300).contains(&answer.status) {
+            return Err(not_understood());
+        }
+        serde_json::from_slice(&answer.body).map_err(|_| not_understood())
+    }
+
+    /// The answer, unless the API itself refused.
+    pub(super) fn unless_refused(self) -> Result<Self, ApiError> {
+        if self.status == 401 {
+            return Err(ApiError::Unauthorized);
+        }
+        if !self.is_problem {
+            return Ok(self);
+        }
+        match serde_json::from_slice::<Problem>(&self.body) {
+            Ok(problem) => Err(ApiError::Refused { detail: problem.detail }),
+            Err(_) => Err(ApiError::NotUnderstood { url: self.url, status: self.status }),
+        }
+    }
+}
+
+/// Asks, with a JSON document where there is a body.
+pub(super) fn ask(method: &str, url: &str, token: &str, body: Option<&[u8]>) -> Result<Answer, ApiError> {
+    let unreachable =
+        |source: ureq::Error| ApiError::Unreachable { url: url.to_owned(), source: Box::new(source) };
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(TIME_MAX))
+        .max_redirects(0)
+        // A server on a LAN has a certificate that this machine was taught to trust.
+        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+        .user_agent(concat!("picloud/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into();
+    let request = ureq::http::Request::builder()
+        .method(method)
+        .uri(url)
+        .header("authorization", format!("Bearer {token}"))
+        .header("accept", "application/json");
+    let answered = match body {
+        Some(body) => {
+            let request = request.header("content-type", "application/json").body(body);
+            request.map_err(ureq::Error::from).and_then(|request| agent.run(request))
+        }
+        None => request.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
+    };
+    let mut answer = answered.map_err(unreachable)?;
+    let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+    let is_problem = kind.is_some_and(|kind| kind.starts_with("application/problem+json"));
+    let status = answer.status().as_u16();
+    let body = answer.body_mut().with_config().limit(BYTES_MAX).read_to_vec().map_err(unreachable)?;
+    Ok(Answer { status, body, is_problem, url: url.to_owned() })
+}

@@ -1,0 +1,106 @@
+//! The command line as a client of a server: which one, as whom, and how it is asked.
+//!
+//! - [`remote`]: the server and the app, from the `picloud` remote of the folder's repository or from flags
+//! - [`credential`]: the token, from the environment, the remote's URL, or git's credential helper
+//! - [`api`]: one request to the REST API, and what its answer means
+//!
+//! These rooms start one program, and it is the user's own git.
+
+mod api;
+mod credential;
+mod remote;
+
+use clap::Args;
+use manifest_schema::name::{AppName, JobName};
+use serde::de::DeserializeOwned;
+
+pub(crate) use api::{Answer, ApiError};
+pub(crate) use credential::CredentialError;
+pub(crate) use remote::RemoteError;
+
+use credential::Credential;
+use remote::Remote;
+
+/// Which server a verb speaks to, and in which form it answers.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ClientOptions {
+    /// The server, such as https://pi.example.com; without it that of the `picloud` git remote.
+    #[arg(long, env = "PICLOUD_URL")]
+    pub(crate) url: Option<String>,
+
+    /// The token; without it the password in the remote's URL, or what git's credential helper knows.
+    #[arg(env = "PICLOUD_TOKEN", hide_env_values = true, hide = true, long = "token")]
+    pub(crate) token: Option<String>,
+
+    /// Print JSON for programs instead of a table for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The app that a verb is about.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct AppOption {
+    /// The app; without it that of the `picloud` git remote.
+    #[arg(long, env = "PICLOUD_APP")]
+    pub(crate) app: Option<AppName>,
+}
+
+/// Why a server could not be asked, or did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// A server, and who asks it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    remote: Remote,
+    credential: Credential,
+}
+
+impl Client {
+    /// The server that the options or the folder's repository name.
+    pub(crate) fn find(options: &ClientOptions) -> Result<Self, ClientError> {
+        let remote = Remote::find(options.url.as_deref())?;
+        let credential = Credential::find(options.token.as_deref(), &remote)?;
+        Ok(Self { remote, credential })
+    }
+
+    /// The app that the option or the remote names.
+    pub(crate) fn app(&self, option: &AppOption) -> Result<AppName, ClientError> {
+        let app = option.app.clone().or_else(|| self.remote.app.clone());
+        Ok(app.ok_or(RemoteError::NoApp)?)
+    }
+
+    /// GET of a path below `/-/api/v1/`.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        Ok(self.ask("GET", path, None)?.document()?)
+    }
+
+    /// Calls a function of an app; what it answers is the function's.
+    pub(crate) fn call(
+        &self,
+        app: &AppName,
+        function: &JobName,
+        payload: &[u8],
+    ) -> Result<Answer, ClientError> {
+        let path = format!("apps/{}/functions/{}", app.as_str(), function.as_str());
+        Ok(self.ask("POST", &path, Some(payload))?.unless_refused()?)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Answer, ApiError> {
+        let url = format!("{}/-/api/v1/{path}", self.remote.base);
+        let answer = api::ask(method, &url, self.credential.token(), body)?;
+        if answer.status == 401 {
+            self.credential.reject();
+        } else {
+            self.credential.approve();
+        }
+        Ok(answer)
+    }
+}

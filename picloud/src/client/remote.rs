@@ -1,0 +1,181 @@
+//! Which server, and which app: a flag, or the `picloud` remote of the folder's repository.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use manifest_schema::name::{AppName, NameError};
+
+/// The name of the remote.
+const REMOTE: &str = "picloud";
+
+/// Why it is not known which server or app is meant.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemoteError {
+    /// Neither a flag nor a remote.
+    #[error(
+        "which server? this folder's repository has no remote `{REMOTE}`; add it with \
+         `git remote add {REMOTE} URL/<app>.git`, or name the server with --url"
+    )]
+    NoRemote,
+    /// git is not there.
+    #[error("cannot ask git for the remote `{REMOTE}`; is it installed? or name the server with --url")]
+    Git(#[source] io::Error),
+    /// The remote is a folder, or is reached by ssh.
+    #[error(
+        "the remote `{REMOTE}` is {0}, which is no http:// or https:// address; name the server with --url"
+    )]
+    Scheme(String),
+    /// The URL of a remote that cannot be one of ours.
+    #[error("the remote `{REMOTE}` is {0}, which is no URL/<app>.git; name the server with --url")]
+    Shape(String),
+    /// The remote's last part is no app's name.
+    #[error("the remote `{REMOTE}` names no app")]
+    Name(#[from] NameError),
+    /// A server is named and an app is needed.
+    #[error("which app? name it with --app")]
+    NoApp,
+}
+
+/// A server as a URL names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    /// Scheme, host, port and path before `/-/`, without user information and without a slash at the end.
+    pub(crate) base: String,
+    /// The app, where a repository's URL names one.
+    pub(crate) app: Option<AppName>,
+    /// The user that the URL names.
+    pub(crate) user: Option<String>,
+    /// The password that the URL holds.
+    pub(crate) password: Option<String>,
+}
+
+impl Remote {
+    /// The server at `url`, or else that of the remote.
+    pub(crate) fn find(url: Option<&str>) -> Result<Self, RemoteError> {
+        match url {
+            Some(url) => Self::server(url),
+            None => Self::repository(&remote_url()?),
+        }
+    }
+
+    /// A server, named by hand.
+    fn server(url: &str) -> Result<Self, RemoteError> {
+        let Authority { base, user, password } = authority(url)?;
+        Ok(Self { base, app: None, user, password })
+    }
+
+    /// A repository's URL: the server's, and `/<app>.git` at its end, which git lets people write without `.git` or with
+    /// a slash behind it.
+    fn repository(url: &str) -> Result<Self, RemoteError> {
+        let Authority { base, user, password } = authority(url)?;
+        let shape = || RemoteError::Shape(without_password(url));
+        let after_scheme = base.find("://").map_or(0, |at| at + 3);
+        let slash = base[after_scheme..].rfind('/').ok_or_else(shape)? + after_scheme;
+        let app = AppName::new(base[slash + 1..].trim_end_matches(".git"))?;
+        Ok(Self { base: base[..slash].to_owned(), app: Some(app), user, password })
+    }
+}
+
+struct Authority {
+    base: String,
+    user: Option<String>,
+    password: Option<String>,
+}
+
+/// Takes the user information (RFC 3986 section 3.2.1) out of a URL.
+fn authority(url: &str) -> Result<Authority, RemoteError> {
+    let scheme_is_ours = |scheme: &str| scheme == "http" || scheme == "https";
+    let (scheme, rest) = url
+        .split_once("://")
+        .filter(|(scheme, _)| scheme_is_ours(scheme))
+        .ok_or_else(|| RemoteError::Scheme(without_password(url)))?;
+    let rest = rest.trim_end_matches('/');
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (information, host) = match rest[..end].rsplit_once('@') {
+        Some((information, host)) => (Some(information), host),
+        None => (None, &rest[..end]),
+    };
+    let (user, password) = match information.map(|text| text.split_once(':').unwrap_or((text, ""))) {
+        Some((user, password)) => (decoded(user), decoded(password)),
+        None => (None, None),
+    };
+    Ok(Authority { base: format!("{scheme}://{host}{}", &rest[end..]), user, password })
+}
+
+/// Percent-decoded; nothing where nothing is written.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let code = (*first == b'%')
+            .then(|| behind.get(..2))
+            .flatten()
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &behind[2..] } else { behind };
+    }
+    String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
+}
+
+/// A URL as it may be shown.
+fn without_password(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}***{}", &url[..scheme + 3], &url[at..]),
+        _ => url.to_owned(),
+    }
+}
+
+/// The remote's URL as git itself would use it, whatever `insteadOf`, includes and worktrees have to say.
+fn remote_url() -> Result<String, RemoteError> {
+    let output = Command::new("git")
+        .args(["remote", "get-url", REMOTE])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .map_err(RemoteError::Git)?;
+    if !output.status.success() {
+        return Err(RemoteError::NoRemote);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(remote: &Remote) -> (&str, Option<&str>, Option<&str>, Option<&str>) {
+        let app = remote.app.as_ref().map(AppName::as_str);
+        (&remote.base, app, remote.user.as_deref(), remote.password.as_deref())
+    }
+
+    #[test]
+    fn a_repository_names_server_app_and_who_asks() {
+        let found = Remote::repository("http://pi:8080/hello.git").unwrap();
+        assert_eq!(parts(&found), ("http://pi:8080", Some("hello"), None, None));
+        let found = Remote::repository("https://ada:p%40ss%3a@example.com/cloud/hello.git/").unwrap();
+        assert_eq!(parts(&found), ("https://example.com/cloud", Some("hello"), Some("ada"), Some("p@ss:")));
+        let found = Remote::repository("https://ada@[::1]:8443/hello").unwrap();
+        assert_eq!(parts(&found), ("https://[::1]:8443", Some("hello"), Some("ada"), None));
+    }
+
+    #[test]
+    fn a_server_is_named_by_hand() {
+        let found = Remote::server("https://:secret@pi.example.com/").unwrap();
+        assert_eq!(parts(&found), ("https://pi.example.com", None, None, Some("secret")));
+    }
+
+    #[test]
+    fn what_is_no_repository_of_a_server_is_refused() {
+        for url in ["git@example.com:hello.git", "/srv/hello.git", "ssh://example.com/hello.git"] {
+            assert!(matches!(Remote::repository(url), Err(RemoteError::Scheme(_))), "{url}");
+        }
+        assert!(matches!(Remote::repository("http://pi:8080"), Err(RemoteError::Shape(_))));
+        assert!(matches!(Remote::repository("http://pi/Hello.git"), Err(RemoteError::Name(_))));
+    }
+
+    #[test]
+    fn an_error_shows_no_password() {
+        let error = Remote::repository("ssh://ada:secret@example.com/hello.git").unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,31 @@
+//! Functions: what a manifest declares to be called.
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{Response, StatusCode};
+use runtime::Trigger;
+
+use super::{Api, problem};
+use crate::edge::app::{read_body, request_id, run};
+
+/// Calls a function of an app's live revision with the body as its payload; the answer is the function's.
+pub(super) async fn call(
+    State(api): State<Api>,
+    Path((app, function)): Path<(String, String)>,
+    request: Request,
+) -> Response<Body> {
+    let live = api.table.get_production(&app);
+    let Some(live) = live else {
+        return problem(StatusCode::NOT_FOUND, "there is no such app, or nothing of it is live");
+    };
+    let functions = &live.revision.manifest().functions;
+    let Some(found) = functions.iter().find(|declared| declared.name.as_str() == function) else {
+        return problem(StatusCode::NOT_FOUND, "the app has no such function");
+    };
+    let script = found.script.clone();
+    let request_id = request_id(request.headers());
+    match read_body(request.into_body(), live.revision.manifest().limits.body, api.body_time).await {
+        Ok(payload) => run(&live, script, request_id, Trigger::Function { payload }).await.map(Body::new),
+        Err(response) => response,
+    }
+}

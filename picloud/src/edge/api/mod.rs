@@ -1,0 +1,85 @@
+//! The REST API under `/-/api/v1`: one room a resource. What is read and written is in [`crate::rest`].
+//!
+//! Every request needs a right token. Errors are RFC 9457 problem details.
+
+mod apps;
+mod functions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::routing::{get, post};
+use platform::tokens::AdminToken;
+use runtime::LiveTable;
+use serde::Serialize;
+use serde_json::json;
+use store::Store;
+
+use super::credentials::caller;
+use super::reply;
+
+/// What the API reads and changes.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) store: Store,
+    pub(crate) table: Arc<LiveTable>,
+    pub(crate) admin: AdminToken,
+    /// The longest a client may take to send a body.
+    pub(crate) body_time: Duration,
+}
+
+/// The routes of the API.
+pub(crate) fn router(api: Api) -> Router {
+    Router::new()
+        .route("/-/api/v1/apps", get(apps::list))
+        .route("/-/api/v1/apps/{app}/functions/{function}", post(functions::call))
+        .route_layer(from_fn_with_state(api.clone(), with_a_right_token))
+        .with_state(api)
+}
+
+/// Lets a request on whose token is right.
+async fn with_a_right_token(State(api): State<Api>, request: Request, next: Next) -> Response<Body> {
+    if caller(request.headers(), &api.admin).is_ok() {
+        return next.run(request).await;
+    }
+    let mut response = problem(StatusCode::UNAUTHORIZED, "a right token is needed as bearer");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// A document of the API.
+fn document<T: Serialize>(document: &T) -> Response<Body> {
+    match serde_json::to_value(document) {
+        Ok(value) => reply::json(StatusCode::OK, &value),
+        Err(error) => {
+            tracing::error!(%error, "a document of the API cannot be written as JSON");
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log has the cause")
+        }
+    }
+}
+
+/// What needs the database while it is away, or fails in it. The cause goes to the log.
+fn failed(error: &store::StoreError) -> Response<Body> {
+    tracing::error!(%error, "the store failed a request");
+    if !error.is_unavailable() {
+        return problem(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log has the cause");
+    }
+    let words = "the database cannot be reached; try again in a moment";
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, words);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+/// An error as RFC 9457 has it.
+pub(super) fn problem(status: StatusCode, detail: &str) -> Response<Body> {
+    let title = status.canonical_reason().unwrap_or_default();
+    let mut response =
+        reply::json(status, &json!({"status": status.as_u16(), "title": title, "detail": detail}));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}

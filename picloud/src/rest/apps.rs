@@ -1,0 +1,31 @@
+//! Apps.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// All apps, by name.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Apps {
+    pub(crate) apps: Vec<App>,
+}
+
+/// An app.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct App {
+    pub(crate) name: String,
+    /// The branch that is served as the app itself.
+    pub(crate) production_branch: String,
+    /// When its first push came.
+    pub(crate) created_at: DateTime<Utc>,
+    /// What is live in production on the node that answers.
+    pub(crate) live: Option<LiveDeploy>,
+}
+
+/// What is live.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LiveDeploy {
+    /// The number of the deploy.
+    pub(crate) deploy: u64,
+    /// The commit, 40 hexadecimal digits.
+    pub(crate) commit: String,
+}

@@ -1,0 +1,34 @@
+//! Tables for people: columns under their names, as wide as what stands in them.
+
+use super::printable;
+
+/// The lines of a table. Every row has as many columns as `names`.
+pub(crate) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|text| printable(text)).collect()).collect();
+    let width = |column: usize| {
+        let texts = rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count());
+        texts.chain(names.get(column).map(|name| name.chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..names.len()).map(width).collect();
+    let line = |texts: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> = texts.zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut text = line(&mut names.iter().copied());
+    for row in &rows {
+        text += &line(&mut row.iter().map(String::as_str));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_their_names() {
+        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["longer\n".to_owned(), String::new()]];
+        assert_eq!(table(&["NAME", "N"], &rows), "NAME         N\na            1\nlonger\\u{a}\n");
+    }
+}

@@ -1,0 +1,97 @@
+//! The verbs that ask a server: which one, as whom, and what they print.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tests::repository::environment;
+use tests::server::picloud;
+use tests::{Database, Repository, Server, TOKEN};
+
+/// Runs a verb in a repository with git's usual means alone, and returns its code, what it answers and what it says.
+fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(picloud());
+    environment(&mut command, folder);
+    let Output { status, stdout, stderr } =
+        command.args(arguments).current_dir(folder).output().expect("the binary");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn serve_a_function() -> (Server, Repository) {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    let manifest = format!(
+        "{}\n[[functions]]\nname = \"double\"\nscript = \"double.rhai\"\n",
+        tests::repository::HELLO_MANIFEST
+    );
+    repository.write("picloud.toml", manifest);
+    repository.write("double.rhai", "ctx.request.body.n * 2");
+    repository.commit("a function");
+    repository.git(&["remote", "add", "picloud", &server.git_url("hello")]);
+    repository.push("picloud", &["main"]).succeeded();
+    (server, repository)
+}
+
+#[test]
+fn a_verb_finds_server_app_and_token_in_the_remote() {
+    let (_server, repository) = serve_a_function();
+    let (code, text, _) = run(repository.path(), &["apps"]);
+    let commit = &repository.head()[..7];
+    assert_eq!(
+        (code, text),
+        (Some(0), format!("APP    BRANCH  DEPLOY  COMMIT\nhello  main    1       {commit}\n"))
+    );
+    let (code, text, _) = run(repository.path(), &["apps", "--json"]);
+    let apps: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(code, Some(0));
+    assert_eq!(apps["apps"][0]["live"], json!({"deploy": 1, "commit": repository.head()}));
+    assert_eq!(
+        run(repository.path(), &["invoke", "double", "--data", "{\"n\": 21}"]),
+        (Some(0), "42\n".to_owned(), String::new())
+    );
+}
+
+#[test]
+fn a_verb_takes_the_token_that_git_remembers() {
+    let (server, repository) = serve_a_function();
+    repository.git(&["remote", "set-url", "picloud", &format!("http://{}/hello.git", server.address)]);
+    let (code, _, text) = run(repository.path(), &["apps"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("there is no token for http://127.0.0.1:"), "{text}");
+    let remembered = repository.path().join(".git/remembered");
+    let helper = format!("store --file={}", remembered.display());
+    repository.git(&["config", "credential.helper", &helper]);
+    std::fs::write(&remembered, format!("http://ada:{TOKEN}@{}\n", server.address)).expect("a file");
+    assert_eq!(run(repository.path(), &["apps"]).0, Some(0));
+    // One that is wrong is forgotten, as git itself does.
+    std::fs::write(&remembered, format!("http://ada:wrong@{}\n", server.address)).expect("a file");
+    let (code, _, text) = run(repository.path(), &["apps"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("does not take this token"), "{text}");
+    assert_eq!(std::fs::read_to_string(&remembered).expect("a file"), "");
+}
+
+#[test]
+fn a_verb_says_what_is_missing() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    let fails = |arguments: &[&str], words: &str| {
+        let (code, _, text) = run(repository.path(), arguments);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(words), "{text}");
+    };
+    let url = format!("http://{}", server.address);
+    fails(&["apps"], "has no remote `picloud`");
+    let with_token = ["--url", &url, "--token", TOKEN];
+    fails(&[&["invoke", "double"][..], &with_token].concat(), "name it with --app");
+    fails(&[&["invoke", "double", "--app", "hello"][..], &with_token].concat(), "there is no such app");
+    fails(&["apps", "--url", "http://127.0.0.1:1", "--token", TOKEN], "cannot reach http://127.0.0.1:1/");
+    fails(&["apps", "--url", "git@example.com:a", "--token", TOKEN], "no http:// or https:// address");
+    assert_eq!(run(repository.path(), &["invoke", "no name"]).0, Some(2));
+    let (code, text, _) = run(repository.path(), &[&["apps"][..], &with_token].concat());
+    assert_eq!(
+        (code, text.as_str()),
+        (Some(0), "There are no apps yet; the first push to a name makes one.\n")
+    );
+}
