@@ -4,11 +4,13 @@
 //! - [`server`]: starts, kills and restarts nodes, and asks them over HTTP
 //! - [`repository`]: a working copy and its pushes
 //! - [`database`]: an own database for each test, on PostgreSQL or SQLite
+//! - [`postgres`]: a PostgreSQL of a test's own, to be stopped and started
 //! - [`wire`] and [`frames`]: connections by the byte and by the frame, for what no client does
 //! - [`wait`]: waiting for a condition, never for a time
 
 pub mod database;
 pub mod frames;
+pub mod postgres;
 pub mod repository;
 pub mod server;
 pub mod wait;
@@ -16,6 +18,7 @@ pub mod wire;
 
 pub use database::Database;
 pub use frames::Frames;
+pub use postgres::Postgres;
 pub use repository::{Pushed, Repository};
 pub use server::{Answer, Server};
 pub use wait::until;

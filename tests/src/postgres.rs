@@ -1,0 +1,143 @@
+//! A PostgreSQL of a test's own, to be stopped, killed and started again.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A PostgreSQL that nobody else uses. It ends with its value.
+#[derive(Debug)]
+pub struct Postgres {
+    folder: TempDir,
+    programs: PathBuf,
+    port: u16,
+    settings: String,
+}
+
+impl Postgres {
+    /// One that runs, on a free port of loopback.
+    pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// One that runs, with more options of its command line, such as `-c max_connections=20`.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start_with(settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut postgres = Self { folder, programs: programs(), port: 0, settings: settings.to_owned() };
+        postgres.give_away(postgres.folder.path());
+        postgres.run(
+            "initdb",
+            &["--username=picloud", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"],
+        );
+        // A port that was free a moment ago may be taken by now; then another one is tried.
+        for _ in 0..5 {
+            postgres.port = free_port();
+            if postgres.try_start() {
+                return postgres;
+            }
+        }
+        panic!("PostgreSQL does not start:\n{}", postgres.log());
+    }
+
+    /// The folder of its files; `data/` in it is PostgreSQL's own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The URL of the administrator's database, with more parameters where wanted.
+    pub fn url(&self) -> String {
+        format!("postgres://picloud@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Stops it: whoever is connected is sent away.
+    pub fn stop(&self) {
+        self.run("pg_ctl", &["--mode=fast", "--wait", "stop"]);
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&self) {
+        self.run("pg_ctl", &["--mode=immediate", "--wait", "stop"]);
+    }
+
+    /// Starts it again, on the same port.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start_again(&self) {
+        assert!(self.try_start(), "PostgreSQL does not start again:\n{}", self.log());
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Gives a file or folder to the user that it runs as, where that is another one.
+    pub fn give_away(&self, path: &Path) {
+        if is_root() {
+            let given = Command::new("chown").arg("-R").arg("postgres").arg(path).status().expect("chown");
+            assert!(given.success());
+        }
+    }
+
+    fn try_start(&self) -> bool {
+        let folder = self.folder.path().display();
+        let log = format!("--log={folder}/log");
+        let options = format!(
+            "--options=-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={folder} \
+             -c shared_buffers=16MB -c fsync=off {}",
+            self.port, self.settings
+        );
+        self.command("pg_ctl", &[&log, &options, "--wait", "start"]).status().expect("pg_ctl").success()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let output = self.command(program, arguments).output().expect("a program of PostgreSQL");
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// PostgreSQL refuses to run as root.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let program = self.programs.join(program);
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        let data = self.folder.path().join("data");
+        command.args([OsStr::new("--pgdata"), data.as_os_str()]).args(arguments).current_dir("/");
+        command.stdout(std::process::Stdio::null());
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // One that does not run has nothing to be stopped.
+        let _ = self.command("pg_ctl", &["--mode=immediate", "stop"]).output();
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// Debian keeps the programs out of the PATH, a folder for each version; the newest is taken.
+fn programs() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let number = |path: &PathBuf| -> Option<u32> { path.file_name()?.to_str()?.parse().ok() };
+    let newest = versions.map(|entry| entry.path()).filter(|path| number(path).is_some()).max_by_key(number);
+    newest.map(|path| path.join("bin")).expect("PostgreSQL is installed by `make test`")
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
