@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use manifest_schema::limits::Limits;
 use manifest_schema::name::JobName;
 use manifest_schema::quantity::{parse_duration, parse_size, show_duration, show_size};
@@ -50,6 +50,8 @@ pub(crate) enum Verb {
     Apps(ClientOptions),
     /// Call a function of an app and print what it answers.
     Invoke(InvokeOptions),
+    /// List the nodes of a server, and what each of them serves.
+    Nodes(ClientOptions),
     /// Print the JSON Schema of picloud.toml, by which editors complete and check it.
     Schema,
 }
@@ -73,6 +75,14 @@ pub(crate) struct Settings {
     #[arg(long, env = "PICLOUD_PUBLIC_URL")]
     pub(crate) public_url: Option<String>,
 
+    /// What this node does of the work that several nodes on one PostgreSQL share.
+    #[arg(long, env = "PICLOUD_ROLE", value_enum, default_value_t = Role::All)]
+    pub(crate) role: Role,
+
+    /// What people call this node; without it the name of the machine with the port.
+    #[arg(long, env = "PICLOUD_NODE_NAME")]
+    pub(crate) node_name: Option<String>,
+
     /// A PostgreSQL to keep everything in; without it an SQLite database in the data folder.
     #[arg(env = "DATABASE_URL", hide_env_values = true, hide = true, long = "database-url")]
     pub(crate) database_url: Option<String>,
@@ -86,6 +96,38 @@ pub(crate) struct Settings {
 
     #[command(flatten)]
     pub(crate) push: PushSettings,
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Everything.
+    All,
+    /// The control plane: takes pushes, answers the API, runs schedules. Requests to apps are for others.
+    Manager,
+    /// Answers requests to apps. Pushes, the API and schedules are for others.
+    Node,
+}
+
+impl Role {
+    /// The role as it is written.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Manager => "manager",
+            Self::Node => "node",
+        }
+    }
+
+    /// Whether it takes pushes, answers the API and runs schedules.
+    pub(crate) fn manages(self) -> bool {
+        self != Self::Node
+    }
+
+    /// Whether it answers requests to apps.
+    pub(crate) fn answers_apps(self) -> bool {
+        self != Self::Manager
+    }
 }
 
 /// The most of everything that connections may take.

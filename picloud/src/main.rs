@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Verb::Init { folder } => commands::init::init(&folder).map(succeeded),
         Verb::Apps(options) => commands::apps::apps(&options).map(succeeded),
         Verb::Invoke(options) => commands::invoke::invoke(&options),
+        Verb::Nodes(options) => commands::nodes::nodes(&options).map(succeeded),
         Verb::Schema => commands::schema::schema().map(succeeded),
         Verb::Check { folder, json } => {
             let form = if json { Form::Json } else { Form::Text };

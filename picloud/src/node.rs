@@ -4,24 +4,32 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use platform::activation::Activation;
 use platform::deploy::Deployer;
+use platform::nodes::{Membership, Peers};
 use platform::schedules::Scheduler;
 use platform::tokens::{AdminToken, Origin, TokenError};
 use runtime::LiveTable;
-use store::{Location, OpenError, Store, StoreError};
+use store::cluster::NewNode;
+use store::{Cluster, Location, OpenError, Store, StoreError};
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
-use crate::cli::Settings;
+use crate::cli::{Role, Settings};
 use crate::edge::listener::{self, ConnectionBounds, Stopping};
-use crate::edge::{Edge, Pushes, Reach};
+use crate::edge::{Api, Edge, GitEdge, Health, Planes, Pushes, Reach};
 
 /// The embedded database's file in the data folder.
 const SQLITE_FILE: &str = "picloud.db";
 
 /// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
 const FILES_BESIDE: u64 = 512;
+
+/// How long saying goodbye to the other nodes may take.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 /// A node that is ready to serve.
 pub(crate) struct Node {
@@ -33,8 +41,23 @@ pub(crate) struct Node {
     bounds: ConnectionBounds,
     stopping: Arc<Stopping>,
     edge: Edge,
+    role: Role,
     scheduler: Scheduler,
     activation: Activation,
+    cluster: Option<(Cluster, Membership)>,
+    identity: Arc<NodeIdentity>,
+}
+
+/// What this node is, as others see it.
+#[derive(Debug)]
+pub(crate) struct NodeIdentity {
+    /// Another one for each process.
+    pub(crate) id: Uuid,
+    /// What people call it.
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) address: SocketAddr,
+    pub(crate) started_at: DateTime<Utc>,
 }
 
 /// Why a node does not start.
@@ -44,6 +67,8 @@ pub(crate) enum StartError {
     Folder { path: PathBuf, source: io::Error },
     #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
+    #[error("several nodes need a PostgreSQL to share: set DATABASE_URL, or leave --role out")]
+    RoleAlone,
     #[error("cannot start")]
     Threads(#[source] io::Error),
     #[error(transparent)]
@@ -66,6 +91,9 @@ pub(crate) fn threads() -> Result<tokio::runtime::Runtime, StartError> {
 impl Node {
     /// Opens the database, loads what is live and takes the port. Nothing is answered before [`Node::run`].
     pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
+        if settings.role != Role::All && settings.database_url.is_none() {
+            return Err(StartError::RoleAlone);
+        }
         make_private_folder(&settings.data_dir)?;
         let (admin, admin_origin) = AdminToken::obtain(settings.admin_token.as_deref(), &settings.data_dir)?;
         let store = Store::open(&location(settings)).await?;
@@ -77,7 +105,26 @@ impl Node {
         let address = listener
             .local_addr()
             .map_err(|source| StartError::Listen { address: settings.listen, source })?;
-        let deployer = Deployer::new(store.clone(), activation.clone(), settings.push.deploy_limits());
+        let identity = Arc::new(NodeIdentity {
+            id: Uuid::now_v7(),
+            name: settings.node_name.clone().unwrap_or_else(|| default_name(address)),
+            role: settings.role,
+            address,
+            started_at: Utc::now(),
+        });
+        let cluster = match store.cluster() {
+            Some(cluster) => {
+                let membership = Membership::new(cluster.clone(), identity.joining(), activation.clone());
+                membership.join().await.map_err(StartError::Load)?;
+                Some((cluster, membership))
+            }
+            None => None,
+        };
+        let presence = cluster.as_ref().map(|(_, membership)| membership.presence());
+        let peers = cluster
+            .as_ref()
+            .map(|(cluster, membership)| Peers::new(cluster.clone(), membership.presence(), identity.id));
+        let deployer = Deployer::new(store.clone(), activation.clone(), peers, settings.push.deploy_limits());
         let scheduler = Scheduler::new(store.clone(), Arc::clone(&table));
         let reach = Reach {
             domain: settings.domain.clone(),
@@ -90,8 +137,22 @@ impl Node {
             ..settings.connections.bounds()
         };
         let stopping = Arc::new(Stopping::default());
-        let edge =
-            Edge::new(reach, store.clone(), table, deployer, admin.clone(), pushes, Arc::clone(&stopping));
+        let health = Health {
+            store: store.clone(),
+            activation: activation.clone(),
+            presence,
+            stopping: Arc::clone(&stopping),
+        };
+        let api = Api {
+            store: store.clone(),
+            table: Arc::clone(&table),
+            activation: activation.clone(),
+            node: Arc::clone(&identity),
+            admin: admin.clone(),
+            body_time: reach.body_time,
+        };
+        let git = GitEdge::new(store.clone(), deployer, admin.clone(), pushes);
+        let edge = Edge::new(reach, settings.role, Planes { table, health, api, git });
         Ok(Self {
             address,
             admin,
@@ -101,23 +162,54 @@ impl Node {
             bounds,
             stopping,
             edge,
+            role: settings.role,
             scheduler,
             activation,
+            cluster,
+            identity,
         })
     }
 
     /// Serves until `stop` is done; then running requests finish, within a bound.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
         let changes = self.activation.changes();
-        let clock = tokio::spawn(async move {
-            if let Err(error) = self.scheduler.run(changes).await {
-                tracing::error!(%error, "the clock failed; schedules do not run until the next start");
-            }
+        let clock = self.role.manages().then(|| {
+            tokio::spawn(async move {
+                if let Err(error) = self.scheduler.run(changes).await {
+                    tracing::error!(%error, "the clock failed; schedules do not run until the next start");
+                }
+            })
         });
+        let cluster = self.cluster.map(|(cluster, membership)| (cluster, tokio::spawn(membership.run())));
         listener::serve(self.listener, Arc::new(self.edge), self.bounds, self.stopping, stop).await;
-        clock.abort();
+        if let Some(clock) = clock {
+            clock.abort();
+        }
+        if let Some((cluster, membership)) = cluster {
+            membership.abort();
+            // Whoever pushes need not wait for this node any more. Where that cannot be said, it is noticed soon.
+            let _ = tokio::time::timeout(GOODBYE_MAX, cluster.leave(self.identity.id)).await;
+        }
         self.store.close().await;
     }
+}
+
+impl NodeIdentity {
+    /// The node as it joins the others.
+    fn joining(&self) -> NewNode {
+        NewNode {
+            id: self.id,
+            name: self.name.clone(),
+            role: self.role.as_str(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            address: self.address.to_string(),
+        }
+    }
+}
+
+/// The name of the machine, and the port: several nodes may share the machine.
+fn default_name(address: SocketAddr) -> String {
+    format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), address.port())
 }
 
 /// Raises the bound of open files to the most that this process may have, and says how many that are.

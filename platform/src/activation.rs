@@ -1,40 +1,73 @@
-//! Keeps the live table true to the store: at start, after a push, and whenever an app changed.
+//! Keeps the live table true to the store: at start, after a push here or at another node, and whenever news were missed.
 //!
-//! There is one mechanism, [`Activation::sync`]: read what is live from the store, and make the table say the same.
-//! A push hands over the revisions it has just built, so that they need not be read back.
+//! There is one mechanism, [`Activation::sync`]: read what is live of an app from the store, and make the table say the
+//! same. A push hands over the revisions it has just built, so that they need not be read back.
+//!
+//! Readings may overtake each other; the generation of the app, which every push raises, tells the newer one.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use manifest_schema::name::AppName;
 use runtime::{LiveTable, Revision};
-use store::{App, DeployNumber, LiveBranch, Oid, Store, StoreError};
-use tokio::sync::{Mutex, watch};
+use store::{App, AppId, DeployNumber, LiveBranch, Oid, Store, StoreError};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::revision::{LoadError, Prepared};
 
+/// How many apps are read at once where many are.
+const APPS_AT_ONCE: usize = 8;
+
 /// Revisions that a push has just built, by branch.
 pub(crate) type Fresh = BTreeMap<String, (Oid, DeployNumber, Prepared)>;
+
+/// How far this node is with an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenUp {
+    /// The app.
+    pub app: AppId,
+    /// The generation that was read and is served.
+    pub generation: u64,
+    /// Why some of it cannot be served; what was served before still is.
+    pub fault: Option<String>,
+}
 
 /// Brings the live table in step with the store.
 #[derive(Clone, Debug)]
 pub struct Activation {
     store: Store,
     table: Arc<LiveTable>,
-    /// One sync at a time, so that an older reading of the store never overwrites a newer one.
-    turn: Arc<Mutex<()>>,
+    taken: Arc<Mutex<BTreeMap<AppName, TakenUp>>>,
     changed: watch::Sender<()>,
 }
 
 impl Activation {
     /// An activation from `store` into `table`.
     pub fn new(store: Store, table: Arc<LiveTable>) -> Self {
-        Self { store, table, turn: Arc::default(), changed: watch::Sender::new(()) }
+        Self { store, table, taken: Arc::default(), changed: watch::Sender::new(()) }
     }
 
     /// Tells whenever what is live may have changed.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    /// How far this node is with every app.
+    pub fn taken_up(&self) -> BTreeMap<AppName, TakenUp> {
+        self.taken().clone()
+    }
+
+    /// Why this node cannot serve what it should, if so: the first of the apps that it cannot, and how many those are.
+    pub fn trouble(&self) -> Option<String> {
+        let taken = self.taken();
+        let mut faulty = taken.iter().filter_map(|(name, taken)| Some((name, taken.fault.as_ref()?)));
+        let (name, fault) = faulty.next()?;
+        let more = match faulty.count() {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Some(format!("cannot serve the latest revision of {name}: {fault}{more}"))
     }
 
     /// What is live on a branch.
@@ -47,15 +80,42 @@ impl Activation {
         DeployNumber::new(self.table.get(app.as_str(), &branch_label(branch))?.deploy)
     }
 
-    /// Makes every app's live branches say what the store says.
+    /// Makes every app's live branches say what the store says. Apps whose generation is served already are not read.
     ///
     /// # Errors
-    /// The store cannot be read. A revision that cannot be served is logged and left out.
+    /// The store cannot be read. A revision that cannot be served is logged, and is a fault of its app.
     pub async fn sync_all(&self) -> Result<(), StoreError> {
-        for app in self.store.apps().await? {
-            self.sync(&app, Fresh::new()).await?;
+        let apps = self.store.apps().await?;
+        let there: BTreeSet<AppName> = apps.iter().map(|app| app.name.clone()).collect();
+        let gone: Vec<AppName> = self.taken().keys().filter(|name| !there.contains(name)).cloned().collect();
+        gone.iter().for_each(|name| self.end(name));
+        let mut reading = JoinSet::new();
+        for app in apps.into_iter().filter(|app| !self.is_served(app)) {
+            if reading.len() >= APPS_AT_ONCE {
+                joined(reading.join_next().await)?;
+            }
+            let this = self.clone();
+            reading.spawn(async move { this.sync(&app, Fresh::new()).await });
+        }
+        while !reading.is_empty() {
+            joined(reading.join_next().await)?;
         }
         Ok(())
+    }
+
+    /// Makes the live branches of the app of that name say what the store says.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn sync_named(&self, name: &AppName) -> Result<(), StoreError> {
+        match self.store.app(name).await? {
+            Some(app) if self.is_served(&app) => Ok(()),
+            Some(app) => self.sync(&app, Fresh::new()).await,
+            None => {
+                self.end(name);
+                Ok(())
+            }
+        }
     }
 
     /// Makes the live branches of `app` say what the store says, using what a push has just committed. That push must
@@ -63,7 +123,7 @@ impl Activation {
     pub(crate) async fn sync_with(&self, app: &App, fresh: Fresh) {
         if let Err(error) = self.sync(app, fresh.clone()).await {
             tracing::warn!(app = %app.name, %error, "cannot read back what was committed; serving it all the same");
-            let _turn = self.turn.lock().await;
+            let _taken = self.taken();
             for (branch, (commit, deploy, prepared)) in fresh {
                 let newer = self.live_deploy(&app.name, &branch).is_none_or(|live| live < deploy);
                 if newer && let Ok(revision) = prepared.into_revision(app, commit) {
@@ -74,15 +134,22 @@ impl Activation {
         }
     }
 
+    /// Reads what is live, builds what is not served yet, and swaps it in, unless a newer reading was first.
     async fn sync(&self, app: &App, mut fresh: Fresh) -> Result<(), StoreError> {
-        let _turn = self.turn.lock().await;
-        let live = self.store.live_of(app.id).await?;
-        for LiveBranch { branch, commit, deploy, .. } in &live {
-            if self
-                .table
-                .get(app.name.as_str(), &branch_label(branch))
-                .is_some_and(|live| live.deploy == deploy.get())
-            {
+        let mut fault = None;
+        let live = match self.store.live_of(app.id).await {
+            Err(error) if !error.is_unavailable() => {
+                tracing::error!(app = %app.name, %error, "cannot read what is live");
+                let taken =
+                    TakenUp { app: app.id, generation: app.generation, fault: Some(error.to_string()) };
+                self.taken().insert(app.name.clone(), taken);
+                return Ok(());
+            }
+            live => live?,
+        };
+        let mut built = Vec::new();
+        for LiveBranch { branch, commit, deploy } in &live {
+            if self.serves(app, branch, *commit, *deploy) {
                 continue;
             }
             let prepared =
@@ -92,17 +159,44 @@ impl Activation {
                 None => self.load(app, *commit).await,
             };
             match revision {
-                Ok(revision) => self.install(app, branch, revision, *deploy),
-                Err(LoadError::Store(error)) => return Err(error),
+                Ok(revision) => built.push((branch, revision, *deploy)),
+                Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
                 Err(error) => {
                     tracing::error!(app = %app.name, branch, %commit, %error, "cannot serve a stored revision");
+                    fault.get_or_insert_with(|| format!("{error} (branch {branch})"));
                 }
             }
         }
-        let labels = live.iter().map(|live| branch_label(&live.branch)).collect();
-        self.table.retain(&app.name, &labels);
+        {
+            let mut taken = self.taken();
+            if is_newer(taken.get(&app.name), app) {
+                return Ok(());
+            }
+            for (branch, revision, deploy) in built {
+                self.install(app, branch, revision, deploy);
+            }
+            let labels = live.iter().map(|live| branch_label(&live.branch)).collect();
+            self.table.retain(&app.name, &labels);
+            taken.insert(app.name.clone(), TakenUp { app: app.id, generation: app.generation, fault });
+        }
         self.changed.send_replace(());
         Ok(())
+    }
+
+    /// Whether the generation of the app that the store has is served.
+    fn is_served(&self, app: &App) -> bool {
+        self.taken().get(&app.name).is_some_and(|taken| {
+            taken.app == app.id && taken.generation >= app.generation && taken.fault.is_none()
+        })
+    }
+
+    /// Whether just this is live on the branch.
+    fn serves(&self, app: &App, branch: &str, commit: Oid, deploy: DeployNumber) -> bool {
+        self.table.get(app.name.as_str(), &branch_label(branch)).is_some_and(|live| {
+            live.deploy == deploy.get()
+                && live.revision.commit() == commit.to_string()
+                && live.revision.app_id() == app.id.as_uuid()
+        })
     }
 
     async fn load(&self, app: &App, commit: Oid) -> Result<Revision, LoadError> {
@@ -112,6 +206,41 @@ impl Activation {
     fn install(&self, app: &App, branch: &str, revision: Revision, deploy: DeployNumber) {
         let production = branch == app.production_branch;
         self.table.replace(&app.name, &branch_label(branch), production, revision, deploy.get());
+    }
+
+    /// Nothing of the app is there any more.
+    fn end(&self, name: &AppName) {
+        let mut taken = self.taken();
+        self.table.retain(name, &BTreeSet::new());
+        taken.remove(name);
+        drop(taken);
+        self.changed.send_replace(());
+    }
+
+    /// Held while the table is changed, so that it and what is said of it go together.
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<AppName, TakenUp>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether more is served than a reading of the store would bring.
+fn is_newer(taken: Option<&TakenUp>, read: &App) -> bool {
+    taken.is_some_and(|taken| {
+        let newer = taken.generation > read.generation
+            || taken.generation == read.generation && taken.fault.is_none();
+        taken.app == read.id && newer
+    })
+}
+
+/// What became of one of several tasks. One that died left its app as it was, and is tried again with the next news.
+fn joined(done: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>) -> Result<(), StoreError> {
+    match done {
+        Some(Ok(read)) => read,
+        Some(Err(error)) => {
+            tracing::error!(%error, "reading an app came to an early end");
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 

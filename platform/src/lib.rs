@@ -6,6 +6,7 @@
 //! - [`repository`]: one app's repository as the git receiver reads it
 //! - [`revision`]: what a revision consists of, just checked or read back from its commit
 //! - [`activation`]: keeps the live table true to the store
+//! - [`nodes`]: what nodes on one PostgreSQL hear of each other
 //! - [`execution`]: one run of a script; `patient` has the threads for those that take long
 //! - [`schedules`]: runs what is due
 //! - [`tokens`]: who may push, create and call
@@ -16,6 +17,7 @@
 pub mod activation;
 pub mod deploy;
 pub mod execution;
+pub mod nodes;
 mod patient;
 pub mod repository;
 pub mod revision;

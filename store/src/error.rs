@@ -1,6 +1,7 @@
 //! What can go wrong with the store.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::id::Oid;
 use crate::record::Deploy;
@@ -11,6 +12,9 @@ pub enum StoreError {
     /// The database itself said so, or could not be asked.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// It says nothing at all.
+    #[error("the database did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
     /// A row holds what this program never writes.
     #[error("table {table} holds a row that PiCloud did not write: {what}")]
     Corrupt {
@@ -38,6 +42,7 @@ impl StoreError {
             Self::Database(error) => {
                 code(error).is_some_and(|code| says_unavailable(&code) || says_busy(&code))
             }
+            Self::Silent(_) => true,
             Self::Corrupt { .. } | Self::Dangling { .. } => false,
         }
     }

@@ -4,6 +4,7 @@
 //!
 //! - [`id`]: the names of rows
 //! - [`record`]: what is read and written
+//! - [`cluster`]: what nodes on one PostgreSQL tell each other
 //! - [`error`]: what can go wrong
 //! - `row`: columns that both databases write alike
 //! - `bases`: which objects are still to be read, once some are
@@ -13,9 +14,10 @@
 //! - `migrations/`: the tables, in pairs with the same number
 //!
 //! A push travels whole through [`Store::push`]: all of it is committed, or nothing. Everything else reads, apart from
-//! the claims of schedules' runs.
+//! the claims of schedules' runs and what nodes say of themselves.
 
 mod bases;
+pub mod cluster;
 pub mod error;
 pub mod id;
 mod portion;
@@ -31,6 +33,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, JobName};
 
+pub use cluster::Cluster;
 pub use error::{OpenError, PushError, StoreError};
 pub use id::{AppId, DeployNumber, Oid};
 pub use record::{
@@ -100,6 +103,14 @@ impl Store {
         match &self.0 {
             Backend::Postgres(pool) => pool.close().await,
             Backend::Sqlite(connections) => connections.close().await,
+        }
+    }
+
+    /// The nodes that share the database; `None` where it can have only one.
+    pub fn cluster(&self) -> Option<Cluster> {
+        match &self.0 {
+            Backend::Postgres(pool) => Some(Cluster(pool.clone())),
+            Backend::Sqlite(_) => None,
         }
     }
 

@@ -19,6 +19,8 @@ pub struct App {
     pub production_branch: String,
     /// When its first push came.
     pub created_at: DateTime<Utc>,
+    /// Raised by every push: who has taken up this one serves what is to be served.
+    pub generation: u64,
 }
 
 /// A branch or a tag.
@@ -206,6 +208,8 @@ pub struct NewPush<'a> {
     pub by: String,
     /// When.
     pub at: DateTime<Utc>,
+    /// The node that it is pushed to, which need not hear of it from others.
+    pub node: Option<Uuid>,
     /// The refs to be moved.
     pub refs: Vec<RefChange>,
     /// The objects that came with it; those that are there already are left as they are.

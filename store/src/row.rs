@@ -48,6 +48,12 @@ pub(crate) fn deploy_number(number: i64) -> Result<DeployNumber, StoreError> {
     read.ok_or_else(|| StoreError::Corrupt { table: "deploys", what: format!("number {number}") })
 }
 
+/// The generation of an app.
+pub(crate) fn generation(generation: i64) -> Result<u64, StoreError> {
+    u64::try_from(generation)
+        .map_err(|_| StoreError::Corrupt { table: "apps", what: format!("generation {generation}") })
+}
+
 /// How a run ended.
 pub(crate) fn outcome(name: &str) -> Result<RunOutcome, StoreError> {
     RunOutcome::parse(name)

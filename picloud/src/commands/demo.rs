@@ -15,7 +15,7 @@ use store::{RunOutcome, Store, StoreError};
 use super::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::serve::{StopSignals, start_log};
-use crate::cli::{ConnectionSettings, DemoOptions, PushSettings, Settings};
+use crate::cli::{ConnectionSettings, DemoOptions, PushSettings, Role, Settings};
 use crate::node::{Node, StartError, threads};
 
 /// The second app of the tour.
@@ -90,6 +90,8 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         data_dir,
         domain: None,
         public_url: None,
+        role: Role::All,
+        node_name: None,
         database_url: None,
         admin_token: None,
         connections: ConnectionSettings::default(),

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod invoke;
+pub(crate) mod nodes;
 pub(crate) mod schema;
 pub(crate) mod serve;
 

@@ -12,7 +12,7 @@ use crate::node::{Node, StartError, location, threads};
 use crate::words::printable;
 
 /// What is logged where `PICLOUD_LOG` says nothing: the node's own news, and every line that scripts write.
-const LOG_DEFAULT: &str = "info,script=trace,tokio_cron_scheduler=warn";
+const LOG_DEFAULT: &str = "info,script=trace,sqlx=warn,tokio_cron_scheduler=warn";
 
 pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
     start_log(LOG_DEFAULT);

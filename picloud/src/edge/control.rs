@@ -7,30 +7,40 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
+use platform::activation::Activation;
+use platform::nodes::Presence;
 use store::Store;
 
 use super::api::{self, Api, problem};
 use super::listener::Stopping;
 use super::reply;
+use crate::words::printable;
 
 /// What tells whether a node is well.
 #[derive(Clone)]
 pub(crate) struct Health {
     pub(crate) store: Store,
+    pub(crate) activation: Activation,
+    /// Where several nodes may share the database.
+    pub(crate) presence: Option<Presence>,
     pub(crate) stopping: Arc<Stopping>,
 }
 
-/// The routes of the control plane.
-pub(crate) fn router(health: Health, api: Api) -> Router {
-    Router::new()
+/// The routes of the control plane. One that only answers apps has no `api`.
+pub(crate) fn router(health: Health, api: Option<Api>) -> Router {
+    let health = Router::new()
         .route("/-/health/live", get(live))
         .route("/-/health/ready", get(ready))
-        .with_state(health)
-        .merge(api::router(api))
-        .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing at this address") })
-        .method_not_allowed_fallback(|| async {
-            problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
-        })
+        .route("/-/health/database", get(database))
+        .with_state(health);
+    let nowhere: fn() -> Response<Body> = match api {
+        Some(_) => || problem(StatusCode::NOT_FOUND, "there is nothing at this address"),
+        None => || problem(StatusCode::MISDIRECTED_REQUEST, "this node answers apps alone; ask a manager"),
+    };
+    let api = api.map(api::router).unwrap_or_default();
+    health.merge(api).fallback(async move || nowhere()).method_not_allowed_fallback(|| async {
+        problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
+    })
 }
 
 /// The process answers.
@@ -38,11 +48,29 @@ async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The node can do its whole work: it is not about to stop, and the database answers.
+/// Requests to apps are answered, and by the latest revisions: the node is not about to stop, and there is none that it
+/// cannot load while others may be able to. A database that is away is no reason to send nobody here: what is live is in
+/// memory.
 async fn ready(State(health): State<Health>) -> Response<Body> {
     if health.stopping.is_turning_away() {
         return reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
+    if health.presence.is_some()
+        && let Some(trouble) = health.activation.trouble()
+    {
+        return reply::text(StatusCode::SERVICE_UNAVAILABLE, &format!("{}\n", printable(&trouble)));
+    }
+    match health.presence.and_then(|presence| presence.away_for()) {
+        Some(away) => {
+            let words = format!("ok from memory; the database has been away for {} s\n", away.as_secs());
+            reply::text(StatusCode::OK, &words)
+        }
+        None => reply::text(StatusCode::OK, "ok\n"),
+    }
+}
+
+/// The database answers, which pushes and the API need.
+async fn database(State(health): State<Health>) -> Response<Body> {
     match health.store.ping().await {
         Ok(()) => reply::text(StatusCode::OK, "ok\n"),
         Err(error) => reply::unavailable(&error),

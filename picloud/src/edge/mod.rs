@@ -14,7 +14,9 @@ pub(crate) mod listener;
 mod reply;
 mod request;
 
-pub(crate) use git::{PushBounds, Pushes};
+pub(crate) use api::Api;
+pub(crate) use control::Health;
+pub(crate) use git::{GitEdge, PushBounds, Pushes};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,19 +26,13 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use manifest_schema::name::AppName;
-use platform::deploy::Deployer;
-use platform::tokens::AdminToken;
 use runtime::{Live, LiveTable};
-use store::Store;
 use tower::ServiceExt as _;
 
+use crate::cli::Role;
 use crate::words::push::Addresses;
 use address::{Address, Hosts, readings};
-use api::Api;
 use app::Asked;
-use control::Health;
-use git::GitEdge;
-use listener::Stopping;
 use reply::Content;
 
 /// Everything that answers requests.
@@ -44,9 +40,11 @@ pub(crate) struct Edge {
     hosts: Arc<Hosts>,
     public_url: Option<Arc<str>>,
     table: Arc<LiveTable>,
-    git: GitEdge,
+    /// `None`: pushes are for other nodes.
+    git: Option<GitEdge>,
     control: Router,
     body_time: Duration,
+    role: Role,
 }
 
 /// How a server is reached, and how long it listens to a request.
@@ -60,30 +58,26 @@ pub(crate) struct Reach {
     pub(crate) body_time: Duration,
 }
 
+/// What the edge leads to.
+pub(crate) struct Planes {
+    pub(crate) table: Arc<LiveTable>,
+    pub(crate) health: Health,
+    pub(crate) api: Api,
+    pub(crate) git: GitEdge,
+}
+
 impl Edge {
-    pub(crate) fn new(
-        reach: Reach,
-        store: Store,
-        table: Arc<LiveTable>,
-        deployer: Deployer,
-        admin: AdminToken,
-        pushes: Pushes,
-        stopping: Arc<Stopping>,
-    ) -> Self {
-        let health = Health { store: store.clone(), stopping };
-        let api = Api {
-            store: store.clone(),
-            table: Arc::clone(&table),
-            admin: admin.clone(),
-            body_time: reach.body_time,
-        };
+    pub(crate) fn new(reach: Reach, role: Role, planes: Planes) -> Self {
+        let Planes { table, health, api, git } = planes;
+        let (api, git) = if role.manages() { (Some(api), Some(git)) } else { (None, None) };
         Self {
             hosts: Arc::new(Hosts { domain: reach.domain }),
             public_url: reach.public_url.map(|url| url.trim_end_matches('/').into()),
             table,
-            git: GitEdge::new(store, deployer, admin, pushes),
+            git,
             control: control::router(health, api),
             body_time: reach.body_time,
+            role,
         }
     }
 
@@ -115,12 +109,16 @@ impl Edge {
                     let addresses = self.addresses(request::host(&parts.uri, &parts.headers), app.as_str());
                     let rest = rest.to_owned();
                     let request = Request::from_parts(parts, Body::new(body));
-                    return self.git.answer(app, &rest, addresses, request).await.map(Content::from);
+                    let Some(git) = &self.git else { return no_pushes_here().map(Content::from) };
+                    return git.answer(app, &rest, addresses, request).await.map(Content::from);
                 }
                 Address::Git { app: Err(error), .. } => return git::bad_name(&error).map(Content::from),
                 Address::Root => return front_door(&parts.method).map(Content::from),
                 Address::Unknown => return nothing_here().map(Content::from),
             };
+        if !self.role.answers_apps() {
+            return no_apps_here().map(Content::from);
+        }
         let Some(live) = live else { return nothing_here().map(Content::from) };
         let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
         app::answer(&live, path, asked, body, self.body_time).await
@@ -162,6 +160,18 @@ fn front_door(method: &Method) -> Response<Body> {
     let mut response = reply::text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
+}
+
+/// Another node is meant (RFC 9110 section 15.5.20).
+fn no_pushes_here() -> Response<Body> {
+    let words = "this node answers apps alone and takes no pushes; push to a manager\n";
+    reply::text(StatusCode::MISDIRECTED_REQUEST, words)
+}
+
+/// Another node is meant.
+fn no_apps_here() -> Response<Body> {
+    let words = serde_json::json!({"error": "this node is a manager and answers no apps"});
+    reply::json(StatusCode::MISDIRECTED_REQUEST, &words)
 }
 
 fn nothing_here() -> Response<Body> {

@@ -3,5 +3,7 @@
 //! Names are in snake case, times as RFC 3339 has them, in UTC.
 
 mod apps;
+mod nodes;
 
 pub(crate) use apps::{App, Apps, LiveDeploy};
+pub(crate) use nodes::{Node, Nodes};

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use manifest_schema::manifest::Schedule;
 use manifest_schema::name::AppName;
 use platform::deploy::{Activated, CHECK_REF, Changes, Event, Outcome, Plan, Rejection, Sign, Verdict};
+use platform::nodes::{Lagging, Reach};
 use store::Oid;
 
 use super::{count, fault, printable};
@@ -118,8 +119,13 @@ impl PushWords {
 
     fn activated(&self, word: &str, activated: &Activated, address: &str, took: Duration) -> String {
         let before = if activated.validated_before { " (validated before)" } else { "" };
+        let reach = activated.reach.as_ref();
+        let on = reach.map(on_nodes).unwrap_or_default();
         let mut text =
-            format!("success: {word} as deploy {} in {}{before}  {address}", activated.deploy, ms(took));
+            format!("success: {word} as deploy {} in {}{on}{before}  {address}", activated.deploy, ms(took));
+        for lagging in reach.iter().flat_map(|reach| &reach.lagging) {
+            text += &format!("\nwarning: {}", behind(lagging));
+        }
         if let Some(previous) = activated.before {
             text += &format!(
                 "\nhint: undo with  git push -f picloud {}:{}",
@@ -128,6 +134,23 @@ impl PushWords {
             );
         }
         text
+    }
+}
+
+/// On how many of the nodes something is live, where there are others.
+fn on_nodes(reach: &Reach) -> String {
+    match reach.nodes() {
+        _ if reach.unknown => " here; the other nodes cannot be asked".to_owned(),
+        0 | 1 if reach.lagging.is_empty() => String::new(),
+        nodes => format!(" on {}/{nodes} nodes", reach.live),
+    }
+}
+
+fn behind(lagging: &Lagging) -> String {
+    let node = printable(&lagging.node);
+    match &lagging.fault {
+        Some(fault) => format!("node {node} cannot serve it and is not ready: {}", printable(fault)),
+        None => format!("node {node} does not serve it yet; see  picloud nodes"),
     }
 }
 

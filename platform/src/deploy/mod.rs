@@ -28,6 +28,7 @@ pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
 pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::activation::{Activation, branch_label};
+use crate::nodes::Peers;
 use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
 use candidate::{Candidate, DeployError, Examination, Examined};
 use intent::{Intent, intent};
@@ -46,6 +47,7 @@ pub struct Pusher {
 pub struct Deployer {
     store: Store,
     activation: Activation,
+    peers: Option<Peers>,
     limits: DeployLimits,
 }
 
@@ -75,9 +77,10 @@ impl Decision {
 }
 
 impl Deployer {
-    /// A deployer over `store` that grants at most `limits` and swaps through `activation`.
-    pub fn new(store: Store, activation: Activation, limits: DeployLimits) -> Self {
-        Self { store, activation, limits }
+    /// A deployer over `store` that grants at most `limits` and swaps through `activation`. With `peers`, a push waits until
+    /// they serve it too.
+    pub fn new(store: Store, activation: Activation, peers: Option<Peers>, limits: DeployLimits) -> Self {
+        Self { store, activation, peers, limits }
     }
 
     /// Carries out a push to the app `name`, one verdict a ref in the order of the commands. Every ref is either moved
@@ -115,6 +118,7 @@ impl Deployer {
             may_create: by.may_create,
             by: by.name.clone(),
             at: Utc::now(),
+            node: self.peers.as_ref().map(|peers| peers.node),
             objects: &Pushed(pack),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
             refs: Vec::new(),
@@ -288,6 +292,7 @@ impl Deployer {
                         validated_before: candidate.new.is_none(),
                         before: decision.change.old.filter(|old| *old != candidate.commit),
                         branch: branch.clone(),
+                        reach: None,
                     };
                     prepared.insert(branch, (candidate.commit, deploy, candidate.prepared));
                     let outcome =
@@ -301,6 +306,14 @@ impl Deployer {
         let started = Instant::now();
         self.activation.sync_with(&receipt.app, prepared).await;
         tracing::debug!(app = %receipt.app.name, took = ?started.elapsed(), "swapped");
+        let mut activated: Vec<_> =
+            verdicts.iter_mut().filter_map(|verdict| verdict.outcome.activated()).collect();
+        if !activated.is_empty()
+            && let Some(peers) = &self.peers
+        {
+            let reach = peers.wait_for(&receipt.app).await;
+            activated.iter_mut().for_each(|activated| activated.reach = Some(reach.clone()));
+        }
         if receipt.created && !production_moved {
             tell.send(Event::ProductionIsElsewhere { production: receipt.app.production_branch });
         }

@@ -10,6 +10,7 @@ use store::{Deploy, DeployNumber, Oid};
 use tokio::sync::mpsc;
 
 use super::plan::Plan;
+use crate::nodes::Reach;
 
 /// What happens while a push is worked on, told as it happens.
 #[derive(Clone, Debug)]
@@ -110,6 +111,16 @@ pub enum Outcome {
     Rejected(Rejection),
 }
 
+impl Outcome {
+    /// What went live with it.
+    pub(super) fn activated(&mut self) -> Option<&mut Activated> {
+        match self {
+            Self::Live(activated) | Self::Preview(activated) => Some(activated),
+            _ => None,
+        }
+    }
+}
+
 /// A commit that went live on a branch.
 #[derive(Clone, Debug)]
 pub struct Activated {
@@ -121,6 +132,8 @@ pub struct Activated {
     pub validated_before: bool,
     /// The commit that was live before, to go back to.
     pub before: Option<Oid>,
+    /// How far it has come among the nodes, where there may be several.
+    pub reach: Option<Reach>,
 }
 
 /// Why a ref was not moved.

@@ -4,6 +4,7 @@ pub(crate) mod apps;
 pub(crate) mod connect;
 pub(crate) mod deploys;
 pub(crate) mod git;
+pub(crate) mod nodes;
 pub(crate) mod objects;
 pub(crate) mod push;
 pub(crate) mod revisions;

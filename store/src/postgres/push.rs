@@ -1,14 +1,15 @@
 //! The one transaction of a push.
 
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
-use super::{apps, deploys, objects};
+use super::{apps, deploys, nodes, objects};
 use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::portion;
 use crate::record::{App, NewPush, NewRevision, Objects, PushReceipt, RefChange};
-use crate::row::{branch_of, deploy_number, hex};
+use crate::row::{branch_of, deploy_number, generation, hex};
 
 pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let mut transaction = pool.begin().await?;
@@ -18,7 +19,7 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceip
         .execute(&mut *tx)
         .await?;
     let created = push.may_create && create_app(tx, push).await?;
-    let app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
+    let mut app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;
     // What goes makes room for what comes: `a` may be replaced by `a/b`.
@@ -30,6 +31,7 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceip
         insert_revision(tx, app.id, revision).await?;
     }
     let deploys = insert_deploys(tx, app.id, push).await?;
+    app.generation = raise_generation(tx, app.id, push.node).await?;
     transaction.commit().await?;
     Ok(PushReceipt { app, created, deploys })
 }
@@ -52,7 +54,7 @@ async fn create_app(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<bool, P
 /// The lock dies with the connection, however the push ends. It lets others refer to the app: no schedule waits for it.
 async fn lock_app(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<Option<App>, PushError> {
     let row: Option<apps::Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at FROM apps WHERE name = $1 FOR NO KEY UPDATE",
+        "SELECT id, name, production_branch, created_at, generation FROM apps WHERE name = $1 FOR NO KEY UPDATE",
     )
     .bind(push.app.as_str())
     .fetch_optional(tx)
@@ -185,4 +187,18 @@ async fn insert_deploys(
         numbers.push(deploy_number(number)?);
     }
     Ok(numbers)
+}
+
+/// What the app serves may be another now. Other nodes hear of it when this is committed, and not before.
+async fn raise_generation(tx: &mut PgConnection, app: AppId, node: Option<Uuid>) -> Result<u64, PushError> {
+    let (raised, _): (i64, String) = sqlx::query_as(
+        "UPDATE apps SET generation = generation + 1 WHERE id = $1
+         RETURNING generation, pg_notify($2, concat_ws(' ', name, $3::text))::text",
+    )
+    .bind(app.as_uuid())
+    .bind(nodes::APPS)
+    .bind(node.map(|node| node.to_string()))
+    .fetch_one(tx)
+    .await?;
+    Ok(generation(raised)?)
 }

@@ -7,31 +7,33 @@ use super::Connections;
 use crate::error::StoreError;
 use crate::id::AppId;
 use crate::record::App;
+use crate::row;
 
-pub(super) type Row = (String, String, String, DateTime<Utc>);
+pub(super) type Row = (String, String, String, DateTime<Utc>, i64);
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
-    let row: Option<Row> =
-        sqlx::query_as("SELECT id, name, production_branch, created_at FROM apps WHERE name = ?1")
-            .bind(name.as_str())
-            .fetch_optional(&connections.read)
-            .await?;
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT id, name, production_branch, created_at, generation FROM apps WHERE name = ?1",
+    )
+    .bind(name.as_str())
+    .fetch_optional(&connections.read)
+    .await?;
     row.map(read).transpose()
 }
 
 pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreError> {
     let rows: Vec<Row> =
-        sqlx::query_as("SELECT id, name, production_branch, created_at FROM apps ORDER BY name")
+        sqlx::query_as("SELECT id, name, production_branch, created_at, generation FROM apps ORDER BY name")
             .fetch_all(&connections.read)
             .await?;
     rows.into_iter().map(read).collect()
 }
 
-pub(super) fn read((id, name, production_branch, created_at): Row) -> Result<App, StoreError> {
+pub(super) fn read((id, name, production_branch, created_at, generation): Row) -> Result<App, StoreError> {
     let corrupt = |what: String| StoreError::Corrupt { table: "apps", what };
     let name = AppName::new(&name).map_err(|error| corrupt(error.to_string()))?;
     let id = id.parse().map(AppId::from_uuid).map_err(|_| corrupt(format!("id {id}")))?;
-    Ok(App { id, name, production_branch, created_at })
+    Ok(App { id, name, production_branch, created_at, generation: row::generation(generation)? })
 }
 
 /// An app's id as rows have it.

@@ -11,7 +11,7 @@ use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::portion;
 use crate::record::{App, NewPush, NewRevision, Objects, PushReceipt, RefChange};
-use crate::row::{branch_of, deploy_number, hex};
+use crate::row::{branch_of, deploy_number, generation, hex};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let give_up = Instant::now() + PUSH_WAIT_MAX;
@@ -43,7 +43,7 @@ async fn push_on(
     let mut transaction = begun.map_err(|_| PushError::Busy)??;
     let tx = &mut *transaction;
     let created = push.may_create && create_app(tx, push).await?;
-    let app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
+    let mut app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;
     // What goes makes room for what comes: `a` may be replaced by `a/b`.
@@ -55,6 +55,7 @@ async fn push_on(
         insert_revision(tx, app.id, revision).await?;
     }
     let deploys = insert_deploys(tx, app.id, push).await?;
+    app.generation = raise_generation(tx, app.id).await?;
     transaction.commit().await?;
     Ok(PushReceipt { app, created, deploys })
 }
@@ -76,11 +77,12 @@ async fn create_app(tx: &mut SqliteConnection, push: &NewPush<'_>) -> Result<boo
 
 /// The whole file is locked by the transaction.
 async fn lock_app(tx: &mut SqliteConnection, push: &NewPush<'_>) -> Result<Option<App>, PushError> {
-    let row: Option<apps::Row> =
-        sqlx::query_as("SELECT id, name, production_branch, created_at FROM apps WHERE name = ?1")
-            .bind(push.app.as_str())
-            .fetch_optional(tx)
-            .await?;
+    let row: Option<apps::Row> = sqlx::query_as(
+        "SELECT id, name, production_branch, created_at, generation FROM apps WHERE name = ?1",
+    )
+    .bind(push.app.as_str())
+    .fetch_optional(tx)
+    .await?;
     Ok(row.map(apps::read).transpose()?)
 }
 
@@ -215,6 +217,16 @@ async fn insert_deploys(
     Ok(numbers)
 }
 
+/// What the app serves may be another now.
+async fn raise_generation(tx: &mut SqliteConnection, app: AppId) -> Result<u64, PushError> {
+    let (raised,): (i64,) =
+        sqlx::query_as("UPDATE apps SET generation = generation + 1 WHERE id = ?1 RETURNING generation")
+            .bind(key(app))
+            .fetch_one(tx)
+            .await?;
+    Ok(generation(raised)?)
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::Utc;
@@ -231,6 +243,7 @@ mod tests {
             may_create: true,
             by: "ada".to_owned(),
             at: Utc::now(),
+            node: None,
             refs: vec![RefChange {
                 name: "refs/tags/v".to_owned(),
                 old: old.map(oid),

@@ -4,6 +4,7 @@
 //! - `pushing`, `moving`, `at_once`: the one transaction of a push
 //! - `objects`: git objects, and the deltas among them
 //! - `reading`, `running`: everything else
+//! - `sharing`: what nodes on one PostgreSQL tell each other
 //! - `opening`, `migrating`: which databases are taken, and how those of earlier versions are
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
@@ -33,4 +34,5 @@ mod opening;
 mod pushing;
 mod reading;
 mod running;
+mod sharing;
 mod values;

@@ -67,6 +67,7 @@ pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
         may_create: true,
         by: "ada".to_owned(),
         at: noon(),
+        node: None,
         refs: vec![RefChange { name: "refs/heads/main".to_owned(), old: old.map(oid), new: Some(oid(new)) }],
         objects: kept(vec![commit(new)]),
         shallow: Vec::new(),

@@ -4,6 +4,7 @@
 
 mod apps;
 mod functions;
+mod nodes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{get, post};
+use platform::activation::Activation;
 use platform::tokens::AdminToken;
 use runtime::LiveTable;
 use serde::Serialize;
@@ -22,12 +24,16 @@ use store::Store;
 
 use super::credentials::caller;
 use super::reply;
+use crate::node::NodeIdentity;
 
 /// What the API reads and changes.
 #[derive(Clone)]
 pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) table: Arc<LiveTable>,
+    pub(crate) activation: Activation,
+    /// The node that answers.
+    pub(crate) node: Arc<NodeIdentity>,
     pub(crate) admin: AdminToken,
     /// The longest a client may take to send a body.
     pub(crate) body_time: Duration,
@@ -37,6 +43,7 @@ pub(crate) struct Api {
 pub(crate) fn router(api: Api) -> Router {
     Router::new()
         .route("/-/api/v1/apps", get(apps::list))
+        .route("/-/api/v1/nodes", get(nodes::list))
         .route("/-/api/v1/apps/{app}/functions/{function}", post(functions::call))
         .route_layer(from_fn_with_state(api.clone(), with_a_right_token))
         .with_state(api)

@@ -1,0 +1,61 @@
+//! Nodes: who is there, and what each of them serves.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Response;
+use chrono::Utc;
+use store::StoreError;
+
+use super::{Api, document, failed};
+use crate::rest::{Node, Nodes};
+
+/// All nodes that are there, by name. On the embedded database that is the one that answers.
+pub(super) async fn list(State(api): State<Api>) -> Response<Body> {
+    let nodes = match api.store.cluster() {
+        Some(cluster) => cluster.nodes().await.map(|nodes| nodes.into_iter().map(shown).collect()),
+        None => alone(&api).await.map(|node| vec![node]),
+    };
+    match nodes {
+        Ok(nodes) => document(&Nodes { nodes }),
+        Err(error) => failed(&error),
+    }
+}
+
+fn shown(node: store::cluster::Node) -> Node {
+    Node {
+        id: node.id,
+        name: node.name,
+        role: node.role,
+        version: node.program,
+        address: node.address,
+        started_at: node.started_at,
+        seen_at: node.seen_at,
+        trouble: node.trouble,
+        apps_current: node.current,
+        apps_behind: node.behind,
+        serving_since: node.since,
+    }
+}
+
+async fn alone(api: &Api) -> Result<Node, StoreError> {
+    let taken = api.activation.taken_up();
+    let apps = api.store.apps().await?;
+    let is_current = |app: &&store::App| {
+        let taken = taken.get(&app.name);
+        taken.is_some_and(|taken| taken.generation >= app.generation && taken.fault.is_none())
+    };
+    let current = apps.iter().filter(is_current).count() as u64;
+    Ok(Node {
+        id: api.node.id,
+        name: api.node.name.clone(),
+        role: api.node.role.as_str().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address: api.node.address.to_string(),
+        started_at: api.node.started_at,
+        seen_at: Utc::now(),
+        trouble: api.activation.trouble(),
+        apps_current: current,
+        apps_behind: apps.len() as u64 - current,
+        serving_since: None,
+    })
+}

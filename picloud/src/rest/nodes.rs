@@ -1,0 +1,36 @@
+//! Nodes.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// All nodes that are there, by name.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Nodes {
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// A node.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Node {
+    /// Another one for each process.
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    /// `all`, `manager` or `node`.
+    pub(crate) role: String,
+    /// Its version of PiCloud.
+    pub(crate) version: String,
+    /// Where it listens.
+    pub(crate) address: String,
+    pub(crate) started_at: DateTime<Utc>,
+    /// When it was last heard of.
+    pub(crate) seen_at: DateTime<Utc>,
+    /// Why it is not ready; null: it is.
+    pub(crate) trouble: Option<String>,
+    /// How many apps it serves as the latest push left them.
+    pub(crate) apps_current: u64,
+    /// How many it does not, or not yet.
+    pub(crate) apps_behind: u64,
+    /// When it last took up a push; null: never, or it is not known.
+    pub(crate) serving_since: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,166 @@
+//! A node's own part: it is there, takes up what was pushed anywhere, and says so.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use manifest_schema::name::AppName;
+use store::StoreError;
+use store::cluster::{self, Cluster, NewNode, News};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use crate::activation::{Activation, TakenUp};
+
+/// How often a node says that it is there. Twice it may fail before the others take it for gone.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// How often everything is compared, in case that news were lost.
+const POLL: Duration = Duration::from_secs(60);
+
+/// How long the database may take to answer before it is taken for away.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// How long reading all apps anew may take.
+const SYNC_MAX: Duration = Duration::from_secs(120);
+
+/// How long a node waits before it tries to reach a database that is away once more: at first, and at most.
+const AWAY_MIN: Duration = Duration::from_millis(200);
+const AWAY_MAX: Duration = Duration::from_secs(2);
+
+/// Whether the database can be reached, as far as a node knows, and that others said something.
+#[derive(Clone, Debug)]
+pub struct Presence {
+    away: watch::Receiver<Option<Instant>>,
+    pub(super) heard: watch::Receiver<()>,
+}
+
+impl Presence {
+    /// For how long the database has been away, if it is.
+    pub fn away_for(&self) -> Option<Duration> {
+        self.away.borrow().map(|since| since.elapsed())
+    }
+}
+
+/// A node's part in the cluster, for as long as it runs.
+#[derive(Debug)]
+pub struct Membership {
+    cluster: Cluster,
+    node: NewNode,
+    activation: Activation,
+    away: watch::Sender<Option<Instant>>,
+    heard: watch::Sender<()>,
+}
+
+impl Membership {
+    /// The part of `node`, which takes up through `activation` what was pushed.
+    pub fn new(cluster: Cluster, node: NewNode, activation: Activation) -> Self {
+        Self { cluster, node, activation, away: watch::Sender::new(None), heard: watch::Sender::new(()) }
+    }
+
+    /// What is known from hearing the others.
+    pub fn presence(&self) -> Presence {
+        Presence { away: self.away.subscribe(), heard: self.heard.subscribe() }
+    }
+
+    /// Makes the node known, before it answers anything.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn join(&self) -> Result<(), StoreError> {
+        self.cluster.join(&self.node).await?;
+        let mut said = BTreeMap::new();
+        self.say(&mut said).await
+    }
+
+    /// Takes part until the future is dropped. While the database is away it is tried again and again.
+    pub async fn run(self) -> Infallible {
+        let mut pause = AWAY_MIN;
+        loop {
+            let Err(error) = self.take_part().await;
+            let first = self.away.send_if_modified(|away| {
+                let first = away.is_none();
+                away.get_or_insert_with(Instant::now);
+                first
+            });
+            if first {
+                tracing::warn!(%error, "the database is away; apps go on from memory, and pushes have to wait");
+                pause = AWAY_MIN;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(AWAY_MAX);
+        }
+    }
+
+    /// Takes part until the database fails.
+    async fn take_part(&self) -> Result<Infallible, StoreError> {
+        let mut listener = within(ANSWER_MAX, self.cluster.listen()).await?;
+        within(ANSWER_MAX, self.cluster.join(&self.node)).await?;
+        let mut changes = self.activation.changes();
+        within(SYNC_MAX, self.activation.sync_all()).await?;
+        let mut said = BTreeMap::new();
+        self.say(&mut said).await?;
+        if let Some(since) = self.away.send_replace(None) {
+            tracing::info!(after = ?since.elapsed(), "the database is there again");
+        }
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                news = listener.next() => within(SYNC_MAX, self.hear(news?)).await?,
+                _ = changes.changed() => {}
+                _ = beat.tick() => {
+                    let trouble = self.activation.trouble();
+                    if !within(ANSWER_MAX, self.cluster.beat(self.node.id, trouble.as_deref())).await? {
+                        within(ANSWER_MAX, self.cluster.join(&self.node)).await?;
+                        said.clear();
+                    }
+                }
+                _ = poll.tick() => within(SYNC_MAX, self.activation.sync_all()).await?,
+            }
+            self.say(&mut said).await?;
+        }
+    }
+
+    async fn hear(&self, news: News) -> Result<(), StoreError> {
+        match news {
+            // What this node was pushed itself, it serves already.
+            News::App { node, .. } if node == Some(self.node.id) => Ok(()),
+            News::App { name, .. } => self.activation.sync_named(&name).await,
+            News::Anything => self.activation.sync_all().await,
+            News::TakenUp => {
+                self.heard.send_replace(());
+                Ok(())
+            }
+        }
+    }
+
+    /// Says what was taken up and has not been said.
+    async fn say(&self, said: &mut BTreeMap<AppName, TakenUp>) -> Result<(), StoreError> {
+        let taken = self.activation.taken_up();
+        let unsaid: Vec<cluster::TakenUp> = taken
+            .iter()
+            .filter(|(name, taken)| said.get(*name) != Some(taken))
+            .map(|(_, taken)| cluster::TakenUp {
+                app: taken.app,
+                generation: taken.generation,
+                fault: taken.fault.clone(),
+            })
+            .collect();
+        if !unsaid.is_empty() {
+            within(ANSWER_MAX, self.cluster.take_up(self.node.id, &unsaid)).await?;
+            *said = taken;
+        }
+        Ok(())
+    }
+}
+
+/// A database whose machine is gone does not even say no.
+async fn within<T>(
+    time: Duration,
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(time, asked).await.unwrap_or(Err(StoreError::Silent(time)))
+}

@@ -1,0 +1,13 @@
+//! Nodes that share a PostgreSQL: each hears of what others were pushed, and says what it serves.
+//!
+//! - [`membership`]: a node's own part, for as long as it runs
+//! - [`peers`]: what a push wants to know of the others
+//!
+//! PostgreSQL carries the news (LISTEN and NOTIFY). What is missed while a connection is lost is found by comparing the
+//! generations of all apps, when it is there again and once a minute.
+
+mod membership;
+mod peers;
+
+pub use membership::{Membership, Presence};
+pub use peers::{Lagging, Peers, Reach};

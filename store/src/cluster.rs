@@ -1,0 +1,184 @@
+//! What nodes that share a PostgreSQL tell each other: who is there, what changed, and what each of them serves.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use manifest_schema::name::AppName;
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::id::AppId;
+use crate::postgres::nodes;
+
+/// A node that was not heard of for so long is gone, and is not waited for.
+pub const GONE_AFTER: Duration = Duration::from_secs(15);
+
+/// A node that joins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewNode {
+    /// Its id: another one for each process.
+    pub id: Uuid,
+    /// What people call it.
+    pub name: String,
+    /// What it does: `all`, `manager` or `node`.
+    pub role: &'static str,
+    /// Its version of PiCloud.
+    pub program: String,
+    /// Where it listens.
+    pub address: String,
+}
+
+/// A node that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its id.
+    pub id: Uuid,
+    /// What people call it.
+    pub name: String,
+    /// What it does: `all`, `manager` or `node`.
+    pub role: String,
+    /// Its version of PiCloud.
+    pub program: String,
+    /// Where it listens.
+    pub address: String,
+    /// When it was started.
+    pub started_at: DateTime<Utc>,
+    /// When it was heard of.
+    pub seen_at: DateTime<Utc>,
+    /// Why it is not ready, if it is not.
+    pub trouble: Option<String>,
+    /// How many apps it serves as the latest push left them.
+    pub current: u64,
+    /// How many it does not.
+    pub behind: u64,
+    /// When it last took up a push.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// How far a node is with one app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving {
+    /// The node.
+    pub node: Uuid,
+    /// What people call it.
+    pub name: String,
+    /// The generation of the app that it has taken up; `None`: none yet.
+    pub generation: Option<u64>,
+    /// Why it cannot serve that generation, if it cannot.
+    pub fault: Option<String>,
+}
+
+/// That a node has taken up a generation of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenUp {
+    /// The app.
+    pub app: AppId,
+    /// The generation.
+    pub generation: u64,
+    /// Why it cannot be served, if it cannot.
+    pub fault: Option<String>,
+}
+
+/// What is heard from the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// An app was pushed to.
+    App {
+        /// The app.
+        name: AppName,
+        /// The node that it was pushed to, where that is known.
+        node: Option<Uuid>,
+    },
+    /// A node has taken something up.
+    TakenUp,
+    /// Anything may have changed: the connection was lost and is there again, or everything was replaced.
+    Anything,
+}
+
+/// The nodes that share a PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct Cluster(pub(crate) PgPool);
+
+impl Cluster {
+    /// Makes the node one of them, whether it was before or not.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn join(&self, node: &NewNode) -> Result<(), StoreError> {
+        nodes::join(&self.0, node).await
+    }
+
+    /// Says that the node is there, and why it is not ready if it is not; deletes those that are gone. `false`: the node was
+    /// taken for gone itself and has to join again.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn beat(&self, node: Uuid, trouble: Option<&str>) -> Result<bool, StoreError> {
+        nodes::beat(&self.0, node, trouble).await
+    }
+
+    /// Says goodbye.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn leave(&self, node: Uuid) -> Result<(), StoreError> {
+        nodes::leave(&self.0, node).await
+    }
+
+    /// Says what the node has taken up, and tells whoever waits for it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn take_up(&self, node: Uuid, taken: &[TakenUp]) -> Result<(), StoreError> {
+        nodes::take_up(&self.0, node, taken).await
+    }
+
+    /// All nodes that are not gone, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        nodes::nodes(&self.0).await
+    }
+
+    /// How far each node is with an app, by the nodes' names.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn serving(&self, app: AppId) -> Result<Vec<Serving>, StoreError> {
+        nodes::serving(&self.0, app).await
+    }
+
+    /// A connection that hears the news.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn listen(&self) -> Result<Listener, StoreError> {
+        let mut listener = PgListener::connect_with(&self.0).await?;
+        listener.listen_all([nodes::APPS, nodes::TAKEN_UP]).await?;
+        Ok(Listener(listener))
+    }
+}
+
+/// A connection that hears the news. What is said while it is lost is not heard: [`News::Anything`] tells of that.
+#[derive(Debug)]
+pub struct Listener(PgListener);
+
+impl Listener {
+    /// Waits for the next news.
+    ///
+    /// # Errors
+    /// The connection is lost and cannot be had again now. Asked once more, it is tried once more.
+    pub async fn next(&mut self) -> Result<News, StoreError> {
+        // `None`: the connection is lost; it is made anew by the next call, but news may have been missed from here on.
+        let Some(heard) = self.0.try_recv().await? else { return Ok(News::Anything) };
+        if heard.channel() == nodes::TAKEN_UP {
+            return Ok(News::TakenUp);
+        }
+        let (name, node) = heard.payload().split_once(' ').unwrap_or((heard.payload(), ""));
+        let app = |name| News::App { name, node: Uuid::try_parse(node).ok() };
+        Ok(AppName::new(name).map_or(News::Anything, app))
+    }
+}

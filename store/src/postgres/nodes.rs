@@ -1,0 +1,146 @@
+//! The tables `nodes` and `served`. Times are those of the database's clock: nodes' own may differ.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::cluster::{GONE_AFTER, NewNode, Node, Serving, TakenUp};
+use crate::error::StoreError;
+use crate::id::AppId;
+use crate::row::signed;
+
+/// The channel on which a push names its app.
+pub(crate) const APPS: &str = "picloud_apps";
+
+/// The channel on which a node says that it has taken something up.
+pub(crate) const TAKEN_UP: &str = "picloud_taken_up";
+
+pub(crate) async fn join(pool: &PgPool, node: &NewNode) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO nodes (id, name, role, program, address, started_at, seen_at)
+         VALUES ($1, $2, $3, $4, $5, now(), now())
+         ON CONFLICT (id) DO UPDATE SET seen_at = now()",
+    )
+    .bind(node.id)
+    .bind(&node.name)
+    .bind(node.role)
+    .bind(&node.program)
+    .bind(&node.address)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn beat(pool: &PgPool, node: Uuid, trouble: Option<&str>) -> Result<bool, StoreError> {
+    let seen = sqlx::query("UPDATE nodes SET seen_at = now(), trouble = $2 WHERE id = $1")
+        .bind(node)
+        .bind(trouble)
+        .execute(pool)
+        .await?;
+    sqlx::query("DELETE FROM nodes WHERE seen_at < now() - $1::float8 * interval '1 second' AND id <> $2")
+        .bind(GONE_AFTER.as_secs_f64())
+        .bind(node)
+        .execute(pool)
+        .await?;
+    Ok(seen.rows_affected() == 1)
+}
+
+pub(crate) async fn leave(pool: &PgPool, node: Uuid) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM nodes WHERE id = $1").bind(node).execute(pool).await?;
+    Ok(())
+}
+
+pub(crate) async fn take_up(pool: &PgPool, node: Uuid, taken: &[TakenUp]) -> Result<(), StoreError> {
+    let apps: Vec<Uuid> = taken.iter().map(|taken| taken.app.as_uuid()).collect();
+    let generations: Vec<i64> = taken.iter().map(|taken| signed(taken.generation)).collect();
+    let faults: Vec<Option<&str>> = taken.iter().map(|taken| taken.fault.as_deref()).collect();
+    // An app or a node that is gone meanwhile has nothing to be said of. What is said late says nothing newer.
+    sqlx::query(
+        "WITH said AS (
+             INSERT INTO served (node, repository, generation, since, fault)
+             SELECT nodes.id, apps.repository, taken.generation, now(), taken.fault
+             FROM unnest($2::uuid[], $3::int8[], $4::text[]) AS taken (app, generation, fault)
+             JOIN apps ON apps.id = taken.app JOIN nodes ON nodes.id = $1
+             ON CONFLICT (node, repository) DO UPDATE
+             SET generation = excluded.generation, since = excluded.since, fault = excluded.fault
+             WHERE served.generation <= excluded.generation
+         )
+         SELECT pg_notify($5, '')",
+    )
+    .bind(node)
+    .bind(apps)
+    .bind(generations)
+    .bind(faults)
+    .bind(TAKEN_UP)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+type NodeRow = (
+    Uuid,
+    String,
+    String,
+    String,
+    String,
+    DateTime<Utc>,
+    DateTime<Utc>,
+    Option<String>,
+    i64,
+    i64,
+    Option<DateTime<Utc>>,
+);
+
+pub(crate) async fn nodes(pool: &PgPool) -> Result<Vec<Node>, StoreError> {
+    let rows: Vec<NodeRow> = sqlx::query_as(
+        "SELECT nodes.id, name, role, program, address, started_at, seen_at, trouble,
+             said.current, (SELECT count(*) FROM apps) - said.current, said.since
+         FROM nodes, LATERAL (
+             SELECT count(*) FILTER (WHERE fault IS NULL AND served.generation >= apps.generation) AS current,
+                 max(since) AS since
+             FROM served JOIN apps USING (repository) WHERE node = nodes.id
+         ) AS said
+         WHERE seen_at >= now() - $1::float8 * interval '1 second'
+         ORDER BY name COLLATE \"C\", id",
+    )
+    .bind(GONE_AFTER.as_secs_f64())
+    .fetch_all(pool)
+    .await?;
+    let counted = |count: i64| u64::try_from(count).unwrap_or(0);
+    let node =
+        |(id, name, role, program, address, started_at, seen_at, trouble, current, behind, since)| Node {
+            id,
+            name,
+            role,
+            program,
+            address,
+            started_at,
+            seen_at,
+            trouble,
+            current: counted(current),
+            behind: counted(behind),
+            since,
+        };
+    Ok(rows.into_iter().map(node).collect())
+}
+
+pub(crate) async fn serving(pool: &PgPool, app: AppId) -> Result<Vec<Serving>, StoreError> {
+    let rows: Vec<(Uuid, String, Option<i64>, Option<String>)> = sqlx::query_as(
+        "SELECT nodes.id, nodes.name, served.generation, served.fault
+         FROM nodes JOIN apps ON apps.id = $1
+         LEFT JOIN served ON served.node = nodes.id AND served.repository = apps.repository
+         WHERE seen_at >= now() - $2::float8 * interval '1 second'
+         ORDER BY nodes.name COLLATE \"C\", nodes.id",
+    )
+    .bind(app.as_uuid())
+    .bind(GONE_AFTER.as_secs_f64())
+    .fetch_all(pool)
+    .await?;
+    let serving = |(node, name, generation, fault): (_, _, Option<i64>, _)| Serving {
+        node,
+        name,
+        generation: generation.and_then(|generation| u64::try_from(generation).ok()),
+        fault,
+    };
+    Ok(rows.into_iter().map(serving).collect())
+}

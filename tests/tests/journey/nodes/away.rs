@@ -1,0 +1,67 @@
+//! The database goes away: what is live answers from memory, what needs it says so, and all recovers by itself.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tests::{Database, Postgres, Repository, Server, TOKEN, until};
+
+use super::{nodes, says};
+
+/// How long the database is away.
+const AWAY: Duration = Duration::from_secs(30);
+
+#[test]
+fn apps_answer_from_memory_while_the_database_is_away() {
+    let postgres = Postgres::start();
+    let nodes = nodes(&Database::on(postgres.url()), &["one", "two"]);
+    let repository = Repository::hello();
+    let url = nodes[0].git_url("hello");
+    repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
+    let over = AtomicBool::new(false);
+    let answered = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for node in &nodes {
+            scope.spawn(|| ask_until(node, &over, &answered));
+        }
+        let since = Instant::now();
+        postgres.stop();
+        for node in &nodes {
+            until("the node notices", || {
+                node.get("/-/health/ready")
+                    .body
+                    .starts_with("ok from memory; the database has been away")
+                    .then_some(())
+            });
+            assert_eq!(node.get("/-/health/ready").status, 200);
+            assert_eq!(node.get("/-/health/database").status, 503);
+        }
+        repository.commit("second");
+        repository.push(&url, &["main"]).refused().says("503");
+        let bearer = format!("Bearer {TOKEN}");
+        let answer = nodes[0].request("GET", "/-/api/v1/apps", &[("authorization", &bearer)], None);
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
+        std::thread::sleep(AWAY.saturating_sub(since.elapsed()));
+        postgres.start_again();
+        for node in &nodes {
+            until("the node is itself again", || (node.get("/-/health/ready").body == "ok\n").then_some(()));
+        }
+        repository.write("greet.rhai", "\"second\"");
+        repository.commit("third");
+        repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2").says("on 2/2 nodes");
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(answered.load(Ordering::Relaxed) > 1000, "{answered:?}");
+    for node in &nodes {
+        assert_eq!(says(node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
+    }
+}
+
+/// Asks an app without a pause; every answer must be one of the app's.
+fn ask_until(node: &Server, over: &AtomicBool, answered: &AtomicU64) {
+    while !over.load(Ordering::Relaxed) {
+        let answer = node.get("/hello/greet/Ann");
+        let right = answer.body == r#"{"message":"Hello, Ann"}"# || answer.body == "\"second\"";
+        assert!(answer.status == 200 && right, "{answer:?}");
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+}

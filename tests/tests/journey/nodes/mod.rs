@@ -1,0 +1,35 @@
+//! Several nodes on one PostgreSQL: a push at one is live on all.
+//!
+//! - `sharing`: pushes, news that are missed, nodes that come and go
+//! - `roles`: a control plane kept apart
+//! - `away`: a database that goes away and comes back
+
+mod away;
+mod roles;
+mod sharing;
+
+use serde_json::Value;
+use tests::{Database, Server, TOKEN};
+
+/// Nodes that share a database, each called by its place.
+fn nodes(database: &Database, names: &[&str]) -> Vec<Server> {
+    names.iter().map(|name| Server::start_with(database.clone(), &["--node-name", name])).collect()
+}
+
+/// What an app answers at a node.
+fn says(node: &Server, path: &str) -> (u16, String) {
+    let answer = node.get(path);
+    (answer.status, answer.body)
+}
+
+/// The nodes as the API of one of them lists them.
+fn listed(node: &Server) -> Vec<Value> {
+    let bearer = format!("Bearer {TOKEN}");
+    let answer = node.request("GET", "/-/api/v1/nodes", &[("authorization", &bearer)], None);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.json()["nodes"].as_array().expect("nodes").clone()
+}
+
+fn names(nodes: &[Value]) -> Vec<&str> {
+    nodes.iter().map(|node| node["name"].as_str().expect("a name")).collect()
+}

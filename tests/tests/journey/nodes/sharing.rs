@@ -1,0 +1,141 @@
+//! Pushes reach all nodes, whatever becomes of one of them.
+
+use serde_json::json;
+use tests::{Database, Repository, until};
+
+use super::{listed, names, nodes, says};
+
+/// Commits a greeting and says what the app answers once it is live.
+fn greeting(repository: &Repository, word: &str) -> (u16, String) {
+    repository.write("greet.rhai", format!("#{{ message: `{word}, ${{ctx.request.params.name}}` }}"));
+    repository.commit(word);
+    (200, format!("{{\"message\":\"{word}, Ann\"}}"))
+}
+
+#[test]
+fn a_push_at_any_node_is_live_on_all_when_git_says_so() {
+    let nodes = nodes(&Database::postgres(), &["one", "two", "three"]);
+    let repository = Repository::hello();
+    for (number, node) in nodes.iter().cycle().take(6).enumerate() {
+        let expected = greeting(&repository, &format!("Hello {number}"));
+        repository
+            .push(&node.git_url("hello"), &["main"])
+            .succeeded()
+            .says(&format!("LIVE as deploy {}", number + 1))
+            .says(" on 3/3 nodes");
+        for other in &nodes {
+            assert_eq!(says(other, "/hello/greet/Ann"), expected);
+        }
+    }
+    let found = listed(&nodes[0]);
+    assert_eq!(names(&found), ["one", "three", "two"]);
+    for node in &found {
+        assert_eq!((&node["apps_current"], &node["apps_behind"]), (&json!(1), &json!(0)), "{node}");
+        assert_eq!((&node["trouble"], &node["role"]), (&json!(null), &json!("all")), "{node}");
+    }
+}
+
+#[test]
+fn previews_come_and_go_on_all_nodes() {
+    let nodes = nodes(&Database::postgres(), &["one", "two"]);
+    let repository = Repository::hello();
+    repository.push(&nodes[0].git_url("hello"), &["main"]).succeeded();
+    let expected = greeting(&repository, "Preview");
+    repository
+        .push(&nodes[1].git_url("hello"), &["HEAD:try"])
+        .succeeded()
+        .says("PREVIEW as deploy 2")
+        .says("2/2 nodes");
+    assert_eq!(says(&nodes[0], "/hello@try/greet/Ann"), expected);
+    repository.push(&nodes[0].git_url("hello"), &[":try"]).succeeded();
+    until("the preview has ended", || (nodes[1].get("/hello@try/greet/Ann").status == 404).then_some(()));
+}
+
+#[test]
+fn a_node_that_stops_or_dies_is_waited_for_no_longer() {
+    let mut nodes = nodes(&Database::postgres(), &["one", "two", "three"]);
+    let repository = Repository::hello();
+    let url = nodes[0].git_url("hello");
+    repository.push(&url, &["main"]).succeeded().says("on 3/3 nodes");
+    nodes[1].stop();
+    assert_eq!(names(&listed(&nodes[0])), ["one", "three"]);
+    greeting(&repository, "Two");
+    repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
+    nodes[2].kill();
+    greeting(&repository, "Three");
+    // Nobody has noticed yet: the push does not wait for ever, and says who is missing.
+    repository
+        .push(&url, &["main"])
+        .succeeded()
+        .says("on 1/2 nodes")
+        .says("warning: node three does not serve it yet");
+    until("the dead node drops out", || (names(&listed(&nodes[0])) == ["one"]).then_some(()));
+    let expected = greeting(&repository, "Four");
+    let pushed = repository.push(&url, &["main"]).succeeded();
+    assert!(!pushed.text.contains("nodes"), "{}", pushed.text);
+    // Whoever comes back serves what was pushed meanwhile.
+    nodes[2].restart();
+    assert_eq!(says(&nodes[2], "/hello/greet/Ann"), expected);
+}
+
+#[test]
+fn news_that_were_lost_are_found() {
+    let database = Database::postgres();
+    let nodes = nodes(&database, &["one", "two"]);
+    let repository = Repository::hello();
+    let url = nodes[0].git_url("hello");
+    repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
+    for number in 0..5 {
+        // Both nodes' ears are cut off just before the push.
+        database.query(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE datname = current_database() AND query LIKE 'LISTEN%'",
+        );
+        let expected = greeting(&repository, &format!("Hello {number}"));
+        repository.push(&url, &["main"]).succeeded().says("LIVE as deploy");
+        until("the other node serves it", || (says(&nodes[1], "/hello/greet/Ann") == expected).then_some(()));
+        until("it says so", || {
+            let found = listed(&nodes[0]);
+            found.iter().all(|node| node["apps_behind"] == 0).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_node_that_cannot_load_a_revision_says_so_and_is_not_ready() {
+    let database = Database::postgres();
+    let nodes = nodes(&database, &["one", "two"]);
+    let repository = Repository::hello();
+    let url = nodes[0].git_url("hello");
+    repository.push(&url, &["main"]).succeeded();
+    // Whoever did not build the revision while it was pushed finds no manifest.
+    database.query(
+        "CREATE TABLE lost (LIKE objects);
+         CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS
+         'BEGIN WITH gone AS (DELETE FROM objects WHERE kind = ''blob'' RETURNING *)
+          INSERT INTO lost SELECT * FROM gone; RETURN NULL; END';
+         CREATE TRIGGER lose AFTER INSERT ON deploys EXECUTE FUNCTION lose()",
+    );
+    let expected = greeting(&repository, "New");
+    repository
+        .push(&url, &["main"])
+        .succeeded()
+        .says("LIVE as deploy 2")
+        .says("on 1/2 nodes")
+        .says("warning: node two cannot serve it and is not ready: ");
+    assert_eq!(says(&nodes[0], "/hello/greet/Ann"), expected);
+    assert_eq!(nodes[0].get("/-/health/ready").status, 200);
+    let ready = nodes[1].get("/-/health/ready");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.starts_with("cannot serve the latest revision of hello: "), "{}", ready.body);
+    until("the others see it", || {
+        let trouble = listed(&nodes[0])[1]["trouble"].clone();
+        trouble.as_str().is_some_and(|trouble| trouble.contains("hello")).then_some(())
+    });
+    // A push that it can load again makes it ready again.
+    database.query("DROP TRIGGER lose ON deploys; INSERT INTO objects SELECT * FROM lost");
+    let expected = greeting(&repository, "Newer");
+    repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
+    assert_eq!(says(&nodes[1], "/hello/greet/Ann"), expected);
+    assert_eq!(nodes[1].get("/-/health/ready").status, 200);
+}
