@@ -102,11 +102,20 @@ pub enum News {
 pub struct Cluster(pub(crate) PgPool);
 
 impl Cluster {
-    /// Makes the node one of them, whether it was before or not.
+    /// Makes the node one of them. One of its name that was there before is taken for its earlier process, and for gone.
     ///
     /// # Errors
     /// The database failed.
     pub async fn join(&self, node: &NewNode) -> Result<(), StoreError> {
+        nodes::replace(&self.0, node).await?;
+        nodes::join(&self.0, node).await
+    }
+
+    /// Makes the node one of them again, whether it still is or not, and leaves the others alone.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn rejoin(&self, node: &NewNode) -> Result<(), StoreError> {
         nodes::join(&self.0, node).await
     }
 

@@ -95,7 +95,7 @@ impl Membership {
     /// Takes part until the database fails.
     async fn take_part(&self) -> Result<Infallible, StoreError> {
         let mut listener = within(ANSWER_MAX, self.cluster.listen()).await?;
-        within(ANSWER_MAX, self.cluster.join(&self.node)).await?;
+        within(ANSWER_MAX, self.cluster.rejoin(&self.node)).await?;
         let mut changes = self.activation.changes();
         within(SYNC_MAX, self.activation.sync_all()).await?;
         let mut said = BTreeMap::new();
@@ -114,7 +114,7 @@ impl Membership {
                 _ = beat.tick() => {
                     let trouble = self.activation.trouble();
                     if !within(ANSWER_MAX, self.cluster.beat(self.node.id, trouble.as_deref())).await? {
-                        within(ANSWER_MAX, self.cluster.join(&self.node)).await?;
+                        within(ANSWER_MAX, self.cluster.rejoin(&self.node)).await?;
                         said.clear();
                     }
                 }

@@ -15,6 +15,15 @@ pub(crate) const APPS: &str = "picloud_apps";
 /// The channel on which a node says that it has taken something up.
 pub(crate) const TAKEN_UP: &str = "picloud_taken_up";
 
+pub(crate) async fn replace(pool: &PgPool, node: &NewNode) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM nodes WHERE name = $1 AND id <> $2")
+        .bind(&node.name)
+        .bind(node.id)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
 pub(crate) async fn join(pool: &PgPool, node: &NewNode) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO nodes (id, name, role, program, address, started_at, seen_at)

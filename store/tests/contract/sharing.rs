@@ -83,8 +83,12 @@ async fn who_is_not_heard_of_is_gone() {
         assert!(cluster.beat(one.id, Some("it is full")).await.unwrap());
         assert_eq!(cluster.nodes().await.unwrap()[0].trouble.as_deref(), Some("it is full"));
         assert!(!cluster.beat(two.id, None).await.unwrap(), "one's beat has deleted it");
-        cluster.join(&two).await.unwrap();
+        cluster.rejoin(&two).await.unwrap();
         assert_eq!(names().await, ["one", "two"]);
+        // Another process by the same name: the one before has ended.
+        cluster.join(&node("two")).await.unwrap();
+        assert_eq!(names().await, ["one", "two"]);
+        assert!(!cluster.beat(two.id, None).await.unwrap());
     })
     .await;
 }

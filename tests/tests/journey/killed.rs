@@ -47,7 +47,8 @@ fn moment(round: u32, most: Duration) -> Duration {
 }
 
 fn a_push_that_was_told_is_there_and_nothing_is_half_there(database: Database) {
-    let mut server = Server::start(database);
+    // By a name of its own it is known again at once, and not waited for.
+    let mut server = Server::start_with(database, &["--node-name", "one"]);
     let repository = Repository::new();
     let mut before = commit(&repository, 0);
     let since = Instant::now();
@@ -82,7 +83,9 @@ fn a_push_that_was_told_is_there_and_nothing_is_half_there(database: Database) {
 #[test]
 fn a_node_killed_in_the_middle_of_a_push_leaves_the_others_true() {
     let database = Database::postgres();
-    let mut nodes: Vec<Server> = (0..3).map(|_| Server::start(database.clone())).collect();
+    let mut nodes: Vec<Server> = ["one", "two", "three"]
+        .map(|name| Server::start_with(database.clone(), &["--node-name", name]))
+        .into();
     let repository = Repository::new();
     commit(&repository, 0);
     let since = Instant::now();
