@@ -48,7 +48,7 @@ pub(crate) fn build(
             Property::ScriptId => uuid(entry.id),
             Property::ScriptName => script_name.into(),
             Property::InvocationType => invocation.trigger.kind().into(),
-            Property::Request => request(script, &invocation.trigger)?.into(),
+            Property::Request => Dynamic::from_map(request(script, &invocation.trigger)?),
         };
         ctx.insert(property.name().into(), value);
     }
@@ -73,14 +73,16 @@ fn request(script: &Script, trigger: &Trigger) -> Result<Map, Failure> {
     for property in RequestProperty::ALL.into_iter().filter(there) {
         let value = match property {
             RequestProperty::Path => http.map_or("", |http| http.path.as_str()).into(),
-            RequestProperty::Headers => http.map_or_else(Map::new, headers).into(),
+            RequestProperty::Headers => Dynamic::from_map(http.map_or_else(Map::new, headers)),
             RequestProperty::Body => match trigger {
                 Trigger::Http(http) => body(content_type(http), &http.body)?,
                 Trigger::Function { payload } => body("application/json", payload)?,
                 Trigger::Scheduled { .. } => Dynamic::UNIT,
             },
-            RequestProperty::Params => http.map_or_else(Map::new, params).into(),
-            RequestProperty::Query => http.map_or_else(Map::new, |http| query(&http.query)).into(),
+            RequestProperty::Params => Dynamic::from_map(http.map_or_else(Map::new, params)),
+            RequestProperty::Query => {
+                Dynamic::from_map(http.map_or_else(Map::new, |http| query(&http.query)))
+            }
             RequestProperty::Rest => {
                 http.and_then(|http| http.rest.as_deref()).map_or(Dynamic::UNIT, Into::into)
             }

@@ -14,7 +14,7 @@
 //! infinities. Nesting is bounded both ways, so that neither a body nor a value can exhaust the stack.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::ops::{Range, RangeInclusive};
 
 use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
@@ -24,6 +24,9 @@ use crate::meter;
 
 /// How many arrays and maps may stand within one another: as many as serde_json reads.
 pub(crate) const DEPTH_MAX: usize = 127;
+
+/// What is set aside at first for a document, in bytes; most answers are shorter.
+const LENGTH_USUAL: usize = 128;
 
 /// How many bytes of text are about as much work as looking at one value.
 pub(crate) const BYTES_PER_STEP: usize = 16;
@@ -99,15 +102,13 @@ struct Writer {
 /// What serializers write through: it takes nothing that is beyond the length or the run's limits.
 impl io::Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.out.len() + bytes.len() > self.length_max {
-            self.full = Some(JsonError::Length(self.length_max));
-        } else if meter::worked(1 + bytes.len() / BYTES_PER_STEP).is_some() {
-            self.full = Some(JsonError::Ended);
-        } else {
-            self.out.extend_from_slice(bytes);
-            return Ok(bytes.len());
+        match worked(bytes.len()).and_then(|()| self.raw(bytes)) {
+            Ok(()) => Ok(bytes.len()),
+            Err(why) => {
+                self.full = Some(why);
+                Err(io::ErrorKind::StorageFull.into())
+            }
         }
-        Err(io::ErrorKind::StorageFull.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -117,16 +118,25 @@ impl io::Write for Writer {
 
 impl Writer {
     fn new(length_max: usize) -> Self {
-        Self { out: Vec::new(), length_max, full: None }
+        Self { out: Vec::with_capacity(LENGTH_USUAL.min(length_max)), length_max, full: None }
     }
 
+    /// The kinds are asked for in the order of how often they are met.
     fn value(&mut self, value: &Dynamic, depth: usize) -> Result<(), JsonError> {
-        if value.is::<()>() {
-            self.raw("null")
+        if let Some(text) = value.read_lock::<ImmutableString>() {
+            self.text(&text)
+        } else if value.is_int() {
+            self.scalar(&value.as_int().unwrap_or_default())
+        } else if let Some(map) = value.read_lock::<Map>() {
+            self.map(&map, depth)
+        } else if let Some(array) = value.read_lock::<Array>() {
+            self.array(&array, depth)
         } else if let Ok(flag) = value.as_bool() {
-            self.raw(if flag { "true" } else { "false" })
-        } else if let Ok(integer) = value.as_int() {
-            self.scalar(&integer)
+            worked(0)?;
+            self.raw(if flag { b"true" } else { b"false" })
+        } else if value.is::<()>() {
+            worked(0)?;
+            self.raw(b"null")
         } else if let Ok(float) = value.as_float() {
             if !float.is_finite() {
                 return Err(JsonError::Number(float.to_string()));
@@ -134,12 +144,6 @@ impl Writer {
             self.scalar(&float)
         } else if let Ok(character) = value.as_char() {
             self.scalar(&character)
-        } else if let Some(text) = value.read_lock::<ImmutableString>() {
-            self.scalar(text.as_str())
-        } else if let Some(array) = value.read_lock::<Array>() {
-            self.array(&array, depth)
-        } else if let Some(map) = value.read_lock::<Map>() {
-            self.map(&map, depth)
         } else {
             Err(JsonError::Type(type_name(value)))
         }
@@ -147,32 +151,51 @@ impl Writer {
 
     fn array(&mut self, array: &Array, depth: usize) -> Result<(), JsonError> {
         deeper(depth)?;
-        self.raw("[")?;
+        worked(0)?;
+        self.raw(b"[")?;
         for (index, item) in array.iter().enumerate() {
             if index > 0 {
-                self.raw(",")?;
+                self.raw(b",")?;
             }
             self.value(item, depth + 1)?;
         }
-        self.raw("]")
+        self.raw(b"]")
     }
 
     fn map(&mut self, map: &Map, depth: usize) -> Result<(), JsonError> {
         deeper(depth)?;
-        self.raw("{")?;
+        worked(0)?;
+        self.raw(b"{")?;
         for (index, (key, item)) in map.iter().enumerate() {
             if index > 0 {
-                self.raw(",")?;
+                self.raw(b",")?;
             }
-            self.scalar(key.as_str())?;
-            self.raw(":")?;
+            self.text(key)?;
+            self.raw(b":")?;
             self.value(item, depth + 1)?;
         }
-        self.raw("}")
+        self.raw(b"}")
     }
 
-    fn raw(&mut self, json: &str) -> Result<(), JsonError> {
-        self.write_all(json.as_bytes()).map_err(|_| self.why_full())
+    fn text(&mut self, text: &str) -> Result<(), JsonError> {
+        // Looked at without a branch for each byte, which takes a fraction of the time.
+        let escaped = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+        if text.bytes().fold(false, |any, byte| any | escaped(byte)) {
+            return self.scalar(text);
+        }
+        worked(text.len())?;
+        self.raw(b"\"")?;
+        self.raw(text.as_bytes())?;
+        self.raw(b"\"")
+    }
+
+    /// Writes a piece of JSON whose work was noted.
+    fn raw(&mut self, json: &[u8]) -> Result<(), JsonError> {
+        if json.len() > self.length_max - self.out.len() {
+            return Err(JsonError::Length(self.length_max));
+        }
+        self.out.extend_from_slice(json);
+        Ok(())
     }
 
     fn scalar<T: serde::Serialize + ?Sized>(&mut self, scalar: &T) -> Result<(), JsonError> {
@@ -183,6 +206,11 @@ impl Writer {
     fn why_full(&mut self) -> JsonError {
         self.full.take().unwrap_or(JsonError::Length(self.length_max))
     }
+}
+
+/// Notes the work of a value of as many bytes.
+fn worked(bytes: usize) -> Result<(), JsonError> {
+    meter::worked(1 + bytes / BYTES_PER_STEP).map_or(Ok(()), |_| Err(JsonError::Ended))
 }
 
 fn deeper(depth: usize) -> Result<(), JsonError> {
@@ -253,7 +281,7 @@ impl<'de> Visitor<'de> for Reader {
             array.push(item);
             within_limits()?;
         }
-        Ok(Value(array.into()))
+        Ok(Value(Dynamic::from_array(array)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
@@ -262,7 +290,7 @@ impl<'de> Visitor<'de> for Reader {
             map.insert(key, item);
             within_limits()?;
         }
-        Ok(Value(map.into()))
+        Ok(Value(Dynamic::from_map(map)))
     }
 }
 

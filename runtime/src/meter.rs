@@ -149,15 +149,6 @@ fn stack_reached() -> usize {
     (&raw const here).addr()
 }
 
-/// Whether the current run must end for what it holds or for the time: for long native work, between its steps.
-pub(crate) fn checkpoint() -> Option<Trip> {
-    STATE.with(|state| {
-        state.look(state.operations.get());
-        state.weigh();
-        state.trip.get()
-    })
-}
-
 impl State {
     const fn idle() -> Self {
         Self {
@@ -330,9 +321,9 @@ mod tests {
     fn a_run_is_stopped_from_outside() {
         let stop = Arc::new(AtomicBool::new(false));
         let meter = Meter::start(&Limits::UNBOUNDED, Some(Arc::clone(&stop)), false);
-        assert_eq!(checkpoint(), None);
+        assert_eq!(worked(STEPS_PER_LOOK), None);
         stop.store(true, Ordering::Relaxed);
-        assert_eq!(checkpoint(), Some(Trip::Stopped));
+        assert_eq!(worked(STEPS_PER_LOOK), Some(Trip::Stopped));
         drop(meter);
     }
 

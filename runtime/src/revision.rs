@@ -134,8 +134,9 @@ impl Revision {
 
     /// The script at `path` if it is compiled already, and may run.
     pub(crate) fn compiled(&self, path: &ScriptPath) -> Option<(&Entry, &Script)> {
-        let compiled = self.entries.get(path)?.compiled.get();
-        if compiled.is_some() { self.entry(path).ok() } else { None }
+        let entry = self.entries.get(path)?;
+        let script = entry.compiled.get()?.as_ref().ok()?;
+        (!entry.is_quarantined()).then_some((entry, script))
     }
 
     /// The script at `path`, ready to run. It may have to be compiled.
@@ -147,7 +148,7 @@ impl Revision {
             compile_again(self.manifest.sdk, path, source)
         });
         let script = compiled.as_ref().map_err(Failure::clone)?;
-        if entry.lost.load(Ordering::Relaxed) > LOST_MAX {
+        if entry.is_quarantined() {
             let message = format!(
                 "earlier runs of `{path}` lost more than {} MiB for good; look for closures that hold themselves",
                 LOST_MAX / (1024 * 1024)
@@ -170,6 +171,11 @@ impl Entry {
         if self.is_long() != long {
             self.long.store(long, Ordering::Relaxed);
         }
+    }
+
+    /// Whether its runs have lost so much that it is not run any more.
+    fn is_quarantined(&self) -> bool {
+        self.lost.load(Ordering::Relaxed) > LOST_MAX
     }
 
     /// Notes how many bytes a run has not given back.

@@ -156,14 +156,15 @@ impl Job<'_> {
     /// Everything of a run that belongs to the script: whatever it makes is dropped when this returns.
     fn evaluate(&self) -> Result<Answer, Failure> {
         let ctx = context::build(self.revision, self.entry, self.path.stem(), self.script, self.invocation)?;
-        if meter::checkpoint().is_some() {
+        if meter::room_for(0).is_some() {
             return Err(Failure::new(FailureKind::Memory, "the request does not fit"));
         }
         let uses = self.script.uses();
         let mut scope = Scope::new();
-        let _in_functions = CtxInFunctions::new(uses.in_functions.then(|| ctx.clone().into()));
+        let ctx = Dynamic::from_map(ctx);
+        let _in_functions = CtxInFunctions::new(uses.in_functions.then(|| ctx.clone()));
         if !uses.is_empty() {
-            scope.push_constant_dynamic(CTX, ctx.into());
+            scope.push_constant_dynamic(CTX, ctx);
         }
         let value = Sandbox::of(self.script.sdk())
             .engine
