@@ -23,6 +23,7 @@ use manifest_schema::manifest::{Manifest, Route};
 use manifest_schema::method::{Method, MethodSet};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::path::Segment;
+use smallvec::SmallVec;
 
 use crate::percent;
 
@@ -91,6 +92,12 @@ pub(crate) struct RouteTable {
 
 /// A part of a path as it is written; a short one lies where it is looked up.
 type Literal = rhai::Identifier;
+
+/// The decoded parts of a request's path. What most paths have needs no memory of its own, as with [`Captured`].
+type Parts<'p> = SmallVec<[Cow<'p, str>; 8]>;
+
+/// Which parts are captured.
+type Captured = SmallVec<[usize; 8]>;
 
 /// A node's number.
 type NodeId = u32;
@@ -162,7 +169,7 @@ impl RouteTable {
 
     pub(crate) fn route(&self, method: &str, path: &str) -> Routed {
         let Some(parts) = parts(path) else { return Routed::BadPath };
-        let mut captured = Vec::new();
+        let mut captured = Captured::new();
         let found = self.nodes.first().and_then(|root| self.find(root, &parts, 0, &mut captured));
         let Some(endpoints) = found else { return Routed::NotFound };
         let known = Method::parse(method);
@@ -249,7 +256,7 @@ impl RouteTable {
         node: &'t Node,
         parts: &[Cow<'_, str>],
         at: usize,
-        captured: &mut Vec<usize>,
+        captured: &mut Captured,
     ) -> Option<Found<'t>> {
         let Some(part) = parts.get(at) else {
             let list = node.here.as_slice();
@@ -308,12 +315,18 @@ fn allow(endpoints: &[Endpoint]) -> String {
 }
 
 /// The decoded parts of a path; `None` when it is malformed.
-fn parts(path: &str) -> Option<Vec<Cow<'_, str>>> {
+fn parts(path: &str) -> Option<Parts<'_>> {
     let raw = path.strip_prefix('/')?;
-    let mut parts = Vec::with_capacity(8);
-    for part in raw.split('/') {
-        let part = percent::decode_text(part)?;
-        if matches!(part.as_ref(), "." | "..") || part.contains('\0') || parts.len() == SEGMENTS_MAX {
+    let encoded = raw.bytes().any(|byte| byte == b'%');
+    let mut parts = Parts::new();
+    let mut behind = Some(raw);
+    while let Some(from_here) = behind {
+        let slash = from_here.bytes().position(|byte| byte == b'/');
+        let part = &from_here[..slash.unwrap_or(from_here.len())];
+        behind = slash.map(|slash| &from_here[slash + 1..]);
+        let part = if encoded { percent::decode_text(part)? } else { Cow::Borrowed(part) };
+        let refused = matches!(part.as_ref(), "." | "..") || part.bytes().any(|byte| byte == 0);
+        if refused || parts.len() == SEGMENTS_MAX {
             return None;
         }
         parts.push(part);

@@ -45,7 +45,7 @@ impl Hosts {
             return Address::Control(path);
         }
         let Some(path) = path.strip_prefix('/') else { return Address::Unknown };
-        let (first, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+        let (first, rest) = path.split_at(path.bytes().position(|byte| byte == b'/').unwrap_or(path.len()));
         if let Some(app) = first.strip_suffix(".git") {
             return Address::Git { app: AppName::new(app), rest };
         }
@@ -78,10 +78,8 @@ pub(crate) fn readings(label: &str) -> impl Iterator<Item = (AppName, Option<&st
 
 /// The name in a `Host`, without the port and without the dot of the root that a whole name may end in.
 fn name_of(host: &str) -> &str {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
+    let digits = host.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let name = host[..host.len() - digits].strip_suffix(':').unwrap_or(host);
     name.strip_suffix('.').unwrap_or(name)
 }
 

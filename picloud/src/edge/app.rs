@@ -17,7 +17,7 @@ use super::reply::{self, Content};
 
 const REVISION: HeaderName = HeaderName::from_static("picloud-revision");
 const EXECUTION: HeaderName = HeaderName::from_static("picloud-execution");
-const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What a request to an app says beside its path and its body.
 pub(crate) struct Asked<'r> {
