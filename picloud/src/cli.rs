@@ -11,10 +11,14 @@ use manifest_schema::limits::Limits;
 use manifest_schema::name::JobName;
 use manifest_schema::quantity::{parse_duration, parse_size, show_duration, show_size};
 use platform::deploy::DeployLimits;
+use store::Location;
 
 use crate::client::{AppOption, ClientOptions};
 use crate::edge::PushBounds;
 use crate::edge::listener::ConnectionBounds;
+
+/// The embedded database's file in the data folder.
+const SQLITE_FILE: &str = "picloud.db";
 
 /// A self-hosted serverless platform that you deploy to with git push.
 #[derive(Debug, Parser)]
@@ -54,6 +58,10 @@ pub(crate) enum Verb {
     Nodes(ClientOptions),
     /// Print the JSON Schema of picloud.toml, by which editors complete and check it.
     Schema,
+    /// Write the whole platform to one file, while nodes are running.
+    Backup(BackupOptions),
+    /// Fill an empty database from a backup.
+    Restore(RestoreOptions),
 }
 
 /// How a node runs. Each is also read from the environment.
@@ -63,9 +71,8 @@ pub(crate) struct Settings {
     #[arg(long, env = "PICLOUD_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
-    /// The folder for what this node keeps: the admin token, and the database where no DATABASE_URL is set.
-    #[arg(long, env = "PICLOUD_DATA_DIR", default_value = "picloud-data")]
-    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
 
     /// The domain whose subdomains are apps: <app>.DOMAIN. The control plane then answers on DOMAIN alone.
     #[arg(long, env = "PICLOUD_DOMAIN")]
@@ -82,10 +89,6 @@ pub(crate) struct Settings {
     /// What people call this node; without it the name of the machine with the port.
     #[arg(long, env = "PICLOUD_NODE_NAME")]
     pub(crate) node_name: Option<String>,
-
-    /// A PostgreSQL to keep everything in; without it an SQLite database in the data folder.
-    #[arg(env = "DATABASE_URL", hide_env_values = true, hide = true, long = "database-url")]
-    pub(crate) database_url: Option<String>,
 
     /// The admin token, 32 characters or more; without it one is made, printed once, and kept in the data folder.
     #[arg(env = "PICLOUD_ADMIN_TOKEN", hide_env_values = true, hide = true, long = "admin-token")]
@@ -128,6 +131,56 @@ impl Role {
     pub(crate) fn answers_apps(self) -> bool {
         self != Self::Manager
     }
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Place {
+    /// The folder for what this node keeps: the admin token, and the database where no DATABASE_URL is set.
+    #[arg(long, env = "PICLOUD_DATA_DIR", default_value = "picloud-data")]
+    pub(crate) data_dir: PathBuf,
+
+    /// A PostgreSQL to keep everything in; without it an SQLite database in the data folder.
+    #[arg(env = "DATABASE_URL", hide_env_values = true, hide = true, long = "database-url")]
+    pub(crate) database_url: Option<String>,
+}
+
+impl Place {
+    /// The database.
+    pub(crate) fn location(&self) -> Location {
+        match &self.database_url {
+            Some(url) => Location::Postgres(url.clone()),
+            None => Location::Sqlite(self.data_dir.join(SQLITE_FILE)),
+        }
+    }
+}
+
+/// What is backed up, and to where.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BackupOptions {
+    /// The file to write; - for standard output.
+    pub(crate) file: PathBuf,
+
+    /// Take the place of an earlier backup of that name, once this one is whole.
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// What is restored, and into what.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RestoreOptions {
+    /// The backup to read; - for standard input.
+    pub(crate) file: PathBuf,
+
+    /// Take the place of everything that is in the database.
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    #[command(flatten)]
+    pub(crate) place: Place,
 }
 
 /// The most of everything that connections may take.

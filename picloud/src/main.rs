@@ -42,6 +42,8 @@ fn main() -> ExitCode {
         Verb::Invoke(options) => commands::invoke::invoke(&options),
         Verb::Nodes(options) => commands::nodes::nodes(&options).map(succeeded),
         Verb::Schema => commands::schema::schema().map(succeeded),
+        Verb::Backup(options) => commands::backup::backup(&options).map(succeeded),
+        Verb::Restore(options) => commands::restore::restore(&options).map(succeeded),
         Verb::Check { folder, json } => {
             let form = if json { Form::Json } else { Form::Text };
             commands::check::check(&folder, form)

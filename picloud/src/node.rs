@@ -14,16 +14,13 @@ use platform::schedules::Scheduler;
 use platform::tokens::{AdminToken, Origin, TokenError};
 use runtime::LiveTable;
 use store::cluster::NewNode;
-use store::{Cluster, Location, OpenError, Store, StoreError};
+use store::{Cluster, OpenError, Store, StoreError};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::cli::{Role, Settings};
 use crate::edge::listener::{self, ConnectionBounds, Stopping};
 use crate::edge::{Api, Edge, GitEdge, Health, Planes, Pushes, Reach};
-
-/// The embedded database's file in the data folder.
-const SQLITE_FILE: &str = "picloud.db";
 
 /// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
 const FILES_BESIDE: u64 = 512;
@@ -91,12 +88,13 @@ pub(crate) fn threads() -> Result<tokio::runtime::Runtime, StartError> {
 impl Node {
     /// Opens the database, loads what is live and takes the port. Nothing is answered before [`Node::run`].
     pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
-        if settings.role != Role::All && settings.database_url.is_none() {
+        if settings.role != Role::All && settings.place.database_url.is_none() {
             return Err(StartError::RoleAlone);
         }
-        make_private_folder(&settings.data_dir)?;
-        let (admin, admin_origin) = AdminToken::obtain(settings.admin_token.as_deref(), &settings.data_dir)?;
-        let store = Store::open(&location(settings)).await?;
+        make_private_folder(&settings.place.data_dir)?;
+        let (admin, admin_origin) =
+            AdminToken::obtain(settings.admin_token.as_deref(), &settings.place.data_dir)?;
+        let store = Store::open(&settings.place.location()).await?;
         let table = Arc::new(LiveTable::new());
         let activation = Activation::new(store.clone(), Arc::clone(&table));
         activation.sync_all().await.map_err(StartError::Load)?;
@@ -131,7 +129,7 @@ impl Node {
             public_url: settings.public_url.clone(),
             body_time: settings.connections.body_time.0,
         };
-        let pushes = Pushes { bounds: settings.push.bounds(), spool: settings.data_dir.clone() };
+        let pushes = Pushes { bounds: settings.push.bounds(), spool: settings.place.data_dir.clone() };
         let bounds = ConnectionBounds {
             connections: connections(open_files(), settings.connections.connections),
             ..settings.connections.bounds()
@@ -235,16 +233,8 @@ fn connections(open_files: u64, wanted: usize) -> usize {
     room.min(wanted)
 }
 
-/// Where a node with these settings keeps everything.
-pub(crate) fn location(settings: &Settings) -> Location {
-    match &settings.database_url {
-        Some(url) => Location::Postgres(url.clone()),
-        None => Location::Sqlite(settings.data_dir.join(SQLITE_FILE)),
-    }
-}
-
 /// The folder holds the token and all the code; nobody else may look into it.
-fn make_private_folder(path: &Path) -> Result<(), StartError> {
+pub(crate) fn make_private_folder(path: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()
         .recursive(true)

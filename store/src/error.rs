@@ -64,6 +64,11 @@ fn says_busy(code: &str) -> bool {
     matches!(code, "55P03" | "5" | "261" | "517" | "773")
 }
 
+/// Whether someone else holds the lock.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| says_busy(&code))
+}
+
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -7,6 +7,7 @@
 //! - [`cluster`]: what nodes on one PostgreSQL tell each other
 //! - [`error`]: what can go wrong
 //! - `row`: columns that both databases write alike
+//! - [`backup`]: everything in one file, and back
 //! - `bases`: which objects are still to be read, once some are
 //! - `portion`: how much of a push's objects is inserted at once
 //! - `postgres/`, `sqlite/`: the queries, one file a table's worth, the same functions in the same order in both, so
@@ -16,6 +17,7 @@
 //! A push travels whole through [`Store::push`]: all of it is committed, or nothing. Everything else reads, apart from
 //! the claims of schedules' runs and what nodes say of themselves.
 
+pub mod backup;
 mod bases;
 pub mod cluster;
 pub mod error;

@@ -15,7 +15,7 @@ use store::{RunOutcome, Store, StoreError};
 use super::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::serve::{StopSignals, start_log};
-use crate::cli::{ConnectionSettings, DemoOptions, PushSettings, Role, Settings};
+use crate::cli::{ConnectionSettings, DemoOptions, Place, PushSettings, Role, Settings};
 use crate::node::{Node, StartError, threads};
 
 /// The second app of the tour.
@@ -87,12 +87,11 @@ pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
 async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartError> {
     let mut settings = Settings {
         listen: options.listen,
-        data_dir,
+        place: Place { data_dir, database_url: None },
         domain: None,
         public_url: None,
         role: Role::All,
         node_name: None,
-        database_url: None,
         admin_token: None,
         connections: ConnectionSettings::default(),
         push: PushSettings::default(),

@@ -1,15 +1,21 @@
 //! The verbs of the command line, one room each.
 
 pub(crate) mod apps;
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod invoke;
 pub(crate) mod nodes;
+pub(crate) mod restore;
 pub(crate) mod schema;
 pub(crate) mod serve;
 
 use std::io::{self, Write as _};
+
+use store::backup::{BackupError, RestoreError};
+
+use crate::words;
 
 /// Writes to standard output. A reader that has seen enough and left is no failure.
 pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), CommandError> {
@@ -51,4 +57,14 @@ pub(crate) enum CommandError {
     Client(#[from] crate::client::ClientError),
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
+    #[error("{}", words::backup::not_made(.0))]
+    Backup(BackupError),
+    #[error("{}", words::backup::not_restored(.0))]
+    Restore(RestoreError),
+    #[error("stopped; nothing was changed")]
+    Stopped,
+    #[error("a backup is not written to a terminal; name a file, or send it on with  picloud backup - | ...")]
+    Terminal,
+    #[error("cannot pass the backup on")]
+    Pass(#[source] io::Error),
 }

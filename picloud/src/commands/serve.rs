@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::CommandError;
 use crate::cli::Settings;
-use crate::node::{Node, StartError, location, threads};
+use crate::node::{Node, StartError, threads};
 use crate::words::printable;
 
 /// What is logged where `PICLOUD_LOG` says nothing: the node's own news, and every line that scripts write.
@@ -58,11 +58,11 @@ pub(crate) fn start_log(default: &str) {
 
 fn greet(node: &Node, settings: &Settings) {
     let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{}", node.address));
-    let database = match location(settings) {
+    let database = match settings.place.location() {
         store::Location::Postgres(_) => "PostgreSQL".to_owned(),
         store::Location::Sqlite(path) => format!("SQLite in {}", path.display()),
     };
-    let kept = settings.data_dir.join("admin-token");
+    let kept = settings.place.data_dir.join("admin-token");
     let token = match node.admin_origin {
         Origin::Made => {
             format!("{}  (made now, shown once, kept in {})", node.admin.reveal(), kept.display())

@@ -1,5 +1,6 @@
 //! The sentences that people read. Everything below speaks in values; here they become words.
 
+pub(crate) mod backup;
 pub(crate) mod fault;
 pub(crate) mod push;
 pub(crate) mod table;
@@ -29,6 +30,15 @@ pub(crate) fn count(number: usize, thing: &str) -> String {
 /// The beginning of a commit's name, as git shows it.
 pub(crate) fn short_commit(commit: &str) -> &str {
     commit.get(..7).unwrap_or(commit)
+}
+
+/// `12 B`, `1.5 KiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
 }
 
 /// An error and what caused it, in one line.

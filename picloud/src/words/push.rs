@@ -9,7 +9,7 @@ use platform::deploy::{Activated, CHECK_REF, Changes, Event, Outcome, Plan, Reje
 use platform::nodes::{Lagging, Reach};
 use store::Oid;
 
-use super::{count, fault, printable};
+use super::{count, fault, printable, size};
 
 /// The most lines of one kind of a plan.
 const CHANGES_SHOWN: usize = 40;
@@ -275,14 +275,6 @@ fn lines(text: &str) -> String {
 
 fn ms(took: Duration) -> String {
     format!("{} ms", took.as_millis())
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-    }
 }
 
 /// A ref without what git itself leaves out.

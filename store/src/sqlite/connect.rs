@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::migrate::MigrateError;
+use sqlx::SqliteConnection;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::Connections;
@@ -20,28 +21,62 @@ const READERS_MAX: u32 = 4;
 const CACHE_KIB: u32 = 8 << 10;
 
 /// How long a query waits for a connection, and a connection for the file.
-const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_TIME_MAX: Duration = Duration::from_secs(10);
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
     make_private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-    let options = SqliteConnectOptions::new()
+    let options = options(path);
+    // A connection that is idle is kept: by the lock that it holds, others see that a node works with the file.
+    let pool = |size| {
+        SqlitePoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(BUSY_TIME_MAX)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+    let write = pool(1).connect_with(options.clone()).await.map_err(unusable)?;
+    migrate(&mut *write.acquire().await.map_err(unusable)?).await?;
+    // A negative number is one of KiB, a positive one of pages.
+    let reading = options.read_only(true).pragma("cache_size", format!("-{CACHE_KIB}"));
+    let read = pool(READERS_MAX).connect_with(reading).await.map_err(unusable)?;
+    Ok(Connections { read, write })
+}
+
+/// How the database is opened to be written.
+pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         // What is acknowledged must outlive a power cut.
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(ACQUIRE_TIME_MAX);
-    let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIME_MAX);
-    let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
-    let write = pool(1).connect_with(options.clone()).await.map_err(unusable)?;
-    sqlx::migrate!("migrations/sqlite").run(&write).await.map_err(|error| match error {
+        .busy_timeout(BUSY_TIME_MAX)
+}
+
+/// How a file is opened that is thrown away should it not be finished: no journal is needed, and nothing beside it.
+pub(crate) fn scratch(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(false)
+        .journal_mode(SqliteJournalMode::Off)
+        .synchronous(SqliteSynchronous::Off)
+        .pragma("cache_size", format!("-{CACHE_KIB}"))
+}
+
+/// Brings the tables up to date.
+pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    MIGRATIONS.run(connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => OpenError::Newer { found },
         error => OpenError::Migrate(error),
-    })?;
-    // A negative number is one of KiB, a positive one of pages.
-    let reading = options.read_only(true).pragma("cache_size", format!("-{CACHE_KIB}"));
-    let read = pool(READERS_MAX).connect_with(reading).await.map_err(unusable)?;
-    Ok(Connections { read, write })
+    })
+}
+
+/// The version of the tables that this program knows.
+pub(crate) fn newest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
 pub(crate) async fn ping(connections: &Connections) -> Result<(), StoreError> {
@@ -50,7 +85,7 @@ pub(crate) async fn ping(connections: &Connections) -> Result<(), StoreError> {
 }
 
 /// The file holds all the code: nobody else may read it. SQLite gives its side files the same mode.
-fn make_private_file(path: &Path) -> io::Result<()> {
+pub(super) fn make_private_file(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             OpenOptions::new().write(true).open(path).map(drop)

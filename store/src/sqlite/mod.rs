@@ -1,6 +1,7 @@
 //! The queries for the embedded SQLite.
 
 pub(crate) mod apps;
+pub(crate) mod backup;
 pub(crate) mod connect;
 pub(crate) mod deploys;
 pub(crate) mod git;

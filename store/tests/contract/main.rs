@@ -5,6 +5,7 @@
 //! - `objects`: git objects, and the deltas among them
 //! - `reading`, `running`: everything else
 //! - `sharing`: what nodes on one PostgreSQL tell each other
+//! - `backing_up`: everything in one file, from and to either database
 //! - `opening`, `migrating`: which databases are taken, and how those of earlier versions are
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
@@ -26,6 +27,7 @@ macro_rules! on_both_databases {
 }
 
 mod at_once;
+mod backing_up;
 mod database;
 mod migrating;
 mod moving;

@@ -40,7 +40,7 @@ fn deploy(as_number: u64, branch: &str, digit: u8, by: &str) -> Deploy {
     Deploy { number: number(as_number), branch, commit: oid(digit), at: noon(), by }
 }
 
-async fn make_first_version(location: &Location) {
+pub(crate) async fn make_first_version(location: &Location) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     let rows = ["@1", "@2", "@3"]
         .iter()

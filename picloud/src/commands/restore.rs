@@ -1,0 +1,41 @@
+//! `picloud restore`: a database from a backup.
+
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use store::backup::{Contents, restore as restore_from};
+
+use super::backup::STANDARD;
+use super::{CommandError, print};
+use crate::cli::RestoreOptions;
+use crate::commands::serve::StopSignals;
+use crate::node::{make_private_folder, threads};
+use crate::words;
+
+pub(crate) fn restore(options: &RestoreOptions) -> Result<(), CommandError> {
+    let began = Instant::now();
+    let contents = if options.file == Path::new(STANDARD) {
+        // It is looked at from its beginning to its end before anything of it is taken.
+        let mut file = tempfile::NamedTempFile::new().map_err(CommandError::Pass)?;
+        io::copy(&mut io::stdin().lock(), file.as_file_mut()).map_err(CommandError::Pass)?;
+        read(options, file.path())?
+    } else {
+        read(options, &options.file)?
+    };
+    print(&words::backup::restored(&contents, &options.place.location(), began.elapsed()))
+}
+
+fn read(options: &RestoreOptions, file: &Path) -> Result<Contents, CommandError> {
+    let into = options.place.location();
+    if let store::Location::Sqlite(_) = &into {
+        make_private_folder(&options.place.data_dir)?;
+    }
+    threads()?.block_on(async {
+        let mut signals = StopSignals::new();
+        tokio::select! {
+            restored = restore_from(file, &into, options.replace) => restored.map_err(CommandError::Restore),
+            () = signals.next() => Err(CommandError::Stopped),
+        }
+    })
+}

@@ -1,0 +1,70 @@
+//! The whole platform in one file, the same for both databases.
+//!
+//! - [`tables`]: what is copied
+//! - `file`: the file, from an empty one to its place, and from its name to one that can be trusted
+//! - `value`: rows on their way
+//! - [`error`]: why there is no backup, and why it is not restored
+//! - `crc32`: the checksum of the file
+//!
+//! Both directions work beside running nodes, on connections of their own. A backup sees the database at one moment,
+//! whatever is pushed meanwhile; a restore is one transaction. What belongs to one database alone is in its `backup` room.
+
+mod crc32;
+pub mod error;
+pub(crate) mod file;
+pub mod tables;
+pub(crate) mod value;
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::Location;
+use crate::{postgres, sqlite};
+pub use error::{BackupError, RestoreError};
+use file::{Checked, Draft};
+
+/// What is in a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// When it was made.
+    pub made_at: DateTime<Utc>,
+    /// The version of PiCloud that made it.
+    pub version: String,
+    /// The database that it comes from.
+    pub database: String,
+    /// How many apps there are.
+    pub apps: u64,
+    /// How many deploys.
+    pub deploys: u64,
+    /// How many git objects.
+    pub objects: u64,
+    /// The bytes of the file.
+    pub bytes: u64,
+}
+
+/// Writes everything that is in the database to a new file, with `replace` also in the place of an earlier backup.
+///
+/// # Errors
+/// There is no such database, it cannot be read, or the file cannot be written. Nothing has changed then.
+pub async fn back_up(from: &Location, file: &Path, replace: bool) -> Result<Contents, BackupError> {
+    let draft = Draft::new(file, replace)?;
+    match from {
+        Location::Postgres(url) => postgres::backup::back_up(url, draft).await,
+        Location::Sqlite(path) => sqlite::backup::back_up(path, draft).await,
+    }
+}
+
+/// Fills an empty database from a backup, with `replace` also one that holds something, which is then gone.
+///
+/// # Errors
+/// The file is no backup, damaged or of a newer version, or the database is not empty, in use, or failed. Nothing has
+/// changed then but that tables of an older version may have been brought up to date.
+pub async fn restore(file: &Path, into: &Location, replace: bool) -> Result<Contents, RestoreError> {
+    let backup = Checked::new(file).await?;
+    match into {
+        Location::Postgres(url) => postgres::backup::restore(&backup, url, replace).await?,
+        Location::Sqlite(path) => sqlite::backup::restore(&backup, path, replace).await?,
+    }
+    Ok(backup.contents)
+}

@@ -1,0 +1,113 @@
+//! What a backup holds: one list for both databases, which a test compares with the tables that they really have.
+
+/// A table, and which of its columns are copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns and what is in them.
+    pub columns: &'static [(&'static str, Kind)],
+}
+
+/// What a column holds, whatever type each database has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A UUID: `uuid` in PostgreSQL, text in SQLite.
+    Id,
+    /// A moment: `timestamptz` in PostgreSQL, RFC 3339 in SQLite.
+    Time,
+    /// `text` in both.
+    Text,
+    /// A whole number: `integer` or `bigint` in PostgreSQL, `INTEGER` in SQLite.
+    Number,
+    /// `bytea` in PostgreSQL, `BLOB` in SQLite.
+    Bytes,
+}
+
+use Kind::{Bytes, Id, Number, Text, Time};
+
+/// What is copied. A table comes behind those that it refers to.
+pub const TABLES: &[Table] = &[
+    Table {
+        name: "apps",
+        columns: &[
+            ("id", Id),
+            ("name", Text),
+            ("production_branch", Text),
+            ("last_deploy", Number),
+            ("created_at", Time),
+            ("repository", Number),
+        ],
+    },
+    Table { name: "refs", columns: &[("app", Id), ("name", Text), ("target", Text)] },
+    Table { name: "shallow", columns: &[("app", Id), ("oid", Text)] },
+    Table {
+        name: "objects",
+        columns: &[
+            ("repository", Number),
+            ("oid", Bytes),
+            ("kind", Text),
+            ("base", Bytes),
+            ("depth", Number),
+            ("size", Number),
+            ("zlib", Bytes),
+        ],
+    },
+    Table {
+        name: "revisions",
+        columns: &[
+            ("repository", Number),
+            ("commit_id", Bytes),
+            ("sdk", Text),
+            ("subject", Text),
+            ("author", Text),
+            ("validated_at", Time),
+        ],
+    },
+    Table {
+        name: "deploys",
+        columns: &[
+            ("repository", Number),
+            ("number", Number),
+            ("branch", Text),
+            ("commit_id", Bytes),
+            ("deployed_at", Time),
+            ("deployed_by", Text),
+        ],
+    },
+    Table {
+        name: "schedule_runs",
+        columns: &[
+            ("app", Id),
+            ("schedule", Text),
+            ("due", Time),
+            ("deploy", Number),
+            ("execution", Id),
+            ("claimed_at", Time),
+            ("finished_at", Time),
+            ("outcome", Text),
+            ("detail", Text),
+        ],
+    },
+];
+
+/// The tables that are not copied. A database keeps its own rows of them, apart from those that refer to an app.
+pub const TABLES_LEFT_OUT: &[&str] = &[
+    // Which migrations were made: a backup has those of SQLite.
+    "_sqlx_migrations",
+];
+
+/// The columns that are not copied, each behind its table. A restored row has the column's default there.
+pub const COLUMNS_LEFT_OUT: &[(&str, &str)] = &[];
+
+impl Table {
+    /// Its columns, as a statement names them.
+    pub(crate) fn names(&self) -> String {
+        self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// All that is copied, as a statement names them.
+pub(crate) fn names() -> String {
+    TABLES.iter().map(|table| table.name).collect::<Vec<_>>().join(", ")
+}

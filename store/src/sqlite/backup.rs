@@ -1,0 +1,109 @@
+//! The whole database at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
+
+use super::connect;
+use crate::backup::file::{Checked, Draft};
+use crate::backup::tables::TABLES;
+use crate::backup::{BackupError, Contents, RestoreError};
+use crate::error::{OpenError, is_busy};
+
+/// How long a restore waits for others to leave the file.
+const IN_USE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Copies the file as it is at one moment; whoever writes meanwhile is not held up. The copy is then brought up to date.
+pub(crate) async fn back_up(path: &Path, draft: Draft) -> Result<Contents, BackupError> {
+    if !path.exists() {
+        return Err(BackupError::Nothing);
+    }
+    let options =
+        SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(connect::BUSY_TIME_MAX);
+    let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+    let mut source = SqliteConnection::connect_with(&options).await.map_err(unusable)?;
+    if count_apps(&mut source).await.map_err(unusable)?.is_none() {
+        return Err(BackupError::Nothing);
+    }
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(&mut source)
+        .await
+        .map_err(BackupError::Read)?;
+    let Some(target) = draft.path().to_str() else {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "the name is not UTF-8");
+        return Err(BackupError::File { path: draft.path().to_owned(), source });
+    };
+    sqlx::query("VACUUM INTO ?1")
+        .bind(target.to_owned())
+        .execute(&mut source)
+        .await
+        .map_err(|error| draft.unwritten(error))?;
+    source.close().await.ok();
+    let mut copy = draft.open().await?;
+    connect::migrate(&mut copy).await?;
+    draft.finish(copy, &format!("SQLite {version}")).await
+}
+
+/// Everything that is there goes and everything from the backup comes, in one transaction.
+pub(crate) async fn restore(backup: &Checked, path: &Path, replace: bool) -> Result<(), RestoreError> {
+    connect::make_private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    // Whoever has the file open, a node that is idle as well, holds a lock on it, which this mode does not share. What refers
+    // to what is looked at once, in the end.
+    let options = connect::options(path)
+        .locking_mode(SqliteLockingMode::Exclusive)
+        .busy_timeout(IN_USE_TIME_MAX)
+        .foreign_keys(false);
+    let unusable = |source| match is_busy(&source) {
+        true => RestoreError::InUse,
+        false => OpenError::Unusable { path: path.to_owned(), source }.into(),
+    };
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(unusable)?;
+    let apps = count_apps(&mut connection).await.map_err(unusable)?.unwrap_or_default();
+    if apps > 0 && !replace {
+        return Err(RestoreError::NotEmpty { apps });
+    }
+    connect::migrate(&mut connection).await?;
+    sqlx::query("ATTACH ?1 AS backup").bind(backup.uri()).execute(&mut connection).await?;
+    let mut transaction = connection.begin_with("BEGIN EXCLUSIVE").await?;
+    empty(&mut transaction).await?;
+    for table in TABLES {
+        let (name, columns) = (table.name, table.names());
+        let sql = format!("INSERT INTO main.{name} ({columns}) SELECT {columns} FROM backup.{name}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
+    }
+    let dangling = sqlx::query("PRAGMA main.foreign_key_check").fetch_optional(&mut *transaction).await?;
+    if dangling.is_some() {
+        return Err(backup.damaged("a row refers to one that is not there"));
+    }
+    transaction.commit().await?;
+    // Closing it brings everything from the write-ahead log into the file.
+    connection.close().await?;
+    Ok(())
+}
+
+/// Removes every row but those of the migrations: no node is there that could miss any.
+async fn empty(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM main.sqlite_schema
+         WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> '_sqlx_migrations'",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for table in tables {
+        let sql = format!("DELETE FROM main.\"{}\"", table.replace('"', "\"\""));
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// How many apps there are, if there is a table of them.
+async fn count_apps(connection: &mut SqliteConnection) -> Result<Option<u64>, sqlx::Error> {
+    let table = sqlx::query("SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'apps'");
+    if table.fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(None);
+    }
+    let apps: i64 = sqlx::query_scalar("SELECT count(*) FROM main.apps").fetch_one(connection).await?;
+    Ok(Some(apps.unsigned_abs()))
+}
