@@ -109,6 +109,16 @@ impl Server {
             spawn(&self.database, self.data.path(), &self.log, &self.flags, self.files.as_deref());
     }
 
+    /// Another run of the program, for a verb that works with the same database.
+    pub fn verb(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(picloud());
+        command.args(arguments).arg("--data-dir").arg(self.data_dir()).env_remove("DATABASE_URL");
+        if let Some(url) = self.database.url() {
+            command.env("DATABASE_URL", url);
+        }
+        command
+    }
+
     /// The folder in which the node keeps what it keeps.
     pub fn data_dir(&self) -> &Path {
         self.data.path()

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
-use tempfile::{Builder, NamedTempFile};
+use tempfile::{Builder, NamedTempFile, TempDir};
 
 use super::error::{BackupError, RestoreError};
 use super::tables::TABLES_LEFT_OUT;
@@ -26,9 +26,11 @@ const USER_VERSION: usize = 60;
 const APPLICATION: usize = 68;
 const HEADER: usize = 100;
 
-/// A backup that is being written, beside the place where it will be. It is gone when it is dropped.
+/// A backup that is being written, in a folder beside the place where it will be: SQLite makes files beside it for a while.
+/// All of them are gone when it is dropped.
 pub(crate) struct Draft {
     file: NamedTempFile,
+    _folder: TempDir,
     target: PathBuf,
     replace: bool,
 }
@@ -46,12 +48,12 @@ impl Draft {
             }
         }
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let file = Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".partial")
-            .tempfile_in(folder_of(target))
-            .map_err(|source| BackupError::File { path: target.to_owned(), source })?;
-        Ok(Self { file, target: target.to_owned(), replace })
+        let folder =
+            Builder::new().prefix(&format!(".{name}.")).suffix(".partial").tempdir_in(folder_of(target));
+        let failed = |source| BackupError::File { path: target.to_owned(), source };
+        let folder = folder.map_err(failed)?;
+        let file = NamedTempFile::new_in(&folder).map_err(failed)?;
+        Ok(Self { file, _folder: folder, target: target.to_owned(), replace })
     }
 
     /// Where it is written.

@@ -1,6 +1,7 @@
 //! The journeys of PiCloud's users, against the built binary, the real git and both databases.
 
 mod asking;
+mod backup;
 mod bad_input;
 mod caddy;
 mod calling;
