@@ -4,6 +4,7 @@
 //! - `pushing`, `moving`, `at_once`: the one transaction of a push
 //! - `objects`: git objects, and the deltas among them
 //! - `reading`, `running`: everything else
+//! - `reading_little`: by indexes
 //! - `sharing`: what nodes on one PostgreSQL tell each other
 //! - `backing_up`: everything in one file, from and to either database
 //! - `opening`, `migrating`: which databases are taken, and how those of earlier versions are
@@ -35,6 +36,7 @@ mod objects;
 mod opening;
 mod pushing;
 mod reading;
+mod reading_little;
 mod running;
 mod sharing;
 mod values;

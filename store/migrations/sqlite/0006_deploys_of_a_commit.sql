@@ -1,0 +1,1 @@
+-- SQLite is told which index to take, and finds the latest deploy of a branch first in the one that it has.

@@ -1,0 +1,68 @@
+//! However much there is, no question reads a whole table of it.
+
+use store::{Location, Store};
+
+use crate::database::*;
+use crate::values::*;
+
+/// One app with much, among others. Objects are named by their numbers, deploys are of as many commits.
+const MUCH: &str = "
+    INSERT INTO objects (size, repository, depth, oid, kind, zlib)
+    SELECT 1, apps.repository, 0, decode(lpad(to_hex(n), 40, '0'), 'hex'), (ARRAY['commit', 'tree', 'blob'])[n % 3 + 1], 'x'
+    FROM apps, generate_series(16, 20000) AS n WHERE name = 'hello' ON CONFLICT DO NOTHING;
+    INSERT INTO revisions (validated_at, repository, commit_id, sdk, subject, author)
+    SELECT now(), apps.repository, decode(lpad(to_hex(n), 40, '0'), 'hex'), '1.1', 's', 'a'
+    FROM apps, generate_series(16, 20000) AS n WHERE name = 'hello';
+    INSERT INTO deploys (number, deployed_at, repository, commit_id, branch, deployed_by)
+    SELECT n, now(), apps.repository, decode(lpad(to_hex(n), 40, '0'), 'hex'), 'main', 'ada'
+    FROM apps, generate_series(16, 20000) AS n WHERE name = 'hello';
+    INSERT INTO schedule_runs (app, schedule, due, deploy, execution, claimed_at)
+    SELECT apps.id, 'tock', now() + n * interval '1 minute', 1, apps.id, now() FROM apps, generate_series(1, 20000) AS n;
+    UPDATE apps SET last_deploy = 20000;
+    ANALYZE";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_question_reads_a_whole_table() {
+    on_postgres(async |location: Location| {
+        let store = Store::open(&location).await.unwrap();
+        let id = store.push(&push(None, 1)).await.unwrap().app.id;
+        let mut other = Other::at(&location).await;
+        other.run(MUCH).await;
+        // The planner looks at the values of the first five, and then at none.
+        for round in 0..8_u32 {
+            let names = [numbered(0), oid(1), oid(2)];
+            store.known(id, &names).await.unwrap();
+            store.objects(id, &names).await.unwrap();
+            store.objects_and_bases(id, &names).await.unwrap();
+            store.commits(id, Some(numbered(round)), 100).await.unwrap();
+            store.revision(id, oid(1)).await.unwrap();
+            assert_eq!(store.live_of(id).await.unwrap()[0].commit, oid(1));
+            store.deployed_at(id, number(1)).await.unwrap();
+            store.last_run(id, &tick()).await.unwrap();
+            let due = noon() + chrono::TimeDelta::minutes(round.into());
+            store.claim_run(&run(id, 1, due)).await.unwrap();
+            let ended = store::RunOutcome::Succeeded;
+            store.finish_run(id, &tick(), due, ended, None, due).await.unwrap();
+            store.push(&push(Some(1), 1)).await.unwrap();
+        }
+        // What a connection has counted is known when it has ended.
+        store.close().await;
+        let Other::Postgres(connection) = &mut other else { unreachable!() };
+        loop {
+            let read: Vec<(String, i64, i64)> = sqlx::query_as(
+                "SELECT relname::text, seq_tup_read, idx_scan FROM pg_stat_user_tables
+                 WHERE relname IN ('objects', 'deploys', 'revisions', 'schedule_runs')",
+            )
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+            if read.iter().all(|(.., by_index)| *by_index > 0) {
+                let whole: Vec<_> = read.iter().filter(|(_, rows, _)| *rows >= 20_000).collect();
+                assert!(whole.is_empty(), "read from one end to the other: {whole:?}");
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
