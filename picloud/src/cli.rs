@@ -11,7 +11,7 @@ use manifest_schema::limits::Limits;
 use manifest_schema::name::JobName;
 use manifest_schema::quantity::{parse_duration, parse_size, show_duration, show_size};
 use platform::deploy::DeployLimits;
-use store::Location;
+use store::{Location, Pool};
 
 use crate::client::{AppOption, ClientOptions};
 use crate::edge::PushBounds;
@@ -95,6 +95,9 @@ pub(crate) struct Settings {
     pub(crate) admin_token: Option<String>,
 
     #[command(flatten)]
+    pub(crate) database: DatabaseSettings,
+
+    #[command(flatten)]
     pub(crate) connections: ConnectionSettings,
 
     #[command(flatten)]
@@ -151,6 +154,45 @@ impl Place {
         match &self.database_url {
             Some(url) => Location::Postgres(url.clone()),
             None => Location::Sqlite(self.data_dir.join(SQLITE_FILE)),
+        }
+    }
+}
+
+/// What this node takes of a PostgreSQL.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "PostgreSQL")]
+pub(crate) struct DatabaseSettings {
+    /// How many connections the node may have to it.
+    #[arg(long, env = "PICLOUD_DATABASE_CONNECTIONS", default_value_t = DatabaseSettings::default().database_connections, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub(crate) database_connections: u32,
+
+    /// How long a query waits for one of them.
+    #[arg(long, env = "PICLOUD_DATABASE_WAIT_TIME", default_value_t = DatabaseSettings::default().database_wait_time)]
+    pub(crate) database_wait_time: Time,
+
+    /// How long one statement may take, and a transaction stand still.
+    #[arg(long, env = "PICLOUD_DATABASE_STATEMENT_TIME", default_value_t = DatabaseSettings::default().database_statement_time)]
+    pub(crate) database_statement_time: Time,
+}
+
+impl DatabaseSettings {
+    /// The same for the store.
+    pub(crate) fn pool(&self) -> Pool {
+        Pool {
+            connections: self.database_connections,
+            wait: self.database_wait_time.0,
+            statement: self.database_statement_time.0,
+        }
+    }
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        let Pool { connections, wait, statement } = Pool::default();
+        Self {
+            database_connections: connections,
+            database_wait_time: Time(wait),
+            database_statement_time: Time(statement),
         }
     }
 }

@@ -94,7 +94,7 @@ impl Node {
         make_private_folder(&settings.place.data_dir)?;
         let (admin, admin_origin) =
             AdminToken::obtain(settings.admin_token.as_deref(), &settings.place.data_dir)?;
-        let store = Store::open(&settings.place.location()).await?;
+        let store = Store::open_with(&settings.place.location(), &settings.database.pool()).await?;
         let table = Arc::new(LiveTable::new());
         let activation = Activation::new(store.clone(), Arc::clone(&table));
         activation.sync_all().await.map_err(StartError::Load)?;

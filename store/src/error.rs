@@ -75,6 +75,19 @@ pub enum OpenError {
     /// It is not there, or does not let us in.
     #[error("cannot reach the database; is it running, and is DATABASE_URL right?")]
     Unreachable(#[source] sqlx::Error),
+    /// It is there, and its certificate or the lack of one is not what its URL asks for.
+    #[error(
+        "the database is not the one that DATABASE_URL trusts; are sslmode and sslrootcert right, and is its certificate?"
+    )]
+    Untrusted(#[source] sqlx::Error),
+    /// It is a PostgreSQL of long ago.
+    #[error("the database is PostgreSQL {found}; PiCloud needs {oldest} or later")]
+    TooOld {
+        /// Its version.
+        found: u32,
+        /// The oldest version that will do.
+        oldest: u32,
+    },
     /// The embedded database's file cannot be made or written.
     #[error("cannot write the database {}", path.display())]
     File {
@@ -101,7 +114,15 @@ pub enum OpenError {
         /// The version of a migration that this program does not have.
         found: i64,
     },
-    /// Its tables cannot be brought up to date, most often because another program owns them.
+    /// Another program works with it.
+    #[error(
+        "the database belongs to another program, which has a table {table} in it; give PiCloud a database of its own"
+    )]
+    Foreign {
+        /// The table that is not ours.
+        table: String,
+    },
+    /// Its tables cannot be brought up to date.
     #[error("cannot bring the tables up to date; does the database belong to another program?")]
     Migrate(#[source] sqlx::migrate::MigrateError),
 }

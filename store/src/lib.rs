@@ -58,6 +58,24 @@ pub enum Location {
     Sqlite(PathBuf),
 }
 
+/// What a node takes of a PostgreSQL that others work with too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The most connections.
+    pub connections: u32,
+    /// How long a query waits for one of them.
+    pub wait: Duration,
+    /// How long one statement may take, and a transaction stand still. The largest push inserts within a fraction of it.
+    pub statement: Duration,
+}
+
+impl Default for Pool {
+    /// Three nodes fit into the hundred connections that a PostgreSQL has by itself, and half of them are left.
+    fn default() -> Self {
+        Self { connections: 16, wait: Duration::from_secs(5), statement: Duration::from_secs(60) }
+    }
+}
+
 /// The URL holds a password, so it is not shown.
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,8 +112,16 @@ impl Store {
     /// # Errors
     /// It cannot be reached or written, or its tables are those of a newer version or of another program.
     pub async fn open(location: &Location) -> Result<Self, OpenError> {
+        Self::open_with(location, &Pool::default()).await
+    }
+
+    /// The same, with bounds for the connections to PostgreSQL. SQLite needs none.
+    ///
+    /// # Errors
+    /// As for [`Store::open`].
+    pub async fn open_with(location: &Location, pool: &Pool) -> Result<Self, OpenError> {
         Ok(Self(match location {
-            Location::Postgres(url) => Backend::Postgres(postgres::connect::open(url).await?),
+            Location::Postgres(url) => Backend::Postgres(postgres::connect::open(url, pool).await?),
             Location::Sqlite(path) => Backend::Sqlite(sqlite::connect::open(path).await?),
         }))
     }

@@ -12,6 +12,8 @@ const POSTGRES: &str = "PICLOUD_TEST_POSTGRES";
 pub enum Database {
     /// A database on a PostgreSQL.
     Postgres(Arc<Made>),
+    /// One that somebody else sees to, by its URL.
+    At(String),
     /// The embedded one, in the server's data folder.
     Sqlite,
 }
@@ -44,6 +46,11 @@ impl Database {
         Self::Postgres(Arc::new(Made { admin, name }))
     }
 
+    /// A database of PostgreSQL that outlives the value.
+    pub fn at(url: &str) -> Self {
+        Self::At(url.to_owned())
+    }
+
     /// The embedded database.
     pub fn sqlite() -> Self {
         Self::Sqlite
@@ -56,13 +63,14 @@ impl Database {
                 let (server, _) = made.admin.rsplit_once('/').expect("a URL with a database");
                 Some(format!("{server}/{}", made.name))
             }
+            Self::At(url) => Some(url.clone()),
             Self::Sqlite => None,
         }
     }
 
     /// Whether everything survives the loss of the data folder.
     pub fn is_outside_the_data_folder(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        !matches!(self, Self::Sqlite)
     }
 
     /// What a query prints, a line a row. PostgreSQL only.

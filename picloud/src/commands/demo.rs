@@ -15,7 +15,7 @@ use store::{RunOutcome, Store, StoreError};
 use super::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::serve::{StopSignals, start_log};
-use crate::cli::{ConnectionSettings, DemoOptions, Place, PushSettings, Role, Settings};
+use crate::cli::{ConnectionSettings, DatabaseSettings, DemoOptions, Place, PushSettings, Role, Settings};
 use crate::node::{Node, StartError, threads};
 
 /// The second app of the tour.
@@ -93,6 +93,7 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         role: Role::All,
         node_name: None,
         admin_token: None,
+        database: DatabaseSettings::default(),
         connections: ConnectionSettings::default(),
         push: PushSettings::default(),
     };

@@ -7,56 +7,115 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::timeout;
 
+use crate::Pool;
+use crate::backup::tables;
 use crate::error::{OpenError, StoreError};
 
-/// The most connections of one node.
-const CONNECTIONS_MAX: u32 = 16;
+/// The oldest PostgreSQL that is supported, as `server_version_num` has it.
+const OLDEST: u32 = 130_000;
 
-/// How long a query waits for a connection.
-const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// How long one statement may take. The largest push inserts within a fraction of it.
-const STATEMENT_TIME_MAX: &str = "60s";
+/// How long is waited for the first connection.
+const REACH_TIME_MAX: Duration = Duration::from_secs(5);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-pub(crate) async fn open(url: &str) -> Result<PgPool, OpenError> {
-    // A pool only says that it timed out; one connection says why.
-    one(url, &[]).await?.close().await.ok();
-    let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS_MAX)
-        .acquire_timeout(ACQUIRE_TIME_MAX)
-        .connect_with(options(url)?)
+pub(crate) async fn open(url: &str, pool: &Pool) -> Result<PgPool, OpenError> {
+    // A pool only says that it timed out; one connection says why. Another node's migration may take longer than a
+    // statement may.
+    let mut first = one(url, &[("statement_timeout", "0")]).await?;
+    migrate(&mut first).await?;
+    first.close().await.ok();
+    let milliseconds = pool.statement.as_millis().to_string();
+    let options = options(url)?.options([
+        ("statement_timeout", milliseconds.as_str()),
+        ("idle_in_transaction_session_timeout", milliseconds.as_str()),
+    ]);
+    PgPoolOptions::new()
+        .max_connections(pool.connections)
+        .acquire_timeout(pool.wait)
+        .connect_with(options)
         .await
-        .map_err(OpenError::Unreachable)?;
-    migrate(&mut *pool.acquire().await.map_err(OpenError::Unreachable)?).await?;
-    Ok(pool)
+        .map_err(OpenError::Unreachable)
 }
 
 /// One connection, with `settings` of its own.
 pub(crate) async fn one(url: &str, settings: &[(&str, &str)]) -> Result<PgConnection, OpenError> {
     let options = options(url)?.options(settings.iter().copied());
-    let reached = timeout(ACQUIRE_TIME_MAX, PgConnection::connect_with(&options)).await;
-    reached.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(OpenError::Unreachable)
+    let reached = timeout(REACH_TIME_MAX, PgConnection::connect_with(&options)).await;
+    let connection = reached.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(unreachable)?;
+    refuse_old(connection.server_version_num())?;
+    Ok(connection)
 }
 
 fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     let options: PgConnectOptions = url.parse().map_err(OpenError::Unreachable)?;
-    Ok(options.application_name("picloud").options([
-        ("statement_timeout", STATEMENT_TIME_MAX),
-        ("idle_in_transaction_session_timeout", STATEMENT_TIME_MAX),
-        // Compiling a query takes longer than any of ours takes.
-        ("jit", "off"),
-    ]))
+    // Compiling a query takes longer than any of ours takes.
+    Ok(options.application_name("picloud").options([("jit", "off")]))
+}
+
+/// The server may be there and not be the one that the URL asks for.
+fn unreachable(error: sqlx::Error) -> OpenError {
+    match error {
+        sqlx::Error::Tls(_) => OpenError::Untrusted(error),
+        // So a certificate is told that was refused.
+        sqlx::Error::Io(ref io) if io.kind() == std::io::ErrorKind::InvalidData => {
+            OpenError::Untrusted(error)
+        }
+        error => OpenError::Unreachable(error),
+    }
+}
+
+/// `found` is `None` where something between us and the server keeps it to itself.
+fn refuse_old(found: Option<u32>) -> Result<(), OpenError> {
+    match found {
+        Some(found) if found < OLDEST => {
+            Err(OpenError::TooOld { found: found / 10_000, oldest: OLDEST / 10_000 })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Brings the tables up to date. sqlx holds an advisory lock meanwhile, so that of several nodes one migrates and the others
 /// wait.
 pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<(), OpenError> {
+    refuse_foreign(connection).await?;
     MIGRATIONS.run(connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => OpenError::Newer { found },
         error => OpenError::Migrate(error),
     })
+}
+
+/// A database without our first migration may have no table that we would make, nor migrations of its own.
+async fn refuse_foreign(connection: &mut PgConnection) -> Result<(), OpenError> {
+    let mine = MIGRATIONS.iter().next().map(|first| first.checksum.to_vec());
+    let failed = |error: sqlx::Error| OpenError::Migrate(error.into());
+    let migrated: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if migrated {
+        let first: Option<(Vec<u8>,)> =
+            sqlx::query_as("SELECT checksum FROM _sqlx_migrations ORDER BY version LIMIT 1")
+                .fetch_optional(&mut *connection)
+                .await
+                .map_err(failed)?;
+        return match first {
+            Some((first,)) if Some(&first) != mine.as_ref() => {
+                Err(OpenError::Foreign { table: "_sqlx_migrations".to_owned() })
+            }
+            // Without any, another node is about to make the first one.
+            _ => Ok(()),
+        };
+    }
+    let tables: Vec<&str> = tables::TABLES.iter().map(|table| table.name).collect();
+    let there: Option<String> = sqlx::query_scalar(
+        "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL LIMIT 1",
+    )
+    .bind(tables)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(failed)?;
+    there.map_or(Ok(()), |table| Err(OpenError::Foreign { table }))
 }
 
 /// The version of the tables that this program knows.
@@ -67,4 +126,18 @@ pub(crate) fn newest() -> i64 {
 pub(crate) async fn ping(pool: &PgPool) -> Result<(), StoreError> {
     sqlx::query("SELECT 1").execute(pool).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_refused_in_words() {
+        let refused = refuse_old(Some(120_022)).unwrap_err().to_string();
+        assert!(refused.contains("PostgreSQL 12") && refused.contains("13"), "{refused}");
+        for fine in [Some(130_000), Some(150_018), Some(180_001), None] {
+            assert!(refuse_old(fine).is_ok());
+        }
+    }
 }

@@ -11,6 +11,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::Connections;
+use crate::backup::tables;
 use crate::error::{OpenError, StoreError};
 
 /// The most readers at once.
@@ -68,10 +69,36 @@ pub(crate) fn scratch(path: &Path) -> SqliteConnectOptions {
 
 /// Brings the tables up to date.
 pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    refuse_foreign(connection).await?;
     MIGRATIONS.run(connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => OpenError::Newer { found },
         error => OpenError::Migrate(error),
     })
+}
+
+/// A database without our first migration may have no table that we would make, nor migrations of its own.
+async fn refuse_foreign(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let mine = MIGRATIONS.iter().next().map(|first| first.checksum.to_vec());
+    let failed = |error: sqlx::Error| OpenError::Migrate(error.into());
+    let there: Vec<String> = sqlx::query_scalar("SELECT name FROM main.sqlite_schema WHERE type = 'table'")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if there.iter().any(|table| table == "_sqlx_migrations") {
+        let first: Option<(Vec<u8>,)> =
+            sqlx::query_as("SELECT checksum FROM _sqlx_migrations ORDER BY version LIMIT 1")
+                .fetch_optional(&mut *connection)
+                .await
+                .map_err(failed)?;
+        return match first {
+            Some((first,)) if Some(&first) != mine.as_ref() => {
+                Err(OpenError::Foreign { table: "_sqlx_migrations".to_owned() })
+            }
+            _ => Ok(()),
+        };
+    }
+    let foreign = there.into_iter().find(|table| tables::TABLES.iter().any(|mine| mine.name == table));
+    foreign.map_or(Ok(()), |table| Err(OpenError::Foreign { table }))
 }
 
 /// The version of the tables that this program knows.

@@ -9,6 +9,7 @@ on_both_databases!(
     a_reopened_database_holds_the_same,
     a_newer_database_is_refused,
     a_foreign_database_is_refused,
+    a_database_that_another_program_migrates_is_refused,
 );
 
 async fn a_reopened_database_holds_the_same(location: Location) {
@@ -34,9 +35,29 @@ async fn a_newer_database_is_refused(location: Location) {
 async fn a_foreign_database_is_refused(location: Location) {
     let mut other = Other::at(&location).await;
     other.run("CREATE TABLE deploys (something TEXT)").await;
-    assert!(matches!(Store::open(&location).await, Err(OpenError::Migrate(_))));
+    let refused = Store::open(&location).await.unwrap_err();
+    assert!(matches!(&refused, OpenError::Foreign { table } if table == "deploys"), "{refused:?}");
     // Nothing of ours is among its tables.
     other.run("CREATE TABLE apps (something TEXT); INSERT INTO deploys VALUES ('')").await;
+}
+
+async fn a_database_that_another_program_migrates_is_refused(location: Location) {
+    let mut other = Other::at(&location).await;
+    let (bytes, now) = match &other {
+        Other::Postgres(_) => ("bytea '\\x00'", "timestamptz"),
+        Other::Sqlite(_) => ("x'00'", "text"),
+    };
+    other
+        .run(&format!(
+            "CREATE TABLE _sqlx_migrations (version bigint PRIMARY KEY, description text NOT NULL, installed_on {now},
+                 success boolean NOT NULL, checksum {} NOT NULL, execution_time bigint NOT NULL);
+             INSERT INTO _sqlx_migrations VALUES (20240101000000, 'first', '2026-05-01', true, {bytes}, 0)",
+            if bytes.starts_with("bytea") { "bytea" } else { "blob" }
+        ))
+        .await;
+    let refused = Store::open(&location).await.unwrap_err();
+    assert!(matches!(&refused, OpenError::Foreign { table } if table == "_sqlx_migrations"), "{refused:?}");
+    other.run("CREATE TABLE apps (something TEXT)").await;
 }
 
 #[tokio::test]

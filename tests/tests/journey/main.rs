@@ -13,6 +13,7 @@ mod http;
 mod killed;
 mod limits;
 mod nodes;
+mod postgres;
 mod previews;
 mod pushing;
 mod restart;
