@@ -20,7 +20,7 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
     let began = Instant::now();
     if options.file != Path::new(STANDARD) {
         let contents = write(options, &options.file)?;
-        return print(&words::backup::made(&options.file, &contents, began.elapsed()));
+        return print(words::backup::made(&options.file, &contents, began.elapsed()));
     }
     let mut output = io::stdout().lock();
     if output.is_terminal() {

@@ -23,7 +23,7 @@ pub(crate) fn restore(options: &RestoreOptions) -> Result<(), CommandError> {
     } else {
         read(options, &options.file)?
     };
-    print(&words::backup::restored(&contents, &options.place.location(), began.elapsed()))
+    print(words::backup::restored(&contents, &options.place.location(), began.elapsed()))
 }
 
 fn read(options: &RestoreOptions, file: &Path) -> Result<Contents, CommandError> {
