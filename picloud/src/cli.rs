@@ -11,6 +11,7 @@ use manifest_schema::limits::Limits;
 use manifest_schema::name::JobName;
 use manifest_schema::quantity::{parse_duration, parse_size, show_duration, show_size};
 use platform::deploy::DeployLimits;
+use platform::schedules::ScheduleLimits;
 use store::{Location, Pool};
 
 use crate::client::{AppOption, ClientOptions};
@@ -19,6 +20,7 @@ use crate::edge::listener::ConnectionBounds;
 
 /// The embedded database's file in the data folder.
 const SQLITE_FILE: &str = "picloud.db";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A self-hosted serverless platform that you deploy to with git push.
 #[derive(Debug, Parser)]
@@ -102,6 +104,9 @@ pub(crate) struct Settings {
 
     #[command(flatten)]
     pub(crate) push: PushSettings,
+
+    #[command(flatten)]
+    pub(crate) schedules: ScheduleSettings,
 }
 
 /// What a node does.
@@ -299,6 +304,23 @@ pub(crate) struct PushSettings {
     pub(crate) pushes_at_once: usize,
 }
 
+/// What becomes of schedules' runs.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Schedules")]
+pub(crate) struct ScheduleSettings {
+    /// How many hours late a missed run may still be caught up.
+    #[arg(long, env = "PICLOUD_CATCH_UP_HOURS", default_value_t = ScheduleSettings::default().catch_up_hours)]
+    pub(crate) catch_up_hours: u32,
+
+    /// For how many days runs are remembered.
+    #[arg(long, env = "PICLOUD_RUNS_DAYS", default_value_t = ScheduleSettings::default().runs_days, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) runs_days: u32,
+
+    /// How many runs of each schedule are remembered.
+    #[arg(long, env = "PICLOUD_RUNS_KEPT", default_value_t = ScheduleSettings::default().runs_kept, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs_kept: u32,
+}
+
 /// A number of bytes, written as `32MiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
@@ -332,6 +354,30 @@ impl fmt::Display for Size {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&show_duration(self.0))
+    }
+}
+
+impl ScheduleSettings {
+    /// The same for the scheduler.
+    pub(crate) fn limits(&self) -> ScheduleLimits {
+        ScheduleLimits {
+            catch_up_window: Duration::from_secs(u64::from(self.catch_up_hours) * 60 * 60),
+            keep_for: DAY * self.runs_days,
+            keep: self.runs_kept,
+        }
+    }
+}
+
+impl Default for ScheduleSettings {
+    fn default() -> Self {
+        let limits = ScheduleLimits::default();
+        let whole =
+            |duration: Duration, unit: u64| u32::try_from(duration.as_secs() / unit).unwrap_or(u32::MAX);
+        Self {
+            catch_up_hours: whole(limits.catch_up_window, 60 * 60),
+            runs_days: whole(limits.keep_for, DAY.as_secs()),
+            runs_kept: limits.keep,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use platform::schedules::Scheduler;
 use platform::tokens::{AdminToken, Origin, TokenError};
 use runtime::LiveTable;
 use store::cluster::NewNode;
-use store::{Cluster, OpenError, Store, StoreError};
+use store::{Cluster, NodeIdentity, OpenError, Store, StoreError};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -42,16 +42,13 @@ pub(crate) struct Node {
     scheduler: Scheduler,
     activation: Activation,
     cluster: Option<(Cluster, Membership)>,
-    identity: Arc<NodeIdentity>,
+    this: Arc<ThisNode>,
 }
 
 /// What this node is, as others see it.
 #[derive(Debug)]
-pub(crate) struct NodeIdentity {
-    /// Another one for each process.
-    pub(crate) id: Uuid,
-    /// What people call it.
-    pub(crate) name: String,
+pub(crate) struct ThisNode {
+    pub(crate) identity: NodeIdentity,
     pub(crate) role: Role,
     pub(crate) address: SocketAddr,
     pub(crate) started_at: DateTime<Utc>,
@@ -103,27 +100,32 @@ impl Node {
         let address = listener
             .local_addr()
             .map_err(|source| StartError::Listen { address: settings.listen, source })?;
-        let identity = Arc::new(NodeIdentity {
-            id: Uuid::now_v7(),
-            name: settings.node_name.clone().unwrap_or_else(|| default_name(address)),
+        let name = settings.node_name.clone().unwrap_or_else(|| default_name(address));
+        let this = Arc::new(ThisNode {
+            identity: NodeIdentity { id: Uuid::now_v7(), name },
             role: settings.role,
             address,
             started_at: Utc::now(),
         });
         let cluster = match store.cluster() {
             Some(cluster) => {
-                let membership = Membership::new(cluster.clone(), identity.joining(), activation.clone());
+                let membership = Membership::new(cluster.clone(), this.joining(), activation.clone());
                 membership.join().await.map_err(StartError::Load)?;
                 Some((cluster, membership))
             }
             None => None,
         };
         let presence = cluster.as_ref().map(|(_, membership)| membership.presence());
-        let peers = cluster
-            .as_ref()
-            .map(|(cluster, membership)| Peers::new(cluster.clone(), membership.presence(), identity.id));
+        let peers = cluster.as_ref().map(|(cluster, membership)| {
+            Peers::new(cluster.clone(), membership.presence(), this.identity.id)
+        });
         let deployer = Deployer::new(store.clone(), activation.clone(), peers, settings.push.deploy_limits());
-        let scheduler = Scheduler::new(store.clone(), Arc::clone(&table));
+        let scheduler = Scheduler::new(
+            store.clone(),
+            Arc::clone(&table),
+            this.identity.clone(),
+            settings.schedules.limits(),
+        );
         let reach = Reach {
             domain: settings.domain.clone(),
             public_url: settings.public_url.clone(),
@@ -145,7 +147,7 @@ impl Node {
             store: store.clone(),
             table: Arc::clone(&table),
             activation: activation.clone(),
-            node: Arc::clone(&identity),
+            node: Arc::clone(&this),
             admin: admin.clone(),
             body_time: reach.body_time,
         };
@@ -164,7 +166,7 @@ impl Node {
             scheduler,
             activation,
             cluster,
-            identity,
+            this,
         })
     }
 
@@ -172,32 +174,37 @@ impl Node {
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
         let changes = self.activation.changes();
         let clock = self.role.manages().then(|| {
+            let scheduler = self.scheduler.clone();
             tokio::spawn(async move {
-                if let Err(error) = self.scheduler.run(changes).await {
+                if let Err(error) = scheduler.run(changes).await {
                     tracing::error!(%error, "the clock failed; schedules do not run until the next start");
                 }
             })
         });
         let cluster = self.cluster.map(|(cluster, membership)| (cluster, tokio::spawn(membership.run())));
+        let drain = self.bounds.drain;
         listener::serve(self.listener, Arc::new(self.edge), self.bounds, self.stopping, stop).await;
+        if tokio::time::timeout(drain, self.scheduler.stop()).await.is_err() {
+            tracing::warn!("scheduled runs are cut off");
+        }
         if let Some(clock) = clock {
             clock.abort();
         }
         if let Some((cluster, membership)) = cluster {
             membership.abort();
             // Whoever pushes need not wait for this node any more. Where that cannot be said, it is noticed soon.
-            let _ = tokio::time::timeout(GOODBYE_MAX, cluster.leave(self.identity.id)).await;
+            let _ = tokio::time::timeout(GOODBYE_MAX, cluster.leave(self.this.identity.id)).await;
         }
         self.store.close().await;
     }
 }
 
-impl NodeIdentity {
+impl ThisNode {
     /// The node as it joins the others.
     fn joining(&self) -> NewNode {
         NewNode {
-            id: self.id,
-            name: self.name.clone(),
+            id: self.identity.id,
+            name: self.identity.name.clone(),
             role: self.role.as_str(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
             address: self.address.to_string(),

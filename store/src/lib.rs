@@ -5,6 +5,7 @@
 //! - [`id`]: the names of rows
 //! - [`record`]: what is read and written
 //! - [`cluster`]: what nodes on one PostgreSQL tell each other
+//! - [`schedule`]: the same of schedules and their runs
 //! - [`error`]: what can go wrong
 //! - `row`: columns that both databases write alike
 //! - [`backup`]: everything in one file, and back
@@ -15,7 +16,7 @@
 //! - `migrations/`: the tables, in pairs with the same number
 //!
 //! A push travels whole through [`Store::push`]: all of it is committed, or nothing. Everything else reads, apart from
-//! the claims of schedules' runs and what nodes say of themselves.
+//! what is remembered of schedules and their runs, and what nodes say of themselves.
 
 pub mod backup;
 mod bases;
@@ -26,6 +27,7 @@ mod portion;
 mod postgres;
 pub mod record;
 mod row;
+pub mod schedule;
 mod sqlite;
 
 use std::fmt;
@@ -39,8 +41,12 @@ pub use cluster::Cluster;
 pub use error::{OpenError, PushError, StoreError};
 pub use id::{AppId, DeployNumber, Oid};
 pub use record::{
-    App, Deploy, Known, LiveBranch, NewDeploy, NewPush, NewRevision, NewRun, Object, ObjectKind, Objects,
-    PushReceipt, Ref, RefChange, Revision, RunOutcome, ScheduleRun, Stored,
+    App, Deploy, Known, LiveBranch, NewDeploy, NewPush, NewRevision, Object, ObjectKind, Objects,
+    PushReceipt, Ref, RefChange, Revision, Stored,
+};
+pub use schedule::{
+    Action, Claim, DeclaredSchedule, DueTimes, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,
+    RECKONED_AHEAD_MAX, RunKey, RunOutcome, ScheduleRun, ScheduleState,
 };
 
 /// How long a push waits for others to the same app (in SQLite, for whoever writes) before it gives up.
@@ -297,36 +303,146 @@ impl Store {
         either!(self, push::push(push))
     }
 
-    /// Claims a run of a schedule. Of all that claim one due time, one is told `true`; nobody is when the deploy is not
-    /// what is live any more.
+    /// Remembers the schedules that a live deploy declares, and how far each has come: where the deploy before it declared
+    /// the same, up to where it was, else up to the deploy. Nothing is changed for a deploy that is not live.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn claim_run(&self, run: &NewRun) -> Result<bool, StoreError> {
+    pub async fn register_schedules(
+        &self,
+        app: AppId,
+        deploy: DeployNumber,
+        declared: &[DeclaredSchedule],
+    ) -> Result<(), StoreError> {
+        either!(self, schedules::register_schedules(app, deploy, declared))
+    }
+
+    /// The schedules of an app that were ever registered, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn schedule_states(&self, app: AppId) -> Result<Vec<ScheduleState>, StoreError> {
+        either!(self, schedules::schedule_states(app))
+    }
+
+    /// The schedules of all apps that were ever registered.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn all_schedules(&self) -> Result<Vec<(AppId, JobName)>, StoreError> {
+        either!(self, schedules::all_schedules())
+    }
+
+    /// Pauses a schedule: its due times are not granted to anybody. `false` where it is paused already, or unknown.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn pause_schedule(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        by: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        either!(self, schedules::pause_schedule(app, schedule, by, now))
+    }
+
+    /// Resumes a schedule from `now` on, with one row for the due times that were skipped and why. `false` where it is not
+    /// paused, or unknown.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn resume_schedule(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        skipped: Option<(DueTimes, String)>,
+        node: &NodeIdentity,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        either!(self, schedules::resume_schedule(app, schedule, skipped.as_ref(), node, now))
+    }
+
+    /// Claims due times of a schedule, or a run that somebody asked for. Whoever inserts the row of (app, schedule, due
+    /// time) has it, whatever the other nodes do; claims of one schedule come one after the other, so that no due time is
+    /// in two rows.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn claim_run(&self, run: &NewRun) -> Result<Claim, StoreError> {
         either!(self, schedule_runs::claim_run(run))
     }
 
-    /// Records how a claimed run ended.
+    /// Holds a claimed run for `lease` from now on. `false`: it was recorded as lost meanwhile, and is not the claimer's
+    /// any more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn renew_run(
+        &self,
+        run: &RunKey,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        either!(self, schedule_runs::renew_run(run, lease, now))
+    }
+
+    /// Records how a claimed run ended. `false`: it was recorded as lost meanwhile, and stays so.
     ///
     /// # Errors
     /// The database failed.
     pub async fn finish_run(
         &self,
-        app: AppId,
-        schedule: &JobName,
-        due: DateTime<Utc>,
+        run: &RunKey,
         outcome: RunOutcome,
-        detail: Option<String>,
-        finished_at: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        either!(self, schedule_runs::finish_run(app, schedule, due, outcome, detail.as_deref(), finished_at))
+        detail: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        either!(self, schedule_runs::finish_run(run, outcome, detail, now))
     }
 
-    /// The run of a schedule with the latest due time.
+    /// Records every run as lost whose lease is over.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn last_run(&self, app: AppId, schedule: &JobName) -> Result<Option<ScheduleRun>, StoreError> {
-        either!(self, schedule_runs::last_run(app, schedule))
+    pub async fn lose_runs(&self, now: DateTime<Utc>) -> Result<Vec<LostRun>, StoreError> {
+        either!(self, schedule_runs::lose_runs(now))
+    }
+
+    /// When the first of the leases in progress ends, by the database's clock.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn next_lease_end(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        either!(self, schedule_runs::next_lease_end())
+    }
+
+    /// The rows of a schedule with the latest due times up to `up_to`, at most `most`, the latest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn runs(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        up_to: Option<DateTime<Utc>>,
+        most: u32,
+    ) -> Result<Vec<ScheduleRun>, StoreError> {
+        either!(self, schedule_runs::runs(app, schedule, up_to, most))
+    }
+
+    /// Deletes rows of a schedule that are due before `before`, or beyond the latest `keep`; at most [`PRUNED_AT_ONCE`].
+    /// Returns how many it were.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn prune_runs(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        keep: u32,
+        before: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        either!(self, schedule_runs::prune_runs(app, schedule, keep, before))
     }
 }

@@ -3,8 +3,7 @@
 use std::io;
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::{AppName, JobName};
-use uuid::Uuid;
+use manifest_schema::name::AppName;
 
 use crate::id::{AppId, DeployNumber, Oid};
 
@@ -231,67 +230,4 @@ pub struct PushReceipt {
     pub created: bool,
     /// The numbers of the deploys, in the order of the push.
     pub deploys: Vec<DeployNumber>,
-}
-
-/// A run of a schedule to be claimed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewRun {
-    /// The app.
-    pub app: AppId,
-    /// The schedule.
-    pub schedule: JobName,
-    /// When it is due: with app and schedule, the run's identity.
-    pub due: DateTime<Utc>,
-    /// The deploy that the claimer would run.
-    pub deploy: DeployNumber,
-    /// The execution that it will be.
-    pub execution: Uuid,
-    /// When it is claimed.
-    pub claimed_at: DateTime<Utc>,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunOutcome {
-    /// The script ran to its end.
-    Succeeded,
-    /// The script failed.
-    Failed,
-    /// Nothing was run.
-    Skipped,
-}
-
-impl RunOutcome {
-    /// The outcome as rows have it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-
-    /// The outcome of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Succeeded, Self::Failed, Self::Skipped].into_iter().find(|outcome| outcome.as_str() == name)
-    }
-}
-
-/// A claimed run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScheduleRun {
-    /// When it was due.
-    pub due: DateTime<Utc>,
-    /// The deploy that was run.
-    pub deploy: DeployNumber,
-    /// When it was claimed.
-    pub claimed_at: DateTime<Utc>,
-    /// When it ended, if it has.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// How it ended, if it has.
-    pub outcome: Option<RunOutcome>,
-    /// Why it failed or was skipped.
-    pub detail: Option<String>,
-    /// The execution.
-    pub execution: Uuid,
 }

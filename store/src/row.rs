@@ -1,8 +1,13 @@
 //! Reading columns that both databases write alike.
 
+use chrono::{DateTime, Utc};
+use manifest_schema::name::JobName;
+use uuid::Uuid;
+
 use crate::error::StoreError;
 use crate::id::{DeployNumber, Oid};
-use crate::record::{Known, Object, ObjectKind, RunOutcome};
+use crate::record::{Known, Object, ObjectKind};
+use crate::schedule::{NodeIdentity, Paused, RunOutcome};
 
 /// An object name written as hexadecimal digits.
 pub(crate) fn hex(table: &'static str, hex: &str) -> Result<Oid, StoreError> {
@@ -58,6 +63,26 @@ pub(crate) fn generation(generation: i64) -> Result<u64, StoreError> {
 pub(crate) fn outcome(name: &str) -> Result<RunOutcome, StoreError> {
     RunOutcome::parse(name)
         .ok_or_else(|| StoreError::Corrupt { table: "schedule_runs", what: format!("outcome {name}") })
+}
+
+/// The name of a schedule.
+pub(crate) fn job_name(name: &str) -> Result<JobName, StoreError> {
+    JobName::new(name).map_err(|error| StoreError::Corrupt { table: "schedules", what: error.to_string() })
+}
+
+/// An id in a row of `schedule_runs` that is written as text.
+pub(crate) fn uuid(id: &str) -> Result<Uuid, StoreError> {
+    id.parse().map_err(|_| StoreError::Corrupt { table: "schedule_runs", what: format!("id {id}") })
+}
+
+/// The node that claimed a run.
+pub(crate) fn node(id: Option<Uuid>, name: Option<String>) -> Option<NodeIdentity> {
+    Some(NodeIdentity { id: id?, name: name? })
+}
+
+/// That a schedule is paused.
+pub(crate) fn paused(at: Option<DateTime<Utc>>, by: Option<String>) -> Option<Paused> {
+    Some(Paused { at: at?, by: by.unwrap_or_default() })
 }
 
 /// The branch that a ref is, as deploys have it; no deploy has the one of a tag.

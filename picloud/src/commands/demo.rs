@@ -15,7 +15,9 @@ use store::{RunOutcome, Store, StoreError};
 use super::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::serve::{StopSignals, start_log};
-use crate::cli::{ConnectionSettings, DatabaseSettings, DemoOptions, Place, PushSettings, Role, Settings};
+use crate::cli::{
+    ConnectionSettings, DatabaseSettings, DemoOptions, Place, PushSettings, Role, ScheduleSettings, Settings,
+};
 use crate::node::{Node, StartError, threads};
 
 /// The second app of the tour.
@@ -96,6 +98,7 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         database: DatabaseSettings::default(),
         connections: ConnectionSettings::default(),
         push: PushSettings::default(),
+        schedules: ScheduleSettings::default(),
     };
     match Node::start(&settings).await {
         Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
@@ -151,13 +154,13 @@ impl Tour {
         let started = Instant::now();
         while started.elapsed() < SCHEDULE_WAIT {
             if let Some(app) = self.store.app(&app).await?
-                && let Some(run) = self.store.last_run(app.id, &schedule).await?
+                && let Some(run) = self.store.runs(app.id, &schedule, None, 1).await?.pop()
                 && run.outcome == Some(RunOutcome::Succeeded)
             {
-                let late = (run.claimed_at - run.due).num_milliseconds();
+                let late = run.lateness().num_milliseconds();
                 println!(
                     "  tick was due at {} and ran {late} ms later: succeeded",
-                    run.due.format("%H:%M:%S")
+                    run.due.last.format("%H:%M:%S")
                 );
                 return Ok(());
             }

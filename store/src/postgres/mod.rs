@@ -10,3 +10,4 @@ pub(crate) mod objects;
 pub(crate) mod push;
 pub(crate) mod revisions;
 pub(crate) mod schedule_runs;
+pub(crate) mod schedules;

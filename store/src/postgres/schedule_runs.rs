@@ -1,79 +1,327 @@
 //! The table `schedule_runs`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use manifest_schema::name::JobName;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::id::AppId;
-use crate::record::{NewRun, RunOutcome, ScheduleRun};
-use crate::row::{deploy_number, outcome, signed};
+use crate::row::{deploy_number, job_name, key as commit_name, node, outcome, signed};
+use crate::schedule::{
+    AHEAD_MAX, Action, Claim, DueTimes, LOST, LostRun, NewRun, PRUNED_AT_ONCE, RECKONED_AHEAD_MAX, RunKey,
+    RunOutcome, ScheduleRun, overlaps,
+};
 
-pub(crate) async fn claim_run(pool: &PgPool, run: &NewRun) -> Result<bool, StoreError> {
+pub(crate) async fn claim_run(pool: &PgPool, run: &NewRun) -> Result<Claim, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let claim = claim(&mut transaction, run).await?;
+    transaction.commit().await?;
+    Ok(claim)
+}
+
+/// The schedule's row is held from here on, so that claims come one after the other.
+async fn claim(tx: &mut PgConnection, run: &NewRun) -> Result<Claim, StoreError> {
+    let held: Option<(DateTime<Utc>, bool, DateTime<Utc>)> = sqlx::query_as(
+        "SELECT reckoned_until, paused_at IS NOT NULL, clock_timestamp() FROM schedules
+         WHERE app = $1 AND name = $2 FOR UPDATE",
+    )
+    .bind(run.app.as_uuid())
+    .bind(run.schedule.as_str())
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((reckoned, paused, now)) = held else { return Ok(Claim::NotLive) };
+    if !run.manual {
+        if paused {
+            return Ok(Claim::Paused);
+        }
+        if reckoned >= run.due.first && reckoned <= now + RECKONED_AHEAD_MAX {
+            return Ok(Claim::Reckoned(reckoned));
+        }
+        if run.due.last > now + AHEAD_MAX {
+            return Ok(Claim::Early(now));
+        }
+    }
+    let other = if run.alone { in_progress(tx, run, now).await? } else { None };
+    let row = match (&run.action, other) {
+        (Action::Run { execution, lease }, None) => Row {
+            execution: Some(*execution),
+            lease_until: Some(now + *lease),
+            finished_at: None,
+            left: None,
+        },
+        (Action::Run { .. }, Some(reason)) => Row::left(RunOutcome::Skipped, reason, now),
+        (Action::Leave { outcome, reason }, _) => Row::left(*outcome, reason.clone(), now),
+    };
+    let inserted = insert(tx, run, &row, now).await?;
+    if !inserted && !exists(tx, run).await? {
+        return Ok(Claim::NotLive);
+    }
+    if !run.manual {
+        sqlx::query("UPDATE schedules SET reckoned_until = $3 WHERE app = $1 AND name = $2")
+            .bind(run.app.as_uuid())
+            .bind(run.schedule.as_str())
+            .bind(run.due.last)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(match (&run.action, row.left) {
+        _ if !inserted => Claim::Reckoned(run.due.last),
+        (Action::Run { .. }, Some((_, reason))) => Claim::Overlaps(reason),
+        _ => Claim::Granted,
+    })
+}
+
+/// What a claim writes.
+struct Row {
+    execution: Option<Uuid>,
+    lease_until: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    left: Option<(RunOutcome, String)>,
+}
+
+impl Row {
+    fn left(outcome: RunOutcome, reason: String, now: DateTime<Utc>) -> Self {
+        Self { execution: None, lease_until: None, finished_at: Some(now), left: Some((outcome, reason)) }
+    }
+}
+
+/// The reason not to run beside another run. One whose lease is over stands in nobody's way.
+async fn in_progress(
+    tx: &mut PgConnection,
+    run: &NewRun,
+    now: DateTime<Utc>,
+) -> Result<Option<String>, StoreError> {
+    let row: Option<(Option<String>,)> = sqlx::query_as(
+        "SELECT node_name FROM schedule_runs
+         WHERE app = $1 AND schedule = $2 AND finished_at IS NULL AND lease_until > $3 LIMIT 1",
+    )
+    .bind(run.app.as_uuid())
+    .bind(run.schedule.as_str())
+    .bind(now)
+    .fetch_optional(tx)
+    .await?;
+    Ok(row.map(|(node,)| overlaps(node.as_deref())))
+}
+
+async fn insert(
+    tx: &mut PgConnection,
+    run: &NewRun,
+    row: &Row,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
     // The commit of the claimer's deploy must still be what production points to.
-    let claimed = sqlx::query(
-        "INSERT INTO schedule_runs (app, schedule, due, deploy, execution, claimed_at)
-         SELECT $1, $2, $3, $4, $5, $6
+    let inserted = sqlx::query(
+        "INSERT INTO schedule_runs (app, schedule, due, manual, first_due, due_times, deploy, execution, node, node_name,
+             claimed_at, lease_until, finished_at, outcome, detail)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
          FROM apps
          JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || apps.production_branch
-         JOIN deploys ON deploys.repository = apps.repository AND deploys.number = $4
+         JOIN deploys ON deploys.repository = apps.repository AND deploys.number = $7
              AND deploys.commit_id = decode(refs.target, 'hex')
          WHERE apps.id = $1
          ON CONFLICT DO NOTHING",
     )
     .bind(run.app.as_uuid())
     .bind(run.schedule.as_str())
-    .bind(run.due)
+    .bind(run.due.last)
+    .bind(run.manual)
+    .bind(run.due.first_of_several())
+    .bind(i32::try_from(run.due.count).unwrap_or(i32::MAX))
     .bind(signed(run.deploy.get()))
+    .bind(row.execution)
+    .bind(run.node.id)
+    .bind(&run.node.name)
+    .bind(now)
+    .bind(row.lease_until)
+    .bind(row.finished_at)
+    .bind(row.left.as_ref().map(|(outcome, _)| outcome.as_str()))
+    .bind(row.left.as_ref().map(|(_, reason)| reason))
+    .execute(tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+async fn exists(tx: &mut PgConnection, run: &NewRun) -> Result<bool, StoreError> {
+    let row: Option<(i32,)> = sqlx::query_as(
+        "SELECT 1 FROM schedule_runs WHERE app = $1 AND schedule = $2 AND due = $3 AND manual = $4",
+    )
+    .bind(run.app.as_uuid())
+    .bind(run.schedule.as_str())
+    .bind(run.due.last)
+    .bind(run.manual)
+    .fetch_optional(tx)
+    .await?;
+    Ok(row.is_some())
+}
+
+pub(crate) async fn renew_run(
+    pool: &PgPool,
+    run: &RunKey,
+    lease: Duration,
+    _now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let renewed = sqlx::query(
+        "UPDATE schedule_runs SET lease_until = clock_timestamp() + make_interval(secs => $6)
+         WHERE app = $1 AND schedule = $2 AND due = $3 AND manual = $4 AND execution = $5 AND finished_at IS NULL",
+    )
+    .bind(run.app.as_uuid())
+    .bind(run.schedule.as_str())
+    .bind(run.due)
+    .bind(run.manual)
     .bind(run.execution)
-    .bind(run.claimed_at)
+    .bind(lease.as_secs_f64())
     .execute(pool)
     .await?;
-    Ok(claimed.rows_affected() == 1)
+    Ok(renewed.rows_affected() == 1)
 }
 
 pub(crate) async fn finish_run(
     pool: &PgPool,
-    app: AppId,
-    schedule: &JobName,
-    due: DateTime<Utc>,
+    run: &RunKey,
     outcome: RunOutcome,
     detail: Option<&str>,
-    finished_at: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE schedule_runs SET outcome = $4, detail = $5, finished_at = $6
-         WHERE app = $1 AND schedule = $2 AND due = $3",
+    _now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let finished = sqlx::query(
+        "UPDATE schedule_runs SET outcome = $6, detail = $7, finished_at = clock_timestamp(), lease_until = NULL
+         WHERE app = $1 AND schedule = $2 AND due = $3 AND manual = $4 AND execution = $5 AND finished_at IS NULL",
     )
-    .bind(app.as_uuid())
-    .bind(schedule.as_str())
-    .bind(due)
+    .bind(run.app.as_uuid())
+    .bind(run.schedule.as_str())
+    .bind(run.due)
+    .bind(run.manual)
+    .bind(run.execution)
     .bind(outcome.as_str())
     .bind(detail)
-    .bind(finished_at)
     .execute(pool)
     .await?;
-    Ok(())
+    Ok(finished.rows_affected() == 1)
 }
 
-type Row = (DateTime<Utc>, i64, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>, Option<String>, Uuid);
+pub(crate) async fn lose_runs(pool: &PgPool, _now: DateTime<Utc>) -> Result<Vec<LostRun>, StoreError> {
+    let rows: Vec<(Uuid, String, DateTime<Utc>, Option<String>)> = sqlx::query_as(
+        "UPDATE schedule_runs SET outcome = 'lost', detail = $1 || coalesce(node_name, '?') || $2, finished_at = clock_timestamp()
+         WHERE finished_at IS NULL AND lease_until < clock_timestamp() RETURNING app, schedule, due, node_name",
+    )
+    .bind(LOST[0])
+    .bind(LOST[1])
+    .fetch_all(pool)
+    .await?;
+    let lost = |(app, schedule, due, node): (Uuid, String, DateTime<Utc>, Option<String>)| {
+        let app = AppId::from_uuid(app);
+        Ok(LostRun { app, schedule: job_name(&schedule)?, due, node: node.unwrap_or_default() })
+    };
+    rows.into_iter().map(lost).collect()
+}
 
-pub(crate) async fn last_run(
+pub(crate) async fn next_lease_end(pool: &PgPool) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let (end,): (Option<DateTime<Utc>>,) =
+        sqlx::query_as("SELECT min(lease_until) FROM schedule_runs WHERE finished_at IS NULL")
+            .fetch_one(pool)
+            .await?;
+    Ok(end)
+}
+
+type Found = (
+    DateTime<Utc>,
+    Option<DateTime<Utc>>,
+    i32,
+    bool,
+    i64,
+    Option<Vec<u8>>,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<String>,
+    DateTime<Utc>,
+    Option<DateTime<Utc>>,
+    Option<DateTime<Utc>>,
+    Option<String>,
+    Option<String>,
+);
+
+pub(crate) async fn runs(
     pool: &PgPool,
     app: AppId,
     schedule: &JobName,
-) -> Result<Option<ScheduleRun>, StoreError> {
-    let row: Option<Row> = sqlx::query_as(
-        "SELECT due, deploy, claimed_at, finished_at, outcome, detail, execution FROM schedule_runs
-         WHERE app = $1 AND schedule = $2 ORDER BY due DESC LIMIT 1",
+    up_to: Option<DateTime<Utc>>,
+    most: u32,
+) -> Result<Vec<ScheduleRun>, StoreError> {
+    let rows: Vec<Found> = sqlx::query_as(
+        "SELECT due, first_due, due_times, manual, run.deploy, commit_id, execution, node, node_name, claimed_at, lease_until,
+             finished_at, outcome, detail
+         FROM schedule_runs AS run
+         LEFT JOIN deploys ON number = run.deploy AND repository = (SELECT repository FROM apps WHERE id = $1)
+         WHERE app = $1 AND schedule = $2 AND ($3 IS NULL OR due <= $3)
+         ORDER BY due DESC, manual DESC LIMIT $4",
     )
     .bind(app.as_uuid())
     .bind(schedule.as_str())
-    .fetch_optional(pool)
+    .bind(up_to)
+    .bind(i64::from(most))
+    .fetch_all(pool)
     .await?;
-    let Some((due, deploy, claimed_at, finished_at, ended, detail, execution)) = row else { return Ok(None) };
-    let deploy = deploy_number(deploy)?;
-    let outcome = ended.as_deref().map(outcome).transpose()?;
-    Ok(Some(ScheduleRun { due, deploy, claimed_at, finished_at, outcome, detail, execution }))
+    rows.into_iter().map(read).collect()
+}
+
+fn read(row: Found) -> Result<ScheduleRun, StoreError> {
+    let (
+        due,
+        first,
+        times,
+        manual,
+        deploy,
+        commit,
+        execution,
+        id,
+        name,
+        claimed_at,
+        lease_until,
+        finished_at,
+        ended,
+        detail,
+    ) = row;
+    let due =
+        DueTimes { first: first.unwrap_or(due), last: due, count: u32::try_from(times).unwrap_or_default() };
+    Ok(ScheduleRun {
+        due,
+        manual,
+        deploy: deploy_number(deploy)?,
+        commit: commit.map(|commit| commit_name("deploys", &commit)).transpose()?,
+        execution: execution,
+        node: node(id, name),
+        claimed_at,
+        lease_until,
+        finished_at,
+        outcome: ended.as_deref().map(outcome).transpose()?,
+        detail,
+    })
+}
+
+pub(crate) async fn prune_runs(
+    pool: &PgPool,
+    app: AppId,
+    schedule: &JobName,
+    keep: u32,
+    before: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    let deleted = sqlx::query(
+        "DELETE FROM schedule_runs WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM schedule_runs
+             WHERE app = $1 AND schedule = $2 AND finished_at IS NOT NULL AND due <= greatest($3, (
+                 SELECT due FROM schedule_runs WHERE app = $1 AND schedule = $2 ORDER BY due DESC OFFSET $4 LIMIT 1
+             ))
+             ORDER BY due LIMIT $5
+         ))",
+    )
+    .bind(app.as_uuid())
+    .bind(schedule.as_str())
+    .bind(before)
+    .bind(i64::from(keep))
+    .bind(i64::from(PRUNED_AT_ONCE))
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
 }

@@ -32,8 +32,13 @@ pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreErr
 pub(super) fn read((id, name, production_branch, created_at, generation): Row) -> Result<App, StoreError> {
     let corrupt = |what: String| StoreError::Corrupt { table: "apps", what };
     let name = AppName::new(&name).map_err(|error| corrupt(error.to_string()))?;
-    let id = id.parse().map(AppId::from_uuid).map_err(|_| corrupt(format!("id {id}")))?;
-    Ok(App { id, name, production_branch, created_at, generation: row::generation(generation)? })
+    let generation = row::generation(generation)?;
+    Ok(App { id: self::id("apps", &id)?, name, production_branch, created_at, generation })
+}
+
+/// The app that a row of `table` names.
+pub(super) fn id(table: &'static str, id: &str) -> Result<AppId, StoreError> {
+    id.parse().map(AppId::from_uuid).map_err(|_| StoreError::Corrupt { table, what: format!("app {id}") })
 }
 
 /// An app's id as rows have it.

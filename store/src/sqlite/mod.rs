@@ -9,6 +9,7 @@ pub(crate) mod objects;
 pub(crate) mod push;
 pub(crate) mod revisions;
 pub(crate) mod schedule_runs;
+pub(crate) mod schedules;
 mod together;
 
 use sqlx::SqlitePool;

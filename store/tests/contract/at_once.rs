@@ -1,7 +1,8 @@
 //! Several at once: who waits for whom, and for how long.
 
+use chrono::TimeDelta;
 use sqlx::{Connection as _, PgConnection};
-use store::{Location, PushError, PushReceipt, Store};
+use store::{Claim, Location, PushError, PushReceipt, Store};
 use tokio::task::JoinHandle;
 
 use crate::database::*;
@@ -102,8 +103,10 @@ async fn no_schedule_waits_for_a_push() {
         let Location::Postgres(url) = &location else { unreachable!() };
         let store = Store::open(&location).await.unwrap();
         let id = store.push(&push(None, 1)).await.unwrap().app.id;
+        store.register_schedules(id, number(1), &[declared("* * * * *")]).await.unwrap();
         let (pushed, other) = stuck_push(&store, url).await;
-        assert!(store.claim_run(&run(id, 1, noon())).await.unwrap());
+        let due = noon() + TimeDelta::minutes(1);
+        assert_eq!(store.claim_run(&run(id, 1, due)).await.unwrap(), Claim::Granted);
         assert!(!pushed.is_finished());
         other.close().await.unwrap();
         pushed.await.unwrap().unwrap();

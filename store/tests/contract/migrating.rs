@@ -4,7 +4,7 @@ use std::path::Path;
 
 use manifest_schema::name::AppName;
 use sqlx::migrate::Migrator;
-use store::{Deploy, Location, NewPush, Object, ObjectKind, Store};
+use store::{Deploy, Location, NewPush, Object, ObjectKind, RunOutcome, Store};
 
 use crate::database::*;
 use crate::values::*;
@@ -90,7 +90,10 @@ async fn a_database_of_the_first_version_keeps_what_it_holds(location: Location)
     assert_eq!(store.deploys(hello).await.unwrap(), deploys);
     assert_eq!(store.deploys(other).await.unwrap(), [deploy(1, "next", 2, "bob")]);
     assert_eq!(store.live_of(hello).await.unwrap()[0].deploy, number(2));
-    assert_eq!(store.last_run(hello, &tick()).await.unwrap().unwrap().due, noon());
+    let run = &store.runs(hello, &tick(), None, 9).await.unwrap()[0];
+    assert_eq!((run.due.last, run.outcome, run.manual), (noon(), Some(RunOutcome::Lost), false));
+    let state = &store.schedule_states(hello).await.unwrap()[0];
+    assert_eq!((&state.name, state.reckoned_until), (&tick(), noon()));
 
     // And it goes on: the next push to an app that is there, and an app that is new.
     assert_eq!(store.push(&push(Some(2), 4)).await.unwrap().deploys, [number(3)]);

@@ -1,55 +1,289 @@
-//! Runs of schedules: each due time is claimed once.
+//! Schedules and their runs: each due time has one row, whoever claims it, and a run is held by one node.
 
-use chrono::TimeDelta;
-use store::{Location, RunOutcome, Store};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use store::{
+    Action, AppId, Claim, DueTimes, Location, NewRun, RECKONED_AHEAD_MAX, RunOutcome, ScheduleRun, Store,
+};
 
 use crate::values::*;
 
 on_both_databases!(
     a_due_time_is_claimed_once,
+    due_times_in_ranges_are_claimed_once,
     a_claim_for_what_is_not_live_any_more_is_refused,
     a_run_remembers_how_it_ended,
+    due_times_that_are_left_are_one_row,
+    a_run_waits_for_no_other_and_is_skipped_beside_one,
+    a_lease_that_is_over_is_lost_and_stays_so,
+    a_lease_that_is_renewed_is_not_lost,
+    a_run_by_hand_does_not_disturb_due_times,
+    a_schedule_goes_on_where_it_was,
+    a_paused_schedule_is_granted_to_nobody,
+    reckoning_by_a_clock_that_was_wrong_is_not_believed,
+    old_rows_are_deleted_in_portions,
 );
 
-async fn a_due_time_is_claimed_once(location: Location) {
-    let store = Store::open(&location).await.unwrap();
+/// A store with one live deploy that declares `tick`.
+async fn scheduled(location: &Location) -> (Store, AppId) {
+    let store = Store::open(location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
-    let tasks: Vec<_> = (0..8)
-        .map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move { store.claim_run(&run(id, 1, noon())).await.unwrap() })
-        })
-        .collect();
-    let mut claimed = 0;
+    store.register_schedules(id, number(1), &[declared("* * * * * *")]).await.unwrap();
+    (store, id)
+}
+
+fn after(seconds: i64) -> DateTime<Utc> {
+    noon() + TimeDelta::seconds(seconds)
+}
+
+fn over(seconds: i64) -> Action {
+    Action::Run { execution: uuid::Uuid::new_v4(), lease: Duration::from_secs(seconds.unsigned_abs()) }
+}
+
+fn left(reason: &str) -> Action {
+    Action::Leave { outcome: RunOutcome::Missed, reason: reason.to_owned() }
+}
+
+async fn latest(store: &Store, id: AppId) -> ScheduleRun {
+    store.runs(id, &tick(), None, 1).await.unwrap().remove(0)
+}
+
+async fn reckoned(store: &Store, id: AppId) -> DateTime<Utc> {
+    store.schedule_states(id).await.unwrap()[0].reckoned_until
+}
+
+async fn claim_together(store: &Store, runs: Vec<NewRun>) -> usize {
+    let claim = |run: NewRun| {
+        let store = store.clone();
+        tokio::spawn(async move { store.claim_run(&run).await.unwrap() })
+    };
+    let tasks: Vec<_> = runs.into_iter().map(claim).collect();
+    let mut granted = 0;
     for task in tasks {
-        claimed += usize::from(task.await.unwrap());
+        granted += usize::from(task.await.unwrap() == Claim::Granted);
     }
-    assert_eq!(claimed, 1);
-    assert!(store.claim_run(&run(id, 1, noon() + TimeDelta::seconds(1))).await.unwrap());
+    granted
+}
+
+async fn a_due_time_is_claimed_once(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    assert_eq!(claim_together(&store, (0..8).map(|_| run(id, 1, after(1))).collect()).await, 1);
+    assert_eq!(store.claim_run(&run(id, 1, after(1))).await.unwrap(), Claim::Reckoned(after(1)));
+    let next = NewRun { alone: false, ..run(id, 1, after(2)) };
+    assert_eq!(store.claim_run(&next).await.unwrap(), Claim::Granted);
+}
+
+async fn due_times_in_ranges_are_claimed_once(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    // Each node sees the range end where its own clock is.
+    let range = |last: i64| NewRun {
+        due: DueTimes { first: after(1), last: after(last), count: last as u32 },
+        alone: false,
+        ..run(id, 1, after(last))
+    };
+    assert_eq!(claim_together(&store, (5..13).map(range).collect()).await, 1);
+    let row = latest(&store, id).await;
+    assert_eq!(row.due.first, after(1));
+    assert_eq!(reckoned(&store, id).await, row.due.last);
+    assert_eq!(store.runs(id, &tick(), None, 10).await.unwrap().len(), 1);
 }
 
 async fn a_claim_for_what_is_not_live_any_more_is_refused(location: Location) {
-    let store = Store::open(&location).await.unwrap();
-    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    let (store, id) = scheduled(&location).await;
     store.push(&push(Some(1), 2)).await.unwrap();
-    assert!(!store.claim_run(&run(id, 1, noon())).await.unwrap());
-    assert!(store.claim_run(&run(id, 2, noon())).await.unwrap());
+    assert_eq!(store.claim_run(&run(id, 1, after(1))).await.unwrap(), Claim::NotLive);
+    assert_eq!(store.runs(id, &tick(), None, 1).await.unwrap(), []);
+    assert_eq!(store.claim_run(&run(id, 2, after(1))).await.unwrap(), Claim::Granted);
 }
 
 async fn a_run_remembers_how_it_ended(location: Location) {
-    let store = Store::open(&location).await.unwrap();
-    let id = store.push(&push(None, 1)).await.unwrap().app.id;
-    assert_eq!(store.last_run(id, &tick()).await.unwrap(), None);
-    let claimed = run(id, 1, noon());
+    let (store, id) = scheduled(&location).await;
+    let claimed = run(id, 1, after(1));
     store.claim_run(&claimed).await.unwrap();
-    let going = store.last_run(id, &tick()).await.unwrap().unwrap();
-    assert_eq!((going.due, going.outcome, going.execution), (noon(), None, claimed.execution));
-    assert_eq!(going.deploy, number(1));
-    let ended = noon() + TimeDelta::milliseconds(1500);
-    store.finish_run(id, &tick(), noon(), RunOutcome::Failed, Some("why".to_owned()), ended).await.unwrap();
-    let done = store.last_run(id, &tick()).await.unwrap().unwrap();
+    let going = latest(&store, id).await;
     assert_eq!(
-        (done.outcome, done.detail.as_deref(), done.finished_at),
-        (Some(RunOutcome::Failed), Some("why"), Some(ended))
+        (going.due, going.outcome, going.execution),
+        (claimed.due.clone(), None, Some(key(&claimed).execution))
     );
+    assert_eq!(
+        (going.deploy, going.commit, going.node, going.manual),
+        (number(1), Some(oid(1)), Some(node("pi")), false)
+    );
+    let held = going.lease_until.unwrap() - going.claimed_at;
+    assert_eq!(held.num_seconds(), 60);
+    assert!(going.claimed_at > Utc::now() - TimeDelta::minutes(1));
+    assert!(store.finish_run(&key(&claimed), RunOutcome::Failed, Some("why"), Utc::now()).await.unwrap());
+    let done = latest(&store, id).await;
+    assert_eq!(
+        (done.outcome, done.detail.as_deref(), done.lease_until),
+        (Some(RunOutcome::Failed), Some("why"), None)
+    );
+    assert!(done.finished_at.unwrap() >= done.claimed_at);
+}
+
+async fn due_times_that_are_left_are_one_row(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let due = DueTimes { first: after(1), last: after(9), count: 9 };
+    let missed = NewRun { due: due.clone(), action: left("asleep"), ..run(id, 1, after(9)) };
+    assert_eq!(store.claim_run(&missed).await.unwrap(), Claim::Granted);
+    let row = latest(&store, id).await;
+    assert_eq!(
+        (row.due, row.outcome, row.detail.as_deref()),
+        (due, Some(RunOutcome::Missed), Some("asleep"))
+    );
+    assert_eq!((row.execution, row.lease_until), (None, None));
+    assert!(row.finished_at.is_some());
+}
+
+async fn a_run_waits_for_no_other_and_is_skipped_beside_one(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let first = run(id, 1, after(1));
+    store.claim_run(&first).await.unwrap();
+    let beside = NewRun { node: node("other"), ..run(id, 1, after(2)) };
+    let Claim::Overlaps(reason) = store.claim_run(&beside).await.unwrap() else {
+        panic!("it runs beside the first")
+    };
+    assert_eq!(reason, "the previous run is still going, on node pi");
+    let row = latest(&store, id).await;
+    assert_eq!((row.outcome, row.execution, row.detail), (Some(RunOutcome::Skipped), None, Some(reason)));
+    let allowed = NewRun { alone: false, ..run(id, 1, after(3)) };
+    assert_eq!(store.claim_run(&allowed).await.unwrap(), Claim::Granted);
+    for done in [first, allowed] {
+        assert!(store.finish_run(&key(&done), RunOutcome::Succeeded, None, Utc::now()).await.unwrap());
+    }
+    assert_eq!(store.claim_run(&run(id, 1, after(4))).await.unwrap(), Claim::Granted);
+}
+
+async fn a_lease_that_is_over_is_lost_and_stays_so(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let dead = NewRun { action: over(0), ..run(id, 1, after(1)) };
+    store.claim_run(&dead).await.unwrap();
+    assert!(store.next_lease_end().await.unwrap().is_some());
+    // It does not stand in the way before it is recorded either.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let next = run(id, 1, after(2));
+    assert_eq!(store.claim_run(&next).await.unwrap(), Claim::Granted);
+    let lost = store.lose_runs(Utc::now()).await.unwrap();
+    assert_eq!(lost.len(), 1);
+    assert_eq!((lost[0].app, lost[0].due, lost[0].node.as_str()), (id, after(1), "pi"));
+    assert_eq!(store.lose_runs(Utc::now()).await.unwrap(), []);
+    assert!(!store.renew_run(&key(&dead), Duration::from_secs(9), Utc::now()).await.unwrap());
+    assert!(!store.finish_run(&key(&dead), RunOutcome::Succeeded, None, Utc::now()).await.unwrap());
+    let row = store.runs(id, &tick(), None, 2).await.unwrap().remove(1);
+    assert_eq!((row.due.last, row.outcome), (after(1), Some(RunOutcome::Lost)));
+    assert_eq!(row.detail.as_deref(), Some("node pi was not heard of any more while it ran"));
+}
+
+async fn a_lease_that_is_renewed_is_not_lost(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let held = NewRun { action: over(0), ..run(id, 1, after(1)) };
+    store.claim_run(&held).await.unwrap();
+    assert!(store.renew_run(&key(&held), Duration::from_secs(60), Utc::now()).await.unwrap());
+    assert_eq!(store.lose_runs(Utc::now()).await.unwrap(), []);
+    let other = NewRun { action: over(1), ..held.clone() };
+    assert!(
+        !store.renew_run(&key(&other), Duration::from_secs(60), Utc::now()).await.unwrap(),
+        "another execution"
+    );
+    assert!(store.finish_run(&key(&held), RunOutcome::Succeeded, None, Utc::now()).await.unwrap());
+    assert_eq!(store.next_lease_end().await.unwrap(), None);
+}
+
+async fn a_run_by_hand_does_not_disturb_due_times(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    store.pause_schedule(id, &tick(), "ada", Utc::now()).await.unwrap();
+    let by_hand = NewRun { manual: true, ..run(id, 1, after(5)) };
+    assert_eq!(store.claim_run(&by_hand).await.unwrap(), Claim::Granted);
+    assert_eq!(reckoned(&store, id).await, noon());
+    let second = NewRun { manual: true, ..run(id, 1, after(6)) };
+    assert!(matches!(store.claim_run(&second).await.unwrap(), Claim::Overlaps(_)));
+    store.finish_run(&key(&by_hand), RunOutcome::Succeeded, None, Utc::now()).await.unwrap();
+    store.resume_schedule(id, &tick(), None, &node("pi"), noon()).await.unwrap();
+    assert_eq!(store.claim_run(&run(id, 1, after(5))).await.unwrap(), Claim::Granted);
+    let rows = store.runs(id, &tick(), None, 9).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.manual).collect::<Vec<_>>(), [true, true, false]);
+}
+
+async fn a_schedule_goes_on_where_it_was(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    assert_eq!(reckoned(&store, id).await, noon());
+    store.claim_run(&run(id, 1, after(5))).await.unwrap();
+    let deployed_at = |seconds, old, new| store::NewPush { at: after(seconds), ..push(Some(old), new) };
+    // The same in the next deploy: what was not run yet is still owed.
+    store.push(&deployed_at(100, 1, 2)).await.unwrap();
+    store.register_schedules(id, number(2), &[declared("* * * * * *")]).await.unwrap();
+    assert_eq!(reckoned(&store, id).await, after(5));
+    // A deploy that is not live any more changes nothing.
+    store.register_schedules(id, number(1), &[declared("0 * * * * *")]).await.unwrap();
+    store.register_schedules(id, number(2), &[declared("* * * * * *")]).await.unwrap();
+    assert_eq!(reckoned(&store, id).await, after(5));
+    // Another expression begins anew.
+    store.push(&deployed_at(200, 2, 3)).await.unwrap();
+    store.register_schedules(id, number(3), &[declared("0 * * * * *")]).await.unwrap();
+    assert_eq!(reckoned(&store, id).await, after(200));
+    // So does one that was not declared in between.
+    store.push(&deployed_at(300, 3, 4)).await.unwrap();
+    store.push(&deployed_at(400, 4, 5)).await.unwrap();
+    store.register_schedules(id, number(5), &[declared("0 * * * * *")]).await.unwrap();
+    assert_eq!(reckoned(&store, id).await, after(400));
+    assert_eq!(store.all_schedules().await.unwrap(), [(id, tick())]);
+}
+
+async fn a_paused_schedule_is_granted_to_nobody(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    assert!(store.pause_schedule(id, &tick(), "ada", after(3)).await.unwrap());
+    assert!(!store.pause_schedule(id, &tick(), "bob", after(4)).await.unwrap());
+    let paused = store.schedule_states(id).await.unwrap()[0].paused.clone().unwrap();
+    assert_eq!((paused.at, paused.by.as_str()), (after(3), "ada"));
+    assert_eq!(store.claim_run(&run(id, 1, after(5))).await.unwrap(), Claim::Paused);
+    // Deploys change nothing about it.
+    store.push(&push(Some(1), 2)).await.unwrap();
+    store.register_schedules(id, number(2), &[declared("0 * * * * *")]).await.unwrap();
+    assert_eq!(store.claim_run(&run(id, 2, after(5))).await.unwrap(), Claim::Paused);
+    let skipped = Some((DueTimes { first: after(1), last: after(9), count: 9 }, "paused by ada".to_owned()));
+    assert!(store.resume_schedule(id, &tick(), skipped.clone(), &node("pi"), after(10)).await.unwrap());
+    assert!(!store.resume_schedule(id, &tick(), skipped, &node("pi"), after(11)).await.unwrap());
+    let row = latest(&store, id).await;
+    assert_eq!((row.due.first, row.due.last, row.due.count), (after(1), after(9), 9));
+    assert_eq!((row.outcome, row.detail.as_deref()), (Some(RunOutcome::Skipped), Some("paused by ada")));
+    assert_eq!(store.claim_run(&run(id, 2, after(10))).await.unwrap(), Claim::Reckoned(after(10)));
+    assert_eq!(store.claim_run(&run(id, 2, after(11))).await.unwrap(), Claim::Granted);
+}
+
+async fn reckoning_by_a_clock_that_was_wrong_is_not_believed(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let now = Utc::now();
+    // A node whose clock is a little ahead is right; PostgreSQL lets none be far ahead.
+    let far = now + RECKONED_AHEAD_MAX + TimeDelta::hours(1);
+    let ahead = NewRun { now: far, alone: false, ..run(id, 1, far) };
+    if let Claim::Early(shown) = store.claim_run(&ahead).await.unwrap() {
+        assert!((shown - now).abs() < TimeDelta::minutes(1));
+        assert!(matches!(location, Location::Postgres(_)));
+        return;
+    }
+    assert_eq!(store.claim_run(&ahead).await.unwrap(), Claim::Reckoned(reckoned(&store, id).await));
+    let right = NewRun { alone: false, now, ..run(id, 1, now) };
+    assert_eq!(store.claim_run(&right).await.unwrap(), Claim::Granted);
+    let near = NewRun { alone: false, now, ..run(id, 1, now - TimeDelta::seconds(1)) };
+    assert!(matches!(store.claim_run(&near).await.unwrap(), Claim::Reckoned(_)));
+}
+
+async fn old_rows_are_deleted_in_portions(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    for second in 1..=10 {
+        let claim = NewRun { action: left("asleep"), ..run(id, 1, after(second)) };
+        assert_eq!(store.claim_run(&claim).await.unwrap(), Claim::Granted);
+    }
+    let going = run(id, 1, after(11));
+    store.claim_run(&going).await.unwrap();
+    let count = async || store.runs(id, &tick(), None, 99).await.unwrap().len();
+    assert_eq!(store.prune_runs(id, &tick(), 99, noon()).await.unwrap(), 0);
+    assert_eq!(store.prune_runs(id, &tick(), 99, after(2)).await.unwrap(), 2);
+    assert_eq!(store.prune_runs(id, &tick(), 5, noon()).await.unwrap(), 4);
+    assert_eq!(count().await, 5);
+    // A run that goes on stays, whatever its age.
+    assert_eq!(store.prune_runs(id, &tick(), 0, after(99)).await.unwrap(), 4);
+    assert_eq!(latest(&store, id).await.due.last, after(11));
+    assert_eq!(reckoned(&store, id).await, after(11));
 }

@@ -1,9 +1,12 @@
 //! What the tests write: small, and alike from test to test.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, JobName};
 use store::{
-    AppId, DeployNumber, NewDeploy, NewPush, NewRevision, NewRun, Object, ObjectKind, Oid, RefChange,
+    Action, AppId, DeclaredSchedule, DeployNumber, DueTimes, NewDeploy, NewPush, NewRevision, NewRun,
+    NodeIdentity, Object, ObjectKind, Oid, RefChange, RunKey,
 };
 use uuid::Uuid;
 
@@ -88,7 +91,31 @@ pub(crate) fn number(number: u64) -> DeployNumber {
     DeployNumber::new(number).unwrap()
 }
 
+/// A claim of the schedule `tick` at its due time.
 pub(crate) fn run(id: AppId, deploy: u64, due: DateTime<Utc>) -> NewRun {
-    let execution = Uuid::new_v4();
-    NewRun { app: id, schedule: tick(), due, deploy: number(deploy), execution, claimed_at: due }
+    NewRun {
+        app: id,
+        schedule: tick(),
+        due: DueTimes::one(due),
+        manual: false,
+        alone: true,
+        deploy: number(deploy),
+        action: Action::Run { execution: Uuid::new_v4(), lease: Duration::from_secs(60) },
+        node: node("pi"),
+        now: Utc::now(),
+    }
+}
+
+/// The row that a claim has made.
+pub(crate) fn key(run: &NewRun) -> RunKey {
+    let Action::Run { execution, .. } = run.action else { panic!("nothing is run") };
+    RunKey { app: run.app, schedule: run.schedule.clone(), due: run.due.last, manual: run.manual, execution }
+}
+
+pub(crate) fn node(name: &str) -> NodeIdentity {
+    NodeIdentity { id: Uuid::from_u128(7), name: name.to_owned() }
+}
+
+pub(crate) fn declared(cron: &str) -> DeclaredSchedule {
+    DeclaredSchedule { name: tick(), cron: cron.to_owned(), timezone: "UTC".to_owned() }
 }

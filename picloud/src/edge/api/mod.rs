@@ -24,7 +24,7 @@ use store::Store;
 
 use super::credentials::caller;
 use super::reply;
-use crate::node::NodeIdentity;
+use crate::node::ThisNode;
 
 /// What the API reads and changes.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub(crate) struct Api {
     pub(crate) table: Arc<LiveTable>,
     pub(crate) activation: Activation,
     /// The node that answers.
-    pub(crate) node: Arc<NodeIdentity>,
+    pub(crate) node: Arc<ThisNode>,
     pub(crate) admin: AdminToken,
     /// The longest a client may take to send a body.
     pub(crate) body_time: Duration,

@@ -46,8 +46,8 @@ async fn alone(api: &Api) -> Result<Node, StoreError> {
     };
     let current = apps.iter().filter(is_current).count() as u64;
     Ok(Node {
-        id: api.node.id,
-        name: api.node.name.clone(),
+        id: api.node.identity.id,
+        name: api.node.identity.name.clone(),
         role: api.node.role.as_str().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address: api.node.address.to_string(),

@@ -1,0 +1,142 @@
+//! When each schedule is looked at next.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use manifest_schema::manifest::Schedule;
+use manifest_schema::name::{AppName, JobName};
+use runtime::Live;
+use store::ScheduleState;
+
+use super::owed::believed;
+use super::{AGAIN, Turn};
+
+/// A schedule of an app.
+pub(super) type Key = (AppName, JobName);
+
+/// The schedules of every app, as its live deploy declares them.
+#[derive(Debug, Default)]
+pub(super) struct Agenda(HashMap<AppName, Page>);
+
+#[derive(Debug)]
+struct Page {
+    live: Arc<Live>,
+    state: PageState,
+    entries: BTreeMap<JobName, Entry>,
+}
+
+/// Whether the store knows the schedules of the deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PageState {
+    /// It is being told.
+    Asked,
+    /// It is to be told at this time.
+    Again(DateTime<Utc>),
+    /// It does.
+    Known,
+}
+
+#[derive(Debug)]
+struct Entry {
+    schedule: Schedule,
+    /// Up to when it is reckoned, as far as this node knows.
+    since: DateTime<Utc>,
+    /// When it is looked at next; `None` where it is never due again.
+    next: Option<DateTime<Utc>>,
+    /// Whether it is being looked at.
+    out: bool,
+}
+
+impl Agenda {
+    /// Takes over what is live, and returns the deploys whose schedules are yet to be registered.
+    pub(super) fn follow(&mut self, live: &[Arc<Live>], now: DateTime<Utc>) -> Vec<Arc<Live>> {
+        let apps: HashSet<&AppName> = live.iter().map(|live| live.revision.app()).collect();
+        self.0.retain(|app, _| apps.contains(app));
+        let mut unknown = Vec::new();
+        for live in live {
+            let page = self.0.get_mut(live.revision.app()).filter(|page| page.live.deploy == live.deploy);
+            match page {
+                Some(page) => match page.state {
+                    PageState::Again(time) if time <= now => page.state = PageState::Asked,
+                    _ => continue,
+                },
+                None => {
+                    let page =
+                        Page { live: Arc::clone(live), state: PageState::Asked, entries: BTreeMap::new() };
+                    self.0.insert(live.revision.app().clone(), page);
+                }
+            }
+            unknown.push(Arc::clone(live));
+        }
+        unknown
+    }
+
+    /// What became of registering a deploy: how far its schedules have come, or that it is tried again.
+    pub(super) fn registered(&mut self, live: &Live, found: Option<Vec<ScheduleState>>, now: DateTime<Utc>) {
+        let page = self.0.get_mut(live.revision.app()).filter(|page| page.live.deploy == live.deploy);
+        let Some(page) = page else { return };
+        let mut since: HashMap<JobName, DateTime<Utc>> =
+            found.into_iter().flatten().map(|state| (state.name, state.reckoned_until)).collect();
+        let declared = &live.revision.manifest().schedules;
+        if !declared.iter().all(|schedule| since.contains_key(&schedule.name)) {
+            page.state = PageState::Again(now + AGAIN);
+            return;
+        }
+        page.state = PageState::Known;
+        for schedule in declared {
+            if let Some(since) = since.remove(&schedule.name) {
+                let next = schedule.cron.next_after(believed(since, now));
+                let entry = Entry { schedule: schedule.clone(), since, next, out: false };
+                page.entries.insert(schedule.name.clone(), entry);
+            }
+        }
+    }
+
+    /// Hands out what is due.
+    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for page in self.0.values_mut() {
+            for entry in page.entries.values_mut() {
+                let since = believed(entry.since, now);
+                if since < entry.since {
+                    // The clock was set back.
+                    (entry.since, entry.next) = (since, entry.schedule.cron.next_after(since));
+                }
+                if entry.next.is_some_and(|next| next <= now) && !entry.out {
+                    entry.out = true;
+                    turns.push(Turn {
+                        live: Arc::clone(&page.live),
+                        schedule: entry.schedule.clone(),
+                        since,
+                    });
+                }
+            }
+        }
+        turns
+    }
+
+    /// Takes back what was handed out: it is reckoned up to `since`, and due next after that, or looked at `again`.
+    pub(super) fn give_back(&mut self, key: &Key, since: DateTime<Utc>, again: Option<DateTime<Utc>>) {
+        let entry = self.0.get_mut(&key.0).and_then(|page| page.entries.get_mut(&key.1));
+        if let Some(entry) = entry {
+            let next = again.or_else(|| entry.schedule.cron.next_after(since));
+            *entry = Entry { schedule: entry.schedule.clone(), since, next, out: false };
+        }
+    }
+
+    /// The first time at which something is to be looked at.
+    pub(super) fn next(&self) -> Option<DateTime<Utc>> {
+        let of_page = |page: &Page| match page.state {
+            PageState::Again(time) => Some(time),
+            _ => page.entries.values().filter(|entry| !entry.out).filter_map(|entry| entry.next).min(),
+        };
+        self.0.values().filter_map(of_page).min()
+    }
+
+    /// Whether the store is just being told of a deploy.
+    #[cfg(test)]
+    pub(super) fn is_being_told(&self) -> bool {
+        self.0.values().any(|page| page.state == PageState::Asked)
+    }
+}

@@ -1,0 +1,155 @@
+//! What people ask of schedules: what there is, run it now, pause it, resume it.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use manifest_schema::manifest::Schedule;
+use runtime::Live;
+use store::{Action, AppId, Claim, NewRun, Paused, ScheduleRun, StoreError};
+
+use super::owed::{believed, due_times};
+use super::{Scheduler, run_key};
+
+/// How many of the next due times are told.
+const NEXT: usize = 3;
+
+/// How often a run by hand is tried anew where another one was asked for in the same microsecond.
+const TRIES: usize = 5;
+
+/// A schedule and where it stands.
+#[derive(Clone, Debug)]
+pub struct Scheduled {
+    /// As it is declared.
+    pub schedule: Schedule,
+    /// Since when and by whom it is paused, if it is.
+    pub paused: Option<Paused>,
+    /// When it is due next; never while it is paused.
+    pub next: Vec<DateTime<Utc>>,
+    /// Its latest row.
+    pub last: Option<ScheduleRun>,
+}
+
+/// Why a run that was asked for was not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRun {
+    /// Another run goes on. That is recorded as a run that was skipped.
+    #[error("{0}")]
+    Overlaps(String),
+    /// Something else has become live.
+    #[error("another deploy has become live meanwhile")]
+    NotLive,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Scheduler {
+    /// The schedules of a live deploy, in its order.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn scheduled(&self, live: &Live) -> Result<Vec<Scheduled>, StoreError> {
+        let app = AppId::from_uuid(live.revision.app_id());
+        let states = self.0.store.schedule_states(app).await?;
+        let now = Utc::now();
+        let mut all = Vec::new();
+        for schedule in &live.revision.manifest().schedules {
+            let paused = states
+                .iter()
+                .find(|state| state.name == schedule.name)
+                .and_then(|state| state.paused.clone());
+            let next =
+                std::iter::successors(schedule.cron.next_after(now), |due| schedule.cron.next_after(*due));
+            let next = next.take(if paused.is_some() { 0 } else { NEXT }).collect();
+            let last = self.0.store.runs(app, &schedule.name, None, 1).await?.pop();
+            all.push(Scheduled { schedule: schedule.clone(), paused, next, last });
+        }
+        Ok(all)
+    }
+
+    /// The rows of a schedule, the latest first: at most `most`, due up to `up_to`.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn runs(
+        &self,
+        live: &Live,
+        schedule: &Schedule,
+        up_to: Option<DateTime<Utc>>,
+        most: u32,
+    ) -> Result<Vec<ScheduleRun>, StoreError> {
+        let app = AppId::from_uuid(live.revision.app_id());
+        self.0.store.runs(app, &schedule.name, up_to, most).await
+    }
+
+    /// Runs a schedule now, paused or not, and waits for its end. It goes on to its end where nobody waits any more.
+    ///
+    /// # Errors
+    /// See [`NotRun`].
+    pub async fn run_now(
+        &self,
+        live: &Arc<Live>,
+        schedule: &Schedule,
+    ) -> Result<Option<ScheduleRun>, NotRun> {
+        self.states(live).await?;
+        let mut now = Utc::now().trunc_subsecs(6);
+        for _ in 0..TRIES {
+            let run = self.claim(live, schedule, true, now);
+            match self.0.store.claim_run(&run).await? {
+                Claim::Granted => return Ok(self.carry_out_and_read(live, schedule, &run).await?),
+                Claim::Overlaps(reason) => return Err(NotRun::Overlaps(reason)),
+                Claim::Reckoned(_) => now += TimeDelta::microseconds(1),
+                Claim::Paused | Claim::Early(_) | Claim::NotLive => break,
+            }
+        }
+        Err(NotRun::NotLive)
+    }
+
+    async fn carry_out_and_read(
+        &self,
+        live: &Arc<Live>,
+        schedule: &Schedule,
+        run: &NewRun,
+    ) -> Result<Option<ScheduleRun>, StoreError> {
+        let Action::Run { execution, .. } = run.action else { return Ok(None) };
+        let key = run_key(run, execution);
+        let (scheduler, own_live, own_schedule) = (self.clone(), Arc::clone(live), schedule.clone());
+        let running =
+            self.0.tasks.spawn(async move { scheduler.carry_out(own_live, &own_schedule, key).await });
+        // It ends by itself, and its row says how.
+        let _ = running.await;
+        let rows = self.0.store.runs(run.app, &run.schedule, Some(run.due.last), 1).await?;
+        Ok(rows.into_iter().find(|row| row.manual && row.due == run.due))
+    }
+
+    /// Pauses a schedule on all nodes, until it is resumed. `false`: it was paused already.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn pause(&self, live: &Live, schedule: &Schedule, by: &str) -> Result<bool, StoreError> {
+        self.states(live).await?;
+        let app = AppId::from_uuid(live.revision.app_id());
+        self.0.store.pause_schedule(app, &schedule.name, by, Utc::now()).await
+    }
+
+    /// Resumes a paused schedule: one row says what was skipped, and it is due next from now on. `false`: it was not paused.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn resume(&self, live: &Live, schedule: &Schedule) -> Result<bool, StoreError> {
+        let now = Utc::now();
+        let states = self.states(live).await?;
+        let state = states.into_iter().find(|state| state.name == schedule.name);
+        let Some((since, Some(paused))) = state.map(|state| (state.reckoned_until, state.paused)) else {
+            return Ok(false);
+        };
+        let skipped = due_times(&schedule.cron, believed(since, now), now).map(|due| {
+            (due, format!("paused by {} at {}", paused.by, paused.at.format("%Y-%m-%dT%H:%M:%SZ")))
+        });
+        let app = AppId::from_uuid(live.revision.app_id());
+        let resumed = self.0.store.resume_schedule(app, &schedule.name, skipped, &self.0.node, now).await?;
+        let key = (live.revision.app().clone(), schedule.name.clone());
+        self.give_back(&key, now, None);
+        Ok(resumed)
+    }
+}

@@ -1,0 +1,274 @@
+//! Runs what is due.
+//!
+//! What must be right is kept here and in the store, and not in timers:
+//!
+//! - A schedule's row says up to when it was reckoned. What is due since then follows from the clock and the expression
+//!   ([`owed`]), never from when something ran.
+//! - Whoever inserts the row of (app, schedule, due time) runs it, of however many nodes; only for the deploy that is live.
+//! - A run is held by a lease that its node renews ([`running`]). Where it is not renewed, any node records the run as lost
+//!   ([`upkeep`]), and nobody runs it again.
+//!
+//! [`clock`] fires at the next due time of all schedules and sleeps until then. The schedules are those of the revisions
+//! that are live, so that they change together with the routes. [`desk`] is where people ask: what is scheduled, run it now,
+//! pause it.
+
+mod agenda;
+mod clock;
+mod desk;
+mod owed;
+mod running;
+mod upkeep;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use manifest_schema::manifest::{Overlap, Schedule};
+use runtime::{Live, LiveTable};
+use store::{
+    Action, AppId, Claim, DeclaredSchedule, DeployNumber, NewRun, NodeIdentity, RunKey, RunOutcome, Store,
+    StoreError,
+};
+use tokio::sync::watch;
+use tokio_cron_scheduler::JobSchedulerError;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use agenda::{Agenda, Key};
+use clock::Alarm;
+pub use desk::{NotRun, Scheduled};
+use owed::{believed, owed};
+
+/// For how long a run is held. A node that dies is noticed after this, and at most as long again.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// When the next attempt is made where the database or the deploy was not ready for one.
+const AGAIN: TimeDelta = TimeDelta::seconds(1);
+
+/// The same where the deploy is not what is live: most often the live one is about to come.
+const AGAIN_WHEN_LIVE: TimeDelta = TimeDelta::seconds(10);
+
+/// What a server decides about schedules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScheduleLimits {
+    /// A missed run is not caught up when it would be later than this.
+    pub catch_up_window: Duration,
+    /// Rows of runs are kept for so long …
+    pub keep_for: Duration,
+    /// … and so many of each schedule.
+    pub keep: u32,
+}
+
+impl Default for ScheduleLimits {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self { catch_up_window: DAY, keep_for: DAY * 30, keep: 10_000 }
+    }
+}
+
+/// Runs the schedules of all live production branches. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Scheduler(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    store: Store,
+    table: Arc<LiveTable>,
+    node: NodeIdentity,
+    limits: ScheduleLimits,
+    agenda: Mutex<Agenda>,
+    upkeep: upkeep::Upkeep,
+    alarm: Alarm,
+    /// Claims and the runs that they are for. Closed: nothing is claimed any more.
+    tasks: TaskTracker,
+}
+
+/// A due time that an entry of the agenda hands out.
+struct Turn {
+    live: Arc<Live>,
+    schedule: Schedule,
+    since: DateTime<Utc>,
+}
+
+impl Scheduler {
+    /// A scheduler of what is in `table`, claiming runs in `store` for `node`.
+    pub fn new(store: Store, table: Arc<LiveTable>, node: NodeIdentity, limits: ScheduleLimits) -> Self {
+        let (agenda, upkeep, alarm, tasks) = Default::default();
+        Self(Arc::new(Parts { store, table, node, limits, agenda, upkeep, alarm, tasks }))
+    }
+
+    /// Claims nothing any more, and waits until the runs that go on have ended.
+    pub async fn stop(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Runs what is due until the task is dropped. `changes` tells when something else may be live.
+    ///
+    /// # Errors
+    /// The clock cannot be started.
+    pub async fn run(self, mut changes: watch::Receiver<()>) -> Result<(), JobSchedulerError> {
+        let scheduler = self.clone();
+        let mut clock = clock::start(&self.0.alarm, move || {
+            let scheduler = scheduler.clone();
+            Box::pin(async move { scheduler.tick(Utc::now()) })
+        })
+        .await?;
+        loop {
+            self.tick(Utc::now());
+            if changes.changed().await.is_err() {
+                return clock.shutdown().await;
+            }
+        }
+    }
+
+    /// Starts whatever has to be done at `now`, and sets the alarm for what comes next.
+    fn tick(&self, now: DateTime<Utc>) {
+        if self.0.tasks.is_closed() {
+            return self.0.alarm.set(None);
+        }
+        let live: Vec<_> = self
+            .0
+            .table
+            .production()
+            .into_iter()
+            .filter(|live| !live.revision.manifest().schedules.is_empty())
+            .collect();
+        let (unknown, turns) = {
+            let mut agenda = self.agenda();
+            (agenda.follow(&live, now), agenda.due(now))
+        };
+        for live in unknown {
+            tokio::spawn(self.clone().register(live, now));
+        }
+        for turn in turns {
+            self.0.tasks.spawn(self.clone().take(turn, now));
+        }
+        if !live.is_empty() || self.0.upkeep.is_first() {
+            self.keep_up(now);
+        }
+        self.arm();
+    }
+
+    /// Sets the alarm to what comes next.
+    fn arm(&self) {
+        let next = self.agenda().next();
+        // Upkeep alone wakes nobody where nothing is scheduled and no run goes on.
+        self.0.alarm.set(next.into_iter().chain(self.0.upkeep.next(next.is_some())).min());
+    }
+
+    /// Puts the schedules of a deploy on the agenda, as far as they have come.
+    async fn register(self, live: Arc<Live>, now: DateTime<Utc>) {
+        let found = self.states(&live).await;
+        if let Err(error) = &found {
+            tracing::warn!(app = %live.revision.app(), %error, "its schedules wait for the database");
+        }
+        self.agenda().registered(&live, found.ok(), now);
+        self.arm();
+    }
+
+    /// Makes the schedules of a live deploy known to the store, and reads how far they have come.
+    async fn states(&self, live: &Live) -> Result<Vec<store::ScheduleState>, StoreError> {
+        let app = AppId::from_uuid(live.revision.app_id());
+        let declared = |schedule: &Schedule| DeclaredSchedule {
+            name: schedule.name.clone(),
+            cron: schedule.cron.as_str().to_owned(),
+            timezone: schedule.cron.zone_name().to_owned(),
+        };
+        let declared: Vec<_> = live.revision.manifest().schedules.iter().map(declared).collect();
+        self.0.store.register_schedules(app, deploy_of(live), &declared).await?;
+        self.0.store.schedule_states(app).await
+    }
+
+    /// Claims what a schedule owes, and carries it out where the claim is granted.
+    async fn take(self, turn: Turn, mut now: DateTime<Utc>) {
+        let Turn { live, schedule, mut since } = turn;
+        let key = (live.revision.app().clone(), schedule.name.clone());
+        let began = now;
+        loop {
+            since = believed(since, now);
+            let Some(owed) =
+                owed(&schedule.cron, schedule.catch_up, since, now, self.0.limits.catch_up_window)
+            else {
+                // By the database's clock it is not due yet: as long as that takes, by this one.
+                let early =
+                    schedule.cron.next_after(since).map(|next| began + (next - now).min(AGAIN_WHEN_LIVE * 6));
+                return self.give_back(&key, since, early.filter(|_| now < began));
+            };
+            let execution = Uuid::now_v7();
+            let action = match &owed.missed {
+                None => Action::Run { execution, lease: LEASE },
+                Some(reason) => Action::Leave { outcome: RunOutcome::Missed, reason: reason.clone() },
+            };
+            let last = owed.due.last;
+            let run = NewRun { due: owed.due, action, ..self.claim(&live, &schedule, false, now) };
+            let (app, name) = (&key.0, &key.1);
+            match self.0.store.claim_run(&run).await {
+                Ok(Claim::Granted) => {
+                    self.give_back(&key, last, None);
+                    match owed.missed {
+                        None => self.carry_out(live, &schedule, run_key(&run, execution)).await,
+                        Some(reason) => {
+                            tracing::warn!(%app, schedule = %name, due = %last, "missed: {reason}")
+                        }
+                    }
+                    return;
+                }
+                Ok(Claim::Overlaps(reason)) => {
+                    tracing::info!(%app, schedule = %name, due = %last, "skipped: {reason}");
+                    return self.give_back(&key, last, None);
+                }
+                Ok(Claim::Reckoned(until)) if until > since => since = until,
+                // Reckoned less far than was believed here: by a clock that was wrong.
+                Ok(Claim::Reckoned(_)) => return self.give_back(&key, last, None),
+                Ok(Claim::Paused) => return self.give_back(&key, since, schedule.cron.next_after(now)),
+                Ok(Claim::Early(shown)) => {
+                    tracing::warn!(%app, schedule = %name, "this node's clock is ahead of the database's: {now}, {shown}");
+                    now = shown;
+                }
+                Ok(Claim::NotLive) => return self.give_back(&key, since, Some(now + AGAIN_WHEN_LIVE)),
+                Err(error) => {
+                    tracing::warn!(%app, schedule = %name, due = %last, %error, "the claim is tried again");
+                    return self.give_back(&key, since, Some(Utc::now().max(now) + AGAIN));
+                }
+            }
+        }
+    }
+
+    /// A claim of this node, for a single due time that is now.
+    fn claim(&self, live: &Live, schedule: &Schedule, manual: bool, now: DateTime<Utc>) -> NewRun {
+        NewRun {
+            app: AppId::from_uuid(live.revision.app_id()),
+            schedule: schedule.name.clone(),
+            due: store::DueTimes::one(now),
+            manual,
+            alone: schedule.overlap == Overlap::Skip,
+            deploy: deploy_of(live),
+            action: Action::Run { execution: Uuid::now_v7(), lease: LEASE },
+            node: self.0.node.clone(),
+            now,
+        }
+    }
+
+    /// The schedule is reckoned up to `since`, and looked at again when it is due next, or at `again`.
+    fn give_back(&self, key: &Key, since: DateTime<Utc>, again: Option<DateTime<Utc>>) {
+        self.agenda().give_back(key, since, again);
+        self.arm();
+    }
+
+    /// The agenda. It is changed in steps that cannot panic halfway.
+    fn agenda(&self) -> MutexGuard<'_, Agenda> {
+        self.0.agenda.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn run_key(run: &NewRun, execution: Uuid) -> RunKey {
+    RunKey { app: run.app, schedule: run.schedule.clone(), due: run.due.last, manual: run.manual, execution }
+}
+
+fn deploy_of(live: &Live) -> DeployNumber {
+    DeployNumber::new(live.deploy).expect("what is live was numbered by the store, from 1 on")
+}
+
+#[cfg(test)]
+mod tests;

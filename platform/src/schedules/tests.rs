@@ -1,0 +1,294 @@
+//! A scheduler on the embedded database, by a clock of the tests' own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use manifest_schema::limits::Limits;
+use manifest_schema::name::{AppName, JobName, ScriptPath};
+use manifest_schema::parse::{Surroundings, parse};
+use runtime::{AppIdentity, Revision};
+use store::{
+    App, Location, NewDeploy, NewPush, NewRevision, Object, ObjectKind, Oid, RefChange, ScheduleRun, Store,
+};
+use tempfile::TempDir;
+
+use super::*;
+
+/// One app with one schedule `tick`, live since [`Day::at`] 00:00:00, and nodes that run it.
+struct Day {
+    _folder: TempDir,
+    store: Store,
+    app: App,
+}
+
+fn at(time: &str) -> DateTime<Utc> {
+    format!("2026-05-01T{time}Z").parse().unwrap()
+}
+
+fn tick() -> JobName {
+    JobName::new("tick").unwrap()
+}
+
+fn oid(digit: u64) -> Oid {
+    Oid::new([u8::try_from(digit).unwrap(); 20])
+}
+
+fn manifest(schedule: &str) -> String {
+    format!("sdk = \"1.1\"\n[[schedules]]\nname = \"tick\"\nscript = \"tick.rhai\"\n{schedule}\n")
+}
+
+impl Day {
+    async fn begin() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Sqlite(folder.path().join("picloud.db"))).await.unwrap();
+        let app = push(&store, 1, at("00:00:00")).await;
+        Self { _folder: folder, store, app }
+    }
+
+    /// A node that serves a deploy.
+    fn node(&self, name: &str, deploy: u64, manifest: &str, script: &str) -> Scheduler {
+        let table = Arc::new(LiveTable::new());
+        self.serve(&table, deploy, manifest, script);
+        let node = NodeIdentity { id: Uuid::new_v4(), name: name.to_owned() };
+        Scheduler::new(self.store.clone(), table, node, ScheduleLimits::default())
+    }
+
+    fn serve(&self, table: &LiveTable, deploy: u64, manifest: &str, script: &str) {
+        let scripts = BTreeSet::from(["tick.rhai".to_owned()]);
+        let surroundings = Surroundings { ceiling: &Limits::UNBOUNDED, scripts: &scripts };
+        let manifest = parse(manifest.as_bytes(), surroundings).unwrap().manifest;
+        let sources = BTreeMap::from([(ScriptPath::new("tick.rhai").unwrap(), script.to_owned())]);
+        let identity = AppIdentity { id: self.app.id.as_uuid(), name: self.app.name.clone() };
+        let revision =
+            Revision::new(identity, oid(deploy).to_string(), manifest, sources, BTreeMap::new()).unwrap();
+        table.replace(&self.app.name, "main", true, revision, deploy);
+    }
+
+    /// The rows, the earliest first: when due, of how many due times, and how it ended.
+    async fn rows(&self) -> Vec<(String, u32, String)> {
+        let rows = self.store.runs(self.app.id, &tick(), None, 1000).await.unwrap();
+        let told = |row: ScheduleRun| {
+            let outcome = row.outcome.map_or("going", RunOutcome::as_str);
+            (row.due.last.format("%H:%M:%S").to_string(), row.due.count, outcome.to_owned())
+        };
+        rows.into_iter().rev().map(told).collect()
+    }
+}
+
+async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
+    let commit =
+        Object { oid: oid(digit), kind: ObjectKind::Commit, base: None, depth: 0, size: 1, zlib: vec![1] };
+    let revision = NewRevision {
+        commit: oid(digit),
+        sdk: "1.1".to_owned(),
+        subject: String::new(),
+        author: String::new(),
+        validated_at: at,
+    };
+    let old = (digit > 1).then(|| oid(digit - 1));
+    let push = NewPush {
+        app: AppName::new("clock").unwrap(),
+        may_create: true,
+        by: "ada".to_owned(),
+        at,
+        refs: vec![RefChange { name: "refs/heads/main".to_owned(), old, new: Some(oid(digit)) }],
+        objects: &vec![commit],
+        shallow: Vec::new(),
+        revisions: vec![revision],
+        deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(digit) }],
+    };
+    store.push(&push).await.unwrap().app
+}
+
+impl Scheduler {
+    /// A tick at `now`, and all that it starts until nothing is left to do.
+    async fn settle(&self, now: DateTime<Utc>) {
+        self.tick(now);
+        for _ in 0..1000 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let busy = !self.0.tasks.is_empty() || self.agenda().is_being_told();
+            let due = self.agenda().next().is_some_and(|next| next <= now);
+            match (busy, due) {
+                (true, _) => {}
+                (false, true) => self.tick(now),
+                (false, false) => return,
+            }
+        }
+        panic!("it does not come to an end");
+    }
+}
+
+const FIVE: &str = "cron = \"*/5 * * * *\"";
+const SECOND: &str = "cron = \"* * * * * *\"";
+
+fn row(due: &str, count: u32, outcome: &str) -> (String, u32, String) {
+    (due.to_owned(), count, outcome.to_owned())
+}
+
+#[tokio::test]
+async fn what_is_due_runs_once_however_often_and_wherever_it_is_looked_at() {
+    let day = Day::begin().await;
+    let nodes = [day.node("a", 1, &manifest(FIVE), "1"), day.node("b", 1, &manifest(FIVE), "1")];
+    for now in ["00:04:59", "00:05:00", "00:05:00", "00:05:01", "00:10:02"] {
+        for node in &nodes {
+            node.settle(at(now)).await;
+        }
+    }
+    assert_eq!(day.rows().await, [row("00:05:00", 1, "succeeded"), row("00:10:00", 1, "succeeded")]);
+    for node in &nodes {
+        assert_eq!(node.agenda().next(), Some(at("00:15:00")));
+        assert_eq!(node.0.alarm.time().map(|time| time <= at("00:15:00")), Some(true));
+    }
+    let rows = day.store.runs(day.app.id, &tick(), None, 1).await.unwrap();
+    assert_eq!((rows[0].lateness(), rows[0].commit), (TimeDelta::seconds(2), Some(oid(1))));
+    assert_eq!(rows[0].node.as_ref().unwrap().name, "a");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_neither_repeats_nor_floods() {
+    let day = Day::begin().await;
+    let node = day.node("a", 1, &manifest(SECOND), "1");
+    node.settle(at("00:00:01")).await;
+    // An hour forward, an hour back, and on.
+    for now in ["01:00:00", "00:00:02", "00:30:00", "01:00:00", "01:00:01"] {
+        node.settle(at(now)).await;
+    }
+    let expected = [
+        row("00:00:01", 1, "succeeded"),
+        row("01:00:00", 1001, "succeeded"),
+        row("01:00:01", 1, "succeeded"),
+    ];
+    assert_eq!(day.rows().await, expected);
+    // So far ahead that the clock must have been wrong: when it is right again, it goes on.
+    node.settle(at("23:00:00")).await;
+    node.settle(at("02:00:00")).await;
+    node.settle(at("02:00:01")).await;
+    let rows = day.rows().await;
+    assert_eq!(rows[3..], [row("02:00:01", 1, "succeeded"), row("23:00:00", 1001, "succeeded")]);
+}
+
+#[tokio::test]
+async fn a_node_that_was_down_for_a_year_writes_one_row() {
+    let day = Day::begin().await;
+    let year = TimeDelta::days(365);
+    let none = format!("{SECOND}\ncatch_up = \"none\"");
+    day.node("a", 1, &manifest(&none), "1").settle(at("00:00:01") + year).await;
+    assert_eq!(day.rows().await, [row("00:00:01", 1001, "succeeded")], "the last of them is not late");
+    // Down again until a time that is not due: nothing is caught up, and the row says so.
+    let day = Day::begin().await;
+    let daily = "cron = \"0 0 * * *\"\ncatch_up = \"none\"";
+    day.node("a", 1, &manifest(daily), "1").settle(at("12:00:00") + year).await;
+    assert_eq!(day.rows().await, [row("00:00:00", 365, "missed")]);
+    let rows = day.store.runs(day.app.id, &tick(), None, 1).await.unwrap();
+    assert_eq!(
+        (rows[0].due.first, rows[0].due.last),
+        (at("00:00:00") + TimeDelta::days(1), at("00:00:00") + year)
+    );
+}
+
+#[tokio::test]
+async fn a_missed_run_is_caught_up_within_the_window() {
+    let daily = "cron = \"0 6 * * *\"";
+    let day = Day::begin().await;
+    day.node("a", 1, &manifest(daily), "1").settle(at("20:00:00")).await;
+    assert_eq!(day.rows().await, [row("06:00:00", 1, "succeeded")]);
+    let day = Day::begin().await;
+    let monthly = "cron = \"0 0 2 * *\"";
+    day.node("a", 1, &manifest(monthly), "1").settle(at("20:00:00") + TimeDelta::days(3)).await;
+    assert_eq!(day.rows().await, [row("00:00:00", 1, "missed")]);
+    let rows = day.store.runs(day.app.id, &tick(), None, 1).await.unwrap();
+    assert_eq!(rows[0].detail.as_deref(), Some("it was not run within 1440 minutes"));
+}
+
+#[tokio::test]
+async fn only_the_deploy_that_is_live_runs_and_the_next_goes_on_where_it_was() {
+    let day = Day::begin().await;
+    let old = day.node("old", 1, &manifest(FIVE), "1");
+    old.settle(at("00:05:00")).await;
+    // A push just before the next due time, of which this node does not hear.
+    push(&day.store, 2, at("00:09:59")).await;
+    let later = at("00:10:00");
+    old.tick(later);
+    while !old.0.tasks.is_empty() || old.agenda().is_being_told() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(day.rows().await.len(), 1, "it is not live any more");
+    let new = day.node("new", 2, &manifest(FIVE), "throw \"why\"");
+    new.settle(at("00:10:01")).await;
+    assert_eq!(day.rows().await, [row("00:05:00", 1, "succeeded"), row("00:10:00", 1, "failed")]);
+    let rows = day.store.runs(day.app.id, &tick(), None, 1).await.unwrap();
+    assert!(rows[0].detail.as_deref().unwrap().contains("why"), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_is_respected_by_other_nodes() {
+    let day = Day::begin().await;
+    let slow = "let n = 0; while n < 3_000_000 { n += 1; }";
+    let limits = "[limits]\ntimeout = \"30s\"\noperations = 100_000_000";
+    for (overlap, second) in [("skip", "skipped"), ("allow", "succeeded")] {
+        let day = if overlap == "skip" { &day } else { &Day::begin().await };
+        let schedule = manifest(&format!("{SECOND}\noverlap = \"{overlap}\"\n{limits}"));
+        let nodes = [day.node("a", 1, &schedule, slow), day.node("b", 1, &schedule, "1")];
+        nodes[0].tick(at("00:00:01"));
+        while !day.rows().await.contains(&row("00:00:01", 1, "going")) {
+            nodes[0].tick(at("00:00:01"));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        nodes[1].settle(at("00:00:02")).await;
+        nodes[0].settle(at("00:00:02")).await;
+        let second = row("00:00:02", 1, second);
+        assert_eq!(day.rows().await, [row("00:00:01", 1, "succeeded"), second], "{overlap}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_of_a_node_that_died_is_lost_with_its_name_and_not_run_again() {
+    let day = Day::begin().await;
+    let dead = day.node("dead", 1, &manifest(FIVE), "1");
+    let live = dead.0.table.production().remove(0);
+    let schedule = live.revision.manifest().schedules[0].clone();
+    dead.states(&live).await.unwrap();
+    let claim = NewRun { now: at("00:05:00"), ..dead.claim(&live, &schedule, false, at("00:05:00")) };
+    assert_eq!(day.store.claim_run(&claim).await.unwrap(), Claim::Granted);
+    let other = day.node("other", 1, &manifest(FIVE), "1");
+    for now in ["00:05:10", "00:05:20", "00:05:29", "00:05:31", "00:10:00"] {
+        other.settle(at(now)).await;
+        while other.0.upkeep.is_looking() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let lost = day.rows().await[0].2 == "lost";
+        assert_eq!(lost, now >= "00:05:31", "{now}: twice it must have been seen to be over");
+    }
+    assert_eq!(day.rows().await, [row("00:05:00", 1, "lost"), row("00:10:00", 1, "succeeded")]);
+    let rows = day.store.runs(day.app.id, &tick(), None, 9).await.unwrap();
+    assert_eq!(rows[1].detail.as_deref(), Some("node dead was not heard of any more while it ran"));
+}
+
+#[tokio::test]
+async fn a_paused_schedule_is_skipped_in_one_row_and_can_be_run_by_hand() {
+    let day = Day::begin().await;
+    let node = day.node("a", 1, &manifest(SECOND), "1");
+    let live = node.0.table.production().remove(0);
+    let schedule = live.revision.manifest().schedules[0].clone();
+    node.settle(Utc::now() - TimeDelta::seconds(3)).await;
+    assert!(node.pause(&live, &schedule, "ada").await.unwrap());
+    assert!(!node.pause(&live, &schedule, "bob").await.unwrap());
+    node.settle(Utc::now() + TimeDelta::seconds(1)).await;
+    assert_eq!(day.rows().await.len(), 1);
+    let listed = node.scheduled(&live).await.unwrap().remove(0);
+    assert_eq!((listed.paused.unwrap().by.as_str(), listed.next.len()), ("ada", 0));
+    let run = node.run_now(&live, &schedule).await.unwrap().unwrap();
+    assert_eq!((run.manual, run.outcome), (true, Some(RunOutcome::Succeeded)));
+    assert!(node.resume(&live, &schedule).await.unwrap());
+    assert!(!node.resume(&live, &schedule).await.unwrap());
+    let skipped = node.runs(&live, &schedule, None, 9).await.unwrap();
+    let skipped = skipped.iter().find(|run| run.outcome == Some(RunOutcome::Skipped)).unwrap();
+    assert!(
+        skipped.due.count >= 1 && skipped.detail.as_deref().unwrap().starts_with("paused by ada at "),
+        "{skipped:?}"
+    );
+    let listed = node.scheduled(&live).await.unwrap().remove(0);
+    assert_eq!((listed.paused, listed.next.len()), (None, 3));
+    node.settle(Utc::now() + TimeDelta::seconds(1)).await;
+    let last = node.runs(&live, &schedule, None, 1).await.unwrap().remove(0);
+    assert_eq!((last.manual, last.outcome), (false, Some(RunOutcome::Succeeded)));
+}

@@ -1,0 +1,248 @@
+//! What is remembered of schedules and of their runs.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use manifest_schema::name::JobName;
+use uuid::Uuid;
+
+use crate::id::{AppId, DeployNumber, Oid};
+
+/// How far the clock of whoever claims a run may be ahead of the database's.
+pub(crate) const AHEAD_MAX: TimeDelta = TimeDelta::seconds(1);
+
+/// A schedule that is reckoned further ahead than this was reckoned by a clock that was wrong, and is not believed.
+pub const RECKONED_AHEAD_MAX: TimeDelta = TimeDelta::hours(3);
+
+/// The rows that [`Store::prune_runs`](crate::Store::prune_runs) deletes at once.
+pub const PRUNED_AT_ONCE: u32 = 1000;
+
+/// A node, as the runs that it holds name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeIdentity {
+    /// Its id: another one for each process, so that what an earlier process held is not taken for this one's.
+    pub id: Uuid,
+    /// What people call it.
+    pub name: String,
+}
+
+/// A schedule as a deploy declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredSchedule {
+    /// Its name.
+    pub name: JobName,
+    /// The cron expression.
+    pub cron: String,
+    /// The IANA name of the time zone.
+    pub timezone: String,
+}
+
+/// How far a schedule has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleState {
+    /// Its name.
+    pub name: JobName,
+    /// Every due time up to this one has been run or has its row.
+    pub reckoned_until: DateTime<Utc>,
+    /// Since when and by whom it is paused, if it is.
+    pub paused: Option<Paused>,
+}
+
+/// That a schedule is paused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paused {
+    /// Since when.
+    pub at: DateTime<Utc>,
+    /// By whom.
+    pub by: String,
+}
+
+/// Due times that one row stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueTimes {
+    /// The first of them.
+    pub first: DateTime<Utc>,
+    /// The last of them: with app and schedule, the row's identity.
+    pub last: DateTime<Utc>,
+    /// How many there are, counted up to a bound.
+    pub count: u32,
+}
+
+impl DueTimes {
+    /// A single one.
+    pub fn one(due: DateTime<Utc>) -> Self {
+        Self { first: due, last: due, count: 1 }
+    }
+
+    /// The first, where it is not the only one.
+    pub(crate) fn first_of_several(&self) -> Option<DateTime<Utc>> {
+        (self.first < self.last).then_some(self.first)
+    }
+}
+
+/// A run of a schedule to be claimed, or due times to be recorded as not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRun {
+    /// The app.
+    pub app: AppId,
+    /// The schedule.
+    pub schedule: JobName,
+    /// What the row stands for.
+    pub due: DueTimes,
+    /// Whether somebody asked for it; then it is no due time, and neither order nor pauses matter.
+    pub manual: bool,
+    /// Whether it is only run while no other run of the schedule goes on.
+    pub alone: bool,
+    /// The deploy that the claimer would run.
+    pub deploy: DeployNumber,
+    /// What is done about the due times.
+    pub action: Action,
+    /// Who claims.
+    pub node: NodeIdentity,
+    /// The claimer's clock. SQLite has no other; PostgreSQL goes by its own.
+    pub now: DateTime<Utc>,
+}
+
+/// What is done about due times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The last of them is run.
+    Run {
+        /// The execution that it will be.
+        execution: Uuid,
+        /// For how long it is held, unless it is renewed.
+        lease: Duration,
+    },
+    /// None of them is run.
+    Leave {
+        /// [`RunOutcome::Skipped`] or [`RunOutcome::Missed`].
+        outcome: RunOutcome,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What came of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The row is the claimer's: it runs, or has recorded what it had to.
+    Granted,
+    /// The row is there and says that nothing was run, since another run goes on; the words say whose.
+    Overlaps(String),
+    /// The schedule is reckoned up to this due time already; only what is due later is left.
+    Reckoned(DateTime<Utc>),
+    /// The schedule is paused.
+    Paused,
+    /// It is not due yet by the database's clock, which shows this.
+    Early(DateTime<Utc>),
+    /// The deploy is not what is live, or has not been registered.
+    NotLive,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// The script ran to its end.
+    Succeeded,
+    /// The script failed.
+    Failed,
+    /// Nothing was run, on purpose.
+    Skipped,
+    /// Nothing was run, since no node could in time.
+    Missed,
+    /// The node that ran it was not heard of any more. It may have run to any point.
+    Lost,
+}
+
+impl RunOutcome {
+    /// The outcome as rows have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Missed => "missed",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The outcome of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Succeeded, Self::Failed, Self::Skipped, Self::Missed, Self::Lost]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == name)
+    }
+}
+
+/// A claimed run, by its row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunKey {
+    /// The app.
+    pub app: AppId,
+    /// The schedule.
+    pub schedule: JobName,
+    /// When it was due.
+    pub due: DateTime<Utc>,
+    /// Whether somebody asked for it.
+    pub manual: bool,
+    /// The execution. A row that holds another one is not this run's.
+    pub execution: Uuid,
+}
+
+/// A row of `schedule_runs`: a run, or due times that were not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleRun {
+    /// What it stands for.
+    pub due: DueTimes,
+    /// Whether somebody asked for it.
+    pub manual: bool,
+    /// The deploy that was live.
+    pub deploy: DeployNumber,
+    /// The deploy's commit.
+    pub commit: Option<Oid>,
+    /// The execution, where something was run.
+    pub execution: Option<Uuid>,
+    /// The node that claimed it; rows of earlier versions have none.
+    pub node: Option<NodeIdentity>,
+    /// When it was claimed.
+    pub claimed_at: DateTime<Utc>,
+    /// Until when its node holds it, while it goes on.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// When it ended, if it has.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How it ended, if it has.
+    pub outcome: Option<RunOutcome>,
+    /// Why it failed or was not run.
+    pub detail: Option<String>,
+}
+
+impl ScheduleRun {
+    /// How much later than due it was claimed. Clocks may differ a little, so that it can be negative.
+    pub fn lateness(&self) -> TimeDelta {
+        self.claimed_at - self.due.last
+    }
+}
+
+/// A run that was recorded as lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostRun {
+    /// The app.
+    pub app: AppId,
+    /// The schedule.
+    pub schedule: JobName,
+    /// When it was due.
+    pub due: DateTime<Utc>,
+    /// The name of the node that held it.
+    pub node: String,
+}
+
+/// The reason of a run that is not run because of another one.
+pub(crate) fn overlaps(node: Option<&str>) -> String {
+    match node {
+        Some(node) => format!("the previous run is still going, on node {node}"),
+        None => "the previous run is still going".to_owned(),
+    }
+}
+
+/// The detail of a lost run, `$` standing for the node's name.
+pub(crate) const LOST: [&str; 2] = ["node ", " was not heard of any more while it ran"];

@@ -1,0 +1,144 @@
+//! The table `schedules`.
+
+use chrono::{DateTime, Utc};
+use manifest_schema::name::JobName;
+
+use super::Connections;
+use super::apps::{id, key};
+use crate::error::StoreError;
+use crate::id::{AppId, DeployNumber};
+use crate::row::{job_name, paused, signed};
+use crate::schedule::{DeclaredSchedule, DueTimes, NodeIdentity, RunOutcome, ScheduleState};
+
+/// A schedule goes on from where it was when the deploy before declared it too, in the same words. Otherwise it begins with
+/// the deploy.
+pub(crate) async fn register_schedules(
+    connections: &Connections,
+    app: AppId,
+    deploy: DeployNumber,
+    declared: &[DeclaredSchedule],
+) -> Result<(), StoreError> {
+    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    for schedule in declared {
+        sqlx::query(
+            "INSERT INTO schedules (app, name, cron, timezone, deploy, reckoned_until)
+             SELECT ?1, ?2, ?3, ?4, ?5, deploys.deployed_at
+             FROM apps
+             JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || apps.production_branch
+             JOIN deploys ON deploys.repository = apps.repository AND deploys.number = ?5
+                 AND deploys.commit_id = unhex(refs.target)
+             WHERE apps.id = ?1
+             ON CONFLICT (app, name) DO UPDATE SET
+                 cron = excluded.cron, timezone = excluded.timezone, deploy = excluded.deploy,
+                 reckoned_until = CASE
+                     WHEN schedules.cron = excluded.cron AND schedules.timezone = excluded.timezone
+                         AND schedules.deploy >= (
+                             SELECT max(number) FROM deploys JOIN apps USING (repository)
+                             WHERE apps.id = ?1 AND branch = production_branch AND number < ?5
+                         )
+                     THEN schedules.reckoned_until
+                     ELSE max(schedules.reckoned_until, excluded.reckoned_until)
+                 END
+             WHERE schedules.deploy < excluded.deploy",
+        )
+        .bind(key(app))
+        .bind(schedule.name.as_str())
+        .bind(&schedule.cron)
+        .bind(&schedule.timezone)
+        .bind(signed(deploy.get()))
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+type Row = (String, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>);
+
+pub(crate) async fn schedule_states(
+    connections: &Connections,
+    app: AppId,
+) -> Result<Vec<ScheduleState>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT name, reckoned_until, paused_at, paused_by FROM schedules WHERE app = ?1 ORDER BY name",
+    )
+    .bind(key(app))
+    .fetch_all(&connections.read)
+    .await?;
+    let state = |(name, reckoned_until, at, by): Row| {
+        Ok(ScheduleState { name: job_name(&name)?, reckoned_until, paused: paused(at, by) })
+    };
+    rows.into_iter().map(state).collect()
+}
+
+pub(crate) async fn all_schedules(connections: &Connections) -> Result<Vec<(AppId, JobName)>, StoreError> {
+    let rows: Vec<(String, String)> = sqlx::query_as("SELECT app, name FROM schedules ORDER BY app, name")
+        .fetch_all(&connections.read)
+        .await?;
+    rows.into_iter().map(|(app, name)| Ok((id("schedule_runs", &app)?, job_name(&name)?))).collect()
+}
+
+pub(crate) async fn pause_schedule(
+    connections: &Connections,
+    app: AppId,
+    schedule: &JobName,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let paused = sqlx::query(
+        "UPDATE schedules SET paused_at = ?3, paused_by = ?4 WHERE app = ?1 AND name = ?2 AND paused_at IS NULL",
+    )
+    .bind(key(app))
+    .bind(schedule.as_str())
+    .bind(now)
+    .bind(by)
+    .execute(&connections.write)
+    .await?;
+    Ok(paused.rows_affected() == 1)
+}
+
+/// What was due meanwhile becomes one row.
+pub(crate) async fn resume_schedule(
+    connections: &Connections,
+    app: AppId,
+    schedule: &JobName,
+    skipped: Option<&(DueTimes, String)>,
+    node: &NodeIdentity,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let resumed = sqlx::query(
+        "UPDATE schedules SET paused_at = NULL, paused_by = NULL, reckoned_until = max(reckoned_until, ?3)
+         WHERE app = ?1 AND name = ?2 AND paused_at IS NOT NULL",
+    )
+    .bind(key(app))
+    .bind(schedule.as_str())
+    .bind(now)
+    .execute(&mut *transaction)
+    .await?;
+    if resumed.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if let Some((due, reason)) = skipped {
+        sqlx::query(
+            "INSERT INTO schedule_runs
+                 (app, schedule, due, first_due, due_times, deploy, node, node_name, claimed_at, finished_at, outcome, detail)
+             SELECT ?1, ?2, ?3, ?4, ?5, deploy, ?6, ?7, ?8, ?8, ?9, ?10 FROM schedules WHERE app = ?1 AND name = ?2
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(key(app))
+        .bind(schedule.as_str())
+        .bind(due.last)
+        .bind(due.first_of_several())
+        .bind(i32::try_from(due.count).unwrap_or(i32::MAX))
+        .bind(node.id.to_string())
+        .bind(&node.name)
+        .bind(now)
+        .bind(RunOutcome::Skipped.as_str())
+        .bind(reason)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
