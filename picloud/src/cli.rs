@@ -58,12 +58,51 @@ pub(crate) enum Verb {
     Invoke(InvokeOptions),
     /// List the nodes of a server, and what each of them serves.
     Nodes(ClientOptions),
+    /// List the schedules of an app, or the runs of one.
+    Schedules(SchedulesOptions),
+    /// Run a schedule now, and say what came of it.
+    Run(ScheduleOptions),
+    /// Pause a schedule on all nodes, until it is resumed.
+    Pause(ScheduleOptions),
+    /// Resume a paused schedule.
+    Resume(ScheduleOptions),
     /// Print the JSON Schema of picloud.toml, by which editors complete and check it.
     Schema,
     /// Write the whole platform to one file, while nodes are running.
     Backup(BackupOptions),
     /// Fill an empty database from a backup.
     Restore(RestoreOptions),
+}
+
+/// Which schedules are listed, or whose runs.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SchedulesOptions {
+    /// List the latest runs of this schedule instead.
+    #[arg(long, value_name = "SCHEDULE")]
+    pub(crate) runs: Option<JobName>,
+
+    /// How many runs are listed.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// One schedule of an app.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ScheduleOptions {
+    /// The schedule.
+    pub(crate) schedule: JobName,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
 }
 
 /// How a node runs. Each is also read from the environment.

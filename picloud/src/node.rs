@@ -149,6 +149,7 @@ impl Node {
             activation: activation.clone(),
             node: Arc::clone(&this),
             admin: admin.clone(),
+            scheduler: scheduler.clone(),
             body_time: reach.body_time,
         };
         let git = GitEdge::new(store.clone(), deployer, admin.clone(), pushes);

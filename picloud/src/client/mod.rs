@@ -82,6 +82,11 @@ impl Client {
         Ok(self.ask("GET", path, None)?.document()?)
     }
 
+    /// POST of nothing to a path below `/-/api/v1/`.
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        Ok(self.ask("POST", path, Some(b""))?.document()?)
+    }
+
     /// Calls a function of an app; what it answers is the function's.
     pub(crate) fn call(
         &self,

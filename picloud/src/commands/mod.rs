@@ -8,6 +8,7 @@ pub(crate) mod init;
 pub(crate) mod invoke;
 pub(crate) mod nodes;
 pub(crate) mod restore;
+pub(crate) mod schedules;
 pub(crate) mod schema;
 pub(crate) mod serve;
 

@@ -4,6 +4,8 @@
 
 mod apps;
 mod nodes;
+mod schedules;
 
 pub(crate) use apps::{App, Apps, LiveDeploy};
 pub(crate) use nodes::{Node, Nodes};
+pub(crate) use schedules::{Paused, Run, RunNode, Runs, Schedule, Schedules, Started};

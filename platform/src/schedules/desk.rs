@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use manifest_schema::manifest::Schedule;
 use runtime::Live;
-use store::{Action, AppId, Claim, NewRun, Paused, ScheduleRun, StoreError};
+use store::{Action, AppId, Claim, Paused, ScheduleRun, StoreError};
 
 use super::owed::{believed, due_times};
 use super::{Scheduler, run_key};
@@ -86,7 +86,14 @@ impl Scheduler {
     ///
     /// # Errors
     /// See [`NotRun`].
-    pub async fn run_now(
+    pub async fn run_now(&self, live: Arc<Live>, schedule: Schedule) -> Result<Option<ScheduleRun>, NotRun> {
+        let scheduler = self.clone();
+        // Whoever asked may leave at any moment; what was claimed is carried out.
+        let running = self.0.tasks.spawn(async move { scheduler.claim_and_run(&live, &schedule).await });
+        running.await.unwrap_or(Ok(None))
+    }
+
+    async fn claim_and_run(
         &self,
         live: &Arc<Live>,
         schedule: &Schedule,
@@ -96,30 +103,18 @@ impl Scheduler {
         for _ in 0..TRIES {
             let run = self.claim(live, schedule, true, now);
             match self.0.store.claim_run(&run).await? {
-                Claim::Granted => return Ok(self.carry_out_and_read(live, schedule, &run).await?),
+                Claim::Granted => {
+                    let Action::Run { execution, .. } = run.action else { return Ok(None) };
+                    self.carry_out(Arc::clone(live), schedule, run_key(&run, execution)).await;
+                    let rows = self.0.store.runs(run.app, &run.schedule, Some(run.due.last), 1).await?;
+                    return Ok(rows.into_iter().find(|row| row.manual && row.due == run.due));
+                }
                 Claim::Overlaps(reason) => return Err(NotRun::Overlaps(reason)),
                 Claim::Reckoned(_) => now += TimeDelta::microseconds(1),
                 Claim::Paused | Claim::Early(_) | Claim::NotLive => break,
             }
         }
         Err(NotRun::NotLive)
-    }
-
-    async fn carry_out_and_read(
-        &self,
-        live: &Arc<Live>,
-        schedule: &Schedule,
-        run: &NewRun,
-    ) -> Result<Option<ScheduleRun>, StoreError> {
-        let Action::Run { execution, .. } = run.action else { return Ok(None) };
-        let key = run_key(run, execution);
-        let (scheduler, own_live, own_schedule) = (self.clone(), Arc::clone(live), schedule.clone());
-        let running =
-            self.0.tasks.spawn(async move { scheduler.carry_out(own_live, &own_schedule, key).await });
-        // It ends by itself, and its row says how.
-        let _ = running.await;
-        let rows = self.0.store.runs(run.app, &run.schedule, Some(run.due.last), 1).await?;
-        Ok(rows.into_iter().find(|row| row.manual && row.due == run.due))
     }
 
     /// Pauses a schedule on all nodes, until it is resumed. `false`: it was paused already.

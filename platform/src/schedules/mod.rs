@@ -144,9 +144,7 @@ impl Scheduler {
         for turn in turns {
             self.0.tasks.spawn(self.clone().take(turn, now));
         }
-        if !live.is_empty() || self.0.upkeep.is_first() {
-            self.keep_up(now);
-        }
+        self.keep_up(now, !live.is_empty());
         self.arm();
     }
 

@@ -276,7 +276,7 @@ async fn a_paused_schedule_is_skipped_in_one_row_and_can_be_run_by_hand() {
     assert_eq!(day.rows().await.len(), 1);
     let listed = node.scheduled(&live).await.unwrap().remove(0);
     assert_eq!((listed.paused.unwrap().by.as_str(), listed.next.len()), ("ada", 0));
-    let run = node.run_now(&live, &schedule).await.unwrap().unwrap();
+    let run = node.run_now(Arc::clone(&live), schedule.clone()).await.unwrap().unwrap();
     assert_eq!((run.manual, run.outcome), (true, Some(RunOutcome::Succeeded)));
     assert!(node.resume(&live, &schedule).await.unwrap());
     assert!(!node.resume(&live, &schedule).await.unwrap());

@@ -37,11 +37,6 @@ struct Times {
 }
 
 impl Upkeep {
-    /// Whether nothing was done yet.
-    pub(super) fn is_first(&self) -> bool {
-        self.with(|times| times.looked.is_none())
-    }
-
     /// When something is to be done, due times or not.
     pub(super) fn next(&self, scheduled: bool) -> Option<DateTime<Utc>> {
         self.with(|times| {
@@ -50,13 +45,16 @@ impl Upkeep {
     }
 
     /// Whether leases are to be looked at, now that the node is awake. They are then taken to be looked at.
-    fn take_look(&self, now: DateTime<Utc>) -> bool {
+    fn take_look(&self, now: DateTime<Utc>, scheduled: bool) -> bool {
         self.with(|times| {
             if times.looking {
                 return false;
             }
             let asked = times.look.is_some_and(|look| look <= now);
-            let long_ago = times.looked.is_none_or(|looked| looked > now || now - looked >= LEASE_DELTA);
+            let long_ago = match times.looked {
+                Some(looked) => scheduled && (looked > now || now - looked >= LEASE_DELTA),
+                None => true,
+            };
             if asked || (times.look.is_none() && long_ago) {
                 (times.looked, times.look, times.looking) = (Some(now), None, true);
                 return true;
@@ -89,9 +87,9 @@ impl Upkeep {
 const LEASE_DELTA: TimeDelta = TimeDelta::seconds(LEASE.as_secs().cast_signed());
 
 impl Scheduler {
-    /// Does what is to be done by now.
-    pub(super) fn keep_up(&self, now: DateTime<Utc>) {
-        if self.0.upkeep.take_look(now) {
+    /// Does what is to be done by now; more where anything is `scheduled`.
+    pub(super) fn keep_up(&self, now: DateTime<Utc>, scheduled: bool) {
+        if self.0.upkeep.take_look(now, scheduled) {
             let scheduler = self.clone();
             tokio::spawn(async move { scheduler.look_at_leases(now).await });
         }

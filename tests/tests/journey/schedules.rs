@@ -1,8 +1,16 @@
-//! What is due runs, once, for as long as it is declared.
+//! What is due runs, once, for as long as it is declared, whatever becomes of nodes and databases meanwhile.
 
-use tests::{Database, Repository, Server, on_both_databases, until};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-on_both_databases!(a_schedule_fires_and_is_replaced_with_the_routes);
+use tests::postgres::Postgres;
+use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
+
+on_both_databases!(
+    a_schedule_fires_and_is_replaced_with_the_routes,
+    a_run_whose_node_is_killed_is_lost_and_not_run_again,
+    a_schedule_is_run_by_hand_paused_and_resumed,
+);
 
 const MANIFEST: &str = r#"sdk = "1.1"
 
@@ -12,19 +20,43 @@ cron = "* * * * * *"
 script = "tick.rhai"
 "#;
 
+/// Keeps a processor busy for some seconds in a debug build.
+const SLOW: &str = "log::info(\"begun\"); let n = 0; while n < 3_000_000 { n += 1; }";
+
+const LONG: &str = "\n[limits]\noperations = 100_000_000\ntimeout = \"60s\"\n";
+
+fn clock(manifest: &str, script: &str) -> Repository {
+    let repository = Repository::new();
+    repository.write("picloud.toml", manifest);
+    repository.write("tick.rhai", script);
+    repository.commit("first");
+    repository
+}
+
+/// Asks the API for something about the app `clock`.
+fn api(server: &Server, method: &str, path: &str) -> tests::Answer {
+    let bearer = format!("Bearer {TOKEN}");
+    server.request(method, &format!("/-/api/v1/apps/clock/{path}"), &[("authorization", &bearer)], None)
+}
+
+fn runs(server: &Server) -> Vec<serde_json::Value> {
+    let answer = api(server, "GET", "schedules/tick/runs?limit=1000");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.json()["runs"].as_array().expect("runs").clone()
+}
+
 fn a_schedule_fires_and_is_replaced_with_the_routes(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("clock");
-    let repository = Repository::new();
-    repository.write("picloud.toml", MANIFEST);
-    repository.write("tick.rhai", "log::info(`first ${ctx.invocation_type}`)");
-    repository.commit("first");
+    let repository = clock(MANIFEST, "log::info(`first ${ctx.invocation_type}`)");
     repository.push(&url, &["main"]).succeeded().says("+ tick  * * * * * *  UTC  tick.rhai  next ");
     until("three runs", || (server.log().matches("first scheduled").count() >= 3).then_some(()));
     repository.write("tick.rhai", "log::info(\"second\")");
     repository.commit("second");
     repository.push(&url, &["main"]).succeeded();
     until("the new script", || server.log().contains("second").then_some(()));
+    let ran = runs(&server);
+    assert!(ran.iter().all(|run| run["late_ms"].as_i64().is_some_and(|late| late < 5000)), "{ran:?}");
     repository.write("picloud.toml", "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nscript = \"tick.rhai\"\n");
     repository.commit("no schedule");
     repository.push(&url, &["main"]).succeeded().says("- tick");
@@ -37,4 +69,184 @@ fn a_schedule_fires_and_is_replaced_with_the_routes(database: Database) {
         assert_eq!(runs("count(*) - count(DISTINCT due)"), "0", "no due time ran twice");
         assert_eq!(runs("count(*) FILTER (WHERE outcome <> 'succeeded')"), "0");
     }
+}
+
+fn a_run_whose_node_is_killed_is_lost_and_not_run_again(database: Database) {
+    let mut server = Server::start(database);
+    let repository = clock(&format!("{MANIFEST}{LONG}"), SLOW);
+    repository.push(&server.git_url("clock"), &["main"]).succeeded();
+    until("a run has begun", || server.log().contains("begun").then_some(()));
+    let killed =
+        runs(&server).into_iter().find(|run| run["outcome"] == "running").expect("a run that goes on");
+    server.kill();
+    server.restart();
+    let same = |run: &serde_json::Value| run["due"] == killed["due"] && run["manual"] == false;
+    let lost = until("it is recorded as lost", || {
+        runs(&server).into_iter().find(|run| same(run) && run["outcome"] != "running")
+    });
+    assert_eq!(lost["outcome"], "lost");
+    assert_eq!((&lost["node"], &lost["execution"]), (&killed["node"], &killed["execution"]));
+    let why = format!(
+        "node {} was not heard of any more while it ran",
+        killed["node"]["name"].as_str().expect("a name")
+    );
+    assert_eq!(lost["detail"], why.as_str());
+    let execution = killed["execution"].as_str().expect("an id");
+    assert_eq!(
+        server.log().lines().filter(|line| line.contains("begun") && line.contains(execution)).count(),
+        1
+    );
+}
+
+fn a_schedule_is_run_by_hand_paused_and_resumed(database: Database) {
+    let mut server = Server::start(database);
+    let yearly = MANIFEST.replace("* * * * * *", "0 0 1 1 *");
+    let repository = clock(&yearly, "log::info(\"ran\")");
+    repository.push(&server.git_url("clock"), &["main"]).succeeded();
+    let refused = server.request("GET", "/-/api/v1/apps/clock/schedules", &[], None);
+    assert_eq!((refused.status, refused.header("content-type")), (401, Some("application/problem+json")));
+    assert_eq!(api(&server, "POST", "schedules/none/run").status, 404);
+
+    let listed = api(&server, "GET", "schedules").json();
+    let tick = &listed["schedules"][0];
+    assert_eq!(
+        (&tick["name"], &tick["cron"], &tick["timezone"]),
+        (&"tick".into(), &"0 0 1 1 *".into(), &"UTC".into())
+    );
+    assert_eq!(tick["next"].as_array().expect("times").len(), 3);
+
+    let ran = api(&server, "POST", "schedules/tick/run");
+    assert_eq!(ran.status, 200, "{}", ran.body);
+    let ran = ran.json();
+    assert_eq!((&ran["run"]["outcome"], &ran["run"]["manual"]), (&"succeeded".into(), &true.into()));
+    assert_eq!(ran["run"]["commit"], repository.head().as_str());
+    assert_eq!(server.log().matches("ran").count() - server.log().matches("ran twice").count(), 1);
+
+    let paused = api(&server, "POST", "schedules/tick/pause").json();
+    assert_eq!((&paused["paused"]["by"], &paused["next"]), (&"admin".into(), &serde_json::json!([])));
+    // What is paused stays so over restarts and deploys.
+    server.kill();
+    server.restart();
+    repository.write("tick.rhai", "log::info(\"new\")");
+    repository.commit("second");
+    repository.push(&server.git_url("clock"), &["main"]).succeeded();
+    assert_eq!(api(&server, "GET", "schedules").json()["schedules"][0]["paused"], paused["paused"]);
+    let resumed = api(&server, "POST", "schedules/tick/resume").json();
+    assert_eq!(
+        (&resumed["paused"], resumed["next"].as_array().map(Vec::len)),
+        (&serde_json::Value::Null, Some(3))
+    );
+    assert_eq!(runs(&server).len(), 1);
+}
+
+/// How many schedules are due every second, and how many due times all of them together have to come to.
+const SCHEDULES: usize = 25;
+const DUE_TIMES: usize = 1000;
+
+/// How long a node is left alone before the next one is killed.
+const BETWEEN_KILLS: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_thousand_due_times_over_three_nodes_that_are_killed_now_and_then_run_once() {
+    let database = Database::postgres();
+    let mut nodes: Vec<Server> = (0..3).map(|_| Server::start(database.clone())).collect();
+    let manifest = (0..SCHEDULES).fold("sdk = \"1.1\"\n".to_owned(), |manifest, number| {
+        let script = if number == 0 { "slow.rhai" } else { "tick.rhai" };
+        manifest
+            + &format!(
+                "[[schedules]]\nname = \"tick-{number}\"\ncron = \"* * * * * *\"\nscript = \"{script}\"\n"
+            )
+    });
+    let repository = clock(&manifest, "log::info(\"trace\")");
+    repository.write("slow.rhai", "log::info(\"trace\"); let n = 0; while n < 200_000 { n += 1; }");
+    repository.commit("first");
+    repository.push(&nodes[0].git_url("clock"), &["main"]).succeeded();
+    for node in &mut nodes[1..] {
+        // They hear of it at their start.
+        node.kill();
+        node.restart();
+    }
+    let count = |what: &str| -> usize {
+        database.query(&format!("SELECT {what} FROM schedule_runs")).parse().expect("a number")
+    };
+    let mut last_kill = Instant::now();
+    let mut victims = [1, 2, 0].into_iter().cycle();
+    until("all due times have come", || {
+        if last_kill.elapsed() > BETWEEN_KILLS {
+            let node = &mut nodes[victims.next().expect("a cycle")];
+            node.kill();
+            node.restart();
+            last_kill = Instant::now();
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        (count("coalesce(sum(due_times), 0)") >= DUE_TIMES).then_some(())
+    });
+    repository.git(&["rm", "-q", "picloud.toml"]);
+    repository.write("picloud.toml", "sdk = \"1.1\"\n");
+    repository.commit("nothing is scheduled");
+    repository.push(&nodes[0].git_url("clock"), &["main"]).succeeded();
+    until("every run has ended or is lost", || {
+        (count("count(*) FILTER (WHERE finished_at IS NULL)") == 0).then_some(())
+    });
+
+    // Each due time is in one row: they follow each other without a gap.
+    let gaps = "count(*) FROM (SELECT coalesce(first_due, due) - lag(due) OVER (PARTITION BY schedule ORDER BY due) AS step,
+        due_times, due - coalesce(first_due, due) AS range FROM schedule_runs) AS rows
+        WHERE step <> interval '1 second' OR extract(epoch FROM range) <> due_times - 1";
+    assert_eq!(database.query(&format!("SELECT {gaps}")), "0");
+    let outcomes =
+        database.query("SELECT outcome, count(*), sum(due_times) FROM schedule_runs GROUP BY 1 ORDER BY 1");
+    eprintln!("{outcomes}");
+    assert_eq!(count("count(*) FILTER (WHERE outcome = 'lost' AND (node_name IS NULL OR node IS NULL))"), 0);
+
+    // What the rows say is what was run: every execution once, on its node.
+    let mut traces: BTreeMap<String, usize> = BTreeMap::new();
+    for node in &nodes {
+        for line in node.log().lines().filter(|line| line.contains("trace")) {
+            let (_, rest) = line.split_once("execution=").expect("a line with its execution");
+            *traces.entry(rest.chars().take(36).collect()).or_default() += 1;
+        }
+    }
+    assert_eq!(traces.values().filter(|count| **count > 1).count(), 0, "an execution ran twice");
+    let rows = database.query("SELECT execution, outcome FROM schedule_runs WHERE execution IS NOT NULL");
+    let rows: BTreeMap<&str, &str> = rows.lines().filter_map(|line| line.split_once('|')).collect();
+    for (execution, outcome) in &rows {
+        match *outcome {
+            "succeeded" => {
+                assert!(traces.contains_key(*execution), "{execution} succeeded and left no trace")
+            }
+            "lost" => {}
+            other => panic!("{execution} {other}"),
+        }
+    }
+    for execution in traces.keys() {
+        assert!(rows.contains_key(execution.as_str()), "{execution} ran without a row");
+    }
+    let ran = count("count(*) FILTER (WHERE outcome = 'succeeded')");
+    assert!(ran * 2 > DUE_TIMES, "only {ran} ran:\n{outcomes}");
+}
+
+#[test]
+fn due_times_while_postgresql_is_away_are_made_up_for_in_one_row() {
+    let postgres = Postgres::start();
+    let server = Server::start(Database::on(postgres.url()));
+    let repository = clock(MANIFEST, "log::info(\"ran\")");
+    repository.push(&server.git_url("clock"), &["main"]).succeeded();
+    until("it runs", || (server.log().matches("ran").count() > 2).then_some(()));
+    let before = runs(&server).len();
+    postgres.stop();
+    until("a due time could not be claimed", || {
+        server.log().contains("the claim is tried again").then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    postgres.start_again();
+    until("it runs again", || {
+        let answer = api(&server, "GET", "schedules/tick/runs?limit=1000");
+        let runs = answer.status == 200 && answer.json()["runs"].as_array().expect("runs").len() > before + 3;
+        runs.then_some(())
+    });
+    let rows = "SELECT count(*) FROM (SELECT coalesce(first_due, due) - lag(due) OVER (ORDER BY due) AS step
+        FROM schedule_runs) AS rows WHERE step <> interval '1 second'";
+    assert_eq!(server.database.query(rows), "0", "no due time is missing, and none is in two rows");
+    assert_ne!(server.database.query("SELECT count(*) FROM schedule_runs WHERE due_times > 1"), "0");
 }

@@ -5,6 +5,7 @@
 mod apps;
 mod functions;
 mod nodes;
+mod schedules;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{get, post};
 use platform::activation::Activation;
+use platform::schedules::Scheduler;
 use platform::tokens::AdminToken;
 use runtime::LiveTable;
 use serde::Serialize;
@@ -35,6 +37,7 @@ pub(crate) struct Api {
     /// The node that answers.
     pub(crate) node: Arc<ThisNode>,
     pub(crate) admin: AdminToken,
+    pub(crate) scheduler: Scheduler,
     /// The longest a client may take to send a body.
     pub(crate) body_time: Duration,
 }
@@ -45,6 +48,11 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/-/api/v1/apps", get(apps::list))
         .route("/-/api/v1/nodes", get(nodes::list))
         .route("/-/api/v1/apps/{app}/functions/{function}", post(functions::call))
+        .route("/-/api/v1/apps/{app}/schedules", get(schedules::list))
+        .route("/-/api/v1/apps/{app}/schedules/{schedule}/runs", get(schedules::runs))
+        .route("/-/api/v1/apps/{app}/schedules/{schedule}/run", post(schedules::run_now))
+        .route("/-/api/v1/apps/{app}/schedules/{schedule}/pause", post(schedules::pause))
+        .route("/-/api/v1/apps/{app}/schedules/{schedule}/resume", post(schedules::resume))
         .route_layer(from_fn_with_state(api.clone(), with_a_right_token))
         .with_state(api)
 }

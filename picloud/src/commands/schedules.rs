@@ -1,0 +1,107 @@
+//! `picloud schedules`, `run`, `pause` and `resume`: what runs by the clock, and what came of it.
+
+use chrono::{DateTime, Utc};
+
+use super::{CommandError, show};
+use crate::cli::{ScheduleOptions, SchedulesOptions};
+use crate::client::Client;
+use crate::rest::{Run, Runs, Schedule, Schedules, Started};
+use crate::words::short_commit;
+use crate::words::table::table;
+
+/// Lists the schedules of an app, or the runs of one.
+pub(crate) fn schedules(options: &SchedulesOptions) -> Result<(), CommandError> {
+    let client = Client::find(&options.client)?;
+    let app = client.app(&options.app)?;
+    match &options.runs {
+        None => {
+            let all: Schedules = client.get(&format!("apps/{}/schedules", app.as_str()))?;
+            show(&all, options.client.json, |all| listed(&all.schedules))
+        }
+        Some(name) => {
+            let path =
+                format!("apps/{}/schedules/{}/runs?limit={}", app.as_str(), name.as_str(), options.limit);
+            let runs: Runs = client.get(&path)?;
+            show(&runs, options.client.json, |runs| ran(&runs.runs))
+        }
+    }
+}
+
+/// Runs a schedule now.
+pub(crate) fn run(options: &ScheduleOptions) -> Result<std::process::ExitCode, CommandError> {
+    let started: Started = ask(options, "run")?;
+    show(&started, options.client.json, |started| match &started.run {
+        Some(run) => ran(std::slice::from_ref(run)),
+        None => "It goes on; `picloud schedules --runs NAME` tells how it ends.\n".to_owned(),
+    })?;
+    let done = started.run.is_none_or(|run| run.outcome == "succeeded");
+    Ok(if done { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE })
+}
+
+/// Pauses a schedule on all nodes.
+pub(crate) fn pause(options: &ScheduleOptions) -> Result<(), CommandError> {
+    change(options, "pause")
+}
+
+/// Resumes a paused schedule.
+pub(crate) fn resume(options: &ScheduleOptions) -> Result<(), CommandError> {
+    change(options, "resume")
+}
+
+fn change(options: &ScheduleOptions, verb: &str) -> Result<(), CommandError> {
+    let schedule: Schedule = ask(options, verb)?;
+    show(&schedule, options.client.json, |schedule| listed(std::slice::from_ref(schedule)))
+}
+
+fn ask<T: serde::de::DeserializeOwned>(options: &ScheduleOptions, verb: &str) -> Result<T, CommandError> {
+    let client = Client::find(&options.client)?;
+    let app = client.app(&options.app)?;
+    let path = format!("apps/{}/schedules/{}/{verb}", app.as_str(), options.schedule.as_str());
+    Ok(client.post(&path)?)
+}
+
+fn listed(schedules: &[Schedule]) -> String {
+    if schedules.is_empty() {
+        return "What is live declares no schedule.\n".to_owned();
+    }
+    let row = |schedule: &Schedule| {
+        let next: Vec<String> = schedule.next.iter().map(|due| time(*due)).collect();
+        let next = match &schedule.paused {
+            Some(paused) => format!("paused by {} at {}", paused.by, time(paused.at)),
+            None => next.join(", "),
+        };
+        let last = schedule.last_run.as_ref();
+        let last = last.map_or_else(|| "-".to_owned(), |run| format!("{} {}", run.outcome, time(run.due)));
+        [&schedule.name, &schedule.cron, &schedule.timezone, &schedule.script, &last, &next]
+            .map(String::clone)
+            .to_vec()
+    };
+    let rows: Vec<_> = schedules.iter().map(row).collect();
+    table(&["NAME", "CRON", "ZONE", "SCRIPT", "LAST", "NEXT (UTC)"], &rows)
+}
+
+fn ran(runs: &[Run]) -> String {
+    if runs.is_empty() {
+        return "It was not due yet.\n".to_owned();
+    }
+    let row = |run: &Run| {
+        let due = match (run.manual, run.due_times) {
+            (true, _) => format!("{} by hand", time(run.due)),
+            (false, 1) => time(run.due),
+            (false, 1001..) => format!("{} and over 1000 before", time(run.due)),
+            (false, count) => format!("{} and {} before", time(run.due), count.saturating_sub(1)),
+        };
+        let late = format!("{}.{:03} s", run.late_ms / 1000, (run.late_ms % 1000).abs());
+        let node = run.node.as_ref().map_or("-", |node| node.name.as_str()).to_owned();
+        let commit = run.commit.as_deref().map_or("-", short_commit).to_owned();
+        let execution = run.execution.clone().unwrap_or_else(|| "-".to_owned());
+        let detail = run.detail.clone().unwrap_or_default();
+        vec![due, late, run.outcome.clone(), run.deploy.to_string(), commit, node, execution, detail]
+    };
+    let rows: Vec<_> = runs.iter().map(row).collect();
+    table(&["DUE (UTC)", "LATE", "OUTCOME", "DEPLOY", "COMMIT", "NODE", "EXECUTION", "WHY"], &rows)
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S").to_string()
+}

@@ -1,0 +1,166 @@
+//! Schedules: what is scheduled and what came of it; run now, pause, resume.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, Response, StatusCode};
+use chrono::{DateTime, Utc};
+use manifest_schema::manifest::Schedule;
+use platform::schedules::{NotRun, Scheduled};
+use runtime::Live;
+use store::{RunOutcome, ScheduleRun};
+
+use super::{Api, document, failed, problem};
+use crate::edge::credentials::caller;
+use crate::rest;
+
+/// How many runs are listed where nothing else is asked for, and at most.
+const RUNS: u32 = 50;
+const RUNS_MAX: u32 = 1000;
+
+/// How long a request waits for the end of a run.
+const RUN_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The schedules of what is live.
+pub(super) async fn list(State(api): State<Api>, Path(app): Path<String>) -> Response<Body> {
+    let Some(live) = api.table.get_production(&app) else { return no_app() };
+    match api.scheduler.scheduled(&live).await {
+        Ok(all) => document(&rest::Schedules { schedules: all.into_iter().map(shown).collect() }),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The latest rows of a schedule: `?limit=` at most, due up to `?up_to=`.
+pub(super) async fn runs(
+    State(api): State<Api>,
+    Path((app, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response<Body> {
+    let (live, schedule) = match find(&api, &app, &name) {
+        Ok(found) => found,
+        Err(response) => return *response,
+    };
+    let query = query.unwrap_or_default();
+    let asked = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+    let limit = asked("limit").map_or(Ok(RUNS), str::parse);
+    let up_to = asked("up_to").map(|time| time.replace("%3A", ":").parse::<DateTime<Utc>>()).transpose();
+    let (Ok(limit), Ok(up_to)) = (limit, up_to) else {
+        let words = "`limit` is a number, and `up_to` a time such as 2026-05-01T12:00:00Z";
+        return problem(StatusCode::BAD_REQUEST, words);
+    };
+    match api.scheduler.runs(&live, &schedule, up_to, limit.min(RUNS_MAX)).await {
+        Ok(runs) => document(&rest::Runs { runs: runs.into_iter().map(run).collect() }),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Runs a schedule now.
+pub(super) async fn run_now(
+    State(api): State<Api>,
+    Path((app, name)): Path<(String, String)>,
+) -> Response<Body> {
+    let (live, schedule) = match find(&api, &app, &name) {
+        Ok(found) => found,
+        Err(response) => return *response,
+    };
+    match tokio::time::timeout(RUN_WAIT_MAX, api.scheduler.run_now(live, schedule)).await {
+        Ok(Ok(ran)) => document(&rest::Started { run: ran.map(run) }),
+        Ok(Err(NotRun::Store(error))) => failed(&error),
+        Ok(Err(error)) => problem(StatusCode::CONFLICT, &error.to_string()),
+        Err(_) => {
+            let mut response = document(&rest::Started { run: None });
+            *response.status_mut() = StatusCode::ACCEPTED;
+            response
+        }
+    }
+}
+
+/// Pauses a schedule; one that is paused stays so.
+pub(super) async fn pause(
+    State(api): State<Api>,
+    Path((app, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let (live, schedule) = match find(&api, &app, &name) {
+        Ok(found) => found,
+        Err(response) => return *response,
+    };
+    let by = caller(&headers, &api.admin).map(|caller| caller.name).unwrap_or_default();
+    match api.scheduler.pause(&live, &schedule, &by).await {
+        Ok(_) => one(&api, &live, &schedule).await,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Resumes a schedule; one that is not paused goes on.
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Path((app, name)): Path<(String, String)>,
+) -> Response<Body> {
+    let (live, schedule) = match find(&api, &app, &name) {
+        Ok(found) => found,
+        Err(response) => return *response,
+    };
+    match api.scheduler.resume(&live, &schedule).await {
+        Ok(_) => one(&api, &live, &schedule).await,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Response<Body> {
+    match api.scheduler.scheduled(live).await {
+        Ok(all) => match all.into_iter().find(|found| found.schedule.name == schedule.name) {
+            Some(found) => document(&shown(found)),
+            None => no_schedule(),
+        },
+        Err(error) => failed(&error),
+    }
+}
+
+fn find(api: &Api, app: &str, name: &str) -> Result<(Arc<Live>, Schedule), Box<Response<Body>>> {
+    let live = api.table.get_production(app).ok_or_else(|| Box::new(no_app()))?;
+    let schedules = &live.revision.manifest().schedules;
+    let found = schedules.iter().find(|declared| declared.name.as_str() == name).cloned();
+    Ok((live, found.ok_or_else(|| Box::new(no_schedule()))?))
+}
+
+fn no_app() -> Response<Body> {
+    problem(StatusCode::NOT_FOUND, "there is no such app, or nothing of it is live")
+}
+
+fn no_schedule() -> Response<Body> {
+    problem(StatusCode::NOT_FOUND, "the app has no such schedule")
+}
+
+fn shown(scheduled: Scheduled) -> rest::Schedule {
+    let Scheduled { schedule, paused, next, last } = scheduled;
+    rest::Schedule {
+        name: schedule.name.as_str().to_owned(),
+        cron: schedule.cron.as_str().to_owned(),
+        timezone: schedule.cron.zone_name().to_owned(),
+        script: schedule.script.as_str().to_owned(),
+        paused: paused.map(|paused| rest::Paused { at: paused.at, by: paused.by }),
+        next,
+        last_run: last.map(run),
+    }
+}
+
+fn run(run: ScheduleRun) -> rest::Run {
+    rest::Run {
+        late_ms: run.lateness().num_milliseconds(),
+        due: run.due.last,
+        first_due: (run.due.first < run.due.last).then_some(run.due.first),
+        due_times: run.due.count,
+        manual: run.manual,
+        deploy: run.deploy.get(),
+        commit: run.commit.map(|commit| commit.to_string()),
+        execution: run.execution.map(|id| id.to_string()),
+        node: run.node.map(|node| rest::RunNode { id: node.id.to_string(), name: node.name }),
+        claimed_at: run.claimed_at,
+        finished_at: run.finished_at,
+        outcome: run.outcome.map_or("running", RunOutcome::as_str).to_owned(),
+        detail: run.detail,
+    }
+}
