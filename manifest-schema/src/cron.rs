@@ -64,6 +64,16 @@ impl Cron {
         &self.expression
     }
 
+    /// The weekday field and the whole expression with names in place of digits, where digits stand for weekdays: not all
+    /// crons count them alike.
+    pub fn with_named_weekdays(&self) -> Option<(&str, String)> {
+        let (field, named) = expression::with_named_weekdays(&self.expression)?;
+        let same = |other: Self| {
+            other.pattern.pattern.days_of_week.values() == self.pattern.pattern.days_of_week.values()
+        };
+        Self::parse(&named, self.zone).is_ok_and(same).then_some((field, named))
+    }
+
     /// The IANA name of the zone.
     pub fn zone_name(&self) -> &'static str {
         self.zone.name()
@@ -158,3 +168,5 @@ fn first_moment(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod zones;

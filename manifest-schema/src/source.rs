@@ -13,6 +13,7 @@ pub(crate) struct Source<'t> {
     /// The sections with a syntax error, as indices, in order.
     broken: Vec<usize>,
     found: Vec<(usize, Fault)>,
+    warnings: Vec<(usize, Fault)>,
     left_out: usize,
     suggestions: Suggestions,
 }
@@ -28,7 +29,8 @@ impl<'t> Source<'t> {
             start += line.len();
         }
         let suggestions = Suggestions::default();
-        Self { text, sections, broken: Vec::new(), found: Vec::new(), left_out: 0, suggestions }
+        let (broken, found, warnings) = Default::default();
+        Self { text, sections, broken, found, warnings, left_out: 0, suggestions }
     }
 
     pub(crate) fn text(&self) -> &'t str {
@@ -56,6 +58,15 @@ impl<'t> Source<'t> {
         }
     }
 
+    /// Keeps a warning, with a word on what to do. It stands in nobody's way.
+    pub(crate) fn warning(&mut self, span: Range<usize>, message: String, advice: String) {
+        if self.warnings.len() < Faults::KEPT_MAX {
+            let place = Place::of_span(self.text, span.clone());
+            let fault = Fault { advice: Some(advice), ..Fault::warning(FILE_NAME, Some(place), message) };
+            self.warnings.push((span.start, fault));
+        }
+    }
+
     /// The line that `offset` is on, counted from 1.
     pub(crate) fn line_of(&self, offset: usize) -> usize {
         Place::of_span(self.text, offset..offset).line
@@ -78,8 +89,9 @@ impl<'t> Source<'t> {
     /// The faults in the order of their places.
     pub(crate) fn into_faults(mut self) -> Faults {
         self.found.sort_by_key(|(start, _)| *start);
+        self.warnings.sort_by_key(|(start, _)| *start);
         let mut faults = Faults::default();
-        self.found.into_iter().for_each(|(_, fault)| faults.add(fault));
+        self.found.into_iter().chain(self.warnings).for_each(|(_, fault)| faults.add(fault));
         faults.leave_out(FILE_NAME, self.left_out);
         faults
     }

@@ -101,6 +101,29 @@ fn numbers(expression: &str) -> Result<String, CronError> {
     Ok(fields?.join(" "))
 }
 
+/// The weekday field, and the expression with names in place of its digits, where it has any.
+pub(super) fn with_named_weekdays(expression: &str) -> Option<(&str, String)> {
+    let (before, field) = expression.trim_end().rsplit_once(char::is_whitespace)?;
+    let named: Vec<String> = field.split(',').map(named_item).collect();
+    let named = named.join(",");
+    (named != field).then(|| (field, format!("{before} {named}")))
+}
+
+fn named_item(item: &str) -> String {
+    // What stands behind `#` and `/` is a count.
+    let (days, count) = item.split_at(item.find(['#', '/']).unwrap_or(item.len()));
+    if days == "0-7" {
+        return format!("*{count}");
+    }
+    let name = |day: &str| {
+        let number = day.parse::<u16>().ok().map(|number| number % 7);
+        let known = WEEKDAYS.iter().find(|(_, known)| Some(*known) == number);
+        known.map_or_else(|| day.to_owned(), |(name, _)| (*name).to_owned())
+    };
+    let days: Vec<String> = days.split('-').map(name).collect();
+    days.join("-") + count
+}
+
 /// Whether a month that is named ever has a day that is named. Only days of the month can be missing: every weekday comes
 /// in every month, and a fifth one of each in some year.
 fn is_ever_due(cron: &croner::Cron) -> bool {
@@ -251,6 +274,26 @@ mod tests {
                 days,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn digits_that_stand_for_weekdays_have_names() {
+        for (digits, names) in [
+            ("0 9 * * 1-5", "0 9 * * MON-FRI"),
+            ("0 9 * * 7,3", "0 9 * * SUN,WED"),
+            ("0 9 * * 5#2", "0 9 * * FRI#2"),
+            ("1 2 3 4 5 1-5/2", "1 2 3 4 5 MON-FRI/2"),
+            ("0 9 * * 5-7", "0 9 * * FRI-SUN"),
+            ("0 9 * * 0-7", "0 9 * * *"),
+        ] {
+            let (field, named) = with_named_weekdays(digits).unwrap();
+            assert_eq!((digits.ends_with(field), named.as_str()), (true, names));
+            let days = |text: &str| parse(text).unwrap().pattern.days_of_week.values();
+            assert_eq!(days(digits), days(names));
+        }
+        for named in ["0 9 * * MON-FRI", "0 9 * * FRI#2", "* * * * */2", "@weekly", "0 9 * * *"] {
+            assert_eq!(with_named_weekdays(named), None, "{named}");
         }
     }
 

@@ -60,7 +60,14 @@ fn zone(table: &Table<'_>, who: &str, source: &mut Source<'_>) -> Option<Tz> {
 fn cron(table: &Table<'_>, zone: Option<Tz>, who: &str, source: &mut Source<'_>) -> Option<Cron> {
     let text = table.require_string("cron", source)?;
     match Cron::parse(text.value, zone.unwrap_or(Tz::UTC)) {
-        Ok(cron) => Some(cron),
+        Ok(cron) => {
+            if let Some((digits, named)) = cron.with_named_weekdays() {
+                let message =
+                    format!("{who}weekday {} in {} is written in digits", quoted(digits), quoted(text.value));
+                source.warning(text.span, message, format!("0 and 7 are Sunday; write `{named}`"));
+            }
+            Some(cron)
+        }
         Err(error) => {
             source.error_with(text.span, format!("{who}{error}"), error.advice());
             None

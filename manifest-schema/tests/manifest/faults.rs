@@ -352,3 +352,21 @@ fn what_is_understood_of_a_wrong_manifest_is_handed_on() {
     assert_eq!(refused(&function("1.1", "c.rhai")), (Some(SdkVersion::V1_1), None));
     assert_eq!(refused("sdk = "), (None, None));
 }
+
+#[test]
+fn weekdays_in_digits_are_taken_with_a_warning() {
+    let schedule = |cron: &str| {
+        let text = format!(
+            "sdk = \"1.1\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\ncron = \"{cron}\"\n\
+             [[functions]]\nname = \"f\"\nscript = \"b.rhai\"\n"
+        );
+        read(text.as_bytes()).expect("a manifest").warnings.iter().map(shown).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        schedule("0 9 * * 1-5"),
+        [
+            "5:8 schedule `s`: weekday `1-5` in `0 9 * * 1-5` is written in digits | 0 and 7 are Sunday; write `0 9 * * MON-FRI`"
+        ]
+    );
+    assert_eq!(schedule("0 9 * * MON-FRI"), [""; 0]);
+}
