@@ -184,6 +184,11 @@ impl Node {
         });
         let cluster = self.cluster.map(|(cluster, membership)| (cluster, tokio::spawn(membership.run())));
         let drain = self.bounds.drain;
+        let closing = self.scheduler.clone();
+        let stop = async move {
+            stop.await;
+            closing.close();
+        };
         listener::serve(self.listener, Arc::new(self.edge), self.bounds, self.stopping, stop).await;
         if tokio::time::timeout(drain, self.scheduler.stop()).await.is_err() {
             tracing::warn!("scheduled runs are cut off");

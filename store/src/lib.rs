@@ -45,7 +45,7 @@ pub use record::{
     PushReceipt, Ref, RefChange, Revision, Stored,
 };
 pub use schedule::{
-    Action, Claim, DeclaredSchedule, DueTimes, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,
+    Action, Claim, DeclaredSchedule, DueTimes, Left, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,
     RECKONED_AHEAD_MAX, RunKey, RunOutcome, ScheduleRun, ScheduleState,
 };
 
@@ -356,11 +356,26 @@ impl Store {
         &self,
         app: AppId,
         schedule: &JobName,
-        skipped: Option<(DueTimes, String)>,
+        skipped: Option<Left>,
         node: &NodeIdentity,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         either!(self, schedules::resume_schedule(app, schedule, skipped.as_ref(), node, now))
+    }
+
+    /// Records due times that are not run any more: of an expression that is no longer that of the schedule.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn leave_due_times(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        left: &Left,
+        node: &NodeIdentity,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        either!(self, schedules::leave_due_times(app, schedule, left, node, now))
     }
 
     /// Claims due times of a schedule, or a run that somebody asked for. Whoever inserts the row of (app, schedule, due

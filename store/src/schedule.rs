@@ -42,6 +42,10 @@ pub struct DeclaredSchedule {
 pub struct ScheduleState {
     /// Its name.
     pub name: JobName,
+    /// The cron expression by which it is reckoned; empty where an earlier version left it.
+    pub cron: String,
+    /// The IANA name of the time zone.
+    pub timezone: String,
     /// Every due time up to this one has been run or has its row.
     pub reckoned_until: DateTime<Utc>,
     /// Since when and by whom it is paused, if it is.
@@ -78,6 +82,17 @@ impl DueTimes {
     pub(crate) fn first_of_several(&self) -> Option<DateTime<Utc>> {
         (self.first < self.last).then_some(self.first)
     }
+}
+
+/// Due times that are not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Which.
+    pub due: DueTimes,
+    /// [`RunOutcome::Skipped`] or [`RunOutcome::Missed`].
+    pub outcome: RunOutcome,
+    /// Why.
+    pub reason: String,
 }
 
 /// A run of a schedule to be claimed, or due times to be recorded as not run.

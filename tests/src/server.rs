@@ -81,8 +81,22 @@ impl Server {
 
     /// Asks the process to stop.
     pub fn ask_to_stop(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Makes the process stand still, as one does that is starved or debugged.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        let told = Command::new("kill").args([signal, &pid]).status().expect("kill");
         assert!(told.success());
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use manifest_schema::manifest::Schedule;
 use runtime::Live;
-use store::{Action, AppId, Claim, Paused, ScheduleRun, StoreError};
+use store::{Action, AppId, Claim, DueTimes, Left, Paused, RunOutcome, ScheduleRun, StoreError};
 
 use super::owed::{believed, due_times};
 use super::{Scheduler, run_key};
@@ -138,13 +138,18 @@ impl Scheduler {
         let Some((since, Some(paused))) = state.map(|state| (state.reckoned_until, state.paused)) else {
             return Ok(false);
         };
-        let skipped = due_times(&schedule.cron, believed(since, now), now).map(|due| {
-            (due, format!("paused by {} at {}", paused.by, paused.at.format("%Y-%m-%dT%H:%M:%SZ")))
-        });
+        let skipped =
+            due_times(&schedule.cron, believed(since, now), now).map(|due| paused_meanwhile(due, &paused));
         let app = AppId::from_uuid(live.revision.app_id());
         let resumed = self.0.store.resume_schedule(app, &schedule.name, skipped, &self.0.node, now).await?;
         let key = (live.revision.app().clone(), schedule.name.clone());
         self.give_back(&key, now, None);
         Ok(resumed)
     }
+}
+
+/// What is recorded of due times that came while a schedule was paused.
+pub(super) fn paused_meanwhile(due: DueTimes, paused: &Paused) -> Left {
+    let reason = format!("paused by {} at {}", paused.by, paused.at.format("%Y-%m-%dT%H:%M:%SZ"));
+    Left { due, outcome: RunOutcome::Skipped, reason }
 }

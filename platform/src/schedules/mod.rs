@@ -23,11 +23,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use manifest_schema::cron::Cron;
 use manifest_schema::manifest::{Overlap, Schedule};
 use runtime::{Live, LiveTable};
 use store::{
-    Action, AppId, Claim, DeclaredSchedule, DeployNumber, NewRun, NodeIdentity, RunKey, RunOutcome, Store,
-    StoreError,
+    Action, AppId, Claim, DeclaredSchedule, DeployNumber, Left, NewRun, NodeIdentity, RunKey, RunOutcome,
+    ScheduleState, Store, StoreError,
 };
 use tokio::sync::watch;
 use tokio_cron_scheduler::JobSchedulerError;
@@ -37,7 +38,7 @@ use uuid::Uuid;
 use agenda::{Agenda, Key};
 use clock::Alarm;
 pub use desk::{NotRun, Scheduled};
-use owed::{believed, owed};
+use owed::{believed, due_times, owed};
 
 /// For how long a run is held. A node that dies is noticed after this, and at most as long again.
 const LEASE: Duration = Duration::from_secs(15);
@@ -97,9 +98,14 @@ impl Scheduler {
         Self(Arc::new(Parts { store, table, node, limits, agenda, upkeep, alarm, tasks }))
     }
 
+    /// Claims nothing any more.
+    pub fn close(&self) {
+        self.0.tasks.close();
+    }
+
     /// Claims nothing any more, and waits until the runs that go on have ended.
     pub async fn stop(&self) {
-        self.0.tasks.close();
+        self.close();
         self.0.tasks.wait().await;
     }
 
@@ -166,7 +172,7 @@ impl Scheduler {
     }
 
     /// Makes the schedules of a live deploy known to the store, and reads how far they have come.
-    async fn states(&self, live: &Live) -> Result<Vec<store::ScheduleState>, StoreError> {
+    async fn states(&self, live: &Live) -> Result<Vec<ScheduleState>, StoreError> {
         let app = AppId::from_uuid(live.revision.app_id());
         let declared = |schedule: &Schedule| DeclaredSchedule {
             name: schedule.name.clone(),
@@ -174,8 +180,17 @@ impl Scheduler {
             timezone: schedule.cron.zone_name().to_owned(),
         };
         let declared: Vec<_> = live.revision.manifest().schedules.iter().map(declared).collect();
-        self.0.store.register_schedules(app, deploy_of(live), &declared).await?;
-        self.0.store.schedule_states(app).await
+        let store = &self.0.store;
+        let before = store.schedule_states(app).await?;
+        store.register_schedules(app, deploy_of(live), &declared).await?;
+        let after = store.schedule_states(app).await?;
+        for new in &after {
+            let left = before.iter().find(|old| old.name == new.name).and_then(|old| replaced(old, new));
+            if let Some(left) = left {
+                store.leave_due_times(app, &new.name, &left, &self.0.node, Utc::now()).await?;
+            }
+        }
+        Ok(after)
     }
 
     /// Claims what a schedule owes, and carries it out where the claim is granted.
@@ -258,6 +273,22 @@ impl Scheduler {
     fn agenda(&self) -> MutexGuard<'_, Agenda> {
         self.0.agenda.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was due by an expression that a deploy has replaced, and was not run before that.
+fn replaced(old: &ScheduleState, new: &ScheduleState) -> Option<Left> {
+    if (&old.cron, &old.timezone) == (&new.cron, &new.timezone) {
+        return None;
+    }
+    let cron = Cron::parse(&old.cron, old.timezone.parse().ok()?).ok()?;
+    let due = due_times(&cron, old.reckoned_until, new.reckoned_until)?;
+    Some(match &old.paused {
+        Some(paused) => desk::paused_meanwhile(due, paused),
+        None => {
+            let reason = "a deploy replaced the expression before it was run".to_owned();
+            Left { due, outcome: RunOutcome::Missed, reason }
+        }
+    })
 }
 
 fn run_key(run: &NewRun, execution: Uuid) -> RunKey {

@@ -103,7 +103,8 @@ impl Scheduler {
     /// A tick at `now`, and all that it starts until nothing is left to do.
     async fn settle(&self, now: DateTime<Utc>) {
         self.tick(now);
-        for _ in 0..1000 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
             tokio::time::sleep(Duration::from_millis(2)).await;
             let busy = !self.0.tasks.is_empty() || self.agenda().is_being_told();
             let due = self.agenda().next().is_some_and(|next| next <= now);
@@ -217,6 +218,19 @@ async fn only_the_deploy_that_is_live_runs_and_the_next_goes_on_where_it_was() {
     assert_eq!(day.rows().await, [row("00:05:00", 1, "succeeded"), row("00:10:00", 1, "failed")]);
     let rows = day.store.runs(day.app.id, &tick(), None, 1).await.unwrap();
     assert!(rows[0].detail.as_deref().unwrap().contains("why"), "{rows:?}");
+}
+
+#[tokio::test]
+async fn what_was_due_before_a_deploy_changed_the_expression_is_recorded() {
+    let day = Day::begin().await;
+    day.node("a", 1, &manifest(FIVE), "1").settle(at("00:05:00")).await;
+    push(&day.store, 2, at("00:21:00")).await;
+    day.node("a", 2, &manifest("cron = \"30 * * * *\""), "1").settle(at("00:30:00")).await;
+    let expected =
+        [row("00:05:00", 1, "succeeded"), row("00:20:00", 3, "missed"), row("00:30:00", 1, "succeeded")];
+    assert_eq!(day.rows().await, expected);
+    let rows = day.store.runs(day.app.id, &tick(), None, 9).await.unwrap();
+    assert_eq!(rows[1].detail.as_deref(), Some("a deploy replaced the expression before it was run"));
 }
 
 #[tokio::test]

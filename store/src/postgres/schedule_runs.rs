@@ -290,7 +290,7 @@ fn read(row: Found) -> Result<ScheduleRun, StoreError> {
         manual,
         deploy: deploy_number(deploy)?,
         commit: commit.map(|commit| commit_name("deploys", &commit)).transpose()?,
-        execution: execution,
+        execution,
         node: node(id, name),
         claimed_at,
         lease_until,

@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::JobName;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber};
 use crate::row::{job_name, paused, signed};
-use crate::schedule::{DeclaredSchedule, DueTimes, NodeIdentity, RunOutcome, ScheduleState};
+use crate::schedule::{DeclaredSchedule, Left, NodeIdentity, ScheduleState};
 
 /// A schedule goes on from where it was when the deploy before declared it too, in the same words. Otherwise it begins with
 /// the deploy.
@@ -53,17 +53,17 @@ pub(crate) async fn register_schedules(
     Ok(())
 }
 
-type Row = (String, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>);
+type Row = (String, String, String, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>);
 
 pub(crate) async fn schedule_states(pool: &PgPool, app: AppId) -> Result<Vec<ScheduleState>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT name, reckoned_until, paused_at, paused_by FROM schedules WHERE app = $1 ORDER BY name",
+        "SELECT name, cron, timezone, reckoned_until, paused_at, paused_by FROM schedules WHERE app = $1 ORDER BY name",
     )
     .bind(app.as_uuid())
     .fetch_all(pool)
     .await?;
-    let state = |(name, reckoned_until, at, by): Row| {
-        Ok(ScheduleState { name: job_name(&name)?, reckoned_until, paused: paused(at, by) })
+    let state = |(name, cron, timezone, reckoned_until, at, by): Row| {
+        Ok(ScheduleState { name: job_name(&name)?, cron, timezone, reckoned_until, paused: paused(at, by) })
     };
     rows.into_iter().map(state).collect()
 }
@@ -98,7 +98,7 @@ pub(crate) async fn resume_schedule(
     pool: &PgPool,
     app: AppId,
     schedule: &JobName,
-    skipped: Option<&(DueTimes, String)>,
+    skipped: Option<&Left>,
     node: &NodeIdentity,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
@@ -115,26 +115,50 @@ pub(crate) async fn resume_schedule(
     if resumed.rows_affected() == 0 {
         return Ok(false);
     }
-    if let Some((due, reason)) = skipped {
-        sqlx::query(
-            "INSERT INTO schedule_runs
-                 (app, schedule, due, first_due, due_times, deploy, node, node_name, claimed_at, finished_at, outcome, detail)
-             SELECT $1, $2, $3, $4, $5, deploy, $6, $7, $8, $8, $9, $10 FROM schedules WHERE app = $1 AND name = $2
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(app.as_uuid())
-        .bind(schedule.as_str())
-        .bind(due.last)
-        .bind(due.first_of_several())
-        .bind(i32::try_from(due.count).unwrap_or(i32::MAX))
-        .bind(node.id)
-        .bind(&node.name)
-        .bind(now)
-        .bind(RunOutcome::Skipped.as_str())
-        .bind(reason)
-        .execute(&mut *transaction)
-        .await?;
+    if let Some(left) = skipped {
+        leave(&mut transaction, app, schedule, left, node, now).await?;
     }
     transaction.commit().await?;
     Ok(true)
+}
+
+pub(crate) async fn leave_due_times(
+    pool: &PgPool,
+    app: AppId,
+    schedule: &JobName,
+    left: &Left,
+    node: &NodeIdentity,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    leave(&mut *pool.acquire().await?, app, schedule, left, node, now).await
+}
+
+/// One row for due times that are not run.
+async fn leave(
+    connection: &mut PgConnection,
+    app: AppId,
+    schedule: &JobName,
+    left: &Left,
+    node: &NodeIdentity,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO schedule_runs
+             (app, schedule, due, first_due, due_times, deploy, node, node_name, claimed_at, finished_at, outcome, detail)
+         SELECT $1, $2, $3, $4, $5, deploy, $6, $7, $8, $8, $9, $10 FROM schedules WHERE app = $1 AND name = $2
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(app.as_uuid())
+    .bind(schedule.as_str())
+    .bind(left.due.last)
+    .bind(left.due.first_of_several())
+    .bind(i32::try_from(left.due.count).unwrap_or(i32::MAX))
+    .bind(node.id)
+    .bind(&node.name)
+    .bind(now)
+    .bind(left.outcome.as_str())
+    .bind(&left.reason)
+    .execute(connection)
+    .await?;
+    Ok(())
 }

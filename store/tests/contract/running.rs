@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use store::{
-    Action, AppId, Claim, DueTimes, Location, NewRun, RECKONED_AHEAD_MAX, RunOutcome, ScheduleRun, Store,
+    Action, AppId, Claim, DueTimes, Left, Location, NewRun, RECKONED_AHEAD_MAX, RunOutcome, ScheduleRun,
+    Store,
 };
 
 use crate::values::*;
@@ -22,6 +23,7 @@ on_both_databases!(
     a_schedule_goes_on_where_it_was,
     a_paused_schedule_is_granted_to_nobody,
     reckoning_by_a_clock_that_was_wrong_is_not_believed,
+    due_times_of_an_expression_that_is_gone_are_one_row,
     old_rows_are_deleted_in_portions,
 );
 
@@ -241,7 +243,8 @@ async fn a_paused_schedule_is_granted_to_nobody(location: Location) {
     store.push(&push(Some(1), 2)).await.unwrap();
     store.register_schedules(id, number(2), &[declared("0 * * * * *")]).await.unwrap();
     assert_eq!(store.claim_run(&run(id, 2, after(5))).await.unwrap(), Claim::Paused);
-    let skipped = Some((DueTimes { first: after(1), last: after(9), count: 9 }, "paused by ada".to_owned()));
+    let due = DueTimes { first: after(1), last: after(9), count: 9 };
+    let skipped = Some(Left { due, outcome: RunOutcome::Skipped, reason: "paused by ada".to_owned() });
     assert!(store.resume_schedule(id, &tick(), skipped.clone(), &node("pi"), after(10)).await.unwrap());
     assert!(!store.resume_schedule(id, &tick(), skipped, &node("pi"), after(11)).await.unwrap());
     let row = latest(&store, id).await;
@@ -267,6 +270,19 @@ async fn reckoning_by_a_clock_that_was_wrong_is_not_believed(location: Location)
     assert_eq!(store.claim_run(&right).await.unwrap(), Claim::Granted);
     let near = NewRun { alone: false, now, ..run(id, 1, now - TimeDelta::seconds(1)) };
     assert!(matches!(store.claim_run(&near).await.unwrap(), Claim::Reckoned(_)));
+}
+
+async fn due_times_of_an_expression_that_is_gone_are_one_row(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let due = DueTimes { first: after(1), last: after(9), count: 9 };
+    let left = Left { due: due.clone(), outcome: RunOutcome::Missed, reason: "replaced".to_owned() };
+    for _ in 0..2 {
+        // Two nodes may say the same.
+        store.leave_due_times(id, &tick(), &left, &node("pi"), after(10)).await.unwrap();
+    }
+    let rows = store.runs(id, &tick(), None, 9).await.unwrap();
+    assert_eq!((rows.len(), &rows[0].due, rows[0].outcome), (1, &due, Some(RunOutcome::Missed)));
+    assert_eq!((rows[0].claimed_at, rows[0].finished_at), (after(10), Some(after(10))));
 }
 
 async fn old_rows_are_deleted_in_portions(location: Location) {

@@ -95,3 +95,33 @@ fn a_verb_says_what_is_missing() {
         (Some(0), "There are no apps yet; the first push to a name makes one.\n")
     );
 }
+
+#[test]
+fn schedules_are_listed_run_paused_and_resumed_from_the_command_line() {
+    let (_server, repository) = serve_a_function();
+    let manifest = format!(
+        "{}\n[[schedules]]\nname = \"newyear\"\ncron = \"0 0 1 1 *\"\nscript = \"greet.rhai\"\n",
+        tests::repository::HELLO_MANIFEST
+    );
+    repository.write("picloud.toml", manifest);
+    repository.write("greet.rhai", "1");
+    repository.commit("a schedule");
+    repository.push("picloud", &["main"]).succeeded();
+    let says = |arguments: &[&str], words: &[&str]| {
+        let (code, text, errors) = run(repository.path(), arguments);
+        assert_eq!(code, Some(0), "{errors}");
+        for word in words {
+            assert!(text.contains(word), "{word} is not in:\n{text}");
+        }
+    };
+    says(&["schedules"], &["NAME     CRON", "newyear  0 0 1 1 *  UTC", "-01-01 00:00:00, "]);
+    says(&["schedules", "--runs", "newyear"], &["It was not due yet."]);
+    let commit = &repository.head()[..7];
+    says(&["run", "newyear"], &[" by hand", "succeeded", commit]);
+    says(&["schedules", "--runs", "newyear"], &["DUE (UTC)", " by hand", "succeeded"]);
+    says(&["pause", "newyear"], &["paused by admin at "]);
+    says(&["schedules", "--json"], &["\"paused\": {", "\"next\": []"]);
+    says(&["resume", "newyear"], &["succeeded ", "-01-01 00:00:00"]);
+    let (code, _, text) = run(repository.path(), &["run", "noon"]);
+    assert_eq!((code, text.as_str()), (Some(1), "error: the app has no such schedule\n"));
+}
