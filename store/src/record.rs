@@ -4,6 +4,7 @@ use std::io;
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
+use uuid::Uuid;
 
 use crate::id::{AppId, DeployNumber, Oid};
 

@@ -90,6 +90,7 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
         may_create: true,
         by: "ada".to_owned(),
         at,
+        node: None,
         refs: vec![RefChange { name: "refs/heads/main".to_owned(), old, new: Some(oid(digit)) }],
         objects: &vec![commit],
         shallow: Vec::new(),

@@ -13,7 +13,6 @@ use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use super::error::{BackupError, RestoreError};
-use super::tables::TABLES_LEFT_OUT;
 use super::{Contents, crc32};
 use crate::sqlite::connect;
 
@@ -106,9 +105,6 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 async fn describe(connection: &mut SqliteConnection, database: &str) -> Result<(), sqlx::Error> {
-    for table in TABLES_LEFT_OUT.iter().filter(|table| **table != "_sqlx_migrations") {
-        sqlx::raw_sql(AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&mut *connection).await?;
-    }
     // One may have been served from a backup, which is a database as good as any.
     let table = "DROP TABLE IF EXISTS backup;
         CREATE TABLE backup (

@@ -22,9 +22,11 @@ pub enum Kind {
     Number,
     /// `bytea` in PostgreSQL, `BLOB` in SQLite.
     Bytes,
+    /// Whether something is so: `boolean` in PostgreSQL, 0 or 1 in SQLite.
+    Truth,
 }
 
-use Kind::{Bytes, Id, Number, Text, Time};
+use Kind::{Bytes, Id, Number, Text, Time, Truth};
 
 /// What is copied. A table comes behind those that it refers to.
 pub const TABLES: &[Table] = &[
@@ -76,14 +78,33 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "schedules",
+        columns: &[
+            ("app", Id),
+            ("name", Text),
+            ("cron", Text),
+            ("timezone", Text),
+            ("deploy", Number),
+            ("reckoned_until", Time),
+            ("paused_at", Time),
+            ("paused_by", Text),
+        ],
+    },
+    Table {
         name: "schedule_runs",
         columns: &[
             ("app", Id),
             ("schedule", Text),
             ("due", Time),
+            ("manual", Truth),
+            ("first_due", Time),
+            ("due_times", Number),
             ("deploy", Number),
             ("execution", Id),
+            ("node", Id),
+            ("node_name", Text),
             ("claimed_at", Time),
+            ("lease_until", Time),
             ("finished_at", Time),
             ("outcome", Text),
             ("detail", Text),
@@ -95,10 +116,16 @@ pub const TABLES: &[Table] = &[
 pub const TABLES_LEFT_OUT: &[&str] = &[
     // Which migrations were made: a backup has those of SQLite.
     "_sqlx_migrations",
+    // Who is there now. In PostgreSQL alone.
+    "nodes",
+    "served",
 ];
 
 /// The columns that are not copied, each behind its table. A restored row has the column's default there.
-pub const COLUMNS_LEFT_OUT: &[(&str, &str)] = &[];
+pub const COLUMNS_LEFT_OUT: &[(&str, &str)] = &[
+    // What nodes compare with what they serve. A restore gives another one.
+    ("apps", "generation"),
+];
 
 impl Table {
     /// Its columns, as a statement names them.

@@ -24,6 +24,7 @@ pub(crate) enum Value {
     Text(Option<String>),
     Number(Option<i64>),
     Bytes(Option<Vec<u8>>),
+    Truth(Option<bool>),
 }
 
 /// Some rows of one table.
@@ -67,6 +68,10 @@ impl Value {
         if let Self::Bytes(bytes) = self { bytes.as_deref() } else { None }
     }
 
+    pub(crate) fn truth(&self) -> Option<bool> {
+        if let Self::Truth(truth) = self { *truth } else { None }
+    }
+
     fn size(&self) -> usize {
         self.text().map_or(0, str::len) + self.bytes().map_or(0, <[u8]>::len)
     }
@@ -85,6 +90,7 @@ pub(crate) fn from_sqlite(table: &Table, row: &SqliteRow) -> Result<Vec<Value>, 
             Kind::Text => Value::Text(row.try_get(at)?),
             Kind::Number => Value::Number(row.try_get(at)?),
             Kind::Bytes => Value::Bytes(row.try_get(at)?),
+            Kind::Truth => Value::Truth(row.try_get(at)?),
         })
     };
     columns.map(read).collect()
@@ -117,5 +123,6 @@ fn bind(query: Query<'_, Sqlite, SqliteArguments>, value: Value) -> Query<'_, Sq
         Value::Text(text) => query.bind(text),
         Value::Number(number) => query.bind(number),
         Value::Bytes(bytes) => query.bind(bytes),
+        Value::Truth(truth) => query.bind(truth),
     }
 }

@@ -5,7 +5,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, SqliteConnection};
 
-use super::connect;
+use super::{connect, nodes};
 use crate::backup::file::{Checked, Draft};
 use crate::backup::tables::{self, Kind, TABLES, Table};
 use crate::backup::value::{self, Portion, Value};
@@ -124,8 +124,13 @@ pub(crate) async fn restore(backup: &Checked, url: &str, replace: bool) -> Resul
     Ok(())
 }
 
-/// Where running nodes are to hear, with the commit, that everything is another one.
-async fn tell_nodes(_: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Running nodes hear, with the commit, that everything is another one: generations that none of them has seen, and news
+/// that name no app.
+async fn tell_nodes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("UPDATE apps SET generation = (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("SELECT pg_notify($1, '*')").bind(nodes::APPS).execute(connection).await?;
     Ok(())
 }
 
@@ -199,6 +204,7 @@ fn bind<'q>(
         Kind::Text => query.bind(all(rows, at, Value::text)),
         Kind::Number => query.bind(all(rows, at, Value::number)),
         Kind::Bytes => query.bind(all(rows, at, Value::bytes)),
+        Kind::Truth => query.bind(all(rows, at, Value::truth)),
     }
 }
 
@@ -209,6 +215,7 @@ fn array_of(kind: Kind) -> &'static str {
         Kind::Text => "text",
         Kind::Number => "bigint",
         Kind::Bytes => "bytea",
+        Kind::Truth => "boolean",
     }
 }
 
@@ -221,6 +228,7 @@ fn read(table: &Table, row: &PgRow) -> Result<Vec<Value>, sqlx::Error> {
             Kind::Text => Value::Text(row.try_get(at)?),
             Kind::Number => Value::Number(row.try_get(at)?),
             Kind::Bytes => Value::Bytes(row.try_get(at)?),
+            Kind::Truth => Value::Truth(row.try_get(at)?),
         })
     };
     columns.map(read).collect()

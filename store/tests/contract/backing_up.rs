@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, Row as _};
 use store::backup::tables::{COLUMNS_LEFT_OUT, Kind, TABLES, TABLES_LEFT_OUT};
 use store::backup::{BackupError, RestoreError, back_up, restore};
-use store::{Location, NewPush, Object, RunOutcome, Store};
+use store::{App, Claim, Location, NewPush, NewRun, Object, RunOutcome, Store};
 
 use crate::database::*;
 use crate::migrating::make_first_version;
@@ -57,6 +57,7 @@ fn is_of(kind: Kind, found: &str) -> bool {
         Kind::Text => &["text"],
         Kind::Number => &["bigint", "integer"],
         Kind::Bytes => &["bytea", "blob"],
+        Kind::Truth => &["boolean", "integer"],
     };
     types.contains(&found)
 }
@@ -88,6 +89,8 @@ async fn told(store: &Store) -> String {
     let mut told = String::new();
     for app in store.apps().await.unwrap() {
         let id = app.id;
+        // A restore is news to every node.
+        let app = App { generation: 0, ..app };
         let mut objects = store.objects(id, &[oid(1), oid(2), oid(3), oid(4), numbered(9)]).await.unwrap();
         objects.sort_by_key(|object| object.oid);
         let streams: Vec<&[u8]> = objects.iter().map(|object| object.zlib.as_slice()).collect();
@@ -98,7 +101,7 @@ async fn told(store: &Store) -> String {
             store.revision(id, oid(1)).await.unwrap(),
             store.deploys(id).await.unwrap(),
             store.live_of(id).await.unwrap(),
-            store.last_run(id, &tick()).await.unwrap(),
+            (store.schedule_states(id).await.unwrap(), store.runs(id, &tick(), None, 9).await.unwrap()),
         );
     }
     told
@@ -106,6 +109,11 @@ async fn told(store: &Store) -> String {
 
 fn named(name: &str) -> manifest_schema::name::AppName {
     manifest_schema::name::AppName::new(name).unwrap()
+}
+
+/// Behind the latest deploy.
+fn due() -> DateTime<Utc> {
+    noon() + TimeDelta::seconds(5)
 }
 
 /// Two apps with deploys, a delta, a shallow commit, and runs that have ended and that have not.
@@ -119,10 +127,16 @@ async fn fill(store: &Store) {
     store.push(&second).await.unwrap();
     let other = NewPush { app: named("other"), ..push(None, 4) };
     let other = store.push(&other).await.unwrap().app.id;
-    assert!(store.claim_run(&run(id, 2, noon())).await.unwrap());
-    let ended = noon() + TimeDelta::milliseconds(1500);
-    store.finish_run(id, &tick(), noon(), RunOutcome::Failed, Some("why".to_owned()), ended).await.unwrap();
-    assert!(store.claim_run(&run(other, 1, noon())).await.unwrap());
+    for (id, deploy) in [(id, 2), (other, 1)] {
+        store.register_schedules(id, number(deploy), &[declared("* * * * * *")]).await.unwrap();
+    }
+    // Times as far as both databases keep them.
+    let ended = NewRun { now: due(), ..run(id, 2, due()) };
+    assert_eq!(store.claim_run(&ended).await.unwrap(), Claim::Granted);
+    store.finish_run(&key(&ended), RunOutcome::Failed, Some("why"), due()).await.unwrap();
+    let asked_for = NewRun { manual: true, now: due(), ..run(other, 1, due()) };
+    assert_eq!(store.claim_run(&asked_for).await.unwrap(), Claim::Granted);
+    store.pause_schedule(other, &tick(), "ada", due()).await.unwrap();
 }
 
 async fn a_row_comes_back_as_it_was_on_either_database(from: Location) {
@@ -140,7 +154,7 @@ async fn a_row_comes_back_as_it_was_on_either_database(from: Location) {
         assert_eq!(told(&store).await, before);
         // It goes on: what was claimed stays claimed, deploys and apps get the next numbers.
         let id = store.app(&app()).await.unwrap().unwrap().id;
-        assert!(!store.claim_run(&run(id, 2, noon())).await.unwrap());
+        assert_eq!(store.claim_run(&run(id, 2, due())).await.unwrap(), Claim::Reckoned(due()));
         assert_eq!(store.push(&push(Some(2), 3)).await.unwrap().deploys, [number(3)]);
         let new = NewPush { app: named("third"), ..push(None, 5) };
         let new = store.push(&new).await.unwrap().app.id;

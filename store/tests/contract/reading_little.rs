@@ -16,8 +16,8 @@ const MUCH: &str = "
     INSERT INTO deploys (number, deployed_at, repository, commit_id, branch, deployed_by)
     SELECT n, now(), apps.repository, decode(lpad(to_hex(n), 40, '0'), 'hex'), 'main', 'ada'
     FROM apps, generate_series(16, 20000) AS n WHERE name = 'hello';
-    INSERT INTO schedule_runs (app, schedule, due, deploy, execution, claimed_at)
-    SELECT apps.id, 'tock', now() + n * interval '1 minute', 1, apps.id, now() FROM apps, generate_series(1, 20000) AS n;
+    INSERT INTO schedule_runs (app, schedule, due, deploy, execution, claimed_at, finished_at, outcome)
+    SELECT apps.id, 'tock', now() + n * interval '1 minute', 1, apps.id, now(), now(), 'succeeded' FROM apps, generate_series(1, 20000) AS n;
     UPDATE apps SET last_deploy = 20000;
     ANALYZE";
 
@@ -26,6 +26,7 @@ async fn no_question_reads_a_whole_table() {
     on_postgres(async |location: Location| {
         let store = Store::open(&location).await.unwrap();
         let id = store.push(&push(None, 1)).await.unwrap().app.id;
+        store.register_schedules(id, number(1), &[declared("* * * * * *")]).await.unwrap();
         let mut other = Other::at(&location).await;
         other.run(MUCH).await;
         // The planner looks at the values of the first five, and then at none.
@@ -38,11 +39,14 @@ async fn no_question_reads_a_whole_table() {
             store.revision(id, oid(1)).await.unwrap();
             assert_eq!(store.live_of(id).await.unwrap()[0].commit, oid(1));
             store.deployed_at(id, number(1)).await.unwrap();
-            store.last_run(id, &tick()).await.unwrap();
-            let due = noon() + chrono::TimeDelta::minutes(round.into());
-            store.claim_run(&run(id, 1, due)).await.unwrap();
-            let ended = store::RunOutcome::Succeeded;
-            store.finish_run(id, &tick(), due, ended, None, due).await.unwrap();
+            store.runs(id, &tick(), None, 20).await.unwrap();
+            let run = run(id, 1, noon() + chrono::TimeDelta::minutes(i64::from(round) + 1));
+            assert_eq!(store.claim_run(&run).await.unwrap(), store::Claim::Granted);
+            store.renew_run(&key(&run), std::time::Duration::from_secs(60), run.now).await.unwrap();
+            store.finish_run(&key(&run), store::RunOutcome::Succeeded, None, run.now).await.unwrap();
+            store.lose_runs(run.now).await.unwrap();
+            store.next_lease_end().await.unwrap();
+            store.prune_runs(id, &tick(), 100, noon()).await.unwrap();
             store.push(&push(Some(1), 1)).await.unwrap();
         }
         // What a connection has counted is known when it has ended.
