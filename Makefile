@@ -19,11 +19,12 @@ test: setup
 	tests/with-postgres $(CARGO) test --workspace --locked
 
 # BENCH names the parts to measure; `bench/peers.py hello` and its like run one by itself, when this has built and installed.
-BENCH ?= git peers swap fair table idle
+BENCH ?= git peers swap fair table nodes idle
 NGINX_MODULES = /usr/lib/nginx/modules
 LUA_LIBRARIES = /usr/lib/$(shell uname -m)-linux-gnu/lua/5.1
 bench: setup-demo
 	@tests/install python3:python3 nginx:nginx-light fcgiwrap:fcgiwrap wrk:wrk npm:npm \
+		psql:postgresql-client initdb:postgresql setpriv:util-linux \
 		$(NGINX_MODULES)/ngx_http_lua_module.so:libnginx-mod-http-lua $(LUA_LIBRARIES)/cjson.so:lua-cjson
 	$(CARGO) build --release --locked -p picloud
 	$(CARGO) build --release --locked -p picloud --example bare_axum

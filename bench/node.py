@@ -35,13 +35,15 @@ def said(folder, *arguments):
 
 
 class Picloud(Server):
-    """A node on the embedded database in `folder`, which may be one that another node has left."""
+    """A node on the embedded database in `folder`, which may be one that another node has left, or on a PostgreSQL."""
 
-    def __init__(self, folder, *flags, core=None):
+    def __init__(self, folder, *flags, core=None, database=None):
         self.data = folder
         port = free_port()
         command = [PICLOUD, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", folder, *flags]
         environment = {"PICLOUD_ADMIN_TOKEN": TOKEN, "PICLOUD_LOG": "warn"}
+        if database is not None:
+            environment["DATABASE_URL"] = database
         super().__init__(command, port, folder.with_suffix(".log"), core, environment)
 
     def url(self, app):

@@ -15,7 +15,17 @@ from process import ROOT
 PAGE = ROOT / "bench" / "README.md"
 
 # The sections in the order of the page.
-SECTIONS = ["Git", "Hello", "JSON echo", "Fibonacci", "Deploys under load", "Apps side by side", "The live table", "Idle nodes"]
+SECTIONS = [
+    "Git",
+    "Hello",
+    "JSON echo",
+    "Fibonacci",
+    "Deploys under load",
+    "Apps side by side",
+    "The live table",
+    "Several nodes",
+    "Idle nodes",
+]
 
 HEADER = ["what", "reference", "ratio", "to reach", "measured"]
 

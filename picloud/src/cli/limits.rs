@@ -1,0 +1,201 @@
+//! The most that connections, pushes and schedules may take of a node.
+
+use std::time::Duration;
+
+use clap::Args;
+use manifest_schema::limits::Limits;
+use platform::deploy::DeployLimits;
+use platform::schedules::ScheduleLimits;
+
+use super::quantity::{Size, Time};
+use crate::edge::PushBounds;
+use crate::edge::listener::ConnectionBounds;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most of everything that connections may take.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits of connections")]
+pub(crate) struct ConnectionSettings {
+    /// How many connections may be open at once; for one more, the one that has been idle for longest is closed.
+    #[arg(long, env = "PICLOUD_CONNECTIONS", default_value_t = ConnectionSettings::default().connections, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(crate) connections: usize,
+
+    /// How long the head of a request may take from its first byte to its last.
+    #[arg(long, env = "PICLOUD_HEAD_TIME", default_value_t = ConnectionSettings::default().head_time)]
+    pub(crate) head_time: Time,
+
+    /// How long the body of a request may take.
+    #[arg(long, env = "PICLOUD_BODY_TIME", default_value_t = ConnectionSettings::default().body_time)]
+    pub(crate) body_time: Time,
+
+    /// How long a client may take nothing of its answer.
+    #[arg(long, env = "PICLOUD_ANSWER_TIME", default_value_t = ConnectionSettings::default().answer_time)]
+    pub(crate) answer_time: Time,
+
+    /// How long a connection may be open without a request.
+    #[arg(long, env = "PICLOUD_IDLE_TIME", default_value_t = ConnectionSettings::default().idle_time)]
+    pub(crate) idle_time: Time,
+
+    /// How long a node that is told to stop says that it is not ready, before it takes no more connections.
+    #[arg(long, env = "PICLOUD_UNREADY_TIME", default_value_t = ConnectionSettings::default().unready_time)]
+    pub(crate) unready_time: Time,
+
+    /// How long running requests may go on after that.
+    #[arg(long, env = "PICLOUD_DRAIN_TIME", default_value_t = ConnectionSettings::default().drain_time)]
+    pub(crate) drain_time: Time,
+}
+
+/// The most of everything that pushes may take.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits of pushes")]
+pub(crate) struct PushSettings {
+    /// The bytes of one push, as it is sent.
+    #[arg(long, env = "PICLOUD_PUSH_BYTES", default_value_t = PushSettings::default().push_bytes)]
+    pub(crate) push_bytes: Size,
+
+    /// The objects of one push.
+    #[arg(long, env = "PICLOUD_PUSH_OBJECTS", default_value_t = PushSettings::default().push_objects)]
+    pub(crate) push_objects: usize,
+
+    /// The bytes of one object.
+    #[arg(long, env = "PICLOUD_OBJECT_BYTES", default_value_t = PushSettings::default().object_bytes)]
+    pub(crate) object_bytes: Size,
+
+    /// The bytes of all objects of one push together, inflated.
+    #[arg(long, env = "PICLOUD_INFLATED_BYTES", default_value_t = PushSettings::default().inflated_bytes)]
+    pub(crate) inflated_bytes: Size,
+
+    /// The files and folders of a commit that is served.
+    #[arg(long, env = "PICLOUD_TREE_ENTRIES", default_value_t = PushSettings::default().tree_entries)]
+    pub(crate) tree_entries: usize,
+
+    /// The bytes of a path in a commit that is served.
+    #[arg(long, env = "PICLOUD_PATH_BYTES", default_value_t = PushSettings::default().path_bytes)]
+    pub(crate) path_bytes: usize,
+
+    /// How long one push may take to arrive.
+    #[arg(long, env = "PICLOUD_PUSH_TIME", default_value_t = PushSettings::default().push_time)]
+    pub(crate) push_time: Time,
+
+    /// The branches and tags of one app.
+    #[arg(long, env = "PICLOUD_REFS_PER_APP", default_value_t = PushSettings::default().refs_per_app)]
+    pub(crate) refs_per_app: usize,
+
+    /// How many pushes are worked on at once; each may hold all its objects in memory.
+    #[arg(long, env = "PICLOUD_PUSHES_AT_ONCE", default_value_t = PushSettings::default().pushes_at_once, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) pushes_at_once: usize,
+}
+
+/// What becomes of schedules' runs.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Schedules")]
+pub(crate) struct ScheduleSettings {
+    /// How many hours late a missed run may still be caught up.
+    #[arg(long, env = "PICLOUD_CATCH_UP_HOURS", default_value_t = ScheduleSettings::default().catch_up_hours)]
+    pub(crate) catch_up_hours: u32,
+
+    /// For how many days runs are remembered.
+    #[arg(long, env = "PICLOUD_RUNS_DAYS", default_value_t = ScheduleSettings::default().runs_days, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) runs_days: u32,
+
+    /// How many runs of each schedule are remembered.
+    #[arg(long, env = "PICLOUD_RUNS_KEPT", default_value_t = ScheduleSettings::default().runs_kept, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs_kept: u32,
+}
+
+impl ScheduleSettings {
+    /// The same for the scheduler.
+    pub(crate) fn limits(&self) -> ScheduleLimits {
+        ScheduleLimits {
+            catch_up_window: Duration::from_secs(u64::from(self.catch_up_hours) * 60 * 60),
+            keep_for: DAY * self.runs_days,
+            keep: self.runs_kept,
+        }
+    }
+}
+
+impl Default for ScheduleSettings {
+    fn default() -> Self {
+        let limits = ScheduleLimits::default();
+        let whole =
+            |duration: Duration, unit: u64| u32::try_from(duration.as_secs() / unit).unwrap_or(u32::MAX);
+        Self {
+            catch_up_hours: whole(limits.catch_up_window, 60 * 60),
+            runs_days: whole(limits.keep_for, DAY.as_secs()),
+            runs_kept: limits.keep,
+        }
+    }
+}
+
+impl ConnectionSettings {
+    /// What connections may take.
+    pub(crate) fn bounds(&self) -> ConnectionBounds {
+        ConnectionBounds {
+            connections: self.connections,
+            head: self.head_time.0,
+            answer: self.answer_time.0,
+            idle: self.idle_time.0,
+            unready: self.unready_time.0,
+            drain: self.drain_time.0,
+        }
+    }
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        let seconds = |seconds| Time(Duration::from_secs(seconds));
+        Self {
+            connections: 10_000,
+            head_time: seconds(20),
+            body_time: seconds(30),
+            answer_time: seconds(30),
+            // Longer than proxies keep theirs (Caddy two minutes), so that no request meets a connection that is closing.
+            idle_time: seconds(180),
+            unready_time: seconds(0),
+            drain_time: seconds(10),
+        }
+    }
+}
+
+impl PushSettings {
+    /// What pushes may take on their way in.
+    pub(crate) fn bounds(&self) -> PushBounds {
+        let limits = git_receiver::Limits {
+            request_bytes: self.push_bytes.0,
+            objects: self.push_objects,
+            object_bytes: self.object_bytes.0,
+            inflated_bytes: self.inflated_bytes.0,
+            ..git_receiver::Limits::default()
+        };
+        PushBounds { limits, time: self.push_time.0, at_once: self.pushes_at_once }
+    }
+
+    /// What a deploy may hold.
+    pub(crate) fn deploy_limits(&self) -> DeployLimits {
+        let tree = git_receiver::TreeLimits {
+            files: self.tree_entries,
+            path_bytes: self.path_bytes,
+            ..git_receiver::TreeLimits::default()
+        };
+        DeployLimits { executions: Limits::CEILING, tree, refs: self.refs_per_app }
+    }
+}
+
+impl Default for PushSettings {
+    fn default() -> Self {
+        let limits = git_receiver::Limits::default();
+        let tree = git_receiver::TreeLimits::default();
+        Self {
+            push_bytes: Size(limits.request_bytes),
+            push_objects: limits.objects,
+            object_bytes: Size(limits.object_bytes),
+            inflated_bytes: Size(limits.inflated_bytes),
+            tree_entries: tree.files,
+            path_bytes: tree.path_bytes,
+            push_time: Time(Duration::from_secs(300)),
+            refs_per_app: 1000,
+            pushes_at_once: 4,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What may be said on the command line. Exit codes: 0 done, 1 refused or failed, 2 misuse.
+//!
+//! - `settings`: how a node runs
+//! - `limits`: the most that connections, pushes and schedules may take of it
+//! - `quantity`: sizes and times as they are written
+
+mod limits;
+mod quantity;
+mod settings;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use manifest_schema::name::JobName;
+
+use crate::client::{AppOption, ClientOptions};
+pub(crate) use limits::{ConnectionSettings, PushSettings, ScheduleSettings};
+pub(crate) use settings::{DatabaseSettings, Place, Role, Settings};
+
+/// A self-hosted serverless platform that you deploy to with git push.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a node: receive pushes, answer requests, run schedules.
+    Serve(Box<Settings>),
+    /// See it all at once: serve, push an example, call it, roll back, and keep serving.
+    Demo(DemoOptions),
+    /// Write a starter app.
+    Init {
+        /// The folder to write it to; made where it does not exist.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Validate an app as a push would, without a server.
+    Check {
+        /// The folder with picloud.toml.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+
+        /// Print one JSON object for editors and CI instead of words for people.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the apps of a server, and what is live.
+    Apps(ClientOptions),
+    /// Call a function of an app and print what it answers.
+    Invoke(InvokeOptions),
+    /// List the nodes of a server, and what each of them serves.
+    Nodes(ClientOptions),
+    /// List the schedules of an app, or the runs of one.
+    Schedules(SchedulesOptions),
+    /// Run a schedule now, and say what came of it.
+    Run(ScheduleOptions),
+    /// Pause a schedule on all nodes, until it is resumed.
+    Pause(ScheduleOptions),
+    /// Resume a paused schedule.
+    Resume(ScheduleOptions),
+    /// Print the JSON Schema of picloud.toml, by which editors complete and check it.
+    Schema,
+    /// Write the whole platform to one file, while nodes are running.
+    Backup(BackupOptions),
+    /// Fill an empty database from a backup.
+    Restore(RestoreOptions),
+}
+
+/// Which schedules are listed, or whose runs.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SchedulesOptions {
+    /// List the latest runs of this schedule instead.
+    #[arg(long, value_name = "SCHEDULE")]
+    pub(crate) runs: Option<JobName>,
+
+    /// How many runs are listed.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// One schedule of an app.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ScheduleOptions {
+    /// The schedule.
+    pub(crate) schedule: JobName,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// What is backed up, and to where.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BackupOptions {
+    /// The file to write; - for standard output.
+    pub(crate) file: PathBuf,
+
+    /// Take the place of an earlier backup of that name, once this one is whole.
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// What is restored, and into what.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RestoreOptions {
+    /// The backup to read; - for standard input.
+    pub(crate) file: PathBuf,
+
+    /// Take the place of everything that is in the database.
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// How the demo runs.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// The folder to keep its database and repositories in; a temporary one where none is given.
+    #[arg(long)]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// The address to listen on; a free port is taken where this one is in use.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// Stop after the tour instead of going on to serve.
+    #[arg(long)]
+    pub(crate) exit: bool,
+}
+
+/// A call of a function.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InvokeOptions {
+    /// The function, as the manifest names it.
+    pub(crate) function: JobName,
+
+    /// The JSON that it is called with; `-` reads it from standard input.
+    #[arg(long, default_value = "null")]
+    pub(crate) data: String,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}

@@ -1,0 +1,43 @@
+//! Sizes and times as they are written.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use manifest_schema::quantity::{parse_duration, parse_size, show_duration, show_size};
+
+/// A number of bytes, written as `32MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+/// A span of time, written as `5m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_size(text).map(Self).ok_or("write a size such as 512KiB, 32MiB or 1GiB")
+    }
+}
+
+impl FromStr for Time {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_duration(text).map(Self).ok_or("write a duration such as 500ms, 30s or 5m")
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&show_size(self.0))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&show_duration(self.0))
+    }
+}

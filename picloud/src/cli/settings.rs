@@ -1,0 +1,149 @@
+//! How a node runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use store::{Location, Pool};
+
+use super::limits::{ConnectionSettings, PushSettings, ScheduleSettings};
+use super::quantity::Time;
+
+/// The embedded database's file in the data folder.
+const SQLITE_FILE: &str = "picloud.db";
+
+/// How a node runs. Each is also read from the environment.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Settings {
+    /// The address to listen on; port 0 takes a free one and prints it.
+    #[arg(long, env = "PICLOUD_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    #[command(flatten)]
+    pub(crate) place: Place,
+
+    /// The domain whose subdomains are apps: <app>.DOMAIN. The control plane then answers on DOMAIN alone.
+    #[arg(long, env = "PICLOUD_DOMAIN")]
+    pub(crate) domain: Option<String>,
+
+    /// The URL that people use, such as https://pi.example.com, where it is not the listening address.
+    #[arg(long, env = "PICLOUD_PUBLIC_URL")]
+    pub(crate) public_url: Option<String>,
+
+    /// What this node does of the work that several nodes on one PostgreSQL share.
+    #[arg(long, env = "PICLOUD_ROLE", value_enum, default_value_t = Role::All)]
+    pub(crate) role: Role,
+
+    /// What people call this node; without it the name of the machine with the port.
+    #[arg(long, env = "PICLOUD_NODE_NAME")]
+    pub(crate) node_name: Option<String>,
+
+    /// The admin token, 32 characters or more; without it one is made, printed once, and kept in the data folder.
+    #[arg(env = "PICLOUD_ADMIN_TOKEN", hide_env_values = true, hide = true, long = "admin-token")]
+    pub(crate) admin_token: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) database: DatabaseSettings,
+
+    #[command(flatten)]
+    pub(crate) connections: ConnectionSettings,
+
+    #[command(flatten)]
+    pub(crate) push: PushSettings,
+
+    #[command(flatten)]
+    pub(crate) schedules: ScheduleSettings,
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Everything.
+    All,
+    /// The control plane: takes pushes, answers the API, runs schedules. Requests to apps are for others.
+    Manager,
+    /// Answers requests to apps. Pushes, the API and schedules are for others.
+    Node,
+}
+
+impl Role {
+    /// The role as it is written.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Manager => "manager",
+            Self::Node => "node",
+        }
+    }
+
+    /// Whether it takes pushes, answers the API and runs schedules.
+    pub(crate) fn manages(self) -> bool {
+        self != Self::Node
+    }
+
+    /// Whether it answers requests to apps.
+    pub(crate) fn answers_apps(self) -> bool {
+        self != Self::Manager
+    }
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Place {
+    /// The folder for what this node keeps: the admin token, and the database where no DATABASE_URL is set.
+    #[arg(long, env = "PICLOUD_DATA_DIR", default_value = "picloud-data")]
+    pub(crate) data_dir: PathBuf,
+
+    /// A PostgreSQL to keep everything in; without it an SQLite database in the data folder.
+    #[arg(env = "DATABASE_URL", hide_env_values = true, hide = true, long = "database-url")]
+    pub(crate) database_url: Option<String>,
+}
+
+impl Place {
+    /// The database.
+    pub(crate) fn location(&self) -> Location {
+        match &self.database_url {
+            Some(url) => Location::Postgres(url.clone()),
+            None => Location::Sqlite(self.data_dir.join(SQLITE_FILE)),
+        }
+    }
+}
+
+/// What this node takes of a PostgreSQL.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "PostgreSQL")]
+pub(crate) struct DatabaseSettings {
+    /// How many connections the node may have to it.
+    #[arg(long, env = "PICLOUD_DATABASE_CONNECTIONS", default_value_t = DatabaseSettings::default().database_connections, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub(crate) database_connections: u32,
+
+    /// How long a query waits for one of them.
+    #[arg(long, env = "PICLOUD_DATABASE_WAIT_TIME", default_value_t = DatabaseSettings::default().database_wait_time)]
+    pub(crate) database_wait_time: Time,
+
+    /// How long one statement may take, and a transaction stand still.
+    #[arg(long, env = "PICLOUD_DATABASE_STATEMENT_TIME", default_value_t = DatabaseSettings::default().database_statement_time)]
+    pub(crate) database_statement_time: Time,
+}
+
+impl DatabaseSettings {
+    /// The same for the store.
+    pub(crate) fn pool(&self) -> Pool {
+        Pool {
+            connections: self.database_connections,
+            wait: self.database_wait_time.0,
+            statement: self.database_statement_time.0,
+        }
+    }
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        let Pool { connections, wait, statement } = Pool::default();
+        Self {
+            database_connections: connections,
+            database_wait_time: Time(wait),
+            database_statement_time: Time(statement),
+        }
+    }
+}
