@@ -47,7 +47,7 @@ def pushes(scratch):
     later, whole = [], []
     try:
         for number in range(PUSHES + 1):
-            (work / "number.rhai").write_text(f"{number}\n")
+            (work / "number.rhai").write_text(f"{number}")
             git(work, "commit", "-qam", f"{number}")
             seen = {}
             watching = [
