@@ -6,6 +6,7 @@
 //! - [`record`]: what is read and written
 //! - [`cluster`]: what nodes on one PostgreSQL tell each other
 //! - [`schedule`]: the same of schedules and their runs
+//! - [`execution`]: the same of executions and what they logged
 //! - [`error`]: what can go wrong
 //! - `row`: columns that both databases write alike
 //! - [`backup`]: everything in one file, and back
@@ -16,12 +17,13 @@
 //! - `migrations/`: the tables, in pairs with the same number
 //!
 //! A push travels whole through [`Store::push`]: all of it is committed, or nothing. Everything else reads, apart from
-//! what is remembered of schedules and their runs, and what nodes say of themselves.
+//! what is remembered of executions, of schedules and their runs, and what nodes say of themselves.
 
 pub mod backup;
 mod bases;
 pub mod cluster;
 pub mod error;
+pub mod execution;
 pub mod id;
 mod portion;
 mod postgres;
@@ -39,6 +41,10 @@ use manifest_schema::name::{AppName, JobName};
 
 pub use cluster::Cluster;
 pub use error::{OpenError, PushError, StoreError};
+pub use execution::{
+    DELETED_AT_ONCE, ExecutionFilter, ExecutionRecord, FailureRecord, LineFilter, LineLevel, LineRecord,
+    Loss, NewRecords, Numbered, Part, PlaceRecord, RecordKind, TriggerKind,
+};
 pub use id::{AppId, DeployNumber, Oid};
 pub use record::{
     App, Deploy, Known, LiveBranch, NewDeploy, NewPush, NewRevision, Object, ObjectKind, Objects,
@@ -106,11 +112,14 @@ enum Backend {
 macro_rules! either {
     ($store:expr, $room:ident::$function:ident ( $($argument:expr),* )) => {
         match &$store.0 {
-            Backend::Postgres(pool) => postgres::$room::$function(pool, $($argument),*).await,
-            Backend::Sqlite(connections) => sqlite::$room::$function(connections, $($argument),*).await,
+            $crate::Backend::Postgres(pool) => $crate::postgres::$room::$function(pool, $($argument),*).await,
+            $crate::Backend::Sqlite(connections) => {
+                $crate::sqlite::$room::$function(connections, $($argument),*).await
+            }
         }
     };
 }
+pub(crate) use either;
 
 impl Store {
     /// Opens the database and brings its tables up to date.

@@ -40,10 +40,13 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let write = pool(1).connect_with(options.clone()).await.map_err(unusable)?;
     migrate(&mut *write.acquire().await.map_err(unusable)?).await?;
+    // Records are not acknowledged to anybody: in WAL mode this loses the latest with the power, and breaks nothing.
+    let recording = options.clone().synchronous(SqliteSynchronous::Normal);
+    let records = pool(1).connect_lazy_with(recording);
     // A negative number is one of KiB, a positive one of pages.
     let reading = options.read_only(true).pragma("cache_size", format!("-{CACHE_KIB}"));
     let read = pool(READERS_MAX).connect_with(reading).await.map_err(unusable)?;
-    Ok(Connections { read, write })
+    Ok(Connections { read, write, records })
 }
 
 /// How the database is opened to be written.

@@ -4,9 +4,12 @@ pub(crate) mod apps;
 pub(crate) mod backup;
 pub(crate) mod connect;
 pub(crate) mod deploys;
+pub(crate) mod executions;
 pub(crate) mod git;
+pub(crate) mod logs;
 pub(crate) mod objects;
 pub(crate) mod push;
+pub(crate) mod recording;
 pub(crate) mod revisions;
 pub(crate) mod schedule_runs;
 pub(crate) mod schedules;
@@ -19,12 +22,15 @@ use sqlx::SqlitePool;
 pub(crate) struct Connections {
     read: SqlitePool,
     write: SqlitePool,
+    /// Writes what may be lost with the power, and so need not wait for the disk.
+    records: SqlitePool,
 }
 
 impl Connections {
     /// Closes them all.
     pub(crate) async fn close(&self) {
         self.read.close().await;
+        self.records.close().await;
         self.write.close().await;
     }
 }

@@ -5,6 +5,7 @@
 //! - `objects`: git objects, and the deltas among them
 //! - `reading`, `running`: everything else
 //! - `reading_little`: by indexes
+//! - `recording`: executions and what they logged
 //! - `sharing`: what nodes on one PostgreSQL tell each other
 //! - `backing_up`: everything in one file, from and to either database
 //! - `opening`, `migrating`: which databases are taken, and how those of earlier versions are
@@ -37,6 +38,7 @@ mod opening;
 mod pushing;
 mod reading;
 mod reading_little;
+mod recording;
 mod running;
 mod sharing;
 mod values;

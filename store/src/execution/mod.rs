@@ -1,0 +1,378 @@
+//! Executions, what they logged, and what of it was lost: how it is written in batches, read and deleted.
+//!
+//! Records are numbered in the order in which they come in, whichever node writes them: nobody sees a number before all
+//! lower ones. So a number is a place from which one can read on without missing anything.
+
+pub(crate) mod row;
+
+use std::time::Duration;
+
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::id::{AppId, DeployNumber, Oid};
+use crate::{Store, either};
+
+/// How many old records are deleted at once.
+pub const DELETED_AT_ONCE: u32 = 5000;
+
+/// What a row takes beside its texts: numbers, ids, and its places in the indexes. About, on both databases.
+const ROW_BYTES: usize = 200;
+
+/// For how long the bytes of records are counted together.
+const PORTION: TimeDelta = TimeDelta::seconds(10);
+
+/// What started a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TriggerKind {
+    /// A request to a route.
+    Http,
+    /// A call of a function.
+    Function,
+    /// A schedule, by its clock or by hand.
+    Scheduled,
+}
+
+/// One run of a script.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecutionRecord {
+    /// Its id.
+    pub id: Uuid,
+    /// The request that it is part of.
+    pub request: Uuid,
+    /// The app.
+    pub app: AppId,
+    /// The deploy that was live.
+    pub deploy: DeployNumber,
+    /// The commit of it.
+    pub commit: Oid,
+    /// The script, as a path in the repository.
+    pub script: String,
+    /// What started it.
+    pub trigger: TriggerKind,
+    /// Method and path of the request, or the name of the function or the schedule.
+    pub target: String,
+    /// The name of the node that ran it.
+    pub node: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took, to the microsecond.
+    pub duration: Duration,
+    /// How many operations it ran.
+    pub operations: u64,
+    /// The most bytes that it held at once.
+    pub memory: u64,
+    /// What HTTP was answered with; `None` for what is not HTTP.
+    pub status: Option<u16>,
+    /// Why it has no answer of its own.
+    pub failure: Option<FailureRecord>,
+    /// How many lines it logged.
+    pub lines: u32,
+    /// How many more it would have.
+    pub lines_dropped: u64,
+}
+
+/// Why an execution failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureRecord {
+    /// The kind, by its name.
+    pub kind: String,
+    /// What happened.
+    pub message: String,
+    /// Where.
+    pub place: Option<PlaceRecord>,
+}
+
+/// A place in a script. Line and column are counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceRecord {
+    /// The script, as a path in the repository.
+    pub script: String,
+    /// The line.
+    pub line: u32,
+    /// The column, in characters.
+    pub column: u32,
+}
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LineLevel {
+    /// For whoever follows the script's steps.
+    Trace,
+    /// For the record.
+    Info,
+    /// Something to look at.
+    Warn,
+    /// Something is broken.
+    Error,
+}
+
+/// One line of an execution's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineRecord {
+    /// The execution.
+    pub execution: Uuid,
+    /// Its app.
+    pub app: AppId,
+    /// The script that was run.
+    pub script: String,
+    /// When it was written.
+    pub at: DateTime<Utc>,
+    /// How much it matters.
+    pub level: LineLevel,
+    /// What it says.
+    pub message: String,
+    /// What the script gave with it, as JSON.
+    pub data: Option<String>,
+    /// The line of the script that wrote it, counted from 1.
+    pub line: Option<u32>,
+    /// It tells the failure of the execution, and is none of the script's own.
+    pub failure: bool,
+}
+
+/// Records that a node could not keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The name of the node.
+    pub node: String,
+    /// From when on …
+    pub since: DateTime<Utc>,
+    /// … until when.
+    pub until: DateTime<Utc>,
+    /// How many executions.
+    pub executions: u64,
+    /// How many lines.
+    pub lines: u64,
+}
+
+/// Records that come in together. No text may hold NUL, which PostgreSQL cannot store.
+#[derive(Clone, Debug, Default)]
+pub struct NewRecords {
+    /// Executions that have ended.
+    pub executions: Vec<ExecutionRecord>,
+    /// Lines, in their order.
+    pub lines: Vec<LineRecord>,
+    /// What was lost since the last time.
+    pub loss: Option<Loss>,
+}
+
+/// A record with its number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbered<T> {
+    /// The number.
+    pub number: u64,
+    /// The record.
+    pub record: T,
+}
+
+/// Which executions are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ExecutionFilter {
+    /// Those of this script.
+    pub script: Option<String>,
+    /// Those that this started.
+    pub trigger: Option<TriggerKind>,
+    /// Those that failed.
+    pub failed: bool,
+    /// Those with a lower number.
+    pub before: Option<u64>,
+}
+
+/// Which lines are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct LineFilter {
+    /// Those of this script.
+    pub script: Option<String>,
+    /// Those of this level or a higher one.
+    pub level: Option<LineLevel>,
+    /// Those of this execution.
+    pub execution: Option<Uuid>,
+    /// Those written since then.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// Which part of the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The latest ones.
+    Latest,
+    /// The first ones behind this number.
+    After(u64),
+    /// The latest ones with a lower number.
+    Before(u64),
+}
+
+/// What is kept of a kind of records, and what is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// Executions.
+    Executions,
+    /// Log lines.
+    Logs,
+}
+
+impl TriggerKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Http, Self::Function, Self::Scheduled];
+
+    /// The kind's name in records: what scripts see in `ctx.invocation_type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Function => "function",
+            Self::Scheduled => "scheduled",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl LineLevel {
+    /// Every level, from least to most.
+    pub const ALL: [Self; 4] = [Self::Trace, Self::Info, Self::Warn, Self::Error];
+
+    /// The level's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+
+    /// The level of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.as_str() == name)
+    }
+
+    /// The names of this level and all above it.
+    pub(crate) fn and_above(self) -> Vec<&'static str> {
+        Self::ALL.into_iter().filter(|level| *level >= self).map(Self::as_str).collect()
+    }
+}
+
+impl RecordKind {
+    /// The table.
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            Self::Executions => "executions",
+            Self::Logs => "logs",
+        }
+    }
+}
+
+impl ExecutionRecord {
+    /// About how many bytes of the database it takes.
+    pub fn bytes(&self) -> usize {
+        let failure = self.failure.as_ref().map_or(0, |failure| failure.message.len());
+        ROW_BYTES + self.script.len() + self.target.len() + self.node.len() + failure
+    }
+}
+
+impl LineRecord {
+    /// About how many bytes of the database it takes.
+    pub fn bytes(&self) -> usize {
+        ROW_BYTES + self.script.len() + self.message.len() + self.data.as_ref().map_or(0, String::len)
+    }
+}
+
+impl NewRecords {
+    /// How many records there are, each of which gets a number.
+    pub(crate) fn count(&self) -> usize {
+        self.executions.len() + self.lines.len() + usize::from(self.loss.is_some())
+    }
+
+    /// About how many bytes of the database each kind takes, of those that are there.
+    pub(crate) fn bytes(&self) -> Vec<(RecordKind, u64)> {
+        let executions: usize = self.executions.iter().map(ExecutionRecord::bytes).sum();
+        let lines: usize = self.lines.iter().map(LineRecord::bytes).sum();
+        let kinds = [(RecordKind::Executions, executions as u64), (RecordKind::Logs, lines as u64)];
+        kinds.into_iter().filter(|(_, bytes)| *bytes > 0).collect()
+    }
+}
+
+/// The portion that records of this moment belong to.
+pub(crate) fn portion(now: DateTime<Utc>) -> DateTime<Utc> {
+    now.duration_trunc(PORTION).unwrap_or(now)
+}
+
+impl Store {
+    /// Writes records, all or none of them. They are not worth waiting for the disk: what was written last may be lost when the
+    /// power is.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn record(&self, records: &NewRecords, now: DateTime<Utc>) -> Result<(), StoreError> {
+        either!(self, recording::record(records, now))
+    }
+
+    /// Deletes old records of a kind, at most [`DELETED_AT_ONCE`] of them: those of before a moment, and the oldest where there
+    /// are more than about `bytes_max` bytes. Gives back how many were deleted.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn delete_old_records(
+        &self,
+        kind: RecordKind,
+        before: DateTime<Utc>,
+        bytes_max: u64,
+    ) -> Result<u64, StoreError> {
+        either!(self, recording::delete_old(kind, before, bytes_max))
+    }
+
+    /// Executions of an app, the latest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn executions(
+        &self,
+        app: AppId,
+        filter: &ExecutionFilter,
+        limit: u32,
+    ) -> Result<Vec<Numbered<ExecutionRecord>>, StoreError> {
+        either!(self, executions::executions(app, filter, limit))
+    }
+
+    /// One execution of an app.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn execution(&self, app: AppId, id: Uuid) -> Result<Option<ExecutionRecord>, StoreError> {
+        either!(self, executions::execution(app, id))
+    }
+
+    /// Lines of an app, or of all apps, in their order.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lines(
+        &self,
+        app: Option<AppId>,
+        filter: &LineFilter,
+        part: Part,
+        limit: u32,
+    ) -> Result<Vec<Numbered<LineRecord>>, StoreError> {
+        either!(self, logs::lines(app, filter, part, limit))
+    }
+
+    /// What was lost behind a number, in its order.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn losses(&self, after: u64, limit: u32) -> Result<Vec<Numbered<Loss>>, StoreError> {
+        either!(self, logs::losses(after, limit))
+    }
+
+    /// The latest number of a record; 0 where there is none yet.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_record(&self) -> Result<u64, StoreError> {
+        either!(self, recording::last_record())
+    }
+}

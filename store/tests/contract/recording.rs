@@ -1,0 +1,257 @@
+//! Executions and what they logged: written in batches, read from any place on, deleted by age and size.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use store::{
+    AppId, DELETED_AT_ONCE, ExecutionFilter, ExecutionRecord, FailureRecord, LineFilter, LineLevel,
+    LineRecord, Location, Loss, NewRecords, Part, PlaceRecord, RecordKind, Store, TriggerKind,
+};
+use uuid::Uuid;
+
+use crate::values::*;
+
+on_both_databases!(
+    what_is_recorded_is_read_back,
+    executions_are_filtered_and_paged,
+    lines_are_filtered_and_followed,
+    numbers_are_seen_in_their_order_whoever_writes,
+    a_batch_that_comes_twice_makes_no_second_execution,
+    old_records_go_by_age,
+    old_records_go_by_size_and_the_latest_stay,
+);
+
+fn ada() -> AppId {
+    AppId::from_uuid(Uuid::from_u128(10))
+}
+
+fn bob() -> AppId {
+    AppId::from_uuid(Uuid::from_u128(11))
+}
+
+fn execution(app: AppId, id: u128) -> ExecutionRecord {
+    ExecutionRecord {
+        id: Uuid::from_u128(id),
+        request: Uuid::from_u128(2),
+        app,
+        deploy: number(3),
+        commit: oid(1),
+        script: "greet.rhai".to_owned(),
+        trigger: TriggerKind::Http,
+        target: "GET /greet/Änn".to_owned(),
+        node: "pi".to_owned(),
+        started_at: noon(),
+        duration: Duration::from_micros(1234),
+        operations: 56,
+        memory: 789,
+        status: Some(200),
+        failure: None,
+        lines: 1,
+        lines_dropped: 0,
+    }
+}
+
+fn failed(app: AppId, id: u128) -> ExecutionRecord {
+    let place = PlaceRecord { script: "lib/a.rhai".to_owned(), line: 3, column: 7 };
+    let failure =
+        FailureRecord { kind: "script_error".to_owned(), message: "no \"x\"".to_owned(), place: Some(place) };
+    ExecutionRecord {
+        status: None,
+        trigger: TriggerKind::Scheduled,
+        failure: Some(failure),
+        ..execution(app, id)
+    }
+}
+
+fn line(app: AppId, id: u128, level: LineLevel, message: &str) -> LineRecord {
+    LineRecord {
+        execution: Uuid::from_u128(id),
+        app,
+        script: "greet.rhai".to_owned(),
+        at: noon(),
+        level,
+        message: message.to_owned(),
+        data: Some("{\"n\":1}".to_owned()),
+        line: Some(4),
+        failure: false,
+    }
+}
+
+async fn open(location: &Location) -> Store {
+    Store::open(location).await.unwrap()
+}
+
+async fn record(store: &Store, executions: Vec<ExecutionRecord>, lines: Vec<LineRecord>) {
+    record_at(store, executions, lines, noon()).await;
+}
+
+async fn record_at(
+    store: &Store,
+    executions: Vec<ExecutionRecord>,
+    lines: Vec<LineRecord>,
+    at: DateTime<Utc>,
+) {
+    store.record(&NewRecords { executions, lines, loss: None }, at).await.unwrap();
+}
+
+async fn messages(
+    store: &Store,
+    app: Option<AppId>,
+    filter: &LineFilter,
+    part: Part,
+    limit: u32,
+) -> Vec<String> {
+    let lines = store.lines(app, filter, part, limit).await.unwrap();
+    assert!(lines.is_sorted_by_key(|line| line.number));
+    lines.into_iter().map(|line| line.record.message).collect()
+}
+
+async fn ids(store: &Store, filter: &ExecutionFilter, limit: u32) -> Vec<u128> {
+    let found = store.executions(ada(), filter, limit).await.unwrap();
+    found.into_iter().map(|execution| execution.record.id.as_u128()).collect()
+}
+
+async fn what_is_recorded_is_read_back(location: Location) {
+    let store = open(&location).await;
+    assert_eq!(store.last_record().await.unwrap(), 0);
+    let loss = Loss { node: "pi".to_owned(), since: noon(), until: noon(), executions: 7, lines: 8 };
+    let hello =
+        LineRecord { data: None, line: None, failure: true, ..line(ada(), 1, LineLevel::Warn, "hello") };
+    let records = NewRecords {
+        executions: vec![execution(ada(), 1), failed(ada(), 2)],
+        lines: vec![line(ada(), 1, LineLevel::Info, "a 'quoted' \u{1}\n line"), hello],
+        loss: Some(loss.clone()),
+    };
+    store.record(&records, noon()).await.unwrap();
+
+    let found = store.executions(ada(), &ExecutionFilter::default(), 9).await.unwrap();
+    assert_eq!(found.iter().map(|found| found.number).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(found[1].record, records.executions[0]);
+    assert_eq!(found[0].record, records.executions[1]);
+    for execution in &records.executions {
+        assert_eq!(store.execution(ada(), execution.id).await.unwrap().as_ref(), Some(execution));
+        assert_eq!(store.execution(bob(), execution.id).await.unwrap(), None, "it is another app's");
+    }
+    let lines = store.lines(Some(ada()), &LineFilter::default(), Part::Latest, 9).await.unwrap();
+    assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(lines.into_iter().map(|line| line.record).collect::<Vec<_>>(), records.lines);
+    let losses = store.losses(0, 9).await.unwrap();
+    assert_eq!((losses[0].number, &losses[0].record), (5, &loss));
+    assert!(store.losses(5, 9).await.unwrap().is_empty());
+    assert_eq!(store.last_record().await.unwrap(), 5);
+}
+
+async fn executions_are_filtered_and_paged(location: Location) {
+    let store = open(&location).await;
+    let other = ExecutionRecord { script: "other.rhai".to_owned(), ..execution(ada(), 3) };
+    record(&store, vec![execution(ada(), 1), failed(ada(), 2), other, execution(bob(), 4)], Vec::new()).await;
+    record(&store, vec![failed(ada(), 5)], Vec::new()).await;
+    let all = ExecutionFilter::default();
+    assert_eq!(ids(&store, &all, 9).await, [5, 3, 2, 1]);
+    assert_eq!(ids(&store, &all, 2).await, [5, 3]);
+    assert_eq!(ids(&store, &ExecutionFilter { before: Some(3), ..all.clone() }, 9).await, [2, 1]);
+    assert_eq!(ids(&store, &ExecutionFilter { failed: true, ..all.clone() }, 9).await, [5, 2]);
+    let script = Some("other.rhai".to_owned());
+    assert_eq!(ids(&store, &ExecutionFilter { script, ..all.clone() }, 9).await, [3]);
+    let trigger = Some(TriggerKind::Http);
+    assert_eq!(ids(&store, &ExecutionFilter { trigger, ..all }, 9).await, [3, 1]);
+}
+
+async fn lines_are_filtered_and_followed(location: Location) {
+    let store = open(&location).await;
+    let all = LineFilter::default();
+    let later = LineRecord { at: noon() + TimeDelta::seconds(1), ..line(ada(), 1, LineLevel::Error, "late") };
+    let other = LineRecord { script: "other.rhai".to_owned(), ..line(ada(), 2, LineLevel::Trace, "other") };
+    record(&store, Vec::new(), vec![line(ada(), 1, LineLevel::Info, "first"), other, later]).await;
+    record(&store, Vec::new(), vec![line(bob(), 3, LineLevel::Warn, "of bob")]).await;
+
+    assert_eq!(messages(&store, Some(ada()), &all, Part::Latest, 9).await, ["first", "other", "late"]);
+    assert_eq!(messages(&store, Some(ada()), &all, Part::Latest, 2).await, ["other", "late"]);
+    assert_eq!(messages(&store, Some(ada()), &all, Part::Before(3), 1).await, ["other"]);
+    assert_eq!(messages(&store, None, &all, Part::After(2), 9).await, ["late", "of bob"]);
+    assert_eq!(messages(&store, None, &all, Part::After(2), 1).await, ["late"]);
+    let some = |filter: LineFilter| {
+        let store = &store;
+        async move { messages(store, Some(ada()), &filter, Part::Latest, 9).await }
+    };
+    assert_eq!(some(LineFilter { level: Some(LineLevel::Info), ..all.clone() }).await, ["first", "late"]);
+    assert_eq!(some(LineFilter { level: Some(LineLevel::Error), ..all.clone() }).await, ["late"]);
+    assert_eq!(some(LineFilter { script: Some("other.rhai".to_owned()), ..all.clone() }).await, ["other"]);
+    assert_eq!(
+        some(LineFilter { execution: Some(Uuid::from_u128(1)), ..all.clone() }).await,
+        ["first", "late"]
+    );
+    assert_eq!(some(LineFilter { execution: Some(Uuid::from_u128(3)), ..all.clone() }).await.len(), 0);
+    let since = Some(noon() + TimeDelta::milliseconds(500));
+    assert_eq!(some(LineFilter { since, ..all }).await, ["late"]);
+}
+
+/// Whoever follows reads on from the last number that was seen; a lower one that came later would be missed.
+async fn numbers_are_seen_in_their_order_whoever_writes(location: Location) {
+    let store = open(&location).await;
+    let writers = (0..4).map(|writer: u128| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for round in 0..20 {
+                let id = writer * 100 + round;
+                let lines = (0..5).map(|_| line(ada(), id, LineLevel::Info, "x")).collect();
+                record(&store, vec![execution(ada(), id)], lines).await;
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut seen = Vec::new();
+    while seen.len() < 4 * 20 * 5 {
+        let last = seen.last().copied().unwrap_or(0);
+        let lines = store.lines(None, &LineFilter::default(), Part::After(last), 50).await.unwrap();
+        seen.extend(lines.iter().map(|line| line.number));
+        tokio::task::yield_now().await;
+        if lines.is_empty() && writers.iter().all(|writer| writer.is_finished()) {
+            let lines = store.lines(None, &LineFilter::default(), Part::After(last), 1).await.unwrap();
+            assert!(!lines.is_empty(), "only {} lines were seen", seen.len());
+        }
+    }
+    assert!(seen.is_sorted_by(|a, b| a < b));
+    assert_eq!(store.last_record().await.unwrap(), 4 * 20 * 6);
+}
+
+async fn a_batch_that_comes_twice_makes_no_second_execution(location: Location) {
+    let store = open(&location).await;
+    for _ in 0..2 {
+        record(&store, vec![execution(ada(), 1)], Vec::new()).await;
+    }
+    assert_eq!(ids(&store, &ExecutionFilter::default(), 9).await, [1]);
+}
+
+async fn old_records_go_by_age(location: Location) {
+    let store = open(&location).await;
+    let many = u128::from(DELETED_AT_ONCE) + 1;
+    let old = (0..many).map(|id| execution(ada(), id)).collect();
+    record_at(&store, old, vec![line(ada(), 1, LineLevel::Info, "old")], noon()).await;
+    let later = noon() + TimeDelta::minutes(1);
+    record_at(&store, vec![execution(ada(), many)], vec![line(ada(), 2, LineLevel::Info, "new")], later)
+        .await;
+
+    let delete = async |kind| store.delete_old_records(kind, later, u64::MAX).await.unwrap();
+    assert_eq!(delete(RecordKind::Executions).await, u64::from(DELETED_AT_ONCE), "some at a time");
+    assert_eq!(delete(RecordKind::Executions).await, 1);
+    assert_eq!(delete(RecordKind::Executions).await, 0);
+    assert_eq!(ids(&store, &ExecutionFilter::default(), 9).await, [many]);
+    assert_eq!(messages(&store, None, &LineFilter::default(), Part::Latest, 9).await, ["old", "new"]);
+    assert_eq!(delete(RecordKind::Logs).await, 1);
+    assert_eq!(messages(&store, None, &LineFilter::default(), Part::Latest, 9).await, ["new"]);
+}
+
+async fn old_records_go_by_size_and_the_latest_stay(location: Location) {
+    let store = open(&location).await;
+    let bytes = line(ada(), 1, LineLevel::Info, "0").bytes() as u64;
+    for number in 0..10 {
+        let at = noon() + TimeDelta::minutes(number);
+        record_at(&store, Vec::new(), vec![line(ada(), 1, LineLevel::Info, &number.to_string())], at).await;
+    }
+    let deleted = store.delete_old_records(RecordKind::Logs, noon(), 3 * bytes).await.unwrap();
+    assert_eq!(deleted, 6, "one more than fit is kept: the portion in which the bound is passed");
+    let left = messages(&store, None, &LineFilter::default(), Part::Latest, 99).await;
+    assert_eq!(left, ["6", "7", "8", "9"]);
+    assert_eq!(store.delete_old_records(RecordKind::Logs, noon(), 3 * bytes).await.unwrap(), 0);
+}
