@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use platform::activation::Activation;
 use platform::deploy::Deployer;
+use platform::execution::Writer;
 use platform::nodes::{Membership, Peers};
 use platform::schedules::Scheduler;
 use platform::tokens::{AdminToken, Origin, TokenError};
@@ -28,6 +29,12 @@ const FILES_BESIDE: u64 = 512;
 /// How long saying goodbye to the other nodes may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
+/// How often old previews are looked for.
+const LOOK_FOR_OLD_PREVIEWS: Duration = Duration::from_secs(60 * 60);
+
+/// How long writing the last records of what ran may take.
+const LAST_RECORDS_MAX: Duration = Duration::from_secs(5);
+
 /// A node that is ready to serve.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
@@ -40,6 +47,8 @@ pub(crate) struct Node {
     edge: Edge,
     role: Role,
     scheduler: Scheduler,
+    writer: Writer,
+    previews: Option<(Deployer, Duration)>,
     activation: Activation,
     cluster: Option<(Cluster, Membership)>,
     this: Arc<ThisNode>,
@@ -120,9 +129,12 @@ impl Node {
             Peers::new(cluster.clone(), membership.presence(), this.identity.id)
         });
         let deployer = Deployer::new(store.clone(), activation.clone(), peers, settings.push.deploy_limits());
+        let (recorder, writer) =
+            Writer::new(store.clone(), this.identity.name.clone(), settings.records.limits());
         let scheduler = Scheduler::new(
             store.clone(),
             Arc::clone(&table),
+            recorder.clone(),
             this.identity.clone(),
             settings.schedules.limits(),
         );
@@ -147,13 +159,19 @@ impl Node {
             store: store.clone(),
             table: Arc::clone(&table),
             activation: activation.clone(),
+            deployer: deployer.clone(),
+            preview_age: settings.push.preview_age(),
             node: Arc::clone(&this),
             admin: admin.clone(),
             scheduler: scheduler.clone(),
+            recorder: recorder.clone(),
+            followers: Api::followers(),
+            stopping: Arc::clone(&stopping),
             body_time: reach.body_time,
         };
+        let previews = settings.push.preview_age().map(|age| (deployer.clone(), age));
         let git = GitEdge::new(store.clone(), deployer, admin.clone(), pushes);
-        let edge = Edge::new(reach, settings.role, Planes { table, health, api, git });
+        let edge = Edge::new(reach, settings.role, Planes { table, recorder, health, api, git });
         Ok(Self {
             address,
             admin,
@@ -165,6 +183,8 @@ impl Node {
             edge,
             role: settings.role,
             scheduler,
+            writer,
+            previews,
             activation,
             cluster,
             this,
@@ -183,6 +203,12 @@ impl Node {
             })
         });
         let cluster = self.cluster.map(|(cluster, membership)| (cluster, tokio::spawn(membership.run())));
+        let previews = self
+            .previews
+            .filter(|_| self.role.manages())
+            .map(|(deployer, age)| tokio::spawn(end_old_previews(deployer, age)));
+        let (all_ran, until_all_ran) = tokio::sync::oneshot::channel::<()>();
+        let writing = tokio::spawn(self.writer.run(async { drop(until_all_ran.await) }));
         let drain = self.bounds.drain;
         let closing = self.scheduler.clone();
         let stop = async move {
@@ -196,12 +222,29 @@ impl Node {
         if let Some(clock) = clock {
             clock.abort();
         }
+        if let Some(previews) = previews {
+            previews.abort();
+        }
+        drop(all_ran);
+        if tokio::time::timeout(LAST_RECORDS_MAX, writing).await.is_err() {
+            tracing::warn!("the last records of executions are not written");
+        }
         if let Some((cluster, membership)) = cluster {
             membership.abort();
             // Whoever pushes need not wait for this node any more. Where that cannot be said, it is noticed soon.
             let _ = tokio::time::timeout(GOODBYE_MAX, cluster.leave(self.this.identity.id)).await;
         }
         self.store.close().await;
+    }
+}
+
+/// Looks for previews that are old, for as long as the node runs.
+async fn end_old_previews(deployer: Deployer, age: Duration) {
+    loop {
+        if let Err(error) = deployer.end_old_previews(age, Utc::now()).await {
+            tracing::warn!(%error, "old previews are not ended");
+        }
+        tokio::time::sleep(LOOK_FOR_OLD_PREVIEWS).await;
     }
 }
 

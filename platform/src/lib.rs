@@ -7,7 +7,7 @@
 //! - [`revision`]: what a revision consists of, just checked or read back from its commit
 //! - [`activation`]: keeps the live table true to the store
 //! - [`nodes`]: what nodes on one PostgreSQL hear of each other
-//! - [`execution`]: one run of a script; `patient` has the threads for those that take long
+//! - [`execution`]: one run of a script, and its record; `patient` has the threads for those that take long
 //! - [`schedules`]: runs what is due
 //! - [`tokens`]: who may push, create and call
 //!

@@ -78,6 +78,25 @@ impl Prepared {
         Ok(Self::new(manifest, sources, BTreeMap::new())?)
     }
 
+    /// The text of one file of a stored commit, where it is there.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the commit is not what it should be.
+    pub async fn file(
+        store: &Store,
+        app: &App,
+        commit: Oid,
+        path: &str,
+    ) -> Result<Option<String>, LoadError> {
+        let repository = AppRepository::new(store.clone(), Some(app.clone()));
+        let nothing = Pack::default();
+        let staged = Staged::new(&repository, &nothing);
+        let files = staged.files(object_id(commit), &UNBOUNDED).await?;
+        let Some(file) = files.into_iter().find(|file| file.path == path) else { return Ok(None) };
+        let text = staged.blobs(&[file.id], u64::MAX).await?.remove(&file.id);
+        Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
+    }
+
     /// The revision of `app` that it makes.
     ///
     /// # Errors

@@ -63,6 +63,15 @@ impl FailureKind {
             Self::Quarantined => "quarantined",
         }
     }
+
+    /// What a request whose script failed so is answered with.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::Timeout => 504,
+            Self::InvalidJson => 400,
+            _ => 500,
+        }
+    }
 }
 
 impl fmt::Display for FailureKind {

@@ -47,8 +47,8 @@ pub use execution::{
 };
 pub use id::{AppId, DeployNumber, Oid};
 pub use record::{
-    App, Deploy, Known, LiveBranch, NewDeploy, NewPush, NewRevision, Object, ObjectKind, Objects,
-    PushReceipt, Ref, RefChange, Revision, Stored,
+    App, Deploy, DeployFilter, Known, ListedDeploy, LiveBranch, NewDeploy, NewPush, NewRevision, Object,
+    ObjectKind, Objects, PushReceipt, Ref, RefChange, Revision, Stored,
 };
 pub use schedule::{
     Action, Claim, DeclaredSchedule, DueTimes, Left, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,
@@ -289,6 +289,19 @@ impl Store {
     /// The database failed.
     pub async fn deploys(&self, app: AppId) -> Result<Vec<Deploy>, StoreError> {
         either!(self, deploys::deploys(app))
+    }
+
+    /// Deploys of an app, the latest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn latest_deploys(
+        &self,
+        app: AppId,
+        filter: &DeployFilter,
+        limit: u32,
+    ) -> Result<Vec<ListedDeploy>, StoreError> {
+        either!(self, deploys::latest_deploys(app, filter, limit))
     }
 
     /// When a deploy was made.

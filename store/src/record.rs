@@ -166,6 +166,26 @@ pub struct Deploy {
     pub by: String,
 }
 
+/// A deploy as it is listed to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedDeploy {
+    /// The deploy.
+    pub deploy: Deploy,
+    /// The first line of the commit's message.
+    pub subject: String,
+    /// Who wrote the commit.
+    pub author: String,
+}
+
+/// Which deploys are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct DeployFilter {
+    /// Those of this branch.
+    pub branch: Option<String>,
+    /// Those with a lower number.
+    pub before: Option<DeployNumber>,
+}
+
 /// A branch that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveBranch {

@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 use crate::{Database, TOKEN, until};
 
+/// Takes a free port and says which.
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// A running node.
 #[derive(Debug)]
 pub struct Server {
@@ -63,7 +66,7 @@ impl Server {
         let data = tempfile::tempdir().expect("a temporary folder");
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let log = data.path().with_extension("log");
-        let (process, address) = spawn(&database, data.path(), &log, &flags, files);
+        let (process, address) = spawn(ANY_PORT, &database, data.path(), &log, &flags, files);
         Self { process, address, database, data, log, flags, files: files.map(str::to_owned) }
     }
 
@@ -116,11 +119,16 @@ impl Server {
     /// Starts the node again after a [`Server::kill`] or [`Server::stop`]. With a database outside the data folder, that folder
     /// is emptied first: a node must not need it.
     pub fn restart(&mut self) {
+        self.restart_at(ANY_PORT);
+    }
+
+    /// The same, at an address: that of before, for whoever keeps to it.
+    pub fn restart_at(&mut self, listen: &str) {
         if self.database.is_outside_the_data_folder() {
             self.data = tempfile::tempdir().expect("a temporary folder");
         }
         (self.process, self.address) =
-            spawn(&self.database, self.data.path(), &self.log, &self.flags, self.files.as_deref());
+            spawn(listen, &self.database, self.data.path(), &self.log, &self.flags, self.files.as_deref());
     }
 
     /// Another run of the program, for a verb that works with the same database.
@@ -202,6 +210,7 @@ pub fn picloud() -> PathBuf {
 }
 
 fn spawn(
+    listen: &str,
     database: &Database,
     data: &Path,
     log: &Path,
@@ -218,7 +227,7 @@ fn spawn(
         }
     };
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .args(["serve", "--listen", listen, "--data-dir"])
         .arg(data)
         .args(flags)
         .env_remove("DATABASE_URL")

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use manifest_schema::limits::Limits;
 use platform::deploy::DeployLimits;
+use platform::execution::RecordLimits;
 use platform::schedules::ScheduleLimits;
 
 use super::quantity::{Size, Time};
@@ -82,6 +83,10 @@ pub(crate) struct PushSettings {
     #[arg(long, env = "PICLOUD_REFS_PER_APP", default_value_t = PushSettings::default().refs_per_app)]
     pub(crate) refs_per_app: usize,
 
+    /// After how many days without a push a preview is ended; 0 for never.
+    #[arg(long, env = "PICLOUD_PREVIEW_DAYS", default_value_t = PushSettings::default().preview_days)]
+    pub(crate) preview_days: u32,
+
     /// How many pushes are worked on at once; each may hold all its objects in memory.
     #[arg(long, env = "PICLOUD_PUSHES_AT_ONCE", default_value_t = PushSettings::default().pushes_at_once, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub(crate) pushes_at_once: usize,
@@ -102,6 +107,45 @@ pub(crate) struct ScheduleSettings {
     /// How many runs of each schedule are remembered.
     #[arg(long, env = "PICLOUD_RUNS_KEPT", default_value_t = ScheduleSettings::default().runs_kept, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs_kept: u32,
+}
+
+/// What is kept of executions and of what they logged.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Executions and logs")]
+pub(crate) struct RecordSettings {
+    /// For how many days they are kept …
+    #[arg(long, env = "PICLOUD_LOGS_DAYS", default_value_t = RecordSettings::default().logs_days, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) logs_days: u32,
+
+    /// … and about how much of what scripts logged.
+    #[arg(long, env = "PICLOUD_LOGS_BYTES", default_value_t = RecordSettings::default().logs_bytes)]
+    pub(crate) logs_bytes: Size,
+
+    /// About how much is kept of the executions themselves, some 250 bytes each.
+    #[arg(long, env = "PICLOUD_EXECUTIONS_BYTES", default_value_t = RecordSettings::default().executions_bytes)]
+    pub(crate) executions_bytes: Size,
+}
+
+impl RecordSettings {
+    /// The same for whoever writes them.
+    pub(crate) fn limits(&self) -> RecordLimits {
+        RecordLimits {
+            keep_for: DAY * self.logs_days,
+            executions_bytes: self.executions_bytes.0,
+            logs_bytes: self.logs_bytes.0,
+        }
+    }
+}
+
+impl Default for RecordSettings {
+    fn default() -> Self {
+        let RecordLimits { keep_for, executions_bytes, logs_bytes } = RecordLimits::default();
+        Self {
+            logs_days: u32::try_from(keep_for.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX),
+            logs_bytes: Size(logs_bytes),
+            executions_bytes: Size(executions_bytes),
+        }
+    }
 }
 
 impl ScheduleSettings {
@@ -171,6 +215,11 @@ impl PushSettings {
         PushBounds { limits, time: self.push_time.0, at_once: self.pushes_at_once }
     }
 
+    /// How old a preview may become without a push.
+    pub(crate) fn preview_age(&self) -> Option<Duration> {
+        (self.preview_days > 0).then(|| DAY * self.preview_days)
+    }
+
     /// What a deploy may hold.
     pub(crate) fn deploy_limits(&self) -> DeployLimits {
         let tree = git_receiver::TreeLimits {
@@ -195,6 +244,7 @@ impl Default for PushSettings {
             path_bytes: tree.path_bytes,
             push_time: Time(Duration::from_secs(300)),
             refs_per_app: 1000,
+            preview_days: 30,
             pushes_at_once: 4,
         }
     }

@@ -2,9 +2,11 @@
 //!
 //! - `settings`: how a node runs
 //! - `limits`: the most that connections, pushes and schedules may take of it
+//! - `observing`: what is seen of an app
 //! - `quantity`: sizes and times as they are written
 
 mod limits;
+mod observing;
 mod quantity;
 mod settings;
 
@@ -15,7 +17,8 @@ use clap::{Args, Parser, Subcommand};
 use manifest_schema::name::JobName;
 
 use crate::client::{AppOption, ClientOptions};
-pub(crate) use limits::{ConnectionSettings, PushSettings, ScheduleSettings};
+pub(crate) use limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
+pub(crate) use observing::{AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, RollbackOptions};
 pub(crate) use settings::{DatabaseSettings, Place, Role, Settings};
 
 /// A self-hosted serverless platform that you deploy to with git push.
@@ -52,6 +55,18 @@ pub(crate) enum Verb {
     Apps(ClientOptions),
     /// Call a function of an app and print what it answers.
     Invoke(InvokeOptions),
+    /// List what was live when, and by whom.
+    Deploys(DeploysOptions),
+    /// Make an earlier deploy live again, without a repository.
+    Rollback(RollbackOptions),
+    /// List what is live on each branch: production and previews.
+    Previews(AppVerb),
+    /// List the routes and functions of what is live.
+    Routes(AppVerb),
+    /// Print what an app logged, and with -f what it logs.
+    Logs(LogsOptions),
+    /// List what ran, or show one run whole.
+    Executions(ExecutionsOptions),
     /// List the nodes of a server, and what each of them serves.
     Nodes(ClientOptions),
     /// List the schedules of an app, or the runs of one.

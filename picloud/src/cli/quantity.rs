@@ -14,6 +14,28 @@ pub(crate) struct Size(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) Duration);
 
+/// A span of time that is over, written as `2h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ago(pub(crate) Duration);
+
+impl FromStr for Ago {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refused = "write a span of time such as 90s, 10m, 2h or 7d";
+        let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(refused)?;
+        let seconds: u64 = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            "d" => 24 * 60 * 60,
+            _ => return Err(refused),
+        };
+        let number: u32 = digits.parse().map_err(|_| refused)?;
+        Ok(Self(Duration::from_secs(u64::from(number) * seconds)))
+    }
+}
+
 impl FromStr for Size {
     type Err = &'static str;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use store::{Location, Pool};
 
-use super::limits::{ConnectionSettings, PushSettings, ScheduleSettings};
+use super::limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
 use super::quantity::Time;
 
 /// The embedded database's file in the data folder.
@@ -53,6 +53,9 @@ pub(crate) struct Settings {
 
     #[command(flatten)]
     pub(crate) schedules: ScheduleSettings,
+
+    #[command(flatten)]
+    pub(crate) records: RecordSettings,
 }
 
 /// What a node does.

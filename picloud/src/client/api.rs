@@ -1,4 +1,4 @@
-//! One request to the REST API. Errors are RFC 9457 problem details.
+//! One request to the REST API, or a stream of events from it. Errors are RFC 9457 problem details.
 
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ pub(crate) enum ApiError {
         /// The reason, in the server's words.
         detail: String,
     },
+    /// What is to be sent cannot be written.
+    #[error("the request cannot be written as JSON")]
+    Document(#[source] serde_json::Error),
     /// What answers is no PiCloud, or another version of it.
     #[error("{url} answered with status {status} and nothing that is understood here; is it a PiCloud?")]
     NotUnderstood { url: String, status: u16 },
@@ -74,22 +77,9 @@ impl Answer {
 
 /// Asks, with a JSON document where there is a body.
 pub(super) fn ask(method: &str, url: &str, token: &str, body: Option<&[u8]>) -> Result<Answer, ApiError> {
-    let unreachable =
-        |source: ureq::Error| ApiError::Unreachable { url: url.to_owned(), source: Box::new(source) };
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(TIME_MAX))
-        .max_redirects(0)
-        // A server on a LAN has a certificate that this machine was taught to trust.
-        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
-        .user_agent(concat!("picloud/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
-    let request = ureq::http::Request::builder()
-        .method(method)
-        .uri(url)
-        .header("authorization", format!("Bearer {token}"))
-        .header("accept", "application/json");
+    let unreachable = |source: ureq::Error| unreachable(url, source);
+    let agent: ureq::Agent = agent().timeout_global(Some(TIME_MAX)).build().into();
+    let request = request(method, url, token).header("accept", "application/json");
     let answered = match body {
         Some(body) => {
             let request = request.header("content-type", "application/json").body(body);
@@ -97,10 +87,54 @@ pub(super) fn ask(method: &str, url: &str, token: &str, body: Option<&[u8]>) -> 
         }
         None => request.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
     };
-    let mut answer = answered.map_err(unreachable)?;
+    read(answered.map_err(unreachable)?, url)
+}
+
+/// Asks for a stream of events, which lasts until either side ends it.
+pub(super) fn stream(
+    url: &str,
+    token: &str,
+    last_event_id: Option<&str>,
+) -> Result<ureq::BodyReader<'static>, ApiError> {
+    let agent: ureq::Agent =
+        agent().timeout_connect(Some(TIME_MAX)).timeout_recv_response(Some(TIME_MAX)).build().into();
+    let request = request("GET", url, token).header("accept", "text/event-stream");
+    let request = match last_event_id {
+        Some(id) => request.header("last-event-id", id),
+        None => request,
+    };
+    let answered = request.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request));
+    let answer = answered.map_err(|source| unreachable(url, source))?;
+    if answer.status() == 200 {
+        return Ok(answer.into_body().into_reader());
+    }
+    let answer = read(answer, url)?.unless_refused()?;
+    Err(ApiError::NotUnderstood { url: answer.url, status: answer.status })
+}
+
+fn agent() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        // A server on a LAN has a certificate that this machine was taught to trust.
+        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+        .user_agent(concat!("picloud/", env!("CARGO_PKG_VERSION")))
+}
+
+fn request(method: &str, url: &str, token: &str) -> ureq::http::request::Builder {
+    let request = ureq::http::Request::builder().method(method).uri(url);
+    request.header("authorization", format!("Bearer {token}"))
+}
+
+fn unreachable(url: &str, source: ureq::Error) -> ApiError {
+    ApiError::Unreachable { url: url.to_owned(), source: Box::new(source) }
+}
+
+fn read(mut answer: ureq::http::Response<ureq::Body>, url: &str) -> Result<Answer, ApiError> {
     let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     let is_problem = kind.is_some_and(|kind| kind.starts_with("application/problem+json"));
     let status = answer.status().as_u16();
-    let body = answer.body_mut().with_config().limit(BYTES_MAX).read_to_vec().map_err(unreachable)?;
+    let body = answer.body_mut().with_config().limit(BYTES_MAX).read_to_vec();
+    let body = body.map_err(|source| unreachable(url, source))?;
     Ok(Answer { status, body, is_problem, url: url.to_owned() })
 }

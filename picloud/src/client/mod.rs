@@ -3,19 +3,23 @@
 //! - [`remote`]: the server and the app, from the `picloud` remote of the folder's repository or from flags
 //! - [`credential`]: the token, from the environment, the remote's URL, or git's credential helper
 //! - [`api`]: one request to the REST API, and what its answer means
+//! - [`events`]: a stream of events, taken up again where it broke off
 //!
 //! These rooms start one program, and it is the user's own git.
 
 mod api;
 mod credential;
+mod events;
 mod remote;
 
 use clap::Args;
 use manifest_schema::name::{AppName, JobName};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use api::{Answer, ApiError};
 pub(crate) use credential::CredentialError;
+pub(crate) use events::{Event, Heard};
 pub(crate) use remote::RemoteError;
 
 use credential::Credential;
@@ -87,6 +91,16 @@ impl Client {
         Ok(self.ask("POST", path, Some(b""))?.document()?)
     }
 
+    /// POST of a document to a path below `/-/api/v1/`.
+    pub(crate) fn post_document<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(document).map_err(ApiError::Document)?;
+        Ok(self.ask("POST", path, Some(&body))?.document()?)
+    }
+
     /// Calls a function of an app; what it answers is the function's.
     pub(crate) fn call(
         &self,
@@ -96,6 +110,15 @@ impl Client {
     ) -> Result<Answer, ClientError> {
         let path = format!("apps/{}/functions/{}", app.as_str(), function.as_str());
         Ok(self.ask("POST", &path, Some(payload))?.unless_refused()?)
+    }
+
+    /// Follows a stream of events of a path below `/-/api/v1/`, for as long as `hear` wants more.
+    pub(crate) fn follow<E>(&self, path: &str, hear: impl FnMut(Heard<'_>) -> Result<(), E>) -> Result<(), E>
+    where
+        E: From<ClientError>,
+    {
+        let url = format!("{}/-/api/v1/{path}", self.remote.base);
+        events::follow(&url, self.credential.token(), hear)
     }
 
     fn ask(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Answer, ApiError> {

@@ -16,7 +16,8 @@ use super::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::serve::{StopSignals, start_log};
 use crate::cli::{
-    ConnectionSettings, DatabaseSettings, DemoOptions, Place, PushSettings, Role, ScheduleSettings, Settings,
+    ConnectionSettings, DatabaseSettings, DemoOptions, Place, PushSettings, RecordSettings, Role,
+    ScheduleSettings, Settings,
 };
 use crate::node::{Node, StartError, threads};
 
@@ -99,6 +100,7 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         connections: ConnectionSettings::default(),
         push: PushSettings::default(),
         schedules: ScheduleSettings::default(),
+        records: RecordSettings::default(),
     };
     match Node::start(&settings).await {
         Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {

@@ -4,8 +4,11 @@ pub(crate) mod apps;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod deploys;
+pub(crate) mod executions;
 pub(crate) mod init;
 pub(crate) mod invoke;
+pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod restore;
 pub(crate) mod schedules;
@@ -54,6 +57,8 @@ pub(crate) enum CommandError {
     Print(#[source] io::Error),
     #[error("cannot write the answer as JSON")]
     Json(#[source] serde_json::Error),
+    #[error("the server sent an event that is not understood here")]
+    Event(#[source] serde_json::Error),
     #[error(transparent)]
     Client(#[from] crate::client::ClientError),
     #[error(transparent)]

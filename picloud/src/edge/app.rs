@@ -7,8 +7,9 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use manifest_schema::method::Method as Declared;
 use manifest_schema::name::ScriptPath;
-use platform::execution::{Busy, execute};
+use platform::execution::{Busy, Purpose, Recorder, Task, execute};
 use runtime::{Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Live, Routed, Trigger};
 use serde_json::json;
 use uuid::Uuid;
@@ -29,6 +30,7 @@ pub(crate) struct Asked<'r> {
 /// Answers a request to a live revision, which was taken once and is kept to the end. `path` is what the app sees: it
 /// begins with `/` and is as it was sent. `body_time` is the longest a client may take to send a body.
 pub(crate) async fn answer(
+    recorder: &Recorder,
     live: &Arc<Live>,
     path: &str,
     asked: Asked<'_>,
@@ -48,7 +50,10 @@ pub(crate) async fn answer(
                         rest: matched.rest,
                         body,
                     };
-                    run(live, matched.script, request_id, Trigger::Http(request)).await
+                    // No route has another method.
+                    let method = Declared::parse(asked.method.as_str()).unwrap_or(Declared::Get);
+                    let called = Called { request_id, purpose: Purpose::Request(method) };
+                    run(recorder, live, matched.script, called, Trigger::Http(request)).await
                 }
                 Err(response) => response.map(Content::from),
             }
@@ -87,16 +92,25 @@ impl Headers for Sent {
     }
 }
 
+/// Who calls a script, and why.
+pub(crate) struct Called {
+    pub(crate) request_id: Uuid,
+    pub(crate) purpose: Purpose,
+}
+
 /// Runs a script for a caller who waits, and turns its outcome into HTTP.
 pub(crate) async fn run(
+    recorder: &Recorder,
     live: &Arc<Live>,
     script: ScriptPath,
-    request_id: Uuid,
+    called: Called,
     trigger: Trigger,
 ) -> Response<Content> {
     let execution_id = Uuid::now_v7();
+    let Called { request_id, purpose } = called;
     let invocation = Invocation { execution_id, request_id, trigger };
-    let mut response = match execute(Arc::clone(live), script, invocation).await {
+    let task = Task { script, purpose, invocation };
+    let mut response = match execute(recorder, Arc::clone(live), task).await {
         Ok(execution) => outcome(execution, execution_id),
         Err(Busy) => {
             let mut response = reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "busy"}));
@@ -143,22 +157,17 @@ where
 }
 
 fn outcome(execution: Execution, execution_id: Uuid) -> Response<Content> {
-    let failed = |status, error: &str| {
-        let words = json!({"error": error, "execution_id": execution_id.to_string()});
-        reply::json(status, &words).map(Content::from)
-    };
     match execution.outcome {
-        Ok(answer) if answer.status < 200 => {
-            // What says 1xx is only the beginning of an answer, and 101 would make what follows no HTTP.
-            tracing::warn!(target: "script", execution = %execution_id, "cannot answer with status {}", answer.status);
-            failed(StatusCode::INTERNAL_SERVER_ERROR, "script error")
-        }
         Ok(answer) => response(answer),
-        Err(failure) => match failure.kind {
-            FailureKind::Timeout => failed(StatusCode::GATEWAY_TIMEOUT, "script error"),
-            FailureKind::InvalidJson => failed(StatusCode::BAD_REQUEST, "invalid JSON body"),
-            _ => failed(StatusCode::INTERNAL_SERVER_ERROR, "script error"),
-        },
+        Err(failure) => {
+            let error = match failure.kind {
+                FailureKind::InvalidJson => "invalid JSON body",
+                _ => "script error",
+            };
+            let status = StatusCode::from_u16(failure.kind.http_status());
+            let words = json!({"error": error, "execution_id": execution_id.to_string()});
+            reply::json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &words).map(Content::from)
+        }
     }
 }
 

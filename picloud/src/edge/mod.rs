@@ -26,6 +26,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use manifest_schema::name::AppName;
+use platform::execution::Recorder;
 use runtime::{Live, LiveTable};
 use tower::ServiceExt as _;
 
@@ -40,6 +41,7 @@ pub(crate) struct Edge {
     hosts: Arc<Hosts>,
     public_url: Option<Arc<str>>,
     table: Arc<LiveTable>,
+    recorder: Recorder,
     /// `None`: pushes are for other nodes.
     git: Option<GitEdge>,
     control: Router,
@@ -61,6 +63,7 @@ pub(crate) struct Reach {
 /// What the edge leads to.
 pub(crate) struct Planes {
     pub(crate) table: Arc<LiveTable>,
+    pub(crate) recorder: Recorder,
     pub(crate) health: Health,
     pub(crate) api: Api,
     pub(crate) git: GitEdge,
@@ -68,12 +71,13 @@ pub(crate) struct Planes {
 
 impl Edge {
     pub(crate) fn new(reach: Reach, role: Role, planes: Planes) -> Self {
-        let Planes { table, health, api, git } = planes;
+        let Planes { table, recorder, health, api, git } = planes;
         let (api, git) = if role.manages() { (Some(api), Some(git)) } else { (None, None) };
         Self {
             hosts: Arc::new(Hosts { domain: reach.domain }),
             public_url: reach.public_url.map(|url| url.trim_end_matches('/').into()),
             table,
+            recorder,
             git,
             control: control::router(health, api),
             body_time: reach.body_time,
@@ -121,7 +125,7 @@ impl Edge {
         }
         let Some(live) = live else { return nothing_here().map(Content::from) };
         let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
-        app::answer(&live, path, asked, body, self.body_time).await
+        app::answer(&self.recorder, &live, path, asked, body, self.body_time).await
     }
 
     /// What is live on a branch, given by its label, or in production.

@@ -1,7 +1,10 @@
 //! The sentences that people read. Everything below speaks in values; here they become words.
 
 pub(crate) mod backup;
+pub(crate) mod deploys;
+pub(crate) mod executions;
 pub(crate) mod fault;
+pub(crate) mod logs;
 pub(crate) mod push;
 pub(crate) mod table;
 

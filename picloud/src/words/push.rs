@@ -167,7 +167,8 @@ fn reason(rejection: &Rejection) -> String {
     }
 }
 
-fn sentence(rejection: &Rejection) -> String {
+/// Why something was rejected, in one sentence.
+pub(crate) fn sentence(rejection: &Rejection) -> String {
     match rejection {
         Rejection::Faults { errors, files, live } => {
             let problems = fault::problems(*errors, *files);

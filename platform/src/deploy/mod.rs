@@ -2,13 +2,16 @@
 //!
 //! [`Deployer::deploy`] is the journey. In its order: [`intent`] says what a command asks, [`snapshot`] reads the files
 //! of its commit, [`check`] validates them, [`plan`] compares them with what is live, and [`report`] holds what is told.
+//! [`rollback`] and [`expiry`] are pushes that the server makes itself.
 
 mod candidate;
 mod check;
+mod expiry;
 mod intent;
 mod limits;
 mod plan;
 mod report;
+mod rollback;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -25,6 +28,7 @@ pub use intent::CHECK_REF;
 pub use limits::DeployLimits;
 pub use plan::{Change, Changes, Plan, Sign};
 pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
+pub use rollback::{RollbackError, RolledBack};
 pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::activation::{Activation, branch_label};

@@ -40,6 +40,8 @@ use clock::Alarm;
 pub use desk::{NotRun, Scheduled};
 use owed::{believed, due_times, owed};
 
+use crate::execution::Recorder;
+
 /// For how long a run is held. A node that dies is noticed after this, and at most as long again.
 const LEASE: Duration = Duration::from_secs(15);
 
@@ -75,6 +77,7 @@ pub struct Scheduler(Arc<Parts>);
 struct Parts {
     store: Store,
     table: Arc<LiveTable>,
+    recorder: Recorder,
     node: NodeIdentity,
     limits: ScheduleLimits,
     agenda: Mutex<Agenda>,
@@ -92,10 +95,16 @@ struct Turn {
 }
 
 impl Scheduler {
-    /// A scheduler of what is in `table`, claiming runs in `store` for `node`.
-    pub fn new(store: Store, table: Arc<LiveTable>, node: NodeIdentity, limits: ScheduleLimits) -> Self {
+    /// A scheduler of what is in `table`, claiming runs in `store` for `node`. What runs is handed in to `recorder`.
+    pub fn new(
+        store: Store,
+        table: Arc<LiveTable>,
+        recorder: Recorder,
+        node: NodeIdentity,
+        limits: ScheduleLimits,
+    ) -> Self {
         let (agenda, upkeep, alarm, tasks) = Default::default();
-        Self(Arc::new(Parts { store, table, node, limits, agenda, upkeep, alarm, tasks }))
+        Self(Arc::new(Parts { store, table, recorder, node, limits, agenda, upkeep, alarm, tasks }))
     }
 
     /// Claims nothing any more.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{LEASE, Scheduler};
-use crate::execution::{Busy, execute};
+use crate::execution::{Busy, Purpose, Recorder, Task, execute};
 
 /// How often a lease is renewed. Two renewals may fail before it is over.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ impl Scheduler {
         let app = live.revision.app().clone();
         let (name, due) = (&run.schedule, run.due);
         tokio::select! {
-            (outcome, detail) = execute_run(live, schedule, &run) => {
+            (outcome, detail) = execute_run(&self.0.recorder, live, schedule, &run) => {
                 if !self.record(&run, outcome, detail.as_deref()).await {
                     tracing::error!(%app, schedule = %name, %due, outcome = outcome.as_str(), "the outcome is not recorded");
                 }
@@ -70,10 +70,16 @@ impl Scheduler {
     }
 }
 
-async fn execute_run(live: Arc<Live>, schedule: &Schedule, run: &RunKey) -> (RunOutcome, Option<String>) {
+async fn execute_run(
+    recorder: &Recorder,
+    live: Arc<Live>,
+    schedule: &Schedule,
+    run: &RunKey,
+) -> (RunOutcome, Option<String>) {
     let trigger = Trigger::Scheduled { name: schedule.name.clone(), due: run.due.to_rfc3339() };
     let invocation = Invocation { execution_id: run.execution, request_id: Uuid::new_v4(), trigger };
-    match execute(live, schedule.script.clone(), invocation).await {
+    let (script, purpose) = (schedule.script.clone(), Purpose::Schedule(schedule.name.clone()));
+    match execute(recorder, live, Task { script, purpose, invocation }).await {
         Ok(execution) => match execution.outcome {
             Ok(_) => (RunOutcome::Succeeded, None),
             Err(failure) => (RunOutcome::Failed, Some(failure.to_string())),

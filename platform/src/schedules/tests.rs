@@ -12,6 +12,7 @@ use store::{
 use tempfile::TempDir;
 
 use super::*;
+use crate::execution::{RecordLimits, Writer};
 
 /// One app with one schedule `tick`, live since [`Day::at`] 00:00:00, and nodes that run it.
 struct Day {
@@ -49,7 +50,8 @@ impl Day {
         let table = Arc::new(LiveTable::new());
         self.serve(&table, deploy, manifest, script);
         let node = NodeIdentity { id: Uuid::new_v4(), name: name.to_owned() };
-        Scheduler::new(self.store.clone(), table, node, ScheduleLimits::default())
+        let (recorder, _) = Writer::new(self.store.clone(), node.name.clone(), RecordLimits::default());
+        Scheduler::new(self.store.clone(), table, recorder, node, ScheduleLimits::default())
     }
 
     fn serve(&self, table: &LiveTable, deploy: u64, manifest: &str, script: &str) {

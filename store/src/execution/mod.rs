@@ -346,13 +346,13 @@ impl Store {
         either!(self, executions::execution(app, id))
     }
 
-    /// Lines of an app, or of all apps, in their order.
+    /// Lines of an app, in their order.
     ///
     /// # Errors
     /// The database failed.
     pub async fn lines(
         &self,
-        app: Option<AppId>,
+        app: AppId,
         filter: &LineFilter,
         part: Part,
         limit: u32,

@@ -1,14 +1,15 @@
 //! The table `deploys`.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber};
-use crate::record::Deploy;
+use crate::record::{Deploy, DeployFilter, ListedDeploy};
 use crate::row::{deploy_number, key, signed};
 
 type Row = (i64, String, Vec<u8>, DateTime<Utc>, String);
+type ListedRow = (i64, String, Vec<u8>, DateTime<Utc>, String, String, String);
 
 pub(crate) async fn deploys(pool: &PgPool, app: AppId) -> Result<Vec<Deploy>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
@@ -19,6 +20,32 @@ pub(crate) async fn deploys(pool: &PgPool, app: AppId) -> Result<Vec<Deploy>, St
     .fetch_all(pool)
     .await?;
     rows.into_iter().map(read).collect()
+}
+
+pub(crate) async fn latest_deploys(
+    pool: &PgPool,
+    app: AppId,
+    filter: &DeployFilter,
+    limit: u32,
+) -> Result<Vec<ListedDeploy>, StoreError> {
+    // Said apart, so that the index of a branch is used where one is asked for.
+    let branch = if filter.branch.is_some() { "branch = $3" } else { "$3::text IS NULL" };
+    let rows: Vec<ListedRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, subject, author
+         FROM deploys JOIN revisions USING (repository, commit_id)
+         WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND number < $2 AND {branch}
+         ORDER BY number DESC LIMIT $4"
+    )))
+    .bind(app.as_uuid())
+    .bind(filter.before.map_or(i64::MAX, |before| signed(before.get())))
+    .bind(&filter.branch)
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    let listed = |(number, branch, commit, at, by, subject, author): ListedRow| {
+        Ok(ListedDeploy { deploy: read((number, branch, commit, at, by))?, subject, author })
+    };
+    rows.into_iter().map(listed).collect()
 }
 
 pub(crate) async fn deployed_at(

@@ -11,7 +11,7 @@ use crate::row::signed;
 
 pub(crate) async fn lines(
     pool: &PgPool,
-    app: Option<AppId>,
+    app: AppId,
     filter: &LineFilter,
     part: Part,
     limit: u32,
@@ -23,16 +23,15 @@ pub(crate) async fn lines(
     };
     // Said apart, so that the index that fits best is used.
     let of = if filter.execution.is_some() { "execution = $4" } else { "$4::uuid IS NULL" };
-    let app_is = if app.is_some() { "app = $3" } else { "$3::uuid IS NULL" };
     let rows: Vec<LineRow<Uuid>> = sqlx::query_as(AssertSqlSafe(format!(
         "SELECT {LINE} FROM logs
-         WHERE number > $1 AND number < $2 AND {app_is} AND {of}
+         WHERE number > $1 AND number < $2 AND app = $3 AND {of}
              AND ($5::text IS NULL OR script = $5) AND level = ANY($6) AND ($7::timestamptz IS NULL OR at >= $7)
          ORDER BY number {order} LIMIT $8"
     )))
     .bind(after)
     .bind(before)
-    .bind(app.map(AppId::as_uuid))
+    .bind(app.as_uuid())
     .bind(filter.execution)
     .bind(&filter.script)
     .bind(filter.level.unwrap_or(LineLevel::Trace).and_above())

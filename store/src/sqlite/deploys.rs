@@ -1,16 +1,17 @@
 //! The table `deploys`.
 
 use chrono::{DateTime, Utc};
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::Connections;
 use super::apps::key;
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber};
-use crate::record::Deploy;
+use crate::record::{Deploy, DeployFilter, ListedDeploy};
 use crate::row::{self, deploy_number, signed};
 
 type Row = (i64, String, Vec<u8>, DateTime<Utc>, String);
+type ListedRow = (i64, String, Vec<u8>, DateTime<Utc>, String, String, String);
 
 pub(crate) async fn deploys(connections: &Connections, app: AppId) -> Result<Vec<Deploy>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
@@ -21,6 +22,32 @@ pub(crate) async fn deploys(connections: &Connections, app: AppId) -> Result<Vec
     .fetch_all(&connections.read)
     .await?;
     rows.into_iter().map(read).collect()
+}
+
+pub(crate) async fn latest_deploys(
+    connections: &Connections,
+    app: AppId,
+    filter: &DeployFilter,
+    limit: u32,
+) -> Result<Vec<ListedDeploy>, StoreError> {
+    // Said apart, so that the index of a branch is used where one is asked for.
+    let branch = if filter.branch.is_some() { "branch = ?3" } else { "?3 IS NULL" };
+    let rows: Vec<ListedRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, subject, author
+         FROM deploys JOIN revisions USING (repository, commit_id)
+         WHERE repository = (SELECT repository FROM apps WHERE id = ?1) AND number < ?2 AND {branch}
+         ORDER BY number DESC LIMIT ?4"
+    )))
+    .bind(key(app))
+    .bind(filter.before.map_or(i64::MAX, |before| signed(before.get())))
+    .bind(&filter.branch)
+    .bind(i64::from(limit))
+    .fetch_all(&connections.read)
+    .await?;
+    let listed = |(number, branch, commit, at, by, subject, author): ListedRow| {
+        Ok(ListedDeploy { deploy: read((number, branch, commit, at, by))?, subject, author })
+    };
+    rows.into_iter().map(listed).collect()
 }
 
 pub(crate) async fn deployed_at(

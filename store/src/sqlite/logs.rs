@@ -13,7 +13,7 @@ use crate::row::signed;
 
 pub(crate) async fn lines(
     connections: &Connections,
-    app: Option<AppId>,
+    app: AppId,
     filter: &LineFilter,
     part: Part,
     limit: u32,
@@ -25,18 +25,17 @@ pub(crate) async fn lines(
     };
     // Said apart, so that the index that fits best is used.
     let of = if filter.execution.is_some() { "execution = ?4" } else { "?4 IS NULL" };
-    let app_is = if app.is_some() { "app = ?3" } else { "?3 IS NULL" };
     // The levels are names of our own.
     let levels = filter.level.unwrap_or(LineLevel::Trace).and_above().join("', '");
     let rows: Vec<LineRow<Hyphenated>> = sqlx::query_as(AssertSqlSafe(format!(
         "SELECT {LINE} FROM logs
-         WHERE number > ?1 AND number < ?2 AND {app_is} AND {of}
+         WHERE number > ?1 AND number < ?2 AND app = ?3 AND {of}
              AND (?5 IS NULL OR script = ?5) AND level IN ('{levels}') AND (?6 IS NULL OR at >= ?6)
          ORDER BY number {order} LIMIT ?7"
     )))
     .bind(after)
     .bind(before)
-    .bind(app.map(key))
+    .bind(key(app))
     .bind(filter.execution.map(|id| id.to_string()))
     .bind(&filter.script)
     .bind(filter.since)

@@ -94,13 +94,7 @@ async fn record_at(
     store.record(&NewRecords { executions, lines, loss: None }, at).await.unwrap();
 }
 
-async fn messages(
-    store: &Store,
-    app: Option<AppId>,
-    filter: &LineFilter,
-    part: Part,
-    limit: u32,
-) -> Vec<String> {
+async fn messages(store: &Store, app: AppId, filter: &LineFilter, part: Part, limit: u32) -> Vec<String> {
     let lines = store.lines(app, filter, part, limit).await.unwrap();
     assert!(lines.is_sorted_by_key(|line| line.number));
     lines.into_iter().map(|line| line.record.message).collect()
@@ -132,7 +126,7 @@ async fn what_is_recorded_is_read_back(location: Location) {
         assert_eq!(store.execution(ada(), execution.id).await.unwrap().as_ref(), Some(execution));
         assert_eq!(store.execution(bob(), execution.id).await.unwrap(), None, "it is another app's");
     }
-    let lines = store.lines(Some(ada()), &LineFilter::default(), Part::Latest, 9).await.unwrap();
+    let lines = store.lines(ada(), &LineFilter::default(), Part::Latest, 9).await.unwrap();
     assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(lines.into_iter().map(|line| line.record).collect::<Vec<_>>(), records.lines);
     let losses = store.losses(0, 9).await.unwrap();
@@ -165,14 +159,14 @@ async fn lines_are_filtered_and_followed(location: Location) {
     record(&store, Vec::new(), vec![line(ada(), 1, LineLevel::Info, "first"), other, later]).await;
     record(&store, Vec::new(), vec![line(bob(), 3, LineLevel::Warn, "of bob")]).await;
 
-    assert_eq!(messages(&store, Some(ada()), &all, Part::Latest, 9).await, ["first", "other", "late"]);
-    assert_eq!(messages(&store, Some(ada()), &all, Part::Latest, 2).await, ["other", "late"]);
-    assert_eq!(messages(&store, Some(ada()), &all, Part::Before(3), 1).await, ["other"]);
-    assert_eq!(messages(&store, None, &all, Part::After(2), 9).await, ["late", "of bob"]);
-    assert_eq!(messages(&store, None, &all, Part::After(2), 1).await, ["late"]);
+    assert_eq!(messages(&store, ada(), &all, Part::Latest, 9).await, ["first", "other", "late"]);
+    assert_eq!(messages(&store, ada(), &all, Part::Latest, 2).await, ["other", "late"]);
+    assert_eq!(messages(&store, ada(), &all, Part::Before(3), 1).await, ["other"]);
+    assert_eq!(messages(&store, ada(), &all, Part::After(2), 9).await, ["late"]);
+    assert_eq!(messages(&store, ada(), &all, Part::After(1), 1).await, ["other"]);
     let some = |filter: LineFilter| {
         let store = &store;
-        async move { messages(store, Some(ada()), &filter, Part::Latest, 9).await }
+        async move { messages(store, ada(), &filter, Part::Latest, 9).await }
     };
     assert_eq!(some(LineFilter { level: Some(LineLevel::Info), ..all.clone() }).await, ["first", "late"]);
     assert_eq!(some(LineFilter { level: Some(LineLevel::Error), ..all.clone() }).await, ["late"]);
@@ -203,11 +197,11 @@ async fn numbers_are_seen_in_their_order_whoever_writes(location: Location) {
     let mut seen = Vec::new();
     while seen.len() < 4 * 20 * 5 {
         let last = seen.last().copied().unwrap_or(0);
-        let lines = store.lines(None, &LineFilter::default(), Part::After(last), 50).await.unwrap();
+        let lines = store.lines(ada(), &LineFilter::default(), Part::After(last), 50).await.unwrap();
         seen.extend(lines.iter().map(|line| line.number));
         tokio::task::yield_now().await;
         if lines.is_empty() && writers.iter().all(|writer| writer.is_finished()) {
-            let lines = store.lines(None, &LineFilter::default(), Part::After(last), 1).await.unwrap();
+            let lines = store.lines(ada(), &LineFilter::default(), Part::After(last), 1).await.unwrap();
             assert!(!lines.is_empty(), "only {} lines were seen", seen.len());
         }
     }
@@ -237,9 +231,9 @@ async fn old_records_go_by_age(location: Location) {
     assert_eq!(delete(RecordKind::Executions).await, 1);
     assert_eq!(delete(RecordKind::Executions).await, 0);
     assert_eq!(ids(&store, &ExecutionFilter::default(), 9).await, [many]);
-    assert_eq!(messages(&store, None, &LineFilter::default(), Part::Latest, 9).await, ["old", "new"]);
+    assert_eq!(messages(&store, ada(), &LineFilter::default(), Part::Latest, 9).await, ["old", "new"]);
     assert_eq!(delete(RecordKind::Logs).await, 1);
-    assert_eq!(messages(&store, None, &LineFilter::default(), Part::Latest, 9).await, ["new"]);
+    assert_eq!(messages(&store, ada(), &LineFilter::default(), Part::Latest, 9).await, ["new"]);
 }
 
 async fn old_records_go_by_size_and_the_latest_stay(location: Location) {
@@ -251,7 +245,7 @@ async fn old_records_go_by_size_and_the_latest_stay(location: Location) {
     }
     let deleted = store.delete_old_records(RecordKind::Logs, noon(), 3 * bytes).await.unwrap();
     assert_eq!(deleted, 6, "one more than fit is kept: the portion in which the bound is passed");
-    let left = messages(&store, None, &LineFilter::default(), Part::Latest, 99).await;
+    let left = messages(&store, ada(), &LineFilter::default(), Part::Latest, 99).await;
     assert_eq!(left, ["6", "7", "8", "9"]);
     assert_eq!(store.delete_old_records(RecordKind::Logs, noon(), 3 * bytes).await.unwrap(), 0);
 }

@@ -9,7 +9,7 @@ use tests::server::picloud;
 use tests::{Database, Repository, Server, TOKEN};
 
 /// Runs a verb in a repository with git's usual means alone, and returns its code, what it answers and what it says.
-fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(picloud());
     environment(&mut command, folder);
     let Output { status, stdout, stderr } =

@@ -1,6 +1,6 @@
 //! What callers of an app see.
 
-use tests::{Database, Repository, Server, TOKEN};
+use tests::{Database, Repository, Server, TOKEN, until};
 
 fn serve(manifest: &str, scripts: &[(&str, &str)]) -> Server {
     let server = Server::start(Database::sqlite());
@@ -58,8 +58,8 @@ fn a_failing_script_tells_the_caller_nothing_and_the_log_everything() {
     assert_eq!(json["error"], "script error");
     assert_eq!(json["execution_id"].as_str(), answer.header("picloud-execution"));
     assert!(!answer.body.contains("secret detail"));
-    let log = server.log();
-    assert!(log.contains("secret detail") && log.contains("a.rhai:2:3"), "{log}");
+    let log = until("it is logged", || Some(server.log()).filter(|log| log.contains("secret detail")));
+    assert!(log.contains("a.rhai:2:3"), "{log}");
     assert!(log.contains(json["execution_id"].as_str().unwrap()));
 }
 
@@ -83,7 +83,7 @@ fn every_limit_ends_a_script_and_spares_the_node() {
     );
     let failed = |name: &str, kind: &str, status: u16| {
         assert_eq!(server.get(&format!("/app/{name}")).status, status, "{name}: {}", server.log());
-        assert!(server.log().contains(&format!("kind=\"{kind}\"")), "{kind}: {}", server.log());
+        until(kind, || server.log().contains(&format!("kind=\"{kind}\"")).then_some(()));
     };
     failed("loop", "timeout", 504);
     failed("grow", "memory", 500);

@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 mod cloning;
 mod concurrency;
+mod executions;
 mod http;
 mod killed;
 mod limits;

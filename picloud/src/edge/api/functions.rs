@@ -3,10 +3,11 @@
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
+use platform::execution::Purpose;
 use runtime::Trigger;
 
 use super::{Api, problem};
-use crate::edge::app::{read_body, request_id, run};
+use crate::edge::app::{Called, read_body, request_id, run};
 
 /// Calls a function of an app's live revision with the body as its payload; the answer is the function's.
 pub(super) async fn call(
@@ -23,9 +24,13 @@ pub(super) async fn call(
         return problem(StatusCode::NOT_FOUND, "the app has no such function");
     };
     let script = found.script.clone();
-    let request_id = request_id(request.headers());
+    let called =
+        Called { request_id: request_id(request.headers()), purpose: Purpose::Call(found.name.clone()) };
     match read_body(request.into_body(), live.revision.manifest().limits.body, api.body_time).await {
-        Ok(payload) => run(&live, script, request_id, Trigger::Function { payload }).await.map(Body::new),
+        Ok(payload) => {
+            let trigger = Trigger::Function { payload };
+            run(&api.recorder, &live, script, called, trigger).await.map(Body::new)
+        }
         Err(response) => response,
     }
 }

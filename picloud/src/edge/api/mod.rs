@@ -3,8 +3,12 @@
 //! Every request needs a right token. Errors are RFC 9457 problem details.
 
 mod apps;
+mod deploys;
+mod executions;
 mod functions;
+mod logs;
 mod nodes;
+mod query;
 mod schedules;
 
 use std::sync::Arc;
@@ -17,14 +21,18 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{get, post};
 use platform::activation::Activation;
+use platform::deploy::Deployer;
+use platform::execution::Recorder;
 use platform::schedules::Scheduler;
 use platform::tokens::AdminToken;
 use runtime::LiveTable;
 use serde::Serialize;
 use serde_json::json;
 use store::Store;
+use tokio::sync::Semaphore;
 
 use super::credentials::caller;
+use super::listener::Stopping;
 use super::reply;
 use crate::node::ThisNode;
 
@@ -34,12 +42,26 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) table: Arc<LiveTable>,
     pub(crate) activation: Activation,
+    pub(crate) deployer: Deployer,
+    /// How old a preview may become.
+    pub(crate) preview_age: Option<Duration>,
     /// The node that answers.
     pub(crate) node: Arc<ThisNode>,
     pub(crate) admin: AdminToken,
     pub(crate) scheduler: Scheduler,
+    pub(crate) recorder: Recorder,
+    /// Places for those who follow logs.
+    pub(crate) followers: Arc<Semaphore>,
+    pub(crate) stopping: Arc<Stopping>,
     /// The longest a client may take to send a body.
     pub(crate) body_time: Duration,
+}
+
+impl Api {
+    /// Places for all who may follow logs at once.
+    pub(crate) fn followers() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(logs::FOLLOWERS_MAX))
+    }
 }
 
 /// The routes of the API.
@@ -48,6 +70,14 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/-/api/v1/apps", get(apps::list))
         .route("/-/api/v1/nodes", get(nodes::list))
         .route("/-/api/v1/apps/{app}/functions/{function}", post(functions::call))
+        .route("/-/api/v1/apps/{app}/deploys", get(deploys::list))
+        .route("/-/api/v1/apps/{app}/rollback", post(deploys::roll_back))
+        .route("/-/api/v1/apps/{app}/branches", get(deploys::branches))
+        .route("/-/api/v1/apps/{app}/routes", get(deploys::routes))
+        .route("/-/api/v1/apps/{app}/executions", get(executions::list))
+        .route("/-/api/v1/apps/{app}/executions/{id}", get(executions::show))
+        .route("/-/api/v1/apps/{app}/logs", get(logs::list))
+        .route("/-/api/v1/apps/{app}/logs/stream", get(logs::follow))
         .route("/-/api/v1/apps/{app}/schedules", get(schedules::list))
         .route("/-/api/v1/apps/{app}/schedules/{schedule}/runs", get(schedules::runs))
         .route("/-/api/v1/apps/{app}/schedules/{schedule}/run", post(schedules::run_now))

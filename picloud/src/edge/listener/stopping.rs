@@ -25,6 +25,14 @@ impl Stopping {
         self.begun.load(Ordering::Relaxed)
     }
 
+    /// Done when open connections are to be finished, also where that has begun already.
+    pub(crate) async fn begun(&self) {
+        let told = self.told();
+        if !self.has_begun() {
+            told.await;
+        }
+    }
+
     pub(super) fn turn_away(&self) {
         self.turned_away.store(true, Ordering::Relaxed);
     }

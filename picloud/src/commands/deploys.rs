@@ -1,0 +1,45 @@
+//! `picloud deploys`, `rollback`, `previews` and `routes`: what was live, what is, and going back.
+
+use super::logs::escaped;
+use super::{CommandError, show};
+use crate::cli::{AppVerb, DeploysOptions, RollbackOptions};
+use crate::client::Client;
+use crate::rest::{Branches, Deploys, Rollback, RolledBack, Routes};
+use crate::words::deploys;
+
+/// Lists the deploys of an app.
+pub(crate) fn deploys(options: &DeploysOptions) -> Result<(), CommandError> {
+    let client = Client::find(&options.client)?;
+    let app = client.app(&options.app)?;
+    let mut path = format!("apps/{}/deploys?limit={}", app.as_str(), options.limit);
+    if let Some(branch) = &options.branch {
+        path += &format!("&branch={}", escaped(branch));
+    }
+    let found: Deploys = client.get(&path)?;
+    show(&found, options.client.json, deploys::listed)
+}
+
+/// Makes an earlier deploy live again.
+pub(crate) fn rollback(options: &RollbackOptions) -> Result<(), CommandError> {
+    let client = Client::find(&options.client)?;
+    let app = client.app(&options.app)?;
+    let rollback = Rollback { deploy: options.deploy };
+    let done: RolledBack = client.post_document(&format!("apps/{}/rollback", app.as_str()), &rollback)?;
+    show(&done, options.client.json, deploys::rolled_back)
+}
+
+/// Lists what is live on each branch.
+pub(crate) fn previews(options: &AppVerb) -> Result<(), CommandError> {
+    let client = Client::find(&options.client)?;
+    let app = client.app(&options.app)?;
+    let found: Branches = client.get(&format!("apps/{}/branches", app.as_str()))?;
+    show(&found, options.client.json, deploys::branches)
+}
+
+/// Lists the routes and functions of what is live.
+pub(crate) fn routes(options: &AppVerb) -> Result<(), CommandError> {
+    let client = Client::find(&options.client)?;
+    let app = client.app(&options.app)?;
+    let found: Routes = client.get(&format!("apps/{}/routes", app.as_str()))?;
+    show(&found, options.client.json, deploys::routes)
+}

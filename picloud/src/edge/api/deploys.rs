@@ -1,0 +1,172 @@
+//! Deploys: what was live when and by whom, what is live on each branch, and going back.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Response, StatusCode};
+use chrono::TimeDelta;
+use platform::activation::branch_label;
+use platform::deploy::{Activated, Outcome, Pusher, RollbackError, Tell};
+use serde::Deserialize;
+use store::{App, DeployFilter, DeployNumber, LiveBranch, StoreError};
+
+use super::query::{Asked, PAGE_MAX, cursor, find_app};
+use super::{Api, document, failed, problem};
+use crate::edge::credentials::caller;
+use crate::rest;
+use crate::words::push::sentence;
+
+/// How many are listed where nothing else is asked for.
+const PAGE: u32 = 50;
+
+/// Which deploys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    branch: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+/// The deploys of an app, the latest first.
+pub(super) async fn list(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Asked(which): Asked<Which>,
+) -> Response<Body> {
+    let (app, before) = match (find_app(&api, &app).await, cursor(which.cursor.as_deref())) {
+        (Ok(app), Ok(before)) => (app, before),
+        (Err(refused), _) | (_, Err(refused)) => return *refused,
+    };
+    let filter = DeployFilter { branch: which.branch, before: before.and_then(DeployNumber::new) };
+    let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let (found, live) =
+        match (api.store.latest_deploys(app.id, &filter, limit).await, api.store.live_of(app.id).await) {
+            (Ok(found), Ok(live)) => (found, live),
+            (Err(error), _) | (_, Err(error)) => return failed(&error),
+        };
+    let full = found.len() == limit as usize;
+    let next_cursor = found.last().filter(|_| full).map(|last| last.deploy.number.to_string());
+    let shown = |listed: store::ListedDeploy| rest::Deploy {
+        live: live.iter().any(|live| live.deploy == listed.deploy.number),
+        number: listed.deploy.number.get(),
+        branch: listed.deploy.branch,
+        commit: listed.deploy.commit.to_string(),
+        subject: listed.subject,
+        author: listed.author,
+        deployed_at: listed.deploy.at,
+        deployed_by: listed.deploy.by,
+    };
+    document(&rest::Deploys { deploys: found.into_iter().map(shown).collect(), next_cursor })
+}
+
+/// Goes back to an earlier deploy, by a push of the server's own.
+pub(super) async fn roll_back(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let asked = if body.is_empty() { Ok(rest::Rollback::default()) } else { serde_json::from_slice(&body) };
+    let asked: rest::Rollback = match asked {
+        Ok(asked) => asked,
+        Err(error) => {
+            return problem(StatusCode::BAD_REQUEST, &format!("the body is not understood: {error}"));
+        }
+    };
+    let app = match find_app(&api, &app).await {
+        Ok(app) => app,
+        Err(refused) => return *refused,
+    };
+    let to = match asked.deploy.map(|number| DeployNumber::new(number).ok_or(number)) {
+        Some(Err(_)) => return problem(StatusCode::BAD_REQUEST, "deploys are counted from 1"),
+        Some(Ok(number)) => Some(number),
+        None => None,
+    };
+    let name = caller(&headers, &api.admin).map(|caller| caller.name).unwrap_or_default();
+    // In a task of its own: a client that hangs up now does not stop it halfway.
+    let deployer = api.deployer.clone();
+    let rolling = tokio::spawn(async move {
+        let (tell, _) = Tell::channel();
+        deployer.roll_back(&app.name, to, &Pusher { name, may_create: false }, &tell).await
+    });
+    match rolling.await {
+        Ok(Ok(rolled)) => match rolled.verdict.outcome {
+            Outcome::Live(activated) => document(&rolled_back(rolled.to, activated)),
+            Outcome::Rejected(rejection) => problem(StatusCode::CONFLICT, &sentence(&rejection)),
+            _ => problem(StatusCode::CONFLICT, "nothing was changed"),
+        },
+        Ok(Err(RollbackError::Store(error))) => failed(&error),
+        Ok(Err(error @ (RollbackError::UnknownApp | RollbackError::UnknownDeploy(_)))) => {
+            problem(StatusCode::NOT_FOUND, &error.to_string())
+        }
+        Ok(Err(error)) => problem(StatusCode::CONFLICT, &error.to_string()),
+        Err(error) => {
+            tracing::error!(%error, "a rollback came to an early end");
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log has the cause")
+        }
+    }
+}
+
+fn rolled_back(to: DeployNumber, activated: Activated) -> rest::RolledBack {
+    let reach = activated.reach.filter(|reach| !reach.unknown);
+    rest::RolledBack {
+        to: to.get(),
+        deploy: activated.deploy.get(),
+        nodes_live: reach.as_ref().map(|reach| reach.live),
+        nodes: reach.as_ref().map(platform::nodes::Reach::nodes),
+    }
+}
+
+/// What is live on each branch, production first.
+pub(super) async fn branches(State(api): State<Api>, Path(app): Path<String>) -> Response<Body> {
+    let app = match find_app(&api, &app).await {
+        Ok(app) => app,
+        Err(refused) => return *refused,
+    };
+    match live_branches(&api, &app).await {
+        Ok(branches) => document(&rest::Branches { branches }),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn live_branches(api: &Api, app: &App) -> Result<Vec<rest::Branch>, StoreError> {
+    let mut branches = Vec::new();
+    for LiveBranch { branch, commit, deploy } in api.store.live_of(app.id).await? {
+        let deployed_at = api.store.deployed_at(app.id, deploy).await?;
+        let production = branch == app.production_branch;
+        let age = api.preview_age.filter(|_| !production).and_then(|age| TimeDelta::from_std(age).ok());
+        branches.push(rest::Branch {
+            label: branch_label(&branch),
+            name: branch,
+            production,
+            deploy: deploy.get(),
+            commit: commit.to_string(),
+            deployed_at,
+            expires_at: age.and_then(|age| deployed_at?.checked_add_signed(age)),
+        });
+    }
+    branches.sort_by_key(|branch| !branch.production);
+    Ok(branches)
+}
+
+/// The routes and functions of what is live in production.
+pub(super) async fn routes(State(api): State<Api>, Path(app): Path<String>) -> Response<Body> {
+    let Some(live) = api.table.get_production(&app) else {
+        return problem(StatusCode::NOT_FOUND, "there is no such app, or nothing of it is live");
+    };
+    let manifest = live.revision.manifest();
+    let route = |route: &manifest_schema::manifest::Route| rest::Route {
+        path: route.path.to_string(),
+        methods: route.methods.iter().map(|method| method.as_str().to_owned()).collect(),
+        script: route.script.as_str().to_owned(),
+    };
+    let function = |function: &manifest_schema::manifest::Function| rest::Function {
+        name: function.name.as_str().to_owned(),
+        script: function.script.as_str().to_owned(),
+    };
+    document(&rest::Routes {
+        deploy: live.deploy,
+        routes: manifest.routes.iter().map(route).collect(),
+        functions: manifest.functions.iter().map(function).collect(),
+    })
+}

@@ -1,0 +1,148 @@
+//! Executions: every run of a script, for as long as it is remembered.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{Response, StatusCode};
+use platform::revision::{LoadError, Prepared};
+use serde::Deserialize;
+use store::{App, ExecutionFilter, ExecutionRecord, LineFilter, Part, TriggerKind};
+use uuid::Uuid;
+
+use super::query::{Asked, PAGE_MAX, cursor, find_app};
+use super::{Api, document, failed, logs, problem};
+use crate::rest;
+
+/// How many are listed where nothing else is asked for.
+const PAGE: u32 = 50;
+
+/// The most lines that one execution has.
+const LINES_MAX: u32 = 1001;
+
+/// Which executions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    script: Option<String>,
+    trigger: Option<Trigger>,
+    #[serde(default)]
+    failed: bool,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Trigger {
+    Http,
+    Function,
+    Scheduled,
+}
+
+/// The executions of an app, the latest first.
+pub(super) async fn list(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Asked(which): Asked<Which>,
+) -> Response<Body> {
+    let (app, before) = match (find_app(&api, &app).await, cursor(which.cursor.as_deref())) {
+        (Ok(app), Ok(before)) => (app, before),
+        (Err(refused), _) | (_, Err(refused)) => return *refused,
+    };
+    let filter = ExecutionFilter {
+        script: which.script,
+        trigger: which.trigger.map(|trigger| match trigger {
+            Trigger::Http => TriggerKind::Http,
+            Trigger::Function => TriggerKind::Function,
+            Trigger::Scheduled => TriggerKind::Scheduled,
+        }),
+        failed: which.failed,
+        before,
+    };
+    let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    match api.store.executions(app.id, &filter, limit).await {
+        Ok(found) => {
+            let full = found.len() == limit as usize;
+            let next_cursor = found.last().filter(|_| full).map(|last| last.number.to_string());
+            let executions = found.into_iter().map(|found| shown(found.record)).collect();
+            document(&rest::Executions { executions, next_cursor })
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// One execution with its log, and the line of the source where it failed, as its commit has it.
+pub(super) async fn show(State(api): State<Api>, Path((app, id)): Path<(String, String)>) -> Response<Body> {
+    let app = match find_app(&api, &app).await {
+        Ok(app) => app,
+        Err(refused) => return *refused,
+    };
+    let Ok(id) = id.parse::<Uuid>() else {
+        return problem(StatusCode::BAD_REQUEST, "the id of an execution is a UUID");
+    };
+    let record = match api.store.execution(app.id, id).await {
+        Ok(Some(record)) => record,
+        Ok(None) => {
+            let words = "there is no such execution; it may still run, or be too old to be remembered";
+            return problem(StatusCode::NOT_FOUND, words);
+        }
+        Err(error) => return failed(&error),
+    };
+    let filter = LineFilter { execution: Some(id), ..LineFilter::default() };
+    let lines = match api.store.lines(app.id, &filter, Part::Latest, LINES_MAX).await {
+        Ok(lines) => lines,
+        Err(error) => return failed(&error),
+    };
+    let source = match source_line(&api, &app, &record).await {
+        Ok(source) => source,
+        Err(LoadError::Store(error)) => return failed(&error),
+        Err(error) => {
+            tracing::warn!(app = %app.name, commit = %record.commit, %error, "a source line cannot be read");
+            None
+        }
+    };
+    let mut execution = shown(record);
+    if let Some(place) = execution.failure.as_mut().and_then(|failure| failure.place.as_mut()) {
+        place.source = source;
+    }
+    let log = lines.into_iter().map(|line| logs::shown(line.record)).collect();
+    document(&rest::WholeExecution { execution, log })
+}
+
+async fn source_line(api: &Api, app: &App, record: &ExecutionRecord) -> Result<Option<String>, LoadError> {
+    let Some(place) = record.failure.as_ref().and_then(|failure| failure.place.as_ref()) else {
+        return Ok(None);
+    };
+    let text = Prepared::file(&api.store, app, record.commit, &place.script).await?;
+    let at = (place.line as usize).saturating_sub(1);
+    Ok(text.and_then(|text| text.lines().nth(at).map(str::to_owned)))
+}
+
+fn shown(record: ExecutionRecord) -> rest::Execution {
+    rest::Execution {
+        id: record.id,
+        request_id: record.request,
+        deploy: record.deploy.get(),
+        commit: record.commit.to_string(),
+        script: record.script,
+        trigger: record.trigger.as_str().to_owned(),
+        target: record.target,
+        node: record.node,
+        started_at: record.started_at,
+        duration_us: u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX),
+        operations: record.operations,
+        memory_bytes: record.memory,
+        status: record.status,
+        failure: record.failure.map(|failure| rest::Failure {
+            kind: failure.kind,
+            message: failure.message,
+            place: failure.place.map(|place| rest::Place {
+                script: place.script,
+                line: place.line,
+                column: place.column,
+                source: None,
+            }),
+        }),
+        lines: record.lines,
+        lines_dropped: record.lines_dropped,
+    }
+}

@@ -1,0 +1,46 @@
+//! What requests to the API say in their addresses.
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::http::{Response, StatusCode};
+use manifest_schema::name::AppName;
+use serde::de::DeserializeOwned;
+use store::App;
+
+use super::{Api, failed, problem};
+
+/// The most that one page holds.
+pub(super) const PAGE_MAX: u32 = 1000;
+
+/// The query of a request. What is not understood is refused.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Api> for Asked<T> {
+    type Rejection = Response<Body>;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Self::Rejection> {
+        let query = Query::try_from_uri(&parts.uri);
+        query.map(|Query(query)| Self(query)).map_err(|error| {
+            let reason =
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            problem(StatusCode::BAD_REQUEST, &format!("the query is not understood: {reason}"))
+        })
+    }
+}
+
+/// The place that a cursor stands for: one that a page gave.
+pub(super) fn cursor(cursor: Option<&str>) -> Result<Option<u64>, Box<Response<Body>>> {
+    let refused = |_| Box::new(problem(StatusCode::BAD_REQUEST, "a cursor is one that a page gave"));
+    cursor.map(str::parse).transpose().map_err(refused)
+}
+
+/// The app of that name, whether or not anything of it is live.
+pub(super) async fn find_app(api: &Api, name: &str) -> Result<App, Box<Response<Body>>> {
+    let none = || Box::new(problem(StatusCode::NOT_FOUND, "there is no such app"));
+    let name = AppName::new(name).map_err(|_| none())?;
+    match api.store.app(&name).await {
+        Ok(app) => app.ok_or_else(none),
+        Err(error) => Err(Box::new(failed(&error))),
+    }
+}

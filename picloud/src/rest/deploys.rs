@@ -1,0 +1,90 @@
+//! Deploys, and what the live one answers.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Deploys of an app, the latest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Deploys {
+    pub(crate) deploys: Vec<Deploy>,
+    /// Where the next page begins, where there is one: its `cursor`.
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// A commit that was made live.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Deploy {
+    pub(crate) number: u64,
+    pub(crate) branch: String,
+    pub(crate) commit: String,
+    /// The first line of the commit's message.
+    pub(crate) subject: String,
+    /// Who wrote the commit.
+    pub(crate) author: String,
+    pub(crate) deployed_at: DateTime<Utc>,
+    pub(crate) deployed_by: String,
+    /// It is what its branch serves.
+    pub(crate) live: bool,
+}
+
+/// To which deploy is gone back; without one to the latest with another commit than is live.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rollback {
+    pub(crate) deploy: Option<u64>,
+}
+
+/// What was gone back to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RolledBack {
+    /// The deploy whose commit is live again.
+    pub(crate) to: u64,
+    /// The new deploy of it.
+    pub(crate) deploy: u64,
+    /// How many nodes serve it, of those that were asked.
+    pub(crate) nodes_live: Option<usize>,
+    pub(crate) nodes: Option<usize>,
+}
+
+/// What is live on each branch.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Branches {
+    pub(crate) branches: Vec<Branch>,
+}
+
+/// What is live on a branch.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Branch {
+    pub(crate) name: String,
+    /// The branch as addresses have it.
+    pub(crate) label: String,
+    pub(crate) production: bool,
+    pub(crate) deploy: u64,
+    pub(crate) commit: String,
+    pub(crate) deployed_at: Option<DateTime<Utc>>,
+    /// When it is ended, unless it is pushed to before that.
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+}
+
+/// The routes of what is live in production, in the order of the manifest.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Routes {
+    pub(crate) deploy: u64,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) functions: Vec<Function>,
+}
+
+/// A route.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Route {
+    pub(crate) path: String,
+    pub(crate) methods: Vec<String>,
+    pub(crate) script: String,
+}
+
+/// A function.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) script: String,
+}

@@ -1,0 +1,82 @@
+//! What people read of deploys.
+
+use chrono::{DateTime, Utc};
+
+use super::short_commit;
+use super::table::table;
+use crate::rest::{Branches, Deploys, RolledBack, Routes};
+
+/// Deploys as a table.
+pub(crate) fn listed(deploys: &Deploys) -> String {
+    if deploys.deploys.is_empty() {
+        return "Nothing was deployed yet; deploy with  git push picloud main\n".to_owned();
+    }
+    let row = |deploy: &crate::rest::Deploy| {
+        vec![
+            deploy.number.to_string(),
+            if deploy.live { "live" } else { "" }.to_owned(),
+            deploy.branch.clone(),
+            short_commit(&deploy.commit).to_owned(),
+            moment(deploy.deployed_at),
+            deploy.deployed_by.clone(),
+            deploy.subject.clone(),
+        ]
+    };
+    let rows: Vec<_> = deploys.deploys.iter().map(row).collect();
+    table(&["DEPLOY", "", "BRANCH", "COMMIT", "WHEN (UTC)", "BY", "WHAT"], &rows)
+}
+
+/// What was gone back to.
+pub(crate) fn rolled_back(done: &RolledBack) -> String {
+    let nodes = match (done.nodes_live, done.nodes) {
+        (Some(live), Some(nodes)) if nodes > 1 => format!(" on {live}/{nodes} nodes"),
+        _ => String::new(),
+    };
+    format!("The commit of deploy {} is live again{nodes}, as deploy {}.\n", done.to, done.deploy)
+}
+
+/// What is live on each branch, as a table.
+pub(crate) fn branches(branches: &Branches) -> String {
+    if branches.branches.is_empty() {
+        return "Nothing is live; deploy with  git push picloud main\n".to_owned();
+    }
+    let row = |branch: &crate::rest::Branch| {
+        vec![
+            branch.name.clone(),
+            if branch.production { "production" } else { "preview" }.to_owned(),
+            branch.deploy.to_string(),
+            short_commit(&branch.commit).to_owned(),
+            branch.deployed_at.map(moment).unwrap_or_default(),
+            branch.expires_at.map_or_else(|| "-".to_owned(), moment),
+        ]
+    };
+    let rows: Vec<_> = branches.branches.iter().map(row).collect();
+    table(&["BRANCH", "", "DEPLOY", "COMMIT", "SINCE (UTC)", "EXPIRES (UTC)"], &rows)
+}
+
+/// Routes and functions as tables.
+pub(crate) fn routes(routes: &Routes) -> String {
+    let rows: Vec<_> = routes
+        .routes
+        .iter()
+        .map(|route| vec![route.methods.join(", "), route.path.clone(), route.script.clone()])
+        .collect();
+    let mut text = match rows.is_empty() {
+        true => "What is live declares no route.\n".to_owned(),
+        false => table(&["METHODS", "PATH", "SCRIPT"], &rows),
+    };
+    if !routes.functions.is_empty() {
+        let rows: Vec<_> = routes
+            .functions
+            .iter()
+            .map(|function| vec![function.name.clone(), function.script.clone()])
+            .collect();
+        text.push('\n');
+        text += &table(&["FUNCTION", "SCRIPT"], &rows);
+    }
+    text
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S").to_string()
+}

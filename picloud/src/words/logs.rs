@@ -1,0 +1,39 @@
+//! What people read of logs.
+
+use chrono::{DateTime, Utc};
+
+use super::printable;
+use crate::rest::{Gap, LogLine};
+
+/// One line of a log, as one line whatever it holds.
+pub(crate) fn line(line: &LogLine) -> String {
+    let place = match line.line {
+        Some(number) => format!("{}:{number}", line.script),
+        None => line.script.clone(),
+    };
+    let data = line.data.as_ref().map(|data| format!("  {data}")).unwrap_or_default();
+    let execution = if line.failure { format!("  (execution {})", line.execution) } else { String::new() };
+    let said = printable(&format!("{}{data}{execution}", line.message));
+    format!("{}  {:<5}  {}  {said}\n", moment(line.at), line.level.to_uppercase(), printable(&place))
+}
+
+/// What is missing in a stream of lines.
+pub(crate) fn gap(gap: &Gap) -> String {
+    match gap.reason.as_str() {
+        "away" => "the database is away; what is logged meanwhile follows later".to_owned(),
+        "back" => "the database is back".to_owned(),
+        _ => format!(
+            "{} lines and {} executions are lost: node {} had no room for them from {} to {}",
+            gap.lines,
+            gap.executions,
+            printable(gap.node.as_deref().unwrap_or("-")),
+            gap.since.map(moment).unwrap_or_default(),
+            gap.until.map(moment).unwrap_or_default(),
+        ),
+    }
+}
+
+/// A moment in UTC, to the millisecond.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}

@@ -1,0 +1,53 @@
+//! Previews that nobody pushed to for long are ended: their branches are deleted, as a push would. Their deploys stay.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use git_receiver::Command;
+use store::StoreError;
+
+use super::{Deployer, Outcome, Pusher, Tell};
+use crate::repository::object_id;
+
+/// By whom they are ended, as the history says.
+const BY: &str = "picloud";
+
+impl Deployer {
+    /// Ends the previews of all apps whose latest deploy is older than `age` at `now`, and says how many those were.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn end_old_previews(&self, age: Duration, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let Some(before) = TimeDelta::from_std(age).ok().and_then(|age| now.checked_sub_signed(age)) else {
+            return Ok(0);
+        };
+        let by = Pusher { name: BY.to_owned(), may_create: false };
+        let mut ended = 0;
+        for app in self.store.apps().await? {
+            let mut commands = Vec::new();
+            for live in self.store.live_of(app.id).await? {
+                let is_old = self.store.deployed_at(app.id, live.deploy).await?.is_some_and(|at| at < before);
+                if live.branch != app.production_branch && is_old {
+                    // If somebody pushes meanwhile, the ref is not there any more, and stays.
+                    let name = format!("refs/heads/{}", live.branch);
+                    commands.push(Command {
+                        name,
+                        old: Some(object_id(live.commit)),
+                        new: None,
+                        fault: None,
+                    });
+                }
+            }
+            if commands.is_empty() {
+                continue;
+            }
+            let (tell, _) = Tell::channel();
+            for verdict in self.move_refs(&app.name, commands, &by, &tell).await {
+                let is_gone = matches!(verdict.outcome, Outcome::Deleted);
+                tracing::info!(app = %app.name, branch = verdict.name, is_gone, "an old preview is ended");
+                ended += usize::from(is_gone);
+            }
+        }
+        Ok(ended)
+    }
+}

@@ -1,0 +1,110 @@
+//! Rolling back without a repository: the push of an earlier deploy's commit to the production branch, by the server.
+
+use git_receiver::{Capabilities, Command, Pack, Push};
+use manifest_schema::name::AppName;
+use store::{App, Deploy, DeployFilter, DeployNumber, StoreError};
+
+use super::{Deployer, Pusher, Tell, Verdict};
+use crate::repository::object_id;
+
+/// How many deploys are looked through for the one before.
+const LOOKED_THROUGH: u32 = 1000;
+
+/// Why nothing is rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// There is no such app.
+    #[error("there is no such app")]
+    UnknownApp,
+    /// Nothing of it is live.
+    #[error("nothing of the app is live in production")]
+    NothingLive,
+    /// It has no such deploy.
+    #[error("the app has no deploy {0}")]
+    UnknownDeploy(DeployNumber),
+    /// What is live is the first that was.
+    #[error("nothing else was live before")]
+    NothingBefore,
+    /// The deploy is live.
+    #[error("deploy {0} is what is live")]
+    Live(DeployNumber),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What was gone back to.
+#[derive(Clone, Debug)]
+pub struct RolledBack {
+    /// The deploy whose commit is live again.
+    pub to: DeployNumber,
+    /// What became of the push.
+    pub verdict: Verdict,
+}
+
+impl Deployer {
+    /// Makes the commit of an earlier deploy live in production: that of `to`, or of the latest one with another commit than
+    /// is live.
+    ///
+    /// # Errors
+    /// There is no such deploy, or the store cannot be read.
+    pub async fn roll_back(
+        &self,
+        name: &AppName,
+        to: Option<DeployNumber>,
+        by: &Pusher,
+        tell: &Tell,
+    ) -> Result<RolledBack, RollbackError> {
+        let app = self.store.app(name).await?.ok_or(RollbackError::UnknownApp)?;
+        let branch = format!("refs/heads/{}", app.production_branch);
+        let refs = self.store.refs(app.id).await?;
+        let live = refs.iter().find(|found| found.name == branch).ok_or(RollbackError::NothingLive)?.target;
+        let deploy = match to {
+            Some(to) => self.deploy_of(&app, to).await?.ok_or(RollbackError::UnknownDeploy(to))?,
+            None => {
+                let filter = DeployFilter { branch: Some(app.production_branch.clone()), before: None };
+                let deploys = self.store.latest_deploys(app.id, &filter, LOOKED_THROUGH).await?;
+                let before =
+                    deploys.into_iter().map(|listed| listed.deploy).find(|deploy| deploy.commit != live);
+                before.ok_or(RollbackError::NothingBefore)?
+            }
+        };
+        if deploy.commit == live {
+            return Err(RollbackError::Live(deploy.number));
+        }
+        let command = Command {
+            name: branch,
+            old: Some(object_id(live)),
+            new: Some(object_id(deploy.commit)),
+            fault: None,
+        };
+        let verdicts = self.move_refs(name, vec![command], by, tell).await;
+        let verdict = verdicts.into_iter().next().expect("there is a verdict for every command");
+        Ok(RolledBack { to: deploy.number, verdict })
+    }
+
+    /// A push that brings no objects. There is a verdict for every command.
+    pub(super) async fn move_refs(
+        &self,
+        name: &AppName,
+        commands: Vec<Command>,
+        by: &Pusher,
+        tell: &Tell,
+    ) -> Vec<Verdict> {
+        let push = Push {
+            commands,
+            capabilities: Capabilities::default(),
+            options: Vec::new(),
+            shallow: Vec::new(),
+            pack: Ok(Pack::default()),
+        };
+        self.deploy(name, push, by, tell).await
+    }
+
+    async fn deploy_of(&self, app: &App, number: DeployNumber) -> Result<Option<Deploy>, StoreError> {
+        let behind = number.get().checked_add(1).and_then(DeployNumber::new);
+        let filter = DeployFilter { branch: None, before: behind };
+        let found = self.store.latest_deploys(app.id, &filter, 1).await?;
+        Ok(found.into_iter().map(|listed| listed.deploy).find(|deploy| deploy.number == number))
+    }
+}

@@ -1,0 +1,159 @@
+//! One run of a script: admitted, run where it keeps nobody waiting, recorded.
+//!
+//! - [`recorder`]: takes what ran, and what it logged, without making anybody wait
+//! - [`writer`]: writes that into the database in batches, and into the node's log
+//! - `waiting`: what has not been written yet, in bounded number
+//! - `records`: from a run to its record
+//! - [`tail`]: reads what is recorded as it comes in, on whichever node
+
+mod recorder;
+mod records;
+pub mod tail;
+mod waiting;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use manifest_schema::method::Method;
+use manifest_schema::name::{JobName, ScriptPath};
+use runtime::{
+    Answer, Capabilities, Execution, Failure, FailureKind, Invocation, Live, Log, LogLine, Trigger,
+};
+
+use crate::patient;
+pub use recorder::Recorder;
+use recorder::{Ran, Said};
+pub use writer::{RecordLimits, Writer};
+
+/// The app already runs as many executions as its manifest allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the app already runs as many executions as it may")]
+pub struct Busy;
+
+/// The longest that a run waits for a place and for its turn.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// What is run, and what for.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The script.
+    pub script: ScriptPath,
+    /// Why it is run, as its record says.
+    pub purpose: Purpose,
+    /// What it is called with.
+    pub invocation: Invocation,
+}
+
+/// Why a script is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A request by this method, which the route allows.
+    Request(Method),
+    /// A call of the function of this name.
+    Call(JobName),
+    /// A schedule of this name.
+    Schedule(JobName),
+}
+
+/// Runs a script of a live revision to its end, or until the returned future is dropped: then the script is stopped.
+///
+/// The revision was taken once by the caller and is kept to the end, whatever is deployed meanwhile. Most scripts are over
+/// within microseconds and run right here. Those that take longer run on a [`patient`] thread, since a run cannot be
+/// suspended, and as many of them at once as there are processors.
+///
+/// # Errors
+/// [`Busy`] when the app's concurrency is used up and as many runs wait, or waited for too long; nothing was run then.
+pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result<Execution, Busy> {
+    let permit = match live.enter_now() {
+        Some(permit) => permit,
+        None => in_time(live.enter()).await?.ok_or(Busy)?,
+    };
+    let Task { script, purpose, invocation } = task;
+    if let Some((execution, lines)) = runtime::run_briefly(&live.revision, &script, &invocation) {
+        let execution = answerable(execution, &invocation);
+        recorder.take(Ran::new(live, script, purpose, invocation, &execution, Said::Held(lines)));
+        return Ok(execution);
+    }
+    let stop = StopOnDrop::new();
+    let stopped = stop.flag();
+    let turn = in_time(live.turn()).await?;
+    let recorder = recorder.clone();
+    let running = patient::run(move || {
+        let log = Arc::new(ExecutionLog {
+            recorder: recorder.clone(),
+            live: Arc::clone(&live),
+            script: script.clone(),
+            execution: invocation.execution_id,
+            lines: AtomicU32::new(0),
+        });
+        let capabilities = Capabilities { log: Arc::<ExecutionLog>::clone(&log) };
+        let execution = runtime::run(&live.revision, &script, &invocation, &capabilities, &stopped);
+        let execution = answerable(execution, &invocation);
+        let said = Said::Already(log.lines.load(Ordering::Relaxed));
+        recorder.take(Ran::new(live, script, purpose, invocation, &execution, said));
+        drop((turn, permit));
+        execution
+    });
+    Ok(running.await.unwrap_or_else(died))
+}
+
+/// What says 1xx is only the beginning of an answer to a request, and 101 would make what follows no HTTP.
+fn answerable(execution: Execution, invocation: &Invocation) -> Execution {
+    match (&execution.outcome, &invocation.trigger) {
+        (Ok(Answer { status: status @ ..200, .. }), Trigger::Http(_)) => {
+            let message = format!("a request cannot be answered with status {status}");
+            let failure = Failure { kind: FailureKind::InvalidResponse, message, place: None };
+            Execution { outcome: Err(failure), ..execution }
+        }
+        _ => execution,
+    }
+}
+
+/// Waits for what comes, but not for ever.
+async fn in_time<T>(coming: impl Future<Output = T>) -> Result<T, Busy> {
+    tokio::time::timeout(WAIT_MAX, coming).await.map_err(|_| Busy)
+}
+
+/// A thread that died under a script; the runtime catches panics itself, so this is the last net.
+fn died() -> Execution {
+    let failure =
+        Failure { kind: FailureKind::Panic, message: "the run ended early".to_owned(), place: None };
+    Execution::failed(failure)
+}
+
+/// Tells a running script to stop when nobody waits for its answer any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl StopOnDrop {
+    fn new() -> Self {
+        Self(Arc::new(AtomicBool::new(false)))
+    }
+
+    fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Hands on the lines of a run that takes long, each as it is written.
+struct ExecutionLog {
+    recorder: Recorder,
+    live: Arc<Live>,
+    script: ScriptPath,
+    execution: uuid::Uuid,
+    lines: AtomicU32,
+}
+
+impl Log for ExecutionLog {
+    fn write(&self, line: LogLine) {
+        self.lines.fetch_add(1, Ordering::Relaxed);
+        self.recorder.take_line(&self.live, &self.script, self.execution, line, SystemTime::now());
+    }
+}

@@ -1,0 +1,230 @@
+//! Takes what ran, and what it logged, off the hands of whoever ran it. Nobody waits: what there is no room for is counted.
+//!
+//! There are two queues, so that under load those runs are kept about which there is something to tell.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use manifest_schema::name::ScriptPath;
+use runtime::{Execution, Failure, Invocation, Live, LogLine, Trigger};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use uuid::Uuid;
+
+use super::Purpose;
+
+/// How many runs may wait that answered and logged nothing.
+const PLAIN_MAX: usize = 1024;
+
+/// How many runs may wait that failed or logged something, each line of those that take long counted as well …
+const TELLING_MAX: usize = 8192;
+
+/// … and how many bytes of lines.
+const BYTES_MAX: usize = 16 << 20;
+
+/// Where what ran is handed in. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Recorder(Arc<Queues>);
+
+#[derive(Debug)]
+struct Queues {
+    plain: Sender<Ran>,
+    telling: Sender<Entry>,
+    tally: Arc<Tally>,
+}
+
+/// What is in the queue of what tells something, and what did not get in anywhere.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    bytes: AtomicUsize,
+    lost_executions: AtomicU64,
+    lost_lines: AtomicU64,
+}
+
+/// The other end.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) plain: Receiver<Ran>,
+    pub(super) telling: Receiver<Entry>,
+    pub(super) tally: Arc<Tally>,
+}
+
+/// Something that there is to tell about.
+#[derive(Debug)]
+pub(super) enum Entry {
+    /// A run that is over.
+    Ran(Ran),
+    /// A line of one that goes on.
+    Line(Line),
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) live: Arc<Live>,
+    pub(super) script: ScriptPath,
+    pub(super) id: Uuid,
+    pub(super) request: Uuid,
+    pub(super) purpose: Purpose,
+    /// Of a request.
+    pub(super) path: String,
+    /// The status that it answers.
+    pub(super) outcome: Result<u16, Failure>,
+    pub(super) ended: SystemTime,
+    pub(super) duration: Duration,
+    pub(super) operations: u64,
+    pub(super) memory: u64,
+    pub(super) said: Said,
+    pub(super) lines_dropped: u64,
+}
+
+/// What a run logged.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// These lines.
+    Held(Vec<LogLine>),
+    /// So many, which were handed in as they were written.
+    Already(u32),
+}
+
+/// A line of a run that goes on.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) live: Arc<Live>,
+    pub(super) script: ScriptPath,
+    pub(super) execution: Uuid,
+    pub(super) line: LogLine,
+    pub(super) at: SystemTime,
+}
+
+impl Recorder {
+    /// A recorder, and the other end of its queues.
+    pub(super) fn new() -> (Self, Queued) {
+        let (to_plain, plain) = mpsc::channel(PLAIN_MAX);
+        let (to_telling, telling) = mpsc::channel(TELLING_MAX);
+        let tally = Arc::<Tally>::default();
+        let queues = Queues { plain: to_plain, telling: to_telling, tally: Arc::clone(&tally) };
+        (Self(Arc::new(queues)), Queued { plain, telling, tally })
+    }
+
+    /// Takes a run that is over.
+    pub(super) fn take(&self, ran: Ran) {
+        let queues = &*self.0;
+        if !ran.tells() {
+            if queues.plain.try_send(ran).is_err() {
+                queues.tally.lose(1, 0);
+            }
+            return;
+        }
+        let lines = ran.lines_held() as u64;
+        if !queues.send(Entry::Ran(ran)) {
+            queues.tally.lose(1, lines);
+        }
+    }
+
+    /// Takes a line of a run that goes on.
+    pub(super) fn take_line(
+        &self,
+        live: &Arc<Live>,
+        script: &ScriptPath,
+        execution: Uuid,
+        line: LogLine,
+        at: SystemTime,
+    ) {
+        let line = Line { live: Arc::clone(live), script: script.clone(), execution, line, at };
+        if !self.0.send(Entry::Line(line)) {
+            self.0.tally.lose(0, 1);
+        }
+    }
+}
+
+impl Queues {
+    /// Whether there was room.
+    fn send(&self, entry: Entry) -> bool {
+        let bytes = entry.bytes();
+        if self.tally.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= BYTES_MAX
+            && self.telling.try_send(entry).is_ok()
+        {
+            return true;
+        }
+        self.tally.free(bytes);
+        false
+    }
+}
+
+impl Tally {
+    /// So many bytes are not in the queue any more.
+    pub(super) fn free(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// So much is lost.
+    pub(super) fn lose(&self, executions: u64, lines: u64) {
+        self.lost_executions.fetch_add(executions, Ordering::Relaxed);
+        self.lost_lines.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// What was lost since this was last asked: executions and lines.
+    pub(super) fn take_lost(&self) -> (u64, u64) {
+        (self.lost_executions.swap(0, Ordering::Relaxed), self.lost_lines.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl Ran {
+    pub(super) fn new(
+        live: Arc<Live>,
+        script: ScriptPath,
+        purpose: Purpose,
+        invocation: Invocation,
+        execution: &Execution,
+        said: Said,
+    ) -> Self {
+        Self {
+            live,
+            script,
+            id: invocation.execution_id,
+            request: invocation.request_id,
+            purpose,
+            path: match invocation.trigger {
+                Trigger::Http(request) => request.path,
+                Trigger::Function { .. } | Trigger::Scheduled { .. } => String::new(),
+            },
+            outcome: match &execution.outcome {
+                Ok(answer) => Ok(answer.status),
+                Err(failure) => Err(failure.clone()),
+            },
+            ended: SystemTime::now(),
+            duration: execution.duration,
+            operations: execution.operations,
+            memory: execution.memory_peak,
+            said,
+            lines_dropped: execution.log_lines_dropped,
+        }
+    }
+
+    /// Whether it failed or logged something.
+    fn tells(&self) -> bool {
+        self.outcome.is_err() || !matches!(&self.said, Said::Held(lines) if lines.is_empty())
+    }
+
+    fn lines_held(&self) -> usize {
+        match &self.said {
+            Said::Held(lines) => lines.len(),
+            Said::Already(_) => 0,
+        }
+    }
+}
+
+impl Entry {
+    /// The bytes of its lines.
+    pub(super) fn bytes(&self) -> usize {
+        let line = |line: &LogLine| {
+            size_of::<LogLine>() + line.message.len() + line.data.as_ref().map_or(0, String::len)
+        };
+        match self {
+            Self::Line(one) => line(&one.line),
+            Self::Ran(Ran { said: Said::Held(lines), .. }) => lines.iter().map(line).sum(),
+            Self::Ran(_) => 0,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! From a run to its record, and to the node's log.
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use runtime::{Failure, FailureKind, Level, Live, LogLine};
+use store::{
+    AppId, DeployNumber, ExecutionRecord, FailureRecord, LineLevel, LineRecord, Oid, PlaceRecord, TriggerKind,
+};
+use uuid::Uuid;
+
+use super::Purpose;
+use super::recorder::{Line, Ran, Said};
+
+/// The longest path that is kept of a request, in bytes.
+const PATH_MAX: usize = 512;
+
+/// The record of a run, and its lines that were not recorded yet, the one among them that tells its failure.
+pub(super) fn records(ran: Ran, node: &str) -> Option<(ExecutionRecord, Vec<LineRecord>)> {
+    let started_at: DateTime<Utc> = ran.ended.checked_sub(ran.duration).unwrap_or(ran.ended).into();
+    let app = app(&ran.live);
+    let (trigger, target) = match &ran.purpose {
+        Purpose::Request(method) => {
+            let path = &ran.path[..ran.path.floor_char_boundary(PATH_MAX)];
+            (TriggerKind::Http, format!("{} {path}", method.as_str()))
+        }
+        Purpose::Call(function) => (TriggerKind::Function, function.as_str().to_owned()),
+        Purpose::Schedule(schedule) => (TriggerKind::Scheduled, schedule.as_str().to_owned()),
+    };
+    let failure = ran.outcome.as_ref().err();
+    let status = match (&ran.outcome, trigger) {
+        (_, TriggerKind::Function | TriggerKind::Scheduled) => None,
+        (Ok(status), _) => Some(*status),
+        (Err(failure), _) => Some(failure.kind.http_status()),
+    };
+    let logged = match &ran.said {
+        Said::Held(lines) => u32::try_from(lines.len()).unwrap_or(u32::MAX),
+        Said::Already(lines) => *lines,
+    };
+    let execution = ExecutionRecord {
+        id: ran.id,
+        request: ran.request,
+        app,
+        deploy: DeployNumber::new(ran.live.deploy)?,
+        commit: Oid::from_hex(ran.live.revision.commit())?,
+        script: ran.script.as_str().to_owned(),
+        trigger,
+        target,
+        node: node.to_owned(),
+        started_at,
+        duration: ran.duration,
+        operations: ran.operations,
+        memory: ran.memory,
+        status,
+        failure: failure.map(recorded),
+        lines: logged,
+        lines_dropped: ran.lines_dropped,
+    };
+    let held = match ran.said {
+        Said::Held(lines) => lines,
+        Said::Already(_) => Vec::new(),
+    };
+    let mut lines: Vec<LineRecord> = held
+        .into_iter()
+        .map(|line| line_record(app, ran.script.as_str(), ran.id, started_at + line.after, line))
+        .collect();
+    lines.extend(failure.map(|failure| LineRecord {
+        execution: ran.id,
+        app,
+        script: ran.script.as_str().to_owned(),
+        at: ran.ended.into(),
+        level: severity(failure.kind),
+        message: storable(failure.to_string()),
+        data: None,
+        line: failure.place.as_ref().and_then(|place| number(place.line)),
+        failure: true,
+    }));
+    Some((execution, lines))
+}
+
+/// The record of a line.
+pub(super) fn line(line: Line) -> LineRecord {
+    line_record(app(&line.live), line.script.as_str(), line.execution, line.at.into(), line.line)
+}
+
+fn line_record(app: AppId, script: &str, execution: Uuid, at: DateTime<Utc>, line: LogLine) -> LineRecord {
+    LineRecord {
+        execution,
+        app,
+        script: script.to_owned(),
+        at,
+        level: match line.level {
+            Level::Trace => LineLevel::Trace,
+            Level::Info => LineLevel::Info,
+            Level::Warn => LineLevel::Warn,
+            Level::Error => LineLevel::Error,
+        },
+        message: storable(line.message),
+        data: line.data.map(storable),
+        line: line.line.and_then(number),
+        failure: false,
+    }
+}
+
+fn recorded(failure: &Failure) -> FailureRecord {
+    let place = failure.place.as_ref().and_then(|place| {
+        let (line, column) = (number(place.line)?, number(place.column)?);
+        Some(PlaceRecord { script: place.script.as_str().to_owned(), line, column })
+    });
+    FailureRecord {
+        kind: failure.kind.as_str().to_owned(),
+        message: storable(failure.message.clone()),
+        place,
+    }
+}
+
+/// What the client caused is no fault of the script.
+fn severity(kind: FailureKind) -> LineLevel {
+    match kind {
+        FailureKind::InvalidJson | FailureKind::Stopped => LineLevel::Warn,
+        _ => LineLevel::Error,
+    }
+}
+
+/// PostgreSQL stores every character but NUL.
+fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
+fn number(number: usize) -> Option<u32> {
+    u32::try_from(number).ok()
+}
+
+fn app(live: &Live) -> AppId {
+    AppId::from_uuid(live.revision.app_id())
+}
+
+/// Says in the node's own log that a run is over.
+pub(super) fn say_ran(ran: &Ran) {
+    let app = ran.live.revision.app();
+    let (script, execution, revision) = (&ran.script, ran.id, ran.live.revision.commit());
+    if let Said::Held(lines) = &ran.said {
+        lines.iter().for_each(|line| say(&ran.live, script.as_str(), execution, line));
+    }
+    match &ran.outcome {
+        Ok(status) => {
+            tracing::debug!(%app, %script, %execution, revision, status, took = ?ran.duration, "ran");
+        }
+        Err(failure) => {
+            let place = failure.place.as_ref().map(ToString::to_string).unwrap_or_default();
+            let kind = failure.kind.as_str();
+            let message = failure.message.escape_debug();
+            tracing::warn!(%app, %script, %execution, revision, kind, place, took = ?ran.duration, "failed: {message}");
+        }
+    }
+}
+
+/// Says a line of a run that goes on in the node's own log.
+pub(super) fn say_line(line: &Line) {
+    say(&line.live, line.script.as_str(), line.execution, &line.line);
+}
+
+fn say(live: &Live, script: &str, execution: Uuid, line: &LogLine) {
+    let app = live.revision.app();
+    let (message, data) = (&line.message, line.data.as_deref().unwrap_or_default());
+    match line.level {
+        Level::Trace => tracing::trace!(target: "script", %app, script, %execution, data, "{message}"),
+        Level::Info => tracing::info!(target: "script", %app, script, %execution, data, "{message}"),
+        Level::Warn => tracing::warn!(target: "script", %app, script, %execution, data, "{message}"),
+        Level::Error => tracing::error!(target: "script", %app, script, %execution, data, "{message}"),
+    }
+}
+
+/// Now, as records have it.
+pub(super) fn now() -> DateTime<Utc> {
+    SystemTime::now().into()
+}
