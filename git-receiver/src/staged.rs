@@ -7,7 +7,7 @@ use gix_object::Kind;
 use gix_object::bstr::ByteSlice as _;
 
 use crate::check::{Mode, next_entry};
-use crate::{DamagedObject, Pack, Repository, RepositoryError, content};
+use crate::{DamagedObject, Pack, Repository, RepositoryError, content, links};
 
 /// The longest subject and author that are kept, in characters.
 const SUMMARY_MAX: usize = 200;
@@ -115,6 +115,30 @@ impl<'a, R: Repository> Staged<'a, R> {
             subject: short(message.lines().next().unwrap_or_default()),
             author: short(author),
         })
+    }
+
+    /// Whether the commit `later` is `earlier` or has it among its ancestors. One of which that cannot be told within `most`
+    /// commits, or behind a shallow one, has it not.
+    ///
+    /// # Errors
+    /// The repository cannot be read, or holds a damaged object.
+    pub async fn descends(&self, later: ObjectId, earlier: ObjectId, most: usize) -> Result<bool, ReadError> {
+        let mut seen = HashSet::from([later]);
+        let mut generation = vec![later];
+        while !generation.is_empty() && !seen.contains(&earlier) && seen.len() <= most {
+            let mut damaged = None;
+            let mut next = Vec::new();
+            self.each(&generation, |id, _, content| match links::commit(id, content) {
+                Ok(commit) => next.extend(commit.parents.into_iter().filter(|parent| seen.insert(*parent))),
+                Err(error) => damaged = Some(error),
+            })
+            .await?;
+            if let Some(error) = damaged {
+                return Err(error.into());
+            }
+            generation = next;
+        }
+        Ok(seen.contains(&earlier))
     }
 
     /// Every file of a commit, folders opened, in order of their paths within each depth.

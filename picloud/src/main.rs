@@ -39,6 +39,8 @@ fn main() -> ExitCode {
         Verb::Demo(options) => commands::demo::demo(options).map(succeeded),
         Verb::Init { folder } => commands::init::init(&folder).map(succeeded),
         Verb::Apps(options) => commands::apps::apps(&options).map(succeeded),
+        Verb::Tokens(verb) => commands::tokens::tokens(&verb).map(succeeded),
+        Verb::Audit(options) => commands::audit::audit(&options).map(succeeded),
         Verb::Invoke(options) => commands::invoke::invoke(&options),
         Verb::Deploys(options) => commands::deploys::deploys(&options).map(succeeded),
         Verb::Rollback(options) => commands::deploys::rollback(&options).map(succeeded),

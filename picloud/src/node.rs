@@ -8,20 +8,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use platform::activation::Activation;
+use platform::audit;
 use platform::deploy::Deployer;
 use platform::execution::Writer;
 use platform::nodes::{Membership, Peers};
 use platform::schedules::Scheduler;
-use platform::tokens::{AdminToken, Origin, TokenError};
+use platform::tokens::{AdminToken, Origin, TokenError, Tokens};
 use runtime::LiveTable;
 use store::cluster::NewNode;
 use store::{Cluster, NodeIdentity, OpenError, Store, StoreError};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::cli::{Role, Settings};
+use crate::cli::{CreateApps, Role, Settings};
 use crate::edge::listener::{self, ConnectionBounds, Stopping};
-use crate::edge::{Api, Edge, GitEdge, Health, Planes, Pushes, Reach};
+use crate::edge::{Api, Door, Edge, GitEdge, Health, Planes, Pushes, Reach};
 
 /// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
 const FILES_BESIDE: u64 = 512;
@@ -52,6 +53,8 @@ pub(crate) struct Node {
     activation: Activation,
     cluster: Option<(Cluster, Membership)>,
     this: Arc<ThisNode>,
+    /// For how long acts stay in the audit list.
+    audit_kept: Duration,
 }
 
 /// What this node is, as others see it.
@@ -143,7 +146,13 @@ impl Node {
             public_url: settings.public_url.clone(),
             body_time: settings.connections.body_time.0,
         };
-        let pushes = Pushes { bounds: settings.push.bounds(), spool: settings.place.data_dir.clone() };
+        let pushes = Pushes {
+            bounds: settings.push.bounds(),
+            spool: settings.place.data_dir.clone(),
+            create_apps: settings.create_apps == CreateApps::OnFirstPush,
+        };
+        let tokens = Tokens::new(store.clone(), admin.clone());
+        let door = Door::new(tokens.clone());
         let bounds = ConnectionBounds {
             connections: connections(open_files(), settings.connections.connections),
             ..settings.connections.bounds()
@@ -162,7 +171,8 @@ impl Node {
             deployer: deployer.clone(),
             preview_age: settings.push.preview_age(),
             node: Arc::clone(&this),
-            admin: admin.clone(),
+            door: door.clone(),
+            tokens,
             scheduler: scheduler.clone(),
             recorder: recorder.clone(),
             followers: Api::followers(),
@@ -170,7 +180,7 @@ impl Node {
             body_time: reach.body_time,
         };
         let previews = settings.push.preview_age().map(|age| (deployer.clone(), age));
-        let git = GitEdge::new(store.clone(), deployer, admin.clone(), pushes);
+        let git = GitEdge::new(store.clone(), deployer, door, pushes);
         let edge = Edge::new(reach, settings.role, Planes { table, recorder, health, api, git });
         Ok(Self {
             address,
@@ -188,6 +198,7 @@ impl Node {
             activation,
             cluster,
             this,
+            audit_kept: settings.audit_kept(),
         })
     }
 
@@ -202,6 +213,8 @@ impl Node {
                 }
             })
         });
+        let store = self.store.clone();
+        let audit = self.role.manages().then(|| tokio::spawn(audit::keep_bounded(store, self.audit_kept)));
         let cluster = self.cluster.map(|(cluster, membership)| (cluster, tokio::spawn(membership.run())));
         let previews = self
             .previews
@@ -228,6 +241,9 @@ impl Node {
         drop(all_ran);
         if tokio::time::timeout(LAST_RECORDS_MAX, writing).await.is_err() {
             tracing::warn!("the last records of executions are not written");
+        }
+        if let Some(audit) = audit {
+            audit.abort();
         }
         if let Some((cluster, membership)) = cluster {
             membership.abort();

@@ -9,12 +9,14 @@
 //! - [`nodes`]: what nodes on one PostgreSQL hear of each other
 //! - [`execution`]: one run of a script, and its record; `patient` has the threads for those that take long
 //! - [`schedules`]: runs what is due
-//! - [`tokens`]: who may push, create and call
+//! - [`tokens`]: who may what
+//! - [`audit`]: the list of who did what, kept within bounds
 //!
 //! A push: [`deploy::Deployer::deploy`] decides over it, commits it through the store in one transaction and swaps it in
 //! through [`activation::Activation`]. A request or a due time: [`execution::execute`] with the live revision.
 
 pub mod activation;
+pub mod audit;
 pub mod deploy;
 pub mod execution;
 pub mod nodes;

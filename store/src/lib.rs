@@ -6,6 +6,8 @@
 //! - [`record`]: what is read and written
 //! - [`cluster`]: what nodes on one PostgreSQL tell each other
 //! - [`schedule`]: the same of schedules and their runs
+//! - [`audit`]: who did what
+//! - `token`: tokens, as they are kept
 //! - [`execution`]: the same of executions and what they logged
 //! - [`error`]: what can go wrong
 //! - `row`: columns that both databases write alike
@@ -19,6 +21,7 @@
 //! A push travels whole through [`Store::push`]: all of it is committed, or nothing. Everything else reads, apart from
 //! what is remembered of executions, of schedules and their runs, and what nodes say of themselves.
 
+pub mod audit;
 pub mod backup;
 mod bases;
 pub mod cluster;
@@ -31,6 +34,7 @@ pub mod record;
 mod row;
 pub mod schedule;
 mod sqlite;
+mod token;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -39,6 +43,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, JobName};
 
+pub use audit::{AUDIT_PRUNED_AT_ONCE, Act, Actor, AuditAction, AuditRow};
 pub use cluster::Cluster;
 pub use error::{OpenError, PushError, StoreError};
 pub use execution::{
@@ -54,6 +59,7 @@ pub use schedule::{
     Action, Claim, DeclaredSchedule, DueTimes, Left, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,
     RECKONED_AHEAD_MAX, RunKey, RunOutcome, ScheduleRun, ScheduleState,
 };
+pub use token::Token;
 
 /// How long a push waits for others to the same app (in SQLite, for whoever writes) before it gives up.
 const PUSH_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -355,7 +361,7 @@ impl Store {
         either!(self, schedules::all_schedules())
     }
 
-    /// Pauses a schedule: its due times are not granted to anybody. `false` where it is paused already, or unknown.
+    /// Pauses a schedule, as `act` says: its due times are not granted to anybody. `false` where it is paused already, or unknown.
     ///
     /// # Errors
     /// The database failed.
@@ -363,13 +369,12 @@ impl Store {
         &self,
         app: AppId,
         schedule: &JobName,
-        by: &str,
-        now: DateTime<Utc>,
+        act: &Act,
     ) -> Result<bool, StoreError> {
-        either!(self, schedules::pause_schedule(app, schedule, by, now))
+        either!(self, schedules::pause_schedule(app, schedule, act))
     }
 
-    /// Resumes a schedule from `now` on, with one row for the due times that were skipped and why. `false` where it is not
+    /// Resumes a schedule from the time of `act` on, with one row for the due times that were skipped and why. `false` where it is not
     /// paused, or unknown.
     ///
     /// # Errors
@@ -380,9 +385,9 @@ impl Store {
         schedule: &JobName,
         skipped: Option<Left>,
         node: &NodeIdentity,
-        now: DateTime<Utc>,
+        act: &Act,
     ) -> Result<bool, StoreError> {
-        either!(self, schedules::resume_schedule(app, schedule, skipped.as_ref(), node, now))
+        either!(self, schedules::resume_schedule(app, schedule, skipped.as_ref(), node, act))
     }
 
     /// Records due times that are not run any more: of an expression that is no longer that of the schedule.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
 use uuid::Uuid;
 
+use crate::audit::Actor;
 use crate::id::{AppId, DeployNumber, Oid};
 
 /// A named repository and what it serves.
@@ -21,6 +22,8 @@ pub struct App {
     pub created_at: DateTime<Utc>,
     /// Raised by every push: who has taken up this one serves what is to be served.
     pub generation: u64,
+    /// The production branch only goes forward, but for those who have the right to set it back.
+    pub protected: bool,
 }
 
 /// A branch or a tag.
@@ -225,7 +228,7 @@ pub struct NewPush<'a> {
     /// Whether it is created where it is unknown.
     pub may_create: bool,
     /// Who pushes.
-    pub by: String,
+    pub by: Actor,
     /// When.
     pub at: DateTime<Utc>,
     /// The node that it is pushed to, which need not hear of it from others.

@@ -1,12 +1,13 @@
 //! Reading columns that both databases write alike.
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::JobName;
+use manifest_schema::name::{AppName, JobName};
 use uuid::Uuid;
 
+use crate::audit::{Act, Actor, AuditAction};
 use crate::error::StoreError;
 use crate::id::{DeployNumber, Oid};
-use crate::record::{Known, Object, ObjectKind};
+use crate::record::{Known, NewPush, Object, ObjectKind};
 use crate::schedule::{NodeIdentity, Paused, RunOutcome};
 
 /// An object name written as hexadecimal digits.
@@ -72,7 +73,40 @@ pub(crate) fn job_name(name: &str) -> Result<JobName, StoreError> {
 
 /// An id in a row of `schedule_runs` that is written as text.
 pub(crate) fn uuid(id: &str) -> Result<Uuid, StoreError> {
-    id.parse().map_err(|_| StoreError::Corrupt { table: "schedule_runs", what: format!("id {id}") })
+    uuid_of("schedule_runs", id)
+}
+
+/// An id that is written as text.
+pub(crate) fn uuid_of(table: &'static str, id: &str) -> Result<Uuid, StoreError> {
+    id.parse().map_err(|_| StoreError::Corrupt { table, what: format!("id {id}") })
+}
+
+/// The hash of a token.
+pub(crate) fn token_hash(bytes: &[u8]) -> Result<[u8; 32], StoreError> {
+    let corrupt = |_| StoreError::Corrupt { table: "tokens", what: format!("hash of {} bytes", bytes.len()) };
+    bytes.try_into().map_err(corrupt)
+}
+
+/// What a row of `audit` says was done.
+pub(crate) fn act(
+    by: Actor,
+    at: DateTime<Utc>,
+    action: &str,
+    app: Option<&str>,
+    (subject, old, new): (String, Option<String>, Option<String>),
+    deploy: Option<i64>,
+) -> Result<Act, StoreError> {
+    let corrupt = |what: String| StoreError::Corrupt { table: "audit", what };
+    Ok(Act {
+        by,
+        at,
+        action: AuditAction::parse(action).ok_or_else(|| corrupt(format!("action {action}")))?,
+        app: app.map(AppName::new).transpose().map_err(|error| corrupt(error.to_string()))?,
+        subject,
+        old,
+        new,
+        deploy: deploy.map(deploy_number).transpose()?,
+    })
 }
 
 /// The node that claimed a run.
@@ -83,6 +117,28 @@ pub(crate) fn node(id: Option<Uuid>, name: Option<String>) -> Option<NodeIdentit
 /// That a schedule is paused.
 pub(crate) fn paused(at: Option<DateTime<Utc>>, by: Option<String>) -> Option<Paused> {
     Some(Paused { at: at?, by: by.unwrap_or_default() })
+}
+
+/// That the production branch of an app is protected from now on, or not any more.
+pub(crate) fn protection(app: &AppName, protected: bool, by: &Actor) -> Act {
+    let word = |protected| Some(if protected { "on" } else { "off" }.to_owned());
+    Act::new(by, AuditAction::AppSetting, Some(app), "protected").changing(word(!protected), word(protected))
+}
+
+/// The acts of a push whose deploys got these numbers, in the order of its refs.
+pub(crate) fn acts(push: &NewPush<'_>, created: bool, numbers: &[DeployNumber]) -> Vec<Act> {
+    let act = |action, subject: &str| {
+        let act = Act::new(&push.by, action, Some(&push.app), subject);
+        Act { at: push.at, ..act }
+    };
+    let named = |oid: Option<Oid>| oid.map(|oid| oid.to_string());
+    let moved = push.refs.iter().map(|change| {
+        let made = push.deploys.iter().position(|deploy| deploy.branch == branch_of(&change.name));
+        let deploy = made.and_then(|at| numbers.get(at).copied());
+        let act = act(AuditAction::Push, &change.name).changing(named(change.old), named(change.new));
+        Act { deploy, ..act }
+    });
+    created.then(|| act(AuditAction::AppCreate, push.app.as_str())).into_iter().chain(moved).collect()
 }
 
 /// The branch that a ref is, as deploys have it; no deploy has the one of a tag.

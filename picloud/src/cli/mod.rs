@@ -3,10 +3,12 @@
 //! - `settings`: how a node runs
 //! - `limits`: the most that connections, pushes and schedules may take of it
 //! - `observing`: what is seen of an app
+//! - `people`: who may what, and who did what
 //! - `quantity`: sizes and times as they are written
 
 mod limits;
 mod observing;
+mod people;
 mod quantity;
 mod settings;
 
@@ -19,7 +21,8 @@ use manifest_schema::name::JobName;
 use crate::client::{AppOption, ClientOptions};
 pub(crate) use limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
 pub(crate) use observing::{AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, RollbackOptions};
-pub(crate) use settings::{DatabaseSettings, Place, Role, Settings};
+pub(crate) use people::{AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, TokensVerb};
+pub(crate) use settings::{AUDIT_DAYS, CreateApps, DatabaseSettings, Place, Role, Settings};
 
 /// A self-hosted serverless platform that you deploy to with git push.
 #[derive(Debug, Parser)]
@@ -51,8 +54,13 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// List the apps of a server, and what is live.
-    Apps(ClientOptions),
+    /// List the apps of a server and what is live; create and protect them.
+    Apps(AppsOptions),
+    /// Create, list and revoke tokens.
+    #[command(subcommand)]
+    Tokens(TokensVerb),
+    /// List who did what, when and from where.
+    Audit(AuditOptions),
     /// Call a function of an app and print what it answers.
     Invoke(InvokeOptions),
     /// List what was live when, and by whom.

@@ -36,6 +36,27 @@ impl FromStr for Ago {
     }
 }
 
+/// A span of time in which people live, written as `90d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age(pub(crate) Duration);
+
+impl FromStr for Age {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words = "write a number of days, weeks or hours such as 90d, 2w or 12h";
+        let unit = text.chars().next_back().ok_or(words)?;
+        let hours = match unit {
+            'h' => 1,
+            'd' => 24,
+            'w' => 7 * 24,
+            _ => return Err(words),
+        };
+        let number: u64 = text[..text.len() - 1].parse().map_err(|_| words)?;
+        Ok(Self(Duration::from_secs(number.saturating_mul(hours * 60 * 60))))
+    }
+}
+
 impl FromStr for Size {
     type Err = &'static str;
 
@@ -61,5 +82,19 @@ impl fmt::Display for Size {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&show_duration(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_number_and_a_unit() {
+        let hours = |text: &str| text.parse::<Age>().map(|Age(age)| age.as_secs() / 3600);
+        assert_eq!((hours("90d"), hours("2w"), hours("12h")), (Ok(2160), Ok(336), Ok(12)));
+        for wrong in ["", "d", "90", "90 d", "-1d", "1.5d", "90s", "9é"] {
+            assert!(hours(wrong).is_err(), "{wrong}");
+        }
     }
 }

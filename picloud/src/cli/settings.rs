@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use store::{Location, Pool};
@@ -11,6 +12,9 @@ use super::quantity::Time;
 
 /// The embedded database's file in the data folder.
 const SQLITE_FILE: &str = "picloud.db";
+
+/// A little more than a year.
+pub(crate) const AUDIT_DAYS: u32 = 400;
 
 /// How a node runs. Each is also read from the environment.
 #[derive(Clone, Debug, Args)]
@@ -42,6 +46,14 @@ pub(crate) struct Settings {
     #[arg(env = "PICLOUD_ADMIN_TOKEN", hide_env_values = true, hide = true, long = "admin-token")]
     pub(crate) admin_token: Option<String>,
 
+    /// Whether the first push to a new name creates the app; otherwise `picloud apps create` does.
+    #[arg(long, env = "PICLOUD_CREATE_APPS", value_enum, default_value_t = CreateApps::OnFirstPush)]
+    pub(crate) create_apps: CreateApps,
+
+    /// For how many days acts stay in the audit list.
+    #[arg(long, env = "PICLOUD_AUDIT_DAYS", default_value_t = AUDIT_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) audit_days: u32,
+
     #[command(flatten)]
     pub(crate) database: DatabaseSettings,
 
@@ -56,6 +68,22 @@ pub(crate) struct Settings {
 
     #[command(flatten)]
     pub(crate) records: RecordSettings,
+}
+
+impl Settings {
+    /// For how long acts stay in the audit list.
+    pub(crate) fn audit_kept(&self) -> Duration {
+        Duration::from_secs(24 * 60 * 60) * self.audit_days
+    }
+}
+
+/// What creates apps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CreateApps {
+    /// The first push to a name.
+    OnFirstPush,
+    /// No push; they are created by hand.
+    Never,
 }
 
 /// What a node does.

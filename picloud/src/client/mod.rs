@@ -14,7 +14,6 @@ mod remote;
 
 use clap::Args;
 use manifest_schema::name::{AppName, JobName};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use api::{Answer, ApiError};
@@ -91,14 +90,15 @@ impl Client {
         Ok(self.ask("POST", path, Some(b""))?.document()?)
     }
 
-    /// POST of a document to a path below `/-/api/v1/`.
-    pub(crate) fn post_document<T: DeserializeOwned>(
+    /// Any other request to a path below `/-/api/v1/`, with a JSON document where there is one.
+    pub(crate) fn send<T: DeserializeOwned>(
         &self,
+        method: &str,
         path: &str,
-        document: &impl Serialize,
+        document: Option<&impl serde::Serialize>,
     ) -> Result<T, ClientError> {
-        let body = serde_json::to_vec(document).map_err(ApiError::Document)?;
-        Ok(self.ask("POST", path, Some(&body))?.document()?)
+        let body = document.map(serde_json::to_vec).transpose().map_err(ApiError::Document)?;
+        Ok(self.ask(method, path, body.as_deref())?.document()?)
     }
 
     /// Calls a function of an app; what it answers is the function's.

@@ -1,29 +1,63 @@
-//! `picloud apps`: what there is, and what is live.
+//! `picloud apps`: what there is and what is live; create, protect and unprotect.
 
-use super::{CommandError, show};
+use super::{CommandError, print, show};
+use crate::cli::{AppsOption, AppsOptions, AppsVerb};
 use crate::client::{Client, ClientOptions};
-use crate::rest::Apps;
+use crate::rest::{App, AppSettings, Apps};
 use crate::words::short_commit;
 use crate::words::table::table;
 
-pub(crate) fn apps(options: &ClientOptions) -> Result<(), CommandError> {
-    let apps: Apps = Client::find(options)?.get("apps")?;
-    show(&apps, options.json, words)
+pub(crate) fn apps(options: &AppsOptions) -> Result<(), CommandError> {
+    match &options.verb {
+        None => list(&options.client),
+        Some(AppsVerb::Create { name, client }) => {
+            let created: App =
+                Client::find(client)?.send("PUT", &format!("apps/{}", name.as_str()), None::<&()>)?;
+            show(&created, client.json, |app| words(std::slice::from_ref(app)))
+        }
+        Some(AppsVerb::Protect(option)) => protect(option, true),
+        Some(AppsVerb::Unprotect(option)) => protect(option, false),
+    }
 }
 
-fn words(apps: &Apps) -> String {
-    if apps.apps.is_empty() {
+fn list(options: &ClientOptions) -> Result<(), CommandError> {
+    let apps: Apps = Client::find(options)?.get("apps")?;
+    show(&apps, options.json, |apps| words(&apps.apps))
+}
+
+fn protect(option: &AppsOption, protected: bool) -> Result<(), CommandError> {
+    let client = Client::find(&option.client)?;
+    let app = client.app(&option.app)?;
+    let asked = AppSettings { protected: Some(protected) };
+    let path = format!("apps/{}/settings", app.as_str());
+    let settings: AppSettings = client.send("PATCH", &path, Some(&asked))?;
+    if option.client.json {
+        return show(&settings, true, |_| String::new());
+    }
+    print(if settings.protected == Some(true) {
+        format!(
+            "The production branch of {app} only goes forward now, but for tokens with the scope {app}:force.\n",
+            app = app.as_str()
+        )
+    } else {
+        format!("The production branch of {} goes in any direction again.\n", app.as_str())
+    })
+}
+
+fn words(apps: &[App]) -> String {
+    if apps.is_empty() {
         return "There are no apps yet; the first push to a name makes one.\n".to_owned();
     }
     let rows: Vec<Vec<String>> = apps
-        .apps
         .iter()
         .map(|app| {
             let (deploy, commit) = match &app.live {
                 Some(live) => (live.deploy.to_string(), short_commit(&live.commit).to_owned()),
                 None => ("-".to_owned(), "-".to_owned()),
             };
-            vec![app.name.clone(), app.production_branch.clone(), deploy, commit]
+            let branch = &app.production_branch;
+            let branch = if app.protected { format!("{branch} (protected)") } else { branch.clone() };
+            vec![app.name.clone(), branch, deploy, commit]
         })
         .collect();
     table(&["APP", "BRANCH", "DEPLOY", "COMMIT"], &rows)

@@ -16,8 +16,8 @@ use super::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::serve::{StopSignals, start_log};
 use crate::cli::{
-    ConnectionSettings, DatabaseSettings, DemoOptions, Place, PushSettings, RecordSettings, Role,
-    ScheduleSettings, Settings,
+    AUDIT_DAYS, ConnectionSettings, CreateApps, DatabaseSettings, DemoOptions, Place, PushSettings,
+    RecordSettings, Role, ScheduleSettings, Settings,
 };
 use crate::node::{Node, StartError, threads};
 
@@ -96,6 +96,8 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         role: Role::All,
         node_name: None,
         admin_token: None,
+        create_apps: CreateApps::OnFirstPush,
+        audit_days: AUDIT_DAYS,
         database: DatabaseSettings::default(),
         connections: ConnectionSettings::default(),
         push: PushSettings::default(),

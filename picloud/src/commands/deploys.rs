@@ -24,7 +24,8 @@ pub(crate) fn rollback(options: &RollbackOptions) -> Result<(), CommandError> {
     let client = Client::find(&options.client)?;
     let app = client.app(&options.app)?;
     let rollback = Rollback { deploy: options.deploy };
-    let done: RolledBack = client.post_document(&format!("apps/{}/rollback", app.as_str()), &rollback)?;
+    let done: RolledBack =
+        client.send("POST", &format!("apps/{}/rollback", app.as_str()), Some(&rollback))?;
     show(&done, options.client.json, deploys::rolled_back)
 }
 

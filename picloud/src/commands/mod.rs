@@ -1,6 +1,7 @@
 //! The verbs of the command line, one room each.
 
 pub(crate) mod apps;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod demo;
@@ -14,6 +15,7 @@ pub(crate) mod restore;
 pub(crate) mod schedules;
 pub(crate) mod schema;
 pub(crate) mod serve;
+pub(crate) mod tokens;
 
 use std::io::{self, Write as _};
 

@@ -1,13 +1,11 @@
 //! `picloud schedules`, `run`, `pause` and `resume`: what runs by the clock, and what came of it.
 
-use chrono::{DateTime, Utc};
-
 use super::{CommandError, show};
 use crate::cli::{ScheduleOptions, SchedulesOptions};
 use crate::client::Client;
 use crate::rest::{Run, Runs, Schedule, Schedules, Started};
-use crate::words::short_commit;
 use crate::words::table::table;
+use crate::words::{short_commit, time};
 
 /// Lists the schedules of an app, or the runs of one.
 pub(crate) fn schedules(options: &SchedulesOptions) -> Result<(), CommandError> {
@@ -100,8 +98,4 @@ fn ran(runs: &[Run]) -> String {
     };
     let rows: Vec<_> = runs.iter().map(row).collect();
     table(&["DUE (UTC)", "LATE", "OUTCOME", "DEPLOY", "COMMIT", "NODE", "EXECUTION", "WHY"], &rows)
-}
-
-fn time(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%d %H:%M:%S").to_string()
 }

@@ -1,9 +1,17 @@
 //! Who sent a request: HTTP Basic (RFC 7617, what git sends) or Bearer (RFC 6750, what programs send).
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use platform::tokens::{AdminToken, TOKEN_MAX};
+use platform::tokens::{self, NotLetIn, Right, TOKEN_MAX, Tokens};
+use store::{Actor, StoreError};
+
+use super::app::request_id;
+use super::slips::{Judged, Slips};
 
 /// The longest name of a pusher that is kept.
 const NAME_MAX: usize = 64;
@@ -11,41 +19,118 @@ const NAME_MAX: usize = 64;
 /// The name of one who gave none.
 const NAMELESS: &str = "admin";
 
-/// Someone whose token is right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Someone whose token is right, and the request that it came with.
+#[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// The name they go by; with the admin token it is what they say.
-    pub(crate) name: String,
+    /// What they may.
+    pub(crate) who: tokens::Caller,
+    /// What the history keeps of them.
+    pub(crate) actor: Actor,
+}
+
+impl Caller {
+    /// Whether they may do it to the app of that name. What cannot be a name is no app that anybody may anything with.
+    pub(crate) fn may(&self, right: Right, app: &str) -> bool {
+        named(app).is_some_and(|app| self.who.may(right, &app))
+    }
+
+    /// Whether they may anything with the app.
+    pub(crate) fn knows(&self, app: &str) -> bool {
+        named(app).is_some_and(|app| self.who.knows(&app))
+    }
+}
+
+fn named(app: &str) -> Option<manifest_schema::name::AppName> {
+    manifest_schema::name::AppName::new(app).ok()
 }
 
 /// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Refused {
     /// No token came with it.
     Missing,
     /// The token is wrong.
     Wrong,
+    /// The token was right once.
+    Expired,
+    /// The token is wrong, and so were too many from there.
+    TooMany {
+        /// When the next wrong one is answered again.
+        wait: Duration,
+    },
+    /// Nobody can say now.
+    Unknown(StoreError),
 }
 
-/// Reads and checks the `Authorization` of a request.
-pub(crate) fn caller(headers: &HeaderMap, admin: &AdminToken) -> Result<Caller, Refused> {
-    let value = headers.get(header::AUTHORIZATION).ok_or(Refused::Missing)?;
-    let (scheme, rest) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Refused::Wrong)?;
+/// Lets those in whose token is right.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    tokens: Tokens,
+    slips: Arc<Slips>,
+}
+
+impl Door {
+    pub(crate) fn new(tokens: Tokens) -> Self {
+        Self { tokens, slips: Arc::default() }
+    }
+
+    /// Reads and checks the `Authorization` of a request that came from `address`.
+    pub(crate) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+    ) -> Result<Caller, Refused> {
+        match self.known(headers).await {
+            Ok(who) => {
+                let address = address.map(|address| address.to_string());
+                let actor = who.actor(address, Some(request_id(headers)));
+                Ok(Caller { who, actor })
+            }
+            Err(Refused::Wrong) => Err(match address.map(|at| (at, self.slips.count(at, Instant::now()))) {
+                Some((address, Judged::TooMany { wait, first })) => {
+                    if first {
+                        tracing::warn!(%address, "too many wrong tokens from there");
+                    }
+                    Refused::TooMany { wait }
+                }
+                Some((_, Judged::Wrong)) | None => Refused::Wrong,
+            }),
+            Err(refused) => Err(refused),
+        }
+    }
+
+    async fn known(&self, headers: &HeaderMap) -> Result<tokens::Caller, Refused> {
+        let value = headers.get(header::AUTHORIZATION).ok_or(Refused::Missing)?;
+        let Some((name, token)) = value.to_str().ok().and_then(read) else { return Err(Refused::Wrong) };
+        match self.identify(&token, &name).await {
+            // Both halves of Basic may hold the token: some clients only ask for one.
+            Err(Refused::Wrong) if !name.is_empty() => self.identify(&name, "").await,
+            known => known,
+        }
+    }
+
+    async fn identify(&self, token: &str, says: &str) -> Result<tokens::Caller, Refused> {
+        let says: String = says.chars().take(NAME_MAX).collect();
+        let says = if says.trim().is_empty() { NAMELESS } else { &says };
+        self.tokens.identify(token, says).await.map_err(|error| match error {
+            NotLetIn::Wrong => Refused::Wrong,
+            NotLetIn::Expired => Refused::Expired,
+            NotLetIn::Store(error) => Refused::Unknown(error),
+        })
+    }
+}
+
+/// The name and the token that a value of `Authorization` holds.
+fn read(value: &str) -> Option<(String, String)> {
+    let (scheme, rest) = value.split_once(' ')?;
     let (name, token) = if scheme.eq_ignore_ascii_case("bearer") {
         (String::new(), rest.trim().to_owned())
     } else if scheme.eq_ignore_ascii_case("basic") {
-        basic(rest.trim()).ok_or(Refused::Wrong)?
+        basic(rest.trim())?
     } else {
-        return Err(Refused::Wrong);
+        return None;
     };
-    // Both halves of Basic may hold the token: some clients only ask for one.
-    let right = token.len() <= TOKEN_MAX && admin.is(&token);
-    let name_is_token = name.len() <= TOKEN_MAX && admin.is(&name);
-    if !right && !name_is_token {
-        return Err(Refused::Wrong);
-    }
-    let name: String = if name_is_token { String::new() } else { name.chars().take(NAME_MAX).collect() };
-    Ok(Caller { name: if name.trim().is_empty() { NAMELESS.to_owned() } else { name } })
+    (name.len() <= TOKEN_MAX && token.len() <= TOKEN_MAX).then_some((name, token))
 }
 
 fn basic(encoded: &str) -> Option<(String, String)> {
@@ -56,37 +141,42 @@ fn basic(encoded: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use platform::tokens::AdminToken;
+    use store::{Location, Store};
+
     use super::*;
 
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-    fn ask(authorization: Option<&str>) -> Result<String, Refused> {
+    async fn ask(authorization: Option<&str>) -> Result<String, Refused> {
         let folder = tempfile::tempdir().unwrap();
         let (admin, _) = AdminToken::obtain(Some(TOKEN), folder.path()).unwrap();
+        let store = Store::open(&Location::Sqlite(folder.path().join("picloud.db"))).await.unwrap();
         let mut headers = HeaderMap::new();
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         }
-        caller(&headers, &admin).map(|caller| caller.name)
+        let door = Door::new(Tokens::new(store, admin));
+        door.caller(&headers, None).await.map(|caller| caller.actor.name)
     }
 
     fn basic(pair: &str) -> String {
         format!("Basic {}", STANDARD.encode(pair))
     }
 
-    #[test]
-    fn the_token_is_taken_as_bearer_password_or_user_name() {
-        assert_eq!(ask(Some(&format!("Bearer {TOKEN}"))), Ok("admin".to_owned()));
-        assert_eq!(ask(Some(&basic(&format!("ada:{TOKEN}")))), Ok("ada".to_owned()));
-        assert_eq!(ask(Some(&basic(&format!("{TOKEN}:")))), Ok("admin".to_owned()));
+    #[tokio::test]
+    async fn the_token_is_taken_as_bearer_password_or_user_name() {
+        assert_eq!(ask(Some(&format!("Bearer {TOKEN}"))).await.unwrap(), "admin");
+        assert_eq!(ask(Some(&basic(&format!("ada:{TOKEN}")))).await.unwrap(), "ada");
+        assert_eq!(ask(Some(&basic(&format!("{TOKEN}:")))).await.unwrap(), "admin");
     }
 
-    #[test]
-    fn everything_else_is_refused() {
-        assert_eq!(ask(None), Err(Refused::Missing));
+    #[tokio::test]
+    async fn everything_else_is_refused() {
+        assert!(matches!(ask(None).await, Err(Refused::Missing)));
         for wrong in ["Bearer x", "Bearer", "Basic !!!", "Digest a", &basic("ada:wrong"), &basic("no-colon")]
         {
-            assert_eq!(ask(Some(wrong)), Err(Refused::Wrong), "{wrong}");
+            assert!(matches!(ask(Some(wrong)).await, Err(Refused::Wrong)), "{wrong}");
         }
     }
 }

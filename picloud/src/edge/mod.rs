@@ -1,23 +1,28 @@
 //! The edge: from a request to the plane that answers it.
 //!
 //! In the order of a request: [`listener`] accepts connections, [`request`] refuses what breaks a rule of HTTP, [`address`]
-//! reads what a URL means, then [`control`] (with [`api`]), [`git`] (with [`credentials`]) or [`app`] answer; [`reply`] holds the
+//! reads what a URL means, then [`control`] (with [`api`]), [`git`] or [`app`] answer. The
+//! first two ask [`credentials`] who it is, from where ([`client`]), and how often they were wrong ([`slips`]); [`reply`] holds the
 //! server's own short answers.
 
 mod address;
 mod api;
 mod app;
+mod client;
 mod control;
 mod credentials;
 mod git;
 pub(crate) mod listener;
 mod reply;
 mod request;
+mod slips;
 
 pub(crate) use api::Api;
 pub(crate) use control::Health;
+pub(crate) use credentials::Door;
 pub(crate) use git::{GitEdge, PushBounds, Pushes};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +39,7 @@ use crate::cli::Role;
 use crate::words::push::Addresses;
 use address::{Address, Hosts, readings};
 use app::Asked;
+use client::From;
 use reply::Content;
 
 /// Everything that answers requests.
@@ -85,8 +91,8 @@ impl Edge {
         }
     }
 
-    /// Answers one request.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Content> {
+    /// Answers one request, which came from that address.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Response<Content> {
         if let Some(response) = request::answer(&request) {
             return response.map(Content::from);
         }
@@ -103,7 +109,8 @@ impl Edge {
                     (live, path)
                 }
                 Address::Control(_) => {
-                    let request = Request::from_parts(parts, Body::new(body));
+                    let mut request = Request::from_parts(parts, Body::new(body));
+                    request.extensions_mut().insert(From(from));
                     return match self.control.clone().oneshot(request).await {
                         Ok(response) => response.map(Content::from),
                         Err(never) => match never {},
@@ -112,7 +119,8 @@ impl Edge {
                 Address::Git { app: Ok(app), rest } => {
                     let addresses = self.addresses(request::host(&parts.uri, &parts.headers), app.as_str());
                     let rest = rest.to_owned();
-                    let request = Request::from_parts(parts, Body::new(body));
+                    let mut request = Request::from_parts(parts, Body::new(body));
+                    request.extensions_mut().insert(From(from));
                     let Some(git) = &self.git else { return no_pushes_here().map(Content::from) };
                     return git.answer(app, &rest, addresses, request).await.map(Content::from);
                 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -87,6 +88,13 @@ pub(crate) fn unavailable(error: &dyn std::error::Error) -> Response<Body> {
     let mut response =
         text(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached; try again in a moment\n");
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+/// An answer that says when to try again.
+pub(crate) fn wait(mut response: Response<Body>, time: Duration) -> Response<Body> {
+    let seconds = time.as_secs().max(1);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 

@@ -15,7 +15,9 @@ pub(crate) struct App {
     pub(crate) name: String,
     /// The branch that is served as the app itself.
     pub(crate) production_branch: String,
-    /// When its first push came.
+    /// Whether that branch only goes forward, but for those who have the right to set it back.
+    pub(crate) protected: bool,
+    /// When its first push came, or when it was created by hand.
     pub(crate) created_at: DateTime<Utc>,
     /// What is live in production on the node that answers.
     pub(crate) live: Option<LiveDeploy>,
@@ -28,4 +30,13 @@ pub(crate) struct LiveDeploy {
     pub(crate) deploy: u64,
     /// The commit, 40 hexadecimal digits.
     pub(crate) commit: String,
+}
+
+/// The settings of an app. In a request, those that are left out stay as they are.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AppSettings {
+    /// Whether the production branch only goes forward, but for those who have the right to set it back.
+    #[serde(default)]
+    pub(crate) protected: Option<bool>,
 }

@@ -3,13 +3,17 @@
 //! Names are in snake case, times as RFC 3339 has them, in UTC.
 
 mod apps;
+mod audit;
 mod deploys;
 mod executions;
 mod nodes;
 mod schedules;
+mod tokens;
 
-pub(crate) use apps::{App, Apps, LiveDeploy};
+pub(crate) use apps::{App, AppSettings, Apps, LiveDeploy};
+pub(crate) use audit::{Act, Audit};
 pub(crate) use deploys::{Branch, Branches, Deploy, Deploys, Function, Rollback, RolledBack, Route, Routes};
 pub(crate) use executions::{Execution, Executions, Failure, Gap, LogLine, Logs, Place, WholeExecution};
 pub(crate) use nodes::{Node, Nodes};
 pub(crate) use schedules::{Paused, Run, RunNode, Runs, Schedule, Schedules, Started};
+pub(crate) use tokens::{CreatedToken, NewToken, Token, Tokens};

@@ -35,6 +35,11 @@ pub(crate) fn short_commit(commit: &str) -> &str {
     commit.get(..7).unwrap_or(commit)
 }
 
+/// A moment, in UTC, as tables show it.
+pub(crate) fn time(time: chrono::DateTime<chrono::Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// `12 B`, `1.5 KiB`.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {

@@ -7,6 +7,7 @@ use manifest_schema::manifest::Schedule;
 use manifest_schema::name::AppName;
 use platform::deploy::{Activated, CHECK_REF, Changes, Event, Outcome, Plan, Rejection, Sign, Verdict};
 use platform::nodes::{Lagging, Reach};
+use platform::tokens::Right;
 use store::Oid;
 
 use super::{count, fault, printable, size};
@@ -90,7 +91,7 @@ impl PushWords {
         for verdict in verdicts {
             text += &lines(&self.verdict(verdict, took));
             let result = match &verdict.outcome {
-                Outcome::Rejected(rejection) => Err(reason(rejection)),
+                Outcome::Rejected(rejection) => Err(reason(&self.app, rejection)),
                 _ => Ok(()),
             };
             results.push((verdict.name.clone(), result));
@@ -112,7 +113,7 @@ impl PushWords {
             Outcome::Checked => "success: the check passed; nothing was changed".to_owned(),
             Outcome::Rejected(rejection) => {
                 let what = if verdict.name == CHECK_REF { "check" } else { &name };
-                format!("error: REJECTED {what}: {}", sentence(rejection))
+                format!("error: REJECTED {what}: {}", sentence(&self.app, rejection))
             }
         }
     }
@@ -155,7 +156,7 @@ fn behind(lagging: &Lagging) -> String {
 }
 
 /// Why a ref was rejected, for the line that git prints last.
-fn reason(rejection: &Rejection) -> String {
+fn reason(app: &AppName, rejection: &Rejection) -> String {
     match rejection {
         Rejection::Faults { errors, live: Some(live), .. } => {
             format!("{}; deploy {live} is still live", count(*errors, "problem"))
@@ -163,12 +164,12 @@ fn reason(rejection: &Rejection) -> String {
         Rejection::Faults { errors, live: None, .. } => {
             format!("{}; nothing changed", count(*errors, "problem"))
         }
-        other => sentence(other),
+        other => sentence(app, other),
     }
 }
 
 /// Why something was rejected, in one sentence.
-pub(crate) fn sentence(rejection: &Rejection) -> String {
+pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
     match rejection {
         Rejection::Faults { errors, files, live } => {
             let problems = fault::problems(*errors, *files);
@@ -200,6 +201,26 @@ pub(crate) fn sentence(rejection: &Rejection) -> String {
             format!("the app has {there} branches and tags, and may have {most}; delete some first")
         }
         Rejection::UnknownApp => "there is no such app, and this token may not create it".to_owned(),
+        Rejection::CreationOff => {
+            format!(
+                "there is no such app, and this server creates none on a push; do it with  picloud apps create {app}"
+            )
+        }
+        Rejection::Forbidden(right) => {
+            let what = match right {
+                Right::DeployProduction => "deploy to production",
+                Right::DeployPreviews => "deploy previews",
+                _ => "do this",
+            };
+            format!("this token may not {what}; it needs the scope {}", right.scope(app))
+        }
+        Rejection::NotForward => {
+            let scope = Right::ForcePush.scope(app);
+            format!(
+                "the branch is protected and would not only go forward; merge what is live first, or push with a token \
+                 that has the scope {scope}"
+            )
+        }
         Rejection::Git(words) => printable(words),
         Rejection::Atomic => "another ref of this atomic push was rejected".to_owned(),
         Rejection::Unpack(words) => format!("unpack failed: {}", printable(words)),

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use git_receiver::Command;
-use store::StoreError;
+use store::{Actor, StoreError};
 
 use super::{Deployer, Outcome, Pusher, Tell};
 use crate::repository::object_id;
+use crate::tokens::Caller;
 
 /// By whom they are ended, as the history says.
 const BY: &str = "picloud";
@@ -21,7 +22,11 @@ impl Deployer {
         let Some(before) = TimeDelta::from_std(age).ok().and_then(|age| now.checked_sub_signed(age)) else {
             return Ok(0);
         };
-        let by = Pusher { name: BY.to_owned(), may_create: false };
+        let by = Pusher {
+            caller: Caller::admin(BY.to_owned()),
+            actor: Actor { name: BY.to_owned(), token: None, address: None, request: None },
+            creates: false,
+        };
         let mut ended = 0;
         for app in self.store.apps().await? {
             let mut commands = Vec::new();

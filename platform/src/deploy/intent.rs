@@ -5,6 +5,7 @@ use store::App;
 
 use super::report::Rejection;
 use crate::repository::{DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS};
+use crate::tokens::Right;
 
 /// The magic ref that validates a commit and keeps nothing; never advertised.
 pub const CHECK_REF: &str = "refs/picloud/check";
@@ -18,10 +19,22 @@ pub(super) enum Intent {
     Preview { branch: String, commit: ObjectId },
     /// Keep or move a tag.
     Keep,
-    /// Delete a branch or a tag.
+    /// Delete a preview's branch.
+    End,
+    /// Delete a tag.
     Delete,
     /// Say whether the commit would be accepted.
     Check { commit: ObjectId },
+}
+
+impl Intent {
+    /// What whoever pushes needs for it.
+    pub(super) fn right(&self) -> Right {
+        match self {
+            Self::Production { .. } | Self::Keep | Self::Delete => Right::DeployProduction,
+            Self::Preview { .. } | Self::End | Self::Check { .. } => Right::DeployPreviews,
+        }
+    }
 }
 
 /// Reads a command. `app` is `None` on the first push to a new name.
@@ -44,7 +57,7 @@ pub(super) fn intent(command: &Command, app: Option<&App>) -> Result<Intent, Rej
         let branch = branch.to_owned();
         return match command.new {
             None if branch == production => Err(Rejection::ProductionBranch),
-            None => Ok(Intent::Delete),
+            None => Ok(Intent::End),
             Some(commit) if branch == production => Ok(Intent::Production { branch, commit }),
             Some(commit) => Ok(Intent::Preview { branch, commit }),
         };

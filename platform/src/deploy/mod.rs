@@ -18,9 +18,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use chrono::Utc;
-use git_receiver::{Command, Pack, Push, Staged};
+use git_receiver::{Command, Pack, Push, Repository, Staged};
 use manifest_schema::name::AppName;
-use store::{App, Deploy, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store};
+use store::{Actor, App, Deploy, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store};
 use uuid::Uuid;
 
 pub use check::{Checked, check};
@@ -34,16 +34,29 @@ pub use snapshot::{FILE_MAX, File, Snapshot};
 use crate::activation::{Activation, branch_label};
 use crate::nodes::Peers;
 use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
+use crate::tokens::{Caller, Right};
 use candidate::{Candidate, DeployError, Examination, Examined};
 use intent::{Intent, intent};
+
+/// How many commits are gone through to see whether one follows another.
+const HISTORY_MAX: usize = 100_000;
 
 /// Who pushes and what they may.
 #[derive(Clone, Debug)]
 pub struct Pusher {
-    /// The name that the history keeps.
-    pub name: String,
-    /// Whether a push to an unknown name creates the app.
-    pub may_create: bool,
+    /// What they may.
+    pub caller: Caller,
+    /// What the history keeps of them.
+    pub actor: Actor,
+    /// Whether a push to an unknown name creates the app, where they may.
+    pub creates: bool,
+}
+
+impl Pusher {
+    /// Whether a push to the unknown name creates the app.
+    pub fn may_create(&self, app: &AppName) -> bool {
+        self.creates && self.caller.may(Right::Create, app)
+    }
 }
 
 /// Decides over pushes and carries them out.
@@ -114,13 +127,13 @@ impl Deployer {
             Err(why) => return Ok(unpack_failed(&push.commands, &why.to_string())),
         };
         let app = self.store.app(name).await?;
-        let mut decisions = self.decide(app.as_ref(), &push.commands, pack, tell).await?;
+        let mut decisions = self.decide(app.as_ref(), &push.commands, pack, (name, by), tell).await?;
         reject_shared_addresses(&mut decisions);
         self.reject_too_many_refs(app.as_ref(), &mut decisions).await?;
         let mut new_push = NewPush {
             app: name.clone(),
-            may_create: by.may_create,
-            by: by.name.clone(),
+            may_create: by.may_create(name),
+            by: by.actor.clone(),
             at: Utc::now(),
             node: self.peers.as_ref().map(|peers| peers.node),
             objects: &Pushed(pack),
@@ -142,6 +155,7 @@ impl Deployer {
         app: Option<&App>,
         commands: &[Command],
         pack: &Pack,
+        (name, by): (&AppName, &Pusher),
         tell: &Tell,
     ) -> Result<Vec<Decision>, DeployError> {
         let repository = AppRepository::new(self.store.clone(), app.cloned());
@@ -156,13 +170,17 @@ impl Deployer {
         };
         let mut decisions = Vec::with_capacity(commands.len());
         for command in commands {
-            let outcome = match intent(command, app) {
+            let asked = intent(command, app).and_then(|intent| allowed(intent, app, name, by));
+            let outcome = match asked {
                 // A mirror pushes the deploys back that it has fetched.
                 Err(Rejection::DeployRef) if self.is_deploy(app, command).await? => {
                     Decided::Done(Outcome::Unchanged)
                 }
                 Err(rejection) => Decided::Done(Outcome::Rejected(rejection)),
-                Ok(Intent::Keep | Intent::Delete) => Decided::Move,
+                Ok(Intent::Keep | Intent::End | Intent::Delete) => Decided::Move,
+                Ok(Intent::Production { .. }) if is_held(app, &staged, command, (name, by)).await? => {
+                    Decided::Done(Outcome::Rejected(Rejection::NotForward))
+                }
                 Ok(Intent::Production { branch, commit }) => {
                     served(examination.examine(&branch, commit).await?, branch, true, tell)
                 }
@@ -322,6 +340,36 @@ impl Deployer {
             tell.send(Event::ProductionIsElsewhere { production: receipt.app.production_branch });
         }
         verdicts
+    }
+}
+
+/// Whether whoever pushes may have what a command asks.
+fn allowed(intent: Intent, app: Option<&App>, name: &AppName, by: &Pusher) -> Result<Intent, Rejection> {
+    let right = intent.right();
+    if !by.caller.may(right, name) {
+        return Err(Rejection::Forbidden(right));
+    }
+    let creates = app.is_none() && !matches!(intent, Intent::Check { .. });
+    match creates && !by.may_create(name) {
+        true if by.creates => Err(Rejection::UnknownApp),
+        true => Err(Rejection::CreationOff),
+        false => Ok(intent),
+    }
+}
+
+/// Whether a command would set a protected branch back, or aside, and its pusher may not.
+async fn is_held<R: Repository>(
+    app: Option<&App>,
+    staged: &Staged<'_, R>,
+    command: &Command,
+    (name, by): (&AppName, &Pusher),
+) -> Result<bool, DeployError> {
+    let protected = app.is_some_and(|app| app.protected) && !by.caller.may(Right::ForcePush, name);
+    match (command.old, command.new) {
+        (Some(old), Some(new)) if protected && old != new => {
+            Ok(!staged.descends(new, old, HISTORY_MAX).await?)
+        }
+        _ => Ok(false),
     }
 }
 

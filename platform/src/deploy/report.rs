@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::plan::Plan;
 use crate::nodes::Reach;
+use crate::tokens::Right;
 
 /// What happens while a push is worked on, told as it happens.
 #[derive(Clone, Debug)]
@@ -179,6 +180,12 @@ pub enum Rejection {
     },
     /// The app does not exist, and this token may not create it.
     UnknownApp,
+    /// The app does not exist, and this server creates none on a push.
+    CreationOff,
+    /// The token may not do this.
+    Forbidden(Right),
+    /// The branch is protected, and the commit does not follow the one that it is at.
+    NotForward,
     /// git's own rules forbid it; the text is in git's words.
     Git(String),
     /// Another ref of an atomic push was rejected.

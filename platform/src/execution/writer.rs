@@ -199,7 +199,7 @@ impl Writer {
     /// Writes one batch. However long that takes, the queues are emptied meanwhile.
     async fn record(&mut self, records: &NewRecords) -> Result<(), StoreError> {
         let store = self.store.clone();
-        let writing = timeout(WRITE_MAX, store.record(records, now()));
+        let writing = timeout(WRITE_MAX, store.record_runs(records, now()));
         tokio::pin!(writing);
         loop {
             tokio::select! {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use manifest_schema::manifest::Schedule;
 use runtime::Live;
-use store::{Action, AppId, Claim, DueTimes, Left, Paused, RunOutcome, ScheduleRun, StoreError};
+use store::{
+    Act, Action, Actor, AppId, AuditAction, Claim, DueTimes, Left, Paused, RunOutcome, ScheduleRun,
+    StoreError,
+};
 
 use super::owed::{believed, due_times};
 use super::{Scheduler, run_key};
@@ -86,7 +89,13 @@ impl Scheduler {
     ///
     /// # Errors
     /// See [`NotRun`].
-    pub async fn run_now(&self, live: Arc<Live>, schedule: Schedule) -> Result<Option<ScheduleRun>, NotRun> {
+    pub async fn run_now(
+        &self,
+        live: Arc<Live>,
+        schedule: Schedule,
+        by: &Actor,
+    ) -> Result<Option<ScheduleRun>, NotRun> {
+        self.0.store.record(&act(AuditAction::ScheduleRun, &live, &schedule, by)).await?;
         let scheduler = self.clone();
         // Whoever asked may leave at any moment; what was claimed is carried out.
         let running = self.0.tasks.spawn(async move { scheduler.claim_and_run(&live, &schedule).await });
@@ -121,17 +130,18 @@ impl Scheduler {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn pause(&self, live: &Live, schedule: &Schedule, by: &str) -> Result<bool, StoreError> {
+    pub async fn pause(&self, live: &Live, schedule: &Schedule, by: &Actor) -> Result<bool, StoreError> {
         self.states(live).await?;
         let app = AppId::from_uuid(live.revision.app_id());
-        self.0.store.pause_schedule(app, &schedule.name, by, Utc::now()).await
+        let act = act(AuditAction::SchedulePause, live, schedule, by);
+        self.0.store.pause_schedule(app, &schedule.name, &act).await
     }
 
     /// Resumes a paused schedule: one row says what was skipped, and it is due next from now on. `false`: it was not paused.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn resume(&self, live: &Live, schedule: &Schedule) -> Result<bool, StoreError> {
+    pub async fn resume(&self, live: &Live, schedule: &Schedule, by: &Actor) -> Result<bool, StoreError> {
         let now = Utc::now();
         let states = self.states(live).await?;
         let state = states.into_iter().find(|state| state.name == schedule.name);
@@ -141,11 +151,16 @@ impl Scheduler {
         let skipped =
             due_times(&schedule.cron, believed(since, now), now).map(|due| paused_meanwhile(due, &paused));
         let app = AppId::from_uuid(live.revision.app_id());
-        let resumed = self.0.store.resume_schedule(app, &schedule.name, skipped, &self.0.node, now).await?;
+        let act = Act { at: now, ..act(AuditAction::ScheduleResume, live, schedule, by) };
+        let resumed = self.0.store.resume_schedule(app, &schedule.name, skipped, &self.0.node, &act).await?;
         let key = (live.revision.app().clone(), schedule.name.clone());
         self.give_back(&key, now, None);
         Ok(resumed)
     }
+}
+
+fn act(action: AuditAction, live: &Live, schedule: &Schedule, by: &Actor) -> Act {
+    Act::new(by, action, Some(live.revision.app()), schedule.name.as_str())
 }
 
 /// What is recorded of due times that came while a schedule was paused.

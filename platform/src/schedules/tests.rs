@@ -7,7 +7,8 @@ use manifest_schema::name::{AppName, JobName, ScriptPath};
 use manifest_schema::parse::{Surroundings, parse};
 use runtime::{AppIdentity, Revision};
 use store::{
-    App, Location, NewDeploy, NewPush, NewRevision, Object, ObjectKind, Oid, RefChange, ScheduleRun, Store,
+    Actor, App, Location, NewDeploy, NewPush, NewRevision, Object, ObjectKind, Oid, RefChange, ScheduleRun,
+    Store,
 };
 use tempfile::TempDir;
 
@@ -90,7 +91,7 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
     let push = NewPush {
         app: AppName::new("clock").unwrap(),
         may_create: true,
-        by: "ada".to_owned(),
+        by: Actor::named("ada"),
         at,
         node: None,
         refs: vec![RefChange { name: "refs/heads/main".to_owned(), old, new: Some(oid(digit)) }],
@@ -287,16 +288,16 @@ async fn a_paused_schedule_is_skipped_in_one_row_and_can_be_run_by_hand() {
     let live = node.0.table.production().remove(0);
     let schedule = live.revision.manifest().schedules[0].clone();
     node.settle(Utc::now() - TimeDelta::seconds(3)).await;
-    assert!(node.pause(&live, &schedule, "ada").await.unwrap());
-    assert!(!node.pause(&live, &schedule, "bob").await.unwrap());
+    assert!(node.pause(&live, &schedule, &Actor::named("ada")).await.unwrap());
+    assert!(!node.pause(&live, &schedule, &Actor::named("bob")).await.unwrap());
     node.settle(Utc::now() + TimeDelta::seconds(1)).await;
     assert_eq!(day.rows().await.len(), 1);
     let listed = node.scheduled(&live).await.unwrap().remove(0);
     assert_eq!((listed.paused.unwrap().by.as_str(), listed.next.len()), ("ada", 0));
-    let run = node.run_now(Arc::clone(&live), schedule.clone()).await.unwrap().unwrap();
+    let run = node.run_now(Arc::clone(&live), schedule.clone(), &Actor::named("ada")).await.unwrap().unwrap();
     assert_eq!((run.manual, run.outcome), (true, Some(RunOutcome::Succeeded)));
-    assert!(node.resume(&live, &schedule).await.unwrap());
-    assert!(!node.resume(&live, &schedule).await.unwrap());
+    assert!(node.resume(&live, &schedule, &Actor::named("ada")).await.unwrap());
+    assert!(!node.resume(&live, &schedule, &Actor::named("ada")).await.unwrap());
     let skipped = node.runs(&live, &schedule, None, 9).await.unwrap();
     let skipped = skipped.iter().find(|run| run.outcome == Some(RunOutcome::Skipped)).unwrap();
     assert!(

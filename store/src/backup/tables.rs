@@ -39,6 +39,7 @@ pub const TABLES: &[Table] = &[
             ("last_deploy", Number),
             ("created_at", Time),
             ("repository", Number),
+            ("protected", Truth),
         ],
     },
     Table { name: "refs", columns: &[("app", Id), ("name", Text), ("target", Text)] },
@@ -167,6 +168,36 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "record_portions",
         columns: &[("kind", Text), ("since", Time), ("last", Number), ("bytes", Number)],
+    },
+    Table {
+        name: "tokens",
+        columns: &[
+            ("id", Id),
+            ("name", Text),
+            ("hash", Bytes),
+            ("scopes", Text),
+            ("created_at", Time),
+            ("created_by", Text),
+            ("expires_at", Time),
+            ("last_used_at", Time),
+        ],
+    },
+    Table {
+        name: "audit",
+        columns: &[
+            ("id", Id),
+            ("at", Time),
+            ("who", Text),
+            ("token", Id),
+            ("address", Text),
+            ("request_id", Id),
+            ("action", Text),
+            ("app", Text),
+            ("subject", Text),
+            ("old_value", Text),
+            ("new_value", Text),
+            ("deploy", Number),
+        ],
     },
 ];
 

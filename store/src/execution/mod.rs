@@ -307,7 +307,7 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn record(&self, records: &NewRecords, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn record_runs(&self, records: &NewRecords, now: DateTime<Utc>) -> Result<(), StoreError> {
         either!(self, recording::record(records, now))
     }
 

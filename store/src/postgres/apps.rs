@@ -2,19 +2,21 @@
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::audit;
+use crate::audit::{Act, Actor, AuditAction};
 use crate::error::StoreError;
 use crate::id::AppId;
 use crate::record::App;
 use crate::row;
 
-pub(super) type Row = (Uuid, String, String, DateTime<Utc>, i64);
+pub(super) type Row = (Uuid, String, String, DateTime<Utc>, i64, bool);
 
 pub(crate) async fn app(pool: &PgPool, name: &AppName) -> Result<Option<App>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation FROM apps WHERE name = $1",
+        "SELECT id, name, production_branch, created_at, generation, protected FROM apps WHERE name = $1",
     )
     .bind(name.as_str())
     .fetch_optional(pool)
@@ -24,16 +26,68 @@ pub(crate) async fn app(pool: &PgPool, name: &AppName) -> Result<Option<App>, St
 
 pub(crate) async fn apps(pool: &PgPool) -> Result<Vec<App>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation FROM apps ORDER BY name COLLATE \"C\"",
+        "SELECT id, name, production_branch, created_at, generation, protected FROM apps ORDER BY name COLLATE \"C\"",
     )
     .fetch_all(pool)
     .await?;
     rows.into_iter().map(read).collect()
 }
 
-pub(super) fn read((id, name, production_branch, created_at, generation): Row) -> Result<App, StoreError> {
+/// Whoever else creates the same app is waited for. A number of a repository is only taken where the app is unknown.
+pub(super) async fn insert(
+    tx: &mut PgConnection,
+    name: &AppName,
+    at: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let inserted = sqlx::query(
+        "INSERT INTO apps (id, name, production_branch, created_at)
+         SELECT $1, $2, 'main', $3 WHERE NOT EXISTS (SELECT FROM apps WHERE name = $2)
+         ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(AppId::random().as_uuid())
+    .bind(name.as_str())
+    .bind(at)
+    .execute(tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+pub(crate) async fn create_app(pool: &PgPool, name: &AppName, by: &Actor) -> Result<bool, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let act = Act::new(by, AuditAction::AppCreate, Some(name), name.as_str());
+    let created = insert(&mut transaction, name, act.at).await?;
+    if created {
+        audit::insert(&mut transaction, &act).await?;
+        transaction.commit().await?;
+    }
+    Ok(created)
+}
+
+pub(crate) async fn protect_app(
+    pool: &PgPool,
+    app: &App,
+    protected: bool,
+    by: &Actor,
+) -> Result<bool, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let changed = sqlx::query("UPDATE apps SET protected = $2 WHERE id = $1 AND protected <> $2")
+        .bind(app.id.as_uuid())
+        .bind(protected)
+        .execute(&mut *transaction)
+        .await?;
+    if changed.rows_affected() == 0 {
+        return Ok(false);
+    }
+    audit::insert(&mut transaction, &row::protection(&app.name, protected, by)).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+pub(super) fn read(
+    (id, name, production_branch, created_at, generation, protected): Row,
+) -> Result<App, StoreError> {
     let name = AppName::new(&name)
         .map_err(|error| StoreError::Corrupt { table: "apps", what: error.to_string() })?;
     let generation = row::generation(generation)?;
-    Ok(App { id: AppId::from_uuid(id), name, production_branch, created_at, generation })
+    Ok(App { id: AppId::from_uuid(id), name, production_branch, created_at, generation, protected })
 }

@@ -1,6 +1,7 @@
 //! The queries for PostgreSQL (13 and later).
 
 pub(crate) mod apps;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod connect;
 pub(crate) mod deploys;
@@ -14,3 +15,4 @@ pub(crate) mod recording;
 pub(crate) mod revisions;
 pub(crate) mod schedule_runs;
 pub(crate) mod schedules;
+pub(crate) mod tokens;

@@ -3,13 +3,13 @@
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{apps, deploys, nodes, objects};
+use super::{apps, audit, deploys, nodes, objects};
 use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::portion;
 use crate::record::{App, NewPush, NewRevision, Objects, PushReceipt, RefChange};
-use crate::row::{branch_of, deploy_number, generation, hex};
+use crate::row::{acts, branch_of, deploy_number, generation, hex};
 
 pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let mut transaction = pool.begin().await?;
@@ -18,7 +18,7 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceip
         .bind(PUSH_WAIT_MAX.as_millis().to_string())
         .execute(&mut *tx)
         .await?;
-    let created = push.may_create && create_app(tx, push).await?;
+    let created = push.may_create && apps::insert(tx, &push.app, push.at).await?;
     let mut app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;
@@ -31,30 +31,18 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceip
         insert_revision(tx, app.id, revision).await?;
     }
     let deploys = insert_deploys(tx, app.id, push).await?;
+    for act in acts(push, created, &deploys) {
+        audit::insert(tx, &act).await?;
+    }
     app.generation = raise_generation(tx, app.id, push.node).await?;
     transaction.commit().await?;
     Ok(PushReceipt { app, created, deploys })
 }
 
-/// Whoever else creates the same app is waited for. A number of a repository is only taken where the app is unknown.
-async fn create_app(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<bool, PushError> {
-    let inserted = sqlx::query(
-        "INSERT INTO apps (id, name, production_branch, created_at)
-         SELECT $1, $2, 'main', $3 WHERE NOT EXISTS (SELECT FROM apps WHERE name = $2)
-         ON CONFLICT (name) DO NOTHING",
-    )
-    .bind(AppId::random().as_uuid())
-    .bind(push.app.as_str())
-    .bind(push.at)
-    .execute(tx)
-    .await?;
-    Ok(inserted.rows_affected() == 1)
-}
-
 /// The lock dies with the connection, however the push ends. It lets others refer to the app: no schedule waits for it.
 async fn lock_app(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<Option<App>, PushError> {
     let row: Option<apps::Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation FROM apps WHERE name = $1 FOR NO KEY UPDATE",
+        "SELECT id, name, production_branch, created_at, generation, protected FROM apps WHERE name = $1 FOR NO KEY UPDATE",
     )
     .bind(push.app.as_str())
     .fetch_optional(tx)
@@ -181,7 +169,7 @@ async fn insert_deploys(
         .bind(&deploy.branch)
         .bind(deploy.commit.as_bytes().as_slice())
         .bind(push.at)
-        .bind(&push.by)
+        .bind(&push.by.name)
         .execute(&mut *tx)
         .await?;
         numbers.push(deploy_number(number)?);

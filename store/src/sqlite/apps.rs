@@ -2,18 +2,20 @@
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
+use sqlx::SqliteConnection;
 
-use super::Connections;
+use super::{Connections, audit};
+use crate::audit::{Act, Actor, AuditAction};
 use crate::error::StoreError;
 use crate::id::AppId;
 use crate::record::App;
 use crate::row;
 
-pub(super) type Row = (String, String, String, DateTime<Utc>, i64);
+pub(super) type Row = (String, String, String, DateTime<Utc>, i64, bool);
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation FROM apps WHERE name = ?1",
+        "SELECT id, name, production_branch, created_at, generation, protected FROM apps WHERE name = ?1",
     )
     .bind(name.as_str())
     .fetch_optional(&connections.read)
@@ -22,18 +24,75 @@ pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Opt
 }
 
 pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreError> {
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT id, name, production_branch, created_at, generation FROM apps ORDER BY name")
-            .fetch_all(&connections.read)
-            .await?;
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, name, production_branch, created_at, generation, protected FROM apps ORDER BY name",
+    )
+    .fetch_all(&connections.read)
+    .await?;
     rows.into_iter().map(read).collect()
 }
 
-pub(super) fn read((id, name, production_branch, created_at, generation): Row) -> Result<App, StoreError> {
+/// Nobody else creates one meanwhile, so that the next number of a repository is this one's.
+pub(super) async fn insert(
+    tx: &mut SqliteConnection,
+    name: &AppName,
+    at: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let inserted = sqlx::query(
+        "INSERT INTO apps (id, name, production_branch, created_at, repository)
+         SELECT ?1, ?2, 'main', ?3, coalesce(max(repository), 0) + 1 FROM apps WHERE true
+         ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(key(AppId::random()))
+    .bind(name.as_str())
+    .bind(at)
+    .execute(tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+pub(crate) async fn create_app(
+    connections: &Connections,
+    name: &AppName,
+    by: &Actor,
+) -> Result<bool, StoreError> {
+    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let act = Act::new(by, AuditAction::AppCreate, Some(name), name.as_str());
+    let created = insert(&mut transaction, name, act.at).await?;
+    if created {
+        audit::insert(&mut transaction, &act).await?;
+        transaction.commit().await?;
+    }
+    Ok(created)
+}
+
+pub(crate) async fn protect_app(
+    connections: &Connections,
+    app: &App,
+    protected: bool,
+    by: &Actor,
+) -> Result<bool, StoreError> {
+    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let changed = sqlx::query("UPDATE apps SET protected = ?2 WHERE id = ?1 AND protected <> ?2")
+        .bind(key(app.id))
+        .bind(protected)
+        .execute(&mut *transaction)
+        .await?;
+    if changed.rows_affected() == 0 {
+        return Ok(false);
+    }
+    audit::insert(&mut transaction, &row::protection(&app.name, protected, by)).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+pub(super) fn read(
+    (id, name, production_branch, created_at, generation, protected): Row,
+) -> Result<App, StoreError> {
     let corrupt = |what: String| StoreError::Corrupt { table: "apps", what };
     let name = AppName::new(&name).map_err(|error| corrupt(error.to_string()))?;
     let generation = row::generation(generation)?;
-    Ok(App { id: self::id("apps", &id)?, name, production_branch, created_at, generation })
+    Ok(App { id: self::id("apps", &id)?, name, production_branch, created_at, generation, protected })
 }
 
 /// The app that a row of `table` names.

@@ -1,6 +1,7 @@
 //! The queries for the embedded SQLite.
 
 pub(crate) mod apps;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod connect;
 pub(crate) mod deploys;
@@ -14,6 +15,7 @@ pub(crate) mod revisions;
 pub(crate) mod schedule_runs;
 pub(crate) mod schedules;
 mod together;
+pub(crate) mod tokens;
 
 use sqlx::SqlitePool;
 

@@ -5,13 +5,13 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection};
 use tokio::time::{Instant, timeout_at};
 
 use super::apps::{self, key};
-use super::{Connections, deploys, objects};
+use super::{Connections, audit, deploys, objects};
 use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::portion;
 use crate::record::{App, NewPush, NewRevision, Objects, PushReceipt, RefChange};
-use crate::row::{branch_of, deploy_number, generation, hex};
+use crate::row::{acts, branch_of, deploy_number, generation, hex};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let give_up = Instant::now() + PUSH_WAIT_MAX;
@@ -42,7 +42,7 @@ async fn push_on(
     let begun = timeout_at(give_up, connection.begin_with("BEGIN IMMEDIATE")).await;
     let mut transaction = begun.map_err(|_| PushError::Busy)??;
     let tx = &mut *transaction;
-    let created = push.may_create && create_app(tx, push).await?;
+    let created = push.may_create && apps::insert(tx, &push.app, push.at).await?;
     let mut app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;
@@ -55,30 +55,18 @@ async fn push_on(
         insert_revision(tx, app.id, revision).await?;
     }
     let deploys = insert_deploys(tx, app.id, push).await?;
+    for act in acts(push, created, &deploys) {
+        audit::insert(tx, &act).await?;
+    }
     app.generation = raise_generation(tx, app.id).await?;
     transaction.commit().await?;
     Ok(PushReceipt { app, created, deploys })
 }
 
-/// Nobody else creates one meanwhile, so that the next number of a repository is this one's.
-async fn create_app(tx: &mut SqliteConnection, push: &NewPush<'_>) -> Result<bool, PushError> {
-    let inserted = sqlx::query(
-        "INSERT INTO apps (id, name, production_branch, created_at, repository)
-         SELECT ?1, ?2, 'main', ?3, coalesce(max(repository), 0) + 1 FROM apps WHERE true
-         ON CONFLICT (name) DO NOTHING",
-    )
-    .bind(key(AppId::random()))
-    .bind(push.app.as_str())
-    .bind(push.at)
-    .execute(tx)
-    .await?;
-    Ok(inserted.rows_affected() == 1)
-}
-
 /// The whole file is locked by the transaction.
 async fn lock_app(tx: &mut SqliteConnection, push: &NewPush<'_>) -> Result<Option<App>, PushError> {
     let row: Option<apps::Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation FROM apps WHERE name = ?1",
+        "SELECT id, name, production_branch, created_at, generation, protected FROM apps WHERE name = ?1",
     )
     .bind(push.app.as_str())
     .fetch_optional(tx)
@@ -209,7 +197,7 @@ async fn insert_deploys(
         .bind(&deploy.branch)
         .bind(deploy.commit.as_bytes().as_slice())
         .bind(push.at)
-        .bind(&push.by)
+        .bind(&push.by.name)
         .execute(&mut *tx)
         .await?;
         numbers.push(deploy_number(number)?);
@@ -241,7 +229,7 @@ mod tests {
         NewPush {
             app: AppName::new("hello").unwrap(),
             may_create: true,
-            by: "ada".to_owned(),
+            by: crate::Actor::named("ada"),
             at: Utc::now(),
             node: None,
             refs: vec![RefChange {

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use manifest_schema::name::JobName;
 use sqlx::SqliteConnection;
 
-use super::Connections;
 use super::apps::{id, key};
+use super::{Connections, audit};
+use crate::audit::Act;
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber};
 use crate::row::{job_name, paused, signed};
@@ -83,19 +84,24 @@ pub(crate) async fn pause_schedule(
     connections: &Connections,
     app: AppId,
     schedule: &JobName,
-    by: &str,
-    now: DateTime<Utc>,
+    act: &Act,
 ) -> Result<bool, StoreError> {
+    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
     let paused = sqlx::query(
         "UPDATE schedules SET paused_at = ?3, paused_by = ?4 WHERE app = ?1 AND name = ?2 AND paused_at IS NULL",
     )
     .bind(key(app))
     .bind(schedule.as_str())
-    .bind(now)
-    .bind(by)
-    .execute(&connections.write)
+    .bind(act.at)
+    .bind(&act.by.name)
+    .execute(&mut *transaction)
     .await?;
-    Ok(paused.rows_affected() == 1)
+    if paused.rows_affected() == 0 {
+        return Ok(false);
+    }
+    audit::insert(&mut transaction, act).await?;
+    transaction.commit().await?;
+    Ok(true)
 }
 
 /// What was due meanwhile becomes one row.
@@ -105,7 +111,7 @@ pub(crate) async fn resume_schedule(
     schedule: &JobName,
     skipped: Option<&Left>,
     node: &NodeIdentity,
-    now: DateTime<Utc>,
+    act: &Act,
 ) -> Result<bool, StoreError> {
     let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
     let resumed = sqlx::query(
@@ -114,15 +120,16 @@ pub(crate) async fn resume_schedule(
     )
     .bind(key(app))
     .bind(schedule.as_str())
-    .bind(now)
+    .bind(act.at)
     .execute(&mut *transaction)
     .await?;
     if resumed.rows_affected() == 0 {
         return Ok(false);
     }
     if let Some(left) = skipped {
-        leave(&mut transaction, app, schedule, left, node, now).await?;
+        leave(&mut transaction, app, schedule, left, node, act.at).await?;
     }
+    audit::insert(&mut transaction, act).await?;
     transaction.commit().await?;
     Ok(true)
 }

@@ -86,7 +86,8 @@ async fn every_column_is_copied_or_named_as_left_out(location: Location) {
 
 /// Everything that a store can be asked.
 async fn told(store: &Store) -> String {
-    let mut told = String::new();
+    let mut told =
+        format!("{:?}\n", (store.tokens().await.unwrap(), store.audit(None, None, 100).await.unwrap()));
     for app in store.apps().await.unwrap() {
         let id = app.id;
         // A restore is news to every node.
@@ -136,7 +137,7 @@ async fn fill(store: &Store) {
     store.finish_run(&key(&ended), RunOutcome::Failed, Some("why"), due()).await.unwrap();
     let asked_for = NewRun { manual: true, now: due(), ..run(other, 1, due()) };
     assert_eq!(store.claim_run(&asked_for).await.unwrap(), Claim::Granted);
-    store.pause_schedule(other, &tick(), "ada", due()).await.unwrap();
+    store.pause_schedule(other, &tick(), &pausing("ada", due())).await.unwrap();
 }
 
 async fn a_row_comes_back_as_it_was_on_either_database(from: Location) {

@@ -35,6 +35,7 @@ mod migrating;
 mod moving;
 mod objects;
 mod opening;
+mod people;
 mod pushing;
 mod reading;
 mod reading_little;

@@ -91,7 +91,7 @@ async fn record_at(
     lines: Vec<LineRecord>,
     at: DateTime<Utc>,
 ) {
-    store.record(&NewRecords { executions, lines, loss: None }, at).await.unwrap();
+    store.record_runs(&NewRecords { executions, lines, loss: None }, at).await.unwrap();
 }
 
 async fn messages(store: &Store, app: AppId, filter: &LineFilter, part: Part, limit: u32) -> Vec<String> {
@@ -116,7 +116,7 @@ async fn what_is_recorded_is_read_back(location: Location) {
         lines: vec![line(ada(), 1, LineLevel::Info, "a 'quoted' \u{1}\n line"), hello],
         loss: Some(loss.clone()),
     };
-    store.record(&records, noon()).await.unwrap();
+    store.record_runs(&records, noon()).await.unwrap();
 
     let found = store.executions(ada(), &ExecutionFilter::default(), 9).await.unwrap();
     assert_eq!(found.iter().map(|found| found.number).collect::<Vec<_>>(), [2, 1]);

@@ -194,14 +194,14 @@ async fn a_lease_that_is_renewed_is_not_lost(location: Location) {
 
 async fn a_run_by_hand_does_not_disturb_due_times(location: Location) {
     let (store, id) = scheduled(&location).await;
-    store.pause_schedule(id, &tick(), "ada", Utc::now()).await.unwrap();
+    store.pause_schedule(id, &tick(), &pausing("ada", Utc::now())).await.unwrap();
     let by_hand = NewRun { manual: true, ..run(id, 1, after(5)) };
     assert_eq!(store.claim_run(&by_hand).await.unwrap(), Claim::Granted);
     assert_eq!(reckoned(&store, id).await, noon());
     let second = NewRun { manual: true, ..run(id, 1, after(6)) };
     assert!(matches!(store.claim_run(&second).await.unwrap(), Claim::Overlaps(_)));
     store.finish_run(&key(&by_hand), RunOutcome::Succeeded, None, Utc::now()).await.unwrap();
-    store.resume_schedule(id, &tick(), None, &node("pi"), noon()).await.unwrap();
+    store.resume_schedule(id, &tick(), None, &node("pi"), &resuming(noon())).await.unwrap();
     assert_eq!(store.claim_run(&run(id, 1, after(5))).await.unwrap(), Claim::Granted);
     let rows = store.runs(id, &tick(), None, 9).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.manual).collect::<Vec<_>>(), [true, true, false]);
@@ -234,8 +234,8 @@ async fn a_schedule_goes_on_where_it_was(location: Location) {
 
 async fn a_paused_schedule_is_granted_to_nobody(location: Location) {
     let (store, id) = scheduled(&location).await;
-    assert!(store.pause_schedule(id, &tick(), "ada", after(3)).await.unwrap());
-    assert!(!store.pause_schedule(id, &tick(), "bob", after(4)).await.unwrap());
+    assert!(store.pause_schedule(id, &tick(), &pausing("ada", after(3))).await.unwrap());
+    assert!(!store.pause_schedule(id, &tick(), &pausing("bob", after(4))).await.unwrap());
     let paused = store.schedule_states(id).await.unwrap()[0].paused.clone().unwrap();
     assert_eq!((paused.at, paused.by.as_str()), (after(3), "ada"));
     assert_eq!(store.claim_run(&run(id, 1, after(5))).await.unwrap(), Claim::Paused);
@@ -245,8 +245,10 @@ async fn a_paused_schedule_is_granted_to_nobody(location: Location) {
     assert_eq!(store.claim_run(&run(id, 2, after(5))).await.unwrap(), Claim::Paused);
     let due = DueTimes { first: after(1), last: after(9), count: 9 };
     let skipped = Some(Left { due, outcome: RunOutcome::Skipped, reason: "paused by ada".to_owned() });
-    assert!(store.resume_schedule(id, &tick(), skipped.clone(), &node("pi"), after(10)).await.unwrap());
-    assert!(!store.resume_schedule(id, &tick(), skipped, &node("pi"), after(11)).await.unwrap());
+    assert!(
+        store.resume_schedule(id, &tick(), skipped.clone(), &node("pi"), &resuming(after(10))).await.unwrap()
+    );
+    assert!(!store.resume_schedule(id, &tick(), skipped, &node("pi"), &resuming(after(11))).await.unwrap());
     let row = latest(&store, id).await;
     assert_eq!((row.due.first, row.due.last, row.due.count), (after(1), after(9), 9));
     assert_eq!((row.outcome, row.detail.as_deref()), (Some(RunOutcome::Skipped), Some("paused by ada")));

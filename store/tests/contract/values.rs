@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, JobName};
 use store::{
-    Action, AppId, DeclaredSchedule, DeployNumber, DueTimes, NewDeploy, NewPush, NewRevision, NewRun,
-    NodeIdentity, Object, ObjectKind, Oid, RefChange, RunKey,
+    Act, Action, Actor, AppId, AuditAction, DeclaredSchedule, DeployNumber, DueTimes, NewDeploy, NewPush,
+    NewRevision, NewRun, NodeIdentity, Object, ObjectKind, Oid, RefChange, RunKey,
 };
 use uuid::Uuid;
 
@@ -68,7 +68,7 @@ pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
     NewPush {
         app: app(),
         may_create: true,
-        by: "ada".to_owned(),
+        by: Actor::named("ada"),
         at: noon(),
         node: None,
         refs: vec![RefChange { name: "refs/heads/main".to_owned(), old: old.map(oid), new: Some(oid(new)) }],
@@ -118,4 +118,17 @@ pub(crate) fn node(name: &str) -> NodeIdentity {
 
 pub(crate) fn declared(cron: &str) -> DeclaredSchedule {
     DeclaredSchedule { name: tick(), cron: cron.to_owned(), timezone: "UTC".to_owned() }
+}
+
+/// What somebody does to the schedule `tick`.
+pub(crate) fn act(action: AuditAction, by: &str, at: DateTime<Utc>) -> Act {
+    Act { at, ..Act::new(&Actor::named(by), action, Some(&app()), "tick") }
+}
+
+pub(crate) fn pausing(by: &str, at: DateTime<Utc>) -> Act {
+    act(AuditAction::SchedulePause, by, at)
+}
+
+pub(crate) fn resuming(at: DateTime<Utc>) -> Act {
+    act(AuditAction::ScheduleResume, "ada", at)
 }

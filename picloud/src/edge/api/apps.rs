@@ -1,26 +1,112 @@
-//! Apps: what there is, and what is live.
+//! Apps: what there is, what is live, and their settings.
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::Response;
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::{Response, StatusCode};
+use manifest_schema::name::AppName;
+use platform::tokens::Right;
 
-use super::{Api, document, failed};
-use crate::rest::{App, Apps, LiveDeploy};
+use super::{Api, allow, document, failed, no_app, posted, problem};
+use crate::edge::credentials::Caller;
+use crate::rest::{App, AppSettings, Apps, LiveDeploy};
 
-/// All apps, by name.
-pub(super) async fn list(State(api): State<Api>) -> Response<Body> {
+/// All apps that the caller may anything with, by name.
+pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Response<Body> {
     let apps = match api.store.apps().await {
         Ok(apps) => apps,
         Err(error) => return failed(&error),
     };
-    let shown = apps.into_iter().map(|app| App {
+    let shown = apps.into_iter().filter(|app| caller.who.knows(&app.name)).map(|app| shown(&api, app));
+    document(&Apps { apps: shown.collect() })
+}
+
+fn shown(api: &Api, app: store::App) -> App {
+    App {
         live: api
             .table
             .get_production(app.name.as_str())
             .map(|live| LiveDeploy { deploy: live.deploy, commit: live.revision.commit().to_owned() }),
         name: app.name.as_str().to_owned(),
         production_branch: app.production_branch,
+        protected: app.protected,
         created_at: app.created_at,
-    });
-    document(&Apps { apps: shown.collect() })
+    }
+}
+
+/// Creates an app, to be pushed to later; 201 where it was not there before.
+pub(super) async fn create(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Response<Body> {
+    let name = match AppName::new(&app) {
+        Ok(name) => name,
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    if !caller.who.may(Right::Create, &name) {
+        let words = format!("this token may not do that; it needs the scope {}", Right::Create.scope(&name));
+        return problem(StatusCode::FORBIDDEN, &words);
+    }
+    let created = match api.store.create_app(&name, &caller.actor).await {
+        Ok(created) => created,
+        Err(error) => return failed(&error),
+    };
+    match api.store.app(&name).await {
+        Ok(Some(app)) => {
+            let mut response = document(&shown(&api, app));
+            if created {
+                *response.status_mut() = StatusCode::CREATED;
+            }
+            response
+        }
+        Ok(None) => no_app(),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The settings of an app.
+pub(super) async fn settings(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Response<Body> {
+    match find(&api, &caller, Right::Read, &app).await {
+        Ok(app) => document(&AppSettings { protected: Some(app.protected) }),
+        Err(response) => *response,
+    }
+}
+
+/// Changes those settings of an app that are named.
+pub(super) async fn set(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response<Body> {
+    let app = match find(&api, &caller, Right::Admin, &app).await {
+        Ok(app) => app,
+        Err(response) => return *response,
+    };
+    let asked: AppSettings = match posted(&api, request).await {
+        Ok(asked) => asked,
+        Err(response) => return *response,
+    };
+    let protected = asked.protected.unwrap_or(app.protected);
+    match api.store.protect_app(&app, protected, &caller.actor).await {
+        Ok(_) => document(&AppSettings { protected: Some(protected) }),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The app, live or not, where the caller may do that to it.
+async fn find(
+    api: &Api,
+    caller: &Caller,
+    right: Right,
+    app: &str,
+) -> Result<store::App, Box<Response<Body>>> {
+    allow(caller, right, app)?;
+    let Ok(name) = AppName::new(app) else { return Err(Box::new(no_app())) };
+    let found = api.store.app(&name).await.map_err(|error| Box::new(failed(&error)))?;
+    found.ok_or_else(|| Box::new(no_app()))
 }

@@ -1,17 +1,18 @@
 //! Deploys: what was live when and by whom, what is live on each branch, and going back.
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::body::Body;
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::{Response, StatusCode};
 use chrono::TimeDelta;
 use platform::activation::branch_label;
 use platform::deploy::{Activated, Outcome, Pusher, RollbackError, Tell};
+use platform::tokens::Right;
 use serde::Deserialize;
 use store::{App, DeployFilter, DeployNumber, LiveBranch, StoreError};
 
 use super::query::{Asked, PAGE_MAX, cursor, find_app};
-use super::{Api, document, failed, problem};
-use crate::edge::credentials::caller;
+use super::{Api, allow, document, failed, no_app, posted, problem};
+use crate::edge::credentials::Caller;
 use crate::rest;
 use crate::words::push::sentence;
 
@@ -31,12 +32,14 @@ pub(super) struct Which {
 pub(super) async fn list(
     State(api): State<Api>,
     Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
     Asked(which): Asked<Which>,
 ) -> Response<Body> {
-    let (app, before) = match (find_app(&api, &app).await, cursor(which.cursor.as_deref())) {
-        (Ok(app), Ok(before)) => (app, before),
-        (Err(refused), _) | (_, Err(refused)) => return *refused,
-    };
+    let (app, before) =
+        match (find_app(&api, &caller, Right::Read, &app).await, cursor(which.cursor.as_deref())) {
+            (Ok(app), Ok(before)) => (app, before),
+            (Err(refused), _) | (_, Err(refused)) => return *refused,
+        };
     let filter = DeployFilter { branch: which.branch, before: before.and_then(DeployNumber::new) };
     let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let (found, live) =
@@ -63,36 +66,33 @@ pub(super) async fn list(
 pub(super) async fn roll_back(
     State(api): State<Api>,
     Path(app): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Extension(caller): Extension<Caller>,
+    request: Request,
 ) -> Response<Body> {
-    let asked = if body.is_empty() { Ok(rest::Rollback::default()) } else { serde_json::from_slice(&body) };
-    let asked: rest::Rollback = match asked {
-        Ok(asked) => asked,
-        Err(error) => {
-            return problem(StatusCode::BAD_REQUEST, &format!("the body is not understood: {error}"));
-        }
-    };
-    let app = match find_app(&api, &app).await {
+    let app = match find_app(&api, &caller, Right::DeployProduction, &app).await {
         Ok(app) => app,
         Err(refused) => return *refused,
     };
-    let to = match asked.deploy.map(|number| DeployNumber::new(number).ok_or(number)) {
-        Some(Err(_)) => return problem(StatusCode::BAD_REQUEST, "deploys are counted from 1"),
-        Some(Ok(number)) => Some(number),
-        None => None,
+    let to = match posted::<rest::Rollback>(&api, request).await {
+        Ok(asked) => match asked.deploy.map(|number| DeployNumber::new(number).ok_or(number)) {
+            Some(Err(_)) => return problem(StatusCode::BAD_REQUEST, "deploys are counted from 1"),
+            Some(Ok(number)) => Some(number),
+            None => None,
+        },
+        Err(refused) => return *refused,
     };
-    let name = caller(&headers, &api.admin).map(|caller| caller.name).unwrap_or_default();
     // In a task of its own: a client that hangs up now does not stop it halfway.
     let deployer = api.deployer.clone();
+    let pusher = Pusher { caller: caller.who, actor: caller.actor, creates: false };
+    let name = app.name.clone();
     let rolling = tokio::spawn(async move {
         let (tell, _) = Tell::channel();
-        deployer.roll_back(&app.name, to, &Pusher { name, may_create: false }, &tell).await
+        deployer.roll_back(&app.name, to, &pusher, &tell).await
     });
     match rolling.await {
         Ok(Ok(rolled)) => match rolled.verdict.outcome {
             Outcome::Live(activated) => document(&rolled_back(rolled.to, activated)),
-            Outcome::Rejected(rejection) => problem(StatusCode::CONFLICT, &sentence(&rejection)),
+            Outcome::Rejected(rejection) => problem(StatusCode::CONFLICT, &sentence(&name, &rejection)),
             _ => problem(StatusCode::CONFLICT, "nothing was changed"),
         },
         Ok(Err(RollbackError::Store(error))) => failed(&error),
@@ -118,8 +118,12 @@ fn rolled_back(to: DeployNumber, activated: Activated) -> rest::RolledBack {
 }
 
 /// What is live on each branch, production first.
-pub(super) async fn branches(State(api): State<Api>, Path(app): Path<String>) -> Response<Body> {
-    let app = match find_app(&api, &app).await {
+pub(super) async fn branches(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Response<Body> {
+    let app = match find_app(&api, &caller, Right::Read, &app).await {
         Ok(app) => app,
         Err(refused) => return *refused,
     };
@@ -150,10 +154,15 @@ async fn live_branches(api: &Api, app: &App) -> Result<Vec<rest::Branch>, StoreE
 }
 
 /// The routes and functions of what is live in production.
-pub(super) async fn routes(State(api): State<Api>, Path(app): Path<String>) -> Response<Body> {
-    let Some(live) = api.table.get_production(&app) else {
-        return problem(StatusCode::NOT_FOUND, "there is no such app, or nothing of it is live");
-    };
+pub(super) async fn routes(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Response<Body> {
+    if let Err(refused) = allow(&caller, Right::Read, &app) {
+        return *refused;
+    }
+    let Some(live) = api.table.get_production(&app) else { return no_app() };
     let manifest = live.revision.manifest();
     let route = |route: &manifest_schema::manifest::Route| rest::Route {
         path: route.path.to_string(),

@@ -1,15 +1,17 @@
 //! Executions: every run of a script, for as long as it is remembered.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{Response, StatusCode};
 use platform::revision::{LoadError, Prepared};
+use platform::tokens::Right;
 use serde::Deserialize;
 use store::{App, ExecutionFilter, ExecutionRecord, LineFilter, Part, TriggerKind};
 use uuid::Uuid;
 
 use super::query::{Asked, PAGE_MAX, cursor, find_app};
 use super::{Api, document, failed, logs, problem};
+use crate::edge::credentials::Caller;
 use crate::rest;
 
 /// How many are listed where nothing else is asked for.
@@ -42,12 +44,14 @@ enum Trigger {
 pub(super) async fn list(
     State(api): State<Api>,
     Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
     Asked(which): Asked<Which>,
 ) -> Response<Body> {
-    let (app, before) = match (find_app(&api, &app).await, cursor(which.cursor.as_deref())) {
-        (Ok(app), Ok(before)) => (app, before),
-        (Err(refused), _) | (_, Err(refused)) => return *refused,
-    };
+    let (app, before) =
+        match (find_app(&api, &caller, Right::Read, &app).await, cursor(which.cursor.as_deref())) {
+            (Ok(app), Ok(before)) => (app, before),
+            (Err(refused), _) | (_, Err(refused)) => return *refused,
+        };
     let filter = ExecutionFilter {
         script: which.script,
         trigger: which.trigger.map(|trigger| match trigger {
@@ -71,8 +75,12 @@ pub(super) async fn list(
 }
 
 /// One execution with its log, and the line of the source where it failed, as its commit has it.
-pub(super) async fn show(State(api): State<Api>, Path((app, id)): Path<(String, String)>) -> Response<Body> {
-    let app = match find_app(&api, &app).await {
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path((app, id)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+) -> Response<Body> {
+    let app = match find_app(&api, &caller, Right::Read, &app).await {
         Ok(app) => app,
         Err(refused) => return *refused,
     };

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use platform::execution::tail::{Tail, Told};
+use platform::tokens::Right;
 use serde::Deserialize;
 use store::{LineFilter, LineLevel, LineRecord, Part};
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use super::query::{Asked, PAGE_MAX, cursor, find_app};
 use super::{Api, document, failed, problem};
+use crate::edge::credentials::Caller;
 use crate::edge::listener::Stopping;
 use crate::rest;
 
@@ -84,12 +86,14 @@ impl From<Level> for LineLevel {
 pub(super) async fn list(
     State(api): State<Api>,
     Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
     Asked(which): Asked<Which>,
 ) -> Response<Body> {
-    let (app, before) = match (find_app(&api, &app).await, cursor(which.cursor.as_deref())) {
-        (Ok(app), Ok(before)) => (app, before),
-        (Err(refused), _) | (_, Err(refused)) => return *refused,
-    };
+    let (app, before) =
+        match (find_app(&api, &caller, Right::Read, &app).await, cursor(which.cursor.as_deref())) {
+            (Ok(app), Ok(before)) => (app, before),
+            (Err(refused), _) | (_, Err(refused)) => return *refused,
+        };
     let filter = LineFilter {
         script: which.script,
         level: which.level.map(LineLevel::from),
@@ -113,11 +117,12 @@ pub(super) async fn list(
 pub(super) async fn follow(
     State(api): State<Api>,
     Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Asked(which): Asked<Followed>,
 ) -> Response<Body> {
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
-    let (app, last) = match (find_app(&api, &app).await, cursor(last)) {
+    let (app, last) = match (find_app(&api, &caller, Right::Read, &app).await, cursor(last)) {
         (Ok(app), Ok(last)) => (app, last),
         (Err(refused), _) | (_, Err(refused)) => return *refused,
     };

@@ -1,8 +1,9 @@
 //! The REST API under `/-/api/v1`: one room a resource. What is read and written is in [`crate::rest`].
 //!
-//! Every request needs a right token. Errors are RFC 9457 problem details.
+//! Every request needs a right token, and each room asks what it may. Errors are RFC 9457 problem details.
 
 mod apps;
+mod audit;
 mod deploys;
 mod executions;
 mod functions;
@@ -10,6 +11,7 @@ mod logs;
 mod nodes;
 mod query;
 mod schedules;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,22 +21,28 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
+use manifest_schema::name::AppName;
 use platform::activation::Activation;
 use platform::deploy::Deployer;
 use platform::execution::Recorder;
 use platform::schedules::Scheduler;
-use platform::tokens::AdminToken;
+use platform::tokens::{Right, Tokens};
 use runtime::LiveTable;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use store::Store;
 use tokio::sync::Semaphore;
 
-use super::credentials::caller;
+use super::app::read_body;
+use super::credentials::{Caller, Door, Refused};
 use super::listener::Stopping;
-use super::reply;
+use super::{client, reply};
 use crate::node::ThisNode;
+
+/// The largest document that is read.
+const DOCUMENT_MAX: u64 = 64 * 1024;
 
 /// What the API reads and changes.
 #[derive(Clone)]
@@ -47,7 +55,8 @@ pub(crate) struct Api {
     pub(crate) preview_age: Option<Duration>,
     /// The node that answers.
     pub(crate) node: Arc<ThisNode>,
-    pub(crate) admin: AdminToken,
+    pub(crate) door: Door,
+    pub(crate) tokens: Tokens,
     pub(crate) scheduler: Scheduler,
     pub(crate) recorder: Recorder,
     /// Places for those who follow logs.
@@ -68,7 +77,12 @@ impl Api {
 pub(crate) fn router(api: Api) -> Router {
     Router::new()
         .route("/-/api/v1/apps", get(apps::list))
+        .route("/-/api/v1/apps/{app}", put(apps::create))
+        .route("/-/api/v1/apps/{app}/settings", get(apps::settings).patch(apps::set))
+        .route("/-/api/v1/audit", get(audit::list))
         .route("/-/api/v1/nodes", get(nodes::list))
+        .route("/-/api/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/-/api/v1/tokens/{token}", delete(tokens::revoke))
         .route("/-/api/v1/apps/{app}/functions/{function}", post(functions::call))
         .route("/-/api/v1/apps/{app}/deploys", get(deploys::list))
         .route("/-/api/v1/apps/{app}/rollback", post(deploys::roll_back))
@@ -87,14 +101,64 @@ pub(crate) fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// Lets a request on whose token is right.
-async fn with_a_right_token(State(api): State<Api>, request: Request, next: Next) -> Response<Body> {
-    if caller(request.headers(), &api.admin).is_ok() {
-        return next.run(request).await;
-    }
-    let mut response = problem(StatusCode::UNAUTHORIZED, "a right token is needed as bearer");
+/// Lets a request on whose token is right, with who it is. What they may is for each room to ask.
+async fn with_a_right_token(State(api): State<Api>, mut request: Request, next: Next) -> Response<Body> {
+    let words = match api.door.caller(request.headers(), client::address(&request)).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            return next.run(request).await;
+        }
+        Err(Refused::Missing | Refused::Wrong) => "a right token is needed as bearer",
+        Err(Refused::Expired) => "the token has expired",
+        Err(Refused::TooMany { wait }) => {
+            let words = "too many wrong tokens came from this address; try again later";
+            return reply::wait(problem(StatusCode::TOO_MANY_REQUESTS, words), wait);
+        }
+        Err(Refused::Unknown(error)) => return failed(&error),
+    };
+    let mut response = problem(StatusCode::UNAUTHORIZED, words);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+/// Whether the caller may do it to the app of that name. Whoever may nothing with it is told the same as where there is none.
+fn allow(caller: &Caller, right: Right, app: &str) -> Result<(), Box<Response<Body>>> {
+    if caller.may(right, app) {
+        return Ok(());
+    }
+    if right == Right::Admin {
+        return allow_admin(caller);
+    }
+    let needed = AppName::new(app).ok().filter(|_| caller.knows(app)).map(|app| right.scope(&app));
+    Err(Box::new(match needed {
+        Some(scope) => {
+            problem(StatusCode::FORBIDDEN, &format!("this token may not do that; it needs the scope {scope}"))
+        }
+        None => no_app(),
+    }))
+}
+
+/// Whether the caller may what belongs to no app.
+fn allow_admin(caller: &Caller) -> Result<(), Box<Response<Body>>> {
+    match caller.who.is_admin() {
+        true => Ok(()),
+        false => Err(Box::new(problem(
+            StatusCode::FORBIDDEN,
+            "this token may not do that; it needs the scope admin",
+        ))),
+    }
+}
+
+fn no_app() -> Response<Body> {
+    problem(StatusCode::NOT_FOUND, "there is no such app, or nothing of it is live")
+}
+
+/// The JSON document that a request holds.
+async fn posted<T: DeserializeOwned>(api: &Api, request: Request) -> Result<T, Box<Response<Body>>> {
+    let body = read_body(request.into_body(), DOCUMENT_MAX, api.body_time).await.map_err(Box::new)?;
+    serde_json::from_slice(&body).map_err(|error| {
+        Box::new(problem(StatusCode::BAD_REQUEST, &format!("the document is not understood: {error}")))
+    })
 }
 
 /// A document of the API.

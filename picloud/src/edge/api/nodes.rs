@@ -1,16 +1,20 @@
 //! Nodes: who is there, and what each of them serves.
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::Response;
 use chrono::Utc;
 use store::StoreError;
 
-use super::{Api, document, failed};
+use super::{Api, allow_admin, document, failed};
+use crate::edge::credentials::Caller;
 use crate::rest::{Node, Nodes};
 
 /// All nodes that are there, by name. On the embedded database that is the one that answers.
-pub(super) async fn list(State(api): State<Api>) -> Response<Body> {
+pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Response<Body> {
+    if let Err(response) = allow_admin(&caller) {
+        return *response;
+    }
     let nodes = match api.store.cluster() {
         Some(cluster) => cluster.nodes().await.map(|nodes| nodes.into_iter().map(shown).collect()),
         None => alone(&api).await.map(|node| vec![node]),

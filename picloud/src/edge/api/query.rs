@@ -5,10 +5,12 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use manifest_schema::name::AppName;
+use platform::tokens::Right;
 use serde::de::DeserializeOwned;
 use store::App;
 
-use super::{Api, failed, problem};
+use super::{Api, allow, failed, problem};
+use crate::edge::credentials::Caller;
 
 /// The most that one page holds.
 pub(super) const PAGE_MAX: u32 = 1000;
@@ -35,8 +37,14 @@ pub(super) fn cursor(cursor: Option<&str>) -> Result<Option<u64>, Box<Response<B
     cursor.map(str::parse).transpose().map_err(refused)
 }
 
-/// The app of that name, whether or not anything of it is live.
-pub(super) async fn find_app(api: &Api, name: &str) -> Result<App, Box<Response<Body>>> {
+/// The app of that name, whether or not anything of it is live, to whom may do it.
+pub(super) async fn find_app(
+    api: &Api,
+    caller: &Caller,
+    right: Right,
+    name: &str,
+) -> Result<App, Box<Response<Body>>> {
+    allow(caller, right, name)?;
     let none = || Box::new(problem(StatusCode::NOT_FOUND, "there is no such app"));
     let name = AppName::new(name).map_err(|_| none())?;
     match api.store.app(&name).await {

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::extract::{Extension, Path, RawQuery, State};
+use axum::http::{Response, StatusCode};
 use chrono::{DateTime, Utc};
 use manifest_schema::manifest::Schedule;
 use platform::schedules::{NotRun, Scheduled};
+use platform::tokens::Right;
 use runtime::Live;
 use store::{RunOutcome, ScheduleRun};
 
-use super::{Api, document, failed, problem};
-use crate::edge::credentials::caller;
+use super::{Api, allow, document, failed, no_app, problem};
+use crate::edge::credentials::Caller;
 use crate::rest;
 
 /// How many runs are listed where nothing else is asked for, and at most.
@@ -24,7 +25,14 @@ const RUNS_MAX: u32 = 1000;
 const RUN_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The schedules of what is live.
-pub(super) async fn list(State(api): State<Api>, Path(app): Path<String>) -> Response<Body> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Response<Body> {
+    if let Err(response) = allow(&caller, Right::Read, &app) {
+        return *response;
+    }
     let Some(live) = api.table.get_production(&app) else { return no_app() };
     match api.scheduler.scheduled(&live).await {
         Ok(all) => document(&rest::Schedules { schedules: all.into_iter().map(shown).collect() }),
@@ -36,9 +44,10 @@ pub(super) async fn list(State(api): State<Api>, Path(app): Path<String>) -> Res
 pub(super) async fn runs(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
 ) -> Response<Body> {
-    let (live, schedule) = match find(&api, &app, &name) {
+    let (live, schedule) = match find(&api, &caller, Right::Read, &app, &name) {
         Ok(found) => found,
         Err(response) => return *response,
     };
@@ -60,12 +69,13 @@ pub(super) async fn runs(
 pub(super) async fn run_now(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
 ) -> Response<Body> {
-    let (live, schedule) = match find(&api, &app, &name) {
+    let (live, schedule) = match find(&api, &caller, Right::Invoke, &app, &name) {
         Ok(found) => found,
         Err(response) => return *response,
     };
-    match tokio::time::timeout(RUN_WAIT_MAX, api.scheduler.run_now(live, schedule)).await {
+    match tokio::time::timeout(RUN_WAIT_MAX, api.scheduler.run_now(live, schedule, &caller.actor)).await {
         Ok(Ok(ran)) => document(&rest::Started { run: ran.map(run) }),
         Ok(Err(NotRun::Store(error))) => failed(&error),
         Ok(Err(error)) => problem(StatusCode::CONFLICT, &error.to_string()),
@@ -81,14 +91,13 @@ pub(super) async fn run_now(
 pub(super) async fn pause(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
-    headers: HeaderMap,
+    Extension(caller): Extension<Caller>,
 ) -> Response<Body> {
-    let (live, schedule) = match find(&api, &app, &name) {
+    let (live, schedule) = match find(&api, &caller, Right::Invoke, &app, &name) {
         Ok(found) => found,
         Err(response) => return *response,
     };
-    let by = caller(&headers, &api.admin).map(|caller| caller.name).unwrap_or_default();
-    match api.scheduler.pause(&live, &schedule, &by).await {
+    match api.scheduler.pause(&live, &schedule, &caller.actor).await {
         Ok(_) => one(&api, &live, &schedule).await,
         Err(error) => failed(&error),
     }
@@ -98,12 +107,13 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
 ) -> Response<Body> {
-    let (live, schedule) = match find(&api, &app, &name) {
+    let (live, schedule) = match find(&api, &caller, Right::Invoke, &app, &name) {
         Ok(found) => found,
         Err(response) => return *response,
     };
-    match api.scheduler.resume(&live, &schedule).await {
+    match api.scheduler.resume(&live, &schedule, &caller.actor).await {
         Ok(_) => one(&api, &live, &schedule).await,
         Err(error) => failed(&error),
     }
@@ -119,15 +129,18 @@ async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Response<Body> {
     }
 }
 
-fn find(api: &Api, app: &str, name: &str) -> Result<(Arc<Live>, Schedule), Box<Response<Body>>> {
+fn find(
+    api: &Api,
+    caller: &Caller,
+    right: Right,
+    app: &str,
+    name: &str,
+) -> Result<(Arc<Live>, Schedule), Box<Response<Body>>> {
+    allow(caller, right, app)?;
     let live = api.table.get_production(app).ok_or_else(|| Box::new(no_app()))?;
     let schedules = &live.revision.manifest().schedules;
     let found = schedules.iter().find(|declared| declared.name.as_str() == name).cloned();
     Ok((live, found.ok_or_else(|| Box::new(no_schedule()))?))
-}
-
-fn no_app() -> Response<Body> {
-    problem(StatusCode::NOT_FOUND, "there is no such app, or nothing of it is live")
 }
 
 fn no_schedule() -> Response<Body> {

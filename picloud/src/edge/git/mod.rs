@@ -16,14 +16,14 @@ use git_receiver::{Protocol, Transport, advertise_receive, advertise_upload};
 use manifest_schema::name::AppName;
 use platform::deploy::Deployer;
 use platform::repository::AppRepository;
-use platform::tokens::AdminToken;
+use platform::tokens::Right;
 use store::Store;
 use tokio::io::AsyncRead;
 use tokio::sync::Semaphore;
 use tokio_util::io::StreamReader;
 
-use super::credentials::{Refused, caller};
-use super::reply;
+use super::credentials::{Caller, Door, Refused};
+use super::{client, reply};
 use crate::words::push::Addresses;
 
 /// How the server names itself to clients.
@@ -56,6 +56,8 @@ pub(crate) struct Pushes {
     pub(crate) bounds: PushBounds,
     /// The folder in which large ones wait until they are whole.
     pub(crate) spool: PathBuf,
+    /// Whether the first push to a name creates the app.
+    pub(crate) create_apps: bool,
 }
 
 /// Serves repositories.
@@ -63,16 +65,16 @@ pub(crate) struct Pushes {
 pub(crate) struct GitEdge {
     store: Store,
     deployer: Deployer,
-    admin: AdminToken,
+    door: Door,
     pushes: Pushes,
     arriving: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
 
 impl GitEdge {
-    pub(crate) fn new(store: Store, deployer: Deployer, admin: AdminToken, pushes: Pushes) -> Self {
+    pub(crate) fn new(store: Store, deployer: Deployer, door: Door, pushes: Pushes) -> Self {
         let places = Arc::new(Semaphore::new(pushes.bounds.at_once));
-        Self { store, deployer, admin, pushes, arriving: Arc::new(Semaphore::new(ARRIVING_MAX)), places }
+        Self { store, deployer, door, pushes, arriving: Arc::new(Semaphore::new(ARRIVING_MAX)), places }
     }
 
     /// Answers a request to the repository of `app`; `rest` is the path behind `<app>.git`.
@@ -83,11 +85,16 @@ impl GitEdge {
         addresses: Addresses,
         request: Request<Body>,
     ) -> Response<Body> {
-        let caller = match caller(request.headers(), &self.admin) {
+        let caller = match self.door.caller(request.headers(), client::address(&request)).await {
             Ok(caller) => caller,
-            Err(refused) => return unauthorized(refused),
+            Err(refused) => return unauthorized(&refused),
         };
         let service = service_of(rest, &request);
+        if let Some((service, _)) = service
+            && let Err(response) = self.allow(&caller, &app, service).await
+        {
+            return *response;
+        }
         match service {
             Some((service, Step::Advertise)) => {
                 self.advertise(app, service, protocol(request.headers())).await
@@ -98,14 +105,39 @@ impl GitEdge {
         }
     }
 
+    /// Whether the caller may have the service of that app. Whoever may nothing with it is told the same as where there is
+    /// none.
+    async fn allow(
+        &self,
+        caller: &Caller,
+        app: &AppName,
+        service: Service,
+    ) -> Result<(), Box<Response<Body>>> {
+        let may = |right| caller.who.may(right, app);
+        let (fetches, pushes) = (may(Right::Read), may(Right::DeployPreviews));
+        let allowed = if matches!(service, Service::Upload) { fetches } else { pushes };
+        let creates = may(Right::Create);
+        if !allowed && !creates {
+            return Err(Box::new(if caller.who.knows(app) { forbidden(app, service) } else { unknown(app) }));
+        }
+        match self.store.app(app).await {
+            Ok(Some(_)) if allowed => Ok(()),
+            Ok(None) if creates && self.pushes.create_apps => match service {
+                Service::Receive if pushes => Ok(()),
+                _ => Err(Box::new(pushed_first(app))),
+            },
+            Ok(None) if creates => Err(Box::new(created_by_hand(app))),
+            Ok(_) if caller.who.knows(app) && !allowed => Err(Box::new(forbidden(app, service))),
+            Ok(_) => Err(Box::new(unknown(app))),
+            Err(error) => Err(Box::new(reply::unavailable(&error))),
+        }
+    }
+
     async fn advertise(&self, app: AppName, service: Service, protocol: Protocol) -> Response<Body> {
         let found = match self.store.app(&app).await {
             Ok(found) => found,
             Err(error) => return reply::unavailable(&error),
         };
-        if found.is_none() && matches!(service, Service::Upload) {
-            return no_such_app(&app);
-        }
         let repository = AppRepository::new(self.store.clone(), found);
         let http = Transport::Http;
         let (name, advertised) = match service {
@@ -184,10 +216,16 @@ fn git_reply(kind: &str, body: Body) -> Response<Body> {
     response
 }
 
-fn unauthorized(refused: Refused) -> Response<Body> {
+fn unauthorized(refused: &Refused) -> Response<Body> {
     let words = match refused {
         Refused::Missing => "a token is needed: give it as the password, with any user name\n",
         Refused::Wrong => "the token is wrong\n",
+        Refused::Expired => "the token has expired\n",
+        Refused::TooMany { wait } => {
+            let words = "too many wrong tokens came from this address; try again later\n";
+            return reply::wait(reply::text(StatusCode::TOO_MANY_REQUESTS, words), *wait);
+        }
+        Refused::Unknown(error) => return reply::unavailable(error),
     };
     let mut response = reply::text(StatusCode::UNAUTHORIZED, words);
     let challenge = header::HeaderValue::from_static("Basic realm=\"picloud\", charset=\"UTF-8\"");
@@ -195,8 +233,32 @@ fn unauthorized(refused: Refused) -> Response<Body> {
     response
 }
 
-fn no_such_app(app: &AppName) -> Response<Body> {
+/// The app is not there, or whoever asks may not know that it is.
+fn unknown(app: &AppName) -> Response<Body> {
+    reply::text(StatusCode::NOT_FOUND, &format!("there is no app {app}, or this token may nothing with it\n"))
+}
+
+/// The app is not there, and may be created.
+fn pushed_first(app: &AppName) -> Response<Body> {
     reply::text(StatusCode::NOT_FOUND, &format!("there is no app {app}; the first push creates it\n"))
+}
+
+/// The app is not there, and may be created, but not by a push.
+fn created_by_hand(app: &AppName) -> Response<Body> {
+    let words = format!(
+        "there is no app {app}, and this server creates none on a push; do it with  picloud apps create {app}\n"
+    );
+    reply::text(StatusCode::NOT_FOUND, &words)
+}
+
+/// Whoever asks may something else with the app.
+fn forbidden(app: &AppName, service: Service) -> Response<Body> {
+    let (what, right) = match service {
+        Service::Upload => ("read", Right::Read),
+        Service::Receive => ("push to", Right::DeployProduction),
+    };
+    let words = format!("this token may not {what} {app}; it needs the scope {}\n", right.scope(app));
+    reply::text(StatusCode::FORBIDDEN, &words)
 }
 
 /// The answer to an app name that breaks its rule.

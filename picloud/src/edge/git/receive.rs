@@ -75,7 +75,7 @@ impl GitEdge {
                 return reply::text(StatusCode::BAD_REQUEST, &format!("{error}\n"));
             }
         };
-        let pusher = Pusher { name: caller.name, may_create: true };
+        let pusher = Pusher { caller: caller.who, actor: caller.actor, creates: self.pushes.create_apps };
         let arrived =
             Arrived { app, store: self.store.clone(), request, body, pusher, addresses, started, arriving };
         let (output, input) = tokio::io::duplex(ANSWER_BUFFER);
@@ -107,7 +107,7 @@ async fn carry_out(
     let capabilities = arrived.request.capabilities.clone();
     let mut words = PushWords::new(
         arrived.app.clone(),
-        arrived.pusher.name.clone(),
+        arrived.pusher.actor.name.clone(),
         arrived.addresses.clone(),
         capabilities.quiet(),
     );

@@ -9,7 +9,7 @@ use platform::repository::AppRepository;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
-use super::{ANSWER_BUFFER, GitEdge, git_reply, no_such_app, plain_body, protocol, reply};
+use super::{ANSWER_BUFFER, GitEdge, git_reply, plain_body, protocol, reply, unknown};
 
 /// The longest request of a fetch: a few hundred thousand haves.
 const REQUEST_MAX: u64 = 16 * 1024 * 1024;
@@ -25,7 +25,7 @@ impl GitEdge {
         let protocol = protocol(request.headers());
         let found = match self.store.app(&app).await {
             Ok(Some(found)) => found,
-            Ok(None) => return no_such_app(&app),
+            Ok(None) => return unknown(&app),
             Err(error) => return reply::unavailable(&error),
         };
         let repository = AppRepository::new(self.store.clone(), Some(found));

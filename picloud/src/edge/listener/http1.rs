@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,7 +53,12 @@ enum End {
 }
 
 /// Serves a connection. Given back is one that is idle.
-pub(super) async fn serve(stream: TcpStream, edge: &Arc<Edge>, house: &Arc<House>) -> Option<TcpStream> {
+pub(super) async fn serve(
+    stream: TcpStream,
+    from: IpAddr,
+    edge: &Arc<Edge>,
+    house: &Arc<House>,
+) -> Option<TcpStream> {
     let _counted = Counted::one_more(&house.serving);
     let pulse = Arc::new(Pulse::new());
     let answering = Arc::clone(edge);
@@ -60,7 +66,7 @@ pub(super) async fn serve(stream: TcpStream, edge: &Arc<Edge>, house: &Arc<House
         let edge = Arc::clone(&answering);
         async move {
             let head = request.method() == Method::HEAD;
-            Ok::<_, Infallible>(without_forbidden_content(edge.answer(request).await, head))
+            Ok::<_, Infallible>(without_forbidden_content(edge.answer(request, from).await, head))
         }
     });
     let mut connection = http1::Builder::new()

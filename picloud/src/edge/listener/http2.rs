@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -47,7 +48,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const GOING: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, edge: &Arc<Edge>, house: &Arc<House>) {
+pub(super) async fn serve(stream: TcpStream, from: IpAddr, edge: &Arc<Edge>, house: &Arc<House>) {
     let bounds = &house.bounds;
     let pulse = Arc::new(Pulse::new());
     let streams = Streams::new(bounds.answer);
@@ -56,7 +57,7 @@ pub(super) async fn serve(stream: TcpStream, edge: &Arc<Edge>, house: &Arc<House
         let edge = Arc::clone(&answering);
         async move {
             let head = request.method() == Method::HEAD;
-            let response = edge.answer(request).await;
+            let response = edge.answer(request, from).await;
             answered();
             Ok::<_, Infallible>(without_forbidden_content(response, head))
         }

@@ -15,7 +15,7 @@ mod stopping;
 mod streams;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -137,14 +137,14 @@ pub(crate) async fn serve(
             accepted = house.accept(&listener, &mut told) => accepted,
             () = &mut stop => break,
         };
-        if let Some((stream, place)) = accepted {
-            tokio::spawn(connection::serve(stream, place, Arc::clone(&edge), Arc::clone(&house)));
+        if let Some((stream, from, place)) = accepted {
+            tokio::spawn(connection::serve(stream, from, place, Arc::clone(&edge), Arc::clone(&house)));
         }
     }
     house.stopping.begin();
     // Whoever was let in by the kernel before now is answered, once.
-    while let Some(Some((stream, place))) = house.accept(&listener, &mut told).now_or_never() {
-        tokio::spawn(connection::serve(stream, place, Arc::clone(&edge), Arc::clone(&house)));
+    while let Some(Some((stream, from, place))) = house.accept(&listener, &mut told).now_or_never() {
+        tokio::spawn(connection::serve(stream, from, place, Arc::clone(&edge), Arc::clone(&house)));
     }
     drop(listener);
     let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
@@ -155,13 +155,17 @@ pub(crate) async fn serve(
 
 impl House {
     /// Waits for a place, then for a connection. `told` is when a failure was last logged.
-    async fn accept(&self, listener: &TcpListener, told: &mut Option<Instant>) -> Option<(TcpStream, Place)> {
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        told: &mut Option<Instant>,
+    ) -> Option<(TcpStream, IpAddr, Place)> {
         let place = self.place().await?;
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 // Answers are small and complete; waiting to fill packets only delays them.
                 let _ = stream.set_nodelay(true);
-                Some((stream, place))
+                Some((stream, from.ip(), place))
             }
             Err(error) => {
                 // Most often the process is out of file descriptors; others must finish first.

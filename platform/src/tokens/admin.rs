@@ -1,4 +1,4 @@
-//! The admin token: who may push, create apps and call functions.
+//! The admin token: it may everything, and needs no database. With it, all other tokens are made.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use subtle::ConstantTimeEq;
 
+use super::secret;
+
 /// The least characters of a token that the operator chose.
 pub const TOKEN_MIN: usize = 32;
 
@@ -14,10 +16,6 @@ pub const TOKEN_MIN: usize = 32;
 pub const TOKEN_MAX: usize = 512;
 
 const FILE: &str = "admin-token";
-const PREFIX: &str = "pcl_";
-/// 40 letters of 32: 200 bits.
-const LETTERS: usize = 40;
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// The token that may do everything on this node. Never printed by `Debug`.
 #[derive(Clone)]
@@ -66,7 +64,7 @@ impl AdminToken {
         match fs::read_to_string(&path) {
             Ok(kept) => Ok((Self::new(kept.trim_end())?, Origin::Kept)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let token = Self::random()?;
+                let token = Self(secret::random().map_err(TokenError::Random)?);
                 keep(&path, &token.0).map_err(|source| TokenError::File { path, source })?;
                 Ok((token, Origin::Made))
             }
@@ -74,9 +72,9 @@ impl AdminToken {
         }
     }
 
-    /// Whether `offered` is this token, in a time that does not depend on where they differ.
+    /// Whether `offered` is this token, in a time that depends neither on where they differ nor on how long it is.
     pub fn is(&self, offered: &str) -> bool {
-        self.0.as_bytes().ct_eq(offered.as_bytes()).into()
+        secret::hash(&self.0).ct_eq(&secret::hash(offered)).into()
     }
 
     /// The token itself, to be shown to the one who may see it.
@@ -89,17 +87,10 @@ impl AdminToken {
         let length = (TOKEN_MIN..=TOKEN_MAX).contains(&token.len());
         if printable && length { Ok(Self(token.to_owned())) } else { Err(TokenError::Rule) }
     }
-
-    fn random() -> Result<Self, TokenError> {
-        let mut bytes = [0u8; LETTERS];
-        getrandom::fill(&mut bytes).map_err(TokenError::Random)?;
-        let letters = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
-        Ok(Self(PREFIX.chars().chain(letters).collect()))
-    }
 }
 
 /// Writes the token whole or not at all, readable by its owner alone.
-fn keep(path: &Path, token: &str) -> io::Result<()> {
+pub(crate) fn keep(path: &Path, token: &str) -> io::Result<()> {
     let partial = path.with_extension("partial");
     let _ = fs::remove_file(&partial);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;

@@ -1,0 +1,116 @@
+//! The verbs about who may what and who did what.
+
+use clap::{Args, Subcommand};
+use manifest_schema::name::AppName;
+use platform::tokens::Scopes;
+
+use super::quantity::Age;
+use crate::client::{AppOption, ClientOptions};
+
+/// What is done to apps; without any of it they are listed.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct AppsOptions {
+    #[command(subcommand)]
+    pub(crate) verb: Option<AppsVerb>,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum AppsVerb {
+    /// Create an app before its first push, on a server where pushes create none.
+    Create {
+        /// The name of the app.
+        name: AppName,
+
+        #[command(flatten)]
+        client: ClientOptions,
+    },
+    /// Let the production branch only go forward, but for tokens with the scope APP:force.
+    Protect(AppsOption),
+    /// Let the production branch go in any direction again.
+    Unprotect(AppsOption),
+}
+
+/// One app.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AppsOption {
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum TokensVerb {
+    /// Create a token. It is printed once and kept nowhere.
+    #[command(after_help = SCOPES)]
+    Create(CreateToken),
+    /// List the tokens, when they were last used and when they expire.
+    List(ClientOptions),
+    /// Revoke a token: it stops working at once, everywhere.
+    Revoke {
+        /// Its name or its id.
+        #[arg(value_name = "NAME|ID")]
+        which: String,
+
+        #[command(flatten)]
+        client: ClientOptions,
+    },
+}
+
+/// What a token may.
+const SCOPES: &str = "\
+Scopes: `admin` for everything, or APP:WHAT with * for every app, and WHAT one or more of these with commas between them:
+  read     clone, fetch, see what is live, schedules and logs
+  preview  push to branches other than production
+  deploy   push to production and previews, and tags
+  force    set a protected production branch back (beside deploy)
+  invoke   call functions; run, pause and resume schedules
+  secrets  see which secrets are set, set and unset them
+  create   create the app, by the first push (beside deploy) or by hand
+
+Examples:
+  picloud tokens create ci --scope hello:deploy,read --expires 90d
+  picloud tokens create reviews --scope '*:preview'
+  picloud tokens create ada --scope admin";
+
+/// A token to be created.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CreateToken {
+    /// What people call it: in lists, in the history, and to revoke it.
+    pub(crate) name: String,
+
+    /// What it may; may be given several times.
+    #[arg(long = "scope", value_name = "SCOPE", required = true)]
+    pub(crate) scopes: Vec<Scopes>,
+
+    /// For how long it works, such as 90d; without it until it is revoked.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) expires: Option<Age>,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// Which part of the audit list is shown.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AuditOptions {
+    /// Only what was done to this app.
+    #[arg(long)]
+    pub(crate) app: Option<AppName>,
+
+    /// How many acts are listed.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+
+    /// Only what is behind this one: the id that the end of another list names.
+    #[arg(long, value_name = "ID")]
+    pub(crate) before: Option<uuid::Uuid>,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}

@@ -1,0 +1,49 @@
+//! `picloud audit`: who did what, when and from where.
+
+use super::{CommandError, show};
+use crate::cli::AuditOptions;
+use crate::client::Client;
+use crate::rest::{Act, Audit};
+use crate::words::table::table;
+use crate::words::{short_commit, time};
+
+pub(crate) fn audit(options: &AuditOptions) -> Result<(), CommandError> {
+    let app = options.app.as_ref().map(|app| format!("&app={}", app.as_str())).unwrap_or_default();
+    let before = options.before.map(|id| format!("&before={id}")).unwrap_or_default();
+    let path = format!("audit?limit={}{app}{before}", options.limit);
+    let audit: Audit = Client::find(&options.client)?.get(&path)?;
+    show(&audit, options.client.json, words)
+}
+
+fn words(audit: &Audit) -> String {
+    if audit.acts.is_empty() {
+        return "Nothing was done yet.\n".to_owned();
+    }
+    let row = |act: &Act| {
+        let who = if act.token.is_some() { act.who.clone() } else { format!("{} (admin token)", act.who) };
+        let from = act.address.clone().unwrap_or_else(|| "-".to_owned());
+        let app = act.app.clone().unwrap_or_else(|| "-".to_owned());
+        vec![time(act.at), who, from, act.action.clone(), app, act.subject.clone(), change(act)]
+    };
+    let rows: Vec<_> = audit.acts.iter().map(row).collect();
+    let mut text = table(&["WHEN (UTC)", "WHO", "FROM", "ACTION", "APP", "WHAT", "CHANGE"], &rows);
+    if let Some(next) = audit.next {
+        text += &format!("more with  picloud audit --before {next}\n");
+    }
+    text
+}
+
+fn change(act: &Act) -> String {
+    let is_commit = act.action == "push";
+    let shown = |value: &str| if is_commit { short_commit(value).to_owned() } else { value.to_owned() };
+    let change = match (&act.old, &act.new) {
+        (None, None) => String::new(),
+        (None, Some(new)) => shown(new),
+        (Some(old), None) => format!("{} -> gone", shown(old)),
+        (Some(old), Some(new)) => format!("{} -> {}", shown(old), shown(new)),
+    };
+    match act.deploy {
+        Some(deploy) => format!("{change} as deploy {deploy}").trim_start().to_owned(),
+        None => change,
+    }
+}

@@ -1,0 +1,38 @@
+//! The audit list.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Acts, the latest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Audit {
+    pub(crate) acts: Vec<Act>,
+    /// What `before` is in the request for those behind these; null: there are no more.
+    pub(crate) next: Option<Uuid>,
+}
+
+/// Something that was changed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Act {
+    pub(crate) id: Uuid,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) who: String,
+    /// The id of the token that was used; null: the admin token, whose holder's name is what they said.
+    pub(crate) token: Option<Uuid>,
+    /// From where.
+    pub(crate) address: Option<String>,
+    pub(crate) request_id: Option<Uuid>,
+    /// `push`, `app.create`, `app.setting`, `token.create`, `token.revoke`, `schedule.pause`, `schedule.resume`,
+    /// `schedule.run`, `secret.set` or `secret.unset`.
+    pub(crate) action: String,
+    pub(crate) app: Option<String>,
+    /// What was changed: a ref, a token, a schedule, a setting, a secret.
+    pub(crate) subject: String,
+    /// What it was before: of a ref its commit, of a token its scopes.
+    pub(crate) old: Option<String>,
+    /// What it is now.
+    pub(crate) new: Option<String>,
+    /// The deploy that was made by it.
+    pub(crate) deploy: Option<u64>,
+}

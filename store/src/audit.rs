@@ -1,0 +1,185 @@
+//! Who did what: acts that change something, and the list of them.
+
+use chrono::{DateTime, Utc};
+use manifest_schema::name::AppName;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::id::DeployNumber;
+use crate::record::App;
+use crate::{Store, either};
+
+/// How many rows of the list are deleted at once at most.
+pub const AUDIT_PRUNED_AT_ONCE: u32 = 1000;
+
+/// Who changes something, and from where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actor {
+    /// The name that the history keeps.
+    pub name: String,
+    /// The token that was used; `None`: the admin token.
+    pub token: Option<Uuid>,
+    /// The address that it was used from.
+    pub address: Option<String>,
+    /// The request that it came with.
+    pub request: Option<Uuid>,
+}
+
+impl Actor {
+    /// Somebody of whom the name is all that is known.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+}
+
+/// What kind of act something was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditAction {
+    /// A ref was made, moved or deleted by a push.
+    Push,
+    /// An app was created by hand.
+    AppCreate,
+    /// A setting of an app was changed.
+    AppSetting,
+    /// A token was created.
+    TokenCreate,
+    /// A token was revoked.
+    TokenRevoke,
+    /// A schedule was paused.
+    SchedulePause,
+    /// A schedule was resumed.
+    ScheduleResume,
+    /// A schedule was run by hand.
+    ScheduleRun,
+    /// A secret was set.
+    SecretSet,
+    /// A secret was taken away.
+    SecretUnset,
+}
+
+impl AuditAction {
+    const ALL: [Self; 10] = [
+        Self::Push,
+        Self::AppCreate,
+        Self::AppSetting,
+        Self::TokenCreate,
+        Self::TokenRevoke,
+        Self::SchedulePause,
+        Self::ScheduleResume,
+        Self::ScheduleRun,
+        Self::SecretSet,
+        Self::SecretUnset,
+    ];
+
+    /// The action as rows and programs have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::AppCreate => "app.create",
+            Self::AppSetting => "app.setting",
+            Self::TokenCreate => "token.create",
+            Self::TokenRevoke => "token.revoke",
+            Self::SchedulePause => "schedule.pause",
+            Self::ScheduleResume => "schedule.resume",
+            Self::ScheduleRun => "schedule.run",
+            Self::SecretSet => "secret.set",
+            Self::SecretUnset => "secret.unset",
+        }
+    }
+
+    /// The action of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == name)
+    }
+}
+
+/// Something that was changed, by whom, when and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// Who.
+    pub by: Actor,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What kind of act it was.
+    pub action: AuditAction,
+    /// The app that it was about.
+    pub app: Option<AppName>,
+    /// What was changed: a ref, a token, a schedule, a setting.
+    pub subject: String,
+    /// What it was before.
+    pub old: Option<String>,
+    /// What it is now.
+    pub new: Option<String>,
+    /// The deploy that was made by it.
+    pub deploy: Option<DeployNumber>,
+}
+
+impl Act {
+    /// An act upon `subject`, of this moment.
+    pub fn new(by: &Actor, action: AuditAction, app: Option<&AppName>, subject: &str) -> Self {
+        let (by, app, subject) = (by.clone(), app.cloned(), subject.to_owned());
+        Self { by, at: Utc::now(), action, app, subject, old: None, new: None, deploy: None }
+    }
+
+    /// With what it was before and is now.
+    pub fn changing(self, old: Option<String>, new: Option<String>) -> Self {
+        Self { old, new, ..self }
+    }
+}
+
+/// A row of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Its place in the list; later ones sort behind earlier ones.
+    pub id: Uuid,
+    /// What was done.
+    pub act: Act,
+}
+
+impl Store {
+    /// The latest acts, of one app or of all, the latest first: at most `most`, behind the row `before`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn audit(
+        &self,
+        app: Option<&AppName>,
+        before: Option<Uuid>,
+        most: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        either!(self, audit::audit(app, before, most))
+    }
+
+    /// Adds an act to the list that changes nothing in the database itself. All others are added by what changes something,
+    /// in the same transaction.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn record(&self, act: &Act) -> Result<(), StoreError> {
+        either!(self, audit::record(act))
+    }
+
+    /// Deletes acts from before that time, at most [`AUDIT_PRUNED_AT_ONCE`]. Returns how many it were.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn prune_audit(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        either!(self, audit::prune_audit(before))
+    }
+
+    /// Creates an app without a push. `false`: it is there already.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn create_app(&self, name: &AppName, by: &Actor) -> Result<bool, StoreError> {
+        either!(self, apps::create_app(name, by))
+    }
+
+    /// Lets the production branch of an app only go forward, or in any direction. `false`: that is so already.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn protect_app(&self, app: &App, protected: bool, by: &Actor) -> Result<bool, StoreError> {
+        either!(self, apps::protect_app(app, protected, by))
+    }
+}
