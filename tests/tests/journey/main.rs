@@ -14,6 +14,7 @@ mod http;
 mod killed;
 mod limits;
 mod nodes;
+mod people;
 mod postgres;
 mod previews;
 mod pushing;

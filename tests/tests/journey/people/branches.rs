@@ -1,0 +1,55 @@
+//! A protected production branch.
+
+use tests::{Database, Repository, Server, on_both_databases};
+
+use super::{token, url, verb, verb_as};
+
+on_both_databases!(a_protected_branch_only_goes_forward);
+
+fn a_protected_branch_only_goes_forward(database: Database) {
+    let server = Server::start(database);
+    let repository = Repository::hello();
+    let ci = token(&server, "ci", &["hello:deploy,create"]);
+    let url_of_ci = url(&server, &ci, "hello");
+    repository.push(&url_of_ci, &["main"]).succeeded();
+    let first = repository.head();
+    for number in 2..=4 {
+        repository.write("greet.rhai", number.to_string());
+        repository.commit("forward");
+    }
+    repository.push(&url_of_ci, &["main"]).succeeded().says("LIVE as deploy 2");
+    repository.push(&url_of_ci, &["-f", &format!("{first}:main")]).succeeded().says("LIVE as deploy 3");
+    repository.push(&url_of_ci, &["main"]).succeeded().says("LIVE as deploy 4");
+
+    verb_as(&server, &ci, &["apps", "protect", "--app", "hello"]).refused().says("it needs the scope admin");
+    verb(&server, &["apps", "protect", "--app", "hello"]).succeeded().says("only goes forward now");
+    verb(&server, &["apps"]).succeeded().says("main (protected)");
+    let held = "(the branch is protected and would not only go forward; merge what is live first, or push with a token \
+                that has the scope hello:force)";
+    repository.push(&url_of_ci, &["-f", &format!("{first}:main")]).refused().says(held);
+    assert_eq!(server.get("/hello/greet/Ann").body, "4");
+    let unrelated = Repository::hello();
+    unrelated.write("greet.rhai", "9");
+    unrelated.commit("from elsewhere");
+    unrelated.push(&url_of_ci, &["-f", "main"]).refused().says(held);
+    // Forward it goes, also over a merge, and previews go anywhere.
+    repository.git(&["checkout", "-q", "-b", "side", &first]);
+    repository.write("more.rhai", "1");
+    repository.commit("beside");
+    repository.git(&["checkout", "-q", "main"]);
+    repository.git(&["merge", "-q", "--no-edit", "side"]);
+    repository.push(&url_of_ci, &["main"]).succeeded().says("LIVE as deploy 5");
+    repository
+        .push(&url_of_ci, &[&format!("{first}:refs/heads/try")])
+        .succeeded()
+        .says("PREVIEW as deploy 6");
+    repository.push(&url_of_ci, &["-f", "main:try"]).succeeded();
+    repository.push(&url_of_ci, &["-f", &format!("{first}:try")]).succeeded();
+
+    let keeper = token(&server, "keeper", &["hello:deploy,force"]);
+    let rollback = format!("{first}:main");
+    repository.push(&url(&server, &keeper, "hello"), &["-f", &rollback]).succeeded().says("LIVE as deploy 9");
+    verb(&server, &["apps", "unprotect", "--app", "hello"]).succeeded().says("in any direction again");
+    repository.push(&url_of_ci, &["main"]).succeeded();
+    repository.push(&url_of_ci, &["-f", &rollback]).succeeded().says("LIVE as deploy 11");
+}

@@ -1,0 +1,128 @@
+//! What each scope allows, at every door.
+
+use tests::{Database, Repository, Server, TOKEN};
+
+use super::{ask, token, url, verb, verb_as};
+
+/// A server with `hello` live and a function and a schedule in it.
+fn with_hello() -> (Server, Repository) {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    repository.write(
+        "picloud.toml",
+        format!(
+            "{}\n[[functions]]\nname = \"double\"\nscript = \"double.rhai\"\n\n[[schedules]]\nname = \"tick\"\ncron = \
+             \"0 0 1 1 *\"\nscript = \"double.rhai\"\n",
+            tests::repository::HELLO_MANIFEST
+        ),
+    );
+    repository.write("double.rhai", "2");
+    repository.commit("more");
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    (server, repository)
+}
+
+#[test]
+fn a_preview_token_cannot_touch_production() {
+    let (server, repository) = with_hello();
+    let reviewer = token(&server, "reviewer", &["hello:preview"]);
+    let url = url(&server, &reviewer, "hello");
+    repository.push(&url, &["main:try"]).succeeded().says("PREVIEW as deploy 2");
+    repository.write("double.rhai", "3");
+    repository.commit("next");
+    repository
+        .push(&url, &["main", "main:try"])
+        .refused()
+        .says("[remote rejected] main -> main (this token may not deploy to production; it needs the scope hello:deploy)")
+        .says("PREVIEW as deploy 3");
+    repository.push(&url, &["HEAD:refs/tags/v1"]).refused().says("it needs the scope hello:deploy");
+    repository.push(&url, &["HEAD:refs/picloud/check"]).succeeded().says("the check passed");
+    repository
+        .try_git(&["fetch", &url])
+        .refused()
+        .says("this token may not read hello; it needs the scope hello:read");
+    repository.push(&url, &["--delete", "try"]).succeeded();
+}
+
+#[test]
+fn a_reader_reads_and_that_is_all() {
+    let (server, repository) = with_hello();
+    let reader = token(&server, "reader", &["hello:read"]);
+    let url = url(&server, &reader, "hello");
+    assert_eq!(Repository::clone_of(&url).head(), repository.head());
+    repository
+        .push(&url, &["main:try"])
+        .refused()
+        .says("this token may not push to hello; it needs the scope hello:deploy");
+    verb_as(&server, &reader, &["schedules", "--app", "hello"]).succeeded().says("tick");
+    verb_as(&server, &reader, &["pause", "tick", "--app", "hello"])
+        .refused()
+        .says("it needs the scope hello:invoke");
+    verb_as(&server, &reader, &["invoke", "double", "--app", "hello"])
+        .refused()
+        .says("it needs the scope hello:invoke");
+    let caller = token(&server, "caller", &["hello:invoke"]);
+    verb_as(&server, &caller, &["invoke", "double", "--app", "hello"]).succeeded().says("2");
+    verb_as(&server, &caller, &["run", "tick", "--app", "hello"]).succeeded().says("succeeded");
+    verb_as(&server, &caller, &["schedules", "--app", "hello"])
+        .refused()
+        .says("it needs the scope hello:read");
+}
+
+#[test]
+fn what_a_token_may_nothing_with_is_not_there_for_it() {
+    let (server, _) = with_hello();
+    let stranger = token(&server, "stranger", &["other:deploy,read,invoke", "*:create"]);
+    let told = |app: &str| {
+        let of_git = server.request(
+            "GET",
+            &format!("/{app}.git/info/refs?service=git-upload-pack"),
+            &[("authorization", &format!("Bearer {stranger}"))],
+            None,
+        );
+        let of_api = ask(&server, &stranger, "GET", &format!("apps/{app}/schedules"), None);
+        let of_settings = ask(&server, &stranger, "GET", &format!("apps/{app}/settings"), None);
+        let answers =
+            [of_git, of_api, of_settings].map(|answer| (answer.status, answer.body.replace(app, "APP")));
+        answers.to_vec()
+    };
+    let narrow = token(&server, "narrow", &["other:read"]);
+    let quiet = |app: &str, service: &str| {
+        let path = format!("/{app}.git/info/refs?service={service}");
+        let answer = server.request("GET", &path, &[("authorization", &format!("Bearer {narrow}"))], None);
+        (answer.status, answer.body.replace(app, "APP"))
+    };
+    for service in ["git-upload-pack", "git-receive-pack"] {
+        assert_eq!(quiet("hello", service), quiet("absent", service));
+        assert_eq!(quiet("hello", service).0, 404);
+    }
+    assert!(told("hello").iter().all(|(status, _)| *status == 404));
+    let apps = ask(&server, &stranger, "GET", "apps", None).json();
+    assert_eq!(apps["apps"], serde_json::json!([]));
+}
+
+#[test]
+fn the_first_push_creates_an_app_where_token_and_server_let_it() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    let deployer = token(&server, "deployer", &["*:deploy"]);
+    repository.push(&url(&server, &deployer, "hello"), &["main"]).refused().says("there is no app hello");
+    let creator = token(&server, "creator", &["hello:deploy,create"]);
+    repository.push(&url(&server, &creator, "hello"), &["main"]).succeeded().says("LIVE as deploy 1");
+    repository.push(&url(&server, &creator, "other"), &["main"]).refused().says("there is no app other");
+    repository.push(&url(&server, &deployer, "hello"), &["main:next"]).succeeded().says("PREVIEW");
+}
+
+#[test]
+fn where_pushes_create_no_apps_they_are_created_by_hand() {
+    let server = Server::start_with(Database::sqlite(), &["--create-apps", "never"]);
+    let repository = Repository::hello();
+    repository
+        .push(&server.git_url("hello"), &["main"])
+        .refused()
+        .says("this server creates none on a push; do it with  picloud apps create hello");
+    verb(&server, &["apps", "create", "hello"]).succeeded().says("hello  main    -");
+    verb(&server, &["apps", "create", "hello"]).succeeded();
+    repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");
+    assert_eq!(ask(&server, TOKEN, "PUT", "apps/No%20Name", None).status, 400);
+}
