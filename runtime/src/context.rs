@@ -47,7 +47,7 @@ pub(crate) fn build(
             Property::RequestId => uuid(invocation.request_id),
             Property::ScriptId => uuid(entry.id),
             Property::ScriptName => script_name.into(),
-            Property::InvocationType => invocation.trigger.kind().into(),
+            Property::InvocationType => invocation.trigger.kind().as_str().into(),
             Property::Request => Dynamic::from_map(request(script, &invocation.trigger)?),
         };
         ctx.insert(property.name().into(), value);

@@ -46,6 +46,30 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 12] = [
+        Self::Script,
+        Self::InvalidResponse,
+        Self::InvalidJson,
+        Self::Timeout,
+        Self::Operations,
+        Self::Memory,
+        Self::Depth,
+        Self::Size,
+        Self::Stopped,
+        Self::Panic,
+        Self::Compile,
+        Self::Quarantined,
+    ];
+
+    /// Whether a limit was reached.
+    pub fn is_limit(self) -> bool {
+        matches!(
+            self,
+            Self::Timeout | Self::Operations | Self::Memory | Self::Depth | Self::Size | Self::Quarantined
+        )
+    }
+
     /// The kind's name in records.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -76,6 +76,11 @@ impl Gate {
         if self.waiting.load(Ordering::SeqCst) == 0 { self.take(limit) } else { None }
     }
 
+    /// How many executions go on, and how many wait for a place.
+    pub(crate) fn load(&self) -> (u32, u32) {
+        (self.running.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed))
+    }
+
     fn take(self: &Arc<Self>, limit: u32) -> Option<Permit> {
         let one_more = |running: u32| (running < limit).then(|| running.saturating_add(1));
         self.running.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;

@@ -48,11 +48,36 @@ impl Trigger {
     }
 
     /// The kind, as scripts see it in `ctx.invocation_type`.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> TriggerKind {
         match self {
-            Self::Http(_) => "http",
-            Self::Function { .. } => "function",
-            Self::Scheduled { .. } => "scheduled",
+            Self::Http(_) => TriggerKind::Http,
+            Self::Function { .. } => TriggerKind::Function,
+            Self::Scheduled { .. } => TriggerKind::Scheduled,
+        }
+    }
+}
+
+/// The kinds of [`Trigger`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerKind {
+    /// A request.
+    Http,
+    /// A call.
+    Function,
+    /// A due time.
+    Scheduled,
+}
+
+impl TriggerKind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 3] = [Self::Http, Self::Function, Self::Scheduled];
+
+    /// The kind's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Function => "function",
+            Self::Scheduled => "scheduled",
         }
     }
 }

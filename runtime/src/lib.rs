@@ -4,6 +4,7 @@
 //! in [`Capabilities`]. Layout, in the order of a request's journey:
 //!
 //! - `live`: what every app serves now, swapped while requests are in flight
+//! - `tally`: what is counted of an app
 //! - `gate`: how many executions of an app go on at once, and who waits
 //! - `revision`: one validated commit of an app, with its routes and scripts
 //! - `route`: from method and path to a script
@@ -41,15 +42,17 @@ mod route;
 mod run;
 mod sandbox;
 mod sdk;
+mod tally;
 
 pub use answer::Answer;
 pub use check::{SOURCE_MAX, Script, compile, functions, too_large};
 pub use failure::{Failure, FailureKind, FailurePlace};
 pub use gate::{Permit, Turn};
-pub use invocation::{Headers, HttpRequest, Invocation, Trigger};
-pub use live::{Live, LiveTable};
+pub use invocation::{Headers, HttpRequest, Invocation, Trigger, TriggerKind};
+pub use live::{AppNumbers, Live, LiveTable, TALLIED_MAX};
 pub use log::{Level, Log, LogLine};
 pub use memory::CountingAllocator;
 pub use revision::{AppIdentity, Revision, RevisionError};
 pub use route::{Matched, RouteConflict, Routed, check_routes};
 pub use run::{Capabilities, Execution, STACK, run, run_briefly};
+pub use tally::{ANSWER_BOUNDS, ANSWER_CLASSES, Counts, OUTCOMES, STATUS_CLASSES, Tally, TurnedAway};

@@ -13,6 +13,11 @@ use manifest_schema::name::AppName;
 
 use crate::gate::{Gate, Permit, Turn};
 use crate::revision::Revision;
+use crate::tally::{Counts, Tally};
+
+/// The most apps that are counted by themselves. What more there are is counted together, so that whoever keeps the numbers
+/// need not fear how many apps come and go.
+pub const TALLIED_MAX: usize = 1000;
 
 /// A revision that is live on a branch.
 #[derive(Clone, Debug)]
@@ -22,9 +27,15 @@ pub struct Live {
     /// The number of the deploy that made it live.
     pub deploy: u64,
     gate: Arc<Gate>,
+    tally: Arc<Tally>,
 }
 
 impl Live {
+    /// What is counted of the app.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Takes one of the places among the app's running executions, if one is free and nobody waits for it. Places are the
     /// app's, not the revision's: a swap frees none, and previews share them with production.
     pub fn enter_now(&self) -> Option<Permit> {
@@ -52,13 +63,29 @@ pub struct LiveTable {
     apps: ArcSwap<HashMap<String, Arc<Slot>>>,
     /// Held while the map of apps or a slot is replaced; readers never take it.
     changing: Mutex<()>,
+    /// What is counted of the apps beyond [`TALLIED_MAX`].
+    others: Arc<Tally>,
 }
 
 /// One app's place in the table.
 #[derive(Debug, Default)]
 struct Slot {
     gate: Arc<Gate>,
+    tally: Arc<Tally>,
     branches: ArcSwap<Branches>,
+}
+
+/// What is counted of one app, or of all those that have no count of their own.
+#[derive(Clone, Debug)]
+pub struct AppNumbers {
+    /// Which; `None`: the others.
+    pub app: Option<String>,
+    /// What was counted so far.
+    pub counts: Counts,
+    /// How many executions go on now.
+    pub running: u32,
+    /// How many requests wait for a place among them.
+    pub waiting: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -88,12 +115,42 @@ impl LiveTable {
         self.apps.load().values().filter_map(|slot| slot.branches.load().production()).collect()
     }
 
+    /// How many apps there are.
+    pub fn apps(&self) -> usize {
+        self.apps.load().len()
+    }
+
+    /// What has been counted of every app that was called, in the order of their names; the others are last.
+    pub fn numbers(&self) -> Vec<AppNumbers> {
+        let apps = self.apps.load();
+        let mut numbers = Vec::new();
+        let mut others = AppNumbers { app: None, counts: Counts::default(), running: 0, waiting: 0 };
+        for (name, slot) in apps.iter() {
+            let (running, waiting) = slot.gate.load();
+            if Arc::ptr_eq(&slot.tally, &self.others) {
+                (others.running, others.waiting) = (others.running + running, others.waiting + waiting);
+            } else if let Some(counts) = slot.tally.counts() {
+                numbers.push(AppNumbers { app: Some(name.clone()), counts, running, waiting });
+            }
+        }
+        numbers.sort_by(|one, other| one.app.cmp(&other.app));
+        if let Some(counts) = self.others.counts() {
+            numbers.push(AppNumbers { counts, ..others });
+        }
+        numbers
+    }
+
     /// Makes `revision` live on a branch, in place of what was. Requests that have taken the old one end on it.
     pub fn replace(&self, app: &AppName, label: &str, production: bool, revision: Revision, deploy: u64) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = self.slot(app);
         let mut branches = Branches::clone(&slot.branches.load());
-        let live = Live { revision: Arc::new(revision), deploy, gate: Arc::clone(&slot.gate) };
+        let live = Live {
+            revision: Arc::new(revision),
+            deploy,
+            gate: Arc::clone(&slot.gate),
+            tally: Arc::clone(&slot.tally),
+        };
         branches.by_label.insert(label.to_owned(), Arc::new(live));
         if production {
             branches.production = Some(label.to_owned());
@@ -124,8 +181,10 @@ impl LiveTable {
         if let Some(slot) = self.apps.load().get(app.as_str()) {
             return Arc::clone(slot);
         }
-        let slot = Arc::new(Slot::default());
         let mut apps = HashMap::clone(&self.apps.load());
+        let tallied = apps.values().filter(|slot| !Arc::ptr_eq(&slot.tally, &self.others)).count();
+        let tally = if tallied < TALLIED_MAX { Arc::default() } else { Arc::clone(&self.others) };
+        let slot = Arc::new(Slot { tally, ..Slot::default() });
         apps.insert(app.to_string(), Arc::clone(&slot));
         self.apps.store(Arc::new(apps));
         slot

@@ -62,6 +62,8 @@ pub struct LogLine {
     pub data: Option<String>,
     /// The line of the script that wrote it, counted from 1.
     pub line: Option<usize>,
+    /// The column in characters, counted from 1.
+    pub column: Option<usize>,
     /// How long the run had gone on.
     pub after: Duration,
 }
@@ -154,10 +156,11 @@ fn write(
         Some((current.log.clone(), current.started.elapsed()))
     });
     if let Some((log, after)) = admitted {
-        let line = context.call_position().line();
+        let position = context.call_position();
+        let (line, column) = (position.line(), position.position());
         // The line is the server's from here on: a copy of it must not be counted as the script's memory.
         memory::uncounted(|| {
-            let line = LogLine { level, message: message.clone(), data: data.clone(), line, after };
+            let line = LogLine { level, message: message.clone(), data: data.clone(), line, column, after };
             match log {
                 Some(log) => log.write(line),
                 None => hold(line),

@@ -4,8 +4,10 @@
 //! - [`writer`]: writes that into the database in batches, and into the node's log
 //! - `waiting`: what has not been written yet, in bounded number
 //! - `records`: from a run to its record
+//! - [`journal`]: the node's own log of it
 //! - [`tail`]: reads what is recorded as it comes in, on whichever node
 
+pub mod journal;
 mod recorder;
 mod records;
 pub mod tail;
@@ -19,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use manifest_schema::method::Method;
 use manifest_schema::name::{JobName, ScriptPath};
 use runtime::{
-    Answer, Capabilities, Execution, Failure, FailureKind, Invocation, Live, Log, LogLine, Trigger,
+    Answer, Capabilities, Execution, Failure, FailureKind, Invocation, Live, Log, LogLine, Trigger, TurnedAway,
 };
 
 use crate::patient;
@@ -68,17 +70,21 @@ pub enum Purpose {
 pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result<Execution, Busy> {
     let permit = match live.enter_now() {
         Some(permit) => permit,
-        None => in_time(live.enter()).await?.ok_or(Busy)?,
+        None => in_time(live.enter())
+            .await
+            .and_then(|permit| permit.ok_or(Busy))
+            .inspect_err(|_| refused(&live))?,
     };
     let Task { script, purpose, invocation } = task;
     if let Some((execution, lines)) = runtime::run_briefly(&live.revision, &script, &invocation) {
         let execution = answerable(execution, &invocation);
+        count(&live, &invocation, &execution);
         recorder.take(Ran::new(live, script, purpose, invocation, &execution, Said::Held(lines)));
         return Ok(execution);
     }
     let stop = StopOnDrop::new();
     let stopped = stop.flag();
-    let turn = in_time(live.turn()).await?;
+    let turn = in_time(live.turn()).await.inspect_err(|_| refused(&live))?;
     let recorder = recorder.clone();
     let running = patient::run(move || {
         let log = Arc::new(ExecutionLog {
@@ -91,12 +97,24 @@ pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result
         let capabilities = Capabilities { log: Arc::<ExecutionLog>::clone(&log) };
         let execution = runtime::run(&live.revision, &script, &invocation, &capabilities, &stopped);
         let execution = answerable(execution, &invocation);
+        count(&live, &invocation, &execution);
         let said = Said::Already(log.lines.load(Ordering::Relaxed));
         recorder.take(Ran::new(live, script, purpose, invocation, &execution, said));
         drop((turn, permit));
         execution
     });
     Ok(running.await.unwrap_or_else(died))
+}
+
+/// Counts a run that was not begun.
+fn refused(live: &Live) {
+    live.tally().turned_away(TurnedAway::Concurrency);
+}
+
+/// Counts a run that is over.
+fn count(live: &Live, invocation: &Invocation, execution: &Execution) {
+    let failure = execution.outcome.as_ref().err().map(|failure| failure.kind);
+    live.tally().executed(invocation.trigger.kind(), failure);
 }
 
 /// What says 1xx is only the beginning of an answer to a request, and 101 would make what follows no HTTP.

@@ -1,4 +1,4 @@
-//! From a run to its record, and to the node's log.
+//! From a run to its record.
 
 use std::time::SystemTime;
 
@@ -133,42 +133,6 @@ fn number(number: usize) -> Option<u32> {
 
 fn app(live: &Live) -> AppId {
     AppId::from_uuid(live.revision.app_id())
-}
-
-/// Says in the node's own log that a run is over.
-pub(super) fn say_ran(ran: &Ran) {
-    let app = ran.live.revision.app();
-    let (script, execution, revision) = (&ran.script, ran.id, ran.live.revision.commit());
-    if let Said::Held(lines) = &ran.said {
-        lines.iter().for_each(|line| say(&ran.live, script.as_str(), execution, line));
-    }
-    match &ran.outcome {
-        Ok(status) => {
-            tracing::debug!(%app, %script, %execution, revision, status, took = ?ran.duration, "ran");
-        }
-        Err(failure) => {
-            let place = failure.place.as_ref().map(ToString::to_string).unwrap_or_default();
-            let kind = failure.kind.as_str();
-            let message = failure.message.escape_debug();
-            tracing::warn!(%app, %script, %execution, revision, kind, place, took = ?ran.duration, "failed: {message}");
-        }
-    }
-}
-
-/// Says a line of a run that goes on in the node's own log.
-pub(super) fn say_line(line: &Line) {
-    say(&line.live, line.script.as_str(), line.execution, &line.line);
-}
-
-fn say(live: &Live, script: &str, execution: Uuid, line: &LogLine) {
-    let app = live.revision.app();
-    let (message, data) = (&line.message, line.data.as_deref().unwrap_or_default());
-    match line.level {
-        Level::Trace => tracing::trace!(target: "script", %app, script, %execution, data, "{message}"),
-        Level::Info => tracing::info!(target: "script", %app, script, %execution, data, "{message}"),
-        Level::Warn => tracing::warn!(target: "script", %app, script, %execution, data, "{message}"),
-        Level::Error => tracing::error!(target: "script", %app, script, %execution, data, "{message}"),
-    }
 }
 
 /// Now, as records have it.

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use store::{DELETED_AT_ONCE, Loss, NewRecords, RecordKind, Store, StoreError};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::journal;
 use super::recorder::{Entry, Queued, Recorder};
 use super::records::{self, now};
 use super::waiting::Waiting;
@@ -146,15 +147,14 @@ impl Writer {
     }
 
     fn keep(&mut self, entry: Entry) {
+        journal::say(&entry);
         match entry {
             Entry::Line(line) => {
-                records::say_line(&line);
                 if !self.waiting.add_line(records::line(line)) {
                     self.lose(0, 1);
                 }
             }
             Entry::Ran(ran) => {
-                records::say_ran(&ran);
                 let Some((execution, lines)) = records::records(ran, &self.node) else { return };
                 let lost = u64::from(!self.waiting.add(execution));
                 let lines_lost =
