@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Verb::Serve(settings) => commands::serve::serve(&settings).map(succeeded),
         Verb::Demo(options) => commands::demo::demo(options).map(succeeded),
         Verb::Init { folder } => commands::init::init(&folder).map(succeeded),
+        Verb::Dev(options) => commands::dev::dev(&options).map(succeeded),
         Verb::Apps(options) => commands::apps::apps(&options).map(succeeded),
         Verb::Tokens(verb) => commands::tokens::tokens(&verb).map(succeeded),
         Verb::Audit(options) => commands::audit::audit(&options).map(succeeded),

@@ -9,6 +9,7 @@
 //! - [`nodes`]: what nodes on one PostgreSQL hear of each other
 //! - [`execution`]: one run of a script, and its record; `patient` has the threads for those that take long
 //! - [`schedules`]: runs what is due
+//! - [`workbench`]: one app served from its files, without a store
 //! - [`tokens`]: who may what
 //! - [`audit`]: the list of who did what, kept within bounds
 //!
@@ -25,3 +26,4 @@ pub mod repository;
 pub mod revision;
 pub mod schedules;
 pub mod tokens;
+pub mod workbench;

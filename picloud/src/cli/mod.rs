@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use manifest_schema::name::JobName;
+use manifest_schema::name::{AppName, JobName};
 
 use crate::client::{AppOption, ClientOptions};
 pub(crate) use limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
@@ -61,6 +61,8 @@ pub(crate) enum Verb {
     Tokens(TokensVerb),
     /// List who did what, when and from where.
     Audit(AuditOptions),
+    /// Serve the folder of an app without git, and again whenever a file is saved.
+    Dev(DevOptions),
     /// Call a function of an app and print what it answers.
     Invoke(InvokeOptions),
     /// List what was live when, and by whom.
@@ -91,6 +93,26 @@ pub(crate) enum Verb {
     Backup(BackupOptions),
     /// Fill an empty database from a backup.
     Restore(RestoreOptions),
+}
+
+/// What is served while it is worked on.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DevOptions {
+    /// The folder with picloud.toml; .git, target and node_modules in it are not read.
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+
+    /// The app's name in its address; without it that of the folder.
+    #[arg(long)]
+    pub(crate) app: Option<AppName>,
+
+    /// The address to listen on; without it 127.0.0.1:8080, or a free port where that one is in use.
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Run the schedules, too: what is due from now on, and nothing that was due before.
+    #[arg(long)]
+    pub(crate) schedules: bool,
 }
 
 /// Which schedules are listed, or whose runs.

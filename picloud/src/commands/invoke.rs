@@ -16,7 +16,7 @@ pub(crate) fn invoke(options: &InvokeOptions) -> Result<ExitCode, CommandError> 
     let app = client.app(&options.app)?;
     let mut payload = Vec::new();
     if options.data == "-" {
-        io::stdin().lock().take(PAYLOAD_MAX).read_to_end(&mut payload).map_err(CommandError::Read)?;
+        io::stdin().lock().take(PAYLOAD_MAX).read_to_end(&mut payload).map_err(CommandError::ReadInput)?;
     } else {
         payload.extend(options.data.as_bytes());
     }

@@ -5,6 +5,8 @@ pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod dev;
+mod folder;
 pub(crate) mod deploys;
 pub(crate) mod executions;
 pub(crate) mod init;
@@ -31,6 +33,15 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), CommandError> {
     }
 }
 
+/// Says something to people: with the colours that it has, unless nobody would see them ([NO_COLOR](https://no-color.org) is
+/// set, or standard output is no terminal).
+pub(crate) fn say(text: impl AsRef<str>) -> Result<(), CommandError> {
+    match anstream::stdout().lock().write_all(text.as_ref().as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::Print(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Prints what a server answered: as JSON for programs, or in `words` for people.
 pub(crate) fn show<T: serde::Serialize>(
     answer: &T,
@@ -40,7 +51,7 @@ pub(crate) fn show<T: serde::Serialize>(
     if json {
         print(format!("{}\n", serde_json::to_string_pretty(answer).map_err(CommandError::Json)?))
     } else {
-        print(words(answer))
+        say(words(answer))
     }
 }
 
@@ -52,9 +63,9 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Init(#[from] init::InitError),
     #[error(transparent)]
-    Check(#[from] check::ReadError),
+    Read(#[from] folder::ReadError),
     #[error("cannot read standard input")]
-    Read(#[source] io::Error),
+    ReadInput(#[source] io::Error),
     #[error("cannot write to standard output")]
     Print(#[source] io::Error),
     #[error("cannot write the answer as JSON")]

@@ -48,6 +48,11 @@ pub(crate) fn start_log(default: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    log_panics();
+}
+
+/// Panics go to the log.
+pub(crate) fn log_panics() {
     // A panic is one log line; collecting a backtrace costs more than a request may.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

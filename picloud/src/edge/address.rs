@@ -28,6 +28,17 @@ pub(crate) enum Address<'h, 'p> {
     Unknown,
 }
 
+impl<'h, 'p> Address<'h, 'p> {
+    /// The same where `app` is all there is: what names neither the control plane nor the app is a path within the app.
+    pub(crate) fn or_alone(self, app: &'p str, path: &'p str) -> Self {
+        match self {
+            Self::Control(_) | Self::Git { .. } | Self::AppHost { .. } => self,
+            Self::AppPath { app: named, .. } if named == app => self,
+            Self::AppPath { .. } | Self::Root | Self::Unknown => Self::AppPath { app, label: None, path },
+        }
+    }
+}
+
 impl Hosts {
     /// Reads the `Host` of a request and its path, both as they were sent.
     pub(crate) fn address<'h, 'p>(&self, host: &'h str, path: &'p str) -> Address<'h, 'p> {
@@ -114,6 +125,20 @@ mod tests {
         );
         assert_eq!(hosts.address("localhost:8080", "/-/x"), Address::Control("/-/x"));
         assert_eq!(hosts.address("hello.localhost.:80", "/"), Address::AppHost { label: "hello", path: "/" });
+    }
+
+    #[test]
+    fn an_app_that_is_alone_has_every_address_that_means_nothing_else() {
+        let hosts = Hosts::default();
+        let read = |path| hosts.address("127.0.0.1:8080", path).or_alone("hello", path);
+        let own = |path| Address::AppPath { app: "hello", label: None, path };
+        assert_eq!(
+            (read("/"), read("/greet/Ann"), read("/greet")),
+            (own("/"), own("/greet/Ann"), own("/greet"))
+        );
+        assert_eq!((read("/hello/greet/Ann"), read("/hello")), (own("/greet/Ann"), own("")));
+        assert_eq!(read("/-/health/live"), Address::Control("/-/health/live"));
+        assert!(matches!(read("/hello.git/info/refs"), Address::Git { .. }));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! In the order of a request: [`listener`] accepts connections, [`request`] refuses what breaks a rule of HTTP, [`address`]
 //! reads what a URL means, then [`control`] (with [`api`]), [`git`] or [`app`] answer. The
 //! first two ask [`credentials`] who it is, from where ([`client`]), and how often they were wrong ([`slips`]); [`reply`] holds the
-//! server's own short answers.
+//! server's own short answers. [`folder`] takes the place of the control plane where a folder is served.
 
 mod address;
 mod api;
@@ -11,6 +11,7 @@ mod app;
 mod client;
 mod control;
 mod credentials;
+mod folder;
 mod git;
 pub(crate) mod listener;
 mod reply;
@@ -24,7 +25,7 @@ pub(crate) use git::{GitEdge, PushBounds, Pushes};
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -38,9 +39,13 @@ use tower::ServiceExt as _;
 use crate::cli::Role;
 use crate::words::push::Addresses;
 use address::{Address, Hosts, readings};
+use api::functions::Callees;
 use app::Asked;
 use client::From;
 use reply::Content;
+
+/// Where `picloud dev` hears of requests.
+pub(crate) const DEV_REQUEST: &str = "request";
 
 /// Everything that answers requests.
 pub(crate) struct Edge {
@@ -53,6 +58,8 @@ pub(crate) struct Edge {
     control: Router,
     body_time: Duration,
     role: Role,
+    /// The only app there is, where a folder is served: then every address that means nothing else is the app's.
+    alone: Option<AppName>,
 }
 
 /// How a server is reached, and how long it listens to a request.
@@ -88,52 +95,100 @@ impl Edge {
             control: control::router(health, api),
             body_time: reach.body_time,
             role,
+            alone: None,
+        }
+    }
+
+    /// Leads to the one app of a folder, and tells every request.
+    pub(crate) fn of_a_folder(
+        table: Arc<LiveTable>,
+        recorder: Recorder,
+        app: AppName,
+        body_time: Duration,
+    ) -> Self {
+        let callees = Callees { table: Arc::clone(&table), recorder: recorder.clone(), body_time };
+        Self {
+            hosts: Arc::default(),
+            public_url: None,
+            control: folder::router(callees),
+            table,
+            recorder,
+            git: None,
+            body_time,
+            role: Role::All,
+            alone: Some(app),
         }
     }
 
     /// Answers one request, which came from that address.
     pub(crate) async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Response<Content> {
+        let told = self
+            .alone
+            .as_ref()
+            .map(|_| (Instant::now(), request.method().clone(), request.uri().path().to_owned()));
+        let response = self.lead(request, from).await;
+        if let Some((began, method, path)) = told {
+            let (status, micros) = (response.status().as_u16(), began.elapsed().as_micros() as u64);
+            tracing::info!(target: DEV_REQUEST, %method, path, status, micros);
+        }
+        response
+    }
+
+    /// Leads a request to what it is for.
+    async fn lead(&self, request: Request<Incoming>, from: IpAddr) -> Response<Content> {
         if let Some(response) = request::answer(&request) {
             return response.map(Content::from);
         }
         let (parts, body) = request.into_parts();
-        let (live, path) =
-            match self.hosts.address(request::host(&parts.uri, &parts.headers), parts.uri.path()) {
-                Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {
-                    return redirect(&parts.uri).map(Content::from);
-                }
-                Address::AppPath { app, label, path } => (self.live(app, label), path),
-                Address::AppHost { label, path } => {
-                    let label = label.to_ascii_lowercase();
-                    let live = readings(&label).find_map(|(app, branch)| self.live(app.as_str(), branch));
-                    (live, path)
-                }
-                Address::Control(_) => {
-                    let mut request = Request::from_parts(parts, Body::new(body));
-                    request.extensions_mut().insert(From(from));
-                    return match self.control.clone().oneshot(request).await {
-                        Ok(response) => response.map(Content::from),
-                        Err(never) => match never {},
-                    };
-                }
-                Address::Git { app: Ok(app), rest } => {
-                    let addresses = self.addresses(request::host(&parts.uri, &parts.headers), app.as_str());
-                    let rest = rest.to_owned();
-                    let mut request = Request::from_parts(parts, Body::new(body));
-                    request.extensions_mut().insert(From(from));
-                    let Some(git) = &self.git else { return no_pushes_here().map(Content::from) };
-                    return git.answer(app, &rest, addresses, request).await.map(Content::from);
-                }
-                Address::Git { app: Err(error), .. } => return git::bad_name(&error).map(Content::from),
-                Address::Root => return front_door(&parts.method).map(Content::from),
-                Address::Unknown => return nothing_here().map(Content::from),
-            };
+        let mut address = self.hosts.address(request::host(&parts.uri, &parts.headers), parts.uri.path());
+        if let Some(app) = &self.alone {
+            address = address.or_alone(app.as_str(), parts.uri.path());
+        }
+        let (live, path) = match address {
+            Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {
+                return redirect(&parts.uri).map(Content::from);
+            }
+            Address::AppPath { app, label, path } => (self.live(app, label), path),
+            Address::AppHost { label, path } => {
+                let label = label.to_ascii_lowercase();
+                let live = readings(&label).find_map(|(app, branch)| self.live(app.as_str(), branch));
+                (live, path)
+            }
+            Address::Control(_) => {
+                let mut request = Request::from_parts(parts, Body::new(body));
+                request.extensions_mut().insert(From(from));
+                return match self.control.clone().oneshot(request).await {
+                    Ok(response) => response.map(Content::from),
+                    Err(never) => match never {},
+                };
+            }
+            Address::Git { app: Ok(app), rest } => {
+                let addresses = self.addresses(request::host(&parts.uri, &parts.headers), app.as_str());
+                let rest = rest.to_owned();
+                let mut request = Request::from_parts(parts, Body::new(body));
+                request.extensions_mut().insert(From(from));
+                let Some(git) = &self.git else { return self.no_pushes_here().map(Content::from) };
+                return git.answer(app, &rest, addresses, request).await.map(Content::from);
+            }
+            Address::Git { app: Err(error), .. } => return git::bad_name(&error).map(Content::from),
+            Address::Root => return front_door(&parts.method).map(Content::from),
+            Address::Unknown => return nothing_here().map(Content::from),
+        };
         if !self.role.answers_apps() {
             return no_apps_here().map(Content::from);
         }
         let Some(live) = live else { return nothing_here().map(Content::from) };
         let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
         app::answer(&self.recorder, &live, path, asked, body, self.body_time).await
+    }
+
+    /// Another node is meant (RFC 9110 section 15.5.20).
+    fn no_pushes_here(&self) -> Response<Body> {
+        let words = match self.alone {
+            None => "this node answers apps alone and takes no pushes; push to a manager\n",
+            Some(_) => "`picloud dev` serves what is saved and takes no pushes; push to a server\n",
+        };
+        reply::text(StatusCode::MISDIRECTED_REQUEST, words)
     }
 
     /// What is live on a branch, given by its label, or in production.
@@ -172,12 +227,6 @@ fn front_door(method: &Method) -> Response<Body> {
     let mut response = reply::text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
-}
-
-/// Another node is meant (RFC 9110 section 15.5.20).
-fn no_pushes_here() -> Response<Body> {
-    let words = "this node answers apps alone and takes no pushes; push to a manager\n";
-    reply::text(StatusCode::MISDIRECTED_REQUEST, words)
 }
 
 /// Another node is meant.

@@ -5,6 +5,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use manifest_schema::fault::{Fault, Faults, Place, Severity};
 use serde_json::{Value, json};
 
+use super::paint::{red, yellow};
 use super::{count, printable};
 
 /// The most faults that are printed at a time; the rest are counted.
@@ -13,8 +14,13 @@ pub(crate) const SHOWN_MAX: usize = 50;
 /// The most files that the rest is counted by.
 const FILES_MAX: usize = 5;
 
-/// The lines of at most `shown_max` faults, and how many there are beyond.
+/// The lines of at most `shown_max` faults, and how many there are beyond; without colours, since git adds its own.
 pub(crate) fn list(faults: &Faults, shown_max: usize) -> String {
+    anstream::adapter::strip_str(&painted(faults, shown_max)).to_string()
+}
+
+/// The same with colours.
+pub(crate) fn painted(faults: &Faults, shown_max: usize) -> String {
     let mut text = String::new();
     let shown: Vec<&Fault> = faults.iter().take(shown_max).collect();
     for fault in &shown {
@@ -24,10 +30,15 @@ pub(crate) fn list(faults: &Faults, shown_max: usize) -> String {
     let errors = faults.errors() - shown.iter().filter(|fault| fault.severity == Severity::Error).count();
     let warnings = faults.warnings() + faults.errors() - errors - shown.len();
     if errors > 0 {
-        text += &format!("error: {} more not shown{}\n", count(errors, "problem"), by_file(faults, &shown));
+        text += &format!(
+            "{}: {} more not shown{}\n",
+            word(Severity::Error),
+            count(errors, "problem"),
+            by_file(faults, &shown)
+        );
     }
     if warnings > 0 {
-        text += &format!("warning: {} more not shown\n", count(warnings, "warning"));
+        text += &format!("{}: {} more not shown\n", word(Severity::Warning), count(warnings, "warning"));
     }
     text
 }
@@ -88,7 +99,7 @@ fn fault_json(fault: &Fault) -> Value {
     })
 }
 
-/// The lines of a fault, without colours: git adds its own, and pipes want none.
+/// The lines of a fault.
 fn render(fault: &Fault) -> String {
     let title = title(fault);
     let level = match fault.severity {
@@ -97,13 +108,13 @@ fn render(fault: &Fault) -> String {
     };
     let Some(place) = &fault.place else {
         let advice = fault.advice.as_ref().map(|advice| format!("\nhint: {}", printable(advice)));
-        return format!("{}: {title}{}", severity(fault.severity), advice.unwrap_or_default());
+        return format!("{}: {title}{}", word(fault.severity), advice.unwrap_or_default());
     };
     let (source, span) = shown(place);
     let advice = fault.advice.as_deref().map(printable).unwrap_or_default();
     let annotation = AnnotationKind::Primary.span(span).label(advice);
     let snippet = Snippet::source(source).line_start(place.line).annotation(annotation);
-    Renderer::plain().decor_style(DecorStyle::Ascii).render(&[level.primary_title(title).element(snippet)])
+    Renderer::styled().decor_style(DecorStyle::Ascii).render(&[level.primary_title(title).element(snippet)])
 }
 
 /// `greet.rhai:3:1  unknown function`.
@@ -113,6 +124,13 @@ fn title(fault: &Fault) -> String {
     match &fault.place {
         Some(place) => format!("{file}:{}:{}  {message}", place.line, place.column),
         None => format!("{file}  {message}"),
+    }
+}
+
+fn word(severity: Severity) -> String {
+    match severity {
+        Severity::Error => red("error"),
+        Severity::Warning => yellow("warning"),
     }
 }
 
@@ -146,13 +164,17 @@ mod tests {
         Some(Place::of_span(source, start..end))
     }
 
+    fn plain(fault: &Fault) -> String {
+        list(&fault.clone().into(), 1).trim_end().to_owned()
+    }
+
     #[test]
     fn a_fault_reads_as_in_the_design() {
         let source = "let x = 1;\n\nlgo::info(\"hi\");\n";
         let fault = Fault::error("greet.rhai", at(source, 12, 21), "unknown function `lgo::info`")
             .advise("did you mean `log::info`?");
         assert_eq!(
-            render(&fault),
+            plain(&fault),
             "error: greet.rhai:3:1  unknown function `lgo::info`\n  \
                |\n\
              3 | lgo::info(\"hi\");\n  \
@@ -205,14 +227,14 @@ mod tests {
     #[test]
     fn a_fault_of_a_whole_file_is_one_line_and_a_hint() {
         let fault = Fault::error("picloud.toml", None, "is missing").advise("run `picloud init`");
-        assert_eq!(render(&fault), "error: picloud.toml  is missing\nhint: run `picloud init`");
+        assert_eq!(plain(&fault), "error: picloud.toml  is missing\nhint: run `picloud init`");
     }
 
     #[test]
     fn the_caret_stands_under_wide_and_hidden_characters() {
         let source = "\t世\u{1b}x = oops";
         let start = source.find("oops").unwrap();
-        let text = render(&Fault::warning("a.rhai", at(source, start, start + 4), "m"));
+        let text = plain(&Fault::warning("a.rhai", at(source, start, start + 4), "m"));
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[2], "1 |  世\\u{1b}x = oops");
         assert!(lines[3].ends_with("             ^^^^"), "{text}");
@@ -220,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_fault_behind_the_last_character_is_shown() {
-        let text = render(&Fault::error("a.rhai", at("let x =", 7, 7), "script ends early"));
+        let text = plain(&Fault::error("a.rhai", at("let x =", 7, 7), "script ends early"));
         assert!(text.contains("1 | let x ="), "{text}");
         assert!(text.contains('^'), "{text}");
     }

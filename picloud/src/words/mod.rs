@@ -2,9 +2,11 @@
 
 pub(crate) mod backup;
 pub(crate) mod deploys;
+pub(crate) mod dev;
 pub(crate) mod executions;
 pub(crate) mod fault;
 pub(crate) mod logs;
+pub(crate) mod paint;
 pub(crate) mod push;
 pub(crate) mod table;
 

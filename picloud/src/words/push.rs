@@ -230,7 +230,8 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
     }
 }
 
-fn planned(plan: &Plan, due: &[(Schedule, Vec<DateTime<Utc>>)]) -> String {
+/// What a revision changes.
+pub(crate) fn planned(plan: &Plan, due: &[(Schedule, Vec<DateTime<Utc>>)]) -> String {
     let mut text = changes("routes", &plan.routes, |_| String::new());
     text += &changes("schedules", &plan.schedules, |name| {
         let found = due.iter().find(|(schedule, _)| schedule.name.as_str() == name);

@@ -2,23 +2,20 @@
 
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use git_receiver::{ObjectId, ReadError, Repository, Staged};
 use manifest_schema::fault::{Fault, Faults};
-use manifest_schema::manifest::{self, Schedule};
+use manifest_schema::manifest;
 use store::{App, NewRevision, Oid, Store, StoreError};
 
 use super::check::{Checked, check};
 use super::limits::DeployLimits;
-use super::plan::{Side, plan};
+use super::plan::{Side, due_times, plan};
 use super::report::{Event, Rejection, Tell};
 use super::snapshot::{Snapshot, SnapshotError, of_commit};
 use crate::activation::Activation;
 use crate::repository::{DEFAULT_PRODUCTION_BRANCH, oid};
 use crate::revision::{LoadError, Prepared};
-
-/// How many due times of a schedule a push shows.
-const DUE_SHOWN: usize = 3;
 
 /// Why a push failed for a reason that is not the pusher's.
 #[derive(Debug, thiserror::Error)]
@@ -151,20 +148,8 @@ impl<R: Repository> Examination<'_, R> {
         let live = self.app.and_then(|app| self.activation.live(&app.name, branch));
         let side = live.as_ref().map(|live| Side { manifest: live.manifest(), sources: live.sources() });
         let plan = plan(side, Side { manifest: &prepared.manifest, sources: &prepared.sources });
-        let due = prepared
-            .manifest
-            .schedules
-            .iter()
-            .map(|schedule| (schedule.clone(), next_due(schedule)))
-            .collect();
-        self.tell.send(Event::Planned { plan, due });
+        self.tell.send(Event::Planned { plan, due: due_times(&prepared.manifest) });
     }
-}
-
-fn next_due(schedule: &Schedule) -> Vec<DateTime<Utc>> {
-    std::iter::successors(schedule.cron.next_after(Utc::now()), |due| schedule.cron.next_after(*due))
-        .take(DUE_SHOWN)
-        .collect()
 }
 
 fn prepare(checked: Checked) -> Result<Prepared, Fault> {

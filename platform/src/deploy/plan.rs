@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use manifest_schema::manifest::Manifest;
+use chrono::{DateTime, Utc};
+use manifest_schema::manifest::{Manifest, Schedule};
 use manifest_schema::name::ScriptPath;
+
+/// How many due times of a schedule are shown.
+const DUE_SHOWN: usize = 3;
 
 /// The differences between two revisions, kind by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,17 +49,26 @@ pub enum Sign {
     Changed,
 }
 
+/// What a revision changes, and when its schedules are due.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// What it changes about what is live.
+    pub plan: Plan,
+    /// The schedules that it declares, each with its next due times.
+    pub due: Vec<(Schedule, Vec<DateTime<Utc>>)>,
+}
+
 /// A manifest with the text of its scripts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Side<'a> {
+pub(crate) struct Side<'a> {
     /// What is declared.
-    pub(super) manifest: &'a Manifest,
+    pub(crate) manifest: &'a Manifest,
     /// The text of every script that is named.
-    pub(super) sources: &'a BTreeMap<ScriptPath, String>,
+    pub(crate) sources: &'a BTreeMap<ScriptPath, String>,
 }
 
 /// Compares what is live with what would be.
-pub(super) fn plan(live: Option<Side<'_>>, candidate: Side<'_>) -> Plan {
+pub(crate) fn plan(live: Option<Side<'_>>, candidate: Side<'_>) -> Plan {
     let changed = |script: &ScriptPath| {
         live.is_some_and(|live| live.sources.get(script) != candidate.sources.get(script))
     };
@@ -66,6 +79,16 @@ pub(super) fn plan(live: Option<Side<'_>>, candidate: Side<'_>) -> Plan {
         schedules: compare(&before.schedules, &after.schedules, &changed),
         functions: compare(&before.functions, &after.functions, &changed),
     }
+}
+
+/// The schedules of a manifest, each with its next due times.
+pub(crate) fn due_times(manifest: &Manifest) -> Vec<(Schedule, Vec<DateTime<Utc>>)> {
+    let next = |schedule: &Schedule| {
+        std::iter::successors(schedule.cron.next_after(Utc::now()), |due| schedule.cron.next_after(*due))
+            .take(DUE_SHOWN)
+            .collect()
+    };
+    manifest.schedules.iter().map(|schedule| (schedule.clone(), next(schedule))).collect()
 }
 
 /// What identifies a declaration, and what is shown of it.

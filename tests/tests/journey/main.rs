@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 mod cloning;
 mod concurrency;
+mod dev;
 mod executions;
 mod http;
 mod killed;

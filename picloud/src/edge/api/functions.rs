@@ -1,11 +1,14 @@
 //! Functions: what a manifest declares to be called.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Response, StatusCode};
-use platform::execution::Purpose;
+use platform::execution::{Purpose, Recorder};
 use platform::tokens::Right;
-use runtime::Trigger;
+use runtime::{LiveTable, Trigger};
 
 use super::{Api, allow, no_app, problem};
 use crate::edge::app::{Called, read_body, request_id, run};
@@ -21,8 +24,27 @@ pub(super) async fn call(
     if let Err(response) = allow(&caller, Right::Invoke, &app) {
         return *response;
     }
-    let live = api.table.get_production(&app);
-    let Some(live) = live else { return no_app() };
+    let callees = Callees { table: api.table, recorder: api.recorder, body_time: api.body_time };
+    answer(&callees, &app, &function, request).await
+}
+
+/// What can be called.
+#[derive(Clone)]
+pub(in crate::edge) struct Callees {
+    pub(in crate::edge) table: Arc<LiveTable>,
+    pub(in crate::edge) recorder: Recorder,
+    /// The longest a client may take to send a payload.
+    pub(in crate::edge) body_time: Duration,
+}
+
+/// Calls a function for whoever may call it.
+pub(in crate::edge) async fn answer(
+    callees: &Callees,
+    app: &str,
+    function: &str,
+    request: Request,
+) -> Response<Body> {
+    let Some(live) = callees.table.get_production(app) else { return no_app() };
     let functions = &live.revision.manifest().functions;
     let Some(found) = functions.iter().find(|declared| declared.name.as_str() == function) else {
         return problem(StatusCode::NOT_FOUND, "the app has no such function");
@@ -30,10 +52,11 @@ pub(super) async fn call(
     let script = found.script.clone();
     let called =
         Called { request_id: request_id(request.headers()), purpose: Purpose::Call(found.name.clone()) };
-    match read_body(request.into_body(), live.revision.manifest().limits.body, api.body_time).await {
+    let most = live.revision.manifest().limits.body;
+    match read_body(request.into_body(), most, callees.body_time).await {
         Ok(payload) => {
             let trigger = Trigger::Function { payload };
-            run(&api.recorder, &live, script, called, trigger).await.map(Body::new)
+            run(&callees.recorder, &live, script, called, trigger).await.map(Body::new)
         }
         Err(response) => response,
     }

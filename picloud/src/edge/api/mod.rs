@@ -6,7 +6,7 @@ mod apps;
 mod audit;
 mod deploys;
 mod executions;
-mod functions;
+pub(super) mod functions;
 mod logs;
 mod nodes;
 mod query;

@@ -1,0 +1,116 @@
+//! The node's log as a developer reads it: requests, lines of scripts and their failures with the place in the script.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+use std::sync::Arc;
+
+use chrono::Utc;
+use manifest_schema::fault::{Fault, Place};
+use manifest_schema::name::{AppName, ScriptPath};
+use runtime::LiveTable;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::commands::say;
+use crate::edge::DEV_REQUEST;
+use crate::words::dev;
+
+/// Writes what happens to the terminal.
+pub(super) struct Console {
+    table: Arc<LiveTable>,
+    app: AppName,
+}
+
+impl Console {
+    /// From now on, everything that is logged goes to the terminal.
+    pub(super) fn start(table: Arc<LiveTable>, app: AppName) {
+        let heard = Targets::new()
+            .with_default(Level::WARN)
+            .with_target("script", Level::TRACE)
+            .with_target("schedule", Level::INFO)
+            .with_target(DEV_REQUEST, Level::INFO);
+        tracing_subscriber::registry().with(Self { table, app }.with_filter(heard)).init();
+        crate::commands::serve::log_panics();
+    }
+
+    fn words(&self, target: &str, level: &Level, said: &Said) -> String {
+        let at = Utc::now();
+        let level_name = level.as_str().to_ascii_lowercase();
+        let text = |name: &str| said.0.get(name).map(String::as_str).unwrap_or_default();
+        let message = text("message");
+        match target {
+            DEV_REQUEST => {
+                let number = |name| text(name).parse().unwrap_or_default();
+                dev::request(at, text("method"), text("path"), number("status"), number("micros"))
+            }
+            "script" => {
+                let mut place = text("script").to_owned();
+                for part in ["line", "column"] {
+                    if let Some(number) = said.0.get(part) {
+                        let _ = write!(place, ":{number}");
+                    }
+                }
+                dev::line(at, &level_name, &place, message, said.0.get("data").map(String::as_str))
+            }
+            "schedule" => dev::schedule(at, text("schedule"), message),
+            _ if said.0.contains_key("kind") && said.0.contains_key("script") => {
+                dev::failure(at, self.failure(said))
+            }
+            _ => {
+                let cause = said.0.get("error").map(|error| format!(": {error}")).unwrap_or_default();
+                dev::news(at, &level_name, &format!("{message}{cause}"))
+            }
+        }
+    }
+
+    /// A failed run as a fault of its script, with the source line if that is still the one that ran.
+    fn failure(&self, said: &Said) -> Fault {
+        let text = |name: &str| said.0.get(name).map(String::as_str).unwrap_or_default();
+        let script = text("script");
+        let message = text("message").strip_prefix("failed: ").unwrap_or(text("message"));
+        let message = format!("{message} ({})", text("kind"));
+        let mut numbers = text("place").rsplitn(3, ':').map(str::parse::<usize>);
+        let place = match (numbers.next(), numbers.next()) {
+            (Some(Ok(column)), Some(Ok(line))) => self.source(script, text("revision")).map(|source| {
+                let rest = source.lines().nth(line - 1).into_iter().flat_map(str::chars).skip(column - 1);
+                let width = rest.take_while(|c| c.is_alphanumeric() || *c == '_').count();
+                Place::of_position(&source, line, column, width.max(1))
+            }),
+            _ => None,
+        };
+        let file = if place.is_none() && !text("place").is_empty() { text("place") } else { script };
+        Fault::error(file, place, message)
+    }
+
+    fn source(&self, script: &str, revision: &str) -> Option<String> {
+        let live = self.table.get_production(self.app.as_str())?;
+        let script = ScriptPath::new(script).ok()?;
+        (live.revision.commit() == revision).then(|| live.revision.sources().get(&script).cloned())?
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Console {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut said = Said::default();
+        event.record(&mut said);
+        // Whoever reads need not be there any more.
+        let _ = say(self.words(event.metadata().target(), event.metadata().level(), &said));
+    }
+}
+
+/// The fields of an event as text.
+#[derive(Default)]
+struct Said(BTreeMap<&'static str, String>);
+
+impl Visit for Said {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}

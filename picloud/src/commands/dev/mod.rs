@@ -1,0 +1,203 @@
+//! `picloud dev`: serves the working tree of an app, and again whenever a file is saved.
+//!
+//! [`watch`] tells that something has changed, the folder is read and checked as a push is, and what is good is swapped in
+//! ([`platform::workbench`]). Requests are answered by the edge that a node has; [`console`] shows what happens.
+
+mod console;
+mod watch;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use manifest_schema::name::AppName;
+use platform::execution::journal::Journal;
+use platform::deploy::Snapshot;
+use platform::workbench::{Saved, Workbench, keep_time};
+use runtime::{Live, LiveTable};
+use tokio::sync::{oneshot, watch as latest};
+
+use super::folder::{self, ReadError};
+use super::serve::StopSignals;
+use super::{CommandError, say};
+use crate::cli::{ConnectionSettings, DevOptions};
+use crate::edge::Edge;
+use crate::edge::listener::{self, Stopping};
+use crate::node::{StartError, threads};
+use crate::words::dev as words;
+use console::Console;
+use watch::Watch;
+
+/// Where it listens if nobody says where, and if it is free.
+const USUAL_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// What nobody serves and nobody waits for.
+const PASSED_OVER: [&str; 3] = [".git", "target", "node_modules"];
+
+/// A save with faults is told when it has stayed so: it may be half of one.
+const FAULTS_STAY: Duration = Duration::from_millis(60);
+
+/// The name of an app whose folder has none that could be.
+const NAMELESS: &str = "app";
+
+/// Serves until it is told to stop.
+pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
+    // What cannot be read now is most likely a slip.
+    let first = folder::read(&options.folder, &PASSED_OVER)?;
+    let folder = options.folder.canonicalize().unwrap_or_else(|_| options.folder.clone());
+    let app = options.app.clone().unwrap_or_else(|| name_of(&folder));
+    let table = Arc::new(LiveTable::new());
+    Console::start(Arc::clone(&table), app.clone());
+    let threads = threads()?;
+    let served = threads.block_on(async {
+        let listener = listen(options.listen)?;
+        let address =
+            listener.local_addr().map_err(|source| StartError::Listen { address: USUAL_ADDRESS, source })?;
+        say(words::greeting(&app, &folder, address, options.schedules))?;
+        let settings = ConnectionSettings::default();
+        let (recorder, journal) = Journal::new();
+        tokio::spawn(journal.run());
+        let edge =
+            Edge::of_a_folder(Arc::clone(&table), recorder.clone(), app.clone(), settings.body_time.0);
+        let (tell, live) = latest::channel(None);
+        if options.schedules {
+            tokio::spawn(keep_time(recorder, live));
+        }
+        let (ready, is_ready) = oneshot::channel();
+        let mut bench = Bench { folder, workbench: Workbench::new(table, app), tell, last: None, told: None };
+        // It ends with the process.
+        std::thread::spawn(move || {
+            bench.take(first.snapshot, Instant::now(), &mut Watch::new());
+            let _ = ready.send(());
+            bench.work();
+        });
+        let _ = is_ready.await;
+        let mut signals = StopSignals::new();
+        let stop = async move { signals.next().await };
+        let bounds = settings.bounds();
+        listener::serve(listener, Arc::new(edge), bounds, Arc::new(Stopping::default()), stop).await;
+        Ok(())
+    });
+    threads.shutdown_background();
+    served
+}
+
+/// The address that is wanted, or the usual one, or a free one where that is taken.
+fn listen(wanted: Option<SocketAddr>) -> Result<tokio::net::TcpListener, StartError> {
+    let bind = |address| listener::bind(address).map_err(|source| StartError::Listen { address, source });
+    match wanted {
+        Some(address) => bind(address),
+        None => match bind(USUAL_ADDRESS) {
+            Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+                bind(SocketAddr::new(USUAL_ADDRESS.ip(), 0))
+            }
+            bound => bound,
+        },
+    }
+}
+
+/// The app that a folder of this name would be pushed as.
+fn name_of(folder: &Path) -> AppName {
+    let name = folder.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase()).trim_end_matches('-');
+    AppName::new(name).unwrap_or_else(|_| AppName::new(NAMELESS).expect("a name that is right"))
+}
+
+/// What is saved, from the folder to what is live.
+struct Bench {
+    folder: PathBuf,
+    workbench: Workbench,
+    /// Who runs the schedules.
+    tell: latest::Sender<Option<Arc<Live>>>,
+    /// What was looked at last.
+    last: Option<Snapshot>,
+    /// What was last said of the folder itself.
+    told: Option<String>,
+}
+
+impl Bench {
+    fn work(&mut self) -> ! {
+        let mut watch = Watch::new();
+        let mut changed = Instant::now();
+        loop {
+            match folder::read(&self.folder, &PASSED_OVER) {
+                Ok(tree) => {
+                    if watch.follow(&tree.folders) {
+                        // What came into a new folder before it was watched is seen now.
+                        continue;
+                    }
+                    self.tell_once(watch.trouble().map(words::unwatched));
+                    if self.last.as_ref() != Some(&tree.snapshot)
+                        && !self.take(tree.snapshot, changed, &mut watch)
+                    {
+                        changed = watch.wait();
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    if matches!(error, ReadError::Read { .. }) {
+                        watch.forget();
+                    }
+                    self.last = None;
+                    let live = self.workbench.live().is_some();
+                    self.tell_once(Some(words::unreadable(&error, live)));
+                }
+            }
+            changed = watch.wait();
+        }
+    }
+
+    /// Takes what was saved; `false` where it is not over yet, and nothing was said.
+    fn take(&mut self, snapshot: Snapshot, changed: Instant, watch: &mut Watch) -> bool {
+        let first = self.workbench.live().is_none();
+        let text = match self.workbench.take(&snapshot) {
+            Saved::Live { planned, warnings } => {
+                let _ = self.tell.send(self.workbench.live());
+                words::live(first, &planned, &warnings, changed.elapsed())
+            }
+            Saved::Refused(faults) => {
+                if !watch.is_quiet_for(FAULTS_STAY) {
+                    return false;
+                }
+                words::refused(&faults, !first)
+            }
+        };
+        self.last = Some(snapshot);
+        let _ = say(text);
+        true
+    }
+
+    /// Says what is wrong with the folder itself, until it is something else.
+    fn tell_once(&mut self, text: Option<String>) {
+        if let Some(text) = &text
+            && self.told.as_ref() != Some(text)
+        {
+            let _ = say(text);
+        }
+        self.told = text;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_named_after_its_folder() {
+        for (folder, name) in [
+            ("/home/ada/hello", "hello"),
+            ("/srv/My App", "my-app"),
+            ("/srv/2024-photos_", "photos"),
+            ("/srv/Grüße", "gr--e"),
+            ("/", "app"),
+            ("/srv/42", "app"),
+        ] {
+            assert_eq!(name_of(Path::new(folder)).as_str(), name, "{folder}");
+        }
+        assert!(name_of(Path::new(&format!("/{}", "a-".repeat(40)))).as_str().len() <= 40);
+    }
+}

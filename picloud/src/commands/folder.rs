@@ -1,0 +1,85 @@
+//! Reads the working tree of an app, as a commit of it would be.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use platform::deploy::{FILE_MAX, File, Snapshot};
+
+/// The most files and folders that are looked at; a server takes no more files either.
+const ENTRIES_MAX: usize = 20_000;
+
+/// Why a folder cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} holds more than {ENTRIES_MAX} files; is it the folder of an app?", .0.display())]
+    TooMany(PathBuf),
+}
+
+/// What stands in a folder.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(crate) snapshot: Snapshot,
+    /// Every folder that was read, the first one included.
+    pub(crate) folders: Vec<PathBuf>,
+}
+
+/// Reads `folder`, apart from the folders within it that bear one of the names `passed_over`. What goes away meanwhile was
+/// not there.
+pub(crate) fn read(folder: &Path, passed_over: &[&str]) -> Result<Tree, ReadError> {
+    let mut tree = Tree { snapshot: Snapshot::default(), folders: Vec::new() };
+    let mut folders = vec![PathBuf::new()];
+    while let Some(inside) = folders.pop() {
+        let here = if inside.as_os_str().is_empty() { folder.to_owned() } else { folder.join(&inside) };
+        let failed = |source| ReadError::Read { path: here.clone(), source };
+        let entries = match fs::read_dir(&here) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && here != folder => continue,
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let path = inside.join(entry.file_name());
+            let kind = match entry.file_type() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                kind => kind.map_err(failed)?,
+            };
+            if kind.is_dir() {
+                if !passed_over.iter().any(|name| entry.file_name() == *name) {
+                    folders.push(path);
+                }
+                continue;
+            }
+            // git keeps no pipes, sockets and devices.
+            if !kind.is_file() && !kind.is_symlink() {
+                continue;
+            }
+            // A name that is not UTF-8 can be neither the manifest nor a script.
+            let name = path.to_string_lossy();
+            let file = if !Snapshot::wants(&name) {
+                None
+            } else if kind.is_symlink() {
+                Some(File::Symlink)
+            } else {
+                match contents(&entry.path()) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    read => Some(read.map_err(|source| ReadError::Read { path: entry.path(), source })?),
+                }
+            };
+            tree.snapshot.add(&name, || file.unwrap_or(File::Symlink));
+            if tree.snapshot.files + folders.len() + tree.folders.len() > ENTRIES_MAX {
+                return Err(ReadError::TooMany(folder.to_owned()));
+            }
+        }
+        tree.folders.push(here);
+    }
+    Ok(tree)
+}
+
+fn contents(path: &Path) -> io::Result<File> {
+    if fs::metadata(path)?.len() > FILE_MAX {
+        return Ok(File::TooLarge);
+    }
+    fs::read(path).map(File::Bytes)
+}

@@ -1,0 +1,65 @@
+//! Runs schedules where nobody remembers them: what is due while this goes on, once, and nothing that was missed before.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use manifest_schema::manifest::{Overlap, Schedule};
+use manifest_schema::name::JobName;
+use runtime::{Invocation, Live, Trigger};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::execution::{Purpose, Recorder, Task, execute};
+
+/// The clock is looked at so often at the least: it may be set, and a machine may sleep.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Runs what is due of what `live` holds, until the task is dropped.
+pub async fn keep_time(recorder: Recorder, mut live: watch::Receiver<Option<Arc<Live>>>) {
+    let mut running: HashMap<JobName, JoinHandle<()>> = HashMap::new();
+    let mut since = Utc::now();
+    loop {
+        let now = Utc::now().max(since);
+        let current = live.borrow_and_update().clone();
+        let schedules =
+            current.as_ref().map(|live| live.revision.manifest().schedules.as_slice()).unwrap_or_default();
+        for schedule in schedules {
+            let Some(due) = due(schedule, since).filter(|due| *due <= now) else { continue };
+            let goes_on = running.get(&schedule.name).is_some_and(|run| !run.is_finished());
+            if goes_on && schedule.overlap == Overlap::Skip {
+                tracing::warn!(target: "schedule", schedule = %schedule.name, "skipped: the run before it goes on");
+            } else if let Some(live) = &current {
+                let run = tokio::spawn(run(recorder.clone(), Arc::clone(live), schedule.clone(), due));
+                running.insert(schedule.name.clone(), run);
+            }
+        }
+        since = now;
+        let next = schedules.iter().filter_map(|schedule| due(schedule, since)).min();
+        let wait = next.and_then(|next| (next - Utc::now()).to_std().ok().or(Some(Duration::ZERO)));
+        let wait = wait.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
+        if let Ok(Err(_)) = tokio::time::timeout(wait, live.changed()).await {
+            return;
+        }
+    }
+}
+
+fn due(schedule: &Schedule, since: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    schedule.cron.next_after(since)
+}
+
+/// How it fails is told by the execution.
+async fn run(recorder: Recorder, live: Arc<Live>, schedule: Schedule, due: DateTime<Utc>) {
+    let trigger = Trigger::Scheduled { name: schedule.name.clone(), due: due.to_rfc3339() };
+    let invocation = Invocation { execution_id: Uuid::now_v7(), request_id: Uuid::new_v4(), trigger };
+    let (script, purpose) = (schedule.script.clone(), Purpose::Schedule(schedule.name.clone()));
+    match execute(&recorder, live, Task { script, purpose, invocation }).await {
+        Ok(run) if run.outcome.is_ok() => {
+            tracing::info!(target: "schedule", schedule = %schedule.name, "ran in {:.1} ms", run.duration.as_secs_f64() * 1000.0);
+        }
+        Ok(_) => tracing::warn!(target: "schedule", schedule = %schedule.name, "failed"),
+        Err(busy) => tracing::warn!(target: "schedule", schedule = %schedule.name, "not run: {busy}"),
+    }
+}

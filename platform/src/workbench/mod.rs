@@ -1,0 +1,116 @@
+//! One app that is served from its files, without git and without a store: what was saved is checked as a push is, and swapped
+//! in as a push is. [`keep_time`] runs its schedules, which nobody remembers here.
+
+mod clock;
+
+use std::sync::Arc;
+
+use manifest_schema::fault::{Fault, Faults};
+use manifest_schema::limits::Limits;
+use manifest_schema::manifest;
+use manifest_schema::name::AppName;
+use runtime::{AppIdentity, Live, LiveTable, Revision};
+use uuid::Uuid;
+
+pub use clock::keep_time;
+
+use crate::deploy::{Checked, Planned, Side, Snapshot, check, due_times, plan};
+
+/// The only branch there is.
+const BRANCH: &str = "main";
+
+/// Serves the files of one app.
+#[derive(Debug)]
+pub struct Workbench {
+    table: Arc<LiveTable>,
+    app: AppIdentity,
+    /// How many revisions were swapped in.
+    taken: u64,
+}
+
+/// What became of what was saved.
+#[derive(Clone, Debug)]
+pub enum Saved {
+    /// It is live.
+    Live {
+        /// What it changes.
+        planned: Planned,
+        /// What its author should look at.
+        warnings: Faults,
+    },
+    /// It breaks the contract. What was live before still is.
+    Refused(Faults),
+}
+
+impl Workbench {
+    /// Serves `app` in `table`, where it is the only one.
+    pub fn new(table: Arc<LiveTable>, app: AppName) -> Self {
+        // Ids of scripts follow from it: they stay the same from one start to the next.
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, app.as_str().as_bytes());
+        Self { table, app: AppIdentity { id, name: app }, taken: 0 }
+    }
+
+    /// What is live.
+    pub fn live(&self) -> Option<Arc<Live>> {
+        self.table.get_production(self.app.name.as_str())
+    }
+
+    /// Checks what was saved and makes it live, unless it breaks the contract.
+    pub fn take(&mut self, snapshot: &Snapshot) -> Saved {
+        let Checked { manifest, sources, compiled, warnings } = match check(snapshot, &Limits::CEILING) {
+            Ok(checked) => checked,
+            Err(faults) => return Saved::Refused(faults),
+        };
+        let live = self.live();
+        let side = live
+            .as_ref()
+            .map(|live| Side { manifest: live.revision.manifest(), sources: live.revision.sources() });
+        let planned = Planned {
+            plan: plan(side, Side { manifest: &manifest, sources: &sources }),
+            due: due_times(&manifest),
+        };
+        // There is no commit; the count takes its place.
+        let commit = format!("{:040x}", self.taken + 1);
+        match Revision::new(self.app.clone(), commit, manifest, sources, compiled) {
+            Ok(revision) => {
+                self.taken += 1;
+                self.table.replace(&self.app.name, BRANCH, true, revision, self.taken);
+                Saved::Live { planned, warnings }
+            }
+            Err(error) => Saved::Refused(Fault::error(manifest::FILE_NAME, None, error.to_string()).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::File;
+
+    fn saved(script: &str) -> Snapshot {
+        let manifest = "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
+        let mut snapshot = Snapshot::default();
+        for (path, text) in [("picloud.toml", manifest), ("a.rhai", script)] {
+            snapshot.add(path, || File::Bytes(text.as_bytes().to_vec()));
+        }
+        snapshot
+    }
+
+    #[test]
+    fn what_is_good_is_swapped_in_and_what_is_not_leaves_the_last_good_one() {
+        let table = Arc::new(LiveTable::new());
+        let mut bench = Workbench::new(Arc::clone(&table), AppName::new("a").unwrap());
+        assert!(matches!(bench.take(&saved("nope()")), Saved::Refused(faults) if faults.errors() == 1));
+        assert!(bench.live().is_none());
+        let Saved::Live { planned, .. } = bench.take(&saved("1")) else { panic!("it is good") };
+        assert_eq!((planned.plan.routes.lines.len(), planned.plan.routes.unchanged), (1, 0));
+        assert!(matches!(bench.take(&saved("nope()")), Saved::Refused(_)));
+        let live = table.get_production("a").unwrap();
+        assert_eq!((live.deploy, live.revision.sources().values().next().unwrap().as_str()), (1, "1"));
+        let before = live.revision.script_id(live.revision.sources().keys().next().unwrap());
+        assert!(matches!(bench.take(&saved("2")), Saved::Live { .. }));
+        let live = bench.live().unwrap();
+        assert_eq!(live.deploy, 2);
+        assert_eq!(live.revision.script_id(live.revision.sources().keys().next().unwrap()), before);
+    }
+}

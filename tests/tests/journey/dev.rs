@@ -1,0 +1,271 @@
+//! `picloud dev`: what is saved is served, and what is wrong is said in the terminal.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tests::server::picloud;
+use tests::until;
+
+const MANIFEST: &str = "sdk = \"1.1\"\n[[routes]]\npath = \"/greet/{name}\"\nscript = \"greet.rhai\"\n";
+const SCRIPT: &str = "\"Hello, \" + ctx.request.params.name";
+
+/// The folder of an app, and the program that serves it.
+struct Dev {
+    process: Child,
+    address: String,
+    folder: TempDir,
+}
+
+impl Dev {
+    fn start(files: &[(&str, &str)], flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let app = folder.path().join("hello");
+        fs::create_dir(&app).unwrap();
+        files.iter().for_each(|(name, text)| write(&app.join(name), text));
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let process = Command::new(picloud())
+            .args(["dev", "--listen", "127.0.0.1:0"])
+            .args(flags)
+            .current_dir(&app)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut dev = Self { process, address: String::new(), folder };
+        let address = || Some(dev.log().split_once("  http://")?.1.split_once('/')?.0.to_owned());
+        dev.address = until("it listens", address);
+        dev
+    }
+
+    fn hello() -> Self {
+        let dev = Self::start(&[("picloud.toml", MANIFEST), ("greet.rhai", SCRIPT)], &[]);
+        dev.says("serving in ");
+        dev
+    }
+
+    fn app(&self) -> std::path::PathBuf {
+        self.folder.path().join("hello")
+    }
+
+    /// What stands in the terminal.
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Waits until the terminal shows these words.
+    #[track_caller]
+    fn says(&self, words: &str) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while !self.log().contains(words) {
+            assert!(std::time::Instant::now() < deadline, "does not say {words:?}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn ask(&self, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let url = format!("http://{}{path}", self.address);
+        let mut request = ureq::http::Request::builder().method(method).uri(url);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut answer = agent.run(request.body("{\"times\": 2}").unwrap()).unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    }
+
+    fn get(&self, path: &str) -> String {
+        self.ask("GET", path, None).1
+    }
+
+    /// Waits until an address answers just this.
+    fn answers(&self, path: &str, body: &str) {
+        until(&format!("{path} answers {body}"), || (self.get(path) == body).then_some(()));
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("--- terminal\n{}", self.log());
+        }
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_saved_file_is_served_at_once_and_the_terminal_says_what_changed() {
+    let dev = Dev::hello();
+    dev.says("+ *  /greet/{name}  greet.rhai");
+    for path in ["/greet/Ann", "/hello/greet/Ann"] {
+        assert_eq!(dev.get(path), "\"Hello, Ann\"", "{path}");
+    }
+    assert_eq!(dev.ask("GET", "/-/health/ready", None), (200, "ok\n".to_owned()));
+    assert_eq!(dev.ask("GET", "/-/api/v1/apps", None).0, 404);
+    write(&dev.app().join("greet.rhai"), "\"Good morning\"");
+    dev.answers("/greet/Ann", "\"Good morning\"");
+    dev.says("reloaded in ");
+    dev.says("~ *  /greet/{name}  greet.rhai");
+    write(&dev.app().join("sub/other.rhai"), "1 + 1");
+    let manifest = format!("{MANIFEST}[[routes]]\npath = \"/other\"\nscript = \"sub/other.rhai\"\n");
+    write(&dev.app().join("picloud.toml"), &manifest);
+    dev.answers("/other", "2");
+    write(&dev.app().join("sub/other.rhai"), "1 + 2");
+    dev.answers("/other", "3");
+}
+
+#[test]
+fn a_faulty_save_is_told_as_by_check_and_the_last_good_one_goes_on() {
+    let dev = Dev::hello();
+    write(&dev.app().join("greet.rhai"), "let x = 1;\nlgo::info(\"hi\");\n");
+    dev.says("error: 1 problem in 1 file; the last good save goes on answering");
+    let checked = Command::new(picloud()).arg("check").current_dir(dev.app()).output().unwrap();
+    let checked = String::from_utf8(checked.stdout).unwrap();
+    let (faults, _) = checked.rsplit_once("error: 1 problem").unwrap();
+    assert!(faults.contains("greet.rhai:2:1") && dev.log().contains(faults), "{checked}\n---\n{}", dev.log());
+    assert_eq!(dev.get("/greet/Ann"), "\"Hello, Ann\"");
+    write(&dev.app().join("greet.rhai"), "\"well again\"");
+    dev.answers("/greet/Ann", "\"well again\"");
+    assert!(!dev.log().contains('\u{1b}'), "no colours in a file");
+}
+
+#[test]
+fn an_app_that_is_faulty_from_the_start_waits_to_be_saved_right() {
+    let dev = Dev::start(&[("picloud.toml", "sdk = \"1.1\"\nnonsense = 1\n")], &[]);
+    dev.says("unknown key `nonsense`");
+    dev.says("nothing is served yet");
+    assert_eq!(dev.ask("GET", "/greet/Ann", None).0, 404);
+    write(&dev.app().join("greet.rhai"), SCRIPT);
+    write(&dev.app().join("picloud.toml"), MANIFEST);
+    dev.answers("/greet/Ann", "\"Hello, Ann\"");
+}
+
+#[test]
+fn requests_lines_and_failures_are_shown_as_they_come_with_their_place() {
+    let dev = Dev::hello();
+    let script = "log::info(\"came\", #{name: ctx.request.params.name});\n\
+                  if ctx.request.params.name == \"Eve\" {\n    throw \"not her\";\n}\n1";
+    write(&dev.app().join("greet.rhai"), script);
+    dev.answers("/greet/Ann", "1");
+    dev.says(" 200 GET /greet/Ann  ");
+    dev.says(" info greet.rhai:1:6  came  {\"name\":\"Ann\"}\n");
+    assert_eq!(dev.ask("GET", "/greet/Eve", None).0, 500);
+    dev.says("error: greet.rhai:3:5  not her (script_error)\n");
+    dev.says("3 |     throw \"not her\";\n  |     ^^^^^\n");
+    dev.says(" 500 GET /greet/Eve  ");
+}
+
+#[test]
+fn editors_that_rename_and_saves_in_a_storm_are_one_save() {
+    let dev = Dev::hello();
+    let (script, draft) = (dev.app().join("greet.rhai"), dev.app().join(".greet.rhai.new"));
+    for number in 0..50 {
+        // As vim does it: the file goes away for a moment.
+        fs::rename(&script, dev.app().join("greet.rhai~")).unwrap();
+        write(&draft, "");
+        write(&draft, &number.to_string());
+        fs::rename(&draft, &script).unwrap();
+    }
+    dev.answers("/greet/Ann", "49");
+    let reloads = dev.log().matches("reloaded in").count();
+    assert!(reloads < 20 && !dev.log().contains("error"), "{reloads}\n{}", dev.log());
+}
+
+#[test]
+fn what_is_built_or_installed_in_the_folder_is_not_read() {
+    let dev = Dev::hello();
+    for folder in [".git", "target", "node_modules"] {
+        write(&dev.app().join(folder).join("x.rhai"), "nope(");
+    }
+    let manifest = MANIFEST.replace("greet.rhai", "target/x.rhai");
+    write(&dev.app().join("picloud.toml"), &manifest);
+    dev.says("script `target/x.rhai`");
+    dev.says("the last good save goes on answering");
+}
+
+#[test]
+fn a_folder_that_goes_away_and_comes_back_is_served_again() {
+    let dev = Dev::hello();
+    fs::remove_dir_all(dev.app()).unwrap();
+    dev.says("; the last good save goes on answering");
+    assert_eq!(dev.get("/greet/Ann"), "\"Hello, Ann\"");
+    write(&dev.app().join("greet.rhai"), "\"back\"");
+    write(&dev.app().join("picloud.toml"), MANIFEST);
+    dev.answers("/greet/Ann", "\"back\"");
+    write(&dev.app().join("greet.rhai"), "\"and watched\"");
+    dev.answers("/greet/Ann", "\"and watched\"");
+}
+
+#[test]
+fn a_folder_of_too_many_files_is_told_and_taken_back_when_they_are_gone() {
+    let dev = Dev::hello();
+    let many = dev.app().join("many");
+    fs::create_dir(&many).unwrap();
+    (0..20_001).for_each(|number| drop(fs::File::create(many.join(number.to_string())).unwrap()));
+    dev.says("holds more than 20000 files");
+    assert_eq!(dev.get("/greet/Ann"), "\"Hello, Ann\"");
+    fs::remove_dir_all(&many).unwrap();
+    write(&dev.app().join("greet.rhai"), "\"fewer\"");
+    dev.answers("/greet/Ann", "\"fewer\"");
+}
+
+#[test]
+fn functions_are_called_as_on_a_server_and_schedules_run_where_they_should() {
+    let jobs = format!(
+        "{MANIFEST}[[functions]]\nname = \"ring\"\nscript = \"ring.rhai\"\n\
+         [[schedules]]\nname = \"tick\"\ncron = \"* * * * * *\"\nscript = \"tick.rhai\"\n"
+    );
+    let files = [
+        ("picloud.toml", jobs.as_str()),
+        ("greet.rhai", SCRIPT),
+        ("ring.rhai", "ctx.request.body.times * 21"),
+        ("tick.rhai", "log::warn(\"tock\")"),
+    ];
+    let dev = Dev::start(&files, &["--schedules", "--app", "jobs"]);
+    dev.says("schedule tick  ran in ");
+    dev.says(" warn tick.rhai:1:6  tock\n");
+    let called = Command::new(picloud())
+        .args(["invoke", "ring", "--data", "{\"times\": 2}", "--app", "jobs", "--token", "any"])
+        .args(["--url", &format!("http://{}", dev.address)])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(called.stdout).unwrap(), "42\n");
+    let function = "/-/api/v1/apps/jobs/functions/ring";
+    assert_eq!(dev.ask("POST", function, None).0, 401, "a page of another site cannot call it");
+    assert_eq!(dev.ask("POST", function, Some("any")), (200, "42".to_owned()));
+    let quiet = Dev::start(&files, &[]);
+    quiet.says("+ tick  * * * * * *  UTC  tick.rhai  next ");
+    assert_eq!(quiet.get("/greet/Ann"), "\"Hello, Ann\"");
+    assert!(!quiet.log().contains("tock"));
+}
+
+#[test]
+fn what_is_no_folder_or_no_free_address_fails_and_says_so() {
+    let dev = Dev::hello();
+    let run = |arguments: &[&str]| {
+        let output =
+            Command::new(picloud()).arg("dev").args(arguments).current_dir(dev.app()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = run(&["nowhere"]);
+    assert!(code == Some(1) && text.contains("cannot read nowhere"), "{text}");
+    let (code, text) = run(&["--listen", &dev.address]);
+    assert!(code == Some(1) && text.contains("cannot listen on"), "{text}");
+    assert_eq!(run(&["--app", "No"]).0, Some(2));
+}
+
+#[test]
+fn a_push_to_it_is_told_where_to_go() {
+    let dev = Dev::hello();
+    let (status, text) = dev.ask("GET", "/hello.git/info/refs?service=git-receive-pack", None);
+    assert!(status == 421 && text.contains("picloud dev"), "{status} {text}");
+}
