@@ -4,7 +4,7 @@
 //! in [`Capabilities`]. Layout, in the order of a request's journey:
 //!
 //! - `live`: what every app serves now, swapped while requests are in flight
-//! - `tally`: what is counted of an app
+//! - `tally`: what is counted of an app; `histogram` counts durations
 //! - `gate`: how many executions of an app go on at once, and who waits
 //! - `revision`: one validated commit of an app, with its routes and scripts
 //! - `route`: from method and path to a script
@@ -29,6 +29,7 @@ mod check;
 mod context;
 mod failure;
 mod gate;
+mod histogram;
 mod invocation;
 mod json;
 mod live;
@@ -48,6 +49,7 @@ pub use answer::Answer;
 pub use check::{SOURCE_MAX, Script, compile, functions, too_large};
 pub use failure::{Failure, FailureKind, FailurePlace};
 pub use gate::{Permit, Turn};
+pub use histogram::{Classes, Histogram};
 pub use invocation::{Headers, HttpRequest, Invocation, Trigger, TriggerKind};
 pub use live::{AppNumbers, Live, LiveTable, TALLIED_MAX};
 pub use log::{Level, Log, LogLine};

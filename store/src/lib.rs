@@ -171,6 +171,16 @@ impl Store {
         either!(self, connect::ping())
     }
 
+    /// How many connections to the database are open, and how many of them are idle. The embedded one has none to count.
+    pub fn connections(&self) -> Option<(u32, u32)> {
+        match &self.0 {
+            Backend::Postgres(pool) => {
+                Some((pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX)))
+            }
+            Backend::Sqlite(_) => None,
+        }
+    }
+
     /// The app of that name.
     ///
     /// # Errors

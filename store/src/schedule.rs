@@ -170,6 +170,9 @@ pub enum RunOutcome {
 }
 
 impl RunOutcome {
+    /// Every outcome, in order.
+    pub const ALL: [Self; 5] = [Self::Succeeded, Self::Failed, Self::Skipped, Self::Missed, Self::Lost];
+
     /// The outcome as rows have it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -183,9 +186,7 @@ impl RunOutcome {
 
     /// The outcome of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Succeeded, Self::Failed, Self::Skipped, Self::Missed, Self::Lost]
-            .into_iter()
-            .find(|outcome| outcome.as_str() == name)
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == name)
     }
 }
 

@@ -15,6 +15,7 @@
 mod agenda;
 mod clock;
 mod desk;
+mod numbers;
 mod owed;
 mod running;
 mod upkeep;
@@ -38,6 +39,7 @@ use uuid::Uuid;
 use agenda::{Agenda, Key};
 use clock::Alarm;
 pub use desk::{NotRun, Scheduled};
+pub use numbers::RunNumbers;
 use owed::{believed, due_times, owed};
 
 use crate::execution::Recorder;
@@ -83,6 +85,7 @@ struct Parts {
     agenda: Mutex<Agenda>,
     upkeep: upkeep::Upkeep,
     alarm: Alarm,
+    numbers: RunNumbers,
     /// Claims and the runs that they are for. Closed: nothing is claimed any more.
     tasks: TaskTracker,
 }
@@ -103,8 +106,13 @@ impl Scheduler {
         node: NodeIdentity,
         limits: ScheduleLimits,
     ) -> Self {
-        let (agenda, upkeep, alarm, tasks) = Default::default();
-        Self(Arc::new(Parts { store, table, recorder, node, limits, agenda, upkeep, alarm, tasks }))
+        let (agenda, upkeep, alarm, numbers, tasks) = Default::default();
+        Self(Arc::new(Parts { store, table, recorder, node, limits, agenda, upkeep, alarm, numbers, tasks }))
+    }
+
+    /// What was counted of the runs that this node has claimed.
+    pub fn numbers(&self) -> &RunNumbers {
+        &self.0.numbers
     }
 
     /// Claims nothing any more.
@@ -229,14 +237,19 @@ impl Scheduler {
                 Ok(Claim::Granted) => {
                     self.give_back(&key, last, None);
                     match owed.missed {
-                        None => self.carry_out(live, &schedule, run_key(&run, execution)).await,
+                        None => {
+                            self.0.numbers.began(now - last);
+                            self.carry_out(live, &schedule, run_key(&run, execution)).await;
+                        }
                         Some(reason) => {
+                            self.0.numbers.ended(RunOutcome::Missed);
                             tracing::warn!(%app, schedule = %name, due = %last, "missed: {reason}")
                         }
                     }
                     return;
                 }
                 Ok(Claim::Overlaps(reason)) => {
+                    self.0.numbers.ended(RunOutcome::Skipped);
                     tracing::info!(%app, schedule = %name, due = %last, "skipped: {reason}");
                     return self.give_back(&key, last, None);
                 }

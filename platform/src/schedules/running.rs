@@ -30,11 +30,13 @@ impl Scheduler {
         let (name, due) = (&run.schedule, run.due);
         tokio::select! {
             (outcome, detail) = execute_run(&self.0.recorder, live, schedule, &run) => {
+                self.0.numbers.ended(outcome);
                 if !self.record(&run, outcome, detail.as_deref()).await {
                     tracing::error!(%app, schedule = %name, %due, outcome = outcome.as_str(), "the outcome is not recorded");
                 }
             }
             () = self.hold(&run) => {
+                self.0.numbers.ended(RunOutcome::Lost);
                 tracing::error!(%app, schedule = %name, %due, "stopped: it was recorded as lost, since its lease was over");
             }
         }
