@@ -57,5 +57,5 @@ setup-demo:
 	@tests/install cc:gcc git:git
 
 setup: setup-demo
-	@tests/install caddy:caddy curl:curl openssl:openssl psql:postgresql-client initdb:postgresql setpriv:util-linux
+	@tests/install caddy:caddy curl:curl openssl:openssl script:bsdutils psql:postgresql-client initdb:postgresql setpriv:util-linux
 	@tests/clients/install

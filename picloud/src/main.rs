@@ -6,8 +6,11 @@
 //! - `commands`: one room a verb
 //! - `node`: wires store, platform and edge into one running server
 //! - `edge`: HTTP and git, from a connection to an answer
+//! - `log`: where and how it is logged
+//! - `numbers`: what is counted of a node, for whoever watches it
 //! - `client`: the server that a verb asks, and as whom
 //! - `rest`: the documents that servers and clients exchange
+//! - `progress`: a word to people who wait
 //! - `words`: every sentence that people read
 //!
 //! A push: `edge::git` -> `git_receiver::receive` -> `platform::deploy` -> `store::push` -> `platform::activation`, told
@@ -17,23 +20,25 @@ mod cli;
 mod client;
 mod commands;
 mod edge;
+mod log;
 mod node;
+mod numbers;
+mod progress;
 mod rest;
 mod words;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use cli::{Cli, Verb};
+use cli::Verb;
 use commands::check::Form;
+use words::paint::red;
 
 /// Counts what each script holds, for its memory limit.
 #[global_allocator]
 static ALLOCATOR: runtime::CountingAllocator = runtime::CountingAllocator;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::read();
     let done = match cli.verb {
         Verb::Serve(settings) => commands::serve::serve(&settings).map(succeeded),
         Verb::Demo(options) => commands::demo::demo(options).map(succeeded),
@@ -57,6 +62,8 @@ fn main() -> ExitCode {
         Verb::Schema => commands::schema::schema().map(succeeded),
         Verb::Backup(options) => commands::backup::backup(&options).map(succeeded),
         Verb::Restore(options) => commands::restore::restore(&options).map(succeeded),
+        Verb::Completions { shell } => commands::shell::completions(shell).map(succeeded),
+        Verb::Man { folder } => commands::shell::man(&folder).map(succeeded),
         Verb::Check { folder, json } => {
             let form = if json { Form::Json } else { Form::Text };
             commands::check::check(&folder, form)
@@ -65,7 +72,10 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", words::with_causes(&error));
+            anstream::eprintln!("{}: {}", red("error"), words::with_causes(&error));
+            if let Some(advice) = words::advice::advice(&error) {
+                anstream::eprintln!("hint: {advice}");
+            }
             ExitCode::FAILURE
         }
     }

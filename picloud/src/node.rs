@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use platform::activation::Activation;
@@ -22,7 +22,8 @@ use uuid::Uuid;
 
 use crate::cli::{CreateApps, Role, Settings};
 use crate::edge::listener::{self, ConnectionBounds, Stopping};
-use crate::edge::{Api, Door, Edge, GitEdge, Health, Planes, Pushes, Reach};
+use crate::edge::{Api, Door, Edge, GitEdge, Health, Metrics, Planes, Pushes, Reach};
+use crate::numbers::{Numbers, Page};
 
 /// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
 const FILES_BESIDE: u64 = 512;
@@ -146,10 +147,12 @@ impl Node {
             public_url: settings.public_url.clone(),
             body_time: settings.connections.body_time.0,
         };
+        let numbers = Arc::<Numbers>::default();
         let pushes = Pushes {
             bounds: settings.push.bounds(),
             spool: settings.place.data_dir.clone(),
             create_apps: settings.create_apps == CreateApps::OnFirstPush,
+            numbers: Arc::clone(&numbers),
         };
         let tokens = Tokens::new(store.clone(), admin.clone());
         let door = Door::new(tokens.clone());
@@ -161,7 +164,7 @@ impl Node {
         let health = Health {
             store: store.clone(),
             activation: activation.clone(),
-            presence,
+            presence: presence.clone(),
             stopping: Arc::clone(&stopping),
         };
         let api = Api {
@@ -180,8 +183,20 @@ impl Node {
             body_time: reach.body_time,
         };
         let previews = settings.push.preview_age().map(|age| (deployer.clone(), age));
-        let git = GitEdge::new(store.clone(), deployer, door, pushes);
-        let edge = Edge::new(reach, settings.role, Planes { table, recorder, health, api, git });
+        let git = GitEdge::new(store.clone(), deployer, door.clone(), pushes);
+        let queue = git.clone();
+        let page = Page {
+            numbers: Arc::clone(&numbers),
+            table: Arc::clone(&table),
+            store: store.clone(),
+            scheduler: scheduler.clone(),
+            pushes: Arc::new(move || queue.queue()),
+            presence,
+            started: SystemTime::now(),
+        };
+        let metrics = Metrics { page, access: settings.observing.metrics, door };
+        let planes = Planes { table, recorder, health, api, git, metrics, numbers };
+        let edge = Edge::new(reach, settings.role, planes);
         Ok(Self {
             address,
             admin,

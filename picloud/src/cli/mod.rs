@@ -1,11 +1,15 @@
 //! What may be said on the command line. Exit codes: 0 done, 1 refused or failed, 2 misuse.
 //!
+//! - `examples`: what `--help` teaches
 //! - `settings`: how a node runs
 //! - `limits`: the most that connections, pushes and schedules may take of it
-//! - `observing`: what is seen of an app
+//! - `app`: verbs about an app
 //! - `people`: who may what, and who did what
+//! - `observing`: its log and its numbers
 //! - `quantity`: sizes and times as they are written
 
+mod app;
+mod examples;
 mod limits;
 mod observing;
 mod people;
@@ -15,12 +19,14 @@ mod settings;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap_complete::Shell;
 use manifest_schema::name::{AppName, JobName};
 
 use crate::client::{AppOption, ClientOptions};
+pub(crate) use app::{AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, RollbackOptions};
 pub(crate) use limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
-pub(crate) use observing::{AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, RollbackOptions};
+pub(crate) use observing::{LogFormat, MetricsAccess, ObservingSettings};
 pub(crate) use people::{AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, TokensVerb};
 pub(crate) use settings::{AUDIT_DAYS, CreateApps, DatabaseSettings, Place, Role, Settings};
 
@@ -30,6 +36,16 @@ pub(crate) use settings::{AUDIT_DAYS, CreateApps, DatabaseSettings, Place, Role,
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+/// All that may be said, with what `--help` teaches.
+pub(crate) fn command() -> Command {
+    examples::taught(Cli::command())
+}
+
+/// What was said. Where it cannot be understood, this says why and ends the process.
+pub(crate) fn read() -> Cli {
+    Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,6 +109,17 @@ pub(crate) enum Verb {
     Backup(BackupOptions),
     /// Fill an empty database from a backup.
     Restore(RestoreOptions),
+    /// Print what lets a shell complete verbs and flags.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual: a page for the program and one for each verb.
+    #[command(hide = true)]
+    Man {
+        /// The folder to write it to; made where it does not exist.
+        folder: PathBuf,
+    },
 }
 
 /// What is served while it is worked on.

@@ -1,153 +1,40 @@
-//! What is seen of an app: its logs, its executions, its deploys.
+//! What others see of a node while it runs.
 
 use clap::{Args, ValueEnum};
-use uuid::Uuid;
 
-use super::quantity::Ago;
-use crate::client::{AppOption, ClientOptions};
-
-/// Which lines are printed.
+/// How a node is watched.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct LogsOptions {
-    /// Go on printing lines as they come in, from all nodes, until Ctrl-C.
-    #[arg(short, long)]
-    pub(crate) follow: bool,
+#[command(next_help_heading = "Logs and metrics")]
+pub(crate) struct ObservingSettings {
+    /// The form of the log on standard error.
+    #[arg(long, env = "PICLOUD_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
 
-    /// Lines of this script alone, a path such as greet.rhai.
-    #[arg(long)]
-    pub(crate) script: Option<String>,
-
-    /// Lines of this level or a higher one.
-    #[arg(long, value_enum)]
-    pub(crate) level: Option<Level>,
-
-    /// Lines of this execution alone: an answer's `picloud-execution`.
-    #[arg(long, value_name = "ID")]
-    pub(crate) execution: Option<Uuid>,
-
-    /// Lines of so long ago or later, such as 90s, 10m, 2h or 7d.
-    #[arg(long, value_name = "AGO")]
-    pub(crate) since: Option<Ago>,
-
-    /// How many of the lines that are there already are printed.
-    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1000))]
-    pub(crate) limit: u32,
-
-    #[command(flatten)]
-    pub(crate) app: AppOption,
-
-    #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    /// Who may read /-/metrics.
+    #[arg(long, env = "PICLOUD_METRICS", value_enum, default_value_t = MetricsAccess::Token)]
+    pub(crate) metrics: MetricsAccess,
 }
 
-/// Which executions are listed, or which one is shown.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ExecutionsOptions {
-    /// Show this one, with its log and the line of the script where it failed.
-    #[arg(value_name = "ID")]
-    pub(crate) execution: Option<Uuid>,
-
-    /// Those that failed.
-    #[arg(long)]
-    pub(crate) failed: bool,
-
-    /// Those of this script, a path such as greet.rhai.
-    #[arg(long)]
-    pub(crate) script: Option<String>,
-
-    /// Those that this started.
-    #[arg(long, value_enum)]
-    pub(crate) trigger: Option<Trigger>,
-
-    /// How many are listed.
-    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) limit: u32,
-
-    #[command(flatten)]
-    pub(crate) app: AppOption,
-
-    #[command(flatten)]
-    pub(crate) client: ClientOptions,
-}
-
-/// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Level {
-    Trace,
-    Info,
-    Warn,
-    Error,
-}
-
-/// What starts a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Trigger {
-    Http,
-    Function,
-    Scheduled,
-}
-
-impl Level {
-    /// The level as the API has it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
+impl Default for ObservingSettings {
+    fn default() -> Self {
+        Self { log_format: LogFormat::Text, metrics: MetricsAccess::Token }
     }
 }
 
-impl Trigger {
-    /// The trigger as the API has it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Function => "function",
-            Self::Scheduled => "scheduled",
-        }
-    }
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people; under systemd without the time, which the journal knows, and with the level as it reads it.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
-/// A verb about an app, and nothing more.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct AppVerb {
-    #[command(flatten)]
-    pub(crate) app: AppOption,
-
-    #[command(flatten)]
-    pub(crate) client: ClientOptions,
-}
-
-/// Which deploys are listed.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct DeploysOptions {
-    /// Those of this branch.
-    #[arg(long)]
-    pub(crate) branch: Option<String>,
-
-    /// How many are listed.
-    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) limit: u32,
-
-    #[command(flatten)]
-    pub(crate) app: AppOption,
-
-    #[command(flatten)]
-    pub(crate) client: ClientOptions,
-}
-
-/// To which deploy is gone back.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct RollbackOptions {
-    /// The number of the deploy, as `picloud deploys` lists it; without it the one before what is live.
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) deploy: Option<u64>,
-
-    #[command(flatten)]
-    pub(crate) app: AppOption,
-
-    #[command(flatten)]
-    pub(crate) client: ClientOptions,
+/// Who may read the numbers of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MetricsAccess {
+    /// Whoever has a token.
+    Token,
+    /// Whoever reaches the control plane.
+    Open,
 }

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use store::{Location, Pool};
 
 use super::limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
+use super::observing::ObservingSettings;
 use super::quantity::Time;
 
 /// The embedded database's file in the data folder.
@@ -53,6 +54,9 @@ pub(crate) struct Settings {
     /// For how many days acts stay in the audit list.
     #[arg(long, env = "PICLOUD_AUDIT_DAYS", default_value_t = AUDIT_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub(crate) audit_days: u32,
+
+    #[command(flatten)]
+    pub(crate) observing: ObservingSettings,
 
     #[command(flatten)]
     pub(crate) database: DatabaseSettings,

@@ -21,6 +21,7 @@ pub(crate) use credential::CredentialError;
 pub(crate) use events::{Event, Heard};
 pub(crate) use remote::RemoteError;
 
+use crate::progress::Progress;
 use credential::Credential;
 use remote::Remote;
 
@@ -123,7 +124,9 @@ impl Client {
 
     fn ask(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Answer, ApiError> {
         let url = format!("{}/-/api/v1/{path}", self.remote.base);
+        let waiting = Progress::of(&format!("waiting for {}", self.remote.base));
         let answer = api::ask(method, &url, self.credential.token(), body)?;
+        drop(waiting);
         if answer.status == 401 {
             self.credential.reject();
         } else {

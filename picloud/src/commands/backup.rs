@@ -11,6 +11,7 @@ use super::{CommandError, print};
 use crate::cli::BackupOptions;
 use crate::commands::serve::StopSignals;
 use crate::node::threads;
+use crate::progress::Progress;
 use crate::words;
 
 /// The name of standard output and standard input.
@@ -36,6 +37,7 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
 
 fn write(options: &BackupOptions, file: &Path) -> Result<Contents, CommandError> {
     let from = options.place.location();
+    let _backing_up = Progress::of("backing up");
     threads()?.block_on(async {
         let mut signals = StopSignals::new();
         tokio::select! {

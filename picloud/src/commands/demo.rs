@@ -14,11 +14,12 @@ use store::{RunOutcome, Store, StoreError};
 
 use super::CommandError;
 use super::init::{self, InitError, STARTER};
-use super::serve::{StopSignals, start_log};
+use super::serve::StopSignals;
 use crate::cli::{
-    AUDIT_DAYS, ConnectionSettings, CreateApps, DatabaseSettings, DemoOptions, Place, PushSettings,
-    RecordSettings, Role, ScheduleSettings, Settings,
+    AUDIT_DAYS, ConnectionSettings, CreateApps, DatabaseSettings, DemoOptions, LogFormat, ObservingSettings,
+    Place, PushSettings, RecordSettings, Role, ScheduleSettings, Settings,
 };
+use crate::log;
 use crate::node::{Node, StartError, threads};
 
 /// The second app of the tour.
@@ -56,7 +57,7 @@ pub(crate) enum DemoError {
 }
 
 pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
-    start_log(LOG_DEFAULT);
+    log::start(LOG_DEFAULT, LogFormat::Text);
     let threads = threads()?;
     let temporary =
         tempfile::tempdir().map_err(|source| DemoError::Folder { path: std::env::temp_dir(), source })?;
@@ -98,6 +99,7 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         admin_token: None,
         create_apps: CreateApps::OnFirstPush,
         audit_days: AUDIT_DAYS,
+        observing: ObservingSettings::default(),
         database: DatabaseSettings::default(),
         connections: ConnectionSettings::default(),
         push: PushSettings::default(),

@@ -5,10 +5,10 @@ pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod demo;
-pub(crate) mod dev;
-mod folder;
 pub(crate) mod deploys;
+pub(crate) mod dev;
 pub(crate) mod executions;
+mod folder;
 pub(crate) mod init;
 pub(crate) mod invoke;
 pub(crate) mod logs;
@@ -17,9 +17,11 @@ pub(crate) mod restore;
 pub(crate) mod schedules;
 pub(crate) mod schema;
 pub(crate) mod serve;
+pub(crate) mod shell;
 pub(crate) mod tokens;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use store::backup::{BackupError, RestoreError};
 
@@ -66,6 +68,8 @@ pub(crate) enum CommandError {
     Read(#[from] folder::ReadError),
     #[error("cannot read standard input")]
     ReadInput(#[source] io::Error),
+    #[error("cannot write to {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
     #[error("cannot write to standard output")]
     Print(#[source] io::Error),
     #[error("cannot write the answer as JSON")]

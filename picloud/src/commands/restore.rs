@@ -11,6 +11,7 @@ use super::{CommandError, print};
 use crate::cli::RestoreOptions;
 use crate::commands::serve::StopSignals;
 use crate::node::{make_private_folder, threads};
+use crate::progress::Progress;
 use crate::words;
 
 pub(crate) fn restore(options: &RestoreOptions) -> Result<(), CommandError> {
@@ -31,6 +32,7 @@ fn read(options: &RestoreOptions, file: &Path) -> Result<Contents, CommandError>
     if let store::Location::Sqlite(_) = &into {
         make_private_folder(&options.place.data_dir)?;
     }
+    let _restoring = Progress::of("restoring");
     threads()?.block_on(async {
         let mut signals = StopSignals::new();
         tokio::select! {

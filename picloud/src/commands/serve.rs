@@ -1,13 +1,13 @@
 //! `picloud serve`: runs a node until it is told to stop.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use platform::tokens::Origin;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::CommandError;
 use crate::cli::Settings;
+use crate::log;
 use crate::node::{Node, StartError, threads};
 use crate::words::printable;
 
@@ -15,7 +15,7 @@ use crate::words::printable;
 const LOG_DEFAULT: &str = "info,script=trace,sqlx=warn,tokio_cron_scheduler=warn";
 
 pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
-    start_log(LOG_DEFAULT);
+    log::start(LOG_DEFAULT, settings.observing.log_format);
     let threads = threads()?;
     threads.block_on(async {
         let node = Node::start(settings).await?;
@@ -38,27 +38,6 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
     // A script that never yields must not hold up the exit; it was given its time.
     threads.shutdown_background();
     Ok(())
-}
-
-/// Logs go to standard error, so that standard output stays for what is said to people once.
-pub(crate) fn start_log(default: &str) {
-    let filter = EnvFilter::try_from_env("PICLOUD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    log_panics();
-}
-
-/// Panics go to the log.
-pub(crate) fn log_panics() {
-    // A panic is one log line; collecting a backtrace costs more than a request may.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload_as_str().unwrap_or("no message");
-        tracing::error!(place, "panic: {message}");
-    }));
 }
 
 fn greet(node: &Node, settings: &Settings) {

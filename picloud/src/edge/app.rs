@@ -10,7 +10,9 @@ use hyper::body::Incoming;
 use manifest_schema::method::Method as Declared;
 use manifest_schema::name::ScriptPath;
 use platform::execution::{Busy, Purpose, Recorder, Task, execute};
-use runtime::{Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Live, Routed, Trigger};
+use runtime::{
+    Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Live, Routed, Trigger, TurnedAway,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -55,7 +57,12 @@ pub(crate) async fn answer(
                     let called = Called { request_id, purpose: Purpose::Request(method) };
                     run(recorder, live, matched.script, called, Trigger::Http(request)).await
                 }
-                Err(response) => response.map(Content::from),
+                Err(response) => {
+                    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                        live.tally().turned_away(TurnedAway::Body);
+                    }
+                    response.map(Content::from)
+                }
             }
         }
         Routed::Options { allow } => {

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
 use platform::activation::Activation;
 use platform::nodes::Presence;
+use platform::tokens::Right;
 use store::Store;
 
-use super::api::{self, Api, problem};
+use super::api::{self, Api, not_let_in, problem};
+use super::credentials::Door;
 use super::listener::Stopping;
-use super::reply;
+use super::{client, reply};
+use crate::cli::MetricsAccess;
+use crate::numbers::Page;
 use crate::words::printable;
 
 /// What tells whether a node is well.
@@ -26,19 +30,28 @@ pub(crate) struct Health {
     pub(crate) stopping: Arc<Stopping>,
 }
 
+/// The numbers of a node, and who may read them.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    pub(crate) page: Page,
+    pub(crate) access: MetricsAccess,
+    pub(crate) door: Door,
+}
+
 /// The routes of the control plane. One that only answers apps has no `api`.
-pub(crate) fn router(health: Health, api: Option<Api>) -> Router {
+pub(crate) fn router(health: Health, metrics: Metrics, api: Option<Api>) -> Router {
     let health = Router::new()
         .route("/-/health/live", get(live))
         .route("/-/health/ready", get(ready))
         .route("/-/health/database", get(database))
         .with_state(health);
+    let metrics = Router::new().route("/-/metrics", get(numbers)).with_state(metrics);
     let nowhere: fn() -> Response<Body> = match api {
         Some(_) => || problem(StatusCode::NOT_FOUND, "there is nothing at this address"),
         None => || problem(StatusCode::MISDIRECTED_REQUEST, "this node answers apps alone; ask a manager"),
     };
     let api = api.map(api::router).unwrap_or_default();
-    health.merge(api).fallback(async move || nowhere()).method_not_allowed_fallback(|| async {
+    health.merge(metrics).merge(api).fallback(async move || nowhere()).method_not_allowed_fallback(|| async {
         problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
     })
 }
@@ -74,5 +87,17 @@ async fn database(State(health): State<Health>) -> Response<Body> {
     match health.store.ping().await {
         Ok(()) => reply::text(StatusCode::OK, "ok\n"),
         Err(error) => reply::unavailable(&error),
+    }
+}
+
+/// The numbers of the node. They tell the names of all apps and how much they are used.
+async fn numbers(State(metrics): State<Metrics>, request: Request) -> Response<Body> {
+    if metrics.access == MetricsAccess::Open {
+        return metrics.page.answer().await;
+    }
+    match metrics.door.caller(request.headers(), client::address(&request)).await {
+        Ok(caller) if caller.who.may_everywhere(Right::Read) => metrics.page.answer().await,
+        Ok(_) => problem(StatusCode::FORBIDDEN, "this token may not do that; it needs the scope *:read"),
+        Err(refused) => not_let_in(refused),
     }
 }

@@ -19,7 +19,7 @@ mod request;
 mod slips;
 
 pub(crate) use api::Api;
-pub(crate) use control::Health;
+pub(crate) use control::{Health, Metrics};
 pub(crate) use credentials::Door;
 pub(crate) use git::{GitEdge, PushBounds, Pushes};
 
@@ -37,6 +37,7 @@ use runtime::{Live, LiveTable};
 use tower::ServiceExt as _;
 
 use crate::cli::Role;
+use crate::numbers::{Numbers, Plane};
 use crate::words::push::Addresses;
 use address::{Address, Hosts, readings};
 use api::functions::Callees;
@@ -58,6 +59,7 @@ pub(crate) struct Edge {
     control: Router,
     body_time: Duration,
     role: Role,
+    numbers: Arc<Numbers>,
     /// The only app there is, where a folder is served: then every address that means nothing else is the app's.
     alone: Option<AppName>,
 }
@@ -80,11 +82,19 @@ pub(crate) struct Planes {
     pub(crate) health: Health,
     pub(crate) api: Api,
     pub(crate) git: GitEdge,
+    pub(crate) metrics: Metrics,
+    pub(crate) numbers: Arc<Numbers>,
+}
+
+/// Who answered a request.
+enum Answering {
+    App(Arc<Live>),
+    Other(Plane),
 }
 
 impl Edge {
     pub(crate) fn new(reach: Reach, role: Role, planes: Planes) -> Self {
-        let Planes { table, recorder, health, api, git } = planes;
+        let Planes { table, recorder, health, api, git, metrics, numbers } = planes;
         let (api, git) = if role.manages() { (Some(api), Some(git)) } else { (None, None) };
         Self {
             hosts: Arc::new(Hosts { domain: reach.domain }),
@@ -92,9 +102,10 @@ impl Edge {
             table,
             recorder,
             git,
-            control: control::router(health, api),
+            control: control::router(health, metrics, api),
             body_time: reach.body_time,
             role,
+            numbers,
             alone: None,
         }
     }
@@ -116,26 +127,36 @@ impl Edge {
             git: None,
             body_time,
             role: Role::All,
+            numbers: Arc::default(),
             alone: Some(app),
         }
     }
 
-    /// Answers one request, which came from that address.
+    /// Answers one request, which came from that address, and counts it.
     pub(crate) async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Response<Content> {
-        let told = self
-            .alone
-            .as_ref()
-            .map(|_| (Instant::now(), request.method().clone(), request.uri().path().to_owned()));
-        let response = self.lead(request, from).await;
-        if let Some((began, method, path)) = told {
-            let (status, micros) = (response.status().as_u16(), began.elapsed().as_micros() as u64);
+        let began = Instant::now();
+        let told = self.alone.as_ref().map(|_| (request.method().clone(), request.uri().path().to_owned()));
+        let mut answering = Answering::Other(Plane::Nothing);
+        let response = self.lead(request, from, &mut answering).await;
+        let (status, took) = (response.status().as_u16(), began.elapsed());
+        match &answering {
+            Answering::App(live) => live.tally().answered(status, took),
+            Answering::Other(plane) => self.numbers.answered(*plane, status),
+        }
+        if let Some((method, path)) = told {
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             tracing::info!(target: DEV_REQUEST, %method, path, status, micros);
         }
         response
     }
 
-    /// Leads a request to what it is for.
-    async fn lead(&self, request: Request<Incoming>, from: IpAddr) -> Response<Content> {
+    /// Leads a request to what it is for, and notes what that is.
+    async fn lead(
+        &self,
+        request: Request<Incoming>,
+        from: IpAddr,
+        answering: &mut Answering,
+    ) -> Response<Content> {
         if let Some(response) = request::answer(&request) {
             return response.map(Content::from);
         }
@@ -155,6 +176,7 @@ impl Edge {
                 (live, path)
             }
             Address::Control(_) => {
+                *answering = Answering::Other(Plane::Control);
                 let mut request = Request::from_parts(parts, Body::new(body));
                 request.extensions_mut().insert(From(from));
                 return match self.control.clone().oneshot(request).await {
@@ -163,6 +185,7 @@ impl Edge {
                 };
             }
             Address::Git { app: Ok(app), rest } => {
+                *answering = Answering::Other(Plane::Git);
                 let addresses = self.addresses(request::host(&parts.uri, &parts.headers), app.as_str());
                 let rest = rest.to_owned();
                 let mut request = Request::from_parts(parts, Body::new(body));
@@ -178,6 +201,8 @@ impl Edge {
             return no_apps_here().map(Content::from);
         }
         let Some(live) = live else { return nothing_here().map(Content::from) };
+        *answering = Answering::App(live);
+        let Answering::App(live) = answering else { return nothing_here().map(Content::from) };
         let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
         app::answer(&self.recorder, &live, path, asked, body, self.body_time).await
     }

@@ -1,5 +1,6 @@
 //! Tables for people: columns under their names, as wide as what stands in them.
 
+use super::paint::bold;
 use super::printable;
 
 /// The lines of a table. Every row has as many columns as `names`.
@@ -15,7 +16,7 @@ pub(crate) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
         let padded: Vec<String> = texts.zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
         format!("{}\n", padded.join("  ").trim_end())
     };
-    let mut text = line(&mut names.iter().copied());
+    let mut text = bold(line(&mut names.iter().copied()).trim_end()) + "\n";
     for row in &rows {
         text += &line(&mut row.iter().map(String::as_str));
     }
@@ -29,6 +30,7 @@ mod tests {
     #[test]
     fn columns_stand_under_their_names() {
         let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["longer\n".to_owned(), String::new()]];
-        assert_eq!(table(&["NAME", "N"], &rows), "NAME         N\na            1\nlonger\\u{a}\n");
+        let text = anstream::adapter::strip_str(&table(&["NAME", "N"], &rows)).to_string();
+        assert_eq!(text, "NAME         N\na            1\nlonger\\u{a}\n");
     }
 }

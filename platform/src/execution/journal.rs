@@ -36,7 +36,9 @@ impl Journal {
 pub(super) fn say(entry: &Entry) {
     match entry {
         Entry::Ran(ran) => ended(ran),
-        Entry::Line(Line { live, script, execution, line, .. }) => logged(live, script.as_str(), *execution, line),
+        Entry::Line(Line { live, script, execution, line, .. }) => {
+            logged(live, script.as_str(), *execution, line)
+        }
     }
 }
 

@@ -21,7 +21,8 @@ use std::time::{Duration, SystemTime};
 use manifest_schema::method::Method;
 use manifest_schema::name::{JobName, ScriptPath};
 use runtime::{
-    Answer, Capabilities, Execution, Failure, FailureKind, Invocation, Live, Log, LogLine, Trigger, TurnedAway,
+    Answer, Capabilities, Execution, Failure, FailureKind, Invocation, Live, Log, LogLine, Trigger,
+    TurnedAway,
 };
 
 use crate::patient;

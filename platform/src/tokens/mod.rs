@@ -46,6 +46,11 @@ impl Caller {
         self.scopes.allow(right, app)
     }
 
+    /// Whether they may do it to every app.
+    pub fn may_everywhere(&self, right: Right) -> bool {
+        self.scopes.allow_everywhere(right)
+    }
+
     /// Whether they may everything.
     pub fn is_admin(&self) -> bool {
         self.scopes.is_admin()

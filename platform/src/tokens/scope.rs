@@ -200,6 +200,14 @@ impl Scopes {
         })
     }
 
+    /// Whether `right` is granted upon every app.
+    pub(super) fn allow_everywhere(&self, right: Right) -> bool {
+        self.0.iter().any(|scope| match scope {
+            Scope::Admin => true,
+            Scope::App(of, grant) => of.is_none() && grant.allows(right),
+        })
+    }
+
     /// Whether anything is granted upon `app`, so that it is no secret that there is one.
     pub(super) fn know(&self, app: &AppName) -> bool {
         self.0.iter().any(|scope| scope.is_of(app) && !matches!(scope, Scope::App(_, Grant::Create)))

@@ -97,6 +97,153 @@ fn misuse_exits_with_two_and_failure_with_one() {
     assert!(code == Some(1) && text.contains("32"), "{text}");
 }
 
+/// The verbs that `picloud --help` lists.
+fn verbs() -> Vec<String> {
+    let (code, text) = run(Path::new("/"), &["--help"]);
+    assert_eq!(code, Some(0));
+    let (_, list) = text.split_once("Commands:\n").expect("a list");
+    let lines = list.lines().take_while(|line| line.starts_with("  "));
+    let verbs: Vec<_> = lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    assert!(verbs.len() > 10, "{text}");
+    verbs.into_iter().filter(|verb| verb != "help").collect()
+}
+
+/// `picloud VERB --help`, and that of the verbs in it where it is a group.
+fn helps(verb: &str) -> Vec<String> {
+    let words: Vec<&str> = verb.split(' ').collect();
+    let (code, text) = run(Path::new("/"), &[words.as_slice(), &["--help"]].concat());
+    assert_eq!(code, Some(0), "{verb}: {text}");
+    let Some((_, list)) = text.split_once("Commands:\n") else { return vec![text] };
+    let inner = list.lines().take_while(|line| line.starts_with("  "));
+    let inner = inner.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    inner.flat_map(|name| helps(&format!("{verb} {name}"))).collect()
+}
+
+#[test]
+fn every_verb_teaches_and_tells_misuse_from_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut asked = 0;
+    for verb in verbs() {
+        assert_eq!(run(folder.path(), &[&verb, "--nonsense"]).0, Some(2), "{verb}");
+        for help in helps(&verb) {
+            let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{verb}: {help}"));
+            // A verb that asks a server fails where there is none, and says what to do.
+            if !help.contains("--url") {
+                continue;
+            }
+            let line = examples.lines().next().unwrap().trim().strip_prefix("picloud ").unwrap();
+            let url = format!("http://{nobody}");
+            let app = if help.contains("--app") { &["--app", "hello"][..] } else { &[] };
+            let words: Vec<String> = line
+                .split('\'')
+                .enumerate()
+                .flat_map(|(at, piece)| match at % 2 {
+                    0 => piece.split_whitespace().map(str::to_owned).collect(),
+                    _ => vec![piece.to_owned()],
+                })
+                .collect();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let all = [words.as_slice(), &["--url", &url, "--token", "x"], app].concat();
+            let (code, text) = run(folder.path(), &all);
+            assert_eq!(code, Some(1), "{line}: {text}");
+            assert!(text.contains("error: cannot reach ") && text.contains("\nhint: "), "{line}: {text}");
+            asked += 1;
+        }
+    }
+    assert!(asked >= 6, "only {asked} verbs ask a server");
+}
+
+/// What a verb writes to a terminal.
+fn on_a_terminal(folder: &Path, line: &str, environment: &[(&str, &str)]) -> String {
+    let shell = format!("{} {line}", picloud().display());
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &shell, "/dev/null"])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .envs(environment.iter().copied())
+        .current_dir(folder)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("script(1) of util-linux");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn colours_are_for_terminals_alone_and_for_those_who_want_them() {
+    let repository = Repository::hello();
+    repository.write("greet.rhai", "nope();\n");
+    let coloured = on_a_terminal(repository.path(), "check", &[]);
+    assert!(coloured.contains("\u{1b}[") && coloured.contains("unknown function `nope`"), "{coloured:?}");
+    let plain = on_a_terminal(repository.path(), "check", &[("NO_COLOR", "1")]);
+    assert!(!plain.contains('\u{1b}') && plain.contains("error: greet.rhai:1:1"), "{plain:?}");
+    assert!(!run(repository.path(), &["check"]).1.contains('\u{1b}'));
+}
+
+#[test]
+fn who_waits_for_longer_than_a_second_is_told_so_on_a_terminal() {
+    use std::io::{Read as _, Write as _};
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let slow = std::thread::spawn(move || {
+        for wait in [1500, 0] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            // This is what the test is about: an answer that takes its time.
+            std::thread::sleep(std::time::Duration::from_millis(wait));
+            let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 11\r\n\r\n{\"apps\":[]}";
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let line = format!("apps --url http://{address} --token x");
+    let slowly = on_a_terminal(folder.path(), &line, &[]);
+    assert!(slowly.contains(&format!("waiting for http://{address} … 1 s")), "{slowly:?}");
+    assert!(slowly.contains("There are no apps yet"), "{slowly:?}");
+    let quickly = on_a_terminal(folder.path(), &line, &[]);
+    assert!(!quickly.contains("waiting") && quickly.contains("There are no apps yet"), "{quickly:?}");
+    slow.join().unwrap();
+}
+
+#[test]
+fn a_shell_completes_verbs_and_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script) = run(folder.path(), &["completions", shell]);
+        assert!(code == Some(0) && script.contains("schedules"), "{shell}");
+    }
+    let complete = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+        let script = format!(
+            "source <({} completions bash); COMP_WORDS=({}); COMP_CWORD={}; \
+             _picloud picloud '{last}' '{before}'; echo \"${{COMPREPLY[@]}}\"",
+            picloud().display(),
+            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+            words.len() - 1
+        );
+        let output = Command::new("bash").args(["--norc", "-c", &script]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(complete("picloud che"), "check");
+    assert_eq!(complete("picloud serve --log-f"), "--log-format");
+    assert_eq!(complete("picloud serve --log-format "), "text json");
+}
+
+#[test]
+fn every_verb_has_a_page_in_the_manual() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, text) = run(folder.path(), &["man", "pages"]);
+    assert_eq!(code, Some(0), "{text}");
+    let page = |name: &str| std::fs::read_to_string(folder.path().join("pages").join(name)).expect(name);
+    assert!(page("picloud.1").contains("Exit codes"), "{}", page("picloud.1"));
+    for verb in verbs() {
+        let page = page(&format!("picloud-{verb}.1"));
+        assert!(page.contains(".TH ") && page.contains("Examples:") && !page.contains('\u{1b}'), "{page}");
+    }
+    assert_eq!(run(folder.path(), &["man", "/proc/nowhere"]).0, Some(1));
+}
+
 #[test]
 fn the_demo_walks_through_the_whole_day() {
     let folder = tempfile::tempdir().unwrap();

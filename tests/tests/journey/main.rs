@@ -14,6 +14,7 @@ mod executions;
 mod http;
 mod killed;
 mod limits;
+mod metrics;
 mod nodes;
 mod people;
 mod postgres;

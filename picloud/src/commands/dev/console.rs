@@ -33,7 +33,7 @@ impl Console {
             .with_target("schedule", Level::INFO)
             .with_target(DEV_REQUEST, Level::INFO);
         tracing_subscriber::registry().with(Self { table, app }.with_filter(heard)).init();
-        crate::commands::serve::log_panics();
+        crate::log::panics();
     }
 
     fn words(&self, target: &str, level: &Level, said: &Said) -> String {

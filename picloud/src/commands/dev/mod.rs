@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use manifest_schema::name::AppName;
-use platform::execution::journal::Journal;
 use platform::deploy::Snapshot;
+use platform::execution::journal::Journal;
 use platform::workbench::{Saved, Workbench, keep_time};
 use runtime::{Live, LiveTable};
 use tokio::sync::{oneshot, watch as latest};
@@ -59,8 +59,7 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let settings = ConnectionSettings::default();
         let (recorder, journal) = Journal::new();
         tokio::spawn(journal.run());
-        let edge =
-            Edge::of_a_folder(Arc::clone(&table), recorder.clone(), app.clone(), settings.body_time.0);
+        let edge = Edge::of_a_folder(Arc::clone(&table), recorder.clone(), app.clone(), settings.body_time.0);
         let (tell, live) = latest::channel(None);
         if options.schedules {
             tokio::spawn(keep_time(recorder, live));

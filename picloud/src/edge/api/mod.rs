@@ -103,18 +103,25 @@ pub(crate) fn router(api: Api) -> Router {
 
 /// Lets a request on whose token is right, with who it is. What they may is for each room to ask.
 async fn with_a_right_token(State(api): State<Api>, mut request: Request, next: Next) -> Response<Body> {
-    let words = match api.door.caller(request.headers(), client::address(&request)).await {
+    match api.door.caller(request.headers(), client::address(&request)).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            return next.run(request).await;
+            next.run(request).await
         }
-        Err(Refused::Missing | Refused::Wrong) => "a right token is needed as bearer",
-        Err(Refused::Expired) => "the token has expired",
-        Err(Refused::TooMany { wait }) => {
+        Err(refused) => not_let_in(refused),
+    }
+}
+
+/// Why somebody is not let in.
+pub(super) fn not_let_in(refused: Refused) -> Response<Body> {
+    let words = match refused {
+        Refused::Missing | Refused::Wrong => "a right token is needed as bearer",
+        Refused::Expired => "the token has expired",
+        Refused::TooMany { wait } => {
             let words = "too many wrong tokens came from this address; try again later";
             return reply::wait(problem(StatusCode::TOO_MANY_REQUESTS, words), wait);
         }
-        Err(Refused::Unknown(error)) => return failed(&error),
+        Refused::Unknown(error) => return failed(&error),
     };
     let mut response = problem(StatusCode::UNAUTHORIZED, words);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

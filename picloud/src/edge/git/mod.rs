@@ -24,6 +24,7 @@ use tokio_util::io::StreamReader;
 
 use super::credentials::{Caller, Door, Refused};
 use super::{client, reply};
+use crate::numbers::Numbers;
 use crate::words::push::Addresses;
 
 /// How the server names itself to clients.
@@ -58,6 +59,8 @@ pub(crate) struct Pushes {
     pub(crate) spool: PathBuf,
     /// Whether the first push to a name creates the app.
     pub(crate) create_apps: bool,
+    /// Where they are counted.
+    pub(crate) numbers: Arc<Numbers>,
 }
 
 /// Serves repositories.
@@ -75,6 +78,12 @@ impl GitEdge {
     pub(crate) fn new(store: Store, deployer: Deployer, door: Door, pushes: Pushes) -> Self {
         let places = Arc::new(Semaphore::new(pushes.bounds.at_once));
         Self { store, deployer, door, pushes, arriving: Arc::new(Semaphore::new(ARRIVING_MAX)), places }
+    }
+
+    /// How many pushes arrive or wait for their turn, and how many are worked on.
+    pub(crate) fn queue(&self) -> (usize, usize) {
+        let arriving = ARRIVING_MAX.saturating_sub(self.arriving.available_permits());
+        (arriving, self.pushes.bounds.at_once.saturating_sub(self.places.available_permits()))
     }
 
     /// Answers a request to the repository of `app`; `rest` is the path behind `<app>.git`.

@@ -17,6 +17,7 @@ use tokio_util::io::ReaderStream;
 use super::spool::{SpoolError, Spooled, spool};
 use super::{ANSWER_BUFFER, GitEdge, PushBounds, git_reply, plain_body, reply};
 use crate::edge::credentials::Caller;
+use crate::numbers::Numbers;
 use crate::words::push::{Addresses, PushWords};
 
 /// How often a silent server says that it is still there.
@@ -41,6 +42,7 @@ struct Arrived {
     started: Instant,
     /// Held until its turn has come: what waits takes room as what arrives does.
     arriving: OwnedSemaphorePermit,
+    numbers: Arc<Numbers>,
 }
 
 impl GitEdge {
@@ -76,8 +78,17 @@ impl GitEdge {
             }
         };
         let pusher = Pusher { caller: caller.who, actor: caller.actor, creates: self.pushes.create_apps };
-        let arrived =
-            Arrived { app, store: self.store.clone(), request, body, pusher, addresses, started, arriving };
+        let arrived = Arrived {
+            app,
+            store: self.store.clone(),
+            request,
+            body,
+            pusher,
+            addresses,
+            started,
+            arriving,
+            numbers: Arc::clone(&self.pushes.numbers),
+        };
         let (output, input) = tokio::io::duplex(ANSWER_BUFFER);
         let (deployer, bounds, places) =
             (self.deployer.clone(), self.pushes.bounds.clone(), Arc::clone(&self.places));
@@ -111,7 +122,7 @@ async fn carry_out(
         arrived.addresses.clone(),
         capabilities.quiet(),
     );
-    let started = arrived.started;
+    let (started, numbers) = (arrived.started, Arc::clone(&arrived.numbers));
     let (tell, mut events) = Tell::channel();
     // In a task of its own: a client that hangs up now, or reads slowly, does not stop it halfway.
     let deploying = tokio::spawn(deploy(arrived, deployer, bounds, places, tell));
@@ -128,6 +139,7 @@ async fn carry_out(
         tracing::error!("a push ended in a panic; nothing is known of it");
         return;
     };
+    numbers.pushed(&verdicts, started.elapsed());
     let ending = words.ending(&verdicts, started.elapsed());
     let _ = output.write_all(&said(&capabilities, &ending.text, &unpacked, &ending.results)).await;
 }

@@ -1,0 +1,177 @@
+//! What `--help` teaches: each verb with lines that one can type. A test holds every verb to have some, and each line to be one
+//! that the command line understands.
+
+use std::fmt::Write as _;
+
+use clap::Command;
+
+/// What follows the list of verbs.
+const EVERYWHERE: &str = "\
+Verbs that ask a server find it, the app and the token through the `picloud` git remote of the folder, or through \
+--url, --app and PICLOUD_TOKEN. They print tables for people, and JSON with --json.
+
+Exit codes: 0 done, 1 refused or failed, 2 misuse.";
+
+/// What to type, and what comes of it.
+type Example = (&'static str, &'static str);
+
+/// The verbs, those of a group with the group's name in front, and their examples.
+const EXAMPLES: &[(&str, &[Example])] = &[
+    (
+        "serve",
+        &[
+            ("picloud serve", "on http://127.0.0.1:8080, with everything kept in ./picloud-data"),
+            ("picloud serve --listen 0.0.0.0:8080 --data-dir /var/lib/picloud", "for a LAN"),
+            ("picloud serve --domain apps.example.com", "apps at <app>.apps.example.com, behind a proxy"),
+            ("picloud serve --log-format json --metrics open", "for machines that watch it"),
+        ],
+    ),
+    (
+        "demo",
+        &[("picloud demo", "the tour, and a node to play with"), ("picloud demo --exit", "the tour alone")],
+    ),
+    ("init", &[("picloud init hello", "a starter app in ./hello; serve it with `picloud dev hello`")]),
+    (
+        "check",
+        &[
+            ("picloud check", "the folder that you are in, as a push of it would be checked"),
+            ("picloud check hello --json", "for an editor or CI"),
+        ],
+    ),
+    (
+        "dev",
+        &[
+            ("picloud dev", "the folder that you are in, at http://127.0.0.1:8080/"),
+            ("picloud dev hello --schedules", "with its schedules running"),
+            ("picloud dev --listen 0.0.0.0:3000", "for a phone on the same network"),
+        ],
+    ),
+    (
+        "apps",
+        &[
+            ("picloud apps", "of the server of this folder's remote"),
+            ("picloud apps --url https://pi.example.com --json", "of any server, for programs"),
+        ],
+    ),
+    (
+        "invoke",
+        &[
+            ("picloud invoke resize --data '{\"width\": 200}'", "prints what the function answers"),
+            ("picloud invoke resize --data - --app photos", "with the JSON from standard input"),
+        ],
+    ),
+    ("nodes", &[("picloud nodes", "who is there, and what each of them serves")]),
+    (
+        "schedules",
+        &[
+            ("picloud schedules", "when each is due next, and how its last run ended"),
+            ("picloud schedules --runs tick --limit 5", "the last five runs of one"),
+        ],
+    ),
+    ("run", &[("picloud run tick", "now; exits with 1 where it fails")]),
+    ("pause", &[("picloud pause tick", "until `picloud resume tick`")]),
+    ("resume", &[("picloud resume tick", "what was due meanwhile is not run")]),
+    ("schema", &[("picloud schema", "name its output as the schema of picloud.toml in your editor")]),
+    (
+        "backup",
+        &[
+            ("picloud backup picloud.backup", "of the node whose --data-dir or DATABASE_URL this is"),
+            ("picloud backup -", "to standard output, to be sent on"),
+        ],
+    ),
+    ("restore", &[("picloud restore picloud.backup", "into an empty database, of either kind")]),
+    (
+        "completions",
+        &[
+            ("picloud completions bash", "into ~/.local/share/bash-completion/completions/picloud"),
+            ("picloud completions zsh", "into a file _picloud in a folder of $fpath"),
+            ("picloud completions fish", "into ~/.config/fish/completions/picloud.fish"),
+        ],
+    ),
+    ("man", &[("picloud man share/man/man1", "a page for each verb; read one with `man -l`")]),
+];
+
+/// The command line with what its help teaches.
+pub(super) fn taught(command: Command) -> Command {
+    let command = command.after_help(EVERYWHERE);
+    EXAMPLES.iter().fold(command, |command, (verb, examples)| {
+        let path: Vec<&str> = verb.split(' ').collect();
+        teach(command, &path, &text(examples))
+    })
+}
+
+fn teach(command: Command, path: &[&str], text: &str) -> Command {
+    let Some((first, rest)) = path.split_first() else { return command.after_help(text.to_owned()) };
+    if command.find_subcommand(first).is_none() {
+        return command;
+    }
+    command.mut_subcommand(first, |inner| teach(inner, rest, text))
+}
+
+fn text(examples: &[Example]) -> String {
+    examples.iter().fold("Examples:".to_owned(), |mut text, (line, comes)| {
+        let _ = write!(text, "\n  {line}\n      {comes}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::command;
+
+    /// The verbs that do something, with the names of the groups around them.
+    fn verbs(command: &Command, around: &str, found: &mut Vec<String>) {
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            let name = format!("{around}{}", inner.get_name());
+            if inner.has_subcommands() {
+                verbs(inner, &format!("{name} "), found);
+            } else {
+                found.push(name);
+            }
+        }
+    }
+
+    /// A line as a shell would split it: at blanks, and not within quotation marks.
+    fn words(line: &str) -> Vec<String> {
+        let pieces = line.split('\'').enumerate();
+        pieces
+            .flat_map(|(at, piece)| {
+                if at % 2 == 1 {
+                    vec![piece.to_owned()]
+                } else {
+                    piece.split_whitespace().map(str::to_owned).collect()
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_verb_has_examples() {
+        let mut all = Vec::new();
+        verbs(&command(), "", &mut all);
+        for verb in &all {
+            let there = EXAMPLES.iter().any(|(name, examples)| name == verb && !examples.is_empty());
+            assert!(there, "cli/examples.rs has no example of `picloud {verb}`");
+        }
+        let stray: Vec<_> =
+            EXAMPLES.iter().filter(|(name, _)| !all.iter().any(|verb| verb == name)).collect();
+        assert!(stray.is_empty(), "no such verbs: {stray:?}");
+    }
+
+    #[test]
+    fn every_example_is_understood_and_is_of_its_verb() {
+        for (verb, examples) in EXAMPLES {
+            for (line, _) in *examples {
+                assert!(line.starts_with(&format!("picloud {verb}")), "{line}");
+                let read = command().try_get_matches_from(words(line));
+                assert!(read.is_ok(), "{line}: {}", read.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn the_command_line_holds_together() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,181 @@
+//! All numbers of a node on one page.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, header};
+use platform::nodes::Presence;
+use platform::schedules::Scheduler;
+use runtime::{ANSWER_BOUNDS, AppNumbers, Classes, FailureKind, LiveTable, TriggerKind};
+use std::sync::atomic::Ordering;
+use store::Store;
+
+use super::exposition::{CONTENT_TYPE, Exposition, Kind};
+use super::{Numbers, Plane, VERDICTS, process};
+
+/// How long the database may take to answer before it counts as away.
+const DATABASE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The name of the apps that are counted together.
+const OTHERS: &str = "other";
+
+/// The classes of status, as labels.
+const STATUS: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Where the numbers come from.
+#[derive(Clone)]
+pub(crate) struct Page {
+    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) table: Arc<LiveTable>,
+    pub(crate) store: Store,
+    pub(crate) scheduler: Scheduler,
+    /// How many pushes arrive or wait, and how many are worked on.
+    pub(crate) pushes: Arc<dyn Fn() -> (usize, usize) + Send + Sync>,
+    /// Where several nodes may share the database.
+    pub(crate) presence: Option<Presence>,
+    pub(crate) started: SystemTime,
+}
+
+impl Page {
+    /// The page as it is now. The database is asked whether it is there, within a bound.
+    pub(crate) async fn answer(&self) -> Response<Body> {
+        let asked = Instant::now();
+        let answered = tokio::time::timeout(DATABASE_TIME_MAX, self.store.ping()).await;
+        let database = matches!(answered, Ok(Ok(()))).then(|| asked.elapsed());
+        let mut response = Response::new(Body::from(self.text(database)));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        response
+    }
+
+    fn text(&self, database: Option<Duration>) -> String {
+        let mut page = Exposition::default();
+        let version = env!("CARGO_PKG_VERSION");
+        page.family("picloud_build_info", Kind::Gauge, "The version of PiCloud.")
+            .number(&[("version", version)], 1);
+        page.single("picloud_apps", Kind::Gauge, "Apps of which something is live.", self.table.apps());
+        let apps = self.table.numbers();
+        requests(&mut page, &apps);
+        executions(&mut page, &apps);
+        self.planes(&mut page);
+        self.pushes(&mut page);
+        self.schedules(&mut page);
+        self.database(&mut page, database);
+        process::write(&mut page, self.started);
+        page.into_text()
+    }
+
+    fn planes(&self, page: &mut Exposition) {
+        let help = "Requests that no app answered, by what they were for and by class of status.";
+        let mut family = page.family("picloud_other_requests_total", Kind::Counter, help);
+        for plane in Plane::ALL {
+            for (class, count) in STATUS.iter().zip(&self.numbers.answers[plane as usize]) {
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    family.number(&[("plane", plane.as_str()), ("status", class)], count);
+                }
+            }
+        }
+    }
+
+    fn pushes(&self, page: &mut Exposition) {
+        let help = "Refs of pushes, by verdict.";
+        let mut family = page.family("picloud_pushes_total", Kind::Counter, help);
+        for (verdict, count) in VERDICTS.iter().zip(&self.numbers.verdicts) {
+            family.number(&[("verdict", verdict)], count.load(Ordering::Relaxed));
+        }
+        page.histogram("picloud_push_seconds", "How long pushes took, from the first byte to the verdict.")
+            .classes(&[], &self.numbers.pushes.classes());
+        let (waiting, working) = (self.pushes)();
+        let help = "Pushes that arrive or wait for their turn.";
+        page.single("picloud_pushes_waiting", Kind::Gauge, help, waiting);
+        page.single("picloud_pushes_working", Kind::Gauge, "Pushes that are worked on.", working);
+    }
+
+    fn schedules(&self, page: &mut Exposition) {
+        let runs = self.scheduler.numbers();
+        let help = "Runs of schedules that this node has claimed, by outcome.";
+        let mut family = page.family("picloud_schedule_runs_total", Kind::Counter, help);
+        runs.outcomes().for_each(|(outcome, count)| family.number(&[("outcome", outcome)], count));
+        page.histogram("picloud_schedule_lateness_seconds", "How late runs of schedules began.")
+            .classes(&[], &runs.lateness());
+    }
+
+    fn database(&self, page: &mut Exposition, ping: Option<Duration>) {
+        let up = u8::from(ping.is_some());
+        page.single("picloud_database_up", Kind::Gauge, "Whether the database answers.", up);
+        if let Some(ping) = ping {
+            let help = "How long the database took to answer just now.";
+            page.single("picloud_database_ping_seconds", Kind::Gauge, help, ping.as_secs_f64());
+        }
+        if let Some((open, idle)) = self.store.connections() {
+            let help = "Connections to the database, by state.";
+            let mut family = page.family("picloud_database_connections", Kind::Gauge, help);
+            family.number(&[("state", "idle")], idle);
+            family.number(&[("state", "used")], open.saturating_sub(idle));
+        }
+        if let Some(presence) = &self.presence {
+            let away = presence.away_for().unwrap_or_default().as_secs_f64();
+            let help = "For how long this node has heard nothing of the database.";
+            page.single("picloud_database_away_seconds", Kind::Gauge, help, away);
+        }
+    }
+}
+
+fn name(app: &AppNumbers) -> &str {
+    app.app.as_deref().unwrap_or(OTHERS)
+}
+
+fn requests(page: &mut Exposition, apps: &[AppNumbers]) {
+    let help = "Requests that apps answered, by class of status.";
+    let mut family = page.family("picloud_requests_total", Kind::Counter, help);
+    for app in apps {
+        for (class, answers) in STATUS.iter().zip(&app.counts.answers) {
+            let count: u64 = answers.iter().sum();
+            if count > 0 {
+                family.number(&[("app", name(app)), ("status", class)], count);
+            }
+        }
+    }
+    let help = "How long requests to apps took, from their head to their answer.";
+    let mut family = page.histogram("picloud_request_seconds", help);
+    for app in apps {
+        let answers = &app.counts.answers;
+        let counts =
+            (0..=ANSWER_BOUNDS.len()).map(|class| answers.iter().map(|of| of[class]).sum()).collect();
+        let classes = Classes { bounds: &ANSWER_BOUNDS, counts, sum: app.counts.answering };
+        family.classes(&[("app", name(app))], &classes);
+    }
+}
+
+fn executions(page: &mut Exposition, apps: &[AppNumbers]) {
+    let outcomes = || std::iter::once("ok").chain(FailureKind::ALL.iter().map(|kind| kind.as_str()));
+    let help = "Executions of scripts, by what started them and how they ended.";
+    let mut family = page.family("picloud_executions_total", Kind::Counter, help);
+    for app in apps {
+        for (trigger, ended) in TriggerKind::ALL.iter().zip(&app.counts.executions) {
+            for (outcome, count) in outcomes().zip(ended).filter(|(_, count)| **count > 0) {
+                let labels = [("app", name(app)), ("trigger", trigger.as_str()), ("outcome", outcome)];
+                family.number(&labels, count);
+            }
+        }
+    }
+    let help = "Limits that were hit: of executions, of how many there are at once, of bodies.";
+    let mut family = page.family("picloud_limits_hit_total", Kind::Counter, help);
+    for app in apps {
+        let of_runs =
+            FailureKind::ALL.iter().enumerate().filter(|(_, kind)| kind.is_limit()).map(|(at, kind)| {
+                (kind.as_str(), app.counts.executions.iter().map(|ended| ended[at + 1]).sum::<u64>())
+            });
+        let before = ["concurrency", "body"].into_iter().zip(app.counts.turned_away);
+        for (limit, count) in of_runs.chain(before).filter(|(_, count)| *count > 0) {
+            family.number(&[("app", name(app)), ("limit", limit)], count);
+        }
+    }
+    let help = "Executions that go on now.";
+    let mut family = page.family("picloud_executions_running", Kind::Gauge, help);
+    apps.iter().for_each(|app| family.number(&[("app", name(app))], app.running));
+    let help = "Requests that wait for a place among the executions of their app.";
+    let mut family = page.family("picloud_executions_waiting", Kind::Gauge, help);
+    apps.iter().for_each(|app| family.number(&[("app", name(app))], app.waiting));
+}
