@@ -6,32 +6,50 @@ use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, format};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, format, layer};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, registry};
 
 use crate::cli::LogFormat;
+use crate::traces;
 use crate::words::printable;
 
-/// Begins the log. `default` says what is in it where `PICLOUD_LOG` does not.
-pub(crate) fn start(default: &str, form: LogFormat) {
+/// Begins the log. `default` says what is in it where `PICLOUD_LOG` does not. `traces` hears of what is traced, where anything is.
+pub(crate) fn start(default: &str, form: LogFormat, traces: Option<traces::Layer>) {
     let filter = EnvFilter::try_from_env("PICLOUD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match traces {
+        None => registry().with(filter).with(lines(form)).init(),
+        Some(traces) => {
+            let traces = traces.with_filter(filter_fn(traces::is_traced));
+            registry().with(lines(form).with_filter(filter)).with(traces).init();
+        }
+    }
+    panics();
+}
+
+/// What writes the lines.
+fn lines<S>(form: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let log = layer().with_writer(io::stderr);
     match form {
         LogFormat::Json => {
-            log.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
+            log.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
         LogFormat::Text if is_journal() => {
             let line = Leveled(format().without_time().with_ansi(false));
-            log.with_ansi(false).fmt_fields(OneLine).event_format(line).init();
+            log.with_ansi(false).fmt_fields(OneLine).event_format(line).boxed()
         }
-        LogFormat::Text if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() => {
-            log.with_ansi(true).fmt_fields(OneLine).init();
+        LogFormat::Text => {
+            let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            log.with_ansi(colours).fmt_fields(OneLine).boxed()
         }
-        LogFormat::Text => log.with_ansi(false).fmt_fields(OneLine).init(),
     }
-    panics();
 }
 
 /// Panics go to the log.

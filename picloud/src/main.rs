@@ -10,6 +10,7 @@
 //! - `numbers`: what is counted of a node, for whoever watches it
 //! - `client`: the server that a verb asks, and as whom
 //! - `rest`: the documents that servers and clients exchange
+//! - `traces`: spans for an OpenTelemetry collector
 //! - `progress`: a word to people who wait
 //! - `words`: every sentence that people read
 //!
@@ -25,6 +26,7 @@ mod node;
 mod numbers;
 mod progress;
 mod rest;
+mod traces;
 mod words;
 
 use std::process::ExitCode;

@@ -16,6 +16,9 @@
 //! A push: [`deploy::Deployer::deploy`] decides over it, commits it through the store in one transaction and swaps it in
 //! through [`activation::Activation`]. A request or a due time: [`execution::execute`] with the live revision.
 
+/// The target of the spans that traces are made of. Their level is the finest, so that no log shows them by itself.
+pub const TRACE_TARGET: &str = "otel";
+
 pub mod activation;
 pub mod audit;
 pub mod deploy;

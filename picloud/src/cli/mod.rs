@@ -26,7 +26,7 @@ use manifest_schema::name::{AppName, JobName};
 use crate::client::{AppOption, ClientOptions};
 pub(crate) use app::{AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, RollbackOptions};
 pub(crate) use limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
-pub(crate) use observing::{LogFormat, MetricsAccess, ObservingSettings};
+pub(crate) use observing::{LogFormat, MetricsAccess, ObservingSettings, TraceSettings};
 pub(crate) use people::{AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, TokensVerb};
 pub(crate) use settings::{AUDIT_DAYS, CreateApps, DatabaseSettings, Place, Role, Settings};
 

@@ -38,3 +38,30 @@ pub(crate) enum MetricsAccess {
     /// Whoever reaches the control plane.
     Open,
 }
+
+/// Where traces go.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Logs and metrics")]
+pub(crate) struct TraceSettings {
+    /// The OpenTelemetry collector that traces go to, by OTLP over HTTP as JSON, such as http://127.0.0.1:4318; none without it.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+
+    /// Headers for the collector, as name=value,name=value.
+    #[arg(env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true, hide = true, long = "otlp-headers")]
+    pub(crate) otlp_headers: Option<String>,
+
+    /// What the node is called in traces.
+    #[arg(long, env = "OTEL_SERVICE_NAME", default_value = TraceSettings::SERVICE)]
+    pub(crate) otlp_service: String,
+}
+
+impl TraceSettings {
+    const SERVICE: &str = "picloud";
+}
+
+impl Default for TraceSettings {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, otlp_headers: None, otlp_service: Self::SERVICE.to_owned() }
+    }
+}

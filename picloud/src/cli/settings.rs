@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use store::{Location, Pool};
 
 use super::limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
-use super::observing::ObservingSettings;
+use super::observing::{ObservingSettings, TraceSettings};
 use super::quantity::Time;
 
 /// The embedded database's file in the data folder.
@@ -57,6 +57,9 @@ pub(crate) struct Settings {
 
     #[command(flatten)]
     pub(crate) observing: ObservingSettings,
+
+    #[command(flatten)]
+    pub(crate) traces: TraceSettings,
 
     #[command(flatten)]
     pub(crate) database: DatabaseSettings,

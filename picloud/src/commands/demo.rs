@@ -17,7 +17,7 @@ use super::init::{self, InitError, STARTER};
 use super::serve::StopSignals;
 use crate::cli::{
     AUDIT_DAYS, ConnectionSettings, CreateApps, DatabaseSettings, DemoOptions, LogFormat, ObservingSettings,
-    Place, PushSettings, RecordSettings, Role, ScheduleSettings, Settings,
+    Place, PushSettings, RecordSettings, Role, ScheduleSettings, Settings, TraceSettings,
 };
 use crate::log;
 use crate::node::{Node, StartError, threads};
@@ -57,7 +57,7 @@ pub(crate) enum DemoError {
 }
 
 pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
-    log::start(LOG_DEFAULT, LogFormat::Text);
+    log::start(LOG_DEFAULT, LogFormat::Text, None);
     let threads = threads()?;
     let temporary =
         tempfile::tempdir().map_err(|source| DemoError::Folder { path: std::env::temp_dir(), source })?;
@@ -100,6 +100,7 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         create_apps: CreateApps::OnFirstPush,
         audit_days: AUDIT_DAYS,
         observing: ObservingSettings::default(),
+        traces: TraceSettings::default(),
         database: DatabaseSettings::default(),
         connections: ConnectionSettings::default(),
         push: PushSettings::default(),

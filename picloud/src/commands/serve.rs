@@ -9,13 +9,16 @@ use super::CommandError;
 use crate::cli::Settings;
 use crate::log;
 use crate::node::{Node, StartError, threads};
+use crate::traces;
 use crate::words::printable;
 
 /// What is logged where `PICLOUD_LOG` says nothing: the node's own news, and every line that scripts write.
 const LOG_DEFAULT: &str = "info,script=trace,sqlx=warn,tokio_cron_scheduler=warn";
 
 pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
-    log::start(LOG_DEFAULT, settings.observing.log_format);
+    // What is left of the traces is sent when this ends.
+    let (traces, _flush) = traces::start(&settings.traces).unzip();
+    log::start(LOG_DEFAULT, settings.observing.log_format, traces);
     let threads = threads()?;
     threads.block_on(async {
         let node = Node::start(settings).await?;

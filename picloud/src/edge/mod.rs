@@ -35,9 +35,12 @@ use manifest_schema::name::AppName;
 use platform::execution::Recorder;
 use runtime::{Live, LiveTable};
 use tower::ServiceExt as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::cli::Role;
 use crate::numbers::{Numbers, Plane};
+use crate::traces::TARGET;
 use crate::words::push::Addresses;
 use address::{Address, Hosts, readings};
 use api::functions::Callees;
@@ -137,11 +140,15 @@ impl Edge {
         let began = Instant::now();
         let told = self.alone.as_ref().map(|_| (request.method().clone(), request.uri().path().to_owned()));
         let mut answering = Answering::Other(Plane::Nothing);
-        let response = self.lead(request, from, &mut answering).await;
+        let span = span_of(&request);
+        let response = self.lead(request, from, &mut answering).instrument(span.clone()).await;
         let (status, took) = (response.status().as_u16(), began.elapsed());
         match &answering {
             Answering::App(live) => live.tally().answered(status, took),
             Answering::Other(plane) => self.numbers.answered(*plane, status),
+        }
+        if !span.is_disabled() {
+            end(&span, &answering, &response);
         }
         if let Some((method, path)) = told {
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -242,6 +249,33 @@ impl Edge {
                 Addresses { production: format!("{base}/{app}/"), preview: format!("{base}/{app}@{{}}/") }
             }
         }
+    }
+}
+
+/// What is traced of a request; nothing where nobody traces, or where it only asks how the node is.
+fn span_of(request: &Request<Incoming>) -> Span {
+    if request.uri().path().starts_with("/-/health/") || request.uri().path() == "/-/metrics" {
+        return Span::none();
+    }
+    tracing::trace_span!(
+        target: TARGET,
+        "request",
+        "otel.name" = %request.method(),
+        traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default(),
+        "http.request.method" = %request.method(),
+        "url.path" = request.uri().path(),
+        "http.response.status_code" = Empty,
+        app = Empty,
+        deploy = Empty,
+    )
+}
+
+/// Notes how a request that is traced was answered.
+fn end(span: &Span, answering: &Answering, response: &Response<Content>) {
+    span.record("http.response.status_code", response.status().as_u16());
+    if let Answering::App(live) = answering {
+        span.record("app", live.revision.app().as_str());
+        span.record("deploy", live.deploy);
     }
 }
 

@@ -21,6 +21,7 @@ use chrono::Utc;
 use git_receiver::{Command, Pack, Push, Repository, Staged};
 use manifest_schema::name::AppName;
 use store::{Actor, App, Deploy, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 pub use check::{Checked, check};
@@ -32,6 +33,7 @@ pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
 pub use rollback::{RollbackError, RolledBack};
 pub use snapshot::{FILE_MAX, File, Snapshot};
 
+use crate::TRACE_TARGET;
 use crate::activation::{Activation, branch_label};
 use crate::nodes::Peers;
 use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
@@ -41,6 +43,13 @@ use intent::{Intent, intent};
 
 /// How many commits are gone through to see whether one follows another.
 const HISTORY_MAX: usize = 100_000;
+
+/// A stage of a push, for traces.
+macro_rules! stage {
+    ($name:literal) => {
+        tracing::trace_span!(target: TRACE_TARGET, $name)
+    };
+}
 
 /// Who pushes and what they may.
 #[derive(Clone, Debug)]
@@ -128,7 +137,8 @@ impl Deployer {
             Err(why) => return Ok(unpack_failed(&push.commands, &why.to_string())),
         };
         let app = self.store.app(name).await?;
-        let mut decisions = self.decide(app.as_ref(), &push.commands, pack, (name, by), tell).await?;
+        let deciding = self.decide(app.as_ref(), &push.commands, pack, (name, by), tell);
+        let mut decisions = deciding.instrument(stage!("check")).await?;
         reject_shared_addresses(&mut decisions);
         self.reject_too_many_refs(app.as_ref(), &mut decisions).await?;
         let mut new_push = NewPush {
@@ -143,9 +153,9 @@ impl Deployer {
             revisions: Vec::new(),
             deploys: Vec::new(),
         };
-        let receipt = self.commit(&mut decisions, &mut new_push, atomic).await?;
+        let receipt = self.commit(&mut decisions, &mut new_push, atomic).instrument(stage!("commit")).await?;
         Ok(match receipt {
-            Some(receipt) => self.activate(receipt, decisions, tell).await,
+            Some(receipt) => self.activate(receipt, decisions, tell).instrument(stage!("activate")).await,
             None => decisions.into_iter().map(unmoved).collect(),
         })
     }

@@ -25,7 +25,10 @@ use runtime::{
     TurnedAway,
 };
 
-use crate::patient;
+use crate::{TRACE_TARGET, patient};
+use tracing::Span;
+use tracing::field::Empty;
+
 pub use recorder::Recorder;
 use recorder::{Ran, Said};
 pub use writer::{RecordLimits, Writer};
@@ -77,8 +80,18 @@ pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result
             .inspect_err(|_| refused(&live))?,
     };
     let Task { script, purpose, invocation } = task;
+    let span = tracing::trace_span!(
+        target: TRACE_TARGET,
+        "execution",
+        app = %live.revision.app(),
+        %script,
+        execution = %invocation.execution_id,
+        trigger = invocation.trigger.kind().as_str(),
+        "error.type" = Empty,
+    );
     if let Some((execution, lines)) = runtime::run_briefly(&live.revision, &script, &invocation) {
         let execution = answerable(execution, &invocation);
+        end(&span, &execution);
         count(&live, &invocation, &execution);
         recorder.take(Ran::new(live, script, purpose, invocation, &execution, Said::Held(lines)));
         return Ok(execution);
@@ -98,6 +111,7 @@ pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result
         let capabilities = Capabilities { log: Arc::<ExecutionLog>::clone(&log) };
         let execution = runtime::run(&live.revision, &script, &invocation, &capabilities, &stopped);
         let execution = answerable(execution, &invocation);
+        end(&span, &execution);
         count(&live, &invocation, &execution);
         let said = Said::Already(log.lines.load(Ordering::Relaxed));
         recorder.take(Ran::new(live, script, purpose, invocation, &execution, said));
@@ -105,6 +119,13 @@ pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result
         execution
     });
     Ok(running.await.unwrap_or_else(died))
+}
+
+/// Notes in its span how a run ended.
+fn end(span: &Span, run: &Execution) {
+    if let Err(failure) = &run.outcome {
+        span.record("error.type", failure.kind.as_str());
+    }
 }
 
 /// Counts a run that was not begun.

@@ -23,5 +23,6 @@ mod pushing;
 mod restart;
 mod rollback;
 mod schedules;
+mod traces;
 mod under_load;
 mod verbs;

@@ -13,11 +13,14 @@ use store::Store;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::io::ReaderStream;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::spool::{SpoolError, Spooled, spool};
 use super::{ANSWER_BUFFER, GitEdge, PushBounds, git_reply, plain_body, reply};
 use crate::edge::credentials::Caller;
 use crate::numbers::Numbers;
+use crate::traces::TARGET;
 use crate::words::push::{Addresses, PushWords};
 
 /// How often a silent server says that it is still there.
@@ -92,7 +95,8 @@ impl GitEdge {
         let (output, input) = tokio::io::duplex(ANSWER_BUFFER);
         let (deployer, bounds, places) =
             (self.deployer.clone(), self.pushes.bounds.clone(), Arc::clone(&self.places));
-        tokio::spawn(carry_out(arrived, deployer, bounds, places, output));
+        // What is traced of the push belongs to this request, which is answered while the push goes on.
+        tokio::spawn(carry_out(arrived, deployer, bounds, places, output).in_current_span());
         git_reply(RESULT, Body::from_stream(ReaderStream::new(input)))
     }
 }
@@ -125,7 +129,8 @@ async fn carry_out(
     let (started, numbers) = (arrived.started, Arc::clone(&arrived.numbers));
     let (tell, mut events) = Tell::channel();
     // In a task of its own: a client that hangs up now, or reads slowly, does not stop it halfway.
-    let deploying = tokio::spawn(deploy(arrived, deployer, bounds, places, tell));
+    let push = tracing::trace_span!(target: TARGET, "push", app = %arrived.app, rejected = Empty);
+    let deploying = tokio::spawn(deploy(arrived, deployer, bounds, places, tell).instrument(push.clone()));
     loop {
         let bytes = match tokio::time::timeout(KEEPALIVE, events.recv()).await {
             Ok(Some(event)) => capabilities.progress(&words.event(&event)),
@@ -140,6 +145,9 @@ async fn carry_out(
         return;
     };
     numbers.pushed(&verdicts, started.elapsed());
+    let rejected = |verdict: &Verdict| matches!(verdict.outcome, Outcome::Rejected(_));
+    push.record("rejected", verdicts.iter().any(rejected));
+    drop(push);
     let ending = words.ending(&verdicts, started.elapsed());
     let _ = output.write_all(&said(&capabilities, &ending.text, &unpacked, &ending.results)).await;
 }
@@ -200,7 +208,8 @@ async fn deploy(
         Ok(pack) => pack,
         Err(error) => return failed(&error),
     };
-    match git_receiver::unpack(&repository, request, pack, &bounds.limits).await {
+    let unpacking = git_receiver::unpack(&repository, request, pack, &bounds.limits);
+    match unpacking.instrument(tracing::trace_span!(target: TARGET, "unpack")).await {
         Ok(push) => {
             let unpacked = push.pack.as_ref().map(|_| ()).map_err(ToString::to_string);
             Deployed { unpacked, verdicts: deployer.deploy(&app, push, &pusher, &tell).await }

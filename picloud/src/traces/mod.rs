@@ -1,0 +1,164 @@
+//! Traces for an OpenTelemetry collector, by OTLP over HTTP in its JSON form.
+//!
+//! What is traced are tracing's spans of one target ([`TARGET`]), which nobody else hears: where no collector is named they are never
+//! made. [`Layer`] notes when they begin and end, [`context`] joins them to the trace that a caller has begun, [`document`] writes
+//! them, and [`exporter`] sends them from a thread of its own. Nobody waits for a collector: what it does not take is dropped.
+
+mod context;
+mod document;
+mod exporter;
+
+use std::fmt::Debug;
+use std::time::SystemTime;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+use uuid::Uuid;
+
+use crate::cli::TraceSettings;
+use context::Parent;
+pub(crate) use exporter::Flush;
+use exporter::Queue;
+
+pub(crate) use platform::TRACE_TARGET as TARGET;
+
+/// The field with the W3C `traceparent` that a request came with.
+const PARENT_FIELD: &str = "traceparent";
+
+/// The field with a span's name where it is not the one in the code.
+const NAME_FIELD: &str = "otel.name";
+
+/// Whether metadata are those of a span that is traced.
+pub(crate) fn is_traced(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == TARGET
+}
+
+/// Begins to trace, if a collector is named. Dropping what comes with it sends what is left.
+pub(crate) fn start(settings: &TraceSettings) -> Option<(Layer, Flush)> {
+    let endpoint = settings.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty())?;
+    let (queue, flush) = exporter::start(endpoint, settings);
+    Some((Layer { queue }, flush))
+}
+
+/// Notes spans and hands them on when they end.
+pub(crate) struct Layer {
+    queue: Queue,
+}
+
+/// A span as long as it goes on, and as it is handed on.
+#[derive(Clone, Debug)]
+struct Span {
+    trace: u128,
+    id: u64,
+    /// The span around it, 0 where there is none.
+    parent: u64,
+    /// Whether the trace is kept, which whoever began it decides.
+    sampled: bool,
+    /// Whether it answers a request from outside.
+    serves: bool,
+    name: String,
+    began: SystemTime,
+    ended: SystemTime,
+    attributes: Vec<(&'static str, Value)>,
+}
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Text(String),
+    Number(i64),
+    Truth(bool),
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Layer {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(here) = context.span(id) else { return };
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        let around = here.parent().and_then(|parent| {
+            let extensions = parent.extensions();
+            extensions.get::<Span>().map(|span| Parent {
+                trace: span.trace,
+                span: span.id,
+                sampled: span.sampled,
+            })
+        });
+        let outside = fields.parent.as_deref().and_then(Parent::read);
+        let Parent { trace, span, sampled } = around.or(outside).unwrap_or_else(Parent::none);
+        let now = SystemTime::now();
+        here.extensions_mut().insert(Span {
+            trace,
+            id: context::new_id(),
+            parent: span,
+            sampled,
+            serves: fields.parent.is_some(),
+            name: fields.name.unwrap_or_else(|| attributes.metadata().name().to_owned()),
+            began: now,
+            ended: now,
+            attributes: fields.others,
+        });
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        if let Some(span) = context.span(id)
+            && let Some(span) = span.extensions_mut().get_mut::<Span>()
+        {
+            span.attributes.append(&mut fields.others);
+            if let Some(name) = fields.name {
+                span.name = name;
+            }
+        }
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let span = context.span(&id).and_then(|span| span.extensions_mut().remove::<Span>());
+        if let Some(mut span) = span.filter(|span| span.sampled) {
+            span.ended = SystemTime::now();
+            self.queue.add(span);
+        }
+    }
+}
+
+/// The fields of a span.
+#[derive(Default)]
+struct Fields {
+    parent: Option<String>,
+    name: Option<String>,
+    others: Vec<(&'static str, Value)>,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            PARENT_FIELD => self.parent = Some(value.to_owned()),
+            NAME_FIELD => self.name = Some(value.to_owned()),
+            name => self.others.push((name, Value::Text(value.to_owned()))),
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.others.push((field.name(), Value::Number(value)));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.record_i64(field, i64::try_from(value).unwrap_or(i64::MAX));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.others.push((field.name(), Value::Truth(value)));
+    }
+}
+
+/// Random bits.
+fn random() -> u128 {
+    Uuid::new_v4().as_u128()
+}
