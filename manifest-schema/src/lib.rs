@@ -3,7 +3,7 @@
 //! Layout, in the order a manifest travels through it:
 //!
 //! - [`fault`]: what is wrong and where; scripts' faults use it too
-//! - [`name`]: the names that address things: apps, scripts, schedules, functions
+//! - [`name`]: the names that address things: apps, their domains, scripts, schedules, functions
 //! - [`sdk`]: the versions of the SDK contract
 //! - [`method`]: the HTTP methods a route may name
 //! - [`path`]: route paths with `{captures}`

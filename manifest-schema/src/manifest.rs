@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use crate::cron::Cron;
 use crate::limits::Limits;
 use crate::method::MethodSet;
-use crate::name::{JobName, ScriptPath};
+use crate::name::{DomainName, JobName, ScriptPath};
 use crate::path::RoutePath;
 use crate::sdk::SdkVersion;
 
@@ -17,6 +17,9 @@ pub const ENTRIES_MAX: usize = 2000;
 
 /// The longest description, in characters: a line of a list.
 pub const DESCRIPTION_MAX: usize = 200;
+
+/// The most domains of one app.
+pub const DOMAINS_MAX: usize = 100;
 
 /// What an app declares. Names are unique within their list, and no two routes match the same request.
 ///
@@ -56,6 +59,9 @@ pub struct App {
         regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")
     )]
     pub description: Option<String>,
+    /// Domains of its own at which production answers, beside the addresses that every app has. No two apps have the same.
+    #[schemars(default, length(max = DOMAINS_MAX), extend("uniqueItems" = true))]
+    pub domains: Vec<DomainName>,
 }
 
 /// A path and the script that answers it.

@@ -1,8 +1,12 @@
 //! The names that address things. Each is checked once, where it enters, and trusted from there on.
 
+mod domain;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+pub use domain::DomainName;
 
 /// A name that breaks its rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! Bytes in, a [`Manifest`] or all its faults out.
 
 mod document;
+mod domains;
 mod functions;
 mod limits;
 mod routes;
@@ -21,6 +22,7 @@ use crate::source::Source;
 use crate::table::{Keys, Table, Text, Value};
 
 pub use document::{MANIFEST_MAX, too_large};
+pub use domains::place_of_domain;
 use scripts::Scripts;
 
 const ROOT: Keys = Keys {
@@ -28,7 +30,7 @@ const ROOT: Keys = Keys {
     not_yet: &["checks", "env", "secrets", "capabilities"],
 };
 
-const APP: Keys = Keys { known: &["description"], not_yet: &["domains"] };
+const APP: Keys = Keys { known: &["description", "domains"], not_yet: &[] };
 
 /// What a manifest is checked against.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +133,8 @@ fn sdk(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
 }
 
 fn app(app: Value<'_>, source: &mut Source<'_>) -> App {
-    App { description: app.table("[app]", &APP, source).and_then(|app| description(&app, source)) }
+    let Some(app) = app.table("[app]", &APP, source) else { return App::default() };
+    App { description: description(&app, source), domains: domains::read(&app, source) }
 }
 
 fn description(app: &Table<'_>, source: &mut Source<'_>) -> Option<String> {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::cron::Cron;
 use crate::manifest::Manifest;
 use crate::method::{Method, MethodSet};
-use crate::name::{JobName, ScriptPath};
+use crate::name::{DomainName, JobName, ScriptPath};
 use crate::path::{PATH_MAX, RoutePath};
 use crate::quantity::{DurationText, Size};
 use crate::sdk::SdkVersion;
@@ -59,6 +59,19 @@ impl JsonSchema for JobName {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[a-zA-Z][a-zA-Z0-9_-]{0,59}$" })
+    }
+}
+
+impl JsonSchema for DomainName {
+    fn schema_name() -> Cow<'static, str> {
+        "Domain".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
+        // The last part is no number, since that would be an address, and not `localhost`.
+        let pattern = format!(r"^(?:{label}\.)+(?![0-9]+$)(?!localhost$){label}$");
+        json_schema!({ "type": "string", "maxLength": 253, "pattern": pattern })
     }
 }
 

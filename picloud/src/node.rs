@@ -132,7 +132,12 @@ impl Node {
         let peers = cluster.as_ref().map(|(cluster, membership)| {
             Peers::new(cluster.clone(), membership.presence(), this.identity.id)
         });
-        let deployer = Deployer::new(store.clone(), activation.clone(), peers, settings.push.deploy_limits());
+        let deployer = Deployer::new(
+            store.clone(),
+            activation.clone(),
+            peers,
+            settings.push.deploy_limits(settings.domain.clone()),
+        );
         let (recorder, writer) =
             Writer::new(store.clone(), this.identity.name.clone(), settings.records.limits());
         let scheduler = Scheduler::new(
@@ -145,6 +150,7 @@ impl Node {
         let reach = Reach {
             domain: settings.domain.clone(),
             public_url: settings.public_url.clone(),
+            proxies: settings.trusted_proxies.clone(),
             body_time: settings.connections.body_time.0,
         };
         let numbers = Arc::<Numbers>::default();

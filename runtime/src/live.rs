@@ -2,7 +2,7 @@
 //!
 //! A request reads two pointers and takes no lock: the map of apps, and the app's own table of branches. A swap builds
 //! that table aside and replaces the app's one pointer, so it costs the same however many apps there are, and no other
-//! app notices. Only an app that is new or gone replaces the map itself.
+//! app notices. Only an app that is new or gone replaces the map itself, and one whose domains change that of the domains.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -61,6 +61,8 @@ impl Live {
 #[derive(Default)]
 pub struct LiveTable {
     apps: ArcSwap<HashMap<String, Arc<Slot>>>,
+    /// Of every app, the domains that its production has of its own.
+    domains: ArcSwap<HashMap<String, Arc<Slot>>>,
     /// Held while the map of apps or a slot is replaced; readers never take it.
     changing: Mutex<()>,
     /// What is counted of the apps beyond [`TALLIED_MAX`].
@@ -108,6 +110,16 @@ impl LiveTable {
     /// What is live in production.
     pub fn get_production(&self, app: &str) -> Option<Arc<Live>> {
         self.apps.load().get(app)?.branches.load().production()
+    }
+
+    /// What is live in production of the app that has the domain, which is given in lower case.
+    pub fn get_by_domain(&self, domain: &str) -> Option<Arc<Live>> {
+        self.domains.load().get(domain)?.branches.load().production()
+    }
+
+    /// Whether any app has a domain of its own.
+    pub fn has_domains(&self) -> bool {
+        !self.domains.load().is_empty()
     }
 
     /// What is live in production, of every app, in no order.
@@ -158,6 +170,7 @@ impl LiveTable {
             branches.production = None;
         }
         slot.branches.store(Arc::new(branches));
+        self.settle_domains(&slot);
     }
 
     /// Ends every branch of `app` whose label is not among `labels`; with none left, the app itself.
@@ -169,11 +182,29 @@ impl LiveTable {
         branches.production.take_if(|label| !labels.contains(label));
         let gone = branches.by_label.is_empty();
         slot.branches.store(Arc::new(branches));
+        self.settle_domains(&slot);
         if gone {
             let mut apps = HashMap::clone(&self.apps.load());
             apps.remove(app.as_str());
             self.apps.store(Arc::new(apps));
         }
+    }
+
+    /// Makes the domains of a slot those of its production; `changing` is held. One that another app had goes over: that
+    /// app has given it up, and the news of it may be on their way.
+    fn settle_domains(&self, slot: &Arc<Slot>) {
+        let production = slot.branches.load().production();
+        let wanted = production.as_ref().map_or(&[][..], |live| &live.revision.manifest().app.domains);
+        let domains = self.domains.load();
+        let mine = |name: &str| domains.get(name).is_some_and(|other| Arc::ptr_eq(other, slot));
+        let had = domains.values().filter(|other| Arc::ptr_eq(other, slot)).count();
+        if had == wanted.len() && wanted.iter().all(|domain| mine(domain.as_str())) {
+            return;
+        }
+        let mut domains = HashMap::clone(&domains);
+        domains.retain(|_, other| !Arc::ptr_eq(other, slot));
+        domains.extend(wanted.iter().map(|domain| (domain.to_string(), Arc::clone(slot))));
+        self.domains.store(Arc::new(domains));
     }
 
     /// The app's slot; `changing` is held.

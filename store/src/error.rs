@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use manifest_schema::name::DomainName;
+
 use crate::id::Oid;
 use crate::record::Deploy;
 
@@ -144,6 +146,12 @@ pub enum PushError {
         found: Option<Oid>,
         /// The latest deploy of the branch, by whoever moved it.
         last_deploy: Option<Deploy>,
+    },
+    /// Another app has the domain.
+    #[error("domain {domain} is another app's")]
+    DomainTaken {
+        /// The domain.
+        domain: DomainName,
     },
     /// Another push holds the app for too long.
     #[error("another push to the app takes too long")]

@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::{AppName, JobName};
+use manifest_schema::name::{AppName, DomainName, JobName};
 
 pub use audit::{AUDIT_PRUNED_AT_ONCE, Act, Actor, AuditAction, AuditRow};
 pub use cluster::Cluster;
@@ -332,10 +332,22 @@ impl Store {
         either!(self, deploys::deployed_at(app, number))
     }
 
+    /// Those of `domains` that apps other than `app` have, each with the app's name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn taken_domains(
+        &self,
+        app: Option<AppId>,
+        domains: &[DomainName],
+    ) -> Result<Vec<(DomainName, String)>, StoreError> {
+        either!(self, domains::taken_domains(app, domains))
+    }
+
     /// Commits a push: app, refs, objects, revisions and deploys, all or nothing. Pushes to one app wait for each other.
     ///
     /// # Errors
-    /// A ref was moved meanwhile, the app may not be created, another push holds the app for too long, an object cannot be
+    /// A ref was moved meanwhile, a domain is another app's, the app may not be created, another push holds the app for too long, an object cannot be
     /// read, or the database failed. Nothing was changed then.
     pub async fn push(&self, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
         either!(self, push::push(push))

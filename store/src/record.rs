@@ -3,7 +3,7 @@
 use std::io;
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::AppName;
+use manifest_schema::name::{AppName, DomainName};
 use uuid::Uuid;
 
 use crate::audit::Actor;
@@ -243,6 +243,8 @@ pub struct NewPush<'a> {
     pub revisions: Vec<NewRevision>,
     /// The deploys, in the order in which they are numbered.
     pub deploys: Vec<NewDeploy>,
+    /// The domains that the app has from now on, of what goes live in production; `None`: those that it has.
+    pub domains: Option<Vec<DomainName>>,
 }
 
 /// What a committed push has made.

@@ -131,6 +131,23 @@ impl Server {
             spawn(listen, &self.database, self.data.path(), &self.log, &self.flags, self.files.as_deref());
     }
 
+    /// Starts the node again at the address that it had, as a service is upgraded.
+    pub fn restart_in_place(&mut self) {
+        (self.process, self.address) = spawn(
+            &self.address,
+            &self.database,
+            self.data.path(),
+            &self.log,
+            &self.flags,
+            self.files.as_deref(),
+        );
+    }
+
+    /// The id of the process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Another run of the program, for a verb that works with the same database.
     pub fn verb(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(picloud());

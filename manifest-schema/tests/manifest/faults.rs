@@ -52,7 +52,7 @@ fn unknown_keys_are_placed_at_the_key_with_a_suggestion_or_the_known_ones() {
         "\"über\\n\" = 1",
         &["2:1 unknown key `über\\n` | the manifest takes sdk, app, routes, schedules, functions, limits"],
     );
-    says("[app]\n  colour = 1", &["3:3 unknown key `colour` | [app] takes description"]);
+    says("[app]\n  colour = 1", &["3:3 unknown key `colour` | [app] takes description, domains"]);
     says("app.descripton = 'x'", &["2:5 unknown key `descripton` | did you mean `description`?"]);
     says("[limit]\ntimeout = 1", &["2:2 unknown key `limit` | did you mean `limits`?"]);
     says(
@@ -64,13 +64,12 @@ fn unknown_keys_are_placed_at_the_key_with_a_suggestion_or_the_known_ones() {
 #[test]
 fn what_is_not_built_yet_is_said_to_be_so() {
     says(
-        "[app]\ndomains = [\"a.example\"]\n[[checks]]\nstatus = 200\n[env]\nA = \"b\"\n[secrets]\n[capabilities]\nkv = true",
+        "[[checks]]\nstatus = 200\n[env]\nA = \"b\"\n[secrets]\n[capabilities]\nkv = true",
         &[
-            "3:1 `domains` is not supported by this server yet",
-            "4:3 `checks` is not supported by this server yet",
-            "6:2 `env` is not supported by this server yet",
-            "8:2 `secrets` is not supported by this server yet",
-            "9:2 `capabilities` is not supported by this server yet",
+            "2:3 `checks` is not supported by this server yet",
+            "4:2 `env` is not supported by this server yet",
+            "6:2 `secrets` is not supported by this server yet",
+            "7:2 `capabilities` is not supported by this server yet",
         ],
     );
 }
@@ -87,6 +86,20 @@ fn wrong_types_are_placed_at_the_value() {
     says(
         "[app]\ndescription = \"a\\nb\"",
         &["3:15 `description` must be one line of at most 200 characters"],
+    );
+}
+
+#[test]
+fn domains_are_names_of_their_own() {
+    says("[app]\ndomains = \"a.b\"", &["3:11 `domains` must be an array, not a string"]);
+    let rule = "must be a whole host name in lower case, such as `hello.example.com`";
+    says(
+        "[app]\ndomains = [\"a.example\", \"A.example\", 7, \"a.example\"]",
+        &[
+            &format!("3:25 domain `A.example` {rule}"),
+            "3:38 `domains` must be a string, not an integer | write `\"7\"`",
+            "3:41 domain `a.example` is named twice",
+        ],
     );
 }
 

@@ -221,13 +221,13 @@ impl PushSettings {
     }
 
     /// What a deploy may hold.
-    pub(crate) fn deploy_limits(&self) -> DeployLimits {
+    pub(crate) fn deploy_limits(&self, domain: Option<String>) -> DeployLimits {
         let tree = git_receiver::TreeLimits {
             files: self.tree_entries,
             path_bytes: self.path_bytes,
             ..git_receiver::TreeLimits::default()
         };
-        DeployLimits { executions: Limits::CEILING, tree, refs: self.refs_per_app }
+        DeployLimits { executions: Limits::CEILING, tree, refs: self.refs_per_app, domain }
     }
 }
 

@@ -10,6 +10,7 @@ use store::{Location, Pool};
 use super::limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
 use super::observing::{ObservingSettings, TraceSettings};
 use super::quantity::Time;
+use crate::edge::Proxies;
 
 /// The embedded database's file in the data folder.
 const SQLITE_FILE: &str = "picloud.db";
@@ -34,6 +35,11 @@ pub(crate) struct Settings {
     /// The URL that people use, such as https://pi.example.com, where it is not the listening address.
     #[arg(long, env = "PICLOUD_PUBLIC_URL")]
     pub(crate) public_url: Option<String>,
+
+    /// The proxies that may say who their clients are (X-Forwarded-For and -Proto): addresses and networks with commas
+    /// between them, or none.
+    #[arg(long, env = "PICLOUD_TRUSTED_PROXIES", default_value_t = Proxies::default())]
+    pub(crate) trusted_proxies: Proxies,
 
     /// What this node does of the work that several nodes on one PostgreSQL share.
     #[arg(long, env = "PICLOUD_ROLE", value_enum, default_value_t = Role::All)]

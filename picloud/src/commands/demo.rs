@@ -19,6 +19,7 @@ use crate::cli::{
     AUDIT_DAYS, ConnectionSettings, CreateApps, DatabaseSettings, DemoOptions, LogFormat, ObservingSettings,
     Place, PushSettings, RecordSettings, Role, ScheduleSettings, Settings, TraceSettings,
 };
+use crate::edge::Proxies;
 use crate::log;
 use crate::node::{Node, StartError, threads};
 
@@ -94,6 +95,7 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         place: Place { data_dir, database_url: None },
         domain: None,
         public_url: None,
+        trusted_proxies: Proxies::default(),
         role: Role::All,
         node_name: None,
         admin_token: None,

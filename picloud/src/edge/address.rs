@@ -1,6 +1,11 @@
 //! What a URL addresses: the control plane, a repository, or an app. Pure; nothing is looked up here.
 
+use std::net::IpAddr;
+
 use manifest_schema::name::{AppName, NameError};
+
+/// Where a proxy asks whether a name may have a certificate.
+pub(super) const TLS_ALLOWED: &str = "/-/api/v1/tls-allowed";
 
 /// The names this server answers to.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +51,9 @@ impl Hosts {
         if let Some(label) = self.app_label(name) {
             return Address::AppHost { label, path };
         }
-        if self.domain.as_deref().is_some_and(|domain| !name.eq_ignore_ascii_case(domain)) {
-            return Address::Unknown;
+        if self.domain.is_some() && !self.is_domain(name) {
+            let probed = is_probe(path) && is_of_no_domain(name);
+            return if probed { Address::Control(path) } else { Address::Unknown };
         }
         if path == "/" {
             return Address::Root;
@@ -70,8 +76,19 @@ impl Hosts {
         Address::AppPath { app, label, path: rest }
     }
 
+    /// Whether `name` is this server's domain.
+    pub(super) fn is_domain(&self, name: &str) -> bool {
+        self.domain.as_deref().is_some_and(|domain| name.eq_ignore_ascii_case(domain))
+    }
+
+    /// The name in a `Host` where it may be the domain of an app: neither this server's nor below it.
+    pub(super) fn stranger<'h>(&self, host: &'h str) -> Option<&'h str> {
+        let name = name_of(host);
+        (!self.is_domain(name) && self.app_label(name).is_none()).then_some(name)
+    }
+
     /// The label in front of this server's domain or of `localhost`, which needs no set-up (RFC 6761 section 6.3).
-    fn app_label<'h>(&self, name: &'h str) -> Option<&'h str> {
+    pub(super) fn app_label<'h>(&self, name: &'h str) -> Option<&'h str> {
         let domain = self.domain.as_deref().unwrap_or("localhost");
         let (label, parent) = name.split_once('.')?;
         (parent.eq_ignore_ascii_case(domain) && !label.is_empty()).then_some(label)
@@ -92,6 +109,18 @@ fn name_of(host: &str) -> &str {
     let digits = host.bytes().rev().take_while(u8::is_ascii_digit).count();
     let name = host[..host.len() - digits].strip_suffix(':').unwrap_or(host);
     name.strip_suffix('.').unwrap_or(name)
+}
+
+/// What proxies and balancers ask a node by its address, whatever its domain is. It changes nothing, and what it tells is no
+/// secret.
+fn is_probe(path: &str) -> bool {
+    path.starts_with("/-/health/") || path == TLS_ALLOWED
+}
+
+/// Whether a host is an address or `localhost`, which no app can have as its domain.
+fn is_of_no_domain(name: &str) -> bool {
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -152,6 +181,29 @@ mod tests {
         assert_eq!(hosts.address("example.com", "/hello/"), Address::Unknown);
         assert_eq!(hosts.address("other.org", "/-/x"), Address::Unknown);
         assert_eq!(hosts.address("a.b.example.com", "/"), Address::Unknown);
+    }
+
+    #[test]
+    fn with_a_domain_a_node_is_probed_by_its_address_and_no_more() {
+        let hosts = Hosts { domain: Some("example.com".to_owned()) };
+        for host in ["127.0.0.1:8080", "[::1]:8080", "localhost:8080", "10.0.0.7"] {
+            for path in ["/-/health/ready", TLS_ALLOWED] {
+                assert_eq!(hosts.address(host, path), Address::Control(path), "{host}");
+            }
+            for path in ["/-/", "/-/api/v1/apps", "/hello.git/info/refs", "/"] {
+                assert_eq!(hosts.address(host, path), Address::Unknown, "{host}");
+            }
+        }
+        assert_eq!(hosts.address("other.org", "/-/health/ready"), Address::Unknown);
+    }
+
+    #[test]
+    fn a_name_that_is_not_the_servers_may_be_an_apps() {
+        let hosts = Hosts { domain: Some("example.com".to_owned()) };
+        assert_eq!(hosts.stranger("hello.example.org:443"), Some("hello.example.org"));
+        assert_eq!(hosts.stranger("a.b.example.com"), Some("a.b.example.com"), "no app has its place there");
+        assert_eq!((hosts.stranger("Example.com"), hosts.stranger("a.example.com")), (None, None));
+        assert_eq!(Hosts::default().stranger("a.localhost"), None);
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use axum::http::Request;
 
-/// The other end of the connection, as the listener knows it.
+/// The client: the other end of the connection, or who a trusted proxy says that it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct From(pub(super) IpAddr);
 
-/// The address of the client: the other end of the connection, which behind a proxy is the proxy.
+/// The address of the client.
 pub(super) fn address<B>(request: &Request<B>) -> Option<IpAddr> {
     request.extensions().get::<From>().map(|From(address)| address.to_canonical())
 }

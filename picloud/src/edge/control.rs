@@ -12,9 +12,11 @@ use platform::nodes::Presence;
 use platform::tokens::Right;
 use store::Store;
 
+use super::address::TLS_ALLOWED;
 use super::api::{self, Api, not_let_in, problem};
 use super::credentials::Door;
 use super::listener::Stopping;
+use super::names::{Names, tls_allowed};
 use super::{client, reply};
 use crate::cli::MetricsAccess;
 use crate::numbers::Page;
@@ -39,7 +41,8 @@ pub(crate) struct Metrics {
 }
 
 /// The routes of the control plane. One that only answers apps has no `api`.
-pub(crate) fn router(health: Health, metrics: Metrics, api: Option<Api>) -> Router {
+pub(crate) fn router(health: Health, metrics: Metrics, names: Names, api: Option<Api>) -> Router {
+    let names = Router::new().route(TLS_ALLOWED, get(tls_allowed)).with_state(names);
     let health = Router::new()
         .route("/-/health/live", get(live))
         .route("/-/health/ready", get(ready))
@@ -51,9 +54,14 @@ pub(crate) fn router(health: Health, metrics: Metrics, api: Option<Api>) -> Rout
         None => || problem(StatusCode::MISDIRECTED_REQUEST, "this node answers apps alone; ask a manager"),
     };
     let api = api.map(api::router).unwrap_or_default();
-    health.merge(metrics).merge(api).fallback(async move || nowhere()).method_not_allowed_fallback(|| async {
-        problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
-    })
+    health
+        .merge(metrics)
+        .merge(names)
+        .merge(api)
+        .fallback(async move || nowhere())
+        .method_not_allowed_fallback(|| async {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
+        })
 }
 
 /// The process answers.

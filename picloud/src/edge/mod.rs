@@ -1,9 +1,9 @@
 //! The edge: from a request to the plane that answers it.
 //!
-//! In the order of a request: [`listener`] accepts connections, [`request`] refuses what breaks a rule of HTTP, [`address`]
-//! reads what a URL means, then [`control`] (with [`api`]), [`git`] or [`app`] answer. The
-//! first two ask [`credentials`] who it is, from where ([`client`]), and how often they were wrong ([`slips`]); [`reply`] holds the
-//! server's own short answers. [`folder`] takes the place of the control plane where a folder is served.
+//! In the order of a request: [`listener`] accepts connections, [`request`] refuses what breaks a rule of HTTP, [`forwarded`]
+//! settles who sent it, [`address`] and [`names`] read what a URL means, then [`control`] (with [`api`]), [`git`] or [`app`]
+//! answer. The first two ask [`credentials`] who it is, from where ([`client`]), and how often they were wrong ([`slips`]);
+//! [`reply`] holds the server's own short answers. [`folder`] takes the place of the control plane where a folder is served.
 
 mod address;
 mod api;
@@ -12,8 +12,10 @@ mod client;
 mod control;
 mod credentials;
 mod folder;
+mod forwarded;
 mod git;
 pub(crate) mod listener;
+mod names;
 mod reply;
 mod request;
 mod slips;
@@ -21,6 +23,7 @@ mod slips;
 pub(crate) use api::Api;
 pub(crate) use control::{Health, Metrics};
 pub(crate) use credentials::Door;
+pub(crate) use forwarded::Proxies;
 pub(crate) use git::{GitEdge, PushBounds, Pushes};
 
 use std::net::IpAddr;
@@ -42,10 +45,11 @@ use crate::cli::Role;
 use crate::numbers::{Numbers, Plane};
 use crate::traces::TARGET;
 use crate::words::push::Addresses;
-use address::{Address, Hosts, readings};
+use address::{Address, Hosts};
 use api::functions::Callees;
 use app::Asked;
 use client::From;
+use names::Names;
 use reply::Content;
 
 /// Where `picloud dev` hears of requests.
@@ -53,9 +57,9 @@ pub(crate) const DEV_REQUEST: &str = "request";
 
 /// Everything that answers requests.
 pub(crate) struct Edge {
-    hosts: Arc<Hosts>,
+    names: Names,
+    proxies: Proxies,
     public_url: Option<Arc<str>>,
-    table: Arc<LiveTable>,
     recorder: Recorder,
     /// `None`: pushes are for other nodes.
     git: Option<GitEdge>,
@@ -74,6 +78,8 @@ pub(crate) struct Reach {
     pub(crate) domain: Option<String>,
     /// The URL that people use, where it is not the one a request shows.
     pub(crate) public_url: Option<String>,
+    /// Who may say who their clients are.
+    pub(crate) proxies: Proxies,
     /// The longest a client may take to send a body to an app.
     pub(crate) body_time: Duration,
 }
@@ -99,13 +105,14 @@ impl Edge {
     pub(crate) fn new(reach: Reach, role: Role, planes: Planes) -> Self {
         let Planes { table, recorder, health, api, git, metrics, numbers } = planes;
         let (api, git) = if role.manages() { (Some(api), Some(git)) } else { (None, None) };
+        let names = Names { hosts: Arc::new(Hosts { domain: reach.domain }), table };
         Self {
-            hosts: Arc::new(Hosts { domain: reach.domain }),
+            names: names.clone(),
+            proxies: reach.proxies,
             public_url: reach.public_url.map(|url| url.trim_end_matches('/').into()),
-            table,
             recorder,
             git,
-            control: control::router(health, metrics, api),
+            control: control::router(health, metrics, names, api),
             body_time: reach.body_time,
             role,
             numbers,
@@ -122,10 +129,10 @@ impl Edge {
     ) -> Self {
         let callees = Callees { table: Arc::clone(&table), recorder: recorder.clone(), body_time };
         Self {
-            hosts: Arc::default(),
+            names: Names { hosts: Arc::default(), table },
+            proxies: Proxies::default(),
             public_url: None,
             control: folder::router(callees),
-            table,
             recorder,
             git: None,
             body_time,
@@ -135,13 +142,13 @@ impl Edge {
         }
     }
 
-    /// Answers one request, which came from that address, and counts it.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Response<Content> {
+    /// Answers one request, which came from `peer`, and counts it.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Content> {
         let began = Instant::now();
         let told = self.alone.as_ref().map(|_| (request.method().clone(), request.uri().path().to_owned()));
         let mut answering = Answering::Other(Plane::Nothing);
         let span = span_of(&request);
-        let response = self.lead(request, from, &mut answering).instrument(span.clone()).await;
+        let response = self.lead(request, peer, &mut answering).instrument(span.clone()).await;
         let (status, took) = (response.status().as_u16(), began.elapsed());
         match &answering {
             Answering::App(live) => live.tally().answered(status, took),
@@ -161,48 +168,47 @@ impl Edge {
     async fn lead(
         &self,
         request: Request<Incoming>,
-        from: IpAddr,
+        peer: IpAddr,
         answering: &mut Answering,
     ) -> Response<Content> {
         if let Some(response) = request::answer(&request) {
             return response.map(Content::from);
         }
-        let (parts, body) = request.into_parts();
-        let mut address = self.hosts.address(request::host(&parts.uri, &parts.headers), parts.uri.path());
-        if let Some(app) = &self.alone {
-            address = address.or_alone(app.as_str(), parts.uri.path());
-        }
-        let (live, path) = match address {
-            Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {
-                return redirect(&parts.uri).map(Content::from);
-            }
-            Address::AppPath { app, label, path } => (self.live(app, label), path),
-            Address::AppHost { label, path } => {
-                let label = label.to_ascii_lowercase();
-                let live = readings(&label).find_map(|(app, branch)| self.live(app.as_str(), branch));
-                (live, path)
-            }
-            Address::Control(_) => {
-                *answering = Answering::Other(Plane::Control);
-                let mut request = Request::from_parts(parts, Body::new(body));
-                request.extensions_mut().insert(From(from));
-                return match self.control.clone().oneshot(request).await {
-                    Ok(response) => response.map(Content::from),
-                    Err(never) => match never {},
-                };
-            }
-            Address::Git { app: Ok(app), rest } => {
-                *answering = Answering::Other(Plane::Git);
-                let addresses = self.addresses(request::host(&parts.uri, &parts.headers), app.as_str());
-                let rest = rest.to_owned();
-                let mut request = Request::from_parts(parts, Body::new(body));
-                request.extensions_mut().insert(From(from));
-                let Some(git) = &self.git else { return self.no_pushes_here().map(Content::from) };
-                return git.answer(app, &rest, addresses, request).await.map(Content::from);
-            }
-            Address::Git { app: Err(error), .. } => return git::bad_name(&error).map(Content::from),
-            Address::Root => return front_door(&parts.method).map(Content::from),
-            Address::Unknown => return nothing_here().map(Content::from),
+        let (mut parts, body) = request.into_parts();
+        self.proxies.settle(peer, &mut parts.headers);
+        let host = request::host(&parts.uri, &parts.headers);
+        let (live, path) = match self.names.by_domain(host) {
+            Some(live) => (Some(live), parts.uri.path()),
+            None => match self.address(host, parts.uri.path()) {
+                Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {
+                    return redirect(&parts.uri).map(Content::from);
+                }
+                Address::AppPath { app, label, path } => (self.live(app, label), path),
+                Address::AppHost { label, path } => (self.names.by_label(label), path),
+                Address::Control(_) => {
+                    *answering = Answering::Other(Plane::Control);
+                    let from = From(forwarded::client(&parts.headers, peer));
+                    let mut request = Request::from_parts(parts, Body::new(body));
+                    request.extensions_mut().insert(from);
+                    return match self.control.clone().oneshot(request).await {
+                        Ok(response) => response.map(Content::from),
+                        Err(never) => match never {},
+                    };
+                }
+                Address::Git { app: Ok(app), rest } => {
+                    *answering = Answering::Other(Plane::Git);
+                    let addresses = self.addresses(host, forwarded::is_https(&parts.headers), app.as_str());
+                    let from = From(forwarded::client(&parts.headers, peer));
+                    let rest = rest.to_owned();
+                    let mut request = Request::from_parts(parts, Body::new(body));
+                    request.extensions_mut().insert(from);
+                    let Some(git) = &self.git else { return self.no_pushes_here().map(Content::from) };
+                    return git.answer(app, &rest, addresses, request).await.map(Content::from);
+                }
+                Address::Git { app: Err(error), .. } => return git::bad_name(&error).map(Content::from),
+                Address::Root => return front_door(&parts.method).map(Content::from),
+                Address::Unknown => return nothing_here().map(Content::from),
+            },
         };
         if !self.role.answers_apps() {
             return no_apps_here().map(Content::from);
@@ -212,6 +218,15 @@ impl Edge {
         let Answering::App(live) = answering else { return nothing_here().map(Content::from) };
         let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
         app::answer(&self.recorder, &live, path, asked, body, self.body_time).await
+    }
+
+    /// What a request is for, by its host and its path.
+    fn address<'h, 'p>(&'p self, host: &'h str, path: &'p str) -> Address<'h, 'p> {
+        let address = self.names.hosts.address(host, path);
+        match &self.alone {
+            Some(app) => address.or_alone(app.as_str(), path),
+            None => address,
+        }
     }
 
     /// Another node is meant (RFC 9110 section 15.5.20).
@@ -226,14 +241,14 @@ impl Edge {
     /// What is live on a branch, given by its label, or in production.
     fn live(&self, app: &str, branch: Option<&str>) -> Option<Arc<Live>> {
         match branch {
-            Some(branch) => self.table.get(app, branch),
-            None => self.table.get_production(app),
+            Some(branch) => self.names.table.get(app, branch),
+            None => self.names.table.get_production(app),
         }
     }
 
-    /// Where an app answers, as whoever sent a request to `host` reaches it.
-    fn addresses(&self, host: &str, app: &str) -> Addresses {
-        match (&self.hosts.domain, &self.public_url) {
+    /// Where an app answers, as whoever sent a request to `host` reaches it, with TLS or without.
+    fn addresses(&self, host: &str, https: bool, app: &str) -> Addresses {
+        match (&self.names.hosts.domain, &self.public_url) {
             (Some(domain), public) => {
                 let scheme = public
                     .as_deref()
@@ -245,7 +260,11 @@ impl Edge {
                 }
             }
             (None, public) => {
-                let base = public.as_deref().map_or_else(|| format!("http://{host}"), str::to_owned);
+                let base = match public.as_deref() {
+                    Some(url) => url.to_owned(),
+                    None if https => format!("https://{host}"),
+                    None => format!("http://{host}"),
+                };
                 Addresses { production: format!("{base}/{app}/"), preview: format!("{base}/{app}@{{}}/") }
             }
         }

@@ -195,6 +195,9 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
                 None => format!("another push was first: it {now}; fetch and push again"),
             }
         }
+        Rejection::DomainTaken { domain } => {
+            format!("another app has taken the domain {domain} meanwhile; nothing was changed")
+        }
         Rejection::Busy => "other pushes to this app are still going; push again in a moment".to_owned(),
         Rejection::DiskFull => "the server's disk is full; nothing was changed".to_owned(),
         Rejection::TooManyRefs { there, most } => {
@@ -232,7 +235,8 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
 
 /// What a revision changes.
 pub(crate) fn planned(plan: &Plan, due: &[(Schedule, Vec<DateTime<Utc>>)]) -> String {
-    let mut text = changes("routes", &plan.routes, |_| String::new());
+    let mut text = changes("domains", &plan.domains, |_| String::new());
+    text += &changes("routes", &plan.routes, |_| String::new());
     text += &changes("schedules", &plan.schedules, |name| {
         let found = due.iter().find(|(schedule, _)| schedule.name.as_str() == name);
         let times: Vec<_> = found.into_iter().flat_map(|(_, times)| times.iter().map(clock)).collect();

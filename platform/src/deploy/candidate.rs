@@ -6,13 +6,15 @@ use chrono::Utc;
 use git_receiver::{ObjectId, ReadError, Repository, Staged};
 use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::manifest;
+use manifest_schema::name::DomainName;
+use manifest_schema::parse::place_of_domain;
 use store::{App, NewRevision, Oid, Store, StoreError};
 
 use super::check::{Checked, check};
 use super::limits::DeployLimits;
 use super::plan::{Side, due_times, plan};
 use super::report::{Event, Rejection, Tell};
-use super::snapshot::{Snapshot, SnapshotError, of_commit};
+use super::snapshot::{File, Snapshot, SnapshotError, of_commit};
 use crate::activation::Activation;
 use crate::repository::{DEFAULT_PRODUCTION_BRANCH, oid};
 use crate::revision::{LoadError, Prepared};
@@ -67,6 +69,9 @@ impl<R: Repository> Examination<'_, R> {
             author: summary.author.clone(),
         });
         if let Some(prepared) = self.validated_before(oid(commit)).await? {
+            if let Some(faults) = self.domain_faults(branch, commit, &prepared).await? {
+                return Ok(self.refuse(branch, faults));
+            }
             self.tell_plan(branch, &prepared);
             return Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new: None, prepared })));
         }
@@ -111,12 +116,53 @@ impl<R: Repository> Examination<'_, R> {
             Ok(prepared) => prepared,
             Err(fault) => return Ok(self.refuse(branch, fault.into())),
         };
+        if let Some(faults) = self.domain_faults(branch, commit, &prepared).await? {
+            return Ok(self.refuse(branch, faults));
+        }
         self.tell_plan(branch, &prepared);
         Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new: Some(new), prepared })))
     }
 
     fn is_production(&self, branch: &str) -> bool {
         branch == self.app.map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str())
+    }
+
+    /// The domains that the app cannot have, each told at its place. Previews have none and may name any.
+    async fn domain_faults(
+        &self,
+        branch: &str,
+        commit: ObjectId,
+        prepared: &Prepared,
+    ) -> Result<Option<Faults>, DeployError> {
+        let wanted = &prepared.manifest.app.domains;
+        if wanted.is_empty() || !self.is_production(branch) {
+            return Ok(None);
+        }
+        let server = self.limits.domain.as_deref();
+        let of_server = wanted.iter().filter(|domain| server.is_some_and(|server| domain.is_within(server)));
+        let mut refused: Vec<(&DomainName, String)> = of_server
+            .map(|domain| {
+                (domain, format!("domain `{domain}` is this server's; an app has its name below it anyway"))
+            })
+            .collect();
+        let taken = self.store.taken_domains(self.app.map(|app| app.id), wanted).await?;
+        refused.extend(
+            taken.iter().map(|(domain, by)| (domain, format!("domain `{domain}` is that of the app {by}"))),
+        );
+        if refused.is_empty() {
+            return Ok(None);
+        }
+        let text = match of_commit(self.staged, commit, &self.limits.tree).await {
+            Ok(Snapshot { manifest: Some(File::Bytes(text)), .. }) => text,
+            Ok(_) | Err(SnapshotError::Refused(_)) => Vec::new(),
+            Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
+        };
+        let mut faults = Faults::default();
+        for (domain, words) in refused {
+            let place = place_of_domain(&text, domain);
+            faults.add(Fault::error(manifest::FILE_NAME, place, words));
+        }
+        Ok(Some(faults))
     }
 
     async fn validated_before(&self, commit: Oid) -> Result<Option<Prepared>, DeployError> {

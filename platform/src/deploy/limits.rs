@@ -12,4 +12,6 @@ pub struct DeployLimits {
     pub tree: TreeLimits,
     /// The branches and tags of one app.
     pub refs: usize,
+    /// The server's own domain: no app has it or a name below it as one of its own.
+    pub domain: Option<String>,
 }

@@ -98,6 +98,10 @@ impl Decision {
         !matches!(self.outcome, Decided::Done(_))
     }
 
+    fn goes_live(&self) -> bool {
+        matches!(self.outcome, Decided::Serve { production: true, .. })
+    }
+
     fn reject(&mut self, rejection: Rejection) {
         self.outcome = Decided::Done(Outcome::Rejected(rejection));
     }
@@ -152,6 +156,7 @@ impl Deployer {
             refs: Vec::new(),
             revisions: Vec::new(),
             deploys: Vec::new(),
+            domains: None,
         };
         let receipt = self.commit(&mut decisions, &mut new_push, atomic).instrument(stage!("commit")).await?;
         Ok(match receipt {
@@ -292,6 +297,14 @@ impl Deployer {
                     }
                     Rejection::Moved { found, by: last_deploy }
                 }
+                Err(PushError::DomainTaken { domain }) => {
+                    let rejection = Rejection::DomainTaken { domain };
+                    if let Some(decision) = decisions.iter_mut().find(|decision| decision.goes_live()) {
+                        decision.reject(rejection);
+                        continue;
+                    }
+                    rejection
+                }
                 Err(PushError::Busy) => Rejection::Busy,
                 Err(PushError::Full) => {
                     tracing::error!(app = %push.app, "the database's disk is full");
@@ -409,6 +422,13 @@ fn fill(push: &mut NewPush<'_>, decisions: &[Decision]) {
     push.deploys = served
         .map(|(branch, candidate)| NewDeploy { branch: branch.clone(), commit: candidate.commit })
         .collect();
+    // Previews have none: the domains are those of what people see.
+    push.domains = decisions.iter().find_map(|decision| match &decision.outcome {
+        Decided::Serve { production: true, candidate, .. } => {
+            Some(candidate.prepared.manifest.app.domains.clone())
+        }
+        _ => None,
+    });
 }
 
 /// Two new branches of one push cannot share an address either: the later one is rejected.

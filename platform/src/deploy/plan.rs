@@ -12,6 +12,8 @@ const DUE_SHOWN: usize = 3;
 /// The differences between two revisions, kind by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// The domains of the app's own.
+    pub domains: Changes,
     /// The routes.
     pub routes: Changes,
     /// The schedules.
@@ -74,7 +76,12 @@ pub(crate) fn plan(live: Option<Side<'_>>, candidate: Side<'_>) -> Plan {
     };
     let before = live.map(|side| Declared::of(side.manifest)).unwrap_or_default();
     let after = Declared::of(candidate.manifest);
+    let none = &[][..];
     Plan {
+        domains: compare_names(
+            live.map_or(none, |live| &live.manifest.app.domains),
+            &candidate.manifest.app.domains,
+        ),
         routes: compare(&before.routes, &after.routes, &changed),
         schedules: compare(&before.schedules, &after.schedules, &changed),
         functions: compare(&before.functions, &after.functions, &changed),
@@ -122,6 +129,15 @@ impl Declared {
         });
         Self { routes: routes.collect(), schedules: schedules.collect(), functions: functions.collect() }
     }
+}
+
+/// What is there or is not, and has nothing to it that could change.
+fn compare_names<T: PartialEq + ToString>(before: &[T], after: &[T]) -> Changes {
+    let line = |sign| move |name: &T| Change { sign, columns: vec![name.to_string()] };
+    let added = after.iter().filter(|name| !before.contains(name)).map(line(Sign::Added));
+    let removed = before.iter().filter(|name| !after.contains(name)).map(line(Sign::Removed));
+    let unchanged = after.iter().filter(|name| before.contains(name)).count();
+    Changes { lines: added.chain(removed).collect(), unchanged }
 }
 
 fn compare(before: &Declarations, after: &Declarations, changed: &dyn Fn(&ScriptPath) -> bool) -> Changes {

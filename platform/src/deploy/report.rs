@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use manifest_schema::fault::Faults;
 use manifest_schema::manifest::Schedule;
+use manifest_schema::name::DomainName;
 use manifest_schema::sdk::SdkVersion;
 use store::{Deploy, DeployNumber, Oid};
 use tokio::sync::mpsc;
@@ -166,6 +167,11 @@ pub enum Rejection {
         found: Option<Oid>,
         /// The deploy that moved it, where one did.
         by: Option<Deploy>,
+    },
+    /// Another app has taken the domain meanwhile.
+    DomainTaken {
+        /// The domain.
+        domain: DomainName,
     },
     /// Another push to the app holds its lock for too long.
     Busy,

@@ -99,6 +99,7 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
         shallow: Vec::new(),
         revisions: vec![revision],
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(digit) }],
+        domains: None,
     };
     store.push(&push).await.unwrap().app
 }

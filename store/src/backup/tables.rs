@@ -43,6 +43,7 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table { name: "refs", columns: &[("app", Id), ("name", Text), ("target", Text)] },
+    Table { name: "domains", columns: &[("name", Text), ("app", Id)] },
     Table { name: "shallow", columns: &[("app", Id), ("oid", Text)] },
     Table {
         name: "objects",

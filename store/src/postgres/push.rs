@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{apps, audit, deploys, nodes, objects};
+use super::{apps, audit, deploys, domains, nodes, objects};
 use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
@@ -33,6 +33,9 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceip
     let deploys = insert_deploys(tx, app.id, push).await?;
     for act in acts(push, created, &deploys) {
         audit::insert(tx, &act).await?;
+    }
+    if let Some(domains) = &push.domains {
+        domains::replace_domains(tx, app.id, domains).await?;
     }
     app.generation = raise_generation(tx, app.id, push.node).await?;
     transaction.commit().await?;

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod connect;
 pub(crate) mod deploys;
+pub(crate) mod domains;
 pub(crate) mod executions;
 pub(crate) mod git;
 pub(crate) mod logs;

@@ -5,7 +5,7 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection};
 use tokio::time::{Instant, timeout_at};
 
 use super::apps::{self, key};
-use super::{Connections, audit, deploys, objects};
+use super::{Connections, audit, deploys, domains, objects};
 use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
@@ -57,6 +57,9 @@ async fn push_on(
     let deploys = insert_deploys(tx, app.id, push).await?;
     for act in acts(push, created, &deploys) {
         audit::insert(tx, &act).await?;
+    }
+    if let Some(domains) = &push.domains {
+        domains::replace_domains(tx, app.id, domains).await?;
     }
     app.generation = raise_generation(tx, app.id).await?;
     transaction.commit().await?;
@@ -241,6 +244,7 @@ mod tests {
             shallow: Vec::new(),
             revisions: Vec::new(),
             deploys: Vec::new(),
+            domains: None,
         }
     }
 

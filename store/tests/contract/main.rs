@@ -2,6 +2,7 @@
 //!
 //! - `database`, `values`: what the tests are made of
 //! - `pushing`, `moving`, `at_once`: the one transaction of a push
+//! - `domains`: whose a domain is
 //! - `objects`: git objects, and the deltas among them
 //! - `reading`, `running`: everything else
 //! - `reading_little`: by indexes
@@ -31,6 +32,7 @@ macro_rules! on_both_databases {
 mod at_once;
 mod backing_up;
 mod database;
+mod domains;
 mod migrating;
 mod moving;
 mod objects;

@@ -76,6 +76,7 @@ pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
         shallow: Vec::new(),
         revisions: vec![revision(new)],
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(new) }],
+        domains: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod clients;
 mod cloning;
 mod concurrency;
 mod dev;
+mod domains;
 mod executions;
 mod http;
 mod killed;

@@ -28,7 +28,7 @@ enum Came {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, from: IpAddr, place: Place, edge: Arc<Edge>, house: Arc<House>) {
+pub(super) async fn serve(stream: TcpStream, peer: IpAddr, place: Place, edge: Arc<Edge>, house: Arc<House>) {
     let mut waiting = Some(stream);
     let mut first = true;
     while let Some(stream) = waiting.take() {
@@ -37,7 +37,7 @@ pub(super) async fn serve(stream: TcpStream, from: IpAddr, place: Place, edge: A
         if matches!(came, Came::Nothing) {
             break;
         }
-        waiting = serving(stream, from, may_be_http2, &edge, &house).await;
+        waiting = serving(stream, peer, may_be_http2, &edge, &house).await;
     }
     drop(place);
 }
@@ -46,17 +46,17 @@ pub(super) async fn serve(stream: TcpStream, from: IpAddr, place: Place, edge: A
 /// connection's task, so that one which waits is small.
 fn serving<'a>(
     stream: TcpStream,
-    from: IpAddr,
+    peer: IpAddr,
     may_be_http2: bool,
     edge: &'a Arc<Edge>,
     house: &'a Arc<House>,
 ) -> Pin<Box<dyn Future<Output = Option<TcpStream>> + Send + 'a>> {
     Box::pin(async move {
         if may_be_http2 && begins_http2(&stream, house.bounds.head).await {
-            Box::pin(http2::serve(stream, from, edge, house)).await;
+            Box::pin(http2::serve(stream, peer, edge, house)).await;
             return None;
         }
-        http1::serve(stream, from, edge, house).await
+        http1::serve(stream, peer, edge, house).await
     })
 }
 

@@ -55,7 +55,7 @@ enum End {
 /// Serves a connection. Given back is one that is idle.
 pub(super) async fn serve(
     stream: TcpStream,
-    from: IpAddr,
+    peer: IpAddr,
     edge: &Arc<Edge>,
     house: &Arc<House>,
 ) -> Option<TcpStream> {
@@ -66,7 +66,7 @@ pub(super) async fn serve(
         let edge = Arc::clone(&answering);
         async move {
             let head = request.method() == Method::HEAD;
-            Ok::<_, Infallible>(without_forbidden_content(edge.answer(request, from).await, head))
+            Ok::<_, Infallible>(without_forbidden_content(edge.answer(request, peer).await, head))
         }
     });
     let mut connection = http1::Builder::new()

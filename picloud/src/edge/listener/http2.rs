@@ -48,7 +48,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const GOING: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, from: IpAddr, edge: &Arc<Edge>, house: &Arc<House>) {
+pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, house: &Arc<House>) {
     let bounds = &house.bounds;
     let pulse = Arc::new(Pulse::new());
     let streams = Streams::new(bounds.answer);
@@ -57,7 +57,7 @@ pub(super) async fn serve(stream: TcpStream, from: IpAddr, edge: &Arc<Edge>, hou
         let edge = Arc::clone(&answering);
         async move {
             let head = request.method() == Method::HEAD;
-            let response = edge.answer(request, from).await;
+            let response = edge.answer(request, peer).await;
             answered();
             Ok::<_, Infallible>(without_forbidden_content(response, head))
         }

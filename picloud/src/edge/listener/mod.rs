@@ -137,14 +137,14 @@ pub(crate) async fn serve(
             accepted = house.accept(&listener, &mut told) => accepted,
             () = &mut stop => break,
         };
-        if let Some((stream, from, place)) = accepted {
-            tokio::spawn(connection::serve(stream, from, place, Arc::clone(&edge), Arc::clone(&house)));
+        if let Some((stream, peer, place)) = accepted {
+            tokio::spawn(connection::serve(stream, peer, place, Arc::clone(&edge), Arc::clone(&house)));
         }
     }
     house.stopping.begin();
     // Whoever was let in by the kernel before now is answered, once.
-    while let Some(Some((stream, from, place))) = house.accept(&listener, &mut told).now_or_never() {
-        tokio::spawn(connection::serve(stream, from, place, Arc::clone(&edge), Arc::clone(&house)));
+    while let Some(Some((stream, peer, place))) = house.accept(&listener, &mut told).now_or_never() {
+        tokio::spawn(connection::serve(stream, peer, place, Arc::clone(&edge), Arc::clone(&house)));
     }
     drop(listener);
     let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
@@ -162,10 +162,10 @@ impl House {
     ) -> Option<(TcpStream, IpAddr, Place)> {
         let place = self.place().await?;
         match listener.accept().await {
-            Ok((stream, from)) => {
+            Ok((stream, peer)) => {
                 // Answers are small and complete; waiting to fill packets only delays them.
                 let _ = stream.set_nodelay(true);
-                Some((stream, from.ip(), place))
+                Some((stream, peer.ip(), place))
             }
             Err(error) => {
                 // Most often the process is out of file descriptors; others must finish first.

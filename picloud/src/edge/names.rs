@@ -1,0 +1,66 @@
+//! The names that this server answers to: of the control plane, of apps by their place below the domain, and of their own.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode, Uri};
+use runtime::{Live, LiveTable};
+
+use super::address::{Hosts, readings};
+use super::api::problem;
+use super::reply;
+
+/// The longest name that DNS can hold.
+const NAME_MAX: usize = 253;
+
+/// What names mean now.
+#[derive(Clone)]
+pub(crate) struct Names {
+    pub(super) hosts: Arc<Hosts>,
+    pub(super) table: Arc<LiveTable>,
+}
+
+impl Names {
+    /// The app whose own domain `host` is. What is below the server's domain, or `localhost`, never is one.
+    pub(super) fn by_domain(&self, host: &str) -> Option<Arc<Live>> {
+        if !self.table.has_domains() {
+            return None;
+        }
+        let name = self.hosts.stranger(host)?;
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return self.table.get_by_domain(&name.to_ascii_lowercase());
+        }
+        self.table.get_by_domain(name)
+    }
+
+    /// What is live at a label in front of the server's domain.
+    pub(super) fn by_label(&self, label: &str) -> Option<Arc<Live>> {
+        let label = label.to_ascii_lowercase();
+        readings(&label).find_map(|(app, branch)| match branch {
+            Some(branch) => self.table.get(app.as_str(), branch),
+            None => self.table.get_production(app.as_str()),
+        })
+    }
+
+    /// Whether something is served at `name`.
+    fn knows(&self, name: &str) -> bool {
+        match self.hosts.app_label(name) {
+            Some(label) => self.by_label(label).is_some(),
+            None => self.hosts.is_domain(name) || self.by_domain(name).is_some(),
+        }
+    }
+}
+
+/// Whether a proxy may have a certificate made for a name: 200, or 404. Anybody may ask, the answer is in memory, and it
+/// tells no more than a request to that name would.
+pub(super) async fn tls_allowed(State(names): State<Names>, uri: Uri) -> Response<Body> {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    let Some(name) = pairs.filter_map(|pair| pair.strip_prefix("domain=")).next() else {
+        return problem(StatusCode::BAD_REQUEST, "ask for a name: ?domain=hello.example.com");
+    };
+    if name.len() <= NAME_MAX && names.knows(name) {
+        return reply::text(StatusCode::OK, "ok\n");
+    }
+    problem(StatusCode::NOT_FOUND, "nothing is served at this name")
+}

@@ -1,0 +1,129 @@
+//! One node at a domain, with TLS.
+
+use tests::{Database, Repository, Server};
+
+use super::{Caddy, DOMAIN, under_load};
+
+/// Says who asked, as it was told.
+const WHO: &str = "#{ \"for\": ctx.request.headers[\"x-forwarded-for\"], proto: ctx.request.headers[\"x-forwarded-proto\"] }";
+
+const MANIFEST: &str = r#"sdk = "1.1"
+
+[app]
+domains = ["shop.example"]
+
+[[routes]]
+path = "/greet/{name}"
+script = "greet.rhai"
+
+[[routes]]
+path = "/who"
+script = "who.rhai"
+"#;
+
+fn shop() -> Repository {
+    let repository = Repository::hello();
+    repository.write("picloud.toml", MANIFEST);
+    repository.write("who.rhai", WHO);
+    repository.commit("shop");
+    repository
+}
+
+fn domain() -> (Server, Caddy) {
+    let server = Server::start_with(Database::sqlite(), &["--domain", DOMAIN]);
+    let caddy = Caddy::start("Caddyfile", &[("PICLOUD_NODE", &server.address)]);
+    caddy.ready();
+    (server, caddy)
+}
+
+#[test]
+fn control_plane_apps_and_their_domains_have_tls_and_other_names_none() {
+    let (_server, caddy) = domain();
+    let repository = shop();
+    caddy.for_git(&repository);
+    // Large enough for git to send it in chunks, behind a probe.
+    let large = (0..3_000_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(3_000_000);
+    repository.write("large.bin", large.collect::<Vec<u8>>());
+    repository.commit("large");
+    let url = caddy.git_url("hello");
+    repository
+        .push(&url, &["main"])
+        .succeeded()
+        .says("LIVE as deploy 1")
+        .says("+ shop.example")
+        .says(&format!("https://hello.{DOMAIN}/"));
+    repository.git(&["fetch", "-q", &url, "main"]);
+    assert_eq!(repository.git(&["rev-parse", "FETCH_HEAD"]), repository.head());
+
+    let app = format!("hello.{DOMAIN}");
+    for name in [app.as_str(), "shop.example"] {
+        let got = caddy.curl(name, "/greet/Ann", &[]);
+        assert_eq!((got.status, got.body.as_str()), (200, r#"{"message":"Hello, Ann"}"#), "{name}: {got:?}");
+        assert_eq!(got.version, "2", "{name}");
+        assert_eq!(caddy.curl(name, "/-/health/live", &[]).status, 404, "{name} is the app's alone");
+    }
+    let http = format!("::127.0.0.1:{}", caddy.http);
+    let redirect = std::process::Command::new("curl")
+        .args([
+            "-s",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{redirect_url}",
+            "--connect-to",
+            &http,
+            "http://shop.example/who",
+        ])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&redirect.stdout).starts_with("https://shop.example"), "{redirect:?}");
+
+    for name in [&format!("nothing.{DOMAIN}"), "other.example", &format!("a.b.{DOMAIN}")] {
+        let got = caddy.curl(name, "/", &[]);
+        assert_eq!(got.status, 0, "{name}: {got:?}");
+        assert!(got.said.contains("alert"), "there is no certificate for {name}: {}", got.said);
+    }
+}
+
+#[test]
+fn a_script_is_told_the_clients_address_and_scheme_and_no_lies_about_them() {
+    let (server, caddy) = domain();
+    let repository = shop();
+    caddy.for_git(&repository);
+    repository.push(&caddy.git_url("hello"), &["main"]).succeeded();
+    let truth = r#"{"for":"127.0.0.1","proto":"https"}"#;
+    let lies = ["-H", "X-Forwarded-For: 6.6.6.6", "-H", "X-Forwarded-Proto: gopher"];
+    for arguments in [&[][..], &lies] {
+        assert_eq!(caddy.curl("shop.example", "/who", arguments).body, truth);
+    }
+    // Whoever comes to a node that trusts nobody is who they are.
+    let stern = Server::start_with(Database::sqlite(), &["--trusted-proxies", "none"]);
+    repository.push(&stern.git_url("hello"), &["main"]).succeeded();
+    let headers = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https")];
+    let answer = stern.request("GET", "/hello/who", &headers, None);
+    assert_eq!(answer.body, r#"{"for":"127.0.0.1","proto":null}"#);
+    drop(server);
+}
+
+#[test]
+fn a_node_is_started_anew_under_load_and_no_request_fails() {
+    let (mut server, caddy) = domain();
+    let repository = shop();
+    caddy.for_git(&repository);
+    repository.push(&caddy.git_url("hello"), &["main"]).succeeded();
+    assert_eq!(caddy.curl("shop.example", "/who", &[]).status, 200);
+    let ask = |path: &str, arguments: &[&str]| {
+        let got = caddy.curl("shop.example", path, arguments);
+        if got.status == 200 { Ok(()) } else { Err(format!("{got:?}")) }
+    };
+    let asked = under_load(
+        || ask("/greet/Ann", &[]).and_then(|()| ask("/who", &["-d", "something"])),
+        || {
+            for _ in 0..2 {
+                server.stop();
+                server.restart_in_place();
+            }
+        },
+    );
+    assert!(asked > 40, "{asked}");
+}

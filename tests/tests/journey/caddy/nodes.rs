@@ -1,0 +1,52 @@
+//! Several nodes, balanced by what they say of themselves.
+
+use tests::{Database, Repository, Server, until};
+
+use super::{Caddy, DOMAIN, free_port, under_load};
+
+const MANIFEST: &str = r#"sdk = "1.1"
+
+[app]
+domains = ["shop.example"]
+
+[[routes]]
+path = "/"
+script = "hello.rhai"
+"#;
+
+#[test]
+fn a_node_is_stopped_and_started_under_load_and_no_request_fails() {
+    let database = Database::postgres();
+    let flags = |name: &'static str| ["--domain", DOMAIN, "--node-name", name, "--unready-time", "5s"];
+    let first = Server::start_with(database.clone(), &flags("first"));
+    let mut second = Server::start_with(database, &flags("second"));
+    let nodes = format!("{} {}", first.address, second.address);
+    let ask_at = format!("127.0.0.1:{}", free_port());
+    let caddy = Caddy::start("Caddyfile.nodes", &[("PICLOUD_NODES", &nodes), ("PICLOUD_ASK", &ask_at)]);
+    caddy.ready();
+    let repository = Repository::new();
+    repository.write("picloud.toml", MANIFEST);
+    repository.write("hello.rhai", "\"hello\"");
+    repository.commit("shop");
+    caddy.for_git(&repository);
+    repository.push(&caddy.git_url("hello"), &["main"]).succeeded().says("on 2/2 nodes");
+    assert_eq!(caddy.curl("shop.example", "/", &[]).status, 200);
+    assert_eq!(caddy.curl("other.example", "/", &[]).status, 0);
+
+    let ask = |arguments: &[&str]| {
+        let got = caddy.curl("shop.example", "/", arguments);
+        if got.status == 200 { Ok(()) } else { Err(format!("{got:?}")) }
+    };
+    let asked = under_load(
+        || ask(&[]).and_then(|()| ask(&["-d", "something"])),
+        || {
+            second.stop();
+            second.restart_in_place();
+            until("it is ready", || (second.get("/-/health/ready").status == 200).then_some(()));
+            // As a machine that loses its power does.
+            second.kill();
+            second.restart_in_place();
+        },
+    );
+    assert!(asked > 40, "{asked}");
+}
