@@ -217,7 +217,7 @@ impl Edge {
         *answering = Answering::App(live);
         let Answering::App(live) = answering else { return nothing_here().map(Content::from) };
         let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
-        app::answer(&self.recorder, &live, path, asked, body, self.body_time).await
+        app::answer(&self.recorder, live, path, asked, body, self.body_time).await
     }
 
     /// What a request is for, by its host and its path.
