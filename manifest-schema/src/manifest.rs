@@ -1,11 +1,13 @@
 //! The manifest as typed, checked values.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 
 use crate::cron::Cron;
 use crate::limits::Limits;
 use crate::method::MethodSet;
-use crate::name::{DomainName, JobName, ScriptPath};
+use crate::name::{DomainName, JobName, ScriptPath, SettingName};
 use crate::path::RoutePath;
 use crate::sdk::SdkVersion;
 
@@ -14,6 +16,12 @@ pub const FILE_NAME: &str = "picloud.toml";
 
 /// The most routes, schedules and functions, of each: more than a hand writes, and quick to check.
 pub const ENTRIES_MAX: usize = 2000;
+
+/// The most settings, and the most secrets.
+pub const SETTINGS_MAX: usize = 100;
+
+/// The longest value of a setting, in bytes.
+pub const SETTING_BYTES_MAX: usize = 16 * 1024;
 
 /// The longest description, in characters: a line of a list.
 pub const DESCRIPTION_MAX: usize = 200;
@@ -42,9 +50,24 @@ pub struct Manifest {
     /// What is called by name, through the API and the command line.
     #[schemars(default, length(max = ENTRIES_MAX))]
     pub functions: Vec<Function>,
+    /// Plain settings, which scripts read as `ctx.env`. SDK 1.2.
+    #[schemars(default)]
+    pub env: BTreeMap<SettingName, String>,
+    /// The secrets that scripts read as `ctx.secrets`. SDK 1.2.
+    #[schemars(default)]
+    pub secrets: SecretNames,
     /// What each execution may use.
     #[schemars(default)]
     pub limits: Limits,
+}
+
+/// The secrets that scripts read. Their values are set with `picloud secrets set`, and never stand in a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct SecretNames {
+    /// Those without which the app cannot be deployed.
+    #[schemars(default, length(max = SETTINGS_MAX))]
+    pub required: Vec<SettingName>,
 }
 
 /// What the app is.

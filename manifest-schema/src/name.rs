@@ -101,6 +101,48 @@ impl FromStr for JobName {
     }
 }
 
+const SETTING_RULE: &str = "must be 1 to 64 characters of A-Z, 0-9 and `_`, and begin with a letter";
+
+/// The name of a setting in `[env]` or of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SettingName(String);
+
+impl SettingName {
+    /// The setting named `name`.
+    ///
+    /// # Errors
+    /// The name breaks the rule.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let characters = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        let begins = name.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
+        if characters && begins && name.len() <= 64 {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(NameError::new("name", name, SETTING_RULE))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// As the command line reads it.
+impl FromStr for SettingName {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        Self::new(name)
+    }
+}
+
+impl fmt::Display for SettingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 const SCRIPT_RULE: &str = "must be a relative path within the repository that ends in `.rhai`";
 
 /// The path of a script in its repository, such as `jobs/tick.rhai`: `/` between parts, no `.` or `..` among them. Cheap to

@@ -7,6 +7,7 @@ mod limits;
 mod routes;
 mod schedules;
 mod scripts;
+mod settings;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -26,8 +27,8 @@ pub use domains::place_of_domain;
 use scripts::Scripts;
 
 const ROOT: Keys = Keys {
-    known: &["sdk", "app", "routes", "schedules", "functions", "limits"],
-    not_yet: &["checks", "env", "secrets", "capabilities"],
+    known: &["sdk", "app", "routes", "schedules", "functions", "env", "secrets", "limits"],
+    not_yet: &["checks", "capabilities"],
 };
 
 const APP: Keys = Keys { known: &["description", "domains"], not_yet: &[] };
@@ -111,13 +112,17 @@ fn manifest(
         entries(root, "schedules", source, |value, source| schedules::read(value, scripts, source));
     let functions =
         entries(root, "functions", source, |value, source| functions::read(value, scripts, source));
+    let settings = settings::read(root, sdk, source);
     let limits = limits::read(root.get("limits"), ceiling, source);
+    let (env, secrets) = settings.unzip();
     Some(Manifest {
         sdk: sdk?,
         app,
         routes: routes.into_iter().map(|draft| draft.finish()).collect::<Option<_>>()?,
         schedules: unique("schedule", schedules, source)?,
         functions: unique("function", functions, source)?,
+        env: env?,
+        secrets: secrets?,
         limits: limits?,
     })
 }
@@ -125,7 +130,7 @@ fn manifest(
 fn sdk(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
     let version = SdkVersion::parse(text.value);
     if version.is_none() {
-        let spoken = SdkVersion::ALL.map(|version| format!("`{version}`")).join(" and ");
+        let spoken = SdkVersion::ALL.map(|version| format!("`{version}`")).join(", ");
         let unknown = crate::fault::quoted(text.value);
         source.error(text.span.clone(), format!("sdk {unknown} is unknown, this server speaks {spoken}"));
     }
@@ -212,6 +217,7 @@ mod tests {
             ("/definitions/Route", &routes::KEYS),
             ("/definitions/Schedule", &schedules::KEYS),
             ("/definitions/Function", &functions::KEYS),
+            ("/definitions/SecretNames", &settings::KEYS),
             ("/definitions/Limits", &limits::KEYS),
         ] {
             let properties = schema.pointer(&format!("{definition}/properties")).and_then(Value::as_object);

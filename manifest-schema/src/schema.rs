@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::cron::Cron;
 use crate::manifest::Manifest;
 use crate::method::{Method, MethodSet};
-use crate::name::{DomainName, JobName, ScriptPath};
+use crate::name::{DomainName, JobName, ScriptPath, SettingName};
 use crate::path::{PATH_MAX, RoutePath};
 use crate::quantity::{DurationText, Size};
 use crate::sdk::SdkVersion;
@@ -72,6 +72,16 @@ impl JsonSchema for DomainName {
         // The last part is no number, since that would be an address, and not `localhost`.
         let pattern = format!(r"^(?:{label}\.)+(?![0-9]+$)(?!localhost$){label}$");
         json_schema!({ "type": "string", "maxLength": 253, "pattern": pattern })
+    }
+}
+
+impl JsonSchema for SettingName {
+    fn schema_name() -> Cow<'static, str> {
+        "SettingName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[A-Z][A-Z0-9_]{0,63}$" })
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-/// The contract of the newest SDK version, with its patch: what `runtime/tests/sdk_contract.rs` pins. It is raised whenever
+/// The contract of the newest SDK version, with its patch: what `runtime/tests/sdk_contract.rs` pins, and
+/// `runtime/tests/sdk_1_2.rs` of SDK 1.2. It is raised whenever
 /// that file changes, together with a line in `docs/versioning.md`; scripts see the first two numbers only.
-pub const CONTRACT: &str = "1.1.0";
+pub const CONTRACT: &str = "1.2.0";
 
 /// A version of the SDK that this server speaks. A manifest names one, and its scripts see exactly that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,14 +14,16 @@ pub enum SdkVersion {
     V1_0,
     /// Adds `ctx.request.rest`.
     V1_1,
+    /// Adds `ctx.env` and `ctx.secrets`, with `[env]` and `[secrets]` in the manifest.
+    V1_2,
 }
 
 impl SdkVersion {
     /// Every version, oldest first.
-    pub const ALL: [Self; 2] = [Self::V1_0, Self::V1_1];
+    pub const ALL: [Self; 3] = [Self::V1_0, Self::V1_1, Self::V1_2];
 
     /// The newest version.
-    pub const NEWEST: Self = Self::V1_1;
+    pub const NEWEST: Self = Self::V1_2;
 
     /// The version written as `text`, such as `1.1`, if this server speaks it.
     pub fn parse(text: &str) -> Option<Self> {
@@ -32,6 +35,7 @@ impl SdkVersion {
         match self {
             Self::V1_0 => "1.0",
             Self::V1_1 => "1.1",
+            Self::V1_2 => "1.2",
         }
     }
 }

@@ -52,6 +52,11 @@ impl<'t> Table<'t> {
         self.entries.get(key).map(|inner| Value { key, inner })
     }
 
+    /// Where the key itself stands, if it is there.
+    pub(crate) fn key_span(&self, key: &'static str) -> Option<Range<usize>> {
+        self.entries.get_key_value(key).map(|(key, _)| key.span())
+    }
+
     /// The value of `key`, which must be there.
     pub(crate) fn require(&self, key: &'static str, source: &mut Source<'_>) -> Option<Value<'t>> {
         let value = self.get(key);
@@ -135,6 +140,24 @@ impl<'t> Value<'t> {
                 self.refuse("an array of tables", Some(format!("write `[[{}]]`", self.key)), source)
             }
             _ => self.refuse("an array", None, source),
+        }
+    }
+
+    /// The entries of the value as a table whose keys are free: each key with where it stands, and its value.
+    pub(crate) fn entries(
+        self,
+        what: &'static str,
+        source: &mut Source<'_>,
+    ) -> Option<Vec<(&'t str, Range<usize>, Value<'t>)>> {
+        match self.inner.get_ref() {
+            DeValue::Table(entries) => {
+                let entry = |(key, inner): (&'t Spanned<_>, &'t Spanned<DeValue<'t>>)| {
+                    let name: &'t std::borrow::Cow<'t, str> = key.get_ref();
+                    (name.as_ref(), key.span(), Value { key: self.key, inner })
+                };
+                Some(entries.iter().map(entry).collect())
+            }
+            _ => self.refuse("a table", Some(format!("write `{what}`")), source),
         }
     }
 

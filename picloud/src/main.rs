@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Dev(options) => commands::dev::dev(&options).map(succeeded),
         Verb::Apps(options) => commands::apps::apps(&options).map(succeeded),
         Verb::Tokens(verb) => commands::tokens::tokens(&verb).map(succeeded),
+        Verb::Secrets(verb) => commands::secrets::secrets(&verb).map(succeeded),
         Verb::Audit(options) => commands::audit::audit(&options).map(succeeded),
         Verb::Invoke(options) => commands::invoke::invoke(&options),
         Verb::Deploys(options) => commands::deploys::deploys(&options).map(succeeded),

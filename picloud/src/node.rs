@@ -13,6 +13,7 @@ use platform::deploy::Deployer;
 use platform::execution::Writer;
 use platform::nodes::{Membership, Peers};
 use platform::schedules::Scheduler;
+use platform::secrets::Vault;
 use platform::tokens::{AdminToken, Origin, TokenError, Tokens};
 use runtime::LiveTable;
 use store::cluster::NewNode;
@@ -106,7 +107,13 @@ impl Node {
             AdminToken::obtain(settings.admin_token.as_deref(), &settings.place.data_dir)?;
         let store = Store::open_with(&settings.place.location(), &settings.database.pool()).await?;
         let table = Arc::new(LiveTable::new());
-        let activation = Activation::new(store.clone(), Arc::clone(&table));
+        let node_id = Uuid::now_v7();
+        let shares = store.cluster().is_some();
+        let vault = Vault::new(store.clone(), settings.key_file(), shares.then_some(node_id));
+        if let Err(error) = vault.check().await {
+            tracing::error!(%error, "secrets cannot be opened; apps that require them are not served, and nothing is changed");
+        }
+        let activation = Activation::new(store.clone(), Arc::clone(&table), vault.clone());
         activation.sync_all().await.map_err(StartError::Load)?;
         let listener = listener::bind(settings.listen)
             .map_err(|source| StartError::Listen { address: settings.listen, source })?;
@@ -115,7 +122,7 @@ impl Node {
             .map_err(|source| StartError::Listen { address: settings.listen, source })?;
         let name = settings.node_name.clone().unwrap_or_else(|| default_name(address));
         let this = Arc::new(ThisNode {
-            identity: NodeIdentity { id: Uuid::now_v7(), name },
+            identity: NodeIdentity { id: node_id, name },
             role: settings.role,
             address,
             started_at: Utc::now(),
@@ -135,6 +142,7 @@ impl Node {
         let deployer = Deployer::new(
             store.clone(),
             activation.clone(),
+            vault.clone(),
             peers,
             settings.push.deploy_limits(settings.domain.clone()),
         );
@@ -177,11 +185,12 @@ impl Node {
             store: store.clone(),
             table: Arc::clone(&table),
             activation: activation.clone(),
-            deployer: deployer.clone(),
             preview_age: settings.push.preview_age(),
             node: Arc::clone(&this),
             door: door.clone(),
             tokens,
+            vault,
+            deployer: deployer.clone(),
             scheduler: scheduler.clone(),
             recorder: recorder.clone(),
             followers: Api::followers(),

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::revision::{LoadError, Prepared};
+use crate::secrets::{SecretError, Vault};
 
 /// How many apps are read at once where many are.
 const APPS_AT_ONCE: usize = 8;
@@ -38,14 +39,15 @@ pub struct TakenUp {
 pub struct Activation {
     store: Store,
     table: Arc<LiveTable>,
+    vault: Vault,
     taken: Arc<Mutex<BTreeMap<AppName, TakenUp>>>,
     changed: watch::Sender<()>,
 }
 
 impl Activation {
-    /// An activation from `store` into `table`.
-    pub fn new(store: Store, table: Arc<LiveTable>) -> Self {
-        Self { store, table, taken: Arc::default(), changed: watch::Sender::new(()) }
+    /// An activation from `store` into `table`, with the secrets in `vault`.
+    pub fn new(store: Store, table: Arc<LiveTable>, vault: Vault) -> Self {
+        Self { store, table, vault, taken: Arc::default(), changed: watch::Sender::new(()) }
     }
 
     /// Tells whenever what is live may have changed.
@@ -126,7 +128,12 @@ impl Activation {
             let _taken = self.taken();
             for (branch, (commit, deploy, prepared)) in fresh {
                 let newer = self.live_deploy(&app.name, &branch).is_none_or(|live| live < deploy);
-                if newer && let Ok(revision) = prepared.into_revision(app, commit) {
+                // One that reads secrets waits until they can be read.
+                let waits = !prepared.manifest.secrets.required.is_empty();
+                if newer
+                    && !waits
+                    && let Ok(revision) = prepared.into_revision(app, commit)
+                {
                     self.install(app, &branch, revision, deploy);
                 }
             }
@@ -148,6 +155,7 @@ impl Activation {
             live => live?,
         };
         let mut built = Vec::new();
+        let mut secrets = None;
         for LiveBranch { branch, commit, deploy } in &live {
             if self.serves(app, branch, *commit, *deploy) {
                 continue;
@@ -158,6 +166,25 @@ impl Activation {
                 Some(prepared) => prepared.into_revision(app, *commit).map_err(LoadError::from),
                 None => self.load(app, *commit).await,
             };
+            let revision = match revision {
+                Ok(revision) if !revision.manifest().secrets.required.is_empty() => {
+                    if secrets.is_none() {
+                        secrets = Some(self.vault.of(app.id).await);
+                    }
+                    match secrets.as_ref() {
+                        Some(Ok(opened)) => Ok(revision.with_secrets(opened, app.secrets_generation)),
+                        Some(Err(error)) => Err(LoadError::Secrets(error.to_string())),
+                        None => Ok(revision),
+                    }
+                }
+                revision => revision,
+            };
+            if let Some(Err(SecretError::Store(_))) = &secrets
+                && let Some(Err(SecretError::Store(error))) = secrets.take()
+                && error.is_unavailable()
+            {
+                return Err(error);
+            }
             match revision {
                 Ok(revision) => built.push((branch, revision, *deploy)),
                 Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
@@ -196,6 +223,8 @@ impl Activation {
             live.deploy == deploy.get()
                 && live.revision.commit() == commit.to_string()
                 && live.revision.app_id() == app.id.as_uuid()
+                && (live.revision.manifest().secrets.required.is_empty()
+                    || live.revision.secrets_generation() == app.secrets_generation)
         })
     }
 

@@ -10,6 +10,7 @@
 //! - [`execution`]: one run of a script, and its record; `patient` has the threads for those that take long
 //! - [`schedules`]: runs what is due
 //! - [`workbench`]: one app served from its files, without a store
+//! - [`secrets`]: what scripts read and nothing else shows
 //! - [`tokens`]: who may what
 //! - [`audit`]: the list of who did what, kept within bounds
 //!
@@ -28,5 +29,6 @@ mod patient;
 pub mod repository;
 pub mod revision;
 pub mod schedules;
+pub mod secrets;
 pub mod tokens;
 pub mod workbench;

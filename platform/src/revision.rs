@@ -122,6 +122,9 @@ pub enum LoadError {
     /// Its manifest is not understood.
     #[error("this server does not understand the stored manifest: {0}")]
     Manifest(String),
+    /// The secrets that it reads cannot be opened.
+    #[error("{0}")]
+    Secrets(String),
     /// Its routes cannot be laid out.
     #[error(transparent)]
     Routes(#[from] RevisionError),

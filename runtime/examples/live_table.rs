@@ -152,6 +152,8 @@ fn revision(app: &str, paths: impl IntoIterator<Item = String>) -> Outcome<Revis
         routes,
         schedules: Vec::new(),
         functions: Vec::new(),
+        env: BTreeMap::new(),
+        secrets: manifest_schema::manifest::SecretNames::default(),
         limits: Limits::DEFAULT,
     };
     let identity = AppIdentity { id: Uuid::from_u128(1), name: AppName::new(app)? };

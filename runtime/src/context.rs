@@ -40,19 +40,31 @@ pub(crate) fn build(
     invocation: &Invocation,
 ) -> Result<Map, Failure> {
     let mut ctx = Map::new();
-    for property in Property::ALL.into_iter().filter(|property| script.uses().contains(*property)) {
+    let sdk = revision.manifest().sdk;
+    let read = |property: &Property| script.uses().contains(*property) && property.since() <= sdk;
+    for property in Property::ALL.into_iter().filter(read) {
         let value = match property {
-            Property::SdkVersion => revision.manifest().sdk.as_str().into(),
+            Property::SdkVersion => sdk.as_str().into(),
             Property::ExecutionId => uuid(invocation.execution_id),
             Property::RequestId => uuid(invocation.request_id),
             Property::ScriptId => uuid(entry.id),
             Property::ScriptName => script_name.into(),
             Property::InvocationType => invocation.trigger.kind().as_str().into(),
             Property::Request => Dynamic::from_map(request(script, &invocation.trigger)?),
+            Property::Env => {
+                let env = revision.manifest().env.iter();
+                strings(env.map(|(name, value)| (name.as_str(), value.as_str())))
+            }
+            Property::Secrets => strings(revision.secrets().iter()),
         };
         ctx.insert(property.name().into(), value);
     }
     Ok(ctx)
+}
+
+/// A map of strings.
+fn strings<'s>(entries: impl Iterator<Item = (&'s str, &'s str)>) -> Dynamic {
+    Dynamic::from_map(entries.map(|(name, value)| (name.into(), value.into())).collect())
 }
 
 fn uuid(id: Uuid) -> Dynamic {

@@ -43,6 +43,7 @@ mod route;
 mod run;
 mod sandbox;
 mod sdk;
+mod secrets;
 mod tally;
 
 pub use answer::Answer;
@@ -57,4 +58,5 @@ pub use memory::CountingAllocator;
 pub use revision::{AppIdentity, Revision, RevisionError};
 pub use route::{Matched, RouteConflict, Routed, check_routes};
 pub use run::{Capabilities, Execution, STACK, run, run_briefly};
+pub use secrets::{SECRET_MIN, Secrets};
 pub use tally::{ANSWER_BOUNDS, ANSWER_CLASSES, Counts, OUTCOMES, STATUS_CLASSES, Tally, TurnedAway};

@@ -3,12 +3,14 @@
 //! Each takes a message and, if wanted, data that is kept as JSON. Lines go to the run's [`Log`] as they are written.
 //! What one execution may write is bounded; what is beyond that is counted and left out.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, EvalAltResult, FuncRegistration, ImmutableString, Module, NativeCallContext};
 
+use crate::secrets::Secrets;
 use crate::{json, memory};
 
 /// The most lines of one execution; enough to follow a script, too few to fill a disk with one request.
@@ -78,6 +80,8 @@ pub trait Log: Send + Sync {
 struct Current {
     /// Where its lines go; `None`: they are held.
     log: Option<Arc<dyn Log>>,
+    /// What must not stand in them.
+    secrets: Option<Arc<Secrets>>,
     started: Instant,
     lines: u64,
     bytes: usize,
@@ -93,9 +97,11 @@ thread_local! {
 pub(crate) struct Attached(Option<Current>);
 
 impl Attached {
-    /// Sends the lines of the run that begins on this thread to `log`, or holds them where there is none.
-    pub(crate) fn new(log: Option<Arc<dyn Log>>, started: Instant) -> Self {
-        let current = Current { log, started, lines: 0, bytes: 0, dropped: 0, held: Vec::new() };
+    /// Sends the lines of the run that begins on this thread to `log`, or holds them where there is none, with names in the
+    /// places of `secrets`.
+    pub(crate) fn new(log: Option<Arc<dyn Log>>, secrets: &Arc<Secrets>, started: Instant) -> Self {
+        let secrets = (!secrets.is_empty()).then(|| Arc::clone(secrets));
+        let current = Current { log, secrets, started, lines: 0, bytes: 0, dropped: 0, held: Vec::new() };
         Self(CURRENT.replace(Some(current)))
     }
 
@@ -141,9 +147,14 @@ fn write(
     message: &Dynamic,
     data: Option<&Dynamic>,
 ) -> Result<(), Box<EvalAltResult>> {
-    let message = text(message, MESSAGE_MAX).map_err(|error| refused(context, level, &error))?;
+    let secrets = CURRENT.with_borrow(|current| current.as_ref()?.secrets.clone());
+    let message = text(message, secrets.as_deref()).map_err(|error| refused(context, level, &error))?;
     let data = data.map(|data| json::write_text(data, DATA_MAX)).transpose();
     let data = data.map_err(|error| refused(context, level, &error))?;
+    let data = data.map(|data| match &secrets {
+        Some(secrets) => secrets.redact(&data).into_owned(),
+        None => data,
+    });
     let admitted = CURRENT.with_borrow_mut(|current| {
         let current = current.as_mut()?;
         let bytes = current.bytes + message.len() + data.as_ref().map_or(0, String::len);
@@ -184,10 +195,15 @@ fn refused(context: &NativeCallContext<'_>, level: Level, error: &json::JsonErro
     EvalAltResult::ErrorRuntime(message.into(), context.call_position()).into()
 }
 
-/// A string as it is, any other value as JSON; at most `length_max` bytes.
-fn text(value: &Dynamic, length_max: usize) -> Result<String, json::JsonError> {
+/// A string as it is, any other value as JSON, of at most [`MESSAGE_MAX`] bytes; without `secrets`, which are taken out before
+/// it is cut, so that no beginning of one is left at its end.
+fn text(value: &Dynamic, secrets: Option<&Secrets>) -> Result<String, json::JsonError> {
+    let redacted = |text: &str| {
+        let text = secrets.map_or(Cow::Borrowed(text), |secrets| secrets.redact(text));
+        text[..text.floor_char_boundary(MESSAGE_MAX)].to_owned()
+    };
     match value.read_lock::<ImmutableString>() {
-        Some(text) => Ok(text[..text.floor_char_boundary(length_max)].to_owned()),
-        None => json::write_text(value, length_max),
+        Some(text) => Ok(redacted(&text)),
+        None => json::write_text(value, MESSAGE_MAX).map(|text| redacted(&text)),
     }
 }

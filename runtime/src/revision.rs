@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use manifest_schema::manifest::Manifest;
 use manifest_schema::name::{AppName, ScriptPath};
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::check::{Script, recompile};
 use crate::failure::{Failure, FailureKind, FailurePlace};
 use crate::route::{RouteConflict, RouteTable, Routed};
+use crate::secrets::Secrets;
 
 /// How many bytes the runs of one script of one revision may lose for good before it is not run any more. Closures that
 /// hold themselves are never freed; a script that makes them by mistake can go on for a long while, and one that is made
@@ -42,6 +43,8 @@ pub struct Revision {
     sources: BTreeMap<ScriptPath, String>,
     entries: BTreeMap<ScriptPath, Entry>,
     routes: RouteTable,
+    secrets: Arc<Secrets>,
+    secrets_generation: u64,
 }
 
 /// A script of a revision.
@@ -94,7 +97,25 @@ impl Revision {
                 (path.clone(), entry)
             })
             .collect();
-        Ok(Self { app, commit, manifest, sources, entries, routes })
+        let secrets = Arc::default();
+        Ok(Self { app, commit, manifest, sources, entries, routes, secrets, secrets_generation: 0 })
+    }
+
+    /// The same with the values of those secrets that its manifest names, as they were in that generation of the app's.
+    pub fn with_secrets(self, secrets: &Secrets, generation: u64) -> Self {
+        let named = self.manifest.secrets.required.iter().map(|name| name.as_str());
+        let secrets = Arc::new(secrets.only(named));
+        Self { secrets, secrets_generation: generation, ..self }
+    }
+
+    /// The secrets that its scripts read. Whatever is shown of what they say is redacted for these.
+    pub fn secrets(&self) -> &Arc<Secrets> {
+        &self.secrets
+    }
+
+    /// The generation of the app's secrets that these are of.
+    pub fn secrets_generation(&self) -> u64 {
+        self.secrets_generation
     }
 
     /// The name of the app.

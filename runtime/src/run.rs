@@ -30,6 +30,7 @@ use crate::meter::{self, BLOCKS_MAX, Meter, Slice, Trip, Usage};
 use crate::revision::{Entry, Revision};
 use crate::sandbox::{CtxInFunctions, Sandbox};
 use crate::sdk::CTX;
+use crate::secrets::Secrets;
 
 /// The stack, in bytes, that a thread needs to run any script: as much as operations may begin within, beside what the
 /// longest chain of values takes when it is copied at that depth, beside a quarter to spare.
@@ -93,7 +94,7 @@ pub fn run(
     };
     let job = Job { revision, entry, path: script, script: compiled, invocation };
     let meter = Meter::start(&revision.manifest().limits, Some(Arc::clone(stop)), false);
-    let log = Attached::new(Some(Arc::clone(&capabilities.log)), meter.started());
+    let log = Attached::new(Some(Arc::clone(&capabilities.log)), revision.secrets(), meter.started());
     let (execution, _) = job.run(meter, &log);
     entry.note_long(execution.operations > Slice::OPERATIONS || execution.duration > LONG);
     execution
@@ -113,7 +114,7 @@ pub fn run_briefly(
     }
     let job = Job { revision, entry, path: script, script: compiled, invocation };
     let meter = Meter::start(&revision.manifest().limits, None, true);
-    let log = Attached::new(None, meter.started());
+    let log = Attached::new(None, revision.secrets(), meter.started());
     let (execution, trip) = job.run(meter, &log);
     if trip == Some(Trip::Slice) {
         entry.note_long(true);
@@ -169,7 +170,7 @@ impl Job<'_> {
         let value = Sandbox::of(self.script.sdk())
             .engine
             .eval_ast_with_scope::<Dynamic>(&mut scope, self.script.ast())
-            .map_err(|error| failure(&error, self.path))?;
+            .map_err(|error| failure(&error, self.path, self.revision.secrets()))?;
         answer(value)
     }
 }
@@ -207,7 +208,7 @@ fn kept(outcome: &Result<Answer, Failure>) -> u64 {
     (bytes as u64).saturating_mul(2)
 }
 
-fn failure(error: &EvalAltResult, script: &ScriptPath) -> Failure {
+fn failure(error: &EvalAltResult, script: &ScriptPath, secrets: &Secrets) -> Failure {
     let innermost = innermost(error);
     let kind = match innermost {
         EvalAltResult::ErrorStackOverflow(_) => FailureKind::Depth,
@@ -226,6 +227,8 @@ fn failure(error: &EvalAltResult, script: &ScriptPath) -> Failure {
             bare
         }
     };
+    // Before it is cut, so that no beginning of a secret is left at its end.
+    let message = secrets.redact(&message);
     let message = message[..message.floor_char_boundary(MESSAGE_MAX)].to_owned();
     let place = place(innermost.position()).or_else(|| place(error.position()));
     let place = place.map(|(line, column)| FailurePlace { script: script.clone(), line, column });

@@ -48,6 +48,7 @@ pub(crate) struct Sandbox {
 static STANDARD: LazyLock<Shared<Module>> = LazyLock::new(|| StandardPackage::new().as_shared_module());
 static V1_0: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_0));
 static V1_1: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_1));
+static V1_2: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_2));
 
 thread_local! {
     /// What `ctx` is in functions of the run on this thread.
@@ -75,6 +76,7 @@ impl Sandbox {
         match sdk {
             SdkVersion::V1_0 => &V1_0,
             SdkVersion::V1_1 => &V1_1,
+            SdkVersion::V1_2 => &V1_2,
         }
     }
 

@@ -31,10 +31,12 @@ pub(crate) enum Property {
     ScriptName,
     InvocationType,
     Request,
+    Env,
+    Secrets,
 }
 
 impl Property {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::SdkVersion,
         Self::ExecutionId,
         Self::RequestId,
@@ -42,6 +44,8 @@ impl Property {
         Self::ScriptName,
         Self::InvocationType,
         Self::Request,
+        Self::Env,
+        Self::Secrets,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -53,6 +57,16 @@ impl Property {
             Self::ScriptName => "script_name",
             Self::InvocationType => "invocation_type",
             Self::Request => "request",
+            Self::Env => "env",
+            Self::Secrets => "secrets",
+        }
+    }
+
+    /// The version that brought the property.
+    pub(crate) fn since(self) -> SdkVersion {
+        match self {
+            Self::Env | Self::Secrets => SdkVersion::V1_2,
+            _ => SdkVersion::V1_0,
         }
     }
 }
@@ -96,7 +110,7 @@ impl RequestProperty {
 /// The parts of `ctx` that a script reads; the others need not be built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
-    properties: u8,
+    properties: u16,
     request: u8,
     /// A function that has a name reads `ctx`.
     pub(crate) in_functions: bool,

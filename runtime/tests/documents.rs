@@ -83,10 +83,20 @@ fn saying(line: &str) -> Option<Saying> {
     })
 }
 
+/// A call of the script, in SDK 1.2 and with settings where it says so.
+fn call_of(source: &str) -> Call {
+    let call = script(source);
+    if !source.contains("// sdk 1.2\n") {
+        return call;
+    }
+    let (env, secrets) = (vec![("GREETING", "Hello")], vec![("API_KEY", "tangerine")]);
+    Call { sdk: SdkVersion::V1_2, env, secrets, ..call }
+}
+
 /// The script called as `start` says: `GET /path`, `POST /path {"json":1}`, `POST /path text/plain words`, `call {"json":1}`,
 /// `scheduled`, or nothing for `GET /`.
 fn called(source: &str, route: Option<&str>, start: &str) -> Call {
-    let call = script(source);
+    let call = call_of(source);
     let mut words = start.splitn(3, ' ');
     match (words.next().unwrap_or_default(), words.next(), words.next()) {
         ("", ..) => call,
@@ -171,13 +181,13 @@ fn holds(place: &str, example: &str) -> usize {
                 logged.get_or_insert(lines.collect());
             }
             Saying::Fails(words) => {
-                let failure = script(example).failure();
+                let failure = call_of(example).failure();
                 assert!(failure.message.contains(words.as_str()), "{place}: {failure}");
             }
         }
     }
     assert_eq!(logged.unwrap_or_default(), expected_log, "{place}");
-    assert_eq!(faults(SdkVersion::V1_1, example), refused, "{place}");
+    assert_eq!(faults(call_of(example).sdk, example), refused, "{place}");
     sayings.len()
 }
 

@@ -461,6 +461,8 @@ fn manifest(routes: &[(&str, &str)]) -> Manifest {
         routes: routes.iter().map(route).collect(),
         schedules: Vec::new(),
         functions: Vec::new(),
+        env: BTreeMap::new(),
+        secrets: manifest_schema::manifest::SecretNames::default(),
         limits: Limits { concurrency: 2, ..Limits::DEFAULT },
     }
 }

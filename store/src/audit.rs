@@ -55,10 +55,12 @@ pub enum AuditAction {
     SecretSet,
     /// A secret was taken away.
     SecretUnset,
+    /// Secrets were encrypted anew, with another key.
+    SecretRotate,
 }
 
 impl AuditAction {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Push,
         Self::AppCreate,
         Self::AppSetting,
@@ -69,6 +71,7 @@ impl AuditAction {
         Self::ScheduleRun,
         Self::SecretSet,
         Self::SecretUnset,
+        Self::SecretRotate,
     ];
 
     /// The action as rows and programs have it.
@@ -84,6 +87,7 @@ impl AuditAction {
             Self::ScheduleRun => "schedule.run",
             Self::SecretSet => "secret.set",
             Self::SecretUnset => "secret.unset",
+            Self::SecretRotate => "secret.rotate",
         }
     }
 

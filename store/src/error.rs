@@ -25,6 +25,9 @@ pub enum StoreError {
         /// What is wrong with the row.
         what: String,
     },
+    /// The app is not there any more.
+    #[error("the app is not there any more")]
+    NoApp,
     /// A ref was to point to an object that is neither stored nor part of the push.
     #[error("object {oid} is not stored, and ref {name} would point to it")]
     Dangling {
@@ -45,7 +48,7 @@ impl StoreError {
                 code(error).is_some_and(|code| says_unavailable(&code) || says_busy(&code))
             }
             Self::Silent(_) => true,
-            Self::Corrupt { .. } | Self::Dangling { .. } => false,
+            Self::Corrupt { .. } | Self::Dangling { .. } | Self::NoApp => false,
         }
     }
 }
@@ -153,6 +156,12 @@ pub enum PushError {
         /// The domain.
         domain: DomainName,
     },
+    /// A secret that is needed is not set any more.
+    #[error("secret {name} is not set")]
+    SecretUnset {
+        /// Its name.
+        name: String,
+    },
     /// Another push holds the app for too long.
     #[error("another push to the app takes too long")]
     Busy,
@@ -165,6 +174,18 @@ pub enum PushError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl PushError {
+    /// The same where it is no push that failed.
+    pub(crate) fn into_store(self) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::UnknownApp => StoreError::NoApp,
+            Self::Busy | Self::Full => StoreError::Silent(crate::PUSH_WAIT_MAX),
+            other => StoreError::Corrupt { table: "apps", what: other.to_string() },
+        }
+    }
 }
 
 impl From<sqlx::Error> for PushError {

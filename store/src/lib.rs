@@ -7,7 +7,7 @@
 //! - [`cluster`]: what nodes on one PostgreSQL tell each other
 //! - [`schedule`]: the same of schedules and their runs
 //! - [`audit`]: who did what
-//! - `token`: tokens, as they are kept
+//! - `token`, `secret`: tokens and secrets, as they are kept
 //! - [`execution`]: the same of executions and what they logged
 //! - [`error`]: what can go wrong
 //! - `row`: columns that both databases write alike
@@ -33,6 +33,7 @@ mod postgres;
 pub mod record;
 mod row;
 pub mod schedule;
+mod secret;
 mod sqlite;
 mod token;
 
@@ -59,6 +60,7 @@ pub use schedule::{
     Action, Claim, DeclaredSchedule, DueTimes, Left, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,
     RECKONED_AHEAD_MAX, RunKey, RunOutcome, ScheduleRun, ScheduleState,
 };
+pub use secret::{SealedSecret, SecretChange, SecretReceipt};
 pub use token::Token;
 
 /// How long a push waits for others to the same app (in SQLite, for whoever writes) before it gives up.

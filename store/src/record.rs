@@ -24,6 +24,8 @@ pub struct App {
     pub generation: u64,
     /// The production branch only goes forward, but for those who have the right to set it back.
     pub protected: bool,
+    /// Raised whenever a secret is set or unset.
+    pub secrets_generation: u64,
 }
 
 /// A branch or a tag.
@@ -167,6 +169,8 @@ pub struct Deploy {
     pub at: DateTime<Utc>,
     /// By whom.
     pub by: String,
+    /// What made it, where that was no push.
+    pub because: Option<String>,
 }
 
 /// A deploy as it is listed to people.
@@ -245,6 +249,8 @@ pub struct NewPush<'a> {
     pub deploys: Vec<NewDeploy>,
     /// The domains that the app has from now on, of what goes live in production; `None`: those that it has.
     pub domains: Option<Vec<DomainName>>,
+    /// The secrets that have to be set for them.
+    pub requires: Vec<String>,
 }
 
 /// What a committed push has made.

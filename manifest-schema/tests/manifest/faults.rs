@@ -36,8 +36,8 @@ fn says(rest: &str, expected: &[&str]) {
 fn an_sdk_must_be_named_and_spoken() {
     for (text, expected) in [
         ("", "1:1 the manifest has no `sdk`"),
-        ("sdk = \"2.0\"", "1:7 sdk `2.0` is unknown, this server speaks `1.0` and `1.1`"),
-        ("sdk = \"1.1.0\"", "1:7 sdk `1.1.0` is unknown, this server speaks `1.0` and `1.1`"),
+        ("sdk = \"2.0\"", "1:7 sdk `2.0` is unknown, this server speaks `1.0`, `1.1`, `1.2`"),
+        ("sdk = \"1.1.0\"", "1:7 sdk `1.1.0` is unknown, this server speaks `1.0`, `1.1`, `1.2`"),
         ("sdk = 1.1", "1:7 `sdk` must be a string, not a float | write `\"1.1\"`"),
         ("sdk = true", "1:7 `sdk` must be a string, not a boolean"),
     ] {
@@ -50,7 +50,9 @@ fn unknown_keys_are_placed_at_the_key_with_a_suggestion_or_the_known_ones() {
     says("ruotes = []", &["2:1 unknown key `ruotes` | did you mean `routes`?"]);
     says(
         "\"über\\n\" = 1",
-        &["2:1 unknown key `über\\n` | the manifest takes sdk, app, routes, schedules, functions, limits"],
+        &[
+            "2:1 unknown key `über\\n` | the manifest takes sdk, app, routes, schedules, functions, env, secrets, limits",
+        ],
     );
     says("[app]\n  colour = 1", &["3:3 unknown key `colour` | [app] takes description, domains"]);
     says("app.descripton = 'x'", &["2:5 unknown key `descripton` | did you mean `description`?"]);
@@ -64,14 +66,48 @@ fn unknown_keys_are_placed_at_the_key_with_a_suggestion_or_the_known_ones() {
 #[test]
 fn what_is_not_built_yet_is_said_to_be_so() {
     says(
-        "[[checks]]\nstatus = 200\n[env]\nA = \"b\"\n[secrets]\n[capabilities]\nkv = true",
+        "[[checks]]\nstatus = 200\n[capabilities]\nkv = true",
         &[
             "2:3 `checks` is not supported by this server yet",
-            "4:2 `env` is not supported by this server yet",
-            "6:2 `secrets` is not supported by this server yet",
-            "7:2 `capabilities` is not supported by this server yet",
+            "4:2 `capabilities` is not supported by this server yet",
         ],
     );
+}
+
+#[test]
+fn settings_and_secrets_came_with_sdk_1_2() {
+    says("[env]\nA = \"b\"", &["2:2 `env` came with sdk 1.2, this is 1.1 | set `sdk = \"1.2\"`"]);
+    says("[secrets]", &["2:2 `secrets` came with sdk 1.2, this is 1.1 | set `sdk = \"1.2\"`"]);
+}
+
+#[test]
+fn settings_and_secrets_have_names_and_are_strings() {
+    let refused = |rest: &str| -> Vec<String> {
+        let scripts = BTreeSet::new();
+        let surroundings = Surroundings { ceiling: &Limits::CEILING, scripts: &scripts };
+        let refused = parse(format!("sdk = \"1.2\"\n{rest}").as_bytes(), surroundings).unwrap_err();
+        let shown = refused.faults.iter().map(|fault| {
+            let place = fault.place.as_ref().unwrap();
+            format!("{}:{} {}", place.line, place.column, fault.message)
+        });
+        shown.collect()
+    };
+    let rule = "must be 1 to 64 characters of A-Z, 0-9 and `_`, and begin with a letter";
+    assert_eq!(
+        refused("[env]\nA = 1\nb = \"c\"\n"),
+        ["3:5 `A` must be a string".to_owned(), format!("4:1 name `b` {rule}")]
+    );
+    assert_eq!(refused("env = 1"), ["2:7 `env` must be a table, not an integer"]);
+    assert_eq!(
+        refused("[env]\nA = \"b\"\n[secrets]\nrequired = [\"A\", \"B\", \"B\", \"c\", 1]"),
+        [
+            "5:13 `A` is a setting in `[env]` too; a secret needs a name of its own".to_owned(),
+            "5:23 `B` is named twice".to_owned(),
+            format!("5:28 name `c` {rule}"),
+            "5:33 `required` must be a string, not an integer".to_owned(),
+        ]
+    );
+    assert_eq!(refused("[secrets]\nneeded = []"), ["3:1 unknown key `needed`"]);
 }
 
 #[test]

@@ -27,7 +27,9 @@ use crate::client::{AppOption, ClientOptions};
 pub(crate) use app::{AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, RollbackOptions};
 pub(crate) use limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
 pub(crate) use observing::{LogFormat, MetricsAccess, ObservingSettings, TraceSettings};
-pub(crate) use people::{AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, TokensVerb};
+pub(crate) use people::{
+    AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, SecretOption, SecretsVerb, TokensVerb,
+};
 pub(crate) use settings::{AUDIT_DAYS, CreateApps, DatabaseSettings, Place, Role, Settings};
 
 /// A self-hosted serverless platform that you deploy to with git push.
@@ -75,6 +77,9 @@ pub(crate) enum Verb {
     /// Create, list and revoke tokens.
     #[command(subcommand)]
     Tokens(TokensVerb),
+    /// Set, list and unset the secrets of an app.
+    #[command(subcommand)]
+    Secrets(SecretsVerb),
     /// List who did what, when and from where.
     Audit(AuditOptions),
     /// Serve the folder of an app without git, and again whenever a file is saved.

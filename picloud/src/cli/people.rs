@@ -1,7 +1,7 @@
 //! The verbs about who may what and who did what.
 
 use clap::{Args, Subcommand};
-use manifest_schema::name::AppName;
+use manifest_schema::name::{AppName, SettingName};
 use platform::tokens::Scopes;
 
 use super::quantity::Age;
@@ -91,6 +91,37 @@ pub(crate) struct CreateToken {
     /// For how long it works, such as 90d; without it until it is revoked.
     #[arg(long, value_name = "AGE")]
     pub(crate) expires: Option<Age>,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum SecretsVerb {
+    /// Set a secret to what standard input holds, or to what is typed unseen; what reads it is deployed anew.
+    Set(SecretOption),
+    /// List which secrets are set, when and by whom. Their values are shown by nothing.
+    List {
+        #[command(flatten)]
+        app: AppOption,
+
+        #[command(flatten)]
+        client: ClientOptions,
+    },
+    /// Unset a secret that nothing live requires.
+    Unset(SecretOption),
+    /// Encrypt the secrets of all apps with the first key of the server's key file.
+    Rotate(ClientOptions),
+}
+
+/// One secret of an app.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SecretOption {
+    /// The secret, as `[secrets]` in the manifest names it.
+    pub(crate) name: SettingName,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
 
     #[command(flatten)]
     pub(crate) client: ClientOptions,

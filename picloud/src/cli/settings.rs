@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use platform::secrets::{KeyFile, key};
 use store::{Location, Pool};
 
 use super::limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
@@ -61,6 +62,14 @@ pub(crate) struct Settings {
     #[arg(long, env = "PICLOUD_AUDIT_DAYS", default_value_t = AUDIT_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub(crate) audit_days: u32,
 
+    /// The file with the keys that secrets are encrypted with; without it systemd's credential `secret-key`, or a key that is made in the data folder.
+    #[arg(long, env = "PICLOUD_SECRET_KEY_FILE")]
+    pub(crate) secret_key_file: Option<PathBuf>,
+
+    /// Where systemd puts a unit's credentials.
+    #[arg(long, env = "CREDENTIALS_DIRECTORY", hide = true)]
+    pub(crate) credentials_directory: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) observing: ObservingSettings,
 
@@ -84,6 +93,16 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Where the keys of secrets are.
+    pub(crate) fn key_file(&self) -> KeyFile {
+        let credential = self.credentials_directory.as_ref().map(|folder| folder.join(key::FILE));
+        match (&self.secret_key_file, credential.filter(|file| file.exists())) {
+            (Some(file), _) => KeyFile::Given(file.clone()),
+            (None, Some(file)) => KeyFile::Given(file),
+            (None, None) => KeyFile::Own(self.place.data_dir.join(key::FILE)),
+        }
+    }
+
     /// For how long acts stay in the audit list.
     pub(crate) fn audit_kept(&self) -> Duration {
         Duration::from_secs(24 * 60 * 60) * self.audit_days

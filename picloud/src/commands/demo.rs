@@ -103,6 +103,8 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         audit_days: AUDIT_DAYS,
         observing: ObservingSettings::default(),
         traces: TraceSettings::default(),
+        secret_key_file: None,
+        credentials_directory: None,
         database: DatabaseSettings::default(),
         connections: ConnectionSettings::default(),
         push: PushSettings::default(),

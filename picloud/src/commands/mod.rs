@@ -16,6 +16,7 @@ pub(crate) mod nodes;
 pub(crate) mod restore;
 pub(crate) mod schedules;
 pub(crate) mod schema;
+pub(crate) mod secrets;
 pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod tokens;

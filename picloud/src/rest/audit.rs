@@ -24,7 +24,7 @@ pub(crate) struct Act {
     pub(crate) address: Option<String>,
     pub(crate) request_id: Option<Uuid>,
     /// `push`, `app.create`, `app.setting`, `token.create`, `token.revoke`, `schedule.pause`, `schedule.resume`,
-    /// `schedule.run`, `secret.set` or `secret.unset`.
+    /// `schedule.run`, `secret.set`, `secret.unset` or `secret.rotate`.
     pub(crate) action: String,
     pub(crate) app: Option<String>,
     /// What was changed: a ref, a token, a schedule, a setting, a secret.

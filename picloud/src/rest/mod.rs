@@ -8,6 +8,7 @@ mod deploys;
 mod executions;
 mod nodes;
 mod schedules;
+mod secrets;
 mod tokens;
 
 pub(crate) use apps::{App, AppSettings, Apps, LiveDeploy};
@@ -16,4 +17,5 @@ pub(crate) use deploys::{Branch, Branches, Deploy, Deploys, Function, Rollback, 
 pub(crate) use executions::{Execution, Executions, Failure, Gap, LogLine, Logs, Place, WholeExecution};
 pub(crate) use nodes::{Node, Nodes};
 pub(crate) use schedules::{Paused, Run, RunNode, Runs, Schedule, Schedules, Started};
+pub(crate) use secrets::{ChangedSecret, NewSecret, Rotated, Secret, SecretDeploy, Secrets};
 pub(crate) use tokens::{CreatedToken, NewToken, Token, Tokens};

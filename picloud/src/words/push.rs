@@ -217,6 +217,10 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             };
             format!("this token may not {what}; it needs the scope {}", right.scope(app))
         }
+        Rejection::Secrets { why } => printable(why),
+        Rejection::SecretUnset { name } => {
+            format!("secret {name} was unset meanwhile; do  picloud secrets set {name}  and push again")
+        }
         Rejection::NotForward => {
             let scope = Right::ForcePush.scope(app);
             format!(

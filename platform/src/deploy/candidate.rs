@@ -1,16 +1,19 @@
 //! From a pushed commit to a revision that can be served: validated now, or known from an earlier push.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
-use git_receiver::{ObjectId, ReadError, Repository, Staged};
+use git_receiver::{ObjectId, Pack, ReadError, Repository, Staged};
 use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::manifest;
 use manifest_schema::name::DomainName;
 use manifest_schema::parse::place_of_domain;
+use runtime::Secrets;
 use store::{App, NewRevision, Oid, Store, StoreError};
 
-use super::check::{Checked, check};
+use super::check::{Checked, check, refuse_unset};
+use super::leaks::leaks;
 use super::limits::DeployLimits;
 use super::plan::{Side, due_times, plan};
 use super::report::{Event, Rejection, Tell};
@@ -55,6 +58,9 @@ pub(super) struct Examination<'a, R> {
     pub(super) limits: &'a DeployLimits,
     pub(super) app: Option<&'a App>,
     pub(super) staged: &'a Staged<'a, R>,
+    pub(super) pack: &'a Pack,
+    /// What the app's secrets are.
+    pub(super) secrets: &'a Arc<Secrets>,
     pub(super) tell: &'a Tell,
 }
 
@@ -65,10 +71,18 @@ impl<R: Repository> Examination<'_, R> {
         self.tell.send(Event::Candidate {
             branch: branch.to_owned(),
             commit: oid(commit),
-            subject: summary.subject.clone(),
+            subject: self.secrets.redact(&summary.subject).into_owned(),
             author: summary.author.clone(),
         });
+        if let Some(rejection) = self.leaked(Some((branch, commit))).await? {
+            return Ok(Examined::Rejected(rejection));
+        }
         if let Some(prepared) = self.validated_before(oid(commit)).await? {
+            let mut faults = Faults::default();
+            refuse_unset(&prepared.manifest, self.secrets, &mut faults);
+            if !faults.is_empty() {
+                return Ok(self.refuse(branch, faults));
+            }
             if let Some(faults) = self.domain_faults(branch, commit, &prepared).await? {
                 return Ok(self.refuse(branch, faults));
             }
@@ -172,22 +186,39 @@ impl<R: Repository> Examination<'_, R> {
             Err(LoadError::Store(error)) => Err(error.into()),
             Err(LoadError::Read(error)) => Err(error.into()),
             // A revision of an older server that this one no longer reads is validated anew.
-            Err(LoadError::Absent | LoadError::Manifest(_) | LoadError::Routes(_)) => Ok(None),
+            Err(
+                LoadError::Absent | LoadError::Manifest(_) | LoadError::Routes(_) | LoadError::Secrets(_),
+            ) => Ok(None),
         }
     }
 
     /// Checks off the async workers: compiling may take a while and cannot be cancelled.
     async fn check(&self, snapshot: Snapshot) -> Result<Result<Checked, Faults>, DeployError> {
-        let ceiling = self.limits.executions.clone();
-        let checking = tokio::task::spawn_blocking(move || check(&snapshot, &ceiling));
+        let (ceiling, secrets) = (self.limits.executions.clone(), Arc::clone(self.secrets));
+        let checking = tokio::task::spawn_blocking(move || check(&snapshot, &ceiling, Some(&secrets)));
         checking.await.map_err(|_| DeployError::CheckDied)
     }
 
+    /// Why a push is refused that holds the value of a secret, if it does: the commit of a branch, or anything that came. Nothing
+    /// else is told of it then, since faults show lines.
+    pub(super) async fn leaked(
+        &self,
+        of: Option<(&str, ObjectId)>,
+    ) -> Result<Option<Rejection>, DeployError> {
+        let (branch, commit) = of.unzip();
+        let faults = leaks(self.staged, self.pack, commit, &self.limits.tree, self.secrets).await?;
+        Ok((!faults.is_empty()).then(|| self.rejection(branch.unwrap_or_default(), faults)))
+    }
+
     fn refuse(&self, branch: &str, faults: Faults) -> Examined {
+        Examined::Rejected(self.rejection(branch, faults))
+    }
+
+    fn rejection(&self, branch: &str, faults: Faults) -> Rejection {
         let live = self.app.and_then(|app| self.activation.live_deploy(&app.name, branch));
         let (errors, files) = (faults.errors(), faults.errors_by_file().len());
         self.tell.send(Event::Faults(faults));
-        Examined::Rejected(Rejection::Faults { errors, files, live })
+        Rejection::Faults { errors, files, live }
     }
 
     fn tell_plan(&self, branch: &str, prepared: &Prepared) {

@@ -9,7 +9,7 @@ use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{self, Refused, Surroundings, parse};
 use manifest_schema::sdk::SdkVersion;
-use runtime::Script;
+use runtime::{Script, Secrets};
 
 use super::snapshot::{File, Snapshot};
 
@@ -36,15 +36,32 @@ pub struct Checked {
     pub warnings: Faults,
 }
 
-/// Checks `snapshot` against the contract and the most that the server grants.
+/// Checks `snapshot` against the contract and the most that the server grants, and whether the secrets that it needs are
+/// among `secrets`, where those are known.
 ///
 /// # Errors
 /// Every fault of the manifest and of every script, at least one of them an error; the manifest's first.
-pub fn check(snapshot: &Snapshot, ceiling: &Limits) -> Result<Checked, Faults> {
-    check_within(TIME_MAX, snapshot, ceiling)
+pub fn check(snapshot: &Snapshot, ceiling: &Limits, secrets: Option<&Secrets>) -> Result<Checked, Faults> {
+    check_within(TIME_MAX, snapshot, ceiling, secrets)
 }
 
-fn check_within(time: Duration, snapshot: &Snapshot, ceiling: &Limits) -> Result<Checked, Faults> {
+/// A fault for every secret that the manifest requires and that is not set.
+pub(super) fn refuse_unset(manifest: &Manifest, secrets: &Secrets, faults: &mut Faults) {
+    for name in &manifest.secrets.required {
+        if secrets.iter().all(|(set, _)| set != name.as_str()) {
+            let words = format!("secret {name} is required and not set");
+            let fault = Fault::error(manifest::FILE_NAME, None, words);
+            faults.add(fault.advise(format!("picloud secrets set {name}")));
+        }
+    }
+}
+
+fn check_within(
+    time: Duration,
+    snapshot: &Snapshot,
+    ceiling: &Limits,
+    secrets: Option<&Secrets>,
+) -> Result<Checked, Faults> {
     if snapshot.bytes() > SNAPSHOT_MAX {
         let words =
             format!("manifest and scripts take more than {} MiB together", SNAPSHOT_MAX / (1024 * 1024));
@@ -57,7 +74,11 @@ fn check_within(time: Duration, snapshot: &Snapshot, ceiling: &Limits) -> Result
         Ok(parsed) => {
             let sdk = parsed.manifest.sdk;
             let named = parsed.manifest.scripts().into_iter().cloned().collect();
-            (Some(parsed.manifest), parsed.warnings, sdk, named)
+            let mut faults = parsed.warnings;
+            if let Some(secrets) = secrets {
+                refuse_unset(&parsed.manifest, secrets, &mut faults);
+            }
+            (Some(parsed.manifest), faults, sdk, named)
         }
         // What can be understood is enough to look at the scripts too.
         Err(Refused { faults, sdk, scripts }) => {
@@ -188,7 +209,7 @@ mod tests {
                     [[functions]]\nname = \"b\"\nscript = \"1.rhai\"\n";
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.as_bytes().to_vec()));
         assert_eq!(
-            told(&check(&wrong, &Limits::CEILING).unwrap_err()),
+            told(&check(&wrong, &Limits::CEILING, None).unwrap_err()),
             [
                 "picloud.toml: unknown key `x`",
                 "0.rhai: unknown function `nope`",
@@ -207,14 +228,15 @@ mod tests {
         let text = "sdk = \"1.1\"\n[[functions]]\nname = \"a\"\nscript = \"7.rhai\"\n";
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.as_bytes().to_vec()));
         assert_eq!(
-            told(&check(&wrong, &Limits::CEILING).unwrap_err()),
+            told(&check(&wrong, &Limits::CEILING, None).unwrap_err()),
             ["picloud.toml: script `7.rhai` is not in the repository", "0.rhai: unknown function `nope`"]
         );
     }
 
     #[test]
     fn what_takes_too_long_is_not_looked_at() {
-        let faults = check_within(Duration::ZERO, &snapshot(&["1", "nope()"]), &Limits::CEILING).unwrap_err();
+        let faults =
+            check_within(Duration::ZERO, &snapshot(&["1", "nope()"]), &Limits::CEILING, None).unwrap_err();
         assert_eq!(
             told(&faults),
             ["picloud.toml: checking took longer than 0ns; 2 scripts were not looked at"]
@@ -224,7 +246,7 @@ mod tests {
     #[test]
     fn no_more_is_kept_compiled_than_fits() {
         let source = format!("\"{}\"", "x".repeat(MIB / 4 - 100));
-        let checked = check(&snapshot(&[source.as_str(); 6]), &Limits::CEILING).unwrap();
+        let checked = check(&snapshot(&[source.as_str(); 6]), &Limits::CEILING, None).unwrap();
         assert_eq!((checked.sources.len(), checked.compiled.len()), (6, 4));
     }
 
@@ -236,7 +258,7 @@ mod tests {
         wrong.add("2.rhai", || File::TooLarge);
         wrong.add("4.rhai", || File::Bytes(b"1;\n\xff".to_vec()));
         assert_eq!(
-            told(&check(&wrong, &Limits::CEILING).unwrap_err()),
+            told(&check(&wrong, &Limits::CEILING, None).unwrap_err()),
             [
                 "0.rhai: the file is a symbolic link, which is never followed",
                 "1.rhai: the file is a submodule, which is never followed",
@@ -249,7 +271,7 @@ mod tests {
         for index in 0..140 {
             wrong.add(&format!("{index}.rhai"), || File::Bytes(huge.clone()));
         }
-        let faults = check(&wrong, &Limits::CEILING).unwrap_err();
+        let faults = check(&wrong, &Limits::CEILING, None).unwrap_err();
         assert_eq!(told(&faults), ["the app: manifest and scripts take more than 32 MiB together"]);
     }
 
@@ -261,9 +283,9 @@ mod tests {
         ) {
             let mut any = snapshot(&[""]);
             any.add("0.rhai", || File::Bytes(script_bytes));
-            let _ = check(&any, &Limits::CEILING).map_err(|faults| assert!(faults.errors() > 0));
+            let _ = check(&any, &Limits::CEILING, None).map_err(|faults| assert!(faults.errors() > 0));
             any.add(manifest::FILE_NAME, || File::Bytes(manifest_bytes));
-            let _ = check(&any, &Limits::CEILING).map_err(|faults| assert!(faults.errors() > 0));
+            let _ = check(&any, &Limits::CEILING, None).map_err(|faults| assert!(faults.errors() > 0));
         }
     }
 }

@@ -1,25 +1,30 @@
 //! A push's way to being live: read, check, plan, commit in one transaction, swap.
 //!
 //! [`Deployer::deploy`] is the journey. In its order: [`intent`] says what a command asks, [`snapshot`] reads the files
-//! of its commit, [`check`] validates them, [`plan`] compares them with what is live, and [`report`] holds what is told.
-//! [`rollback`] and [`expiry`] are pushes that the server makes itself.
+//! of its commit, [`leaks`] looks for secrets in them, [`check`] validates them, [`plan`] compares them with what is live,
+//! and [`report`] holds what is told. [`rollback`] and [`expiry`] are pushes that the server makes itself; [`setting`] sets
+//! secrets, which is a deploy too.
 
 mod candidate;
 mod check;
 mod expiry;
 mod intent;
+mod leaks;
 mod limits;
 mod plan;
 mod report;
 mod rollback;
+mod setting;
 mod snapshot;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
 use git_receiver::{Command, Pack, Push, Repository, Staged};
 use manifest_schema::name::AppName;
+use runtime::Secrets;
 use store::{Actor, App, Deploy, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -31,12 +36,14 @@ pub use plan::{Change, Changes, Plan, Planned, Sign};
 pub(crate) use plan::{Side, due_times, plan};
 pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
 pub use rollback::{RollbackError, RolledBack};
+pub use setting::NotUnset;
 pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::TRACE_TARGET;
 use crate::activation::{Activation, branch_label};
 use crate::nodes::Peers;
 use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
+use crate::secrets::{SecretError, Vault};
 use crate::tokens::{Caller, Right};
 use candidate::{Candidate, DeployError, Examination, Examined};
 use intent::{Intent, intent};
@@ -74,6 +81,7 @@ impl Pusher {
 pub struct Deployer {
     store: Store,
     activation: Activation,
+    vault: Vault,
     peers: Option<Peers>,
     limits: DeployLimits,
 }
@@ -110,8 +118,14 @@ impl Decision {
 impl Deployer {
     /// A deployer over `store` that grants at most `limits` and swaps through `activation`. With `peers`, a push waits until
     /// they serve it too.
-    pub fn new(store: Store, activation: Activation, peers: Option<Peers>, limits: DeployLimits) -> Self {
-        Self { store, activation, peers, limits }
+    pub fn new(
+        store: Store,
+        activation: Activation,
+        vault: Vault,
+        peers: Option<Peers>,
+        limits: DeployLimits,
+    ) -> Self {
+        Self { store, activation, vault, peers, limits }
     }
 
     /// Carries out a push to the app `name`, one verdict a ref in the order of the commands. Every ref is either moved
@@ -157,6 +171,7 @@ impl Deployer {
             revisions: Vec::new(),
             deploys: Vec::new(),
             domains: None,
+            requires: Vec::new(),
         };
         let receipt = self.commit(&mut decisions, &mut new_push, atomic).instrument(stage!("commit")).await?;
         Ok(match receipt {
@@ -176,24 +191,38 @@ impl Deployer {
     ) -> Result<Vec<Decision>, DeployError> {
         let repository = AppRepository::new(self.store.clone(), app.cloned());
         let staged = Staged::new(&repository, pack);
+        let opened = self.secrets_of(app).await?;
+        let nothing = Arc::new(Secrets::default());
         let examination = Examination {
             store: &self.store,
             activation: &self.activation,
             limits: &self.limits,
             app,
             staged: &staged,
+            pack,
+            secrets: opened.as_ref().unwrap_or(&nothing),
             tell,
         };
         let mut decisions = Vec::with_capacity(commands.len());
         for command in commands {
             let asked = intent(command, app).and_then(|intent| allowed(intent, app, name, by));
+            let asked = asked.and_then(|intent| match (&opened, &intent) {
+                (Err(why), asked) if !matches!(asked, Intent::End | Intent::Delete) => {
+                    Err(Rejection::Secrets { why: why.clone() })
+                }
+                _ => Ok(intent),
+            });
             let outcome = match asked {
                 // A mirror pushes the deploys back that it has fetched.
                 Err(Rejection::DeployRef) if self.is_deploy(app, command).await? => {
                     Decided::Done(Outcome::Unchanged)
                 }
                 Err(rejection) => Decided::Done(Outcome::Rejected(rejection)),
-                Ok(Intent::Keep | Intent::End | Intent::Delete) => Decided::Move,
+                Ok(Intent::End | Intent::Delete) => Decided::Move,
+                Ok(Intent::Keep) => match examination.leaked(None).await? {
+                    Some(rejection) => Decided::Done(Outcome::Rejected(rejection)),
+                    None => Decided::Move,
+                },
                 Ok(Intent::Production { .. }) if is_held(app, &staged, command, (name, by)).await? => {
                     Decided::Done(Outcome::Rejected(Rejection::NotForward))
                 }
@@ -221,6 +250,16 @@ impl Deployer {
             decisions.push(Decision { change, outcome });
         }
         Ok(decisions)
+    }
+
+    /// The secrets of the app, or why they cannot be opened.
+    async fn secrets_of(&self, app: Option<&App>) -> Result<Result<Arc<Secrets>, String>, DeployError> {
+        let Some(app) = app else { return Ok(Ok(Arc::default())) };
+        match self.vault.of(app.id).await {
+            Ok(secrets) => Ok(Ok(Arc::new(secrets))),
+            Err(SecretError::Store(error)) => Err(error.into()),
+            Err(error) => Ok(Err(error.to_string())),
+        }
     }
 
     /// Rejects the new refs of a push that would leave the app with more than it may have.
@@ -311,6 +350,7 @@ impl Deployer {
                     Rejection::DiskFull
                 }
                 Err(PushError::UnknownApp) => Rejection::UnknownApp,
+                Err(PushError::SecretUnset { name }) => Rejection::SecretUnset { name },
                 Err(PushError::Objects(error)) => return Err(DeployError::Pack(error)),
                 Err(PushError::Store(error)) => return Err(error.into()),
             };
@@ -419,6 +459,8 @@ fn fill(push: &mut NewPush<'_>, decisions: &[Decision]) {
         _ => None,
     });
     push.revisions = served.clone().filter_map(|(_, candidate)| candidate.new.clone()).collect();
+    let required = served.clone().flat_map(|(_, candidate)| &candidate.prepared.manifest.secrets.required);
+    push.requires = required.map(|name| name.as_str().to_owned()).collect();
     push.deploys = served
         .map(|(branch, candidate)| NewDeploy { branch: branch.clone(), commit: candidate.commit })
         .collect();

@@ -190,6 +190,16 @@ pub enum Rejection {
     CreationOff,
     /// The token may not do this.
     Forbidden(Right),
+    /// The secrets of the app cannot be opened, so that nobody knows what the push may not hold.
+    Secrets {
+        /// Why.
+        why: String,
+    },
+    /// A secret that the commit needs was unset meanwhile.
+    SecretUnset {
+        /// Its name.
+        name: String,
+    },
     /// The branch is protected, and the commit does not follow the one that it is at.
     NotForward,
     /// git's own rules forbid it; the text is in git's words.

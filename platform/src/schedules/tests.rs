@@ -100,6 +100,7 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
         revisions: vec![revision],
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(digit) }],
         domains: None,
+        requires: Vec::new(),
     };
     store.push(&push).await.unwrap().app
 }

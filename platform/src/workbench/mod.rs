@@ -57,7 +57,8 @@ impl Workbench {
 
     /// Checks what was saved and makes it live, unless it breaks the contract.
     pub fn take(&mut self, snapshot: &Snapshot) -> Saved {
-        let Checked { manifest, sources, compiled, warnings } = match check(snapshot, &Limits::CEILING) {
+        let Checked { manifest, sources, compiled, warnings } = match check(snapshot, &Limits::CEILING, None)
+        {
             Ok(checked) => checked,
             Err(faults) => return Saved::Refused(faults),
         };

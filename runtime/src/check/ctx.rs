@@ -29,7 +29,7 @@ pub(super) fn check(ast: &AST, declared: &Declared, sdk: SdkVersion, findings: &
                 Some(Read::Property(chain)) => property(chain, sdk, &mut uses, findings),
                 Some(Read::Index(index)) => {
                     if let Some((name, position)) = constant_key(index) {
-                        let known = Property::ALL.map(Property::name);
+                        let known = names(sdk);
                         refuse_unless_known("ctx", name, position, &known, findings);
                     }
                     uses.add_everything();
@@ -105,9 +105,9 @@ fn head(chain: &Expr) -> Option<(&str, Position, Option<Read<'_>>)> {
 fn property(chain: &Expr, sdk: SdkVersion, uses: &mut Uses, findings: &mut Findings<'_>) {
     let Some((name, position, rest)) = head(chain) else { return uses.add_everything() };
     match Property::ALL.into_iter().find(|property| property.name() == name) {
-        None => {
-            let known = Property::ALL.map(Property::name);
-            refuse_unless_known("ctx", name, position, &known, findings);
+        None => refuse_unless_known("ctx", name, position, &names(sdk), findings),
+        Some(property) if property.since() > sdk => {
+            came_later(&format!("ctx.{name}"), name, position, property.since(), sdk, findings);
         }
         Some(Property::Request) => match rest {
             Some(Read::Property(rest)) => request_property(rest, sdk, uses, findings),
@@ -129,12 +129,28 @@ fn request_property(chain: &Expr, sdk: SdkVersion, uses: &mut Uses, findings: &m
     match RequestProperty::ALL.into_iter().find(|property| property.name() == name) {
         None => refuse_unless_known("ctx.request", name, position, &request_names(sdk), findings),
         Some(property) if property.since() > sdk => {
-            let message = format!("`ctx.request.{name}` came with sdk {}, this is {sdk}", property.since());
-            let advice = format!("set `sdk = \"{}\"` in the manifest", property.since());
-            findings.add(position, name.chars().count(), message, Some(advice));
+            came_later(&format!("ctx.request.{name}"), name, position, property.since(), sdk, findings);
         }
         Some(property) => uses.add_request(property),
     }
+}
+
+fn came_later(
+    what: &str,
+    name: &str,
+    position: Position,
+    since: SdkVersion,
+    sdk: SdkVersion,
+    findings: &mut Findings<'_>,
+) {
+    let message = format!("`{what}` came with sdk {since}, this is {sdk}");
+    let advice = format!("set `sdk = \"{since}\"` in the manifest");
+    findings.add(position, name.chars().count(), message, Some(advice));
+}
+
+fn names(sdk: SdkVersion) -> Vec<&'static str> {
+    let there = Property::ALL.into_iter().filter(|property| property.since() <= sdk);
+    there.map(Property::name).collect()
 }
 
 fn request_names(sdk: SdkVersion) -> Vec<&'static str> {

@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use manifest_schema::limits::Limits;
-use manifest_schema::manifest::{App, Function, Manifest, Route};
+use manifest_schema::manifest::{App, Function, Manifest, Route, SecretNames};
 use manifest_schema::method::MethodSet;
-use manifest_schema::name::{AppName, JobName, ScriptPath};
+use manifest_schema::name::{AppName, JobName, ScriptPath, SettingName};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
     Answer, AppIdentity, Capabilities, Execution, Failure, HttpRequest, Invocation, Log, LogLine, Revision,
-    Routed, STACK, Trigger,
+    Routed, STACK, Secrets, Trigger,
 };
 use uuid::Uuid;
 
@@ -30,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) script: String,
     pub(crate) sdk: SdkVersion,
     pub(crate) limits: Limits,
+    pub(crate) env: Vec<(&'static str, &'static str)>,
+    pub(crate) secrets: Vec<(&'static str, &'static str)>,
     pub(crate) commit: String,
     pub(crate) execution_id: Uuid,
     pub(crate) request_id: Uuid,
@@ -52,6 +54,8 @@ pub(crate) fn script(source: &str) -> Call {
         script: "main.rhai".to_owned(),
         sdk: SdkVersion::V1_1,
         limits: Limits::DEFAULT,
+        env: Vec::new(),
+        secrets: Vec::new(),
         commit: "a".repeat(40),
         execution_id: Uuid::from_u128(1),
         request_id: Uuid::from_u128(2),
@@ -132,6 +136,8 @@ impl Call {
             routes: routes.collect(),
             schedules: Vec::new(),
             functions: vec![Function { name: JobName::new("main").unwrap(), script: path.clone() }],
+            env: self.env.iter().map(|(name, value)| (setting(name), (*value).to_owned())).collect(),
+            secrets: SecretNames { required: self.secrets.iter().map(|(name, _)| setting(name)).collect() },
             limits: self.limits.clone(),
         };
         let app = AppIdentity { id: APP, name: AppName::new("hello").unwrap() };
@@ -144,7 +150,10 @@ impl Call {
             );
         }
         let sources = BTreeMap::from([(path, self.source.clone())]);
-        Revision::new(app, self.commit.clone(), manifest, sources, compiled).unwrap()
+        let values = self.secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let secrets = Secrets::new(values.collect());
+        let revision = Revision::new(app, self.commit.clone(), manifest, sources, compiled).unwrap();
+        revision.with_secrets(&secrets, 1)
     }
 
     pub(crate) fn run(&self) -> Ran {
@@ -194,6 +203,10 @@ impl Call {
         assert_eq!(answer.status, 200);
         String::from_utf8(answer.body.to_vec()).unwrap()
     }
+}
+
+fn setting(name: &str) -> SettingName {
+    SettingName::new(name).unwrap()
 }
 
 /// Keeps what was logged.

@@ -77,6 +77,7 @@ pub const TABLES: &[Table] = &[
             ("commit_id", Bytes),
             ("deployed_at", Time),
             ("deployed_by", Text),
+            ("because", Text),
         ],
     },
     Table {
@@ -171,6 +172,17 @@ pub const TABLES: &[Table] = &[
         columns: &[("kind", Text), ("since", Time), ("last", Number), ("bytes", Number)],
     },
     Table {
+        name: "secrets",
+        columns: &[
+            ("app", Id),
+            ("name", Text),
+            ("key", Text),
+            ("sealed", Bytes),
+            ("set_at", Time),
+            ("set_by", Text),
+        ],
+    },
+    Table {
         name: "tokens",
         columns: &[
             ("id", Id),
@@ -215,6 +227,7 @@ pub const TABLES_LEFT_OUT: &[&str] = &[
 pub const COLUMNS_LEFT_OUT: &[(&str, &str)] = &[
     // What nodes compare with what they serve. A restore gives another one.
     ("apps", "generation"),
+    ("apps", "secrets_generation"),
 ];
 
 impl Table {

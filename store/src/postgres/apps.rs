@@ -12,11 +12,11 @@ use crate::id::AppId;
 use crate::record::App;
 use crate::row;
 
-pub(super) type Row = (Uuid, String, String, DateTime<Utc>, i64, bool);
+pub(super) type Row = (Uuid, String, String, DateTime<Utc>, i64, bool, i64);
 
 pub(crate) async fn app(pool: &PgPool, name: &AppName) -> Result<Option<App>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected FROM apps WHERE name = $1",
+        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps WHERE name = $1",
     )
     .bind(name.as_str())
     .fetch_optional(pool)
@@ -26,7 +26,7 @@ pub(crate) async fn app(pool: &PgPool, name: &AppName) -> Result<Option<App>, St
 
 pub(crate) async fn apps(pool: &PgPool) -> Result<Vec<App>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected FROM apps ORDER BY name COLLATE \"C\"",
+        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps ORDER BY name COLLATE \"C\"",
     )
     .fetch_all(pool)
     .await?;
@@ -83,11 +83,30 @@ pub(crate) async fn protect_app(
     Ok(true)
 }
 
-pub(super) fn read(
-    (id, name, production_branch, created_at, generation, protected): Row,
-) -> Result<App, StoreError> {
+pub(super) fn read(row: Row) -> Result<App, StoreError> {
+    let (id, name, production_branch, created_at, generation, protected, secrets) = row;
     let name = AppName::new(&name)
         .map_err(|error| StoreError::Corrupt { table: "apps", what: error.to_string() })?;
     let generation = row::generation(generation)?;
-    Ok(App { id: AppId::from_uuid(id), name, production_branch, created_at, generation, protected })
+    let secrets_generation = row::generation(secrets)?;
+    Ok(App {
+        id: AppId::from_uuid(id),
+        name,
+        production_branch,
+        created_at,
+        generation,
+        protected,
+        secrets_generation,
+    })
+}
+
+/// Secrets of the app have other values now.
+pub(super) async fn raise_secrets(tx: &mut PgConnection, app: AppId) -> Result<u64, StoreError> {
+    let (raised,): (i64,) = sqlx::query_as(
+        "UPDATE apps SET secrets_generation = secrets_generation + 1 WHERE id = $1 RETURNING secrets_generation",
+    )
+    .bind(app.as_uuid())
+    .fetch_one(tx)
+    .await?;
+    row::generation(raised)
 }

@@ -127,9 +127,12 @@ pub(crate) async fn restore(backup: &Checked, url: &str, replace: bool) -> Resul
 /// Running nodes hear, with the commit, that everything is another one: generations that none of them has seen, and news
 /// that name no app.
 async fn tell_nodes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql("UPDATE apps SET generation = (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-        .execute(&mut *connection)
-        .await?;
+    sqlx::raw_sql(
+        "UPDATE apps SET generation = (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+             secrets_generation = (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query("SELECT pg_notify($1, '*')").bind(nodes::APPS).execute(connection).await?;
     Ok(())
 }

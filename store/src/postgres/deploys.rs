@@ -8,12 +8,12 @@ use crate::id::{AppId, DeployNumber};
 use crate::record::{Deploy, DeployFilter, ListedDeploy};
 use crate::row::{deploy_number, key, signed};
 
-type Row = (i64, String, Vec<u8>, DateTime<Utc>, String);
-type ListedRow = (i64, String, Vec<u8>, DateTime<Utc>, String, String, String);
+type Row = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>);
+type ListedRow = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>, String, String);
 
 pub(crate) async fn deploys(pool: &PgPool, app: AppId) -> Result<Vec<Deploy>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by FROM deploys
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because FROM deploys
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) ORDER BY number",
     )
     .bind(app.as_uuid())
@@ -31,7 +31,7 @@ pub(crate) async fn latest_deploys(
     // Said apart, so that the index of a branch is used where one is asked for.
     let branch = if filter.branch.is_some() { "branch = $3" } else { "$3::text IS NULL" };
     let rows: Vec<ListedRow> = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by, subject, author
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because, subject, author
          FROM deploys JOIN revisions USING (repository, commit_id)
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND number < $2 AND {branch}
          ORDER BY number DESC LIMIT $4"
@@ -42,8 +42,8 @@ pub(crate) async fn latest_deploys(
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    let listed = |(number, branch, commit, at, by, subject, author): ListedRow| {
-        Ok(ListedDeploy { deploy: read((number, branch, commit, at, by))?, subject, author })
+    let listed = |(number, branch, commit, at, by, because, subject, author): ListedRow| {
+        Ok(ListedDeploy { deploy: read((number, branch, commit, at, by, because))?, subject, author })
     };
     rows.into_iter().map(listed).collect()
 }
@@ -71,7 +71,7 @@ pub(super) async fn latest(
     branch: &str,
 ) -> Result<Option<Deploy>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by FROM deploys
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because FROM deploys
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND branch = $2
          ORDER BY number DESC LIMIT 1",
     )
@@ -82,6 +82,6 @@ pub(super) async fn latest(
     row.map(read).transpose()
 }
 
-fn read((number, branch, commit, at, by): Row) -> Result<Deploy, StoreError> {
-    Ok(Deploy { number: deploy_number(number)?, branch, commit: key("deploys", &commit)?, at, by })
+fn read((number, branch, commit, at, by, because): Row) -> Result<Deploy, StoreError> {
+    Ok(Deploy { number: deploy_number(number)?, branch, commit: key("deploys", &commit)?, at, by, because })
 }

@@ -16,4 +16,5 @@ pub(crate) mod recording;
 pub(crate) mod revisions;
 pub(crate) mod schedule_runs;
 pub(crate) mod schedules;
+pub(crate) mod secrets;
 pub(crate) mod tokens;

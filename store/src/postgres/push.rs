@@ -1,5 +1,7 @@
 //! The one transaction of a push.
 
+use chrono::{DateTime, Utc};
+use manifest_schema::name::AppName;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -8,7 +10,7 @@ use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::portion;
-use crate::record::{App, NewPush, NewRevision, Objects, PushReceipt, RefChange};
+use crate::record::{App, NewDeploy, NewPush, NewRevision, Objects, PushReceipt, RefChange};
 use crate::row::{acts, branch_of, deploy_number, generation, hex};
 
 pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
@@ -19,7 +21,7 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceip
         .execute(&mut *tx)
         .await?;
     let created = push.may_create && apps::insert(tx, &push.app, push.at).await?;
-    let mut app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
+    let mut app = lock_app(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;
     // What goes makes room for what comes: `a` may be replaced by `a/b`.
@@ -30,6 +32,7 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceip
     for revision in &push.revisions {
         insert_revision(tx, app.id, revision).await?;
     }
+    require_secrets(tx, app.id, &push.requires).await?;
     let deploys = insert_deploys(tx, app.id, push).await?;
     for act in acts(push, created, &deploys) {
         audit::insert(tx, &act).await?;
@@ -43,11 +46,11 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceip
 }
 
 /// The lock dies with the connection, however the push ends. It lets others refer to the app: no schedule waits for it.
-async fn lock_app(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<Option<App>, PushError> {
+pub(super) async fn lock_app(tx: &mut PgConnection, name: &AppName) -> Result<Option<App>, PushError> {
     let row: Option<apps::Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected FROM apps WHERE name = $1 FOR NO KEY UPDATE",
+        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps WHERE name = $1 FOR NO KEY UPDATE",
     )
-    .bind(push.app.as_str())
+    .bind(name.as_str())
     .fetch_optional(tx)
     .await?;
     Ok(row.map(apps::read).transpose()?)
@@ -157,31 +160,78 @@ async fn insert_deploys(
 ) -> Result<Vec<DeployNumber>, PushError> {
     let mut numbers = Vec::with_capacity(push.deploys.len());
     for deploy in &push.deploys {
-        let (repository, number): (i32, i64) = sqlx::query_as(
-            "UPDATE apps SET last_deploy = last_deploy + 1 WHERE id = $1 RETURNING repository, last_deploy",
-        )
-        .bind(app.as_uuid())
-        .fetch_one(&mut *tx)
-        .await?;
-        sqlx::query(
-            "INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(repository)
-        .bind(number)
-        .bind(&deploy.branch)
-        .bind(deploy.commit.as_bytes().as_slice())
-        .bind(push.at)
-        .bind(&push.by.name)
-        .execute(&mut *tx)
-        .await?;
-        numbers.push(deploy_number(number)?);
+        numbers.push(insert_deploy(tx, app, deploy, (push.at, &push.by.name), None).await?);
     }
     Ok(numbers)
 }
 
+/// Numbers a deploy; `because` says what made it where that was no push.
+pub(super) async fn insert_deploy(
+    tx: &mut PgConnection,
+    app: AppId,
+    deploy: &NewDeploy,
+    (at, by): (DateTime<Utc>, &str),
+    because: Option<&str>,
+) -> Result<DeployNumber, StoreError> {
+    let (repository, number): (i32, i64) = sqlx::query_as(
+        "UPDATE apps SET last_deploy = last_deploy + 1 WHERE id = $1 RETURNING repository, last_deploy",
+    )
+    .bind(app.as_uuid())
+    .fetch_one(&mut *tx)
+    .await?;
+    sqlx::query(
+        "INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by, because)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(repository)
+    .bind(number)
+    .bind(&deploy.branch)
+    .bind(deploy.commit.as_bytes().as_slice())
+    .bind(at)
+    .bind(by)
+    .bind(because)
+    .execute(tx)
+    .await?;
+    deploy_number(number)
+}
+
+/// Whether the branch is at the commit.
+pub(super) async fn points_to(
+    tx: &mut PgConnection,
+    app: AppId,
+    deploy: &NewDeploy,
+) -> Result<bool, StoreError> {
+    let found: Option<(i32,)> =
+        sqlx::query_as("SELECT 1 FROM refs WHERE app = $1 AND name = $2 AND target = $3")
+            .bind(app.as_uuid())
+            .bind(format!("refs/heads/{}", deploy.branch))
+            .bind(deploy.commit.to_string())
+            .fetch_optional(tx)
+            .await?;
+    Ok(found.is_some())
+}
+
+/// Nobody has unset meanwhile what a revision needs.
+async fn require_secrets(tx: &mut PgConnection, app: AppId, names: &[String]) -> Result<(), PushError> {
+    for name in names {
+        let found: Option<(i32,)> = sqlx::query_as("SELECT 1 FROM secrets WHERE app = $1 AND name = $2")
+            .bind(app.as_uuid())
+            .bind(name)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if found.is_none() {
+            return Err(PushError::SecretUnset { name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
 /// What the app serves may be another now. Other nodes hear of it when this is committed, and not before.
-async fn raise_generation(tx: &mut PgConnection, app: AppId, node: Option<Uuid>) -> Result<u64, PushError> {
+pub(super) async fn raise_generation(
+    tx: &mut PgConnection,
+    app: AppId,
+    node: Option<Uuid>,
+) -> Result<u64, PushError> {
     let (raised, _): (i64, String) = sqlx::query_as(
         "UPDATE apps SET generation = generation + 1 WHERE id = $1
          RETURNING generation, pg_notify($2, concat_ws(' ', name, $3::text))::text",

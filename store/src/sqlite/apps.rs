@@ -11,11 +11,11 @@ use crate::id::AppId;
 use crate::record::App;
 use crate::row;
 
-pub(super) type Row = (String, String, String, DateTime<Utc>, i64, bool);
+pub(super) type Row = (String, String, String, DateTime<Utc>, i64, bool, i64);
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected FROM apps WHERE name = ?1",
+        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps WHERE name = ?1",
     )
     .bind(name.as_str())
     .fetch_optional(&connections.read)
@@ -25,7 +25,7 @@ pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Opt
 
 pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected FROM apps ORDER BY name",
+        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps ORDER BY name",
     )
     .fetch_all(&connections.read)
     .await?;
@@ -86,13 +86,21 @@ pub(crate) async fn protect_app(
     Ok(true)
 }
 
-pub(super) fn read(
-    (id, name, production_branch, created_at, generation, protected): Row,
-) -> Result<App, StoreError> {
+pub(super) fn read(row: Row) -> Result<App, StoreError> {
+    let (id, name, production_branch, created_at, generation, protected, secrets) = row;
     let corrupt = |what: String| StoreError::Corrupt { table: "apps", what };
     let name = AppName::new(&name).map_err(|error| corrupt(error.to_string()))?;
     let generation = row::generation(generation)?;
-    Ok(App { id: self::id("apps", &id)?, name, production_branch, created_at, generation, protected })
+    let secrets_generation = row::generation(secrets)?;
+    Ok(App {
+        id: self::id("apps", &id)?,
+        name,
+        production_branch,
+        created_at,
+        generation,
+        protected,
+        secrets_generation,
+    })
 }
 
 /// The app that a row of `table` names.
@@ -103,4 +111,15 @@ pub(super) fn id(table: &'static str, id: &str) -> Result<AppId, StoreError> {
 /// An app's id as rows have it.
 pub(super) fn key(app: AppId) -> String {
     app.as_uuid().to_string()
+}
+
+/// Secrets of the app have other values now.
+pub(super) async fn raise_secrets(tx: &mut SqliteConnection, app: AppId) -> Result<u64, StoreError> {
+    let (raised,): (i64,) = sqlx::query_as(
+        "UPDATE apps SET secrets_generation = secrets_generation + 1 WHERE id = ?1 RETURNING secrets_generation",
+    )
+    .bind(key(app))
+    .fetch_one(tx)
+    .await?;
+    row::generation(raised)
 }

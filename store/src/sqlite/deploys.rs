@@ -10,12 +10,12 @@ use crate::id::{AppId, DeployNumber};
 use crate::record::{Deploy, DeployFilter, ListedDeploy};
 use crate::row::{self, deploy_number, signed};
 
-type Row = (i64, String, Vec<u8>, DateTime<Utc>, String);
-type ListedRow = (i64, String, Vec<u8>, DateTime<Utc>, String, String, String);
+type Row = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>);
+type ListedRow = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>, String, String);
 
 pub(crate) async fn deploys(connections: &Connections, app: AppId) -> Result<Vec<Deploy>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by FROM deploys
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because FROM deploys
          WHERE repository = (SELECT repository FROM apps WHERE id = ?1) ORDER BY number",
     )
     .bind(key(app))
@@ -33,7 +33,7 @@ pub(crate) async fn latest_deploys(
     // Said apart, so that the index of a branch is used where one is asked for.
     let branch = if filter.branch.is_some() { "branch = ?3" } else { "?3 IS NULL" };
     let rows: Vec<ListedRow> = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by, subject, author
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because, subject, author
          FROM deploys JOIN revisions USING (repository, commit_id)
          WHERE repository = (SELECT repository FROM apps WHERE id = ?1) AND number < ?2 AND {branch}
          ORDER BY number DESC LIMIT ?4"
@@ -44,8 +44,8 @@ pub(crate) async fn latest_deploys(
     .bind(i64::from(limit))
     .fetch_all(&connections.read)
     .await?;
-    let listed = |(number, branch, commit, at, by, subject, author): ListedRow| {
-        Ok(ListedDeploy { deploy: read((number, branch, commit, at, by))?, subject, author })
+    let listed = |(number, branch, commit, at, by, because, subject, author): ListedRow| {
+        Ok(ListedDeploy { deploy: read((number, branch, commit, at, by, because))?, subject, author })
     };
     rows.into_iter().map(listed).collect()
 }
@@ -74,7 +74,7 @@ pub(super) async fn latest(
 ) -> Result<Option<Deploy>, StoreError> {
     // Left to itself, SQLite would read the table backwards, through all deploys of other branches.
     let row: Option<Row> = sqlx::query_as(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by FROM deploys INDEXED BY deploys_of_a_branch
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because FROM deploys INDEXED BY deploys_of_a_branch
          WHERE repository = (SELECT repository FROM apps WHERE id = ?1) AND branch = ?2
          ORDER BY number DESC LIMIT 1",
     )
@@ -85,6 +85,13 @@ pub(super) async fn latest(
     row.map(read).transpose()
 }
 
-fn read((number, branch, commit, at, by): Row) -> Result<Deploy, StoreError> {
-    Ok(Deploy { number: deploy_number(number)?, branch, commit: row::key("deploys", &commit)?, at, by })
+fn read((number, branch, commit, at, by, because): Row) -> Result<Deploy, StoreError> {
+    Ok(Deploy {
+        number: deploy_number(number)?,
+        branch,
+        commit: row::key("deploys", &commit)?,
+        at,
+        by,
+        because,
+    })
 }

@@ -15,6 +15,7 @@ pub(crate) mod recording;
 pub(crate) mod revisions;
 pub(crate) mod schedule_runs;
 pub(crate) mod schedules;
+pub(crate) mod secrets;
 mod together;
 pub(crate) mod tokens;
 

@@ -1,5 +1,7 @@
 //! The one transaction of a push.
 
+use chrono::{DateTime, Utc};
+use manifest_schema::name::AppName;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Sqlite, SqliteConnection};
 use tokio::time::{Instant, timeout_at};
@@ -10,7 +12,7 @@ use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::portion;
-use crate::record::{App, NewPush, NewRevision, Objects, PushReceipt, RefChange};
+use crate::record::{App, NewDeploy, NewPush, NewRevision, Objects, PushReceipt, RefChange};
 use crate::row::{acts, branch_of, deploy_number, generation, hex};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
@@ -43,7 +45,7 @@ async fn push_on(
     let mut transaction = begun.map_err(|_| PushError::Busy)??;
     let tx = &mut *transaction;
     let created = push.may_create && apps::insert(tx, &push.app, push.at).await?;
-    let mut app = lock_app(tx, push).await?.ok_or(PushError::UnknownApp)?;
+    let mut app = lock_app(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;
     // What goes makes room for what comes: `a` may be replaced by `a/b`.
@@ -54,6 +56,7 @@ async fn push_on(
     for revision in &push.revisions {
         insert_revision(tx, app.id, revision).await?;
     }
+    require_secrets(tx, app.id, &push.requires).await?;
     let deploys = insert_deploys(tx, app.id, push).await?;
     for act in acts(push, created, &deploys) {
         audit::insert(tx, &act).await?;
@@ -67,11 +70,11 @@ async fn push_on(
 }
 
 /// The whole file is locked by the transaction.
-async fn lock_app(tx: &mut SqliteConnection, push: &NewPush<'_>) -> Result<Option<App>, PushError> {
+pub(super) async fn lock_app(tx: &mut SqliteConnection, name: &AppName) -> Result<Option<App>, PushError> {
     let row: Option<apps::Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected FROM apps WHERE name = ?1",
+        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps WHERE name = ?1",
     )
-    .bind(push.app.as_str())
+    .bind(name.as_str())
     .fetch_optional(tx)
     .await?;
     Ok(row.map(apps::read).transpose()?)
@@ -185,31 +188,74 @@ async fn insert_deploys(
 ) -> Result<Vec<DeployNumber>, PushError> {
     let mut numbers = Vec::with_capacity(push.deploys.len());
     for deploy in &push.deploys {
-        let (repository, number): (i64, i64) = sqlx::query_as(
-            "UPDATE apps SET last_deploy = last_deploy + 1 WHERE id = ?1 RETURNING repository, last_deploy",
-        )
-        .bind(key(app))
-        .fetch_one(&mut *tx)
-        .await?;
-        sqlx::query(
-            "INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )
-        .bind(repository)
-        .bind(number)
-        .bind(&deploy.branch)
-        .bind(deploy.commit.as_bytes().as_slice())
-        .bind(push.at)
-        .bind(&push.by.name)
-        .execute(&mut *tx)
-        .await?;
-        numbers.push(deploy_number(number)?);
+        numbers.push(insert_deploy(tx, app, deploy, (push.at, &push.by.name), None).await?);
     }
     Ok(numbers)
 }
 
+/// Numbers a deploy; `because` says what made it where that was no push.
+pub(super) async fn insert_deploy(
+    tx: &mut SqliteConnection,
+    app: AppId,
+    deploy: &NewDeploy,
+    (at, by): (DateTime<Utc>, &str),
+    because: Option<&str>,
+) -> Result<DeployNumber, StoreError> {
+    let (repository, number): (i64, i64) = sqlx::query_as(
+        "UPDATE apps SET last_deploy = last_deploy + 1 WHERE id = ?1 RETURNING repository, last_deploy",
+    )
+    .bind(key(app))
+    .fetch_one(&mut *tx)
+    .await?;
+    sqlx::query(
+        "INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by, because)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )
+    .bind(repository)
+    .bind(number)
+    .bind(&deploy.branch)
+    .bind(deploy.commit.as_bytes().as_slice())
+    .bind(at)
+    .bind(by)
+    .bind(because)
+    .execute(tx)
+    .await?;
+    deploy_number(number)
+}
+
+/// Whether the branch is at the commit.
+pub(super) async fn points_to(
+    tx: &mut SqliteConnection,
+    app: AppId,
+    deploy: &NewDeploy,
+) -> Result<bool, StoreError> {
+    let found: Option<(i32,)> =
+        sqlx::query_as("SELECT 1 FROM refs WHERE app = ?1 AND name = ?2 AND target = ?3")
+            .bind(key(app))
+            .bind(format!("refs/heads/{}", deploy.branch))
+            .bind(deploy.commit.to_string())
+            .fetch_optional(tx)
+            .await?;
+    Ok(found.is_some())
+}
+
+/// Nobody has unset meanwhile what a revision needs.
+async fn require_secrets(tx: &mut SqliteConnection, app: AppId, names: &[String]) -> Result<(), PushError> {
+    for name in names {
+        let found: Option<(i32,)> = sqlx::query_as("SELECT 1 FROM secrets WHERE app = ?1 AND name = ?2")
+            .bind(key(app))
+            .bind(name)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if found.is_none() {
+            return Err(PushError::SecretUnset { name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
 /// What the app serves may be another now.
-async fn raise_generation(tx: &mut SqliteConnection, app: AppId) -> Result<u64, PushError> {
+pub(super) async fn raise_generation(tx: &mut SqliteConnection, app: AppId) -> Result<u64, PushError> {
     let (raised,): (i64,) =
         sqlx::query_as("UPDATE apps SET generation = generation + 1 WHERE id = ?1 RETURNING generation")
             .bind(key(app))
@@ -220,9 +266,6 @@ async fn raise_generation(tx: &mut SqliteConnection, app: AppId) -> Result<u64, 
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
-    use manifest_schema::name::AppName;
-
     use super::*;
     use crate::record::{Object, ObjectKind};
     use crate::sqlite::connect;
@@ -245,6 +288,7 @@ mod tests {
             revisions: Vec::new(),
             deploys: Vec::new(),
             domains: None,
+            requires: Vec::new(),
         }
     }
 

@@ -86,12 +86,18 @@ async fn every_column_is_copied_or_named_as_left_out(location: Location) {
 
 /// Everything that a store can be asked.
 async fn told(store: &Store) -> String {
-    let mut told =
-        format!("{:?}\n", (store.tokens().await.unwrap(), store.audit(None, None, 100).await.unwrap()));
+    let mut told = format!(
+        "{:?}\n",
+        (
+            store.tokens().await.unwrap(),
+            store.audit(None, None, 100).await.unwrap(),
+            store.all_secrets().await.unwrap(),
+        )
+    );
     for app in store.apps().await.unwrap() {
         let id = app.id;
         // A restore is news to every node.
-        let app = App { generation: 0, ..app };
+        let app = App { generation: 0, secrets_generation: 0, ..app };
         let mut objects = store.objects(id, &[oid(1), oid(2), oid(3), oid(4), numbered(9)]).await.unwrap();
         objects.sort_by_key(|object| object.oid);
         let streams: Vec<&[u8]> = objects.iter().map(|object| object.zlib.as_slice()).collect();

@@ -33,6 +33,7 @@ mod at_once;
 mod backing_up;
 mod database;
 mod domains;
+mod keeping_secrets;
 mod migrating;
 mod moving;
 mod objects;

@@ -37,7 +37,7 @@ const ROWS: &str = "
 
 fn deploy(as_number: u64, branch: &str, digit: u8, by: &str) -> Deploy {
     let (branch, by) = (branch.to_owned(), by.to_owned());
-    Deploy { number: number(as_number), branch, commit: oid(digit), at: noon(), by }
+    Deploy { number: number(as_number), branch, commit: oid(digit), at: noon(), by, because: None }
 }
 
 pub(crate) async fn make_first_version(location: &Location) {

@@ -11,6 +11,7 @@ mod logs;
 mod nodes;
 mod query;
 mod schedules;
+mod secrets;
 mod tokens;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use platform::activation::Activation;
 use platform::deploy::Deployer;
 use platform::execution::Recorder;
 use platform::schedules::Scheduler;
+use platform::secrets::Vault;
 use platform::tokens::{Right, Tokens};
 use runtime::LiveTable;
 use serde::Serialize;
@@ -50,13 +52,14 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) table: Arc<LiveTable>,
     pub(crate) activation: Activation,
-    pub(crate) deployer: Deployer,
     /// How old a preview may become.
     pub(crate) preview_age: Option<Duration>,
     /// The node that answers.
     pub(crate) node: Arc<ThisNode>,
     pub(crate) door: Door,
     pub(crate) tokens: Tokens,
+    pub(crate) vault: Vault,
+    pub(crate) deployer: Deployer,
     pub(crate) scheduler: Scheduler,
     pub(crate) recorder: Recorder,
     /// Places for those who follow logs.
@@ -81,6 +84,9 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/-/api/v1/apps/{app}/settings", get(apps::settings).patch(apps::set))
         .route("/-/api/v1/audit", get(audit::list))
         .route("/-/api/v1/nodes", get(nodes::list))
+        .route("/-/api/v1/apps/{app}/secrets", get(secrets::list))
+        .route("/-/api/v1/apps/{app}/secrets/{name}", put(secrets::set).delete(secrets::unset))
+        .route("/-/api/v1/secrets/rotate", post(secrets::rotate))
         .route("/-/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/-/api/v1/tokens/{token}", delete(tokens::revoke))
         .route("/-/api/v1/apps/{app}/functions/{function}", post(functions::call))

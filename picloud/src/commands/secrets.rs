@@ -1,0 +1,98 @@
+//! `picloud secrets`: set, list, unset and rotate.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+use super::{CommandError, show};
+use crate::cli::{SecretOption, SecretsVerb};
+use crate::client::Client;
+use crate::rest::{ChangedSecret, NewSecret, Rotated, Secret, Secrets};
+use crate::words::table::table;
+use crate::words::{count, time};
+
+/// The most bytes that are read; the server takes fewer.
+const INPUT_MAX: u64 = 1024 * 1024;
+
+pub(crate) fn secrets(verb: &SecretsVerb) -> Result<(), CommandError> {
+    match verb {
+        SecretsVerb::Set(option) => set(option),
+        SecretsVerb::List { app, client } => {
+            let asked = Client::find(client)?;
+            let app = asked.app(app)?;
+            let secrets: Secrets = asked.get(&format!("apps/{}/secrets", app.as_str()))?;
+            show(&secrets, client.json, |secrets| words(&secrets.secrets))
+        }
+        SecretsVerb::Unset(option) => {
+            let (client, path) = place(option)?;
+            let changed: ChangedSecret = client.send("DELETE", &path, None::<&()>)?;
+            show(&changed, option.client.json, |changed| format!("{} is unset.\n", changed.name))
+        }
+        SecretsVerb::Rotate(client) => {
+            let rotated: Rotated = Client::find(client)?.post("secrets/rotate")?;
+            show(&rotated, client.json, |rotated| {
+                format!("{} encrypted with the first key.\n", count(rotated.rotated, "secret"))
+            })
+        }
+    }
+}
+
+fn place(option: &SecretOption) -> Result<(Client, String), CommandError> {
+    let client = Client::find(&option.client)?;
+    let app = client.app(&option.app)?;
+    let path = format!("apps/{}/secrets/{}", app.as_str(), option.name.as_str());
+    Ok((client, path))
+}
+
+/// The value comes from standard input and never from an argument, which other users of the machine can see.
+fn set(option: &SecretOption) -> Result<(), CommandError> {
+    let (client, path) = place(option)?;
+    let value = value(option.name.as_str()).map_err(CommandError::ReadInput)?;
+    if value.len() < runtime::SECRET_MIN {
+        eprintln!(
+            "warning: a secret of less than {} bytes is not looked for in logs and pushes",
+            runtime::SECRET_MIN
+        );
+    }
+    let changed: ChangedSecret = client.send("PUT", &path, Some(&NewSecret { value }))?;
+    show(&changed, option.client.json, |changed| {
+        let mut text = format!("{} is set.\n", changed.name);
+        for deploy in &changed.deploys {
+            text += &format!("{} reads it anew as deploy {}.\n", deploy.branch, deploy.deploy);
+        }
+        text
+    })
+}
+
+/// What standard input holds, without the line end that most programs write behind it.
+fn value(name: &str) -> io::Result<String> {
+    let mut stdin = io::stdin().lock();
+    let mut value = String::new();
+    if stdin.is_terminal() {
+        eprint!("{name}: ");
+        io::stderr().flush()?;
+        let seen = tcgetattr(&stdin)?;
+        let mut unseen = seen.clone();
+        unseen.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &unseen)?;
+        let read = stdin.read_line(&mut value);
+        tcsetattr(&stdin, OptionalActions::Flush, &seen)?;
+        eprintln!();
+        read?;
+    } else {
+        stdin.take(INPUT_MAX).read_to_string(&mut value)?;
+    }
+    let end =
+        value.strip_suffix('\n').map_or(value.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
+    value.truncate(end);
+    Ok(value)
+}
+
+fn words(secrets: &[Secret]) -> String {
+    if secrets.is_empty() {
+        return "No secret is set.\n".to_owned();
+    }
+    let row = |secret: &Secret| vec![secret.name.clone(), time(secret.set_at), secret.set_by.clone()];
+    let rows: Vec<_> = secrets.iter().map(row).collect();
+    table(&["NAME", "SET (UTC)", "BY"], &rows)
+}

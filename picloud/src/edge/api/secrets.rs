@@ -1,0 +1,143 @@
+//! Secrets of an app: which there are, set, unset; and the keys of all.
+
+use axum::body::Body;
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::{Response, StatusCode};
+use manifest_schema::name::{AppName, SettingName};
+use platform::deploy::NotUnset;
+use platform::secrets::{Changed, SecretError};
+use platform::tokens::Right;
+
+use super::{Api, allow, allow_admin, document, failed, no_app, problem};
+use crate::edge::app::read_body;
+use crate::edge::credentials::Caller;
+use crate::rest;
+
+/// The largest document with a value: every byte of it may be written as six.
+const DOCUMENT_MAX: u64 = 6 * platform::secrets::VALUE_MAX as u64 + 1024;
+
+/// Which secrets are set, when and by whom.
+pub(super) async fn list(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Response<Body> {
+    let app = match find(&api, &caller, &app).await {
+        Ok(app) => app,
+        Err(response) => return *response,
+    };
+    match api.vault.list(app.id).await {
+        Ok(secrets) => {
+            let shown = secrets.into_iter().map(|secret| rest::Secret {
+                name: secret.name,
+                set_at: secret.set_at,
+                set_by: secret.set_by,
+                key: secret.key,
+            });
+            document(&rest::Secrets { secrets: shown.collect() })
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// Sets a secret. Whoever may create the app creates it with that: its first push may need the secret.
+pub(super) async fn set(
+    State(api): State<Api>,
+    Path((app, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response<Body> {
+    let name = match named(&name) {
+        Ok(name) => name,
+        Err(response) => return *response,
+    };
+    if caller.may(Right::Secrets, &app)
+        && caller.may(Right::Create, &app)
+        && let Ok(app) = AppName::new(&app)
+        && let Err(error) = api.store.create_app(&app, &caller.actor).await
+    {
+        return failed(&error);
+    }
+    let app = match find(&api, &caller, &app).await {
+        Ok(app) => app,
+        Err(response) => return *response,
+    };
+    let body = match read_body(request.into_body(), DOCUMENT_MAX, api.body_time).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    // What is wrong with the document is not told, since it holds the value.
+    let Ok(rest::NewSecret { value }) = serde_json::from_slice(&body) else {
+        return problem(StatusCode::BAD_REQUEST, "the document is not understood; it is {\"value\": \"…\"}");
+    };
+    match api.deployer.set_secret(&app, &name, &value, &caller.actor).await {
+        Ok(changed) => document(&shown(&name, changed)),
+        Err(error) => refused(&error),
+    }
+}
+
+/// Unsets a secret.
+pub(super) async fn unset(
+    State(api): State<Api>,
+    Path((app, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+) -> Response<Body> {
+    let name = match named(&name) {
+        Ok(name) => name,
+        Err(response) => return *response,
+    };
+    let app = match find(&api, &caller, &app).await {
+        Ok(app) => app,
+        Err(response) => return *response,
+    };
+    match api.deployer.unset_secret(&app, &name, &caller.actor).await {
+        Ok(changed) if !changed.changed => problem(StatusCode::NOT_FOUND, "there is no such secret"),
+        Ok(changed) => document(&shown(&name, changed)),
+        Err(error @ NotUnset::InUse { .. }) => problem(StatusCode::CONFLICT, &error.to_string()),
+        Err(NotUnset::Secret(error)) => refused(&error),
+    }
+}
+
+/// Encrypts the secrets of all apps with the first key of the file.
+pub(super) async fn rotate(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Response<Body> {
+    if let Err(response) = allow_admin(&caller) {
+        return *response;
+    }
+    match api.vault.rotate(&caller.actor).await {
+        Ok(rotated) => document(&rest::Rotated { rotated }),
+        Err(error) => refused(&error),
+    }
+}
+
+fn shown(name: &SettingName, changed: Changed) -> rest::ChangedSecret {
+    let deploys = changed.deploys.into_iter();
+    let deploys = deploys.map(|(branch, deploy)| rest::SecretDeploy { branch, deploy: deploy.get() });
+    rest::ChangedSecret {
+        name: name.as_str().to_owned(),
+        changed: changed.changed,
+        deploys: deploys.collect(),
+    }
+}
+
+fn refused(error: &SecretError) -> Response<Body> {
+    match error {
+        SecretError::Store(error) => failed(error),
+        SecretError::Value => problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        SecretError::TooMany => problem(StatusCode::CONFLICT, &error.to_string()),
+        SecretError::Key(_) | SecretError::Seal(_) => {
+            tracing::error!(%error, "secrets cannot be opened");
+            problem(StatusCode::CONFLICT, &error.to_string())
+        }
+    }
+}
+
+fn named(name: &str) -> Result<SettingName, Box<Response<Body>>> {
+    SettingName::new(name).map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))
+}
+
+async fn find(api: &Api, caller: &Caller, app: &str) -> Result<store::App, Box<Response<Body>>> {
+    allow(caller, Right::Secrets, app)?;
+    let Ok(name) = AppName::new(app) else { return Err(Box::new(no_app())) };
+    let found = api.store.app(&name).await.map_err(|error| Box::new(failed(&error)))?;
+    found.ok_or_else(|| Box::new(no_app()))
+}

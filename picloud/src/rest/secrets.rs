@@ -1,0 +1,51 @@
+//! Secrets. Their values go in and never come out.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The secrets of an app, by name.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Secrets {
+    pub(crate) secrets: Vec<Secret>,
+}
+
+/// A secret, without its value.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Secret {
+    pub(crate) name: String,
+    pub(crate) set_at: DateTime<Utc>,
+    pub(crate) set_by: String,
+    /// What the key is known by that it is encrypted with.
+    pub(crate) key: String,
+}
+
+/// A value to be set.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSecret {
+    pub(crate) value: String,
+}
+
+/// A secret that was set or unset.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ChangedSecret {
+    pub(crate) name: String,
+    /// Whether there was anything to be changed.
+    pub(crate) changed: bool,
+    /// What reads it was deployed anew.
+    pub(crate) deploys: Vec<SecretDeploy>,
+}
+
+/// A deploy that a secret has made.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SecretDeploy {
+    pub(crate) branch: String,
+    pub(crate) deploy: u64,
+}
+
+/// That secrets were encrypted with another key.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Rotated {
+    /// How many.
+    pub(crate) rotated: usize,
+}

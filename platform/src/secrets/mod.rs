@@ -1,0 +1,210 @@
+//! Secrets of apps: encrypted at rest, written and never read back but by scripts.
+//!
+//! - [`key`]: the keys, in a file outside the database
+//! - `sealed`: one secret, encrypted and decrypted
+//!
+//! [`Vault::set`] encrypts a value and stores it with a new deploy of every live revision that reads it, in one transaction;
+//! [`Vault::of`] opens those of an app for a revision that is about to be served, and for the check of what is pushed.
+
+pub mod key;
+mod sealed;
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use manifest_schema::name::SettingName;
+use runtime::Secrets;
+use store::{
+    Act, Actor, App, AppId, AuditAction, DeployNumber, NewDeploy, SealedSecret, SecretChange, Store,
+    StoreError,
+};
+use uuid::Uuid;
+
+pub use key::{KeyError, KeyFile};
+pub use sealed::SealError;
+
+use key::Keys;
+use sealed::{open, seal};
+
+/// The longest value, in bytes: a key in PEM fits.
+pub const VALUE_MAX: usize = 16 * 1024;
+
+/// The most secrets of an app.
+const SECRETS_MAX: usize = 100;
+
+/// Why secrets cannot be had or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no key.
+    #[error("{0}; the secrets that are set need it: put the key back, or set them anew")]
+    Key(KeyError),
+    /// The key, or what is encrypted, is not the right one.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The value is empty, too long, or holds a NUL.
+    #[error("a secret is 1 to {VALUE_MAX} bytes of UTF-8 without NUL")]
+    Value,
+    /// There are too many.
+    #[error("an app has at most {SECRETS_MAX} secrets")]
+    TooMany,
+}
+
+/// Encrypts, keeps and opens the secrets of apps. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    store: Store,
+    file: KeyFile,
+    /// The node, where others share the database.
+    node: Option<Uuid>,
+}
+
+/// What setting or unsetting a secret has made.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// The app as it is now.
+    pub app: App,
+    /// Whether there was anything to be changed.
+    pub changed: bool,
+    /// The branches that were deployed anew.
+    pub deploys: Vec<(String, DeployNumber)>,
+}
+
+impl Vault {
+    /// The secrets in `store`, with the keys in `file`.
+    pub fn new(store: Store, file: KeyFile, node: Option<Uuid>) -> Self {
+        Self { store, file, node }
+    }
+
+    /// The secrets of an app, opened. Without any, no key is needed.
+    ///
+    /// # Errors
+    /// The store failed, or one of them cannot be opened.
+    pub async fn of(&self, app: AppId) -> Result<Secrets, SecretError> {
+        let sealed = self.store.secrets(app).await?;
+        if sealed.is_empty() {
+            return Ok(Secrets::default());
+        }
+        let keys = self.file.read().map_err(SecretError::Key)?;
+        let opened = sealed.iter().map(|secret| Ok((secret.name.clone(), opened(&keys, secret)?)));
+        Ok(Secrets::new(opened.collect::<Result<BTreeMap<_, _>, SealError>>()?))
+    }
+
+    /// The secrets of an app, without their values.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn list(&self, app: AppId) -> Result<Vec<SealedSecret>, StoreError> {
+        self.store.secrets(app).await
+    }
+
+    /// Whether every secret of every app can be opened.
+    ///
+    /// # Errors
+    /// The store failed, or one cannot.
+    pub async fn check(&self) -> Result<(), SecretError> {
+        let all = self.store.all_secrets().await?;
+        if all.is_empty() {
+            return Ok(());
+        }
+        let keys = self.file.read().map_err(SecretError::Key)?;
+        all.iter().try_for_each(|secret| opened(&keys, secret).map(drop))?;
+        Ok(())
+    }
+
+    /// Sets a secret. `reads` are the live revisions that read it.
+    ///
+    /// # Errors
+    /// The value breaks the rule, there is no key, or the store failed. Nothing was changed then.
+    pub async fn set(
+        &self,
+        app: &App,
+        name: &SettingName,
+        value: &str,
+        reads: &[NewDeploy],
+        by: &Actor,
+    ) -> Result<Changed, SecretError> {
+        if value.is_empty() || value.len() > VALUE_MAX || value.contains('\0') {
+            return Err(SecretError::Value);
+        }
+        let there = self.store.secrets(app.id).await?;
+        if there.len() >= SECRETS_MAX && there.iter().all(|secret| secret.name != name.as_str()) {
+            return Err(SecretError::TooMany);
+        }
+        let keys = self.keys_to_write().await?;
+        let secret = SealedSecret {
+            app: app.id,
+            name: name.as_str().to_owned(),
+            key: keys.first().id(),
+            sealed: seal(keys.first(), app.id, name.as_str(), value)?,
+            set_at: Utc::now(),
+            set_by: by.name.clone(),
+        };
+        self.change(app, name, Some(&secret), reads, by).await
+    }
+
+    /// Unsets a secret.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn unset(&self, app: &App, name: &SettingName, by: &Actor) -> Result<Changed, SecretError> {
+        self.change(app, name, None, &[], by).await
+    }
+
+    async fn change(
+        &self,
+        app: &App,
+        name: &SettingName,
+        sealed: Option<&SealedSecret>,
+        deploys: &[NewDeploy],
+        by: &Actor,
+    ) -> Result<Changed, SecretError> {
+        let action = if sealed.is_some() { AuditAction::SecretSet } else { AuditAction::SecretUnset };
+        let act = Act::new(by, action, Some(&app.name), name.as_str());
+        let node = self.node;
+        let change = SecretChange { app, name: name.as_str(), sealed, deploys, node, act: &act };
+        let receipt = self.store.change_secret(&change).await?;
+        Ok(Changed { app: receipt.app, changed: receipt.changed, deploys: receipt.deploys })
+    }
+
+    /// The keys, made now where there are neither keys nor secrets that an earlier one was needed for.
+    async fn keys_to_write(&self) -> Result<Keys, SecretError> {
+        match self.file.read() {
+            Ok(keys) => Ok(keys),
+            Err(missing @ KeyError::Missing(_)) if !self.store.all_secrets().await?.is_empty() => {
+                Err(SecretError::Key(missing))
+            }
+            Err(KeyError::Missing(_)) => self.file.make().map_err(SecretError::Key),
+            Err(error) => Err(SecretError::Key(error)),
+        }
+    }
+
+    /// Encrypts every secret with the first key of the file that is not yet. Returns how many it were.
+    ///
+    /// # Errors
+    /// The store failed, or one of them cannot be opened. Those before it are encrypted anew, and all can still be opened.
+    pub async fn rotate(&self, by: &Actor) -> Result<usize, SecretError> {
+        let all = self.store.all_secrets().await?;
+        if all.is_empty() {
+            return Ok(0);
+        }
+        let keys = self.file.read().map_err(SecretError::Key)?;
+        let first = keys.first();
+        let mut resealed = 0;
+        for old in all.iter().filter(|secret| secret.key != first.id()) {
+            let value = opened(&keys, old)?;
+            let sealed = seal(first, old.app, &old.name, &value)?;
+            let new = SealedSecret { key: first.id(), sealed, ..old.clone() };
+            resealed += usize::from(self.store.reseal_secret(old, &new).await?);
+        }
+        let act = Act::new(by, AuditAction::SecretRotate, None, &first.id());
+        self.store.record(&act).await?;
+        Ok(resealed)
+    }
+}
+
+fn opened(keys: &Keys, secret: &SealedSecret) -> Result<String, SealError> {
+    open(keys, &secret.key, secret.app, &secret.name, &secret.sealed)
+}

@@ -1,0 +1,102 @@
+//! The table `secrets`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{apps, audit, push};
+use crate::audit::Act;
+use crate::error::{PushError, StoreError};
+use crate::id::AppId;
+use crate::secret::{SealedSecret, SecretChange, SecretReceipt};
+
+type Row = (Uuid, String, String, Vec<u8>, DateTime<Utc>, String);
+
+pub(crate) async fn secrets(pool: &PgPool, app: AppId) -> Result<Vec<SealedSecret>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT app, name, key, sealed, set_at, set_by FROM secrets WHERE app = $1 ORDER BY name COLLATE \"C\"",
+    )
+    .bind(app.as_uuid())
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(read).collect()
+}
+
+pub(crate) async fn all_secrets(pool: &PgPool) -> Result<Vec<SealedSecret>, StoreError> {
+    let rows: Vec<Row> =
+        sqlx::query_as("SELECT app, name, key, sealed, set_at, set_by FROM secrets ORDER BY app, name")
+            .fetch_all(pool)
+            .await?;
+    rows.into_iter().map(read).collect()
+}
+
+fn read((app, name, key, sealed, set_at, set_by): Row) -> Result<SealedSecret, StoreError> {
+    Ok(SealedSecret { app: AppId::from_uuid(app), name, key, sealed, set_at, set_by })
+}
+
+pub(crate) async fn change_secret(
+    pool: &PgPool,
+    change: &SecretChange<'_>,
+) -> Result<SecretReceipt, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let tx = &mut *transaction;
+    let id = change.app.id;
+    let locked = push::lock_app(&mut *tx, &change.app.name).await.map_err(PushError::into_store)?;
+    let mut app = locked.filter(|app| app.id == id).ok_or(StoreError::NoApp)?;
+    let changed = match change.sealed {
+        Some(secret) => sqlx::query(
+            "INSERT INTO secrets (app, name, key, sealed, set_at, set_by) VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (app, name) DO UPDATE SET
+                 key = excluded.key, sealed = excluded.sealed, set_at = excluded.set_at, set_by = excluded.set_by",
+        )
+        .bind(id.as_uuid())
+        .bind(change.name)
+        .bind(&secret.key)
+        .bind(&secret.sealed)
+        .bind(secret.set_at)
+        .bind(&secret.set_by),
+        None => sqlx::query("DELETE FROM secrets WHERE app = $1 AND name = $2")
+            .bind(id.as_uuid())
+            .bind(change.name),
+    };
+    if changed.execute(&mut *tx).await?.rows_affected() == 0 {
+        return Ok(SecretReceipt { app, changed: false, deploys: Vec::new() });
+    }
+    let because = Some(format!("{} {}", change.act.action.as_str(), change.name));
+    let mut deploys = Vec::new();
+    for deploy in change.deploys {
+        let (at, by) = (change.act.at, &change.act.by.name);
+        if push::points_to(&mut *tx, id, deploy).await? {
+            let number = push::insert_deploy(&mut *tx, id, deploy, (at, by), because.as_deref()).await?;
+            deploys.push((deploy.branch.clone(), number));
+        }
+    }
+    if deploys.is_empty() {
+        audit::insert(&mut *tx, change.act).await?;
+    }
+    for (_, number) in &deploys {
+        audit::insert(&mut *tx, &Act { deploy: Some(*number), ..change.act.clone() }).await?;
+    }
+    app.secrets_generation = apps::raise_secrets(&mut *tx, id).await?;
+    let raised = push::raise_generation(&mut *tx, id, change.node).await;
+    app.generation = raised.map_err(PushError::into_store)?;
+    transaction.commit().await?;
+    Ok(SecretReceipt { app, changed: true, deploys })
+}
+
+pub(crate) async fn reseal_secret(
+    pool: &PgPool,
+    old: &SealedSecret,
+    new: &SealedSecret,
+) -> Result<bool, StoreError> {
+    let resealed =
+        sqlx::query("UPDATE secrets SET key = $4, sealed = $5 WHERE app = $1 AND name = $2 AND sealed = $3")
+            .bind(old.app.as_uuid())
+            .bind(&old.name)
+            .bind(&old.sealed)
+            .bind(&new.key)
+            .bind(&new.sealed)
+            .execute(pool)
+            .await?;
+    Ok(resealed.rows_affected() == 1)
+}
