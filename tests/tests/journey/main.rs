@@ -24,6 +24,7 @@ mod pushing;
 mod restart;
 mod rollback;
 mod schedules;
+mod secrets;
 mod traces;
 mod under_load;
 mod verbs;

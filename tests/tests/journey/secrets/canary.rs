@@ -1,0 +1,118 @@
+//! A canary: a value that must not be in anything that leaves the server, or is kept by it.
+
+use std::path::Path;
+
+use tests::{Database, Pushed, Server, TOKEN, on_both_databases};
+
+use super::{app, secrets};
+
+const CANARY: &str = "canary-7f3a \"quoted\" value-1";
+
+on_both_databases!(a_secret_is_in_nothing_that_leaves_the_server);
+
+/// The canary, in each of the forms that it may take on its way.
+fn forms() -> Vec<Vec<u8>> {
+    let json = serde_json::to_string(CANARY).expect("JSON");
+    let debugged = format!("{CANARY:?}");
+    let hex: String = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let in_json_twice = serde_json::to_string(&json).expect("JSON");
+    [
+        CANARY,
+        json.trim_matches('"'),
+        debugged.trim_matches('"'),
+        &hex,
+        in_json_twice.trim_matches('"'),
+        "canary-7f3a",
+    ]
+    .map(|form| form.as_bytes().to_vec())
+    .to_vec()
+}
+
+#[track_caller]
+fn silent(what: &str, bytes: &[u8]) {
+    for form in forms() {
+        let found = bytes.windows(form.len()).any(|part| part == form);
+        assert!(
+            !found,
+            "{what} holds the secret:\n{}",
+            String::from_utf8_lossy(&bytes[..bytes.len().min(4000)])
+        );
+    }
+}
+
+fn silent_below(folder: &Path) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => silent_below(&path),
+            false => silent(&path.display().to_string(), &std::fs::read(&path).expect("a file")),
+        }
+    }
+}
+
+fn a_secret_is_in_nothing_that_leaves_the_server(database: Database) {
+    let server = Server::start(database);
+    let said = |pushed: Pushed| silent("what a program prints", pushed.text.as_bytes());
+    let url = server.git_url("hello");
+    let repository = app();
+    repository.write(
+        "picloud.toml",
+        "sdk = \"1.2\"\n[secrets]\nrequired = [\"API_KEY\"]\n[[routes]]\npath = \"/{how}\"\nscript = \"main.rhai\"\n\
+         [[functions]]\nname = \"fail\"\nscript = \"fail.rhai\"\n[[schedules]]\nname = \"tick\"\ncron = \"0 0 1 1 \
+         *\"\nscript = \"fail.rhai\"\n",
+    );
+    repository.write(
+        "main.rhai",
+        "let key = ctx.secrets.API_KEY;\nlog::trace(key); log::info(ctx.secrets); log::warn([key], #{ a: #{ b: key } \
+         });\nlog::error(`${key}${key}`, key);\nswitch ctx.request.params.how {\n  \"throw\" => throw key,\n  \"map\" => \
+         throw #{ key: key },\n  \"parse\" => parse_int(key),\n  \"index\" => ctx[key].x.y,\n  \"call\" => call(key),\n  \
+         \"status\" => #{ statusCode: key },\n  \"debug\" => throw to_debug(ctx.secrets),\n  _ => 1\n}\n",
+    );
+    repository.write("fail.rhai", "log::info(ctx); throw `failed with ${ctx.secrets.API_KEY}`");
+    repository.commit("canary");
+    said(secrets(&server, &["set", "API_KEY"], CANARY).succeeded());
+    said(repository.push(&url, &["main", "main:next"]).succeeded());
+    for how in ["fine", "throw", "map", "parse", "index", "call", "status", "debug"] {
+        let answer = server.get(&format!("/hello/{how}"));
+        silent(how, format!("{answer:?}").as_bytes());
+    }
+    let bearer = format!("Bearer {TOKEN}");
+    let ask = |method: &str, path: &str, body: Option<&[u8]>| {
+        let answer =
+            server.request(method, &format!("/-/api/v1/{path}"), &[("authorization", &bearer)], body);
+        silent(path, format!("{answer:?}").as_bytes());
+        answer
+    };
+    assert_eq!(ask("POST", "apps/hello/functions/fail", Some(b"null")).status, 500);
+    ask("POST", "apps/hello/schedules/tick/run", Some(b""));
+    for path in [
+        "apps",
+        "apps/hello/secrets",
+        "apps/hello/schedules",
+        "apps/hello/schedules/tick/runs",
+        "audit?limit=1000",
+        "nodes",
+        "tokens",
+    ] {
+        assert_eq!(ask("GET", path, None).status, 200, "{path}");
+    }
+    repository.write("leak.txt", CANARY);
+    repository.commit(&format!("oops {CANARY}"));
+    said(repository.push(&url, &["main"]).refused());
+    said(repository.try_git(&["ls-remote", &url]));
+    said(secrets(&server, &["list"], "").succeeded());
+    said(secrets(&server, &["set", "API_KEY"], &format!("{CANARY}\0")).refused());
+
+    silent("the log", server.log().as_bytes());
+    assert!(server.log().contains("[secret API_KEY]"), "the lines were written:\n{}", server.log());
+    silent_below(server.data_dir());
+    let backup = server.data_dir().join("backup");
+    let made = server.verb(&["backup", backup.to_str().expect("a path")]).output().expect("the binary");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    silent("the backup", &std::fs::read(&backup).expect("a backup"));
+    if server.database.is_outside_the_data_folder() {
+        for table in ["secrets", "audit", "deploys", "schedule_runs", "apps"] {
+            silent(table, server.database.query(&format!("SELECT * FROM {table}")).as_bytes());
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A secret is set, read, changed, listed and unset.
+
+use serde_json::Value;
+use tests::{Database, Server, TOKEN, on_both_databases, until};
+
+use super::{app, secrets};
+
+on_both_databases!(a_secret_is_set_before_the_push_and_changed_behind_it);
+
+fn api(server: &Server, path: &str) -> Value {
+    let bearer = format!("Bearer {TOKEN}");
+    server.request("GET", &format!("/-/api/v1/{path}"), &[("authorization", &bearer)], None).json()
+}
+
+fn a_secret_is_set_before_the_push_and_changed_behind_it(database: Database) {
+    let mut server = Server::start_with(database, &[]);
+    let repository = app();
+    let url = server.git_url("hello");
+    repository
+        .push(&url, &["main"])
+        .refused()
+        .says("secret API_KEY is required and not set")
+        .says("picloud secrets set API_KEY")
+        .says("nothing changed");
+    secrets(&server, &["set", "API_KEY"], "tangerine-1\n").succeeded().says("API_KEY is set.");
+    repository.push(&url, &["main", "main:next"]).succeeded().says("LIVE as deploy 1").says("sdk 1.2");
+    assert_eq!(server.get("/hello/").body, "\"Hello 11 true\"");
+
+    let set = secrets(&server, &["set", "API_KEY"], "clementine-22");
+    set.succeeded().says("main reads it anew as deploy").says("next reads it anew as deploy");
+    assert_eq!(server.get("/hello/").body, "\"Hello 13 false\"");
+    assert_eq!(server.get("/hello@next/").body, "\"Hello 13 false\"");
+    assert_eq!(
+        api(&server, "apps")["apps"][0]["live"]["deploy"].as_u64().map(|deploy| deploy > 2),
+        Some(true)
+    );
+    let listed = repository.git(&["ls-remote", &url, "refs/deploys/*"]);
+    assert_eq!(listed.lines().count(), 4, "{listed}");
+
+    secrets(&server, &["list"], "").succeeded().says("API_KEY  20").says("admin");
+    secrets(&server, &["set", "UNUSED"], "nobody reads it").succeeded();
+    secrets(&server, &["unset", "API_KEY"], "")
+        .refused()
+        .says("requires it; push a revision that does not, first");
+    secrets(&server, &["unset", "UNUSED"], "").succeeded().says("UNUSED is unset.");
+    secrets(&server, &["unset", "UNUSED"], "").refused().says("there is no such secret");
+    let acts = api(&server, "audit?app=hello&limit=100")["acts"].as_array().expect("acts").clone();
+    let of = |action: &str| acts.iter().filter(|act| act["action"] == action).count();
+    assert_eq!((of("secret.set"), of("secret.unset")), (4, 1), "{acts:?}");
+    assert!(acts.iter().any(|act| act["action"] == "secret.set" && act["deploy"] == 3), "{acts:?}");
+
+    if !server.database.is_outside_the_data_folder() {
+        server.kill();
+        server.restart();
+        until("it is served", || (server.get("/hello/").body == "\"Hello 13 false\"").then_some(()));
+    }
+}
+
+#[test]
+fn a_value_that_is_none_is_refused() {
+    let server = Server::start(Database::sqlite());
+    secrets(&server, &["set", "API_KEY"], "\n").refused().says("a secret is 1 to 16384 bytes");
+    secrets(&server, &["set", "API_KEY"], &"x".repeat(17_000)).refused().says("a secret is 1 to 16384 bytes");
+    secrets(&server, &["set", "API_KEY"], &"\u{1}".repeat(16_384)).succeeded();
+    secrets(&server, &["set", "API_KEY"], "abc").succeeded().says("warning: a secret of less than 4 bytes");
+    secrets(&server, &["set", "api-key"], "tangerine").refused().says("must be 1 to 64 characters of A-Z");
+    let bearer = format!("Bearer {TOKEN}");
+    let put = |body: &str| {
+        let path = "/-/api/v1/apps/hello/secrets/API_KEY";
+        server.request("PUT", path, &[("authorization", &bearer)], Some(body.as_bytes()))
+    };
+    let answer = put("{\"value\": [\"tangerine\"]}");
+    assert!(answer.status == 400 && !answer.body.contains("tangerine"), "{}", answer.body);
+}
+
+#[test]
+fn every_node_reads_the_new_value_at_once() {
+    let database = Database::postgres();
+    let keys = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(keys.path(), "ab".repeat(32)).expect("a key");
+    let flags = ["--secret-key-file", keys.path().to_str().expect("a path")];
+    let one = Server::start_with(database.clone(), &flags);
+    let other = Server::start_with(database, &flags);
+    let repository = app();
+    secrets(&one, &["set", "API_KEY"], "tangerine-1").succeeded();
+    repository.push(&one.git_url("hello"), &["main"]).succeeded().says("on 2/2 nodes");
+    assert_eq!(other.get("/hello/").body, "\"Hello 11 true\"");
+    secrets(&other, &["set", "API_KEY"], "clementine-22").succeeded();
+    assert_eq!(
+        (one.get("/hello/").body, other.get("/hello/").body),
+        ("\"Hello 13 false\"".into(), "\"Hello 13 false\"".into())
+    );
+}
