@@ -171,7 +171,10 @@ impl Job<'_> {
             .engine
             .eval_ast_with_scope::<Dynamic>(&mut scope, self.script.ast())
             .map_err(|error| failure(&error, self.path, self.revision.secrets()))?;
-        answer(value)
+        answer(value).map_err(|failure| {
+            let message = self.revision.secrets().redact(&failure.message).into_owned();
+            Failure { message, ..failure }
+        })
     }
 }
 

@@ -66,13 +66,13 @@ fn a_secret_is_in_nothing_that_leaves_the_server(database: Database) {
         "let key = ctx.secrets.API_KEY;\nlog::trace(key); log::info(ctx.secrets); log::warn([key], #{ a: #{ b: key } \
          });\nlog::error(`${key}${key}`, key);\nswitch ctx.request.params.how {\n  \"throw\" => throw key,\n  \"map\" => \
          throw #{ key: key },\n  \"parse\" => parse_int(key),\n  \"index\" => ctx[key].x.y,\n  \"call\" => call(key),\n  \
-         \"status\" => #{ statusCode: key },\n  \"debug\" => throw to_debug(ctx.secrets),\n  _ => 1\n}\n",
+         \"status\" => #{ statusCode: key },\n  \"header\" => #{ statusCode: 200, headers: #{ `${key}\\n`: key } },\n  \"value\" => #{ statusCode: 200, headers: #{ a: `${key}\\n` } },\n  \"debug\" => throw to_debug(ctx.secrets),\n  _ => 1\n}\n",
     );
     repository.write("fail.rhai", "log::info(ctx); throw `failed with ${ctx.secrets.API_KEY}`");
     repository.commit("canary");
     said(secrets(&server, &["set", "API_KEY"], CANARY).succeeded());
     said(repository.push(&url, &["main", "main:next"]).succeeded());
-    for how in ["fine", "throw", "map", "parse", "index", "call", "status", "debug"] {
+    for how in ["fine", "throw", "map", "parse", "index", "call", "status", "header", "value", "debug"] {
         let answer = server.get(&format!("/hello/{how}"));
         silent(how, format!("{answer:?}").as_bytes());
     }

@@ -67,3 +67,15 @@ fn a_new_key_takes_over_without_a_new_start() {
         .says("line 1 of")
         .says("openssl rand -hex 32");
 }
+
+#[test]
+fn a_credential_of_systemd_is_the_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("secret-key"), "ab".repeat(32)).expect("a key");
+    let flags = ["--credentials-directory", folder.path().to_str().expect("a path")];
+    let server = Server::start_with(Database::sqlite(), &flags);
+    secrets(&server, &["set", "API_KEY"], "tangerine-1").succeeded();
+    assert!(!server.data_dir().join("secret-key").exists());
+    app().push(&server.git_url("hello"), &["main"]).succeeded();
+    assert_eq!(server.get("/hello/").body, "\"Hello 11 true\"");
+}
