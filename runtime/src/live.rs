@@ -233,3 +233,31 @@ impl fmt::Debug for LiveTable {
         f.debug_struct("LiveTable").field("apps", &self.apps.load().len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn apps_beyond_the_most_are_counted_together_and_idle_ones_not_at_all() {
+        let table = LiveTable::new();
+        let answered = |number: usize| {
+            let slot = table.slot(&AppName::new(&format!("a{number}")).unwrap());
+            slot.tally.answered(200, Duration::ZERO);
+        };
+        (0..TALLIED_MAX).for_each(|number| drop(table.slot(&AppName::new(&format!("a{number}")).unwrap())));
+        assert!(table.numbers().is_empty());
+        [0, 7, TALLIED_MAX, TALLIED_MAX + 1].into_iter().for_each(answered);
+        let numbers = table.numbers();
+        let names: Vec<_> = numbers.iter().map(|numbers| numbers.app.as_deref()).collect();
+        assert_eq!(names, [Some("a0"), Some("a7"), None]);
+        assert_eq!(numbers[2].counts.answers[1][0], 2);
+        // What was counted stays, and a place that is free again is taken by the next app.
+        table.retain(&AppName::new("a7").unwrap(), &BTreeSet::new());
+        answered(TALLIED_MAX + 2);
+        let names: Vec<_> = table.numbers().into_iter().map(|numbers| numbers.app).collect();
+        assert_eq!(names, [Some("a0".to_owned()), Some(format!("a{}", TALLIED_MAX + 2)), None]);
+    }
+}

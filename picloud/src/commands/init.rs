@@ -30,6 +30,7 @@ pub(crate) fn init(folder: &Path) -> Result<(), CommandError> {
     if folder != Path::new(".") {
         println!("  cd {}", folder.display());
     }
+    println!("  picloud dev   # serve it here while you change it, until Ctrl-C");
     println!("  git init -b main && git add . && git commit -m first");
     println!("  git remote add picloud http://127.0.0.1:8080/hello.git");
     println!("  git push picloud main");

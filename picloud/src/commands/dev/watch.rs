@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
-use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{Config, ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 /// Nothing changes for so long: it has settled.
 const QUIET: Duration = Duration::from_millis(4);
@@ -55,7 +55,10 @@ impl Watch {
         let watcher = match &mut self.watcher {
             Ok(watcher) => watcher,
             Err(error) => {
-                self.trouble = Some(notify::Error::generic(&error.to_string()));
+                self.trouble = Some(match error.kind {
+                    ErrorKind::MaxFilesWatch => notify::Error::new(ErrorKind::MaxFilesWatch),
+                    _ => notify::Error::generic(&error.to_string()),
+                });
                 return false;
             }
         };
@@ -72,6 +75,8 @@ impl Watch {
                     self.watched.insert(folder.clone());
                     new = true;
                 }
+                // It went away since it was read, and whoever watches the folder around it knows.
+                Err(error) if is_absent(&error) => {}
                 Err(error) => self.trouble = Some(error),
             }
         }
@@ -131,6 +136,14 @@ impl Watch {
     }
 }
 
+fn is_absent(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
 /// Passes on what matters. That files are read is no news: whoever looks at a folder does it.
 fn hear(event: notify::Result<Event>, tell: &Sender<News>) {
     let send = |news| drop(tell.send(news));
@@ -143,5 +156,57 @@ fn hear(event: notify::Result<Event>, tell: &Sender<News>) {
         }
         // News that were lost are a reason to look, too.
         Ok(_) | Err(_) => send(News::Changed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_once_it_has_settled_and_reading_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watch = Watch::new();
+        assert!(watch.follow(&[folder.path().to_owned()]) && !watch.follow(&[folder.path().to_owned()]));
+        let file = folder.path().join("a");
+        fs::write(&file, "1").unwrap();
+        watch.wait();
+        // A slow machine may tell the last step of a save late.
+        while !watch.is_quiet_for(Duration::from_millis(50)) {}
+        assert_eq!(fs::read_to_string(&file).unwrap(), "1");
+        assert!(watch.is_quiet_for(Duration::from_millis(50)), "reading is no change");
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_watched_anew_when_it_is_back_and_no_trouble_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("inner");
+        let both = [folder.path().to_owned(), inner.clone()];
+        let mut watch = Watch::new();
+        watch.follow(&both);
+        assert!(watch.trouble().is_none(), "what is not there need not be watched");
+        for _ in 0..2 {
+            fs::create_dir(&inner).unwrap();
+            watch.wait();
+            assert!(watch.follow(&both));
+            fs::remove_dir(&inner).unwrap();
+            while watch.watched.contains(&inner) {
+                watch.wait();
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_watched_is_looked_at_now_and_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watch = Watch::new();
+        watch.watcher = Err(notify::Error::new(ErrorKind::MaxFilesWatch));
+        assert!(!watch.follow(&[folder.path().to_owned()]));
+        assert!(matches!(watch.trouble().map(|error| &error.kind), Some(ErrorKind::MaxFilesWatch)));
+        let began = Instant::now();
+        watch.wait();
+        assert!(began.elapsed() >= LOOK_EVERY);
     }
 }
