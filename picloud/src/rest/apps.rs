@@ -2,15 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// All apps, by name.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Apps {
     pub(crate) apps: Vec<App>,
 }
 
 /// An app.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct App {
     pub(crate) name: String,
     /// The branch that is served as the app itself.
@@ -24,7 +25,7 @@ pub(crate) struct App {
 }
 
 /// What is live.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LiveDeploy {
     /// The number of the deploy.
     pub(crate) deploy: u64,
@@ -33,7 +34,7 @@ pub(crate) struct LiveDeploy {
 }
 
 /// The settings of an app. In a request, those that are left out stay as they are.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AppSettings {
     /// Whether the production branch only goes forward, but for those who have the right to set it back.

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Acts, the latest first.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Audit {
     pub(crate) acts: Vec<Act>,
     /// What `before` is in the request for those behind these; null: there are no more.
@@ -13,7 +14,7 @@ pub(crate) struct Audit {
 }
 
 /// Something that was changed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Act {
     pub(crate) id: Uuid,
     pub(crate) at: DateTime<Utc>,

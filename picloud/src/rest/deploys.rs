@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Deploys of an app, the latest first.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Deploys {
     pub(crate) deploys: Vec<Deploy>,
     /// Where the next page begins, where there is one: its `cursor`.
@@ -12,7 +13,7 @@ pub(crate) struct Deploys {
 }
 
 /// A commit that was made live.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Deploy {
     pub(crate) number: u64,
     pub(crate) branch: String,
@@ -28,14 +29,14 @@ pub(crate) struct Deploy {
 }
 
 /// To which deploy is gone back; without one to the latest with another commit than is live.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rollback {
     pub(crate) deploy: Option<u64>,
 }
 
 /// What was gone back to.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RolledBack {
     /// The deploy whose commit is live again.
     pub(crate) to: u64,
@@ -47,13 +48,13 @@ pub(crate) struct RolledBack {
 }
 
 /// What is live on each branch.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Branches {
     pub(crate) branches: Vec<Branch>,
 }
 
 /// What is live on a branch.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Branch {
     pub(crate) name: String,
     /// The branch as addresses have it.
@@ -67,7 +68,7 @@ pub(crate) struct Branch {
 }
 
 /// The routes of what is live in production, in the order of the manifest.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Routes {
     pub(crate) deploy: u64,
     pub(crate) routes: Vec<Route>,
@@ -75,7 +76,7 @@ pub(crate) struct Routes {
 }
 
 /// A route.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Route {
     pub(crate) path: String,
     pub(crate) methods: Vec<String>,
@@ -83,7 +84,7 @@ pub(crate) struct Route {
 }
 
 /// A function.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) script: String,

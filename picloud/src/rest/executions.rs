@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Executions of an app, the latest first.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Executions {
     pub(crate) executions: Vec<Execution>,
     /// Where the next page begins, where there is one: its `cursor`.
@@ -13,7 +14,7 @@ pub(crate) struct Executions {
 }
 
 /// One run of a script.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Execution {
     pub(crate) id: Uuid,
     /// The request that it is part of.
@@ -41,7 +42,7 @@ pub(crate) struct Execution {
 }
 
 /// Why an execution failed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Failure {
     /// The kind: `script_error`, `timeout` and so on.
     pub(crate) kind: String,
@@ -50,7 +51,7 @@ pub(crate) struct Failure {
 }
 
 /// A place in a script. Line and column are counted from 1.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Place {
     pub(crate) script: String,
     pub(crate) line: u32,
@@ -61,14 +62,14 @@ pub(crate) struct Place {
 }
 
 /// One execution whole.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct WholeExecution {
     pub(crate) execution: Execution,
     pub(crate) log: Vec<LogLine>,
 }
 
 /// What an app logged, the oldest line first.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Logs {
     pub(crate) lines: Vec<LogLine>,
     /// Where the page of older lines begins, where there is one: its `cursor`.
@@ -76,7 +77,7 @@ pub(crate) struct Logs {
 }
 
 /// One line.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LogLine {
     pub(crate) at: DateTime<Utc>,
     /// `trace`, `info`, `warn` or `error`.
@@ -93,7 +94,7 @@ pub(crate) struct LogLine {
 }
 
 /// Something that is missing in a stream of lines.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Gap {
     /// `lost`: there was no room for records; `away`: the database is away, and what comes in meanwhile is told later.
     pub(crate) reason: String,

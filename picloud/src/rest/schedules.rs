@@ -2,15 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The schedules of what is live, in the order of its manifest.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Schedules {
     pub(crate) schedules: Vec<Schedule>,
 }
 
 /// A schedule.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Schedule {
     pub(crate) name: String,
     /// The expression as the manifest has it.
@@ -26,20 +27,20 @@ pub(crate) struct Schedule {
 }
 
 /// That a schedule is paused.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Paused {
     pub(crate) at: DateTime<Utc>,
     pub(crate) by: String,
 }
 
 /// Rows of a schedule, the latest first.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Runs {
     pub(crate) runs: Vec<Run>,
 }
 
 /// A run, or due times that were not run.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Run {
     /// When it was due; of several due times, the last.
     pub(crate) due: DateTime<Utc>,
@@ -67,14 +68,14 @@ pub(crate) struct Run {
 }
 
 /// A node, as a run names it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RunNode {
     pub(crate) id: String,
     pub(crate) name: String,
 }
 
 /// A run that was asked for.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Started {
     /// What came of it; nothing where it goes on for longer than a request may take.
     pub(crate) run: Option<Run>,

@@ -2,15 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The secrets of an app, by name.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Secrets {
     pub(crate) secrets: Vec<Secret>,
 }
 
 /// A secret, without its value.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Secret {
     pub(crate) name: String,
     pub(crate) set_at: DateTime<Utc>,
@@ -20,14 +21,14 @@ pub(crate) struct Secret {
 }
 
 /// A value to be set.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewSecret {
     pub(crate) value: String,
 }
 
 /// A secret that was set or unset.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ChangedSecret {
     pub(crate) name: String,
     /// Whether there was anything to be changed.
@@ -37,14 +38,14 @@ pub(crate) struct ChangedSecret {
 }
 
 /// A deploy that a secret has made.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SecretDeploy {
     pub(crate) branch: String,
     pub(crate) deploy: u64,
 }
 
 /// That secrets were encrypted with another key.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Rotated {
     /// How many.
     pub(crate) rotated: usize,

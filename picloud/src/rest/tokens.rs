@@ -2,16 +2,17 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// All tokens, by name.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Tokens {
     pub(crate) tokens: Vec<Token>,
 }
 
 /// A token, without what it is written as.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Token {
     pub(crate) id: Uuid,
     pub(crate) name: String,
@@ -26,7 +27,7 @@ pub(crate) struct Token {
 }
 
 /// A token to be created.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewToken {
     pub(crate) name: String,
@@ -38,7 +39,7 @@ pub(crate) struct NewToken {
 }
 
 /// A token that was just created.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct CreatedToken {
     /// The token itself, which is shown here and nowhere else.
     pub(crate) secret: String,

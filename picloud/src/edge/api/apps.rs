@@ -8,9 +8,15 @@ use platform::tokens::Right;
 
 use super::{Api, allow, document, failed, no_app, posted, problem};
 use crate::edge::credentials::Caller;
-use crate::rest::{App, AppSettings, Apps, LiveDeploy};
+use crate::rest::{self, App, AppSettings, Apps, LiveDeploy};
 
 /// All apps that the caller may anything with, by name.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps",
+    tag = "apps",
+    responses((status = 200, body = rest::Apps), rest::Refusals),
+)]
 pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Response<Body> {
     let apps = match api.store.apps().await {
         Ok(apps) => apps,
@@ -34,6 +40,13 @@ fn shown(api: &Api, app: store::App) -> App {
 }
 
 /// Creates an app, to be pushed to later; 201 where it was not there before.
+#[utoipa::path(
+    put,
+    path = "/-/api/v1/apps/{app}",
+    tag = "apps",
+    params(("app" = String, Path, description = "The name of the app")),
+    responses((status = 200, body = rest::App), (status = 201, body = rest::App), rest::Refusals),
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     Path(app): Path<String>,
@@ -65,6 +78,13 @@ pub(super) async fn create(
 }
 
 /// The settings of an app.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/settings",
+    tag = "apps",
+    params(("app" = String, Path, description = "The name of the app")),
+    responses((status = 200, body = rest::AppSettings), rest::Refusals),
+)]
 pub(super) async fn settings(
     State(api): State<Api>,
     Path(app): Path<String>,
@@ -77,6 +97,14 @@ pub(super) async fn settings(
 }
 
 /// Changes those settings of an app that are named.
+#[utoipa::path(
+    patch,
+    path = "/-/api/v1/apps/{app}/settings",
+    tag = "apps",
+    params(("app" = String, Path, description = "The name of the app")),
+    request_body = rest::AppSettings,
+    responses((status = 200, body = rest::AppSettings), rest::Refusals),
+)]
 pub(super) async fn set(
     State(api): State<Api>,
     Path(app): Path<String>,

@@ -1,12 +1,15 @@
 //! The audit list: who did what, when, from where.
 
 use axum::body::Body;
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{Response, StatusCode};
 use manifest_schema::name::AppName;
+use serde::Deserialize;
 use store::{Act, Actor, AuditRow};
+use utoipa::IntoParams;
 use uuid::Uuid;
 
+use super::query::Asked;
 use super::{Api, allow_admin, document, failed, problem};
 use crate::edge::credentials::Caller;
 use crate::rest;
@@ -15,25 +18,41 @@ use crate::rest;
 const ACTS: u32 = 50;
 const ACTS_MAX: u32 = 1000;
 
-/// The latest acts, the latest first: `?limit=` at most, of `?app=`, behind the cursor `?before=`.
+/// Which acts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// Those about this app.
+    app: Option<String>,
+    /// Those behind this one: the `next` of another answer.
+    before: Option<Uuid>,
+}
+
+/// The latest acts, the latest first.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/audit",
+    tag = "audit",
+    params(Which),
+    responses((status = 200, body = rest::Audit), rest::Refusals),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
-    RawQuery(query): RawQuery,
     Extension(caller): Extension<Caller>,
+    Asked(which): Asked<Which>,
 ) -> Response<Body> {
     if let Err(response) = allow_admin(&caller) {
         return *response;
     }
-    let query = query.unwrap_or_default();
-    let asked = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
-    let limit = asked("limit").map_or(Ok(ACTS), str::parse);
-    let app = asked("app").map(AppName::new).transpose();
-    let before = asked("before").map(Uuid::try_parse).transpose();
-    let (Ok(limit), Ok(app), Ok(before)) = (limit, app, before) else {
-        let words =
-            "`limit` is a number, `app` the name of an app, and `before` the `next` of another answer";
-        return problem(StatusCode::BAD_REQUEST, words);
+    let Ok(app) = which.app.as_deref().map(AppName::new).transpose() else {
+        return problem(StatusCode::BAD_REQUEST, "`app` is the name of an app");
     };
+    let before = which.before;
+    let limit = which.limit.unwrap_or(ACTS);
     let limit = limit.clamp(1, ACTS_MAX);
     match api.store.audit(app.as_ref(), before, limit).await {
         Ok(rows) => {

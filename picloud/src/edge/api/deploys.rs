@@ -9,6 +9,7 @@ use platform::deploy::{Activated, Outcome, Pusher, RollbackError, Tell};
 use platform::tokens::Right;
 use serde::Deserialize;
 use store::{App, DeployFilter, DeployNumber, LiveBranch, StoreError};
+use utoipa::IntoParams;
 
 use super::query::{Asked, PAGE_MAX, cursor, find_app};
 use super::{Api, allow, document, failed, no_app, posted, problem};
@@ -20,15 +21,27 @@ use crate::words::push::sentence;
 const PAGE: u32 = 50;
 
 /// Which deploys.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Which {
+    /// Those of this branch.
     branch: Option<String>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
+    /// Where to go on: the `next_cursor` of another answer.
     cursor: Option<String>,
 }
 
 /// The deploys of an app, the latest first.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/deploys",
+    tag = "deploys",
+    params(("app" = String, Path, description = "The name of the app"), Which),
+    responses((status = 200, body = rest::Deploys), rest::Refusals),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     Path(app): Path<String>,
@@ -63,6 +76,14 @@ pub(super) async fn list(
 }
 
 /// Goes back to an earlier deploy, by a push of the server's own.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/apps/{app}/rollback",
+    tag = "deploys",
+    params(("app" = String, Path, description = "The name of the app")),
+    request_body = rest::Rollback,
+    responses((status = 200, body = rest::RolledBack), rest::Refusals),
+)]
 pub(super) async fn roll_back(
     State(api): State<Api>,
     Path(app): Path<String>,
@@ -118,6 +139,13 @@ fn rolled_back(to: DeployNumber, activated: Activated) -> rest::RolledBack {
 }
 
 /// What is live on each branch, production first.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/branches",
+    tag = "deploys",
+    params(("app" = String, Path, description = "The name of the app")),
+    responses((status = 200, body = rest::Branches), rest::Refusals),
+)]
 pub(super) async fn branches(
     State(api): State<Api>,
     Path(app): Path<String>,
@@ -154,6 +182,13 @@ async fn live_branches(api: &Api, app: &App) -> Result<Vec<rest::Branch>, StoreE
 }
 
 /// The routes and functions of what is live in production.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/routes",
+    tag = "deploys",
+    params(("app" = String, Path, description = "The name of the app")),
+    responses((status = 200, body = rest::Routes), rest::Refusals),
+)]
 pub(super) async fn routes(
     State(api): State<Api>,
     Path(app): Path<String>,

@@ -7,6 +7,7 @@ use platform::revision::{LoadError, Prepared};
 use platform::tokens::Right;
 use serde::Deserialize;
 use store::{App, ExecutionFilter, ExecutionRecord, LineFilter, Part, TriggerKind};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::query::{Asked, PAGE_MAX, cursor, find_app};
@@ -21,18 +22,26 @@ const PAGE: u32 = 50;
 const LINES_MAX: u32 = 1001;
 
 /// Which executions.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Which {
+    /// Those of this script, a path in the repository.
     script: Option<String>,
+    /// Those that this started.
+    #[param(inline)]
     trigger: Option<Trigger>,
+    /// Those that failed.
     #[serde(default)]
     failed: bool,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
+    /// Where to go on: the `next_cursor` of another answer.
     cursor: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Trigger {
     Http,
@@ -41,6 +50,13 @@ enum Trigger {
 }
 
 /// The executions of an app, the latest first.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/executions",
+    tag = "executions",
+    params(("app" = String, Path, description = "The name of the app"), Which),
+    responses((status = 200, body = rest::Executions), rest::Refusals),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     Path(app): Path<String>,
@@ -75,6 +91,13 @@ pub(super) async fn list(
 }
 
 /// One execution with its log, and the line of the source where it failed, as its commit has it.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/executions/{id}",
+    tag = "executions",
+    params(("app" = String, Path, description = "The name of the app"), ("id" = uuid::Uuid, Path, description = "The id of the execution")),
+    responses((status = 200, body = rest::WholeExecution), rest::Refusals),
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     Path((app, id)): Path<(String, String)>,

@@ -13,8 +13,17 @@ use runtime::{LiveTable, Trigger};
 use super::{Api, allow, no_app, problem};
 use crate::edge::app::{Called, read_body, request_id, run};
 use crate::edge::credentials::Caller;
+use crate::rest;
 
 /// Calls a function of an app's live revision with the body as its payload; the answer is the function's.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/apps/{app}/functions/{function}",
+    tag = "functions",
+    params(("app" = String, Path, description = "The name of the app"), ("function" = String, Path, description = "The name of the function")),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "What the function answers, with whatever status it has", body = serde_json::Value), (status = "default", description = "The same"), rest::Refusals),
+)]
 pub(super) async fn call(
     State(api): State<Api>,
     Path((app, function)): Path<(String, String)>,

@@ -16,6 +16,7 @@ use platform::tokens::Right;
 use serde::Deserialize;
 use store::{LineFilter, LineLevel, LineRecord, Part};
 use tokio::sync::OwnedSemaphorePermit;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::query::{Asked, PAGE_MAX, cursor, find_app};
@@ -39,30 +40,47 @@ const RETRY: Duration = Duration::from_secs(1);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Which lines.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Which {
+    /// Those of this script, a path in the repository.
     script: Option<String>,
+    /// Those of this level or a higher one.
+    #[param(inline)]
     level: Option<Level>,
+    /// Those of this execution.
     execution: Option<Uuid>,
+    /// Those written since then.
     since: Option<DateTime<Utc>>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
+    /// Where to go on: the `next_cursor` of another answer.
     cursor: Option<String>,
 }
 
 /// Which lines, and how many of those that are there already come first.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Followed {
+    /// Those of this script, a path in the repository.
     script: Option<String>,
+    /// Those of this level or a higher one.
+    #[param(inline)]
     level: Option<Level>,
+    /// Those of this execution.
     execution: Option<Uuid>,
+    /// Those written since then.
     since: Option<DateTime<Utc>>,
+    /// How many of the lines that are there already come first.
     #[serde(default)]
+    #[param(maximum = 1000)]
     before: u32,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Level {
     Trace,
@@ -83,6 +101,13 @@ impl From<Level> for LineLevel {
 }
 
 /// The latest lines of an app, the oldest of them first.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/logs",
+    tag = "logs",
+    params(("app" = String, Path, description = "The name of the app"), Which),
+    responses((status = 200, body = rest::Logs), rest::Refusals),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     Path(app): Path<String>,
@@ -114,6 +139,13 @@ pub(super) async fn list(
 
 /// The lines of an app as they come in, as server-sent events (<https://html.spec.whatwg.org/#server-sent-events>): `line`, and
 /// `gap` where some are missing. An event's id is a place to go on from (`Last-Event-ID`) without missing anything.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/logs/stream",
+    tag = "logs",
+    params(("app" = String, Path, description = "The name of the app"), Followed, ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was heard")),
+    responses((status = 200, description = "Events `line` with a LogLine, and `gap` with a Gap", body = String, content_type = "text/event-stream"), rest::Refusals),
+)]
 pub(super) async fn follow(
     State(api): State<Api>,
     Path(app): Path<String>,

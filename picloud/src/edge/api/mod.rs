@@ -5,6 +5,8 @@
 mod apps;
 mod audit;
 mod deploys;
+mod description;
+mod etag;
 mod executions;
 pub(super) mod functions;
 mod logs;
@@ -21,8 +23,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::routing::{delete, get, post, put};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use manifest_schema::name::AppName;
 use platform::activation::Activation;
 use platform::deploy::Deployer;
@@ -36,12 +37,15 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use store::Store;
 use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::app::read_body;
 use super::credentials::{Caller, Door, Refused};
 use super::listener::Stopping;
 use super::{client, reply};
 use crate::node::ThisNode;
+use crate::rest;
 
 /// The largest document that is read.
 const DOCUMENT_MAX: u64 = 64 * 1024;
@@ -76,35 +80,39 @@ impl Api {
     }
 }
 
-/// The routes of the API.
+/// The routes of the API, and what describes them. Both are made of the same list.
 pub(crate) fn router(api: Api) -> Router {
-    Router::new()
-        .route("/-/api/v1/apps", get(apps::list))
-        .route("/-/api/v1/apps/{app}", put(apps::create))
-        .route("/-/api/v1/apps/{app}/settings", get(apps::settings).patch(apps::set))
-        .route("/-/api/v1/audit", get(audit::list))
-        .route("/-/api/v1/nodes", get(nodes::list))
-        .route("/-/api/v1/apps/{app}/secrets", get(secrets::list))
-        .route("/-/api/v1/apps/{app}/secrets/{name}", put(secrets::set).delete(secrets::unset))
-        .route("/-/api/v1/secrets/rotate", post(secrets::rotate))
-        .route("/-/api/v1/tokens", get(tokens::list).post(tokens::create))
-        .route("/-/api/v1/tokens/{token}", delete(tokens::revoke))
-        .route("/-/api/v1/apps/{app}/functions/{function}", post(functions::call))
-        .route("/-/api/v1/apps/{app}/deploys", get(deploys::list))
-        .route("/-/api/v1/apps/{app}/rollback", post(deploys::roll_back))
-        .route("/-/api/v1/apps/{app}/branches", get(deploys::branches))
-        .route("/-/api/v1/apps/{app}/routes", get(deploys::routes))
-        .route("/-/api/v1/apps/{app}/executions", get(executions::list))
-        .route("/-/api/v1/apps/{app}/executions/{id}", get(executions::show))
-        .route("/-/api/v1/apps/{app}/logs", get(logs::list))
-        .route("/-/api/v1/apps/{app}/logs/stream", get(logs::follow))
-        .route("/-/api/v1/apps/{app}/schedules", get(schedules::list))
-        .route("/-/api/v1/apps/{app}/schedules/{schedule}/runs", get(schedules::runs))
-        .route("/-/api/v1/apps/{app}/schedules/{schedule}/run", post(schedules::run_now))
-        .route("/-/api/v1/apps/{app}/schedules/{schedule}/pause", post(schedules::pause))
-        .route("/-/api/v1/apps/{app}/schedules/{schedule}/resume", post(schedules::resume))
+    let (routes, description) = OpenApiRouter::with_openapi(description::base())
+        .routes(routes!(apps::list))
+        .routes(routes!(apps::create))
+        .routes(routes!(apps::settings, apps::set))
+        .routes(routes!(audit::list))
+        .routes(routes!(nodes::list))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(functions::call))
+        .routes(routes!(deploys::list))
+        .routes(routes!(deploys::roll_back))
+        .routes(routes!(deploys::branches))
+        .routes(routes!(deploys::routes))
+        .routes(routes!(executions::list))
+        .routes(routes!(executions::show))
+        .routes(routes!(logs::list))
+        .routes(routes!(logs::follow))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::set, secrets::unset))
+        .routes(routes!(secrets::rotate))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::runs))
+        .routes(routes!(schedules::run_now))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .split_for_parts();
+    routes
         .route_layer(from_fn_with_state(api.clone(), with_a_right_token))
+        .route_layer(from_fn(etag::unless_known))
         .with_state(api)
+        .merge(description::router(&description))
 }
 
 /// Lets a request on whose token is right, with who it is. What they may is for each room to ask.
@@ -200,8 +208,9 @@ fn failed(error: &store::StoreError) -> Response<Body> {
 /// An error as RFC 9457 has it.
 pub(super) fn problem(status: StatusCode, detail: &str) -> Response<Body> {
     let title = status.canonical_reason().unwrap_or_default();
-    let mut response =
-        reply::json(status, &json!({"status": status.as_u16(), "title": title, "detail": detail}));
+    let problem =
+        rest::Problem { status: status.as_u16(), title: title.to_owned(), detail: detail.to_owned() };
+    let mut response = reply::json(status, &json!(problem));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
 }

@@ -8,9 +8,15 @@ use store::StoreError;
 
 use super::{Api, allow_admin, document, failed};
 use crate::edge::credentials::Caller;
-use crate::rest::{Node, Nodes};
+use crate::rest::{self, Node, Nodes};
 
 /// All nodes that are there, by name. On the embedded database that is the one that answers.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/nodes",
+    tag = "nodes",
+    responses((status = 200, body = rest::Nodes), rest::Refusals),
+)]
 pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Response<Body> {
     if let Err(response) = allow_admin(&caller) {
         return *response;

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{Response, StatusCode};
 use chrono::{DateTime, Utc};
 use manifest_schema::manifest::Schedule;
 use platform::schedules::{NotRun, Scheduled};
 use platform::tokens::Right;
 use runtime::Live;
+use serde::Deserialize;
 use store::{RunOutcome, ScheduleRun};
+use utoipa::IntoParams;
 
+use super::query::Asked;
 use super::{Api, allow, document, failed, no_app, problem};
 use crate::edge::credentials::Caller;
 use crate::rest;
@@ -25,6 +28,13 @@ const RUNS_MAX: u32 = 1000;
 const RUN_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The schedules of what is live.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/schedules",
+    tag = "schedules",
+    params(("app" = String, Path, description = "The name of the app")),
+    responses((status = 200, body = rest::Schedules), rest::Refusals),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     Path(app): Path<String>,
@@ -40,32 +50,51 @@ pub(super) async fn list(
     }
 }
 
-/// The latest rows of a schedule: `?limit=` at most, due up to `?up_to=`.
+/// Which rows.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// Those due then or before.
+    up_to: Option<DateTime<Utc>>,
+}
+
+/// The latest rows of a schedule.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/schedules/{schedule}/runs",
+    tag = "schedules",
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), Which),
+    responses((status = 200, body = rest::Runs), rest::Refusals),
+)]
 pub(super) async fn runs(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
-    RawQuery(query): RawQuery,
+    Asked(which): Asked<Which>,
 ) -> Response<Body> {
     let (live, schedule) = match find(&api, &caller, Right::Read, &app, &name) {
         Ok(found) => found,
         Err(response) => return *response,
     };
-    let query = query.unwrap_or_default();
-    let asked = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
-    let limit = asked("limit").map_or(Ok(RUNS), str::parse);
-    let up_to = asked("up_to").map(|time| time.replace("%3A", ":").parse::<DateTime<Utc>>()).transpose();
-    let (Ok(limit), Ok(up_to)) = (limit, up_to) else {
-        let words = "`limit` is a number, and `up_to` a time such as 2026-05-01T12:00:00Z";
-        return problem(StatusCode::BAD_REQUEST, words);
-    };
-    match api.scheduler.runs(&live, &schedule, up_to, limit.min(RUNS_MAX)).await {
+    let limit = which.limit.unwrap_or(RUNS).clamp(1, RUNS_MAX);
+    match api.scheduler.runs(&live, &schedule, which.up_to, limit).await {
         Ok(runs) => document(&rest::Runs { runs: runs.into_iter().map(run).collect() }),
         Err(error) => failed(&error),
     }
 }
 
 /// Runs a schedule now.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/apps/{app}/schedules/{schedule}/run",
+    tag = "schedules",
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule")),
+    responses((status = 200, body = rest::Started), (status = 202, body = rest::Started), rest::Refusals),
+)]
 pub(super) async fn run_now(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
@@ -88,6 +117,13 @@ pub(super) async fn run_now(
 }
 
 /// Pauses a schedule; one that is paused stays so.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/apps/{app}/schedules/{schedule}/pause",
+    tag = "schedules",
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule")),
+    responses((status = 200, body = rest::Schedule), rest::Refusals),
+)]
 pub(super) async fn pause(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
@@ -104,6 +140,13 @@ pub(super) async fn pause(
 }
 
 /// Resumes a schedule; one that is not paused goes on.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/apps/{app}/schedules/{schedule}/resume",
+    tag = "schedules",
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule")),
+    responses((status = 200, body = rest::Schedule), rest::Refusals),
+)]
 pub(super) async fn resume(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,

@@ -17,6 +17,13 @@ use crate::rest;
 const DOCUMENT_MAX: u64 = 6 * platform::secrets::VALUE_MAX as u64 + 1024;
 
 /// Which secrets are set, when and by whom.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/secrets",
+    tag = "secrets",
+    params(("app" = String, Path, description = "The name of the app")),
+    responses((status = 200, body = rest::Secrets), rest::Refusals),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     Path(app): Path<String>,
@@ -41,6 +48,14 @@ pub(super) async fn list(
 }
 
 /// Sets a secret. Whoever may create the app creates it with that: its first push may need the secret.
+#[utoipa::path(
+    put,
+    path = "/-/api/v1/apps/{app}/secrets/{name}",
+    tag = "secrets",
+    params(("app" = String, Path, description = "The name of the app"), ("name" = String, Path, description = "The name of the secret")),
+    request_body = rest::NewSecret,
+    responses((status = 200, body = rest::ChangedSecret), rest::Refusals),
+)]
 pub(super) async fn set(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
@@ -77,6 +92,13 @@ pub(super) async fn set(
 }
 
 /// Unsets a secret.
+#[utoipa::path(
+    delete,
+    path = "/-/api/v1/apps/{app}/secrets/{name}",
+    tag = "secrets",
+    params(("app" = String, Path, description = "The name of the app"), ("name" = String, Path, description = "The name of the secret")),
+    responses((status = 200, body = rest::ChangedSecret), rest::Refusals),
+)]
 pub(super) async fn unset(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
@@ -99,6 +121,12 @@ pub(super) async fn unset(
 }
 
 /// Encrypts the secrets of all apps with the first key of the file.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/secrets/rotate",
+    tag = "secrets",
+    responses((status = 200, body = rest::Rotated), rest::Refusals),
+)]
 pub(super) async fn rotate(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Response<Body> {
     if let Err(response) = allow_admin(&caller) {
         return *response;

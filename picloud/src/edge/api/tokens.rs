@@ -11,6 +11,12 @@ use crate::edge::credentials::Caller;
 use crate::rest;
 
 /// All tokens, by name. None of them can be read back from this.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/tokens",
+    tag = "tokens",
+    responses((status = 200, body = rest::Tokens), rest::Refusals),
+)]
 pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Response<Body> {
     if let Err(response) = allow_admin(&caller) {
         return *response;
@@ -22,6 +28,13 @@ pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Ca
 }
 
 /// Creates a token. The answer is the only place where it is ever shown.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/tokens",
+    tag = "tokens",
+    request_body = rest::NewToken,
+    responses((status = 201, body = rest::CreatedToken), rest::Refusals),
+)]
 pub(super) async fn create(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
@@ -62,6 +75,13 @@ pub(super) async fn create(
 }
 
 /// Ends a token, named by its name or its id.
+#[utoipa::path(
+    delete,
+    path = "/-/api/v1/tokens/{token}",
+    tag = "tokens",
+    params(("token" = String, Path, description = "Its name or its id")),
+    responses((status = 200, body = rest::Token), rest::Refusals),
+)]
 pub(super) async fn revoke(
     State(api): State<Api>,
     Path(token): Path<String>,

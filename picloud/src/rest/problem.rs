@@ -1,0 +1,45 @@
+//! Refusals.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoResponses, ToSchema};
+
+/// Why a request is refused (RFC 9457).
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Problem {
+    /// The status of the answer.
+    pub(crate) status: u16,
+    /// The status in words.
+    pub(crate) title: String,
+    /// What is wrong, and what to do about it.
+    pub(crate) detail: String,
+}
+
+/// How every request to the API may be refused.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it says what refusals there are, to the description of the API")]
+pub(crate) enum Refusals {
+    /// The request is not understood.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(#[to_schema] Problem),
+    /// A right token is needed.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(#[to_schema] Problem),
+    /// The token may not do that.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] Problem),
+    /// There is no such thing, or the token may not know of it.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// It cannot be done as things are.
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(#[to_schema] Problem),
+    /// Too many wrong tokens came from this address.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(#[to_schema] Problem),
+    /// The server failed; its log has the cause.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Failed(#[to_schema] Problem),
+    /// The database cannot be reached for the moment, or the server is busy.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] Problem),
+}
