@@ -58,4 +58,5 @@ setup-demo:
 
 setup: setup-demo
 	@tests/install caddy:caddy curl:curl openssl:openssl script:bsdutils psql:postgresql-client initdb:postgresql setpriv:util-linux
-	@tests/clients/install
+	@tests/venv tests/clients/requirements.txt target/clients-venv
+	@tests/venv tests/api/requirements.txt target/api-venv
