@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Rollback(options) => commands::deploys::rollback(&options).map(succeeded),
         Verb::Previews(options) => commands::deploys::previews(&options).map(succeeded),
         Verb::Routes(options) => commands::deploys::routes(&options).map(succeeded),
+        Verb::Status(options) => commands::status::status(&options),
         Verb::Logs(options) => commands::logs::logs(&options).map(succeeded),
         Verb::Executions(options) => commands::executions::executions(&options).map(succeeded),
         Verb::Nodes(options) => commands::nodes::nodes(&options).map(succeeded),

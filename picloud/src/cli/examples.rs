@@ -53,6 +53,32 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("picloud apps --url https://pi.example.com --json", "of any server, for programs"),
         ],
     ),
+    ("apps create", &[("picloud apps create hello", "to be pushed to by tokens that may create none")]),
+    ("apps protect", &[("picloud apps protect", "pushes that set the production branch back are refused")]),
+    ("apps unprotect", &[("picloud apps unprotect", "they are taken again")]),
+    (
+        "tokens create",
+        &[
+            ("picloud tokens create ci --scope hello:deploy --expires 90d", "for a CI that deploys one app"),
+            ("picloud tokens create grafana --scope '*:read'", "for what reads logs and metrics"),
+        ],
+    ),
+    ("tokens list", &[("picloud tokens list", "with their last use and their end")]),
+    ("tokens revoke", &[("picloud tokens revoke ci", "it stops working at once, everywhere")]),
+    (
+        "secrets set",
+        &[
+            ("picloud secrets set API_KEY", "asks for the value, unseen"),
+            (
+                "picloud secrets set API_KEY --app hello",
+                "with the value on standard input, from another program",
+            ),
+        ],
+    ),
+    ("secrets list", &[("picloud secrets list", "names, when and by whom")]),
+    ("secrets unset", &[("picloud secrets unset API_KEY", "once nothing live requires it")]),
+    ("secrets rotate", &[("picloud secrets rotate", "after a new key was put first in the key file")]),
+    ("audit", &[("picloud audit --app hello", "what was done to one app")]),
     (
         "invoke",
         &[
@@ -60,6 +86,44 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("picloud invoke resize --data - --app photos", "with the JSON from standard input"),
         ],
     ),
+    (
+        "deploys",
+        &[
+            ("picloud deploys", "what was live when, and by whom"),
+            ("picloud deploys --branch main -n 5", "the last five of one branch"),
+        ],
+    ),
+    (
+        "rollback",
+        &[
+            ("picloud rollback", "to the deploy before what is live"),
+            ("picloud rollback 7", "to one that `picloud deploys` lists"),
+        ],
+    ),
+    ("previews", &[("picloud previews", "what is live on each branch, and until when")]),
+    ("routes", &[("picloud routes", "what answers to which path")]),
+    (
+        "logs",
+        &[
+            ("picloud logs -f", "the latest lines, and those that come in, from all nodes"),
+            ("picloud logs --level warn --since 2h", "what went wrong lately"),
+            (
+                "picloud logs --execution 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f",
+                "what one answer logged, by its `picloud-execution`",
+            ),
+        ],
+    ),
+    (
+        "executions",
+        &[
+            ("picloud executions --failed", "what failed, and why"),
+            (
+                "picloud executions 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f",
+                "one run whole, with the line where it failed",
+            ),
+        ],
+    ),
+    ("status", &[("picloud status", "exits with 1 where something is not well")]),
     ("nodes", &[("picloud nodes", "who is there, and what each of them serves")]),
     (
         "schedules",
@@ -101,7 +165,10 @@ pub(super) fn taught(command: Command) -> Command {
 }
 
 fn teach(command: Command, path: &[&str], text: &str) -> Command {
-    let Some((first, rest)) = path.split_first() else { return command.after_help(text.to_owned()) };
+    let Some((first, rest)) = path.split_first() else {
+        let before = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+        return command.after_help(format!("{before}{text}"));
+    };
     if command.find_subcommand(first).is_none() {
         return command;
     }

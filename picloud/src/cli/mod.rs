@@ -98,6 +98,8 @@ pub(crate) enum Verb {
     Logs(LogsOptions),
     /// List what ran, or show one run whole.
     Executions(ExecutionsOptions),
+    /// Say whether all is well.
+    Status(ClientOptions),
     /// List the nodes of a server, and what each of them serves.
     Nodes(ClientOptions),
     /// List the schedules of an app, or the runs of one.

@@ -71,12 +71,7 @@ Scopes: `admin` for everything, or APP:WHAT with * for every app, and WHAT one o
   force    set a protected production branch back (beside deploy)
   invoke   call functions; run, pause and resume schedules
   secrets  see which secrets are set, set and unset them
-  create   create the app, by the first push (beside deploy) or by hand
-
-Examples:
-  picloud tokens create ci --scope hello:deploy,read --expires 90d
-  picloud tokens create reviews --scope '*:preview'
-  picloud tokens create ada --scope admin";
+  create   create the app, by the first push (beside deploy) or by hand";
 
 /// A token to be created.
 #[derive(Clone, Debug, Args)]

@@ -19,6 +19,7 @@ pub(crate) mod schema;
 pub(crate) mod secrets;
 pub(crate) mod serve;
 pub(crate) mod shell;
+pub(crate) mod status;
 pub(crate) mod tokens;
 
 use std::io::{self, Write as _};

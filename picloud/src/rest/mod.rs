@@ -10,6 +10,7 @@ mod nodes;
 mod problem;
 mod schedules;
 mod secrets;
+mod status;
 mod tokens;
 
 pub(crate) use apps::{App, AppSettings, Apps, LiveDeploy};
@@ -20,4 +21,5 @@ pub(crate) use nodes::{Node, Nodes};
 pub(crate) use problem::{Problem, Refusals};
 pub(crate) use schedules::{Paused, Run, RunNode, Runs, Schedule, Schedules, Started};
 pub(crate) use secrets::{ChangedSecret, NewSecret, Rotated, Secret, SecretDeploy, Secrets};
+pub(crate) use status::Status;
 pub(crate) use tokens::{CreatedToken, NewToken, Token, Tokens};

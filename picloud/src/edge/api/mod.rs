@@ -14,6 +14,7 @@ mod nodes;
 mod query;
 mod schedules;
 mod secrets;
+mod status;
 mod tokens;
 
 use std::sync::Arc;
@@ -88,6 +89,7 @@ pub(crate) fn router(api: Api) -> Router {
         .routes(routes!(apps::settings, apps::set))
         .routes(routes!(audit::list))
         .routes(routes!(nodes::list))
+        .routes(routes!(status::show))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(functions::call))

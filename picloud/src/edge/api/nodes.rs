@@ -21,13 +21,17 @@ pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Ca
     if let Err(response) = allow_admin(&caller) {
         return *response;
     }
-    let nodes = match api.store.cluster() {
-        Some(cluster) => cluster.nodes().await.map(|nodes| nodes.into_iter().map(shown).collect()),
-        None => alone(&api).await.map(|node| vec![node]),
-    };
-    match nodes {
+    match all(&api).await {
         Ok(nodes) => document(&Nodes { nodes }),
         Err(error) => failed(&error),
+    }
+}
+
+/// All nodes that are there, by name.
+pub(super) async fn all(api: &Api) -> Result<Vec<Node>, StoreError> {
+    match api.store.cluster() {
+        Some(cluster) => Ok(cluster.nodes().await?.into_iter().map(shown).collect()),
+        None => Ok(vec![alone(api).await?]),
     }
 }
 
