@@ -57,6 +57,7 @@ setup-demo:
 	@tests/install cc:gcc git:git
 
 setup: setup-demo
-	@tests/install caddy:caddy curl:curl openssl:openssl script:bsdutils psql:postgresql-client initdb:postgresql setpriv:util-linux
+	@tests/install caddy:caddy curl:curl openssl:openssl script:bsdutils psql:postgresql-client initdb:postgresql setpriv:util-linux \
+		systemd-analyze:systemd
 	@tests/venv tests/clients/requirements.txt target/clients-venv
 	@tests/venv tests/api/requirements.txt target/api-venv

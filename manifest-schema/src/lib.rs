@@ -11,6 +11,7 @@
 //! - [`limits`]: what one execution may use
 //! - [`manifest`]: the whole, typed
 //! - [`quantity`]: durations and sizes as people write them
+//! - [`settings`]: a flat file of settings, each with its place: how a server is configured
 //! - `source`: the text of a manifest, and the faults found in it
 //! - `table`: reads TOML tables key by key and keeps every fault
 //! - [`mod@schema`]: the manifest's JSON Schema, from its types
@@ -30,5 +31,6 @@ pub mod path;
 pub mod quantity;
 pub mod schema;
 pub mod sdk;
+pub mod settings;
 mod source;
 mod table;

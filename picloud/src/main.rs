@@ -5,6 +5,7 @@
 //! - `cli`: what may be said on the command line
 //! - `commands`: one room a verb
 //! - `node`: wires store, platform and edge into one running server
+//! - `service`: what it and its service manager say to each other
 //! - `edge`: HTTP and git, from a connection to an answer
 //! - `log`: where and how it is logged
 //! - `numbers`: what is counted of a node, for whoever watches it
@@ -26,12 +27,13 @@ mod node;
 mod numbers;
 mod progress;
 mod rest;
+mod service;
 mod traces;
 mod words;
 
 use std::process::ExitCode;
 
-use cli::Verb;
+use cli::{Misuse, Verb};
 use commands::check::Form;
 use words::paint::red;
 
@@ -39,9 +41,23 @@ use words::paint::red;
 #[global_allocator]
 static ALLOCATOR: runtime::CountingAllocator = runtime::CountingAllocator;
 
+/// The exit code of who was misused.
+const MISUSE: u8 = 2;
+
 fn main() -> ExitCode {
-    let cli = cli::read();
+    let cli = match cli::read(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        // Help and versions are asked for that way too.
+        Err(Misuse::Flags(error)) => error.exit(),
+        Err(misuse) => {
+            eprint!("{}", words::configuration::misuse(&misuse));
+            return ExitCode::from(MISUSE);
+        }
+    };
     let done = match cli.verb {
+        Verb::Serve(settings) if settings.check_config => {
+            commands::print(words::configuration::right(&settings.given)).map(succeeded)
+        }
         Verb::Serve(settings) => commands::serve::serve(&settings).map(succeeded),
         Verb::Demo(options) => commands::demo::demo(options).map(succeeded),
         Verb::Init { folder } => commands::init::init(&folder).map(succeeded),

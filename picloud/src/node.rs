@@ -25,6 +25,7 @@ use crate::cli::{CreateApps, Role, Settings};
 use crate::edge::listener::{self, ConnectionBounds, Stopping};
 use crate::edge::{Api, Door, Edge, GitEdge, Health, Metrics, Planes, Pushes, Reach};
 use crate::numbers::{Numbers, Page};
+use crate::service::{self, HandedError};
 
 /// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
 const FILES_BESIDE: u64 = 512;
@@ -73,8 +74,10 @@ pub(crate) struct ThisNode {
 pub(crate) enum StartError {
     #[error("cannot make the data folder {}", path.display())]
     Folder { path: PathBuf, source: io::Error },
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}{}", listen_advice(source))]
     Listen { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Handed(#[from] HandedError),
     #[error("several nodes need a PostgreSQL to share: set DATABASE_URL, or leave --role out")]
     RoleAlone,
     #[error("cannot start")]
@@ -99,12 +102,14 @@ pub(crate) fn threads() -> Result<tokio::runtime::Runtime, StartError> {
 impl Node {
     /// Opens the database, loads what is live and takes the port. Nothing is answered before [`Node::run`].
     pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
-        if settings.role != Role::All && settings.place.database_url.is_none() {
+        if settings.role != Role::All && settings.place.database.is_none() {
             return Err(StartError::RoleAlone);
         }
         make_private_folder(&settings.place.data_dir)?;
-        let (admin, admin_origin) =
-            AdminToken::obtain(settings.admin_token.as_deref(), &settings.place.data_dir)?;
+        let (admin, admin_origin) = AdminToken::obtain(
+            settings.admin_token.as_ref().map(|token| token.value.as_str()),
+            &settings.place.data_dir,
+        )?;
         let store = Store::open_with(&settings.place.location(), &settings.database.pool()).await?;
         let table = Arc::new(LiveTable::new());
         let node_id = Uuid::now_v7();
@@ -115,11 +120,12 @@ impl Node {
         }
         let activation = Activation::new(store.clone(), Arc::clone(&table), vault.clone());
         activation.sync_all().await.map_err(StartError::Load)?;
-        let listener = listener::bind(settings.listen)
-            .map_err(|source| StartError::Listen { address: settings.listen, source })?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { address: settings.listen, source })?;
+        let cannot_listen = |source| StartError::Listen { address: settings.listen, source };
+        let listener = match service::handed_over()? {
+            Some(listener) => TcpListener::from_std(listener).map_err(cannot_listen)?,
+            None => listener::bind(settings.listen).map_err(cannot_listen)?,
+        };
+        let address = listener.local_addr().map_err(cannot_listen)?;
         let name = settings.node_name.clone().unwrap_or_else(|| default_name(address));
         let this = Arc::new(ThisNode {
             identity: NodeIdentity { id: node_id, name },
@@ -304,6 +310,20 @@ impl ThisNode {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             address: self.address.to_string(),
         }
+    }
+}
+
+/// What to do where an address cannot be had.
+fn listen_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program has it, a second node perhaps: stop that, or choose another address"
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are for proxies: choose one above",
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: 0.0.0.0 stands for all that it has"
+        }
+        _ => "",
     }
 }
 

@@ -7,30 +7,35 @@
 //! - `people`: who may what, and who did what
 //! - `observing`: its log and its numbers
 //! - `quantity`: sizes and times as they are written
+//! - `configuration`: flags, environment and file, and which of them counts
+//! - `secrets`: what is never said on the command line
 
 mod app;
+mod configuration;
 mod examples;
 mod limits;
 mod observing;
 mod people;
 mod quantity;
+mod secrets;
 mod settings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use manifest_schema::name::{AppName, JobName};
 
 use crate::client::{AppOption, ClientOptions};
 pub(crate) use app::{AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, RollbackOptions};
+pub(crate) use configuration::{Misuse, read};
 pub(crate) use limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
 pub(crate) use observing::{LogFormat, MetricsAccess, ObservingSettings, TraceSettings};
 pub(crate) use people::{
     AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, SecretOption, SecretsVerb, TokensVerb,
 };
-pub(crate) use settings::{AUDIT_DAYS, CreateApps, DatabaseSettings, Place, Role, Settings};
+pub(crate) use settings::{AUDIT_DAYS, CreateApps, DatabaseSettings, Given, Place, Role, Settings};
 
 /// A self-hosted serverless platform that you deploy to with git push.
 #[derive(Debug, Parser)]
@@ -43,11 +48,6 @@ pub(crate) struct Cli {
 /// All that may be said, with what `--help` teaches.
 pub(crate) fn command() -> Command {
     examples::taught(Cli::command())
-}
-
-/// What was said. Where it cannot be understood, this says why and ends the process.
-pub(crate) fn read() -> Cli {
-    Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 #[derive(Debug, Subcommand)]
@@ -189,6 +189,10 @@ pub(crate) struct BackupOptions {
     /// Take the place of an earlier backup of that name, once this one is whole.
     #[arg(long)]
     pub(crate) replace: bool,
+
+    /// FILE is a folder: write a file that is named by the time, and keep so many of those, the newest.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "replace", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep: Option<u32>,
 
     #[command(flatten)]
     pub(crate) place: Place,

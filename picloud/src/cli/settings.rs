@@ -11,6 +11,7 @@ use store::{Location, Pool};
 use super::limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
 use super::observing::{ObservingSettings, TraceSettings};
 use super::quantity::Time;
+use super::secrets::Secret;
 use crate::edge::Proxies;
 
 /// The embedded database's file in the data folder.
@@ -30,11 +31,11 @@ pub(crate) struct Settings {
     pub(crate) place: Place,
 
     /// The domain whose subdomains are apps: <app>.DOMAIN. The control plane then answers on DOMAIN alone.
-    #[arg(long, env = "PICLOUD_DOMAIN")]
+    #[arg(long, env = "PICLOUD_DOMAIN", value_parser = parse_domain)]
     pub(crate) domain: Option<String>,
 
     /// The URL that people use, such as https://pi.example.com, where it is not the listening address.
-    #[arg(long, env = "PICLOUD_PUBLIC_URL")]
+    #[arg(long, env = "PICLOUD_PUBLIC_URL", value_parser = parse_url)]
     pub(crate) public_url: Option<String>,
 
     /// The proxies that may say who their clients are (X-Forwarded-For and -Proto): addresses and networks with commas
@@ -50,9 +51,21 @@ pub(crate) struct Settings {
     #[arg(long, env = "PICLOUD_NODE_NAME")]
     pub(crate) node_name: Option<String>,
 
-    /// The admin token, 32 characters or more; without it one is made, printed once, and kept in the data folder.
-    #[arg(env = "PICLOUD_ADMIN_TOKEN", hide_env_values = true, hide = true, long = "admin-token")]
-    pub(crate) admin_token: Option<String>,
+    /// A file with the admin token, 32 characters or more; without it one is made, printed once, and kept in the data folder.
+    #[arg(long, env = "PICLOUD_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) admin_token_file: Option<PathBuf>,
+
+    /// The admin token that was preset.
+    #[arg(skip)]
+    pub(crate) admin_token: Option<Secret>,
+
+    /// Look at all settings, say what is set and where, and do no more.
+    #[arg(long)]
+    pub(crate) check_config: bool,
+
+    /// What was set, and where.
+    #[arg(skip)]
+    pub(crate) given: Vec<Given>,
 
     /// Whether the first push to a new name creates the app; otherwise `picloud apps create` does.
     #[arg(long, env = "PICLOUD_CREATE_APPS", value_enum, default_value_t = CreateApps::OnFirstPush)]
@@ -118,6 +131,17 @@ pub(crate) enum CreateApps {
     Never,
 }
 
+/// A setting that is not left as it is by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// Its name, as the file has it.
+    pub(crate) name: String,
+    /// Its value; of a secret, nothing.
+    pub(crate) value: String,
+    /// Where it was set: a flag, a variable, a line of the file.
+    pub(crate) from: String,
+}
+
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
@@ -150,6 +174,23 @@ impl Role {
     }
 }
 
+fn parse_domain(text: &str) -> Result<String, &'static str> {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if name.is_empty() || name.starts_with('.') || !name.bytes().all(letter) {
+        return Err("write a host name such as pi.example.com, without https:// and without a port");
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
+fn parse_url(text: &str) -> Result<String, &'static str> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !text.contains(char::is_whitespace) => Ok(text.to_owned()),
+        _ => Err("write a URL such as https://pi.example.com"),
+    }
+}
+
 /// Where everything is kept.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Place {
@@ -157,16 +198,25 @@ pub(crate) struct Place {
     #[arg(long, env = "PICLOUD_DATA_DIR", default_value = "picloud-data")]
     pub(crate) data_dir: PathBuf,
 
-    /// A PostgreSQL to keep everything in; without it an SQLite database in the data folder.
-    #[arg(env = "DATABASE_URL", hide_env_values = true, hide = true, long = "database-url")]
-    pub(crate) database_url: Option<String>,
+    /// A file with the URL of a PostgreSQL to keep everything in; without it, and without DATABASE_URL, there is an SQLite
+    /// database in the data folder.
+    #[arg(long, env = "PICLOUD_DATABASE_URL_FILE", value_name = "FILE")]
+    pub(crate) database_url_file: Option<PathBuf>,
+
+    /// The file with settings; /etc/picloud/picloud.conf where there is one.
+    #[arg(long, env = "PICLOUD_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The URL of the PostgreSQL.
+    #[arg(skip)]
+    pub(crate) database: Option<Secret>,
 }
 
 impl Place {
     /// The database.
     pub(crate) fn location(&self) -> Location {
-        match &self.database_url {
-            Some(url) => Location::Postgres(url.clone()),
+        match &self.database {
+            Some(url) => Location::Postgres(url.value.clone()),
             None => Location::Sqlite(self.data_dir.join(SQLITE_FILE)),
         }
     }

@@ -2,15 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use chrono::{NaiveDateTime, Utc};
 use store::backup::{Contents, back_up};
 
 use super::{CommandError, print};
 use crate::cli::BackupOptions;
 use crate::commands::serve::StopSignals;
-use crate::node::threads;
+use crate::node::{make_private_folder, threads};
 use crate::progress::Progress;
 use crate::words;
 
@@ -19,6 +20,15 @@ pub(super) const STANDARD: &str = "-";
 
 pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
     let began = Instant::now();
+    if let Some(keep) = options.keep {
+        let file = dated(&options.file)?;
+        let contents = write(options, &file)?;
+        let removed = remove_older(&options.file, keep as usize)
+            .map_err(|source| CommandError::Folder { path: options.file.clone(), source })?;
+        return print(
+            words::backup::made(&file, &contents, began.elapsed()) + words::backup::removed(removed).as_str(),
+        );
+    }
     if options.file != Path::new(STANDARD) {
         let contents = write(options, &options.file)?;
         return print(words::backup::made(&options.file, &contents, began.elapsed()));
@@ -45,4 +55,30 @@ fn write(options: &BackupOptions, file: &Path) -> Result<Contents, CommandError>
             () = signals.next() => Err(CommandError::Stopped),
         }
     })
+}
+
+/// How the files of a folder of backups are named, the newest last in the order of names.
+const DATED: (&str, &str, &str) = ("picloud-", "%Y%m%dT%H%M%SZ", ".picloud");
+
+/// A file in `folder`, which is made where it is not there, named by the time.
+fn dated(folder: &Path) -> Result<PathBuf, CommandError> {
+    make_private_folder(folder)?;
+    let (front, time, end) = DATED;
+    Ok(folder.join(format!("{front}{}{end}", Utc::now().format(time))))
+}
+
+/// Removes all but the newest `keep` of what was named so. Returns how many went.
+fn remove_older(folder: &Path, keep: usize) -> io::Result<usize> {
+    let (front, time, end) = DATED;
+    let named = |name: &str| {
+        let moment = name.strip_prefix(front).and_then(|name| name.strip_suffix(end));
+        moment.is_some_and(|moment| NaiveDateTime::parse_from_str(moment, time).is_ok())
+    };
+    let entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name()));
+    let mut names: Vec<_> = entries.collect::<io::Result<_>>()?;
+    names.retain(|name| name.to_str().is_some_and(named));
+    names.sort_unstable();
+    let older = names.len().saturating_sub(keep);
+    names[..older].iter().try_for_each(|name| std::fs::remove_file(folder.join(name)))?;
+    Ok(older)
 }

@@ -92,12 +92,13 @@ pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
 async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartError> {
     let mut settings = Settings {
         listen: options.listen,
-        place: Place { data_dir, database_url: None },
+        place: Place { data_dir, database_url_file: None, config: None, database: None },
         domain: None,
         public_url: None,
         trusted_proxies: Proxies::default(),
         role: Role::All,
         node_name: None,
+        admin_token_file: None,
         admin_token: None,
         create_apps: CreateApps::OnFirstPush,
         audit_days: AUDIT_DAYS,
@@ -105,6 +106,8 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         traces: TraceSettings::default(),
         secret_key_file: None,
         credentials_directory: None,
+        check_config: false,
+        given: Vec::new(),
         database: DatabaseSettings::default(),
         connections: ConnectionSettings::default(),
         push: PushSettings::default(),

@@ -86,6 +86,8 @@ pub(crate) enum CommandError {
     Backup(BackupError),
     #[error("{}", words::backup::not_restored(.0))]
     Restore(RestoreError),
+    #[error("cannot remove older backups in {}", path.display())]
+    Folder { path: std::path::PathBuf, source: io::Error },
     #[error("stopped; nothing was changed")]
     Stopped,
     #[error("a backup is not written to a terminal; name a file, or send it on with  picloud backup - | ...")]

@@ -9,6 +9,7 @@ use super::CommandError;
 use crate::cli::Settings;
 use crate::log;
 use crate::node::{Node, StartError, threads};
+use crate::service;
 use crate::traces;
 use crate::words::printable;
 
@@ -22,12 +23,17 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
     let threads = threads()?;
     threads.block_on(async {
         let node = Node::start(settings).await?;
-        greet(&node, settings);
+        // From here on a signal is one to stop in good order: whoever hears that the node is ready may send it at once.
         let mut signals = StopSignals::new();
+        greet(&node, settings);
+        service::ready(&format!("listening on {}", node.address));
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        tokio::spawn(service::watchdog(workers));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let asked = async {
             signals.next().await;
             tracing::info!("stopping; the next signal stops at once");
+            service::stopping();
             let _ = stop.send(());
             signals.next().await;
             tracing::warn!("stopping at once");
@@ -55,7 +61,10 @@ fn greet(node: &Node, settings: &Settings) {
             format!("{}  (made now, shown once, kept in {})", node.admin.reveal(), kept.display())
         }
         Origin::Kept => format!("kept in {}", kept.display()),
-        Origin::Preset => "as set".to_owned(),
+        Origin::Preset => {
+            let from = settings.admin_token.as_ref().map_or("its caller", |token| token.from.as_str());
+            format!("as set by {from}")
+        }
     };
     let greeting = format!(
         "PiCloud {} is listening on http://{}\n  database     {}\n  admin token  {}\n  first push   {}\n",

@@ -21,6 +21,11 @@ pub(crate) fn made(file: &Path, contents: &Contents, took: Duration) -> String {
     )
 }
 
+/// Older ones went.
+pub(crate) fn removed(older: usize) -> String {
+    if older == 0 { String::new() } else { format!("removed {}\n", count(older, "older backup")) }
+}
+
 /// A backup was restored.
 pub(crate) fn restored(contents: &Contents, into: &Location, took: Duration) -> String {
     format!(

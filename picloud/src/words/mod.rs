@@ -2,6 +2,7 @@
 
 pub(crate) mod advice;
 pub(crate) mod backup;
+pub(crate) mod configuration;
 pub(crate) mod deploys;
 pub(crate) mod dev;
 pub(crate) mod executions;

@@ -1,5 +1,6 @@
 //! The verbs that need no server.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -93,7 +94,10 @@ fn misuse_exits_with_two_and_failure_with_one() {
     let server = Server::start(Database::sqlite());
     let (code, text) = run(folder.path(), &["serve", "--listen", &server.address]);
     assert!(code == Some(1) && text.contains("cannot listen on"), "{text}");
-    let (code, text) = run(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--admin-token", "short"]);
+    let short = folder.path().join("short");
+    fs::write(&short, "short\n").unwrap();
+    let short = short.to_str().unwrap();
+    let (code, text) = run(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--admin-token-file", short]);
     assert!(code == Some(1) && text.contains("32"), "{text}");
 }
 

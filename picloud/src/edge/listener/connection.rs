@@ -17,6 +17,10 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long the rest of a preface that came in pieces is waited for at a time.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
+/// How long a connection on which nothing was said yet is waited for when the node stops: its request may be on the way, and
+/// whoever had to wait until they were let in must not find the door shut.
+const FIRST_WORD: Duration = Duration::from_millis(500);
+
 /// What a connection brought when it was waited for.
 enum Came {
     /// The beginning of HTTP/2, or of what may become it.
@@ -32,7 +36,7 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, place: Place, edge: A
     let mut waiting = Some(stream);
     let mut first = true;
     while let Some(stream) = waiting.take() {
-        let came = house.wait_for_bytes(&stream).await;
+        let came = house.wait_for_bytes(&stream, first).await;
         let may_be_http2 = std::mem::take(&mut first) && matches!(came, Came::Preface);
         if matches!(came, Came::Nothing) {
             break;
@@ -62,9 +66,14 @@ fn serving<'a>(
 
 impl House {
     /// Waits until there is something to read, and takes nothing of it.
-    async fn wait_for_bytes(&self, stream: &TcpStream) -> Came {
+    async fn wait_for_bytes(&self, stream: &TcpStream, first: bool) -> Came {
+        let last_patience = if first { FIRST_WORD.min(self.bounds.drain) } else { Duration::ZERO };
         let told = self.stopping.told();
-        let patience = if self.stopping.has_begun() { Duration::ZERO } else { self.bounds.idle };
+        let told = async {
+            told.await;
+            tokio::time::sleep(last_patience).await;
+        };
+        let patience = if self.stopping.has_begun() { last_patience } else { self.bounds.idle };
         let mut seen = [0; PREFACE.len()];
         let _idle = Counted::one_more(&self.idle);
         tokio::select! {

@@ -1,0 +1,237 @@
+//! Where settings come from: flags, then the environment, then `picloud.conf`, then what they are by themselves.
+//!
+//! The file's keys are the flags' names with `_` for `-`, and its values go the flags' own way: what is no flag is no
+//! setting, and what a flag refuses is refused here, with its place in the file.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
+use manifest_schema::fault::{Fault, Faults, Place, Suggestions};
+use manifest_schema::settings::{self, Setting};
+
+use super::secrets::{self, SecretError};
+use super::settings::{Given, Settings};
+use super::{Cli, Verb};
+
+/// The file that is read where no other one is named.
+const DEFAULT_FILE: &str = "/etc/picloud/picloud.conf";
+
+/// The variable that names another one.
+const FILE_VARIABLE: &str = "PICLOUD_CONFIG";
+
+/// The verbs that read the file.
+const READERS: [&str; 3] = ["serve", "backup", "restore"];
+
+/// The verb whose flags the settings are; the others have some of them.
+const SERVE: &str = "serve";
+
+/// Flags that are no settings.
+const NOT_IN_THE_FILE: [&str; 5] = ["config", "check-config", "credentials-directory", "help", "version"];
+
+/// What holds a secret, and what says where it is kept.
+const SECRETS: [(&str, &str); 2] =
+    [("admin_token", "admin_token_file"), ("database_url", "database_url_file")];
+
+/// Variables that are read elsewhere, of those that begin alike.
+const OTHER_VARIABLES: [&str; 2] = ["PICLOUD_ADMIN_TOKEN", "PICLOUD_LOG"];
+
+/// Why nothing is begun.
+#[derive(Debug)]
+pub(crate) enum Misuse {
+    /// The command line or the environment; clap has the words.
+    Flags(clap::Error),
+    /// The file.
+    File(Faults),
+    /// The file is named and cannot be read.
+    Unreadable { path: PathBuf, source: io::Error },
+    /// A variable that is none of ours and resembles one.
+    Variable { name: String, advice: String },
+    /// What holds a secret cannot be read.
+    Secret(SecretError),
+}
+
+/// Reads the command line, and all that settings come from.
+pub(crate) fn read(arguments: Vec<OsString>) -> Result<Cli, Misuse> {
+    let mut command = super::command();
+    let verb = arguments.get(1).and_then(|verb| verb.to_str()).map(str::to_owned);
+    let mut file = None;
+    if let Some(verb) = verb.filter(|verb| READERS.contains(&verb.as_str())) {
+        if verb == SERVE {
+            refuse_misspelt_variables(&command)?;
+        }
+        if let Some((path, text)) = text_of_file(&arguments)? {
+            let settings = checked(&command, &path, &text).map_err(Misuse::File)?;
+            command = command.mut_subcommand(&verb, |verb| with_defaults(verb, &settings));
+            file = Some((path, settings));
+        }
+    }
+    let matches = command.clone().try_get_matches_from(arguments).map_err(Misuse::Flags)?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(Misuse::Flags)?;
+    match &mut cli.verb {
+        Verb::Serve(settings) => {
+            settings.admin_token = secrets::admin_token(settings).map_err(Misuse::Secret)?;
+            secrets::fill(&mut settings.place).map_err(Misuse::Secret)?;
+            settings.given = given(&command, &matches, file.as_ref(), settings);
+        }
+        Verb::Backup(options) => secrets::fill(&mut options.place).map_err(Misuse::Secret)?,
+        Verb::Restore(options) => secrets::fill(&mut options.place).map_err(Misuse::Secret)?,
+        _ => {}
+    }
+    Ok(cli)
+}
+
+/// The file that is named, or the default one if it is there.
+fn text_of_file(arguments: &[OsString]) -> Result<Option<(PathBuf, Vec<u8>)>, Misuse> {
+    let flag = arguments.iter().enumerate().find_map(|(index, argument)| {
+        let argument = argument.to_str()?;
+        match argument.strip_prefix("--config")? {
+            "" => arguments.get(index + 1).map(PathBuf::from),
+            value => value.strip_prefix('=').map(PathBuf::from),
+        }
+    });
+    let named = flag.or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    match fs::read(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(None),
+        Err(source) => Err(Misuse::Unreadable { path, source }),
+    }
+}
+
+/// The settings of the file, if each is one and its flag takes its value.
+fn checked(command: &Command, path: &Path, text: &[u8]) -> Result<Vec<Setting>, Faults> {
+    let file = path.display().to_string();
+    let settings = settings::read(&file, text)?;
+    let known: Vec<String> = command
+        .find_subcommand(SERVE)
+        .into_iter()
+        .flat_map(Command::get_arguments)
+        .filter_map(Arg::get_long)
+        .filter(|long| !NOT_IN_THE_FILE.contains(long))
+        .map(|long| long.replace('-', "_"))
+        .collect();
+    let mut faults = Faults::default();
+    let mut suggestions = Suggestions::default();
+    for setting in &settings {
+        let key_place = Some(setting.key_place.clone());
+        if let Some((name, kept)) = SECRETS.iter().find(|(name, _)| *name == setting.key) {
+            let words = format!("`{name}` is a secret, and does not stand here");
+            let advice = format!("put it into a file of its own, and name that with `{kept}`");
+            // The line is shown without what it gives away.
+            let place = key_place.map(|place| Place { source: (*name).to_owned(), ..place });
+            faults.add(Fault::error(&file, place, words).advise(advice));
+        } else if !known.contains(&setting.key) {
+            let fault = Fault::error(&file, key_place, format!("unknown setting `{}`", setting.key));
+            let near = suggestions.did_you_mean(&setting.key, known.iter().map(String::as_str));
+            faults.add(fault.advise(near.unwrap_or_else(|| "see  picloud serve --help".to_owned())));
+        } else if let Some(arg) = argument(command.find_subcommand(SERVE), &setting.key)
+            && let Some(words) = refusal(arg, &setting.value)
+        {
+            let words = format!("`{}`: {words}", setting.key);
+            faults.add(Fault::error(&file, Some(setting.value_place.clone()), words));
+        }
+    }
+    if faults.errors() > 0 { Err(faults) } else { Ok(settings) }
+}
+
+fn argument<'c>(command: Option<&'c Command>, key: &str) -> Option<&'c Arg> {
+    let long = key.replace('_', "-");
+    command?.get_arguments().find(|arg| arg.get_long() == Some(&long))
+}
+
+/// What the flag says to a value that it does not take.
+fn refusal(arg: &Arg, value: &str) -> Option<String> {
+    let long = arg.get_long()?;
+    let probe = Command::new("probe").no_binary_name(true).disable_help_flag(true).arg(arg.clone());
+    let error = probe.try_get_matches_from([format!("--{long}={value}")]).err()?;
+    // `error: invalid value 'x' for '--listen <LISTEN>': why`, and more lines with what is possible.
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let why = first.split_once(">': ").map_or(first.trim_start_matches("error: "), |(_, why)| why);
+    let possible = lines.find(|line| line.starts_with("[possible values"));
+    Some(match possible {
+        Some(possible) => {
+            let values = possible.trim_start_matches("[possible values: ").trim_end_matches(']');
+            format!("must be one of {values}")
+        }
+        None => why.to_owned(),
+    })
+}
+
+fn with_defaults(verb: Command, settings: &[Setting]) -> Command {
+    settings.iter().fold(verb, |verb, setting| {
+        let Some(id) = argument(Some(&verb), &setting.key).map(|arg| arg.get_id().clone()) else {
+            return verb;
+        };
+        let value = setting.value.clone();
+        verb.mut_arg(id, |arg| arg.default_value(value))
+    })
+}
+
+/// A variable that resembles one of ours was meant to be it. Others of that beginning are for other programs.
+fn refuse_misspelt_variables(command: &Command) -> Result<(), Misuse> {
+    let args = command.get_subcommands().flat_map(Command::get_arguments);
+    let mut known: Vec<String> =
+        args.filter_map(Arg::get_env).filter_map(|name| name.to_str().map(str::to_owned)).collect();
+    known.extend(OTHER_VARIABLES.map(str::to_owned));
+    let beginning = "PICLOUD_";
+    let ends = || known.iter().filter_map(|name| name.strip_prefix(beginning));
+    let mut suggestions = Suggestions::default();
+    for (name, _) in std::env::vars_os() {
+        let Some(end) = name.to_str().and_then(|name| name.strip_prefix(beginning)) else { continue };
+        if ends().any(|known| known == end) {
+            continue;
+        }
+        if let Some(near) = suggestions.nearest(end, ends()) {
+            let advice = format!("did you mean `{beginning}{near}`?");
+            return Err(Misuse::Variable { name: format!("{beginning}{end}"), advice });
+        }
+    }
+    Ok(())
+}
+
+/// What was set, and where.
+fn given(
+    command: &Command,
+    matches: &ArgMatches,
+    file: Option<&(PathBuf, Vec<Setting>)>,
+    settings: &Settings,
+) -> Vec<Given> {
+    let Some((verb, matches)) = matches.subcommand() else { return Vec::new() };
+    let mut given = Vec::new();
+    for arg in command.find_subcommand(verb).into_iter().flat_map(Command::get_arguments) {
+        let Some(long) = arg.get_long().filter(|long| !NOT_IN_THE_FILE.contains(long)) else { continue };
+        let value = |matches: &ArgMatches| {
+            let raw = matches.get_raw(arg.get_id().as_str())?;
+            Some(raw.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","))
+        };
+        let from = match matches.value_source(arg.get_id().as_str()) {
+            Some(ValueSource::CommandLine) => format!("--{long}"),
+            Some(ValueSource::EnvVariable) => {
+                arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+            }
+            Some(ValueSource::DefaultValue) => {
+                let key = long.replace('-', "_");
+                let Some((path, setting)) = file.and_then(|(path, settings)| {
+                    Some((path, settings.iter().find(|setting| setting.key == key)?))
+                }) else {
+                    continue;
+                };
+                format!("{}:{}", path.display(), setting.key_place.line)
+            }
+            _ => continue,
+        };
+        given.push(Given { name: long.replace('-', "_"), value: value(matches).unwrap_or_default(), from });
+    }
+    let secret = |name: &str, from: Option<&str>| {
+        from.map(|from| Given { name: name.to_owned(), value: "…".to_owned(), from: from.to_owned() })
+    };
+    given.extend(secret("admin_token", settings.admin_token.as_ref().map(|token| token.from.as_str())));
+    given.extend(secret("database_url", settings.place.database.as_ref().map(|url| url.from.as_str())));
+    given
+}

@@ -1,0 +1,230 @@
+//! A node as a service: the units that ship, and what node and service manager say to each other.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tests::server::picloud;
+use tests::{TOKEN, until};
+
+const UNITS: [&str; 4] =
+    ["picloud.service", "picloud.socket", "picloud-backup.service", "picloud-backup.timer"];
+
+fn shipped(unit: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(unit)
+}
+
+fn analyze(arguments: &[&str], units: &[PathBuf]) {
+    let output =
+        Command::new("systemd-analyze").args(arguments).args(units).output().expect("systemd is installed");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success(), "{text}");
+    assert!(arguments[0] != "verify" || text.trim().is_empty(), "{text}");
+}
+
+#[test]
+fn the_units_are_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let units: Vec<PathBuf> = UNITS
+        .iter()
+        .map(|unit| {
+            let text = fs::read_to_string(shipped(unit)).unwrap();
+            let here = folder.path().join(unit);
+            fs::write(&here, text.replace("/usr/bin/picloud", picloud().to_str().unwrap())).unwrap();
+            here
+        })
+        .collect();
+    analyze(&["verify", "--man=no"], &units);
+}
+
+/// 15 stands for 1.5 of 10.
+#[test]
+fn the_services_are_exposed_to_little() {
+    let services: Vec<PathBuf> =
+        UNITS.iter().filter(|unit| unit.ends_with(".service")).map(|unit| shipped(unit)).collect();
+    analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"], &services);
+}
+
+/// A node under a service manager, which is this test.
+struct Service {
+    socket: TcpListener,
+    manager: UnixDatagram,
+    folder: TempDir,
+}
+
+impl Service {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let manager = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self { socket: TcpListener::bind("127.0.0.1:0").unwrap(), manager, folder }
+    }
+
+    /// Starts the node, with the socket as the first that is handed over (sd_listen_fds(3)).
+    fn start(&self) -> Child {
+        self.start_watched("0")
+    }
+
+    /// The same, to hear within so many microseconds that it lives. Who asks for that has to listen: the node waits.
+    fn start_watched(&self, microseconds: &str) -> Child {
+        let socket: OwnedFd = self.socket.try_clone().unwrap().into();
+        let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
+        let hand_over = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve 3<&0 </dev/null";
+        Command::new("sh")
+            .args(["-c", hand_over])
+            .arg(picloud())
+            .env("PICLOUD_DATA_DIR", self.folder.path().join("data"))
+            .env("PICLOUD_ADMIN_TOKEN", TOKEN)
+            .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
+            .env("WATCHDOG_USEC", microseconds)
+            .env_remove("WATCHDOG_PID")
+            .env_remove("DATABASE_URL")
+            .stdin(socket)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    /// Waits until the node says something that begins so.
+    fn hears(&self, words: &str) -> String {
+        let mut message = [0; 4096];
+        loop {
+            let length = self.manager.recv(&mut message).unwrap_or_else(|error| {
+                let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                panic!("{words}: {error}\n{log}")
+            });
+            let said = String::from_utf8_lossy(&message[..length]).into_owned();
+            if said.starts_with(words) {
+                return said;
+            }
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/-/health/live", self.socket.local_addr().unwrap())
+    }
+}
+
+fn signal(node: &Child, signal: &str) {
+    assert!(Command::new("kill").args([signal, &node.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_node_says_when_it_answers_that_it_lives_and_that_it_stops() {
+    let service = Service::new();
+    let mut node = service.start_watched("200000");
+    assert!(service.hears("READY=1").contains("STATUS=listening on 127.0.0.1:"));
+    assert_eq!(ureq::get(service.url()).call().unwrap().status(), 200);
+    for _ in 0..3 {
+        service.hears("WATCHDOG=1");
+    }
+    signal(&node, "-TERM");
+    service.hears("STOPPING=1");
+    assert!(node.wait().unwrap().success());
+}
+
+#[test]
+fn a_node_that_hangs_is_not_said_to_live() {
+    let service = Service::new();
+    let mut node = service.start_watched("200000");
+    service.hears("WATCHDOG=1");
+    signal(&node, "-STOP");
+    service.manager.set_nonblocking(true).unwrap();
+    let mut message = [0; 4096];
+    while service.manager.recv(&mut message).is_ok() {}
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(service.manager.recv(&mut message).is_err());
+    signal(&node, "-KILL");
+    let _ = node.wait();
+}
+
+#[test]
+fn a_service_is_started_anew_and_drops_no_connection() {
+    let service = Service::new();
+    let done = AtomicBool::new(false);
+    let mut node = service.start();
+    service.hears("READY=1");
+    let asked = std::thread::scope(|scope| {
+        let patient = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(20))).build();
+        let agent: ureq::Agent = patient.into();
+        let (service, done) = (&service, &done);
+        let ask = move || {
+            let mut asked = 0;
+            while !done.load(Ordering::SeqCst) {
+                // Each on a connection of its own, which waits in the socket while there is no node.
+                let answer = agent.get(service.url()).header("connection", "close").call();
+                assert_eq!(answer.unwrap().status(), 200);
+                asked += 1;
+            }
+            asked
+        };
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(ask.clone())).collect();
+        for _ in 0..3 {
+            signal(&node, "-TERM");
+            assert!(node.wait().unwrap().success());
+            node = service.start();
+            service.hears("READY=1");
+        }
+        done.store(true, Ordering::SeqCst);
+        clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
+    });
+    assert!(asked > 12, "{asked}");
+    signal(&node, "-KILL");
+    let _ = node.wait();
+}
+
+#[test]
+fn another_kind_of_socket_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket: OwnedFd = UnixDatagram::unbound().unwrap().into();
+    let hand_over = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve 3<&0 </dev/null";
+    let mut command = Command::new("sh");
+    command.args(["-c", hand_over]).arg(picloud()).env("PICLOUD_DATA_DIR", folder.path());
+    let output = command.env_remove("DATABASE_URL").stdin(socket).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("is none that listens for TCP"), "{said}");
+}
+
+#[test]
+fn a_folder_of_backups_keeps_the_newest() {
+    let server = tests::Server::start(tests::Database::sqlite());
+    tests::Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
+    let folder = tempfile::tempdir().unwrap();
+    let backups = folder.path().join("backups");
+    fs::create_dir(&backups).unwrap();
+    for old in
+        ["picloud-20200101T000000Z.picloud", "picloud-20210101T000000Z.picloud", "picloud-mine.picloud"]
+    {
+        fs::write(backups.join(old), "").unwrap();
+    }
+    let output = server.verb(&["backup", "--keep", "2", backups.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && said.contains("1 app,") && said.contains("removed 1 older backup"),
+        "{said}"
+    );
+    let mut names: Vec<_> = fs::read_dir(&backups)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(!names.contains(&"picloud-20200101T000000Z.picloud".to_owned()), "{names:?}");
+    assert!(names.contains(&"picloud-mine.picloud".to_owned()));
+    // A second one in the same second is refused rather than written over, so wait for the next.
+    let newest = names[1].clone();
+    let again = until("another second", || {
+        let output = server.verb(&["backup", "--keep", "1", backups.to_str().unwrap()]).output().unwrap();
+        output.status.success().then_some(output)
+    });
+    assert!(String::from_utf8_lossy(&again.stdout).contains("removed 2 older backups"));
+    assert!(!backups.join(newest).exists());
+}
