@@ -2,9 +2,12 @@
 # make test   format, lints, and every test on both databases
 # make bench  measure side by side with the references, and refresh bench/README.md
 # make fuzz   search for inputs that break git-receiver, FUZZ_SECONDS a target (300)
+# make release   one binary that needs nothing but the C library, with its size and checksum, in target/dist
+# make deb       a Debian package of it, in target/debian
+# make test-deb  install that into a fresh Debian that is booted, push there, upgrade, remove and purge it
 # make setup  install what these need, where it is missing: from Debian's packages, and git clients from PyPI
 
-.PHONY: demo test bench fuzz setup setup-demo
+.PHONY: demo test bench fuzz release deb test-deb setup setup-demo
 
 CARGO ?= cargo
 
@@ -51,6 +54,23 @@ fuzz: setup-demo
 		grep '^stat::' target/fuzz/$$target.log; \
 	done
 	FUZZ_FOUND=$(CURDIR)/target/fuzz/found $(CARGO) test -p git-receiver --test fuzz --locked
+
+# TARGET is another machine's, such as aarch64-unknown-linux-gnu (docs/install.md).
+TARGET ?=
+BINARY = target/$(if $(TARGET),$(TARGET)/)release/picloud
+release: setup-demo
+	$(CARGO) build --release --locked -p picloud $(if $(TARGET),--target $(TARGET))
+	@mkdir -p target/dist
+	@cp $(BINARY) target/dist/picloud
+	@cd target/dist && sha256sum picloud | tee picloud.sha256 && du -h picloud
+
+deb: release
+	debian/build target/dist/picloud
+
+# Apart from `make test`: once everything is built it takes 15 seconds, but cargo-deb, a release build and the first Debian take
+# far longer than two minutes.
+test-deb: deb
+	tests/package $$(ls -t target/debian/picloud_*.deb | head -n 1)
 
 # A C compiler and linker builds Rust and the embedded SQLite; git pushes.
 setup-demo:

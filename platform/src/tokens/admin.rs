@@ -39,7 +39,7 @@ pub enum TokenError {
     #[error("the admin token must be {TOKEN_MIN} to {TOKEN_MAX} printable ASCII characters without spaces")]
     Rule,
     /// The file cannot be read or written.
-    #[error("cannot keep the admin token in {}: {source}", path.display())]
+    #[error("cannot keep the admin token in {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
