@@ -78,6 +78,6 @@ setup-demo:
 
 setup: setup-demo
 	@tests/install caddy:caddy curl:curl openssl:openssl script:bsdutils psql:postgresql-client initdb:postgresql setpriv:util-linux \
-		systemd-analyze:systemd
+		systemd-analyze:systemd unshare:util-linux
 	@tests/venv tests/clients/requirements.txt target/clients-venv
 	@tests/venv tests/api/requirements.txt target/api-venv

@@ -3,6 +3,7 @@
 mod api;
 mod asking;
 mod backup;
+mod bad_disk;
 mod bad_input;
 mod caddy;
 mod calling;

@@ -1,5 +1,6 @@
 //! A push: taken in whole, then carried out while the client is told how it goes.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,11 @@ impl GitEdge {
         let most = self.pushes.bounds.limits.request_bytes.saturating_add(COMMANDS_BYTES);
         let mut body = match spool(&mut body, most, self.pushes.bounds.time, &self.pushes.spool).await {
             Ok(body) => body,
+            Err(SpoolError::Keep { source, head }) => {
+                let words = PushWords::new(app.clone(), caller.name, addresses, false);
+                let limits = &self.pushes.bounds.limits;
+                return not_kept(&app, source, &head, limits, &words, started).await;
+            }
             Err(error) => return refused(&app, &error),
         };
         let request = match git_receiver::read_request(&mut body, &self.pushes.bounds.limits).await {
@@ -106,9 +112,34 @@ fn refused(app: &AppName, error: &SpoolError) -> Response<Body> {
     let status = match error {
         SpoolError::Slow => StatusCode::REQUEST_TIMEOUT,
         SpoolError::Cut(_) => StatusCode::BAD_REQUEST,
-        SpoolError::Keep(_) => StatusCode::INSUFFICIENT_STORAGE,
+        SpoolError::Keep { .. } => StatusCode::INSUFFICIENT_STORAGE,
     };
     reply::text(status, &format!("{error}\n"))
+}
+
+/// Tells in git's way that there is no room for a push: to an error of HTTP, git adds that everything is up to date.
+async fn not_kept(
+    app: &AppName,
+    error: io::Error,
+    mut head: &[u8],
+    limits: &git_receiver::Limits,
+    words: &PushWords,
+    started: Instant,
+) -> Response<Body> {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let incident = uuid::Uuid::new_v4();
+    tracing::error!(%app, %incident, %error, "a push cannot be kept in the data folder");
+    let rejection = if full { Rejection::DiskFull } else { Rejection::Internal { incident } };
+    let Ok(Some(request)) = git_receiver::read_request(&mut head, limits).await else {
+        return refused(app, &SpoolError::Keep { source: error, head: Vec::new() });
+    };
+    let verdicts: Vec<Verdict> = request
+        .commands
+        .iter()
+        .map(|command| Verdict { name: command.name.clone(), outcome: Outcome::Rejected(rejection.clone()) })
+        .collect();
+    let ending = words.ending(&verdicts, started.elapsed());
+    git_reply(RESULT, Body::from(said(&request.capabilities, &ending.text, &Ok(()), &ending.results)))
 }
 
 /// Carries out a push and tells the client, for as long as it listens.

@@ -30,8 +30,12 @@ pub(super) enum SpoolError {
     #[error("the push was cut off: {0}")]
     Cut(#[source] io::Error),
     /// The server cannot keep it.
-    #[error("the server cannot keep the push: {0}")]
-    Keep(#[source] io::Error),
+    #[error("the server cannot keep the push: {source}")]
+    Keep {
+        source: io::Error,
+        /// How it begins: what the client asks for, so that it can be told in git's way.
+        head: Vec<u8>,
+    },
 }
 
 /// A whole request, to be read from its beginning.
@@ -59,6 +63,7 @@ async fn take(
 ) -> Result<Spooled, SpoolError> {
     let mut memory = Vec::new();
     let mut file: Option<File> = None;
+    let mut failed: Option<io::Error> = None;
     let mut taken = 0u64;
     let mut piece = vec![0; PIECE];
     while taken < bytes_max.saturating_mul(2) {
@@ -68,28 +73,39 @@ async fn take(
             read => &piece[..read],
         };
         taken += read.len() as u64;
-        if taken > bytes_max.saturating_add(PIECE as u64) {
+        if taken > bytes_max.saturating_add(PIECE as u64) || failed.is_some() {
             continue;
         }
-        match &mut file {
-            Some(file) => file.write_all(read).await.map_err(SpoolError::Keep)?,
-            None if memory.len() + read.len() <= IN_MEMORY_MAX => memory.extend_from_slice(read),
-            None => {
-                let mut new = File::from_std(tempfile::tempfile_in(folder).map_err(SpoolError::Keep)?);
-                new.write_all(&std::mem::take(&mut memory)).await.map_err(SpoolError::Keep)?;
-                new.write_all(read).await.map_err(SpoolError::Keep)?;
-                file = Some(new);
-            }
+        if file.is_none() && memory.len() + read.len() <= IN_MEMORY_MAX {
+            memory.extend_from_slice(read);
+        } else if let Err(error) = keep(&mut file, folder, &memory, read).await {
+            failed = Some(error);
         }
+    }
+    match (failed, file) {
+        (Some(source), _) => Err(SpoolError::Keep { source, head: memory }),
+        (None, None) => Ok(Spooled::Memory(io::Cursor::new(memory))),
+        (None, Some(mut file)) => match rewound(&mut file).await {
+            Ok(()) => Ok(Spooled::File(file)),
+            Err(source) => Err(SpoolError::Keep { source, head: memory }),
+        },
+    }
+}
+
+/// Writes what was read behind what the file holds; a new file begins with what was kept in memory until now.
+async fn keep(file: &mut Option<File>, folder: &Path, memory: &[u8], read: &[u8]) -> io::Result<()> {
+    if file.is_none() {
+        file.insert(File::from_std(tempfile::tempfile_in(folder)?)).write_all(memory).await?;
     }
     match file {
-        None => Ok(Spooled::Memory(io::Cursor::new(memory))),
-        Some(mut file) => {
-            file.flush().await.map_err(SpoolError::Keep)?;
-            file.rewind().await.map_err(SpoolError::Keep)?;
-            Ok(Spooled::File(file))
-        }
+        Some(file) => file.write_all(read).await,
+        None => Ok(()),
     }
+}
+
+async fn rewound(file: &mut File) -> io::Result<()> {
+    file.flush().await?;
+    file.rewind().await.map(drop)
 }
 
 impl Spooled {

@@ -38,7 +38,7 @@ fn a_node_is_stopped_and_started_under_load_and_no_request_fails() {
         if got.status == 200 { Ok(()) } else { Err(format!("{got:?}")) }
     };
     let asked = under_load(
-        || ask(&[]).and_then(|()| ask(&["-d", "something"])),
+        || ask(&[]).and_then(|()| ask(&["-X", "POST"])),
         || {
             second.stop();
             second.restart_in_place();
