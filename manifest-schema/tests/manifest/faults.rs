@@ -380,7 +380,7 @@ fn a_file_that_is_no_text_is_refused_at_its_first_wrong_byte() {
 fn a_byte_order_mark_and_windows_line_ends_move_no_column() {
     assert_eq!(
         errors("\u{feff}sdk = \"9\"\r\n[app]\r\nx = 1\r\n")[1],
-        "3:1 unknown key `x` | [app] takes description"
+        "3:1 unknown key `x` | [app] takes description, domains"
     );
     assert!(errors("\u{feff}sdk = \"9\"")[0].starts_with("1:7 "));
 }

@@ -72,7 +72,7 @@ impl GitEdge {
         let mut body = match spool(&mut body, most, self.pushes.bounds.time, &self.pushes.spool).await {
             Ok(body) => body,
             Err(SpoolError::Keep { source, head }) => {
-                let words = PushWords::new(app.clone(), caller.name, addresses, false);
+                let words = PushWords::new(app.clone(), caller.actor.name.clone(), addresses, false);
                 let limits = &self.pushes.bounds.limits;
                 return not_kept(&app, source, &head, limits, &words, started).await;
             }
