@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::cli::{CreateApps, Role, Settings};
 use crate::edge::listener::{self, ConnectionBounds, Stopping};
-use crate::edge::{Api, Door, Edge, GitEdge, Health, Metrics, Planes, Pushes, Reach};
+use crate::edge::{Api, Door, Edge, GitEdge, Health, Metrics, Planes, Public, Pushes, Reach};
 use crate::numbers::{Numbers, Page};
 use crate::service::{self, HandedError};
 
@@ -191,6 +191,7 @@ impl Node {
             store: store.clone(),
             table: Arc::clone(&table),
             activation: activation.clone(),
+            public: Public::new(settings.domain.as_deref(), settings.public_url.as_deref()),
             preview_age: settings.push.preview_age(),
             node: Arc::clone(&this),
             door: door.clone(),

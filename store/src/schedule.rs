@@ -6,7 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::name::JobName;
 use uuid::Uuid;
 
+use crate::audit::Act;
+use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber, Oid};
+use crate::{Store, either};
 
 /// How far the clock of whoever claims a run may be ahead of the database's.
 pub(crate) const AHEAD_MAX: TimeDelta = TimeDelta::seconds(1);
@@ -262,3 +265,162 @@ pub(crate) fn overlaps(node: Option<&str>) -> String {
 
 /// The detail of a lost run, `$` standing for the node's name.
 pub(crate) const LOST: [&str; 2] = ["node ", " was not heard of any more while it ran"];
+
+impl Store {
+    /// Remembers the schedules that a live deploy declares, and how far each has come: where the deploy before it declared
+    /// the same, up to where it was, else up to the deploy. Nothing is changed for a deploy that is not live.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn register_schedules(
+        &self,
+        app: AppId,
+        deploy: DeployNumber,
+        declared: &[DeclaredSchedule],
+    ) -> Result<(), StoreError> {
+        either!(self, schedules::register_schedules(app, deploy, declared))
+    }
+
+    /// The schedules of an app that were ever registered, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn schedule_states(&self, app: AppId) -> Result<Vec<ScheduleState>, StoreError> {
+        either!(self, schedules::schedule_states(app))
+    }
+
+    /// The schedules of all apps that were ever registered.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn all_schedules(&self) -> Result<Vec<(AppId, JobName)>, StoreError> {
+        either!(self, schedules::all_schedules())
+    }
+
+    /// Pauses a schedule, as `act` says: its due times are not granted to anybody. `false` where it is paused already, or unknown.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn pause_schedule(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        act: &Act,
+    ) -> Result<bool, StoreError> {
+        either!(self, schedules::pause_schedule(app, schedule, act))
+    }
+
+    /// Resumes a schedule from the time of `act` on, with one row for the due times that were skipped and why. `false` where it is not
+    /// paused, or unknown.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn resume_schedule(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        skipped: Option<Left>,
+        node: &NodeIdentity,
+        act: &Act,
+    ) -> Result<bool, StoreError> {
+        either!(self, schedules::resume_schedule(app, schedule, skipped.as_ref(), node, act))
+    }
+
+    /// Records due times that are not run any more: of an expression that is no longer that of the schedule.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn leave_due_times(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        left: &Left,
+        node: &NodeIdentity,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        either!(self, schedules::leave_due_times(app, schedule, left, node, now))
+    }
+
+    /// Claims due times of a schedule, or a run that somebody asked for. Whoever inserts the row of (app, schedule, due
+    /// time) has it, whatever the other nodes do; claims of one schedule come one after the other, so that no due time is
+    /// in two rows.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn claim_run(&self, run: &NewRun) -> Result<Claim, StoreError> {
+        either!(self, schedule_runs::claim_run(run))
+    }
+
+    /// Holds a claimed run for `lease` from now on. `false`: it was recorded as lost meanwhile, and is not the claimer's
+    /// any more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn renew_run(
+        &self,
+        run: &RunKey,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        either!(self, schedule_runs::renew_run(run, lease, now))
+    }
+
+    /// Records how a claimed run ended. `false`: it was recorded as lost meanwhile, and stays so.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn finish_run(
+        &self,
+        run: &RunKey,
+        outcome: RunOutcome,
+        detail: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        either!(self, schedule_runs::finish_run(run, outcome, detail, now))
+    }
+
+    /// Records every run as lost whose lease is over.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lose_runs(&self, now: DateTime<Utc>) -> Result<Vec<LostRun>, StoreError> {
+        either!(self, schedule_runs::lose_runs(now))
+    }
+
+    /// When the first of the leases in progress ends, by the database's clock.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn next_lease_end(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        either!(self, schedule_runs::next_lease_end())
+    }
+
+    /// The rows of a schedule with the latest due times up to `up_to`, at most `most`, the latest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn runs(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        up_to: Option<DateTime<Utc>>,
+        most: u32,
+    ) -> Result<Vec<ScheduleRun>, StoreError> {
+        either!(self, schedule_runs::runs(app, schedule, up_to, most))
+    }
+
+    /// Deletes rows of a schedule that are due before `before`, or beyond the latest `keep`; at most [`PRUNED_AT_ONCE`].
+    /// Returns how many it were.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn prune_runs(
+        &self,
+        app: AppId,
+        schedule: &JobName,
+        keep: u32,
+        before: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        either!(self, schedule_runs::prune_runs(app, schedule, keep, before))
+    }
+}

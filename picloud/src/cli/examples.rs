@@ -57,6 +57,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("apps protect", &[("picloud apps protect", "pushes that set the production branch back are refused")]),
     ("apps unprotect", &[("picloud apps unprotect", "they are taken again")]),
     (
+        "tokens",
+        &[
+            ("picloud tokens list", "with their last use and their end"),
+            ("picloud tokens create ci --scope hello:deploy --expires 90d", "for a CI that deploys one app"),
+        ],
+    ),
+    (
         "tokens create",
         &[
             ("picloud tokens create ci --scope hello:deploy --expires 90d", "for a CI that deploys one app"),
@@ -65,6 +72,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     ("tokens list", &[("picloud tokens list", "with their last use and their end")]),
     ("tokens revoke", &[("picloud tokens revoke ci", "it stops working at once, everywhere")]),
+    (
+        "secrets",
+        &[
+            ("picloud secrets list", "names, when and by whom"),
+            ("picloud secrets set API_KEY", "asks for the value, unseen"),
+        ],
+    ),
     (
         "secrets set",
         &[
@@ -78,7 +92,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("secrets list", &[("picloud secrets list", "names, when and by whom")]),
     ("secrets unset", &[("picloud secrets unset API_KEY", "once nothing live requires it")]),
     ("secrets rotate", &[("picloud secrets rotate", "after a new key was put first in the key file")]),
-    ("audit", &[("picloud audit --app hello", "what was done to one app")]),
+    ("audit", &[("picloud audit", "the latest acts; --app names one app")]),
     (
         "invoke",
         &[
@@ -193,9 +207,8 @@ mod tests {
             let name = format!("{around}{}", inner.get_name());
             if inner.has_subcommands() {
                 verbs(inner, &format!("{name} "), found);
-            } else {
-                found.push(name);
             }
+            found.push(name);
         }
     }
 

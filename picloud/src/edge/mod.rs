@@ -16,6 +16,7 @@ mod forwarded;
 mod git;
 pub(crate) mod listener;
 mod names;
+mod public;
 mod reply;
 mod request;
 mod slips;
@@ -25,6 +26,7 @@ pub(crate) use control::{Health, Metrics};
 pub(crate) use credentials::Door;
 pub(crate) use forwarded::Proxies;
 pub(crate) use git::{GitEdge, PushBounds, Pushes};
+pub(crate) use public::Public;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,7 +46,6 @@ use tracing::{Instrument as _, Span};
 use crate::cli::Role;
 use crate::numbers::{Numbers, Plane};
 use crate::traces::TARGET;
-use crate::words::push::Addresses;
 use address::{Address, Hosts};
 use api::functions::Callees;
 use app::Asked;
@@ -59,7 +60,7 @@ pub(crate) const DEV_REQUEST: &str = "request";
 pub(crate) struct Edge {
     names: Names,
     proxies: Proxies,
-    public_url: Option<Arc<str>>,
+    public: Public,
     recorder: Recorder,
     /// `None`: pushes are for other nodes.
     git: Option<GitEdge>,
@@ -105,11 +106,12 @@ impl Edge {
     pub(crate) fn new(reach: Reach, role: Role, planes: Planes) -> Self {
         let Planes { table, recorder, health, api, git, metrics, numbers } = planes;
         let (api, git) = if role.manages() { (Some(api), Some(git)) } else { (None, None) };
+        let public = Public::new(reach.domain.as_deref(), reach.public_url.as_deref());
         let names = Names { hosts: Arc::new(Hosts { domain: reach.domain }), table };
         Self {
             names: names.clone(),
             proxies: reach.proxies,
-            public_url: reach.public_url.map(|url| url.trim_end_matches('/').into()),
+            public,
             recorder,
             git,
             control: control::router(health, metrics, names, api),
@@ -131,7 +133,7 @@ impl Edge {
         Self {
             names: Names { hosts: Arc::default(), table },
             proxies: Proxies::default(),
-            public_url: None,
+            public: Public::default(),
             control: folder::router(callees),
             recorder,
             git: None,
@@ -197,7 +199,8 @@ impl Edge {
                 }
                 Address::Git { app: Ok(app), rest } => {
                     *answering = Answering::Other(Plane::Git);
-                    let addresses = self.addresses(host, forwarded::is_https(&parts.headers), app.as_str());
+                    let addresses =
+                        self.public.addresses(host, forwarded::is_https(&parts.headers), app.as_str());
                     let from = From(forwarded::client(&parts.headers, peer));
                     let rest = rest.to_owned();
                     let mut request = Request::from_parts(parts, Body::new(body));
@@ -243,30 +246,6 @@ impl Edge {
         match branch {
             Some(branch) => self.names.table.get(app, branch),
             None => self.names.table.get_production(app),
-        }
-    }
-
-    /// Where an app answers, as whoever sent a request to `host` reaches it, with TLS or without.
-    fn addresses(&self, host: &str, https: bool, app: &str) -> Addresses {
-        match (&self.names.hosts.domain, &self.public_url) {
-            (Some(domain), public) => {
-                let scheme = public
-                    .as_deref()
-                    .and_then(|url| url.split_once("://"))
-                    .map_or("https", |(scheme, _)| scheme);
-                Addresses {
-                    production: format!("{scheme}://{app}.{domain}/"),
-                    preview: format!("{scheme}://{{}}--{app}.{domain}/"),
-                }
-            }
-            (None, public) => {
-                let base = match public.as_deref() {
-                    Some(url) => url.to_owned(),
-                    None if https => format!("https://{host}"),
-                    None => format!("http://{host}"),
-                };
-                Addresses { production: format!("{base}/{app}/"), preview: format!("{base}/{app}@{{}}/") }
-            }
         }
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Branch {
     /// The branch as addresses have it.
     pub(crate) label: String,
     pub(crate) production: bool,
+    /// Where it answers.
+    pub(crate) url: String,
     pub(crate) deploy: u64,
     pub(crate) commit: String,
     pub(crate) deployed_at: Option<DateTime<Utc>>,

@@ -48,10 +48,11 @@ pub(crate) fn branches(branches: &Branches) -> String {
             short_commit(&branch.commit).to_owned(),
             branch.deployed_at.map(moment).unwrap_or_default(),
             branch.expires_at.map_or_else(|| "-".to_owned(), moment),
+            branch.url.clone(),
         ]
     };
     let rows: Vec<_> = branches.branches.iter().map(row).collect();
-    table(&["BRANCH", "", "DEPLOY", "COMMIT", "SINCE (UTC)", "EXPIRES (UTC)"], &rows)
+    table(&["BRANCH", "", "DEPLOY", "COMMIT", "SINCE (UTC)", "EXPIRES (UTC)", "ADDRESS"], &rows)
 }
 
 /// Routes and functions as tables.

@@ -7,6 +7,7 @@
 
 mod candidate;
 mod check;
+mod decision;
 mod expiry;
 mod intent;
 mod leaks;
@@ -25,7 +26,7 @@ use chrono::Utc;
 use git_receiver::{Command, Pack, Push, Repository, Staged};
 use manifest_schema::name::AppName;
 use runtime::Secrets;
-use store::{Actor, App, Deploy, NewDeploy, NewPush, PushError, PushReceipt, RefChange, Store};
+use store::{Actor, App, Deploy, NewPush, PushError, PushReceipt, RefChange, Store};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -45,7 +46,8 @@ use crate::nodes::Peers;
 use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
 use crate::secrets::{SecretError, Vault};
 use crate::tokens::{Caller, Right};
-use candidate::{Candidate, DeployError, Examination, Examined};
+use candidate::{DeployError, Examination, Examined};
+use decision::{Decided, Decision, fill, reject_shared_addresses, reject_unless_all_move, served, unmoved};
 use intent::{Intent, intent};
 
 /// How many commits are gone through to see whether one follows another.
@@ -84,35 +86,6 @@ pub struct Deployer {
     vault: Vault,
     peers: Option<Peers>,
     limits: DeployLimits,
-}
-
-/// One ref of a push, and what was decided about it.
-struct Decision {
-    change: RefChange,
-    outcome: Decided,
-}
-
-enum Decided {
-    /// Move the ref and serve the commit on the branch.
-    Serve { branch: String, production: bool, candidate: Box<Candidate> },
-    /// Move the ref and serve nothing.
-    Move,
-    /// Move nothing.
-    Done(Outcome),
-}
-
-impl Decision {
-    fn moves(&self) -> bool {
-        !matches!(self.outcome, Decided::Done(_))
-    }
-
-    fn goes_live(&self) -> bool {
-        matches!(self.outcome, Decided::Serve { production: true, .. })
-    }
-
-    fn reject(&mut self, rejection: Rejection) {
-        self.outcome = Decided::Done(Outcome::Rejected(rejection));
-    }
 }
 
 impl Deployer {
@@ -435,80 +408,6 @@ async fn is_held<R: Repository>(
         }
         _ => Ok(false),
     }
-}
-
-fn served(examined: Examined, branch: String, production: bool, tell: &Tell) -> Decided {
-    match examined {
-        Examined::Candidate(candidate) => Decided::Serve { branch, production, candidate },
-        Examined::Rejected(rejection) => Decided::Done(Outcome::Rejected(rejection)),
-        Examined::NoManifest => {
-            tell.send(Event::NoManifest { branch });
-            Decided::Move
-        }
-    }
-}
-
-fn fill(push: &mut NewPush<'_>, decisions: &[Decision]) {
-    push.refs = decisions
-        .iter()
-        .filter(|decision| decision.moves())
-        .map(|decision| decision.change.clone())
-        .collect();
-    let served = decisions.iter().filter_map(|decision| match &decision.outcome {
-        Decided::Serve { branch, candidate, .. } => Some((branch, candidate)),
-        _ => None,
-    });
-    push.revisions = served.clone().filter_map(|(_, candidate)| candidate.new.clone()).collect();
-    let required = served.clone().flat_map(|(_, candidate)| &candidate.prepared.manifest.secrets.required);
-    push.requires = required.map(|name| name.as_str().to_owned()).collect();
-    push.deploys = served
-        .map(|(branch, candidate)| NewDeploy { branch: branch.clone(), commit: candidate.commit })
-        .collect();
-    // Previews have none: the domains are those of what people see.
-    push.domains = decisions.iter().find_map(|decision| match &decision.outcome {
-        Decided::Serve { production: true, candidate, .. } => {
-            Some(candidate.prepared.manifest.app.domains.clone())
-        }
-        _ => None,
-    });
-}
-
-/// Two new branches of one push cannot share an address either: the later one is rejected.
-fn reject_shared_addresses(decisions: &mut [Decision]) {
-    let mut labels: BTreeMap<String, String> = BTreeMap::new();
-    for decision in decisions {
-        if let Decided::Serve { branch, .. } = &decision.outcome {
-            match labels.get(&branch_label(branch)) {
-                Some(with) => {
-                    let with = with.clone();
-                    decision.reject(Rejection::SharedAddress { with });
-                }
-                None => {
-                    labels.insert(branch_label(branch), branch.clone());
-                }
-            }
-        }
-    }
-}
-
-fn reject_unless_all_move(decisions: &mut [Decision]) {
-    let rejected = |decision: &Decision| matches!(decision.outcome, Decided::Done(Outcome::Rejected(_)));
-    if decisions.iter().any(rejected) {
-        decisions
-            .iter_mut()
-            .filter(|decision| !rejected(decision))
-            .for_each(|decision| decision.reject(Rejection::Atomic));
-    }
-}
-
-/// The verdict on a ref that nothing is served for.
-fn unmoved(decision: Decision) -> Verdict {
-    let outcome = match decision.outcome {
-        Decided::Done(outcome) => outcome,
-        _ if decision.change.new.is_none() => Outcome::Deleted,
-        _ => Outcome::Stored,
-    };
-    Verdict { name: decision.change.name, outcome }
 }
 
 fn unpack_failed(commands: &[Command], why: &str) -> Vec<Verdict> {

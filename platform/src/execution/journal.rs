@@ -66,7 +66,7 @@ fn logged(live: &Live, script: &str, execution: Uuid, line: &LogLine) {
     let LogLine { level, message, data, line, column, .. } = line;
     macro_rules! event {
         ($level:ident) => {
-            tracing::$level!(target: "script", %app, script, line, column, %execution, data, "{message}")
+            tracing::$level!(target: "script", %app, %script, line, column, %execution, data, "{message}")
         };
     }
     match level {

@@ -212,6 +212,7 @@ fn a_log_for_programs_is_one_object_a_line() {
     talkative().push(&server.git_url("hello"), &["main"]).succeeded();
     let execution = server.get("/hello/fine").header("picloud-execution").unwrap().to_owned();
     server.get("/hello/fail");
+    until("the failure is logged", || server.log().contains("as asked").then_some(()));
     let lines = || -> Vec<serde_json::Value> {
         let log = server.log();
         log.lines()
@@ -241,11 +242,10 @@ fn a_log_for_people_is_one_line_an_event_whatever_a_script_writes() {
     let server = Server::start(Database::sqlite());
     talkative().push(&server.git_url("hello"), &["main"]).succeeded();
     server.get("/hello/fine");
-    assert!(
-        server.log().contains("script: a line\\u{a}and \"more\" app=hello script=say.rhai line=9"),
-        "{}",
-        server.log()
-    );
+    until("the line is logged", || {
+        let line = "script: a line\\u{a}and \"more\" app=hello script=say.rhai line=9";
+        server.log().contains(line).then_some(())
+    });
 }
 
 #[test]

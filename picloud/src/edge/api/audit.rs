@@ -9,14 +9,13 @@ use store::{Act, Actor, AuditRow};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::query::Asked;
+use super::query::{Asked, Limit};
 use super::{Api, allow_admin, document, failed, problem};
 use crate::edge::credentials::Caller;
 use crate::rest;
 
-/// How many acts are listed where nothing else is asked for, and at most.
+/// How many acts are listed where nothing else is asked for.
 const ACTS: u32 = 50;
-const ACTS_MAX: u32 = 1000;
 
 /// Which acts.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -24,8 +23,8 @@ const ACTS_MAX: u32 = 1000;
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// How many at most.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
     /// Those about this app.
     app: Option<String>,
     /// Those behind this one: the `next` of another answer.
@@ -52,8 +51,7 @@ pub(super) async fn list(
         return problem(StatusCode::BAD_REQUEST, "`app` is the name of an app");
     };
     let before = which.before;
-    let limit = which.limit.unwrap_or(ACTS);
-    let limit = limit.clamp(1, ACTS_MAX);
+    let limit = Limit::or(which.limit, ACTS);
     match api.store.audit(app.as_ref(), before, limit).await {
         Ok(rows) => {
             let is_full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);

@@ -11,11 +11,13 @@ use serde::Deserialize;
 use store::{App, DeployFilter, DeployNumber, LiveBranch, StoreError};
 use utoipa::IntoParams;
 
-use super::query::{Asked, PAGE_MAX, cursor, find_app};
+use super::query::{Asked, Limit, cursor, find_app};
 use super::{Api, allow, document, failed, no_app, posted, problem};
 use crate::edge::credentials::Caller;
+use crate::edge::forwarded::is_https;
+use crate::edge::request;
 use crate::rest;
-use crate::words::push::sentence;
+use crate::words::push::{Addresses, sentence};
 
 /// How many are listed where nothing else is asked for.
 const PAGE: u32 = 50;
@@ -28,8 +30,8 @@ pub(super) struct Which {
     /// Those of this branch.
     branch: Option<String>,
     /// How many at most.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
     /// Where to go on: the `next_cursor` of another answer.
     cursor: Option<String>,
 }
@@ -54,7 +56,7 @@ pub(super) async fn list(
             (Err(refused), _) | (_, Err(refused)) => return *refused,
         };
     let filter = DeployFilter { branch: which.branch, before: before.and_then(DeployNumber::new) };
-    let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let limit = Limit::or(which.limit, PAGE);
     let (found, live) =
         match (api.store.latest_deploys(app.id, &filter, limit).await, api.store.live_of(app.id).await) {
             (Ok(found), Ok(live)) => (found, live),
@@ -150,25 +152,33 @@ pub(super) async fn branches(
     State(api): State<Api>,
     Path(app): Path<String>,
     Extension(caller): Extension<Caller>,
+    request: Request,
 ) -> Response<Body> {
     let app = match find_app(&api, &caller, Right::Read, &app).await {
         Ok(app) => app,
         Err(refused) => return *refused,
     };
-    match live_branches(&api, &app).await {
+    let host = request::host(request.uri(), request.headers());
+    let addresses = api.public.addresses(host, is_https(request.headers()), app.name.as_str());
+    match live_branches(&api, &app, &addresses).await {
         Ok(branches) => document(&rest::Branches { branches }),
         Err(error) => failed(&error),
     }
 }
 
-async fn live_branches(api: &Api, app: &App) -> Result<Vec<rest::Branch>, StoreError> {
+async fn live_branches(api: &Api, app: &App, addresses: &Addresses) -> Result<Vec<rest::Branch>, StoreError> {
     let mut branches = Vec::new();
     for LiveBranch { branch, commit, deploy } in api.store.live_of(app.id).await? {
         let deployed_at = api.store.deployed_at(app.id, deploy).await?;
         let production = branch == app.production_branch;
         let age = api.preview_age.filter(|_| !production).and_then(|age| TimeDelta::from_std(age).ok());
+        let label = branch_label(&branch);
         branches.push(rest::Branch {
-            label: branch_label(&branch),
+            url: match production {
+                true => addresses.production.clone(),
+                false => addresses.preview.replace("{}", &label),
+            },
+            label,
             name: branch,
             production,
             deploy: deploy.get(),

@@ -10,7 +10,7 @@ use store::{App, ExecutionFilter, ExecutionRecord, LineFilter, Part, TriggerKind
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::query::{Asked, PAGE_MAX, cursor, find_app};
+use super::query::{Asked, Limit, cursor, find_app};
 use super::{Api, document, failed, logs, problem};
 use crate::edge::credentials::Caller;
 use crate::rest;
@@ -35,8 +35,8 @@ pub(super) struct Which {
     #[serde(default)]
     failed: bool,
     /// How many at most.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
     /// Where to go on: the `next_cursor` of another answer.
     cursor: Option<String>,
 }
@@ -78,7 +78,7 @@ pub(super) async fn list(
         failed: which.failed,
         before,
     };
-    let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let limit = Limit::or(which.limit, PAGE);
     match api.store.executions(app.id, &filter, limit).await {
         Ok(found) => {
             let full = found.len() == limit as usize;

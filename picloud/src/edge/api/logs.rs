@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::query::{Asked, PAGE_MAX, cursor, find_app};
+use super::query::{Asked, Limit, PAGE_MAX, cursor, find_app};
 use super::{Api, document, failed, problem};
 use crate::edge::credentials::Caller;
 use crate::edge::listener::Stopping;
@@ -54,8 +54,8 @@ pub(super) struct Which {
     /// Those written since then.
     since: Option<DateTime<Utc>>,
     /// How many at most.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
     /// Where to go on: the `next_cursor` of another answer.
     cursor: Option<String>,
 }
@@ -125,7 +125,7 @@ pub(super) async fn list(
         execution: which.execution,
         since: which.since,
     };
-    let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let limit = Limit::or(which.limit, PAGE);
     match api.store.lines(app.id, &filter, before.map_or(Part::Latest, Part::Before), limit).await {
         Ok(lines) => {
             let full = lines.len() == limit as usize;

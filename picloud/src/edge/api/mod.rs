@@ -44,6 +44,7 @@ use utoipa_axum::routes;
 use super::app::read_body;
 use super::credentials::{Caller, Door, Refused};
 use super::listener::Stopping;
+use super::public::Public;
 use super::{client, reply};
 use crate::node::ThisNode;
 use crate::rest;
@@ -57,6 +58,8 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) table: Arc<LiveTable>,
     pub(crate) activation: Activation,
+    /// Where apps answer.
+    pub(crate) public: Public,
     /// How old a preview may become.
     pub(crate) preview_age: Option<Duration>,
     /// The node that answers.

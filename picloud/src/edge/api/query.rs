@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use manifest_schema::name::AppName;
 use platform::tokens::Right;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use store::App;
 
@@ -14,6 +15,26 @@ use crate::edge::credentials::Caller;
 
 /// The most that one page holds.
 pub(super) const PAGE_MAX: u32 = 1000;
+
+/// How much of a list is asked for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct Limit(u32);
+
+impl Limit {
+    /// The number, or what is usual where nothing is asked for.
+    pub(super) fn or(limit: Option<Self>, usual: u32) -> u32 {
+        limit.map_or(usual, |Self(limit)| limit)
+    }
+}
+
+impl TryFrom<u32> for Limit {
+    type Error = &'static str;
+
+    fn try_from(limit: u32) -> Result<Self, Self::Error> {
+        if (1..=PAGE_MAX).contains(&limit) { Ok(Self(limit)) } else { Err("`limit` is 1 to 1000") }
+    }
+}
 
 /// The query of a request. What is not understood is refused.
 pub(super) struct Asked<T>(pub(super) T);

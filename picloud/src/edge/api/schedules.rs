@@ -15,14 +15,13 @@ use serde::Deserialize;
 use store::{RunOutcome, ScheduleRun};
 use utoipa::IntoParams;
 
-use super::query::Asked;
+use super::query::{Asked, Limit};
 use super::{Api, allow, document, failed, no_app, problem};
 use crate::edge::credentials::Caller;
 use crate::rest;
 
-/// How many runs are listed where nothing else is asked for, and at most.
+/// How many runs are listed where nothing else is asked for.
 const RUNS: u32 = 50;
-const RUNS_MAX: u32 = 1000;
 
 /// How long a request waits for the end of a run.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -56,8 +55,8 @@ pub(super) async fn list(
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// How many at most.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
     /// Those due then or before.
     up_to: Option<DateTime<Utc>>,
 }
@@ -80,7 +79,7 @@ pub(super) async fn runs(
         Ok(found) => found,
         Err(response) => return *response,
     };
-    let limit = which.limit.unwrap_or(RUNS).clamp(1, RUNS_MAX);
+    let limit = Limit::or(which.limit, RUNS);
     match api.scheduler.runs(&live, &schedule, which.up_to, limit).await {
         Ok(runs) => document(&rest::Runs { runs: runs.into_iter().map(run).collect() }),
         Err(error) => failed(&error),
