@@ -140,6 +140,7 @@ fn a_node_that_hangs_is_not_said_to_live() {
     service.manager.set_nonblocking(true).unwrap();
     let mut message = [0; 4096];
     while service.manager.recv(&mut message).is_ok() {}
+    // Twice as long as it may be silent: what is waited for is that nothing comes.
     std::thread::sleep(Duration::from_millis(500));
     assert!(service.manager.recv(&mut message).is_err());
     signal(&node, "-KILL");

@@ -6,7 +6,8 @@ use axum::http::{Response, StatusCode};
 use manifest_schema::name::AppName;
 use platform::tokens::Right;
 
-use super::{Api, allow, document, failed, no_app, posted, problem};
+use super::query::find_app;
+use super::{Api, document, failed, no_app, posted, problem};
 use crate::edge::credentials::Caller;
 use crate::rest::{self, App, AppSettings, Apps, LiveDeploy};
 
@@ -90,7 +91,7 @@ pub(super) async fn settings(
     Path(app): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Response<Body> {
-    match find(&api, &caller, Right::Read, &app).await {
+    match find_app(&api, &caller, Right::Read, &app).await {
         Ok(app) => document(&AppSettings { protected: Some(app.protected) }),
         Err(response) => *response,
     }
@@ -111,7 +112,7 @@ pub(super) async fn set(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response<Body> {
-    let app = match find(&api, &caller, Right::Admin, &app).await {
+    let app = match find_app(&api, &caller, Right::Admin, &app).await {
         Ok(app) => app,
         Err(response) => return *response,
     };
@@ -124,17 +125,4 @@ pub(super) async fn set(
         Ok(_) => document(&AppSettings { protected: Some(protected) }),
         Err(error) => failed(&error),
     }
-}
-
-/// The app, live or not, where the caller may do that to it.
-async fn find(
-    api: &Api,
-    caller: &Caller,
-    right: Right,
-    app: &str,
-) -> Result<store::App, Box<Response<Body>>> {
-    allow(caller, right, app)?;
-    let Ok(name) = AppName::new(app) else { return Err(Box::new(no_app())) };
-    let found = api.store.app(&name).await.map_err(|error| Box::new(failed(&error)))?;
-    found.ok_or_else(|| Box::new(no_app()))
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use store::App;
 
-use super::{Api, allow, failed, problem};
+use super::{Api, allow, failed, no_app, problem};
 use crate::edge::credentials::Caller;
 
 /// The most that one page holds.
@@ -66,10 +66,7 @@ pub(super) async fn find_app(
     name: &str,
 ) -> Result<App, Box<Response<Body>>> {
     allow(caller, right, name)?;
-    let none = || Box::new(problem(StatusCode::NOT_FOUND, "there is no such app"));
-    let name = AppName::new(name).map_err(|_| none())?;
-    match api.store.app(&name).await {
-        Ok(app) => app.ok_or_else(none),
-        Err(error) => Err(Box::new(failed(&error))),
-    }
+    let name = AppName::new(name).map_err(|_| Box::new(no_app()))?;
+    let found = api.store.app(&name).await.map_err(|error| Box::new(failed(&error)))?;
+    found.ok_or_else(|| Box::new(no_app()))
 }

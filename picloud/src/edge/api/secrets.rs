@@ -8,7 +8,8 @@ use platform::deploy::NotUnset;
 use platform::secrets::{Changed, SecretError};
 use platform::tokens::Right;
 
-use super::{Api, allow, allow_admin, document, failed, no_app, problem};
+use super::query::find_app;
+use super::{Api, allow_admin, document, failed, problem};
 use crate::edge::app::read_body;
 use crate::edge::credentials::Caller;
 use crate::rest;
@@ -29,7 +30,7 @@ pub(super) async fn list(
     Path(app): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Response<Body> {
-    let app = match find(&api, &caller, &app).await {
+    let app = match find_app(&api, &caller, Right::Secrets, &app).await {
         Ok(app) => app,
         Err(response) => return *response,
     };
@@ -73,7 +74,7 @@ pub(super) async fn set(
     {
         return failed(&error);
     }
-    let app = match find(&api, &caller, &app).await {
+    let app = match find_app(&api, &caller, Right::Secrets, &app).await {
         Ok(app) => app,
         Err(response) => return *response,
     };
@@ -108,7 +109,7 @@ pub(super) async fn unset(
         Ok(name) => name,
         Err(response) => return *response,
     };
-    let app = match find(&api, &caller, &app).await {
+    let app = match find_app(&api, &caller, Right::Secrets, &app).await {
         Ok(app) => app,
         Err(response) => return *response,
     };
@@ -161,11 +162,4 @@ fn refused(error: &SecretError) -> Response<Body> {
 
 fn named(name: &str) -> Result<SettingName, Box<Response<Body>>> {
     SettingName::new(name).map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))
-}
-
-async fn find(api: &Api, caller: &Caller, app: &str) -> Result<store::App, Box<Response<Body>>> {
-    allow(caller, Right::Secrets, app)?;
-    let Ok(name) = AppName::new(app) else { return Err(Box::new(no_app())) };
-    let found = api.store.app(&name).await.map_err(|error| Box::new(failed(&error)))?;
-    found.ok_or_else(|| Box::new(no_app()))
 }
