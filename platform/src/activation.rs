@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use manifest_schema::name::AppName;
-use runtime::{LiveTable, Revision};
+use runtime::{Branch, LiveTable, Revision};
 use store::{App, AppId, DeployNumber, LiveBranch, Oid, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -77,6 +77,11 @@ impl Activation {
         Some(Arc::clone(&self.table.get(app.as_str(), &branch_label(branch))?.revision))
     }
 
+    /// Whether the schedules of a branch run by the clock.
+    pub(crate) fn is_scheduled(&self, app: &AppName, branch: &str) -> bool {
+        self.table.get(app.as_str(), &branch_label(branch)).is_some_and(|live| live.branch.scheduled)
+    }
+
     /// The deploy that is live on a branch.
     pub(crate) fn live_deploy(&self, app: &AppName, branch: &str) -> Option<DeployNumber> {
         DeployNumber::new(self.table.get(app.as_str(), &branch_label(branch))?.deploy)
@@ -134,7 +139,10 @@ impl Activation {
                     && !waits
                     && let Ok(revision) = prepared.into_revision(app, commit)
                 {
-                    self.install(app, &branch, revision, deploy);
+                    let was = self.table.get(app.name.as_str(), &branch_label(&branch));
+                    let scheduled = was.is_some_and(|was| was.branch.scheduled);
+                    let on = branch_of(app, &LiveBranch { branch, commit, deploy, scheduled });
+                    self.table.replace(&app.name, on, revision, deploy.get());
                 }
             }
             self.changed.send_replace(());
@@ -156,8 +164,9 @@ impl Activation {
         };
         let mut built = Vec::new();
         let mut secrets = None;
-        for LiveBranch { branch, commit, deploy } in &live {
-            if self.serves(app, branch, *commit, *deploy) {
+        for on in &live {
+            let LiveBranch { branch, commit, .. } = on;
+            if self.serves(app, on) {
                 continue;
             }
             let prepared =
@@ -186,7 +195,7 @@ impl Activation {
                 return Err(error);
             }
             match revision {
-                Ok(revision) => built.push((branch, revision, *deploy)),
+                Ok(revision) => built.push((on, revision)),
                 Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
                 Err(error) => {
                     tracing::error!(app = %app.name, branch, %commit, %error, "cannot serve a stored revision");
@@ -199,8 +208,8 @@ impl Activation {
             if is_newer(taken.get(&app.name), app) {
                 return Ok(());
             }
-            for (branch, revision, deploy) in built {
-                self.install(app, branch, revision, deploy);
+            for (on, revision) in built {
+                self.table.replace(&app.name, branch_of(app, on), revision, on.deploy.get());
             }
             let labels = live.iter().map(|live| branch_label(&live.branch)).collect();
             self.table.retain(&app.name, &labels);
@@ -218,10 +227,11 @@ impl Activation {
     }
 
     /// Whether just this is live on the branch.
-    fn serves(&self, app: &App, branch: &str, commit: Oid, deploy: DeployNumber) -> bool {
-        self.table.get(app.name.as_str(), &branch_label(branch)).is_some_and(|live| {
-            live.deploy == deploy.get()
-                && live.revision.commit() == commit.to_string()
+    fn serves(&self, app: &App, on: &LiveBranch) -> bool {
+        self.table.get(app.name.as_str(), &branch_label(&on.branch)).is_some_and(|live| {
+            live.deploy == on.deploy.get()
+                && live.branch == branch_of(app, on)
+                && live.revision.commit() == on.commit.to_string()
                 && live.revision.app_id() == app.id.as_uuid()
                 && (live.revision.manifest().secrets.required.is_empty()
                     || live.revision.secrets_generation() == app.secrets_generation)
@@ -230,11 +240,6 @@ impl Activation {
 
     async fn load(&self, app: &App, commit: Oid) -> Result<Revision, LoadError> {
         Ok(Prepared::load(&self.store, app, commit).await?.into_revision(app, commit)?)
-    }
-
-    fn install(&self, app: &App, branch: &str, revision: Revision, deploy: DeployNumber) {
-        let production = branch == app.production_branch;
-        self.table.replace(&app.name, &branch_label(branch), production, revision, deploy.get());
     }
 
     /// Nothing of the app is there any more.
@@ -249,6 +254,17 @@ impl Activation {
     /// Held while the table is changed, so that it and what is said of it go together.
     fn taken(&self) -> MutexGuard<'_, BTreeMap<AppName, TakenUp>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The branch as the live table has it.
+fn branch_of(app: &App, live: &LiveBranch) -> Branch {
+    let production = live.branch == app.production_branch;
+    Branch {
+        name: live.branch.clone(),
+        label: branch_label(&live.branch),
+        production,
+        scheduled: production || live.scheduled,
     }
 }
 

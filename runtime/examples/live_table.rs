@@ -14,7 +14,7 @@ use manifest_schema::method::{Method, MethodSet};
 use manifest_schema::name::{AppName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
-use runtime::{AppIdentity, LiveTable, Revision, Routed};
+use runtime::{AppIdentity, Branch, LiveTable, Revision, Routed};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -101,7 +101,7 @@ fn filled(apps: usize) -> Outcome<LiveTable> {
     let table = LiveTable::new();
     for number in 0..apps {
         let name = format!("app-{number}");
-        table.replace(&AppName::new(&name)?, "main", true, small(&name)?, 1);
+        table.replace(&AppName::new(&name)?, Branch::production("main"), small(&name)?, 1);
     }
     Ok(table)
 }
@@ -116,7 +116,7 @@ fn swaps(table: &LiveTable, apps: usize) -> Outcome<f64> {
     }
     let began = Instant::now();
     for (name, revision) in next {
-        table.replace(&name, "main", true, revision, 2);
+        table.replace(&name, Branch::production("main"), revision, 2);
     }
     Ok(nanoseconds(began.elapsed(), SWAPS))
 }
@@ -128,7 +128,7 @@ fn new_apps(table: &LiveTable) -> Outcome<f64> {
     for _ in 0..NEW_APPS {
         let revision = small("new")?;
         let began = Instant::now();
-        table.replace(&name, "main", true, revision, 1);
+        table.replace(&name, Branch::production("main"), revision, 1);
         took += began.elapsed();
         table.retain(&name, &BTreeSet::new());
     }

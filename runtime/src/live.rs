@@ -19,11 +19,26 @@ use crate::tally::{Counts, Tally};
 /// need not fear how many apps come and go.
 pub const TALLIED_MAX: usize = 1000;
 
+/// A branch on which something is live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// As git names it, without `refs/heads/`.
+    pub name: String,
+    /// As addresses write it.
+    pub label: String,
+    /// Whether it is the production branch.
+    pub production: bool,
+    /// Whether its schedules run by the clock: those of production always do, those of a preview where it was asked for.
+    pub scheduled: bool,
+}
+
 /// A revision that is live on a branch.
 #[derive(Clone, Debug)]
 pub struct Live {
     /// The revision.
     pub revision: Arc<Revision>,
+    /// Where.
+    pub branch: Branch,
     /// The number of the deploy that made it live.
     pub deploy: u64,
     gate: Arc<Gate>,
@@ -122,9 +137,14 @@ impl LiveTable {
         !self.domains.load().is_empty()
     }
 
-    /// What is live in production, of every app, in no order.
-    pub fn production(&self) -> Vec<Arc<Live>> {
-        self.apps.load().values().filter_map(|slot| slot.branches.load().production()).collect()
+    /// What is live on the branches whose schedules run by the clock, of every app, in no order.
+    pub fn scheduled(&self) -> Vec<Arc<Live>> {
+        let mut scheduled = Vec::new();
+        for slot in self.apps.load().values() {
+            let branches = slot.branches.load();
+            scheduled.extend(branches.by_label.values().filter(|live| live.branch.scheduled).cloned());
+        }
+        scheduled
     }
 
     /// How many apps there are.
@@ -153,20 +173,22 @@ impl LiveTable {
     }
 
     /// Makes `revision` live on a branch, in place of what was. Requests that have taken the old one end on it.
-    pub fn replace(&self, app: &AppName, label: &str, production: bool, revision: Revision, deploy: u64) {
+    pub fn replace(&self, app: &AppName, branch: Branch, revision: Revision, deploy: u64) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = self.slot(app);
         let mut branches = Branches::clone(&slot.branches.load());
+        let (label, production) = (branch.label.clone(), branch.production);
         let live = Live {
             revision: Arc::new(revision),
+            branch,
             deploy,
             gate: Arc::clone(&slot.gate),
             tally: Arc::clone(&slot.tally),
         };
-        branches.by_label.insert(label.to_owned(), Arc::new(live));
+        branches.by_label.insert(label.clone(), Arc::new(live));
         if production {
-            branches.production = Some(label.to_owned());
-        } else if branches.production.as_deref() == Some(label) {
+            branches.production = Some(label);
+        } else if branches.production.as_ref() == Some(&label) {
             branches.production = None;
         }
         slot.branches.store(Arc::new(branches));
@@ -219,6 +241,18 @@ impl LiveTable {
         apps.insert(app.to_string(), Arc::clone(&slot));
         self.apps.store(Arc::new(apps));
         slot
+    }
+}
+
+impl Branch {
+    /// The production branch of that name, which is its label too.
+    pub fn production(name: &str) -> Self {
+        Self { name: name.to_owned(), label: name.to_owned(), production: true, scheduled: true }
+    }
+
+    /// A branch of that name and label that is a preview, and whether its schedules run.
+    pub fn preview(name: &str, label: &str, scheduled: bool) -> Self {
+        Self { name: name.to_owned(), label: label.to_owned(), production: false, scheduled }
     }
 }
 

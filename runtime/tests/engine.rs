@@ -19,7 +19,7 @@ use manifest_schema::name::{AppName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    AppIdentity, Capabilities, CountingAllocator, Execution, FailureKind, Invocation, LiveTable, Log,
+    AppIdentity, Branch, Capabilities, CountingAllocator, Execution, FailureKind, Invocation, LiveTable, Log,
     LogLine, Revision, RevisionError, RouteConflict, Routed, Trigger, compile,
 };
 use support::{APP, Call, script};
@@ -523,27 +523,27 @@ fn a_branch_is_live_until_it_is_replaced_or_ended() {
     let table = LiveTable::new();
     let hello = AppName::new("hello").unwrap();
     assert!(table.get("hello", "main").is_none() && table.get_production("hello").is_none());
-    table.replace(&hello, "main", true, revision('a', "1"), 1);
-    table.replace(&hello, "feature", false, revision('b', "2"), 2);
+    table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
+    table.replace(&hello, Branch::preview("feature", "feature", false), revision('b', "2"), 2);
     assert_eq!(table.get("hello", "main").unwrap().deploy, 1);
     assert_eq!(table.get("hello", "feature").unwrap().revision.commit(), "b".repeat(40));
     assert_eq!(table.get_production("hello").unwrap().deploy, 1);
-    assert_eq!(table.production().len(), 1);
-    table.replace(&hello, "main", true, revision('c', "3"), 3);
+    assert_eq!(table.scheduled().len(), 1);
+    table.replace(&hello, Branch::production("main"), revision('c', "3"), 3);
     assert_eq!(table.get_production("hello").unwrap().deploy, 3);
     table.retain(&hello, &BTreeSet::from(["main".to_owned()]));
     assert!(table.get("hello", "feature").is_none());
     table.retain(&hello, &BTreeSet::new());
-    assert!(table.get_production("hello").is_none() && table.production().is_empty());
+    assert!(table.get_production("hello").is_none() && table.scheduled().is_empty());
 }
 
 #[test]
 fn one_app_does_not_notice_the_swap_of_another() {
     let table = LiveTable::new();
     let (one, two) = (AppName::new("one").unwrap(), AppName::new("two").unwrap());
-    table.replace(&one, "main", true, revision('a', "1"), 1);
+    table.replace(&one, Branch::production("main"), revision('a', "1"), 1);
     let before = table.get("one", "main").unwrap();
-    table.replace(&two, "main", true, revision('b', "2"), 1);
+    table.replace(&two, Branch::production("main"), revision('b', "2"), 1);
     table.retain(&two, &BTreeSet::new());
     assert!(Arc::ptr_eq(&before, &table.get("one", "main").unwrap()));
 }
@@ -552,10 +552,10 @@ fn one_app_does_not_notice_the_swap_of_another() {
 fn places_are_the_apps_and_survive_a_swap() {
     let table = LiveTable::new();
     let hello = AppName::new("hello").unwrap();
-    table.replace(&hello, "main", true, revision('a', "1"), 1);
+    table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
     let first = table.get_production("hello").unwrap().enter_now().unwrap();
-    table.replace(&hello, "main", true, revision('b', "2"), 2);
-    table.replace(&hello, "preview", false, revision('c', "3"), 3);
+    table.replace(&hello, Branch::production("main"), revision('b', "2"), 2);
+    table.replace(&hello, Branch::preview("preview", "preview", false), revision('c', "3"), 3);
     let second = table.get("hello", "preview").unwrap().enter_now().unwrap();
     assert!(table.get_production("hello").unwrap().enter_now().is_none());
     drop(first);
@@ -623,7 +623,7 @@ fn under_swaps_every_request_sees_one_whole_revision() {
     let letters = ['a', 'b', 'c', 'd'];
     let deploy = |number: u64| {
         let letter = letters[(number % 4) as usize];
-        table.replace(&hello, "main", true, revision(letter, &format!("\"{letter}\"")), number);
+        table.replace(&hello, Branch::production("main"), revision(letter, &format!("\"{letter}\"")), number);
     };
     deploy(1);
     let done = AtomicBool::new(false);

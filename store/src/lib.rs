@@ -58,7 +58,7 @@ pub use record::{
 };
 pub use schedule::{
     Action, Claim, DeclaredSchedule, DueTimes, Left, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,
-    RECKONED_AHEAD_MAX, RunKey, RunOutcome, ScheduleRun, ScheduleState,
+    RECKONED_AHEAD_MAX, RunKey, RunOutcome, ScheduleId, ScheduleRun, ScheduleState,
 };
 pub use secret::{SealedSecret, SecretChange, SecretReceipt};
 pub use token::Token;

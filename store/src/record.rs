@@ -202,6 +202,8 @@ pub struct LiveBranch {
     pub commit: Oid,
     /// The deploy that made it live.
     pub deploy: DeployNumber,
+    /// Whether its schedules were put on the clock; those of production are on it without that.
+    pub scheduled: bool,
 }
 
 /// A ref to be moved.

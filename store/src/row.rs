@@ -125,6 +125,13 @@ pub(crate) fn protection(app: &AppName, protected: bool, by: &Actor) -> Act {
     Act::new(by, AuditAction::AppSetting, Some(app), "protected").changing(word(!protected), word(protected))
 }
 
+/// That the schedules of a preview are run by the clock from now on, or not any more.
+pub(crate) fn preview_schedules(app: &AppName, branch: &str, on: bool, by: &Actor) -> Act {
+    let word = |on| Some(if on { "on" } else { "off" }.to_owned());
+    let subject = format!("schedules of {branch}");
+    Act::new(by, AuditAction::AppSetting, Some(app), &subject).changing(word(!on), word(on))
+}
+
 /// The acts of a push whose deploys got these numbers, in the order of its refs.
 pub(crate) fn acts(push: &NewPush<'_>, created: bool, numbers: &[DeployNumber]) -> Vec<Act> {
     let act = |action, subject: &str| {

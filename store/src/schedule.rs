@@ -6,9 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::name::JobName;
 use uuid::Uuid;
 
-use crate::audit::Act;
+use crate::audit::{Act, Actor};
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber, Oid};
+use crate::record::App;
 use crate::{Store, either};
 
 /// How far the clock of whoever claims a run may be ahead of the database's.
@@ -27,6 +28,17 @@ pub struct NodeIdentity {
     pub id: Uuid,
     /// What people call it.
     pub name: String,
+}
+
+/// A schedule: one that a branch of an app declares, or has declared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ScheduleId {
+    /// The app.
+    pub app: AppId,
+    /// The branch, without `refs/heads/`.
+    pub branch: String,
+    /// Its name.
+    pub name: JobName,
 }
 
 /// A schedule as a deploy declares it.
@@ -101,10 +113,8 @@ pub struct Left {
 /// A run of a schedule to be claimed, or due times to be recorded as not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRun {
-    /// The app.
-    pub app: AppId,
     /// The schedule.
-    pub schedule: JobName,
+    pub schedule: ScheduleId,
     /// What the row stands for.
     pub due: DueTimes,
     /// Whether somebody asked for it; then it is no due time, and neither order nor pauses matter.
@@ -196,10 +206,8 @@ impl RunOutcome {
 /// A claimed run, by its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunKey {
-    /// The app.
-    pub app: AppId,
     /// The schedule.
-    pub schedule: JobName,
+    pub schedule: ScheduleId,
     /// When it was due.
     pub due: DateTime<Utc>,
     /// Whether somebody asked for it.
@@ -245,10 +253,8 @@ impl ScheduleRun {
 /// A run that was recorded as lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostRun {
-    /// The app.
-    pub app: AppId,
     /// The schedule.
-    pub schedule: JobName,
+    pub schedule: ScheduleId,
     /// When it was due.
     pub due: DateTime<Utc>,
     /// The name of the node that held it.
@@ -267,8 +273,9 @@ pub(crate) fn overlaps(node: Option<&str>) -> String {
 pub(crate) const LOST: [&str; 2] = ["node ", " was not heard of any more while it ran"];
 
 impl Store {
-    /// Remembers the schedules that a live deploy declares, and how far each has come: where the deploy before it declared
-    /// the same, up to where it was, else up to the deploy. Nothing is changed for a deploy that is not live.
+    /// Remembers the schedules that a live deploy declares, and how far each has come: where the deploy of the branch before
+    /// it declared the same, up to where it was, else up to the deploy, or to when they were put on the clock. Nothing is
+    /// changed for a deploy that is not live.
     ///
     /// # Errors
     /// The database failed.
@@ -281,33 +288,52 @@ impl Store {
         either!(self, schedules::register_schedules(app, deploy, declared))
     }
 
-    /// The schedules of an app that were ever registered, by name.
+    /// The schedules of a branch that were ever registered, by name.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn schedule_states(&self, app: AppId) -> Result<Vec<ScheduleState>, StoreError> {
-        either!(self, schedules::schedule_states(app))
+    pub async fn schedule_states(&self, app: AppId, branch: &str) -> Result<Vec<ScheduleState>, StoreError> {
+        either!(self, schedules::schedule_states(app, branch))
     }
 
-    /// The schedules of all apps that were ever registered.
+    /// The schedules of all apps that were ever registered, and are remembered.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn all_schedules(&self) -> Result<Vec<(AppId, JobName)>, StoreError> {
+    pub async fn all_schedules(&self) -> Result<Vec<ScheduleId>, StoreError> {
         either!(self, schedules::all_schedules())
+    }
+
+    /// Forgets the schedules of branches that are gone, once they have no row of a run any more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn forget_schedules(&self) -> Result<u64, StoreError> {
+        either!(self, schedules::forget_schedules())
+    }
+
+    /// Puts the schedules of a preview on the clock, from `act` on, or takes them off; `None` where the branch is unknown.
+    /// The app's generation is raised, unless it is as it was.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn schedule_preview(
+        &self,
+        app: &App,
+        branch: &str,
+        on: bool,
+        node: Option<Uuid>,
+        by: &Actor,
+    ) -> Result<Option<App>, StoreError> {
+        either!(self, schedules::schedule_preview(app, branch, on, node, by))
     }
 
     /// Pauses a schedule, as `act` says: its due times are not granted to anybody. `false` where it is paused already, or unknown.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn pause_schedule(
-        &self,
-        app: AppId,
-        schedule: &JobName,
-        act: &Act,
-    ) -> Result<bool, StoreError> {
-        either!(self, schedules::pause_schedule(app, schedule, act))
+    pub async fn pause_schedule(&self, schedule: &ScheduleId, act: &Act) -> Result<bool, StoreError> {
+        either!(self, schedules::pause_schedule(schedule, act))
     }
 
     /// Resumes a schedule from the time of `act` on, with one row for the due times that were skipped and why. `false` where it is not
@@ -317,13 +343,12 @@ impl Store {
     /// The database failed.
     pub async fn resume_schedule(
         &self,
-        app: AppId,
-        schedule: &JobName,
+        schedule: &ScheduleId,
         skipped: Option<Left>,
         node: &NodeIdentity,
         act: &Act,
     ) -> Result<bool, StoreError> {
-        either!(self, schedules::resume_schedule(app, schedule, skipped.as_ref(), node, act))
+        either!(self, schedules::resume_schedule(schedule, skipped.as_ref(), node, act))
     }
 
     /// Records due times that are not run any more: of an expression that is no longer that of the schedule.
@@ -332,13 +357,12 @@ impl Store {
     /// The database failed.
     pub async fn leave_due_times(
         &self,
-        app: AppId,
-        schedule: &JobName,
+        schedule: &ScheduleId,
         left: &Left,
         node: &NodeIdentity,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        either!(self, schedules::leave_due_times(app, schedule, left, node, now))
+        either!(self, schedules::leave_due_times(schedule, left, node, now))
     }
 
     /// Claims due times of a schedule, or a run that somebody asked for. Whoever inserts the row of (app, schedule, due
@@ -401,12 +425,11 @@ impl Store {
     /// The database failed.
     pub async fn runs(
         &self,
-        app: AppId,
-        schedule: &JobName,
+        schedule: &ScheduleId,
         up_to: Option<DateTime<Utc>>,
         most: u32,
     ) -> Result<Vec<ScheduleRun>, StoreError> {
-        either!(self, schedule_runs::runs(app, schedule, up_to, most))
+        either!(self, schedule_runs::runs(schedule, up_to, most))
     }
 
     /// Deletes rows of a schedule that are due before `before`, or beyond the latest `keep`; at most [`PRUNED_AT_ONCE`].
@@ -416,11 +439,10 @@ impl Store {
     /// The database failed.
     pub async fn prune_runs(
         &self,
-        app: AppId,
-        schedule: &JobName,
+        schedule: &ScheduleId,
         keep: u32,
         before: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
-        either!(self, schedule_runs::prune_runs(app, schedule, keep, before))
+        either!(self, schedule_runs::prune_runs(schedule, keep, before))
     }
 }

@@ -1,6 +1,6 @@
 //! Verbs about an app: its logs, its executions, its deploys.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use uuid::Uuid;
 
 use super::quantity::Ago;
@@ -113,6 +113,41 @@ impl Trigger {
 /// A verb about an app, and nothing more.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AppVerb {
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// What is done about previews.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct PreviewsOptions {
+    #[command(subcommand)]
+    pub(crate) verb: Option<PreviewsVerb>,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum PreviewsVerb {
+    /// Let the schedules of a preview run by the clock, from now on.
+    Schedule(PreviewOption),
+    /// Let the schedules of a preview run no more.
+    Unschedule(PreviewOption),
+}
+
+/// One preview.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PreviewOption {
+    /// The branch, as git names it.
+    pub(crate) branch: String,
+
     #[command(flatten)]
     pub(crate) app: AppOption,
 

@@ -115,6 +115,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     ("previews", &[("picloud previews", "what is live on each branch, and until when")]),
+    (
+        "previews schedule",
+        &[("picloud previews schedule feature", "its schedules run beside those of production")],
+    ),
+    ("previews unschedule", &[("picloud previews unschedule feature", "they do not run any more")]),
     ("routes", &[("picloud routes", "what answers to which path")]),
     (
         "logs",

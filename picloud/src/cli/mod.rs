@@ -28,7 +28,10 @@ use clap_complete::Shell;
 use manifest_schema::name::{AppName, JobName};
 
 use crate::client::{AppOption, ClientOptions};
-pub(crate) use app::{AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, RollbackOptions};
+pub(crate) use app::{
+    AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, PreviewOption, PreviewsOptions, PreviewsVerb,
+    RollbackOptions,
+};
 pub(crate) use configuration::{Misuse, read};
 pub(crate) use limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
 pub(crate) use observing::{LogFormat, MetricsAccess, ObservingSettings, TraceSettings};
@@ -90,8 +93,8 @@ pub(crate) enum Verb {
     Deploys(DeploysOptions),
     /// Make an earlier deploy live again, without a repository.
     Rollback(RollbackOptions),
-    /// List what is live on each branch: production and previews.
-    Previews(AppVerb),
+    /// List what is live on each branch: production and previews; let the schedules of one run.
+    Previews(PreviewsOptions),
     /// List the routes and functions of what is live.
     Routes(AppVerb),
     /// Print what an app logged, and with -f what it logs.
@@ -156,6 +159,10 @@ pub(crate) struct SchedulesOptions {
     #[arg(long, value_name = "SCHEDULE")]
     pub(crate) runs: Option<JobName>,
 
+    /// Those of this branch's preview; without it those of production.
+    #[arg(long)]
+    pub(crate) branch: Option<String>,
+
     /// How many runs are listed.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
@@ -172,6 +179,10 @@ pub(crate) struct SchedulesOptions {
 pub(crate) struct ScheduleOptions {
     /// The schedule.
     pub(crate) schedule: JobName,
+
+    /// That of this branch's preview; without it that of production.
+    #[arg(long)]
+    pub(crate) branch: Option<String>,
 
     #[command(flatten)]
     pub(crate) app: AppOption,

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use manifest_schema::name::{AppName, JobName, NameError};
-use store::{RunOutcome, Store, StoreError};
+use store::{App, RunOutcome, ScheduleId, Store, StoreError};
 
 use super::CommandError;
 use super::init::{self, InitError, STARTER};
@@ -164,11 +164,12 @@ impl Tour {
 
     /// Waits until the schedule `tick` of the app `clock` has run, and says when.
     async fn wait_for_schedule(&self) -> Result<(), DemoError> {
-        let (app, schedule) = (AppName::new("clock")?, JobName::new("tick")?);
+        let (app, name) = (AppName::new("clock")?, JobName::new("tick")?);
+        let of = |app: App| ScheduleId { app: app.id, branch: app.production_branch, name: name.clone() };
         let started = Instant::now();
         while started.elapsed() < SCHEDULE_WAIT {
             if let Some(app) = self.store.app(&app).await?
-                && let Some(run) = self.store.runs(app.id, &schedule, None, 1).await?.pop()
+                && let Some(run) = self.store.runs(&of(app), None, 1).await?.pop()
                 && run.outcome == Some(RunOutcome::Succeeded)
             {
                 let late = run.lateness().num_milliseconds();

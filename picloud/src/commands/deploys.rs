@@ -2,9 +2,9 @@
 
 use super::logs::escaped;
 use super::{CommandError, show};
-use crate::cli::{AppVerb, DeploysOptions, RollbackOptions};
+use crate::cli::{AppVerb, DeploysOptions, PreviewOption, PreviewsOptions, PreviewsVerb, RollbackOptions};
 use crate::client::Client;
-use crate::rest::{Branches, Deploys, Rollback, RolledBack, Routes};
+use crate::rest::{Branch, BranchSettings, Branches, Deploys, Rollback, RolledBack, Routes};
 use crate::words::deploys;
 
 /// Lists the deploys of an app.
@@ -29,12 +29,25 @@ pub(crate) fn rollback(options: &RollbackOptions) -> Result<(), CommandError> {
     show(&done, options.client.json, deploys::rolled_back)
 }
 
-/// Lists what is live on each branch.
-pub(crate) fn previews(options: &AppVerb) -> Result<(), CommandError> {
+/// Lists what is live on each branch, or lets the schedules of one run.
+pub(crate) fn previews(options: &PreviewsOptions) -> Result<(), CommandError> {
+    match &options.verb {
+        Some(PreviewsVerb::Schedule(preview)) => return schedule(preview, true),
+        Some(PreviewsVerb::Unschedule(preview)) => return schedule(preview, false),
+        None => {}
+    }
     let client = Client::find(&options.client)?;
     let app = client.app(&options.app)?;
     let found: Branches = client.get(&format!("apps/{}/branches", app.as_str()))?;
-    show(&found, options.client.json, deploys::branches)
+    show(&found, options.client.json, |found| deploys::branches(&found.branches))
+}
+
+fn schedule(preview: &PreviewOption, scheduled: bool) -> Result<(), CommandError> {
+    let client = Client::find(&preview.client)?;
+    let app = client.app(&preview.app)?;
+    let asked = BranchSettings { branch: preview.branch.clone(), scheduled };
+    let changed: Branch = client.send("PATCH", &format!("apps/{}/branches", app.as_str()), Some(&asked))?;
+    show(&changed, preview.client.json, |changed| deploys::branches(std::slice::from_ref(changed)))
 }
 
 /// Lists the routes and functions of what is live.

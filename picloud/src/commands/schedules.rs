@@ -1,5 +1,6 @@
 //! `picloud schedules`, `run`, `pause` and `resume`: what runs by the clock, and what came of it.
 
+use super::logs::escaped;
 use super::{CommandError, show};
 use crate::cli::{ScheduleOptions, SchedulesOptions};
 use crate::client::Client;
@@ -13,12 +14,22 @@ pub(crate) fn schedules(options: &SchedulesOptions) -> Result<(), CommandError> 
     let app = client.app(&options.app)?;
     match &options.runs {
         None => {
-            let all: Schedules = client.get(&format!("apps/{}/schedules", app.as_str()))?;
-            show(&all, options.client.json, |all| listed(&all.schedules))
+            let path = format!("apps/{}/schedules?{}", app.as_str(), of(options.branch.as_deref()));
+            let all: Schedules = client.get(&path)?;
+            show(&all, options.client.json, |all| match (all.scheduled, &options.branch) {
+                (false, Some(branch)) => {
+                    format!(
+                        "{}They do not run by the clock; let them with  picloud previews schedule {branch}\n",
+                        listed(&all.schedules)
+                    )
+                }
+                _ => listed(&all.schedules),
+            })
         }
         Some(name) => {
-            let path =
-                format!("apps/{}/schedules/{}/runs?limit={}", app.as_str(), name.as_str(), options.limit);
+            let of = of(options.branch.as_deref());
+            let (app, name, limit) = (app.as_str(), name.as_str(), options.limit);
+            let path = format!("apps/{app}/schedules/{name}/runs?limit={limit}&{of}");
             let runs: Runs = client.get(&path)?;
             show(&runs, options.client.json, |runs| ran(&runs.runs))
         }
@@ -54,8 +65,14 @@ fn change(options: &ScheduleOptions, verb: &str) -> Result<(), CommandError> {
 fn ask<T: serde::de::DeserializeOwned>(options: &ScheduleOptions, verb: &str) -> Result<T, CommandError> {
     let client = Client::find(&options.client)?;
     let app = client.app(&options.app)?;
-    let path = format!("apps/{}/schedules/{}/{verb}", app.as_str(), options.schedule.as_str());
+    let of = of(options.branch.as_deref());
+    let path = format!("apps/{}/schedules/{}/{verb}?{of}", app.as_str(), options.schedule.as_str());
     Ok(client.post(&path)?)
+}
+
+/// Of which branch, as the API is asked.
+fn of(branch: Option<&str>) -> String {
+    branch.map(|branch| format!("branch={}", escaped(branch))).unwrap_or_default()
 }
 
 fn listed(schedules: &[Schedule]) -> String {

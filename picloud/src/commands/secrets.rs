@@ -69,13 +69,13 @@ fn value(name: &str) -> io::Result<String> {
     let mut stdin = io::stdin().lock();
     let mut value = String::new();
     if stdin.is_terminal() {
-        eprint!("{name}: ");
-        io::stderr().flush()?;
         let seen = tcgetattr(&stdin)?;
         let mut unseen = seen.clone();
         unseen.local_modes.remove(LocalModes::ECHO);
         tcsetattr(&stdin, OptionalActions::Flush, &unseen)?;
-        let read = stdin.read_line(&mut value);
+        // Behind the change: nothing that is typed at the prompt is shown.
+        eprint!("{name}: ");
+        let read = io::stderr().flush().and_then(|()| stdin.read_line(&mut value));
         tcsetattr(&stdin, OptionalActions::Flush, &seen)?;
         eprintln!();
         read?;

@@ -24,6 +24,8 @@ pub(crate) struct Deploy {
     pub(crate) author: String,
     pub(crate) deployed_at: DateTime<Utc>,
     pub(crate) deployed_by: String,
+    /// What made it where that was no push: an act, and what it was about.
+    pub(crate) because: Option<String>,
     /// It is what its branch serves.
     pub(crate) live: bool,
 }
@@ -60,6 +62,8 @@ pub(crate) struct Branch {
     /// The branch as addresses have it.
     pub(crate) label: String,
     pub(crate) production: bool,
+    /// Whether its schedules run by the clock: those of production always do.
+    pub(crate) scheduled: bool,
     /// Where it answers.
     pub(crate) url: String,
     pub(crate) deploy: u64,
@@ -67,6 +71,16 @@ pub(crate) struct Branch {
     pub(crate) deployed_at: Option<DateTime<Utc>>,
     /// When it is ended, unless it is pushed to before that.
     pub(crate) expires_at: Option<DateTime<Utc>>,
+}
+
+/// How a preview is served.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BranchSettings {
+    /// The branch, as git names it.
+    pub(crate) branch: String,
+    /// Whether its schedules run by the clock.
+    pub(crate) scheduled: bool,
 }
 
 /// The routes of what is live in production, in the order of the manifest.

@@ -15,7 +15,9 @@ mod tokens;
 
 pub(crate) use apps::{App, AppSettings, Apps, LiveDeploy};
 pub(crate) use audit::{Act, Audit};
-pub(crate) use deploys::{Branch, Branches, Deploy, Deploys, Function, Rollback, RolledBack, Route, Routes};
+pub(crate) use deploys::{
+    Branch, BranchSettings, Branches, Deploy, Deploys, Function, Rollback, RolledBack, Route, Routes,
+};
 pub(crate) use executions::{Execution, Executions, Failure, Gap, LogLine, Logs, Place, WholeExecution};
 pub(crate) use nodes::{Node, Nodes};
 pub(crate) use problem::{Problem, Refusals};

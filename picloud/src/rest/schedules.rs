@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The schedules of what is live, in the order of its manifest.
+/// The schedules of what is live on a branch, in the order of its manifest.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Schedules {
     pub(crate) schedules: Vec<Schedule>,
+    /// Whether they run by the clock: in production always, in a preview where it was asked for.
+    pub(crate) scheduled: bool,
 }
 
 /// A schedule.
@@ -21,7 +23,7 @@ pub(crate) struct Schedule {
     pub(crate) script: String,
     /// Since when and by whom it is paused.
     pub(crate) paused: Option<Paused>,
-    /// When it is due next, three times; never while it is paused.
+    /// When it is due next, three times; never while it is paused, or in a preview whose schedules do not run.
     pub(crate) next: Vec<DateTime<Utc>>,
     pub(crate) last_run: Option<Run>,
 }

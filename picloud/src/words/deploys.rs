@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::short_commit;
 use super::table::table;
-use crate::rest::{Branches, Deploys, RolledBack, Routes};
+use crate::rest::{Branch, Deploys, RolledBack, Routes};
 
 /// Deploys as a table.
 pub(crate) fn listed(deploys: &Deploys) -> String {
@@ -19,7 +19,10 @@ pub(crate) fn listed(deploys: &Deploys) -> String {
             short_commit(&deploy.commit).to_owned(),
             moment(deploy.deployed_at),
             deploy.deployed_by.clone(),
-            deploy.subject.clone(),
+            match &deploy.because {
+                Some(act) => format!("{act}: {}", deploy.subject),
+                None => deploy.subject.clone(),
+            },
         ]
     };
     let rows: Vec<_> = deploys.deploys.iter().map(row).collect();
@@ -36,23 +39,24 @@ pub(crate) fn rolled_back(done: &RolledBack) -> String {
 }
 
 /// What is live on each branch, as a table.
-pub(crate) fn branches(branches: &Branches) -> String {
-    if branches.branches.is_empty() {
+pub(crate) fn branches(branches: &[Branch]) -> String {
+    if branches.is_empty() {
         return "Nothing is live; deploy with  git push picloud main\n".to_owned();
     }
-    let row = |branch: &crate::rest::Branch| {
+    let row = |branch: &Branch| {
         vec![
             branch.name.clone(),
             if branch.production { "production" } else { "preview" }.to_owned(),
             branch.deploy.to_string(),
             short_commit(&branch.commit).to_owned(),
             branch.deployed_at.map(moment).unwrap_or_default(),
+            if branch.scheduled { "run" } else { "do not run" }.to_owned(),
             branch.expires_at.map_or_else(|| "-".to_owned(), moment),
             branch.url.clone(),
         ]
     };
-    let rows: Vec<_> = branches.branches.iter().map(row).collect();
-    table(&["BRANCH", "", "DEPLOY", "COMMIT", "SINCE (UTC)", "EXPIRES (UTC)", "ADDRESS"], &rows)
+    let rows: Vec<_> = branches.iter().map(row).collect();
+    table(&["BRANCH", "", "DEPLOY", "COMMIT", "SINCE (UTC)", "SCHEDULES", "EXPIRES (UTC)", "ADDRESS"], &rows)
 }
 
 /// Routes and functions as tables.

@@ -31,7 +31,7 @@ pub(crate) fn greeting(app: &AppName, folder: &Path, address: SocketAddr, schedu
 pub(crate) fn live(first: bool, planned: &Planned, warnings: &Faults, took: Duration) -> String {
     let word = if first { "serving" } else { "reloaded" };
     let word = green(&format!("{word} in {} ms", took.as_millis()));
-    let changes = push::planned(&planned.plan, &planned.due);
+    let changes = push::planned(planned);
     format!("{}{changes}{word}\n", fault::painted(warnings, fault::SHOWN_MAX))
 }
 

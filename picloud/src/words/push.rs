@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use manifest_schema::manifest::Schedule;
 use manifest_schema::name::AppName;
-use platform::deploy::{Activated, CHECK_REF, Changes, Event, Outcome, Plan, Rejection, Sign, Verdict};
+use platform::deploy::{Activated, CHECK_REF, Changes, Event, Outcome, Planned, Rejection, Sign, Verdict};
 use platform::nodes::{Lagging, Reach};
 use platform::tokens::Right;
 use store::Oid;
@@ -80,7 +79,7 @@ impl PushWords {
             Event::Compiled { scripts, sdk, took } => {
                 step("compile", &format!("{}, sdk {sdk}", count(*scripts, "script")), *took)
             }
-            Event::Planned { plan, due } => planned(plan, due),
+            Event::Planned(plan) => planned(plan),
         }
     }
 
@@ -238,15 +237,18 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
 }
 
 /// What a revision changes.
-pub(crate) fn planned(plan: &Plan, due: &[(Schedule, Vec<DateTime<Utc>>)]) -> String {
+pub(crate) fn planned(Planned { plan, due }: &Planned) -> String {
     let mut text = changes("domains", &plan.domains, |_| String::new());
     text += &changes("routes", &plan.routes, |_| String::new());
     text += &changes("schedules", &plan.schedules, |name| {
+        let Some(due) = due else { return "  not run by the clock: a preview".to_owned() };
         let found = due.iter().find(|(schedule, _)| schedule.name.as_str() == name);
         let times: Vec<_> = found.into_iter().flat_map(|(_, times)| times.iter().map(clock)).collect();
         if times.is_empty() { String::new() } else { format!("  next {}", times.join(", ")) }
     });
     text += &changes("functions", &plan.functions, |_| String::new());
+    text += &changes("env", &plan.env, |_| String::new());
+    text += &changes("secrets", &plan.secrets, |_| String::new());
     text
 }
 

@@ -15,7 +15,7 @@ use store::{App, NewRevision, Oid, Store, StoreError};
 use super::check::{Checked, check, refuse_unset};
 use super::leaks::leaks;
 use super::limits::DeployLimits;
-use super::plan::{Side, due_times, plan};
+use super::plan::{Planned, Side, due_times, plan};
 use super::report::{Event, Rejection, Tell};
 use super::snapshot::{File, Snapshot, SnapshotError, of_commit};
 use crate::activation::Activation;
@@ -225,7 +225,10 @@ impl<R: Repository> Examination<'_, R> {
         let live = self.app.and_then(|app| self.activation.live(&app.name, branch));
         let side = live.as_ref().map(|live| Side { manifest: live.manifest(), sources: live.sources() });
         let plan = plan(side, Side { manifest: &prepared.manifest, sources: &prepared.sources });
-        self.tell.send(Event::Planned { plan, due: due_times(&prepared.manifest) });
+        let scheduled = self.is_production(branch)
+            || self.app.is_some_and(|app| self.activation.is_scheduled(&app.name, branch));
+        let due = scheduled.then(|| due_times(&prepared.manifest));
+        self.tell.send(Event::Planned(Planned { plan, due }));
     }
 }
 

@@ -2,17 +2,17 @@
 //!
 //! [`Deployer::deploy`] is the journey. In its order: [`intent`] says what a command asks, [`snapshot`] reads the files
 //! of its commit, [`leaks`] looks for secrets in them, [`check`] validates them, [`plan`] compares them with what is live,
-//! and [`report`] holds what is told. [`rollback`] and [`expiry`] are pushes that the server makes itself; [`setting`] sets
-//! secrets, which is a deploy too.
+//! and [`report`] holds what is told. [`rollback`] and the end of old [`previews`] are pushes that the server makes itself;
+//! [`setting`] sets secrets, which is a deploy too.
 
 mod candidate;
 mod check;
 mod decision;
-mod expiry;
 mod intent;
 mod leaks;
 mod limits;
 mod plan;
+mod previews;
 mod report;
 mod rollback;
 mod setting;
@@ -33,7 +33,7 @@ use uuid::Uuid;
 pub use check::{Checked, check};
 pub use intent::CHECK_REF;
 pub use limits::DeployLimits;
-pub use plan::{Change, Changes, Plan, Planned, Sign};
+pub use plan::{Change, Changes, Due, Plan, Planned, Sign};
 pub(crate) use plan::{Side, due_times, plan};
 pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
 pub use rollback::{RollbackError, RolledBack};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use manifest_schema::manifest::{Manifest, Schedule};
-use manifest_schema::name::ScriptPath;
+use manifest_schema::name::{ScriptPath, SettingName};
 
 /// How many due times of a schedule are shown.
 const DUE_SHOWN: usize = 3;
@@ -20,6 +20,10 @@ pub struct Plan {
     pub schedules: Changes,
     /// The functions.
     pub functions: Changes,
+    /// The plain settings.
+    pub env: Changes,
+    /// The secrets that are required.
+    pub secrets: Changes,
 }
 
 /// The differences of one kind.
@@ -56,9 +60,12 @@ pub enum Sign {
 pub struct Planned {
     /// What it changes about what is live.
     pub plan: Plan,
-    /// The schedules that it declares, each with its next due times.
-    pub due: Vec<(Schedule, Vec<DateTime<Utc>>)>,
+    /// The schedules that it declares, each with its next due times, where they run.
+    pub due: Option<Due>,
 }
+
+/// Schedules, each with its next due times.
+pub type Due = Vec<(Schedule, Vec<DateTime<Utc>>)>;
 
 /// A manifest with the text of its scripts.
 #[derive(Clone, Copy, Debug)]
@@ -76,20 +83,22 @@ pub(crate) fn plan(live: Option<Side<'_>>, candidate: Side<'_>) -> Plan {
     };
     let before = live.map(|side| Declared::of(side.manifest)).unwrap_or_default();
     let after = Declared::of(candidate.manifest);
-    let none = &[][..];
+    let of = live.map(|live| live.manifest);
     Plan {
-        domains: compare_names(
-            live.map_or(none, |live| &live.manifest.app.domains),
-            &candidate.manifest.app.domains,
-        ),
+        domains: compare_names(of.map_or(&[][..], |live| &live.app.domains), &candidate.manifest.app.domains),
         routes: compare(&before.routes, &after.routes, &changed),
         schedules: compare(&before.schedules, &after.schedules, &changed),
         functions: compare(&before.functions, &after.functions, &changed),
+        env: compare_settings(of.map(|live| &live.env), &candidate.manifest.env),
+        secrets: compare_names(
+            of.map_or(&[][..], |live| &live.secrets.required),
+            &candidate.manifest.secrets.required,
+        ),
     }
 }
 
 /// The schedules of a manifest, each with its next due times.
-pub(crate) fn due_times(manifest: &Manifest) -> Vec<(Schedule, Vec<DateTime<Utc>>)> {
+pub(crate) fn due_times(manifest: &Manifest) -> Due {
     let next = |schedule: &Schedule| {
         std::iter::successors(schedule.cron.next_after(Utc::now()), |due| schedule.cron.next_after(*due))
             .take(DUE_SHOWN)
@@ -140,6 +149,30 @@ fn compare_names<T: PartialEq + ToString>(before: &[T], after: &[T]) -> Changes 
     Changes { lines: added.chain(removed).collect(), unchanged }
 }
 
+/// Settings by their names: what they are set to is not shown.
+fn compare_settings(
+    before: Option<&BTreeMap<SettingName, String>>,
+    after: &BTreeMap<SettingName, String>,
+) -> Changes {
+    let none = BTreeMap::new();
+    let before = before.unwrap_or(&none);
+    let mut changes = Changes::default();
+    let names: BTreeSet<&SettingName> = before.keys().chain(after.keys()).collect();
+    for name in names {
+        let sign = match (before.get(name), after.get(name)) {
+            (None, _) => Sign::Added,
+            (_, None) => Sign::Removed,
+            (Some(old), Some(new)) if old != new => Sign::Changed,
+            _ => {
+                changes.unchanged += 1;
+                continue;
+            }
+        };
+        changes.lines.push(Change { sign, columns: vec![name.to_string()] });
+    }
+    changes
+}
+
 fn compare(before: &Declarations, after: &Declarations, changed: &dyn Fn(&ScriptPath) -> bool) -> Changes {
     let mut changes = Changes::default();
     let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -168,7 +201,7 @@ mod tests {
     fn side(manifest: &str, scripts: &[(&str, &str)]) -> (Manifest, BTreeMap<ScriptPath, String>) {
         let names = scripts.iter().map(|(path, _)| (*path).to_owned()).collect();
         let surroundings = Surroundings { ceiling: &Limits::CEILING, scripts: &names };
-        let manifest = parse(format!("sdk = \"1.1\"\n{manifest}").as_bytes(), surroundings).unwrap().manifest;
+        let manifest = parse(format!("sdk = \"1.2\"\n{manifest}").as_bytes(), surroundings).unwrap().manifest;
         let sources = scripts.iter().map(|(path, text)| (ScriptPath::new(path).unwrap(), (*text).to_owned()));
         (manifest, sources.collect())
     }
@@ -186,6 +219,24 @@ mod tests {
         let plan = plan(None, Side { manifest: &manifest, sources: &sources });
         assert_eq!((signs(&plan.routes), signs(&plan.functions)), (vec![Sign::Added], vec![Sign::Added]));
         assert_eq!(plan.routes.lines[0].columns, ["*", "/a", "a.rhai"]);
+    }
+
+    #[test]
+    fn settings_and_secrets_are_compared_by_name_and_never_show_a_value() {
+        let (old, sources) =
+            side("[env]\nA = \"1\"\nB = \"1\"\nC = \"1\"\n[secrets]\nrequired = [\"K\"]\n", &[]);
+        let (new, _) =
+            side("[env]\nB = \"2\"\nC = \"1\"\nD = \"1\"\n[secrets]\nrequired = [\"K\", \"L\"]\n", &[]);
+        let live = Side { manifest: &old, sources: &sources };
+        let plan = plan(Some(live), Side { manifest: &new, sources: &sources });
+        let shown = |changes: &Changes| {
+            let lines = changes.lines.iter().map(|change| (change.sign, change.columns.join(" ")));
+            (lines.collect::<Vec<_>>(), changes.unchanged)
+        };
+        let line = |sign, name: &str| (sign, name.to_owned());
+        let env = vec![line(Sign::Removed, "A"), line(Sign::Changed, "B"), line(Sign::Added, "D")];
+        assert_eq!(shown(&plan.env), (env, 1));
+        assert_eq!(shown(&plan.secrets), (vec![line(Sign::Added, "L")], 1));
     }
 
     #[test]

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use manifest_schema::fault::Faults;
-use manifest_schema::manifest::Schedule;
 use manifest_schema::name::DomainName;
 use manifest_schema::sdk::SdkVersion;
 use store::{Deploy, DeployNumber, Oid};
 use tokio::sync::mpsc;
 
-use super::plan::Plan;
+use super::plan::Planned;
 use crate::nodes::Reach;
 use crate::tokens::Right;
 
@@ -49,12 +47,7 @@ pub enum Event {
         took: Duration,
     },
     /// What it would change about what is live.
-    Planned {
-        /// The differences.
-        plan: Plan,
-        /// Its schedules with their next due times.
-        due: Vec<(Schedule, Vec<DateTime<Utc>>)>,
-    },
+    Planned(Planned),
     /// What is wrong with it, or worth a look.
     Faults(Faults),
     /// Nothing on the ref's branch is served, and why it is stored all the same.

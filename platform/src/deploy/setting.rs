@@ -34,7 +34,7 @@ impl Deployer {
     ) -> Result<Changed, SecretError> {
         let reads = self.reading(app, name).await?;
         let changed = self.vault.set(app, name, value, &reads, by).await?;
-        self.serve_changed(&changed).await;
+        self.serve_value(&changed).await;
         Ok(changed)
     }
 
@@ -48,7 +48,7 @@ impl Deployer {
             return Err(NotUnset::InUse { branch });
         }
         let changed = self.vault.unset(app, name, by).await?;
-        self.serve_changed(&changed).await;
+        self.serve_value(&changed).await;
         Ok(changed)
     }
 
@@ -65,16 +65,22 @@ impl Deployer {
         Ok(reads.map(|live| NewDeploy { branch: live.branch, commit: live.commit }).collect())
     }
 
-    /// What was committed is served, whether it can be read back just now or later.
-    async fn serve_changed(&self, changed: &Changed) {
-        if let Err(error) = self.activation.sync_named(&changed.app.name).await {
-            tracing::warn!(app = %changed.app.name, %error, "cannot read back a secret that was set; it is served later");
-            return;
-        }
-        if !changed.deploys.is_empty()
+    /// A new value is served here, and then on the other nodes where something live reads it.
+    async fn serve_value(&self, changed: &Changed) {
+        if self.serve_changed(&changed.app).await
+            && !changed.deploys.is_empty()
             && let Some(peers) = &self.peers
         {
             peers.wait_for(&changed.app).await;
         }
+    }
+
+    /// What was committed is served, whether it can be read back just now or later. Whether it is already.
+    pub(super) async fn serve_changed(&self, app: &App) -> bool {
+        let served = self.activation.sync_named(&app.name).await;
+        if let Err(error) = &served {
+            tracing::warn!(app = %app.name, %error, "cannot read back what was changed; it is served later");
+        }
+        served.is_ok()
     }
 }

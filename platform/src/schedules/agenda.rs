@@ -12,12 +12,12 @@ use store::ScheduleState;
 use super::owed::believed;
 use super::{AGAIN, Turn};
 
-/// A schedule of an app.
-pub(super) type Key = (AppName, JobName);
+/// A branch of an app whose schedules run by the clock.
+pub(super) type Place = (AppName, String);
 
-/// The schedules of every app, as its live deploy declares them.
+/// The schedules of every such branch, as its live deploy declares them.
 #[derive(Debug, Default)]
-pub(super) struct Agenda(HashMap<AppName, Page>);
+pub(super) struct Agenda(HashMap<Place, Page>);
 
 #[derive(Debug)]
 struct Page {
@@ -51,12 +51,11 @@ struct Entry {
 impl Agenda {
     /// Takes over what is live, and returns the deploys whose schedules are yet to be registered.
     pub(super) fn follow(&mut self, live: &[Arc<Live>], now: DateTime<Utc>) -> Vec<Arc<Live>> {
-        let apps: HashSet<&AppName> = live.iter().map(|live| live.revision.app()).collect();
-        self.0.retain(|app, _| apps.contains(app));
+        let places: HashSet<Place> = live.iter().map(|live| place(live)).collect();
+        self.0.retain(|place, _| places.contains(place));
         let mut unknown = Vec::new();
         for live in live {
-            let page = self.0.get_mut(live.revision.app()).filter(|page| page.live.deploy == live.deploy);
-            match page {
+            match self.page(live) {
                 Some(page) => match page.state {
                     PageState::Again(time) if time <= now => page.state = PageState::Asked,
                     _ => continue,
@@ -64,7 +63,7 @@ impl Agenda {
                 None => {
                     let page =
                         Page { live: Arc::clone(live), state: PageState::Asked, entries: BTreeMap::new() };
-                    self.0.insert(live.revision.app().clone(), page);
+                    self.0.insert(place(live), page);
                 }
             }
             unknown.push(Arc::clone(live));
@@ -74,8 +73,7 @@ impl Agenda {
 
     /// What became of registering a deploy: how far its schedules have come, or that it is tried again.
     pub(super) fn registered(&mut self, live: &Live, found: Option<Vec<ScheduleState>>, now: DateTime<Utc>) {
-        let page = self.0.get_mut(live.revision.app()).filter(|page| page.live.deploy == live.deploy);
-        let Some(page) = page else { return };
+        let Some(page) = self.page(live) else { return };
         let mut since: HashMap<JobName, DateTime<Utc>> =
             found.into_iter().flatten().map(|state| (state.name, state.reckoned_until)).collect();
         let declared = &live.revision.manifest().schedules;
@@ -117,12 +115,23 @@ impl Agenda {
     }
 
     /// Takes back what was handed out: it is reckoned up to `since`, and due next after that, or looked at `again`.
-    pub(super) fn give_back(&mut self, key: &Key, since: DateTime<Utc>, again: Option<DateTime<Utc>>) {
-        let entry = self.0.get_mut(&key.0).and_then(|page| page.entries.get_mut(&key.1));
+    pub(super) fn give_back(
+        &mut self,
+        place: &Place,
+        name: &JobName,
+        since: DateTime<Utc>,
+        again: Option<DateTime<Utc>>,
+    ) {
+        let entry = self.0.get_mut(place).and_then(|page| page.entries.get_mut(name));
         if let Some(entry) = entry {
             let next = again.or_else(|| entry.schedule.cron.next_after(since));
             *entry = Entry { schedule: entry.schedule.clone(), since, next, out: false };
         }
+    }
+
+    /// The page of a deploy, if that is what the agenda goes by.
+    fn page(&mut self, live: &Live) -> Option<&mut Page> {
+        self.0.get_mut(&place(live)).filter(|page| page.live.deploy == live.deploy)
     }
 
     /// The first time at which something is to be looked at.
@@ -139,4 +148,9 @@ impl Agenda {
     pub(super) fn is_being_told(&self) -> bool {
         self.0.values().any(|page| page.state == PageState::Asked)
     }
+}
+
+/// Where something is live.
+pub(super) fn place(live: &Live) -> Place {
+    (live.revision.app().clone(), live.branch.name.clone())
 }

@@ -10,8 +10,9 @@ use store::{
     StoreError,
 };
 
+use super::agenda::place;
 use super::owed::{believed, due_times};
-use super::{Scheduler, run_key};
+use super::{Scheduler, run_key, schedule_id};
 
 /// How many of the next due times are told.
 const NEXT: usize = 3;
@@ -26,7 +27,7 @@ pub struct Scheduled {
     pub schedule: Schedule,
     /// Since when and by whom it is paused, if it is.
     pub paused: Option<Paused>,
-    /// When it is due next; never while it is paused.
+    /// When it is due next; never while it is paused, or in a preview whose schedules do not run.
     pub next: Vec<DateTime<Utc>>,
     /// Its latest row.
     pub last: Option<ScheduleRun>,
@@ -53,7 +54,7 @@ impl Scheduler {
     /// The store failed.
     pub async fn scheduled(&self, live: &Live) -> Result<Vec<Scheduled>, StoreError> {
         let app = AppId::from_uuid(live.revision.app_id());
-        let states = self.0.store.schedule_states(app).await?;
+        let states = self.0.store.schedule_states(app, &live.branch.name).await?;
         let now = Utc::now();
         let mut all = Vec::new();
         for schedule in &live.revision.manifest().schedules {
@@ -63,8 +64,8 @@ impl Scheduler {
                 .and_then(|state| state.paused.clone());
             let next =
                 std::iter::successors(schedule.cron.next_after(now), |due| schedule.cron.next_after(*due));
-            let next = next.take(if paused.is_some() { 0 } else { NEXT }).collect();
-            let last = self.0.store.runs(app, &schedule.name, None, 1).await?.pop();
+            let next = next.take(if paused.is_none() && live.branch.scheduled { NEXT } else { 0 }).collect();
+            let last = self.0.store.runs(&schedule_id(live, &schedule.name), None, 1).await?.pop();
             all.push(Scheduled { schedule: schedule.clone(), paused, next, last });
         }
         Ok(all)
@@ -81,8 +82,7 @@ impl Scheduler {
         up_to: Option<DateTime<Utc>>,
         most: u32,
     ) -> Result<Vec<ScheduleRun>, StoreError> {
-        let app = AppId::from_uuid(live.revision.app_id());
-        self.0.store.runs(app, &schedule.name, up_to, most).await
+        self.0.store.runs(&schedule_id(live, &schedule.name), up_to, most).await
     }
 
     /// Runs a schedule now, paused or not, and waits for its end. It goes on to its end where nobody waits any more.
@@ -115,7 +115,7 @@ impl Scheduler {
                 Claim::Granted => {
                     let Action::Run { execution, .. } = run.action else { return Ok(None) };
                     self.carry_out(Arc::clone(live), schedule, run_key(&run, execution)).await;
-                    let rows = self.0.store.runs(run.app, &run.schedule, Some(run.due.last), 1).await?;
+                    let rows = self.0.store.runs(&run.schedule, Some(run.due.last), 1).await?;
                     return Ok(rows.into_iter().find(|row| row.manual && row.due == run.due));
                 }
                 Claim::Overlaps(reason) => return Err(NotRun::Overlaps(reason)),
@@ -132,9 +132,8 @@ impl Scheduler {
     /// The store failed.
     pub async fn pause(&self, live: &Live, schedule: &Schedule, by: &Actor) -> Result<bool, StoreError> {
         self.states(live).await?;
-        let app = AppId::from_uuid(live.revision.app_id());
         let act = act(AuditAction::SchedulePause, live, schedule, by);
-        self.0.store.pause_schedule(app, &schedule.name, &act).await
+        self.0.store.pause_schedule(&schedule_id(live, &schedule.name), &act).await
     }
 
     /// Resumes a paused schedule: one row says what was skipped, and it is due next from now on. `false`: it was not paused.
@@ -150,17 +149,20 @@ impl Scheduler {
         };
         let skipped =
             due_times(&schedule.cron, believed(since, now), now).map(|due| paused_meanwhile(due, &paused));
-        let app = AppId::from_uuid(live.revision.app_id());
         let act = Act { at: now, ..act(AuditAction::ScheduleResume, live, schedule, by) };
-        let resumed = self.0.store.resume_schedule(app, &schedule.name, skipped, &self.0.node, &act).await?;
-        let key = (live.revision.app().clone(), schedule.name.clone());
-        self.give_back(&key, now, None);
+        let id = schedule_id(live, &schedule.name);
+        let resumed = self.0.store.resume_schedule(&id, skipped, &self.0.node, &act).await?;
+        self.give_back(&place(live), &schedule.name, now, None);
         Ok(resumed)
     }
 }
 
 fn act(action: AuditAction, live: &Live, schedule: &Schedule, by: &Actor) -> Act {
-    Act::new(by, action, Some(live.revision.app()), schedule.name.as_str())
+    let subject = match live.branch.production {
+        true => schedule.name.to_string(),
+        false => format!("{} of {}", schedule.name, live.branch.name),
+    };
+    Act::new(by, action, Some(live.revision.app()), &subject)
 }
 
 /// What is recorded of due times that came while a schedule was paused.

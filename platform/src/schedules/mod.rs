@@ -26,17 +26,18 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::cron::Cron;
 use manifest_schema::manifest::{Overlap, Schedule};
+use manifest_schema::name::JobName;
 use runtime::{Live, LiveTable};
 use store::{
     Action, AppId, Claim, DeclaredSchedule, DeployNumber, Left, NewRun, NodeIdentity, RunKey, RunOutcome,
-    ScheduleState, Store, StoreError,
+    ScheduleId, ScheduleState, Store, StoreError,
 };
 use tokio::sync::watch;
 use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use agenda::{Agenda, Key};
+use agenda::{Agenda, Place, place};
 use clock::Alarm;
 pub use desk::{NotRun, Scheduled};
 pub use numbers::RunNumbers;
@@ -71,7 +72,7 @@ impl Default for ScheduleLimits {
     }
 }
 
-/// Runs the schedules of all live production branches. Cheap to clone; all clones are one.
+/// Runs the schedules of all live branches that are on the clock: production, and previews where it was asked for. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub struct Scheduler(Arc<Parts>);
 
@@ -153,7 +154,7 @@ impl Scheduler {
         let live: Vec<_> = self
             .0
             .table
-            .production()
+            .scheduled()
             .into_iter()
             .filter(|live| !live.revision.manifest().schedules.is_empty())
             .collect();
@@ -197,14 +198,15 @@ impl Scheduler {
             timezone: schedule.cron.zone_name().to_owned(),
         };
         let declared: Vec<_> = live.revision.manifest().schedules.iter().map(declared).collect();
-        let store = &self.0.store;
-        let before = store.schedule_states(app).await?;
+        let (store, branch) = (&self.0.store, live.branch.name.as_str());
+        let before = store.schedule_states(app, branch).await?;
         store.register_schedules(app, deploy_of(live), &declared).await?;
-        let after = store.schedule_states(app).await?;
+        let after = store.schedule_states(app, branch).await?;
         for new in &after {
             let left = before.iter().find(|old| old.name == new.name).and_then(|old| replaced(old, new));
             if let Some(left) = left {
-                store.leave_due_times(app, &new.name, &left, &self.0.node, Utc::now()).await?;
+                let schedule = schedule_id(live, &new.name);
+                store.leave_due_times(&schedule, &left, &self.0.node, Utc::now()).await?;
             }
         }
         Ok(after)
@@ -213,7 +215,8 @@ impl Scheduler {
     /// Claims what a schedule owes, and carries it out where the claim is granted.
     async fn take(self, turn: Turn, mut now: DateTime<Utc>) {
         let Turn { live, schedule, mut since } = turn;
-        let key = (live.revision.app().clone(), schedule.name.clone());
+        let (place, name) = (place(&live), &schedule.name);
+        let give_back = |since, again| self.give_back(&place, name, since, again);
         let began = now;
         loop {
             since = believed(since, now);
@@ -223,7 +226,7 @@ impl Scheduler {
                 // By the database's clock it is not due yet: as long as that takes, by this one.
                 let early =
                     schedule.cron.next_after(since).map(|next| began + (next - now).min(AGAIN_WHEN_LIVE * 6));
-                return self.give_back(&key, since, early.filter(|_| now < began));
+                return give_back(since, early.filter(|_| now < began));
             };
             let execution = Uuid::now_v7();
             let action = match &owed.missed {
@@ -232,10 +235,10 @@ impl Scheduler {
             };
             let last = owed.due.last;
             let run = NewRun { due: owed.due, action, ..self.claim(&live, &schedule, false, now) };
-            let (app, name) = (&key.0, &key.1);
+            let (app, branch) = &place;
             match self.0.store.claim_run(&run).await {
                 Ok(Claim::Granted) => {
-                    self.give_back(&key, last, None);
+                    give_back(last, None);
                     match owed.missed {
                         None => {
                             self.0.numbers.began(now - last);
@@ -243,28 +246,28 @@ impl Scheduler {
                         }
                         Some(reason) => {
                             self.0.numbers.ended(RunOutcome::Missed);
-                            tracing::warn!(%app, schedule = %name, due = %last, "missed: {reason}")
+                            tracing::warn!(%app, branch, schedule = %name, due = %last, "missed: {reason}")
                         }
                     }
                     return;
                 }
                 Ok(Claim::Overlaps(reason)) => {
                     self.0.numbers.ended(RunOutcome::Skipped);
-                    tracing::info!(%app, schedule = %name, due = %last, "skipped: {reason}");
-                    return self.give_back(&key, last, None);
+                    tracing::info!(%app, branch, schedule = %name, due = %last, "skipped: {reason}");
+                    return give_back(last, None);
                 }
                 Ok(Claim::Reckoned(until)) if until > since => since = until,
                 // Reckoned less far than was believed here: by a clock that was wrong.
-                Ok(Claim::Reckoned(_)) => return self.give_back(&key, last, None),
-                Ok(Claim::Paused) => return self.give_back(&key, since, schedule.cron.next_after(now)),
+                Ok(Claim::Reckoned(_)) => return give_back(last, None),
+                Ok(Claim::Paused) => return give_back(since, schedule.cron.next_after(now)),
                 Ok(Claim::Early(shown)) => {
-                    tracing::warn!(%app, schedule = %name, "this node's clock is ahead of the database's: {now}, {shown}");
+                    tracing::warn!(%app, branch, schedule = %name, "this node's clock is ahead of the database's: {now}, {shown}");
                     now = shown;
                 }
-                Ok(Claim::NotLive) => return self.give_back(&key, since, Some(now + AGAIN_WHEN_LIVE)),
+                Ok(Claim::NotLive) => return give_back(since, Some(now + AGAIN_WHEN_LIVE)),
                 Err(error) => {
-                    tracing::warn!(%app, schedule = %name, due = %last, %error, "the claim is tried again");
-                    return self.give_back(&key, since, Some(Utc::now().max(now) + AGAIN));
+                    tracing::warn!(%app, branch, schedule = %name, due = %last, %error, "the claim is tried again");
+                    return give_back(since, Some(Utc::now().max(now) + AGAIN));
                 }
             }
         }
@@ -273,8 +276,7 @@ impl Scheduler {
     /// A claim of this node, for a single due time that is now.
     fn claim(&self, live: &Live, schedule: &Schedule, manual: bool, now: DateTime<Utc>) -> NewRun {
         NewRun {
-            app: AppId::from_uuid(live.revision.app_id()),
-            schedule: schedule.name.clone(),
+            schedule: schedule_id(live, &schedule.name),
             due: store::DueTimes::one(now),
             manual,
             alone: schedule.overlap == Overlap::Skip,
@@ -286,8 +288,8 @@ impl Scheduler {
     }
 
     /// The schedule is reckoned up to `since`, and looked at again when it is due next, or at `again`.
-    fn give_back(&self, key: &Key, since: DateTime<Utc>, again: Option<DateTime<Utc>>) {
-        self.agenda().give_back(key, since, again);
+    fn give_back(&self, place: &Place, name: &JobName, since: DateTime<Utc>, again: Option<DateTime<Utc>>) {
+        self.agenda().give_back(place, name, since, again);
         self.arm();
     }
 
@@ -314,7 +316,16 @@ fn replaced(old: &ScheduleState, new: &ScheduleState) -> Option<Left> {
 }
 
 fn run_key(run: &NewRun, execution: Uuid) -> RunKey {
-    RunKey { app: run.app, schedule: run.schedule.clone(), due: run.due.last, manual: run.manual, execution }
+    RunKey { schedule: run.schedule.clone(), due: run.due.last, manual: run.manual, execution }
+}
+
+/// A schedule that a live deploy declares.
+fn schedule_id(live: &Live, name: &JobName) -> ScheduleId {
+    ScheduleId {
+        app: AppId::from_uuid(live.revision.app_id()),
+        branch: live.branch.name.clone(),
+        name: name.clone(),
+    }
 }
 
 fn deploy_of(live: &Live) -> DeployNumber {

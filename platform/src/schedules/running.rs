@@ -27,7 +27,7 @@ impl Scheduler {
     /// left as it is.
     pub(super) async fn carry_out(&self, live: Arc<Live>, schedule: &Schedule, run: RunKey) {
         let app = live.revision.app().clone();
-        let (name, due) = (&run.schedule, run.due);
+        let (name, due) = (&run.schedule.name, run.due);
         tokio::select! {
             (outcome, detail) = execute_run(&self.0.recorder, live, schedule, &run) => {
                 self.0.numbers.ended(outcome);
@@ -50,7 +50,7 @@ impl Scheduler {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::warn!(schedule = %run.schedule, due = %run.due, %error, "the lease is not renewed")
+                    tracing::warn!(schedule = %run.schedule.name, due = %run.due, %error, "the lease is not renewed")
                 }
             }
         }
@@ -64,7 +64,7 @@ impl Scheduler {
                 Ok(recorded) => return recorded,
                 Err(error) if error.is_unavailable() && Instant::now() < give_up => sleep(RECORD_AGAIN).await,
                 Err(error) => {
-                    tracing::error!(schedule = %run.schedule, due = %run.due, %error, "cannot record an outcome");
+                    tracing::error!(schedule = %run.schedule.name, due = %run.due, %error, "cannot record an outcome");
                     return false;
                 }
             }

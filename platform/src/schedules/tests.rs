@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest_schema::limits::Limits;
 use manifest_schema::name::{AppName, JobName, ScriptPath};
 use manifest_schema::parse::{Surroundings, parse};
-use runtime::{AppIdentity, Revision};
+use runtime::{AppIdentity, Branch, Revision};
 use store::{
     Actor, App, Location, NewDeploy, NewPush, NewRevision, Object, ObjectKind, Oid, RefChange, ScheduleRun,
     Store,
@@ -63,12 +63,17 @@ impl Day {
         let identity = AppIdentity { id: self.app.id.as_uuid(), name: self.app.name.clone() };
         let revision =
             Revision::new(identity, oid(deploy).to_string(), manifest, sources, BTreeMap::new()).unwrap();
-        table.replace(&self.app.name, "main", true, revision, deploy);
+        table.replace(&self.app.name, Branch::production("main"), revision, deploy);
+    }
+
+    /// The schedule of production.
+    fn tick(&self) -> ScheduleId {
+        ScheduleId { app: self.app.id, branch: "main".to_owned(), name: tick() }
     }
 
     /// The rows, the earliest first: when due, of how many due times, and how it ended.
     async fn rows(&self) -> Vec<(String, u32, String)> {
-        let rows = self.store.runs(self.app.id, &tick(), None, 1000).await.unwrap();
+        let rows = self.store.runs(&self.tick(), None, 1000).await.unwrap();
         let told = |row: ScheduleRun| {
             let outcome = row.outcome.map_or("going", RunOutcome::as_str);
             (row.due.last.format("%H:%M:%S").to_string(), row.due.count, outcome.to_owned())
@@ -145,7 +150,7 @@ async fn what_is_due_runs_once_however_often_and_wherever_it_is_looked_at() {
         assert_eq!(node.agenda().next(), Some(at("00:15:00")));
         assert_eq!(node.0.alarm.time().map(|time| time <= at("00:15:00")), Some(true));
     }
-    let rows = day.store.runs(day.app.id, &tick(), None, 1).await.unwrap();
+    let rows = day.store.runs(&day.tick(), None, 1).await.unwrap();
     assert_eq!((rows[0].lateness(), rows[0].commit), (TimeDelta::seconds(2), Some(oid(1))));
     assert_eq!(rows[0].node.as_ref().unwrap().name, "a");
 }
@@ -185,7 +190,7 @@ async fn a_node_that_was_down_for_a_year_writes_one_row() {
     let daily = "cron = \"0 0 * * *\"\ncatch_up = \"none\"";
     day.node("a", 1, &manifest(daily), "1").settle(at("12:00:00") + year).await;
     assert_eq!(day.rows().await, [row("00:00:00", 365, "missed")]);
-    let rows = day.store.runs(day.app.id, &tick(), None, 1).await.unwrap();
+    let rows = day.store.runs(&day.tick(), None, 1).await.unwrap();
     assert_eq!(
         (rows[0].due.first, rows[0].due.last),
         (at("00:00:00") + TimeDelta::days(1), at("00:00:00") + year)
@@ -202,7 +207,7 @@ async fn a_missed_run_is_caught_up_within_the_window() {
     let monthly = "cron = \"0 0 2 * *\"";
     day.node("a", 1, &manifest(monthly), "1").settle(at("20:00:00") + TimeDelta::days(3)).await;
     assert_eq!(day.rows().await, [row("00:00:00", 1, "missed")]);
-    let rows = day.store.runs(day.app.id, &tick(), None, 1).await.unwrap();
+    let rows = day.store.runs(&day.tick(), None, 1).await.unwrap();
     assert_eq!(rows[0].detail.as_deref(), Some("it was not run within 1440 minutes"));
 }
 
@@ -222,7 +227,7 @@ async fn only_the_deploy_that_is_live_runs_and_the_next_goes_on_where_it_was() {
     let new = day.node("new", 2, &manifest(FIVE), "throw \"why\"");
     new.settle(at("00:10:01")).await;
     assert_eq!(day.rows().await, [row("00:05:00", 1, "succeeded"), row("00:10:00", 1, "failed")]);
-    let rows = day.store.runs(day.app.id, &tick(), None, 1).await.unwrap();
+    let rows = day.store.runs(&day.tick(), None, 1).await.unwrap();
     assert!(rows[0].detail.as_deref().unwrap().contains("why"), "{rows:?}");
 }
 
@@ -235,7 +240,7 @@ async fn what_was_due_before_a_deploy_changed_the_expression_is_recorded() {
     let expected =
         [row("00:05:00", 1, "succeeded"), row("00:20:00", 3, "missed"), row("00:30:00", 1, "succeeded")];
     assert_eq!(day.rows().await, expected);
-    let rows = day.store.runs(day.app.id, &tick(), None, 9).await.unwrap();
+    let rows = day.store.runs(&day.tick(), None, 9).await.unwrap();
     assert_eq!(rows[1].detail.as_deref(), Some("a deploy replaced the expression before it was run"));
 }
 
@@ -264,7 +269,7 @@ async fn a_run_that_goes_on_is_respected_by_other_nodes() {
 async fn a_run_of_a_node_that_died_is_lost_with_its_name_and_not_run_again() {
     let day = Day::begin().await;
     let dead = day.node("dead", 1, &manifest(FIVE), "1");
-    let live = dead.0.table.production().remove(0);
+    let live = dead.0.table.scheduled().remove(0);
     let schedule = live.revision.manifest().schedules[0].clone();
     dead.states(&live).await.unwrap();
     let claim = NewRun { now: at("00:05:00"), ..dead.claim(&live, &schedule, false, at("00:05:00")) };
@@ -279,7 +284,7 @@ async fn a_run_of_a_node_that_died_is_lost_with_its_name_and_not_run_again() {
         assert_eq!(lost, now >= "00:05:31", "{now}: twice it must have been seen to be over");
     }
     assert_eq!(day.rows().await, [row("00:05:00", 1, "lost"), row("00:10:00", 1, "succeeded")]);
-    let rows = day.store.runs(day.app.id, &tick(), None, 9).await.unwrap();
+    let rows = day.store.runs(&day.tick(), None, 9).await.unwrap();
     assert_eq!(rows[1].detail.as_deref(), Some("node dead was not heard of any more while it ran"));
 }
 
@@ -287,7 +292,7 @@ async fn a_run_of_a_node_that_died_is_lost_with_its_name_and_not_run_again() {
 async fn a_paused_schedule_is_skipped_in_one_row_and_can_be_run_by_hand() {
     let day = Day::begin().await;
     let node = day.node("a", 1, &manifest(SECOND), "1");
-    let live = node.0.table.production().remove(0);
+    let live = node.0.table.scheduled().remove(0);
     let schedule = live.revision.manifest().schedules[0].clone();
     node.settle(Utc::now() - TimeDelta::seconds(3)).await;
     assert!(node.pause(&live, &schedule, &Actor::named("ada")).await.unwrap());

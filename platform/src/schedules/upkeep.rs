@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use store::{PRUNED_AT_ONCE, StoreError};
+use store::{PRUNED_AT_ONCE, ScheduleId, StoreError};
 
 use super::running::HEARTBEAT;
 use super::{LEASE, Scheduler};
@@ -124,7 +124,8 @@ impl Scheduler {
     async fn first_end(&self, now: DateTime<Utc>, lose: bool) -> Result<Option<DateTime<Utc>>, StoreError> {
         if lose {
             for run in self.0.store.lose_runs(now).await? {
-                tracing::error!(app = %run.app.as_uuid(), schedule = %run.schedule, due = %run.due, node = run.node, "lost");
+                let ScheduleId { app, branch, name } = run.schedule;
+                tracing::error!(app = %app.as_uuid(), branch, schedule = %name, due = %run.due, node = run.node, "lost");
             }
         }
         self.0.store.next_lease_end().await
@@ -135,10 +136,11 @@ impl Scheduler {
         let before =
             TimeDelta::from_std(self.0.limits.keep_for).ok().and_then(|age| now.checked_sub_signed(age));
         let before = before.unwrap_or(DateTime::UNIX_EPOCH);
-        for (app, schedule) in self.0.store.all_schedules().await? {
-            let prune = || self.0.store.prune_runs(app, &schedule, self.0.limits.keep, before);
+        for schedule in self.0.store.all_schedules().await? {
+            let prune = || self.0.store.prune_runs(&schedule, self.0.limits.keep, before);
             while prune().await? >= u64::from(PRUNED_AT_ONCE) {}
         }
+        self.0.store.forget_schedules().await?;
         Ok(())
     }
 }

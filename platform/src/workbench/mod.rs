@@ -9,7 +9,7 @@ use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest;
 use manifest_schema::name::AppName;
-use runtime::{AppIdentity, Live, LiveTable, Revision};
+use runtime::{AppIdentity, Branch, Live, LiveTable, Revision};
 use uuid::Uuid;
 
 pub use clock::keep_time;
@@ -68,14 +68,14 @@ impl Workbench {
             .map(|live| Side { manifest: live.revision.manifest(), sources: live.revision.sources() });
         let planned = Planned {
             plan: plan(side, Side { manifest: &manifest, sources: &sources }),
-            due: due_times(&manifest),
+            due: Some(due_times(&manifest)),
         };
         // There is no commit; the count takes its place.
         let commit = format!("{:040x}", self.taken + 1);
         match Revision::new(self.app.clone(), commit, manifest, sources, compiled) {
             Ok(revision) => {
                 self.taken += 1;
-                self.table.replace(&self.app.name, BRANCH, true, revision, self.taken);
+                self.table.replace(&self.app.name, Branch::production(BRANCH), revision, self.taken);
                 Saved::Live { planned, warnings }
             }
             Err(error) => Saved::Refused(Fault::error(manifest::FILE_NAME, None, error.to_string()).into()),

@@ -42,7 +42,10 @@ pub const TABLES: &[Table] = &[
             ("protected", Truth),
         ],
     },
-    Table { name: "refs", columns: &[("app", Id), ("name", Text), ("target", Text)] },
+    Table {
+        name: "refs",
+        columns: &[("app", Id), ("name", Text), ("target", Text), ("scheduled_since", Time)],
+    },
     Table { name: "domains", columns: &[("name", Text), ("app", Id)] },
     Table { name: "shallow", columns: &[("app", Id), ("oid", Text)] },
     Table {
@@ -84,6 +87,7 @@ pub const TABLES: &[Table] = &[
         name: "schedules",
         columns: &[
             ("app", Id),
+            ("branch", Text),
             ("name", Text),
             ("cron", Text),
             ("timezone", Text),
@@ -97,6 +101,7 @@ pub const TABLES: &[Table] = &[
         name: "schedule_runs",
         columns: &[
             ("app", Id),
+            ("branch", Text),
             ("schedule", Text),
             ("due", Time),
             ("manual", Truth),

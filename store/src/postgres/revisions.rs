@@ -28,8 +28,8 @@ pub(crate) async fn revision(pool: &PgPool, app: AppId, commit: Oid) -> Result<O
 
 pub(crate) async fn live_of(pool: &PgPool, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
     // Most often it is the branch's latest deploy, which comes first in the index: the others are not read then.
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT substr(refs.name, 12), refs.target, latest.number
+    let rows: Vec<(String, String, i64, bool)> = sqlx::query_as(
+        "SELECT substr(refs.name, 12), refs.target, latest.number, scheduled_since IS NOT NULL
          FROM apps JOIN refs ON refs.app = apps.id AND refs.name LIKE 'refs/heads/%', LATERAL (
              SELECT number FROM deploys
              WHERE repository = apps.repository AND branch = substr(refs.name, 12)
@@ -43,8 +43,9 @@ pub(crate) async fn live_of(pool: &PgPool, app: AppId) -> Result<Vec<LiveBranch>
     .fetch_all(pool)
     .await?;
     rows.into_iter()
-        .map(|(branch, commit, deploy)| {
-            Ok(LiveBranch { branch, commit: hex("refs", &commit)?, deploy: deploy_number(deploy)? })
+        .map(|(branch, commit, deploy, scheduled)| {
+            let commit = hex("refs", &commit)?;
+            Ok(LiveBranch { branch, commit, deploy: deploy_number(deploy)?, scheduled })
         })
         .collect()
 }

@@ -1,19 +1,19 @@
 //! The table `schedules`.
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::JobName;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit;
-use crate::audit::Act;
-use crate::error::StoreError;
+use super::{audit, push};
+use crate::audit::{Act, Actor};
+use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber};
-use crate::row::{job_name, paused, signed};
-use crate::schedule::{DeclaredSchedule, Left, NodeIdentity, ScheduleState};
+use crate::record::App;
+use crate::row::{job_name, paused, preview_schedules, signed};
+use crate::schedule::{DeclaredSchedule, Left, NodeIdentity, ScheduleId, ScheduleState};
 
-/// A schedule goes on from where it was when the deploy before declared it too, in the same words. Otherwise it begins with
-/// the deploy.
+/// A schedule goes on from where it was when the deploy of the branch before declared it too, in the same words.
+/// Otherwise it begins with the deploy, or with when the branch was put on the clock.
 pub(crate) async fn register_schedules(
     pool: &PgPool,
     app: AppId,
@@ -23,20 +23,19 @@ pub(crate) async fn register_schedules(
     let mut transaction = pool.begin().await?;
     for schedule in declared {
         sqlx::query(
-            "INSERT INTO schedules (app, name, cron, timezone, deploy, reckoned_until)
-             SELECT $1, $2, $3, $4, $5, deploys.deployed_at
+            "INSERT INTO schedules (app, branch, name, cron, timezone, deploy, reckoned_until)
+             SELECT $1, branch, $2, $3, $4, $5, greatest(deployed_at, scheduled_since)
              FROM apps
-             JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || apps.production_branch
-             JOIN deploys ON deploys.repository = apps.repository AND deploys.number = $5
-                 AND deploys.commit_id = decode(refs.target, 'hex')
+             JOIN deploys ON deploys.repository = apps.repository AND number = $5
+             JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || branch AND decode(refs.target, 'hex') = commit_id
              WHERE apps.id = $1
-             ON CONFLICT (app, name) DO UPDATE SET
+             ON CONFLICT (app, branch, name) DO UPDATE SET
                  cron = excluded.cron, timezone = excluded.timezone, deploy = excluded.deploy,
                  reckoned_until = CASE
                      WHEN schedules.cron = excluded.cron AND schedules.timezone = excluded.timezone
                          AND schedules.deploy >= (
                              SELECT max(number) FROM deploys JOIN apps USING (repository)
-                             WHERE apps.id = $1 AND branch = production_branch AND number < $5
+                             WHERE apps.id = $1 AND branch = excluded.branch AND number < $5
                          )
                      THEN schedules.reckoned_until
                      ELSE greatest(schedules.reckoned_until, excluded.reckoned_until)
@@ -57,11 +56,16 @@ pub(crate) async fn register_schedules(
 
 type Row = (String, String, String, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>);
 
-pub(crate) async fn schedule_states(pool: &PgPool, app: AppId) -> Result<Vec<ScheduleState>, StoreError> {
+pub(crate) async fn schedule_states(
+    pool: &PgPool,
+    app: AppId,
+    branch: &str,
+) -> Result<Vec<ScheduleState>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT name, cron, timezone, reckoned_until, paused_at, paused_by FROM schedules WHERE app = $1 ORDER BY name",
+        "SELECT name, cron, timezone, reckoned_until, paused_at, paused_by FROM schedules WHERE app = $1 AND branch = $2 ORDER BY name",
     )
     .bind(app.as_uuid())
+    .bind(branch)
     .fetch_all(pool)
     .await?;
     let state = |(name, cron, timezone, reckoned_until, at, by): Row| {
@@ -70,24 +74,30 @@ pub(crate) async fn schedule_states(pool: &PgPool, app: AppId) -> Result<Vec<Sch
     rows.into_iter().map(state).collect()
 }
 
-pub(crate) async fn all_schedules(pool: &PgPool) -> Result<Vec<(AppId, JobName)>, StoreError> {
-    let rows: Vec<(Uuid, String)> =
-        sqlx::query_as("SELECT app, name FROM schedules ORDER BY app, name").fetch_all(pool).await?;
-    rows.into_iter().map(|(app, name)| Ok((AppId::from_uuid(app), job_name(&name)?))).collect()
+pub(crate) async fn all_schedules(pool: &PgPool) -> Result<Vec<ScheduleId>, StoreError> {
+    let rows: Vec<(Uuid, String, String)> =
+        sqlx::query_as("SELECT app, branch, name FROM schedules ORDER BY app, branch, name")
+            .fetch_all(pool)
+            .await?;
+    rows.into_iter()
+        .map(|(app, branch, name)| {
+            Ok(ScheduleId { app: AppId::from_uuid(app), branch, name: job_name(&name)? })
+        })
+        .collect()
 }
 
 pub(crate) async fn pause_schedule(
     pool: &PgPool,
-    app: AppId,
-    schedule: &JobName,
+    schedule: &ScheduleId,
     act: &Act,
 ) -> Result<bool, StoreError> {
     let mut transaction = pool.begin().await?;
     let paused = sqlx::query(
-        "UPDATE schedules SET paused_at = $3, paused_by = $4 WHERE app = $1 AND name = $2 AND paused_at IS NULL",
+        "UPDATE schedules SET paused_at = $4, paused_by = $5 WHERE app = $1 AND branch = $2 AND name = $3 AND paused_at IS NULL",
     )
-    .bind(app.as_uuid())
-    .bind(schedule.as_str())
+    .bind(schedule.app.as_uuid())
+    .bind(&schedule.branch)
+    .bind(schedule.name.as_str())
     .bind(act.at)
     .bind(&act.by.name)
     .execute(&mut *transaction)
@@ -103,19 +113,19 @@ pub(crate) async fn pause_schedule(
 /// What was due meanwhile becomes one row.
 pub(crate) async fn resume_schedule(
     pool: &PgPool,
-    app: AppId,
-    schedule: &JobName,
+    schedule: &ScheduleId,
     skipped: Option<&Left>,
     node: &NodeIdentity,
     act: &Act,
 ) -> Result<bool, StoreError> {
     let mut transaction = pool.begin().await?;
     let resumed = sqlx::query(
-        "UPDATE schedules SET paused_at = NULL, paused_by = NULL, reckoned_until = greatest(reckoned_until, $3)
-         WHERE app = $1 AND name = $2 AND paused_at IS NOT NULL",
+        "UPDATE schedules SET paused_at = NULL, paused_by = NULL, reckoned_until = greatest(reckoned_until, $4)
+         WHERE app = $1 AND branch = $2 AND name = $3 AND paused_at IS NOT NULL",
     )
-    .bind(app.as_uuid())
-    .bind(schedule.as_str())
+    .bind(schedule.app.as_uuid())
+    .bind(&schedule.branch)
+    .bind(schedule.name.as_str())
     .bind(act.at)
     .execute(&mut *transaction)
     .await?;
@@ -123,7 +133,7 @@ pub(crate) async fn resume_schedule(
         return Ok(false);
     }
     if let Some(left) = skipped {
-        leave(&mut transaction, app, schedule, left, node, act.at).await?;
+        leave(&mut transaction, schedule, left, node, act.at).await?;
     }
     audit::insert(&mut transaction, act).await?;
     transaction.commit().await?;
@@ -132,32 +142,31 @@ pub(crate) async fn resume_schedule(
 
 pub(crate) async fn leave_due_times(
     pool: &PgPool,
-    app: AppId,
-    schedule: &JobName,
+    schedule: &ScheduleId,
     left: &Left,
     node: &NodeIdentity,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    leave(&mut *pool.acquire().await?, app, schedule, left, node, now).await
+    leave(&mut *pool.acquire().await?, schedule, left, node, now).await
 }
 
 /// One row for due times that are not run.
 async fn leave(
     connection: &mut PgConnection,
-    app: AppId,
-    schedule: &JobName,
+    schedule: &ScheduleId,
     left: &Left,
     node: &NodeIdentity,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO schedule_runs
-             (app, schedule, due, first_due, due_times, deploy, node, node_name, claimed_at, finished_at, outcome, detail)
-         SELECT $1, $2, $3, $4, $5, deploy, $6, $7, $8, $8, $9, $10 FROM schedules WHERE app = $1 AND name = $2
+             (app, branch, schedule, due, first_due, due_times, deploy, node, node_name, claimed_at, finished_at, outcome, detail)
+         SELECT $1, $2, $3, $4, $5, $6, deploy, $7, $8, $9, $9, $10, $11 FROM schedules WHERE app = $1 AND branch = $2 AND name = $3
          ON CONFLICT DO NOTHING",
     )
-    .bind(app.as_uuid())
-    .bind(schedule.as_str())
+    .bind(schedule.app.as_uuid())
+    .bind(&schedule.branch)
+    .bind(schedule.name.as_str())
     .bind(left.due.last)
     .bind(left.due.first_of_several())
     .bind(i32::try_from(left.due.count).unwrap_or(i32::MAX))
@@ -169,4 +178,64 @@ async fn leave(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+pub(crate) async fn forget_schedules(pool: &PgPool) -> Result<u64, StoreError> {
+    let gone = sqlx::query(
+        "DELETE FROM schedules WHERE
+             NOT EXISTS (SELECT FROM refs WHERE refs.app = schedules.app AND refs.name = 'refs/heads/' || branch)
+             AND NOT EXISTS (
+                 SELECT FROM schedule_runs AS run
+                 WHERE run.app = schedules.app AND run.branch = schedules.branch AND schedule = schedules.name
+             )",
+    )
+    .execute(pool)
+    .await?;
+    Ok(gone.rows_affected())
+}
+
+/// What was due before is not run any more.
+pub(crate) async fn schedule_preview(
+    pool: &PgPool,
+    app: &App,
+    branch: &str,
+    on: bool,
+    node: Option<Uuid>,
+    by: &Actor,
+) -> Result<Option<App>, StoreError> {
+    let act = preview_schedules(&app.name, branch, on, by);
+    let mut transaction = pool.begin().await?;
+    let tx = &mut *transaction;
+    let locked = push::lock_app(&mut *tx, &app.name).await.map_err(PushError::into_store)?;
+    let Some(mut app) = locked else { return Ok(None) };
+    let found: Option<(bool,)> = sqlx::query_as(
+        "SELECT scheduled_since IS NOT NULL FROM refs WHERE app = $1 AND name = 'refs/heads/' || $2",
+    )
+    .bind(app.id.as_uuid())
+    .bind(branch)
+    .fetch_optional(&mut *tx)
+    .await?;
+    match found {
+        None => return Ok(None),
+        Some((is_on,)) if is_on == on => return Ok(Some(app)),
+        Some(_) => {}
+    }
+    sqlx::query("UPDATE refs SET scheduled_since = $3 WHERE app = $1 AND name = 'refs/heads/' || $2")
+        .bind(app.id.as_uuid())
+        .bind(branch)
+        .bind(on.then_some(act.at))
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "UPDATE schedules SET reckoned_until = greatest(reckoned_until, $3) WHERE app = $1 AND branch = $2",
+    )
+    .bind(app.id.as_uuid())
+    .bind(branch)
+    .bind(act.at)
+    .execute(&mut *tx)
+    .await?;
+    audit::insert(&mut *tx, &act).await?;
+    app.generation = push::raise_generation(&mut *tx, app.id, node).await.map_err(PushError::into_store)?;
+    transaction.commit().await?;
+    Ok(Some(app))
 }

@@ -33,8 +33,8 @@ pub(crate) async fn revision(
 
 pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
     // Most often it is the branch's latest deploy, which comes first in the index: the others are not read then.
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT substr(refs.name, 12), refs.target, deploys.number
+    let rows: Vec<(String, String, i64, bool)> = sqlx::query_as(
+        "SELECT substr(refs.name, 12), refs.target, deploys.number, scheduled_since IS NOT NULL
          FROM apps JOIN refs ON refs.app = apps.id AND refs.name LIKE 'refs/heads/%'
          JOIN deploys ON deploys.repository = apps.repository AND deploys.number = (
              SELECT number FROM deploys AS latest INDEXED BY deploys_of_a_branch
@@ -48,8 +48,9 @@ pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec
     .fetch_all(&connections.read)
     .await?;
     rows.into_iter()
-        .map(|(branch, commit, deploy)| {
-            Ok(LiveBranch { branch, commit: hex("refs", &commit)?, deploy: deploy_number(deploy)? })
+        .map(|(branch, commit, deploy, scheduled)| {
+            let commit = hex("refs", &commit)?;
+            Ok(LiveBranch { branch, commit, deploy: deploy_number(deploy)?, scheduled })
         })
         .collect()
 }

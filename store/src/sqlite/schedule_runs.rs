@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::JobName;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::Connections;
 use super::apps::{id, key};
 use crate::error::StoreError;
-use crate::id::AppId;
 use crate::row::{deploy_number, job_name, key as commit_name, node, outcome, signed, uuid};
 use crate::schedule::{
     AHEAD_MAX, Action, Claim, DueTimes, LOST, LostRun, NewRun, PRUNED_AT_ONCE, RECKONED_AHEAD_MAX, RunKey,
-    RunOutcome, ScheduleRun, overlaps,
+    RunOutcome, ScheduleId, ScheduleRun, overlaps,
 };
 
 pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result<Claim, StoreError> {
@@ -27,10 +25,11 @@ pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result
 /// The schedule's row is held from here on, so that claims come one after the other.
 async fn claim(tx: &mut SqliteConnection, run: &NewRun) -> Result<Claim, StoreError> {
     let held: Option<(DateTime<Utc>, bool)> = sqlx::query_as(
-        "SELECT reckoned_until, paused_at IS NOT NULL FROM schedules WHERE app = ?1 AND name = ?2",
+        "SELECT reckoned_until, paused_at IS NOT NULL FROM schedules WHERE app = ?1 AND branch = ?2 AND name = ?3",
     )
-    .bind(key(run.app))
-    .bind(run.schedule.as_str())
+    .bind(key(run.schedule.app))
+    .bind(&run.schedule.branch)
+    .bind(run.schedule.name.as_str())
     .fetch_optional(&mut *tx)
     .await?;
     let Some((reckoned, paused)) = held else { return Ok(Claim::NotLive) };
@@ -62,9 +61,10 @@ async fn claim(tx: &mut SqliteConnection, run: &NewRun) -> Result<Claim, StoreEr
         return Ok(Claim::NotLive);
     }
     if !run.manual {
-        sqlx::query("UPDATE schedules SET reckoned_until = ?3 WHERE app = ?1 AND name = ?2")
-            .bind(key(run.app))
-            .bind(run.schedule.as_str())
+        sqlx::query("UPDATE schedules SET reckoned_until = ?4 WHERE app = ?1 AND branch = ?2 AND name = ?3")
+            .bind(key(run.schedule.app))
+            .bind(&run.schedule.branch)
+            .bind(run.schedule.name.as_str())
             .bind(run.due.last)
             .execute(&mut *tx)
             .await?;
@@ -98,10 +98,11 @@ async fn in_progress(
 ) -> Result<Option<String>, StoreError> {
     let row: Option<(Option<String>,)> = sqlx::query_as(
         "SELECT node_name FROM schedule_runs
-         WHERE app = ?1 AND schedule = ?2 AND finished_at IS NULL AND lease_until > ?3 LIMIT 1",
+         WHERE app = ?1 AND branch = ?2 AND schedule = ?3 AND finished_at IS NULL AND lease_until > ?4 LIMIT 1",
     )
-    .bind(key(run.app))
-    .bind(run.schedule.as_str())
+    .bind(key(run.schedule.app))
+    .bind(&run.schedule.branch)
+    .bind(run.schedule.name.as_str())
     .bind(now)
     .fetch_optional(tx)
     .await?;
@@ -114,20 +115,21 @@ async fn insert(
     row: &Row,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    // The commit of the claimer's deploy must still be what production points to.
+    // The commit of the claimer's deploy must still be what its branch points to, and the branch be on the clock.
     let inserted = sqlx::query(
-        "INSERT INTO schedule_runs (app, schedule, due, manual, first_due, due_times, deploy, execution, node, node_name,
+        "INSERT INTO schedule_runs (app, branch, schedule, due, manual, first_due, due_times, deploy, execution, node, node_name,
              claimed_at, lease_until, finished_at, outcome, detail)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16
          FROM apps
-         JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || apps.production_branch
-         JOIN deploys ON deploys.repository = apps.repository AND deploys.number = ?7
-             AND deploys.commit_id = unhex(refs.target)
-         WHERE apps.id = ?1
+         JOIN deploys ON deploys.repository = apps.repository AND deploys.number = ?8 AND deploys.branch = ?2
+         JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || ?2
+             AND unhex(refs.target) = deploys.commit_id
+         WHERE apps.id = ?1 AND (?5 OR ?2 = apps.production_branch OR refs.scheduled_since IS NOT NULL)
          ON CONFLICT DO NOTHING",
     )
-    .bind(key(run.app))
-    .bind(run.schedule.as_str())
+    .bind(key(run.schedule.app))
+    .bind(&run.schedule.branch)
+    .bind(run.schedule.name.as_str())
     .bind(run.due.last)
     .bind(run.manual)
     .bind(run.due.first_of_several())
@@ -148,10 +150,11 @@ async fn insert(
 
 async fn exists(tx: &mut SqliteConnection, run: &NewRun) -> Result<bool, StoreError> {
     let row: Option<(i32,)> = sqlx::query_as(
-        "SELECT 1 FROM schedule_runs WHERE app = ?1 AND schedule = ?2 AND due = ?3 AND manual = ?4",
+        "SELECT 1 FROM schedule_runs WHERE app = ?1 AND branch = ?2 AND schedule = ?3 AND due = ?4 AND manual = ?5",
     )
-    .bind(key(run.app))
-    .bind(run.schedule.as_str())
+    .bind(key(run.schedule.app))
+    .bind(&run.schedule.branch)
+    .bind(run.schedule.name.as_str())
     .bind(run.due.last)
     .bind(run.manual)
     .fetch_optional(tx)
@@ -166,11 +169,12 @@ pub(crate) async fn renew_run(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let renewed = sqlx::query(
-        "UPDATE schedule_runs SET lease_until = ?6
-         WHERE app = ?1 AND schedule = ?2 AND due = ?3 AND manual = ?4 AND execution = ?5 AND finished_at IS NULL",
+        "UPDATE schedule_runs SET lease_until = ?7
+         WHERE app = ?1 AND branch = ?2 AND schedule = ?3 AND due = ?4 AND manual = ?5 AND execution = ?6 AND finished_at IS NULL",
     )
-    .bind(key(run.app))
-    .bind(run.schedule.as_str())
+    .bind(key(run.schedule.app))
+    .bind(&run.schedule.branch)
+    .bind(run.schedule.name.as_str())
     .bind(run.due)
     .bind(run.manual)
     .bind(run.execution.to_string())
@@ -188,11 +192,12 @@ pub(crate) async fn finish_run(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let finished = sqlx::query(
-        "UPDATE schedule_runs SET outcome = ?6, detail = ?7, finished_at = ?8, lease_until = NULL
-         WHERE app = ?1 AND schedule = ?2 AND due = ?3 AND manual = ?4 AND execution = ?5 AND finished_at IS NULL",
+        "UPDATE schedule_runs SET outcome = ?7, detail = ?8, finished_at = ?9, lease_until = NULL
+         WHERE app = ?1 AND branch = ?2 AND schedule = ?3 AND due = ?4 AND manual = ?5 AND execution = ?6 AND finished_at IS NULL",
     )
-    .bind(key(run.app))
-    .bind(run.schedule.as_str())
+    .bind(key(run.schedule.app))
+    .bind(&run.schedule.branch)
+    .bind(run.schedule.name.as_str())
     .bind(run.due)
     .bind(run.manual)
     .bind(run.execution.to_string())
@@ -208,18 +213,18 @@ pub(crate) async fn lose_runs(
     connections: &Connections,
     now: DateTime<Utc>,
 ) -> Result<Vec<LostRun>, StoreError> {
-    let rows: Vec<(String, String, DateTime<Utc>, Option<String>)> = sqlx::query_as(
+    let rows: Vec<(String, String, String, DateTime<Utc>, Option<String>)> = sqlx::query_as(
         "UPDATE schedule_runs SET outcome = 'lost', detail = ?1 || coalesce(node_name, '?') || ?2, finished_at = ?3
-         WHERE finished_at IS NULL AND lease_until < ?3 RETURNING app, schedule, due, node_name",
+         WHERE finished_at IS NULL AND lease_until < ?3 RETURNING app, branch, schedule, due, node_name",
     )
     .bind(LOST[0])
     .bind(LOST[1])
     .bind(now)
     .fetch_all(&connections.write)
     .await?;
-    let lost = |(app, schedule, due, node): (String, String, DateTime<Utc>, Option<String>)| {
-        let app = id("schedule_runs", &app)?;
-        Ok(LostRun { app, schedule: job_name(&schedule)?, due, node: node.unwrap_or_default() })
+    let lost = |(app, branch, name, due, node): (String, String, String, DateTime<Utc>, Option<String>)| {
+        let schedule = ScheduleId { app: id("schedule_runs", &app)?, branch, name: job_name(&name)? };
+        Ok(LostRun { schedule, due, node: node.unwrap_or_default() })
     };
     rows.into_iter().map(lost).collect()
 }
@@ -251,8 +256,7 @@ type Found = (
 
 pub(crate) async fn runs(
     connections: &Connections,
-    app: AppId,
-    schedule: &JobName,
+    schedule: &ScheduleId,
     up_to: Option<DateTime<Utc>>,
     most: u32,
 ) -> Result<Vec<ScheduleRun>, StoreError> {
@@ -261,11 +265,12 @@ pub(crate) async fn runs(
              finished_at, outcome, detail
          FROM schedule_runs AS run
          LEFT JOIN deploys ON number = run.deploy AND repository = (SELECT repository FROM apps WHERE id = ?1)
-         WHERE app = ?1 AND schedule = ?2 AND (?3 IS NULL OR due <= ?3)
-         ORDER BY due DESC, manual DESC LIMIT ?4",
+         WHERE app = ?1 AND run.branch = ?2 AND schedule = ?3 AND (?4 IS NULL OR due <= ?4)
+         ORDER BY due DESC, manual DESC LIMIT ?5",
     )
-    .bind(key(app))
-    .bind(schedule.as_str())
+    .bind(key(schedule.app))
+    .bind(&schedule.branch)
+    .bind(schedule.name.as_str())
     .bind(up_to)
     .bind(i64::from(most))
     .fetch_all(&connections.read)
@@ -309,22 +314,22 @@ fn read(row: Found) -> Result<ScheduleRun, StoreError> {
 
 pub(crate) async fn prune_runs(
     connections: &Connections,
-    app: AppId,
-    schedule: &JobName,
+    schedule: &ScheduleId,
     keep: u32,
     before: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
     let deleted = sqlx::query(
-        "DELETE FROM schedule_runs WHERE (app, schedule, due, manual) IN (
-             SELECT app, schedule, due, manual FROM schedule_runs
-             WHERE app = ?1 AND schedule = ?2 AND finished_at IS NOT NULL AND due <= max(?3, coalesce((
-                 SELECT due FROM schedule_runs WHERE app = ?1 AND schedule = ?2 ORDER BY due DESC LIMIT 1 OFFSET ?4
+        "DELETE FROM schedule_runs WHERE (app, branch, schedule, due, manual) IN (
+             SELECT app, branch, schedule, due, manual FROM schedule_runs
+             WHERE app = ?1 AND branch = ?2 AND schedule = ?3 AND finished_at IS NOT NULL AND due <= max(?4, coalesce((
+                 SELECT due FROM schedule_runs WHERE app = ?1 AND branch = ?2 AND schedule = ?3 ORDER BY due DESC LIMIT 1 OFFSET ?5
              ), ''))
-             ORDER BY due LIMIT ?5
+             ORDER BY due LIMIT ?6
          )",
     )
-    .bind(key(app))
-    .bind(schedule.as_str())
+    .bind(key(schedule.app))
+    .bind(&schedule.branch)
+    .bind(schedule.name.as_str())
     .bind(before)
     .bind(i64::from(keep))
     .bind(i64::from(PRUNED_AT_ONCE))

@@ -1,19 +1,20 @@
 //! The table `schedules`.
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::JobName;
 use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::apps::{id, key};
-use super::{Connections, audit};
-use crate::audit::Act;
-use crate::error::StoreError;
+use super::{Connections, audit, push};
+use crate::audit::{Act, Actor};
+use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber};
-use crate::row::{job_name, paused, signed};
-use crate::schedule::{DeclaredSchedule, Left, NodeIdentity, ScheduleState};
+use crate::record::App;
+use crate::row::{job_name, paused, preview_schedules, signed};
+use crate::schedule::{DeclaredSchedule, Left, NodeIdentity, ScheduleId, ScheduleState};
 
-/// A schedule goes on from where it was when the deploy before declared it too, in the same words. Otherwise it begins with
-/// the deploy.
+/// A schedule goes on from where it was when the deploy of the branch before declared it too, in the same words.
+/// Otherwise it begins with the deploy, or with when the branch was put on the clock.
 pub(crate) async fn register_schedules(
     connections: &Connections,
     app: AppId,
@@ -23,20 +24,19 @@ pub(crate) async fn register_schedules(
     let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
     for schedule in declared {
         sqlx::query(
-            "INSERT INTO schedules (app, name, cron, timezone, deploy, reckoned_until)
-             SELECT ?1, ?2, ?3, ?4, ?5, deploys.deployed_at
+            "INSERT INTO schedules (app, branch, name, cron, timezone, deploy, reckoned_until)
+             SELECT ?1, branch, ?2, ?3, ?4, ?5, max(deployed_at, coalesce(scheduled_since, deployed_at))
              FROM apps
-             JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || apps.production_branch
-             JOIN deploys ON deploys.repository = apps.repository AND deploys.number = ?5
-                 AND deploys.commit_id = unhex(refs.target)
+             JOIN deploys ON deploys.repository = apps.repository AND number = ?5
+             JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || branch AND unhex(refs.target) = commit_id
              WHERE apps.id = ?1
-             ON CONFLICT (app, name) DO UPDATE SET
+             ON CONFLICT (app, branch, name) DO UPDATE SET
                  cron = excluded.cron, timezone = excluded.timezone, deploy = excluded.deploy,
                  reckoned_until = CASE
                      WHEN schedules.cron = excluded.cron AND schedules.timezone = excluded.timezone
                          AND schedules.deploy >= (
                              SELECT max(number) FROM deploys JOIN apps USING (repository)
-                             WHERE apps.id = ?1 AND branch = production_branch AND number < ?5
+                             WHERE apps.id = ?1 AND branch = excluded.branch AND number < ?5
                          )
                      THEN schedules.reckoned_until
                      ELSE max(schedules.reckoned_until, excluded.reckoned_until)
@@ -60,11 +60,13 @@ type Row = (String, String, String, DateTime<Utc>, Option<DateTime<Utc>>, Option
 pub(crate) async fn schedule_states(
     connections: &Connections,
     app: AppId,
+    branch: &str,
 ) -> Result<Vec<ScheduleState>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT name, cron, timezone, reckoned_until, paused_at, paused_by FROM schedules WHERE app = ?1 ORDER BY name",
+        "SELECT name, cron, timezone, reckoned_until, paused_at, paused_by FROM schedules WHERE app = ?1 AND branch = ?2 ORDER BY name",
     )
     .bind(key(app))
+    .bind(branch)
     .fetch_all(&connections.read)
     .await?;
     let state = |(name, cron, timezone, reckoned_until, at, by): Row| {
@@ -73,25 +75,30 @@ pub(crate) async fn schedule_states(
     rows.into_iter().map(state).collect()
 }
 
-pub(crate) async fn all_schedules(connections: &Connections) -> Result<Vec<(AppId, JobName)>, StoreError> {
-    let rows: Vec<(String, String)> = sqlx::query_as("SELECT app, name FROM schedules ORDER BY app, name")
-        .fetch_all(&connections.read)
-        .await?;
-    rows.into_iter().map(|(app, name)| Ok((id("schedule_runs", &app)?, job_name(&name)?))).collect()
+pub(crate) async fn all_schedules(connections: &Connections) -> Result<Vec<ScheduleId>, StoreError> {
+    let rows: Vec<(String, String, String)> =
+        sqlx::query_as("SELECT app, branch, name FROM schedules ORDER BY app, branch, name")
+            .fetch_all(&connections.read)
+            .await?;
+    rows.into_iter()
+        .map(|(app, branch, name)| {
+            Ok(ScheduleId { app: id("schedules", &app)?, branch, name: job_name(&name)? })
+        })
+        .collect()
 }
 
 pub(crate) async fn pause_schedule(
     connections: &Connections,
-    app: AppId,
-    schedule: &JobName,
+    schedule: &ScheduleId,
     act: &Act,
 ) -> Result<bool, StoreError> {
     let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
     let paused = sqlx::query(
-        "UPDATE schedules SET paused_at = ?3, paused_by = ?4 WHERE app = ?1 AND name = ?2 AND paused_at IS NULL",
+        "UPDATE schedules SET paused_at = ?4, paused_by = ?5 WHERE app = ?1 AND branch = ?2 AND name = ?3 AND paused_at IS NULL",
     )
-    .bind(key(app))
-    .bind(schedule.as_str())
+    .bind(key(schedule.app))
+    .bind(&schedule.branch)
+    .bind(schedule.name.as_str())
     .bind(act.at)
     .bind(&act.by.name)
     .execute(&mut *transaction)
@@ -107,19 +114,19 @@ pub(crate) async fn pause_schedule(
 /// What was due meanwhile becomes one row.
 pub(crate) async fn resume_schedule(
     connections: &Connections,
-    app: AppId,
-    schedule: &JobName,
+    schedule: &ScheduleId,
     skipped: Option<&Left>,
     node: &NodeIdentity,
     act: &Act,
 ) -> Result<bool, StoreError> {
     let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
     let resumed = sqlx::query(
-        "UPDATE schedules SET paused_at = NULL, paused_by = NULL, reckoned_until = max(reckoned_until, ?3)
-         WHERE app = ?1 AND name = ?2 AND paused_at IS NOT NULL",
+        "UPDATE schedules SET paused_at = NULL, paused_by = NULL, reckoned_until = max(reckoned_until, ?4)
+         WHERE app = ?1 AND branch = ?2 AND name = ?3 AND paused_at IS NOT NULL",
     )
-    .bind(key(app))
-    .bind(schedule.as_str())
+    .bind(key(schedule.app))
+    .bind(&schedule.branch)
+    .bind(schedule.name.as_str())
     .bind(act.at)
     .execute(&mut *transaction)
     .await?;
@@ -127,7 +134,7 @@ pub(crate) async fn resume_schedule(
         return Ok(false);
     }
     if let Some(left) = skipped {
-        leave(&mut transaction, app, schedule, left, node, act.at).await?;
+        leave(&mut transaction, schedule, left, node, act.at).await?;
     }
     audit::insert(&mut transaction, act).await?;
     transaction.commit().await?;
@@ -136,32 +143,31 @@ pub(crate) async fn resume_schedule(
 
 pub(crate) async fn leave_due_times(
     connections: &Connections,
-    app: AppId,
-    schedule: &JobName,
+    schedule: &ScheduleId,
     left: &Left,
     node: &NodeIdentity,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    leave(&mut *connections.write.acquire().await?, app, schedule, left, node, now).await
+    leave(&mut *connections.write.acquire().await?, schedule, left, node, now).await
 }
 
 /// One row for due times that are not run.
 async fn leave(
     connection: &mut SqliteConnection,
-    app: AppId,
-    schedule: &JobName,
+    schedule: &ScheduleId,
     left: &Left,
     node: &NodeIdentity,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO schedule_runs
-             (app, schedule, due, first_due, due_times, deploy, node, node_name, claimed_at, finished_at, outcome, detail)
-         SELECT ?1, ?2, ?3, ?4, ?5, deploy, ?6, ?7, ?8, ?8, ?9, ?10 FROM schedules WHERE app = ?1 AND name = ?2
+             (app, branch, schedule, due, first_due, due_times, deploy, node, node_name, claimed_at, finished_at, outcome, detail)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, deploy, ?7, ?8, ?9, ?9, ?10, ?11 FROM schedules WHERE app = ?1 AND branch = ?2 AND name = ?3
          ON CONFLICT DO NOTHING",
     )
-    .bind(key(app))
-    .bind(schedule.as_str())
+    .bind(key(schedule.app))
+    .bind(&schedule.branch)
+    .bind(schedule.name.as_str())
     .bind(left.due.last)
     .bind(left.due.first_of_several())
     .bind(i32::try_from(left.due.count).unwrap_or(i32::MAX))
@@ -173,4 +179,64 @@ async fn leave(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+pub(crate) async fn forget_schedules(connections: &Connections) -> Result<u64, StoreError> {
+    let gone = sqlx::query(
+        "DELETE FROM schedules WHERE
+             NOT EXISTS (SELECT 1 FROM refs WHERE refs.app = schedules.app AND refs.name = 'refs/heads/' || branch)
+             AND NOT EXISTS (
+                 SELECT 1 FROM schedule_runs AS run
+                 WHERE run.app = schedules.app AND run.branch = schedules.branch AND schedule = schedules.name
+             )",
+    )
+    .execute(&connections.write)
+    .await?;
+    Ok(gone.rows_affected())
+}
+
+/// What was due before is not run any more.
+pub(crate) async fn schedule_preview(
+    connections: &Connections,
+    app: &App,
+    branch: &str,
+    on: bool,
+    _node: Option<Uuid>,
+    by: &Actor,
+) -> Result<Option<App>, StoreError> {
+    let act = preview_schedules(&app.name, branch, on, by);
+    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let tx = &mut *transaction;
+    let locked = push::lock_app(&mut *tx, &app.name).await.map_err(PushError::into_store)?;
+    let Some(mut app) = locked else { return Ok(None) };
+    let found: Option<(bool,)> = sqlx::query_as(
+        "SELECT scheduled_since IS NOT NULL FROM refs WHERE app = ?1 AND name = 'refs/heads/' || ?2",
+    )
+    .bind(key(app.id))
+    .bind(branch)
+    .fetch_optional(&mut *tx)
+    .await?;
+    match found {
+        None => return Ok(None),
+        Some((is_on,)) if is_on == on => return Ok(Some(app)),
+        Some(_) => {}
+    }
+    sqlx::query("UPDATE refs SET scheduled_since = ?3 WHERE app = ?1 AND name = 'refs/heads/' || ?2")
+        .bind(key(app.id))
+        .bind(branch)
+        .bind(on.then_some(act.at))
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "UPDATE schedules SET reckoned_until = max(reckoned_until, ?3) WHERE app = ?1 AND branch = ?2",
+    )
+    .bind(key(app.id))
+    .bind(branch)
+    .bind(act.at)
+    .execute(&mut *tx)
+    .await?;
+    audit::insert(&mut *tx, &act).await?;
+    app.generation = push::raise_generation(&mut *tx, app.id).await.map_err(PushError::into_store)?;
+    transaction.commit().await?;
+    Ok(Some(app))
 }

@@ -108,7 +108,7 @@ async fn told(store: &Store) -> String {
             store.revision(id, oid(1)).await.unwrap(),
             store.deploys(id).await.unwrap(),
             store.live_of(id).await.unwrap(),
-            (store.schedule_states(id).await.unwrap(), store.runs(id, &tick(), None, 9).await.unwrap()),
+            (store.schedule_states(id, "main").await.unwrap(), store.runs(&of(id), None, 9).await.unwrap()),
         );
     }
     told
@@ -143,7 +143,7 @@ async fn fill(store: &Store) {
     store.finish_run(&key(&ended), RunOutcome::Failed, Some("why"), due()).await.unwrap();
     let asked_for = NewRun { manual: true, now: due(), ..run(other, 1, due()) };
     assert_eq!(store.claim_run(&asked_for).await.unwrap(), Claim::Granted);
-    store.pause_schedule(other, &tick(), &pausing("ada", due())).await.unwrap();
+    store.pause_schedule(&of(other), &pausing("ada", due())).await.unwrap();
 }
 
 async fn a_row_comes_back_as_it_was_on_either_database(from: Location) {

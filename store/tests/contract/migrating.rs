@@ -90,9 +90,9 @@ async fn a_database_of_the_first_version_keeps_what_it_holds(location: Location)
     assert_eq!(store.deploys(hello).await.unwrap(), deploys);
     assert_eq!(store.deploys(other).await.unwrap(), [deploy(1, "next", 2, "bob")]);
     assert_eq!(store.live_of(hello).await.unwrap()[0].deploy, number(2));
-    let run = &store.runs(hello, &tick(), None, 9).await.unwrap()[0];
+    let run = &store.runs(&of(hello), None, 9).await.unwrap()[0];
     assert_eq!((run.due.last, run.outcome, run.manual), (noon(), Some(RunOutcome::Lost), false));
-    let state = &store.schedule_states(hello).await.unwrap()[0];
+    let state = &store.schedule_states(hello, "main").await.unwrap()[0];
     assert_eq!((&state.name, state.reckoned_until), (&tick(), noon()));
 
     // And it goes on: the next push to an app that is there, and an app that is new.

@@ -39,14 +39,14 @@ async fn no_question_reads_a_whole_table() {
             store.revision(id, oid(1)).await.unwrap();
             assert_eq!(store.live_of(id).await.unwrap()[0].commit, oid(1));
             store.deployed_at(id, number(1)).await.unwrap();
-            store.runs(id, &tick(), None, 20).await.unwrap();
+            store.runs(&of(id), None, 20).await.unwrap();
             let run = run(id, 1, noon() + chrono::TimeDelta::minutes(i64::from(round) + 1));
             assert_eq!(store.claim_run(&run).await.unwrap(), store::Claim::Granted);
             store.renew_run(&key(&run), std::time::Duration::from_secs(60), run.now).await.unwrap();
             store.finish_run(&key(&run), store::RunOutcome::Succeeded, None, run.now).await.unwrap();
             store.lose_runs(run.now).await.unwrap();
             store.next_lease_end().await.unwrap();
-            store.prune_runs(id, &tick(), 100, noon()).await.unwrap();
+            store.prune_runs(&of(id), 100, noon()).await.unwrap();
             store.push(&push(Some(1), 1)).await.unwrap();
         }
         // What a connection has counted is known when it has ended.

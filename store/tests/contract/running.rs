@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use store::{
-    Action, AppId, Claim, DueTimes, Left, Location, NewRun, RECKONED_AHEAD_MAX, RunOutcome, ScheduleRun,
-    Store,
+    Action, Actor, AppId, AuditAction, Claim, DueTimes, Left, Location, NewDeploy, NewPush, NewRun,
+    RECKONED_AHEAD_MAX, RefChange, RunOutcome, ScheduleId, ScheduleRun, Store,
 };
 
 use crate::values::*;
@@ -24,6 +24,7 @@ on_both_databases!(
     a_paused_schedule_is_granted_to_nobody,
     reckoning_by_a_clock_that_was_wrong_is_not_believed,
     due_times_of_an_expression_that_is_gone_are_one_row,
+    the_schedules_of_a_preview_run_where_it_is_asked_for,
     old_rows_are_deleted_in_portions,
 );
 
@@ -48,11 +49,11 @@ fn left(reason: &str) -> Action {
 }
 
 async fn latest(store: &Store, id: AppId) -> ScheduleRun {
-    store.runs(id, &tick(), None, 1).await.unwrap().remove(0)
+    store.runs(&of(id), None, 1).await.unwrap().remove(0)
 }
 
 async fn reckoned(store: &Store, id: AppId) -> DateTime<Utc> {
-    store.schedule_states(id).await.unwrap()[0].reckoned_until
+    store.schedule_states(id, "main").await.unwrap()[0].reckoned_until
 }
 
 async fn claim_together(store: &Store, runs: Vec<NewRun>) -> usize {
@@ -88,14 +89,14 @@ async fn due_times_in_ranges_are_claimed_once(location: Location) {
     let row = latest(&store, id).await;
     assert_eq!(row.due.first, after(1));
     assert_eq!(reckoned(&store, id).await, row.due.last);
-    assert_eq!(store.runs(id, &tick(), None, 10).await.unwrap().len(), 1);
+    assert_eq!(store.runs(&of(id), None, 10).await.unwrap().len(), 1);
 }
 
 async fn a_claim_for_what_is_not_live_any_more_is_refused(location: Location) {
     let (store, id) = scheduled(&location).await;
     store.push(&push(Some(1), 2)).await.unwrap();
     assert_eq!(store.claim_run(&run(id, 1, after(1))).await.unwrap(), Claim::NotLive);
-    assert_eq!(store.runs(id, &tick(), None, 1).await.unwrap(), []);
+    assert_eq!(store.runs(&of(id), None, 1).await.unwrap(), []);
     assert_eq!(store.claim_run(&run(id, 2, after(1))).await.unwrap(), Claim::Granted);
 }
 
@@ -168,11 +169,11 @@ async fn a_lease_that_is_over_is_lost_and_stays_so(location: Location) {
     assert_eq!(store.claim_run(&next).await.unwrap(), Claim::Granted);
     let lost = store.lose_runs(Utc::now()).await.unwrap();
     assert_eq!(lost.len(), 1);
-    assert_eq!((lost[0].app, lost[0].due, lost[0].node.as_str()), (id, after(1), "pi"));
+    assert_eq!((lost[0].schedule.app, lost[0].due, lost[0].node.as_str()), (id, after(1), "pi"));
     assert_eq!(store.lose_runs(Utc::now()).await.unwrap(), []);
     assert!(!store.renew_run(&key(&dead), Duration::from_secs(9), Utc::now()).await.unwrap());
     assert!(!store.finish_run(&key(&dead), RunOutcome::Succeeded, None, Utc::now()).await.unwrap());
-    let row = store.runs(id, &tick(), None, 2).await.unwrap().remove(1);
+    let row = store.runs(&of(id), None, 2).await.unwrap().remove(1);
     assert_eq!((row.due.last, row.outcome), (after(1), Some(RunOutcome::Lost)));
     assert_eq!(row.detail.as_deref(), Some("node pi was not heard of any more while it ran"));
 }
@@ -194,16 +195,16 @@ async fn a_lease_that_is_renewed_is_not_lost(location: Location) {
 
 async fn a_run_by_hand_does_not_disturb_due_times(location: Location) {
     let (store, id) = scheduled(&location).await;
-    store.pause_schedule(id, &tick(), &pausing("ada", Utc::now())).await.unwrap();
+    store.pause_schedule(&of(id), &pausing("ada", Utc::now())).await.unwrap();
     let by_hand = NewRun { manual: true, ..run(id, 1, after(5)) };
     assert_eq!(store.claim_run(&by_hand).await.unwrap(), Claim::Granted);
     assert_eq!(reckoned(&store, id).await, noon());
     let second = NewRun { manual: true, ..run(id, 1, after(6)) };
     assert!(matches!(store.claim_run(&second).await.unwrap(), Claim::Overlaps(_)));
     store.finish_run(&key(&by_hand), RunOutcome::Succeeded, None, Utc::now()).await.unwrap();
-    store.resume_schedule(id, &tick(), None, &node("pi"), &resuming(noon())).await.unwrap();
+    store.resume_schedule(&of(id), None, &node("pi"), &resuming(noon())).await.unwrap();
     assert_eq!(store.claim_run(&run(id, 1, after(5))).await.unwrap(), Claim::Granted);
-    let rows = store.runs(id, &tick(), None, 9).await.unwrap();
+    let rows = store.runs(&of(id), None, 9).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.manual).collect::<Vec<_>>(), [true, true, false]);
 }
 
@@ -229,14 +230,14 @@ async fn a_schedule_goes_on_where_it_was(location: Location) {
     store.push(&deployed_at(400, 4, 5)).await.unwrap();
     store.register_schedules(id, number(5), &[declared("0 * * * * *")]).await.unwrap();
     assert_eq!(reckoned(&store, id).await, after(400));
-    assert_eq!(store.all_schedules().await.unwrap(), [(id, tick())]);
+    assert_eq!(store.all_schedules().await.unwrap(), [of(id)]);
 }
 
 async fn a_paused_schedule_is_granted_to_nobody(location: Location) {
     let (store, id) = scheduled(&location).await;
-    assert!(store.pause_schedule(id, &tick(), &pausing("ada", after(3))).await.unwrap());
-    assert!(!store.pause_schedule(id, &tick(), &pausing("bob", after(4))).await.unwrap());
-    let paused = store.schedule_states(id).await.unwrap()[0].paused.clone().unwrap();
+    assert!(store.pause_schedule(&of(id), &pausing("ada", after(3))).await.unwrap());
+    assert!(!store.pause_schedule(&of(id), &pausing("bob", after(4))).await.unwrap());
+    let paused = store.schedule_states(id, "main").await.unwrap()[0].paused.clone().unwrap();
     assert_eq!((paused.at, paused.by.as_str()), (after(3), "ada"));
     assert_eq!(store.claim_run(&run(id, 1, after(5))).await.unwrap(), Claim::Paused);
     // Deploys change nothing about it.
@@ -246,9 +247,9 @@ async fn a_paused_schedule_is_granted_to_nobody(location: Location) {
     let due = DueTimes { first: after(1), last: after(9), count: 9 };
     let skipped = Some(Left { due, outcome: RunOutcome::Skipped, reason: "paused by ada".to_owned() });
     assert!(
-        store.resume_schedule(id, &tick(), skipped.clone(), &node("pi"), &resuming(after(10))).await.unwrap()
+        store.resume_schedule(&of(id), skipped.clone(), &node("pi"), &resuming(after(10))).await.unwrap()
     );
-    assert!(!store.resume_schedule(id, &tick(), skipped, &node("pi"), &resuming(after(11))).await.unwrap());
+    assert!(!store.resume_schedule(&of(id), skipped, &node("pi"), &resuming(after(11))).await.unwrap());
     let row = latest(&store, id).await;
     assert_eq!((row.due.first, row.due.last, row.due.count), (after(1), after(9), 9));
     assert_eq!((row.outcome, row.detail.as_deref()), (Some(RunOutcome::Skipped), Some("paused by ada")));
@@ -280,11 +281,66 @@ async fn due_times_of_an_expression_that_is_gone_are_one_row(location: Location)
     let left = Left { due: due.clone(), outcome: RunOutcome::Missed, reason: "replaced".to_owned() };
     for _ in 0..2 {
         // Two nodes may say the same.
-        store.leave_due_times(id, &tick(), &left, &node("pi"), after(10)).await.unwrap();
+        store.leave_due_times(&of(id), &left, &node("pi"), after(10)).await.unwrap();
     }
-    let rows = store.runs(id, &tick(), None, 9).await.unwrap();
+    let rows = store.runs(&of(id), None, 9).await.unwrap();
     assert_eq!((rows.len(), &rows[0].due, rows[0].outcome), (1, &due, Some(RunOutcome::Missed)));
     assert_eq!((rows[0].claimed_at, rows[0].finished_at), (after(10), Some(after(10))));
+}
+
+async fn the_schedules_of_a_preview_run_where_it_is_asked_for(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let main = store.app(&app()).await.unwrap().unwrap();
+    let preview = NewDeploy { branch: "try".to_owned(), commit: oid(1) };
+    let refs = vec![RefChange { name: "refs/heads/try".to_owned(), old: None, new: Some(oid(1)) }];
+    store.push(&NewPush { refs, deploys: vec![preview], ..push(None, 1) }).await.unwrap();
+    store.register_schedules(id, number(2), &[declared("* * * * * *")]).await.unwrap();
+    let schedule = ScheduleId { branch: "try".to_owned(), ..of(id) };
+    let due = |at| NewRun { schedule: schedule.clone(), ..run(id, 2, at) };
+    assert_eq!(store.claim_run(&due(after(1))).await.unwrap(), Claim::NotLive);
+    // By hand it may be run all the same, and is another than that of production.
+    let by_hand = NewRun { manual: true, ..due(after(1)) };
+    assert_eq!(store.claim_run(&by_hand).await.unwrap(), Claim::Granted);
+    assert!(store.finish_run(&key(&by_hand), RunOutcome::Succeeded, None, Utc::now()).await.unwrap());
+    assert_eq!(store.claim_run(&run(id, 1, after(1))).await.unwrap(), Claim::Granted);
+
+    let set = async |on| store.schedule_preview(&main, "try", on, None, &Actor::named("ada")).await.unwrap();
+    let asked_at = Utc::now();
+    let on = set(true).await.unwrap();
+    assert_eq!(set(true).await.unwrap().generation, on.generation, "it is on already");
+    let since = store.schedule_states(id, "try").await.unwrap()[0].reckoned_until;
+    assert!(since >= asked_at - TimeDelta::milliseconds(1), "what was due before is not owed: {since}");
+    assert_eq!(reckoned(&store, id).await, after(1), "production goes on as it was");
+    assert!(store.live_of(id).await.unwrap().iter().all(|live| live.scheduled == (live.branch == "try")));
+    let now = Utc::now() + TimeDelta::milliseconds(900);
+    assert_eq!(store.claim_run(&due(now)).await.unwrap(), Claim::Granted);
+    assert_eq!(store.runs(&schedule, None, 9).await.unwrap().len(), 2);
+
+    let off = set(false).await.unwrap();
+    assert!(off.generation > on.generation);
+    let later = now + TimeDelta::milliseconds(50);
+    assert_eq!(store.claim_run(&NewRun { alone: false, ..due(later) }).await.unwrap(), Claim::NotLive);
+    let none = store.schedule_preview(&main, "other", true, None, &Actor::named("ada")).await.unwrap();
+    assert_eq!(none, None);
+    let acts = store.audit(Some(&app()), None, 9).await.unwrap();
+    let acts: Vec<_> =
+        acts.iter().map(|row| &row.act).filter(|act| act.action == AuditAction::AppSetting).collect();
+    let told: Vec<_> = acts.iter().map(|act| (act.subject.as_str(), act.new.as_deref())).collect();
+    assert_eq!(told, [("schedules of try", Some("off")), ("schedules of try", Some("on"))]);
+
+    // With the branch goes the permission, and at last the schedule.
+    set(true).await.unwrap();
+    let gone = RefChange { name: "refs/heads/try".to_owned(), old: Some(oid(1)), new: None };
+    store.push(&refs_only(vec![gone.clone()])).await.unwrap();
+    assert_eq!(store.forget_schedules().await.unwrap(), 0, "it has rows of runs");
+    store.finish_run(&key(&due(now)), RunOutcome::Succeeded, None, Utc::now()).await.unwrap();
+    store.lose_runs(Utc::now() + TimeDelta::hours(1)).await.unwrap();
+    while store.prune_runs(&schedule, 0, Utc::now() + TimeDelta::hours(1)).await.unwrap() > 0 {}
+    store.push(&refs_only(vec![RefChange { old: None, new: Some(oid(1)), ..gone }])).await.unwrap();
+    assert!(
+        store.live_of(id).await.unwrap().iter().all(|live| !live.scheduled),
+        "a branch anew is not on the clock"
+    );
 }
 
 async fn old_rows_are_deleted_in_portions(location: Location) {
@@ -295,13 +351,13 @@ async fn old_rows_are_deleted_in_portions(location: Location) {
     }
     let going = run(id, 1, after(11));
     store.claim_run(&going).await.unwrap();
-    let count = async || store.runs(id, &tick(), None, 99).await.unwrap().len();
-    assert_eq!(store.prune_runs(id, &tick(), 99, noon()).await.unwrap(), 0);
-    assert_eq!(store.prune_runs(id, &tick(), 99, after(2)).await.unwrap(), 2);
-    assert_eq!(store.prune_runs(id, &tick(), 5, noon()).await.unwrap(), 4);
+    let count = async || store.runs(&of(id), None, 99).await.unwrap().len();
+    assert_eq!(store.prune_runs(&of(id), 99, noon()).await.unwrap(), 0);
+    assert_eq!(store.prune_runs(&of(id), 99, after(2)).await.unwrap(), 2);
+    assert_eq!(store.prune_runs(&of(id), 5, noon()).await.unwrap(), 4);
     assert_eq!(count().await, 5);
     // A run that goes on stays, whatever its age.
-    assert_eq!(store.prune_runs(id, &tick(), 0, after(99)).await.unwrap(), 4);
+    assert_eq!(store.prune_runs(&of(id), 0, after(99)).await.unwrap(), 4);
     assert_eq!(latest(&store, id).await.due.last, after(11));
     assert_eq!(reckoned(&store, id).await, after(11));
 }

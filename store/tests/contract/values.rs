@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, JobName};
 use store::{
     Act, Action, Actor, AppId, AuditAction, DeclaredSchedule, DeployNumber, DueTimes, NewDeploy, NewPush,
-    NewRevision, NewRun, NodeIdentity, Object, ObjectKind, Oid, RefChange, RunKey,
+    NewRevision, NewRun, NodeIdentity, Object, ObjectKind, Oid, RefChange, RunKey, ScheduleId,
 };
 use uuid::Uuid;
 
@@ -93,11 +93,15 @@ pub(crate) fn number(number: u64) -> DeployNumber {
     DeployNumber::new(number).unwrap()
 }
 
+/// The schedule `tick` of production.
+pub(crate) fn of(app: AppId) -> ScheduleId {
+    ScheduleId { app, branch: "main".to_owned(), name: tick() }
+}
+
 /// A claim of the schedule `tick` at its due time.
 pub(crate) fn run(id: AppId, deploy: u64, due: DateTime<Utc>) -> NewRun {
     NewRun {
-        app: id,
-        schedule: tick(),
+        schedule: of(id),
         due: DueTimes::one(due),
         manual: false,
         alone: true,
@@ -111,7 +115,7 @@ pub(crate) fn run(id: AppId, deploy: u64, due: DateTime<Utc>) -> NewRun {
 /// The row that a claim has made.
 pub(crate) fn key(run: &NewRun) -> RunKey {
     let Action::Run { execution, .. } = run.action else { panic!("nothing is run") };
-    RunKey { app: run.app, schedule: run.schedule.clone(), due: run.due.last, manual: run.manual, execution }
+    RunKey { schedule: run.schedule.clone(), due: run.due.last, manual: run.manual, execution }
 }
 
 pub(crate) fn node(name: &str) -> NodeIdentity {

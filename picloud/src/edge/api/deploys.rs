@@ -1,23 +1,19 @@
-//! Deploys: what was live when and by whom, what is live on each branch, and going back.
+//! Deploys: what was live when and by whom, going back, and what the live one answers.
 
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Response, StatusCode};
-use chrono::TimeDelta;
-use platform::activation::branch_label;
 use platform::deploy::{Activated, Outcome, Pusher, RollbackError, Tell};
 use platform::tokens::Right;
 use serde::Deserialize;
-use store::{App, DeployFilter, DeployNumber, LiveBranch, StoreError};
+use store::{DeployFilter, DeployNumber};
 use utoipa::IntoParams;
 
 use super::query::{Asked, Limit, cursor, find_app};
 use super::{Api, allow, document, failed, no_app, posted, problem};
 use crate::edge::credentials::Caller;
-use crate::edge::forwarded::is_https;
-use crate::edge::request;
 use crate::rest;
-use crate::words::push::{Addresses, sentence};
+use crate::words::push::sentence;
 
 /// How many are listed where nothing else is asked for.
 const PAGE: u32 = 50;
@@ -73,6 +69,7 @@ pub(super) async fn list(
         author: listed.author,
         deployed_at: listed.deploy.at,
         deployed_by: listed.deploy.by,
+        because: listed.deploy.because,
     };
     document(&rest::Deploys { deploys: found.into_iter().map(shown).collect(), next_cursor })
 }
@@ -138,57 +135,6 @@ fn rolled_back(to: DeployNumber, activated: Activated) -> rest::RolledBack {
         nodes_live: reach.as_ref().map(|reach| reach.live),
         nodes: reach.as_ref().map(platform::nodes::Reach::nodes),
     }
-}
-
-/// What is live on each branch, production first.
-#[utoipa::path(
-    get,
-    path = "/-/api/v1/apps/{app}/branches",
-    tag = "deploys",
-    params(("app" = String, Path, description = "The name of the app")),
-    responses((status = 200, body = rest::Branches), rest::Refusals),
-)]
-pub(super) async fn branches(
-    State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-    request: Request,
-) -> Response<Body> {
-    let app = match find_app(&api, &caller, Right::Read, &app).await {
-        Ok(app) => app,
-        Err(refused) => return *refused,
-    };
-    let host = request::host(request.uri(), request.headers());
-    let addresses = api.public.addresses(host, is_https(request.headers()), app.name.as_str());
-    match live_branches(&api, &app, &addresses).await {
-        Ok(branches) => document(&rest::Branches { branches }),
-        Err(error) => failed(&error),
-    }
-}
-
-async fn live_branches(api: &Api, app: &App, addresses: &Addresses) -> Result<Vec<rest::Branch>, StoreError> {
-    let mut branches = Vec::new();
-    for LiveBranch { branch, commit, deploy } in api.store.live_of(app.id).await? {
-        let deployed_at = api.store.deployed_at(app.id, deploy).await?;
-        let production = branch == app.production_branch;
-        let age = api.preview_age.filter(|_| !production).and_then(|age| TimeDelta::from_std(age).ok());
-        let label = branch_label(&branch);
-        branches.push(rest::Branch {
-            url: match production {
-                true => addresses.production.clone(),
-                false => addresses.preview.replace("{}", &label),
-            },
-            label,
-            name: branch,
-            production,
-            deploy: deploy.get(),
-            commit: commit.to_string(),
-            deployed_at,
-            expires_at: age.and_then(|age| deployed_at?.checked_add_signed(age)),
-        });
-    }
-    branches.sort_by_key(|branch| !branch.production);
-    Ok(branches)
 }
 
 /// The routes and functions of what is live in production.

@@ -11,6 +11,7 @@ mod executions;
 pub(super) mod functions;
 mod logs;
 mod nodes;
+mod previews;
 mod query;
 mod schedules;
 mod secrets;
@@ -98,7 +99,7 @@ pub(crate) fn router(api: Api) -> Router {
         .routes(routes!(functions::call))
         .routes(routes!(deploys::list))
         .routes(routes!(deploys::roll_back))
-        .routes(routes!(deploys::branches))
+        .routes(routes!(previews::list, previews::set))
         .routes(routes!(deploys::routes))
         .routes(routes!(executions::list))
         .routes(routes!(executions::show))

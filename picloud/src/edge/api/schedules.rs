@@ -8,6 +8,7 @@ use axum::extract::{Extension, Path, State};
 use axum::http::{Response, StatusCode};
 use chrono::{DateTime, Utc};
 use manifest_schema::manifest::Schedule;
+use platform::activation::branch_label;
 use platform::schedules::{NotRun, Scheduled};
 use platform::tokens::Right;
 use runtime::Live;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use store::{RunOutcome, ScheduleRun};
 use utoipa::IntoParams;
 
+use super::previews::no_branch;
 use super::query::{Asked, Limit};
 use super::{Api, allow, document, failed, no_app, problem};
 use crate::edge::credentials::Caller;
@@ -26,25 +28,38 @@ const RUNS: u32 = 50;
 /// How long a request waits for the end of a run.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// Of which branch.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct On {
+    /// The branch, as git names it; without one it is production.
+    branch: Option<String>,
+}
+
 /// The schedules of what is live.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/schedules",
     tag = "schedules",
-    params(("app" = String, Path, description = "The name of the app")),
+    params(("app" = String, Path, description = "The name of the app"), On),
     responses((status = 200, body = rest::Schedules), rest::Refusals),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     Path(app): Path<String>,
     Extension(caller): Extension<Caller>,
+    Asked(on): Asked<On>,
 ) -> Response<Body> {
-    if let Err(response) = allow(&caller, Right::Read, &app) {
-        return *response;
-    }
-    let Some(live) = api.table.get_production(&app) else { return no_app() };
+    let live = match live(&api, &caller, Right::Read, &app, on.branch.as_deref()) {
+        Ok(live) => live,
+        Err(response) => return *response,
+    };
     match api.scheduler.scheduled(&live).await {
-        Ok(all) => document(&rest::Schedules { schedules: all.into_iter().map(shown).collect() }),
+        Ok(all) => {
+            let scheduled = live.branch.scheduled;
+            document(&rest::Schedules { schedules: all.into_iter().map(shown).collect(), scheduled })
+        }
         Err(error) => failed(&error),
     }
 }
@@ -57,6 +72,8 @@ pub(super) struct Which {
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
+    /// The branch, as git names it; without one it is production.
+    branch: Option<String>,
     /// Those due then or before.
     up_to: Option<DateTime<Utc>>,
 }
@@ -71,11 +88,11 @@ pub(super) struct Which {
 )]
 pub(super) async fn runs(
     State(api): State<Api>,
-    Path((app, name)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
     Asked(which): Asked<Which>,
 ) -> Response<Body> {
-    let (live, schedule) = match find(&api, &caller, Right::Read, &app, &name) {
+    let (live, schedule) = match find(&api, &caller, Right::Read, &place, which.branch.as_deref()) {
         Ok(found) => found,
         Err(response) => return *response,
     };
@@ -91,15 +108,16 @@ pub(super) async fn runs(
     post,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/run",
     tag = "schedules",
-    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule")),
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), On),
     responses((status = 200, body = rest::Started), (status = 202, body = rest::Started), rest::Refusals),
 )]
 pub(super) async fn run_now(
     State(api): State<Api>,
-    Path((app, name)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
+    Asked(on): Asked<On>,
 ) -> Response<Body> {
-    let (live, schedule) = match find(&api, &caller, Right::Invoke, &app, &name) {
+    let (live, schedule) = match find(&api, &caller, Right::Invoke, &place, on.branch.as_deref()) {
         Ok(found) => found,
         Err(response) => return *response,
     };
@@ -120,15 +138,16 @@ pub(super) async fn run_now(
     post,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/pause",
     tag = "schedules",
-    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule")),
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), On),
     responses((status = 200, body = rest::Schedule), rest::Refusals),
 )]
 pub(super) async fn pause(
     State(api): State<Api>,
-    Path((app, name)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
+    Asked(on): Asked<On>,
 ) -> Response<Body> {
-    let (live, schedule) = match find(&api, &caller, Right::Invoke, &app, &name) {
+    let (live, schedule) = match find(&api, &caller, Right::Invoke, &place, on.branch.as_deref()) {
         Ok(found) => found,
         Err(response) => return *response,
     };
@@ -143,15 +162,16 @@ pub(super) async fn pause(
     post,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/resume",
     tag = "schedules",
-    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule")),
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), On),
     responses((status = 200, body = rest::Schedule), rest::Refusals),
 )]
 pub(super) async fn resume(
     State(api): State<Api>,
-    Path((app, name)): Path<(String, String)>,
+    Path(place): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
+    Asked(on): Asked<On>,
 ) -> Response<Body> {
-    let (live, schedule) = match find(&api, &caller, Right::Invoke, &app, &name) {
+    let (live, schedule) = match find(&api, &caller, Right::Invoke, &place, on.branch.as_deref()) {
         Ok(found) => found,
         Err(response) => return *response,
     };
@@ -175,14 +195,29 @@ fn find(
     api: &Api,
     caller: &Caller,
     right: Right,
-    app: &str,
-    name: &str,
+    (app, name): &(String, String),
+    branch: Option<&str>,
 ) -> Result<(Arc<Live>, Schedule), Box<Response<Body>>> {
-    allow(caller, right, app)?;
-    let live = api.table.get_production(app).ok_or_else(|| Box::new(no_app()))?;
+    let live = live(api, caller, right, app, branch)?;
     let schedules = &live.revision.manifest().schedules;
     let found = schedules.iter().find(|declared| declared.name.as_str() == name).cloned();
     Ok((live, found.ok_or_else(|| Box::new(no_schedule()))?))
+}
+
+/// What is live on a branch, to whom may ask for it.
+fn live(
+    api: &Api,
+    caller: &Caller,
+    right: Right,
+    app: &str,
+    branch: Option<&str>,
+) -> Result<Arc<Live>, Box<Response<Body>>> {
+    allow(caller, right, app)?;
+    let Some(branch) = branch else {
+        return api.table.get_production(app).ok_or_else(|| Box::new(no_app()));
+    };
+    let found = api.table.get(app, &branch_label(branch)).filter(|live| live.branch.name == branch);
+    found.ok_or_else(|| Box::new(no_branch()))
 }
 
 fn no_schedule() -> Response<Body> {

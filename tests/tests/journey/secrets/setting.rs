@@ -1,5 +1,8 @@
 //! A secret is set, read, changed, listed and unset.
 
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 use tests::{Database, Server, TOKEN, on_both_databases, until};
 
@@ -53,6 +56,54 @@ fn a_secret_is_set_before_the_push_and_changed_behind_it(database: Database) {
         server.kill();
         server.restart();
         until("it is served", || (server.get("/hello/").body == "\"Hello 13 false\"").then_some(()));
+    }
+}
+
+#[test]
+fn a_value_that_is_typed_is_not_shown() {
+    let server = Server::start(Database::sqlite());
+    let command = format!("{} secrets set API_KEY --app hello", tests::server::picloud().display());
+    let mut process = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .env("PICLOUD_URL", format!("http://{}", server.address))
+        .env("PICLOUD_TOKEN", TOKEN)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script(1) of util-linux");
+    let (mut keys, mut screen) =
+        (process.stdin.take().expect("a pipe"), process.stdout.take().expect("a pipe"));
+    let mut shown = Vec::new();
+    while !shown.ends_with(b": ") {
+        let mut byte = [0];
+        assert_eq!(screen.read(&mut byte).expect("the prompt"), 1, "{}", String::from_utf8_lossy(&shown));
+        shown.push(byte[0]);
+    }
+    keys.write_all(b"tangerine-77\n").expect("somebody who types");
+    screen.read_to_end(&mut shown).expect("the rest");
+    assert!(process.wait().expect("it ends").success());
+    let shown = String::from_utf8(shown).expect("text");
+    assert!(shown.contains("API_KEY is set.") && !shown.contains("tangerine"), "{shown:?}");
+    secrets(&server, &["list"], "").succeeded().says("API_KEY");
+}
+
+#[test]
+fn a_secret_that_is_set_during_pushes_is_the_one_that_is_served() {
+    let server = Server::start(Database::sqlite());
+    let repository = app();
+    let url = server.git_url("hello");
+    secrets(&server, &["set", "API_KEY"], &"x".repeat(10)).succeeded();
+    repository.push(&url, &["main"]).succeeded();
+    for round in 1..=8 {
+        repository.git(&["commit", "-q", "--allow-empty", "-m", &format!("round {round}")]);
+        let length = 10 + round;
+        std::thread::scope(|scope| {
+            scope.spawn(|| repository.push(&url, &["main"]).succeeded());
+            scope.spawn(|| secrets(&server, &["set", "API_KEY"], &"x".repeat(length)).succeeded());
+        });
+        assert_eq!(server.get("/hello/").body, format!("\"Hello {length} false\""), "round {round}");
+        let served = server.get("/hello/");
+        assert_eq!(served.header("picloud-revision"), Some(repository.head().as_str()), "round {round}");
     }
 }
 

@@ -1,10 +1,11 @@
-//! Previews that nobody pushed to for long are ended: their branches are deleted, as a push would. Their deploys stay.
+//! Previews: those that nobody pushed to for long are ended, their branches deleted as a push would, and their deploys stay.
+//! The schedules of one run where somebody asks for it.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use git_receiver::Command;
-use store::{Actor, StoreError};
+use store::{Actor, App, StoreError};
 
 use super::{Deployer, Outcome, Pusher, Tell};
 use crate::repository::object_id;
@@ -14,6 +15,25 @@ use crate::tokens::Caller;
 const BY: &str = "picloud";
 
 impl Deployer {
+    /// Puts the schedules of a preview on the clock of all nodes, or takes them off. `false`: the app has no such branch.
+    ///
+    /// # Errors
+    /// The store failed. Nothing was changed.
+    pub async fn schedule_preview(
+        &self,
+        app: &App,
+        branch: &str,
+        on: bool,
+        by: &Actor,
+    ) -> Result<bool, StoreError> {
+        let node = self.peers.as_ref().map(|peers| peers.node);
+        let Some(changed) = self.store.schedule_preview(app, branch, on, node, by).await? else {
+            return Ok(false);
+        };
+        self.serve_changed(&changed).await;
+        Ok(true)
+    }
+
     /// Ends the previews of all apps whose latest deploy is older than `age` at `now`, and says how many those were.
     ///
     /// # Errors

@@ -1,0 +1,120 @@
+//! What is live on each branch, and whether the schedules of a preview run.
+
+use axum::body::Body;
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::{Response, StatusCode};
+use chrono::TimeDelta;
+use platform::activation::branch_label;
+use platform::tokens::Right;
+use store::{App, LiveBranch, StoreError};
+
+use super::query::find_app;
+use super::{Api, document, failed, posted, problem};
+use crate::edge::credentials::Caller;
+use crate::edge::forwarded::is_https;
+use crate::edge::request;
+use crate::rest;
+use crate::words::push::Addresses;
+
+/// What is live on each branch, production first.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/apps/{app}/branches",
+    tag = "deploys",
+    params(("app" = String, Path, description = "The name of the app")),
+    responses((status = 200, body = rest::Branches), rest::Refusals),
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response<Body> {
+    let app = match find_app(&api, &caller, Right::Read, &app).await {
+        Ok(app) => app,
+        Err(refused) => return *refused,
+    };
+    match live_branches(&api, &app, &addresses(&api, &app, &request)).await {
+        Ok(branches) => document(&rest::Branches { branches }),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn live_branches(api: &Api, app: &App, addresses: &Addresses) -> Result<Vec<rest::Branch>, StoreError> {
+    let mut branches = Vec::new();
+    for LiveBranch { branch, commit, deploy, scheduled } in api.store.live_of(app.id).await? {
+        let deployed_at = api.store.deployed_at(app.id, deploy).await?;
+        let production = branch == app.production_branch;
+        let age = api.preview_age.filter(|_| !production).and_then(|age| TimeDelta::from_std(age).ok());
+        let label = branch_label(&branch);
+        branches.push(rest::Branch {
+            url: match production {
+                true => addresses.production.clone(),
+                false => addresses.preview.replace("{}", &label),
+            },
+            label,
+            name: branch,
+            production,
+            scheduled: production || scheduled,
+            deploy: deploy.get(),
+            commit: commit.to_string(),
+            deployed_at,
+            expires_at: age.and_then(|age| deployed_at?.checked_add_signed(age)),
+        });
+    }
+    branches.sort_by_key(|branch| !branch.production);
+    Ok(branches)
+}
+
+/// Lets the schedules of a preview run by the clock, or not any more. They are as they are until somebody asks for it:
+/// not run.
+#[utoipa::path(
+    patch,
+    path = "/-/api/v1/apps/{app}/branches",
+    tag = "deploys",
+    params(("app" = String, Path, description = "The name of the app")),
+    request_body = rest::BranchSettings,
+    responses((status = 200, body = rest::Branch), rest::Refusals),
+)]
+pub(super) async fn set(
+    State(api): State<Api>,
+    Path(app): Path<String>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response<Body> {
+    let app = match find_app(&api, &caller, Right::DeployPreviews, &app).await {
+        Ok(app) => app,
+        Err(refused) => return *refused,
+    };
+    let addresses = addresses(&api, &app, &request);
+    let asked: rest::BranchSettings = match posted(&api, request).await {
+        Ok(asked) => asked,
+        Err(refused) => return *refused,
+    };
+    if asked.branch == app.production_branch {
+        let words = "the schedules of production always run; `picloud pause` stops one of them";
+        return problem(StatusCode::CONFLICT, words);
+    }
+    match api.deployer.schedule_preview(&app, &asked.branch, asked.scheduled, &caller.actor).await {
+        Ok(true) => {}
+        Ok(false) => return no_branch(),
+        Err(error) => return failed(&error),
+    }
+    match live_branches(&api, &app, &addresses).await {
+        Ok(branches) => match branches.iter().find(|branch| branch.name == asked.branch) {
+            Some(branch) => document(branch),
+            None => no_branch(),
+        },
+        Err(error) => failed(&error),
+    }
+}
+
+fn addresses(api: &Api, app: &App, request: &Request) -> Addresses {
+    let host = request::host(request.uri(), request.headers());
+    api.public.addresses(host, is_https(request.headers()), app.name.as_str())
+}
+
+/// Nothing is served on the branch.
+pub(super) fn no_branch() -> Response<Body> {
+    problem(StatusCode::NOT_FOUND, "nothing is live on that branch")
+}
