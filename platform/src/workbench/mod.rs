@@ -9,7 +9,7 @@ use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest;
 use manifest_schema::name::AppName;
-use runtime::{AppIdentity, Branch, Live, LiveTable, Revision};
+use runtime::{AppIdentity, Branch, Live, LiveTable, Revision, Secrets};
 use uuid::Uuid;
 
 pub use clock::keep_time;
@@ -24,6 +24,8 @@ const BRANCH: &str = "main";
 pub struct Workbench {
     table: Arc<LiveTable>,
     app: AppIdentity,
+    /// What scripts may read of these is what the manifest names.
+    secrets: Secrets,
     /// How many revisions were swapped in.
     taken: u64,
 }
@@ -34,7 +36,7 @@ pub enum Saved {
     /// It is live.
     Live {
         /// What it changes.
-        planned: Planned,
+        planned: Box<Planned>,
         /// What its author should look at.
         warnings: Faults,
     },
@@ -43,11 +45,11 @@ pub enum Saved {
 }
 
 impl Workbench {
-    /// Serves `app` in `table`, where it is the only one.
-    pub fn new(table: Arc<LiveTable>, app: AppName) -> Self {
+    /// Serves `app` in `table`, where it is the only one, with these secrets.
+    pub fn new(table: Arc<LiveTable>, app: AppName, secrets: Secrets) -> Self {
         // Ids of scripts follow from it: they stay the same from one start to the next.
         let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, app.as_str().as_bytes());
-        Self { table, app: AppIdentity { id, name: app }, taken: 0 }
+        Self { table, app: AppIdentity { id, name: app }, secrets, taken: 0 }
     }
 
     /// What is live.
@@ -57,25 +59,37 @@ impl Workbench {
 
     /// Checks what was saved and makes it live, unless it breaks the contract.
     pub fn take(&mut self, snapshot: &Snapshot) -> Saved {
-        let Checked { manifest, sources, compiled, warnings } = match check(snapshot, &Limits::CEILING, None)
-        {
-            Ok(checked) => checked,
-            Err(faults) => return Saved::Refused(faults),
-        };
+        let Checked { manifest, sources, compiled, mut warnings } =
+            match check(snapshot, &Limits::CEILING, None) {
+                Ok(checked) => checked,
+                Err(faults) => return Saved::Refused(faults),
+            };
+        for name in &manifest.secrets.required {
+            if self.secrets.iter().all(|(set, _)| set != name.as_str()) {
+                let words = format!("secret {name} is required and not set; scripts that read it will fail");
+                let fault = Fault::warning(manifest::FILE_NAME, None, words);
+                warnings.add(fault.advise(format!("{name}=… picloud dev")));
+            }
+        }
         let live = self.live();
         let side = live
             .as_ref()
             .map(|live| Side { manifest: live.revision.manifest(), sources: live.revision.sources() });
-        let planned = Planned {
+        let planned = Box::new(Planned {
             plan: plan(side, Side { manifest: &manifest, sources: &sources }),
             due: Some(due_times(&manifest)),
-        };
+        });
         // There is no commit; the count takes its place.
         let commit = format!("{:040x}", self.taken + 1);
         match Revision::new(self.app.clone(), commit, manifest, sources, compiled) {
             Ok(revision) => {
                 self.taken += 1;
-                self.table.replace(&self.app.name, Branch::production(BRANCH), revision, self.taken);
+                self.table.replace(
+                    &self.app.name,
+                    Branch::production(BRANCH),
+                    revision.with_secrets(&self.secrets, 0),
+                    self.taken,
+                );
                 Saved::Live { planned, warnings }
             }
             Err(error) => Saved::Refused(Fault::error(manifest::FILE_NAME, None, error.to_string()).into()),
@@ -100,7 +114,7 @@ mod tests {
     #[test]
     fn what_is_good_is_swapped_in_and_what_is_not_leaves_the_last_good_one() {
         let table = Arc::new(LiveTable::new());
-        let mut bench = Workbench::new(Arc::clone(&table), AppName::new("a").unwrap());
+        let mut bench = Workbench::new(Arc::clone(&table), AppName::new("a").unwrap(), Secrets::default());
         assert!(matches!(bench.take(&saved("nope()")), Saved::Refused(faults) if faults.errors() == 1));
         assert!(bench.live().is_none());
         let Saved::Live { planned, .. } = bench.take(&saved("1")) else { panic!("it is good") };

@@ -207,8 +207,11 @@ pub(crate) async fn finish_run(
     Ok(finished.rows_affected() == 1)
 }
 
+/// A run whose lease is over: app, branch, schedule, due time, and the node's name.
+type Held = (Uuid, String, String, DateTime<Utc>, Option<String>);
+
 pub(crate) async fn lose_runs(pool: &PgPool, _now: DateTime<Utc>) -> Result<Vec<LostRun>, StoreError> {
-    let rows: Vec<(Uuid, String, String, DateTime<Utc>, Option<String>)> = sqlx::query_as(
+    let rows: Vec<Held> = sqlx::query_as(
         "UPDATE schedule_runs SET outcome = 'lost', detail = $1 || coalesce(node_name, '?') || $2, finished_at = clock_timestamp()
          WHERE finished_at IS NULL AND lease_until < clock_timestamp() RETURNING app, branch, schedule, due, node_name",
     )
@@ -216,7 +219,7 @@ pub(crate) async fn lose_runs(pool: &PgPool, _now: DateTime<Utc>) -> Result<Vec<
     .bind(LOST[1])
     .fetch_all(pool)
     .await?;
-    let lost = |(app, branch, name, due, node): (Uuid, String, String, DateTime<Utc>, Option<String>)| {
+    let lost = |(app, branch, name, due, node): Held| {
         let schedule = ScheduleId { app: AppId::from_uuid(app), branch, name: job_name(&name)? };
         Ok(LostRun { schedule, due, node: node.unwrap_or_default() })
     };

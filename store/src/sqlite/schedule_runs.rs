@@ -209,11 +209,14 @@ pub(crate) async fn finish_run(
     Ok(finished.rows_affected() == 1)
 }
 
+/// A run whose lease is over: app, branch, schedule, due time, and the node's name.
+type Held = (String, String, String, DateTime<Utc>, Option<String>);
+
 pub(crate) async fn lose_runs(
     connections: &Connections,
     now: DateTime<Utc>,
 ) -> Result<Vec<LostRun>, StoreError> {
-    let rows: Vec<(String, String, String, DateTime<Utc>, Option<String>)> = sqlx::query_as(
+    let rows: Vec<Held> = sqlx::query_as(
         "UPDATE schedule_runs SET outcome = 'lost', detail = ?1 || coalesce(node_name, '?') || ?2, finished_at = ?3
          WHERE finished_at IS NULL AND lease_until < ?3 RETURNING app, branch, schedule, due, node_name",
     )
@@ -222,7 +225,7 @@ pub(crate) async fn lose_runs(
     .bind(now)
     .fetch_all(&connections.write)
     .await?;
-    let lost = |(app, branch, name, due, node): (String, String, String, DateTime<Utc>, Option<String>)| {
+    let lost = |(app, branch, name, due, node): Held| {
         let schedule = ScheduleId { app: id("schedule_runs", &app)?, branch, name: job_name(&name)? };
         Ok(LostRun { schedule, due, node: node.unwrap_or_default() })
     };

@@ -21,6 +21,10 @@ struct Dev {
 
 impl Dev {
     fn start(files: &[(&str, &str)], flags: &[&str]) -> Self {
+        Self::start_in(files, flags, None)
+    }
+
+    fn start_in(files: &[(&str, &str)], flags: &[&str], variable: Option<(&str, &str)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let app = folder.path().join("hello");
         fs::create_dir(&app).unwrap();
@@ -30,6 +34,8 @@ impl Dev {
             .args(["dev", "--listen", "127.0.0.1:0"])
             .args(flags)
             .current_dir(&app)
+            .env_remove("API_KEY")
+            .envs(variable)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -39,6 +45,14 @@ impl Dev {
         let address = || Some(dev.log().split_once("  http://")?.1.split_once('/')?.0.to_owned());
         dev.address = until("it listens", address);
         dev
+    }
+
+    /// An app that requires the secret `API_KEY`, with one that is set to this.
+    fn with_secret(value: Option<&str>) -> Self {
+        let manifest = MANIFEST.replace("1.1", "1.2") + "[secrets]\nrequired = [\"API_KEY\"]\n";
+        let script = "log::info(`key ${ctx.secrets.API_KEY}`);\nctx.secrets.API_KEY.len()";
+        let files = [("picloud.toml", manifest.as_str()), ("greet.rhai", script)];
+        Self::start_in(&files, &[], value.map(|value| ("API_KEY", value)))
     }
 
     fn hello() -> Self {
@@ -268,4 +282,17 @@ fn a_push_to_it_is_told_where_to_go() {
     let dev = Dev::hello();
     let (status, text) = dev.ask("GET", "/hello.git/info/refs?service=git-receive-pack", None);
     assert!(status == 421 && text.contains("picloud dev"), "{status} {text}");
+}
+
+#[test]
+fn secrets_are_taken_from_the_environment_and_shown_nowhere() {
+    let dev = Dev::with_secret(Some("tangerine-1"));
+    dev.says("serving in ");
+    assert_eq!(dev.get("/hello/greet/Ann"), "11");
+    dev.says("key [secret API_KEY]");
+    assert!(!dev.log().contains("tangerine"), "{}", dev.log());
+    let dev = Dev::with_secret(None);
+    dev.says("warning: picloud.toml  secret API_KEY is required and not set; scripts that read it will fail");
+    dev.says("API_KEY=… picloud dev");
+    assert_eq!(dev.ask("GET", "/hello/greet/Ann", None).0, 500);
 }

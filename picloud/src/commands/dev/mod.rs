@@ -6,6 +6,7 @@
 mod console;
 mod watch;
 
+use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use manifest_schema::name::AppName;
 use platform::deploy::Snapshot;
 use platform::execution::journal::Journal;
 use platform::workbench::{Saved, Workbench, keep_time};
-use runtime::{Live, LiveTable};
+use runtime::{Live, LiveTable, Secrets};
 use tokio::sync::{oneshot, watch as latest};
 
 use super::folder::{self, ReadError};
@@ -65,7 +66,8 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
             tokio::spawn(keep_time(recorder, live));
         }
         let (ready, is_ready) = oneshot::channel();
-        let mut bench = Bench { folder, workbench: Workbench::new(table, app), tell, last: None, told: None };
+        let workbench = Workbench::new(table, app, environment());
+        let mut bench = Bench { folder, workbench, tell, last: None, told: None };
         // It ends with the process.
         std::thread::spawn(move || {
             bench.take(first.snapshot, Instant::now(), &mut Watch::new());
@@ -81,6 +83,13 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
     });
     threads.shutdown_background();
     served
+}
+
+/// What secrets are taken from: the variables of the environment. Scripts read those that the manifest names.
+fn environment() -> Secrets {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    Secrets::new(std::env::vars_os().filter_map(text).filter(|(_, value)| !value.is_empty()).collect())
 }
 
 /// The address that is wanted, or the usual one, or a free one where that is taken.
