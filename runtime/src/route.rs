@@ -16,9 +16,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZero;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use manifest_schema::manifest::{Manifest, Route};
 use manifest_schema::method::{Method, MethodSet};
 use manifest_schema::name::ScriptPath;
@@ -85,6 +87,10 @@ pub fn check_routes(manifest: &Manifest) -> Result<(), RouteConflict> {
 pub(crate) struct RouteTable {
     /// The root is the first; there is always one, once there are routes.
     nodes: Vec<Node>,
+    /// The nodes behind literal parts, by the node in front of them and their text. It holds nothing but numbers, so that
+    /// much of it stays in a cache; what they are compared with stands in the nodes, which are looked at anyway.
+    literals: HashTable<NodeId>,
+    hasher: RandomState,
     scripts: Vec<ScriptPath>,
     /// The names of the captures on the way to a route, in their order: most routes share theirs with many.
     names: Vec<Box<[Arc<str>]>>,
@@ -102,14 +108,21 @@ type Captured = SmallVec<[usize; 8]>;
 /// A node's number.
 type NodeId = u32;
 
+/// As large as a line of a cache, and one each.
 #[derive(Clone, Debug, Default)]
+#[repr(align(64))]
 struct Node {
-    #[expect(clippy::box_collection, reason = "most nodes have none, and are a third of the size so")]
-    literals: Option<Box<HashMap<Literal, NodeId>>>,
+    /// The node in front, and the text that leads from there to here; of a captured part there is none.
+    before: NodeId,
+    text: Literal,
+    has_literals: bool,
     capture: Option<NonZero<NodeId>>,
     here: Endpoints,
-    rest: Endpoints,
+    /// Most nodes have none.
+    rest: Option<Box<Endpoints>>,
 }
+
+const _: () = assert!(size_of::<Node>() == 64, "a node takes one line of a cache");
 
 /// One declared route at the end of its path.
 #[derive(Clone, Copy, Debug)]
@@ -164,13 +177,15 @@ impl RouteTable {
             table.insert(route, &mut numbers)?;
         }
         table.nodes.shrink_to_fit();
+        let (nodes, hasher) = (&table.nodes, &table.hasher);
+        table.literals.shrink_to_fit(|id| nodes[*id as usize].hash(hasher));
         Ok(table)
     }
 
     pub(crate) fn route(&self, method: &str, path: &str) -> Routed {
         let Some(parts) = parts(path) else { return Routed::BadPath };
         let mut captured = Captured::new();
-        let found = self.nodes.first().and_then(|root| self.find(root, &parts, 0, &mut captured));
+        let found = if self.nodes.is_empty() { None } else { self.find(0, &parts, 0, &mut captured) };
         let Some(endpoints) = found else { return Routed::NotFound };
         let known = Method::parse(method);
         let chosen = known.and_then(|method| endpoint_for(endpoints.list, method));
@@ -221,7 +236,7 @@ impl RouteTable {
             number(self.names.len() - 1)
         });
         let node = &mut self.nodes[at as usize];
-        let list = if rest { &mut node.rest } else { &mut node.here };
+        let list = if rest { node.rest.get_or_insert_default() } else { &mut node.here };
         if list.as_slice().iter().any(|other| !other.methods.intersection(route.methods).is_empty()) {
             return Err(RouteConflict(route.path.to_string()));
         }
@@ -231,13 +246,25 @@ impl RouteTable {
 
     /// The node behind a literal part.
     fn literal(&mut self, at: NodeId, text: &str) -> NodeId {
-        let known = self.nodes[at as usize].literals.as_ref().and_then(|literals| literals.get(text));
-        if let Some(known) = known {
-            return *known;
+        if let Some(known) = self.known_literal(at, text) {
+            return known;
         }
         let new = self.add_node();
-        self.nodes[at as usize].literals.get_or_insert_default().insert(text.into(), new);
+        self.nodes[at as usize].has_literals = true;
+        let node = &mut self.nodes[new as usize];
+        (node.before, node.text) = (at, text.into());
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        let hash = nodes[new as usize].hash(hasher);
+        self.literals.insert_unique(hash, new, |id| nodes[*id as usize].hash(hasher));
         new
+    }
+
+    fn known_literal(&self, at: NodeId, text: &str) -> Option<NodeId> {
+        let is_it = |id: &NodeId| {
+            let node = &self.nodes[*id as usize];
+            node.before == at && node.text == text
+        };
+        self.literals.find(hash(&self.hasher, at, text), is_it).copied()
     }
 
     /// The node behind a captured part.
@@ -253,18 +280,19 @@ impl RouteTable {
     /// The most specific endpoints for `parts[at..]`. Every node of the tree is visited at most once.
     fn find<'t>(
         &'t self,
-        node: &'t Node,
+        id: NodeId,
         parts: &[Cow<'_, str>],
         at: usize,
         captured: &mut Captured,
     ) -> Option<Found<'t>> {
+        let node = &self.nodes[id as usize];
         let Some(part) = parts.get(at) else {
             let list = node.here.as_slice();
             return (!list.is_empty()).then_some(Found { list, rest_from: None });
         };
-        let literal = node.literals.as_ref().and_then(|literals| literals.get(part.as_ref()));
-        if let Some(next) = literal
-            && let Some(found) = self.find(&self.nodes[*next as usize], parts, at + 1, captured)
+        if node.has_literals
+            && let Some(next) = self.known_literal(id, part)
+            && let Some(found) = self.find(next, parts, at + 1, captured)
         {
             return Some(found);
         }
@@ -272,15 +300,25 @@ impl RouteTable {
             && !part.is_empty()
         {
             captured.push(at);
-            if let Some(found) = self.find(&self.nodes[next.get() as usize], parts, at + 1, captured) {
+            if let Some(found) = self.find(next.get(), parts, at + 1, captured) {
                 return Some(found);
             }
             captured.pop();
         }
         let remains = parts.len() > at + 1 || !part.is_empty();
-        let list = node.rest.as_slice();
+        let list = node.rest.as_ref().map_or(&[][..], |rest| rest.as_slice());
         (remains && !list.is_empty()).then_some(Found { list, rest_from: Some(at) })
     }
+}
+
+impl Node {
+    fn hash(&self, hasher: &RandomState) -> u64 {
+        hash(hasher, self.before, &self.text)
+    }
+}
+
+fn hash(hasher: &RandomState, before: NodeId, text: &str) -> u64 {
+    hasher.hash_one((before, text))
 }
 
 /// A place in a list as it is kept. A manifest of more parts than 32 bits count would be larger than any may be.
