@@ -28,6 +28,7 @@ mod numbers;
 mod progress;
 mod rest;
 mod service;
+mod threads;
 mod traces;
 mod words;
 

@@ -26,6 +26,7 @@ use crate::edge::listener::{self, ConnectionBounds, Stopping};
 use crate::edge::{Api, Door, Edge, GitEdge, Health, Metrics, Planes, Public, Pushes, Reach};
 use crate::numbers::{Numbers, Page};
 use crate::service::{self, HandedError};
+use crate::threads::{PushThreads, ThreadsError};
 
 /// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
 const FILES_BESIDE: u64 = 512;
@@ -80,23 +81,14 @@ pub(crate) enum StartError {
     Handed(#[from] HandedError),
     #[error("several nodes need a PostgreSQL to share: set DATABASE_URL, or leave --role out")]
     RoleAlone,
-    #[error("cannot start")]
-    Threads(#[source] io::Error),
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("cannot read what is live")]
     Load(#[source] StoreError),
-}
-
-/// The threads that a node runs on. Any of them may run a script, which needs a deep stack.
-pub(crate) fn threads() -> Result<tokio::runtime::Runtime, StartError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_stack_size(runtime::STACK)
-        .build()
-        .map_err(StartError::Threads)
 }
 
 impl Node {
@@ -173,6 +165,7 @@ impl Node {
             spool: settings.place.data_dir.clone(),
             create_apps: settings.create_apps == CreateApps::OnFirstPush,
             numbers: Arc::clone(&numbers),
+            threads: Arc::new(PushThreads::start()?),
         };
         let tokens = Tokens::new(store.clone(), admin.clone());
         let door = Door::new(tokens.clone());

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use manifest_schema::manifest::Manifest;
 use manifest_schema::name::{AppName, ScriptPath};
 use manifest_schema::sdk::SdkVersion;
@@ -39,6 +40,8 @@ pub struct AppIdentity {
 pub struct Revision {
     app: AppIdentity,
     commit: String,
+    /// The same, to be sent without a copy.
+    commit_bytes: Bytes,
     manifest: Manifest,
     sources: BTreeMap<ScriptPath, String>,
     entries: BTreeMap<ScriptPath, Entry>,
@@ -98,7 +101,18 @@ impl Revision {
             })
             .collect();
         let secrets = Arc::default();
-        Ok(Self { app, commit, manifest, sources, entries, routes, secrets, secrets_generation: 0 })
+        let commit_bytes = Bytes::from(commit.clone());
+        Ok(Self {
+            app,
+            commit,
+            commit_bytes,
+            manifest,
+            sources,
+            entries,
+            routes,
+            secrets,
+            secrets_generation: 0,
+        })
     }
 
     /// The same with the values of those secrets that its manifest names, as they were in that generation of the app's.
@@ -131,6 +145,11 @@ impl Revision {
     /// The commit, as 40 hexadecimal digits.
     pub fn commit(&self) -> &str {
         &self.commit
+    }
+
+    /// The same, to be sent: every answer names it, and shares these bytes.
+    pub fn commit_bytes(&self) -> Bytes {
+        self.commit_bytes.clone()
     }
 
     /// What the app declares.

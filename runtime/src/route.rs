@@ -83,14 +83,16 @@ pub fn check_routes(manifest: &Manifest) -> Result<(), RouteConflict> {
 
 /// The routes of one revision, laid out so that a request looks at little memory however many there are: a large table
 /// is slow where every step leads to a place that is in no cache. Nodes, scripts and names are known by their numbers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct RouteTable {
-    /// The root is the first; there is always one, once there are routes.
+    /// The root is the first; there is always one.
     nodes: Vec<Node>,
     /// The nodes behind literal parts, by the node in front of them and their text. It holds nothing but numbers, so that
     /// much of it stays in a cache; what they are compared with stands in the nodes, which are looked at anyway.
     literals: HashTable<NodeId>,
     hasher: RandomState,
+    /// The routes of one path, most often one. Paths that lead to the same have the same list; the first is empty.
+    lists: Vec<Box<[Endpoint]>>,
     scripts: Vec<ScriptPath>,
     /// The names of the captures on the way to a route, in their order: most routes share theirs with many.
     names: Vec<Box<[Arc<str>]>>,
@@ -105,10 +107,13 @@ type Parts<'p> = SmallVec<[Cow<'p, str>; 8]>;
 /// Which parts are captured.
 type Captured = SmallVec<[usize; 8]>;
 
-/// A node's number.
+/// A node's number. Nothing leads to the root, which is 0.
 type NodeId = u32;
 
-/// As large as a line of a cache, and one each.
+/// The number of a list; 0 is the empty one.
+type ListId = u32;
+
+/// What a path is followed through: one line of a cache, and for most routes the last.
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
 struct Node {
@@ -116,16 +121,24 @@ struct Node {
     before: NodeId,
     text: Literal,
     has_literals: bool,
+    /// The node behind a captured part, where more follows that.
     capture: Option<NonZero<NodeId>>,
-    here: Endpoints,
-    /// Most nodes have none.
-    rest: Option<Box<Endpoints>>,
+    /// The routes that end here, that end with a captured part behind this, and that capture all the rest.
+    ends: [ListId; 3],
 }
 
 const _: () = assert!(size_of::<Node>() == 64, "a node takes one line of a cache");
 
+/// How a route ends behind a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum End {
+    Here,
+    Capture,
+    Rest,
+}
+
 /// One declared route at the end of its path.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Endpoint {
     methods: MethodSet,
     script: u32,
@@ -133,48 +146,35 @@ struct Endpoint {
     names: u32,
 }
 
-/// The routes of one path: most often one.
-#[derive(Clone, Debug, Default)]
-enum Endpoints {
-    #[default]
-    None,
-    One(Endpoint),
-    #[expect(clippy::box_collection, reason = "there is seldom more than one, and a node is smaller so")]
-    Many(Box<Vec<Endpoint>>),
-}
-
-impl Endpoints {
-    fn as_slice(&self) -> &[Endpoint] {
-        match self {
-            Self::None => &[],
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
-
-    fn push(&mut self, endpoint: Endpoint) {
-        match self {
-            Self::None => *self = Self::One(endpoint),
-            Self::One(one) => *self = Self::Many(Box::new(vec![*one, endpoint])),
-            Self::Many(many) => many.push(endpoint),
-        }
-    }
-}
-
 /// What is told apart while a table is made.
 #[derive(Default)]
 struct Numbers {
     scripts: HashMap<ScriptPath, u32>,
     names: HashMap<Box<[Arc<str>]>, u32>,
+    ends: HashMap<(NodeId, End), Vec<Endpoint>>,
 }
 
 impl RouteTable {
     pub(crate) fn new(routes: &[Route]) -> Result<Self, RouteConflict> {
-        let mut table = Self::default();
+        let mut table = Self {
+            nodes: vec![Node::default()],
+            literals: HashTable::new(),
+            hasher: RandomState::new(),
+            lists: vec![Box::default()],
+            scripts: Vec::new(),
+            names: Vec::new(),
+        };
         let mut numbers = Numbers::default();
-        table.add_node();
         for route in routes {
             table.insert(route, &mut numbers)?;
+        }
+        let mut known: HashMap<Vec<Endpoint>, ListId> = HashMap::new();
+        for ((node, end), endpoints) in numbers.ends {
+            let list = *known.entry(endpoints).or_insert_with_key(|endpoints| {
+                table.lists.push(endpoints.as_slice().into());
+                number(table.lists.len() - 1)
+            });
+            table.nodes[node as usize].ends[end as usize] = list;
         }
         table.nodes.shrink_to_fit();
         let (nodes, hasher) = (&table.nodes, &table.hasher);
@@ -185,7 +185,7 @@ impl RouteTable {
     pub(crate) fn route(&self, method: &str, path: &str) -> Routed {
         let Some(parts) = parts(path) else { return Routed::BadPath };
         let mut captured = Captured::new();
-        let found = if self.nodes.is_empty() { None } else { self.find(0, &parts, 0, &mut captured) };
+        let found = self.find(0, &parts, 0, &mut captured);
         let Some(endpoints) = found else { return Routed::NotFound };
         let known = Method::parse(method);
         let chosen = known.and_then(|method| endpoint_for(endpoints.list, method));
@@ -211,19 +211,21 @@ impl RouteTable {
     }
 
     fn insert(&mut self, route: &Route, numbers: &mut Numbers) -> Result<(), RouteConflict> {
-        let mut at: NodeId = 0;
+        let (mut at, mut end): (NodeId, End) = (0, End::Here);
         let mut names: Vec<Arc<str>> = Vec::new();
-        let mut rest = false;
         for segment in route.path.segments() {
+            if end == End::Capture {
+                (at, end) = (self.capture(at), End::Here);
+            }
             match segment {
                 Segment::Literal(text) => at = self.literal(at, text),
                 Segment::Capture(name) => {
                     names.push(name.as_str().into());
-                    at = self.capture(at);
+                    end = End::Capture;
                 }
                 Segment::Rest(name) => {
                     names.push(name.as_str().into());
-                    rest = true;
+                    end = End::Rest;
                 }
             }
         }
@@ -235,9 +237,8 @@ impl RouteTable {
             self.names.push(names.clone());
             number(self.names.len() - 1)
         });
-        let node = &mut self.nodes[at as usize];
-        let list = if rest { node.rest.get_or_insert_default() } else { &mut node.here };
-        if list.as_slice().iter().any(|other| !other.methods.intersection(route.methods).is_empty()) {
+        let list = numbers.ends.entry((at, end)).or_default();
+        if list.iter().any(|other| !other.methods.intersection(route.methods).is_empty()) {
             return Err(RouteConflict(route.path.to_string()));
         }
         list.push(Endpoint { methods: route.methods, script, names });
@@ -286,28 +287,33 @@ impl RouteTable {
         captured: &mut Captured,
     ) -> Option<Found<'t>> {
         let node = &self.nodes[id as usize];
-        let Some(part) = parts.get(at) else {
-            let list = node.here.as_slice();
-            return (!list.is_empty()).then_some(Found { list, rest_from: None });
-        };
+        let Some(part) = parts.get(at) else { return self.end(node, End::Here, None) };
         if node.has_literals
             && let Some(next) = self.known_literal(id, part)
             && let Some(found) = self.find(next, parts, at + 1, captured)
         {
             return Some(found);
         }
-        if let Some(next) = node.capture
-            && !part.is_empty()
-        {
+        let is_last = parts.len() == at + 1;
+        if !part.is_empty() {
             captured.push(at);
-            if let Some(found) = self.find(next.get(), parts, at + 1, captured) {
-                return Some(found);
+            let found = match (is_last, node.capture) {
+                (true, _) => self.end(node, End::Capture, None),
+                (false, Some(next)) => self.find(next.get(), parts, at + 1, captured),
+                (false, None) => None,
+            };
+            if found.is_some() {
+                return found;
             }
             captured.pop();
         }
-        let remains = parts.len() > at + 1 || !part.is_empty();
-        let list = node.rest.as_ref().map_or(&[][..], |rest| rest.as_slice());
-        (remains && !list.is_empty()).then_some(Found { list, rest_from: Some(at) })
+        if is_last && part.is_empty() { None } else { self.end(node, End::Rest, Some(at)) }
+    }
+
+    /// The routes that end so behind a node.
+    fn end(&self, node: &Node, end: End, rest_from: Option<usize>) -> Option<Found<'_>> {
+        let list = &*self.lists[node.ends[end as usize] as usize];
+        (!list.is_empty()).then_some(Found { list, rest_from })
     }
 }
 

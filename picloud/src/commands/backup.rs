@@ -11,8 +11,9 @@ use store::backup::{Contents, back_up};
 use super::{CommandError, print};
 use crate::cli::BackupOptions;
 use crate::commands::serve::StopSignals;
-use crate::node::{make_private_folder, threads};
+use crate::node::{StartError, make_private_folder};
 use crate::progress::Progress;
+use crate::threads::threads;
 use crate::words;
 
 /// The name of standard output and standard input.
@@ -48,7 +49,7 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
 fn write(options: &BackupOptions, file: &Path) -> Result<Contents, CommandError> {
     let from = options.place.location();
     let _backing_up = Progress::of("backing up");
-    threads()?.block_on(async {
+    threads().map_err(StartError::from)?.block_on(async {
         let mut signals = StopSignals::new();
         tokio::select! {
             made = back_up(&from, file, options.replace) => made.map_err(CommandError::Backup),

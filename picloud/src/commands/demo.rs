@@ -21,7 +21,8 @@ use crate::cli::{
 };
 use crate::edge::Proxies;
 use crate::log;
-use crate::node::{Node, StartError, threads};
+use crate::node::{Node, StartError};
+use crate::threads::threads;
 
 /// The second app of the tour.
 const CLOCK: [(&str, &str); 3] = [
@@ -59,7 +60,7 @@ pub(crate) enum DemoError {
 
 pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
     log::start(LOG_DEFAULT, LogFormat::Text, None);
-    let threads = threads()?;
+    let threads = threads().map_err(StartError::from)?;
     let temporary =
         tempfile::tempdir().map_err(|source| DemoError::Folder { path: std::env::temp_dir(), source })?;
     let data_dir = options.data_dir.clone().unwrap_or_else(|| temporary.path().join("data"));

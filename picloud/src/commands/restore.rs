@@ -10,8 +10,9 @@ use super::backup::STANDARD;
 use super::{CommandError, print};
 use crate::cli::RestoreOptions;
 use crate::commands::serve::StopSignals;
-use crate::node::{make_private_folder, threads};
+use crate::node::{StartError, make_private_folder};
 use crate::progress::Progress;
+use crate::threads::threads;
 use crate::words;
 
 pub(crate) fn restore(options: &RestoreOptions) -> Result<(), CommandError> {
@@ -33,7 +34,7 @@ fn read(options: &RestoreOptions, file: &Path) -> Result<Contents, CommandError>
         make_private_folder(&options.place.data_dir)?;
     }
     let _restoring = Progress::of("restoring");
-    threads()?.block_on(async {
+    threads().map_err(StartError::from)?.block_on(async {
         let mut signals = StopSignals::new();
         tokio::select! {
             restored = restore_from(file, &into, options.replace) => restored.map_err(CommandError::Restore),

@@ -8,8 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::CommandError;
 use crate::cli::Settings;
 use crate::log;
-use crate::node::{Node, StartError, threads};
+use crate::node::{Node, StartError};
 use crate::service;
+use crate::threads::threads;
 use crate::traces;
 use crate::words::printable;
 
@@ -20,7 +21,7 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
     // What is left of the traces is sent when this ends.
     let (traces, _flush) = traces::start(&settings.traces).unzip();
     log::start(LOG_DEFAULT, settings.observing.log_format, traces);
-    let threads = threads()?;
+    let threads = threads().map_err(StartError::from)?;
     threads.block_on(async {
         let node = Node::start(settings).await?;
         // From here on a signal is one to stop in good order: whoever hears that the node is ready may send it at once.

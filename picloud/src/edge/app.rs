@@ -22,6 +22,8 @@ const REVISION: HeaderName = HeaderName::from_static("picloud-revision");
 const EXECUTION: HeaderName = HeaderName::from_static("picloud-execution");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+const JSON: &str = "application/json";
+
 /// What a request to an app says beside its path and its body.
 pub(crate) struct Asked<'r> {
     pub(crate) method: &'r Method,
@@ -79,7 +81,7 @@ pub(crate) async fn answer(
             reply::json(StatusCode::BAD_REQUEST, &json!({"error": "malformed path"})).map(Content::from)
         }
     };
-    if let Ok(revision) = HeaderValue::from_str(live.revision.commit()) {
+    if let Ok(revision) = HeaderValue::from_maybe_shared(live.revision.commit_bytes()) {
         response.headers_mut().insert(REVISION, revision);
     }
     response
@@ -183,6 +185,11 @@ fn response(answer: Answer) -> Response<Content> {
     // The runtime has checked status and headers; what HTTP still refuses is left out rather than sent wrong.
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
+        if name == "content-type" && value == JSON {
+            // By far the most answers, which need nothing of their own.
+            response.headers_mut().append(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+            continue;
+        }
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().append(name, value);
         }

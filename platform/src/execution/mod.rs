@@ -93,7 +93,9 @@ pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result
         let execution = answerable(execution, &invocation);
         end(&span, &execution);
         count(&live, &invocation, &execution);
-        recorder.take(Ran::new(live, script, purpose, invocation, &execution, Said::Held(lines)));
+        recorder.take(&execution, Said::Held(lines), |said| {
+            Ran::new(live, script, purpose, invocation, &execution, said)
+        });
         return Ok(execution);
     }
     let stop = StopOnDrop::new();
@@ -114,7 +116,7 @@ pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result
         end(&span, &execution);
         count(&live, &invocation, &execution);
         let said = Said::Already(log.lines.load(Ordering::Relaxed));
-        recorder.take(Ran::new(live, script, purpose, invocation, &execution, said));
+        recorder.take(&execution, said, |said| Ran::new(live, script, purpose, invocation, &execution, said));
         drop((turn, permit));
         execution
     });

@@ -107,17 +107,20 @@ impl Recorder {
         (Self(Arc::new(queues)), Queued { plain, telling, tally })
     }
 
-    /// Takes a run that is over.
-    pub(super) fn take(&self, ran: Ran) {
+    /// Takes a run that is over. Under load there is no room for most of them: those are not even made.
+    pub(super) fn take(&self, execution: &Execution, said: Said, ran: impl FnOnce(Said) -> Ran) {
         let queues = &*self.0;
-        if !ran.tells() {
-            if queues.plain.try_send(ran).is_err() {
-                queues.tally.lose(1, 0);
+        let lines = match &said {
+            Said::Held(lines) => lines.len() as u64,
+            Said::Already(_) => 0,
+        };
+        let is_plain = execution.outcome.is_ok() && lines == 0 && matches!(said, Said::Held(_));
+        if is_plain {
+            match queues.plain.try_reserve() {
+                Ok(place) => place.send(ran(said)),
+                Err(_) => queues.tally.lose(1, 0),
             }
-            return;
-        }
-        let lines = ran.lines_held() as u64;
-        if !queues.send(Entry::Ran(ran)) {
+        } else if !queues.send(Entry::Ran(ran(said))) {
             queues.tally.lose(1, lines);
         }
     }
@@ -199,18 +202,6 @@ impl Ran {
             memory: execution.memory_peak,
             said,
             lines_dropped: execution.log_lines_dropped,
-        }
-    }
-
-    /// Whether it failed or logged something.
-    fn tells(&self) -> bool {
-        self.outcome.is_err() || !matches!(&self.said, Said::Held(lines) if lines.is_empty())
-    }
-
-    fn lines_held(&self) -> usize {
-        match &self.said {
-            Said::Held(lines) => lines.len(),
-            Said::Already(_) => 0,
         }
     }
 }

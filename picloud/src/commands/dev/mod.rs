@@ -26,7 +26,8 @@ use super::{CommandError, say};
 use crate::cli::{ConnectionSettings, DevOptions};
 use crate::edge::Edge;
 use crate::edge::listener::{self, Stopping};
-use crate::node::{StartError, threads};
+use crate::node::StartError;
+use crate::threads::threads;
 use crate::words::dev as words;
 use console::Console;
 use watch::Watch;
@@ -51,7 +52,7 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
     let app = options.app.clone().unwrap_or_else(|| name_of(&folder));
     let table = Arc::new(LiveTable::new());
     Console::start(Arc::clone(&table), app.clone());
-    let threads = threads()?;
+    let threads = threads().map_err(StartError::from)?;
     let served = threads.block_on(async {
         let listener = listen(options.listen)?;
         let address =

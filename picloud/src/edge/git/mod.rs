@@ -25,6 +25,7 @@ use tokio_util::io::StreamReader;
 use super::credentials::{Caller, Door, Refused};
 use super::{client, reply};
 use crate::numbers::Numbers;
+use crate::threads::PushThreads;
 use crate::words::push::Addresses;
 
 /// How the server names itself to clients.
@@ -61,6 +62,8 @@ pub(crate) struct Pushes {
     pub(crate) create_apps: bool,
     /// Where they are counted.
     pub(crate) numbers: Arc<Numbers>,
+    /// Where they are worked on.
+    pub(crate) threads: Arc<PushThreads>,
 }
 
 /// Serves repositories.

@@ -102,7 +102,8 @@ impl GitEdge {
         let (deployer, bounds, places) =
             (self.deployer.clone(), self.pushes.bounds.clone(), Arc::clone(&self.places));
         // What is traced of the push belongs to this request, which is answered while the push goes on.
-        tokio::spawn(carry_out(arrived, deployer, bounds, places, output).in_current_span());
+        let work = carry_out(arrived, deployer, bounds, places, output).in_current_span();
+        self.pushes.threads.handle().spawn(work);
         git_reply(RESULT, Body::from_stream(ReaderStream::new(input)))
     }
 }

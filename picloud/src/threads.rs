@@ -1,0 +1,56 @@
+//! The threads of a node: those that answer, and those on which pushes are worked on.
+
+use std::io;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How much lower the priority of work on pushes is, as `nice` counts: beside requests at full load, a quarter of a processor is
+/// left for it.
+const NICE: i32 = 6;
+
+/// The system gives no more threads.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start")]
+pub(crate) struct ThreadsError(#[source] io::Error);
+
+/// The threads that a node runs on. Any of them may run a script, which needs a deep stack.
+pub(crate) fn threads() -> Result<Runtime, ThreadsError> {
+    builder().build().map_err(ThreadsError)
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all().thread_stack_size(runtime::STACK);
+    builder
+}
+
+/// Threads of a lower priority: unpacking, checking and committing take a processor for milliseconds, for which no request is
+/// to wait. They end with this.
+#[derive(Debug)]
+pub(crate) struct PushThreads(Option<Runtime>);
+
+impl PushThreads {
+    pub(crate) fn start() -> Result<Self, ThreadsError> {
+        let mut builder = builder();
+        // On Linux a thread has a priority of its own. Elsewhere only the kernel's fairness is left.
+        if cfg!(target_os = "linux") {
+            builder.on_thread_start(|| {
+                let _ = rustix::process::setpriority_process(None, NICE);
+            });
+        }
+        Ok(Self(Some(builder.thread_name("push").build().map_err(ThreadsError)?)))
+    }
+
+    /// Where work is handed in.
+    pub(crate) fn handle(&self) -> Handle {
+        self.0.as_ref().map_or_else(Handle::current, |threads| threads.handle().clone())
+    }
+}
+
+impl Drop for PushThreads {
+    fn drop(&mut self) {
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
+    }
+}
