@@ -4,10 +4,11 @@
 # make fuzz   search for inputs that break git-receiver, FUZZ_SECONDS a target (300)
 # make release   one binary that needs nothing but the C library, with its size and checksum, in target/dist
 # make deb       a Debian package of it, in target/debian
-# make test-deb  install that into a fresh Debian that is booted, push there, upgrade, remove and purge it
+# make test-deb  install that into a fresh Debian that is booted, push there, upgrade, remove and purge it, and follow docs/install.md
+# make cross     the package for 64-bit ARM, with its first push in an emulator
 # make setup  install what these need, where it is missing: from Debian's packages, and git clients from PyPI
 
-.PHONY: demo test bench fuzz release deb test-deb setup setup-demo
+.PHONY: demo test bench fuzz release deb test-deb cross setup setup-cross setup-demo
 
 CARGO ?= cargo
 
@@ -55,29 +56,48 @@ fuzz: setup-demo
 	done
 	FUZZ_FOUND=$(CURDIR)/target/fuzz/found $(CARGO) test -p git-receiver --test fuzz --locked
 
-# TARGET is another machine's, such as aarch64-unknown-linux-gnu (docs/install.md).
+# TARGET is another machine's. Debian's cross compiler is for the C that is in it, and links it.
 TARGET ?=
 BINARY = target/$(if $(TARGET),$(TARGET)/)release/picloud
-release: setup-demo
+DIST = target/dist$(if $(TARGET),/$(TARGET))
+ARM = aarch64-unknown-linux-gnu
+ifeq ($(TARGET),$(ARM))
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER ?= aarch64-linux-gnu-gcc
+# What the cross compiler came with is the machine that it is for, as far as programs in user space see.
+RUN = qemu-aarch64 -L /usr/aarch64-linux-gnu
+endif
+release: setup-demo $(if $(TARGET),setup-cross)
 	$(CARGO) build --release --locked -p picloud $(if $(TARGET),--target $(TARGET))
-	@mkdir -p target/dist
-	@cp $(BINARY) target/dist/picloud
-	@cd target/dist && sha256sum picloud | tee picloud.sha256 && du -h picloud
+	@mkdir -p $(DIST)
+	@cp $(BINARY) $(DIST)/picloud
+	@cd $(DIST) && sha256sum picloud | tee picloud.sha256 && du -h picloud
 
 deb: release
-	debian/build target/dist/picloud
+	RUN="$(RUN)" debian/build $(DIST)/picloud target/debian $(TARGET)
+
+# Apart from `make test`, which has two minutes once all is built: this is a second release build, and takes as long as the first.
+cross:
+	$(MAKE) deb TARGET=$(ARM)
+	qemu-aarch64 -L /usr/aarch64-linux-gnu target/dist/$(ARM)/picloud --version
+	qemu-aarch64 -L /usr/aarch64-linux-gnu target/dist/$(ARM)/picloud demo --exit --listen 127.0.0.1:0
 
 # Apart from `make test`: once everything is built it takes 15 seconds, but cargo-deb, a release build and the first Debian take
 # far longer than two minutes.
 test-deb: deb
-	tests/package $$(ls -t target/debian/picloud_*.deb | head -n 1)
+	tests/package $$(ls -t target/debian/picloud_*_$$(dpkg --print-architecture).deb | head -n 1)
+
+setup-cross:
+	@tests/install aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross \
+		qemu-aarch64:qemu-user
+	@command -v rustup >/dev/null && rustup target add $(TARGET) || true
 
 # A C compiler and linker builds Rust and the embedded SQLite; git pushes.
 setup-demo:
 	@tests/install cc:gcc git:git
 
+OTHER_CLOCK = /usr/lib/$(shell uname -m)-linux-gnu/faketime/libfaketimeMT.so.1
 setup: setup-demo
 	@tests/install caddy:caddy curl:curl openssl:openssl script:bsdutils psql:postgresql-client initdb:postgresql setpriv:util-linux \
-		systemd-analyze:systemd unshare:util-linux
+		systemd-analyze:systemd unshare:util-linux $(OTHER_CLOCK):libfaketime
 	@tests/venv tests/clients/requirements.txt target/clients-venv
 	@tests/venv tests/api/requirements.txt target/api-venv

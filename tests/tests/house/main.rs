@@ -1,6 +1,8 @@
-//! The house keeps its own rules: imports run one way, every package has one home, and contracts change with their version.
+//! The house keeps its own rules: imports run one way, every package has one home, contracts change with their version, and
+//! documents say what is so.
 
 mod contract;
+mod document;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
