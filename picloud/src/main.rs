@@ -5,6 +5,7 @@
 //! - `cli`: what may be said on the command line
 //! - `commands`: one room a verb
 //! - `node`: wires store, platform and edge into one running server
+//! - `clock`: whether the clock of the machine can be right
 //! - `service`: what it and its service manager say to each other
 //! - `edge`: HTTP and git, from a connection to an answer
 //! - `log`: where and how it is logged
@@ -20,6 +21,7 @@
 
 mod cli;
 mod client;
+mod clock;
 mod commands;
 mod edge;
 mod log;

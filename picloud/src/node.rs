@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::cli::{CreateApps, Role, Settings};
+use crate::clock::{self, ClockError};
 use crate::edge::listener::{self, ConnectionBounds, Stopping};
 use crate::edge::{Api, Door, Edge, GitEdge, Health, Metrics, Planes, Public, Pushes, Reach};
 use crate::numbers::{Numbers, Page};
@@ -87,6 +88,8 @@ pub(crate) enum StartError {
     Token(#[from] TokenError),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Clock(#[from] ClockError),
     #[error("cannot read what is live")]
     Load(#[source] StoreError),
 }
@@ -103,6 +106,7 @@ impl Node {
             &settings.place.data_dir,
         )?;
         let store = Store::open_with(&settings.place.location(), &settings.database.pool()).await?;
+        clock::check(&store).await?;
         let table = Arc::new(LiveTable::new());
         let node_id = Uuid::now_v7();
         let shares = store.cluster().is_some();

@@ -96,6 +96,17 @@ impl Default for Pool {
     }
 }
 
+/// What a database knows of the time, whatever the clock of this machine says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownTime {
+    /// What the clock of its server says.
+    Clock(DateTime<Utc>),
+    /// It has no clock of its own, and its latest entry is of this time.
+    NotBefore(DateTime<Utc>),
+    /// It has no clock and no entry.
+    Nothing,
+}
+
 /// The URL holds a password, so it is not shown.
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,6 +182,14 @@ impl Store {
     /// It does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         either!(self, connect::ping())
+    }
+
+    /// What the database knows of the time by itself.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn time(&self) -> Result<KnownTime, StoreError> {
+        either!(self, connect::time())
     }
 
     /// How many connections to the database are open, and how many of them are idle. The embedded one has none to count.

@@ -4,6 +4,7 @@
 //! - [`server`]: starts, kills and restarts nodes, and asks them over HTTP
 //! - [`repository`]: a working copy and its pushes
 //! - [`database`]: an own database for each test, on PostgreSQL or SQLite
+//! - [`sqlite`]: another program at an embedded one
 //! - [`postgres`]: a PostgreSQL of a test's own, to be stopped and started
 //! - [`wire`] and [`frames`]: connections by the byte and by the frame, for what no client does
 //! - [`wait`]: waiting for a condition, never for a time
@@ -13,6 +14,7 @@ pub mod frames;
 pub mod postgres;
 pub mod repository;
 pub mod server;
+pub mod sqlite;
 pub mod wait;
 pub mod wire;
 

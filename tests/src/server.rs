@@ -158,6 +158,22 @@ impl Server {
         command
     }
 
+    /// Another run of the program that would be this node, which fails; its exit code, and what it says.
+    pub fn fails_to_start(&self, flags: &[&str]) -> (Option<i32>, String) {
+        let output =
+            self.verb(&[&["serve", "--listen", ANY_PORT], flags].concat()).output().expect("picloud");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Does something to the tables, behind the node's back.
+    pub fn alter(&self, statements: &[&str]) -> String {
+        match self.database.url() {
+            Some(_) => statements.iter().map(|sql| self.database.query(sql)).collect(),
+            None => crate::sqlite::run(&self.data_dir().join("picloud.db"), statements),
+        }
+    }
+
     /// The folder in which the node keeps what it keeps.
     pub fn data_dir(&self) -> &Path {
         self.data.path()

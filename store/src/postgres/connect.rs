@@ -7,9 +7,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::timeout;
 
-use crate::Pool;
-use crate::backup::tables;
 use crate::error::{OpenError, StoreError};
+use crate::{KnownTime, Pool};
 
 /// The oldest PostgreSQL that is supported, as `server_version_num` has it.
 const OLDEST: u32 = 130_000;
@@ -85,7 +84,7 @@ pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<(), OpenErr
     })
 }
 
-/// A database without our first migration may have no table that we would make, nor migrations of its own.
+/// A database without our first migration may have no table at all, but for those of extensions, such as PostGIS.
 async fn refuse_foreign(connection: &mut PgConnection) -> Result<(), OpenError> {
     let mine = MIGRATIONS.iter().next().map(|first| first.checksum.to_vec());
     let failed = |error: sqlx::Error| OpenError::Migrate(error.into());
@@ -107,11 +106,15 @@ async fn refuse_foreign(connection: &mut PgConnection) -> Result<(), OpenError> 
             _ => Ok(()),
         };
     }
-    let tables: Vec<&str> = tables::TABLES.iter().map(|table| table.name).collect();
+    // Another node may make ours meanwhile: the migrations are looked for again in the same moment.
     let there: Option<String> = sqlx::query_scalar(
-        "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL LIMIT 1",
+        "SELECT relname::text FROM pg_class
+         WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
+             AND to_regclass('_sqlx_migrations') IS NULL
+             AND NOT EXISTS (SELECT FROM pg_depend
+                             WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')
+         ORDER BY relname LIMIT 1",
     )
-    .bind(tables)
     .fetch_optional(&mut *connection)
     .await
     .map_err(failed)?;
@@ -126,6 +129,11 @@ pub(crate) fn newest() -> i64 {
 pub(crate) async fn ping(pool: &PgPool) -> Result<(), StoreError> {
     sqlx::query("SELECT 1").execute(pool).await?;
     Ok(())
+}
+
+/// Its server has a clock.
+pub(crate) async fn time(pool: &PgPool) -> Result<KnownTime, StoreError> {
+    Ok(KnownTime::Clock(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?))
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
+use chrono::{DateTime, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::Connections;
-use crate::backup::tables;
+use crate::KnownTime;
 use crate::error::{OpenError, StoreError};
 
 /// The most readers at once.
@@ -28,6 +29,14 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
     make_private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+    // Looked at before anything is set, since the journal's mode is written into the file.
+    let mut first = SqliteConnectOptions::new().filename(path).connect().await.map_err(unusable)?;
+    refuse_foreign(&mut first).await.map_err(|error| match error {
+        OpenError::Migrate(MigrateError::Execute(source)) => unusable(source),
+        error => error,
+    })?;
+    first.close().await.map_err(unusable)?;
     let options = options(path);
     // A connection that is idle is kept: by the lock that it holds, others see that a node works with the file.
     let pool = |size| {
@@ -37,7 +46,6 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
             .idle_timeout(None)
             .max_lifetime(None)
     };
-    let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let write = pool(1).connect_with(options.clone()).await.map_err(unusable)?;
     migrate(&mut *write.acquire().await.map_err(unusable)?).await?;
     // Records are not acknowledged to anybody: in WAL mode this loses the latest with the power, and breaks nothing.
@@ -79,7 +87,7 @@ pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Ope
     })
 }
 
-/// A database without our first migration may have no table that we would make, nor migrations of its own.
+/// A database without our first migration may have no table at all.
 async fn refuse_foreign(connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let mine = MIGRATIONS.iter().next().map(|first| first.checksum.to_vec());
     let failed = |error: sqlx::Error| OpenError::Migrate(error.into());
@@ -100,7 +108,7 @@ async fn refuse_foreign(connection: &mut SqliteConnection) -> Result<(), OpenErr
             _ => Ok(()),
         };
     }
-    let foreign = there.into_iter().find(|table| tables::TABLES.iter().any(|mine| mine.name == table));
+    let foreign = there.into_iter().find(|table| !table.starts_with("sqlite_"));
     foreign.map_or(Ok(()), |table| Err(OpenError::Foreign { table }))
 }
 
@@ -112,6 +120,13 @@ pub(crate) fn newest() -> i64 {
 pub(crate) async fn ping(connections: &Connections) -> Result<(), StoreError> {
     sqlx::query("SELECT 1").execute(&connections.read).await?;
     Ok(())
+}
+
+/// Every act leaves an entry with its time.
+pub(crate) async fn time(connections: &Connections) -> Result<KnownTime, StoreError> {
+    let latest: Option<DateTime<Utc>> =
+        sqlx::query_scalar("SELECT max(at) FROM audit").fetch_one(&connections.read).await?;
+    Ok(latest.map_or(KnownTime::Nothing, KnownTime::NotBefore))
 }
 
 /// The file holds all the code: nobody else may read it. SQLite gives its side files the same mode.

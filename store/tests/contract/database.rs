@@ -62,6 +62,15 @@ impl Other {
         }
     }
 
+    /// How many rows a table has.
+    pub(crate) async fn rows(&mut self, table: &str) -> i64 {
+        let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        match self {
+            Self::Postgres(connection) => sqlx::query_scalar(sql).fetch_one(connection).await.unwrap(),
+            Self::Sqlite(connection) => sqlx::query_scalar(sql).fetch_one(connection).await.unwrap(),
+        }
+    }
+
     pub(crate) async fn hold_everything(&mut self) {
         match self {
             Self::Postgres(_) => self.run("BEGIN; LOCK TABLE apps IN SHARE MODE").await,

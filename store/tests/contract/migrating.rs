@@ -9,7 +9,10 @@ use store::{Deploy, Location, NewPush, Object, ObjectKind, RunOutcome, Store};
 use crate::database::*;
 use crate::values::*;
 
-on_both_databases!(a_database_of_the_first_version_keeps_what_it_holds);
+on_both_databases!(
+    a_database_of_the_first_version_keeps_what_it_holds,
+    a_database_of_every_earlier_version_keeps_its_rows,
+);
 
 /// Two apps that have an object in common, as the first version wrote them. `@a` is the id of an app, `@1` the name of an
 /// object and `@noon` a time; each database has its own way to write bytes.
@@ -40,25 +43,106 @@ fn deploy(as_number: u64, branch: &str, digit: u8, by: &str) -> Deploy {
     Deploy { number: number(as_number), branch, commit: oid(digit), at: noon(), by, because: None }
 }
 
-pub(crate) async fn make_first_version(location: &Location) {
+/// Rows of the tables that later versions have brought, each under the version and behind the names of the tables.
+const LATER_ROWS: [(i64, &[&str], &str); 4] = [
+    (7, &["executions", "logs", "losses", "record_count", "record_portions"], "
+    INSERT INTO executions (number, id, request, app, deploy, commit_id, script, trigger, target, node, started_at,
+        duration_us, operations, memory, status, lines, lines_dropped)
+    VALUES (1, '@c', '@c', '@a', 2, bytes'@2', 'a.rhai', 'http', 'GET /', 'pi', '@noon', 1, 1, 1, 200, 1, 0);
+    INSERT INTO logs (number, execution, app, script, at, level, message, failure)
+    VALUES (2, '@c', '@a', 'a.rhai', '@noon', 'info', 'hello', false);
+    INSERT INTO losses (number, node, since, until, executions, lines) VALUES (3, 'pi', '@noon', '@noon', 1, 1);
+    INSERT INTO record_count (one, last) VALUES (true, 3);
+    INSERT INTO record_portions (kind, since, last, bytes) VALUES ('logs', '@noon', 2, 9);"),
+    (8, &["tokens", "audit"], "
+    INSERT INTO tokens (id, name, hash, scopes, created_at, created_by)
+    VALUES ('@c', 'ci', bytes'@1', 'hello:deploy', '@noon', 'ada');
+    INSERT INTO audit (id, at, who, action, subject) VALUES ('@c', '@noon', 'ada', 'token.create', 'ci');"),
+    (9, &["secrets"], "
+    INSERT INTO secrets (app, name, key, sealed, set_at, set_by)
+    VALUES ('@a', 'API_KEY', 'k', bytes'@1', '@noon', 'ada');"),
+    (10, &["domains"], "INSERT INTO domains (name, app) VALUES ('shop.example.com', '@a');"),
+];
+
+/// The tables of the first version that are still there.
+const FIRST_TABLES: [&str; 7] =
+    ["apps", "refs", "shallow", "revisions", "deploys", "schedule_runs", "objects"];
+
+/// The versions of the tables, the first one first.
+fn versions() -> Vec<i64> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+    let names =
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut versions: Vec<i64> = names.map(|name| name.split_once('_').unwrap().0.parse().unwrap()).collect();
+    versions.sort_unstable();
+    versions
+}
+
+/// Brings the tables forward to a version as PiCloud had them then, and writes rows.
+async fn bring_to(other: &mut Other, version: i64, rows: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     let rows = ["@1", "@2", "@3"]
         .iter()
         .zip(1..)
-        .fold(ROWS.to_owned(), |rows, (name, digit)| rows.replace(name, &oid(digit).to_string()))
+        .fold(rows.to_owned(), |rows, (name, digit)| rows.replace(name, &oid(digit).to_string()))
         .replace("@noon", "2026-05-01T12:00:00Z")
         .replace("@a", "00000000-0000-0000-0000-00000000000a")
-        .replace("@b", "00000000-0000-0000-0000-00000000000b");
-    match &mut Other::at(location).await {
-        other @ Other::Postgres(_) => {
-            let Other::Postgres(connection) = other else { unreachable!() };
-            Migrator::new(folder.join("postgres")).await.unwrap().run_to(1, connection).await.unwrap();
+        .replace("@b", "00000000-0000-0000-0000-00000000000b")
+        .replace("@c", "00000000-0000-0000-0000-00000000000c");
+    match other {
+        Other::Postgres(connection) => {
+            Migrator::new(folder.join("postgres")).await.unwrap().run_to(version, connection).await.unwrap();
             other.run(&rows.replace("bytes'", "'\\x")).await;
         }
-        other @ Other::Sqlite(_) => {
-            let Other::Sqlite(connection) = other else { unreachable!() };
-            Migrator::new(folder.join("sqlite")).await.unwrap().run_to(1, connection).await.unwrap();
+        Other::Sqlite(connection) => {
+            Migrator::new(folder.join("sqlite")).await.unwrap().run_to(version, connection).await.unwrap();
             other.run(&rows.replace("bytes'", "x'")).await;
+        }
+    }
+}
+
+pub(crate) async fn make_first_version(location: &Location) {
+    bring_to(&mut Other::at(location).await, 1, ROWS).await;
+}
+
+/// A database of one version after the other, with rows in all of its tables: those of the first, and those that were added.
+async fn a_database_of_every_earlier_version_keeps_its_rows(location: Location) {
+    let versions = versions();
+    for version in &versions {
+        empty(&location).await;
+        let mut other = Other::at(&location).await;
+        bring_to(&mut other, 1, ROWS).await;
+        let mut tables = FIRST_TABLES.to_vec();
+        for step in versions.iter().filter(|step| *step <= version) {
+            let added = LATER_ROWS.iter().find(|(since, ..)| since == step);
+            bring_to(&mut other, *step, added.map_or("", |(.., rows)| rows)).await;
+            tables.extend(added.iter().flat_map(|(_, tables, _)| *tables));
+        }
+        let mut before = Vec::new();
+        for table in &tables {
+            let rows = other.rows(table).await;
+            assert!(rows > 0, "{table} has no rows in version {version}");
+            before.push((*table, rows));
+        }
+        drop(other);
+        Store::open(&location).await.unwrap().close().await;
+        let mut other = Other::at(&location).await;
+        for (table, rows) in before {
+            assert_eq!(other.rows(table).await, rows, "{table}, which was of version {version}");
+        }
+    }
+}
+
+/// Takes everything away.
+async fn empty(location: &Location) {
+    match location {
+        Location::Postgres(_) => {
+            Other::at(location).await.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+        }
+        Location::Sqlite(path) => {
+            for file in std::fs::read_dir(path.parent().unwrap()).unwrap() {
+                std::fs::remove_file(file.unwrap().path()).unwrap();
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ on_both_databases!(
     a_reopened_database_holds_the_same,
     a_newer_database_is_refused,
     a_foreign_database_is_refused,
+    a_database_with_any_table_is_refused,
     a_database_that_another_program_migrates_is_refused,
 );
 
@@ -39,6 +40,15 @@ async fn a_foreign_database_is_refused(location: Location) {
     assert!(matches!(&refused, OpenError::Foreign { table } if table == "deploys"), "{refused:?}");
     // Nothing of ours is among its tables.
     other.run("CREATE TABLE apps (something TEXT); INSERT INTO deploys VALUES ('')").await;
+}
+
+async fn a_database_with_any_table_is_refused(location: Location) {
+    let mut other = Other::at(&location).await;
+    other.run("CREATE TABLE photos (something TEXT)").await;
+    let refused = Store::open(&location).await.unwrap_err();
+    assert!(matches!(&refused, OpenError::Foreign { table } if table == "photos"), "{refused:?}");
+    other.run("CREATE TABLE apps (something TEXT); DROP TABLE photos; DROP TABLE apps").await;
+    Store::open(&location).await.unwrap();
 }
 
 async fn a_database_that_another_program_migrates_is_refused(location: Location) {

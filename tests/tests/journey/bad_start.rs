@@ -1,0 +1,183 @@
+//! A node that cannot be: a sentence that says why, an exit code, and everything as it was before.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tests::repository::HELLO_MANIFEST;
+use tests::server::picloud;
+use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
+
+on_both_databases!(a_port_that_is_in_use_is_told, a_newer_database_is_refused_and_left_as_it_is,);
+
+const ANN: &str = r#"{"message":"Hello, Ann"}"#;
+
+/// A node with the app `hello` live.
+fn serving(database: Database) -> (Server, Repository) {
+    let server = Server::start(database);
+    let repository = Repository::hello();
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    (server, repository)
+}
+
+#[track_caller]
+fn answers(server: &Server) {
+    assert_eq!(server.get("/hello/greet/Ann").body, ANN);
+}
+
+fn a_port_that_is_in_use_is_told(database: Database) {
+    let (server, _) = serving(database);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let data = elsewhere.path().to_str().unwrap();
+    let output = Command::new(picloud())
+        .args(["serve", "--listen", &server.address, "--data-dir", data])
+        .env_remove("DATABASE_URL")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let words = format!(
+        "error: cannot listen on {}; another program has it, a second node perhaps: stop that, or choose another address: ",
+        server.address
+    );
+    assert!(output.status.code() == Some(1) && said.starts_with(&words), "{said}");
+    answers(&server);
+}
+
+fn a_newer_database_is_refused_and_left_as_it_is(database: Database) {
+    let (mut server, repository) = serving(database);
+    server.stop();
+    let (bytes, now) = match server.database.url() {
+        Some(_) => ("'\\x00'", "now()"),
+        None => ("x'00'", "0"),
+    };
+    let later = format!("INSERT INTO _sqlx_migrations VALUES (999, 'later', {now}, true, {bytes}, 0)");
+    server.alter(&[&later]);
+    let (code, said) = server.fails_to_start(&[]);
+    let words = "error: the database is that of a newer PiCloud (schema 999); install that version, or restore a backup";
+    assert!(code == Some(1) && said.trim_end().ends_with(words), "{said}");
+    server.alter(&["DELETE FROM _sqlx_migrations WHERE version = 999"]);
+    server.restart();
+    answers(&server);
+    repository.commit("next");
+    repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 2");
+}
+
+/// That the disk is full is said by PostgreSQL in the same way, and without one: a real one, which the embedded database has
+/// in `bad_disk`, takes a file system that PostgreSQL alone writes to, and root to make it.
+#[test]
+fn a_postgresql_without_room_refuses_the_push_and_nothing_else() {
+    let (server, repository) = serving(Database::postgres());
+    server.alter(&[
+        "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
+        "CREATE TRIGGER no_room BEFORE INSERT ON objects FOR EACH ROW EXECUTE FUNCTION no_room()",
+    ]);
+    repository.write("more.md", "more");
+    repository.commit("more");
+    let refused = repository.push(&server.git_url("hello"), &["main"]).refused();
+    refused.says("the server's disk is full; nothing was changed");
+    answers(&server);
+    server.alter(&["DROP TRIGGER no_room ON objects"]);
+    repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 2");
+}
+
+#[test]
+fn the_embedded_database_of_another_program_is_left_alone() {
+    let file = |folder: &Path| folder.join("picloud.db");
+    let refused = |data: &Path| {
+        let before = fs::read(file(data)).unwrap();
+        let mut command = Command::new(picloud());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+        let output = command.env_remove("DATABASE_URL").output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(fs::read(file(data)).unwrap(), before, "the file is another one now");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for table in ["photos", "deploys"] {
+        let data = tempfile::tempdir().unwrap();
+        tests::sqlite::run(&file(data.path()), &[&format!("CREATE TABLE {table} (what text)")]);
+        let said = refused(data.path());
+        let words = format!(
+            "error: the database belongs to another program, which has a table {table} in it; give PiCloud a database of its own"
+        );
+        assert_eq!(said.trim_end(), words);
+    }
+    let data = tempfile::tempdir().unwrap();
+    fs::write(file(data.path()), HELLO_MANIFEST.repeat(100)).unwrap();
+    let said = refused(data.path());
+    assert!(said.contains("is it one of PiCloud, and can its folder be written?"), "{said}");
+}
+
+#[test]
+fn a_postgresql_with_any_table_of_another_program_is_left_alone() {
+    let database = Database::postgres();
+    database.query("CREATE TABLE photos (what text)");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(picloud());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
+    let output = command.env("DATABASE_URL", database.url().unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("which has a table photos in it"), "{said}");
+    assert_eq!(database.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "1");
+}
+
+/// A run of the node by a clock that is wrong by `offset`, until it ends or has said `words`.
+fn by_a_wrong_clock(server: &Server, offset: &str, words: &str) -> (Option<i32>, String) {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(picloud());
+    let clock = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
+    assert!(Path::new(&clock).exists(), "{clock} is installed by `make test`");
+    command.env("LD_PRELOAD", clock).env("FAKETIME", offset);
+    // The clock that only goes forward is right on every machine.
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.data_dir());
+    command.env_remove("DATABASE_URL").env("PICLOUD_ADMIN_TOKEN", TOKEN);
+    if let Some(url) = server.database.url() {
+        command.env("DATABASE_URL", url);
+    }
+    let said = || fs::File::options().append(true).open(log.path()).unwrap();
+    command.stdout(said()).stderr(said());
+    let mut node = command.spawn().expect("picloud");
+    let ended = until(words, || {
+        let ended = node.try_wait().unwrap();
+        (ended.is_some() || fs::read_to_string(log.path()).unwrap().contains(words)).then_some(ended)
+    });
+    let _ = node.kill();
+    let _ = node.wait();
+    (ended.and_then(|status| status.code()), fs::read_to_string(log.path()).unwrap())
+}
+
+#[test]
+fn a_clock_far_from_that_of_the_database_is_refused() {
+    let (server, _) = serving(Database::postgres());
+    for offset in ["-3h", "+3h", "-20000d"] {
+        let (code, said) = by_a_wrong_clock(&server, offset, "listening on");
+        let words = [
+            "error: the clock of this machine says ",
+            ", and that of the database ",
+            ": set the one that is wrong",
+        ];
+        assert!(code == Some(1) && words.iter().all(|words| said.contains(words)), "{offset}: {said}");
+    }
+    let (code, said) = by_a_wrong_clock(&server, "-60s", "listening on");
+    assert!(code.is_none() && said.contains("the clock of this machine says"), "{said}");
+    let (code, said) = by_a_wrong_clock(&server, "-1s", "listening on");
+    assert!(code.is_none() && !said.contains("the clock of this machine says"), "{said}");
+    answers(&server);
+}
+
+#[test]
+fn a_clock_from_before_the_last_push_is_told_and_everything_is_served() {
+    let (mut server, _) = serving(Database::sqlite());
+    server.stop();
+    let (code, said) = by_a_wrong_clock(&server, "-20000d", "listening on");
+    let words = [
+        "the clock of this machine says 19",
+        "and the latest entry in the database is of 20",
+        "schedules wait",
+    ];
+    assert!(code.is_none() && words.iter().all(|words| said.contains(words)), "{said}");
+    server.restart();
+    answers(&server);
+    assert!(!server.log().contains("the clock of this machine says"), "{}", server.log());
+}

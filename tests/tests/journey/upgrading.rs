@@ -1,0 +1,178 @@
+//! A new version on what an earlier one left, and beside one that is running still.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use sqlx::migrate::Migrator;
+use sqlx::{ConnectOptions as _, PgConnection, SqliteConnection};
+use tests::{Database, Repository, Server, on_both_databases, repository};
+
+on_both_databases!(an_app_of_every_earlier_version_is_served_and_goes_on);
+
+const ANN: &str = r#"{"message":"Hello, Ann"}"#;
+const APP: &str = "00000000-0000-0000-0000-00000000000a";
+
+fn migrations(of: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../store/migrations").join(of)
+}
+
+/// The versions of the tables, the first one first.
+fn versions() -> Vec<i64> {
+    let names = std::fs::read_dir(migrations("sqlite")).unwrap();
+    let number = |name: &str| name.split_once('_').unwrap().0.parse().unwrap();
+    let mut versions: Vec<i64> =
+        names.map(|file| number(file.unwrap().file_name().to_str().unwrap())).collect();
+    versions.sort_unstable();
+    versions
+}
+
+/// Takes everything away, and makes the tables as they were in `version`, with the rows of `sql`.
+fn make_earlier(server: &Server, version: i64, sql: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        match server.database.url() {
+            Some(url) => {
+                server.alter(&["DROP SCHEMA public CASCADE", "CREATE SCHEMA public"]);
+                let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+                let mut connection: PgConnection = options.connect().await.unwrap();
+                let migrator = Migrator::new(migrations("postgres")).await.unwrap();
+                migrator.run_to(version, &mut connection).await.unwrap();
+                let sql = sqlx::AssertSqlSafe(
+                    sql.replace("bytes'", "'\\x").replace("@numbered", "OVERRIDING SYSTEM VALUE"),
+                );
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+            }
+            None => {
+                let file = server.data_dir().join("picloud.db");
+                for name in ["picloud.db", "picloud.db-wal", "picloud.db-shm"] {
+                    let _ = std::fs::remove_file(server.data_dir().join(name));
+                }
+                let options =
+                    sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
+                let mut connection: SqliteConnection = options.connect().await.unwrap();
+                let migrator = Migrator::new(migrations("sqlite")).await.unwrap();
+                migrator.run_to(version, &mut connection).await.unwrap();
+                let sql = sqlx::AssertSqlSafe(sql.replace("bytes'", "x'").replace("@numbered", ""));
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+            }
+        }
+    });
+}
+
+/// What git calls the objects of a repository, their kinds, and their contents as a pack has them.
+fn objects(of: &Repository) -> Vec<(String, String, usize, String)> {
+    let listed = of.git(&["rev-list", "--objects", "HEAD"]);
+    let object = |line: &str| {
+        let name = line.split_whitespace().next().unwrap().to_owned();
+        let kind = of.git(&["cat-file", "-t", &name]);
+        let content = repository::command(of.path(), &["cat-file", &kind, &name]).output().unwrap().stdout;
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+        zlib.write_all(&content).unwrap();
+        let zlib = zlib.finish().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+        (name, kind, content.len(), zlib)
+    };
+    listed.lines().map(object).collect()
+}
+
+/// One app with a deploy, as the first version wrote it, and as those after it do.
+fn rows(of: &Repository, version: i64) -> String {
+    let head = of.head();
+    let noon = "2026-05-01T12:00:00Z";
+    let (number, key, id, commit, manifest) = if version == 1 {
+        ("", "app", format!("'{APP}'"), format!("'{head}'"), (", manifest", ", ''"))
+    } else {
+        (", repository", "repository", "1".to_owned(), format!("bytes'{head}'"), ("", ""))
+    };
+    let one = if version == 1 { "" } else { ", 1" };
+    let mut sql = format!(
+        "INSERT INTO apps (id, name, production_branch, last_deploy, created_at{number})
+         @numbered VALUES ('{APP}', 'hello', 'main', 1, '{noon}'{one});
+         INSERT INTO refs (app, name, target) VALUES ('{APP}', 'refs/heads/main', '{head}');
+         INSERT INTO revisions ({key}, commit_id, sdk, subject, author, validated_at{})
+         VALUES ({id}, {commit}, '1.1', 'first', 'Ada', '{noon}'{});
+         INSERT INTO deploys ({key}, number, branch, commit_id, deployed_at, deployed_by)
+         VALUES ({id}, 1, 'main', {commit}, '{noon}', 'ada');",
+        manifest.0, manifest.1
+    );
+    for (name, kind, size, zlib) in objects(of) {
+        let (depth, whole) = if version == 1 { ("", "") } else { (", depth", ", 0") };
+        sql += &format!(
+            "INSERT INTO objects ({key}, oid, kind, size, zlib{depth})
+             VALUES ({id}, bytes'{name}', '{kind}', {size}, bytes'{zlib}'{whole});"
+        );
+    }
+    sql
+}
+
+fn an_app_of_every_earlier_version_is_served_and_goes_on(database: Database) {
+    let mut server = Server::start(database);
+    let mut versions = versions();
+    versions.pop();
+    assert!(versions.len() > 5, "{versions:?}");
+    for version in versions {
+        let repository = Repository::hello();
+        server.stop();
+        make_earlier(&server, version, &rows(&repository, version));
+        server.restart();
+        assert_eq!(server.get("/hello/greet/Ann").body, ANN, "from version {version}");
+        let url = server.git_url("hello");
+        let first = repository.head();
+        assert!(repository.git(&["ls-remote", &url]).contains(&format!("{first}\trefs/deploys/1")));
+        assert_eq!(Repository::clone_of(&url).head(), first);
+        repository.write("greet.rhai", "`two`");
+        repository.commit("two");
+        repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
+        assert_eq!(server.get("/hello/greet/Ann").body, "\"two\"", "from version {version}");
+        repository.push(&url, &["-f", "HEAD~1:main"]).succeeded().says("LIVE as deploy 3");
+        assert_eq!(server.get("/hello/greet/Ann").body, ANN);
+    }
+}
+
+#[test]
+fn running_nodes_go_on_while_a_newer_one_brings_the_tables_forward() {
+    let database = Database::postgres();
+    let nodes: Vec<Server> =
+        ["one", "two"].map(|name| Server::start_with(database.clone(), &["--node-name", name])).into();
+    let repository = Repository::hello();
+    let push_at = |node: &Server, number: u32| {
+        repository.write("greet.rhai", format!("`{number}`"));
+        repository.commit("next");
+        let pushed = repository.push(&node.git_url("hello"), &["main"]).succeeded();
+        pushed.says(&format!("LIVE as deploy {number}")).says("on 2/2 nodes");
+        for node in &nodes {
+            assert_eq!(node.get("/hello/greet/Ann").body, format!("\"{number}\""));
+        }
+    };
+    // What the nodes ask is prepared in the database by now, as the tables are.
+    (1..=4).for_each(|number| push_at(&nodes[number as usize % 2], number));
+
+    // What a migration of a later version may do: columns and tables more, a wider column.
+    for change in [
+        "ALTER TABLE apps ADD COLUMN later text NOT NULL DEFAULT ''",
+        "ALTER TABLE deploys ADD COLUMN later bigint",
+        "ALTER TABLE objects ADD COLUMN later text",
+        "ALTER TABLE refs ADD COLUMN later text",
+        "ALTER TABLE revisions ADD COLUMN later text",
+        "ALTER TABLE nodes ADD COLUMN later text",
+        "ALTER TABLE executions ADD COLUMN later text",
+        "ALTER TABLE logs ADD COLUMN later text",
+        "CREATE TABLE later (app uuid REFERENCES apps ON DELETE CASCADE)",
+        "INSERT INTO _sqlx_migrations VALUES (999, 'later', now(), true, '', 0)",
+    ] {
+        database.query(change);
+    }
+    (5..=8).for_each(|number| push_at(&nodes[number as usize % 2], number));
+    repository.push(&nodes[0].git_url("another"), &["main"]).succeeded().says("on 2/2 nodes");
+    for node in &nodes {
+        assert_eq!(node.get("/-/health/ready").status, 200, "{}", node.log());
+        assert!(!node.log().contains("ERROR"), "{}", node.log());
+    }
+    let recorded = "SELECT count(DISTINCT node) FROM executions";
+    tests::until("both record what they ran", || (database.query(recorded) == "2").then_some(()));
+
+    // One of this version is not let in any more, and says why.
+    let (code, said) = nodes[0].fails_to_start(&[]);
+    assert!(code == Some(1) && said.contains("is that of a newer PiCloud (schema 999)"), "{said}");
+}
