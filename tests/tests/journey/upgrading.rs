@@ -76,31 +76,35 @@ fn objects(of: &Repository) -> Vec<(String, String, usize, String)> {
     listed.lines().map(object).collect()
 }
 
-/// One app with a deploy, as the first version wrote it, and as those after it do.
+/// One app with a deploy. Since the second version apps have a number, by which the rows go that are many, and commits are
+/// bytes there.
 fn rows(of: &Repository, version: i64) -> String {
-    let head = of.head();
-    let noon = "2026-05-01T12:00:00Z";
-    let (number, key, id, commit, manifest) = if version == 1 {
-        ("", "app", format!("'{APP}'"), format!("'{head}'"), (", manifest", ", ''"))
-    } else {
-        (", repository", "repository", "1".to_owned(), format!("bytes'{head}'"), ("", ""))
-    };
-    let one = if version == 1 { "" } else { ", 1" };
+    let (head, noon) = (of.head(), "2026-05-01T12:00:00Z");
+    let first = version == 1;
+    let at_first = |text: &'static str| if first { text } else { "" };
+    let later = |text: &'static str| if first { "" } else { text };
+    let key = if first { "app" } else { "repository" };
+    let id = if first { format!("'{APP}'") } else { "1".to_owned() };
+    let commit = if first { format!("'{head}'") } else { format!("bytes'{head}'") };
     let mut sql = format!(
-        "INSERT INTO apps (id, name, production_branch, last_deploy, created_at{number})
-         @numbered VALUES ('{APP}', 'hello', 'main', 1, '{noon}'{one});
+        "INSERT INTO apps (id, name, production_branch, last_deploy, created_at{}) @numbered
+         VALUES ('{APP}', 'hello', 'main', 1, '{noon}'{});
          INSERT INTO refs (app, name, target) VALUES ('{APP}', 'refs/heads/main', '{head}');
          INSERT INTO revisions ({key}, commit_id, sdk, subject, author, validated_at{})
          VALUES ({id}, {commit}, '1.1', 'first', 'Ada', '{noon}'{});
          INSERT INTO deploys ({key}, number, branch, commit_id, deployed_at, deployed_by)
          VALUES ({id}, 1, 'main', {commit}, '{noon}', 'ada');",
-        manifest.0, manifest.1
+        later(", repository"),
+        later(", 1"),
+        at_first(", manifest"),
+        at_first(", ''"),
     );
     for (name, kind, size, zlib) in objects(of) {
-        let (depth, whole) = if version == 1 { ("", "") } else { (", depth", ", 0") };
         sql += &format!(
-            "INSERT INTO objects ({key}, oid, kind, size, zlib{depth})
-             VALUES ({id}, bytes'{name}', '{kind}', {size}, bytes'{zlib}'{whole});"
+            "INSERT INTO objects ({key}, oid, kind, size, zlib{})
+             VALUES ({id}, bytes'{name}', '{kind}', {size}, bytes'{zlib}'{});",
+            later(", depth"),
+            later(", 0"),
         );
     }
     sql
