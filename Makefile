@@ -81,8 +81,8 @@ cross:
 	qemu-aarch64 -L /usr/aarch64-linux-gnu target/dist/$(ARM)/picloud --version
 	qemu-aarch64 -L /usr/aarch64-linux-gnu target/dist/$(ARM)/picloud demo --exit --listen 127.0.0.1:0
 
-# Apart from `make test`: once everything is built it takes 15 seconds, but cargo-deb, a release build and the first Debian take
-# far longer than two minutes.
+# Apart from `make test`: once everything is built, two Debians are booted for one to three minutes; cargo-deb, a release build and
+# what the Debians are made of take far longer the first time.
 test-deb: deb
 	tests/package $$(ls -t target/debian/picloud_*_$$(dpkg --print-architecture).deb | head -n 1)
 
