@@ -109,7 +109,7 @@ pub(crate) async fn make_first_version(location: &Location) {
 async fn a_database_of_every_earlier_version_keeps_its_rows(location: Location) {
     let versions = versions();
     for version in &versions {
-        empty(&location).await;
+        let location = empty(&location, *version).await;
         let mut other = Other::at(&location).await;
         bring_to(&mut other, 1, ROWS).await;
         let mut tables = FIRST_TABLES.to_vec();
@@ -133,17 +133,14 @@ async fn a_database_of_every_earlier_version_keeps_its_rows(location: Location) 
     }
 }
 
-/// Takes everything away.
-async fn empty(location: &Location) {
+/// A place without tables: the same database, emptied, or a file beside the one that was made before.
+async fn empty(location: &Location, version: i64) -> Location {
     match location {
         Location::Postgres(_) => {
             Other::at(location).await.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+            location.clone()
         }
-        Location::Sqlite(path) => {
-            for file in std::fs::read_dir(path.parent().unwrap()).unwrap() {
-                std::fs::remove_file(file.unwrap().path()).unwrap();
-            }
-        }
+        Location::Sqlite(path) => Location::Sqlite(path.with_extension(version.to_string())),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use sqlx::migrate::Migrator;
-use sqlx::{ConnectOptions as _, PgConnection, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, SqliteConnection};
 use tests::{Database, Repository, Server, on_both_databases, repository};
 
 on_both_databases!(an_app_of_every_earlier_version_is_served_and_goes_on);
@@ -43,6 +43,7 @@ fn make_earlier(server: &Server, version: i64, sql: &str) {
                     sql.replace("bytes'", "'\\x").replace("@numbered", "OVERRIDING SYSTEM VALUE"),
                 );
                 sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
             }
             None => {
                 let file = server.data_dir().join("picloud.db");
@@ -56,6 +57,7 @@ fn make_earlier(server: &Server, version: i64, sql: &str) {
                 migrator.run_to(version, &mut connection).await.unwrap();
                 let sql = sqlx::AssertSqlSafe(sql.replace("bytes'", "x'").replace("@numbered", ""));
                 sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
             }
         }
     });
