@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::Purpose;
 
-/// How many runs may wait that answered and logged nothing: what is recorded of them in a second under full load.
-pub(super) const PLAIN_MAX: usize = 4096;
+/// How many runs may wait that answered and logged nothing.
+const PLAIN_MAX: usize = 1024;
 
 /// How many runs may wait that failed or logged something, each line of those that take long counted as well …
 const TELLING_MAX: usize = 8192;

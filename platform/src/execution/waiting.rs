@@ -13,7 +13,7 @@ const LINES_MAX: usize = 16_384;
 const BYTES_MAX: usize = 16 << 20;
 
 /// How much is written at once.
-const EXECUTIONS_AT_ONCE: usize = 4200;
+const EXECUTIONS_AT_ONCE: usize = 1000;
 const LINES_AT_ONCE: usize = 2000;
 
 /// Records that have not been written yet.

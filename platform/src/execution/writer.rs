@@ -1,4 +1,4 @@
-//! Writes records into the database: a quarter of a second's at once, when there are any, and a second's under load. While the database is away they
+//! Writes records into the database: a quarter of a second's at once, when there are any. While the database is away they
 //! wait, in bounded number; what is beyond that is counted, and the count is a record of its own once the database is back.
 
 use std::time::Duration;
@@ -8,15 +8,12 @@ use store::{DELETED_AT_ONCE, Loss, NewRecords, RecordKind, Store, StoreError};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::journal;
-use super::recorder::{Entry, PLAIN_MAX, Queued, Recorder};
+use super::recorder::{Entry, Queued, Recorder};
 use super::records::{self, now};
 use super::waiting::Waiting;
 
 /// How long records are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(250);
-
-/// How long they are gathered under load: whoever writes seldom keeps requests waiting seldom.
-const GATHER_UNDER_LOAD: Duration = Duration::from_secs(1);
 
 /// How long a database that failed is left alone.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -67,8 +64,6 @@ pub struct Writer {
     written: u64,
     deleted: Instant,
     away: bool,
-    /// Whether so much came in that the next batch may wait longer.
-    under_load: bool,
 }
 
 impl Writer {
@@ -87,7 +82,6 @@ impl Writer {
             written: 0,
             deleted: Instant::now(),
             away: false,
-            under_load: false,
         };
         (recorder, writer)
     }
@@ -100,11 +94,7 @@ impl Writer {
                 () = &mut stop => break,
                 () = self.something() => {}
             }
-            let pause = match (self.away, self.under_load) {
-                (true, _) => AGAIN,
-                (false, true) => GATHER_UNDER_LOAD,
-                (false, false) => GATHER,
-            };
+            let pause = if self.away { AGAIN } else { GATHER };
             tokio::select! {
                 () = &mut stop => break,
                 () = sleep(pause) => {}
@@ -147,9 +137,7 @@ impl Writer {
             self.keep(entry);
         }
         // Not more than were there when it began: under load there would be no end to it.
-        let plain = self.queued.plain.len();
-        self.under_load = plain >= PLAIN_MAX / 4;
-        for _ in 0..plain {
+        for _ in 0..self.queued.plain.len() {
             if let Ok(ran) = self.queued.plain.try_recv() {
                 self.keep(Entry::Ran(ran));
             }

@@ -10,10 +10,8 @@ use crate::execution::row::{microseconds, small};
 use crate::execution::{DELETED_AT_ONCE, ExecutionRecord, LineRecord, Loss, NewRecords, RecordKind, portion};
 use crate::row::signed;
 
-/// How many rows are written by one statement: SQLite takes at most 32,766 values. Each statement is a step of another
-/// thread, for which requests wait where there is one processor: the fewer the better.
-const EXECUTIONS_AT_ONCE: usize = 32_766 / 22;
-const LINES_AT_ONCE: usize = 32_766 / 10;
+/// How many rows are written by one statement: SQLite takes at most 32,766 values.
+const ROWS_AT_ONCE: usize = 500;
 
 pub(crate) async fn record(
     connections: &Connections,
@@ -33,11 +31,11 @@ pub(crate) async fn record(
     let executions_from = last - count + 1;
     let lines_from = executions_from + signed(records.executions.len() as u64);
     for (executions, from) in
-        records.executions.chunks(EXECUTIONS_AT_ONCE).zip((executions_from..).step_by(EXECUTIONS_AT_ONCE))
+        records.executions.chunks(ROWS_AT_ONCE).zip((executions_from..).step_by(ROWS_AT_ONCE))
     {
         insert_executions(&mut transaction, from, executions).await?;
     }
-    for (lines, from) in records.lines.chunks(LINES_AT_ONCE).zip((lines_from..).step_by(LINES_AT_ONCE)) {
+    for (lines, from) in records.lines.chunks(ROWS_AT_ONCE).zip((lines_from..).step_by(ROWS_AT_ONCE)) {
         insert_lines(&mut transaction, from, lines).await?;
     }
     if let Some(loss) = &records.loss {
