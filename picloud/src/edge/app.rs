@@ -157,7 +157,7 @@ where
     if body.size_hint().lower() > limit as u64 {
         return too_large();
     }
-    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
+    match Box::pin(tokio::time::timeout(time, Limited::new(body, limit).collect())).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
         Ok(Err(_)) => refused(StatusCode::BAD_REQUEST, json!({"error": "the body was cut off"})),

@@ -29,6 +29,7 @@ pub(crate) use git::{GitEdge, PushBounds, Pushes};
 pub(crate) use public::Public;
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -150,7 +151,8 @@ impl Edge {
         let told = self.alone.as_ref().map(|_| (request.method().clone(), request.uri().path().to_owned()));
         let mut answering = Answering::Other(Plane::Nothing);
         let span = span_of(&request);
-        let response = self.lead(request, peer, &mut answering).instrument(span.clone()).await;
+        // Pinned here, since whatever wraps a future by value makes it twice as large.
+        let response = pin!(self.lead(request, peer, &mut answering)).instrument(span.clone()).await;
         let (status, took) = (response.status().as_u16(), began.elapsed());
         match &answering {
             Answering::App(live) => live.tally().answered(status, took),
@@ -192,7 +194,7 @@ impl Edge {
                     let from = From(forwarded::client(&parts.headers, peer));
                     let mut request = Request::from_parts(parts, Body::new(body));
                     request.extensions_mut().insert(from);
-                    return match self.control.clone().oneshot(request).await {
+                    return match Box::pin(self.control.clone().oneshot(request)).await {
                         Ok(response) => response.map(Content::from),
                         Err(never) => match never {},
                     };
@@ -206,7 +208,7 @@ impl Edge {
                     let mut request = Request::from_parts(parts, Body::new(body));
                     request.extensions_mut().insert(from);
                     let Some(git) = &self.git else { return self.no_pushes_here().map(Content::from) };
-                    return git.answer(app, &rest, addresses, request).await.map(Content::from);
+                    return Box::pin(git.answer(app, &rest, addresses, request)).await.map(Content::from);
                 }
                 Address::Git { app: Err(error), .. } => return git::bad_name(&error).map(Content::from),
                 Address::Root => return front_door(&parts.method).map(Content::from),

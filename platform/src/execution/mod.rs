@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use manifest_schema::method::Method;
 use manifest_schema::name::{JobName, ScriptPath};
 use runtime::{
-    Answer, Capabilities, Execution, Failure, FailureKind, Invocation, Live, Log, LogLine, Trigger,
+    Answer, Capabilities, Execution, Failure, FailureKind, Invocation, Live, Log, LogLine, Permit, Trigger,
     TurnedAway,
 };
 
@@ -72,9 +72,10 @@ pub enum Purpose {
 /// # Errors
 /// [`Busy`] when the app's concurrency is used up and as many runs wait, or waited for too long; nothing was run then.
 pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result<Execution, Busy> {
+    // What most requests do not need is made where it is needed: the future of a request is moved some times.
     let permit = match live.enter_now() {
         Some(permit) => permit,
-        None => in_time(live.enter())
+        None => Box::pin(in_time(live.enter()))
             .await
             .and_then(|permit| permit.ok_or(Busy))
             .inspect_err(|_| refused(&live))?,
@@ -98,6 +99,19 @@ pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result
         });
         return Ok(execution);
     }
+    Box::pin(execute_patiently(recorder, live, script, purpose, invocation, span, permit)).await
+}
+
+/// The same on a thread of its own.
+async fn execute_patiently(
+    recorder: &Recorder,
+    live: Arc<Live>,
+    script: ScriptPath,
+    purpose: Purpose,
+    invocation: Invocation,
+    span: Span,
+    permit: Permit,
+) -> Result<Execution, Busy> {
     let stop = StopOnDrop::new();
     let stopped = stop.flag();
     let turn = in_time(live.turn()).await.inspect_err(|_| refused(&live))?;

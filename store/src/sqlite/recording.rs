@@ -10,8 +10,9 @@ use crate::execution::row::{microseconds, small};
 use crate::execution::{DELETED_AT_ONCE, ExecutionRecord, LineRecord, Loss, NewRecords, RecordKind, portion};
 use crate::row::signed;
 
-/// How many rows are written by one statement: SQLite takes at most 32,766 values.
-const ROWS_AT_ONCE: usize = 500;
+/// How many rows are written by one statement. Where there is one processor, requests wait while a statement is carried out,
+/// so it is a short one; and one of full length is prepared once.
+const ROWS_AT_ONCE: usize = 32;
 
 pub(crate) async fn record(
     connections: &Connections,
@@ -99,7 +100,7 @@ async fn insert_executions(
             .push_bind(signed(new.lines_dropped));
     });
     query.push(" ON CONFLICT (id) DO NOTHING");
-    query.build().persistent(false).execute(connection).await?;
+    query.build().persistent(executions.len() == ROWS_AT_ONCE).execute(connection).await?;
     Ok(())
 }
 
@@ -123,7 +124,7 @@ async fn insert_lines(
             .push_bind(new.line.map(small))
             .push_bind(new.failure);
     });
-    query.build().persistent(false).execute(connection).await?;
+    query.build().persistent(lines.len() == ROWS_AT_ONCE).execute(connection).await?;
     Ok(())
 }
 
