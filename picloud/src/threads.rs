@@ -54,3 +54,21 @@ impl Drop for PushThreads {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_on_pushes_gives_way_and_answers_do_not() {
+        let priority = || rustix::process::getpriority_process(None).expect("a priority");
+        let (usual, answering, pushes) = (priority(), threads().unwrap(), PushThreads::start().unwrap());
+        let asked = answering.spawn(async move { priority() });
+        assert_eq!(answering.block_on(asked).unwrap(), usual);
+        for _ in 0..4 {
+            let work = async move { (priority(), tokio::task::spawn_blocking(priority).await.unwrap()) };
+            let asked = pushes.handle().spawn(work);
+            assert_eq!(answering.block_on(asked).unwrap(), (usual + NICE, usual + NICE));
+        }
+    }
+}

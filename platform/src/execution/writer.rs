@@ -15,6 +15,9 @@ use super::waiting::Waiting;
 /// How long records are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(250);
 
+/// How long requests have the processor for themselves between two batches.
+const BETWEEN: Duration = Duration::from_millis(10);
+
 /// How long a database that failed is left alone.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -178,7 +181,12 @@ impl Writer {
             let mut records = self.waiting.take();
             records.loss = self.loss_is_due().then(|| self.loss());
             match self.record(&records).await {
-                Ok(()) => self.written(&records),
+                Ok(()) => {
+                    self.written(&records);
+                    if !self.waiting.is_empty() {
+                        sleep(BETWEEN).await;
+                    }
+                }
                 Err(error) if error.is_unavailable() => {
                     if !std::mem::replace(&mut self.away, true) {
                         tracing::warn!(%error, "records of executions wait for the database");
