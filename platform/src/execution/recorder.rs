@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Purpose;
 
 /// How many runs may wait that answered and logged nothing.
-const PLAIN_MAX: usize = 1024;
+const PLAIN_MAX: usize = 512;
 
 /// How many runs may wait that failed or logged something, each line of those that take long counted as well …
 const TELLING_MAX: usize = 8192;

@@ -12,9 +12,9 @@ const LINES_MAX: usize = 16_384;
 /// How many bytes of lines may wait.
 const BYTES_MAX: usize = 16 << 20;
 
-/// How much is written at once: where there is one processor, requests wait meanwhile, and for no longer than a millisecond.
-const EXECUTIONS_AT_ONCE: usize = 128;
-const LINES_AT_ONCE: usize = 256;
+/// How much is written at once: where there is one processor, requests wait meanwhile, and for less than a millisecond.
+const EXECUTIONS_AT_ONCE: usize = 64;
+const LINES_AT_ONCE: usize = 128;
 
 /// Records that have not been written yet.
 #[derive(Debug, Default)]
