@@ -1,5 +1,6 @@
-//! Threads for scripts that take long: as many as there are processors. A run that goes on and on does so at a lower priority
-//! than the threads that answer requests, so that whoever has little to do is not kept waiting by whoever has much.
+//! Threads for scripts that take long, as many as there are processors of each kind. Those of an app that wants more than it may
+//! have, and all that go on and on, run at a lower priority than the threads that answer requests, so that whoever has little
+//! to do is not kept waiting by whoever has much.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,7 +23,17 @@ const NICE: i32 = 10;
 type Work = (Box<dyn FnOnce() + Send>, Arc<Run>);
 
 /// Where work is handed in. The threads are started by the first that comes.
-static WORK: LazyLock<Sender<Work>> = LazyLock::new(start);
+static ALIKE_WORK: LazyLock<Sender<Work>> = LazyLock::new(|| start(Kind::Alike));
+static LOW_WORK: LazyLock<Sender<Work>> = LazyLock::new(|| start(Kind::Low));
+
+/// At which priority something begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// At that of everybody else, for [`ALIKE`].
+    Alike,
+    /// At the lower one.
+    Low,
+}
 
 /// Where a piece of work is.
 #[derive(Debug, Default)]
@@ -73,15 +84,16 @@ fn this_thread() -> Option<Pid> {
 /// What the threads share.
 #[derive(Clone)]
 struct Pool {
+    kind: Kind,
     work: Arc<Mutex<Receiver<Work>>>,
     /// Asks for a thread in place of one.
     anew: Sender<usize>,
 }
 
-fn start() -> Sender<Work> {
+fn start(kind: Kind) -> Sender<Work> {
     let (sender, work) = channel();
     let (anew, asked) = channel();
-    let pool = Pool { work: Arc::new(Mutex::new(work)), anew };
+    let pool = Pool { kind, work: Arc::new(Mutex::new(work)), anew };
     for number in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
         begin(number, &pool);
     }
@@ -102,6 +114,9 @@ fn begin(number: usize, pool: &Pool) {
 }
 
 fn work_on(number: usize, pool: &Pool) {
+    if pool.kind == Kind::Low && this_thread().is_some() {
+        let _ = setpriority_process(this_thread(), NICE);
+    }
     // The lock is let go before the work begins. Nothing panics while it is held.
     let next = || pool.work.lock().unwrap_or_else(PoisonError::into_inner).recv();
     while let Ok((job, run)) = next() {
@@ -116,13 +131,20 @@ fn work_on(number: usize, pool: &Pool) {
 }
 
 /// Does `work` on one of the threads; `None` where it panicked, or no thread could be started.
-pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) async fn run<T: Send + 'static>(
+    kind: Kind,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let (done, mut outcome) = oneshot::channel();
     let run = Arc::<Run>::default();
     let job = Box::new(move || {
         let _ = done.send(work());
     });
-    WORK.send((job, Arc::clone(&run))).ok()?;
+    if kind == Kind::Low {
+        LOW_WORK.send((job, run)).ok()?;
+        return outcome.await.ok();
+    }
+    ALIKE_WORK.send((job, Arc::clone(&run))).ok()?;
     match tokio::time::timeout(ALIKE, &mut outcome).await {
         Ok(outcome) => outcome.ok(),
         Err(_) => {
@@ -138,10 +160,10 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_done_and_a_panic_ends_only_its_own() {
-        assert_eq!(run(|| 1 + 1).await, Some(2));
+        assert_eq!(run(Kind::Alike, || 1 + 1).await, Some(2));
         for _ in 0..100 {
             assert_eq!(
-                run(|| if true {
+                run(Kind::Low, || if true {
                     panic!("on purpose")
                 })
                 .await,
@@ -149,7 +171,7 @@ mod tests {
             );
         }
         assert_eq!(
-            run(|| thread::current().name().map(|name| name.starts_with("patient"))).await,
+            run(Kind::Low, || thread::current().name().map(|name| name.starts_with("patient"))).await,
             Some(Some(true))
         );
     }
@@ -160,8 +182,9 @@ mod tests {
         let priority = || rustix::process::getpriority_process(None).unwrap();
         let usual = priority();
         for _ in 0..8 {
-            assert_eq!(run(priority).await, Some(usual));
-            let lowered = run(move || {
+            assert_eq!(run(Kind::Alike, priority).await, Some(usual));
+            assert_eq!(run(Kind::Low, priority).await, Some(usual + NICE));
+            let lowered = run(Kind::Alike, move || {
                 let deadline = std::time::Instant::now() + Duration::from_secs(10);
                 while priority() == usual && std::time::Instant::now() < deadline {
                     thread::sleep(Duration::from_millis(1));

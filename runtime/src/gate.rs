@@ -5,7 +5,7 @@
 //! many of them may keep a processor busy for long ([`Gate::turn`]), which is one less than there are, so that an app
 //! alone never takes all of them.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -26,6 +26,8 @@ pub(crate) struct Gate {
     waiting: AtomicU32,
     freed: Notify,
     busy: Arc<Semaphore>,
+    /// How many executions keep a processor busy, or want to.
+    wanting: Arc<AtomicUsize>,
 }
 
 /// A place among an app's running executions, given back on drop.
@@ -41,6 +43,33 @@ pub struct Permit {
 pub struct Turn {
     _app: OwnedSemaphorePermit,
     _all: SemaphorePermit<'static>,
+    _wanting: Wanting,
+    /// Whether others of the app wanted it as well.
+    contested: bool,
+}
+
+/// An execution that keeps a processor busy, or wants to.
+#[derive(Debug)]
+struct Wanting(Arc<AtomicUsize>);
+
+impl Wanting {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Wanting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Turn {
+    /// Whether the app wants more than it may have: then what it has should give way to others.
+    pub fn is_contested(&self) -> bool {
+        self.contested
+    }
 }
 
 impl Default for Gate {
@@ -49,7 +78,8 @@ impl Default for Gate {
             running: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
             freed: Notify::new(),
-            busy: Arc::new(Semaphore::new(PROCESSORS.saturating_sub(1).max(1))),
+            busy: Arc::new(Semaphore::new(turns())),
+            wanting: Arc::default(),
         }
     }
 }
@@ -90,10 +120,17 @@ impl Gate {
     /// Waits for a turn. Apps take turns: none has more of them than its own share, however many of its executions wait.
     pub(crate) async fn turn(&self) -> Turn {
         const OPEN: &str = "these semaphores are never closed";
+        let wanting = Wanting::new(&self.wanting);
         let app = Arc::clone(&self.busy).acquire_owned().await.expect(OPEN);
         let all = BUSY.acquire().await.expect(OPEN);
-        Turn { _app: app, _all: all }
+        let contested = wanting.0.load(Ordering::Relaxed) > turns();
+        Turn { _app: app, _all: all, _wanting: wanting, contested }
     }
+}
+
+/// How many processors one app may keep busy.
+fn turns() -> usize {
+    PROCESSORS.saturating_sub(1).max(1)
 }
 
 impl Drop for Permit {
@@ -180,5 +217,23 @@ mod tests {
         if *PROCESSORS > 1 {
             assert!(now(other.turn()).is_ready());
         }
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_contested_where_the_app_wants_more_than_it_may_have() {
+        let gate = Gate::default();
+        let mut turns = Vec::new();
+        for _ in 0..self::turns() {
+            turns.push(gate.turn().await);
+        }
+        assert!(turns.iter().all(|turn| !turn.is_contested()));
+        let (mut next, mut behind) = (Box::pin(gate.turn()), Box::pin(gate.turn()));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(next.as_mut().poll(&mut context).is_pending());
+        assert!(behind.as_mut().poll(&mut context).is_pending());
+        turns.pop();
+        assert!(next.await.is_contested(), "another one waits behind it");
+        drop((turns, behind));
+        assert!(!gate.turn().await.is_contested(), "nobody waits any more");
     }
 }

@@ -25,7 +25,8 @@ use runtime::{
     TurnedAway,
 };
 
-use crate::{TRACE_TARGET, patient};
+use crate::TRACE_TARGET;
+use crate::patient::{self, Kind};
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -116,7 +117,8 @@ async fn execute_patiently(
     let stopped = stop.flag();
     let turn = in_time(live.turn()).await.inspect_err(|_| refused(&live))?;
     let recorder = recorder.clone();
-    let running = patient::run(move || {
+    let kind = if turn.is_contested() { Kind::Low } else { Kind::Alike };
+    let running = patient::run(kind, move || {
         let log = Arc::new(ExecutionLog {
             recorder: recorder.clone(),
             live: Arc::clone(&live),
