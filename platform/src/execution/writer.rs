@@ -97,16 +97,24 @@ impl Writer {
                 () = &mut stop => break,
                 () = self.something() => {}
             }
-            let pause = if self.away { AGAIN } else { GATHER };
             tokio::select! {
                 () = &mut stop => break,
-                () = sleep(pause) => {}
+                () = self.gather() => {}
             }
             self.step().await;
         }
         self.away = false;
         self.drain();
         self.write().await;
+    }
+
+    /// Waits for more, and takes it off the queues meanwhile where that is for long.
+    async fn gather(&mut self) {
+        let until = Instant::now() + if self.away { AGAIN } else { GATHER };
+        while Instant::now() < until {
+            sleep(GATHER).await;
+            self.drain();
+        }
     }
 
     /// Waits until there is something to do.
