@@ -66,8 +66,7 @@ async fn live_branches(api: &Api, app: &App, addresses: &Addresses) -> Result<Ve
     Ok(branches)
 }
 
-/// Lets the schedules of a preview run by the clock, or not any more. They are as they are until somebody asks for it:
-/// not run.
+/// Lets the schedules of a preview run by the clock, or not any more. Until somebody asks for it they do not.
 #[utoipa::path(
     patch,
     path = "/-/api/v1/apps/{app}/branches",
@@ -95,10 +94,20 @@ pub(super) async fn set(
         let words = "the schedules of production always run; `picloud pause` stops one of them";
         return problem(StatusCode::CONFLICT, words);
     }
-    match api.deployer.schedule_preview(&app, &asked.branch, asked.scheduled, &caller.actor).await {
-        Ok(true) => {}
-        Ok(false) => return no_branch(),
-        Err(error) => return failed(&error),
+    // In a task of its own: a client that hangs up now does not stop it halfway.
+    let (deployer, of, branch) = (api.deployer.clone(), app.clone(), asked.branch.clone());
+    let setting =
+        tokio::spawn(
+            async move { deployer.schedule_preview(&of, &branch, asked.scheduled, &caller.actor).await },
+        );
+    match setting.await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return no_branch(),
+        Ok(Err(error)) => return failed(&error),
+        Err(error) => {
+            tracing::error!(%error, "setting a preview came to an early end");
+            return problem(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log has the cause");
+        }
     }
     match live_branches(&api, &app, &addresses).await {
         Ok(branches) => match branches.iter().find(|branch| branch.name == asked.branch) {
