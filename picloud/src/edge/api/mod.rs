@@ -199,6 +199,12 @@ fn document<T: Serialize>(document: &T) -> Response<Body> {
     }
 }
 
+/// A task that was to carry something out died.
+fn ended_early(error: &tokio::task::JoinError) -> Response<Body> {
+    tracing::error!(%error, "a request of the API came to an early end");
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log has the cause")
+}
+
 /// What needs the database while it is away, or fails in it. The cause goes to the log.
 fn failed(error: &store::StoreError) -> Response<Body> {
     tracing::error!(%error, "the store failed a request");

@@ -9,7 +9,7 @@ use platform::tokens::Right;
 use store::{App, LiveBranch, StoreError};
 
 use super::query::find_app;
-use super::{Api, document, failed, posted, problem};
+use super::{Api, document, ended_early, failed, posted, problem};
 use crate::edge::credentials::Caller;
 use crate::edge::forwarded::is_https;
 use crate::edge::request;
@@ -104,10 +104,7 @@ pub(super) async fn set(
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => return no_branch(),
         Ok(Err(error)) => return failed(&error),
-        Err(error) => {
-            tracing::error!(%error, "setting a preview came to an early end");
-            return problem(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log has the cause");
-        }
+        Err(error) => return ended_early(&error),
     }
     match live_branches(&api, &app, &addresses).await {
         Ok(branches) => match branches.iter().find(|branch| branch.name == asked.branch) {

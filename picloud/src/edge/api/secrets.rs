@@ -9,7 +9,7 @@ use platform::secrets::{Changed, SecretError};
 use platform::tokens::Right;
 
 use super::query::find_app;
-use super::{Api, allow_admin, document, failed, problem};
+use super::{Api, allow_admin, document, ended_early, failed, problem};
 use crate::edge::app::read_body;
 use crate::edge::credentials::Caller;
 use crate::rest;
@@ -86,9 +86,13 @@ pub(super) async fn set(
     let Ok(rest::NewSecret { value }) = serde_json::from_slice(&body) else {
         return problem(StatusCode::BAD_REQUEST, "the document is not understood; it is {\"value\": \"…\"}");
     };
-    match api.deployer.set_secret(&app, &name, &value, &caller.actor).await {
-        Ok(changed) => document(&shown(&name, changed)),
-        Err(error) => refused(&error),
+    // In a task of its own: a client that hangs up now does not stop it halfway, when it is stored and not served.
+    let (deployer, of) = (api.deployer.clone(), name.clone());
+    let setting = tokio::spawn(async move { deployer.set_secret(&app, &of, &value, &caller.actor).await });
+    match setting.await {
+        Ok(Ok(changed)) => document(&shown(&name, changed)),
+        Ok(Err(error)) => refused(&error),
+        Err(error) => ended_early(&error),
     }
 }
 
@@ -113,11 +117,14 @@ pub(super) async fn unset(
         Ok(app) => app,
         Err(response) => return *response,
     };
-    match api.deployer.unset_secret(&app, &name, &caller.actor).await {
-        Ok(changed) if !changed.changed => problem(StatusCode::NOT_FOUND, "there is no such secret"),
-        Ok(changed) => document(&shown(&name, changed)),
-        Err(error @ NotUnset::InUse { .. }) => problem(StatusCode::CONFLICT, &error.to_string()),
-        Err(NotUnset::Secret(error)) => refused(&error),
+    let (deployer, of) = (api.deployer.clone(), name.clone());
+    let unsetting = tokio::spawn(async move { deployer.unset_secret(&app, &of, &caller.actor).await });
+    match unsetting.await {
+        Ok(Ok(changed)) if !changed.changed => problem(StatusCode::NOT_FOUND, "there is no such secret"),
+        Ok(Ok(changed)) => document(&shown(&name, changed)),
+        Ok(Err(error @ NotUnset::InUse { .. })) => problem(StatusCode::CONFLICT, &error.to_string()),
+        Ok(Err(NotUnset::Secret(error))) => refused(&error),
+        Err(error) => ended_early(&error),
     }
 }
 
