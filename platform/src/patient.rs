@@ -1,10 +1,10 @@
-//! Threads for scripts that take long, as many as there are processors of each kind. Those of an app that wants more than it may
-//! have, and all that go on and on, run at a lower priority than the threads that answer requests, so that whoever has little
-//! to do is not kept waiting by whoever has much.
+//! Threads for scripts that take long: as many as there is work, which is as much as the runtime gives turns for. Those of an
+//! app that wants more than it may have, and all that go on and on, run at a lower priority than the threads that answer
+//! requests, so that whoever has little to do is not kept waiting by whoever has much.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -19,12 +19,14 @@ const ALIKE: Duration = Duration::from_millis(10);
 /// tenth.
 const NICE: i32 = 10;
 
+/// How long a thread waits for the next piece of work.
+const KEPT: Duration = Duration::from_secs(10);
+
 /// What is to be done, and where it is.
 type Work = (Box<dyn FnOnce() + Send>, Arc<Run>);
 
-/// Where work is handed in. The threads are started by the first that comes.
-static ALIKE_WORK: LazyLock<Sender<Work>> = LazyLock::new(|| start(Kind::Alike));
-static LOW_WORK: LazyLock<Sender<Work>> = LazyLock::new(|| start(Kind::Low));
+static ALIKE_POOL: Pool = Pool::new(Kind::Alike);
+static LOW_POOL: Pool = Pool::new(Kind::Low);
 
 /// At which priority something begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,51 +83,76 @@ fn this_thread() -> Option<Pid> {
     None
 }
 
-/// What the threads share.
-#[derive(Clone)]
+/// Threads that do work of one kind.
 struct Pool {
     kind: Kind,
-    work: Arc<Mutex<Receiver<Work>>>,
-    /// Asks for a thread in place of one.
-    anew: Sender<usize>,
+    queue: Mutex<Queue>,
+    more: Condvar,
 }
 
-fn start(kind: Kind) -> Sender<Work> {
-    let (sender, work) = channel();
-    let (anew, asked) = channel();
-    let pool = Pool { kind, work: Arc::new(Mutex::new(work)), anew };
-    for number in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
-        begin(number, &pool);
-    }
-    // A thread has the priority of the one that starts it, so that none may be started by one that was lowered.
-    let keeper = move || asked.iter().for_each(|number| begin(number, &pool));
-    if let Err(error) = thread::Builder::new().name("patient-keeper".to_owned()).spawn(keeper) {
-        tracing::error!(%error, "scripts that take long will run at a lower priority from their beginning");
-    }
-    sender
+/// What waits for a thread, and the threads that wait for work.
+#[derive(Default)]
+struct Queue {
+    work: VecDeque<Work>,
+    idle: usize,
 }
 
-fn begin(number: usize, pool: &Pool) {
-    let builder = thread::Builder::new().name(format!("patient-{number}")).stack_size(runtime::STACK);
-    let pool = pool.clone();
-    if let Err(error) = builder.spawn(move || work_on(number, &pool)) {
-        tracing::error!(%error, "a thread for scripts that take long cannot be started");
+impl Pool {
+    const fn new(kind: Kind) -> Self {
+        Self { kind, queue: Mutex::new(Queue { work: VecDeque::new(), idle: 0 }), more: Condvar::new() }
     }
-}
 
-fn work_on(number: usize, pool: &Pool) {
-    if pool.kind == Kind::Low && this_thread().is_some() {
-        let _ = setpriority_process(this_thread(), NICE);
+    /// Nothing panics while the lock is held.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    // The lock is let go before the work begins. Nothing panics while it is held.
-    let next = || pool.work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-    while let Ok((job, run)) = next() {
-        run.change(|_| Progress::On(this_thread()));
-        let _ = catch_unwind(AssertUnwindSafe(job));
-        let was = run.change(|_| Progress::Over);
-        // A priority may always be lowered, and by most never be raised again: another thread takes the place of this one.
-        if was == Progress::Lowered && pool.anew.send(number).is_ok() {
+
+    /// Hands work to a thread that waits, or to a new one. A thread has the priority of the one that starts it, so this is for
+    /// threads of the usual one to call.
+    fn hand_in(&'static self, work: Work) {
+        let mut queue = self.queue();
+        queue.work.push_back(work);
+        if queue.work.len() <= queue.idle {
+            self.more.notify_one();
             return;
+        }
+        drop(queue);
+        let builder = thread::Builder::new().name("patient".to_owned()).stack_size(runtime::STACK);
+        if let Err(error) = builder.spawn(|| self.work_on()) {
+            tracing::error!(%error, "a thread for scripts that take long cannot be started");
+            // Whoever waits for the work is told when it is dropped.
+            let _ = self.queue().work.pop_back();
+        }
+    }
+
+    fn work_on(&self) {
+        if self.kind == Kind::Low && this_thread().is_some() {
+            let _ = setpriority_process(this_thread(), NICE);
+        }
+        while let Some((job, run)) = self.next() {
+            run.change(|_| Progress::On(this_thread()));
+            let _ = catch_unwind(AssertUnwindSafe(job));
+            // A priority may always be lowered, and by most never be raised again.
+            if run.change(|_| Progress::Over) == Progress::Lowered {
+                return;
+            }
+        }
+    }
+
+    /// Waits for work; `None` where none comes.
+    fn next(&self) -> Option<Work> {
+        let mut queue = self.queue();
+        loop {
+            if let Some(work) = queue.work.pop_front() {
+                return Some(work);
+            }
+            queue.idle += 1;
+            let (woken, waited) = self.more.wait_timeout(queue, KEPT).unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
+            queue.idle -= 1;
+            if waited.timed_out() && queue.work.is_empty() {
+                return None;
+            }
         }
     }
 }
@@ -141,10 +168,10 @@ pub(crate) async fn run<T: Send + 'static>(
         let _ = done.send(work());
     });
     if kind == Kind::Low {
-        LOW_WORK.send((job, run)).ok()?;
+        LOW_POOL.hand_in((job, run));
         return outcome.await.ok();
     }
-    ALIKE_WORK.send((job, Arc::clone(&run))).ok()?;
+    ALIKE_POOL.hand_in((job, Arc::clone(&run)));
     match tokio::time::timeout(ALIKE, &mut outcome).await {
         Ok(outcome) => outcome.ok(),
         Err(_) => {
@@ -171,9 +198,24 @@ mod tests {
             );
         }
         assert_eq!(
-            run(Kind::Low, || thread::current().name().map(|name| name.starts_with("patient"))).await,
-            Some(Some(true))
+            run(Kind::Low, || thread::current().name().map(str::to_owned)).await,
+            Some(Some("patient".to_owned()))
         );
+    }
+
+    #[tokio::test]
+    async fn no_work_waits_for_other_work() {
+        let (meeting, met) = (Arc::new(std::sync::Barrier::new(12)), Duration::from_secs(60));
+        let works: Vec<_> = (0..12)
+            .map(|number| {
+                let meeting = Arc::clone(&meeting);
+                let kind = if number % 2 == 0 { Kind::Alike } else { Kind::Low };
+                tokio::spawn(run(kind, move || meeting.wait().is_leader()))
+            })
+            .collect();
+        for work in works {
+            assert!(tokio::time::timeout(met, work).await.unwrap().unwrap().is_some());
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -2,8 +2,8 @@
 //!
 //! There is one gate for an app, whatever is deployed meanwhile: a swap frees no place, and previews share them with
 //! production. It says two things: how many executions there are ([`Permit`], as many as the manifest allows), and how
-//! many of them may keep a processor busy for long ([`Gate::turn`]), which is one less than there are, so that an app
-//! alone never takes all of them.
+//! many of them may keep a processor busy for long ([`Gate::turn`]): one of each app, whatever others do, since else it would
+//! wait for the whole of their executions, and beyond that as many as there are processors to spare.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -14,9 +14,13 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
 
-/// The executions of all apps that keep a processor busy: more would only take turns with each other, and with the
-/// threads that answer everybody else.
-static BUSY: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PROCESSORS));
+/// The apps that keep a processor busy at once. The kernel shares the processors among them, so that none waits for another
+/// one's execution to end; each takes a thread and its memory, which is why there are not more.
+static APPS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new((4 * *PROCESSORS).max(8)));
+
+/// What apps may have beyond one execution each: as much as there are other processors, and more would only take turns with
+/// each other, and with the threads that answer everybody else.
+static SPARE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PROCESSORS - 1));
 
 /// The executions of an app. Who leaves looks for who waits after it has left, and who waits looks for a place after it has said
 /// so: neither may be seen to have done the second before the first, hence `SeqCst` throughout.
@@ -26,6 +30,8 @@ pub(crate) struct Gate {
     waiting: AtomicU32,
     freed: Notify,
     busy: Arc<Semaphore>,
+    /// The one turn that is the app's own.
+    own: Arc<Semaphore>,
     /// How many executions keep a processor busy, or want to.
     wanting: Arc<AtomicUsize>,
 }
@@ -41,8 +47,9 @@ pub struct Permit {
 #[derive(Debug)]
 #[must_use = "the turn ends as soon as it is dropped"]
 pub struct Turn {
+    _own: Option<OwnedSemaphorePermit>,
+    _shared: SemaphorePermit<'static>,
     _app: OwnedSemaphorePermit,
-    _all: SemaphorePermit<'static>,
     _wanting: Wanting,
     /// Whether others of the app wanted it as well.
     contested: bool,
@@ -79,6 +86,7 @@ impl Default for Gate {
             waiting: AtomicU32::new(0),
             freed: Notify::new(),
             busy: Arc::new(Semaphore::new(turns())),
+            own: Arc::new(Semaphore::new(1)),
             wanting: Arc::default(),
         }
     }
@@ -117,14 +125,23 @@ impl Gate {
         Some(Permit { gate: Arc::clone(self) })
     }
 
-    /// Waits for a turn. Apps take turns: none has more of them than its own share, however many of its executions wait.
+    /// Waits for a turn. None has more of them than its own share, however many of its executions wait.
     pub(crate) async fn turn(&self) -> Turn {
         const OPEN: &str = "these semaphores are never closed";
         let wanting = Wanting::new(&self.wanting);
         let app = Arc::clone(&self.busy).acquire_owned().await.expect(OPEN);
-        let all = BUSY.acquire().await.expect(OPEN);
+        let own = async {
+            let own = Arc::clone(&self.own).acquire_owned().await.expect(OPEN);
+            (Some(own), APPS.acquire().await.expect(OPEN))
+        };
+        let spare = async { (None, SPARE.acquire().await.expect(OPEN)) };
+        let (own, shared) = tokio::select! {
+            biased;
+            own = own => own,
+            spare = spare => spare,
+        };
         let contested = wanting.0.load(Ordering::Relaxed) > turns();
-        Turn { _app: app, _all: all, _wanting: wanting, contested }
+        Turn { _own: own, _shared: shared, _app: app, _wanting: wanting, contested }
     }
 }
 
@@ -207,16 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn an_app_never_takes_every_turn() {
-        let (one, other) = (Gate::default(), Gate::default());
+    fn every_app_has_a_turn_of_its_own_however_many_others_take() {
+        let apps: Vec<Gate> = (0..4).map(|_| Gate::default()).collect();
         let mut turns = Vec::new();
-        while let Poll::Ready(turn) = now(one.turn()) {
-            turns.push(turn);
+        for app in &apps {
+            let before = turns.len();
+            while let Poll::Ready(turn) = now(app.turn()) {
+                turns.push(turn);
+            }
+            let taken = turns.len() - before;
+            assert!((1..=self::turns()).contains(&taken), "{taken}");
         }
-        assert_eq!(turns.len(), PROCESSORS.saturating_sub(1).max(1));
-        if *PROCESSORS > 1 {
-            assert!(now(other.turn()).is_ready());
-        }
+        drop(turns);
+        assert_eq!(apps[0].own.available_permits(), 1);
     }
 
     #[tokio::test]
