@@ -15,6 +15,10 @@ use super::waiting::Waiting;
 /// How long records are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(250);
 
+/// How many plain runs are taken off their queue in that time; the queue holds a burst of some times as many. More a second would
+/// keep requests waiting at full load, and make history short.
+const PLAIN_AT_ONCE: usize = 128;
+
 /// How long requests have the processor for themselves between two batches.
 const BETWEEN: Duration = Duration::from_millis(10);
 
@@ -104,7 +108,7 @@ impl Writer {
             self.step().await;
         }
         self.away = false;
-        self.drain();
+        self.drain(usize::MAX);
         self.write().await;
     }
 
@@ -113,7 +117,7 @@ impl Writer {
         let until = Instant::now() + if self.away { AGAIN } else { GATHER };
         while Instant::now() < until {
             sleep(GATHER).await;
-            self.drain();
+            self.drain(PLAIN_AT_ONCE);
         }
     }
 
@@ -134,21 +138,20 @@ impl Writer {
     }
 
     async fn step(&mut self) {
-        self.drain();
         self.write().await;
         if !self.away {
             self.delete_old().await;
         }
     }
 
-    /// Takes what is in the queues, and says it in the node's log.
-    fn drain(&mut self) {
+    /// Takes what is in the queues, of plain runs so many at the most, and says it in the node's log.
+    fn drain(&mut self, plain_max: usize) {
         while let Ok(entry) = self.queued.telling.try_recv() {
             self.queued.tally.free(entry.bytes());
             self.keep(entry);
         }
         // Not more than were there when it began: under load there would be no end to it.
-        for _ in 0..self.queued.plain.len() {
+        for _ in 0..self.queued.plain.len().min(plain_max) {
             if let Ok(ran) = self.queued.plain.try_recv() {
                 self.keep(Entry::Ran(ran));
             }
@@ -220,7 +223,7 @@ impl Writer {
         loop {
             tokio::select! {
                 written = &mut writing => return written.unwrap_or(Err(StoreError::Silent(WRITE_MAX))),
-                () = sleep(GATHER) => self.drain(),
+                () = sleep(GATHER) => self.drain(PLAIN_AT_ONCE),
             }
         }
     }

@@ -284,6 +284,6 @@ fn what_runs_while_the_database_is_away_is_recorded_or_counted() {
             database.query("SELECT coalesce(sum(executions), 0) FROM losses").parse().expect("a number");
         (kept + lost == asking + 2).then_some((kept, lost))
     });
-    // Far more than the queue alone holds, which is emptied also while the database does not answer.
-    assert!(kept > 1024 && lost > 0, "{kept} kept and {lost} lost");
+    // More than the queue alone holds, which is emptied also while the database does not answer.
+    assert!(kept > 768 && lost > 0, "{kept} kept and {lost} lost");
 }
