@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::closing::close;
 use super::pulse::{HeadTimer, Pulse};
 use super::socket::Socket;
-use super::{Counted, HEAD_BYTES_MAX, HEADERS_MAX, House, LOOK_MIN};
+use super::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
 use crate::edge::Edge;
 use crate::edge::reply::without_forbidden_content;
 
@@ -64,22 +64,22 @@ pub(super) async fn serve(
     let answering = Arc::clone(edge);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let edge = Arc::clone(&answering);
-        async move {
+        // hyper moves what it is given, and this takes 3 KB.
+        Box::pin(async move {
             let head = request.method() == Method::HEAD;
             Ok::<_, Infallible>(without_forbidden_content(edge.answer(request, peer).await, head))
-        }
+        })
     });
     let mut connection = http1::Builder::new()
         .timer(HeadTimer(Arc::clone(&pulse)))
         // The time itself is looked after by `ended`.
         .header_read_timeout(Duration::ZERO)
         .keep_alive(!house.stopping.has_begun())
-        .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_MAX)
         // One write of one piece: copying an answer behind its head takes less than telling the kernel of two.
         .writev(false)
-        .serve_connection(TokioIo::new(Socket { stream, pulse: Arc::clone(&pulse) }), service);
+        .serve_connection(TokioIo::new(Socket::in_company(stream, &pulse, house)), service);
     let end = ended(&mut connection, &pulse, house).await;
     let idle = pulse.between_requests().is_some();
     let parts = connection.into_parts();

@@ -71,7 +71,7 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, hou
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIME_MAX)
-        .serve_connection(TokioIo::new(Socket { stream, pulse: Arc::clone(&pulse) }), service);
+        .serve_connection(TokioIo::new(Socket::new(stream, &pulse)), service);
     let mut told = pin!(house.stopping.told());
     let mut overrun = pin!(streams.overrun());
     let look_every = bounds.idle.min(bounds.answer).min(LOOK_EVERY).max(LOOK_MIN);

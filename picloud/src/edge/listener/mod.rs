@@ -30,10 +30,8 @@ use super::Edge;
 
 pub(crate) use stopping::Stopping;
 
-/// The most header lines of a request; one more is answered 431.
-const HEADERS_MAX: usize = 100;
-
-/// The largest head of a request, in bytes; a longer one is answered 431. nginx and Apache take 32 KiB and 8 KiB a line.
+/// The largest head of a request, in bytes; a longer one is answered 431. nginx and Apache take 32 KiB and 8 KiB a line. More
+/// than 100 header lines are answered so as well: that is hyper's own bound, for which it has room without asking for memory.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// How many connections may wait to be accepted, as far as the kernel allows (net.core.somaxconn, 4096 on Linux). One more

@@ -1,21 +1,54 @@
 //! A connection's socket, which notes in the connection's [`Pulse`] when the client takes or sends nothing.
+//!
+//! Where many connections are spoken on, an answer waits for the others that are ready as well, and they are sent one right
+//! after another. Who asks over many connections, as a proxy does, is woken once for several of them then; it takes the kernel
+//! as long to wake somebody as to send an answer.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::House;
 use super::pulse::Pulse;
+
+/// How many connections must be spoken on at the least for an answer to wait for others: where fewer are, none is ready as well
+/// most of the time.
+const COMPANY: usize = 16;
 
 pub(super) struct Socket {
     pub(super) stream: TcpStream,
-    pub(super) pulse: Arc<Pulse>,
+    pulse: Arc<Pulse>,
+    /// Where the others are, if answers may wait for them.
+    house: Option<Arc<House>>,
+    /// Something came, and nothing was sent since then.
+    asked: bool,
 }
 
 impl Socket {
+    /// A socket that sends everything at once.
+    pub(super) fn new(stream: TcpStream, pulse: &Arc<Pulse>) -> Self {
+        Self { stream, pulse: Arc::clone(pulse), house: None, asked: false }
+    }
+
+    /// One whose answers may wait for others of the `house`.
+    pub(super) fn in_company(stream: TcpStream, pulse: &Arc<Pulse>, house: &Arc<House>) -> Self {
+        Self { house: Some(Arc::clone(house)), ..Self::new(stream, pulse) }
+    }
+
+    /// Whether the first piece of an answer is to wait until everything else that is ready was looked at; then the task is
+    /// woken.
+    fn waits_for_others(&mut self, context: &mut Context<'_>) -> bool {
+        let crowded = |house: &Arc<House>| house.serving.load(Ordering::Relaxed) >= COMPANY;
+        std::mem::take(&mut self.asked)
+            && self.house.as_ref().is_some_and(crowded)
+            && pin!(tokio::task::yield_now()).poll(context).is_pending()
+    }
+
     /// Notes whether the client took anything. The kernel takes more for a client only when a third of what waits for it is
     /// gone, so one that takes a byte now and then counts as one that takes nothing.
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -36,7 +69,9 @@ impl AsyncRead for Socket {
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, into);
         if let Poll::Ready(Ok(())) = read {
-            self.pulse.read(into.filled().len() - before);
+            let bytes = into.filled().len() - before;
+            self.pulse.read(bytes);
+            self.asked = bytes > 0;
         }
         read
     }
@@ -48,6 +83,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.waits_for_others(context) {
+            return Poll::Pending;
+        }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.note(written)
     }
