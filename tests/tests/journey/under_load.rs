@@ -1,5 +1,6 @@
 //! Many requests at once: swaps lose none, apps do not get into each other's way, and who has to wait is told in time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -59,8 +60,10 @@ fn deploys_fail_no_request_and_mix_no_revisions(database: Database) {
             answers
         };
         let clients: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
-        (2..=DEPLOYS).for_each(deploy);
+        // They are told also where a deploy fails.
+        let deployed = catch_unwind(AssertUnwindSafe(|| (2..=DEPLOYS).for_each(deploy)));
         done.store(true, Ordering::SeqCst);
+        deployed.unwrap_or_else(|failed| resume_unwind(failed));
         clients.into_iter().map(|client| client.join().unwrap()).sum()
     });
     assert!(asked > 100 * DEPLOYS, "only {asked} requests were made meanwhile");

@@ -87,7 +87,7 @@ fn a_body_that_is_cut_off() {
 fn an_answer_that_nobody_takes() {
     let manifest = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n[limits]\nmemory = \"64MiB\"\n";
     let script = "let s = \"x\"; s.pad(200_000, 'x'); let a = []; for i in 0..35 { a.push(s); } a";
-    let server = app(&["--answer-time", "500ms", "--connections", "2"], manifest, &[("a.rhai", script)]);
+    let server = app(&["--answer-time", "2s", "--connections", "2"], manifest, &[("a.rhai", script)]);
     let whole = server.get("/app/").body.len();
     assert!(whole > 6_000_000, "more than the kernel holds for a client: {whole}");
     let request = "GET /app/ HTTP/1.1\r\nHost: test\r\n\r\n";
