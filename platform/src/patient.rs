@@ -2,6 +2,7 @@
 //! app that wants more than it may have, and all that go on and on, run at a lower priority than the threads that answer
 //! requests, so that whoever has little to do is not kept waiting by whoever has much.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,8 +23,8 @@ const NICE: i32 = 10;
 /// How long a thread waits for the next piece of work.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// What is to be done, and where it is.
-type Work = (Box<dyn FnOnce() + Send>, Arc<Run>);
+/// What is to be done, and where it is. What it gives back is kept until the thread is ready for more.
+type Work = (Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>, Arc<Run>);
 
 static ALIKE_POOL: Pool = Pool::new(Kind::Alike);
 static LOW_POOL: Pool = Pool::new(Kind::Low);
@@ -90,16 +91,23 @@ struct Pool {
     more: Condvar,
 }
 
-/// What waits for a thread, and the threads that wait for work.
+/// What waits for a thread, and the threads without work.
 #[derive(Default)]
 struct Queue {
     work: VecDeque<Work>,
-    idle: usize,
+    /// Those that are done and will look here next.
+    ready: usize,
+    /// Those that have looked, and must be woken.
+    asleep: usize,
 }
 
 impl Pool {
     const fn new(kind: Kind) -> Self {
-        Self { kind, queue: Mutex::new(Queue { work: VecDeque::new(), idle: 0 }), more: Condvar::new() }
+        Self {
+            kind,
+            queue: Mutex::new(Queue { work: VecDeque::new(), ready: 0, asleep: 0 }),
+            more: Condvar::new(),
+        }
     }
 
     /// Nothing panics while the lock is held.
@@ -107,12 +115,16 @@ impl Pool {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands work to a thread that waits, or to a new one. A thread has the priority of the one that starts it, so this is for
+    /// Hands work to a thread without any, or to a new one. A thread has the priority of the one that starts it, so this is for
     /// threads of the usual one to call.
     fn hand_in(&'static self, work: Work) {
         let mut queue = self.queue();
         queue.work.push_back(work);
-        if queue.work.len() <= queue.idle {
+        let unmet = queue.work.len().saturating_sub(queue.ready);
+        if unmet == 0 {
+            return;
+        }
+        if unmet <= queue.asleep {
             self.more.notify_one();
             return;
         }
@@ -129,27 +141,33 @@ impl Pool {
         if self.kind == Kind::Low && this_thread().is_some() {
             let _ = setpriority_process(this_thread(), NICE);
         }
-        while let Some((job, run)) = self.next() {
+        let mut was_ready = false;
+        while let Some((job, run)) = self.next(was_ready) {
             run.change(|_| Progress::On(this_thread()));
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            let kept = catch_unwind(AssertUnwindSafe(job));
             // A priority may always be lowered, and by most never be raised again.
             if run.change(|_| Progress::Over) == Progress::Lowered {
                 return;
             }
+            // Whoever is let in by what is dropped now leaves work to this thread, and wakes no other one beside it.
+            self.queue().ready += 1;
+            was_ready = true;
+            drop(kept);
         }
     }
 
     /// Waits for work; `None` where none comes.
-    fn next(&self) -> Option<Work> {
+    fn next(&self, was_ready: bool) -> Option<Work> {
         let mut queue = self.queue();
+        queue.ready -= usize::from(was_ready);
         loop {
             if let Some(work) = queue.work.pop_front() {
                 return Some(work);
             }
-            queue.idle += 1;
+            queue.asleep += 1;
             let (woken, waited) = self.more.wait_timeout(queue, KEPT).unwrap_or_else(PoisonError::into_inner);
             queue = woken;
-            queue.idle -= 1;
+            queue.asleep -= 1;
             if waited.timed_out() && queue.work.is_empty() {
                 return None;
             }
@@ -157,15 +175,18 @@ impl Pool {
     }
 }
 
-/// Does `work` on one of the threads; `None` where it panicked, or no thread could be started.
-pub(crate) async fn run<T: Send + 'static>(
+/// Does `work` on one of the threads; `None` where it panicked, or no thread could be started. What it gives back beside its
+/// outcome is kept until its thread is ready for more.
+pub(crate) async fn run<T: Send + 'static, K: Send + 'static>(
     kind: Kind,
-    work: impl FnOnce() -> T + Send + 'static,
+    work: impl FnOnce() -> (T, K) + Send + 'static,
 ) -> Option<T> {
     let (done, mut outcome) = oneshot::channel();
     let run = Arc::<Run>::default();
-    let job = Box::new(move || {
-        let _ = done.send(work());
+    let job = Box::new(move || -> Box<dyn Any + Send> {
+        let (outcome, kept) = work();
+        let _ = done.send(outcome);
+        Box::new(kept)
     });
     if kind == Kind::Low {
         LOW_POOL.hand_in((job, run));
@@ -187,20 +208,13 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_done_and_a_panic_ends_only_its_own() {
-        assert_eq!(run(Kind::Alike, || 1 + 1).await, Some(2));
+        assert_eq!(run(Kind::Alike, || (1 + 1, ())).await, Some(2));
         for _ in 0..100 {
-            assert_eq!(
-                run(Kind::Low, || if true {
-                    panic!("on purpose")
-                })
-                .await,
-                None
-            );
+            let panics = || if true { panic!("on purpose") } else { ((), ()) };
+            assert_eq!(run(Kind::Low, panics).await, None);
         }
-        assert_eq!(
-            run(Kind::Low, || thread::current().name().map(str::to_owned)).await,
-            Some(Some("patient".to_owned()))
-        );
+        let name = || (thread::current().name().map(str::to_owned), ());
+        assert_eq!(run(Kind::Low, name).await, Some(Some("patient".to_owned())));
     }
 
     #[tokio::test]
@@ -210,12 +224,32 @@ mod tests {
             .map(|number| {
                 let meeting = Arc::clone(&meeting);
                 let kind = if number % 2 == 0 { Kind::Alike } else { Kind::Low };
-                tokio::spawn(run(kind, move || meeting.wait().is_leader()))
+                tokio::spawn(run(kind, move || (meeting.wait().is_leader(), ())))
             })
             .collect();
         for work in works {
             assert!(tokio::time::timeout(met, work).await.unwrap().unwrap().is_some());
         }
+    }
+
+    #[test]
+    fn a_thread_does_what_its_end_lets_in() {
+        static POOL: Pool = Pool::new(Kind::Alike);
+        struct LetsIn(std::sync::mpsc::Sender<thread::ThreadId>, u32);
+        impl Drop for LetsIn {
+            fn drop(&mut self) {
+                let _ = self.0.send(thread::current().id());
+                let Some(more) = self.1.checked_sub(1) else { return };
+                let next = LetsIn(self.0.clone(), more);
+                POOL.hand_in((Box::new(move || Box::new(next)), Arc::default()));
+            }
+        }
+        let (sender, threads) = std::sync::mpsc::channel();
+        let first = LetsIn(sender, 100);
+        POOL.hand_in((Box::new(move || Box::new(first)), Arc::default()));
+        let threads: Vec<_> = threads.iter().collect();
+        assert_eq!(threads.len(), 101);
+        assert!(threads.iter().all(|thread| *thread == threads[0]));
     }
 
     #[cfg(target_os = "linux")]
@@ -224,14 +258,14 @@ mod tests {
         let priority = || rustix::process::getpriority_process(None).unwrap();
         let usual = priority();
         for _ in 0..8 {
-            assert_eq!(run(Kind::Alike, priority).await, Some(usual));
-            assert_eq!(run(Kind::Low, priority).await, Some(usual + NICE));
+            assert_eq!(run(Kind::Alike, move || (priority(), ())).await, Some(usual));
+            assert_eq!(run(Kind::Low, move || (priority(), ())).await, Some(usual + NICE));
             let lowered = run(Kind::Alike, move || {
                 let deadline = std::time::Instant::now() + Duration::from_secs(10);
                 while priority() == usual && std::time::Instant::now() < deadline {
                     thread::sleep(Duration::from_millis(1));
                 }
-                priority()
+                (priority(), ())
             });
             assert_eq!(lowered.await, Some(usual + NICE));
         }

@@ -133,8 +133,7 @@ async fn execute_patiently(
         count(&live, &invocation, &execution);
         let said = Said::Already(log.lines.load(Ordering::Relaxed));
         recorder.take(&execution, said, |said| Ran::new(live, script, purpose, invocation, &execution, said));
-        drop((turn, permit));
-        execution
+        (execution, (turn, permit))
     });
     Ok(running.await.unwrap_or_else(died))
 }
