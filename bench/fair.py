@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measures what one app at full load does to another one on the same node, whose requests come one after the other.
+"""Measures what one app at full load does to another one on the same node, which is asked some hundred times a second.
 
 The loaded app computes, or answers hello as fast as it is asked. The other one is asked for hello and for something that takes
-longer than a slice. Quiet and loaded spans take turns. Node and load share both cores; the program that makes the load gives way to
-the node and to the client that is measured, since it stands for machines elsewhere.
+longer than a slice. Quiet and loaded spans take turns, on a node that has both cores and on one that has only one of them. The
+program that makes the load gives way to the node and to the client that is measured, since it stands for machines elsewhere.
 """
 
 import os
@@ -15,10 +15,13 @@ from pathlib import Path
 import load
 import page
 from node import Picloud, git, repository
-from process import ROOT, Watch, disturbance, in_peace, need_two_cores, output
+from process import CLIENT_CORE, ROOT, SERVER_CORE, Watch, disturbance, in_peace, need_two_cores, output
 
 ROUNDS = 3
-SECONDS = 3
+SECONDS = 4
+
+# The connections of the app that is measured, and how long each rests between two requests, in milliseconds.
+CONNECTIONS, PAUSE = 2, 5
 
 FILES = {path.name: path.read_text() for path in (ROOT / "bench" / "app").iterdir()}
 
@@ -26,9 +29,10 @@ LOADS = {"computes": "/greedy/fib/24", "answers hello": "/greedy/hello/Ann"}
 ASKED = {"hello": "/modest/hello/Ann", "fib(15)": "/modest/fib/15"}
 
 
-def wrk(node, connections, path, seconds):
+def wrk(node, connections, path, seconds, *arguments):
     url = f"http://127.0.0.1:{node.port}{path}"
-    return ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", load.SCRIPT, url, "--"]
+    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", load.SCRIPT]
+    return ["wrk", *options, url, "--", *map(str, arguments)]
 
 
 def yielding():
@@ -43,7 +47,7 @@ def span(node, asked, beside):
         command = wrk(node, load.CONNECTIONS, LOADS[beside], SECONDS + 2)
         hog = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=yielding)
     try:
-        figures = load.measured(output(wrk(node, 1, ASKED[asked], SECONDS)))
+        figures = load.measured(output(wrk(node, CONNECTIONS, ASKED[asked], SECONDS, "", PAUSE)))
     finally:
         if hog:
             hog.kill()
@@ -54,29 +58,43 @@ def span(node, asked, beside):
     return figures | {"others": 0 if hog else watch.others()}
 
 
-def main():
-    need_two_cores()
+def spans_of(folder, work, core):
+    """All spans on a node that has one core, or all of them: figures by what is asked, and beside what."""
     spans = {(asked, beside): [] for asked in ASKED for beside in (None, *LOADS)}
-    with tempfile.TemporaryDirectory() as scratch:
-        scratch = Path(scratch)
-        work = repository(scratch / "app", FILES)
-        with Picloud(scratch / "picloud") as node:
-            for app in ("greedy", "modest"):
-                git(work, "push", "-q", node.url(app), "main")
-            for _ in range(ROUNDS):
-                for (asked, beside), several in spans.items():
-                    several.append(in_peace(lambda: span(node, asked, beside)))
+    with Picloud(folder, core=core) as node:
+        for app in ("greedy", "modest"):
+            git(work, "push", "-q", node.url(app), "main")
+        for _ in range(ROUNDS):
+            for (asked, beside), several in spans.items():
+                several.append(in_peace(lambda: span(node, asked, beside)))
+    return spans
+
+
+def rows_of(spans, node):
     p99 = {key: statistics.median(figures["p99"] for figures in several) for key, several in spans.items()}
-    rows = [
-        page.row(f"p99 of {asked} while another app {beside} at full load", "no load", p99[asked, beside] / p99[asked, None],
-                 "≤ 2", f"{p99[asked, beside]:.2f} ms / {p99[asked, None]:.2f} ms")
+    return [
+        page.row(f"p99 of {asked} while another app {beside} at full load, {node}", "no load",
+                 p99[asked, beside] / p99[asked, None], "≤ 2", f"{p99[asked, beside]:.2f} ms / {p99[asked, None]:.2f} ms")
         for beside in LOADS
         for asked in ASKED
     ]
+
+
+def main():
+    need_two_cores()
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = Path(scratch)
+        work = repository(scratch / "app", FILES)
+        both = spans_of(scratch / "both", work, None)
+        os.sched_setaffinity(0, {CLIENT_CORE})
+        one = spans_of(scratch / "one", work, SERVER_CORE)
+    everything = [figures for spans in (both, one) for several in spans.values() for figures in several]
     how = (
-        f"The one app on {load.CONNECTIONS} connections as fast as it answers, the other on one; {ROUNDS} spans of {SECONDS} seconds"
-        f" of each kind in turn. Node and both loads share the two cores, and the load gives way to node and client. {disturbance([f for s in spans.values() for f in s])}"
+        f"The one app on {load.CONNECTIONS} connections as fast as it answers; the other on {CONNECTIONS}, which rest for {PAUSE} ms"
+        f" before each request. {ROUNDS} spans of {SECONDS} seconds of each kind in turn. A node on two cores shares them with both"
+        f" loads, one on one core has it for itself; what makes the load gives way. {disturbance(everything)}"
     )
+    rows = rows_of(both, "on two cores") + rows_of(one, "on one core")
     page.write("Apps side by side", "bench/fair.py", [load.version()], how, page.table(rows))
 
 

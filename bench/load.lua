@@ -1,10 +1,18 @@
 -- For wrk: asks for one address over and over, and ends with one line that a program can read.
 --
---     wrk ... -s load.lua URL -- [BODY]      the body is sent by POST, as JSON
+--     wrk ... -s load.lua URL -- [BODY [PAUSE]]
+--
+-- A body that is not empty is sent by POST, as JSON. With a pause, in milliseconds, each connection rests about so long before a
+-- request: half as long at the least, half as long again at the most.
 
 function init(arguments)
-    local body = arguments[1]
-    if body then
+    local body, pause = arguments[1] or "", tonumber(arguments[2])
+    if pause then
+        function delay()
+            return math.random(pause / 2, pause * 3 / 2)
+        end
+    end
+    if body ~= "" then
         wrk.method, wrk.body = "POST", body
         wrk.headers["Content-Type"] = "application/json"
     end
