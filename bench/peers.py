@@ -22,8 +22,8 @@ from process import (
     KEPT, RELEASE, ROOT, SERVER_CORE, Server, Watch, disturbance, free_port, in_peace, need_two_cores, nginx, output,
 )
 
-ROUNDS = 3
-SECONDS = 3
+ROUNDS = 9
+SECONDS = 1
 WARM_UP = 2
 
 PICLOUD = "PiCloud"
@@ -196,7 +196,7 @@ def report(endpoint, measured, versions):
         for name, figures in sorted(measured.items(), key=lambda item: -item[1]["cpu"])
     ]
     section = ENDPOINTS[endpoint][0]
-    how = f"{ABOUT[endpoint]} {load.CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS} seconds each, medians."
+    how = f"{ABOUT[endpoint]} {load.CONNECTIONS} connections, {ROUNDS} spans of {SECONDS} s each in turn, medians."
     how += f" {disturbance(measured.values())}"
     grid = page.table(raw, ["server", "requests a second", "requests per second of CPU", "p99", "memory, after the load"])
     page.write(section, f"bench/peers.py {endpoint}", versions, how, page.table(rows), verdict, grid)
