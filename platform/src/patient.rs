@@ -152,7 +152,7 @@ impl Pool {
             // Whoever is let in by what is dropped now leaves work to this thread, and wakes no other one beside it.
             self.queue().ready += 1;
             was_ready = true;
-            drop(kept);
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(kept)));
         }
     }
 

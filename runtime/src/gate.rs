@@ -16,7 +16,7 @@ static PROCESSORS: LazyLock<usize> =
 
 /// The apps that keep a processor busy at once. The kernel shares the processors among them, so that none waits for another
 /// one's execution to end; each takes a thread and its memory, which is why there are not more.
-static APPS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new((4 * *PROCESSORS).max(8)));
+static APPS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new((4 * *PROCESSORS).clamp(8, 64)));
 
 /// What apps may have beyond one execution each: as much as there are other processors, and more would only take turns with
 /// each other, and with the threads that answer everybody else.
