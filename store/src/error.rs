@@ -13,7 +13,13 @@ use crate::record::Deploy;
 pub enum StoreError {
     /// The database itself said so, or could not be asked.
     #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    /// There is no room for what was to be written.
+    #[error("the database's disk is full")]
+    DiskFull,
+    /// The database cannot read or write its files.
+    #[error("the database's disk failed: {0}")]
+    DiskFailed(#[source] sqlx::Error),
     /// It says nothing at all.
     #[error("the database did not answer within {} s", .0.as_secs())]
     Silent(Duration),
@@ -47,8 +53,18 @@ impl StoreError {
             Self::Database(error) => {
                 code(error).is_some_and(|code| says_unavailable(&code) || says_busy(&code))
             }
-            Self::Silent(_) => true,
+            Self::DiskFull | Self::DiskFailed(_) | Self::Silent(_) => true,
             Self::Corrupt { .. } | Self::Dangling { .. } | Self::NoApp => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match code(&error) {
+            Some(code) if says_full(&code) => Self::DiskFull,
+            Some(code) if says_disk_failed(&code) => Self::DiskFailed(error),
+            _ => Self::Database(error),
         }
     }
 }
@@ -67,6 +83,16 @@ fn says_unavailable(code: &str) -> bool {
 /// Someone else holds the lock: lock_not_available in PostgreSQL, in SQLite SQLITE_BUSY and its extended codes.
 fn says_busy(code: &str) -> bool {
     matches!(code, "55P03" | "5" | "261" | "517" | "773")
+}
+
+/// disk_full in PostgreSQL, in SQLite SQLITE_FULL.
+fn says_full(code: &str) -> bool {
+    matches!(code, "53100" | "13")
+}
+
+/// io_error in PostgreSQL. In SQLite SQLITE_IOERR and its extended codes, whose lowest byte is its own.
+fn says_disk_failed(code: &str) -> bool {
+    code == "58030" || code.len() < 5 && code.parse::<u32>().is_ok_and(|code| code & 0xff == 10)
 }
 
 /// Whether someone else holds the lock.
@@ -165,36 +191,42 @@ pub enum PushError {
     /// Another push holds the app for too long.
     #[error("another push to the app takes too long")]
     Busy,
-    /// There is no room for it.
-    #[error("the database's disk is full")]
-    Full,
     /// One of its objects cannot be read.
     #[error("an object of the push cannot be read")]
     Objects(#[source] std::io::Error),
     /// The database failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
 }
 
 impl PushError {
+    /// Whether the push itself is the cause, and the database did all that it was asked for.
+    pub(crate) fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Busy | Self::Store(_))
+    }
+
     /// The same where it is no push that failed.
     pub(crate) fn into_store(self) -> StoreError {
         match self {
             Self::Store(error) => error,
             Self::UnknownApp => StoreError::NoApp,
-            Self::Busy | Self::Full => StoreError::Silent(crate::PUSH_WAIT_MAX),
+            Self::Busy => StoreError::Silent(crate::PUSH_WAIT_MAX),
             other => StoreError::Corrupt { table: "apps", what: other.to_string() },
+        }
+    }
+}
+
+impl From<StoreError> for PushError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(error) if is_busy(&error) => Self::Busy,
+            error => Self::Store(error),
         }
     }
 }
 
 impl From<sqlx::Error> for PushError {
     fn from(error: sqlx::Error) -> Self {
-        match code(&error).as_deref() {
-            Some(code) if says_busy(code) => Self::Busy,
-            // PostgreSQL: disk_full. SQLite: SQLITE_FULL.
-            Some("53100" | "13") => Self::Full,
-            _ => Self::Store(error.into()),
-        }
+        StoreError::from(error).into()
     }
 }

@@ -15,7 +15,7 @@
 //! - `bases`: which objects are still to be read, once some are
 //! - `portion`: how much of a push's objects is inserted at once
 //! - `postgres/`, `sqlite/`: the queries, one file a table's worth, the same functions in the same order in both, so
-//!   that they can be read side by side; `connect` opens and migrates, `push` is the one transaction of a push
+//!   that they can be read side by side; `connect` opens and migrates, `transaction` begins every transaction, `push` is the one of a push
 //! - `migrations/`: the tables, in pairs with the same number
 //!
 //! A push travels whole through [`Store::push`]: all of it is committed, or nothing. Everything else reads, apart from

@@ -26,7 +26,7 @@ use chrono::Utc;
 use git_receiver::{Command, Pack, Push, Repository, Staged};
 use manifest_schema::name::AppName;
 use runtime::Secrets;
-use store::{Actor, App, Deploy, NewPush, PushError, PushReceipt, RefChange, Store};
+use store::{Actor, App, Deploy, NewPush, PushError, PushReceipt, RefChange, Store, StoreError};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -318,7 +318,7 @@ impl Deployer {
                     rejection
                 }
                 Err(PushError::Busy) => Rejection::Busy,
-                Err(PushError::Full) => {
+                Err(PushError::Store(StoreError::DiskFull)) => {
                     tracing::error!(app = %push.app, "the database's disk is full");
                     Rejection::DiskFull
                 }

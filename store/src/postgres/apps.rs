@@ -5,7 +5,7 @@ use manifest_schema::name::AppName;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit;
+use super::{audit, transaction};
 use crate::audit::{Act, Actor, AuditAction};
 use crate::error::StoreError;
 use crate::id::AppId;
@@ -53,14 +53,16 @@ pub(super) async fn insert(
 }
 
 pub(crate) async fn create_app(pool: &PgPool, name: &AppName, by: &Actor) -> Result<bool, StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     let act = Act::new(by, AuditAction::AppCreate, Some(name), name.as_str());
     let created = insert(&mut transaction, name, act.at).await?;
-    if created {
-        audit::insert(&mut transaction, &act).await?;
-        transaction.commit().await?;
+    if !created {
+        transaction.rollback().await;
+        return Ok(false);
     }
-    Ok(created)
+    audit::insert(&mut transaction, &act).await?;
+    transaction.commit().await?;
+    Ok(true)
 }
 
 pub(crate) async fn protect_app(
@@ -69,13 +71,14 @@ pub(crate) async fn protect_app(
     protected: bool,
     by: &Actor,
 ) -> Result<bool, StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     let changed = sqlx::query("UPDATE apps SET protected = $2 WHERE id = $1 AND protected <> $2")
         .bind(app.id.as_uuid())
         .bind(protected)
         .execute(&mut *transaction)
         .await?;
     if changed.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(false);
     }
     audit::insert(&mut transaction, &row::protection(&app.name, protected, by)).await?;

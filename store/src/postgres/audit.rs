@@ -5,6 +5,7 @@ use manifest_schema::name::AppName;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::transaction;
 use crate::audit::{AUDIT_PRUNED_AT_ONCE, Act, Actor, AuditRow};
 use crate::error::StoreError;
 use crate::row::{self, signed};
@@ -49,7 +50,9 @@ fn read(row: Row) -> Result<AuditRow, StoreError> {
 }
 
 pub(crate) async fn record(pool: &PgPool, act: &Act) -> Result<(), StoreError> {
-    Ok(insert(&mut *pool.acquire().await?, act).await?)
+    let mut transaction = transaction::begin(pool).await?;
+    insert(&mut transaction, act).await?;
+    transaction.commit().await
 }
 
 /// Adds an act to the list, within the transaction that it is.

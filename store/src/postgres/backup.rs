@@ -1,5 +1,7 @@
 //! The whole database at once.
 
+#![expect(clippy::disallowed_methods, reason = "its connections are its own, and closed when it is done")]
+
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;

@@ -18,3 +18,4 @@ pub(crate) mod schedule_runs;
 pub(crate) mod schedules;
 pub(crate) mod secrets;
 pub(crate) mod tokens;
+mod transaction;

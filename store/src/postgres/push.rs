@@ -5,7 +5,7 @@ use manifest_schema::name::AppName;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{apps, audit, deploys, domains, nodes, objects};
+use super::{apps, audit, deploys, domains, nodes, objects, transaction};
 use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
@@ -14,8 +14,22 @@ use crate::record::{App, NewDeploy, NewPush, NewRevision, Objects, PushReceipt, 
 use crate::row::{acts, branch_of, deploy_number, generation, hex};
 
 pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
-    let mut transaction = pool.begin().await?;
-    let tx = &mut *transaction;
+    let mut transaction = transaction::begin(pool).await?;
+    match write(&mut transaction, push).await {
+        Ok(receipt) => {
+            transaction.commit().await?;
+            Ok(receipt)
+        }
+        Err(refused) => {
+            if refused.is_refusal() {
+                transaction.rollback().await;
+            }
+            Err(refused)
+        }
+    }
+}
+
+async fn write(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     sqlx::query("SELECT set_config('lock_timeout', $1, true)")
         .bind(PUSH_WAIT_MAX.as_millis().to_string())
         .execute(&mut *tx)
@@ -41,7 +55,6 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceip
         domains::replace_domains(tx, app.id, domains).await?;
     }
     app.generation = raise_generation(tx, app.id, push.node).await?;
-    transaction.commit().await?;
     Ok(PushReceipt { app, created, deploys })
 }
 

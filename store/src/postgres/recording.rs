@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
+use super::transaction;
 use crate::error::StoreError;
 use crate::execution::row::{microseconds, small};
 use crate::execution::{DELETED_AT_ONCE, ExecutionRecord, LineRecord, Loss, NewRecords, RecordKind, portion};
@@ -13,7 +14,7 @@ pub(crate) async fn record(
     records: &NewRecords,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *transaction).await?;
     let count = signed(records.count() as u64);
     // The row is held until the transaction ends, so that numbers are seen in their order.

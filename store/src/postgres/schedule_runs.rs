@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::transaction;
 use crate::error::StoreError;
 use crate::id::AppId;
 use crate::row::{deploy_number, job_name, key as commit_name, node, outcome, signed};
@@ -15,7 +16,7 @@ use crate::schedule::{
 };
 
 pub(crate) async fn claim_run(pool: &PgPool, run: &NewRun) -> Result<Claim, StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     let claim = claim(&mut transaction, run).await?;
     transaction.commit().await?;
     Ok(claim)

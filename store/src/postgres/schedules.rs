@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{audit, push};
+use super::{audit, push, transaction};
 use crate::audit::{Act, Actor};
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber};
@@ -20,7 +20,7 @@ pub(crate) async fn register_schedules(
     deploy: DeployNumber,
     declared: &[DeclaredSchedule],
 ) -> Result<(), StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     for schedule in declared {
         sqlx::query(
             "INSERT INTO schedules (app, branch, name, cron, timezone, deploy, reckoned_until)
@@ -91,7 +91,7 @@ pub(crate) async fn pause_schedule(
     schedule: &ScheduleId,
     act: &Act,
 ) -> Result<bool, StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     let paused = sqlx::query(
         "UPDATE schedules SET paused_at = $4, paused_by = $5 WHERE app = $1 AND branch = $2 AND name = $3 AND paused_at IS NULL",
     )
@@ -103,6 +103,7 @@ pub(crate) async fn pause_schedule(
     .execute(&mut *transaction)
     .await?;
     if paused.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(false);
     }
     audit::insert(&mut transaction, act).await?;
@@ -118,7 +119,7 @@ pub(crate) async fn resume_schedule(
     node: &NodeIdentity,
     act: &Act,
 ) -> Result<bool, StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     let resumed = sqlx::query(
         "UPDATE schedules SET paused_at = NULL, paused_by = NULL, reckoned_until = greatest(reckoned_until, $4)
          WHERE app = $1 AND branch = $2 AND name = $3 AND paused_at IS NOT NULL",
@@ -130,6 +131,7 @@ pub(crate) async fn resume_schedule(
     .execute(&mut *transaction)
     .await?;
     if resumed.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(false);
     }
     if let Some(left) = skipped {
@@ -147,7 +149,9 @@ pub(crate) async fn leave_due_times(
     node: &NodeIdentity,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    leave(&mut *pool.acquire().await?, schedule, left, node, now).await
+    let mut transaction = transaction::begin(pool).await?;
+    leave(&mut transaction, schedule, left, node, now).await?;
+    transaction.commit().await
 }
 
 /// One row for due times that are not run.
@@ -204,10 +208,13 @@ pub(crate) async fn schedule_preview(
     by: &Actor,
 ) -> Result<Option<App>, StoreError> {
     let act = preview_schedules(&app.name, branch, on, by);
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     let tx = &mut *transaction;
     let locked = push::lock_app(&mut *tx, &app.name).await.map_err(PushError::into_store)?;
-    let Some(mut app) = locked else { return Ok(None) };
+    let Some(mut app) = locked else {
+        transaction.rollback().await;
+        return Ok(None);
+    };
     let found: Option<(bool,)> = sqlx::query_as(
         "SELECT scheduled_since IS NOT NULL FROM refs WHERE app = $1 AND name = 'refs/heads/' || $2",
     )
@@ -216,9 +223,11 @@ pub(crate) async fn schedule_preview(
     .fetch_optional(&mut *tx)
     .await?;
     match found {
-        None => return Ok(None),
-        Some((is_on,)) if is_on == on => return Ok(Some(app)),
-        Some(_) => {}
+        Some((is_on,)) if is_on != on => {}
+        found => {
+            transaction.rollback().await;
+            return Ok(found.map(|_| app));
+        }
     }
     sqlx::query("UPDATE refs SET scheduled_since = $3 WHERE app = $1 AND name = 'refs/heads/' || $2")
         .bind(app.id.as_uuid())

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{apps, audit, push};
+use super::{apps, audit, push, transaction};
 use crate::audit::Act;
 use crate::error::{PushError, StoreError};
 use crate::id::AppId;
@@ -38,7 +38,7 @@ pub(crate) async fn change_secret(
     pool: &PgPool,
     change: &SecretChange<'_>,
 ) -> Result<SecretReceipt, StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     let tx = &mut *transaction;
     let id = change.app.id;
     let locked = push::lock_app(&mut *tx, &change.app.name).await.map_err(PushError::into_store)?;
@@ -60,6 +60,7 @@ pub(crate) async fn change_secret(
             .bind(change.name),
     };
     if changed.execute(&mut *tx).await?.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(SecretReceipt { app, changed: false, deploys: Vec::new() });
     }
     let because = Some(format!("{} {}", change.act.action.as_str(), change.name));

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::audit;
+use super::{audit, transaction};
 use crate::audit::Act;
 use crate::error::StoreError;
 use crate::row;
@@ -14,7 +14,7 @@ type Row =
     (Uuid, String, Vec<u8>, String, DateTime<Utc>, String, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
 pub(crate) async fn create_token(pool: &PgPool, token: &Token, act: &Act) -> Result<bool, StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     let created = sqlx::query(
         "INSERT INTO tokens (id, name, hash, scopes, created_at, created_by, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
@@ -29,6 +29,7 @@ pub(crate) async fn create_token(pool: &PgPool, token: &Token, act: &Act) -> Res
     .execute(&mut *transaction)
     .await?;
     if created.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(false);
     }
     audit::insert(&mut transaction, act).await?;
@@ -63,9 +64,10 @@ fn read(row: Row) -> Result<Token, StoreError> {
 }
 
 pub(crate) async fn revoke_token(pool: &PgPool, id: Uuid, act: &Act) -> Result<bool, StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = transaction::begin(pool).await?;
     let revoked = sqlx::query("DELETE FROM tokens WHERE id = $1").bind(id).execute(&mut *transaction).await?;
     if revoked.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(false);
     }
     audit::insert(&mut transaction, act).await?;

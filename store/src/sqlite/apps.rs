@@ -56,14 +56,16 @@ pub(crate) async fn create_app(
     name: &AppName,
     by: &Actor,
 ) -> Result<bool, StoreError> {
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.write.begin().await?;
     let act = Act::new(by, AuditAction::AppCreate, Some(name), name.as_str());
     let created = insert(&mut transaction, name, act.at).await?;
-    if created {
-        audit::insert(&mut transaction, &act).await?;
-        transaction.commit().await?;
+    if !created {
+        transaction.rollback().await;
+        return Ok(false);
     }
-    Ok(created)
+    audit::insert(&mut transaction, &act).await?;
+    transaction.commit().await?;
+    Ok(true)
 }
 
 pub(crate) async fn protect_app(
@@ -72,13 +74,14 @@ pub(crate) async fn protect_app(
     protected: bool,
     by: &Actor,
 ) -> Result<bool, StoreError> {
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.write.begin().await?;
     let changed = sqlx::query("UPDATE apps SET protected = ?2 WHERE id = ?1 AND protected <> ?2")
         .bind(key(app.id))
         .bind(protected)
         .execute(&mut *transaction)
         .await?;
     if changed.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(false);
     }
     audit::insert(&mut transaction, &row::protection(&app.name, protected, by)).await?;

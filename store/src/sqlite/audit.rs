@@ -54,7 +54,9 @@ fn read(row: Row) -> Result<AuditRow, StoreError> {
 }
 
 pub(crate) async fn record(connections: &Connections, act: &Act) -> Result<(), StoreError> {
-    Ok(insert(&mut *connections.write.acquire().await?, act).await?)
+    let mut transaction = connections.write.begin().await?;
+    insert(&mut transaction, act).await?;
+    transaction.commit().await
 }
 
 /// Adds an act to the list, within the transaction that it is.
@@ -81,12 +83,11 @@ pub(super) async fn insert(connection: &mut SqliteConnection, act: &Act) -> Resu
 }
 
 pub(crate) async fn prune_audit(connections: &Connections, before: DateTime<Utc>) -> Result<u64, StoreError> {
-    let deleted = sqlx::query(
+    let change = sqlx::query(
         "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)",
     )
     .bind(before)
-    .bind(i64::from(AUDIT_PRUNED_AT_ONCE))
-    .execute(&connections.write)
-    .await?;
-    Ok(deleted.rows_affected())
+    .bind(i64::from(AUDIT_PRUNED_AT_ONCE));
+    let deleted = connections.write.execute(change).await?;
+    Ok(deleted)
 }

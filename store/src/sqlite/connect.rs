@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::Connections;
+use super::transaction::Writer;
 use crate::KnownTime;
 use crate::error::{OpenError, StoreError};
 
@@ -46,14 +47,17 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
             .idle_timeout(None)
             .max_lifetime(None)
     };
-    let write = pool(1).connect_with(options.clone()).await.map_err(unusable)?;
-    migrate(&mut *write.acquire().await.map_err(unusable)?).await?;
+    // It is closed last: others see all the time that somebody works with the file.
+    let mut first = options.clone().connect().await.map_err(unusable)?;
+    migrate(&mut first).await?;
+    let write = Writer::new(pool(1), options.clone());
     // Records are not acknowledged to anybody: in WAL mode this loses the latest with the power, and breaks nothing.
     let recording = options.clone().synchronous(SqliteSynchronous::Normal);
-    let records = pool(1).connect_lazy_with(recording);
+    let records = Writer::new(pool(1), recording);
     // A negative number is one of KiB, a positive one of pages.
     let reading = options.read_only(true).pragma("cache_size", format!("-{CACHE_KIB}"));
     let read = pool(READERS_MAX).connect_with(reading).await.map_err(unusable)?;
+    first.close().await.map_err(unusable)?;
     Ok(Connections { read, write, records })
 }
 

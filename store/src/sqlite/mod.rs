@@ -18,16 +18,18 @@ pub(crate) mod schedules;
 pub(crate) mod secrets;
 mod together;
 pub(crate) mod tokens;
+mod transaction;
 
 use sqlx::SqlitePool;
+use transaction::Writer;
 
 /// The connections to the file: SQLite has many readers and one writer.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     read: SqlitePool,
-    write: SqlitePool,
+    write: Writer,
     /// Writes what may be lost with the power, and so need not wait for the disk.
-    records: SqlitePool,
+    records: Writer,
 }
 
 impl Connections {

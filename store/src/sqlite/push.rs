@@ -2,9 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
-use sqlx::pool::PoolConnection;
-use sqlx::{Connection as _, Sqlite, SqliteConnection};
-use tokio::time::{Instant, timeout_at};
+use sqlx::SqliteConnection;
+use tokio::time::timeout;
 
 use super::apps::{self, key};
 use super::{Connections, audit, deploys, domains, objects};
@@ -16,34 +15,26 @@ use crate::record::{App, NewDeploy, NewPush, NewRevision, Objects, PushReceipt, 
 use crate::row::{acts, branch_of, deploy_number, generation, hex};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
-    let give_up = Instant::now() + PUSH_WAIT_MAX;
-    let mut connection = acquire(connections, give_up).await?;
-    let pushed = push_on(&mut connection, push, give_up).await;
-    if matches!(pushed, Err(PushError::Full | PushError::Store(_))) {
-        // SQLite ends some failed transactions by itself, one on a full disk among them, and the connection loses count
-        // of it. The next push gets a new one.
-        connection.close_on_drop();
+    // SQLite has one writer.
+    let mut transaction = match timeout(PUSH_WAIT_MAX, connections.write.begin()).await {
+        Err(_) | Ok(Err(StoreError::Database(sqlx::Error::PoolTimedOut))) => return Err(PushError::Busy),
+        Ok(begun) => begun?,
+    };
+    match write(&mut transaction, push).await {
+        Ok(receipt) => {
+            transaction.commit().await?;
+            Ok(receipt)
+        }
+        Err(refused) => {
+            if refused.is_refusal() {
+                transaction.rollback().await;
+            }
+            Err(refused)
+        }
     }
-    pushed
 }
 
-/// SQLite has one writer: whoever writes in this process is waited for here, …
-async fn acquire(connections: &Connections, give_up: Instant) -> Result<PoolConnection<Sqlite>, PushError> {
-    match timeout_at(give_up, connections.write.acquire()).await {
-        Err(_) | Ok(Err(sqlx::Error::PoolTimedOut)) => Err(PushError::Busy),
-        Ok(acquired) => Ok(acquired?),
-    }
-}
-
-async fn push_on(
-    connection: &mut SqliteConnection,
-    push: &NewPush<'_>,
-    give_up: Instant,
-) -> Result<PushReceipt, PushError> {
-    // … and whoever does in another one here.
-    let begun = timeout_at(give_up, connection.begin_with("BEGIN IMMEDIATE")).await;
-    let mut transaction = begun.map_err(|_| PushError::Busy)??;
-    let tx = &mut *transaction;
+async fn write(tx: &mut SqliteConnection, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let created = push.may_create && apps::insert(tx, &push.app, push.at).await?;
     let mut app = lock_app(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, push.objects).await?;
@@ -65,7 +56,6 @@ async fn push_on(
         domains::replace_domains(tx, app.id, domains).await?;
     }
     app.generation = raise_generation(tx, app.id).await?;
-    transaction.commit().await?;
     Ok(PushReceipt { app, created, deploys })
 }
 
@@ -303,9 +293,11 @@ mod tests {
         let connections = connect::open(&folder.path().join("picloud.db")).await.unwrap();
         push(&connections, &push_of(1, None, &blob(1, 10))).await.unwrap();
         // The bound is the connection's own: a new one has none, as if room had been made.
-        sqlx::query("PRAGMA max_page_count = 40").execute(&connections.write).await.unwrap();
+        let mut transaction = connections.write.begin().await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 40").execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
         let refused = push(&connections, &push_of(2, Some(1), &blob(2, 1_000_000))).await;
-        assert!(matches!(refused, Err(PushError::Full)), "{refused:?}");
+        assert!(matches!(refused, Err(PushError::Store(StoreError::DiskFull))), "{refused:?}");
         push(&connections, &push_of(3, Some(1), &blob(3, 10))).await.unwrap();
     }
 }

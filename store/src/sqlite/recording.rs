@@ -19,7 +19,7 @@ pub(crate) async fn record(
     records: &NewRecords,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let mut transaction = connections.records.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.records.begin().await?;
     let count = signed(records.count() as u64);
     // The row is held until the transaction ends, so that numbers are seen in their order.
     let last: i64 = sqlx::query_scalar(
@@ -164,23 +164,20 @@ pub(crate) async fn delete_old(
     .await?;
     let Some(up_to) = up_to else { return Ok(0) };
     let table = kind.table();
-    let deleted = sqlx::query(AssertSqlSafe(format!(
+    let change = sqlx::query(AssertSqlSafe(format!(
         "DELETE FROM {table} WHERE number IN (
              SELECT number FROM {table} WHERE number <= ?1 ORDER BY number LIMIT ?2
          )"
     )))
     .bind(up_to)
-    .bind(i64::from(DELETED_AT_ONCE))
-    .execute(&connections.records)
-    .await?
-    .rows_affected();
+    .bind(i64::from(DELETED_AT_ONCE));
+    let deleted = connections.records.execute(change).await?;
     if deleted < u64::from(DELETED_AT_ONCE) {
-        sqlx::query("DELETE FROM record_portions WHERE kind = ?1 AND last <= ?2")
-            .bind(table)
-            .bind(up_to)
-            .execute(&connections.records)
-            .await?;
-        sqlx::query("DELETE FROM losses WHERE until < ?1").bind(before).execute(&connections.records).await?;
+        let change =
+            sqlx::query("DELETE FROM record_portions WHERE kind = ?1 AND last <= ?2").bind(table).bind(up_to);
+        connections.records.execute(change).await?;
+        let change = sqlx::query("DELETE FROM losses WHERE until < ?1").bind(before);
+        connections.records.execute(change).await?;
     }
     Ok(deleted)
 }

@@ -16,7 +16,7 @@ use crate::schedule::{
 };
 
 pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result<Claim, StoreError> {
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.write.begin().await?;
     let claim = claim(&mut transaction, run).await?;
     transaction.commit().await?;
     Ok(claim)
@@ -168,7 +168,7 @@ pub(crate) async fn renew_run(
     lease: Duration,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let renewed = sqlx::query(
+    let change = sqlx::query(
         "UPDATE schedule_runs SET lease_until = ?7
          WHERE app = ?1 AND branch = ?2 AND schedule = ?3 AND due = ?4 AND manual = ?5 AND execution = ?6 AND finished_at IS NULL",
     )
@@ -178,10 +178,9 @@ pub(crate) async fn renew_run(
     .bind(run.due)
     .bind(run.manual)
     .bind(run.execution.to_string())
-    .bind(now + lease)
-    .execute(&connections.write)
-    .await?;
-    Ok(renewed.rows_affected() == 1)
+    .bind(now + lease);
+    let renewed = connections.write.execute(change).await?;
+    Ok(renewed == 1)
 }
 
 pub(crate) async fn finish_run(
@@ -191,7 +190,7 @@ pub(crate) async fn finish_run(
     detail: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let finished = sqlx::query(
+    let change = sqlx::query(
         "UPDATE schedule_runs SET outcome = ?7, detail = ?8, finished_at = ?9, lease_until = NULL
          WHERE app = ?1 AND branch = ?2 AND schedule = ?3 AND due = ?4 AND manual = ?5 AND execution = ?6 AND finished_at IS NULL",
     )
@@ -203,10 +202,9 @@ pub(crate) async fn finish_run(
     .bind(run.execution.to_string())
     .bind(outcome.as_str())
     .bind(detail)
-    .bind(now)
-    .execute(&connections.write)
-    .await?;
-    Ok(finished.rows_affected() == 1)
+    .bind(now);
+    let finished = connections.write.execute(change).await?;
+    Ok(finished == 1)
 }
 
 /// A run whose lease is over: app, branch, schedule, due time, and the node's name.
@@ -216,6 +214,7 @@ pub(crate) async fn lose_runs(
     connections: &Connections,
     now: DateTime<Utc>,
 ) -> Result<Vec<LostRun>, StoreError> {
+    let mut transaction = connections.write.begin().await?;
     let rows: Vec<Held> = sqlx::query_as(
         "UPDATE schedule_runs SET outcome = 'lost', detail = ?1 || coalesce(node_name, '?') || ?2, finished_at = ?3
          WHERE finished_at IS NULL AND lease_until < ?3 RETURNING app, branch, schedule, due, node_name",
@@ -223,8 +222,9 @@ pub(crate) async fn lose_runs(
     .bind(LOST[0])
     .bind(LOST[1])
     .bind(now)
-    .fetch_all(&connections.write)
+    .fetch_all(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     let lost = |(app, branch, name, due, node): Held| {
         let schedule = ScheduleId { app: id("schedule_runs", &app)?, branch, name: job_name(&name)? };
         Ok(LostRun { schedule, due, node: node.unwrap_or_default() })
@@ -321,7 +321,7 @@ pub(crate) async fn prune_runs(
     keep: u32,
     before: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
-    let deleted = sqlx::query(
+    let change = sqlx::query(
         "DELETE FROM schedule_runs WHERE (app, branch, schedule, due, manual) IN (
              SELECT app, branch, schedule, due, manual FROM schedule_runs
              WHERE app = ?1 AND branch = ?2 AND schedule = ?3 AND finished_at IS NOT NULL AND due <= max(?4, coalesce((
@@ -335,8 +335,7 @@ pub(crate) async fn prune_runs(
     .bind(schedule.name.as_str())
     .bind(before)
     .bind(i64::from(keep))
-    .bind(i64::from(PRUNED_AT_ONCE))
-    .execute(&connections.write)
-    .await?;
-    Ok(deleted.rows_affected())
+    .bind(i64::from(PRUNED_AT_ONCE));
+    let deleted = connections.write.execute(change).await?;
+    Ok(deleted)
 }

@@ -21,7 +21,7 @@ pub(crate) async fn register_schedules(
     deploy: DeployNumber,
     declared: &[DeclaredSchedule],
 ) -> Result<(), StoreError> {
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.write.begin().await?;
     for schedule in declared {
         sqlx::query(
             "INSERT INTO schedules (app, branch, name, cron, timezone, deploy, reckoned_until)
@@ -92,7 +92,7 @@ pub(crate) async fn pause_schedule(
     schedule: &ScheduleId,
     act: &Act,
 ) -> Result<bool, StoreError> {
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.write.begin().await?;
     let paused = sqlx::query(
         "UPDATE schedules SET paused_at = ?4, paused_by = ?5 WHERE app = ?1 AND branch = ?2 AND name = ?3 AND paused_at IS NULL",
     )
@@ -104,6 +104,7 @@ pub(crate) async fn pause_schedule(
     .execute(&mut *transaction)
     .await?;
     if paused.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(false);
     }
     audit::insert(&mut transaction, act).await?;
@@ -119,7 +120,7 @@ pub(crate) async fn resume_schedule(
     node: &NodeIdentity,
     act: &Act,
 ) -> Result<bool, StoreError> {
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.write.begin().await?;
     let resumed = sqlx::query(
         "UPDATE schedules SET paused_at = NULL, paused_by = NULL, reckoned_until = max(reckoned_until, ?4)
          WHERE app = ?1 AND branch = ?2 AND name = ?3 AND paused_at IS NOT NULL",
@@ -131,6 +132,7 @@ pub(crate) async fn resume_schedule(
     .execute(&mut *transaction)
     .await?;
     if resumed.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(false);
     }
     if let Some(left) = skipped {
@@ -148,7 +150,9 @@ pub(crate) async fn leave_due_times(
     node: &NodeIdentity,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    leave(&mut *connections.write.acquire().await?, schedule, left, node, now).await
+    let mut transaction = connections.write.begin().await?;
+    leave(&mut transaction, schedule, left, node, now).await?;
+    transaction.commit().await
 }
 
 /// One row for due times that are not run.
@@ -182,17 +186,16 @@ async fn leave(
 }
 
 pub(crate) async fn forget_schedules(connections: &Connections) -> Result<u64, StoreError> {
-    let gone = sqlx::query(
+    let change = sqlx::query(
         "DELETE FROM schedules WHERE
              NOT EXISTS (SELECT 1 FROM refs WHERE refs.app = schedules.app AND refs.name = 'refs/heads/' || branch)
              AND NOT EXISTS (
                  SELECT 1 FROM schedule_runs AS run
                  WHERE run.app = schedules.app AND run.branch = schedules.branch AND schedule = schedules.name
              )",
-    )
-    .execute(&connections.write)
-    .await?;
-    Ok(gone.rows_affected())
+    );
+    let gone = connections.write.execute(change).await?;
+    Ok(gone)
 }
 
 /// What was due before is not run any more.
@@ -205,10 +208,13 @@ pub(crate) async fn schedule_preview(
     by: &Actor,
 ) -> Result<Option<App>, StoreError> {
     let act = preview_schedules(&app.name, branch, on, by);
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.write.begin().await?;
     let tx = &mut *transaction;
     let locked = push::lock_app(&mut *tx, &app.name).await.map_err(PushError::into_store)?;
-    let Some(mut app) = locked else { return Ok(None) };
+    let Some(mut app) = locked else {
+        transaction.rollback().await;
+        return Ok(None);
+    };
     let found: Option<(bool,)> = sqlx::query_as(
         "SELECT scheduled_since IS NOT NULL FROM refs WHERE app = ?1 AND name = 'refs/heads/' || ?2",
     )
@@ -217,9 +223,11 @@ pub(crate) async fn schedule_preview(
     .fetch_optional(&mut *tx)
     .await?;
     match found {
-        None => return Ok(None),
-        Some((is_on,)) if is_on == on => return Ok(Some(app)),
-        Some(_) => {}
+        Some((is_on,)) if is_on != on => {}
+        found => {
+            transaction.rollback().await;
+            return Ok(found.map(|_| app));
+        }
     }
     sqlx::query("UPDATE refs SET scheduled_since = ?3 WHERE app = ?1 AND name = 'refs/heads/' || ?2")
         .bind(key(app.id))

@@ -37,7 +37,7 @@ pub(crate) async fn change_secret(
     connections: &Connections,
     change: &SecretChange<'_>,
 ) -> Result<SecretReceipt, StoreError> {
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.write.begin().await?;
     let tx = &mut *transaction;
     let id = change.app.id;
     let locked = push::lock_app(&mut *tx, &change.app.name).await.map_err(PushError::into_store)?;
@@ -59,6 +59,7 @@ pub(crate) async fn change_secret(
             .bind(change.name),
     };
     if changed.execute(&mut *tx).await?.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(SecretReceipt { app, changed: false, deploys: Vec::new() });
     }
     let because = Some(format!("{} {}", change.act.action.as_str(), change.name));
@@ -88,14 +89,13 @@ pub(crate) async fn reseal_secret(
     old: &SealedSecret,
     new: &SealedSecret,
 ) -> Result<bool, StoreError> {
-    let resealed =
+    let change =
         sqlx::query("UPDATE secrets SET key = ?4, sealed = ?5 WHERE app = ?1 AND name = ?2 AND sealed = ?3")
             .bind(key(old.app))
             .bind(&old.name)
             .bind(&old.sealed)
             .bind(&new.key)
-            .bind(&new.sealed)
-            .execute(&connections.write)
-            .await?;
-    Ok(resealed.rows_affected() == 1)
+            .bind(&new.sealed);
+    let resealed = connections.write.execute(change).await?;
+    Ok(resealed == 1)
 }

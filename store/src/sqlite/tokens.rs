@@ -17,7 +17,7 @@ pub(crate) async fn create_token(
     token: &Token,
     act: &Act,
 ) -> Result<bool, StoreError> {
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.write.begin().await?;
     let created = sqlx::query(
         "INSERT INTO tokens (id, name, hash, scopes, created_at, created_by, expires_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
@@ -32,6 +32,7 @@ pub(crate) async fn create_token(
     .execute(&mut *transaction)
     .await?;
     if created.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(false);
     }
     audit::insert(&mut transaction, act).await?;
@@ -67,12 +68,13 @@ fn read(row: Row) -> Result<Token, StoreError> {
 }
 
 pub(crate) async fn revoke_token(connections: &Connections, id: Uuid, act: &Act) -> Result<bool, StoreError> {
-    let mut transaction = connections.write.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connections.write.begin().await?;
     let revoked = sqlx::query("DELETE FROM tokens WHERE id = ?1")
         .bind(id.to_string())
         .execute(&mut *transaction)
         .await?;
     if revoked.rows_affected() == 0 {
+        transaction.rollback().await;
         return Ok(false);
     }
     audit::insert(&mut transaction, act).await?;
@@ -86,13 +88,12 @@ pub(crate) async fn token_used(
     now: DateTime<Utc>,
     every: TimeDelta,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let change = sqlx::query(
         "UPDATE tokens SET last_used_at = ?2 WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at <= ?3)",
     )
     .bind(id.to_string())
     .bind(now)
-    .bind(now - every)
-    .execute(&connections.write)
-    .await?;
+    .bind(now - every);
+    connections.write.execute(change).await?;
     Ok(())
 }
