@@ -11,6 +11,7 @@ use platform::activation::Activation;
 use platform::audit;
 use platform::deploy::Deployer;
 use platform::execution::Writer;
+use platform::health::DatabaseHealth;
 use platform::nodes::{Membership, Peers};
 use platform::schedules::Scheduler;
 use platform::secrets::Vault;
@@ -178,8 +179,9 @@ impl Node {
             ..settings.connections.bounds()
         };
         let stopping = Arc::new(Stopping::default());
+        let database = DatabaseHealth::new(store.clone());
         let health = Health {
-            store: store.clone(),
+            database: database.clone(),
             activation: activation.clone(),
             presence: presence.clone(),
             stopping: Arc::clone(&stopping),
@@ -208,6 +210,7 @@ impl Node {
             numbers: Arc::clone(&numbers),
             table: Arc::clone(&table),
             store: store.clone(),
+            database_health: database,
             scheduler: scheduler.clone(),
             pushes: Arc::new(move || queue.queue()),
             presence,

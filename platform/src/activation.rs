@@ -126,8 +126,8 @@ impl Activation {
     }
 
     /// Makes the live branches of `app` say what the store says, using what a push has just committed. That push must
-    /// be served even when the store goes away right behind it.
-    pub(crate) async fn sync_with(&self, app: &App, fresh: Fresh) {
+    /// be served even when the store goes away right behind it. `false`: it did, and the app is to be read again.
+    pub(crate) async fn sync_with(&self, app: &App, fresh: Fresh) -> bool {
         if let Err(error) = self.sync(app, fresh.clone()).await {
             tracing::warn!(app = %app.name, %error, "cannot read back what was committed; serving it all the same");
             let _taken = self.taken();
@@ -146,7 +146,9 @@ impl Activation {
                 }
             }
             self.changed.send_replace(());
+            return false;
         }
+        true
     }
 
     /// Reads what is live, builds what is not served yet, and swaps it in, unless a newer reading was first.

@@ -12,6 +12,7 @@
 //! - [`workbench`]: one app served from its files, without a store
 //! - [`secrets`]: what scripts read and nothing else shows
 //! - [`tokens`]: who may what
+//! - [`health`]: whether the database does what a node needs
 //! - [`audit`]: the list of who did what, kept within bounds
 //!
 //! A push: [`deploy::Deployer::deploy`] decides over it, commits it through the store in one transaction and swaps it in
@@ -24,6 +25,7 @@ pub mod activation;
 pub mod audit;
 pub mod deploy;
 pub mod execution;
+pub mod health;
 pub mod nodes;
 mod patient;
 pub mod repository;

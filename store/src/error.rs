@@ -23,6 +23,9 @@ pub enum StoreError {
     /// It says nothing at all.
     #[error("the database did not answer within {} s", .0.as_secs())]
     Silent(Duration),
+    /// The database went away while it was to commit, and did not come back in time to say whether it had.
+    #[error("the database did not say whether it has committed")]
+    OutcomeUnknown,
     /// A row holds what this program never writes.
     #[error("table {table} holds a row that PiCloud did not write: {what}")]
     Corrupt {
@@ -53,7 +56,7 @@ impl StoreError {
             Self::Database(error) => {
                 code(error).is_some_and(|code| says_unavailable(&code) || says_busy(&code))
             }
-            Self::DiskFull | Self::DiskFailed(_) | Self::Silent(_) => true,
+            Self::DiskFull | Self::DiskFailed(_) | Self::Silent(_) | Self::OutcomeUnknown => true,
             Self::Corrupt { .. } | Self::Dangling { .. } | Self::NoApp => false,
         }
     }
@@ -93,6 +96,11 @@ fn says_full(code: &str) -> bool {
 /// io_error in PostgreSQL. In SQLite SQLITE_IOERR and its extended codes, whose lowest byte is its own.
 fn says_disk_failed(code: &str) -> bool {
     code == "58030" || code.len() < 5 && code.parse::<u32>().is_ok_and(|code| code & 0xff == 10)
+}
+
+/// Whether the database has answered, and refused: it is there, and goes on without what was to be done.
+pub(crate) fn is_refusal(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| !says_unavailable(&code))
 }
 
 /// Whether someone else holds the lock.
@@ -158,7 +166,7 @@ pub enum OpenError {
     Migrate(#[source] sqlx::migrate::MigrateError),
 }
 
-/// Why a push was not committed. Nothing was changed.
+/// Why a push was not committed. Nothing was changed, unless the store does not know the outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// There is no such app, and it may not be created.

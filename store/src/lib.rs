@@ -184,6 +184,14 @@ impl Store {
         either!(self, connect::ping())
     }
 
+    /// Whether the database takes writes: writes a row, and commits it.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn probe_write(&self) -> Result<(), StoreError> {
+        either!(self, connect::probe_write())
+    }
+
     /// What the database knows of the time by itself.
     ///
     /// # Errors
@@ -369,7 +377,7 @@ impl Store {
     ///
     /// # Errors
     /// A ref was moved meanwhile, a domain is another app's, the app may not be created, another push holds the app for too long, an object cannot be
-    /// read, or the database failed. Nothing was changed then.
+    /// read, or the database failed. Nothing was changed then, unless it is [`StoreError::OutcomeUnknown`].
     pub async fn push(&self, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
         either!(self, push::push(push))
     }

@@ -6,12 +6,14 @@
 //! - [`database`]: an own database for each test, on PostgreSQL or SQLite
 //! - [`sqlite`]: another program at an embedded one
 //! - [`postgres`]: a PostgreSQL of a test's own, to be stopped and started
+//! - [`proxy`]: what cuts the connections to it
 //! - [`wire`] and [`frames`]: connections by the byte and by the frame, for what no client does
 //! - [`wait`]: waiting for a condition, never for a time
 
 pub mod database;
 pub mod frames;
 pub mod postgres;
+pub mod proxy;
 pub mod repository;
 pub mod server;
 pub mod sqlite;
@@ -21,6 +23,7 @@ pub mod wire;
 pub use database::Database;
 pub use frames::Frames;
 pub use postgres::Postgres;
+pub use proxy::{Cut, Proxy};
 pub use repository::{Pushed, Repository};
 pub use server::{Answer, Server};
 pub use wait::until;

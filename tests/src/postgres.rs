@@ -54,6 +54,11 @@ impl Postgres {
         format!("postgres://picloud@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The port on which it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Stops it: whoever is connected is sent away.
     pub fn stop(&self) {
         self.run("pg_ctl", &["--mode=fast", "--wait", "stop"]);

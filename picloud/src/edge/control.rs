@@ -8,9 +8,9 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
 use platform::activation::Activation;
+use platform::health::DatabaseHealth;
 use platform::nodes::Presence;
 use platform::tokens::Right;
-use store::Store;
 
 use super::address::TLS_ALLOWED;
 use super::api::{self, Api, not_let_in, problem};
@@ -20,12 +20,12 @@ use super::names::{Names, tls_allowed};
 use super::{client, reply};
 use crate::cli::MetricsAccess;
 use crate::numbers::Page;
-use crate::words::printable;
+use crate::words::{printable, store_failure};
 
 /// What tells whether a node is well.
 #[derive(Clone)]
 pub(crate) struct Health {
-    pub(crate) store: Store,
+    pub(crate) database: DatabaseHealth,
     pub(crate) activation: Activation,
     /// Where several nodes may share the database.
     pub(crate) presence: Option<Presence>,
@@ -90,11 +90,11 @@ async fn ready(State(health): State<Health>) -> Response<Body> {
     }
 }
 
-/// The database answers, which pushes and the API need.
+/// The database takes writes, which pushes, the API and schedules need.
 async fn database(State(health): State<Health>) -> Response<Body> {
-    match health.store.ping().await {
-        Ok(()) => reply::text(StatusCode::OK, "ok\n"),
-        Err(error) => reply::unavailable(&error),
+    match health.database.check().await {
+        Ok(_) => reply::text(StatusCode::OK, "ok\n"),
+        Err(error) => reply::text(StatusCode::SERVICE_UNAVAILABLE, &format!("{}\n", store_failure(&error))),
     }
 }
 

@@ -1,10 +1,11 @@
 //! All numbers of a node on one page.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
+use platform::health::DatabaseHealth;
 use platform::nodes::Presence;
 use platform::schedules::Scheduler;
 use runtime::{ANSWER_BOUNDS, AppNumbers, Classes, FailureKind, LiveTable, TriggerKind};
@@ -29,6 +30,7 @@ pub(crate) struct Page {
     pub(crate) numbers: Arc<Numbers>,
     pub(crate) table: Arc<LiveTable>,
     pub(crate) store: Store,
+    pub(crate) database_health: DatabaseHealth,
     pub(crate) scheduler: Scheduler,
     /// How many pushes arrive or wait, and how many are worked on.
     pub(crate) pushes: Arc<dyn Fn() -> (usize, usize) + Send + Sync>,
@@ -38,11 +40,10 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// The page as it is now. The database is asked whether it is there, within a bound.
+    /// The page as it is now. The database is asked whether it takes writes, within a bound.
     pub(crate) async fn answer(&self) -> Response<Body> {
-        let asked = Instant::now();
-        let answered = tokio::time::timeout(DATABASE_TIME_MAX, self.store.ping()).await;
-        let database = matches!(answered, Ok(Ok(()))).then(|| asked.elapsed());
+        let asked = tokio::time::timeout(DATABASE_TIME_MAX, self.database_health.check()).await;
+        let database = asked.ok().and_then(Result::ok);
         let mut response = Response::new(Body::from(self.text(database)));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         response
@@ -103,9 +104,9 @@ impl Page {
 
     fn database(&self, page: &mut Exposition, ping: Option<Duration>) {
         let up = u8::from(ping.is_some());
-        page.single("picloud_database_up", Kind::Gauge, "Whether the database answers.", up);
+        page.single("picloud_database_up", Kind::Gauge, "Whether the database takes writes.", up);
         if let Some(ping) = ping {
-            let help = "How long the database took to answer just now.";
+            let help = "How long the database took to write a row, at most 10 seconds ago.";
             page.single("picloud_database_ping_seconds", Kind::Gauge, help, ping.as_secs_f64());
         }
         if let Some((open, idle)) = self.store.connections() {

@@ -42,4 +42,7 @@ pub(crate) enum Refusals {
     /// The database cannot be reached for the moment, or the server is busy.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(#[to_schema] Problem),
+    /// The server's disk is full.
+    #[response(status = 507, content_type = "application/problem+json")]
+    DiskFull(#[to_schema] Problem),
 }

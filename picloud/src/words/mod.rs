@@ -12,6 +12,8 @@ pub(crate) mod paint;
 pub(crate) mod push;
 pub(crate) mod table;
 
+use store::StoreError;
+
 /// Text from outside, with control characters made visible, so that it cannot move a cursor or forge a line. Bidirectional
 /// controls are escaped too: they can make a line read differently from what it says.
 pub(crate) fn printable(text: &str) -> String {
@@ -50,6 +52,26 @@ pub(crate) fn size(bytes: u64) -> String {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+/// What is said where nobody knows whether the database has committed.
+pub(crate) const OUTCOME_UNKNOWN: &str = "the database went away before it said whether this was done";
+
+/// What a failure of the store means for whoever asked. The cause is for the log.
+pub(crate) fn store_failure(error: &StoreError) -> String {
+    match error {
+        StoreError::DiskFull => {
+            "the database's disk is full; nothing was changed; make room on it and try again".to_owned()
+        }
+        StoreError::DiskFailed(_) => {
+            "the database's disk failed; nothing was changed; the server's log has the cause".to_owned()
+        }
+        StoreError::OutcomeUnknown => {
+            format!("{OUTCOME_UNKNOWN}; look whether it was before you try again")
+        }
+        error if error.is_unavailable() => "the database cannot be reached; try again in a moment".to_owned(),
+        _ => "the server failed; its log has the cause".to_owned(),
     }
 }
 

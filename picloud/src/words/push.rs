@@ -9,7 +9,7 @@ use platform::nodes::{Lagging, Reach};
 use platform::tokens::Right;
 use store::Oid;
 
-use super::{count, fault, printable, size};
+use super::{OUTCOME_UNKNOWN, count, fault, printable, size};
 
 /// The most lines of one kind of a plan.
 const CHANGES_SHOWN: usize = 40;
@@ -230,6 +230,9 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
         Rejection::Git(words) => printable(words),
         Rejection::Atomic => "another ref of this atomic push was rejected".to_owned(),
         Rejection::Unpack(words) => format!("unpack failed: {}", printable(words)),
+        Rejection::OutcomeUnknown => {
+            format!("{OUTCOME_UNKNOWN}; see  picloud deploys  or push again")
+        }
         Rejection::Internal { incident } => {
             format!("the server failed; nothing was changed; its log has the cause under {incident}")
         }

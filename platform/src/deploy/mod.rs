@@ -42,7 +42,7 @@ pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::TRACE_TARGET;
 use crate::activation::{Activation, branch_label};
-use crate::nodes::Peers;
+use crate::nodes::{OwnAct, Peers};
 use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
 use crate::secrets::{SecretError, Vault};
 use crate::tokens::{Caller, Right};
@@ -146,9 +146,12 @@ impl Deployer {
             domains: None,
             requires: Vec::new(),
         };
+        let act = self.begin_act(name);
         let receipt = self.commit(&mut decisions, &mut new_push, atomic).instrument(stage!("commit")).await?;
         Ok(match receipt {
-            Some(receipt) => self.activate(receipt, decisions, tell).instrument(stage!("activate")).await,
+            Some(receipt) => {
+                self.activate(receipt, decisions, act, tell).instrument(stage!("activate")).await
+            }
             None => decisions.into_iter().map(unmoved).collect(),
         })
     }
@@ -322,6 +325,10 @@ impl Deployer {
                     tracing::error!(app = %push.app, "the database's disk is full");
                     Rejection::DiskFull
                 }
+                Err(PushError::Store(error @ StoreError::OutcomeUnknown)) => {
+                    tracing::error!(app = %push.app, %error, "it is not known whether a push was committed");
+                    Rejection::OutcomeUnknown
+                }
                 Err(PushError::UnknownApp) => Rejection::UnknownApp,
                 Err(PushError::SecretUnset { name }) => Rejection::SecretUnset { name },
                 Err(PushError::Objects(error)) => return Err(DeployError::Pack(error)),
@@ -336,7 +343,13 @@ impl Deployer {
     }
 
     /// Swaps in what was committed and says what became of each ref.
-    async fn activate(&self, receipt: PushReceipt, decisions: Vec<Decision>, tell: &Tell) -> Vec<Verdict> {
+    async fn activate(
+        &self,
+        receipt: PushReceipt,
+        decisions: Vec<Decision>,
+        act: Option<OwnAct>,
+        tell: &Tell,
+    ) -> Vec<Verdict> {
         let mut numbers = receipt.deploys.iter().copied();
         let mut prepared = BTreeMap::new();
         let mut verdicts = Vec::with_capacity(decisions.len());
@@ -363,7 +376,11 @@ impl Deployer {
             verdicts.push(verdict);
         }
         let started = Instant::now();
-        self.activation.sync_with(&receipt.app, prepared).await;
+        if self.activation.sync_with(&receipt.app, prepared).await
+            && let Some(act) = act
+        {
+            act.served();
+        }
         tracing::debug!(app = %receipt.app.name, took = ?started.elapsed(), "swapped");
         let mut activated: Vec<_> =
             verdicts.iter_mut().filter_map(|verdict| verdict.outcome.activated()).collect();

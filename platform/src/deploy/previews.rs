@@ -26,11 +26,12 @@ impl Deployer {
         on: bool,
         by: &Actor,
     ) -> Result<bool, StoreError> {
+        let act = self.begin_act(&app.name);
         let node = self.peers.as_ref().map(|peers| peers.node);
         let Some(changed) = self.store.schedule_preview(app, branch, on, node, by).await? else {
             return Ok(false);
         };
-        self.serve_changed(&changed).await;
+        self.serve_changed(&changed, act).await;
         Ok(true)
     }
 

@@ -201,6 +201,8 @@ pub enum Rejection {
     Atomic,
     /// The pack could not be unpacked; the text is in git's words.
     Unpack(String),
+    /// The database did not say whether it has committed the push.
+    OutcomeUnknown,
     /// The store failed; the cause is in the server's log under this number.
     Internal {
         /// To be found in the log.

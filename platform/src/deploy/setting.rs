@@ -1,9 +1,10 @@
 //! Setting a secret: a deploy of every live revision that reads it, without a push.
 
-use manifest_schema::name::SettingName;
+use manifest_schema::name::{AppName, SettingName};
 use store::{Actor, App, NewDeploy, StoreError};
 
 use super::Deployer;
+use crate::nodes::OwnAct;
 use crate::secrets::{Changed, SecretError};
 
 /// Why a secret was not unset.
@@ -33,8 +34,9 @@ impl Deployer {
         by: &Actor,
     ) -> Result<Changed, SecretError> {
         let reads = self.reading(app, name).await?;
+        let act = self.begin_act(&app.name);
         let changed = self.vault.set(app, name, value, &reads, by).await?;
-        self.serve_value(&changed).await;
+        self.serve_value(&changed, act).await;
         Ok(changed)
     }
 
@@ -47,8 +49,9 @@ impl Deployer {
         if let Some(NewDeploy { branch, .. }) = reads.into_iter().next() {
             return Err(NotUnset::InUse { branch });
         }
+        let act = self.begin_act(&app.name);
         let changed = self.vault.unset(app, name, by).await?;
-        self.serve_value(&changed).await;
+        self.serve_value(&changed, act).await;
         Ok(changed)
     }
 
@@ -66,8 +69,8 @@ impl Deployer {
     }
 
     /// A new value is served here, and then on the other nodes where something live reads it.
-    async fn serve_value(&self, changed: &Changed) {
-        if self.serve_changed(&changed.app).await
+    async fn serve_value(&self, changed: &Changed, act: Option<OwnAct>) {
+        if self.serve_changed(&changed.app, act).await
             && !changed.deploys.is_empty()
             && let Some(peers) = &self.peers
         {
@@ -76,11 +79,23 @@ impl Deployer {
     }
 
     /// What was committed is served, whether it can be read back just now or later. Whether it is already.
-    pub(super) async fn serve_changed(&self, app: &App) -> bool {
-        let served = self.activation.sync_named(&app.name).await;
-        if let Err(error) = &served {
-            tracing::warn!(app = %app.name, %error, "cannot read back what was changed; it is served later");
+    pub(super) async fn serve_changed(&self, app: &App, act: Option<OwnAct>) -> bool {
+        match self.activation.sync_named(&app.name).await {
+            Ok(()) => {
+                if let Some(act) = act {
+                    act.served();
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(app = %app.name, %error, "cannot read back what was changed; it is served later");
+                false
+            }
         }
-        served.is_ok()
+    }
+
+    /// An act of this node on the app begins. What other nodes do is heard of.
+    pub(super) fn begin_act(&self, app: &AppName) -> Option<OwnAct> {
+        self.peers.as_ref().map(|peers| peers.begin_act(app))
     }
 }

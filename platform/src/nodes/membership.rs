@@ -10,6 +10,7 @@ use store::cluster::{self, Cluster, NewNode, News};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use super::own_acts::OwnActs;
 use crate::activation::{Activation, TakenUp};
 
 /// How often a node says that it is there. Twice it may fail before the others take it for gone.
@@ -33,6 +34,7 @@ const AWAY_MAX: Duration = Duration::from_secs(2);
 pub struct Presence {
     away: watch::Receiver<Option<Instant>>,
     pub(super) heard: watch::Receiver<()>,
+    pub(super) own_acts: OwnActs,
 }
 
 impl Presence {
@@ -50,17 +52,20 @@ pub struct Membership {
     activation: Activation,
     away: watch::Sender<Option<Instant>>,
     heard: watch::Sender<()>,
+    own_acts: OwnActs,
 }
 
 impl Membership {
     /// The part of `node`, which takes up through `activation` what was pushed.
     pub fn new(cluster: Cluster, node: NewNode, activation: Activation) -> Self {
-        Self { cluster, node, activation, away: watch::Sender::new(None), heard: watch::Sender::new(()) }
+        let (away, heard) = (watch::Sender::new(None), watch::Sender::new(()));
+        Self { cluster, node, activation, away, heard, own_acts: OwnActs::default() }
     }
 
     /// What is known from hearing the others.
     pub fn presence(&self) -> Presence {
-        Presence { away: self.away.subscribe(), heard: self.heard.subscribe() }
+        let own_acts = self.own_acts.clone();
+        Presence { away: self.away.subscribe(), heard: self.heard.subscribe(), own_acts }
     }
 
     /// Makes the node known, before it answers anything.
@@ -117,6 +122,9 @@ impl Membership {
                         within(ANSWER_MAX, self.cluster.rejoin(&self.node)).await?;
                         said.clear();
                     }
+                    for name in self.own_acts.take_unread() {
+                        within(SYNC_MAX, self.activation.sync_named(&name)).await?;
+                    }
                 }
                 _ = poll.tick() => within(SYNC_MAX, self.activation.sync_all()).await?,
             }
@@ -126,8 +134,10 @@ impl Membership {
 
     async fn hear(&self, news: News) -> Result<(), StoreError> {
         match news {
-            // What this node was pushed itself, it serves already.
-            News::App { node, .. } if node == Some(self.node.id) => Ok(()),
+            // What this node is just pushed itself, it is about to serve.
+            News::App { name, node } if node == Some(self.node.id) && self.own_acts.is_under_way(&name) => {
+                Ok(())
+            }
             News::App { name, .. } => self.activation.sync_named(&name).await,
             News::Anything => self.activation.sync_all().await,
             News::TakenUp => {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use manifest_schema::name::AppName;
 use store::cluster::{Cluster, Serving};
 use store::{App, StoreError};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
+use super::OwnAct;
 use super::membership::Presence;
 
 /// How long a push waits for the word of all nodes.
@@ -55,6 +57,11 @@ impl Peers {
     /// The nodes of the cluster, heard of through the membership of `node`.
     pub fn new(cluster: Cluster, presence: Presence, node: Uuid) -> Self {
         Self { cluster, presence, node }
+    }
+
+    /// An act of this node on the app begins, which serves here what comes of it.
+    pub(crate) fn begin_act(&self, app: &AppName) -> OwnAct {
+        self.presence.own_acts.begin(app)
     }
 
     /// Waits until every node has said that it serves the app as a push has just left it, or that it cannot; but not for long.

@@ -226,6 +226,8 @@ pub const TABLES_LEFT_OUT: &[&str] = &[
     // Who is there now. In PostgreSQL alone.
     "nodes",
     "served",
+    // What became of transactions, for as long as somebody may ask.
+    "outcomes",
 ];
 
 /// The columns that are not copied, each behind its table. A restored row has the column's default there.

@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::timeout;
 
+use super::transaction;
 use crate::error::{OpenError, StoreError};
 use crate::{KnownTime, Pool};
 
@@ -124,6 +125,11 @@ async fn refuse_foreign(connection: &mut PgConnection) -> Result<(), OpenError> 
 /// The version of the tables that this program knows.
 pub(crate) fn newest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// Writes what every transaction writes.
+pub(crate) async fn probe_write(pool: &PgPool) -> Result<(), StoreError> {
+    transaction::begin(pool).await?.commit().await
 }
 
 pub(crate) async fn ping(pool: &PgPool) -> Result<(), StoreError> {

@@ -191,7 +191,7 @@ pub(crate) async fn finish_run(
     detail: Option<&str>,
     _now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let finished = sqlx::query(
+    let change = sqlx::query(
         "UPDATE schedule_runs SET outcome = $7, detail = $8, finished_at = clock_timestamp(), lease_until = NULL
          WHERE app = $1 AND branch = $2 AND schedule = $3 AND due = $4 AND manual = $5 AND execution = $6 AND finished_at IS NULL",
     )
@@ -202,10 +202,9 @@ pub(crate) async fn finish_run(
     .bind(run.manual)
     .bind(run.execution)
     .bind(outcome.as_str())
-    .bind(detail)
-    .execute(pool)
-    .await?;
-    Ok(finished.rows_affected() == 1)
+    .bind(detail);
+    let finished = transaction::execute(pool, change).await?;
+    Ok(finished == 1)
 }
 
 /// A run whose lease is over: app, branch, schedule, due time, and the node's name.

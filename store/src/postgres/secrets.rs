@@ -90,14 +90,13 @@ pub(crate) async fn reseal_secret(
     old: &SealedSecret,
     new: &SealedSecret,
 ) -> Result<bool, StoreError> {
-    let resealed =
+    let change =
         sqlx::query("UPDATE secrets SET key = $4, sealed = $5 WHERE app = $1 AND name = $2 AND sealed = $3")
             .bind(old.app.as_uuid())
             .bind(&old.name)
             .bind(&old.sealed)
             .bind(&new.key)
-            .bind(&new.sealed)
-            .execute(pool)
-            .await?;
-    Ok(resealed.rows_affected() == 1)
+            .bind(&new.sealed);
+    let resealed = transaction::execute(pool, change).await?;
+    Ok(resealed == 1)
 }

@@ -134,4 +134,16 @@ mod tests {
         drop(left);
         assert_eq!(connections.write.execute(insert(1, 1)).await.unwrap(), 1);
     }
+
+    #[tokio::test]
+    async fn the_write_ahead_log_is_cut_down_after_it_has_grown() {
+        let folder = tempfile::tempdir().unwrap();
+        let connections = connect::open(&folder.path().join("picloud.db")).await.unwrap();
+        let log = || folder.path().join("picloud.db-wal").metadata().unwrap().len();
+        let kept = u64::from(connect::WAL_BYTES_KEPT);
+        connections.write.execute(insert(1, 2 * i64::from(connect::WAL_BYTES_KEPT))).await.unwrap();
+        assert!(log() > kept, "{}", log());
+        connections.records.execute(insert(2, 1)).await.unwrap();
+        assert!(log() <= kept, "{}", log());
+    }
 }

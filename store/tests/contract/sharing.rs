@@ -6,7 +6,7 @@ use store::cluster::{NewNode, News, TakenUp};
 use store::{Cluster, Location, Store};
 use uuid::Uuid;
 
-use crate::database::{connect, on_postgres};
+use crate::database::{Other, connect, on_postgres};
 use crate::values::push;
 
 fn node(name: &str) -> NewNode {
@@ -116,6 +116,30 @@ async fn a_push_is_news_once_it_is_committed() {
         let again = store.push(&push(Some(1), 2)).await.unwrap().app;
         assert_eq!(again.generation, 2);
         assert_eq!(next().await, News::App { name: app.name, node: None });
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_transactions_is_deleted_when_it_is_old() {
+    on_postgres(async |location: Location| {
+        let (store, _) = open(&location).await;
+        let mut other = Other::at(&location).await;
+        other
+            .run(
+                "INSERT INTO outcomes (id, committed, at)
+                 SELECT gen_random_uuid(), true, now() - interval '61 minutes' FROM generate_series(1, 100)",
+            )
+            .await;
+        // One commit of 256 deletes them: that none of so many does is as good as impossible.
+        for _ in 0..8192 {
+            store.probe_write().await.unwrap();
+            if other.rows("outcomes WHERE at < now() - interval '1 hour'").await == 0 {
+                assert!(other.rows("outcomes").await > 0);
+                return;
+            }
+        }
+        panic!("the old rows are still there");
     })
     .await;
 }

@@ -1,11 +1,13 @@
 //! Disks that are full or cannot be written: a sentence at start or at the push, and nothing is damaged.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use tests::server::picloud;
-use tests::{Repository, TOKEN};
+use tests::{Repository, TOKEN, until};
 
 /// A node whose data folder is in a small file system of its own, which `prepare` fills or locks. It needs no root.
 fn serve_in(folder: &Path, size: &str, prepare: &str) -> Command {
@@ -42,14 +44,171 @@ fn a_node_does_not_start_on_a_disk_that_cannot_be_written_and_says_so() {
     }
 }
 
+/// A node with its data on a small disk of its own.
+struct Node {
+    process: Child,
+    address: String,
+}
+
+impl Node {
+    fn start(folder: &Path, size: &str) -> Self {
+        // A write beyond the limit of a file's size is then an error, and no end of the process.
+        let mut command = serve_in(folder, size, "trap '' XFSZ");
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let first =
+            BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok).next().unwrap();
+        let (_, address) = first.split_once("http://").unwrap();
+        Self { process, address: address.trim().to_owned() }
+    }
+
+    fn git_url(&self) -> String {
+        format!("http://ada:{TOKEN}@{}/hello.git", self.address)
+    }
+
+    /// A file beside the data folder, which the node's own view of the disk shows.
+    fn file(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/cwd/{name}", self.process.id()).into()
+    }
+
+    fn fill_disk(&self) {
+        let mut fill = File::create(self.file("fill")).unwrap();
+        let mut piece = vec![0; 1 << 16];
+        while !piece.is_empty() {
+            if fill.write_all(&piece).is_err() {
+                piece.truncate(piece.len() / 2);
+            }
+        }
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.file("fill")).unwrap();
+    }
+
+    /// From now on no file grows beyond so many bytes: writing fails, and not as on a full disk.
+    fn limit_files(&self, bytes: &str) {
+        let pid = self.process.id().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:")]).status();
+        assert!(limited.unwrap().success());
+    }
+
+    /// The status of an answer, and its body.
+    fn ask(&self, method: &str, path: &str, body: Option<&str>) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let url = format!("http://{}{path}", self.address);
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(url)
+            .header("authorization", format!("Bearer {TOKEN}"));
+        let answer = match body {
+            Some(body) => agent.run(request.body(body.to_owned()).unwrap()),
+            None => agent.run(request.body(()).unwrap()),
+        };
+        let mut answer = answer.unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    }
+
+    fn set_secret(&self, name: &str) -> (u16, String) {
+        let path = format!("/-/api/v1/apps/hello/secrets/{name}");
+        self.ask("PUT", &path, Some(r#"{"value":"tangerine"}"#))
+    }
+
+    fn create_token(&self, name: &str) -> (u16, String) {
+        let token = format!(r#"{{"name":"{name}","scopes":["hello:read"]}}"#);
+        self.ask("POST", "/-/api/v1/tokens", Some(&token))
+    }
+
+    /// How often the schedule was run, and the route called, as far as that is recorded.
+    fn recorded(&self) -> [usize; 2] {
+        let count = |trigger: &str| {
+            let path = format!("/-/api/v1/apps/hello/executions?limit=1000&trigger={trigger}");
+            let (status, body) = self.ask("GET", &path, None);
+            assert_eq!(status, 200, "{body}");
+            body.matches("\"trigger\"").count()
+        };
+        [count("scheduled"), count("http")]
+    }
+
+    /// Everything that writes does so again, by itself.
+    fn recovers(&self, name: &str) {
+        let (before, since) = (self.recorded(), Instant::now());
+        until("executions and runs are recorded again", || {
+            assert_eq!(self.ask("GET", "/hello/", None).0, 200);
+            let after = self.recorded();
+            (after[0] > before[0] && after[1] > before[1]).then_some(())
+        });
+        until("the database is healthy", || {
+            (self.ask("GET", "/-/health/database", None).0 == 200).then_some(())
+        });
+        assert_eq!(self.set_secret(name).0, 200);
+        assert_eq!(self.create_token(&name.to_lowercase()).0, 201);
+        eprintln!("{name}: all of it writes after {:?}", since.elapsed());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// An app with a route, and a schedule that is due every second.
+fn ticking() -> Repository {
+    let repository = Repository::new();
+    let manifest = "sdk = \"1.2\"\n\n[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n\n\
+                    [[schedules]]\nname = \"tick\"\ncron = \"* * * * * *\"\nscript = \"a.rhai\"\n";
+    repository.write("picloud.toml", manifest);
+    repository.write("a.rhai", "1");
+    repository.commit("ticking");
+    repository
+}
+
+#[test]
+fn whatever_writes_comes_back_by_itself_from_a_disk_that_was_full_for_a_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "16m");
+    let repository = ticking();
+    repository.push(&node.git_url(), &["main"]).succeeded();
+    node.recovers("BEFORE");
+    node.fill_disk();
+    let full = until("the disk is full", || Some(node.set_secret("DURING")).filter(|told| told.0 != 200));
+    assert!(full.0 == 507 && full.1.contains("disk is full; nothing was changed"), "{full:?}");
+    let full = node.create_token("during");
+    assert!(full.0 == 507 && full.1.contains("disk is full"), "{full:?}");
+    let full = until("the health says so", || {
+        Some(node.ask("GET", "/-/health/database", None)).filter(|told| told.0 != 200)
+    });
+    assert!(full.0 == 503 && full.1.contains("disk is full"), "{full:?}");
+    repository.commit("again");
+    repository.push(&node.git_url(), &["main"]).refused().says("disk is full");
+    assert_eq!(node.ask("GET", "/hello/", None).0, 200);
+    node.make_room();
+    node.recovers("AFTER");
+    repository.push(&node.git_url(), &["main"]).succeeded().says("LIVE as deploy 2");
+}
+
+#[test]
+fn whatever_writes_comes_back_by_itself_from_a_disk_that_failed_for_a_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "16m");
+    ticking().push(&node.git_url(), &["main"]).succeeded();
+    node.recovers("BEFORE");
+    node.limit_files("4096");
+    let failed = until("the disk fails", || Some(node.set_secret("DURING")).filter(|told| told.0 != 200));
+    assert!(failed.0 == 503 && failed.1.contains("disk failed"), "{failed:?}");
+    let failed = until("the health says so", || {
+        Some(node.ask("GET", "/-/health/database", None)).filter(|told| told.0 != 200)
+    });
+    assert!(failed.0 == 503 && failed.1.contains("disk failed"), "{failed:?}");
+    node.limit_files("unlimited");
+    node.recovers("AFTER");
+}
+
 #[test]
 fn a_push_that_finds_the_disk_full_is_refused_and_the_next_one_is_taken() {
     let folder = tempfile::tempdir().unwrap();
-    let mut node =
-        serve_in(folder.path(), "6m", "true").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let first = BufReader::new(node.stdout.take().unwrap()).lines().map_while(Result::ok).next().unwrap();
-    let (_, address) = first.split_once("http://").unwrap();
-    let url = format!("http://ada:{TOKEN}@{}/hello.git", address.trim());
+    let node = Node::start(folder.path(), "6m");
+    let url = node.git_url();
     let repository = Repository::hello();
     let before = repository.push(&url, &["main"]);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -68,8 +227,6 @@ fn a_push_that_finds_the_disk_full_is_refused_and_the_next_one_is_taken() {
     repository.write("more.md", "more");
     repository.commit("small");
     let after = repository.push(&url, &["main"]);
-    let _ = node.kill();
-    let _ = node.wait();
     before.succeeded();
     refused.refused().says("disk is full");
     after.succeeded().says("LIVE as deploy 2");

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Response, StatusCode};
-use platform::deploy::{Activated, Outcome, Pusher, RollbackError, Tell};
+use platform::deploy::{Activated, Outcome, Pusher, Rejection, RollbackError, Tell};
 use platform::tokens::Right;
 use serde::Deserialize;
 use store::{DeployFilter, DeployNumber};
@@ -112,6 +112,12 @@ pub(super) async fn roll_back(
     match rolling.await {
         Ok(Ok(rolled)) => match rolled.verdict.outcome {
             Outcome::Live(activated) => document(&rolled_back(rolled.to, activated)),
+            Outcome::Rejected(rejection @ Rejection::DiskFull) => {
+                problem(StatusCode::INSUFFICIENT_STORAGE, &sentence(&name, &rejection))
+            }
+            Outcome::Rejected(rejection @ Rejection::OutcomeUnknown) => {
+                problem(StatusCode::SERVICE_UNAVAILABLE, &sentence(&name, &rejection))
+            }
             Outcome::Rejected(rejection) => problem(StatusCode::CONFLICT, &sentence(&name, &rejection)),
             _ => problem(StatusCode::CONFLICT, "nothing was changed"),
         },

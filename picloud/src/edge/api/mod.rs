@@ -37,7 +37,7 @@ use runtime::LiveTable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use store::Store;
+use store::{Store, StoreError};
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -49,6 +49,7 @@ use super::public::Public;
 use super::{client, reply};
 use crate::node::ThisNode;
 use crate::rest;
+use crate::words::store_failure;
 
 /// The largest document that is read.
 const DOCUMENT_MAX: u64 = 64 * 1024;
@@ -206,12 +207,15 @@ fn ended_early(error: &tokio::task::JoinError) -> Response<Body> {
 }
 
 /// What needs the database while it is away, or fails in it. The cause goes to the log.
-fn failed(error: &store::StoreError) -> Response<Body> {
+fn failed(error: &StoreError) -> Response<Body> {
     tracing::error!(%error, "the store failed a request");
-    if !error.is_unavailable() {
-        return problem(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log has the cause");
+    let words = &store_failure(error);
+    match error {
+        StoreError::DiskFull => return problem(StatusCode::INSUFFICIENT_STORAGE, words),
+        StoreError::OutcomeUnknown => return problem(StatusCode::SERVICE_UNAVAILABLE, words),
+        error if !error.is_unavailable() => return problem(StatusCode::INTERNAL_SERVER_ERROR, words),
+        _ => {}
     }
-    let words = "the database cannot be reached; try again in a moment";
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, words);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     response

@@ -3,8 +3,10 @@
 //! - `sharing`: pushes, news that are missed, nodes that come and go
 //! - `roles`: a control plane kept apart
 //! - `away`: a database that goes away and comes back
+//! - `lost_answers`: one that goes away between COMMIT and its answer
 
 mod away;
+mod lost_answers;
 mod roles;
 mod sharing;
 

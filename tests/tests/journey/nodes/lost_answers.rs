@@ -1,0 +1,111 @@
+//! The connection is lost between COMMIT and its answer: what is said is what came of it.
+
+use std::time::Duration;
+
+use tests::{Answer, Cut, Database, Postgres, Proxy, Repository, Server, TOKEN, until};
+
+use super::says;
+
+/// A node that reaches its PostgreSQL through a proxy.
+fn node() -> (Postgres, Proxy, Server) {
+    let postgres = Postgres::start();
+    let proxy = Proxy::to(postgres.port());
+    let url = format!("postgres://picloud@127.0.0.1:{}/postgres", proxy.port());
+    let node = Server::start(Database::at(&url));
+    (postgres, proxy, node)
+}
+
+fn api(node: &Server, method: &str, path: &str, body: Option<&str>) -> Answer {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    node.request(method, &format!("/-/api/v1/{path}"), &headers, body.map(str::as_bytes))
+}
+
+fn deploys(node: &Server) -> usize {
+    api(node, "GET", "apps/hello/deploys", None).json()["deploys"].as_array().expect("deploys").len()
+}
+
+#[test]
+fn a_push_whose_answer_is_lost_is_told_as_it_ended() {
+    let (_postgres, proxy, node) = node();
+    let repository = Repository::hello();
+    let url = node.git_url("hello");
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 1");
+
+    repository.write("greet.rhai", "\"second\"");
+    repository.commit("second");
+    proxy.cut(Cut::AfterCommit, "refs/heads/main");
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
+    assert_eq!(proxy.cuts(), 1);
+    assert_eq!(says(&node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
+
+    repository.write("greet.rhai", "\"third\"");
+    repository.commit("third");
+    proxy.cut(Cut::BeforeCommit, "refs/heads/main");
+    repository.push(&url, &["main"]).refused().says("nothing was changed");
+    assert_eq!((proxy.cuts(), deploys(&node)), (2, 2));
+    assert_eq!(says(&node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 3");
+    assert_eq!(says(&node, "/hello/greet/Ann"), (200, "\"third\"".to_owned()));
+
+    proxy.cut(Cut::AfterCommit, "refs/heads/main");
+    let rolled_back = api(&node, "POST", "apps/hello/rollback", Some("{}"));
+    assert_eq!((rolled_back.status, proxy.cuts()), (200, 3), "{}", rolled_back.body);
+    assert_eq!(says(&node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
+}
+
+#[test]
+fn an_act_of_the_api_whose_answer_is_lost_is_told_as_it_ended() {
+    let (_postgres, proxy, node) = node();
+    Repository::hello().push(&node.git_url("hello"), &["main"]).succeeded();
+
+    let set = |name: &str| {
+        api(&node, "PUT", &format!("apps/hello/secrets/{name}"), Some(r#"{"value":"tangerine"}"#))
+    };
+    let secrets = || api(&node, "GET", "apps/hello/secrets", None).body;
+    proxy.cut(Cut::AfterCommit, "KEY_ONE");
+    assert_eq!((set("KEY_ONE").status, proxy.cuts()), (200, 1));
+    assert!(secrets().contains("KEY_ONE"));
+    proxy.cut(Cut::BeforeCommit, "KEY_TWO");
+    assert_eq!((set("KEY_TWO").status, proxy.cuts()), (503, 2));
+    assert!(!secrets().contains("KEY_TWO"));
+    assert_eq!(set("KEY_TWO").status, 200);
+
+    let create = |name: &str| {
+        api(&node, "POST", "tokens", Some(&format!(r#"{{"name":"{name}","scopes":["hello:read"]}}"#)))
+    };
+    proxy.cut(Cut::AfterCommit, "robot-one");
+    let created = create("robot-one");
+    assert_eq!((created.status, proxy.cuts()), (201, 3), "{}", created.body);
+    let bearer = format!("Bearer {}", created.json()["secret"].as_str().expect("a token"));
+    let read = node.request("GET", "/-/api/v1/apps/hello/deploys", &[("authorization", &bearer)], None);
+    assert_eq!(read.status, 200, "{}", read.body);
+    proxy.cut(Cut::BeforeCommit, "robot-two");
+    assert_eq!((create("robot-two").status, proxy.cuts()), (503, 4));
+    assert!(!api(&node, "GET", "tokens", None).body.contains("robot-two"));
+    assert_eq!(create("robot-two").status, 201);
+}
+
+/// The node's own news is all that it hears of a push of which it does not know whether it was committed.
+#[test]
+fn a_push_of_which_nobody_can_say_how_it_ended_is_told_as_that_and_served_in_the_end() {
+    let (_postgres, proxy, node) = node();
+    let repository = Repository::hello();
+    let url = node.git_url("hello");
+    repository.push(&url, &["main"]).succeeded();
+    repository.write("greet.rhai", "\"second\"");
+    repository.commit("second");
+    proxy.cut_and_go_away(Cut::AfterCommit, "refs/heads/main");
+    let told = repository.push(&url, &["main"]).refused();
+    let told = told.says("the database went away before it said whether this was done");
+    assert!(!told.text.contains("nothing was changed") && !told.text.contains("still live"), "{}", told.text);
+    assert_eq!(says(&node, "/hello/greet/Ann").1, r#"{"message":"Hello, Ann"}"#);
+    proxy.come_back();
+    let back = std::time::Instant::now();
+    until("what was committed is served", || {
+        (says(&node, "/hello/greet/Ann").1 == "\"second\"").then_some(())
+    });
+    assert!(back.elapsed() < Duration::from_secs(30), "{:?}", back.elapsed());
+    eprintln!("served {:?} after the database was back", back.elapsed());
+    repository.push(&url, &["main"]).succeeded().says("up-to-date");
+}
