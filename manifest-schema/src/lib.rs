@@ -4,6 +4,7 @@
 //!
 //! - [`fault`]: what is wrong and where; scripts' faults use it too
 //! - [`name`]: the names that address things: apps, their domains, scripts, schedules, functions
+//! - [`label`]: how hosts write apps and branches, one-to-one
 //! - [`sdk`]: the versions of the SDK contract
 //! - [`method`]: the HTTP methods a route may name
 //! - [`path`]: route paths with `{captures}`
@@ -22,6 +23,7 @@
 
 pub mod cron;
 pub mod fault;
+pub mod label;
 pub mod limits;
 pub mod manifest;
 pub mod method;

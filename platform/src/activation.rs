@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
 use runtime::{Branch, LiveTable, Revision};
 use store::{App, AppId, DeployNumber, LiveBranch, Oid, Store, StoreError};
@@ -74,17 +75,17 @@ impl Activation {
 
     /// What is live on a branch.
     pub(crate) fn live(&self, app: &AppName, branch: &str) -> Option<Arc<Revision>> {
-        Some(Arc::clone(&self.table.get(app.as_str(), &branch_label(branch))?.revision))
+        Some(Arc::clone(&self.table.get(app.as_str(), &branch_label(app, branch))?.revision))
     }
 
     /// Whether the schedules of a branch run by the clock.
     pub(crate) fn is_scheduled(&self, app: &AppName, branch: &str) -> bool {
-        self.table.get(app.as_str(), &branch_label(branch)).is_some_and(|live| live.branch.scheduled)
+        self.table.get(app.as_str(), &branch_label(app, branch)).is_some_and(|live| live.branch.scheduled)
     }
 
     /// The deploy that is live on a branch.
     pub(crate) fn live_deploy(&self, app: &AppName, branch: &str) -> Option<DeployNumber> {
-        DeployNumber::new(self.table.get(app.as_str(), &branch_label(branch))?.deploy)
+        DeployNumber::new(self.table.get(app.as_str(), &branch_label(app, branch))?.deploy)
     }
 
     /// Makes every app's live branches say what the store says. Apps whose generation is served already are not read.
@@ -139,7 +140,7 @@ impl Activation {
                     && !waits
                     && let Ok(revision) = prepared.into_revision(app, commit)
                 {
-                    let was = self.table.get(app.name.as_str(), &branch_label(&branch));
+                    let was = self.table.get(app.name.as_str(), &branch_label(&app.name, &branch));
                     let scheduled = was.is_some_and(|was| was.branch.scheduled);
                     let on = branch_of(app, &LiveBranch { branch, commit, deploy, scheduled });
                     self.table.replace(&app.name, on, revision, deploy.get());
@@ -213,7 +214,7 @@ impl Activation {
             for (on, revision) in built {
                 self.table.replace(&app.name, branch_of(app, on), revision, on.deploy.get());
             }
-            let labels = live.iter().map(|live| branch_label(&live.branch)).collect();
+            let labels = live.iter().map(|live| branch_label(&app.name, &live.branch)).collect();
             self.table.retain(&app.name, &labels);
             taken.insert(app.name.clone(), TakenUp { app: app.id, generation: app.generation, fault });
         }
@@ -230,7 +231,7 @@ impl Activation {
 
     /// Whether just this is live on the branch.
     fn serves(&self, app: &App, on: &LiveBranch) -> bool {
-        self.table.get(app.name.as_str(), &branch_label(&on.branch)).is_some_and(|live| {
+        self.table.get(app.name.as_str(), &branch_label(&app.name, &on.branch)).is_some_and(|live| {
             live.deploy == on.deploy.get()
                 && live.branch == branch_of(app, on)
                 && live.revision.commit() == on.commit.to_string()
@@ -264,7 +265,7 @@ fn branch_of(app: &App, live: &LiveBranch) -> Branch {
     let production = live.branch == app.production_branch;
     Branch {
         name: live.branch.clone(),
-        label: branch_label(&live.branch),
+        label: branch_label(&app.name, &live.branch),
         production,
         scheduled: production || live.scheduled,
     }
@@ -288,20 +289,5 @@ fn joined(done: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>) 
             Ok(())
         }
         None => Ok(()),
-    }
-}
-
-/// A branch as addresses write it: every character outside `[a-z0-9]` is `-`.
-pub fn branch_label(branch: &str) -> String {
-    branch.chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::branch_label;
-
-    #[test]
-    fn a_label_holds_only_what_addresses_may() {
-        assert_eq!(branch_label("Feature/Über_1"), "-eature--ber-1");
     }
 }

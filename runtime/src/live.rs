@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use manifest_schema::label::{app_label, is_plain};
 use manifest_schema::name::AppName;
 
 use crate::gate::{Gate, Permit, Turn};
@@ -76,6 +77,8 @@ impl Live {
 #[derive(Default)]
 pub struct LiveTable {
     apps: ArcSwap<HashMap<String, Arc<Slot>>>,
+    /// The apps whose label is not their name, by label.
+    labels: ArcSwap<HashMap<String, Arc<Slot>>>,
     /// Of every app, the domains that its production has of its own.
     domains: ArcSwap<HashMap<String, Arc<Slot>>>,
     /// Held while the map of apps or a slot is replaced; readers never take it.
@@ -125,6 +128,16 @@ impl LiveTable {
     /// What is live in production.
     pub fn get_production(&self, app: &str) -> Option<Arc<Live>> {
         self.apps.load().get(app)?.branches.load().production()
+    }
+
+    /// What is live at a host: on a branch, or in production. App and branch are given by their labels.
+    pub fn get_by_host(&self, app: &str, branch: Option<&str>) -> Option<Arc<Live>> {
+        let apps = if is_plain(app) { self.apps.load() } else { self.labels.load() };
+        let branches = apps.get(app)?.branches.load();
+        match branch {
+            Some(label) => branches.by_label.get(label).cloned(),
+            None => branches.production(),
+        }
     }
 
     /// What is live in production of the app that has the domain, which is given in lower case.
@@ -209,6 +222,12 @@ impl LiveTable {
             let mut apps = HashMap::clone(&self.apps.load());
             apps.remove(app.as_str());
             self.apps.store(Arc::new(apps));
+            let label = app_label(app);
+            if self.labels.load().contains_key(&label) {
+                let mut labels = HashMap::clone(&self.labels.load());
+                labels.remove(&label);
+                self.labels.store(Arc::new(labels));
+            }
         }
     }
 
@@ -240,6 +259,11 @@ impl LiveTable {
         let slot = Arc::new(Slot { tally, ..Slot::default() });
         apps.insert(app.to_string(), Arc::clone(&slot));
         self.apps.store(Arc::new(apps));
+        if !is_plain(app.as_str()) {
+            let mut labels = HashMap::clone(&self.labels.load());
+            labels.insert(app_label(app), Arc::clone(&slot));
+            self.labels.store(Arc::new(labels));
+        }
         slot
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum Address<'h, 'p> {
     /// An app by its path: `/<app>/...` or `/<app>@<branch>/...`. The path starts with `/`, or is empty where the slash
     /// behind the name is missing. The app may be one that cannot be.
     AppPath { app: &'p str, label: Option<&'p str>, path: &'p str },
-    /// An app by its host: the label in front of the domain, to be split by [`readings`].
+    /// An app or a branch of it by its host: the label in front of the domain.
     AppHost { label: &'h str, path: &'p str },
     /// The front door.
     Root,
@@ -93,15 +93,6 @@ impl Hosts {
         let (label, parent) = name.split_once('.')?;
         (parent.eq_ignore_ascii_case(domain) && !label.is_empty()).then_some(label)
     }
-}
-
-/// The apps and branch labels that a host label can mean, likeliest first: `a--b` is the app `a--b`, or the branch `a` of
-/// the app `b`. Both names may hold `--` themselves.
-pub(crate) fn readings(label: &str) -> impl Iterator<Item = (AppName, Option<&str>)> {
-    let splits = label.match_indices("--").map(|(at, _)| (&label[at + 2..], Some(&label[..at])));
-    std::iter::once((label, None))
-        .chain(splits)
-        .filter_map(|(app, branch)| Some((AppName::new(app).ok()?, branch)))
 }
 
 /// The name in a `Host`, without the port and without the dot of the root that a whole name may end in.
@@ -204,11 +195,5 @@ mod tests {
         assert_eq!(hosts.stranger("a.b.example.com"), Some("a.b.example.com"), "no app has its place there");
         assert_eq!((hosts.stranger("Example.com"), hosts.stranger("a.example.com")), (None, None));
         assert_eq!(Hosts::default().stranger("a.localhost"), None);
-    }
-
-    #[test]
-    fn a_host_label_is_an_app_before_it_is_a_preview() {
-        let all: Vec<_> = readings("x--a--b").collect();
-        assert_eq!(all, [(app("x--a--b"), None), (app("a--b"), Some("x")), (app("b"), Some("x--a"))]);
     }
 }

@@ -201,8 +201,7 @@ impl Edge {
                 }
                 Address::Git { app: Ok(app), rest } => {
                     *answering = Answering::Other(Plane::Git);
-                    let addresses =
-                        self.public.addresses(host, forwarded::is_https(&parts.headers), app.as_str());
+                    let addresses = self.public.addresses(host, forwarded::is_https(&parts.headers), &app);
                     let from = From(forwarded::client(&parts.headers, peer));
                     let rest = rest.to_owned();
                     let mut request = Request::from_parts(parts, Body::new(body));

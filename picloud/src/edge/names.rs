@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode, Uri};
+use manifest_schema::label::split_host;
 use runtime::{Live, LiveTable};
 
-use super::address::{Hosts, readings};
+use super::address::Hosts;
 use super::api::problem;
 use super::reply;
 
@@ -37,10 +38,8 @@ impl Names {
     /// What is live at a label in front of the server's domain.
     pub(super) fn by_label(&self, label: &str) -> Option<Arc<Live>> {
         let label = label.to_ascii_lowercase();
-        readings(&label).find_map(|(app, branch)| match branch {
-            Some(branch) => self.table.get(app.as_str(), branch),
-            None => self.table.get_production(app.as_str()),
-        })
+        let (app, branch) = split_host(&label);
+        self.table.get_by_host(app, branch)
     }
 
     /// Whether something is served at `name`.

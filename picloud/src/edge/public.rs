@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::words::push::Addresses;
+use manifest_schema::name::AppName;
+
+use crate::words::addresses::{Addresses, Base};
 
 /// What addresses of apps are made of.
 #[derive(Clone, Debug, Default)]
@@ -19,26 +21,16 @@ impl Public {
     }
 
     /// Where an app answers, as whoever sent a request to `host` reaches it, with TLS or without.
-    pub(super) fn addresses(&self, host: &str, https: bool, app: &str) -> Addresses {
-        match (&self.domain, &self.url) {
+    pub(super) fn addresses(&self, host: &str, https: bool, app: &AppName) -> Addresses {
+        let base = match (&self.domain, self.url.as_deref()) {
             (Some(domain), url) => {
-                let scheme = url
-                    .as_deref()
-                    .and_then(|url| url.split_once("://"))
-                    .map_or("https", |(scheme, _)| scheme);
-                Addresses {
-                    production: format!("{scheme}://{app}.{domain}/"),
-                    preview: format!("{scheme}://{{}}--{app}.{domain}/"),
-                }
+                let scheme = url.and_then(|url| url.split_once("://")).map_or("https", |(scheme, _)| scheme);
+                Base::Hosts { scheme: scheme.to_owned(), domain: Arc::clone(domain) }
             }
-            (None, url) => {
-                let base = match url.as_deref() {
-                    Some(url) => url.to_owned(),
-                    None if https => format!("https://{host}"),
-                    None => format!("http://{host}"),
-                };
-                Addresses { production: format!("{base}/{app}/"), preview: format!("{base}/{app}@{{}}/") }
-            }
-        }
+            (None, Some(url)) => Base::Paths(url.to_owned()),
+            (None, None) if https => Base::Paths(format!("https://{host}")),
+            (None, None) => Base::Paths(format!("http://{host}")),
+        };
+        Addresses::new(app.clone(), base)
     }
 }

@@ -9,6 +9,7 @@ use platform::nodes::{Lagging, Reach};
 use platform::tokens::Right;
 use store::Oid;
 
+use super::addresses::Addresses;
 use super::{OUTCOME_UNKNOWN, count, fault, printable, size};
 
 /// The most lines of one kind of a plan.
@@ -18,21 +19,12 @@ const CHANGES_SHOWN: usize = 40;
 pub(crate) struct PushWords {
     app: AppName,
     pusher: String,
-    /// Where the app answers, such as `http://pi:8080/hello/`.
+    /// Where the app answers.
     addresses: Addresses,
     /// The client asked for no progress.
     quiet: bool,
     /// How many more faults this push prints, over all its refs.
     faults_left: usize,
-}
-
-/// Where an app's branches answer.
-#[derive(Clone, Debug)]
-pub(crate) struct Addresses {
-    /// Production.
-    pub(crate) production: String,
-    /// A preview, with `{}` for the branch's label.
-    pub(crate) preview: String,
 }
 
 /// The end of a push, as people and as git read it.
@@ -101,10 +93,10 @@ impl PushWords {
     fn verdict(&self, verdict: &Verdict, took: Duration) -> String {
         let name = printable(plain(&verdict.name));
         match &verdict.outcome {
-            Outcome::Live(activated) => self.activated("LIVE", activated, &self.addresses.production, took),
+            Outcome::Live(activated) => self.activated("LIVE", activated, &self.addresses.production(), took),
             Outcome::Preview(activated) => {
-                let label = platform::activation::branch_label(&activated.branch);
-                self.activated("PREVIEW", activated, &self.addresses.preview.replace("{}", &label), took)
+                let address = self.addresses.preview(&activated.branch);
+                self.activated("PREVIEW", activated, &address, took)
             }
             Outcome::Stored => format!("success: STORED {name}"),
             Outcome::Unchanged => format!("success: STORED {name} as it was"),

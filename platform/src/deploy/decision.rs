@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use manifest_schema::label::branch_label;
+use manifest_schema::name::AppName;
 use store::{NewDeploy, NewPush, RefChange};
 
 use super::candidate::{Candidate, Examined};
 use super::report::{Event, Outcome, Rejection, Tell, Verdict};
-use crate::activation::branch_label;
 
 /// One ref of a push, and what was decided about it.
 pub(super) struct Decision {
@@ -78,17 +79,18 @@ pub(super) fn fill(push: &mut NewPush<'_>, decisions: &[Decision]) {
 }
 
 /// Two new branches of one push cannot share an address either: the later one is rejected.
-pub(super) fn reject_shared_addresses(decisions: &mut [Decision]) {
+pub(super) fn reject_shared_addresses(app: &AppName, decisions: &mut [Decision]) {
     let mut labels: BTreeMap<String, String> = BTreeMap::new();
     for decision in decisions {
         if let Decided::Serve { branch, .. } = &decision.outcome {
-            match labels.get(&branch_label(branch)) {
+            let label = branch_label(app, branch);
+            match labels.get(&label) {
                 Some(with) => {
                     let with = with.clone();
                     decision.reject(Rejection::SharedAddress { with });
                 }
                 None => {
-                    labels.insert(branch_label(branch), branch.clone());
+                    labels.insert(label, branch.clone());
                 }
             }
         }

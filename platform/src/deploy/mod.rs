@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use chrono::Utc;
 use git_receiver::{Command, Pack, Push, Repository, Staged};
+use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
 use runtime::Secrets;
 use store::{Actor, App, Deploy, NewPush, PushError, PushReceipt, RefChange, Store, StoreError};
@@ -41,7 +42,7 @@ pub use setting::NotUnset;
 pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::TRACE_TARGET;
-use crate::activation::{Activation, branch_label};
+use crate::activation::Activation;
 use crate::nodes::{OwnAct, Peers};
 use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
 use crate::secrets::{SecretError, Vault};
@@ -130,7 +131,7 @@ impl Deployer {
         let app = self.store.app(name).await?;
         let deciding = self.decide(app.as_ref(), &push.commands, pack, (name, by), tell);
         let mut decisions = deciding.instrument(stage!("check")).await?;
-        reject_shared_addresses(&mut decisions);
+        reject_shared_addresses(name, &mut decisions);
         self.reject_too_many_refs(app.as_ref(), &mut decisions).await?;
         let mut new_push = NewPush {
             app: name.clone(),
@@ -278,11 +279,12 @@ impl Deployer {
     /// Another branch of the app whose address is that of `branch`.
     async fn shares_address(&self, app: Option<&App>, branch: &str) -> Result<Option<String>, DeployError> {
         let Some(app) = app else { return Ok(None) };
+        let label = branch_label(&app.name, branch);
         let refs = self.store.refs(app.id).await?;
         let branches = refs.iter().filter_map(|found| found.name.strip_prefix("refs/heads/"));
         Ok(branches
             .chain([app.production_branch.as_str()])
-            .find(|other| *other != branch && branch_label(other) == branch_label(branch))
+            .find(|other| *other != branch && branch_label(&app.name, other) == label)
             .map(str::to_owned))
     }
 

@@ -3,15 +3,18 @@
 use std::process::Command;
 
 use tests::server::picloud;
-use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
+use tests::{Database, Pushed, Repository, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(
     a_branch_is_a_preview_until_it_is_deleted,
     the_production_branch_cannot_be_deleted,
     a_branch_without_a_manifest_is_stored,
-    two_branches_cannot_share_an_address,
+    no_two_branches_share_an_address,
     the_schedules_of_a_preview_run_where_it_is_asked_for,
 );
+
+/// `feature/New` as addresses write it.
+const NEW: &str = "feature-new-0fm6gejbe0r1q";
 
 fn a_branch_is_a_preview_until_it_is_deleted(database: Database) {
     let server = Server::start(database);
@@ -24,17 +27,18 @@ fn a_branch_is_a_preview_until_it_is_deleted(database: Database) {
         .push(&url, &["HEAD:refs/heads/feature/New"])
         .succeeded()
         .says("PREVIEW as deploy 2")
-        .says("/hello@feature--ew/");
-    assert_eq!(server.get("/hello@feature--ew/greet/Ann").body, "\"preview\"");
+        .says(&format!("/hello@{NEW}/"));
+    assert_eq!(server.get(&format!("/hello@{NEW}/greet/Ann")).body, "\"preview\"");
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     let (_, port) = server.address.rsplit_once(':').unwrap();
     let by_host = |host: &str| {
         server.request("GET", "/greet/Ann", &[("host", &format!("{host}.localhost:{port}"))], None).body
     };
-    assert_eq!(by_host("feature--ew--hello"), "\"preview\"");
+    assert_eq!(by_host(&format!("{NEW}--hello")), "\"preview\"");
     assert_eq!(by_host("hello"), r#"{"message":"Hello, Ann"}"#);
+    assert_eq!(by_host(&format!("{NEW}--Hello").to_uppercase()), "\"preview\"");
     repository.push(&url, &["--delete", "feature/New"]).succeeded().says("is deleted");
-    assert_eq!(server.get("/hello@feature--ew/greet/Ann").status, 404);
+    assert_eq!(server.get(&format!("/hello@{NEW}/greet/Ann")).status, 404);
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
 }
 
@@ -62,12 +66,107 @@ fn a_branch_without_a_manifest_is_stored(database: Database) {
     assert_eq!(server.get("/hello@pages/").status, 404);
 }
 
-fn two_branches_cannot_share_an_address(database: Database) {
+/// Commits an app that answers with `text`.
+fn answering(repository: &Repository, text: &str) {
+    repository.write("picloud.toml", "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n");
+    repository.write("a.rhai", format!("`{text}`"));
+    repository.commit(text);
+}
+
+/// The address that a push printed.
+fn printed(pushed: &Pushed) -> String {
+    let verdicts = pushed.text.lines().filter(|line| line.contains("success: "));
+    let mut words = verdicts.flat_map(str::split_whitespace);
+    words.find(|word| word.contains("://")).expect("an address").to_owned()
+}
+
+fn no_two_branches_share_an_address(database: Database) {
     let server = Server::start(database);
+    let repository = Repository::new();
     let url = server.git_url("hello");
-    let repository = Repository::hello();
-    repository.push(&url, &["main", "HEAD:refs/heads/a/b"]).succeeded();
-    repository.push(&url, &["HEAD:refs/heads/a-b"]).refused().says("share its address with branch a/b");
+    answering(&repository, "main");
+    repository.push(&url, &["main"]).succeeded();
+    let long = "a".repeat(70);
+    let branches = [
+        "a/b",
+        "a-b",
+        "a--b",
+        "A-b",
+        "qa",
+        "QA",
+        "qa-preview",
+        "ABC-12",
+        "XYZ-12",
+        "日本",
+        "中国",
+        "-a-",
+        "xn--a",
+        &long[1..],
+        &long,
+    ];
+    let addresses = branches.map(|branch| {
+        answering(&repository, branch);
+        let pushed = repository.push(&url, &[&format!("HEAD:refs/heads/{branch}")]);
+        printed(&pushed.succeeded().says("PREVIEW"))
+    });
+    for (branch, address) in branches.iter().zip(&addresses) {
+        let path = address.strip_prefix(&format!("http://{}", server.address)).expect("the server's address");
+        assert_eq!(server.get(path).json(), *branch, "{address}");
+    }
+    let listed = server.request(
+        "GET",
+        "/-/api/v1/apps/hello/branches",
+        &[("authorization", &format!("Bearer {TOKEN}"))],
+        None,
+    );
+    for branch in listed.json()["branches"].as_array().expect("branches") {
+        match branches.iter().position(|name| branch["name"] == *name) {
+            Some(at) => assert_eq!(branch["url"], addresses[at].as_str()),
+            None => assert_eq!(branch["production"], true, "{branch}"),
+        }
+    }
+}
+
+#[test]
+fn no_app_takes_the_host_of_a_preview() {
+    let server = Server::start_with(Database::sqlite(), &["--domain", "pi.test"]);
+    let (_, port) = server.address.rsplit_once(':').expect("a port");
+    let resolve = format!("http.curloptResolve=pi.test:{port}:127.0.0.1");
+    let repository = Repository::new();
+    let push = |app: &str, branch: &str| {
+        answering(&repository, &format!("{branch} of {app}"));
+        let url = format!("http://ada:{TOKEN}@pi.test:{port}/{app}.git");
+        let pushed =
+            repository.try_git(&["-c", &resolve, "push", "-f", &url, &format!("HEAD:refs/heads/{branch}")]);
+        printed(&pushed.succeeded())
+    };
+    let branches = [
+        ("shop", "main"),
+        ("shop", "qa"),
+        ("qa--shop", "main"),
+        ("qa--shop", "qa"),
+        ("c", "main"),
+        ("c", "a--b"),
+        ("b--c", "main"),
+        ("b--c", "a"),
+        ("shop", "feature"),
+        ("feature--shop", "main"),
+    ];
+    let addresses = branches.map(|(app, branch)| push(app, branch));
+    for ((app, branch), address) in branches.iter().zip(&addresses) {
+        let host = address.trim_start_matches("https://").trim_end_matches('/');
+        let answer = server.request("GET", "/", &[("host", host)], None);
+        assert_eq!(answer.json(), format!("{branch} of {app}"), "{address}");
+        assert_eq!(server.get(&format!("/-/api/v1/tls-allowed?domain={host}")).status, 200, "{host}");
+        let label = host.trim_end_matches(".pi.test");
+        assert!(label.len() <= 63 && label.get(2..4) != Some("--"), "no certificate is made for {host}");
+    }
+    assert_eq!(addresses[8], "https://feature--shop.pi.test/");
+    let hosts_of_nothing = ["qa--shop", "a--b--c", "feature--qa--shop", "main--qa--shop"];
+    for host in hosts_of_nothing.map(|label| format!("{label}.pi.test")) {
+        assert_eq!(server.request("GET", "/", &[("host", &host)], None).status, 404, "{host}");
+        assert_eq!(server.get(&format!("/-/api/v1/tls-allowed?domain={host}")).status, 404, "{host}");
+    }
 }
 
 fn the_schedules_of_a_preview_run_where_it_is_asked_for(database: Database) {

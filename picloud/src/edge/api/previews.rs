@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Response, StatusCode};
 use chrono::TimeDelta;
-use platform::activation::branch_label;
+use manifest_schema::label::branch_label;
 use platform::tokens::Right;
 use store::{App, LiveBranch, StoreError};
 
@@ -14,7 +14,7 @@ use crate::edge::credentials::Caller;
 use crate::edge::forwarded::is_https;
 use crate::edge::request;
 use crate::rest;
-use crate::words::push::Addresses;
+use crate::words::addresses::Addresses;
 
 /// What is live on each branch, production first.
 #[utoipa::path(
@@ -46,11 +46,11 @@ async fn live_branches(api: &Api, app: &App, addresses: &Addresses) -> Result<Ve
         let deployed_at = api.store.deployed_at(app.id, deploy).await?;
         let production = branch == app.production_branch;
         let age = api.preview_age.filter(|_| !production).and_then(|age| TimeDelta::from_std(age).ok());
-        let label = branch_label(&branch);
+        let label = branch_label(&app.name, &branch);
         branches.push(rest::Branch {
             url: match production {
-                true => addresses.production.clone(),
-                false => addresses.preview.replace("{}", &label),
+                true => addresses.production(),
+                false => addresses.preview(&branch),
             },
             label,
             name: branch,
@@ -117,7 +117,7 @@ pub(super) async fn set(
 
 fn addresses(api: &Api, app: &App, request: &Request) -> Addresses {
     let host = request::host(request.uri(), request.headers());
-    api.public.addresses(host, is_https(request.headers()), app.name.as_str())
+    api.public.addresses(host, is_https(request.headers()), &app.name)
 }
 
 /// Nothing is served on the branch.

@@ -7,8 +7,9 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::http::{Response, StatusCode};
 use chrono::{DateTime, Utc};
+use manifest_schema::label::branch_label;
 use manifest_schema::manifest::Schedule;
-use platform::activation::branch_label;
+use manifest_schema::name::AppName;
 use platform::schedules::{NotRun, Scheduled};
 use platform::tokens::Right;
 use runtime::Live;
@@ -216,8 +217,9 @@ fn live(
     let Some(branch) = branch else {
         return api.table.get_production(app).ok_or_else(|| Box::new(no_app()));
     };
-    let found = api.table.get(app, &branch_label(branch)).filter(|live| live.branch.name == branch);
-    found.ok_or_else(|| Box::new(no_branch()))
+    let found =
+        AppName::new(app).ok().and_then(|app| api.table.get(app.as_str(), &branch_label(&app, branch)));
+    found.filter(|live| live.branch.name == branch).ok_or_else(|| Box::new(no_branch()))
 }
 
 fn no_schedule() -> Response<Body> {

@@ -26,7 +26,7 @@ use super::credentials::{Caller, Door, Refused};
 use super::{client, reply};
 use crate::numbers::Numbers;
 use crate::threads::PushThreads;
-use crate::words::push::Addresses;
+use crate::words::addresses::Addresses;
 
 /// How the server names itself to clients.
 const AGENT: &str = concat!("picloud/", env!("CARGO_PKG_VERSION"));

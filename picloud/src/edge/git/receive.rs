@@ -22,7 +22,8 @@ use super::{ANSWER_BUFFER, GitEdge, PushBounds, git_reply, plain_body, reply};
 use crate::edge::credentials::Caller;
 use crate::numbers::Numbers;
 use crate::traces::TARGET;
-use crate::words::push::{Addresses, PushWords};
+use crate::words::addresses::Addresses;
+use crate::words::push::PushWords;
 
 /// How often a silent server says that it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(5);
