@@ -132,7 +132,12 @@ impl Node {
         });
         let cluster = match store.cluster() {
             Some(cluster) => {
-                let membership = Membership::new(cluster.clone(), this.joining(), activation.clone());
+                let membership = Membership::new(
+                    cluster.clone(),
+                    this.joining(),
+                    activation.clone(),
+                    settings.place.data_dir.clone(),
+                );
                 membership.join().await.map_err(StartError::Load)?;
                 Some((cluster, membership))
             }
@@ -191,6 +196,8 @@ impl Node {
             table: Arc::clone(&table),
             activation: activation.clone(),
             public: Public::new(settings.domain.as_deref(), settings.public_url.as_deref()),
+            data_dir: settings.place.data_dir.clone(),
+            backup_max_age: settings.backup_warn.0,
             preview_age: settings.push.preview_age(),
             node: Arc::clone(&this),
             door: door.clone(),
@@ -215,6 +222,7 @@ impl Node {
             pushes: Arc::new(move || queue.queue()),
             presence,
             started: SystemTime::now(),
+            data_dir: settings.place.data_dir.clone(),
         };
         let metrics = Metrics { page, access: settings.observing.metrics, door };
         let planes = Planes { table, recorder, health, api, git, metrics, numbers };

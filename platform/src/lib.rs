@@ -9,6 +9,7 @@
 //! - [`nodes`]: what nodes on one PostgreSQL hear of each other
 //! - [`execution`]: one run of a script, and its record; `patient` has the threads for those that take long
 //! - [`schedules`]: runs what is due
+//! - [`status`]: what an operator has to look at; `disk` says how full that of a node is
 //! - [`workbench`]: one app served from its files, without a store
 //! - [`secrets`]: what scripts read and nothing else shows
 //! - [`tokens`]: who may what
@@ -24,6 +25,7 @@ pub const TRACE_TARGET: &str = "otel";
 pub mod activation;
 pub mod audit;
 pub mod deploy;
+pub mod disk;
 pub mod execution;
 pub mod health;
 pub mod nodes;
@@ -32,5 +34,6 @@ pub mod repository;
 pub mod revision;
 pub mod schedules;
 pub mod secrets;
+pub mod status;
 pub mod tokens;
 pub mod workbench;

@@ -55,6 +55,53 @@ pub struct Node {
     pub behind: u64,
     /// When it last took up a push.
     pub since: Option<DateTime<Utc>>,
+    /// How far its clock is ahead of the database's, in milliseconds, as it last said.
+    pub clock_skew_ms: Option<i64>,
+    /// The file system with its data folder, as it last said.
+    pub disk: Option<Disk>,
+}
+
+/// What a node says of itself every few seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Why it is not ready, if it is not.
+    pub trouble: Option<String>,
+    /// The file system with its data folder, where that is known.
+    pub disk: Option<Disk>,
+}
+
+/// How full a file system is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// The bytes that can still be written.
+    pub free_bytes: u64,
+    /// The bytes that it has.
+    pub size_bytes: u64,
+}
+
+/// A file system is nearly full that has less free than this …
+const FREE_BYTES_MIN: u64 = 1 << 30;
+
+/// … and less than this share of what it has.
+const FREE_PERCENT_MIN: u64 = 10;
+
+impl Disk {
+    /// Whether somebody should make room.
+    pub fn is_nearly_full(&self) -> bool {
+        self.free_bytes < FREE_BYTES_MIN
+            && self.free_bytes.saturating_mul(100) < self.size_bytes.saturating_mul(FREE_PERCENT_MIN)
+    }
+}
+
+/// An app that a node cannot serve as the latest push left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotServed {
+    /// The name of the node.
+    pub node: String,
+    /// The name of the app.
+    pub app: String,
+    /// Why.
+    pub fault: String,
 }
 
 /// How far a node is with one app.
@@ -119,13 +166,13 @@ impl Cluster {
         nodes::join(&self.0, node).await
     }
 
-    /// Says that the node is there, and why it is not ready if it is not; deletes those that are gone. `false`: the node was
-    /// taken for gone itself and has to join again.
+    /// Says that the node is there and how it is; deletes those that are gone. `false`: the node was taken for gone itself and
+    /// has to join again.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn beat(&self, node: Uuid, trouble: Option<&str>) -> Result<bool, StoreError> {
-        nodes::beat(&self.0, node, trouble).await
+    pub async fn beat(&self, node: Uuid, heartbeat: &Heartbeat) -> Result<bool, StoreError> {
+        nodes::beat(&self.0, node, heartbeat).await
     }
 
     /// Says goodbye.
@@ -150,6 +197,14 @@ impl Cluster {
     /// The database failed.
     pub async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         nodes::nodes(&self.0).await
+    }
+
+    /// The apps that nodes cannot serve, by node and app: at most `limit`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn not_served(&self, limit: u32) -> Result<Vec<NotServed>, StoreError> {
+        nodes::not_served(&self.0, limit).await
     }
 
     /// How far each node is with an app, by the nodes' names.

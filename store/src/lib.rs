@@ -7,6 +7,7 @@
 //! - [`cluster`]: what nodes on one PostgreSQL tell each other
 //! - [`schedule`]: the same of schedules and their runs
 //! - [`audit`]: who did what
+//! - [`status`]: what an operator has to look at
 //! - `token`, `secret`: tokens and secrets, as they are kept
 //! - [`execution`]: the same of executions and what they logged
 //! - [`error`]: what can go wrong
@@ -35,6 +36,7 @@ mod row;
 pub mod schedule;
 mod secret;
 mod sqlite;
+pub mod status;
 mod token;
 
 use std::fmt;
@@ -61,6 +63,7 @@ pub use schedule::{
     RECKONED_AHEAD_MAX, RunKey, RunOutcome, ScheduleId, ScheduleRun, ScheduleState,
 };
 pub use secret::{SealedSecret, SecretChange, SecretReceipt};
+pub use status::{DroppedRecords, FailingApp, FailingSchedule, LastBackup};
 pub use token::Token;
 
 /// How long a push waits for others to the same app (in SQLite, for whoever writes) before it gives up.

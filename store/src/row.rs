@@ -60,6 +60,11 @@ pub(crate) fn generation(generation: i64) -> Result<u64, StoreError> {
         .map_err(|_| StoreError::Corrupt { table: "apps", what: format!("generation {generation}") })
 }
 
+/// What a query counted.
+pub(crate) fn counted(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
 /// How a run ended.
 pub(crate) fn outcome(name: &str) -> Result<RunOutcome, StoreError> {
     RunOutcome::parse(name)

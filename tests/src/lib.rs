@@ -7,9 +7,11 @@
 //! - [`sqlite`]: another program at an embedded one
 //! - [`postgres`]: a PostgreSQL of a test's own, to be stopped and started
 //! - [`proxy`]: what cuts the connections to it
+//! - [`clock`]: processes whose clock is wrong
 //! - [`wire`] and [`frames`]: connections by the byte and by the frame, for what no client does
 //! - [`wait`]: waiting for a condition, never for a time
 
+pub mod clock;
 pub mod database;
 pub mod frames;
 pub mod postgres;

@@ -38,6 +38,7 @@ pub(crate) use observing::{LogFormat, MetricsAccess, ObservingSettings, TraceSet
 pub(crate) use people::{
     AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, SecretOption, SecretsVerb, TokensVerb,
 };
+pub(crate) use quantity::AgeOrOff;
 pub(crate) use settings::{AUDIT_DAYS, CreateApps, DatabaseSettings, Given, Place, Role, Settings};
 
 /// A self-hosted serverless platform that you deploy to with git push.

@@ -40,6 +40,22 @@ impl FromStr for Ago {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Age(pub(crate) Duration);
 
+/// An [`Age`], or none: written as `7d` or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AgeOrOff(pub(crate) Option<Duration>);
+
+impl FromStr for AgeOrOff {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let words = "write a number of days, weeks or hours such as 7d, 2w or 36h, or off";
+        text.parse().map(|Age(age)| Self(Some(age))).map_err(|_| words)
+    }
+}
+
 impl FromStr for Age {
     type Err = &'static str;
 
@@ -93,6 +109,9 @@ mod tests {
     fn an_age_is_a_number_and_a_unit() {
         let hours = |text: &str| text.parse::<Age>().map(|Age(age)| age.as_secs() / 3600);
         assert_eq!((hours("90d"), hours("2w"), hours("12h")), (Ok(2160), Ok(336), Ok(12)));
+        assert_eq!("off".parse(), Ok(AgeOrOff(None)));
+        assert_eq!("1d".parse(), Ok(AgeOrOff(Some(Duration::from_secs(86_400)))));
+        assert!("never".parse::<AgeOrOff>().is_err());
         for wrong in ["", "d", "90", "90 d", "-1d", "1.5d", "90s", "9é"] {
             assert!(hours(wrong).is_err(), "{wrong}");
         }

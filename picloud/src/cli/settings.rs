@@ -10,7 +10,7 @@ use store::{Location, Pool};
 
 use super::limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
 use super::observing::{ObservingSettings, TraceSettings};
-use super::quantity::Time;
+use super::quantity::{AgeOrOff, Time};
 use super::secrets::Secret;
 use crate::edge::Proxies;
 
@@ -19,6 +19,9 @@ const SQLITE_FILE: &str = "picloud.db";
 
 /// A little more than a year.
 pub(crate) const AUDIT_DAYS: u32 = 400;
+
+/// The age from which on a backup is old.
+const BACKUP_WARN: &str = "7d";
 
 /// How a node runs. Each is also read from the environment.
 #[derive(Clone, Debug, Args)]
@@ -74,6 +77,10 @@ pub(crate) struct Settings {
     /// For how many days acts stay in the audit list.
     #[arg(long, env = "PICLOUD_AUDIT_DAYS", default_value_t = AUDIT_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub(crate) audit_days: u32,
+
+    /// The age of the latest backup from which on `picloud status` warns; off where backups are made by other means.
+    #[arg(long, env = "PICLOUD_BACKUP_WARN", default_value = BACKUP_WARN, value_name = "AGE")]
+    pub(crate) backup_warn: AgeOrOff,
 
     /// The file with the keys that secrets are encrypted with; without it systemd's credential `secret-key`, or a key that is made in the data folder.
     #[arg(long, env = "PICLOUD_SECRET_KEY_FILE")]

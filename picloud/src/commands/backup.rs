@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrono::{NaiveDateTime, Utc};
-use store::backup::{Contents, back_up};
+use store::backup::{Contents, back_up, note_backup};
 
 use super::{CommandError, print};
 use crate::cli::BackupOptions;
@@ -24,6 +24,7 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
     if let Some(keep) = options.keep {
         let file = dated(&options.file)?;
         let contents = write(options, &file)?;
+        note(options, &contents);
         let removed = remove_older(&options.file, keep as usize)
             .map_err(|source| CommandError::Folder { path: options.file.clone(), source })?;
         return print(
@@ -32,6 +33,7 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
     }
     if options.file != Path::new(STANDARD) {
         let contents = write(options, &options.file)?;
+        note(options, &contents);
         return print(words::backup::made(&options.file, &contents, began.elapsed()));
     }
     let mut output = io::stdout().lock();
@@ -41,9 +43,20 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
     // SQLite writes here and there; it is sent on when it is whole.
     let folder = tempfile::tempdir().map_err(CommandError::Pass)?;
     let file = folder.path().join("backup");
-    write(options, &file)?;
+    let contents = write(options, &file)?;
     File::open(file).and_then(|mut file| io::copy(&mut file, &mut output)).map_err(CommandError::Pass)?;
+    note(options, &contents);
     Ok(())
+}
+
+/// Notes in the database that there is a backup, for `picloud status`. It is as good where that cannot be noted, as in a
+/// standby that is only read.
+fn note(options: &BackupOptions, contents: &Contents) {
+    let location = options.place.location();
+    let Ok(threads) = threads() else { return };
+    if let Err(error) = threads.block_on(note_backup(&location, contents.made_at)) {
+        eprintln!("warning: {}", words::backup::not_made(&error));
+    }
 }
 
 fn write(options: &BackupOptions, file: &Path) -> Result<Contents, CommandError> {

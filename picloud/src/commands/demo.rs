@@ -16,8 +16,8 @@ use super::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::serve::StopSignals;
 use crate::cli::{
-    AUDIT_DAYS, ConnectionSettings, CreateApps, DatabaseSettings, DemoOptions, LogFormat, ObservingSettings,
-    Place, PushSettings, RecordSettings, Role, ScheduleSettings, Settings, TraceSettings,
+    AUDIT_DAYS, AgeOrOff, ConnectionSettings, CreateApps, DatabaseSettings, DemoOptions, LogFormat,
+    ObservingSettings, Place, PushSettings, RecordSettings, Role, ScheduleSettings, Settings, TraceSettings,
 };
 use crate::edge::Proxies;
 use crate::log;
@@ -103,6 +103,7 @@ async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartEr
         admin_token: None,
         create_apps: CreateApps::OnFirstPush,
         audit_days: AUDIT_DAYS,
+        backup_warn: AgeOrOff(None),
         observing: ObservingSettings::default(),
         traces: TraceSettings::default(),
         secret_key_file: None,

@@ -1,16 +1,19 @@
 //! All numbers of a node on one page.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
+use chrono::{DateTime, Utc};
 use platform::health::DatabaseHealth;
 use platform::nodes::Presence;
 use platform::schedules::Scheduler;
 use runtime::{ANSWER_BOUNDS, AppNumbers, Classes, FailureKind, LiveTable, TriggerKind};
 use std::sync::atomic::Ordering;
 use store::Store;
+use store::cluster::Disk;
 
 use super::exposition::{CONTENT_TYPE, Exposition, Kind};
 use super::{Numbers, Plane, VERDICTS, process};
@@ -37,19 +40,37 @@ pub(crate) struct Page {
     /// Where several nodes may share the database.
     pub(crate) presence: Option<Presence>,
     pub(crate) started: SystemTime,
+    /// The folder in which the node keeps its files.
+    pub(crate) data_dir: PathBuf,
+}
+
+/// What was asked for the page.
+struct Asked {
+    /// How long the database took to answer; `None`: it is away.
+    ping: Option<Duration>,
+    /// When the latest backup was made, if any was.
+    last_backup: Option<DateTime<Utc>>,
+    /// The file system with the data folder.
+    disk: Option<Disk>,
 }
 
 impl Page {
     /// The page as it is now. The database is asked whether it takes writes, within a bound.
     pub(crate) async fn answer(&self) -> Response<Body> {
         let asked = tokio::time::timeout(DATABASE_TIME_MAX, self.database_health.check()).await;
-        let database = asked.ok().and_then(Result::ok);
-        let mut response = Response::new(Body::from(self.text(database)));
+        let ping = asked.ok().and_then(Result::ok);
+        let last_backup = match ping {
+            Some(_) => tokio::time::timeout(DATABASE_TIME_MAX, self.store.last_backup()).await.ok(),
+            None => None,
+        };
+        let last_backup = last_backup.and_then(|found| found.ok()?.made_at);
+        let asked = Asked { ping, last_backup, disk: platform::disk::of(&self.data_dir).await };
+        let mut response = Response::new(Body::from(self.text(&asked)));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         response
     }
 
-    fn text(&self, database: Option<Duration>) -> String {
+    fn text(&self, asked: &Asked) -> String {
         let mut page = Exposition::default();
         let version = env!("CARGO_PKG_VERSION");
         page.family("picloud_build_info", Kind::Gauge, "The version of PiCloud.")
@@ -61,7 +82,8 @@ impl Page {
         self.planes(&mut page);
         self.pushes(&mut page);
         self.schedules(&mut page);
-        self.database(&mut page, database);
+        self.database(&mut page, asked.ping);
+        storage(&mut page, asked);
         process::write(&mut page, self.started);
         page.into_text()
     }
@@ -120,6 +142,19 @@ impl Page {
             let help = "For how long this node has heard nothing of the database.";
             page.single("picloud_database_away_seconds", Kind::Gauge, help, away);
         }
+    }
+}
+
+fn storage(page: &mut Exposition, asked: &Asked) {
+    if let Some(made_at) = asked.last_backup {
+        let help = "When the latest backup was made, in seconds since 1970.";
+        page.single("picloud_last_backup_timestamp_seconds", Kind::Gauge, help, made_at.timestamp());
+    }
+    if let Some(Disk { free_bytes, size_bytes }) = asked.disk {
+        let help = "Bytes that can still be written to the file system with the data folder.";
+        page.single("picloud_data_dir_free_bytes", Kind::Gauge, help, free_bytes);
+        let help = "Bytes of the file system with the data folder.";
+        page.single("picloud_data_dir_size_bytes", Kind::Gauge, help, size_bytes);
     }
 }
 

@@ -34,4 +34,15 @@ pub(crate) struct Node {
     pub(crate) apps_behind: u64,
     /// When it last took up a push; null: never, or it is not known.
     pub(crate) serving_since: Option<DateTime<Utc>>,
+    /// How far its clock is ahead of the database's, in milliseconds, as it last said; null: the database has no clock.
+    pub(crate) clock_skew_ms: Option<i64>,
+    /// The file system with its data folder, as it last said; null: it is not known.
+    pub(crate) disk: Option<Disk>,
+}
+
+/// How full a file system is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Disk {
+    pub(crate) free_bytes: u64,
+    pub(crate) size_bytes: u64,
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// Whether all is well, as the node that answers sees it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Status {
-    /// Everything below is as it should be.
+    /// There are no problems.
     pub(crate) well: bool,
     /// The version of PiCloud.
     pub(crate) version: String,
@@ -17,9 +17,47 @@ pub(crate) struct Status {
     /// How many nodes there are, and how many of them are ready.
     pub(crate) nodes: usize,
     pub(crate) nodes_ready: usize,
-    /// Why others are not, each with its node.
-    pub(crate) troubles: Vec<String>,
     /// How many apps there are, and how many have something live in production.
     pub(crate) apps: usize,
     pub(crate) apps_live: usize,
+    /// When the latest backup was made; null: none was, as far as the database knows.
+    pub(crate) last_backup_at: Option<chrono::DateTime<chrono::Utc>>,
+    /// What is not as it should be, at most 50 of a kind.
+    pub(crate) problems: Vec<StatusProblem>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct StatusProblem {
+    pub(crate) kind: ProblemKind,
+    pub(crate) severity: Severity,
+    /// What it is, with the names of what it concerns.
+    pub(crate) message: String,
+    /// What helps, or shows more.
+    pub(crate) hint: String,
+}
+
+/// What kind of problem it is. More may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ProblemKind {
+    NodeNotReady,
+    AppNotServed,
+    ScheduleFailing,
+    ExecutionsFailing,
+    RecordsDropped,
+    BackupMissing,
+    BackupOld,
+    ClockSkew,
+    DiskNearlyFull,
+}
+
+/// How much a problem matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Severity {
+    /// Something does not work.
+    Error,
+    /// Something will not work, or did not work and does again.
+    Warning,
 }

@@ -61,6 +61,7 @@ pub(crate) fn not_made(error: &BackupError) -> String {
         BackupError::Older { .. } => {
             "; back it up with that version, or start this one on it once, which brings it up to date"
         }
+        BackupError::Note(_) => "; picloud status goes on counting from the one before",
         BackupError::Open(_)
         | BackupError::Read(_)
         | BackupError::Write { .. }

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use manifest_schema::name::AppName;
 use store::StoreError;
-use store::cluster::{self, Cluster, NewNode, News};
+use store::cluster::{self, Cluster, Heartbeat, NewNode, News};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::own_acts::OwnActs;
 use crate::activation::{Activation, TakenUp};
+use crate::disk;
 
 /// How often a node says that it is there. Twice it may fail before the others take it for gone.
 const BEAT: Duration = Duration::from_secs(5);
@@ -50,16 +52,17 @@ pub struct Membership {
     cluster: Cluster,
     node: NewNode,
     activation: Activation,
+    data_dir: PathBuf,
     away: watch::Sender<Option<Instant>>,
     heard: watch::Sender<()>,
     own_acts: OwnActs,
 }
 
 impl Membership {
-    /// The part of `node`, which takes up through `activation` what was pushed.
-    pub fn new(cluster: Cluster, node: NewNode, activation: Activation) -> Self {
+    /// The part of `node`, which takes up through `activation` what was pushed, and keeps its files in `data_dir`.
+    pub fn new(cluster: Cluster, node: NewNode, activation: Activation, data_dir: PathBuf) -> Self {
         let (away, heard) = (watch::Sender::new(None), watch::Sender::new(()));
-        Self { cluster, node, activation, away, heard, own_acts: OwnActs::default() }
+        Self { cluster, node, activation, data_dir, away, heard, own_acts: OwnActs::default() }
     }
 
     /// What is known from hearing the others.
@@ -117,8 +120,11 @@ impl Membership {
                 news = listener.next() => within(SYNC_MAX, self.hear(news?)).await?,
                 _ = changes.changed() => {}
                 _ = beat.tick() => {
-                    let trouble = self.activation.trouble();
-                    if !within(ANSWER_MAX, self.cluster.beat(self.node.id, trouble.as_deref())).await? {
+                    let heartbeat = Heartbeat {
+                        trouble: self.activation.trouble(),
+                        disk: disk::of(&self.data_dir).await,
+                    };
+                    if !within(ANSWER_MAX, self.cluster.beat(self.node.id, &heartbeat)).await? {
                         within(ANSWER_MAX, self.cluster.rejoin(&self.node)).await?;
                         said.clear();
                     }

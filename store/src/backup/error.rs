@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::error::OpenError;
 
-/// Why no backup was made. Nothing stands under its name then but what stood there before.
+/// Why no backup was made, or not noted. Nothing stands under its name then but what stood there before, unless it was only
+/// not noted.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// There is a file of that name.
@@ -31,6 +32,9 @@ pub enum BackupError {
     /// The database cannot be read.
     #[error("cannot read the database")]
     Read(#[source] sqlx::Error),
+    /// The backup was made, and the database cannot be written.
+    #[error("the backup is whole, but the database cannot note that it was made")]
+    Note(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// SQLite cannot write the file.
     #[error("cannot write {}", path.display())]
     Write {

@@ -14,7 +14,7 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 
 use super::error::{BackupError, RestoreError};
 use super::{Contents, crc32};
-use crate::sqlite::connect;
+use crate::sqlite::{connect, status};
 
 /// "PiCB", as SQLite's header has it.
 const APPLICATION_ID: u32 = u32::from_be_bytes(*b"PiCB");
@@ -113,8 +113,10 @@ async fn describe(connection: &mut SqliteConnection, database: &str) -> Result<(
             database TEXT NOT NULL   -- where it comes from
         )";
     sqlx::raw_sql(table).execute(&mut *connection).await?;
+    let made_at = Utc::now();
+    status::note_backup(connection, made_at).await?;
     sqlx::query("INSERT INTO backup (made_at, version, database) VALUES (?1, ?2, ?3)")
-        .bind(Utc::now())
+        .bind(made_at)
         .bind(env!("CARGO_PKG_VERSION"))
         .bind(database)
         .execute(&mut *connection)

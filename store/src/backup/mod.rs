@@ -55,6 +55,20 @@ pub async fn back_up(from: &Location, file: &Path, replace: bool) -> Result<Cont
     }
 }
 
+/// Notes in the database when its latest backup was made, for [`Store::last_backup`](crate::Store::last_backup). The backup
+/// itself has that in it.
+///
+/// # Errors
+/// The database cannot be written.
+pub async fn note_backup(from: &Location, made_at: DateTime<Utc>) -> Result<(), BackupError> {
+    match from {
+        Location::Postgres(url) => postgres::backup::note(url, made_at).await.map_err(BackupError::Note),
+        Location::Sqlite(path) => {
+            sqlite::backup::note(path, made_at).await.map_err(|error| BackupError::Note(error.into()))
+        }
+    }
+}
+
 /// Fills an empty database from a backup, with `replace` also one that holds something, which is then gone.
 ///
 /// # Errors

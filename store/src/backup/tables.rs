@@ -171,6 +171,7 @@ pub const TABLES: &[Table] = &[
             ("lines", Number),
         ],
     },
+    Table { name: "last_backup", columns: &[("one", Truth), ("made_at", Time)] },
     Table { name: "record_count", columns: &[("one", Truth), ("last", Number)] },
     Table {
         name: "record_portions",

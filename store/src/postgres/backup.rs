@@ -2,12 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "its connections are its own, and closed when it is done")]
 
+use std::error::Error;
+
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, SqliteConnection};
 
-use super::{connect, nodes};
+use super::{connect, nodes, status};
 use crate::backup::file::{Checked, Draft};
 use crate::backup::tables::{self, Kind, TABLES, Table};
 use crate::backup::value::{self, Portion, Value};
@@ -55,6 +58,14 @@ pub(crate) async fn back_up(url: &str, draft: Draft) -> Result<Contents, BackupE
     snapshot.rollback().await.ok();
     source.close().await.ok();
     draft.finish(target, &format!("PostgreSQL {version}")).await
+}
+
+/// Notes in the database that a backup was made.
+pub(crate) async fn note(url: &str, made_at: DateTime<Utc>) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut connection = connect::one(url, &[]).await?;
+    status::note_backup(&mut connection, made_at).await?;
+    connection.close().await.ok();
+    Ok(())
 }
 
 /// Copies one table. Rows are taken from the server as they are needed, and held in portions.

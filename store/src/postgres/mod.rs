@@ -17,5 +17,6 @@ pub(crate) mod revisions;
 pub(crate) mod schedule_runs;
 pub(crate) mod schedules;
 pub(crate) mod secrets;
+pub(crate) mod status;
 pub(crate) mod tokens;
 mod transaction;

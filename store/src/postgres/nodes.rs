@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::cluster::{GONE_AFTER, NewNode, Node, Serving, TakenUp};
+use crate::cluster::{Disk, GONE_AFTER, Heartbeat, NewNode, Node, NotServed, Serving, TakenUp};
 use crate::error::StoreError;
 use crate::id::AppId;
-use crate::row::signed;
+use crate::row::{counted, signed};
 
 /// The channel on which a push names its app.
 pub(crate) const APPS: &str = "picloud_apps";
@@ -40,12 +40,19 @@ pub(crate) async fn join(pool: &PgPool, node: &NewNode) -> Result<(), StoreError
     Ok(())
 }
 
-pub(crate) async fn beat(pool: &PgPool, node: Uuid, trouble: Option<&str>) -> Result<bool, StoreError> {
-    let seen = sqlx::query("UPDATE nodes SET seen_at = now(), trouble = $2 WHERE id = $1")
-        .bind(node)
-        .bind(trouble)
-        .execute(pool)
-        .await?;
+pub(crate) async fn beat(pool: &PgPool, node: Uuid, heartbeat: &Heartbeat) -> Result<bool, StoreError> {
+    let seen = sqlx::query(
+        "UPDATE nodes SET seen_at = now(), trouble = $2, disk_free_bytes = $3, disk_size_bytes = $4,
+             clock_skew_ms = round(extract(epoch FROM $5::timestamptz - clock_timestamp()) * 1000)
+         WHERE id = $1",
+    )
+    .bind(node)
+    .bind(&heartbeat.trouble)
+    .bind(heartbeat.disk.map(|disk| signed(disk.free_bytes)))
+    .bind(heartbeat.disk.map(|disk| signed(disk.size_bytes)))
+    .bind(Utc::now())
+    .execute(pool)
+    .await?;
     sqlx::query("DELETE FROM nodes WHERE seen_at < now() - $1::float8 * interval '1 second' AND id <> $2")
         .bind(GONE_AFTER.as_secs_f64())
         .bind(node)
@@ -98,12 +105,16 @@ type NodeRow = (
     i64,
     i64,
     Option<DateTime<Utc>>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
 );
 
 pub(crate) async fn nodes(pool: &PgPool) -> Result<Vec<Node>, StoreError> {
     let rows: Vec<NodeRow> = sqlx::query_as(
         "SELECT nodes.id, name, role, program, address, started_at, seen_at, trouble,
-             said.current, (SELECT count(*) FROM apps) - said.current, said.since
+             said.current, (SELECT count(*) FROM apps) - said.current, said.since,
+             clock_skew_ms, disk_free_bytes, disk_size_bytes
          FROM nodes, LATERAL (
              SELECT count(*) FILTER (WHERE fault IS NULL AND served.generation >= apps.generation) AS current,
                  max(since) AS since
@@ -115,9 +126,26 @@ pub(crate) async fn nodes(pool: &PgPool) -> Result<Vec<Node>, StoreError> {
     .bind(GONE_AFTER.as_secs_f64())
     .fetch_all(pool)
     .await?;
-    let counted = |count: i64| u64::try_from(count).unwrap_or(0);
-    let node =
-        |(id, name, role, program, address, started_at, seen_at, trouble, current, behind, since)| Node {
+    let node = |row: NodeRow| {
+        let (
+            id,
+            name,
+            role,
+            program,
+            address,
+            started_at,
+            seen_at,
+            trouble,
+            current,
+            behind,
+            since,
+            skew,
+            free,
+            size,
+        ) = row;
+        let disk =
+            free.zip(size).map(|(free, size)| Disk { free_bytes: counted(free), size_bytes: counted(size) });
+        Node {
             id,
             name,
             role,
@@ -129,8 +157,25 @@ pub(crate) async fn nodes(pool: &PgPool) -> Result<Vec<Node>, StoreError> {
             current: counted(current),
             behind: counted(behind),
             since,
-        };
+            clock_skew_ms: skew,
+            disk,
+        }
+    };
     Ok(rows.into_iter().map(node).collect())
+}
+
+pub(crate) async fn not_served(pool: &PgPool, limit: u32) -> Result<Vec<NotServed>, StoreError> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT nodes.name, apps.name, served.fault
+         FROM served JOIN nodes ON nodes.id = served.node JOIN apps USING (repository)
+         WHERE fault IS NOT NULL AND seen_at >= now() - $1::float8 * interval '1 second'
+         ORDER BY nodes.name COLLATE \"C\", apps.name COLLATE \"C\" LIMIT $2",
+    )
+    .bind(GONE_AFTER.as_secs_f64())
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|(node, app, fault)| NotServed { node, app, fault }).collect())
 }
 
 pub(crate) async fn serving(pool: &PgPool, app: AppId) -> Result<Vec<Serving>, StoreError> {

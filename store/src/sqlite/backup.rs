@@ -5,10 +5,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
-use super::connect;
+use super::{connect, status};
 use crate::backup::file::{Checked, Draft};
 use crate::backup::tables::TABLES;
 use crate::backup::{BackupError, Contents, RestoreError};
@@ -46,6 +47,14 @@ pub(crate) async fn back_up(path: &Path, draft: Draft) -> Result<Contents, Backu
     let mut copy = draft.open().await?;
     connect::migrate(&mut copy).await?;
     draft.finish(copy, &format!("SQLite {version}")).await
+}
+
+/// Notes in the database that a backup was made.
+pub(crate) async fn note(path: &Path, made_at: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let options = connect::options(path).create_if_missing(false);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    status::note_backup(&mut connection, made_at).await?;
+    connection.close().await
 }
 
 /// Everything that is there goes and everything from the backup comes, in one transaction.

@@ -16,6 +16,7 @@ pub(crate) mod revisions;
 pub(crate) mod schedule_runs;
 pub(crate) mod schedules;
 pub(crate) mod secrets;
+pub(crate) mod status;
 mod together;
 pub(crate) mod tokens;
 mod transaction;

@@ -8,6 +8,7 @@
 //! - `reading_little`: by indexes
 //! - `recording`: executions and what they logged
 //! - `sharing`: what nodes on one PostgreSQL tell each other
+//! - `status`: what an operator has to look at
 //! - `backing_up`: everything in one file, from and to either database
 //! - `opening`, `migrating`: which databases are taken, and how those of earlier versions are
 
@@ -45,4 +46,5 @@ mod reading_little;
 mod recording;
 mod running;
 mod sharing;
+mod status;
 mod values;

@@ -18,6 +18,12 @@ const MUCH: &str = "
     FROM apps, generate_series(16, 20000) AS n WHERE name = 'hello';
     INSERT INTO schedule_runs (app, schedule, due, deploy, execution, claimed_at, finished_at, outcome)
     SELECT apps.id, 'tock', now() + n * interval '1 minute', 1, apps.id, now(), now(), 'succeeded' FROM apps, generate_series(1, 20000) AS n;
+    INSERT INTO executions (number, id, request, app, deploy, commit_id, script, trigger, target, node, started_at, duration_us,
+        operations, memory, failure, lines, lines_dropped)
+    SELECT n, gen_random_uuid(), apps.id, apps.id, 1, decode(lpad(to_hex(n), 40, '0'), 'hex'), 's', 'http', 't', 'pi', now(), 1,
+        1, 1, CASE WHEN n > 20000 OR n % 10 = 0 THEN 'script_error' END, 0, 0
+    FROM apps, generate_series(1, 20001) AS n WHERE name = 'hello';
+    INSERT INTO record_portions (kind, since, last, bytes) VALUES ('executions', now() - interval '2 hours', 20000, 1);
     UPDATE apps SET last_deploy = 20000;
     ANALYZE";
 
@@ -47,6 +53,10 @@ async fn no_question_reads_a_whole_table() {
             store.lose_runs(run.now).await.unwrap();
             store.next_lease_end().await.unwrap();
             store.prune_runs(&of(id), 100, noon()).await.unwrap();
+            store.failing_schedules(10).await.unwrap();
+            let failing =
+                store.failing_apps(chrono::Utc::now() - chrono::TimeDelta::hours(1), 10).await.unwrap();
+            assert_eq!((failing[0].failed, failing[0].executions), (1, 1));
             store.push(&push(Some(1), 1)).await.unwrap();
         }
         // What a connection has counted is known when it has ended.
@@ -55,7 +65,7 @@ async fn no_question_reads_a_whole_table() {
         loop {
             let read: Vec<(String, i64, i64)> = sqlx::query_as(
                 "SELECT relname::text, seq_tup_read, idx_scan FROM pg_stat_user_tables
-                 WHERE relname IN ('objects', 'deploys', 'revisions', 'schedule_runs')",
+                 WHERE relname IN ('objects', 'deploys', 'revisions', 'schedule_runs', 'executions')",
             )
             .fetch_all(&mut *connection)
             .await

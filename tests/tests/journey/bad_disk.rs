@@ -10,7 +10,7 @@ use tests::server::picloud;
 use tests::{Repository, TOKEN, until};
 
 /// A node whose data folder is in a small file system of its own, which `prepare` fills or locks. It needs no root.
-fn serve_in(folder: &Path, size: &str, prepare: &str) -> Command {
+pub(crate) fn serve_in(folder: &Path, size: &str, prepare: &str) -> Command {
     let script = format!(
         "mount -t tmpfs -o size={size} tmpfs . && cd \"$PWD\" && {prepare} && \
          exec \"$0\" serve --listen 127.0.0.1:0 --data-dir data"

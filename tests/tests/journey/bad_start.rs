@@ -125,11 +125,7 @@ fn a_postgresql_with_any_table_of_another_program_is_left_alone() {
 fn by_a_wrong_clock(server: &Server, offset: &str, words: &str) -> (Option<i32>, String) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(picloud());
-    let clock = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
-    assert!(Path::new(&clock).exists(), "{clock} is installed by `make test`");
-    command.env("LD_PRELOAD", clock).env("FAKETIME", offset);
-    // The clock that only goes forward is right on every machine.
-    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    tests::clock::set_off(&mut command, offset);
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.data_dir());
     command.env_remove("DATABASE_URL").env("PICLOUD_ADMIN_TOKEN", TOKEN);
     if let Some(url) = server.database.url() {

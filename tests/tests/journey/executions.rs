@@ -284,6 +284,11 @@ fn what_runs_while_the_database_is_away_is_recorded_or_counted() {
             database.query("SELECT coalesce(sum(executions), 0) FROM losses").parse().expect("a number");
         (kept + lost == asking + 2).then_some((kept, lost))
     });
+    let (code, problems) = crate::status::problems(&server.address);
+    let dropped = problems.iter().find(|problem| problem["kind"] == "records_dropped").expect("a problem");
+    let message = dropped["message"].as_str().expect("a message");
+    let words = format!("node pi dropped the records of {lost} execution");
+    assert!(code == Some(1) && message.starts_with(&words), "{message}");
     // More than the queue alone holds, which is emptied also while the database does not answer.
     assert!(kept > 768 && lost > 0, "{kept} kept and {lost} lost");
 }

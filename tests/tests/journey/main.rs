@@ -30,6 +30,7 @@ mod rollback;
 mod schedules;
 mod secrets;
 mod service;
+mod status;
 mod stopping;
 mod traces;
 mod under_load;

@@ -18,6 +18,7 @@ mod secrets;
 mod status;
 mod tokens;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,10 @@ pub(crate) struct Api {
     pub(crate) activation: Activation,
     /// Where apps answer.
     pub(crate) public: Public,
+    /// The folder in which the node keeps its files.
+    pub(crate) data_dir: PathBuf,
+    /// The age from which on the latest backup is too old.
+    pub(crate) backup_max_age: Option<Duration>,
     /// How old a preview may become.
     pub(crate) preview_age: Option<Duration>,
     /// The node that answers.

@@ -5,6 +5,7 @@ use axum::extract::{Extension, State};
 use axum::http::Response;
 use chrono::Utc;
 use store::StoreError;
+use store::cluster::Disk;
 
 use super::{Api, allow_admin, document, failed};
 use crate::edge::credentials::Caller;
@@ -48,6 +49,8 @@ fn shown(node: store::cluster::Node) -> Node {
         apps_current: node.current,
         apps_behind: node.behind,
         serving_since: node.since,
+        clock_skew_ms: node.clock_skew_ms,
+        disk: node.disk.map(shown_disk),
     }
 }
 
@@ -71,5 +74,11 @@ async fn alone(api: &Api) -> Result<Node, StoreError> {
         apps_current: current,
         apps_behind: apps.len() as u64 - current,
         serving_since: None,
+        clock_skew_ms: None,
+        disk: platform::disk::of(&api.data_dir).await.map(shown_disk),
     })
+}
+
+fn shown_disk(Disk { free_bytes, size_bytes }: Disk) -> rest::Disk {
+    rest::Disk { free_bytes, size_bytes }
 }

@@ -1,0 +1,252 @@
+//! What an operator has to look at, found when somebody asks.
+//!
+//! [`problems`] reads the database and what this node knows; nothing is watched meanwhile. Each kind of problem is listed up to
+//! a bound.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use runtime::LiveTable;
+use store::cluster::{Disk, NotServed};
+use store::{DroppedRecords, FailingApp, FailingSchedule, KnownTime, LastBackup, Store, StoreError};
+
+use crate::activation::Activation;
+
+/// The problems of one kind that are listed.
+const LISTED_MAX: u32 = 50;
+
+/// Executions that failed for longer than this are history.
+const FAILURES_OF: TimeDelta = TimeDelta::hours(1);
+
+/// The same of dropped records.
+const DROPPED_OF: TimeDelta = TimeDelta::hours(24);
+
+/// The share of an app's executions, in percent, from which on failures are an error and no warning.
+const FAILED_PERCENT_ERROR: u64 = 10;
+
+/// How far a clock may be off.
+const SKEW_WARN: TimeDelta = TimeDelta::seconds(5);
+
+/// How far it may be off before schedules run at wrong times: a node does not start with such a clock.
+const SKEW_ERROR: TimeDelta = TimeDelta::minutes(5);
+
+/// How much a problem matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something does not work.
+    Error,
+    /// Something will not work, or did not work and does again.
+    Warning,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// A node is not ready.
+    NodeNotReady {
+        /// Its name.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// A node cannot serve an app as the latest push left it.
+    AppNotServed(NotServed),
+    /// The last run of a schedule failed or was lost.
+    ScheduleFailing {
+        /// Which.
+        schedule: FailingSchedule,
+        /// Whether it is one of a preview.
+        preview: bool,
+    },
+    /// Executions of an app failed within the last hour.
+    ExecutionsFailing(FailingApp),
+    /// Records of executions were dropped within the last day.
+    RecordsDropped(DroppedRecords),
+    /// No backup was ever made.
+    BackupMissing {
+        /// Since when there could have been one.
+        since: DateTime<Utc>,
+    },
+    /// The latest backup is older than it should be.
+    BackupOld {
+        /// When it was made.
+        made_at: DateTime<Utc>,
+    },
+    /// The clocks of a node and of the database differ.
+    ClockSkew {
+        /// The name of the node.
+        node: String,
+        /// How far it is ahead; negative where it is behind.
+        ahead: TimeDelta,
+    },
+    /// The clock of this node is behind what was written already.
+    ClockBehind {
+        /// The name of the node.
+        node: String,
+        /// The time of the latest entry.
+        latest: DateTime<Utc>,
+    },
+    /// A node has little room left for its files.
+    DiskNearlyFull {
+        /// The name of the node.
+        node: String,
+        /// How little.
+        disk: Disk,
+    },
+}
+
+impl Problem {
+    /// How much it matters.
+    pub fn severity(&self) -> Severity {
+        let error = match self {
+            Self::NodeNotReady { .. } | Self::AppNotServed(_) | Self::ScheduleFailing { .. } => true,
+            Self::ExecutionsFailing(app) => app.failed * 100 >= app.executions * FAILED_PERCENT_ERROR,
+            Self::ClockSkew { ahead, .. } => ahead.abs() > SKEW_ERROR,
+            Self::ClockBehind { .. } => true,
+            Self::DiskNearlyFull { disk, .. } => disk.free_bytes.saturating_mul(100) < disk.size_bytes,
+            Self::RecordsDropped(_) | Self::BackupMissing { .. } | Self::BackupOld { .. } => false,
+        };
+        if error { Severity::Error } else { Severity::Warning }
+    }
+}
+
+/// A node, as its problems are found.
+#[derive(Clone, Debug)]
+pub struct NodeState {
+    /// Its name.
+    pub name: String,
+    /// Why it is not ready, if it is not.
+    pub trouble: Option<String>,
+    /// How far its clock is ahead of the database's, in milliseconds, where that has one.
+    pub clock_skew_ms: Option<i64>,
+    /// The file system with its data folder, where that is known.
+    pub disk: Option<Disk>,
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Watched<'w> {
+    /// The database.
+    pub store: &'w Store,
+    /// What is live.
+    pub table: &'w LiveTable,
+    /// What this node can serve.
+    pub activation: &'w Activation,
+    /// The name of this node.
+    pub node: &'w str,
+    /// The age from which on the latest backup is too old; `None`: backups are made by other means.
+    pub backup_max_age: Option<Duration>,
+}
+
+/// All problems that there are now, the kinds in a fixed order.
+///
+/// # Errors
+/// The database failed.
+pub async fn problems(watched: Watched<'_>, nodes: &[NodeState]) -> Result<Vec<Problem>, StoreError> {
+    let now = Utc::now();
+    let store = watched.store;
+    let mut problems: Vec<Problem> = nodes
+        .iter()
+        .filter_map(|node| {
+            Some(Problem::NodeNotReady { node: node.name.clone(), reason: node.trouble.clone()? })
+        })
+        .collect();
+    problems.extend(not_served(watched).await?.into_iter().map(Problem::AppNotServed));
+    problems.extend(failing_schedules(watched).await?);
+    let failing = store.failing_apps(now - FAILURES_OF, LISTED_MAX).await?;
+    problems.extend(failing.into_iter().map(Problem::ExecutionsFailing));
+    let dropped = store.dropped_records(now - DROPPED_OF, LISTED_MAX).await?;
+    problems.extend(dropped.into_iter().map(Problem::RecordsDropped));
+    if let Some(max_age) = watched.backup_max_age {
+        problems.extend(backup(store.last_backup().await?, max_age, now));
+    }
+    problems.extend(nodes.iter().filter_map(skew));
+    if let KnownTime::NotBefore(latest) = store.time().await?
+        && latest - now > SKEW_ERROR
+    {
+        problems.push(Problem::ClockBehind { node: watched.node.to_owned(), latest });
+    }
+    problems.extend(nodes.iter().filter_map(nearly_full));
+    Ok(problems)
+}
+
+/// The apps that nodes cannot serve: this node by its own word, the others by what they said.
+async fn not_served(watched: Watched<'_>) -> Result<Vec<NotServed>, StoreError> {
+    if let Some(cluster) = watched.store.cluster() {
+        return cluster.not_served(LISTED_MAX).await;
+    }
+    let taken = watched.activation.taken_up().into_iter();
+    let faulty = taken.filter_map(|(app, taken)| {
+        Some(NotServed { node: watched.node.to_owned(), app: app.to_string(), fault: taken.fault? })
+    });
+    Ok(faulty.take(LISTED_MAX as usize).collect())
+}
+
+/// Those that are declared and run by the clock.
+async fn failing_schedules(watched: Watched<'_>) -> Result<Vec<Problem>, StoreError> {
+    let failing = watched.store.failing_schedules(LISTED_MAX).await?;
+    if failing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let live = watched.table.scheduled();
+    let mut production = HashSet::new();
+    let mut preview = HashSet::new();
+    for live in &live {
+        let of = if live.branch.production { &mut production } else { &mut preview };
+        let names = live.revision.manifest().schedules.iter().map(|schedule| schedule.name.as_str());
+        of.extend(names.map(|name| (live.revision.app().as_str(), live.branch.name.as_str(), name)));
+    }
+    let found = |schedule: FailingSchedule| {
+        let name = (schedule.app.as_str(), schedule.branch.as_str(), schedule.name.as_str());
+        let preview = preview.contains(&name);
+        (preview || production.contains(&name)).then_some(Problem::ScheduleFailing { schedule, preview })
+    };
+    Ok(failing.into_iter().filter_map(found).collect())
+}
+
+fn backup(last: LastBackup, max_age: Duration, now: DateTime<Utc>) -> Option<Problem> {
+    let is_old = |since: DateTime<Utc>| (now - since).to_std().is_ok_and(|age| age > max_age);
+    match last.made_at {
+        // One of the future was made by a clock that was wrong, and says nothing.
+        Some(made_at) if is_old(made_at) || now - made_at < -SKEW_ERROR => {
+            Some(Problem::BackupOld { made_at })
+        }
+        None if is_old(last.known_since) => Some(Problem::BackupMissing { since: last.known_since }),
+        _ => None,
+    }
+}
+
+fn skew(node: &NodeState) -> Option<Problem> {
+    let ahead = TimeDelta::milliseconds(node.clock_skew_ms?);
+    (ahead.abs() > SKEW_WARN).then(|| Problem::ClockSkew { node: node.name.clone(), ahead })
+}
+
+fn nearly_full(node: &NodeState) -> Option<Problem> {
+    let disk = node.disk.filter(Disk::is_nearly_full)?;
+    Some(Problem::DiskNearlyFull { node: node.name.clone(), disk })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_is_old_by_its_age_and_never_before_there_could_be_one() {
+        let now = DateTime::from_timestamp(2_000_000_000, 0).unwrap();
+        let (week, days) = (Duration::from_secs(7 * 86_400), |days| now - TimeDelta::days(days));
+        let found = |made_at, known_since| backup(LastBackup { known_since, made_at }, week, now);
+        assert_eq!(found(None, days(6)), None);
+        assert_eq!(found(None, days(8)), Some(Problem::BackupMissing { since: days(8) }));
+        assert_eq!(found(Some(days(6)), days(100)), None);
+        assert_eq!(found(Some(days(8)), days(100)), Some(Problem::BackupOld { made_at: days(8) }));
+        assert_eq!(found(Some(days(-1)), days(100)), Some(Problem::BackupOld { made_at: days(-1) }));
+    }
+
+    #[test]
+    fn a_disk_is_nearly_full_by_what_is_free_and_by_its_share() {
+        let disk = |free_bytes, size_bytes| Disk { free_bytes, size_bytes }.is_nearly_full();
+        assert!(disk(90 << 20, 1 << 30) && !disk(200 << 20, 1 << 30));
+        assert!(!disk(2 << 30, 1 << 40), "2 GiB are room enough on any disk");
+    }
+}

@@ -1,0 +1,143 @@
+//! What an operator has to look at.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use store::backup::{back_up, note_backup, restore};
+use store::{
+    Action, AppId, DeployNumber, ExecutionRecord, FailureRecord, Location, Loss, NewRecords, NewRun,
+    RunOutcome, Store, TriggerKind,
+};
+use uuid::Uuid;
+
+use crate::values::*;
+
+on_both_databases!(
+    a_schedule_fails_until_its_next_run_succeeds,
+    executions_that_failed_are_counted_by_app,
+    dropped_records_are_summed_by_node,
+    a_restored_database_was_backed_up_when_its_backup_was_made,
+);
+
+async fn ran(store: &Store, id: AppId, minute: i64, outcome: RunOutcome) {
+    let claimed = run(id, 1, noon() + TimeDelta::minutes(minute));
+    store.claim_run(&claimed).await.unwrap();
+    if outcome == RunOutcome::Lost {
+        return;
+    }
+    assert!(store.finish_run(&key(&claimed), outcome, Some("why"), Utc::now()).await.unwrap());
+}
+
+async fn failing(store: &Store) -> Vec<(String, String, RunOutcome, Option<String>)> {
+    let found = store.failing_schedules(10).await.unwrap();
+    found.into_iter().map(|found| (found.app, found.name.to_string(), found.outcome, found.detail)).collect()
+}
+
+async fn a_schedule_fails_until_its_next_run_succeeds(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    store.register_schedules(id, number(1), &[declared("* * * * * *")]).await.unwrap();
+    assert_eq!(failing(&store).await, []);
+    ran(&store, id, 1, RunOutcome::Succeeded).await;
+    assert_eq!(failing(&store).await, []);
+    ran(&store, id, 2, RunOutcome::Failed).await;
+    let failed = ("hello".to_owned(), "tick".to_owned(), RunOutcome::Failed, Some("why".to_owned()));
+    assert_eq!(failing(&store).await, std::slice::from_ref(&failed));
+    ran(&store, id, 3, RunOutcome::Skipped).await;
+    assert_eq!(failing(&store).await, std::slice::from_ref(&failed), "nothing was run since");
+    // One that goes on says nothing yet.
+    let lost = NewRun {
+        alone: false,
+        action: Action::Run { execution: Uuid::new_v4(), lease: Duration::ZERO },
+        ..run(id, 1, noon() + TimeDelta::minutes(4))
+    };
+    store.claim_run(&lost).await.unwrap();
+    assert_eq!(failing(&store).await, [failed]);
+    assert_eq!(store.lose_runs(Utc::now() + TimeDelta::minutes(1)).await.unwrap().len(), 1);
+    assert_eq!(failing(&store).await[0].2, RunOutcome::Lost);
+    store.pause_schedule(&of(id), &pausing("ada", noon())).await.unwrap();
+    assert_eq!(failing(&store).await, [], "somebody knows");
+    store.resume_schedule(&of(id), None, &node("pi"), &resuming(noon())).await.unwrap();
+    ran(&store, id, 5, RunOutcome::Succeeded).await;
+    assert_eq!(failing(&store).await, []);
+}
+
+fn execution(app: AppId, given: Option<&str>) -> ExecutionRecord {
+    let failure =
+        |kind: &str| FailureRecord { kind: kind.to_owned(), message: "no luck".to_owned(), place: None };
+    ExecutionRecord {
+        id: Uuid::new_v4(),
+        request: Uuid::new_v4(),
+        app,
+        deploy: DeployNumber::new(1).unwrap(),
+        commit: oid(1),
+        script: "greet.rhai".to_owned(),
+        trigger: TriggerKind::Http,
+        target: "GET /".to_owned(),
+        node: "pi".to_owned(),
+        started_at: noon(),
+        duration: Duration::from_micros(1),
+        operations: 1,
+        memory: 1,
+        status: None,
+        failure: given.map(failure),
+        lines: 0,
+        lines_dropped: 0,
+    }
+}
+
+async fn executions_that_failed_are_counted_by_app(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    let ran = |kinds: &[Option<&str>]| NewRecords {
+        executions: kinds.iter().map(|kind| execution(id, *kind)).collect(),
+        ..NewRecords::default()
+    };
+    let found = async |after: i64| {
+        let found = store.failing_apps(noon() + TimeDelta::hours(after), 10).await.unwrap();
+        found.into_iter().map(|app| (app.app, app.failed, app.executions)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(0).await, []);
+    store.record_runs(&ran(&[Some("script_error"), None]), noon()).await.unwrap();
+    let late = noon() + TimeDelta::hours(2);
+    store.record_runs(&ran(&[None, Some("stopped"), Some("invalid_json")]), late).await.unwrap();
+    assert_eq!(found(-1).await, [("hello".to_owned(), 1, 5)]);
+    assert_eq!(found(1).await, [], "what clients caused is no failure of the app");
+    store.record_runs(&ran(&[Some("timeout"), Some("script_error")]), late).await.unwrap();
+    assert_eq!(found(1).await, [("hello".to_owned(), 2, 5)]);
+}
+
+async fn dropped_records_are_summed_by_node(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    for (node, hour) in [("pi", 0), ("two", 3), ("pi", 4), ("pi", 5)] {
+        let at = noon() + TimeDelta::hours(hour);
+        let loss = Loss { node: node.to_owned(), since: at, until: at, executions: 2, lines: 3 };
+        let records = NewRecords { loss: Some(loss), ..NewRecords::default() };
+        store.record_runs(&records, at).await.unwrap();
+    }
+    let found = store.dropped_records(noon() + TimeDelta::hours(1), 10).await.unwrap();
+    let found: Vec<_> =
+        found.iter().map(|found| (found.node.as_str(), found.executions, found.lines)).collect();
+    assert_eq!(found, [("pi", 4, 6), ("two", 2, 3)]);
+}
+
+async fn a_restored_database_was_backed_up_when_its_backup_was_made(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    store.push(&push(None, 1)).await.unwrap();
+    let fresh = store.last_backup().await.unwrap();
+    assert_eq!(fresh.made_at, None);
+    assert!((Utc::now() - fresh.known_since).abs() < TimeDelta::minutes(5), "{fresh:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all");
+    let made = back_up(&location, &file, false).await.unwrap();
+    assert_eq!(store.last_backup().await.unwrap().made_at, None, "it may not be where it should be yet");
+    note_backup(&location, made.made_at).await.unwrap();
+    let apart = |at: Option<chrono::DateTime<Utc>>| (at.unwrap() - made.made_at).abs();
+    assert!(apart(store.last_backup().await.unwrap().made_at) < TimeDelta::milliseconds(1));
+    let later = made.made_at + TimeDelta::days(1);
+    note_backup(&location, later).await.unwrap();
+    store.close().await;
+    restore(&file, &location, true).await.unwrap();
+    let store = Store::open(&location).await.unwrap();
+    assert!(apart(store.last_backup().await.unwrap().made_at) < TimeDelta::milliseconds(1));
+}
