@@ -12,7 +12,7 @@ const MIB: u64 = 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields, default)]
 pub struct Limits {
-    /// How long one execution may take, by the clock.
+    /// How long one execution may take, by the clock, without the time in which others of the app have its processor.
     #[schemars(with = "DurationText", default = "default_timeout")]
     pub timeout: Duration,
     /// How many Rhai operations one execution may run.

@@ -4,11 +4,20 @@
 //! production. It says two things: how many executions there are ([`Permit`], as many as the manifest allows), and how
 //! many of them may keep a processor busy for long ([`Gate::turn`]): one of each app, whatever others do, since else it would
 //! wait for the whole of their executions, and beyond that as many as there are processors to spare.
+//!
+//! The executions of one app share its turns: one that has had a turn for a slice passes it on to the next that waits for one
+//! ([`Turn::pass_on`]), and waits behind the others, on its thread and in the middle of its run. So a long one and short ones go
+//! on side by side.
 
+use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 
 /// How many processors there are.
 static PROCESSORS: LazyLock<usize> =
@@ -16,11 +25,21 @@ static PROCESSORS: LazyLock<usize> =
 
 /// The apps that keep a processor busy at once. The kernel shares the processors among them, so that none waits for another
 /// one's execution to end; each takes a thread and its memory, which is why there are not more.
-static APPS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new((4 * *PROCESSORS).clamp(8, 64)));
+static APPS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(apps()));
 
 /// What apps may have beyond one execution each: as much as there are other processors, and more would only take turns with
 /// each other, and with the threads that answer everybody else.
 static SPARE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PROCESSORS - 1));
+
+/// The executions that wait in the middle of their run, of all apps: each keeps its thread and its memory. One app has half of
+/// that at the most ([`Gate::parked`]).
+static PARKED: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(apps()));
+
+/// How long an execution keeps its turn while others of its app wait for one. Passing it on takes some microseconds.
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
+
+/// How often one that waits in the middle of its run looks whether it has been stopped.
+const STOP_LOOK: Duration = Duration::from_millis(50);
 
 /// The executions of an app. Who leaves looks for who waits after it has left, and who waits looks for a place after it has said
 /// so: neither may be seen to have done the second before the first, hence `SeqCst` throughout.
@@ -34,6 +53,10 @@ pub(crate) struct Gate {
     own: Arc<Semaphore>,
     /// How many executions keep a processor busy, or want to.
     wanting: Arc<AtomicUsize>,
+    /// Those that wait for a turn, the one that has waited longest first.
+    line: Mutex<VecDeque<InLine>>,
+    /// Places for those that wait in the middle of their run.
+    parked: Semaphore,
 }
 
 /// A place among an app's running executions, given back on drop.
@@ -47,12 +70,62 @@ pub struct Permit {
 #[derive(Debug)]
 #[must_use = "the turn ends as soon as it is dropped"]
 pub struct Turn {
-    _own: Option<OwnedSemaphorePermit>,
-    _shared: SemaphorePermit<'static>,
-    _app: OwnedSemaphorePermit,
+    gate: Arc<Gate>,
+    /// `None` while it is another execution's.
+    held: Mutex<Option<Held>>,
     _wanting: Wanting,
     /// Whether others of the app wanted it as well.
     contested: bool,
+}
+
+/// What a turn consists of.
+#[derive(Debug)]
+struct Held {
+    _own: Option<OwnedSemaphorePermit>,
+    _shared: SemaphorePermit<'static>,
+    _app: OwnedSemaphorePermit,
+}
+
+/// An execution that waits for a turn.
+#[derive(Debug)]
+struct InLine {
+    /// It waits in the middle of its run.
+    parked: bool,
+    turn: oneshot::Sender<Handed>,
+}
+
+/// A turn that is handed over.
+#[derive(Debug)]
+struct Handed {
+    held: Held,
+    /// Whoever hands it over takes the place of the one that gets it, among those that wait in the middle of their run.
+    for_its_place: bool,
+}
+
+/// A place among those that wait in the middle of their run.
+struct Place<'g>(Option<&'g Gate>);
+
+impl<'g> Place<'g> {
+    fn free(gate: &'g Gate) -> Option<Self> {
+        let (of_app, of_all) = (gate.parked.try_acquire().ok()?, PARKED.try_acquire().ok()?);
+        of_app.forget();
+        of_all.forget();
+        Some(Self(Some(gate)))
+    }
+
+    /// It is another one's now.
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(gate) = self.0 {
+            gate.parked.add_permits(1);
+            PARKED.add_permits(1);
+        }
+    }
 }
 
 /// An execution that keeps a processor busy, or wants to.
@@ -77,6 +150,38 @@ impl Turn {
     pub fn is_contested(&self) -> bool {
         self.contested
     }
+
+    /// Lets another execution of the app have the turn, if any waits for it, and waits until it is this one's again, or until it
+    /// is `stopped`. Returns how long that took. Where there is no room for one more to wait in the middle of its run, only one
+    /// that does already gets the turn.
+    pub(crate) fn pass_on(&self, stopped: impl Fn() -> bool) -> Duration {
+        let (began, gate) = (Instant::now(), &*self.gate);
+        let Some(held) = self.held().take() else { return Duration::ZERO };
+        let place = Place::free(gate);
+        let for_its_place = place.is_none();
+        if let Err(held) = gate.hand_over(Handed { held, for_its_place }) {
+            self.held().replace(held);
+            return Duration::ZERO;
+        }
+        let place = place.unwrap_or_else(|| Place(Some(gate)));
+        let mut turn = gate.get_in_line(true);
+        let handed = wait(gate.handed_or_free(&mut turn), stopped).or_else(|| {
+            turn.close();
+            turn.try_recv().ok()
+        });
+        if let Some(Handed { held, for_its_place }) = handed {
+            self.held().replace(held);
+            if for_its_place {
+                place.leave();
+            }
+        }
+        began.elapsed()
+    }
+
+    /// Nothing panics while the lock is held.
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Default for Gate {
@@ -88,6 +193,8 @@ impl Default for Gate {
             busy: Arc::new(Semaphore::new(turns())),
             own: Arc::new(Semaphore::new(1)),
             wanting: Arc::default(),
+            line: Mutex::default(),
+            parked: Semaphore::new((apps() / 2).max(1)),
         }
     }
 }
@@ -126,9 +233,59 @@ impl Gate {
     }
 
     /// Waits for a turn. None has more of them than its own share, however many of its executions wait.
-    pub(crate) async fn turn(&self) -> Turn {
-        const OPEN: &str = "these semaphores are never closed";
+    pub(crate) async fn turn(self: &Arc<Self>) -> Turn {
         let wanting = Wanting::new(&self.wanting);
+        let mut turn = self.get_in_line(false);
+        let held = self.handed_or_free(&mut turn).await.held;
+        let contested = wanting.0.load(Ordering::Relaxed) > turns();
+        Turn { gate: Arc::clone(self), held: Mutex::new(Some(held)), _wanting: wanting, contested }
+    }
+
+    /// Waits behind those that wait for a turn already.
+    fn get_in_line(&self, parked: bool) -> oneshot::Receiver<Handed> {
+        let (turn, handed) = oneshot::channel();
+        let mut line = self.line();
+        line.retain(|waiting| !waiting.turn.is_closed());
+        line.push_back(InLine { parked, turn });
+        handed
+    }
+
+    /// Waits until a turn is handed over by an execution that had it for a slice, or free.
+    async fn handed_or_free(&self, turn: &mut oneshot::Receiver<Handed>) -> Handed {
+        tokio::select! {
+            biased;
+            Ok(handed) = &mut *turn => handed,
+            held = self.free() => {
+                turn.close();
+                // One that came in this moment counts, since whoever sent it goes by that.
+                turn.try_recv().unwrap_or(Handed { held, for_its_place: false })
+            }
+        }
+    }
+
+    /// Hands the turn to the execution that has waited longest for one; gives it back where none waits.
+    fn hand_over(&self, mut handed: Handed) -> Result<(), Held> {
+        let mut line = self.line();
+        let for_its_place = handed.for_its_place;
+        let may_get_it = |waiting: &InLine| waiting.parked || !for_its_place;
+        while let Some(next) = line.iter().position(may_get_it).and_then(|next| line.remove(next)) {
+            match next.turn.send(handed) {
+                Ok(()) => return Ok(()),
+                // It waits no more.
+                Err(back) => handed = back,
+            }
+        }
+        Err(handed.held)
+    }
+
+    /// Nothing panics while the lock is held.
+    fn line(&self) -> MutexGuard<'_, VecDeque<InLine>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a turn is free.
+    async fn free(&self) -> Held {
+        const OPEN: &str = "these semaphores are never closed";
         let app = Arc::clone(&self.busy).acquire_owned().await.expect(OPEN);
         let own = async {
             let own = Arc::clone(&self.own).acquire_owned().await.expect(OPEN);
@@ -140,9 +297,34 @@ impl Gate {
             own = own => own,
             spare = spare => spare,
         };
-        let contested = wanting.0.load(Ordering::Relaxed) > turns();
-        Turn { _own: own, _shared: shared, _app: app, _wanting: wanting, contested }
+        Held { _own: own, _shared: shared, _app: app }
     }
+}
+
+/// Waits on this thread; `None` where it was stopped.
+fn wait<T>(coming: impl Future<Output = T>, stopped: impl Fn() -> bool) -> Option<T> {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut coming = pin!(coming);
+    loop {
+        if let Poll::Ready(came) = coming.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(came);
+        }
+        if stopped() {
+            return None;
+        }
+        thread::park_timeout(STOP_LOOK);
+    }
+}
+
+/// How many apps may keep a processor busy at once.
+fn apps() -> usize {
+    (4 * *PROCESSORS).clamp(8, 64)
 }
 
 /// How many processors one app may keep busy.
@@ -225,7 +407,7 @@ mod tests {
 
     #[test]
     fn every_app_has_a_turn_of_its_own_however_many_others_take() {
-        let apps: Vec<Gate> = (0..4).map(|_| Gate::default()).collect();
+        let apps: Vec<Arc<Gate>> = (0..4).map(|_| Arc::default()).collect();
         let mut turns = Vec::new();
         for app in &apps {
             let before = turns.len();
@@ -241,7 +423,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_is_contested_where_the_app_wants_more_than_it_may_have() {
-        let gate = Gate::default();
+        let gate = Arc::new(Gate::default());
         let mut turns = Vec::new();
         for _ in 0..self::turns() {
             turns.push(gate.turn().await);
@@ -255,5 +437,76 @@ mod tests {
         assert!(next.await.is_contested(), "another one waits behind it");
         drop((turns, behind));
         assert!(!gate.turn().await.is_contested(), "nobody waits any more");
+    }
+
+    /// All turns that the app may have.
+    async fn all_turns(gate: &Arc<Gate>) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for _ in 0..self::turns() {
+            turns.push(gate.turn().await);
+        }
+        turns
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_passed_on_to_who_waits_and_comes_back() {
+        let gate = Arc::new(Gate::default());
+        let mut turns = all_turns(&gate).await;
+        let long = turns.pop().expect("one at the least");
+        assert_eq!(long.pass_on(|| false), Duration::ZERO, "nobody waits");
+        let (mut short, mut gave_up) = (Box::pin(gate.turn()), Box::pin(gate.turn()));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(gave_up.as_mut().poll(&mut context).is_pending());
+        assert!(short.as_mut().poll(&mut context).is_pending());
+        drop(gave_up);
+        let passed = thread::spawn(move || (long.pass_on(|| false), long));
+        // It has the turn, while the long one waits in the middle of its run.
+        let short = short.await;
+        assert!(!passed.is_finished());
+        drop(short);
+        let (waited, long) = passed.join().expect("it comes back");
+        assert!(waited > Duration::ZERO && long.held().is_some());
+        drop((turns, long));
+        assert_eq!(
+            (gate.parked.available_permits(), gate.busy.available_permits()),
+            (apps() / 2, self::turns())
+        );
+    }
+
+    #[tokio::test]
+    async fn many_share_one_turn_and_each_comes_to_its_end() {
+        let gate = Arc::new(Gate::default());
+        let held = all_turns(&gate).await;
+        let threads: Vec<_> = (0..2 * apps())
+            .map(|_| {
+                let gate = Arc::clone(&gate);
+                thread::spawn(move || {
+                    let turn = wait(gate.turn(), || false).expect("it is not stopped");
+                    for _ in 0..100 {
+                        turn.pass_on(|| false);
+                    }
+                    assert!(turn.held().is_some());
+                })
+            })
+            .collect();
+        drop(held);
+        threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
+        assert_eq!(
+            (gate.parked.available_permits(), gate.busy.available_permits()),
+            (apps() / 2, self::turns())
+        );
+    }
+
+    #[tokio::test]
+    async fn one_that_is_stopped_waits_for_its_turn_no_more() {
+        let gate = Arc::new(Gate::default());
+        let mut turns = all_turns(&gate).await;
+        let long = turns.pop().expect("one at the least");
+        let mut short = Box::pin(gate.turn());
+        assert!(short.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        long.pass_on(|| true);
+        assert!(long.held().is_none());
+        drop((short.await, turns, long));
+        assert_eq!(gate.busy.available_permits(), self::turns());
     }
 }

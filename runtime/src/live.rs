@@ -63,7 +63,8 @@ impl Live {
         self.gate.enter(self.concurrency()).await
     }
 
-    fn concurrency(&self) -> u32 {
+    /// How many executions of the app may run at once.
+    pub fn concurrency(&self) -> u32 {
         self.revision.manifest().limits.concurrency
     }
 

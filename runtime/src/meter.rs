@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use manifest_schema::limits::Limits;
 
+use crate::gate::{SLICE, Turn};
 use crate::memory;
 
 /// How many operations pass between two looks at the clock and at the stop flag. Reading the clock costs about as much
@@ -69,6 +70,8 @@ pub(crate) struct Usage {
     pub(crate) memory_peak: u64,
     /// The bytes that the run still holds.
     pub(crate) held: u64,
+    /// How long it waited for its turn while others of its app had it; part of the duration, and of no limit.
+    pub(crate) waited: Duration,
     /// The limit that was reached, if any.
     pub(crate) trip: Option<Trip>,
 }
@@ -89,6 +92,10 @@ struct State {
     stack_floor: Cell<usize>,
     trip: Cell<Option<Trip>>,
     stop: RefCell<Option<Arc<AtomicBool>>>,
+    /// The turn that others of the app may have at times, and from when on.
+    turn: RefCell<Option<Arc<Turn>>>,
+    turn_end: Cell<Option<Instant>>,
+    waited: Cell<Duration>,
 }
 
 thread_local! {
@@ -164,6 +171,9 @@ impl State {
             stack_floor: Cell::new(0),
             trip: Cell::new(None),
             stop: RefCell::new(None),
+            turn: RefCell::new(None),
+            turn_end: Cell::new(None),
+            waited: Cell::new(Duration::ZERO),
         }
     }
 
@@ -172,6 +182,9 @@ impl State {
             .set(operations.saturating_add(LOOK_EVERY).min(self.operations_max.get().saturating_add(1)));
         if operations > self.operations_max.get() {
             self.end(Trip::Operations);
+        }
+        if self.turn_end.get().is_some_and(|end| Instant::now() >= end) {
+            self.pass_turn_on();
         }
         if let Some(deadline) = self.deadline.get() {
             let now = Instant::now();
@@ -185,6 +198,22 @@ impl State {
         if self.stop.borrow().as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             self.end(Trip::Stopped);
         }
+    }
+
+    /// Lets others of the app have the turn. That takes nothing from the time of this run.
+    fn pass_turn_on(&self) {
+        let (turn, stop) = (self.turn.borrow().clone(), self.stop.borrow().clone());
+        let Some(turn) = turn else { return };
+        let stopped = || stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed));
+        let waited = memory::uncounted(|| turn.pass_on(stopped));
+        self.extend(waited);
+        self.turn_end.set(Some(Instant::now() + SLICE));
+    }
+
+    /// Notes that the run waited for so long.
+    fn extend(&self, waited: Duration) {
+        self.waited.set(self.waited.get() + waited);
+        self.deadline.set(self.deadline.get().and_then(|deadline| deadline.checked_add(waited)));
     }
 
     /// The bytes held by the thread; the run ends when they are too many.
@@ -215,6 +244,9 @@ impl State {
         self.stack_floor.swap(&other.stack_floor);
         self.trip.swap(&other.trip);
         self.stop.swap(&other.stop);
+        self.turn.swap(&other.turn);
+        self.turn_end.swap(&other.turn_end);
+        self.waited.swap(&other.waited);
     }
 }
 
@@ -228,8 +260,14 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Begins to measure a run on this thread. The run ends when `stop` is set; one that is `brief` ends with its slice.
-    pub(crate) fn start(limits: &Limits, stop: Option<Arc<AtomicBool>>, brief: bool) -> Self {
+    /// Begins to measure a run on this thread. The run ends when `stop` is set; one that is `brief` ends with its slice. Where it
+    /// has a turn, it shares that with the other runs of its app.
+    pub(crate) fn start(
+        limits: &Limits,
+        stop: Option<Arc<AtomicBool>>,
+        turn: Option<Arc<Turn>>,
+        brief: bool,
+    ) -> Self {
         let started = Instant::now();
         let peak_around = memory::begin_peak();
         let before = memory::reading();
@@ -241,6 +279,8 @@ impl Meter {
         own.blocks_max.set(before.blocks.saturating_add(BLOCKS_MAX));
         own.bytes_unnoticed.set(before.bytes.saturating_add(HELD_UNNOTICED));
         own.stop.replace(stop);
+        own.turn_end.set(turn.is_some().then(|| started + SLICE));
+        own.turn.replace(turn);
         own.slice.set(brief.then_some(started + Slice::TIME));
         STATE.with(|state| {
             let around = state.stack_floor.get();
@@ -261,12 +301,14 @@ impl Meter {
     pub(crate) fn finish(self) -> Usage {
         let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
         let peak = memory::end_peak(self.peak_around);
-        let (operations, trip) = STATE.with(|state| (state.operations.get(), state.trip.get()));
+        let (operations, waited, trip) =
+            STATE.with(|state| (state.operations.get(), state.waited.get(), state.trip.get()));
         Usage {
             duration: self.started.elapsed(),
             operations,
             memory_peak: positive(peak.saturating_sub(self.before.bytes)),
             held: positive(memory::reading().bytes.saturating_sub(self.before.bytes)),
+            waited,
             trip,
         }
     }
@@ -275,8 +317,9 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         STATE.with(|state| {
-            let spent = state.operations.get();
+            let (spent, waited) = (state.operations.get(), state.waited.get());
             state.swap(&self.around);
+            state.extend(waited);
             state.operations.set(state.operations.get().saturating_add(spent));
         });
     }
@@ -287,7 +330,7 @@ mod tests {
     use super::*;
 
     fn meter(limits: Limits) -> Meter {
-        Meter::start(&limits, None, false)
+        Meter::start(&limits, None, None, false)
     }
 
     #[test]
@@ -309,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_brief_run_ends_with_its_slice() {
-        let meter = Meter::start(&Limits::DEFAULT, None, true);
+        let meter = Meter::start(&Limits::DEFAULT, None, None, true);
         let ended = (1..=Slice::OPERATIONS + LOOK_EVERY).find(|_| tick().is_some());
         assert!(
             ended.is_some_and(|ended| ended > Slice::OPERATIONS) || meter.started().elapsed() > Slice::TIME
@@ -320,7 +363,7 @@ mod tests {
     #[test]
     fn a_run_is_stopped_from_outside() {
         let stop = Arc::new(AtomicBool::new(false));
-        let meter = Meter::start(&Limits::UNBOUNDED, Some(Arc::clone(&stop)), false);
+        let meter = Meter::start(&Limits::UNBOUNDED, Some(Arc::clone(&stop)), None, false);
         assert_eq!(worked(STEPS_PER_LOOK), None);
         stop.store(true, Ordering::Relaxed);
         assert_eq!(worked(STEPS_PER_LOOK), Some(Trip::Stopped));

@@ -23,6 +23,7 @@ use crate::answer::{Answer, answer};
 use crate::check::Script;
 use crate::context;
 use crate::failure::{Failure, FailureKind, FailurePlace};
+use crate::gate::Turn;
 use crate::invocation::Invocation;
 use crate::json;
 use crate::log::{Attached, Log, LogLine};
@@ -50,6 +51,8 @@ const BRIEF_BYTES_MAX: usize = 64 * 1024;
 pub struct Capabilities {
     /// Where its log lines go.
     pub log: Arc<dyn Log>,
+    /// Its turn, which it shares with the other runs of its app; `None`: it has its thread for itself.
+    pub turn: Option<Arc<Turn>>,
 }
 
 /// A run that has ended.
@@ -93,7 +96,8 @@ pub fn run(
         Err(failure) => return Execution::failed(failure),
     };
     let job = Job { revision, entry, path: script, script: compiled, invocation };
-    let meter = Meter::start(&revision.manifest().limits, Some(Arc::clone(stop)), false);
+    let meter =
+        Meter::start(&revision.manifest().limits, Some(Arc::clone(stop)), capabilities.turn.clone(), false);
     let log = Attached::new(Some(Arc::clone(&capabilities.log)), revision.secrets(), meter.started());
     let (execution, _) = job.run(meter, &log);
     entry.note_long(execution.operations > Slice::OPERATIONS || execution.duration > LONG);
@@ -113,7 +117,7 @@ pub fn run_briefly(
         return None;
     }
     let job = Job { revision, entry, path: script, script: compiled, invocation };
-    let meter = Meter::start(&revision.manifest().limits, None, true);
+    let meter = Meter::start(&revision.manifest().limits, None, None, true);
     let log = Attached::new(None, revision.secrets(), meter.started());
     let (execution, trip) = job.run(meter, &log);
     if trip == Some(Trip::Slice) {
@@ -182,7 +186,13 @@ impl Job<'_> {
 fn ended(outcome: Result<Answer, Failure>, usage: &Usage, limits: &Limits) -> Result<Answer, Failure> {
     let (kind, message) = match usage.trip {
         None => return outcome,
-        Some(Trip::Timeout) => (FailureKind::Timeout, format!("took longer than {:?}", limits.timeout)),
+        Some(Trip::Timeout) => {
+            let waited = match usage.waited {
+                Duration::ZERO => String::new(),
+                waited => format!(", without the {waited:.1?} in which other runs of the app had its turn"),
+            };
+            (FailureKind::Timeout, format!("took longer than {:?}{waited}", limits.timeout))
+        }
         Some(Trip::Operations) => {
             (FailureKind::Operations, format!("ran more than {} operations", limits.operations))
         }

@@ -46,6 +46,8 @@ pub enum TurnedAway {
     Concurrency,
     /// The body was larger than the app takes.
     Body,
+    /// The app's other executions left it no turn in time.
+    Processor,
 }
 
 /// What is counted of one app; of several, where there are very many.
@@ -62,7 +64,7 @@ pub struct Counts {
     /// Executions by [`TriggerKind`] in order, and in it by outcome: well, or [`FailureKind::ALL`] in order.
     pub executions: [[u64; OUTCOMES]; TriggerKind::ALL.len()],
     /// Requests by [`TurnedAway`] in order.
-    pub turned_away: [u64; 2],
+    pub turned_away: [u64; 3],
 }
 
 /// As long as two cache lines, which are fetched together, so that no two shards share any.
@@ -72,7 +74,7 @@ struct Shard {
     answers: [[AtomicU64; ANSWER_CLASSES]; STATUS_CLASSES],
     micros: AtomicU64,
     executions: [[AtomicU64; OUTCOMES]; TriggerKind::ALL.len()],
-    turned_away: [AtomicU64; 2],
+    turned_away: [AtomicU64; 3],
 }
 
 impl Tally {
@@ -170,7 +172,7 @@ mod tests {
         assert_eq!(counts.answering, Duration::from_micros(1600 * 9_000_050));
         let timeout = 1 + FailureKind::ALL.iter().position(|kind| *kind == FailureKind::Timeout).unwrap();
         assert_eq!((counts.executions[1][timeout], counts.executions[0][0]), (1600, 1));
-        assert_eq!(counts.turned_away, [0, 1]);
+        assert_eq!(counts.turned_away, [0, 1, 0]);
     }
 
     #[test]

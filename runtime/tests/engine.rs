@@ -679,7 +679,7 @@ fn run_with(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
 
 /// Runs on this thread, whose stack is small: for scripts that nest nothing.
 fn run_here(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
-    let (script, capabilities) = (path(&call.script), Capabilities { log });
+    let (script, capabilities) = (path(&call.script), Capabilities { log, turn: None });
     runtime::run(revision, &script, &invocation(Bytes::new()), &capabilities, &call.stop)
 }
 

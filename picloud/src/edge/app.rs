@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use manifest_schema::method::Method as Declared;
 use manifest_schema::name::ScriptPath;
-use platform::execution::{Busy, Purpose, Recorder, Task, execute};
+use platform::execution::{Purpose, Recorder, Task, execute};
 use runtime::{
     Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Live, Routed, Trigger, TurnedAway,
 };
@@ -121,8 +121,9 @@ pub(crate) async fn run(
     let task = Task { script, purpose, invocation };
     let mut response = match execute(recorder, Arc::clone(live), task).await {
         Ok(execution) => outcome(execution, execution_id),
-        Err(Busy) => {
-            let mut response = reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "busy"}));
+        Err(busy) => {
+            let why = json!({"error": busy.to_string()});
+            let mut response = reply::json(StatusCode::SERVICE_UNAVAILABLE, &why);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             response.map(Content::from)
         }

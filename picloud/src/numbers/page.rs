@@ -203,7 +203,7 @@ fn executions(page: &mut Exposition, apps: &[AppNumbers]) {
             FailureKind::ALL.iter().enumerate().filter(|(_, kind)| kind.is_limit()).map(|(at, kind)| {
                 (kind.as_str(), app.counts.executions.iter().map(|ended| ended[at + 1]).sum::<u64>())
             });
-        let before = ["concurrency", "body"].into_iter().zip(app.counts.turned_away);
+        let before = ["concurrency", "body", "processor"].into_iter().zip(app.counts.turned_away);
         for (limit, count) in of_runs.chain(before).filter(|(_, count)| *count > 0) {
             family.number(&[("app", name(app)), ("limit", limit)], count);
         }

@@ -34,10 +34,19 @@ pub use recorder::Recorder;
 use recorder::{Ran, Said};
 pub use writer::{RecordLimits, Writer};
 
-/// The app already runs as many executions as its manifest allows.
+/// Why nothing was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the app already runs as many executions as it may")]
-pub struct Busy;
+pub enum Busy {
+    /// The app already runs as many executions as its manifest allows, and as many wait, or this one waited for too long.
+    #[error("the app is full ({limit} of {limit} executions)")]
+    Full {
+        /// How many those are.
+        limit: u32,
+    },
+    /// The other executions of the app left it no turn.
+    #[error("the app got no processor time within {} s", WAIT_MAX.as_secs())]
+    NoTurn,
+}
 
 /// The longest that a run waits for a place and for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -68,7 +77,7 @@ pub enum Purpose {
 ///
 /// The revision was taken once by the caller and is kept to the end, whatever is deployed meanwhile. Most scripts are over
 /// within microseconds and run right here. Those that take longer run on a [`patient`] thread, since a run cannot be
-/// suspended, and as many of them at once as there are processors.
+/// handed to another thread, and take turns at the processors that their app may keep busy.
 ///
 /// # Errors
 /// [`Busy`] when the app's concurrency is used up and as many runs wait, or waited for too long; nothing was run then.
@@ -78,8 +87,9 @@ pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result
         Some(permit) => permit,
         None => Box::pin(in_time(live.enter()))
             .await
-            .and_then(|permit| permit.ok_or(Busy))
-            .inspect_err(|_| refused(&live))?,
+            .flatten()
+            .ok_or(Busy::Full { limit: live.concurrency() })
+            .inspect_err(|_| live.tally().turned_away(TurnedAway::Concurrency))?,
     };
     let Task { script, purpose, invocation } = task;
     let span = tracing::trace_span!(
@@ -115,7 +125,8 @@ async fn execute_patiently(
 ) -> Result<Execution, Busy> {
     let stop = StopOnDrop::new();
     let stopped = stop.flag();
-    let turn = in_time(live.turn()).await.inspect_err(|_| refused(&live))?;
+    let turn = in_time(live.turn()).await.ok_or(Busy::NoTurn);
+    let turn = Arc::new(turn.inspect_err(|_| live.tally().turned_away(TurnedAway::Processor))?);
     let recorder = recorder.clone();
     let kind = if turn.is_contested() { Kind::Low } else { Kind::Alike };
     let running = patient::run(kind, move || {
@@ -126,7 +137,8 @@ async fn execute_patiently(
             execution: invocation.execution_id,
             lines: AtomicU32::new(0),
         });
-        let capabilities = Capabilities { log: Arc::<ExecutionLog>::clone(&log) };
+        let capabilities =
+            Capabilities { log: Arc::<ExecutionLog>::clone(&log), turn: Some(Arc::clone(&turn)) };
         let execution = runtime::run(&live.revision, &script, &invocation, &capabilities, &stopped);
         let execution = answerable(execution, &invocation);
         end(&span, &execution);
@@ -143,11 +155,6 @@ fn end(span: &Span, run: &Execution) {
     if let Err(failure) = &run.outcome {
         span.record("error.type", failure.kind.as_str());
     }
-}
-
-/// Counts a run that was not begun.
-fn refused(live: &Live) {
-    live.tally().turned_away(TurnedAway::Concurrency);
 }
 
 /// Counts a run that is over.
@@ -169,8 +176,8 @@ fn answerable(execution: Execution, invocation: &Invocation) -> Execution {
 }
 
 /// Waits for what comes, but not for ever.
-async fn in_time<T>(coming: impl Future<Output = T>) -> Result<T, Busy> {
-    tokio::time::timeout(WAIT_MAX, coming).await.map_err(|_| Busy)
+async fn in_time<T>(coming: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(WAIT_MAX, coming).await.ok()
 }
 
 /// A thread that died under a script; the runtime catches panics itself, so this is the last net.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{LEASE, Scheduler};
-use crate::execution::{Busy, Purpose, Recorder, Task, execute};
+use crate::execution::{Purpose, Recorder, Task, execute};
 
 /// How often a lease is renewed. Two renewals may fail before it is over.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -86,6 +86,6 @@ async fn execute_run(
             Ok(_) => (RunOutcome::Succeeded, None),
             Err(failure) => (RunOutcome::Failed, Some(failure.to_string())),
         },
-        Err(busy @ Busy) => (RunOutcome::Skipped, Some(busy.to_string())),
+        Err(busy) => (RunOutcome::Skipped, Some(busy.to_string())),
     }
 }

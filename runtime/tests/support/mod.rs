@@ -171,7 +171,7 @@ impl Call {
     /// Runs on this thread.
     pub(crate) fn run_here(&self, revision: &Revision) -> Ran {
         let lines = Arc::new(Lines::default());
-        let capabilities = Capabilities { log: Arc::<Lines>::clone(&lines) };
+        let capabilities = Capabilities { log: Arc::<Lines>::clone(&lines), turn: None };
         let invocation = Invocation {
             execution_id: self.execution_id,
             request_id: self.request_id,

@@ -87,6 +87,46 @@ fn who_finds_no_place_waits_and_only_so_many_wait() {
     assert_eq!(served + busy.len(), answers.len(), "{answers:?}");
     assert!(served >= 2, "one runs and one waits: {answers:?}");
     assert!(!busy.is_empty() && busy.iter().all(|answer| answer.header("retry-after").is_some()));
+    assert!(busy.iter().all(|answer| answer.body == "{\"error\":\"the app is full (1 of 1 executions)\"}"));
+}
+
+#[test]
+fn long_runs_of_an_app_leave_its_other_requests_and_schedules_their_turn() {
+    let server = Server::start(Database::sqlite());
+    let schedule = "[[schedules]]\nname = \"tick\"\ncron = \"* * * * * *\"\noverlap = \"allow\"\nscript = \"tick.rhai\"\n";
+    let limits = "[limits]\ntimeout = \"60s\"\noperations = 1_000_000_000\n";
+    let other = LONG.replace("long", "other");
+    let scripts = [
+        ("quick.rhai", "`quick`"),
+        ("long.rhai", "log::info(`begun`); loop { }"),
+        ("other.rhai", "let n = 0; while n < 200_000 { n += 1; } n"),
+        ("tick.rhai", "log::info(`ticked`)"),
+    ];
+    push(&server, "app", &format!("{QUICK}{LONG}{other}{schedule}{limits}"), &scripts);
+    // As many as an app has turns.
+    let turns =
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get).saturating_sub(1).max(1);
+    let hogs: Vec<Wire> = (0..turns).map(|_| Wire::sent(&server, get("/app/long"))).collect();
+    let times = |words: &str| server.log().matches(words).count();
+    until("all turns are taken", || (times("begun") == turns).then_some(()));
+    let began = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(server.get("/app/quick").body, "\"quick\"");
+        let other = server.get("/app/other");
+        assert_eq!((other.status, other.body.as_str()), (200, "200000"));
+    }
+    // Before, each would have waited for ten seconds and been refused.
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    let ticked = times("ticked");
+    until("the schedule runs beside them", || (times("ticked") >= ticked + 2).then_some(()));
+    // More long ones than there is room for: they share, and who gets no turn is told so.
+    let more: Vec<Wire> = (0..40).map(|_| Wire::sent(&server, get("/app/long"))).collect();
+    until("some of them share", || (times("begun") >= turns + 2).then_some(()));
+    let refused =
+        until("one gets no turn", || Some(server.get("/app/other")).filter(|other| other.status == 503));
+    assert_eq!(refused.body, "{\"error\":\"the app got no processor time within 10 s\"}");
+    drop((hogs, more));
+    until("their clients are gone", || (server.get("/app/other").status == 200).then_some(()));
 }
 
 #[test]
