@@ -28,6 +28,21 @@ pub struct App {
     pub secrets_generation: u64,
 }
 
+impl App {
+    /// One that is not there yet.
+    pub fn new(name: AppName, production_branch: &str) -> Self {
+        Self {
+            id: AppId::random(),
+            name,
+            production_branch: production_branch.to_owned(),
+            created_at: Utc::now(),
+            generation: 0,
+            protected: false,
+            secrets_generation: 0,
+        }
+    }
+}
+
 /// A branch or a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ref {

@@ -37,6 +37,8 @@ impl std::fmt::Debug for SealedSecret {
 pub struct SecretChange<'a> {
     /// The app.
     pub app: &'a App,
+    /// Whether it is created with that. Where another one of its name is there by now, nothing is changed.
+    pub creates: bool,
     /// The name.
     pub name: &'a str,
     /// What it is set to; `None`: it is unset.

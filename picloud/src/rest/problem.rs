@@ -30,9 +30,21 @@ pub(crate) enum Refusals {
     /// There is no such thing, or the token may not know of it.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(#[to_schema] Problem),
+    /// The body took too long.
+    #[response(status = 408, content_type = "application/problem+json")]
+    Timeout(#[to_schema] Problem),
     /// It cannot be done as things are.
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(#[to_schema] Problem),
+    /// Changes have no conditions.
+    #[response(status = 412, content_type = "application/problem+json")]
+    PreconditionFailed(#[to_schema] Problem),
+    /// The document is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    /// The document is no JSON.
+    #[response(status = 415, content_type = "application/problem+json")]
+    UnsupportedMediaType(#[to_schema] Problem),
     /// Too many wrong tokens came from this address.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(#[to_schema] Problem),

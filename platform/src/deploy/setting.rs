@@ -3,8 +3,9 @@
 use manifest_schema::name::{AppName, SettingName};
 use store::{Actor, App, NewDeploy, StoreError};
 
-use super::Deployer;
+use super::{Deployer, Pusher};
 use crate::nodes::OwnAct;
+use crate::repository::DEFAULT_PRODUCTION_BRANCH;
 use crate::secrets::{Changed, SecretError};
 
 /// Why a secret was not unset.
@@ -22,20 +23,33 @@ pub enum NotUnset {
 }
 
 impl Deployer {
-    /// Sets a secret and serves its new value, here and on the other nodes.
+    /// Sets a secret and serves its new value, here and on the other nodes. An unknown app is created in the same
+    /// transaction, where whoever sets the secret may: its first push may need it.
     ///
     /// # Errors
     /// Nothing was changed, and why.
     pub async fn set_secret(
         &self,
-        app: &App,
+        app: &AppName,
         name: &SettingName,
         value: &str,
-        by: &Actor,
+        by: &Pusher,
     ) -> Result<Changed, SecretError> {
-        let reads = self.reading(app, name).await?;
-        let act = self.begin_act(&app.name);
-        let changed = self.vault.set(app, name, value, &reads, by).await?;
+        let act = self.begin_act(app);
+        let changed = loop {
+            let found = self.store.app(app).await?;
+            let creates = found.is_none();
+            if creates && !by.may_create(app) {
+                return Err(StoreError::NoApp.into());
+            }
+            let found = found.unwrap_or_else(|| App::new(app.clone(), DEFAULT_PRODUCTION_BRANCH));
+            let reads = self.reading(&found, name).await?;
+            match self.vault.set((&found, creates), name, value, &reads, &by.actor).await {
+                // Somebody else has created it meanwhile.
+                Err(SecretError::Store(StoreError::NoApp)) if creates => {}
+                set => break set?,
+            }
+        };
         self.serve_value(&changed, act).await;
         Ok(changed)
     }

@@ -114,13 +114,13 @@ impl Vault {
         Ok(())
     }
 
-    /// Sets a secret. `reads` are the live revisions that read it.
+    /// Sets a secret, and creates the app where it `creates` it. `reads` are the live revisions that read it.
     ///
     /// # Errors
     /// The value breaks the rule, there is no key, or the store failed. Nothing was changed then.
     pub async fn set(
         &self,
-        app: &App,
+        (app, creates): (&App, bool),
         name: &SettingName,
         value: &str,
         reads: &[NewDeploy],
@@ -142,7 +142,7 @@ impl Vault {
             set_at: Utc::now(),
             set_by: by.name.clone(),
         };
-        self.change(app, name, Some(&secret), reads, by).await
+        self.change((app, creates), name, Some(&secret), reads, by).await
     }
 
     /// Unsets a secret.
@@ -150,12 +150,12 @@ impl Vault {
     /// # Errors
     /// The store failed.
     pub async fn unset(&self, app: &App, name: &SettingName, by: &Actor) -> Result<Changed, SecretError> {
-        self.change(app, name, None, &[], by).await
+        self.change((app, false), name, None, &[], by).await
     }
 
     async fn change(
         &self,
-        app: &App,
+        (app, creates): (&App, bool),
         name: &SettingName,
         sealed: Option<&SealedSecret>,
         deploys: &[NewDeploy],
@@ -164,7 +164,7 @@ impl Vault {
         let action = if sealed.is_some() { AuditAction::SecretSet } else { AuditAction::SecretUnset };
         let act = Act::new(by, action, Some(&app.name), name.as_str());
         let node = self.node;
-        let change = SecretChange { app, name: name.as_str(), sealed, deploys, node, act: &act };
+        let change = SecretChange { app, creates, name: name.as_str(), sealed, deploys, node, act: &act };
         let receipt = self.store.change_secret(&change).await?;
         Ok(Changed { app: receipt.app, changed: receipt.changed, deploys: receipt.deploys })
     }

@@ -36,6 +36,7 @@ pub(crate) async fn apps(pool: &PgPool) -> Result<Vec<App>, StoreError> {
 /// Whoever else creates the same app is waited for. A number of a repository is only taken where the app is unknown.
 pub(super) async fn insert(
     tx: &mut PgConnection,
+    id: AppId,
     name: &AppName,
     at: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
@@ -44,7 +45,7 @@ pub(super) async fn insert(
          SELECT $1, $2, 'main', $3 WHERE NOT EXISTS (SELECT FROM apps WHERE name = $2)
          ON CONFLICT (name) DO NOTHING",
     )
-    .bind(AppId::random().as_uuid())
+    .bind(id.as_uuid())
     .bind(name.as_str())
     .bind(at)
     .execute(tx)
@@ -55,7 +56,7 @@ pub(super) async fn insert(
 pub(crate) async fn create_app(pool: &PgPool, name: &AppName, by: &Actor) -> Result<bool, StoreError> {
     let mut transaction = transaction::begin(pool).await?;
     let act = Act::new(by, AuditAction::AppCreate, Some(name), name.as_str());
-    let created = insert(&mut transaction, name, act.at).await?;
+    let created = insert(&mut transaction, AppId::random(), name, act.at).await?;
     if !created {
         transaction.rollback().await;
         return Ok(false);

@@ -34,7 +34,7 @@ async fn write(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<PushReceipt,
         .bind(PUSH_WAIT_MAX.as_millis().to_string())
         .execute(&mut *tx)
         .await?;
-    let created = push.may_create && apps::insert(tx, &push.app, push.at).await?;
+    let created = push.may_create && apps::insert(tx, AppId::random(), &push.app, push.at).await?;
     let mut app = lock_app(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;

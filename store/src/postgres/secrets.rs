@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{apps, audit, push, transaction};
-use crate::audit::Act;
+use crate::audit::{Act, AuditAction};
 use crate::error::{PushError, StoreError};
 use crate::id::AppId;
 use crate::secret::{SealedSecret, SecretChange, SecretReceipt};
@@ -40,8 +40,12 @@ pub(crate) async fn change_secret(
 ) -> Result<SecretReceipt, StoreError> {
     let mut transaction = transaction::begin(pool).await?;
     let tx = &mut *transaction;
-    let id = change.app.id;
-    let locked = push::lock_app(&mut *tx, &change.app.name).await.map_err(PushError::into_store)?;
+    let (id, name) = (change.app.id, &change.app.name);
+    if change.creates && apps::insert(&mut *tx, id, name, change.act.at).await? {
+        let act = Act { action: AuditAction::AppCreate, subject: name.as_str().to_owned(), ..change.act.clone() };
+        audit::insert(&mut *tx, &act).await?;
+    }
+    let locked = push::lock_app(&mut *tx, name).await.map_err(PushError::into_store)?;
     let mut app = locked.filter(|app| app.id == id).ok_or(StoreError::NoApp)?;
     let changed = match change.sealed {
         Some(secret) => sqlx::query(

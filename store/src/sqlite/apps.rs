@@ -35,6 +35,7 @@ pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreErr
 /// Nobody else creates one meanwhile, so that the next number of a repository is this one's.
 pub(super) async fn insert(
     tx: &mut SqliteConnection,
+    id: AppId,
     name: &AppName,
     at: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
@@ -43,7 +44,7 @@ pub(super) async fn insert(
          SELECT ?1, ?2, 'main', ?3, coalesce(max(repository), 0) + 1 FROM apps WHERE true
          ON CONFLICT (name) DO NOTHING",
     )
-    .bind(key(AppId::random()))
+    .bind(key(id))
     .bind(name.as_str())
     .bind(at)
     .execute(tx)
@@ -58,7 +59,7 @@ pub(crate) async fn create_app(
 ) -> Result<bool, StoreError> {
     let mut transaction = connections.write.begin().await?;
     let act = Act::new(by, AuditAction::AppCreate, Some(name), name.as_str());
-    let created = insert(&mut transaction, name, act.at).await?;
+    let created = insert(&mut transaction, AppId::random(), name, act.at).await?;
     if !created {
         transaction.rollback().await;
         return Ok(false);

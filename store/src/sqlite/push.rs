@@ -35,7 +35,7 @@ pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Resul
 }
 
 async fn write(tx: &mut SqliteConnection, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
-    let created = push.may_create && apps::insert(tx, &push.app, push.at).await?;
+    let created = push.may_create && apps::insert(tx, AppId::random(), &push.app, push.at).await?;
     let mut app = lock_app(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;

@@ -25,6 +25,7 @@ mod people;
 mod postgres;
 mod previews;
 mod pushing;
+mod refused;
 mod restart;
 mod rollback;
 mod schedules;

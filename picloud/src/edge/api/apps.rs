@@ -1,13 +1,14 @@
 //! Apps: what there is, what is live, and their settings.
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{Response, StatusCode};
 use manifest_schema::name::AppName;
 use platform::tokens::Right;
 
-use super::query::find_app;
-use super::{Api, document, failed, no_app, posted, problem};
+use super::input::{JsonBody, NoBody, Nothing};
+use super::query::{Asked, find_app};
+use super::{Api, document, failed, no_app, problem};
 use crate::edge::credentials::Caller;
 use crate::rest::{self, App, AppSettings, Apps, LiveDeploy};
 
@@ -52,6 +53,8 @@ pub(super) async fn create(
     State(api): State<Api>,
     Path(app): Path<String>,
     Extension(caller): Extension<Caller>,
+    _: Asked<Nothing>,
+    _: NoBody,
 ) -> Response<Body> {
     let name = match AppName::new(&app) {
         Ok(name) => name,
@@ -110,14 +113,11 @@ pub(super) async fn set(
     State(api): State<Api>,
     Path(app): Path<String>,
     Extension(caller): Extension<Caller>,
-    request: Request,
+    _: Asked<Nothing>,
+    JsonBody(asked): JsonBody<AppSettings>,
 ) -> Response<Body> {
     let app = match find_app(&api, &caller, Right::Admin, &app).await {
         Ok(app) => app,
-        Err(response) => return *response,
-    };
-    let asked: AppSettings = match posted(&api, request).await {
-        Ok(asked) => asked,
         Err(response) => return *response,
     };
     let protected = asked.protected.unwrap_or(app.protected);

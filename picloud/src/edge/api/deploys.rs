@@ -1,7 +1,7 @@
 //! Deploys: what was live when and by whom, going back, and what the live one answers.
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{Response, StatusCode};
 use platform::deploy::{Activated, Outcome, Pusher, Rejection, RollbackError, Tell};
 use platform::tokens::Right;
@@ -9,8 +9,9 @@ use serde::Deserialize;
 use store::{DeployFilter, DeployNumber};
 use utoipa::IntoParams;
 
+use super::input::{JsonBody, Nothing};
 use super::query::{Asked, Limit, cursor, find_app};
-use super::{Api, allow, document, failed, no_app, posted, problem};
+use super::{Api, allow, document, failed, no_app, problem};
 use crate::edge::credentials::Caller;
 use crate::rest;
 use crate::words::push::sentence;
@@ -87,19 +88,17 @@ pub(super) async fn roll_back(
     State(api): State<Api>,
     Path(app): Path<String>,
     Extension(caller): Extension<Caller>,
-    request: Request,
+    _: Asked<Nothing>,
+    JsonBody(asked): JsonBody<rest::Rollback>,
 ) -> Response<Body> {
     let app = match find_app(&api, &caller, Right::DeployProduction, &app).await {
         Ok(app) => app,
         Err(refused) => return *refused,
     };
-    let to = match posted::<rest::Rollback>(&api, request).await {
-        Ok(asked) => match asked.deploy.map(|number| DeployNumber::new(number).ok_or(number)) {
-            Some(Err(_)) => return problem(StatusCode::BAD_REQUEST, "deploys are counted from 1"),
-            Some(Ok(number)) => Some(number),
-            None => None,
-        },
-        Err(refused) => return *refused,
+    let to = match asked.deploy.map(|number| DeployNumber::new(number).ok_or(number)) {
+        Some(Err(_)) => return problem(StatusCode::BAD_REQUEST, "deploy numbers start at 1"),
+        Some(Ok(number)) => Some(number),
+        None => None,
     };
     // In a task of its own: a client that hangs up now does not stop it halfway.
     let deployer = api.deployer.clone();

@@ -1,6 +1,9 @@
 //! The REST API under `/-/api/v1`: one room a resource. What is read and written is in [`crate::rest`].
 //!
 //! Every request needs a right token, and each room asks what it may. Errors are RFC 9457 problem details.
+//!
+//! What a request brings is checked by its extractors ([`query`], [`input`]) before its handler begins, and a handler
+//! changes something once, in one transaction of the store: what is refused has changed nothing.
 
 mod apps;
 mod audit;
@@ -9,6 +12,7 @@ mod description;
 mod etag;
 mod executions;
 pub(super) mod functions;
+mod input;
 mod logs;
 mod nodes;
 mod previews;
@@ -36,14 +40,12 @@ use platform::secrets::Vault;
 use platform::tokens::{Right, Tokens};
 use runtime::LiveTable;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use store::{Store, StoreError};
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::app::read_body;
 use super::credentials::{Caller, Door, Refused};
 use super::listener::Stopping;
 use super::public::Public;
@@ -51,9 +53,6 @@ use super::{client, reply};
 use crate::node::ThisNode;
 use crate::rest;
 use crate::words::store_failure;
-
-/// The largest document that is read.
-const DOCUMENT_MAX: u64 = 64 * 1024;
 
 /// What the API reads and changes.
 #[derive(Clone)]
@@ -121,6 +120,7 @@ pub(crate) fn router(api: Api) -> Router {
         .routes(routes!(schedules::resume))
         .split_for_parts();
     routes
+        .route_layer(from_fn(input::unless_conditional))
         .route_layer(from_fn_with_state(api.clone(), with_a_right_token))
         .route_layer(from_fn(etag::unless_known))
         .with_state(api)
@@ -184,14 +184,6 @@ fn allow_admin(caller: &Caller) -> Result<(), Box<Response<Body>>> {
 
 fn no_app() -> Response<Body> {
     problem(StatusCode::NOT_FOUND, "there is no such app, or nothing of it is live")
-}
-
-/// The JSON document that a request holds.
-async fn posted<T: DeserializeOwned>(api: &Api, request: Request) -> Result<T, Box<Response<Body>>> {
-    let body = read_body(request.into_body(), DOCUMENT_MAX, api.body_time).await.map_err(Box::new)?;
-    serde_json::from_slice(&body).map_err(|error| {
-        Box::new(problem(StatusCode::BAD_REQUEST, &format!("the document is not understood: {error}")))
-    })
 }
 
 /// A document of the API.

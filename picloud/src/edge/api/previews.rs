@@ -1,15 +1,16 @@
 //! What is live on each branch, and whether the schedules of a preview run.
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
-use axum::http::{Response, StatusCode};
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use chrono::TimeDelta;
 use manifest_schema::label::branch_label;
 use platform::tokens::Right;
 use store::{App, LiveBranch, StoreError};
 
-use super::query::find_app;
-use super::{Api, document, ended_early, failed, posted, problem};
+use super::input::{JsonBody, Nothing};
+use super::query::{Asked, find_app};
+use super::{Api, document, ended_early, failed, problem};
 use crate::edge::credentials::Caller;
 use crate::edge::forwarded::is_https;
 use crate::edge::request;
@@ -28,13 +29,14 @@ pub(super) async fn list(
     State(api): State<Api>,
     Path(app): Path<String>,
     Extension(caller): Extension<Caller>,
-    request: Request,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Response<Body> {
     let app = match find_app(&api, &caller, Right::Read, &app).await {
         Ok(app) => app,
         Err(refused) => return *refused,
     };
-    match live_branches(&api, &app, &addresses(&api, &app, &request)).await {
+    match live_branches(&api, &app, &addresses(&api, &app, &uri, &headers)).await {
         Ok(branches) => document(&rest::Branches { branches }),
         Err(error) => failed(&error),
     }
@@ -79,17 +81,16 @@ pub(super) async fn set(
     State(api): State<Api>,
     Path(app): Path<String>,
     Extension(caller): Extension<Caller>,
-    request: Request,
+    uri: Uri,
+    headers: HeaderMap,
+    _: Asked<Nothing>,
+    JsonBody(asked): JsonBody<rest::BranchSettings>,
 ) -> Response<Body> {
     let app = match find_app(&api, &caller, Right::DeployPreviews, &app).await {
         Ok(app) => app,
         Err(refused) => return *refused,
     };
-    let addresses = addresses(&api, &app, &request);
-    let asked: rest::BranchSettings = match posted(&api, request).await {
-        Ok(asked) => asked,
-        Err(refused) => return *refused,
-    };
+    let addresses = addresses(&api, &app, &uri, &headers);
     if asked.branch == app.production_branch {
         let words = "the schedules of production always run; `picloud pause` stops one of them";
         return problem(StatusCode::CONFLICT, words);
@@ -115,9 +116,9 @@ pub(super) async fn set(
     }
 }
 
-fn addresses(api: &Api, app: &App, request: &Request) -> Addresses {
-    let host = request::host(request.uri(), request.headers());
-    api.public.addresses(host, is_https(request.headers()), &app.name)
+/// Where the app answers, as whoever asks reaches this server.
+pub(super) fn addresses(api: &Api, app: &App, uri: &Uri, headers: &HeaderMap) -> Addresses {
+    api.public.addresses(request::host(uri, headers), is_https(headers), &app.name)
 }
 
 /// Nothing is served on the branch.

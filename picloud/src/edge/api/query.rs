@@ -36,7 +36,8 @@ impl TryFrom<u32> for Limit {
     }
 }
 
-/// The query of a request. What is not understood is refused.
+/// The query of a request. What is not understood is refused: every handler that changes something takes one, that of
+/// [`Nothing`](super::input::Nothing) where there are no parameters.
 pub(super) struct Asked<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequestParts<Api> for Asked<T> {

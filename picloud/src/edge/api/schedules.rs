@@ -17,6 +17,7 @@ use serde::Deserialize;
 use store::{RunOutcome, ScheduleRun};
 use utoipa::IntoParams;
 
+use super::input::NoBody;
 use super::previews::no_branch;
 use super::query::{Asked, Limit};
 use super::{Api, allow, document, failed, no_app, problem};
@@ -117,6 +118,7 @@ pub(super) async fn run_now(
     Path(place): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
     Asked(on): Asked<On>,
+    _: NoBody,
 ) -> Response<Body> {
     let (live, schedule) = match find(&api, &caller, Right::Invoke, &place, on.branch.as_deref()) {
         Ok(found) => found,
@@ -147,6 +149,7 @@ pub(super) async fn pause(
     Path(place): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
     Asked(on): Asked<On>,
+    _: NoBody,
 ) -> Response<Body> {
     let (live, schedule) = match find(&api, &caller, Right::Invoke, &place, on.branch.as_deref()) {
         Ok(found) => found,
@@ -171,6 +174,7 @@ pub(super) async fn resume(
     Path(place): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
     Asked(on): Asked<On>,
+    _: NoBody,
 ) -> Response<Body> {
     let (live, schedule) = match find(&api, &caller, Right::Invoke, &place, on.branch.as_deref()) {
         Ok(found) => found,

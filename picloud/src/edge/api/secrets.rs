@@ -1,21 +1,19 @@
 //! Secrets of an app: which there are, set, unset; and the keys of all.
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{Response, StatusCode};
 use manifest_schema::name::{AppName, SettingName};
-use platform::deploy::NotUnset;
+use platform::deploy::{NotUnset, Pusher};
 use platform::secrets::{Changed, SecretError};
 use platform::tokens::Right;
+use store::StoreError;
 
-use super::query::find_app;
-use super::{Api, allow_admin, document, ended_early, failed, problem};
-use crate::edge::app::read_body;
+use super::input::{JsonBody, NoBody, Nothing};
+use super::query::{Asked, find_app};
+use super::{Api, allow, allow_admin, document, ended_early, failed, no_app, problem};
 use crate::edge::credentials::Caller;
 use crate::rest;
-
-/// The largest document with a value: every byte of it may be written as six.
-const DOCUMENT_MAX: u64 = 6 * platform::secrets::VALUE_MAX as u64 + 1024;
 
 /// Which secrets are set, when and by whom.
 #[utoipa::path(
@@ -61,34 +59,21 @@ pub(super) async fn set(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
-    request: Request,
+    _: Asked<Nothing>,
+    JsonBody(rest::NewSecret { value }): JsonBody<rest::NewSecret>,
 ) -> Response<Body> {
     let name = match named(&name) {
         Ok(name) => name,
         Err(response) => return *response,
     };
-    if caller.may(Right::Secrets, &app)
-        && caller.may(Right::Create, &app)
-        && let Ok(app) = AppName::new(&app)
-        && let Err(error) = api.store.create_app(&app, &caller.actor).await
-    {
-        return failed(&error);
+    if let Err(response) = allow(&caller, Right::Secrets, &app) {
+        return *response;
     }
-    let app = match find_app(&api, &caller, Right::Secrets, &app).await {
-        Ok(app) => app,
-        Err(response) => return *response,
-    };
-    let body = match read_body(request.into_body(), DOCUMENT_MAX, api.body_time).await {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
-    // What is wrong with the document is not told, since it holds the value.
-    let Ok(rest::NewSecret { value }) = serde_json::from_slice(&body) else {
-        return problem(StatusCode::BAD_REQUEST, "the document is not understood; it is {\"value\": \"…\"}");
-    };
+    let Ok(app) = AppName::new(&app) else { return no_app() };
     // In a task of its own: a client that hangs up now does not stop it halfway, when it is stored and not served.
     let (deployer, of) = (api.deployer.clone(), name.clone());
-    let setting = tokio::spawn(async move { deployer.set_secret(&app, &of, &value, &caller.actor).await });
+    let by = Pusher { caller: caller.who, actor: caller.actor, creates: true };
+    let setting = tokio::spawn(async move { deployer.set_secret(&app, &of, &value, &by).await });
     match setting.await {
         Ok(Ok(changed)) => document(&shown(&name, changed)),
         Ok(Err(error)) => refused(&error),
@@ -108,6 +93,8 @@ pub(super) async fn unset(
     State(api): State<Api>,
     Path((app, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
+    _: Asked<Nothing>,
+    _: NoBody,
 ) -> Response<Body> {
     let name = match named(&name) {
         Ok(name) => name,
@@ -135,7 +122,12 @@ pub(super) async fn unset(
     tag = "secrets",
     responses((status = 200, body = rest::Rotated), rest::Refusals),
 )]
-pub(super) async fn rotate(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Response<Body> {
+pub(super) async fn rotate(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    _: Asked<Nothing>,
+    _: NoBody,
+) -> Response<Body> {
     if let Err(response) = allow_admin(&caller) {
         return *response;
     }
@@ -157,6 +149,7 @@ fn shown(name: &SettingName, changed: Changed) -> rest::ChangedSecret {
 
 fn refused(error: &SecretError) -> Response<Body> {
     match error {
+        SecretError::Store(StoreError::NoApp) => no_app(),
         SecretError::Store(error) => failed(error),
         SecretError::Value => problem(StatusCode::BAD_REQUEST, &error.to_string()),
         SecretError::TooMany => problem(StatusCode::CONFLICT, &error.to_string()),

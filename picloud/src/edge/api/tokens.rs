@@ -1,12 +1,14 @@
 //! Tokens: what there is, create, revoke. For admins alone.
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use chrono::TimeDelta;
 use platform::tokens::{NotCreated, Scopes};
 
-use super::{Api, allow_admin, document, failed, posted, problem};
+use super::input::{JsonBody, NoBody, Nothing};
+use super::query::Asked;
+use super::{Api, allow_admin, document, failed, problem};
 use crate::edge::credentials::Caller;
 use crate::rest;
 
@@ -38,15 +40,12 @@ pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Ca
 pub(super) async fn create(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    request: Request,
+    _: Asked<Nothing>,
+    JsonBody(asked): JsonBody<rest::NewToken>,
 ) -> Response<Body> {
     if let Err(response) = allow_admin(&caller) {
         return *response;
     }
-    let asked: rest::NewToken = match posted(&api, request).await {
-        Ok(asked) => asked,
-        Err(response) => return *response,
-    };
     let scopes = match Scopes::parse(asked.scopes.iter().map(String::as_str)) {
         Ok(scopes) => scopes,
         Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
@@ -86,6 +85,8 @@ pub(super) async fn revoke(
     State(api): State<Api>,
     Path(token): Path<String>,
     Extension(caller): Extension<Caller>,
+    _: Asked<Nothing>,
+    _: NoBody,
 ) -> Response<Body> {
     if let Err(response) = allow_admin(&caller) {
         return *response;
