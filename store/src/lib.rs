@@ -352,6 +352,19 @@ impl Store {
         either!(self, deploys::latest_deploys(app, filter, limit))
     }
 
+    /// The deploy of a branch before the first one that made `commit` live there.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn deploy_before(
+        &self,
+        app: AppId,
+        branch: &str,
+        commit: Oid,
+    ) -> Result<Option<DeployNumber>, StoreError> {
+        either!(self, deploys::deploy_before(app, branch, commit))
+    }
+
     /// When a deploy was made.
     ///
     /// # Errors

@@ -186,6 +186,8 @@ pub struct Deploy {
     pub by: String,
     /// What made it, where that was no push.
     pub because: Option<String>,
+    /// What whoever made it said about it, where that was no push.
+    pub message: Option<String>,
 }
 
 /// A deploy as it is listed to people.
@@ -268,6 +270,8 @@ pub struct NewPush<'a> {
     pub domains: Option<Vec<DomainName>>,
     /// The secrets that have to be set for them.
     pub requires: Vec<String>,
+    /// What is said about its deploys.
+    pub message: Option<String>,
 }
 
 /// What a committed push has made.

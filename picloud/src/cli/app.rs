@@ -176,9 +176,13 @@ pub(crate) struct DeploysOptions {
 /// To which deploy is gone back.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RollbackOptions {
-    /// The number of the deploy, as `picloud deploys` lists it; without it the one before what is live.
+    /// The number of the deploy, as `picloud deploys` lists it; without it the one before what is live was first deployed.
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) deploy: Option<u64>,
+
+    /// Why: kept with the new deploy, and shown by `picloud deploys`.
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
 
     #[command(flatten)]
     pub(crate) app: AppOption,

@@ -23,7 +23,7 @@ pub(crate) fn deploys(options: &DeploysOptions) -> Result<(), CommandError> {
 pub(crate) fn rollback(options: &RollbackOptions) -> Result<(), CommandError> {
     let client = Client::find(&options.client)?;
     let app = client.app(&options.app)?;
-    let rollback = Rollback { deploy: options.deploy };
+    let rollback = Rollback { deploy: options.deploy, message: options.message.clone() };
     let done: RolledBack =
         client.send("POST", &format!("apps/{}/rollback", app.as_str()), Some(&rollback))?;
     show(&done, options.client.json, deploys::rolled_back)

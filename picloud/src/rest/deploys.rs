@@ -26,15 +26,21 @@ pub(crate) struct Deploy {
     pub(crate) deployed_by: String,
     /// What made it where that was no push: an act, and what it was about.
     pub(crate) because: Option<String>,
+    /// What whoever made it said about it, where that was a rollback.
+    pub(crate) message: Option<String>,
     /// It is what its branch serves.
     pub(crate) live: bool,
 }
 
-/// To which deploy is gone back; without one to the latest with another commit than is live.
+/// Which deploy to roll back to. Without one it is the one before the commit that is live was deployed first.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rollback {
     pub(crate) deploy: Option<u64>,
+    /// What is kept with the new deploy: why this is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 500)]
+    pub(crate) message: Option<String>,
 }
 
 /// What was gone back to.
@@ -44,6 +50,13 @@ pub(crate) struct RolledBack {
     pub(crate) to: u64,
     /// The new deploy of it.
     pub(crate) deploy: u64,
+    pub(crate) commit: String,
+    /// The first line of the commit's message.
+    pub(crate) subject: String,
+    /// Where it answers.
+    pub(crate) url: String,
+    /// What is kept with the new deploy.
+    pub(crate) message: Option<String>,
     /// How many nodes serve it, of those that were asked.
     pub(crate) nodes_live: Option<usize>,
     pub(crate) nodes: Option<usize>,

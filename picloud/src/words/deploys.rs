@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::short_commit;
 use super::table::table;
+use super::{printable, short_commit};
 use crate::rest::{Branch, Deploys, RolledBack, Routes};
 
 /// Deploys as a table.
@@ -19,14 +19,18 @@ pub(crate) fn listed(deploys: &Deploys) -> String {
             short_commit(&deploy.commit).to_owned(),
             moment(deploy.deployed_at),
             deploy.deployed_by.clone(),
-            match &deploy.because {
-                Some(act) => format!("{act}: {}", deploy.subject),
-                None => deploy.subject.clone(),
-            },
+            what(deploy),
         ]
     };
     let rows: Vec<_> = deploys.deploys.iter().map(row).collect();
     table(&["DEPLOY", "", "BRANCH", "COMMIT", "WHEN (UTC)", "BY", "WHAT"], &rows)
+}
+
+/// What a deploy is: its commit's subject, what made it where that was no push, and what was said about it.
+fn what(deploy: &crate::rest::Deploy) -> String {
+    let because = deploy.because.as_ref().map(|act| format!("{act}: ")).unwrap_or_default();
+    let message = deploy.message.as_ref().map(|message| format!(" ({message})")).unwrap_or_default();
+    format!("{because}{}{message}", deploy.subject)
 }
 
 /// What was gone back to.
@@ -35,7 +39,9 @@ pub(crate) fn rolled_back(done: &RolledBack) -> String {
         (Some(live), Some(nodes)) if nodes > 1 => format!(" on {live}/{nodes} nodes"),
         _ => String::new(),
     };
-    format!("The commit of deploy {} is live again{nodes}, as deploy {}.\n", done.to, done.deploy)
+    let RolledBack { to, deploy, commit, subject, url, .. } = done;
+    let (commit, subject) = (short_commit(commit), printable(subject));
+    format!("{commit} \"{subject}\" of deploy {to} is live again{nodes}, as deploy {deploy}: {url}\n")
 }
 
 /// What is live on each branch, as a table.

@@ -37,7 +37,7 @@ pub use limits::DeployLimits;
 pub use plan::{Change, Changes, Due, Plan, Planned, Sign};
 pub(crate) use plan::{Side, due_times, plan};
 pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
-pub use rollback::{RollbackError, RolledBack};
+pub use rollback::{MESSAGE_CHARS_MAX, RollbackError, RolledBack};
 pub use setting::NotUnset;
 pub use snapshot::{FILE_MAX, File, Snapshot};
 
@@ -70,6 +70,8 @@ pub struct Pusher {
     pub actor: Actor,
     /// Whether a push to an unknown name creates the app, where they may.
     pub creates: bool,
+    /// What they say about the deploys that they make.
+    pub message: Option<String>,
 }
 
 impl Pusher {
@@ -146,6 +148,7 @@ impl Deployer {
             deploys: Vec::new(),
             domains: None,
             requires: Vec::new(),
+            message: by.message.clone(),
         };
         let act = self.begin_act(name);
         let receipt = self.commit(&mut decisions, &mut new_push, atomic).instrument(stage!("commit")).await?;

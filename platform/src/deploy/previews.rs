@@ -47,6 +47,7 @@ impl Deployer {
             caller: Caller::admin(BY.to_owned()),
             actor: Actor { name: BY.to_owned(), token: None, address: None, request: None },
             creates: false,
+            message: None,
         };
         let mut ended = 0;
         for app in self.store.apps().await? {

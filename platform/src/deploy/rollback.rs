@@ -2,13 +2,13 @@
 
 use git_receiver::{Capabilities, Command, Pack, Push};
 use manifest_schema::name::AppName;
-use store::{App, Deploy, DeployFilter, DeployNumber, StoreError};
+use store::{App, DeployFilter, DeployNumber, ListedDeploy, StoreError};
 
 use super::{Deployer, Pusher, Tell, Verdict};
 use crate::repository::object_id;
 
-/// How many deploys are looked through for the one before.
-const LOOKED_THROUGH: u32 = 1000;
+/// The longest message of a rollback, in characters.
+pub const MESSAGE_CHARS_MAX: usize = 500;
 
 /// Why nothing is rolled back.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,9 @@ pub enum RollbackError {
     /// The deploy is live.
     #[error("deploy {0} is what is live")]
     Live(DeployNumber),
+    /// The message is too long.
+    #[error("a message has at most {MESSAGE_CHARS_MAX} characters")]
+    Message,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -37,17 +40,17 @@ pub enum RollbackError {
 #[derive(Clone, Debug)]
 pub struct RolledBack {
     /// The deploy whose commit is live again.
-    pub to: DeployNumber,
+    pub to: ListedDeploy,
     /// What became of the push.
     pub verdict: Verdict,
 }
 
 impl Deployer {
-    /// Makes the commit of an earlier deploy live in production: that of `to`, or of the latest one with another commit than
-    /// is live.
+    /// Makes the commit of an earlier deploy live in production: that of `to`, or of the one before the commit that is live
+    /// was deployed first. So a second rollback goes back further, and does not bring back what the first one has left.
     ///
     /// # Errors
-    /// There is no such deploy, or the store cannot be read.
+    /// There is no such deploy, the message is too long, or the store cannot be read. Nothing was changed.
     pub async fn roll_back(
         &self,
         name: &AppName,
@@ -55,32 +58,33 @@ impl Deployer {
         by: &Pusher,
         tell: &Tell,
     ) -> Result<RolledBack, RollbackError> {
+        if by.message.as_ref().is_some_and(|message| message.chars().count() > MESSAGE_CHARS_MAX) {
+            return Err(RollbackError::Message);
+        }
         let app = self.store.app(name).await?.ok_or(RollbackError::UnknownApp)?;
         let branch = format!("refs/heads/{}", app.production_branch);
         let refs = self.store.refs(app.id).await?;
         let live = refs.iter().find(|found| found.name == branch).ok_or(RollbackError::NothingLive)?.target;
-        let deploy = match to {
-            Some(to) => self.deploy_of(&app, to).await?.ok_or(RollbackError::UnknownDeploy(to))?,
+        let to = match to {
+            Some(to) => to,
             None => {
-                let filter = DeployFilter { branch: Some(app.production_branch.clone()), before: None };
-                let deploys = self.store.latest_deploys(app.id, &filter, LOOKED_THROUGH).await?;
-                let before =
-                    deploys.into_iter().map(|listed| listed.deploy).find(|deploy| deploy.commit != live);
+                let before = self.store.deploy_before(app.id, &app.production_branch, live).await?;
                 before.ok_or(RollbackError::NothingBefore)?
             }
         };
-        if deploy.commit == live {
-            return Err(RollbackError::Live(deploy.number));
+        let to = self.deploy_of(&app, to).await?.ok_or(RollbackError::UnknownDeploy(to))?;
+        if to.deploy.commit == live {
+            return Err(RollbackError::Live(to.deploy.number));
         }
         let command = Command {
             name: branch,
             old: Some(object_id(live)),
-            new: Some(object_id(deploy.commit)),
+            new: Some(object_id(to.deploy.commit)),
             fault: None,
         };
         let verdicts = self.move_refs(name, vec![command], by, tell).await;
         let verdict = verdicts.into_iter().next().expect("there is a verdict for every command");
-        Ok(RolledBack { to: deploy.number, verdict })
+        Ok(RolledBack { to, verdict })
     }
 
     /// A push that brings no objects. There is a verdict for every command.
@@ -101,10 +105,10 @@ impl Deployer {
         self.deploy(name, push, by, tell).await
     }
 
-    async fn deploy_of(&self, app: &App, number: DeployNumber) -> Result<Option<Deploy>, StoreError> {
+    async fn deploy_of(&self, app: &App, number: DeployNumber) -> Result<Option<ListedDeploy>, StoreError> {
         let behind = number.get().checked_add(1).and_then(DeployNumber::new);
         let filter = DeployFilter { branch: None, before: behind };
         let found = self.store.latest_deploys(app.id, &filter, 1).await?;
-        Ok(found.into_iter().map(|listed| listed.deploy).find(|deploy| deploy.number == number))
+        Ok(found.into_iter().find(|listed| listed.deploy.number == number))
     }
 }

@@ -106,6 +106,7 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(digit) }],
         domains: None,
         requires: Vec::new(),
+        message: None,
     };
     store.push(&push).await.unwrap().app
 }

@@ -81,6 +81,7 @@ pub const TABLES: &[Table] = &[
             ("deployed_at", Time),
             ("deployed_by", Text),
             ("because", Text),
+            ("message", Text),
         ],
     },
     Table {
@@ -229,6 +230,8 @@ pub const TABLES_LEFT_OUT: &[&str] = &[
     "served",
     // What became of transactions, for as long as somebody may ask.
     "outcomes",
+    // A restore sets or clears it, whatever held when the backup was made.
+    "schedule_hold",
 ];
 
 /// The columns that are not copied, each behind its table. A restored row has the column's default there.

@@ -4,16 +4,17 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use crate::error::StoreError;
-use crate::id::{AppId, DeployNumber};
+use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::{Deploy, DeployFilter, ListedDeploy};
 use crate::row::{deploy_number, key, signed};
 
-type Row = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>);
-type ListedRow = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>, String, String);
+type Row = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>, Option<String>);
+type ListedRow =
+    (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>, Option<String>, String, String);
 
 pub(crate) async fn deploys(pool: &PgPool, app: AppId) -> Result<Vec<Deploy>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by, because FROM deploys
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because, message FROM deploys
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) ORDER BY number",
     )
     .bind(app.as_uuid())
@@ -31,7 +32,7 @@ pub(crate) async fn latest_deploys(
     // Said apart, so that the index of a branch is used where one is asked for.
     let branch = if filter.branch.is_some() { "branch = $3" } else { "$3::text IS NULL" };
     let rows: Vec<ListedRow> = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by, because, subject, author
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because, message, subject, author
          FROM deploys JOIN revisions USING (repository, commit_id)
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND number < $2 AND {branch}
          ORDER BY number DESC LIMIT $4"
@@ -42,8 +43,12 @@ pub(crate) async fn latest_deploys(
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    let listed = |(number, branch, commit, at, by, because, subject, author): ListedRow| {
-        Ok(ListedDeploy { deploy: read((number, branch, commit, at, by, because))?, subject, author })
+    let listed = |(number, branch, commit, at, by, because, message, subject, author): ListedRow| {
+        Ok(ListedDeploy {
+            deploy: read((number, branch, commit, at, by, because, message))?,
+            subject,
+            author,
+        })
     };
     rows.into_iter().map(listed).collect()
 }
@@ -64,6 +69,29 @@ pub(crate) async fn deployed_at(
     Ok(row.map(|(at,)| at))
 }
 
+/// The deploy before the first one that made `commit` live on the branch.
+pub(crate) async fn deploy_before(
+    pool: &PgPool,
+    app: AppId,
+    branch: &str,
+    commit: Oid,
+) -> Result<Option<DeployNumber>, StoreError> {
+    let row: Option<(i64,)> = sqlx::query_as(
+        "WITH of_app AS (SELECT repository FROM apps WHERE id = $1)
+         SELECT number FROM deploys
+         WHERE repository = (SELECT repository FROM of_app) AND branch = $2
+             AND number < (SELECT min(number) FROM deploys
+                           WHERE repository = (SELECT repository FROM of_app) AND branch = $2 AND commit_id = $3)
+         ORDER BY number DESC LIMIT 1",
+    )
+    .bind(app.as_uuid())
+    .bind(branch)
+    .bind(commit.as_bytes().as_slice())
+    .fetch_optional(pool)
+    .await?;
+    row.map(|(number,)| deploy_number(number)).transpose()
+}
+
 /// The latest deploy of a branch, within a transaction.
 pub(super) async fn latest(
     connection: &mut PgConnection,
@@ -71,7 +99,7 @@ pub(super) async fn latest(
     branch: &str,
 ) -> Result<Option<Deploy>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by, because FROM deploys
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because, message FROM deploys
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND branch = $2
          ORDER BY number DESC LIMIT 1",
     )
@@ -82,6 +110,7 @@ pub(super) async fn latest(
     row.map(read).transpose()
 }
 
-fn read((number, branch, commit, at, by, because): Row) -> Result<Deploy, StoreError> {
-    Ok(Deploy { number: deploy_number(number)?, branch, commit: key("deploys", &commit)?, at, by, because })
+fn read((number, branch, commit, at, by, because, message): Row) -> Result<Deploy, StoreError> {
+    let (number, commit) = (deploy_number(number)?, key("deploys", &commit)?);
+    Ok(Deploy { number, branch, commit, at, by, because, message })
 }

@@ -42,7 +42,8 @@ pub(crate) async fn change_secret(
     let tx = &mut *transaction;
     let (id, name) = (change.app.id, &change.app.name);
     if change.creates && apps::insert(&mut *tx, id, name, change.act.at).await? {
-        let act = Act { action: AuditAction::AppCreate, subject: name.as_str().to_owned(), ..change.act.clone() };
+        let act =
+            Act { action: AuditAction::AppCreate, subject: name.as_str().to_owned(), ..change.act.clone() };
         audit::insert(&mut *tx, &act).await?;
     }
     let locked = push::lock_app(&mut *tx, name).await.map_err(PushError::into_store)?;
@@ -72,7 +73,8 @@ pub(crate) async fn change_secret(
     for deploy in change.deploys {
         let (at, by) = (change.act.at, &change.act.by.name);
         if push::points_to(&mut *tx, id, deploy).await? {
-            let number = push::insert_deploy(&mut *tx, id, deploy, (at, by), because.as_deref()).await?;
+            let number =
+                push::insert_deploy(&mut *tx, id, deploy, (at, by), (because.as_deref(), None)).await?;
             deploys.push((deploy.branch.clone(), number));
         }
     }

@@ -6,16 +6,17 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::Connections;
 use super::apps::key;
 use crate::error::StoreError;
-use crate::id::{AppId, DeployNumber};
+use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::{Deploy, DeployFilter, ListedDeploy};
 use crate::row::{self, deploy_number, signed};
 
-type Row = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>);
-type ListedRow = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>, String, String);
+type Row = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>, Option<String>);
+type ListedRow =
+    (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>, Option<String>, String, String);
 
 pub(crate) async fn deploys(connections: &Connections, app: AppId) -> Result<Vec<Deploy>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by, because FROM deploys
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because, message FROM deploys
          WHERE repository = (SELECT repository FROM apps WHERE id = ?1) ORDER BY number",
     )
     .bind(key(app))
@@ -33,7 +34,7 @@ pub(crate) async fn latest_deploys(
     // Said apart, so that the index of a branch is used where one is asked for.
     let branch = if filter.branch.is_some() { "branch = ?3" } else { "?3 IS NULL" };
     let rows: Vec<ListedRow> = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by, because, subject, author
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because, message, subject, author
          FROM deploys JOIN revisions USING (repository, commit_id)
          WHERE repository = (SELECT repository FROM apps WHERE id = ?1) AND number < ?2 AND {branch}
          ORDER BY number DESC LIMIT ?4"
@@ -44,8 +45,12 @@ pub(crate) async fn latest_deploys(
     .bind(i64::from(limit))
     .fetch_all(&connections.read)
     .await?;
-    let listed = |(number, branch, commit, at, by, because, subject, author): ListedRow| {
-        Ok(ListedDeploy { deploy: read((number, branch, commit, at, by, because))?, subject, author })
+    let listed = |(number, branch, commit, at, by, because, message, subject, author): ListedRow| {
+        Ok(ListedDeploy {
+            deploy: read((number, branch, commit, at, by, because, message))?,
+            subject,
+            author,
+        })
     };
     rows.into_iter().map(listed).collect()
 }
@@ -66,6 +71,29 @@ pub(crate) async fn deployed_at(
     Ok(row.map(|(at,)| at))
 }
 
+/// The deploy before the first one that made `commit` live on the branch.
+pub(crate) async fn deploy_before(
+    connections: &Connections,
+    app: AppId,
+    branch: &str,
+    commit: Oid,
+) -> Result<Option<DeployNumber>, StoreError> {
+    let row: Option<(i64,)> = sqlx::query_as(
+        "WITH of_app AS (SELECT repository FROM apps WHERE id = ?1)
+         SELECT number FROM deploys
+         WHERE repository = (SELECT repository FROM of_app) AND branch = ?2
+             AND number < (SELECT min(number) FROM deploys
+                           WHERE repository = (SELECT repository FROM of_app) AND branch = ?2 AND commit_id = ?3)
+         ORDER BY number DESC LIMIT 1",
+    )
+    .bind(key(app))
+    .bind(branch)
+    .bind(commit.as_bytes().as_slice())
+    .fetch_optional(&connections.read)
+    .await?;
+    row.map(|(number,)| deploy_number(number)).transpose()
+}
+
 /// The latest deploy of a branch, within a transaction.
 pub(super) async fn latest(
     connection: &mut SqliteConnection,
@@ -74,7 +102,7 @@ pub(super) async fn latest(
 ) -> Result<Option<Deploy>, StoreError> {
     // Left to itself, SQLite would read the table backwards, through all deploys of other branches.
     let row: Option<Row> = sqlx::query_as(
-        "SELECT number, branch, commit_id, deployed_at, deployed_by, because FROM deploys INDEXED BY deploys_of_a_branch
+        "SELECT number, branch, commit_id, deployed_at, deployed_by, because, message FROM deploys INDEXED BY deploys_of_a_branch
          WHERE repository = (SELECT repository FROM apps WHERE id = ?1) AND branch = ?2
          ORDER BY number DESC LIMIT 1",
     )
@@ -85,7 +113,7 @@ pub(super) async fn latest(
     row.map(read).transpose()
 }
 
-fn read((number, branch, commit, at, by, because): Row) -> Result<Deploy, StoreError> {
+fn read((number, branch, commit, at, by, because, message): Row) -> Result<Deploy, StoreError> {
     Ok(Deploy {
         number: deploy_number(number)?,
         branch,
@@ -93,5 +121,6 @@ fn read((number, branch, commit, at, by, because): Row) -> Result<Deploy, StoreE
         at,
         by,
         because,
+        message,
     })
 }

@@ -178,18 +178,19 @@ async fn insert_deploys(
 ) -> Result<Vec<DeployNumber>, PushError> {
     let mut numbers = Vec::with_capacity(push.deploys.len());
     for deploy in &push.deploys {
-        numbers.push(insert_deploy(tx, app, deploy, (push.at, &push.by.name), None).await?);
+        let (made, said) = ((push.at, push.by.name.as_str()), (None, push.message.as_deref()));
+        numbers.push(insert_deploy(tx, app, deploy, made, said).await?);
     }
     Ok(numbers)
 }
 
-/// Numbers a deploy; `because` says what made it where that was no push.
+/// Numbers a deploy. `because` says what made it where that was no push, and `message` what somebody said about it.
 pub(super) async fn insert_deploy(
     tx: &mut SqliteConnection,
     app: AppId,
     deploy: &NewDeploy,
     (at, by): (DateTime<Utc>, &str),
-    because: Option<&str>,
+    (because, message): (Option<&str>, Option<&str>),
 ) -> Result<DeployNumber, StoreError> {
     let (repository, number): (i64, i64) = sqlx::query_as(
         "UPDATE apps SET last_deploy = last_deploy + 1 WHERE id = ?1 RETURNING repository, last_deploy",
@@ -198,8 +199,8 @@ pub(super) async fn insert_deploy(
     .fetch_one(&mut *tx)
     .await?;
     sqlx::query(
-        "INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by, because)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by, because, message)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )
     .bind(repository)
     .bind(number)
@@ -208,6 +209,7 @@ pub(super) async fn insert_deploy(
     .bind(at)
     .bind(by)
     .bind(because)
+    .bind(message)
     .execute(tx)
     .await?;
     deploy_number(number)
@@ -279,6 +281,7 @@ mod tests {
             deploys: Vec::new(),
             domains: None,
             requires: Vec::new(),
+            message: None,
         }
     }
 

@@ -26,7 +26,8 @@ async fn change(
 ) -> store::SecretReceipt {
     let action = if sealed.is_some() { AuditAction::SecretSet } else { AuditAction::SecretUnset };
     let act = Act::new(&Actor::named("ada"), action, Some(&app.name), "API_KEY");
-    let change = SecretChange { app, creates: false, name: "API_KEY", sealed, deploys, node: None, act: &act };
+    let change =
+        SecretChange { app, creates: false, name: "API_KEY", sealed, deploys, node: None, act: &act };
     store.change_secret(&change).await.unwrap()
 }
 

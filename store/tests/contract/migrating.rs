@@ -40,7 +40,15 @@ const ROWS: &str = "
 
 fn deploy(as_number: u64, branch: &str, digit: u8, by: &str) -> Deploy {
     let (branch, by) = (branch.to_owned(), by.to_owned());
-    Deploy { number: number(as_number), branch, commit: oid(digit), at: noon(), by, because: None }
+    Deploy {
+        number: number(as_number),
+        branch,
+        commit: oid(digit),
+        at: noon(),
+        by,
+        because: None,
+        message: None,
+    }
 }
 
 /// Rows of the tables that later versions have brought, each under the version and behind the names of the tables.

@@ -78,6 +78,7 @@ pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(new) }],
         domains: None,
         requires: Vec::new(),
+        message: None,
     }
 }
 

@@ -53,7 +53,12 @@ fn deploys_are_listed_and_gone_back_to(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
 
     let (code, text, _) = run(repository.path(), &["rollback"]);
-    assert_eq!((code, text.as_str()), (Some(0), "The commit of deploy 1 is live again, as deploy 4.\n"));
+    let said = format!(
+        "{} \"first\" of deploy 1 is live again, as deploy 4: http://{}/hello/\n",
+        &first[..7],
+        server.address
+    );
+    assert_eq!((code, text), (Some(0), said));
     let answer = server.get("/hello/greet/Ann");
     assert_eq!(
         (answer.body.as_str(), answer.header("picloud-revision")),

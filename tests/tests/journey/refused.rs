@@ -23,8 +23,9 @@ const MANIFEST: &str = r#"
     script = "one.rhai"
 "#;
 
-/// What changes by itself while nobody changes anything: heartbeats, and the minute of a token's last use.
-const MOVING: &[&str] = &["nodes", "served"];
+/// What changes by itself while nobody changes anything: heartbeats, what became of transactions, and the
+/// minute of a token's last use.
+const MOVING: &[&str] = &["nodes", "served", "outcomes"];
 
 /// An address and a method of the API's description.
 struct Endpoint {

@@ -2,14 +2,15 @@
 
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use platform::deploy::{Activated, Outcome, Pusher, Rejection, RollbackError, Tell};
 use platform::tokens::Right;
 use serde::Deserialize;
-use store::{DeployFilter, DeployNumber};
+use store::{DeployFilter, DeployNumber, ListedDeploy};
 use utoipa::IntoParams;
 
 use super::input::{JsonBody, Nothing};
+use super::previews::addresses;
 use super::query::{Asked, Limit, cursor, find_app};
 use super::{Api, allow, document, failed, no_app, problem};
 use crate::edge::credentials::Caller;
@@ -71,6 +72,7 @@ pub(super) async fn list(
         deployed_at: listed.deploy.at,
         deployed_by: listed.deploy.by,
         because: listed.deploy.because,
+        message: listed.deploy.message,
     };
     document(&rest::Deploys { deploys: found.into_iter().map(shown).collect(), next_cursor })
 }
@@ -88,6 +90,8 @@ pub(super) async fn roll_back(
     State(api): State<Api>,
     Path(app): Path<String>,
     Extension(caller): Extension<Caller>,
+    uri: Uri,
+    headers: HeaderMap,
     _: Asked<Nothing>,
     JsonBody(asked): JsonBody<rest::Rollback>,
 ) -> Response<Body> {
@@ -102,15 +106,17 @@ pub(super) async fn roll_back(
     };
     // In a task of its own: a client that hangs up now does not stop it halfway.
     let deployer = api.deployer.clone();
-    let pusher = Pusher { caller: caller.who, actor: caller.actor, creates: false };
+    let message = asked.message.filter(|message| !message.trim().is_empty());
+    let pusher = Pusher { caller: caller.who, actor: caller.actor, creates: false, message: message.clone() };
     let name = app.name.clone();
+    let url = addresses(&api, &app, &uri, &headers).production();
     let rolling = tokio::spawn(async move {
         let (tell, _) = Tell::channel();
         deployer.roll_back(&app.name, to, &pusher, &tell).await
     });
     match rolling.await {
         Ok(Ok(rolled)) => match rolled.verdict.outcome {
-            Outcome::Live(activated) => document(&rolled_back(rolled.to, activated)),
+            Outcome::Live(activated) => document(&rolled_back(rolled.to, activated, url, message)),
             Outcome::Rejected(rejection @ Rejection::DiskFull) => {
                 problem(StatusCode::INSUFFICIENT_STORAGE, &sentence(&name, &rejection))
             }
@@ -124,6 +130,7 @@ pub(super) async fn roll_back(
         Ok(Err(error @ (RollbackError::UnknownApp | RollbackError::UnknownDeploy(_)))) => {
             problem(StatusCode::NOT_FOUND, &error.to_string())
         }
+        Ok(Err(error @ RollbackError::Message)) => problem(StatusCode::BAD_REQUEST, &error.to_string()),
         Ok(Err(error)) => problem(StatusCode::CONFLICT, &error.to_string()),
         Err(error) => {
             tracing::error!(%error, "a rollback came to an early end");
@@ -132,11 +139,20 @@ pub(super) async fn roll_back(
     }
 }
 
-fn rolled_back(to: DeployNumber, activated: Activated) -> rest::RolledBack {
+fn rolled_back(
+    to: ListedDeploy,
+    activated: Activated,
+    url: String,
+    message: Option<String>,
+) -> rest::RolledBack {
     let reach = activated.reach.filter(|reach| !reach.unknown);
     rest::RolledBack {
-        to: to.get(),
+        to: to.deploy.number.get(),
         deploy: activated.deploy.get(),
+        commit: to.deploy.commit.to_string(),
+        subject: to.subject,
+        url,
+        message,
         nodes_live: reach.as_ref().map(|reach| reach.live),
         nodes: reach.as_ref().map(platform::nodes::Reach::nodes),
     }

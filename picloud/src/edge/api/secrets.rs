@@ -72,7 +72,7 @@ pub(super) async fn set(
     let Ok(app) = AppName::new(&app) else { return no_app() };
     // In a task of its own: a client that hangs up now does not stop it halfway, when it is stored and not served.
     let (deployer, of) = (api.deployer.clone(), name.clone());
-    let by = Pusher { caller: caller.who, actor: caller.actor, creates: true };
+    let by = Pusher { caller: caller.who, actor: caller.actor, creates: true, message: None };
     let setting = tokio::spawn(async move { deployer.set_secret(&app, &of, &value, &by).await });
     match setting.await {
         Ok(Ok(changed)) => document(&shown(&name, changed)),

@@ -87,7 +87,12 @@ impl GitEdge {
                 return reply::text(StatusCode::BAD_REQUEST, &format!("{error}\n"));
             }
         };
-        let pusher = Pusher { caller: caller.who, actor: caller.actor, creates: self.pushes.create_apps };
+        let pusher = Pusher {
+            caller: caller.who,
+            actor: caller.actor,
+            creates: self.pushes.create_apps,
+            message: None,
+        };
         let arrived = Arrived {
             app,
             store: self.store.clone(),
