@@ -12,6 +12,10 @@ use super::quantity::{Size, Time};
 use crate::edge::PushBounds;
 use crate::edge::listener::ConnectionBounds;
 
+/// How long a node that stops waits for one more request on connections that are kept: longer than clients that are in use
+/// pause, shorter than a restart may take. Who asks less often finds the connection closed, as it would be one day anyhow.
+const LAST_REQUEST: Duration = Duration::from_secs(5);
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most of everything that connections may take.
@@ -42,7 +46,7 @@ pub(crate) struct ConnectionSettings {
     #[arg(long, env = "PICLOUD_UNREADY_TIME", default_value_t = ConnectionSettings::default().unready_time)]
     pub(crate) unready_time: Time,
 
-    /// How long running requests may go on after that.
+    /// How long running requests may go on after that, once connections that are kept had 5s for a last one.
     #[arg(long, env = "PICLOUD_DRAIN_TIME", default_value_t = ConnectionSettings::default().drain_time)]
     pub(crate) drain_time: Time,
 }
@@ -181,6 +185,7 @@ impl ConnectionSettings {
             answer: self.answer_time.0,
             idle: self.idle_time.0,
             unready: self.unready_time.0,
+            last_request: LAST_REQUEST.min(self.drain_time.0),
             drain: self.drain_time.0,
         }
     }

@@ -157,17 +157,25 @@ fn a_service_is_started_anew_and_drops_no_connection() {
         let patient = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(20))).build();
         let agent: ureq::Agent = patient.into();
         let (service, done) = (&service, &done);
-        let ask = move || {
+        let ask = move |connection: &'static str| {
             let mut asked = 0;
             while !done.load(Ordering::SeqCst) {
-                // Each on a connection of its own, which waits in the socket while there is no node.
-                let answer = agent.get(service.url()).header("connection", "close").call();
+                let answer = agent.get(service.url()).header("connection", connection).call();
                 assert_eq!(answer.unwrap().status(), 200);
                 asked += 1;
             }
             asked
         };
-        let clients: Vec<_> = (0..4).map(|_| scope.spawn(ask.clone())).collect();
+        // A connection waits in the socket while there is no node, and is kept until an answer says that it is the last.
+        let each = ["close", "close", "keep-alive", "keep-alive"].into_iter();
+        let clients: Vec<_> = each
+            .map(|each| {
+                scope.spawn({
+                    let ask = ask.clone();
+                    move || ask(each)
+                })
+            })
+            .collect();
         for _ in 0..3 {
             signal(&node, "-TERM");
             assert!(node.wait().unwrap().success());

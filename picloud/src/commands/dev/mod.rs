@@ -25,7 +25,7 @@ use super::serve::StopSignals;
 use super::{CommandError, say};
 use crate::cli::{ConnectionSettings, DevOptions};
 use crate::edge::Edge;
-use crate::edge::listener::{self, Stopping};
+use crate::edge::listener::{self, ConnectionBounds, Stopping};
 use crate::node::StartError;
 use crate::threads::threads;
 use crate::words::dev as words;
@@ -78,7 +78,8 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let _ = is_ready.await;
         let mut signals = StopSignals::new();
         let stop = async move { signals.next().await };
-        let bounds = settings.bounds();
+        // Nothing is lost with connections that a browser keeps.
+        let bounds = ConnectionBounds { last_request: Duration::ZERO, ..settings.bounds() };
         listener::serve(listener, Arc::new(edge), bounds, Arc::new(Stopping::default()), stop).await;
         Ok(())
     });

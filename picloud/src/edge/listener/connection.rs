@@ -68,12 +68,13 @@ impl House {
     /// Waits until there is something to read, and takes nothing of it.
     async fn wait_for_bytes(&self, stream: &TcpStream, first: bool) -> Came {
         let last_patience = if first { FIRST_WORD.min(self.bounds.drain) } else { Duration::ZERO };
-        let told = self.stopping.told();
+        let closing = self.stopping.closing();
+        let told = closing.told();
         let told = async {
             told.await;
             tokio::time::sleep(last_patience).await;
         };
-        let patience = if self.stopping.has_begun() { last_patience } else { self.bounds.idle };
+        let patience = if closing.is_taken() { last_patience } else { self.bounds.idle };
         let mut seen = [0; PREFACE.len()];
         let _idle = Counted::one_more(&self.idle);
         tokio::select! {

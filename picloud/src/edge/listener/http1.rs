@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::http::Method;
+use axum::http::{HeaderValue, Method, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -62,19 +62,23 @@ pub(super) async fn serve(
     let _counted = Counted::one_more(&house.serving);
     let pulse = Arc::new(Pulse::new());
     let answering = Arc::clone(edge);
+    let last_answers = house.stopping.last_answers();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let edge = Arc::clone(&answering);
         // hyper moves what it is given, and this takes 3 KB.
         Box::pin(async move {
             let head = request.method() == Method::HEAD;
-            Ok::<_, Infallible>(without_forbidden_content(edge.answer(request, peer).await, head))
+            let mut response = without_forbidden_content(edge.answer(request, peer).await, head);
+            if last_answers.is_taken() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
         })
     });
     let mut connection = http1::Builder::new()
         .timer(HeadTimer(Arc::clone(&pulse)))
         // The time itself is looked after by `ended`.
         .header_read_timeout(Duration::ZERO)
-        .keep_alive(!house.stopping.has_begun())
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_MAX)
         // One write of one piece: copying an answer behind its head takes less than telling the kernel of two.
@@ -119,25 +123,22 @@ where
     };
     let look_every = || quiet().min(bounds.head).min(bounds.answer).max(LOOK_MIN);
     let mut look = pin!(tokio::time::sleep(look_every()));
-    let mut told = pin!(house.stopping.told());
+    let mut told = pin!(house.stopping.last_answers().told());
     // Both know this task after they were polled once, and need not be polled again before they have something to say:
     // both take locks that all connections share.
-    let (mut look_is_set, mut told_is_set, mut last) = (false, false, house.stopping.has_begun());
+    let (mut look_is_set, mut told_is_set) = (false, false);
     poll_fn(|context| {
-        loop {
-            // One that ends badly is the client's matter.
-            if Pin::new(&mut *connection).poll(context).is_ready() {
-                return Poll::Ready(End::Said);
-            }
-            if !std::mem::replace(&mut told_is_set, true) {
-                let _ = told.as_mut().poll(context);
-            }
-            if !last && house.stopping.has_begun() {
-                last = true;
-                Pin::new(&mut *connection).graceful_shutdown();
-                continue;
-            }
-            break;
+        // One that ends badly is the client's matter.
+        if Pin::new(&mut *connection).poll(context).is_ready() {
+            return Poll::Ready(End::Said);
+        }
+        if !std::mem::replace(&mut told_is_set, true) {
+            let _ = told.as_mut().poll(context);
+        }
+        // It waits for its last request, or to be closed, where that is looked after. hyper's own way of stopping would close
+        // it behind an answer that says nothing of it.
+        if house.stopping.last_answers().is_taken() && pulse.is_idle() {
+            return Poll::Ready(End::Quiet);
         }
         while !look_is_set || look.is_elapsed() {
             look_is_set = true;

@@ -72,7 +72,9 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, hou
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIME_MAX)
         .serve_connection(TokioIo::new(Socket::new(stream, &pulse)), service);
-    let mut told = pin!(house.stopping.told());
+    let (last_answers, closing) = (house.stopping.last_answers(), house.stopping.closing());
+    let (mut told_last, mut told_closing) = (pin!(last_answers.told()), pin!(closing.told()));
+    let mut told_are_set = false;
     let mut overrun = pin!(streams.overrun());
     let look_every = bounds.idle.min(bounds.answer).min(LOOK_EVERY).max(LOOK_MIN);
     let mut look = pin!(tokio::time::sleep(look_every));
@@ -87,7 +89,11 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, hou
             if overrun.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
-            let stop = house.stopping.has_begun() || told.as_mut().poll(context).is_ready();
+            if !std::mem::replace(&mut told_are_set, true) {
+                let _ = (told_last.as_mut().poll(context), told_closing.as_mut().poll(context));
+            }
+            // A client that has asked for nothing yet is told with its first answer, and does not come back for nothing.
+            let stop = closing.is_taken() || last_answers.is_taken() && streams.any();
             let asked = gives_way.as_mut().is_some_and(|(_, asked): &mut (_, Pin<Box<Notified<'_>>>)| {
                 asked.as_mut().poll(context).is_ready()
             });
@@ -105,7 +111,12 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, hou
                 return Poll::Ready(());
             }
             match (streams.idle(), going) {
-                (Some(_), Some(since)) if since.elapsed() >= GOING => return Poll::Ready(()),
+                // While others are answered, a slow client may still send what it began before it heard.
+                (Some(_), Some(since))
+                    if since.elapsed() >= GOING && last_answers.is_taken() == closing.is_taken() =>
+                {
+                    return Poll::Ready(());
+                }
                 (Some(idle), None) if idle >= bounds.idle => {
                     going = Some(Instant::now());
                     Pin::new(&mut connection).graceful_shutdown();

@@ -25,6 +25,7 @@ use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::Edge;
 
@@ -60,6 +61,8 @@ pub(crate) struct ConnectionBounds {
     pub(crate) idle: Duration,
     /// How long connections are still taken when the node is told to stop and has said that it is not ready.
     pub(crate) unready: Duration,
+    /// How long a connection without a request stays open after that, for one more.
+    pub(crate) last_request: Duration,
     /// How long running requests may go on after that.
     pub(crate) drain: Duration,
 }
@@ -108,7 +111,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `edge` on `listener` until `stop` is done, then lets running requests finish.
+/// Serves `edge` on `listener` until `stop` is done, then answers those that are connected once more and lets running requests
+/// finish.
 pub(crate) async fn serve(
     listener: TcpListener,
     edge: Arc<Edge>,
@@ -130,19 +134,35 @@ pub(crate) async fn serve(
         tokio::time::sleep(bounds.unready).await;
     });
     let mut told = None;
+    let serve =
+        |stream, peer, place| connection::serve(stream, peer, place, Arc::clone(&edge), Arc::clone(&house));
+    let before_stop = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = house.accept(&listener, &mut told) => accepted,
             () = &mut stop => break,
         };
         if let Some((stream, peer, place)) = accepted {
-            tokio::spawn(connection::serve(stream, peer, place, Arc::clone(&edge), Arc::clone(&house)));
+            before_stop.spawn(serve(stream, peer, place));
         }
     }
-    house.stopping.begin();
+    house.stopping.begin_last_answers();
+    before_stop.close();
+    // Clients whose connection was closed come back, and are answered until nobody is left who has not been told.
+    let mut all_told = pin!(tokio::time::timeout(bounds.last_request, before_stop.wait()));
+    loop {
+        let accepted = tokio::select! {
+            accepted = house.accept(&listener, &mut told) => accepted,
+            _ = &mut all_told => break,
+        };
+        if let Some((stream, peer, place)) = accepted {
+            tokio::spawn(serve(stream, peer, place));
+        }
+    }
+    house.stopping.begin_closing();
     // Whoever was let in by the kernel before now is answered, once.
     while let Some(Some((stream, peer, place))) = house.accept(&listener, &mut told).now_or_never() {
-        tokio::spawn(connection::serve(stream, peer, place, Arc::clone(&edge), Arc::clone(&house)));
+        tokio::spawn(serve(stream, peer, place));
     }
     drop(listener);
     let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);

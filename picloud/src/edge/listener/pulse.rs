@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ pub(super) struct Pulse {
     head: Since,
     /// The client takes nothing of what is sent to it.
     blocked: Since,
+    /// An answer waits for others, to be sent with them.
+    held_back: AtomicBool,
     /// The client has sent its last byte.
     ended: Since,
 }
@@ -51,6 +53,7 @@ impl Pulse {
             between: Since::default(),
             head: Since::default(),
             blocked: Since::default(),
+            held_back: AtomicBool::new(false),
             ended: Since::default(),
         }
     }
@@ -78,6 +81,13 @@ impl Pulse {
         self.lasts(&self.blocked)
     }
 
+    /// Whether every answer was sent and no byte of another request has come.
+    pub(super) fn is_idle(&self) -> bool {
+        self.between_requests().is_some()
+            && self.blocked().is_none()
+            && !self.held_back.load(Ordering::Relaxed)
+    }
+
     /// Whether the client has sent its last byte.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.get().is_some()
@@ -99,9 +109,15 @@ impl Pulse {
         }
     }
 
+    /// What is to be sent waits for other answers.
+    pub(super) fn holds_back(&self) {
+        self.held_back.store(true, Ordering::Relaxed);
+    }
+
     /// The client took something.
     pub(super) fn wrote(&self) {
         self.blocked.clear();
+        self.held_back.store(false, Ordering::Relaxed);
     }
 
     fn begin_wait(&self, now: Instant) {
@@ -177,6 +193,11 @@ mod tests {
         let pulse = Pulse::new();
         pulse.cannot_write();
         assert!(pulse.blocked().is_some());
+        pulse.wrote();
+        pulse.begin_wait(Instant::now());
+        assert!(pulse.is_idle());
+        pulse.holds_back();
+        assert!(!pulse.is_idle(), "an answer is to be sent");
         pulse.wrote();
         assert!(pulse.blocked().is_none() && !pulse.has_ended());
         pulse.read(0);

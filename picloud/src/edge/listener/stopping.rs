@@ -5,13 +5,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// The two steps of a stop: the node says that it is not ready, so that balancers turn away from it; then it takes no more
-/// connections and lets those that are open finish.
+/// The three steps of a stop: the node says that it is not ready, so that balancers turn away from it; then each connection is
+/// given one more answer, which says that it is the last; then idle connections are closed and what runs is finished.
 #[derive(Debug, Default)]
 pub(crate) struct Stopping {
     turned_away: AtomicBool,
-    begun: AtomicBool,
+    last_answers: Step,
+    closing: Step,
+}
+
+/// A step of a stop, which is taken once.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    taken: AtomicBool,
     told: Notify,
+}
+
+impl Step {
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Done when the step is taken. To miss nothing, ask [`Step::is_taken`] after this was made.
+    pub(super) fn told(&self) -> Notified<'_> {
+        self.told.notified()
+    }
+
+    fn take(&self) {
+        self.taken.store(true, Ordering::SeqCst);
+        self.told.notify_waiters();
+    }
 }
 
 impl Stopping {
@@ -20,31 +43,35 @@ impl Stopping {
         self.turned_away.load(Ordering::Relaxed)
     }
 
-    /// Whether open connections are to be finished.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
-    }
-
     /// Done when open connections are to be finished, also where that has begun already.
     pub(crate) async fn begun(&self) {
-        let told = self.told();
-        if !self.has_begun() {
+        let told = self.last_answers.told();
+        if !self.last_answers.is_taken() {
             told.await;
         }
+    }
+
+    /// Whether the next answer on a connection is its last.
+    pub(super) fn last_answers(&self) -> &Step {
+        &self.last_answers
+    }
+
+    /// Whether connections without a request are closed.
+    pub(super) fn closing(&self) -> &Step {
+        &self.closing
     }
 
     pub(super) fn turn_away(&self) {
         self.turned_away.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn begin(&self) {
+    pub(super) fn begin_last_answers(&self) {
         self.turn_away();
-        self.begun.store(true, Ordering::SeqCst);
-        self.told.notify_waiters();
+        self.last_answers.take();
     }
 
-    /// Done when open connections are to be finished. To miss nothing, ask [`Stopping::has_begun`] after this was made.
-    pub(super) fn told(&self) -> Notified<'_> {
-        self.told.notified()
+    pub(super) fn begin_closing(&self) {
+        self.begin_last_answers();
+        self.closing.take();
     }
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ pub(super) struct Streams(Arc<Counts>);
 struct Counts {
     born: Instant,
     open: AtomicUsize,
+    any: AtomicBool,
     /// Milliseconds of the connection's life at which the last stream ended.
     idle_since: AtomicU64,
     dropped: AtomicUsize,
@@ -48,6 +49,7 @@ impl Streams {
         Self(Arc::new(Counts {
             born: Instant::now(),
             open: AtomicUsize::new(0),
+            any: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
             dropped: AtomicUsize::new(0),
             overrun: Notify::new(),
@@ -60,6 +62,11 @@ impl Streams {
         let lived = self.0.lived();
         let idle = lived.saturating_sub(self.0.idle_since.load(Ordering::Relaxed));
         (self.0.open.load(Ordering::Relaxed) == 0).then(|| Duration::from_millis(idle))
+    }
+
+    /// Whether there ever was a request.
+    pub(super) fn any(&self) -> bool {
+        self.0.any.load(Ordering::Relaxed)
     }
 
     /// Done when the client has dropped too many requests.
@@ -75,6 +82,7 @@ impl Counts {
 
     fn opened(self: &Arc<Self>) -> Open {
         self.open.fetch_add(1, Ordering::Relaxed);
+        self.any.store(true, Ordering::Relaxed);
         Open(Arc::clone(self))
     }
 

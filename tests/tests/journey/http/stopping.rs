@@ -57,6 +57,87 @@ fn running_requests_are_finished_and_idle_connections_closed() {
     assert!(!server.log().contains("cut off"), "{}", server.log());
 }
 
+/// Asks the node to stop, and waits until connections are given their last answers.
+fn last_answers(server: &mut Server) {
+    server.ask_to_stop();
+    until("answers are the last", || {
+        let answer = Wire::sent(server, "GET /-/health/ready HTTP/1.1\r\nHost: test\r\n\r\n").answer();
+        (answer.status == 503 && answer.header("connection") == Some("close")).then_some(())
+    });
+}
+
+#[test]
+fn a_kept_connection_is_cut_only_after_an_answer_that_says_so() {
+    let mut server = echo(&[]);
+    // Two thirds have asked before, and some of those are in the midst of the next head.
+    let mut kept: Vec<Wire> = (0..120).map(|_| Wire::open(&server)).collect();
+    for wire in &mut kept[40..] {
+        wire.send(HELLO);
+        assert_eq!(wire.answer().status, 200);
+    }
+    let (head, rest) = HELLO.split_at(20);
+    kept[100..].iter_mut().for_each(|wire| wire.send(head));
+    last_answers(&mut server);
+    kept[100..].iter_mut().for_each(|wire| wire.send(rest));
+    kept[..100].iter_mut().for_each(|wire| wire.send(HELLO));
+    for (number, wire) in kept.iter_mut().enumerate() {
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{number}");
+        assert!(wire.is_closed(), "{number}");
+    }
+    until("it stops, since nobody is left", || server.has_stopped().then_some(()));
+    assert!(!server.log().contains("cut off"), "{}", server.log());
+}
+
+#[test]
+fn who_comes_back_while_others_are_told_is_answered() {
+    let mut server = echo(&[]);
+    let mut idle = Wire::sent(&server, HELLO);
+    assert_eq!(idle.answer().status, 200);
+    last_answers(&mut server);
+    for _ in 0..3 {
+        let mut wire = Wire::sent(&server, HELLO);
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        assert!(wire.is_closed());
+    }
+    let mut frames = Frames::open(&server, &[]);
+    frames.get(1, "/app/hello");
+    frames.until("an answer", |frame| frame.stream == 1 && frame.is_last());
+    assert!(frames.is_closed());
+    assert!(idle.is_closed(), "nothing was asked for");
+    until("it stops", || server.has_stopped().then_some(()));
+}
+
+#[test]
+fn a_first_request_of_http_2_is_answered_before_goaway() {
+    let mut server = echo(&[]);
+    let mut fresh: Vec<Frames> = (0..20).map(|_| Frames::open(&server, &[])).collect();
+    for frames in &mut fresh[10..] {
+        frames.get(1, "/app/hello");
+        frames.until("an answer", |frame| frame.stream == 1 && frame.is_last());
+    }
+    last_answers(&mut server);
+    for (number, frames) in fresh.iter_mut().enumerate() {
+        // Those that have asked before send this before they read that they are to go.
+        let stream = if number < 10 { 1 } else { 3 };
+        frames.get(stream, "/app/hello");
+        let mut goaways = Vec::new();
+        let mut answered = false;
+        while let Some(frame) = frames.frame() {
+            answered |= frame.stream == stream && frame.is_last();
+            if frame.kind == frames::GOAWAY {
+                goaways.push(u32::from_be_bytes(frame.payload[..4].try_into().unwrap()));
+            }
+        }
+        assert!(answered, "{number}: {goaways:?}");
+        // First all streams, then up to the last that was taken (RFC 9113 section 6.8).
+        assert_eq!(goaways, [0x7fff_ffff, stream], "{number}");
+    }
+    until("it stops", || server.has_stopped().then_some(()));
+    assert!(!server.log().contains("cut off"), "{}", server.log());
+}
+
 #[test]
 fn http_2_is_told_to_go_and_finishes() {
     let mut server = echo(&[]);
