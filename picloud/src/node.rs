@@ -258,6 +258,7 @@ impl Node {
                 }
             })
         });
+        let retrying = tokio::spawn(self.activation.clone().retry());
         let store = self.store.clone();
         let audit = self.role.manages().then(|| tokio::spawn(audit::keep_bounded(store, self.audit_kept)));
         let cluster = self.cluster.map(|(cluster, membership)| (cluster, tokio::spawn(membership.run())));
@@ -280,6 +281,7 @@ impl Node {
         if let Some(clock) = clock {
             clock.abort();
         }
+        retrying.abort();
         if let Some(previews) = previews {
             previews.abort();
         }

@@ -6,20 +6,33 @@
 //! Readings may overtake each other; the generation of the app, which every push raises, tells the newer one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
-use runtime::{Branch, LiveTable, Revision};
+use runtime::{Branch, KnownBranches, LiveTable, Revision};
 use store::{App, AppId, DeployNumber, LiveBranch, Oid, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use crate::revision::{LoadError, Prepared};
 use crate::secrets::{SecretError, Vault};
 
 /// How many apps are read at once where many are.
 const APPS_AT_ONCE: usize = 8;
+
+/// How often it is tried again to serve what cannot be served.
+pub const RETRY: Duration = Duration::from_secs(15);
+
+/// How long reading all apps anew may take.
+pub(crate) const SYNC_MAX: Duration = Duration::from_secs(120);
+
+/// How many apps that cannot be served are named, and how many letters are said of each.
+const NAMED_MAX: usize = 10;
+const FAULT_MAX: usize = 200;
 
 /// Revisions that a push has just built, by branch.
 pub(crate) type Fresh = BTreeMap<String, (Oid, DeployNumber, Prepared)>;
@@ -61,16 +74,44 @@ impl Activation {
         self.taken().clone()
     }
 
-    /// Why this node cannot serve what it should, if so: the first of the apps that it cannot, and how many those are.
+    /// Why this node cannot serve what it should, if so: how many apps it cannot, and why, for the first of them.
     pub fn trouble(&self) -> Option<String> {
         let taken = self.taken();
-        let mut faulty = taken.iter().filter_map(|(name, taken)| Some((name, taken.fault.as_ref()?)));
-        let (name, fault) = faulty.next()?;
-        let more = match faulty.count() {
-            0 => String::new(),
-            more => format!("; and {more} more"),
-        };
-        Some(format!("cannot serve the latest revision of {name}: {fault}{more}"))
+        let faulty: Vec<(&AppName, &String)> =
+            taken.iter().filter_map(|(name, taken)| Some((name, taken.fault.as_ref()?))).collect();
+        if faulty.is_empty() {
+            return None;
+        }
+        let mut text =
+            format!("cannot serve the latest revision of {} of {} apps: ", faulty.len(), taken.len());
+        for (at, (name, fault)) in faulty.iter().take(NAMED_MAX).enumerate() {
+            let between = if at == 0 { "" } else { "; " };
+            let end = fault.char_indices().nth(FAULT_MAX).map_or(fault.len(), |(end, _)| end);
+            let cut = if end < fault.len() { "..." } else { "" };
+            let _ = write!(text, "{between}{name}: {}{cut}", &fault[..end]);
+        }
+        if faulty.len() > NAMED_MAX {
+            let _ = write!(text, "; and {} more", faulty.len() - NAMED_MAX);
+        }
+        Some(text)
+    }
+
+    /// Tries again and again to serve what cannot be served, for as long as the node runs. While everything is served it
+    /// waits for that to change.
+    pub async fn retry(self) {
+        let mut changes = self.changes();
+        loop {
+            while self.trouble().is_none() {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+            sleep(RETRY).await;
+            let synced = timeout(SYNC_MAX, self.sync_all()).await;
+            if let Err(error) = synced.unwrap_or(Err(StoreError::Silent(SYNC_MAX))) {
+                tracing::debug!(%error, "cannot try again what is not served");
+            }
+        }
     }
 
     /// What is live on a branch.
@@ -157,10 +198,7 @@ impl Activation {
         let mut fault = None;
         let live = match self.store.live_of(app.id).await {
             Err(error) if !error.is_unavailable() => {
-                tracing::error!(app = %app.name, %error, "cannot read what is live");
-                let taken =
-                    TakenUp { app: app.id, generation: app.generation, fault: Some(error.to_string()) };
-                self.taken().insert(app.name.clone(), taken);
+                self.cannot_read(app, &error);
                 return Ok(());
             }
             live => live?,
@@ -201,11 +239,18 @@ impl Activation {
                 Ok(revision) => built.push((on, revision)),
                 Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
                 Err(error) => {
-                    tracing::error!(app = %app.name, branch, %commit, %error, "cannot serve a stored revision");
+                    tracing::debug!(app = %app.name, branch, %commit, %error, "cannot serve a stored revision");
                     fault.get_or_insert_with(|| format!("{error} (branch {branch})"));
                 }
             }
         }
+        let known = match self.known(app, &live, &built).await {
+            Err(error) if !error.is_unavailable() => {
+                self.cannot_read(app, &error);
+                return Ok(());
+            }
+            known => known?,
+        };
         {
             let mut taken = self.taken();
             if is_newer(taken.get(&app.name), app) {
@@ -214,12 +259,46 @@ impl Activation {
             for (on, revision) in built {
                 self.table.replace(&app.name, branch_of(app, on), revision, on.deploy.get());
             }
-            let labels = live.iter().map(|live| branch_label(&app.name, &live.branch)).collect();
-            self.table.retain(&app.name, &labels);
-            taken.insert(app.name.clone(), TakenUp { app: app.id, generation: app.generation, fault });
+            self.table.retain(&app.name, &known);
+            note(&mut taken, app, fault);
         }
         self.changed.send_replace(());
         Ok(())
+    }
+
+    /// Notes that it cannot be read what is live of the app. What was served still is; where that is nothing, its
+    /// production branch is known to be there.
+    fn cannot_read(&self, app: &App, error: &StoreError) {
+        let mut taken = self.taken();
+        if self.table.find_production(app.name.as_str()).is_none() {
+            let label = branch_label(&app.name, &app.production_branch);
+            let labels = BTreeSet::from([label.clone()]);
+            let known = KnownBranches { labels, production: Some(label), domains: Vec::new() };
+            self.table.retain(&app.name, &known);
+        }
+        note(&mut taken, app, Some(error.to_string()));
+        drop(taken);
+        self.changed.send_replace(());
+    }
+
+    /// The branches that should be served. Only of a production that neither is served nor was built are its domains asked
+    /// for: those of a revision stand in its manifest.
+    async fn known(
+        &self,
+        app: &App,
+        live: &[LiveBranch],
+        built: &[(&LiveBranch, Revision)],
+    ) -> Result<KnownBranches, StoreError> {
+        let production = live.iter().find(|on| on.branch == app.production_branch);
+        let is_there = production.is_none_or(|on| {
+            built.iter().any(|(built, _)| built.branch == on.branch)
+                || self.table.get(app.name.as_str(), &branch_label(&app.name, &on.branch)).is_some()
+        });
+        Ok(KnownBranches {
+            labels: live.iter().map(|on| branch_label(&app.name, &on.branch)).collect(),
+            production: production.map(|on| branch_label(&app.name, &on.branch)),
+            domains: if is_there { Vec::new() } else { self.store.domains(app.id).await? },
+        })
     }
 
     /// Whether the generation of the app that the store has is served.
@@ -248,7 +327,7 @@ impl Activation {
     /// Nothing of the app is there any more.
     fn end(&self, name: &AppName) {
         let mut taken = self.taken();
-        self.table.retain(name, &BTreeSet::new());
+        self.table.retain(name, &KnownBranches::default());
         taken.remove(name);
         drop(taken);
         self.changed.send_replace(());
@@ -258,6 +337,19 @@ impl Activation {
     fn taken(&self) -> MutexGuard<'_, BTreeMap<AppName, TakenUp>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Notes how far the node is with an app. What cannot be served is logged once, however often it is tried.
+fn note(taken: &mut BTreeMap<AppName, TakenUp>, app: &App, fault: Option<String>) {
+    let before = taken.get(&app.name).and_then(|before| before.fault.as_ref());
+    match &fault {
+        Some(why) if before != Some(why) => {
+            tracing::error!(app = %app.name, "cannot serve the latest revision: {why}")
+        }
+        None if before.is_some() => tracing::info!(app = %app.name, "the latest revision is served again"),
+        _ => {}
+    }
+    taken.insert(app.name.clone(), TakenUp { app: app.id, generation: app.generation, fault });
 }
 
 /// The branch as the live table has it.

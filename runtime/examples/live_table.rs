@@ -3,7 +3,7 @@
 //!
 //!     live_table
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use manifest_schema::method::{Method, MethodSet};
 use manifest_schema::name::{AppName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
-use runtime::{AppIdentity, Branch, LiveTable, Revision, Routed};
+use runtime::{AppIdentity, Branch, KnownBranches, LiveTable, Revision, Routed};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -130,7 +130,7 @@ fn new_apps(table: &LiveTable) -> Outcome<f64> {
         let began = Instant::now();
         table.replace(&name, Branch::production("main"), revision, 1);
         took += began.elapsed();
-        table.retain(&name, &BTreeSet::new());
+        table.retain(&name, &KnownBranches::default());
     }
     Ok(nanoseconds(took, NEW_APPS))
 }

@@ -52,7 +52,7 @@ pub use failure::{Failure, FailureKind, FailurePlace};
 pub use gate::{Permit, Turn};
 pub use histogram::{Classes, Histogram};
 pub use invocation::{Headers, HttpRequest, Invocation, Trigger, TriggerKind};
-pub use live::{AppNumbers, Branch, Live, LiveTable, TALLIED_MAX};
+pub use live::{AppNumbers, Branch, Found, KnownBranches, Live, LiveTable, TALLIED_MAX};
 pub use log::{Level, Log, LogLine};
 pub use memory::CountingAllocator;
 pub use revision::{AppIdentity, Revision, RevisionError};

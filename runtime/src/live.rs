@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use manifest_schema::label::{app_label, is_plain};
-use manifest_schema::name::AppName;
+use manifest_schema::name::{AppName, DomainName};
 
 use crate::gate::{Gate, Permit, Turn};
 use crate::revision::Revision;
@@ -74,6 +74,37 @@ impl Live {
     }
 }
 
+/// What is at an address of an app.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A revision that is live.
+    Live(Arc<Live>),
+    /// A branch whose revision this node cannot serve, for now.
+    Unserved,
+}
+
+impl Found {
+    /// The revision, where it is live.
+    pub fn live(self) -> Option<Arc<Live>> {
+        match self {
+            Self::Live(live) => Some(live),
+            Self::Unserved => None,
+        }
+    }
+}
+
+/// The branches of an app that should be served, as far as the store knows. Those of them that are not live are known
+/// all the same: their addresses are the app's, and are answered differently from addresses at which there is nothing.
+#[derive(Clone, Debug, Default)]
+pub struct KnownBranches {
+    /// The labels of all of them.
+    pub labels: BTreeSet<String>,
+    /// The label of the production branch, if that is one of them.
+    pub production: Option<String>,
+    /// The domains of a production branch that is not live. Those of a live one stand in its manifest.
+    pub domains: Vec<DomainName>,
+}
+
 /// What every app serves now, by branch label (a branch as addresses write it).
 #[derive(Default)]
 pub struct LiveTable {
@@ -111,8 +142,13 @@ pub struct AppNumbers {
 
 #[derive(Clone, Debug, Default)]
 struct Branches {
+    /// The label of the production branch, live or not.
     production: Option<String>,
     by_label: BTreeMap<String, Arc<Live>>,
+    /// The labels of branches that should be live and are not.
+    unserved: BTreeSet<String>,
+    /// The domains of production while it is not live.
+    domains: Vec<DomainName>,
 }
 
 impl LiveTable {
@@ -123,27 +159,37 @@ impl LiveTable {
 
     /// What is live on a branch, given by its label.
     pub fn get(&self, app: &str, label: &str) -> Option<Arc<Live>> {
-        self.apps.load().get(app)?.branches.load().by_label.get(label).cloned()
+        self.find(app, label)?.live()
     }
 
     /// What is live in production.
     pub fn get_production(&self, app: &str) -> Option<Arc<Live>> {
-        self.apps.load().get(app)?.branches.load().production()
+        self.find_production(app)?.live()
     }
 
-    /// What is live at a host: on a branch, or in production. App and branch are given by their labels.
-    pub fn get_by_host(&self, app: &str, branch: Option<&str>) -> Option<Arc<Live>> {
+    /// What is on a branch, given by its label.
+    pub fn find(&self, app: &str, label: &str) -> Option<Found> {
+        self.apps.load().get(app)?.branches.load().find(label)
+    }
+
+    /// What is in production.
+    pub fn find_production(&self, app: &str) -> Option<Found> {
+        self.apps.load().get(app)?.branches.load().find_production()
+    }
+
+    /// What is at a host: on a branch, or in production. App and branch are given by their labels.
+    pub fn find_by_host(&self, app: &str, branch: Option<&str>) -> Option<Found> {
         let apps = if is_plain(app) { self.apps.load() } else { self.labels.load() };
         let branches = apps.get(app)?.branches.load();
         match branch {
-            Some(label) => branches.by_label.get(label).cloned(),
-            None => branches.production(),
+            Some(label) => branches.find(label),
+            None => branches.find_production(),
         }
     }
 
-    /// What is live in production of the app that has the domain, which is given in lower case.
-    pub fn get_by_domain(&self, domain: &str) -> Option<Arc<Live>> {
-        self.domains.load().get(domain)?.branches.load().production()
+    /// What is in production of the app that has the domain, which is given in lower case.
+    pub fn find_by_domain(&self, domain: &str) -> Option<Found> {
+        self.domains.load().get(domain)?.branches.load().find_production()
     }
 
     /// Whether any app has a domain of its own.
@@ -161,9 +207,9 @@ impl LiveTable {
         scheduled
     }
 
-    /// How many apps there are.
+    /// Of how many apps something is live.
     pub fn apps(&self) -> usize {
-        self.apps.load().len()
+        self.apps.load().values().filter(|slot| !slot.branches.load().by_label.is_empty()).count()
     }
 
     /// What has been counted of every app that was called, in the order of their names; the others are last.
@@ -199,6 +245,7 @@ impl LiveTable {
             gate: Arc::clone(&slot.gate),
             tally: Arc::clone(&slot.tally),
         };
+        branches.unserved.remove(&label);
         branches.by_label.insert(label.clone(), Arc::new(live));
         if production {
             branches.production = Some(label);
@@ -209,17 +256,22 @@ impl LiveTable {
         self.settle_domains(&slot);
     }
 
-    /// Ends every branch of `app` whose label is not among `labels`; with none left, the app itself.
-    pub fn retain(&self, app: &AppName, labels: &BTreeSet<String>) {
+    /// Ends every branch of `app` that is not among `known`; with none of those, the app itself.
+    pub fn retain(&self, app: &AppName, known: &KnownBranches) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(slot) = self.apps.load().get(app.as_str()).cloned() else { return };
+        if known.labels.is_empty() && !self.apps.load().contains_key(app.as_str()) {
+            return;
+        }
+        let slot = self.slot(app);
         let mut branches = Branches::clone(&slot.branches.load());
-        branches.by_label.retain(|label, _| labels.contains(label));
-        branches.production.take_if(|label| !labels.contains(label));
-        let gone = branches.by_label.is_empty();
+        branches.by_label.retain(|label, _| known.labels.contains(label));
+        let is_unserved = |label: &&String| !branches.by_label.contains_key(*label);
+        branches.unserved = known.labels.iter().filter(is_unserved).cloned().collect();
+        branches.production.clone_from(&known.production);
+        branches.domains.clone_from(&known.domains);
         slot.branches.store(Arc::new(branches));
         self.settle_domains(&slot);
-        if gone {
+        if known.labels.is_empty() {
             let mut apps = HashMap::clone(&self.apps.load());
             apps.remove(app.as_str());
             self.apps.store(Arc::new(apps));
@@ -235,8 +287,12 @@ impl LiveTable {
     /// Makes the domains of a slot those of its production; `changing` is held. One that another app had goes over: that
     /// app has given it up, and the news of it may be on their way.
     fn settle_domains(&self, slot: &Arc<Slot>) {
-        let production = slot.branches.load().production();
-        let wanted = production.as_ref().map_or(&[][..], |live| &live.revision.manifest().app.domains);
+        let branches = slot.branches.load();
+        let production = branches.find_production().and_then(Found::live);
+        let wanted = match &production {
+            Some(live) => &live.revision.manifest().app.domains,
+            None => &branches.domains,
+        };
         let domains = self.domains.load();
         let mine = |name: &str| domains.get(name).is_some_and(|other| Arc::ptr_eq(other, slot));
         let had = domains.values().filter(|other| Arc::ptr_eq(other, slot)).count();
@@ -282,8 +338,15 @@ impl Branch {
 }
 
 impl Branches {
-    fn production(&self) -> Option<Arc<Live>> {
-        self.by_label.get(self.production.as_ref()?).cloned()
+    fn find(&self, label: &str) -> Option<Found> {
+        match self.by_label.get(label) {
+            Some(live) => Some(Found::Live(Arc::clone(live))),
+            None => self.unserved.contains(label).then_some(Found::Unserved),
+        }
+    }
+
+    fn find_production(&self) -> Option<Found> {
+        self.find(self.production.as_ref()?)
     }
 }
 
@@ -314,7 +377,7 @@ mod tests {
         assert_eq!(names, [Some("a0"), Some("a7"), None]);
         assert_eq!(numbers[2].counts.answers[1][0], 2);
         // What was counted stays, and a place that is free again is taken by the next app.
-        table.retain(&AppName::new("a7").unwrap(), &BTreeSet::new());
+        table.retain(&AppName::new("a7").unwrap(), &KnownBranches::default());
         answered(TALLIED_MAX + 2);
         let names: Vec<_> = table.numbers().into_iter().map(|numbers| numbers.app).collect();
         assert_eq!(names, [Some("a0".to_owned()), Some(format!("a{}", TALLIED_MAX + 2)), None]);

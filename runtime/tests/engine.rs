@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use bytes::Bytes;
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest::{App, Manifest, Route};
 use manifest_schema::method::MethodSet;
-use manifest_schema::name::{AppName, ScriptPath};
+use manifest_schema::name::{AppName, DomainName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    AppIdentity, Branch, Capabilities, CountingAllocator, Execution, FailureKind, Invocation, LiveTable, Log,
-    LogLine, Revision, RevisionError, RouteConflict, Routed, Trigger, compile,
+    AppIdentity, Branch, Capabilities, CountingAllocator, Execution, FailureKind, Found, Invocation,
+    KnownBranches, LiveTable, Log, LogLine, Revision, RevisionError, RouteConflict, Routed, Trigger, compile,
 };
 use support::{APP, Call, script};
 use uuid::Uuid;
@@ -531,10 +531,42 @@ fn a_branch_is_live_until_it_is_replaced_or_ended() {
     assert_eq!(table.scheduled().len(), 1);
     table.replace(&hello, Branch::production("main"), revision('c', "3"), 3);
     assert_eq!(table.get_production("hello").unwrap().deploy, 3);
-    table.retain(&hello, &BTreeSet::from(["main".to_owned()]));
+    table.retain(&hello, &known(&["main"]));
     assert!(table.get("hello", "feature").is_none());
-    table.retain(&hello, &BTreeSet::new());
+    table.retain(&hello, &KnownBranches::default());
     assert!(table.get_production("hello").is_none() && table.scheduled().is_empty());
+}
+
+/// Branches that the store knows, the first of which is production.
+fn known(labels: &[&str]) -> KnownBranches {
+    KnownBranches {
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        production: labels.first().map(|label| (*label).to_owned()),
+        domains: Vec::new(),
+    }
+}
+
+#[test]
+fn a_branch_that_is_known_and_cannot_be_served_is_not_nothing() {
+    let table = LiveTable::new();
+    let hello = AppName::new("hello").unwrap();
+    let domain = DomainName::new("hello.example.com").unwrap();
+    let domains = vec![domain.clone()];
+    table.retain(&hello, &KnownBranches { domains, ..known(&["main", "feature"]) });
+    assert!(matches!(table.find_production("hello"), Some(Found::Unserved)));
+    assert!(matches!(table.find("hello", "feature"), Some(Found::Unserved)));
+    assert!(matches!(table.find_by_domain(domain.as_str()), Some(Found::Unserved)));
+    assert!(table.find("hello", "other").is_none() && table.get_production("hello").is_none());
+    assert_eq!(table.apps(), 0);
+    // Once it can be served, its own manifest says which domains it has.
+    table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
+    assert_eq!(table.get_production("hello").unwrap().deploy, 1);
+    assert!(table.find_by_domain(domain.as_str()).is_none());
+    // What was served before stays so while the next revision cannot be.
+    table.retain(&hello, &known(&["main"]));
+    assert!(matches!(table.find_production("hello"), Some(Found::Live(_))));
+    assert!(table.find("hello", "feature").is_none());
+    assert_eq!(table.apps(), 1);
 }
 
 #[test]
@@ -544,7 +576,7 @@ fn one_app_does_not_notice_the_swap_of_another() {
     table.replace(&one, Branch::production("main"), revision('a', "1"), 1);
     let before = table.get("one", "main").unwrap();
     table.replace(&two, Branch::production("main"), revision('b', "2"), 1);
-    table.retain(&two, &BTreeSet::new());
+    table.retain(&two, &KnownBranches::default());
     assert!(Arc::ptr_eq(&before, &table.get("one", "main").unwrap()));
 }
 

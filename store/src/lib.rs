@@ -389,6 +389,14 @@ impl Store {
         either!(self, domains::taken_domains(app, domains))
     }
 
+    /// The domains of an app.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn domains(&self, app: AppId) -> Result<Vec<DomainName>, StoreError> {
+        either!(self, domains::domains(app))
+    }
+
     /// Commits a push: app, refs, objects, revisions and deploys, all or nothing. Pushes to one app wait for each other.
     ///
     /// # Errors

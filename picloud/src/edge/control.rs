@@ -70,15 +70,13 @@ async fn live() -> &'static str {
 }
 
 /// Requests to apps are answered, and by the latest revisions: the node is not about to stop, and there is none that it
-/// cannot load while others may be able to. A database that is away is no reason to send nobody here: what is live is in
-/// memory.
+/// cannot load. Those that it can are answered all the same: whoever has no other node need not ask. A database that is away
+/// is no reason to send nobody here: what is live is in memory.
 async fn ready(State(health): State<Health>) -> Response<Body> {
     if health.stopping.is_turning_away() {
         return reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    if health.presence.is_some()
-        && let Some(trouble) = health.activation.trouble()
-    {
+    if let Some(trouble) = health.activation.trouble() {
         return reply::text(StatusCode::SERVICE_UNAVAILABLE, &format!("{}\n", printable(&trouble)));
     }
     match health.presence.and_then(|presence| presence.away_for()) {

@@ -38,8 +38,9 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use manifest_schema::name::AppName;
+use platform::activation::RETRY;
 use platform::execution::Recorder;
-use runtime::{Live, LiveTable};
+use runtime::{Found, Live, LiveTable};
 use tower::ServiceExt as _;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -181,13 +182,13 @@ impl Edge {
         let (mut parts, body) = request.into_parts();
         self.proxies.settle(peer, &mut parts.headers);
         let host = request::host(&parts.uri, &parts.headers);
-        let (live, path) = match self.names.by_domain(host) {
-            Some(live) => (Some(live), parts.uri.path()),
+        let (found, path) = match self.names.by_domain(host) {
+            Some(found) => (Some(found), parts.uri.path()),
             None => match self.address(host, parts.uri.path()) {
                 Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {
                     return redirect(&parts.uri).map(Content::from);
                 }
-                Address::AppPath { app, label, path } => (self.live(app, label), path),
+                Address::AppPath { app, label, path } => (self.find(app, label), path),
                 Address::AppHost { label, path } => (self.names.by_label(label), path),
                 Address::Control(_) => {
                     *answering = Answering::Other(Plane::Control);
@@ -217,7 +218,11 @@ impl Edge {
         if !self.role.answers_apps() {
             return no_apps_here().map(Content::from);
         }
-        let Some(live) = live else { return nothing_here().map(Content::from) };
+        let live = match found {
+            Some(Found::Live(live)) => live,
+            Some(Found::Unserved) => return unserved().map(Content::from),
+            None => return nothing_here().map(Content::from),
+        };
         *answering = Answering::App(live);
         let Answering::App(live) = answering else { return nothing_here().map(Content::from) };
         let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
@@ -242,11 +247,11 @@ impl Edge {
         reply::text(StatusCode::MISDIRECTED_REQUEST, words)
     }
 
-    /// What is live on a branch, given by its label, or in production.
-    fn live(&self, app: &str, branch: Option<&str>) -> Option<Arc<Live>> {
+    /// What is on a branch, given by its label, or in production.
+    fn find(&self, app: &str, branch: Option<&str>) -> Option<Found> {
         match branch {
-            Some(branch) => self.names.table.get(app, branch),
-            None => self.names.table.get_production(app),
+            Some(branch) => self.names.table.find(app, branch),
+            None => self.names.table.find_production(app),
         }
     }
 }
@@ -295,6 +300,12 @@ fn no_apps_here() -> Response<Body> {
 
 fn nothing_here() -> Response<Body> {
     reply::json(StatusCode::NOT_FOUND, &serde_json::json!({"error": "nothing is served at this address"}))
+}
+
+/// The app is there, and this node cannot load it. Why is in its log, and in `/-/health/ready`.
+fn unserved() -> Response<Body> {
+    let words = serde_json::json!({"error": "this app cannot be served at the moment"});
+    reply::wait(reply::json(StatusCode::SERVICE_UNAVAILABLE, &words), RETRY)
 }
 
 /// To the address with the slash, so that an app's relative links work.

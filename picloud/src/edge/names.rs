@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode, Uri};
 use manifest_schema::label::split_host;
-use runtime::{Live, LiveTable};
+use runtime::{Found, LiveTable};
 
 use super::address::Hosts;
 use super::api::problem;
@@ -24,25 +24,25 @@ pub(crate) struct Names {
 
 impl Names {
     /// The app whose own domain `host` is. What is below the server's domain, or `localhost`, never is one.
-    pub(super) fn by_domain(&self, host: &str) -> Option<Arc<Live>> {
+    pub(super) fn by_domain(&self, host: &str) -> Option<Found> {
         if !self.table.has_domains() {
             return None;
         }
         let name = self.hosts.stranger(host)?;
         if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return self.table.get_by_domain(&name.to_ascii_lowercase());
+            return self.table.find_by_domain(&name.to_ascii_lowercase());
         }
-        self.table.get_by_domain(name)
+        self.table.find_by_domain(name)
     }
 
-    /// What is live at a label in front of the server's domain.
-    pub(super) fn by_label(&self, label: &str) -> Option<Arc<Live>> {
+    /// What is at a label in front of the server's domain.
+    pub(super) fn by_label(&self, label: &str) -> Option<Found> {
         let label = label.to_ascii_lowercase();
         let (app, branch) = split_host(&label);
-        self.table.get_by_host(app, branch)
+        self.table.find_by_host(app, branch)
     }
 
-    /// Whether something is served at `name`.
+    /// Whether something is served at `name`, or should be.
     fn knows(&self, name: &str) -> bool {
         match self.hosts.app_label(name) {
             Some(label) => self.by_label(label).is_some(),

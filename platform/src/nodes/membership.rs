@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::own_acts::OwnActs;
-use crate::activation::{Activation, TakenUp};
+use crate::activation::{Activation, SYNC_MAX, TakenUp};
 use crate::disk;
 
 /// How often a node says that it is there. Twice it may fail before the others take it for gone.
@@ -23,9 +23,6 @@ const POLL: Duration = Duration::from_secs(60);
 
 /// How long the database may take to answer before it is taken for away.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-
-/// How long reading all apps anew may take.
-const SYNC_MAX: Duration = Duration::from_secs(120);
 
 /// How long a node waits before it tries to reach a database that is away once more: at first, and at most.
 const AWAY_MIN: Duration = Duration::from_millis(200);

@@ -30,6 +30,19 @@ pub(crate) async fn taken_domains(
     Ok(taken)
 }
 
+/// The domains of an app.
+pub(crate) async fn domains(pool: &PgPool, app: AppId) -> Result<Vec<DomainName>, StoreError> {
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM domains WHERE app = $1 ORDER BY name COLLATE \"C\"")
+            .bind(app.as_uuid())
+            .fetch_all(pool)
+            .await?;
+    let read = |name: String| {
+        DomainName::new(&name).map_err(|_| StoreError::Corrupt { table: "domains", what: name })
+    };
+    names.into_iter().map(read).collect()
+}
+
 /// Makes `domains` those of the app.
 pub(super) async fn replace_domains(
     tx: &mut PgConnection,

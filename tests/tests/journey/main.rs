@@ -35,5 +35,6 @@ mod status;
 mod stopping;
 mod traces;
 mod under_load;
+mod unserved;
 mod upgrading;
 mod verbs;

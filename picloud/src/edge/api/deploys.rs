@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use super::input::{JsonBody, Nothing};
 use super::previews::addresses;
 use super::query::{Asked, Limit, cursor, find_app};
-use super::{Api, allow, document, failed, no_app, problem};
+use super::{Api, allow, document, failed, problem, production};
 use crate::edge::credentials::Caller;
 use crate::rest;
 use crate::words::push::sentence;
@@ -174,7 +174,10 @@ pub(super) async fn routes(
     if let Err(refused) = allow(&caller, Right::Read, &app) {
         return *refused;
     }
-    let Some(live) = api.table.get_production(&app) else { return no_app() };
+    let live = match production(&api.table, &app) {
+        Ok(live) => live,
+        Err(response) => return *response,
+    };
     let manifest = live.revision.manifest();
     let route = |route: &manifest_schema::manifest::Route| rest::Route {
         path: route.path.to_string(),

@@ -10,7 +10,7 @@ use platform::execution::{Purpose, Recorder};
 use platform::tokens::Right;
 use runtime::{LiveTable, Trigger};
 
-use super::{Api, allow, no_app, problem};
+use super::{Api, allow, problem, production};
 use crate::edge::app::{Called, read_body, request_id, run};
 use crate::edge::credentials::Caller;
 use crate::rest;
@@ -53,7 +53,10 @@ pub(in crate::edge) async fn answer(
     function: &str,
     request: Request,
 ) -> Response<Body> {
-    let Some(live) = callees.table.get_production(app) else { return no_app() };
+    let live = match production(&callees.table, app) {
+        Ok(live) => live,
+        Err(response) => return *response,
+    };
     let functions = &live.revision.manifest().functions;
     let Some(found) = functions.iter().find(|declared| declared.name.as_str() == function) else {
         return problem(StatusCode::NOT_FOUND, "the app has no such function");

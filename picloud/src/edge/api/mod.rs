@@ -32,13 +32,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use manifest_schema::name::AppName;
-use platform::activation::Activation;
+use platform::activation::{Activation, RETRY};
 use platform::deploy::Deployer;
 use platform::execution::Recorder;
 use platform::schedules::Scheduler;
 use platform::secrets::Vault;
 use platform::tokens::{Right, Tokens};
-use runtime::LiveTable;
+use runtime::{Found, Live, LiveTable};
 use serde::Serialize;
 use serde_json::json;
 use store::{Store, StoreError};
@@ -184,6 +184,21 @@ fn allow_admin(caller: &Caller) -> Result<(), Box<Response<Body>>> {
 
 fn no_app() -> Response<Body> {
     problem(StatusCode::NOT_FOUND, "there is no such app, or nothing of it is live")
+}
+
+/// The app is there, and this node cannot load it.
+fn unserved() -> Response<Body> {
+    let why = "this node cannot serve the app at the moment; GET /-/health/ready says why";
+    reply::wait(problem(StatusCode::SERVICE_UNAVAILABLE, why), RETRY)
+}
+
+/// What is live in production.
+fn production(table: &LiveTable, app: &str) -> Result<Arc<Live>, Box<Response<Body>>> {
+    match table.find_production(app) {
+        Some(Found::Live(live)) => Ok(live),
+        Some(Found::Unserved) => Err(Box::new(unserved())),
+        None => Err(Box::new(no_app())),
+    }
 }
 
 /// A document of the API.

@@ -12,7 +12,7 @@ use manifest_schema::manifest::Schedule;
 use manifest_schema::name::AppName;
 use platform::schedules::{NotRun, Scheduled};
 use platform::tokens::Right;
-use runtime::Live;
+use runtime::{Found, Live};
 use serde::Deserialize;
 use store::{RunOutcome, ScheduleRun};
 use utoipa::IntoParams;
@@ -20,7 +20,7 @@ use utoipa::IntoParams;
 use super::input::NoBody;
 use super::previews::no_branch;
 use super::query::{Asked, Limit};
-use super::{Api, allow, document, failed, no_app, problem};
+use super::{Api, allow, document, failed, problem, production, unserved};
 use crate::edge::credentials::Caller;
 use crate::rest;
 
@@ -219,11 +219,15 @@ fn live(
 ) -> Result<Arc<Live>, Box<Response<Body>>> {
     allow(caller, right, app)?;
     let Some(branch) = branch else {
-        return api.table.get_production(app).ok_or_else(|| Box::new(no_app()));
+        return production(&api.table, app);
     };
     let found =
-        AppName::new(app).ok().and_then(|app| api.table.get(app.as_str(), &branch_label(&app, branch)));
-    found.filter(|live| live.branch.name == branch).ok_or_else(|| Box::new(no_branch()))
+        AppName::new(app).ok().and_then(|app| api.table.find(app.as_str(), &branch_label(&app, branch)));
+    match found {
+        Some(Found::Live(live)) if live.branch.name == branch => Ok(live),
+        Some(Found::Unserved) => Err(Box::new(unserved())),
+        _ => Err(Box::new(no_branch())),
+    }
 }
 
 fn no_schedule() -> Response<Body> {

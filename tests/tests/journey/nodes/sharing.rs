@@ -127,7 +127,11 @@ fn a_node_that_cannot_load_a_revision_says_so_and_is_not_ready() {
     assert_eq!(nodes[0].get("/-/health/ready").status, 200);
     let ready = nodes[1].get("/-/health/ready");
     assert_eq!(ready.status, 503);
-    assert!(ready.body.starts_with("cannot serve the latest revision of hello: "), "{}", ready.body);
+    assert!(
+        ready.body.starts_with("cannot serve the latest revision of 1 of 1 apps: hello: "),
+        "{}",
+        ready.body
+    );
     until("the others see it", || {
         let trouble = listed(&nodes[0])[1]["trouble"].clone();
         trouble.as_str().is_some_and(|trouble| trouble.contains("hello")).then_some(())

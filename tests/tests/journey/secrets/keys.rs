@@ -23,7 +23,7 @@ fn a_key_is_made_for_the_owner_alone_and_a_lost_one_is_told() {
     fs::remove_file(&key).expect("it was there");
     server.restart();
     assert!(server.log().contains("there is no secret key in"), "{}", server.log());
-    assert_eq!(server.get("/hello/").status, 404);
+    assert_eq!(server.get("/hello/").status, 503);
     secrets(&server, &["set", "API_KEY"], "other")
         .refused()
         .says("there is no secret key in")

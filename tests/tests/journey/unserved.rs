@@ -1,0 +1,86 @@
+//! Apps that a node knows and cannot serve: it says which and why, answers the others, and comes back by itself.
+
+use std::fs;
+
+use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
+
+on_both_databases!(an_app_that_cannot_be_served_takes_no_other_with_it);
+
+/// An app whose production needs a secret and has a domain of its own.
+fn shop(server: &Server) {
+    let repository = Repository::new();
+    let route =
+        "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n[[functions]]\nname = \"f\"\nscript = \"a.rhai\"\n";
+    let head = "sdk = \"1.2\"\n[app]\ndomains = [\"shop.example\"]\n[secrets]\nrequired = [\"KEY\"]\n";
+    repository.write("picloud.toml", format!("{head}{route}"));
+    repository.write("a.rhai", "ctx.secrets.KEY.len()");
+    repository.commit("shop");
+    assert_eq!(api(server, "PUT", "/apps/shop", None).status, 201);
+    assert_eq!(api(server, "PUT", "/apps/shop/secrets/KEY", Some(r#"{"value":"tangerine"}"#)).status, 200);
+    repository.push(&server.git_url("shop"), &["main"]).succeeded();
+}
+
+fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Answer {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str())];
+    server.request(method, &format!("/-/api/v1{path}"), &headers, body.map(str::as_bytes))
+}
+
+/// Holds an answer to say that it is worth asking again.
+#[track_caller]
+fn is_unserved(answer: &Answer) {
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("15")), "{answer:?}");
+}
+
+fn an_app_that_cannot_be_served_takes_no_other_with_it(database: Database) {
+    let key = tempfile::tempdir().unwrap();
+    let key = key.path().join("key");
+    fs::write(&key, "ab".repeat(32)).unwrap();
+    let mut server = Server::start_with(database, &["--secret-key-file", key.to_str().unwrap()]);
+    Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
+    let broken = Repository::hello();
+    broken.push(&server.git_url("broken"), &["main", "main:next"]).succeeded();
+    shop(&server);
+    assert_eq!(server.get("/-/health/ready").status, 200);
+
+    // The key is lost, and so is what a commit consists of.
+    server.stop();
+    let kept = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    let blobs = "kind = 'blob' AND repository = (SELECT repository FROM apps WHERE name = 'broken')";
+    server.alter(&[
+        &format!("CREATE TABLE lost AS SELECT * FROM objects WHERE {blobs}"),
+        &format!("DELETE FROM objects WHERE {blobs}"),
+    ]);
+    server.restart();
+
+    let ready = server.get("/-/health/ready");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.starts_with("cannot serve the latest revision of 2 of 3 apps: broken: "), "{ready:?}");
+    assert!(ready.body.contains("; shop: there is no secret key in "), "{ready:?}");
+    assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
+    for path in ["/broken/greet/Ann", "/broken@next/greet/Ann", "/shop/"] {
+        is_unserved(&server.get(path));
+    }
+    for host in ["shop.example", "shop.localhost", "next--broken.localhost"] {
+        is_unserved(&server.request("GET", "/", &[("host", host)], None));
+    }
+    is_unserved(&api(&server, "POST", "/apps/shop/functions/f", Some("1")));
+    is_unserved(&api(&server, "GET", "/apps/broken/routes", None));
+    // What is nowhere is still nothing, and certificates are renewed meanwhile.
+    assert_eq!(server.get("/broken@other/").status, 404);
+    assert_eq!(server.get("/nothing/").status, 404);
+    assert_eq!(server.get("/-/api/v1/tls-allowed?domain=shop.example").status, 200);
+
+    // All of it comes back without a new start.
+    fs::write(&key, kept).unwrap();
+    server.alter(&["INSERT INTO objects SELECT * FROM lost", "DROP TABLE lost"]);
+    until("the node is ready", || (server.get("/-/health/ready").status == 200).then_some(()));
+    assert_eq!(server.get("/shop/").body, "9");
+    assert_eq!(server.request("GET", "/", &[("host", "shop.example")], None).body, "9");
+    for path in ["/broken/greet/Ann", "/broken@next/greet/Ann"] {
+        assert_eq!(server.get(path).body, r#"{"message":"Hello, Ann"}"#);
+    }
+    let log = server.log();
+    assert_eq!(log.matches("cannot serve the latest revision").count(), 2, "each is logged once:\n{log}");
+}
