@@ -16,7 +16,8 @@ mod error;
 mod expression;
 
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
-use chrono_tz::{GapInfo, Tz};
+
+use crate::zone::Zone;
 
 pub use error::CronError;
 
@@ -30,7 +31,7 @@ const LAST: DateTime<Utc> = at(32_503_680_000);
 #[derive(Clone, Debug)]
 pub struct Cron {
     expression: String,
-    zone: Tz,
+    zone: Zone,
     pattern: croner::Cron,
     kind: Kind,
 }
@@ -52,7 +53,7 @@ impl Cron {
     ///
     /// # Errors
     /// It is none, or is never due.
-    pub fn parse(expression: &str, zone: Tz) -> Result<Self, CronError> {
+    pub fn parse(expression: &str, zone: Zone) -> Result<Self, CronError> {
         let pattern = expression::parse(expression)?;
         let every_hour = pattern.pattern.hours.values().len() == 24;
         let kind = if every_hour { Kind::Interval } else { Kind::WallClock };
@@ -71,12 +72,17 @@ impl Cron {
         let same = |other: Self| {
             other.pattern.pattern.days_of_week.values() == self.pattern.pattern.days_of_week.values()
         };
-        Self::parse(&named, self.zone).is_ok_and(same).then_some((field, named))
+        Self::parse(&named, self.zone.clone()).is_ok_and(same).then_some((field, named))
     }
 
     /// The IANA name of the zone.
-    pub fn zone_name(&self) -> &'static str {
+    pub fn zone_name(&self) -> &str {
         self.zone.name()
+    }
+
+    /// The zone.
+    pub fn zone(&self) -> &Zone {
+        &self.zone
     }
 
     /// The first time it is due strictly after `after`; `None` when it is not again before the year 3000.
@@ -84,8 +90,8 @@ impl Cron {
         let after = whole_seconds(after.max(FIRST))?;
         let next = match self.kind {
             Kind::WallClock => {
-                let reached = furthest_shown(self.zone, after)?;
-                first_moment(self.zone, self.pattern.find_next_occurrence(&reached, false).ok()?)?
+                let reached = furthest_shown(&self.zone, after)?;
+                first_moment(&self.zone, self.pattern.find_next_occurrence(&reached, false).ok()?)?
             }
             Kind::Interval => {
                 self.pattern.find_next_occurrence(&after.with_timezone(&self.zone), false).ok()?.to_utc()
@@ -100,8 +106,8 @@ impl Cron {
         let moment = whole_seconds(moment.min(LAST))?;
         let previous = match self.kind {
             Kind::WallClock => {
-                let reached = furthest_shown(self.zone, moment)?;
-                first_moment(self.zone, self.pattern.find_previous_occurrence(&reached, true).ok()?)?
+                let reached = furthest_shown(&self.zone, moment)?;
+                first_moment(&self.zone, self.pattern.find_previous_occurrence(&reached, true).ok()?)?
             }
             Kind::Interval => {
                 self.pattern.find_previous_occurrence(&moment.with_timezone(&self.zone), true).ok()?.to_utc()
@@ -133,36 +139,22 @@ fn whole_seconds(moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
 
 /// The furthest time that the clock on the wall has shown up to `moment`. That is what it shows now, but while it shows
 /// an hour again it is the last second of that hour.
-fn furthest_shown(zone: Tz, moment: DateTime<Utc>) -> Option<NaiveDateTime> {
-    let shown = moment.with_timezone(&zone).naive_local();
+fn furthest_shown(zone: &Zone, moment: DateTime<Utc>) -> Option<NaiveDateTime> {
+    let shown = moment.with_timezone(zone).naive_local();
     match zone.from_local_datetime(&shown) {
         MappedLocalTime::Ambiguous(first, second) if second <= moment => {
-            let set_back = set_back_between(zone, first.to_utc(), second.to_utc());
-            Some((set_back - TimeDelta::seconds(1)).with_timezone(&zone).naive_local())
+            let set_back = zone.change_between(first.to_utc(), second.to_utc());
+            Some((set_back - TimeDelta::seconds(1)).with_timezone(zone).naive_local())
         }
         _ => Some(shown),
     }
 }
 
-/// The moment between two that show the same time at which the clock was set back, by halving.
-fn set_back_between(zone: Tz, mut before: DateTime<Utc>, mut after: DateTime<Utc>) -> DateTime<Utc> {
-    let shown_before = before.with_timezone(&zone).naive_local() - before.naive_utc();
-    while after - before > TimeDelta::seconds(1) {
-        let middle = at(before.timestamp().midpoint(after.timestamp()));
-        if middle.with_timezone(&zone).naive_local() - middle.naive_utc() == shown_before {
-            before = middle;
-        } else {
-            after = middle;
-        }
-    }
-    after
-}
-
 /// The moment at which the clock first shows `local`, or leaps over it.
-fn first_moment(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
+fn first_moment(zone: &Zone, local: NaiveDateTime) -> Option<DateTime<Utc>> {
     match zone.from_local_datetime(&local) {
         MappedLocalTime::Single(moment) | MappedLocalTime::Ambiguous(moment, _) => Some(moment.to_utc()),
-        MappedLocalTime::None => GapInfo::new(&local, &zone)?.end.map(|end| end.to_utc()),
+        MappedLocalTime::None => zone.end_of_gap(local),
     }
 }
 

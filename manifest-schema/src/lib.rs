@@ -1,4 +1,5 @@
-//! The contract of `picloud.toml`: its types, its parsing, and every fault with its place. Pure: no I/O.
+//! The contract of `picloud.toml`: its types, its parsing, and every fault with its place. Pure, but for one thing: the rules of
+//! time zones are read from the system ([`zone`]).
 //!
 //! Layout, in the order a manifest travels through it:
 //!
@@ -8,6 +9,7 @@
 //! - [`sdk`]: the versions of the SDK contract
 //! - [`method`]: the HTTP methods a route may name
 //! - [`path`]: route paths with `{captures}`
+//! - [`zone`]: time zones, and the data by which their clocks go
 //! - [`cron`]: cron expressions in a time zone, and when they are due
 //! - [`limits`]: what one execution may use
 //! - [`manifest`]: the whole, typed
@@ -36,3 +38,4 @@ pub mod sdk;
 pub mod settings;
 mod source;
 mod table;
+pub mod zone;

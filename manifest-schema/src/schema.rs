@@ -9,7 +9,6 @@
 
 use std::borrow::Cow;
 
-use chrono_tz::TZ_VARIANTS;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
@@ -21,6 +20,7 @@ use crate::name::{DomainName, JobName, ScriptPath, SettingName};
 use crate::path::{PATH_MAX, RoutePath};
 use crate::quantity::{DurationText, Size};
 use crate::sdk::SdkVersion;
+use crate::zone::zone_data;
 
 /// The schema as a JSON document.
 pub fn json_schema() -> Value {
@@ -130,7 +130,7 @@ impl JsonSchema for Cron {
                 "timezone": {
                     "description": "The IANA time zone that the expression is read in.",
                     "type": "string",
-                    "enum": TZ_VARIANTS.iter().map(|zone| zone.name()).collect::<Vec<_>>(),
+                    "enum": zone_data().names(),
                     "default": "UTC",
                 },
             },

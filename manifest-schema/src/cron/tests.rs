@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::zone::zone_data;
 
 fn cron(expression: &str, zone: &str) -> Cron {
-    Cron::parse(expression, zone.parse().unwrap()).unwrap()
+    Cron::parse(expression, zone_data().find(zone).0.unwrap()).unwrap()
 }
 
 fn utc(text: &str) -> DateTime<Utc> {

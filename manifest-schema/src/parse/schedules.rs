@@ -1,13 +1,12 @@
 //! `[[schedules]]`: what runs by the clock.
 
-use chrono_tz::{TZ_VARIANTS, Tz};
-
 use crate::cron::Cron;
 use crate::fault::quoted;
 use crate::manifest::{CatchUp, Overlap, Schedule};
 use crate::name::JobName;
 use crate::source::Source;
 use crate::table::{Keys, Table, Value};
+use crate::zone::{Zone, zone_data};
 
 use super::scripts::Scripts;
 use super::{Job, job_name};
@@ -30,7 +29,7 @@ pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Sou
         None => String::new(),
     };
     let zone = zone(&table, &who, source);
-    let cron = cron(&table, zone, &who, source);
+    let cron = cron(&table, zone.clone(), &who, source);
     let script = scripts.read(&table, source);
     let overlap = choice(&table, "overlap", &OVERLAPS, &who, source);
     let catch_up = choice(&table, "catch_up", &CATCH_UPS, &who, source);
@@ -42,24 +41,38 @@ pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Sou
     Job { name, job }
 }
 
-fn zone(table: &Table<'_>, who: &str, source: &mut Source<'_>) -> Option<Tz> {
-    let Some(value) = table.get("timezone") else { return Some(Tz::UTC) };
+fn zone(table: &Table<'_>, who: &str, source: &mut Source<'_>) -> Option<Zone> {
+    let Some(value) = table.get("timezone") else { return Some(Zone::utc()) };
     let text = value.string(source)?;
-    let zone = text.value.parse().ok();
-    if zone.is_none() {
-        let advice = source
-            .did_you_mean(text.value, TZ_VARIANTS.iter().map(|zone| zone.name()))
-            .unwrap_or_else(|| "such as `Europe/Berlin`".to_owned());
-        let message = format!("{who}{} is not an IANA time zone", quoted(text.value));
-        source.error_with(text.span, message, Some(advice));
+    let (zone, damaged) = zone_data().find(text.value);
+    match (&zone, damaged) {
+        (Some(_), None) => {}
+        (Some(_), Some(damaged)) => {
+            let message = format!("{who}{damaged}; the zone data that comes with PiCloud takes its place");
+            source.warning(text.span, message, REINSTALL.to_owned());
+        }
+        (None, Some(damaged)) => {
+            let message = format!("{who}the data of {} cannot be read: {damaged}", quoted(text.value));
+            source.error_with(text.span, message, Some(REINSTALL.to_owned()));
+        }
+        (None, None) => {
+            let advice = source
+                .did_you_mean(text.value, zone_data().names().iter().copied())
+                .unwrap_or_else(|| "such as `Europe/Berlin`".to_owned());
+            let message = format!("{who}{} is not an IANA time zone", quoted(text.value));
+            source.error_with(text.span, message, Some(advice));
+        }
     }
     zone
 }
 
+/// What helps where the system's data of a zone is damaged.
+const REINSTALL: &str = "install the system's package tzdata again";
+
 /// The expression is looked at where the zone is wrong too.
-fn cron(table: &Table<'_>, zone: Option<Tz>, who: &str, source: &mut Source<'_>) -> Option<Cron> {
+fn cron(table: &Table<'_>, zone: Option<Zone>, who: &str, source: &mut Source<'_>) -> Option<Cron> {
     let text = table.require_string("cron", source)?;
-    match Cron::parse(text.value, zone.unwrap_or(Tz::UTC)) {
+    match Cron::parse(text.value, zone.unwrap_or_else(Zone::utc)) {
         Ok(cron) => {
             if let Some((digits, named)) = cron.with_named_weekdays() {
                 let message =

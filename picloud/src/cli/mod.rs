@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use manifest_schema::name::{AppName, JobName};
+use manifest_schema::zone::zone_data;
 
 use crate::client::{AppOption, ClientOptions};
 pub(crate) use app::{
@@ -43,10 +44,15 @@ pub(crate) use settings::{AUDIT_DAYS, CreateApps, DatabaseSettings, Given, Place
 
 /// A self-hosted serverless platform that you deploy to with git push.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, long_version = long_version(), arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+/// The version, and on a line of its own that of the time zone data.
+fn long_version() -> String {
+    format!("{}\ntime zone data {}", env!("CARGO_PKG_VERSION"), zone_data())
 }
 
 /// All that may be said, with what `--help` teaches.

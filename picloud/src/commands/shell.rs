@@ -19,5 +19,7 @@ pub(crate) fn completions(shell: Shell) -> Result<(), CommandError> {
 pub(crate) fn man(folder: &Path) -> Result<(), CommandError> {
     let failed = |source| CommandError::Write { path: folder.to_owned(), source };
     fs::create_dir_all(folder).map_err(failed)?;
-    clap_mangen::generate_to(command(), folder).map_err(failed)
+    // A page says nothing of the machine that it was made on.
+    let command = command().long_version(env!("CARGO_PKG_VERSION"));
+    clap_mangen::generate_to(command, folder).map_err(failed)
 }

@@ -10,6 +10,8 @@ pub(crate) struct Status {
     pub(crate) well: bool,
     /// The version of PiCloud.
     pub(crate) version: String,
+    /// The version of the time zone data, and whether it is the system's or bundled: `2026f, bundled`.
+    pub(crate) zone_data: String,
     /// The node that answers.
     pub(crate) node: String,
     /// `PostgreSQL` or `SQLite`.

@@ -19,9 +19,10 @@ pub(crate) fn shown(status: &Status) -> String {
     };
     let backup = status.last_backup_at.map_or_else(|| "none".to_owned(), |at| format!("{} UTC", time(at)));
     let mut text = format!(
-        "{verdict}\n  version   {}, answering as {}\n  database  {}\n  backup    {backup}\n  nodes     {} of {} ready\n  apps      {}, of which {} are live\n",
+        "{verdict}\n  version   {}, answering as {}\n  zone data {}\n  database  {}\n  backup    {backup}\n  nodes     {} of {} ready\n  apps      {}, of which {} are live\n",
         printable(&status.version),
         printable(&status.node),
+        printable(&status.zone_data),
         printable(&status.database),
         status.nodes_ready,
         status.nodes,

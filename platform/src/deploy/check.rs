@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use manifest_schema::fault::{Fault, Faults, Place};
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{self, Refused, Surroundings, parse};
 use manifest_schema::sdk::SdkVersion;
+use manifest_schema::zone::{Source, ZoneData, zone_data};
 use runtime::{Script, Secrets};
 
 use super::snapshot::{File, Snapshot};
@@ -56,6 +58,23 @@ pub(super) fn refuse_unset(manifest: &Manifest, secrets: &Secrets, faults: &mut 
     }
 }
 
+/// A warning where schedules go by rules of zones that may have changed meanwhile.
+fn warn_of_old_zones(manifest: &Manifest, data: &ZoneData, now: DateTime<Utc>, faults: &mut Faults) {
+    let zoned = manifest.schedules.iter().find(|schedule| !schedule.cron.zone().is_utc());
+    if let Some(schedule) = zoned.filter(|_| data.is_old(now)) {
+        let words = format!(
+            "the time zone data ({data}) is more than a year old; schedule `{}` in {} can be due at a wrong time",
+            schedule.name,
+            schedule.cron.zone()
+        );
+        let help = match data.source() {
+            Source::System => "upgrade the system's package tzdata on the server, and restart PiCloud",
+            Source::Bundled => "install the system's package tzdata on the server, or a newer PiCloud",
+        };
+        faults.add(Fault::warning(manifest::FILE_NAME, None, words).advise(help.to_owned()));
+    }
+}
+
 fn check_within(
     time: Duration,
     snapshot: &Snapshot,
@@ -75,6 +94,7 @@ fn check_within(
             let sdk = parsed.manifest.sdk;
             let named = parsed.manifest.scripts().into_iter().cloned().collect();
             let mut faults = parsed.warnings;
+            warn_of_old_zones(&parsed.manifest, zone_data(), Utc::now(), &mut faults);
             if let Some(secrets) = secrets {
                 refuse_unset(&parsed.manifest, secrets, &mut faults);
             }

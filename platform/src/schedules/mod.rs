@@ -27,6 +27,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::cron::Cron;
 use manifest_schema::manifest::{Overlap, Schedule};
 use manifest_schema::name::JobName;
+use manifest_schema::zone::zone_data;
 use runtime::{Live, LiveTable};
 use store::{
     Action, AppId, Claim, DeclaredSchedule, DeployNumber, Left, NewRun, NodeIdentity, RunKey, RunOutcome,
@@ -304,7 +305,7 @@ fn replaced(old: &ScheduleState, new: &ScheduleState) -> Option<Left> {
     if (&old.cron, &old.timezone) == (&new.cron, &new.timezone) {
         return None;
     }
-    let cron = Cron::parse(&old.cron, old.timezone.parse().ok()?).ok()?;
+    let cron = Cron::parse(&old.cron, zone_data().find(&old.timezone).0?).ok()?;
     let due = due_times(&cron, old.reckoned_until, new.reckoned_until)?;
     Some(match &old.paused {
         Some(paused) => desk::paused_meanwhile(due, paused),

@@ -67,6 +67,8 @@ pub(super) fn believed(since: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc
 
 #[cfg(test)]
 mod tests {
+    use manifest_schema::zone::Zone;
+
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -76,7 +78,7 @@ mod tests {
     }
 
     fn cron(expression: &str) -> Cron {
-        Cron::parse(expression, "UTC".parse().unwrap()).unwrap()
+        Cron::parse(expression, Zone::utc()).unwrap()
     }
 
     fn five(catch_up: CatchUp, since: &str, now: &str) -> Option<Owed> {

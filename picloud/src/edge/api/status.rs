@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::Response;
+use manifest_schema::zone::zone_data;
 use platform::status::{NodeState, Problem, Severity, Watched, problems};
 use store::StoreError;
 use store::cluster::Disk;
@@ -46,6 +47,7 @@ async fn status(api: &Api) -> Result<rest::Status, StoreError> {
     Ok(rest::Status {
         well: problems.is_empty(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        zone_data: zone_data().to_string(),
         node: api.node.identity.name.clone(),
         database: if api.store.cluster().is_some() { "PostgreSQL" } else { "SQLite" }.to_owned(),
         nodes: nodes.len(),
