@@ -3,15 +3,13 @@
 //! Schedules, the leases of their runs, and what is old enough to be deleted are all reckoned by it.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use platform::clock::Clock;
 use store::{KnownTime, Store, StoreError};
 
 use crate::words::time;
 
-/// How far clocks may be apart before that is told.
-const TOLD: TimeDelta = TimeDelta::seconds(5);
-
-/// How far the clocks of node and database may be apart. It takes far more to delete what is not old, and far less is usual.
-const BORNE: TimeDelta = TimeDelta::minutes(5);
+/// How far the clocks of node and database can be apart. Far less is usual.
+const APART_MAX: TimeDelta = TimeDelta::minutes(5);
 
 /// Why a node does not start by its clock.
 #[derive(Debug, thiserror::Error)]
@@ -25,30 +23,30 @@ pub(crate) enum ClockError {
     Store(#[from] StoreError),
 }
 
-/// Refuses a clock that cannot be right beside that of the database. Where there is none, as with the embedded one, a clock
-/// that is behind what was written already is told: a board without a battery is served until it has heard the time.
-pub(crate) async fn check(store: &Store) -> Result<(), ClockError> {
+/// The clock of this node. One that cannot be right beside that of the database is refused. Where the database has none, as the
+/// embedded one, a clock that is behind what was written already is told: a board without a battery is served until it has
+/// heard the time.
+pub(crate) async fn of_node(store: &Store) -> Result<Clock, ClockError> {
+    let clock = Clock::default();
     let known = store.time().await?;
     let here = Utc::now();
     match known {
-        KnownTime::Clock(there) if (here - there).abs() > BORNE => Err(ClockError::Apart { here, there }),
-        KnownTime::Clock(there) if (here - there).abs() > TOLD => {
-            tracing::warn!(
-                "the clock of this machine says {}, and that of the database {}: set the one that is wrong",
-                time(here),
-                time(there)
-            );
-            Ok(())
+        KnownTime::Clock(there) if (here - there).abs() > APART_MAX => {
+            return Err(ClockError::Apart { here, there });
         }
-        KnownTime::NotBefore(latest) if latest - here > BORNE => {
-            tracing::warn!(
-                "the clock of this machine says {}, and the latest entry in the database is of {}: until it is set, \
-                 schedules wait, and what is written has a wrong time",
-                time(here),
-                time(latest)
-            );
-            Ok(())
+        KnownTime::Clock(there) => clock.database_says(there),
+        KnownTime::NotBefore(latest) => {
+            clock.latest_entry(latest);
+            if latest - here > APART_MAX {
+                tracing::warn!(
+                    "the clock of this machine says {}, and the latest entry in the database is of {}: set the clock, \
+                     by which schedules run and what is written is dated",
+                    time(here),
+                    time(latest)
+                );
+            }
         }
-        KnownTime::Clock(_) | KnownTime::NotBefore(_) | KnownTime::Nothing => Ok(()),
+        KnownTime::Nothing => {}
     }
+    Ok(clock)
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use platform::activation::Activation;
 use platform::audit;
+use platform::clock::Clock;
 use platform::deploy::Deployer;
 use platform::execution::Writer;
 use platform::health::DatabaseHealth;
@@ -61,6 +62,7 @@ pub(crate) struct Node {
     this: Arc<ThisNode>,
     /// For how long acts stay in the audit list.
     audit_kept: Duration,
+    clock: Clock,
 }
 
 /// What this node is, as others see it.
@@ -107,7 +109,7 @@ impl Node {
             &settings.place.data_dir,
         )?;
         let store = Store::open_with(&settings.place.location(), &settings.database.pool()).await?;
-        clock::check(&store).await?;
+        let clock = clock::of_node(&store).await?;
         let table = Arc::new(LiveTable::new());
         let node_id = Uuid::now_v7();
         let shares = store.cluster().is_some();
@@ -136,6 +138,7 @@ impl Node {
                     cluster.clone(),
                     this.joining(),
                     activation.clone(),
+                    clock.clone(),
                     settings.place.data_dir.clone(),
                 );
                 membership.join().await.map_err(StartError::Load)?;
@@ -153,15 +156,17 @@ impl Node {
             vault.clone(),
             peers,
             settings.push.deploy_limits(settings.domain.clone()),
+            clock.clone(),
         );
         let (recorder, writer) =
-            Writer::new(store.clone(), this.identity.name.clone(), settings.records.limits());
+            Writer::new(store.clone(), this.identity.name.clone(), settings.records.limits(), clock.clone());
         let scheduler = Scheduler::new(
             store.clone(),
             Arc::clone(&table),
             recorder.clone(),
             this.identity.clone(),
             settings.schedules.limits(),
+            clock.clone(),
         );
         let reach = Reach {
             domain: settings.domain.clone(),
@@ -219,6 +224,7 @@ impl Node {
             store: store.clone(),
             database_health: database,
             scheduler: scheduler.clone(),
+            clock: clock.clone(),
             pushes: Arc::new(move || queue.queue()),
             presence,
             started: SystemTime::now(),
@@ -244,6 +250,7 @@ impl Node {
             cluster,
             this,
             audit_kept: settings.audit_kept(),
+            clock,
         })
     }
 
@@ -260,12 +267,15 @@ impl Node {
         });
         let retrying = tokio::spawn(self.activation.clone().retry());
         let store = self.store.clone();
-        let audit = self.role.manages().then(|| tokio::spawn(audit::keep_bounded(store, self.audit_kept)));
+        let audit = self
+            .role
+            .manages()
+            .then(|| tokio::spawn(audit::keep_bounded(store.clone(), self.audit_kept, self.clock.clone())));
         let cluster = self.cluster.map(|(cluster, membership)| (cluster, tokio::spawn(membership.run())));
         let previews = self
             .previews
             .filter(|_| self.role.manages())
-            .map(|(deployer, age)| tokio::spawn(end_old_previews(deployer, age)));
+            .map(|(deployer, age)| tokio::spawn(end_old_previews(deployer, age, store, self.clock.clone())));
         let (all_ran, until_all_ran) = tokio::sync::oneshot::channel::<()>();
         let writing = tokio::spawn(self.writer.run(async { drop(until_all_ran.await) }));
         let drain = self.bounds.drain;
@@ -302,9 +312,14 @@ impl Node {
 }
 
 /// Looks for previews that are old, for as long as the node runs.
-async fn end_old_previews(deployer: Deployer, age: Duration) {
+async fn end_old_previews(deployer: Deployer, age: Duration, store: Store, clock: Clock) {
     loop {
-        if let Err(error) = deployer.end_old_previews(age, Utc::now()).await {
+        let ended = match clock.retention_now(&store).await {
+            Ok(Some(now)) => deployer.end_old_previews(age, now).await.map(drop),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
             tracing::warn!(%error, "old previews are not ended");
         }
         tokio::time::sleep(LOOK_FOR_OLD_PREVIEWS).await;

@@ -7,6 +7,7 @@
 //! - [`revision`]: what a revision consists of, just checked or read back from its commit
 //! - [`activation`]: keeps the live table true to the store
 //! - [`nodes`]: what nodes on one PostgreSQL hear of each other
+//! - [`clock`]: what time it is, and whether that can be right
 //! - [`execution`]: one run of a script, and its record; `patient` has the threads for those that take long
 //! - [`schedules`]: runs what is due
 //! - [`status`]: what an operator has to look at; `disk` says how full that of a node is
@@ -24,6 +25,7 @@ pub const TRACE_TARGET: &str = "otel";
 
 pub mod activation;
 pub mod audit;
+pub mod clock;
 pub mod deploy;
 pub mod disk;
 pub mod execution;

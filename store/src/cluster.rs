@@ -166,12 +166,12 @@ impl Cluster {
         nodes::join(&self.0, node).await
     }
 
-    /// Says that the node is there and how it is; deletes those that are gone. `false`: the node was taken for gone itself and
-    /// has to join again.
+    /// Says that the node is there and how it is; deletes those that are gone. Returns what the database's clock shows; `None`:
+    /// the node was taken for gone itself and has to join again.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn beat(&self, node: Uuid, heartbeat: &Heartbeat) -> Result<bool, StoreError> {
+    pub async fn beat(&self, node: Uuid, heartbeat: &Heartbeat) -> Result<Option<DateTime<Utc>>, StoreError> {
         nodes::beat(&self.0, node, heartbeat).await
     }
 

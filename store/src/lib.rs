@@ -60,7 +60,7 @@ pub use record::{
 };
 pub use schedule::{
     Action, Claim, DeclaredSchedule, DueTimes, Left, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,
-    RECKONED_AHEAD_MAX, RunKey, RunOutcome, ScheduleId, ScheduleRun, ScheduleState,
+    RunKey, RunOutcome, ScheduleId, ScheduleRun, ScheduleState,
 };
 pub use secret::{SealedSecret, SecretChange, SecretReceipt};
 pub use status::{DroppedRecords, FailingApp, FailingSchedule, LastBackup};
@@ -201,6 +201,15 @@ impl Store {
     /// The database failed.
     pub async fn time(&self) -> Result<KnownTime, StoreError> {
         either!(self, connect::time())
+    }
+
+    /// Whether the database has an entry from one to two weeks before `now`, or none that is older than that. Otherwise either
+    /// nothing has happened for long, or the clock that shows `now` is far ahead.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn has_continuous_history(&self, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        either!(self, connect::has_continuous_history(now))
     }
 
     /// How many connections to the database are open, and how many of them are idle. The embedded one has none to count.

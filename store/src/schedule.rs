@@ -15,8 +15,8 @@ use crate::{Store, either};
 /// How far the clock of whoever claims a run may be ahead of the database's.
 pub(crate) const AHEAD_MAX: TimeDelta = TimeDelta::seconds(1);
 
-/// A schedule that is reckoned further ahead than this was reckoned by a clock that was wrong, and is not believed.
-pub const RECKONED_AHEAD_MAX: TimeDelta = TimeDelta::hours(3);
+/// No lease is longer than this: one that ends later is of before the clock was set back, and over.
+pub(crate) const LEASE_MAX: TimeDelta = TimeDelta::minutes(2);
 
 /// The rows that [`Store::prune_runs`](crate::Store::prune_runs) deletes at once.
 pub const PRUNED_AT_ONCE: u32 = 1000;
@@ -93,6 +93,12 @@ impl DueTimes {
         Self { first: due, last: due, count: 1 }
     }
 
+    /// The same with the last a little later. Where that is the only one, it stays so.
+    pub fn later_by(self, time: TimeDelta) -> Self {
+        let last = self.last + time;
+        Self { first: if self.first == self.last { last } else { self.first }, last, ..self }
+    }
+
     /// The first, where it is not the only one.
     pub(crate) fn first_of_several(&self) -> Option<DateTime<Utc>> {
         (self.first < self.last).then_some(self.first)
@@ -129,6 +135,8 @@ pub struct NewRun {
     pub node: NodeIdentity,
     /// The claimer's clock. SQLite has no other; PostgreSQL goes by its own.
     pub now: DateTime<Utc>,
+    /// A schedule that is reckoned further ahead than this was reckoned before the clock was set back, and is not believed.
+    pub reckoned_ahead_max: TimeDelta,
 }
 
 /// What is done about due times.
@@ -159,6 +167,9 @@ pub enum Claim {
     Overlaps(String),
     /// The schedule is reckoned up to this due time already; only what is due later is left.
     Reckoned(DateTime<Utc>),
+    /// There is a row of this very time, which is not reckoned: somebody asked for a run in the same microsecond, or the due
+    /// time has come a second time, since the clock was set back. A microsecond later is as good.
+    Taken,
     /// The schedule is paused.
     Paused,
     /// It is not due yet by the database's clock, which shows this.
@@ -403,7 +414,7 @@ impl Store {
         either!(self, schedule_runs::finish_run(run, outcome, detail, now))
     }
 
-    /// Records every run as lost whose lease is over.
+    /// Records every run as lost whose lease is over, or is one that no clock could have given by now.
     ///
     /// # Errors
     /// The database failed.
@@ -411,12 +422,13 @@ impl Store {
         either!(self, schedule_runs::lose_runs(now))
     }
 
-    /// When the first of the leases in progress ends, by the database's clock.
+    /// When the first of the leases in progress ends, by the database's clock. One that no clock could have given by now has
+    /// ended just now.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn next_lease_end(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        either!(self, schedule_runs::next_lease_end())
+    pub async fn next_lease_end(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        either!(self, schedule_runs::next_lease_end(now))
     }
 
     /// The rows of a schedule with the latest due times up to `up_to`, at most `most`, the latest first.

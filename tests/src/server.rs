@@ -25,6 +25,7 @@ pub struct Server {
     log: PathBuf,
     flags: Vec<String>,
     files: Option<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// What a server answered.
@@ -63,11 +64,27 @@ impl Server {
 
     /// A node with more flags, and with its limits of open files set by `ulimit`, such as `-Sn 64`.
     pub fn start_under(database: Database, flags: &[&str], files: Option<&str>) -> Self {
+        Self::start_as(database, flags, files, &[])
+    }
+
+    /// A node with more variables in its environment.
+    pub fn start_in(database: Database, environment: &[(&str, &str)]) -> Self {
+        Self::start_as(database, &[], None, environment)
+    }
+
+    fn start_as(
+        database: Database,
+        flags: &[&str],
+        files: Option<&str>,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let log = data.path().with_extension("log");
-        let (process, address) = spawn(ANY_PORT, &database, data.path(), &log, &flags, files);
-        Self { process, address, database, data, log, flags, files: files.map(str::to_owned) }
+        let (process, address) = spawn(ANY_PORT, &database, data.path(), &log, &flags, files, &environment);
+        Self { process, address, database, data, log, flags, files: files.map(str::to_owned), environment }
     }
 
     /// Ends the process at once, as a crash would.
@@ -127,8 +144,15 @@ impl Server {
         if self.database.is_outside_the_data_folder() {
             self.data = tempfile::tempdir().expect("a temporary folder");
         }
-        (self.process, self.address) =
-            spawn(listen, &self.database, self.data.path(), &self.log, &self.flags, self.files.as_deref());
+        (self.process, self.address) = spawn(
+            listen,
+            &self.database,
+            self.data.path(),
+            &self.log,
+            &self.flags,
+            self.files.as_deref(),
+            &self.environment,
+        );
     }
 
     /// Starts the node again at the address that it had, as a service is upgraded.
@@ -140,6 +164,7 @@ impl Server {
             &self.log,
             &self.flags,
             self.files.as_deref(),
+            &self.environment,
         );
     }
 
@@ -249,6 +274,7 @@ fn spawn(
     log: &Path,
     flags: &[String],
     files: Option<&str>,
+    environment: &[(String, String)],
 ) -> (Child, String) {
     let log_file = File::options().create(true).append(true).open(log).expect("a log file");
     let mut command = match files {
@@ -265,6 +291,7 @@ fn spawn(
         .args(flags)
         .env_remove("DATABASE_URL")
         .env("PICLOUD_ADMIN_TOKEN", TOKEN)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log_file);

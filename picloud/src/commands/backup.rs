@@ -81,12 +81,14 @@ fn dated(folder: &Path) -> Result<PathBuf, CommandError> {
     Ok(folder.join(format!("{front}{}{end}", Utc::now().format(time))))
 }
 
-/// Removes all but the newest `keep` of what was named so. Returns how many went.
+/// Removes all but the newest `keep` of what was named so. Returns how many went. What is named by a time to come is of a clock that
+/// was wrong, then or now: it takes nobody's place, and stays.
 fn remove_older(folder: &Path, keep: usize) -> io::Result<usize> {
-    let (front, time, end) = DATED;
+    let ((front, time, end), now) = (DATED, Utc::now().naive_utc());
     let named = |name: &str| {
         let moment = name.strip_prefix(front).and_then(|name| name.strip_suffix(end));
-        moment.is_some_and(|moment| NaiveDateTime::parse_from_str(moment, time).is_ok())
+        let moment = moment.and_then(|moment| NaiveDateTime::parse_from_str(moment, time).ok());
+        moment.is_some_and(|moment| moment <= now)
     };
     let entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name()));
     let mut names: Vec<_> = entries.collect::<io::Result<_>>()?;

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 use chrono::{DateTime, Utc};
+use manifest_schema::zone::zone_data;
+use platform::clock::Clock;
 use platform::health::DatabaseHealth;
 use platform::nodes::Presence;
 use platform::schedules::Scheduler;
@@ -35,6 +37,7 @@ pub(crate) struct Page {
     pub(crate) store: Store,
     pub(crate) database_health: DatabaseHealth,
     pub(crate) scheduler: Scheduler,
+    pub(crate) clock: Clock,
     /// How many pushes arrive or wait, and how many are worked on.
     pub(crate) pushes: Arc<dyn Fn() -> (usize, usize) + Send + Sync>,
     /// Where several nodes may share the database.
@@ -75,6 +78,11 @@ impl Page {
         let version = env!("CARGO_PKG_VERSION");
         page.family("picloud_build_info", Kind::Gauge, "The version of PiCloud.")
             .number(&[("version", version)], 1);
+        let (zones, help) = (zone_data(), "The version of the time zone data, and where it comes from.");
+        let version = zones.version().unwrap_or_default();
+        page.family("picloud_tzdata_info", Kind::Gauge, help)
+            .number(&[("version", &version), ("source", zones.source().as_str())], 1);
+        self.clock(&mut page);
         page.single("picloud_apps", Kind::Gauge, "Apps of which something is live.", self.table.apps());
         let apps = self.table.numbers();
         requests(&mut page, &apps);
@@ -86,6 +94,19 @@ impl Page {
         storage(&mut page, asked);
         process::write(&mut page, self.started);
         page.into_text()
+    }
+
+    fn clock(&self, page: &mut Exposition) {
+        let clock = self.clock.status();
+        let help = "How often the clock of this machine was set while the node was running.";
+        page.single("picloud_clock_jumps_total", Kind::Counter, help, clock.jumps);
+        if let Some(skew) = clock.skew {
+            let help = "How far the clock of this machine is ahead of the database's.";
+            page.single("picloud_clock_skew_seconds", Kind::Gauge, help, skew.as_seconds_f64());
+        }
+        let help = "Whether nothing is deleted by age, since the clock cannot be right.";
+        let paused = u8::from(clock.retention_paused.is_some());
+        page.single("picloud_retention_paused", Kind::Gauge, help, paused);
     }
 
     fn planes(&self, page: &mut Exposition) {

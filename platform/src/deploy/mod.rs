@@ -22,7 +22,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::Utc;
 use git_receiver::{Command, Pack, Push, Repository, Staged};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
@@ -43,6 +42,7 @@ pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::TRACE_TARGET;
 use crate::activation::Activation;
+use crate::clock::Clock;
 use crate::nodes::{OwnAct, Peers};
 use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
 use crate::secrets::{SecretError, Vault};
@@ -89,10 +89,11 @@ pub struct Deployer {
     vault: Vault,
     peers: Option<Peers>,
     limits: DeployLimits,
+    clock: Clock,
 }
 
 impl Deployer {
-    /// A deployer over `store` that grants at most `limits` and swaps through `activation`. With `peers`, a push waits until
+    /// A deployer over `store` that grants at most `limits`, swaps through `activation`, and dates by `clock`. With `peers`, a push waits until
     /// they serve it too.
     pub fn new(
         store: Store,
@@ -100,8 +101,9 @@ impl Deployer {
         vault: Vault,
         peers: Option<Peers>,
         limits: DeployLimits,
+        clock: Clock,
     ) -> Self {
-        Self { store, activation, vault, peers, limits }
+        Self { store, activation, vault, peers, limits, clock }
     }
 
     /// Carries out a push to the app `name`, one verdict a ref in the order of the commands. Every ref is either moved
@@ -139,7 +141,7 @@ impl Deployer {
             app: name.clone(),
             may_create: by.may_create(name),
             by: by.actor.clone(),
-            at: Utc::now(),
+            at: self.clock.now(),
             node: self.peers.as_ref().map(|peers| peers.node),
             objects: &Pushed(pack),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),

@@ -11,6 +11,7 @@ use super::journal;
 use super::recorder::{Entry, Queued, Recorder};
 use super::records::{self, now};
 use super::waiting::Waiting;
+use crate::clock::Clock;
 
 /// How long records are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(250);
@@ -62,6 +63,7 @@ pub struct Writer {
     queued: Queued,
     node: String,
     limits: RecordLimits,
+    clock: Clock,
     waiting: Waiting,
     /// What was lost and is not told yet, and since when: executions and lines.
     lost: (u64, u64),
@@ -75,13 +77,14 @@ pub struct Writer {
 
 impl Writer {
     /// A writer for the node of that name, and where what it runs is handed in.
-    pub fn new(store: Store, node: String, limits: RecordLimits) -> (Recorder, Self) {
+    pub fn new(store: Store, node: String, limits: RecordLimits, clock: Clock) -> (Recorder, Self) {
         let (recorder, queued) = Recorder::new();
         let writer = Self {
             store,
             queued,
             node,
             limits,
+            clock,
             waiting: Waiting::default(),
             lost: (0, 0),
             lost_since: None,
@@ -260,8 +263,13 @@ impl Writer {
             return;
         }
         (self.written, self.deleted) = (0, Instant::now());
+        let now = match self.clock.retention_now(&self.store).await {
+            // Where nobody knows the time, only the size counts.
+            Ok(now) => now.unwrap_or_default(),
+            Err(error) => return tracing::warn!(%error, "old records of executions are not deleted"),
+        };
         let age = TimeDelta::from_std(self.limits.keep_for).ok();
-        let before = age.and_then(|age| now().checked_sub_signed(age)).unwrap_or(DateTime::UNIX_EPOCH);
+        let before = age.and_then(|age| now.checked_sub_signed(age)).unwrap_or(DateTime::UNIX_EPOCH);
         let kinds = [
             (RecordKind::Executions, self.limits.executions_bytes),
             (RecordKind::Logs, self.limits.logs_bytes),

@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::own_acts::OwnActs;
 use crate::activation::{Activation, SYNC_MAX, TakenUp};
+use crate::clock::Clock;
 use crate::disk;
 
 /// How often a node says that it is there. Twice it may fail before the others take it for gone.
@@ -49,6 +50,7 @@ pub struct Membership {
     cluster: Cluster,
     node: NewNode,
     activation: Activation,
+    clock: Clock,
     data_dir: PathBuf,
     away: watch::Sender<Option<Instant>>,
     heard: watch::Sender<()>,
@@ -56,10 +58,17 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// The part of `node`, which takes up through `activation` what was pushed, and keeps its files in `data_dir`.
-    pub fn new(cluster: Cluster, node: NewNode, activation: Activation, data_dir: PathBuf) -> Self {
+    /// The part of `node`, which takes up through `activation` what was pushed, tells `clock` what the database's shows, and keeps
+    /// its files in `data_dir`.
+    pub fn new(
+        cluster: Cluster,
+        node: NewNode,
+        activation: Activation,
+        clock: Clock,
+        data_dir: PathBuf,
+    ) -> Self {
         let (away, heard) = (watch::Sender::new(None), watch::Sender::new(()));
-        Self { cluster, node, activation, data_dir, away, heard, own_acts: OwnActs::default() }
+        Self { cluster, node, activation, clock, data_dir, away, heard, own_acts: OwnActs::default() }
     }
 
     /// What is known from hearing the others.
@@ -121,9 +130,12 @@ impl Membership {
                         trouble: self.activation.trouble(),
                         disk: disk::of(&self.data_dir).await,
                     };
-                    if !within(ANSWER_MAX, self.cluster.beat(self.node.id, &heartbeat)).await? {
-                        within(ANSWER_MAX, self.cluster.rejoin(&self.node)).await?;
-                        said.clear();
+                    match within(ANSWER_MAX, self.cluster.beat(self.node.id, &heartbeat)).await? {
+                        Some(shown) => self.clock.database_says(shown),
+                        None => {
+                            within(ANSWER_MAX, self.cluster.rejoin(&self.node)).await?;
+                            said.clear();
+                        }
                     }
                     for name in self.own_acts.take_unread() {
                         within(SYNC_MAX, self.activation.sync_named(&name)).await?;

@@ -17,7 +17,11 @@ pub(super) type Place = (AppName, String);
 
 /// The schedules of every such branch, as its live deploy declares them.
 #[derive(Debug, Default)]
-pub(super) struct Agenda(HashMap<Place, Page>);
+pub(super) struct Agenda {
+    pages: HashMap<Place, Page>,
+    /// How often the clock had jumped when this was planned.
+    jumps: u64,
+}
 
 #[derive(Debug)]
 struct Page {
@@ -52,7 +56,7 @@ impl Agenda {
     /// Takes over what is live, and returns the deploys whose schedules are yet to be registered.
     pub(super) fn follow(&mut self, live: &[Arc<Live>], now: DateTime<Utc>) -> Vec<Arc<Live>> {
         let places: HashSet<Place> = live.iter().map(|live| place(live)).collect();
-        self.0.retain(|place, _| places.contains(place));
+        self.pages.retain(|place, _| places.contains(place));
         let mut unknown = Vec::new();
         for live in live {
             match self.page(live) {
@@ -63,7 +67,7 @@ impl Agenda {
                 None => {
                     let page =
                         Page { live: Arc::clone(live), state: PageState::Asked, entries: BTreeMap::new() };
-                    self.0.insert(place(live), page);
+                    self.pages.insert(place(live), page);
                 }
             }
             unknown.push(Arc::clone(live));
@@ -84,19 +88,42 @@ impl Agenda {
         page.state = PageState::Known;
         for schedule in declared {
             if let Some(since) = since.remove(&schedule.name) {
-                let next = schedule.cron.next_after(believed(since, now));
+                let since = believed(&schedule.cron, since, now);
+                let next = schedule.cron.next_after(since);
                 let entry = Entry { schedule: schedule.clone(), since, next, out: false };
                 page.entries.insert(schedule.name.clone(), entry);
             }
         }
     }
 
+    /// Plans everything anew where the clock has jumped since. What was to be tried again at some time is tried now.
+    pub(super) fn plan_anew(&mut self, jumps: u64, now: DateTime<Utc>) {
+        if std::mem::replace(&mut self.jumps, jumps) == jumps {
+            return;
+        }
+        for page in self.pages.values_mut() {
+            if let PageState::Again(time) = &mut page.state {
+                *time = now;
+            }
+            for entry in page.entries.values_mut() {
+                let cron = &entry.schedule.cron;
+                entry.since = believed(cron, entry.since, now);
+                entry.next = cron.next_after(entry.since);
+            }
+        }
+    }
+
+    /// How often the clock had jumped when this was planned.
+    pub(super) fn jumps(&self) -> u64 {
+        self.jumps
+    }
+
     /// Hands out what is due.
     pub(super) fn due(&mut self, now: DateTime<Utc>) -> Vec<Turn> {
         let mut turns = Vec::new();
-        for page in self.0.values_mut() {
+        for page in self.pages.values_mut() {
             for entry in page.entries.values_mut() {
-                let since = believed(entry.since, now);
+                let since = believed(&entry.schedule.cron, entry.since, now);
                 if since < entry.since {
                     // The clock was set back.
                     (entry.since, entry.next) = (since, entry.schedule.cron.next_after(since));
@@ -107,6 +134,7 @@ impl Agenda {
                         live: Arc::clone(&page.live),
                         schedule: entry.schedule.clone(),
                         since,
+                        jumps: self.jumps,
                     });
                 }
             }
@@ -114,15 +142,17 @@ impl Agenda {
         turns
     }
 
-    /// Takes back what was handed out: it is reckoned up to `since`, and due next after that, or looked at `again`.
+    /// Takes back what was handed out: it is reckoned up to `since`, and due next after that, or looked at `again`. That time
+    /// says nothing where the clock has jumped since it was handed out.
     pub(super) fn give_back(
         &mut self,
         place: &Place,
         name: &JobName,
         since: DateTime<Utc>,
-        again: Option<DateTime<Utc>>,
+        again: Option<(u64, DateTime<Utc>)>,
     ) {
-        let entry = self.0.get_mut(place).and_then(|page| page.entries.get_mut(name));
+        let again = again.and_then(|(jumps, again)| (jumps == self.jumps).then_some(again));
+        let entry = self.pages.get_mut(place).and_then(|page| page.entries.get_mut(name));
         if let Some(entry) = entry {
             let next = again.or_else(|| entry.schedule.cron.next_after(since));
             *entry = Entry { schedule: entry.schedule.clone(), since, next, out: false };
@@ -131,7 +161,7 @@ impl Agenda {
 
     /// The page of a deploy, if that is what the agenda goes by.
     fn page(&mut self, live: &Live) -> Option<&mut Page> {
-        self.0.get_mut(&place(live)).filter(|page| page.live.deploy == live.deploy)
+        self.pages.get_mut(&place(live)).filter(|page| page.live.deploy == live.deploy)
     }
 
     /// The first time at which something is to be looked at.
@@ -140,13 +170,13 @@ impl Agenda {
             PageState::Again(time) => Some(time),
             _ => page.entries.values().filter(|entry| !entry.out).filter_map(|entry| entry.next).min(),
         };
-        self.0.values().filter_map(of_page).min()
+        self.pages.values().filter_map(of_page).min()
     }
 
     /// Whether the store is just being told of a deploy.
     #[cfg(test)]
     pub(super) fn is_being_told(&self) -> bool {
-        self.0.values().any(|page| page.state == PageState::Asked)
+        self.pages.values().any(|page| page.state == PageState::Asked)
     }
 }
 

@@ -16,7 +16,9 @@ use tokio_cron_scheduler::{
 };
 use uuid::Uuid;
 
-/// A clock may be set while a timer runs, which does not notice. So no timer runs for longer than this.
+use crate::clock::Clock;
+
+/// The clock can be set while a timer runs, which does not notice. So no timer runs for longer than this.
 const SLEEP_MAX: Duration = Duration::from_secs(20);
 
 /// How many messages the crate's own channels hold. There is one job, which fires twice a second at most.
@@ -27,25 +29,40 @@ const ANY: &str = "* * * * * *";
 
 /// When to fire next.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Alarm(watch::Sender<Option<DateTime<Utc>>>);
+pub(super) struct Alarm {
+    set: watch::Sender<Option<Planned>>,
+    clock: Clock,
+}
+
+/// A time, and how often the clock had jumped when it was planned.
+type Planned = (DateTime<Utc>, u64);
 
 impl Alarm {
-    /// Fires at `time`, and not before; never where there is none.
-    pub(super) fn set(&self, time: Option<DateTime<Utc>>) {
-        self.0.send_if_modified(|set| std::mem::replace(set, time) != time);
+    /// An alarm that is not set.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { set: watch::Sender::default(), clock }
+    }
+
+    /// Fires at `time`, and not before; never where there is none. Where the clock jumps after it was planned, at once.
+    pub(super) fn set(&self, time: Option<Planned>) {
+        self.set.send_if_modified(|set| std::mem::replace(set, time) != time);
     }
 
     /// When it will fire.
     #[cfg(test)]
     pub(super) fn time(&self) -> Option<DateTime<Utc>> {
-        *self.0.borrow()
+        self.set.borrow().map(|(time, _)| time)
     }
 
-    /// Waits until the time has come, whatever it is set to meanwhile.
-    async fn come(mut set: watch::Receiver<Option<DateTime<Utc>>>) {
+    /// Waits until the time has come, whatever it is set to meanwhile; or until the clock has jumped, and what it was set to says
+    /// nothing any more.
+    async fn come(mut set: watch::Receiver<Option<Planned>>, clock: Clock) {
         loop {
-            let time = *set.borrow_and_update();
-            let left = time.map(|time| (time - Utc::now()).to_std().unwrap_or_default());
+            let planned = *set.borrow_and_update();
+            if planned.is_some_and(|(_, jumps)| jumps != clock.look()) {
+                return;
+            }
+            let left = planned.map(|(time, _)| (time - clock.now()).to_std().unwrap_or_default());
             let gone = match left {
                 Some(Duration::ZERO) => return,
                 Some(left) => tokio::select! {
@@ -91,7 +108,7 @@ struct Storage {
 
 impl MetaDataStorage for Storage {
     fn list_next_ticks(&mut self) -> Answer<Vec<JobAndNextTick>> {
-        let come = Alarm::come(self.alarm.0.subscribe());
+        let come = Alarm::come(self.alarm.set.subscribe(), self.alarm.clock.clone());
         let jobs = self.jobs.list_next_ticks();
         Box::pin(async move {
             come.await;
@@ -165,7 +182,7 @@ mod tests {
         assert_eq!(fired.load(Ordering::SeqCst), 0, "no alarm is set");
         for times in 1..=2 {
             let due = Utc::now() + Duration::from_millis(700);
-            alarm.set(Some(due));
+            alarm.set(Some((due, 0)));
             while fired.load(Ordering::SeqCst) < times {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -182,9 +199,18 @@ mod tests {
     #[tokio::test]
     async fn an_alarm_that_is_set_forward_fires_forward() {
         let alarm = Alarm::default();
-        alarm.set(Some(Utc::now() + Duration::from_secs(3600)));
-        let come = tokio::spawn(Alarm::come(alarm.0.subscribe()));
-        alarm.set(Some(Utc::now()));
+        alarm.set(Some((Utc::now() + Duration::from_secs(3600), 0)));
+        let come = tokio::spawn(Alarm::come(alarm.set.subscribe(), alarm.clock.clone()));
+        alarm.set(Some((Utc::now(), 0)));
         tokio::time::timeout(Duration::from_secs(10), come).await.unwrap().unwrap();
+    }
+    #[tokio::test]
+    async fn an_alarm_that_was_planned_before_the_clock_jumped_fires_at_once() {
+        let alarm = Alarm::default();
+        // Somebody else has noticed the jump already.
+        alarm.clock.database_says(Utc::now());
+        alarm.set(Some((Utc::now() + Duration::from_secs(3600), 0)));
+        let come = Alarm::come(alarm.set.subscribe(), alarm.clock.clone());
+        tokio::time::timeout(Duration::from_secs(10), come).await.unwrap();
     }
 }

@@ -17,6 +17,9 @@ use super::{Scheduler, run_key, schedule_id};
 /// How many of the next due times are told.
 const NEXT: usize = 3;
 
+/// A row that is due later than this from now on is of before the clock was set back.
+const LATEST_AHEAD: TimeDelta = TimeDelta::minutes(1);
+
 /// How often a run by hand is tried anew where another one was asked for in the same microsecond.
 const TRIES: usize = 5;
 
@@ -55,7 +58,7 @@ impl Scheduler {
     pub async fn scheduled(&self, live: &Live) -> Result<Vec<Scheduled>, StoreError> {
         let app = AppId::from_uuid(live.revision.app_id());
         let states = self.0.store.schedule_states(app, &live.branch.name).await?;
-        let now = Utc::now();
+        let now = self.now();
         let mut all = Vec::new();
         for schedule in &live.revision.manifest().schedules {
             let paused = states
@@ -65,7 +68,9 @@ impl Scheduler {
             let next =
                 std::iter::successors(schedule.cron.next_after(now), |due| schedule.cron.next_after(*due));
             let next = next.take(if paused.is_none() && live.branch.scheduled { NEXT } else { 0 }).collect();
-            let last = self.0.store.runs(&schedule_id(live, &schedule.name), None, 1).await?.pop();
+            // What was run while the clock was far ahead is not the latest for years.
+            let up_to = Some(now + LATEST_AHEAD);
+            let last = self.0.store.runs(&schedule_id(live, &schedule.name), up_to, 1).await?.pop();
             all.push(Scheduled { schedule: schedule.clone(), paused, next, last });
         }
         Ok(all)
@@ -108,7 +113,7 @@ impl Scheduler {
         schedule: &Schedule,
     ) -> Result<Option<ScheduleRun>, NotRun> {
         self.states(live).await?;
-        let mut now = Utc::now().trunc_subsecs(6);
+        let mut now = self.now().trunc_subsecs(6);
         for _ in 0..TRIES {
             let run = self.claim(live, schedule, true, now);
             match self.0.store.claim_run(&run).await? {
@@ -119,8 +124,8 @@ impl Scheduler {
                     return Ok(rows.into_iter().find(|row| row.manual && row.due == run.due));
                 }
                 Claim::Overlaps(reason) => return Err(NotRun::Overlaps(reason)),
-                Claim::Reckoned(_) => now += TimeDelta::microseconds(1),
-                Claim::Paused | Claim::Early(_) | Claim::NotLive => break,
+                Claim::Taken => now += TimeDelta::microseconds(1),
+                Claim::Reckoned(_) | Claim::Paused | Claim::Early(_) | Claim::NotLive => break,
             }
         }
         Err(NotRun::NotLive)
@@ -141,14 +146,14 @@ impl Scheduler {
     /// # Errors
     /// The store failed.
     pub async fn resume(&self, live: &Live, schedule: &Schedule, by: &Actor) -> Result<bool, StoreError> {
-        let now = Utc::now();
+        let now = self.now();
         let states = self.states(live).await?;
         let state = states.into_iter().find(|state| state.name == schedule.name);
         let Some((since, Some(paused))) = state.map(|state| (state.reckoned_until, state.paused)) else {
             return Ok(false);
         };
-        let skipped =
-            due_times(&schedule.cron, believed(since, now), now).map(|due| paused_meanwhile(due, &paused));
+        let skipped = due_times(&schedule.cron, believed(&schedule.cron, since, now), now)
+            .map(|due| paused_meanwhile(due, &paused));
         let act = Act { at: now, ..act(AuditAction::ScheduleResume, live, schedule, by) };
         let id = schedule_id(live, &schedule.name);
         let resumed = self.0.store.resume_schedule(&id, skipped, &self.0.node, &act).await?;

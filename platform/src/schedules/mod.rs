@@ -42,8 +42,9 @@ use agenda::{Agenda, Place, place};
 use clock::Alarm;
 pub use desk::{NotRun, Scheduled};
 pub use numbers::RunNumbers;
-use owed::{believed, due_times, owed};
+use owed::{believed, due_times, owed, reckoned_ahead_max};
 
+use crate::clock::Clock;
 use crate::execution::Recorder;
 
 /// For how long a run is held. A node that dies is noticed after this, and at most as long again.
@@ -54,6 +55,9 @@ const AGAIN: TimeDelta = TimeDelta::seconds(1);
 
 /// The same where the deploy is not what is live: most often the live one is about to come.
 const AGAIN_WHEN_LIVE: TimeDelta = TimeDelta::seconds(10);
+
+/// A due time that comes again since the clock was set back has rows already; so many can be told apart, a microsecond each.
+const REPEATS_MAX: TimeDelta = TimeDelta::microseconds(1000);
 
 /// What a server decides about schedules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +88,7 @@ struct Parts {
     recorder: Recorder,
     node: NodeIdentity,
     limits: ScheduleLimits,
+    clock: Clock,
     agenda: Mutex<Agenda>,
     upkeep: upkeep::Upkeep,
     alarm: Alarm,
@@ -97,19 +102,35 @@ struct Turn {
     live: Arc<Live>,
     schedule: Schedule,
     since: DateTime<Utc>,
+    /// How often the clock had jumped by then.
+    jumps: u64,
 }
 
 impl Scheduler {
-    /// A scheduler of what is in `table`, claiming runs in `store` for `node`. What runs is handed in to `recorder`.
+    /// A scheduler of what is in `table`, claiming runs in `store` for `node`, by `clock`. What runs is handed in to `recorder`.
     pub fn new(
         store: Store,
         table: Arc<LiveTable>,
         recorder: Recorder,
         node: NodeIdentity,
         limits: ScheduleLimits,
+        clock: Clock,
     ) -> Self {
-        let (agenda, upkeep, alarm, numbers, tasks) = Default::default();
-        Self(Arc::new(Parts { store, table, recorder, node, limits, agenda, upkeep, alarm, numbers, tasks }))
+        let (agenda, upkeep, numbers, tasks) = Default::default();
+        let alarm = Alarm::new(clock.clone());
+        Self(Arc::new(Parts {
+            store,
+            table,
+            recorder,
+            node,
+            limits,
+            clock,
+            agenda,
+            upkeep,
+            alarm,
+            numbers,
+            tasks,
+        }))
     }
 
     /// What was counted of the runs that this node has claimed.
@@ -136,11 +157,11 @@ impl Scheduler {
         let scheduler = self.clone();
         let mut clock = clock::start(&self.0.alarm, move || {
             let scheduler = scheduler.clone();
-            Box::pin(async move { scheduler.tick(Utc::now()) })
+            Box::pin(async move { scheduler.tick(scheduler.now()) })
         })
         .await?;
         loop {
-            self.tick(Utc::now());
+            self.tick(self.now());
             if changes.changed().await.is_err() {
                 return clock.shutdown().await;
             }
@@ -159,8 +180,10 @@ impl Scheduler {
             .into_iter()
             .filter(|live| !live.revision.manifest().schedules.is_empty())
             .collect();
+        let jumps = self.0.clock.look();
         let (unknown, turns) = {
             let mut agenda = self.agenda();
+            agenda.plan_anew(jumps, now);
             (agenda.follow(&live, now), agenda.due(now))
         };
         for live in unknown {
@@ -175,9 +198,13 @@ impl Scheduler {
 
     /// Sets the alarm to what comes next.
     fn arm(&self) {
-        let next = self.agenda().next();
+        let (next, jumps) = {
+            let agenda = self.agenda();
+            (agenda.next(), agenda.jumps())
+        };
         // Upkeep alone wakes nobody where nothing is scheduled and no run goes on.
-        self.0.alarm.set(next.into_iter().chain(self.0.upkeep.next(next.is_some())).min());
+        let first = next.into_iter().chain(self.0.upkeep.next(next.is_some())).min();
+        self.0.alarm.set(first.map(|first| (first, jumps)));
     }
 
     /// Puts the schedules of a deploy on the agenda, as far as they have come.
@@ -207,7 +234,7 @@ impl Scheduler {
             let left = before.iter().find(|old| old.name == new.name).and_then(|old| replaced(old, new));
             if let Some(left) = left {
                 let schedule = schedule_id(live, &new.name);
-                store.leave_due_times(&schedule, &left, &self.0.node, Utc::now()).await?;
+                store.leave_due_times(&schedule, &left, &self.0.node, self.now()).await?;
             }
         }
         Ok(after)
@@ -215,13 +242,15 @@ impl Scheduler {
 
     /// Claims what a schedule owes, and carries it out where the claim is granted.
     async fn take(self, turn: Turn, mut now: DateTime<Utc>) {
-        let Turn { live, schedule, mut since } = turn;
+        let Turn { live, schedule, mut since, jumps } = turn;
         let (place, name) = (place(&live), &schedule.name);
-        let give_back = |since, again| self.give_back(&place, name, since, again);
+        let give_back =
+            |since, again: Option<_>| self.give_back(&place, name, since, again.map(|again| (jumps, again)));
+        let mut repeats = TimeDelta::zero();
         let began = now;
         loop {
-            since = believed(since, now);
-            let Some(owed) =
+            since = believed(&schedule.cron, since, now);
+            let Some(mut owed) =
                 owed(&schedule.cron, schedule.catch_up, since, now, self.0.limits.catch_up_window)
             else {
                 // By the database's clock it is not due yet: as long as that takes, by this one.
@@ -234,6 +263,7 @@ impl Scheduler {
                 None => Action::Run { execution, lease: LEASE },
                 Some(reason) => Action::Leave { outcome: RunOutcome::Missed, reason: reason.clone() },
             };
+            owed.due = owed.due.later_by(repeats);
             let last = owed.due.last;
             let run = NewRun { due: owed.due, action, ..self.claim(&live, &schedule, false, now) };
             let (app, branch) = &place;
@@ -258,8 +288,9 @@ impl Scheduler {
                     return give_back(last, None);
                 }
                 Ok(Claim::Reckoned(until)) if until > since => since = until,
-                // Reckoned less far than was believed here: by a clock that was wrong.
                 Ok(Claim::Reckoned(_)) => return give_back(last, None),
+                Ok(Claim::Taken) if repeats < REPEATS_MAX => repeats += TimeDelta::microseconds(1),
+                Ok(Claim::Taken) => return give_back(last, None),
                 Ok(Claim::Paused) => return give_back(since, schedule.cron.next_after(now)),
                 Ok(Claim::Early(shown)) => {
                     tracing::warn!(%app, branch, schedule = %name, "this node's clock is ahead of the database's: {now}, {shown}");
@@ -268,7 +299,7 @@ impl Scheduler {
                 Ok(Claim::NotLive) => return give_back(since, Some(now + AGAIN_WHEN_LIVE)),
                 Err(error) => {
                     tracing::warn!(%app, branch, schedule = %name, due = %last, %error, "the claim is tried again");
-                    return give_back(since, Some(Utc::now().max(now) + AGAIN));
+                    return give_back(since, Some(self.now().max(now) + AGAIN));
                 }
             }
         }
@@ -285,13 +316,24 @@ impl Scheduler {
             action: Action::Run { execution: Uuid::now_v7(), lease: LEASE },
             node: self.0.node.clone(),
             now,
+            reckoned_ahead_max: reckoned_ahead_max(&schedule.cron, now),
         }
     }
 
     /// The schedule is reckoned up to `since`, and looked at again when it is due next, or at `again`.
-    fn give_back(&self, place: &Place, name: &JobName, since: DateTime<Utc>, again: Option<DateTime<Utc>>) {
+    fn give_back(
+        &self,
+        place: &Place,
+        name: &JobName,
+        since: DateTime<Utc>,
+        again: Option<(u64, DateTime<Utc>)>,
+    ) {
         self.agenda().give_back(place, name, since, again);
         self.arm();
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.0.clock.now()
     }
 
     /// The agenda. It is changed in steps that cannot panic halfway.

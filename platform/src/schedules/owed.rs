@@ -12,13 +12,19 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::cron::Cron;
 use manifest_schema::manifest::CatchUp;
-use store::{DueTimes, RECKONED_AHEAD_MAX};
+use store::DueTimes;
 
 /// A run that is not later than this is late and was not missed.
 pub(super) const GRACE: TimeDelta = TimeDelta::seconds(60);
 
 /// Due times that one row stands for are counted up to here; one more says that they are more.
 pub(super) const COUNTED_MAX: u32 = 1000;
+
+/// A clock that is set back by no more than this is waited for, however many due times that leaves out.
+const SET_BACK_MIN: TimeDelta = TimeDelta::seconds(15);
+
+/// A clock that is set back by more than this was wrong, and nothing waits for it.
+const SET_BACK_MAX: TimeDelta = TimeDelta::hours(3);
 
 /// Due times that have come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +66,18 @@ pub(super) fn due_times(cron: &Cron, since: DateTime<Utc>, now: DateTime<Utc>) -
     Some(DueTimes { first, last, count: u32::try_from(count).unwrap_or(u32::MAX) })
 }
 
-/// Up to when a schedule is reckoned, unless that is so far ahead of the clock that one of the two was wrong.
-pub(super) fn believed(since: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
-    if since > now + RECKONED_AHEAD_MAX { now } else { since }
+/// How far ahead of the clock a schedule can be reckoned after the clock was set back. It waits until the clock has come that
+/// far, as long as that leaves out one due time at most, which was run before: a daily run does not come twice. Where it
+/// would stand still for longer, it goes on by the clock as it is now.
+pub(super) fn reckoned_ahead_max(cron: &Cron, now: DateTime<Utc>) -> TimeDelta {
+    let second = cron.next_after(now).and_then(|due| cron.next_after(due));
+    second.map_or(SET_BACK_MAX, |second| (second - now).clamp(SET_BACK_MIN, SET_BACK_MAX))
+}
+
+/// Up to when a schedule is reckoned, unless that is of before the clock was set back.
+pub(super) fn believed(cron: &Cron, since: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let is_ahead = since > now + SET_BACK_MIN;
+    if is_ahead && since > now + reckoned_ahead_max(cron, now) { now } else { since }
 }
 
 #[cfg(test)]
@@ -132,10 +147,18 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_repeats_nothing_unless_it_was_far_ahead() {
-        let (before, after) = (at("01T12:00:00"), at("01T11:00:00"));
-        assert_eq!(believed(before, after), before);
-        assert_eq!(five(CatchUp::Once, "01T12:00:00", "01T11:59:59"), None);
-        assert_eq!(believed(at("02T12:00:00"), after), after);
+    fn a_clock_that_was_set_back_repeats_a_run_only_where_the_schedule_would_stand_still() {
+        let now = at("01T11:00:00");
+        let goes_on = |expression: &str, since: &str| believed(&cron(expression), at(since), now) == now;
+        for (expression, waits, goes) in [
+            ("* * * * * *", "01T11:00:15", "01T11:00:16"),
+            ("*/5 * * * *", "01T11:10:00", "01T11:10:01"),
+            ("0 * * * *", "01T13:00:00", "01T13:00:01"),
+            ("0 3 * * *", "01T14:00:00", "01T14:00:01"),
+            ("0 3 29 2 *", "01T14:00:00", "01T14:00:01"),
+        ] {
+            assert!(!goes_on(expression, waits), "{expression} repeats {waits}");
+            assert!(goes_on(expression, goes), "{expression} waits for {goes}");
+        }
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use manifest_schema::manifest::Schedule;
 use runtime::{Invocation, Live, Trigger};
 use store::{RunKey, RunOutcome};
@@ -46,7 +45,7 @@ impl Scheduler {
     async fn hold(&self, run: &RunKey) {
         loop {
             sleep(HEARTBEAT).await;
-            match self.0.store.renew_run(run, LEASE, Utc::now()).await {
+            match self.0.store.renew_run(run, LEASE, self.now()).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -60,7 +59,7 @@ impl Scheduler {
     async fn record(&self, run: &RunKey, outcome: RunOutcome, detail: Option<&str>) -> bool {
         let give_up = Instant::now() + RECORD_TIME_MAX;
         loop {
-            match self.0.store.finish_run(run, outcome, detail, Utc::now()).await {
+            match self.0.store.finish_run(run, outcome, detail, self.now()).await {
                 Ok(recorded) => return recorded,
                 Err(error) if error.is_unavailable() && Instant::now() < give_up => sleep(RECORD_AGAIN).await,
                 Err(error) => {

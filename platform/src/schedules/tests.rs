@@ -51,8 +51,9 @@ impl Day {
         let table = Arc::new(LiveTable::new());
         self.serve(&table, deploy, manifest, script);
         let node = NodeIdentity { id: Uuid::new_v4(), name: name.to_owned() };
-        let (recorder, _) = Writer::new(self.store.clone(), node.name.clone(), RecordLimits::default());
-        Scheduler::new(self.store.clone(), table, recorder, node, ScheduleLimits::default())
+        let (recorder, _) =
+            Writer::new(self.store.clone(), node.name.clone(), RecordLimits::default(), Clock::default());
+        Scheduler::new(self.store.clone(), table, recorder, node, ScheduleLimits::default(), Clock::default())
     }
 
     fn serve(&self, table: &LiveTable, deploy: u64, manifest: &str, script: &str) {
@@ -157,7 +158,7 @@ async fn what_is_due_runs_once_however_often_and_wherever_it_is_looked_at() {
 }
 
 #[tokio::test]
-async fn a_clock_that_jumps_neither_repeats_nor_floods() {
+async fn a_clock_that_is_set_back_stops_no_schedule_for_long() {
     let day = Day::begin().await;
     let node = day.node("a", 1, &manifest(SECOND), "1");
     node.settle(at("00:00:01")).await;
@@ -167,16 +168,31 @@ async fn a_clock_that_jumps_neither_repeats_nor_floods() {
     }
     let expected = [
         row("00:00:01", 1, "succeeded"),
+        row("00:30:00", 1001, "succeeded"),
+        row("01:00:00", 1001, "succeeded"),
+        // The same due time once more: a microsecond later.
         row("01:00:00", 1001, "succeeded"),
         row("01:00:01", 1, "succeeded"),
     ];
     assert_eq!(day.rows().await, expected);
-    // So far ahead that the clock must have been wrong: when it is right again, it goes on.
+    // Some seconds are waited for, and nothing comes twice.
+    node.settle(at("00:59:50")).await;
+    assert_eq!(day.rows().await, expected);
     node.settle(at("23:00:00")).await;
     node.settle(at("02:00:00")).await;
     node.settle(at("02:00:01")).await;
     let rows = day.rows().await;
-    assert_eq!(rows[3..], [row("02:00:01", 1, "succeeded"), row("23:00:00", 1001, "succeeded")]);
+    assert_eq!(rows[5..], [row("02:00:01", 1, "succeeded"), row("23:00:00", 1001, "succeeded")]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_by_an_hour_repeats_no_hourly_run() {
+    let day = Day::begin().await;
+    let node = day.node("a", 1, &manifest("cron = \"0 * * * *\""), "1");
+    for now in ["01:00:00", "00:10:00", "01:00:00", "02:00:00"] {
+        node.settle(at(now)).await;
+    }
+    assert_eq!(day.rows().await, [row("01:00:00", 1, "succeeded"), row("02:00:00", 1, "succeeded")]);
 }
 
 #[tokio::test]

@@ -50,7 +50,8 @@ impl Upkeep {
             if times.looking {
                 return false;
             }
-            let asked = times.look.is_some_and(|look| look <= now);
+            // What is so far ahead is of before the clock was set back.
+            let asked = times.look.is_some_and(|look| look <= now || look > now + LOOK_AHEAD_MAX);
             let long_ago = match times.looked {
                 Some(looked) => scheduled && (looked > now || now - looked >= LEASE_DELTA),
                 None => true,
@@ -84,6 +85,9 @@ impl Upkeep {
     }
 }
 
+/// How far ahead leases are looked at next, at the most.
+const LOOK_AHEAD_MAX: TimeDelta = TimeDelta::minutes(3);
+
 const LEASE_DELTA: TimeDelta = TimeDelta::seconds(LEASE.as_secs().cast_signed());
 
 impl Scheduler {
@@ -96,7 +100,7 @@ impl Scheduler {
         if self.0.upkeep.take_prune(now) {
             let scheduler = self.clone();
             tokio::spawn(async move {
-                if let Err(error) = scheduler.prune(now).await {
+                if let Err(error) = scheduler.prune().await {
                     tracing::warn!(%error, "old rows of schedules' runs are not deleted");
                 }
             });
@@ -105,7 +109,7 @@ impl Scheduler {
 
     /// Records runs as lost whose lease is over, and decides when to look again.
     async fn look_at_leases(&self, now: DateTime<Utc>) {
-        let over = self.0.upkeep.with(|times| times.over);
+        let over = self.0.upkeep.with(|times| times.over).filter(|over| *over <= now);
         let second = over.is_some_and(|over| (now - over).to_std().is_ok_and(|passed| passed >= SECOND_LOOK));
         let (over, look) = match self.first_end(now, second).await {
             Ok(Some(end)) if end <= now => (over.filter(|_| !second).or(Some(now)), Some(now + SECOND_LOOK)),
@@ -128,11 +132,13 @@ impl Scheduler {
                 tracing::error!(app = %app.as_uuid(), branch, schedule = %name, due = %run.due, node = run.node, "lost");
             }
         }
-        self.0.store.next_lease_end().await
+        self.0.store.next_lease_end(now).await
     }
 
     /// Deletes old rows, some at a time.
-    async fn prune(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn prune(&self) -> Result<(), StoreError> {
+        // Where nobody knows the time, only the number of rows counts.
+        let now = self.0.clock.retention_now(&self.0.store).await?.unwrap_or_default();
         let before =
             TimeDelta::from_std(self.0.limits.keep_for).ok().and_then(|age| now.checked_sub_signed(age));
         let before = before.unwrap_or(DateTime::UNIX_EPOCH);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::manifest::{Overlap, Schedule};
 use manifest_schema::name::JobName;
 use runtime::{Invocation, Live, Trigger};
@@ -17,12 +17,19 @@ use crate::execution::{Purpose, Recorder, Task, execute};
 /// The clock is looked at so often at the least: it may be set, and a machine may sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// A clock that is set back by no more than this is waited for.
+const SET_BACK_MIN: TimeDelta = TimeDelta::seconds(15);
+
 /// Runs what is due of what `live` holds, until the task is dropped.
 pub async fn keep_time(recorder: Recorder, mut live: watch::Receiver<Option<Arc<Live>>>) {
     let mut running: HashMap<JobName, JoinHandle<()>> = HashMap::new();
     let mut since = Utc::now();
     loop {
-        let now = Utc::now().max(since);
+        let now = Utc::now();
+        if since > now + SET_BACK_MIN {
+            since = now;
+        }
+        let now = now.max(since);
         let current = live.borrow_and_update().clone();
         let schedules =
             current.as_ref().map(|live| live.revision.manifest().schedules.as_slice()).unwrap_or_default();

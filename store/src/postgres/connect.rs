@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
@@ -140,6 +141,21 @@ pub(crate) async fn ping(pool: &PgPool) -> Result<(), StoreError> {
 /// Its server has a clock.
 pub(crate) async fn time(pool: &PgPool) -> Result<KnownTime, StoreError> {
     Ok(KnownTime::Clock(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?))
+}
+
+pub(crate) async fn has_continuous_history(pool: &PgPool, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let continuous = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM audit WHERE at BETWEEN $1 AND $2)
+             OR EXISTS (SELECT 1 FROM record_portions WHERE since BETWEEN $1 AND $2)
+             OR NOT (
+                 EXISTS (SELECT 1 FROM audit WHERE at < $1) OR EXISTS (SELECT 1 FROM record_portions WHERE since < $1)
+             )",
+    )
+    .bind(now - TimeDelta::days(14))
+    .bind(now - TimeDelta::days(7))
+    .fetch_one(pool)
+    .await?;
+    Ok(continuous)
 }
 
 #[cfg(test)]

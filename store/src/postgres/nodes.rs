@@ -40,25 +40,29 @@ pub(crate) async fn join(pool: &PgPool, node: &NewNode) -> Result<(), StoreError
     Ok(())
 }
 
-pub(crate) async fn beat(pool: &PgPool, node: Uuid, heartbeat: &Heartbeat) -> Result<bool, StoreError> {
-    let seen = sqlx::query(
+pub(crate) async fn beat(
+    pool: &PgPool,
+    node: Uuid,
+    heartbeat: &Heartbeat,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let shown = sqlx::query_scalar(
         "UPDATE nodes SET seen_at = now(), trouble = $2, disk_free_bytes = $3, disk_size_bytes = $4,
              clock_skew_ms = round(extract(epoch FROM $5::timestamptz - clock_timestamp()) * 1000)
-         WHERE id = $1",
+         WHERE id = $1 RETURNING clock_timestamp()",
     )
     .bind(node)
     .bind(&heartbeat.trouble)
     .bind(heartbeat.disk.map(|disk| signed(disk.free_bytes)))
     .bind(heartbeat.disk.map(|disk| signed(disk.size_bytes)))
     .bind(Utc::now())
-    .execute(pool)
+    .fetch_optional(pool)
     .await?;
     sqlx::query("DELETE FROM nodes WHERE seen_at < now() - $1::float8 * interval '1 second' AND id <> $2")
         .bind(GONE_AFTER.as_secs_f64())
         .bind(node)
         .execute(pool)
         .await?;
-    Ok(seen.rows_affected() == 1)
+    Ok(shown)
 }
 
 pub(crate) async fn leave(pool: &PgPool, node: Uuid) -> Result<(), StoreError> {

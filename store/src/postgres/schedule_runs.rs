@@ -11,8 +11,8 @@ use crate::error::StoreError;
 use crate::id::AppId;
 use crate::row::{deploy_number, job_name, key as commit_name, node, outcome, signed};
 use crate::schedule::{
-    AHEAD_MAX, Action, Claim, DueTimes, LOST, LostRun, NewRun, PRUNED_AT_ONCE, RECKONED_AHEAD_MAX, RunKey,
-    RunOutcome, ScheduleId, ScheduleRun, overlaps,
+    AHEAD_MAX, Action, Claim, DueTimes, LEASE_MAX, LOST, LostRun, NewRun, PRUNED_AT_ONCE, RunKey, RunOutcome,
+    ScheduleId, ScheduleRun, overlaps,
 };
 
 pub(crate) async fn claim_run(pool: &PgPool, run: &NewRun) -> Result<Claim, StoreError> {
@@ -38,7 +38,7 @@ async fn claim(tx: &mut PgConnection, run: &NewRun) -> Result<Claim, StoreError>
         if paused {
             return Ok(Claim::Paused);
         }
-        if reckoned >= run.due.first && reckoned <= now + RECKONED_AHEAD_MAX {
+        if reckoned >= run.due.first && reckoned <= now + run.reckoned_ahead_max {
             return Ok(Claim::Reckoned(reckoned));
         }
         if run.due.last > now + AHEAD_MAX {
@@ -57,8 +57,8 @@ async fn claim(tx: &mut PgConnection, run: &NewRun) -> Result<Claim, StoreError>
         (Action::Leave { outcome, reason }, _) => Row::left(*outcome, reason.clone(), now),
     };
     let inserted = insert(tx, run, &row, now).await?;
-    if !inserted && !exists(tx, run).await? {
-        return Ok(Claim::NotLive);
+    if !inserted {
+        return Ok(if exists(tx, run).await? { Claim::Taken } else { Claim::NotLive });
     }
     if !run.manual {
         sqlx::query("UPDATE schedules SET reckoned_until = $4 WHERE app = $1 AND branch = $2 AND name = $3")
@@ -70,7 +70,6 @@ async fn claim(tx: &mut PgConnection, run: &NewRun) -> Result<Claim, StoreError>
             .await?;
     }
     Ok(match (&run.action, row.left) {
-        _ if !inserted => Claim::Reckoned(run.due.last),
         (Action::Run { .. }, Some((_, reason))) => Claim::Overlaps(reason),
         _ => Claim::Granted,
     })
@@ -213,10 +212,12 @@ type Held = (Uuid, String, String, DateTime<Utc>, Option<String>);
 pub(crate) async fn lose_runs(pool: &PgPool, _now: DateTime<Utc>) -> Result<Vec<LostRun>, StoreError> {
     let rows: Vec<Held> = sqlx::query_as(
         "UPDATE schedule_runs SET outcome = 'lost', detail = $1 || coalesce(node_name, '?') || $2, finished_at = clock_timestamp()
-         WHERE finished_at IS NULL AND lease_until < clock_timestamp() RETURNING app, branch, schedule, due, node_name",
+         WHERE finished_at IS NULL AND (lease_until < clock_timestamp() OR lease_until > clock_timestamp() + $3)
+         RETURNING app, branch, schedule, due, node_name",
     )
     .bind(LOST[0])
     .bind(LOST[1])
+    .bind(LEASE_MAX)
     .fetch_all(pool)
     .await?;
     let lost = |(app, branch, name, due, node): Held| {
@@ -226,11 +227,17 @@ pub(crate) async fn lose_runs(pool: &PgPool, _now: DateTime<Utc>) -> Result<Vec<
     rows.into_iter().map(lost).collect()
 }
 
-pub(crate) async fn next_lease_end(pool: &PgPool) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let (end,): (Option<DateTime<Utc>>,) =
-        sqlx::query_as("SELECT min(lease_until) FROM schedule_runs WHERE finished_at IS NULL")
-            .fetch_one(pool)
-            .await?;
+pub(crate) async fn next_lease_end(
+    pool: &PgPool,
+    _now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let (end,): (Option<DateTime<Utc>>,) = sqlx::query_as(
+        "SELECT min(CASE WHEN lease_until > clock_timestamp() + $1 THEN clock_timestamp() ELSE lease_until END)
+         FROM schedule_runs WHERE finished_at IS NULL",
+    )
+    .bind(LEASE_MAX)
+    .fetch_one(pool)
+    .await?;
     Ok(end)
 }
 

@@ -215,24 +215,24 @@ pub(crate) async fn schedule_preview(
         transaction.rollback().await;
         return Ok(None);
     };
-    let found: Option<(bool,)> = sqlx::query_as(
-        "SELECT scheduled_since IS NOT NULL FROM refs WHERE app = $1 AND name = 'refs/heads/' || $2",
+    let found: Option<(bool, DateTime<Utc>)> = sqlx::query_as(
+        "SELECT scheduled_since IS NOT NULL, clock_timestamp() FROM refs WHERE app = $1 AND name = 'refs/heads/' || $2",
     )
     .bind(app.id.as_uuid())
     .bind(branch)
     .fetch_optional(&mut *tx)
     .await?;
-    match found {
-        Some((is_on,)) if is_on != on => {}
+    let now = match found {
+        Some((is_on, now)) if is_on != on => now,
         found => {
             transaction.rollback().await;
             return Ok(found.map(|_| app));
         }
-    }
+    };
     sqlx::query("UPDATE refs SET scheduled_since = $3 WHERE app = $1 AND name = 'refs/heads/' || $2")
         .bind(app.id.as_uuid())
         .bind(branch)
-        .bind(on.then_some(act.at))
+        .bind(on.then_some(now))
         .execute(&mut *tx)
         .await?;
     sqlx::query(
@@ -240,7 +240,7 @@ pub(crate) async fn schedule_preview(
     )
     .bind(app.id.as_uuid())
     .bind(branch)
-    .bind(act.at)
+    .bind(now)
     .execute(&mut *tx)
     .await?;
     audit::insert(&mut *tx, &act).await?;

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
@@ -144,6 +144,24 @@ pub(crate) async fn time(connections: &Connections) -> Result<KnownTime, StoreEr
     let latest: Option<DateTime<Utc>> =
         sqlx::query_scalar("SELECT max(at) FROM audit").fetch_one(&connections.read).await?;
     Ok(latest.map_or(KnownTime::Nothing, KnownTime::NotBefore))
+}
+
+pub(crate) async fn has_continuous_history(
+    connections: &Connections,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let continuous = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM audit WHERE at BETWEEN ?1 AND ?2)
+             OR EXISTS (SELECT 1 FROM record_portions WHERE since BETWEEN ?1 AND ?2)
+             OR NOT (
+                 EXISTS (SELECT 1 FROM audit WHERE at < ?1) OR EXISTS (SELECT 1 FROM record_portions WHERE since < ?1)
+             )",
+    )
+    .bind(now - TimeDelta::days(14))
+    .bind(now - TimeDelta::days(7))
+    .fetch_one(&connections.read)
+    .await?;
+    Ok(continuous)
 }
 
 /// The file holds all the code: nobody else may read it. SQLite gives its side files the same mode.

@@ -11,8 +11,8 @@ use super::apps::{id, key};
 use crate::error::StoreError;
 use crate::row::{deploy_number, job_name, key as commit_name, node, outcome, signed, uuid};
 use crate::schedule::{
-    AHEAD_MAX, Action, Claim, DueTimes, LOST, LostRun, NewRun, PRUNED_AT_ONCE, RECKONED_AHEAD_MAX, RunKey,
-    RunOutcome, ScheduleId, ScheduleRun, overlaps,
+    AHEAD_MAX, Action, Claim, DueTimes, LEASE_MAX, LOST, LostRun, NewRun, PRUNED_AT_ONCE, RunKey, RunOutcome,
+    ScheduleId, ScheduleRun, overlaps,
 };
 
 pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result<Claim, StoreError> {
@@ -38,7 +38,7 @@ async fn claim(tx: &mut SqliteConnection, run: &NewRun) -> Result<Claim, StoreEr
         if paused {
             return Ok(Claim::Paused);
         }
-        if reckoned >= run.due.first && reckoned <= now + RECKONED_AHEAD_MAX {
+        if reckoned >= run.due.first && reckoned <= now + run.reckoned_ahead_max {
             return Ok(Claim::Reckoned(reckoned));
         }
         if run.due.last > now + AHEAD_MAX {
@@ -57,8 +57,8 @@ async fn claim(tx: &mut SqliteConnection, run: &NewRun) -> Result<Claim, StoreEr
         (Action::Leave { outcome, reason }, _) => Row::left(*outcome, reason.clone(), now),
     };
     let inserted = insert(tx, run, &row, now).await?;
-    if !inserted && !exists(tx, run).await? {
-        return Ok(Claim::NotLive);
+    if !inserted {
+        return Ok(if exists(tx, run).await? { Claim::Taken } else { Claim::NotLive });
     }
     if !run.manual {
         sqlx::query("UPDATE schedules SET reckoned_until = ?4 WHERE app = ?1 AND branch = ?2 AND name = ?3")
@@ -70,7 +70,6 @@ async fn claim(tx: &mut SqliteConnection, run: &NewRun) -> Result<Claim, StoreEr
             .await?;
     }
     Ok(match (&run.action, row.left) {
-        _ if !inserted => Claim::Reckoned(run.due.last),
         (Action::Run { .. }, Some((_, reason))) => Claim::Overlaps(reason),
         _ => Claim::Granted,
     })
@@ -217,11 +216,12 @@ pub(crate) async fn lose_runs(
     let mut transaction = connections.write.begin().await?;
     let rows: Vec<Held> = sqlx::query_as(
         "UPDATE schedule_runs SET outcome = 'lost', detail = ?1 || coalesce(node_name, '?') || ?2, finished_at = ?3
-         WHERE finished_at IS NULL AND lease_until < ?3 RETURNING app, branch, schedule, due, node_name",
+         WHERE finished_at IS NULL AND (lease_until < ?3 OR lease_until > ?4) RETURNING app, branch, schedule, due, node_name",
     )
     .bind(LOST[0])
     .bind(LOST[1])
     .bind(now)
+    .bind(now + LEASE_MAX)
     .fetch_all(&mut *transaction)
     .await?;
     transaction.commit().await?;
@@ -232,11 +232,17 @@ pub(crate) async fn lose_runs(
     rows.into_iter().map(lost).collect()
 }
 
-pub(crate) async fn next_lease_end(connections: &Connections) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let (end,): (Option<DateTime<Utc>>,) =
-        sqlx::query_as("SELECT min(lease_until) FROM schedule_runs WHERE finished_at IS NULL")
-            .fetch_one(&connections.read)
-            .await?;
+pub(crate) async fn next_lease_end(
+    connections: &Connections,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let (end,): (Option<DateTime<Utc>>,) = sqlx::query_as(
+        "SELECT min(CASE WHEN lease_until > ?1 THEN ?2 ELSE lease_until END) FROM schedule_runs WHERE finished_at IS NULL",
+    )
+    .bind(now + LEASE_MAX)
+    .bind(now)
+    .fetch_one(&connections.read)
+    .await?;
     Ok(end)
 }
 

@@ -51,7 +51,7 @@ async fn no_question_reads_a_whole_table() {
             store.renew_run(&key(&run), std::time::Duration::from_secs(60), run.now).await.unwrap();
             store.finish_run(&key(&run), store::RunOutcome::Succeeded, None, run.now).await.unwrap();
             store.lose_runs(run.now).await.unwrap();
-            store.next_lease_end().await.unwrap();
+            store.next_lease_end(run.now).await.unwrap();
             store.prune_runs(&of(id), 100, noon()).await.unwrap();
             store.failing_schedules(10).await.unwrap();
             let failing =

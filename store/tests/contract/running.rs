@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use store::{
     Action, Actor, AppId, AuditAction, Claim, DueTimes, Left, Location, NewDeploy, NewPush, NewRun,
-    RECKONED_AHEAD_MAX, RefChange, RunOutcome, ScheduleId, ScheduleRun, Store,
+    RefChange, RunOutcome, ScheduleId, ScheduleRun, Store,
 };
 
 use crate::values::*;
@@ -22,7 +22,9 @@ on_both_databases!(
     a_run_by_hand_does_not_disturb_due_times,
     a_schedule_goes_on_where_it_was,
     a_paused_schedule_is_granted_to_nobody,
-    reckoning_by_a_clock_that_was_wrong_is_not_believed,
+    what_was_reckoned_before_the_clock_was_set_back_is_not_believed,
+    a_lease_of_before_the_clock_was_set_back_is_over,
+    a_clock_that_is_far_ahead_of_history_shows,
     due_times_of_an_expression_that_is_gone_are_one_row,
     the_schedules_of_a_preview_run_where_it_is_asked_for,
     old_rows_are_deleted_in_portions,
@@ -162,7 +164,7 @@ async fn a_lease_that_is_over_is_lost_and_stays_so(location: Location) {
     let (store, id) = scheduled(&location).await;
     let dead = NewRun { action: over(0), ..run(id, 1, after(1)) };
     store.claim_run(&dead).await.unwrap();
-    assert!(store.next_lease_end().await.unwrap().is_some());
+    assert!(store.next_lease_end(Utc::now()).await.unwrap().is_some());
     // It does not stand in the way before it is recorded either.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let next = run(id, 1, after(2));
@@ -190,7 +192,7 @@ async fn a_lease_that_is_renewed_is_not_lost(location: Location) {
         "another execution"
     );
     assert!(store.finish_run(&key(&held), RunOutcome::Succeeded, None, Utc::now()).await.unwrap());
-    assert_eq!(store.next_lease_end().await.unwrap(), None);
+    assert_eq!(store.next_lease_end(Utc::now()).await.unwrap(), None);
 }
 
 async fn a_run_by_hand_does_not_disturb_due_times(location: Location) {
@@ -257,22 +259,56 @@ async fn a_paused_schedule_is_granted_to_nobody(location: Location) {
     assert_eq!(store.claim_run(&run(id, 2, after(11))).await.unwrap(), Claim::Granted);
 }
 
-async fn reckoning_by_a_clock_that_was_wrong_is_not_believed(location: Location) {
+async fn what_was_reckoned_before_the_clock_was_set_back_is_not_believed(location: Location) {
     let (store, id) = scheduled(&location).await;
     let now = Utc::now();
-    // A node whose clock is a little ahead is right; PostgreSQL lets none be far ahead.
-    let far = now + RECKONED_AHEAD_MAX + TimeDelta::hours(1);
-    let ahead = NewRun { now: far, alone: false, ..run(id, 1, far) };
-    if let Claim::Early(shown) = store.claim_run(&ahead).await.unwrap() {
-        assert!((shown - now).abs() < TimeDelta::minutes(1));
-        assert!(matches!(location, Location::Postgres(_)));
-        return;
+    let claim = |due: DateTime<Utc>, ahead_max: i64| NewRun {
+        alone: false,
+        reckoned_ahead_max: TimeDelta::seconds(ahead_max),
+        ..run(id, 1, due)
+    };
+    assert_eq!(store.claim_run(&claim(now, 15)).await.unwrap(), Claim::Granted);
+    // Somebody resumes the schedule by a clock that is an hour ahead, as if it were set back afterwards.
+    assert!(store.pause_schedule(&of(id), &pausing("ada", now)).await.unwrap());
+    let ahead = now + TimeDelta::hours(1);
+    assert!(store.resume_schedule(&of(id), None, &node("pi"), &resuming(ahead)).await.unwrap());
+    assert_eq!(
+        store.claim_run(&claim(now, 7200)).await.unwrap(),
+        Claim::Reckoned(reckoned(&store, id).await)
+    );
+    // Who does not wait for an hour runs it: the due time that has a row, a microsecond later.
+    assert_eq!(store.claim_run(&claim(now, 15)).await.unwrap(), Claim::Taken);
+    let due = DueTimes::one(now).later_by(TimeDelta::microseconds(1));
+    let again = NewRun { due: due.clone(), ..claim(now, 15) };
+    assert_eq!(store.claim_run(&again).await.unwrap(), Claim::Granted);
+    assert_eq!(store.claim_run(&claim(now, 15)).await.unwrap(), Claim::Reckoned(reckoned(&store, id).await));
+    assert_eq!(store.runs(&of(id), None, 9).await.unwrap().len(), 2);
+}
+
+async fn a_lease_of_before_the_clock_was_set_back_is_over(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let now = Utc::now();
+    let held = NewRun { action: over(5 * 3600), ..run(id, 1, after(1)) };
+    assert_eq!(store.claim_run(&held).await.unwrap(), Claim::Granted);
+    let end = store.next_lease_end(now).await.unwrap().unwrap();
+    assert!((end - now).abs() < TimeDelta::minutes(1), "{end}");
+    assert_eq!(store.lose_runs(now).await.unwrap().len(), 1);
+    assert_eq!(latest(&store, id).await.outcome, Some(RunOutcome::Lost));
+}
+
+async fn a_clock_that_is_far_ahead_of_history_shows(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let now = noon();
+    let days = |days: i64| now + TimeDelta::days(days);
+    assert!(store.has_continuous_history(days(1)).await.unwrap(), "what is young has no gap");
+    // An act each on day 0, 10 and 20.
+    for day in [0, 10, 20] {
+        assert!(store.pause_schedule(&of(id), &pausing("ada", days(day))).await.unwrap());
+        assert!(store.resume_schedule(&of(id), None, &node("pi"), &resuming(days(day))).await.unwrap());
     }
-    assert_eq!(store.claim_run(&ahead).await.unwrap(), Claim::Reckoned(reckoned(&store, id).await));
-    let right = NewRun { alone: false, now, ..run(id, 1, now) };
-    assert_eq!(store.claim_run(&right).await.unwrap(), Claim::Granted);
-    let near = NewRun { alone: false, now, ..run(id, 1, now - TimeDelta::seconds(1)) };
-    assert!(matches!(store.claim_run(&near).await.unwrap(), Claim::Reckoned(_)));
+    for (day, is_continuous) in [(0, true), (13, true), (20, true), (30, true), (35, false), (3650, false)] {
+        assert_eq!(store.has_continuous_history(days(day)).await.unwrap(), is_continuous, "day {day}");
+    }
 }
 
 async fn due_times_of_an_expression_that_is_gone_are_one_row(location: Location) {

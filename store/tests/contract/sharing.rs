@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{TimeDelta, Utc};
 use store::cluster::{Disk, Heartbeat, NewNode, News, TakenUp};
 use store::{Cluster, Location, Store};
 use uuid::Uuid;
@@ -60,7 +61,7 @@ async fn what_a_node_says_is_what_the_others_read() {
         assert_eq!(serving(&cluster, app.id).await, [("one".to_owned(), Some(2), None)]);
         // Whoever is gone has nothing to say any more.
         cluster.take_up(two.id, &[taken(app.id, 2)]).await.unwrap();
-        assert!(!cluster.beat(two.id, &Heartbeat::default()).await.unwrap());
+        assert_eq!(cluster.beat(two.id, &Heartbeat::default()).await.unwrap(), None);
     })
     .await;
 }
@@ -82,18 +83,23 @@ async fn who_is_not_heard_of_is_gone() {
         assert_eq!(names().await, ["one"]);
         let disk = Some(Disk { free_bytes: 1, size_bytes: u64::MAX >> 1 });
         let says = Heartbeat { trouble: Some("it is full".to_owned()), disk };
-        assert!(cluster.beat(one.id, &says).await.unwrap());
+        let shown = cluster.beat(one.id, &says).await.unwrap().unwrap();
+        assert!((shown - Utc::now()).abs() < TimeDelta::minutes(1), "{shown}");
         assert_eq!(cluster.nodes().await.unwrap()[0].disk, disk);
         let skew = cluster.nodes().await.unwrap()[0].clock_skew_ms;
         assert!(skew.is_some_and(|skew| skew.abs() < 60_000), "{skew:?}");
         assert_eq!(cluster.nodes().await.unwrap()[0].trouble.as_deref(), Some("it is full"));
-        assert!(!cluster.beat(two.id, &Heartbeat::default()).await.unwrap(), "one's beat has deleted it");
+        assert_eq!(
+            cluster.beat(two.id, &Heartbeat::default()).await.unwrap(),
+            None,
+            "one's beat has deleted it"
+        );
         cluster.rejoin(&two).await.unwrap();
         assert_eq!(names().await, ["one", "two"]);
         // Another process by the same name: the one before has ended.
         cluster.join(&node("two")).await.unwrap();
         assert_eq!(names().await, ["one", "two"]);
-        assert!(!cluster.beat(two.id, &Heartbeat::default()).await.unwrap());
+        assert_eq!(cluster.beat(two.id, &Heartbeat::default()).await.unwrap(), None);
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::name::{AppName, JobName};
 use store::{
     Act, Action, Actor, AppId, AuditAction, DeclaredSchedule, DeployNumber, DueTimes, NewDeploy, NewPush,
@@ -110,6 +110,7 @@ pub(crate) fn run(id: AppId, deploy: u64, due: DateTime<Utc>) -> NewRun {
         action: Action::Run { execution: Uuid::new_v4(), lease: Duration::from_secs(60) },
         node: node("pi"),
         now: Utc::now(),
+        reckoned_ahead_max: TimeDelta::hours(3),
     }
 }
 

@@ -38,3 +38,5 @@ mod under_load;
 mod unserved;
 mod upgrading;
 mod verbs;
+mod wrong_clock;
+mod zones;

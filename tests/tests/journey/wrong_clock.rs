@@ -1,0 +1,151 @@
+//! Clocks that are set while a node runs, and clocks that are not that of the database.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tempfile::TempDir;
+use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
+
+on_both_databases!(a_clock_that_is_set_back_by_hours_stops_no_schedule);
+
+/// A fault is over by then.
+const RECOVERED_MAX: Duration = Duration::from_secs(30);
+
+/// A node whose clock can be set, with an app that runs every second.
+struct Clocked {
+    server: Server,
+    offset: TempDir,
+}
+
+impl Clocked {
+    /// A node whose clock is so many seconds ahead.
+    fn start(database: Database, ahead: i64) -> Self {
+        let offset = tempfile::tempdir().unwrap();
+        set(&offset, ahead);
+        let clock = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
+        assert!(Path::new(&clock).exists(), "{clock} is installed by `make test`");
+        let file = offset.path().join("offset").display().to_string();
+        let environment = [
+            ("LD_PRELOAD", clock.as_str()),
+            ("FAKETIME_TIMESTAMP_FILE", &file),
+            ("FAKETIME_NO_CACHE", "1"),
+            // The clock that only goes forward is right on every machine.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ];
+        Self { server: Server::start_in(database, &environment), offset }
+    }
+
+    /// Sets the clock so many seconds ahead of what is right.
+    fn set(&self, ahead: i64) {
+        set(&self.offset, ahead);
+    }
+
+    /// Pushes a script that runs every second, and says when.
+    fn push(&self) -> DateTime<Utc> {
+        let repository = Repository::new();
+        let schedule = "name = \"tick\"\ncron = \"* * * * * *\"\nscript = \"tick.rhai\"\n";
+        repository.write("picloud.toml", format!("sdk = \"1.1\"\n\n[[schedules]]\n{schedule}"));
+        repository.write("tick.rhai", "log::info(\"it ran\")");
+        repository.commit("first");
+        let began = Utc::now();
+        repository.push(&self.server.git_url("clock"), &["main"]).succeeded();
+        began
+    }
+
+    fn ran(&self) -> usize {
+        self.server.log().matches("it ran").count()
+    }
+
+    /// Waits for three more runs, for as long as a fault can last.
+    fn runs_again(&self, what: &str) {
+        let (began, before) = (Instant::now(), self.ran());
+        until(what, || (self.ran() >= before + 3).then_some(()));
+        let took = began.elapsed();
+        println!("{what}: {took:?}");
+        assert!(took < RECOVERED_MAX, "{what}: {took:?}");
+    }
+
+    /// The rows of the schedule, the latest due time first.
+    fn runs(&self) -> Vec<serde_json::Value> {
+        let bearer = format!("Bearer {TOKEN}");
+        let path = "/-/api/v1/apps/clock/schedules/tick/runs?limit=1000";
+        let answer = self.server.request("GET", path, &[("authorization", &bearer)], None);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()["runs"].as_array().expect("runs").clone()
+    }
+}
+
+fn set(offset: &TempDir, ahead: i64) {
+    // Whole at any moment: the node reads it whenever it looks at the clock.
+    let new = offset.path().join("new");
+    fs::write(&new, format!("{ahead:+}\n")).unwrap();
+    fs::rename(new, offset.path().join("offset")).unwrap();
+}
+
+fn a_clock_that_is_set_back_by_hours_stops_no_schedule(database: Database) {
+    let node = Clocked::start(database, 0);
+    node.push();
+    node.runs_again("the first runs");
+    for hours in [-1, -5] {
+        node.set(hours * 3600);
+        node.runs_again(&format!("runs after the clock was set to {hours} h"));
+    }
+    node.set(0);
+    node.runs_again("runs after the clock was set right");
+    // They come once a second still, and not in a flood.
+    let (began, before) = (Instant::now(), node.ran());
+    until("five seconds", || (began.elapsed() > Duration::from_secs(5)).then_some(()));
+    let (ran, seconds) = (node.ran() - before, began.elapsed().as_secs() as usize);
+    assert!(ran <= seconds + 3, "{ran} runs in {seconds} seconds");
+    let log = node.server.log();
+    for words in ["was set back by 1 h 0 min", "was set back by 4 h 0 min", "was set forward by 5 h 0 min"] {
+        assert_eq!(log.matches(words).count(), 1, "{words} once: {log}");
+    }
+}
+
+#[test]
+fn a_clock_ten_years_ahead_deletes_nothing() {
+    let node = Clocked::start(Database::sqlite(), 0);
+    node.push();
+    node.runs_again("the first runs");
+    let first = node.runs().pop().expect("a row")["due"].clone();
+    node.set(10 * 365 * 24 * 3600);
+    node.runs_again("runs ten years ahead");
+    until("a warning", || {
+        node.server
+            .log()
+            .contains("are not deleted: the clock of this machine was set forward by 3650 d")
+            .then_some(())
+    });
+    node.set(0);
+    node.runs_again("runs after the clock was set right");
+    let rows = node.runs();
+    assert_eq!(rows.last().expect("a row")["due"], first, "the first row is there: {rows:?}");
+    // What ran ten years ahead is not the last run for the next ten years.
+    let bearer = format!("Bearer {TOKEN}");
+    let listed =
+        node.server.request("GET", "/-/api/v1/apps/clock/schedules", &[("authorization", &bearer)], None);
+    let last: DateTime<Utc> = listed.json()["schedules"][0]["last_run"]["due"]
+        .as_str()
+        .expect("a last run")
+        .parse()
+        .expect("a time");
+    assert!((last - Utc::now()).abs() < TimeDelta::minutes(5), "{last}");
+}
+
+#[test]
+fn schedules_begin_by_the_clock_of_the_database() {
+    for ahead in [200, -200] {
+        let database = Database::postgres();
+        let node = Clocked::start(database, ahead);
+        let pushed = node.push();
+        node.runs_again(&format!("runs of a node that is {ahead} s ahead"));
+        let first = node.runs().pop().expect("a row");
+        let due: DateTime<Utc> =
+            first["first_due"].as_str().or(first["due"].as_str()).expect("a time").parse().expect("a time");
+        assert!(due > pushed - TimeDelta::seconds(2), "due before the deploy at {pushed}: {first}");
+        assert!(node.server.log().contains("min 20 s"), "{}", node.server.log());
+    }
+}

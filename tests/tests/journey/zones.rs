@@ -1,0 +1,96 @@
+//! The rules of time zones: the system's, where it has newer ones, else those that PiCloud comes with.
+
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+use tests::server::picloud;
+use tests::{Database, Repository, Server, TOKEN};
+
+const MANIFEST: &str = r#"sdk = "1.1"
+
+[[schedules]]
+name = "tick"
+cron = "0 12 * * *"
+timezone = "Europe/Berlin"
+script = "tick.rhai"
+"#;
+
+/// A folder of zones in which noon in Berlin is at 03:00 UTC, made by the system's own compiler of rules.
+fn nine_hours_ahead(version: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    fs::write(&rules, "Zone Europe/Berlin 9:00 - NEW\n").unwrap();
+    let zic = Command::new("/usr/sbin/zic").arg("-d").arg(folder.path()).arg(&rules).status().expect("zic");
+    assert!(zic.success());
+    fs::write(folder.path().join("tzdata.zi"), format!("# version {version}\nZ Europe/Berlin 9 - NEW\n"))
+        .unwrap();
+    folder
+}
+
+fn version(folder: &str) -> String {
+    let output = Command::new(picloud()).arg("--version").env("TZDIR", folder).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A node that goes by the zones of a folder, what it said of a push, and when the schedule is due next.
+fn pushed(folder: &str) -> (Server, String, String) {
+    let server = Server::start_in(Database::sqlite(), &[("TZDIR", folder)]);
+    let repository = Repository::new();
+    repository.write("picloud.toml", MANIFEST);
+    repository.write("tick.rhai", "1");
+    repository.commit("first");
+    let pushed = repository.push(&server.git_url("zones"), &["main"]).succeeded();
+    let bearer = format!("Bearer {TOKEN}");
+    let listed =
+        server.request("GET", "/-/api/v1/apps/zones/schedules", &[("authorization", &bearer)], None).json();
+    let next = listed["schedules"][0]["next"][0].as_str().expect("a time").to_owned();
+    (server, pushed.text, next)
+}
+
+#[test]
+fn the_rules_of_the_system_are_gone_by_and_told() {
+    let folder = nine_hours_ahead("2999a");
+    let path = folder.path().to_str().unwrap();
+    assert!(version(path).ends_with("\ntime zone data 2999a, system\n"), "{}", version(path));
+    let (server, said, next) = pushed(path);
+    assert!(next.contains("T03:00:00"), "{next}");
+    assert!(!said.contains("year old"), "{said}");
+    let bearer = format!("Bearer {TOKEN}");
+    let asked = |path: &str| server.request("GET", path, &[("authorization", &bearer)], None);
+    assert_eq!(asked("/-/api/v1/status").json()["zone_data"], "2999a, system");
+    let metrics = asked("/-/metrics").body;
+    let line = "picloud_tzdata_info{version=\"2999a\",source=\"system\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[test]
+fn rules_that_are_a_year_old_are_a_warning_of_a_push() {
+    let folder = nine_hours_ahead("2020a");
+    let (_server, said, next) = pushed(folder.path().to_str().unwrap());
+    assert!(next.contains("T03:00:00"), "{next}");
+    for words in [
+        "warning: picloud.toml  the time zone data (2020a, system) is more than a year old; schedule `tick` in Europe/Berlin",
+        "upgrade the system's package tzdata",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn without_the_system_the_rules_that_picloud_comes_with_are_gone_by() {
+    let none = "/nonexistent/zoneinfo";
+    assert!(version(none).ends_with(", bundled\n"), "{}", version(none));
+    let (_server, said, next) = pushed(none);
+    assert!(next.contains("T10:00:00") || next.contains("T11:00:00"), "{next}");
+    assert!(!said.contains("warning"), "{said}");
+}
+
+#[test]
+fn a_damaged_file_of_a_zone_is_told_at_its_place() {
+    let folder = nine_hours_ahead("2999a");
+    fs::write(folder.path().join("Europe/Berlin"), "TZif2 and no more").unwrap();
+    let (_server, said, next) = pushed(folder.path().to_str().unwrap());
+    assert!(said.contains("picloud.toml:6:12") && said.contains("Europe/Berlin is damaged: "), "{said}");
+    assert!(next.contains("T10:00:00") || next.contains("T11:00:00"), "{next}");
+}
