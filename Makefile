@@ -98,6 +98,6 @@ setup-demo:
 OTHER_CLOCK = /usr/lib/$(shell uname -m)-linux-gnu/faketime/libfaketimeMT.so.1
 setup: setup-demo
 	@tests/install caddy:caddy curl:curl openssl:openssl script:bsdutils psql:postgresql-client initdb:postgresql setpriv:util-linux \
-		systemd-analyze:systemd unshare:util-linux $(OTHER_CLOCK):libfaketime
+		systemd-analyze:systemd unshare:util-linux pgbouncer:pgbouncer $(OTHER_CLOCK):libfaketime
 	@tests/venv tests/clients/requirements.txt target/clients-venv
 	@tests/venv tests/api/requirements.txt target/api-venv

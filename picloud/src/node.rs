@@ -278,16 +278,25 @@ impl Node {
             .map(|(deployer, age)| tokio::spawn(end_old_previews(deployer, age, store, self.clock.clone())));
         let (all_ran, until_all_ran) = tokio::sync::oneshot::channel::<()>();
         let writing = tokio::spawn(self.writer.run(async { drop(until_all_ran.await) }));
-        let drain = self.bounds.drain;
+        let drain = self.bounds.unready + self.bounds.drain;
         let closing = self.scheduler.clone();
+        let (stopping, until_stopping) = tokio::sync::oneshot::channel::<()>();
         let stop = async move {
             stop.await;
             closing.close();
+            drop(stopping);
         };
-        listener::serve(self.listener, Arc::new(self.edge), self.bounds, self.stopping, stop).await;
-        if tokio::time::timeout(drain, self.scheduler.stop()).await.is_err() {
-            tracing::warn!("scheduled runs are cut off");
-        }
+        // Requests and scheduled runs have the same time to end.
+        let runs = async {
+            drop(until_stopping.await);
+            if tokio::time::timeout(drain, self.scheduler.stop()).await.is_err() {
+                tracing::warn!("scheduled runs are cut off");
+            }
+        };
+        tokio::join!(
+            listener::serve(self.listener, Arc::new(self.edge), self.bounds, self.stopping, stop),
+            runs
+        );
         if let Some(clock) = clock {
             clock.abort();
         }

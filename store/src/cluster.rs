@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
-use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::id::AppId;
+use crate::postgres::attempts::attempt;
+use crate::postgres::connections::Connections;
 use crate::postgres::nodes;
 
 /// A node that was not heard of for so long is gone, and is not waited for.
@@ -146,7 +147,7 @@ pub enum News {
 
 /// The nodes that share a PostgreSQL.
 #[derive(Clone, Debug)]
-pub struct Cluster(pub(crate) PgPool);
+pub struct Cluster(pub(crate) Connections);
 
 impl Cluster {
     /// Makes the node one of them. One of its name that was there before is taken for its earlier process, and for gone.
@@ -154,8 +155,8 @@ impl Cluster {
     /// # Errors
     /// The database failed.
     pub async fn join(&self, node: &NewNode) -> Result<(), StoreError> {
-        nodes::replace(&self.0, node).await?;
-        nodes::join(&self.0, node).await
+        attempt!(nodes::replace(&self.0, node))?;
+        attempt!(nodes::join(&self.0, node))
     }
 
     /// Makes the node one of them again, whether it still is or not, and leaves the others alone.
@@ -163,7 +164,7 @@ impl Cluster {
     /// # Errors
     /// The database failed.
     pub async fn rejoin(&self, node: &NewNode) -> Result<(), StoreError> {
-        nodes::join(&self.0, node).await
+        attempt!(nodes::join(&self.0, node))
     }
 
     /// Says that the node is there and how it is; deletes those that are gone. Returns what the database's clock shows; `None`:
@@ -172,7 +173,7 @@ impl Cluster {
     /// # Errors
     /// The database failed.
     pub async fn beat(&self, node: Uuid, heartbeat: &Heartbeat) -> Result<Option<DateTime<Utc>>, StoreError> {
-        nodes::beat(&self.0, node, heartbeat).await
+        attempt!(nodes::beat(&self.0, node, heartbeat))
     }
 
     /// Says goodbye.
@@ -180,7 +181,7 @@ impl Cluster {
     /// # Errors
     /// The database failed.
     pub async fn leave(&self, node: Uuid) -> Result<(), StoreError> {
-        nodes::leave(&self.0, node).await
+        attempt!(nodes::leave(&self.0, node))
     }
 
     /// Says what the node has taken up, and tells whoever waits for it.
@@ -188,7 +189,7 @@ impl Cluster {
     /// # Errors
     /// The database failed.
     pub async fn take_up(&self, node: Uuid, taken: &[TakenUp]) -> Result<(), StoreError> {
-        nodes::take_up(&self.0, node, taken).await
+        attempt!(nodes::take_up(&self.0, node, taken))
     }
 
     /// All nodes that are not gone, by name.
@@ -196,7 +197,7 @@ impl Cluster {
     /// # Errors
     /// The database failed.
     pub async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
-        nodes::nodes(&self.0).await
+        attempt!(nodes::nodes(&self.0))
     }
 
     /// The apps that nodes cannot serve, by node and app: at most `limit`.
@@ -204,7 +205,7 @@ impl Cluster {
     /// # Errors
     /// The database failed.
     pub async fn not_served(&self, limit: u32) -> Result<Vec<NotServed>, StoreError> {
-        nodes::not_served(&self.0, limit).await
+        attempt!(nodes::not_served(&self.0, limit))
     }
 
     /// How far each node is with an app, by the nodes' names.
@@ -212,7 +213,7 @@ impl Cluster {
     /// # Errors
     /// The database failed.
     pub async fn serving(&self, app: AppId) -> Result<Vec<Serving>, StoreError> {
-        nodes::serving(&self.0, app).await
+        attempt!(nodes::serving(&self.0, app))
     }
 
     /// A connection that hears the news.
@@ -220,7 +221,7 @@ impl Cluster {
     /// # Errors
     /// The database failed.
     pub async fn listen(&self) -> Result<Listener, StoreError> {
-        let mut listener = PgListener::connect_with(&self.0).await?;
+        let mut listener = self.0.listener().await?;
         listener.listen_all([nodes::APPS, nodes::TAKEN_UP]).await?;
         Ok(Listener(listener))
     }

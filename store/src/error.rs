@@ -26,6 +26,17 @@ pub enum StoreError {
     /// The database went away while it was to commit, and did not come back in time to say whether it had.
     #[error("the database did not say whether it has committed")]
     OutcomeUnknown,
+    /// Somebody else holds a lock.
+    #[error("the database is busy: another session holds a lock that is needed here")]
+    Locked,
+    /// PostgreSQL has cancelled a statement.
+    #[error(
+        "the database cancelled a statement: it took longer than --database-statement-time, or an administrator cancelled it"
+    )]
+    Cancelled(#[source] sqlx::Error),
+    /// All connections are in use.
+    #[error(transparent)]
+    PoolBusy(PoolBusyError),
     /// A row holds what this program never writes.
     #[error("table {table} holds a row that PiCloud did not write: {what}")]
     Corrupt {
@@ -53,23 +64,102 @@ impl StoreError {
         use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
         match self {
             Self::Database(Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed) => true,
-            Self::Database(error) => {
-                code(error).is_some_and(|code| says_unavailable(&code) || says_busy(&code))
-            }
+            Self::Database(error) => code(error)
+                .is_some_and(|code| says_unavailable(&code) || says_busy(&code) || says_conflict(&code)),
             Self::DiskFull | Self::DiskFailed(_) | Self::Silent(_) | Self::OutcomeUnknown => true,
+            Self::Locked | Self::Cancelled(_) | Self::PoolBusy(_) => true,
             Self::Corrupt { .. } | Self::Dangling { .. } | Self::NoApp => false,
         }
+    }
+
+    /// The error of the store that is among the causes of another one.
+    pub fn among<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
+        std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+    }
+
+    /// Why the database cannot be asked, for anyone: what it said itself is for its operator.
+    pub fn public_reason(&self) -> String {
+        let reason = match self {
+            Self::Database(error) => match code(error).as_deref() {
+                Some(code) if says_conflict(code) => {
+                    "the database is busy: other transactions were in the way"
+                }
+                Some(code) if says_busy(code) => "the database is busy: somebody else writes to it",
+                Some("53300") => "the database takes no more connections",
+                _ if self.is_unavailable() => "the database cannot be reached",
+                _ => "the database failed",
+            },
+            Self::Corrupt { .. } | Self::Dangling { .. } => "the database failed",
+            error => return error.to_string(),
+        };
+        reason.to_owned()
     }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match code(&error) {
-            Some(code) if says_full(&code) => Self::DiskFull,
-            Some(code) if says_disk_failed(&code) => Self::DiskFailed(error),
+        if let sqlx::Error::Io(io) = &error
+            && let Some(ours) = io.get_ref()
+        {
+            if let Some(SilenceError { time }) = ours.downcast_ref() {
+                return Self::Silent(*time);
+            }
+            if let Some(busy) = ours.downcast_ref::<PoolBusyError>() {
+                return Self::PoolBusy(*busy);
+            }
+        }
+        match code(&error).as_deref() {
+            Some(code) if says_full(code) => Self::DiskFull,
+            Some(code) if says_disk_failed(code) => Self::DiskFailed(error),
+            Some("55P03") => Self::Locked,
+            // query_canceled
+            Some("57014") => Self::Cancelled(error),
             _ => Self::Database(error),
         }
     }
+}
+
+/// The server did not answer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no answer within {} s", time.as_secs())]
+pub(crate) struct SilenceError {
+    pub(crate) time: Duration,
+}
+
+/// No connection came free in time.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("all {connections} connections of this node to the database are in use")]
+pub struct PoolBusyError {
+    /// How many there are.
+    pub(crate) connections: u32,
+}
+
+/// Whether an error says that a transaction met another one, and was undone for it: the same again may succeed.
+pub(crate) trait Conflict {
+    fn is_conflict(&self) -> bool;
+}
+
+impl Conflict for StoreError {
+    fn is_conflict(&self) -> bool {
+        match self {
+            Self::Database(error) => code(error).is_some_and(|code| says_conflict(&code)),
+            _ => false,
+        }
+    }
+}
+
+impl Conflict for PushError {
+    fn is_conflict(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_conflict(),
+            _ => false,
+        }
+    }
+}
+
+/// serialization_failure and deadlock_detected in PostgreSQL.
+fn says_conflict(code: &str) -> bool {
+    matches!(code, "40001" | "40P01")
 }
 
 /// The database's own code of an error: five characters in PostgreSQL (SQLSTATE), a number in SQLite.
@@ -119,6 +209,12 @@ pub enum OpenError {
         "the database is not the one that DATABASE_URL trusts; are sslmode and sslrootcert right, and is its certificate?"
     )]
     Untrusted(#[source] sqlx::Error),
+    /// Something between us and the server hands out its connections for a transaction or a statement each.
+    #[error(
+        "DATABASE_URL leads to a connection pooler that shares connections among transactions, and PiCloud needs \
+         connections of its own: set pool_mode = session in PgBouncer, for this database at least, or name the server itself"
+    )]
+    Shared,
     /// It is a PostgreSQL of long ago.
     #[error("the database is PostgreSQL {found}; PiCloud needs {oldest} or later")]
     TooOld {
@@ -218,7 +314,7 @@ impl PushError {
         match self {
             Self::Store(error) => error,
             Self::UnknownApp => StoreError::NoApp,
-            Self::Busy => StoreError::Silent(crate::PUSH_WAIT_MAX),
+            Self::Busy => StoreError::Locked,
             other => StoreError::Corrupt { table: "apps", what: other.to_string() },
         }
     }

@@ -69,6 +69,9 @@ pub use token::Token;
 /// How long a push waits for others to the same app (in SQLite, for whoever writes) before it gives up.
 const PUSH_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How long any statement in PostgreSQL waits for a lock that somebody else holds, unless it is one of a push.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// [`Store::objects`] reads no further once it has read so many bytes of streams.
 pub const OBJECTS_BYTES_MAX: u64 = 4 << 20;
 
@@ -88,14 +91,15 @@ pub struct Pool {
     pub connections: u32,
     /// How long a query waits for one of them.
     pub wait: Duration,
-    /// How long one statement may take, and a transaction stand still. The largest push inserts within a fraction of it.
+    /// How long one statement may take, and a transaction stand still. The largest push inserts within a fraction of it. A
+    /// server that has not answered a few seconds later is taken for silent.
     pub statement: Duration,
 }
 
 impl Default for Pool {
     /// Three nodes fit into the hundred connections that a PostgreSQL has by itself, and half of them are left.
     fn default() -> Self {
-        Self { connections: 16, wait: Duration::from_secs(5), statement: Duration::from_secs(60) }
+        Self { connections: 16, wait: Duration::from_secs(5), statement: Duration::from_secs(20) }
     }
 }
 
@@ -126,7 +130,7 @@ pub struct Store(Backend);
 
 #[derive(Clone, Debug)]
 enum Backend {
-    Postgres(sqlx::PgPool),
+    Postgres(Box<postgres::connections::Connections>),
     Sqlite(sqlite::Connections),
 }
 
@@ -134,7 +138,9 @@ enum Backend {
 macro_rules! either {
     ($store:expr, $room:ident::$function:ident ( $($argument:expr),* )) => {
         match &$store.0 {
-            $crate::Backend::Postgres(pool) => $crate::postgres::$room::$function(pool, $($argument),*).await,
+            $crate::Backend::Postgres(connections) => {
+                $crate::postgres::attempts::attempt!($crate::postgres::$room::$function(connections, $($argument),*))
+            }
             $crate::Backend::Sqlite(connections) => {
                 $crate::sqlite::$room::$function(connections, $($argument),*).await
             }
@@ -158,15 +164,15 @@ impl Store {
     /// As for [`Store::open`].
     pub async fn open_with(location: &Location, pool: &Pool) -> Result<Self, OpenError> {
         Ok(Self(match location {
-            Location::Postgres(url) => Backend::Postgres(postgres::connect::open(url, pool).await?),
+            Location::Postgres(url) => Backend::Postgres(Box::new(postgres::connect::open(url, pool).await?)),
             Location::Sqlite(path) => Backend::Sqlite(sqlite::connect::open(path).await?),
         }))
     }
 
-    /// Closes all connections, letting what runs on them finish.
+    /// Closes all connections, letting what runs on them finish, as far as the database lets it.
     pub async fn close(&self) {
         match &self.0 {
-            Backend::Postgres(pool) => pool.close().await,
+            Backend::Postgres(connections) => connections.close().await,
             Backend::Sqlite(connections) => connections.close().await,
         }
     }
@@ -174,7 +180,7 @@ impl Store {
     /// The nodes that share the database; `None` where it can have only one.
     pub fn cluster(&self) -> Option<Cluster> {
         match &self.0 {
-            Backend::Postgres(pool) => Some(Cluster(pool.clone())),
+            Backend::Postgres(connections) => Some(Cluster(connections.as_ref().clone())),
             Backend::Sqlite(_) => None,
         }
     }
@@ -215,9 +221,7 @@ impl Store {
     /// How many connections to the database are open, and how many of them are idle. The embedded one has none to count.
     pub fn connections(&self) -> Option<(u32, u32)> {
         match &self.0 {
-            Backend::Postgres(pool) => {
-                Some((pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX)))
-            }
+            Backend::Postgres(connections) => Some(connections.count()),
             Backend::Sqlite(_) => None,
         }
     }

@@ -8,12 +8,14 @@
 //! - [`postgres`]: a PostgreSQL of a test's own, to be stopped and started
 //! - [`proxy`]: what cuts the connections to it
 //! - [`clock`]: processes whose clock is wrong
+//! - [`pgbouncer`]: a connection pooler in front of one
 //! - [`wire`] and [`frames`]: connections by the byte and by the frame, for what no client does
 //! - [`wait`]: waiting for a condition, never for a time
 
 pub mod clock;
 pub mod database;
 pub mod frames;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 pub mod repository;
@@ -24,6 +26,7 @@ pub mod wire;
 
 pub use database::Database;
 pub use frames::Frames;
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use proxy::{Cut, Proxy};
 pub use repository::{Pushed, Repository};

@@ -69,6 +69,37 @@ impl Postgres {
         self.run("pg_ctl", &["--mode=immediate", "--wait", "stop"]);
     }
 
+    /// Makes all its processes stand still: connections stay, and nothing is answered any more.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn freeze(&self) -> Frozen<'_> {
+        self.signal("-STOP");
+        Frozen(self)
+    }
+
+    fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Signals the server and all its processes; what comes while they are looked for is found the next time.
+    fn signal(&self, signal: &str) {
+        let pid = self.folder.path().join("data/postmaster.pid");
+        let pid = std::fs::read_to_string(pid).expect("PostgreSQL runs");
+        let server = pid.lines().next().expect("a process").to_owned();
+        let mut told = Vec::new();
+        loop {
+            let all = std::iter::once(server.clone()).chain(children(&server));
+            let new: Vec<String> = all.filter(|process| !told.contains(process)).collect();
+            if new.is_empty() {
+                return;
+            }
+            // One that has ended meanwhile cannot be told.
+            let _ = Command::new("kill").arg(signal).args(&new).stderr(std::process::Stdio::null()).status();
+            told.extend(new);
+        }
+    }
+
     /// Starts it again, on the same port.
     ///
     /// # Panics
@@ -123,14 +154,40 @@ impl Postgres {
     }
 }
 
+/// A server that stands still until this is dropped.
+#[derive(Debug)]
+#[must_use = "the server goes on as soon as it is dropped"]
+pub struct Frozen<'p>(&'p Postgres);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.thaw();
+    }
+}
+
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // One that does not run has nothing to be stopped.
+        // One that does not run has nothing to be stopped, and one that stands still would not hear of it.
+        if self.folder.path().join("data/postmaster.pid").exists() {
+            self.thaw();
+        }
         let _ = self.command("pg_ctl", &["--mode=immediate", "stop"]).output();
     }
 }
 
-fn is_root() -> bool {
+/// The processes that a process has started.
+fn children(process: &str) -> Vec<String> {
+    let parent = format!("PPid:\t{process}");
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    // One that ends meanwhile is none.
+    let is_child =
+        |status: std::io::Result<String>| status.is_ok_and(|text| text.lines().any(|line| line == parent));
+    all.filter(|entry| is_child(std::fs::read_to_string(entry.path().join("status"))))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
@@ -142,7 +199,7 @@ fn programs() -> PathBuf {
     newest.map(|path| path.join("bin")).expect("PostgreSQL is installed by `make test`")
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body as _, Frame, SizeHint};
+use store::StoreError;
 
 /// The content of an answer. What an app says is whole, and is sent without a box around it.
 pub(crate) enum Content {
@@ -83,10 +84,12 @@ pub(crate) fn without_forbidden_content(mut response: Response<Content>, head: b
 }
 
 /// What needs the database while it is away. The cause goes to the log.
-pub(crate) fn unavailable(error: &dyn std::error::Error) -> Response<Body> {
+pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Response<Body> {
     tracing::error!(%error, "the store failed a request");
-    let mut response =
-        text(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached; try again in a moment\n");
+    let reason = StoreError::among(error)
+        .map_or_else(|| "the database cannot be reached".to_owned(), StoreError::public_reason);
+    let words = format!("{reason}; try again in a moment\n");
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, &words);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }

@@ -72,7 +72,7 @@ pub(crate) fn store_failure(error: &StoreError) -> String {
         StoreError::OutcomeUnknown => {
             format!("{OUTCOME_UNKNOWN}; look whether it was before you try again")
         }
-        error if error.is_unavailable() => "the database cannot be reached; try again in a moment".to_owned(),
+        error if error.is_unavailable() => format!("{}; try again in a moment", error.public_reason()),
         _ => "the server failed; its log has the cause".to_owned(),
     }
 }

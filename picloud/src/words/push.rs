@@ -189,7 +189,16 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
         Rejection::DomainTaken { domain } => {
             format!("another app has taken the domain {domain} meanwhile; nothing was changed")
         }
-        Rejection::Busy => "other pushes to this app are still going; push again in a moment".to_owned(),
+        Rejection::Busy => {
+            "another push to the app, or another change of it, takes too long; nothing was changed; push again in a moment"
+                .to_owned()
+        }
+        Rejection::NoSlot => {
+            "the server is busy with other pushes; nothing was changed; push again in a moment".to_owned()
+        }
+        Rejection::Unavailable { why } => {
+            format!("{}; nothing was changed; push again in a moment", printable(why))
+        }
         Rejection::DiskFull => "the server's disk is full; nothing was changed".to_owned(),
         Rejection::TooManyRefs { there, most } => {
             format!("the app has {there} branches and tags, and may have {most}; delete some first")

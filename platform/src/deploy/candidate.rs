@@ -35,6 +35,17 @@ pub(super) enum DeployError {
     CheckDied,
 }
 
+impl DeployError {
+    /// The error of the store that says that the database cannot be asked now, if one does.
+    pub(super) fn unavailable(&self) -> Option<&StoreError> {
+        let store = match self {
+            Self::Store(error) => Some(error),
+            error => StoreError::among(error),
+        };
+        store.filter(|error| error.is_unavailable())
+    }
+}
+
 /// A commit that keeps the contract.
 pub(super) struct Candidate {
     pub(super) commit: Oid,

@@ -112,10 +112,18 @@ impl Deployer {
     pub async fn deploy(&self, name: &AppName, push: Push, by: &Pusher, tell: &Tell) -> Vec<Verdict> {
         let names: Vec<String> = push.commands.iter().map(|command| command.name.clone()).collect();
         self.carry_out(name, push, by, tell).await.unwrap_or_else(|error| {
-            let incident = Uuid::new_v4();
-            tracing::error!(app = %name, %incident, %error, "push failed");
-            let rejected =
-                |name| Verdict { name, outcome: Outcome::Rejected(Rejection::Internal { incident }) };
+            let rejection = match error.unavailable() {
+                Some(cause) => {
+                    tracing::warn!(app = %name, %error, "the database failed a push");
+                    Rejection::Unavailable { why: cause.public_reason() }
+                }
+                None => {
+                    let incident = Uuid::new_v4();
+                    tracing::error!(app = %name, %incident, %error, "push failed");
+                    Rejection::Internal { incident }
+                }
+            };
+            let rejected = |name| Verdict { name, outcome: Outcome::Rejected(rejection.clone()) };
             names.into_iter().map(rejected).collect()
         })
     }

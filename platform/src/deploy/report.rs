@@ -166,8 +166,15 @@ pub enum Rejection {
         /// The domain.
         domain: DomainName,
     },
-    /// Another push to the app holds its lock for too long.
+    /// Another push to the app, or another change of it, holds its lock for too long.
     Busy,
+    /// Other pushes are worked on, and none of them has ended in time.
+    NoSlot,
+    /// The database cannot be asked now.
+    Unavailable {
+        /// Why.
+        why: String,
+    },
     /// The server has no room for it.
     DiskFull,
     /// The app would have more refs than it may have.

@@ -29,10 +29,14 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 const AWAY_MIN: Duration = Duration::from_millis(200);
 const AWAY_MAX: Duration = Duration::from_secs(2);
 
+/// How long after its return every node has noticed it, and is one of the others again.
+const SETTLED_AFTER: Duration = Duration::from_secs(4);
+
 /// Whether the database can be reached, as far as a node knows, and that others said something.
 #[derive(Clone, Debug)]
 pub struct Presence {
     away: watch::Receiver<Option<Instant>>,
+    returned: watch::Receiver<Option<Instant>>,
     pub(super) heard: watch::Receiver<()>,
     pub(super) own_acts: OwnActs,
 }
@@ -41,6 +45,13 @@ impl Presence {
     /// For how long the database has been away, if it is.
     pub fn away_for(&self) -> Option<Duration> {
         self.away.borrow().map(|since| since.elapsed())
+    }
+
+    /// Whether the nodes that the database knows are all that there are. While it is away it hears of none, and takes those for
+    /// gone that have not noticed its return.
+    pub(super) fn is_settled(&self) -> bool {
+        self.away.borrow().is_none()
+            && self.returned.borrow().is_none_or(|returned| returned.elapsed() >= SETTLED_AFTER)
     }
 }
 
@@ -53,6 +64,7 @@ pub struct Membership {
     clock: Clock,
     data_dir: PathBuf,
     away: watch::Sender<Option<Instant>>,
+    returned: watch::Sender<Option<Instant>>,
     heard: watch::Sender<()>,
     own_acts: OwnActs,
 }
@@ -67,14 +79,16 @@ impl Membership {
         clock: Clock,
         data_dir: PathBuf,
     ) -> Self {
-        let (away, heard) = (watch::Sender::new(None), watch::Sender::new(()));
-        Self { cluster, node, activation, clock, data_dir, away, heard, own_acts: OwnActs::default() }
+        let (away, returned) = (watch::Sender::new(None), watch::Sender::new(None));
+        let (heard, own_acts) = (watch::Sender::new(()), OwnActs::default());
+        Self { cluster, node, activation, clock, data_dir, away, returned, heard, own_acts }
     }
 
     /// What is known from hearing the others.
     pub fn presence(&self) -> Presence {
         let own_acts = self.own_acts.clone();
-        Presence { away: self.away.subscribe(), heard: self.heard.subscribe(), own_acts }
+        let (away, returned) = (self.away.subscribe(), self.returned.subscribe());
+        Presence { away, returned, heard: self.heard.subscribe(), own_acts }
     }
 
     /// Makes the node known, before it answers anything.
@@ -114,6 +128,9 @@ impl Membership {
         within(SYNC_MAX, self.activation.sync_all()).await?;
         let mut said = BTreeMap::new();
         self.say(&mut said).await?;
+        if self.away.borrow().is_some() {
+            self.returned.send_replace(Some(Instant::now()));
+        }
         if let Some(since) = self.away.send_replace(None) {
             tracing::info!(after = ?since.elapsed(), "the database is there again");
         }

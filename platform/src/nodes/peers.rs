@@ -73,8 +73,9 @@ impl Peers {
             heard.borrow_and_update();
             match timeout_at(give_up, self.reach(app)).await {
                 Ok(Ok((found, waits))) => {
-                    reach = found;
-                    if !waits {
+                    let settled = self.presence.is_settled();
+                    reach = Reach { unknown: !settled, ..found };
+                    if settled && !waits {
                         return reach;
                     }
                 }

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
-use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::connections::{Connection, Connections};
 use super::{audit, transaction};
 use crate::audit::{Act, Actor, AuditAction};
 use crate::error::StoreError;
@@ -14,28 +14,28 @@ use crate::row;
 
 pub(super) type Row = (Uuid, String, String, DateTime<Utc>, i64, bool, i64);
 
-pub(crate) async fn app(pool: &PgPool, name: &AppName) -> Result<Option<App>, StoreError> {
+pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps WHERE name = $1",
     )
     .bind(name.as_str())
-    .fetch_optional(pool)
+    .fetch_optional(connections)
     .await?;
     row.map(read).transpose()
 }
 
-pub(crate) async fn apps(pool: &PgPool) -> Result<Vec<App>, StoreError> {
+pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps ORDER BY name COLLATE \"C\"",
     )
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     rows.into_iter().map(read).collect()
 }
 
 /// Whoever else creates the same app is waited for. A number of a repository is only taken where the app is unknown.
 pub(super) async fn insert(
-    tx: &mut PgConnection,
+    tx: &mut Connection,
     id: AppId,
     name: &AppName,
     at: DateTime<Utc>,
@@ -53,8 +53,12 @@ pub(super) async fn insert(
     Ok(inserted.rows_affected() == 1)
 }
 
-pub(crate) async fn create_app(pool: &PgPool, name: &AppName, by: &Actor) -> Result<bool, StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+pub(crate) async fn create_app(
+    connections: &Connections,
+    name: &AppName,
+    by: &Actor,
+) -> Result<bool, StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
     let act = Act::new(by, AuditAction::AppCreate, Some(name), name.as_str());
     let created = insert(&mut transaction, AppId::random(), name, act.at).await?;
     if !created {
@@ -67,12 +71,12 @@ pub(crate) async fn create_app(pool: &PgPool, name: &AppName, by: &Actor) -> Res
 }
 
 pub(crate) async fn protect_app(
-    pool: &PgPool,
+    connections: &Connections,
     app: &App,
     protected: bool,
     by: &Actor,
 ) -> Result<bool, StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+    let mut transaction = transaction::begin(connections).await?;
     let changed = sqlx::query("UPDATE apps SET protected = $2 WHERE id = $1 AND protected <> $2")
         .bind(app.id.as_uuid())
         .bind(protected)
@@ -105,7 +109,7 @@ pub(super) fn read(row: Row) -> Result<App, StoreError> {
 }
 
 /// Secrets of the app have other values now.
-pub(super) async fn raise_secrets(tx: &mut PgConnection, app: AppId) -> Result<u64, StoreError> {
+pub(super) async fn raise_secrets(tx: &mut Connection, app: AppId) -> Result<u64, StoreError> {
     let (raised,): (i64,) = sqlx::query_as(
         "UPDATE apps SET secrets_generation = secrets_generation + 1 WHERE id = $1 RETURNING secrets_generation",
     )

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
-use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::connections::{Connection, Connections};
 use super::transaction;
 use crate::audit::{AUDIT_PRUNED_AT_ONCE, Act, Actor, AuditRow};
 use crate::error::StoreError;
@@ -26,7 +26,7 @@ type Row = (
 );
 
 pub(crate) async fn audit(
-    pool: &PgPool,
+    connections: &Connections,
     app: Option<&AppName>,
     before: Option<Uuid>,
     most: u32,
@@ -38,7 +38,7 @@ pub(crate) async fn audit(
     .bind(app.map(AppName::as_str))
     .bind(before)
     .bind(i64::from(most))
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     rows.into_iter().map(read).collect()
 }
@@ -49,14 +49,14 @@ fn read(row: Row) -> Result<AuditRow, StoreError> {
     Ok(AuditRow { id, act: row::act(by, at, &action, app.as_deref(), (subject, old, new), deploy)? })
 }
 
-pub(crate) async fn record(pool: &PgPool, act: &Act) -> Result<(), StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+pub(crate) async fn record(connections: &Connections, act: &Act) -> Result<(), StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
     insert(&mut transaction, act).await?;
     transaction.commit().await
 }
 
 /// Adds an act to the list, within the transaction that it is.
-pub(super) async fn insert(connection: &mut PgConnection, act: &Act) -> Result<(), sqlx::Error> {
+pub(super) async fn insert(connection: &mut Connection, act: &Act) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO audit (id, at, who, token, address, request_id, action, app, subject, old_value, new_value, deploy)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
@@ -78,13 +78,13 @@ pub(super) async fn insert(connection: &mut PgConnection, act: &Act) -> Result<(
     Ok(())
 }
 
-pub(crate) async fn prune_audit(pool: &PgPool, before: DateTime<Utc>) -> Result<u64, StoreError> {
+pub(crate) async fn prune_audit(connections: &Connections, before: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query(
         "DELETE FROM audit WHERE id = ANY (ARRAY(SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2))",
     )
     .bind(before)
     .bind(i64::from(AUDIT_PRUNED_AT_ONCE))
-    .execute(pool)
+    .execute(connections)
     .await?;
     Ok(deleted.rows_affected())
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
-use super::transaction;
+use super::connections::Connections;
+use super::{session, transaction};
 use crate::error::{OpenError, StoreError};
 use crate::{KnownTime, Pool};
 
@@ -20,38 +21,34 @@ const REACH_TIME_MAX: Duration = Duration::from_secs(5);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-pub(crate) async fn open(url: &str, pool: &Pool) -> Result<PgPool, OpenError> {
+pub(crate) async fn open(url: &str, pool: &Pool) -> Result<Connections, OpenError> {
     // A pool only says that it timed out; one connection says why. Another node's migration may take longer than a
     // statement may.
     let mut first = one(url, &[("statement_timeout", "0")]).await?;
+    session::refuse_shared(&mut first, &options(url)?).await?;
     migrate(&mut first).await?;
     first.close().await.ok();
-    let milliseconds = pool.statement.as_millis().to_string();
-    let options = options(url)?.options([
-        ("statement_timeout", milliseconds.as_str()),
-        ("idle_in_transaction_session_timeout", milliseconds.as_str()),
-    ]);
-    PgPoolOptions::new()
-        .max_connections(pool.connections)
-        .acquire_timeout(pool.wait)
-        .connect_with(options)
-        .await
-        .map_err(OpenError::Unreachable)
+    Connections::open(options(url)?, pool).await.map_err(OpenError::Unreachable)
 }
 
 /// One connection, with `settings` of its own.
 pub(crate) async fn one(url: &str, settings: &[(&str, &str)]) -> Result<PgConnection, OpenError> {
-    let options = options(url)?.options(settings.iter().copied());
-    let reached = timeout(REACH_TIME_MAX, PgConnection::connect_with(&options)).await;
+    let options = options(url)?;
+    let reaching = async {
+        let mut connection = PgConnection::connect_with(&options).await?;
+        session::set(&mut connection, settings).await?;
+        Ok(connection)
+    };
+    let reached = timeout(REACH_TIME_MAX, reaching).await;
     let connection = reached.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(unreachable)?;
     refuse_old(connection.server_version_num())?;
     Ok(connection)
 }
 
+/// Without the parameters that PgBouncer does not know: settings are set once there is a connection.
 fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     let options: PgConnectOptions = url.parse().map_err(OpenError::Unreachable)?;
-    // Compiling a query takes longer than any of ours takes.
-    Ok(options.application_name("picloud").options([("jit", "off")]))
+    Ok(options.application_name("picloud").extra_float_digits(None))
 }
 
 /// The server may be there and not be the one that the URL asks for.
@@ -129,21 +126,24 @@ pub(crate) fn newest() -> i64 {
 }
 
 /// Writes what every transaction writes.
-pub(crate) async fn probe_write(pool: &PgPool) -> Result<(), StoreError> {
-    transaction::begin(pool).await?.commit().await
+pub(crate) async fn probe_write(connections: &Connections) -> Result<(), StoreError> {
+    transaction::begin(connections).await?.commit().await
 }
 
-pub(crate) async fn ping(pool: &PgPool) -> Result<(), StoreError> {
-    sqlx::query("SELECT 1").execute(pool).await?;
+pub(crate) async fn ping(connections: &Connections) -> Result<(), StoreError> {
+    sqlx::query("SELECT 1").execute(connections).await?;
     Ok(())
 }
 
 /// Its server has a clock.
-pub(crate) async fn time(pool: &PgPool) -> Result<KnownTime, StoreError> {
-    Ok(KnownTime::Clock(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?))
+pub(crate) async fn time(connections: &Connections) -> Result<KnownTime, StoreError> {
+    Ok(KnownTime::Clock(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(connections).await?))
 }
 
-pub(crate) async fn has_continuous_history(pool: &PgPool, now: DateTime<Utc>) -> Result<bool, StoreError> {
+pub(crate) async fn has_continuous_history(
+    connections: &Connections,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
     let continuous = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM audit WHERE at BETWEEN $1 AND $2)
              OR EXISTS (SELECT 1 FROM record_portions WHERE since BETWEEN $1 AND $2)
@@ -153,7 +153,7 @@ pub(crate) async fn has_continuous_history(pool: &PgPool, now: DateTime<Utc>) ->
     )
     .bind(now - TimeDelta::days(14))
     .bind(now - TimeDelta::days(7))
-    .fetch_one(pool)
+    .fetch_one(connections)
     .await?;
     Ok(continuous)
 }

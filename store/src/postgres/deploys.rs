@@ -1,8 +1,9 @@
 //! The table `deploys`.
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::AssertSqlSafe;
 
+use super::connections::{Connection, Connections};
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::{Deploy, DeployFilter, ListedDeploy};
@@ -12,19 +13,19 @@ type Row = (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>, Option<
 type ListedRow =
     (i64, String, Vec<u8>, DateTime<Utc>, String, Option<String>, Option<String>, String, String);
 
-pub(crate) async fn deploys(pool: &PgPool, app: AppId) -> Result<Vec<Deploy>, StoreError> {
+pub(crate) async fn deploys(connections: &Connections, app: AppId) -> Result<Vec<Deploy>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT number, branch, commit_id, deployed_at, deployed_by, because, message FROM deploys
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) ORDER BY number",
     )
     .bind(app.as_uuid())
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     rows.into_iter().map(read).collect()
 }
 
 pub(crate) async fn latest_deploys(
-    pool: &PgPool,
+    connections: &Connections,
     app: AppId,
     filter: &DeployFilter,
     limit: u32,
@@ -41,7 +42,7 @@ pub(crate) async fn latest_deploys(
     .bind(filter.before.map_or(i64::MAX, |before| signed(before.get())))
     .bind(&filter.branch)
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     let listed = |(number, branch, commit, at, by, because, message, subject, author): ListedRow| {
         Ok(ListedDeploy {
@@ -54,7 +55,7 @@ pub(crate) async fn latest_deploys(
 }
 
 pub(crate) async fn deployed_at(
-    pool: &PgPool,
+    connections: &Connections,
     app: AppId,
     number: DeployNumber,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
@@ -64,14 +65,14 @@ pub(crate) async fn deployed_at(
     )
     .bind(app.as_uuid())
     .bind(signed(number.get()))
-    .fetch_optional(pool)
+    .fetch_optional(connections)
     .await?;
     Ok(row.map(|(at,)| at))
 }
 
 /// The deploy before the first one that made `commit` live on the branch.
 pub(crate) async fn deploy_before(
-    pool: &PgPool,
+    connections: &Connections,
     app: AppId,
     branch: &str,
     commit: Oid,
@@ -87,14 +88,14 @@ pub(crate) async fn deploy_before(
     .bind(app.as_uuid())
     .bind(branch)
     .bind(commit.as_bytes().as_slice())
-    .fetch_optional(pool)
+    .fetch_optional(connections)
     .await?;
     row.map(|(number,)| deploy_number(number)).transpose()
 }
 
 /// The latest deploy of a branch, within a transaction.
 pub(super) async fn latest(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     app: AppId,
     branch: &str,
 ) -> Result<Option<Deploy>, StoreError> {

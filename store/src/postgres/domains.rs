@@ -1,8 +1,8 @@
 //! The table `domains`.
 
 use manifest_schema::name::DomainName;
-use sqlx::{PgConnection, PgPool};
 
+use super::connections::{Connection, Connections};
 use crate::error::{PushError, StoreError};
 use crate::id::AppId;
 
@@ -11,7 +11,7 @@ const CHANGING: i64 = 0x7069_636c_6f75_6401;
 
 /// Those of `domains` that apps other than `app` have, each with the app's name.
 pub(crate) async fn taken_domains(
-    pool: &PgPool,
+    connections: &Connections,
     app: Option<AppId>,
     domains: &[DomainName],
 ) -> Result<Vec<(DomainName, String)>, StoreError> {
@@ -23,7 +23,7 @@ pub(crate) async fn taken_domains(
         )
         .bind(domain.as_str())
         .bind(app.map(AppId::as_uuid))
-        .fetch_optional(pool)
+        .fetch_optional(connections)
         .await?;
         taken.extend(row.map(|(by,)| (domain.clone(), by)));
     }
@@ -31,11 +31,11 @@ pub(crate) async fn taken_domains(
 }
 
 /// The domains of an app.
-pub(crate) async fn domains(pool: &PgPool, app: AppId) -> Result<Vec<DomainName>, StoreError> {
+pub(crate) async fn domains(connections: &Connections, app: AppId) -> Result<Vec<DomainName>, StoreError> {
     let names: Vec<String> =
         sqlx::query_scalar("SELECT name FROM domains WHERE app = $1 ORDER BY name COLLATE \"C\"")
             .bind(app.as_uuid())
-            .fetch_all(pool)
+            .fetch_all(connections)
             .await?;
     let read = |name: String| {
         DomainName::new(&name).map_err(|_| StoreError::Corrupt { table: "domains", what: name })
@@ -45,7 +45,7 @@ pub(crate) async fn domains(pool: &PgPool, app: AppId) -> Result<Vec<DomainName>
 
 /// Makes `domains` those of the app.
 pub(super) async fn replace_domains(
-    tx: &mut PgConnection,
+    tx: &mut Connection,
     app: AppId,
     domains: &[DomainName],
 ) -> Result<(), PushError> {

@@ -1,8 +1,9 @@
 //! Reading the table `executions`.
 
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
+use super::connections::Connections;
 use crate::error::StoreError;
 use crate::execution::row::{EXECUTION, ExecutionRow};
 use crate::execution::{ExecutionFilter, ExecutionRecord, Numbered, TriggerKind};
@@ -10,7 +11,7 @@ use crate::id::AppId;
 use crate::row::signed;
 
 pub(crate) async fn executions(
-    pool: &PgPool,
+    connections: &Connections,
     app: AppId,
     filter: &ExecutionFilter,
     limit: u32,
@@ -28,13 +29,13 @@ pub(crate) async fn executions(
     .bind(&filter.script)
     .bind(filter.trigger.map(TriggerKind::as_str))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     rows.into_iter().map(ExecutionRow::read).collect()
 }
 
 pub(crate) async fn execution(
-    pool: &PgPool,
+    connections: &Connections,
     app: AppId,
     id: Uuid,
 ) -> Result<Option<ExecutionRecord>, StoreError> {
@@ -43,7 +44,7 @@ pub(crate) async fn execution(
     )))
     .bind(id)
     .bind(app.as_uuid())
-    .fetch_optional(pool)
+    .fetch_optional(connections)
     .await?;
     Ok(row.map(ExecutionRow::read).transpose()?.map(|numbered| numbered.record))
 }

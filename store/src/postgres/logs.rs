@@ -1,8 +1,9 @@
 //! Reading the tables `logs` and `losses`.
 
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
+use super::connections::Connections;
 use crate::error::StoreError;
 use crate::execution::row::{LINE, LineRow, LossRow};
 use crate::execution::{LineFilter, LineLevel, LineRecord, Loss, Numbered, Part};
@@ -10,7 +11,7 @@ use crate::id::AppId;
 use crate::row::signed;
 
 pub(crate) async fn lines(
-    pool: &PgPool,
+    connections: &Connections,
     app: AppId,
     filter: &LineFilter,
     part: Part,
@@ -37,21 +38,25 @@ pub(crate) async fn lines(
     .bind(filter.level.unwrap_or(LineLevel::Trace).and_above())
     .bind(filter.since)
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     let mut lines: Vec<_> = rows.into_iter().map(LineRow::read).collect::<Result<_, _>>()?;
     lines.sort_unstable_by_key(|line| line.number);
     Ok(lines)
 }
 
-pub(crate) async fn losses(pool: &PgPool, after: u64, limit: u32) -> Result<Vec<Numbered<Loss>>, StoreError> {
+pub(crate) async fn losses(
+    connections: &Connections,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<Numbered<Loss>>, StoreError> {
     let rows: Vec<LossRow> = sqlx::query_as(
         "SELECT number, node, since, until, executions, lines FROM losses
          WHERE number > $1 ORDER BY number LIMIT $2",
     )
     .bind(signed(after))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     Ok(rows.into_iter().map(LossRow::read).collect())
 }

@@ -1,9 +1,9 @@
 //! The tables `nodes` and `served`. Times are those of the database's clock: nodes' own may differ.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::connections::Connections;
 use crate::cluster::{Disk, GONE_AFTER, Heartbeat, NewNode, Node, NotServed, Serving, TakenUp};
 use crate::error::StoreError;
 use crate::id::AppId;
@@ -15,16 +15,16 @@ pub(crate) const APPS: &str = "picloud_apps";
 /// The channel on which a node says that it has taken something up.
 pub(crate) const TAKEN_UP: &str = "picloud_taken_up";
 
-pub(crate) async fn replace(pool: &PgPool, node: &NewNode) -> Result<(), StoreError> {
+pub(crate) async fn replace(connections: &Connections, node: &NewNode) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM nodes WHERE name = $1 AND id <> $2")
         .bind(&node.name)
         .bind(node.id)
-        .execute(pool)
+        .execute(connections)
         .await?;
     Ok(())
 }
 
-pub(crate) async fn join(pool: &PgPool, node: &NewNode) -> Result<(), StoreError> {
+pub(crate) async fn join(connections: &Connections, node: &NewNode) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO nodes (id, name, role, program, address, started_at, seen_at)
          VALUES ($1, $2, $3, $4, $5, now(), now())
@@ -35,13 +35,13 @@ pub(crate) async fn join(pool: &PgPool, node: &NewNode) -> Result<(), StoreError
     .bind(node.role)
     .bind(&node.program)
     .bind(&node.address)
-    .execute(pool)
+    .execute(connections)
     .await?;
     Ok(())
 }
 
 pub(crate) async fn beat(
-    pool: &PgPool,
+    connections: &Connections,
     node: Uuid,
     heartbeat: &Heartbeat,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
@@ -55,22 +55,26 @@ pub(crate) async fn beat(
     .bind(heartbeat.disk.map(|disk| signed(disk.free_bytes)))
     .bind(heartbeat.disk.map(|disk| signed(disk.size_bytes)))
     .bind(Utc::now())
-    .fetch_optional(pool)
+    .fetch_optional(connections)
     .await?;
     sqlx::query("DELETE FROM nodes WHERE seen_at < now() - $1::float8 * interval '1 second' AND id <> $2")
         .bind(GONE_AFTER.as_secs_f64())
         .bind(node)
-        .execute(pool)
+        .execute(connections)
         .await?;
     Ok(shown)
 }
 
-pub(crate) async fn leave(pool: &PgPool, node: Uuid) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM nodes WHERE id = $1").bind(node).execute(pool).await?;
+pub(crate) async fn leave(connections: &Connections, node: Uuid) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM nodes WHERE id = $1").bind(node).execute(connections).await?;
     Ok(())
 }
 
-pub(crate) async fn take_up(pool: &PgPool, node: Uuid, taken: &[TakenUp]) -> Result<(), StoreError> {
+pub(crate) async fn take_up(
+    connections: &Connections,
+    node: Uuid,
+    taken: &[TakenUp],
+) -> Result<(), StoreError> {
     let apps: Vec<Uuid> = taken.iter().map(|taken| taken.app.as_uuid()).collect();
     let generations: Vec<i64> = taken.iter().map(|taken| signed(taken.generation)).collect();
     let faults: Vec<Option<&str>> = taken.iter().map(|taken| taken.fault.as_deref()).collect();
@@ -92,7 +96,7 @@ pub(crate) async fn take_up(pool: &PgPool, node: Uuid, taken: &[TakenUp]) -> Res
     .bind(generations)
     .bind(faults)
     .bind(TAKEN_UP)
-    .execute(pool)
+    .execute(connections)
     .await?;
     Ok(())
 }
@@ -114,7 +118,7 @@ type NodeRow = (
     Option<i64>,
 );
 
-pub(crate) async fn nodes(pool: &PgPool) -> Result<Vec<Node>, StoreError> {
+pub(crate) async fn nodes(connections: &Connections) -> Result<Vec<Node>, StoreError> {
     let rows: Vec<NodeRow> = sqlx::query_as(
         "SELECT nodes.id, name, role, program, address, started_at, seen_at, trouble,
              said.current, (SELECT count(*) FROM apps) - said.current, said.since,
@@ -128,7 +132,7 @@ pub(crate) async fn nodes(pool: &PgPool) -> Result<Vec<Node>, StoreError> {
          ORDER BY name COLLATE \"C\", id",
     )
     .bind(GONE_AFTER.as_secs_f64())
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     let node = |row: NodeRow| {
         let (
@@ -168,7 +172,7 @@ pub(crate) async fn nodes(pool: &PgPool) -> Result<Vec<Node>, StoreError> {
     Ok(rows.into_iter().map(node).collect())
 }
 
-pub(crate) async fn not_served(pool: &PgPool, limit: u32) -> Result<Vec<NotServed>, StoreError> {
+pub(crate) async fn not_served(connections: &Connections, limit: u32) -> Result<Vec<NotServed>, StoreError> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT nodes.name, apps.name, served.fault
          FROM served JOIN nodes ON nodes.id = served.node JOIN apps USING (repository)
@@ -177,12 +181,12 @@ pub(crate) async fn not_served(pool: &PgPool, limit: u32) -> Result<Vec<NotServe
     )
     .bind(GONE_AFTER.as_secs_f64())
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     Ok(rows.into_iter().map(|(node, app, fault)| NotServed { node, app, fault }).collect())
 }
 
-pub(crate) async fn serving(pool: &PgPool, app: AppId) -> Result<Vec<Serving>, StoreError> {
+pub(crate) async fn serving(connections: &Connections, app: AppId) -> Result<Vec<Serving>, StoreError> {
     let rows: Vec<(Uuid, String, Option<i64>, Option<String>)> = sqlx::query_as(
         "SELECT nodes.id, nodes.name, served.generation, served.fault
          FROM nodes JOIN apps ON apps.id = $1
@@ -192,7 +196,7 @@ pub(crate) async fn serving(pool: &PgPool, app: AppId) -> Result<Vec<Serving>, S
     )
     .bind(app.as_uuid())
     .bind(GONE_AFTER.as_secs_f64())
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     let serving = |(node, name, generation, fault): (_, _, Option<i64>, _)| Serving {
         node,

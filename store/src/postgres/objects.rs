@@ -3,16 +3,21 @@
 //! Objects are looked up name by name, in a LATERAL query with a LIMIT that keeps the planner from making a join of it:
 //! without statistics, as they are right after a large push, it would rather read a whole repository for a thousand names.
 
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row as _};
 
+use super::connections::{Connection, Connections};
 use crate::OBJECTS_BYTES_MAX;
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
 use crate::record::{Known, Object, Stored};
 use crate::row::{self, signed};
 
-pub(crate) async fn known(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec<(Oid, Known)>, StoreError> {
+pub(crate) async fn known(
+    connections: &Connections,
+    app: AppId,
+    oids: &[Oid],
+) -> Result<Vec<(Oid, Known)>, StoreError> {
     let found = sqlx::query(
         "SELECT asked.oid, kind, depth
          FROM apps, unnest($2::bytea[]) AS asked (oid), LATERAL (
@@ -27,10 +32,14 @@ pub(crate) async fn known(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec
         let depth: i32 = row.try_get(2)?;
         Ok((row::key("objects", row.try_get(0)?)?, row::known(row.try_get(1)?, depth.into())?))
     });
-    found.fetch_all(pool).await?.into_iter().collect()
+    found.fetch_all(connections).await?.into_iter().collect()
 }
 
-pub(crate) async fn objects(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
+pub(crate) async fn objects(
+    connections: &Connections,
+    app: AppId,
+    oids: &[Oid],
+) -> Result<Vec<Object>, StoreError> {
     // The length of a stream is read without the stream: what is left out costs next to nothing.
     let found = sqlx::query(
         "SELECT oid, kind, base, depth, size, zlib FROM (
@@ -47,10 +56,14 @@ pub(crate) async fn objects(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<V
     .bind(keys(oids))
     .bind(signed(OBJECTS_BYTES_MAX))
     .map(read);
-    found.fetch_all(pool).await?.into_iter().collect()
+    found.fetch_all(connections).await?.into_iter().collect()
 }
 
-pub(crate) async fn chains(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
+pub(crate) async fn chains(
+    connections: &Connections,
+    app: AppId,
+    oids: &[Oid],
+) -> Result<Vec<Object>, StoreError> {
     // UNION drops what it has reached before, so that not even a circle is endless.
     let found = sqlx::query(
         "WITH RECURSIVE reached (repository, oid, base) AS (
@@ -75,11 +88,11 @@ pub(crate) async fn chains(pool: &PgPool, app: AppId, oids: &[Oid]) -> Result<Ve
     .bind(app.as_uuid())
     .bind(keys(oids))
     .map(read);
-    found.fetch_all(pool).await?.into_iter().collect()
+    found.fetch_all(connections).await?.into_iter().collect()
 }
 
 pub(crate) async fn commits(
-    pool: &PgPool,
+    connections: &Connections,
     app: AppId,
     after: Option<Oid>,
     most: u32,
@@ -93,17 +106,17 @@ pub(crate) async fn commits(
     .bind(after.as_ref().map_or(&[][..], |oid| oid.as_bytes()))
     .bind(i64::from(most))
     .map(read);
-    found.fetch_all(pool).await?.into_iter().collect()
+    found.fetch_all(connections).await?.into_iter().collect()
 }
 
 /// The rows of a table have no order that PostgreSQL could be asked for.
-pub(crate) async fn stored(_: &PgPool, _: AppId, _: u64) -> Result<Option<Stored>, StoreError> {
+pub(crate) async fn stored(_: &Connections, _: AppId, _: u64) -> Result<Option<Stored>, StoreError> {
     Ok(None)
 }
 
 /// Inserts those that are not there, within a transaction.
 pub(super) async fn insert(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     app: AppId,
     objects: &[Object],
 ) -> Result<(), sqlx::Error> {

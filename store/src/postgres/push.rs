@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
-use sqlx::{PgConnection, PgPool};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
+use super::connections::{Connection, Connections};
 use super::{apps, audit, deploys, domains, nodes, objects, transaction};
 use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
@@ -13,8 +14,8 @@ use crate::portion;
 use crate::record::{App, NewDeploy, NewPush, NewRevision, Objects, PushReceipt, RefChange};
 use crate::row::{acts, branch_of, deploy_number, generation, hex};
 
-pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
-    let mut transaction = transaction::begin(pool).await?;
+pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
+    let mut transaction = transaction::begin(connections).await?;
     match write(&mut transaction, push).await {
         Ok(receipt) => {
             transaction.commit().await?;
@@ -29,12 +30,13 @@ pub(crate) async fn push(pool: &PgPool, push: &NewPush<'_>) -> Result<PushReceip
     }
 }
 
-async fn write(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
-    sqlx::query("SELECT set_config('lock_timeout', $1, true)")
-        .bind(PUSH_WAIT_MAX.as_millis().to_string())
-        .execute(&mut *tx)
-        .await?;
-    let created = push.may_create && apps::insert(tx, AppId::random(), &push.app, push.at).await?;
+async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
+    // A lock of the whole table is nobody's push. From here on it is an app that is waited for, and then what else is locked.
+    let wait = PUSH_WAIT_MAX.as_millis();
+    let begun = format!("SET LOCAL lock_timeout = {wait}; LOCK TABLE apps IN ROW EXCLUSIVE MODE");
+    sqlx::raw_sql(AssertSqlSafe(begun)).execute(&mut *tx).await?;
+    let created =
+        push.may_create && apps::insert(tx, AppId::random(), &push.app, push.at).await.map_err(held)?;
     let mut app = lock_app(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     insert_objects(tx, app.id, push.objects).await?;
     insert_shallow(tx, app.id, &push.shallow).await?;
@@ -59,17 +61,26 @@ async fn write(tx: &mut PgConnection, push: &NewPush<'_>) -> Result<PushReceipt,
 }
 
 /// The lock dies with the connection, however the push ends. It lets others refer to the app: no schedule waits for it.
-pub(super) async fn lock_app(tx: &mut PgConnection, name: &AppName) -> Result<Option<App>, PushError> {
+pub(super) async fn lock_app(tx: &mut Connection, name: &AppName) -> Result<Option<App>, PushError> {
     let row: Option<apps::Row> = sqlx::query_as(
         "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps WHERE name = $1 FOR NO KEY UPDATE",
     )
     .bind(name.as_str())
     .fetch_optional(tx)
-    .await?;
+    .await
+    .map_err(held)?;
     Ok(row.map(apps::read).transpose()?)
 }
 
-async fn insert_objects(tx: &mut PgConnection, app: AppId, all: &dyn Objects) -> Result<(), PushError> {
+/// Why an app could not be locked.
+fn held(error: sqlx::Error) -> PushError {
+    match error.into() {
+        StoreError::Locked => PushError::Busy,
+        error => error.into(),
+    }
+}
+
+async fn insert_objects(tx: &mut Connection, app: AppId, all: &dyn Objects) -> Result<(), PushError> {
     let mut inserted = 0;
     while inserted < all.len() {
         let portion = portion::read(all, inserted).map_err(PushError::Objects)?;
@@ -79,7 +90,7 @@ async fn insert_objects(tx: &mut PgConnection, app: AppId, all: &dyn Objects) ->
     Ok(())
 }
 
-async fn insert_shallow(tx: &mut PgConnection, app: AppId, commits: &[Oid]) -> Result<(), PushError> {
+async fn insert_shallow(tx: &mut Connection, app: AppId, commits: &[Oid]) -> Result<(), PushError> {
     for commit in commits {
         sqlx::query("INSERT INTO shallow (app, oid) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(app.as_uuid())
@@ -91,7 +102,7 @@ async fn insert_shallow(tx: &mut PgConnection, app: AppId, commits: &[Oid]) -> R
 }
 
 /// Compares and swaps one ref.
-async fn move_ref(tx: &mut PgConnection, app: AppId, change: &RefChange) -> Result<(), PushError> {
+async fn move_ref(tx: &mut Connection, app: AppId, change: &RefChange) -> Result<(), PushError> {
     let row: Option<(String,)> = sqlx::query_as("SELECT target FROM refs WHERE app = $1 AND name = $2")
         .bind(app.as_uuid())
         .bind(&change.name)
@@ -133,7 +144,7 @@ async fn move_ref(tx: &mut PgConnection, app: AppId, change: &RefChange) -> Resu
 }
 
 /// Git keeps no ref `a` beside `a/b`; one of them may have come since the pusher looked.
-async fn refuse_in_the_way(tx: &mut PgConnection, app: AppId, name: &str) -> Result<(), PushError> {
+async fn refuse_in_the_way(tx: &mut Connection, app: AppId, name: &str) -> Result<(), PushError> {
     let row: Option<(String, String)> = sqlx::query_as(
         "SELECT name, target FROM refs
          WHERE app = $1 AND (substr(name, 1, length($2) + 1) = $2 || '/' OR substr($2, 1, length(name) + 1) = name || '/')
@@ -149,7 +160,7 @@ async fn refuse_in_the_way(tx: &mut PgConnection, app: AppId, name: &str) -> Res
     Err(PushError::RefMoved { name: name.to_owned(), expected: None, found, last_deploy })
 }
 
-async fn insert_revision(tx: &mut PgConnection, app: AppId, revision: &NewRevision) -> Result<(), PushError> {
+async fn insert_revision(tx: &mut Connection, app: AppId, revision: &NewRevision) -> Result<(), PushError> {
     sqlx::query(
         "INSERT INTO revisions (repository, commit_id, sdk, subject, author, validated_at)
          VALUES ((SELECT repository FROM apps WHERE id = $1), $2, $3, $4, $5, $6)
@@ -167,7 +178,7 @@ async fn insert_revision(tx: &mut PgConnection, app: AppId, revision: &NewRevisi
 }
 
 async fn insert_deploys(
-    tx: &mut PgConnection,
+    tx: &mut Connection,
     app: AppId,
     push: &NewPush<'_>,
 ) -> Result<Vec<DeployNumber>, PushError> {
@@ -181,7 +192,7 @@ async fn insert_deploys(
 
 /// Numbers a deploy. `because` says what made it where that was no push, and `message` what somebody said about it.
 pub(super) async fn insert_deploy(
-    tx: &mut PgConnection,
+    tx: &mut Connection,
     app: AppId,
     deploy: &NewDeploy,
     (at, by): (DateTime<Utc>, &str),
@@ -212,7 +223,7 @@ pub(super) async fn insert_deploy(
 
 /// Whether the branch is at the commit.
 pub(super) async fn points_to(
-    tx: &mut PgConnection,
+    tx: &mut Connection,
     app: AppId,
     deploy: &NewDeploy,
 ) -> Result<bool, StoreError> {
@@ -227,7 +238,7 @@ pub(super) async fn points_to(
 }
 
 /// Nobody has unset meanwhile what a revision needs.
-async fn require_secrets(tx: &mut PgConnection, app: AppId, names: &[String]) -> Result<(), PushError> {
+async fn require_secrets(tx: &mut Connection, app: AppId, names: &[String]) -> Result<(), PushError> {
     for name in names {
         let found: Option<(i32,)> = sqlx::query_as("SELECT 1 FROM secrets WHERE app = $1 AND name = $2")
             .bind(app.as_uuid())
@@ -243,7 +254,7 @@ async fn require_secrets(tx: &mut PgConnection, app: AppId, names: &[String]) ->
 
 /// What the app serves may be another now. Other nodes hear of it when this is committed, and not before.
 pub(super) async fn raise_generation(
-    tx: &mut PgConnection,
+    tx: &mut Connection,
     app: AppId,
     node: Option<Uuid>,
 ) -> Result<u64, PushError> {

@@ -1,8 +1,9 @@
 //! Writing and deleting records: the tables `executions`, `logs`, `losses`, `record_count` and `record_portions`.
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::AssertSqlSafe;
 
+use super::connections::{Connection, Connections};
 use super::transaction;
 use crate::error::StoreError;
 use crate::execution::row::{microseconds, small};
@@ -10,11 +11,11 @@ use crate::execution::{DELETED_AT_ONCE, ExecutionRecord, LineRecord, Loss, NewRe
 use crate::row::signed;
 
 pub(crate) async fn record(
-    pool: &PgPool,
+    connections: &Connections,
     records: &NewRecords,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+    let mut transaction = transaction::begin(connections).await?;
     sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *transaction).await?;
     let count = signed(records.count() as u64);
     // The row is held until the transaction ends, so that numbers are seen in their order.
@@ -52,7 +53,7 @@ pub(crate) async fn record(
 
 /// One that is there already came in before its writer lost the connection.
 async fn insert_executions(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     from: i64,
     executions: &[ExecutionRecord],
 ) -> Result<(), StoreError> {
@@ -111,7 +112,7 @@ async fn insert_executions(
 }
 
 async fn insert_lines(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     from: i64,
     lines: &[LineRecord],
 ) -> Result<(), StoreError> {
@@ -144,7 +145,7 @@ async fn insert_lines(
     Ok(())
 }
 
-async fn insert_loss(connection: &mut PgConnection, number: i64, loss: &Loss) -> Result<(), StoreError> {
+async fn insert_loss(connection: &mut Connection, number: i64, loss: &Loss) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO losses (number, node, since, until, executions, lines) VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -160,7 +161,7 @@ async fn insert_loss(connection: &mut PgConnection, number: i64, loss: &Loss) ->
 }
 
 pub(crate) async fn delete_old(
-    pool: &PgPool,
+    connections: &Connections,
     kind: RecordKind,
     before: DateTime<Utc>,
     bytes_max: u64,
@@ -176,7 +177,7 @@ pub(crate) async fn delete_old(
     .bind(kind.table())
     .bind(before)
     .bind(signed(bytes_max))
-    .fetch_one(pool)
+    .fetch_one(connections)
     .await?;
     let Some(up_to) = up_to else { return Ok(0) };
     let table = kind.table();
@@ -187,21 +188,22 @@ pub(crate) async fn delete_old(
     )))
     .bind(up_to)
     .bind(i64::from(DELETED_AT_ONCE))
-    .execute(pool)
+    .execute(connections)
     .await?
     .rows_affected();
     if deleted < u64::from(DELETED_AT_ONCE) {
         sqlx::query("DELETE FROM record_portions WHERE kind = $1 AND last <= $2")
             .bind(table)
             .bind(up_to)
-            .execute(pool)
+            .execute(connections)
             .await?;
-        sqlx::query("DELETE FROM losses WHERE until < $1").bind(before).execute(pool).await?;
+        sqlx::query("DELETE FROM losses WHERE until < $1").bind(before).execute(connections).await?;
     }
     Ok(deleted)
 }
 
-pub(crate) async fn last_record(pool: &PgPool) -> Result<u64, StoreError> {
-    let last: Option<i64> = sqlx::query_scalar("SELECT last FROM record_count").fetch_optional(pool).await?;
+pub(crate) async fn last_record(connections: &Connections) -> Result<u64, StoreError> {
+    let last: Option<i64> =
+        sqlx::query_scalar("SELECT last FROM record_count").fetch_optional(connections).await?;
     Ok(last.and_then(|last| u64::try_from(last).ok()).unwrap_or_default())
 }

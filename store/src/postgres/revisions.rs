@@ -1,21 +1,25 @@
 //! The table `revisions`, and what is live.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
+use super::connections::Connections;
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
 use crate::record::{LiveBranch, Revision};
 use crate::row::{deploy_number, hex};
 
-pub(crate) async fn revision(pool: &PgPool, app: AppId, commit: Oid) -> Result<Option<Revision>, StoreError> {
+pub(crate) async fn revision(
+    connections: &Connections,
+    app: AppId,
+    commit: Oid,
+) -> Result<Option<Revision>, StoreError> {
     let row: Option<(String, String, String, DateTime<Utc>)> = sqlx::query_as(
         "SELECT sdk, subject, author, validated_at FROM revisions
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND commit_id = $2",
     )
     .bind(app.as_uuid())
     .bind(commit.as_bytes().as_slice())
-    .fetch_optional(pool)
+    .fetch_optional(connections)
     .await?;
     Ok(row.map(|(sdk, subject, author, validated_at)| Revision {
         commit,
@@ -26,7 +30,7 @@ pub(crate) async fn revision(pool: &PgPool, app: AppId, commit: Oid) -> Result<O
     }))
 }
 
-pub(crate) async fn live_of(pool: &PgPool, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
+pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
     // Most often it is the branch's latest deploy, which comes first in the index: the others are not read then.
     let rows: Vec<(String, String, i64, bool)> = sqlx::query_as(
         "SELECT substr(refs.name, 12), refs.target, latest.number, scheduled_since IS NOT NULL
@@ -40,7 +44,7 @@ pub(crate) async fn live_of(pool: &PgPool, app: AppId) -> Result<Vec<LiveBranch>
          ORDER BY refs.name COLLATE \"C\"",
     )
     .bind(app.as_uuid())
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     rows.into_iter()
         .map(|(branch, commit, deploy, scheduled)| {

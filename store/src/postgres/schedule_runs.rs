@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::connections::{Connection, Connections};
 use super::transaction;
 use crate::error::StoreError;
 use crate::id::AppId;
@@ -15,15 +15,15 @@ use crate::schedule::{
     ScheduleId, ScheduleRun, overlaps,
 };
 
-pub(crate) async fn claim_run(pool: &PgPool, run: &NewRun) -> Result<Claim, StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result<Claim, StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
     let claim = claim(&mut transaction, run).await?;
     transaction.commit().await?;
     Ok(claim)
 }
 
 /// The schedule's row is held from here on, so that claims come one after the other.
-async fn claim(tx: &mut PgConnection, run: &NewRun) -> Result<Claim, StoreError> {
+async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
     let held: Option<(DateTime<Utc>, bool, DateTime<Utc>)> = sqlx::query_as(
         "SELECT reckoned_until, paused_at IS NOT NULL, clock_timestamp() FROM schedules
          WHERE app = $1 AND branch = $2 AND name = $3 FOR UPDATE",
@@ -91,7 +91,7 @@ impl Row {
 
 /// The reason not to run beside another run. One whose lease is over stands in nobody's way.
 async fn in_progress(
-    tx: &mut PgConnection,
+    tx: &mut Connection,
     run: &NewRun,
     now: DateTime<Utc>,
 ) -> Result<Option<String>, StoreError> {
@@ -109,7 +109,7 @@ async fn in_progress(
 }
 
 async fn insert(
-    tx: &mut PgConnection,
+    tx: &mut Connection,
     run: &NewRun,
     row: &Row,
     now: DateTime<Utc>,
@@ -147,7 +147,7 @@ async fn insert(
     Ok(inserted.rows_affected() == 1)
 }
 
-async fn exists(tx: &mut PgConnection, run: &NewRun) -> Result<bool, StoreError> {
+async fn exists(tx: &mut Connection, run: &NewRun) -> Result<bool, StoreError> {
     let row: Option<(i32,)> = sqlx::query_as(
         "SELECT 1 FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 AND due = $4 AND manual = $5",
     )
@@ -162,7 +162,7 @@ async fn exists(tx: &mut PgConnection, run: &NewRun) -> Result<bool, StoreError>
 }
 
 pub(crate) async fn renew_run(
-    pool: &PgPool,
+    connections: &Connections,
     run: &RunKey,
     lease: Duration,
     _now: DateTime<Utc>,
@@ -178,13 +178,13 @@ pub(crate) async fn renew_run(
     .bind(run.manual)
     .bind(run.execution)
     .bind(lease.as_secs_f64())
-    .execute(pool)
+    .execute(connections)
     .await?;
     Ok(renewed.rows_affected() == 1)
 }
 
 pub(crate) async fn finish_run(
-    pool: &PgPool,
+    connections: &Connections,
     run: &RunKey,
     outcome: RunOutcome,
     detail: Option<&str>,
@@ -202,14 +202,17 @@ pub(crate) async fn finish_run(
     .bind(run.execution)
     .bind(outcome.as_str())
     .bind(detail);
-    let finished = transaction::execute(pool, change).await?;
+    let finished = transaction::execute(connections, change).await?;
     Ok(finished == 1)
 }
 
 /// A run whose lease is over: app, branch, schedule, due time, and the node's name.
 type Held = (Uuid, String, String, DateTime<Utc>, Option<String>);
 
-pub(crate) async fn lose_runs(pool: &PgPool, _now: DateTime<Utc>) -> Result<Vec<LostRun>, StoreError> {
+pub(crate) async fn lose_runs(
+    connections: &Connections,
+    _now: DateTime<Utc>,
+) -> Result<Vec<LostRun>, StoreError> {
     let rows: Vec<Held> = sqlx::query_as(
         "UPDATE schedule_runs SET outcome = 'lost', detail = $1 || coalesce(node_name, '?') || $2, finished_at = clock_timestamp()
          WHERE finished_at IS NULL AND (lease_until < clock_timestamp() OR lease_until > clock_timestamp() + $3)
@@ -218,7 +221,7 @@ pub(crate) async fn lose_runs(pool: &PgPool, _now: DateTime<Utc>) -> Result<Vec<
     .bind(LOST[0])
     .bind(LOST[1])
     .bind(LEASE_MAX)
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     let lost = |(app, branch, name, due, node): Held| {
         let schedule = ScheduleId { app: AppId::from_uuid(app), branch, name: job_name(&name)? };
@@ -228,7 +231,7 @@ pub(crate) async fn lose_runs(pool: &PgPool, _now: DateTime<Utc>) -> Result<Vec<
 }
 
 pub(crate) async fn next_lease_end(
-    pool: &PgPool,
+    connections: &Connections,
     _now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
     let (end,): (Option<DateTime<Utc>>,) = sqlx::query_as(
@@ -236,7 +239,7 @@ pub(crate) async fn next_lease_end(
          FROM schedule_runs WHERE finished_at IS NULL",
     )
     .bind(LEASE_MAX)
-    .fetch_one(pool)
+    .fetch_one(connections)
     .await?;
     Ok(end)
 }
@@ -259,7 +262,7 @@ type Found = (
 );
 
 pub(crate) async fn runs(
-    pool: &PgPool,
+    connections: &Connections,
     schedule: &ScheduleId,
     up_to: Option<DateTime<Utc>>,
     most: u32,
@@ -277,7 +280,7 @@ pub(crate) async fn runs(
     .bind(schedule.name.as_str())
     .bind(up_to)
     .bind(i64::from(most))
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     rows.into_iter().map(read).collect()
 }
@@ -317,7 +320,7 @@ fn read(row: Found) -> Result<ScheduleRun, StoreError> {
 }
 
 pub(crate) async fn prune_runs(
-    pool: &PgPool,
+    connections: &Connections,
     schedule: &ScheduleId,
     keep: u32,
     before: DateTime<Utc>,
@@ -337,7 +340,7 @@ pub(crate) async fn prune_runs(
     .bind(before)
     .bind(i64::from(keep))
     .bind(i64::from(PRUNED_AT_ONCE))
-    .execute(pool)
+    .execute(connections)
     .await?;
     Ok(deleted.rows_affected())
 }

@@ -1,9 +1,9 @@
 //! The table `schedules`.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::connections::{Connection, Connections};
 use super::{audit, push, transaction};
 use crate::audit::{Act, Actor};
 use crate::error::{PushError, StoreError};
@@ -15,12 +15,12 @@ use crate::schedule::{DeclaredSchedule, Left, NodeIdentity, ScheduleId, Schedule
 /// A schedule goes on from where it was when the deploy of the branch before declared it too, in the same words.
 /// Otherwise it begins with the deploy, or with when the branch was put on the clock.
 pub(crate) async fn register_schedules(
-    pool: &PgPool,
+    connections: &Connections,
     app: AppId,
     deploy: DeployNumber,
     declared: &[DeclaredSchedule],
 ) -> Result<(), StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+    let mut transaction = transaction::begin(connections).await?;
     for schedule in declared {
         sqlx::query(
             "INSERT INTO schedules (app, branch, name, cron, timezone, deploy, reckoned_until)
@@ -57,7 +57,7 @@ pub(crate) async fn register_schedules(
 type Row = (String, String, String, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>);
 
 pub(crate) async fn schedule_states(
-    pool: &PgPool,
+    connections: &Connections,
     app: AppId,
     branch: &str,
 ) -> Result<Vec<ScheduleState>, StoreError> {
@@ -66,7 +66,7 @@ pub(crate) async fn schedule_states(
     )
     .bind(app.as_uuid())
     .bind(branch)
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     let state = |(name, cron, timezone, reckoned_until, at, by): Row| {
         Ok(ScheduleState { name: job_name(&name)?, cron, timezone, reckoned_until, paused: paused(at, by) })
@@ -74,10 +74,10 @@ pub(crate) async fn schedule_states(
     rows.into_iter().map(state).collect()
 }
 
-pub(crate) async fn all_schedules(pool: &PgPool) -> Result<Vec<ScheduleId>, StoreError> {
+pub(crate) async fn all_schedules(connections: &Connections) -> Result<Vec<ScheduleId>, StoreError> {
     let rows: Vec<(Uuid, String, String)> =
         sqlx::query_as("SELECT app, branch, name FROM schedules ORDER BY app, branch, name")
-            .fetch_all(pool)
+            .fetch_all(connections)
             .await?;
     rows.into_iter()
         .map(|(app, branch, name)| {
@@ -87,11 +87,11 @@ pub(crate) async fn all_schedules(pool: &PgPool) -> Result<Vec<ScheduleId>, Stor
 }
 
 pub(crate) async fn pause_schedule(
-    pool: &PgPool,
+    connections: &Connections,
     schedule: &ScheduleId,
     act: &Act,
 ) -> Result<bool, StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+    let mut transaction = transaction::begin(connections).await?;
     let paused = sqlx::query(
         "UPDATE schedules SET paused_at = $4, paused_by = $5 WHERE app = $1 AND branch = $2 AND name = $3 AND paused_at IS NULL",
     )
@@ -113,13 +113,13 @@ pub(crate) async fn pause_schedule(
 
 /// What was due meanwhile becomes one row.
 pub(crate) async fn resume_schedule(
-    pool: &PgPool,
+    connections: &Connections,
     schedule: &ScheduleId,
     skipped: Option<&Left>,
     node: &NodeIdentity,
     act: &Act,
 ) -> Result<bool, StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+    let mut transaction = transaction::begin(connections).await?;
     let resumed = sqlx::query(
         "UPDATE schedules SET paused_at = NULL, paused_by = NULL, reckoned_until = greatest(reckoned_until, $4)
          WHERE app = $1 AND branch = $2 AND name = $3 AND paused_at IS NOT NULL",
@@ -143,20 +143,20 @@ pub(crate) async fn resume_schedule(
 }
 
 pub(crate) async fn leave_due_times(
-    pool: &PgPool,
+    connections: &Connections,
     schedule: &ScheduleId,
     left: &Left,
     node: &NodeIdentity,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+    let mut transaction = transaction::begin(connections).await?;
     leave(&mut transaction, schedule, left, node, now).await?;
     transaction.commit().await
 }
 
 /// One row for due times that are not run.
 async fn leave(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     schedule: &ScheduleId,
     left: &Left,
     node: &NodeIdentity,
@@ -184,7 +184,7 @@ async fn leave(
     Ok(())
 }
 
-pub(crate) async fn forget_schedules(pool: &PgPool) -> Result<u64, StoreError> {
+pub(crate) async fn forget_schedules(connections: &Connections) -> Result<u64, StoreError> {
     let gone = sqlx::query(
         "DELETE FROM schedules WHERE
              NOT EXISTS (SELECT FROM refs WHERE refs.app = schedules.app AND refs.name = 'refs/heads/' || branch)
@@ -193,14 +193,14 @@ pub(crate) async fn forget_schedules(pool: &PgPool) -> Result<u64, StoreError> {
                  WHERE run.app = schedules.app AND run.branch = schedules.branch AND schedule = schedules.name
              )",
     )
-    .execute(pool)
+    .execute(connections)
     .await?;
     Ok(gone.rows_affected())
 }
 
 /// What was due before is not run any more.
 pub(crate) async fn schedule_preview(
-    pool: &PgPool,
+    connections: &Connections,
     app: &App,
     branch: &str,
     on: bool,
@@ -208,7 +208,7 @@ pub(crate) async fn schedule_preview(
     by: &Actor,
 ) -> Result<Option<App>, StoreError> {
     let act = preview_schedules(&app.name, branch, on, by);
-    let mut transaction = transaction::begin(pool).await?;
+    let mut transaction = transaction::begin(connections).await?;
     let tx = &mut *transaction;
     let locked = push::lock_app(&mut *tx, &app.name).await.map_err(PushError::into_store)?;
     let Some(mut app) = locked else {

@@ -1,9 +1,9 @@
 //! The table `secrets`.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::connections::Connections;
 use super::{apps, audit, push, transaction};
 use crate::audit::{Act, AuditAction};
 use crate::error::{PushError, StoreError};
@@ -12,20 +12,20 @@ use crate::secret::{SealedSecret, SecretChange, SecretReceipt};
 
 type Row = (Uuid, String, String, Vec<u8>, DateTime<Utc>, String);
 
-pub(crate) async fn secrets(pool: &PgPool, app: AppId) -> Result<Vec<SealedSecret>, StoreError> {
+pub(crate) async fn secrets(connections: &Connections, app: AppId) -> Result<Vec<SealedSecret>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT app, name, key, sealed, set_at, set_by FROM secrets WHERE app = $1 ORDER BY name COLLATE \"C\"",
     )
     .bind(app.as_uuid())
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     rows.into_iter().map(read).collect()
 }
 
-pub(crate) async fn all_secrets(pool: &PgPool) -> Result<Vec<SealedSecret>, StoreError> {
+pub(crate) async fn all_secrets(connections: &Connections) -> Result<Vec<SealedSecret>, StoreError> {
     let rows: Vec<Row> =
         sqlx::query_as("SELECT app, name, key, sealed, set_at, set_by FROM secrets ORDER BY app, name")
-            .fetch_all(pool)
+            .fetch_all(connections)
             .await?;
     rows.into_iter().map(read).collect()
 }
@@ -35,10 +35,10 @@ fn read((app, name, key, sealed, set_at, set_by): Row) -> Result<SealedSecret, S
 }
 
 pub(crate) async fn change_secret(
-    pool: &PgPool,
+    connections: &Connections,
     change: &SecretChange<'_>,
 ) -> Result<SecretReceipt, StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+    let mut transaction = transaction::begin(connections).await?;
     let tx = &mut *transaction;
     let (id, name) = (change.app.id, &change.app.name);
     if change.creates && apps::insert(&mut *tx, id, name, change.act.at).await? {
@@ -92,7 +92,7 @@ pub(crate) async fn change_secret(
 }
 
 pub(crate) async fn reseal_secret(
-    pool: &PgPool,
+    connections: &Connections,
     old: &SealedSecret,
     new: &SealedSecret,
 ) -> Result<bool, StoreError> {
@@ -103,6 +103,6 @@ pub(crate) async fn reseal_secret(
             .bind(&old.sealed)
             .bind(&new.key)
             .bind(&new.sealed);
-    let resealed = transaction::execute(pool, change).await?;
+    let resealed = transaction::execute(connections, change).await?;
     Ok(resealed == 1)
 }

@@ -1,8 +1,8 @@
 //! What an operator has to look at.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
 
+use super::connections::Connections;
 use crate::error::StoreError;
 use crate::row::counted;
 use crate::status::{
@@ -10,7 +10,10 @@ use crate::status::{
     FailingApp, FailingSchedule, FailingScheduleRow, LastBackup, RUNS_LOOKED_AT,
 };
 
-pub(crate) async fn failing_schedules(pool: &PgPool, limit: u32) -> Result<Vec<FailingSchedule>, StoreError> {
+pub(crate) async fn failing_schedules(
+    connections: &Connections,
+    limit: u32,
+) -> Result<Vec<FailingSchedule>, StoreError> {
     let rows: Vec<FailingScheduleRow> = sqlx::query_as(
         "SELECT apps.name, schedules.branch, schedules.name, run.due, run.outcome, run.detail
          FROM schedules JOIN apps ON apps.id = schedules.app, LATERAL (
@@ -26,13 +29,13 @@ pub(crate) async fn failing_schedules(pool: &PgPool, limit: u32) -> Result<Vec<F
     )
     .bind(RUNS_LOOKED_AT)
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     rows.into_iter().map(FailingSchedule::read).collect()
 }
 
 pub(crate) async fn failing_apps(
-    pool: &PgPool,
+    connections: &Connections,
     since: DateTime<Utc>,
     limit: u32,
 ) -> Result<Vec<FailingApp>, StoreError> {
@@ -54,11 +57,11 @@ pub(crate) async fn failing_apps(
          ) AS app
          WHERE failed > 0 ORDER BY name COLLATE \"C\" LIMIT $4",
     )
-    .bind(number_before(pool, since).await?)
+    .bind(number_before(connections, since).await?)
     .bind(i64::from(FAILURES_COUNTED_MAX))
     .bind(i64::from(EXECUTIONS_COUNTED_MAX))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     let read = |(app, failed, executions)| FailingApp {
         app,
@@ -69,7 +72,7 @@ pub(crate) async fn failing_apps(
 }
 
 pub(crate) async fn dropped_records(
-    pool: &PgPool,
+    connections: &Connections,
     since: DateTime<Utc>,
     limit: u32,
 ) -> Result<Vec<DroppedRecords>, StoreError> {
@@ -77,38 +80,38 @@ pub(crate) async fn dropped_records(
         "SELECT node, sum(executions)::bigint, sum(lines)::bigint, min(since), max(until)
          FROM losses WHERE number > $1 AND until >= $2 GROUP BY node ORDER BY node COLLATE \"C\" LIMIT $3",
     )
-    .bind(number_before(pool, since).await?)
+    .bind(number_before(connections, since).await?)
     .bind(since)
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     Ok(rows.into_iter().map(DroppedRecords::read).collect())
 }
 
 /// The number of a record before which nothing came in after `since`, to the ten seconds.
-async fn number_before(pool: &PgPool, since: DateTime<Utc>) -> Result<i64, StoreError> {
+async fn number_before(connections: &Connections, since: DateTime<Utc>) -> Result<i64, StoreError> {
     let last: Option<i64> = sqlx::query_scalar(
         "SELECT last FROM record_portions WHERE kind = 'executions' AND since < $1 ORDER BY since DESC LIMIT 1",
     )
     .bind(since)
-    .fetch_optional(pool)
+    .fetch_optional(connections)
     .await?;
     Ok(last.unwrap_or_default())
 }
 
-pub(crate) async fn last_backup(pool: &PgPool) -> Result<LastBackup, StoreError> {
+pub(crate) async fn last_backup(connections: &Connections) -> Result<LastBackup, StoreError> {
     let (known_since, made_at) = sqlx::query_as(
         "SELECT installed_on, (SELECT made_at FROM last_backup) FROM _sqlx_migrations WHERE version = $1",
     )
     .bind(BACKUPS_KNOWN_SINCE)
-    .fetch_one(pool)
+    .fetch_one(connections)
     .await?;
     Ok(LastBackup { known_since, made_at })
 }
 
 /// Notes that a backup was made.
 pub(crate) async fn note_backup(
-    connection: &mut PgConnection,
+    connection: &mut sqlx::PgConnection,
     made_at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(

@@ -1,9 +1,9 @@
 //! The table `tokens`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::connections::Connections;
 use super::{audit, transaction};
 use crate::audit::Act;
 use crate::error::StoreError;
@@ -13,8 +13,12 @@ use crate::token::Token;
 type Row =
     (Uuid, String, Vec<u8>, String, DateTime<Utc>, String, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
-pub(crate) async fn create_token(pool: &PgPool, token: &Token, act: &Act) -> Result<bool, StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+pub(crate) async fn create_token(
+    connections: &Connections,
+    token: &Token,
+    act: &Act,
+) -> Result<bool, StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
     let created = sqlx::query(
         "INSERT INTO tokens (id, name, hash, scopes, created_at, created_by, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
@@ -37,22 +41,22 @@ pub(crate) async fn create_token(pool: &PgPool, token: &Token, act: &Act) -> Res
     Ok(true)
 }
 
-pub(crate) async fn token(pool: &PgPool, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
+pub(crate) async fn token(connections: &Connections, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT id, name, hash, scopes, created_at, created_by, expires_at, last_used_at FROM tokens WHERE hash = $1",
     )
     .bind(hash.as_slice())
-    .fetch_optional(pool)
+    .fetch_optional(connections)
     .await?;
     row.map(read).transpose()
 }
 
-pub(crate) async fn tokens(pool: &PgPool) -> Result<Vec<Token>, StoreError> {
+pub(crate) async fn tokens(connections: &Connections) -> Result<Vec<Token>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, name, hash, scopes, created_at, created_by, expires_at, last_used_at FROM tokens
          ORDER BY name COLLATE \"C\"",
     )
-    .fetch_all(pool)
+    .fetch_all(connections)
     .await?;
     rows.into_iter().map(read).collect()
 }
@@ -63,8 +67,8 @@ fn read(row: Row) -> Result<Token, StoreError> {
     Ok(Token { id, name, hash, scopes, created_at, created_by, expires_at, last_used_at })
 }
 
-pub(crate) async fn revoke_token(pool: &PgPool, id: Uuid, act: &Act) -> Result<bool, StoreError> {
-    let mut transaction = transaction::begin(pool).await?;
+pub(crate) async fn revoke_token(connections: &Connections, id: Uuid, act: &Act) -> Result<bool, StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
     let revoked = sqlx::query("DELETE FROM tokens WHERE id = $1").bind(id).execute(&mut *transaction).await?;
     if revoked.rows_affected() == 0 {
         transaction.rollback().await;
@@ -76,7 +80,7 @@ pub(crate) async fn revoke_token(pool: &PgPool, id: Uuid, act: &Act) -> Result<b
 }
 
 pub(crate) async fn token_used(
-    pool: &PgPool,
+    connections: &Connections,
     id: Uuid,
     now: DateTime<Utc>,
     every: TimeDelta,
@@ -87,7 +91,7 @@ pub(crate) async fn token_used(
     .bind(id)
     .bind(now)
     .bind(now - every)
-    .execute(pool)
+    .execute(connections)
     .await?;
     Ok(())
 }

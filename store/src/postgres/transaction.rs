@@ -4,18 +4,16 @@
 //! own, and where no answer comes the same id is entered from another connection: either it is there, and so is everything
 //! else that was committed with it, or it is taken now, and the transaction cannot be committed any more.
 
-#![expect(clippy::disallowed_methods, reason = "it is where transactions begin")]
-
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
+use super::connections::{Connection, Connections};
 use crate::error::{StoreError, is_refusal};
 
 /// How long the answer to COMMIT is waited for. It takes a flush of the disk, and a standby's where there is a synchronous one.
@@ -30,19 +28,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// One commit of so many deletes the old rows of `outcomes`.
 const PRUNED_EVERY: u32 = 256;
 
-pub(super) async fn begin(pool: &PgPool) -> Result<Transaction, StoreError> {
-    let connection = pool.acquire().await?;
-    let mut transaction = Transaction { connection, pool: pool.clone(), ended: false };
+pub(super) async fn begin(connections: &Connections) -> Result<Transaction, StoreError> {
+    let connection = connections.acquire().await?;
+    let mut transaction = Transaction { connection, connections: connections.clone(), ended: false };
     sqlx::raw_sql("BEGIN").execute(&mut *transaction).await?;
     Ok(transaction)
 }
 
 /// Carries out one statement, and says how many rows it has changed.
 pub(super) async fn execute(
-    pool: &PgPool,
+    connections: &Connections,
     query: Query<'_, Postgres, PgArguments>,
 ) -> Result<u64, StoreError> {
-    let mut transaction = begin(pool).await?;
+    let mut transaction = begin(connections).await?;
     let done = query.execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(done.rows_affected())
@@ -51,8 +49,8 @@ pub(super) async fn execute(
 /// A transaction. Unless it is committed or rolled back its connection is closed, which rolls it back: a failed one may have
 /// lost its server, or be waited for without end.
 pub(crate) struct Transaction {
-    connection: PoolConnection<Postgres>,
-    pool: PgPool,
+    connection: Connection,
+    connections: Connections,
     ended: bool,
 }
 
@@ -71,10 +69,10 @@ impl Transaction {
             Err(_) => StoreError::Silent(ANSWER_TIME_MAX),
         };
         // Once it is closed, the server gives up what it has not begun to commit.
-        let pool = self.pool.clone();
+        let connections = self.connections.clone();
         drop(self);
         tracing::warn!(error = %lost, "no answer to COMMIT; looking whether it was carried out");
-        match was_committed(&pool, id).await {
+        match was_committed(&connections, id).await {
             Some(true) => Ok(()),
             Some(false) => Err(lost),
             None => Err(StoreError::OutcomeUnknown),
@@ -83,13 +81,13 @@ impl Transaction {
 
     /// Ends one that has nothing to commit, and did not fail.
     pub(super) async fn rollback(mut self) {
-        self.ended = sqlx::raw_sql("ROLLBACK").execute(&mut *self.connection).await.is_ok();
+        self.ended = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.is_ok();
     }
 }
 
 /// All of it travels as one message, so that it costs no more than COMMIT alone. Where one of the statements fails, the ones
 /// behind it are not carried out.
-async fn send_commit(connection: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+async fn send_commit(connection: &mut Connection, id: Uuid) -> Result<(), sqlx::Error> {
     let prune = match id.as_u128() % u128::from(PRUNED_EVERY) {
         0 => {
             "DELETE FROM outcomes WHERE id IN (
@@ -104,10 +102,10 @@ async fn send_commit(connection: &mut PgConnection, id: Uuid) -> Result<(), sqlx
 }
 
 /// Whether the transaction of that id was committed. Where it was not, it never will be. `None`: the database does not say.
-async fn was_committed(pool: &PgPool, id: Uuid) -> Option<bool> {
+async fn was_committed(connections: &Connections, id: Uuid) -> Option<bool> {
     let give_up = Instant::now() + LOOK_TIME_MAX;
     loop {
-        match timeout_at(give_up, look(pool, id)).await {
+        match timeout_at(give_up, look(connections, id)).await {
             Ok(Ok(committed)) => {
                 tracing::info!(committed, "the database says what became of a COMMIT without an answer");
                 return Some(committed);
@@ -121,8 +119,8 @@ async fn was_committed(pool: &PgPool, id: Uuid) -> Option<bool> {
 
 /// Takes the id, unless it is taken. A transaction that has entered it and is still being committed is waited for. The
 /// connection is a new one: those of the pool may be as dead as the one that was lost, or all in use.
-async fn look(pool: &PgPool, id: Uuid) -> Result<bool, sqlx::Error> {
-    let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+async fn look(connections: &Connections, id: Uuid) -> Result<bool, sqlx::Error> {
+    let mut connection = connections.connect().await?;
     let committed = sqlx::query_scalar(
         "INSERT INTO outcomes (id, committed) VALUES ($1, false)
          ON CONFLICT (id) DO UPDATE SET at = outcomes.at RETURNING committed",
@@ -135,15 +133,15 @@ async fn look(pool: &PgPool, id: Uuid) -> Result<bool, sqlx::Error> {
 }
 
 impl Deref for Transaction {
-    type Target = PgConnection;
+    type Target = Connection;
 
-    fn deref(&self) -> &PgConnection {
+    fn deref(&self) -> &Connection {
         &self.connection
     }
 }
 
 impl DerefMut for Transaction {
-    fn deref_mut(&mut self) -> &mut PgConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
         &mut self.connection
     }
 }
@@ -151,7 +149,7 @@ impl DerefMut for Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         if !self.ended {
-            self.connection.close_on_drop();
+            self.connection.discard();
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - `reading_little`: by indexes
 //! - `recording`: executions and what they logged
 //! - `sharing`: what nodes on one PostgreSQL tell each other
+//! - `silence`: a PostgreSQL that does not answer, or is held up by others
 //! - `status`: what an operator has to look at
 //! - `backing_up`: everything in one file, from and to either database
 //! - `opening`, `migrating`: which databases are taken, and how those of earlier versions are
@@ -46,5 +47,6 @@ mod reading_little;
 mod recording;
 mod running;
 mod sharing;
+mod silence;
 mod status;
 mod values;

@@ -10,7 +10,7 @@ use git_receiver::{Capabilities, ReceiveError, Request as PushRequest};
 use manifest_schema::name::AppName;
 use platform::deploy::{Deployer, Outcome, Pusher, Rejection, Tell, Verdict};
 use platform::repository::{AppRepository, DEPLOY_REFS};
-use store::Store;
+use store::{Store, StoreError};
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::io::ReaderStream;
@@ -223,10 +223,18 @@ async fn deploy(
         names.iter().map(rejected).collect()
     };
     let Ok(Ok(_place)) = tokio::time::timeout(PLACE_WAIT_MAX, places.acquire()).await else {
-        return Deployed { unpacked: Ok(()), verdicts: nothing(&Rejection::Busy) };
+        return Deployed { unpacked: Ok(()), verdicts: nothing(&Rejection::NoSlot) };
     };
     drop(arriving);
     let failed = |error: &(dyn std::error::Error + 'static)| {
+        if let Some(cause) = StoreError::among(error).filter(|cause| cause.is_unavailable()) {
+            tracing::warn!(%app, error, "the database failed a push");
+            let why = cause.public_reason();
+            return Deployed {
+                unpacked: Err(why.clone()),
+                verdicts: nothing(&Rejection::Unavailable { why }),
+            };
+        }
         let incident = uuid::Uuid::new_v4();
         tracing::error!(%app, %incident, error, "push failed");
         Deployed {

@@ -86,7 +86,7 @@ fn while_the_database_is_away_nobody_is_called_wrong() {
     Repository::hello()
         .try_git(&["ls-remote", &url(&server, &right, "hello")])
         .refused()
-        .says("the database cannot be reached");
+        .says("the database did not answer within");
 }
 
 #[test]

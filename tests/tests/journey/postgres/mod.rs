@@ -1,4 +1,12 @@
 //! PostgreSQL as its operators run it.
+//!
+//! - `frozen`: it stands still
+//! - `locked`: somebody else holds locks, or transactions meet
+//! - `pooler`: a connection pooler in front of it
+
+mod frozen;
+mod locked;
+mod pooler;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

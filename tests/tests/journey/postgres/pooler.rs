@@ -1,0 +1,42 @@
+//! A PgBouncer between nodes and their database.
+
+use tests::{Database, PgBouncer, Repository, Server, until};
+
+use super::fails_to_start;
+
+#[test]
+fn nodes_work_through_a_pooler_that_keeps_sessions() {
+    let database = Database::postgres();
+    let pooler = PgBouncer::start(&database.url().unwrap(), "session", 40);
+    let by_pooler = Database::at(&pooler.url());
+    let nodes = ["one", "two"].map(|name| Server::start_with(by_pooler.clone(), &["--node-name", name]));
+    let repository = Repository::hello();
+    for (number, node) in nodes.iter().cycle().take(4).enumerate() {
+        repository.write("greet.rhai", format!("\"{number}\""));
+        repository.commit("another");
+        repository.push(&node.git_url("hello"), &["main"]).succeeded().says("on 2/2 nodes");
+        for node in &nodes {
+            until("it is live", || {
+                (node.get("/hello/greet/Ann").body == format!("\"{number}\"")).then_some(())
+            });
+        }
+    }
+    // What a node sets on its connections stays.
+    let server = &nodes[0];
+    assert_eq!(server.get("/-/health/ready").body, "ok\n");
+}
+
+#[test]
+fn a_pooler_that_shares_connections_is_refused_with_what_to_set() {
+    let database = Database::postgres();
+    let url = database.url().unwrap();
+    for (mode, size) in [("transaction", 20), ("transaction", 1), ("statement", 20)] {
+        let pooler = PgBouncer::start(&url, mode, size);
+        // Others use it too.
+        let _others: Vec<_> = (0..3).map(|_| Database::at(&pooler.url()).query("SELECT 1")).collect();
+        let said = fails_to_start(&pooler.url());
+        assert!(said.contains("pool_mode = session"), "{mode} {size}: {said}\n{}", pooler.log());
+    }
+    assert_eq!(database.query("SELECT count(*) FROM pg_class WHERE relname = 'apps'"), "0");
+    Server::start(database);
+}
