@@ -241,6 +241,17 @@ pub enum OpenError {
         /// What SQLite says.
         source: sqlx::Error,
     },
+    /// Another process works with the embedded database.
+    #[error(
+        "the database {} is in use by {holder}; stop that one, or choose another --data-dir: several nodes share a PostgreSQL",
+        path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Who has it.
+        holder: String,
+    },
     /// A newer PiCloud has changed its tables.
     #[error(
         "the database is that of a newer PiCloud (schema {found}); install that version, or restore a backup"

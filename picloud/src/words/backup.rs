@@ -84,7 +84,7 @@ pub(crate) fn not_restored(error: &RestoreError) -> String {
                 if apps.starts_with("1 ") { "is" } else { "are" }
             );
         }
-        RestoreError::InUse => "; stop the node that works with it, and restore again",
+        RestoreError::InUse { .. } => "; stop the node that works with it, and restore again",
         RestoreError::Open(OpenError::Newer { .. }) => "",
         RestoreError::File { .. } | RestoreError::Open(_) | RestoreError::Database(_) => {
             "; nothing was changed"

@@ -92,8 +92,11 @@ pub enum RestoreError {
         apps: u64,
     },
     /// Somebody works with the database.
-    #[error("the database is in use")]
-    InUse,
+    #[error("the database is in use{}", holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
+    InUse {
+        /// Who, where that is known.
+        holder: Option<String>,
+    },
     /// The database cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -158,7 +158,7 @@ fn refuse_apps(apps: Option<u64>, replace: bool) -> Result<(), RestoreError> {
 }
 
 fn in_use(error: sqlx::Error) -> RestoreError {
-    if is_busy(&error) { RestoreError::InUse } else { error.into() }
+    if is_busy(&error) { RestoreError::InUse { holder: None } } else { error.into() }
 }
 
 /// Fills one table from the backup, portion by portion.

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
+use super::lock::FileLock;
 use super::{connect, status};
 use crate::backup::file::{Checked, Draft};
 use crate::backup::tables::TABLES;
@@ -60,14 +61,19 @@ pub(crate) async fn note(path: &Path, made_at: DateTime<Utc>) -> Result<(), sqlx
 /// Everything that is there goes and everything from the backup comes, in one transaction.
 pub(crate) async fn restore(backup: &Checked, path: &Path, replace: bool) -> Result<(), RestoreError> {
     connect::make_private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-    // Whoever has the file open, a node that is idle as well, holds a lock on it, which this mode does not share. What refers
-    // to what is looked at once, in the end.
+    // No node works with it, nor begins to before everything is there.
+    let _lock = FileLock::take(path).await.map_err(|error| match error {
+        OpenError::InUse { holder, .. } => RestoreError::InUse { holder: Some(holder) },
+        error => error.into(),
+    })?;
+    // Other programs that read the file hold a lock of SQLite's on it, which this mode does not share. What refers to what is
+    // looked at once, in the end.
     let options = connect::options(path)
         .locking_mode(SqliteLockingMode::Exclusive)
         .busy_timeout(IN_USE_TIME_MAX)
         .foreign_keys(false);
     let unusable = |source| match is_busy(&source) {
-        true => RestoreError::InUse,
+        true => RestoreError::InUse { holder: None },
         false => OpenError::Unusable { path: path.to_owned(), source }.into(),
     };
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(unusable)?;

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,6 +14,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::Connections;
+use super::lock::FileLock;
 use super::transaction::Writer;
 use crate::KnownTime;
 use crate::error::{OpenError, StoreError};
@@ -36,6 +38,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
     make_private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+    let lock = Arc::new(FileLock::take(path).await?);
     // Looked at before anything is set, since the journal's mode is written into the file.
     let mut first = SqliteConnectOptions::new().filename(path).connect().await.map_err(unusable)?;
     refuse_foreign(&mut first).await.map_err(|error| match error {
@@ -44,7 +47,7 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
     })?;
     first.close().await.map_err(unusable)?;
     let options = options(path);
-    // A connection that is idle is kept: by the lock that it holds, others see that a node works with the file.
+    // A connection that is idle is kept: what it has read of the file stays in its cache.
     let pool = |size| {
         SqlitePoolOptions::new()
             .max_connections(size)
@@ -52,7 +55,7 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
             .idle_timeout(None)
             .max_lifetime(None)
     };
-    // It is closed last: others see all the time that somebody works with the file.
+    // It is closed last: what it has begun of the write-ahead log is there for those that only read.
     let mut first = options.clone().connect().await.map_err(unusable)?;
     migrate(&mut first).await?;
     let write = Writer::new(pool(1), options.clone());
@@ -63,7 +66,7 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
     let reading = options.read_only(true).pragma("cache_size", format!("-{CACHE_KIB}"));
     let read = pool(READERS_MAX).connect_with(reading).await.map_err(unusable)?;
     first.close().await.map_err(unusable)?;
-    Ok(Connections { read, write, records })
+    Ok(Connections { read, write, records, lock })
 }
 
 /// How the database is opened to be written.

@@ -8,6 +8,7 @@ pub(crate) mod deploys;
 pub(crate) mod domains;
 pub(crate) mod executions;
 pub(crate) mod git;
+mod lock;
 pub(crate) mod logs;
 pub(crate) mod objects;
 pub(crate) mod push;
@@ -21,6 +22,9 @@ mod together;
 pub(crate) mod tokens;
 mod transaction;
 
+use std::sync::Arc;
+
+use lock::FileLock;
 use sqlx::SqlitePool;
 use transaction::Writer;
 
@@ -31,6 +35,8 @@ pub(crate) struct Connections {
     write: Writer,
     /// Writes what may be lost with the power, and so need not wait for the disk.
     records: Writer,
+    /// No other process works with the file.
+    lock: Arc<FileLock>,
 }
 
 impl Connections {
@@ -39,5 +45,6 @@ impl Connections {
         self.read.close().await;
         self.records.close().await;
         self.write.close().await;
+        self.lock.release();
     }
 }

@@ -177,3 +177,36 @@ fn a_clock_from_before_the_last_push_is_told_and_everything_is_served() {
     answers(&server);
     assert!(!server.log().contains("the clock of this machine says"), "{}", server.log());
 }
+
+/// Two nodes on one file would each serve what it was pushed itself.
+#[test]
+fn a_folder_that_a_node_works_in_is_nobody_elses() {
+    let (mut server, repository) = serving(Database::sqlite());
+    let holder = format!("is in use by process {} on ", server.pid());
+    for _ in 0..2 {
+        let (code, said) = server.fails_to_start(&[]);
+        assert!(code == Some(1) && said.contains("error: the database "), "{said}");
+        assert!(
+            said.contains(&holder) && said.contains("stop that one, or choose another --data-dir"),
+            "{said}"
+        );
+        answers(&server);
+    }
+    let backups = tempfile::tempdir().unwrap();
+    let backup = backups.path().join("backup");
+    let run = |server: &Server, arguments: &[&str]| {
+        let output = server.verb(arguments).arg(&backup).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(run(&server, &["backup"]).0, Some(0), "a backup is made beside the node");
+    let (code, said) = run(&server, &["restore", "--replace"]);
+    assert!(code == Some(1) && said.contains(&holder) && said.contains("stop the node"), "{said}");
+    repository.commit("next");
+    repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 2");
+    // However the node ends, the folder is free then; what stands in the file is no lock.
+    server.kill();
+    assert!(fs::read_to_string(server.data_dir().join("picloud.db.lock")).unwrap().starts_with("process "));
+    assert_eq!(run(&server, &["restore", "--replace"]).0, Some(0));
+    server.restart();
+    answers(&server);
+}
