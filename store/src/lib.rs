@@ -34,6 +34,7 @@ mod postgres;
 pub mod record;
 mod row;
 pub mod schedule;
+pub mod scratch;
 mod secret;
 mod sqlite;
 pub mod status;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use chrono::{NaiveDateTime, Utc};
 use store::backup::{Contents, back_up, note_backup};
+use store::scratch::ScratchFolder;
 
 use super::{CommandError, print};
 use crate::cli::BackupOptions;
@@ -41,7 +42,7 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
         return Err(CommandError::Terminal);
     }
     // SQLite writes here and there; it is sent on when it is whole.
-    let folder = tempfile::tempdir().map_err(CommandError::Pass)?;
+    let folder = ScratchFolder::new().map_err(CommandError::Pass)?;
     let file = folder.path().join("backup");
     let contents = write(options, &file)?;
     File::open(file).and_then(|mut file| io::copy(&mut file, &mut output)).map_err(CommandError::Pass)?;

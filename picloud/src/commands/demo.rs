@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use manifest_schema::name::{AppName, JobName, NameError};
+use store::scratch::ScratchFolder;
 use store::{App, RunOutcome, ScheduleId, Store, StoreError};
 
 use super::CommandError;
@@ -62,7 +63,7 @@ pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
     log::start(LOG_DEFAULT, LogFormat::Text, None);
     let threads = threads().map_err(StartError::from)?;
     let temporary =
-        tempfile::tempdir().map_err(|source| DemoError::Folder { path: std::env::temp_dir(), source })?;
+        ScratchFolder::new().map_err(|source| DemoError::Folder { path: std::env::temp_dir(), source })?;
     let data_dir = options.data_dir.clone().unwrap_or_else(|| temporary.path().join("data"));
     let done = threads.block_on(async {
         let node = start(&options, data_dir).await?;

@@ -1,10 +1,12 @@
 //! `picloud restore`: a database from a backup.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::Instant;
 
 use store::backup::{Contents, restore as restore_from};
+use store::scratch::ScratchFolder;
 
 use super::backup::STANDARD;
 use super::{CommandError, print};
@@ -19,9 +21,11 @@ pub(crate) fn restore(options: &RestoreOptions) -> Result<(), CommandError> {
     let began = Instant::now();
     let contents = if options.file == Path::new(STANDARD) {
         // It is looked at from its beginning to its end before anything of it is taken.
-        let mut file = tempfile::NamedTempFile::new().map_err(CommandError::Pass)?;
-        io::copy(&mut io::stdin().lock(), file.as_file_mut()).map_err(CommandError::Pass)?;
-        read(options, file.path())?
+        let folder = ScratchFolder::new().map_err(CommandError::Pass)?;
+        let file = folder.path().join("backup");
+        let mut copy = File::create_new(&file).map_err(CommandError::Pass)?;
+        io::copy(&mut io::stdin().lock(), &mut copy).map_err(CommandError::Pass)?;
+        read(options, &file)?
     } else {
         read(options, &options.file)?
     };

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
-use tempfile::{Builder, NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
 use super::error::{BackupError, RestoreError};
 use super::{Contents, crc32};
+use crate::scratch::ScratchFolder;
 use crate::sqlite::{connect, status};
 
 /// "PiCB", as SQLite's header has it.
@@ -26,10 +27,10 @@ const APPLICATION: usize = 68;
 const HEADER: usize = 100;
 
 /// A backup that is being written, in a folder beside the place where it will be: SQLite makes files beside it for a while.
-/// All of them are gone when it is dropped.
+/// All of them are gone when it is dropped, or with the next backup where the process is killed.
 pub(crate) struct Draft {
     file: NamedTempFile,
-    _folder: TempDir,
+    _folder: ScratchFolder,
     target: PathBuf,
     replace: bool,
 }
@@ -46,12 +47,9 @@ impl Draft {
                 return Err(BackupError::SomethingElse(target.to_owned()));
             }
         }
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let folder =
-            Builder::new().prefix(&format!(".{name}.")).suffix(".partial").tempdir_in(folder_of(target));
         let failed = |source| BackupError::File { path: target.to_owned(), source };
-        let folder = folder.map_err(failed)?;
-        let file = NamedTempFile::new_in(&folder).map_err(failed)?;
+        let folder = ScratchFolder::new_in(folder_of(target)).map_err(failed)?;
+        let file = NamedTempFile::new_in(folder.path()).map_err(failed)?;
         Ok(Self { file, _folder: folder, target: target.to_owned(), replace })
     }
 
@@ -191,7 +189,7 @@ pub(crate) struct Checked {
     /// The file itself, or a copy of it that was brought up to date.
     path: PathBuf,
     /// Keeps the copy until the end.
-    _copy: Option<NamedTempFile>,
+    _copy: Option<(NamedTempFile, ScratchFolder)>,
     pub(crate) contents: Contents,
     name: PathBuf,
 }
@@ -238,14 +236,20 @@ impl Checked {
         if found == connect::newest() {
             return Ok(Self { path: path.to_owned(), _copy: None, contents, name: path.to_owned() });
         }
-        let mut copy = NamedTempFile::new().map_err(failed)?;
+        let folder = ScratchFolder::new().map_err(failed)?;
+        let mut copy = NamedTempFile::new_in(folder.path()).map_err(failed)?;
         file.seek(SeekFrom::Start(0))
             .and_then(|_| io::copy(&mut file, copy.as_file_mut()))
             .map_err(failed)?;
         let mut connection = SqliteConnection::connect_with(&connect::scratch(copy.path())).await?;
         connect::migrate(&mut connection).await?;
         connection.close().await?;
-        Ok(Self { path: copy.path().to_owned(), _copy: Some(copy), contents, name: path.to_owned() })
+        Ok(Self {
+            path: copy.path().to_owned(),
+            _copy: Some((copy, folder)),
+            contents,
+            name: path.to_owned(),
+        })
     }
 
     /// Opens it to read rows, few of which are ahead of whoever takes them: each may be large.
