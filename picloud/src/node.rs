@@ -19,7 +19,7 @@ use platform::secrets::Vault;
 use platform::tokens::{AdminToken, Origin, TokenError, Tokens};
 use runtime::LiveTable;
 use store::cluster::NewNode;
-use store::{Cluster, NodeIdentity, OpenError, Store, StoreError};
+use store::{Cluster, NodeIdentity, OpenError, ScheduleHold, Store, StoreError};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -48,6 +48,8 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) admin: AdminToken,
     pub(crate) admin_origin: Origin,
+    /// The hold on the schedules of all apps, as it was found.
+    pub(crate) held: Option<ScheduleHold>,
     pub(crate) store: Store,
     listener: TcpListener,
     bounds: ConnectionBounds,
@@ -168,6 +170,10 @@ impl Node {
             settings.schedules.limits(),
             clock.clone(),
         );
+        let held = scheduler.schedule_hold().await.map_err(StartError::Load)?;
+        if let Some(hold) = &held {
+            tracing::warn!("{}", platform::schedules::held(hold));
+        }
         let reach = Reach {
             domain: settings.domain.clone(),
             public_url: settings.public_url.clone(),
@@ -238,6 +244,7 @@ impl Node {
             admin,
             admin_origin,
             store,
+            held,
             listener,
             bounds,
             stopping,

@@ -34,6 +34,7 @@ mod postgres;
 pub mod record;
 mod row;
 pub mod schedule;
+mod schedule_hold;
 pub mod scratch;
 mod secret;
 mod sqlite;
@@ -63,6 +64,7 @@ pub use schedule::{
     Action, Claim, DeclaredSchedule, DueTimes, Left, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,
     RunKey, RunOutcome, ScheduleId, ScheduleRun, ScheduleState,
 };
+pub use schedule_hold::{ResumedSchedule, ScheduleHold};
 pub use secret::{SealedSecret, SecretChange, SecretReceipt};
 pub use status::{DroppedRecords, FailingApp, FailingSchedule, LastBackup};
 pub use token::Token;

@@ -172,6 +172,8 @@ pub enum Claim {
     Taken,
     /// The schedule is paused.
     Paused,
+    /// The schedules of all apps are held.
+    Held,
     /// It is not due yet by the database's clock, which shows this.
     Early(DateTime<Utc>),
     /// The deploy is not what is live, or has not been registered.

@@ -118,8 +118,8 @@ pub(crate) enum Verb {
     Run(ScheduleOptions),
     /// Pause a schedule on all nodes, until it is resumed.
     Pause(ScheduleOptions),
-    /// Resume a paused schedule.
-    Resume(ScheduleOptions),
+    /// Resume a paused schedule, or the schedules of all apps that a restore holds.
+    Resume(ResumeOptions),
     /// Print the JSON Schema of picloud.toml, by which editors complete and check it.
     Schema,
     /// Write the whole platform to one file, while nodes are running.
@@ -198,6 +198,28 @@ pub(crate) struct ScheduleOptions {
     pub(crate) client: ClientOptions,
 }
 
+/// Which schedules go on.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ResumeOptions {
+    /// The schedule.
+    #[arg(required_unless_present = "all")]
+    pub(crate) schedule: Option<JobName>,
+
+    /// End the hold that a restore has put on the schedules of all apps.
+    #[arg(long, conflicts_with_all = ["schedule", "branch"])]
+    pub(crate) all: bool,
+
+    /// That of this branch's preview; without it that of production.
+    #[arg(long)]
+    pub(crate) branch: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
 /// What is backed up, and to where.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BackupOptions {
@@ -225,6 +247,10 @@ pub(crate) struct RestoreOptions {
     /// Take the place of everything that is in the database.
     #[arg(long)]
     pub(crate) replace: bool,
+
+    /// Let schedules run by the clock as soon as a node starts, instead of holding them until `picloud resume --all`.
+    #[arg(long)]
+    pub(crate) run_schedules: bool,
 
     #[command(flatten)]
     pub(crate) place: Place,

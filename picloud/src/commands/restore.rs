@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use store::backup::{Contents, restore as restore_from};
+use store::backup::{Contents, Restoring, restore as restore_from};
 use store::scratch::ScratchFolder;
 
 use super::backup::STANDARD;
@@ -29,7 +29,8 @@ pub(crate) fn restore(options: &RestoreOptions) -> Result<(), CommandError> {
     } else {
         read(options, &options.file)?
     };
-    print(words::backup::restored(&contents, &options.place.location(), began.elapsed()))
+    let held = !options.run_schedules;
+    print(words::backup::restored(&contents, &options.place.location(), began.elapsed(), held))
 }
 
 fn read(options: &RestoreOptions, file: &Path) -> Result<Contents, CommandError> {
@@ -37,11 +38,12 @@ fn read(options: &RestoreOptions, file: &Path) -> Result<Contents, CommandError>
     if let store::Location::Sqlite(_) = &into {
         make_private_folder(&options.place.data_dir)?;
     }
+    let how = Restoring { replace: options.replace, run_schedules: options.run_schedules };
     let _restoring = Progress::of("restoring");
     threads().map_err(StartError::from)?.block_on(async {
         let mut signals = StopSignals::new();
         tokio::select! {
-            restored = restore_from(file, &into, options.replace) => restored.map_err(CommandError::Restore),
+            restored = restore_from(file, &into, how) => restored.map_err(CommandError::Restore),
             () = signals.next() => Err(CommandError::Stopped),
         }
     })

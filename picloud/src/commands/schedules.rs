@@ -2,9 +2,10 @@
 
 use super::logs::escaped;
 use super::{CommandError, show};
-use crate::cli::{ScheduleOptions, SchedulesOptions};
+use crate::cli::{ResumeOptions, ScheduleOptions, SchedulesOptions};
 use crate::client::Client;
-use crate::rest::{Run, Runs, Schedule, Schedules, Started};
+use crate::rest::{ResumedAll, Run, Runs, Schedule, Schedules, Started};
+use crate::words::schedules::{held, resumed_all};
 use crate::words::table::table;
 use crate::words::{short_commit, time};
 
@@ -16,14 +17,15 @@ pub(crate) fn schedules(options: &SchedulesOptions) -> Result<(), CommandError> 
         None => {
             let path = format!("apps/{}/schedules?{}", app.as_str(), of(options.branch.as_deref()));
             let all: Schedules = client.get(&path)?;
-            show(&all, options.client.json, |all| match (all.scheduled, &options.branch) {
-                (false, Some(branch)) => {
-                    format!(
-                        "{}They do not run by the clock; let them with  picloud previews schedule {branch}\n",
-                        listed(&all.schedules)
-                    )
-                }
-                _ => listed(&all.schedules),
+            show(&all, options.client.json, |all| {
+                let why = match (&all.held, all.scheduled, &options.branch) {
+                    (Some(hold), ..) => format!("They do not run by the clock: {}\n", held(hold)),
+                    (None, false, Some(branch)) => format!(
+                        "They do not run by the clock; let them with  picloud previews schedule {branch}\n"
+                    ),
+                    _ => String::new(),
+                };
+                listed(&all.schedules) + why.as_str()
             })
         }
         Some(name) => {
@@ -52,9 +54,14 @@ pub(crate) fn pause(options: &ScheduleOptions) -> Result<(), CommandError> {
     change(options, "pause")
 }
 
-/// Resumes a paused schedule.
-pub(crate) fn resume(options: &ScheduleOptions) -> Result<(), CommandError> {
-    change(options, "resume")
+/// Resumes a paused schedule, or the schedules of all apps.
+pub(crate) fn resume(options: &ResumeOptions) -> Result<(), CommandError> {
+    let ResumeOptions { schedule, branch, app, client, .. } = options.clone();
+    let Some(schedule) = schedule else {
+        let done: ResumedAll = Client::find(&client)?.post("schedules/resume")?;
+        return show(&done, client.json, resumed_all);
+    };
+    change(&ScheduleOptions { schedule, branch, app, client }, "resume")
 }
 
 fn change(options: &ScheduleOptions, verb: &str) -> Result<(), CommandError> {

@@ -12,7 +12,8 @@ use crate::node::{Node, StartError};
 use crate::service;
 use crate::threads::threads;
 use crate::traces;
-use crate::words::printable;
+use crate::words::schedules::RESUME_ALL;
+use crate::words::{printable, time};
 
 /// What is logged where `PICLOUD_LOG` says nothing: the node's own news, and every line that scripts write.
 const LOG_DEFAULT: &str = "info,script=trace,sqlx=warn,tokio_cron_scheduler=warn";
@@ -67,13 +68,18 @@ fn greet(node: &Node, settings: &Settings) {
             format!("as set by {from}")
         }
     };
+    let held = node.held.as_ref().map(|hold| {
+        let (since, cause) = (time(hold.since), printable(&hold.cause));
+        format!("  schedules    held since {since} by {cause}; resume them with  {RESUME_ALL}\n")
+    });
     let greeting = format!(
-        "PiCloud {} is listening on http://{}\n  database     {}\n  admin token  {}\n  first push   {}\n",
+        "PiCloud {} is listening on http://{}\n  database     {}\n  admin token  {}\n  first push   {}\n{}",
         env!("CARGO_PKG_VERSION"),
         node.address,
         printable(&database),
         printable(&token),
         format_args!("git remote add picloud {url}/<app>.git && git push picloud main"),
+        held.unwrap_or_default(),
     );
     // Whoever started the node need not be listening any more.
     let _ = std::io::stdout().write_all(greeting.as_bytes());

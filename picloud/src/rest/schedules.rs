@@ -10,6 +10,25 @@ pub(crate) struct Schedules {
     pub(crate) schedules: Vec<Schedule>,
     /// Whether they run by the clock: in production always, in a preview where it was asked for.
     pub(crate) scheduled: bool,
+    /// Those of all apps are held: none runs by the clock.
+    pub(crate) held: Option<Held>,
+}
+
+/// That the schedules of all apps are held.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Held {
+    pub(crate) since: DateTime<Utc>,
+    /// What holds them, such as the restore of a backup.
+    pub(crate) by: String,
+}
+
+/// That the schedules of all apps go on.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ResumedAll {
+    /// What held them; null: nothing did.
+    pub(crate) held: Option<Held>,
+    /// How many go on.
+    pub(crate) resumed: usize,
 }
 
 /// A schedule.
@@ -23,7 +42,7 @@ pub(crate) struct Schedule {
     pub(crate) script: String,
     /// Since when and by whom it is paused.
     pub(crate) paused: Option<Paused>,
-    /// When it is due next, three times; never while it is paused, or in a preview whose schedules do not run.
+    /// When it is due next, three times; never while it is paused or held, or in a preview whose schedules do not run.
     pub(crate) next: Vec<DateTime<Utc>>,
     pub(crate) last_run: Option<Run>,
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Held;
+
 /// Whether all is well, as the node that answers sees it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Status {
@@ -26,6 +28,8 @@ pub(crate) struct Status {
     pub(crate) last_backup_at: Option<chrono::DateTime<chrono::Utc>>,
     /// What is not as it should be, at most 50 of a kind.
     pub(crate) problems: Vec<StatusProblem>,
+    /// The schedules of all apps are held: none runs by the clock.
+    pub(crate) schedules_held: Option<Held>,
 }
 
 /// Something that is not as it should be.
@@ -52,6 +56,7 @@ pub(crate) enum ProblemKind {
     BackupOld,
     ClockSkew,
     DiskNearlyFull,
+    SchedulesHeld,
 }
 
 /// How much a problem matters.

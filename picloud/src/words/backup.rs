@@ -7,6 +7,7 @@ use chrono::SecondsFormat;
 use store::backup::{BackupError, Contents, RestoreError};
 use store::{Location, OpenError};
 
+use super::schedules::RESUME_ALL;
 use super::{count, printable, size, with_causes};
 
 /// A backup was made.
@@ -27,9 +28,15 @@ pub(crate) fn removed(older: usize) -> String {
 }
 
 /// A backup was restored.
-pub(crate) fn restored(contents: &Contents, into: &Location, took: Duration) -> String {
+pub(crate) fn restored(contents: &Contents, into: &Location, took: Duration, held: bool) -> String {
+    let schedules = match held {
+        true => format!(
+            "schedules are held: none runs by the clock until  {RESUME_ALL}  (a restore with --run-schedules leaves them running)\n"
+        ),
+        false => "schedules run by the clock as soon as a node starts\n".to_owned(),
+    };
     format!(
-        "restored {} into {}, as PiCloud {} found them in {} at {}, in {:.1} s\n",
+        "restored {} into {}, as PiCloud {} found them in {} at {}, in {:.1} s\n{schedules}",
         amounts(contents),
         match into {
             Location::Postgres(_) => "PostgreSQL".to_owned(),

@@ -11,6 +11,7 @@ pub(crate) mod fault;
 pub(crate) mod logs;
 pub(crate) mod paint;
 pub(crate) mod push;
+pub(crate) mod schedules;
 pub(crate) mod status;
 pub(crate) mod table;
 

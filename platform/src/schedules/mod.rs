@@ -15,11 +15,13 @@
 mod agenda;
 mod clock;
 mod desk;
+mod hold;
 mod numbers;
 mod owed;
 mod running;
 mod upkeep;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +43,7 @@ use uuid::Uuid;
 use agenda::{Agenda, Place, place};
 use clock::Alarm;
 pub use desk::{NotRun, Scheduled};
+pub use hold::held;
 pub use numbers::RunNumbers;
 use owed::{believed, due_times, owed, reckoned_ahead_max};
 
@@ -93,6 +96,8 @@ struct Parts {
     upkeep: upkeep::Upkeep,
     alarm: Alarm,
     numbers: RunNumbers,
+    /// Whether the log says already that all schedules are held.
+    said_held: AtomicBool,
     /// Claims and the runs that they are for. Closed: nothing is claimed any more.
     tasks: TaskTracker,
 }
@@ -116,7 +121,7 @@ impl Scheduler {
         limits: ScheduleLimits,
         clock: Clock,
     ) -> Self {
-        let (agenda, upkeep, numbers, tasks) = Default::default();
+        let (agenda, upkeep, numbers, said_held, tasks) = Default::default();
         let alarm = Alarm::new(clock.clone());
         Self(Arc::new(Parts {
             store,
@@ -129,6 +134,7 @@ impl Scheduler {
             upkeep,
             alarm,
             numbers,
+            said_held,
             tasks,
         }))
     }
@@ -269,6 +275,7 @@ impl Scheduler {
             let (app, branch) = &place;
             match self.0.store.claim_run(&run).await {
                 Ok(Claim::Granted) => {
+                    self.0.said_held.store(false, Ordering::Relaxed);
                     give_back(last, None);
                     match owed.missed {
                         None => {
@@ -292,6 +299,10 @@ impl Scheduler {
                 Ok(Claim::Taken) if repeats < REPEATS_MAX => repeats += TimeDelta::microseconds(1),
                 Ok(Claim::Taken) => return give_back(last, None),
                 Ok(Claim::Paused) => return give_back(since, schedule.cron.next_after(now)),
+                Ok(Claim::Held) => {
+                    self.say_held();
+                    return give_back(since, schedule.cron.next_after(now));
+                }
                 Ok(Claim::Early(shown)) => {
                     tracing::warn!(%app, branch, schedule = %name, "this node's clock is ahead of the database's: {now}, {shown}");
                     now = shown;

@@ -69,16 +69,34 @@ pub async fn note_backup(from: &Location, made_at: DateTime<Utc>) -> Result<(), 
     }
 }
 
-/// Fills an empty database from a backup, with `replace` also one that holds something, which is then gone.
+/// How a backup is restored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Restoring {
+    /// Into a database that holds something as well, which is then gone.
+    pub replace: bool,
+    /// Schedules run by the clock at once. Otherwise those of all apps are held until somebody resumes them: another node
+    /// may be running them still, and what they missed may be wanted no more.
+    pub run_schedules: bool,
+}
+
+impl Restoring {
+    /// Why schedules are held, if they are.
+    pub(crate) fn hold(self, contents: &Contents) -> Option<String> {
+        let made_at = contents.made_at.format("%Y-%m-%dT%H:%M:%SZ");
+        (!self.run_schedules).then(|| format!("the restore of a backup of {made_at}"))
+    }
+}
+
+/// Fills an empty database from a backup.
 ///
 /// # Errors
 /// The file is no backup, damaged or of a newer version, or the database is not empty, in use, or failed. Nothing has
 /// changed then but that tables of an older version may have been brought up to date.
-pub async fn restore(file: &Path, into: &Location, replace: bool) -> Result<Contents, RestoreError> {
+pub async fn restore(file: &Path, into: &Location, how: Restoring) -> Result<Contents, RestoreError> {
     let backup = Checked::new(file).await?;
     match into {
-        Location::Postgres(url) => postgres::backup::restore(&backup, url, replace).await?,
-        Location::Sqlite(path) => sqlite::backup::restore(&backup, path, replace).await?,
+        Location::Postgres(url) => postgres::backup::restore(&backup, url, how).await?,
+        Location::Sqlite(path) => sqlite::backup::restore(&backup, path, how).await?,
     }
     Ok(backup.contents)
 }

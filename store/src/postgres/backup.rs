@@ -10,11 +10,11 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, SqliteConnection};
 
-use super::{connect, nodes, status};
+use super::{connect, nodes, schedule_hold, status};
 use crate::backup::file::{Checked, Draft};
 use crate::backup::tables::{self, Kind, TABLES, Table};
 use crate::backup::value::{self, Portion, Value};
-use crate::backup::{BackupError, Contents, RestoreError};
+use crate::backup::{BackupError, Contents, RestoreError, Restoring};
 use crate::error::{OpenError, is_busy};
 use crate::sqlite;
 
@@ -102,10 +102,10 @@ async fn copy(
 
 /// Everything that is there goes and everything from the backup comes, in one transaction. Nodes may be running: what they
 /// ask meanwhile waits, what they serve they serve from memory.
-pub(crate) async fn restore(backup: &Checked, url: &str, replace: bool) -> Result<(), RestoreError> {
+pub(crate) async fn restore(backup: &Checked, url: &str, how: Restoring) -> Result<(), RestoreError> {
     let mut rows = backup.open().await?;
     let mut connection = connect::one(url, &SETTINGS).await?;
-    refuse_apps(count_apps(&mut connection).await?, replace)?;
+    refuse_apps(count_apps(&mut connection).await?, how.replace)?;
     connect::migrate(&mut connection).await?;
     let mut transaction = connection.begin().await?;
     let tx = &mut *transaction;
@@ -116,7 +116,7 @@ pub(crate) async fn restore(backup: &Checked, url: &str, replace: bool) -> Resul
     // Every push begins with its app: those that are under way end before, and no other one begins.
     let locked = sqlx::raw_sql("LOCK TABLE apps IN ACCESS EXCLUSIVE MODE").execute(&mut *tx).await;
     locked.map_err(in_use)?;
-    refuse_apps(count_apps(&mut *tx).await?, replace)?;
+    refuse_apps(count_apps(&mut *tx).await?, how.replace)?;
     // What nodes keep of apps beside that refers to them, and goes too.
     let truncate = format!("TRUNCATE {} CASCADE", tables::names());
     sqlx::raw_sql(AssertSqlSafe(truncate)).execute(&mut *tx).await.map_err(in_use)?;
@@ -130,6 +130,7 @@ pub(crate) async fn restore(backup: &Checked, url: &str, replace: bool) -> Resul
     )
     .execute(&mut *tx)
     .await?;
+    schedule_hold::restored(&mut *tx, how.hold(&backup.contents).as_deref()).await?;
     tell_nodes(&mut *tx).await?;
     transaction.commit().await?;
     connection.close().await.ok();

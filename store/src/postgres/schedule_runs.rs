@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::connections::{Connection, Connections};
-use super::transaction;
+use super::{schedule_hold, transaction};
 use crate::error::StoreError;
 use crate::id::AppId;
 use crate::row::{deploy_number, job_name, key as commit_name, node, outcome, signed};
@@ -35,6 +35,9 @@ async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
     .await?;
     let Some((reckoned, paused, now)) = held else { return Ok(Claim::NotLive) };
     if !run.manual {
+        if schedule_hold::is_held(&mut *tx).await? {
+            return Ok(Claim::Held);
+        }
         if paused {
             return Ok(Claim::Paused);
         }

@@ -155,7 +155,7 @@ pub(crate) async fn leave_due_times(
 }
 
 /// One row for due times that are not run.
-async fn leave(
+pub(super) async fn leave(
     connection: &mut Connection,
     schedule: &ScheduleId,
     left: &Left,

@@ -10,10 +10,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
 use super::lock::FileLock;
-use super::{connect, status};
+use super::{connect, schedule_hold, status};
 use crate::backup::file::{Checked, Draft};
 use crate::backup::tables::TABLES;
-use crate::backup::{BackupError, Contents, RestoreError};
+use crate::backup::{BackupError, Contents, RestoreError, Restoring};
 use crate::error::{OpenError, is_busy};
 
 /// How long a restore waits for others to leave the file.
@@ -59,7 +59,7 @@ pub(crate) async fn note(path: &Path, made_at: DateTime<Utc>) -> Result<(), sqlx
 }
 
 /// Everything that is there goes and everything from the backup comes, in one transaction.
-pub(crate) async fn restore(backup: &Checked, path: &Path, replace: bool) -> Result<(), RestoreError> {
+pub(crate) async fn restore(backup: &Checked, path: &Path, how: Restoring) -> Result<(), RestoreError> {
     connect::make_private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     // No node works with it, nor begins to before everything is there.
     let _lock = FileLock::take(path).await.map_err(|error| match error {
@@ -78,7 +78,7 @@ pub(crate) async fn restore(backup: &Checked, path: &Path, replace: bool) -> Res
     };
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(unusable)?;
     let apps = count_apps(&mut connection).await.map_err(unusable)?.unwrap_or_default();
-    if apps > 0 && !replace {
+    if apps > 0 && !how.replace {
         return Err(RestoreError::NotEmpty { apps });
     }
     connect::migrate(&mut connection).await?;
@@ -90,6 +90,7 @@ pub(crate) async fn restore(backup: &Checked, path: &Path, replace: bool) -> Res
         let sql = format!("INSERT INTO main.{name} ({columns}) SELECT {columns} FROM backup.{name}");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
     }
+    schedule_hold::restored(&mut transaction, how.hold(&backup.contents).as_deref()).await?;
     let dangling = sqlx::query("PRAGMA main.foreign_key_check").fetch_optional(&mut *transaction).await?;
     if dangling.is_some() {
         return Err(backup.damaged("a row refers to one that is not there"));

@@ -14,6 +14,7 @@ pub(crate) mod objects;
 pub(crate) mod push;
 pub(crate) mod recording;
 pub(crate) mod revisions;
+pub(crate) mod schedule_hold;
 pub(crate) mod schedule_runs;
 pub(crate) mod schedules;
 pub(crate) mod secrets;

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::Connections;
 use super::apps::{id, key};
+use super::{Connections, schedule_hold};
 use crate::error::StoreError;
 use crate::row::{deploy_number, job_name, key as commit_name, node, outcome, signed, uuid};
 use crate::schedule::{
@@ -35,6 +35,9 @@ async fn claim(tx: &mut SqliteConnection, run: &NewRun) -> Result<Claim, StoreEr
     let Some((reckoned, paused)) = held else { return Ok(Claim::NotLive) };
     let now = run.now;
     if !run.manual {
+        if schedule_hold::is_held(&mut *tx).await? {
+            return Ok(Claim::Held);
+        }
         if paused {
             return Ok(Claim::Paused);
         }

@@ -156,7 +156,7 @@ pub(crate) async fn leave_due_times(
 }
 
 /// One row for due times that are not run.
-async fn leave(
+pub(super) async fn leave(
     connection: &mut SqliteConnection,
     schedule: &ScheduleId,
     left: &Left,

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, Row as _};
 use store::backup::tables::{COLUMNS_LEFT_OUT, Kind, TABLES, TABLES_LEFT_OUT};
-use store::backup::{BackupError, RestoreError, back_up, restore};
-use store::{App, Claim, Location, NewPush, NewRun, Object, RunOutcome, Store};
+use store::backup::{BackupError, RestoreError, Restoring, back_up, restore};
+use store::{
+    Act, Actor, App, AuditAction, Claim, DueTimes, Left, Location, NewPush, NewRun, Object, ResumedSchedule,
+    RunOutcome, Store,
+};
 
 use crate::database::*;
 use crate::migrating::make_first_version;
@@ -16,12 +19,15 @@ use crate::values::*;
 on_both_databases!(
     every_column_is_copied_or_named_as_left_out,
     a_row_comes_back_as_it_was_on_either_database,
+    restored_schedules_are_held_until_somebody_resumes_them,
     a_database_that_holds_something_is_only_replaced_when_asked,
     a_backup_of_an_older_version_is_brought_forward_on_a_copy,
     what_cannot_be_trusted_is_not_restored,
     a_database_that_was_never_served_from_is_not_backed_up,
     no_file_is_written_over,
 );
+
+const REPLACING: Restoring = Restoring { replace: true, run_schedules: false };
 
 /// Columns by their tables, with the types that the database says they have.
 async fn columns_of(location: &Location) -> BTreeMap<(String, String), String> {
@@ -154,8 +160,9 @@ async fn a_row_comes_back_as_it_was_on_either_database(from: Location) {
     let before = told(&store).await;
     let made = back_up(&from, &file, false).await.unwrap();
     assert_eq!((made.apps, made.deploys, made.objects), (2, 3, 5));
+    let running = Restoring { replace: false, run_schedules: true };
     let check = async |into: Location| {
-        let contents = restore(&file, &into, false).await.unwrap();
+        let contents = restore(&file, &into, running).await.unwrap();
         assert_eq!(contents, made);
         let store = Store::open(&into).await.unwrap();
         assert_eq!(told(&store).await, before);
@@ -172,6 +179,46 @@ async fn a_row_comes_back_as_it_was_on_either_database(from: Location) {
     on_postgres(&check).await;
 }
 
+async fn restored_schedules_are_held_until_somebody_resumes_them(from: Location) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup");
+    let store = Store::open(&from).await.unwrap();
+    fill(&store).await;
+    assert_eq!(store.schedule_hold().await.unwrap(), None);
+    back_up(&from, &file, false).await.unwrap();
+    let later = |seconds| due() + TimeDelta::seconds(seconds);
+    let check = async |into: Location| {
+        restore(&file, &into, Restoring::default()).await.unwrap();
+        let store = Store::open(&into).await.unwrap();
+        let hold = store.schedule_hold().await.unwrap().unwrap();
+        assert!(hold.cause.starts_with("the restore of a backup of 20"), "{hold:?}");
+        let id = store.app(&app()).await.unwrap().unwrap().id;
+        assert_eq!(store.claim_run(&run(id, 2, later(1))).await.unwrap(), Claim::Held);
+        let by_hand = NewRun { manual: true, ..run(id, 2, later(9)) };
+        assert_eq!(store.claim_run(&by_hand).await.unwrap(), Claim::Granted);
+        store.finish_run(&key(&by_hand), RunOutcome::Succeeded, None, later(9)).await.unwrap();
+        // That of the other app is paused.
+        let all = store.schedules_by_the_clock().await.unwrap();
+        assert_eq!(all.iter().map(|(schedule, _)| schedule.clone()).collect::<Vec<_>>(), [of(id)]);
+        let three = DueTimes { first: later(1), last: later(3), count: 3 };
+        let left = Left { due: three.clone(), outcome: RunOutcome::Skipped, reason: "held".to_owned() };
+        let resumed = [ResumedSchedule { schedule: of(id), skipped: Some(left) }];
+        let act = Act::new(&Actor::named("ada"), AuditAction::ScheduleResume, None, "all");
+        assert!(store.resume_all_schedules(&resumed, &node("pi"), &act).await.unwrap());
+        assert!(!store.resume_all_schedules(&resumed, &node("pi"), &act).await.unwrap());
+        assert_eq!(store.schedule_hold().await.unwrap(), None);
+        assert_eq!(store.audit(None, None, 1).await.unwrap()[0].act.subject, "all");
+        let row = store.runs(&of(id), Some(later(8)), 1).await.unwrap().remove(0);
+        assert_eq!((row.due, row.outcome), (three, Some(RunOutcome::Skipped)));
+        assert!(matches!(store.claim_run(&run(id, 2, later(4))).await.unwrap(), Claim::Reckoned(_)));
+        let next = act.at + TimeDelta::milliseconds(500);
+        assert_eq!(store.claim_run(&NewRun { now: next, ..run(id, 2, next) }).await.unwrap(), Claim::Granted);
+        store.close().await;
+    };
+    on_sqlite(&check).await;
+    on_postgres(&check).await;
+}
+
 async fn a_database_that_holds_something_is_only_replaced_when_asked(location: Location) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("backup");
@@ -181,9 +228,9 @@ async fn a_database_that_holds_something_is_only_replaced_when_asked(location: L
     let before = told(&store).await;
     store.push(&NewPush { app: named("new"), ..push(None, 6) }).await.unwrap();
     store.close().await;
-    let refused = restore(&file, &location, false).await;
+    let refused = restore(&file, &location, Restoring::default()).await;
     assert!(matches!(refused, Err(RestoreError::NotEmpty { apps: 3 })), "{refused:?}");
-    restore(&file, &location, true).await.unwrap();
+    restore(&file, &location, REPLACING).await.unwrap();
     let store = Store::open(&location).await.unwrap();
     assert_eq!(told(&store).await, before);
 }
@@ -224,7 +271,7 @@ async fn a_backup_of_an_older_version_is_brought_forward_on_a_copy(into: Locatio
     make_first_version(&Location::Sqlite(file.clone())).await;
     seal(&file).await;
     let before = std::fs::read(&file).unwrap();
-    restore(&file, &into, false).await.unwrap();
+    restore(&file, &into, Restoring::default()).await.unwrap();
     let store = Store::open(&into).await.unwrap();
     let hello = store.app(&app()).await.unwrap().unwrap().id;
     assert_eq!(store.commits(hello, None, 10).await.unwrap(), [commit(1), commit(2)]);
@@ -248,7 +295,7 @@ async fn what_cannot_be_trusted_is_not_restored(into: Location) {
     let whole = std::fs::read(&file).unwrap();
     let refused = async |name: &str, bytes: &[u8]| {
         std::fs::write(path(name), bytes).unwrap();
-        restore(&path(name), &into, true).await.unwrap_err()
+        restore(&path(name), &into, REPLACING).await.unwrap_err()
     };
     for length in [0, 50, 99] {
         let error = refused("cut", &whole[..length]).await;
@@ -282,23 +329,23 @@ async fn what_cannot_be_trusted_is_not_restored(into: Location) {
     };
     let newer =
         changed("newer", "INSERT INTO _sqlx_migrations VALUES (999, 'later', 0, true, x'00', 0)").await;
-    let error = restore(&newer, &into, true).await.unwrap_err();
+    let error = restore(&newer, &into, REPLACING).await.unwrap_err();
     assert!(
         matches!(&error, RestoreError::Newer { found: 999, version, .. } if version == "7.8.9"),
         "{error:?}"
     );
     let dangling =
         changed("dangling", "PRAGMA foreign_keys = OFF; DELETE FROM apps WHERE name = 'other'").await;
-    restore(&dangling, &into, true).await.unwrap_err();
+    restore(&dangling, &into, REPLACING).await.unwrap_err();
     let node = path("node");
     Store::open(&Location::Sqlite(node.clone())).await.unwrap().close().await;
-    let error = restore(&node, &into, true).await.unwrap_err();
+    let error = restore(&node, &into, REPLACING).await.unwrap_err();
     assert!(matches!(error, RestoreError::NoBackup(_)), "{error:?}");
 
     let store = Store::open(&into).await.unwrap();
     assert_eq!(store.apps().await.unwrap(), [], "something was restored");
     store.close().await;
-    restore(&file, &into, false).await.unwrap();
+    restore(&file, &into, Restoring::default()).await.unwrap();
 }
 
 async fn a_database_that_was_never_served_from_is_not_backed_up(location: Location) {

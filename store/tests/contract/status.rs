@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use store::backup::{back_up, note_backup, restore};
+use store::backup::{Restoring, back_up, note_backup, restore};
 use store::{
     Action, AppId, DeployNumber, ExecutionRecord, FailureRecord, Location, Loss, NewRecords, NewRun,
     RunOutcome, Store, TriggerKind,
@@ -137,7 +137,7 @@ async fn a_restored_database_was_backed_up_when_its_backup_was_made(location: Lo
     let later = made.made_at + TimeDelta::days(1);
     note_backup(&location, later).await.unwrap();
     store.close().await;
-    restore(&file, &location, true).await.unwrap();
+    restore(&file, &location, Restoring { replace: true, ..Restoring::default() }).await.unwrap();
     let store = Store::open(&location).await.unwrap();
     assert!(apart(store.last_backup().await.unwrap().made_at) < TimeDelta::milliseconds(1));
 }

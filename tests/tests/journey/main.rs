@@ -27,6 +27,7 @@ mod previews;
 mod pushing;
 mod refused;
 mod restart;
+mod restoring;
 mod rollback;
 mod schedules;
 mod secrets;

@@ -118,6 +118,7 @@ pub(crate) fn router(api: Api) -> Router {
         .routes(routes!(schedules::run_now))
         .routes(routes!(schedules::pause))
         .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::resume_all))
         .split_for_parts();
     routes
         .route_layer(from_fn(input::unless_conditional))

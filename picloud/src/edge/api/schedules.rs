@@ -14,13 +14,13 @@ use platform::schedules::{NotRun, Scheduled};
 use platform::tokens::Right;
 use runtime::{Found, Live};
 use serde::Deserialize;
-use store::{RunOutcome, ScheduleRun};
+use store::{RunOutcome, ScheduleHold, ScheduleRun};
 use utoipa::IntoParams;
 
-use super::input::NoBody;
+use super::input::{NoBody, Nothing};
 use super::previews::no_branch;
 use super::query::{Asked, Limit};
-use super::{Api, allow, document, failed, problem, production, unserved};
+use super::{Api, allow, allow_admin, document, failed, problem, production, unserved};
 use crate::edge::credentials::Caller;
 use crate::rest;
 
@@ -57,12 +57,13 @@ pub(super) async fn list(
         Ok(live) => live,
         Err(response) => return *response,
     };
-    match api.scheduler.scheduled(&live).await {
-        Ok(all) => {
-            let scheduled = live.branch.scheduled;
-            document(&rest::Schedules { schedules: all.into_iter().map(shown).collect(), scheduled })
+    match (api.scheduler.scheduled(&live).await, api.scheduler.schedule_hold().await) {
+        (Ok(all), Ok(held)) => {
+            let schedules = all.into_iter().map(|found| shown(found, held.is_some())).collect();
+            let (scheduled, held) = (live.branch.scheduled, held.map(hold));
+            document(&rest::Schedules { schedules, scheduled, held })
         }
-        Err(error) => failed(&error),
+        (Err(error), _) | (_, Err(error)) => failed(&error),
     }
 }
 
@@ -186,14 +187,46 @@ pub(super) async fn resume(
     }
 }
 
-async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Response<Body> {
-    match api.scheduler.scheduled(live).await {
-        Ok(all) => match all.into_iter().find(|found| found.schedule.name == schedule.name) {
-            Some(found) => document(&shown(found)),
-            None => no_schedule(),
-        },
+/// Resumes the schedules of all apps, which are held since a restore. What was skipped is recorded and not run.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/schedules/resume",
+    tag = "schedules",
+    responses((status = 200, body = rest::ResumedAll), rest::Refusals),
+)]
+pub(super) async fn resume_all(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    _: Asked<Nothing>,
+    _: NoBody,
+) -> Response<Body> {
+    if let Err(response) = allow_admin(&caller) {
+        return *response;
+    }
+    let held = match api.scheduler.schedule_hold().await {
+        Ok(held) => held,
+        Err(error) => return failed(&error),
+    };
+    match api.scheduler.resume_all(&caller.actor).await {
+        Ok(Some(resumed)) => document(&rest::ResumedAll { held: held.map(hold), resumed }),
+        Ok(None) => document(&rest::ResumedAll { held: None, resumed: 0 }),
         Err(error) => failed(&error),
     }
+}
+
+async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Response<Body> {
+    match (api.scheduler.scheduled(live).await, api.scheduler.schedule_hold().await) {
+        (Ok(all), Ok(held)) => match all.into_iter().find(|found| found.schedule.name == schedule.name) {
+            Some(found) => document(&shown(found, held.is_some())),
+            None => no_schedule(),
+        },
+        (Err(error), _) | (_, Err(error)) => failed(&error),
+    }
+}
+
+/// A hold as the API shows it.
+pub(super) fn hold(ScheduleHold { since, cause }: ScheduleHold) -> rest::Held {
+    rest::Held { since, by: cause }
 }
 
 fn find(
@@ -234,8 +267,9 @@ fn no_schedule() -> Response<Body> {
     problem(StatusCode::NOT_FOUND, "the app has no such schedule")
 }
 
-fn shown(scheduled: Scheduled) -> rest::Schedule {
+fn shown(scheduled: Scheduled, held: bool) -> rest::Schedule {
     let Scheduled { schedule, paused, next, last } = scheduled;
+    let next = if held { Vec::new() } else { next };
     rest::Schedule {
         name: schedule.name.as_str().to_owned(),
         cron: schedule.cron.as_str().to_owned(),

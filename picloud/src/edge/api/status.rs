@@ -8,7 +8,7 @@ use platform::status::{NodeState, Problem, Severity, Watched, problems};
 use store::StoreError;
 use store::cluster::Disk;
 
-use super::{Api, allow_admin, document, failed, nodes};
+use super::{Api, allow_admin, document, failed, nodes, schedules};
 use crate::edge::credentials::Caller;
 use crate::rest::{self, ProblemKind, StatusProblem};
 use crate::words;
@@ -42,7 +42,9 @@ async fn status(api: &Api) -> Result<rest::Status, StoreError> {
         backup_max_age: api.backup_max_age,
     };
     let states: Vec<NodeState> = nodes.iter().map(state).collect();
-    let problems: Vec<_> = problems(watched, &states).await?.iter().map(shown).collect();
+    let mut problems: Vec<_> = problems(watched, &states).await?.iter().map(shown).collect();
+    let held = api.scheduler.schedule_hold().await?.map(schedules::hold);
+    problems.extend(held.as_ref().map(words::schedules::problem));
     let is_live = |app: &&store::App| api.table.get_production(app.name.as_str()).is_some();
     Ok(rest::Status {
         well: problems.is_empty(),
@@ -56,6 +58,7 @@ async fn status(api: &Api) -> Result<rest::Status, StoreError> {
         apps_live: apps.iter().filter(is_live).count(),
         last_backup_at: api.store.last_backup().await?.made_at,
         problems,
+        schedules_held: held,
     })
 }
 
