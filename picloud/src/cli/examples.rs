@@ -112,7 +112,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("picloud rollback", "to the deploy before what is live"),
             ("picloud rollback 7", "to one that `picloud deploys` lists"),
-            ("picloud rollback -m \"orders fail\"", "and say why, for those who look later"),
+            ("picloud rollback -m 'orders fail'", "and say why, for those who look later"),
         ],
     ),
     ("previews", &[("picloud previews", "what is live on each branch, and until when")]),
