@@ -19,7 +19,7 @@ demo: setup-demo
 test: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) build --workspace --locked
+	$(CARGO) build --workspace --all-targets --locked
 	tests/with-postgres $(CARGO) test --workspace --locked
 
 # BENCH names the parts to measure; `bench/peers.py hello` and its like run one by itself, when this has built and installed.
