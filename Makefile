@@ -1,6 +1,7 @@
 # make demo   build, serve, push an example, call it, roll back, keep serving
 # make test   format, lints, and every test on both databases
 # make bench  measure side by side with the references, and refresh bench/README.md
+# make faults   kills, full disks, frozen and lost databases, set clocks: the long forms, with a table of the times to recovery
 # make fuzz   search for inputs that break git-receiver, FUZZ_SECONDS a target (300)
 # make release   one binary that needs nothing but the C library, with its size and checksum, in target/dist
 # make deb       a Debian package of it, in target/debian
@@ -8,7 +9,7 @@
 # make cross     the package for 64-bit ARM, with its first push in an emulator
 # make setup  install what these need, where it is missing: from Debian's packages, and git clients from PyPI
 
-.PHONY: demo test bench fuzz release deb test-deb cross setup setup-cross setup-demo
+.PHONY: demo test bench faults fuzz release deb test-deb cross setup setup-cross setup-demo
 
 CARGO ?= cargo
 
@@ -36,6 +37,14 @@ bench: setup-demo
 	$(CARGO) build --release --locked -p runtime --example live_table
 	@for part in $(BENCH); do bench/$$part.py || exit 1; done
 	@bench/page.py
+
+# The short forms of these tests are part of `make test`; each prints the seed that repeats it. FAULTS_OF names the modules to run.
+FAULTS_OF ?= killed bad_disk frozen locked lost_answers away unserved wrong_clock status
+faults: setup
+	$(CARGO) build --workspace --all-targets --locked
+	@mkdir -p target/faults
+	@FAULTS=long tests/with-postgres $(CARGO) test --workspace --locked --test journey -- $(FAULTS_OF) 2>target/faults/log; \
+		code=$$?; grep -E '^(seed|recovered) ' target/faults/log; exit $$code
 
 # Built by itself, with flags of its own (git-receiver/fuzz/.cargo). An input that breaks something ends the search; it
 # stays in target/fuzz/found with the others that were found, about which the real git is asked in the end.

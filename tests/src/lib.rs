@@ -10,10 +10,12 @@
 //! - [`clock`]: processes whose clock is wrong
 //! - [`pgbouncer`]: a connection pooler in front of one
 //! - [`wire`] and [`frames`]: connections by the byte and by the frame, for what no client does
+//! - [`faults`]: short and long forms of faults, their seeds, and the time to recovery
 //! - [`wait`]: waiting for a condition, never for a time
 
 pub mod clock;
 pub mod database;
+pub mod faults;
 pub mod frames;
 pub mod pgbouncer;
 pub mod postgres;

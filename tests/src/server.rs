@@ -93,6 +93,11 @@ impl Server {
         let _ = self.process.wait();
     }
 
+    /// The same while others still ask it. [`Server::kill`] waits for its end.
+    pub fn send_kill(&self) {
+        self.signal("-KILL");
+    }
+
     /// Asks the process to stop, and waits until it has.
     pub fn stop(&mut self) {
         self.ask_to_stop();
@@ -221,6 +226,21 @@ impl Server {
 
     /// Any request.
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
+        let answer = self.try_request(method, path, headers, body);
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
+    }
+
+    /// Any request, to a node that may be killed meanwhile.
+    ///
+    /// # Errors
+    /// There is no whole answer.
+    pub fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<Answer, ureq::Error> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
@@ -237,14 +257,14 @@ impl Server {
             Some(body) => agent.run(request.body(body).expect("a request")),
             None => agent.run(request.body(()).expect("a request")),
         };
-        let mut answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()));
+        let mut answer = answer?;
         let headers = answer
             .headers()
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
         let status = answer.status().as_u16();
-        Answer { status, headers, body: answer.body_mut().read_to_string().expect("text") }
+        Ok(Answer { status, headers, body: answer.body_mut().read_to_string()? })
     }
 }
 

@@ -129,7 +129,7 @@ impl Node {
     }
 
     /// Everything that writes does so again, by itself.
-    fn recovers(&self, name: &str) {
+    fn recovers(&self, name: &str, fault: Option<&str>) {
         let (before, since) = (self.recorded(), Instant::now());
         until("executions and runs are recorded again", || {
             assert_eq!(self.ask("GET", "/hello/", None).0, 200);
@@ -141,7 +141,9 @@ impl Node {
         });
         assert_eq!(self.set_secret(name).0, 200);
         assert_eq!(self.create_token(&name.to_lowercase()).0, 201);
-        eprintln!("{name}: all of it writes after {:?}", since.elapsed());
+        if let Some(fault) = fault {
+            tests::faults::recovered(fault, since);
+        }
     }
 }
 
@@ -169,7 +171,7 @@ fn whatever_writes_comes_back_by_itself_from_a_disk_that_was_full_for_a_moment()
     let node = Node::start(folder.path(), "16m");
     let repository = ticking();
     repository.push(&node.git_url(), &["main"]).succeeded();
-    node.recovers("BEFORE");
+    node.recovers("BEFORE", None);
     node.fill_disk();
     let full = until("the disk is full", || Some(node.set_secret("DURING")).filter(|told| told.0 != 200));
     assert!(full.0 == 507 && full.1.contains("disk is full; nothing was changed"), "{full:?}");
@@ -183,7 +185,7 @@ fn whatever_writes_comes_back_by_itself_from_a_disk_that_was_full_for_a_moment()
     repository.push(&node.git_url(), &["main"]).refused().says("disk is full");
     assert_eq!(node.ask("GET", "/hello/", None).0, 200);
     node.make_room();
-    node.recovers("AFTER");
+    node.recovers("AFTER", Some("a full disk: executions, schedules, secrets, tokens and health"));
     repository.push(&node.git_url(), &["main"]).succeeded().says("LIVE as deploy 2");
 }
 
@@ -192,7 +194,7 @@ fn whatever_writes_comes_back_by_itself_from_a_disk_that_failed_for_a_moment() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), "16m");
     ticking().push(&node.git_url(), &["main"]).succeeded();
-    node.recovers("BEFORE");
+    node.recovers("BEFORE", None);
     node.limit_files("4096");
     let failed = until("the disk fails", || Some(node.set_secret("DURING")).filter(|told| told.0 != 200));
     assert!(failed.0 == 503 && failed.1.contains("disk failed"), "{failed:?}");
@@ -201,7 +203,7 @@ fn whatever_writes_comes_back_by_itself_from_a_disk_that_failed_for_a_moment() {
     });
     assert!(failed.0 == 503 && failed.1.contains("disk failed"), "{failed:?}");
     node.limit_files("unlimited");
-    node.recovers("AFTER");
+    node.recovers("AFTER", Some("a failing disk: executions, schedules, secrets, tokens and health"));
 }
 
 #[test]

@@ -1,15 +1,13 @@
-//! A node that is killed at any moment of a push: ref, live answer and what the client was told always agree.
+//! A node that is killed at any moment: ref, live answer and what clients were told always agree.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use tests::faults::{self, Moments};
 use tests::repository::command;
-use tests::{Database, Pushed, Repository, Server, on_both_databases, until};
+use tests::{Database, Pushed, Repository, Server, TOKEN, on_both_databases, until};
 
-on_both_databases!(a_push_that_was_told_is_there_and_nothing_is_half_there);
-
-/// How often a node is killed, on each database.
-const ROUNDS: u32 = 150;
+on_both_databases!(acknowledged_changes_outlive_kills_and_nothing_is_half_there);
 
 /// A push that goes on by itself.
 fn start_push(repository: &Repository, url: &str) -> Child {
@@ -41,33 +39,88 @@ fn live_at(node: &Server) -> String {
     node.get("/app/").header("picloud-revision").unwrap_or_default().to_owned()
 }
 
-/// Moments spread evenly over `most`, the same in every run (a Weyl sequence).
-fn moment(round: u32, most: Duration) -> Duration {
-    most.mul_f64((f64::from(round) * 0.618_033_988_749_895).fract())
+/// What is known of a secret from the answers that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Set,
+    Unset,
+    /// The node was killed before it answered.
+    Either,
 }
 
-fn a_push_that_was_told_is_there_and_nothing_is_half_there(database: Database) {
+/// The secrets that are set and unset beside the pushes.
+const SECRETS: usize = 16;
+
+fn secret_path(number: usize) -> String {
+    format!("/-/api/v1/apps/app/secrets/S{number}")
+}
+
+/// Sets the secret or unsets it, as it was the other way before, and says what is known of it then.
+fn flip_secret(node: &Server, number: usize, before: Known) -> Known {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let (after, answer) = match before {
+        Known::Set => (Known::Unset, node.try_request("DELETE", &secret_path(number), &headers, None)),
+        Known::Unset | Known::Either => {
+            let value = br#"{"value": "correct horse battery staple"}"#;
+            (Known::Set, node.try_request("PUT", &secret_path(number), &headers, Some(value)))
+        }
+    };
+    match answer {
+        Ok(answer) if answer.status < 300 => after,
+        Ok(answer) => panic!("secret {number}: {answer:?}"),
+        Err(_) => Known::Either,
+    }
+}
+
+/// The numbers of the secrets that the node knows.
+fn secrets_at(node: &Server) -> Vec<usize> {
+    let bearer = format!("Bearer {TOKEN}");
+    let answer = node.request("GET", "/-/api/v1/apps/app/secrets", &[("authorization", &bearer)], None);
+    let all = answer.json();
+    let names = all["secrets"].as_array().expect("a list").iter();
+    names
+        .map(|secret| secret["name"].as_str().and_then(|name| name[1..].parse().ok()).expect("a name"))
+        .collect()
+}
+
+fn acknowledged_changes_outlive_kills_and_nothing_is_half_there(database: Database) {
+    let rounds = faults::rounds(60, 1000);
+    let mut moments = Moments::new("acknowledged_changes_outlive_kills");
+    let keys = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(keys.path(), "ab".repeat(32)).expect("a key");
     // By a name of its own it is known again at once, and not waited for.
-    let mut server = Server::start_with(database, &["--node-name", "one"]);
+    let flags = ["--node-name", "one", "--secret-key-file", keys.path().to_str().expect("a path")];
+    let mut server = Server::start_with(database, &flags);
     let repository = Repository::new();
     let mut before = commit(&repository, 0);
     let since = Instant::now();
     ended(start_push(&repository, &server.git_url("app"))).succeeded();
     // Follows how long pushes take while other tests run: half of the kills come after the push has ended.
     let mut most = since.elapsed().mul_f64(2.0);
-    let (mut told, mut moved) = (0, 0);
-    for round in 1..=ROUNDS {
+    let (mut acknowledged, mut moved, mut slowest) = (0, 0, Duration::ZERO);
+    let mut secrets = [Known::Unset; SECRETS];
+    for round in 1..=rounds {
         let pushed = commit(&repository, round);
         let push = start_push(&repository, &server.git_url("app"));
-        std::thread::sleep(moment(round, most));
+        let secret = round as usize % SECRETS;
+        let moment = moments.within(most);
+        secrets[secret] = std::thread::scope(|scope| {
+            let changed = scope.spawn(|| flip_secret(&server, secret, secrets[secret]));
+            std::thread::sleep(moment);
+            server.send_kill();
+            changed.join().expect("a change")
+        });
         server.kill();
         let answer = ended(push);
+        let killed = Instant::now();
         server.restart();
         let now = main_of(&repository, &server);
         assert_eq!(live_at(&server), now, "round {round}: what answers is not what the branch points to");
+        slowest = slowest.max(killed.elapsed());
         if answer.accepted || answer.text.contains("LIVE as deploy") {
-            assert_eq!(now, pushed, "round {round}: it was told that it is live\n{}", answer.text);
-            told += 1;
+            assert_eq!(now, pushed, "round {round}: the push was acknowledged\n{}", answer.text);
+            acknowledged += 1;
             most = most.mul_f64(0.97);
         } else {
             most = most.mul_f64(1.03);
@@ -75,9 +128,20 @@ fn a_push_that_was_told_is_there_and_nothing_is_half_there(database: Database) {
         }
         moved += u32::from(now == pushed);
         before = now;
+        let found = secrets_at(&server);
+        for (number, known) in secrets.iter_mut().enumerate() {
+            let there = if found.contains(&number) { Known::Set } else { Known::Unset };
+            assert!(
+                *known == there || *known == Known::Either,
+                "round {round}: secret {number} is {there:?}, not {known:?}"
+            );
+            *known = there;
+        }
     }
     // Neither all too early nor all too late: the kills went through the whole push.
-    assert!(told > 0 && moved < ROUNDS, "{told} of {ROUNDS} were told, {moved} moved");
+    assert!(acknowledged > 0 && moved < rounds, "{acknowledged} of {rounds} acknowledged, {moved} moved");
+    let summary = format!("node killed {rounds} times, {acknowledged} pushes acknowledged (slowest start)");
+    faults::recovered_in(&summary, slowest);
 }
 
 #[test]
@@ -91,17 +155,18 @@ fn a_node_killed_in_the_middle_of_a_push_leaves_the_others_true() {
     let since = Instant::now();
     ended(start_push(&repository, &nodes[0].git_url("app"))).succeeded();
     let usual = since.elapsed();
-    for round in 1..=30 {
+    let mut moments = Moments::new("a_node_killed_in_the_middle_of_a_push");
+    for round in 1..=faults::rounds(20, 300) {
         let killed = round as usize % 3;
         let pushed = commit(&repository, round);
         let push = start_push(&repository, &nodes[killed].git_url("app"));
-        std::thread::sleep(moment(round, usual.mul_f64(1.2)));
+        std::thread::sleep(moments.within(usual.mul_f64(1.2)));
         nodes[killed].kill();
         let answer = ended(push);
         let others = [&nodes[(killed + 1) % 3], &nodes[(killed + 2) % 3]];
         let now = main_of(&repository, others[0]);
         if answer.accepted {
-            assert_eq!(now, pushed, "round {round}: it was told that it is live\n{}", answer.text);
+            assert_eq!(now, pushed, "round {round}: the push was acknowledged\n{}", answer.text);
         }
         for other in others {
             until("the other node serves what the branch points to", || {
