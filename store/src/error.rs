@@ -20,6 +20,9 @@ pub enum StoreError {
     /// The database cannot read or write its files.
     #[error("the database's disk failed: {0}")]
     DiskFailed(#[source] sqlx::Error),
+    /// The database, or the transaction, takes no writes: a standby, a setting, a disk that is mounted so.
+    #[error("the database is read-only")]
+    ReadOnly,
     /// It says nothing at all.
     #[error("the database did not answer within {} s", .0.as_secs())]
     Silent(Duration),
@@ -66,7 +69,8 @@ impl StoreError {
             Self::Database(Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed) => true,
             Self::Database(error) => code(error)
                 .is_some_and(|code| says_unavailable(&code) || says_busy(&code) || says_conflict(&code)),
-            Self::DiskFull | Self::DiskFailed(_) | Self::Silent(_) | Self::OutcomeUnknown => true,
+            Self::DiskFull | Self::DiskFailed(_) | Self::ReadOnly => true,
+            Self::Silent(_) | Self::OutcomeUnknown => true,
             Self::Locked | Self::Cancelled(_) | Self::PoolBusy(_) => true,
             Self::Corrupt { .. } | Self::Dangling { .. } | Self::NoApp => false,
         }
@@ -111,6 +115,7 @@ impl From<sqlx::Error> for StoreError {
         match code(&error).as_deref() {
             Some(code) if says_full(code) => Self::DiskFull,
             Some(code) if says_disk_failed(code) => Self::DiskFailed(error),
+            Some(code) if says_read_only(code) => Self::ReadOnly,
             Some("55P03") => Self::Locked,
             // query_canceled
             Some("57014") => Self::Cancelled(error),
@@ -186,6 +191,11 @@ fn says_full(code: &str) -> bool {
 /// io_error in PostgreSQL. In SQLite SQLITE_IOERR and its extended codes, whose lowest byte is its own.
 fn says_disk_failed(code: &str) -> bool {
     code == "58030" || code.len() < 5 && code.parse::<u32>().is_ok_and(|code| code & 0xff == 10)
+}
+
+/// read_only_sql_transaction in PostgreSQL. In SQLite SQLITE_READONLY and its extended codes.
+fn says_read_only(code: &str) -> bool {
+    code == "25006" || code.len() < 5 && code.parse::<u32>().is_ok_and(|code| code & 0xff == 8)
 }
 
 /// Whether the database has answered, and refused: it is there, and goes on without what was to be done.
