@@ -7,6 +7,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::clock::Clock;
+
 /// A PostgreSQL that nobody else uses. It ends with its value.
 #[derive(Debug)]
 pub struct Postgres {
@@ -14,6 +16,7 @@ pub struct Postgres {
     programs: PathBuf,
     port: u16,
     settings: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Postgres {
@@ -27,8 +30,19 @@ impl Postgres {
     /// # Panics
     /// It cannot be started.
     pub fn start_with(settings: &str) -> Self {
+        Self::start_as(settings, Vec::new())
+    }
+
+    /// One that goes by a clock of the test's.
+    pub fn start_by(clock: &Clock) -> Self {
+        give_away(clock.folder());
+        Self::start_as("", clock.environment())
+    }
+
+    fn start_as(settings: &str, environment: Vec<(&'static str, String)>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut postgres = Self { folder, programs: programs(), port: 0, settings: settings.to_owned() };
+        let settings = settings.to_owned();
+        let mut postgres = Self { folder, programs: programs(), port: 0, settings, environment };
         postgres.give_away(postgres.folder.path());
         postgres.run(
             "initdb",
@@ -115,10 +129,7 @@ impl Postgres {
 
     /// Gives a file or folder to the user that it runs as, where that is another one.
     pub fn give_away(&self, path: &Path) {
-        if is_root() {
-            let given = Command::new("chown").arg("-R").arg("postgres").arg(path).status().expect("chown");
-            assert!(given.success());
-        }
+        give_away(path);
     }
 
     fn try_start(&self) -> bool {
@@ -139,14 +150,13 @@ impl Postgres {
 
     /// PostgreSQL refuses to run as root.
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let program = self.programs.join(program);
-        let mut command = if is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
+        let mut command = Command::new(if is_root() { "setpriv" } else { "env" });
+        if is_root() {
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "env"]);
+        }
+        // Not in the environment of `setpriv`: what libfaketime makes as root is closed to others.
+        command.args(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
+        command.arg(self.programs.join(program));
         let data = self.folder.path().join("data");
         command.args([OsStr::new("--pgdata"), data.as_os_str()]).args(arguments).current_dir("/");
         command.stdout(std::process::Stdio::null());
@@ -172,6 +182,13 @@ impl Drop for Postgres {
             self.thaw();
         }
         let _ = self.command("pg_ctl", &["--mode=immediate", "stop"]).output();
+    }
+}
+
+fn give_away(path: &Path) {
+    if is_root() {
+        let given = Command::new("chown").arg("-R").arg("postgres").arg(path).status().expect("chown");
+        assert!(given.success());
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::clock::Clock;
 use crate::{Database, TOKEN, until};
 
 /// Takes a free port and says which.
@@ -70,6 +71,13 @@ impl Server {
     /// A node with more variables in its environment.
     pub fn start_in(database: Database, environment: &[(&str, &str)]) -> Self {
         Self::start_as(database, &[], None, environment)
+    }
+
+    /// A node with more flags that goes by a clock of the test's.
+    pub fn start_by(clock: &Clock, database: Database, flags: &[&str]) -> Self {
+        let environment = clock.environment();
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Self::start_as(database, flags, None, &environment)
     }
 
     fn start_as(

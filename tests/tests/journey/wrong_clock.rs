@@ -1,11 +1,9 @@
 //! Clocks that are set while a node runs, and clocks that are not that of the database.
 
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tempfile::TempDir;
+use tests::clock::Clock;
 use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(a_clock_that_is_set_back_by_hours_stops_no_schedule);
@@ -13,30 +11,19 @@ on_both_databases!(a_clock_that_is_set_back_by_hours_stops_no_schedule);
 /// A node whose clock can be set, with an app that runs every second.
 struct Clocked {
     server: Server,
-    offset: TempDir,
+    clock: Clock,
 }
 
 impl Clocked {
     /// A node whose clock is so many seconds ahead.
     fn start(database: Database, ahead: i64) -> Self {
-        let offset = tempfile::tempdir().unwrap();
-        set(&offset, ahead);
-        let clock = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
-        assert!(Path::new(&clock).exists(), "{clock} is installed by `make test`");
-        let file = offset.path().join("offset").display().to_string();
-        let environment = [
-            ("LD_PRELOAD", clock.as_str()),
-            ("FAKETIME_TIMESTAMP_FILE", &file),
-            ("FAKETIME_NO_CACHE", "1"),
-            // The clock that only goes forward is right on every machine.
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ];
-        Self { server: Server::start_in(database, &environment), offset }
+        let clock = Clock::start(ahead);
+        Self { server: Server::start_by(&clock, database, &[]), clock }
     }
 
     /// Sets the clock so many seconds ahead of what is right.
     fn set(&self, ahead: i64) {
-        set(&self.offset, ahead);
+        self.clock.set(ahead);
     }
 
     /// Pushes a script that runs every second, and says when.
@@ -70,13 +57,6 @@ impl Clocked {
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.json()["runs"].as_array().expect("runs").clone()
     }
-}
-
-fn set(offset: &TempDir, ahead: i64) {
-    // Whole at any moment: the node reads it whenever it looks at the clock.
-    let new = offset.path().join("new");
-    fs::write(&new, format!("{ahead:+}\n")).unwrap();
-    fs::rename(new, offset.path().join("offset")).unwrap();
 }
 
 fn a_clock_that_is_set_back_by_hours_stops_no_schedule(database: Database) {
