@@ -204,6 +204,8 @@ impl Node {
         };
         let api = Api {
             store: store.clone(),
+            database: database.clone(),
+            clock: clock.clone(),
             table: Arc::clone(&table),
             activation: activation.clone(),
             public: Public::new(settings.domain.as_deref(), settings.public_url.as_deref()),

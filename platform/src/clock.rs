@@ -37,7 +37,7 @@ pub struct ClockStatus {
     pub jumps: u64,
     /// How far the clock of this machine is ahead of the database's, where that has one.
     pub skew: Option<TimeDelta>,
-    /// Why nothing is deleted by age at present, as of when that was to be done last.
+    /// Why nothing is deleted by age now; of a [`RetentionPaused::Gap`], as of when that was to be done last.
     pub retention_paused: Option<RetentionPaused>,
 }
 
@@ -131,12 +131,9 @@ impl Clock {
     pub fn status(&self) -> ClockStatus {
         let mut state = self.state();
         state.look();
-        ClockStatus {
-            last_jump: state.last_jump,
-            jumps: state.jumps,
-            skew: state.skew(),
-            retention_paused: state.paused,
-        }
+        let gap = state.paused.filter(|paused| *paused == RetentionPaused::Gap);
+        let retention_paused = state.doubt().or(gap);
+        ClockStatus { last_jump: state.last_jump, jumps: state.jumps, skew: state.skew(), retention_paused }
     }
 
     /// The time by which old records can be deleted; `None` while the clock cannot be right, or nobody knows whether it is:
@@ -272,7 +269,7 @@ fn since_boot() -> TimeDelta {
 }
 
 /// A span of time to the second, without its sign, in the two largest units that it has.
-fn span(span: TimeDelta) -> String {
+pub fn span(span: TimeDelta) -> String {
     let seconds = (span.abs() + TimeDelta::milliseconds(500)).num_seconds();
     let parts = [
         (seconds / 86_400, "d"),

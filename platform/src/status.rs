@@ -9,9 +9,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::LiveTable;
 use store::cluster::{Disk, NotServed};
-use store::{DroppedRecords, FailingApp, FailingSchedule, KnownTime, LastBackup, Store, StoreError};
+use store::{
+    DroppedRecords, FailingApp, FailingSchedule, KnownTime, LastBackup, ScheduleHold, Store, StoreError,
+};
 
 use crate::activation::Activation;
+use crate::clock::{Clock, ClockStatus, Jump, RetentionPaused};
+use crate::health::DatabaseHealth;
 
 /// The problems of one kind that are listed.
 const LISTED_MAX: u32 = 50;
@@ -21,6 +25,9 @@ const FAILURES_OF: TimeDelta = TimeDelta::hours(1);
 
 /// The same of dropped records.
 const DROPPED_OF: TimeDelta = TimeDelta::hours(24);
+
+/// The same of a clock that was set.
+const JUMPS_OF: TimeDelta = TimeDelta::hours(24);
 
 /// The share of an app's executions, in percent, from which on failures are an error and no warning.
 const FAILED_PERCENT_ERROR: u64 = 10;
@@ -43,6 +50,13 @@ pub enum Severity {
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
+    /// A node cannot write to the database.
+    DatabaseNotWritable {
+        /// The name of the node.
+        node: String,
+        /// Why, without what the database said itself.
+        reason: String,
+    },
     /// A node is not ready.
     NodeNotReady {
         /// Its name.
@@ -59,6 +73,8 @@ pub enum Problem {
         /// Whether it is one of a preview.
         preview: bool,
     },
+    /// No schedule of any app runs by the clock.
+    SchedulesHeld(ScheduleHold),
     /// Executions of an app failed within the last hour.
     ExecutionsFailing(FailingApp),
     /// Records of executions were dropped within the last day.
@@ -87,6 +103,20 @@ pub enum Problem {
         /// The time of the latest entry.
         latest: DateTime<Utc>,
     },
+    /// The clock of a node was set within the last day, while the node was running.
+    ClockJump {
+        /// The name of the node.
+        node: String,
+        /// The last time that it was set.
+        jump: Jump,
+    },
+    /// A node deletes nothing by age, since its clock cannot be right.
+    RetentionPaused {
+        /// The name of the node.
+        node: String,
+        /// Why.
+        reason: RetentionPaused,
+    },
     /// A node has little room left for its files.
     DiskNearlyFull {
         /// The name of the node.
@@ -100,12 +130,15 @@ impl Problem {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
         let error = match self {
-            Self::NodeNotReady { .. } | Self::AppNotServed(_) | Self::ScheduleFailing { .. } => true,
+            Self::DatabaseNotWritable { .. } | Self::NodeNotReady { .. } => true,
+            Self::AppNotServed(_) | Self::ScheduleFailing { .. } => true,
             Self::ExecutionsFailing(app) => app.failed * 100 >= app.executions * FAILED_PERCENT_ERROR,
             Self::ClockSkew { ahead, .. } => ahead.abs() > SKEW_ERROR,
             Self::ClockBehind { .. } => true,
             Self::DiskNearlyFull { disk, .. } => disk.free_bytes.saturating_mul(100) < disk.size_bytes,
-            Self::RecordsDropped(_) | Self::BackupMissing { .. } | Self::BackupOld { .. } => false,
+            Self::SchedulesHeld(_) | Self::RecordsDropped(_) => false,
+            Self::BackupMissing { .. } | Self::BackupOld { .. } => false,
+            Self::ClockJump { .. } | Self::RetentionPaused { .. } => false,
         };
         if error { Severity::Error } else { Severity::Warning }
     }
@@ -129,6 +162,10 @@ pub struct NodeState {
 pub struct Watched<'w> {
     /// The database.
     pub store: &'w Store,
+    /// Whether this node can write to it.
+    pub database: &'w DatabaseHealth,
+    /// The clock of this node.
+    pub clock: &'w Clock,
     /// What is live.
     pub table: &'w LiveTable,
     /// What this node can serve.
@@ -144,16 +181,14 @@ pub struct Watched<'w> {
 /// # Errors
 /// The database failed.
 pub async fn problems(watched: Watched<'_>, nodes: &[NodeState]) -> Result<Vec<Problem>, StoreError> {
-    let now = Utc::now();
+    let now = watched.clock.now();
     let store = watched.store;
-    let mut problems: Vec<Problem> = nodes
-        .iter()
-        .filter_map(|node| {
-            Some(Problem::NodeNotReady { node: node.name.clone(), reason: node.trouble.clone()? })
-        })
-        .collect();
+    let written = watched.database.check().await;
+    let mut problems = Vec::from_iter(written.err().map(|error| not_writable(watched.node, &error)));
+    problems.extend(nodes.iter().filter_map(not_ready));
     problems.extend(not_served(watched).await?.into_iter().map(Problem::AppNotServed));
     problems.extend(failing_schedules(watched).await?);
+    problems.extend(store.schedule_hold().await?.map(Problem::SchedulesHeld));
     let failing = store.failing_apps(now - FAILURES_OF, LISTED_MAX).await?;
     problems.extend(failing.into_iter().map(Problem::ExecutionsFailing));
     let dropped = store.dropped_records(now - DROPPED_OF, LISTED_MAX).await?;
@@ -163,12 +198,29 @@ pub async fn problems(watched: Watched<'_>, nodes: &[NodeState]) -> Result<Vec<P
     }
     problems.extend(nodes.iter().filter_map(skew));
     if let KnownTime::NotBefore(latest) = store.time().await?
-        && latest - now > SKEW_ERROR
+        && latest - Utc::now() > SKEW_ERROR
     {
         problems.push(Problem::ClockBehind { node: watched.node.to_owned(), latest });
     }
+    problems.extend(clock(watched.node, watched.clock.status(), Utc::now()));
     problems.extend(nodes.iter().filter_map(nearly_full));
     Ok(problems)
+}
+
+/// The problems that this node knows of by itself while the database, which failed with `error`, cannot be read.
+pub fn problems_without_database(watched: Watched<'_>, error: &StoreError) -> Vec<Problem> {
+    let reason = watched.activation.trouble();
+    let not_ready = reason.map(|reason| Problem::NodeNotReady { node: watched.node.to_owned(), reason });
+    let clock = clock(watched.node, watched.clock.status(), Utc::now());
+    std::iter::once(not_writable(watched.node, error)).chain(not_ready).chain(clock).collect()
+}
+
+fn not_writable(node: &str, error: &StoreError) -> Problem {
+    Problem::DatabaseNotWritable { node: node.to_owned(), reason: error.public_reason() }
+}
+
+fn not_ready(node: &NodeState) -> Option<Problem> {
+    Some(Problem::NodeNotReady { node: node.name.clone(), reason: node.trouble.clone()? })
 }
 
 /// The apps that nodes cannot serve: this node by its own word, the others by what they said.
@@ -222,6 +274,15 @@ fn skew(node: &NodeState) -> Option<Problem> {
     (ahead.abs() > SKEW_WARN).then(|| Problem::ClockSkew { node: node.name.clone(), ahead })
 }
 
+/// What a node knows of its own clock, which shows `now`.
+fn clock(node: &str, status: ClockStatus, now: DateTime<Utc>) -> impl Iterator<Item = Problem> {
+    let node = || node.to_owned();
+    let jump = status.last_jump.filter(|jump| now - jump.at < JUMPS_OF);
+    let jump = jump.map(|jump| Problem::ClockJump { node: node(), jump });
+    let paused = status.retention_paused.map(|reason| Problem::RetentionPaused { node: node(), reason });
+    jump.into_iter().chain(paused)
+}
+
 fn nearly_full(node: &NodeState) -> Option<Problem> {
     let disk = node.disk.filter(Disk::is_nearly_full)?;
     Some(Problem::DiskNearlyFull { node: node.name.clone(), disk })
@@ -241,6 +302,16 @@ mod tests {
         assert_eq!(found(Some(days(6)), days(100)), None);
         assert_eq!(found(Some(days(8)), days(100)), Some(Problem::BackupOld { made_at: days(8) }));
         assert_eq!(found(Some(days(-1)), days(100)), Some(Problem::BackupOld { made_at: days(-1) }));
+    }
+
+    #[test]
+    fn clock_jump_is_a_problem_for_a_day() {
+        let at = DateTime::from_timestamp(2_000_000_000, 0).unwrap();
+        let jump = Jump { at, by: TimeDelta::hours(-5) };
+        let status = ClockStatus { last_jump: Some(jump), jumps: 1, skew: None, retention_paused: None };
+        let found = |hours| clock("pi", status.clone(), at + TimeDelta::hours(hours)).collect::<Vec<_>>();
+        assert_eq!(found(23), [Problem::ClockJump { node: "pi".to_owned(), jump }]);
+        assert_eq!(found(24), []);
     }
 
     #[test]

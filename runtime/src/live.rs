@@ -212,6 +212,15 @@ impl LiveTable {
         self.apps.load().values().filter(|slot| !slot.branches.load().by_label.is_empty()).count()
     }
 
+    /// How many apps there are of which production is live.
+    pub fn apps_in_production(&self) -> usize {
+        let is_live = |slot: &&Arc<Slot>| {
+            let branches = slot.branches.load();
+            branches.production.as_ref().is_some_and(|label| branches.by_label.contains_key(label))
+        };
+        self.apps.load().values().filter(is_live).count()
+    }
+
     /// What has been counted of every app that was called, in the order of their names; the others are last.
     pub fn numbers(&self) -> Vec<AppNumbers> {
         let apps = self.apps.load();

@@ -18,11 +18,12 @@ pub(crate) struct Status {
     pub(crate) node: String,
     /// `PostgreSQL` or `SQLite`.
     pub(crate) database: String,
-    /// How many nodes there are, and how many of them are ready.
-    pub(crate) nodes: usize,
-    pub(crate) nodes_ready: usize,
-    /// How many apps there are, and how many have something live in production.
-    pub(crate) apps: usize,
+    /// How many nodes there are, and how many of them are ready. Null while the database cannot be read.
+    pub(crate) nodes: Option<usize>,
+    pub(crate) nodes_ready: Option<usize>,
+    /// How many apps there are; null while the database cannot be read.
+    pub(crate) apps: Option<usize>,
+    /// How many apps have something live in production.
     pub(crate) apps_live: usize,
     /// When the latest backup was made; null: none was, as far as the database knows.
     pub(crate) last_backup_at: Option<chrono::DateTime<chrono::Utc>>,
@@ -47,16 +48,19 @@ pub(crate) struct StatusProblem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ProblemKind {
+    DatabaseNotWritable,
     NodeNotReady,
     AppNotServed,
     ScheduleFailing,
+    SchedulesHeld,
     ExecutionsFailing,
     RecordsDropped,
     BackupMissing,
     BackupOld,
     ClockSkew,
+    ClockJump,
+    RetentionPaused,
     DiskNearlyFull,
-    SchedulesHeld,
 }
 
 /// How much a problem matters.

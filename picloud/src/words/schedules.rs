@@ -1,7 +1,7 @@
 //! What people read of schedules that are held.
 
 use super::{printable, time};
-use crate::rest::{Held, ProblemKind, ResumedAll, Severity, StatusProblem};
+use crate::rest::{Held, ResumedAll};
 
 /// The verb that ends the hold.
 pub(crate) const RESUME_ALL: &str = "picloud resume --all";
@@ -13,16 +13,6 @@ pub(crate) fn held(held: &Held) -> String {
         time(held.since),
         printable(&held.by)
     )
-}
-
-/// The same, as a problem of the platform.
-pub(crate) fn problem(held: &Held) -> StatusProblem {
-    StatusProblem {
-        kind: ProblemKind::SchedulesHeld,
-        severity: Severity::Warning,
-        message: format!("the schedules of all apps are held since {} by {}", time(held.since), held.by),
-        hint: format!("resume them with  {RESUME_ALL}"),
-    }
 }
 
 /// The schedules of all apps go on.

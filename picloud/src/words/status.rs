@@ -1,10 +1,12 @@
 //! What is said of whether all is well.
 
 use chrono::TimeDelta;
+use platform::clock;
 use platform::status::Problem;
 use store::RunOutcome;
 use store::status::{EXECUTIONS_COUNTED_MAX, FAILURES_COUNTED_MAX};
 
+use super::schedules::RESUME_ALL;
 use super::{count, printable, size, time};
 use crate::rest::{Severity, Status};
 
@@ -19,16 +21,18 @@ pub(crate) fn shown(status: &Status) -> String {
     };
     let backup = status.last_backup_at.map_or_else(|| "none".to_owned(), |at| format!("{} UTC", time(at)));
     let mut text = format!(
-        "{verdict}\n  version   {}, answering as {}\n  zone data {}\n  database  {}\n  backup    {backup}\n  nodes     {} of {} ready\n  apps      {}, of which {} are live\n",
+        "{verdict}\n  version   {}, answering as {}\n  zone data {}\n  database  {}\n",
         printable(&status.version),
         printable(&status.node),
         printable(&status.zone_data),
         printable(&status.database),
-        status.nodes_ready,
-        status.nodes,
-        status.apps,
-        status.apps_live,
     );
+    if let (Some(ready), Some(nodes), Some(apps)) = (status.nodes_ready, status.nodes, status.apps) {
+        text += &format!("  backup    {backup}\n  nodes     {ready} of {nodes} ready\n");
+        text += &format!("  apps      {apps}, of which {} are live\n", status.apps_live);
+    } else {
+        text += &format!("  apps      {} live, from memory\n", status.apps_live);
+    }
     for problem in &status.problems {
         let word = match problem.severity {
             Severity::Error => "error",
@@ -42,6 +46,9 @@ pub(crate) fn shown(status: &Status) -> String {
 /// What a problem is.
 pub(crate) fn message(problem: &Problem) -> String {
     match problem {
+        Problem::DatabaseNotWritable { node, reason } => {
+            format!("node {node} cannot write to the database: {reason}")
+        }
         Problem::NodeNotReady { node, reason } => format!("node {node} is not ready: {reason}"),
         Problem::AppNotServed(not) => {
             format!(
@@ -62,6 +69,9 @@ pub(crate) fn message(problem: &Problem) -> String {
                 time(schedule.due),
                 reason.unwrap_or_default()
             )
+        }
+        Problem::SchedulesHeld(hold) => {
+            format!("the schedules of all apps are held since {} by {}", time(hold.since), hold.cause)
         }
         Problem::ExecutionsFailing(app) => {
             let or_more = |counted: u64, max: u32| {
@@ -95,6 +105,14 @@ pub(crate) fn message(problem: &Problem) -> String {
                 time(*latest)
             )
         }
+        Problem::ClockJump { node, jump } => {
+            let direction = if jump.by > TimeDelta::zero() { "forward" } else { "back" };
+            let (by, at) = (clock::span(jump.by), time(jump.at));
+            format!("the clock of node {node} was set {direction} by {by}, to {at} UTC")
+        }
+        Problem::RetentionPaused { node, reason } => {
+            format!("node {node} deletes no old records, audit entries and previews: {reason}")
+        }
         Problem::DiskNearlyFull { node, disk } => format!(
             "the disk with the data folder of node {node} has {} left of {}",
             size(disk.free_bytes),
@@ -106,6 +124,9 @@ pub(crate) fn message(problem: &Problem) -> String {
 /// What helps, or shows more.
 pub(crate) fn hint(problem: &Problem) -> String {
     match problem {
+        Problem::DatabaseNotWritable { node, .. } => format!(
+            "mend the database: until then, apps are answered and nothing is changed or recorded; the log of node {node} has the cause"
+        ),
         Problem::NodeNotReady { .. } => "picloud nodes".to_owned(),
         Problem::AppNotServed(not) => {
             format!("see the log of node {}, or push a commit that it can serve", not.node)
@@ -114,6 +135,7 @@ pub(crate) fn hint(problem: &Problem) -> String {
             let on = if *preview { format!(" --branch {}", schedule.branch) } else { String::new() };
             format!("picloud schedules --app {} --runs {}{on}", schedule.app, schedule.name)
         }
+        Problem::SchedulesHeld(_) => format!("resume them with  {RESUME_ALL}"),
         Problem::ExecutionsFailing(app) => format!("picloud executions --app {} --failed", app.app),
         Problem::RecordsDropped(dropped) => {
             format!(
@@ -127,6 +149,13 @@ pub(crate) fn hint(problem: &Problem) -> String {
         }
         Problem::ClockSkew { .. } | Problem::ClockBehind { .. } => {
             "set the clock that is wrong, and let NTP keep it right (timedatectl set-ntp true)".to_owned()
+        }
+        Problem::ClockJump { .. } => {
+            "let NTP keep the clock right (timedatectl set-ntp true); this is listed for a day".to_owned()
+        }
+        Problem::RetentionPaused { .. } => {
+            "set the clock right if it is wrong; deletion begins again by itself when the clock is set back, or has run for a week"
+                .to_owned()
         }
         Problem::DiskNearlyFull { .. } => {
             "make room: a database that cannot write refuses pushes and records nothing".to_owned()

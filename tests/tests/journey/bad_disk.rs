@@ -45,13 +45,13 @@ fn a_node_does_not_start_on_a_disk_that_cannot_be_written_and_says_so() {
 }
 
 /// A node with its data on a small disk of its own.
-struct Node {
+pub(crate) struct Node {
     process: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Node {
-    fn start(folder: &Path, size: &str) -> Self {
+    pub(crate) fn start(folder: &Path, size: &str) -> Self {
         // A write beyond the limit of a file's size is then an error, and no end of the process.
         let mut command = serve_in(folder, size, "trap '' XFSZ");
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -70,7 +70,7 @@ impl Node {
         format!("/proc/{}/cwd/{name}", self.process.id()).into()
     }
 
-    fn fill_disk(&self) {
+    pub(crate) fn fill_disk(&self) {
         let mut fill = File::create(self.file("fill")).unwrap();
         let mut piece = vec![0; 1 << 16];
         while !piece.is_empty() {
@@ -80,7 +80,7 @@ impl Node {
         }
     }
 
-    fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         std::fs::remove_file(self.file("fill")).unwrap();
     }
 

@@ -33,8 +33,10 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use manifest_schema::name::AppName;
 use platform::activation::{Activation, RETRY};
+use platform::clock::Clock;
 use platform::deploy::Deployer;
 use platform::execution::Recorder;
+use platform::health::DatabaseHealth;
 use platform::schedules::Scheduler;
 use platform::secrets::Vault;
 use platform::tokens::{Right, Tokens};
@@ -58,6 +60,8 @@ use crate::words::store_failure;
 #[derive(Clone)]
 pub(crate) struct Api {
     pub(crate) store: Store,
+    pub(crate) database: DatabaseHealth,
+    pub(crate) clock: Clock,
     pub(crate) table: Arc<LiveTable>,
     pub(crate) activation: Activation,
     /// Where apps answer.

@@ -1,0 +1,50 @@
+//! Clocks that are set while nodes run by them.
+
+use std::time::Instant;
+
+use tests::clock::Clock;
+use tests::faults::recovered;
+use tests::{Database, Postgres, Server, on_both_databases, until};
+
+use super::{back_up, problems, said};
+
+on_both_databases!(that_there_never_was_a_backup_is_named_after_a_week);
+
+const DAY: i64 = 24 * 3600;
+
+fn that_there_never_was_a_backup_is_named_after_a_week(database: Database) {
+    for (flags, is_named) in [([].as_slice(), true), (["--backup-warn", "off"].as_slice(), false)] {
+        let clock = Clock::start(-8 * DAY);
+        let postgres = database.url().map(|_| Postgres::start_by(&clock));
+        let database = postgres.as_ref().map_or(Database::sqlite(), |own| Database::on(own.url()));
+        let server = Server::start_by(&clock, database, flags);
+        assert_eq!(problems(&server.address), (Some(0), vec![]), "a new node has time");
+        clock.set(0);
+        until("the node goes by the new time", || said(&server.address, "clock_jump"));
+        if is_named {
+            let missing = until("it is named", || said(&server.address, "backup_missing"));
+            assert!(missing.starts_with("no backup was made since 20"), "{missing}");
+            let folder = tempfile::tempdir().unwrap();
+            back_up(&server, &folder.path().join("all"), "-0d");
+        }
+        assert_eq!(said(&server.address, "backup_missing"), None);
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_is_named_and_so_is_what_is_not_deleted_by_it() {
+    let clock = Clock::start(0);
+    let server = Server::start_by(&clock, Database::sqlite(), &[]);
+    assert_eq!(problems(&server.address), (Some(0), vec![]));
+    clock.set(3650 * DAY);
+    let jump = said(&server.address, "clock_jump").expect("a problem");
+    assert!(jump.contains(" was set forward by 3650 d 0 h, to 20"), "{jump}");
+    let paused = said(&server.address, "retention_paused").expect("a problem");
+    assert!(paused.contains(" was set forward by 3650 d 0 h, and has not run for a week since"), "{paused}");
+    clock.set(0);
+    let since = Instant::now();
+    until("deletion goes on", || said(&server.address, "retention_paused").is_none().then_some(()));
+    recovered("the clock was ten years ahead: deletion by age goes on", since);
+    let jump = said(&server.address, "clock_jump").expect("a problem");
+    assert!(jump.contains(" was set back by 3650 d 0 h, to 20"), "{jump}");
+}
