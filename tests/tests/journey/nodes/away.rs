@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tests::faults::recovered;
 use tests::{Database, Postgres, Repository, Server, TOKEN, until};
 
 use super::{nodes, says};
@@ -51,6 +52,35 @@ fn apps_answer_from_memory_while_the_database_is_away() {
         over.store(true, Ordering::Relaxed);
     });
     assert!(answered.load(Ordering::Relaxed) > 1000, "{answered:?}");
+    for node in &nodes {
+        assert_eq!(says(node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
+    }
+}
+
+#[test]
+fn first_push_after_the_database_was_away_says_on_how_many_nodes_it_is_live() {
+    let postgres = Postgres::start();
+    let nodes = nodes(&Database::on(postgres.url()), &["one", "two", "three"]);
+    let repository = Repository::hello();
+    let url = nodes[0].git_url("hello");
+    repository.push(&url, &["main"]).succeeded().says("on 3/3 nodes");
+    postgres.stop();
+    for node in &nodes {
+        until("the node notices", || {
+            node.get("/-/health/ready").body.starts_with("ok from memory").then_some(())
+        });
+    }
+    repository.write("greet.rhai", "\"second\"");
+    repository.commit("second");
+    postgres.start_again();
+    let since = Instant::now();
+    // Nobody waits for the nodes to find each other again.
+    let first = until("a push is taken", || {
+        let pushed = repository.push(&url, &["main"]);
+        pushed.accepted.then_some(pushed)
+    });
+    first.says("LIVE as deploy 2").says("on 3/3 nodes");
+    recovered("PostgreSQL was away: the first push is live on 3/3 nodes", since);
     for node in &nodes {
         assert_eq!(says(node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
     }
