@@ -57,10 +57,12 @@ pub enum AuditAction {
     SecretUnset,
     /// Secrets were encrypted anew, with another key.
     SecretRotate,
+    /// A node began to encrypt with a new key.
+    SecretNewKey,
 }
 
 impl AuditAction {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Push,
         Self::AppCreate,
         Self::AppSetting,
@@ -72,6 +74,7 @@ impl AuditAction {
         Self::SecretSet,
         Self::SecretUnset,
         Self::SecretRotate,
+        Self::SecretNewKey,
     ];
 
     /// The action as rows and programs have it.
@@ -88,6 +91,7 @@ impl AuditAction {
             Self::SecretSet => "secret.set",
             Self::SecretUnset => "secret.unset",
             Self::SecretRotate => "secret.rotate",
+            Self::SecretNewKey => "secret.new_key",
         }
     }
 

@@ -91,6 +91,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     ("secrets list", &[("picloud secrets list", "names, when and by whom")]),
     ("secrets unset", &[("picloud secrets unset API_KEY", "once nothing live requires it")]),
+    (
+        "secrets new-key",
+        &[
+            ("picloud secrets new-key", "after the server's key was lost"),
+            ("picloud secrets list", "see which secrets are lost, and set them again"),
+        ],
+    ),
     ("secrets rotate", &[("picloud secrets rotate", "after a new key was put first in the key file")]),
     ("audit", &[("picloud audit", "the latest acts; --app names one app")]),
     (

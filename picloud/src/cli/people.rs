@@ -107,6 +107,8 @@ pub(crate) enum SecretsVerb {
     Unset(SecretOption),
     /// Encrypt the secrets of all apps with the first key of the server's key file.
     Rotate(ClientOptions),
+    /// Begin with a new key where the old one is lost: the server puts it on top of the key file in its data folder.
+    NewKey(ClientOptions),
 }
 
 /// One secret of an app.

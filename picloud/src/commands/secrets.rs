@@ -7,9 +7,9 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use super::{CommandError, show};
 use crate::cli::{SecretOption, SecretsVerb};
 use crate::client::Client;
-use crate::rest::{ChangedSecret, NewSecret, Rotated, Secret, Secrets};
+use crate::rest::{ChangedSecret, NewKey, NewSecret, Rotated, Secret, Secrets};
 use crate::words::table::table;
-use crate::words::{count, time};
+use crate::words::{count, printable, time};
 
 /// The most bytes that are read; the server takes fewer.
 const INPUT_MAX: u64 = 1024 * 1024;
@@ -27,6 +27,17 @@ pub(crate) fn secrets(verb: &SecretsVerb) -> Result<(), CommandError> {
             let (client, path) = place(option)?;
             let changed: ChangedSecret = client.send("DELETE", &path, None::<&()>)?;
             show(&changed, option.client.json, |changed| format!("{} is unset.\n", changed.name))
+        }
+        SecretsVerb::NewKey(client) => {
+            let new: NewKey = Client::find(client)?.post("secrets/new-key")?;
+            show(&new, client.json, |new| {
+                format!(
+                    "Node {} encrypts with a new key, which is on top of {}.\nNext, where there are other nodes: copy that file to each. \
+                     Then set the lost secrets of each app again, which  picloud secrets list  names.\n",
+                    printable(&new.node),
+                    printable(&new.file)
+                )
+            })
         }
         SecretsVerb::Rotate(client) => {
             let rotated: Rotated = Client::find(client)?.post("secrets/rotate")?;
@@ -92,7 +103,19 @@ fn words(secrets: &[Secret]) -> String {
     if secrets.is_empty() {
         return "No secret is set.\n".to_owned();
     }
-    let row = |secret: &Secret| vec![secret.name.clone(), time(secret.set_at), secret.set_by.clone()];
+    let any_lost = secrets.iter().any(|secret| secret.lost);
+    let row = |secret: &Secret| {
+        let mut row = vec![secret.name.clone(), time(secret.set_at), secret.set_by.clone()];
+        if any_lost {
+            row.push(if secret.lost { "lost" } else { "" }.to_owned());
+        }
+        row
+    };
     let rows: Vec<_> = secrets.iter().map(row).collect();
-    table(&["NAME", "SET (UTC)", "BY"], &rows)
+    let columns = ["NAME", "SET (UTC)", "BY", "STATE"];
+    let mut text = table(&columns[..if any_lost { 4 } else { 3 }], &rows);
+    if any_lost {
+        text += "The server has no key that opens the lost ones: put the key back, or set them again.\n";
+    }
+    text
 }

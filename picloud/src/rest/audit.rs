@@ -25,7 +25,7 @@ pub(crate) struct Act {
     pub(crate) address: Option<String>,
     pub(crate) request_id: Option<Uuid>,
     /// `push`, `app.create`, `app.setting`, `token.create`, `token.revoke`, `schedule.pause`, `schedule.resume`,
-    /// `schedule.run`, `secret.set`, `secret.unset` or `secret.rotate`.
+    /// `schedule.run`, `secret.set`, `secret.unset`, `secret.rotate` or `secret.new_key`.
     pub(crate) action: String,
     pub(crate) app: Option<String>,
     /// What was changed: a ref, a token, a schedule, a setting, a secret.

@@ -18,6 +18,9 @@ pub(crate) struct Secret {
     pub(crate) set_by: String,
     /// What the key is known by that it is encrypted with.
     pub(crate) key: String,
+    /// The node that answers cannot open it: the key is lost, or the secret was changed in the database. It has to be set
+    /// again, unless the key is put back.
+    pub(crate) lost: bool,
 }
 
 /// A value to be set.
@@ -42,6 +45,17 @@ pub(crate) struct ChangedSecret {
 pub(crate) struct SecretDeploy {
     pub(crate) branch: String,
     pub(crate) deploy: u64,
+}
+
+/// That a node encrypts with a new key.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct NewKey {
+    /// What the key is known by.
+    pub(crate) key: String,
+    /// The name of the node.
+    pub(crate) node: String,
+    /// The file on that node that holds the key.
+    pub(crate) file: String,
 }
 
 /// That secrets were encrypted with another key.

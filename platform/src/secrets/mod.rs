@@ -10,6 +10,8 @@ pub mod key;
 mod sealed;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::Utc;
 use manifest_schema::name::SettingName;
@@ -18,6 +20,7 @@ use store::{
     Act, Actor, App, AppId, AuditAction, DeployNumber, NewDeploy, SealedSecret, SecretChange, Store,
     StoreError,
 };
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 pub use key::{KeyError, KeyFile};
@@ -39,7 +42,7 @@ pub enum SecretError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is no key.
-    #[error("{0}; the secrets that are set need it: put the key back, or set them anew")]
+    #[error(transparent)]
     Key(KeyError),
     /// The key, or what is encrypted, is not the right one.
     #[error(transparent)]
@@ -59,6 +62,26 @@ pub struct Vault {
     file: KeyFile,
     /// The node, where others share the database.
     node: Option<Uuid>,
+    /// Held while the file is written.
+    writing: Arc<Mutex<()>>,
+}
+
+/// A secret, without its value.
+#[derive(Clone, Debug)]
+pub struct ListedSecret {
+    /// The secret as it is kept.
+    pub secret: SealedSecret,
+    /// This node has no key that opens it, or it was changed in the database.
+    pub lost: bool,
+}
+
+/// A key that encrypts from now on.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// What it is known by.
+    pub id: String,
+    /// The file that it is in.
+    pub file: PathBuf,
 }
 
 /// What setting or unsetting a secret has made.
@@ -75,7 +98,7 @@ pub struct Changed {
 impl Vault {
     /// The secrets in `store`, with the keys in `file`.
     pub fn new(store: Store, file: KeyFile, node: Option<Uuid>) -> Self {
-        Self { store, file, node }
+        Self { store, file, node, writing: Arc::default() }
     }
 
     /// The secrets of an app, opened. Without any, no key is needed.
@@ -96,8 +119,11 @@ impl Vault {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn list(&self, app: AppId) -> Result<Vec<SealedSecret>, StoreError> {
-        self.store.secrets(app).await
+    pub async fn list(&self, app: AppId) -> Result<Vec<ListedSecret>, StoreError> {
+        let keys = self.file.read().ok();
+        let is_open = |secret: &SealedSecret| keys.as_ref().is_some_and(|keys| opened(keys, secret).is_ok());
+        let secrets = self.store.secrets(app).await?.into_iter();
+        Ok(secrets.map(|secret| ListedSecret { lost: !is_open(&secret), secret }).collect())
     }
 
     /// Whether every secret of every app can be opened.
@@ -173,12 +199,33 @@ impl Vault {
     async fn keys_to_write(&self) -> Result<Keys, SecretError> {
         match self.file.read() {
             Ok(keys) => Ok(keys),
-            Err(missing @ KeyError::Missing(_)) if !self.store.all_secrets().await?.is_empty() => {
-                Err(SecretError::Key(missing))
+            Err(KeyError::Missing(_)) => {
+                let _writing = self.writing.lock().await;
+                // A secret that was set at the same time may have made it.
+                let keys = match self.file.read() {
+                    Err(KeyError::Missing(_)) if self.store.all_secrets().await?.is_empty() => {
+                        self.file.make()
+                    }
+                    keys => keys,
+                };
+                keys.map_err(SecretError::Key)
             }
-            Err(KeyError::Missing(_)) => self.file.make().map_err(SecretError::Key),
             Err(error) => Err(SecretError::Key(error)),
         }
+    }
+
+    /// Puts a new key on top of this node's own file: it encrypts what is set from now on. The others stay.
+    ///
+    /// # Errors
+    /// The operator keeps the file, it cannot be written, or the store failed. Nothing was changed then.
+    pub async fn begin_new_key(&self, by: &Actor) -> Result<NewKey, SecretError> {
+        let _writing = self.writing.lock().await;
+        let prepared = self.file.prepare_new().map_err(SecretError::Key)?;
+        let id = prepared.id.clone();
+        self.store.record(&Act::new(by, AuditAction::SecretNewKey, None, &id)).await?;
+        let file = prepared.put().map_err(SecretError::Key)?;
+        tracing::warn!(key = %id, by = %by.name, "secrets are encrypted with a new key");
+        Ok(NewKey { id, file })
     }
 
     /// Encrypts every secret with the first key of the file that is not yet. Returns how many it were.

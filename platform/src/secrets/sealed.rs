@@ -15,7 +15,7 @@ pub enum SealError {
     /// It was encrypted with a key that is not in the file.
     #[error(
         "secret {name} is encrypted with the key {key}, which is not in this node's key file; put that key back, or set the \
-         secret anew"
+         secret again"
     )]
     OtherKey {
         /// The secret.
@@ -24,7 +24,7 @@ pub enum SealError {
         key: String,
     },
     /// It is not what was encrypted.
-    #[error("secret {name} was changed in the database, or belongs to another app; set it anew")]
+    #[error("secret {name} was changed in the database, or belongs to another app; set it again")]
     Forged {
         /// The secret.
         name: String,

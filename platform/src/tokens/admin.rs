@@ -89,14 +89,19 @@ impl AdminToken {
     }
 }
 
-/// Writes the token whole or not at all, readable by its owner alone.
-pub(crate) fn keep(path: &Path, token: &str) -> io::Result<()> {
+/// Writes a token or keys whole or not at all, readable by the owner only.
+pub(crate) fn keep(path: &Path, text: &str) -> io::Result<()> {
+    fs::rename(write_partial(path, text)?, path)
+}
+
+/// Writes the same next to `path`, and returns where: renamed to `path`, it is kept.
+pub(crate) fn write_partial(path: &Path, text: &str) -> io::Result<PathBuf> {
     let partial = path.with_extension("partial");
     let _ = fs::remove_file(&partial);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
-    writeln!(file, "{token}")?;
+    writeln!(file, "{text}")?;
     file.sync_all()?;
-    fs::rename(&partial, path)
+    Ok(partial)
 }
 
 impl std::fmt::Debug for AdminToken {

@@ -117,6 +117,7 @@ pub(crate) fn router(api: Api) -> Router {
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::unset))
         .routes(routes!(secrets::rotate))
+        .routes(routes!(secrets::begin_new_key))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::runs))
         .routes(routes!(schedules::run_now))

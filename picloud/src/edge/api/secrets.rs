@@ -5,7 +5,7 @@ use axum::extract::{Extension, Path, State};
 use axum::http::{Response, StatusCode};
 use manifest_schema::name::{AppName, SettingName};
 use platform::deploy::{NotUnset, Pusher};
-use platform::secrets::{Changed, SecretError};
+use platform::secrets::{Changed, ListedSecret, SecretError};
 use platform::tokens::Right;
 use store::StoreError;
 
@@ -34,11 +34,12 @@ pub(super) async fn list(
     };
     match api.vault.list(app.id).await {
         Ok(secrets) => {
-            let shown = secrets.into_iter().map(|secret| rest::Secret {
+            let shown = secrets.into_iter().map(|ListedSecret { secret, lost }| rest::Secret {
                 name: secret.name,
                 set_at: secret.set_at,
                 set_by: secret.set_by,
                 key: secret.key,
+                lost,
             });
             document(&rest::Secrets { secrets: shown.collect() })
         }
@@ -134,6 +135,36 @@ pub(super) async fn rotate(
     match api.vault.rotate(&caller.actor).await {
         Ok(rotated) => document(&rest::Rotated { rotated }),
         Err(error) => refused(&error),
+    }
+}
+
+/// Puts a new key on top of the key file in the data folder of the node that answers, for where the old one is lost. Refused
+/// where the operator keeps the file.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/secrets/new-key",
+    tag = "secrets",
+    responses((status = 200, body = rest::NewKey), rest::Refusals),
+)]
+pub(super) async fn begin_new_key(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    _: Asked<Nothing>,
+    _: NoBody,
+) -> Response<Body> {
+    if let Err(response) = allow_admin(&caller) {
+        return *response;
+    }
+    let vault = api.vault.clone();
+    // In a task of its own: a client that hangs up now does not leave an act in the audit list without its key.
+    match tokio::spawn(async move { vault.begin_new_key(&caller.actor).await }).await {
+        Ok(Ok(new)) => document(&rest::NewKey {
+            key: new.id,
+            node: api.node.identity.name.clone(),
+            file: new.file.display().to_string(),
+        }),
+        Ok(Err(error)) => refused(&error),
+        Err(error) => ended_early(&error),
     }
 }
 

@@ -28,7 +28,7 @@ fn a_key_is_made_for_the_owner_alone_and_a_lost_one_is_told() {
         .refused()
         .says("there is no secret key in")
         .says("put the key back");
-    assert!(!key.exists(), "a key that is lost is not replaced");
+    assert!(!key.exists(), "a key that is lost is not replaced by itself");
     repository.push(&server.git_url("hello"), &["main:next"]).refused().says("there is no secret key in");
     fs::write(&key, "cd".repeat(32)).expect("another key");
     repository

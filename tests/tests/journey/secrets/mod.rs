@@ -3,6 +3,7 @@
 mod canary;
 mod keys;
 mod leaking;
+mod lost_key;
 mod setting;
 
 use std::io::Write as _;

@@ -1,0 +1,93 @@
+//! The key is lost for good: what helps is said where somebody sees that it is lost, and brings the app back without a restart.
+
+use std::fs;
+use std::time::Instant;
+
+use tests::faults::recovered;
+use tests::{Database, Server, on_both_databases, until};
+
+use super::{app, secrets};
+
+on_both_databases!(a_restored_app_comes_back_with_a_new_key, first_secrets_that_are_set_at_once_make_one_key,);
+
+fn a_restored_app_comes_back_with_a_new_key(database: Database) {
+    let mut server = Server::start(database);
+    secrets(&server, &["set", "API_KEY"], "tangerine-1").succeeded();
+    secrets(&server, &["set", "OTHER"], "tangerine-2").succeeded();
+    app().push(&server.git_url("hello"), &["main"]).succeeded();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("all");
+    let made = server.verb(&["backup"]).arg(&file).output().expect("picloud");
+    assert!(made.status.success(), "{made:?}");
+    server.stop();
+    let key = server.data_dir().join("secret-key");
+    let _ = fs::remove_file(&key);
+    let restored = server.verb(&["restore", "--replace"]).arg(&file).output().expect("picloud");
+    assert!(restored.status.success(), "{restored:?}");
+    // On PostgreSQL this empties the data folder.
+    server.restart();
+    let key = server.data_dir().join("secret-key");
+
+    assert_eq!(server.get("/hello/").status, 503);
+    let ready = server.get("/-/health/ready");
+    assert!(ready.status == 503 && ready.body.contains("`picloud secrets new-key`"), "{ready:?}");
+    secrets(&server, &["set", "API_KEY"], "other-1").refused().says("`picloud secrets new-key`");
+    let list = secrets(&server, &["list"], "").succeeded();
+    assert_eq!(list.text.matches(" lost\n").count(), 2, "{}", list.text);
+    assert!(!key.exists());
+
+    secrets(&server, &["new-key"], "").succeeded().says(&format!("on top of {}", key.display()));
+    assert_eq!(fs::read_to_string(&key).expect("a key").lines().count(), 1);
+    assert_eq!(secrets(&server, &["list"], "").text.matches(" lost\n").count(), 2);
+    secrets(&server, &["set", "API_KEY"], "clementine-1").succeeded();
+    assert_eq!(secrets(&server, &["list"], "").text.matches(" lost\n").count(), 1);
+    assert_eq!(server.get("/hello/").status, 503, "another secret of the app is still lost");
+    secrets(&server, &["set", "OTHER"], "clementine-2").succeeded();
+    let since = Instant::now();
+    until("the app answers", || (server.get("/hello/").body == "\"Hello 12 true\"").then_some(()));
+    recovered("a lost secret key, from the last secret that was set again", since);
+    assert!(!secrets(&server, &["list"], "").text.contains("lost"));
+    until("the node is ready", || (server.get("/-/health/ready").status == 200).then_some(()));
+    // What the earlier keys have encrypted stays open.
+    secrets(&server, &["new-key"], "").succeeded();
+    assert_eq!(fs::read_to_string(&key).expect("keys").lines().count(), 2);
+    assert!(!secrets(&server, &["list"], "").text.contains("lost"));
+    secrets(&server, &["rotate"], "").succeeded().says("2 secrets encrypted");
+}
+
+#[test]
+fn key_file_of_the_operator_is_not_written_and_the_hint_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("keys");
+    fs::write(&file, "ab".repeat(32)).expect("a key");
+    let flags = ["--secret-key-file", file.to_str().expect("a path")];
+    let server = Server::start_with(Database::sqlite(), &flags);
+    secrets(&server, &["set", "API_KEY"], "tangerine-1").succeeded();
+    app().push(&server.git_url("hello"), &["main"]).succeeded();
+    fs::remove_file(&file).expect("it was there");
+    let refused =
+        secrets(&server, &["set", "API_KEY"], "other-1").refused().says("or a new one (`openssl rand");
+    assert!(!refused.text.contains("new-key"), "{}", refused.text);
+    secrets(&server, &["new-key"], "")
+        .refused()
+        .says(&format!("the secret key is in {}", file.display()))
+        .says("`openssl rand -hex 32` on top of that file");
+    assert!(!file.exists());
+    fs::write(&file, "cd".repeat(32)).expect("another key");
+    secrets(&server, &["set", "API_KEY"], "clementine-1").succeeded();
+    until("the app answers", || (server.get("/hello/").body == "\"Hello 12 true\"").then_some(()));
+}
+
+fn first_secrets_that_are_set_at_once_make_one_key(database: Database) {
+    let server = Server::start(database);
+    let name = |number: u32| format!("KEY_{number}");
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let server = &server;
+            scope.spawn(move || secrets(server, &["set", &name(number)], "tangerine").succeeded());
+        }
+    });
+    let list = secrets(&server, &["list"], "").succeeded();
+    assert!(!list.text.contains("lost") && list.text.contains("KEY_7"), "{}", list.text);
+    assert_eq!(fs::read_to_string(server.data_dir().join("secret-key")).expect("a key").lines().count(), 1);
+}
