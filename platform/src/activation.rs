@@ -3,26 +3,32 @@
 //! There is one mechanism, [`Activation::sync`]: read what is live of an app from the store, and make the table say the
 //! same. A push hands over the revisions it has just built, so that they need not be read back.
 //!
-//! Readings may overtake each other; the generation of the app, which every push raises, tells the newer one.
+//! Readings of an app come one after the other, so that the last one is right. The generation of the app, another one after
+//! every push, tells whether there is anything to be read. It is compared for being the same and never for being higher:
+//! where the database was set back (a standby that is promoted, a backup), what is served may be what is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
-use runtime::{Branch, KnownBranches, LiveTable, Revision};
-use store::{App, AppId, DeployNumber, LiveBranch, Oid, Store, StoreError};
+use runtime::{Branch, KnownBranches, Live, LiveTable, Revision, Secrets};
+use store::{App, AppId, DeployNumber, Generation, LiveBranch, Oid, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::revision::{LoadError, Prepared};
 use crate::secrets::{SecretError, Vault};
 
 /// How many apps are read at once where many are.
 const APPS_AT_ONCE: usize = 8;
+
+/// How many turns there are to read apps. Apps that share one wait for each other.
+const TURNS: usize = 64;
 
 /// How often it is tried again to serve what cannot be served.
 pub const RETRY: Duration = Duration::from_secs(15);
@@ -43,9 +49,16 @@ pub struct TakenUp {
     /// The app.
     pub app: AppId,
     /// The generation that was read and is served.
-    pub generation: u64,
+    pub generation: Generation,
     /// Why some of it cannot be served; what was served before still is.
     pub fault: Option<String>,
+}
+
+/// How far this node is with an app, and when the reading began that brought it there.
+#[derive(Clone, Debug)]
+struct Taken {
+    up: TakenUp,
+    read_at: Instant,
 }
 
 /// Brings the live table in step with the store.
@@ -54,14 +67,17 @@ pub struct Activation {
     store: Store,
     table: Arc<LiveTable>,
     vault: Vault,
-    taken: Arc<Mutex<BTreeMap<AppName, TakenUp>>>,
+    taken: Arc<Mutex<BTreeMap<AppName, Taken>>>,
+    /// Each app has its turns at one of them.
+    turns: Arc<[tokio::sync::Mutex<()>; TURNS]>,
     changed: watch::Sender<()>,
 }
 
 impl Activation {
     /// An activation from `store` into `table`, with the secrets in `vault`.
     pub fn new(store: Store, table: Arc<LiveTable>, vault: Vault) -> Self {
-        Self { store, table, vault, taken: Arc::default(), changed: watch::Sender::new(()) }
+        let turns = Arc::new(std::array::from_fn(|_| tokio::sync::Mutex::new(())));
+        Self { store, table, vault, taken: Arc::default(), turns, changed: watch::Sender::new(()) }
     }
 
     /// Tells whenever what is live may have changed.
@@ -71,14 +87,14 @@ impl Activation {
 
     /// How far this node is with every app.
     pub fn taken_up(&self) -> BTreeMap<AppName, TakenUp> {
-        self.taken().clone()
+        self.taken().iter().map(|(name, taken)| (name.clone(), taken.up.clone())).collect()
     }
 
     /// Why this node cannot serve what it should, if so: how many apps it cannot, and why, for the first of them.
     pub fn trouble(&self) -> Option<String> {
         let taken = self.taken();
         let faulty: Vec<(&AppName, &String)> =
-            taken.iter().filter_map(|(name, taken)| Some((name, taken.fault.as_ref()?))).collect();
+            taken.iter().filter_map(|(name, taken)| Some((name, taken.up.fault.as_ref()?))).collect();
         if faulty.is_empty() {
             return None;
         }
@@ -135,16 +151,16 @@ impl Activation {
     /// The store cannot be read. A revision that cannot be served is logged, and is a fault of its app.
     pub async fn sync_all(&self) -> Result<(), StoreError> {
         let apps = self.store.apps().await?;
-        let there: BTreeSet<AppName> = apps.iter().map(|app| app.name.clone()).collect();
+        let there: BTreeSet<&AppName> = apps.iter().map(|app| &app.name).collect();
         let gone: Vec<AppName> = self.taken().keys().filter(|name| !there.contains(name)).cloned().collect();
-        gone.iter().for_each(|name| self.end(name));
+        let differ = apps.iter().filter(|app| !self.is_served(app)).map(|app| app.name.clone());
         let mut reading = JoinSet::new();
-        for app in apps.into_iter().filter(|app| !self.is_served(app)) {
+        for name in gone.into_iter().chain(differ) {
             if reading.len() >= APPS_AT_ONCE {
                 joined(reading.join_next().await)?;
             }
             let this = self.clone();
-            reading.spawn(async move { this.sync(&app, Fresh::new()).await });
+            reading.spawn(async move { this.sync_named(&name).await });
         }
         while !reading.is_empty() {
             joined(reading.join_next().await)?;
@@ -157,9 +173,69 @@ impl Activation {
     /// # Errors
     /// The store cannot be read.
     pub async fn sync_named(&self, name: &AppName) -> Result<(), StoreError> {
+        let _turn = self.turn(name).await;
+        self.read(name, Fresh::new()).await
+    }
+
+    /// Makes the live branches of `app` say what the store says, using what a push has just committed. That push must
+    /// be served even when the store goes away right behind it. `false`: it did, and the app is to be read again.
+    pub(crate) async fn sync_with(&self, app: &App, fresh: Fresh) -> bool {
+        let committed = Instant::now();
+        let _turn = self.turn(&app.name).await;
+        let follows = self
+            .taken()
+            .get(&app.name)
+            .is_none_or(|taken| taken.up.app == app.id && taken.up.generation.number < app.generation.number);
+        // What the push returned need not be asked for again, unless another reading was first.
+        let synced = match follows {
+            true => self.sync(app, fresh.clone()).await,
+            false => self.read(&app.name, fresh.clone()).await,
+        };
+        if let Err(error) = synced {
+            tracing::warn!(app = %app.name, %error, "cannot read back what was committed; serving it all the same");
+            self.serve_unread(app, fresh, committed);
+            return false;
+        }
+        true
+    }
+
+    /// Serves what was committed while the store cannot be read, unless it was read since then. It will be read once it can be.
+    fn serve_unread(&self, app: &App, fresh: Fresh, committed: Instant) {
+        let mut taken = self.taken();
+        if taken.get(&app.name).is_some_and(|taken| taken.read_at > committed) {
+            return;
+        }
+        for (branch, (commit, deploy, prepared)) in fresh {
+            // One that reads secrets waits until they can be read.
+            let waits = !prepared.manifest.secrets.required.is_empty();
+            if !waits && let Ok(revision) = prepared.into_revision(app, commit) {
+                let was = self.table.get(app.name.as_str(), &branch_label(&app.name, &branch));
+                let scheduled = was.is_some_and(|was| was.branch.scheduled);
+                let on = branch_of(app, &LiveBranch { branch, commit, deploy, scheduled });
+                self.table.replace(&app.name, on, revision, deploy.get());
+            }
+        }
+        if let Some(taken) = taken.get_mut(&app.name) {
+            taken.up.generation = Generation::default();
+        }
+        drop(taken);
+        self.changed.send_replace(());
+    }
+
+    /// The right to read an app and to change the table by it: readings come one after the other, so that the last of them
+    /// is the newest, whatever the numbers of generations say.
+    async fn turn(&self, name: &AppName) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let at = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
+        self.turns[at].lock().await
+    }
+
+    /// Reads the app; the turn is held.
+    async fn read(&self, name: &AppName, fresh: Fresh) -> Result<(), StoreError> {
         match self.store.app(name).await? {
             Some(app) if self.is_served(&app) => Ok(()),
-            Some(app) => self.sync(&app, Fresh::new()).await,
+            Some(app) => self.sync(&app, fresh).await,
             None => {
                 self.end(name);
                 Ok(())
@@ -167,34 +243,9 @@ impl Activation {
         }
     }
 
-    /// Makes the live branches of `app` say what the store says, using what a push has just committed. That push must
-    /// be served even when the store goes away right behind it. `false`: it did, and the app is to be read again.
-    pub(crate) async fn sync_with(&self, app: &App, fresh: Fresh) -> bool {
-        if let Err(error) = self.sync(app, fresh.clone()).await {
-            tracing::warn!(app = %app.name, %error, "cannot read back what was committed; serving it all the same");
-            let _taken = self.taken();
-            for (branch, (commit, deploy, prepared)) in fresh {
-                let newer = self.live_deploy(&app.name, &branch).is_none_or(|live| live < deploy);
-                // One that reads secrets waits until they can be read.
-                let waits = !prepared.manifest.secrets.required.is_empty();
-                if newer
-                    && !waits
-                    && let Ok(revision) = prepared.into_revision(app, commit)
-                {
-                    let was = self.table.get(app.name.as_str(), &branch_label(&app.name, &branch));
-                    let scheduled = was.is_some_and(|was| was.branch.scheduled);
-                    let on = branch_of(app, &LiveBranch { branch, commit, deploy, scheduled });
-                    self.table.replace(&app.name, on, revision, deploy.get());
-                }
-            }
-            self.changed.send_replace(());
-            return false;
-        }
-        true
-    }
-
-    /// Reads what is live, builds what is not served yet, and swaps it in, unless a newer reading was first.
+    /// Reads what is live, builds what is not served yet, and swaps it in; the turn is held.
     async fn sync(&self, app: &App, mut fresh: Fresh) -> Result<(), StoreError> {
+        let read_at = Instant::now();
         let mut fault = None;
         let live = match self.store.live_of(app.id).await {
             Err(error) if !error.is_unavailable() => {
@@ -207,8 +258,15 @@ impl Activation {
         let mut secrets = None;
         for on in &live {
             let LiveBranch { branch, commit, .. } = on;
-            if self.serves(app, on) {
-                continue;
+            if let Some(served) = self.serving(app, on) {
+                if !reads_secrets(&served.revision) {
+                    continue;
+                }
+                // Where the database was set back, other values may be of the same generation.
+                match self.secrets_of(app, &mut secrets).await? {
+                    Ok(opened) if !served.revision.has_values_of(opened) => {}
+                    Ok(_) | Err(_) => continue,
+                }
             }
             let prepared =
                 fresh.remove(branch).filter(|(built, ..)| built == commit).map(|(.., prepared)| prepared);
@@ -217,24 +275,12 @@ impl Activation {
                 None => self.load(app, *commit).await,
             };
             let revision = match revision {
-                Ok(revision) if !revision.manifest().secrets.required.is_empty() => {
-                    if secrets.is_none() {
-                        secrets = Some(self.vault.of(app.id).await);
-                    }
-                    match secrets.as_ref() {
-                        Some(Ok(opened)) => Ok(revision.with_secrets(opened, app.secrets_generation)),
-                        Some(Err(error)) => Err(LoadError::Secrets(error.to_string())),
-                        None => Ok(revision),
-                    }
-                }
+                Ok(revision) if reads_secrets(&revision) => match self.secrets_of(app, &mut secrets).await? {
+                    Ok(opened) => Ok(revision.with_secrets(opened, app.secrets_generation)),
+                    Err(error) => Err(LoadError::Secrets(error.to_string())),
+                },
                 revision => revision,
             };
-            if let Some(Err(SecretError::Store(_))) = &secrets
-                && let Some(Err(SecretError::Store(error))) = secrets.take()
-                && error.is_unavailable()
-            {
-                return Err(error);
-            }
             match revision {
                 Ok(revision) => built.push((on, revision)),
                 Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
@@ -253,14 +299,11 @@ impl Activation {
         };
         {
             let mut taken = self.taken();
-            if is_newer(taken.get(&app.name), app) {
-                return Ok(());
-            }
             for (on, revision) in built {
                 self.table.replace(&app.name, branch_of(app, on), revision, on.deploy.get());
             }
             self.table.retain(&app.name, &known);
-            note(&mut taken, app, fault);
+            note(&mut taken, app, read_at, fault);
         }
         self.changed.send_replace(());
         Ok(())
@@ -276,7 +319,7 @@ impl Activation {
             let known = KnownBranches { labels, production: Some(label), domains: Vec::new() };
             self.table.retain(&app.name, &known);
         }
-        note(&mut taken, app, Some(error.to_string()));
+        note(&mut taken, app, Instant::now(), Some(error.to_string()));
         drop(taken);
         self.changed.send_replace(());
     }
@@ -304,20 +347,36 @@ impl Activation {
     /// Whether the generation of the app that the store has is served.
     fn is_served(&self, app: &App) -> bool {
         self.taken().get(&app.name).is_some_and(|taken| {
-            taken.app == app.id && taken.generation >= app.generation && taken.fault.is_none()
+            taken.up.app == app.id && taken.up.generation == app.generation && taken.up.fault.is_none()
         })
     }
 
-    /// Whether just this is live on the branch.
-    fn serves(&self, app: &App, on: &LiveBranch) -> bool {
-        self.table.get(app.name.as_str(), &branch_label(&app.name, &on.branch)).is_some_and(|live| {
+    /// What is live on the branch, if it is just this.
+    fn serving(&self, app: &App, on: &LiveBranch) -> Option<Arc<Live>> {
+        self.table.get(app.name.as_str(), &branch_label(&app.name, &on.branch)).filter(|live| {
             live.deploy == on.deploy.get()
                 && live.branch == branch_of(app, on)
                 && live.revision.commit() == on.commit.to_string()
                 && live.revision.app_id() == app.id.as_uuid()
-                && (live.revision.manifest().secrets.required.is_empty()
+                && (!reads_secrets(&live.revision)
                     || live.revision.secrets_generation() == app.secrets_generation)
         })
+    }
+
+    /// The secrets of the app, or why they cannot be opened. They are read once.
+    async fn secrets_of<'s>(
+        &self,
+        app: &App,
+        read: &'s mut Option<Result<Secrets, SecretError>>,
+    ) -> Result<&'s Result<Secrets, SecretError>, StoreError> {
+        if read.is_none() {
+            let opened = match self.vault.of(app.id).await {
+                Err(SecretError::Store(error)) if error.is_unavailable() => return Err(error),
+                opened => opened,
+            };
+            return Ok(read.insert(opened));
+        }
+        Ok(read.get_or_insert_with(|| Ok(Secrets::default())))
     }
 
     async fn load(&self, app: &App, commit: Oid) -> Result<Revision, LoadError> {
@@ -334,22 +393,23 @@ impl Activation {
     }
 
     /// Held while the table is changed, so that it and what is said of it go together.
-    fn taken(&self) -> MutexGuard<'_, BTreeMap<AppName, TakenUp>> {
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<AppName, Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Notes how far the node is with an app. What cannot be served is logged once, however often it is tried.
-fn note(taken: &mut BTreeMap<AppName, TakenUp>, app: &App, fault: Option<String>) {
-    let before = taken.get(&app.name).and_then(|before| before.fault.as_ref());
+/// Notes how far the node is with an app, and since when. What cannot be served is logged once, however often it is tried.
+fn note(taken: &mut BTreeMap<AppName, Taken>, app: &App, read_at: Instant, fault: Option<String>) {
+    let before = taken.get(&app.name).and_then(|before| before.up.fault.as_ref());
     match &fault {
         Some(why) if before != Some(why) => {
-            tracing::error!(app = %app.name, "cannot serve the latest revision: {why}")
+            tracing::error!(app = %app.name, "cannot serve the latest revision: {why}");
         }
         None if before.is_some() => tracing::info!(app = %app.name, "the latest revision is served again"),
         _ => {}
     }
-    taken.insert(app.name.clone(), TakenUp { app: app.id, generation: app.generation, fault });
+    let up = TakenUp { app: app.id, generation: app.generation, fault };
+    taken.insert(app.name.clone(), Taken { up, read_at });
 }
 
 /// The branch as the live table has it.
@@ -363,13 +423,9 @@ fn branch_of(app: &App, live: &LiveBranch) -> Branch {
     }
 }
 
-/// Whether more is served than a reading of the store would bring.
-fn is_newer(taken: Option<&TakenUp>, read: &App) -> bool {
-    taken.is_some_and(|taken| {
-        let newer = taken.generation > read.generation
-            || taken.generation == read.generation && taken.fault.is_none();
-        taken.app == read.id && newer
-    })
+/// Whether a revision is built with secrets.
+fn reads_secrets(revision: &Revision) -> bool {
+    !revision.manifest().secrets.required.is_empty()
 }
 
 /// What became of one of several tasks. One that died left its app as it was, and is tried again with the next news.

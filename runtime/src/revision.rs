@@ -127,6 +127,12 @@ impl Revision {
         &self.secrets
     }
 
+    /// Whether its secrets have the values that they have in `secrets`.
+    pub fn has_values_of(&self, secrets: &Secrets) -> bool {
+        let named = self.manifest.secrets.required.iter().map(|name| name.as_str());
+        *self.secrets == secrets.only(named)
+    }
+
     /// The generation of the app's secrets that these are of.
     pub fn secrets_generation(&self) -> u64 {
         self.secrets_generation

@@ -12,6 +12,7 @@ use crate::id::AppId;
 use crate::postgres::attempts::attempt;
 use crate::postgres::connections::Connections;
 use crate::postgres::nodes;
+use crate::record::Generation;
 
 /// A node that was not heard of for so long is gone, and is not waited for.
 pub const GONE_AFTER: Duration = Duration::from_secs(15);
@@ -112,9 +113,9 @@ pub struct Serving {
     pub node: Uuid,
     /// What people call it.
     pub name: String,
-    /// The generation of the app that it has taken up; `None`: none yet.
-    pub generation: Option<u64>,
-    /// Why it cannot serve that generation, if it cannot.
+    /// Whether it has taken up the generation that was asked for, or one that came after it.
+    pub there: bool,
+    /// Why it cannot serve what it has taken up, if it cannot.
     pub fault: Option<String>,
 }
 
@@ -124,7 +125,7 @@ pub struct TakenUp {
     /// The app.
     pub app: AppId,
     /// The generation.
-    pub generation: u64,
+    pub generation: Generation,
     /// Why it cannot be served, if it cannot.
     pub fault: Option<String>,
 }
@@ -184,12 +185,12 @@ impl Cluster {
         attempt!(nodes::leave(&self.0, node))
     }
 
-    /// Says what the node has taken up, and tells whoever waits for it.
+    /// Says what the node has taken up, and tells whoever waits for it. `sequence` grows with each time that it does.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn take_up(&self, node: Uuid, taken: &[TakenUp]) -> Result<(), StoreError> {
-        attempt!(nodes::take_up(&self.0, node, taken))
+    pub async fn take_up(&self, node: Uuid, sequence: u64, taken: &[TakenUp]) -> Result<(), StoreError> {
+        attempt!(nodes::take_up(&self.0, node, sequence, taken))
     }
 
     /// All nodes that are not gone, by name.
@@ -208,12 +209,13 @@ impl Cluster {
         attempt!(nodes::not_served(&self.0, limit))
     }
 
-    /// How far each node is with an app, by the nodes' names.
+    /// Which nodes have taken up a generation of an app, by the nodes' names. One of a database that was set back since is
+    /// nobody's any more.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn serving(&self, app: AppId) -> Result<Vec<Serving>, StoreError> {
-        attempt!(nodes::serving(&self.0, app))
+    pub async fn serving(&self, app: AppId, generation: Generation) -> Result<Vec<Serving>, StoreError> {
+        attempt!(nodes::serving(&self.0, app, generation))
     }
 
     /// A connection that hears the news.

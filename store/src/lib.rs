@@ -57,8 +57,8 @@ pub use execution::{
 };
 pub use id::{AppId, DeployNumber, Oid};
 pub use record::{
-    App, Deploy, DeployFilter, Known, ListedDeploy, LiveBranch, NewDeploy, NewPush, NewRevision, Object,
-    ObjectKind, Objects, PushReceipt, Ref, RefChange, Revision, Stored,
+    App, Deploy, DeployFilter, Generation, Known, ListedDeploy, LiveBranch, NewDeploy, NewPush, NewRevision,
+    Object, ObjectKind, Objects, PushReceipt, Ref, RefChange, Revision, Stored,
 };
 pub use schedule::{
     Action, Claim, DeclaredSchedule, DueTimes, Left, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,

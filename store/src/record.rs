@@ -20,8 +20,8 @@ pub struct App {
     pub production_branch: String,
     /// When its first push came.
     pub created_at: DateTime<Utc>,
-    /// Raised by every push: who has taken up this one serves what is to be served.
-    pub generation: u64,
+    /// Another one after every push: who has taken up this one serves what is to be served.
+    pub generation: Generation,
     /// The production branch only goes forward, but for those who have the right to set it back.
     pub protected: bool,
     /// Raised whenever a secret is set or unset.
@@ -36,11 +36,21 @@ impl App {
             name,
             production_branch: production_branch.to_owned(),
             created_at: Utc::now(),
-            generation: 0,
+            generation: Generation::default(),
             protected: false,
             secrets_generation: 0,
         }
     }
+}
+
+/// The state of an app after a push. Numbers grow, but a database that was set back gives them a second time: only the same
+/// number with the same id is the same generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation {
+    /// Raised by every push.
+    pub number: u64,
+    /// Random, another one with every push.
+    pub id: Uuid,
 }
 
 /// A branch or a tag.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::audit::{Act, Actor, AuditAction};
 use crate::error::StoreError;
 use crate::id::{DeployNumber, Oid};
-use crate::record::{Known, NewPush, Object, ObjectKind};
+use crate::record::{Generation, Known, NewPush, Object, ObjectKind};
 use crate::schedule::{NodeIdentity, Paused, RunOutcome};
 
 /// An object name written as hexadecimal digits.
@@ -54,8 +54,13 @@ pub(crate) fn deploy_number(number: i64) -> Result<DeployNumber, StoreError> {
     read.ok_or_else(|| StoreError::Corrupt { table: "deploys", what: format!("number {number}") })
 }
 
-/// The generation of an app.
-pub(crate) fn generation(generation: i64) -> Result<u64, StoreError> {
+/// A generation of an app.
+pub(crate) fn generation(number: i64, id: Uuid) -> Result<Generation, StoreError> {
+    Ok(Generation { number: generation_number(number)?, id })
+}
+
+/// The number of a generation.
+pub(crate) fn generation_number(generation: i64) -> Result<u64, StoreError> {
     u64::try_from(generation)
         .map_err(|_| StoreError::Corrupt { table: "apps", what: format!("generation {generation}") })
 }

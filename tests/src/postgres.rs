@@ -122,6 +122,24 @@ impl Postgres {
         assert!(self.try_start(), "PostgreSQL does not start again:\n{}", self.log());
     }
 
+    /// Copies all that it holds, and starts it again.
+    pub fn copy(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        self.stop();
+        copy_folder(&self.folder.path().join("data"), &copy.path().join("data"));
+        self.start_again();
+        copy
+    }
+
+    /// Makes it what it was when it was copied, and starts it again: what was committed since then is lost.
+    pub fn set_back(&self, copy: &TempDir) {
+        self.kill();
+        let data = self.folder.path().join("data");
+        std::fs::remove_dir_all(&data).expect("its files");
+        copy_folder(&copy.path().join("data"), &data);
+        self.start_again();
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -190,6 +208,11 @@ fn give_away(path: &Path) {
         let given = Command::new("chown").arg("-R").arg("postgres").arg(path).status().expect("chown");
         assert!(given.success());
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("--archive").args([from, to]).status().expect("cp");
+    assert!(copied.success());
 }
 
 /// The processes that a process has started.

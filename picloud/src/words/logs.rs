@@ -22,6 +22,9 @@ pub(crate) fn gap(gap: &Gap) -> String {
     match gap.reason.as_str() {
         "away" => "the database is away; what is logged meanwhile follows later".to_owned(),
         "back" => "the database is back".to_owned(),
+        "set back" => {
+            "the database was set back to an earlier time; some of what was shown is lost".to_owned()
+        }
         _ => format!(
             "{} lines and {} executions are lost: node {} had no room for them from {} to {}",
             gap.lines,

@@ -31,6 +31,8 @@ pub enum Told {
     Away,
     /// It is back, and what came in meanwhile follows.
     Back,
+    /// It was set back to an earlier time, at which this was the last number: what was told beyond it is lost.
+    SetBack(u64),
 }
 
 /// Follows the lines of an app.
@@ -76,7 +78,11 @@ impl Tail {
     async fn look(&mut self) -> Result<Vec<Told>, StoreError> {
         // Asked first: what comes in after that is told the next time.
         let up_to = self.store.last_record().await?;
-        if up_to <= self.from {
+        if up_to < self.from {
+            self.from = up_to;
+            return Ok(vec![Told::SetBack(up_to)]);
+        }
+        if up_to == self.from {
             return Ok(Vec::new());
         }
         let lines = self.store.lines(self.app, &self.filter, Part::After(self.from), LINES_AT_ONCE).await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use manifest_schema::name::AppName;
@@ -19,8 +20,8 @@ use crate::disk;
 /// How often a node says that it is there. Twice it may fail before the others take it for gone.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// How often everything is compared, in case that news were lost.
-const POLL: Duration = Duration::from_secs(60);
+/// How often everything is compared, in case that news were lost, or that the tables were replaced without any.
+const POLL: Duration = Duration::from_secs(20);
 
 /// How long the database may take to answer before it is taken for away.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -67,7 +68,12 @@ pub struct Membership {
     returned: watch::Sender<Option<Instant>>,
     heard: watch::Sender<()>,
     own_acts: OwnActs,
+    /// How often something was said.
+    sequence: AtomicU64,
 }
+
+/// What was said of apps, as it is believed to stand in the database.
+type Said = BTreeMap<AppName, TakenUp>;
 
 impl Membership {
     /// The part of `node`, which takes up through `activation` what was pushed, tells `clock` what the database's shows, and keeps
@@ -81,7 +87,8 @@ impl Membership {
     ) -> Self {
         let (away, returned) = (watch::Sender::new(None), watch::Sender::new(None));
         let (heard, own_acts) = (watch::Sender::new(()), OwnActs::default());
-        Self { cluster, node, activation, clock, data_dir, away, returned, heard, own_acts }
+        let sequence = AtomicU64::new(0);
+        Self { cluster, node, activation, clock, data_dir, away, returned, heard, own_acts, sequence }
     }
 
     /// What is known from hearing the others.
@@ -97,8 +104,7 @@ impl Membership {
     /// The database failed.
     pub async fn join(&self) -> Result<(), StoreError> {
         self.cluster.join(&self.node).await?;
-        let mut said = BTreeMap::new();
-        self.say(&mut said).await
+        self.say(&mut Said::new()).await
     }
 
     /// Takes part until the future is dropped. While the database is away it is tried again and again.
@@ -123,10 +129,9 @@ impl Membership {
     /// Takes part until the database fails.
     async fn take_part(&self) -> Result<Infallible, StoreError> {
         let mut listener = within(ANSWER_MAX, self.cluster.listen()).await?;
-        within(ANSWER_MAX, self.cluster.rejoin(&self.node)).await?;
         let mut changes = self.activation.changes();
-        within(SYNC_MAX, self.activation.sync_all()).await?;
-        let mut said = BTreeMap::new();
+        let mut said = Said::new();
+        self.begin_anew(&mut said).await?;
         self.say(&mut said).await?;
         if self.away.borrow().is_some() {
             self.returned.send_replace(Some(Instant::now()));
@@ -140,7 +145,7 @@ impl Membership {
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                news = listener.next() => within(SYNC_MAX, self.hear(news?)).await?,
+                news = listener.next() => within(SYNC_MAX, self.hear(news?, &mut said)).await?,
                 _ = changes.changed() => {}
                 _ = beat.tick() => {
                     let heartbeat = Heartbeat {
@@ -149,10 +154,8 @@ impl Membership {
                     };
                     match within(ANSWER_MAX, self.cluster.beat(self.node.id, &heartbeat)).await? {
                         Some(shown) => self.clock.database_says(shown),
-                        None => {
-                            within(ANSWER_MAX, self.cluster.rejoin(&self.node)).await?;
-                            said.clear();
-                        }
+                        // Taken for gone by the others, or never there: the tables may be those of another time.
+                        None => self.begin_anew(&mut said).await?,
                     }
                     for name in self.own_acts.take_unread() {
                         within(SYNC_MAX, self.activation.sync_named(&name)).await?;
@@ -164,14 +167,22 @@ impl Membership {
         }
     }
 
-    async fn hear(&self, news: News) -> Result<(), StoreError> {
+    /// Joins, takes up everything that is not as the database says, and holds nothing to have been said: the database may
+    /// have been set back to a time at which it was not.
+    async fn begin_anew(&self, said: &mut Said) -> Result<(), StoreError> {
+        said.clear();
+        within(ANSWER_MAX, self.cluster.rejoin(&self.node)).await?;
+        within(SYNC_MAX, self.activation.sync_all()).await
+    }
+
+    async fn hear(&self, news: News, said: &mut Said) -> Result<(), StoreError> {
         match news {
             // What this node is just pushed itself, it is about to serve.
             News::App { name, node } if node == Some(self.node.id) && self.own_acts.is_under_way(&name) => {
                 Ok(())
             }
             News::App { name, .. } => self.activation.sync_named(&name).await,
-            News::Anything => self.activation.sync_all().await,
+            News::Anything => self.begin_anew(said).await,
             News::TakenUp => {
                 self.heard.send_replace(());
                 Ok(())
@@ -180,7 +191,7 @@ impl Membership {
     }
 
     /// Says what was taken up and has not been said.
-    async fn say(&self, said: &mut BTreeMap<AppName, TakenUp>) -> Result<(), StoreError> {
+    async fn say(&self, said: &mut Said) -> Result<(), StoreError> {
         let taken = self.activation.taken_up();
         let unsaid: Vec<cluster::TakenUp> = taken
             .iter()
@@ -192,7 +203,8 @@ impl Membership {
             })
             .collect();
         if !unsaid.is_empty() {
-            within(ANSWER_MAX, self.cluster.take_up(self.node.id, &unsaid)).await?;
+            let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+            within(ANSWER_MAX, self.cluster.take_up(self.node.id, sequence, &unsaid)).await?;
             *said = taken;
         }
         Ok(())

@@ -97,11 +97,10 @@ impl Peers {
 
     /// How far the push is, and whether there is somebody to wait for.
     async fn reach(&self, app: &App) -> Result<(Reach, bool), StoreError> {
-        let serving = self.cluster.serving(app.id).await?;
+        let serving = self.cluster.serving(app.id, app.generation).await?;
         let mut reach = Reach::default();
         let mut waits = false;
-        for Serving { name, generation, fault, .. } in serving {
-            let there = generation.is_some_and(|generation| generation >= app.generation);
+        for Serving { name, there, fault, .. } in serving {
             match (there, fault) {
                 (true, None) => reach.live += 1,
                 (true, fault) => reach.lagging.push(Lagging { node: name, fault }),

@@ -159,9 +159,18 @@ impl Agenda {
         }
     }
 
+    /// Has the schedules of a branch registered once more, at that time.
+    pub(super) fn register_again(&mut self, place: &Place, time: DateTime<Utc>) {
+        if let Some(page) = self.pages.get_mut(place)
+            && page.state == PageState::Known
+        {
+            page.state = PageState::Again(time);
+        }
+    }
+
     /// The page of a deploy, if that is what the agenda goes by.
     fn page(&mut self, live: &Live) -> Option<&mut Page> {
-        self.pages.get_mut(&place(live)).filter(|page| page.live.deploy == live.deploy)
+        self.pages.get_mut(&place(live)).filter(|page| Arc::ptr_eq(&page.live.revision, &live.revision))
     }
 
     /// The first time at which something is to be looked at.

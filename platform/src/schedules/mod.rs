@@ -307,7 +307,13 @@ impl Scheduler {
                     tracing::warn!(%app, branch, schedule = %name, "this node's clock is ahead of the database's: {now}, {shown}");
                     now = shown;
                 }
-                Ok(Claim::NotLive) => return give_back(since, Some(now + AGAIN_WHEN_LIVE)),
+                Ok(Claim::NotLive) => {
+                    let again = now + AGAIN_WHEN_LIVE;
+                    give_back(since, Some(again));
+                    // The store may know the schedule no more: it was set back to a time before it was registered.
+                    self.agenda().register_again(&place, again);
+                    return self.arm();
+                }
                 Err(error) => {
                     tracing::warn!(%app, branch, schedule = %name, due = %last, %error, "the claim is tried again");
                     return give_back(since, Some(self.now().max(now) + AGAIN));

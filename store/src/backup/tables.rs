@@ -238,6 +238,7 @@ pub const TABLES_LEFT_OUT: &[&str] = &[
 pub const COLUMNS_LEFT_OUT: &[(&str, &str)] = &[
     // What nodes compare with what they serve. A restore gives another one.
     ("apps", "generation"),
+    ("apps", "generation_id"),
     ("apps", "secrets_generation"),
 ];
 

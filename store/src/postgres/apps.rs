@@ -12,11 +12,11 @@ use crate::id::AppId;
 use crate::record::App;
 use crate::row;
 
-pub(super) type Row = (Uuid, String, String, DateTime<Utc>, i64, bool, i64);
+pub(super) type Row = (Uuid, String, String, DateTime<Utc>, i64, Uuid, bool, i64);
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps WHERE name = $1",
+        "SELECT id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation FROM apps WHERE name = $1",
     )
     .bind(name.as_str())
     .fetch_optional(connections)
@@ -26,7 +26,7 @@ pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Opt
 
 pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps ORDER BY name COLLATE \"C\"",
+        "SELECT id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation FROM apps ORDER BY name COLLATE \"C\"",
     )
     .fetch_all(connections)
     .await?;
@@ -92,11 +92,11 @@ pub(crate) async fn protect_app(
 }
 
 pub(super) fn read(row: Row) -> Result<App, StoreError> {
-    let (id, name, production_branch, created_at, generation, protected, secrets) = row;
+    let (id, name, production_branch, created_at, number, generation_id, protected, secrets) = row;
     let name = AppName::new(&name)
         .map_err(|error| StoreError::Corrupt { table: "apps", what: error.to_string() })?;
-    let generation = row::generation(generation)?;
-    let secrets_generation = row::generation(secrets)?;
+    let generation = row::generation(number, generation_id)?;
+    let secrets_generation = row::generation_number(secrets)?;
     Ok(App {
         id: AppId::from_uuid(id),
         name,
@@ -116,5 +116,5 @@ pub(super) async fn raise_secrets(tx: &mut Connection, app: AppId) -> Result<u64
     .bind(app.as_uuid())
     .fetch_one(tx)
     .await?;
-    row::generation(raised)
+    row::generation_number(raised)
 }

@@ -143,6 +143,7 @@ pub(crate) async fn restore(backup: &Checked, url: &str, how: Restoring) -> Resu
 async fn tell_nodes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(
         "UPDATE apps SET generation = (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+             generation_id = md5(id::text || random()::text || clock_timestamp()::text)::uuid,
              secrets_generation = (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
     )
     .execute(&mut *connection)

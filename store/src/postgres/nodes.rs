@@ -7,6 +7,7 @@ use super::connections::Connections;
 use crate::cluster::{Disk, GONE_AFTER, Heartbeat, NewNode, Node, NotServed, Serving, TakenUp};
 use crate::error::StoreError;
 use crate::id::AppId;
+use crate::record::Generation;
 use crate::row::{counted, signed};
 
 /// The channel on which a push names its app.
@@ -73,21 +74,25 @@ pub(crate) async fn leave(connections: &Connections, node: Uuid) -> Result<(), S
 pub(crate) async fn take_up(
     connections: &Connections,
     node: Uuid,
+    sequence: u64,
     taken: &[TakenUp],
 ) -> Result<(), StoreError> {
     let apps: Vec<Uuid> = taken.iter().map(|taken| taken.app.as_uuid()).collect();
-    let generations: Vec<i64> = taken.iter().map(|taken| signed(taken.generation)).collect();
+    let generations: Vec<i64> = taken.iter().map(|taken| signed(taken.generation.number)).collect();
+    let ids: Vec<Uuid> = taken.iter().map(|taken| taken.generation.id).collect();
     let faults: Vec<Option<&str>> = taken.iter().map(|taken| taken.fault.as_deref()).collect();
-    // An app or a node that is gone meanwhile has nothing to be said of. What is said late says nothing newer.
+    // An app or a node that is gone meanwhile has nothing to be said of. What is said late says nothing newer; numbers of
+    // generations do not tell that, since they fall where the database is set back.
     sqlx::query(
         "WITH said AS (
-             INSERT INTO served (node, repository, generation, since, fault)
-             SELECT nodes.id, apps.repository, taken.generation, now(), taken.fault
-             FROM unnest($2::uuid[], $3::int8[], $4::text[]) AS taken (app, generation, fault)
+             INSERT INTO served (node, repository, generation, generation_id, sequence, since, fault)
+             SELECT nodes.id, apps.repository, taken.generation, taken.generation_id, $6, now(), taken.fault
+             FROM unnest($2::uuid[], $3::int8[], $7::uuid[], $4::text[]) AS taken (app, generation, generation_id, fault)
              JOIN apps ON apps.id = taken.app JOIN nodes ON nodes.id = $1
              ON CONFLICT (node, repository) DO UPDATE
-             SET generation = excluded.generation, since = excluded.since, fault = excluded.fault
-             WHERE served.generation <= excluded.generation
+             SET generation = excluded.generation, generation_id = excluded.generation_id,
+                 sequence = excluded.sequence, since = excluded.since, fault = excluded.fault
+             WHERE served.sequence <= excluded.sequence
          )
          SELECT pg_notify($5, '')",
     )
@@ -96,6 +101,8 @@ pub(crate) async fn take_up(
     .bind(generations)
     .bind(faults)
     .bind(TAKEN_UP)
+    .bind(signed(sequence))
+    .bind(ids)
     .execute(connections)
     .await?;
     Ok(())
@@ -124,7 +131,10 @@ pub(crate) async fn nodes(connections: &Connections) -> Result<Vec<Node>, StoreE
              said.current, (SELECT count(*) FROM apps) - said.current, said.since,
              clock_skew_ms, disk_free_bytes, disk_size_bytes
          FROM nodes, LATERAL (
-             SELECT count(*) FILTER (WHERE fault IS NULL AND served.generation >= apps.generation) AS current,
+             SELECT count(*) FILTER (
+                     WHERE fault IS NULL AND served.generation = apps.generation
+                         AND coalesce(served.generation_id = apps.generation_id, true)
+                 ) AS current,
                  max(since) AS since
              FROM served JOIN apps USING (repository) WHERE node = nodes.id
          ) AS said
@@ -186,9 +196,23 @@ pub(crate) async fn not_served(connections: &Connections, limit: u32) -> Result<
     Ok(rows.into_iter().map(|(node, app, fault)| NotServed { node, app, fault }).collect())
 }
 
-pub(crate) async fn serving(connections: &Connections, app: AppId) -> Result<Vec<Serving>, StoreError> {
-    let rows: Vec<(Uuid, String, Option<i64>, Option<String>)> = sqlx::query_as(
-        "SELECT nodes.id, nodes.name, served.generation, served.fault
+pub(crate) async fn serving(
+    connections: &Connections,
+    app: AppId,
+    generation: Generation,
+) -> Result<Vec<Serving>, StoreError> {
+    // Where the app is at a later generation, that one counts, and those on the way to it. A node of an older PiCloud
+    // knows no ids.
+    let rows: Vec<(Uuid, String, bool, Option<String>)> = sqlx::query_as(
+        "SELECT nodes.id, nodes.name, coalesce(
+                 CASE served.generation
+                     WHEN $3 THEN coalesce(served.generation_id = $4, true)
+                         AND (apps.generation > $3 OR apps.generation = $3 AND apps.generation_id = $4)
+                     WHEN apps.generation THEN coalesce(served.generation_id = apps.generation_id, true)
+                         AND apps.generation > $3
+                     ELSE served.generation > $3 AND served.generation < apps.generation
+                 END, false),
+             served.fault
          FROM nodes JOIN apps ON apps.id = $1
          LEFT JOIN served ON served.node = nodes.id AND served.repository = apps.repository
          WHERE seen_at >= now() - $2::float8 * interval '1 second'
@@ -196,13 +220,9 @@ pub(crate) async fn serving(connections: &Connections, app: AppId) -> Result<Vec
     )
     .bind(app.as_uuid())
     .bind(GONE_AFTER.as_secs_f64())
+    .bind(signed(generation.number))
+    .bind(generation.id)
     .fetch_all(connections)
     .await?;
-    let serving = |(node, name, generation, fault): (_, _, Option<i64>, _)| Serving {
-        node,
-        name,
-        generation: generation.and_then(|generation| u64::try_from(generation).ok()),
-        fault,
-    };
-    Ok(rows.into_iter().map(serving).collect())
+    Ok(rows.into_iter().map(|(node, name, there, fault)| Serving { node, name, there, fault }).collect())
 }

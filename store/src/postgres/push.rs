@@ -11,7 +11,7 @@ use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::portion;
-use crate::record::{App, NewDeploy, NewPush, NewRevision, Objects, PushReceipt, RefChange};
+use crate::record::{App, Generation, NewDeploy, NewPush, NewRevision, Objects, PushReceipt, RefChange};
 use crate::row::{acts, branch_of, deploy_number, generation, hex};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
@@ -63,7 +63,7 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
 /// The lock dies with the connection, however the push ends. It lets others refer to the app: no schedule waits for it.
 pub(super) async fn lock_app(tx: &mut Connection, name: &AppName) -> Result<Option<App>, PushError> {
     let row: Option<apps::Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps WHERE name = $1 FOR NO KEY UPDATE",
+        "SELECT id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation FROM apps WHERE name = $1 FOR NO KEY UPDATE",
     )
     .bind(name.as_str())
     .fetch_optional(tx)
@@ -257,15 +257,17 @@ pub(super) async fn raise_generation(
     tx: &mut Connection,
     app: AppId,
     node: Option<Uuid>,
-) -> Result<u64, PushError> {
+) -> Result<Generation, PushError> {
+    let id = Uuid::new_v4();
     let (raised, _): (i64, String) = sqlx::query_as(
-        "UPDATE apps SET generation = generation + 1 WHERE id = $1
+        "UPDATE apps SET generation = generation + 1, generation_id = $4 WHERE id = $1
          RETURNING generation, pg_notify($2, concat_ws(' ', name, $3::text))::text",
     )
     .bind(app.as_uuid())
     .bind(nodes::APPS)
     .bind(node.map(|node| node.to_string()))
+    .bind(id)
     .fetch_one(tx)
     .await?;
-    Ok(generation(raised)?)
+    Ok(generation(raised, id)?)
 }

@@ -11,11 +11,11 @@ use crate::id::AppId;
 use crate::record::App;
 use crate::row;
 
-pub(super) type Row = (String, String, String, DateTime<Utc>, i64, bool, i64);
+pub(super) type Row = (String, String, String, DateTime<Utc>, i64, String, bool, i64);
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps WHERE name = ?1",
+        "SELECT id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation FROM apps WHERE name = ?1",
     )
     .bind(name.as_str())
     .fetch_optional(&connections.read)
@@ -25,7 +25,7 @@ pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Opt
 
 pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps ORDER BY name",
+        "SELECT id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation FROM apps ORDER BY name",
     )
     .fetch_all(&connections.read)
     .await?;
@@ -91,11 +91,12 @@ pub(crate) async fn protect_app(
 }
 
 pub(super) fn read(row: Row) -> Result<App, StoreError> {
-    let (id, name, production_branch, created_at, generation, protected, secrets) = row;
+    let (id, name, production_branch, created_at, number, generation_id, protected, secrets) = row;
     let corrupt = |what: String| StoreError::Corrupt { table: "apps", what };
     let name = AppName::new(&name).map_err(|error| corrupt(error.to_string()))?;
-    let generation = row::generation(generation)?;
-    let secrets_generation = row::generation(secrets)?;
+    let generation_id = generation_id.parse().map_err(|_| corrupt(format!("generation {generation_id}")))?;
+    let generation = row::generation(number, generation_id)?;
+    let secrets_generation = row::generation_number(secrets)?;
     Ok(App {
         id: self::id("apps", &id)?,
         name,
@@ -125,5 +126,5 @@ pub(super) async fn raise_secrets(tx: &mut SqliteConnection, app: AppId) -> Resu
     .bind(key(app))
     .fetch_one(tx)
     .await?;
-    row::generation(raised)
+    row::generation_number(raised)
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
 use sqlx::SqliteConnection;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::apps::{self, key};
 use super::{Connections, audit, deploys, domains, objects};
@@ -11,7 +12,7 @@ use crate::PUSH_WAIT_MAX;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::portion;
-use crate::record::{App, NewDeploy, NewPush, NewRevision, Objects, PushReceipt, RefChange};
+use crate::record::{App, Generation, NewDeploy, NewPush, NewRevision, Objects, PushReceipt, RefChange};
 use crate::row::{acts, branch_of, deploy_number, generation, hex};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
@@ -62,7 +63,7 @@ async fn write(tx: &mut SqliteConnection, push: &NewPush<'_>) -> Result<PushRece
 /// The whole file is locked by the transaction.
 pub(super) async fn lock_app(tx: &mut SqliteConnection, name: &AppName) -> Result<Option<App>, PushError> {
     let row: Option<apps::Row> = sqlx::query_as(
-        "SELECT id, name, production_branch, created_at, generation, protected, secrets_generation FROM apps WHERE name = ?1",
+        "SELECT id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation FROM apps WHERE name = ?1",
     )
     .bind(name.as_str())
     .fetch_optional(tx)
@@ -247,13 +248,16 @@ async fn require_secrets(tx: &mut SqliteConnection, app: AppId, names: &[String]
 }
 
 /// What the app serves may be another now.
-pub(super) async fn raise_generation(tx: &mut SqliteConnection, app: AppId) -> Result<u64, PushError> {
-    let (raised,): (i64,) =
-        sqlx::query_as("UPDATE apps SET generation = generation + 1 WHERE id = ?1 RETURNING generation")
-            .bind(key(app))
-            .fetch_one(tx)
-            .await?;
-    Ok(generation(raised)?)
+pub(super) async fn raise_generation(tx: &mut SqliteConnection, app: AppId) -> Result<Generation, PushError> {
+    let id = Uuid::new_v4();
+    let (raised,): (i64,) = sqlx::query_as(
+        "UPDATE apps SET generation = generation + 1, generation_id = ?2 WHERE id = ?1 RETURNING generation",
+    )
+    .bind(key(app))
+    .bind(id.to_string())
+    .fetch_one(tx)
+    .await?;
+    Ok(generation(raised, id)?)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use sqlx::{Connection as _, Row as _};
 use store::backup::tables::{COLUMNS_LEFT_OUT, Kind, TABLES, TABLES_LEFT_OUT};
 use store::backup::{BackupError, RestoreError, Restoring, back_up, restore};
 use store::{
-    Act, Actor, App, AuditAction, Claim, DueTimes, Left, Location, NewPush, NewRun, Object, ResumedSchedule,
-    RunOutcome, Store,
+    Act, Actor, App, AuditAction, Claim, DueTimes, Generation, Left, Location, NewPush, NewRun, Object,
+    ResumedSchedule, RunOutcome, Store,
 };
 
 use crate::database::*;
@@ -103,7 +103,7 @@ async fn told(store: &Store) -> String {
     for app in store.apps().await.unwrap() {
         let id = app.id;
         // A restore is news to every node.
-        let app = App { generation: 0, secrets_generation: 0, ..app };
+        let app = App { generation: Generation::default(), secrets_generation: 0, ..app };
         let mut objects = store.objects(id, &[oid(1), oid(2), oid(3), oid(4), numbered(9)]).await.unwrap();
         objects.sort_by_key(|object| object.oid);
         let streams: Vec<&[u8]> = objects.iter().map(|object| object.zlib.as_slice()).collect();

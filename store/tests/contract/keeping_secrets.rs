@@ -42,7 +42,10 @@ async fn a_secret_is_kept_with_a_deploy_of_what_reads_it(location: Location) {
     assert_eq!((set.changed, set.deploys), (true, vec![("main".to_owned(), number(2))]));
     let now = store.app(&app()).await.unwrap().unwrap();
     assert_eq!(now, set.app);
-    assert!(now.generation > before.generation && now.secrets_generation > before.secrets_generation);
+    assert!(
+        now.generation.number > before.generation.number
+            && now.secrets_generation > before.secrets_generation
+    );
     assert_eq!(store.secrets(now.id).await.unwrap(), [secret(&now, 1)]);
     assert_eq!(store.all_secrets().await.unwrap(), [secret(&now, 1)]);
     let deploys = store.deploys(now.id).await.unwrap();

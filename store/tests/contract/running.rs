@@ -353,7 +353,7 @@ async fn the_schedules_of_a_preview_run_where_it_is_asked_for(location: Location
     assert_eq!(store.runs(&schedule, None, 9).await.unwrap().len(), 2);
 
     let off = set(false).await.unwrap();
-    assert!(off.generation > on.generation);
+    assert!(off.generation.number > on.generation.number);
     let later = now + TimeDelta::milliseconds(50);
     assert_eq!(store.claim_run(&NewRun { alone: false, ..due(later) }).await.unwrap(), Claim::NotLive);
     let none = store.schedule_preview(&main, "other", true, None, &Actor::named("ada")).await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use store::cluster::{Disk, Heartbeat, NewNode, News, TakenUp};
-use store::{Cluster, Location, Store};
+use store::{App, Cluster, Generation, Location, Store};
 use uuid::Uuid;
 
 use crate::database::{Other, connect, on_postgres};
@@ -15,8 +15,8 @@ fn node(name: &str) -> NewNode {
     NewNode { id: Uuid::new_v4(), name: name.to_owned(), role, program, address }
 }
 
-fn taken(app: store::AppId, generation: u64) -> TakenUp {
-    TakenUp { app, generation, fault: None }
+fn taken(app: &App) -> TakenUp {
+    TakenUp { app: app.id, generation: app.generation, fault: None }
 }
 
 async fn open(location: &Location) -> (Store, Cluster) {
@@ -25,10 +25,10 @@ async fn open(location: &Location) -> (Store, Cluster) {
     (store, cluster)
 }
 
-/// Who has taken up what, by name.
-async fn serving(cluster: &Cluster, app: store::AppId) -> Vec<(String, Option<u64>, Option<String>)> {
-    let serving = cluster.serving(app).await.unwrap();
-    serving.into_iter().map(|serving| (serving.name, serving.generation, serving.fault)).collect()
+/// Who has taken up the generation of the app, by name.
+async fn serving(cluster: &Cluster, app: &App) -> Vec<(String, bool, Option<String>)> {
+    let serving = cluster.serving(app.id, app.generation).await.unwrap();
+    serving.into_iter().map(|serving| (serving.name, serving.there, serving.fault)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,29 +39,73 @@ async fn what_a_node_says_is_what_the_others_read() {
         cluster.join(&one).await.unwrap();
         cluster.join(&two).await.unwrap();
         let app = store.push(&push(None, 1)).await.unwrap().app;
-        assert_eq!(app.generation, 1);
+        assert_eq!(app.generation.number, 1);
         assert_eq!(
-            serving(&cluster, app.id).await,
-            [("one".to_owned(), None, None), ("two".to_owned(), None, None)]
+            serving(&cluster, &app).await,
+            [("one".to_owned(), false, None), ("two".to_owned(), false, None)]
         );
-        cluster.take_up(one.id, &[taken(app.id, 2)]).await.unwrap();
+        cluster.take_up(one.id, 2, &[taken(&app)]).await.unwrap();
         // What is said late says nothing newer.
-        cluster.take_up(one.id, &[taken(app.id, 1)]).await.unwrap();
+        let before = TakenUp { generation: Generation::default(), ..taken(&app) };
+        cluster.take_up(one.id, 1, &[before]).await.unwrap();
         let fault = Some("no such script".to_owned());
-        cluster.take_up(two.id, &[TakenUp { fault: fault.clone(), ..taken(app.id, 1) }]).await.unwrap();
+        cluster.take_up(two.id, 1, &[TakenUp { fault: fault.clone(), ..taken(&app) }]).await.unwrap();
         assert_eq!(
-            serving(&cluster, app.id).await,
-            [("one".to_owned(), Some(2), None), ("two".to_owned(), Some(1), fault)]
+            serving(&cluster, &app).await,
+            [("one".to_owned(), true, None), ("two".to_owned(), true, fault)]
         );
         let nodes = cluster.nodes().await.unwrap();
         let counted: Vec<_> =
             nodes.iter().map(|node| (node.name.as_str(), node.current, node.behind)).collect();
         assert_eq!(counted, [("one", 1, 0), ("two", 0, 1)]);
         cluster.leave(two.id).await.unwrap();
-        assert_eq!(serving(&cluster, app.id).await, [("one".to_owned(), Some(2), None)]);
+        assert_eq!(serving(&cluster, &app).await, [("one".to_owned(), true, None)]);
         // Whoever is gone has nothing to say any more.
-        cluster.take_up(two.id, &[taken(app.id, 2)]).await.unwrap();
+        cluster.take_up(two.id, 3, &[taken(&app)]).await.unwrap();
         assert_eq!(cluster.beat(two.id, &Heartbeat::default()).await.unwrap(), None);
+    })
+    .await;
+}
+
+/// Where the database was set back, numbers are given a second time. Whoever serves what is lost serves nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_of_a_lost_history_is_no_other() {
+    on_postgres(async |location: Location| {
+        let Location::Postgres(url) = &location else { unreachable!() };
+        let (store, cluster) = open(&location).await;
+        let (one, two) = (node("one"), node("two"));
+        cluster.join(&one).await.unwrap();
+        cluster.join(&two).await.unwrap();
+        let first = store.push(&push(None, 1)).await.unwrap().app;
+        let lost = store.push(&push(Some(1), 2)).await.unwrap().app;
+        cluster.take_up(one.id, 1, &[taken(&lost)]).await.unwrap();
+        assert_eq!(serving(&cluster, &lost).await[0], ("one".to_owned(), true, None));
+        let mut other = connect(url).await;
+        let back = format!(
+            "UPDATE apps SET generation = 1, generation_id = '{}'; UPDATE refs SET target = '{}'",
+            first.generation.id,
+            crate::values::oid(1)
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(back)).execute(&mut other).await.unwrap();
+        assert_eq!(cluster.nodes().await.unwrap()[0].current, 0);
+        assert!(
+            serving(&cluster, &lost).await.iter().all(|(_, there, _)| !there),
+            "it is not there any more"
+        );
+        let again = store.push(&push(Some(1), 3)).await.unwrap().app;
+        assert_eq!(again.generation.number, lost.generation.number);
+        assert!(serving(&cluster, &again).await.iter().all(|(_, there, _)| !there));
+        // A node that goes back is believed.
+        cluster.take_up(one.id, 2, &[taken(&first)]).await.unwrap();
+        cluster.take_up(two.id, 1, &[taken(&again)]).await.unwrap();
+        assert_eq!(
+            serving(&cluster, &again).await,
+            [("one".to_owned(), false, None), ("two".to_owned(), true, None)]
+        );
+        assert!(
+            serving(&cluster, &first).await.iter().all(|(_, there, _)| *there),
+            "who is further is there"
+        );
     })
     .await;
 }
@@ -116,7 +160,7 @@ async fn a_push_is_news_once_it_is_committed() {
         assert_eq!(next().await, News::App { name: app.name.clone(), node: None });
         // A push that is refused is none.
         store.push(&push(None, 2)).await.unwrap_err();
-        cluster.take_up(Uuid::new_v4(), &[]).await.unwrap();
+        cluster.take_up(Uuid::new_v4(), 1, &[]).await.unwrap();
         assert_eq!(next().await, News::TakenUp);
         // Whoever was cut off may have missed something, and hears what comes from then on.
         let mut other = connect(url).await;
@@ -125,7 +169,7 @@ async fn a_push_is_news_once_it_is_committed() {
         sqlx::raw_sql(kill).execute(&mut other).await.unwrap();
         assert_eq!(next().await, News::Anything);
         let again = store.push(&push(Some(1), 2)).await.unwrap().app;
-        assert_eq!(again.generation, 2);
+        assert_eq!(again.generation.number, 2);
         assert_eq!(next().await, News::App { name: app.name, node: None });
     })
     .await;

@@ -165,14 +165,14 @@ fn what_ran_last_is_recorded_before_a_node_stops(database: Database) {
 }
 
 /// `picloud logs -f` in the folder of a repository, and the lines that it prints.
-struct Follower {
+pub(crate) struct Follower {
     process: Child,
     lines: Receiver<String>,
     said: Receiver<String>,
 }
 
 impl Follower {
-    fn new(repository: &Repository, arguments: &[&str]) -> Self {
+    pub(crate) fn new(repository: &Repository, arguments: &[&str]) -> Self {
         let mut command = Command::new(picloud());
         environment(&mut command, repository.path());
         command.args(["logs", "-f"]).args(arguments).current_dir(repository.path());
@@ -182,11 +182,11 @@ impl Follower {
         Self { process, lines, said }
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         until("a line is printed", || self.lines.try_recv().ok())
     }
 
-    fn hears(&self, words: &str) {
+    pub(crate) fn hears(&self, words: &str) {
         until(words, || self.said.try_recv().ok().filter(|said| said.contains(words)));
     }
 }

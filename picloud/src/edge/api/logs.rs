@@ -234,6 +234,7 @@ fn event(told: Told) -> Option<Event> {
         }
         Told::Away => Event::default().event("gap").json_data(gap("away")),
         Told::Back => Event::default().event("gap").json_data(gap("back")),
+        Told::SetBack(last) => Event::default().event("gap").id(last.to_string()).json_data(gap("set back")),
     };
     event.inspect_err(|error| tracing::error!(%error, "a line cannot be written as JSON")).ok()
 }

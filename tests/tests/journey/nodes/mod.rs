@@ -4,10 +4,12 @@
 //! - `roles`: a control plane kept apart
 //! - `away`: a database that goes away and comes back
 //! - `lost_answers`: one that goes away between COMMIT and its answer
+//! - `set_back`: one that comes back as it was earlier
 
 mod away;
 mod lost_answers;
 mod roles;
+mod set_back;
 mod sharing;
 
 use serde_json::Value;

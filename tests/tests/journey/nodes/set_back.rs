@@ -1,0 +1,215 @@
+//! The database is set back to an earlier time while nodes run: a standby that lagged is promoted, or a backup comes back.
+//!
+//! What nodes serve then is lost, and numbers are given a second time. Without a restart they serve what the database says,
+//! and a push is live where git says that it is.
+
+use std::process::Command;
+use std::time::Instant;
+
+use tests::faults::recovered;
+use tests::{Database, Postgres, Repository, Server, TOKEN, until};
+
+use super::{listed, nodes, says};
+use crate::executions::Follower;
+
+/// Commits a greeting and says what the app answers once it is live.
+fn greeting(repository: &Repository, word: &str) -> (u16, String) {
+    repository.write("greet.rhai", format!("`{word}`"));
+    repository.commit(word);
+    (200, format!("\"{word}\""))
+}
+
+/// An app that answers with its secret.
+fn teller() -> Repository {
+    let repository = Repository::new();
+    let route = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
+    repository.write("picloud.toml", format!("sdk = \"1.2\"\n[secrets]\nrequired = [\"KEY\"]\n{route}"));
+    repository.write("a.rhai", "ctx.secrets.KEY");
+    repository.commit("first");
+    repository
+}
+
+fn api(node: &Server, path: &str, body: &str) {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str())];
+    let answer = node.request("PUT", &format!("/-/api/v1{path}"), &headers, Some(body.as_bytes()));
+    assert!(answer.status < 300, "{answer:?}");
+}
+
+fn set_key(node: &Server, value: &str) {
+    api(node, "/apps/teller/secrets/KEY", &format!(r#"{{"value":"{value}"}}"#));
+}
+
+/// Nodes that share their key of secrets.
+fn nodes_with_a_key(database: &Database, names: &[&str], key: &tempfile::TempDir) -> Vec<Server> {
+    let file = key.path().join("key");
+    std::fs::write(&file, "ab".repeat(32)).unwrap();
+    let file = file.to_str().unwrap();
+    let start =
+        |name| Server::start_with(database.clone(), &["--node-name", name, "--secret-key-file", file]);
+    names.iter().copied().map(start).collect()
+}
+
+/// Waits until every node answers so.
+fn all_say(nodes: &[Server], path: &str, expected: &(u16, String)) {
+    for node in nodes {
+        until("the node serves what the database says", || (says(node, path) == *expected).then_some(()));
+    }
+}
+
+/// Waits until every node says of itself that it serves all apps as the database says.
+fn all_are_current(nodes: &[Server]) {
+    until("every node is current", || {
+        let bearer = format!("Bearer {TOKEN}");
+        let answer = nodes[0].request("GET", "/-/api/v1/nodes", &[("authorization", &bearer)], None);
+        let found = (answer.status == 200).then(|| answer.json()["nodes"].as_array().cloned())??;
+        (found.len() == nodes.len() && found.iter().all(|node| node["apps_behind"] == 0)).then_some(())
+    });
+}
+
+#[test]
+fn nodes_follow_a_database_that_is_set_back() {
+    let postgres = Postgres::start();
+    let database = Database::on(postgres.url());
+    let key = tempfile::tempdir().unwrap();
+    let nodes = nodes_with_a_key(&database, &["one", "two", "three"], &key);
+    let repository = Repository::hello();
+    let url = nodes[0].git_url("hello");
+    let kept = greeting(&repository, "kept");
+    repository.push(&url, &["main"]).succeeded().says("on 3/3 nodes");
+    api(&nodes[0], "/apps/teller", "");
+    set_key(&nodes[0], "first");
+    teller().push(&nodes[1].git_url("teller"), &["main"]).succeeded().says("on 3/3 nodes");
+    let earlier = postgres.copy();
+    until("the nodes are there again", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
+
+    let lost = greeting(&repository, "lost");
+    repository.push(&url, &["main", "main:preview"]).succeeded().says("on 3/3 nodes");
+    Repository::hello().push(&nodes[2].git_url("later"), &["main"]).succeeded().says("on 3/3 nodes");
+    set_key(&nodes[1], "second");
+    all_say(&nodes, "/hello/greet/Ann", &lost);
+    all_say(&nodes, "/teller/", &(200, "\"second\"".to_owned()));
+
+    postgres.set_back(&earlier);
+    let since = Instant::now();
+    all_say(&nodes, "/hello/greet/Ann", &kept);
+    all_say(&nodes, "/teller/", &(200, "\"first\"".to_owned()));
+    for node in &nodes {
+        until("what is lost ends", || {
+            let paths = ["/hello@preview/greet/Ann", "/later/greet/Ann"];
+            paths.iter().all(|path| node.get(path).status == 404).then_some(())
+        });
+    }
+    all_are_current(&nodes);
+    recovered("PostgreSQL came back as it was earlier: three nodes serve that", since);
+
+    // The numbers of what is lost are given again.
+    let again = greeting(&repository, "again");
+    repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 2").says("on 3/3 nodes");
+    for node in &nodes {
+        assert_eq!(says(node, "/hello/greet/Ann"), again);
+        assert_eq!(node.get("/hello/greet/Ann").header("picloud-revision"), Some(repository.head().as_str()));
+    }
+    Repository::hello().push(&nodes[0].git_url("later"), &["main"]).succeeded().says("LIVE as deploy 1");
+    all_say(&nodes, "/later/greet/Ann", &(200, r#"{"message":"Hello, Ann"}"#.to_owned()));
+}
+
+#[test]
+fn sleeping_node_takes_no_lost_generation_for_one_of_the_same_number() {
+    let postgres = Postgres::start();
+    let database = Database::on(postgres.url());
+    let key = tempfile::tempdir().unwrap();
+    let nodes = nodes_with_a_key(&database, &["one", "two"], &key);
+    let repository = Repository::hello();
+    let url = nodes[0].git_url("hello");
+    repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
+    api(&nodes[0], "/apps/teller", "");
+    set_key(&nodes[0], "first");
+    teller().push(&url.replace("hello.git", "teller.git"), &["main"]).succeeded();
+    let earlier = postgres.copy();
+    until("the node is there again", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
+    greeting(&repository, "lost");
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
+    set_key(&nodes[0], "second");
+    all_say(&nodes, "/teller/", &(200, "\"second\"".to_owned()));
+
+    // While one of them hears nothing, another history reaches just the numbers of the one that is lost.
+    nodes[1].freeze();
+    postgres.set_back(&earlier);
+    let url = nodes[0].git_url("hello");
+    until("the node is there again", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
+    let expected = greeting(&repository, "again");
+    repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 2");
+    set_key(&nodes[0], "third");
+    nodes[1].thaw();
+    let since = Instant::now();
+    all_say(&nodes, "/hello/greet/Ann", &expected);
+    all_say(&nodes, "/teller/", &(200, "\"third\"".to_owned()));
+    all_are_current(&nodes);
+    recovered("a node slept while another history reached the same numbers", since);
+}
+
+#[test]
+fn nodes_follow_a_dump_that_is_restored() {
+    let database = Database::postgres();
+    let nodes = nodes(&database, &["one", "two"]);
+    let repository = Repository::hello();
+    let url = nodes[0].git_url("hello");
+    let kept = greeting(&repository, "kept");
+    repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
+    let address = database.url().unwrap();
+    let dump = Command::new("pg_dump").args(["--clean", "--if-exists", &address]).output().expect("pg_dump");
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &dump.stdout).unwrap();
+    greeting(&repository, "lost");
+    repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
+
+    let restored = Command::new("psql")
+        .args(["--no-psqlrc", "--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1", "--file"])
+        .arg(file.path())
+        .arg(&address)
+        .output()
+        .expect("psql");
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let since = Instant::now();
+    all_say(&nodes, "/hello/greet/Ann", &kept);
+    all_are_current(&nodes);
+    recovered("a dump was restored while two nodes ran: they serve that", since);
+    assert_eq!(listed(&nodes[0]).len(), 2);
+    let again = greeting(&repository, "again");
+    repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 2").says("on 2/2 nodes");
+    all_say(&nodes, "/hello/greet/Ann", &again);
+}
+
+#[test]
+fn schedules_run_and_logs_are_followed_after_a_set_back() {
+    let postgres = Postgres::start();
+    let node = Server::start_with(Database::on(postgres.url()), &[]);
+    let repository = Repository::new();
+    let route = "[[routes]]\npath = \"/{word}\"\nscript = \"say.rhai\"\n";
+    let schedule = "[[schedules]]\nname = \"tick\"\ncron = \"* * * * * *\"\nscript = \"tick.rhai\"\n";
+    repository.write("picloud.toml", format!("sdk = \"1.2\"\n{route}{schedule}"));
+    repository.write("say.rhai", "log::info(ctx.request.params.word); 1");
+    repository.write("tick.rhai", "1");
+    repository.commit("first");
+    repository.git(&["remote", "add", "picloud", &node.git_url("app")]);
+    repository.push("picloud", &["main"]).succeeded();
+    let earlier = postgres.copy();
+    until("the node is there again", || (node.get("/-/health/ready").body == "ok\n").then_some(()));
+    let follower = Follower::new(&repository, &["-n", "0", "--script", "say.rhai"]);
+    for _ in 0..100 {
+        node.get("/app/lost");
+    }
+    assert!(follower.line().ends_with("lost"));
+
+    postgres.set_back(&earlier);
+    let since = Instant::now();
+    let runs = || node.database.query("SELECT count(*) FROM schedule_runs").parse::<u32>().expect("a number");
+    let before = runs();
+    until("the schedule runs", || (runs() >= before + 2).then_some(()));
+    recovered("PostgreSQL came back as it was earlier: schedules run", since);
+    follower.hears("set back to an earlier time");
+    node.get("/app/kept");
+    until("the next line is followed", || follower.line().ends_with("kept").then_some(()));
+}
