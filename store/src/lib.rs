@@ -188,14 +188,6 @@ impl Store {
         }
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        either!(self, connect::ping())
-    }
-
     /// Whether the database takes writes: writes a row, and commits it.
     ///
     /// # Errors

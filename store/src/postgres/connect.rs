@@ -130,11 +130,6 @@ pub(crate) async fn probe_write(connections: &Connections) -> Result<(), StoreEr
     transaction::begin(connections).await?.commit().await
 }
 
-pub(crate) async fn ping(connections: &Connections) -> Result<(), StoreError> {
-    sqlx::query("SELECT 1").execute(connections).await?;
-    Ok(())
-}
-
 /// Its server has a clock.
 pub(crate) async fn time(connections: &Connections) -> Result<KnownTime, StoreError> {
     Ok(KnownTime::Clock(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(connections).await?))

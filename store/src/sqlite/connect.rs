@@ -137,11 +137,6 @@ pub(crate) async fn probe_write(connections: &Connections) -> Result<(), StoreEr
     Ok(())
 }
 
-pub(crate) async fn ping(connections: &Connections) -> Result<(), StoreError> {
-    sqlx::query("SELECT 1").execute(&connections.read).await?;
-    Ok(())
-}
-
 /// Every act leaves an entry with its time.
 pub(crate) async fn time(connections: &Connections) -> Result<KnownTime, StoreError> {
     let latest: Option<DateTime<Utc>> =

@@ -118,7 +118,7 @@ async fn silence_ends_what_waits_and_holds_no_connection() {
         }
         assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
         assert_eq!(store.connections(), Some((0, 0)), "their places are free");
-        let told = store.ping().await;
+        let told = store.time().await;
         assert!(matches!(told, Err(StoreError::Silent(_))), "{told:?}");
         other.run("ROLLBACK").await;
         way.mend();
@@ -138,7 +138,7 @@ async fn idle_connections_that_have_died_cost_one_wait_and_not_one_each() {
         let many: Vec<_> = (0..11)
             .map(|_| {
                 let store = store.clone();
-                tokio::spawn(async move { store.ping().await })
+                tokio::spawn(async move { store.time().await })
             })
             .collect();
         for one in many {
@@ -151,7 +151,7 @@ async fn idle_connections_that_have_died_cost_one_wait_and_not_one_each() {
         way.mend();
         let since = Instant::now();
         for _ in 0..12 {
-            store.ping().await.unwrap();
+            store.time().await.unwrap();
         }
         assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
     })
@@ -163,13 +163,13 @@ async fn a_statement_that_nobody_waits_for_holds_no_connection() {
     on_postgres(async |location: Location| {
         let (way, through) = Way::to(at(&location)).await;
         let store = Store::open_with(&through, &POOL).await.unwrap();
-        store.ping().await.unwrap();
+        store.time().await.unwrap();
         way.cut();
-        let asked = tokio::time::timeout(Duration::from_millis(500), store.ping()).await;
+        let asked = tokio::time::timeout(Duration::from_millis(500), store.time()).await;
         assert!(asked.is_err(), "{asked:?}");
         way.mend();
         let taken = way.taken.load(Ordering::Relaxed);
-        store.ping().await.unwrap();
+        store.time().await.unwrap();
         assert!(way.taken.load(Ordering::Relaxed) > taken, "on another connection");
     })
     .await;
