@@ -19,6 +19,9 @@ const OLDEST: u32 = 130_000;
 /// How long is waited for the first connection.
 const REACH_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How long the tables can take to be brought up to date before it is looked whether the database still answers.
+const MIGRATION_LOOK_EVERY: Duration = Duration::from_secs(5);
+
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 pub(crate) async fn open(url: &str, pool: &Pool) -> Result<Connections, OpenError> {
@@ -26,9 +29,49 @@ pub(crate) async fn open(url: &str, pool: &Pool) -> Result<Connections, OpenErro
     // statement may.
     let mut first = one(url, &[("statement_timeout", "0")]).await?;
     session::refuse_shared(&mut first, &options(url)?).await?;
-    migrate(&mut first).await?;
-    first.close().await.ok();
+    migrate_while_it_answers(&mut first, url).await?;
+    timeout(REACH_TIME_MAX, first.close()).await.ok();
     Connections::open(options(url)?, pool).await.map_err(OpenError::Unreachable)
+}
+
+/// A migration takes as long as it takes, and may wait for another node's. But it ends where the database does not answer any
+/// more, which another connection finds out.
+async fn migrate_while_it_answers(first: &mut PgConnection, url: &str) -> Result<(), OpenError> {
+    let reached = timeout(REACH_TIME_MAX, session::server_process(first)).await;
+    let process = reached.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(unreachable)?;
+    let mut migrating = std::pin::pin!(migrate(first));
+    let mut said = None;
+    loop {
+        if let Ok(migrated) = timeout(MIGRATION_LOOK_EVERY, &mut migrating).await {
+            return migrated;
+        }
+        let mut other = one(url, &[]).await?;
+        let looked = timeout(REACH_TIME_MAX, holders(&mut other, &process)).await;
+        let holders = looked.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(unreachable)?;
+        timeout(REACH_TIME_MAX, other.close()).await.ok();
+        match &holders {
+            holders if said.as_ref() == Some(holders) => {}
+            Some(holders) => {
+                tracing::warn!("the start waits for a lock in the database, which is held by {holders}")
+            }
+            None => {
+                tracing::info!("the tables are being brought up to date; the node starts when that is done")
+            }
+        }
+        said = Some(holders);
+    }
+}
+
+/// The sessions that hold what the server's process waits for, in words.
+async fn holders(connection: &mut PgConnection, process: &str) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT string_agg(format('%s (process %s%s)', coalesce(nullif(application_name, ''), 'a session'), pid,
+                                  ', from ' || host(client_addr)), ', ' ORDER BY pid)
+         FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids($1::text::integer))",
+    )
+    .bind(process)
+    .fetch_one(connection)
+    .await
 }
 
 /// One connection, with `settings` of its own.

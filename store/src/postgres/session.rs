@@ -86,6 +86,6 @@ async fn begin(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
 }
 
 /// The server's process on the other end, asked without a prepared statement, which a pooler may lose too.
-async fn server_process(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+pub(crate) async fn server_process(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
     sqlx::raw_sql("SELECT pg_backend_pid()::text").fetch_one(connection).await?.try_get(0)
 }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tests::faults::recovered;
 use tests::{Answer, Database, Repository, Server, TOKEN, until};
 
 /// Somebody at `psql`, who holds what a statement locks for as long as the value lives.
@@ -24,7 +25,8 @@ impl Psql {
         let mut input = process.stdin.take().unwrap();
         writeln!(input, "BEGIN; {sql};").unwrap();
         let held = "SELECT count(*) FROM pg_stat_activity
-                    WHERE application_name = 'somebody' AND datname = current_database() AND state = 'idle in transaction'";
+                    WHERE application_name = 'somebody' AND datname = current_database() AND state = 'idle in transaction'
+                        AND query NOT LIKE 'BEGIN%'";
         until("the lock is held", || (database.query(held) == "1").then_some(()));
         Self { process, _input: input }
     }
@@ -59,8 +61,68 @@ fn a_list_behind_a_lock_says_so_within_seconds() {
     assert!(!pushed.text.contains("other pushes"), "{}", pushed.text);
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
     drop(somebody);
+    let since = Instant::now();
     until("the lock is gone", || (deploys(&server).status == 200).then_some(()));
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
+    recovered("another session locked a table of PostgreSQL: a list and a push", since);
+}
+
+/// A start that has to wait, and what it has said so far.
+struct Starting(Child, std::path::PathBuf);
+
+impl Starting {
+    fn spawn(database: &Database, folder: &std::path::Path) -> Self {
+        let log = folder.join("log");
+        let mut command = Command::new(tests::server::picloud());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.join("data"));
+        command.env("DATABASE_URL", database.url().unwrap()).env("PICLOUD_ADMIN_TOKEN", TOKEN);
+        let file = std::fs::File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Self(command.spawn().unwrap(), log)
+    }
+
+    fn says(&self, words: &str) {
+        until(words, || std::fs::read_to_string(&self.1).unwrap().contains(words).then_some(()));
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_start_behind_a_lock_says_who_holds_it_and_goes_on_when_it_is_gone() {
+    let database = Database::postgres();
+    drop(Server::start(database.clone()));
+    let folder = tempfile::tempdir().unwrap();
+    let somebody = Psql::holding(&database, "LOCK TABLE _sqlx_migrations IN ACCESS EXCLUSIVE MODE");
+    let starting = Starting::spawn(&database, folder.path());
+    starting.says("the start waits for a lock in the database, which is held by somebody (process ");
+    drop(somebody);
+    let since = Instant::now();
+    starting.says("listening on");
+    recovered("another session locked the migrations at the start of a node", since);
+}
+
+#[test]
+fn a_start_ends_with_an_error_where_postgresql_freezes_under_it() {
+    let postgres = tests::Postgres::start();
+    let database = Database::on(postgres.url());
+    drop(Server::start(database.clone()));
+    let folder = tempfile::tempdir().unwrap();
+    let _somebody = Psql::holding(&database, "LOCK TABLE _sqlx_migrations IN ACCESS EXCLUSIVE MODE");
+    let mut starting = Starting::spawn(&database, folder.path());
+    starting.says("the start waits for a lock in the database");
+    let frozen = postgres.freeze();
+    let since = Instant::now();
+    let ended = until("it ends", || starting.0.try_wait().unwrap());
+    recovered("PostgreSQL froze under the start of a node: it ends with an error", since);
+    assert_eq!(ended.code(), Some(1));
+    starting.says("cannot reach the database");
+    drop(frozen);
 }
 
 /// The `times` next transactions that insert a deploy fail with `code`, at the insertion or when they commit.
