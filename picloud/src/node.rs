@@ -188,7 +188,7 @@ impl Node {
             numbers: Arc::clone(&numbers),
             threads: Arc::new(PushThreads::start()?),
         };
-        let tokens = Tokens::new(store.clone(), admin.clone());
+        let tokens = Tokens::new(store.clone(), admin.clone(), clock.clone());
         let door = Door::new(tokens.clone());
         let bounds = ConnectionBounds {
             connections: connections(open_files(), settings.connections.connections),

@@ -156,7 +156,7 @@ mod tests {
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         }
-        let door = Door::new(Tokens::new(store, admin));
+        let door = Door::new(Tokens::new(store, admin, platform::clock::Clock::default()));
         door.caller(&headers, None).await.map(|caller| caller.actor.name)
     }
 

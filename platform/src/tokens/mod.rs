@@ -16,6 +16,8 @@ use store::{Act, Actor, AuditAction, Store, StoreError, Token};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
+use crate::clock::Clock;
+
 pub use admin::{AdminToken, Origin, TOKEN_MAX, TOKEN_MIN, TokenError};
 pub use scope::{Right, ScopeError, Scopes};
 
@@ -108,12 +110,13 @@ pub enum NotCreated {
 pub struct Tokens {
     store: Store,
     admin: AdminToken,
+    clock: Clock,
 }
 
 impl Tokens {
-    /// The tokens that `store` keeps, and the admin token.
-    pub fn new(store: Store, admin: AdminToken) -> Self {
-        Self { store, admin }
+    /// The tokens that `store` keeps, which expire by `clock`, and the admin token.
+    pub fn new(store: Store, admin: AdminToken, clock: Clock) -> Self {
+        Self { store, admin, clock }
     }
 
     /// Whose token `offered` is; one with the admin token is taken to be who they say. A token that is not written as one
@@ -135,7 +138,7 @@ impl Tokens {
         let hash = secret::hash(offered);
         let found = self.store.token(&hash).await?;
         let token = found.filter(|token| token.hash.ct_eq(&hash).into()).ok_or(NotLetIn::Wrong)?;
-        let now = Utc::now();
+        let now = self.clock.now();
         if token.expires_at.is_some_and(|end| end <= now) {
             return Err(NotLetIn::Expired);
         }
@@ -171,7 +174,7 @@ impl Tokens {
         if !is_name(name) {
             return Err(NotCreated::Name);
         }
-        let now = Utc::now();
+        let now = self.clock.now();
         let end = |lifetime: TimeDelta| {
             let positive = Some(lifetime).filter(|lifetime| *lifetime > TimeDelta::zero());
             positive.and_then(|lifetime| now.checked_add_signed(lifetime)).ok_or(NotCreated::Lifetime)
@@ -239,7 +242,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Sqlite(folder.path().join("picloud.db"))).await.unwrap();
         let (admin, _) = AdminToken::obtain(Some(ADMIN), folder.path()).unwrap();
-        (folder, Tokens::new(store, admin))
+        (folder, Tokens::new(store, admin, Clock::default()))
     }
 
     fn hello() -> AppName {
@@ -283,6 +286,19 @@ mod tests {
         assert!(matches!(tokens.identify("pcl_wrong", "").await, Err(NotLetIn::Wrong)));
         let well_formed = secret::random().unwrap();
         assert!(matches!(tokens.identify(&well_formed, "").await, Err(NotLetIn::Store(_))));
+    }
+
+    #[tokio::test]
+    async fn token_expires_by_the_clock_of_the_database() {
+        let (_folder, tokens) = tokens().await;
+        let there = Utc::now() - TimeDelta::hours(1);
+        tokens.clock.database_says(there);
+        let (scopes, by) = ("admin".parse().unwrap(), Actor::named("ada"));
+        let (token, secret) = tokens.create("ci", &scopes, Some(TimeDelta::minutes(30)), &by).await.unwrap();
+        assert!(token.expires_at.is_some_and(|end| end < Utc::now()), "{token:?}");
+        assert!(tokens.identify(&secret, "").await.is_ok());
+        tokens.clock.database_says(there + TimeDelta::hours(1));
+        assert!(matches!(tokens.identify(&secret, "").await, Err(NotLetIn::Expired)));
     }
 
     #[test]
