@@ -3,13 +3,17 @@
 //! A claim is refused while the row is there, on every node; nothing else has to know of it. When the row goes, each node
 //! goes on with the next due time of each schedule.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use manifest_schema::cron::Cron;
 use manifest_schema::zone::zone_data;
+use runtime::Live;
 use store::{
-    Act, Actor, AuditAction, Left, ResumedSchedule, RunOutcome, ScheduleHold, ScheduleState, StoreError,
+    Act, Actor, AuditAction, Left, ResumedSchedule, RunOutcome, ScheduleHold, ScheduleId, ScheduleState,
+    StoreError,
 };
+use uuid::Uuid;
 
 use super::Scheduler;
 use super::owed::{believed, due_times};
@@ -27,7 +31,8 @@ impl Scheduler {
     }
 
     /// Resumes the schedules of all apps, on all nodes: of each one row says what was skipped, and it is due next from now
-    /// on. Those that are paused stay so. `None`: they were not held.
+    /// on. Those that are paused stay so, and those that are not declared any more. Returns how many; `None`: they were not
+    /// held.
     ///
     /// # Errors
     /// The store failed. They are held still then.
@@ -43,8 +48,20 @@ impl Scheduler {
             Some(Left { due, outcome: RunOutcome::Skipped, reason })
         };
         let all = self.0.store.schedules_by_the_clock().await?;
+        let live = self.0.table.scheduled();
+        let branches: HashSet<_> = live.iter().map(|live| place(live)).collect();
+        let declared: HashSet<_> = live
+            .iter()
+            .flat_map(|live| live.revision.manifest().schedules.iter().map(|one| (place(live), &one.name)))
+            .collect();
+        // Of a branch that this node cannot serve nobody knows here what it declares.
+        let is_declared = |schedule: &ScheduleId| {
+            let place = (schedule.app.as_uuid(), schedule.branch.as_str());
+            !branches.contains(&place) || declared.contains(&(place, &schedule.name))
+        };
         let resumed: Vec<_> = all
             .into_iter()
+            .filter(|(schedule, _)| is_declared(schedule))
             .map(|(schedule, state)| ResumedSchedule { skipped: skipped(&state), schedule })
             .collect();
         if !self.0.store.resume_all_schedules(&resumed, &self.0.node, &act).await? {
@@ -60,6 +77,11 @@ impl Scheduler {
             tracing::warn!("the schedules of all apps are held; resume them with  picloud resume --all");
         }
     }
+}
+
+/// The app and the branch, as the names of schedules are unique there.
+fn place(live: &Live) -> (Uuid, &str) {
+    (live.revision.app_id(), live.branch.name.as_str())
 }
 
 /// That schedules are held, by what, and the way out.

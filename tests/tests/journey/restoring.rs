@@ -1,6 +1,9 @@
 //! What a restored node does not do by itself, and what ends that.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
+use tests::faults::recovered;
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(
@@ -43,10 +46,19 @@ fn verb(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
 fn restored(database: Database, flags: &[&str]) -> (Server, String) {
     let mut server = Server::start(database);
     let repository = Repository::new();
-    repository.write("picloud.toml", MANIFEST);
+    let dropped = "[[schedules]]\nname = \"dropped\"\ncron = \"* * * * * *\"\nscript = \"one.rhai\"\n";
     repository.write("one.rhai", "1");
-    repository.commit("first");
-    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    // Its row stays when it is not declared any more.
+    for manifest in [format!("{MANIFEST}{dropped}"), MANIFEST.to_owned()] {
+        repository.write("picloud.toml", manifest);
+        repository.commit("next");
+        repository.push(&server.git_url("hello"), &["main"]).succeeded();
+        let runs = || ask(&server, "GET", "apps/hello/schedules/secondly/runs?limit=1000").json();
+        let before = runs()["runs"].as_array().map(Vec::len);
+        until("all schedules are registered", || {
+            (runs()["runs"].as_array().map(Vec::len) > before).then_some(())
+        });
+    }
     until("it runs by the clock", || (!runs(&server).is_empty()).then_some(()));
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("all");
@@ -89,9 +101,11 @@ fn schedules_are_held_after_a_restore_until_they_are_resumed(database: Database)
         "a new start ends nothing"
     );
 
+    let resumed = Instant::now();
     let (code, text) = verb(&server, &["resume", "--all"]);
     assert!(code == Some(0) && text.contains("The schedules of all apps run again (1 schedule)"), "{text}");
     until("it runs by the clock again", || (runs(&server).len() > before + 3).then_some(()));
+    recovered("schedules were held after a restore: three rows after `resume --all`", resumed);
     let rows = runs(&server);
     let held: Vec<_> =
         rows.iter().filter(|run| run["detail"].as_str().is_some_and(|why| why.contains("held"))).collect();
