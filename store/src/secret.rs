@@ -41,7 +41,7 @@ pub struct SecretChange<'a> {
     pub creates: bool,
     /// The name.
     pub name: &'a str,
-    /// What it is set to; `None`: it is unset.
+    /// What it is set to; `None`: it is unset, unless the app was changed since it was read.
     pub sealed: Option<&'a SealedSecret>,
     /// The revisions that are live and read it, which are deployed anew. One whose branch points elsewhere by now is left out.
     pub deploys: &'a [NewDeploy],
@@ -56,7 +56,7 @@ pub struct SecretChange<'a> {
 pub struct SecretReceipt {
     /// The app as it is now.
     pub app: App,
-    /// Whether there was anything to be changed.
+    /// Whether anything was changed. Nothing was where it was unset already, or the app is another one than was read.
     pub changed: bool,
     /// The branches that were deployed anew.
     pub deploys: Vec<(String, DeployNumber)>,

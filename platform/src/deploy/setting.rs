@@ -1,11 +1,12 @@
 //! Setting a secret: a deploy of every live revision that reads it, without a push.
 
 use manifest_schema::name::{AppName, SettingName};
-use store::{Actor, App, NewDeploy, StoreError};
+use store::{Actor, App, LiveBranch, NewDeploy, StoreError};
 
 use super::{Deployer, Pusher};
 use crate::nodes::OwnAct;
 use crate::repository::DEFAULT_PRODUCTION_BRANCH;
+use crate::revision::{LoadError, Prepared};
 use crate::secrets::{Changed, SecretError};
 
 /// Why a secret was not unset.
@@ -59,27 +60,43 @@ impl Deployer {
     /// # Errors
     /// Something does, or the store failed. Nothing was changed.
     pub async fn unset_secret(&self, app: &App, name: &SettingName, by: &Actor) -> Result<Changed, NotUnset> {
-        let reads = self.reading(app, name).await.map_err(SecretError::from)?;
-        if let Some(NewDeploy { branch, .. }) = reads.into_iter().next() {
-            return Err(NotUnset::InUse { branch });
-        }
         let act = self.begin_act(&app.name);
-        let changed = self.vault.unset(app, name, by).await?;
+        let mut app = app.clone();
+        let changed = loop {
+            let reads = self.reading(&app, name).await.map_err(SecretError::from)?;
+            if let Some(NewDeploy { branch, .. }) = reads.into_iter().next() {
+                return Err(NotUnset::InUse { branch });
+            }
+            let changed = self.vault.unset(&app, name, by).await?;
+            // Somebody has pushed meanwhile: what is live now may require it.
+            if changed.changed || changed.app.generation == app.generation {
+                break changed;
+            }
+            app = changed.app;
+        };
         self.serve_value(&changed, act).await;
         Ok(changed)
     }
 
-    /// The live revisions that require a secret.
+    /// The live revisions that require a secret, whether this node serves them or cannot.
     async fn reading(&self, app: &App, name: &SettingName) -> Result<Vec<NewDeploy>, StoreError> {
-        let live = self.store.live_of(app.id).await?;
-        let reads = live.into_iter().filter(|live| {
-            let revision = self.activation.live(&app.name, &live.branch);
-            revision.is_some_and(|revision| {
-                revision.commit() == live.commit.to_string()
-                    && revision.manifest().secrets.required.contains(name)
-            })
-        });
-        Ok(reads.map(|live| NewDeploy { branch: live.branch, commit: live.commit }).collect())
+        let mut reads = Vec::new();
+        for LiveBranch { branch, commit, .. } in self.store.live_of(app.id).await? {
+            let served = self.activation.live(&app.name, &branch);
+            let requires = match served.filter(|revision| revision.commit() == commit.to_string()) {
+                Some(revision) => revision.manifest().secrets.required.contains(name),
+                None => match Prepared::load(&self.store, app, commit).await {
+                    Ok(prepared) => prepared.manifest.secrets.required.contains(name),
+                    Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
+                    // One that cannot be read needs nothing.
+                    Err(_) => false,
+                },
+            };
+            if requires {
+                reads.push(NewDeploy { branch, commit });
+            }
+        }
+        Ok(reads)
     }
 
     /// A new value is served here, and then on the other nodes where something live reads it.

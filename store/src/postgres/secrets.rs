@@ -48,6 +48,11 @@ pub(crate) async fn change_secret(
     }
     let locked = push::lock_app(&mut *tx, name).await.map_err(PushError::into_store)?;
     let mut app = locked.filter(|app| app.id == id).ok_or(StoreError::NoApp)?;
+    // What requires the secret was looked for in what was live then.
+    if change.sealed.is_none() && app.generation != change.app.generation {
+        transaction.rollback().await;
+        return Ok(SecretReceipt { app, changed: false, deploys: Vec::new() });
+    }
     let changed = match change.sealed {
         Some(secret) => sqlx::query(
             "INSERT INTO secrets (app, name, key, sealed, set_at, set_by) VALUES ($1, $2, $3, $4, $5, $6)

@@ -10,6 +10,7 @@ on_both_databases!(
     a_secret_is_kept_with_a_deploy_of_what_reads_it,
     a_branch_that_points_elsewhere_is_not_deployed,
     a_push_needs_its_secrets_to_be_set_still,
+    secret_is_not_unset_after_a_push_that_was_not_seen,
     a_secret_is_sealed_anew_only_where_it_was_not_set_meanwhile,
 );
 
@@ -77,6 +78,18 @@ async fn a_push_needs_its_secrets_to_be_set_still(location: Location) {
     assert_eq!(store.deploys(app.id).await.unwrap().len(), 1);
     change(&store, &app, Some(&secret(&app, 1)), &[]).await;
     store.push(&needing).await.unwrap();
+}
+
+async fn secret_is_not_unset_after_a_push_that_was_not_seen(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let app = store.push(&push(None, 1)).await.unwrap().app;
+    let seen = change(&store, &app, Some(&secret(&app, 1)), &[]).await.app;
+    let needing = NewPush { requires: vec!["API_KEY".to_owned()], ..push(Some(1), 2) };
+    let pushed = store.push(&needing).await.unwrap().app;
+    let refused = change(&store, &seen, None, &[]).await;
+    assert_eq!((refused.changed, refused.app.generation), (false, pushed.generation));
+    assert_eq!(store.secrets(app.id).await.unwrap().len(), 1);
+    assert!(change(&store, &pushed, None, &[]).await.changed);
 }
 
 async fn a_secret_is_sealed_anew_only_where_it_was_not_set_meanwhile(location: Location) {

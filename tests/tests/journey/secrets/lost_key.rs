@@ -34,6 +34,7 @@ fn a_restored_app_comes_back_with_a_new_key(database: Database) {
     secrets(&server, &["set", "API_KEY"], "other-1").refused().says("`picloud secrets new-key`");
     let list = secrets(&server, &["list"], "").succeeded();
     assert_eq!(list.text.matches(" lost\n").count(), 2, "{}", list.text);
+    secrets(&server, &["unset", "API_KEY"], "").refused().says("what is live on main requires it");
     assert!(!key.exists());
 
     secrets(&server, &["new-key"], "").succeeded().says(&format!("on top of {}", key.display()));
