@@ -46,6 +46,7 @@ pub(crate) fn router(health: Health, metrics: Metrics, names: Names, api: Option
     let health = Router::new()
         .route("/-/health/live", get(live))
         .route("/-/health/ready", get(ready))
+        .route("/-/health/serving", get(serving))
         .route("/-/health/database", get(database))
         .with_state(health);
     let metrics = Router::new().route("/-/metrics", get(numbers)).with_state(metrics);
@@ -85,6 +86,20 @@ async fn ready(State(health): State<Health>) -> Response<Body> {
             reply::text(StatusCode::OK, &words)
         }
         None => reply::text(StatusCode::OK, "ok\n"),
+    }
+}
+
+/// Requests are to be sent here: the node is not about to stop, and there is an app that it can serve, or none at all. For
+/// balancers: an app that no node can load does not take the others with it.
+async fn serving(State(health): State<Health>) -> Response<Body> {
+    if health.stopping.is_turning_away() {
+        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    match health.activation.trouble() {
+        Some(trouble) if health.activation.taken_up().values().all(|app| app.fault.is_some()) => {
+            reply::text(StatusCode::SERVICE_UNAVAILABLE, &format!("{}\n", printable(&trouble)))
+        }
+        _ => reply::text(StatusCode::OK, "ok\n"),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Apps that a node knows and cannot serve: it says which and why, answers the others, and comes back by itself.
 
 use std::fs;
+use std::time::Instant;
 
+use tests::faults::recovered;
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(an_app_that_cannot_be_served_takes_no_other_with_it);
@@ -58,6 +60,7 @@ fn an_app_that_cannot_be_served_takes_no_other_with_it(database: Database) {
     assert_eq!(ready.status, 503);
     assert!(ready.body.starts_with("cannot serve the latest revision of 2 of 3 apps: broken: "), "{ready:?}");
     assert!(ready.body.contains("; shop: there is no secret key in "), "{ready:?}");
+    assert_eq!(server.get("/-/health/serving").status, 200, "a balancer keeps it for the sake of hello");
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     for path in ["/broken/greet/Ann", "/broken@next/greet/Ann", "/shop/"] {
         is_unserved(&server.get(path));
@@ -75,7 +78,9 @@ fn an_app_that_cannot_be_served_takes_no_other_with_it(database: Database) {
     // All of it comes back without a new start.
     fs::write(&key, kept).unwrap();
     server.alter(&["INSERT INTO objects SELECT * FROM lost", "DROP TABLE lost"]);
+    let since = Instant::now();
     until("the node is ready", || (server.get("/-/health/ready").status == 200).then_some(()));
+    recovered("a lost key and lost objects of apps, put back: the node is ready and serves them", since);
     assert_eq!(server.get("/shop/").body, "9");
     assert_eq!(server.request("GET", "/", &[("host", "shop.example")], None).body, "9");
     for path in ["/broken/greet/Ann", "/broken@next/greet/Ann"] {
