@@ -39,12 +39,12 @@ bench: setup-demo
 	@bench/page.py
 
 # The short forms of these tests are part of `make test`; each prints the seed that repeats it. FAULTS_OF names the modules to run.
-FAULTS_OF ?= killed bad_disk frozen locked lost_answers away unserved wrong_clock status
+FAULTS_OF ?= killed bad_disk frozen locked lost_answers away unserved wrong_clock status lost_key stopping under_load restoring
 faults: setup
 	$(CARGO) build --workspace --all-targets --locked
 	@mkdir -p target/faults
 	@FAULTS=long tests/with-postgres $(CARGO) test --workspace --locked --test journey -- $(FAULTS_OF) 2>target/faults/log; \
-		code=$$?; grep -E '^(seed|recovered) ' target/faults/log; exit $$code
+		code=$$?; grep '^seed ' target/faults/log; grep '^recovered ' target/faults/log | sort -k2,2nr -k4; exit $$code
 
 # Built by itself, with flags of its own (git-receiver/fuzz/.cargo). An input that breaks something ends the search; it
 # stays in target/fuzz/found with the others that were found, about which the real git is asked in the end.

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tests::faults::recovered;
 use tests::{Answer, Database, Repository, Server, Wire, on_both_databases, until};
 
 on_both_databases!(deploys_fail_no_request_and_mix_no_revisions);
@@ -115,6 +116,7 @@ fn long_runs_of_an_app_leave_its_other_requests_and_schedules_their_turn() {
         let other = server.get("/app/other");
         assert_eq!((other.status, other.body.as_str()), (200, "200000"));
     }
+    recovered("long runs of an app keep its processors busy: ten of its other requests", began);
     // Before, each would have waited for ten seconds and been refused.
     assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
     let ticked = times("ticked");

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use tests::faults::recovered;
 use tests::frames::{self, Frames};
 use tests::{Server, Wire, until};
 
@@ -77,6 +78,7 @@ fn a_kept_connection_is_cut_only_after_an_answer_that_says_so() {
     }
     let (head, rest) = HELLO.split_at(20);
     kept[100..].iter_mut().for_each(|wire| wire.send(head));
+    let since = Instant::now();
     last_answers(&mut server);
     kept[100..].iter_mut().for_each(|wire| wire.send(rest));
     kept[..100].iter_mut().for_each(|wire| wire.send(HELLO));
@@ -86,6 +88,7 @@ fn a_kept_connection_is_cut_only_after_an_answer_that_says_so() {
         assert!(wire.is_closed(), "{number}");
     }
     until("it stops, since nobody is left", || server.has_stopped().then_some(()));
+    recovered("a stop with 120 kept connections, of which 0 were cut", since);
     assert!(!server.log().contains("cut off"), "{}", server.log());
 }
 
