@@ -20,6 +20,7 @@ use store::{App, AppId, DeployNumber, Generation, LiveBranch, Oid, Store, StoreE
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::revision::{LoadError, Prepared};
 use crate::secrets::{SecretError, Vault};
@@ -380,7 +381,11 @@ impl Activation {
     }
 
     async fn load(&self, app: &App, commit: Oid) -> Result<Revision, LoadError> {
-        Ok(Prepared::load(&self.store, app, commit).await?.into_revision(app, commit)?)
+        let (store, app) = (self.store.clone(), app.clone());
+        load_in_task(
+            async move { Ok(Prepared::load(&store, &app, commit).await?.into_revision(&app, commit)?) },
+        )
+        .await
     }
 
     /// Nothing of the app is there any more.
@@ -428,6 +433,13 @@ fn reads_secrets(revision: &Revision) -> bool {
     !revision.manifest().secrets.required.is_empty()
 }
 
+/// Loads in a task of its own: where it panics, this revision cannot be served, and that is a fault like any other.
+async fn load_in_task(
+    loading: impl Future<Output = Result<Revision, LoadError>> + Send + 'static,
+) -> Result<Revision, LoadError> {
+    AbortOnDropHandle::new(tokio::spawn(loading)).await.unwrap_or(Err(LoadError::Panicked))
+}
+
 /// What became of one of several tasks. One that died left its app as it was, and is tried again with the next news.
 fn joined(done: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>) -> Result<(), StoreError> {
     match done {
@@ -437,5 +449,16 @@ fn joined(done: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>) 
             Ok(())
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn revision_whose_loading_panics_cannot_be_served_and_says_why() {
+        let loaded = load_in_task(async { panic!("a manifest that nobody thought of") }).await;
+        assert!(matches!(loaded, Err(LoadError::Panicked)), "{loaded:?}");
     }
 }

@@ -125,6 +125,9 @@ pub enum LoadError {
     /// The secrets that it reads cannot be opened.
     #[error("{0}")]
     Secrets(String),
+    /// Loading it panicked.
+    #[error("loading it panicked; the log of the node has the message")]
+    Panicked,
     /// Its routes cannot be laid out.
     #[error(transparent)]
     Routes(#[from] RevisionError),

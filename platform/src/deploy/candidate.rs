@@ -198,7 +198,11 @@ impl<R: Repository> Examination<'_, R> {
             Err(LoadError::Read(error)) => Err(error.into()),
             // A revision of an older server that this one no longer reads is validated anew.
             Err(
-                LoadError::Absent | LoadError::Manifest(_) | LoadError::Routes(_) | LoadError::Secrets(_),
+                LoadError::Absent
+                | LoadError::Manifest(_)
+                | LoadError::Routes(_)
+                | LoadError::Secrets(_)
+                | LoadError::Panicked,
             ) => Ok(None),
         }
     }
