@@ -263,11 +263,17 @@ impl Activation {
                 if !reads_secrets(&served.revision) {
                     continue;
                 }
-                // Where the database was set back, other values may be of the same generation.
+                // Values are compared, not their generation: a database that was set back has others of the same one.
                 match self.secrets_of(app, &mut secrets).await? {
-                    Ok(opened) if !served.revision.has_values_of(opened) => {}
-                    Ok(_) | Err(_) => continue,
+                    Ok(opened) if served.revision.has_values_of(opened) => {}
+                    Ok(opened) => built.push((on, served.revision.with_secrets(opened))),
+                    Err(error) => {
+                        fault.get_or_insert_with(|| {
+                            format!("{} (branch {branch})", LoadError::Secrets(error.to_string()))
+                        });
+                    }
                 }
+                continue;
             }
             let prepared =
                 fresh.remove(branch).filter(|(built, ..)| built == commit).map(|(.., prepared)| prepared);
@@ -277,7 +283,7 @@ impl Activation {
             };
             let revision = match revision {
                 Ok(revision) if reads_secrets(&revision) => match self.secrets_of(app, &mut secrets).await? {
-                    Ok(opened) => Ok(revision.with_secrets(opened, app.secrets_generation)),
+                    Ok(opened) => Ok(revision.with_secrets(opened)),
                     Err(error) => Err(LoadError::Secrets(error.to_string())),
                 },
                 revision => revision,
@@ -359,8 +365,6 @@ impl Activation {
                 && live.branch == branch_of(app, on)
                 && live.revision.commit() == on.commit.to_string()
                 && live.revision.app_id() == app.id.as_uuid()
-                && (!reads_secrets(&live.revision)
-                    || live.revision.secrets_generation() == app.secrets_generation)
         })
     }
 

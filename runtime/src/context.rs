@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::check::Script;
 use crate::failure::{Failure, FailureKind};
 use crate::invocation::{HttpRequest, Invocation, Trigger};
-use crate::revision::{Entry, Revision};
+use crate::revision::{Revision, ScriptEntry};
 use crate::sdk::{Property, RequestProperty};
 use crate::{json, percent};
 
@@ -34,7 +34,7 @@ use crate::{json, percent};
 /// The script reads the body, and the body is not the JSON that it is said to be.
 pub(crate) fn build(
     revision: &Revision,
-    entry: &Entry,
+    entry: &ScriptEntry,
     script_name: &str,
     script: &Script,
     invocation: &Invocation,

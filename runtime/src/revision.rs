@@ -1,4 +1,7 @@
-//! One validated commit of an app: its manifest, its routes, its scripts.
+//! One validated commit of an app with the secrets that it reads.
+//!
+//! The [`Program`] is what the commit holds: manifest, routes, scripts and what is compiled of them. It is built once; a secret's
+//! new value makes a new [`Revision`] of the same program.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,25 +36,30 @@ pub struct AppIdentity {
     pub name: AppName,
 }
 
-/// A revision that can be served. It never changes; requests that began on it end on it.
+/// A revision that can be served. It never changes; requests that began on it end on it. A clone shares everything.
+#[derive(Clone)]
+pub struct Revision {
+    program: Arc<Program>,
+    secrets: Arc<Secrets>,
+}
+
+/// What a commit holds, ready to run.
 ///
 /// A script is compiled when it first runs, so that apps nobody calls cost little. What was compiled for validation is
 /// handed in and not compiled again.
-pub struct Revision {
+struct Program {
     app: AppIdentity,
     commit: String,
     /// The same, to be sent without a copy.
     commit_bytes: Bytes,
     manifest: Manifest,
     sources: BTreeMap<ScriptPath, String>,
-    entries: BTreeMap<ScriptPath, Entry>,
+    scripts: BTreeMap<ScriptPath, ScriptEntry>,
     routes: RouteTable,
-    secrets: Arc<Secrets>,
-    secrets_generation: u64,
 }
 
-/// A script of a revision.
-pub(crate) struct Entry {
+/// A script of a program, and what its runs have shown.
+pub(crate) struct ScriptEntry {
     pub(crate) id: Uuid,
     compiled: OnceLock<Result<Script, Failure>>,
     lost: AtomicU64,
@@ -87,11 +95,11 @@ impl Revision {
         if let Some(missing) = manifest.scripts().into_iter().find(|script| !sources.contains_key(script)) {
             return Err(RevisionError::MissingScript(missing.clone()));
         }
-        let entries = sources
+        let scripts = sources
             .keys()
             .map(|path| {
                 let known = compiled.remove(path).filter(|script| script.sdk() == manifest.sdk);
-                let entry = Entry {
+                let entry = ScriptEntry {
                     id: script_id(app.id, path),
                     compiled: known.map_or_else(OnceLock::new, |script| OnceLock::from(Ok(script))),
                     lost: AtomicU64::new(0),
@@ -100,26 +108,18 @@ impl Revision {
                 (path.clone(), entry)
             })
             .collect();
-        let secrets = Arc::default();
         let commit_bytes = Bytes::from(commit.clone());
-        Ok(Self {
-            app,
-            commit,
-            commit_bytes,
-            manifest,
-            sources,
-            entries,
-            routes,
-            secrets,
-            secrets_generation: 0,
-        })
+        let program = Program { app, commit, commit_bytes, manifest, sources, scripts, routes };
+        Ok(Self { program: Arc::new(program), secrets: Arc::default() })
     }
 
-    /// The same with the values of those secrets that its manifest names, as they were in that generation of the app's.
-    pub fn with_secrets(self, secrets: &Secrets, generation: u64) -> Self {
-        let named = self.manifest.secrets.required.iter().map(|name| name.as_str());
-        let secrets = Arc::new(secrets.only(named));
-        Self { secrets, secrets_generation: generation, ..self }
+    /// The same program with the values of those secrets that its manifest names. Nothing is read, parsed or compiled.
+    pub fn with_secrets(&self, secrets: &Secrets) -> Self {
+        Self { program: Arc::clone(&self.program), secrets: Arc::new(self.own_secrets(secrets)) }
+    }
+
+    fn own_secrets(&self, secrets: &Secrets) -> Secrets {
+        secrets.only(self.program.manifest.secrets.required.iter().map(|name| name.as_str()))
     }
 
     /// The secrets that its scripts read. Whatever is shown of what they say is redacted for these.
@@ -129,69 +129,63 @@ impl Revision {
 
     /// Whether its secrets have the values that they have in `secrets`.
     pub fn has_values_of(&self, secrets: &Secrets) -> bool {
-        let named = self.manifest.secrets.required.iter().map(|name| name.as_str());
-        *self.secrets == secrets.only(named)
-    }
-
-    /// The generation of the app's secrets that these are of.
-    pub fn secrets_generation(&self) -> u64 {
-        self.secrets_generation
+        *self.secrets == self.own_secrets(secrets)
     }
 
     /// The name of the app.
     pub fn app(&self) -> &AppName {
-        &self.app.name
+        &self.program.app.name
     }
 
     /// The id of the app.
     pub fn app_id(&self) -> Uuid {
-        self.app.id
+        self.program.app.id
     }
 
     /// The commit, as 40 hexadecimal digits.
     pub fn commit(&self) -> &str {
-        &self.commit
+        &self.program.commit
     }
 
     /// The same, to be sent: every answer names it, and shares these bytes.
     pub fn commit_bytes(&self) -> Bytes {
-        self.commit_bytes.clone()
+        self.program.commit_bytes.clone()
     }
 
     /// What the app declares.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.program.manifest
     }
 
     /// The text of its scripts.
     pub fn sources(&self) -> &BTreeMap<ScriptPath, String> {
-        &self.sources
+        &self.program.sources
     }
 
     /// The id of a script: the same in every revision of the app (a version 5 UUID of the app's id and the path).
     pub fn script_id(&self, script: &ScriptPath) -> Uuid {
-        script_id(self.app.id, script)
+        script_id(self.program.app.id, script)
     }
 
     /// What a request for `method` and `path` leads to. The path begins with `/`, is as it was sent, and has no query.
     pub fn route(&self, method: &str, path: &str) -> Routed {
-        self.routes.route(method, path)
+        self.program.routes.route(method, path)
     }
 
     /// The script at `path` if it is compiled already, and may run.
-    pub(crate) fn compiled(&self, path: &ScriptPath) -> Option<(&Entry, &Script)> {
-        let entry = self.entries.get(path)?;
+    pub(crate) fn compiled(&self, path: &ScriptPath) -> Option<(&ScriptEntry, &Script)> {
+        let entry = self.program.scripts.get(path)?;
         let script = entry.compiled.get()?.as_ref().ok()?;
         (!entry.is_quarantined()).then_some((entry, script))
     }
 
     /// The script at `path`, ready to run. It may have to be compiled.
-    pub(crate) fn entry(&self, path: &ScriptPath) -> Result<(&Entry, &Script), Failure> {
+    pub(crate) fn entry(&self, path: &ScriptPath) -> Result<(&ScriptEntry, &Script), Failure> {
         let absent = || Failure::new(FailureKind::Compile, format!("the revision has no script `{path}`"));
-        let entry = self.entries.get(path).ok_or_else(absent)?;
+        let entry = self.program.scripts.get(path).ok_or_else(absent)?;
         let compiled = entry.compiled.get_or_init(|| {
-            let source = self.sources.get(path).ok_or_else(absent)?;
-            compile_again(self.manifest.sdk, path, source)
+            let source = self.program.sources.get(path).ok_or_else(absent)?;
+            compile_again(self.program.manifest.sdk, path, source)
         });
         let script = compiled.as_ref().map_err(Failure::clone)?;
         if entry.is_quarantined() {
@@ -205,7 +199,7 @@ impl Revision {
     }
 }
 
-impl Entry {
+impl ScriptEntry {
     /// Whether the last run took long.
     pub(crate) fn is_long(&self) -> bool {
         self.long.load(Ordering::Relaxed)
@@ -254,8 +248,8 @@ fn compile_again(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Scr
 impl fmt::Debug for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Revision")
-            .field("app", &self.app)
-            .field("commit", &self.commit)
+            .field("app", &self.program.app)
+            .field("commit", &self.program.commit)
             .finish_non_exhaustive()
     }
 }

@@ -28,7 +28,7 @@ use crate::invocation::Invocation;
 use crate::json;
 use crate::log::{Attached, Log, LogLine};
 use crate::meter::{self, BLOCKS_MAX, Meter, Slice, Trip, Usage};
-use crate::revision::{Entry, Revision};
+use crate::revision::{Revision, ScriptEntry};
 use crate::sandbox::{CtxInFunctions, Sandbox};
 use crate::sdk::CTX;
 use crate::secrets::Secrets;
@@ -129,7 +129,7 @@ pub fn run_briefly(
 
 struct Job<'a> {
     revision: &'a Revision,
-    entry: &'a Entry,
+    entry: &'a ScriptEntry,
     path: &'a ScriptPath,
     script: &'a Script,
     invocation: &'a Invocation,

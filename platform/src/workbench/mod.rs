@@ -87,7 +87,7 @@ impl Workbench {
                 self.table.replace(
                     &self.app.name,
                     Branch::production(BRANCH),
-                    revision.with_secrets(&self.secrets, 0),
+                    revision.with_secrets(&self.secrets),
                     self.taken,
                 );
                 Saved::Live { planned, warnings }

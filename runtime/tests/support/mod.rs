@@ -153,7 +153,7 @@ impl Call {
         let values = self.secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let secrets = Secrets::new(values.collect());
         let revision = Revision::new(app, self.commit.clone(), manifest, sources, compiled).unwrap();
-        revision.with_secrets(&secrets, 1)
+        revision.with_secrets(&secrets)
     }
 
     pub(crate) fn run(&self) -> Ran {
