@@ -88,7 +88,7 @@ fn request(script: &Script, trigger: &Trigger) -> Result<Map, Failure> {
             RequestProperty::Headers => Dynamic::from_map(http.map_or_else(Map::new, headers)),
             RequestProperty::Body => match trigger {
                 Trigger::Http(http) => body(content_type(http), &http.body)?,
-                Trigger::Function { payload } => body("application/json", payload)?,
+                Trigger::Function { payload, .. } => body("application/json", payload)?,
                 Trigger::Scheduled { .. } => Dynamic::UNIT,
             },
             RequestProperty::Params => Dynamic::from_map(http.map_or_else(Map::new, params)),

@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use manifest_schema::name::JobName;
+use manifest_schema::method::Method;
+use manifest_schema::name::{JobName, ScriptPath};
 use uuid::Uuid;
 
-/// Why a script is run.
+/// One call of a script.
 #[derive(Clone, Debug)]
 pub struct Invocation {
+    /// The script.
+    pub script: ScriptPath,
     /// The id of this run.
     pub execution_id: Uuid,
     /// The id of the incoming request, kept across function calls.
@@ -25,6 +28,8 @@ pub enum Trigger {
     Http(HttpRequest),
     /// A call by name.
     Function {
+        /// The function.
+        name: JobName,
         /// What it is called with: JSON, or nothing.
         payload: Bytes,
     },
@@ -42,7 +47,7 @@ impl Trigger {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Http(request) => request.body.len(),
-            Self::Function { payload } => payload.len(),
+            Self::Function { payload, .. } => payload.len(),
             Self::Scheduled { .. } => 0,
         }
     }
@@ -103,6 +108,8 @@ impl Headers for Vec<(String, Vec<u8>)> {
 /// A request to one of an app's routes.
 #[derive(Clone, Debug)]
 pub struct HttpRequest {
+    /// The method, which the route allows.
+    pub method: Method,
     /// The path within the app, decoded.
     pub path: String,
     /// The headers.
@@ -120,6 +127,7 @@ pub struct HttpRequest {
 impl Default for HttpRequest {
     fn default() -> Self {
         Self {
+            method: Method::Get,
             path: String::new(),
             headers: Arc::new(Vec::new()),
             params: Vec::new(),

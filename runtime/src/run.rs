@@ -86,16 +86,15 @@ impl Execution {
 /// Runs a script of `revision` to its end: its value, an error, a limit of the manifest, or `stop`. Never panics.
 pub fn run(
     revision: &Revision,
-    script: &ScriptPath,
     invocation: &Invocation,
     capabilities: &Capabilities,
     stop: &Arc<AtomicBool>,
 ) -> Execution {
-    let (entry, compiled) = match revision.entry(script) {
+    let (entry, compiled) = match revision.entry(&invocation.script) {
         Ok(found) => found,
         Err(failure) => return Execution::failed(failure),
     };
-    let job = Job { revision, entry, path: script, script: compiled, invocation };
+    let job = Job { revision, entry, script: compiled, invocation };
     let meter =
         Meter::start(&revision.manifest().limits, Some(Arc::clone(stop)), capabilities.turn.clone(), false);
     let log = Attached::new(Some(Arc::clone(&capabilities.log)), revision.secrets(), meter.started());
@@ -107,16 +106,12 @@ pub fn run(
 /// Runs a script where others wait for the thread, and gives back the lines that it logged too: `None` where it does not
 /// end within a fraction of a millisecond, or is not likely to, since it did not the last time. Then nothing has come of it,
 /// and [`run`] begins anew.
-pub fn run_briefly(
-    revision: &Revision,
-    script: &ScriptPath,
-    invocation: &Invocation,
-) -> Option<(Execution, Vec<LogLine>)> {
-    let (entry, compiled) = revision.compiled(script)?;
+pub fn run_briefly(revision: &Revision, invocation: &Invocation) -> Option<(Execution, Vec<LogLine>)> {
+    let (entry, compiled) = revision.compiled(&invocation.script)?;
     if entry.is_long() || invocation.trigger.bytes() > BRIEF_BYTES_MAX {
         return None;
     }
-    let job = Job { revision, entry, path: script, script: compiled, invocation };
+    let job = Job { revision, entry, script: compiled, invocation };
     let meter = Meter::start(&revision.manifest().limits, None, None, true);
     let log = Attached::new(None, revision.secrets(), meter.started());
     let (execution, trip) = job.run(meter, &log);
@@ -130,7 +125,6 @@ pub fn run_briefly(
 struct Job<'a> {
     revision: &'a Revision,
     entry: &'a ScriptEntry,
-    path: &'a ScriptPath,
     script: &'a Script,
     invocation: &'a Invocation,
 }
@@ -160,7 +154,13 @@ impl Job<'_> {
 
     /// Everything of a run that belongs to the script: whatever it makes is dropped when this returns.
     fn evaluate(&self) -> Result<Answer, Failure> {
-        let ctx = context::build(self.revision, self.entry, self.path.stem(), self.script, self.invocation)?;
+        let ctx = context::build(
+            self.revision,
+            self.entry,
+            self.invocation.script.stem(),
+            self.script,
+            self.invocation,
+        )?;
         if meter::room_for(0).is_some() {
             return Err(Failure::new(FailureKind::Memory, "the request does not fit"));
         }
@@ -174,7 +174,7 @@ impl Job<'_> {
         let value = Sandbox::of(self.script.sdk())
             .engine
             .eval_ast_with_scope::<Dynamic>(&mut scope, self.script.ast())
-            .map_err(|error| failure(&error, self.path, self.revision.secrets()))?;
+            .map_err(|error| failure(&error, &self.invocation.script, self.revision.secrets()))?;
         answer(value).map_err(|failure| {
             let message = self.revision.secrets().redact(&failure.message).into_owned();
             Failure { message, ..failure }

@@ -15,12 +15,13 @@ use bytes::Bytes;
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest::{App, Manifest, Route};
 use manifest_schema::method::MethodSet;
-use manifest_schema::name::{AppName, DomainName, ScriptPath};
+use manifest_schema::name::{AppName, DomainName, JobName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
     AppIdentity, Branch, Capabilities, CountingAllocator, Execution, FailureKind, Found, Invocation,
-    KnownBranches, LiveTable, Log, LogLine, Revision, RevisionError, RouteConflict, Routed, Trigger, compile,
+    KnownBranches, LiveTable, Log, LogLine, Revision, RevisionError, RouteConflict, Routed, Secrets, Trigger,
+    compile,
 };
 use support::{APP, Call, script};
 use uuid::Uuid;
@@ -499,6 +500,19 @@ fn what_is_compiled_is_not_compiled_again() {
 }
 
 #[test]
+fn new_secret_compiles_nothing() {
+    let call =
+        Call { secrets: vec![("KEY", "first")], sdk: SdkVersion::V1_2, ..script("ctx.secrets.KEY") }.stored();
+    let revision = call.revision();
+    assert!(briefly_here(&call, &revision).is_none(), "it is not compiled yet");
+    assert_eq!(call.run_on(&revision).execution.outcome.unwrap().body, "\"first\"");
+    let values = BTreeMap::from([("KEY".to_owned(), "second".to_owned())]);
+    let renewed = revision.with_secrets(&Secrets::new(values));
+    let (brief, _) = briefly_here(&call, &renewed).expect("it shares what is compiled");
+    assert_eq!(brief.outcome.unwrap().body, "\"second\"");
+}
+
+#[test]
 fn what_was_compiled_for_another_sdk_is_compiled_again() {
     let compiled = compile(SdkVersion::V1_0, &path("main.rhai"), "1").unwrap();
     let sources = BTreeMap::from([(path("main.rhai"), "2".to_owned())]);
@@ -614,8 +628,8 @@ fn a_short_run_ends_where_it_began_and_a_script_does_not_stay_long() {
     let revision = call.revision();
     assert!(briefly_here(&call, &revision).is_none(), "without a body");
     let whole = call.run_on(&revision);
-    let short = invocation(Bytes::from_static(b"0"));
-    let (brief, lines) = runtime::run_briefly(&revision, &path(&call.script), &short).unwrap();
+    let short = invocation(&call, Bytes::from_static(b"0"));
+    let (brief, lines) = runtime::run_briefly(&revision, &short).unwrap();
     assert_eq!((brief.outcome, brief.operations), (whole.execution.outcome, whole.execution.operations));
     let messages =
         |lines: &[LogLine]| -> Vec<String> { lines.iter().map(|line| line.message.clone()).collect() };
@@ -642,7 +656,7 @@ fn a_large_body_is_not_read_where_others_wait() {
     let revision = call.revision();
     let brief = |bytes: usize| {
         let payload = format!("\"{}\"", "x".repeat(bytes));
-        runtime::run_briefly(&revision, &path(&call.script), &invocation(payload.into()))
+        runtime::run_briefly(&revision, &invocation(&call, payload.into()))
     };
     assert!(brief(1000).is_some());
     assert!(brief(1_000_000).is_none());
@@ -711,19 +725,20 @@ fn run_with(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
 
 /// Runs on this thread, whose stack is small: for scripts that nest nothing.
 fn run_here(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
-    let (script, capabilities) = (path(&call.script), Capabilities { log, turn: None });
-    runtime::run(revision, &script, &invocation(Bytes::new()), &capabilities, &call.stop)
+    let capabilities = Capabilities { log, turn: None };
+    runtime::run(revision, &invocation(call, Bytes::new()), &capabilities, &call.stop)
 }
 
 fn briefly_here(call: &Call, revision: &Revision) -> Option<(Execution, Vec<LogLine>)> {
-    runtime::run_briefly(revision, &path(&call.script), &invocation(Bytes::new()))
+    runtime::run_briefly(revision, &invocation(call, Bytes::new()))
 }
 
 /// A call as a function.
-fn invocation(payload: Bytes) -> Invocation {
+fn invocation(call: &Call, payload: Bytes) -> Invocation {
     Invocation {
+        script: path(&call.script),
         execution_id: Uuid::from_u128(1),
         request_id: Uuid::from_u128(2),
-        trigger: Trigger::Function { payload },
+        trigger: Trigger::Function { name: JobName::new("main").unwrap(), payload },
     }
 }

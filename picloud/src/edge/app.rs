@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use manifest_schema::method::Method as Declared;
 use manifest_schema::name::ScriptPath;
-use platform::execution::{Purpose, Recorder, Task, execute};
+use platform::execution::{Recorder, execute};
 use runtime::{
     Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Live, Routed, Trigger, TurnedAway,
 };
@@ -46,7 +46,10 @@ pub(crate) async fn answer(
             match read_body(body, live.revision.manifest().limits.body, body_time).await {
                 Ok(body) => {
                     let request_id = request_id(&asked.headers);
+                    // No route has another method.
+                    let method = Declared::parse(asked.method.as_str()).unwrap_or(Declared::Get);
                     let request = HttpRequest {
+                        method,
                         path: matched.path,
                         headers: Arc::new(Sent(asked.headers)),
                         params: matched.params,
@@ -54,10 +57,7 @@ pub(crate) async fn answer(
                         rest: matched.rest,
                         body,
                     };
-                    // No route has another method.
-                    let method = Declared::parse(asked.method.as_str()).unwrap_or(Declared::Get);
-                    let called = Called { request_id, purpose: Purpose::Request(method) };
-                    run(recorder, live, matched.script, called, Trigger::Http(request)).await
+                    run(recorder, live, matched.script, request_id, Trigger::Http(request)).await
                 }
                 Err(response) => {
                     if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
@@ -101,25 +101,17 @@ impl Headers for Sent {
     }
 }
 
-/// Who calls a script, and why.
-pub(crate) struct Called {
-    pub(crate) request_id: Uuid,
-    pub(crate) purpose: Purpose,
-}
-
 /// Runs a script for a caller who waits, and turns its outcome into HTTP.
 pub(crate) async fn run(
     recorder: &Recorder,
     live: &Arc<Live>,
     script: ScriptPath,
-    called: Called,
+    request_id: Uuid,
     trigger: Trigger,
 ) -> Response<Content> {
     let execution_id = Uuid::now_v7();
-    let Called { request_id, purpose } = called;
-    let invocation = Invocation { execution_id, request_id, trigger };
-    let task = Task { script, purpose, invocation };
-    let mut response = match execute(recorder, Arc::clone(live), task).await {
+    let invocation = Invocation { script, execution_id, request_id, trigger };
+    let mut response = match execute(recorder, Arc::clone(live), invocation).await {
         Ok(execution) => outcome(execution, execution_id),
         Err(busy) => {
             let why = json!({"error": busy.to_string()});

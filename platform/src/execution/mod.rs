@@ -18,17 +18,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use manifest_schema::method::Method;
-use manifest_schema::name::{JobName, ScriptPath};
 use runtime::{
     Answer, Capabilities, Execution, Failure, FailureKind, Invocation, Live, Log, LogLine, Permit, Trigger,
     TurnedAway,
 };
 
-use crate::TRACE_TARGET;
-use crate::patient::{self, Kind};
+use manifest_schema::name::ScriptPath;
 use tracing::Span;
 use tracing::field::Empty;
+
+use crate::TRACE_TARGET;
+use crate::patient::{self, Kind};
 
 pub use recorder::Recorder;
 use recorder::{Ran, Said};
@@ -51,28 +51,6 @@ pub enum Busy {
 /// The longest that a run waits for a place and for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// What is run, and what for.
-#[derive(Clone, Debug)]
-pub struct Task {
-    /// The script.
-    pub script: ScriptPath,
-    /// Why it is run, as its record says.
-    pub purpose: Purpose,
-    /// What it is called with.
-    pub invocation: Invocation,
-}
-
-/// Why a script is run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// A request by this method, which the route allows.
-    Request(Method),
-    /// A call of the function of this name.
-    Call(JobName),
-    /// A schedule of this name.
-    Schedule(JobName),
-}
-
 /// Runs a script of a live revision to its end, or until the returned future is dropped: then the script is stopped.
 ///
 /// The revision was taken once by the caller and is kept to the end, whatever is deployed meanwhile. Most scripts are over
@@ -81,7 +59,11 @@ pub enum Purpose {
 ///
 /// # Errors
 /// [`Busy`] when the app's concurrency is used up and as many runs wait, or waited for too long; nothing was run then.
-pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result<Execution, Busy> {
+pub async fn execute(
+    recorder: &Recorder,
+    live: Arc<Live>,
+    invocation: Invocation,
+) -> Result<Execution, Busy> {
     // What most requests do not need is made where it is needed: the future of a request is moved some times.
     let permit = match live.enter_now() {
         Some(permit) => permit,
@@ -91,34 +73,29 @@ pub async fn execute(recorder: &Recorder, live: Arc<Live>, task: Task) -> Result
             .ok_or(Busy::Full { limit: live.concurrency() })
             .inspect_err(|_| live.tally().turned_away(TurnedAway::Concurrency))?,
     };
-    let Task { script, purpose, invocation } = task;
     let span = tracing::trace_span!(
         target: TRACE_TARGET,
         "execution",
         app = %live.revision.app(),
-        %script,
+        script = %invocation.script,
         execution = %invocation.execution_id,
         trigger = invocation.trigger.kind().as_str(),
         "error.type" = Empty,
     );
-    if let Some((execution, lines)) = runtime::run_briefly(&live.revision, &script, &invocation) {
+    if let Some((execution, lines)) = runtime::run_briefly(&live.revision, &invocation) {
         let execution = answerable(execution, &invocation);
         end(&span, &execution);
         count(&live, &invocation, &execution);
-        recorder.take(&execution, Said::Held(lines), |said| {
-            Ran::new(live, script, purpose, invocation, &execution, said)
-        });
+        recorder.take(&execution, Said::Held(lines), |said| Ran::new(live, invocation, &execution, said));
         return Ok(execution);
     }
-    Box::pin(execute_patiently(recorder, live, script, purpose, invocation, span, permit)).await
+    Box::pin(execute_patiently(recorder, live, invocation, span, permit)).await
 }
 
 /// The same on a thread of its own.
 async fn execute_patiently(
     recorder: &Recorder,
     live: Arc<Live>,
-    script: ScriptPath,
-    purpose: Purpose,
     invocation: Invocation,
     span: Span,
     permit: Permit,
@@ -133,18 +110,18 @@ async fn execute_patiently(
         let log = Arc::new(ExecutionLog {
             recorder: recorder.clone(),
             live: Arc::clone(&live),
-            script: script.clone(),
+            script: invocation.script.clone(),
             execution: invocation.execution_id,
             lines: AtomicU32::new(0),
         });
         let capabilities =
             Capabilities { log: Arc::<ExecutionLog>::clone(&log), turn: Some(Arc::clone(&turn)) };
-        let execution = runtime::run(&live.revision, &script, &invocation, &capabilities, &stopped);
+        let execution = runtime::run(&live.revision, &invocation, &capabilities, &stopped);
         let execution = answerable(execution, &invocation);
         end(&span, &execution);
         count(&live, &invocation, &execution);
         let said = Said::Already(log.lines.load(Ordering::Relaxed));
-        recorder.take(&execution, said, |said| Ran::new(live, script, purpose, invocation, &execution, said));
+        recorder.take(&execution, said, |said| Ran::new(live, invocation, &execution, said));
         (execution, (turn, permit))
     });
     Ok(running.await.unwrap_or_else(died))

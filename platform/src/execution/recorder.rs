@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use manifest_schema::method::Method;
 use manifest_schema::name::ScriptPath;
-use runtime::{Execution, Failure, Invocation, Live, LogLine, Trigger};
+use runtime::{Execution, Failure, Invocation, Live, LogLine, Trigger, TriggerKind};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use uuid::Uuid;
-
-use super::Purpose;
 
 /// How many runs may wait that answered and logged nothing.
 const PLAIN_MAX: usize = 512;
@@ -65,9 +64,11 @@ pub(super) struct Ran {
     pub(super) script: ScriptPath,
     pub(super) id: Uuid,
     pub(super) request: Uuid,
-    pub(super) purpose: Purpose,
+    pub(super) trigger: TriggerKind,
     /// Of a request.
-    pub(super) path: String,
+    pub(super) method: Option<Method>,
+    /// The path of a request, or the name of the function or the schedule.
+    pub(super) target: String,
     /// The status that it answers.
     pub(super) outcome: Result<u16, Failure>,
     pub(super) ended: SystemTime,
@@ -174,24 +175,20 @@ impl Tally {
 }
 
 impl Ran {
-    pub(super) fn new(
-        live: Arc<Live>,
-        script: ScriptPath,
-        purpose: Purpose,
-        invocation: Invocation,
-        execution: &Execution,
-        said: Said,
-    ) -> Self {
+    pub(super) fn new(live: Arc<Live>, invocation: Invocation, execution: &Execution, said: Said) -> Self {
+        let trigger = invocation.trigger.kind();
+        let (method, target) = match invocation.trigger {
+            Trigger::Http(request) => (Some(request.method), request.path),
+            Trigger::Function { name, .. } | Trigger::Scheduled { name, .. } => (None, name.to_string()),
+        };
         Self {
             live,
-            script,
+            script: invocation.script,
             id: invocation.execution_id,
             request: invocation.request_id,
-            purpose,
-            path: match invocation.trigger {
-                Trigger::Http(request) => request.path,
-                Trigger::Function { .. } | Trigger::Scheduled { .. } => String::new(),
-            },
+            trigger,
+            method,
+            target,
             outcome: match &execution.outcome {
                 Ok(answer) => Ok(answer.status),
                 Err(failure) => Err(failure.clone()),

@@ -9,7 +9,6 @@ use store::{
 };
 use uuid::Uuid;
 
-use super::Purpose;
 use super::recorder::{Line, Ran, Said};
 
 /// The longest path that is kept of a request, in bytes.
@@ -19,13 +18,17 @@ const PATH_MAX: usize = 512;
 pub(super) fn records(ran: Ran, node: &str) -> Option<(ExecutionRecord, Vec<LineRecord>)> {
     let started_at: DateTime<Utc> = ran.ended.checked_sub(ran.duration).unwrap_or(ran.ended).into();
     let app = app(&ran.live);
-    let (trigger, target) = match &ran.purpose {
-        Purpose::Request(method) => {
-            let path = &ran.path[..ran.path.floor_char_boundary(PATH_MAX)];
-            (TriggerKind::Http, format!("{} {path}", method.as_str()))
+    let trigger = match ran.trigger {
+        runtime::TriggerKind::Http => TriggerKind::Http,
+        runtime::TriggerKind::Function => TriggerKind::Function,
+        runtime::TriggerKind::Scheduled => TriggerKind::Scheduled,
+    };
+    let target = match ran.method {
+        Some(method) => {
+            let path = &ran.target[..ran.target.floor_char_boundary(PATH_MAX)];
+            format!("{} {path}", method.as_str())
         }
-        Purpose::Call(function) => (TriggerKind::Function, function.as_str().to_owned()),
-        Purpose::Schedule(schedule) => (TriggerKind::Scheduled, schedule.as_str().to_owned()),
+        None => ran.target,
     };
     let failure = ran.outcome.as_ref().err();
     let status = match (&ran.outcome, trigger) {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{LEASE, Scheduler};
-use crate::execution::{Purpose, Recorder, Task, execute};
+use crate::execution::{Recorder, execute};
 
 /// How often a lease is renewed. Two renewals may fail before it is over.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -78,9 +78,9 @@ async fn execute_run(
     run: &RunKey,
 ) -> (RunOutcome, Option<String>) {
     let trigger = Trigger::Scheduled { name: schedule.name.clone(), due: run.due.to_rfc3339() };
-    let invocation = Invocation { execution_id: run.execution, request_id: Uuid::new_v4(), trigger };
-    let (script, purpose) = (schedule.script.clone(), Purpose::Schedule(schedule.name.clone()));
-    match execute(recorder, live, Task { script, purpose, invocation }).await {
+    let (execution_id, request_id) = (run.execution, Uuid::new_v4());
+    let invocation = Invocation { script: schedule.script.clone(), execution_id, request_id, trigger };
+    match execute(recorder, live, invocation).await {
         Ok(execution) => match execution.outcome {
             Ok(_) => (RunOutcome::Succeeded, None),
             Err(failure) => (RunOutcome::Failed, Some(failure.to_string())),

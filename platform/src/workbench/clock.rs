@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::execution::{Purpose, Recorder, Task, execute};
+use crate::execution::{Recorder, execute};
 
 /// The clock is looked at so often at the least: it may be set, and a machine may sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -60,9 +60,9 @@ fn due(schedule: &Schedule, since: DateTime<Utc>) -> Option<DateTime<Utc>> {
 /// How it fails is told by the execution.
 async fn run(recorder: Recorder, live: Arc<Live>, schedule: Schedule, due: DateTime<Utc>) {
     let trigger = Trigger::Scheduled { name: schedule.name.clone(), due: due.to_rfc3339() };
-    let invocation = Invocation { execution_id: Uuid::now_v7(), request_id: Uuid::new_v4(), trigger };
-    let (script, purpose) = (schedule.script.clone(), Purpose::Schedule(schedule.name.clone()));
-    match execute(&recorder, live, Task { script, purpose, invocation }).await {
+    let (execution_id, request_id) = (Uuid::now_v7(), Uuid::new_v4());
+    let invocation = Invocation { script: schedule.script.clone(), execution_id, request_id, trigger };
+    match execute(&recorder, live, invocation).await {
         Ok(run) if run.outcome.is_ok() => {
             tracing::info!(target: "schedule", schedule = %schedule.name, "ran in {:.1} ms", run.duration.as_secs_f64() * 1000.0);
         }

@@ -87,7 +87,10 @@ impl Call {
     }
 
     pub(crate) fn function(self, payload: impl Into<Bytes>) -> Self {
-        Self { trigger: Trigger::Function { payload: payload.into() }, ..self }
+        Self {
+            trigger: Trigger::Function { name: JobName::new("main").unwrap(), payload: payload.into() },
+            ..self
+        }
     }
 
     pub(crate) fn scheduled(self) -> Self {
@@ -173,12 +176,12 @@ impl Call {
         let lines = Arc::new(Lines::default());
         let capabilities = Capabilities { log: Arc::<Lines>::clone(&lines), turn: None };
         let invocation = Invocation {
+            script: ScriptPath::new(&self.script).unwrap(),
             execution_id: self.execution_id,
             request_id: self.request_id,
             trigger: self.trigger.clone(),
         };
-        let path = ScriptPath::new(&self.script).unwrap();
-        let execution = runtime::run(revision, &path, &invocation, &capabilities, &self.stop);
+        let execution = runtime::run(revision, &invocation, &capabilities, &self.stop);
         let log = lines.0.lock().unwrap().clone();
         Ran { execution, log }
     }

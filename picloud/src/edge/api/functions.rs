@@ -6,12 +6,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Response, StatusCode};
-use platform::execution::{Purpose, Recorder};
+use platform::execution::Recorder;
 use platform::tokens::Right;
 use runtime::{LiveTable, Trigger};
 
 use super::{Api, allow, problem, production};
-use crate::edge::app::{Called, read_body, request_id, run};
+use crate::edge::app::{read_body, request_id, run};
 use crate::edge::credentials::Caller;
 use crate::rest;
 
@@ -61,14 +61,13 @@ pub(in crate::edge) async fn answer(
     let Some(found) = functions.iter().find(|declared| declared.name.as_str() == function) else {
         return problem(StatusCode::NOT_FOUND, "the app has no such function");
     };
-    let script = found.script.clone();
-    let called =
-        Called { request_id: request_id(request.headers()), purpose: Purpose::Call(found.name.clone()) };
+    let (script, name, request_id) =
+        (found.script.clone(), found.name.clone(), request_id(request.headers()));
     let most = live.revision.manifest().limits.body;
     match read_body(request.into_body(), most, callees.body_time).await {
         Ok(payload) => {
-            let trigger = Trigger::Function { payload };
-            run(&callees.recorder, &live, script, called, trigger).await.map(Body::new)
+            let trigger = Trigger::Function { name, payload };
+            run(&callees.recorder, &live, script, request_id, trigger).await.map(Body::new)
         }
         Err(response) => response,
     }
