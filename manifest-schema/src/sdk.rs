@@ -5,7 +5,7 @@ use std::fmt;
 /// The contract of the newest SDK version, with its patch: what `runtime/tests/sdk_contract.rs` pins, and
 /// `runtime/tests/sdk_1_2.rs` of SDK 1.2. It is raised whenever
 /// that file changes, together with a line in `docs/versioning.md`; scripts see the first two numbers only.
-pub const CONTRACT: &str = "1.2.0";
+pub const CONTRACT: &str = "1.2.1";
 
 /// A version of the SDK that this server speaks. A manifest names one, and its scripts see exactly that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -35,9 +35,6 @@ static SPARE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PROCESSORS 
 /// that at the most ([`Gate::parked`]).
 static PARKED: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(apps()));
 
-/// How long an execution keeps its turn while others of its app wait for one. Passing it on takes some microseconds.
-pub(crate) const SLICE: Duration = Duration::from_millis(50);
-
 /// How often one that waits in the middle of its run looks whether it has been stopped.
 const STOP_LOOK: Duration = Duration::from_millis(50);
 
@@ -154,7 +151,7 @@ impl Turn {
     /// Lets another execution of the app have the turn, if any waits for it, and waits until it is this one's again, or until it
     /// is `stopped`. Returns how long that took. Where there is no room for one more to wait in the middle of its run, only one
     /// that does already gets the turn.
-    pub(crate) fn pass_on(&self, stopped: impl Fn() -> bool) -> Duration {
+    pub fn pass_on(&self, stopped: impl Fn() -> bool) -> Duration {
         let (began, gate) = (Instant::now(), &*self.gate);
         let Some(held) = self.held().take() else { return Duration::ZERO };
         let place = Place::free(gate);
@@ -173,6 +170,20 @@ impl Turn {
             self.held().replace(held);
             if for_its_place {
                 place.leave();
+            }
+        }
+        began.elapsed()
+    }
+
+    /// Waits on this thread until `coming` is over or the run is `stopped`, without the turn meanwhile. Returns how long that
+    /// took, the wait for the next turn included.
+    pub fn wait(&self, coming: impl Future<Output = ()>, stopped: impl Fn() -> bool) -> Duration {
+        let began = Instant::now();
+        drop(self.held().take());
+        if wait(coming, &stopped).is_some() {
+            let mut turn = self.gate.get_in_line(false);
+            if let Some(handed) = wait(self.gate.handed_or_free(&mut turn), stopped) {
+                self.held().replace(handed.held);
             }
         }
         began.elapsed()

@@ -20,7 +20,7 @@ use std::ops::{Range, RangeInclusive};
 use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::meter;
+use crate::run_context;
 
 /// How many arrays and maps may stand within one another: as many as serde_json reads.
 pub(crate) const DEPTH_MAX: usize = 127;
@@ -210,7 +210,7 @@ impl Writer {
 
 /// Notes the work of a value of as many bytes.
 fn worked(bytes: usize) -> Result<(), JsonError> {
-    meter::worked(1 + bytes / BYTES_PER_STEP).map_or(Ok(()), |_| Err(JsonError::Ended))
+    run_context::worked(1 + bytes / BYTES_PER_STEP).map_or(Ok(()), |_| Err(JsonError::Ended))
 }
 
 fn deeper(depth: usize) -> Result<(), JsonError> {
@@ -295,7 +295,7 @@ impl<'de> Visitor<'de> for Reader {
 }
 
 fn within_limits<E: serde::de::Error>() -> Result<(), E> {
-    meter::worked(1).map_or(Ok(()), |_| Err(E::custom("a limit was reached")))
+    run_context::worked(1).map_or(Ok(()), |_| Err(E::custom("a limit was reached")))
 }
 
 /// A key in the form that Rhai's maps hold.

@@ -1,13 +1,12 @@
 //! One execution of a script, from an invocation to its end.
 //!
 //! A run is synchronous and stays on the caller's thread. Most scripts are over before a thread could be handed the work, so
-//! [`run_briefly`] tries them where the request is; those that are not are begun anew by [`run`], where they keep nobody
-//! waiting. A script cannot tell: it has no clock, nothing it does reaches outside but its log lines, and those of a
-//! beginning that came to nothing are dropped. A value may be nested as deep as time and memory allow, which
-//! is some ten thousand levels, and is copied and freed recursively, so **the thread needs a stack of [`STACK`] bytes**;
-//! only what is touched becomes resident. The caller's allocator should be [`crate::CountingAllocator`]: without it the
-//! memory limit cannot trip. A panic is caught here; the panic hook is the caller's (one without a backtrace, which takes
-//! longer than most runs).
+//! [`run_inline`] tries them where the request is; those that are not over soon run again from their beginning by [`run`], on
+//! a thread of their own. A script cannot tell: it has no clock, and its host gives every pass the same answers
+//! ([`crate::host`]). A value can be nested as deep as time and memory allow, which is some ten thousand levels, and is copied
+//! and freed recursively, so **the thread needs a stack of [`STACK`] bytes**; only what is touched becomes resident. The
+//! caller's allocator should be [`crate::CountingAllocator`]: without it the memory limit cannot trip. A panic is caught here;
+//! the panic hook is the caller's (one without a backtrace, which takes longer than most runs).
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,39 +20,30 @@ use rhai::{Dynamic, EvalAltResult, ImmutableString, Position, Scope};
 
 use crate::answer::{Answer, answer};
 use crate::check::Script;
-use crate::context;
+use crate::ctx;
 use crate::failure::{Failure, FailureKind, FailurePlace};
-use crate::gate::Turn;
+use crate::host::{Host, Pending};
 use crate::invocation::Invocation;
 use crate::json;
-use crate::log::{Attached, Log, LogLine};
-use crate::meter::{self, BLOCKS_MAX, Meter, Slice, Trip, Usage};
+use crate::meter::{BLOCKS_MAX, InlineBudget, Trip, Usage};
 use crate::revision::{Revision, ScriptEntry};
-use crate::sandbox::{CtxInFunctions, Sandbox};
+use crate::run_context::{self, ActiveRun};
+use crate::sandbox::Sandbox;
 use crate::sdk::CTX;
 use crate::secrets::Secrets;
 
-/// The stack, in bytes, that a thread needs to run any script: as much as operations may begin within, beside what the
-/// longest chain of values takes when it is copied at that depth, beside a quarter to spare.
+/// The stack, in bytes, that a thread needs to run any script: as much as operations may begin within, what the longest
+/// chain of values takes when it is copied at that depth, and a quarter to spare.
 pub const STACK: usize = 128 * 1024 * 1024;
 
 /// The longest message of a failure, in bytes; the rest is cut off.
 const MESSAGE_MAX: usize = 4 * 1024;
 
-/// How long a run takes that is begun elsewhere the next time: long enough that it was not waiting for a processor alone.
+/// A run that took longer gets a thread of its own the next time: long enough that it did more than wait for a processor.
 const LONG: Duration = Duration::from_millis(5);
 
-/// The most bytes of a body that are read where others wait.
-const BRIEF_BYTES_MAX: usize = 64 * 1024;
-
-/// What a script may reach outside.
-#[derive(Clone)]
-pub struct Capabilities {
-    /// Where its log lines go.
-    pub log: Arc<dyn Log>,
-    /// Its turn, which it shares with the other runs of its app; `None`: it has its thread for itself.
-    pub turn: Option<Arc<Turn>>,
-}
+/// The most bytes of a body that are read inline.
+const INLINE_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// A run that has ended.
 #[derive(Clone, Debug)]
@@ -83,102 +73,140 @@ impl Execution {
     }
 }
 
-/// Runs a script of `revision` to its end: its value, an error, a limit of the manifest, or `stop`. Never panics.
+/// How an inline pass over a script ended.
+pub enum Pass {
+    /// The script has ended, well or not.
+    Ended(Execution),
+    /// It takes longer than others should wait for, or did so the last time: it has to [`run`] on a thread of its own.
+    OverBudget,
+    /// A host call has to wait. Once that is over, the script runs again from its beginning.
+    Blocked {
+        /// What it waits for.
+        pending: Pending,
+        /// How long the pass took.
+        duration: Duration,
+    },
+}
+
+/// Runs a script of `revision` to its end: its value, an error, a limit of the manifest, or `stop`. Waits on this thread for
+/// what the host leaves pending. Never panics.
 pub fn run(
     revision: &Revision,
     invocation: &Invocation,
-    capabilities: &Capabilities,
+    host: Arc<dyn Host>,
     stop: &Arc<AtomicBool>,
 ) -> Execution {
-    let (entry, compiled) = match revision.entry(&invocation.script) {
+    let (entry, script) = match revision.entry(&invocation.script) {
         Ok(found) => found,
         Err(failure) => return Execution::failed(failure),
     };
-    let job = Job { revision, entry, script: compiled, invocation };
-    let meter =
-        Meter::start(&revision.manifest().limits, Some(Arc::clone(stop)), capabilities.turn.clone(), false);
-    let log = Attached::new(Some(Arc::clone(&capabilities.log)), revision.secrets(), meter.started());
-    let (execution, _) = job.run(meter, &log);
-    entry.note_long(execution.operations > Slice::OPERATIONS || execution.duration > LONG);
+    let (execution, _) = pass(revision, entry, script, invocation, host, Some(Arc::clone(stop)));
+    entry.note_long(execution.operations > InlineBudget::OPERATIONS || execution.duration > LONG);
     execution
 }
 
-/// Runs a script where others wait for the thread, and gives back the lines that it logged too: `None` where it does not
-/// end within a fraction of a millisecond, or is not likely to, since it did not the last time. Then nothing has come of it,
-/// and [`run`] begins anew.
-pub fn run_briefly(revision: &Revision, invocation: &Invocation) -> Option<(Execution, Vec<LogLine>)> {
-    let (entry, compiled) = revision.compiled(&invocation.script)?;
-    if entry.is_long() || invocation.trigger.bytes() > BRIEF_BYTES_MAX {
-        return None;
+/// Runs a script where others wait for the thread. Where it does not end within a fraction of a millisecond, nothing has come
+/// of the pass but what its host made of the calls. Never panics.
+pub fn run_inline(revision: &Revision, invocation: &Invocation, host: Arc<dyn Host>) -> Pass {
+    let Some((entry, script)) = revision.compiled(&invocation.script) else { return Pass::OverBudget };
+    if entry.is_long() || invocation.trigger.bytes() > INLINE_BODY_BYTES_MAX {
+        return Pass::OverBudget;
     }
-    let job = Job { revision, entry, script: compiled, invocation };
-    let meter = Meter::start(&revision.manifest().limits, None, None, true);
-    let log = Attached::new(None, revision.secrets(), meter.started());
-    let (execution, trip) = job.run(meter, &log);
-    if trip == Some(Trip::Slice) {
-        entry.note_long(true);
-        return None;
+    let (execution, unfinished) = pass(revision, entry, script, invocation, host, None);
+    match unfinished {
+        None => Pass::Ended(execution),
+        Some(Unfinished::OverBudget) => {
+            entry.note_long(true);
+            Pass::OverBudget
+        }
+        Some(Unfinished::Blocked(pending)) => Pass::Blocked { pending, duration: execution.duration },
     }
-    Some((execution, log.take_held()))
 }
 
-struct Job<'a> {
-    revision: &'a Revision,
-    entry: &'a ScriptEntry,
-    script: &'a Script,
-    invocation: &'a Invocation,
+/// Why an inline pass came to no end of the script.
+enum Unfinished {
+    OverBudget,
+    Blocked(Pending),
 }
 
-impl Job<'_> {
-    /// Runs it, and says which limit ended it, if one did.
-    fn run(&self, meter: Meter, log: &Attached) -> (Execution, Option<Trip>) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate()));
-        let usage = meter.finish();
-        let outcome = match outcome {
-            Ok(outcome) => {
-                self.entry.note_lost(usage.held.saturating_sub(kept(&outcome)));
-                outcome
-            }
-            // What a panic holds on to, a backtrace's symbols among it, is not the script's loss.
-            Err(panic) => Err(Failure::new(FailureKind::Panic, panic_message(&*panic))),
-        };
-        let execution = Execution {
-            outcome: ended(outcome, &usage, &self.revision.manifest().limits),
-            duration: usage.duration,
-            operations: usage.operations,
-            memory_peak: usage.memory_peak,
-            log_lines_dropped: log.dropped(),
-        };
-        (execution, usage.trip)
-    }
+/// One pass over a script, inline where there is no `stop`.
+fn pass(
+    revision: &Revision,
+    entry: &ScriptEntry,
+    script: &Script,
+    invocation: &Invocation,
+    host: Arc<dyn Host>,
+    stop: Option<Arc<AtomicBool>>,
+) -> (Execution, Option<Unfinished>) {
+    let limits = &revision.manifest().limits;
+    let active = ActiveRun::begin(limits, host, stop, revision.secrets());
+    let outcome = catch_unwind(AssertUnwindSafe(|| evaluate(revision, entry, script, invocation)));
+    let finished = active.finish();
+    let usage = finished.usage;
+    let outcome = match outcome {
+        Ok(outcome) => {
+            entry.note_lost(usage.held.saturating_sub(kept(&outcome)));
+            outcome
+        }
+        // What a panic holds on to, a backtrace's symbols among it, is not the script's loss.
+        Err(panic) => Err(Failure::new(FailureKind::Panic, panic_message(&*panic))),
+    };
+    let execution = Execution {
+        outcome: ended(outcome, &usage, limits),
+        duration: usage.duration,
+        operations: usage.operations,
+        memory_peak: usage.memory_peak,
+        log_lines_dropped: finished.log_lines_dropped,
+    };
+    let unfinished = match (usage.trip, finished.blocked_on) {
+        (Some(Trip::OverBudget), _) => Some(Unfinished::OverBudget),
+        (Some(Trip::Blocked), Some(pending)) => Some(Unfinished::Blocked(pending)),
+        _ => None,
+    };
+    (execution, unfinished)
+}
 
-    /// Everything of a run that belongs to the script: whatever it makes is dropped when this returns.
-    fn evaluate(&self) -> Result<Answer, Failure> {
-        let ctx = context::build(
-            self.revision,
-            self.entry,
-            self.invocation.script.stem(),
-            self.script,
-            self.invocation,
-        )?;
-        if meter::room_for(0).is_some() {
-            return Err(Failure::new(FailureKind::Memory, "the request does not fit"));
-        }
-        let uses = self.script.uses();
-        let mut scope = Scope::new();
-        let ctx = Dynamic::from_map(ctx);
-        let _in_functions = CtxInFunctions::new(uses.in_functions.then(|| ctx.clone()));
-        if !uses.is_empty() {
-            scope.push_constant_dynamic(CTX, ctx);
-        }
-        let value = Sandbox::of(self.script.sdk())
-            .engine
-            .eval_ast_with_scope::<Dynamic>(&mut scope, self.script.ast())
-            .map_err(|error| failure(&error, &self.invocation.script, self.revision.secrets()))?;
-        answer(value).map_err(|failure| {
-            let message = self.revision.secrets().redact(&failure.message).into_owned();
-            Failure { message, ..failure }
-        })
+/// Everything of a run that belongs to the script: what it makes is dropped when this returns.
+fn evaluate(
+    revision: &Revision,
+    entry: &ScriptEntry,
+    script: &Script,
+    invocation: &Invocation,
+) -> Result<Answer, Failure> {
+    let ctx = ctx::build(revision, entry, script, invocation)?;
+    if run_context::room_for(0).is_some() {
+        return Err(Failure::new(FailureKind::Memory, "the request does not fit"));
+    }
+    let uses = script.uses();
+    let mut scope = Scope::new();
+    let ctx = Dynamic::from_map(ctx);
+    let _in_functions = CtxInFunctions::new(uses.in_functions.then(|| ctx.clone()));
+    if !uses.is_empty() {
+        scope.push_constant_dynamic(CTX, ctx);
+    }
+    let value = Sandbox::of(script.sdk())
+        .engine
+        .eval_ast_with_scope::<Dynamic>(&mut scope, script.ast())
+        .map_err(|error| failure(&error, &invocation.script, revision.secrets()))?;
+    answer(value).map_err(|failure| {
+        let message = revision.secrets().redact(&failure.message).into_owned();
+        Failure { message, ..failure }
+    })
+}
+
+/// Makes `ctx` known to the functions of a run until it is dropped.
+struct CtxInFunctions;
+
+impl CtxInFunctions {
+    fn new(ctx: Option<Dynamic>) -> Self {
+        run_context::set_ctx(ctx);
+        Self
+    }
+}
+
+impl Drop for CtxInFunctions {
+    fn drop(&mut self) {
+        run_context::set_ctx(None);
     }
 }
 
@@ -189,7 +217,7 @@ fn ended(outcome: Result<Answer, Failure>, usage: &Usage, limits: &Limits) -> Re
         Some(Trip::Timeout) => {
             let waited = match usage.waited {
                 Duration::ZERO => String::new(),
-                waited => format!(", without the {waited:.1?} in which other runs of the app had its turn"),
+                waited => format!(", without the {waited:.1?} in which it waited"),
             };
             (FailureKind::Timeout, format!("took longer than {:?}{waited}", limits.timeout))
         }
@@ -203,7 +231,9 @@ fn ended(outcome: Result<Answer, Failure>, usage: &Usage, limits: &Limits) -> Re
             (FailureKind::Depth, "functions call one another deeper than the stack allows".to_owned())
         }
         Some(Trip::Size) => (FailureKind::Size, "a value is too large to be written as text".to_owned()),
-        Some(Trip::Stopped | Trip::Slice) => (FailureKind::Stopped, "was stopped".to_owned()),
+        Some(Trip::Stopped | Trip::OverBudget | Trip::Blocked) => {
+            (FailureKind::Stopped, "was stopped".to_owned())
+        }
     };
     Err(Failure { kind, message, place: outcome.err().and_then(|failure| failure.place) })
 }

@@ -2,14 +2,13 @@
 //!
 //! There is one engine for each SDK version in the process. It is never changed after it was made, holds no lock and no
 //! state of a run (`Engine::new_raw` has no string interner, over which threads would contend), so what differs between
-//! two runs is their scope and the thread's meter. Engine and package take about a millisecond to make and the rest of a
+//! two runs is their scope and the context of the run on this thread. Engine and package take about a millisecond to make and the rest of a
 //! run about a microsecond, hence one for all.
 //!
 //! `ctx` is a constant of the scope. Rhai's functions see no variables from outside, yet authors expect `ctx` in them;
 //! a resolver therefore hands a copy of it to functions that name it and have no variable of that name. A closure sees
 //! it like any variable that it captures.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -19,7 +18,7 @@ use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 
 use crate::bounded::{ARRAY_MAX, STRING_MAX};
 use crate::sdk::{CTX, MODULES};
-use crate::{bounded, meter, parsing};
+use crate::{bounded, parsing, run_context};
 
 /// How deep functions may call one another. Each level needs a few KiB of stack.
 const CALL_DEPTH_MAX: usize = 64;
@@ -49,26 +48,6 @@ static STANDARD: LazyLock<Shared<Module>> = LazyLock::new(|| StandardPackage::ne
 static V1_0: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_0));
 static V1_1: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_1));
 static V1_2: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_2));
-
-thread_local! {
-    /// What `ctx` is in functions of the run on this thread.
-    static CTX_IN_FUNCTIONS: RefCell<Option<Dynamic>> = const { RefCell::new(None) };
-}
-
-/// Makes `ctx` known to the functions of a run while it goes on.
-pub(crate) struct CtxInFunctions(Option<Dynamic>);
-
-impl CtxInFunctions {
-    pub(crate) fn new(ctx: Option<Dynamic>) -> Self {
-        Self(CTX_IN_FUNCTIONS.replace(ctx))
-    }
-}
-
-impl Drop for CtxInFunctions {
-    fn drop(&mut self) {
-        CTX_IN_FUNCTIONS.replace(self.0.take());
-    }
-}
 
 impl Sandbox {
     /// The sandbox that scripts written for `sdk` are checked for and run in: they see exactly that version.
@@ -100,7 +79,7 @@ impl Sandbox {
             .set_max_modules(0)
             // The meter counts operations.
             .set_max_operations(0)
-            .on_progress(|_| meter::tick().map(|_| Dynamic::UNIT));
+            .on_progress(|_| run_context::tick().map(|_| Dynamic::UNIT));
         volatile(&mut engine);
         let natives = natives(&engine);
         Self { engine, natives }
@@ -114,7 +93,7 @@ fn volatile(engine: &mut Engine) {
         if name != CTX || context.scope().contains(CTX) {
             return Ok(None);
         }
-        Ok(CTX_IN_FUNCTIONS.with_borrow(Option::clone))
+        Ok(run_context::ctx())
     });
 }
 

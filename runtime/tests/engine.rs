@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "engine/host_calls.rs"]
+mod host_calls;
 mod support;
 
 use std::collections::BTreeMap;
@@ -19,11 +21,10 @@ use manifest_schema::name::{AppName, DomainName, JobName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    AppIdentity, Branch, Capabilities, CountingAllocator, Execution, FailureKind, Found, Invocation,
-    KnownBranches, LiveTable, Log, LogLine, Revision, RevisionError, RouteConflict, Routed, Secrets, Trigger,
-    compile,
+    AppIdentity, Branch, CountingAllocator, Execution, FailureKind, Found, Host, Invocation, KnownBranches,
+    LiveTable, LogLine, Pass, Revision, RevisionError, RouteConflict, Routed, Secrets, Trigger, compile,
 };
-use support::{APP, Call, script};
+use support::{APP, Call, Lines, OnLog, script};
 use uuid::Uuid;
 
 #[global_allocator]
@@ -108,7 +109,10 @@ fn a_run_is_stopped_from_outside() {
         has_begun.recv().unwrap();
         stop.store(true, Ordering::Relaxed);
     });
-    let execution = run_with(&call, &revision, Arc::new(Tells(begun)));
+    let begins = OnLog(move |_| {
+        let _ = begun.send(());
+    });
+    let execution = run_with(&call, &revision, Arc::new(begins));
     stopper.join().unwrap();
     assert_eq!(execution.outcome.unwrap_err().kind, FailureKind::Stopped);
     assert!(execution.duration < Duration::from_secs(30));
@@ -319,7 +323,7 @@ fn a_script_that_gives_all_back_is_run_for_ever() {
         script("let f = |x| x + 1; log::info(\"x\", [1, 2, 3].map(f)); #{ statusCode: 200, body: \"y\" }");
     let revision = call.revision();
     for _ in 0..2000 {
-        assert!(run_with(&call, &revision, Arc::new(Ignores)).outcome.is_ok());
+        assert!(run_with(&call, &revision, ignores()).outcome.is_ok());
     }
 }
 
@@ -364,35 +368,27 @@ fn odd_numbers_are_errors_and_never_the_end() {
 
 #[test]
 fn a_panic_is_the_end_of_its_run_and_of_nothing_else() {
-    struct Panics;
-    impl Log for Panics {
-        fn write(&self, _: LogLine) {
-            panic!("the log is on fire");
-        }
-    }
+    let panics = OnLog(|_| panic!("the log is on fire"));
     let call = script("log::info(\"x\"); 1");
     let revision = call.revision();
-    let failure = run_with(&call, &revision, Arc::new(Panics)).outcome.unwrap_err();
+    let failure = run_with(&call, &revision, Arc::new(panics)).outcome.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Panic);
     assert_eq!(failure.message, "the engine failed: the log is on fire");
-    assert_eq!(run_with(&call, &revision, Arc::new(Ignores)).outcome.unwrap().body, "1");
+    assert_eq!(run_with(&call, &revision, ignores()).outcome.unwrap().body, "1");
 }
 
 #[test]
 fn a_run_may_be_within_another_on_the_same_thread() {
-    struct Nests(Call, Revision);
-    impl Log for Nests {
-        fn write(&self, line: LogLine) {
-            let inner = run_here(&self.0, &self.1, Arc::new(Ignores)).outcome.unwrap();
-            assert_eq!((line.message.as_str(), &inner.body[..]), ("outer", &b"\"inner\""[..]));
-        }
-    }
     let inner = script("fn f() { ctx.script_name } log::info(\"x\"); f()");
     let inner = Call { script: "inner.rhai".to_owned(), ..inner };
     let inner_revision = inner.revision();
     let outer = script("fn f() { ctx.script_name } log::info(\"outer\"); f()");
     let revision = outer.revision();
-    let answer = run_with(&outer, &revision, Arc::new(Nests(inner, inner_revision))).outcome.unwrap();
+    let nests = OnLog(move |line: LogLine| {
+        let ran = run_here(&inner, &inner_revision, ignores()).outcome.unwrap();
+        assert_eq!((line.message.as_str(), &ran.body[..]), ("outer", &b"\"inner\""[..]));
+    });
+    let answer = run_with(&outer, &revision, Arc::new(nests)).outcome.unwrap();
     assert_eq!(answer.body, "\"main\"");
 }
 
@@ -504,11 +500,11 @@ fn new_secret_compiles_nothing() {
     let call =
         Call { secrets: vec![("KEY", "first")], sdk: SdkVersion::V1_2, ..script("ctx.secrets.KEY") }.stored();
     let revision = call.revision();
-    assert!(briefly_here(&call, &revision).is_none(), "it is not compiled yet");
+    assert!(inline_here(&call, &revision).is_none(), "it is not compiled yet");
     assert_eq!(call.run_on(&revision).execution.outcome.unwrap().body, "\"first\"");
     let values = BTreeMap::from([("KEY".to_owned(), "second".to_owned())]);
     let renewed = revision.with_secrets(&Secrets::new(values));
-    let (brief, _) = briefly_here(&call, &renewed).expect("it shares what is compiled");
+    let (brief, _) = inline_here(&call, &renewed).expect("it shares what is compiled");
     assert_eq!(brief.outcome.unwrap().body, "\"second\"");
 }
 
@@ -614,11 +610,11 @@ fn places_are_the_apps_and_survive_a_swap() {
 fn a_run_that_takes_long_is_begun_anew_and_leaves_nothing_behind() {
     let call = script("log::info(\"begun\"); let x = 0; for i in 0..5000 { x += i } x");
     let revision = call.revision();
-    assert!(briefly_here(&call, &revision).is_none());
+    assert!(inline_here(&call, &revision).is_none());
     let ran = call.run_on(&revision);
     assert_eq!(ran.execution.outcome.unwrap().body, "12497500");
     assert_eq!(ran.log.len(), 1);
-    assert!(briefly_here(&call, &revision).is_none());
+    assert!(inline_here(&call, &revision).is_none());
 }
 
 #[test]
@@ -626,14 +622,13 @@ fn a_short_run_ends_where_it_began_and_a_script_does_not_stay_long() {
     let source = "log::info(\"a\"); if ctx.request.body == () { let x = 0; for i in 0..5000 { x += i } } 1";
     let call = script(source).function("0");
     let revision = call.revision();
-    assert!(briefly_here(&call, &revision).is_none(), "without a body");
+    assert!(inline_here(&call, &revision).is_none(), "without a body");
     let whole = call.run_on(&revision);
     let short = invocation(&call, Bytes::from_static(b"0"));
-    let (brief, lines) = runtime::run_briefly(&revision, &short).unwrap();
+    let (brief, lines) = inline_with(&revision, &short).unwrap();
     assert_eq!((brief.outcome, brief.operations), (whole.execution.outcome, whole.execution.operations));
-    let messages =
-        |lines: &[LogLine]| -> Vec<String> { lines.iter().map(|line| line.message.clone()).collect() };
-    assert_eq!((messages(&lines), messages(&whole.log)), (vec!["a".to_owned()], vec!["a".to_owned()]));
+    let logged: Vec<String> = whole.log.into_iter().map(|line| line.message).collect();
+    assert_eq!((lines, logged), (vec!["a".to_owned()], vec!["a".to_owned()]));
 }
 
 #[test]
@@ -645,7 +640,7 @@ fn what_ends_a_short_run_is_told_as_ever() {
         ("#{ statusCode: 1 }", FailureKind::InvalidResponse),
     ] {
         let call = Call { limits: limits.clone(), ..script(source) };
-        let (brief, _) = briefly_here(&call, &call.revision()).unwrap();
+        let (brief, _) = inline_here(&call, &call.revision()).unwrap();
         assert_eq!(brief.outcome.unwrap_err().kind, kind, "{source}");
     }
 }
@@ -656,7 +651,7 @@ fn a_large_body_is_not_read_where_others_wait() {
     let revision = call.revision();
     let brief = |bytes: usize| {
         let payload = format!("\"{}\"", "x".repeat(bytes));
-        runtime::run_briefly(&revision, &invocation(&call, payload.into()))
+        inline_with(&revision, &invocation(&call, payload.into()))
     };
     assert!(brief(1000).is_some());
     assert!(brief(1_000_000).is_none());
@@ -683,7 +678,7 @@ fn under_swaps_every_request_sees_one_whole_revision() {
                         let live = table.get_production("hello").unwrap();
                         assert!(live.deploy >= newest, "went back from {newest} to {}", live.deploy);
                         newest = live.deploy;
-                        let answer = run_here(&call, &live.revision, Arc::new(Ignores)).outcome.unwrap();
+                        let answer = run_here(&call, &live.revision, ignores()).outcome.unwrap();
                         let letter = live.revision.commit().chars().next().unwrap();
                         assert_eq!(letter, letters[(live.deploy % 4) as usize]);
                         assert_eq!(answer.body, format!("\"{letter}\""));
@@ -701,36 +696,34 @@ fn under_swaps_every_request_sees_one_whole_revision() {
 
 // ---- vocabulary ----
 
-struct Ignores;
-
-impl Log for Ignores {
-    fn write(&self, _: LogLine) {}
+fn ignores() -> Arc<dyn Host> {
+    Arc::new(OnLog(|_| ()))
 }
 
-/// Tells of the first line.
-struct Tells(mpsc::Sender<()>);
-
-impl Log for Tells {
-    fn write(&self, _: LogLine) {
-        let _ = self.0.send(());
-    }
-}
-
-fn run_with(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
+fn run_with(call: &Call, revision: &Revision, host: Arc<dyn Host>) -> Execution {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(runtime::STACK);
-        thread.spawn_scoped(scope, || run_here(call, revision, log)).unwrap().join().unwrap()
+        thread.spawn_scoped(scope, || run_here(call, revision, host)).unwrap().join().unwrap()
     })
 }
 
 /// Runs on this thread, whose stack is small: for scripts that nest nothing.
-fn run_here(call: &Call, revision: &Revision, log: Arc<dyn Log>) -> Execution {
-    let capabilities = Capabilities { log, turn: None };
-    runtime::run(revision, &invocation(call, Bytes::new()), &capabilities, &call.stop)
+fn run_here(call: &Call, revision: &Revision, host: Arc<dyn Host>) -> Execution {
+    runtime::run(revision, &invocation(call, Bytes::new()), host, &call.stop)
 }
 
-fn briefly_here(call: &Call, revision: &Revision) -> Option<(Execution, Vec<LogLine>)> {
-    runtime::run_briefly(revision, &invocation(call, Bytes::new()))
+fn inline_here(call: &Call, revision: &Revision) -> Option<(Execution, Vec<String>)> {
+    inline_with(revision, &invocation(call, Bytes::new()))
+}
+
+/// An inline pass that came to its end, and what it logged.
+fn inline_with(revision: &Revision, invocation: &Invocation) -> Option<(Execution, Vec<String>)> {
+    let lines = Arc::<Lines>::default();
+    match runtime::run_inline(revision, invocation, Arc::<Lines>::clone(&lines)) {
+        Pass::Ended(execution) => Some((execution, lines.messages())),
+        Pass::OverBudget => None,
+        Pass::Blocked { .. } => unreachable!("nothing is left pending"),
+    }
 }
 
 /// A call as a function.

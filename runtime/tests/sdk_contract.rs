@@ -16,10 +16,10 @@
 
 mod support;
 
-use manifest_schema::name::ScriptPath;
-use manifest_schema::sdk::SdkVersion;
-use runtime::{Answer, CountingAllocator, FailureKind, Level, compile, functions};
-use support::{APP, Call, script};
+use support::{
+    APP, Answer, Call, CountingAllocator, FailureKind, Level, ScriptPath, SdkVersion, compile, functions,
+    script,
+};
 use uuid::Uuid;
 
 #[global_allocator]

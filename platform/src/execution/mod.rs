@@ -1,5 +1,6 @@
 //! One run of a script: admitted, run where it keeps nobody waiting, recorded.
 //!
+//! - `host`: what its script reaches outside
 //! - [`recorder`]: takes what ran, and what it logged, without making anybody wait
 //! - [`writer`]: writes that into the database in batches, and into the node's log
 //! - `waiting`: what has not been written yet, in bounded number
@@ -7,6 +8,7 @@
 //! - [`journal`]: the node's own log of it
 //! - [`tail`]: reads what is recorded as it comes in, on whichever node
 
+mod host;
 pub mod journal;
 mod recorder;
 mod records;
@@ -15,21 +17,18 @@ mod waiting;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use runtime::{
-    Answer, Capabilities, Execution, Failure, FailureKind, Invocation, Live, Log, LogLine, Permit, Trigger,
-    TurnedAway,
-};
+use runtime::{Answer, Execution, Failure, FailureKind, Invocation, Live, Pass, Permit, Trigger, TurnedAway};
 
-use manifest_schema::name::ScriptPath;
 use tracing::Span;
 use tracing::field::Empty;
 
 use crate::TRACE_TARGET;
 use crate::patient::{self, Kind};
 
+use host::{InlineHost, ThreadHost};
 pub use recorder::Recorder;
 use recorder::{Ran, Said};
 pub use writer::{RecordLimits, Writer};
@@ -50,6 +49,11 @@ pub enum Busy {
 
 /// The longest that a run waits for a place and for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How often the host calls of a script wait between inline passes, and how long those passes take in all. Beyond that a thread
+/// of its own costs less than running it again.
+const INLINE_WAITS_MAX: u32 = 16;
+const INLINE_TIME_MAX: Duration = Duration::from_millis(2);
 
 /// Runs a script of a live revision to its end, or until the returned future is dropped: then the script is stopped.
 ///
@@ -82,12 +86,25 @@ pub async fn execute(
         trigger = invocation.trigger.kind().as_str(),
         "error.type" = Empty,
     );
-    if let Some((execution, lines)) = runtime::run_briefly(&live.revision, &invocation) {
-        let execution = answerable(execution, &invocation);
-        end(&span, &execution);
-        count(&live, &invocation, &execution);
-        recorder.take(&execution, Said::Held(lines), |said| Ran::new(live, invocation, &execution, said));
-        return Ok(execution);
+    let (mut waits, mut spent) = (0, Duration::ZERO);
+    while waits <= INLINE_WAITS_MAX && spent < INLINE_TIME_MAX {
+        let host = Arc::<InlineHost>::default();
+        match runtime::run_inline(&live.revision, &invocation, Arc::<InlineHost>::clone(&host)) {
+            Pass::Ended(execution) => {
+                let execution = answerable(execution, &invocation);
+                end(&span, &execution);
+                count(&live, &invocation, &execution);
+                recorder.take(&execution, Said::Held(host.take_lines()), |said| {
+                    Ran::new(live, invocation, &execution, said)
+                });
+                return Ok(execution);
+            }
+            Pass::Blocked { pending, duration } => {
+                pending.await;
+                (waits, spent) = (waits + 1, spent + duration);
+            }
+            Pass::OverBudget => break,
+        }
     }
     Box::pin(execute_patiently(recorder, live, invocation, span, permit)).await
 }
@@ -107,20 +124,13 @@ async fn execute_patiently(
     let recorder = recorder.clone();
     let kind = if turn.is_contested() { Kind::Low } else { Kind::Alike };
     let running = patient::run(kind, move || {
-        let log = Arc::new(ExecutionLog {
-            recorder: recorder.clone(),
-            live: Arc::clone(&live),
-            script: invocation.script.clone(),
-            execution: invocation.execution_id,
-            lines: AtomicU32::new(0),
-        });
-        let capabilities =
-            Capabilities { log: Arc::<ExecutionLog>::clone(&log), turn: Some(Arc::clone(&turn)) };
-        let execution = runtime::run(&live.revision, &invocation, &capabilities, &stopped);
+        let host = ThreadHost::new(recorder.clone(), Arc::clone(&live), &invocation, Arc::clone(&turn));
+        let host = Arc::new(host);
+        let execution = runtime::run(&live.revision, &invocation, Arc::<ThreadHost>::clone(&host), &stopped);
         let execution = answerable(execution, &invocation);
         end(&span, &execution);
         count(&live, &invocation, &execution);
-        let said = Said::Already(log.lines.load(Ordering::Relaxed));
+        let said = Said::Already(host.lines());
         recorder.take(&execution, said, |said| Ran::new(live, invocation, &execution, said));
         (execution, (turn, permit))
     });
@@ -180,21 +190,5 @@ impl StopOnDrop {
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Hands on the lines of a run that takes long, each as it is written.
-struct ExecutionLog {
-    recorder: Recorder,
-    live: Arc<Live>,
-    script: ScriptPath,
-    execution: uuid::Uuid,
-    lines: AtomicU32,
-}
-
-impl Log for ExecutionLog {
-    fn write(&self, line: LogLine) {
-        self.lines.fetch_add(1, Ordering::Relaxed);
-        self.recorder.take_line(&self.live, &self.script, self.execution, line, SystemTime::now());
     }
 }

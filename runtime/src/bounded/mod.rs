@@ -2,7 +2,7 @@
 //! leave the sandbox.
 //!
 //! A run is looked at between operations, and a native function is one operation however long it takes. What is replaced
-//! here asks as it goes on ([`meter::worked`]) and before it makes much ([`meter::room_for`]); the rest takes milliseconds
+//! here asks as it goes on ([`run_context::worked`]) and before it makes much ([`run_context::room_for`]); the rest takes milliseconds
 //! for the largest values there may be.
 //!
 //! - [`grow`]: `pad` multiplies sizes without care, and an overflow passes its check; `replace`, `split`, `to_chars` and
@@ -27,7 +27,7 @@ use rhai::{
     Variant,
 };
 
-use crate::{json, meter};
+use crate::{json, run_context};
 
 /// The longest string in bytes, all strings within one value together. A request body must fit, so this is as large as
 /// the largest body that any manifest may ask for; what a run may hold in all is counted by the meter.
@@ -98,14 +98,14 @@ fn ended<T>() -> Outcome<T> {
     Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into())
 }
 
-/// Ends the function when the run has reached a limit. See [`meter::worked`].
+/// Ends the function when the run has reached a limit. See [`run_context::worked`].
 fn worked(steps: usize) -> Outcome<()> {
-    meter::worked(steps).map_or(Ok(()), |_| ended())
+    run_context::worked(steps).map_or(Ok(()), |_| ended())
 }
 
 /// Ends the function, and the run, when `bytes` more are too many.
 fn room_for(bytes: usize) -> Outcome<()> {
-    meter::room_for(bytes).map_or(Ok(()), |_| ended())
+    run_context::room_for(bytes).map_or(Ok(()), |_| ended())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, Module, N
 
 use super::{Outcome, STRING_MAX, fails, reads, worked};
 use crate::json::{BYTES_PER_STEP, DEPTH_MAX};
-use crate::meter;
+use crate::run_context;
 
 const EQUALS: &str = "==";
 
@@ -89,10 +89,10 @@ pub(super) struct Text(String);
 impl fmt::Write for Text {
     fn write_str(&mut self, more: &str) -> fmt::Result {
         if self.0.len() + more.len() > STRING_MAX {
-            meter::end_for_size();
+            run_context::end_for_size();
             return Err(fmt::Error);
         }
-        if meter::worked(1 + more.len() / BYTES_PER_STEP).is_some() {
+        if run_context::worked(1 + more.len() / BYTES_PER_STEP).is_some() {
             return Err(fmt::Error);
         }
         self.0.push_str(more);

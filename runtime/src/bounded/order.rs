@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Module, NativeCallContext, Position};
 
 use super::{Outcome, changes, ended, fails, room_for, worked};
-use crate::meter;
+use crate::run_context;
 
 pub(super) fn register(module: &mut Module) {
     for name in ["sort", "sort_by"] {
@@ -99,7 +99,7 @@ fn sort_until_ended(
     // The standard library's sort can only be left by unwinding; it then leaves every value in some place.
     let sorted = catch_unwind(AssertUnwindSafe(|| {
         array.sort_by(|a, b| {
-            if meter::worked(1).is_some() {
+            if run_context::worked(1).is_some() {
                 resume_unwind(Box::new(Ended));
             }
             compare(a, b)
@@ -120,7 +120,7 @@ fn dedup(
     array.dedup_by(|item, before| {
         // As Rhai has it: an error is a difference. After the last operation nothing is asked any more.
         let equal = || equal(before, item).ok().and_then(|equal| equal.as_bool().ok());
-        meter::worked(1).is_none() && equal().unwrap_or(false)
+        run_context::worked(1).is_none() && equal().unwrap_or(false)
     });
     worked(0)
 }

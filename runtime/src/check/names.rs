@@ -7,7 +7,7 @@ use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::declared::Declared;
 use super::{Body, Findings, walk};
-use crate::log::Level;
+use crate::log_line::Level;
 use crate::sdk::CTX;
 
 /// Functions that are part of the language, and how many arguments each takes when it is called as a function.

@@ -6,19 +6,25 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest::{App, Function, Manifest, Route, SecretNames};
 use manifest_schema::method::MethodSet;
-use manifest_schema::name::{AppName, JobName, ScriptPath, SettingName};
+use manifest_schema::name::{AppName, JobName, SettingName};
 use manifest_schema::path::RoutePath;
-use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    Answer, AppIdentity, Capabilities, Execution, Failure, HttpRequest, Invocation, Log, LogLine, Revision,
+    AppIdentity, Execution, Failure, Host, HostCall, HttpRequest, Invocation, LogLine, Pending, Revision,
     Routed, STACK, Secrets, Trigger,
 };
 use uuid::Uuid;
+
+// What the contract speaks of, so that it names nothing of the runtime itself.
+pub(crate) use manifest_schema::name::ScriptPath;
+pub(crate) use manifest_schema::sdk::SdkVersion;
+#[allow(unused_imports, reason = "each test file uses its own part of the vocabulary")]
+pub(crate) use runtime::{Answer, CountingAllocator, FailureKind, Level, compile, functions};
 
 /// The app that all tests deploy.
 pub(crate) const APP: Uuid = Uuid::from_u128(0x6ba7b810_9dad_11d1_80b4_00c04fd430c8);
@@ -174,14 +180,13 @@ impl Call {
     /// Runs on this thread.
     pub(crate) fn run_here(&self, revision: &Revision) -> Ran {
         let lines = Arc::new(Lines::default());
-        let capabilities = Capabilities { log: Arc::<Lines>::clone(&lines), turn: None };
         let invocation = Invocation {
             script: ScriptPath::new(&self.script).unwrap(),
             execution_id: self.execution_id,
             request_id: self.request_id,
             trigger: self.trigger.clone(),
         };
-        let execution = runtime::run(revision, &invocation, &capabilities, &self.stop);
+        let execution = runtime::run(revision, &invocation, Arc::<Lines>::clone(&lines), &self.stop);
         let log = lines.0.lock().unwrap().clone();
         Ran { execution, log }
     }
@@ -214,10 +219,35 @@ fn setting(name: &str) -> SettingName {
 
 /// Keeps what was logged.
 #[derive(Default)]
-struct Lines(Mutex<Vec<LogLine>>);
+pub(crate) struct Lines(Mutex<Vec<LogLine>>);
 
-impl Log for Lines {
-    fn write(&self, line: LogLine) {
+impl Lines {
+    pub(crate) fn messages(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|line| line.message.clone()).collect()
+    }
+}
+
+impl Host for Lines {
+    fn log(&self, line: LogLine) -> HostCall<()> {
         self.0.lock().unwrap().push(line);
+        HostCall::Ready(())
+    }
+
+    fn wait(&self, _: Pending, _: &AtomicBool) -> Duration {
+        unreachable!("nothing is left pending")
+    }
+}
+
+/// Hands each line to a function.
+pub(crate) struct OnLog<F>(pub(crate) F);
+
+impl<F: Fn(LogLine) + Send + Sync> Host for OnLog<F> {
+    fn log(&self, line: LogLine) -> HostCall<()> {
+        self.0(line);
+        HostCall::Ready(())
+    }
+
+    fn wait(&self, _: Pending, _: &AtomicBool) -> Duration {
+        unreachable!("nothing is left pending")
     }
 }

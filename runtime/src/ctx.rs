@@ -35,7 +35,6 @@ use crate::{json, percent};
 pub(crate) fn build(
     revision: &Revision,
     entry: &ScriptEntry,
-    script_name: &str,
     script: &Script,
     invocation: &Invocation,
 ) -> Result<Map, Failure> {
@@ -48,7 +47,7 @@ pub(crate) fn build(
             Property::ExecutionId => uuid(invocation.execution_id),
             Property::RequestId => uuid(invocation.request_id),
             Property::ScriptId => uuid(entry.id),
-            Property::ScriptName => script_name.into(),
+            Property::ScriptName => invocation.script.stem().into(),
             Property::InvocationType => invocation.trigger.kind().as_str().into(),
             Property::Request => Dynamic::from_map(request(script, &invocation.trigger)?),
             Property::Env => {

@@ -1,9 +1,11 @@
-//! What scripts see of the server, by SDK version: the one table that context and checks both read.
+//! What scripts see of the server, by SDK version: the one table that `ctx` and checks both read.
+//!
+//! - `log`: the functions of the module `log`
+
+mod log;
 
 use manifest_schema::sdk::SdkVersion;
 use rhai::Module;
-
-use crate::log;
 
 /// The functions that scripts call as `name::function`.
 pub(crate) struct SdkModule {

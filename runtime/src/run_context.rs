@@ -1,0 +1,338 @@
+//! Everything that belongs to the run on this thread: its meter, its host, its secrets, what `ctx` is in its functions.
+//!
+//! A run stays on its thread, and Rhai tells its callbacks nothing of it, so the context is reached through one thread-local.
+//! Runs can nest: the inner one gets no more time than the outer one has left, and its operations count for both.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use manifest_schema::limits::Limits;
+use rhai::Dynamic;
+
+use crate::host::{Host, HostCall, Pending};
+use crate::memory;
+use crate::meter::{Meter, Trip, Usage};
+use crate::secrets::Secrets;
+
+/// The most log lines of one execution; enough to follow a script, too few to fill a disk with one request.
+const LOG_LINES_MAX: u64 = 1000;
+
+/// The most bytes of messages and data of one execution.
+const LOG_BYTES_MAX: usize = 256 * 1024;
+
+/// Set from outside when a run is to end.
+type Stop = Arc<AtomicBool>;
+
+/// What a thread knows of the run that it is in.
+struct RunContext {
+    meter: Meter,
+    run: RefCell<Option<Run>>,
+}
+
+/// What a run is given, and what it has had of it.
+pub(crate) struct Run {
+    host: Arc<dyn Host>,
+    /// `None`: the pass is inline, and what has to wait ends it.
+    stop: Option<Stop>,
+    /// What must not stand in what is shown; `None`: nothing.
+    secrets: Option<Arc<Secrets>>,
+    /// `ctx`, where functions of the script read it.
+    ctx: Option<Dynamic>,
+    started: Instant,
+    log_lines: u64,
+    log_bytes: usize,
+    log_lines_dropped: u64,
+    /// What a host call of an inline pass waits for.
+    blocked_on: Option<Pending>,
+}
+
+thread_local! {
+    static CURRENT: RunContext = const { RunContext { meter: Meter::idle(), run: RefCell::new(None) } };
+}
+
+/// Counts one operation of the current run. `Some` when the run must end.
+pub(crate) fn tick() -> Option<Trip> {
+    CURRENT.with(|current| {
+        if current.meter.count_operation() {
+            current.look();
+        }
+        current.meter.check_stack();
+        current.meter.trip()
+    })
+}
+
+/// Notes native work of about as many small steps (a value that is looked at, some bytes that are copied). `Some` when the
+/// run must end: native functions that can take long ask this as they go on.
+pub(crate) fn worked(steps: usize) -> Option<Trip> {
+    CURRENT.with(|current| {
+        if current.meter.count_steps(steps) {
+            current.look();
+            current.meter.check_memory();
+        }
+        current.meter.trip()
+    })
+}
+
+/// Whether the current run may hold `bytes` more; if not, it must end. For native functions, before they make much.
+pub(crate) fn room_for(bytes: usize) -> Option<Trip> {
+    CURRENT.with(|current| {
+        current.meter.reserve(bytes);
+        current.meter.trip()
+    })
+}
+
+/// Ends the current run because a value is too large, where a native function cannot fail.
+pub(crate) fn end_for_size() {
+    CURRENT.with(|current| current.meter.end(Trip::Size));
+}
+
+/// The secrets of the current run, where it has any.
+pub(crate) fn secrets() -> Option<Arc<Secrets>> {
+    CURRENT.with(|current| current.run.borrow().as_ref()?.secrets.clone())
+}
+
+/// What `ctx` is in functions of the current run.
+pub(crate) fn ctx() -> Option<Dynamic> {
+    CURRENT.with(|current| current.run.borrow().as_ref()?.ctx.clone())
+}
+
+/// Makes `ctx` known to the functions of the current run.
+pub(crate) fn set_ctx(ctx: Option<Dynamic>) {
+    let before = CURRENT.with(|current| {
+        let mut run = current.run.borrow_mut();
+        run.as_mut().and_then(|run| std::mem::replace(&mut run.ctx, ctx))
+    });
+    drop(before);
+}
+
+/// Admits a log line of so many bytes, and says how long the run has gone on; `None`: there are too many, and it is counted.
+pub(crate) fn admit_log_line(bytes: usize) -> Option<Duration> {
+    CURRENT.with(|current| {
+        let mut run = current.run.borrow_mut();
+        let run = run.as_mut()?;
+        let bytes = run.log_bytes + bytes;
+        if run.log_lines >= LOG_LINES_MAX || bytes > LOG_BYTES_MAX {
+            run.log_lines_dropped += 1;
+            return None;
+        }
+        run.log_lines += 1;
+        run.log_bytes = bytes;
+        Some(run.started.elapsed())
+    })
+}
+
+/// Makes a call of the current run's host until it is answered. What it allocates is the server's.
+///
+/// # Errors
+/// The run has come to its end, here or before: nothing is called then.
+pub(crate) fn host_call<T>(mut call: impl FnMut(&dyn Host) -> HostCall<T>) -> Result<T, Trip> {
+    CURRENT.with(|current| {
+        loop {
+            if let Some(trip) = current.meter.trip() {
+                return Err(trip);
+            }
+            let Some((host, stop)) = current.host() else { return Err(Trip::Stopped) };
+            match (memory::uncounted(|| call(&*host)), stop) {
+                (HostCall::Ready(answer), _) => return Ok(answer),
+                (HostCall::Pending(pending), Some(stop)) => {
+                    let waited = memory::uncounted(|| host.wait(pending, &stop));
+                    current.meter.note_wait(waited);
+                    if stop.load(Ordering::Relaxed) {
+                        current.meter.end(Trip::Stopped);
+                    }
+                }
+                (HostCall::Pending(pending), None) => {
+                    if let Some(run) = &mut *current.run.borrow_mut() {
+                        run.blocked_on = Some(pending);
+                    }
+                    current.meter.end(Trip::Blocked);
+                }
+            }
+        }
+    })
+}
+
+impl RunContext {
+    fn host(&self) -> Option<(Arc<dyn Host>, Option<Stop>)> {
+        let run = self.run.borrow();
+        let run = run.as_ref()?;
+        Some((Arc::clone(&run.host), run.stop.clone()))
+    }
+
+    #[cold]
+    fn look(&self) {
+        if self.meter.yield_is_due()
+            && let Some((host, Some(stop))) = self.host()
+        {
+            let waited = memory::uncounted(|| host.yield_cpu(&stop));
+            self.meter.note_wait(waited);
+        }
+        self.meter.look();
+        let run = self.run.borrow();
+        let stop = run.as_ref().and_then(|run| run.stop.as_ref());
+        if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            self.meter.end(Trip::Stopped);
+        }
+    }
+}
+
+/// A run on this thread, from [`ActiveRun::begin`] to [`ActiveRun::finish`]. The run around it goes on afterwards.
+pub(crate) struct ActiveRun {
+    started: Instant,
+    before: memory::Reading,
+    peak_around: i64,
+    meter_around: Meter,
+    run_around: Option<Run>,
+}
+
+/// What is left of a run that is over.
+pub(crate) struct Finished {
+    pub(crate) usage: Usage,
+    pub(crate) log_lines_dropped: u64,
+    /// What an inline pass waits for.
+    pub(crate) blocked_on: Option<Pending>,
+}
+
+impl ActiveRun {
+    /// Begins a run: inline where there is no `stop`, else on a thread of its own, until `stop` is set.
+    pub(crate) fn begin(
+        limits: &Limits,
+        host: Arc<dyn Host>,
+        stop: Option<Stop>,
+        secrets: &Arc<Secrets>,
+    ) -> Self {
+        let started = Instant::now();
+        let peak_around = memory::begin_peak();
+        let before = memory::reading();
+        let secrets = (!secrets.is_empty()).then(|| Arc::clone(secrets));
+        let inline = stop.is_none();
+        let run = Run {
+            host,
+            stop,
+            secrets,
+            ctx: None,
+            started,
+            log_lines: 0,
+            log_bytes: 0,
+            log_lines_dropped: 0,
+            blocked_on: None,
+        };
+        CURRENT.with(|current| {
+            let meter_around = Meter::new(limits, started, before, inline, &current.meter);
+            current.meter.swap(&meter_around);
+            let run_around = current.run.replace(Some(run));
+            Self { started, before, peak_around, meter_around, run_around }
+        })
+    }
+
+    /// Ends the run.
+    pub(crate) fn finish(self) -> Finished {
+        let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+        let peak = memory::end_peak(self.peak_around);
+        CURRENT.with(|current| {
+            let usage = Usage {
+                duration: self.started.elapsed(),
+                operations: current.meter.operations(),
+                memory_peak: positive(peak.saturating_sub(self.before.bytes)),
+                held: positive(memory::reading().bytes.saturating_sub(self.before.bytes)),
+                waited: current.meter.waited(),
+                trip: current.meter.trip(),
+            };
+            let mut run = current.run.borrow_mut();
+            let (log_lines_dropped, blocked_on) =
+                run.as_mut().map_or((0, None), |run| (run.log_lines_dropped, run.blocked_on.take()));
+            drop(run);
+            Finished { usage, log_lines_dropped, blocked_on }
+        })
+    }
+}
+
+impl Drop for ActiveRun {
+    fn drop(&mut self) {
+        let run = CURRENT.with(|current| {
+            current.meter.swap(&self.meter_around);
+            current.meter.add(&self.meter_around);
+            current.run.replace(self.run_around.take())
+        });
+        drop(run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log_line::LogLine;
+    use crate::meter::{InlineBudget, STEPS_PER_LOOK};
+
+    struct NoHost;
+
+    impl Host for NoHost {
+        fn log(&self, _: LogLine) -> HostCall<()> {
+            HostCall::Ready(())
+        }
+
+        fn wait(&self, _: Pending, _: &AtomicBool) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    fn begin(limits: &Limits, stop: Option<Stop>) -> ActiveRun {
+        ActiveRun::begin(limits, Arc::new(NoHost), stop, &Arc::default())
+    }
+
+    fn run(limits: Limits) -> ActiveRun {
+        begin(&limits, Some(Arc::default()))
+    }
+
+    #[test]
+    fn a_limit_that_was_reached_stays_reached() {
+        let run = run(Limits { operations: 2, ..Limits::UNBOUNDED });
+        assert_eq!((tick(), tick()), (None, None));
+        assert_eq!((tick(), tick()), (Some(Trip::Operations), Some(Trip::Operations)));
+        assert!(host_call(|_| HostCall::Ready(())).is_err(), "it reaches nothing outside any more");
+        assert_eq!(run.finish().usage.trip, Some(Trip::Operations));
+        assert_eq!(tick(), None);
+    }
+
+    #[test]
+    fn the_clock_is_looked_at_now_and_then() {
+        let run = run(Limits { timeout: Duration::ZERO, ..Limits::UNBOUNDED });
+        let ended = (1..=1000).find(|_| tick().is_some());
+        assert_eq!(ended, Some(64));
+        assert_eq!(run.finish().usage.trip, Some(Trip::Timeout));
+    }
+
+    #[test]
+    fn an_inline_pass_ends_with_its_budget() {
+        let run = begin(&Limits::DEFAULT, None);
+        let ended = (1..=InlineBudget::OPERATIONS + 64).find(|_| tick().is_some());
+        assert!(
+            ended.is_some_and(|ended| ended > InlineBudget::OPERATIONS)
+                || run.started.elapsed() > InlineBudget::TIME
+        );
+        assert_eq!(run.finish().usage.trip, Some(Trip::OverBudget));
+    }
+
+    #[test]
+    fn a_run_is_stopped_from_outside() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let run = begin(&Limits::UNBOUNDED, Some(Arc::clone(&stop)));
+        assert_eq!(worked(STEPS_PER_LOOK), None);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(worked(STEPS_PER_LOOK), Some(Trip::Stopped));
+        drop(run);
+    }
+
+    #[test]
+    fn an_inner_run_counts_for_the_outer_one_and_leaves_its_limits() {
+        let outer = run(Limits { operations: 10, ..Limits::UNBOUNDED });
+        let inner = run(Limits { operations: 4, timeout: Duration::MAX, ..Limits::UNBOUNDED });
+        let spent = (0..4).filter(|_| tick().is_none()).count();
+        assert_eq!((spent, inner.finish().usage.operations), (4, 4));
+        let more = (0..10).take_while(|_| tick().is_none()).count();
+        assert_eq!(more, 6);
+        drop(outer);
+    }
+}
