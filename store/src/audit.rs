@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
 use uuid::Uuid;
 
+use crate::column::{Id, Maybe, Named};
 use crate::error::StoreError;
 use crate::id::DeployNumber;
 use crate::record::App;
@@ -13,15 +14,18 @@ use crate::{Store, either};
 pub const AUDIT_PRUNED_AT_ONCE: u32 = 1000;
 
 /// Who changes something, and from where.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Actor {
     /// The name that the history keeps.
+    #[sqlx(rename = "who")]
     pub name: String,
     /// The token that was used; `None`: the admin token.
+    #[sqlx(try_from = "Maybe<Id>")]
     pub token: Option<Uuid>,
     /// The address that it was used from.
     pub address: Option<String>,
     /// The request that it came with.
+    #[sqlx(rename = "request_id", try_from = "Maybe<Id>")]
     pub request: Option<Uuid>,
 }
 
@@ -102,21 +106,25 @@ impl AuditAction {
 }
 
 /// Something that was changed, by whom, when and from where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Act {
     /// Who.
+    #[sqlx(flatten)]
     pub by: Actor,
     /// When.
     pub at: DateTime<Utc>,
     /// What kind of act it was.
     pub action: AuditAction,
     /// The app that it was about.
+    #[sqlx(try_from = "Maybe<Named<AppName>>")]
     pub app: Option<AppName>,
     /// What was changed: a ref, a token, a schedule, a setting.
     pub subject: String,
     /// What it was before.
+    #[sqlx(rename = "old_value")]
     pub old: Option<String>,
     /// What it is now.
+    #[sqlx(rename = "new_value")]
     pub new: Option<String>,
     /// The deploy that was made by it.
     pub deploy: Option<DeployNumber>,
@@ -133,14 +141,31 @@ impl Act {
     pub fn changing(self, old: Option<String>, new: Option<String>) -> Self {
         Self { old, new, ..self }
     }
+
+    /// That the production branch of an app is protected from now on, or not any more.
+    pub(crate) fn of_protection(app: &AppName, protected: bool, by: &Actor) -> Self {
+        Self::new(by, AuditAction::AppSetting, Some(app), "protected").switching(protected)
+    }
+
+    /// That the schedules of a preview are run by the clock from now on, or not any more.
+    pub(crate) fn of_preview_schedules(app: &AppName, branch: &str, on: bool, by: &Actor) -> Self {
+        Self::new(by, AuditAction::AppSetting, Some(app), &format!("schedules of {branch}")).switching(on)
+    }
+
+    fn switching(self, on: bool) -> Self {
+        let word = |on| Some(if on { "on" } else { "off" }.to_owned());
+        self.changing(word(!on), word(on))
+    }
 }
 
 /// A row of the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct AuditRow {
     /// Its place in the list; later ones sort behind earlier ones.
+    #[sqlx(try_from = "Id")]
     pub id: Uuid,
     /// What was done.
+    #[sqlx(flatten)]
     pub act: Act,
 }
 

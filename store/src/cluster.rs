@@ -7,6 +7,7 @@ use manifest_schema::name::AppName;
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
+use crate::column::{Id, Unsigned};
 use crate::error::StoreError;
 use crate::id::AppId;
 use crate::postgres::attempts::attempt;
@@ -33,9 +34,10 @@ pub struct NewNode {
 }
 
 /// A node that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Node {
     /// Its id.
+    #[sqlx(try_from = "Id")]
     pub id: Uuid,
     /// What people call it.
     pub name: String,
@@ -52,14 +54,17 @@ pub struct Node {
     /// Why it is not ready, if it is not.
     pub trouble: Option<String>,
     /// How many apps it serves as the latest push left them.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub current: u64,
     /// How many it does not.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub behind: u64,
     /// When it last took up a push.
     pub since: Option<DateTime<Utc>>,
     /// How far its clock is ahead of the database's, in milliseconds, as it last said.
     pub clock_skew_ms: Option<i64>,
     /// The file system with its data folder, as it last said.
+    #[sqlx(flatten, try_from = "nodes::DiskColumns")]
     pub disk: Option<Disk>,
 }
 
@@ -96,7 +101,7 @@ impl Disk {
 }
 
 /// An app that a node cannot serve as the latest push left it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct NotServed {
     /// The name of the node.
     pub node: String,
@@ -107,9 +112,10 @@ pub struct NotServed {
 }
 
 /// How far a node is with one app.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Serving {
     /// The node.
+    #[sqlx(try_from = "Id")]
     pub node: Uuid,
     /// What people call it.
     pub name: String,

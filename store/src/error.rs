@@ -41,10 +41,8 @@ pub enum StoreError {
     #[error(transparent)]
     PoolBusy(PoolBusyError),
     /// A row holds what this program never writes.
-    #[error("table {table} holds a row that PiCloud did not write: {what}")]
+    #[error("the database holds a row that PiCloud did not write: {what}")]
     Corrupt {
-        /// The table.
-        table: &'static str,
         /// What is wrong with the row.
         what: String,
     },
@@ -111,6 +109,9 @@ impl From<sqlx::Error> for StoreError {
             if let Some(busy) = ours.downcast_ref::<PoolBusyError>() {
                 return Self::PoolBusy(*busy);
             }
+        }
+        if let sqlx::Error::ColumnDecode { index, source } = &error {
+            return Self::Corrupt { what: format!("column {index}: {source}") };
         }
         match code(&error).as_deref() {
             Some(code) if says_full(code) => Self::DiskFull,
@@ -336,7 +337,7 @@ impl PushError {
             Self::Store(error) => error,
             Self::UnknownApp => StoreError::NoApp,
             Self::Busy => StoreError::Locked,
-            other => StoreError::Corrupt { table: "apps", what: other.to_string() },
+            other => StoreError::Corrupt { what: other.to_string() },
         }
     }
 }

@@ -11,12 +11,14 @@
 //! - `token`, `secret`: tokens and secrets, as they are kept
 //! - [`execution`]: the same of executions and what they logged
 //! - [`error`]: what can go wrong
-//! - `row`: columns that both databases write alike
+//! - `column`: our types as columns have them
 //! - [`backup`]: everything in one file, and back
 //! - `bases`: which objects are still to be read, once some are
 //! - `portion`: how much of a push's objects is inserted at once
-//! - `postgres/`, `sqlite/`: the queries, one file a table's worth, the same functions in the same order in both, so
-//!   that they can be read side by side; `connect` opens and migrates, `transaction` begins every transaction, `push` is the one of a push
+//! - `queries/`: the queries, one file a table's worth, each written once for both databases; `push` is the one transaction of
+//!   a push
+//! - `postgres/`, `sqlite/`: what differs; `connect` opens and migrates, `transaction` begins every transaction, `dialect` has
+//!   the words and queries that the other database has not
 //! - `migrations/`: the tables, in pairs with the same number
 //!
 //! A push travels whole through [`Store::push`]: all of it is committed, or nothing. Everything else reads, apart from
@@ -26,13 +28,13 @@ pub mod audit;
 pub mod backup;
 mod bases;
 pub mod cluster;
+mod column;
 pub mod error;
 pub mod execution;
 pub mod id;
 mod portion;
 mod postgres;
 pub mod record;
-mod row;
 pub mod schedule;
 mod schedule_hold;
 pub mod scratch;
@@ -210,7 +212,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn has_continuous_history(&self, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        either!(self, connect::has_continuous_history(now))
+        either!(self, history::has_continuous_history(now))
     }
 
     /// How many connections to the database are open, and how many of them are idle. The embedded one has none to count.
@@ -242,7 +244,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn refs(&self, app: AppId) -> Result<Vec<Ref>, StoreError> {
-        either!(self, git::refs(app))
+        either!(self, refs::refs(app))
     }
 
     /// The commits whose parents were never sent.
@@ -250,7 +252,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn shallow(&self, app: AppId) -> Result<Vec<Oid>, StoreError> {
-        either!(self, git::shallow(app))
+        either!(self, refs::shallow(app))
     }
 
     /// What is known of those of `oids` that are there, in any order.

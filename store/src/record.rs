@@ -6,25 +6,29 @@ use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, DomainName};
 use uuid::Uuid;
 
-use crate::audit::Actor;
+use crate::audit::{Act, Actor, AuditAction};
+use crate::column::{HexOid, Id, Named, Unsigned};
 use crate::id::{AppId, DeployNumber, Oid};
 
 /// A named repository and what it serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct App {
     /// What it is known by inside.
     pub id: AppId,
     /// What it is known by outside.
+    #[sqlx(try_from = "Named<AppName>")]
     pub name: AppName,
     /// The branch that is served as the app itself.
     pub production_branch: String,
     /// When its first push came.
     pub created_at: DateTime<Utc>,
     /// Another one after every push: who has taken up this one serves what is to be served.
+    #[sqlx(flatten)]
     pub generation: Generation,
     /// The production branch only goes forward, but for those who have the right to set it back.
     pub protected: bool,
     /// Raised whenever a secret is set or unset.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub secrets_generation: u64,
 }
 
@@ -45,20 +49,23 @@ impl App {
 
 /// The state of an app after a push. Numbers grow, but a database that was set back gives them a second time: only the same
 /// number with the same id is the same generation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Generation {
     /// Raised by every push.
+    #[sqlx(rename = "generation", try_from = "Unsigned<u64>")]
     pub number: u64,
     /// Random, another one with every push.
+    #[sqlx(rename = "generation_id", try_from = "Id")]
     pub id: Uuid,
 }
 
 /// A branch or a tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Ref {
     /// The full name, such as `refs/heads/main`.
     pub name: String,
     /// What it points to.
+    #[sqlx(try_from = "HexOid")]
     pub target: Oid,
 }
 
@@ -164,9 +171,10 @@ pub struct Stored {
 }
 
 /// A validated commit: immutable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct NewRevision {
     /// The commit.
+    #[sqlx(rename = "commit_id")]
     pub commit: Oid,
     /// The SDK contract it was validated against.
     pub sdk: String,
@@ -182,17 +190,20 @@ pub struct NewRevision {
 pub type Revision = NewRevision;
 
 /// The act of making a revision live on a branch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Deploy {
     /// Its number in the app.
     pub number: DeployNumber,
     /// The branch.
     pub branch: String,
     /// The revision's commit.
+    #[sqlx(rename = "commit_id")]
     pub commit: Oid,
     /// When.
+    #[sqlx(rename = "deployed_at")]
     pub at: DateTime<Utc>,
     /// By whom.
+    #[sqlx(rename = "deployed_by")]
     pub by: String,
     /// What made it, where that was no push.
     pub because: Option<String>,
@@ -201,9 +212,10 @@ pub struct Deploy {
 }
 
 /// A deploy as it is listed to people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct ListedDeploy {
     /// The deploy.
+    #[sqlx(flatten)]
     pub deploy: Deploy,
     /// The first line of the commit's message.
     pub subject: String,
@@ -282,6 +294,29 @@ pub struct NewPush<'a> {
     pub requires: Vec<String>,
     /// What is said about its deploys.
     pub message: Option<String>,
+}
+
+impl NewPush<'_> {
+    /// What it has done, once its deploys got these numbers, in the order of its refs.
+    pub(crate) fn acts(&self, created: bool, numbers: &[DeployNumber]) -> Vec<Act> {
+        let act = |action, subject: &str| {
+            let act = Act::new(&self.by, action, Some(&self.app), subject);
+            Act { at: self.at, ..act }
+        };
+        let named = |oid: Option<Oid>| oid.map(|oid| oid.to_string());
+        let moved = self.refs.iter().map(|change| {
+            let made = self.deploys.iter().position(|deploy| deploy.branch == branch_of(&change.name));
+            let deploy = made.and_then(|at| numbers.get(at).copied());
+            let act = act(AuditAction::Push, &change.name).changing(named(change.old), named(change.new));
+            Act { deploy, ..act }
+        });
+        created.then(|| act(AuditAction::AppCreate, self.app.as_str())).into_iter().chain(moved).collect()
+    }
+}
+
+/// The branch that a ref is, as deploys have it; no deploy has the one of a tag.
+pub(crate) fn branch_of(name: &str) -> &str {
+    name.strip_prefix("refs/heads/").unwrap_or_default()
 }
 
 /// What a committed push has made.

@@ -7,6 +7,7 @@ use manifest_schema::name::JobName;
 use uuid::Uuid;
 
 use crate::audit::{Act, Actor};
+use crate::column::Named;
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::App;
@@ -31,13 +32,14 @@ pub struct NodeIdentity {
 }
 
 /// A schedule: one that a branch of an app declares, or has declared.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, sqlx::FromRow)]
 pub struct ScheduleId {
     /// The app.
     pub app: AppId,
     /// The branch, without `refs/heads/`.
     pub branch: String,
     /// Its name.
+    #[sqlx(try_from = "Named<JobName>")]
     pub name: JobName,
 }
 
@@ -53,9 +55,10 @@ pub struct DeclaredSchedule {
 }
 
 /// How far a schedule has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct ScheduleState {
     /// Its name.
+    #[sqlx(try_from = "Named<JobName>")]
     pub name: JobName,
     /// The cron expression by which it is reckoned; empty where an earlier version left it.
     pub cron: String,
@@ -64,6 +67,7 @@ pub struct ScheduleState {
     /// Every due time up to this one has been run or has its row.
     pub reckoned_until: DateTime<Utc>,
     /// Since when and by whom it is paused, if it is.
+    #[sqlx(flatten, try_from = "PausedColumns")]
     pub paused: Option<Paused>,
 }
 
@@ -74,6 +78,18 @@ pub struct Paused {
     pub at: DateTime<Utc>,
     /// By whom.
     pub by: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct PausedColumns {
+    paused_at: Option<DateTime<Utc>>,
+    paused_by: Option<String>,
+}
+
+impl From<PausedColumns> for Option<Paused> {
+    fn from(PausedColumns { paused_at, paused_by }: PausedColumns) -> Self {
+        Some(Paused { at: paused_at?, by: paused_by.unwrap_or_default() })
+    }
 }
 
 /// Due times that one row stands for.
@@ -264,13 +280,15 @@ impl ScheduleRun {
 }
 
 /// A run that was recorded as lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct LostRun {
     /// The schedule.
+    #[sqlx(flatten)]
     pub schedule: ScheduleId,
     /// When it was due.
     pub due: DateTime<Utc>,
     /// The name of the node that held it.
+    #[sqlx(rename = "node_name")]
     pub node: String,
 }
 

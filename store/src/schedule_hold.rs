@@ -8,7 +8,7 @@ use crate::schedule::{Left, NodeIdentity, ScheduleId, ScheduleState};
 use crate::{Store, either};
 
 /// That the schedules of all apps are held.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct ScheduleHold {
     /// Since when.
     pub since: DateTime<Utc>,

@@ -10,7 +10,7 @@ use crate::record::{App, NewDeploy};
 use crate::{Store, either};
 
 /// A secret of an app.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SealedSecret {
     /// The app.
     pub app: AppId,

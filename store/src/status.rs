@@ -5,9 +5,10 @@
 use chrono::{DateTime, Utc};
 use manifest_schema::name::JobName;
 
+use crate::column::{Named, Unsigned};
 use crate::error::StoreError;
 use crate::schedule::RunOutcome;
-use crate::{Store, either, row};
+use crate::{Store, either};
 
 /// The failures of an app that are counted; there may be more.
 pub const FAILURES_COUNTED_MAX: u32 = 1000;
@@ -22,13 +23,14 @@ pub(crate) const RUNS_LOOKED_AT: i64 = 100;
 pub(crate) const BACKUPS_KNOWN_SINCE: i64 = 18;
 
 /// A schedule whose last run failed or was lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct FailingSchedule {
     /// The name of its app.
     pub app: String,
     /// The branch, without `refs/heads/`.
     pub branch: String,
     /// Its name.
+    #[sqlx(try_from = "Named<JobName>")]
     pub name: JobName,
     /// When the run was due.
     pub due: DateTime<Utc>,
@@ -39,24 +41,28 @@ pub struct FailingSchedule {
 }
 
 /// How many executions of an app failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct FailingApp {
     /// The name of the app.
     pub app: String,
     /// How many failed, counted up to [`FAILURES_COUNTED_MAX`].
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub failed: u64,
     /// How many executions there were, counted up to [`EXECUTIONS_COUNTED_MAX`].
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub executions: u64,
 }
 
 /// Records that a node dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct DroppedRecords {
     /// The name of the node.
     pub node: String,
     /// How many executions.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub executions: u64,
     /// How many log lines.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub lines: u64,
     /// From when on …
     pub since: DateTime<Utc>,
@@ -65,31 +71,12 @@ pub struct DroppedRecords {
 }
 
 /// When the database was backed up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct LastBackup {
     /// Since when backups are noted in this database.
     pub known_since: DateTime<Utc>,
     /// When the latest was made, if any was.
     pub made_at: Option<DateTime<Utc>>,
-}
-
-/// App, branch, name, due, outcome, detail.
-pub(crate) type FailingScheduleRow = (String, String, String, DateTime<Utc>, String, Option<String>);
-
-impl FailingSchedule {
-    pub(crate) fn read(row: FailingScheduleRow) -> Result<Self, StoreError> {
-        let (app, branch, name, due, ended, detail) = row;
-        Ok(Self { app, branch, name: row::job_name(&name)?, due, outcome: row::outcome(&ended)?, detail })
-    }
-}
-
-/// Node, executions, lines, since, until.
-pub(crate) type DroppedRecordsRow = (String, i64, i64, DateTime<Utc>, DateTime<Utc>);
-
-impl DroppedRecords {
-    pub(crate) fn read((node, executions, lines, since, until): DroppedRecordsRow) -> Self {
-        Self { node, executions: row::counted(executions), lines: row::counted(lines), since, until }
-    }
 }
 
 impl Store {

@@ -4,17 +4,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::audit::Act;
+use crate::column::{Id, TokenHash};
 use crate::error::StoreError;
 use crate::{Store, either};
 
 /// A token that works. The token itself is not in it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Token {
     /// What it is known by.
+    #[sqlx(try_from = "Id")]
     pub id: Uuid,
     /// What people call it; no two have the same name.
     pub name: String,
     /// The SHA-256 of the token.
+    #[sqlx(try_from = "TokenHash")]
     pub hash: [u8; 32],
     /// What it may, with a space between one and the next.
     pub scopes: String,

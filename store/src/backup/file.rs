@@ -113,7 +113,7 @@ async fn describe(connection: &mut SqliteConnection, database: &str) -> Result<(
     sqlx::raw_sql(table).execute(&mut *connection).await?;
     let made_at = Utc::now();
     status::note_backup(connection, made_at).await?;
-    sqlx::query("INSERT INTO backup (made_at, version, database) VALUES (?1, ?2, ?3)")
+    sqlx::query("INSERT INTO backup (made_at, version, database) VALUES ($1, $2, $3)")
         .bind(made_at)
         .bind(env!("CARGO_PKG_VERSION"))
         .bind(database)

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
@@ -176,24 +175,6 @@ pub(crate) async fn probe_write(connections: &Connections) -> Result<(), StoreEr
 /// Its server has a clock.
 pub(crate) async fn time(connections: &Connections) -> Result<KnownTime, StoreError> {
     Ok(KnownTime::Clock(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(connections).await?))
-}
-
-pub(crate) async fn has_continuous_history(
-    connections: &Connections,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let continuous = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM audit WHERE at BETWEEN $1 AND $2)
-             OR EXISTS (SELECT 1 FROM record_portions WHERE since BETWEEN $1 AND $2)
-             OR NOT (
-                 EXISTS (SELECT 1 FROM audit WHERE at < $1) OR EXISTS (SELECT 1 FROM record_portions WHERE since < $1)
-             )",
-    )
-    .bind(now - TimeDelta::days(14))
-    .bind(now - TimeDelta::days(7))
-    .fetch_one(connections)
-    .await?;
-    Ok(continuous)
 }
 
 #[cfg(test)]

@@ -98,6 +98,11 @@ impl Connections {
         Ok(Self { pool, options, settings: *settings, trust })
     }
 
+    /// What reads on any connection.
+    pub(super) fn reader(&self) -> &Self {
+        self
+    }
+
     /// A connection of one's own, for as long as it is kept.
     #[expect(clippy::disallowed_methods, reason = "it is the only way to the pool")]
     pub(crate) async fn acquire(&self) -> Result<Connection, Error> {

@@ -1,26 +1,26 @@
-//! The queries for PostgreSQL (13 and later).
+//! The store on PostgreSQL (13 and later).
+//!
+//! - `connect`, `session`: opening and migrating
+//! - `connections`, `transaction`, `attempts`: everything is asked through these
+//! - `dialect`, `objects`, `records`: what is said otherwise than in SQLite
+//! - `queries`: all the other queries
+//! - `nodes`: the nodes that share the database
+//! - `backup`: everything at once
 
-pub(crate) mod apps;
 pub(crate) mod attempts;
-pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod connect;
 pub(crate) mod connections;
-pub(crate) mod deploys;
-pub(crate) mod domains;
-pub(crate) mod executions;
-pub(crate) mod git;
-pub(crate) mod logs;
+mod dialect;
 pub(crate) mod nodes;
 pub(crate) mod objects;
-pub(crate) mod push;
-pub(crate) mod recording;
-pub(crate) mod revisions;
-pub(crate) mod schedule_hold;
-pub(crate) mod schedule_runs;
-pub(crate) mod schedules;
-pub(crate) mod secrets;
+#[path = "../queries/mod.rs"]
+mod queries;
+mod records;
 mod session;
-pub(crate) mod status;
-pub(crate) mod tokens;
 mod transaction;
+
+use connections::{Connection, Connections};
+use queries::sql;
+pub(crate) use queries::*;
+use sqlx::Postgres as Database;

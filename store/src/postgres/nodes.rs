@@ -5,10 +5,10 @@ use uuid::Uuid;
 
 use super::connections::Connections;
 use crate::cluster::{Disk, GONE_AFTER, Heartbeat, NewNode, Node, NotServed, Serving, TakenUp};
+use crate::column::{Unsigned, signed};
 use crate::error::StoreError;
 use crate::id::AppId;
 use crate::record::Generation;
-use crate::row::{counted, signed};
 
 /// The channel on which a push names its app.
 pub(crate) const APPS: &str = "picloud_apps";
@@ -108,27 +108,23 @@ pub(crate) async fn take_up(
     Ok(())
 }
 
-type NodeRow = (
-    Uuid,
-    String,
-    String,
-    String,
-    String,
-    DateTime<Utc>,
-    DateTime<Utc>,
-    Option<String>,
-    i64,
-    i64,
-    Option<DateTime<Utc>>,
-    Option<i64>,
-    Option<i64>,
-    Option<i64>,
-);
+/// How full the file system of a node is, as it last said.
+#[derive(sqlx::FromRow)]
+pub(crate) struct DiskColumns {
+    disk_free_bytes: Option<Unsigned<u64>>,
+    disk_size_bytes: Option<Unsigned<u64>>,
+}
+
+impl From<DiskColumns> for Option<Disk> {
+    fn from(DiskColumns { disk_free_bytes, disk_size_bytes }: DiskColumns) -> Self {
+        Some(Disk { free_bytes: disk_free_bytes?.0, size_bytes: disk_size_bytes?.0 })
+    }
+}
 
 pub(crate) async fn nodes(connections: &Connections) -> Result<Vec<Node>, StoreError> {
-    let rows: Vec<NodeRow> = sqlx::query_as(
+    let nodes = sqlx::query_as(
         "SELECT nodes.id, name, role, program, address, started_at, seen_at, trouble,
-             said.current, (SELECT count(*) FROM apps) - said.current, said.since,
+             said.current, (SELECT count(*) FROM apps) - said.current AS behind, said.since,
              clock_skew_ms, disk_free_bytes, disk_size_bytes
          FROM nodes, LATERAL (
              SELECT count(*) FILTER (
@@ -144,47 +140,12 @@ pub(crate) async fn nodes(connections: &Connections) -> Result<Vec<Node>, StoreE
     .bind(GONE_AFTER.as_secs_f64())
     .fetch_all(connections)
     .await?;
-    let node = |row: NodeRow| {
-        let (
-            id,
-            name,
-            role,
-            program,
-            address,
-            started_at,
-            seen_at,
-            trouble,
-            current,
-            behind,
-            since,
-            skew,
-            free,
-            size,
-        ) = row;
-        let disk =
-            free.zip(size).map(|(free, size)| Disk { free_bytes: counted(free), size_bytes: counted(size) });
-        Node {
-            id,
-            name,
-            role,
-            program,
-            address,
-            started_at,
-            seen_at,
-            trouble,
-            current: counted(current),
-            behind: counted(behind),
-            since,
-            clock_skew_ms: skew,
-            disk,
-        }
-    };
-    Ok(rows.into_iter().map(node).collect())
+    Ok(nodes)
 }
 
 pub(crate) async fn not_served(connections: &Connections, limit: u32) -> Result<Vec<NotServed>, StoreError> {
-    let rows: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT nodes.name, apps.name, served.fault
+    let not_served = sqlx::query_as(
+        "SELECT nodes.name AS node, apps.name AS app, served.fault
          FROM served JOIN nodes ON nodes.id = served.node JOIN apps USING (repository)
          WHERE fault IS NOT NULL AND seen_at >= now() - $1::float8 * interval '1 second'
          ORDER BY nodes.name COLLATE \"C\", apps.name COLLATE \"C\" LIMIT $2",
@@ -193,7 +154,7 @@ pub(crate) async fn not_served(connections: &Connections, limit: u32) -> Result<
     .bind(i64::from(limit))
     .fetch_all(connections)
     .await?;
-    Ok(rows.into_iter().map(|(node, app, fault)| NotServed { node, app, fault }).collect())
+    Ok(not_served)
 }
 
 pub(crate) async fn serving(
@@ -203,15 +164,15 @@ pub(crate) async fn serving(
 ) -> Result<Vec<Serving>, StoreError> {
     // Where the app is at a later generation, that one counts, and those on the way to it. A node of an older PiCloud
     // knows no ids.
-    let rows: Vec<(Uuid, String, bool, Option<String>)> = sqlx::query_as(
-        "SELECT nodes.id, nodes.name, coalesce(
+    let serving = sqlx::query_as(
+        "SELECT nodes.id AS node, nodes.name, coalesce(
                  CASE served.generation
                      WHEN $3 THEN coalesce(served.generation_id = $4, true)
                          AND (apps.generation > $3 OR apps.generation = $3 AND apps.generation_id = $4)
                      WHEN apps.generation THEN coalesce(served.generation_id = apps.generation_id, true)
                          AND apps.generation > $3
                      ELSE served.generation > $3 AND served.generation < apps.generation
-                 END, false),
+                 END, false) AS there,
              served.fault
          FROM nodes JOIN apps ON apps.id = $1
          LEFT JOIN served ON served.node = nodes.id AND served.repository = apps.repository
@@ -224,5 +185,5 @@ pub(crate) async fn serving(
     .bind(generation.id)
     .fetch_all(connections)
     .await?;
-    Ok(rows.into_iter().map(|(node, name, there, fault)| Serving { node, name, there, fault }).collect())
+    Ok(serving)
 }

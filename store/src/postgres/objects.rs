@@ -7,11 +7,12 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::connections::{Connection, Connections};
+use super::object_rows;
 use crate::OBJECTS_BYTES_MAX;
+use crate::column::signed;
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
 use crate::record::{Known, Object, Stored};
-use crate::row::{self, signed};
 
 pub(crate) async fn known(
     connections: &Connections,
@@ -26,13 +27,10 @@ pub(crate) async fn known(
          ) AS found
          WHERE apps.id = $1",
     )
-    .bind(app.as_uuid())
+    .bind(app)
     .bind(keys(oids))
-    .map(|row: PgRow| {
-        let depth: i32 = row.try_get(2)?;
-        Ok((row::key("objects", row.try_get(0)?)?, row::known(row.try_get(1)?, depth.into())?))
-    });
-    found.fetch_all(connections).await?.into_iter().collect()
+    .try_map(|row: PgRow| Ok((row.try_get(0)?, object_rows::known(&row, 1, 2)?)));
+    Ok(found.fetch_all(connections).await?)
 }
 
 pub(crate) async fn objects(
@@ -52,11 +50,11 @@ pub(crate) async fn objects(
          ) AS found
          WHERE bytes_ahead < $3",
     )
-    .bind(app.as_uuid())
+    .bind(app)
     .bind(keys(oids))
     .bind(signed(OBJECTS_BYTES_MAX))
-    .map(read);
-    found.fetch_all(connections).await?.into_iter().collect()
+    .try_map(object_rows::object);
+    Ok(found.fetch_all(connections).await?)
 }
 
 pub(crate) async fn chains(
@@ -85,10 +83,10 @@ pub(crate) async fn chains(
              WHERE objects.repository = reached.repository AND objects.oid = reached.oid LIMIT 1
          ) AS found",
     )
-    .bind(app.as_uuid())
+    .bind(app)
     .bind(keys(oids))
-    .map(read);
-    found.fetch_all(connections).await?.into_iter().collect()
+    .try_map(object_rows::object);
+    Ok(found.fetch_all(connections).await?)
 }
 
 pub(crate) async fn commits(
@@ -102,11 +100,11 @@ pub(crate) async fn commits(
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND kind = 'commit' AND oid > $2
          ORDER BY oid LIMIT $3",
     )
-    .bind(app.as_uuid())
+    .bind(app)
     .bind(after.as_ref().map_or(&[][..], |oid| oid.as_bytes()))
     .bind(i64::from(most))
-    .map(read);
-    found.fetch_all(connections).await?.into_iter().collect()
+    .try_map(object_rows::object);
+    Ok(found.fetch_all(connections).await?)
 }
 
 /// The rows of a table have no order that PostgreSQL could be asked for.
@@ -133,7 +131,7 @@ pub(super) async fn insert(
          FROM unnest($2::bytea[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[])
          ON CONFLICT DO NOTHING",
     )
-    .bind(app.as_uuid())
+    .bind(app)
     .bind(oids)
     .bind(kinds)
     .bind(bases)
@@ -143,18 +141,6 @@ pub(super) async fn insert(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-fn read(row: PgRow) -> Result<Object, StoreError> {
-    let depth: i32 = row.try_get(3)?;
-    row::object(
-        row.try_get(0)?,
-        row.try_get(1)?,
-        row.try_get(2)?,
-        depth.into(),
-        row.try_get(4)?,
-        row.try_get(5)?,
-    )
 }
 
 /// The names, each once, as PostgreSQL would take longer to see to, and in the order of the index.

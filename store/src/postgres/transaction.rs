@@ -7,14 +7,17 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use sqlx::postgres::PgArguments;
-use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection as _, Postgres};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::QueryAs;
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, Postgres};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::connections::{Connection, Connections};
-use crate::error::{StoreError, is_refusal};
+use crate::PUSH_WAIT_MAX;
+use crate::error::{PushError, StoreError, is_refusal};
+
+type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
 /// How long the answer to COMMIT is waited for. It takes a flush of the disk, and a standby's where there is a synchronous one.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -35,10 +38,49 @@ pub(super) async fn begin(connections: &Connections) -> Result<Transaction, Stor
     Ok(transaction)
 }
 
-/// Carries out one statement, and says how many rows it has changed.
-pub(super) async fn execute(
+/// Begins the transaction of a push, which waits only so long for another one to the same app.
+pub(super) async fn begin_push(connections: &Connections) -> Result<Transaction, PushError> {
+    let mut transaction = begin(connections).await?;
+    // A lock of the whole table is nobody's push. From here on it is an app that is waited for, and then what else is locked.
+    let wait = PUSH_WAIT_MAX.as_millis();
+    let begun = format!("SET LOCAL lock_timeout = {wait}; LOCK TABLE apps IN ROW EXCLUSIVE MODE");
+    sqlx::raw_sql(AssertSqlSafe(begun)).execute(&mut *transaction).await?;
+    Ok(transaction)
+}
+
+/// Begins one that does not wait for the disk: what it commits may be lost with the power.
+pub(super) async fn begin_unsynced(connections: &Connections) -> Result<Transaction, StoreError> {
+    let mut transaction = begin(connections).await?;
+    sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *transaction).await?;
+    Ok(transaction)
+}
+
+/// Carries out one statement, and says how many rows it has changed. Where the answer is lost, so is what came of it: the
+/// statement is one that can be carried out again.
+pub(super) async fn execute(connections: &Connections, query: Query<'_>) -> Result<u64, StoreError> {
+    Ok(query.execute(connections).await?.rows_affected())
+}
+
+/// The same. That it can be lost with the power is worth no further statement.
+pub(super) async fn execute_unsynced(connections: &Connections, query: Query<'_>) -> Result<u64, StoreError> {
+    execute(connections, query).await
+}
+
+/// Carries out one statement, and gives back what it returns.
+pub(super) async fn execute_returning<R>(
     connections: &Connections,
-    query: Query<'_, Postgres, PgArguments>,
+    query: QueryAs<'_, Postgres, R, PgArguments>,
+) -> Result<Vec<R>, StoreError>
+where
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    Ok(query.fetch_all(connections).await?)
+}
+
+/// Carries out one statement of which is known what came of it, also where its answer is lost.
+pub(super) async fn execute_confirmed(
+    connections: &Connections,
+    query: Query<'_>,
 ) -> Result<u64, StoreError> {
     let mut transaction = begin(connections).await?;
     let done = query.execute(&mut *transaction).await?;

@@ -39,7 +39,7 @@ pub(crate) async fn back_up(path: &Path, draft: Draft) -> Result<Contents, Backu
         let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "the name is not UTF-8");
         return Err(BackupError::File { path: draft.path().to_owned(), source });
     };
-    sqlx::query("VACUUM INTO ?1")
+    sqlx::query("VACUUM INTO $1")
         .bind(target.to_owned())
         .execute(&mut source)
         .await
@@ -82,7 +82,7 @@ pub(crate) async fn restore(backup: &Checked, path: &Path, how: Restoring) -> Re
         return Err(RestoreError::NotEmpty { apps });
     }
     connect::migrate(&mut connection).await?;
-    sqlx::query("ATTACH ?1 AS backup").bind(backup.uri()).execute(&mut connection).await?;
+    sqlx::query("ATTACH $1 AS backup").bind(backup.uri()).execute(&mut connection).await?;
     let mut transaction = connection.begin_with("BEGIN EXCLUSIVE").await?;
     empty(&mut transaction).await?;
     for table in TABLES {

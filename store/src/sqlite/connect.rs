@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 use super::Connections;
 use super::lock::FileLock;
-use super::transaction::Writer;
+use super::transaction::{self, Writer};
 use crate::KnownTime;
+use crate::column::Id;
 use crate::error::{OpenError, StoreError};
 
 /// The most readers at once.
@@ -132,8 +133,8 @@ pub(crate) fn newest() -> i64 {
 
 /// Writes the one row of `outcomes`.
 pub(crate) async fn probe_write(connections: &Connections) -> Result<(), StoreError> {
-    let change = sqlx::query("INSERT OR REPLACE INTO outcomes (id, committed, at) VALUES (?1, true, ?2)");
-    connections.write.execute(change.bind(Uuid::nil().to_string()).bind(Utc::now())).await?;
+    let change = sqlx::query("INSERT OR REPLACE INTO outcomes (id, committed, at) VALUES ($1, true, $2)");
+    transaction::execute(connections, change.bind(Id(Uuid::nil())).bind(Utc::now())).await?;
     Ok(())
 }
 
@@ -142,24 +143,6 @@ pub(crate) async fn time(connections: &Connections) -> Result<KnownTime, StoreEr
     let latest: Option<DateTime<Utc>> =
         sqlx::query_scalar("SELECT max(at) FROM audit").fetch_one(&connections.read).await?;
     Ok(latest.map_or(KnownTime::Nothing, KnownTime::NotBefore))
-}
-
-pub(crate) async fn has_continuous_history(
-    connections: &Connections,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let continuous = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM audit WHERE at BETWEEN ?1 AND ?2)
-             OR EXISTS (SELECT 1 FROM record_portions WHERE since BETWEEN ?1 AND ?2)
-             OR NOT (
-                 EXISTS (SELECT 1 FROM audit WHERE at < ?1) OR EXISTS (SELECT 1 FROM record_portions WHERE since < ?1)
-             )",
-    )
-    .bind(now - TimeDelta::days(14))
-    .bind(now - TimeDelta::days(7))
-    .fetch_one(&connections.read)
-    .await?;
-    Ok(continuous)
 }
 
 /// The file holds all the code: nobody else may read it. SQLite gives its side files the same mode.

@@ -1,32 +1,29 @@
-//! The queries for the embedded SQLite.
+//! The store on the embedded SQLite.
+//!
+//! - `connect`, `lock`: opening and migrating
+//! - `transaction`: everything is written through it
+//! - `dialect`, `objects`, `together`, `records`: what is said otherwise than in PostgreSQL
+//! - `queries`: all the other queries
+//! - `backup`: everything at once
 
-pub(crate) mod apps;
-pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod connect;
-pub(crate) mod deploys;
-pub(crate) mod domains;
-pub(crate) mod executions;
-pub(crate) mod git;
+mod dialect;
 mod lock;
-pub(crate) mod logs;
 pub(crate) mod objects;
-pub(crate) mod push;
-pub(crate) mod recording;
-pub(crate) mod revisions;
-pub(crate) mod schedule_hold;
-pub(crate) mod schedule_runs;
-pub(crate) mod schedules;
-pub(crate) mod secrets;
-pub(crate) mod status;
+#[path = "../queries/mod.rs"]
+#[expect(clippy::duplicate_mod, reason = "it is compiled once for each database")]
+mod queries;
+mod records;
 mod together;
-pub(crate) mod tokens;
 mod transaction;
 
 use std::sync::Arc;
 
 use lock::FileLock;
-use sqlx::SqlitePool;
+use queries::sql;
+pub(crate) use queries::*;
+use sqlx::{Sqlite as Database, SqliteConnection as Connection, SqlitePool};
 use transaction::Writer;
 
 /// The connections to the file: SQLite has many readers and one writer.
@@ -41,6 +38,11 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
+    /// What reads on any connection.
+    fn reader(&self) -> &SqlitePool {
+        &self.read
+    }
+
     /// Closes them all.
     pub(crate) async fn close(&self) {
         self.read.close().await;

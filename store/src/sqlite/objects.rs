@@ -8,26 +8,22 @@
 
 use std::fmt::Write as _;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
-
-use super::Connections;
-use super::apps::key;
 use super::together::{self, COLUMNS};
+use super::{Connection, Connections, object_rows, sql};
 use crate::OBJECTS_BYTES_MAX;
 use crate::bases;
+use crate::column::signed;
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
 use crate::record::{Known, Object, Stored};
-use crate::row::{self, signed};
 
-/// The names that are bound as `?2`, by where each begins, and the rows that have them in the app `?1`.
+/// The names that are bound as `$2`, by where each begins, and the rows that have them in the app `$1`.
 const FOUND: &str = "
-    WITH RECURSIVE asked (at) AS (SELECT 1 UNION ALL SELECT at + 20 FROM asked WHERE at + 20 < length(?2)),
+    WITH RECURSIVE asked (at) AS (SELECT 1 UNION ALL SELECT at + 20 FROM asked WHERE at + 20 < length($2)),
     found (row) AS (
         SELECT objects.rowid FROM apps CROSS JOIN asked CROSS JOIN objects
-        ON objects.repository = apps.repository AND objects.oid = substr(?2, at, 20)
-        WHERE apps.id = ?1
+        ON objects.repository = apps.repository AND objects.oid = substr($2, at, 20)
+        WHERE apps.id = $1
     )";
 
 pub(crate) async fn known(
@@ -35,13 +31,13 @@ pub(crate) async fn known(
     app: AppId,
     oids: &[Oid],
 ) -> Result<Vec<(Oid, Known)>, StoreError> {
-    let sql = format!(
+    let sql = sql!(
         "{FOUND}
          SELECT CAST(group_concat(oid, '') AS BLOB), group_concat(kind), group_concat(depth)
          FROM objects WHERE rowid IN (SELECT row FROM found)"
     );
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(key(app)).bind(names(oids));
-    together::known(&query.fetch_one(&connections.read).await?)
+    let query = sqlx::query(sql).bind(app).bind(names(oids));
+    together::known(&query.fetch_one(connections.reader()).await?)
 }
 
 pub(crate) async fn objects(
@@ -51,12 +47,12 @@ pub(crate) async fn objects(
 ) -> Result<Vec<Object>, StoreError> {
     // So many small ones cannot be too many bytes, which spares adding them up.
     let small = OBJECTS_BYTES_MAX / oids.len().max(1) as u64;
-    let sql = format!(
+    let sql = sql!(
         "{FOUND}
-         SELECT {COLUMNS} FROM objects WHERE rowid IN (SELECT row FROM found) AND length(zlib) <= ?3"
+         SELECT {COLUMNS} FROM objects WHERE rowid IN (SELECT row FROM found) AND length(zlib) <= $3"
     );
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(key(app)).bind(names(oids)).bind(signed(small));
-    let mut objects = together::read(&connections.read, query).await?;
+    let query = sqlx::query(sql).bind(app).bind(names(oids)).bind(signed(small));
+    let mut objects = together::read(connections.reader(), query).await?;
     let room = OBJECTS_BYTES_MAX.saturating_sub(bases::bytes(&objects));
     if objects.len() < oids.len() && room > 0 {
         objects.extend(large(connections, app, &bases::unread(oids, &objects), room).await?);
@@ -72,17 +68,17 @@ async fn large(
     room: u64,
 ) -> Result<Vec<Object>, StoreError> {
     // The length of a stream is read without the stream: what is left out costs next to nothing.
-    let sql = format!(
+    let sql = sql!(
         "{FOUND}
          SELECT {COLUMNS} FROM (
              SELECT rowid AS row, sum(length(zlib)) OVER (ROWS UNBOUNDED PRECEDING) - length(zlib) AS bytes_ahead
              FROM objects WHERE rowid IN (SELECT row FROM found)
          ) AS measured
          CROSS JOIN objects ON objects.rowid = measured.row
-         WHERE bytes_ahead < ?3"
+         WHERE bytes_ahead < $3"
     );
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(key(app)).bind(names(oids)).bind(signed(room));
-    together::read(&connections.read, query).await
+    let query = sqlx::query(sql).bind(app).bind(names(oids)).bind(signed(room));
+    together::read(connections.reader(), query).await
 }
 
 pub(crate) async fn chains(
@@ -91,7 +87,7 @@ pub(crate) async fn chains(
     oids: &[Oid],
 ) -> Result<Vec<Object>, StoreError> {
     // UNION drops what it has reached before, so that not even a circle is endless. However large all of it is, no row is.
-    let sql = format!(
+    let sql = sql!(
         "{FOUND},
          reached (row, repository, base) AS (
              SELECT rowid, repository, base FROM objects WHERE rowid IN (SELECT row FROM found)
@@ -101,17 +97,8 @@ pub(crate) async fn chains(
          )
          SELECT oid, kind, objects.base, depth, size, zlib FROM reached JOIN objects ON objects.rowid = reached.row"
     );
-    let found = sqlx::query(AssertSqlSafe(sql)).bind(key(app)).bind(names(oids)).map(|row: SqliteRow| {
-        row::object(
-            row.try_get(0)?,
-            row.try_get(1)?,
-            row.try_get(2)?,
-            row.try_get(3)?,
-            row.try_get(4)?,
-            row.try_get(5)?,
-        )
-    });
-    found.fetch_all(&connections.read).await?.into_iter().collect()
+    let found = sqlx::query(sql).bind(app).bind(names(oids)).try_map(object_rows::object);
+    Ok(found.fetch_all(connections.reader()).await?)
 }
 
 pub(crate) async fn commits(
@@ -120,16 +107,16 @@ pub(crate) async fn commits(
     after: Option<Oid>,
     most: u32,
 ) -> Result<Vec<Object>, StoreError> {
-    let sql = format!(
+    let sql = sql!(
         "SELECT {COLUMNS} FROM objects WHERE rowid IN (
              SELECT rowid FROM objects
-             WHERE repository = (SELECT repository FROM apps WHERE id = ?1) AND kind = 'commit' AND oid > ?2
-             ORDER BY oid LIMIT ?3
+             WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND kind = 'commit' AND oid > $2
+             ORDER BY oid LIMIT $3
          )"
     );
     let after = after.as_ref().map_or(&[][..], |oid| oid.as_bytes());
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(key(app)).bind(after).bind(most);
-    let mut commits = together::read(&connections.read, query).await?;
+    let query = sqlx::query(sql).bind(app).bind(after).bind(most);
+    let mut commits = together::read(connections.reader(), query).await?;
     commits.sort_unstable_by_key(|commit| commit.oid);
     Ok(commits)
 }
@@ -145,27 +132,27 @@ pub(crate) async fn stored(
 ) -> Result<Option<Stored>, StoreError> {
     if place == 0 {
         let first = sqlx::query_scalar(
-            "SELECT min(rowid) FROM objects WHERE repository = (SELECT repository FROM apps WHERE id = ?1)",
+            "SELECT min(rowid) FROM objects WHERE repository = (SELECT repository FROM apps WHERE id = $1)",
         );
-        let first: Option<i64> = first.bind(key(app)).fetch_one(&connections.read).await?;
+        let first: Option<i64> = first.bind(app).fetch_one(connections.reader()).await?;
         place = first.and_then(|row| u64::try_from(row).ok()).unwrap_or_default();
     }
     // The plus keeps SQLite from the index, by which it would go through the whole repository.
-    let sql = format!(
+    let sql = sql!(
         "SELECT {COLUMNS} FROM objects
-         WHERE rowid >= ?2 AND rowid < ?3 AND length(zlib) <= ?4
-             AND +repository = (SELECT repository FROM apps WHERE id = ?1)"
+         WHERE rowid >= $2 AND rowid < $3 AND length(zlib) <= $4
+             AND +repository = (SELECT repository FROM apps WHERE id = $1)"
     );
     let next = place.saturating_add(ROWS);
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(key(app)).bind(signed(place));
+    let query = sqlx::query(sql).bind(app).bind(signed(place));
     let query = query.bind(signed(next)).bind(signed(FEW_BYTES));
-    Ok(Some(Stored { objects: together::read(&connections.read, query).await?, next }))
+    Ok(Some(Stored { objects: together::read(connections.reader(), query).await?, next }))
 }
 
 /// Inserts those that are not there, within a transaction: all by one statement, which takes a quarter of the time that
 /// one each would.
 pub(super) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     app: AppId,
     objects: &[Object],
 ) -> Result<(), sqlx::Error> {
@@ -183,12 +170,12 @@ pub(super) async fn insert(
     rows.push(']');
     sqlx::query(
         "INSERT INTO objects (repository, oid, kind, base, depth, size, zlib)
-         SELECT (SELECT repository FROM apps WHERE id = ?1), unhex(value ->> 0), value ->> 1, unhex(value ->> 2),
-             value ->> 3, value ->> 4, substr(?3, value ->> 5, value ->> 6)
-         FROM json_each(?2) WHERE true
+         SELECT (SELECT repository FROM apps WHERE id = $1), unhex(value ->> 0), value ->> 1, unhex(value ->> 2),
+             value ->> 3, value ->> 4, substr($3, value ->> 5, value ->> 6)
+         FROM json_each($2) WHERE true
          ON CONFLICT DO NOTHING",
     )
-    .bind(key(app))
+    .bind(app)
     .bind(rows)
     .bind(streams)
     .execute(connection)

@@ -3,13 +3,15 @@
 //! Each column is all of the rows' behind each other. `group_concat` takes a blob's bytes as they are, since the database is
 //! one of UTF-8, and all columns are made in one pass, so that they have the rows in the same order.
 
+use std::str::FromStr;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, SqlitePool};
 
+use crate::column;
 use crate::error::StoreError;
 use crate::id::Oid;
-use crate::record::{Known, Object};
-use crate::row;
+use crate::record::{Known, Object, ObjectKind};
 
 /// What is selected. Without rows each is NULL. Only a delta has a base, and so a depth.
 pub(super) const COLUMNS: &str = "
@@ -31,13 +33,13 @@ fn cut(row: &SqliteRow) -> Result<Vec<Object>, StoreError> {
     let mut streams = bytes(row, 6)?;
     let mut objects = Vec::with_capacity(oids.len() / 20);
     for kind in kinds.into_iter().flat_map(|kinds| kinds.split(',')) {
-        let oid = take(&mut oids, 20)?;
+        let oid = name(&mut oids)?;
         let depth = next(&mut depths)?;
-        let base = if depth > 0 { Some(take(&mut bases, 20)?) } else { None };
+        let base = if depth > 0 { Some(name(&mut bases)?) } else { None };
         let size = next(&mut sizes)?;
-        let length = usize::try_from(next(&mut lengths)?).map_err(|_| uneven())?;
+        let length = next(&mut lengths)?;
         let zlib = take(&mut streams, length)?.to_vec();
-        objects.push(row::object(oid, kind, base, depth, size, zlib)?);
+        objects.push(Object { oid, kind: self::kind(kind)?, base, depth, size, zlib });
     }
     // A name of another length would have shifted those behind it.
     if oids.is_empty() && bases.is_empty() && streams.is_empty() { Ok(objects) } else { Err(uneven()) }
@@ -50,7 +52,7 @@ pub(super) fn known(row: &SqliteRow) -> Result<Vec<(Oid, Known)>, StoreError> {
     let mut depths = numbers(row, 2)?;
     let mut known = Vec::with_capacity(oids.len() / 20);
     for kind in kinds.into_iter().flat_map(|kinds| kinds.split(',')) {
-        known.push((row::key("objects", take(&mut oids, 20)?)?, row::known(kind, next(&mut depths)?)?));
+        known.push((name(&mut oids)?, Known { kind: self::kind(kind)?, depth: next(&mut depths)? }));
     }
     if oids.is_empty() { Ok(known) } else { Err(uneven()) }
 }
@@ -66,7 +68,15 @@ fn numbers(row: &SqliteRow, column: usize) -> Result<impl Iterator<Item = &str>,
     Ok(text.unwrap_or_default().split(','))
 }
 
-fn next<'a>(numbers: &mut impl Iterator<Item = &'a str>) -> Result<i64, StoreError> {
+fn name(oids: &mut &[u8]) -> Result<Oid, StoreError> {
+    column::oid(take(oids, 20)?).map_err(|_| uneven())
+}
+
+fn kind(name: &str) -> Result<ObjectKind, StoreError> {
+    ObjectKind::parse(name).ok_or_else(|| StoreError::Corrupt { what: format!("objects: kind {name}") })
+}
+
+fn next<'a, N: FromStr>(numbers: &mut impl Iterator<Item = &'a str>) -> Result<N, StoreError> {
     numbers.next().and_then(|number| number.parse().ok()).ok_or_else(uneven)
 }
 
@@ -75,5 +85,5 @@ fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], StoreError>
 }
 
 fn uneven() -> StoreError {
-    StoreError::Corrupt { table: "objects", what: "columns of different lengths".to_owned() }
+    StoreError::Corrupt { what: "objects: columns of different lengths".to_owned() }
 }

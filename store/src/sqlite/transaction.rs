@@ -5,11 +5,16 @@
 use std::ops::{Deref, DerefMut};
 
 use sqlx::pool::PoolConnection;
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Sqlite, SqliteConnection, SqlitePool};
+use sqlx::query::QueryAs;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
+use sqlx::{FromRow, Sqlite, SqliteConnection, SqlitePool};
+use tokio::time::timeout;
 
-use crate::error::StoreError;
+use super::Connections;
+use crate::PUSH_WAIT_MAX;
+use crate::error::{PushError, StoreError};
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
 /// The one connection that writes. It gives out transactions and nothing else, since a write beside them would leave a
 /// connection that failed in its place.
@@ -23,14 +28,14 @@ impl Writer {
     }
 
     /// Waits for whoever writes in this process, then for those of other processes.
-    pub(super) async fn begin(&self) -> Result<Transaction, StoreError> {
+    async fn begin(&self) -> Result<Transaction, StoreError> {
         let mut transaction = Transaction { connection: self.0.acquire().await?, ended: false };
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *transaction).await?;
         Ok(transaction)
     }
 
     /// Carries out one statement, and says how many rows it has changed.
-    pub(super) async fn execute(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
+    async fn execute(&self, query: Query<'_>) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let done = query.execute(&mut *transaction).await?;
         transaction.commit().await?;
@@ -40,6 +45,55 @@ impl Writer {
     pub(super) async fn close(&self) {
         self.0.close().await;
     }
+}
+
+pub(super) async fn begin(connections: &Connections) -> Result<Transaction, StoreError> {
+    connections.write.begin().await
+}
+
+/// Begins the transaction of a push, which waits only so long for whoever else writes.
+pub(super) async fn begin_push(connections: &Connections) -> Result<Transaction, PushError> {
+    match timeout(PUSH_WAIT_MAX, begin(connections)).await {
+        Err(_) | Ok(Err(StoreError::Database(sqlx::Error::PoolTimedOut))) => Err(PushError::Busy),
+        Ok(begun) => Ok(begun?),
+    }
+}
+
+/// Begins one that does not wait for the disk: what it commits may be lost with the power.
+pub(super) async fn begin_unsynced(connections: &Connections) -> Result<Transaction, StoreError> {
+    connections.records.begin().await
+}
+
+/// Carries out one statement, and says how many rows it has changed.
+pub(super) async fn execute(connections: &Connections, query: Query<'_>) -> Result<u64, StoreError> {
+    connections.write.execute(query).await
+}
+
+/// The same: SQLite says of every statement what came of it.
+pub(super) async fn execute_confirmed(
+    connections: &Connections,
+    query: Query<'_>,
+) -> Result<u64, StoreError> {
+    execute(connections, query).await
+}
+
+/// The same without waiting for the disk.
+pub(super) async fn execute_unsynced(connections: &Connections, query: Query<'_>) -> Result<u64, StoreError> {
+    connections.records.execute(query).await
+}
+
+/// Carries out one statement, and gives back what it returns.
+pub(super) async fn execute_returning<R>(
+    connections: &Connections,
+    query: QueryAs<'_, Sqlite, R, SqliteArguments>,
+) -> Result<Vec<R>, StoreError>
+where
+    R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    let mut transaction = begin(connections).await?;
+    let rows = query.fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(rows)
 }
 
 /// A transaction. Unless it is committed or rolled back its connection is closed, which rolls it back: SQLite ends some that
@@ -86,13 +140,18 @@ impl Drop for Transaction {
 
 #[cfg(test)]
 mod tests {
+    use chrono::Utc;
+    use manifest_schema::name::AppName;
+
     use super::*;
-    use crate::sqlite::connect;
+    use crate::id::Oid;
+    use crate::record::{NewPush, Object, ObjectKind, Objects, RefChange};
+    use crate::sqlite::{connect, push};
 
     const INSERT: &str =
-        "INSERT INTO audit (id, at, who, action, subject) VALUES (?1, '', '', '', zeroblob(?2))";
+        "INSERT INTO audit (id, at, who, action, subject) VALUES ($1, '', '', '', zeroblob($2))";
 
-    fn insert(id: i64, bytes: i64) -> Query<'static, Sqlite, SqliteArguments> {
+    fn insert(id: i64, bytes: i64) -> Query<'static> {
         sqlx::query(INSERT).bind(id.to_string()).bind(bytes)
     }
 
@@ -145,5 +204,44 @@ mod tests {
         assert!(log() > kept, "{}", log());
         connections.records.execute(insert(2, 1)).await.unwrap();
         assert!(log() <= kept, "{}", log());
+    }
+
+    fn push_of(digit: u8, old: Option<u8>, objects: &dyn Objects) -> NewPush<'_> {
+        let oid = |digit| Oid::new([digit; 20]);
+        NewPush {
+            app: AppName::new("hello").unwrap(),
+            may_create: true,
+            by: crate::Actor::named("ada"),
+            at: Utc::now(),
+            node: None,
+            refs: vec![RefChange {
+                name: "refs/tags/v".to_owned(),
+                old: old.map(oid),
+                new: Some(oid(digit)),
+            }],
+            objects,
+            shallow: Vec::new(),
+            revisions: Vec::new(),
+            deploys: Vec::new(),
+            domains: None,
+            requires: Vec::new(),
+            message: None,
+        }
+    }
+
+    fn blob(digit: u8, bytes: usize) -> Vec<Object> {
+        let (oid, kind, zlib) = (Oid::new([digit; 20]), ObjectKind::Blob, vec![7; bytes]);
+        vec![Object { oid, kind, base: None, depth: 0, size: 1, zlib }]
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_fails_one_push_and_not_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let connections = connect::open(&folder.path().join("picloud.db")).await.unwrap();
+        push::push(&connections, &push_of(1, None, &blob(1, 10))).await.unwrap();
+        fill_disk(&connections.write).await;
+        let refused = push::push(&connections, &push_of(2, Some(1), &blob(2, 1_000_000))).await;
+        assert!(matches!(refused, Err(PushError::Store(StoreError::DiskFull))), "{refused:?}");
+        push::push(&connections, &push_of(3, Some(1), &blob(3, 10))).await.unwrap();
     }
 }

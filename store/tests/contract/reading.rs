@@ -1,11 +1,12 @@
-//! Answers in their order.
+//! Answers in their order, and rows that nobody can read.
 
 use manifest_schema::name::AppName;
-use store::{Location, NewDeploy, Store};
+use store::{Location, NewDeploy, Store, StoreError};
 
+use crate::database::*;
 use crate::values::*;
 
-on_both_databases!(everything_is_in_the_order_of_bytes,);
+on_both_databases!(everything_is_in_the_order_of_bytes, row_that_nobody_wrote_is_named);
 
 async fn everything_is_in_the_order_of_bytes(location: Location) {
     let store = Store::open(&location).await.unwrap();
@@ -26,4 +27,16 @@ async fn everything_is_in_the_order_of_bytes(location: Location) {
     );
     let live = store.live_of(apps[0].id).await.unwrap();
     assert_eq!(live.iter().map(|live| live.branch.as_str()).collect::<Vec<_>>(), branches);
+}
+
+async fn row_that_nobody_wrote_is_named(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    let mut other = Other::at(&location).await;
+    other.run("UPDATE refs SET target = 'main'; UPDATE apps SET generation = -1").await;
+    let unreadable = [store.refs(id).await.map(drop), store.app(&app()).await.map(drop)];
+    for (read, says) in unreadable.into_iter().zip(["object name main", "number -1"]) {
+        let Err(StoreError::Corrupt { what }) = read else { panic!("{read:?}") };
+        assert!(what.contains("column") && what.contains(says), "{what}");
+    }
 }

@@ -1,51 +1,39 @@
 //! The table `secrets`.
 
-use chrono::{DateTime, Utc};
-
-use super::apps::{self, key};
-use super::{Connections, audit, push};
+use super::dialect::{self, BY_BYTES};
+use super::{Connections, apps, audit, deploys, refs, sql, transaction};
 use crate::audit::{Act, AuditAction};
 use crate::error::{PushError, StoreError};
 use crate::id::AppId;
 use crate::secret::{SealedSecret, SecretChange, SecretReceipt};
 
-type Row = (String, String, String, Vec<u8>, DateTime<Utc>, String);
+/// The columns of [`SealedSecret`].
+const SECRET: &str = "app, name, key, sealed, set_at, set_by";
 
 pub(crate) async fn secrets(connections: &Connections, app: AppId) -> Result<Vec<SealedSecret>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT app, name, key, sealed, set_at, set_by FROM secrets WHERE app = ?1 ORDER BY name",
-    )
-    .bind(key(app))
-    .fetch_all(&connections.read)
-    .await?;
-    rows.into_iter().map(read).collect()
+    let secrets =
+        sqlx::query_as(sql!("SELECT {SECRET} FROM secrets WHERE app = $1 ORDER BY name {BY_BYTES}"));
+    Ok(secrets.bind(app).fetch_all(connections.reader()).await?)
 }
 
 pub(crate) async fn all_secrets(connections: &Connections) -> Result<Vec<SealedSecret>, StoreError> {
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT app, name, key, sealed, set_at, set_by FROM secrets ORDER BY app, name")
-            .fetch_all(&connections.read)
-            .await?;
-    rows.into_iter().map(read).collect()
-}
-
-fn read((app, name, sealed_with, sealed, set_at, set_by): Row) -> Result<SealedSecret, StoreError> {
-    Ok(SealedSecret { app: apps::id("secrets", &app)?, name, key: sealed_with, sealed, set_at, set_by })
+    let secrets = sqlx::query_as(sql!("SELECT {SECRET} FROM secrets ORDER BY app, name"));
+    Ok(secrets.fetch_all(connections.reader()).await?)
 }
 
 pub(crate) async fn change_secret(
     connections: &Connections,
     change: &SecretChange<'_>,
 ) -> Result<SecretReceipt, StoreError> {
-    let mut transaction = connections.write.begin().await?;
+    let mut transaction = transaction::begin(connections).await?;
     let tx = &mut *transaction;
     let (id, name) = (change.app.id, &change.app.name);
-    if change.creates && apps::insert(&mut *tx, id, name, change.act.at).await? {
+    if change.creates && dialect::insert_app(&mut *tx, id, name, change.act.at).await? {
         let act =
             Act { action: AuditAction::AppCreate, subject: name.as_str().to_owned(), ..change.act.clone() };
         audit::insert(&mut *tx, &act).await?;
     }
-    let locked = push::lock_app(&mut *tx, name).await.map_err(PushError::into_store)?;
+    let locked = apps::lock(&mut *tx, name).await.map_err(PushError::into_store)?;
     let mut app = locked.filter(|app| app.id == id).ok_or(StoreError::NoApp)?;
     // What requires the secret was looked for in what was live then.
     if change.sealed.is_none() && app.generation != change.app.generation {
@@ -54,19 +42,17 @@ pub(crate) async fn change_secret(
     }
     let changed = match change.sealed {
         Some(secret) => sqlx::query(
-            "INSERT INTO secrets (app, name, key, sealed, set_at, set_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO secrets (app, name, key, sealed, set_at, set_by) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (app, name) DO UPDATE SET
                  key = excluded.key, sealed = excluded.sealed, set_at = excluded.set_at, set_by = excluded.set_by",
         )
-        .bind(key(id))
+        .bind(id)
         .bind(change.name)
         .bind(&secret.key)
         .bind(&secret.sealed)
         .bind(secret.set_at)
         .bind(&secret.set_by),
-        None => sqlx::query("DELETE FROM secrets WHERE app = ?1 AND name = ?2")
-            .bind(key(id))
-            .bind(change.name),
+        None => sqlx::query("DELETE FROM secrets WHERE app = $1 AND name = $2").bind(id).bind(change.name),
     };
     if changed.execute(&mut *tx).await?.rows_affected() == 0 {
         transaction.rollback().await;
@@ -76,9 +62,8 @@ pub(crate) async fn change_secret(
     let mut deploys = Vec::new();
     for deploy in change.deploys {
         let (at, by) = (change.act.at, &change.act.by.name);
-        if push::points_to(&mut *tx, id, deploy).await? {
-            let number =
-                push::insert_deploy(&mut *tx, id, deploy, (at, by), (because.as_deref(), None)).await?;
+        if refs::points_to(&mut *tx, id, deploy).await? {
+            let number = deploys::insert(&mut *tx, id, deploy, (at, by), (because.as_deref(), None)).await?;
             deploys.push((deploy.branch.clone(), number));
         }
     }
@@ -89,8 +74,7 @@ pub(crate) async fn change_secret(
         audit::insert(&mut *tx, &Act { deploy: Some(*number), ..change.act.clone() }).await?;
     }
     app.secrets_generation = apps::raise_secrets(&mut *tx, id).await?;
-    let raised = push::raise_generation(&mut *tx, id).await;
-    app.generation = raised.map_err(PushError::into_store)?;
+    app.generation = dialect::raise_generation(&mut *tx, id, change.node).await?;
     transaction.commit().await?;
     Ok(SecretReceipt { app, changed: true, deploys })
 }
@@ -101,12 +85,11 @@ pub(crate) async fn reseal_secret(
     new: &SealedSecret,
 ) -> Result<bool, StoreError> {
     let change =
-        sqlx::query("UPDATE secrets SET key = ?4, sealed = ?5 WHERE app = ?1 AND name = ?2 AND sealed = ?3")
-            .bind(key(old.app))
+        sqlx::query("UPDATE secrets SET key = $4, sealed = $5 WHERE app = $1 AND name = $2 AND sealed = $3")
+            .bind(old.app)
             .bind(&old.name)
             .bind(&old.sealed)
             .bind(&new.key)
             .bind(&new.sealed);
-    let resealed = connections.write.execute(change).await?;
-    Ok(resealed == 1)
+    Ok(transaction::execute_confirmed(connections, change).await? == 1)
 }

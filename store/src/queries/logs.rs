@@ -1,15 +1,13 @@
 //! Reading the tables `logs` and `losses`.
 
-use sqlx::AssertSqlSafe;
-use uuid::fmt::Hyphenated;
-
-use super::Connections;
-use super::apps::key;
+use super::{Connections, sql};
+use crate::column::{Id, signed};
 use crate::error::StoreError;
-use crate::execution::row::{LINE, LineRow, LossRow};
 use crate::execution::{LineFilter, LineLevel, LineRecord, Loss, Numbered, Part};
 use crate::id::AppId;
-use crate::row::signed;
+
+/// The columns of [`LineRecord`].
+pub(in super::super) const LINE: &str = "execution, app, script, at, level, message, data, line, failure";
 
 pub(crate) async fn lines(
     connections: &Connections,
@@ -24,25 +22,23 @@ pub(crate) async fn lines(
         Part::Before(number) => (0, signed(number), "DESC"),
     };
     // Said apart, so that the index that fits best is used.
-    let of = if filter.execution.is_some() { "execution = ?4" } else { "?4 IS NULL" };
-    // The levels are names of our own.
+    let of = if filter.execution.is_some() { "execution = $4" } else { "$4 IS NULL" };
     let levels = filter.level.unwrap_or(LineLevel::Trace).and_above().join("', '");
-    let rows: Vec<LineRow<Hyphenated>> = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT {LINE} FROM logs
-         WHERE number > ?1 AND number < ?2 AND app = ?3 AND {of}
-             AND (?5 IS NULL OR script = ?5) AND level IN ('{levels}') AND (?6 IS NULL OR at >= ?6)
-         ORDER BY number {order} LIMIT ?7"
-    )))
+    let mut lines: Vec<Numbered<LineRecord>> = sqlx::query_as(sql!(
+        "SELECT number, {LINE} FROM logs
+         WHERE number > $1 AND number < $2 AND app = $3 AND {of}
+             AND ($5 IS NULL OR script = $5) AND level IN ('{levels}') AND ($6 IS NULL OR at >= $6)
+         ORDER BY number {order} LIMIT $7"
+    ))
     .bind(after)
     .bind(before)
-    .bind(key(app))
-    .bind(filter.execution.map(|id| id.to_string()))
+    .bind(app)
+    .bind(filter.execution.map(Id))
     .bind(&filter.script)
     .bind(filter.since)
     .bind(i64::from(limit))
-    .fetch_all(&connections.read)
+    .fetch_all(connections.reader())
     .await?;
-    let mut lines: Vec<_> = rows.into_iter().map(LineRow::read).collect::<Result<_, _>>()?;
     lines.sort_unstable_by_key(|line| line.number);
     Ok(lines)
 }
@@ -52,13 +48,9 @@ pub(crate) async fn losses(
     after: u64,
     limit: u32,
 ) -> Result<Vec<Numbered<Loss>>, StoreError> {
-    let rows: Vec<LossRow> = sqlx::query_as(
+    let losses = sqlx::query_as(
         "SELECT number, node, since, until, executions, lines FROM losses
-         WHERE number > ?1 ORDER BY number LIMIT ?2",
-    )
-    .bind(signed(after))
-    .bind(i64::from(limit))
-    .fetch_all(&connections.read)
-    .await?;
-    Ok(rows.into_iter().map(LossRow::read).collect())
+         WHERE number > $1 ORDER BY number LIMIT $2",
+    );
+    Ok(losses.bind(signed(after)).bind(i64::from(limit)).fetch_all(connections.reader()).await?)
 }

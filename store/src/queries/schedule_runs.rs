@@ -1,18 +1,19 @@
-//! The table `schedule_runs`.
+//! The table `schedule_runs`. Times of claims and leases are those of the database's clock, where it has one: nodes' own can
+//! differ.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::connections::{Connection, Connections};
-use super::{schedule_hold, transaction};
+use super::dialect::{self, FROM_NOW, GREATEST, LOCKED, NOW, REF_TARGET};
+use super::{Connection, Connections, schedule_hold, sql, transaction};
+use crate::column::{Id, Unsigned, signed_small};
 use crate::error::StoreError;
-use crate::id::AppId;
-use crate::row::{deploy_number, job_name, key as commit_name, node, outcome, signed};
+use crate::id::{DeployNumber, Oid};
 use crate::schedule::{
-    AHEAD_MAX, Action, Claim, DueTimes, LEASE_MAX, LOST, LostRun, NewRun, PRUNED_AT_ONCE, RunKey, RunOutcome,
-    ScheduleId, ScheduleRun, overlaps,
+    AHEAD_MAX, Action, Claim, DueTimes, LEASE_MAX, LOST, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE,
+    RunKey, RunOutcome, ScheduleId, ScheduleRun, overlaps,
 };
 
 pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result<Claim, StoreError> {
@@ -22,18 +23,27 @@ pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result
     Ok(claim)
 }
 
+/// How far a schedule is when it is claimed.
+#[derive(sqlx::FromRow)]
+struct Schedule {
+    reckoned_until: DateTime<Utc>,
+    paused: bool,
+    now: DateTime<Utc>,
+}
+
 /// The schedule's row is held from here on, so that claims come one after the other.
 async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
-    let held: Option<(DateTime<Utc>, bool, DateTime<Utc>)> = sqlx::query_as(
-        "SELECT reckoned_until, paused_at IS NOT NULL, clock_timestamp() FROM schedules
-         WHERE app = $1 AND branch = $2 AND name = $3 FOR UPDATE",
-    )
-    .bind(run.schedule.app.as_uuid())
+    let schedule: Option<Schedule> = sqlx::query_as(sql!(
+        "SELECT reckoned_until, paused_at IS NOT NULL AS paused, {NOW} AS now FROM schedules
+         WHERE app = $2 AND branch = $3 AND name = $4 {LOCKED}"
+    ))
+    .bind(run.now)
+    .bind(run.schedule.app)
     .bind(&run.schedule.branch)
     .bind(run.schedule.name.as_str())
     .fetch_optional(&mut *tx)
     .await?;
-    let Some((reckoned, paused, now)) = held else { return Ok(Claim::NotLive) };
+    let Some(Schedule { reckoned_until, paused, now }) = schedule else { return Ok(Claim::NotLive) };
     if !run.manual {
         if schedule_hold::is_held(&mut *tx).await? {
             return Ok(Claim::Held);
@@ -41,8 +51,8 @@ async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
         if paused {
             return Ok(Claim::Paused);
         }
-        if reckoned >= run.due.first && reckoned <= now + run.reckoned_ahead_max {
-            return Ok(Claim::Reckoned(reckoned));
+        if reckoned_until >= run.due.first && reckoned_until <= now + run.reckoned_ahead_max {
+            return Ok(Claim::Reckoned(reckoned_until));
         }
         if run.due.last > now + AHEAD_MAX {
             return Ok(Claim::Early(now));
@@ -65,7 +75,7 @@ async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
     }
     if !run.manual {
         sqlx::query("UPDATE schedules SET reckoned_until = $4 WHERE app = $1 AND branch = $2 AND name = $3")
-            .bind(run.schedule.app.as_uuid())
+            .bind(run.schedule.app)
             .bind(&run.schedule.branch)
             .bind(run.schedule.name.as_str())
             .bind(run.due.last)
@@ -98,17 +108,17 @@ async fn in_progress(
     run: &NewRun,
     now: DateTime<Utc>,
 ) -> Result<Option<String>, StoreError> {
-    let row: Option<(Option<String>,)> = sqlx::query_as(
+    let node: Option<Option<String>> = sqlx::query_scalar(
         "SELECT node_name FROM schedule_runs
          WHERE app = $1 AND branch = $2 AND schedule = $3 AND finished_at IS NULL AND lease_until > $4 LIMIT 1",
     )
-    .bind(run.schedule.app.as_uuid())
+    .bind(run.schedule.app)
     .bind(&run.schedule.branch)
     .bind(run.schedule.name.as_str())
     .bind(now)
     .fetch_optional(tx)
     .await?;
-    Ok(row.map(|(node,)| overlaps(node.as_deref())))
+    Ok(node.map(|node| overlaps(node.as_deref())))
 }
 
 async fn insert(
@@ -118,32 +128,31 @@ async fn insert(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     // The commit of the claimer's deploy must still be what its branch points to, and the branch be on the clock.
-    let inserted = sqlx::query(
+    let inserted = sqlx::query(sql!(
         "INSERT INTO schedule_runs (app, branch, schedule, due, manual, first_due, due_times, deploy, execution, node, node_name,
              claimed_at, lease_until, finished_at, outcome, detail)
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
          FROM apps
          JOIN deploys ON deploys.repository = apps.repository AND deploys.number = $8 AND deploys.branch = $2
-         JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || $2
-             AND decode(refs.target, 'hex') = deploys.commit_id
+         JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || $2 AND {REF_TARGET} = deploys.commit_id
          WHERE apps.id = $1 AND ($5 OR $2 = apps.production_branch OR refs.scheduled_since IS NOT NULL)
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(run.schedule.app.as_uuid())
+         ON CONFLICT DO NOTHING"
+    ))
+    .bind(run.schedule.app)
     .bind(&run.schedule.branch)
     .bind(run.schedule.name.as_str())
     .bind(run.due.last)
     .bind(run.manual)
     .bind(run.due.first_of_several())
-    .bind(i32::try_from(run.due.count).unwrap_or(i32::MAX))
-    .bind(signed(run.deploy.get()))
-    .bind(row.execution)
-    .bind(run.node.id)
+    .bind(signed_small(run.due.count))
+    .bind(run.deploy)
+    .bind(row.execution.map(Id))
+    .bind(Id(run.node.id))
     .bind(&run.node.name)
     .bind(now)
     .bind(row.lease_until)
     .bind(row.finished_at)
-    .bind(row.left.as_ref().map(|(outcome, _)| outcome.as_str()))
+    .bind(row.left.as_ref().map(|(outcome, _)| *outcome))
     .bind(row.left.as_ref().map(|(_, reason)| reason))
     .execute(tx)
     .await?;
@@ -151,39 +160,39 @@ async fn insert(
 }
 
 async fn exists(tx: &mut Connection, run: &NewRun) -> Result<bool, StoreError> {
-    let row: Option<(i32,)> = sqlx::query_as(
-        "SELECT 1 FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 AND due = $4 AND manual = $5",
+    let exists = sqlx::query_scalar(
+        "SELECT EXISTS (
+             SELECT 1 FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 AND due = $4 AND manual = $5
+         )",
     )
-    .bind(run.schedule.app.as_uuid())
+    .bind(run.schedule.app)
     .bind(&run.schedule.branch)
     .bind(run.schedule.name.as_str())
     .bind(run.due.last)
     .bind(run.manual)
-    .fetch_optional(tx)
+    .fetch_one(tx)
     .await?;
-    Ok(row.is_some())
+    Ok(exists)
 }
 
 pub(crate) async fn renew_run(
     connections: &Connections,
     run: &RunKey,
     lease: Duration,
-    _now: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let renewed = sqlx::query(
-        "UPDATE schedule_runs SET lease_until = clock_timestamp() + make_interval(secs => $7)
-         WHERE app = $1 AND branch = $2 AND schedule = $3 AND due = $4 AND manual = $5 AND execution = $6 AND finished_at IS NULL",
-    )
-    .bind(run.schedule.app.as_uuid())
+    let change = sqlx::query(sql!(
+        "UPDATE schedule_runs SET lease_until = {FROM_NOW} $7
+         WHERE app = $1 AND branch = $2 AND schedule = $3 AND due = $4 AND manual = $5 AND execution = $6 AND finished_at IS NULL"
+    ))
+    .bind(run.schedule.app)
     .bind(&run.schedule.branch)
     .bind(run.schedule.name.as_str())
     .bind(run.due)
     .bind(run.manual)
-    .bind(run.execution)
-    .bind(lease.as_secs_f64())
-    .execute(connections)
-    .await?;
-    Ok(renewed.rows_affected() == 1)
+    .bind(Id(run.execution))
+    .bind(dialect::from_now(now, lease));
+    Ok(transaction::execute(connections, change).await? == 1)
 }
 
 pub(crate) async fn finish_run(
@@ -191,78 +200,93 @@ pub(crate) async fn finish_run(
     run: &RunKey,
     outcome: RunOutcome,
     detail: Option<&str>,
-    _now: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let change = sqlx::query(
-        "UPDATE schedule_runs SET outcome = $7, detail = $8, finished_at = clock_timestamp(), lease_until = NULL
-         WHERE app = $1 AND branch = $2 AND schedule = $3 AND due = $4 AND manual = $5 AND execution = $6 AND finished_at IS NULL",
-    )
-    .bind(run.schedule.app.as_uuid())
+    let change = sqlx::query(sql!(
+        "UPDATE schedule_runs SET finished_at = {NOW}, outcome = $2, detail = $3, lease_until = NULL
+         WHERE app = $4 AND branch = $5 AND schedule = $6 AND due = $7 AND manual = $8 AND execution = $9 AND finished_at IS NULL"
+    ))
+    .bind(now)
+    .bind(outcome)
+    .bind(detail)
+    .bind(run.schedule.app)
     .bind(&run.schedule.branch)
     .bind(run.schedule.name.as_str())
     .bind(run.due)
     .bind(run.manual)
-    .bind(run.execution)
-    .bind(outcome.as_str())
-    .bind(detail);
-    let finished = transaction::execute(connections, change).await?;
-    Ok(finished == 1)
+    .bind(Id(run.execution));
+    Ok(transaction::execute_confirmed(connections, change).await? == 1)
 }
-
-/// A run whose lease is over: app, branch, schedule, due time, and the node's name.
-type Held = (Uuid, String, String, DateTime<Utc>, Option<String>);
 
 pub(crate) async fn lose_runs(
     connections: &Connections,
-    _now: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<Vec<LostRun>, StoreError> {
-    let rows: Vec<Held> = sqlx::query_as(
-        "UPDATE schedule_runs SET outcome = 'lost', detail = $1 || coalesce(node_name, '?') || $2, finished_at = clock_timestamp()
-         WHERE finished_at IS NULL AND (lease_until < clock_timestamp() OR lease_until > clock_timestamp() + $3)
-         RETURNING app, branch, schedule, due, node_name",
-    )
+    let change = sqlx::query_as(sql!(
+        "UPDATE schedule_runs SET finished_at = {NOW}, outcome = 'lost', detail = $2 || coalesce(node_name, '?') || $3
+         WHERE finished_at IS NULL AND (lease_until < {NOW} OR lease_until > {FROM_NOW} $4)
+         RETURNING app, branch, schedule AS name, due, coalesce(node_name, '') AS node_name"
+    ))
+    .bind(now)
     .bind(LOST[0])
     .bind(LOST[1])
-    .bind(LEASE_MAX)
-    .fetch_all(connections)
-    .await?;
-    let lost = |(app, branch, name, due, node): Held| {
-        let schedule = ScheduleId { app: AppId::from_uuid(app), branch, name: job_name(&name)? };
-        Ok(LostRun { schedule, due, node: node.unwrap_or_default() })
-    };
-    rows.into_iter().map(lost).collect()
+    .bind(dialect::from_now(now, LEASE_MAX));
+    transaction::execute_returning(connections, change).await
 }
 
 pub(crate) async fn next_lease_end(
     connections: &Connections,
-    _now: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let (end,): (Option<DateTime<Utc>>,) = sqlx::query_as(
-        "SELECT min(CASE WHEN lease_until > clock_timestamp() + $1 THEN clock_timestamp() ELSE lease_until END)
-         FROM schedule_runs WHERE finished_at IS NULL",
-    )
-    .bind(LEASE_MAX)
-    .fetch_one(connections)
+    let end = sqlx::query_scalar(sql!(
+        "SELECT min(CASE WHEN lease_until > {FROM_NOW} $2 THEN {NOW} ELSE lease_until END)
+         FROM schedule_runs WHERE finished_at IS NULL"
+    ))
+    .bind(now)
+    .bind(dialect::from_now(now, LEASE_MAX))
+    .fetch_one(connections.reader())
     .await?;
     Ok(end)
 }
 
-type Found = (
-    DateTime<Utc>,
-    Option<DateTime<Utc>>,
-    i32,
-    bool,
-    i64,
-    Option<Vec<u8>>,
-    Option<Uuid>,
-    Option<Uuid>,
-    Option<String>,
-    DateTime<Utc>,
-    Option<DateTime<Utc>>,
-    Option<DateTime<Utc>>,
-    Option<String>,
-    Option<String>,
-);
+#[derive(sqlx::FromRow)]
+struct RunRow {
+    due: DateTime<Utc>,
+    first_due: Option<DateTime<Utc>>,
+    #[sqlx(try_from = "Unsigned<u32>")]
+    due_times: u32,
+    manual: bool,
+    deploy: DeployNumber,
+    commit_id: Option<Oid>,
+    execution: Option<Id>,
+    node: Option<Id>,
+    node_name: Option<String>,
+    claimed_at: DateTime<Utc>,
+    lease_until: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    outcome: Option<RunOutcome>,
+    detail: Option<String>,
+}
+
+impl From<RunRow> for ScheduleRun {
+    fn from(row: RunRow) -> Self {
+        let first = row.first_due.unwrap_or(row.due);
+        let node = row.node.zip(row.node_name);
+        Self {
+            due: DueTimes { first, last: row.due, count: row.due_times },
+            manual: row.manual,
+            deploy: row.deploy,
+            commit: row.commit_id,
+            execution: row.execution.map(Uuid::from),
+            node: node.map(|(id, name)| NodeIdentity { id: id.into(), name }),
+            claimed_at: row.claimed_at,
+            lease_until: row.lease_until,
+            finished_at: row.finished_at,
+            outcome: row.outcome,
+            detail: row.detail,
+        }
+    }
+}
 
 pub(crate) async fn runs(
     connections: &Connections,
@@ -270,7 +294,7 @@ pub(crate) async fn runs(
     up_to: Option<DateTime<Utc>>,
     most: u32,
 ) -> Result<Vec<ScheduleRun>, StoreError> {
-    let rows: Vec<Found> = sqlx::query_as(
+    let rows: Vec<RunRow> = sqlx::query_as(
         "SELECT due, first_due, due_times, manual, run.deploy, commit_id, execution, node, node_name, claimed_at, lease_until,
              finished_at, outcome, detail
          FROM schedule_runs AS run
@@ -278,48 +302,14 @@ pub(crate) async fn runs(
          WHERE app = $1 AND run.branch = $2 AND schedule = $3 AND ($4 IS NULL OR due <= $4)
          ORDER BY due DESC, manual DESC LIMIT $5",
     )
-    .bind(schedule.app.as_uuid())
+    .bind(schedule.app)
     .bind(&schedule.branch)
     .bind(schedule.name.as_str())
     .bind(up_to)
     .bind(i64::from(most))
-    .fetch_all(connections)
+    .fetch_all(connections.reader())
     .await?;
-    rows.into_iter().map(read).collect()
-}
-
-fn read(row: Found) -> Result<ScheduleRun, StoreError> {
-    let (
-        due,
-        first,
-        times,
-        manual,
-        deploy,
-        commit,
-        execution,
-        id,
-        name,
-        claimed_at,
-        lease_until,
-        finished_at,
-        ended,
-        detail,
-    ) = row;
-    let due =
-        DueTimes { first: first.unwrap_or(due), last: due, count: u32::try_from(times).unwrap_or_default() };
-    Ok(ScheduleRun {
-        due,
-        manual,
-        deploy: deploy_number(deploy)?,
-        commit: commit.map(|commit| commit_name("deploys", &commit)).transpose()?,
-        execution,
-        node: node(id, name),
-        claimed_at,
-        lease_until,
-        finished_at,
-        outcome: ended.as_deref().map(outcome).transpose()?,
-        detail,
-    })
+    Ok(rows.into_iter().map(ScheduleRun::from).collect())
 }
 
 pub(crate) async fn prune_runs(
@@ -328,22 +318,20 @@ pub(crate) async fn prune_runs(
     keep: u32,
     before: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
-    let deleted = sqlx::query(
-        "DELETE FROM schedule_runs WHERE ctid = ANY (ARRAY(
-             SELECT ctid FROM schedule_runs
-             WHERE app = $1 AND branch = $2 AND schedule = $3 AND finished_at IS NOT NULL AND due <= greatest($4, (
-                 SELECT due FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 ORDER BY due DESC OFFSET $5 LIMIT 1
-             ))
+    let change = sqlx::query(sql!(
+        "DELETE FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 AND (due, manual) IN (
+             SELECT due, manual FROM schedule_runs
+             WHERE app = $1 AND branch = $2 AND schedule = $3 AND finished_at IS NOT NULL AND due <= {GREATEST}($4, coalesce((
+                 SELECT due FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 ORDER BY due DESC LIMIT 1 OFFSET $5
+             ), $4))
              ORDER BY due LIMIT $6
-         ))",
-    )
-    .bind(schedule.app.as_uuid())
+         )"
+    ))
+    .bind(schedule.app)
     .bind(&schedule.branch)
     .bind(schedule.name.as_str())
     .bind(before)
     .bind(i64::from(keep))
-    .bind(i64::from(PRUNED_AT_ONCE))
-    .execute(connections)
-    .await?;
-    Ok(deleted.rows_affected())
+    .bind(i64::from(PRUNED_AT_ONCE));
+    transaction::execute(connections, change).await
 }

@@ -3,13 +3,12 @@
 //! Records are numbered in the order in which they come in, whichever node writes them: nobody sees a number before all
 //! lower ones. So a number is a place from which one can read on without missing anything.
 
-pub(crate) mod row;
-
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use uuid::Uuid;
 
+use crate::column::{Id, Maybe, Microseconds, Unsigned};
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::{Store, either};
@@ -35,17 +34,20 @@ pub enum TriggerKind {
 }
 
 /// One run of a script.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct ExecutionRecord {
     /// Its id.
+    #[sqlx(try_from = "Id")]
     pub id: Uuid,
     /// The request that it is part of.
+    #[sqlx(try_from = "Id")]
     pub request: Uuid,
     /// The app.
     pub app: AppId,
     /// The deploy that was live.
     pub deploy: DeployNumber,
     /// The commit of it.
+    #[sqlx(rename = "commit_id")]
     pub commit: Oid,
     /// The script, as a path in the repository.
     pub script: String,
@@ -58,18 +60,25 @@ pub struct ExecutionRecord {
     /// When it began.
     pub started_at: DateTime<Utc>,
     /// How long it took, to the microsecond.
+    #[sqlx(rename = "duration_us", try_from = "Microseconds")]
     pub duration: Duration,
     /// How many operations it ran.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub operations: u64,
     /// The most bytes that it held at once.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub memory: u64,
     /// What HTTP was answered with; `None` for what is not HTTP.
+    #[sqlx(try_from = "Maybe<Unsigned<u16>>")]
     pub status: Option<u16>,
     /// Why it has no answer of its own.
+    #[sqlx(flatten, try_from = "FailureColumns")]
     pub failure: Option<FailureRecord>,
     /// How many lines it logged.
+    #[sqlx(try_from = "Unsigned<u32>")]
     pub lines: u32,
     /// How many more it would have.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub lines_dropped: u64,
 }
 
@@ -82,6 +91,28 @@ pub struct FailureRecord {
     pub message: String,
     /// Where.
     pub place: Option<PlaceRecord>,
+}
+
+#[derive(sqlx::FromRow)]
+struct FailureColumns {
+    failure: Option<String>,
+    failure_message: Option<String>,
+    failure_script: Option<String>,
+    #[sqlx(try_from = "Maybe<Unsigned<u32>>")]
+    failure_line: Option<u32>,
+    #[sqlx(try_from = "Maybe<Unsigned<u32>>")]
+    failure_column: Option<u32>,
+}
+
+impl From<FailureColumns> for Option<FailureRecord> {
+    fn from(columns: FailureColumns) -> Self {
+        let place = match (columns.failure_script, columns.failure_line, columns.failure_column) {
+            (Some(script), Some(line), Some(column)) => Some(PlaceRecord { script, line, column }),
+            _ => None,
+        };
+        let message = columns.failure_message.unwrap_or_default();
+        columns.failure.map(|kind| FailureRecord { kind, message, place })
+    }
 }
 
 /// A place in a script. Line and column are counted from 1.
@@ -109,9 +140,10 @@ pub enum LineLevel {
 }
 
 /// One line of an execution's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct LineRecord {
     /// The execution.
+    #[sqlx(try_from = "Id")]
     pub execution: Uuid,
     /// Its app.
     pub app: AppId,
@@ -126,13 +158,14 @@ pub struct LineRecord {
     /// What the script gave with it, as JSON.
     pub data: Option<String>,
     /// The line of the script that wrote it, counted from 1.
+    #[sqlx(try_from = "Maybe<Unsigned<u32>>")]
     pub line: Option<u32>,
     /// It tells the failure of the execution, and is none of the script's own.
     pub failure: bool,
 }
 
 /// Records that a node could not keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Loss {
     /// The name of the node.
     pub node: String,
@@ -141,8 +174,10 @@ pub struct Loss {
     /// … until when.
     pub until: DateTime<Utc>,
     /// How many executions.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub executions: u64,
     /// How many lines.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub lines: u64,
 }
 
@@ -158,11 +193,13 @@ pub struct NewRecords {
 }
 
 /// A record with its number.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Numbered<T> {
     /// The number.
+    #[sqlx(try_from = "Unsigned<u64>")]
     pub number: u64,
     /// The record.
+    #[sqlx(flatten)]
     pub record: T,
 }
 

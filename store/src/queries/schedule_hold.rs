@@ -1,32 +1,32 @@
 //! The table `schedule_hold`.
 
-use chrono::{DateTime, Utc};
-use sqlx::SqliteConnection;
+use chrono::Utc;
 
-use super::apps::{id, key};
-use super::{Connections, audit, schedules};
+use super::dialect::GREATEST;
+use super::{Connection, Connections, Database, audit, schedules, sql, transaction};
 use crate::audit::Act;
 use crate::error::StoreError;
-use crate::row::job_name;
 use crate::schedule::{NodeIdentity, ScheduleId, ScheduleState};
 use crate::schedule_hold::{ResumedSchedule, ScheduleHold};
 
 pub(crate) async fn schedule_hold(connections: &Connections) -> Result<Option<ScheduleHold>, StoreError> {
-    let row: Option<(DateTime<Utc>, String)> =
-        sqlx::query_as("SELECT since, cause FROM schedule_hold").fetch_optional(&connections.read).await?;
-    Ok(row.map(|(since, cause)| ScheduleHold { since, cause }))
+    let hold = sqlx::query_as("SELECT since, cause FROM schedule_hold");
+    Ok(hold.fetch_optional(connections.reader()).await?)
 }
 
 /// Whether there is a hold, within a transaction.
-pub(super) async fn is_held(tx: &mut SqliteConnection) -> Result<bool, StoreError> {
+pub(super) async fn is_held(tx: &mut Connection) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM schedule_hold)").fetch_one(tx).await?)
 }
 
 /// Sets the hold of a restore, or ends one that is there.
-pub(super) async fn restored(tx: &mut SqliteConnection, cause: Option<&str>) -> Result<(), sqlx::Error> {
+pub(crate) async fn restored(
+    tx: &mut <Database as sqlx::Database>::Connection,
+    cause: Option<&str>,
+) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM schedule_hold").execute(&mut *tx).await?;
     if let Some(cause) = cause {
-        sqlx::query("INSERT INTO schedule_hold (since, cause) VALUES (?1, ?2)")
+        sqlx::query("INSERT INTO schedule_hold (since, cause) VALUES ($1, $2)")
             .bind(Utc::now())
             .bind(cause)
             .execute(tx)
@@ -35,25 +35,27 @@ pub(super) async fn restored(tx: &mut SqliteConnection, cause: Option<&str>) -> 
     Ok(())
 }
 
+#[derive(sqlx::FromRow)]
+struct ClockRow {
+    #[sqlx(flatten)]
+    schedule: ScheduleId,
+    #[sqlx(flatten)]
+    state: ScheduleState,
+}
+
 pub(crate) async fn schedules_by_the_clock(
     connections: &Connections,
 ) -> Result<Vec<(ScheduleId, ScheduleState)>, StoreError> {
-    let rows: Vec<(String, String, String, String, String, DateTime<Utc>)> = sqlx::query_as(
-        "SELECT schedules.app, branch, schedules.name, cron, timezone, reckoned_until FROM schedules
+    let rows: Vec<ClockRow> = sqlx::query_as(
+        "SELECT schedules.app, branch, schedules.name, cron, timezone, reckoned_until, paused_at, paused_by FROM schedules
          JOIN apps ON apps.id = schedules.app
          JOIN refs ON refs.app = schedules.app AND refs.name = 'refs/heads/' || branch
          WHERE paused_at IS NULL AND (branch = production_branch OR scheduled_since IS NOT NULL)
          ORDER BY schedules.app, branch, schedules.name",
     )
-    .fetch_all(&connections.read)
+    .fetch_all(connections.reader())
     .await?;
-    rows.into_iter()
-        .map(|(app, branch, name, cron, timezone, reckoned_until)| {
-            let name = job_name(&name)?;
-            let schedule = ScheduleId { app: id("schedules", &app)?, branch, name: name.clone() };
-            Ok((schedule, ScheduleState { name, cron, timezone, reckoned_until, paused: None }))
-        })
-        .collect()
+    Ok(rows.into_iter().map(|ClockRow { schedule, state }| (schedule, state)).collect())
 }
 
 pub(crate) async fn resume_all_schedules(
@@ -62,7 +64,7 @@ pub(crate) async fn resume_all_schedules(
     node: &NodeIdentity,
     act: &Act,
 ) -> Result<bool, StoreError> {
-    let mut transaction = connections.write.begin().await?;
+    let mut transaction = transaction::begin(connections).await?;
     let ended = sqlx::query("DELETE FROM schedule_hold").execute(&mut *transaction).await?;
     if ended.rows_affected() == 0 {
         transaction.rollback().await;
@@ -70,11 +72,11 @@ pub(crate) async fn resume_all_schedules(
     }
     for ResumedSchedule { schedule, skipped } in resumed {
         // One that was paused meanwhile goes on from where it was when it is resumed itself.
-        let went_on = sqlx::query(
-            "UPDATE schedules SET reckoned_until = max(reckoned_until, ?4)
-             WHERE app = ?1 AND branch = ?2 AND name = ?3 AND paused_at IS NULL",
-        )
-        .bind(key(schedule.app))
+        let went_on = sqlx::query(sql!(
+            "UPDATE schedules SET reckoned_until = {GREATEST}(reckoned_until, $4)
+             WHERE app = $1 AND branch = $2 AND name = $3 AND paused_at IS NULL"
+        ))
+        .bind(schedule.app)
         .bind(&schedule.branch)
         .bind(schedule.name.as_str())
         .bind(act.at)

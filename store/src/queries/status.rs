@@ -2,36 +2,40 @@
 
 use chrono::{DateTime, Utc};
 
-use super::connections::Connections;
+use super::dialect::BY_BYTES;
+use super::{Connections, Database, sql};
 use crate::error::StoreError;
-use crate::row::counted;
 use crate::status::{
-    BACKUPS_KNOWN_SINCE, DroppedRecords, DroppedRecordsRow, EXECUTIONS_COUNTED_MAX, FAILURES_COUNTED_MAX,
-    FailingApp, FailingSchedule, FailingScheduleRow, LastBackup, RUNS_LOOKED_AT,
+    BACKUPS_KNOWN_SINCE, DroppedRecords, EXECUTIONS_COUNTED_MAX, FAILURES_COUNTED_MAX, FailingApp,
+    FailingSchedule, LastBackup, RUNS_LOOKED_AT,
 };
 
 pub(crate) async fn failing_schedules(
     connections: &Connections,
     limit: u32,
 ) -> Result<Vec<FailingSchedule>, StoreError> {
-    let rows: Vec<FailingScheduleRow> = sqlx::query_as(
-        "SELECT apps.name, schedules.branch, schedules.name, run.due, run.outcome, run.detail
-         FROM schedules JOIN apps ON apps.id = schedules.app, LATERAL (
-             SELECT due, outcome, detail FROM (
-                 SELECT due, outcome, detail FROM schedule_runs
-                 WHERE app = schedules.app AND branch = schedules.branch AND schedule = schedules.name
-                 ORDER BY due DESC LIMIT $1
-             ) AS latest
-             WHERE outcome IN ('succeeded', 'failed', 'lost') ORDER BY due DESC LIMIT 1
-         ) AS run
-         WHERE paused_at IS NULL AND run.outcome IN ('failed', 'lost')
-         ORDER BY apps.name COLLATE \"C\", 2, 3 LIMIT $2",
-    )
+    // The cross joins have SQLite begin with the schedules, as they stand here.
+    let failing = sqlx::query_as(sql!(
+        "SELECT apps.name AS app, run.branch, run.schedule AS name, run.due, run.outcome, run.detail
+         FROM schedules CROSS JOIN apps CROSS JOIN schedule_runs AS run
+         WHERE apps.id = schedules.app
+             AND run.app = schedules.app AND run.branch = schedules.branch AND run.schedule = schedules.name
+             AND run.due = (
+                 SELECT due FROM (
+                     SELECT due, outcome FROM schedule_runs
+                     WHERE app = schedules.app AND branch = schedules.branch AND schedule = schedules.name
+                     ORDER BY due DESC LIMIT $1
+                 ) AS latest
+                 WHERE outcome IN ('succeeded', 'failed', 'lost') ORDER BY due DESC LIMIT 1
+             )
+             AND paused_at IS NULL AND run.outcome IN ('failed', 'lost')
+         ORDER BY apps.name {BY_BYTES}, 2, 3 LIMIT $2"
+    ))
     .bind(RUNS_LOOKED_AT)
     .bind(i64::from(limit))
-    .fetch_all(connections)
+    .fetch_all(connections.reader())
     .await?;
-    rows.into_iter().map(FailingSchedule::read).collect()
+    Ok(failing)
 }
 
 pub(crate) async fn failing_apps(
@@ -39,9 +43,9 @@ pub(crate) async fn failing_apps(
     since: DateTime<Utc>,
     limit: u32,
 ) -> Result<Vec<FailingApp>, StoreError> {
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
-        "SELECT * FROM (
-             SELECT apps.name,
+    let failing = sqlx::query_as(sql!(
+        "SELECT app, failed, executions FROM (
+             SELECT apps.name AS app,
                  (SELECT count(*) FROM (
                       SELECT failure FROM executions
                       WHERE app = apps.id AND number > $1 AND failure IS NOT NULL
@@ -54,21 +58,16 @@ pub(crate) async fn failing_apps(
              WHERE EXISTS (
                  SELECT 1 FROM executions WHERE app = apps.id AND number > $1 AND failure IS NOT NULL
              )
-         ) AS app
-         WHERE failed > 0 ORDER BY name COLLATE \"C\" LIMIT $4",
-    )
+         ) AS counted
+         WHERE failed > 0 ORDER BY app {BY_BYTES} LIMIT $4"
+    ))
     .bind(number_before(connections, since).await?)
     .bind(i64::from(FAILURES_COUNTED_MAX))
     .bind(i64::from(EXECUTIONS_COUNTED_MAX))
     .bind(i64::from(limit))
-    .fetch_all(connections)
+    .fetch_all(connections.reader())
     .await?;
-    let read = |(app, failed, executions)| FailingApp {
-        app,
-        failed: counted(failed),
-        executions: counted(executions),
-    };
-    Ok(rows.into_iter().map(read).collect())
+    Ok(failing)
 }
 
 pub(crate) async fn dropped_records(
@@ -76,16 +75,17 @@ pub(crate) async fn dropped_records(
     since: DateTime<Utc>,
     limit: u32,
 ) -> Result<Vec<DroppedRecords>, StoreError> {
-    let rows: Vec<DroppedRecordsRow> = sqlx::query_as(
-        "SELECT node, sum(executions)::bigint, sum(lines)::bigint, min(since), max(until)
-         FROM losses WHERE number > $1 AND until >= $2 GROUP BY node ORDER BY node COLLATE \"C\" LIMIT $3",
-    )
+    let dropped = sqlx::query_as(sql!(
+        "SELECT node, CAST(sum(executions) AS bigint) AS executions, CAST(sum(lines) AS bigint) AS lines,
+             min(since) AS since, max(until) AS until
+         FROM losses WHERE number > $1 AND until >= $2 GROUP BY node ORDER BY node {BY_BYTES} LIMIT $3"
+    ))
     .bind(number_before(connections, since).await?)
     .bind(since)
     .bind(i64::from(limit))
-    .fetch_all(connections)
+    .fetch_all(connections.reader())
     .await?;
-    Ok(rows.into_iter().map(DroppedRecords::read).collect())
+    Ok(dropped)
 }
 
 /// The number of a record before which nothing came in after `since`, to the ten seconds.
@@ -94,24 +94,22 @@ async fn number_before(connections: &Connections, since: DateTime<Utc>) -> Resul
         "SELECT last FROM record_portions WHERE kind = 'executions' AND since < $1 ORDER BY since DESC LIMIT 1",
     )
     .bind(since)
-    .fetch_optional(connections)
+    .fetch_optional(connections.reader())
     .await?;
     Ok(last.unwrap_or_default())
 }
 
 pub(crate) async fn last_backup(connections: &Connections) -> Result<LastBackup, StoreError> {
-    let (known_since, made_at) = sqlx::query_as(
-        "SELECT installed_on, (SELECT made_at FROM last_backup) FROM _sqlx_migrations WHERE version = $1",
-    )
-    .bind(BACKUPS_KNOWN_SINCE)
-    .fetch_one(connections)
-    .await?;
-    Ok(LastBackup { known_since, made_at })
+    let backup = sqlx::query_as(
+        "SELECT installed_on AS known_since, (SELECT made_at FROM last_backup) AS made_at
+         FROM _sqlx_migrations WHERE version = $1",
+    );
+    Ok(backup.bind(BACKUPS_KNOWN_SINCE).fetch_one(connections.reader()).await?)
 }
 
 /// Notes that a backup was made.
 pub(crate) async fn note_backup(
-    connection: &mut sqlx::PgConnection,
+    connection: &mut <Database as sqlx::Database>::Connection,
     made_at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(

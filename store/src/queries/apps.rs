@@ -1,0 +1,88 @@
+//! The table `apps`.
+
+use manifest_schema::name::AppName;
+
+use super::dialect::{self, BY_BYTES, LOCKED};
+use super::{Connection, Connections, audit, sql, transaction};
+use crate::audit::{Act, Actor, AuditAction};
+use crate::column::Unsigned;
+use crate::error::{PushError, StoreError};
+use crate::id::AppId;
+use crate::record::App;
+
+/// The columns of [`App`].
+const APP: &str =
+    "id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation";
+
+pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
+    let app = sqlx::query_as(sql!("SELECT {APP} FROM apps WHERE name = $1")).bind(name.as_str());
+    Ok(app.fetch_optional(connections.reader()).await?)
+}
+
+pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreError> {
+    let apps = sqlx::query_as(sql!("SELECT {APP} FROM apps ORDER BY name {BY_BYTES}"));
+    Ok(apps.fetch_all(connections.reader()).await?)
+}
+
+/// The app, which nobody else changes until the transaction ends. Others can refer to it: no schedule waits for it.
+pub(super) async fn lock(tx: &mut Connection, name: &AppName) -> Result<Option<App>, PushError> {
+    let app = sqlx::query_as(sql!("SELECT {APP} FROM apps WHERE name = $1 {LOCKED}")).bind(name.as_str());
+    app.fetch_optional(tx).await.map_err(held)
+}
+
+/// Why an app could not be locked.
+pub(super) fn held(error: sqlx::Error) -> PushError {
+    match error.into() {
+        StoreError::Locked => PushError::Busy,
+        error => error.into(),
+    }
+}
+
+pub(crate) async fn create_app(
+    connections: &Connections,
+    name: &AppName,
+    by: &Actor,
+) -> Result<bool, StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
+    let act = Act::new(by, AuditAction::AppCreate, Some(name), name.as_str());
+    let created = dialect::insert_app(&mut transaction, AppId::random(), name, act.at).await?;
+    if !created {
+        transaction.rollback().await;
+        return Ok(false);
+    }
+    audit::insert(&mut transaction, &act).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+pub(crate) async fn protect_app(
+    connections: &Connections,
+    app: &App,
+    protected: bool,
+    by: &Actor,
+) -> Result<bool, StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
+    let changed = sqlx::query("UPDATE apps SET protected = $2 WHERE id = $1 AND protected <> $2")
+        .bind(app.id)
+        .bind(protected)
+        .execute(&mut *transaction)
+        .await?;
+    if changed.rows_affected() == 0 {
+        transaction.rollback().await;
+        return Ok(false);
+    }
+    audit::insert(&mut transaction, &Act::of_protection(&app.name, protected, by)).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Secrets of the app have other values now.
+pub(super) async fn raise_secrets(tx: &mut Connection, app: AppId) -> Result<u64, StoreError> {
+    let Unsigned(raised) = sqlx::query_scalar(
+        "UPDATE apps SET secrets_generation = secrets_generation + 1 WHERE id = $1 RETURNING secrets_generation",
+    )
+    .bind(app)
+    .fetch_one(tx)
+    .await?;
+    Ok(raised)
+}

@@ -1,0 +1,90 @@
+//! The one transaction of a push.
+
+use super::{
+    Connection, Connections, apps, audit, deploys, dialect, domains, objects, refs, revisions, transaction,
+};
+use crate::error::PushError;
+use crate::id::{AppId, DeployNumber};
+use crate::portion;
+use crate::record::{NewPush, Objects, PushReceipt};
+
+pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
+    let mut transaction = transaction::begin_push(connections).await?;
+    match write(&mut transaction, push).await {
+        Ok(receipt) => {
+            transaction.commit().await?;
+            Ok(receipt)
+        }
+        Err(refused) => {
+            if refused.is_refusal() {
+                transaction.rollback().await;
+            }
+            Err(refused)
+        }
+    }
+}
+
+async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
+    let created = push.may_create
+        && dialect::insert_app(tx, AppId::random(), &push.app, push.at).await.map_err(apps::held)?;
+    let mut app = apps::lock(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
+    insert_objects(tx, app.id, push.objects).await?;
+    refs::insert_shallow(tx, app.id, &push.shallow).await?;
+    // What goes makes room for what comes: `a` may be replaced by `a/b`.
+    let (gone, moved): (Vec<_>, Vec<_>) = push.refs.iter().partition(|change| change.new.is_none());
+    for change in gone.into_iter().chain(moved) {
+        refs::move_ref(tx, app.id, change).await?;
+    }
+    for revision in &push.revisions {
+        revisions::insert(tx, app.id, revision).await?;
+    }
+    require_secrets(tx, app.id, &push.requires).await?;
+    let deploys = insert_deploys(tx, app.id, push).await?;
+    for act in push.acts(created, &deploys) {
+        audit::insert(tx, &act).await?;
+    }
+    if let Some(domains) = &push.domains {
+        domains::replace_domains(tx, app.id, domains).await?;
+    }
+    app.generation = dialect::raise_generation(tx, app.id, push.node).await?;
+    Ok(PushReceipt { app, created, deploys })
+}
+
+async fn insert_objects(tx: &mut Connection, app: AppId, all: &dyn Objects) -> Result<(), PushError> {
+    let mut inserted = 0;
+    while inserted < all.len() {
+        let portion = portion::read(all, inserted).map_err(PushError::Objects)?;
+        objects::insert(tx, app, &portion).await?;
+        inserted += portion.len();
+    }
+    Ok(())
+}
+
+async fn insert_deploys(
+    tx: &mut Connection,
+    app: AppId,
+    push: &NewPush<'_>,
+) -> Result<Vec<DeployNumber>, PushError> {
+    let mut numbers = Vec::with_capacity(push.deploys.len());
+    for deploy in &push.deploys {
+        let (made, said) = ((push.at, push.by.name.as_str()), (None, push.message.as_deref()));
+        numbers.push(deploys::insert(tx, app, deploy, made, said).await?);
+    }
+    Ok(numbers)
+}
+
+/// Nobody has unset meanwhile what a revision needs.
+async fn require_secrets(tx: &mut Connection, app: AppId, names: &[String]) -> Result<(), PushError> {
+    for name in names {
+        let set: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM secrets WHERE app = $1 AND name = $2)")
+                .bind(app)
+                .bind(name)
+                .fetch_one(&mut *tx)
+                .await?;
+        if !set {
+            return Err(PushError::SecretUnset { name: name.clone() });
+        }
+    }
+    Ok(())
+}

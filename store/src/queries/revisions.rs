@@ -1,0 +1,67 @@
+//! The table `revisions`, and what is live.
+
+use super::dialect::{BY_BYTES, DEPLOYS_OF_A_BRANCH, REF_TARGET};
+use super::{Connection, Connections, sql};
+use crate::column::HexOid;
+use crate::error::{PushError, StoreError};
+use crate::id::{AppId, DeployNumber, Oid};
+use crate::record::{LiveBranch, NewRevision, Revision};
+
+pub(crate) async fn revision(
+    connections: &Connections,
+    app: AppId,
+    commit: Oid,
+) -> Result<Option<Revision>, StoreError> {
+    let revision = sqlx::query_as(
+        "SELECT commit_id, sdk, subject, author, validated_at FROM revisions
+         WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND commit_id = $2",
+    );
+    Ok(revision.bind(app).bind(commit).fetch_optional(connections.reader()).await?)
+}
+
+pub(super) async fn insert(tx: &mut Connection, app: AppId, revision: &NewRevision) -> Result<(), PushError> {
+    sqlx::query(
+        "INSERT INTO revisions (repository, commit_id, sdk, subject, author, validated_at)
+         VALUES ((SELECT repository FROM apps WHERE id = $1), $2, $3, $4, $5, $6)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(app)
+    .bind(revision.commit)
+    .bind(&revision.sdk)
+    .bind(&revision.subject)
+    .bind(&revision.author)
+    .bind(revision.validated_at)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A branch, with its latest deploy of the commit that it points to. Without one it is not live.
+#[derive(sqlx::FromRow)]
+struct BranchRow {
+    branch: String,
+    target: HexOid,
+    deploy: Option<DeployNumber>,
+    scheduled: bool,
+}
+
+pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
+    // Most often it is the branch's latest deploy, which comes first in the index: the others are not read then.
+    let rows: Vec<BranchRow> = sqlx::query_as(sql!(
+        "SELECT substr(refs.name, 12) AS branch, refs.target, scheduled_since IS NOT NULL AS scheduled, (
+             SELECT number FROM {DEPLOYS_OF_A_BRANCH}
+             WHERE repository = apps.repository AND branch = substr(refs.name, 12) AND commit_id = {REF_TARGET}
+             ORDER BY number DESC LIMIT 1
+         ) AS deploy
+         FROM apps JOIN refs ON refs.app = apps.id AND refs.name LIKE 'refs/heads/%'
+         WHERE apps.id = $1
+         ORDER BY refs.name {BY_BYTES}"
+    ))
+    .bind(app)
+    .fetch_all(connections.reader())
+    .await?;
+    let live = rows.into_iter().filter_map(|BranchRow { branch, target, deploy, scheduled }| {
+        Some(LiveBranch { branch, commit: target.0, deploy: deploy?, scheduled })
+    });
+    Ok(live.collect())
+}
