@@ -34,7 +34,7 @@ bench: setup-demo
 	$(CARGO) build --release --locked -p picloud
 	$(CARGO) build --release --locked -p picloud --example bare_axum
 	$(CARGO) build --release --locked -p git-receiver --example ingest
-	$(CARGO) build --release --locked -p runtime --example live_table
+	$(CARGO) build --release --locked -p platform --example live_table
 	@for part in $(BENCH); do bench/$$part.py || exit 1; done
 	@bench/page.py
 

@@ -30,7 +30,6 @@ mod numbers;
 mod progress;
 mod rest;
 mod service;
-mod threads;
 mod traces;
 mod words;
 

@@ -11,13 +11,13 @@ use platform::activation::Activation;
 use platform::audit;
 use platform::clock::Clock;
 use platform::deploy::Deployer;
-use platform::execution::Writer;
 use platform::health::DatabaseHealth;
+use platform::live::LiveTable;
 use platform::nodes::{Membership, Peers};
+use platform::recording::Writer;
 use platform::schedules::Scheduler;
 use platform::secrets::Vault;
 use platform::tokens::{AdminToken, Origin, TokenError, Tokens};
-use runtime::LiveTable;
 use store::cluster::NewNode;
 use store::{Cluster, NodeIdentity, OpenError, ScheduleHold, Store, StoreError};
 use tokio::net::TcpListener;
@@ -29,7 +29,7 @@ use crate::edge::listener::{self, ConnectionBounds, Stopping};
 use crate::edge::{Api, Door, Edge, GitEdge, Health, Metrics, Planes, Public, Pushes, Reach};
 use crate::numbers::{Numbers, Page};
 use crate::service::{self, HandedError};
-use crate::threads::{PushThreads, ThreadsError};
+use platform::executor::threads::{PushThreads, ThreadsError};
 
 /// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
 const FILES_BESIDE: u64 = 512;

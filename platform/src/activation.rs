@@ -13,9 +13,10 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::live::{Branch, KnownBranches, Live, LiveTable};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
-use runtime::{Branch, KnownBranches, Live, LiveTable, Revision, Secrets};
+use runtime::{Revision, Secrets};
 use store::{App, AppId, DeployNumber, Generation, LiveBranch, Oid, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;

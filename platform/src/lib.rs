@@ -8,7 +8,11 @@
 //! - [`activation`]: keeps the live table true to the store
 //! - [`nodes`]: what nodes on one PostgreSQL hear of each other
 //! - [`clock`]: what time it is, and whether that can be right
-//! - [`execution`]: one run of a script, and its record; `patient` has the threads for those that take long
+//! - [`live`]: what every app serves now, swapped while requests are in flight
+//! - [`execution`]: one run of a script
+//! - [`executor`]: which runs go on when, and on which threads
+//! - [`recording`]: what ran and what it logged, on its way into the database
+//! - [`tally`]: what is counted of an app; [`histogram`] counts durations
 //! - [`schedules`]: runs what is due
 //! - [`status`]: what an operator has to look at; `disk` says how full that of a node is
 //! - [`workbench`]: one app served from its files, without a store
@@ -29,13 +33,17 @@ pub mod clock;
 pub mod deploy;
 pub mod disk;
 pub mod execution;
+pub mod executor;
 pub mod health;
+pub mod histogram;
+pub mod live;
 pub mod nodes;
-mod patient;
+pub mod recording;
 pub mod repository;
 pub mod revision;
 pub mod schedules;
 pub mod secrets;
 pub mod status;
+pub mod tally;
 pub mod tokens;
 pub mod workbench;

@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::live::LiveTable;
 use chrono::{DateTime, TimeDelta, Utc};
-use runtime::LiveTable;
 use store::cluster::{Disk, NotServed};
 use store::{
     DroppedRecords, FailingApp, FailingSchedule, KnownTime, LastBackup, ScheduleHold, Store, StoreError,

@@ -9,7 +9,7 @@ mod host_calls;
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,12 @@ use bytes::Bytes;
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest::{App, Manifest, Route};
 use manifest_schema::method::MethodSet;
-use manifest_schema::name::{AppName, DomainName, JobName, ScriptPath};
+use manifest_schema::name::{AppName, JobName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    AppIdentity, Branch, CountingAllocator, Execution, FailureKind, Found, Host, Invocation, KnownBranches,
-    LiveTable, LogLine, Pass, Revision, RevisionError, RouteConflict, Routed, Secrets, Trigger, compile,
+    AppIdentity, CountingAllocator, Execution, FailureKind, Host, Invocation, LogLine, Pass, Revision,
+    RevisionError, RouteConflict, Routed, Secrets, Trigger, compile,
 };
 use support::{APP, Call, Lines, OnLog, script};
 use uuid::Uuid;
@@ -526,85 +526,7 @@ fn a_revision_routes_requests_to_its_scripts() {
     assert_eq!(revision.route("GET", "/../etc"), Routed::BadPath);
 }
 
-// ---- the live table ----
-
-#[test]
-fn a_branch_is_live_until_it_is_replaced_or_ended() {
-    let table = LiveTable::new();
-    let hello = AppName::new("hello").unwrap();
-    assert!(table.get("hello", "main").is_none() && table.get_production("hello").is_none());
-    table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
-    table.replace(&hello, Branch::preview("feature", "feature", false), revision('b', "2"), 2);
-    assert_eq!(table.get("hello", "main").unwrap().deploy, 1);
-    assert_eq!(table.get("hello", "feature").unwrap().revision.commit(), "b".repeat(40));
-    assert_eq!(table.get_production("hello").unwrap().deploy, 1);
-    assert_eq!(table.scheduled().len(), 1);
-    table.replace(&hello, Branch::production("main"), revision('c', "3"), 3);
-    assert_eq!(table.get_production("hello").unwrap().deploy, 3);
-    table.retain(&hello, &known(&["main"]));
-    assert!(table.get("hello", "feature").is_none());
-    table.retain(&hello, &KnownBranches::default());
-    assert!(table.get_production("hello").is_none() && table.scheduled().is_empty());
-}
-
-/// Branches that the store knows, the first of which is production.
-fn known(labels: &[&str]) -> KnownBranches {
-    KnownBranches {
-        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-        production: labels.first().map(|label| (*label).to_owned()),
-        domains: Vec::new(),
-    }
-}
-
-#[test]
-fn a_branch_that_is_known_and_cannot_be_served_is_not_nothing() {
-    let table = LiveTable::new();
-    let hello = AppName::new("hello").unwrap();
-    let domain = DomainName::new("hello.example.com").unwrap();
-    let domains = vec![domain.clone()];
-    table.retain(&hello, &KnownBranches { domains, ..known(&["main", "feature"]) });
-    assert!(matches!(table.find_production("hello"), Some(Found::Unserved)));
-    assert!(matches!(table.find("hello", "feature"), Some(Found::Unserved)));
-    assert!(matches!(table.find_by_domain(domain.as_str()), Some(Found::Unserved)));
-    assert!(table.find("hello", "other").is_none() && table.get_production("hello").is_none());
-    assert_eq!(table.apps(), 0);
-    // Once it can be served, its own manifest says which domains it has.
-    table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
-    assert_eq!(table.get_production("hello").unwrap().deploy, 1);
-    assert!(table.find_by_domain(domain.as_str()).is_none());
-    // What was served before stays so while the next revision cannot be.
-    table.retain(&hello, &known(&["main"]));
-    assert!(matches!(table.find_production("hello"), Some(Found::Live(_))));
-    assert!(table.find("hello", "feature").is_none());
-    assert_eq!(table.apps(), 1);
-}
-
-#[test]
-fn one_app_does_not_notice_the_swap_of_another() {
-    let table = LiveTable::new();
-    let (one, two) = (AppName::new("one").unwrap(), AppName::new("two").unwrap());
-    table.replace(&one, Branch::production("main"), revision('a', "1"), 1);
-    let before = table.get("one", "main").unwrap();
-    table.replace(&two, Branch::production("main"), revision('b', "2"), 1);
-    table.retain(&two, &KnownBranches::default());
-    assert!(Arc::ptr_eq(&before, &table.get("one", "main").unwrap()));
-}
-
-#[test]
-fn places_are_the_apps_and_survive_a_swap() {
-    let table = LiveTable::new();
-    let hello = AppName::new("hello").unwrap();
-    table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
-    let first = table.get_production("hello").unwrap().enter_now().unwrap();
-    table.replace(&hello, Branch::production("main"), revision('b', "2"), 2);
-    table.replace(&hello, Branch::preview("preview", "preview", false), revision('c', "3"), 3);
-    let second = table.get("hello", "preview").unwrap().enter_now().unwrap();
-    assert!(table.get_production("hello").unwrap().enter_now().is_none());
-    drop(first);
-    let third = table.get_production("hello").unwrap().enter_now();
-    assert!(third.is_some());
-    drop((second, third));
-}
+// ---- inline passes ----
 
 #[test]
 fn a_run_that_takes_long_is_begun_anew_and_leaves_nothing_behind() {
@@ -655,43 +577,6 @@ fn a_large_body_is_not_read_where_others_wait() {
     };
     assert!(brief(1000).is_some());
     assert!(brief(1_000_000).is_none());
-}
-
-#[test]
-fn under_swaps_every_request_sees_one_whole_revision() {
-    let table = LiveTable::new();
-    let hello = AppName::new("hello").unwrap();
-    let letters = ['a', 'b', 'c', 'd'];
-    let deploy = |number: u64| {
-        let letter = letters[(number % 4) as usize];
-        table.replace(&hello, Branch::production("main"), revision(letter, &format!("\"{letter}\"")), number);
-    };
-    deploy(1);
-    let done = AtomicBool::new(false);
-    let call = script("");
-    std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    let (mut requests, mut newest) = (0, 0);
-                    while !done.load(Ordering::Relaxed) || requests == 0 {
-                        let live = table.get_production("hello").unwrap();
-                        assert!(live.deploy >= newest, "went back from {newest} to {}", live.deploy);
-                        newest = live.deploy;
-                        let answer = run_here(&call, &live.revision, ignores()).outcome.unwrap();
-                        let letter = live.revision.commit().chars().next().unwrap();
-                        assert_eq!(letter, letters[(live.deploy % 4) as usize]);
-                        assert_eq!(answer.body, format!("\"{letter}\""));
-                        requests += 1;
-                    }
-                    requests
-                })
-            })
-            .collect();
-        (2..300).for_each(deploy);
-        done.store(true, Ordering::Relaxed);
-        assert!(readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>() > 0);
-    });
 }
 
 // ---- vocabulary ----

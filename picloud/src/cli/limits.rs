@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use manifest_schema::limits::Limits;
 use platform::deploy::DeployLimits;
-use platform::execution::RecordLimits;
+use platform::recording::RecordLimits;
 use platform::schedules::ScheduleLimits;
 
 use super::quantity::{Size, Time};

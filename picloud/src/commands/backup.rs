@@ -14,8 +14,8 @@ use crate::cli::BackupOptions;
 use crate::commands::serve::StopSignals;
 use crate::node::{StartError, make_private_folder};
 use crate::progress::Progress;
-use crate::threads::threads;
 use crate::words;
+use platform::executor::threads::threads;
 
 /// The name of standard output and standard input.
 pub(super) const STANDARD: &str = "-";

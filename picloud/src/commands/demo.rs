@@ -23,7 +23,7 @@ use crate::cli::{
 use crate::edge::Proxies;
 use crate::log;
 use crate::node::{Node, StartError};
-use crate::threads::threads;
+use platform::executor::threads::threads;
 
 /// The second app of the tour.
 const CLOCK: [(&str, &str); 3] = [

@@ -14,8 +14,8 @@ use crate::cli::RestoreOptions;
 use crate::commands::serve::StopSignals;
 use crate::node::{StartError, make_private_folder};
 use crate::progress::Progress;
-use crate::threads::threads;
 use crate::words;
+use platform::executor::threads::threads;
 
 pub(crate) fn restore(options: &RestoreOptions) -> Result<(), CommandError> {
     let began = Instant::now();

@@ -10,10 +10,10 @@ use crate::cli::Settings;
 use crate::log;
 use crate::node::{Node, StartError};
 use crate::service;
-use crate::threads::threads;
 use crate::traces;
 use crate::words::schedules::RESUME_ALL;
 use crate::words::{printable, time};
+use platform::executor::threads::threads;
 
 /// What is logged where `PICLOUD_LOG` says nothing: the node's own news, and every line that scripts write.
 const LOG_DEFAULT: &str = "info,script=trace,sqlx=warn,tokio_cron_scheduler=warn";

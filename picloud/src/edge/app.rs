@@ -9,10 +9,11 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use manifest_schema::method::Method as Declared;
 use manifest_schema::name::ScriptPath;
-use platform::execution::{Recorder, execute};
-use runtime::{
-    Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Live, Routed, Trigger, TurnedAway,
-};
+use platform::execution::execute;
+use platform::live::Live;
+use platform::recording::Recorder;
+use platform::tally::RejectReason;
+use runtime::{Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Routed, Trigger};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -61,7 +62,7 @@ pub(crate) async fn answer(
                 }
                 Err(response) => {
                     if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                        live.tally().turned_away(TurnedAway::Body);
+                        live.tally().rejected(RejectReason::Body);
                     }
                     response.map(Content::from)
                 }

@@ -39,8 +39,8 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header
 use hyper::body::Incoming;
 use manifest_schema::name::AppName;
 use platform::activation::RETRY;
-use platform::execution::Recorder;
-use runtime::{Found, Live, LiveTable};
+use platform::live::{Found, Live, LiveTable};
+use platform::recording::Recorder;
 use tower::ServiceExt as _;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};

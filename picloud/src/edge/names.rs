@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode, Uri};
 use manifest_schema::label::split_host;
-use runtime::{Found, LiveTable};
+use platform::live::{Found, LiveTable};
 
 use super::address::Hosts;
 use super::api::problem;

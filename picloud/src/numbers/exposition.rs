@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use runtime::Classes;
+use platform::histogram::Classes;
 
 /// The content type of the text.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

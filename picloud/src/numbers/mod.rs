@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use platform::deploy::{Outcome, Verdict};
-use runtime::Histogram;
+use platform::histogram::Histogram;
 
 pub(crate) use page::Page;
 

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use manifest_schema::name::ScriptPath;
-use runtime::{Host, HostCall, Invocation, Live, LogLine, Pending, Turn};
+use runtime::{Host, HostCall, Invocation, LogLine, Pending};
 use uuid::Uuid;
 
-use super::Recorder;
+use crate::executor::CpuPermit;
+use crate::live::Live;
+use crate::recording::Recorder;
 
 /// The host of an inline pass: what the script logs is kept until the pass has ended.
 #[derive(Default)]
@@ -40,14 +42,19 @@ pub(super) struct ThreadHost {
     live: Arc<Live>,
     script: ScriptPath,
     execution: Uuid,
-    turn: Arc<Turn>,
+    cpu: Arc<CpuPermit>,
     lines: AtomicU32,
 }
 
 impl ThreadHost {
-    pub(super) fn new(recorder: Recorder, live: Arc<Live>, invocation: &Invocation, turn: Arc<Turn>) -> Self {
+    pub(super) fn new(
+        recorder: Recorder,
+        live: Arc<Live>,
+        invocation: &Invocation,
+        cpu: Arc<CpuPermit>,
+    ) -> Self {
         let (script, execution) = (invocation.script.clone(), invocation.execution_id);
-        Self { recorder, live, script, execution, turn, lines: AtomicU32::new(0) }
+        Self { recorder, live, script, execution, cpu, lines: AtomicU32::new(0) }
     }
 
     /// How many lines were recorded.
@@ -64,10 +71,10 @@ impl Host for ThreadHost {
     }
 
     fn wait(&self, pending: Pending, stop: &AtomicBool) -> Duration {
-        self.turn.wait(pending, || stop.load(Ordering::Relaxed))
+        self.cpu.wait(pending, || stop.load(Ordering::Relaxed))
     }
 
     fn yield_cpu(&self, stop: &AtomicBool) -> Duration {
-        self.turn.pass_on(|| stop.load(Ordering::Relaxed))
+        self.cpu.yield_to_others(|| stop.load(Ordering::Relaxed))
     }
 }

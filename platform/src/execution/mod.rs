@@ -1,37 +1,25 @@
 //! One run of a script: admitted, run where it keeps nobody waiting, recorded.
 //!
-//! - `host`: what its script reaches outside
-//! - [`recorder`]: takes what ran, and what it logged, without making anybody wait
-//! - [`writer`]: writes that into the database in batches, and into the node's log
-//! - `waiting`: what has not been written yet, in bounded number
-//! - `records`: from a run to its record
-//! - [`journal`]: the node's own log of it
-//! - [`tail`]: reads what is recorded as it comes in, on whichever node
+//! - `host`: what a script reaches outside
 
 mod host;
-pub mod journal;
-mod recorder;
-mod records;
-pub mod tail;
-mod waiting;
-mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use runtime::{Answer, Execution, Failure, FailureKind, Invocation, Live, Pass, Permit, Trigger, TurnedAway};
-
+use runtime::{Answer, Execution, Failure, FailureKind, Invocation, Pass, Trigger};
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::TRACE_TARGET;
-use crate::patient::{self, Kind};
-
 use host::{InlineHost, ThreadHost};
-pub use recorder::Recorder;
-use recorder::{Ran, Said};
-pub use writer::{RecordLimits, Writer};
+
+use crate::TRACE_TARGET;
+use crate::executor::SlotPermit;
+use crate::executor::worker_pool::{self, Priority};
+use crate::live::Live;
+use crate::recording::{CapturedLogs, FinishedRun, Recorder};
+use crate::tally::RejectReason;
 
 /// Why nothing was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,12 +30,12 @@ pub enum Busy {
         /// How many those are.
         limit: u32,
     },
-    /// The other executions of the app left it no turn.
+    /// The other executions of the app left it no CPU permit.
     #[error("the app got no processor time within {} s", WAIT_MAX.as_secs())]
-    NoTurn,
+    NoCpu,
 }
 
-/// The longest that a run waits for a place and for its turn.
+/// The longest that a run waits for a slot, and for a CPU permit.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How often the host calls of a script wait between inline passes, and how long those passes take in all. Beyond that a thread
@@ -58,24 +46,24 @@ const INLINE_TIME_MAX: Duration = Duration::from_millis(2);
 /// Runs a script of a live revision to its end, or until the returned future is dropped: then the script is stopped.
 ///
 /// The revision was taken once by the caller and is kept to the end, whatever is deployed meanwhile. Most scripts are over
-/// within microseconds and run right here. Those that take longer run on a [`patient`] thread, since a run cannot be
-/// handed to another thread, and take turns at the processors that their app may keep busy.
+/// within microseconds and run inline. Those that take longer run on a worker, since a run cannot move to another thread, with
+/// one of their app's CPU permits.
 ///
 /// # Errors
-/// [`Busy`] when the app's concurrency is used up and as many runs wait, or waited for too long; nothing was run then.
+/// [`Busy`]: the app has no free slot and as many runs wait as it has slots, or this one waited for too long. Nothing was run.
 pub async fn execute(
     recorder: &Recorder,
     live: Arc<Live>,
     invocation: Invocation,
 ) -> Result<Execution, Busy> {
-    // What most requests do not need is made where it is needed: the future of a request is moved some times.
-    let permit = match live.enter_now() {
-        Some(permit) => permit,
-        None => Box::pin(in_time(live.enter()))
+    // What most requests do not need is boxed: the future of a request is moved some times.
+    let slot = match live.try_acquire_slot() {
+        Some(slot) => slot,
+        None => Box::pin(with_wait_timeout(live.acquire_slot()))
             .await
             .flatten()
             .ok_or(Busy::Full { limit: live.concurrency() })
-            .inspect_err(|_| live.tally().turned_away(TurnedAway::Concurrency))?,
+            .inspect_err(|_| live.tally().rejected(RejectReason::Concurrency))?,
     };
     let span = tracing::trace_span!(
         target: TRACE_TARGET,
@@ -91,11 +79,11 @@ pub async fn execute(
         let host = Arc::<InlineHost>::default();
         match runtime::run_inline(&live.revision, &invocation, Arc::<InlineHost>::clone(&host)) {
             Pass::Ended(execution) => {
-                let execution = answerable(execution, &invocation);
+                let execution = reject_1xx(execution, &invocation);
                 end(&span, &execution);
                 count(&live, &invocation, &execution);
-                recorder.take(&execution, Said::Held(host.take_lines()), |said| {
-                    Ran::new(live, invocation, &execution, said)
+                recorder.take(&execution, CapturedLogs::Buffered(host.take_lines()), |logs| {
+                    FinishedRun::new(live, invocation, &execution, logs)
                 });
                 return Ok(execution);
             }
@@ -106,35 +94,35 @@ pub async fn execute(
             Pass::OverBudget => break,
         }
     }
-    Box::pin(execute_patiently(recorder, live, invocation, span, permit)).await
+    Box::pin(execute_on_worker(recorder, live, invocation, span, slot)).await
 }
 
-/// The same on a thread of its own.
-async fn execute_patiently(
+/// The same on a worker.
+async fn execute_on_worker(
     recorder: &Recorder,
     live: Arc<Live>,
     invocation: Invocation,
     span: Span,
-    permit: Permit,
+    slot: SlotPermit,
 ) -> Result<Execution, Busy> {
     let stop = StopOnDrop::new();
     let stopped = stop.flag();
-    let turn = in_time(live.turn()).await.ok_or(Busy::NoTurn);
-    let turn = Arc::new(turn.inspect_err(|_| live.tally().turned_away(TurnedAway::Processor))?);
+    let cpu = with_wait_timeout(live.acquire_cpu()).await.ok_or(Busy::NoCpu);
+    let cpu = Arc::new(cpu.inspect_err(|_| live.tally().rejected(RejectReason::Processor))?);
     let recorder = recorder.clone();
-    let kind = if turn.is_contested() { Kind::Low } else { Kind::Alike };
-    let running = patient::run(kind, move || {
-        let host = ThreadHost::new(recorder.clone(), Arc::clone(&live), &invocation, Arc::clone(&turn));
+    let priority = if cpu.is_contested() { Priority::Background } else { Priority::Normal };
+    let running = worker_pool::run(priority, move || {
+        let host = ThreadHost::new(recorder.clone(), Arc::clone(&live), &invocation, Arc::clone(&cpu));
         let host = Arc::new(host);
         let execution = runtime::run(&live.revision, &invocation, Arc::<ThreadHost>::clone(&host), &stopped);
-        let execution = answerable(execution, &invocation);
+        let execution = reject_1xx(execution, &invocation);
         end(&span, &execution);
         count(&live, &invocation, &execution);
-        let said = Said::Already(host.lines());
-        recorder.take(&execution, said, |said| Ran::new(live, invocation, &execution, said));
-        (execution, (turn, permit))
+        let logs = CapturedLogs::Streamed(host.lines());
+        recorder.take(&execution, logs, |logs| FinishedRun::new(live, invocation, &execution, logs));
+        (execution, (cpu, slot))
     });
-    Ok(running.await.unwrap_or_else(died))
+    Ok(running.await.unwrap_or_else(worker_panicked))
 }
 
 /// Notes in its span how a run ended.
@@ -150,8 +138,8 @@ fn count(live: &Live, invocation: &Invocation, execution: &Execution) {
     live.tally().executed(invocation.trigger.kind(), failure);
 }
 
-/// What says 1xx is only the beginning of an answer to a request, and 101 would make what follows no HTTP.
-fn answerable(execution: Execution, invocation: &Invocation) -> Execution {
+/// 1xx are interim responses, and 101 switches protocols (RFC 9110 section 15.2): no answers of a script.
+fn reject_1xx(execution: Execution, invocation: &Invocation) -> Execution {
     match (&execution.outcome, &invocation.trigger) {
         (Ok(Answer { status: status @ ..200, .. }), Trigger::Http(_)) => {
             let message = format!("a request cannot be answered with status {status}");
@@ -162,19 +150,19 @@ fn answerable(execution: Execution, invocation: &Invocation) -> Execution {
     }
 }
 
-/// Waits for what comes, but not for ever.
-async fn in_time<T>(coming: impl Future<Output = T>) -> Option<T> {
+/// Waits for [`WAIT_MAX`] at most.
+async fn with_wait_timeout<T>(coming: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(WAIT_MAX, coming).await.ok()
 }
 
 /// A thread that died under a script; the runtime catches panics itself, so this is the last net.
-fn died() -> Execution {
+fn worker_panicked() -> Execution {
     let failure =
         Failure { kind: FailureKind::Panic, message: "the run ended early".to_owned(), place: None };
     Execution::failed(failure)
 }
 
-/// Tells a running script to stop when nobody waits for its answer any more.
+/// Stops a running script when nobody waits for its answer any more.
 struct StopOnDrop(Arc<AtomicBool>);
 
 impl StopOnDrop {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::live::Live;
 use chrono::{DateTime, Utc};
 use manifest_schema::manifest::Schedule;
 use manifest_schema::name::{AppName, JobName};
-use runtime::Live;
 use store::ScheduleState;
 
 use super::owed::believed;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::live::Live;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use manifest_schema::manifest::Schedule;
-use runtime::Live;
 use store::{
     Act, Action, Actor, AppId, AuditAction, Claim, DueTimes, Left, Paused, RunOutcome, ScheduleRun,
     StoreError,

@@ -6,9 +6,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
+use crate::live::Live;
 use manifest_schema::cron::Cron;
 use manifest_schema::zone::zone_data;
-use runtime::Live;
 use store::{
     Act, Actor, AuditAction, Left, ResumedSchedule, RunOutcome, ScheduleHold, ScheduleId, ScheduleState,
     StoreError,

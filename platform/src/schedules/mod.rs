@@ -25,12 +25,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::live::{Live, LiveTable};
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::cron::Cron;
 use manifest_schema::manifest::{Overlap, Schedule};
 use manifest_schema::name::JobName;
 use manifest_schema::zone::zone_data;
-use runtime::{Live, LiveTable};
 use store::{
     Action, AppId, Claim, DeclaredSchedule, DeployNumber, Left, NewRun, NodeIdentity, RunKey, RunOutcome,
     ScheduleId, ScheduleState, Store, StoreError,
@@ -48,7 +48,7 @@ pub use numbers::RunNumbers;
 use owed::{believed, due_times, owed, reckoned_ahead_max};
 
 use crate::clock::Clock;
-use crate::execution::Recorder;
+use crate::recording::Recorder;
 
 /// For how long a run is held. A node that dies is noticed after this, and at most as long again.
 const LEASE: Duration = Duration::from_secs(15);

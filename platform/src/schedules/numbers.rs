@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::histogram::{Classes, Histogram};
 use chrono::TimeDelta;
-use runtime::{Classes, Histogram};
 use store::RunOutcome;
 
 /// The ends of the classes that lateness is counted in.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::live::Live;
 use manifest_schema::manifest::Schedule;
-use runtime::{Invocation, Live, Trigger};
+use runtime::{Invocation, Trigger};
 use store::{RunKey, RunOutcome};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{LEASE, Scheduler};
-use crate::execution::{Recorder, execute};
+use crate::execution::execute;
+use crate::recording::Recorder;
 
 /// How often a lease is renewed. Two renewals may fail before it is over.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::live::Branch;
 use manifest_schema::limits::Limits;
 use manifest_schema::name::{AppName, JobName, ScriptPath};
 use manifest_schema::parse::{Surroundings, parse};
-use runtime::{AppIdentity, Branch, Revision};
+use runtime::{AppIdentity, Revision};
 use store::{
     Actor, App, Location, NewDeploy, NewPush, NewRevision, Object, ObjectKind, Oid, RefChange, ScheduleRun,
     Store,
@@ -13,7 +14,7 @@ use store::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::execution::{RecordLimits, Writer};
+use crate::recording::{RecordLimits, Writer};
 
 /// One app with one schedule `tick`, live since [`Day::at`] 00:00:00, and nodes that run it.
 struct Day {

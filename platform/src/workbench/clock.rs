@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::live::Live;
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::manifest::{Overlap, Schedule};
 use manifest_schema::name::JobName;
-use runtime::{Invocation, Live, Trigger};
+use runtime::{Invocation, Trigger};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::execution::{Recorder, execute};
+use crate::execution::execute;
+use crate::recording::Recorder;
 
 /// The clock is looked at so often at the least: it may be set, and a machine may sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(10);

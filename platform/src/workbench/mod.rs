@@ -5,11 +5,12 @@ mod clock;
 
 use std::sync::Arc;
 
+use crate::live::{Branch, Live, LiveTable};
 use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest;
 use manifest_schema::name::AppName;
-use runtime::{AppIdentity, Branch, Live, LiveTable, Revision, Secrets};
+use runtime::{AppIdentity, Revision, Secrets};
 use uuid::Uuid;
 
 pub use clock::keep_time;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use manifest_schema::fault::{Fault, Place};
 use manifest_schema::name::{AppName, ScriptPath};
-use runtime::LiveTable;
+use platform::live::LiveTable;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;

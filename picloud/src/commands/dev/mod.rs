@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use manifest_schema::name::AppName;
 use platform::deploy::Snapshot;
-use platform::execution::journal::Journal;
+use platform::live::{Live, LiveTable};
+use platform::recording::journal::Journal;
 use platform::workbench::{Saved, Workbench, keep_time};
-use runtime::{Live, LiveTable, Secrets};
+use runtime::Secrets;
 use tokio::sync::{oneshot, watch as latest};
 
 use super::folder::{self, ReadError};
@@ -27,9 +28,9 @@ use crate::cli::{ConnectionSettings, DevOptions};
 use crate::edge::Edge;
 use crate::edge::listener::{self, ConnectionBounds, Stopping};
 use crate::node::StartError;
-use crate::threads::threads;
 use crate::words::dev as words;
 use console::Console;
+use platform::executor::threads::threads;
 use watch::Watch;
 
 /// Where it listens if nobody says where, and if it is free.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Response, StatusCode};
-use platform::execution::Recorder;
+use platform::live::LiveTable;
+use platform::recording::Recorder;
 use platform::tokens::Right;
-use runtime::{LiveTable, Trigger};
+use runtime::Trigger;
 
 use super::{Api, allow, problem, production};
 use crate::edge::app::{read_body, request_id, run};

@@ -11,7 +11,7 @@ use axum::response::IntoResponse as _;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, Stream, StreamExt as _};
-use platform::execution::tail::{Tail, Told};
+use platform::recording::tail::{Tail, TailEvent};
 use platform::tokens::Right;
 use serde::Deserialize;
 use store::{LineFilter, LineLevel, LineRecord, Part};
@@ -206,7 +206,7 @@ fn events(
     begin.chain(told.flatten()).map(Ok)
 }
 
-fn event(told: Told) -> Option<Event> {
+fn event(told: TailEvent) -> Option<Event> {
     let gap = |reason: &str| rest::Gap {
         reason: reason.to_owned(),
         node: None,
@@ -216,11 +216,11 @@ fn event(told: Told) -> Option<Event> {
         lines: 0,
     };
     let event = match told {
-        Told::Line(line) => {
+        TailEvent::Line(line) => {
             let event = Event::default().event("line").id(line.number.to_string());
             event.json_data(shown(line.record))
         }
-        Told::Lost(lost) => {
+        TailEvent::Lost(lost) => {
             let event = Event::default().event("gap").id(lost.number.to_string());
             let loss = lost.record;
             event.json_data(rest::Gap {
@@ -232,9 +232,11 @@ fn event(told: Told) -> Option<Event> {
                 ..gap("lost")
             })
         }
-        Told::Away => Event::default().event("gap").json_data(gap("away")),
-        Told::Back => Event::default().event("gap").json_data(gap("back")),
-        Told::SetBack(last) => Event::default().event("gap").id(last.to_string()).json_data(gap("set back")),
+        TailEvent::Away => Event::default().event("gap").json_data(gap("away")),
+        TailEvent::Back => Event::default().event("gap").json_data(gap("back")),
+        TailEvent::SetBack(last) => {
+            Event::default().event("gap").id(last.to_string()).json_data(gap("set back"))
+        }
     };
     event.inspect_err(|error| tracing::error!(%error, "a line cannot be written as JSON")).ok()
 }

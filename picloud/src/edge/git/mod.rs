@@ -25,8 +25,8 @@ use tokio_util::io::StreamReader;
 use super::credentials::{Caller, Door, Refused};
 use super::{client, reply};
 use crate::numbers::Numbers;
-use crate::threads::PushThreads;
 use crate::words::addresses::Addresses;
+use platform::executor::threads::PushThreads;
 
 /// How the server names itself to clients.
 const AGENT: &str = concat!("picloud/", env!("CARGO_PKG_VERSION"));

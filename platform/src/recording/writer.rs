@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use store::{DELETED_AT_ONCE, Loss, NewRecords, RecordKind, Store, StoreError};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::buffer::RecordBuffer;
 use super::journal;
 use super::recorder::{Entry, Queued, Recorder};
 use super::records::{self, now};
-use super::waiting::Waiting;
 use crate::clock::Clock;
 
 /// How long records are gathered before they are written.
@@ -64,7 +64,7 @@ pub struct Writer {
     node: String,
     limits: RecordLimits,
     clock: Clock,
-    waiting: Waiting,
+    waiting: RecordBuffer,
     /// What was lost and is not told yet, and since when: executions and lines.
     lost: (u64, u64),
     lost_since: Option<DateTime<Utc>>,
@@ -85,7 +85,7 @@ impl Writer {
             node,
             limits,
             clock,
-            waiting: Waiting::default(),
+            waiting: RecordBuffer::default(),
             lost: (0, 0),
             lost_since: None,
             loss_told: None,
@@ -131,9 +131,9 @@ impl Writer {
         }
         let delete_at = self.deleted + DELETE_EVERY;
         tokio::select! {
-            Some(ran) = self.queued.plain.recv() => self.keep(Entry::Ran(ran)),
+            Some(ran) = self.queued.plain.recv() => self.keep(Entry::Run(ran)),
             Some(entry) = self.queued.telling.recv() => {
-                self.queued.tally.free(entry.bytes());
+                self.queued.stats.free(entry.bytes());
                 self.keep(entry);
             }
             () = sleep_until(delete_at) => {}
@@ -150,16 +150,16 @@ impl Writer {
     /// Takes what is in the queues, of plain runs so many at the most, and says it in the node's log.
     fn drain(&mut self, plain_max: usize) {
         while let Ok(entry) = self.queued.telling.try_recv() {
-            self.queued.tally.free(entry.bytes());
+            self.queued.stats.free(entry.bytes());
             self.keep(entry);
         }
         // Not more than were there when it began: under load there would be no end to it.
         for _ in 0..self.queued.plain.len().min(plain_max) {
             if let Ok(ran) = self.queued.plain.try_recv() {
-                self.keep(Entry::Ran(ran));
+                self.keep(Entry::Run(ran));
             }
         }
-        let (executions, lines) = self.queued.tally.take_lost();
+        let (executions, lines) = self.queued.stats.take_lost();
         self.lose(executions, lines);
     }
 
@@ -171,7 +171,7 @@ impl Writer {
                     self.lose(0, 1);
                 }
             }
-            Entry::Ran(ran) => {
+            Entry::Run(ran) => {
                 let Some((execution, lines)) = records::records(ran, &self.node) else { return };
                 let lost = u64::from(!self.waiting.add(execution));
                 let lines_lost =

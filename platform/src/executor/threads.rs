@@ -11,10 +11,13 @@ const NICE: i32 = 6;
 /// The system gives no more threads.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start")]
-pub(crate) struct ThreadsError(#[source] io::Error);
+pub struct ThreadsError(#[source] io::Error);
 
-/// The threads that a node runs on. Any of them may run a script, which needs a deep stack.
-pub(crate) fn threads() -> Result<Runtime, ThreadsError> {
+/// The threads that a node runs on. Any of them can run a script, which needs a deep stack.
+///
+/// # Errors
+/// The system gives no more threads.
+pub fn threads() -> Result<Runtime, ThreadsError> {
     builder().build().map_err(ThreadsError)
 }
 
@@ -27,10 +30,14 @@ fn builder() -> Builder {
 /// Threads of a lower priority: unpacking, checking and committing take a processor for milliseconds, for which no request is
 /// to wait. They end with this.
 #[derive(Debug)]
-pub(crate) struct PushThreads(Option<Runtime>);
+pub struct PushThreads(Option<Runtime>);
 
 impl PushThreads {
-    pub(crate) fn start() -> Result<Self, ThreadsError> {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub fn start() -> Result<Self, ThreadsError> {
         let mut builder = builder();
         // On Linux a thread has a priority of its own. Elsewhere only the kernel's fairness is left.
         if cfg!(target_os = "linux") {
@@ -42,7 +49,7 @@ impl PushThreads {
     }
 
     /// Where work is handed in.
-    pub(crate) fn handle(&self) -> Handle {
+    pub fn handle(&self) -> Handle {
         self.0.as_ref().map_or_else(Handle::current, |threads| threads.handle().clone())
     }
 }

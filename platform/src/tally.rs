@@ -10,8 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::failure::FailureKind;
-use crate::invocation::TriggerKind;
+use runtime::{FailureKind, TriggerKind};
 
 /// The upper ends of the classes that durations of answers are counted in; one more class has what takes longer.
 pub const ANSWER_BOUNDS: [Duration; 10] = [
@@ -41,12 +40,12 @@ const SHARDS_MAX: usize = 8;
 
 /// A limit that a request met before anything ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TurnedAway {
+pub enum RejectReason {
     /// As many executions as the app may have ran and waited.
     Concurrency,
     /// The body was larger than the app takes.
     Body,
-    /// The app's other executions left it no turn in time.
+    /// The app's other executions left it no CPU permit in time.
     Processor,
 }
 
@@ -63,7 +62,7 @@ pub struct Counts {
     pub answering: Duration,
     /// Executions by [`TriggerKind`] in order, and in it by outcome: well, or [`FailureKind::ALL`] in order.
     pub executions: [[u64; OUTCOMES]; TriggerKind::ALL.len()],
-    /// Requests by [`TurnedAway`] in order.
+    /// Requests by [`RejectReason`] in order.
     pub turned_away: [u64; 3],
 }
 
@@ -93,7 +92,7 @@ impl Tally {
     }
 
     /// A request met a limit before anything ran.
-    pub fn turned_away(&self, limit: TurnedAway) {
+    pub fn rejected(&self, limit: RejectReason) {
         add(&self.shard().turned_away[limit as usize], 1);
     }
 
@@ -165,7 +164,7 @@ mod tests {
             }
         });
         tally.executed(TriggerKind::Http, None);
-        tally.turned_away(TurnedAway::Body);
+        tally.rejected(RejectReason::Body);
         let counts = tally.counts().unwrap();
         assert_eq!((counts.answers[1][0], counts.answers[4][10]), (1600, 1600));
         assert_eq!(counts.answers.iter().flatten().sum::<u64>(), 3200);

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use manifest_schema::label::{app_label, is_plain};
 use manifest_schema::name::{AppName, DomainName};
+use runtime::Revision;
 
-use crate::gate::{Gate, Permit, Turn};
-use crate::revision::Revision;
+use crate::executor::{AppCpu, CpuPermit, SlotPermit, Slots};
 use crate::tally::{Counts, Tally};
 
 /// The most apps that are counted by themselves. What more there are is counted together, so that whoever keeps the numbers
@@ -42,7 +42,8 @@ pub struct Live {
     pub branch: Branch,
     /// The number of the deploy that made it live.
     pub deploy: u64,
-    gate: Arc<Gate>,
+    slots: Arc<Slots>,
+    cpu: Arc<AppCpu>,
     tally: Arc<Tally>,
 }
 
@@ -52,15 +53,14 @@ impl Live {
         &self.tally
     }
 
-    /// Takes one of the places among the app's running executions, if one is free and nobody waits for it. Places are the
-    /// app's, not the revision's: a swap frees none, and previews share them with production.
-    pub fn enter_now(&self) -> Option<Permit> {
-        self.gate.enter_now(self.concurrency())
+    /// Takes one of the slots of the app if one is free and nobody waits for it.
+    pub fn try_acquire_slot(&self) -> Option<SlotPermit> {
+        self.slots.try_acquire(self.concurrency())
     }
 
-    /// Takes a place, waiting for it. `None` where as many wait as may run.
-    pub async fn enter(&self) -> Option<Permit> {
-        self.gate.enter(self.concurrency()).await
+    /// Takes a slot of the app, waiting for it. `None` where as many wait as there are slots.
+    pub async fn acquire_slot(&self) -> Option<SlotPermit> {
+        self.slots.acquire(self.concurrency()).await
     }
 
     /// How many executions of the app may run at once.
@@ -68,9 +68,9 @@ impl Live {
         self.revision.manifest().limits.concurrency
     }
 
-    /// Waits for the right to keep a processor busy for longer than a slice. No app has all of them.
-    pub async fn turn(&self) -> Turn {
-        self.gate.turn().await
+    /// Waits for one of the CPU permits of the app. No app has all of them.
+    pub async fn acquire_cpu(&self) -> CpuPermit {
+        self.cpu.acquire().await
     }
 }
 
@@ -122,7 +122,8 @@ pub struct LiveTable {
 /// One app's place in the table.
 #[derive(Debug, Default)]
 struct Slot {
-    gate: Arc<Gate>,
+    slots: Arc<Slots>,
+    cpu: Arc<AppCpu>,
     tally: Arc<Tally>,
     branches: ArcSwap<Branches>,
 }
@@ -227,7 +228,7 @@ impl LiveTable {
         let mut numbers = Vec::new();
         let mut others = AppNumbers { app: None, counts: Counts::default(), running: 0, waiting: 0 };
         for (name, slot) in apps.iter() {
-            let (running, waiting) = slot.gate.load();
+            let (running, waiting) = slot.slots.load();
             if Arc::ptr_eq(&slot.tally, &self.others) {
                 (others.running, others.waiting) = (others.running + running, others.waiting + waiting);
             } else if let Some(counts) = slot.tally.counts() {
@@ -251,7 +252,8 @@ impl LiveTable {
             revision: Arc::new(revision),
             branch,
             deploy,
-            gate: Arc::clone(&slot.gate),
+            slots: Arc::clone(&slot.slots),
+            cpu: Arc::clone(&slot.cpu),
             tally: Arc::clone(&slot.tally),
         };
         branches.unserved.remove(&label);
@@ -366,29 +368,4 @@ impl fmt::Debug for LiveTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn apps_beyond_the_most_are_counted_together_and_idle_ones_not_at_all() {
-        let table = LiveTable::new();
-        let answered = |number: usize| {
-            let slot = table.slot(&AppName::new(&format!("a{number}")).unwrap());
-            slot.tally.answered(200, Duration::ZERO);
-        };
-        (0..TALLIED_MAX).for_each(|number| drop(table.slot(&AppName::new(&format!("a{number}")).unwrap())));
-        assert!(table.numbers().is_empty());
-        [0, 7, TALLIED_MAX, TALLIED_MAX + 1].into_iter().for_each(answered);
-        let numbers = table.numbers();
-        let names: Vec<_> = numbers.iter().map(|numbers| numbers.app.as_deref()).collect();
-        assert_eq!(names, [Some("a0"), Some("a7"), None]);
-        assert_eq!(numbers[2].counts.answers[1][0], 2);
-        // What was counted stays, and a place that is free again is taken by the next app.
-        table.retain(&AppName::new("a7").unwrap(), &KnownBranches::default());
-        answered(TALLIED_MAX + 2);
-        let names: Vec<_> = table.numbers().into_iter().map(|numbers| numbers.app).collect();
-        assert_eq!(names, [Some("a0".to_owned()), Some(format!("a{}", TALLIED_MAX + 2)), None]);
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
-//! Threads for scripts that take long: as many as there is work, which is as much as the runtime gives turns for. Those of an
-//! app that wants more than it may have, and all that go on and on, run at a lower priority than the threads that answer
-//! requests, so that whoever has little to do is not kept waiting by whoever has much.
+//! Threads for scripts that take long: as many as there is work, which is as much as there are CPU permits. Those of an app
+//! that wants more than its share, and all that go on and on, run at a lower priority than the threads that answer requests, so
+//! that short work does not wait for long work.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -12,30 +12,29 @@ use std::time::Duration;
 use rustix::process::{Pid, setpriority_process};
 use tokio::sync::oneshot;
 
-/// How long a run has the priority of everybody else: a script of some milliseconds is to wait for its share of a processor
-/// only.
-const ALIKE: Duration = Duration::from_millis(10);
+/// How long a run keeps the normal priority: a script of some milliseconds waits for its share of a processor only.
+const NORMAL_BUDGET: Duration = Duration::from_millis(10);
 
 /// How much lower the priority is after that, as `nice` counts: where a processor has both kinds of work, this one gets a
 /// tenth.
 const NICE: i32 = 10;
 
 /// How long a thread waits for the next piece of work.
-const KEPT: Duration = Duration::from_secs(10);
+const IDLE_THREAD_TTL: Duration = Duration::from_secs(10);
 
 /// What is to be done, and where it is. What it gives back is kept until the thread is ready for more.
 type Work = (Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>, Arc<Run>);
 
-static ALIKE_POOL: Pool = Pool::new(Kind::Alike);
-static LOW_POOL: Pool = Pool::new(Kind::Low);
+static NORMAL_POOL: Pool = Pool::new(Priority::Normal);
+static BACKGROUND_POOL: Pool = Pool::new(Priority::Background);
 
 /// At which priority something begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// At that of everybody else, for [`ALIKE`].
-    Alike,
+pub(crate) enum Priority {
+    /// At that of the threads that answer requests, for [`NORMAL_BUDGET`].
+    Normal,
     /// At the lower one.
-    Low,
+    Background,
 }
 
 /// Where a piece of work is.
@@ -86,7 +85,7 @@ fn this_thread() -> Option<Pid> {
 
 /// Threads that do work of one kind.
 struct Pool {
-    kind: Kind,
+    priority: Priority,
     queue: Mutex<Queue>,
     more: Condvar,
 }
@@ -102,9 +101,9 @@ struct Queue {
 }
 
 impl Pool {
-    const fn new(kind: Kind) -> Self {
+    const fn new(priority: Priority) -> Self {
         Self {
-            kind,
+            priority,
             queue: Mutex::new(Queue { work: VecDeque::new(), ready: 0, asleep: 0 }),
             more: Condvar::new(),
         }
@@ -117,7 +116,7 @@ impl Pool {
 
     /// Hands work to a thread without any, or to a new one. A thread has the priority of the one that starts it, so this is for
     /// threads of the usual one to call.
-    fn hand_in(&'static self, work: Work) {
+    fn submit(&'static self, work: Work) {
         let mut queue = self.queue();
         queue.work.push_back(work);
         let unmet = queue.work.len().saturating_sub(queue.ready);
@@ -129,16 +128,16 @@ impl Pool {
             return;
         }
         drop(queue);
-        let builder = thread::Builder::new().name("patient".to_owned()).stack_size(runtime::STACK);
-        if let Err(error) = builder.spawn(|| self.work_on()) {
+        let builder = thread::Builder::new().name("worker".to_owned()).stack_size(runtime::STACK);
+        if let Err(error) = builder.spawn(|| self.worker_loop()) {
             tracing::error!(%error, "a thread for scripts that take long cannot be started");
             // Whoever waits for the work is told when it is dropped.
             let _ = self.queue().work.pop_back();
         }
     }
 
-    fn work_on(&self) {
-        if self.kind == Kind::Low && this_thread().is_some() {
+    fn worker_loop(&self) {
+        if self.priority == Priority::Background && this_thread().is_some() {
             let _ = setpriority_process(this_thread(), NICE);
         }
         let mut was_ready = false;
@@ -165,7 +164,8 @@ impl Pool {
                 return Some(work);
             }
             queue.asleep += 1;
-            let (woken, waited) = self.more.wait_timeout(queue, KEPT).unwrap_or_else(PoisonError::into_inner);
+            let (woken, waited) =
+                self.more.wait_timeout(queue, IDLE_THREAD_TTL).unwrap_or_else(PoisonError::into_inner);
             queue = woken;
             queue.asleep -= 1;
             if waited.timed_out() && queue.work.is_empty() {
@@ -178,7 +178,7 @@ impl Pool {
 /// Does `work` on one of the threads; `None` where it panicked, or no thread could be started. What it gives back beside its
 /// outcome is kept until its thread is ready for more.
 pub(crate) async fn run<T: Send + 'static, K: Send + 'static>(
-    kind: Kind,
+    priority: Priority,
     work: impl FnOnce() -> (T, K) + Send + 'static,
 ) -> Option<T> {
     let (done, mut outcome) = oneshot::channel();
@@ -188,12 +188,12 @@ pub(crate) async fn run<T: Send + 'static, K: Send + 'static>(
         let _ = done.send(outcome);
         Box::new(kept)
     });
-    if kind == Kind::Low {
-        LOW_POOL.hand_in((job, run));
+    if priority == Priority::Background {
+        BACKGROUND_POOL.submit((job, run));
         return outcome.await.ok();
     }
-    ALIKE_POOL.hand_in((job, Arc::clone(&run)));
-    match tokio::time::timeout(ALIKE, &mut outcome).await {
+    NORMAL_POOL.submit((job, Arc::clone(&run)));
+    match tokio::time::timeout(NORMAL_BUDGET, &mut outcome).await {
         Ok(outcome) => outcome.ok(),
         Err(_) => {
             run.lower();
@@ -208,13 +208,13 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_done_and_a_panic_ends_only_its_own() {
-        assert_eq!(run(Kind::Alike, || (1 + 1, ())).await, Some(2));
+        assert_eq!(run(Priority::Normal, || (1 + 1, ())).await, Some(2));
         for _ in 0..100 {
             let panics = || if true { panic!("on purpose") } else { ((), ()) };
-            assert_eq!(run(Kind::Low, panics).await, None);
+            assert_eq!(run(Priority::Background, panics).await, None);
         }
         let name = || (thread::current().name().map(str::to_owned), ());
-        assert_eq!(run(Kind::Low, name).await, Some(Some("patient".to_owned())));
+        assert_eq!(run(Priority::Background, name).await, Some(Some("worker".to_owned())));
     }
 
     #[tokio::test]
@@ -223,8 +223,8 @@ mod tests {
         let works: Vec<_> = (0..12)
             .map(|number| {
                 let meeting = Arc::clone(&meeting);
-                let kind = if number % 2 == 0 { Kind::Alike } else { Kind::Low };
-                tokio::spawn(run(kind, move || (meeting.wait().is_leader(), ())))
+                let priority = if number % 2 == 0 { Priority::Normal } else { Priority::Background };
+                tokio::spawn(run(priority, move || (meeting.wait().is_leader(), ())))
             })
             .collect();
         for work in works {
@@ -234,19 +234,19 @@ mod tests {
 
     #[test]
     fn a_thread_does_what_its_end_lets_in() {
-        static POOL: Pool = Pool::new(Kind::Alike);
+        static POOL: Pool = Pool::new(Priority::Normal);
         struct LetsIn(std::sync::mpsc::Sender<thread::ThreadId>, u32);
         impl Drop for LetsIn {
             fn drop(&mut self) {
                 let _ = self.0.send(thread::current().id());
                 let Some(more) = self.1.checked_sub(1) else { return };
                 let next = LetsIn(self.0.clone(), more);
-                POOL.hand_in((Box::new(move || Box::new(next)), Arc::default()));
+                POOL.submit((Box::new(move || Box::new(next)), Arc::default()));
             }
         }
         let (sender, threads) = std::sync::mpsc::channel();
         let first = LetsIn(sender, 100);
-        POOL.hand_in((Box::new(move || Box::new(first)), Arc::default()));
+        POOL.submit((Box::new(move || Box::new(first)), Arc::default()));
         let threads: Vec<_> = threads.iter().collect();
         assert_eq!(threads.len(), 101);
         assert!(threads.iter().all(|thread| *thread == threads[0]));
@@ -258,9 +258,9 @@ mod tests {
         let priority = || rustix::process::getpriority_process(None).unwrap();
         let usual = priority();
         for _ in 0..8 {
-            assert_eq!(run(Kind::Alike, move || (priority(), ())).await, Some(usual));
-            assert_eq!(run(Kind::Low, move || (priority(), ())).await, Some(usual + NICE));
-            let lowered = run(Kind::Alike, move || {
+            assert_eq!(run(Priority::Normal, move || (priority(), ())).await, Some(usual));
+            assert_eq!(run(Priority::Background, move || (priority(), ())).await, Some(usual + NICE));
+            let lowered = run(Priority::Normal, move || {
                 let deadline = std::time::Instant::now() + Duration::from_secs(10);
                 while priority() == usual && std::time::Instant::now() < deadline {
                     thread::sleep(Duration::from_millis(1));

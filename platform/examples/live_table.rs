@@ -14,7 +14,8 @@ use manifest_schema::method::{Method, MethodSet};
 use manifest_schema::name::{AppName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
-use runtime::{AppIdentity, Branch, KnownBranches, LiveTable, Revision, Routed};
+use platform::live::{Branch, KnownBranches, LiveTable};
+use runtime::{AppIdentity, Revision, Routed};
 use serde_json::json;
 use uuid::Uuid;
 

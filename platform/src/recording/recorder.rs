@@ -8,9 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use manifest_schema::method::Method;
 use manifest_schema::name::ScriptPath;
-use runtime::{Execution, Failure, Invocation, Live, LogLine, Trigger, TriggerKind};
+use runtime::{Execution, Failure, Invocation, LogLine, Trigger, TriggerKind};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use uuid::Uuid;
+
+use crate::live::Live;
 
 /// How many runs may wait that answered and logged nothing.
 const PLAIN_MAX: usize = 512;
@@ -27,14 +29,14 @@ pub struct Recorder(Arc<Queues>);
 
 #[derive(Debug)]
 struct Queues {
-    plain: Sender<Ran>,
+    plain: Sender<FinishedRun>,
     telling: Sender<Entry>,
-    tally: Arc<Tally>,
+    stats: Arc<QueueStats>,
 }
 
 /// What is in the queue of what tells something, and what did not get in anywhere.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct QueueStats {
     bytes: AtomicUsize,
     lost_executions: AtomicU64,
     lost_lines: AtomicU64,
@@ -43,23 +45,23 @@ pub(super) struct Tally {
 /// The other end.
 #[derive(Debug)]
 pub(super) struct Queued {
-    pub(super) plain: Receiver<Ran>,
+    pub(super) plain: Receiver<FinishedRun>,
     pub(super) telling: Receiver<Entry>,
-    pub(super) tally: Arc<Tally>,
+    pub(super) stats: Arc<QueueStats>,
 }
 
 /// Something that there is to tell about.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// A run that is over.
-    Ran(Ran),
+    Run(FinishedRun),
     /// A line of one that goes on.
     Line(Line),
 }
 
 /// A run that is over.
 #[derive(Debug)]
-pub(super) struct Ran {
+pub(crate) struct FinishedRun {
     pub(super) live: Arc<Live>,
     pub(super) script: ScriptPath,
     pub(super) id: Uuid,
@@ -75,17 +77,17 @@ pub(super) struct Ran {
     pub(super) duration: Duration,
     pub(super) operations: u64,
     pub(super) memory: u64,
-    pub(super) said: Said,
+    pub(super) logs: CapturedLogs,
     pub(super) lines_dropped: u64,
 }
 
 /// What a run logged.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(crate) enum CapturedLogs {
     /// These lines.
-    Held(Vec<LogLine>),
+    Buffered(Vec<LogLine>),
     /// So many, which were handed in as they were written.
-    Already(u32),
+    Streamed(u32),
 }
 
 /// A line of a run that goes on.
@@ -103,31 +105,36 @@ impl Recorder {
     pub(super) fn new() -> (Self, Queued) {
         let (to_plain, plain) = mpsc::channel(PLAIN_MAX);
         let (to_telling, telling) = mpsc::channel(TELLING_MAX);
-        let tally = Arc::<Tally>::default();
-        let queues = Queues { plain: to_plain, telling: to_telling, tally: Arc::clone(&tally) };
-        (Self(Arc::new(queues)), Queued { plain, telling, tally })
+        let stats = Arc::<QueueStats>::default();
+        let queues = Queues { plain: to_plain, telling: to_telling, stats: Arc::clone(&stats) };
+        (Self(Arc::new(queues)), Queued { plain, telling, stats })
     }
 
     /// Takes a run that is over. Under load there is no room for most of them: those are not even made.
-    pub(super) fn take(&self, execution: &Execution, said: Said, ran: impl FnOnce(Said) -> Ran) {
+    pub(crate) fn take(
+        &self,
+        execution: &Execution,
+        logs: CapturedLogs,
+        ran: impl FnOnce(CapturedLogs) -> FinishedRun,
+    ) {
         let queues = &*self.0;
-        let lines = match &said {
-            Said::Held(lines) => lines.len() as u64,
-            Said::Already(_) => 0,
+        let lines = match &logs {
+            CapturedLogs::Buffered(lines) => lines.len() as u64,
+            CapturedLogs::Streamed(_) => 0,
         };
-        let is_plain = execution.outcome.is_ok() && lines == 0 && matches!(said, Said::Held(_));
+        let is_plain = execution.outcome.is_ok() && lines == 0 && matches!(logs, CapturedLogs::Buffered(_));
         if is_plain {
             match queues.plain.try_reserve() {
-                Ok(place) => place.send(ran(said)),
-                Err(_) => queues.tally.lose(1, 0),
+                Ok(place) => place.send(ran(logs)),
+                Err(_) => queues.stats.lose(1, 0),
             }
-        } else if !queues.send(Entry::Ran(ran(said))) {
-            queues.tally.lose(1, lines);
+        } else if !queues.send(Entry::Run(ran(logs))) {
+            queues.stats.lose(1, lines);
         }
     }
 
     /// Takes a line of a run that goes on.
-    pub(super) fn take_line(
+    pub(crate) fn take_line(
         &self,
         live: &Arc<Live>,
         script: &ScriptPath,
@@ -137,7 +144,7 @@ impl Recorder {
     ) {
         let line = Line { live: Arc::clone(live), script: script.clone(), execution, line, at };
         if !self.0.send(Entry::Line(line)) {
-            self.0.tally.lose(0, 1);
+            self.0.stats.lose(0, 1);
         }
     }
 }
@@ -146,17 +153,17 @@ impl Queues {
     /// Whether there was room.
     fn send(&self, entry: Entry) -> bool {
         let bytes = entry.bytes();
-        if self.tally.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= BYTES_MAX
+        if self.stats.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= BYTES_MAX
             && self.telling.try_send(entry).is_ok()
         {
             return true;
         }
-        self.tally.free(bytes);
+        self.stats.free(bytes);
         false
     }
 }
 
-impl Tally {
+impl QueueStats {
     /// So many bytes are not in the queue any more.
     pub(super) fn free(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -174,8 +181,13 @@ impl Tally {
     }
 }
 
-impl Ran {
-    pub(super) fn new(live: Arc<Live>, invocation: Invocation, execution: &Execution, said: Said) -> Self {
+impl FinishedRun {
+    pub(crate) fn new(
+        live: Arc<Live>,
+        invocation: Invocation,
+        execution: &Execution,
+        logs: CapturedLogs,
+    ) -> Self {
         let trigger = invocation.trigger.kind();
         let (method, target) = match invocation.trigger {
             Trigger::Http(request) => (Some(request.method), request.path),
@@ -197,7 +209,7 @@ impl Ran {
             duration: execution.duration,
             operations: execution.operations,
             memory: execution.memory_peak,
-            said,
+            logs,
             lines_dropped: execution.log_lines_dropped,
         }
     }
@@ -211,8 +223,10 @@ impl Entry {
         };
         match self {
             Self::Line(one) => line(&one.line),
-            Self::Ran(Ran { said: Said::Held(lines), .. }) => lines.iter().map(line).sum(),
-            Self::Ran(_) => 0,
+            Self::Run(FinishedRun { logs: CapturedLogs::Buffered(lines), .. }) => {
+                lines.iter().map(line).sum()
+            }
+            Self::Run(_) => 0,
         }
     }
 }

@@ -18,14 +18,14 @@ const LINES_AT_ONCE: usize = 128;
 
 /// Records that have not been written yet.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct RecordBuffer {
     plain: VecDeque<ExecutionRecord>,
     telling: VecDeque<ExecutionRecord>,
     lines: VecDeque<LineRecord>,
     line_bytes: usize,
 }
 
-impl Waiting {
+impl RecordBuffer {
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.telling.is_empty() && self.lines.is_empty()
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_has_something_to_tell_goes_first_and_finds_room_where_the_others_do_not() {
-        let mut waiting = Waiting::default();
+        let mut waiting = RecordBuffer::default();
         for id in 0..EXECUTIONS_MAX as u128 {
             assert!(waiting.add(execution(id, 0)));
         }
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_is_put_back_comes_again_in_its_order() {
-        let mut waiting = Waiting::default();
+        let mut waiting = RecordBuffer::default();
         for id in 0..3 {
             waiting.add(execution(id, 0));
             waiting.add_line(line(id as usize));
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn lines_are_bounded_in_bytes_and_number() {
-        let mut waiting = Waiting::default();
+        let mut waiting = RecordBuffer::default();
         let large = BYTES_MAX / 8;
         let room = (0..9).filter(|_| waiting.add_line(line(large))).count();
         assert_eq!(room, 7, "with what a row takes beside");
@@ -167,7 +167,7 @@ mod tests {
             waiting.take();
         }
         assert!(waiting.add_line(line(large)), "what was taken takes no room");
-        let mut waiting = Waiting::default();
+        let mut waiting = RecordBuffer::default();
         let room = (0..LINES_MAX + 1).filter(|_| waiting.add_line(line(0))).count();
         assert_eq!(room, LINES_MAX);
     }

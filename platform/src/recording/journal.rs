@@ -1,9 +1,10 @@
 //! The node's own log of what runs.
 
-use runtime::{Level, Live, LogLine};
+use runtime::{Level, LogLine};
 use uuid::Uuid;
 
-use super::recorder::{Entry, Line, Queued, Ran, Recorder, Said};
+use super::recorder::{CapturedLogs, Entry, FinishedRun, Line, Queued, Recorder};
+use crate::live::Live;
 
 /// Says what runs, where nothing is recorded.
 #[derive(Debug)]
@@ -20,9 +21,9 @@ impl Journal {
     pub async fn run(mut self) {
         loop {
             let entry = tokio::select! {
-                Some(ran) = self.0.plain.recv() => Entry::Ran(ran),
+                Some(ran) = self.0.plain.recv() => Entry::Run(ran),
                 Some(entry) = self.0.telling.recv() => {
-                    self.0.tally.free(entry.bytes());
+                    self.0.stats.free(entry.bytes());
                     entry
                 }
                 else => return,
@@ -35,17 +36,17 @@ impl Journal {
 /// Says one entry.
 pub(super) fn say(entry: &Entry) {
     match entry {
-        Entry::Ran(ran) => ended(ran),
+        Entry::Run(ran) => ended(ran),
         Entry::Line(Line { live, script, execution, line, .. }) => {
             logged(live, script.as_str(), *execution, line)
         }
     }
 }
 
-fn ended(ran: &Ran) {
+fn ended(ran: &FinishedRun) {
     let app = ran.live.revision.app();
     let (script, execution, revision) = (&ran.script, ran.id, ran.live.revision.commit());
-    if let Said::Held(lines) = &ran.said {
+    if let CapturedLogs::Buffered(lines) = &ran.logs {
         lines.iter().for_each(|line| logged(&ran.live, script.as_str(), execution, line));
     }
     match &ran.outcome {

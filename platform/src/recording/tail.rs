@@ -22,7 +22,7 @@ const LOSSES_AT_ONCE: u32 = 100;
 
 /// What there is to tell.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Told {
+pub enum TailEvent {
     /// A line.
     Line(Numbered<LineRecord>),
     /// Records that a node could not keep; lines that should be here may be among them.
@@ -53,12 +53,12 @@ impl Tail {
     }
 
     /// What is told next, in its order; waits until there is something.
-    pub async fn next(&mut self) -> Vec<Told> {
+    pub async fn next(&mut self) -> Vec<TailEvent> {
         loop {
             match timeout(LOOK_MAX, self.look()).await.unwrap_or(Err(StoreError::Silent(LOOK_MAX))) {
                 Ok(mut told) => {
                     if std::mem::take(&mut self.away) {
-                        told.insert(0, Told::Back);
+                        told.insert(0, TailEvent::Back);
                     }
                     if !told.is_empty() {
                         return told;
@@ -67,7 +67,7 @@ impl Tail {
                 Err(error) => {
                     if !std::mem::replace(&mut self.away, true) {
                         tracing::warn!(%error, "whoever follows logs has to wait");
-                        return vec![Told::Away];
+                        return vec![TailEvent::Away];
                     }
                 }
             }
@@ -75,12 +75,12 @@ impl Tail {
         }
     }
 
-    async fn look(&mut self) -> Result<Vec<Told>, StoreError> {
+    async fn look(&mut self) -> Result<Vec<TailEvent>, StoreError> {
         // Asked first: what comes in after that is told the next time.
         let up_to = self.store.last_record().await?;
         if up_to < self.from {
             self.from = up_to;
-            return Ok(vec![Told::SetBack(up_to)]);
+            return Ok(vec![TailEvent::SetBack(up_to)]);
         }
         if up_to == self.from {
             return Ok(Vec::new());
@@ -93,9 +93,9 @@ impl Tail {
             full(losses.len(), LOSSES_AT_ONCE).then(|| losses.last().map(|loss| loss.number)).flatten(),
         ];
         self.from = ends.into_iter().flatten().min().unwrap_or(up_to);
-        let mut told: Vec<(u64, Told)> = Vec::with_capacity(lines.len() + losses.len());
-        told.extend(lines.into_iter().map(|line| (line.number, Told::Line(line))));
-        told.extend(losses.into_iter().map(|loss| (loss.number, Told::Lost(loss))));
+        let mut told: Vec<(u64, TailEvent)> = Vec::with_capacity(lines.len() + losses.len());
+        told.extend(lines.into_iter().map(|line| (line.number, TailEvent::Line(line))));
+        told.extend(losses.into_iter().map(|loss| (loss.number, TailEvent::Lost(loss))));
         told.retain(|(number, _)| *number <= self.from);
         told.sort_by_key(|(number, _)| *number);
         Ok(told.into_iter().map(|(_, told)| told).collect())

@@ -3,19 +3,20 @@
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use runtime::{Failure, FailureKind, Level, Live, LogLine};
+use runtime::{Failure, FailureKind, Level, LogLine};
 use store::{
     AppId, DeployNumber, ExecutionRecord, FailureRecord, LineLevel, LineRecord, Oid, PlaceRecord, TriggerKind,
 };
 use uuid::Uuid;
 
-use super::recorder::{Line, Ran, Said};
+use super::recorder::{CapturedLogs, FinishedRun, Line};
+use crate::live::Live;
 
 /// The longest path that is kept of a request, in bytes.
 const PATH_MAX: usize = 512;
 
 /// The record of a run, and its lines that were not recorded yet, the one among them that tells its failure.
-pub(super) fn records(ran: Ran, node: &str) -> Option<(ExecutionRecord, Vec<LineRecord>)> {
+pub(super) fn records(ran: FinishedRun, node: &str) -> Option<(ExecutionRecord, Vec<LineRecord>)> {
     let started_at: DateTime<Utc> = ran.ended.checked_sub(ran.duration).unwrap_or(ran.ended).into();
     let app = app(&ran.live);
     let trigger = match ran.trigger {
@@ -36,9 +37,9 @@ pub(super) fn records(ran: Ran, node: &str) -> Option<(ExecutionRecord, Vec<Line
         (Ok(status), _) => Some(*status),
         (Err(failure), _) => Some(failure.kind.http_status()),
     };
-    let logged = match &ran.said {
-        Said::Held(lines) => u32::try_from(lines.len()).unwrap_or(u32::MAX),
-        Said::Already(lines) => *lines,
+    let logged = match &ran.logs {
+        CapturedLogs::Buffered(lines) => u32::try_from(lines.len()).unwrap_or(u32::MAX),
+        CapturedLogs::Streamed(lines) => *lines,
     };
     let execution = ExecutionRecord {
         id: ran.id,
@@ -59,9 +60,9 @@ pub(super) fn records(ran: Ran, node: &str) -> Option<(ExecutionRecord, Vec<Line
         lines: logged,
         lines_dropped: ran.lines_dropped,
     };
-    let held = match ran.said {
-        Said::Held(lines) => lines,
-        Said::Already(_) => Vec::new(),
+    let held = match ran.logs {
+        CapturedLogs::Buffered(lines) => lines,
+        CapturedLogs::Streamed(_) => Vec::new(),
     };
     let mut lines: Vec<LineRecord> = held
         .into_iter()

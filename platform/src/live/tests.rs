@@ -1,0 +1,188 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use manifest_schema::limits::Limits;
+use manifest_schema::manifest::{App, Manifest, Route, SecretNames};
+use manifest_schema::method::MethodSet;
+use manifest_schema::name::{JobName, ScriptPath};
+use manifest_schema::path::RoutePath;
+use manifest_schema::sdk::SdkVersion;
+use runtime::{AppIdentity, Host, HostCall, Invocation, LogLine, Pending, Trigger};
+use uuid::Uuid;
+
+use super::*;
+
+fn revision(commit: char, source: &str) -> Revision {
+    let script = ScriptPath::new("main.rhai").unwrap();
+    let route =
+        Route { path: RoutePath::parse("/").unwrap(), methods: MethodSet::ALL, script: script.clone() };
+    let manifest = Manifest {
+        sdk: SdkVersion::V1_1,
+        app: App::default(),
+        routes: vec![route],
+        schedules: Vec::new(),
+        functions: Vec::new(),
+        env: BTreeMap::new(),
+        secrets: SecretNames::default(),
+        limits: Limits { concurrency: 2, ..Limits::DEFAULT },
+    };
+    let app = AppIdentity { id: Uuid::nil(), name: AppName::new("hello").unwrap() };
+    let sources = BTreeMap::from([(script, source.to_owned())]);
+    Revision::new(app, commit.to_string().repeat(40), manifest, sources, BTreeMap::new()).unwrap()
+}
+
+struct NoHost;
+
+impl Host for NoHost {
+    fn log(&self, _: LogLine) -> HostCall<()> {
+        HostCall::Ready(())
+    }
+
+    fn wait(&self, _: Pending, _: &AtomicBool) -> Duration {
+        unreachable!("nothing is left pending")
+    }
+}
+
+#[test]
+fn a_branch_is_live_until_it_is_replaced_or_ended() {
+    let table = LiveTable::new();
+    let hello = AppName::new("hello").unwrap();
+    assert!(table.get("hello", "main").is_none() && table.get_production("hello").is_none());
+    table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
+    table.replace(&hello, Branch::preview("feature", "feature", false), revision('b', "2"), 2);
+    assert_eq!(table.get("hello", "main").unwrap().deploy, 1);
+    assert_eq!(table.get("hello", "feature").unwrap().revision.commit(), "b".repeat(40));
+    assert_eq!(table.get_production("hello").unwrap().deploy, 1);
+    assert_eq!(table.scheduled().len(), 1);
+    table.replace(&hello, Branch::production("main"), revision('c', "3"), 3);
+    assert_eq!(table.get_production("hello").unwrap().deploy, 3);
+    table.retain(&hello, &known(&["main"]));
+    assert!(table.get("hello", "feature").is_none());
+    table.retain(&hello, &KnownBranches::default());
+    assert!(table.get_production("hello").is_none() && table.scheduled().is_empty());
+}
+
+/// Branches that the store knows, the first of which is production.
+fn known(labels: &[&str]) -> KnownBranches {
+    KnownBranches {
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        production: labels.first().map(|label| (*label).to_owned()),
+        domains: Vec::new(),
+    }
+}
+
+#[test]
+fn a_branch_that_is_known_and_cannot_be_served_is_not_nothing() {
+    let table = LiveTable::new();
+    let hello = AppName::new("hello").unwrap();
+    let domain = DomainName::new("hello.example.com").unwrap();
+    let domains = vec![domain.clone()];
+    table.retain(&hello, &KnownBranches { domains, ..known(&["main", "feature"]) });
+    assert!(matches!(table.find_production("hello"), Some(Found::Unserved)));
+    assert!(matches!(table.find("hello", "feature"), Some(Found::Unserved)));
+    assert!(matches!(table.find_by_domain(domain.as_str()), Some(Found::Unserved)));
+    assert!(table.find("hello", "other").is_none() && table.get_production("hello").is_none());
+    assert_eq!(table.apps(), 0);
+    // Once it can be served, its own manifest says which domains it has.
+    table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
+    assert_eq!(table.get_production("hello").unwrap().deploy, 1);
+    assert!(table.find_by_domain(domain.as_str()).is_none());
+    // What was served before stays so while the next revision cannot be.
+    table.retain(&hello, &known(&["main"]));
+    assert!(matches!(table.find_production("hello"), Some(Found::Live(_))));
+    assert!(table.find("hello", "feature").is_none());
+    assert_eq!(table.apps(), 1);
+}
+
+#[test]
+fn one_app_does_not_notice_the_swap_of_another() {
+    let table = LiveTable::new();
+    let (one, two) = (AppName::new("one").unwrap(), AppName::new("two").unwrap());
+    table.replace(&one, Branch::production("main"), revision('a', "1"), 1);
+    let before = table.get("one", "main").unwrap();
+    table.replace(&two, Branch::production("main"), revision('b', "2"), 1);
+    table.retain(&two, &KnownBranches::default());
+    assert!(Arc::ptr_eq(&before, &table.get("one", "main").unwrap()));
+}
+
+#[test]
+fn slots_are_the_apps_and_survive_a_swap() {
+    let table = LiveTable::new();
+    let hello = AppName::new("hello").unwrap();
+    table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
+    let first = table.get_production("hello").unwrap().try_acquire_slot().unwrap();
+    table.replace(&hello, Branch::production("main"), revision('b', "2"), 2);
+    table.replace(&hello, Branch::preview("preview", "preview", false), revision('c', "3"), 3);
+    let second = table.get("hello", "preview").unwrap().try_acquire_slot().unwrap();
+    assert!(table.get_production("hello").unwrap().try_acquire_slot().is_none());
+    drop(first);
+    let third = table.get_production("hello").unwrap().try_acquire_slot();
+    assert!(third.is_some());
+    drop((second, third));
+}
+
+#[test]
+fn under_swaps_every_request_sees_one_whole_revision() {
+    let table = LiveTable::new();
+    let hello = AppName::new("hello").unwrap();
+    let letters = ['a', 'b', 'c', 'd'];
+    let deploy = |number: u64| {
+        let letter = letters[(number % 4) as usize];
+        table.replace(&hello, Branch::production("main"), revision(letter, &format!("\"{letter}\"")), number);
+    };
+    deploy(1);
+    let done = AtomicBool::new(false);
+    let call = Invocation {
+        script: ScriptPath::new("main.rhai").unwrap(),
+        execution_id: Uuid::nil(),
+        request_id: Uuid::nil(),
+        trigger: Trigger::Function { name: JobName::new("main").unwrap(), payload: Bytes::new() },
+    };
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut requests, mut newest) = (0, 0);
+                    while !done.load(Ordering::Relaxed) || requests == 0 {
+                        let live = table.get_production("hello").unwrap();
+                        assert!(live.deploy >= newest, "went back from {newest} to {}", live.deploy);
+                        newest = live.deploy;
+                        let answer = runtime::run(&live.revision, &call, Arc::new(NoHost), &Arc::default())
+                            .outcome
+                            .unwrap();
+                        let letter = live.revision.commit().chars().next().unwrap();
+                        assert_eq!(letter, letters[(live.deploy % 4) as usize]);
+                        assert_eq!(answer.body, format!("\"{letter}\""));
+                        requests += 1;
+                    }
+                    requests
+                })
+            })
+            .collect();
+        (2..300).for_each(deploy);
+        done.store(true, Ordering::Relaxed);
+        assert!(readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>() > 0);
+    });
+}
+
+#[test]
+fn apps_beyond_the_most_are_counted_together_and_idle_ones_not_at_all() {
+    let table = LiveTable::new();
+    let answered = |number: usize| {
+        let slot = table.slot(&AppName::new(&format!("a{number}")).unwrap());
+        slot.tally.answered(200, Duration::ZERO);
+    };
+    (0..TALLIED_MAX).for_each(|number| drop(table.slot(&AppName::new(&format!("a{number}")).unwrap())));
+    assert!(table.numbers().is_empty());
+    [0, 7, TALLIED_MAX, TALLIED_MAX + 1].into_iter().for_each(answered);
+    let numbers = table.numbers();
+    let names: Vec<_> = numbers.iter().map(|numbers| numbers.app.as_deref()).collect();
+    assert_eq!(names, [Some("a0"), Some("a7"), None]);
+    assert_eq!(numbers[2].counts.answers[1][0], 2);
+    // What was counted stays, and a place that is free again is taken by the next app.
+    table.retain(&AppName::new("a7").unwrap(), &KnownBranches::default());
+    answered(TALLIED_MAX + 2);
+    let names: Vec<_> = table.numbers().into_iter().map(|numbers| numbers.app).collect();
+    assert_eq!(names, [Some("a0".to_owned()), Some(format!("a{}", TALLIED_MAX + 2)), None]);
+}
