@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
-use store::{NewDeploy, NewPush, RefChange};
+use store::{DeployNumber, RefChange};
 
 use super::candidate::{Candidate, Examined};
-use super::report::{Event, Outcome, Rejection, Tell, Verdict};
+use super::report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
+use crate::nodes::Reach;
 
 /// One ref of a push, and what was decided about it.
 pub(super) struct Decision {
@@ -35,6 +36,10 @@ impl Decision {
         matches!(self.outcome, Decided::Serve { production: true, .. })
     }
 
+    fn is_rejected(&self) -> bool {
+        matches!(self.outcome, Decided::Done(Outcome::Rejected(_)))
+    }
+
     pub(super) fn reject(&mut self, rejection: Rejection) {
         self.outcome = Decided::Done(Outcome::Rejected(rejection));
     }
@@ -50,32 +55,6 @@ pub(super) fn served(examined: Examined, branch: String, production: bool, tell:
             Decided::Move
         }
     }
-}
-
-/// Writes what is to be moved and served into the push.
-pub(super) fn fill(push: &mut NewPush<'_>, decisions: &[Decision]) {
-    push.refs = decisions
-        .iter()
-        .filter(|decision| decision.moves())
-        .map(|decision| decision.change.clone())
-        .collect();
-    let served = decisions.iter().filter_map(|decision| match &decision.outcome {
-        Decided::Serve { branch, candidate, .. } => Some((branch, candidate)),
-        _ => None,
-    });
-    push.revisions = served.clone().filter_map(|(_, candidate)| candidate.new.clone()).collect();
-    let required = served.clone().flat_map(|(_, candidate)| &candidate.prepared.manifest.secrets.required);
-    push.requires = required.map(|name| name.as_str().to_owned()).collect();
-    push.deploys = served
-        .map(|(branch, candidate)| NewDeploy { branch: branch.clone(), commit: candidate.commit })
-        .collect();
-    // Previews have none: the domains are those of what people see.
-    push.domains = decisions.iter().find_map(|decision| match &decision.outcome {
-        Decided::Serve { production: true, candidate, .. } => {
-            Some(candidate.prepared.manifest.app.domains.clone())
-        }
-        _ => None,
-    });
 }
 
 /// Two new branches of one push cannot share an address either: the later one is rejected.
@@ -99,12 +78,64 @@ pub(super) fn reject_shared_addresses(app: &AppName, decisions: &mut [Decision])
 
 /// An atomic push moves all of its refs or none.
 pub(super) fn reject_unless_all_move(decisions: &mut [Decision]) {
-    let rejected = |decision: &Decision| matches!(decision.outcome, Decided::Done(Outcome::Rejected(_)));
-    if decisions.iter().any(rejected) {
-        decisions
-            .iter_mut()
-            .filter(|decision| !rejected(decision))
-            .for_each(|decision| decision.reject(Rejection::Atomic));
+    if decisions.iter().any(Decision::is_rejected) {
+        reject_those(decisions, |decision| !decision.is_rejected(), &Rejection::Atomic);
+    }
+}
+
+/// Rejects those of the decisions that `which` picks, all for the same reason.
+pub(super) fn reject_those(
+    decisions: &mut [Decision],
+    which: impl Fn(&Decision) -> bool,
+    rejection: &Rejection,
+) {
+    for decision in decisions.iter_mut().filter(|decision| which(decision)) {
+        decision.reject(rejection.clone());
+    }
+}
+
+/// A ref that was moved, and whose commit is served.
+pub(super) struct Served {
+    pub(super) change: RefChange,
+    pub(super) branch: String,
+    pub(super) production: bool,
+    pub(super) deploy: DeployNumber,
+    pub(super) validated_before: bool,
+}
+
+impl Served {
+    /// The verdict on it; `reach` says how far it has come among the nodes.
+    pub(super) fn verdict(self, reach: Option<Reach>) -> Verdict {
+        let Self { change, branch, production, deploy, validated_before } = self;
+        let before = change.old.filter(|old| Some(*old) != change.new);
+        let activated = Activated { branch, deploy, validated_before, before, reach };
+        let outcome = if production { Outcome::Live(activated) } else { Outcome::Preview(activated) };
+        Verdict { name: change.name, outcome }
+    }
+}
+
+/// What came of a decision once all of them were committed.
+pub(super) enum Settled {
+    Served(Served),
+    /// Nothing is served for the ref.
+    Unserved(Verdict),
+}
+
+impl Settled {
+    pub(super) fn is_served(&self) -> bool {
+        matches!(self, Self::Served(_))
+    }
+
+    pub(super) fn goes_live(&self) -> bool {
+        matches!(self, Self::Served(Served { production: true, .. }))
+    }
+
+    /// The verdict on the ref; `reach` says how far the push has come among the nodes.
+    pub(super) fn verdict(self, reach: Option<Reach>) -> Verdict {
+        match self {
+            Self::Served(served) => served.verdict(reach),
+            Self::Unserved(verdict) => verdict,
+        }
     }
 }
 

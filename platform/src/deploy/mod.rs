@@ -7,6 +7,7 @@
 
 mod candidate;
 mod check;
+mod commit;
 mod decision;
 mod intent;
 mod leaks;
@@ -18,7 +19,6 @@ mod rollback;
 mod setting;
 mod snapshot;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ use git_receiver::{Command, Pack, Push, Repository, Staged};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
 use runtime::Secrets;
-use store::{Actor, App, Deploy, NewPush, PushError, PushReceipt, RefChange, Store, StoreError};
+use store::{Actor, App, Deploy, PushReceipt, RefChange, Store};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -41,14 +41,15 @@ pub use setting::NotUnset;
 pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::TRACE_TARGET;
-use crate::activation::Activation;
+use crate::activation::{Activation, Fresh};
 use crate::clock::Clock;
 use crate::nodes::{OwnAct, Peers};
 use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
 use crate::secrets::{SecretError, Vault};
 use crate::tokens::{Caller, Right};
 use candidate::{DeployError, Examination, Examined};
-use decision::{Decided, Decision, fill, reject_shared_addresses, reject_unless_all_move, served, unmoved};
+use commit::Commit;
+use decision::{Decided, Decision, Served, Settled, reject_shared_addresses, reject_those, served, unmoved};
 use intent::{Intent, intent};
 
 /// How many commits are gone through to see whether one follows another.
@@ -110,8 +111,7 @@ impl Deployer {
     /// and served, or nothing of it has changed. Must run to its end: dropping it midway may leave a committed push
     /// that this node serves only after its next start.
     pub async fn deploy(&self, name: &AppName, push: Push, by: &Pusher, tell: &Tell) -> Vec<Verdict> {
-        let names: Vec<String> = push.commands.iter().map(|command| command.name.clone()).collect();
-        self.carry_out(name, push, by, tell).await.unwrap_or_else(|error| {
+        self.carry_out(name, &push, by, tell).await.unwrap_or_else(|error| {
             let rejection = match error.unavailable() {
                 Some(cause) => {
                     tracing::warn!(app = %name, %error, "the database failed a push");
@@ -123,46 +123,40 @@ impl Deployer {
                     Rejection::Internal { incident }
                 }
             };
-            let rejected = |name| Verdict { name, outcome: Outcome::Rejected(rejection.clone()) };
-            names.into_iter().map(rejected).collect()
+            Verdict::reject_all(&push.commands, &rejection)
         })
     }
 
     async fn carry_out(
         &self,
         name: &AppName,
-        push: Push,
+        push: &Push,
         by: &Pusher,
         tell: &Tell,
     ) -> Result<Vec<Verdict>, DeployError> {
-        let atomic = push.capabilities.atomic();
         let pack = match &push.pack {
             Ok(pack) => pack,
-            Err(why) => return Ok(unpack_failed(&push.commands, &why.to_string())),
+            Err(why) => {
+                return Ok(Verdict::reject_all(&push.commands, &Rejection::Unpack(why.to_string())));
+            }
         };
         let app = self.store.app(name).await?;
         let deciding = self.decide(app.as_ref(), &push.commands, pack, (name, by), tell);
         let mut decisions = deciding.instrument(stage!("check")).await?;
         reject_shared_addresses(name, &mut decisions);
         self.reject_too_many_refs(app.as_ref(), &mut decisions).await?;
-        let mut new_push = NewPush {
-            app: name.clone(),
-            may_create: by.may_create(name),
-            by: by.actor.clone(),
+        let commit = Commit {
+            app: name,
+            by,
             at: self.clock.now(),
             node: self.peers.as_ref().map(|peers| peers.node),
-            objects: &Pushed(pack),
+            objects: Pushed(pack),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
-            refs: Vec::new(),
-            revisions: Vec::new(),
-            deploys: Vec::new(),
-            domains: None,
-            requires: Vec::new(),
-            message: by.message.clone(),
+            atomic: push.capabilities.atomic(),
         };
         let act = self.begin_act(name);
-        let receipt = self.commit(&mut decisions, &mut new_push, atomic).instrument(stage!("commit")).await?;
-        Ok(match receipt {
+        let committing = commit.carry_out(&self.store, &mut decisions);
+        Ok(match committing.instrument(stage!("commit")).await? {
             Some(receipt) => {
                 self.activate(receipt, decisions, act, tell).instrument(stage!("activate")).await
             }
@@ -272,11 +266,8 @@ impl Deployer {
         };
         let most = self.limits.refs;
         if (there + new).saturating_sub(gone) > most {
-            let creates = |decision: &&mut Decision| decision.moves() && decision.change.old.is_none();
-            decisions
-                .iter_mut()
-                .filter(creates)
-                .for_each(|decision| decision.reject(Rejection::TooManyRefs { there, most }));
+            let creates = |decision: &Decision| decision.moves() && decision.change.old.is_none();
+            reject_those(decisions, creates, &Rejection::TooManyRefs { there, most });
         }
         Ok(())
     }
@@ -301,62 +292,6 @@ impl Deployer {
             .map(str::to_owned))
     }
 
-    /// Commits what the decisions move, in one transaction. A ref that someone else moved meanwhile is rejected and
-    /// the others are tried again, unless the push is atomic. `None`: nothing was to be moved, or nothing could be.
-    async fn commit(
-        &self,
-        decisions: &mut [Decision],
-        push: &mut NewPush<'_>,
-        atomic: bool,
-    ) -> Result<Option<PushReceipt>, DeployError> {
-        loop {
-            if atomic {
-                reject_unless_all_move(decisions);
-            }
-            if !decisions.iter().any(Decision::moves) {
-                return Ok(None);
-            }
-            fill(push, decisions);
-            let rejection = match self.store.push(push).await {
-                Ok(receipt) => return Ok(Some(receipt)),
-                Err(PushError::RefMoved { name, found, last_deploy, .. }) => {
-                    let moved = decisions.iter_mut().find(|decision| decision.change.name == name);
-                    if let Some(decision) = moved.filter(|decision| decision.moves()) {
-                        decision.reject(Rejection::Moved { found, by: last_deploy });
-                        continue;
-                    }
-                    Rejection::Moved { found, by: last_deploy }
-                }
-                Err(PushError::DomainTaken { domain }) => {
-                    let rejection = Rejection::DomainTaken { domain };
-                    if let Some(decision) = decisions.iter_mut().find(|decision| decision.goes_live()) {
-                        decision.reject(rejection);
-                        continue;
-                    }
-                    rejection
-                }
-                Err(PushError::Busy) => Rejection::Busy,
-                Err(PushError::Store(StoreError::DiskFull)) => {
-                    tracing::error!(app = %push.app, "the database's disk is full");
-                    Rejection::DiskFull
-                }
-                Err(PushError::Store(error @ StoreError::OutcomeUnknown)) => {
-                    tracing::error!(app = %push.app, %error, "it is not known whether a push was committed");
-                    Rejection::OutcomeUnknown
-                }
-                Err(PushError::UnknownApp) => Rejection::UnknownApp,
-                Err(PushError::SecretUnset { name }) => Rejection::SecretUnset { name },
-                Err(PushError::Objects(error)) => return Err(DeployError::Pack(error)),
-                Err(PushError::Store(error)) => return Err(error.into()),
-            };
-            decisions
-                .iter_mut()
-                .filter(|decision| decision.moves())
-                .for_each(|decision| decision.reject(rejection.clone()));
-            return Ok(None);
-        }
-    }
-
     /// Swaps in what was committed and says what became of each ref.
     async fn activate(
         &self,
@@ -366,49 +301,38 @@ impl Deployer {
         tell: &Tell,
     ) -> Vec<Verdict> {
         let mut numbers = receipt.deploys.iter().copied();
-        let mut prepared = BTreeMap::new();
-        let mut verdicts = Vec::with_capacity(decisions.len());
-        let mut production_moved = false;
-        for decision in decisions {
-            let verdict = match decision.outcome {
-                Decided::Serve { branch, production, candidate } => {
-                    production_moved |= production;
-                    let deploy = numbers.next().expect("the store numbers every deploy that it was handed");
-                    let activated = Activated {
-                        deploy,
-                        validated_before: candidate.new.is_none(),
-                        before: decision.change.old.filter(|old| *old != candidate.commit),
-                        branch: branch.clone(),
-                        reach: None,
-                    };
-                    prepared.insert(branch, (candidate.commit, deploy, candidate.prepared));
-                    let outcome =
-                        if production { Outcome::Live(activated) } else { Outcome::Preview(activated) };
-                    Verdict { name: decision.change.name, outcome }
-                }
-                _ => unmoved(decision),
-            };
-            verdicts.push(verdict);
-        }
+        let mut fresh = Fresh::new();
+        let mut settle = |decision: Decision| match decision.outcome {
+            Decided::Serve { branch, production, candidate } => {
+                let deploy = numbers.next().expect("the store numbers every deploy that it was handed");
+                let validated_before = candidate.new.is_none();
+                fresh.insert(branch.clone(), (candidate.commit, deploy, candidate.prepared));
+                Settled::Served(Served {
+                    change: decision.change,
+                    branch,
+                    production,
+                    deploy,
+                    validated_before,
+                })
+            }
+            _ => Settled::Unserved(unmoved(decision)),
+        };
+        let settled: Vec<Settled> = decisions.into_iter().map(&mut settle).collect();
         let started = Instant::now();
-        if self.activation.sync_with(&receipt.app, prepared).await
+        if self.activation.sync_with(&receipt.app, fresh).await
             && let Some(act) = act
         {
             act.served();
         }
         tracing::debug!(app = %receipt.app.name, took = ?started.elapsed(), "swapped");
-        let mut activated: Vec<_> =
-            verdicts.iter_mut().filter_map(|verdict| verdict.outcome.activated()).collect();
-        if !activated.is_empty()
-            && let Some(peers) = &self.peers
-        {
-            let reach = peers.wait_for(&receipt.app).await;
-            activated.iter_mut().for_each(|activated| activated.reach = Some(reach.clone()));
-        }
-        if receipt.created && !production_moved {
+        let reach = match &self.peers {
+            Some(peers) if settled.iter().any(Settled::is_served) => Some(peers.wait_for(&receipt.app).await),
+            _ => None,
+        };
+        if receipt.created && !settled.iter().any(Settled::goes_live) {
             tell.send(Event::ProductionIsElsewhere { production: receipt.app.production_branch });
         }
-        verdicts
+        settled.into_iter().map(|settled| settled.verdict(reach.clone())).collect()
     }
 }
 
@@ -440,14 +364,4 @@ async fn is_held<R: Repository>(
         }
         _ => Ok(false),
     }
-}
-
-fn unpack_failed(commands: &[Command], why: &str) -> Vec<Verdict> {
-    commands
-        .iter()
-        .map(|command| Verdict {
-            name: command.name.clone(),
-            outcome: Outcome::Rejected(Rejection::Unpack(why.to_owned())),
-        })
-        .collect()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use git_receiver::Command;
 use manifest_schema::fault::Faults;
 use manifest_schema::name::DomainName;
 use manifest_schema::sdk::SdkVersion;
@@ -87,6 +88,17 @@ pub struct Verdict {
     pub outcome: Outcome,
 }
 
+impl Verdict {
+    /// The verdicts on a push of which nothing is carried out, all for the same reason.
+    pub fn reject_all(commands: &[Command], rejection: &Rejection) -> Vec<Self> {
+        let rejected = |command: &Command| Self {
+            name: command.name.clone(),
+            outcome: Outcome::Rejected(rejection.clone()),
+        };
+        commands.iter().map(rejected).collect()
+    }
+}
+
 /// Exactly one of these for each ref.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -104,16 +116,6 @@ pub enum Outcome {
     Checked,
     /// Nothing was changed, and why.
     Rejected(Rejection),
-}
-
-impl Outcome {
-    /// What went live with it.
-    pub(super) fn activated(&mut self) -> Option<&mut Activated> {
-        match self {
-            Self::Live(activated) | Self::Preview(activated) => Some(activated),
-            _ => None,
-        }
-    }
 }
 
 /// A commit that went live on a branch.

@@ -140,11 +140,7 @@ async fn not_kept(
     let Ok(Some(request)) = git_receiver::read_request(&mut head, limits).await else {
         return refused(app, &SpoolError::Keep { source: error, head: Vec::new() });
     };
-    let verdicts: Vec<Verdict> = request
-        .commands
-        .iter()
-        .map(|command| Verdict { name: command.name.clone(), outcome: Outcome::Rejected(rejection.clone()) })
-        .collect();
+    let verdicts = Verdict::reject_all(&request.commands, &rejection);
     let ending = words.ending(&verdicts, started.elapsed());
     git_reply(RESULT, Body::from(said(&request.capabilities, &ending.text, &Ok(()), &ending.results)))
 }

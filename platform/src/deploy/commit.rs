@@ -1,0 +1,118 @@
+//! The one transaction of a push, repeated without the refs that it refuses.
+
+use chrono::{DateTime, Utc};
+use manifest_schema::name::AppName;
+use store::{NewDeploy, NewPush, Oid, PushError, PushReceipt, Store, StoreError};
+use uuid::Uuid;
+
+use super::Pusher;
+use super::candidate::DeployError;
+use super::decision::{Decided, Decision, reject_those, reject_unless_all_move};
+use super::report::Rejection;
+use crate::repository::Pushed;
+
+/// What a push commits whichever of its refs are moved.
+pub(super) struct Commit<'p> {
+    pub(super) app: &'p AppName,
+    pub(super) by: &'p Pusher,
+    pub(super) at: DateTime<Utc>,
+    pub(super) node: Option<Uuid>,
+    pub(super) objects: Pushed<'p>,
+    pub(super) shallow: Vec<Oid>,
+    /// Whether all refs are moved or none.
+    pub(super) atomic: bool,
+}
+
+impl Commit<'_> {
+    /// Commits what the decisions move. A ref that someone else moved meanwhile is rejected and the others are tried
+    /// again, unless the push is atomic. `None`: nothing was to be moved, or nothing could be.
+    pub(super) async fn carry_out(
+        &self,
+        store: &Store,
+        decisions: &mut [Decision],
+    ) -> Result<Option<PushReceipt>, DeployError> {
+        loop {
+            if self.atomic {
+                reject_unless_all_move(decisions);
+            }
+            if !decisions.iter().any(Decision::moves) {
+                return Ok(None);
+            }
+            let error = match store.push(&self.new_push(decisions)).await {
+                Ok(receipt) => return Ok(Some(receipt)),
+                Err(error) => error,
+            };
+            let concerned =
+                decisions.iter().position(|decision| decision.moves() && concerns(&error, decision));
+            let rejection = self.rejection(error)?;
+            match concerned {
+                Some(index) => decisions[index].reject(rejection),
+                None => {
+                    reject_those(decisions, Decision::moves, &rejection);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// All that is written where the decisions are as they are.
+    fn new_push(&self, decisions: &[Decision]) -> NewPush<'_> {
+        let moved = decisions.iter().filter(|decision| decision.moves());
+        let served = || {
+            decisions.iter().filter_map(|decision| match &decision.outcome {
+                Decided::Serve { branch, candidate, production } => Some((branch, candidate, *production)),
+                _ => None,
+            })
+        };
+        let required = served().flat_map(|(_, candidate, _)| &candidate.prepared.manifest.secrets.required);
+        let deploy = |branch: &String, commit| NewDeploy { branch: branch.clone(), commit };
+        NewPush {
+            app: self.app.clone(),
+            may_create: self.by.may_create(self.app),
+            by: self.by.actor.clone(),
+            at: self.at,
+            node: self.node,
+            objects: &self.objects,
+            shallow: self.shallow.clone(),
+            refs: moved.map(|decision| decision.change.clone()).collect(),
+            revisions: served().filter_map(|(_, candidate, _)| candidate.new.clone()).collect(),
+            deploys: served().map(|(branch, candidate, _)| deploy(branch, candidate.commit)).collect(),
+            // Previews have none: the domains are those of what people see.
+            domains: served()
+                .find(|(_, _, production)| *production)
+                .map(|(_, candidate, _)| candidate.prepared.manifest.app.domains.clone()),
+            requires: required.map(|name| name.as_str().to_owned()).collect(),
+            message: self.by.message.clone(),
+        }
+    }
+
+    /// Why the refs are rejected that `error` concerns.
+    fn rejection(&self, error: PushError) -> Result<Rejection, DeployError> {
+        Ok(match error {
+            PushError::RefMoved { found, last_deploy, .. } => Rejection::Moved { found, by: last_deploy },
+            PushError::DomainTaken { domain } => Rejection::DomainTaken { domain },
+            PushError::Busy => Rejection::Busy,
+            PushError::UnknownApp => Rejection::UnknownApp,
+            PushError::SecretUnset { name } => Rejection::SecretUnset { name },
+            PushError::Store(StoreError::DiskFull) => {
+                tracing::error!(app = %self.app, "the database's disk is full");
+                Rejection::DiskFull
+            }
+            PushError::Store(error @ StoreError::OutcomeUnknown) => {
+                tracing::error!(app = %self.app, %error, "it is not known whether a push was committed");
+                Rejection::OutcomeUnknown
+            }
+            PushError::Objects(error) => return Err(DeployError::Pack(error)),
+            PushError::Store(error) => return Err(error.into()),
+        })
+    }
+}
+
+/// Whether `error` is about the ref of `decision` only, so that the others can still be moved.
+fn concerns(error: &PushError, decision: &Decision) -> bool {
+    match error {
+        PushError::RefMoved { name, .. } => *name == decision.change.name,
+        PushError::DomainTaken { .. } => decision.goes_live(),
+        _ => false,
+    }
+}
