@@ -13,7 +13,7 @@ use crate::pack::{Pack, PackBytes};
 use crate::pack_end::PackReader;
 use crate::pkt_line::{self, Frame, FrameError};
 use crate::unpack::{Bases, Resolved, Scanned, UnpackError, resolve, scan};
-use crate::{DamagedObject, Kind, Known, Limits, Repository, RepositoryError, connectivity, content};
+use crate::{Kind, Known, Limits, Repository, RepositoryError, connectivity, content};
 
 /// The most options of one push, and the longest of them.
 const OPTIONS_MAX: usize = 64;
@@ -28,7 +28,7 @@ const SPECIAL_AT_ONCE: usize = 8;
 const ASKED_AT_ONCE: usize = 10_000;
 
 /// What a request to receive-pack turned out to be.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Received {
     /// A client that sends much asks first whether it may; it wants an empty answer.
     Probe,
@@ -37,9 +37,9 @@ pub enum Received {
 }
 
 /// A push that was received and checked, and has changed nothing.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Push {
-    /// The refs to be moved, those that git's rules forbid marked as such.
+    /// The refs to be moved. Where the pack was unpacked, those that git's rules forbid are marked as such.
     pub commands: Vec<Command>,
     /// What the client can and wants.
     pub capabilities: Capabilities,
@@ -60,12 +60,6 @@ pub enum ReceiveError {
     /// The body ended early or could not be read.
     #[error("the push was cut off: {0}")]
     Cut(std::io::Error),
-    /// The repository cannot be read.
-    #[error(transparent)]
-    Repository(#[from] RepositoryError),
-    /// A stored object, on which the pack builds, is damaged.
-    #[error(transparent)]
-    Damaged(#[from] DamagedObject),
 }
 
 impl From<FrameError> for ReceiveError {
@@ -86,8 +80,8 @@ impl From<NotACommand> for ReceiveError {
 /// Receives a push in one go. `body` is the request without HTTP's compression. Nothing is changed.
 ///
 /// # Errors
-/// The body is not a push, ends early, or the repository cannot be read. A pack that is refused is no error: the client
-/// is told in the answer, which it reads only when its whole request was read.
+/// The body is not a push, or ends early. A pack that was not unpacked is no error: the client is told in the answer, which
+/// it reads only when its whole request was read.
 pub async fn receive<R: Repository>(
     repository: &R,
     body: impl AsyncRead + Send + Unpin,
@@ -97,7 +91,7 @@ pub async fn receive<R: Repository>(
     match read_request(&mut body, limits).await? {
         Some(request) => {
             let pack = take_in(&request, &mut body, limits).await?;
-            unpack(repository, request, pack, limits).await.map(Received::Push)
+            Ok(Received::Push(unpack(repository, request, pack, limits).await))
         }
         None => Ok(Received::Probe),
     }
@@ -116,7 +110,7 @@ pub async fn receive_over_connection<R: Repository>(
     let mut input = input;
     let Some(request) = read_request(&mut input, limits).await? else { return Ok(Received::Probe) };
     let pack = take_in(&request, &mut PackReader::new(input, limits.inflated_bytes), limits).await?;
-    unpack(repository, request, pack, limits).await.map(Received::Push)
+    Ok(Received::Push(unpack(repository, request, pack, limits).await))
 }
 
 /// The pack that follows `request`, if one does.
@@ -131,36 +125,68 @@ async fn take_in(
     PackBytes::take_in(body, limits.request_bytes).await.map_err(ReceiveError::Cut)
 }
 
-/// Unpacks, checks and connects the `pack` that followed `request`. Nothing is changed.
-///
-/// # Errors
-/// The repository cannot be read. A pack that is refused is no error.
+/// Unpacks the `pack` that followed `request`, and judges its commands. Nothing is changed.
 pub async fn unpack<R: Repository>(
     repository: &R,
     request: Request,
     pack: PackBytes,
     limits: &Limits,
-) -> Result<Push, ReceiveError> {
-    let pack = if !request.brings_a_pack() {
-        Ok(Pack::default())
-    } else if pack.length() > limits.request_bytes {
-        Err(UnpackError::TooLarge { limit: limits.request_bytes })
-    } else {
-        let mut shallow: HashSet<ObjectId> = request.shallow.iter().copied().collect();
-        shallow.extend(repository.shallow().await?);
-        let unpacked = unpack_and_connect(repository, pack, shallow, limits).await?;
-        if request.capabilities.object_format() == "sha1" { unpacked } else { Err(UnpackError::ObjectFormat) }
+) -> Push {
+    let unpacked = unpack_pack(repository, &request, pack, limits).await;
+    let Request { mut commands, capabilities, options, mut shallow } = request;
+    // A line that names no commit of the pack says nothing; kept, it would stop git where it reads the list.
+    shallow.retain(|id| unpacked.as_ref().is_ok_and(|pack| pack.kind(id) == Some(Kind::Commit)));
+    let pack = match unpacked {
+        Ok(pack) => {
+            judge_by(repository, &mut commands, &pack).await.map(|()| pack).map_err(UnpackError::from)
+        }
+        Err(error) => Err(error),
     };
-    let Request { mut commands, capabilities, options, shallow } = request;
-    let there = |id: &ObjectId| pack.as_ref().ok()?.kind(id);
+    Push { commands, capabilities, options, shallow, pack }
+}
+
+/// Unpacks, checks and connects the pack: its objects that the repository does not have.
+async fn unpack_pack<R: Repository>(
+    repository: &R,
+    request: &Request,
+    pack: PackBytes,
+    limits: &Limits,
+) -> Result<Pack, UnpackError> {
+    if !request.brings_a_pack() {
+        return Ok(Pack::default());
+    }
+    if pack.length() > limits.request_bytes {
+        return Err(UnpackError::TooLarge { limit: limits.request_bytes });
+    }
+    if request.capabilities.object_format() != "sha1" {
+        return Err(UnpackError::ObjectFormat);
+    }
+    let mut shallow: HashSet<ObjectId> = request.shallow.iter().copied().collect();
+    shallow.extend(repository.shallow().await?);
+    // Inflating and hashing take their time; the async workers are for waiting.
+    let bounds = limits.clone();
+    let (scanned, shallow) = off_the_workers(move || Ok((scan(pack, &shallow, &bounds)?, shallow))).await?;
+    let bases = read_bases(repository, &scanned, limits).await?;
+    let bounds = limits.clone();
+    let resolved = off_the_workers(move || resolve(scanned, bases, &shallow, &bounds)).await?;
+    let known = known(repository, &resolved).await?;
+    connectivity::check(resolved.links(), &known)?;
+    let resolved = check_special(repository, resolved).await?;
+    off_the_workers(move || resolved.settle(&known)).await
+}
+
+/// Marks the commands that git's own rules forbid, by what the repository and the pack hold.
+async fn judge_by<R: Repository>(
+    repository: &R,
+    commands: &mut [Command],
+    pack: &Pack,
+) -> Result<(), RepositoryError> {
     let new = || commands.iter().filter_map(|command| command.new);
-    let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, there(&id)?))).collect();
+    let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, pack.kind(&id)?))).collect();
     let elsewhere: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
     kinds.extend(repository.known(&elsewhere).await?.into_iter().map(|(id, known)| (id, known.kind)));
-    // A line that names no commit of the pack says nothing; kept, it would stop git where it reads the list.
-    let shallow = shallow.into_iter().filter(|id| there(id) == Some(Kind::Commit)).collect();
-    judge(&mut commands, &kinds, &repository.refs().await?);
-    Ok(Push { commands, capabilities, options, shallow, pack })
+    judge(commands, &kinds, &repository.refs().await?);
+    Ok(())
 }
 
 /// What a client wants, from before its pack.
@@ -243,64 +269,25 @@ async fn read_options(body: &mut (impl AsyncRead + Send + Unpin)) -> Result<Vec<
     }
 }
 
-async fn unpack_and_connect<R: Repository>(
-    repository: &R,
-    pack: PackBytes,
-    shallow: HashSet<ObjectId>,
-    limits: &Limits,
-) -> Result<Result<Pack, UnpackError>, ReceiveError> {
-    // Inflating and hashing take their time; the async workers are for waiting.
-    let bounds = limits.clone();
-    let scanned = off_the_workers(move || Ok((scan(pack, &shallow, &bounds)?, shallow))).await;
-    let (scanned, shallow) = match scanned {
-        Ok(scanned) => scanned,
-        Err(error) => return Ok(Err(error)),
-    };
-    let bases = match read_bases(repository, &scanned, limits).await? {
-        Ok(bases) => bases,
-        Err(error) => return Ok(Err(error)),
-    };
-    let bounds = limits.clone();
-    let resolved = match off_the_workers(move || resolve(scanned, bases, &shallow, &bounds)).await {
-        Ok(resolved) => resolved,
-        Err(error) => return Ok(Err(error)),
-    };
-    let known = known(repository, &resolved).await?;
-    if let Err(disconnected) = connectivity::check(resolved.links(), &known) {
-        return Ok(Err(disconnected.into()));
-    }
-    let resolved = match check_special(repository, resolved).await? {
-        Ok(resolved) => resolved,
-        Err(error) => return Ok(Err(error)),
-    };
-    Ok(off_the_workers(move || resolved.settle(&known)).await)
-}
-
 /// The objects of the repository on which the pack builds. A thin pack names them instead of sending them, so they are part of
 /// what is inflated for it, and a small pack may name many large ones.
 async fn read_bases<R: Repository>(
     repository: &R,
     scanned: &Scanned,
     limits: &Limits,
-) -> Result<Result<Bases, UnpackError>, ReceiveError> {
+) -> Result<Bases, UnpackError> {
     let mut bases = Bases::new();
     let mut inflated = scanned.inflated(limits);
     for some in scanned.foreign_bases().chunks(BASES_AT_ONCE) {
-        let mut refused = None;
         content::build(&repository.objects_and_bases(some).await?, |object, content| {
-            if refused.is_none() && some.contains(&object.id) {
-                match inflated.add(content.len() as u64) {
-                    Ok(()) => drop(bases.insert(object.id, (object.kind, content.to_vec()))),
-                    Err(error) => refused = Some(error),
-                }
+            if some.contains(&object.id) {
+                inflated.add(content.len() as u64)?;
+                bases.insert(object.id, (object.kind, content.to_vec()));
             }
-            Ok::<_, ReceiveError>(())
+            Ok::<_, UnpackError>(())
         })?;
-        if let Some(error) = refused {
-            return Ok(Err(error));
-        }
     }
-    Ok(Ok(bases))
+    Ok(bases)
 }
 
 /// What the repository has of a pack and of what its objects name and build on.
@@ -320,16 +307,13 @@ async fn known<R: Repository>(
 }
 
 /// Checks the blobs that git itself reads by the names they bear in the pack's trees, those that were stored before too.
-async fn check_special<R: Repository>(
-    repository: &R,
-    resolved: Resolved,
-) -> Result<Result<Resolved, UnpackError>, ReceiveError> {
+async fn check_special<R: Repository>(repository: &R, resolved: Resolved) -> Result<Resolved, UnpackError> {
     let mut special: HashMap<ObjectId, Vec<Special>> = HashMap::new();
     for (id, kind) in resolved.links().special() {
         special.entry(id).or_default().push(kind);
     }
     if special.is_empty() {
-        return Ok(Ok(resolved));
+        return Ok(resolved);
     }
     let ids: Vec<ObjectId> = special.keys().copied().collect();
     let judge = move |id: ObjectId, content: &[u8]| {
@@ -337,13 +321,11 @@ async fn check_special<R: Repository>(
         judged.map_err(|BadObject(why)| UnpackError::BadObject { id, why })
     };
     for some in ids.chunks(SPECIAL_AT_ONCE) {
-        for (id, (_, content)) in content::read::<_, ReceiveError>(repository, some).await? {
-            if let Err(error) = judge(id, &content) {
-                return Ok(Err(error));
-            }
+        for (id, (_, content)) in content::read::<_, UnpackError>(repository, some).await? {
+            judge(id, &content)?;
         }
     }
-    Ok(off_the_workers(move || resolved.each_content(&ids, judge).map(|()| resolved)).await)
+    off_the_workers(move || resolved.each_content(&ids, judge).map(|()| resolved)).await
 }
 
 async fn off_the_workers<T: Send + 'static>(

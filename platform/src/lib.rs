@@ -2,7 +2,7 @@
 //!
 //! Layout:
 //!
-//! - [`deploy`]: a push's way from commands and objects to a verdict a ref
+//! - [`deploy`]: a push's way from its request and pack to a verdict a ref
 //! - [`repository`]: one app's repository as the git receiver reads it
 //! - [`revision`]: what a revision consists of, just checked or read back from its commit
 //! - [`activation`]: keeps the live table true to the store
@@ -21,7 +21,7 @@
 //! - [`health`]: whether the database does what a node needs
 //! - [`audit`]: the list of who did what, kept within bounds
 //!
-//! A push: [`deploy::Deployer::deploy`] decides over it, commits it through the store in one transaction and swaps it in
+//! A push: [`deploy::Deployer::receive`] unpacks it, decides over it, commits it through the store in one transaction and swaps it in
 //! through [`activation::Activation`]. A request or a due time: [`execution::execute`] with the live revision.
 
 /// The target of the spans that traces are made of. Their level is the finest, so that no log shows them by itself.

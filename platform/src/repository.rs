@@ -3,28 +3,66 @@
 use std::collections::HashMap;
 
 use git_receiver::{Kind, Known, Object, ObjectId, Pack, Reference, RepositoryError, Stored};
-use store::{App, ObjectKind, Oid, Store};
+use store::{App, Deploy, DeployNumber, ObjectKind, Oid, Store, StoreError};
+use tokio::sync::OnceCell;
 
 /// Where every deploy is listed, read-only.
 pub const DEPLOY_REFS: &str = "refs/deploys/";
 
+/// The ref that a deploy is listed as.
+pub(crate) fn deploy_ref(number: DeployNumber) -> String {
+    format!("{DEPLOY_REFS}{number}")
+}
+
 /// The production branch of an app that has no setting of its own.
 pub const DEFAULT_PRODUCTION_BRANCH: &str = "main";
 
-/// A read-only view of an app's repository; an empty one for an app that does not exist yet.
+/// A read-only view of an app's repository; an empty one for an app that does not exist yet. It lasts as long as one request:
+/// refs and deploys are read once, by who asks first, and all that decide over a push see the same.
 #[derive(Clone, Debug)]
 pub struct AppRepository {
     store: Store,
     app: Option<App>,
     head: String,
     lists_deploys: bool,
+    refs: OnceCell<Vec<store::Ref>>,
+    deploys: OnceCell<Vec<Deploy>>,
 }
 
 impl AppRepository {
     /// The repository of `app`.
     pub fn new(store: Store, app: Option<App>) -> Self {
         let production = app.as_ref().map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str());
-        Self { head: format!("refs/heads/{production}"), store, app, lists_deploys: true }
+        let head = format!("refs/heads/{production}");
+        Self { store, app, head, lists_deploys: true, refs: OnceCell::new(), deploys: OnceCell::new() }
+    }
+
+    /// The app; `None`: it does not exist yet.
+    pub(crate) fn app(&self) -> Option<&App> {
+        self.app.as_ref()
+    }
+
+    /// The branch that is served as production.
+    pub(crate) fn production_branch(&self) -> &str {
+        self.app.as_ref().map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str())
+    }
+
+    /// The branches and tags.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn branches_and_tags(&self) -> Result<&[store::Ref], StoreError> {
+        let Some(app) = &self.app else { return Ok(&[]) };
+        Ok(self.refs.get_or_try_init(|| self.store.refs(app.id)).await?)
+    }
+
+    /// The deploys, those of before first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn deploys(&self) -> Result<&[Deploy], StoreError> {
+        let Some(app) = &self.app else { return Ok(&[]) };
+        Ok(self.deploys.get_or_try_init(|| self.store.deploys(app.id)).await?)
     }
 
     /// The same as pushers see it: without the refs of deploys, which they cannot move. A client goes through every ref that
@@ -40,19 +78,13 @@ impl git_receiver::Repository for AppRepository {
     }
 
     async fn refs(&self) -> Result<Vec<Reference>, RepositoryError> {
-        let Some(app) = &self.app else { return Ok(Vec::new()) };
-        let refs = self.store.refs(app.id).await.map_err(unreadable)?;
-        let deploys = if self.lists_deploys {
-            self.store.deploys(app.id).await.map_err(unreadable)?
-        } else {
-            Vec::new()
-        };
-        let deploys = deploys.into_iter().map(|deploy| Reference {
-            name: format!("{DEPLOY_REFS}{}", deploy.number),
-            target: object_id(deploy.commit),
-        });
+        let refs = self.branches_and_tags().await.map_err(unreadable)?;
         let refs =
-            refs.into_iter().map(|found| Reference { name: found.name, target: object_id(found.target) });
+            refs.iter().map(|found| Reference { name: found.name.clone(), target: object_id(found.target) });
+        let deploys = if self.lists_deploys { self.deploys().await.map_err(unreadable)? } else { &[] };
+        let deploys = deploys
+            .iter()
+            .map(|deploy| Reference { name: deploy_ref(deploy.number), target: object_id(deploy.commit) });
         Ok(refs.chain(deploys).collect())
     }
 
@@ -157,6 +189,6 @@ fn store_kind(kind: Kind) -> ObjectKind {
     }
 }
 
-fn unreadable(error: store::StoreError) -> RepositoryError {
+fn unreadable(error: StoreError) -> RepositoryError {
     RepositoryError(Box::new(error))
 }

@@ -10,9 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use futures_util::TryStreamExt as _;
-use git_receiver::{
-    Protocol, ReceiveError, Received, Transport, advertise_receive, advertise_upload, receive, upload,
-};
+use git_receiver::{Protocol, Received, Transport, advertise_receive, advertise_upload, receive, upload};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::io::{ReaderStream, StreamReader};
 
@@ -83,10 +81,7 @@ async fn receive_pack(
     let push = match receive(&*repository, plain_body(request), &limits(&repository.settings)).await {
         Ok(Received::Probe) => return Ok(reply(Service::ReceivePack, "result", Body::empty())),
         Ok(Received::Push(push)) => push,
-        Err(error @ (ReceiveError::Protocol(_) | ReceiveError::Cut(_))) => {
-            return Ok((StatusCode::BAD_REQUEST, format!("{error}\n")).into_response());
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Ok((StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()),
     };
     let (mut output, input) = tokio::io::duplex(ANSWER_BUFFER);
     tokio::spawn(async move {

@@ -92,7 +92,9 @@ fn carry_out(repository: &DiskRepository, push: Push, tell: &dyn Fn(&[u8])) -> V
     aliases::judge(repository, &mut orders, tell);
     all_or_none(&mut orders, atomic);
     let options = options(&push.options);
-    if let Err(reason) = let_in(repository, &orders, &push.pack.clone().unwrap_or_default(), &options, tell) {
+    let nothing = Pack::default();
+    let pack = push.pack.as_ref().unwrap_or(&nothing);
+    if let Err(reason) = let_in(repository, &orders, pack, &options, tell) {
         refuse_rest(&mut orders, &reason);
     }
     for order in orders

@@ -17,13 +17,15 @@ use gix_object::Kind;
 
 use crate::connectivity::Disconnected;
 use crate::delta::DamagedDelta;
+use crate::{DamagedObject, RepositoryError};
 
 pub(crate) use resolve::{Bases, Resolved, resolve};
 pub(crate) use scan::{Scanned, scan};
 pub(crate) use settle::compress;
 
-/// Why a pack is refused, in git's kind of words. Nothing of it is kept.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a pack was not unpacked: it is refused, in git's kind of words, or the repository cannot be read
+/// ([`UnpackError::is_refusal`]). Nothing of it is kept.
+#[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
     /// The request is beyond its limit.
     #[error("the push is larger than {} MiB", limit / 1024 / 1024)]
@@ -103,6 +105,19 @@ pub enum UnpackError {
     /// The unpacking itself died.
     #[error("unpacking failed inside the server")]
     Died,
+    /// The repository cannot be read.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A stored object, on which the pack builds, is damaged.
+    #[error(transparent)]
+    Damaged(#[from] DamagedObject),
+}
+
+impl UnpackError {
+    /// Whether the push itself is refused; otherwise the repository is at fault, and its error is for the operator.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Repository(_) | Self::Damaged(_))
+    }
 }
 
 impl From<DamagedDelta> for UnpackError {

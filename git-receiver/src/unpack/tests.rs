@@ -102,7 +102,7 @@ fn a_thin_pack_builds_on_what_the_repository_has() {
     let id = name(Kind::Blob, b"base").unwrap();
     let delta = append(4, b"+1");
     let thin = pack(&[entry(7, delta.len(), id.as_slice(), &delta)]);
-    assert_eq!(unpack(&thin).unwrap_err(), UnpackError::Unresolved(1));
+    assert!(matches!(unpack(&thin), Err(UnpackError::Unresolved(1))));
     let unpacked = unpack_for(&thin, &[(b"base", 4)], &small_limits()).unwrap();
     assert_eq!(contents(&unpacked, &[stored(b"base")]), [b"base+1"], "the base is no part of the push");
     let object = unpacked.object(0).unwrap();
@@ -194,7 +194,7 @@ fn a_pack_in_a_file_is_read_as_one_in_memory() {
     assert_eq!(objects(&file), objects(&memory));
     assert_eq!(contents(&file, &[]).len(), 1400);
     let damaged = [&bytes[..bytes.len() - 1], &[bytes[bytes.len() - 1] ^ 1]].concat();
-    assert_eq!(settled(Bytes::from(damaged).into()).unwrap_err(), UnpackError::Checksum);
+    assert!(matches!(settled(Bytes::from(damaged).into()), Err(UnpackError::Checksum)));
     let bad = [&b"100644 .git\0"[..], &[7; 20]].concat();
     entries.push(entry(2, bad.len(), &[], &bad));
     assert!(matches!(settled(pack(&entries).into()), Err(UnpackError::BadObject { .. })));
@@ -213,7 +213,7 @@ fn damaged_packs_are_refused() {
         assert!(unpack(&damaged.into()).is_err(), "damaged at {at}");
     }
     let behind = [good.as_ref(), b"x"].concat();
-    assert_eq!(unpack(&behind.into()).unwrap_err(), UnpackError::Trailing);
+    assert!(matches!(unpack(&behind.into()), Err(UnpackError::Trailing)));
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn circles_and_long_chains_of_deltas_end() {
         let delta = append(length, b"+");
         entries.push(entry(6, delta.len(), &[u8::try_from(before).unwrap()], &delta));
     }
-    assert_eq!(unpack(&pack(&entries)).unwrap_err(), UnpackError::DeltaDepth(3));
+    assert!(matches!(unpack(&pack(&entries)), Err(UnpackError::DeltaDepth(3))));
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
-use git_receiver::{ObjectId, Pack, ReadError, Repository, Staged};
+use git_receiver::{ObjectId, Pack, ReadError, Staged, UnpackError};
 use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::manifest;
-use manifest_schema::name::DomainName;
+use manifest_schema::name::{AppName, DomainName};
 use manifest_schema::parse::place_of_domain;
 use runtime::Secrets;
-use store::{App, NewRevision, Oid, Store, StoreError};
+use store::{NewRevision, Oid, Store, StoreError};
+use uuid::Uuid;
 
 use super::check::{Checked, check, refuse_unset};
 use super::leaks::leaks;
@@ -19,7 +20,7 @@ use super::plan::{Planned, Side, due_times, plan};
 use super::report::{Event, Rejection, Tell};
 use super::snapshot::{File, Snapshot, SnapshotError, of_commit};
 use crate::activation::Activation;
-use crate::repository::{DEFAULT_PRODUCTION_BRANCH, oid};
+use crate::repository::{AppRepository, oid};
 use crate::revision::{LoadError, Prepared};
 
 /// Why a push failed for a reason that is not the pusher's.
@@ -27,6 +28,8 @@ use crate::revision::{LoadError, Prepared};
 pub(super) enum DeployError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
     #[error("cannot read what was pushed: {0}")]
     Read(#[from] ReadError),
     #[error("cannot read back what was pushed: {0}")]
@@ -36,8 +39,24 @@ pub(super) enum DeployError {
 }
 
 impl DeployError {
+    /// Why the push to `app` is rejected; what only the operator can mend is logged.
+    pub(super) fn rejection(&self, app: &AppName) -> Rejection {
+        if let Self::Unpack(refused) = self
+            && refused.is_refusal()
+        {
+            return Rejection::Unpack(refused.to_string());
+        }
+        if let Some(cause) = self.unavailable() {
+            tracing::warn!(%app, error = %self, "the database failed a push");
+            return Rejection::Unavailable { why: cause.public_reason() };
+        }
+        let incident = Uuid::new_v4();
+        tracing::error!(%app, %incident, error = %self, "push failed");
+        Rejection::Internal { incident }
+    }
+
     /// The error of the store that says that the database cannot be asked now, if one does.
-    pub(super) fn unavailable(&self) -> Option<&StoreError> {
+    fn unavailable(&self) -> Option<&StoreError> {
         let store = match self {
             Self::Store(error) => Some(error),
             error => StoreError::among(error),
@@ -63,19 +82,19 @@ pub(super) enum Examined {
 }
 
 /// Where a commit is looked at, and for what.
-pub(super) struct Examination<'a, R> {
+pub(super) struct Examination<'a> {
     pub(super) store: &'a Store,
     pub(super) activation: &'a Activation,
     pub(super) limits: &'a DeployLimits,
-    pub(super) app: Option<&'a App>,
-    pub(super) staged: &'a Staged<'a, R>,
+    pub(super) repository: &'a AppRepository,
+    pub(super) staged: &'a Staged<'a, AppRepository>,
     pub(super) pack: &'a Pack,
     /// What the app's secrets are.
     pub(super) secrets: &'a Arc<Secrets>,
     pub(super) tell: &'a Tell,
 }
 
-impl<R: Repository> Examination<'_, R> {
+impl Examination<'_> {
     /// Reads, checks and plans `commit` for `branch`, telling what it finds.
     pub(super) async fn examine(&self, branch: &str, commit: ObjectId) -> Result<Examined, DeployError> {
         let summary = self.staged.commit(commit).await.map_err(DeployError::Read)?;
@@ -149,7 +168,7 @@ impl<R: Repository> Examination<'_, R> {
     }
 
     fn is_production(&self, branch: &str) -> bool {
-        branch == self.app.map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str())
+        branch == self.repository.production_branch()
     }
 
     /// The domains that the app cannot have, each told at its place. Previews have none and may name any.
@@ -170,7 +189,7 @@ impl<R: Repository> Examination<'_, R> {
                 (domain, format!("domain `{domain}` is this server's; an app has its name below it anyway"))
             })
             .collect();
-        let taken = self.store.taken_domains(self.app.map(|app| app.id), wanted).await?;
+        let taken = self.store.taken_domains(self.repository.app().map(|app| app.id), wanted).await?;
         refused.extend(
             taken.iter().map(|(domain, by)| (domain, format!("domain `{domain}` is that of the app {by}"))),
         );
@@ -191,7 +210,7 @@ impl<R: Repository> Examination<'_, R> {
     }
 
     async fn validated_before(&self, commit: Oid) -> Result<Option<Prepared>, DeployError> {
-        let Some(app) = self.app else { return Ok(None) };
+        let Some(app) = self.repository.app() else { return Ok(None) };
         match Prepared::load(self.store, app, commit).await {
             Ok(prepared) => Ok(Some(prepared)),
             Err(LoadError::Store(error)) => Err(error.into()),
@@ -230,18 +249,18 @@ impl<R: Repository> Examination<'_, R> {
     }
 
     fn rejection(&self, branch: &str, faults: Faults) -> Rejection {
-        let live = self.app.and_then(|app| self.activation.live_deploy(&app.name, branch));
+        let live = self.repository.app().and_then(|app| self.activation.live_deploy(&app.name, branch));
         let (errors, files) = (faults.errors(), faults.errors_by_file().len());
         self.tell.send(Event::Faults(faults));
         Rejection::Faults { errors, files, live }
     }
 
     fn tell_plan(&self, branch: &str, prepared: &Prepared) {
-        let live = self.app.and_then(|app| self.activation.live(&app.name, branch));
+        let live = self.repository.app().and_then(|app| self.activation.live(&app.name, branch));
         let side = live.as_ref().map(|live| Side { manifest: live.manifest(), sources: live.sources() });
         let plan = plan(side, Side { manifest: &prepared.manifest, sources: &prepared.sources });
         let scheduled = self.is_production(branch)
-            || self.app.is_some_and(|app| self.activation.is_scheduled(&app.name, branch));
+            || self.repository.app().is_some_and(|app| self.activation.is_scheduled(&app.name, branch));
         let due = scheduled.then(|| due_times(&prepared.manifest));
         self.tell.send(Event::Planned(Planned { plan, due }));
     }

@@ -1,10 +1,9 @@
 //! What each command of a push asks of PiCloud.
 
 use git_receiver::{Command, ObjectId};
-use store::App;
 
 use super::report::Rejection;
-use crate::repository::{DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS};
+use crate::repository::DEPLOY_REFS;
 use crate::tokens::Right;
 
 /// The magic ref that validates a commit and keeps nothing; never advertised.
@@ -37,12 +36,11 @@ impl Intent {
     }
 }
 
-/// Reads a command. `app` is `None` on the first push to a new name.
-pub(super) fn intent(command: &Command, app: Option<&App>) -> Result<Intent, Rejection> {
+/// Reads a command to an app whose production branch is `production`.
+pub(super) fn intent(command: &Command, production: &str) -> Result<Intent, Rejection> {
     if let Some(fault) = &command.fault {
         return Err(Rejection::Git(fault.to_string()));
     }
-    let production = app.map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str());
     let name = command.name.as_str();
     if name == CHECK_REF {
         return match command.new {

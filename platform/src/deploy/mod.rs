@@ -1,6 +1,6 @@
-//! A push's way to being live: read, check, plan, commit in one transaction, swap.
+//! A push's way to being live: unpack, read, check, plan, commit in one transaction, swap.
 //!
-//! [`Deployer::deploy`] is the journey. In its order: [`intent`] says what a command asks, [`snapshot`] reads the files
+//! [`Deployer::receive`] is the journey. In its order: [`intent`] says what a command asks, [`snapshot`] reads the files
 //! of its commit, [`leaks`] looks for secrets in them, [`check`] validates them, [`plan`] compares them with what is live,
 //! and [`report`] holds what is told. [`rollback`] and the end of old [`previews`] are pushes that the server makes itself;
 //! [`setting`] sets secrets, which is a deploy too.
@@ -19,23 +19,23 @@ mod rollback;
 mod setting;
 mod snapshot;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use git_receiver::{Command, Pack, Push, Repository, Staged};
+use git_receiver::{Command, ObjectId, Pack, PackBytes, Push, Request, Staged};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
 use runtime::Secrets;
-use store::{Actor, App, Deploy, PushReceipt, RefChange, Store};
+use store::{Actor, App, PushReceipt, RefChange, Store};
 use tracing::Instrument as _;
-use uuid::Uuid;
 
 pub use check::{Checked, check};
 pub use intent::CHECK_REF;
 pub use limits::DeployLimits;
 pub use plan::{Change, Changes, Due, Plan, Planned, Sign};
 pub(crate) use plan::{Side, due_times, plan};
-pub use report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
+pub use report::{Activated, Deployed, Event, Outcome, Rejection, Tell, Verdict};
 pub use rollback::{MESSAGE_CHARS_MAX, RollbackError, RolledBack};
 pub use setting::NotUnset;
 pub use snapshot::{FILE_MAX, File, Snapshot};
@@ -44,7 +44,7 @@ use crate::TRACE_TARGET;
 use crate::activation::{Activation, Fresh};
 use crate::clock::Clock;
 use crate::nodes::{OwnAct, Peers};
-use crate::repository::{AppRepository, DEFAULT_PRODUCTION_BRANCH, DEPLOY_REFS, Pushed, oid};
+use crate::repository::{AppRepository, DEPLOY_REFS, Pushed, deploy_ref, oid};
 use crate::secrets::{SecretError, Vault};
 use crate::tokens::{Caller, Right};
 use candidate::{DeployError, Examination, Examined};
@@ -82,6 +82,58 @@ impl Pusher {
     }
 }
 
+/// A push whose objects are unpacked, and checked as git has it.
+struct UnpackedPush {
+    commands: Vec<Command>,
+    pack: Pack,
+    /// Commits of the pack whose parents the client does not have.
+    shallow: Vec<ObjectId>,
+    atomic: bool,
+}
+
+/// A push that is carried out: who pushes what to which app, over what the store has of it. All of that is read once, and
+/// what decides over the push gets it from here.
+#[derive(Clone, Copy)]
+struct Delivery<'p> {
+    name: &'p AppName,
+    by: &'p Pusher,
+    tell: &'p Tell,
+    repository: &'p AppRepository,
+    push: &'p UnpackedPush,
+}
+
+impl Delivery<'_> {
+    /// Whether the pusher may have what a command asks.
+    fn allowed(&self, intent: Intent) -> Result<Intent, Rejection> {
+        let right = intent.right();
+        if !self.by.caller.may(right, self.name) {
+            return Err(Rejection::Forbidden(right));
+        }
+        let creates = self.repository.app().is_none() && !matches!(intent, Intent::Check { .. });
+        match creates && !self.by.may_create(self.name) {
+            true if self.by.creates => Err(Rejection::UnknownApp),
+            true => Err(Rejection::CreationOff),
+            false => Ok(intent),
+        }
+    }
+
+    /// Whether a command would set a protected branch back, or aside, and its pusher may not.
+    async fn is_held(
+        &self,
+        staged: &Staged<'_, AppRepository>,
+        command: &Command,
+    ) -> Result<bool, DeployError> {
+        let protected = self.repository.app().is_some_and(|app| app.protected)
+            && !self.by.caller.may(Right::ForcePush, self.name);
+        match (command.old, command.new) {
+            (Some(old), Some(new)) if protected && old != new => {
+                Ok(!staged.descends(new, old, HISTORY_MAX).await?)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
 /// Decides over pushes and carries them out.
 #[derive(Clone, Debug)]
 pub struct Deployer {
@@ -107,52 +159,70 @@ impl Deployer {
         Self { store, activation, vault, peers, limits, clock }
     }
 
-    /// Carries out a push to the app `name`, one verdict a ref in the order of the commands. Every ref is either moved
-    /// and served, or nothing of it has changed. Must run to its end: dropping it midway may leave a committed push
-    /// that this node serves only after its next start.
-    pub async fn deploy(&self, name: &AppName, push: Push, by: &Pusher, tell: &Tell) -> Vec<Verdict> {
-        self.carry_out(name, &push, by, tell).await.unwrap_or_else(|error| {
-            let rejection = match error.unavailable() {
-                Some(cause) => {
-                    tracing::warn!(app = %name, %error, "the database failed a push");
-                    Rejection::Unavailable { why: cause.public_reason() }
-                }
-                None => {
-                    let incident = Uuid::new_v4();
-                    tracing::error!(app = %name, %incident, %error, "push failed");
-                    Rejection::Internal { incident }
-                }
-            };
-            Verdict::reject_all(&push.commands, &rejection)
+    /// Unpacks the `pack` that followed `request`, a push to the app `name`, and carries it out. Every ref is either moved and
+    /// served, or nothing of it has changed. Must run to its end: dropping it midway may leave a committed push that
+    /// this node serves only after its next start.
+    pub async fn receive(
+        &self,
+        name: &AppName,
+        request: Request,
+        pack: io::Result<PackBytes>,
+        limits: &git_receiver::Limits,
+        by: &Pusher,
+        tell: &Tell,
+    ) -> Deployed {
+        let commands = request.commands.clone();
+        match self.unpack(name, request, pack, limits).await {
+            Ok((repository, push)) => {
+                let verdicts = self.deploy(Delivery { name, by, tell, repository: &repository, push: &push });
+                Deployed { unpacked: Ok(()), verdicts: verdicts.await }
+            }
+            Err(error) => {
+                let rejection = error.rejection(name);
+                Deployed { verdicts: Verdict::reject_all(&commands, &rejection), unpacked: Err(rejection) }
+            }
+        }
+    }
+
+    /// What the store has of the app now, not when the push began to arrive, and the push unpacked over it.
+    async fn unpack(
+        &self,
+        name: &AppName,
+        request: Request,
+        pack: io::Result<PackBytes>,
+        limits: &git_receiver::Limits,
+    ) -> Result<(AppRepository, UnpackedPush), DeployError> {
+        let repository = AppRepository::new(self.store.clone(), self.store.app(name).await?);
+        // There are many deploys, and most pushes name none of them.
+        let names_a_deploy = request.commands.iter().any(|command| command.name.starts_with(DEPLOY_REFS));
+        let repository = if names_a_deploy { repository } else { repository.for_pushers() };
+        let pack = pack.map_err(DeployError::Pack)?;
+        let unpacking = git_receiver::unpack(&repository, request, pack, limits);
+        let Push { commands, capabilities, shallow, pack, .. } = unpacking.instrument(stage!("unpack")).await;
+        let push = UnpackedPush { commands, pack: pack?, shallow, atomic: capabilities.atomic() };
+        Ok((repository, push))
+    }
+
+    /// Carries out a push that is unpacked, one verdict a ref in the order of the commands.
+    async fn deploy(&self, delivery: Delivery<'_>) -> Vec<Verdict> {
+        self.carry_out(&delivery).await.unwrap_or_else(|error| {
+            Verdict::reject_all(&delivery.push.commands, &error.rejection(delivery.name))
         })
     }
 
-    async fn carry_out(
-        &self,
-        name: &AppName,
-        push: &Push,
-        by: &Pusher,
-        tell: &Tell,
-    ) -> Result<Vec<Verdict>, DeployError> {
-        let pack = match &push.pack {
-            Ok(pack) => pack,
-            Err(why) => {
-                return Ok(Verdict::reject_all(&push.commands, &Rejection::Unpack(why.to_string())));
-            }
-        };
-        let app = self.store.app(name).await?;
-        let deciding = self.decide(app.as_ref(), &push.commands, pack, (name, by), tell);
-        let mut decisions = deciding.instrument(stage!("check")).await?;
+    async fn carry_out(&self, delivery: &Delivery<'_>) -> Result<Vec<Verdict>, DeployError> {
+        let Delivery { name, by, tell, repository, push } = *delivery;
+        let mut decisions = self.decide(delivery).instrument(stage!("check")).await?;
         reject_shared_addresses(name, &mut decisions);
-        self.reject_too_many_refs(app.as_ref(), &mut decisions).await?;
+        self.reject_too_many_refs(repository, &mut decisions).await?;
         let commit = Commit {
             app: name,
             by,
             at: self.clock.now(),
             node: self.peers.as_ref().map(|peers| peers.node),
-            objects: Pushed(pack),
+            objects: Pushed(&push.pack),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
-            atomic: push.capabilities.atomic(),
+            atomic: push.atomic,
         };
         let act = self.begin_act(name);
         let committing = commit.carry_out(&self.store, &mut decisions);
@@ -165,31 +235,25 @@ impl Deployer {
     }
 
     /// What each command asks, and whether its commit may be served. Changes nothing.
-    async fn decide(
-        &self,
-        app: Option<&App>,
-        commands: &[Command],
-        pack: &Pack,
-        (name, by): (&AppName, &Pusher),
-        tell: &Tell,
-    ) -> Result<Vec<Decision>, DeployError> {
-        let repository = AppRepository::new(self.store.clone(), app.cloned());
-        let staged = Staged::new(&repository, pack);
-        let opened = self.secrets_of(app).await?;
+    async fn decide(&self, delivery: &Delivery<'_>) -> Result<Vec<Decision>, DeployError> {
+        let Delivery { tell, repository, push, .. } = *delivery;
+        let staged = Staged::new(repository, &push.pack);
+        let opened = self.secrets_of(repository.app()).await?;
         let nothing = Arc::new(Secrets::default());
         let examination = Examination {
             store: &self.store,
             activation: &self.activation,
             limits: &self.limits,
-            app,
+            repository,
             staged: &staged,
-            pack,
+            pack: &push.pack,
             secrets: opened.as_ref().unwrap_or(&nothing),
             tell,
         };
-        let mut decisions = Vec::with_capacity(commands.len());
-        for command in commands {
-            let asked = intent(command, app).and_then(|intent| allowed(intent, app, name, by));
+        let mut decisions = Vec::with_capacity(push.commands.len());
+        for command in &push.commands {
+            let asked =
+                intent(command, repository.production_branch()).and_then(|intent| delivery.allowed(intent));
             let asked = asked.and_then(|intent| match (&opened, &intent) {
                 (Err(why), asked) if !matches!(asked, Intent::End | Intent::Delete) => {
                     Err(Rejection::Secrets { why: why.clone() })
@@ -198,7 +262,7 @@ impl Deployer {
             });
             let outcome = match asked {
                 // A mirror pushes the deploys back that it has fetched.
-                Err(Rejection::DeployRef) if self.is_deploy(app, command).await? => {
+                Err(Rejection::DeployRef) if is_deploy(repository, command).await? => {
                     Decided::Done(Outcome::Unchanged)
                 }
                 Err(rejection) => Decided::Done(Outcome::Rejected(rejection)),
@@ -207,20 +271,19 @@ impl Deployer {
                     Some(rejection) => Decided::Done(Outcome::Rejected(rejection)),
                     None => Decided::Move,
                 },
-                Ok(Intent::Production { .. }) if is_held(app, &staged, command, (name, by)).await? => {
+                Ok(Intent::Production { .. }) if delivery.is_held(&staged, command).await? => {
                     Decided::Done(Outcome::Rejected(Rejection::NotForward))
                 }
                 Ok(Intent::Production { branch, commit }) => {
                     served(examination.examine(&branch, commit).await?, branch, true, tell)
                 }
-                Ok(Intent::Preview { branch, commit }) => match self.shares_address(app, &branch).await? {
+                Ok(Intent::Preview { branch, commit }) => match shares_address(repository, &branch).await? {
                     Some(with) => Decided::Done(Outcome::Rejected(Rejection::SharedAddress { with })),
                     None => served(examination.examine(&branch, commit).await?, branch, false, tell),
                 },
                 Ok(Intent::Check { commit }) => {
-                    let production =
-                        app.map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str());
-                    Decided::Done(match examination.examine(production, commit).await? {
+                    let examined = examination.examine(repository.production_branch(), commit).await?;
+                    Decided::Done(match examined {
                         Examined::Rejected(rejection) => Outcome::Rejected(rejection),
                         Examined::Candidate(_) | Examined::NoManifest => Outcome::Checked,
                     })
@@ -249,7 +312,7 @@ impl Deployer {
     /// Rejects the new refs of a push that would leave the app with more than it may have.
     async fn reject_too_many_refs(
         &self,
-        app: Option<&App>,
+        repository: &AppRepository,
         decisions: &mut [Decision],
     ) -> Result<(), DeployError> {
         let of_kind = |decisions: &[Decision], wanted: fn(&RefChange) -> bool| {
@@ -260,36 +323,13 @@ impl Deployer {
             return Ok(());
         }
         let gone = of_kind(decisions, |change| change.new.is_none());
-        let there = match app {
-            Some(app) => self.store.refs(app.id).await?.len(),
-            None => 0,
-        };
+        let there = repository.branches_and_tags().await?.len();
         let most = self.limits.refs;
         if (there + new).saturating_sub(gone) > most {
             let creates = |decision: &Decision| decision.moves() && decision.change.old.is_none();
             reject_those(decisions, creates, &Rejection::TooManyRefs { there, most });
         }
         Ok(())
-    }
-
-    /// Whether a command asks that the ref of a deploy be as it is.
-    async fn is_deploy(&self, app: Option<&App>, command: &Command) -> Result<bool, DeployError> {
-        let (Some(app), Some(commit)) = (app, command.new) else { return Ok(false) };
-        let deploys = self.store.deploys(app.id).await?;
-        let name = |deploy: &Deploy| format!("{DEPLOY_REFS}{}", deploy.number);
-        Ok(deploys.iter().any(|deploy| deploy.commit == oid(commit) && name(deploy) == command.name))
-    }
-
-    /// Another branch of the app whose address is that of `branch`.
-    async fn shares_address(&self, app: Option<&App>, branch: &str) -> Result<Option<String>, DeployError> {
-        let Some(app) = app else { return Ok(None) };
-        let label = branch_label(&app.name, branch);
-        let refs = self.store.refs(app.id).await?;
-        let branches = refs.iter().filter_map(|found| found.name.strip_prefix("refs/heads/"));
-        Ok(branches
-            .chain([app.production_branch.as_str()])
-            .find(|other| *other != branch && branch_label(&app.name, other) == label)
-            .map(str::to_owned))
     }
 
     /// Swaps in what was committed and says what became of each ref.
@@ -336,32 +376,21 @@ impl Deployer {
     }
 }
 
-/// Whether whoever pushes may have what a command asks.
-fn allowed(intent: Intent, app: Option<&App>, name: &AppName, by: &Pusher) -> Result<Intent, Rejection> {
-    let right = intent.right();
-    if !by.caller.may(right, name) {
-        return Err(Rejection::Forbidden(right));
-    }
-    let creates = app.is_none() && !matches!(intent, Intent::Check { .. });
-    match creates && !by.may_create(name) {
-        true if by.creates => Err(Rejection::UnknownApp),
-        true => Err(Rejection::CreationOff),
-        false => Ok(intent),
-    }
+/// Whether a command asks that the ref of a deploy be as it is.
+async fn is_deploy(repository: &AppRepository, command: &Command) -> Result<bool, DeployError> {
+    let Some(commit) = command.new else { return Ok(false) };
+    let deploys = repository.deploys().await?;
+    Ok(deploys.iter().any(|deploy| deploy.commit == oid(commit) && deploy_ref(deploy.number) == command.name))
 }
 
-/// Whether a command would set a protected branch back, or aside, and its pusher may not.
-async fn is_held<R: Repository>(
-    app: Option<&App>,
-    staged: &Staged<'_, R>,
-    command: &Command,
-    (name, by): (&AppName, &Pusher),
-) -> Result<bool, DeployError> {
-    let protected = app.is_some_and(|app| app.protected) && !by.caller.may(Right::ForcePush, name);
-    match (command.old, command.new) {
-        (Some(old), Some(new)) if protected && old != new => {
-            Ok(!staged.descends(new, old, HISTORY_MAX).await?)
-        }
-        _ => Ok(false),
-    }
+/// Another branch of the app whose address is that of `branch`.
+async fn shares_address(repository: &AppRepository, branch: &str) -> Result<Option<String>, DeployError> {
+    let Some(app) = repository.app() else { return Ok(None) };
+    let label = branch_label(&app.name, branch);
+    let refs = repository.branches_and_tags().await?;
+    let branches = refs.iter().filter_map(|found| found.name.strip_prefix("refs/heads/"));
+    Ok(branches
+        .chain([app.production_branch.as_str()])
+        .find(|other| *other != branch && branch_label(&app.name, other) == label)
+        .map(str::to_owned))
 }

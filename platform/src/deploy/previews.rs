@@ -8,7 +8,7 @@ use git_receiver::Command;
 use store::{Actor, App, StoreError};
 
 use super::{Deployer, Outcome, Pusher, Tell};
-use crate::repository::object_id;
+use crate::repository::{AppRepository, object_id};
 use crate::tokens::Caller;
 
 /// By whom they are ended, as the history says.
@@ -69,7 +69,8 @@ impl Deployer {
                 continue;
             }
             let (tell, _) = Tell::channel();
-            for verdict in self.move_refs(&app.name, commands, &by, &tell).await {
+            let repository = AppRepository::new(self.store.clone(), Some(app.clone()));
+            for verdict in self.move_refs(&repository, &app.name, commands, &by, &tell).await {
                 let is_gone = matches!(verdict.outcome, Outcome::Deleted);
                 tracing::info!(app = %app.name, branch = verdict.name, is_gone, "an old preview is ended");
                 ended += usize::from(is_gone);

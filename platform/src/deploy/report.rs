@@ -79,6 +79,15 @@ impl Tell {
     }
 }
 
+/// What became of a push.
+#[derive(Debug)]
+pub struct Deployed {
+    /// Whether its pack was unpacked; otherwise why all of it is rejected.
+    pub unpacked: Result<(), Rejection>,
+    /// What became of each ref, in the order of the commands.
+    pub verdicts: Vec<Verdict>,
+}
+
 /// What became of one ref of a push.
 #[derive(Clone, Debug)]
 pub struct Verdict {

@@ -1,11 +1,11 @@
 //! Rolling back without a repository: the push of an earlier deploy's commit to the production branch, by the server.
 
-use git_receiver::{Capabilities, Command, Pack, Push};
+use git_receiver::{Command, Pack};
 use manifest_schema::name::AppName;
 use store::{App, DeployFilter, DeployNumber, ListedDeploy, StoreError};
 
-use super::{Deployer, Pusher, Tell, Verdict};
-use crate::repository::object_id;
+use super::{Delivery, Deployer, Pusher, Tell, UnpackedPush, Verdict};
+use crate::repository::{AppRepository, object_id};
 
 /// The longest message of a rollback, in characters.
 pub const MESSAGE_CHARS_MAX: usize = 500;
@@ -63,7 +63,8 @@ impl Deployer {
         }
         let app = self.store.app(name).await?.ok_or(RollbackError::UnknownApp)?;
         let branch = format!("refs/heads/{}", app.production_branch);
-        let refs = self.store.refs(app.id).await?;
+        let repository = AppRepository::new(self.store.clone(), Some(app.clone()));
+        let refs = repository.branches_and_tags().await?;
         let live = refs.iter().find(|found| found.name == branch).ok_or(RollbackError::NothingLive)?.target;
         let to = match to {
             Some(to) => to,
@@ -82,7 +83,7 @@ impl Deployer {
             new: Some(object_id(to.deploy.commit)),
             fault: None,
         };
-        let verdicts = self.move_refs(name, vec![command], by, tell).await;
+        let verdicts = self.move_refs(&repository, name, vec![command], by, tell).await;
         let verdict = verdicts.into_iter().next().expect("there is a verdict for every command");
         Ok(RolledBack { to, verdict })
     }
@@ -90,19 +91,14 @@ impl Deployer {
     /// A push that brings no objects. There is a verdict for every command.
     pub(super) async fn move_refs(
         &self,
+        repository: &AppRepository,
         name: &AppName,
         commands: Vec<Command>,
         by: &Pusher,
         tell: &Tell,
     ) -> Vec<Verdict> {
-        let push = Push {
-            commands,
-            capabilities: Capabilities::default(),
-            options: Vec::new(),
-            shallow: Vec::new(),
-            pack: Ok(Pack::default()),
-        };
-        self.deploy(name, push, by, tell).await
+        let push = UnpackedPush { commands, pack: Pack::default(), shallow: Vec::new(), atomic: false };
+        self.deploy(Delivery { name, by, tell, repository, push: &push }).await
     }
 
     async fn deploy_of(&self, app: &App, number: DeployNumber) -> Result<Option<ListedDeploy>, StoreError> {

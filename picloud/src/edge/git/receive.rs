@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
-use git_receiver::{Capabilities, ReceiveError, Request as PushRequest};
+use git_receiver::{Capabilities, Request as PushRequest};
 use manifest_schema::name::AppName;
-use platform::deploy::{Deployer, Outcome, Pusher, Rejection, Tell, Verdict};
-use platform::repository::{AppRepository, DEPLOY_REFS};
-use store::{Store, StoreError};
+use platform::deploy::{Deployed, Deployer, Outcome, Pusher, Rejection, Tell, Verdict};
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::io::ReaderStream;
@@ -39,7 +37,6 @@ const RESULT: &str = "application/x-git-receive-pack-result";
 /// A push that has arrived whole.
 struct Arrived {
     app: AppName,
-    store: Store,
     request: PushRequest,
     body: Spooled,
     pusher: Pusher,
@@ -95,7 +92,6 @@ impl GitEdge {
         };
         let arrived = Arrived {
             app,
-            store: self.store.clone(),
             request,
             body,
             pusher,
@@ -189,21 +185,18 @@ async fn carry_out(
 fn said(
     capabilities: &Capabilities,
     text: &str,
-    unpacked: &Result<(), String>,
+    unpacked: &Result<(), Rejection>,
     results: &[(String, Result<(), String>)],
 ) -> Vec<u8> {
     let results: Vec<_> = results.iter().map(|(name, result)| (name.as_str(), result.clone())).collect();
-    let unpacked = unpacked.as_ref().copied().map_err(String::as_str);
+    let unpacked = unpacked.as_ref().copied().map_err(|rejection| match rejection {
+        Rejection::Unpack(why) | Rejection::Unavailable { why } => why.as_str(),
+        _ => "the server cannot read its repository",
+    });
     [capabilities.progress(text), capabilities.report(unpacked, &results)].concat()
 }
 
-/// What became of a push.
-struct Deployed {
-    unpacked: Result<(), String>,
-    verdicts: Vec<Verdict>,
-}
-
-/// Unpacks a push when its turn comes, and deploys it.
+/// Hands a push over to be unpacked and deployed when its turn comes.
 async fn deploy(
     arrived: Arrived,
     deployer: Deployer,
@@ -211,56 +204,11 @@ async fn deploy(
     places: Arc<Semaphore>,
     tell: Tell,
 ) -> Deployed {
-    let Arrived { app, store, request, body, pusher, arriving, .. } = arrived;
-    let names: Vec<String> = request.commands.iter().map(|command| command.name.clone()).collect();
-    let nothing = |rejection: &Rejection| -> Vec<Verdict> {
-        let rejected =
-            |name: &String| Verdict { name: name.clone(), outcome: Outcome::Rejected(rejection.clone()) };
-        names.iter().map(rejected).collect()
-    };
+    let Arrived { app, request, body, pusher, arriving, .. } = arrived;
     let Ok(Ok(_place)) = tokio::time::timeout(PLACE_WAIT_MAX, places.acquire()).await else {
-        return Deployed { unpacked: Ok(()), verdicts: nothing(&Rejection::NoSlot) };
+        let verdicts = Verdict::reject_all(&request.commands, &Rejection::NoSlot);
+        return Deployed { unpacked: Ok(()), verdicts };
     };
     drop(arriving);
-    let failed = |error: &(dyn std::error::Error + 'static)| {
-        if let Some(cause) = StoreError::among(error).filter(|cause| cause.is_unavailable()) {
-            tracing::warn!(%app, error, "the database failed a push");
-            let why = cause.public_reason();
-            return Deployed {
-                unpacked: Err(why.clone()),
-                verdicts: nothing(&Rejection::Unavailable { why }),
-            };
-        }
-        let incident = uuid::Uuid::new_v4();
-        tracing::error!(%app, %incident, error, "push failed");
-        Deployed {
-            unpacked: Err("the server cannot read its repository".to_owned()),
-            verdicts: nothing(&Rejection::Internal { incident }),
-        }
-    };
-    // What the repository holds is looked at now, not when the push began to arrive.
-    let repository = match store.app(&app).await {
-        Ok(found) => AppRepository::new(store, found),
-        Err(error) => return failed(&error),
-    };
-    // There are many deploys, and most pushes name none of them.
-    let names_a_deploy = request.commands.iter().any(|command| command.name.starts_with(DEPLOY_REFS));
-    let repository = if names_a_deploy { repository } else { repository.for_pushers() };
-    let pack = match body.into_pack().await {
-        Ok(pack) => pack,
-        Err(error) => return failed(&error),
-    };
-    let unpacking = git_receiver::unpack(&repository, request, pack, &bounds.limits);
-    match unpacking.instrument(tracing::trace_span!(target: TARGET, "unpack")).await {
-        Ok(push) => {
-            let unpacked = push.pack.as_ref().map(|_| ()).map_err(ToString::to_string);
-            Deployed { unpacked, verdicts: deployer.deploy(&app, push, &pusher, &tell).await }
-        }
-        Err(ReceiveError::Repository(error)) => failed(&error),
-        Err(ReceiveError::Damaged(error)) => failed(&error),
-        Err(error) => Deployed {
-            unpacked: Err(error.to_string()),
-            verdicts: nothing(&Rejection::Unpack(error.to_string())),
-        },
-    }
+    deployer.receive(&app, request, body.into_pack().await, &bounds.limits, &pusher, &tell).await
 }
