@@ -20,6 +20,8 @@
 //! - [`tokens`]: who may what
 //! - [`health`]: whether the database does what a node needs
 //! - [`audit`]: the list of who did what, kept within bounds
+//! - [`apps`], [`records`]: what people look at: apps, their deploys and branches; executions and what they logged. [`page`] is
+//!   how much of it at once
 //!
 //! A push: [`deploy::Deployer::receive`] unpacks it, decides over it, commits it through the store in one transaction and swaps it in
 //! through [`activation::Activation`]. A request or a due time: [`execution::execute`] with the live revision.
@@ -28,6 +30,7 @@
 pub const TRACE_TARGET: &str = "otel";
 
 pub mod activation;
+pub mod apps;
 pub mod audit;
 pub mod clock;
 pub mod deploy;
@@ -38,7 +41,9 @@ pub mod health;
 pub mod histogram;
 pub mod live;
 pub mod nodes;
+pub mod page;
 pub mod recording;
+pub mod records;
 pub mod repository;
 pub mod revision;
 pub mod schedules;
@@ -47,3 +52,5 @@ pub mod status;
 pub mod tally;
 pub mod tokens;
 pub mod workbench;
+
+pub use store::StoreError;

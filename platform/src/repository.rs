@@ -65,6 +65,11 @@ impl AppRepository {
         Ok(self.deploys.get_or_try_init(|| self.store.deploys(app.id)).await?)
     }
 
+    /// Whether it is one of an app that is there.
+    pub fn exists(&self) -> bool {
+        self.app.is_some()
+    }
+
     /// The same as pushers see it: without the refs of deploys, which they cannot move. A client goes through every ref that
     /// is listed before it pushes, so that a long history of deploys would make each push slower than the one before.
     pub fn for_pushers(self) -> Self {

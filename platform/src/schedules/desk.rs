@@ -10,6 +10,8 @@ use store::{
     StoreError,
 };
 
+use crate::page::{Page, PageRequest};
+
 use super::agenda::place;
 use super::owed::{believed, due_times};
 use super::{Scheduler, run_key, schedule_id};
@@ -34,6 +36,22 @@ pub struct Scheduled {
     pub next: Vec<DateTime<Utc>>,
     /// Its latest row.
     pub last: Option<ScheduleRun>,
+}
+
+/// The place of a row in the list of a schedule's rows: later ones have higher numbers. When a run by hand and one by the clock
+/// are due at the same microsecond, the former is the later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunCursor(pub u64);
+
+impl RunCursor {
+    fn of(run: &ScheduleRun) -> Self {
+        let due = u64::try_from(run.due.last.timestamp_micros()).unwrap_or(0);
+        Self(due.saturating_mul(2).saturating_add(u64::from(run.manual)))
+    }
+
+    fn due(self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_micros(i64::try_from(self.0 / 2).ok()?)
+    }
 }
 
 /// Why a run that was asked for was not run.
@@ -76,7 +94,7 @@ impl Scheduler {
         Ok(all)
     }
 
-    /// The rows of a schedule, the latest first: at most `most`, due up to `up_to`.
+    /// The rows of a schedule that are due up to `up_to`, the latest first.
     ///
     /// # Errors
     /// The store failed.
@@ -85,9 +103,16 @@ impl Scheduler {
         live: &Live,
         schedule: &Schedule,
         up_to: Option<DateTime<Utc>>,
-        most: u32,
-    ) -> Result<Vec<ScheduleRun>, StoreError> {
-        self.0.store.runs(&schedule_id(live, &schedule.name), up_to, most).await
+        page: PageRequest<RunCursor>,
+    ) -> Result<Page<ScheduleRun, RunCursor>, StoreError> {
+        let begin = page.cursor.and_then(RunCursor::due);
+        let up_to = [begin, up_to].into_iter().flatten().min();
+        // Of those that are due when the page before has ended, it may have had two.
+        let most = page.limit.saturating_add(2);
+        let mut rows = self.0.store.runs(&schedule_id(live, &schedule.name), up_to, most).await?;
+        rows.retain(|row| page.cursor.is_none_or(|cursor| RunCursor::of(row) < cursor));
+        rows.truncate(page.limit as usize);
+        Ok(Page::of(rows, page.limit, |rows| Some(RunCursor::of(rows.last()?))))
     }
 
     /// Runs a schedule now, paused or not, and waits for its end. It goes on to its end where nobody waits any more.

@@ -32,8 +32,8 @@ use manifest_schema::manifest::{Overlap, Schedule};
 use manifest_schema::name::JobName;
 use manifest_schema::zone::zone_data;
 use store::{
-    Action, AppId, Claim, DeclaredSchedule, DeployNumber, Left, NewRun, NodeIdentity, RunKey, RunOutcome,
-    ScheduleId, ScheduleState, Store, StoreError,
+    Action, AppId, Claim, DeclaredSchedule, DeployNumber, Left, NewRun, NodeIdentity, RunKey, ScheduleId,
+    ScheduleState, Store, StoreError,
 };
 use tokio::sync::watch;
 use tokio_cron_scheduler::JobSchedulerError;
@@ -42,10 +42,12 @@ use uuid::Uuid;
 
 use agenda::{Agenda, Place, place};
 use clock::Alarm;
-pub use desk::{NotRun, Scheduled};
+use owed::{believed, due_times, owed, reckoned_ahead_max};
+
+pub use desk::{NotRun, RunCursor, Scheduled};
 pub use hold::held;
 pub use numbers::RunNumbers;
-use owed::{believed, due_times, owed, reckoned_ahead_max};
+pub use store::{RunOutcome, ScheduleHold, ScheduleRun};
 
 use crate::clock::Clock;
 use crate::recording::Recorder;

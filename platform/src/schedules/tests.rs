@@ -14,6 +14,7 @@ use store::{
 use tempfile::TempDir;
 
 use super::*;
+use crate::page::PageRequest;
 use crate::recording::{RecordLimits, Writer};
 
 /// One app with one schedule `tick`, live since [`Day::at`] 00:00:00, and nodes that run it.
@@ -323,8 +324,8 @@ async fn a_paused_schedule_is_skipped_in_one_row_and_can_be_run_by_hand() {
     assert_eq!((run.manual, run.outcome), (true, Some(RunOutcome::Succeeded)));
     assert!(node.resume(&live, &schedule, &Actor::named("ada")).await.unwrap());
     assert!(!node.resume(&live, &schedule, &Actor::named("ada")).await.unwrap());
-    let skipped = node.runs(&live, &schedule, None, 9).await.unwrap();
-    let skipped = skipped.iter().find(|run| run.outcome == Some(RunOutcome::Skipped)).unwrap();
+    let all = node.runs(&live, &schedule, None, PageRequest { cursor: None, limit: 9 }).await.unwrap();
+    let skipped = all.items.iter().find(|run| run.outcome == Some(RunOutcome::Skipped)).unwrap();
     assert!(
         skipped.due.count >= 1 && skipped.detail.as_deref().unwrap().starts_with("paused by ada at "),
         "{skipped:?}"
@@ -332,6 +333,10 @@ async fn a_paused_schedule_is_skipped_in_one_row_and_can_be_run_by_hand() {
     let listed = node.scheduled(&live).await.unwrap().remove(0);
     assert_eq!((listed.paused, listed.next.len()), (None, 3));
     node.settle(Utc::now() + TimeDelta::seconds(1)).await;
-    let last = node.runs(&live, &schedule, None, 1).await.unwrap().remove(0);
+    let first = node.runs(&live, &schedule, None, PageRequest { cursor: None, limit: 1 }).await.unwrap();
+    let last = &first.items[0];
     assert_eq!((last.manual, last.outcome), (false, Some(RunOutcome::Succeeded)));
+    let rest = PageRequest { cursor: first.next, limit: 9 };
+    let rest = node.runs(&live, &schedule, None, rest).await.unwrap();
+    assert_eq!((rest.items, rest.next), (all.items, None), "the next page begins where the first one ended");
 }

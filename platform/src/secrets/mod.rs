@@ -16,15 +16,13 @@ use std::sync::Arc;
 use chrono::Utc;
 use manifest_schema::name::SettingName;
 use runtime::Secrets;
-use store::{
-    Act, Actor, App, AppId, AuditAction, DeployNumber, NewDeploy, SealedSecret, SecretChange, Store,
-    StoreError,
-};
+use store::{Act, Actor, App, AppId, AuditAction, DeployNumber, NewDeploy, SecretChange, Store, StoreError};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 pub use key::{KeyError, KeyFile};
 pub use sealed::SealError;
+pub use store::SealedSecret;
 
 use key::Keys;
 use sealed::{open, seal};

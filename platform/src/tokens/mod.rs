@@ -12,7 +12,7 @@ mod secret;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::name::AppName;
-use store::{Act, Actor, AuditAction, Store, StoreError, Token};
+use store::{Act, AuditAction, Store, StoreError};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -20,6 +20,7 @@ use crate::clock::Clock;
 
 pub use admin::{AdminToken, Origin, TOKEN_MAX, TOKEN_MIN, TokenError};
 pub use scope::{Right, ScopeError, Scopes};
+pub use store::{Actor, Token};
 
 /// How often the use of a token is written down.
 const USED_EVERY: TimeDelta = TimeDelta::minutes(1);
