@@ -6,27 +6,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use platform::activation::Activation;
-use platform::audit;
+use platform::apps::Apps;
+use platform::audit::{self, AuditLog};
 use platform::clock::Clock;
 use platform::deploy::Deployer;
 use platform::health::DatabaseHealth;
 use platform::live::LiveTable;
-use platform::nodes::{Membership, Peers};
+use platform::nodes::{Membership, Peers, Role, Roster, ThisNode};
 use platform::recording::Writer;
+use platform::records::Records;
 use platform::schedules::Scheduler;
 use platform::secrets::Vault;
+use platform::status::Watched;
 use platform::tokens::{AdminToken, Origin, TokenError, Tokens};
-use store::cluster::NewNode;
 use store::{Cluster, NodeIdentity, OpenError, ScheduleHold, Store, StoreError};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::cli::{CreateApps, Role, Settings};
+use crate::cli::{CreateApps, Settings};
 use crate::clock::{self, ClockError};
 use crate::edge::listener::{self, ConnectionBounds, Stopping};
-use crate::edge::{Api, Door, Edge, GitEdge, Health, Metrics, Planes, Public, Pushes, Reach};
+use crate::edge::{Api, Door, Edge, FunctionCaller, GitEdge, Health, Metrics, Planes, Public, Pushes, Reach};
 use crate::numbers::{Numbers, Page};
 use crate::service::{self, HandedError};
 use platform::executor::threads::{PushThreads, ThreadsError};
@@ -67,15 +69,6 @@ pub(crate) struct Node {
     clock: Clock,
 }
 
-/// What this node is, as others see it.
-#[derive(Debug)]
-pub(crate) struct ThisNode {
-    pub(crate) identity: NodeIdentity,
-    pub(crate) role: Role,
-    pub(crate) address: SocketAddr,
-    pub(crate) started_at: DateTime<Utc>,
-}
-
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -102,7 +95,8 @@ pub(crate) enum StartError {
 impl Node {
     /// Opens the database, loads what is live and takes the port. Nothing is answered before [`Node::run`].
     pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
-        if settings.role != Role::All && settings.place.database.is_none() {
+        let role = Role::from(settings.role);
+        if role != Role::All && settings.place.database.is_none() {
             return Err(StartError::RoleAlone);
         }
         make_private_folder(&settings.place.data_dir)?;
@@ -130,7 +124,8 @@ impl Node {
         let name = settings.node_name.clone().unwrap_or_else(|| default_name(address));
         let this = Arc::new(ThisNode {
             identity: NodeIdentity { id: node_id, name },
-            role: settings.role,
+            role,
+            version: env!("CARGO_PKG_VERSION"),
             address,
             started_at: Utc::now(),
         });
@@ -202,29 +197,47 @@ impl Node {
             presence: presence.clone(),
             stopping: Arc::clone(&stopping),
         };
-        let api = Api {
+        let apps = Apps::new(store.clone(), settings.push.preview_age());
+        let functions = FunctionCaller {
+            table: Arc::clone(&table),
+            recorder: recorder.clone(),
+            body_time: reach.body_time,
+        };
+        let nodes = Roster::new(
+            store.clone(),
+            activation.clone(),
+            Arc::clone(&this),
+            settings.place.data_dir.clone(),
+        );
+        let watched = Watched {
             store: store.clone(),
             database: database.clone(),
             clock: clock.clone(),
             table: Arc::clone(&table),
             activation: activation.clone(),
-            public: Public::new(settings.domain.as_deref(), settings.public_url.as_deref()),
-            data_dir: settings.place.data_dir.clone(),
+            nodes: nodes.clone(),
             backup_max_age: settings.backup_warn.0,
-            preview_age: settings.push.preview_age(),
-            node: Arc::clone(&this),
-            door: door.clone(),
+        };
+        let api = Api {
+            apps: apps.clone(),
+            audit: AuditLog::new(store.clone()),
+            deployer: deployer.clone(),
+            functions,
+            nodes,
+            records: Records::new(store.clone()),
+            scheduler: scheduler.clone(),
             tokens,
             vault,
-            deployer: deployer.clone(),
-            scheduler: scheduler.clone(),
-            recorder: recorder.clone(),
+            table: Arc::clone(&table),
+            watched,
+            public: Public::new(settings.domain.as_deref(), settings.public_url.as_deref()),
+            door: door.clone(),
             followers: Api::followers(),
             stopping: Arc::clone(&stopping),
             body_time: reach.body_time,
         };
         let previews = settings.push.preview_age().map(|age| (deployer.clone(), age));
-        let git = GitEdge::new(store.clone(), deployer, door.clone(), pushes);
+        let git = GitEdge::new(apps, deployer, door.clone(), pushes);
         let queue = git.clone();
         let page = Page {
             numbers: Arc::clone(&numbers),
@@ -238,9 +251,9 @@ impl Node {
             started: SystemTime::now(),
             data_dir: settings.place.data_dir.clone(),
         };
-        let metrics = Metrics { page, access: settings.observing.metrics, door };
+        let metrics = Metrics { page, access: settings.observing.metrics.into(), door };
         let planes = Planes { table, recorder, health, api, git, metrics, numbers };
-        let edge = Edge::new(reach, settings.role, planes);
+        let edge = Edge::new(reach, role, planes);
         Ok(Self {
             address,
             admin,
@@ -251,7 +264,7 @@ impl Node {
             bounds,
             stopping,
             edge,
-            role: settings.role,
+            role,
             scheduler,
             writer,
             previews,
@@ -341,19 +354,6 @@ async fn end_old_previews(deployer: Deployer, age: Duration, store: Store, clock
             tracing::warn!(%error, "old previews are not ended");
         }
         tokio::time::sleep(LOOK_FOR_OLD_PREVIEWS).await;
-    }
-}
-
-impl ThisNode {
-    /// The node as it joins the others.
-    fn joining(&self) -> NewNode {
-        NewNode {
-            id: self.identity.id,
-            name: self.identity.name.clone(),
-            role: self.role.as_str(),
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-            address: self.address.to_string(),
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 use store::{ExecutionFilter, Part, Store};
 use uuid::Uuid;
 
-use crate::recording::tail::Tail;
 use crate::page::{Page, PageRequest};
+use crate::recording::tail::Tail;
 use crate::revision::{LoadError, Prepared};
 
 pub use store::{

@@ -1,9 +1,10 @@
 //! What an operator has to look at, found when somebody asks.
 //!
-//! [`problems`] reads the database and what this node knows; nothing is watched meanwhile. Each kind of problem is listed up to
+//! [`Watched::status`] reads the database and what this node knows; nothing is watched meanwhile. Each kind of problem is listed up to
 //! a bound.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::live::LiveTable;
@@ -16,6 +17,7 @@ use store::{
 use crate::activation::Activation;
 use crate::clock::{Clock, ClockStatus, Jump, RetentionPaused};
 use crate::health::DatabaseHealth;
+use crate::nodes::{Node, Roster};
 
 /// The problems of one kind that are listed.
 const LISTED_MAX: u32 = 50;
@@ -144,117 +146,162 @@ impl Problem {
     }
 }
 
-/// A node, as its problems are found.
+/// What an operator sees first.
 #[derive(Clone, Debug)]
-pub struct NodeState {
-    /// Its name.
-    pub name: String,
-    /// Why it is not ready, if it is not.
-    pub trouble: Option<String>,
-    /// How far its clock is ahead of the database's, in milliseconds, where that has one.
-    pub clock_skew_ms: Option<i64>,
-    /// The file system with its data folder, where that is known.
-    pub disk: Option<Disk>,
+pub struct Status {
+    /// What was read from the database; `None`: it cannot be read.
+    pub counts: Option<Counts>,
+    /// How many apps have something live in production.
+    pub apps_live: usize,
+    /// All problems that there are, the kinds in a fixed order.
+    pub problems: Vec<Problem>,
 }
 
-/// What is looked at.
+/// How much of everything there is.
 #[derive(Clone, Copy, Debug)]
-pub struct Watched<'w> {
+pub struct Counts {
+    /// The nodes.
+    pub nodes: usize,
+    /// Those that are ready.
+    pub nodes_ready: usize,
+    /// The apps.
+    pub apps: usize,
+    /// When the latest backup was made, as far as the database knows.
+    pub last_backup_at: Option<DateTime<Utc>>,
+}
+
+/// What is looked at. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Watched {
     /// The database.
-    pub store: &'w Store,
+    pub store: Store,
     /// Whether this node can write to it.
-    pub database: &'w DatabaseHealth,
+    pub database: DatabaseHealth,
     /// The clock of this node.
-    pub clock: &'w Clock,
+    pub clock: Clock,
     /// What is live.
-    pub table: &'w LiveTable,
+    pub table: Arc<LiveTable>,
     /// What this node can serve.
-    pub activation: &'w Activation,
-    /// The name of this node.
-    pub node: &'w str,
+    pub activation: Activation,
+    /// The nodes, this one among them.
+    pub nodes: Roster,
     /// The age from which on the latest backup is too old; `None`: backups are made by other means.
     pub backup_max_age: Option<Duration>,
 }
 
-/// All problems that there are now, the kinds in a fixed order.
-///
-/// # Errors
-/// The database failed.
-pub async fn problems(watched: Watched<'_>, nodes: &[NodeState]) -> Result<Vec<Problem>, StoreError> {
-    let now = watched.clock.now();
-    let store = watched.store;
-    let written = watched.database.check().await;
-    let mut problems = Vec::from_iter(written.err().map(|error| not_writable(watched.node, &error)));
-    problems.extend(nodes.iter().filter_map(not_ready));
-    problems.extend(not_served(watched).await?.into_iter().map(Problem::AppNotServed));
-    problems.extend(failing_schedules(watched).await?);
-    problems.extend(store.schedule_hold().await?.map(Problem::SchedulesHeld));
-    let failing = store.failing_apps(now - FAILURES_OF, LISTED_MAX).await?;
-    problems.extend(failing.into_iter().map(Problem::ExecutionsFailing));
-    let dropped = store.dropped_records(now - DROPPED_OF, LISTED_MAX).await?;
-    problems.extend(dropped.into_iter().map(Problem::RecordsDropped));
-    if let Some(max_age) = watched.backup_max_age {
-        problems.extend(backup(store.last_backup().await?, max_age, now));
+impl Watched {
+    /// The name of this node.
+    pub fn node(&self) -> &str {
+        &self.nodes.this().identity.name
     }
-    problems.extend(nodes.iter().filter_map(skew));
-    if let KnownTime::NotBefore(latest) = store.time().await?
-        && latest - Utc::now() > SKEW_ERROR
-    {
-        problems.push(Problem::ClockBehind { node: watched.node.to_owned(), latest });
-    }
-    problems.extend(clock(watched.node, watched.clock.status(), Utc::now()));
-    problems.extend(nodes.iter().filter_map(nearly_full));
-    Ok(problems)
-}
 
-/// The problems that this node knows of by itself while the database, which failed with `error`, cannot be read.
-pub fn problems_without_database(watched: Watched<'_>, error: &StoreError) -> Vec<Problem> {
-    let reason = watched.activation.trouble();
-    let not_ready = reason.map(|reason| Problem::NodeNotReady { node: watched.node.to_owned(), reason });
-    let clock = clock(watched.node, watched.clock.status(), Utc::now());
-    std::iter::once(not_writable(watched.node, error)).chain(not_ready).chain(clock).collect()
+    /// Whether several nodes may share the database.
+    pub fn is_shared(&self) -> bool {
+        self.store.cluster().is_some()
+    }
+
+    /// Whether all is well. While the database cannot be read, that is what this node knows by itself.
+    ///
+    /// # Errors
+    /// The database failed, and is not away.
+    pub async fn status(&self) -> Result<Status, StoreError> {
+        let apps_live = self.table.apps_in_production();
+        match self.read().await {
+            Ok((counts, problems)) => Ok(Status { counts: Some(counts), apps_live, problems }),
+            Err(error) if error.is_unavailable() => {
+                Ok(Status { counts: None, apps_live, problems: self.problems_without_database(&error) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read(&self) -> Result<(Counts, Vec<Problem>), StoreError> {
+        let nodes = self.nodes.list().await?;
+        let counts = Counts {
+            nodes: nodes.len(),
+            nodes_ready: nodes.iter().filter(|node| node.trouble.is_none()).count(),
+            apps: self.store.apps().await?.len(),
+            last_backup_at: self.store.last_backup().await?.made_at,
+        };
+        Ok((counts, self.problems(&nodes).await?))
+    }
+
+    async fn problems(&self, nodes: &[Node]) -> Result<Vec<Problem>, StoreError> {
+        let now = self.clock.now();
+        let store = &self.store;
+        let written = self.database.check().await;
+        let mut problems = Vec::from_iter(written.err().map(|error| not_writable(self.node(), &error)));
+        problems.extend(nodes.iter().filter_map(not_ready));
+        problems.extend(self.not_served().await?.into_iter().map(Problem::AppNotServed));
+        problems.extend(self.failing_schedules().await?);
+        problems.extend(store.schedule_hold().await?.map(Problem::SchedulesHeld));
+        let failing = store.failing_apps(now - FAILURES_OF, LISTED_MAX).await?;
+        problems.extend(failing.into_iter().map(Problem::ExecutionsFailing));
+        let dropped = store.dropped_records(now - DROPPED_OF, LISTED_MAX).await?;
+        problems.extend(dropped.into_iter().map(Problem::RecordsDropped));
+        if let Some(max_age) = self.backup_max_age {
+            problems.extend(backup(store.last_backup().await?, max_age, now));
+        }
+        problems.extend(nodes.iter().filter_map(skew));
+        if let KnownTime::NotBefore(latest) = store.time().await?
+            && latest - Utc::now() > SKEW_ERROR
+        {
+            problems.push(Problem::ClockBehind { node: self.node().to_owned(), latest });
+        }
+        problems.extend(clock(self.node(), self.clock.status(), Utc::now()));
+        problems.extend(nodes.iter().filter_map(nearly_full));
+        Ok(problems)
+    }
+
+    /// The problems that this node knows of by itself while the database, which failed with `error`, cannot be read.
+    fn problems_without_database(&self, error: &StoreError) -> Vec<Problem> {
+        let reason = self.activation.trouble();
+        let not_ready = reason.map(|reason| Problem::NodeNotReady { node: self.node().to_owned(), reason });
+        let clock = clock(self.node(), self.clock.status(), Utc::now());
+        std::iter::once(not_writable(self.node(), error)).chain(not_ready).chain(clock).collect()
+    }
+
+    /// The apps that nodes cannot serve: this node by its own word, the others by what they said.
+    async fn not_served(&self) -> Result<Vec<NotServed>, StoreError> {
+        if let Some(cluster) = self.store.cluster() {
+            return cluster.not_served(LISTED_MAX).await;
+        }
+        let taken = self.activation.taken_up().into_iter();
+        let faulty = taken.filter_map(|(app, taken)| {
+            Some(NotServed { node: self.node().to_owned(), app: app.to_string(), fault: taken.fault? })
+        });
+        Ok(faulty.take(LISTED_MAX as usize).collect())
+    }
+
+    /// Those that are declared and run by the clock.
+    async fn failing_schedules(&self) -> Result<Vec<Problem>, StoreError> {
+        let failing = self.store.failing_schedules(LISTED_MAX).await?;
+        if failing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let live = self.table.scheduled();
+        let mut production = HashSet::new();
+        let mut preview = HashSet::new();
+        for live in &live {
+            let of = if live.branch.production { &mut production } else { &mut preview };
+            let names = live.revision.manifest().schedules.iter().map(|schedule| schedule.name.as_str());
+            of.extend(names.map(|name| (live.revision.app().as_str(), live.branch.name.as_str(), name)));
+        }
+        let found = |schedule: FailingSchedule| {
+            let name = (schedule.app.as_str(), schedule.branch.as_str(), schedule.name.as_str());
+            let preview = preview.contains(&name);
+            (preview || production.contains(&name)).then_some(Problem::ScheduleFailing { schedule, preview })
+        };
+        Ok(failing.into_iter().filter_map(found).collect())
+    }
 }
 
 fn not_writable(node: &str, error: &StoreError) -> Problem {
     Problem::DatabaseNotWritable { node: node.to_owned(), reason: error.public_reason() }
 }
 
-fn not_ready(node: &NodeState) -> Option<Problem> {
+fn not_ready(node: &Node) -> Option<Problem> {
     Some(Problem::NodeNotReady { node: node.name.clone(), reason: node.trouble.clone()? })
-}
-
-/// The apps that nodes cannot serve: this node by its own word, the others by what they said.
-async fn not_served(watched: Watched<'_>) -> Result<Vec<NotServed>, StoreError> {
-    if let Some(cluster) = watched.store.cluster() {
-        return cluster.not_served(LISTED_MAX).await;
-    }
-    let taken = watched.activation.taken_up().into_iter();
-    let faulty = taken.filter_map(|(app, taken)| {
-        Some(NotServed { node: watched.node.to_owned(), app: app.to_string(), fault: taken.fault? })
-    });
-    Ok(faulty.take(LISTED_MAX as usize).collect())
-}
-
-/// Those that are declared and run by the clock.
-async fn failing_schedules(watched: Watched<'_>) -> Result<Vec<Problem>, StoreError> {
-    let failing = watched.store.failing_schedules(LISTED_MAX).await?;
-    if failing.is_empty() {
-        return Ok(Vec::new());
-    }
-    let live = watched.table.scheduled();
-    let mut production = HashSet::new();
-    let mut preview = HashSet::new();
-    for live in &live {
-        let of = if live.branch.production { &mut production } else { &mut preview };
-        let names = live.revision.manifest().schedules.iter().map(|schedule| schedule.name.as_str());
-        of.extend(names.map(|name| (live.revision.app().as_str(), live.branch.name.as_str(), name)));
-    }
-    let found = |schedule: FailingSchedule| {
-        let name = (schedule.app.as_str(), schedule.branch.as_str(), schedule.name.as_str());
-        let preview = preview.contains(&name);
-        (preview || production.contains(&name)).then_some(Problem::ScheduleFailing { schedule, preview })
-    };
-    Ok(failing.into_iter().filter_map(found).collect())
 }
 
 fn backup(last: LastBackup, max_age: Duration, now: DateTime<Utc>) -> Option<Problem> {
@@ -269,7 +316,7 @@ fn backup(last: LastBackup, max_age: Duration, now: DateTime<Utc>) -> Option<Pro
     }
 }
 
-fn skew(node: &NodeState) -> Option<Problem> {
+fn skew(node: &Node) -> Option<Problem> {
     let ahead = TimeDelta::milliseconds(node.clock_skew_ms?);
     (ahead.abs() > SKEW_WARN).then(|| Problem::ClockSkew { node: node.name.clone(), ahead })
 }
@@ -283,7 +330,7 @@ fn clock(node: &str, status: ClockStatus, now: DateTime<Utc>) -> impl Iterator<I
     jump.into_iter().chain(paused)
 }
 
-fn nearly_full(node: &NodeState) -> Option<Problem> {
+fn nearly_full(node: &Node) -> Option<Problem> {
     let disk = node.disk.filter(Disk::is_nearly_full)?;
     Some(Problem::DiskNearlyFull { node: node.name.clone(), disk })
 }

@@ -35,7 +35,7 @@ pub(crate) use app::{
 };
 pub(crate) use configuration::{Misuse, read};
 pub(crate) use limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
-pub(crate) use observing::{LogFormat, MetricsAccess, ObservingSettings, TraceSettings};
+pub(crate) use observing::{LogFormat, ObservingSettings, TraceSettings};
 pub(crate) use people::{
     AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, SecretOption, SecretsVerb, TokensVerb,
 };

@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::edge;
+
 /// How a node is watched.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logs and metrics")]
@@ -37,6 +39,15 @@ pub(crate) enum MetricsAccess {
     Token,
     /// Whoever reaches the control plane.
     Open,
+}
+
+impl From<MetricsAccess> for edge::MetricsAccess {
+    fn from(access: MetricsAccess) -> Self {
+        match access {
+            MetricsAccess::Token => Self::Token,
+            MetricsAccess::Open => Self::Open,
+        }
+    }
 }
 
 /// Where traces go.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use platform::nodes;
 use platform::secrets::{KeyFile, key};
 use store::{Location, Pool};
 
@@ -160,24 +161,13 @@ pub(crate) enum Role {
     Node,
 }
 
-impl Role {
-    /// The role as it is written.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Manager => "manager",
-            Self::Node => "node",
+impl From<Role> for nodes::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::All => Self::All,
+            Role::Manager => Self::Manager,
+            Role::Node => Self::Node,
         }
-    }
-
-    /// Whether it takes pushes, answers the API and runs schedules.
-    pub(crate) fn manages(self) -> bool {
-        self != Self::Node
-    }
-
-    /// Whether it answers requests to apps.
-    pub(crate) fn answers_apps(self) -> bool {
-        self != Self::Manager
     }
 }
 

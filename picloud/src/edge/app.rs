@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use manifest_schema::method::Method as Declared;
 use manifest_schema::name::ScriptPath;
@@ -17,6 +16,7 @@ use runtime::{Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, 
 use serde_json::json;
 use uuid::Uuid;
 
+use super::body::{BodyError, read_body};
 use super::reply::{self, Content};
 
 const REVISION: HeaderName = HeaderName::from_static("picloud-revision");
@@ -60,11 +60,11 @@ pub(crate) async fn answer(
                     };
                     run(recorder, live, matched.script, request_id, Trigger::Http(request)).await
                 }
-                Err(response) => {
-                    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Err(error) => {
+                    if matches!(error, BodyError::TooLarge { .. }) {
                         live.tally().rejected(RejectReason::Body);
                     }
-                    response.map(Content::from)
+                    error.answer().map(Content::from)
                 }
             }
         }
@@ -132,31 +132,6 @@ pub(crate) async fn run(
 pub(crate) fn request_id(headers: &HeaderMap) -> Uuid {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     given.and_then(|value| Uuid::try_parse(value).ok()).unwrap_or_else(Uuid::new_v4)
-}
-
-/// Reads a body of at most `limit` bytes within `time`.
-pub(crate) async fn read_body<B>(body: B, limit: u64, time: Duration) -> Result<Bytes, Response<Body>>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let refused = |status, words: serde_json::Value| Err(reply::json(status, &words));
-    let too_large =
-        || refused(StatusCode::PAYLOAD_TOO_LARGE, json!({"error": "body too large", "limit": limit}));
-    // A body that says how long it is need not be asked for.
-    if body.size_hint().lower() > limit as u64 {
-        return too_large();
-    }
-    match Box::pin(tokio::time::timeout(time, Limited::new(body, limit).collect())).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
-        Ok(Err(_)) => refused(StatusCode::BAD_REQUEST, json!({"error": "the body was cut off"})),
-        Err(_) => refused(StatusCode::REQUEST_TIMEOUT, json!({"error": "the body took too long"})),
-    }
 }
 
 fn outcome(execution: Execution, execution_id: Uuid) -> Response<Content> {

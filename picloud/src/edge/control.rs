@@ -13,12 +13,12 @@ use platform::nodes::Presence;
 use platform::tokens::Right;
 
 use super::address::TLS_ALLOWED;
-use super::api::{self, Api, not_let_in, problem};
+use super::api::{self, Api};
+use super::api_error::ApiError;
 use super::credentials::Door;
 use super::listener::Stopping;
 use super::names::{Names, tls_allowed};
 use super::{client, reply};
-use crate::cli::MetricsAccess;
 use crate::numbers::Page;
 use crate::words::{printable, store_failure};
 
@@ -30,6 +30,16 @@ pub(crate) struct Health {
     /// Where several nodes may share the database.
     pub(crate) presence: Option<Presence>,
     pub(crate) stopping: Arc<Stopping>,
+}
+
+/// Who may read the numbers of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum MetricsAccess {
+    /// Those who may read every app.
+    #[default]
+    Token,
+    /// Everyone.
+    Open,
 }
 
 /// The numbers of a node, and who may read them.
@@ -50,9 +60,12 @@ pub(crate) fn router(health: Health, metrics: Metrics, names: Names, api: Option
         .route("/-/health/database", get(database))
         .with_state(health);
     let metrics = Router::new().route("/-/metrics", get(numbers)).with_state(metrics);
-    let nowhere: fn() -> Response<Body> = match api {
-        Some(_) => || problem(StatusCode::NOT_FOUND, "there is nothing at this address"),
-        None => || problem(StatusCode::MISDIRECTED_REQUEST, "this node answers apps alone; ask a manager"),
+    let nowhere: fn() -> ApiError = match api {
+        Some(_) => || ApiError::not_found("there is nothing at this address"),
+        None => || {
+            let words = "this node answers apps alone; ask a manager";
+            ApiError::new(StatusCode::MISDIRECTED_REQUEST, words)
+        },
     };
     let api = api.map(api::router).unwrap_or_default();
     health
@@ -61,7 +74,7 @@ pub(crate) fn router(health: Health, metrics: Metrics, names: Names, api: Option
         .merge(api)
         .fallback(async move || nowhere())
         .method_not_allowed_fallback(|| async {
-            problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
         })
 }
 
@@ -112,13 +125,12 @@ async fn database(State(health): State<Health>) -> Response<Body> {
 }
 
 /// The numbers of the node. They tell the names of all apps and how much they are used.
-async fn numbers(State(metrics): State<Metrics>, request: Request) -> Response<Body> {
-    if metrics.access == MetricsAccess::Open {
-        return metrics.page.answer().await;
+async fn numbers(State(metrics): State<Metrics>, request: Request) -> Result<Response<Body>, ApiError> {
+    if metrics.access == MetricsAccess::Token {
+        let caller = metrics.door.caller(request.headers(), client::address(&request)).await?;
+        if !caller.who.may_everywhere(Right::Read) {
+            return Err(ApiError::missing_scope("*:read"));
+        }
     }
-    match metrics.door.caller(request.headers(), client::address(&request)).await {
-        Ok(caller) if caller.who.may_everywhere(Right::Read) => metrics.page.answer().await,
-        Ok(_) => problem(StatusCode::FORBIDDEN, "this token may not do that; it needs the scope *:read"),
-        Err(refused) => not_let_in(refused),
-    }
+    Ok(metrics.page.answer().await)
 }

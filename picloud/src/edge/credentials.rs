@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use platform::tokens::{self, NotLetIn, Right, TOKEN_MAX, Tokens};
-use store::{Actor, StoreError};
+use platform::StoreError;
+use platform::tokens::{self, Actor, NotLetIn, TOKEN_MAX, Tokens};
 
 use super::app::request_id;
 use super::slips::{Judged, Slips};
@@ -26,22 +26,6 @@ pub(crate) struct Caller {
     pub(crate) who: tokens::Caller,
     /// What the history keeps of them.
     pub(crate) actor: Actor,
-}
-
-impl Caller {
-    /// Whether they may do it to the app of that name. What cannot be a name is no app that anybody may anything with.
-    pub(crate) fn may(&self, right: Right, app: &str) -> bool {
-        named(app).is_some_and(|app| self.who.may(right, &app))
-    }
-
-    /// Whether they may anything with the app.
-    pub(crate) fn knows(&self, app: &str) -> bool {
-        named(app).is_some_and(|app| self.who.knows(&app))
-    }
-}
-
-fn named(app: &str) -> Option<manifest_schema::name::AppName> {
-    manifest_schema::name::AppName::new(app).ok()
 }
 
 /// Why a request is refused.

@@ -3,18 +3,23 @@
 //! In the order of a request: [`listener`] accepts connections, [`request`] refuses what breaks a rule of HTTP, [`forwarded`]
 //! settles who sent it, [`address`] and [`names`] read what a URL means, then [`control`] (with [`api`]), [`git`] or [`app`]
 //! answer. The first two ask [`credentials`] who it is, from where ([`client`]), and how often they were wrong ([`slips`]);
-//! [`reply`] holds the server's own short answers. [`folder`] takes the place of the control plane where a folder is served.
+//! [`api_error`] says how the control plane refuses, and [`reply`] holds the server's own short answers. [`live`] and [`functions`] are
+//! what the API has of apps, [`body`] reads what they are sent. [`folder`] takes the place of the control plane where a folder is served.
 
 mod address;
 mod api;
+mod api_error;
 mod app;
+mod body;
 mod client;
 mod control;
 mod credentials;
 mod folder;
 mod forwarded;
+mod functions;
 mod git;
 pub(crate) mod listener;
+mod live;
 mod names;
 mod public;
 mod reply;
@@ -22,9 +27,10 @@ mod request;
 mod slips;
 
 pub(crate) use api::Api;
-pub(crate) use control::{Health, Metrics};
+pub(crate) use control::{Health, Metrics, MetricsAccess};
 pub(crate) use credentials::Door;
 pub(crate) use forwarded::Proxies;
+pub(crate) use functions::FunctionCaller;
 pub(crate) use git::{GitEdge, PushBounds, Pushes};
 pub(crate) use public::Public;
 
@@ -40,16 +46,15 @@ use hyper::body::Incoming;
 use manifest_schema::name::AppName;
 use platform::activation::RETRY;
 use platform::live::{Found, Live, LiveTable};
+use platform::nodes::Role;
 use platform::recording::Recorder;
 use tower::ServiceExt as _;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use crate::cli::Role;
 use crate::numbers::{Numbers, Plane};
 use crate::traces::TARGET;
 use address::{Address, Hosts};
-use api::functions::Callees;
 use app::Asked;
 use client::From;
 use names::Names;
@@ -131,12 +136,12 @@ impl Edge {
         app: AppName,
         body_time: Duration,
     ) -> Self {
-        let callees = Callees { table: Arc::clone(&table), recorder: recorder.clone(), body_time };
+        let functions = FunctionCaller { table: Arc::clone(&table), recorder: recorder.clone(), body_time };
         Self {
             names: Names { hosts: Arc::default(), table },
             proxies: Proxies::default(),
             public: Public::default(),
-            control: folder::router(callees),
+            control: folder::router(functions),
             recorder,
             git: None,
             body_time,

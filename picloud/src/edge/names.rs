@@ -9,7 +9,7 @@ use manifest_schema::label::split_host;
 use platform::live::{Found, LiveTable};
 
 use super::address::Hosts;
-use super::api::problem;
+use super::api_error::ApiError;
 use super::reply;
 
 /// The longest name that DNS can hold.
@@ -53,13 +53,12 @@ impl Names {
 
 /// Whether a proxy may have a certificate made for a name: 200, or 404. Anybody may ask, the answer is in memory, and it
 /// tells no more than a request to that name would.
-pub(super) async fn tls_allowed(State(names): State<Names>, uri: Uri) -> Response<Body> {
+pub(super) async fn tls_allowed(State(names): State<Names>, uri: Uri) -> Result<Response<Body>, ApiError> {
     let pairs = uri.query().unwrap_or_default().split('&');
-    let Some(name) = pairs.filter_map(|pair| pair.strip_prefix("domain=")).next() else {
-        return problem(StatusCode::BAD_REQUEST, "ask for a name: ?domain=hello.example.com");
-    };
+    let name = pairs.filter_map(|pair| pair.strip_prefix("domain=")).next();
+    let name = name.ok_or(ApiError::bad_request("ask for a name: ?domain=hello.example.com"))?;
     if name.len() <= NAME_MAX && names.knows(name) {
-        return reply::text(StatusCode::OK, "ok\n");
+        return Ok(reply::text(StatusCode::OK, "ok\n"));
     }
-    problem(StatusCode::NOT_FOUND, "nothing is served at this name")
+    Err(ApiError::not_found("nothing is served at this name"))
 }

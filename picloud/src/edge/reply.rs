@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body as _, Frame, SizeHint};
-use store::StoreError;
+use platform::StoreError;
 
 /// The content of an answer. What an app says is whole, and is sent without a box around it.
 pub(crate) enum Content {

@@ -110,7 +110,7 @@ impl Roster {
         let apps = self.store.apps().await?;
         let is_current = |app: &&store::App| {
             let taken = taken.get(&app.name);
-            taken.is_some_and(|taken| taken.generation >= app.generation && taken.fault.is_none())
+            taken.is_some_and(|taken| taken.generation == app.generation && taken.fault.is_none())
         };
         let current = apps.iter().filter(is_current).count() as u64;
         let NewNode { id, name, role, program, address } = self.this.joining();

@@ -1,14 +1,15 @@
 //! Apps: what there is, what is live, and their settings.
 
-use axum::body::Body;
-use axum::extract::{Extension, Path, State};
-use axum::http::{Response, StatusCode};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
 use manifest_schema::name::AppName;
 use platform::tokens::Right;
+use serde::Deserialize;
 
-use super::input::{JsonBody, NoBody, Nothing};
-use super::query::{Asked, find_app};
-use super::{Api, document, failed, no_app, problem};
+use super::extract::{Admin, FoundApp, JsonBody, NoBody, NoQuery, PathParams, Read};
+use super::state::Api;
+use crate::edge::api_error::ApiError;
 use crate::edge::credentials::Caller;
 use crate::rest::{self, App, AppSettings, Apps, LiveDeploy};
 
@@ -19,16 +20,12 @@ use crate::rest::{self, App, AppSettings, Apps, LiveDeploy};
     tag = "apps",
     responses((status = 200, body = rest::Apps), rest::Refusals),
 )]
-pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Response<Body> {
-    let apps = match api.store.apps().await {
-        Ok(apps) => apps,
-        Err(error) => return failed(&error),
-    };
-    let shown = apps.into_iter().filter(|app| caller.who.knows(&app.name)).map(|app| shown(&api, app));
-    document(&Apps { apps: shown.collect() })
+pub(super) async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Apps>, ApiError> {
+    let apps = api.apps.list().await?.into_iter().filter(|app| caller.who.knows(&app.name));
+    Ok(Json(Apps { apps: apps.map(|app| shown(&api, app)).collect() }))
 }
 
-fn shown(api: &Api, app: store::App) -> App {
+fn shown(api: &Api, app: platform::apps::App) -> App {
     App {
         live: api
             .table
@@ -41,6 +38,11 @@ fn shown(api: &Api, app: store::App) -> App {
     }
 }
 
+#[derive(Deserialize)]
+pub(super) struct NewApp {
+    app: String,
+}
+
 /// Creates an app, to be pushed to later; 201 where it was not there before.
 #[utoipa::path(
     put,
@@ -51,34 +53,18 @@ fn shown(api: &Api, app: store::App) -> App {
 )]
 pub(super) async fn create(
     State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-    _: Asked<Nothing>,
+    caller: Caller,
+    PathParams(NewApp { app }): PathParams<NewApp>,
+    _: NoQuery,
     _: NoBody,
-) -> Response<Body> {
-    let name = match AppName::new(&app) {
-        Ok(name) => name,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
-    };
+) -> Result<(StatusCode, Json<App>), ApiError> {
+    let name = AppName::new(&app)?;
     if !caller.who.may(Right::Create, &name) {
-        let words = format!("this token may not do that; it needs the scope {}", Right::Create.scope(&name));
-        return problem(StatusCode::FORBIDDEN, &words);
+        return Err(ApiError::missing_scope(Right::Create.scope(&name)));
     }
-    let created = match api.store.create_app(&name, &caller.actor).await {
-        Ok(created) => created,
-        Err(error) => return failed(&error),
-    };
-    match api.store.app(&name).await {
-        Ok(Some(app)) => {
-            let mut response = document(&shown(&api, app));
-            if created {
-                *response.status_mut() = StatusCode::CREATED;
-            }
-            response
-        }
-        Ok(None) => no_app(),
-        Err(error) => failed(&error),
-    }
+    let (app, created) = api.apps.create(&name, &caller.actor).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(shown(&api, app))))
 }
 
 /// The settings of an app.
@@ -89,15 +75,8 @@ pub(super) async fn create(
     params(("app" = String, Path, description = "The name of the app")),
     responses((status = 200, body = rest::AppSettings), rest::Refusals),
 )]
-pub(super) async fn settings(
-    State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-) -> Response<Body> {
-    match find_app(&api, &caller, Right::Read, &app).await {
-        Ok(app) => document(&AppSettings { protected: Some(app.protected) }),
-        Err(response) => *response,
-    }
+pub(super) async fn settings(FoundApp { app, .. }: FoundApp<Read>) -> Json<AppSettings> {
+    Json(AppSettings { protected: Some(app.protected) })
 }
 
 /// Changes those settings of an app that are named.
@@ -111,18 +90,11 @@ pub(super) async fn settings(
 )]
 pub(super) async fn set(
     State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-    _: Asked<Nothing>,
-    JsonBody(asked): JsonBody<AppSettings>,
-) -> Response<Body> {
-    let app = match find_app(&api, &caller, Right::Admin, &app).await {
-        Ok(app) => app,
-        Err(response) => return *response,
-    };
-    let protected = asked.protected.unwrap_or(app.protected);
-    match api.store.protect_app(&app, protected, &caller.actor).await {
-        Ok(_) => document(&AppSettings { protected: Some(protected) }),
-        Err(error) => failed(&error),
-    }
+    FoundApp { app, caller, .. }: FoundApp<Admin>,
+    _: NoQuery,
+    JsonBody(settings): JsonBody<AppSettings>,
+) -> Result<Json<AppSettings>, ApiError> {
+    let protected = settings.protected.unwrap_or(app.protected);
+    api.apps.protect(&app, protected, &caller.actor).await?;
+    Ok(Json(AppSettings { protected: Some(protected) }))
 }

@@ -1,34 +1,34 @@
 //! The audit list: who did what, when, from where.
 
-use axum::body::Body;
-use axum::extract::{Extension, State};
-use axum::http::{Response, StatusCode};
+use axum::Json;
+use axum::extract::State;
 use manifest_schema::name::AppName;
+use platform::audit::{Act, Actor, AuditRow};
 use serde::Deserialize;
-use store::{Act, Actor, AuditRow};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::query::{Asked, Limit};
-use super::{Api, allow_admin, document, failed, problem};
-use crate::edge::credentials::Caller;
+use super::extract::{AdminCaller, Cursor, Limit, StrictQuery, page};
+use super::state::Api;
+use crate::edge::api_error::ApiError;
 use crate::rest;
 
 /// How many acts are listed where nothing else is asked for.
 const ACTS: u32 = 50;
 
-/// Which acts.
+/// Which acts are listed.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct ListParams {
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
     /// Those about this app.
     app: Option<String>,
     /// Those behind this one: the `next` of another answer.
-    before: Option<Uuid>,
+    #[param(value_type = Option<Uuid>)]
+    before: Option<Cursor<Uuid>>,
 }
 
 /// The latest acts, the latest first.
@@ -36,30 +36,19 @@ pub(super) struct Which {
     get,
     path = "/-/api/v1/audit",
     tag = "audit",
-    params(Which),
+    params(ListParams),
     responses((status = 200, body = rest::Audit), rest::Refusals),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    Asked(which): Asked<Which>,
-) -> Response<Body> {
-    if let Err(response) = allow_admin(&caller) {
-        return *response;
-    }
-    let Ok(app) = which.app.as_deref().map(AppName::new).transpose() else {
-        return problem(StatusCode::BAD_REQUEST, "`app` is the name of an app");
-    };
-    let before = which.before;
-    let limit = Limit::or(which.limit, ACTS);
-    match api.store.audit(app.as_ref(), before, limit).await {
-        Ok(rows) => {
-            let is_full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-            let next = rows.last().map(|row| row.id).filter(|_| is_full);
-            document(&rest::Audit { acts: rows.into_iter().map(shown).collect(), next })
-        }
-        Err(error) => failed(&error),
-    }
+    _: AdminCaller,
+    StrictQuery(params): StrictQuery<ListParams>,
+) -> Result<Json<rest::Audit>, ApiError> {
+    let ListParams { limit, app, before } = params;
+    let app = app.as_deref().map(AppName::new).transpose();
+    let app = app.map_err(|_| ApiError::bad_request("`app` is the name of an app"))?;
+    let found = api.audit.acts(app.as_ref(), page(limit, before, ACTS)).await?;
+    Ok(Json(rest::Audit { acts: found.items.into_iter().map(shown).collect(), next: found.next }))
 }
 
 fn shown(AuditRow { id, act }: AuditRow) -> rest::Act {

@@ -1,37 +1,41 @@
 //! Deploys: what was live when and by whom, going back, and what the live one answers.
 
-use axum::body::Body;
-use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
-use platform::deploy::{Activated, Outcome, Pusher, Rejection, RollbackError, Tell};
-use platform::tokens::Right;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use manifest_schema::manifest::{Function, Route};
+use manifest_schema::name::AppName;
+use platform::apps::{DeployNumber, DeployState, ListedDeploy};
+use platform::deploy::{Activated, Outcome, Pusher, Rejection, Tell};
 use serde::Deserialize;
-use store::{DeployFilter, DeployNumber, ListedDeploy};
 use utoipa::IntoParams;
 
-use super::input::{JsonBody, Nothing};
-use super::previews::addresses;
-use super::query::{Asked, Limit, cursor, find_app};
-use super::{Api, allow, document, failed, problem, production};
-use crate::edge::credentials::Caller;
+use super::extract::{
+    AppAccess, Cursor, DeployProduction, FoundApp, JsonBody, Limit, NoQuery, ReachedBy, Read, StrictQuery,
+    page,
+};
+use super::state::Api;
+use crate::edge::api_error::ApiError;
+use crate::edge::live::production;
 use crate::rest;
 use crate::words::push::sentence;
 
 /// How many are listed where nothing else is asked for.
 const PAGE: u32 = 50;
 
-/// Which deploys.
+/// Which deploys are listed.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct ListParams {
     /// Those of this branch.
     branch: Option<String>,
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
     /// Where to go on: the `next_cursor` of another answer.
-    cursor: Option<String>,
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<u64>>,
 }
 
 /// The deploys of an app, the latest first.
@@ -39,31 +43,26 @@ pub(super) struct Which {
     get,
     path = "/-/api/v1/apps/{app}/deploys",
     tag = "deploys",
-    params(("app" = String, Path, description = "The name of the app"), Which),
+    params(("app" = String, Path, description = "The name of the app"), ListParams),
     responses((status = 200, body = rest::Deploys), rest::Refusals),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-    Asked(which): Asked<Which>,
-) -> Response<Body> {
-    let (app, before) =
-        match (find_app(&api, &caller, Right::Read, &app).await, cursor(which.cursor.as_deref())) {
-            (Ok(app), Ok(before)) => (app, before),
-            (Err(refused), _) | (_, Err(refused)) => return *refused,
-        };
-    let filter = DeployFilter { branch: which.branch, before: before.and_then(DeployNumber::new) };
-    let limit = Limit::or(which.limit, PAGE);
-    let (found, live) =
-        match (api.store.latest_deploys(app.id, &filter, limit).await, api.store.live_of(app.id).await) {
-            (Ok(found), Ok(live)) => (found, live),
-            (Err(error), _) | (_, Err(error)) => return failed(&error),
-        };
-    let full = found.len() == limit as usize;
-    let next_cursor = found.last().filter(|_| full).map(|last| last.deploy.number.to_string());
-    let shown = |listed: store::ListedDeploy| rest::Deploy {
-        live: live.iter().any(|live| live.deploy == listed.deploy.number),
+    FoundApp { app, .. }: FoundApp<Read>,
+    StrictQuery(params): StrictQuery<ListParams>,
+) -> Result<Json<rest::Deploys>, ApiError> {
+    let ListParams { branch, limit, cursor } = params;
+    let page = page(limit, cursor, PAGE).and_then(DeployNumber::new);
+    let found = api.apps.deploys(&app, branch, page).await?;
+    Ok(Json(rest::Deploys {
+        next_cursor: found.next.map(|next| next.to_string()),
+        deploys: found.items.into_iter().map(shown).collect(),
+    }))
+}
+
+fn shown(DeployState { deploy: listed, live }: DeployState) -> rest::Deploy {
+    rest::Deploy {
+        live,
         number: listed.deploy.number.get(),
         branch: listed.deploy.branch,
         commit: listed.deploy.commit.to_string(),
@@ -73,8 +72,7 @@ pub(super) async fn list(
         deployed_by: listed.deploy.by,
         because: listed.deploy.because,
         message: listed.deploy.message,
-    };
-    document(&rest::Deploys { deploys: found.into_iter().map(shown).collect(), next_cursor })
+    }
 }
 
 /// Goes back to an earlier deploy, by a push of the server's own.
@@ -88,55 +86,38 @@ pub(super) async fn list(
 )]
 pub(super) async fn roll_back(
     State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-    uri: Uri,
-    headers: HeaderMap,
-    _: Asked<Nothing>,
-    JsonBody(asked): JsonBody<rest::Rollback>,
-) -> Response<Body> {
-    let app = match find_app(&api, &caller, Right::DeployProduction, &app).await {
-        Ok(app) => app,
-        Err(refused) => return *refused,
-    };
-    let to = match asked.deploy.map(|number| DeployNumber::new(number).ok_or(number)) {
-        Some(Err(_)) => return problem(StatusCode::BAD_REQUEST, "deploy numbers start at 1"),
-        Some(Ok(number)) => Some(number),
-        None => None,
-    };
-    // In a task of its own: a client that hangs up now does not stop it halfway.
-    let deployer = api.deployer.clone();
-    let message = asked.message.filter(|message| !message.trim().is_empty());
+    FoundApp { app, caller, .. }: FoundApp<DeployProduction>,
+    reached: ReachedBy,
+    _: NoQuery,
+    JsonBody(rollback): JsonBody<rest::Rollback>,
+) -> Result<Json<rest::RolledBack>, ApiError> {
+    let number = |number| DeployNumber::new(number).ok_or(ApiError::bad_request("deploy numbers start at 1"));
+    let to = rollback.deploy.map(number).transpose()?;
+    let message = rollback.message.filter(|message| !message.trim().is_empty());
     let pusher = Pusher { caller: caller.who, actor: caller.actor, creates: false, message: message.clone() };
-    let name = app.name.clone();
-    let url = addresses(&api, &app, &uri, &headers).production();
+    let url = reached.addresses(&api, &app.name).production();
+    // In a task of its own: a client that hangs up now does not stop it halfway.
+    let (deployer, name) = (api.deployer.clone(), app.name.clone());
     let rolling = tokio::spawn(async move {
         let (tell, _) = Tell::channel();
-        deployer.roll_back(&app.name, to, &pusher, &tell).await
+        deployer.roll_back(&name, to, &pusher, &tell).await
     });
-    match rolling.await {
-        Ok(Ok(rolled)) => match rolled.verdict.outcome {
-            Outcome::Live(activated) => document(&rolled_back(rolled.to, activated, url, message)),
-            Outcome::Rejected(rejection @ Rejection::DiskFull) => {
-                problem(StatusCode::INSUFFICIENT_STORAGE, &sentence(&name, &rejection))
-            }
-            Outcome::Rejected(rejection @ Rejection::OutcomeUnknown) => {
-                problem(StatusCode::SERVICE_UNAVAILABLE, &sentence(&name, &rejection))
-            }
-            Outcome::Rejected(rejection) => problem(StatusCode::CONFLICT, &sentence(&name, &rejection)),
-            _ => problem(StatusCode::CONFLICT, "nothing was changed"),
-        },
-        Ok(Err(RollbackError::Store(error))) => failed(&error),
-        Ok(Err(error @ (RollbackError::UnknownApp | RollbackError::UnknownDeploy(_)))) => {
-            problem(StatusCode::NOT_FOUND, &error.to_string())
-        }
-        Ok(Err(error @ RollbackError::Message)) => problem(StatusCode::BAD_REQUEST, &error.to_string()),
-        Ok(Err(error)) => problem(StatusCode::CONFLICT, &error.to_string()),
-        Err(error) => {
-            tracing::error!(%error, "a rollback came to an early end");
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log has the cause")
-        }
+    let rolled = rolling.await??;
+    match rolled.verdict.outcome {
+        Outcome::Live(activated) => Ok(Json(rolled_back(rolled.to, activated, url, message))),
+        Outcome::Rejected(rejection) => Err(rejected(&app.name, &rejection)),
+        _ => Err(ApiError::conflict("nothing was changed")),
     }
+}
+
+/// Why the push of the server's own was rejected.
+fn rejected(app: &AppName, rejection: &Rejection) -> ApiError {
+    let status = match rejection {
+        Rejection::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+        Rejection::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::CONFLICT,
+    };
+    ApiError::new(status, sentence(app, rejection))
 }
 
 fn rolled_back(
@@ -168,29 +149,22 @@ fn rolled_back(
 )]
 pub(super) async fn routes(
     State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-) -> Response<Body> {
-    if let Err(refused) = allow(&caller, Right::Read, &app) {
-        return *refused;
-    }
-    let live = match production(&api.table, &app) {
-        Ok(live) => live,
-        Err(response) => return *response,
-    };
+    AppAccess { app, .. }: AppAccess<Read>,
+) -> Result<Json<rest::Routes>, ApiError> {
+    let live = production(&api.table, &app)?;
     let manifest = live.revision.manifest();
-    let route = |route: &manifest_schema::manifest::Route| rest::Route {
+    let route = |route: &Route| rest::Route {
         path: route.path.to_string(),
         methods: route.methods.iter().map(|method| method.as_str().to_owned()).collect(),
         script: route.script.as_str().to_owned(),
     };
-    let function = |function: &manifest_schema::manifest::Function| rest::Function {
+    let function = |function: &Function| rest::Function {
         name: function.name.as_str().to_owned(),
         script: function.script.as_str().to_owned(),
     };
-    document(&rest::Routes {
+    Ok(Json(rest::Routes {
         deploy: live.deploy,
         routes: manifest.routes.iter().map(route).collect(),
         functions: manifest.functions.iter().map(function).collect(),
-    })
+    }))
 }

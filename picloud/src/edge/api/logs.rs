@@ -4,32 +4,31 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use axum::response::IntoResponse as _;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::Json;
+use axum::extract::{FromRequestParts, State};
+use axum::http::HeaderName;
+use axum::http::request::Parts;
+use axum::response::sse::{Event, KeepAlive, KeepAliveStream, Sse};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use platform::recording::tail::{Tail, TailEvent};
-use platform::tokens::Right;
+use platform::records::{LineFilter, LineLevel, LineRecord, TailFrom};
 use serde::Deserialize;
-use store::{LineFilter, LineLevel, LineRecord, Part};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::query::{Asked, Limit, PAGE_MAX, cursor, find_app};
-use super::{Api, document, failed, problem};
-use crate::edge::credentials::Caller;
+use super::extract::{Cursor, FoundApp, Limit, PAGE_MAX, Read, StrictQuery, page};
+use super::state::Api;
+use crate::edge::api_error::ApiError;
 use crate::edge::listener::Stopping;
 use crate::rest;
 
 /// How many lines are listed where nothing else is asked for.
 const PAGE: u32 = 100;
 
-/// How many may follow at once.
-pub(super) const FOLLOWERS_MAX: usize = 64;
+/// When a client that found no place to follow asks again.
+const FOLLOWERS_RETRY: Duration = Duration::from_secs(10);
 
 /// How often a stream says that it goes on, when there is nothing else to say.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -39,11 +38,11 @@ const RETRY: Duration = Duration::from_secs(1);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Which lines.
+/// Which lines are listed.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct ListParams {
     /// Those of this script, a path in the repository.
     script: Option<String>,
     /// Those of this level or a higher one.
@@ -57,14 +56,15 @@ pub(super) struct Which {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
     /// Where to go on: the `next_cursor` of another answer.
-    cursor: Option<String>,
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<u64>>,
 }
 
-/// Which lines, and how many of those that are there already come first.
+/// Which lines are followed, and how many of those that are there already come first.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Followed {
+pub(super) struct FollowParams {
     /// Those of this script, a path in the repository.
     script: Option<String>,
     /// Those of this level or a higher one.
@@ -105,35 +105,33 @@ impl From<Level> for LineLevel {
     get,
     path = "/-/api/v1/apps/{app}/logs",
     tag = "logs",
-    params(("app" = String, Path, description = "The name of the app"), Which),
+    params(("app" = String, Path, description = "The name of the app"), ListParams),
     responses((status = 200, body = rest::Logs), rest::Refusals),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-    Asked(which): Asked<Which>,
-) -> Response<Body> {
-    let (app, before) =
-        match (find_app(&api, &caller, Right::Read, &app).await, cursor(which.cursor.as_deref())) {
-            (Ok(app), Ok(before)) => (app, before),
-            (Err(refused), _) | (_, Err(refused)) => return *refused,
-        };
-    let filter = LineFilter {
-        script: which.script,
-        level: which.level.map(LineLevel::from),
-        execution: which.execution,
-        since: which.since,
-    };
-    let limit = Limit::or(which.limit, PAGE);
-    match api.store.lines(app.id, &filter, before.map_or(Part::Latest, Part::Before), limit).await {
-        Ok(lines) => {
-            let full = lines.len() == limit as usize;
-            let next_cursor = lines.first().filter(|_| full).map(|first| first.number.to_string());
-            let lines = lines.into_iter().map(|line| shown(line.record)).collect();
-            document(&rest::Logs { lines, next_cursor })
-        }
-        Err(error) => failed(&error),
+    FoundApp { app, .. }: FoundApp<Read>,
+    StrictQuery(params): StrictQuery<ListParams>,
+) -> Result<Json<rest::Logs>, ApiError> {
+    let ListParams { script, level, execution, since, limit, cursor } = params;
+    let filter = LineFilter { script, level: level.map(LineLevel::from), execution, since };
+    let found = api.records.lines(&app, &filter, page(limit, cursor, PAGE)).await?;
+    Ok(Json(rest::Logs {
+        next_cursor: found.next.map(|next| next.to_string()),
+        lines: found.items.into_iter().map(shown).collect(),
+    }))
+}
+
+/// The id of the last event that a client has heard, where it follows again.
+pub(super) struct LastEventId(Option<u64>);
+
+impl<S: Sync> FromRequestParts<S> for LastEventId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let id = parts.headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+        let id = id.map(str::parse).transpose();
+        id.map(Self).map_err(|_| ApiError::bad_request("`last-event-id` is the id of an event"))
     }
 }
 
@@ -143,50 +141,24 @@ pub(super) async fn list(
     get,
     path = "/-/api/v1/apps/{app}/logs/stream",
     tag = "logs",
-    params(("app" = String, Path, description = "The name of the app"), Followed, ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was heard")),
+    params(("app" = String, Path, description = "The name of the app"), FollowParams, ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was heard")),
     responses((status = 200, description = "Events `line` with a LogLine, and `gap` with a Gap", body = String, content_type = "text/event-stream"), rest::Refusals),
 )]
 pub(super) async fn follow(
     State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    Asked(which): Asked<Followed>,
-) -> Response<Body> {
-    let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
-    let (app, last) = match (find_app(&api, &caller, Right::Read, &app).await, cursor(last)) {
-        (Ok(app), Ok(last)) => (app, last),
-        (Err(refused), _) | (_, Err(refused)) => return *refused,
-    };
-    let Ok(place) = Arc::clone(&api.followers).try_acquire_owned() else {
-        let mut response =
-            problem(StatusCode::SERVICE_UNAVAILABLE, "too many follow logs of this node already");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
-        return response;
-    };
-    let filter = LineFilter {
-        script: which.script,
-        level: which.level.map(LineLevel::from),
-        execution: which.execution,
-        since: which.since,
-    };
-    let from = match last {
-        Some(last) => last,
-        None => {
-            let part = Part::Latest;
-            let earlier = match which.before {
-                0 => Ok(Vec::new()),
-                before => api.store.lines(app.id, &filter, part, before.min(PAGE_MAX)).await,
-            };
-            match (earlier, api.store.last_record().await) {
-                (Ok(earlier), Ok(last)) => earlier.first().map_or(last, |first| first.number - 1),
-                (Err(error), _) | (_, Err(error)) => return failed(&error),
-            }
-        }
-    };
-    let tail = Tail::new(api.store.clone(), app.id, filter, from);
+    FoundApp { app, .. }: FoundApp<Read>,
+    LastEventId(last): LastEventId,
+    StrictQuery(params): StrictQuery<FollowParams>,
+) -> Result<Sse<KeepAliveStream<impl Stream<Item = Result<Event, Infallible>>>>, ApiError> {
+    let place = Arc::clone(&api.followers).try_acquire_owned();
+    let place = place
+        .map_err(|_| ApiError::unavailable("too many follow logs of this node already", FOLLOWERS_RETRY))?;
+    let FollowParams { script, level, execution, since, before } = params;
+    let filter = LineFilter { script, level: level.map(LineLevel::from), execution, since };
+    let from = last.map_or(TailFrom::LastLines(before.min(PAGE_MAX)), TailFrom::Record);
+    let tail = api.records.follow(&app, filter, from).await?;
     let keep_alive = KeepAlive::new().interval(HEARTBEAT);
-    Sse::new(events(tail, api.stopping, place)).keep_alive(keep_alive).into_response()
+    Ok(Sse::new(events(tail, api.stopping, place)).keep_alive(keep_alive))
 }
 
 /// What a tail tells, until the node stops or the client leaves.

@@ -3,25 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{Extension, Path, State};
-use axum::http::{Response, StatusCode};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use manifest_schema::label::branch_label;
 use manifest_schema::manifest::Schedule;
 use manifest_schema::name::AppName;
-use platform::live::{Found, Live};
-use platform::schedules::{NotRun, Scheduled};
-use platform::tokens::Right;
+use platform::live::Live;
+use platform::schedules::{RunOutcome, ScheduleHold, ScheduleRun, Scheduled};
 use serde::Deserialize;
-use store::{RunOutcome, ScheduleHold, ScheduleRun};
 use utoipa::IntoParams;
 
-use super::input::{NoBody, Nothing};
-use super::previews::no_branch;
-use super::query::{Asked, Limit};
-use super::{Api, allow, allow_admin, document, failed, problem, production, unserved};
-use crate::edge::credentials::Caller;
+use super::extract::{
+    AdminCaller, AppAccess, Invoke, Limit, NoBody, NoQuery, PathParams, Read, StrictQuery, page,
+};
+use super::state::Api;
+use crate::edge::api_error::ApiError;
+use crate::edge::live::{on_branch, production};
 use crate::rest;
 
 /// How many runs are listed where nothing else is asked for.
@@ -34,7 +32,7 @@ const RUN_WAIT_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct On {
+pub(super) struct BranchParam {
     /// The branch, as git names it; without one it is production.
     branch: Option<String>,
 }
@@ -44,34 +42,31 @@ pub(super) struct On {
     get,
     path = "/-/api/v1/apps/{app}/schedules",
     tag = "schedules",
-    params(("app" = String, Path, description = "The name of the app"), On),
+    params(("app" = String, Path, description = "The name of the app"), BranchParam),
     responses((status = 200, body = rest::Schedules), rest::Refusals),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-    Asked(on): Asked<On>,
-) -> Response<Body> {
-    let live = match live(&api, &caller, Right::Read, &app, on.branch.as_deref()) {
-        Ok(live) => live,
-        Err(response) => return *response,
-    };
-    match (api.scheduler.scheduled(&live).await, api.scheduler.schedule_hold().await) {
-        (Ok(all), Ok(held)) => {
-            let schedules = all.into_iter().map(|found| shown(found, held.is_some())).collect();
-            let (scheduled, held) = (live.branch.scheduled, held.map(hold));
-            document(&rest::Schedules { schedules, scheduled, held })
-        }
-        (Err(error), _) | (_, Err(error)) => failed(&error),
-    }
+    AppAccess { app, .. }: AppAccess<Read>,
+    StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
+) -> Result<Json<rest::Schedules>, ApiError> {
+    let live = live(&api, &app, branch.as_deref())?;
+    let all = api.scheduler.scheduled(&live).await?;
+    let held = api.scheduler.schedule_hold().await?;
+    let schedules = all.into_iter().map(|found| shown(found, held.is_some())).collect();
+    Ok(Json(rest::Schedules { schedules, scheduled: live.branch.scheduled, held: held.map(hold) }))
 }
 
-/// Which rows.
+#[derive(Deserialize)]
+pub(super) struct SchedulePath {
+    schedule: String,
+}
+
+/// Which rows are listed.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct RunsParams {
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
@@ -86,24 +81,20 @@ pub(super) struct Which {
     get,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/runs",
     tag = "schedules",
-    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), Which),
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), RunsParams),
     responses((status = 200, body = rest::Runs), rest::Refusals),
 )]
 pub(super) async fn runs(
     State(api): State<Api>,
-    Path(place): Path<(String, String)>,
-    Extension(caller): Extension<Caller>,
-    Asked(which): Asked<Which>,
-) -> Response<Body> {
-    let (live, schedule) = match find(&api, &caller, Right::Read, &place, which.branch.as_deref()) {
-        Ok(found) => found,
-        Err(response) => return *response,
-    };
-    let limit = Limit::or(which.limit, RUNS);
-    match api.scheduler.runs(&live, &schedule, which.up_to, limit).await {
-        Ok(runs) => document(&rest::Runs { runs: runs.into_iter().map(run).collect() }),
-        Err(error) => failed(&error),
-    }
+    AppAccess { app, .. }: AppAccess<Read>,
+    PathParams(SchedulePath { schedule }): PathParams<SchedulePath>,
+    StrictQuery(params): StrictQuery<RunsParams>,
+) -> Result<Json<rest::Runs>, ApiError> {
+    let RunsParams { limit, branch, up_to } = params;
+    let (live, schedule) = find(&api, &app, branch.as_deref(), &schedule)?;
+    let page = page::<u64>(limit, None, RUNS).and_then(|_| None);
+    let found = api.scheduler.runs(&live, &schedule, up_to, page).await?;
+    Ok(Json(rest::Runs { runs: found.items.into_iter().map(run).collect() }))
 }
 
 /// Runs a schedule now.
@@ -111,29 +102,21 @@ pub(super) async fn runs(
     post,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/run",
     tag = "schedules",
-    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), On),
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), BranchParam),
     responses((status = 200, body = rest::Started), (status = 202, body = rest::Started), rest::Refusals),
 )]
 pub(super) async fn run_now(
     State(api): State<Api>,
-    Path(place): Path<(String, String)>,
-    Extension(caller): Extension<Caller>,
-    Asked(on): Asked<On>,
+    AppAccess { app, caller, .. }: AppAccess<Invoke>,
+    PathParams(SchedulePath { schedule }): PathParams<SchedulePath>,
+    StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
-) -> Response<Body> {
-    let (live, schedule) = match find(&api, &caller, Right::Invoke, &place, on.branch.as_deref()) {
-        Ok(found) => found,
-        Err(response) => return *response,
-    };
-    match tokio::time::timeout(RUN_WAIT_MAX, api.scheduler.run_now(live, schedule, &caller.actor)).await {
-        Ok(Ok(ran)) => document(&rest::Started { run: ran.map(run) }),
-        Ok(Err(NotRun::Store(error))) => failed(&error),
-        Ok(Err(error)) => problem(StatusCode::CONFLICT, &error.to_string()),
-        Err(_) => {
-            let mut response = document(&rest::Started { run: None });
-            *response.status_mut() = StatusCode::ACCEPTED;
-            response
-        }
+) -> Result<(StatusCode, Json<rest::Started>), ApiError> {
+    let (live, schedule) = find(&api, &app, branch.as_deref(), &schedule)?;
+    let running = api.scheduler.run_now(live, schedule, &caller.actor);
+    match tokio::time::timeout(RUN_WAIT_MAX, running).await {
+        Ok(ran) => Ok((StatusCode::OK, Json(rest::Started { run: ran?.map(run) }))),
+        Err(_) => Ok((StatusCode::ACCEPTED, Json(rest::Started { run: None }))),
     }
 }
 
@@ -142,24 +125,19 @@ pub(super) async fn run_now(
     post,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/pause",
     tag = "schedules",
-    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), On),
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), BranchParam),
     responses((status = 200, body = rest::Schedule), rest::Refusals),
 )]
 pub(super) async fn pause(
     State(api): State<Api>,
-    Path(place): Path<(String, String)>,
-    Extension(caller): Extension<Caller>,
-    Asked(on): Asked<On>,
+    AppAccess { app, caller, .. }: AppAccess<Invoke>,
+    PathParams(SchedulePath { schedule }): PathParams<SchedulePath>,
+    StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
-) -> Response<Body> {
-    let (live, schedule) = match find(&api, &caller, Right::Invoke, &place, on.branch.as_deref()) {
-        Ok(found) => found,
-        Err(response) => return *response,
-    };
-    match api.scheduler.pause(&live, &schedule, &caller.actor).await {
-        Ok(_) => one(&api, &live, &schedule).await,
-        Err(error) => failed(&error),
-    }
+) -> Result<Json<rest::Schedule>, ApiError> {
+    let (live, schedule) = find(&api, &app, branch.as_deref(), &schedule)?;
+    api.scheduler.pause(&live, &schedule, &caller.actor).await?;
+    one(&api, &live, &schedule).await
 }
 
 /// Resumes a schedule; one that is not paused goes on.
@@ -167,24 +145,19 @@ pub(super) async fn pause(
     post,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/resume",
     tag = "schedules",
-    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), On),
+    params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), BranchParam),
     responses((status = 200, body = rest::Schedule), rest::Refusals),
 )]
 pub(super) async fn resume(
     State(api): State<Api>,
-    Path(place): Path<(String, String)>,
-    Extension(caller): Extension<Caller>,
-    Asked(on): Asked<On>,
+    AppAccess { app, caller, .. }: AppAccess<Invoke>,
+    PathParams(SchedulePath { schedule }): PathParams<SchedulePath>,
+    StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
-) -> Response<Body> {
-    let (live, schedule) = match find(&api, &caller, Right::Invoke, &place, on.branch.as_deref()) {
-        Ok(found) => found,
-        Err(response) => return *response,
-    };
-    match api.scheduler.resume(&live, &schedule, &caller.actor).await {
-        Ok(_) => one(&api, &live, &schedule).await,
-        Err(error) => failed(&error),
-    }
+) -> Result<Json<rest::Schedule>, ApiError> {
+    let (live, schedule) = find(&api, &app, branch.as_deref(), &schedule)?;
+    api.scheduler.resume(&live, &schedule, &caller.actor).await?;
+    one(&api, &live, &schedule).await
 }
 
 /// Resumes the schedules of all apps, which are held since a restore. What was skipped is recorded and not run.
@@ -196,32 +169,22 @@ pub(super) async fn resume(
 )]
 pub(super) async fn resume_all(
     State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    _: Asked<Nothing>,
+    AdminCaller(caller): AdminCaller,
+    _: NoQuery,
     _: NoBody,
-) -> Response<Body> {
-    if let Err(response) = allow_admin(&caller) {
-        return *response;
-    }
-    let held = match api.scheduler.schedule_hold().await {
-        Ok(held) => held,
-        Err(error) => return failed(&error),
-    };
-    match api.scheduler.resume_all(&caller.actor).await {
-        Ok(Some(resumed)) => document(&rest::ResumedAll { held: held.map(hold), resumed }),
-        Ok(None) => document(&rest::ResumedAll { held: None, resumed: 0 }),
-        Err(error) => failed(&error),
-    }
+) -> Result<Json<rest::ResumedAll>, ApiError> {
+    let held = api.scheduler.schedule_hold().await?;
+    Ok(Json(match api.scheduler.resume_all(&caller.actor).await? {
+        Some(resumed) => rest::ResumedAll { held: held.map(hold), resumed },
+        None => rest::ResumedAll { held: None, resumed: 0 },
+    }))
 }
 
-async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Response<Body> {
-    match (api.scheduler.scheduled(live).await, api.scheduler.schedule_hold().await) {
-        (Ok(all), Ok(held)) => match all.into_iter().find(|found| found.schedule.name == schedule.name) {
-            Some(found) => document(&shown(found, held.is_some())),
-            None => no_schedule(),
-        },
-        (Err(error), _) | (_, Err(error)) => failed(&error),
-    }
+async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Result<Json<rest::Schedule>, ApiError> {
+    let all = api.scheduler.scheduled(live).await?;
+    let held = api.scheduler.schedule_hold().await?;
+    let found = all.into_iter().find(|found| found.schedule.name == schedule.name);
+    Ok(Json(shown(found.ok_or_else(no_schedule)?, held.is_some())))
 }
 
 /// A hold as the API shows it.
@@ -231,40 +194,26 @@ pub(super) fn hold(ScheduleHold { since, cause }: ScheduleHold) -> rest::Held {
 
 fn find(
     api: &Api,
-    caller: &Caller,
-    right: Right,
-    (app, name): &(String, String),
+    app: &AppName,
     branch: Option<&str>,
-) -> Result<(Arc<Live>, Schedule), Box<Response<Body>>> {
-    let live = live(api, caller, right, app, branch)?;
+    name: &str,
+) -> Result<(Arc<Live>, Schedule), ApiError> {
+    let live = live(api, app, branch)?;
     let schedules = &live.revision.manifest().schedules;
     let found = schedules.iter().find(|declared| declared.name.as_str() == name).cloned();
-    Ok((live, found.ok_or_else(|| Box::new(no_schedule()))?))
+    Ok((live, found.ok_or_else(no_schedule)?))
 }
 
-/// What is live on a branch, to whom may ask for it.
-fn live(
-    api: &Api,
-    caller: &Caller,
-    right: Right,
-    app: &str,
-    branch: Option<&str>,
-) -> Result<Arc<Live>, Box<Response<Body>>> {
-    allow(caller, right, app)?;
-    let Some(branch) = branch else {
-        return production(&api.table, app);
-    };
-    let found =
-        AppName::new(app).ok().and_then(|app| api.table.find(app.as_str(), &branch_label(&app, branch)));
-    match found {
-        Some(Found::Live(live)) if live.branch.name == branch => Ok(live),
-        Some(Found::Unserved) => Err(Box::new(unserved())),
-        _ => Err(Box::new(no_branch())),
+/// What is live on a branch; without one, in production.
+fn live(api: &Api, app: &AppName, branch: Option<&str>) -> Result<Arc<Live>, ApiError> {
+    match branch {
+        None => production(&api.table, app),
+        Some(branch) => on_branch(&api.table, app, branch),
     }
 }
 
-fn no_schedule() -> Response<Body> {
-    problem(StatusCode::NOT_FOUND, "the app has no such schedule")
+fn no_schedule() -> ApiError {
+    ApiError::not_found("the app has no such schedule")
 }
 
 fn shown(scheduled: Scheduled, held: bool) -> rest::Schedule {

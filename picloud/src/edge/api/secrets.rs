@@ -1,18 +1,15 @@
 //! Secrets of an app: which there are, set, unset; and the keys of all.
 
-use axum::body::Body;
-use axum::extract::{Extension, Path, State};
-use axum::http::{Response, StatusCode};
-use manifest_schema::name::{AppName, SettingName};
-use platform::deploy::{NotUnset, Pusher};
-use platform::secrets::{Changed, ListedSecret, SecretError};
-use platform::tokens::Right;
-use store::StoreError;
+use axum::Json;
+use axum::extract::State;
+use manifest_schema::name::SettingName;
+use platform::deploy::Pusher;
+use platform::secrets::{Changed, ListedSecret, SealedSecret};
+use serde::Deserialize;
 
-use super::input::{JsonBody, NoBody, Nothing};
-use super::query::{Asked, find_app};
-use super::{Api, allow, allow_admin, document, ended_early, failed, no_app, problem};
-use crate::edge::credentials::Caller;
+use super::extract::{AdminCaller, AppAccess, FoundApp, JsonBody, NoBody, NoQuery, PathParams, Secrets};
+use super::state::Api;
+use crate::edge::api_error::ApiError;
 use crate::rest;
 
 /// Which secrets are set, when and by whom.
@@ -25,26 +22,18 @@ use crate::rest;
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    Path(app): Path<String>,
-    Extension(caller): Extension<Caller>,
-) -> Response<Body> {
-    let app = match find_app(&api, &caller, Right::Secrets, &app).await {
-        Ok(app) => app,
-        Err(response) => return *response,
+    FoundApp { app, .. }: FoundApp<Secrets>,
+) -> Result<Json<rest::Secrets>, ApiError> {
+    let secrets = api.vault.list(app.id).await?.into_iter();
+    let secret = |ListedSecret { secret: SealedSecret { name, set_at, set_by, key, .. }, lost }| {
+        rest::Secret { name, set_at, set_by, key, lost }
     };
-    match api.vault.list(app.id).await {
-        Ok(secrets) => {
-            let shown = secrets.into_iter().map(|ListedSecret { secret, lost }| rest::Secret {
-                name: secret.name,
-                set_at: secret.set_at,
-                set_by: secret.set_by,
-                key: secret.key,
-                lost,
-            });
-            document(&rest::Secrets { secrets: shown.collect() })
-        }
-        Err(error) => failed(&error),
-    }
+    Ok(Json(rest::Secrets { secrets: secrets.map(secret).collect() }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct SecretPath {
+    name: String,
 }
 
 /// Sets a secret. Whoever may create the app creates it with that: its first push may need the secret.
@@ -58,28 +47,17 @@ pub(super) async fn list(
 )]
 pub(super) async fn set(
     State(api): State<Api>,
-    Path((app, name)): Path<(String, String)>,
-    Extension(caller): Extension<Caller>,
-    _: Asked<Nothing>,
+    AppAccess { app, caller, .. }: AppAccess<Secrets>,
+    PathParams(SecretPath { name }): PathParams<SecretPath>,
+    _: NoQuery,
     JsonBody(rest::NewSecret { value }): JsonBody<rest::NewSecret>,
-) -> Response<Body> {
-    let name = match named(&name) {
-        Ok(name) => name,
-        Err(response) => return *response,
-    };
-    if let Err(response) = allow(&caller, Right::Secrets, &app) {
-        return *response;
-    }
-    let Ok(app) = AppName::new(&app) else { return no_app() };
+) -> Result<Json<rest::ChangedSecret>, ApiError> {
+    let name = SettingName::new(&name)?;
     // In a task of its own: a client that hangs up now does not stop it halfway, when it is stored and not served.
     let (deployer, of) = (api.deployer.clone(), name.clone());
     let by = Pusher { caller: caller.who, actor: caller.actor, creates: true, message: None };
     let setting = tokio::spawn(async move { deployer.set_secret(&app, &of, &value, &by).await });
-    match setting.await {
-        Ok(Ok(changed)) => document(&shown(&name, changed)),
-        Ok(Err(error)) => refused(&error),
-        Err(error) => ended_early(&error),
-    }
+    Ok(Json(shown(&name, setting.await??)))
 }
 
 /// Unsets a secret.
@@ -92,28 +70,19 @@ pub(super) async fn set(
 )]
 pub(super) async fn unset(
     State(api): State<Api>,
-    Path((app, name)): Path<(String, String)>,
-    Extension(caller): Extension<Caller>,
-    _: Asked<Nothing>,
+    FoundApp { app, caller, .. }: FoundApp<Secrets>,
+    PathParams(SecretPath { name }): PathParams<SecretPath>,
+    _: NoQuery,
     _: NoBody,
-) -> Response<Body> {
-    let name = match named(&name) {
-        Ok(name) => name,
-        Err(response) => return *response,
-    };
-    let app = match find_app(&api, &caller, Right::Secrets, &app).await {
-        Ok(app) => app,
-        Err(response) => return *response,
-    };
+) -> Result<Json<rest::ChangedSecret>, ApiError> {
+    let name = SettingName::new(&name)?;
     let (deployer, of) = (api.deployer.clone(), name.clone());
     let unsetting = tokio::spawn(async move { deployer.unset_secret(&app, &of, &caller.actor).await });
-    match unsetting.await {
-        Ok(Ok(changed)) if !changed.changed => problem(StatusCode::NOT_FOUND, "there is no such secret"),
-        Ok(Ok(changed)) => document(&shown(&name, changed)),
-        Ok(Err(error @ NotUnset::InUse { .. })) => problem(StatusCode::CONFLICT, &error.to_string()),
-        Ok(Err(NotUnset::Secret(error))) => refused(&error),
-        Err(error) => ended_early(&error),
+    let changed = unsetting.await??;
+    if !changed.changed {
+        return Err(ApiError::not_found("there is no such secret"));
     }
+    Ok(Json(shown(&name, changed)))
 }
 
 /// Encrypts the secrets of all apps with the first key of the file.
@@ -125,17 +94,11 @@ pub(super) async fn unset(
 )]
 pub(super) async fn rotate(
     State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    _: Asked<Nothing>,
+    AdminCaller(caller): AdminCaller,
+    _: NoQuery,
     _: NoBody,
-) -> Response<Body> {
-    if let Err(response) = allow_admin(&caller) {
-        return *response;
-    }
-    match api.vault.rotate(&caller.actor).await {
-        Ok(rotated) => document(&rest::Rotated { rotated }),
-        Err(error) => refused(&error),
-    }
+) -> Result<Json<rest::Rotated>, ApiError> {
+    Ok(Json(rest::Rotated { rotated: api.vault.rotate(&caller.actor).await? }))
 }
 
 /// Puts a new key on top of the key file in the data folder of the node that answers, for where the old one is lost. Refused
@@ -148,24 +111,18 @@ pub(super) async fn rotate(
 )]
 pub(super) async fn begin_new_key(
     State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    _: Asked<Nothing>,
+    AdminCaller(caller): AdminCaller,
+    _: NoQuery,
     _: NoBody,
-) -> Response<Body> {
-    if let Err(response) = allow_admin(&caller) {
-        return *response;
-    }
+) -> Result<Json<rest::NewKey>, ApiError> {
     let vault = api.vault.clone();
     // In a task of its own: a client that hangs up now does not leave an act in the audit list without its key.
-    match tokio::spawn(async move { vault.begin_new_key(&caller.actor).await }).await {
-        Ok(Ok(new)) => document(&rest::NewKey {
-            key: new.id,
-            node: api.node.identity.name.clone(),
-            file: new.file.display().to_string(),
-        }),
-        Ok(Err(error)) => refused(&error),
-        Err(error) => ended_early(&error),
-    }
+    let new = tokio::spawn(async move { vault.begin_new_key(&caller.actor).await }).await??;
+    Ok(Json(rest::NewKey {
+        key: new.id,
+        node: api.nodes.this().identity.name.clone(),
+        file: new.file.display().to_string(),
+    }))
 }
 
 fn shown(name: &SettingName, changed: Changed) -> rest::ChangedSecret {
@@ -176,21 +133,4 @@ fn shown(name: &SettingName, changed: Changed) -> rest::ChangedSecret {
         changed: changed.changed,
         deploys: deploys.collect(),
     }
-}
-
-fn refused(error: &SecretError) -> Response<Body> {
-    match error {
-        SecretError::Store(StoreError::NoApp) => no_app(),
-        SecretError::Store(error) => failed(error),
-        SecretError::Value => problem(StatusCode::BAD_REQUEST, &error.to_string()),
-        SecretError::TooMany => problem(StatusCode::CONFLICT, &error.to_string()),
-        SecretError::Key(_) | SecretError::Seal(_) => {
-            tracing::error!(%error, "secrets cannot be opened");
-            problem(StatusCode::CONFLICT, &error.to_string())
-        }
-    }
-}
-
-fn named(name: &str) -> Result<SettingName, Box<Response<Body>>> {
-    SettingName::new(name).map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))
 }

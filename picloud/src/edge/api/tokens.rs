@@ -1,15 +1,15 @@
 //! Tokens: what there is, create, revoke. For admins alone.
 
-use axum::body::Body;
-use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
 use chrono::TimeDelta;
-use platform::tokens::{NotCreated, Scopes};
+use platform::tokens::{Scopes, Token};
+use serde::Deserialize;
 
-use super::input::{JsonBody, NoBody, Nothing};
-use super::query::Asked;
-use super::{Api, allow_admin, document, failed, problem};
-use crate::edge::credentials::Caller;
+use super::extract::{AdminCaller, JsonBody, NoBody, NoQuery, PathParams};
+use super::state::Api;
+use crate::edge::api_error::ApiError;
 use crate::rest;
 
 /// All tokens, by name. None of them can be read back from this.
@@ -19,15 +19,12 @@ use crate::rest;
     tag = "tokens",
     responses((status = 200, body = rest::Tokens), rest::Refusals),
 )]
-pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Response<Body> {
-    if let Err(response) = allow_admin(&caller) {
-        return *response;
-    }
-    match api.tokens.list().await {
-        Ok(tokens) => document(&rest::Tokens { tokens: tokens.into_iter().map(shown).collect() }),
-        Err(error) => failed(&error),
-    }
+pub(super) async fn list(State(api): State<Api>, _: AdminCaller) -> Result<Json<rest::Tokens>, ApiError> {
+    Ok(Json(rest::Tokens { tokens: api.tokens.list().await?.into_iter().map(shown).collect() }))
 }
+
+/// What no cache keeps.
+const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 /// Creates a token. The answer is the only place where it is ever shown.
 #[utoipa::path(
@@ -39,38 +36,22 @@ pub(super) async fn list(State(api): State<Api>, Extension(caller): Extension<Ca
 )]
 pub(super) async fn create(
     State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    _: Asked<Nothing>,
-    JsonBody(asked): JsonBody<rest::NewToken>,
-) -> Response<Body> {
-    if let Err(response) = allow_admin(&caller) {
-        return *response;
-    }
-    let scopes = match Scopes::parse(asked.scopes.iter().map(String::as_str)) {
-        Ok(scopes) => scopes,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
-    };
-    let lifetime = asked.expires_in_seconds.map(|seconds| {
+    AdminCaller(caller): AdminCaller,
+    _: NoQuery,
+    JsonBody(new): JsonBody<rest::NewToken>,
+) -> Result<(StatusCode, [(HeaderName, &'static str); 1], Json<rest::CreatedToken>), ApiError> {
+    let scopes = Scopes::parse(new.scopes.iter().map(String::as_str))?;
+    let lifetime = new.expires_in_seconds.map(|seconds| {
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
         TimeDelta::try_seconds(seconds).unwrap_or(TimeDelta::MAX)
     });
-    match api.tokens.create(&asked.name, &scopes, lifetime, &caller.actor).await {
-        Ok((token, secret)) => {
-            let mut response = document(&rest::CreatedToken { secret, token: shown(token) });
-            *response.status_mut() = StatusCode::CREATED;
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }
-        Err(error @ NotCreated::Taken) => problem(StatusCode::CONFLICT, &error.to_string()),
-        Err(error @ (NotCreated::Name | NotCreated::Lifetime)) => {
-            problem(StatusCode::BAD_REQUEST, &error.to_string())
-        }
-        Err(NotCreated::Random(error)) => {
-            tracing::error!(%error, "the system gives no random bytes");
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log has the cause")
-        }
-        Err(NotCreated::Store(error)) => failed(&error),
-    }
+    let (token, secret) = api.tokens.create(&new.name, &scopes, lifetime, &caller.actor).await?;
+    Ok((StatusCode::CREATED, NO_STORE, Json(rest::CreatedToken { secret, token: shown(token) })))
+}
+
+#[derive(Deserialize)]
+pub(super) struct TokenPath {
+    token: String,
 }
 
 /// Ends a token, named by its name or its id.
@@ -83,22 +64,16 @@ pub(super) async fn create(
 )]
 pub(super) async fn revoke(
     State(api): State<Api>,
-    Path(token): Path<String>,
-    Extension(caller): Extension<Caller>,
-    _: Asked<Nothing>,
+    AdminCaller(caller): AdminCaller,
+    PathParams(TokenPath { token }): PathParams<TokenPath>,
+    _: NoQuery,
     _: NoBody,
-) -> Response<Body> {
-    if let Err(response) = allow_admin(&caller) {
-        return *response;
-    }
-    match api.tokens.revoke(&token, &caller.actor).await {
-        Ok(Some(token)) => document(&shown(token)),
-        Ok(None) => problem(StatusCode::NOT_FOUND, "there is no such token"),
-        Err(error) => failed(&error),
-    }
+) -> Result<Json<rest::Token>, ApiError> {
+    let revoked = api.tokens.revoke(&token, &caller.actor).await?;
+    Ok(Json(shown(revoked.ok_or(ApiError::not_found("there is no such token"))?)))
 }
 
-fn shown(token: store::Token) -> rest::Token {
+fn shown(token: Token) -> rest::Token {
     rest::Token {
         id: token.id,
         name: token.name,

@@ -14,10 +14,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use git_receiver::{Protocol, Transport, advertise_receive, advertise_upload};
 use manifest_schema::name::AppName;
+use platform::apps::Apps;
 use platform::deploy::Deployer;
-use platform::repository::AppRepository;
 use platform::tokens::Right;
-use store::Store;
 use tokio::io::AsyncRead;
 use tokio::sync::Semaphore;
 use tokio_util::io::StreamReader;
@@ -69,7 +68,7 @@ pub(crate) struct Pushes {
 /// Serves repositories.
 #[derive(Clone)]
 pub(crate) struct GitEdge {
-    store: Store,
+    apps: Apps,
     deployer: Deployer,
     door: Door,
     pushes: Pushes,
@@ -78,9 +77,9 @@ pub(crate) struct GitEdge {
 }
 
 impl GitEdge {
-    pub(crate) fn new(store: Store, deployer: Deployer, door: Door, pushes: Pushes) -> Self {
+    pub(crate) fn new(apps: Apps, deployer: Deployer, door: Door, pushes: Pushes) -> Self {
         let places = Arc::new(Semaphore::new(pushes.bounds.at_once));
-        Self { store, deployer, door, pushes, arriving: Arc::new(Semaphore::new(ARRIVING_MAX)), places }
+        Self { apps, deployer, door, pushes, arriving: Arc::new(Semaphore::new(ARRIVING_MAX)), places }
     }
 
     /// How many pushes arrive or wait for their turn, and how many are worked on.
@@ -132,7 +131,7 @@ impl GitEdge {
         if !allowed && !creates {
             return Err(Box::new(if caller.who.knows(app) { forbidden(app, service) } else { unknown(app) }));
         }
-        match self.store.app(app).await {
+        match self.apps.find(app).await {
             Ok(Some(_)) if allowed => Ok(()),
             Ok(None) if creates && self.pushes.create_apps => match service {
                 Service::Receive if pushes => Ok(()),
@@ -146,11 +145,10 @@ impl GitEdge {
     }
 
     async fn advertise(&self, app: AppName, service: Service, protocol: Protocol) -> Response<Body> {
-        let found = match self.store.app(&app).await {
-            Ok(found) => found,
+        let repository = match self.apps.repository(&app).await {
+            Ok(repository) => repository,
             Err(error) => return reply::unavailable(&error),
         };
-        let repository = AppRepository::new(self.store.clone(), found);
         let http = Transport::Http;
         let (name, advertised) = match service {
             Service::Upload => {

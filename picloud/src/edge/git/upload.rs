@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use manifest_schema::name::AppName;
-use platform::repository::AppRepository;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
@@ -23,12 +22,11 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 impl GitEdge {
     pub(super) async fn upload(&self, app: AppName, request: Request<Body>) -> Response<Body> {
         let protocol = protocol(request.headers());
-        let found = match self.store.app(&app).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return unknown(&app),
+        let repository = match self.apps.repository(&app).await {
+            Ok(repository) if repository.exists() => repository,
+            Ok(_) => return unknown(&app),
             Err(error) => return reply::unavailable(&error),
         };
-        let repository = AppRepository::new(self.store.clone(), Some(found));
         let body = match plain_body(request) {
             Ok(body) => body,
             Err(response) => return *response,

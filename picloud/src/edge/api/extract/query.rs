@@ -1,0 +1,84 @@
+//! What requests say in their query.
+
+use std::error::Error;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use platform::page::PageRequest;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::edge::api_error::ApiError;
+
+/// The most that one page holds.
+pub(crate) const PAGE_MAX: u32 = 1000;
+
+/// How many items of a list are asked for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u32")]
+pub(crate) struct Limit(u32);
+
+impl TryFrom<u32> for Limit {
+    type Error = &'static str;
+
+    fn try_from(limit: u32) -> Result<Self, Self::Error> {
+        if (1..=PAGE_MAX).contains(&limit) { Ok(Self(limit)) } else { Err("`limit` is 1 to 1000") }
+    }
+}
+
+/// Where a page begins: the `next_cursor` of another one.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Cursor<K>(pub(crate) K)
+where
+    K: FromStr;
+
+impl<K: FromStr> TryFrom<String> for Cursor<K> {
+    type Error = &'static str;
+
+    fn try_from(cursor: String) -> Result<Self, Self::Error> {
+        cursor.parse().map(Self).map_err(|_| "`cursor` is the `next_cursor` of another page")
+    }
+}
+
+/// The page that a query asks for, with the usual limit where it names none.
+pub(crate) fn page<K: FromStr>(
+    limit: Option<Limit>,
+    cursor: Option<Cursor<K>>,
+    usual: u32,
+) -> PageRequest<K> {
+    let limit = limit.map_or(usual, |Limit(limit)| limit);
+    PageRequest { cursor: cursor.map(|Cursor(key)| key), limit }
+}
+
+/// The query of a request. What is not understood is refused: every handler that changes something takes one, and
+/// [`NoQuery`] where there are no parameters.
+pub(crate) struct StrictQuery<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for StrictQuery<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = Query::try_from_uri(&parts.uri);
+        query.map(|Query(query)| Self(query)).map_err(|error| {
+            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            ApiError::bad_request(format!("the query is not understood: {reason}"))
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// No parameters.
+pub(crate) struct NoQuery;
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        StrictQuery::from_request_parts(parts, state).await.map(|StrictQuery(Nothing {})| Self)
+    }
+}

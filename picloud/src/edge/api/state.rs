@@ -1,0 +1,55 @@
+//! What the API reads and changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use platform::apps::Apps;
+use platform::audit::AuditLog;
+use platform::deploy::Deployer;
+use platform::live::LiveTable;
+use platform::nodes::Roster;
+use platform::records::Records;
+use platform::schedules::Scheduler;
+use platform::secrets::Vault;
+use platform::status::Watched;
+use platform::tokens::Tokens;
+use tokio::sync::Semaphore;
+
+use crate::edge::credentials::Door;
+use crate::edge::functions::FunctionCaller;
+use crate::edge::listener::Stopping;
+use crate::edge::public::Public;
+
+/// How many may follow logs at once.
+const FOLLOWERS_MAX: usize = 64;
+
+/// What the API reads and changes. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) apps: Apps,
+    pub(crate) audit: AuditLog,
+    pub(crate) deployer: Deployer,
+    pub(crate) functions: FunctionCaller,
+    pub(crate) nodes: Roster,
+    pub(crate) records: Records,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) tokens: Tokens,
+    pub(crate) vault: Vault,
+    pub(crate) table: Arc<LiveTable>,
+    pub(crate) watched: Watched,
+    /// Where apps answer.
+    pub(crate) public: Public,
+    pub(crate) door: Door,
+    /// Places for those who follow logs.
+    pub(crate) followers: Arc<Semaphore>,
+    pub(crate) stopping: Arc<Stopping>,
+    /// The longest a client may take to send a body.
+    pub(crate) body_time: Duration,
+}
+
+impl Api {
+    /// Places for all who may follow logs at once.
+    pub(crate) fn followers() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(FOLLOWERS_MAX))
+    }
+}

@@ -1,0 +1,49 @@
+//! Calls of functions that a manifest declares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::Response;
+use manifest_schema::name::AppName;
+use platform::live::LiveTable;
+use platform::recording::Recorder;
+use runtime::Trigger;
+
+use super::api_error::ApiError;
+use super::app::{request_id, run};
+use super::body::read_body;
+use super::live::production;
+
+/// Calls functions of what is live.
+#[derive(Clone)]
+pub(crate) struct FunctionCaller {
+    pub(crate) table: Arc<LiveTable>,
+    pub(crate) recorder: Recorder,
+    /// The longest a client may take to send a payload.
+    pub(crate) body_time: Duration,
+}
+
+impl FunctionCaller {
+    /// Calls a function with the body of the request as its payload.
+    pub(super) async fn call(
+        &self,
+        app: &AppName,
+        function: &str,
+        request: Request,
+    ) -> Result<Response<Body>, ApiError> {
+        let live = production(&self.table, app)?;
+        let manifest = live.revision.manifest();
+        let found = manifest.functions.iter().find(|declared| declared.name.as_str() == function);
+        let found = found.ok_or_else(|| ApiError::not_found("the app has no such function"))?;
+        let (script, name) = (found.script.clone(), found.name.clone());
+        let request_id = request_id(request.headers());
+        let payload = match read_body(request.into_body(), manifest.limits.body, self.body_time).await {
+            Ok(payload) => payload,
+            Err(error) => return Ok(error.answer()),
+        };
+        let trigger = Trigger::Function { name, payload };
+        Ok(run(&self.recorder, &live, script, request_id, trigger).await.map(Body::new))
+    }
+}

@@ -1,0 +1,27 @@
+//! What is live of an app, for requests that name it.
+
+use std::sync::Arc;
+
+use manifest_schema::label::branch_label;
+use manifest_schema::name::AppName;
+use platform::live::{Found, Live, LiveTable};
+
+use super::api_error::ApiError;
+
+/// What is live in production.
+pub(super) fn production(table: &LiveTable, app: &AppName) -> Result<Arc<Live>, ApiError> {
+    match table.find_production(app.as_str()) {
+        Some(Found::Live(live)) => Ok(live),
+        Some(Found::Unserved) => Err(ApiError::unserved()),
+        None => Err(ApiError::no_app()),
+    }
+}
+
+/// What is live on a branch.
+pub(super) fn on_branch(table: &LiveTable, app: &AppName, branch: &str) -> Result<Arc<Live>, ApiError> {
+    match table.find(app.as_str(), &branch_label(app, branch)) {
+        Some(Found::Live(live)) if live.branch.name == branch => Ok(live),
+        Some(Found::Unserved) => Err(ApiError::unserved()),
+        _ => Err(ApiError::no_branch()),
+    }
+}
