@@ -8,6 +8,7 @@
 //! - `clock`: whether the clock of the machine can be right
 //! - `service`: what it and its service manager say to each other
 //! - `edge`: HTTP and git, from a connection to an answer
+//! - `hint`: what helps against an error
 //! - `log`: where and how it is logged
 //! - `numbers`: what is counted of a node, for whoever watches it
 //! - `client`: the server that a verb asks, and as whom
@@ -24,6 +25,7 @@ mod client;
 mod clock;
 mod commands;
 mod edge;
+mod hint;
 mod log;
 mod node;
 mod numbers;
@@ -95,8 +97,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             anstream::eprintln!("{}: {}", red("error"), words::with_causes(&error));
-            if let Some(advice) = words::advice::advice(&error) {
-                anstream::eprintln!("hint: {advice}");
+            if let Some(hint) = error.hint() {
+                anstream::eprintln!("hint: {hint}");
             }
             ExitCode::FAILURE
         }

@@ -27,8 +27,11 @@ use uuid::Uuid;
 
 use crate::cli::{CreateApps, Settings};
 use crate::clock::{self, ClockError};
-use crate::edge::listener::{self, ConnectionBounds, Stopping};
-use crate::edge::{Api, Door, Edge, FunctionCaller, GitEdge, Health, Metrics, Planes, Public, Pushes, Reach};
+use crate::edge::listener::{self, ConnectionBounds};
+use crate::edge::{
+    Api, Door, Edge, FunctionCaller, GitEdge, Health, Metrics, Planes, Public, Pushes, Reach, Stopping,
+};
+use crate::hint::Hint;
 use crate::numbers::{Numbers, Page};
 use crate::service::{self, HandedError};
 use platform::executor::threads::{PushThreads, ThreadsError};
@@ -74,11 +77,11 @@ pub(crate) struct Node {
 pub(crate) enum StartError {
     #[error("cannot make the data folder {}", path.display())]
     Folder { path: PathBuf, source: io::Error },
-    #[error("cannot listen on {address}{}", listen_advice(source))]
+    #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Handed(#[from] HandedError),
-    #[error("several nodes need a PostgreSQL to share: set DATABASE_URL, or leave --role out")]
+    #[error("several nodes need a PostgreSQL to share")]
     RoleAlone,
     #[error(transparent)]
     Threads(#[from] ThreadsError),
@@ -90,6 +93,29 @@ pub(crate) enum StartError {
     Clock(#[from] ClockError),
     #[error("cannot read what is live")]
     Load(#[source] StoreError),
+}
+
+impl Hint for StartError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Folder { .. } => Some("name another folder with --data-dir"),
+            Self::Listen { source, .. } => Some(match source.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "another program has it, a second node perhaps: stop that, or name another address with --listen"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 are for proxies; name one above with --listen"
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    "this machine has no such address; --listen 0.0.0.0:8080 stands for all that it has"
+                }
+                _ => "name an address of this machine with --listen, such as 0.0.0.0:8080",
+            }),
+            Self::RoleAlone => Some("set DATABASE_URL, or leave --role out"),
+            Self::Handed(_) | Self::Threads(_) | Self::Token(_) | Self::Open(_) => None,
+            Self::Clock(_) | Self::Load(_) => None,
+        }
+    }
 }
 
 impl Node {
@@ -354,20 +380,6 @@ async fn end_old_previews(deployer: Deployer, age: Duration, store: Store, clock
             tracing::warn!(%error, "old previews are not ended");
         }
         tokio::time::sleep(LOOK_FOR_OLD_PREVIEWS).await;
-    }
-}
-
-/// What to do where an address cannot be had.
-fn listen_advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "; another program has it, a second node perhaps: stop that, or choose another address"
-        }
-        io::ErrorKind::PermissionDenied => "; ports below 1024 are for proxies: choose one above",
-        io::ErrorKind::AddrNotAvailable => {
-            "; this machine has no such address: 0.0.0.0 stands for all that it has"
-        }
-        _ => "",
     }
 }
 

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::tls::{RootCerts, TlsConfig};
 
+use crate::hint::Hint;
+
 /// How long an answer may take.
 const TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -19,7 +21,7 @@ pub(crate) enum ApiError {
     #[error("cannot reach {url}")]
     Unreachable { url: String, source: Box<ureq::Error> },
     /// The token is wrong.
-    #[error("the server does not take this token; set PICLOUD_TOKEN to a right one")]
+    #[error("the server does not take this token")]
     Unauthorized,
     /// The server says why not.
     #[error("{detail}")]
@@ -31,8 +33,23 @@ pub(crate) enum ApiError {
     #[error("the request cannot be written as JSON")]
     Document(#[source] serde_json::Error),
     /// What answers is no PiCloud, or another version of it.
-    #[error("{url} answered with status {status} and nothing that is understood here; is it a PiCloud?")]
+    #[error("{url} answered with status {status} and nothing that is understood here")]
     NotUnderstood { url: String, status: u16 },
+}
+
+impl Hint for ApiError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } => {
+                Some("is a server running there? name another one with --url, or PICLOUD_URL")
+            }
+            Self::Unauthorized => Some("set PICLOUD_TOKEN to a right one"),
+            Self::NotUnderstood { .. } => Some(
+                "is it a PiCloud? name the server without a path behind it, such as --url https://pi.example.com",
+            ),
+            Self::Refused { .. } | Self::Document(_) => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]

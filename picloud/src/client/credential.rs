@@ -4,21 +4,29 @@ use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 
 use super::remote::Remote;
+use crate::hint::Hint;
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialError {
     /// git is not there.
-    #[error("cannot ask git for the token; is it installed? or set PICLOUD_TOKEN")]
+    #[error("cannot ask git for the token")]
     Git(#[source] io::Error),
     /// Nobody knows one.
-    #[error(
-        "there is no token for {server}; set PICLOUD_TOKEN, or let `git push` ask for it and remember it"
-    )]
+    #[error("there is no token for {server}")]
     None {
         /// The server.
         server: String,
     },
+}
+
+impl Hint for CredentialError {
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Git(_) => "install git, or set PICLOUD_TOKEN",
+            Self::None { .. } => "set PICLOUD_TOKEN, or let `git push` ask for it and remember it",
+        })
+    }
 }
 
 /// A token, and where it came from.

@@ -5,8 +5,8 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use super::ClientError;
 use super::api::{ApiError, stream};
+use super::error::ClientError;
 
 /// A server says something at least every 15 seconds. One that says nothing for so long is not there any more.
 const SILENCE_MAX: Duration = Duration::from_secs(45);

@@ -3,12 +3,14 @@
 //! - [`remote`]: the server and the app, from the `picloud` remote of the folder's repository or from flags
 //! - [`credential`]: the token, from the environment, the remote's URL, or git's credential helper
 //! - [`api`]: one request to the REST API, and what its answer means
+//! - [`error`]: why it did not work
 //! - [`events`]: a stream of events, taken up again where it broke off
 //!
 //! These rooms start one program, and it is the user's own git.
 
 mod api;
 mod credential;
+mod error;
 mod events;
 mod remote;
 
@@ -17,13 +19,12 @@ use manifest_schema::name::{AppName, JobName};
 use serde::de::DeserializeOwned;
 
 pub(crate) use api::{Answer, ApiError};
-pub(crate) use credential::CredentialError;
+pub(crate) use error::ClientError;
 pub(crate) use events::{Event, Heard};
-pub(crate) use remote::RemoteError;
 
 use crate::progress::Progress;
 use credential::Credential;
-use remote::Remote;
+use remote::{Remote, RemoteError};
 
 /// Which server a verb speaks to, and in which form it answers.
 #[derive(Clone, Debug, Default, Args)]
@@ -47,17 +48,6 @@ pub(crate) struct AppOption {
     /// The app; without it that of the `picloud` git remote.
     #[arg(long, env = "PICLOUD_APP")]
     pub(crate) app: Option<AppName>,
-}
-
-/// Why a server could not be asked, or did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
-    #[error(transparent)]
-    Remote(#[from] RemoteError),
-    #[error(transparent)]
-    Credential(#[from] CredentialError),
-    #[error(transparent)]
-    Api(#[from] ApiError),
 }
 
 /// A server, and who asks it.

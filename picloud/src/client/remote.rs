@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use manifest_schema::name::{AppName, NameError};
 
+use crate::hint::Hint;
+
 /// The name of the remote.
 const REMOTE: &str = "picloud";
 
@@ -12,28 +14,36 @@ const REMOTE: &str = "picloud";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RemoteError {
     /// Neither a flag nor a remote.
-    #[error(
-        "which server? this folder's repository has no remote `{REMOTE}`; add it with \
-         `git remote add {REMOTE} URL/<app>.git`, or name the server with --url"
-    )]
+    #[error("which server? this folder's repository has no remote `{REMOTE}`")]
     NoRemote,
     /// git is not there.
-    #[error("cannot ask git for the remote `{REMOTE}`; is it installed? or name the server with --url")]
+    #[error("cannot ask git for the remote `{REMOTE}`")]
     Git(#[source] io::Error),
     /// The remote is a folder, or is reached by ssh.
-    #[error(
-        "the remote `{REMOTE}` is {0}, which is no http:// or https:// address; name the server with --url"
-    )]
+    #[error("the remote `{REMOTE}` is {0}, which is no http:// or https:// address")]
     Scheme(String),
     /// The URL of a remote that cannot be one of ours.
-    #[error("the remote `{REMOTE}` is {0}, which is no URL/<app>.git; name the server with --url")]
+    #[error("the remote `{REMOTE}` is {0}, which is no URL/<app>.git")]
     Shape(String),
     /// The remote's last part is no app's name.
     #[error("the remote `{REMOTE}` names no app")]
     Name(#[from] NameError),
     /// A server is named and an app is needed.
-    #[error("which app? name it with --app")]
+    #[error("which app?")]
     NoApp,
+}
+
+impl Hint for RemoteError {
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoRemote => {
+                "add it with  git remote add picloud URL/<app>.git , or name the server with --url"
+            }
+            Self::Git(_) => "install git, or name the server with --url",
+            Self::Scheme(_) | Self::Shape(_) => "name the server with --url",
+            Self::Name(_) | Self::NoApp => "name it with --app",
+        })
+    }
 }
 
 /// A server as a URL names it.

@@ -1,6 +1,7 @@
 //! `picloud apps`: what there is and what is live; create, protect and unprotect.
 
-use super::{CommandError, print, show};
+use super::error::CommandError;
+use super::output::{print, show};
 use crate::cli::{AppsOption, AppsOptions, AppsVerb};
 use crate::client::{Client, ClientOptions};
 use crate::rest::{App, AppSettings, Apps};

@@ -1,6 +1,7 @@
 //! `picloud audit`: who did what, when and from where.
 
-use super::{CommandError, show};
+use super::error::CommandError;
+use super::output::show;
 use crate::cli::AuditOptions;
 use crate::client::Client;
 use crate::rest::{Act, Audit};

@@ -9,9 +9,11 @@ use chrono::{NaiveDateTime, Utc};
 use store::backup::{Contents, back_up, note_backup};
 use store::scratch::ScratchFolder;
 
-use super::{CommandError, print};
+use super::backup_error::NotBackedUp;
+use super::error::{CommandError, VerbError};
+use super::output::print;
+use super::stop_signals::StopSignals;
 use crate::cli::BackupOptions;
-use crate::commands::serve::StopSignals;
 use crate::node::{StartError, make_private_folder};
 use crate::progress::Progress;
 use crate::words;
@@ -27,7 +29,7 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
         let contents = write(options, &file)?;
         note(options, &contents);
         let removed = remove_older(&options.file, keep as usize)
-            .map_err(|source| CommandError::Folder { path: options.file.clone(), source })?;
+            .map_err(|source| NotBackedUp::Folder { path: options.file.clone(), source })?;
         return print(
             words::backup::made(&file, &contents, began.elapsed()) + words::backup::removed(removed).as_str(),
         );
@@ -39,13 +41,13 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
     }
     let mut output = io::stdout().lock();
     if output.is_terminal() {
-        return Err(CommandError::Terminal);
+        return Err(NotBackedUp::Terminal.into());
     }
     // SQLite writes here and there; it is sent on when it is whole.
-    let folder = ScratchFolder::new().map_err(CommandError::Pass)?;
+    let folder = ScratchFolder::new().map_err(NotBackedUp::Pass)?;
     let file = folder.path().join("backup");
     let contents = write(options, &file)?;
-    File::open(file).and_then(|mut file| io::copy(&mut file, &mut output)).map_err(CommandError::Pass)?;
+    File::open(file).and_then(|mut file| io::copy(&mut file, &mut output)).map_err(NotBackedUp::Pass)?;
     note(options, &contents);
     Ok(())
 }
@@ -56,7 +58,10 @@ fn note(options: &BackupOptions, contents: &Contents) {
     let location = options.place.location();
     let Ok(threads) = threads() else { return };
     if let Err(error) = threads.block_on(note_backup(&location, contents.made_at)) {
-        eprintln!("warning: {}", words::backup::not_made(&error));
+        eprintln!(
+            "warning: {}; picloud status goes on counting from the one before",
+            words::with_causes(&error)
+        );
     }
 }
 
@@ -66,8 +71,8 @@ fn write(options: &BackupOptions, file: &Path) -> Result<Contents, CommandError>
     threads().map_err(StartError::from)?.block_on(async {
         let mut signals = StopSignals::new();
         tokio::select! {
-            made = back_up(&from, file, options.replace) => made.map_err(CommandError::Backup),
-            () = signals.next() => Err(CommandError::Stopped),
+            made = back_up(&from, file, options.replace) => Ok(made.map_err(NotBackedUp::Backup)?),
+            () = signals.next() => Err(VerbError::Stopped.into()),
         }
     })
 }

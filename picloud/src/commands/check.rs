@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use manifest_schema::limits::Limits;
 use platform::deploy::{Checked, check as validate};
 
+use super::error::CommandError;
 use super::folder;
-use super::{CommandError, print, say};
+use super::output::{print, say};
 use crate::words::paint::{green, red};
 use crate::words::{count, fault};
 

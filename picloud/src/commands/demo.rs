@@ -13,14 +13,15 @@ use manifest_schema::name::{AppName, JobName, NameError};
 use store::scratch::ScratchFolder;
 use store::{App, RunOutcome, ScheduleId, Store, StoreError};
 
-use super::CommandError;
+use super::error::CommandError;
 use super::init::{self, InitError, STARTER};
-use super::serve::StopSignals;
+use super::stop_signals::StopSignals;
 use crate::cli::{
     AUDIT_DAYS, AgeOrOff, ConnectionSettings, CreateApps, DatabaseSettings, DemoOptions, LogFormat,
     ObservingSettings, Place, PushSettings, RecordSettings, Role, ScheduleSettings, Settings, TraceSettings,
 };
 use crate::edge::Proxies;
+use crate::hint::Hint;
 use crate::log;
 use crate::node::{Node, StartError};
 use platform::executor::threads::threads;
@@ -45,7 +46,7 @@ pub(crate) enum DemoError {
     Folder { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Starter(#[from] InitError),
-    #[error("cannot start git; is it installed?")]
+    #[error("cannot start git")]
     Git(#[source] io::Error),
     #[error("`git {0}` did not do what the tour expects")]
     GitFailed(String),
@@ -57,6 +58,16 @@ pub(crate) enum DemoError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Name(#[from] NameError),
+}
+
+impl Hint for DemoError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Starter(error) => error.hint(),
+            Self::Git(_) => Some("install git"),
+            _ => None,
+        }
+    }
 }
 
 pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {

@@ -1,7 +1,8 @@
 //! `picloud deploys`, `rollback`, `previews` and `routes`: what was live, what is, and going back.
 
+use super::error::CommandError;
 use super::logs::escaped;
-use super::{CommandError, show};
+use super::output::show;
 use crate::cli::{AppVerb, DeploysOptions, PreviewOption, PreviewsOptions, PreviewsVerb, RollbackOptions};
 use crate::client::Client;
 use crate::rest::{Branch, BranchSettings, Branches, Deploys, Rollback, RolledBack, Routes};

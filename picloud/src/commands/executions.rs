@@ -1,7 +1,8 @@
 //! `picloud executions`: what ran, and one run whole.
 
+use super::error::CommandError;
 use super::logs::escaped;
-use super::{CommandError, show};
+use super::output::show;
 use crate::cli::ExecutionsOptions;
 use crate::client::Client;
 use crate::rest::{Executions, WholeExecution};

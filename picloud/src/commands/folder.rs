@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use platform::deploy::{FILE_MAX, File, Snapshot};
 
+use crate::hint::Hint;
+
 /// The most files and folders that are looked at; a server takes no more files either.
 const ENTRIES_MAX: usize = 20_000;
 
@@ -14,8 +16,14 @@ const ENTRIES_MAX: usize = 20_000;
 pub(crate) enum ReadError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} holds more than {ENTRIES_MAX} files; is it the folder of an app?", .0.display())]
+    #[error("{} holds more than {ENTRIES_MAX} files", .0.display())]
     TooMany(PathBuf),
+}
+
+impl Hint for ReadError {
+    fn hint(&self) -> Option<&'static str> {
+        Some("name the folder that holds picloud.toml, or write a starter app with  picloud init")
+    }
 }
 
 /// What stands in a folder.

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::CommandError;
+use super::error::CommandError;
+use crate::hint::Hint;
 
 /// The files of the starter app.
 pub(crate) const STARTER: [(&str, &str); 4] = [
@@ -21,6 +22,12 @@ pub(crate) enum InitError {
     Exists(PathBuf),
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
+}
+
+impl Hint for InitError {
+    fn hint(&self) -> Option<&'static str> {
+        Some("name another folder")
+    }
 }
 
 pub(crate) fn init(folder: &Path) -> Result<(), CommandError> {

@@ -3,7 +3,8 @@
 use std::io::{self, Read as _};
 use std::process::ExitCode;
 
-use super::{CommandError, print};
+use super::error::{CommandError, VerbError};
+use super::output::print;
 use crate::cli::InvokeOptions;
 use crate::client::Client;
 
@@ -16,7 +17,7 @@ pub(crate) fn invoke(options: &InvokeOptions) -> Result<ExitCode, CommandError> 
     let app = client.app(&options.app)?;
     let mut payload = Vec::new();
     if options.data == "-" {
-        io::stdin().lock().take(PAYLOAD_MAX).read_to_end(&mut payload).map_err(CommandError::ReadInput)?;
+        io::stdin().lock().take(PAYLOAD_MAX).read_to_end(&mut payload).map_err(VerbError::ReadInput)?;
     } else {
         payload.extend(options.data.as_bytes());
     }

@@ -3,7 +3,8 @@
 use chrono::{TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 
-use super::{CommandError, print, show};
+use super::error::{CommandError, VerbError};
+use super::output::{print, show};
 use crate::cli::LogsOptions;
 use crate::client::{Client, Event, Heard};
 use crate::rest::{Gap, LogLine, Logs};
@@ -59,7 +60,7 @@ fn hear(heard: Heard<'_>, json: bool) -> Result<(), CommandError> {
 }
 
 fn read<T: DeserializeOwned>(event: &Event) -> Result<T, CommandError> {
-    serde_json::from_str(&event.data).map_err(CommandError::Event)
+    Ok(serde_json::from_str(&event.data).map_err(VerbError::Event)?)
 }
 
 /// A value of a query, with every character escaped that could be something else there (RFC 3986 section 2.3).

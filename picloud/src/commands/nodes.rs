@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{CommandError, show};
+use super::error::CommandError;
+use super::output::show;
 use crate::client::{Client, ClientOptions};
 use crate::rest::{Node, Nodes};
 use crate::words::table::table;

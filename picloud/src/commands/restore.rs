@@ -9,9 +9,11 @@ use store::backup::{Contents, Restoring, restore as restore_from};
 use store::scratch::ScratchFolder;
 
 use super::backup::STANDARD;
-use super::{CommandError, print};
+use super::backup_error::NotRestored;
+use super::error::{CommandError, VerbError};
+use super::output::print;
+use super::stop_signals::StopSignals;
 use crate::cli::RestoreOptions;
-use crate::commands::serve::StopSignals;
 use crate::node::{StartError, make_private_folder};
 use crate::progress::Progress;
 use crate::words;
@@ -21,10 +23,10 @@ pub(crate) fn restore(options: &RestoreOptions) -> Result<(), CommandError> {
     let began = Instant::now();
     let contents = if options.file == Path::new(STANDARD) {
         // It is looked at from its beginning to its end before anything of it is taken.
-        let folder = ScratchFolder::new().map_err(CommandError::Pass)?;
+        let folder = ScratchFolder::new().map_err(NotRestored::Pass)?;
         let file = folder.path().join("backup");
-        let mut copy = File::create_new(&file).map_err(CommandError::Pass)?;
-        io::copy(&mut io::stdin().lock(), &mut copy).map_err(CommandError::Pass)?;
+        let mut copy = File::create_new(&file).map_err(NotRestored::Pass)?;
+        io::copy(&mut io::stdin().lock(), &mut copy).map_err(NotRestored::Pass)?;
         read(options, &file)?
     } else {
         read(options, &options.file)?
@@ -43,8 +45,8 @@ fn read(options: &RestoreOptions, file: &Path) -> Result<Contents, CommandError>
     threads().map_err(StartError::from)?.block_on(async {
         let mut signals = StopSignals::new();
         tokio::select! {
-            restored = restore_from(file, &into, how) => restored.map_err(CommandError::Restore),
-            () = signals.next() => Err(CommandError::Stopped),
+            restored = restore_from(file, &into, how) => Ok(restored.map_err(NotRestored::Restore)?),
+            () = signals.next() => Err(VerbError::Stopped.into()),
         }
     })
 }

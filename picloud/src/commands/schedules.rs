@@ -1,7 +1,8 @@
 //! `picloud schedules`, `run`, `pause` and `resume`: what runs by the clock, and what came of it.
 
+use super::error::CommandError;
 use super::logs::escaped;
-use super::{CommandError, show};
+use super::output::show;
 use crate::cli::{ResumeOptions, ScheduleOptions, SchedulesOptions};
 use crate::client::Client;
 use crate::rest::{ResumedAll, Run, Runs, Schedule, Schedules, Started};

@@ -2,7 +2,8 @@
 
 use manifest_schema::schema::json_schema;
 
-use super::{CommandError, print};
+use super::error::CommandError;
+use super::output::print;
 
 pub(crate) fn schema() -> Result<(), CommandError> {
     // The alternate form of a JSON value is the indented one.

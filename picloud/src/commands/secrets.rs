@@ -4,7 +4,8 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use super::{CommandError, show};
+use super::error::{CommandError, VerbError};
+use super::output::show;
 use crate::cli::{SecretOption, SecretsVerb};
 use crate::client::Client;
 use crate::rest::{ChangedSecret, NewKey, NewSecret, Rotated, Secret, Secrets};
@@ -58,7 +59,7 @@ fn place(option: &SecretOption) -> Result<(Client, String), CommandError> {
 /// The value comes from standard input and never from an argument, which other users of the machine can see.
 fn set(option: &SecretOption) -> Result<(), CommandError> {
     let (client, path) = place(option)?;
-    let value = value(option.name.as_str()).map_err(CommandError::ReadInput)?;
+    let value = value(option.name.as_str()).map_err(VerbError::ReadInput)?;
     if value.len() < runtime::SECRET_MIN {
         eprintln!(
             "warning: a secret of less than {} bytes is not looked for in logs and pushes",

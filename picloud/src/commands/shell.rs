@@ -5,7 +5,8 @@ use std::path::Path;
 
 use clap_complete::Shell;
 
-use super::{CommandError, print};
+use super::error::{CommandError, VerbError};
+use super::output::print;
 use crate::cli::command;
 
 /// Prints what lets a shell complete verbs and flags.
@@ -17,9 +18,9 @@ pub(crate) fn completions(shell: Shell) -> Result<(), CommandError> {
 
 /// Writes a page for the program and one for each verb.
 pub(crate) fn man(folder: &Path) -> Result<(), CommandError> {
-    let failed = |source| CommandError::Write { path: folder.to_owned(), source };
+    let failed = |source| VerbError::Write { path: folder.to_owned(), source };
     fs::create_dir_all(folder).map_err(failed)?;
     // A page says nothing of the machine that it was made on.
     let command = command().long_version(env!("CARGO_PKG_VERSION"));
-    clap_mangen::generate_to(command, folder).map_err(failed)
+    Ok(clap_mangen::generate_to(command, folder).map_err(failed)?)
 }

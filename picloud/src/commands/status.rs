@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{CommandError, show};
+use super::error::CommandError;
+use super::output::show;
 use crate::client::{Client, ClientOptions};
 use crate::rest::Status;
 use crate::words;

@@ -1,6 +1,7 @@
 //! `picloud tokens`: create, list and revoke.
 
-use super::{CommandError, print, show};
+use super::error::CommandError;
+use super::output::{print, show};
 use crate::cli::{CreateToken, TokensVerb};
 use crate::client::Client;
 use crate::rest::{CreatedToken, NewToken, Token, Tokens};

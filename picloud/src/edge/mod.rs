@@ -25,6 +25,7 @@ mod public;
 mod reply;
 mod request;
 mod slips;
+mod stopping;
 
 pub(crate) use api::Api;
 pub(crate) use control::{Health, Metrics, MetricsAccess};
@@ -33,6 +34,7 @@ pub(crate) use forwarded::Proxies;
 pub(crate) use functions::FunctionCaller;
 pub(crate) use git::{GitEdge, PushBounds, Pushes};
 pub(crate) use public::Public;
+pub(crate) use stopping::Stopping;
 
 use std::net::IpAddr;
 use std::pin::pin;

@@ -1,94 +1,13 @@
 //! The numbers of a node, for whoever watches it.
 //!
-//! What apps do is counted by the runtime, runs of schedules by the platform; [`Numbers`] counts what only the edge sees.
+//! What apps do is counted by the runtime, runs of schedules by the platform; [`counters`] has what only the edge sees.
 //! [`page`] gathers all of it, [`exposition`] writes it in Prometheus' text format, and [`process`] asks the system what
 //! the process takes.
 
+mod counters;
 mod exposition;
 mod page;
 mod process;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use platform::deploy::{Outcome, Verdict};
-use platform::histogram::Histogram;
-
+pub(crate) use counters::{Numbers, Plane};
 pub(crate) use page::Page;
-
-/// The ends of the classes that durations of pushes are counted in.
-const PUSH_BOUNDS: [Duration; 8] = [
-    Duration::from_millis(10),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(30),
-    Duration::from_secs(120),
-];
-
-/// What a request was for that no app answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Plane {
-    /// The control plane: API, health, metrics.
-    Control,
-    /// A repository.
-    Git,
-    /// Nothing: no app has the address, or the request broke a rule.
-    Nothing,
-}
-
-impl Plane {
-    const ALL: [Self; 3] = [Self::Control, Self::Git, Self::Nothing];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Control => "control",
-            Self::Git => "git",
-            Self::Nothing => "nothing",
-        }
-    }
-}
-
-/// The verdicts on refs of pushes, by name.
-const VERDICTS: [&str; 5] = ["live", "preview", "stored", "checked", "rejected"];
-
-/// What the edge counts beside what apps do.
-#[derive(Debug)]
-pub(crate) struct Numbers {
-    /// Answers by plane, and by class of status.
-    answers: [[AtomicU64; 5]; Plane::ALL.len()],
-    verdicts: [AtomicU64; VERDICTS.len()],
-    pushes: Histogram,
-}
-
-impl Default for Numbers {
-    fn default() -> Self {
-        let (answers, verdicts) = Default::default();
-        Self { answers, verdicts, pushes: Histogram::new(&PUSH_BOUNDS) }
-    }
-}
-
-impl Numbers {
-    /// A request was answered, and by no app.
-    pub(crate) fn answered(&self, plane: Plane, status: u16) {
-        let class = usize::from(status / 100).clamp(1, 5) - 1;
-        self.answers[plane as usize][class].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A push came to its end.
-    pub(crate) fn pushed(&self, verdicts: &[Verdict], took: Duration) {
-        self.pushes.note(took);
-        for verdict in verdicts {
-            let name = match &verdict.outcome {
-                Outcome::Live(_) => 0,
-                Outcome::Preview(_) => 1,
-                Outcome::Checked => 3,
-                Outcome::Rejected(_) => 4,
-                _ => 2,
-            };
-            self.verdicts[name].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}

@@ -20,8 +20,9 @@ use std::sync::atomic::Ordering;
 use store::Store;
 use store::cluster::Disk;
 
+use super::counters::{Numbers, Plane, VERDICTS};
 use super::exposition::{CONTENT_TYPE, Exposition, Kind};
-use super::{Numbers, Plane, VERDICTS, process};
+use super::process;
 
 /// How long the database may take to answer before it counts as away.
 const DATABASE_TIME_MAX: Duration = Duration::from_secs(2);

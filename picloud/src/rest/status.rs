@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Held;
+use super::schedules::Held;
 
 /// Whether all is well, as the node that answers sees it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

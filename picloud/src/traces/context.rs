@@ -1,6 +1,6 @@
 //! The trace that a request belongs to (W3C Trace Context, `traceparent`).
 
-use super::random;
+use uuid::Uuid;
 
 /// What a span begins within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,11 @@ fn hexadecimal(text: &str, digits: usize) -> Option<u128> {
 pub(super) fn new_id() -> u64 {
     // The upper half of a random UUID has some bits that never change; the lower one has fewer and is never 0.
     (random() as u64).max(1)
+}
+
+/// Random bits.
+fn random() -> u128 {
+    Uuid::new_v4().as_u128()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value as Json, json};
 
-use super::{Span, Value};
+use super::span::{Span, Value};
 
 /// Kinds of spans: something within the node, and an answer to a request.
 const INTERNAL: u8 = 1;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use ureq::tls::{RootCerts, TlsConfig};
 
-use super::Span;
 use super::document::document;
+use super::span::Span;
 use crate::cli::TraceSettings;
 
 /// How many spans may wait to be sent; more are dropped.

@@ -7,6 +7,7 @@
 mod context;
 mod document;
 mod exporter;
+mod span;
 
 use std::fmt::Debug;
 use std::time::SystemTime;
@@ -16,12 +17,12 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
-use uuid::Uuid;
 
 use crate::cli::TraceSettings;
 use context::Parent;
 pub(crate) use exporter::Flush;
 use exporter::Queue;
+use span::{Span, Value};
 
 pub(crate) use platform::TRACE_TARGET as TARGET;
 
@@ -46,31 +47,6 @@ pub(crate) fn start(settings: &TraceSettings) -> Option<(Layer, Flush)> {
 /// Notes spans and hands them on when they end.
 pub(crate) struct Layer {
     queue: Queue,
-}
-
-/// A span as long as it goes on, and as it is handed on.
-#[derive(Clone, Debug)]
-struct Span {
-    trace: u128,
-    id: u64,
-    /// The span around it, 0 where there is none.
-    parent: u64,
-    /// Whether the trace is kept, which whoever began it decides.
-    sampled: bool,
-    /// Whether it answers a request from outside.
-    serves: bool,
-    name: String,
-    began: SystemTime,
-    ended: SystemTime,
-    attributes: Vec<(&'static str, Value)>,
-}
-
-/// The value of an attribute.
-#[derive(Clone, Debug, PartialEq)]
-enum Value {
-    Text(String),
-    Number(i64),
-    Truth(bool),
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Layer {
@@ -156,9 +132,4 @@ impl Visit for Fields {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.others.push((field.name(), Value::Truth(value)));
     }
-}
-
-/// Random bits.
-fn random() -> u128 {
-    Uuid::new_v4().as_u128()
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
-use store::backup::{BackupError, Contents, RestoreError};
-use store::{Location, OpenError};
+use store::Location;
+use store::backup::Contents;
 
 use super::schedules::RESUME_ALL;
-use super::{count, printable, size, with_causes};
+use super::{count, printable, size};
 
 /// A backup was made.
 pub(crate) fn made(file: &Path, contents: &Contents, took: Duration) -> String {
@@ -57,45 +57,4 @@ fn amounts(contents: &Contents) -> String {
         amount(contents.deploys, "deploy"),
         amount(contents.objects, "object")
     )
-}
-
-/// A backup was not made.
-pub(crate) fn not_made(error: &BackupError) -> String {
-    let advice = match error {
-        BackupError::Exists(_) => "; add --replace to put a newer backup in its place",
-        BackupError::SomethingElse(_) => ", and is left as it is",
-        BackupError::Nothing => "; are --data-dir and DATABASE_URL those of the node?",
-        BackupError::Older { .. } => {
-            "; back it up with that version, or start this one on it once, which brings it up to date"
-        }
-        BackupError::Note(_) => "; picloud status goes on counting from the one before",
-        BackupError::Open(_)
-        | BackupError::Read(_)
-        | BackupError::Write { .. }
-        | BackupError::File { .. } => "",
-    };
-    with_causes(error) + advice
-}
-
-/// A backup was not restored.
-pub(crate) fn not_restored(error: &RestoreError) -> String {
-    let advice = match error {
-        RestoreError::NoBackup(_) => "; nothing was changed",
-        RestoreError::Damaged { .. } => "; nothing was changed, take another one",
-        RestoreError::Newer { .. } => "; nothing was changed, restore it with that version or a later one",
-        RestoreError::NotEmpty { apps } => {
-            let apps = count(usize::try_from(*apps).unwrap_or(usize::MAX), "app");
-            return format!(
-                "there {} {apps} in the database; nothing was changed, add --replace to put the backup in the place of \
-                 everything that is there",
-                if apps.starts_with("1 ") { "is" } else { "are" }
-            );
-        }
-        RestoreError::InUse { .. } => "; stop the node that works with it, and restore again",
-        RestoreError::Open(OpenError::Newer { .. }) => "",
-        RestoreError::File { .. } | RestoreError::Open(_) | RestoreError::Database(_) => {
-            "; nothing was changed"
-        }
-    };
-    with_causes(error) + advice
 }

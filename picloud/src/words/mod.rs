@@ -1,7 +1,6 @@
 //! The sentences that people read. Everything below speaks in values; here they become words.
 
 pub(crate) mod addresses;
-pub(crate) mod advice;
 pub(crate) mod backup;
 pub(crate) mod configuration;
 pub(crate) mod deploys;

@@ -14,7 +14,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::commands::say;
+use crate::commands::output::say;
 use crate::edge::DEV_REQUEST;
 use crate::words::dev;
 

@@ -21,12 +21,13 @@ use platform::workbench::{Saved, Workbench, keep_time};
 use runtime::Secrets;
 use tokio::sync::{oneshot, watch as latest};
 
+use super::error::CommandError;
 use super::folder::{self, ReadError};
-use super::serve::StopSignals;
-use super::{CommandError, say};
+use super::output::say;
+use super::stop_signals::StopSignals;
 use crate::cli::{ConnectionSettings, DevOptions};
-use crate::edge::Edge;
-use crate::edge::listener::{self, ConnectionBounds, Stopping};
+use crate::edge::listener::{self, ConnectionBounds};
+use crate::edge::{Edge, Stopping};
 use crate::node::StartError;
 use crate::words::dev as words;
 use console::Console;

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::extract::{Cursor, FoundApp, Limit, PAGE_MAX, Read, StrictQuery, page};
 use super::state::Api;
 use crate::edge::api_error::ApiError;
-use crate::edge::listener::Stopping;
+use crate::edge::stopping::Stopping;
 use crate::rest;
 
 /// How many lines are listed where nothing else is asked for.

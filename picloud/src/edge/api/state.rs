@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 
 use crate::edge::credentials::Door;
 use crate::edge::functions::FunctionCaller;
-use crate::edge::listener::Stopping;
 use crate::edge::public::Public;
+use crate::edge::stopping::Stopping;
 
 /// How many may follow logs at once.
 const FOLLOWERS_MAX: usize = 64;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use super::{Counted, House, Place, http1, http2};
+use super::house::{Counted, House, Place};
+use super::{http1, http2};
 use crate::edge::Edge;
 
 /// What an HTTP/2 client begins with (RFC 9113 section 3.4), whether it was told before that it may or not.

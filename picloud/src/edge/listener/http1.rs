@@ -18,9 +18,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::closing::close;
+use super::house::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
 use super::pulse::{HeadTimer, Pulse};
 use super::socket::Socket;
-use super::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
 use crate::edge::Edge;
 use crate::edge::reply::without_forbidden_content;
 

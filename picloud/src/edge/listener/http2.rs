@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
+use super::house::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
 use super::pulse::Pulse;
 use super::socket::Socket;
 use super::streams::{Streams, answered};
-use super::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
 use crate::edge::Edge;
 use crate::edge::reply::without_forbidden_content;
 

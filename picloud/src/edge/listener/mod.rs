@@ -2,102 +2,41 @@
 //!
 //! A connection waits for its first bytes, and between requests, in [`connection`], where it costs its socket and little
 //! else. What it then speaks is answered by [`http1`] or [`http2`], over a [`socket`] that notes what it waits for
-//! ([`pulse`]), until [`closing`] ends it. All of them see one [`House`]: the bounds, the places, and whether the node is
-//! stopping ([`stopping`]).
+//! ([`pulse`]), until [`closing`] ends it. All of them see one [`house`]: the bounds, the places, and whether the node is
+//! stopping.
 
 mod closing;
 mod connection;
+mod house;
 mod http1;
 mod http2;
 mod pulse;
 mod socket;
-mod stopping;
 mod streams;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::Edge;
+use super::stopping::Stopping;
+use house::{ACCEPT_PAUSE, House, Place};
 
-pub(crate) use stopping::Stopping;
-
-/// The largest head of a request, in bytes; a longer one is answered 431. nginx and Apache take 32 KiB and 8 KiB a line. More
-/// than 100 header lines are answered so as well: that is hyper's own bound, for which it has room without asking for memory.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+pub(crate) use house::ConnectionBounds;
 
 /// How many connections may wait to be accepted, as far as the kernel allows (net.core.somaxconn, 4096 on Linux). One more
 /// is not refused but has to knock again a second later.
 const BACKLOG: u32 = 4096;
 
-/// How long accepting pauses when it fails.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
 /// How often a failure to accept is told.
 const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(10);
-
-/// The least time between two looks at what a connection waits for, whatever the bounds say.
-const LOOK_MIN: Duration = Duration::from_millis(10);
-
-/// What connections may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ConnectionBounds {
-    /// How many may be open at once; more wait in the kernel's queue.
-    pub(crate) connections: usize,
-    /// The longest a client may take from the first byte of a head to its last.
-    pub(crate) head: Duration,
-    /// The longest a client may take nothing of its answer.
-    pub(crate) answer: Duration,
-    /// The longest a connection may be open without a request.
-    pub(crate) idle: Duration,
-    /// How long connections are still taken when the node is told to stop and has said that it is not ready.
-    pub(crate) unready: Duration,
-    /// How long a connection without a request stays open after that, for one more.
-    pub(crate) last_request: Duration,
-    /// How long running requests may go on after that.
-    pub(crate) drain: Duration,
-}
-
-/// What all connections share.
-struct House {
-    bounds: ConnectionBounds,
-    stopping: Arc<Stopping>,
-    places: Arc<Semaphore>,
-    /// How many connections wait without a request.
-    idle: AtomicUsize,
-    /// How many hold what HTTP/1.1 takes to be spoken.
-    serving: AtomicUsize,
-    /// Tells the one that has waited longest to give way.
-    give_way: Notify,
-}
-
-/// A place among the open connections, given back on drop.
-type Place = OwnedSemaphorePermit;
-
-/// One of those that are counted, until it is dropped.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    fn one_more(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Takes an address to listen on.
 ///
@@ -120,14 +59,7 @@ pub(crate) async fn serve(
     stopping: Arc<Stopping>,
     stop: impl Future<Output = ()>,
 ) {
-    let house = Arc::new(House {
-        bounds,
-        stopping,
-        places: Arc::new(Semaphore::new(bounds.connections)),
-        idle: AtomicUsize::new(0),
-        serving: AtomicUsize::new(0),
-        give_way: Notify::new(),
-    });
+    let house = Arc::new(House::new(bounds, stopping));
     let mut stop = pin!(async {
         stop.await;
         house.stopping.turn_away();
@@ -193,23 +125,6 @@ impl House {
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 None
-            }
-        }
-    }
-
-    /// A place for one more connection. Where there is none, the connection that has been idle for longest gives way, so
-    /// that nobody is kept out by those who want nothing.
-    async fn place(&self) -> Option<Place> {
-        loop {
-            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-                return Some(place);
-            }
-            if self.idle.load(Ordering::Relaxed) > 0 {
-                self.give_way.notify_one();
-            }
-            let freed = Arc::clone(&self.places).acquire_owned();
-            if let Ok(place) = tokio::time::timeout(ACCEPT_PAUSE, freed).await {
-                return place.ok();
             }
         }
     }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::House;
+use super::house::House;
 use super::pulse::Pulse;
 
 /// How many connections must be spoken on at the least for an answer to wait for others: where fewer are, none is ready as well

@@ -1,0 +1,27 @@
+//! Why a server could not be asked, or did not do what it was asked.
+
+use super::api::ApiError;
+use super::credential::CredentialError;
+use super::remote::RemoteError;
+use crate::hint::Hint;
+
+/// Why a server could not be asked, or did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+impl Hint for ClientError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Remote(error) => error.hint(),
+            Self::Credential(error) => error.hint(),
+            Self::Api(error) => error.hint(),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What all connections share: the bounds, the places, and whether the node is stopping.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::edge::stopping::Stopping;
+
+/// The largest head of a request, in bytes; a longer one is answered 431. nginx and Apache take 32 KiB and 8 KiB a line. More
+/// than 100 header lines are answered so as well: that is hyper's own bound, for which it has room without asking for memory.
+pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// The least time between two looks at what a connection waits for, whatever the bounds say.
+pub(super) const LOOK_MIN: Duration = Duration::from_millis(10);
+
+/// How long accepting pauses when it fails.
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionBounds {
+    /// How many may be open at once; more wait in the kernel's queue.
+    pub(crate) connections: usize,
+    /// The longest a client may take from the first byte of a head to its last.
+    pub(crate) head: Duration,
+    /// The longest a client may take nothing of its answer.
+    pub(crate) answer: Duration,
+    /// The longest a connection may be open without a request.
+    pub(crate) idle: Duration,
+    /// How long connections are still taken when the node is told to stop and has said that it is not ready.
+    pub(crate) unready: Duration,
+    /// How long a connection without a request stays open after that, for one more.
+    pub(crate) last_request: Duration,
+    /// How long running requests may go on after that.
+    pub(crate) drain: Duration,
+}
+
+/// What all connections share.
+pub(super) struct House {
+    pub(super) bounds: ConnectionBounds,
+    pub(super) stopping: Arc<Stopping>,
+    pub(super) places: Arc<Semaphore>,
+    /// How many connections wait without a request.
+    pub(super) idle: AtomicUsize,
+    /// How many hold what HTTP/1.1 takes to be spoken.
+    pub(super) serving: AtomicUsize,
+    /// Tells the one that has waited longest to give way.
+    pub(super) give_way: Notify,
+}
+
+impl House {
+    pub(super) fn new(bounds: ConnectionBounds, stopping: Arc<Stopping>) -> Self {
+        Self {
+            bounds,
+            stopping,
+            places: Arc::new(Semaphore::new(bounds.connections)),
+            idle: AtomicUsize::new(0),
+            serving: AtomicUsize::new(0),
+            give_way: Notify::new(),
+        }
+    }
+
+    /// A place for one more connection. Where there is none, the connection that has been idle for longest gives way, so
+    /// that nobody is kept out by those who want nothing.
+    pub(super) async fn place(&self) -> Option<Place> {
+        loop {
+            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                return Some(place);
+            }
+            if self.idle.load(Ordering::Relaxed) > 0 {
+                self.give_way.notify_one();
+            }
+            let freed = Arc::clone(&self.places).acquire_owned();
+            if let Ok(place) = tokio::time::timeout(ACCEPT_PAUSE, freed).await {
+                return place.ok();
+            }
+        }
+    }
+}
+
+/// A place among the open connections, given back on drop.
+pub(super) type Place = OwnedSemaphorePermit;
+
+/// One of those that are counted, until it is dropped.
+pub(super) struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    pub(super) fn one_more(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
