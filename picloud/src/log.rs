@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 
+use clap::ValueEnum;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
@@ -14,9 +15,17 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, registry};
 
-use crate::cli::LogFormat;
 use crate::traces;
 use crate::words::printable;
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people; under systemd without the time, which the journal knows, and with the level as it reads it.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Begins the log. `default` says what is in it where `PICLOUD_LOG` does not. `traces` hears of what is traced, where anything is.
 pub(crate) fn start(default: &str, form: LogFormat, traces: Option<traces::Layer>) {

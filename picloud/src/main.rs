@@ -6,6 +6,7 @@
 //! - `commands`: one room a verb
 //! - `node`: wires store, platform and edge into one running server
 //! - `clock`: whether the clock of the machine can be right
+//! - `settings`: how it runs
 //! - `service`: what it and its service manager say to each other
 //! - `edge`: HTTP and git, from a connection to an answer
 //! - `hint`: what helps against an error
@@ -32,12 +33,14 @@ mod numbers;
 mod progress;
 mod rest;
 mod service;
+mod settings;
 mod traces;
 mod words;
 
 use std::process::ExitCode;
 
-use cli::{Misuse, Verb};
+use cli::{Misuse, Parsed, Verb};
+use commands::CommandError;
 use commands::check::Form;
 use words::paint::red;
 
@@ -49,20 +52,43 @@ static ALLOCATOR: runtime::CountingAllocator = runtime::CountingAllocator;
 const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = match cli::read(std::env::args_os().collect()) {
-        Ok(cli) => cli,
+    match run() {
+        Ok(code) => code,
         // Help and versions are asked for that way too.
-        Err(Misuse::Flags(error)) => error.exit(),
-        Err(misuse) => {
-            eprint!("{}", words::configuration::misuse(&misuse));
-            return ExitCode::from(MISUSE);
+        Err(Failure::Misuse(Misuse::Flags(error))) => error.exit(),
+        Err(Failure::Misuse(misuse)) => {
+            eprint!("{}", misuse.message());
+            ExitCode::from(MISUSE)
         }
-    };
-    let done = match cli.verb {
-        Verb::Serve(settings) if settings.check_config => {
-            commands::print(words::configuration::right(&settings.given)).map(succeeded)
+        Err(Failure::Verb(error)) => {
+            anstream::eprintln!("{}: {}", red("error"), words::with_causes(&error));
+            if let Some(hint) = error.hint() {
+                anstream::eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
         }
-        Verb::Serve(settings) => commands::serve::serve(&settings).map(succeeded),
+    }
+}
+
+/// Why the program did not do what it was asked.
+enum Failure {
+    Misuse(Misuse),
+    Verb(CommandError),
+}
+
+impl From<Misuse> for Failure {
+    fn from(misuse: Misuse) -> Self {
+        Self::Misuse(misuse)
+    }
+}
+
+fn run() -> Result<ExitCode, Failure> {
+    let Parsed { verb, given } = cli::read(std::env::args_os().collect())?;
+    let done = match verb {
+        Verb::Serve(flags) if flags.check_config => {
+            commands::print(cli::listed(given, &flags.resolve()?)).map(succeeded)
+        }
+        Verb::Serve(flags) => commands::serve::serve(&flags.resolve()?).map(succeeded),
         Verb::Demo(options) => commands::demo::demo(options).map(succeeded),
         Verb::Init { folder } => commands::init::init(&folder).map(succeeded),
         Verb::Dev(options) => commands::dev::dev(&options).map(succeeded),
@@ -84,8 +110,12 @@ fn main() -> ExitCode {
         Verb::Pause(options) => commands::schedules::pause(&options).map(succeeded),
         Verb::Resume(options) => commands::schedules::resume(&options).map(succeeded),
         Verb::Schema => commands::schema::schema().map(succeeded),
-        Verb::Backup(options) => commands::backup::backup(&options).map(succeeded),
-        Verb::Restore(options) => commands::restore::restore(&options).map(succeeded),
+        Verb::Backup(options) => {
+            commands::backup::backup(&options, &options.storage.resolve()?).map(succeeded)
+        }
+        Verb::Restore(options) => {
+            commands::restore::restore(&options, &options.storage.resolve()?).map(succeeded)
+        }
         Verb::Completions { shell } => commands::shell::completions(shell).map(succeeded),
         Verb::Man { folder } => commands::shell::man(&folder).map(succeeded),
         Verb::Check { folder, json } => {
@@ -93,16 +123,7 @@ fn main() -> ExitCode {
             commands::check::check(&folder, form)
         }
     };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            anstream::eprintln!("{}: {}", red("error"), words::with_causes(&error));
-            if let Some(hint) = error.hint() {
-                anstream::eprintln!("hint: {hint}");
-            }
-            ExitCode::FAILURE
-        }
-    }
+    done.map_err(Failure::Verb)
 }
 
 fn succeeded(_: ()) -> ExitCode {

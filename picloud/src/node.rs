@@ -11,7 +11,7 @@ use platform::activation::Activation;
 use platform::apps::Apps;
 use platform::audit::{self, AuditLog};
 use platform::clock::Clock;
-use platform::deploy::Deployer;
+use platform::deploy::{DeployLimits, Deployer};
 use platform::health::DatabaseHealth;
 use platform::live::LiveTable;
 use platform::nodes::{Membership, Peers, Role, Roster, ThisNode};
@@ -25,7 +25,6 @@ use store::{Cluster, NodeIdentity, OpenError, ScheduleHold, Store, StoreError};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::cli::{CreateApps, Settings};
 use crate::clock::{self, ClockError};
 use crate::edge::listener::{self, ConnectionBounds};
 use crate::edge::{
@@ -34,6 +33,7 @@ use crate::edge::{
 use crate::hint::Hint;
 use crate::numbers::{Numbers, Page};
 use crate::service::{self, HandedError};
+use crate::settings::Settings;
 use platform::executor::threads::{PushThreads, ThreadsError};
 
 /// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
@@ -121,16 +121,15 @@ impl Hint for StartError {
 impl Node {
     /// Opens the database, loads what is live and takes the port. Nothing is answered before [`Node::run`].
     pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
-        let role = Role::from(settings.role);
-        if role != Role::All && settings.place.database.is_none() {
+        if settings.role != Role::All && settings.storage.database_url.is_none() {
             return Err(StartError::RoleAlone);
         }
-        make_private_folder(&settings.place.data_dir)?;
+        make_private_folder(&settings.storage.data_dir)?;
         let (admin, admin_origin) = AdminToken::obtain(
             settings.admin_token.as_ref().map(|token| token.value.as_str()),
-            &settings.place.data_dir,
+            &settings.storage.data_dir,
         )?;
-        let store = Store::open_with(&settings.place.location(), &settings.database.pool()).await?;
+        let store = Store::open_with(&settings.storage.location(), &settings.pool).await?;
         let clock = clock::of_node(&store).await?;
         let table = Arc::new(LiveTable::new());
         let node_id = Uuid::now_v7();
@@ -150,7 +149,7 @@ impl Node {
         let name = settings.node_name.clone().unwrap_or_else(|| default_name(address));
         let this = Arc::new(ThisNode {
             identity: NodeIdentity { id: node_id, name },
-            role,
+            role: settings.role,
             version: env!("CARGO_PKG_VERSION"),
             address,
             started_at: Utc::now(),
@@ -162,7 +161,7 @@ impl Node {
                     this.joining(),
                     activation.clone(),
                     clock.clone(),
-                    settings.place.data_dir.clone(),
+                    settings.storage.data_dir.clone(),
                 );
                 membership.join().await.map_err(StartError::Load)?;
                 Some((cluster, membership))
@@ -178,17 +177,17 @@ impl Node {
             activation.clone(),
             vault.clone(),
             peers,
-            settings.push.deploy_limits(settings.domain.clone()),
+            DeployLimits { domain: settings.domain.clone(), ..settings.deploys.clone() },
             clock.clone(),
         );
         let (recorder, writer) =
-            Writer::new(store.clone(), this.identity.name.clone(), settings.records.limits(), clock.clone());
+            Writer::new(store.clone(), this.identity.name.clone(), settings.records, clock.clone());
         let scheduler = Scheduler::new(
             store.clone(),
             Arc::clone(&table),
             recorder.clone(),
             this.identity.clone(),
-            settings.schedules.limits(),
+            settings.schedules,
             clock.clone(),
         );
         let held = scheduler.schedule_hold().await.map_err(StartError::Load)?;
@@ -199,13 +198,13 @@ impl Node {
             domain: settings.domain.clone(),
             public_url: settings.public_url.clone(),
             proxies: settings.trusted_proxies.clone(),
-            body_time: settings.connections.body_time.0,
+            body_time: settings.body_time,
         };
         let numbers = Arc::<Numbers>::default();
         let pushes = Pushes {
-            bounds: settings.push.bounds(),
-            spool: settings.place.data_dir.clone(),
-            create_apps: settings.create_apps == CreateApps::OnFirstPush,
+            bounds: settings.pushes.clone(),
+            spool: settings.storage.data_dir.clone(),
+            create_apps: settings.create_apps,
             numbers: Arc::clone(&numbers),
             threads: Arc::new(PushThreads::start()?),
         };
@@ -213,7 +212,7 @@ impl Node {
         let door = Door::new(tokens.clone());
         let bounds = ConnectionBounds {
             connections: connections(open_files(), settings.connections.connections),
-            ..settings.connections.bounds()
+            ..settings.connections
         };
         let stopping = Arc::new(Stopping::default());
         let database = DatabaseHealth::new(store.clone());
@@ -223,7 +222,7 @@ impl Node {
             presence: presence.clone(),
             stopping: Arc::clone(&stopping),
         };
-        let apps = Apps::new(store.clone(), settings.push.preview_age());
+        let apps = Apps::new(store.clone(), settings.preview_age);
         let functions = FunctionCaller {
             table: Arc::clone(&table),
             recorder: recorder.clone(),
@@ -233,7 +232,7 @@ impl Node {
             store.clone(),
             activation.clone(),
             Arc::clone(&this),
-            settings.place.data_dir.clone(),
+            settings.storage.data_dir.clone(),
         );
         let watched = Watched {
             store: store.clone(),
@@ -242,7 +241,7 @@ impl Node {
             table: Arc::clone(&table),
             activation: activation.clone(),
             nodes: nodes.clone(),
-            backup_max_age: settings.backup_warn.0,
+            backup_max_age: settings.backup_max_age,
         };
         let api = Api {
             apps: apps.clone(),
@@ -262,7 +261,7 @@ impl Node {
             stopping: Arc::clone(&stopping),
             body_time: reach.body_time,
         };
-        let previews = settings.push.preview_age().map(|age| (deployer.clone(), age));
+        let previews = settings.preview_age.map(|age| (deployer.clone(), age));
         let git = GitEdge::new(apps, deployer, door.clone(), pushes);
         let queue = git.clone();
         let page = Page {
@@ -275,11 +274,11 @@ impl Node {
             pushes: Arc::new(move || queue.queue()),
             presence,
             started: SystemTime::now(),
-            data_dir: settings.place.data_dir.clone(),
+            data_dir: settings.storage.data_dir.clone(),
         };
-        let metrics = Metrics { page, access: settings.observing.metrics.into(), door };
+        let metrics = Metrics { page, access: settings.metrics, door };
         let planes = Planes { table, recorder, health, api, git, metrics, numbers };
-        let edge = Edge::new(reach, role, planes);
+        let edge = Edge::new(reach, settings.role, planes);
         Ok(Self {
             address,
             admin,
@@ -290,14 +289,14 @@ impl Node {
             bounds,
             stopping,
             edge,
-            role,
+            role: settings.role,
             scheduler,
             writer,
             previews,
             activation,
             cluster,
             this,
-            audit_kept: settings.audit_kept(),
+            audit_kept: settings.audit_kept,
             clock,
         })
     }

@@ -13,9 +13,9 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
 use manifest_schema::fault::{Fault, Faults, Place, Suggestions};
 use manifest_schema::settings::{self, Setting};
 
-use super::secrets::{self, SecretError};
-use super::settings::{Given, Settings};
-use super::{Cli, Verb};
+use super::given::Given;
+use super::misuse::Misuse;
+use super::verbs::{self, Cli, Verb};
 
 /// The file that is read where no other one is named.
 const DEFAULT_FILE: &str = "/etc/picloud/picloud.conf";
@@ -39,24 +39,16 @@ const SECRETS: [(&str, &str); 2] =
 /// Variables that are read elsewhere, of those that begin alike.
 const OTHER_VARIABLES: [&str; 2] = ["PICLOUD_ADMIN_TOKEN", "PICLOUD_LOG"];
 
-/// Why nothing is begun.
-#[derive(Debug)]
-pub(crate) enum Misuse {
-    /// The command line or the environment; clap has the words.
-    Flags(clap::Error),
-    /// The file.
-    File(Faults),
-    /// The file is named and cannot be read.
-    Unreadable { path: PathBuf, source: io::Error },
-    /// A variable that is none of ours and resembles one.
-    Variable { name: String, advice: String },
-    /// What holds a secret cannot be read.
-    Secret(SecretError),
+/// What the command line, the environment and the file say.
+pub(crate) struct Parsed {
+    pub(crate) verb: Verb,
+    /// Which flags of the verb are set, and where.
+    pub(crate) given: Vec<Given>,
 }
 
 /// Reads the command line, and all that settings come from.
-pub(crate) fn read(arguments: Vec<OsString>) -> Result<Cli, Misuse> {
-    let mut command = super::command();
+pub(crate) fn read(arguments: Vec<OsString>) -> Result<Parsed, Misuse> {
+    let mut command = verbs::command();
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).map(str::to_owned);
     let mut file = None;
     if let Some(verb) = verb.filter(|verb| READERS.contains(&verb.as_str())) {
@@ -70,18 +62,8 @@ pub(crate) fn read(arguments: Vec<OsString>) -> Result<Cli, Misuse> {
         }
     }
     let matches = command.clone().try_get_matches_from(arguments).map_err(Misuse::Flags)?;
-    let mut cli = Cli::from_arg_matches(&matches).map_err(Misuse::Flags)?;
-    match &mut cli.verb {
-        Verb::Serve(settings) => {
-            settings.admin_token = secrets::admin_token(settings).map_err(Misuse::Secret)?;
-            secrets::fill(&mut settings.place).map_err(Misuse::Secret)?;
-            settings.given = given(&command, &matches, file.as_ref(), settings);
-        }
-        Verb::Backup(options) => secrets::fill(&mut options.place).map_err(Misuse::Secret)?,
-        Verb::Restore(options) => secrets::fill(&mut options.place).map_err(Misuse::Secret)?,
-        _ => {}
-    }
-    Ok(cli)
+    let Cli { verb } = Cli::from_arg_matches(&matches).map_err(Misuse::Flags)?;
+    Ok(Parsed { given: given(&command, &matches, file.as_ref()), verb })
 }
 
 /// The file that is named, or the default one if it is there.
@@ -188,20 +170,15 @@ fn refuse_misspelt_variables(command: &Command) -> Result<(), Misuse> {
             continue;
         }
         if let Some(near) = suggestions.nearest(end, ends()) {
-            let advice = format!("did you mean `{beginning}{near}`?");
-            return Err(Misuse::Variable { name: format!("{beginning}{end}"), advice });
+            let near = format!("{beginning}{near}");
+            return Err(Misuse::Variable { name: format!("{beginning}{end}"), near });
         }
     }
     Ok(())
 }
 
 /// What was set, and where.
-fn given(
-    command: &Command,
-    matches: &ArgMatches,
-    file: Option<&(PathBuf, Vec<Setting>)>,
-    settings: &Settings,
-) -> Vec<Given> {
+fn given(command: &Command, matches: &ArgMatches, file: Option<&(PathBuf, Vec<Setting>)>) -> Vec<Given> {
     let Some((verb, matches)) = matches.subcommand() else { return Vec::new() };
     let mut given = Vec::new();
     for arg in command.find_subcommand(verb).into_iter().flat_map(Command::get_arguments) {
@@ -228,10 +205,5 @@ fn given(
         };
         given.push(Given { name: long.replace('-', "_"), value: value(matches).unwrap_or_default(), from });
     }
-    let secret = |name: &str, from: Option<&str>| {
-        from.map(|from| Given { name: name.to_owned(), value: "…".to_owned(), from: from.to_owned() })
-    };
-    given.extend(secret("admin_token", settings.admin_token.as_ref().map(|token| token.from.as_str())));
-    given.extend(secret("database_url", settings.place.database.as_ref().map(|url| url.from.as_str())));
     given
 }

@@ -1,138 +1,135 @@
-//! The most that connections, pushes and schedules may take of a node.
+//! Flags for the most that connections, pushes and schedules may take of a node.
 
 use std::time::Duration;
 
 use clap::Args;
-use manifest_schema::limits::Limits;
 use platform::deploy::DeployLimits;
 use platform::recording::RecordLimits;
 use platform::schedules::ScheduleLimits;
 
 use super::quantity::{Size, Time};
-use crate::edge::PushBounds;
 use crate::edge::listener::ConnectionBounds;
+use crate::edge::{BODY_TIME, PushBounds};
+use crate::settings::Settings;
 
-/// How long a node that stops waits for one more request on connections that are kept: longer than clients that are in use
-/// pause, shorter than a restart may take. Who asks less often finds the connection closed, as it would be one day anyhow.
-const LAST_REQUEST: Duration = Duration::from_secs(5);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most of everything that connections may take.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits of connections")]
-pub(crate) struct ConnectionSettings {
+pub(crate) struct ConnectionFlags {
     /// How many connections may be open at once; for one more, the one that has been idle for longest is closed.
-    #[arg(long, env = "PICLOUD_CONNECTIONS", default_value_t = ConnectionSettings::default().connections, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    #[arg(long, env = "PICLOUD_CONNECTIONS", default_value_t = ConnectionFlags::default().connections, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(crate) connections: usize,
 
     /// How long the head of a request may take from its first byte to its last.
-    #[arg(long, env = "PICLOUD_HEAD_TIME", default_value_t = ConnectionSettings::default().head_time)]
+    #[arg(long, env = "PICLOUD_HEAD_TIME", default_value_t = ConnectionFlags::default().head_time)]
     pub(crate) head_time: Time,
 
     /// How long the body of a request may take.
-    #[arg(long, env = "PICLOUD_BODY_TIME", default_value_t = ConnectionSettings::default().body_time)]
+    #[arg(long, env = "PICLOUD_BODY_TIME", default_value_t = ConnectionFlags::default().body_time)]
     pub(crate) body_time: Time,
 
     /// How long a client may take nothing of its answer.
-    #[arg(long, env = "PICLOUD_ANSWER_TIME", default_value_t = ConnectionSettings::default().answer_time)]
+    #[arg(long, env = "PICLOUD_ANSWER_TIME", default_value_t = ConnectionFlags::default().answer_time)]
     pub(crate) answer_time: Time,
 
     /// How long a connection may be open without a request.
-    #[arg(long, env = "PICLOUD_IDLE_TIME", default_value_t = ConnectionSettings::default().idle_time)]
+    #[arg(long, env = "PICLOUD_IDLE_TIME", default_value_t = ConnectionFlags::default().idle_time)]
     pub(crate) idle_time: Time,
 
     /// How long a node that is told to stop says that it is not ready, before it takes no more connections.
-    #[arg(long, env = "PICLOUD_UNREADY_TIME", default_value_t = ConnectionSettings::default().unready_time)]
+    #[arg(long, env = "PICLOUD_UNREADY_TIME", default_value_t = ConnectionFlags::default().unready_time)]
     pub(crate) unready_time: Time,
 
     /// How long running requests may go on after that, once connections that are kept had 5s for a last one.
-    #[arg(long, env = "PICLOUD_DRAIN_TIME", default_value_t = ConnectionSettings::default().drain_time)]
+    #[arg(long, env = "PICLOUD_DRAIN_TIME", default_value_t = ConnectionFlags::default().drain_time)]
     pub(crate) drain_time: Time,
 }
 
 /// The most of everything that pushes may take.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits of pushes")]
-pub(crate) struct PushSettings {
+pub(crate) struct PushFlags {
     /// The bytes of one push, as it is sent.
-    #[arg(long, env = "PICLOUD_PUSH_BYTES", default_value_t = PushSettings::default().push_bytes)]
+    #[arg(long, env = "PICLOUD_PUSH_BYTES", default_value_t = PushFlags::default().push_bytes)]
     pub(crate) push_bytes: Size,
 
     /// The objects of one push.
-    #[arg(long, env = "PICLOUD_PUSH_OBJECTS", default_value_t = PushSettings::default().push_objects)]
+    #[arg(long, env = "PICLOUD_PUSH_OBJECTS", default_value_t = PushFlags::default().push_objects)]
     pub(crate) push_objects: usize,
 
     /// The bytes of one object.
-    #[arg(long, env = "PICLOUD_OBJECT_BYTES", default_value_t = PushSettings::default().object_bytes)]
+    #[arg(long, env = "PICLOUD_OBJECT_BYTES", default_value_t = PushFlags::default().object_bytes)]
     pub(crate) object_bytes: Size,
 
     /// The bytes of all objects of one push together, inflated.
-    #[arg(long, env = "PICLOUD_INFLATED_BYTES", default_value_t = PushSettings::default().inflated_bytes)]
+    #[arg(long, env = "PICLOUD_INFLATED_BYTES", default_value_t = PushFlags::default().inflated_bytes)]
     pub(crate) inflated_bytes: Size,
 
     /// The files and folders of a commit that is served.
-    #[arg(long, env = "PICLOUD_TREE_ENTRIES", default_value_t = PushSettings::default().tree_entries)]
+    #[arg(long, env = "PICLOUD_TREE_ENTRIES", default_value_t = PushFlags::default().tree_entries)]
     pub(crate) tree_entries: usize,
 
     /// The bytes of a path in a commit that is served.
-    #[arg(long, env = "PICLOUD_PATH_BYTES", default_value_t = PushSettings::default().path_bytes)]
+    #[arg(long, env = "PICLOUD_PATH_BYTES", default_value_t = PushFlags::default().path_bytes)]
     pub(crate) path_bytes: usize,
 
     /// How long one push may take to arrive.
-    #[arg(long, env = "PICLOUD_PUSH_TIME", default_value_t = PushSettings::default().push_time)]
+    #[arg(long, env = "PICLOUD_PUSH_TIME", default_value_t = PushFlags::default().push_time)]
     pub(crate) push_time: Time,
 
     /// The branches and tags of one app.
-    #[arg(long, env = "PICLOUD_REFS_PER_APP", default_value_t = PushSettings::default().refs_per_app)]
+    #[arg(long, env = "PICLOUD_REFS_PER_APP", default_value_t = PushFlags::default().refs_per_app)]
     pub(crate) refs_per_app: usize,
 
     /// After how many days without a push a preview is ended; 0 for never.
-    #[arg(long, env = "PICLOUD_PREVIEW_DAYS", default_value_t = PushSettings::default().preview_days)]
+    #[arg(long, env = "PICLOUD_PREVIEW_DAYS", default_value_t = PushFlags::default().preview_days)]
     pub(crate) preview_days: u32,
 
     /// How many pushes are worked on at once; each may hold all its objects in memory.
-    #[arg(long, env = "PICLOUD_PUSHES_AT_ONCE", default_value_t = PushSettings::default().pushes_at_once, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    #[arg(long, env = "PICLOUD_PUSHES_AT_ONCE", default_value_t = PushFlags::default().pushes_at_once, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub(crate) pushes_at_once: usize,
 }
 
 /// What becomes of schedules' runs.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Schedules")]
-pub(crate) struct ScheduleSettings {
+pub(crate) struct ScheduleFlags {
     /// How many hours late a missed run may still be caught up.
-    #[arg(long, env = "PICLOUD_CATCH_UP_HOURS", default_value_t = ScheduleSettings::default().catch_up_hours)]
+    #[arg(long, env = "PICLOUD_CATCH_UP_HOURS", default_value_t = ScheduleFlags::default().catch_up_hours)]
     pub(crate) catch_up_hours: u32,
 
     /// For how many days runs are remembered.
-    #[arg(long, env = "PICLOUD_RUNS_DAYS", default_value_t = ScheduleSettings::default().runs_days, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    #[arg(long, env = "PICLOUD_RUNS_DAYS", default_value_t = ScheduleFlags::default().runs_days, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub(crate) runs_days: u32,
 
     /// How many runs of each schedule are remembered.
-    #[arg(long, env = "PICLOUD_RUNS_KEPT", default_value_t = ScheduleSettings::default().runs_kept, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "PICLOUD_RUNS_KEPT", default_value_t = ScheduleFlags::default().runs_kept, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs_kept: u32,
 }
 
 /// What is kept of executions and of what they logged.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Executions and logs")]
-pub(crate) struct RecordSettings {
+pub(crate) struct RecordFlags {
     /// For how many days they are kept …
-    #[arg(long, env = "PICLOUD_LOGS_DAYS", default_value_t = RecordSettings::default().logs_days, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    #[arg(long, env = "PICLOUD_LOGS_DAYS", default_value_t = RecordFlags::default().logs_days, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub(crate) logs_days: u32,
 
     /// … and about how much of what scripts logged.
-    #[arg(long, env = "PICLOUD_LOGS_BYTES", default_value_t = RecordSettings::default().logs_bytes)]
+    #[arg(long, env = "PICLOUD_LOGS_BYTES", default_value_t = RecordFlags::default().logs_bytes)]
     pub(crate) logs_bytes: Size,
 
     /// About how much is kept of the executions themselves, some 250 bytes each.
-    #[arg(long, env = "PICLOUD_EXECUTIONS_BYTES", default_value_t = RecordSettings::default().executions_bytes)]
+    #[arg(long, env = "PICLOUD_EXECUTIONS_BYTES", default_value_t = RecordFlags::default().executions_bytes)]
     pub(crate) executions_bytes: Size,
 }
 
-impl RecordSettings {
-    /// The same for whoever writes them.
-    pub(crate) fn limits(&self) -> RecordLimits {
+impl RecordFlags {
+    pub(super) fn resolve(&self) -> RecordLimits {
         RecordLimits {
             keep_for: DAY * self.logs_days,
             executions_bytes: self.executions_bytes.0,
@@ -141,75 +138,70 @@ impl RecordSettings {
     }
 }
 
-impl Default for RecordSettings {
+impl Default for RecordFlags {
     fn default() -> Self {
         let RecordLimits { keep_for, executions_bytes, logs_bytes } = RecordLimits::default();
         Self {
-            logs_days: u32::try_from(keep_for.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX),
+            logs_days: whole(keep_for, DAY),
             logs_bytes: Size(logs_bytes),
             executions_bytes: Size(executions_bytes),
         }
     }
 }
 
-impl ScheduleSettings {
-    /// The same for the scheduler.
-    pub(crate) fn limits(&self) -> ScheduleLimits {
+impl ScheduleFlags {
+    pub(super) fn resolve(&self) -> ScheduleLimits {
         ScheduleLimits {
-            catch_up_window: Duration::from_secs(u64::from(self.catch_up_hours) * 60 * 60),
+            catch_up_window: HOUR * self.catch_up_hours,
             keep_for: DAY * self.runs_days,
             keep: self.runs_kept,
         }
     }
 }
 
-impl Default for ScheduleSettings {
+impl Default for ScheduleFlags {
     fn default() -> Self {
-        let limits = ScheduleLimits::default();
-        let whole =
-            |duration: Duration, unit: u64| u32::try_from(duration.as_secs() / unit).unwrap_or(u32::MAX);
+        let ScheduleLimits { catch_up_window, keep_for, keep } = ScheduleLimits::default();
         Self {
-            catch_up_hours: whole(limits.catch_up_window, 60 * 60),
-            runs_days: whole(limits.keep_for, DAY.as_secs()),
-            runs_kept: limits.keep,
+            catch_up_hours: whole(catch_up_window, HOUR),
+            runs_days: whole(keep_for, DAY),
+            runs_kept: keep,
         }
     }
 }
 
-impl ConnectionSettings {
-    /// What connections may take.
-    pub(crate) fn bounds(&self) -> ConnectionBounds {
+impl ConnectionFlags {
+    pub(super) fn resolve(&self) -> ConnectionBounds {
+        let drain = self.drain_time.0;
         ConnectionBounds {
             connections: self.connections,
             head: self.head_time.0,
             answer: self.answer_time.0,
             idle: self.idle_time.0,
             unready: self.unready_time.0,
-            last_request: LAST_REQUEST.min(self.drain_time.0),
-            drain: self.drain_time.0,
+            last_request: ConnectionBounds::default().last_request.min(drain),
+            drain,
         }
     }
 }
 
-impl Default for ConnectionSettings {
+impl Default for ConnectionFlags {
     fn default() -> Self {
-        let seconds = |seconds| Time(Duration::from_secs(seconds));
+        let bounds = ConnectionBounds::default();
         Self {
-            connections: 10_000,
-            head_time: seconds(20),
-            body_time: seconds(30),
-            answer_time: seconds(30),
-            // Longer than proxies keep theirs (Caddy two minutes), so that no request meets a connection that is closing.
-            idle_time: seconds(180),
-            unready_time: seconds(0),
-            drain_time: seconds(10),
+            connections: bounds.connections,
+            head_time: Time(bounds.head),
+            body_time: Time(BODY_TIME),
+            answer_time: Time(bounds.answer),
+            idle_time: Time(bounds.idle),
+            unready_time: Time(bounds.unready),
+            drain_time: Time(bounds.drain),
         }
     }
 }
 
-impl PushSettings {
-    /// What pushes may take on their way in.
-    pub(crate) fn bounds(&self) -> PushBounds {
+impl PushFlags {
+    pub(super) fn resolve(&self) -> PushBounds {
         let limits = git_receiver::Limits {
             request_bytes: self.push_bytes.0,
             objects: self.push_objects,
@@ -221,25 +213,23 @@ impl PushSettings {
     }
 
     /// How old a preview may become without a push.
-    pub(crate) fn preview_age(&self) -> Option<Duration> {
+    pub(super) fn preview_age(&self) -> Option<Duration> {
         (self.preview_days > 0).then(|| DAY * self.preview_days)
     }
 
     /// What a deploy may hold.
-    pub(crate) fn deploy_limits(&self, domain: Option<String>) -> DeployLimits {
-        let tree = git_receiver::TreeLimits {
-            files: self.tree_entries,
-            path_bytes: self.path_bytes,
-            ..git_receiver::TreeLimits::default()
-        };
-        DeployLimits { executions: Limits::CEILING, tree, refs: self.refs_per_app, domain }
+    pub(super) fn deploys(&self) -> DeployLimits {
+        let usual = DeployLimits::default();
+        let tree =
+            git_receiver::TreeLimits { files: self.tree_entries, path_bytes: self.path_bytes, ..usual.tree };
+        DeployLimits { tree, refs: self.refs_per_app, ..usual }
     }
 }
 
-impl Default for PushSettings {
+impl Default for PushFlags {
     fn default() -> Self {
-        let limits = git_receiver::Limits::default();
-        let tree = git_receiver::TreeLimits::default();
+        let PushBounds { limits, time, at_once } = PushBounds::default();
+        let DeployLimits { tree, refs, .. } = DeployLimits::default();
         Self {
             push_bytes: Size(limits.request_bytes),
             push_objects: limits.objects,
@@ -247,10 +237,15 @@ impl Default for PushSettings {
             inflated_bytes: Size(limits.inflated_bytes),
             tree_entries: tree.files,
             path_bytes: tree.path_bytes,
-            push_time: Time(Duration::from_secs(300)),
-            refs_per_app: 1000,
-            preview_days: 30,
-            pushes_at_once: 4,
+            push_time: Time(time),
+            refs_per_app: refs,
+            preview_days: Settings::default().preview_age.map_or(0, |age| whole(age, DAY)),
+            pushes_at_once: at_once,
         }
     }
+}
+
+/// How many whole units a span of time has.
+pub(super) fn whole(span: Duration, unit: Duration) -> u32 {
+    u32::try_from(span.as_secs() / unit.as_secs()).unwrap_or(u32::MAX)
 }

@@ -1,7 +1,8 @@
 //! What may be said on the command line. Exit codes: 0 done, 1 refused or failed, 2 misuse.
 //!
+//! - `verbs`: all of them
 //! - `examples`: what `--help` teaches
-//! - `settings`: how a node runs
+//! - `serve_flags`: how a node runs, as flags; what they mean is [`crate::settings`]
 //! - `limits`: the most that connections, pushes and schedules may take of it
 //! - `app`: verbs about an app
 //! - `people`: who may what, and who did what
@@ -9,282 +10,32 @@
 //! - `quantity`: sizes and times as they are written
 //! - `configuration`: flags, environment and file, and which of them counts
 //! - `secrets`: what is never said on the command line
+//! - `given`: which settings are set; `misuse`: why nothing is begun
 
 mod app;
 mod configuration;
 mod examples;
+mod given;
 mod limits;
+mod misuse;
 mod observing;
 mod people;
 mod quantity;
 mod secrets;
-mod settings;
+mod serve_flags;
+mod verbs;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-
-use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
-use clap_complete::Shell;
-use manifest_schema::name::{AppName, JobName};
-use manifest_schema::zone::zone_data;
-
-use crate::client::{AppOption, ClientOptions};
 pub(crate) use app::{
     AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, PreviewOption, PreviewsOptions, PreviewsVerb,
     RollbackOptions,
 };
-pub(crate) use configuration::{Misuse, read};
-pub(crate) use limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
-pub(crate) use observing::{LogFormat, ObservingSettings, TraceSettings};
+pub(crate) use configuration::{Parsed, read};
+pub(crate) use given::listed;
+pub(crate) use misuse::Misuse;
 pub(crate) use people::{
     AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, SecretOption, SecretsVerb, TokensVerb,
 };
-pub(crate) use quantity::AgeOrOff;
-pub(crate) use settings::{AUDIT_DAYS, CreateApps, DatabaseSettings, Given, Place, Role, Settings};
-
-/// A self-hosted serverless platform that you deploy to with git push.
-#[derive(Debug, Parser)]
-#[command(version, long_version = long_version(), arg_required_else_help = true)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) verb: Verb,
-}
-
-/// The version, and on a line of its own that of the time zone data.
-fn long_version() -> String {
-    format!("{}\ntime zone data {}", env!("CARGO_PKG_VERSION"), zone_data())
-}
-
-/// All that may be said, with what `--help` teaches.
-pub(crate) fn command() -> Command {
-    examples::taught(Cli::command())
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// Run a node: receive pushes, answer requests, run schedules.
-    Serve(Box<Settings>),
-    /// See it all at once: serve, push an example, call it, roll back, and keep serving.
-    Demo(DemoOptions),
-    /// Write a starter app.
-    Init {
-        /// The folder to write it to; made where it does not exist.
-        #[arg(default_value = ".")]
-        folder: PathBuf,
-    },
-    /// Validate an app as a push would, without a server.
-    Check {
-        /// The folder with picloud.toml.
-        #[arg(default_value = ".")]
-        folder: PathBuf,
-
-        /// Print one JSON object for editors and CI instead of words for people.
-        #[arg(long)]
-        json: bool,
-    },
-    /// List the apps of a server and what is live; create and protect them.
-    Apps(AppsOptions),
-    /// Create, list and revoke tokens.
-    #[command(subcommand)]
-    Tokens(TokensVerb),
-    /// Set, list and unset the secrets of an app.
-    #[command(subcommand)]
-    Secrets(SecretsVerb),
-    /// List who did what, when and from where.
-    Audit(AuditOptions),
-    /// Serve the folder of an app without git, and again whenever a file is saved.
-    Dev(DevOptions),
-    /// Call a function of an app and print what it answers.
-    Invoke(InvokeOptions),
-    /// List what was live when, and by whom.
-    Deploys(DeploysOptions),
-    /// Make an earlier deploy live again, without a repository.
-    Rollback(RollbackOptions),
-    /// List what is live on each branch: production and previews; let the schedules of one run.
-    Previews(PreviewsOptions),
-    /// List the routes and functions of what is live.
-    Routes(AppVerb),
-    /// Print what an app logged, and with -f what it logs.
-    Logs(LogsOptions),
-    /// List what ran, or show one run whole.
-    Executions(ExecutionsOptions),
-    /// Say whether all is well.
-    Status(ClientOptions),
-    /// List the nodes of a server, and what each of them serves.
-    Nodes(ClientOptions),
-    /// List the schedules of an app, or the runs of one.
-    Schedules(SchedulesOptions),
-    /// Run a schedule now, and say what came of it.
-    Run(ScheduleOptions),
-    /// Pause a schedule on all nodes, until it is resumed.
-    Pause(ScheduleOptions),
-    /// Resume a paused schedule, or the schedules of all apps that a restore holds.
-    Resume(ResumeOptions),
-    /// Print the JSON Schema of picloud.toml, by which editors complete and check it.
-    Schema,
-    /// Write the whole platform to one file, while nodes are running.
-    Backup(BackupOptions),
-    /// Fill an empty database from a backup.
-    Restore(RestoreOptions),
-    /// Print what lets a shell complete verbs and flags.
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
-    /// Write the manual: a page for the program and one for each verb.
-    #[command(hide = true)]
-    Man {
-        /// The folder to write it to; made where it does not exist.
-        folder: PathBuf,
-    },
-}
-
-/// What is served while it is worked on.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct DevOptions {
-    /// The folder with picloud.toml; .git, target and node_modules in it are not read.
-    #[arg(default_value = ".")]
-    pub(crate) folder: PathBuf,
-
-    /// The app's name in its address; without it that of the folder.
-    #[arg(long)]
-    pub(crate) app: Option<AppName>,
-
-    /// The address to listen on; without it 127.0.0.1:8080, or a free port where that one is in use.
-    #[arg(long)]
-    pub(crate) listen: Option<SocketAddr>,
-
-    /// Run the schedules, too: what is due from now on, and nothing that was due before.
-    #[arg(long)]
-    pub(crate) schedules: bool,
-}
-
-/// Which schedules are listed, or whose runs.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct SchedulesOptions {
-    /// List the latest runs of this schedule instead.
-    #[arg(long, value_name = "SCHEDULE")]
-    pub(crate) runs: Option<JobName>,
-
-    /// Those of this branch's preview; without it those of production.
-    #[arg(long)]
-    pub(crate) branch: Option<String>,
-
-    /// How many runs are listed.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) limit: u32,
-
-    #[command(flatten)]
-    pub(crate) app: AppOption,
-
-    #[command(flatten)]
-    pub(crate) client: ClientOptions,
-}
-
-/// One schedule of an app.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ScheduleOptions {
-    /// The schedule.
-    pub(crate) schedule: JobName,
-
-    /// That of this branch's preview; without it that of production.
-    #[arg(long)]
-    pub(crate) branch: Option<String>,
-
-    #[command(flatten)]
-    pub(crate) app: AppOption,
-
-    #[command(flatten)]
-    pub(crate) client: ClientOptions,
-}
-
-/// Which schedules go on.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ResumeOptions {
-    /// The schedule.
-    #[arg(required_unless_present = "all")]
-    pub(crate) schedule: Option<JobName>,
-
-    /// End the hold that a restore has put on the schedules of all apps.
-    #[arg(long, conflicts_with_all = ["schedule", "branch"])]
-    pub(crate) all: bool,
-
-    /// That of this branch's preview; without it that of production.
-    #[arg(long)]
-    pub(crate) branch: Option<String>,
-
-    #[command(flatten)]
-    pub(crate) app: AppOption,
-
-    #[command(flatten)]
-    pub(crate) client: ClientOptions,
-}
-
-/// What is backed up, and to where.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct BackupOptions {
-    /// The file to write; - for standard output.
-    pub(crate) file: PathBuf,
-
-    /// Take the place of an earlier backup of that name, once this one is whole.
-    #[arg(long)]
-    pub(crate) replace: bool,
-
-    /// FILE is a folder: write a file that is named by the time, and keep so many of those, the newest.
-    #[arg(long, value_name = "NUMBER", conflicts_with = "replace", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) keep: Option<u32>,
-
-    #[command(flatten)]
-    pub(crate) place: Place,
-}
-
-/// What is restored, and into what.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct RestoreOptions {
-    /// The backup to read; - for standard input.
-    pub(crate) file: PathBuf,
-
-    /// Take the place of everything that is in the database.
-    #[arg(long)]
-    pub(crate) replace: bool,
-
-    /// Let schedules run by the clock as soon as a node starts, instead of holding them until `picloud resume --all`.
-    #[arg(long)]
-    pub(crate) run_schedules: bool,
-
-    #[command(flatten)]
-    pub(crate) place: Place,
-}
-
-/// How the demo runs.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct DemoOptions {
-    /// The folder to keep its database and repositories in; a temporary one where none is given.
-    #[arg(long)]
-    pub(crate) data_dir: Option<PathBuf>,
-
-    /// The address to listen on; a free port is taken where this one is in use.
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
-
-    /// Stop after the tour instead of going on to serve.
-    #[arg(long)]
-    pub(crate) exit: bool,
-}
-
-/// A call of a function.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct InvokeOptions {
-    /// The function, as the manifest names it.
-    pub(crate) function: JobName,
-
-    /// The JSON that it is called with; `-` reads it from standard input.
-    #[arg(long, default_value = "null")]
-    pub(crate) data: String,
-
-    #[command(flatten)]
-    pub(crate) app: AppOption,
-
-    #[command(flatten)]
-    pub(crate) client: ClientOptions,
-}
+pub(crate) use verbs::{
+    BackupOptions, DemoOptions, DevOptions, InvokeOptions, RestoreOptions, ResumeOptions, ScheduleOptions,
+    SchedulesOptions, Verb, command,
+};

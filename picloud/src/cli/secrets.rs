@@ -1,32 +1,17 @@
 //! Secrets: from the environment, from files that settings name, or from the credentials of the service manager. Never from
 //! flags, which every user of the machine can read.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::settings::{Place, Settings};
+use crate::settings::Secret;
 
 /// The folder in which a service manager puts credentials (systemd.exec(5), LoadCredential=).
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// The largest file that holds a secret, in bytes.
 const SECRET_MAX: u64 = 16 * 1024;
-
-/// A secret and where it comes from. It is not shown by `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret {
-    pub(crate) value: String,
-    /// For people: a variable, a file, a credential.
-    pub(crate) from: String,
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret(… from {})", self.from)
-    }
-}
 
 /// What holds a secret cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -38,15 +23,13 @@ pub(crate) struct SecretError {
 }
 
 /// The preset admin token, if there is one.
-pub(super) fn admin_token(settings: &Settings) -> Result<Option<Secret>, SecretError> {
-    secret("the admin token", "PICLOUD_ADMIN_TOKEN", settings.admin_token_file.as_deref(), "admin-token")
+pub(super) fn admin_token(file: Option<&Path>) -> Result<Option<Secret>, SecretError> {
+    secret("the admin token", "PICLOUD_ADMIN_TOKEN", file, "admin-token")
 }
 
-/// Reads the database's URL, if one is set.
-pub(super) fn fill(place: &mut Place) -> Result<(), SecretError> {
-    let file = place.database_url_file.as_deref();
-    place.database = secret("the database's URL", "DATABASE_URL", file, "database-url")?;
-    Ok(())
+/// The database's URL, if one is set.
+pub(super) fn database_url(file: Option<&Path>) -> Result<Option<Secret>, SecretError> {
+    secret("the database's URL", "DATABASE_URL", file, "database-url")
 }
 
 /// The first there is of a variable, a named file, and a credential.

@@ -16,18 +16,19 @@ use super::stop_signals::StopSignals;
 use crate::cli::BackupOptions;
 use crate::node::{StartError, make_private_folder};
 use crate::progress::Progress;
+use crate::settings::Storage;
 use crate::words;
 use platform::executor::threads::threads;
 
 /// The name of standard output and standard input.
 pub(super) const STANDARD: &str = "-";
 
-pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
+pub(crate) fn backup(options: &BackupOptions, storage: &Storage) -> Result<(), CommandError> {
     let began = Instant::now();
     if let Some(keep) = options.keep {
         let file = dated(&options.file)?;
-        let contents = write(options, &file)?;
-        note(options, &contents);
+        let contents = write(options, storage, &file)?;
+        note(storage, &contents);
         let removed = remove_older(&options.file, keep as usize)
             .map_err(|source| NotBackedUp::Folder { path: options.file.clone(), source })?;
         return print(
@@ -35,8 +36,8 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
         );
     }
     if options.file != Path::new(STANDARD) {
-        let contents = write(options, &options.file)?;
-        note(options, &contents);
+        let contents = write(options, storage, &options.file)?;
+        note(storage, &contents);
         return print(words::backup::made(&options.file, &contents, began.elapsed()));
     }
     let mut output = io::stdout().lock();
@@ -46,16 +47,16 @@ pub(crate) fn backup(options: &BackupOptions) -> Result<(), CommandError> {
     // SQLite writes here and there; it is sent on when it is whole.
     let folder = ScratchFolder::new().map_err(NotBackedUp::Pass)?;
     let file = folder.path().join("backup");
-    let contents = write(options, &file)?;
+    let contents = write(options, storage, &file)?;
     File::open(file).and_then(|mut file| io::copy(&mut file, &mut output)).map_err(NotBackedUp::Pass)?;
-    note(options, &contents);
+    note(storage, &contents);
     Ok(())
 }
 
 /// Notes in the database that there is a backup, for `picloud status`. It is as good where that cannot be noted, as in a
 /// standby that is only read.
-fn note(options: &BackupOptions, contents: &Contents) {
-    let location = options.place.location();
+fn note(storage: &Storage, contents: &Contents) {
+    let location = storage.location();
     let Ok(threads) = threads() else { return };
     if let Err(error) = threads.block_on(note_backup(&location, contents.made_at)) {
         eprintln!(
@@ -65,8 +66,8 @@ fn note(options: &BackupOptions, contents: &Contents) {
     }
 }
 
-fn write(options: &BackupOptions, file: &Path) -> Result<Contents, CommandError> {
-    let from = options.place.location();
+fn write(options: &BackupOptions, storage: &Storage, file: &Path) -> Result<Contents, CommandError> {
+    let from = storage.location();
     let _backing_up = Progress::of("backing up");
     threads().map_err(StartError::from)?.block_on(async {
         let mut signals = StopSignals::new();

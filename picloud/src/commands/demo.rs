@@ -16,14 +16,11 @@ use store::{App, RunOutcome, ScheduleId, Store, StoreError};
 use super::error::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::stop_signals::StopSignals;
-use crate::cli::{
-    AUDIT_DAYS, AgeOrOff, ConnectionSettings, CreateApps, DatabaseSettings, DemoOptions, LogFormat,
-    ObservingSettings, Place, PushSettings, RecordSettings, Role, ScheduleSettings, Settings, TraceSettings,
-};
-use crate::edge::Proxies;
+use crate::cli::DemoOptions;
 use crate::hint::Hint;
-use crate::log;
+use crate::log::{self, LogFormat};
 use crate::node::{Node, StartError};
+use crate::settings::{Settings, Storage};
 use platform::executor::threads::threads;
 
 /// The second app of the tour.
@@ -105,28 +102,9 @@ pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
 async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartError> {
     let mut settings = Settings {
         listen: options.listen,
-        place: Place { data_dir, database_url_file: None, config: None, database: None },
-        domain: None,
-        public_url: None,
-        trusted_proxies: Proxies::default(),
-        role: Role::All,
-        node_name: None,
-        admin_token_file: None,
-        admin_token: None,
-        create_apps: CreateApps::OnFirstPush,
-        audit_days: AUDIT_DAYS,
-        backup_warn: AgeOrOff(None),
-        observing: ObservingSettings::default(),
-        traces: TraceSettings::default(),
-        secret_key_file: None,
-        credentials_directory: None,
-        check_config: false,
-        given: Vec::new(),
-        database: DatabaseSettings::default(),
-        connections: ConnectionSettings::default(),
-        push: PushSettings::default(),
-        schedules: ScheduleSettings::default(),
-        records: RecordSettings::default(),
+        storage: Storage { data_dir, database_url: None },
+        backup_max_age: None,
+        ..Settings::default()
     };
     match Node::start(&settings).await {
         Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {

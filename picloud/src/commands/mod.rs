@@ -26,4 +26,5 @@ pub(crate) mod status;
 mod stop_signals;
 pub(crate) mod tokens;
 
+pub(crate) use error::CommandError;
 pub(crate) use output::print;

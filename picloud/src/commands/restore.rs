@@ -16,10 +16,11 @@ use super::stop_signals::StopSignals;
 use crate::cli::RestoreOptions;
 use crate::node::{StartError, make_private_folder};
 use crate::progress::Progress;
+use crate::settings::Storage;
 use crate::words;
 use platform::executor::threads::threads;
 
-pub(crate) fn restore(options: &RestoreOptions) -> Result<(), CommandError> {
+pub(crate) fn restore(options: &RestoreOptions, storage: &Storage) -> Result<(), CommandError> {
     let began = Instant::now();
     let contents = if options.file == Path::new(STANDARD) {
         // It is looked at from its beginning to its end before anything of it is taken.
@@ -27,18 +28,18 @@ pub(crate) fn restore(options: &RestoreOptions) -> Result<(), CommandError> {
         let file = folder.path().join("backup");
         let mut copy = File::create_new(&file).map_err(NotRestored::Pass)?;
         io::copy(&mut io::stdin().lock(), &mut copy).map_err(NotRestored::Pass)?;
-        read(options, &file)?
+        read(options, storage, &file)?
     } else {
-        read(options, &options.file)?
+        read(options, storage, &options.file)?
     };
     let held = !options.run_schedules;
-    print(words::backup::restored(&contents, &options.place.location(), began.elapsed(), held))
+    print(words::backup::restored(&contents, &storage.location(), began.elapsed(), held))
 }
 
-fn read(options: &RestoreOptions, file: &Path) -> Result<Contents, CommandError> {
-    let into = options.place.location();
+fn read(options: &RestoreOptions, storage: &Storage, file: &Path) -> Result<Contents, CommandError> {
+    let into = storage.location();
     if let store::Location::Sqlite(_) = &into {
-        make_private_folder(&options.place.data_dir)?;
+        make_private_folder(&storage.data_dir)?;
     }
     let how = Restoring { replace: options.replace, run_schedules: options.run_schedules };
     let _restoring = Progress::of("restoring");

@@ -6,10 +6,10 @@ use platform::tokens::Origin;
 
 use super::error::CommandError;
 use super::stop_signals::StopSignals;
-use crate::cli::Settings;
 use crate::log;
 use crate::node::{Node, StartError};
 use crate::service;
+use crate::settings::Settings;
 use crate::traces;
 use crate::words::schedules::RESUME_ALL;
 use crate::words::{printable, time};
@@ -21,7 +21,7 @@ const LOG_DEFAULT: &str = "info,script=trace,sqlx=warn,tokio_cron_scheduler=warn
 pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
     // What is left of the traces is sent when this ends.
     let (traces, _flush) = traces::start(&settings.traces).unzip();
-    log::start(LOG_DEFAULT, settings.observing.log_format, traces);
+    log::start(LOG_DEFAULT, settings.log_format, traces);
     let threads = threads().map_err(StartError::from)?;
     threads.block_on(async {
         let node = Node::start(settings).await?;
@@ -53,11 +53,11 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
 
 fn greet(node: &Node, settings: &Settings) {
     let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{}", node.address));
-    let database = match settings.place.location() {
+    let database = match settings.storage.location() {
         store::Location::Postgres(_) => "PostgreSQL".to_owned(),
         store::Location::Sqlite(path) => format!("SQLite in {}", path.display()),
     };
-    let kept = settings.place.data_dir.join("admin-token");
+    let kept = settings.storage.data_dir.join("admin-token");
     let token = match node.admin_origin {
         Origin::Made => {
             format!("{}  (made now, shown once, kept in {})", node.admin.reveal(), kept.display())

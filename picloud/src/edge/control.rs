@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
+use clap::ValueEnum;
 use platform::activation::Activation;
 use platform::health::DatabaseHealth;
 use platform::nodes::Presence;
@@ -33,12 +34,11 @@ pub(crate) struct Health {
 }
 
 /// Who may read the numbers of a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MetricsAccess {
-    /// Those who may read every app.
-    #[default]
+    /// Whoever has a token.
     Token,
-    /// Everyone.
+    /// Whoever reaches the control plane.
     Open,
 }
 

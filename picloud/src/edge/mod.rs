@@ -62,6 +62,9 @@ use client::From;
 use names::Names;
 use reply::Content;
 
+/// The longest a client may take to send a body, if nobody says how long.
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(30);
+
 /// Where `picloud dev` hears of requests.
 pub(crate) const DEV_REQUEST: &str = "request";
 

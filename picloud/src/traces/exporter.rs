@@ -7,7 +7,6 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 use super::document::document;
 use super::span::Span;
-use crate::cli::TraceSettings;
 
 /// How many spans may wait to be sent; more are dropped.
 const WAITING_MAX: usize = 4096;
@@ -57,7 +56,7 @@ impl Drop for Flush {
 }
 
 /// Starts a thread that sends to the collector at `endpoint`.
-pub(super) fn start(endpoint: &str, settings: &TraceSettings) -> (Queue, Flush) {
+pub(super) fn start(endpoint: &str, headers: Option<&str>, service: &str) -> (Queue, Flush) {
     let (sender, messages) = sync_channel(WAITING_MAX);
     let collector = Collector {
         agent: ureq::Agent::config_builder()
@@ -68,8 +67,8 @@ pub(super) fn start(endpoint: &str, settings: &TraceSettings) -> (Queue, Flush) 
             .build()
             .into(),
         url: format!("{}/v1/traces", endpoint.trim_end_matches('/')),
-        headers: headers(settings.otlp_headers.as_deref().unwrap_or_default()),
-        service: settings.otlp_service.clone(),
+        headers: read_headers(headers.unwrap_or_default()),
+        service: service.to_owned(),
         told: None,
     };
     std::thread::spawn(move || work(&messages, collector));
@@ -77,7 +76,7 @@ pub(super) fn start(endpoint: &str, settings: &TraceSettings) -> (Queue, Flush) 
 }
 
 /// `name=value,name=value`, as other programs read it from the same variable.
-fn headers(text: &str) -> Vec<(String, String)> {
+fn read_headers(text: &str) -> Vec<(String, String)> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
 }

@@ -18,7 +18,6 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::cli::TraceSettings;
 use context::Parent;
 pub(crate) use exporter::Flush;
 use exporter::Queue;
@@ -37,10 +36,27 @@ pub(crate) fn is_traced(metadata: &Metadata<'_>) -> bool {
     metadata.target() == TARGET
 }
 
+/// Where traces go.
+#[derive(Clone, Debug)]
+pub(crate) struct TraceSettings {
+    /// The OpenTelemetry collector; `None`: nothing is traced.
+    pub(crate) endpoint: Option<String>,
+    /// Headers for the collector, as `name=value,name=value`.
+    pub(crate) headers: Option<String>,
+    /// What the node is called.
+    pub(crate) service: String,
+}
+
+impl Default for TraceSettings {
+    fn default() -> Self {
+        Self { endpoint: None, headers: None, service: "picloud".to_owned() }
+    }
+}
+
 /// Begins to trace, if a collector is named. Dropping what comes with it sends what is left.
 pub(crate) fn start(settings: &TraceSettings) -> Option<(Layer, Flush)> {
-    let endpoint = settings.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty())?;
-    let (queue, flush) = exporter::start(endpoint, settings);
+    let endpoint = settings.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty())?;
+    let (queue, flush) = exporter::start(endpoint, settings.headers.as_deref(), &settings.service);
     Some((Layer { queue }, flush))
 }
 

@@ -2,7 +2,6 @@
 
 pub(crate) mod addresses;
 pub(crate) mod backup;
-pub(crate) mod configuration;
 pub(crate) mod deploys;
 pub(crate) mod dev;
 pub(crate) mod executions;

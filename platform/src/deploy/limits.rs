@@ -15,3 +15,9 @@ pub struct DeployLimits {
     /// The server's own domain: no app has it or a name below it as one of its own.
     pub domain: Option<String>,
 }
+
+impl Default for DeployLimits {
+    fn default() -> Self {
+        Self { executions: Limits::CEILING, tree: TreeLimits::default(), refs: 1000, domain: None }
+    }
+}

@@ -8,7 +8,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,17 +25,15 @@ use super::error::CommandError;
 use super::folder::{self, ReadError};
 use super::output::say;
 use super::stop_signals::StopSignals;
-use crate::cli::{ConnectionSettings, DevOptions};
+use crate::cli::DevOptions;
 use crate::edge::listener::{self, ConnectionBounds};
 use crate::edge::{Edge, Stopping};
 use crate::node::StartError;
+use crate::settings::{Settings, USUAL_ADDRESS};
 use crate::words::dev as words;
 use console::Console;
 use platform::executor::threads::threads;
 use watch::Watch;
-
-/// Where it listens if nobody says where, and if it is free.
-const USUAL_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// What nobody serves and nobody waits for.
 const PASSED_OVER: [&str; 3] = [".git", "target", "node_modules"];
@@ -60,10 +58,10 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let address =
             listener.local_addr().map_err(|source| StartError::Listen { address: USUAL_ADDRESS, source })?;
         say(words::greeting(&app, &folder, address, options.schedules))?;
-        let settings = ConnectionSettings::default();
+        let settings = Settings::default();
         let (recorder, journal) = Journal::new();
         tokio::spawn(journal.run());
-        let edge = Edge::of_a_folder(Arc::clone(&table), recorder.clone(), app.clone(), settings.body_time.0);
+        let edge = Edge::of_a_folder(Arc::clone(&table), recorder.clone(), app.clone(), settings.body_time);
         let (tell, live) = latest::channel(None);
         if options.schedules {
             tokio::spawn(keep_time(recorder, live));
@@ -81,7 +79,7 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let mut signals = StopSignals::new();
         let stop = async move { signals.next().await };
         // Nothing is lost with connections that a browser keeps.
-        let bounds = ConnectionBounds { last_request: Duration::ZERO, ..settings.bounds() };
+        let bounds = ConnectionBounds { last_request: Duration::ZERO, ..settings.connections };
         listener::serve(listener, Arc::new(edge), bounds, Arc::new(Stopping::default()), stop).await;
         Ok(())
     });

@@ -50,6 +50,12 @@ pub(crate) struct PushBounds {
     pub(crate) at_once: usize,
 }
 
+impl Default for PushBounds {
+    fn default() -> Self {
+        Self { limits: git_receiver::Limits::default(), time: Duration::from_secs(300), at_once: 4 }
+    }
+}
+
 /// How pushes are taken in.
 #[derive(Clone, Debug)]
 pub(crate) struct Pushes {

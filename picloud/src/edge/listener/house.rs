@@ -37,6 +37,23 @@ pub(crate) struct ConnectionBounds {
     pub(crate) drain: Duration,
 }
 
+impl Default for ConnectionBounds {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            head: Duration::from_secs(20),
+            answer: Duration::from_secs(30),
+            // Longer than proxies keep theirs (Caddy two minutes), so that no request meets a connection that is closing.
+            idle: Duration::from_secs(180),
+            unready: Duration::ZERO,
+            // Longer than clients that are in use pause, shorter than a restart may take. Who asks less often finds the connection
+            // closed, as it would be one day anyhow.
+            last_request: Duration::from_secs(5),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
 /// What all connections share.
 pub(super) struct House {
     pub(super) bounds: ConnectionBounds,

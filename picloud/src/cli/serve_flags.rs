@@ -1,4 +1,4 @@
-//! How a node runs.
+//! The flags of `picloud serve`, as they are parsed.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,33 +6,31 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use platform::nodes;
-use platform::secrets::{KeyFile, key};
-use store::{Location, Pool};
+use platform::secrets::key;
+use store::Pool;
 
-use super::limits::{ConnectionSettings, PushSettings, RecordSettings, ScheduleSettings};
-use super::observing::{ObservingSettings, TraceSettings};
+use super::limits::{ConnectionFlags, PushFlags, RecordFlags, ScheduleFlags, whole};
+use super::misuse::Misuse;
+use super::observing::{ObservingFlags, TraceFlags};
 use super::quantity::{AgeOrOff, Time};
-use super::secrets::Secret;
+use super::secrets;
 use crate::edge::Proxies;
+use crate::settings::{Settings, Storage, USUAL_ADDRESS, USUAL_DATA_DIR};
 
-/// The embedded database's file in the data folder.
-const SQLITE_FILE: &str = "picloud.db";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A little more than a year.
-pub(crate) const AUDIT_DAYS: u32 = 400;
-
-/// The age from which on a backup is old.
+/// The age from which on a backup is old, as [`Settings`] has it.
 const BACKUP_WARN: &str = "7d";
 
-/// How a node runs. Each is also read from the environment.
+/// How a node runs. Each flag is also read from the environment.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Settings {
+pub(crate) struct ServeFlags {
     /// The address to listen on; port 0 takes a free one and prints it.
-    #[arg(long, env = "PICLOUD_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "PICLOUD_LISTEN", default_value_t = USUAL_ADDRESS)]
     pub(crate) listen: SocketAddr,
 
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) storage: StorageFlags,
 
     /// The domain whose subdomains are apps: <app>.DOMAIN. The control plane then answers on DOMAIN alone.
     #[arg(long, env = "PICLOUD_DOMAIN", value_parser = parse_domain)]
@@ -59,24 +57,16 @@ pub(crate) struct Settings {
     #[arg(long, env = "PICLOUD_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub(crate) admin_token_file: Option<PathBuf>,
 
-    /// The admin token that was preset.
-    #[arg(skip)]
-    pub(crate) admin_token: Option<Secret>,
-
     /// Look at all settings, say what is set and where, and do no more.
     #[arg(long)]
     pub(crate) check_config: bool,
-
-    /// What was set, and where.
-    #[arg(skip)]
-    pub(crate) given: Vec<Given>,
 
     /// Whether the first push to a new name creates the app; otherwise `picloud apps create` does.
     #[arg(long, env = "PICLOUD_CREATE_APPS", value_enum, default_value_t = CreateApps::OnFirstPush)]
     pub(crate) create_apps: CreateApps,
 
     /// For how many days acts stay in the audit list.
-    #[arg(long, env = "PICLOUD_AUDIT_DAYS", default_value_t = AUDIT_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    #[arg(long, env = "PICLOUD_AUDIT_DAYS", default_value_t = whole(Settings::default().audit_kept, DAY), value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub(crate) audit_days: u32,
 
     /// The age of the latest backup from which on `picloud status` warns; off where backups are made by other means.
@@ -92,41 +82,60 @@ pub(crate) struct Settings {
     pub(crate) credentials_directory: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) observing: ObservingSettings,
+    pub(crate) observing: ObservingFlags,
 
     #[command(flatten)]
-    pub(crate) traces: TraceSettings,
+    pub(crate) traces: TraceFlags,
 
     #[command(flatten)]
-    pub(crate) database: DatabaseSettings,
+    pub(crate) database: DatabaseFlags,
 
     #[command(flatten)]
-    pub(crate) connections: ConnectionSettings,
+    pub(crate) connections: ConnectionFlags,
 
     #[command(flatten)]
-    pub(crate) push: PushSettings,
+    pub(crate) push: PushFlags,
 
     #[command(flatten)]
-    pub(crate) schedules: ScheduleSettings,
+    pub(crate) schedules: ScheduleFlags,
 
     #[command(flatten)]
-    pub(crate) records: RecordSettings,
+    pub(crate) records: RecordFlags,
 }
 
-impl Settings {
-    /// Where the keys of secrets are.
-    pub(crate) fn key_file(&self) -> KeyFile {
-        let credential = self.credentials_directory.as_ref().map(|folder| folder.join(key::FILE));
-        match (&self.secret_key_file, credential.filter(|file| file.exists())) {
-            (Some(file), _) => KeyFile::Given(file.clone()),
-            (None, Some(file)) => KeyFile::Given(file),
-            (None, None) => KeyFile::Own(self.place.data_dir.join(key::FILE)),
-        }
-    }
-
-    /// For how long acts stay in the audit list.
-    pub(crate) fn audit_kept(&self) -> Duration {
-        Duration::from_secs(24 * 60 * 60) * self.audit_days
+impl ServeFlags {
+    /// The settings that the flags mean, with the secrets that they name.
+    ///
+    /// # Errors
+    /// What holds a secret cannot be read.
+    pub(crate) fn resolve(self) -> Result<Settings, Misuse> {
+        let admin_token = secrets::admin_token(self.admin_token_file.as_deref())?;
+        let credential = self.credentials_directory.map(|folder| folder.join(key::FILE));
+        Ok(Settings {
+            listen: self.listen,
+            storage: self.storage.resolve()?,
+            pool: self.database.resolve(),
+            domain: self.domain,
+            public_url: self.public_url,
+            trusted_proxies: self.trusted_proxies,
+            role: self.role.into(),
+            node_name: self.node_name,
+            admin_token,
+            secret_key_file: self.secret_key_file.or_else(|| credential.filter(|file| file.exists())),
+            create_apps: self.create_apps == CreateApps::OnFirstPush,
+            audit_kept: DAY * self.audit_days,
+            backup_max_age: self.backup_warn.0,
+            log_format: self.observing.log_format,
+            metrics: self.observing.metrics,
+            traces: self.traces.resolve(),
+            connections: self.connections.resolve(),
+            body_time: self.connections.body_time.0,
+            pushes: self.push.resolve(),
+            deploys: self.push.deploys(),
+            preview_age: self.push.preview_age(),
+            schedules: self.schedules.resolve(),
+            records: self.records.resolve(),
+        })
     }
 }
 
@@ -137,17 +146,6 @@ pub(crate) enum CreateApps {
     OnFirstPush,
     /// No push; they are created by hand.
     Never,
-}
-
-/// A setting that is not left as it is by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Given {
-    /// Its name, as the file has it.
-    pub(crate) name: String,
-    /// Its value; of a secret, nothing.
-    pub(crate) value: String,
-    /// Where it was set: a flag, a variable, a line of the file.
-    pub(crate) from: String,
 }
 
 /// What a node does.
@@ -190,9 +188,9 @@ fn parse_url(text: &str) -> Result<String, &'static str> {
 
 /// Where everything is kept.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct StorageFlags {
     /// The folder for what this node keeps: the admin token, and the database where no DATABASE_URL is set.
-    #[arg(long, env = "PICLOUD_DATA_DIR", default_value = "picloud-data")]
+    #[arg(long, env = "PICLOUD_DATA_DIR", default_value = USUAL_DATA_DIR)]
     pub(crate) data_dir: PathBuf,
 
     /// A file with the URL of a PostgreSQL to keep everything in; without it, and without DATABASE_URL, there is an SQLite
@@ -203,42 +201,38 @@ pub(crate) struct Place {
     /// The file with settings; /etc/picloud/picloud.conf where there is one.
     #[arg(long, env = "PICLOUD_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-
-    /// The URL of the PostgreSQL.
-    #[arg(skip)]
-    pub(crate) database: Option<Secret>,
 }
 
-impl Place {
-    /// The database.
-    pub(crate) fn location(&self) -> Location {
-        match &self.database {
-            Some(url) => Location::Postgres(url.value.clone()),
-            None => Location::Sqlite(self.data_dir.join(SQLITE_FILE)),
-        }
+impl StorageFlags {
+    /// Where everything is kept, with the URL of the database, if one is set.
+    ///
+    /// # Errors
+    /// What holds the URL cannot be read.
+    pub(crate) fn resolve(&self) -> Result<Storage, Misuse> {
+        let database_url = secrets::database_url(self.database_url_file.as_deref())?;
+        Ok(Storage { data_dir: self.data_dir.clone(), database_url })
     }
 }
 
 /// What this node takes of a PostgreSQL.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "PostgreSQL")]
-pub(crate) struct DatabaseSettings {
+pub(crate) struct DatabaseFlags {
     /// How many connections the node may have to it.
-    #[arg(long, env = "PICLOUD_DATABASE_CONNECTIONS", default_value_t = DatabaseSettings::default().database_connections, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    #[arg(long, env = "PICLOUD_DATABASE_CONNECTIONS", default_value_t = DatabaseFlags::default().database_connections, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub(crate) database_connections: u32,
 
     /// How long a query waits for one of them.
-    #[arg(long, env = "PICLOUD_DATABASE_WAIT_TIME", default_value_t = DatabaseSettings::default().database_wait_time)]
+    #[arg(long, env = "PICLOUD_DATABASE_WAIT_TIME", default_value_t = DatabaseFlags::default().database_wait_time)]
     pub(crate) database_wait_time: Time,
 
     /// How long one statement may take, and a transaction stand still.
-    #[arg(long, env = "PICLOUD_DATABASE_STATEMENT_TIME", default_value_t = DatabaseSettings::default().database_statement_time)]
+    #[arg(long, env = "PICLOUD_DATABASE_STATEMENT_TIME", default_value_t = DatabaseFlags::default().database_statement_time)]
     pub(crate) database_statement_time: Time,
 }
 
-impl DatabaseSettings {
-    /// The same for the store.
-    pub(crate) fn pool(&self) -> Pool {
+impl DatabaseFlags {
+    fn resolve(&self) -> Pool {
         Pool {
             connections: self.database_connections,
             wait: self.database_wait_time.0,
@@ -247,7 +241,7 @@ impl DatabaseSettings {
     }
 }
 
-impl Default for DatabaseSettings {
+impl Default for DatabaseFlags {
     fn default() -> Self {
         let Pool { connections, wait, statement } = Pool::default();
         Self {
@@ -255,5 +249,28 @@ impl Default for DatabaseSettings {
             database_wait_time: Time(wait),
             database_statement_time: Time(statement),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Serve {
+        #[command(flatten)]
+        flags: ServeFlags,
+    }
+
+    #[test]
+    fn flags_that_nobody_gives_mean_the_default_settings() {
+        let usual = Settings::default();
+        let resolved = Serve::parse_from(["serve"]).flags.resolve().unwrap();
+        // Tests may run where these are set.
+        let resolved =
+            Settings { storage: usual.storage.clone(), admin_token: None, secret_key_file: None, ..resolved };
+        assert_eq!(format!("{resolved:?}"), format!("{usual:?}"));
     }
 }

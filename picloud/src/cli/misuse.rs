@@ -1,0 +1,52 @@
+//! Why nothing is begun.
+
+use std::io;
+use std::path::PathBuf;
+
+use manifest_schema::fault::Faults;
+
+use super::secrets::SecretError;
+use crate::words::fault::{self, SHOWN_MAX};
+use crate::words::{count, printable, with_causes};
+
+/// Why nothing is begun.
+#[derive(Debug)]
+pub(crate) enum Misuse {
+    /// The command line or the environment; clap has the words.
+    Flags(clap::Error),
+    /// The file.
+    File(Faults),
+    /// The file is named and cannot be read.
+    Unreadable { path: PathBuf, source: io::Error },
+    /// A variable that is none of ours and resembles one.
+    Variable { name: String, near: String },
+    /// What holds a secret cannot be read.
+    Secret(SecretError),
+}
+
+impl From<SecretError> for Misuse {
+    fn from(error: SecretError) -> Self {
+        Self::Secret(error)
+    }
+}
+
+impl Misuse {
+    /// What is said of it. What clap has to say it says itself.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Flags(error) => error.to_string(),
+            Self::File(faults) => {
+                let wrong = count(faults.errors(), "wrong setting");
+                format!("{}error: {wrong}\n", fault::list(faults, SHOWN_MAX))
+            }
+            Self::Unreadable { path, source } => {
+                let path = printable(&path.display().to_string());
+                format!("error: cannot read the settings {path}: {}\n", with_causes(source))
+            }
+            Self::Variable { name, near } => {
+                format!("error: unknown variable {}\nhint: did you mean `{near}`?\n", printable(name))
+            }
+            Self::Secret(error) => format!("error: {}\n", with_causes(error)),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! How a node runs: what flags, the environment, the file and secrets have said, in the types of those who work with it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use platform::deploy::DeployLimits;
+use platform::nodes::Role;
+use platform::recording::RecordLimits;
+use platform::schedules::ScheduleLimits;
+use platform::secrets::{KeyFile, key};
+use store::{Location, Pool};
+
+use crate::edge::listener::ConnectionBounds;
+use crate::edge::{BODY_TIME, MetricsAccess, Proxies, PushBounds};
+use crate::log::LogFormat;
+use crate::traces::TraceSettings;
+
+/// The address where people look for a server on their own machine.
+pub(crate) const USUAL_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Where files are kept if nobody says where.
+pub(crate) const USUAL_DATA_DIR: &str = "picloud-data";
+
+/// The embedded database's file in the data folder.
+const SQLITE_FILE: &str = "picloud.db";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How a node runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The address to listen on.
+    pub(crate) listen: SocketAddr,
+    /// Where everything is kept.
+    pub(crate) storage: Storage,
+    /// What the node takes of a PostgreSQL.
+    pub(crate) pool: Pool,
+    /// The domain whose subdomains are apps.
+    pub(crate) domain: Option<String>,
+    /// The URL that people use, where it is not the listening address.
+    pub(crate) public_url: Option<String>,
+    /// The proxies that may say who their clients are.
+    pub(crate) trusted_proxies: Proxies,
+    /// What the node does.
+    pub(crate) role: Role,
+    /// What people call the node; without it the name of the machine with the port.
+    pub(crate) node_name: Option<String>,
+    /// The admin token, where it is preset.
+    pub(crate) admin_token: Option<Secret>,
+    /// The file with the keys of secrets, where it is not one of the data folder.
+    pub(crate) secret_key_file: Option<PathBuf>,
+    /// Whether the first push to a name creates the app.
+    pub(crate) create_apps: bool,
+    /// For how long acts stay in the audit list.
+    pub(crate) audit_kept: Duration,
+    /// The age from which on the latest backup is too old.
+    pub(crate) backup_max_age: Option<Duration>,
+    /// The form of the log.
+    pub(crate) log_format: LogFormat,
+    /// Who may read the metrics.
+    pub(crate) metrics: MetricsAccess,
+    /// Where traces go.
+    pub(crate) traces: TraceSettings,
+    /// What connections may take.
+    pub(crate) connections: ConnectionBounds,
+    /// The longest a client may take to send a body.
+    pub(crate) body_time: Duration,
+    /// What pushes may take.
+    pub(crate) pushes: PushBounds,
+    /// What a deploy may hold.
+    pub(crate) deploys: DeployLimits,
+    /// How old a preview may become without a push.
+    pub(crate) preview_age: Option<Duration>,
+    /// What becomes of schedules' runs.
+    pub(crate) schedules: ScheduleLimits,
+    /// What is kept of executions and logs.
+    pub(crate) records: RecordLimits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: USUAL_ADDRESS,
+            storage: Storage { data_dir: PathBuf::from(USUAL_DATA_DIR), database_url: None },
+            pool: Pool::default(),
+            domain: None,
+            public_url: None,
+            trusted_proxies: Proxies::default(),
+            role: Role::All,
+            node_name: None,
+            admin_token: None,
+            secret_key_file: None,
+            create_apps: true,
+            // A little more than a year.
+            audit_kept: DAY * 400,
+            backup_max_age: Some(DAY * 7),
+            log_format: LogFormat::Text,
+            metrics: MetricsAccess::Token,
+            traces: TraceSettings::default(),
+            connections: ConnectionBounds::default(),
+            body_time: BODY_TIME,
+            pushes: PushBounds::default(),
+            deploys: DeployLimits::default(),
+            preview_age: Some(DAY * 30),
+            schedules: ScheduleLimits::default(),
+            records: RecordLimits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Where the keys of secrets are.
+    pub(crate) fn key_file(&self) -> KeyFile {
+        match &self.secret_key_file {
+            Some(file) => KeyFile::Given(file.clone()),
+            None => KeyFile::Own(self.storage.data_dir.join(key::FILE)),
+        }
+    }
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Storage {
+    /// The folder for what this node keeps.
+    pub(crate) data_dir: PathBuf,
+    /// The URL of the PostgreSQL; without it there is an SQLite database in the folder.
+    pub(crate) database_url: Option<Secret>,
+}
+
+impl Storage {
+    /// The database.
+    pub(crate) fn location(&self) -> Location {
+        match &self.database_url {
+            Some(url) => Location::Postgres(url.value.clone()),
+            None => Location::Sqlite(self.data_dir.join(SQLITE_FILE)),
+        }
+    }
+}
+
+/// A secret and where it comes from. It is not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret {
+    pub(crate) value: String,
+    /// For people: a variable, a file, a credential.
+    pub(crate) from: String,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret(… from {})", self.from)
+    }
+}
