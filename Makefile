@@ -7,9 +7,10 @@
 # make deb       a Debian package of it, in target/debian
 # make test-deb  install that into a fresh Debian that is booted, push there, upgrade, remove and purge it, and follow docs/install.md
 # make cross     the package for 64-bit ARM, with its first push in an emulator
+# make openapi  write docs/openapi.json, which a test compares with the API
 # make setup  install what these need, where it is missing: from Debian's packages, and git clients from PyPI
 
-.PHONY: demo test bench faults fuzz release deb test-deb cross setup setup-cross setup-demo
+.PHONY: demo test bench faults fuzz openapi release deb test-deb cross setup setup-cross setup-demo
 
 CARGO ?= cargo
 
@@ -22,6 +23,9 @@ test: setup
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) build --workspace --all-targets --locked
 	tests/with-postgres $(CARGO) test --workspace --locked
+
+openapi:
+	PICLOUD_WRITE_OPENAPI=1 $(CARGO) test -p picloud --locked openapi_document
 
 # BENCH names the parts to measure; `bench/peers.py hello` and its like run one by itself, when this has built and installed.
 BENCH ?= git peers swap fair table nodes idle

@@ -10,8 +10,8 @@ use crate::words::{short_commit, time};
 
 pub(crate) fn audit(options: &AuditOptions) -> Result<(), CommandError> {
     let app = options.app.as_ref().map(|app| format!("&app={}", app.as_str())).unwrap_or_default();
-    let before = options.before.map(|id| format!("&before={id}")).unwrap_or_default();
-    let path = format!("audit?limit={}{app}{before}", options.limit);
+    let cursor = options.before.map(|id| format!("&cursor={id}")).unwrap_or_default();
+    let path = format!("audit?limit={}{app}{cursor}", options.limit);
     let audit: Audit = Client::find(&options.client)?.get(&path)?;
     show(&audit, options.client.json, words)
 }
@@ -28,7 +28,7 @@ fn words(audit: &Audit) -> String {
     };
     let rows: Vec<_> = audit.acts.iter().map(row).collect();
     let mut text = table(&["WHEN (UTC)", "WHO", "FROM", "ACTION", "APP", "WHAT", "CHANGE"], &rows);
-    if let Some(next) = audit.next {
+    if let Some(next) = &audit.next_cursor {
         text += &format!("more with  picloud audit --before {next}\n");
     }
     text

@@ -9,8 +9,8 @@ use uuid::Uuid;
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Audit {
     pub(crate) acts: Vec<Act>,
-    /// What `before` is in the request for those behind these; null: there are no more.
-    pub(crate) next: Option<Uuid>,
+    /// Where the next page begins, where there is one: its `cursor`.
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// Something that was changed.

@@ -58,6 +58,8 @@ pub(crate) struct Paused {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Runs {
     pub(crate) runs: Vec<Run>,
+    /// Where the next page begins, where there is one: its `cursor`.
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// A run, or due times that were not run.

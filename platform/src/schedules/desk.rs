@@ -1,5 +1,8 @@
 //! What people ask of schedules: what there is, run it now, pause it, resume it.
 
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::live::Live;
@@ -41,7 +44,21 @@ pub struct Scheduled {
 /// The place of a row in the list of a schedule's rows: later ones have higher numbers. When a run by hand and one by the clock
 /// are due at the same microsecond, the former is the later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RunCursor(pub u64);
+pub struct RunCursor(u64);
+
+impl fmt::Display for RunCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for RunCursor {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        text.parse().map(Self)
+    }
+}
 
 impl RunCursor {
     fn of(run: &ScheduleRun) -> Self {

@@ -26,9 +26,9 @@ pub(super) struct ListParams {
     limit: Option<Limit>,
     /// Those about this app.
     app: Option<String>,
-    /// Those behind this one: the `next` of another answer.
+    /// Where to go on: the `next_cursor` of another answer.
     #[param(value_type = Option<Uuid>)]
-    before: Option<Cursor<Uuid>>,
+    cursor: Option<Cursor<Uuid>>,
 }
 
 /// The latest acts, the latest first.
@@ -44,11 +44,14 @@ pub(super) async fn list(
     _: AdminCaller,
     StrictQuery(params): StrictQuery<ListParams>,
 ) -> Result<Json<rest::Audit>, ApiError> {
-    let ListParams { limit, app, before } = params;
+    let ListParams { limit, app, cursor } = params;
     let app = app.as_deref().map(AppName::new).transpose();
     let app = app.map_err(|_| ApiError::bad_request("`app` is the name of an app"))?;
-    let found = api.audit.acts(app.as_ref(), page(limit, before, ACTS)).await?;
-    Ok(Json(rest::Audit { acts: found.items.into_iter().map(shown).collect(), next: found.next }))
+    let found = api.audit.acts(app.as_ref(), page(limit, cursor, ACTS)).await?;
+    Ok(Json(rest::Audit {
+        next_cursor: found.next.map(|next| next.to_string()),
+        acts: found.items.into_iter().map(shown).collect(),
+    }))
 }
 
 fn shown(AuditRow { id, act }: AuditRow) -> rest::Act {

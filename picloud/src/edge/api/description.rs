@@ -13,7 +13,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::etag;
 use crate::edge::reply;
-use crate::rest::{Gap, LogLine};
+use crate::rest::{Gap, LogLine, Problem};
 
 /// What is not said by any one room.
 #[derive(OpenApi)]
@@ -23,7 +23,7 @@ use crate::rest::{Gap, LogLine};
         description = "Everything that the command line does. Errors are problem details (RFC 9457). Lists come in pages: \
                        `next_cursor` of one is the `cursor` of the next. Answers to GET have an ETag.",
     ),
-    components(schemas(LogLine, Gap)),
+    components(schemas(LogLine, Gap, Problem)),
     modifiers(&Token),
     security(("token" = []))
 )]

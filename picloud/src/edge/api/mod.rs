@@ -33,9 +33,20 @@ use super::client;
 
 pub(crate) use state::Api;
 
-/// The routes of the API, and what describes them. Both are made of the same list.
+/// The routes of the API.
 pub(crate) fn router(api: Api) -> Router {
-    let (routes, description) = OpenApiRouter::with_openapi(description::base())
+    let (routes, description) = described().split_for_parts();
+    routes
+        .route_layer(from_fn(extract::unless_conditional))
+        .route_layer(from_fn_with_state(api.clone(), with_a_right_token))
+        .route_layer(from_fn(etag::unless_known))
+        .with_state(api)
+        .merge(description::router(&description))
+}
+
+/// The routes, and what describes them. Both are made of the same list.
+fn described() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(description::base())
         .routes(routes!(apps::list))
         .routes(routes!(apps::create))
         .routes(routes!(apps::settings, apps::set))
@@ -63,13 +74,6 @@ pub(crate) fn router(api: Api) -> Router {
         .routes(routes!(schedules::pause))
         .routes(routes!(schedules::resume))
         .routes(routes!(schedules::resume_all))
-        .split_for_parts();
-    routes
-        .route_layer(from_fn(extract::unless_conditional))
-        .route_layer(from_fn_with_state(api.clone(), with_a_right_token))
-        .route_layer(from_fn(etag::unless_known))
-        .with_state(api)
-        .merge(description::router(&description))
 }
 
 /// Lets a request on whose token is right, with who it is. What they may is for the extractors of each handler to ask.
@@ -81,4 +85,33 @@ async fn with_a_right_token(
     let caller = api.door.caller(request.headers(), client::address(&request)).await?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The description as it is committed, so that a change of the API shows in the diff.
+    const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+
+    /// Set by `make openapi`: the file is to be written.
+    const WRITE: &str = "PICLOUD_WRITE_OPENAPI";
+
+    #[test]
+    fn openapi_document_is_the_committed_one() {
+        let (_, description) = described().split_for_parts();
+        let description = serde_json::to_value(description).unwrap();
+        let text = serde_json::to_string_pretty(&description).unwrap() + "\n";
+        if std::env::var_os(WRITE).is_some() {
+            fs::write(COMMITTED, text).unwrap();
+            return;
+        }
+        let committed = fs::read_to_string(COMMITTED).unwrap_or_default();
+        assert!(
+            committed == text,
+            "the API is not what docs/openapi.json says; write it with `make openapi`"
+        );
+    }
 }

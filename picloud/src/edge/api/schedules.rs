@@ -10,12 +10,12 @@ use chrono::{DateTime, Utc};
 use manifest_schema::manifest::Schedule;
 use manifest_schema::name::AppName;
 use platform::live::Live;
-use platform::schedules::{RunOutcome, ScheduleHold, ScheduleRun, Scheduled};
+use platform::schedules::{RunCursor, RunOutcome, ScheduleHold, ScheduleRun, Scheduled};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{
-    AdminCaller, AppAccess, Invoke, Limit, NoBody, NoQuery, PathParams, Read, StrictQuery, page,
+    AdminCaller, AppAccess, Cursor, Invoke, Limit, NoBody, NoQuery, PathParams, Read, StrictQuery, page,
 };
 use super::state::Api;
 use crate::edge::api_error::ApiError;
@@ -74,6 +74,9 @@ pub(super) struct RunsParams {
     branch: Option<String>,
     /// Those due then or before.
     up_to: Option<DateTime<Utc>>,
+    /// Where to go on: the `next_cursor` of another answer.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<RunCursor>>,
 }
 
 /// The latest rows of a schedule.
@@ -90,11 +93,13 @@ pub(super) async fn runs(
     PathParams(SchedulePath { schedule }): PathParams<SchedulePath>,
     StrictQuery(params): StrictQuery<RunsParams>,
 ) -> Result<Json<rest::Runs>, ApiError> {
-    let RunsParams { limit, branch, up_to } = params;
+    let RunsParams { limit, branch, up_to, cursor } = params;
     let (live, schedule) = find(&api, &app, branch.as_deref(), &schedule)?;
-    let page = page::<u64>(limit, None, RUNS).and_then(|_| None);
-    let found = api.scheduler.runs(&live, &schedule, up_to, page).await?;
-    Ok(Json(rest::Runs { runs: found.items.into_iter().map(run).collect() }))
+    let found = api.scheduler.runs(&live, &schedule, up_to, page(limit, cursor, RUNS)).await?;
+    Ok(Json(rest::Runs {
+        next_cursor: found.next.map(|next| next.to_string()),
+        runs: found.items.into_iter().map(run).collect(),
+    }))
 }
 
 /// Runs a schedule now.

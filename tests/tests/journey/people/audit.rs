@@ -61,8 +61,8 @@ fn every_act_is_in_the_list_with_who_what_when_and_from_where(database: Database
     loop {
         let page = ask(&server, TOKEN, "GET", &format!("audit?limit=4{cursor}"), None).json();
         paged.extend(page["acts"].as_array().expect("acts").clone());
-        match page["next"].as_str() {
-            Some(next) => cursor = format!("&before={next}"),
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
             None => break,
         }
     }
@@ -73,5 +73,5 @@ fn every_act_is_in_the_list_with_who_what_when_and_from_where(database: Database
         .says("protected  off -> on")
         .says("schedule.run")
         .says("more with  picloud audit --before");
-    assert_eq!(ask(&server, TOKEN, "GET", "audit?before=x", None).status, 400);
+    assert_eq!(ask(&server, TOKEN, "GET", "audit?cursor=x", None).status, 400);
 }

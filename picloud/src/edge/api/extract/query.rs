@@ -29,7 +29,7 @@ impl TryFrom<u32> for Limit {
 
 /// Where a page begins: the `next_cursor` of another one.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "String", bound = "K: FromStr")]
 pub(crate) struct Cursor<K>(pub(crate) K)
 where
     K: FromStr;
