@@ -218,7 +218,9 @@ impl Edge {
                     let mut request = Request::from_parts(parts, Body::new(body));
                     request.extensions_mut().insert(from);
                     let Some(git) = &self.git else { return self.no_pushes_here().map(Content::from) };
-                    return Box::pin(git.answer(app, &rest, addresses, request)).await.map(Content::from);
+                    return Box::pin(git::answer(git, app, &rest, addresses, request))
+                        .await
+                        .map(Content::from);
                 }
                 Address::Git { app: Err(error), .. } => return git::bad_name(&error).map(Content::from),
                 Address::Root => return front_door(&parts.method).map(Content::from),

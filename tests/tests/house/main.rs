@@ -1,6 +1,7 @@
 //! The house keeps its own rules: imports run one way, every package has one home, contracts change with their version, and
 //! documents say what is so.
 
+mod circles;
 mod contract;
 mod document;
 
@@ -19,8 +20,8 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ("manifest-schema", &[]),
 ];
 
-/// The longest file of code that is still one thing.
-const LINES_MAX: usize = 500;
+/// The longest file of code. One type, one file: a type is not spread over several to stay below this.
+const LINES_MAX: usize = 1000;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()

@@ -16,8 +16,10 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::spool::{SpoolError, Spooled, spool};
-use super::{ANSWER_BUFFER, GitEdge, PushBounds, git_reply, plain_body, reply};
+use super::state::{GitEdge, PushBounds};
+use super::wire::{ANSWER_BUFFER, git_reply, plain_body};
 use crate::edge::credentials::Caller;
+use crate::edge::reply;
 use crate::numbers::Numbers;
 use crate::traces::TARGET;
 use crate::words::addresses::Addresses;
@@ -47,67 +49,59 @@ struct Arrived {
     numbers: Arc<Numbers>,
 }
 
-impl GitEdge {
-    pub(super) async fn receive(
-        &self,
-        app: AppName,
-        caller: Caller,
-        addresses: Addresses,
-        request: Request<Body>,
-    ) -> Response<Body> {
-        let started = Instant::now();
-        let Ok(arriving) = Arc::clone(&self.arriving).try_acquire_owned() else {
-            return reply::text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too many pushes are arriving; push again\n",
-            );
-        };
-        let mut body = match plain_body(request) {
-            Ok(body) => body,
-            Err(response) => return *response,
-        };
-        let most = self.pushes.bounds.limits.request_bytes.saturating_add(COMMANDS_BYTES);
-        let mut body = match spool(&mut body, most, self.pushes.bounds.time, &self.pushes.spool).await {
-            Ok(body) => body,
-            Err(SpoolError::Keep { source, head }) => {
-                let words = PushWords::new(app.clone(), caller.actor.name.clone(), addresses, false);
-                let limits = &self.pushes.bounds.limits;
-                return not_kept(&app, source, &head, limits, &words, started).await;
-            }
-            Err(error) => return refused(&app, &error),
-        };
-        let request = match git_receiver::read_request(&mut body, &self.pushes.bounds.limits).await {
-            Ok(Some(request)) => request,
-            Ok(None) => return git_reply(RESULT, Body::empty()),
-            Err(error) => {
-                tracing::info!(%app, %error, "push not understood");
-                return reply::text(StatusCode::BAD_REQUEST, &format!("{error}\n"));
-            }
-        };
-        let pusher = Pusher {
-            caller: caller.who,
-            actor: caller.actor,
-            creates: self.pushes.create_apps,
-            message: None,
-        };
-        let arrived = Arrived {
-            app,
-            request,
-            body,
-            pusher,
-            addresses,
-            started,
-            arriving,
-            numbers: Arc::clone(&self.pushes.numbers),
-        };
-        let (output, input) = tokio::io::duplex(ANSWER_BUFFER);
-        let (deployer, bounds, places) =
-            (self.deployer.clone(), self.pushes.bounds.clone(), Arc::clone(&self.places));
-        // What is traced of the push belongs to this request, which is answered while the push goes on.
-        let work = carry_out(arrived, deployer, bounds, places, output).in_current_span();
-        self.pushes.threads.handle().spawn(work);
-        git_reply(RESULT, Body::from_stream(ReaderStream::new(input)))
-    }
+/// Takes a push in and carries it out.
+pub(super) async fn receive(
+    git: &GitEdge,
+    app: AppName,
+    caller: Caller,
+    addresses: Addresses,
+    request: Request<Body>,
+) -> Response<Body> {
+    let started = Instant::now();
+    let Ok(arriving) = Arc::clone(&git.arriving).try_acquire_owned() else {
+        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "too many pushes are arriving; push again\n");
+    };
+    let mut body = match plain_body(request) {
+        Ok(body) => body,
+        Err(response) => return *response,
+    };
+    let most = git.pushes.bounds.limits.request_bytes.saturating_add(COMMANDS_BYTES);
+    let mut body = match spool(&mut body, most, git.pushes.bounds.time, &git.pushes.spool).await {
+        Ok(body) => body,
+        Err(SpoolError::Keep { source, head }) => {
+            let words = PushWords::new(app.clone(), caller.actor.name.clone(), addresses, false);
+            let limits = &git.pushes.bounds.limits;
+            return not_kept(&app, source, &head, limits, &words, started).await;
+        }
+        Err(error) => return refused(&app, &error),
+    };
+    let request = match git_receiver::read_request(&mut body, &git.pushes.bounds.limits).await {
+        Ok(Some(request)) => request,
+        Ok(None) => return git_reply(RESULT, Body::empty()),
+        Err(error) => {
+            tracing::info!(%app, %error, "push not understood");
+            return reply::text(StatusCode::BAD_REQUEST, &format!("{error}\n"));
+        }
+    };
+    let pusher =
+        Pusher { caller: caller.who, actor: caller.actor, creates: git.pushes.create_apps, message: None };
+    let arrived = Arrived {
+        app,
+        request,
+        body,
+        pusher,
+        addresses,
+        started,
+        arriving,
+        numbers: Arc::clone(&git.pushes.numbers),
+    };
+    let (output, input) = tokio::io::duplex(ANSWER_BUFFER);
+    let (deployer, bounds, places) =
+        (git.deployer.clone(), git.pushes.bounds.clone(), Arc::clone(&git.places));
+    // What is traced of the push belongs to this request, which is answered while the push goes on.
+    let work = carry_out(arrived, deployer, bounds, places, output).in_current_span();
+    git.pushes.threads.handle().spawn(work);
+    git_reply(RESULT, Body::from_stream(ReaderStream::new(input)))
 }
 
 fn refused(app: &AppName, error: &SpoolError) -> Response<Body> {

@@ -12,7 +12,8 @@ use git_receiver::PackBytes;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, ReadBuf};
 
-use super::SILENCE_MAX;
+/// How long a client may send nothing of a request that it has begun.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How much of a request is kept in memory.
 const IN_MEMORY_MAX: usize = 64 * 1024;

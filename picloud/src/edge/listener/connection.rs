@@ -37,7 +37,7 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, place: Place, edge: A
     let mut waiting = Some(stream);
     let mut first = true;
     while let Some(stream) = waiting.take() {
-        let came = house.wait_for_bytes(&stream, first).await;
+        let came = wait_for_bytes(&house, &stream, first).await;
         let may_be_http2 = std::mem::take(&mut first) && matches!(came, Came::Preface);
         if matches!(came, Came::Nothing) {
             break;
@@ -65,32 +65,30 @@ fn serving<'a>(
     })
 }
 
-impl House {
-    /// Waits until there is something to read, and takes nothing of it.
-    async fn wait_for_bytes(&self, stream: &TcpStream, first: bool) -> Came {
-        let last_patience = if first { FIRST_WORD.min(self.bounds.drain) } else { Duration::ZERO };
-        let closing = self.stopping.closing();
-        let told = closing.told();
-        let told = async {
-            told.await;
-            tokio::time::sleep(last_patience).await;
-        };
-        let patience = if closing.is_taken() { last_patience } else { self.bounds.idle };
-        let mut seen = [0; PREFACE.len()];
-        let _idle = Counted::one_more(&self.idle);
-        tokio::select! {
-            // What is there is answered, whatever else is the case.
-            biased;
-            // A socket may be called readable and have nothing.
-            seen_bytes = stream.peek(&mut seen) => match seen_bytes {
-                Ok(0) | Err(_) => Came::Nothing,
-                Ok(bytes) if seen[..bytes] == PREFACE[..bytes] => Came::Preface,
-                Ok(_) => Came::Bytes,
-            },
-            () = told => Came::Nothing,
-            () = self.give_way.notified() => Came::Nothing,
-            () = tokio::time::sleep(patience) => Came::Nothing,
-        }
+/// Waits until there is something to read, and takes nothing of it.
+async fn wait_for_bytes(house: &House, stream: &TcpStream, first: bool) -> Came {
+    let last_patience = if first { FIRST_WORD.min(house.bounds.drain) } else { Duration::ZERO };
+    let closing = house.stopping.closing();
+    let told = closing.told();
+    let told = async {
+        told.await;
+        tokio::time::sleep(last_patience).await;
+    };
+    let patience = if closing.is_taken() { last_patience } else { house.bounds.idle };
+    let mut seen = [0; PREFACE.len()];
+    let _idle = Counted::one_more(&house.idle);
+    tokio::select! {
+        // What is there is answered, whatever else is the case.
+        biased;
+        // A socket may be called readable and have nothing.
+        seen_bytes = stream.peek(&mut seen) => match seen_bytes {
+            Ok(0) | Err(_) => Came::Nothing,
+            Ok(bytes) if seen[..bytes] == PREFACE[..bytes] => Came::Preface,
+            Ok(_) => Came::Bytes,
+        },
+        () = told => Came::Nothing,
+        () = house.give_way.notified() => Came::Nothing,
+        () = tokio::time::sleep(patience) => Came::Nothing,
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn serve(
     let before_stop = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
-            accepted = house.accept(&listener, &mut told) => accepted,
+            accepted = accept(&house, &listener, &mut told) => accepted,
             () = &mut stop => break,
         };
         if let Some((stream, peer, place)) = accepted {
@@ -84,7 +84,7 @@ pub(crate) async fn serve(
     let mut all_told = pin!(tokio::time::timeout(bounds.last_request, before_stop.wait()));
     loop {
         let accepted = tokio::select! {
-            accepted = house.accept(&listener, &mut told) => accepted,
+            accepted = accept(&house, &listener, &mut told) => accepted,
             _ = &mut all_told => break,
         };
         if let Some((stream, peer, place)) = accepted {
@@ -93,7 +93,7 @@ pub(crate) async fn serve(
     }
     house.stopping.begin_closing();
     // Whoever was let in by the kernel before now is answered, once.
-    while let Some(Some((stream, peer, place))) = house.accept(&listener, &mut told).now_or_never() {
+    while let Some(Some((stream, peer, place))) = accept(&house, &listener, &mut told).now_or_never() {
         tokio::spawn(serve(stream, peer, place));
     }
     drop(listener);
@@ -103,29 +103,27 @@ pub(crate) async fn serve(
     }
 }
 
-impl House {
-    /// Waits for a place, then for a connection. `told` is when a failure was last logged.
-    async fn accept(
-        &self,
-        listener: &TcpListener,
-        told: &mut Option<Instant>,
-    ) -> Option<(TcpStream, IpAddr, Place)> {
-        let place = self.place().await?;
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Answers are small and complete; waiting to fill packets only delays them.
-                let _ = stream.set_nodelay(true);
-                Some((stream, peer.ip(), place))
+/// Waits for a place, then for a connection. `told` is when a failure was last logged.
+async fn accept(
+    house: &House,
+    listener: &TcpListener,
+    told: &mut Option<Instant>,
+) -> Option<(TcpStream, IpAddr, Place)> {
+    let place = house.place().await?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // Answers are small and complete; waiting to fill packets only delays them.
+            let _ = stream.set_nodelay(true);
+            Some((stream, peer.ip(), place))
+        }
+        Err(error) => {
+            // Most often the process is out of file descriptors; others must finish first.
+            if told.is_none_or(|told| told.elapsed() >= ACCEPT_TOLD_EVERY) {
+                tracing::warn!(%error, "cannot accept connections");
+                *told = Some(Instant::now());
             }
-            Err(error) => {
-                // Most often the process is out of file descriptors; others must finish first.
-                if told.is_none_or(|told| told.elapsed() >= ACCEPT_TOLD_EVERY) {
-                    tracing::warn!(%error, "cannot accept connections");
-                    *told = Some(Instant::now());
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                None
-            }
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
         }
     }
 }
