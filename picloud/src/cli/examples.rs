@@ -93,10 +93,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("secrets unset", &[("picloud secrets unset API_KEY", "once nothing live requires it")]),
     (
         "secrets new-key",
-        &[
-            ("picloud secrets new-key", "after the server's key was lost"),
-            ("picloud secrets list", "see which secrets are lost, and set them again"),
-        ],
+        &[(
+            "picloud secrets new-key",
+            "after the server's key was lost; set again what  picloud secrets list  calls lost",
+        )],
     ),
     ("secrets rotate", &[("picloud secrets rotate", "after a new key was put first in the key file")]),
     ("audit", &[("picloud audit", "the latest acts; --app names one app")]),
