@@ -11,6 +11,7 @@
 //! - [`path`]: route paths with `{captures}`
 //! - [`zone`]: time zones, and the data by which their clocks go
 //! - [`cron`]: cron expressions in a time zone, and when they are due
+//! - [`execution`]: what starts an execution, and how much its log lines matter
 //! - [`limits`]: what one execution may use
 //! - [`manifest`]: the whole, typed
 //! - [`quantity`]: durations and sizes as people write them
@@ -24,6 +25,7 @@
 //! [`manifest::Manifest`]. Nothing stops at the first fault; whoever reads a part that is wrong leaves a fault and no value.
 
 pub mod cron;
+pub mod execution;
 pub mod fault;
 pub mod label;
 pub mod limits;

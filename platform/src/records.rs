@@ -1,5 +1,6 @@
 //! What is remembered of executions: which ran, what they logged, and how to follow that.
 
+use manifest_schema::execution::TriggerKind;
 use store::{ExecutionFilter, Part, Store};
 use uuid::Uuid;
 
@@ -7,10 +8,7 @@ use crate::page::{Page, PageRequest};
 use crate::recording::tail::Tail;
 use crate::revision::{LoadError, Prepared};
 
-pub use store::{
-    App, ExecutionRecord, FailureRecord, LineFilter, LineLevel, LineRecord, PlaceRecord, StoreError,
-    TriggerKind,
-};
+pub use store::{App, ExecutionRecord, FailureRecord, LineFilter, LineRecord, PlaceRecord, StoreError};
 
 /// The most lines that one execution has.
 const LINES_MAX: u32 = 1001;

@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use runtime::{FailureKind, TriggerKind};
+use manifest_schema::execution::TriggerKind;
+use runtime::FailureKind;
 
 /// The upper ends of the classes that durations of answers are counted in; one more class has what takes longer.
 pub const ANSWER_BOUNDS: [Duration; 10] = [

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use manifest_schema::execution::TriggerKind;
 use manifest_schema::method::Method;
 use manifest_schema::name::{JobName, ScriptPath};
 use uuid::Uuid;
@@ -58,31 +59,6 @@ impl Trigger {
             Self::Http(_) => TriggerKind::Http,
             Self::Function { .. } => TriggerKind::Function,
             Self::Scheduled { .. } => TriggerKind::Scheduled,
-        }
-    }
-}
-
-/// The kinds of [`Trigger`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TriggerKind {
-    /// A request.
-    Http,
-    /// A call.
-    Function,
-    /// A due time.
-    Scheduled,
-}
-
-impl TriggerKind {
-    /// Every kind, in order.
-    pub const ALL: [Self; 3] = [Self::Http, Self::Function, Self::Scheduled];
-
-    /// The kind's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Function => "function",
-            Self::Scheduled => "scheduled",
         }
     }
 }

@@ -2,39 +2,13 @@
 
 use std::time::Duration;
 
-/// How much a log line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// For whoever follows the script's steps.
-    Trace,
-    /// For the record.
-    Info,
-    /// Something to look at.
-    Warn,
-    /// Something is broken.
-    Error,
-}
-
-impl Level {
-    /// Every level, from least to most.
-    pub const ALL: [Self; 4] = [Self::Trace, Self::Info, Self::Warn, Self::Error];
-
-    /// The level's name: the function in scripts, and in records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-}
+use manifest_schema::execution::LogLevel;
 
 /// One line that a script wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
     /// How much it matters.
-    pub level: Level,
+    pub level: LogLevel,
     /// The message, as the script has it: it may hold any character.
     pub message: String,
     /// The data as JSON, where there is any.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use manifest_schema::execution::{LogLevel, TriggerKind};
 use manifest_schema::name::{AppName, DomainName, JobName};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -15,7 +16,6 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::audit::AuditAction;
-use crate::execution::{LineLevel, TriggerKind};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::ObjectKind;
 use crate::schedule::RunOutcome;
@@ -154,7 +154,26 @@ macro_rules! stored_by_name {
     )+};
 }
 
-stored_by_name!(AuditAction, LineLevel, ObjectKind, RunOutcome, TriggerKind);
+stored_by_name!(AuditAction, ObjectKind, RunOutcome);
+
+/// The same for enumerations of another crate.
+macro_rules! named_elsewhere {
+    ($($type:ty),+) => {$(
+        stored_as!(
+            Named<$type> as &'static str, from &'r str, in Postgres, Sqlite;
+            |value| value.0.as_str();
+            |name| <$type>::parse(name).map(Named).ok_or_else(|| format!("unknown name {name}").into())
+        );
+
+        impl From<Named<$type>> for $type {
+            fn from(name: Named<$type>) -> Self {
+                name.0
+            }
+        }
+    )+};
+}
+
+named_elsewhere!(LogLevel, TriggerKind);
 
 /// The object that is named by these bytes.
 pub(crate) fn oid(bytes: &[u8]) -> Result<Oid, BoxDynError> {

@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use manifest_schema::execution::{LogLevel, TriggerKind};
 use uuid::Uuid;
 
-use crate::column::{Id, Maybe, Microseconds, Unsigned};
+use crate::column::{Id, Maybe, Microseconds, Named, Unsigned};
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::{Store, either};
@@ -21,17 +22,6 @@ const ROW_BYTES: usize = 200;
 
 /// For how long the bytes of records are counted together.
 const PORTION: TimeDelta = TimeDelta::seconds(10);
-
-/// What started a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TriggerKind {
-    /// A request to a route.
-    Http,
-    /// A call of a function.
-    Function,
-    /// A schedule, by its clock or by hand.
-    Scheduled,
-}
 
 /// One run of a script.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
@@ -52,6 +42,7 @@ pub struct ExecutionRecord {
     /// The script, as a path in the repository.
     pub script: String,
     /// What started it.
+    #[sqlx(try_from = "Named<TriggerKind>")]
     pub trigger: TriggerKind,
     /// Method and path of the request, or the name of the function or the schedule.
     pub target: String,
@@ -126,19 +117,6 @@ pub struct PlaceRecord {
     pub column: u32,
 }
 
-/// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LineLevel {
-    /// For whoever follows the script's steps.
-    Trace,
-    /// For the record.
-    Info,
-    /// Something to look at.
-    Warn,
-    /// Something is broken.
-    Error,
-}
-
 /// One line of an execution's log.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct LineRecord {
@@ -152,7 +130,8 @@ pub struct LineRecord {
     /// When it was written.
     pub at: DateTime<Utc>,
     /// How much it matters.
-    pub level: LineLevel,
+    #[sqlx(try_from = "Named<LogLevel>")]
+    pub level: LogLevel,
     /// What it says.
     pub message: String,
     /// What the script gave with it, as JSON.
@@ -222,7 +201,7 @@ pub struct LineFilter {
     /// Those of this script.
     pub script: Option<String>,
     /// Those of this level or a higher one.
-    pub level: Option<LineLevel>,
+    pub level: Option<LogLevel>,
     /// Those of this execution.
     pub execution: Option<Uuid>,
     /// Those written since then.
@@ -247,50 +226,6 @@ pub enum RecordKind {
     Executions,
     /// Log lines.
     Logs,
-}
-
-impl TriggerKind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Http, Self::Function, Self::Scheduled];
-
-    /// The kind's name in records: what scripts see in `ctx.invocation_type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Function => "function",
-            Self::Scheduled => "scheduled",
-        }
-    }
-
-    /// The kind of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-}
-
-impl LineLevel {
-    /// Every level, from least to most.
-    pub const ALL: [Self; 4] = [Self::Trace, Self::Info, Self::Warn, Self::Error];
-
-    /// The level's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-
-    /// The level of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|level| level.as_str() == name)
-    }
-
-    /// The names of this level and all above it.
-    pub(crate) fn and_above(self) -> Vec<&'static str> {
-        Self::ALL.into_iter().filter(|level| *level >= self).map(Self::as_str).collect()
-    }
 }
 
 impl RecordKind {

@@ -54,8 +54,8 @@ pub use audit::{AUDIT_PRUNED_AT_ONCE, Act, Actor, AuditAction, AuditRow};
 pub use cluster::Cluster;
 pub use error::{OpenError, PushError, StoreError};
 pub use execution::{
-    DELETED_AT_ONCE, ExecutionFilter, ExecutionRecord, FailureRecord, LineFilter, LineLevel, LineRecord,
-    Loss, NewRecords, Numbered, Part, PlaceRecord, RecordKind, TriggerKind,
+    DELETED_AT_ONCE, ExecutionFilter, ExecutionRecord, FailureRecord, LineFilter, LineRecord, Loss,
+    NewRecords, Numbered, Part, PlaceRecord, RecordKind,
 };
 pub use id::{AppId, DeployNumber, Oid};
 pub use record::{

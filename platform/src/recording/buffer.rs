@@ -83,7 +83,8 @@ mod tests {
     use std::time::Duration;
 
     use chrono::DateTime;
-    use store::{AppId, DeployNumber, LineLevel, Oid, TriggerKind};
+    use manifest_schema::execution::{LogLevel, TriggerKind};
+    use store::{AppId, DeployNumber, Oid};
     use uuid::Uuid;
 
     use super::*;
@@ -116,7 +117,7 @@ mod tests {
             app: AppId::from_uuid(Uuid::nil()),
             script: String::new(),
             at: DateTime::UNIX_EPOCH,
-            level: LineLevel::Info,
+            level: LogLevel::Info,
             message: "x".repeat(bytes),
             data: None,
             line: None,

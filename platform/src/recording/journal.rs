@@ -1,6 +1,7 @@
 //! The node's own log of what runs.
 
-use runtime::{Level, LogLine};
+use manifest_schema::execution::LogLevel;
+use runtime::LogLine;
 use uuid::Uuid;
 
 use super::recorder::{CapturedLogs, Entry, FinishedRun, Line, Queued, Recorder};
@@ -71,9 +72,9 @@ fn logged(live: &Live, script: &str, execution: Uuid, line: &LogLine) {
         };
     }
     match level {
-        Level::Trace => event!(trace),
-        Level::Info => event!(info),
-        Level::Warn => event!(warn),
-        Level::Error => event!(error),
+        LogLevel::Trace => event!(trace),
+        LogLevel::Info => event!(info),
+        LogLevel::Warn => event!(warn),
+        LogLevel::Error => event!(error),
     }
 }

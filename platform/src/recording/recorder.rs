@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use manifest_schema::execution::TriggerKind;
 use manifest_schema::method::Method;
 use manifest_schema::name::ScriptPath;
-use runtime::{Execution, Failure, Invocation, LogLine, Trigger, TriggerKind};
+use runtime::{Execution, Failure, Invocation, LogLine, Trigger};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use uuid::Uuid;
 

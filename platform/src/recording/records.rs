@@ -3,10 +3,9 @@
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use runtime::{Failure, FailureKind, Level, LogLine};
-use store::{
-    AppId, DeployNumber, ExecutionRecord, FailureRecord, LineLevel, LineRecord, Oid, PlaceRecord, TriggerKind,
-};
+use manifest_schema::execution::{LogLevel, TriggerKind};
+use runtime::{Failure, FailureKind, LogLine};
+use store::{AppId, DeployNumber, ExecutionRecord, FailureRecord, LineRecord, Oid, PlaceRecord};
 use uuid::Uuid;
 
 use super::recorder::{CapturedLogs, FinishedRun, Line};
@@ -19,11 +18,7 @@ const PATH_MAX: usize = 512;
 pub(super) fn records(ran: FinishedRun, node: &str) -> Option<(ExecutionRecord, Vec<LineRecord>)> {
     let started_at: DateTime<Utc> = ran.ended.checked_sub(ran.duration).unwrap_or(ran.ended).into();
     let app = app(&ran.live);
-    let trigger = match ran.trigger {
-        runtime::TriggerKind::Http => TriggerKind::Http,
-        runtime::TriggerKind::Function => TriggerKind::Function,
-        runtime::TriggerKind::Scheduled => TriggerKind::Scheduled,
-    };
+    let trigger = ran.trigger;
     let target = match ran.method {
         Some(method) => {
             let path = &ran.target[..ran.target.floor_char_boundary(PATH_MAX)];
@@ -93,12 +88,7 @@ fn line_record(app: AppId, script: &str, execution: Uuid, at: DateTime<Utc>, lin
         app,
         script: script.to_owned(),
         at,
-        level: match line.level {
-            Level::Trace => LineLevel::Trace,
-            Level::Info => LineLevel::Info,
-            Level::Warn => LineLevel::Warn,
-            Level::Error => LineLevel::Error,
-        },
+        level: line.level,
         message: storable(line.message),
         data: line.data.map(storable),
         line: line.line.and_then(number),
@@ -119,10 +109,10 @@ fn recorded(failure: &Failure) -> FailureRecord {
 }
 
 /// What the client caused is no fault of the script.
-fn severity(kind: FailureKind) -> LineLevel {
+fn severity(kind: FailureKind) -> LogLevel {
     match kind {
-        FailureKind::InvalidJson | FailureKind::Stopped => LineLevel::Warn,
-        _ => LineLevel::Error,
+        FailureKind::InvalidJson | FailureKind::Stopped => LogLevel::Warn,
+        _ => LogLevel::Error,
     }
 }
 

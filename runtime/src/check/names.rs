@@ -7,7 +7,8 @@ use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::declared::Declared;
 use super::{Body, Findings, walk};
-use crate::log_line::Level;
+use manifest_schema::execution::LogLevel;
+
 use crate::sdk::CTX;
 
 /// Functions that are part of the language, and how many arguments each takes when it is called as a function.
@@ -262,7 +263,7 @@ impl Names<'_, '_, '_> {
                 "`{name}` is a variable; call the function it holds with `{name}.call(...)`"
             ));
         }
-        if Level::ALL.iter().any(|level| level.as_str() == name) {
+        if LogLevel::ALL.iter().any(|level| level.as_str() == name) {
             return Some(format!("did you mean `log::{name}`?"));
         }
         let known = self.declared.functions.keys().chain(self.natives.keys()).map(String::as_str);

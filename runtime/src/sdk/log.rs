@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 
+use manifest_schema::execution::LogLevel;
 use rhai::{Dynamic, EvalAltResult, FuncRegistration, ImmutableString, Module, NativeCallContext};
 
 use crate::json;
-use crate::log_line::{Level, LogLine};
+use crate::log_line::LogLine;
 use crate::run_context;
 use crate::secrets::Secrets;
 
@@ -21,7 +22,7 @@ const DATA_MAX: usize = 64 * 1024;
 /// The module that scripts know as `log`.
 pub(crate) fn module() -> Module {
     let mut module = Module::new();
-    for level in Level::ALL {
+    for level in LogLevel::ALL {
         FuncRegistration::new(level.as_str())
             .set_into_module(&mut module, move |context: NativeCallContext<'_>, message: Dynamic| {
                 write(&context, level, &message, None)
@@ -38,7 +39,7 @@ pub(crate) fn module() -> Module {
 
 fn write(
     context: &NativeCallContext<'_>,
-    level: Level,
+    level: LogLevel,
     message: &Dynamic,
     data: Option<&Dynamic>,
 ) -> Result<(), Box<EvalAltResult>> {
@@ -60,7 +61,7 @@ fn write(
     .map_err(|_| EvalAltResult::ErrorTerminated(Dynamic::UNIT, position).into())
 }
 
-fn refused(context: &NativeCallContext<'_>, level: Level, error: &json::JsonError) -> Box<EvalAltResult> {
+fn refused(context: &NativeCallContext<'_>, level: LogLevel, error: &json::JsonError) -> Box<EvalAltResult> {
     let message = format!("log::{}: {error}", level.as_str());
     EvalAltResult::ErrorRuntime(message.into(), context.call_position()).into()
 }

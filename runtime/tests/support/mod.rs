@@ -21,10 +21,12 @@ use runtime::{
 use uuid::Uuid;
 
 // What the contract speaks of, so that it names nothing of the runtime itself.
+#[allow(unused_imports, reason = "each test file uses its own part of the vocabulary")]
+pub(crate) use manifest_schema::execution::LogLevel as Level;
 pub(crate) use manifest_schema::name::ScriptPath;
 pub(crate) use manifest_schema::sdk::SdkVersion;
 #[allow(unused_imports, reason = "each test file uses its own part of the vocabulary")]
-pub(crate) use runtime::{Answer, CountingAllocator, FailureKind, Level, compile, functions};
+pub(crate) use runtime::{Answer, CountingAllocator, FailureKind, compile, functions};
 
 /// The app that all tests deploy.
 pub(crate) const APP: Uuid = Uuid::from_u128(0x6ba7b810_9dad_11d1_80b4_00c04fd430c8);

@@ -1,5 +1,6 @@
 //! Reading the table `executions`.
 
+use manifest_schema::execution::TriggerKind;
 use uuid::Uuid;
 
 use super::{Connections, sql};
@@ -28,7 +29,7 @@ pub(crate) async fn executions(
     .bind(app)
     .bind(filter.before.map_or(i64::MAX, signed))
     .bind(&filter.script)
-    .bind(filter.trigger)
+    .bind(filter.trigger.map(TriggerKind::as_str))
     .bind(i64::from(limit))
     .fetch_all(connections.reader())
     .await?;

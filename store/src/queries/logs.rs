@@ -1,9 +1,11 @@
 //! Reading the tables `logs` and `losses`.
 
+use manifest_schema::execution::LogLevel;
+
 use super::{Connections, sql};
 use crate::column::{Id, signed};
 use crate::error::StoreError;
-use crate::execution::{LineFilter, LineLevel, LineRecord, Loss, Numbered, Part};
+use crate::execution::{LineFilter, LineRecord, Loss, Numbered, Part};
 use crate::id::AppId;
 
 /// The columns of [`LineRecord`].
@@ -23,7 +25,10 @@ pub(crate) async fn lines(
     };
     // Said apart, so that the index that fits best is used.
     let of = if filter.execution.is_some() { "execution = $4" } else { "$4 IS NULL" };
-    let levels = filter.level.unwrap_or(LineLevel::Trace).and_above().join("', '");
+    let least = filter.level.unwrap_or(LogLevel::Trace);
+    let levels: Vec<&str> =
+        LogLevel::ALL.into_iter().filter(|level| *level >= least).map(LogLevel::as_str).collect();
+    let levels = levels.join("', '");
     let mut lines: Vec<Numbered<LineRecord>> = sqlx::query_as(sql!(
         "SELECT number, {LINE} FROM logs
          WHERE number > $1 AND number < $2 AND app = $3 AND {of}

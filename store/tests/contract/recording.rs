@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use manifest_schema::execution::{LogLevel, TriggerKind};
 use store::{
-    AppId, DELETED_AT_ONCE, ExecutionFilter, ExecutionRecord, FailureRecord, LineFilter, LineLevel,
-    LineRecord, Location, Loss, NewRecords, Part, PlaceRecord, RecordKind, Store, TriggerKind,
+    AppId, DELETED_AT_ONCE, ExecutionFilter, ExecutionRecord, FailureRecord, LineFilter, LineRecord,
+    Location, Loss, NewRecords, Part, PlaceRecord, RecordKind, Store,
 };
 use uuid::Uuid;
 
@@ -63,7 +64,7 @@ fn failed(app: AppId, id: u128) -> ExecutionRecord {
     }
 }
 
-fn line(app: AppId, id: u128, level: LineLevel, message: &str) -> LineRecord {
+fn line(app: AppId, id: u128, level: LogLevel, message: &str) -> LineRecord {
     LineRecord {
         execution: Uuid::from_u128(id),
         app,
@@ -110,10 +111,10 @@ async fn what_is_recorded_is_read_back(location: Location) {
     assert_eq!(store.last_record().await.unwrap(), 0);
     let loss = Loss { node: "pi".to_owned(), since: noon(), until: noon(), executions: 7, lines: 8 };
     let hello =
-        LineRecord { data: None, line: None, failure: true, ..line(ada(), 1, LineLevel::Warn, "hello") };
+        LineRecord { data: None, line: None, failure: true, ..line(ada(), 1, LogLevel::Warn, "hello") };
     let records = NewRecords {
         executions: vec![execution(ada(), 1), failed(ada(), 2)],
-        lines: vec![line(ada(), 1, LineLevel::Info, "a 'quoted' \u{1}\n line"), hello],
+        lines: vec![line(ada(), 1, LogLevel::Info, "a 'quoted' \u{1}\n line"), hello],
         loss: Some(loss.clone()),
     };
     store.record_runs(&records, noon()).await.unwrap();
@@ -154,10 +155,10 @@ async fn executions_are_filtered_and_paged(location: Location) {
 async fn lines_are_filtered_and_followed(location: Location) {
     let store = open(&location).await;
     let all = LineFilter::default();
-    let later = LineRecord { at: noon() + TimeDelta::seconds(1), ..line(ada(), 1, LineLevel::Error, "late") };
-    let other = LineRecord { script: "other.rhai".to_owned(), ..line(ada(), 2, LineLevel::Trace, "other") };
-    record(&store, Vec::new(), vec![line(ada(), 1, LineLevel::Info, "first"), other, later]).await;
-    record(&store, Vec::new(), vec![line(bob(), 3, LineLevel::Warn, "of bob")]).await;
+    let later = LineRecord { at: noon() + TimeDelta::seconds(1), ..line(ada(), 1, LogLevel::Error, "late") };
+    let other = LineRecord { script: "other.rhai".to_owned(), ..line(ada(), 2, LogLevel::Trace, "other") };
+    record(&store, Vec::new(), vec![line(ada(), 1, LogLevel::Info, "first"), other, later]).await;
+    record(&store, Vec::new(), vec![line(bob(), 3, LogLevel::Warn, "of bob")]).await;
 
     assert_eq!(messages(&store, ada(), &all, Part::Latest, 9).await, ["first", "other", "late"]);
     assert_eq!(messages(&store, ada(), &all, Part::Latest, 2).await, ["other", "late"]);
@@ -168,8 +169,8 @@ async fn lines_are_filtered_and_followed(location: Location) {
         let store = &store;
         async move { messages(store, ada(), &filter, Part::Latest, 9).await }
     };
-    assert_eq!(some(LineFilter { level: Some(LineLevel::Info), ..all.clone() }).await, ["first", "late"]);
-    assert_eq!(some(LineFilter { level: Some(LineLevel::Error), ..all.clone() }).await, ["late"]);
+    assert_eq!(some(LineFilter { level: Some(LogLevel::Info), ..all.clone() }).await, ["first", "late"]);
+    assert_eq!(some(LineFilter { level: Some(LogLevel::Error), ..all.clone() }).await, ["late"]);
     assert_eq!(some(LineFilter { script: Some("other.rhai".to_owned()), ..all.clone() }).await, ["other"]);
     assert_eq!(
         some(LineFilter { execution: Some(Uuid::from_u128(1)), ..all.clone() }).await,
@@ -188,7 +189,7 @@ async fn numbers_are_seen_in_their_order_whoever_writes(location: Location) {
         tokio::spawn(async move {
             for round in 0..20 {
                 let id = writer * 100 + round;
-                let lines = (0..5).map(|_| line(ada(), id, LineLevel::Info, "x")).collect();
+                let lines = (0..5).map(|_| line(ada(), id, LogLevel::Info, "x")).collect();
                 record(&store, vec![execution(ada(), id)], lines).await;
             }
         })
@@ -221,10 +222,9 @@ async fn old_records_go_by_age(location: Location) {
     let store = open(&location).await;
     let many = u128::from(DELETED_AT_ONCE) + 1;
     let old = (0..many).map(|id| execution(ada(), id)).collect();
-    record_at(&store, old, vec![line(ada(), 1, LineLevel::Info, "old")], noon()).await;
+    record_at(&store, old, vec![line(ada(), 1, LogLevel::Info, "old")], noon()).await;
     let later = noon() + TimeDelta::minutes(1);
-    record_at(&store, vec![execution(ada(), many)], vec![line(ada(), 2, LineLevel::Info, "new")], later)
-        .await;
+    record_at(&store, vec![execution(ada(), many)], vec![line(ada(), 2, LogLevel::Info, "new")], later).await;
 
     let delete = async |kind| store.delete_old_records(kind, later, u64::MAX).await.unwrap();
     assert_eq!(delete(RecordKind::Executions).await, u64::from(DELETED_AT_ONCE), "some at a time");
@@ -238,10 +238,10 @@ async fn old_records_go_by_age(location: Location) {
 
 async fn old_records_go_by_size_and_the_latest_stay(location: Location) {
     let store = open(&location).await;
-    let bytes = line(ada(), 1, LineLevel::Info, "0").bytes() as u64;
+    let bytes = line(ada(), 1, LogLevel::Info, "0").bytes() as u64;
     for number in 0..10 {
         let at = noon() + TimeDelta::minutes(number);
-        record_at(&store, Vec::new(), vec![line(ada(), 1, LineLevel::Info, &number.to_string())], at).await;
+        record_at(&store, Vec::new(), vec![line(ada(), 1, LogLevel::Info, &number.to_string())], at).await;
     }
     let deleted = store.delete_old_records(RecordKind::Logs, noon(), 3 * bytes).await.unwrap();
     assert_eq!(deleted, 6, "one more than fit is kept: the portion in which the bound is passed");

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use manifest_schema::execution::TriggerKind;
 use store::backup::{Restoring, back_up, note_backup, restore};
 use store::{
     Action, AppId, DeployNumber, ExecutionRecord, FailureRecord, Location, Loss, NewRecords, NewRun,
-    RunOutcome, Store, TriggerKind,
+    RunOutcome, Store,
 };
 use uuid::Uuid;
 

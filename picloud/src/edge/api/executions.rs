@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use platform::records::{ExecutionRecord, Executions, TriggerKind, WholeExecution};
+use manifest_schema::execution::TriggerKind;
+use platform::records::{ExecutionRecord, Executions, WholeExecution};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;

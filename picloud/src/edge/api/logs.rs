@@ -11,8 +11,9 @@ use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, KeepAliveStream, Sse};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, Stream, StreamExt as _};
+use manifest_schema::execution::LogLevel;
 use platform::recording::tail::{Tail, TailEvent};
-use platform::records::{LineFilter, LineLevel, LineRecord, TailFrom};
+use platform::records::{LineFilter, LineRecord, TailFrom};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
@@ -89,7 +90,7 @@ enum Level {
     Error,
 }
 
-impl From<Level> for LineLevel {
+impl From<Level> for LogLevel {
     fn from(level: Level) -> Self {
         match level {
             Level::Trace => Self::Trace,
@@ -114,7 +115,7 @@ pub(super) async fn list(
     StrictQuery(params): StrictQuery<ListParams>,
 ) -> Result<Json<rest::Logs>, ApiError> {
     let ListParams { script, level, execution, since, limit, cursor } = params;
-    let filter = LineFilter { script, level: level.map(LineLevel::from), execution, since };
+    let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
     let found = api.records.lines(&app, &filter, page(limit, cursor, PAGE)).await?;
     Ok(Json(rest::Logs {
         next_cursor: found.next.map(|next| next.to_string()),
@@ -154,7 +155,7 @@ pub(super) async fn follow(
     let place = place
         .map_err(|_| ApiError::unavailable("too many follow logs of this node already", FOLLOWERS_RETRY))?;
     let FollowParams { script, level, execution, since, before } = params;
-    let filter = LineFilter { script, level: level.map(LineLevel::from), execution, since };
+    let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
     let from = last.map_or(TailFrom::LastLines(before.min(PAGE_MAX)), TailFrom::Record);
     let tail = api.records.follow(&app, filter, from).await?;
     let keep_alive = KeepAlive::new().interval(HEARTBEAT);
