@@ -43,7 +43,7 @@ bench: setup-demo
 	@bench/page.py
 
 # The short forms of these tests are part of `make test`; each prints the seed that repeats it. FAULTS_OF names the modules to run.
-FAULTS_OF ?= killed bad_disk frozen locked lost_answers away unserved wrong_clock status lost_key stopping under_load restoring
+FAULTS_OF ?= killed bad_disk frozen locked lost_answers set_back away unserved wrong_clock status lost_key stopping under_load restoring
 faults: setup
 	$(CARGO) build --workspace --all-targets --locked
 	@mkdir -p target/faults
