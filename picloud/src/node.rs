@@ -67,6 +67,8 @@ pub(crate) struct Node {
     activation: Activation,
     cluster: Option<(Cluster, Membership)>,
     this: Arc<ThisNode>,
+    /// They serve the connections to the database that pushes have opened, so they end after the last use of the store.
+    push_threads: Arc<PushThreads>,
     /// For how long acts stay in the audit list.
     audit_kept: Duration,
     clock: Clock,
@@ -201,12 +203,13 @@ impl Node {
             body_time: settings.body_time,
         };
         let numbers = Arc::<Numbers>::default();
+        let push_threads = Arc::new(PushThreads::start()?);
         let pushes = Pushes {
             bounds: settings.pushes.clone(),
             spool: settings.storage.data_dir.clone(),
             create_apps: settings.create_apps,
             numbers: Arc::clone(&numbers),
-            threads: Arc::new(PushThreads::start()?),
+            threads: Arc::clone(&push_threads),
         };
         let tokens = Tokens::new(store.clone(), admin.clone(), clock.clone());
         let door = Door::new(tokens.clone());
@@ -296,6 +299,7 @@ impl Node {
             activation,
             cluster,
             this,
+            push_threads,
             audit_kept: settings.audit_kept,
             clock,
         })
@@ -364,6 +368,7 @@ impl Node {
             let _ = tokio::time::timeout(GOODBYE_MAX, cluster.leave(self.this.identity.id)).await;
         }
         self.store.close().await;
+        drop(self.push_threads);
     }
 }
 
