@@ -14,6 +14,9 @@ use super::membership::Presence;
 /// How long a push waits for the word of all nodes.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// The same where the database answers and was away: nodes notice its return within seconds, and are waited for.
+const RETURN_WAIT_MAX: Duration = Duration::from_secs(15);
+
 /// How often the nodes' words are looked up while none is heard.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -66,7 +69,8 @@ impl Peers {
 
     /// Waits until every node has said that it serves the app as a push has just left it, or that it cannot; but not for long.
     pub(crate) async fn wait_for(&self, app: &App) -> Reach {
-        let give_up = Instant::now() + WAIT_MAX;
+        let began = Instant::now();
+        let mut give_up = began + WAIT_MAX;
         let mut heard = self.presence.heard.clone();
         let mut reach = Reach { unknown: true, ..Reach::default() };
         loop {
@@ -77,6 +81,9 @@ impl Peers {
                     reach = Reach { unknown: !settled, ..found };
                     if settled && !waits {
                         return reach;
+                    }
+                    if !settled {
+                        give_up = began + RETURN_WAIT_MAX;
                     }
                 }
                 Ok(Err(error)) if Instant::now() < give_up => {
