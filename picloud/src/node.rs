@@ -14,6 +14,7 @@ use platform::clock::Clock;
 use platform::deploy::{DeployLimits, Deployer};
 use platform::health::DatabaseHealth;
 use platform::live::LiveTable;
+use platform::memory::{MemoryBudget, default_budget_bytes};
 use platform::nodes::{Membership, Peers, Role, Roster, ThisNode};
 use platform::recording::Writer;
 use platform::records::Records;
@@ -133,7 +134,8 @@ impl Node {
         )?;
         let store = Store::open_with(&settings.storage.location(), &settings.pool).await?;
         let clock = clock::of_node(&store).await?;
-        let table = Arc::new(LiveTable::new());
+        let memory = MemoryBudget::new(settings.memory_bytes.unwrap_or_else(default_budget_bytes));
+        let table = Arc::new(LiveTable::new(memory));
         let node_id = Uuid::now_v7();
         let shares = store.cluster().is_some();
         let vault = Vault::new(store.clone(), settings.key_file(), shares.then_some(node_id));

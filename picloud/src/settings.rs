@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) metrics: MetricsAccess,
     /// Where traces go.
     pub(crate) traces: TraceSettings,
+    /// The memory that the node has for its apps; without it a part of what the machine or the cgroup has.
+    pub(crate) memory_bytes: Option<u64>,
     /// What connections may take.
     pub(crate) connections: ConnectionBounds,
     /// The longest a client may take to send a body.
@@ -99,6 +101,7 @@ impl Default for Settings {
             log_format: LogFormat::Text,
             metrics: MetricsAccess::Token,
             traces: TraceSettings::default(),
+            memory_bytes: None,
             connections: ConnectionBounds::default(),
             body_time: BODY_TIME,
             pushes: PushBounds::default(),

@@ -15,6 +15,7 @@ use manifest_schema::name::{AppName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use platform::live::{Branch, KnownBranches, LiveTable};
+use platform::memory::MemoryBudget;
 use runtime::{AppIdentity, Revision, Routed};
 use serde_json::json;
 use uuid::Uuid;
@@ -99,7 +100,7 @@ fn place(number: usize) -> String {
 
 /// A table with an app of one small revision each.
 fn filled(apps: usize) -> Outcome<LiveTable> {
-    let table = LiveTable::new();
+    let table = LiveTable::new(MemoryBudget::unbounded());
     for number in 0..apps {
         let name = format!("app-{number}");
         table.replace(&AppName::new(&name)?, Branch::production("main"), small(&name)?, 1);

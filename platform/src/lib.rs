@@ -11,6 +11,7 @@
 //! - [`live`]: what every app serves now, swapped while requests are in flight
 //! - [`execution`]: one run of a script
 //! - [`executor`]: which runs go on when, and on which threads
+//! - [`memory`]: how much memory the node holds for its apps, and which app holds how much
 //! - [`recording`]: what ran and what it logged, on its way into the database
 //! - [`tally`]: what is counted of an app; [`histogram`] counts durations
 //! - [`schedules`]: runs what is due
@@ -40,6 +41,7 @@ pub mod executor;
 pub mod health;
 pub mod histogram;
 pub mod live;
+pub mod memory;
 pub mod nodes;
 pub mod page;
 pub mod recording;

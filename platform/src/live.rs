@@ -12,8 +12,10 @@ use arc_swap::ArcSwap;
 use manifest_schema::label::{app_label, is_plain};
 use manifest_schema::name::{AppName, DomainName};
 use runtime::Revision;
+use store::AppId;
 
 use crate::executor::{AppCpu, CpuPermit, SlotPermit, Slots};
+use crate::memory::{Account, MemoryBudget};
 use crate::tally::{Counts, Tally};
 
 /// The most apps that are counted by themselves. What more there are is counted together, so that whoever keeps the numbers
@@ -45,12 +47,18 @@ pub struct Live {
     slots: Arc<Slots>,
     cpu: Arc<AppCpu>,
     tally: Arc<Tally>,
+    memory: Account,
 }
 
 impl Live {
     /// What is counted of the app.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// What the app holds of the node's memory.
+    pub fn memory(&self) -> &Account {
+        &self.memory
     }
 
     /// Takes one of the slots of the app if one is free and nobody waits for it.
@@ -106,7 +114,6 @@ pub struct KnownBranches {
 }
 
 /// What every app serves now, by branch label (a branch as addresses write it).
-#[derive(Default)]
 pub struct LiveTable {
     apps: ArcSwap<HashMap<String, Arc<Slot>>>,
     /// The apps whose label is not their name, by label.
@@ -117,6 +124,7 @@ pub struct LiveTable {
     changing: Mutex<()>,
     /// What is counted of the apps beyond [`TALLIED_MAX`].
     others: Arc<Tally>,
+    memory: MemoryBudget,
 }
 
 /// One app's place in the table.
@@ -153,9 +161,21 @@ struct Branches {
 }
 
 impl LiveTable {
-    /// An empty table.
-    pub fn new() -> Self {
-        Self::default()
+    /// An empty table of apps that hold memory of that budget.
+    pub fn new(memory: MemoryBudget) -> Self {
+        Self {
+            apps: ArcSwap::default(),
+            labels: ArcSwap::default(),
+            domains: ArcSwap::default(),
+            changing: Mutex::default(),
+            others: Arc::default(),
+            memory,
+        }
+    }
+
+    /// The memory that the apps share.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.memory
     }
 
     /// What is live on a branch, given by its label.
@@ -249,6 +269,7 @@ impl LiveTable {
         let mut branches = Branches::clone(&slot.branches.load());
         let (label, production) = (branch.label.clone(), branch.production);
         let live = Live {
+            memory: self.memory.account(AppId::from_uuid(revision.app_id())),
             revision: Arc::new(revision),
             branch,
             deploy,

@@ -12,7 +12,7 @@ use store::Pool;
 use super::limits::{ConnectionFlags, PushFlags, RecordFlags, ScheduleFlags, whole};
 use super::misuse::Misuse;
 use super::observing::{ObservingFlags, TraceFlags};
-use super::quantity::{AgeOrOff, Time};
+use super::quantity::{AgeOrOff, Size, Time};
 use super::secrets;
 use crate::edge::Proxies;
 use crate::settings::{Settings, Storage, USUAL_ADDRESS, USUAL_DATA_DIR};
@@ -77,6 +77,11 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "PICLOUD_SECRET_KEY_FILE")]
     pub(crate) secret_key_file: Option<PathBuf>,
 
+    /// The memory for all that apps and their clients make the node hold, such as 512MiB; without it 60 percent of what the
+    /// cgroup or the machine has.
+    #[arg(long, env = "PICLOUD_MEMORY", value_name = "SIZE", value_parser = parse_memory)]
+    pub(crate) memory: Option<Size>,
+
     /// Where systemd puts a unit's credentials.
     #[arg(long, env = "CREDENTIALS_DIRECTORY", hide = true)]
     pub(crate) credentials_directory: Option<PathBuf>,
@@ -128,6 +133,7 @@ impl ServeFlags {
             log_format: self.observing.log_format,
             metrics: self.observing.metrics,
             traces: self.traces.resolve(),
+            memory_bytes: self.memory.map(|size| size.0),
             connections: self.connections.resolve(),
             body_time: self.connections.body_time.0,
             pushes: self.push.resolve(),
@@ -167,6 +173,17 @@ impl From<Role> for nodes::Role {
             Role::Node => Self::Node,
         }
     }
+}
+
+/// Less would be filled by the first app.
+const MEMORY_MIN: Size = Size(32 * 1024 * 1024);
+
+fn parse_memory(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    if size.0 < MEMORY_MIN.0 {
+        return Err(format!("a node needs {MEMORY_MIN} or more for its apps"));
+    }
+    Ok(size)
 }
 
 fn parse_domain(text: &str) -> Result<String, &'static str> {

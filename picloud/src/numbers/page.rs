@@ -92,6 +92,7 @@ impl Page {
         let apps = self.table.numbers();
         requests(&mut page, &apps);
         executions(&mut page, &apps);
+        self.memory(&mut page);
         self.planes(&mut page);
         self.pushes(&mut page);
         self.schedules(&mut page);
@@ -112,6 +113,19 @@ impl Page {
         let help = "Whether nothing is deleted by age, since the clock cannot be right.";
         let paused = u8::from(clock.retention_paused.is_some());
         page.single("picloud_retention_paused", Kind::Gauge, help, paused);
+    }
+
+    fn memory(&self, page: &mut Exposition) {
+        let usage = self.table.memory().usage();
+        let help = "Bytes of the memory budget that are held, by purpose.";
+        let mut family = page.family("picloud_memory_used_bytes", Kind::Gauge, help);
+        for (purpose, bytes) in usage.by_purpose {
+            family.number(&[("purpose", purpose.as_str())], bytes);
+        }
+        let help = "The memory budget: the most bytes that apps and their clients can make the node hold.";
+        page.single("picloud_memory_budget_bytes", Kind::Gauge, help, usage.total_bytes);
+        let help = "How often the memory budget had no room.";
+        page.single("picloud_memory_refused_total", Kind::Counter, help, usage.refused);
     }
 
     fn planes(&self, page: &mut Exposition) {

@@ -12,6 +12,7 @@ use runtime::{AppIdentity, Host, HostCall, Invocation, LogLine, Pending, Trigger
 use uuid::Uuid;
 
 use super::*;
+use crate::memory::MemoryBudget;
 
 fn revision(commit: char, source: &str) -> Revision {
     let script = ScriptPath::new("main.rhai").unwrap();
@@ -46,7 +47,7 @@ impl Host for NoHost {
 
 #[test]
 fn a_branch_is_live_until_it_is_replaced_or_ended() {
-    let table = LiveTable::new();
+    let table = LiveTable::new(MemoryBudget::unbounded());
     let hello = AppName::new("hello").unwrap();
     assert!(table.get("hello", "main").is_none() && table.get_production("hello").is_none());
     table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
@@ -74,7 +75,7 @@ fn known(labels: &[&str]) -> KnownBranches {
 
 #[test]
 fn a_branch_that_is_known_and_cannot_be_served_is_not_nothing() {
-    let table = LiveTable::new();
+    let table = LiveTable::new(MemoryBudget::unbounded());
     let hello = AppName::new("hello").unwrap();
     let domain = DomainName::new("hello.example.com").unwrap();
     let domains = vec![domain.clone()];
@@ -97,7 +98,7 @@ fn a_branch_that_is_known_and_cannot_be_served_is_not_nothing() {
 
 #[test]
 fn one_app_does_not_notice_the_swap_of_another() {
-    let table = LiveTable::new();
+    let table = LiveTable::new(MemoryBudget::unbounded());
     let (one, two) = (AppName::new("one").unwrap(), AppName::new("two").unwrap());
     table.replace(&one, Branch::production("main"), revision('a', "1"), 1);
     let before = table.get("one", "main").unwrap();
@@ -108,7 +109,7 @@ fn one_app_does_not_notice_the_swap_of_another() {
 
 #[test]
 fn slots_are_the_apps_and_survive_a_swap() {
-    let table = LiveTable::new();
+    let table = LiveTable::new(MemoryBudget::unbounded());
     let hello = AppName::new("hello").unwrap();
     table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
     let first = table.get_production("hello").unwrap().try_acquire_slot().unwrap();
@@ -124,7 +125,7 @@ fn slots_are_the_apps_and_survive_a_swap() {
 
 #[test]
 fn under_swaps_every_request_sees_one_whole_revision() {
-    let table = LiveTable::new();
+    let table = LiveTable::new(MemoryBudget::unbounded());
     let hello = AppName::new("hello").unwrap();
     let letters = ['a', 'b', 'c', 'd'];
     let deploy = |number: u64| {
@@ -168,7 +169,7 @@ fn under_swaps_every_request_sees_one_whole_revision() {
 
 #[test]
 fn apps_beyond_the_most_are_counted_together_and_idle_ones_not_at_all() {
-    let table = LiveTable::new();
+    let table = LiveTable::new(MemoryBudget::unbounded());
     let answered = |number: usize| {
         let slot = table.slot(&AppName::new(&format!("a{number}")).unwrap());
         slot.tally.answered(200, Duration::ZERO);

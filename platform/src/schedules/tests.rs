@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::live::Branch;
+use crate::memory::MemoryBudget;
 use manifest_schema::limits::Limits;
 use manifest_schema::name::{AppName, JobName, ScriptPath};
 use manifest_schema::parse::{Surroundings, parse};
@@ -50,7 +51,7 @@ impl Day {
 
     /// A node that serves a deploy.
     fn node(&self, name: &str, deploy: u64, manifest: &str, script: &str) -> Scheduler {
-        let table = Arc::new(LiveTable::new());
+        let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
         self.serve(&table, deploy, manifest, script);
         let node = NodeIdentity { id: Uuid::new_v4(), name: name.to_owned() };
         let (recorder, _) =

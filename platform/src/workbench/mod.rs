@@ -102,6 +102,7 @@ impl Workbench {
 mod tests {
     use super::*;
     use crate::deploy::File;
+    use crate::memory::MemoryBudget;
 
     fn saved(script: &str) -> Snapshot {
         let manifest = "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_good_is_swapped_in_and_what_is_not_leaves_the_last_good_one() {
-        let table = Arc::new(LiveTable::new());
+        let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
         let mut bench = Workbench::new(Arc::clone(&table), AppName::new("a").unwrap(), Secrets::default());
         assert!(matches!(bench.take(&saved("nope()")), Saved::Refused(faults) if faults.errors() == 1));
         assert!(bench.live().is_none());

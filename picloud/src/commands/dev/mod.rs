@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use manifest_schema::name::AppName;
 use platform::deploy::Snapshot;
 use platform::live::{Live, LiveTable};
+use platform::memory::MemoryBudget;
 use platform::recording::journal::Journal;
 use platform::workbench::{Saved, Workbench, keep_time};
 use runtime::Secrets;
@@ -50,7 +51,7 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
     let first = folder::read(&options.folder, &PASSED_OVER)?;
     let folder = options.folder.canonicalize().unwrap_or_else(|_| options.folder.clone());
     let app = options.app.clone().unwrap_or_else(|| name_of(&folder));
-    let table = Arc::new(LiveTable::new());
+    let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
     Console::start(Arc::clone(&table), app.clone());
     let threads = threads().map_err(StartError::from)?;
     let served = threads.block_on(async {

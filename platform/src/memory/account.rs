@@ -1,0 +1,156 @@
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use store::AppId;
+
+use super::budget::BudgetState;
+use super::{OutOfMemory, Purpose, Reservation};
+
+/// What an app holds of a node's memory. Cheap to clone; clones are the same account.
+#[derive(Clone)]
+pub struct Account(pub(super) Arc<AccountState>);
+
+/// The numbers of an account. Its reservations hold it.
+pub(super) struct AccountState {
+    budget: Arc<BudgetState>,
+    app: Option<AppId>,
+    share_bytes: AtomicU64,
+    used_bytes: AtomicU64,
+    /// The part of it that answers requests.
+    serving_bytes: AtomicU64,
+}
+
+impl Account {
+    /// Holds `bytes` for `purpose`.
+    ///
+    /// # Errors
+    /// They do not fit into the app's share or the node's budget, not even after evictions.
+    pub fn try_reserve(&self, purpose: Purpose, bytes: u64) -> Result<Reservation, OutOfMemory> {
+        self.take(purpose, bytes)?;
+        Ok(Reservation::new(self.clone(), purpose, bytes))
+    }
+
+    /// Holds `bytes` for `purpose`, and waits until they fit. The caller bounds how long.
+    ///
+    /// # Errors
+    /// They are more than the app's whole share.
+    pub async fn reserve(&self, purpose: Purpose, bytes: u64) -> Result<Reservation, OutOfMemory> {
+        loop {
+            let mut freed = pin!(self.0.budget.freed());
+            // From here on no release is missed.
+            freed.as_mut().enable();
+            match self.try_reserve(purpose, bytes) {
+                Err(
+                    OutOfMemory::App { share_bytes, .. } | OutOfMemory::Node { total_bytes: share_bytes, .. },
+                ) if bytes <= share_bytes => {
+                    freed.await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Counts `bytes` that are held already, whether or not they fit. Until they are given back there is less for others.
+    pub fn charge(&self, purpose: Purpose, bytes: u64) -> Reservation {
+        self.0.budget.charge(purpose, bytes);
+        self.0.add(purpose, bytes);
+        Reservation::new(self.clone(), purpose, bytes)
+    }
+
+    /// What the app holds.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most that the app can hold.
+    pub fn share_bytes(&self) -> u64 {
+        self.0.share_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Changes the most that the app can hold. What it holds already stays.
+    pub fn set_share(&self, bytes: u64) {
+        self.0.share_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes `bytes` more, after evictions where it must be.
+    pub(super) fn take(&self, purpose: Purpose, bytes: u64) -> Result<(), OutOfMemory> {
+        loop {
+            let refused = match self.0.try_take(purpose, bytes) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            let of = match refused {
+                OutOfMemory::App { .. } => self.0.app,
+                OutOfMemory::Node { .. } => None,
+            };
+            if !self.0.budget.evict(of, bytes) {
+                self.0.budget.note_refused();
+                return Err(refused);
+            }
+        }
+    }
+
+    pub(super) fn give_back(&self, purpose: Purpose, bytes: u64) {
+        self.0.subtract(purpose, bytes);
+        self.0.budget.give_back(purpose, bytes);
+    }
+}
+
+impl AccountState {
+    pub(super) fn new(budget: Arc<BudgetState>, app: Option<AppId>, share_bytes: u64) -> Self {
+        Self {
+            budget,
+            app,
+            share_bytes: AtomicU64::new(share_bytes),
+            used_bytes: AtomicU64::new(0),
+            serving_bytes: AtomicU64::new(0),
+        }
+    }
+
+    fn try_take(&self, purpose: Purpose, bytes: u64) -> Result<(), OutOfMemory> {
+        let (used, serving) = self.add(purpose, bytes);
+        let share_bytes = self.share_bytes.load(Ordering::Relaxed);
+        let taken = if used > share_bytes {
+            let used_bytes = used.saturating_sub(bytes);
+            Err(OutOfMemory::App { used_bytes, share_bytes, asked_bytes: bytes })
+        } else {
+            self.budget.take(purpose, bytes, used, purpose.is_serving().then_some(serving))
+        };
+        if taken.is_err() {
+            self.subtract(purpose, bytes);
+        }
+        taken
+    }
+
+    /// Counts more, and gives what is held then in all, and for serving.
+    fn add(&self, purpose: Purpose, bytes: u64) -> (u64, u64) {
+        let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.budget.note_active(before, before.saturating_add(bytes));
+        let serving = match purpose.is_serving() {
+            true => self.serving_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes),
+            false => self.serving_bytes.load(Ordering::Relaxed),
+        };
+        (before.saturating_add(bytes), serving)
+    }
+
+    fn subtract(&self, purpose: Purpose, bytes: u64) {
+        if purpose.is_serving() {
+            self.serving_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        let before = self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.note_active(before, before.saturating_sub(bytes));
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (used, share) = (self.used_bytes(), self.share_bytes());
+        f.debug_struct("Account")
+            .field("app", &self.0.app)
+            .field("used", &used)
+            .field("share", &share)
+            .finish()
+    }
+}

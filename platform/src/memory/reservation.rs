@@ -1,0 +1,51 @@
+use super::{Account, OutOfMemory, Purpose};
+
+/// Bytes that are held of an account, given back on drop.
+#[derive(Debug)]
+#[must_use = "the bytes are given back as soon as the reservation is dropped"]
+pub struct Reservation {
+    account: Account,
+    purpose: Purpose,
+    bytes: u64,
+}
+
+impl Reservation {
+    pub(super) fn new(account: Account, purpose: Purpose, bytes: u64) -> Self {
+        Self { account, purpose, bytes }
+    }
+
+    /// How many bytes are held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whose they are.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Holds `bytes` more.
+    ///
+    /// # Errors
+    /// They do not fit; what was held still is.
+    pub fn try_grow(&mut self, bytes: u64) -> Result<(), OutOfMemory> {
+        self.account.take(self.purpose, bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Holds no more than `bytes`, and gives the rest back.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let more = self.bytes.saturating_sub(bytes);
+        if more > 0 {
+            self.bytes -= more;
+            self.account.give_back(self.purpose, more);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}

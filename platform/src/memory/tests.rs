@@ -1,0 +1,134 @@
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use store::AppId;
+use uuid::Uuid;
+
+use super::*;
+
+const MIB: u64 = 1024 * 1024;
+
+fn account(budget: &MemoryBudget, app: u128) -> Account {
+    budget.account(AppId::from_uuid(Uuid::from_u128(app)))
+}
+
+/// Holds as much as it gets, in pieces of a mebibyte.
+fn fill(account: &Account, purpose: Purpose) -> Reservation {
+    let mut held = account.try_reserve(purpose, 0).unwrap();
+    while held.try_grow(MIB).is_ok() {}
+    held
+}
+
+#[test]
+fn what_is_held_is_given_back() {
+    let budget = MemoryBudget::new(64 * MIB);
+    let app = account(&budget, 1);
+    let mut held = app.try_reserve(Purpose::Requests, 2 * MIB).unwrap();
+    held.try_grow(MIB).unwrap();
+    assert_eq!((app.used_bytes(), budget.usage().used_bytes), (3 * MIB, 3 * MIB));
+    held.shrink_to(MIB);
+    assert_eq!((held.bytes(), app.used_bytes()), (MIB, MIB));
+    let leaked = app.charge(Purpose::Leaked, 100 * MIB);
+    assert!(matches!(held.try_grow(1), Err(OutOfMemory::App { .. })), "what is charged counts");
+    drop((held, leaked));
+    let usage = budget.usage();
+    assert_eq!((app.used_bytes(), usage.used_bytes, usage.peak_bytes), (0, 0, 101 * MIB));
+    assert!(usage.by_purpose.iter().all(|(_, bytes)| *bytes == 0));
+}
+
+#[test]
+fn an_app_holds_no_more_than_its_share() {
+    let budget = MemoryBudget::new(64 * MIB);
+    let app = account(&budget, 1);
+    let held = fill(&app, Purpose::Sources);
+    assert_eq!(held.bytes(), 32 * MIB);
+    assert_eq!(budget.usage().refused, 1);
+    let again = account(&budget, 1);
+    let refused = again.try_reserve(Purpose::Scripts, MIB).unwrap_err();
+    let share = OutOfMemory::App { used_bytes: 32 * MIB, share_bytes: 32 * MIB, asked_bytes: MIB };
+    assert_eq!(refused, share, "it is one account, whoever asks for it");
+    again.set_share(40 * MIB);
+    assert!(app.try_reserve(Purpose::Scripts, MIB).is_ok());
+}
+
+#[test]
+fn every_app_can_run_a_script_while_others_hold_the_rest() {
+    let budget = MemoryBudget::new(64 * MIB);
+    let held: Vec<_> =
+        [Purpose::Sources, Purpose::Responses, Purpose::Fetches, Purpose::Scripts, Purpose::Requests]
+            .into_iter()
+            .zip(1..)
+            .map(|(purpose, app)| fill(&account(&budget, app), purpose))
+            .collect();
+    let small = account(&budget, 100);
+    assert!(matches!(small.try_reserve(Purpose::Pushes, 8 * MIB), Err(OutOfMemory::Node { .. })));
+    assert!(small.try_reserve(Purpose::Scripts, MIB).is_ok());
+    assert!(budget.usage().used_bytes <= 64 * MIB);
+    drop(held);
+}
+
+#[test]
+fn where_the_node_is_full_apps_above_an_equal_part_get_nothing_more() {
+    let budget = MemoryBudget::new(64 * MIB);
+    let (greedy, other) = (account(&budget, 1), account(&budget, 2));
+    greedy.set_share(64 * MIB);
+    let held = fill(&greedy, Purpose::Fetches);
+    assert_eq!(held.bytes(), 56 * MIB, "it was the only one");
+    drop(held);
+    let first = other.try_reserve(Purpose::Fetches, 16 * MIB).unwrap();
+    let held = fill(&greedy, Purpose::Fetches);
+    assert_eq!(held.bytes(), 32 * MIB);
+    let more = fill(&other, Purpose::Fetches);
+    assert_eq!(first.bytes() + more.bytes(), 24 * MIB, "up to the reserve");
+}
+
+#[test]
+fn what_can_be_built_again_is_evicted_before_anything_is_refused() {
+    struct Programs(Mutex<Vec<Reservation>>);
+    impl Evict for Programs {
+        fn evict(&self, _: Option<AppId>, _: u64) -> u64 {
+            self.0.lock().unwrap().pop().map_or(0, |program| program.bytes())
+        }
+    }
+    let budget = MemoryBudget::new(64 * MIB);
+    let app = account(&budget, 1);
+    let programs = (0..16).map(|_| app.try_reserve(Purpose::Programs, MIB).unwrap()).collect();
+    budget.set_evict(Box::new(Programs(Mutex::new(programs))));
+    let held = app.try_reserve(Purpose::Sources, 20 * MIB).unwrap();
+    assert_eq!(app.used_bytes(), 32 * MIB, "as many as had to be");
+    assert_eq!(fill(&app, Purpose::Sources).bytes(), 12 * MIB);
+    assert_eq!(held.bytes(), 20 * MIB);
+}
+
+#[test]
+fn who_waits_for_memory_gets_it_when_it_is_given_back() {
+    let budget = MemoryBudget::new(64 * MIB);
+    let app = account(&budget, 1);
+    let held = fill(&app, Purpose::Pushes);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut waiting = pin!(app.reserve(Purpose::Pushes, 8 * MIB));
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    drop(held);
+    let Poll::Ready(Ok(held)) = waiting.as_mut().poll(&mut context) else { panic!("there is room") };
+    assert_eq!(held.bytes(), 8 * MIB);
+    let mut waiting = pin!(app.reserve(Purpose::Pushes, 33 * MIB));
+    assert!(matches!(waiting.as_mut().poll(&mut context), Poll::Ready(Err(OutOfMemory::App { .. }))));
+}
+
+#[test]
+fn reservations_of_many_threads_never_exceed_the_budget() {
+    let budget = MemoryBudget::new(8 * MIB);
+    std::thread::scope(|scope| {
+        for app in 0..4 {
+            let app = account(&budget, app);
+            scope.spawn(move || {
+                for _ in 0..10_000 {
+                    drop(app.try_reserve(Purpose::Responses, MIB));
+                }
+            });
+        }
+    });
+    let usage = budget.usage();
+    assert!(usage.used_bytes == 0 && usage.peak_bytes <= 8 * MIB, "{usage:?}");
+}
