@@ -57,6 +57,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let Received::Push(push) = receive(&Empty, body, &without_limits).await? else {
         return Err("the request is a probe".into());
     };
-    println!("{} objects", push.pack?.len());
+    println!("{} objects", push.unpacked?.pack.len());
     Ok(())
 }

@@ -20,8 +20,15 @@ pub struct Command {
     pub old: Option<ObjectId>,
     /// Where it is to be; `None`: it is to be deleted.
     pub new: Option<ObjectId>,
-    /// Why git's own rules forbid it; `None`: they do not.
-    pub fault: Option<CommandFault>,
+}
+
+/// A command and what git's own rules say to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgedCommand {
+    /// The command.
+    pub command: Command,
+    /// Whether the rules allow it, or which one does not.
+    pub verdict: Result<(), CommandFault>,
 }
 
 /// Why git's own rules forbid to move a ref, in git's kind of words.
@@ -63,7 +70,7 @@ impl Command {
             return Err(NotACommand);
         }
         let some = |id: ObjectId| (!id.is_null()).then_some(id);
-        Ok(Self { name: name.to_owned(), old: some(old), new: some(new), fault: None })
+        Ok(Self { name: name.to_owned(), old: some(old), new: some(new) })
     }
 
     fn is_branch(&self) -> bool {
@@ -82,36 +89,32 @@ fn may_be_deleted(name: &str) -> bool {
     name.starts_with("refs/") && gix_validate::reference::name(name.as_bytes().as_bstr()).is_ok()
 }
 
-/// Marks the commands that git's own rules forbid. `kinds` has the kind of every object that a command points to and that
+/// What git's own rules say to each of `commands`. `kinds` has the kind of every object that a command points to and that
 /// is there, `existing` the refs of the repository.
-pub(crate) fn judge(commands: &mut [Command], kinds: &HashMap<ObjectId, Kind>, existing: &[Reference]) {
+pub(crate) fn judge(
+    commands: Vec<Command>,
+    kinds: &HashMap<ObjectId, Kind>,
+    existing: &[Reference],
+) -> Vec<JudgedCommand> {
     let mut seen = HashSet::new();
-    for command in commands.iter_mut() {
-        let present = existing.iter().any(|found| found.name == command.name);
-        let name_fits = if command.new.is_some() { is_ref_name } else { may_be_deleted };
-        command.fault = if !name_fits(&command.name) {
-            Some(CommandFault::Name)
-        } else if !seen.insert(command.name.clone()) {
-            Some(CommandFault::Duplicate)
-        } else {
-            match command.new.map(|new| kinds.get(&new)) {
-                None if !present => Some(CommandFault::Absent),
-                None | Some(Some(Kind::Commit)) => None,
-                Some(None) => Some(CommandFault::MissingObject),
-                Some(Some(kind)) if command.is_branch() => Some(CommandFault::NotACommit(*kind)),
-                Some(Some(_)) => None,
+    let alone: Vec<Result<(), CommandFault>> = commands
+        .iter()
+        .map(|command| {
+            let name_fits = if command.new.is_some() { is_ref_name } else { may_be_deleted };
+            if !name_fits(&command.name) {
+                Err(CommandFault::Name)
+            } else if !seen.insert(&command.name) {
+                Err(CommandFault::Duplicate)
+            } else {
+                judge_target(command, kinds, existing)
             }
-        };
-    }
-    judge_conflicts(commands, existing);
-}
-
-/// A ref cannot be a folder of another one, as files would have it.
-fn judge_conflicts(commands: &mut [Command], existing: &[Reference]) {
+        })
+        .collect();
     let deleted: HashSet<&str> = commands
         .iter()
-        .filter(|command| command.new.is_none() && command.fault.is_none())
-        .map(|command| command.name.as_str())
+        .zip(&alone)
+        .filter(|(command, verdict)| command.new.is_none() && verdict.is_ok())
+        .map(|(command, _)| command.name.as_str())
         .collect();
     let mut names: HashSet<String> = existing
         .iter()
@@ -119,17 +122,44 @@ fn judge_conflicts(commands: &mut [Command], existing: &[Reference]) {
         .filter(|name| !deleted.contains(name))
         .map(str::to_owned)
         .collect();
-    for command in commands.iter_mut().filter(|command| command.new.is_some() && command.fault.is_none()) {
-        let folders = command.name.match_indices('/').map(|(at, _)| &command.name[..at]);
-        let below = format!("{}/", command.name);
-        let conflict = folders
-            .filter(|folder| names.contains(*folder))
-            .map(str::to_owned)
-            .next()
-            .or_else(|| names.iter().find(|name| name.starts_with(&below)).cloned());
-        match conflict {
-            Some(other) => command.fault = Some(CommandFault::Conflict(other)),
-            None => drop(names.insert(command.name.clone())),
+    let judged = commands.into_iter().zip(alone).map(|(command, alone)| {
+        let verdict = alone.and_then(|()| claim_name(&command, &mut names));
+        JudgedCommand { command, verdict }
+    });
+    judged.collect()
+}
+
+/// Whether a command points to what its ref can be, or deletes a ref that is there.
+fn judge_target(
+    command: &Command,
+    kinds: &HashMap<ObjectId, Kind>,
+    existing: &[Reference],
+) -> Result<(), CommandFault> {
+    match command.new.map(|new| kinds.get(&new)) {
+        None if existing.iter().all(|found| found.name != command.name) => Err(CommandFault::Absent),
+        None | Some(Some(Kind::Commit)) => Ok(()),
+        Some(None) => Err(CommandFault::MissingObject),
+        Some(Some(kind)) if command.is_branch() => Err(CommandFault::NotACommit(*kind)),
+        Some(Some(_)) => Ok(()),
+    }
+}
+
+/// Puts the ref that a command creates or moves among `names`, where it is no folder of another one, as files would have it.
+fn claim_name(command: &Command, names: &mut HashSet<String>) -> Result<(), CommandFault> {
+    if command.new.is_none() {
+        return Ok(());
+    }
+    let mut folders = command.name.match_indices('/').map(|(at, _)| &command.name[..at]);
+    let below = format!("{}/", command.name);
+    let conflict = folders
+        .find(|folder| names.contains(*folder))
+        .map(str::to_owned)
+        .or_else(|| names.iter().find(|name| name.starts_with(&below)).cloned());
+    match conflict {
+        Some(other) => Err(CommandFault::Conflict(other)),
+        None => {
+            names.insert(command.name.clone());
+            Ok(())
         }
     }
 }
@@ -143,19 +173,18 @@ mod tests {
     }
 
     fn create(name: &str) -> Command {
-        Command { name: name.to_owned(), old: None, new: Some(id(1)), fault: None }
+        Command { name: name.to_owned(), old: None, new: Some(id(1)) }
     }
 
     fn delete(name: &str) -> Command {
-        Command { name: name.to_owned(), old: Some(id(1)), new: None, fault: None }
+        Command { name: name.to_owned(), old: Some(id(1)), new: None }
     }
 
-    fn judged(mut commands: Vec<Command>, existing: &[&str]) -> Vec<Option<CommandFault>> {
+    fn judged(commands: Vec<Command>, existing: &[&str]) -> Vec<Option<CommandFault>> {
         let kinds = HashMap::from([(id(1), Kind::Commit), (id(2), Kind::Blob)]);
         let existing: Vec<_> =
             existing.iter().map(|name| Reference { name: (*name).to_owned(), target: id(1) }).collect();
-        judge(&mut commands, &kinds, &existing);
-        commands.into_iter().map(|command| command.fault).collect()
+        judge(commands, &kinds, &existing).into_iter().map(|judged| judged.verdict.err()).collect()
     }
 
     #[test]
@@ -238,5 +267,8 @@ mod tests {
         let twice = vec![create("refs/heads/a"), create("refs/heads/a"), delete("refs/heads/a")];
         let again = || Some(CommandFault::Duplicate);
         assert_eq!(judged(twice, &[]), [None, again(), again()]);
+        // What may not be created is not named by that.
+        let odd = vec![create("refs/main"), delete("refs/main")];
+        assert_eq!(judged(odd, &["refs/main"]), [Some(CommandFault::Name), None]);
     }
 }

@@ -51,13 +51,14 @@ use bytes::Bytes;
 
 pub use advertise::{Protocol, Transport, advertise_receive, advertise_upload};
 pub use capability::Capabilities;
-pub use command::{Command, CommandFault};
+pub use command::{Command, CommandFault, JudgedCommand};
 pub use connectivity::Disconnected;
 pub use gix_hash::ObjectId;
 pub use gix_object::Kind;
 pub use pack::{Pack, PackBytes};
 pub use receive::{
-    Push, ReceiveError, Received, Request, read_request, receive, receive_over_connection, unpack,
+    Push, ReceiveError, Received, Request, UnpackedPush, read_request, receive, receive_over_connection,
+    unpack,
 };
 pub use staged::{CommitSummary, FileKind, ReadError, Staged, TreeFile, TreeLimits};
 pub use unpack::UnpackError;

@@ -8,7 +8,7 @@ use tokio::io::AsyncRead;
 
 use crate::capability::Capabilities;
 use crate::check::{self, BadObject, Special};
-use crate::command::{Command, NotACommand, judge};
+use crate::command::{Command, JudgedCommand, NotACommand, judge};
 use crate::pack::{Pack, PackBytes};
 use crate::pack_end::PackReader;
 use crate::pkt_line::{self, Frame, FrameError};
@@ -36,19 +36,24 @@ pub enum Received {
     Push(Push),
 }
 
-/// A push that was received and checked, and has changed nothing.
+/// A push that was received, and has changed nothing.
 #[derive(Debug)]
 pub struct Push {
-    /// The refs to be moved. Where the pack was unpacked, those that git's rules forbid are marked as such.
-    pub commands: Vec<Command>,
-    /// What the client can and wants.
-    pub capabilities: Capabilities,
-    /// What the user said with `git push --push-option`.
-    pub options: Vec<String>,
+    /// What the client wants.
+    pub request: Request,
+    /// What it brings, or why that was not unpacked.
+    pub unpacked: Result<UnpackedPush, UnpackError>,
+}
+
+/// A push whose objects are unpacked and checked, and whose commands are judged. It has changed nothing.
+#[derive(Debug)]
+pub struct UnpackedPush {
+    /// The refs to be moved, in the order in which they came.
+    pub commands: Vec<JudgedCommand>,
     /// Commits of the pack whose parents the client does not have.
     pub shallow: Vec<ObjectId>,
-    /// The objects of the pack that the repository does not have, or why there are none.
-    pub pack: Result<Pack, UnpackError>,
+    /// The objects of the pack that the repository does not have.
+    pub pack: Pack,
 }
 
 /// A request that cannot even be answered in git's own way.
@@ -91,7 +96,8 @@ pub async fn receive<R: Repository>(
     match read_request(&mut body, limits).await? {
         Some(request) => {
             let pack = take_in(&request, &mut body, limits).await?;
-            Ok(Received::Push(unpack(repository, request, pack, limits).await))
+            let unpacked = unpack(repository, &request, pack, limits).await;
+            Ok(Received::Push(Push { request, unpacked }))
         }
         None => Ok(Received::Probe),
     }
@@ -110,7 +116,8 @@ pub async fn receive_over_connection<R: Repository>(
     let mut input = input;
     let Some(request) = read_request(&mut input, limits).await? else { return Ok(Received::Probe) };
     let pack = take_in(&request, &mut PackReader::new(input, limits.inflated_bytes), limits).await?;
-    Ok(Received::Push(unpack(repository, request, pack, limits).await))
+    let unpacked = unpack(repository, &request, pack, limits).await;
+    Ok(Received::Push(Push { request, unpacked }))
 }
 
 /// The pack that follows `request`, if one does.
@@ -126,23 +133,24 @@ async fn take_in(
 }
 
 /// Unpacks the `pack` that followed `request`, and judges its commands. Nothing is changed.
+///
+/// # Errors
+/// The pack is refused, or the repository cannot be read.
 pub async fn unpack<R: Repository>(
     repository: &R,
-    request: Request,
+    request: &Request,
     pack: PackBytes,
     limits: &Limits,
-) -> Push {
-    let unpacked = unpack_pack(repository, &request, pack, limits).await;
-    let Request { mut commands, capabilities, options, mut shallow } = request;
+) -> Result<UnpackedPush, UnpackError> {
+    let pack = unpack_pack(repository, request, pack, limits).await?;
+    let new = || request.commands.iter().filter_map(|command| command.new);
+    let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, pack.kind(&id)?))).collect();
+    let elsewhere: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
+    kinds.extend(repository.known(&elsewhere).await?.into_iter().map(|(id, known)| (id, known.kind)));
+    let commands = judge(request.commands.clone(), &kinds, &repository.refs().await?);
     // A line that names no commit of the pack says nothing; kept, it would stop git where it reads the list.
-    shallow.retain(|id| unpacked.as_ref().is_ok_and(|pack| pack.kind(id) == Some(Kind::Commit)));
-    let pack = match unpacked {
-        Ok(pack) => {
-            judge_by(repository, &mut commands, &pack).await.map(|()| pack).map_err(UnpackError::from)
-        }
-        Err(error) => Err(error),
-    };
-    Push { commands, capabilities, options, shallow, pack }
+    let of_pack = request.shallow.iter().filter(|id| pack.kind(id) == Some(Kind::Commit));
+    Ok(UnpackedPush { commands, shallow: of_pack.copied().collect(), pack })
 }
 
 /// Unpacks, checks and connects the pack: its objects that the repository does not have.
@@ -175,28 +183,15 @@ async fn unpack_pack<R: Repository>(
     off_the_workers(move || resolved.settle(&known)).await
 }
 
-/// Marks the commands that git's own rules forbid, by what the repository and the pack hold.
-async fn judge_by<R: Repository>(
-    repository: &R,
-    commands: &mut [Command],
-    pack: &Pack,
-) -> Result<(), RepositoryError> {
-    let new = || commands.iter().filter_map(|command| command.new);
-    let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, pack.kind(&id)?))).collect();
-    let elsewhere: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
-    kinds.extend(repository.known(&elsewhere).await?.into_iter().map(|(id, known)| (id, known.kind)));
-    judge(commands, &kinds, &repository.refs().await?);
-    Ok(())
-}
-
 /// What a client wants, from before its pack.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The refs to be moved, not yet judged.
+    /// The refs to be moved.
     pub commands: Vec<Command>,
     /// What the client can and wants.
     pub capabilities: Capabilities,
-    options: Vec<String>,
+    /// What the user said with `git push --push-option`.
+    pub options: Vec<String>,
     shallow: Vec<ObjectId>,
 }
 

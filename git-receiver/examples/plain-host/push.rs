@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use git_receiver::{Command, CommandFault, ObjectId, Pack, Push};
+use git_receiver::{Command, CommandFault, JudgedCommand, ObjectId, Pack, Push};
 use gix_lock::acquire::Fail;
 use gix_ref::Target;
 use gix_ref::transaction::{PreviousValue, RefEdit};
@@ -34,8 +34,8 @@ pub(crate) async fn answer(
     push: Push,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), Failure> {
-    let capabilities = push.capabilities.clone();
-    let unpacked = push.pack.as_ref().map(|_| ()).map_err(ToString::to_string);
+    let capabilities = push.request.capabilities.clone();
+    let unpacked = push.unpacked.as_ref().map(|_| ()).map_err(ToString::to_string);
     let (sender, mut told) = tokio::sync::mpsc::channel::<Vec<u8>>(TOLD_AT_ONCE);
     let carrying_out = tokio::task::spawn_blocking(move || {
         carry_out(&repository, push, &|text: &[u8]| {
@@ -70,31 +70,24 @@ pub(crate) async fn answer(
 
 /// Carries out a push, telling what hooks and rules say. Blocking.
 fn carry_out(repository: &DiskRepository, push: Push, tell: &dyn Fn(&[u8])) -> Vec<Order> {
-    let atomic = push.capabilities.atomic();
-    let judge = |command: &Command| {
-        let fault = || command.fault.as_ref().filter(|_| !is_nothing(command)).map(ToString::to_string);
-        let shallow = || {
-            let ends_here = !push.shallow.is_empty() && command.new.is_some();
-            ends_here.then(|| "shallow update not allowed".to_owned())
-        };
-        let unpacker = || push.pack.is_err().then(|| "unpacker error".to_owned());
-        unpacker().or_else(|| rules::hidden(repository, command)).or_else(fault).or_else(shallow)
+    let atomic = push.request.capabilities.atomic();
+    let (mut orders, pack): (Vec<Order>, Pack) = match push.unpacked {
+        Ok(unpacked) => {
+            let is_shallow = !unpacked.shallow.is_empty();
+            let commands = unpacked.commands.into_iter();
+            (commands.map(|judged| ordered(repository, judged, is_shallow)).collect(), unpacked.pack)
+        }
+        Err(_) => {
+            let refused = || Some("unpacker error".to_owned());
+            let commands = push.request.commands.into_iter();
+            let orders = commands.map(|command| Order { command, refused: refused(), course: Course::Move });
+            (orders.collect(), Pack::default())
+        }
     };
-    let mut orders: Vec<Order> = push
-        .commands
-        .iter()
-        .map(|command| Order {
-            command: command.clone(),
-            refused: judge(command),
-            course: if is_nothing(command) { Course::Nothing } else { Course::Move },
-        })
-        .collect();
     aliases::judge(repository, &mut orders, tell);
     all_or_none(&mut orders, atomic);
-    let options = options(&push.options);
-    let nothing = Pack::default();
-    let pack = push.pack.as_ref().unwrap_or(&nothing);
-    if let Err(reason) = let_in(repository, &orders, pack, &options, tell) {
+    let options = options(&push.request.options);
+    if let Err(reason) = let_in(repository, &orders, &pack, &options, tell) {
         refuse_rest(&mut orders, &reason);
     }
     for order in orders
@@ -167,9 +160,15 @@ fn why_not(repository: &DiskRepository, command: &Command, tell: &dyn Fn(&[u8]))
     Some("hook declined".to_owned())
 }
 
-/// Whether a ref is to be deleted that neither the client has seen nor is there. git takes it for done.
-fn is_nothing(command: &Command) -> bool {
-    command.fault == Some(CommandFault::Absent) && command.old.is_none()
+/// What a command comes to at first, by git's rules and those of the repository.
+fn ordered(repository: &DiskRepository, judged: JudgedCommand, is_shallow: bool) -> Order {
+    let JudgedCommand { command, verdict } = judged;
+    // A ref is to be deleted that neither the client has seen nor is there: git takes it for done.
+    let is_nothing = verdict == Err(CommandFault::Absent) && command.old.is_none();
+    let fault = || verdict.as_ref().err().filter(|_| !is_nothing).map(ToString::to_string);
+    let shallow = || (is_shallow && command.new.is_some()).then(|| "shallow update not allowed".to_owned());
+    let refused = rules::hidden(repository, &command).or_else(fault).or_else(shallow);
+    Order { command, refused, course: if is_nothing { Course::Nothing } else { Course::Move } }
 }
 
 fn warn_of_deletion(repository: &DiskRepository, order: &Order, tell: &dyn Fn(&[u8])) {

@@ -16,7 +16,7 @@ pub mod wire;
 
 use std::cell::OnceCell;
 
-use git_receiver::{Limits, ObjectId, Protocol, Push, Received, UnpackError};
+use git_receiver::{Limits, ObjectId, Protocol, Received, UnpackError, UnpackedPush};
 
 use base::base;
 use promises::Accepted;
@@ -145,14 +145,13 @@ fn push(request: &[u8]) -> Outcome {
 }
 
 /// Receives a push as a server does; why not, where it is refused.
-fn receive(repository: &Memory, request: &[u8], limits: &Limits) -> Result<Push, String> {
+fn receive(repository: &Memory, request: &[u8], limits: &Limits) -> Result<UnpackedPush, String> {
     match block_on(git_receiver::receive(repository, request, limits)) {
         Err(error) => Err(error.to_string()),
         Ok(Received::Probe) => Err("a probe".to_owned()),
-        Ok(Received::Push(push)) => match &push.pack {
+        Ok(Received::Push(push)) => match push.unpacked {
             Err(UnpackError::Died) => panic!("unpacking panicked"),
-            Err(error) => Err(error.to_string()),
-            Ok(_) => Ok(push),
+            unpacked => unpacked.map_err(|error| error.to_string()),
         },
     }
 }

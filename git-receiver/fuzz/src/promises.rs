@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use git_receiver::{Kind, Object, ObjectId, Pack, Protocol, Push, ReadError, Reference, Staged, TreeLimits};
+use git_receiver::{
+    Kind, Object, ObjectId, Pack, Protocol, ReadError, Reference, Staged, TreeLimits, UnpackedPush,
+};
 use gix_object::tag::ref_iter::Token;
 use gix_object::tree::EntryKind;
 use gix_object::{CommitRefIter, TagRefIter, TreeRef};
@@ -28,8 +30,8 @@ pub struct Accepted {
 
 impl Accepted {
     /// What was accepted of `push` to `repository`.
-    pub fn new(push: Push, repository: &Memory) -> Self {
-        let pack = push.pack.expect("an accepted pack");
+    pub fn new(push: UnpackedPush, repository: &Memory) -> Self {
+        let UnpackedPush { commands, shallow, pack } = push;
         let received = (0..pack.len()).map(|index| pack.object(index).expect("in memory")).collect();
         let ids: Vec<ObjectId> = pack.ids().collect();
         let mut objects = Vec::new();
@@ -38,12 +40,12 @@ impl Accepted {
         }))
         .expect("what was just received is whole");
         assert_eq!(objects.len(), ids.len(), "an object cannot be built");
-        let fine = push.commands.iter().filter(|command| command.fault.is_none());
+        let fine = commands.iter().filter(|judged| judged.verdict.is_ok()).map(|judged| &judged.command);
         let moved = fine.clone().map(|command| command.name.clone()).collect();
         let refs = fine
             .filter_map(|command| Some(Reference { name: command.name.clone(), target: command.new? }))
             .collect();
-        Self { objects, received, refs, moved, shallow: push.shallow }
+        Self { objects, received, refs, moved, shallow }
     }
 
     /// `repository` after this push, its objects whole.

@@ -1,7 +1,8 @@
 //! Decides what of a pack is stored, and how: as it was received, unless the repository has it already or too many deltas
 //! would lie on each other.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::LazyCell;
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
@@ -63,8 +64,8 @@ impl Resolved {
         kept.sort_unstable_by_key(|found| (found.depth, found.entry));
         let mut depths: HashMap<ObjectId, u32> = HashMap::with_capacity(kept.len());
         kept.retain(|found| !known.contains_key(&found.id) && depths.insert(found.id, 0).is_none());
-        let mut packed = Vec::with_capacity(kept.len());
-        let mut alone = Vec::new();
+        let entries = LazyCell::new(|| self.entries_by_id());
+        let mut stored = Vec::with_capacity(kept.len());
         for Found { entry, id, kind, .. } in kept {
             let at = &self.entries.list[entry as usize];
             let base = match at.body {
@@ -75,38 +76,26 @@ impl Resolved {
             let depth = base.map_or(0, |base| {
                 known.get(&base).map(|known| known.depth).or(depths.get(&base).copied()).unwrap_or(0) + 1
             });
-            let mut object = Packed { id, kind, base, depth, size: at.size, start: at.start, end: at.end };
-            if depth > DEPTH_MAX || depth > 0 && at.size > DELTA_BYTES_MAX {
-                (object.base, object.depth) = (None, 0);
-                alone.push(id);
-            }
+            let (start, end) = (at.start, at.end);
+            let (object, whole) = if depth > DEPTH_MAX || depth > 0 && at.size > DELTA_BYTES_MAX {
+                let content = self.build(entry, &entries)?;
+                let size = content.len() as u64;
+                (Packed { id, kind, base: None, depth: 0, size, start, end }, Some(compress(&content)))
+            } else {
+                (Packed { id, kind, base, depth, size: at.size, start, end }, None)
+            };
             depths.insert(id, object.depth);
-            packed.push((entry, object));
+            stored.push((entry, object, whole));
         }
-        packed.sort_unstable_by_key(|(entry, _)| *entry);
-        let mut packed: Vec<Packed> = packed.into_iter().map(|(_, object)| object).collect();
-        let whole = self.made_whole(&alone, &mut packed)?;
-        Ok(Pack::new(self.entries.bytes, packed, whole))
-    }
-
-    /// Compresses the objects `ids` by themselves, and notes their size.
-    fn made_whole(
-        &self,
-        ids: &[ObjectId],
-        packed: &mut [Packed],
-    ) -> Result<HashMap<u32, Bytes>, UnpackError> {
-        let mut whole = HashMap::new();
-        if ids.is_empty() {
-            return Ok(whole);
+        stored.sort_unstable_by_key(|(entry, ..)| *entry);
+        let mut packed = Vec::with_capacity(stored.len());
+        let mut compressed = HashMap::new();
+        for (index, (_, object, whole)) in (0u32..).zip(stored) {
+            packed.push(object);
+            compressed.extend(whole.map(|whole| (index, whole)));
         }
-        let entries = self.entries_by_id();
-        let ids: HashSet<&ObjectId> = ids.iter().collect();
-        for (index, object) in (0u32..).zip(packed).filter(|(_, object)| ids.contains(&object.id)) {
-            let content = self.build(entries[&object.id], &entries)?;
-            object.size = content.len() as u64;
-            whole.insert(index, compress(&content));
-        }
-        Ok(whole)
+        drop(entries);
+        Ok(Pack::new(self.entries.bytes, packed, compressed))
     }
 
     /// The entry of every object: that on the fewest deltas, where there are several.

@@ -1,6 +1,6 @@
 //! What each command of a push asks of PiCloud.
 
-use git_receiver::{Command, ObjectId};
+use git_receiver::{JudgedCommand, ObjectId};
 
 use super::report::Rejection;
 use crate::repository::DEPLOY_REFS;
@@ -37,10 +37,9 @@ impl Intent {
 }
 
 /// Reads a command to an app whose production branch is `production`.
-pub(super) fn intent(command: &Command, production: &str) -> Result<Intent, Rejection> {
-    if let Some(fault) = &command.fault {
-        return Err(Rejection::Git(fault.to_string()));
-    }
+pub(super) fn intent(judged: &JudgedCommand, production: &str) -> Result<Intent, Rejection> {
+    let JudgedCommand { command, verdict } = judged;
+    verdict.as_ref().map_err(|fault| Rejection::Git(fault.to_string()))?;
     let name = command.name.as_str();
     if name == CHECK_REF {
         return match command.new {

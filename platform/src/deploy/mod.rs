@@ -23,7 +23,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use git_receiver::{Command, ObjectId, Pack, PackBytes, Push, Request, Staged};
+use git_receiver::{Command, PackBytes, Request, Staged, UnpackedPush};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
 use runtime::Secrets;
@@ -82,15 +82,6 @@ impl Pusher {
     }
 }
 
-/// A push whose objects are unpacked, and checked as git has it.
-struct UnpackedPush {
-    commands: Vec<Command>,
-    pack: Pack,
-    /// Commits of the pack whose parents the client does not have.
-    shallow: Vec<ObjectId>,
-    atomic: bool,
-}
-
 /// A push that is carried out: who pushes what to which app, over what the store has of it. All of that is read once, and
 /// what decides over the push gets it from here.
 #[derive(Clone, Copy)]
@@ -100,6 +91,8 @@ struct Delivery<'p> {
     tell: &'p Tell,
     repository: &'p AppRepository,
     push: &'p UnpackedPush,
+    /// Whether all refs are moved or none.
+    atomic: bool,
 }
 
 impl Delivery<'_> {
@@ -171,24 +164,27 @@ impl Deployer {
         by: &Pusher,
         tell: &Tell,
     ) -> Deployed {
-        let commands = request.commands.clone();
-        match self.unpack(name, request, pack, limits).await {
-            Ok((repository, push)) => {
-                let verdicts = self.deploy(Delivery { name, by, tell, repository: &repository, push: &push });
-                Deployed { unpacked: Ok(()), verdicts: verdicts.await }
-            }
+        let reject_all = |error: DeployError| {
+            let rejection = error.rejection(name);
+            (Verdict::reject_all(&request.commands, &rejection), rejection)
+        };
+        let (repository, push) = match self.unpack(name, &request, pack, limits).await {
+            Ok(unpacked) => unpacked,
             Err(error) => {
-                let rejection = error.rejection(name);
-                Deployed { verdicts: Verdict::reject_all(&commands, &rejection), unpacked: Err(rejection) }
+                let (verdicts, rejection) = reject_all(error);
+                return Deployed { unpacked: Err(rejection), verdicts };
             }
-        }
+        };
+        let (repository, push, atomic) = (&repository, &push, request.capabilities.atomic());
+        let carried_out = self.carry_out(&Delivery { name, by, tell, repository, push, atomic }).await;
+        Deployed { unpacked: Ok(()), verdicts: carried_out.unwrap_or_else(|error| reject_all(error).0) }
     }
 
     /// What the store has of the app now, not when the push began to arrive, and the push unpacked over it.
     async fn unpack(
         &self,
         name: &AppName,
-        request: Request,
+        request: &Request,
         pack: io::Result<PackBytes>,
         limits: &git_receiver::Limits,
     ) -> Result<(AppRepository, UnpackedPush), DeployError> {
@@ -198,20 +194,13 @@ impl Deployer {
         let repository = if names_a_deploy { repository } else { repository.for_pushers() };
         let pack = pack.map_err(DeployError::Pack)?;
         let unpacking = git_receiver::unpack(&repository, request, pack, limits);
-        let Push { commands, capabilities, shallow, pack, .. } = unpacking.instrument(stage!("unpack")).await;
-        let push = UnpackedPush { commands, pack: pack?, shallow, atomic: capabilities.atomic() };
+        let push = unpacking.instrument(stage!("unpack")).await?;
         Ok((repository, push))
     }
 
     /// Carries out a push that is unpacked, one verdict a ref in the order of the commands.
-    async fn deploy(&self, delivery: Delivery<'_>) -> Vec<Verdict> {
-        self.carry_out(&delivery).await.unwrap_or_else(|error| {
-            Verdict::reject_all(&delivery.push.commands, &error.rejection(delivery.name))
-        })
-    }
-
     async fn carry_out(&self, delivery: &Delivery<'_>) -> Result<Vec<Verdict>, DeployError> {
-        let Delivery { name, by, tell, repository, push } = *delivery;
+        let Delivery { name, by, tell, repository, push, atomic } = *delivery;
         let mut decisions = self.decide(delivery).instrument(stage!("check")).await?;
         reject_shared_addresses(name, &mut decisions);
         self.reject_too_many_refs(repository, &mut decisions).await?;
@@ -222,7 +211,7 @@ impl Deployer {
             node: self.peers.as_ref().map(|peers| peers.node),
             objects: Pushed(&push.pack),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
-            atomic: push.atomic,
+            atomic,
         };
         let act = self.begin_act(name);
         let committing = commit.carry_out(&self.store, &mut decisions);
@@ -251,9 +240,10 @@ impl Deployer {
             tell,
         };
         let mut decisions = Vec::with_capacity(push.commands.len());
-        for command in &push.commands {
+        for judged in &push.commands {
+            let command = &judged.command;
             let asked =
-                intent(command, repository.production_branch()).and_then(|intent| delivery.allowed(intent));
+                intent(judged, repository.production_branch()).and_then(|intent| delivery.allowed(intent));
             let asked = asked.and_then(|intent| match (&opened, &intent) {
                 (Err(why), asked) if !matches!(asked, Intent::End | Intent::Delete) => {
                     Err(Rejection::Secrets { why: why.clone() })

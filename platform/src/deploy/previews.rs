@@ -57,12 +57,7 @@ impl Deployer {
                 if live.branch != app.production_branch && is_old {
                     // If somebody pushes meanwhile, the ref is not there any more, and stays.
                     let name = format!("refs/heads/{}", live.branch);
-                    commands.push(Command {
-                        name,
-                        old: Some(object_id(live.commit)),
-                        new: None,
-                        fault: None,
-                    });
+                    commands.push(Command { name, old: Some(object_id(live.commit)), new: None });
                 }
             }
             if commands.is_empty() {

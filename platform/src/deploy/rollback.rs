@@ -1,10 +1,10 @@
 //! Rolling back without a repository: the push of an earlier deploy's commit to the production branch, by the server.
 
-use git_receiver::{Command, Pack};
+use git_receiver::{Command, JudgedCommand, Pack, UnpackedPush};
 use manifest_schema::name::AppName;
 use store::{App, DeployFilter, DeployNumber, ListedDeploy, StoreError};
 
-use super::{Delivery, Deployer, Pusher, Tell, UnpackedPush, Verdict};
+use super::{Delivery, Deployer, Pusher, Tell, Verdict};
 use crate::repository::{AppRepository, object_id};
 
 /// The longest message of a rollback, in characters.
@@ -77,12 +77,8 @@ impl Deployer {
         if to.deploy.commit == live {
             return Err(RollbackError::Live(to.deploy.number));
         }
-        let command = Command {
-            name: branch,
-            old: Some(object_id(live)),
-            new: Some(object_id(to.deploy.commit)),
-            fault: None,
-        };
+        let command =
+            Command { name: branch, old: Some(object_id(live)), new: Some(object_id(to.deploy.commit)) };
         let verdicts = self.move_refs(&repository, name, vec![command], by, tell).await;
         let verdict = verdicts.into_iter().next().expect("there is a verdict for every command");
         Ok(RolledBack { to, verdict })
@@ -97,8 +93,11 @@ impl Deployer {
         by: &Pusher,
         tell: &Tell,
     ) -> Vec<Verdict> {
-        let push = UnpackedPush { commands, pack: Pack::default(), shallow: Vec::new(), atomic: false };
-        self.deploy(Delivery { name, by, tell, repository, push: &push }).await
+        let judged = commands.iter().cloned().map(|command| JudgedCommand { command, verdict: Ok(()) });
+        let push = UnpackedPush { commands: judged.collect(), shallow: Vec::new(), pack: Pack::default() };
+        let carried_out =
+            self.carry_out(&Delivery { name, by, tell, repository, push: &push, atomic: false }).await;
+        carried_out.unwrap_or_else(|error| Verdict::reject_all(&commands, &error.rejection(name)))
     }
 
     async fn deploy_of(&self, app: &App, number: DeployNumber) -> Result<Option<ListedDeploy>, StoreError> {
