@@ -11,6 +11,7 @@
 //! - `run_context`: everything that belongs to the run on this thread
 //! - `host`: the door from a run to everything outside it
 //! - `meter` and `memory`: measure a run and end it at its limits
+//! - `captures`: variables that closures share, emptied when the run is over
 //! - `ctx`: what the script sees as `ctx`
 //! - `sandbox`: the engine of each SDK version and its bounds; `bounded` replaces what Rhai does not bound, and `parsing`
 //!   watches it parse
@@ -24,6 +25,7 @@
 
 mod answer;
 mod bounded;
+mod captures;
 mod check;
 mod ctx;
 mod failure;

@@ -19,9 +19,8 @@ use crate::failure::{Failure, FailureKind, FailurePlace};
 use crate::route::{RouteConflict, RouteTable, Routed};
 use crate::secrets::Secrets;
 
-/// How many bytes the runs of one script of one revision may lose for good before it is not run any more. Closures that
-/// hold themselves are never freed; a script that makes them by mistake can go on for a long while, and one that is made
-/// to exhaust the node cannot.
+/// How many bytes the runs of one script of one revision may lose for good before it is not run any more. Nothing is known that
+/// is lost ([`crate::captures`] frees closures that hold themselves); this is the net for what is not known.
 const LOST_MAX: u64 = 32 * 1024 * 1024;
 
 /// What a run may keep without it being a loss: the answer's own slack and what the engine sets up on first use.
@@ -190,7 +189,7 @@ impl Revision {
         let script = compiled.as_ref().map_err(Failure::clone)?;
         if entry.is_quarantined() {
             let message = format!(
-                "earlier runs of `{path}` lost more than {} MiB for good; look for closures that hold themselves",
+                "earlier runs of `{path}` lost more than {} MiB for good, which no script should be able to; push a change of it",
                 LOST_MAX / (1024 * 1024)
             );
             return Err(Failure::new(FailureKind::Quarantined, message));
@@ -251,5 +250,26 @@ impl fmt::Debug for Revision {
             .field("app", &self.program.app)
             .field("commit", &self.program.commit)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn script_that_loses_memory_for_good_is_not_run_any_more() {
+        let entry = ScriptEntry {
+            id: Uuid::nil(),
+            compiled: OnceLock::new(),
+            lost: AtomicU64::new(0),
+            long: AtomicBool::new(false),
+        };
+        (0..1_000_000).for_each(|_| entry.note_lost(LOST_UNNOTICED));
+        assert!(!entry.is_quarantined(), "what the engine keeps for itself is no loss");
+        (0..8).for_each(|_| entry.note_lost(LOST_MAX / 8));
+        assert!(!entry.is_quarantined());
+        entry.note_lost(LOST_UNNOTICED + 1);
+        assert!(entry.is_quarantined());
     }
 }

@@ -19,6 +19,7 @@ use manifest_schema::name::ScriptPath;
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Position, Scope};
 
 use crate::answer::{Answer, answer};
+use crate::captures::EmptyCells;
 use crate::check::Script;
 use crate::ctx;
 use crate::failure::{Failure, FailureKind, FailurePlace};
@@ -139,7 +140,7 @@ fn pass(
     stop: Option<Arc<AtomicBool>>,
 ) -> (Execution, Option<Unfinished>) {
     let limits = &revision.manifest().limits;
-    let active = ActiveRun::begin(limits, host, stop, revision.secrets());
+    let active = ActiveRun::begin(limits, host, stop, revision.secrets(), script.captures());
     let outcome = catch_unwind(AssertUnwindSafe(|| evaluate(revision, entry, script, invocation)));
     let finished = active.finish();
     let usage = finished.usage;
@@ -179,6 +180,8 @@ fn evaluate(
     }
     let uses = script.uses();
     let mut scope = Scope::new();
+    // Dropped before the scope, so that nothing of it is dropped by long recursion.
+    let _cells = EmptyCells;
     let ctx = Dynamic::from_map(ctx);
     let _in_functions = CtxInFunctions::new(uses.in_functions.then(|| ctx.clone()));
     if !uses.is_empty() {

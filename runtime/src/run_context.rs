@@ -3,14 +3,15 @@
 //! A run stays on its thread, and Rhai tells its callbacks nothing of it, so the context is reached through one thread-local.
 //! Runs can nest: the inner one gets no more time than the outer one has left, and its operations count for both.
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use manifest_schema::limits::Limits;
 use rhai::Dynamic;
 
+use crate::captures::{self, Captures, Cells};
 use crate::host::{Host, HostCall, Pending};
 use crate::memory;
 use crate::meter::{Meter, Trip, Usage};
@@ -28,6 +29,8 @@ type Stop = Arc<AtomicBool>;
 /// What a thread knows of the run that it is in.
 struct RunContext {
     meter: Meter,
+    /// The mask of the script's captures; 0: nothing is captured.
+    captures: Cell<u64>,
     run: RefCell<Option<Run>>,
 }
 
@@ -40,6 +43,10 @@ pub(crate) struct Run {
     secrets: Option<Arc<Secrets>>,
     /// `ctx`, where functions of the script read it.
     ctx: Option<Dynamic>,
+    /// Where the script captures variables.
+    captures: Captures,
+    /// What it has captured so far.
+    cells: Cells,
     started: Instant,
     log_lines: u64,
     log_bytes: usize,
@@ -49,7 +56,8 @@ pub(crate) struct Run {
 }
 
 thread_local! {
-    static CURRENT: RunContext = const { RunContext { meter: Meter::idle(), run: RefCell::new(None) } };
+    static CURRENT: RunContext =
+        const { RunContext { meter: Meter::idle(), captures: Cell::new(0), run: RefCell::new(None) } };
 }
 
 /// Counts one operation of the current run. `Some` when the run must end.
@@ -105,6 +113,32 @@ pub(crate) fn set_ctx(ctx: Option<Dynamic>) {
         run.as_mut().and_then(|run| std::mem::replace(&mut run.ctx, ctx))
     });
     drop(before);
+}
+
+/// Whether the script of the current run captures a variable where `name` stands.
+#[inline(always)]
+pub(crate) fn is_capture(name: &str) -> bool {
+    CURRENT.with(|current| {
+        captures::is_in_mask(current.captures.get(), name)
+            && current.run.borrow().as_ref().is_some_and(|run| run.captures.contains(name))
+    })
+}
+
+/// Remembers a cell that the current run has made.
+pub(crate) fn remember_cell(cell: Weak<RwLock<Dynamic>>) {
+    CURRENT.with(|current| {
+        if let Some(run) = &mut *current.run.borrow_mut() {
+            run.cells.remember(cell);
+        }
+    });
+}
+
+/// The cells that the current run has made, which are forgotten.
+pub(crate) fn take_cells() -> Option<Cells> {
+    CURRENT.with(|current| {
+        let mut run = current.run.borrow_mut();
+        run.as_mut().map(|run| std::mem::replace(&mut run.cells, Cells::new()))
+    })
 }
 
 /// Admits a log line of so many bytes, and says how long the run has gone on; `None`: there are too many, and it is counted.
@@ -184,6 +218,7 @@ pub(crate) struct ActiveRun {
     before: memory::Reading,
     peak_around: i64,
     meter_around: Meter,
+    captures_around: u64,
     run_around: Option<Run>,
 }
 
@@ -202,6 +237,7 @@ impl ActiveRun {
         host: Arc<dyn Host>,
         stop: Option<Stop>,
         secrets: &Arc<Secrets>,
+        captures: &Captures,
     ) -> Self {
         let started = Instant::now();
         let peak_around = memory::begin_peak();
@@ -213,6 +249,8 @@ impl ActiveRun {
             stop,
             secrets,
             ctx: None,
+            captures: captures.clone(),
+            cells: Cells::new(),
             started,
             log_lines: 0,
             log_bytes: 0,
@@ -222,8 +260,9 @@ impl ActiveRun {
         CURRENT.with(|current| {
             let meter_around = Meter::new(limits, started, before, inline, &current.meter);
             current.meter.swap(&meter_around);
+            let captures_around = current.captures.replace(captures.mask);
             let run_around = current.run.replace(Some(run));
-            Self { started, before, peak_around, meter_around, run_around }
+            Self { started, before, peak_around, meter_around, captures_around, run_around }
         })
     }
 
@@ -254,6 +293,7 @@ impl Drop for ActiveRun {
         let run = CURRENT.with(|current| {
             current.meter.swap(&self.meter_around);
             current.meter.add(&self.meter_around);
+            current.captures.set(self.captures_around);
             current.run.replace(self.run_around.take())
         });
         drop(run);
@@ -279,7 +319,7 @@ mod tests {
     }
 
     fn begin(limits: &Limits, stop: Option<Stop>) -> ActiveRun {
-        ActiveRun::begin(limits, Arc::new(NoHost), stop, &Arc::default())
+        ActiveRun::begin(limits, Arc::new(NoHost), stop, &Arc::default(), &Captures::default())
     }
 
     fn run(limits: Limits) -> ActiveRun {

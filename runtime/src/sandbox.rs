@@ -18,7 +18,7 @@ use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 
 use crate::bounded::{ARRAY_MAX, STRING_MAX};
 use crate::sdk::{CTX, MODULES};
-use crate::{bounded, parsing, run_context};
+use crate::{bounded, captures, parsing, run_context};
 
 /// How deep functions may call one another. Each level needs a few KiB of stack.
 const CALL_DEPTH_MAX: usize = 64;
@@ -89,11 +89,14 @@ impl Sandbox {
 #[expect(deprecated, reason = "rhai marks both as volatile, not as going away; the version is pinned")]
 fn volatile(engine: &mut Engine) {
     engine.on_parse_token(|token, position, _| parsing::map(token, position));
-    engine.on_var(|name, _, context| {
-        if name != CTX || context.scope().contains(CTX) {
-            return Ok(None);
+    engine.on_var(|name, _, mut context| {
+        if name == CTX && !context.scope().contains(CTX) {
+            return Ok(run_context::ctx());
         }
-        Ok(run_context::ctx())
+        if run_context::is_capture(name) {
+            captures::share(name, context.scope_mut());
+        }
+        Ok(None)
     });
 }
 

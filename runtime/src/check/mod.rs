@@ -22,6 +22,7 @@ use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use rhai::{AST, ASTNode, OptimizationLevel, Position, Scope, ScriptFuncDef};
 
+use crate::captures::Captures;
 use crate::parsing::{self, Watched};
 use crate::sandbox::Sandbox;
 use crate::sdk::Uses;
@@ -57,6 +58,7 @@ struct Compiled {
     ast: AST,
     sdk: SdkVersion,
     uses: Uses,
+    captures: Captures,
 }
 
 impl Script {
@@ -71,6 +73,10 @@ impl Script {
 
     pub(crate) fn uses(&self) -> Uses {
         self.0.uses
+    }
+
+    pub(crate) fn captures(&self) -> &Captures {
+        &self.0.captures
     }
 }
 
@@ -171,7 +177,8 @@ fn finished(sandbox: &Sandbox, ast: AST, declared: &Declared, sdk: SdkVersion, u
     } else {
         ast
     };
-    Script(Arc::new(Compiled { ast, sdk, uses }))
+    let captures = Captures::of(&ast);
+    Script(Arc::new(Compiled { ast, sdk, uses, captures }))
 }
 
 /// One body of statements: the script itself, or a function.

@@ -10,7 +10,6 @@
 //! - `// limits: timeout=100ms operations=1000 memory=16MiB` those that are not the usual ones
 //! - `// body: application/json [1]` what the request brings
 //! - `// stored` it got past the checks of an earlier server: only the wall and the limits stand
-//! - `// keeps` closures that hold themselves are never freed; the script is not run any more after a few times
 //!
 //! One of the first three is needed. Everywhere in a file, `«3×ab»` stands for `ababab`.
 
@@ -25,7 +24,7 @@ use std::time::Duration;
 
 use manifest_schema::limits::Limits;
 use manifest_schema::name::ScriptPath;
-use runtime::{CountingAllocator, Execution, FailureKind, STACK, compile};
+use runtime::{CountingAllocator, Execution, STACK, compile};
 use support::{Call, script};
 
 #[global_allocator]
@@ -62,7 +61,6 @@ struct Hostile {
     name: String,
     call: Call,
     end: End,
-    keeps: bool,
 }
 
 /// What must come of it.
@@ -98,7 +96,7 @@ fn read(path: &Path, name: &str) -> Hostile {
         limits.timeout = Duration::from_secs(20);
         limits.operations = 1_000_000;
     });
-    let (mut end, mut keeps, mut tries) = (None, false, 0);
+    let (mut end, mut tries) = (None, 0);
     for line in &said {
         match line.split_once(": ") {
             Some(("ends", kind)) => end = Some(End::Fails(kind.to_owned())),
@@ -110,13 +108,12 @@ fn read(path: &Path, name: &str) -> Hostile {
                 call = call.body(content_type, body.to_owned());
             }
             _ if line == "stored" => call = call.stored(),
-            _ if line == "keeps" => keeps = true,
             _ => tries += 1,
         }
     }
     assert!(tries > 0, "{name} does not say what it tries");
     let end = end.unwrap_or_else(|| panic!("{name} does not say what must come of it"));
-    Hostile { name: name.to_owned(), call, end, keeps }
+    Hostile { name: name.to_owned(), call, end }
 }
 
 fn lower(limits: &mut Limits, limit: &str) {
@@ -204,7 +201,7 @@ impl Hostile {
             }
         }
         let kept = CountingAllocator::held() - before;
-        if kept > KEPT_UNNOTICED && !self.keeps {
+        if kept > KEPT_UNNOTICED {
             return Err(format!("{} kept {kept} bytes", self.name));
         }
         the_next_one_runs(&self.name)
@@ -293,19 +290,4 @@ fn at_once_on_several_threads_they_come_to_the_same_ends() {
     });
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-#[test]
-fn what_keeps_memory_is_not_run_for_long() {
-    let _alone = alone();
-    let keeping: Vec<_> = all().into_iter().filter(|script| script.keeps).collect();
-    assert!(!keeping.is_empty());
-    on_a_thread_of_its_own(|| {
-        for script in keeping {
-            let revision = script.call.revision();
-            let quarantined = End::Fails(FailureKind::Quarantined.as_str().to_owned());
-            let ends = (0..100).map(|_| end_of(&script.call.run_here(&revision).execution));
-            assert!(ends.take_while(|end| *end != quarantined).count() < 100, "{}", script.name);
-        }
-    });
 }
