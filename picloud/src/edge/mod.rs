@@ -44,6 +44,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use manifest_schema::name::AppName;
 use platform::activation::RETRY;
@@ -59,6 +60,7 @@ use crate::traces::TARGET;
 use address::{Address, Hosts};
 use app::Asked;
 use client::From;
+use git::GitError;
 use names::Names;
 use reply::Content;
 
@@ -218,11 +220,12 @@ impl Edge {
                     let mut request = Request::from_parts(parts, Body::new(body));
                     request.extensions_mut().insert(from);
                     let Some(git) = &self.git else { return self.no_pushes_here().map(Content::from) };
-                    return Box::pin(git::answer(git, app, &rest, addresses, request))
-                        .await
-                        .map(Content::from);
+                    let answered = Box::pin(git::answer(git, app, &rest, addresses, request)).await;
+                    return answered.unwrap_or_else(IntoResponse::into_response).map(Content::from);
                 }
-                Address::Git { app: Err(error), .. } => return git::bad_name(&error).map(Content::from),
+                Address::Git { app: Err(error), .. } => {
+                    return GitError::from(error).into_response().map(Content::from);
+                }
                 Address::Root => return front_door(&parts.method).map(Content::from),
                 Address::Unknown => return nothing_here().map(Content::from),
             },

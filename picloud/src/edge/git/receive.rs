@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{Request, Response};
 use git_receiver::{Capabilities, Request as PushRequest};
 use manifest_schema::name::AppName;
 use platform::deploy::{Deployed, Deployer, Outcome, Pusher, Rejection, Tell, Verdict};
@@ -15,11 +15,11 @@ use tokio_util::io::ReaderStream;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
+use super::error::GitError;
 use super::spool::{SpoolError, Spooled, spool};
 use super::state::{GitEdge, PushBounds};
 use super::wire::{ANSWER_BUFFER, git_reply, plain_body};
 use crate::edge::credentials::Caller;
-use crate::edge::reply;
 use crate::numbers::Numbers;
 use crate::traces::TARGET;
 use crate::words::addresses::Addresses;
@@ -56,31 +56,30 @@ pub(super) async fn receive(
     caller: Caller,
     addresses: Addresses,
     request: Request<Body>,
-) -> Response<Body> {
+) -> Result<Response<Body>, GitError> {
     let started = Instant::now();
-    let Ok(arriving) = Arc::clone(&git.arriving).try_acquire_owned() else {
-        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "too many pushes are arriving; push again\n");
-    };
-    let mut body = match plain_body(request) {
-        Ok(body) => body,
-        Err(response) => return *response,
-    };
+    let arriving = Arc::clone(&git.arriving).try_acquire_owned().map_err(|_| GitError::TooManyPushes)?;
+    let mut body = plain_body(request)?;
     let most = git.pushes.bounds.limits.request_bytes.saturating_add(COMMANDS_BYTES);
     let mut body = match spool(&mut body, most, git.pushes.bounds.time, &git.pushes.spool).await {
         Ok(body) => body,
         Err(SpoolError::Keep { source, head }) => {
             let words = PushWords::new(app.clone(), caller.actor.name.clone(), addresses, false);
             let limits = &git.pushes.bounds.limits;
-            return not_kept(&app, source, &head, limits, &words, started).await;
+            let answered = not_kept(&app, &source, &head, limits, &words, started).await;
+            return answered.ok_or(GitError::NotReceived(SpoolError::Keep { source, head }));
         }
-        Err(error) => return refused(&app, &error),
+        Err(error) => {
+            tracing::info!(%app, %error, "push not received");
+            return Err(GitError::NotReceived(error));
+        }
     };
     let request = match git_receiver::read_request(&mut body, &git.pushes.bounds.limits).await {
         Ok(Some(request)) => request,
-        Ok(None) => return git_reply(RESULT, Body::empty()),
+        Ok(None) => return Ok(git_reply(RESULT, Body::empty())),
         Err(error) => {
             tracing::info!(%app, %error, "push not understood");
-            return reply::text(StatusCode::BAD_REQUEST, &format!("{error}\n"));
+            return Err(GitError::NotAPush(error));
         }
     };
     let pusher =
@@ -101,38 +100,27 @@ pub(super) async fn receive(
     // What is traced of the push belongs to this request, which is answered while the push goes on.
     let work = carry_out(arrived, deployer, bounds, places, output).in_current_span();
     git.pushes.threads.handle().spawn(work);
-    git_reply(RESULT, Body::from_stream(ReaderStream::new(input)))
+    Ok(git_reply(RESULT, Body::from_stream(ReaderStream::new(input))))
 }
 
-fn refused(app: &AppName, error: &SpoolError) -> Response<Body> {
-    tracing::info!(%app, %error, "push not received");
-    let status = match error {
-        SpoolError::Slow => StatusCode::REQUEST_TIMEOUT,
-        SpoolError::Cut(_) => StatusCode::BAD_REQUEST,
-        SpoolError::Keep { .. } => StatusCode::INSUFFICIENT_STORAGE,
-    };
-    reply::text(status, &format!("{error}\n"))
-}
-
-/// Tells in git's way that there is no room for a push: to an error of HTTP, git adds that everything is up to date.
+/// Says in git's way that there is no room for a push: to an error of HTTP, git adds that everything is up to date. `None`: what
+/// the client asks for is not in `head`.
 async fn not_kept(
     app: &AppName,
-    error: io::Error,
+    error: &io::Error,
     mut head: &[u8],
     limits: &git_receiver::Limits,
     words: &PushWords,
     started: Instant,
-) -> Response<Body> {
+) -> Option<Response<Body>> {
     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let incident = uuid::Uuid::new_v4();
     tracing::error!(%app, %incident, %error, "a push cannot be kept in the data folder");
     let rejection = if full { Rejection::DiskFull } else { Rejection::Internal { incident } };
-    let Ok(Some(request)) = git_receiver::read_request(&mut head, limits).await else {
-        return refused(app, &SpoolError::Keep { source: error, head: Vec::new() });
-    };
+    let request = git_receiver::read_request(&mut head, limits).await.ok().flatten()?;
     let verdicts = Verdict::reject_all(&request.commands, &rejection);
     let ending = words.ending(&verdicts, started.elapsed());
-    git_reply(RESULT, Body::from(said(&request.capabilities, &ending.text, &Ok(()), &ending.results)))
+    Some(git_reply(RESULT, Body::from(said(&request.capabilities, &ending.text, &Ok(()), &ending.results))))
 }
 
 /// Carries out a push and tells the client, for as long as it listens.

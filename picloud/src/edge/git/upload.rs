@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{Request, Response};
 use manifest_schema::name::AppName;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
+use super::error::GitError;
 use super::state::GitEdge;
-use super::wire::{ANSWER_BUFFER, git_reply, plain_body, protocol, unknown};
-use crate::edge::reply;
+use super::wire::{ANSWER_BUFFER, git_reply, plain_body, protocol};
 
 /// The longest request of a fetch: a few hundred thousand haves.
 const REQUEST_MAX: u64 = 16 * 1024 * 1024;
@@ -22,26 +22,22 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Answers what a client asks for, as the pack is read.
-pub(super) async fn upload(git: &GitEdge, app: AppName, request: Request<Body>) -> Response<Body> {
+pub(super) async fn upload(
+    git: &GitEdge,
+    app: AppName,
+    request: Request<Body>,
+) -> Result<Response<Body>, GitError> {
     let protocol = protocol(request.headers());
-    let repository = match git.apps.repository(&app).await {
-        Ok(repository) if repository.exists() => repository,
-        Ok(_) => return unknown(&app),
-        Err(error) => return reply::unavailable(&error),
-    };
-    let body = match plain_body(request) {
-        Ok(body) => body,
-        Err(response) => return *response,
-    };
+    let repository = git.apps.repository(&app).await?;
+    if !repository.exists() {
+        return Err(GitError::Unknown(app));
+    }
     let mut asked = Vec::new();
-    let mut limited = body.take(REQUEST_MAX + 1);
-    match tokio::time::timeout(REQUEST_TIME_MAX, limited.read_to_end(&mut asked)).await {
-        Ok(Ok(read)) if read as u64 <= REQUEST_MAX => {}
-        Ok(Ok(_)) => return reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n"),
-        Ok(Err(error)) => return reply::text(StatusCode::BAD_REQUEST, &format!("{error}\n")),
-        Err(_) => {
-            return reply::text(StatusCode::REQUEST_TIMEOUT, "the request took too long to arrive\n");
-        }
+    let mut limited = plain_body(request)?.take(REQUEST_MAX + 1);
+    let reading = tokio::time::timeout(REQUEST_TIME_MAX, limited.read_to_end(&mut asked));
+    let read = reading.await.map_err(|_| GitError::Slow)?.map_err(GitError::Cut)?;
+    if read as u64 > REQUEST_MAX {
+        return Err(GitError::TooLarge);
     }
     let (mut output, input) = tokio::io::duplex(ANSWER_BUFFER);
     tokio::spawn(async move {
@@ -52,5 +48,5 @@ pub(super) async fn upload(git: &GitEdge, app: AppName, request: Request<Body>) 
             Err(_) => tracing::info!(%app, "a fetch was given up: the client reads too slowly"),
         }
     });
-    git_reply("application/x-git-upload-pack-result", Body::from_stream(ReaderStream::new(input)))
+    Ok(git_reply("application/x-git-upload-pack-result", Body::from_stream(ReaderStream::new(input))))
 }

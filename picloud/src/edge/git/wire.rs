@@ -3,13 +3,12 @@
 use std::io;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, Request, Response, header};
 use git_receiver::Protocol;
-use manifest_schema::name::AppName;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
-use crate::edge::reply;
+use super::error::GitError;
 
 /// How many bytes of an answer may wait for a slow client.
 pub(super) const ANSWER_BUFFER: usize = 256 * 1024;
@@ -19,9 +18,7 @@ pub(super) fn protocol(headers: &HeaderMap) -> Protocol {
 }
 
 /// The body as it was before the client compressed it. The receiver's limits count what comes out.
-pub(super) fn plain_body(
-    request: Request<Body>,
-) -> Result<Box<dyn AsyncRead + Send + Unpin>, Box<Response<Body>>> {
+pub(super) fn plain_body(request: Request<Body>) -> Result<Box<dyn AsyncRead + Send + Unpin>, GitError> {
     use futures_util::TryStreamExt as _;
     let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
     let stream = request.into_body().into_data_stream().map_err(io::Error::other);
@@ -31,10 +28,7 @@ pub(super) fn plain_body(
         Some(b"gzip" | b"x-gzip") => {
             Ok(Box::new(async_compression::tokio::bufread::GzipDecoder::new(reader)))
         }
-        Some(_) => {
-            let words = "only gzip is understood as content encoding\n";
-            Err(Box::new(reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, words)))
-        }
+        Some(_) => Err(GitError::Encoding),
     }
 }
 
@@ -49,9 +43,4 @@ pub(super) fn git_reply(kind: &str, body: Body) -> Response<Body> {
         header::HeaderValue::from_static("no-cache, max-age=0, must-revalidate"),
     );
     response
-}
-
-/// The app is not there, or whoever asks may not know that it is.
-pub(super) fn unknown(app: &AppName) -> Response<Body> {
-    reply::text(StatusCode::NOT_FOUND, &format!("there is no app {app}, or this token may nothing with it\n"))
 }
