@@ -8,17 +8,17 @@
 //! - A run is held by a lease that its node renews ([`running`]). Where it is not renewed, any node records the run as lost
 //!   ([`upkeep`]), and nobody runs it again.
 //!
-//! [`clock`] fires at the next due time of all schedules and sleeps until then. The schedules are those of the revisions
+//! [`timer`] fires at the next due time of all schedules and sleeps until then. The schedules are those of the revisions
 //! that are live, so that they change together with the routes. [`desk`] is where people ask: what is scheduled, run it now,
 //! pause it.
 
 mod agenda;
-mod clock;
 mod desk;
 mod hold;
 mod numbers;
 mod owed;
 mod running;
+mod timer;
 mod upkeep;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,8 +41,8 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use agenda::{Agenda, Place, place};
-use clock::Alarm;
 use owed::{believed, due_times, owed, reckoned_ahead_max};
+use timer::Alarm;
 
 pub use desk::{NotRun, RunCursor, Scheduled};
 pub use hold::held;
@@ -160,10 +160,10 @@ impl Scheduler {
     /// Runs what is due until the task is dropped. `changes` tells when something else may be live.
     ///
     /// # Errors
-    /// The clock cannot be started.
+    /// The timer cannot be started.
     pub async fn run(self, mut changes: watch::Receiver<()>) -> Result<(), JobSchedulerError> {
         let scheduler = self.clone();
-        let mut clock = clock::start(&self.0.alarm, move || {
+        let mut timer = timer::start(&self.0.alarm, move || {
             let scheduler = scheduler.clone();
             Box::pin(async move { scheduler.tick(scheduler.now()) })
         })
@@ -171,7 +171,7 @@ impl Scheduler {
         loop {
             self.tick(self.now());
             if changes.changed().await.is_err() {
-                return clock.shutdown().await;
+                return timer.shutdown().await;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The clock that fires, and sleeps until it has to.
+//! The timer that fires, and sleeps until it has to.
 //!
 //! tokio-cron-scheduler asks its storage every 500 ms which of its jobs are due, and runs those. Here it has one job, and a
 //! storage that answers only when the [`Alarm`] has come: so it polls nothing, and fires on time.
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 
-/// The clock can be set while a timer runs, which does not notice. So no timer runs for longer than this.
+/// The clock can be set during a sleep, which does not notice. So no sleep takes longer than this.
 const SLEEP_MAX: Duration = Duration::from_secs(20);
 
 /// How many messages the crate's own channels hold. There is one job, which fires twice a second at most.
@@ -79,13 +79,13 @@ impl Alarm {
     }
 }
 
-/// Starts a clock that calls `fire` whenever the alarm has come. Until `fire` has set it anew, it is called twice a second.
+/// Starts a timer that calls `fire` whenever the alarm has come. Until `fire` has set it anew, it is called twice a second.
 pub(super) async fn start<F>(alarm: &Alarm, fire: F) -> Result<JobScheduler, JobSchedulerError>
 where
     F: Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync + 'static,
 {
     let storage = Storage { jobs: SimpleMetadataStore::default(), alarm: alarm.clone() };
-    let clock = JobScheduler::new_with_storage_and_code(
+    let timer = JobScheduler::new_with_storage_and_code(
         Box::new(storage),
         Box::new(SimpleNotificationStore::default()),
         Box::new(SimpleJobCode::default()),
@@ -93,9 +93,9 @@ where
         CHANNEL_SIZE,
     )
     .await?;
-    clock.add(Job::new_async(ANY, move |_, _| fire())?).await?;
-    clock.start().await?;
-    Ok(clock)
+    timer.add(Job::new_async(ANY, move |_, _| fire())?).await?;
+    timer.start().await?;
+    Ok(timer)
 }
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Send>>;
@@ -171,7 +171,7 @@ mod tests {
         let alarm = Alarm::default();
         let fired = Arc::new(AtomicUsize::new(0));
         let (counted, set) = (Arc::clone(&fired), alarm.clone());
-        let _clock = start(&alarm, move || {
+        let _timer = start(&alarm, move || {
             counted.fetch_add(1, Ordering::SeqCst);
             set.set(None);
             Box::pin(std::future::ready(()))
