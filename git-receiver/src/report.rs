@@ -12,45 +12,47 @@ const PROGRESS_BAND: u8 = 2;
 /// An empty frame on band 1, which clients pass over: it only keeps the connection from looking dead.
 const KEEPALIVE: &[u8] = b"0005\x01";
 
-impl Capabilities {
-    /// Text for the user, `remote: ` before each line. Empty where the client takes none.
-    pub fn progress(&self, text: &str) -> Bytes {
-        let mut out = Vec::new();
-        if self.sideband() && !text.is_empty() {
-            write_band(&mut out, PROGRESS_BAND, text.as_bytes());
-        }
-        out.into()
+/// Text for the user, `remote: ` before each line. Empty where the client takes none.
+pub fn progress(capabilities: &Capabilities, text: &str) -> Bytes {
+    let mut out = Vec::new();
+    if capabilities.sideband() && !text.is_empty() {
+        write_band(&mut out, PROGRESS_BAND, text.as_bytes());
     }
+    out.into()
+}
 
-    /// A sign of life. Empty where the client takes none.
-    pub fn keepalive(&self) -> Bytes {
-        Bytes::from_static(if self.sideband() { KEEPALIVE } else { b"" })
-    }
+/// A sign of life. Empty where the client takes none.
+pub fn keepalive(capabilities: &Capabilities) -> Bytes {
+    Bytes::from_static(if capabilities.sideband() { KEEPALIVE } else { b"" })
+}
 
-    /// The end of the answer: whether the pack was unpacked, and for each ref that it was moved or why not.
-    pub fn report(&self, unpacked: Result<(), &str>, refs: &[(&str, Result<(), String>)]) -> Bytes {
-        let mut report = Vec::new();
-        if self.report_status().is_some() {
-            let unpack = unpacked
-                .map_or_else(|why| format!("unpack {}\n", one_line(why)), |()| "unpack ok\n".to_owned());
-            write(&mut report, unpack.as_bytes());
-            for (name, result) in refs {
-                let line = match result {
-                    Ok(()) => format!("ok {name}\n"),
-                    Err(why) => format!("ng {name} {}\n", one_line(why)),
-                };
-                write(&mut report, line.as_bytes());
-            }
-            report.extend_from_slice(FLUSH);
+/// The end of the answer: whether the pack was unpacked, and for each ref that it was moved or why not.
+pub fn report(
+    capabilities: &Capabilities,
+    unpacked: Result<(), &str>,
+    refs: &[(&str, Result<(), String>)],
+) -> Bytes {
+    let mut report = Vec::new();
+    if capabilities.report_status().is_some() {
+        let unpack =
+            unpacked.map_or_else(|why| format!("unpack {}\n", one_line(why)), |()| "unpack ok\n".to_owned());
+        write(&mut report, unpack.as_bytes());
+        for (name, result) in refs {
+            let line = match result {
+                Ok(()) => format!("ok {name}\n"),
+                Err(why) => format!("ng {name} {}\n", one_line(why)),
+            };
+            write(&mut report, line.as_bytes());
         }
-        if !self.sideband() {
-            return report.into();
-        }
-        let mut out = Vec::new();
-        write_band(&mut out, REPORT_BAND, &report);
-        out.extend_from_slice(FLUSH);
-        out.into()
+        report.extend_from_slice(FLUSH);
     }
+    if !capabilities.sideband() {
+        return report.into();
+    }
+    let mut out = Vec::new();
+    write_band(&mut out, REPORT_BAND, &report);
+    out.extend_from_slice(FLUSH);
+    out.into()
 }
 
 /// A reason is one line of printable text, short enough for a frame.
@@ -84,9 +86,9 @@ mod tests {
     fn a_report_says_what_became_of_each_ref() {
         let plain = Capabilities::parse(b"report-status");
         let refs = [("refs/heads/a", Ok(())), ("refs/heads/b", Err("two\nlines".to_owned()))];
-        let report = plain.report(Ok(()), &refs);
+        let encoded = report(&plain, Ok(()), &refs);
         assert_eq!(
-            report.as_ref(),
+            encoded.as_ref(),
             b"000eunpack ok\n0014ok refs/heads/a\n001eng refs/heads/b two lines\n0000"
         );
     }
@@ -94,22 +96,22 @@ mod tests {
     #[test]
     fn over_the_sideband_the_report_is_framed_again() {
         let banded = Capabilities::parse(b"report-status side-band-64k");
-        let report = banded.report(Err("early end"), &REFS);
+        let encoded = report(&banded, Err("early end"), &REFS);
         assert!(
-            report.starts_with(b"0035\x010015unpack early end\n") && report.ends_with(b"00000000"),
-            "{report:?}"
+            encoded.starts_with(b"0035\x010015unpack early end\n") && encoded.ends_with(b"00000000"),
+            "{encoded:?}"
         );
-        assert_eq!(banded.progress("hi\n").as_ref(), b"0008\x02hi\n");
-        assert_eq!(banded.keepalive().as_ref(), b"0005\x01");
+        assert_eq!(progress(&banded, "hi\n").as_ref(), b"0008\x02hi\n");
+        assert_eq!(keepalive(&banded).as_ref(), b"0005\x01");
     }
 
     #[test]
     fn who_does_not_listen_is_told_nothing() {
         let deaf = Capabilities::default();
         assert!(
-            deaf.progress("hi").is_empty()
-                && deaf.keepalive().is_empty()
-                && deaf.report(Ok(()), &REFS).is_empty()
+            progress(&deaf, "hi").is_empty()
+                && keepalive(&deaf).is_empty()
+                && report(&deaf, Ok(()), &REFS).is_empty()
         );
     }
 }

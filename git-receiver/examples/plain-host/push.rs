@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use git_receiver::{Command, CommandFault, JudgedCommand, ObjectId, Pack, Push};
+use git_receiver::{Command, CommandFault, JudgedCommand, ObjectId, Pack, Push, report};
 use gix_lock::acquire::Fail;
 use gix_ref::Target;
 use gix_ref::transaction::{PreviousValue, RefEdit};
@@ -45,7 +45,7 @@ pub(crate) async fn answer(
     loop {
         let bytes = match tokio::time::timeout(KEEPALIVE, told.recv()).await {
             Ok(Some(text)) if capabilities.sideband() => {
-                capabilities.progress(&String::from_utf8_lossy(&text))
+                report::progress(&capabilities, &String::from_utf8_lossy(&text))
             }
             // Where there is no way to the client, the host's own log has it.
             Ok(Some(text)) => {
@@ -53,7 +53,7 @@ pub(crate) async fn answer(
                 continue;
             }
             Ok(None) => break,
-            Err(_) => capabilities.keepalive(),
+            Err(_) => report::keepalive(&capabilities),
         };
         let _ = output.write_all(&bytes).await;
         let _ = output.flush().await;
@@ -64,7 +64,7 @@ pub(crate) async fn answer(
         .map(|order| (order.command.name.as_str(), order.refused.clone().map_or(Ok(()), Err)))
         .collect();
     let unpacked = unpacked.as_ref().copied().map_err(String::as_str);
-    output.write_all(&capabilities.report(unpacked, &results)).await?;
+    output.write_all(&report::report(&capabilities, unpacked, &results)).await?;
     Ok(output.flush().await?)
 }
 

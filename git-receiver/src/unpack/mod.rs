@@ -9,8 +9,8 @@
 mod entries;
 mod found;
 mod resolve;
+mod resolved;
 mod scan;
-mod settle;
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
@@ -19,9 +19,9 @@ use crate::connectivity::Disconnected;
 use crate::delta::DamagedDelta;
 use crate::{DamagedObject, RepositoryError};
 
-pub(crate) use resolve::{Bases, Resolved, resolve};
+pub(crate) use resolve::resolve;
+pub(crate) use resolved::{Bases, Resolved, compress};
 pub(crate) use scan::{Scanned, scan};
-pub(crate) use settle::compress;
 
 /// Why a pack was not unpacked: it is refused, in git's kind of words, or the repository cannot be read
 /// ([`UnpackError::is_refusal`]). Nothing of it is kept.

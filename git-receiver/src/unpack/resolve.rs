@@ -3,7 +3,7 @@
 //! The work is shared by threads: each takes the next base, an object that came whole or one that the repository has, and
 //! follows everything that is built on it. What an object is built of is never waited for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -14,6 +14,7 @@ use gix_object::Kind;
 use super::UnpackError;
 use super::entries::{Body, Entries, StreamReader};
 use super::found::{Findings, Found};
+use super::resolved::{Bases, Resolved};
 use super::scan::Scanned;
 use crate::{Limits, delta};
 
@@ -22,16 +23,6 @@ const THREADS_MAX: usize = 8;
 
 /// How many deltas a pack has at least for each thread: starting one takes as long as applying some of them.
 const DELTAS_A_THREAD: usize = 500;
-
-/// The contents of objects that the repository has, and on which the pack builds.
-pub(crate) type Bases = HashMap<ObjectId, (Kind, Vec<u8>)>;
-
-/// A pack of which all objects are known.
-pub(crate) struct Resolved {
-    pub(super) entries: Entries,
-    pub(super) bases: Bases,
-    pub(super) findings: Findings,
-}
 
 /// Applies the deltas. `bases` are the objects of the repository that the pack builds on, `shallow` the commits whose parents
 /// need not be there. Blocking.

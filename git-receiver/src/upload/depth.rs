@@ -69,17 +69,19 @@ pub(super) async fn ends<R: Repository>(
         Some(_) if selects => Err(UploadError::Refused(
             "deepen and deepen-since (or deepen-not) cannot be used together".to_owned(),
         )),
-        Some(count) if depth.relative => commits.below(&wishes.client_shallow, count.saturating_add(1)).await,
-        Some(count) => commits.below(wants, count).await,
+        Some(count) if depth.relative => {
+            below(commits, &wishes.client_shallow, count.saturating_add(1)).await
+        }
+        Some(count) => below(commits, wants, count).await,
         None if selects => {
             let mut unwanted = Vec::with_capacity(depth.not.len());
             for name in &depth.not {
                 unwanted.push(commit_of(commits.repository(), name).await?);
             }
-            let unwanted = commits.reach(&unwanted, |_, _| true).await?;
+            let unwanted = reach(commits, &unwanted, |_, _| true).await?;
             let young = |commit: &Commit| depth.since.is_none_or(|since| commit.time >= since);
             let wanted = |id: &ObjectId, commit: &Commit| young(commit) && !unwanted.contains(id);
-            commits.youngest(wants, &wishes.client_shallow, wanted).await
+            youngest(commits, wants, &wishes.client_shallow, wanted).await
         }
         None => Ok(HashSet::new()),
     }
@@ -104,61 +106,61 @@ async fn commit_of<R: Repository>(repository: &R, name: &str) -> Result<ObjectId
     Ok(target)
 }
 
-impl<R: Repository> Commits<'_, R> {
-    /// Everything from `from` downwards, as far as `goes_on` says; those at which it stops included.
-    async fn reach(
-        &mut self,
-        from: &[ObjectId],
-        goes_on: impl Fn(&ObjectId, &Commit) -> bool,
-    ) -> Result<HashSet<ObjectId>, UploadError> {
-        let mut reached: HashSet<ObjectId> = from.iter().copied().collect();
-        let mut level: Vec<ObjectId> = from.to_vec();
-        while !level.is_empty() {
-            self.read(&level).await?;
-            let commits = level.iter().filter_map(|id| Some((id, self.get(id)?)));
-            let below =
-                commits.filter(|(id, commit)| goes_on(id, commit)).flat_map(|(_, commit)| &commit.parents);
-            level = below.filter(|parent| reached.insert(**parent)).copied().collect();
-        }
-        Ok(reached)
+/// Everything from `from` downwards, as far as `goes_on` says; those at which it stops included.
+async fn reach<R: Repository>(
+    commits: &mut Commits<'_, R>,
+    from: &[ObjectId],
+    goes_on: impl Fn(&ObjectId, &Commit) -> bool,
+) -> Result<HashSet<ObjectId>, UploadError> {
+    let mut reached: HashSet<ObjectId> = from.iter().copied().collect();
+    let mut level: Vec<ObjectId> = from.to_vec();
+    while !level.is_empty() {
+        commits.read(&level).await?;
+        let read = level.iter().filter_map(|id| Some((id, commits.get(id)?)));
+        let below = read.filter(|(id, commit)| goes_on(id, commit)).flat_map(|(_, commit)| &commit.parents);
+        level = below.filter(|parent| reached.insert(**parent)).copied().collect();
     }
+    Ok(reached)
+}
 
-    /// The commits that stand `count` deep, counted from 1. As with git, that of the first commit too: who got as much as was
-    /// asked for may always ask for more.
-    async fn below(&mut self, from: &[ObjectId], count: usize) -> Result<HashSet<ObjectId>, UploadError> {
-        let mut reached: HashSet<ObjectId> = from.iter().copied().collect();
-        let mut level: Vec<ObjectId> = from.to_vec();
-        for _ in 1..count {
-            self.read(&level).await?;
-            let parents = level.iter().filter_map(|id| self.get(id)).flat_map(|commit| &commit.parents);
-            level = parents.filter(|parent| reached.insert(**parent)).copied().collect();
-            if level.is_empty() {
-                break;
-            }
+/// The commits that stand `count` deep, counted from 1. As with git, that of the first commit too: who got as much as was
+/// asked for may always ask for more.
+async fn below<R: Repository>(
+    commits: &mut Commits<'_, R>,
+    from: &[ObjectId],
+    count: usize,
+) -> Result<HashSet<ObjectId>, UploadError> {
+    let mut reached: HashSet<ObjectId> = from.iter().copied().collect();
+    let mut level: Vec<ObjectId> = from.to_vec();
+    for _ in 1..count {
+        commits.read(&level).await?;
+        let parents = level.iter().filter_map(|id| commits.get(id)).flat_map(|commit| &commit.parents);
+        level = parents.filter(|parent| reached.insert(**parent)).copied().collect();
+        if level.is_empty() {
+            break;
         }
-        self.read(&level).await?;
-        Ok(level.into_iter().filter(|id| self.get(id).is_some()).collect())
     }
+    commits.read(&level).await?;
+    Ok(level.into_iter().filter(|id| commits.get(id).is_some()).collect())
+}
 
-    /// The last commits that are wanted: a parent of theirs is not. Where the client's history ends, `shallow`, it goes on
-    /// only from what is wanted.
-    async fn youngest(
-        &mut self,
-        from: &[ObjectId],
-        shallow: &[ObjectId],
-        wanted: impl Fn(&ObjectId, &Commit) -> bool,
-    ) -> Result<HashSet<ObjectId>, UploadError> {
-        let reached = self.reach(from, &wanted).await?;
-        let is_wanted = |id: &ObjectId| self.get(id).is_some_and(|commit| wanted(id, commit));
-        if from.iter().any(|id| self.get(id).is_some()) && !from.iter().any(is_wanted) {
-            return Err(UploadError::Refused("no commits selected for shallow requests".to_owned()));
-        }
-        // As git has it: what the client asked for by name is sent even where it is too old, and all below it.
-        let is_last =
-            |id: &ObjectId| self.get(id).is_some_and(|commit| !commit.parents.iter().all(is_wanted));
-        let last = reached.into_iter().filter(|id| is_wanted(id) && is_last(id));
-        Ok(last.chain(shallow.iter().copied().filter(|id| !is_wanted(id))).collect())
+/// The last commits that are wanted: a parent of theirs is not. Where the client's history ends, `shallow`, it goes on
+/// only from what is wanted.
+async fn youngest<R: Repository>(
+    commits: &mut Commits<'_, R>,
+    from: &[ObjectId],
+    shallow: &[ObjectId],
+    wanted: impl Fn(&ObjectId, &Commit) -> bool,
+) -> Result<HashSet<ObjectId>, UploadError> {
+    let reached = reach(commits, from, &wanted).await?;
+    let is_wanted = |id: &ObjectId| commits.get(id).is_some_and(|commit| wanted(id, commit));
+    if from.iter().any(|id| commits.get(id).is_some()) && !from.iter().any(is_wanted) {
+        return Err(UploadError::Refused("no commits selected for shallow requests".to_owned()));
     }
+    // As git has it: what the client asked for by name is sent even where it is too old, and all below it.
+    let is_last = |id: &ObjectId| commits.get(id).is_some_and(|commit| !commit.parents.iter().all(is_wanted));
+    let last = reached.into_iter().filter(|id| is_wanted(id) && is_last(id));
+    Ok(last.chain(shallow.iter().copied().filter(|id| !is_wanted(id))).collect())
 }
 
 #[cfg(test)]

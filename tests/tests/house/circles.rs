@@ -15,7 +15,7 @@ const CRATE: &str = "picloud/src";
 const MUST_NOT_NAME: [(&str, &str); 1] = [("picloud/src/edge", "store")];
 
 /// A module by its path within the crate; the root of the crate has none.
-type Module = Vec<String>;
+pub(super) type Module = Vec<String>;
 
 /// What a folder's own file is called among its children.
 const ITSELF: &str = "mod.rs";
@@ -23,7 +23,11 @@ const ITSELF: &str = "mod.rs";
 /// The code of a file without its tests, comments and texts.
 fn bare(text: &str) -> String {
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let code = code.split("#[cfg(all(test").next().unwrap_or_default();
+    stripped(code.split("#[cfg(all(test").next().unwrap_or_default())
+}
+
+/// A code without its comments and texts.
+pub(super) fn stripped(code: &str) -> String {
     let mut bare = String::new();
     for line in code.lines() {
         let mut within = false;
@@ -167,10 +171,10 @@ fn way(steps: &BTreeMap<String, BTreeMap<String, String>>, from: &str, to: &str)
     None
 }
 
-fn module(path: &Path) -> Module {
+pub(super) fn module(path: &Path) -> Module {
     let path = path.with_extension("");
     let mut module: Module = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    module.pop_if(|last| matches!(last.as_str(), "mod" | "main"));
+    module.pop_if(|last| matches!(last.as_str(), "mod" | "main" | "lib"));
     module
 }
 

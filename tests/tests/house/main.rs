@@ -4,6 +4,7 @@
 mod circles;
 mod contract;
 mod document;
+mod impls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +21,7 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ("manifest-schema", &[]),
 ];
 
-/// The longest file of code. One type, one file: a type is not spread over several to stay below this.
+/// The longest file of code. One type, one file: a type is not spread over several to stay below this ([`impls`]).
 const LINES_MAX: usize = 1000;
 
 fn root() -> PathBuf {

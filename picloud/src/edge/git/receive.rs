@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, Response};
-use git_receiver::{Capabilities, Request as PushRequest};
+use git_receiver::{Capabilities, Request as PushRequest, report};
 use manifest_schema::name::AppName;
 use platform::deploy::{Deployed, Deployer, Outcome, Pusher, Rejection, Tell, Verdict};
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
@@ -145,9 +145,9 @@ async fn carry_out(
     let deploying = tokio::spawn(deploy(arrived, deployer, bounds, places, tell).instrument(push.clone()));
     loop {
         let bytes = match tokio::time::timeout(KEEPALIVE, events.recv()).await {
-            Ok(Some(event)) => capabilities.progress(&words.event(&event)),
+            Ok(Some(event)) => report::progress(&capabilities, &words.event(&event)),
             Ok(None) => break,
-            Err(_) => capabilities.keepalive(),
+            Err(_) => report::keepalive(&capabilities),
         };
         // A client that is gone is told nothing more; the push goes on.
         let _ = output.write_all(&bytes).await;
@@ -175,7 +175,7 @@ fn said(
         Rejection::Unpack(why) | Rejection::Unavailable { why } => why.as_str(),
         _ => "the server cannot read its repository",
     });
-    [capabilities.progress(text), capabilities.report(unpacked, &results)].concat()
+    [report::progress(capabilities, text), report::report(capabilities, unpacked, &results)].concat()
 }
 
 /// Hands a push over to be unpacked and deployed when its turn comes.

@@ -1,5 +1,5 @@
-//! Decides what of a pack is stored, and how: as it was received, unless the repository has it already or too many deltas
-//! would lie on each other.
+//! A pack of which all objects are known. It decides what is stored of them, and how: as it was received, unless the repository
+//! has it already or too many deltas would lie on each other.
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use gix_hash::ObjectId;
+use gix_object::Kind;
 
 use super::UnpackError;
-use super::entries::{Body, StreamReader};
-use super::found::Found;
-use super::resolve::Resolved;
+use super::entries::{Body, Entries, StreamReader};
+use super::found::{Findings, Found};
 use crate::connectivity::Links;
 use crate::pack::{Pack, Packed};
 use crate::{Known, delta};
@@ -21,6 +21,16 @@ const DEPTH_MAX: u32 = 50;
 
 /// The most bytes of a delta, inflated. So what has to be read for an object is bounded too.
 const DELTA_BYTES_MAX: u64 = 256 * 1024;
+
+/// The contents of objects that the repository has, and on which the pack builds.
+pub(crate) type Bases = HashMap<ObjectId, (Kind, Vec<u8>)>;
+
+/// A pack of which all objects are known.
+pub(crate) struct Resolved {
+    pub(super) entries: Entries,
+    pub(super) bases: Bases,
+    pub(super) findings: Findings,
+}
 
 impl Resolved {
     /// The names of all objects of the pack, some of them more than once.
