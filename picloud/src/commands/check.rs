@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use manifest_schema::limits::Limits;
 use platform::deploy::{Checked, check as validate};
+use platform::revision::Prepared;
 
 use super::error::CommandError;
 use super::folder;
@@ -43,10 +44,10 @@ pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError>
 }
 
 fn summary(checked: &Checked) -> String {
-    let manifest = &checked.manifest;
+    let Prepared { manifest, sources, .. } = &checked.prepared;
     format!(
         "{}, {}, {}, {}, sdk {}",
-        count(checked.sources.len(), "script"),
+        count(sources.len(), "script"),
         count(manifest.routes.len(), "route"),
         count(manifest.schedules.len(), "schedule"),
         count(manifest.functions.len(), "function"),

@@ -113,7 +113,8 @@ pub(crate) async fn run(
     let execution_id = Uuid::now_v7();
     let invocation = Invocation { script, execution_id, request_id, trigger };
     let mut response = match execute(recorder, Arc::clone(live), invocation).await {
-        Ok(execution) => outcome(execution, execution_id),
+        Ok(Execution { outcome: Ok(answer), .. }) => response(answer),
+        Ok(Execution { outcome: Err(failure), .. }) => failed(failure.kind, execution_id),
         Err(busy) => {
             let why = json!({"error": busy.to_string()});
             let mut response = reply::json(StatusCode::SERVICE_UNAVAILABLE, &why);
@@ -134,19 +135,14 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Uuid {
     given.and_then(|value| Uuid::try_parse(value).ok()).unwrap_or_else(Uuid::new_v4)
 }
 
-fn outcome(execution: Execution, execution_id: Uuid) -> Response<Content> {
-    match execution.outcome {
-        Ok(answer) => response(answer),
-        Err(failure) => {
-            let error = match failure.kind {
-                FailureKind::InvalidJson => "invalid JSON body",
-                _ => "script error",
-            };
-            let status = StatusCode::from_u16(failure.kind.http_status());
-            let words = json!({"error": error, "execution_id": execution_id.to_string()});
-            reply::json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &words).map(Content::from)
-        }
-    }
+fn failed(kind: FailureKind, execution_id: Uuid) -> Response<Content> {
+    let error = match kind {
+        FailureKind::InvalidJson => "invalid JSON body",
+        _ => "script error",
+    };
+    let status = StatusCode::from_u16(kind.http_status());
+    let words = json!({"error": error, "execution_id": execution_id.to_string()});
+    reply::json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &words).map(Content::from)
 }
 
 fn response(answer: Answer) -> Response<Content> {

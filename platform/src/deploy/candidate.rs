@@ -107,64 +107,66 @@ impl Examination<'_> {
         if let Some(rejection) = self.leaked(Some((branch, commit))).await? {
             return Ok(Examined::Rejected(rejection));
         }
-        if let Some(prepared) = self.validated_before(oid(commit)).await? {
-            let mut faults = Faults::default();
-            refuse_unset(&prepared.manifest, self.secrets, &mut faults);
-            if !faults.is_empty() {
-                return Ok(self.refuse(branch, faults));
+        let (prepared, new) = match self.validated_before(oid(commit)).await? {
+            Some(prepared) => {
+                let mut faults = Faults::default();
+                refuse_unset(&prepared.manifest, self.secrets, &mut faults);
+                if !faults.is_empty() {
+                    return Ok(self.refuse(branch, faults));
+                }
+                (prepared, None)
             }
-            if let Some(faults) = self.domain_faults(branch, commit, &prepared).await? {
-                return Ok(self.refuse(branch, faults));
+            None => {
+                let started = Instant::now();
+                let snapshot = match of_commit(self.staged, commit, &self.limits.tree).await {
+                    Ok(snapshot) => snapshot,
+                    Err(SnapshotError::Refused(why)) => {
+                        return Ok(self.refuse(branch, Fault::error("the commit", None, why).into()));
+                    }
+                    Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
+                };
+                self.tell.send(Event::Read {
+                    files: snapshot.files,
+                    scripts: snapshot.scripts.len(),
+                    bytes: snapshot.bytes(),
+                    took: started.elapsed(),
+                });
+                if snapshot.manifest.is_none() && !self.is_production(branch) {
+                    return Ok(Examined::NoManifest);
+                }
+                let started = Instant::now();
+                let (ceiling, secrets) = (self.limits.executions.clone(), Arc::clone(self.secrets));
+                // Off the async workers: compiling may take a while and cannot be cancelled.
+                let checking =
+                    tokio::task::spawn_blocking(move || check(&snapshot, &ceiling, Some(&secrets)));
+                let Checked { prepared, warnings } =
+                    match checking.await.map_err(|_| DeployError::CheckDied)? {
+                        Ok(checked) => checked,
+                        Err(faults) => return Ok(self.refuse(branch, faults)),
+                    };
+                self.tell.send(Event::Compiled {
+                    scripts: prepared.compiled.len(),
+                    sdk: prepared.manifest.sdk,
+                    took: started.elapsed(),
+                });
+                if !warnings.is_empty() {
+                    self.tell.send(Event::Faults(warnings));
+                }
+                let new = NewRevision {
+                    commit: oid(commit),
+                    sdk: prepared.manifest.sdk.to_string(),
+                    subject: summary.subject,
+                    author: summary.author,
+                    validated_at: Utc::now(),
+                };
+                (prepared, Some(new))
             }
-            self.tell_plan(branch, &prepared);
-            return Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new: None, prepared })));
-        }
-        let started = Instant::now();
-        let snapshot = match of_commit(self.staged, commit, &self.limits.tree).await {
-            Ok(snapshot) => snapshot,
-            Err(SnapshotError::Refused(why)) => {
-                return Ok(self.refuse(branch, Fault::error("the commit", None, why).into()));
-            }
-            Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
-        };
-        self.tell.send(Event::Read {
-            files: snapshot.files,
-            scripts: snapshot.scripts.len(),
-            bytes: snapshot.bytes(),
-            took: started.elapsed(),
-        });
-        if snapshot.manifest.is_none() && !self.is_production(branch) {
-            return Ok(Examined::NoManifest);
-        }
-        let started = Instant::now();
-        let checked = match self.check(snapshot).await? {
-            Ok(checked) => checked,
-            Err(faults) => return Ok(self.refuse(branch, faults)),
-        };
-        self.tell.send(Event::Compiled {
-            scripts: checked.compiled.len(),
-            sdk: checked.manifest.sdk,
-            took: started.elapsed(),
-        });
-        if !checked.warnings.is_empty() {
-            self.tell.send(Event::Faults(checked.warnings.clone()));
-        }
-        let new = NewRevision {
-            commit: oid(commit),
-            sdk: checked.manifest.sdk.to_string(),
-            subject: summary.subject,
-            author: summary.author,
-            validated_at: Utc::now(),
-        };
-        let prepared = match prepare(checked) {
-            Ok(prepared) => prepared,
-            Err(fault) => return Ok(self.refuse(branch, fault.into())),
         };
         if let Some(faults) = self.domain_faults(branch, commit, &prepared).await? {
             return Ok(self.refuse(branch, faults));
         }
         self.tell_plan(branch, &prepared);
-        Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new: Some(new), prepared })))
+        Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new, prepared })))
     }
 
     fn is_production(&self, branch: &str) -> bool {
@@ -226,13 +228,6 @@ impl Examination<'_> {
         }
     }
 
-    /// Checks off the async workers: compiling may take a while and cannot be cancelled.
-    async fn check(&self, snapshot: Snapshot) -> Result<Result<Checked, Faults>, DeployError> {
-        let (ceiling, secrets) = (self.limits.executions.clone(), Arc::clone(self.secrets));
-        let checking = tokio::task::spawn_blocking(move || check(&snapshot, &ceiling, Some(&secrets)));
-        checking.await.map_err(|_| DeployError::CheckDied)
-    }
-
     /// Why a push is refused that holds the value of a secret, if it does: the commit of a branch, or anything that came. Nothing
     /// else is told of it then, since faults show lines.
     pub(super) async fn leaked(
@@ -264,10 +259,4 @@ impl Examination<'_> {
         let due = scheduled.then(|| due_times(&prepared.manifest));
         self.tell.send(Event::Planned(Planned { plan, due }));
     }
-}
-
-fn prepare(checked: Checked) -> Result<Prepared, Fault> {
-    let Checked { manifest, sources, compiled, .. } = checked;
-    Prepared::new(manifest, sources, compiled)
-        .map_err(|error| Fault::error(manifest::FILE_NAME, None, error.to_string()))
 }

@@ -14,6 +14,7 @@ use manifest_schema::zone::{Source, ZoneData, zone_data};
 use runtime::{Script, Secrets};
 
 use super::snapshot::{File, Snapshot};
+use crate::revision::Prepared;
 
 /// The most bytes of manifest and scripts together: what one revision may weigh in memory.
 const SNAPSHOT_MAX: u64 = 32 * 1024 * 1024;
@@ -28,12 +29,8 @@ const COMPILED_MAX: usize = 1024 * 1024;
 /// A snapshot that keeps the contract.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// What it declares.
-    pub manifest: Manifest,
-    /// The text of every script that the manifest names.
-    pub sources: BTreeMap<ScriptPath, String>,
-    /// The same scripts, compiled, as far as that takes little memory.
-    pub compiled: BTreeMap<ScriptPath, Script>,
+    /// What it declares, and the scripts that it names; they are compiled as far as that takes little memory.
+    pub prepared: Prepared,
     /// What its author should look at; no error is among it.
     pub warnings: Faults,
 }
@@ -44,7 +41,41 @@ pub struct Checked {
 /// # Errors
 /// Every fault of the manifest and of every script, at least one of them an error; the manifest's first.
 pub fn check(snapshot: &Snapshot, ceiling: &Limits, secrets: Option<&Secrets>) -> Result<Checked, Faults> {
-    check_within(TIME_MAX, snapshot, ceiling, secrets)
+    if snapshot.bytes() > SNAPSHOT_MAX {
+        let words =
+            format!("manifest and scripts take more than {} MiB together", SNAPSHOT_MAX / (1024 * 1024));
+        return Err(Fault::error("the app", None, words).advise("split it into several").into());
+    }
+    let bytes = manifest_bytes(snapshot.manifest.as_ref())?;
+    let known: BTreeSet<String> = snapshot.scripts.keys().cloned().collect();
+    let parsed = parse(bytes, Surroundings { ceiling, scripts: &known });
+    let (manifest, mut faults, sdk, named) = match parsed {
+        Ok(parsed) => {
+            let sdk = parsed.manifest.sdk;
+            let named = parsed.manifest.scripts().into_iter().cloned().collect();
+            let mut faults = parsed.warnings;
+            warn_of_old_zones(&parsed.manifest, zone_data(), Utc::now(), &mut faults);
+            if let Some(secrets) = secrets {
+                refuse_unset(&parsed.manifest, secrets, &mut faults);
+            }
+            (Some(parsed.manifest), faults, sdk, named)
+        }
+        // What can be understood is enough to look at the scripts too.
+        Err(Refused { faults, sdk, scripts }) => {
+            let all = || known.iter().filter_map(|path| ScriptPath::new(path).ok()).collect();
+            (None, faults, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
+        }
+    };
+    let scripts = check_scripts(TIME_MAX, snapshot, sdk, named, &mut faults);
+    match manifest {
+        Some(manifest) if faults.errors() == 0 => {
+            let Scripts { sources, compiled } = scripts;
+            let prepared = Prepared::new(manifest, sources, compiled)
+                .map_err(|error| Fault::error(manifest::FILE_NAME, None, error.to_string()))?;
+            Ok(Checked { prepared, warnings: faults })
+        }
+        _ => Err(faults),
+    }
 }
 
 /// A fault for every secret that the manifest requires and that is not set.
@@ -72,47 +103,6 @@ fn warn_of_old_zones(manifest: &Manifest, data: &ZoneData, now: DateTime<Utc>, f
             Source::Bundled => "install the system's package tzdata on the server, or a newer PiCloud",
         };
         faults.add(Fault::warning(manifest::FILE_NAME, None, words).advise(help.to_owned()));
-    }
-}
-
-fn check_within(
-    time: Duration,
-    snapshot: &Snapshot,
-    ceiling: &Limits,
-    secrets: Option<&Secrets>,
-) -> Result<Checked, Faults> {
-    if snapshot.bytes() > SNAPSHOT_MAX {
-        let words =
-            format!("manifest and scripts take more than {} MiB together", SNAPSHOT_MAX / (1024 * 1024));
-        return Err(Fault::error("the app", None, words).advise("split it into several").into());
-    }
-    let bytes = manifest_bytes(snapshot.manifest.as_ref())?;
-    let known: BTreeSet<String> = snapshot.scripts.keys().cloned().collect();
-    let parsed = parse(bytes, Surroundings { ceiling, scripts: &known });
-    let (manifest, mut faults, sdk, named) = match parsed {
-        Ok(parsed) => {
-            let sdk = parsed.manifest.sdk;
-            let named = parsed.manifest.scripts().into_iter().cloned().collect();
-            let mut faults = parsed.warnings;
-            warn_of_old_zones(&parsed.manifest, zone_data(), Utc::now(), &mut faults);
-            if let Some(secrets) = secrets {
-                refuse_unset(&parsed.manifest, secrets, &mut faults);
-            }
-            (Some(parsed.manifest), faults, sdk, named)
-        }
-        // What can be understood is enough to look at the scripts too.
-        Err(Refused { faults, sdk, scripts }) => {
-            let all = || known.iter().filter_map(|path| ScriptPath::new(path).ok()).collect();
-            (None, faults, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
-        }
-    };
-    let scripts = check_scripts(time, snapshot, sdk, named, &mut faults);
-    match manifest {
-        Some(manifest) if faults.errors() == 0 => {
-            let Scripts { sources, compiled } = scripts;
-            Ok(Checked { manifest, sources, compiled, warnings: faults })
-        }
-        _ => Err(faults),
     }
 }
 
@@ -255,8 +245,9 @@ mod tests {
 
     #[test]
     fn what_takes_too_long_is_not_looked_at() {
-        let faults =
-            check_within(Duration::ZERO, &snapshot(&["1", "nope()"]), &Limits::CEILING, None).unwrap_err();
+        let named = ["0.rhai", "1.rhai"].map(|path| ScriptPath::new(path).unwrap()).into();
+        let mut faults = Faults::default();
+        check_scripts(Duration::ZERO, &snapshot(&["1", "nope()"]), SdkVersion::NEWEST, named, &mut faults);
         assert_eq!(
             told(&faults),
             ["picloud.toml: checking took longer than 0ns; 2 scripts were not looked at"]
@@ -267,7 +258,8 @@ mod tests {
     fn no_more_is_kept_compiled_than_fits() {
         let source = format!("\"{}\"", "x".repeat(MIB / 4 - 100));
         let checked = check(&snapshot(&[source.as_str(); 6]), &Limits::CEILING, None).unwrap();
-        assert_eq!((checked.sources.len(), checked.compiled.len()), (6, 4));
+        let Prepared { sources, compiled, .. } = checked.prepared;
+        assert_eq!((sources.len(), compiled.len()), (6, 4));
     }
 
     #[test]

@@ -103,17 +103,6 @@ pub(super) struct Served {
     pub(super) validated_before: bool,
 }
 
-impl Served {
-    /// The verdict on it; `reach` says how far it has come among the nodes.
-    pub(super) fn verdict(self, reach: Option<Reach>) -> Verdict {
-        let Self { change, branch, production, deploy, validated_before } = self;
-        let before = change.old.filter(|old| Some(*old) != change.new);
-        let activated = Activated { branch, deploy, validated_before, before, reach };
-        let outcome = if production { Outcome::Live(activated) } else { Outcome::Preview(activated) };
-        Verdict { name: change.name, outcome }
-    }
-}
-
 /// What came of a decision once all of them were committed.
 pub(super) enum Settled {
     Served(Served),
@@ -132,10 +121,14 @@ impl Settled {
 
     /// The verdict on the ref; `reach` says how far the push has come among the nodes.
     pub(super) fn verdict(self, reach: Option<Reach>) -> Verdict {
-        match self {
-            Self::Served(served) => served.verdict(reach),
-            Self::Unserved(verdict) => verdict,
-        }
+        let Served { change, branch, production, deploy, validated_before } = match self {
+            Self::Served(served) => served,
+            Self::Unserved(verdict) => return verdict,
+        };
+        let before = change.old.filter(|old| Some(*old) != change.new);
+        let activated = Activated { branch, deploy, validated_before, before, reach };
+        let outcome = if production { Outcome::Live(activated) } else { Outcome::Preview(activated) };
+        Verdict { name: change.name, outcome }
     }
 }
 

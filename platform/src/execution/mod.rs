@@ -79,13 +79,8 @@ pub async fn execute(
         let host = Arc::<InlineHost>::default();
         match runtime::run_inline(&live.revision, &invocation, Arc::<InlineHost>::clone(&host)) {
             Pass::Ended(execution) => {
-                let execution = reject_1xx(execution, &invocation);
-                end(&span, &execution);
-                count(&live, &invocation, &execution);
-                recorder.take(&execution, CapturedLogs::Buffered(host.take_lines()), |logs| {
-                    FinishedRun::new(live, invocation, &execution, logs)
-                });
-                return Ok(execution);
+                let logs = CapturedLogs::Buffered(host.take_lines());
+                return Ok(finish(recorder, live, invocation, &span, execution, logs));
             }
             Pass::Blocked { pending, duration } => {
                 pending.await;
@@ -115,27 +110,29 @@ async fn execute_on_worker(
         let host = ThreadHost::new(recorder.clone(), Arc::clone(&live), &invocation, Arc::clone(&cpu));
         let host = Arc::new(host);
         let execution = runtime::run(&live.revision, &invocation, Arc::<ThreadHost>::clone(&host), &stopped);
-        let execution = reject_1xx(execution, &invocation);
-        end(&span, &execution);
-        count(&live, &invocation, &execution);
         let logs = CapturedLogs::Streamed(host.lines());
-        recorder.take(&execution, logs, |logs| FinishedRun::new(live, invocation, &execution, logs));
-        (execution, (cpu, slot))
+        (finish(&recorder, live, invocation, &span, execution, logs), (cpu, slot))
     });
     Ok(running.await.unwrap_or_else(worker_panicked))
 }
 
-/// Notes in its span how a run ended.
-fn end(span: &Span, run: &Execution) {
-    if let Err(failure) = &run.outcome {
-        span.record("error.type", failure.kind.as_str());
-    }
-}
-
-/// Counts a run that is over.
-fn count(live: &Live, invocation: &Invocation, execution: &Execution) {
+/// Traces, counts and records a run that is over.
+fn finish(
+    recorder: &Recorder,
+    live: Arc<Live>,
+    invocation: Invocation,
+    span: &Span,
+    execution: Execution,
+    logs: CapturedLogs,
+) -> Execution {
+    let execution = reject_1xx(execution, &invocation);
     let failure = execution.outcome.as_ref().err().map(|failure| failure.kind);
+    if let Some(kind) = failure {
+        span.record("error.type", kind.as_str());
+    }
     live.tally().executed(invocation.trigger.kind(), failure);
+    recorder.take(&execution, logs, |logs| FinishedRun::new(live, invocation, &execution, logs));
+    execution
 }
 
 /// 1xx are interim responses, and 101 switches protocols (RFC 9110 section 15.2): no answers of a script.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 pub use clock::keep_time;
 
 use crate::deploy::{Checked, Planned, Side, Snapshot, check, due_times, plan};
+use crate::revision::Prepared;
 
 /// The only branch there is.
 const BRANCH: &str = "main";
@@ -60,7 +61,7 @@ impl Workbench {
 
     /// Checks what was saved and makes it live, unless it breaks the contract.
     pub fn take(&mut self, snapshot: &Snapshot) -> Saved {
-        let Checked { manifest, sources, compiled, mut warnings } =
+        let Checked { prepared: Prepared { manifest, sources, compiled }, mut warnings } =
             match check(snapshot, &Limits::CEILING, None) {
                 Ok(checked) => checked,
                 Err(faults) => return Saved::Refused(faults),
