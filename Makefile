@@ -114,3 +114,4 @@ setup: setup-demo
 		systemd-analyze:systemd unshare:util-linux pgbouncer:pgbouncer $(OTHER_CLOCK):libfaketime
 	@tests/venv tests/clients/requirements.txt target/clients-venv
 	@tests/venv tests/api/requirements.txt target/api-venv
+	@tests/venv tests/caddy/requirements.txt target/caddy-venv

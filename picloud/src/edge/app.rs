@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use hyper::body::Incoming;
 use manifest_schema::method::Method as Declared;
 use manifest_schema::name::ScriptPath;
 use platform::execution::execute;
@@ -18,6 +17,7 @@ use uuid::Uuid;
 
 use super::body::{BodyError, read_body};
 use super::reply::{self, Content};
+use super::request_body::RequestBody;
 
 const REVISION: HeaderName = HeaderName::from_static("picloud-revision");
 const EXECUTION: HeaderName = HeaderName::from_static("picloud-execution");
@@ -39,7 +39,7 @@ pub(crate) async fn answer(
     live: &Arc<Live>,
     path: &str,
     asked: Asked<'_>,
-    body: Incoming,
+    body: RequestBody,
     body_time: Duration,
 ) -> Response<Content> {
     let mut response = match live.revision.route(asked.method.as_str(), path) {

@@ -7,12 +7,22 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// How Caddy says that it is configured by one of the Caddyfiles that ship.
+const PICLOUD_PROXY: HeaderName = HeaderName::from_static("picloud-proxy");
+
+/// How long an answer waits where [`Proxies::answers_too_early`]; the proxy needs some microseconds.
+pub(super) const TOO_EARLY: Duration = Duration::from_millis(20);
+
+/// An answer of so many bytes arrives as one piece, which no proxy cuts.
+pub(super) const AT_ONCE_BYTES: u64 = 2048;
 
 /// The word for no proxies at all.
 const NOBODY: &str = "none";
@@ -41,6 +51,7 @@ impl Default for Proxies {
 impl Proxies {
     /// Makes the headers of a request that came from `peer` say no more of its client than is to be believed.
     pub(crate) fn settle(&self, peer: IpAddr, headers: &mut HeaderMap) {
+        headers.remove(PICLOUD_PROXY);
         if !self.trusts(peer) {
             for name in [FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED] {
                 headers.remove(name);
@@ -56,6 +67,19 @@ impl Proxies {
             let client = self.client_of(headers).unwrap_or(peer);
             headers.insert(FORWARDED_FOR, written(client));
         }
+    }
+
+    /// Whether an answer can come before the proxy is ready for it.
+    ///
+    /// Caddy 2.6, which Debian 12 has, writes a body of a known length and then looks whether more of it comes. If the answer
+    /// begins in between, that look fails, and Caddy cuts the answer off. Later ones do not, and say `Via`.
+    pub(super) fn answers_too_early<B>(&self, peer: IpAddr, request: &Request<B>) -> bool {
+        let headers = request.headers();
+        headers.contains_key(PICLOUD_PROXY)
+            && !headers.contains_key(header::VIA)
+            && headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
+            && request.version() <= Version::HTTP_11
+            && self.trusts(peer)
     }
 
     /// The last address of the list that is no proxy's: what stands before it, the client may have made up.

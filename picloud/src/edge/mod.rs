@@ -24,6 +24,7 @@ mod names;
 mod public;
 mod reply;
 mod request;
+mod request_body;
 mod slips;
 mod stopping;
 
@@ -42,7 +43,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
@@ -60,9 +61,11 @@ use crate::traces::TARGET;
 use address::{Address, Hosts};
 use app::Asked;
 use client::From;
+use forwarded::{AT_ONCE_BYTES, TOO_EARLY};
 use git::GitError;
 use names::Names;
 use reply::Content;
+use request_body::RequestBody;
 
 /// The longest a client may take to send a body, if nobody says how long.
 pub(crate) const BODY_TIME: Duration = Duration::from_secs(30);
@@ -164,8 +167,13 @@ impl Edge {
         let told = self.alone.as_ref().map(|_| (request.method().clone(), request.uri().path().to_owned()));
         let mut answering = Answering::Other(Plane::Nothing);
         let span = span_of(&request);
+        let answers_too_early = self.proxies.answers_too_early(peer, &request);
         // Pinned here, since whatever wraps a future by value makes it twice as large.
         let response = pin!(self.lead(request, peer, &mut answering)).instrument(span.clone()).await;
+        if answers_too_early && response.body().size_hint().exact().is_none_or(|bytes| bytes > AT_ONCE_BYTES)
+        {
+            tokio::time::sleep(TOO_EARLY).await;
+        }
         let (status, took) = (response.status().as_u16(), began.elapsed());
         match &answering {
             Answering::App(live) => live.tally().answered(status, took),
@@ -192,6 +200,7 @@ impl Edge {
             return response.map(Content::from);
         }
         let (mut parts, body) = request.into_parts();
+        let body = RequestBody::new(body);
         self.proxies.settle(peer, &mut parts.headers);
         let host = request::host(&parts.uri, &parts.headers);
         let (found, path) = match self.names.by_domain(host) {

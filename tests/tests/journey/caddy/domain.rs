@@ -2,7 +2,13 @@
 
 use tests::{Database, Repository, Server};
 
-use super::{Caddy, DOMAIN, under_load};
+use super::{Caddy, DOMAIN, Release, under_load, with_each_release};
+
+with_each_release!(
+    control_plane_apps_and_their_domains_have_tls_and_other_names_none,
+    a_script_is_told_the_clients_address_and_scheme_and_no_lies_about_them,
+    a_node_is_started_anew_under_load_and_no_request_fails,
+);
 
 /// Says who asked, as it was told.
 const WHO: &str = "#{ \"for\": ctx.request.headers[\"x-forwarded-for\"], proto: ctx.request.headers[\"x-forwarded-proto\"] }";
@@ -29,16 +35,15 @@ fn shop() -> Repository {
     repository
 }
 
-fn domain() -> (Server, Caddy) {
+fn domain(release: Release) -> (Server, Caddy) {
     let server = Server::start_with(Database::sqlite(), &["--domain", DOMAIN]);
-    let caddy = Caddy::start("Caddyfile", &[("PICLOUD_NODE", &server.address)]);
+    let caddy = Caddy::start(release, "Caddyfile", &[("PICLOUD_NODE", &server.address)]);
     caddy.ready();
     (server, caddy)
 }
 
-#[test]
-fn control_plane_apps_and_their_domains_have_tls_and_other_names_none() {
-    let (_server, caddy) = domain();
+fn control_plane_apps_and_their_domains_have_tls_and_other_names_none(release: Release) {
+    let (_server, caddy) = domain(release);
     let repository = shop();
     caddy.for_git(&repository);
     // Large enough for git to send it in chunks, behind a probe.
@@ -85,9 +90,8 @@ fn control_plane_apps_and_their_domains_have_tls_and_other_names_none() {
     }
 }
 
-#[test]
-fn a_script_is_told_the_clients_address_and_scheme_and_no_lies_about_them() {
-    let (server, caddy) = domain();
+fn a_script_is_told_the_clients_address_and_scheme_and_no_lies_about_them(release: Release) {
+    let (server, caddy) = domain(release);
     let repository = shop();
     caddy.for_git(&repository);
     repository.push(&caddy.git_url("hello"), &["main"]).succeeded();
@@ -105,9 +109,8 @@ fn a_script_is_told_the_clients_address_and_scheme_and_no_lies_about_them() {
     drop(server);
 }
 
-#[test]
-fn a_node_is_started_anew_under_load_and_no_request_fails() {
-    let (mut server, caddy) = domain();
+fn a_node_is_started_anew_under_load_and_no_request_fails(release: Release) {
+    let (mut server, caddy) = domain(release);
     let repository = shop();
     caddy.for_git(&repository);
     repository.push(&caddy.git_url("hello"), &["main"]).succeeded();

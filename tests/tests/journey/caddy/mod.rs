@@ -1,4 +1,4 @@
-//! The Caddyfiles that ship, with the real Caddy.
+//! The Caddyfiles that ship, with the real Caddy: Debian's and the newest.
 
 mod domain;
 mod lan;
@@ -12,6 +12,41 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 use tests::{Repository, until};
+
+/// A Caddy that the files are for.
+#[derive(Clone, Copy, Debug)]
+enum Release {
+    /// The one that Debian has.
+    Debian,
+    /// The newest one.
+    Newest,
+}
+
+impl Release {
+    const ALL: [Self; 2] = [Self::Debian, Self::Newest];
+
+    fn command(self) -> Command {
+        match self {
+            Self::Debian => Command::new("/usr/bin/caddy"),
+            Self::Newest => {
+                Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/caddy-venv/bin/caddy"))
+            }
+        }
+    }
+}
+
+/// Makes a test of each function for each release.
+macro_rules! with_each_release {
+    ($($journey:ident),+ $(,)?) => {
+        mod debian {
+            $(#[test] fn $journey() { super::$journey(crate::caddy::Release::Debian); })+
+        }
+        mod newest {
+            $(#[test] fn $journey() { super::$journey(crate::caddy::Release::Newest); })+
+        }
+    };
+}
+use with_each_release;
 
 /// The domain of the nodes behind it.
 const DOMAIN: &str = "picloud.test";
@@ -36,12 +71,13 @@ struct Got {
 
 impl Caddy {
     /// Runs one of the Caddyfiles, with certificates of an authority of its own, until `ready` answers.
-    fn start(file: &str, environment: &[(&str, &str)]) -> Self {
+    fn start(release: Release, file: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (http, https) = (free_port(), free_port());
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let options = format!("local_certs\nskip_install_trust\nhttp_port {http}\nhttps_port {https}");
-        let process = Command::new("caddy")
+        let process = release
+            .command()
             .args(["run", "--adapter", "caddyfile", "--config"])
             .arg(shipped(file))
             .env("HOME", folder.path())
@@ -150,27 +186,50 @@ fn under_load(ask: impl Fn() -> Result<(), String> + Sync, meanwhile: impl FnOnc
     asked.into_inner()
 }
 
+const FILES: [&str; 3] = ["Caddyfile", "Caddyfile.lan", "Caddyfile.nodes"];
+
+/// What Caddy says to that.
+fn caddy(release: Release, folder: &Path, arguments: &[&str], file: &Path) -> String {
+    let output = release
+        .command()
+        .args(arguments)
+        .arg(file)
+        .env("HOME", folder)
+        .env("PICLOUD_DOMAIN", DOMAIN)
+        .env("PICLOUD_NODES", "127.0.0.1:8080 127.0.0.1:8081")
+        .output()
+        .expect("caddy is installed");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{release:?} {arguments:?} {}: {said}", file.display());
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn the_caddyfiles_are_valid_and_formatted() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["Caddyfile", "Caddyfile.lan", "Caddyfile.nodes"] {
+    for (release, name) in Release::ALL.into_iter().flat_map(|release| FILES.map(|name| (release, name))) {
         let file = folder.path().join(name);
         let shipped = fs::read_to_string(shipped(name)).unwrap();
         fs::write(&file, &shipped).unwrap();
-        let caddy = |arguments: &[&str]| {
-            let output = Command::new("caddy")
-                .args(arguments)
-                .arg(&file)
-                .env("HOME", folder.path())
-                .env("PICLOUD_DOMAIN", DOMAIN)
-                .env("PICLOUD_NODES", "127.0.0.1:8080 127.0.0.1:8081")
-                .output()
-                .unwrap();
-            let text = [output.stdout, output.stderr].concat();
-            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&text));
-        };
-        caddy(&["validate", "--adapter", "caddyfile", "--config"]);
-        caddy(&["fmt", "--overwrite"]);
-        assert_eq!(fs::read_to_string(&file).unwrap(), shipped, "{name}");
+        caddy(release, folder.path(), &["validate", "--adapter", "caddyfile", "--config"], &file);
+        caddy(release, folder.path(), &["fmt", "--overwrite"], &file);
+        assert_eq!(fs::read_to_string(&file).unwrap(), shipped, "{release:?} {name}");
+    }
+}
+
+#[test]
+fn every_server_of_the_caddyfiles_has_times_and_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    for (release, name) in Release::ALL.into_iter().flat_map(|release| FILES.map(|name| (release, name))) {
+        let adapt = ["adapt", "--adapter", "caddyfile", "--config"];
+        let adapted = caddy(release, folder.path(), &adapt, &shipped(name));
+        let adapted: serde_json::Value = serde_json::from_str(&adapted).unwrap();
+        let servers = adapted["apps"]["http"]["servers"].as_object().unwrap();
+        assert!(!servers.is_empty());
+        for (server, settings) in servers {
+            for bound in ["read_header_timeout", "read_timeout", "idle_timeout", "max_header_bytes"] {
+                assert!(settings[bound].is_number(), "{release:?} {name} {server}: {bound}");
+            }
+        }
     }
 }

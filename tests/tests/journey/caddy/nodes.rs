@@ -2,7 +2,9 @@
 
 use tests::{Database, Repository, Server, until};
 
-use super::{Caddy, DOMAIN, free_port, under_load};
+use super::{Caddy, DOMAIN, Release, free_port, under_load, with_each_release};
+
+with_each_release!(a_node_is_stopped_and_started_under_load_and_no_request_fails);
 
 const MANIFEST: &str = r#"sdk = "1.1"
 
@@ -14,15 +16,15 @@ path = "/"
 script = "hello.rhai"
 "#;
 
-#[test]
-fn a_node_is_stopped_and_started_under_load_and_no_request_fails() {
+fn a_node_is_stopped_and_started_under_load_and_no_request_fails(release: Release) {
     let database = Database::postgres();
     let flags = |name: &'static str| ["--domain", DOMAIN, "--node-name", name, "--unready-time", "5s"];
     let first = Server::start_with(database.clone(), &flags("first"));
     let mut second = Server::start_with(database, &flags("second"));
     let nodes = format!("{} {}", first.address, second.address);
     let ask_at = format!("127.0.0.1:{}", free_port());
-    let caddy = Caddy::start("Caddyfile.nodes", &[("PICLOUD_NODES", &nodes), ("PICLOUD_ASK", &ask_at)]);
+    let caddy =
+        Caddy::start(release, "Caddyfile.nodes", &[("PICLOUD_NODES", &nodes), ("PICLOUD_ASK", &ask_at)]);
     caddy.ready();
     let repository = Repository::new();
     repository.write("picloud.toml", MANIFEST);
