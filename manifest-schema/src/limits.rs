@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 
+use crate::name::AppName;
 use crate::quantity::{DurationText, Size, show_duration, show_size};
 
 const MIB: u64 = 1024 * 1024;
@@ -16,7 +17,7 @@ pub struct Limits {
     #[schemars(with = "DurationText", default = "default_timeout")]
     pub timeout: Duration,
     /// How many Rhai operations one execution may run.
-    #[schemars(range(min = 1, max = Limits::CEILING.operations))]
+    #[schemars(range(min = 1))]
     pub operations: u64,
     /// How many bytes of memory one execution may hold at once.
     #[schemars(with = "Size", default = "default_memory")]
@@ -25,7 +26,7 @@ pub struct Limits {
     #[schemars(with = "Size", default = "default_body")]
     pub body: u64,
     /// How many executions of the app may run at once on one node.
-    #[schemars(range(min = 1, max = Limits::CEILING.concurrency))]
+    #[schemars(range(min = 1))]
     pub concurrency: u32,
 }
 
@@ -51,7 +52,7 @@ impl Limits {
         concurrency: 64,
     };
 
-    /// The most that a manifest may ask of a server with its own settings untouched.
+    /// The most that a manifest can ask of a server with its own settings untouched.
     pub const CEILING: Self = Self {
         timeout: Duration::from_secs(60),
         operations: 1_000_000_000,
@@ -82,6 +83,49 @@ impl Limits {
 }
 
 impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The most that a manifest can ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    /// For each of its executions.
+    pub executions: Limits,
+    /// How many schedules it can declare.
+    pub schedules: usize,
+    /// The app that the server grants this; `None`: no server was asked, and these are the defaults.
+    pub app: Option<AppName>,
+}
+
+impl Ceiling {
+    /// What a server grants with its own settings untouched.
+    pub const DEFAULT: Self = Self { executions: Limits::CEILING, schedules: 100, app: None };
+
+    /// A ceiling that is none, for manifests that were accepted before.
+    pub const UNBOUNDED: Self = Self { executions: Limits::UNBOUNDED, schedules: usize::MAX, app: None };
+
+    /// What helps where a manifest asks for more than is granted. `flag` raises it to `asked`.
+    pub(crate) fn advice(&self, flag: &str, asked: &str) -> String {
+        match &self.app {
+            Some(app) => format!("an admin raises it with  picloud apps limits {app} --{flag} {asked}"),
+            None => format!(
+                "checked against the defaults; a server grants more after  picloud apps limits APP --{flag} {asked}"
+            ),
+        }
+    }
+
+    /// Who grants it.
+    pub(crate) fn granted_by(&self) -> &'static str {
+        match self.app {
+            Some(_) => "the server grants the app",
+            None => "a server grants by default",
+        }
+    }
+}
+
+impl Default for Ceiling {
     fn default() -> Self {
         Self::DEFAULT
     }

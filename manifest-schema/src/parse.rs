@@ -15,7 +15,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use crate::fault::Faults;
-use crate::limits::Limits;
+use crate::limits::Ceiling;
 use crate::manifest::{App, DESCRIPTION_MAX, ENTRIES_MAX, Manifest};
 use crate::name::{JobName, ScriptPath};
 use crate::sdk::SdkVersion;
@@ -37,7 +37,7 @@ const APP: Keys = Keys { known: &["description", "domains"], not_yet: &[] };
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'a> {
     /// The most that the server grants.
-    pub ceiling: &'a Limits,
+    pub ceiling: &'a Ceiling,
     /// The paths of all files of the repository that end in `.rhai`.
     pub scripts: &'a BTreeSet<String>,
 }
@@ -91,7 +91,7 @@ struct Draft {
     manifest: Option<Manifest>,
 }
 
-fn draft(root: &DeTable<'_>, ceiling: &Limits, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Draft {
+fn draft(root: &DeTable<'_>, ceiling: &Ceiling, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Draft {
     let root = Table::new(root, 0..0, "the manifest", &ROOT, source);
     let sdk = root.require_string("sdk", source).and_then(|text| sdk(&text, source));
     Draft { sdk, manifest: manifest(&root, sdk, ceiling, scripts, source) }
@@ -101,7 +101,7 @@ fn draft(root: &DeTable<'_>, ceiling: &Limits, scripts: &mut Scripts<'_>, source
 fn manifest(
     root: &Table<'_>,
     sdk: Option<SdkVersion>,
-    ceiling: &Limits,
+    ceiling: &Ceiling,
     scripts: &mut Scripts<'_>,
     source: &mut Source<'_>,
 ) -> Option<Manifest> {
@@ -110,6 +110,7 @@ fn manifest(
     routes::refuse_conflicts(&routes, source);
     let schedules =
         entries(root, "schedules", source, |value, source| schedules::read(value, scripts, source));
+    refuse_too_many_schedules(root, schedules.len(), ceiling, source);
     let functions =
         entries(root, "functions", source, |value, source| functions::read(value, scripts, source));
     let settings = settings::read(root, sdk, source);
@@ -166,6 +167,15 @@ fn entries<'t, T>(
         return Vec::new();
     }
     items.into_iter().map(|item| read(item, source)).collect()
+}
+
+fn refuse_too_many_schedules(root: &Table<'_>, asked: usize, ceiling: &Ceiling, source: &mut Source<'_>) {
+    if let Some(value) = root.get("schedules").filter(|_| asked > ceiling.schedules) {
+        let (most, by) = (ceiling.schedules, ceiling.granted_by());
+        let message = format!("`schedules` has {asked} entries, more than the {most} that {by}");
+        let advice = ceiling.advice("schedules", &asked.to_string());
+        source.error_with(value.span(), message, Some(advice));
+    }
 }
 
 /// A schedule or a function as far as it could be read.

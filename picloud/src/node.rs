@@ -13,6 +13,7 @@ use platform::audit::{self, AuditLog};
 use platform::clock::Clock;
 use platform::deploy::{DeployLimits, Deployer};
 use platform::health::DatabaseHealth;
+use platform::limits::GrantedLimits;
 use platform::live::LiveTable;
 use platform::memory::{MemoryBudget, default_budget_bytes};
 use platform::nodes::{Membership, Peers, Role, Roster, ThisNode};
@@ -135,6 +136,8 @@ impl Node {
         let store = Store::open_with(&settings.storage.location(), &settings.pool).await?;
         let clock = clock::of_node(&store).await?;
         let memory = MemoryBudget::new(settings.memory_bytes.unwrap_or_else(default_budget_bytes));
+        let memory_share = settings.limits.memory_share.or(Some(memory.default_share()));
+        let limits = GrantedLimits { memory_share, ..settings.limits.clone() };
         let table = Arc::new(LiveTable::new(memory));
         let node_id = Uuid::now_v7();
         let shares = store.cluster().is_some();
@@ -142,7 +145,7 @@ impl Node {
         if let Err(error) = vault.check().await {
             tracing::error!(%error, "secrets cannot be opened; apps that require them are not served, and nothing is changed");
         }
-        let activation = Activation::new(store.clone(), Arc::clone(&table), vault.clone());
+        let activation = Activation::new(store.clone(), Arc::clone(&table), vault.clone(), limits.clone());
         activation.sync_all().await.map_err(StartError::Load)?;
         let cannot_listen = |source| StartError::Listen { address: settings.listen, source };
         let listener = match service::handed_over()? {
@@ -227,7 +230,7 @@ impl Node {
             presence: presence.clone(),
             stopping: Arc::clone(&stopping),
         };
-        let apps = Apps::new(store.clone(), settings.preview_age);
+        let apps = Apps::new(store.clone(), settings.preview_age, limits);
         let functions = FunctionCaller {
             table: Arc::clone(&table),
             recorder: recorder.clone(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use platform::deploy::DeployLimits;
+use platform::limits::GrantedLimits;
 use platform::nodes::Role;
 use platform::recording::RecordLimits;
 use platform::schedules::ScheduleLimits;
@@ -73,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) pushes: PushBounds,
     /// What a deploy may hold.
     pub(crate) deploys: DeployLimits,
+    /// What every app is granted that has no limits of its own.
+    pub(crate) limits: GrantedLimits,
     /// How old a preview may become without a push.
     pub(crate) preview_age: Option<Duration>,
     /// What becomes of schedules' runs.
@@ -106,6 +109,7 @@ impl Default for Settings {
             body_time: BODY_TIME,
             pushes: PushBounds::default(),
             deploys: DeployLimits::default(),
+            limits: GrantedLimits::default(),
             preview_age: Some(DAY * 30),
             schedules: ScheduleLimits::default(),
             records: RecordLimits::default(),

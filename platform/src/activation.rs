@@ -13,6 +13,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::limits::GrantedLimits;
 use crate::live::{Branch, KnownBranches, Live, LiveTable};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
@@ -69,6 +70,8 @@ pub struct Activation {
     store: Store,
     table: Arc<LiveTable>,
     vault: Vault,
+    /// What every app is granted that has no limits of its own.
+    limits: GrantedLimits,
     taken: Arc<Mutex<BTreeMap<AppName, Taken>>>,
     /// Each app has its turns at one of them.
     turns: Arc<[tokio::sync::Mutex<()>; TURNS]>,
@@ -76,10 +79,16 @@ pub struct Activation {
 }
 
 impl Activation {
-    /// An activation from `store` into `table`, with the secrets in `vault`.
-    pub fn new(store: Store, table: Arc<LiveTable>, vault: Vault) -> Self {
+    /// An activation from `store` into `table`, with the secrets in `vault`. Apps are granted `limits`, unless they have
+    /// others of their own.
+    pub fn new(store: Store, table: Arc<LiveTable>, vault: Vault, limits: GrantedLimits) -> Self {
         let turns = Arc::new(std::array::from_fn(|_| tokio::sync::Mutex::new(())));
-        Self { store, table, vault, taken: Arc::default(), turns, changed: watch::Sender::new(()) }
+        Self { store, table, vault, limits, taken: Arc::default(), turns, changed: watch::Sender::new(()) }
+    }
+
+    /// What every app is granted that has no limits of its own.
+    pub fn limits(&self) -> &GrantedLimits {
+        &self.limits
     }
 
     /// Tells whenever what is live may have changed.
@@ -214,6 +223,7 @@ impl Activation {
                 let was = self.table.get(app.name.as_str(), &branch_label(&app.name, &branch));
                 let scheduled = was.is_some_and(|was| was.branch.scheduled);
                 let on = branch_of(app, &LiveBranch { branch, commit, deploy, scheduled });
+                let revision = revision.limited_to(&self.limits.with(&app.limits).executions);
                 self.table.replace(&app.name, on, revision, deploy.get());
             }
         }
@@ -256,18 +266,25 @@ impl Activation {
             }
             live => live?,
         };
+        let granted = self.limits.with(&app.limits);
         let mut built = Vec::new();
         let mut secrets = None;
         for on in &live {
             let LiveBranch { branch, commit, .. } = on;
             if let Some(served) = self.serving(app, on) {
-                if !reads_secrets(&served.revision) {
+                // What it was granted when it was pushed is bounded by what is granted now.
+                let revision = served.revision.limited_to(&granted.executions);
+                let is_limited_so = revision.limits() == served.revision.limits();
+                if !reads_secrets(&revision) {
+                    built.extend((!is_limited_so).then_some((on, revision)));
                     continue;
                 }
                 // Values are compared, not their generation: a database that was set back has others of the same one.
                 match self.secrets_of(app, &mut secrets).await? {
-                    Ok(opened) if served.revision.has_values_of(opened) => {}
-                    Ok(opened) => built.push((on, served.revision.with_secrets(opened))),
+                    Ok(opened) if revision.has_values_of(opened) => {
+                        built.extend((!is_limited_so).then_some((on, revision)));
+                    }
+                    Ok(opened) => built.push((on, revision.with_secrets(opened))),
                     Err(error) => {
                         fault.get_or_insert_with(|| {
                             format!("{} (branch {branch})", LoadError::Secrets(error.to_string()))
@@ -290,7 +307,7 @@ impl Activation {
                 revision => revision,
             };
             match revision {
-                Ok(revision) => built.push((on, revision)),
+                Ok(revision) => built.push((on, revision.limited_to(&granted.executions))),
                 Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
                 Err(error) => {
                     tracing::debug!(app = %app.name, branch, %commit, %error, "cannot serve a stored revision");
@@ -307,6 +324,9 @@ impl Activation {
         };
         {
             let mut taken = self.taken();
+            let memory = self.table.memory().account(app.id);
+            memory.set_share(granted.memory_share.unwrap_or_else(|| self.table.memory().default_share()));
+            self.table.grant(&app.name, granted);
             for (on, revision) in built {
                 self.table.replace(&app.name, branch_of(app, on), revision, on.deploy.get());
             }

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::name::AppName;
 use store::{DeployFilter, Store};
 
+use crate::limits::GrantedLimits;
 use crate::page::{Page, PageRequest};
 use crate::repository::AppRepository;
 
@@ -16,6 +17,7 @@ pub use store::{Actor, App, DeployNumber, ListedDeploy, LiveBranch, StoreError};
 pub struct Apps {
     store: Store,
     preview_age: Option<TimeDelta>,
+    limits: GrantedLimits,
 }
 
 /// A deploy, and whether it is what a branch serves.
@@ -41,9 +43,15 @@ pub struct BranchState {
 }
 
 impl Apps {
-    /// The apps in `store`, whose previews are ended at that age.
-    pub fn new(store: Store, preview_age: Option<Duration>) -> Self {
-        Self { store, preview_age: preview_age.and_then(|age| TimeDelta::from_std(age).ok()) }
+    /// The apps in `store`, whose previews are ended at that age, and which are granted `limits` unless they have others of
+    /// their own.
+    pub fn new(store: Store, preview_age: Option<Duration>, limits: GrantedLimits) -> Self {
+        Self { store, preview_age: preview_age.and_then(|age| TimeDelta::from_std(age).ok()), limits }
+    }
+
+    /// What every app is granted that has no limits of its own.
+    pub fn limits(&self) -> &GrantedLimits {
+        &self.limits
     }
 
     /// All of them, by name.

@@ -8,6 +8,7 @@
 //! - [`activation`]: keeps the live table true to the store
 //! - [`nodes`]: what nodes on one PostgreSQL hear of each other
 //! - [`clock`]: what time it is, and whether that can be right
+//! - [`limits`]: what apps are granted
 //! - [`live`]: what every app serves now, swapped while requests are in flight
 //! - [`execution`]: one run of a script
 //! - [`executor`]: which runs go on when, and on which threads
@@ -40,6 +41,7 @@ pub mod execution;
 pub mod executor;
 pub mod health;
 pub mod histogram;
+pub mod limits;
 pub mod live;
 pub mod memory;
 pub mod nodes;

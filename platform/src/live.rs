@@ -15,6 +15,7 @@ use runtime::Revision;
 use store::AppId;
 
 use crate::executor::{AppCpu, CpuPermit, SlotPermit, Slots};
+use crate::limits::GrantedLimits;
 use crate::memory::{Account, MemoryBudget};
 use crate::tally::{Counts, Tally};
 
@@ -48,9 +49,15 @@ pub struct Live {
     cpu: Arc<AppCpu>,
     tally: Arc<Tally>,
     memory: Account,
+    limits: Arc<ArcSwap<GrantedLimits>>,
 }
 
 impl Live {
+    /// What the app is granted now.
+    pub fn limits(&self) -> Arc<GrantedLimits> {
+        self.limits.load_full()
+    }
+
     /// What is counted of the app.
     pub fn tally(&self) -> &Tally {
         &self.tally
@@ -73,7 +80,7 @@ impl Live {
 
     /// How many executions of the app may run at once.
     pub fn concurrency(&self) -> u32 {
-        self.revision.manifest().limits.concurrency
+        self.revision.limits().concurrency
     }
 
     /// Waits for one of the CPU permits of the app. No app has all of them.
@@ -133,6 +140,7 @@ struct Slot {
     slots: Arc<Slots>,
     cpu: Arc<AppCpu>,
     tally: Arc<Tally>,
+    limits: Arc<ArcSwap<GrantedLimits>>,
     branches: ArcSwap<Branches>,
 }
 
@@ -276,6 +284,7 @@ impl LiveTable {
             slots: Arc::clone(&slot.slots),
             cpu: Arc::clone(&slot.cpu),
             tally: Arc::clone(&slot.tally),
+            limits: Arc::clone(&slot.limits),
         };
         branches.unserved.remove(&label);
         branches.by_label.insert(label.clone(), Arc::new(live));
@@ -286,6 +295,12 @@ impl LiveTable {
         }
         slot.branches.store(Arc::new(branches));
         self.settle_domains(&slot);
+    }
+
+    /// Notes what an app is granted from now on. One of which nothing will be live is to be ended by [`LiveTable::retain`].
+    pub fn grant(&self, app: &AppName, limits: GrantedLimits) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.slot(app).limits.store(Arc::new(limits));
     }
 
     /// Ends every branch of `app` that is not among `known`; with none of those, the app itself.

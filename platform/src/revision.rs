@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use git_receiver::{ObjectId, Pack, ReadError, RepositoryError, Staged, TreeLimits};
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{Surroundings, parse};
@@ -58,7 +58,7 @@ impl Prepared {
         let id = *files.get(manifest::FILE_NAME).ok_or(LoadError::Absent)?;
         let text = staged.blobs(&[id], u64::MAX).await?.remove(&id).ok_or(ReadError::Missing(id))?;
         let scripts: BTreeSet<String> = files.keys().cloned().collect();
-        let surroundings = Surroundings { ceiling: &Limits::UNBOUNDED, scripts: &scripts };
+        let surroundings = Surroundings { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
         let manifest = parse(&text, surroundings).map(|parsed| parsed.manifest).map_err(|refused| {
             let first = refused.faults.iter().next();
             LoadError::Manifest(first.map(|fault| fault.message.clone()).unwrap_or_default())

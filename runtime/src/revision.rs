@@ -1,7 +1,7 @@
-//! One validated commit of an app with the secrets that it reads.
+//! One validated commit of an app with the secrets that it reads, and what its executions can use.
 //!
 //! The [`Program`] is what the commit holds: manifest, routes, scripts and what is compiled of them. It is built once; a secret's
-//! new value makes a new [`Revision`] of the same program.
+//! new value, or another limit, makes a new [`Revision`] of the same program.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use manifest_schema::limits::Limits;
 use manifest_schema::manifest::Manifest;
 use manifest_schema::name::{AppName, ScriptPath};
 use manifest_schema::sdk::SdkVersion;
@@ -40,6 +41,8 @@ pub struct AppIdentity {
 pub struct Revision {
     program: Arc<Program>,
     secrets: Arc<Secrets>,
+    /// What each of its executions can use: what its manifest asks for, as far as that is granted.
+    limits: Limits,
 }
 
 /// What a commit holds, ready to run.
@@ -108,13 +111,24 @@ impl Revision {
             })
             .collect();
         let commit_bytes = Bytes::from(commit.clone());
+        let limits = manifest.limits.clone();
         let program = Program { app, commit, commit_bytes, manifest, sources, scripts, routes };
-        Ok(Self { program: Arc::new(program), secrets: Arc::default() })
+        Ok(Self { program: Arc::new(program), secrets: Arc::default(), limits })
     }
 
     /// The same program with the values of those secrets that its manifest names. Nothing is read, parsed or compiled.
     pub fn with_secrets(&self, secrets: &Secrets) -> Self {
-        Self { program: Arc::clone(&self.program), secrets: Arc::new(self.own_secrets(secrets)) }
+        Self { secrets: Arc::new(self.own_secrets(secrets)), ..self.clone() }
+    }
+
+    /// The same program, where no execution can use more than `ceiling`, whatever its manifest was granted before.
+    pub fn limited_to(&self, ceiling: &Limits) -> Self {
+        Self { limits: self.program.manifest.limits.within(ceiling), ..self.clone() }
+    }
+
+    /// What each of its executions can use.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     fn own_secrets(&self, secrets: &Secrets) -> Secrets {

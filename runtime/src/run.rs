@@ -139,7 +139,7 @@ fn pass(
     host: Arc<dyn Host>,
     stop: Option<Arc<AtomicBool>>,
 ) -> (Execution, Option<Unfinished>) {
-    let limits = &revision.manifest().limits;
+    let limits = revision.limits();
     let active = ActiveRun::begin(limits, host, stop, revision.secrets(), script.captures());
     let outcome = catch_unwind(AssertUnwindSafe(|| evaluate(revision, entry, script, invocation)));
     let finished = active.finish();

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::Ceiling;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{Surroundings, parse};
 use manifest_schema::sdk::SdkVersion;
@@ -211,7 +211,7 @@ fn every_manifest_of_the_reference_is_accepted() {
         let sdk = if manifest.contains("sdk = ") { "" } else { "sdk = \"1.1\"\n" };
         let named = manifest.split('"').filter(|word| word.ends_with(".rhai"));
         let scripts: BTreeSet<String> = named.map(str::to_owned).collect();
-        let surroundings = Surroundings { ceiling: &Limits::CEILING, scripts: &scripts };
+        let surroundings = Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &scripts };
         let parsed = parse(format!("{sdk}{manifest}").as_bytes(), surroundings);
         assert!(parsed.is_ok(), "docs/sdk.md:{line}: {:?}", parsed.unwrap_err().faults);
     }

@@ -308,6 +308,12 @@ pub enum PushError {
         /// The domain.
         domain: DomainName,
     },
+    /// The app would have more previews than it can have.
+    #[error("the app has {there} previews, and can have no more")]
+    TooManyPreviews {
+        /// How many it has.
+        there: usize,
+    },
     /// A secret that is needed is not set any more.
     #[error("secret {name} is not set")]
     SecretUnset {

@@ -8,6 +8,7 @@
 //! - [`schedule`]: the same of schedules and their runs
 //! - [`audit`]: who did what
 //! - [`status`]: what an operator has to look at
+//! - [`limits`]: what an app is granted of its own
 //! - `token`, `secret`: tokens and secrets, as they are kept
 //! - [`execution`]: the same of executions and what they logged
 //! - [`error`]: what can go wrong
@@ -32,6 +33,7 @@ mod column;
 pub mod error;
 pub mod execution;
 pub mod id;
+pub mod limits;
 mod portion;
 mod postgres;
 pub mod record;
@@ -58,9 +60,10 @@ pub use execution::{
     NewRecords, Numbered, Part, PlaceRecord, RecordKind,
 };
 pub use id::{AppId, DeployNumber, Oid};
+pub use limits::{AppLimit, AppLimits, LimitChanges};
 pub use record::{
     App, Deploy, DeployFilter, Generation, Known, ListedDeploy, LiveBranch, NewDeploy, NewPush, NewRevision,
-    Object, ObjectKind, Objects, PushReceipt, Ref, RefChange, Revision, Stored,
+    Object, ObjectKind, Objects, PushLimits, PushReceipt, Ref, RefChange, Revision, Stored,
 };
 pub use schedule::{
     Action, Claim, DeclaredSchedule, DueTimes, Left, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::audit::{Act, Actor, AuditAction};
 use crate::column::{HexOid, Id, Named, Unsigned};
 use crate::id::{AppId, DeployNumber, Oid};
+use crate::limits::AppLimits;
 
 /// A named repository and what it serves.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -30,6 +31,9 @@ pub struct App {
     /// Raised whenever a secret is set or unset.
     #[sqlx(try_from = "Unsigned<u64>")]
     pub secrets_generation: u64,
+    /// What it is granted of its own.
+    #[sqlx(flatten)]
+    pub limits: AppLimits,
 }
 
 impl App {
@@ -43,6 +47,7 @@ impl App {
             generation: Generation::default(),
             protected: false,
             secrets_generation: 0,
+            limits: AppLimits::default(),
         }
     }
 }
@@ -294,6 +299,20 @@ pub struct NewPush<'a> {
     pub requires: Vec<String>,
     /// What is said about its deploys.
     pub message: Option<String>,
+    /// What it must not leave the app with more of.
+    pub limits: PushLimits,
+}
+
+/// The most that a push can leave an app with. Exact, whoever else pushes meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushLimits {
+    /// How many previews can be live, where the push makes a new one.
+    pub previews: usize,
+}
+
+impl PushLimits {
+    /// No limits.
+    pub const NONE: Self = Self { previews: usize::MAX };
 }
 
 impl NewPush<'_> {

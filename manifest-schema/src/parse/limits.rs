@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::fault::quoted;
-use crate::limits::Limits;
+use crate::limits::{Ceiling, Limits};
 use crate::quantity::{parse_duration, parse_size, show_duration, show_size};
 use crate::source::Source;
 use crate::table::{Keys, Table, Value};
@@ -12,19 +12,20 @@ use crate::table::{Keys, Table, Value};
 pub(super) const KEYS: Keys =
     Keys { known: &["timeout", "operations", "memory", "body", "concurrency"], not_yet: &[] };
 
-/// Reads `[limits]`; what it leaves out is the default, or the ceiling where that is lower.
-pub(super) fn read(value: Option<Value<'_>>, ceiling: &Limits, source: &mut Source<'_>) -> Option<Limits> {
-    let default = Limits::DEFAULT.within(ceiling);
+/// Reads `[limits]`; what it leaves out is the default, also where the ceiling is lower: that is a matter of each run.
+pub(super) fn read(value: Option<Value<'_>>, ceiling: &Ceiling, source: &mut Source<'_>) -> Option<Limits> {
+    let most = &ceiling.executions;
+    let default = Limits::DEFAULT;
     let Some(value) = value else { return Some(default) };
     let table = &value.table("[limits]", &KEYS, source)?;
-    let timeout = limit(table, "timeout", duration, default.timeout, ceiling.timeout, show_duration, source);
     let count = |number: u64| number.to_string();
-    let operations =
-        limit(table, "operations", number, default.operations, ceiling.operations, count, source);
-    let memory = limit(table, "memory", size, default.memory, ceiling.memory, show_size, source);
-    let body = limit(table, "body", size, default.body, ceiling.body, show_size, source);
-    let most = u64::from(ceiling.concurrency);
-    let concurrency = limit(table, "concurrency", number, default.concurrency.into(), most, count, source);
+    let mut limit = Reader { table, ceiling, source };
+    let timeout = limit.read("timeout", duration, default.timeout, most.timeout, show_duration);
+    let operations = limit.read("operations", number, default.operations, most.operations, count);
+    let memory = limit.read("memory", size, default.memory, most.memory, show_size);
+    let body = limit.read("body", size, default.body, most.body, show_size);
+    let concurrency =
+        limit.read("concurrency", number, default.concurrency.into(), most.concurrency.into(), count);
     Some(Limits {
         timeout: timeout?,
         operations: operations?,
@@ -34,24 +35,42 @@ pub(super) fn read(value: Option<Value<'_>>, ceiling: &Limits, source: &mut Sour
     })
 }
 
-/// The limit `key` as `read` understands it, above nothing and up to `ceiling`.
-fn limit<'t, T: Copy + Default + PartialOrd>(
-    table: &Table<'t>,
-    key: &'static str,
-    read: impl Fn(Value<'t>, &mut Source<'_>) -> Option<T>,
-    default: T,
-    ceiling: T,
-    show: impl Fn(T) -> String,
-    source: &mut Source<'_>,
-) -> Option<T> {
-    let Some(value) = table.get(key) else { return Some(default) };
-    let limit = read(value, source)?;
-    if T::default() < limit && limit <= ceiling {
-        return Some(limit);
+/// The flag of `picloud apps limits` that grants more of a key.
+fn flag(key: &str) -> &str {
+    if key == "memory" { "script-memory" } else { key }
+}
+
+struct Reader<'r, 't, 's> {
+    table: &'r Table<'t>,
+    ceiling: &'r Ceiling,
+    source: &'r mut Source<'s>,
+}
+
+impl<'t, 's> Reader<'_, 't, 's> {
+    /// The limit `key` as `read` understands it, above zero and up to `most`.
+    fn read<T: Copy + Default + PartialOrd>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(Value<'t>, &mut Source<'s>) -> Option<T>,
+        default: T,
+        most: T,
+        show: impl Fn(T) -> String,
+    ) -> Option<T> {
+        let Some(value) = self.table.get(key) else { return Some(default) };
+        let asked = read(value, self.source)?;
+        if asked <= T::default() {
+            self.source.error(value.span(), format!("`{key}` must be above zero"));
+            return None;
+        }
+        if asked > most {
+            let (asked, most, by) = (show(asked), show(most), self.ceiling.granted_by());
+            let advice = self.ceiling.advice(flag(key), &asked);
+            let message = format!("`{key}` is {asked}, more than the {most} that {by}");
+            self.source.error_with(value.span(), message, Some(advice));
+            return None;
+        }
+        Some(asked)
     }
-    let rule = format!("must be above zero and at most {}, which is what this server grants", show(ceiling));
-    source.error(value.span(), format!("`{key}` {rule}"));
-    None
 }
 
 fn duration(value: Value<'_>, source: &mut Source<'_>) -> Option<Duration> {

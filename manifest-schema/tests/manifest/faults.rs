@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use manifest_schema::fault::{Fault, Severity};
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::Ceiling;
+use manifest_schema::name::AppName;
 use manifest_schema::parse::{Parsed, Refused, Surroundings, parse};
 use manifest_schema::sdk::SdkVersion;
 
 /// Reads `text` in a repository of `a.rhai` and `b.rhai`.
 fn read(text: &[u8]) -> Result<Parsed, Refused> {
     let scripts: BTreeSet<String> = ["a.rhai", "b.rhai"].map(str::to_owned).into();
-    parse(text, Surroundings { ceiling: &Limits::CEILING, scripts: &scripts })
+    parse(text, Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &scripts })
 }
 
 fn shown(fault: &Fault) -> String {
@@ -84,7 +85,7 @@ fn settings_and_secrets_came_with_sdk_1_2() {
 fn settings_and_secrets_have_names_and_are_strings() {
     let refused = |rest: &str| -> Vec<String> {
         let scripts = BTreeSet::new();
-        let surroundings = Surroundings { ceiling: &Limits::CEILING, scripts: &scripts };
+        let surroundings = Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &scripts };
         let refused = parse(format!("sdk = \"1.2\"\n{rest}").as_bytes(), surroundings).unwrap_err();
         let shown = refused.faults.iter().map(|fault| {
             let place = fault.place.as_ref().unwrap();
@@ -299,29 +300,68 @@ fn limits_have_units_and_a_ceiling() {
             "3:11 `timeout` must be a duration such as `\"5s\"`, `\"500ms\"` or `\"1m\"`, not an integer | write `\"5s\"` for seconds",
         ],
     );
-    let bounds = |key: &str, most: &str| {
-        format!("`{key}` must be above zero and at most {most}, which is what this server grants")
-    };
-    for values in [
-        ["\"0s\"", "0", "\"0B\"", "0", "0"],
-        ["\"61s\"", "1_000_000_001", "\"257MiB\"", "33_554_433", "1025"],
-        ["\"99999999999999999999m\"", "9223372036854775807", "\"99999999999GiB\"", "-1", "5000000000"],
-    ] {
+    let with = |values: [&str; 5]| {
         let [timeout, operations, memory, body, concurrency] = values;
-        let text = format!(
+        format!(
             "sdk = \"1.1\"\n[limits]\ntimeout = {timeout}\noperations = {operations}\nmemory = {memory}\nbody = {body}\nconcurrency = {concurrency}"
-        );
+        )
+    };
+    for values in [["\"0s\"", "0", "\"0B\"", "0", "0"], ["\"0m\"", "-7", "\"0GiB\"", "-1", "-2"]] {
         assert_eq!(
-            errors(&text),
+            errors(&with(values)),
             [
-                format!("3:11 {}", bounds("timeout", "60s")),
-                format!("4:14 {}", bounds("operations", "1000000000")),
-                format!("5:10 {}", bounds("memory", "256MiB")),
-                format!("6:8 {}", bounds("body", "32MiB")),
-                format!("7:15 {}", bounds("concurrency", "1024")),
+                "3:11 `timeout` must be above zero",
+                "4:14 `operations` must be above zero",
+                "5:10 `memory` must be above zero",
+                "6:8 `body` must be above zero",
+                "7:15 `concurrency` must be above zero",
             ]
         );
     }
+    let refused = errors(&with(["\"61s\"", "1_000_000_001", "\"257MiB\"", "33_554_433", "1025"]));
+    let most = [
+        "3:11 `timeout` is 61s, more than the 60s that a server grants by default",
+        "4:14 `operations` is 1000000001, more than the 1000000000 that a server grants by default",
+        "5:10 `memory` is 257MiB, more than the 256MiB that a server grants by default",
+        "6:8 `body` is 33554433B, more than the 32MiB that a server grants by default",
+        "7:15 `concurrency` is 1025, more than the 1024 that a server grants by default",
+    ];
+    let without_advice: Vec<&str> = refused.iter().filter_map(|fault| fault.split(" | ").next()).collect();
+    assert_eq!(without_advice, most);
+    let beyond =
+        ["\"99999999999999999999m\"", "9223372036854775807", "\"99999999999GiB\"", "33554433", "5000000000"];
+    assert_eq!(errors(&with(beyond)).len(), 5);
+}
+
+#[test]
+fn limits_beyond_the_ceiling_name_what_raises_it() {
+    let scripts = BTreeSet::from(["a.rhai".to_owned()]);
+    let tick = |n: u32| format!("[[schedules]]\nname = \"t{n}\"\ncron = \"@hourly\"\nscript = \"a.rhai\"\n");
+    let text =
+        format!("sdk = \"1.1\"\n{}{}[limits]\ntimeout = \"90s\"\nmemory = \"1GiB\"\n", tick(1), tick(2));
+    let refused = |app: Option<&str>| {
+        let app = app.map(|name| AppName::new(name).unwrap());
+        let ceiling = Ceiling { schedules: 1, app, ..Ceiling::DEFAULT };
+        let refused =
+            parse(text.as_bytes(), Surroundings { ceiling: &ceiling, scripts: &scripts }).unwrap_err();
+        refused.faults.iter().map(shown).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        refused(Some("hello")),
+        [
+            "2:1 `schedules` has 2 entries, more than the 1 that the server grants the app \
+             | an admin raises it with  picloud apps limits hello --schedules 2",
+            "11:11 `timeout` is 90s, more than the 60s that the server grants the app \
+             | an admin raises it with  picloud apps limits hello --timeout 90s",
+            "12:10 `memory` is 1GiB, more than the 256MiB that the server grants the app \
+             | an admin raises it with  picloud apps limits hello --script-memory 1GiB",
+        ]
+    );
+    assert!(
+        refused(None)
+            .iter()
+            .all(|fault| fault.contains("checked against the defaults; a server grants more after")),
+    );
 }
 
 #[test]

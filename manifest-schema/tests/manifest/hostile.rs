@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use manifest_schema::fault::Faults;
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::Ceiling;
 use manifest_schema::parse::{Parsed, Refused, Surroundings, parse};
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ body = 4096
 "#;
 
 fn read_among(scripts: &BTreeSet<String>, text: &[u8]) -> Result<Parsed, Refused> {
-    parse(text, Surroundings { ceiling: &Limits::CEILING, scripts })
+    parse(text, Surroundings { ceiling: &Ceiling::DEFAULT, scripts })
 }
 
 fn read(text: &[u8]) -> Result<Parsed, Refused> {

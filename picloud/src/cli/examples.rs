@@ -54,6 +54,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     ("apps create", &[("picloud apps create hello", "to be pushed to by tokens that may create none")]),
+    (
+        "apps limits",
+        &[
+            ("picloud apps limits hello", "what it is granted"),
+            ("picloud apps limits hello --disk 2GiB --previews 50 --timeout 120s", "more than every app"),
+            ("picloud apps limits hello --disk default", "what the server grants every app again"),
+        ],
+    ),
     ("apps protect", &[("picloud apps protect", "pushes that set the production branch back are refused")]),
     ("apps unprotect", &[("picloud apps unprotect", "they are taken again")]),
     (

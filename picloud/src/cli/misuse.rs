@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use manifest_schema::fault::Faults;
+use platform::limits::LimitRangeError;
 
 use super::secrets::SecretError;
 use crate::words::fault::{self, SHOWN_MAX};
@@ -22,6 +23,8 @@ pub(crate) enum Misuse {
     Variable { name: String, near: String },
     /// What holds a secret cannot be read.
     Secret(SecretError),
+    /// A limit of every app cannot have such a value.
+    AppLimit(LimitRangeError),
 }
 
 impl From<SecretError> for Misuse {
@@ -46,6 +49,7 @@ impl Misuse {
             Self::Variable { name, near } => {
                 format!("error: unknown variable {}\nhint: did you mean `{near}`?\n", printable(name))
             }
+            Self::AppLimit(error) => format!("error: --app-{error}\n"),
             Self::Secret(error) => format!("error: {}\n", with_causes(error)),
         }
     }

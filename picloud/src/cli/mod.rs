@@ -4,6 +4,7 @@
 //! - `examples`: what `--help` teaches
 //! - `serve_flags`: how a node runs, as flags; what they mean is [`crate::settings`]
 //! - `limits`: the most that connections, pushes and schedules may take of it
+//! - `app_limits`: what every app is granted, and an app of its own
 //! - `app`: verbs about an app
 //! - `people`: who may what, and who did what
 //! - `observing`: its log and its numbers
@@ -13,6 +14,7 @@
 //! - `given`: which settings are set; `misuse`: why nothing is begun
 
 mod app;
+mod app_limits;
 mod configuration;
 mod examples;
 mod given;
@@ -29,6 +31,7 @@ pub(crate) use app::{
     AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, PreviewOption, PreviewsOptions, PreviewsVerb,
     RollbackOptions,
 };
+pub(crate) use app_limits::{AppLimitsOption, OrDefault};
 pub(crate) use configuration::{Parsed, read};
 pub(crate) use given::listed;
 pub(crate) use misuse::Misuse;

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use manifest_schema::name::{AppName, SettingName};
 use platform::tokens::Scopes;
 
+use super::app_limits::AppLimitsOption;
 use super::quantity::Age;
 use crate::client::{AppOption, ClientOptions};
 
@@ -28,6 +29,8 @@ pub(crate) enum AppsVerb {
         #[command(flatten)]
         client: ClientOptions,
     },
+    /// Show what an app is granted, and grant it more or less than the server grants every app.
+    Limits(AppLimitsOption),
     /// Let the production branch only go forward, but for tokens with the scope APP:force.
     Protect(AppsOption),
     /// Let the production branch go in any direction again.

@@ -9,6 +9,7 @@ use platform::nodes;
 use platform::secrets::key;
 use store::Pool;
 
+use super::app_limits::AppLimitFlags;
 use super::limits::{ConnectionFlags, PushFlags, RecordFlags, ScheduleFlags, whole};
 use super::misuse::Misuse;
 use super::observing::{ObservingFlags, TraceFlags};
@@ -102,6 +103,9 @@ pub(crate) struct ServeFlags {
     pub(crate) push: PushFlags,
 
     #[command(flatten)]
+    pub(crate) apps: AppLimitFlags,
+
+    #[command(flatten)]
     pub(crate) schedules: ScheduleFlags,
 
     #[command(flatten)]
@@ -138,6 +142,7 @@ impl ServeFlags {
             body_time: self.connections.body_time.0,
             pushes: self.push.resolve(),
             deploys: self.push.deploys(),
+            limits: self.apps.resolve()?,
             preview_age: self.push.preview_age(),
             schedules: self.schedules.resolve(),
             records: self.records.resolve(),

@@ -1,6 +1,7 @@
-//! `picloud apps`: what there is and what is live; create, protect and unprotect.
+//! `picloud apps`: what there is and what is live; create, limits, protect and unprotect.
 
 use super::error::CommandError;
+use super::limits::limits;
 use super::output::{print, show};
 use crate::cli::{AppsOption, AppsOptions, AppsVerb};
 use crate::client::{Client, ClientOptions};
@@ -16,6 +17,7 @@ pub(crate) fn apps(options: &AppsOptions) -> Result<(), CommandError> {
                 Client::find(client)?.send("PUT", &format!("apps/{}", name.as_str()), None::<&()>)?;
             show(&created, client.json, |app| words(std::slice::from_ref(app)))
         }
+        Some(AppsVerb::Limits(option)) => limits(option),
         Some(AppsVerb::Protect(option)) => protect(option, true),
         Some(AppsVerb::Unprotect(option)) => protect(option, false),
     }

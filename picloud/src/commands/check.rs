@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::Ceiling;
 use platform::deploy::{Checked, check as validate};
 use platform::revision::Prepared;
 
@@ -25,7 +25,7 @@ pub(crate) enum Form {
 pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError> {
     // What git ignores is read too: nobody asks git here.
     let snapshot = folder::read(folder, &[".git"])?.snapshot;
-    let (faults, done) = match validate(&snapshot, &Limits::CEILING, None) {
+    let (faults, done) = match validate(&snapshot, &Ceiling::DEFAULT, None) {
         Ok(checked) => (checked.warnings.clone(), Some(summary(&checked))),
         Err(faults) => (faults, None),
     };

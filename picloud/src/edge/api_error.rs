@@ -13,7 +13,7 @@ use axum::response::IntoResponse;
 use manifest_schema::name::NameError;
 use platform::StoreError;
 use platform::activation::RETRY;
-use platform::deploy::{NotUnset, RollbackError};
+use platform::deploy::{LimitsError, NotUnset, RollbackError};
 use platform::schedules::NotRun;
 use platform::secrets::SecretError;
 use platform::tokens::{NotCreated, ScopeError};
@@ -188,6 +188,15 @@ impl From<SecretError> for ApiError {
             SecretError::Value => Self::bad_request(error.to_string()),
             SecretError::TooMany => Self::conflict(error.to_string()),
             SecretError::Key(_) | SecretError::Seal(_) => Self::conflict(error.to_string()).caused_by(error),
+        }
+    }
+}
+
+impl From<LimitsError> for ApiError {
+    fn from(error: LimitsError) -> Self {
+        match error {
+            LimitsError::Range(error) => Self::bad_request(error.to_string()),
+            LimitsError::Store(error) => error.into(),
         }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn answer(
 ) -> Response<Content> {
     let mut response = match live.revision.route(asked.method.as_str(), path) {
         Routed::Script(matched) => {
-            match read_body(body, live.revision.manifest().limits.body, body_time).await {
+            match read_body(body, live.revision.limits().body, body_time).await {
                 Ok(body) => {
                     let request_id = request_id(&asked.headers);
                     // No route has another method.

@@ -39,7 +39,8 @@ impl FunctionCaller {
         let found = found.ok_or_else(|| ApiError::not_found("the app has no such function"))?;
         let (script, name) = (found.script.clone(), found.name.clone());
         let request_id = request_id(request.headers());
-        let payload = match read_body(request.into_body(), manifest.limits.body, self.body_time).await {
+        let payload = match read_body(request.into_body(), live.revision.limits().body, self.body_time).await
+        {
             Ok(payload) => payload,
             Err(error) => return Ok(error.answer()),
         };

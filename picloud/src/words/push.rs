@@ -203,6 +203,13 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
         Rejection::TooManyRefs { there, most } => {
             format!("the app has {there} branches and tags, and may have {most}; delete some first")
         }
+        Rejection::TooManyPreviews { there, most } => {
+            format!(
+                "the app has {there} of the {most} previews that the server grants it; delete a branch first, or have an admin \
+                 grant more with  picloud apps limits {app} --previews {}",
+                there + 1
+            )
+        }
         Rejection::UnknownApp => "there is no such app, and this token may not create it".to_owned(),
         Rejection::CreationOff => {
             format!(

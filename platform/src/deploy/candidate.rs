@@ -20,6 +20,7 @@ use super::plan::{Planned, Side, due_times, plan};
 use super::report::{Event, Rejection, Tell};
 use super::snapshot::{File, Snapshot, SnapshotError, of_commit};
 use crate::activation::Activation;
+use crate::limits::GrantedLimits;
 use crate::repository::{AppRepository, oid};
 use crate::revision::{LoadError, Prepared};
 
@@ -86,6 +87,10 @@ pub(super) struct Examination<'a> {
     pub(super) store: &'a Store,
     pub(super) activation: &'a Activation,
     pub(super) limits: &'a DeployLimits,
+    /// The name of the app.
+    pub(super) name: &'a AppName,
+    /// What the app is granted.
+    pub(super) granted: &'a GrantedLimits,
     pub(super) repository: &'a AppRepository,
     pub(super) staged: &'a Staged<'a, AppRepository>,
     pub(super) pack: &'a Pack,
@@ -135,7 +140,7 @@ impl Examination<'_> {
                     return Ok(Examined::NoManifest);
                 }
                 let started = Instant::now();
-                let (ceiling, secrets) = (self.limits.executions.clone(), Arc::clone(self.secrets));
+                let (ceiling, secrets) = (self.granted.ceiling(self.name), Arc::clone(self.secrets));
                 // Off the async workers: compiling may take a while and cannot be cancelled.
                 let checking =
                     tokio::task::spawn_blocking(move || check(&snapshot, &ceiling, Some(&secrets)));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use manifest_schema::fault::{Fault, Faults, Place};
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{self, Refused, Surroundings, parse};
@@ -40,7 +40,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// Every fault of the manifest and of every script, at least one of them an error; the manifest's first.
-pub fn check(snapshot: &Snapshot, ceiling: &Limits, secrets: Option<&Secrets>) -> Result<Checked, Faults> {
+pub fn check(snapshot: &Snapshot, ceiling: &Ceiling, secrets: Option<&Secrets>) -> Result<Checked, Faults> {
     if snapshot.bytes() > SNAPSHOT_MAX {
         let words =
             format!("manifest and scripts take more than {} MiB together", SNAPSHOT_MAX / (1024 * 1024));
@@ -219,7 +219,7 @@ mod tests {
                     [[functions]]\nname = \"b\"\nscript = \"1.rhai\"\n";
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.as_bytes().to_vec()));
         assert_eq!(
-            told(&check(&wrong, &Limits::CEILING, None).unwrap_err()),
+            told(&check(&wrong, &Ceiling::DEFAULT, None).unwrap_err()),
             [
                 "picloud.toml: unknown key `x`",
                 "0.rhai: unknown function `nope`",
@@ -238,7 +238,7 @@ mod tests {
         let text = "sdk = \"1.1\"\n[[functions]]\nname = \"a\"\nscript = \"7.rhai\"\n";
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.as_bytes().to_vec()));
         assert_eq!(
-            told(&check(&wrong, &Limits::CEILING, None).unwrap_err()),
+            told(&check(&wrong, &Ceiling::DEFAULT, None).unwrap_err()),
             ["picloud.toml: script `7.rhai` is not in the repository", "0.rhai: unknown function `nope`"]
         );
     }
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn no_more_is_kept_compiled_than_fits() {
         let source = format!("\"{}\"", "x".repeat(MIB / 4 - 100));
-        let checked = check(&snapshot(&[source.as_str(); 6]), &Limits::CEILING, None).unwrap();
+        let checked = check(&snapshot(&[source.as_str(); 6]), &Ceiling::DEFAULT, None).unwrap();
         let Prepared { sources, compiled, .. } = checked.prepared;
         assert_eq!((sources.len(), compiled.len()), (6, 4));
     }
@@ -270,7 +270,7 @@ mod tests {
         wrong.add("2.rhai", || File::TooLarge);
         wrong.add("4.rhai", || File::Bytes(b"1;\n\xff".to_vec()));
         assert_eq!(
-            told(&check(&wrong, &Limits::CEILING, None).unwrap_err()),
+            told(&check(&wrong, &Ceiling::DEFAULT, None).unwrap_err()),
             [
                 "0.rhai: the file is a symbolic link, which is never followed",
                 "1.rhai: the file is a submodule, which is never followed",
@@ -283,7 +283,7 @@ mod tests {
         for index in 0..140 {
             wrong.add(&format!("{index}.rhai"), || File::Bytes(huge.clone()));
         }
-        let faults = check(&wrong, &Limits::CEILING, None).unwrap_err();
+        let faults = check(&wrong, &Ceiling::DEFAULT, None).unwrap_err();
         assert_eq!(told(&faults), ["the app: manifest and scripts take more than 32 MiB together"]);
     }
 
@@ -295,9 +295,9 @@ mod tests {
         ) {
             let mut any = snapshot(&[""]);
             any.add("0.rhai", || File::Bytes(script_bytes));
-            let _ = check(&any, &Limits::CEILING, None).map_err(|faults| assert!(faults.errors() > 0));
+            let _ = check(&any, &Ceiling::DEFAULT, None).map_err(|faults| assert!(faults.errors() > 0));
             any.add(manifest::FILE_NAME, || File::Bytes(manifest_bytes));
-            let _ = check(&any, &Limits::CEILING, None).map_err(|faults| assert!(faults.errors() > 0));
+            let _ = check(&any, &Ceiling::DEFAULT, None).map_err(|faults| assert!(faults.errors() > 0));
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
-use store::{NewDeploy, NewPush, Oid, PushError, PushReceipt, Store, StoreError};
+use store::{NewDeploy, NewPush, Oid, PushError, PushLimits, PushReceipt, Store, StoreError};
 use uuid::Uuid;
 
 use super::Pusher;
 use super::candidate::DeployError;
 use super::decision::{Decided, Decision, reject_those, reject_unless_all_move};
 use super::report::Rejection;
+use crate::limits::GrantedLimits;
 use crate::repository::Pushed;
 
 /// What a push commits whichever of its refs are moved.
@@ -21,6 +22,8 @@ pub(super) struct Commit<'p> {
     pub(super) shallow: Vec<Oid>,
     /// Whether all refs are moved or none.
     pub(super) atomic: bool,
+    /// What the app is granted.
+    pub(super) granted: GrantedLimits,
 }
 
 impl Commit<'_> {
@@ -83,6 +86,7 @@ impl Commit<'_> {
                 .map(|(_, candidate, _)| candidate.prepared.manifest.app.domains.clone()),
             requires: required.map(|name| name.as_str().to_owned()).collect(),
             message: self.by.message.clone(),
+            limits: PushLimits { previews: self.granted.previews },
         }
     }
 
@@ -93,6 +97,9 @@ impl Commit<'_> {
             PushError::DomainTaken { domain } => Rejection::DomainTaken { domain },
             PushError::Busy => Rejection::Busy,
             PushError::UnknownApp => Rejection::UnknownApp,
+            PushError::TooManyPreviews { there } => {
+                Rejection::TooManyPreviews { there, most: self.granted.previews }
+            }
             PushError::SecretUnset { name } => Rejection::SecretUnset { name },
             PushError::Store(StoreError::DiskFull) => {
                 tracing::error!(app = %self.app, "the database's disk is full");
@@ -113,6 +120,7 @@ fn concerns(error: &PushError, decision: &Decision) -> bool {
     match error {
         PushError::RefMoved { name, .. } => *name == decision.change.name,
         PushError::DomainTaken { .. } => decision.goes_live(),
+        PushError::TooManyPreviews { .. } => decision.preview().is_some() && decision.change.old.is_none(),
         _ => false,
     }
 }

@@ -31,6 +31,20 @@ impl Decision {
         !matches!(self.outcome, Decided::Done(_))
     }
 
+    /// The branch of a preview that its commit is served as.
+    pub(super) fn preview(&self) -> Option<&str> {
+        match &self.outcome {
+            Decided::Serve { branch, production: false, .. } => Some(branch),
+            _ => None,
+        }
+    }
+
+    /// The branch that it deletes.
+    pub(super) fn deleted_branch(&self) -> Option<&str> {
+        let deletes = self.moves() && self.change.new.is_none();
+        self.change.name.strip_prefix("refs/heads/").filter(|_| deletes)
+    }
+
     /// Whether its commit is served as production.
     pub(super) fn goes_live(&self) -> bool {
         matches!(self.outcome, Decided::Serve { production: true, .. })

@@ -1,13 +1,10 @@
-//! What the server grants to what is deployed.
+//! The bounds of what is deployed that are the same for all apps.
 
 use git_receiver::TreeLimits;
-use manifest_schema::limits::Limits;
 
-/// The most that a deploy may hold.
+/// The most that a deploy can hold of any app. What each app is granted is in [`crate::limits`].
 #[derive(Clone, Debug)]
 pub struct DeployLimits {
-    /// What a manifest may ask for its executions.
-    pub executions: Limits,
     /// The tree of a commit that is served.
     pub tree: TreeLimits,
     /// The branches and tags of one app.
@@ -18,6 +15,6 @@ pub struct DeployLimits {
 
 impl Default for DeployLimits {
     fn default() -> Self {
-        Self { executions: Limits::CEILING, tree: TreeLimits::default(), refs: 1000, domain: None }
+        Self { tree: TreeLimits::default(), refs: 1000, domain: None }
     }
 }

@@ -3,7 +3,7 @@
 //! [`Deployer::receive`] is the journey. In its order: [`intent`] says what a command asks, [`snapshot`] reads the files
 //! of its commit, [`leaks`] looks for secrets in them, [`check`] validates them, [`plan`] compares them with what is live,
 //! and [`report`] holds what is told. [`rollback`] and the end of old [`previews`] are pushes that the server makes itself;
-//! [`setting`] sets secrets, which is a deploy too.
+//! [`setting`] sets secrets, which is a deploy too, and limits.
 
 mod candidate;
 mod check;
@@ -19,6 +19,7 @@ mod rollback;
 mod setting;
 mod snapshot;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,12 +38,13 @@ pub use plan::{Change, Changes, Due, Plan, Planned, Sign};
 pub(crate) use plan::{Side, due_times, plan};
 pub use report::{Activated, Deployed, Event, Outcome, Rejection, Tell, Verdict};
 pub use rollback::{MESSAGE_CHARS_MAX, RollbackError, RolledBack};
-pub use setting::NotUnset;
+pub use setting::{LimitsError, NotUnset};
 pub use snapshot::{FILE_MAX, File, Snapshot};
 
 use crate::TRACE_TARGET;
 use crate::activation::{Activation, Fresh};
 use crate::clock::Clock;
+use crate::limits::GrantedLimits;
 use crate::nodes::{OwnAct, Peers};
 use crate::repository::{AppRepository, DEPLOY_REFS, Pushed, deploy_ref, oid};
 use crate::secrets::{SecretError, Vault};
@@ -204,6 +206,7 @@ impl Deployer {
         let mut decisions = self.decide(delivery).instrument(stage!("check")).await?;
         reject_shared_addresses(name, &mut decisions);
         self.reject_too_many_refs(repository, &mut decisions).await?;
+        self.reject_too_many_previews(repository, &mut decisions).await?;
         let commit = Commit {
             app: name,
             by,
@@ -212,6 +215,7 @@ impl Deployer {
             objects: Pushed(&push.pack),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
             atomic,
+            granted: self.granted(repository),
         };
         let act = self.begin_act(name);
         let committing = commit.carry_out(&self.store, &mut decisions);
@@ -225,7 +229,7 @@ impl Deployer {
 
     /// What each command asks, and whether its commit may be served. Changes nothing.
     async fn decide(&self, delivery: &Delivery<'_>) -> Result<Vec<Decision>, DeployError> {
-        let Delivery { tell, repository, push, .. } = *delivery;
+        let Delivery { name, tell, repository, push, .. } = *delivery;
         let staged = Staged::new(repository, &push.pack);
         let opened = self.secrets_of(repository.app()).await?;
         let nothing = Arc::new(Secrets::default());
@@ -233,6 +237,8 @@ impl Deployer {
             store: &self.store,
             activation: &self.activation,
             limits: &self.limits,
+            name,
+            granted: &self.granted(repository),
             repository,
             staged: &staged,
             pack: &push.pack,
@@ -320,6 +326,43 @@ impl Deployer {
             reject_those(decisions, creates, &Rejection::TooManyRefs { there, most });
         }
         Ok(())
+    }
+
+    /// Rejects the new previews of a push that would leave the app with more than it is granted. Those that are there can be
+    /// pushed to, however many they are.
+    async fn reject_too_many_previews(
+        &self,
+        repository: &AppRepository,
+        decisions: &mut [Decision],
+    ) -> Result<(), DeployError> {
+        if !decisions.iter().any(|decision| decision.preview().is_some()) {
+            return Ok(());
+        }
+        let live = match repository.app() {
+            Some(app) => self.store.live_of(app.id).await?,
+            None => Vec::new(),
+        };
+        let production = repository.production_branch();
+        let there: BTreeSet<&str> =
+            live.iter().map(|live| live.branch.as_str()).filter(|branch| *branch != production).collect();
+        let is_new = |decision: &Decision| decision.preview().is_some_and(|branch| !there.contains(branch));
+        let new = decisions.iter().filter(|decision| is_new(decision)).count();
+        let gone = decisions
+            .iter()
+            .filter_map(Decision::deleted_branch)
+            .filter(|branch| there.contains(branch))
+            .count();
+        let most = self.granted(repository).previews;
+        if new > 0 && (there.len() + new).saturating_sub(gone) > most {
+            let there = there.len();
+            reject_those(decisions, is_new, &Rejection::TooManyPreviews { there, most });
+        }
+        Ok(())
+    }
+
+    /// What the app is granted.
+    fn granted(&self, repository: &AppRepository) -> GrantedLimits {
+        self.activation.limits().of(repository.app())
     }
 
     /// Swaps in what was committed and says what became of each ref.

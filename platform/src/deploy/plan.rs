@@ -193,14 +193,14 @@ fn compare(before: &Declarations, after: &Declarations, changed: &dyn Fn(&Script
 
 #[cfg(test)]
 mod tests {
-    use manifest_schema::limits::Limits;
+    use manifest_schema::limits::Ceiling;
     use manifest_schema::parse::{Surroundings, parse};
 
     use super::*;
 
     fn side(manifest: &str, scripts: &[(&str, &str)]) -> (Manifest, BTreeMap<ScriptPath, String>) {
         let names = scripts.iter().map(|(path, _)| (*path).to_owned()).collect();
-        let surroundings = Surroundings { ceiling: &Limits::CEILING, scripts: &names };
+        let surroundings = Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &names };
         let manifest = parse(format!("sdk = \"1.2\"\n{manifest}").as_bytes(), surroundings).unwrap().manifest;
         let sources = scripts.iter().map(|(path, text)| (ScriptPath::new(path).unwrap(), (*text).to_owned()));
         (manifest, sources.collect())

@@ -195,6 +195,13 @@ pub enum Rejection {
         /// How many it may have.
         most: usize,
     },
+    /// The app would have more previews than it is granted.
+    TooManyPreviews {
+        /// How many it has.
+        there: usize,
+        /// How many it can have.
+        most: usize,
+    },
     /// The app does not exist, and this token may not create it.
     UnknownApp,
     /// The app does not exist, and this server creates none on a push.

@@ -1,9 +1,10 @@
-//! Setting a secret: a deploy of every live revision that reads it, without a push.
+//! What is set without a push: a secret, which is a deploy of every live revision that reads it, and limits.
 
 use manifest_schema::name::{AppName, SettingName};
-use store::{Actor, App, LiveBranch, NewDeploy, StoreError};
+use store::{Actor, App, LimitChanges, LiveBranch, NewDeploy, StoreError};
 
 use super::{Deployer, Pusher};
+use crate::limits::{LimitRangeError, check_ranges};
 use crate::nodes::OwnAct;
 use crate::repository::DEFAULT_PRODUCTION_BRANCH;
 use crate::revision::{LoadError, Prepared};
@@ -21,6 +22,17 @@ pub enum NotUnset {
     /// The store failed.
     #[error(transparent)]
     Secret(#[from] SecretError),
+}
+
+/// Why limits were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitsError {
+    /// One of them cannot have such a value.
+    #[error(transparent)]
+    Range(#[from] LimitRangeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Deployer {
@@ -52,6 +64,24 @@ impl Deployer {
             }
         };
         self.serve_value(&changed, act).await;
+        Ok(changed)
+    }
+
+    /// Changes limits of an app, and runs what is live of it within them, here and on the other nodes. The app as it is then.
+    ///
+    /// # Errors
+    /// A limit cannot have such a value, or the store failed. Nothing was changed.
+    pub async fn change_limits(
+        &self,
+        app: &App,
+        changes: &LimitChanges,
+        by: &Actor,
+    ) -> Result<App, LimitsError> {
+        check_ranges(changes)?;
+        let act = self.begin_act(&app.name);
+        let node = self.peers.as_ref().map(|peers| peers.node);
+        let changed = self.store.change_limits(app, changes, node, by).await?;
+        self.serve_changed(&changed, act).await;
         Ok(changed)
     }
 

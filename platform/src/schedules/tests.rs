@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::live::Branch;
 use crate::memory::MemoryBudget;
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::Ceiling;
 use manifest_schema::name::{AppName, JobName, ScriptPath};
 use manifest_schema::parse::{Surroundings, parse};
 use runtime::{AppIdentity, Revision};
@@ -61,7 +61,7 @@ impl Day {
 
     fn serve(&self, table: &LiveTable, deploy: u64, manifest: &str, script: &str) {
         let scripts = BTreeSet::from(["tick.rhai".to_owned()]);
-        let surroundings = Surroundings { ceiling: &Limits::UNBOUNDED, scripts: &scripts };
+        let surroundings = Surroundings { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
         let manifest = parse(manifest.as_bytes(), surroundings).unwrap().manifest;
         let sources = BTreeMap::from([(ScriptPath::new("tick.rhai").unwrap(), script.to_owned())]);
         let identity = AppIdentity { id: self.app.id.as_uuid(), name: self.app.name.clone() };
@@ -111,6 +111,7 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
         domains: None,
         requires: Vec::new(),
         message: None,
+        limits: store::PushLimits::NONE,
     };
     store.push(&push).await.unwrap().app
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::live::{Branch, Live, LiveTable};
 use manifest_schema::fault::{Fault, Faults};
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest;
 use manifest_schema::name::AppName;
 use runtime::{AppIdentity, Revision, Secrets};
@@ -62,7 +62,7 @@ impl Workbench {
     /// Checks what was saved and makes it live, unless it breaks the contract.
     pub fn take(&mut self, snapshot: &Snapshot) -> Saved {
         let Checked { prepared: Prepared { manifest, sources, compiled }, mut warnings } =
-            match check(snapshot, &Limits::CEILING, None) {
+            match check(snapshot, &Ceiling::DEFAULT, None) {
                 Ok(checked) => checked,
                 Err(faults) => return Saved::Refused(faults),
             };

@@ -1,18 +1,22 @@
 //! The table `apps`.
 
 use manifest_schema::name::AppName;
+use uuid::Uuid;
 
 use super::dialect::{self, BY_BYTES, LOCKED};
 use super::{Connection, Connections, audit, sql, transaction};
 use crate::audit::{Act, Actor, AuditAction};
-use crate::column::Unsigned;
+use crate::column::{Unsigned, signed};
 use crate::error::{PushError, StoreError};
 use crate::id::AppId;
+use crate::limits::{self, AppLimits, LimitChanges};
 use crate::record::App;
 
 /// The columns of [`App`].
 const APP: &str =
-    "id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation";
+    "id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation,
+     limit_memory_share, limit_disk, limit_previews, limit_schedule_runs, limit_timeout_ms, limit_operations,
+     limit_script_memory, limit_body, limit_concurrency, limit_schedules";
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
     let app = sqlx::query_as(sql!("SELECT {APP} FROM apps WHERE name = $1")).bind(name.as_str());
@@ -74,6 +78,64 @@ pub(crate) async fn protect_app(
     audit::insert(&mut transaction, &Act::of_protection(&app.name, protected, by)).await?;
     transaction.commit().await?;
     Ok(true)
+}
+
+pub(crate) async fn change_limits(
+    connections: &Connections,
+    app: &App,
+    changes: &LimitChanges,
+    node: Option<Uuid>,
+    by: &Actor,
+) -> Result<App, StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
+    let tx = &mut *transaction;
+    let locked = lock(&mut *tx, &app.name).await.map_err(PushError::into_store)?;
+    let mut app = locked.filter(|found| found.id == app.id).ok_or(StoreError::NoApp)?;
+    let acts = limits::apply(&mut app, changes, by);
+    if acts.is_empty() {
+        transaction.rollback().await;
+        return Ok(app);
+    }
+    let AppLimits {
+        memory_share,
+        disk,
+        previews,
+        schedule_runs,
+        timeout_ms,
+        operations,
+        script_memory,
+        body,
+        concurrency,
+        schedules,
+    } = app.limits;
+    let change = sqlx::query(
+        "UPDATE apps SET limit_memory_share = $2, limit_disk = $3, limit_previews = $4, limit_schedule_runs = $5,
+             limit_timeout_ms = $6, limit_operations = $7, limit_script_memory = $8, limit_body = $9,
+             limit_concurrency = $10, limit_schedules = $11
+         WHERE id = $1",
+    );
+    [
+        memory_share,
+        disk,
+        previews,
+        schedule_runs,
+        timeout_ms,
+        operations,
+        script_memory,
+        body,
+        concurrency,
+        schedules,
+    ]
+    .into_iter()
+    .fold(change.bind(app.id), |change, limit| change.bind(limit.map(signed)))
+    .execute(&mut *tx)
+    .await?;
+    for act in acts {
+        audit::insert(&mut *tx, &act).await?;
+    }
+    app.generation = dialect::raise_generation(&mut *tx, app.id, node).await?;
+    transaction.commit().await?;
+    Ok(app)
 }
 
 /// Secrets of the app have other values now.

@@ -6,7 +6,7 @@ use super::{
 use crate::error::PushError;
 use crate::id::{AppId, DeployNumber};
 use crate::portion;
-use crate::record::{NewPush, Objects, PushReceipt};
+use crate::record::{App, NewDeploy, NewPush, Objects, PushReceipt};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let mut transaction = transaction::begin_push(connections).await?;
@@ -28,6 +28,7 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
     let created = push.may_create
         && dialect::insert_app(tx, AppId::random(), &push.app, push.at).await.map_err(apps::held)?;
     let mut app = apps::lock(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
+    let previews = previews(tx, &app, push).await?;
     insert_objects(tx, app.id, push.objects).await?;
     refs::insert_shallow(tx, app.id, &push.shallow).await?;
     // What goes makes room for what comes: `a` may be replaced by `a/b`.
@@ -40,6 +41,10 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
     }
     require_secrets(tx, app.id, &push.requires).await?;
     let deploys = insert_deploys(tx, app.id, push).await?;
+    let more = self::previews(tx, &app, push).await?;
+    if more > previews && more > push.limits.previews {
+        return Err(PushError::TooManyPreviews { there: previews });
+    }
     for act in push.acts(created, &deploys) {
         audit::insert(tx, &act).await?;
     }
@@ -48,6 +53,15 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
     }
     app.generation = dialect::raise_generation(tx, app.id, push.node).await?;
     Ok(PushReceipt { app, created, deploys })
+}
+
+/// How many previews are live, where the push is about one.
+async fn previews(tx: &mut Connection, app: &App, push: &NewPush<'_>) -> Result<usize, PushError> {
+    let is_preview = |deploy: &NewDeploy| deploy.branch != app.production_branch;
+    match push.limits.previews < usize::MAX && push.deploys.iter().any(is_preview) {
+        true => Ok(revisions::count_previews(tx, app.id).await?),
+        false => Ok(0),
+    }
 }
 
 async fn insert_objects(tx: &mut Connection, app: AppId, all: &dyn Objects) -> Result<(), PushError> {

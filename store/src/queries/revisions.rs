@@ -65,3 +65,18 @@ pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec
     });
     Ok(live.collect())
 }
+
+/// How many branches are live beside production, within a transaction.
+pub(super) async fn count_previews(tx: &mut Connection, app: AppId) -> Result<usize, StoreError> {
+    let previews: i64 = sqlx::query_scalar(sql!(
+        "SELECT count(*) FROM apps JOIN refs ON refs.app = apps.id AND refs.name LIKE 'refs/heads/%'
+         WHERE apps.id = $1 AND refs.name <> 'refs/heads/' || production_branch AND EXISTS (
+             SELECT 1 FROM {DEPLOYS_OF_A_BRANCH}
+             WHERE repository = apps.repository AND branch = substr(refs.name, 12) AND commit_id = {REF_TARGET}
+         )"
+    ))
+    .bind(app)
+    .fetch_one(tx)
+    .await?;
+    Ok(usize::try_from(previews).unwrap_or_default())
+}

@@ -226,6 +226,7 @@ mod tests {
             domains: None,
             requires: Vec::new(),
             message: None,
+            limits: crate::PushLimits::NONE,
         }
     }
 

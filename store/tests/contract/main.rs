@@ -3,6 +3,7 @@
 //! - `database`, `values`: what the tests are made of
 //! - `pushing`, `moving`, `at_once`: the one transaction of a push
 //! - `domains`: whose a domain is
+//! - `limits`: what an app is granted
 //! - `objects`: git objects, and the deltas among them
 //! - `reading`, `running`: everything else
 //! - `reading_little`: by indexes
@@ -36,6 +37,7 @@ mod backing_up;
 mod database;
 mod domains;
 mod keeping_secrets;
+mod limits;
 mod migrating;
 mod moving;
 mod objects;

@@ -79,6 +79,7 @@ pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
         domains: None,
         requires: Vec::new(),
         message: None,
+        limits: store::PushLimits::NONE,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The journeys of PiCloud's users, against the built binary, the real git and both databases.
 
 mod api;
+mod app_limits;
 mod asking;
 mod backup;
 mod bad_disk;

@@ -12,6 +12,7 @@ mod etag;
 mod executions;
 mod extract;
 mod functions;
+mod limits;
 mod logs;
 mod nodes;
 mod previews;
@@ -50,6 +51,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(apps::list))
         .routes(routes!(apps::create))
         .routes(routes!(apps::settings, apps::set))
+        .routes(routes!(limits::show, limits::change))
         .routes(routes!(audit::list))
         .routes(routes!(nodes::list))
         .routes(routes!(status::show))

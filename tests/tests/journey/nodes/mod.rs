@@ -16,7 +16,7 @@ use serde_json::Value;
 use tests::{Database, Server, TOKEN};
 
 /// Nodes that share a database, each called by its place.
-fn nodes(database: &Database, names: &[&str]) -> Vec<Server> {
+pub(crate) fn nodes(database: &Database, names: &[&str]) -> Vec<Server> {
     names.iter().map(|name| Server::start_with(database.clone(), &["--node-name", name])).collect()
 }
 

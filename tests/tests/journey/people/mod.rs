@@ -12,7 +12,7 @@ use tests::server::picloud;
 use tests::{Answer, Pushed, Server, TOKEN};
 
 /// Runs a verb against the server, as whoever has the token.
-fn verb_as(server: &Server, token: &str, arguments: &[&str]) -> Pushed {
+pub(crate) fn verb_as(server: &Server, token: &str, arguments: &[&str]) -> Pushed {
     let Output { status, stdout, stderr } = Command::new(picloud())
         .args(arguments)
         .env("PICLOUD_URL", format!("http://{}", server.address))
@@ -24,12 +24,12 @@ fn verb_as(server: &Server, token: &str, arguments: &[&str]) -> Pushed {
 }
 
 /// The same with the admin token.
-fn verb(server: &Server, arguments: &[&str]) -> Pushed {
+pub(crate) fn verb(server: &Server, arguments: &[&str]) -> Pushed {
     verb_as(server, TOKEN, arguments)
 }
 
 /// Creates a token that may this, and is named so.
-fn token(server: &Server, name: &str, scopes: &[&str]) -> String {
+pub(crate) fn token(server: &Server, name: &str, scopes: &[&str]) -> String {
     let asked = json!({"name": name, "scopes": scopes});
     let created = ask(server, TOKEN, "POST", "tokens", Some(&asked));
     assert_eq!(created.status, 201, "{}", created.body);
@@ -37,7 +37,13 @@ fn token(server: &Server, name: &str, scopes: &[&str]) -> String {
 }
 
 /// Asks the API.
-fn ask(server: &Server, token: &str, method: &str, path: &str, document: Option<&Value>) -> Answer {
+pub(crate) fn ask(
+    server: &Server,
+    token: &str,
+    method: &str,
+    path: &str,
+    document: Option<&Value>,
+) -> Answer {
     let bearer = format!("Bearer {token}");
     let body = document.map(|document| document.to_string().into_bytes());
     let path = format!("/-/api/v1/{path}");
@@ -45,6 +51,6 @@ fn ask(server: &Server, token: &str, method: &str, path: &str, document: Option<
 }
 
 /// The URL of a repository, as whoever has the token.
-fn url(server: &Server, token: &str, app: &str) -> String {
+pub(crate) fn url(server: &Server, token: &str, app: &str) -> String {
     format!("http://x:{token}@{}/{app}.git", server.address)
 }

@@ -23,6 +23,7 @@ pub(crate) trait Input: DeserializeOwned {
 
 impl Input for rest::AppSettings {}
 impl Input for rest::BranchSettings {}
+impl Input for rest::LimitChanges {}
 impl Input for rest::NewToken {}
 impl Input for rest::Rollback {}
 

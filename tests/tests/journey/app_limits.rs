@@ -1,0 +1,174 @@
+//! What the operator grants every app, and one app of its own: more, less, and what is live goes on.
+
+use serde_json::json;
+use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
+
+use super::nodes::nodes;
+use super::people::{ask, token, verb, verb_as};
+
+on_both_databases!(
+    push_that_asks_for_more_than_is_granted_names_what_raises_it,
+    limit_that_is_lowered_breaks_nothing_that_is_live,
+    previews_are_as_many_as_are_granted,
+);
+
+/// A starter app whose manifest has `more`.
+fn hello_with(more: &str) -> Repository {
+    let repository = Repository::hello();
+    repository.write("picloud.toml", format!("{}{more}", tests::repository::HELLO_MANIFEST));
+    repository.commit("more");
+    repository
+}
+
+/// A schedule that is hardly ever due.
+fn yearly(name: &str) -> String {
+    format!("\n[[schedules]]\nname = \"{name}\"\ncron = \"0 0 1 1 *\"\nscript = \"greet.rhai\"\n")
+}
+
+fn push_that_asks_for_more_than_is_granted_names_what_raises_it(database: Database) {
+    let server =
+        Server::start_with(database, &["--app-timeout", "20s", "--app-schedules", "1", "--memory", "512MiB"]);
+    let url = server.git_url("hello");
+    let repository = hello_with(&format!("{}{}\n[limits]\ntimeout = \"90s\"\n", yearly("a"), yearly("b")));
+    repository
+        .push(&url, &["main"])
+        .refused()
+        .says("`schedules` has 2 entries, more than the 1 that the server grants the app")
+        .says("an admin raises it with  picloud apps limits hello --schedules 2")
+        .says("`timeout` is 90s, more than the 20s that the server grants the app")
+        .says("an admin raises it with  picloud apps limits hello --timeout 90s");
+    verb(&server, &["apps", "create", "hello"]).succeeded();
+    verb(&server, &["apps", "limits", "hello", "--schedules", "2"])
+        .succeeded()
+        .says("schedules      2           2    1");
+    verb(&server, &["apps", "limits", "hello", "--timeout", "90s"])
+        .succeeded()
+        .says("timeout        90s         90s  20s");
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 1");
+    verb(&server, &["audit", "--app", "hello"]).succeeded().says("limit timeout").says("limit schedules");
+    // Other apps are granted what they were.
+    repository.push(&server.git_url("other"), &["main"]).refused().says("more than the 20s");
+}
+
+/// How an app answers a body of so many bytes.
+fn post(server: &Server, bytes: usize) -> Answer {
+    server.request("POST", "/hello/size", &[], Some(&vec![b'x'; bytes]))
+}
+
+fn limit_that_is_lowered_breaks_nothing_that_is_live(database: Database) {
+    let mut server = Server::start(database);
+    let repository = hello_with(
+        "\n[[routes]]\npath = \"/size\"\nscript = \"size.rhai\"\n\n[[routes]]\npath = \"/count\"\nscript = \"count.rhai\"\n",
+    );
+    repository.write("size.rhai", "ctx.request.body.len()");
+    repository.write("count.rhai", "let sum = 0; for n in 0..100000 { sum += n; } sum");
+    repository.commit("size and count");
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    assert_eq!((post(&server, 2000).body, server.get("/hello/count").status), ("2000".to_owned(), 200));
+    let lower = ["apps", "limits", "hello", "--body", "1KiB", "--operations", "1000"];
+    verb(&server, &lower).succeeded().says("body           1KiB");
+    let is_lowered = |server: &Server| {
+        assert_eq!((post(server, 2000).status, post(server, 1000).body), (413, "1000".to_owned()));
+        let failed = server.get("/hello/count");
+        assert_eq!(failed.status, 500, "{}", failed.body);
+        assert_eq!(server.get("/hello/greet/Ann").status, 200);
+    };
+    is_lowered(&server);
+    server.kill();
+    server.restart();
+    is_lowered(&server);
+    // What was accepted once is accepted again, and runs within what is granted.
+    let url = server.git_url("hello");
+    let first = repository.head();
+    repository.write("readme.md", "next");
+    repository.commit("next");
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
+    repository.push(&url, &["-f", &format!("{first}:main")]).succeeded().says("(validated before)");
+    is_lowered(&server);
+    verb(&server, &["apps", "limits", "hello", "--body", "default", "--operations", "default"]).succeeded();
+    assert_eq!((post(&server, 2000).body, server.get("/hello/count").status), ("2000".to_owned(), 200));
+}
+
+fn previews_are_as_many_as_are_granted(database: Database) {
+    let server = Server::start_with(database, &["--app-previews", "2"]);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main", "main:a", "main:b"]).succeeded();
+    repository
+        .push(&url, &["main:c"])
+        .refused()
+        .says("the app has 2 of the 2 previews that the server grants it; delete a branch first, or have an admin")
+        .says("picloud apps limits hello --previews 3");
+    repository.commit("next");
+    // Those that are there can be pushed to, beside one that is too many, and what goes makes room.
+    repository.push(&url, &["main:a", "main:c", "main"]).refused().says("PREVIEW").says("LIVE as deploy");
+    repository.push(&url, &[":b", "main:c"]).succeeded();
+    // A branch that is not served counts for nothing.
+    repository.git(&["checkout", "-q", "--orphan", "pages"]);
+    repository.git(&["rm", "-q", "-rf", "."]);
+    repository.write("index.html", "<p>");
+    repository.commit("pages");
+    repository.push(&url, &["pages"]).succeeded().says("has no picloud.toml");
+    verb(&server, &["apps", "limits", "hello", "--previews", "0"]).succeeded();
+    repository.git(&["checkout", "-q", "main"]);
+    repository.push(&url, &["main:d"]).refused().says("the app has 2 of the 0 previews");
+    repository.push(&url, &["main:a"]).succeeded();
+}
+
+#[test]
+fn limits_are_seen_by_readers_and_changed_by_admins() {
+    let server = Server::start(Database::sqlite());
+    Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
+    let reader = token(&server, "reader", &["hello:read"]);
+    let deployer = token(&server, "deployer", &["hello:deploy,force,secrets,invoke"]);
+    let limits = |token: &str| ask(&server, token, "GET", "apps/hello/limits", None);
+    assert_eq!(limits(&reader).json()["granted"]["disk_bytes"], json!(1 << 30));
+    verb_as(&server, &reader, &["apps", "limits", "hello"]).succeeded().says("disk           1GiB");
+    assert_eq!(limits(&deployer).status, 403);
+    let change = |token: &str, asked: serde_json::Value| {
+        ask(&server, token, "PATCH", "apps/hello/limits", Some(&asked))
+    };
+    assert_eq!(change(&reader, json!({"disk_bytes": 5})).status, 403);
+    assert_eq!(change(&deployer, json!({"disk_bytes": 5})).status, 403);
+    let changed = change(TOKEN, json!({"disk_bytes": 5 << 20, "previews": 3})).json();
+    assert_eq!(changed["own"]["disk_bytes"], json!(5 << 20));
+    let changed = change(TOKEN, json!({"disk_bytes": null})).json();
+    assert_eq!((&changed["own"]["disk_bytes"], &changed["own"]["previews"]), (&json!(null), &json!(3)));
+    assert_eq!(changed, limits(TOKEN).json());
+    for (wrong, words) in [
+        (json!({"timeout_ms": 0}), "timeout is from 1ms to 86400s"),
+        (json!({"concurrency": 100_001}), "concurrency is from 1 to 100000"),
+        (json!({"disk": 1}), "unknown field `disk`"),
+        (json!({"previews": -1}), "invalid"),
+    ] {
+        let answer = change(TOKEN, wrong);
+        assert!(answer.status == 400 && answer.body.contains(words), "{}", answer.body);
+    }
+    assert_eq!(limits(TOKEN).json(), changed, "what is refused changes nothing");
+    assert_eq!(change(TOKEN, json!({})).json(), changed);
+    verb(&server, &["apps", "limits", "absent"]).refused().says("there is no such app");
+    verb(&server, &["apps", "limits", "hello", "--disk", "much"])
+        .refused()
+        .says("write a size such as 512KiB, 32MiB or 1GiB, or default");
+}
+
+#[test]
+fn operator_cannot_set_a_limit_that_no_app_could_live_with() {
+    let server = Server::start(Database::sqlite());
+    let (code, text) = server.fails_to_start(&["--app-timeout", "0s"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("error: --app-timeout is from 1ms to 86400s"), "{text}");
+}
+
+#[test]
+fn limit_that_is_changed_at_one_node_holds_on_all() {
+    let nodes = nodes(&Database::postgres(), &["one", "two"]);
+    let repository = hello_with("\n[[routes]]\npath = \"/size\"\nscript = \"size.rhai\"\n");
+    repository.write("size.rhai", "ctx.request.body.len()");
+    repository.commit("size");
+    repository.push(&nodes[0].git_url("hello"), &["main"]).succeeded().says("on 2/2 nodes");
+    assert_eq!(post(&nodes[1], 2000).body, "2000");
+    verb(&nodes[0], &["apps", "limits", "hello", "--body", "1KiB"]).succeeded();
+    assert_eq!(post(&nodes[0], 2000).status, 413);
+    until("the other node holds to it", || (post(&nodes[1], 2000).status == 413).then_some(()));
+}
