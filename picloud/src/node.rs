@@ -205,7 +205,7 @@ impl Node {
             domain: settings.domain.clone(),
             public_url: settings.public_url.clone(),
             proxies: settings.trusted_proxies.clone(),
-            body_time: settings.body_time,
+            bodies: settings.bodies,
         };
         let numbers = Arc::<Numbers>::default();
         let push_threads = Arc::new(PushThreads::start()?);
@@ -231,11 +231,8 @@ impl Node {
             stopping: Arc::clone(&stopping),
         };
         let apps = Apps::new(store.clone(), settings.preview_age, limits);
-        let functions = FunctionCaller {
-            table: Arc::clone(&table),
-            recorder: recorder.clone(),
-            body_time: reach.body_time,
-        };
+        let functions =
+            FunctionCaller { table: Arc::clone(&table), recorder: recorder.clone(), bodies: reach.bodies };
         let nodes = Roster::new(
             store.clone(),
             activation.clone(),
@@ -267,7 +264,8 @@ impl Node {
             door: door.clone(),
             followers: Api::followers(),
             stopping: Arc::clone(&stopping),
-            body_time: reach.body_time,
+            bodies: reach.bodies,
+            memory: table.memory().node_account(),
         };
         let previews = settings.preview_age.map(|age| (deployer.clone(), age));
         let git = GitEdge::new(apps, deployer, door.clone(), pushes);

@@ -14,7 +14,7 @@ use platform::secrets::{KeyFile, key};
 use store::{Location, Pool};
 
 use crate::edge::listener::ConnectionBounds;
-use crate::edge::{BODY_TIME, MetricsAccess, Proxies, PushBounds};
+use crate::edge::{BodyBounds, MetricsAccess, Proxies, PushBounds};
 use crate::log::LogFormat;
 use crate::traces::TraceSettings;
 
@@ -68,8 +68,8 @@ pub(crate) struct Settings {
     pub(crate) memory_bytes: Option<u64>,
     /// What connections may take.
     pub(crate) connections: ConnectionBounds,
-    /// The longest a client may take to send a body.
-    pub(crate) body_time: Duration,
+    /// How long a client may take to send a body.
+    pub(crate) bodies: BodyBounds,
     /// What pushes may take.
     pub(crate) pushes: PushBounds,
     /// What a deploy may hold.
@@ -106,7 +106,7 @@ impl Default for Settings {
             traces: TraceSettings::default(),
             memory_bytes: None,
             connections: ConnectionBounds::default(),
-            body_time: BODY_TIME,
+            bodies: BodyBounds::default(),
             pushes: PushBounds::default(),
             deploys: DeployLimits::default(),
             limits: GrantedLimits::default(),

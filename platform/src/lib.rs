@@ -14,7 +14,7 @@
 //! - [`executor`]: which runs go on when, and on which threads
 //! - [`memory`]: how much memory the node holds for its apps, and which app holds how much
 //! - [`recording`]: what ran and what it logged, on its way into the database
-//! - [`tally`]: what is counted of an app; [`histogram`] counts durations
+//! - [`tally`]: what is counted of an app; [`histogram`] counts durations, [`throttle`] keeps lines of the log few
 //! - [`schedules`]: runs what is due
 //! - [`status`]: what an operator has to look at; `disk` says how full that of a node is
 //! - [`workbench`]: one app served from its files, without a store
@@ -54,6 +54,7 @@ pub mod schedules;
 pub mod secrets;
 pub mod status;
 pub mod tally;
+pub mod throttle;
 pub mod tokens;
 pub mod workbench;
 

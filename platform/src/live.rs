@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use manifest_schema::label::{app_label, is_plain};
@@ -16,12 +17,16 @@ use store::AppId;
 
 use crate::executor::{AppCpu, CpuPermit, SlotPermit, Slots};
 use crate::limits::GrantedLimits;
-use crate::memory::{Account, MemoryBudget};
-use crate::tally::{Counts, Tally};
+use crate::memory::{Account, MemoryBudget, OutOfMemory, Purpose};
+use crate::tally::{Counts, RejectReason, Tally};
+use crate::throttle::Throttle;
 
 /// The most apps that are counted by themselves. What more there are is counted together, so that whoever keeps the numbers
 /// need not fear how many apps come and go.
 pub const TALLIED_MAX: usize = 1000;
+
+/// How often the log says that there was no memory for an app's requests.
+const MEMORY_LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// A branch on which something is live.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +55,7 @@ pub struct Live {
     tally: Arc<Tally>,
     memory: Account,
     limits: Arc<ArcSwap<GrantedLimits>>,
+    memory_log: Arc<Throttle>,
 }
 
 impl Live {
@@ -66,6 +72,15 @@ impl Live {
     /// What the app holds of the node's memory.
     pub fn memory(&self) -> &Account {
         &self.memory
+    }
+
+    /// A request had no room in memory: it is counted, and the log says so now and then.
+    pub fn note_out_of_memory(&self, purpose: Purpose, error: &OutOfMemory) {
+        self.tally.rejected(RejectReason::Memory);
+        if self.memory_log.passes() {
+            let (app, purpose) = (self.revision.app(), purpose.as_str());
+            tracing::warn!(%app, purpose, %error, "requests are turned away for want of memory");
+        }
     }
 
     /// Takes one of the slots of the app if one is free and nobody waits for it.
@@ -135,12 +150,13 @@ pub struct LiveTable {
 }
 
 /// One app's place in the table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     slots: Arc<Slots>,
     cpu: Arc<AppCpu>,
     tally: Arc<Tally>,
     limits: Arc<ArcSwap<GrantedLimits>>,
+    memory_log: Arc<Throttle>,
     branches: ArcSwap<Branches>,
 }
 
@@ -285,6 +301,7 @@ impl LiveTable {
             cpu: Arc::clone(&slot.cpu),
             tally: Arc::clone(&slot.tally),
             limits: Arc::clone(&slot.limits),
+            memory_log: Arc::clone(&slot.memory_log),
         };
         branches.unserved.remove(&label);
         branches.by_label.insert(label.clone(), Arc::new(live));
@@ -360,7 +377,14 @@ impl LiveTable {
         let mut apps = HashMap::clone(&self.apps.load());
         let tallied = apps.values().filter(|slot| !Arc::ptr_eq(&slot.tally, &self.others)).count();
         let tally = if tallied < TALLIED_MAX { Arc::default() } else { Arc::clone(&self.others) };
-        let slot = Arc::new(Slot { tally, ..Slot::default() });
+        let slot = Arc::new(Slot {
+            slots: Arc::default(),
+            cpu: Arc::default(),
+            tally,
+            limits: Arc::default(),
+            memory_log: Arc::new(Throttle::new(MEMORY_LOG_EVERY)),
+            branches: ArcSwap::default(),
+        });
         apps.insert(app.to_string(), Arc::clone(&slot));
         self.apps.store(Arc::new(apps));
         if !is_plain(app.as_str()) {

@@ -48,6 +48,23 @@ pub enum RejectReason {
     Body,
     /// The app's other executions left it no CPU permit in time.
     Processor,
+    /// The app, or the node, had no memory for it.
+    Memory,
+}
+
+impl RejectReason {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] = [Self::Concurrency, Self::Body, Self::Processor, Self::Memory];
+
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Concurrency => "concurrency",
+            Self::Body => "body",
+            Self::Processor => "processor",
+            Self::Memory => "no_memory",
+        }
+    }
 }
 
 /// What is counted of one app; of several, where there are very many.
@@ -64,7 +81,7 @@ pub struct Counts {
     /// Executions by [`TriggerKind`] in order, and in it by outcome: well, or [`FailureKind::ALL`] in order.
     pub executions: [[u64; OUTCOMES]; TriggerKind::ALL.len()],
     /// Requests by [`RejectReason`] in order.
-    pub turned_away: [u64; 3],
+    pub turned_away: [u64; RejectReason::ALL.len()],
 }
 
 /// As long as two cache lines, which are fetched together, so that no two shards share any.
@@ -74,7 +91,7 @@ struct Shard {
     answers: [[AtomicU64; ANSWER_CLASSES]; STATUS_CLASSES],
     micros: AtomicU64,
     executions: [[AtomicU64; OUTCOMES]; TriggerKind::ALL.len()],
-    turned_away: [AtomicU64; 3],
+    turned_away: [AtomicU64; RejectReason::ALL.len()],
 }
 
 impl Tally {
@@ -172,7 +189,7 @@ mod tests {
         assert_eq!(counts.answering, Duration::from_micros(1600 * 9_000_050));
         let timeout = 1 + FailureKind::ALL.iter().position(|kind| *kind == FailureKind::Timeout).unwrap();
         assert_eq!((counts.executions[1][timeout], counts.executions[0][0]), (1600, 1));
-        assert_eq!(counts.turned_away, [0, 1, 0]);
+        assert_eq!(counts.turned_away, [0, 1, 0, 0]);
     }
 
     #[test]
@@ -187,5 +204,6 @@ mod tests {
     fn the_kinds_are_listed_in_their_order() {
         assert!(FailureKind::ALL.iter().enumerate().all(|(at, kind)| *kind as usize == at));
         assert!(TriggerKind::ALL.iter().enumerate().all(|(at, kind)| *kind as usize == at));
+        assert!(RejectReason::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
     }
 }

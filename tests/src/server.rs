@@ -140,10 +140,29 @@ impl Server {
 
     /// The bytes of memory that the process occupies.
     pub fn memory(&self) -> u64 {
+        self.memory_of("VmRSS:")
+    }
+
+    /// The most bytes of memory that the process has occupied since its start.
+    pub fn peak_memory(&self) -> u64 {
+        self.memory_of("VmHWM:")
+    }
+
+    fn memory_of(&self, name: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// A number of the page of metrics, such as `picloud_apps`; 0 where it is not there.
+    pub fn metric(&self, series: &str) -> f64 {
+        let bearer = format!("Bearer {TOKEN}");
+        let page = self.request("GET", "/-/metrics", &[("authorization", bearer.as_str())], None);
+        assert_eq!(page.status, 200, "{page:?}");
+        let mut lines = page.body.lines();
+        let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
     /// Starts the node again after a [`Server::kill`] or [`Server::stop`]. With a database outside the data folder, that folder

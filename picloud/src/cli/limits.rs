@@ -9,7 +9,7 @@ use platform::schedules::ScheduleLimits;
 
 use super::quantity::{Size, Time};
 use crate::edge::listener::ConnectionBounds;
-use crate::edge::{BODY_TIME, PushBounds};
+use crate::edge::{BodyBounds, MinRate, PushBounds};
 use crate::settings::Settings;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -31,6 +31,10 @@ pub(crate) struct ConnectionFlags {
     /// How long the body of a request may take.
     #[arg(long, env = "PICLOUD_BODY_TIME", default_value_t = ConnectionFlags::default().body_time)]
     pub(crate) body_time: Time,
+
+    /// The least rate at which a client sends a body, averaged over 10s; less is answered 408. 0 for any.
+    #[arg(long, env = "PICLOUD_MIN_RATE", value_name = "BYTES/S", default_value_t = ConnectionFlags::default().min_rate)]
+    pub(crate) min_rate: Size,
 
     /// How long a client may take nothing of its answer.
     #[arg(long, env = "PICLOUD_ANSWER_TIME", default_value_t = ConnectionFlags::default().answer_time)]
@@ -183,15 +187,21 @@ impl ConnectionFlags {
             drain,
         }
     }
+
+    /// How long a client may take to send a body.
+    pub(super) fn bodies(&self) -> BodyBounds {
+        BodyBounds { time: self.body_time.0, min_rate: MinRate { bytes_per_second: self.min_rate.0 } }
+    }
 }
 
 impl Default for ConnectionFlags {
     fn default() -> Self {
-        let bounds = ConnectionBounds::default();
+        let (bounds, bodies) = (ConnectionBounds::default(), BodyBounds::default());
         Self {
             connections: bounds.connections,
             head_time: Time(bounds.head),
-            body_time: Time(BODY_TIME),
+            body_time: Time(bodies.time),
+            min_rate: Size(bodies.min_rate.bytes_per_second),
             answer_time: Time(bounds.answer),
             idle_time: Time(bounds.idle),
             unready_time: Time(bounds.unready),

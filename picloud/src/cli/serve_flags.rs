@@ -139,7 +139,7 @@ impl ServeFlags {
             traces: self.traces.resolve(),
             memory_bytes: self.memory.map(|size| size.0),
             connections: self.connections.resolve(),
-            body_time: self.connections.body_time.0,
+            bodies: self.connections.bodies(),
             pushes: self.push.resolve(),
             deploys: self.push.deploys(),
             limits: self.apps.resolve()?,

@@ -1,7 +1,6 @@
 //! A request to an app: live revision, route, run, answer. No database on the way.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -10,12 +9,11 @@ use manifest_schema::name::ScriptPath;
 use platform::execution::execute;
 use platform::live::Live;
 use platform::recording::Recorder;
-use platform::tally::RejectReason;
 use runtime::{Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Routed, Trigger};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::body::{BodyError, read_body};
+use super::body::{BodyBounds, read_for_app};
 use super::reply::{self, Content};
 use super::request_body::RequestBody;
 
@@ -33,18 +31,18 @@ pub(crate) struct Asked<'r> {
 }
 
 /// Answers a request to a live revision, which was taken once and is kept to the end. `path` is what the app sees: it
-/// begins with `/` and is as it was sent. `body_time` is the longest a client may take to send a body.
+/// begins with `/` and is as it was sent.
 pub(crate) async fn answer(
     recorder: &Recorder,
     live: &Arc<Live>,
     path: &str,
     asked: Asked<'_>,
     body: RequestBody,
-    body_time: Duration,
+    bodies: BodyBounds,
 ) -> Response<Content> {
     let mut response = match live.revision.route(asked.method.as_str(), path) {
         Routed::Script(matched) => {
-            match read_body(body, live.revision.limits().body, body_time).await {
+            match read_for_app(live, body, bodies).await {
                 Ok(body) => {
                     let request_id = request_id(&asked.headers);
                     // No route has another method.
@@ -60,12 +58,7 @@ pub(crate) async fn answer(
                     };
                     run(recorder, live, matched.script, request_id, Trigger::Http(request)).await
                 }
-                Err(error) => {
-                    if matches!(error, BodyError::TooLarge { .. }) {
-                        live.tally().rejected(RejectReason::Body);
-                    }
-                    error.answer().map(Content::from)
-                }
+                Err(error) => error.answer().map(Content::from),
             }
         }
         Routed::Options { allow } => {

@@ -1,7 +1,6 @@
 //! Calls of functions that a manifest declares.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -13,7 +12,7 @@ use runtime::Trigger;
 
 use super::api_error::ApiError;
 use super::app::{request_id, run};
-use super::body::read_body;
+use super::body::{BodyBounds, read_for_app};
 use super::live::production;
 
 /// Calls functions of what is live.
@@ -21,8 +20,8 @@ use super::live::production;
 pub(crate) struct FunctionCaller {
     pub(crate) table: Arc<LiveTable>,
     pub(crate) recorder: Recorder,
-    /// The longest a client may take to send a payload.
-    pub(crate) body_time: Duration,
+    /// How long a client may take to send a payload.
+    pub(crate) bodies: BodyBounds,
 }
 
 impl FunctionCaller {
@@ -39,8 +38,7 @@ impl FunctionCaller {
         let found = found.ok_or_else(|| ApiError::not_found("the app has no such function"))?;
         let (script, name) = (found.script.clone(), found.name.clone());
         let request_id = request_id(request.headers());
-        let payload = match read_body(request.into_body(), live.revision.limits().body, self.body_time).await
-        {
+        let payload = match read_for_app(&live, request.into_body(), self.bodies).await {
             Ok(payload) => payload,
             Err(error) => return Ok(error.answer()),
         };

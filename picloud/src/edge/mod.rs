@@ -4,7 +4,7 @@
 //! settles who sent it, [`address`] and [`names`] read what a URL means, then [`control`] (with [`api`]), [`git`] or [`app`]
 //! answer. The first two ask [`credentials`] who it is, from where ([`client`]), and how often they were wrong ([`slips`]);
 //! [`api_error`] says how the control plane refuses, and [`reply`] holds the server's own short answers. [`live`] and [`functions`] are
-//! what the API has of apps, [`body`] reads what they are sent. [`folder`] takes the place of the control plane where a folder is served.
+//! what the API has of apps, [`body`] reads what they are sent, no slower than [`pace`] allows. [`folder`] takes the place of the control plane where a folder is served.
 
 mod address;
 mod api;
@@ -21,6 +21,7 @@ mod git;
 pub(crate) mod listener;
 mod live;
 mod names;
+mod pace;
 mod public;
 mod reply;
 mod request;
@@ -29,18 +30,20 @@ mod slips;
 mod stopping;
 
 pub(crate) use api::Api;
+pub(crate) use body::BodyBounds;
 pub(crate) use control::{Health, Metrics, MetricsAccess};
 pub(crate) use credentials::Door;
 pub(crate) use forwarded::Proxies;
 pub(crate) use functions::FunctionCaller;
 pub(crate) use git::{GitEdge, PushBounds, Pushes};
+pub(crate) use pace::MinRate;
 pub(crate) use public::Public;
 pub(crate) use stopping::Stopping;
 
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
@@ -67,9 +70,6 @@ use names::Names;
 use reply::Content;
 use request_body::RequestBody;
 
-/// The longest a client may take to send a body, if nobody says how long.
-pub(crate) const BODY_TIME: Duration = Duration::from_secs(30);
-
 /// Where `picloud dev` hears of requests.
 pub(crate) const DEV_REQUEST: &str = "request";
 
@@ -82,7 +82,7 @@ pub(crate) struct Edge {
     /// `None`: pushes are for other nodes.
     git: Option<GitEdge>,
     control: Router,
-    body_time: Duration,
+    bodies: BodyBounds,
     role: Role,
     numbers: Arc<Numbers>,
     /// The only app there is, where a folder is served: then every address that means nothing else is the app's.
@@ -98,8 +98,8 @@ pub(crate) struct Reach {
     pub(crate) public_url: Option<String>,
     /// Who may say who their clients are.
     pub(crate) proxies: Proxies,
-    /// The longest a client may take to send a body to an app.
-    pub(crate) body_time: Duration,
+    /// How long a client may take to send a body to an app.
+    pub(crate) bodies: BodyBounds,
 }
 
 /// What the edge leads to.
@@ -132,7 +132,7 @@ impl Edge {
             recorder,
             git,
             control: control::router(health, metrics, names, api),
-            body_time: reach.body_time,
+            bodies: reach.bodies,
             role,
             numbers,
             alone: None,
@@ -144,9 +144,9 @@ impl Edge {
         table: Arc<LiveTable>,
         recorder: Recorder,
         app: AppName,
-        body_time: Duration,
+        bodies: BodyBounds,
     ) -> Self {
-        let functions = FunctionCaller { table: Arc::clone(&table), recorder: recorder.clone(), body_time };
+        let functions = FunctionCaller { table: Arc::clone(&table), recorder: recorder.clone(), bodies };
         Self {
             names: Names { hosts: Arc::default(), table },
             proxies: Proxies::default(),
@@ -154,7 +154,7 @@ impl Edge {
             control: folder::router(functions),
             recorder,
             git: None,
-            body_time,
+            bodies,
             role: Role::All,
             numbers: Arc::default(),
             alone: Some(app),
@@ -250,7 +250,7 @@ impl Edge {
         *answering = Answering::App(live);
         let Answering::App(live) = answering else { return nothing_here().map(Content::from) };
         let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
-        app::answer(&self.recorder, live, path, asked, body, self.body_time).await
+        app::answer(&self.recorder, live, path, asked, body, self.bodies).await
     }
 
     /// What a request is for, by its host and its path.

@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body as _, Frame, SizeHint};
 use platform::StoreError;
+use platform::memory::OutOfMemory;
 
 /// The content of an answer. What an app says is whole, and is sent without a box around it.
 pub(crate) enum Content {
@@ -92,6 +93,17 @@ pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Response
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, &words);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     response
+}
+
+/// When a client tries again for which there was no memory.
+pub(super) const MEMORY_RETRY: Duration = Duration::from_secs(1);
+
+/// What clients read where there is no memory for what they ask.
+pub(super) fn no_memory(error: &OutOfMemory) -> &'static str {
+    match error {
+        OutOfMemory::App { .. } => "the app holds all the memory that it can have; try again in a moment",
+        OutOfMemory::Node { .. } => "the node has no memory left; try again in a moment",
+    }
 }
 
 /// An answer that says when to try again.

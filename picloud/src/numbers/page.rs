@@ -15,7 +15,7 @@ use platform::histogram::Classes;
 use platform::live::{AppNumbers, LiveTable};
 use platform::nodes::Presence;
 use platform::schedules::Scheduler;
-use platform::tally::ANSWER_BOUNDS;
+use platform::tally::{ANSWER_BOUNDS, RejectReason};
 use runtime::FailureKind;
 use std::sync::atomic::Ordering;
 use store::Store;
@@ -236,14 +236,14 @@ fn executions(page: &mut Exposition, apps: &[AppNumbers]) {
             }
         }
     }
-    let help = "Limits that were hit: of executions, of how many there are at once, of bodies.";
+    let help = "Limits that were hit: of executions, of how many there are at once, of bodies, of memory.";
     let mut family = page.family("picloud_limits_hit_total", Kind::Counter, help);
     for app in apps {
         let of_runs =
             FailureKind::ALL.iter().enumerate().filter(|(_, kind)| kind.is_limit()).map(|(at, kind)| {
                 (kind.as_str(), app.counts.executions.iter().map(|ended| ended[at + 1]).sum::<u64>())
             });
-        let before = ["concurrency", "body", "processor"].into_iter().zip(app.counts.turned_away);
+        let before = RejectReason::ALL.map(RejectReason::as_str).into_iter().zip(app.counts.turned_away);
         for (limit, count) in of_runs.chain(before).filter(|(_, count)| *count > 0) {
             family.number(&[("app", name(app)), ("limit", limit)], count);
         }

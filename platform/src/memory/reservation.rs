@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use super::{Account, OutOfMemory, Purpose};
 
 /// Bytes that are held of an account, given back on drop.
@@ -41,6 +43,23 @@ impl Reservation {
             self.bytes -= more;
             self.account.give_back(self.purpose, more);
         }
+    }
+
+    /// `content`, with which the memory is held: until the last part of it is dropped, wherever that is by then.
+    pub fn into_bytes(self, content: impl AsRef<[u8]> + Send + 'static) -> Bytes {
+        Bytes::from_owner(Held { content, _reservation: self })
+    }
+}
+
+/// Content and the memory that it takes.
+struct Held<T> {
+    content: T,
+    _reservation: Reservation,
+}
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.content.as_ref()
     }
 }
 

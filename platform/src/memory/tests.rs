@@ -38,6 +38,18 @@ fn what_is_held_is_given_back() {
 }
 
 #[test]
+fn content_holds_its_memory_until_its_last_part_is_dropped() {
+    let budget = MemoryBudget::new(64 * MIB);
+    let app = account(&budget, 1);
+    let mut content = app.try_reserve(Purpose::Responses, MIB).unwrap().into_bytes(vec![7; 1024]);
+    let first = content.split_to(1);
+    drop(content);
+    assert_eq!((app.used_bytes(), first.as_ref()), (MIB, &[7][..]));
+    drop(first);
+    assert_eq!(app.used_bytes(), 0);
+}
+
+#[test]
 fn an_app_holds_no_more_than_its_share() {
     let budget = MemoryBudget::new(64 * MIB);
     let app = account(&budget, 1);

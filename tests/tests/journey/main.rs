@@ -17,6 +17,7 @@ mod configuration;
 mod dev;
 mod domains;
 mod executions;
+mod hoarding;
 mod http;
 mod killed;
 mod limits;

@@ -62,7 +62,7 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let settings = Settings::default();
         let (recorder, journal) = Journal::new();
         tokio::spawn(journal.run());
-        let edge = Edge::of_a_folder(Arc::clone(&table), recorder.clone(), app.clone(), settings.body_time);
+        let edge = Edge::of_a_folder(Arc::clone(&table), recorder.clone(), app.clone(), settings.bodies);
         let (tell, live) = latest::channel(None);
         if options.schedules {
             tokio::spawn(keep_time(recorder, live));

@@ -1,12 +1,12 @@
 //! What the API reads and changes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use platform::apps::Apps;
 use platform::audit::AuditLog;
 use platform::deploy::Deployer;
 use platform::live::LiveTable;
+use platform::memory::Account;
 use platform::nodes::Roster;
 use platform::records::Records;
 use platform::schedules::Scheduler;
@@ -15,6 +15,7 @@ use platform::status::Watched;
 use platform::tokens::Tokens;
 use tokio::sync::Semaphore;
 
+use crate::edge::body::BodyBounds;
 use crate::edge::credentials::Door;
 use crate::edge::functions::FunctionCaller;
 use crate::edge::public::Public;
@@ -43,8 +44,10 @@ pub(crate) struct Api {
     /// Places for those who follow logs.
     pub(crate) followers: Arc<Semaphore>,
     pub(crate) stopping: Arc<Stopping>,
-    /// The longest a client may take to send a body.
-    pub(crate) body_time: Duration,
+    /// How long a client may take to send a body.
+    pub(crate) bodies: BodyBounds,
+    /// What is held for requests that belong to no app.
+    pub(crate) memory: Account,
 }
 
 impl Api {

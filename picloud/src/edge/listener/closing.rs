@@ -14,10 +14,10 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) async fn close(mut stream: TcpStream) {
     let reading = async {
         stream.shutdown().await?;
-        let mut thrown_away = vec![0; 16 * 1024];
         loop {
             stream.readable().await?;
-            match stream.try_read(&mut thrown_away) {
+            // On the stack, and gone while there is nothing to read: many may be closing at once.
+            match stream.try_read(&mut [0; 16 * 1024]) {
                 Ok(0) => return Ok::<_, io::Error>(()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -87,9 +87,11 @@ pub(super) async fn serve(
     let end = ended(&mut connection, &pulse, house).await;
     let idle = pulse.between_requests().is_some();
     let parts = connection.into_parts();
-    let stream = parts.io.into_inner().stream;
+    let (stream, all_read) = (parts.io.into_inner().stream, parts.read_buf.is_empty());
+    // What is still to be said takes no buffers.
+    drop(parts.read_buf);
     match end {
-        End::Quiet if parts.read_buf.is_empty() => return Some(stream),
+        End::Quiet if all_read => return Some(stream),
         // Less than a head came right behind another request, and no more since then.
         End::Quiet | End::SlowHead => {
             let _ = stream.try_write(SLOW_HEAD);

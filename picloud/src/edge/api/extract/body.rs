@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::edge::api::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::edge::body::{BodyError, read_body};
+use crate::edge::reply;
 use crate::rest;
 
 /// A document that a request brings.
@@ -69,13 +70,15 @@ impl FromRequest<Api> for NoBody {
 }
 
 async fn whole(body: Body, bytes_max: u64, api: &Api) -> Result<Bytes, ApiError> {
-    read_body(body, bytes_max, api.body_time).await.map_err(|error| match error {
+    read_body(body, bytes_max, api.bodies, &api.memory).await.map_err(|error| match error {
         BodyError::TooLarge { bytes_max } => {
             let words = format!("the document is larger than {bytes_max} bytes");
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, words)
+            ApiError::new(error.status(), words)
         }
-        BodyError::Timeout => ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
-        BodyError::CutOff => ApiError::bad_request("the body was cut off"),
+        BodyError::NoMemory(_) => ApiError::unavailable(error.words(), reply::MEMORY_RETRY),
+        BodyError::CutOff | BodyError::Timeout | BodyError::TooSlow { .. } => {
+            ApiError::new(error.status(), error.words())
+        }
     })
 }
 

@@ -1,0 +1,98 @@
+//! Bodies that do not come to their end.
+
+use std::time::{Duration, Instant};
+
+use tests::{Server, Wire, until};
+
+use super::{MEMORY, MIB, assert_within_memory, held, node, turned_away};
+
+/// How long a body of `app` may be.
+const BODY: usize = MIB as usize;
+
+fn head(length: usize) -> String {
+    format!(
+        "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+/// A body to `app` of which the last byte is missing.
+fn one_byte_short(server: &Server) -> Wire {
+    let mut wire = Wire::sent(server, head(BODY));
+    wire.send(vec![b'a'; BODY - 1]);
+    wire
+}
+
+#[test]
+fn bodies_one_byte_short_hold_no_more_than_the_share_of_their_app() {
+    const MANY: u64 = 300;
+    let server = node(&["--body-time", "60s"]);
+    let before = server.peak_memory();
+    let mut first = one_byte_short(&server);
+    until("the first is read", || (held(&server, "requests") >= MIB).then_some(()));
+    let others: Vec<Wire> = (1..MANY).map(|_| one_byte_short(&server)).collect();
+    let refused = until("the share of the app is used up", || {
+        let refused = turned_away(&server, "app");
+        (refused >= MANY - MEMORY / 2 / MIB).then_some(refused)
+    });
+    let bytes = held(&server, "requests");
+    assert!((MEMORY / 8..=MEMORY / 2).contains(&bytes), "{refused} refused, {bytes} bytes held");
+    // Bodies that come at once hold nothing, and bodies to other apps hold what is theirs.
+    assert_eq!(server.request("POST", "/app/", &[("content-type", "text/plain")], Some(b"abc")).body, "3");
+    let large = vec![b'a'; BODY];
+    assert_eq!(
+        server.request("POST", "/other/", &[("content-type", "text/plain")], Some(&large)).body,
+        "1048576"
+    );
+    assert_eq!(server.get("/app/hello").status, 200);
+    // Some of those that were refused had left a little room.
+    let mut late: Vec<Wire> = Vec::new();
+    while late.iter_mut().all(Wire::is_silent) {
+        late.push(one_byte_short(&server));
+    }
+    let answer = late.last_mut().map(Wire::answer).unwrap();
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert_eq!(
+        answer.json()["error"],
+        "the app holds all the memory that it can have; try again in a moment"
+    );
+    assert_within_memory(&server, before);
+    let log = server.log();
+    assert_eq!(log.matches("turned away for want of memory").count(), 1, "once in a while: {log}");
+    first.send("a");
+    assert_eq!(first.answer().body, "1048576");
+    drop((others, late));
+    until("all is given back", || (held(&server, "requests") == 0).then_some(()));
+    assert!(one_byte_short(&server).is_silent(), "there is room again");
+}
+
+#[test]
+fn a_body_that_trickles_is_ended_long_before_its_time() {
+    // A rate is averaged over a third of the time, and the first third is free.
+    let server = node(&["--body-time", "6s", "--min-rate", "1KiB"]);
+    let began = Instant::now();
+    let mut wire = Wire::sent(&server, head(BODY));
+    wire.send(vec![b'a'; BODY - 1000]);
+    while wire.is_silent() {
+        wire.send("a");
+    }
+    let answer = wire.answer();
+    assert_eq!(answer.status, 408);
+    assert_eq!(answer.json()["error"], "the body came with less than 1024 bytes a second");
+    assert!(began.elapsed() < Duration::from_millis(5500), "{:?}", began.elapsed());
+    // One that comes as slowly as it may is read.
+    let mut slow = Wire::sent(&server, head(20_000));
+    for _ in 0..20 {
+        slow.send(vec![b'a'; 1000]);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(slow.answer().body, "20000");
+}
+
+#[test]
+fn a_body_on_its_way_holds_no_slot() {
+    let server = super::node_with(&[], "[limits]\nconcurrency = 1\n");
+    let slow: Vec<Wire> = (0..20).map(|_| one_byte_short(&server)).collect();
+    until("they are read", || (held(&server, "requests") >= 10 * MIB).then_some(()));
+    assert_eq!(server.get("/app/hello").status, 200);
+    drop(slow);
+}

@@ -1,0 +1,54 @@
+//! Visitors who make a node hold what they send and do not take. Whatever they do, the node holds no more than the memory that it
+//! has for that, and others are served.
+
+mod bodies;
+
+use tests::{Database, Repository, Server};
+
+const MIB: u64 = 1024 * 1024;
+
+/// The memory that nodes have here. An app holds half of it at the most, and what belongs to none a quarter.
+const MEMORY: u64 = 64 * MIB;
+
+/// What a node takes beside that, once it serves its apps: a margin, not a measure.
+const BESIDE: u64 = 24 * MIB;
+
+/// A node with the apps `app` and `other`. Both answer POST at `/` with the length of what was sent, and GET at `/hello`.
+fn node(flags: &[&str]) -> Server {
+    node_with(flags, "[limits]\nmemory = \"16MiB\"\n")
+}
+
+/// The same with other limits of executions.
+fn node_with(flags: &[&str], limits: &str) -> Server {
+    let memory = format!("{}MiB", MEMORY / MIB);
+    let server = Server::start_with(Database::sqlite(), &[&["--memory", memory.as_str()], flags].concat());
+    let repository = Repository::new();
+    let manifest = "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nmethods = [\"POST\"]\nscript = \"length.rhai\"\n\
+        [[routes]]\npath = \"/hello\"\nmethods = [\"GET\"]\nscript = \"hello.rhai\"\n";
+    repository.write("picloud.toml", format!("{manifest}{limits}"));
+    repository.write("length.rhai", "ctx.request.body.len");
+    repository.write("hello.rhai", "`hello`");
+    repository.commit("app");
+    for app in ["app", "other"] {
+        repository.push(&server.git_url(app), &["main"]).succeeded();
+    }
+    server
+}
+
+/// Holds that a node's memory has never been more than what it has for its apps above `before`.
+#[track_caller]
+fn assert_within_memory(server: &Server, before: u64) {
+    let more = server.peak_memory().saturating_sub(before);
+    println!("peak: {} MiB more than at rest", more / MIB);
+    assert!(more < MEMORY + BESIDE, "{} MiB more than at rest", more / MIB);
+}
+
+/// The bytes that are held for a purpose.
+fn held(server: &Server, purpose: &str) -> u64 {
+    server.metric(&format!("picloud_memory_used_bytes{{purpose=\"{purpose}\"}}")) as u64
+}
+
+/// How many requests to `app` were turned away for want of memory.
+fn turned_away(server: &Server, app: &str) -> u64 {
+    server.metric(&format!("picloud_limits_hit_total{{app=\"{app}\",limit=\"no_memory\"}}")) as u64
+}
