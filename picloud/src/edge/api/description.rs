@@ -50,6 +50,17 @@ pub(super) fn base() -> utoipa::openapi::OpenApi {
     Base::openapi()
 }
 
+/// Gives every operation an id of its own, as OpenAPI 3.1 section 4.8.10 asks: its resource and what it does, such as `apps_list`.
+pub(super) fn name_operations(description: &mut utoipa::openapi::OpenApi) {
+    for path in description.paths.paths.values_mut() {
+        let operations = [&mut path.get, &mut path.put, &mut path.post, &mut path.delete, &mut path.patch];
+        for operation in operations.into_iter().flatten() {
+            let resource = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+            operation.operation_id = operation.operation_id.take().map(|does| format!("{resource}_{does}"));
+        }
+    }
+}
+
 /// Serves the description, to whoever asks: it says nothing of this server.
 pub(super) fn router(description: &utoipa::openapi::OpenApi) -> Router {
     let text: Arc<serde_json::Value> = Arc::new(serde_json::json!(description));

@@ -36,7 +36,7 @@ pub(crate) use state::Api;
 
 /// The routes of the API.
 pub(crate) fn router(api: Api) -> Router {
-    let (routes, description) = described().split_for_parts();
+    let (routes, description) = described();
     routes
         .route_layer(from_fn(extract::unless_conditional))
         .route_layer(from_fn_with_state(api.clone(), with_a_right_token))
@@ -46,8 +46,8 @@ pub(crate) fn router(api: Api) -> Router {
 }
 
 /// The routes, and what describes them. Both are made of the same list.
-fn described() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(description::base())
+fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
+    let (routes, mut description) = OpenApiRouter::with_openapi(description::base())
         .routes(routes!(apps::list))
         .routes(routes!(apps::create))
         .routes(routes!(apps::settings, apps::set))
@@ -76,6 +76,9 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(schedules::pause))
         .routes(routes!(schedules::resume))
         .routes(routes!(schedules::resume_all))
+        .split_for_parts();
+    description::name_operations(&mut description);
+    (routes, description)
 }
 
 /// Lets a request on whose token is right, with who it is. What they may is for the extractors of each handler to ask.
@@ -91,6 +94,7 @@ async fn with_a_right_token(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
 
     use super::*;
@@ -103,7 +107,7 @@ mod tests {
 
     #[test]
     fn openapi_document_is_the_committed_one() {
-        let (_, description) = described().split_for_parts();
+        let (_, description) = described();
         let description = serde_json::to_value(description).unwrap();
         let text = serde_json::to_string_pretty(&description).unwrap() + "\n";
         if std::env::var_os(WRITE).is_some() {
@@ -115,5 +119,15 @@ mod tests {
             committed == text,
             "the API is not what docs/openapi.json says; write it with `make openapi`"
         );
+    }
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own() {
+        let (_, description) = described();
+        let description = serde_json::to_value(description).unwrap();
+        let paths = description["paths"].as_object().unwrap().values();
+        let operations = paths.flat_map(|path| path.as_object().unwrap().values());
+        let ids: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
     }
 }

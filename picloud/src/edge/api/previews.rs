@@ -15,7 +15,7 @@ use crate::words::addresses::Addresses;
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/branches",
-    tag = "deploys",
+    tag = "branches",
     params(("app" = String, Path, description = "The name of the app")),
     responses((status = 200, body = rest::Branches), rest::Refusals),
 )]
@@ -33,7 +33,7 @@ pub(super) async fn list(
 #[utoipa::path(
     patch,
     path = "/-/api/v1/apps/{app}/branches",
-    tag = "deploys",
+    tag = "branches",
     params(("app" = String, Path, description = "The name of the app")),
     request_body = rest::BranchSettings,
     responses((status = 200, body = rest::Branch), rest::Refusals),
