@@ -184,6 +184,16 @@ impl Pack {
         Some(self.packed()[self.index_of(id)?].kind)
     }
 
+    /// The bytes of all their streams.
+    pub fn stream_bytes(&self) -> u64 {
+        let Some(objects) = &self.0 else { return 0 };
+        let streams = (0..).zip(&objects.packed).map(|(index, packed)| match objects.whole.get(&index) {
+            Some(zlib) => zlib.len() as u64,
+            None => packed.end - packed.start,
+        });
+        streams.sum()
+    }
+
     /// Their names, in the order of the pack.
     pub fn ids(&self) -> impl Iterator<Item = ObjectId> {
         self.packed().iter().map(|packed| packed.id)

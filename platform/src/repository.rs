@@ -153,6 +153,10 @@ impl store::Objects for Pushed<'_> {
         let (oid, base, kind) = (oid(id), base.map(oid), store_kind(kind));
         Ok(store::Object { oid, kind, base, depth, size, zlib: zlib.into() })
     }
+
+    fn stream_bytes(&self) -> u64 {
+        self.0.stream_bytes()
+    }
 }
 
 fn git_object(object: store::Object) -> Object {

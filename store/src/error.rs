@@ -314,6 +314,16 @@ pub enum PushError {
         /// How many it has.
         there: usize,
     },
+    /// The app would take more of the disk than it can.
+    #[error("the push takes {needed} bytes of the disk, and the app, which takes {used}, can take {most}")]
+    TooLarge {
+        /// How many bytes the app takes.
+        used: u64,
+        /// How many the push would take.
+        needed: u64,
+        /// How many the app can take.
+        most: u64,
+    },
     /// A secret that is needed is not set any more.
     #[error("secret {name} is not set")]
     SecretUnset {

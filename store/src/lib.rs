@@ -8,6 +8,7 @@
 //! - [`schedule`]: the same of schedules and their runs
 //! - [`audit`]: who did what
 //! - [`status`]: what an operator has to look at
+//! - [`disk`]: how many bytes an app takes
 //! - [`limits`]: what an app is granted of its own
 //! - `token`, `secret`: tokens and secrets, as they are kept
 //! - [`execution`]: the same of executions and what they logged
@@ -30,6 +31,7 @@ pub mod backup;
 mod bases;
 pub mod cluster;
 mod column;
+pub mod disk;
 pub mod error;
 pub mod execution;
 pub mod id;

@@ -34,6 +34,9 @@ pub struct App {
     /// What it is granted of its own.
     #[sqlx(flatten)]
     pub limits: AppLimits,
+    /// How many bytes of the disk it takes, by what pushes have left ([`crate::disk`]).
+    #[sqlx(try_from = "Unsigned<u64>")]
+    pub disk_bytes: u64,
 }
 
 impl App {
@@ -48,6 +51,7 @@ impl App {
             protected: false,
             secrets_generation: 0,
             limits: AppLimits::default(),
+            disk_bytes: 0,
         }
     }
 }
@@ -154,6 +158,9 @@ pub trait Objects: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// It cannot be read.
     fn object(&self, index: usize) -> io::Result<Object>;
+
+    /// The bytes of all their streams.
+    fn stream_bytes(&self) -> u64;
 }
 
 impl Objects for Vec<Object> {
@@ -163,6 +170,10 @@ impl Objects for Vec<Object> {
 
     fn object(&self, index: usize) -> io::Result<Object> {
         self.get(index).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn stream_bytes(&self) -> u64 {
+        self.iter().map(|object| object.zlib.len() as u64).sum()
     }
 }
 
@@ -308,11 +319,13 @@ pub struct NewPush<'a> {
 pub struct PushLimits {
     /// How many previews can be live, where the push makes a new one.
     pub previews: usize,
+    /// How many bytes of the disk it can take, where the push brings objects.
+    pub disk_bytes: u64,
 }
 
 impl PushLimits {
     /// No limits.
-    pub const NONE: Self = Self { previews: usize::MAX };
+    pub const NONE: Self = Self { previews: usize::MAX, disk_bytes: u64::MAX };
 }
 
 impl NewPush<'_> {

@@ -6,8 +6,8 @@ use super::output::{print, show};
 use crate::cli::{AppsOption, AppsOptions, AppsVerb};
 use crate::client::{Client, ClientOptions};
 use crate::rest::{App, AppSettings, Apps};
-use crate::words::short_commit;
 use crate::words::table::table;
+use crate::words::{short_commit, size};
 
 pub(crate) fn apps(options: &AppsOptions) -> Result<(), CommandError> {
     match &options.verb {
@@ -60,8 +60,8 @@ fn words(apps: &[App]) -> String {
             };
             let branch = &app.production_branch;
             let branch = if app.protected { format!("{branch} (protected)") } else { branch.clone() };
-            vec![app.name.clone(), branch, deploy, commit]
+            vec![app.name.clone(), branch, deploy, commit, size(app.disk_bytes)]
         })
         .collect();
-    table(&["APP", "BRANCH", "DEPLOY", "COMMIT"], &rows)
+    table(&["APP", "BRANCH", "DEPLOY", "COMMIT", "DISK"], &rows)
 }

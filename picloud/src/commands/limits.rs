@@ -80,7 +80,12 @@ fn milliseconds(number: u64) -> String {
 fn words(limits: &AppLimits) -> String {
     let rows = ROWS.map(|(name, value, shown)| {
         let column = |of: &Limits| value(of).map_or_else(|| "-".to_owned(), shown);
-        vec![name.to_owned(), column(&limits.granted), column(&limits.own), column(&limits.default)]
+        let used = match name {
+            "disk" => size(limits.used.disk_bytes),
+            "previews" => limits.used.previews.to_string(),
+            _ => String::new(),
+        };
+        vec![name.to_owned(), column(&limits.granted), column(&limits.own), column(&limits.default), used]
     });
-    table(&["LIMIT", "GRANTED", "OWN", "DEFAULT"], &rows)
+    table(&["LIMIT", "GRANTED", "OWN", "DEFAULT", "USED"], &rows)
 }

@@ -20,6 +20,8 @@ pub(crate) struct App {
     pub(crate) protected: bool,
     /// When its first push came, or when it was created by hand.
     pub(crate) created_at: DateTime<Utc>,
+    /// Bytes that its repository takes in the database.
+    pub(crate) disk_bytes: u64,
     /// What is live in production on the node that answers.
     pub(crate) live: Option<LiveDeploy>,
 }

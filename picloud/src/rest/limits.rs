@@ -12,6 +12,17 @@ pub(crate) struct AppLimits {
     pub(crate) own: Limits,
     /// What the server grants every app, as the node that answers is set.
     pub(crate) default: Limits,
+    /// How much of it is used.
+    pub(crate) used: UsedLimits,
+}
+
+/// What an app uses of what it is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct UsedLimits {
+    /// Bytes that its repository takes in the database.
+    pub(crate) disk_bytes: u64,
+    /// How many previews are live.
+    pub(crate) previews: usize,
 }
 
 /// Limits.

@@ -20,7 +20,7 @@ pub(crate) use deploys::{
     Branch, BranchSettings, Branches, Deploy, Deploys, Function, Rollback, RolledBack, Route, Routes,
 };
 pub(crate) use executions::{Execution, Executions, Failure, Gap, LogLine, Logs, Place, WholeExecution};
-pub(crate) use limits::{AppLimits, LimitChanges, Limits};
+pub(crate) use limits::{AppLimits, LimitChanges, Limits, UsedLimits};
 pub(crate) use nodes::{Disk, Node, Nodes};
 pub(crate) use problem::{Problem, Refusals};
 pub(crate) use schedules::{Held, Paused, ResumedAll, Run, RunNode, Runs, Schedule, Schedules, Started};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
+use manifest_schema::quantity::show_size;
 use platform::deploy::{Activated, CHECK_REF, Changes, Event, Outcome, Planned, Rejection, Sign, Verdict};
 use platform::nodes::{Lagging, Reach};
 use platform::tokens::Right;
@@ -203,6 +204,20 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
         Rejection::TooManyRefs { there, most } => {
             format!("the app has {there} branches and tags, and may have {most}; delete some first")
         }
+        Rejection::TooLarge { used, needed, most, granted } => {
+            let part = match most < granted {
+                true => format!(", {} of it to previews", size(*most)),
+                false => String::new(),
+            };
+            format!(
+                "the app takes {} of the disk and the push {} more, and the server grants it {}{part}; make room with  picloud apps \
+                 prune {app}  or have an admin grant more with  picloud apps limits {app} --disk {}",
+                size(*used),
+                size(*needed),
+                size(*granted),
+                show_size(enough(*granted, used + needed))
+            )
+        }
         Rejection::TooManyPreviews { there, most } => {
             format!(
                 "the app has {there} of the {most} previews that the server grants it; delete a branch first, or have an admin \
@@ -245,6 +260,11 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             format!("the server failed; nothing was changed; its log has the cause under {incident}")
         }
     }
+}
+
+/// What to grant instead, as a round number.
+fn enough(granted: u64, needed: u64) -> u64 {
+    (granted + 1).max(needed).checked_next_power_of_two().unwrap_or(u64::MAX).max(1 << 20)
 }
 
 /// What a revision changes.

@@ -12,6 +12,9 @@ use super::report::Rejection;
 use crate::limits::GrantedLimits;
 use crate::repository::Pushed;
 
+/// One part in so many of the disk that an app is granted is for pushes to production.
+const PRODUCTION_PART: u64 = 8;
+
 /// What a push commits whichever of its refs are moved.
 pub(super) struct Commit<'p> {
     pub(super) app: &'p AppName,
@@ -86,7 +89,17 @@ impl Commit<'_> {
                 .map(|(_, candidate, _)| candidate.prepared.manifest.app.domains.clone()),
             requires: required.map(|name| name.as_str().to_owned()).collect(),
             message: self.by.message.clone(),
-            limits: PushLimits { previews: self.granted.previews },
+            limits: PushLimits { previews: self.granted.previews, disk_bytes: self.disk_bytes(decisions) },
+        }
+    }
+
+    /// How many bytes of the disk the app can take. Whoever can only push previews leaves a part of it to production.
+    fn disk_bytes(&self, decisions: &[Decision]) -> u64 {
+        let is_of_preview =
+            |decision: &Decision| decision.change.name.starts_with("refs/heads/") && !decision.goes_live();
+        match decisions.iter().filter(|decision| decision.moves()).all(is_of_preview) {
+            true => self.granted.disk - self.granted.disk / PRODUCTION_PART,
+            false => self.granted.disk,
         }
     }
 
@@ -97,6 +110,9 @@ impl Commit<'_> {
             PushError::DomainTaken { domain } => Rejection::DomainTaken { domain },
             PushError::Busy => Rejection::Busy,
             PushError::UnknownApp => Rejection::UnknownApp,
+            PushError::TooLarge { used, needed, most } => {
+                Rejection::TooLarge { used, needed, most, granted: self.granted.disk }
+            }
             PushError::TooManyPreviews { there } => {
                 Rejection::TooManyPreviews { there, most: self.granted.previews }
             }

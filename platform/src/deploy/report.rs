@@ -195,6 +195,17 @@ pub enum Rejection {
         /// How many it may have.
         most: usize,
     },
+    /// The app would take more of the disk than it is granted.
+    TooLarge {
+        /// How many bytes it takes.
+        used: u64,
+        /// How many the push would take.
+        needed: u64,
+        /// How many the app can take by such a push.
+        most: u64,
+        /// How many it is granted: the last part of it is for production.
+        granted: u64,
+    },
     /// The app would have more previews than it is granted.
     TooManyPreviews {
         /// How many it has.

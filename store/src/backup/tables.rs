@@ -50,6 +50,7 @@ pub const TABLES: &[Table] = &[
             ("limit_body", Number),
             ("limit_concurrency", Number),
             ("limit_schedules", Number),
+            ("disk_bytes", Number),
         ],
     },
     Table {

@@ -7,9 +7,10 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::connections::{Connection, Connections};
-use super::object_rows;
+use super::{object_rows, sql};
 use crate::OBJECTS_BYTES_MAX;
-use crate::column::signed;
+use crate::column::{Unsigned, signed};
+use crate::disk::ROW_BYTES;
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
 use crate::record::{Known, Object, Stored};
@@ -112,12 +113,12 @@ pub(crate) async fn stored(_: &Connections, _: AppId, _: u64) -> Result<Option<S
     Ok(None)
 }
 
-/// Inserts those that are not there, within a transaction.
+/// Inserts those that are not there, within a transaction. Returns how many bytes of the disk they take.
 pub(super) async fn insert(
     connection: &mut Connection,
     app: AppId,
     objects: &[Object],
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
     let oids: Vec<&[u8]> = objects.iter().map(|object| object.oid.as_bytes().as_slice()).collect();
     let kinds: Vec<&str> = objects.iter().map(|object| object.kind.as_str()).collect();
     let bases: Vec<Option<&[u8]>> =
@@ -125,12 +126,15 @@ pub(super) async fn insert(
     let depths: Vec<i64> = objects.iter().map(|object| object.depth.into()).collect();
     let sizes: Vec<i64> = objects.iter().map(|object| signed(object.size)).collect();
     let streams: Vec<&[u8]> = objects.iter().map(|object| object.zlib.as_slice()).collect();
-    sqlx::query(
-        "INSERT INTO objects (repository, oid, kind, base, depth, size, zlib)
-         SELECT (SELECT repository FROM apps WHERE id = $1), *
-         FROM unnest($2::bytea[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[])
-         ON CONFLICT DO NOTHING",
-    )
+    let Unsigned(bytes) = sqlx::query_scalar(sql!(
+        "WITH inserted AS (
+             INSERT INTO objects (repository, oid, kind, base, depth, size, zlib)
+             SELECT (SELECT repository FROM apps WHERE id = $1), *
+             FROM unnest($2::bytea[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[])
+             ON CONFLICT DO NOTHING RETURNING length(zlib) + {ROW_BYTES} AS bytes
+         )
+         SELECT coalesce(sum(bytes), 0)::bigint FROM inserted"
+    ))
     .bind(app)
     .bind(oids)
     .bind(kinds)
@@ -138,9 +142,9 @@ pub(super) async fn insert(
     .bind(depths)
     .bind(sizes)
     .bind(streams)
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(())
+    Ok(bytes)
 }
 
 /// The names, each once, as PostgreSQL would take longer to see to, and in the order of the index.

@@ -3,7 +3,7 @@
 use manifest_schema::name::AppName;
 use uuid::Uuid;
 
-use super::dialect::{self, BY_BYTES, LOCKED};
+use super::dialect::{self, BY_BYTES, GREATEST, LOCKED};
 use super::{Connection, Connections, audit, sql, transaction};
 use crate::audit::{Act, Actor, AuditAction};
 use crate::column::{Unsigned, signed};
@@ -16,7 +16,7 @@ use crate::record::App;
 const APP: &str =
     "id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation,
      limit_memory_share, limit_disk, limit_previews, limit_schedule_runs, limit_timeout_ms, limit_operations,
-     limit_script_memory, limit_body, limit_concurrency, limit_schedules";
+     limit_script_memory, limit_body, limit_concurrency, limit_schedules, disk_bytes";
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
     let app = sqlx::query_as(sql!("SELECT {APP} FROM apps WHERE name = $1")).bind(name.as_str());
@@ -136,6 +136,24 @@ pub(crate) async fn change_limits(
     app.generation = dialect::raise_generation(&mut *tx, app.id, node).await?;
     transaction.commit().await?;
     Ok(app)
+}
+
+/// Notes that the app takes so many bytes of the disk more, and so many fewer. Returns how many it takes then.
+pub(super) async fn change_disk_bytes(
+    tx: &mut Connection,
+    app: AppId,
+    added: u64,
+    removed: u64,
+) -> Result<u64, StoreError> {
+    let Unsigned(bytes) = sqlx::query_scalar(sql!(
+        "UPDATE apps SET disk_bytes = {GREATEST}(disk_bytes + $2 - $3, 0) WHERE id = $1 RETURNING disk_bytes"
+    ))
+    .bind(app)
+    .bind(signed(added))
+    .bind(signed(removed))
+    .fetch_one(tx)
+    .await?;
+    Ok(bytes)
 }
 
 /// Secrets of the app have other values now.

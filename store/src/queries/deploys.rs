@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::dialect::DEPLOYS_OF_A_BRANCH;
 use super::{Connection, Connections, sql};
 use crate::column::signed;
+use crate::disk;
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::{Deploy, DeployFilter, ListedDeploy, NewDeploy};
@@ -100,9 +101,11 @@ pub(super) async fn insert(
     (because, message): (Option<&str>, Option<&str>),
 ) -> Result<DeployNumber, StoreError> {
     let (repository, number): (i32, DeployNumber) = sqlx::query_as(
-        "UPDATE apps SET last_deploy = last_deploy + 1 WHERE id = $1 RETURNING repository, last_deploy",
+        "UPDATE apps SET last_deploy = last_deploy + 1, disk_bytes = disk_bytes + $2 WHERE id = $1
+         RETURNING repository, last_deploy",
     )
     .bind(app)
+    .bind(signed(disk::deploy(&deploy.branch, by, because, message)))
     .fetch_one(&mut *tx)
     .await?;
     sqlx::query(sql!("INSERT INTO deploys (repository, {DEPLOY}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"))

@@ -3,10 +3,11 @@
 use super::{
     Connection, Connections, apps, audit, deploys, dialect, domains, objects, refs, revisions, transaction,
 };
+use crate::disk;
 use crate::error::PushError;
 use crate::id::{AppId, DeployNumber};
 use crate::portion;
-use crate::record::{App, NewDeploy, NewPush, Objects, PushReceipt};
+use crate::record::{App, NewDeploy, NewPush, Objects, PushReceipt, RefChange};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let mut transaction = transaction::begin_push(connections).await?;
@@ -29,18 +30,27 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
         && dialect::insert_app(tx, AppId::random(), &push.app, push.at).await.map_err(apps::held)?;
     let mut app = apps::lock(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     let previews = previews(tx, &app, push).await?;
-    insert_objects(tx, app.id, push.objects).await?;
-    refs::insert_shallow(tx, app.id, &push.shallow).await?;
+    if let Some(refused) = too_large(&app, push) {
+        return Err(refused);
+    }
+    let mut added = insert_objects(tx, app.id, push.objects).await?;
+    added += refs::insert_shallow(tx, app.id, &push.shallow).await?;
     // What goes makes room for what comes: `a` may be replaced by `a/b`.
     let (gone, moved): (Vec<_>, Vec<_>) = push.refs.iter().partition(|change| change.new.is_none());
     for change in gone.into_iter().chain(moved) {
         refs::move_ref(tx, app.id, change).await?;
     }
     for revision in &push.revisions {
-        revisions::insert(tx, app.id, revision).await?;
+        added += revisions::insert(tx, app.id, revision).await?;
     }
+    let refs_of = |is_such: fn(&RefChange) -> bool| {
+        push.refs.iter().filter(|change| is_such(change)).map(|change| disk::reference(&change.name)).sum()
+    };
+    let removed: u64 = refs_of(|change| change.old.is_some() && change.new.is_none());
+    added += refs_of(|change| change.old.is_none() && change.new.is_some());
     require_secrets(tx, app.id, &push.requires).await?;
     let deploys = insert_deploys(tx, app.id, push).await?;
+    app.disk_bytes = apps::change_disk_bytes(tx, app.id, added, removed).await?;
     let more = self::previews(tx, &app, push).await?;
     if more > previews && more > push.limits.previews {
         return Err(PushError::TooManyPreviews { there: previews });
@@ -64,14 +74,26 @@ async fn previews(tx: &mut Connection, app: &App, push: &NewPush<'_>) -> Result<
     }
 }
 
-async fn insert_objects(tx: &mut Connection, app: AppId, all: &dyn Objects) -> Result<(), PushError> {
-    let mut inserted = 0;
+/// Nothing is written of a push that does not fit. Objects that came meanwhile count too: it is known which those are only once
+/// all of them are inserted.
+fn too_large(app: &App, push: &NewPush<'_>) -> Option<PushError> {
+    if push.objects.is_empty() {
+        return None;
+    }
+    let (used, most) = (app.disk_bytes, push.limits.disk_bytes);
+    let needed = push.objects.stream_bytes() + push.objects.len() as u64 * disk::ROW_BYTES;
+    (used.saturating_add(needed) > most).then_some(PushError::TooLarge { used, needed, most })
+}
+
+/// Inserts those that are not there. Returns how many bytes of the disk they take.
+async fn insert_objects(tx: &mut Connection, app: AppId, all: &dyn Objects) -> Result<u64, PushError> {
+    let (mut inserted, mut bytes) = (0, 0);
     while inserted < all.len() {
         let portion = portion::read(all, inserted).map_err(PushError::Objects)?;
-        objects::insert(tx, app, &portion).await?;
+        bytes += objects::insert(tx, app, &portion).await?;
         inserted += portion.len();
     }
-    Ok(())
+    Ok(bytes)
 }
 
 async fn insert_deploys(

@@ -3,6 +3,7 @@
 use super::dialect::BY_BYTES;
 use super::{Connection, Connections, deploys, sql};
 use crate::column::HexOid;
+use crate::disk;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, Oid};
 use crate::record::{NewDeploy, Ref, RefChange, branch_of};
@@ -20,19 +21,22 @@ pub(crate) async fn shallow(connections: &Connections, app: AppId) -> Result<Vec
     Ok(oids.into_iter().map(Oid::from).collect())
 }
 
+/// Inserts those that are not there. Returns how many bytes of the disk they take.
 pub(super) async fn insert_shallow(
     tx: &mut Connection,
     app: AppId,
     commits: &[Oid],
-) -> Result<(), PushError> {
+) -> Result<u64, PushError> {
+    let mut inserted = 0;
     for commit in commits {
-        sqlx::query("INSERT INTO shallow (app, oid) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        let done = sqlx::query("INSERT INTO shallow (app, oid) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(app)
             .bind(HexOid(*commit))
             .execute(&mut *tx)
             .await?;
+        inserted += done.rows_affected();
     }
-    Ok(())
+    Ok(inserted * disk::shallow())
 }
 
 /// Compares and swaps one ref.

@@ -3,6 +3,7 @@
 use super::dialect::{BY_BYTES, DEPLOYS_OF_A_BRANCH, REF_TARGET};
 use super::{Connection, Connections, sql};
 use crate::column::HexOid;
+use crate::disk;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::{LiveBranch, NewRevision, Revision};
@@ -19,8 +20,13 @@ pub(crate) async fn revision(
     Ok(revision.bind(app).bind(commit).fetch_optional(connections.reader()).await?)
 }
 
-pub(super) async fn insert(tx: &mut Connection, app: AppId, revision: &NewRevision) -> Result<(), PushError> {
-    sqlx::query(
+/// Inserts a revision, unless it is there. Returns how many bytes of the disk it takes then.
+pub(super) async fn insert(
+    tx: &mut Connection,
+    app: AppId,
+    revision: &NewRevision,
+) -> Result<u64, PushError> {
+    let inserted = sqlx::query(
         "INSERT INTO revisions (repository, commit_id, sdk, subject, author, validated_at)
          VALUES ((SELECT repository FROM apps WHERE id = $1), $2, $3, $4, $5, $6)
          ON CONFLICT DO NOTHING",
@@ -33,7 +39,7 @@ pub(super) async fn insert(tx: &mut Connection, app: AppId, revision: &NewRevisi
     .bind(revision.validated_at)
     .execute(tx)
     .await?;
-    Ok(())
+    Ok(inserted.rows_affected() * disk::revision(revision))
 }
 
 /// A branch, with its latest deploy of the commit that it points to. Without one it is not live.

@@ -13,6 +13,7 @@ use super::{Connection, Connections, object_rows, sql};
 use crate::OBJECTS_BYTES_MAX;
 use crate::bases;
 use crate::column::signed;
+use crate::disk::{self, ROW_BYTES};
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
 use crate::record::{Known, Object, Stored};
@@ -150,12 +151,13 @@ pub(crate) async fn stored(
 }
 
 /// Inserts those that are not there, within a transaction: all by one statement, which takes a quarter of the time that
-/// one each would.
+/// one each would. Returns how many bytes of the disk they take.
 pub(super) async fn insert(
     connection: &mut Connection,
     app: AppId,
     objects: &[Object],
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
+    let known = known_bytes(&mut *connection, app, objects).await?;
     // The streams lie in one blob behind each other, and each row says where its own is.
     let mut rows = String::from("[");
     let mut streams = Vec::with_capacity(objects.iter().map(|object| object.zlib.len()).sum());
@@ -178,9 +180,28 @@ pub(super) async fn insert(
     .bind(app)
     .bind(rows)
     .bind(streams)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    Ok(match known {
+        0 => objects.iter().map(disk::object).sum(),
+        // What was there stays as it was stored, which may be longer or shorter than what came.
+        known => known_bytes(connection, app, objects).await?.saturating_sub(known),
+    })
+}
+
+/// How many bytes those of the objects take that are there. It costs less than to have each of those named that were inserted.
+async fn known_bytes(
+    connection: &mut Connection,
+    app: AppId,
+    objects: &[Object],
+) -> Result<u64, sqlx::Error> {
+    let oids: Vec<Oid> = objects.iter().map(|object| object.oid).collect();
+    let sql = sql!(
+        "{FOUND}
+         SELECT coalesce(sum(length(zlib) + {ROW_BYTES}), 0) FROM objects WHERE rowid IN (SELECT row FROM found)"
+    );
+    let bytes: i64 = sqlx::query_scalar(sql).bind(app).bind(names(&oids)).fetch_one(connection).await?;
+    Ok(bytes.unsigned_abs())
 }
 
 /// The names behind each other.

@@ -82,7 +82,11 @@ async fn a_limit_that_is_so_already_changes_nothing(location: Location) {
 fn previews(branches: &[&str], most: usize) -> NewPush<'static> {
     let refs = branches.iter().map(|branch| creating(&format!("refs/heads/{branch}"), 1)).collect();
     let deploys = branches.iter().map(|branch| NewDeploy { branch: (*branch).to_owned(), commit: oid(1) });
-    NewPush { deploys: deploys.collect(), limits: PushLimits { previews: most }, ..refs_only(refs) }
+    NewPush {
+        deploys: deploys.collect(),
+        limits: PushLimits { previews: most, ..PushLimits::NONE },
+        ..refs_only(refs)
+    }
 }
 
 async fn no_push_makes_a_preview_too_many(location: Location) {

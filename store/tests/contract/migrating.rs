@@ -184,6 +184,11 @@ async fn a_database_of_the_first_version_keeps_what_it_holds(location: Location)
     let state = &store.schedule_states(hello, "main").await.unwrap()[0];
     assert_eq!((&state.name, state.reckoned_until), (&tick(), noon()));
 
+    // What each takes of the disk is added up once, by the migration that counts it.
+    let counted = crate::disk::recount(&store, &[oid(1), oid(2), oid(3)]).await;
+    assert_eq!(apps[0].disk_bytes, counted);
+    assert!(counted > 0 && apps[1].disk_bytes > 0);
+
     // And it goes on: the next push to an app that is there, and an app that is new.
     assert_eq!(store.push(&push(Some(2), 4)).await.unwrap().deploys, [number(3)]);
     let new = NewPush { app: AppName::new("third").unwrap(), ..push(None, 5) };

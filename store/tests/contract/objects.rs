@@ -219,6 +219,10 @@ impl Objects for CutShort {
     fn object(&self, index: usize) -> io::Result<Object> {
         self.0.get(index).cloned().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
+
+    fn stream_bytes(&self) -> u64 {
+        self.0.stream_bytes()
+    }
 }
 
 async fn an_object_that_cannot_be_read_fails_the_push(location: Location) {

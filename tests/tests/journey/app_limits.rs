@@ -4,9 +4,10 @@ use serde_json::json;
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
 
 use super::nodes::nodes;
-use super::people::{ask, token, verb, verb_as};
+use super::people::{ask, token, url, verb, verb_as};
 
 on_both_databases!(
+    preview_token_cannot_fill_the_disk,
     push_that_asks_for_more_than_is_granted_names_what_raises_it,
     limit_that_is_lowered_breaks_nothing_that_is_live,
     previews_are_as_many_as_are_granted,
@@ -48,6 +49,54 @@ fn push_that_asks_for_more_than_is_granted_names_what_raises_it(database: Databa
     verb(&server, &["audit", "--app", "hello"]).succeeded().says("limit timeout").says("limit schedules");
     // Other apps are granted what they were.
     repository.push(&server.git_url("other"), &["main"]).refused().says("more than the 20s");
+}
+
+/// The attack: 14 MB/s, by a token for previews. It ends at the quota, and production still has room.
+fn preview_token_cannot_fill_the_disk(database: Database) {
+    let server = Server::start_with(database, &["--app-disk", "4MiB"]);
+    let repository = Repository::hello();
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    let attacker = token(&server, "attacker", &["hello:preview"]);
+    let url = url(&server, &attacker, "hello");
+    let used = || {
+        ask(&server, TOKEN, "GET", "apps/hello/limits", None).json()["used"]["disk_bytes"].as_u64().unwrap()
+    };
+    let mut accepted = 0;
+    let refused = (0..20).find_map(|number| {
+        repository.git(&["checkout", "-q", "--orphan", &format!("try{number}")]);
+        repository.write("noise", noise(700_000, number));
+        repository.commit("noise");
+        let before = used();
+        let pushed = repository.push(&url, &["-f", "HEAD:try"]);
+        accepted += u32::from(pushed.accepted);
+        (!pushed.accepted).then_some((before, pushed))
+    });
+    let (before, refused) = refused.expect("the quota ends it");
+    refused
+        .says("the server grants it 4.0 MiB, 3.5 MiB of it to previews")
+        .says("make room with  picloud apps prune hello")
+        .says("or have an admin grant more with  picloud apps limits hello --disk 8MiB");
+    assert_eq!((accepted, used()), (5, before), "what is refused leaves nothing");
+    assert!(before < 7 << 19, "{before}");
+    // What has no new objects is taken, and what goes to production has a part of its own.
+    repository.git(&["checkout", "-q", "main"]);
+    repository.push(&url, &["main:small"]).succeeded();
+    repository.write("more", noise(300_000, 99));
+    repository.commit("more");
+    repository.push(&url, &["main:more"]).refused().says("the server grants it 4.0 MiB");
+    repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy");
+    verb(&server, &["apps", "limits", "hello", "--disk", "16MiB"]).succeeded();
+    repository.push(&url, &["-f", "try5:try"]).succeeded();
+}
+
+/// Bytes that no compression makes smaller, others for each seed.
+fn noise(length: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761) ^ 0x9e37_79b9;
+    let byte = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(byte).collect()
 }
 
 /// How an app answers a body of so many bytes.

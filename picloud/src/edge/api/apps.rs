@@ -35,6 +35,7 @@ fn shown(api: &Api, app: platform::apps::App) -> App {
         production_branch: app.production_branch,
         protected: app.protected,
         created_at: app.created_at,
+        disk_bytes: app.disk_bytes,
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use platform::apps::App;
-use platform::limits::{AppLimit, GrantedLimits};
+use platform::limits::AppLimit;
 
 use super::extract::{Admin, FoundApp, JsonBody, NoQuery, Read};
 use super::state::Api;
@@ -21,8 +21,8 @@ use crate::rest;
 pub(super) async fn show(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
-) -> Json<rest::AppLimits> {
-    Json(shown(api.apps.limits(), &app))
+) -> Result<Json<rest::AppLimits>, ApiError> {
+    Ok(Json(shown(&api, &app).await?))
 }
 
 /// Changes those limits of an app that are named. What is live goes on, within the new limits, on all nodes.
@@ -44,16 +44,19 @@ pub(super) async fn change(
     // In a task of its own: a client that hangs up now does not stop it halfway, when it is stored and not served.
     let deployer = api.deployer.clone();
     let changing = tokio::spawn(async move { deployer.change_limits(&app, &changes, &caller.actor).await });
-    Ok(Json(shown(api.apps.limits(), &changing.await??)))
+    Ok(Json(shown(&api, &changing.await??).await?))
 }
 
-fn shown(usual: &GrantedLimits, app: &App) -> rest::AppLimits {
+async fn shown(api: &Api, app: &App) -> Result<rest::AppLimits, ApiError> {
+    let usual = api.apps.limits();
     let granted = usual.with(&app.limits);
-    rest::AppLimits {
+    let previews = api.apps.branches(app).await?.iter().filter(|branch| !branch.production).count();
+    Ok(rest::AppLimits {
         granted: document(|limit| granted.get(limit)),
         own: document(|limit| app.limits.get(limit)),
         default: document(|limit| usual.get(limit)),
-    }
+        used: rest::UsedLimits { disk_bytes: app.disk_bytes, previews },
+    })
 }
 
 fn document(value: impl Fn(AppLimit) -> Option<u64>) -> rest::Limits {
