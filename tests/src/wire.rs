@@ -125,6 +125,14 @@ impl Wire {
         read
     }
 
+    /// Reads as many bytes, or fewer where the server closes the connection before, and says how many.
+    pub fn read_up_to(&mut self, bytes: usize) -> usize {
+        let mut read = Vec::new();
+        // Where the connection is reset, what came before counts.
+        let _ = (&mut self.stream).take(bytes as u64).read_to_end(&mut read);
+        read.len()
+    }
+
     /// Whether nothing comes for a while, and the connection stays open.
     pub fn is_silent(&mut self) -> bool {
         self.stream.get_ref().set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");

@@ -32,11 +32,12 @@ pub(crate) struct ConnectionFlags {
     #[arg(long, env = "PICLOUD_BODY_TIME", default_value_t = ConnectionFlags::default().body_time)]
     pub(crate) body_time: Time,
 
-    /// The least rate at which a client sends a body, averaged over 10s; less is answered 408. 0 for any.
-    #[arg(long, env = "PICLOUD_MIN_RATE", value_name = "BYTES/S", default_value_t = ConnectionFlags::default().min_rate)]
+    /// The least rate a second at which a client sends a body, as an average over 10s, and takes an answer, as one over
+    /// --answer-time; 0B for any.
+    #[arg(long, env = "PICLOUD_MIN_RATE", value_name = "SIZE", default_value_t = ConnectionFlags::default().min_rate)]
     pub(crate) min_rate: Size,
 
-    /// How long a client may take nothing of its answer.
+    /// How long a client may take nothing of its answer, or less than --min-rate.
     #[arg(long, env = "PICLOUD_ANSWER_TIME", default_value_t = ConnectionFlags::default().answer_time)]
     pub(crate) answer_time: Time,
 
@@ -181,6 +182,7 @@ impl ConnectionFlags {
             connections: self.connections,
             head: self.head_time.0,
             answer: self.answer_time.0,
+            min_rate: self.min_rate(),
             idle: self.idle_time.0,
             unready: self.unready_time.0,
             last_request: ConnectionBounds::default().last_request.min(drain),
@@ -190,7 +192,11 @@ impl ConnectionFlags {
 
     /// How long a client may take to send a body.
     pub(super) fn bodies(&self) -> BodyBounds {
-        BodyBounds { time: self.body_time.0, min_rate: MinRate { bytes_per_second: self.min_rate.0 } }
+        BodyBounds { time: self.body_time.0, min_rate: self.min_rate() }
+    }
+
+    fn min_rate(&self) -> MinRate {
+        MinRate { bytes_per_second: self.min_rate.0 }
     }
 }
 

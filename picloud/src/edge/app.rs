@@ -8,6 +8,7 @@ use manifest_schema::method::Method as Declared;
 use manifest_schema::name::ScriptPath;
 use platform::execution::execute;
 use platform::live::Live;
+use platform::memory::{Account, OutOfMemory, Purpose};
 use platform::recording::Recorder;
 use runtime::{Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Routed, Trigger};
 use serde_json::json;
@@ -106,7 +107,12 @@ pub(crate) async fn run(
     let execution_id = Uuid::now_v7();
     let invocation = Invocation { script, execution_id, request_id, trigger };
     let mut response = match execute(recorder, Arc::clone(live), invocation).await {
-        Ok(Execution { outcome: Ok(answer), .. }) => response(answer),
+        Ok(Execution { outcome: Ok(answer), .. }) => {
+            response(answer, live.memory()).unwrap_or_else(|error| {
+                live.note_out_of_memory(Purpose::Responses, &error);
+                reply::out_of_memory(&error).map(Content::from)
+            })
+        }
         Ok(Execution { outcome: Err(failure), .. }) => failed(failure.kind, execution_id),
         Err(busy) => {
             let why = json!({"error": busy.to_string()});
@@ -138,8 +144,9 @@ fn failed(kind: FailureKind, execution_id: Uuid) -> Response<Content> {
     reply::json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &words).map(Content::from)
 }
 
-fn response(answer: Answer) -> Response<Content> {
-    let mut response = Response::new(Content::Whole(answer.body));
+/// The answer of a script, with the memory that it takes until its client has taken it. Its slot is another one's by now.
+fn response(answer: Answer, account: &Account) -> Result<Response<Content>, OutOfMemory> {
+    let mut response = Response::new(Content::held(answer.body, account)?);
     // The runtime has checked status and headers; what HTTP still refuses is left out rather than sent wrong.
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
@@ -152,7 +159,7 @@ fn response(answer: Answer) -> Response<Content> {
             response.headers_mut().append(name, value);
         }
     }
-    response
+    Ok(response)
 }
 
 fn with_allow(mut response: Response<Body>, allow: &str) -> Response<Body> {

@@ -94,7 +94,7 @@ where
     let mut whole = Whole { account, chunks: Vec::new(), length: 0, held: None };
     let mut body = pin!(body);
     let deadline = Instant::now() + bounds.time;
-    let mut pace = Pace::new(bounds.min_rate, SPAN_MAX.min(bounds.time / 3));
+    let mut pace = Pace::from_next_span(bounds.min_rate, SPAN_MAX.min(bounds.time / 3));
     loop {
         let frame = match body.frame().now_or_never() {
             Some(frame) => frame,

@@ -14,6 +14,7 @@ use super::api_error::ApiError;
 use super::app::{request_id, run};
 use super::body::{BodyBounds, read_for_app};
 use super::live::production;
+use super::reply::HoldsMemory;
 
 /// Calls functions of what is live.
 #[derive(Clone)]
@@ -43,6 +44,8 @@ impl FunctionCaller {
             Err(error) => return Ok(error.answer()),
         };
         let trigger = Trigger::Function { name, payload };
-        Ok(run(&self.recorder, &live, script, request_id, trigger).await.map(Body::new))
+        let mut response = run(&self.recorder, &live, script, request_id, trigger).await.map(Body::new);
+        response.extensions_mut().insert(HoldsMemory);
+        Ok(response)
     }
 }

@@ -53,6 +53,7 @@ use hyper::body::Incoming;
 use manifest_schema::name::AppName;
 use platform::activation::RETRY;
 use platform::live::{Found, Live, LiveTable};
+use platform::memory::Account;
 use platform::nodes::Role;
 use platform::recording::Recorder;
 use tower::ServiceExt as _;
@@ -85,6 +86,8 @@ pub(crate) struct Edge {
     bodies: BodyBounds,
     role: Role,
     numbers: Arc<Numbers>,
+    /// What is held for answers that belong to no app.
+    memory: Account,
     /// The only app there is, where a folder is served: then every address that means nothing else is the app's.
     alone: Option<AppName>,
 }
@@ -124,6 +127,7 @@ impl Edge {
         let Planes { table, recorder, health, api, git, metrics, numbers } = planes;
         let (api, git) = if role.manages() { (Some(api), Some(git)) } else { (None, None) };
         let public = Public::new(reach.domain.as_deref(), reach.public_url.as_deref());
+        let memory = table.memory().node_account();
         let names = Names { hosts: Arc::new(Hosts { domain: reach.domain }), table };
         Self {
             names: names.clone(),
@@ -135,6 +139,7 @@ impl Edge {
             bodies: reach.bodies,
             role,
             numbers,
+            memory,
             alone: None,
         }
     }
@@ -146,6 +151,7 @@ impl Edge {
         app: AppName,
         bodies: BodyBounds,
     ) -> Self {
+        let memory = table.memory().node_account();
         let functions = FunctionCaller { table: Arc::clone(&table), recorder: recorder.clone(), bodies };
         Self {
             names: Names { hosts: Arc::default(), table },
@@ -157,6 +163,7 @@ impl Edge {
             bodies,
             role: Role::All,
             numbers: Arc::default(),
+            memory,
             alone: Some(app),
         }
     }
@@ -217,7 +224,7 @@ impl Edge {
                     let mut request = Request::from_parts(parts, Body::new(body));
                     request.extensions_mut().insert(from);
                     return match Box::pin(self.control.clone().oneshot(request)).await {
-                        Ok(response) => response.map(Content::from),
+                        Ok(response) => reply::held(response, &self.memory).await,
                         Err(never) => match never {},
                     };
                 }
@@ -230,7 +237,8 @@ impl Edge {
                     request.extensions_mut().insert(from);
                     let Some(git) = &self.git else { return self.no_pushes_here().map(Content::from) };
                     let answered = Box::pin(git::answer(git, app, &rest, addresses, request)).await;
-                    return answered.unwrap_or_else(IntoResponse::into_response).map(Content::from);
+                    let response = answered.unwrap_or_else(IntoResponse::into_response);
+                    return reply::held(response, &self.memory).await;
                 }
                 Address::Git { app: Err(error), .. } => {
                     return GitError::from(error).into_response().map(Content::from);

@@ -24,22 +24,34 @@ impl MinRate {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.bytes_per_second.saturating_mul(millis) / 1000
     }
+
+    /// How long so many bytes take at this rate; none where there is no rate.
+    pub(super) fn time_of(self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.saturating_mul(1000).checked_div(self.bytes_per_second).unwrap_or(0))
+    }
 }
 
-/// Compares what a client does with a rate, span by span. The first span is free: a client may begin slowly.
+/// Compares what a client does with a rate, span by span.
 #[derive(Debug)]
 pub(super) struct Pace {
-    rate: MinRate,
+    /// The bytes of a span.
+    needed: u64,
     span: Duration,
     ends: Instant,
-    is_first: bool,
+    is_free: bool,
     bytes: u64,
 }
 
 impl Pace {
-    /// Holds a client to `rate`, averaged over each `span` from now on.
-    pub(super) fn new(rate: MinRate, span: Duration) -> Self {
-        Self { rate, span, ends: Instant::now() + span, is_first: true, bytes: 0 }
+    /// Holds a client to `rate`, averaged over each `span` from the next one on: it may begin slowly.
+    pub(super) fn from_next_span(rate: MinRate, span: Duration) -> Self {
+        Self { needed: rate.bytes_in(span), span, ends: Instant::now() + span, is_free: true, bytes: 0 }
+    }
+
+    /// The same from now on, where what it does is seen only in pieces of so many bytes. It does something at least.
+    pub(super) fn from_now(rate: MinRate, span: Duration, piece: usize) -> Self {
+        let needed = rate.bytes_in(span).saturating_sub(piece as u64).max(1);
+        Self { needed, is_free: false, ..Self::from_next_span(rate, span) }
     }
 
     /// When this span ends, and [`Pace::is_kept`] has something to say.
@@ -58,7 +70,7 @@ impl Pace {
         if now < self.ends {
             return true;
         }
-        let enough = std::mem::take(&mut self.is_first) || self.bytes >= self.rate.bytes_in(self.span);
+        let enough = std::mem::take(&mut self.is_free) || self.bytes >= self.needed;
         (self.bytes, self.ends) = (0, now + self.span);
         enough
     }
@@ -72,7 +84,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_span_but_the_first_brings_enough() {
-        let mut pace = Pace::new(MinRate { bytes_per_second: 10 }, SECOND);
+        let mut pace = Pace::from_next_span(MinRate { bytes_per_second: 10 }, SECOND);
         assert!(pace.is_kept());
         tokio::time::advance(SECOND).await;
         assert!(pace.is_kept(), "the first is free");
@@ -88,8 +100,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_seen_in_pieces_takes_one_at_least() {
+        let mut pace = Pace::from_now(MinRate { bytes_per_second: 0 }, SECOND, 100);
+        pace.add(1);
+        tokio::time::advance(SECOND).await;
+        assert!(pace.is_kept());
+        tokio::time::advance(SECOND).await;
+        assert!(!pace.is_kept());
+        let mut pace = Pace::from_now(MinRate { bytes_per_second: 250 }, SECOND, 100);
+        for (bytes, kept) in [(200, true), (100, false)] {
+            pace.add(bytes);
+            tokio::time::advance(SECOND).await;
+            assert_eq!(pace.is_kept(), kept);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_rate_of_nothing_is_always_kept() {
-        let mut pace = Pace::new(MinRate { bytes_per_second: 0 }, SECOND);
+        let mut pace = Pace::from_next_span(MinRate { bytes_per_second: 0 }, SECOND);
         for _ in 0..3 {
             tokio::time::advance(SECOND).await;
             assert!(pace.is_kept());

@@ -6,16 +6,60 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame, SizeHint};
 use platform::StoreError;
-use platform::memory::OutOfMemory;
+use platform::memory::{Account, OutOfMemory, Purpose};
+use serde_json::json;
+
+/// What an answer takes without holding memory of the budget. A connection of HTTP/1 has no more than one of them in its buffers, and
+/// one of HTTP/2 is held to little by itself.
+const UNHELD_MAX: usize = 16 * 1024;
+
+/// How much of an answer is handed on to be sent at a time: what takes pieces copies them.
+const PIECE: usize = 64 * 1024;
 
 /// The content of an answer. What an app says is whole, and is sent without a box around it.
 pub(crate) enum Content {
-    /// All of it; empty once it was sent.
+    /// What is left of all of it.
     Whole(Bytes),
     /// What comes as it is made.
     Stream(Body),
+}
+
+impl Content {
+    /// All of `bytes`, with the memory that they take until the client has taken them.
+    ///
+    /// # Errors
+    /// There is none left.
+    pub(super) fn held(bytes: Bytes, account: &Account) -> Result<Self, OutOfMemory> {
+        if bytes.len() <= UNHELD_MAX {
+            return Ok(Self::Whole(bytes));
+        }
+        let held = account.try_reserve(Purpose::Responses, bytes.len() as u64)?;
+        Ok(Self::Whole(held.into_bytes(bytes)))
+    }
+}
+
+/// Marks a response whose content holds the memory that it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HoldsMemory;
+
+/// An answer with the memory that it takes, where it is whole and large.
+pub(super) async fn held(response: Response<Body>, account: &Account) -> Response<Content> {
+    let (parts, body) = response.into_parts();
+    let small = |bytes: u64| bytes <= UNHELD_MAX as u64;
+    if parts.extensions.get::<HoldsMemory>().is_some() || body.size_hint().exact().is_none_or(small) {
+        return Response::from_parts(parts, Content::Stream(body));
+    }
+    let whole = match body.collect().await {
+        Ok(whole) => Content::held(whole.to_bytes(), account),
+        Err(error) => return unavailable(&error).map(Content::from),
+    };
+    match whole {
+        Ok(content) => Response::from_parts(parts, content),
+        Err(error) => out_of_memory(&error).map(Content::from),
+    }
 }
 
 impl From<Body> for Content {
@@ -34,7 +78,7 @@ impl hyper::body::Body for Content {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match self.get_mut() {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes.split_to(bytes.len().min(PIECE)))))),
             Self::Stream(body) => Pin::new(body).poll_frame(context),
         }
     }
@@ -104,6 +148,11 @@ pub(super) fn no_memory(error: &OutOfMemory) -> &'static str {
         OutOfMemory::App { .. } => "the app holds all the memory that it can have; try again in a moment",
         OutOfMemory::Node { .. } => "the node has no memory left; try again in a moment",
     }
+}
+
+/// The answer where there is no memory for what is asked.
+pub(super) fn out_of_memory(error: &OutOfMemory) -> Response<Body> {
+    wait(json(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": no_memory(error)})), MEMORY_RETRY)
 }
 
 /// An answer that says when to try again.

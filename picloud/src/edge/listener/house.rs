@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::edge::pace::MinRate;
 use crate::edge::stopping::Stopping;
 
 /// The largest head of a request, in bytes; a longer one is answered 431. nginx and Apache take 32 KiB and 8 KiB a line. More
@@ -25,8 +26,10 @@ pub(crate) struct ConnectionBounds {
     pub(crate) connections: usize,
     /// The longest a client may take from the first byte of a head to its last.
     pub(crate) head: Duration,
-    /// The longest a client may take nothing of its answer.
+    /// The longest a client may take nothing of its answer …
     pub(crate) answer: Duration,
+    /// … and the least rate at which it takes it, averaged over that time.
+    pub(crate) min_rate: MinRate,
     /// The longest a connection may be open without a request.
     pub(crate) idle: Duration,
     /// How long connections are still taken when the node is told to stop and has said that it is not ready.
@@ -43,6 +46,7 @@ impl Default for ConnectionBounds {
             connections: 10_000,
             head: Duration::from_secs(20),
             answer: Duration::from_secs(30),
+            min_rate: MinRate::default(),
             // Longer than proxies keep theirs (Caddy two minutes), so that no request meets a connection that is closing.
             idle: Duration::from_secs(180),
             unready: Duration::ZERO,

@@ -25,7 +25,7 @@ use crate::edge::Edge;
 use crate::edge::reply::without_forbidden_content;
 
 /// The most bytes that hyper holds of a request or an answer before it waits for the other side.
-const BUFFER_MAX: usize = 64 * 1024;
+const BUFFER_MAX: usize = HEAD_BYTES_MAX;
 
 /// How long after a request its buffers are kept for the next one. Then the connection waits without any.
 const QUIET: Duration = Duration::from_secs(2);
@@ -48,7 +48,7 @@ enum End {
     Quiet,
     /// A head is overdue.
     SlowHead,
-    /// The client does not take its answer.
+    /// The client does not take its answer, or too slowly.
     SlowReader,
 }
 
@@ -147,7 +147,7 @@ where
             if look.as_mut().poll(context).is_pending() {
                 break;
             }
-            if pulse.blocked().is_some_and(|time| time >= bounds.answer) {
+            if pulse.takes_too_little(bounds.min_rate, bounds.answer) {
                 return Poll::Ready(End::SlowReader);
             }
             if pulse.in_head().is_some_and(|time| time >= bounds.head) {

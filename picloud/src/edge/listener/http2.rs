@@ -21,6 +21,7 @@ use super::house::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
 use super::pulse::Pulse;
 use super::socket::Socket;
 use super::streams::{Streams, answered};
+use super::unsent::{PIECE, Pieces, Unsent};
 use crate::edge::Edge;
 use crate::edge::reply::without_forbidden_content;
 
@@ -33,8 +34,12 @@ const UNSEEN_RESETS_MAX: usize = 20;
 /// The most streams that this side may have to reset for a client's mistakes (RUSTSEC-2024-0003).
 const MISTAKES_MAX: usize = 100;
 
-/// How many bytes of one answer may wait in memory beside the answer itself.
-const SEND_BUFFER: usize = 64 * 1024;
+/// How many bytes of one answer hyper takes before the client has room for them.
+const SEND_BUFFER: usize = PIECE;
+
+/// The most bytes of one body, and of all bodies of a connection, that a client may send before they are read.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
 
 /// How often a client is asked whether it is still there, and how long it may take to say so. One that vanished without
 /// a word is noticed by nothing else while its requests are worked on.
@@ -51,15 +56,18 @@ const GOING: Duration = Duration::from_secs(1);
 pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, house: &Arc<House>) {
     let bounds = &house.bounds;
     let pulse = Arc::new(Pulse::new());
-    let streams = Streams::new(bounds.answer);
+    let streams = Streams::new(bounds.answer, bounds.min_rate);
+    let unsent = Unsent::default();
     let answering = Arc::clone(edge);
+    let counted = unsent.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let edge = Arc::clone(&answering);
+        let (edge, counted) = (Arc::clone(&answering), counted.clone());
         async move {
             let head = request.method() == Method::HEAD;
             let response = edge.answer(request, peer).await;
             answered();
-            Ok::<_, Infallible>(without_forbidden_content(response, head))
+            let response = without_forbidden_content(response, head);
+            Ok::<_, Infallible>(response.map(|content| Pieces::of(content, &counted)))
         }
     });
     let mut connection = http2::Builder::new(streams.clone())
@@ -69,6 +77,8 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, hou
         .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
         .max_local_error_reset_streams(MISTAKES_MAX)
         .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIME_MAX)
         .serve_connection(TokioIo::new(Socket::new(stream, &pulse)), service);
@@ -78,6 +88,9 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, hou
     let mut overrun = pin!(streams.overrun());
     let look_every = bounds.idle.min(bounds.answer).min(LOOK_EVERY).max(LOOK_MIN);
     let mut look = pin!(tokio::time::sleep(look_every));
+    // Half the time that the last pieces of an answer have: no client that keeps the rate takes longer for what hyper has of it.
+    let tail_span = (bounds.answer + bounds.min_rate.time_of(2 * PIECE as u64)) / 2;
+    let mut tail_looked_at = Instant::now();
     let mut gives_way = None;
     let mut going: Option<Instant> = None;
     poll_fn(|context| {
@@ -107,8 +120,14 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, hou
                 return Poll::Pending;
             }
             look.as_mut().reset(Instant::now() + look_every.min(GOING));
-            if pulse.blocked().is_some_and(|time| time >= bounds.answer) {
+            if pulse.takes_too_little(bounds.min_rate, bounds.answer) {
                 return Poll::Ready(());
+            }
+            if tail_looked_at.elapsed() >= tail_span {
+                tail_looked_at = Instant::now();
+                if unsent.is_overdue() {
+                    return Poll::Ready(());
+                }
             }
             match (streams.idle(), going) {
                 // While others are answered, a slow client may still send what it began before it heard.

@@ -1,8 +1,8 @@
 //! Accepts connections, within bounds, until told to stop.
 //!
 //! A connection waits for its first bytes, and between requests, in [`connection`], where it costs its socket and little
-//! else. What it then speaks is answered by [`http1`] or [`http2`], over a [`socket`] that notes what it waits for
-//! ([`pulse`]), until [`closing`] ends it. All of them see one [`house`]: the bounds, the places, and whether the node is
+//! else. What it then speaks is answered by [`http1`] or [`http2`] (with [`streams`] and [`unsent`]), over a [`socket`] that notes
+//! what it waits for ([`pulse`]), until [`closing`] ends it. All of them see one [`house`]: the bounds, the places, and whether the node is
 //! stopping.
 
 mod closing;
@@ -13,6 +13,7 @@ mod http2;
 mod pulse;
 mod socket;
 mod streams;
+mod unsent;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -10,6 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::edge::pace::MinRate;
+
+/// From when on a client that was behind has caught up, where nothing more is to be sent to it.
+const CAUGHT_UP: Duration = Duration::from_millis(50);
+
 /// The waits of one connection. Only its own task touches them; they are atomic because that task moves between threads.
 #[derive(Debug)]
 pub(super) struct Pulse {
@@ -20,6 +25,12 @@ pub(super) struct Pulse {
     head: Since,
     /// The client takes nothing of what is sent to it.
     blocked: Since,
+    /// The client had no room for what is sent to it, and has not taken all of it since …
+    behind: Since,
+    /// … but so many bytes.
+    taken: AtomicU64,
+    /// Nothing is left to be sent to a client that was behind. Often there is more at once: answers come in pieces.
+    caught_up: Since,
     /// An answer waits for others, to be sent with them.
     held_back: AtomicBool,
     /// The client has sent its last byte.
@@ -53,6 +64,9 @@ impl Pulse {
             between: Since::default(),
             head: Since::default(),
             blocked: Since::default(),
+            behind: Since::default(),
+            taken: AtomicU64::new(0),
+            caught_up: Since::default(),
             held_back: AtomicBool::new(false),
             ended: Since::default(),
         }
@@ -81,6 +95,23 @@ impl Pulse {
         self.lasts(&self.blocked)
     }
 
+    /// Whether the client has taken nothing of its answer for `span`, or within that less than `rate` asks. What it takes is counted
+    /// from the beginning after every span.
+    pub(super) fn takes_too_little(&self, rate: MinRate, span: Duration) -> bool {
+        if self.blocked().is_some_and(|time| time >= span) {
+            return true;
+        }
+        if self.lasts(&self.caught_up).is_some_and(|time| time >= CAUGHT_UP) {
+            self.behind.clear();
+            self.caught_up.clear();
+        }
+        if self.lasts(&self.behind).is_none_or(|time| time < span) {
+            return false;
+        }
+        self.behind.set(self.at(Instant::now()));
+        self.taken.swap(0, Ordering::Relaxed) < rate.bytes_in(span)
+    }
+
     /// Whether every answer was sent and no byte of another request has come.
     pub(super) fn is_idle(&self) -> bool {
         self.between_requests().is_some()
@@ -104,8 +135,16 @@ impl Pulse {
 
     /// The client has no room for what is sent to it.
     pub(super) fn cannot_write(&self) {
-        if self.blocked.get().is_none() {
-            self.blocked.set(self.at(Instant::now()));
+        if self.blocked.get().is_some() {
+            return;
+        }
+        let now = self.at(Instant::now());
+        self.blocked.set(now);
+        let paused = self.lasts(&self.caught_up).is_some_and(|time| time >= CAUGHT_UP);
+        self.caught_up.clear();
+        if self.behind.get().is_none() || paused {
+            self.behind.set(now);
+            self.taken.store(0, Ordering::Relaxed);
         }
     }
 
@@ -115,9 +154,19 @@ impl Pulse {
     }
 
     /// The client took something.
-    pub(super) fn wrote(&self) {
+    pub(super) fn wrote(&self, bytes: usize) {
         self.blocked.clear();
         self.held_back.store(false, Ordering::Relaxed);
+        if self.behind.get().is_some() {
+            self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Everything that there was to send is sent.
+    pub(super) fn flushed(&self) {
+        if self.behind.get().is_some() && self.caught_up.get().is_none() {
+            self.caught_up.set(self.at(Instant::now()));
+        }
     }
 
     fn begin_wait(&self, now: Instant) {
@@ -189,16 +238,51 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_takes_little_is_behind_until_it_has_taken_all() {
+        let (pulse, none) = (Pulse::new(), Duration::ZERO);
+        let rate = MinRate { bytes_per_second: 1000 };
+        pulse.wrote(1);
+        assert!(!pulse.takes_too_little(rate, none), "it never waited");
+        pulse.cannot_write();
+        assert!(pulse.takes_too_little(rate, none), "it takes nothing");
+        pulse.wrote(1);
+        let span = Duration::from_millis(2);
+        assert!(!pulse.takes_too_little(rate, Duration::from_secs(60)), "the span is not over");
+        std::thread::sleep(span);
+        assert!(pulse.takes_too_little(rate, span), "one byte of two");
+        pulse.wrote(2);
+        std::thread::sleep(span);
+        assert!(!pulse.takes_too_little(rate, span), "what was taken counts once a span");
+        std::thread::sleep(span);
+        assert!(pulse.takes_too_little(rate, span));
+        // What follows at once belongs to it, and what comes after a pause does not.
+        pulse.flushed();
+        pulse.cannot_write();
+        pulse.wrote(1);
+        std::thread::sleep(span);
+        assert!(pulse.takes_too_little(rate, span));
+        pulse.flushed();
+        std::thread::sleep(CAUGHT_UP);
+        pulse.cannot_write();
+        pulse.wrote(1);
+        assert!(!pulse.takes_too_little(rate, CAUGHT_UP));
+        pulse.flushed();
+        std::thread::sleep(CAUGHT_UP);
+        assert!(!pulse.takes_too_little(rate, span));
+        assert!(pulse.behind.get().is_none());
+    }
+
+    #[test]
     fn a_client_that_takes_something_is_not_blocked() {
         let pulse = Pulse::new();
         pulse.cannot_write();
         assert!(pulse.blocked().is_some());
-        pulse.wrote();
+        pulse.wrote(1);
         pulse.begin_wait(Instant::now());
         assert!(pulse.is_idle());
         pulse.holds_back();
         assert!(!pulse.is_idle(), "an answer is to be sent");
-        pulse.wrote();
+        pulse.wrote(1);
         assert!(pulse.blocked().is_none() && !pulse.has_ended());
         pulse.read(0);
         assert!(pulse.has_ended());

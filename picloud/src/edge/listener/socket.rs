@@ -52,9 +52,9 @@ impl Socket {
     /// Notes whether the client took anything. The kernel takes more for a client only when a third of what waits for it is
     /// gone, so one that takes a byte now and then counts as one that takes nothing.
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match written {
+        match &written {
             Poll::Pending => self.pulse.cannot_write(),
-            Poll::Ready(_) => self.pulse.wrote(),
+            Poll::Ready(written) => self.pulse.wrote(*written.as_ref().unwrap_or(&0)),
         }
         written
     }
@@ -104,7 +104,9 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
+    /// Both versions of HTTP flush when nothing is left to be written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pulse.flushed();
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

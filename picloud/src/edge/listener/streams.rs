@@ -5,27 +5,51 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
+
+use super::unsent::PIECE;
+use crate::edge::pace::{MinRate, Pace};
 
 /// How many more requests a client may drop than it takes answers.
 const DROPPED_MAX: usize = 200;
 
 tokio::task_local! {
-    /// Whether the request of this stream was answered, so that what remains is the client's to take.
-    static ANSWERED: Cell<bool>;
+    static STREAM: Stream;
 }
+
+/// What the stream that is running waits for.
+#[derive(Default)]
+struct Stream {
+    /// The request was answered, and what remains of the answer is to be sent.
+    answered: Cell<bool>,
+    /// What the answer consists of is still to come, from this side.
+    waits_for_content: Cell<bool>,
+    /// The bytes of the answer that were handed on since this was looked at.
+    handed_on: Cell<usize>,
+}
+
+// Outside of a stream there is nothing to note.
 
 /// Notes that the request of the stream that is running is answered.
 pub(super) fn answered() {
-    // Outside of a stream there is nothing to note.
-    let _ = ANSWERED.try_with(|answered| answered.set(true));
+    let _ = STREAM.try_with(|stream| stream.answered.set(true));
+}
+
+/// Notes whether more of the answer is still to come from this side.
+pub(super) fn waits_for_content(waits: bool) {
+    let _ = STREAM.try_with(|stream| stream.waits_for_content.set(waits));
+}
+
+/// Notes that a piece of the answer was handed on, which happens when there is room for it.
+pub(super) fn handed_on(bytes: usize) {
+    let _ = STREAM.try_with(|stream| stream.handed_on.set(stream.handed_on.get() + bytes));
 }
 
 /// Runs the streams of one connection.
@@ -41,11 +65,12 @@ struct Counts {
     dropped: AtomicUsize,
     overrun: Notify,
     answer: Duration,
+    min_rate: MinRate,
 }
 
 impl Streams {
-    /// No streams, each of which may go on for `answer` without the client taking anything of its answer.
-    pub(super) fn new(answer: Duration) -> Self {
+    /// No streams. Of each the client takes its answer, in every span of `answer`, no slower than `min_rate`.
+    pub(super) fn new(answer: Duration, min_rate: MinRate) -> Self {
         Self(Arc::new(Counts {
             born: Instant::now(),
             open: AtomicUsize::new(0),
@@ -54,6 +79,7 @@ impl Streams {
             dropped: AtomicUsize::new(0),
             overrun: Notify::new(),
             answer,
+            min_rate,
         }))
     }
 
@@ -111,29 +137,44 @@ where
 {
     fn execute(&self, stream: F) {
         let open = self.0.opened();
-        tokio::spawn(ANSWERED.scope(Cell::new(false), async move {
-            run(stream, open.0.answer).await;
-            open.0.ended(ANSWERED.with(Cell::get));
+        tokio::spawn(STREAM.scope(Stream::default(), async move {
+            run(stream, open.0.answer, open.0.min_rate).await;
+            open.0.ended(STREAM.with(|stream| stream.answered.get()));
         }));
     }
 }
 
-/// Runs a stream to its end, or until the client has taken nothing of the answer for `patience`: hyper looks at a stream
-/// again only when there is room for more of it. What is dropped is reset.
-async fn run(stream: impl Future<Output = ()>, patience: Duration) {
+/// Runs a stream to its end, or until the client takes too little of its answer. What is dropped is reset.
+async fn run(stream: impl Future<Output = ()>, span: Duration, min_rate: MinRate) {
     let mut stream = pin!(stream);
-    let mut patience_ends = pin!(tokio::time::sleep(patience));
+    // Only what takes long needs them.
+    let (mut pace, mut span_ends): (Option<Pace>, Option<Pin<Box<Sleep>>>) = (None, None);
     poll_fn(|context| {
         if stream.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
-        if !ANSWERED.with(Cell::get) {
+        let (waits_for_client, taken) = STREAM.with(|stream| {
+            let waits = stream.answered.get() && !stream.waits_for_content.get();
+            (waits, stream.handed_on.take())
+        });
+        if !waits_for_client {
+            pace = None;
             return Poll::Pending;
         }
-        if !patience_ends.is_elapsed() {
-            patience_ends.as_mut().reset(Instant::now() + patience);
+        let pace = pace.get_or_insert_with(|| Pace::from_now(min_rate, span, PIECE));
+        pace.add(taken);
+        loop {
+            if !pace.is_kept() {
+                return Poll::Ready(());
+            }
+            let timer = span_ends.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(pace.span_ends())));
+            if timer.deadline() != pace.span_ends() {
+                timer.as_mut().reset(pace.span_ends());
+            }
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
         }
-        patience_ends.as_mut().poll(context)
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! Visitors who make a node hold what they send and do not take. Whatever they do, the node holds no more than the memory that it
 //! has for that, and others are served.
 
+mod answers;
 mod bodies;
 
 use tests::{Database, Repository, Server};
@@ -13,7 +14,10 @@ const MEMORY: u64 = 64 * MIB;
 /// What a node takes beside that, once it serves its apps: a margin, not a measure.
 const BESIDE: u64 = 24 * MIB;
 
-/// A node with the apps `app` and `other`. Both answer POST at `/` with the length of what was sent, and GET at `/hello`.
+/// How long the answer at `/big` is: much more than the kernel holds for a client.
+const BIG: usize = 4_000_061;
+
+/// A node with the apps `app` and `other`. Both answer POST at `/` with the length of what was sent, and GET at `/hello` and `/big`.
 fn node(flags: &[&str]) -> Server {
     node_with(flags, "[limits]\nmemory = \"16MiB\"\n")
 }
@@ -24,10 +28,13 @@ fn node_with(flags: &[&str], limits: &str) -> Server {
     let server = Server::start_with(Database::sqlite(), &[&["--memory", memory.as_str()], flags].concat());
     let repository = Repository::new();
     let manifest = "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nmethods = [\"POST\"]\nscript = \"length.rhai\"\n\
+        [[routes]]\npath = \"/big\"\nmethods = [\"GET\"]\nscript = \"big.rhai\"\n\
         [[routes]]\npath = \"/hello\"\nmethods = [\"GET\"]\nscript = \"hello.rhai\"\n";
     repository.write("picloud.toml", format!("{manifest}{limits}"));
     repository.write("length.rhai", "ctx.request.body.len");
     repository.write("hello.rhai", "`hello`");
+    let big = "let text = `x`; text.pad(200_000, `x`); let all = []; for i in 0..20 { all.push(text); } all";
+    repository.write("big.rhai", big);
     repository.commit("app");
     for app in ["app", "other"] {
         repository.push(&server.git_url(app), &["main"]).succeeded();
