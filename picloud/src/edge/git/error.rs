@@ -14,7 +14,7 @@ use crate::edge::reply;
 
 /// A request that git is refused, and why.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::edge) enum GitError {
+pub(crate) enum GitError {
     /// The app's name breaks its rule.
     #[error(transparent)]
     Name(#[from] NameError),

@@ -23,7 +23,7 @@ const PIECE: usize = 32 * 1024;
 
 /// Why a request was not taken in.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::edge) enum SpoolError {
+pub(crate) enum SpoolError {
     /// The client sent nothing for too long, or took too long in all.
     #[error("the push took too long to arrive")]
     Slow,

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::house::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
 use super::pulse::Pulse;
 use super::socket::Socket;
-use super::streams::{Streams, answered};
-use super::unsent::{PIECE, Pieces, Unsent};
+use super::streams::{PIECE, Streams, answered};
+use super::unsent::{Pieces, Unsent};
 use crate::edge::Edge;
 use crate::edge::reply::without_forbidden_content;
 

@@ -14,11 +14,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
-use super::unsent::PIECE;
 use crate::edge::pace::{MinRate, Pace};
 
 /// How many more requests a client may drop than it takes answers.
 const DROPPED_MAX: usize = 200;
+
+/// The most bytes of an answer that are handed on at a time: as many as go into one frame.
+pub(super) const PIECE: usize = 16 * 1024;
 
 tokio::task_local! {
     static STREAM: Stream;

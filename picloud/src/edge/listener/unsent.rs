@@ -12,11 +12,8 @@ use std::task::{Context, Poll};
 use axum::body::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::streams;
+use super::streams::{self, PIECE};
 use crate::edge::reply::Content;
-
-/// The most bytes of one piece: as many as go into one frame of HTTP/2.
-pub(super) const PIECE: usize = 16 * 1024;
 
 /// Into how many spans of time the pieces are sorted by when they were handed on.
 const SPANS: usize = 3;
