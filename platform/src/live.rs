@@ -18,6 +18,7 @@ use store::AppId;
 use crate::executor::{AppCpu, CpuPermit, SlotPermit, Slots};
 use crate::limits::GrantedLimits;
 use crate::memory::{Account, MemoryBudget, OutOfMemory, Purpose};
+use crate::recording::RecordShare;
 use crate::tally::{Counts, RejectReason, Tally};
 use crate::throttle::Throttle;
 
@@ -53,6 +54,7 @@ pub struct Live {
     slots: Arc<Slots>,
     cpu: Arc<AppCpu>,
     tally: Arc<Tally>,
+    records: Arc<RecordShare>,
     memory: Account,
     limits: Arc<ArcSwap<GrantedLimits>>,
     memory_log: Arc<Throttle>,
@@ -67,6 +69,11 @@ impl Live {
     /// What is counted of the app.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// What of the app there was no room to record.
+    pub(crate) fn records(&self) -> &Arc<RecordShare> {
+        &self.records
     }
 
     /// What the app holds of the node's memory.
@@ -155,6 +162,7 @@ struct Slot {
     slots: Arc<Slots>,
     cpu: Arc<AppCpu>,
     tally: Arc<Tally>,
+    records: Arc<RecordShare>,
     limits: Arc<ArcSwap<GrantedLimits>>,
     memory_log: Arc<Throttle>,
     branches: ArcSwap<Branches>,
@@ -300,6 +308,7 @@ impl LiveTable {
             slots: Arc::clone(&slot.slots),
             cpu: Arc::clone(&slot.cpu),
             tally: Arc::clone(&slot.tally),
+            records: Arc::clone(&slot.records),
             limits: Arc::clone(&slot.limits),
             memory_log: Arc::clone(&slot.memory_log),
         };
@@ -381,6 +390,7 @@ impl LiveTable {
             slots: Arc::default(),
             cpu: Arc::default(),
             tally,
+            records: Arc::default(),
             limits: Arc::default(),
             memory_log: Arc::new(Throttle::new(MEMORY_LOG_EVERY)),
             branches: ArcSwap::default(),

@@ -143,9 +143,11 @@ pub struct LineRecord {
     pub failure: bool,
 }
 
-/// Records that a node could not keep.
+/// Records of an app that a node could not keep.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Loss {
+    /// The app; `None` in rows of earlier versions, which counted those of all apps together.
+    pub app: Option<AppId>,
     /// The name of the node.
     pub node: String,
     /// From when on …
@@ -168,7 +170,7 @@ pub struct NewRecords {
     /// Lines, in their order.
     pub lines: Vec<LineRecord>,
     /// What was lost since the last time.
-    pub loss: Option<Loss>,
+    pub losses: Vec<Loss>,
 }
 
 /// A record with its number.
@@ -236,6 +238,17 @@ impl RecordKind {
             Self::Logs => "logs",
         }
     }
+
+    /// The bytes of a row of the table, as SQL: what [`ExecutionRecord::bytes`] and [`LineRecord::bytes`] say.
+    pub(crate) fn row_bytes(self) -> String {
+        let texts = match self {
+            Self::Executions => {
+                "octet_length(script) + octet_length(target) + octet_length(node) + coalesce(octet_length(failure_message), 0)"
+            }
+            Self::Logs => "octet_length(script) + octet_length(message) + coalesce(octet_length(data), 0)",
+        };
+        format!("({ROW_BYTES} + {texts})")
+    }
 }
 
 impl ExecutionRecord {
@@ -254,9 +267,14 @@ impl LineRecord {
 }
 
 impl NewRecords {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
     /// How many records there are, each of which gets a number.
     pub(crate) fn count(&self) -> usize {
-        self.executions.len() + self.lines.len() + usize::from(self.loss.is_some())
+        self.executions.len() + self.lines.len() + self.losses.len()
     }
 
     /// About how many bytes of the database each kind takes, of those that are there.
@@ -266,6 +284,24 @@ impl NewRecords {
         let kinds = [(RecordKind::Executions, executions as u64), (RecordKind::Logs, lines as u64)];
         kinds.into_iter().filter(|(_, bytes)| *bytes > 0).collect()
     }
+}
+
+/// The most that each can keep so that all of them together keep `bytes_max`: those that keep less keep it all, and the others
+/// have equal parts of the rest. `kept` is what each keeps, in descending order.
+pub(crate) fn fair_share(
+    kept: impl ExactSizeIterator<Item = u64> + DoubleEndedIterator,
+    bytes_max: u64,
+) -> u64 {
+    let (mut left, mut sharing) = (bytes_max, kept.len() as u64);
+    for bytes in kept.rev() {
+        let share = left / sharing;
+        if bytes > share {
+            return share;
+        }
+        left -= bytes;
+        sharing -= 1;
+    }
+    u64::MAX
 }
 
 /// The portion that records of this moment belong to.
@@ -283,8 +319,8 @@ impl Store {
         either!(self, recording::record(records, now))
     }
 
-    /// Deletes old records of a kind, at most [`DELETED_AT_ONCE`] of them: those of before a moment, and the oldest where there
-    /// are more than about `bytes_max` bytes. Gives back how many were deleted.
+    /// Deletes records of a kind that came in before a moment, at most [`DELETED_AT_ONCE`] of them. Gives back how many were
+    /// deleted.
     ///
     /// # Errors
     /// The database failed.
@@ -292,9 +328,18 @@ impl Store {
         &self,
         kind: RecordKind,
         before: DateTime<Utc>,
-        bytes_max: u64,
     ) -> Result<u64, StoreError> {
-        either!(self, recording::delete_old(kind, before, bytes_max))
+        either!(self, retention::delete_old(kind, before))
+    }
+
+    /// Where there are more than about `bytes_max` bytes of a kind of records, deletes the oldest of the app that keeps most, at
+    /// most [`DELETED_AT_ONCE`] of them. An app that keeps no more than an equal part loses nothing. Gives back how many were
+    /// deleted.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn delete_surplus_records(&self, kind: RecordKind, bytes_max: u64) -> Result<u64, StoreError> {
+        either!(self, retention::delete_surplus(kind, bytes_max))
     }
 
     /// Executions of an app, the latest first.
@@ -332,12 +377,17 @@ impl Store {
         either!(self, logs::lines(app, filter, part, limit))
     }
 
-    /// What was lost behind a number, in its order.
+    /// What was lost of an app after a number, in its order.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn losses(&self, after: u64, limit: u32) -> Result<Vec<Numbered<Loss>>, StoreError> {
-        either!(self, logs::losses(after, limit))
+    pub async fn losses(
+        &self,
+        app: AppId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Numbered<Loss>>, StoreError> {
+        either!(self, logs::losses(app, after, limit))
     }
 
     /// The latest number of a record; 0 where there is none yet.
@@ -346,5 +396,26 @@ impl Store {
     /// The database failed.
     pub async fn last_record(&self) -> Result<u64, StoreError> {
         either!(self, recording::last_record())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_keeps_less_than_an_equal_part_keeps_it_all() {
+        for (kept, bytes_max, share) in [
+            (&[][..], 10, u64::MAX),
+            (&[10], 10, u64::MAX),
+            (&[11], 10, 10),
+            (&[100, 90, 10], 150, 70),
+            (&[100, 20, 10], 100, 70),
+            (&[40, 40, 40], 100, 33),
+            (&[3, 2, 1], 0, 0),
+            (&[u64::MAX, u64::MAX], 9, 4),
+        ] {
+            assert_eq!(fair_share(kept.iter().copied(), bytes_max), share, "{kept:?} in {bytes_max}");
+        }
     }
 }

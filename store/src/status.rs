@@ -58,6 +58,8 @@ pub struct FailingApp {
 pub struct DroppedRecords {
     /// The name of the node.
     pub node: String,
+    /// The name of the app; `None`: of apps that are not there any more, or as earlier versions counted them, together.
+    pub app: Option<String>,
     /// How many executions.
     #[sqlx(try_from = "Unsigned<u64>")]
     pub executions: u64,
@@ -102,7 +104,7 @@ impl Store {
         either!(self, status::failing_apps(since, limit))
     }
 
-    /// The records that nodes dropped since a moment, by the nodes' names: at most `limit`.
+    /// The records that nodes dropped since a moment, by the names of nodes and apps: at most `limit`.
     ///
     /// # Errors
     /// The database failed.

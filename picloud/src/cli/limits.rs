@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use platform::deploy::DeployLimits;
-use platform::recording::RecordLimits;
+use platform::recording::{ByteRate, RecordLimits};
 use platform::schedules::ScheduleLimits;
 
 use super::quantity::{Size, Time};
@@ -131,6 +131,15 @@ pub(crate) struct RecordFlags {
     /// About how much is kept of the executions themselves, some 250 bytes each.
     #[arg(long, env = "PICLOUD_EXECUTIONS_BYTES", default_value_t = RecordFlags::default().executions_bytes)]
     pub(crate) executions_bytes: Size,
+
+    /// How much of each app a node records within a second, and sixteen times as much after a pause.
+    #[arg(long, env = "PICLOUD_APP_RECORD_RATE", default_value_t = RecordFlags::default().app_record_rate)]
+    pub(crate) app_record_rate: Size,
+
+    /// How much of what each app logs stands also in the node's own log, within a second, and sixteen times as much after a pause; 0 for
+    /// nothing of it.
+    #[arg(long, env = "PICLOUD_APP_LOG_RATE", default_value_t = RecordFlags::default().app_log_rate)]
+    pub(crate) app_log_rate: Size,
 }
 
 impl RecordFlags {
@@ -139,17 +148,22 @@ impl RecordFlags {
             keep_for: DAY * self.logs_days,
             executions_bytes: self.executions_bytes.0,
             logs_bytes: self.logs_bytes.0,
+            write_rate: ByteRate { bytes_per_second: self.app_record_rate.0 },
+            journal_rate: ByteRate { bytes_per_second: self.app_log_rate.0 },
         }
     }
 }
 
 impl Default for RecordFlags {
     fn default() -> Self {
-        let RecordLimits { keep_for, executions_bytes, logs_bytes } = RecordLimits::default();
+        let RecordLimits { keep_for, executions_bytes, logs_bytes, write_rate, journal_rate } =
+            RecordLimits::default();
         Self {
             logs_days: whole(keep_for, DAY),
             logs_bytes: Size(logs_bytes),
             executions_bytes: Size(executions_bytes),
+            app_record_rate: Size(write_rate.bytes_per_second),
+            app_log_rate: Size(journal_rate.bytes_per_second),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn gap(gap: &Gap) -> String {
             "the database was set back to an earlier time; some of what was shown is lost".to_owned()
         }
         _ => format!(
-            "{} lines and {} executions are lost: node {} had no room for them from {} to {}",
+            "{} lines and {} executions of the app are lost: node {} had no room for them from {} to {}",
             gap.lines,
             gap.executions,
             printable(gap.node.as_deref().unwrap_or("-")),

@@ -85,10 +85,11 @@ pub(crate) fn message(problem: &Problem) -> String {
             )
         }
         Problem::RecordsDropped(dropped) => format!(
-            "node {} dropped the records of {} and {} between {} and {} UTC",
+            "node {} dropped the records of {} and {}{} between {} and {} UTC",
             dropped.node,
             counted(dropped.executions, "execution"),
             counted(dropped.lines, "log line"),
+            dropped.app.as_ref().map(|app| format!(" of app {app}")).unwrap_or_default(),
             time(dropped.since),
             time(dropped.until)
         ),
@@ -139,7 +140,7 @@ pub(crate) fn hint(problem: &Problem) -> String {
         Problem::ExecutionsFailing(app) => format!("picloud executions --app {} --failed", app.app),
         Problem::RecordsDropped(dropped) => {
             format!(
-                "see the log of node {}; the database was away, or more ran than is recorded",
+                "see the log of node {}; the database was away, or more ran or was logged than is recorded of an app",
                 dropped.node
             )
         }

@@ -131,7 +131,7 @@ fn finish(
         span.record("error.type", kind.as_str());
     }
     live.tally().executed(invocation.trigger.kind(), failure);
-    recorder.take(&execution, logs, |logs| FinishedRun::new(live, invocation, &execution, logs));
+    recorder.take(live, &execution, logs, |live, logs| FinishedRun::new(live, invocation, &execution, logs));
     execution
 }
 

@@ -57,9 +57,9 @@ impl Purpose {
         Self::Leaked,
     ];
 
-    /// Whether it answers requests, for which there is a reserve.
+    /// Whether it answers requests, or records what was answered, for which there is a reserve.
     fn is_serving(self) -> bool {
-        matches!(self, Self::Scripts | Self::Requests | Self::Responses)
+        matches!(self, Self::Scripts | Self::Requests | Self::Responses | Self::Records)
     }
 
     /// Its name in metrics and in the API.

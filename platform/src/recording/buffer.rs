@@ -1,80 +1,117 @@
-//! Records that have not been written yet, in bounded number: what there is no room for is lost, those first about which
-//! there is nothing to tell.
+//! Records that have not been written yet, in bounded number: what there is no room for is lost, of the app of which most waits.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
 
-use store::{ExecutionRecord, LineRecord, NewRecords};
+use store::{AppId, ExecutionRecord, LineRecord, NewRecords};
 
-/// How many executions may wait of each kind, and how many lines.
-const EXECUTIONS_MAX: usize = 8192;
-const LINES_MAX: usize = 16_384;
+use super::fair_queue::{FairQueue, Waiting};
+use super::recorder::Lost;
+use crate::memory::Account;
 
-/// How many bytes of lines may wait.
-const BYTES_MAX: usize = 16 << 20;
+/// How many bytes of executions can wait of each kind, and how many of lines.
+const EXECUTIONS_BYTES_MAX: usize = 4 << 20;
+const LINES_BYTES_MAX: usize = 16 << 20;
 
 /// How much is written at once: where there is one processor, requests wait meanwhile, and for less than a millisecond.
 const EXECUTIONS_AT_ONCE: usize = 64;
 const LINES_AT_ONCE: usize = 128;
+const BYTES_AT_ONCE: usize = 256 << 10;
 
 /// Records that have not been written yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RecordBuffer {
-    plain: VecDeque<ExecutionRecord>,
-    telling: VecDeque<ExecutionRecord>,
-    lines: VecDeque<LineRecord>,
-    line_bytes: usize,
+    routine: FairQueue<ExecutionRecord>,
+    notable: FairQueue<ExecutionRecord>,
+    lines: FairQueue<LineRecord>,
+}
+
+impl Default for RecordBuffer {
+    fn default() -> Self {
+        Self {
+            routine: FairQueue::new(EXECUTIONS_BYTES_MAX),
+            notable: FairQueue::new(EXECUTIONS_BYTES_MAX),
+            lines: FairQueue::new(LINES_BYTES_MAX),
+        }
+    }
 }
 
 impl RecordBuffer {
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.telling.is_empty() && self.lines.is_empty()
+        self.routine.is_empty() && self.notable.is_empty() && self.lines.is_empty()
     }
 
-    /// Adds an execution. `false`: there is no room.
-    pub(super) fn add(&mut self, execution: ExecutionRecord) -> bool {
-        let tells = execution.failure.is_some() || execution.lines > 0;
-        let queue = if tells { &mut self.telling } else { &mut self.plain };
-        let room = queue.len() < EXECUTIONS_MAX;
-        if room {
-            queue.push_back(execution);
-        }
-        room
+    /// Whether there is anything to write of an app.
+    pub(super) fn has(&self, app: AppId) -> bool {
+        self.routine.has(app) || self.notable.has(app) || self.lines.has(app)
     }
 
-    /// Adds a line. `false`: there is no room.
-    pub(super) fn add_line(&mut self, line: LineRecord) -> bool {
-        let bytes = line.bytes();
-        let room = self.lines.len() < LINES_MAX && self.line_bytes + bytes <= BYTES_MAX;
-        if room {
-            self.line_bytes += bytes;
-            self.lines.push_back(line);
-        }
-        room
+    /// Adds an execution of the app whose account that is, and says what is lost for it.
+    pub(super) fn add(&mut self, account: &Account, execution: ExecutionRecord) -> Vec<(AppId, Lost)> {
+        let dropped = self.executions_like(&execution).push(account, execution);
+        let lost = Lost { executions: 1, lines: 0 };
+        dropped.into_iter().map(|execution| (execution.app, lost)).collect()
     }
 
-    /// Takes what is written next: first that about which there is something to tell.
-    pub(super) fn take(&mut self) -> NewRecords {
-        let telling = self.telling.len().min(EXECUTIONS_AT_ONCE);
-        let mut executions: Vec<_> = self.telling.drain(..telling).collect();
-        let plain = self.plain.len().min(EXECUTIONS_AT_ONCE - telling);
-        executions.extend(self.plain.drain(..plain));
-        let lines: Vec<_> = self.lines.drain(..self.lines.len().min(LINES_AT_ONCE)).collect();
-        self.line_bytes -= lines.iter().map(LineRecord::bytes).sum::<usize>();
-        NewRecords { executions, lines, loss: None }
+    /// Adds a line, and says what is lost for it.
+    pub(super) fn add_line(&mut self, account: &Account, line: LineRecord) -> Vec<(AppId, Lost)> {
+        let lost = Lost { executions: 0, lines: 1 };
+        self.lines.push(account, line).into_iter().map(|line| (line.app, lost)).collect()
     }
 
-    /// Puts back what could not be written, in front, however little room there is.
+    /// Takes what is written next, of each app in its turn: first executions about which there is something to tell. `admits` is
+    /// asked how many bytes of an app can be written now.
+    pub(super) fn take(&mut self, admits: impl FnMut(AppId, usize) -> bool) -> NewRecords {
+        let admits = RefCell::new(admits);
+        let admits = |app, bytes| admits.borrow_mut()(app, bytes);
+        let mut executions = self.notable.take(EXECUTIONS_AT_ONCE, BYTES_AT_ONCE, admits);
+        executions.extend(self.routine.take(EXECUTIONS_AT_ONCE - executions.len(), BYTES_AT_ONCE, admits));
+        let lines = self.lines.take(LINES_AT_ONCE, BYTES_AT_ONCE, admits);
+        NewRecords { executions, lines, losses: Vec::new() }
+    }
+
+    /// Puts back what was taken and could not be written, in front, however little room there is.
     pub(super) fn put_back(&mut self, records: NewRecords) {
-        for execution in records.executions.into_iter().rev() {
-            let tells = execution.failure.is_some() || execution.lines > 0;
-            let queue = if tells { &mut self.telling } else { &mut self.plain };
-            queue.push_front(execution);
-        }
-        for line in records.lines.into_iter().rev() {
-            self.line_bytes += line.bytes();
-            self.lines.push_front(line);
-        }
+        let (routine, notable) = records.executions.into_iter().partition(is_routine);
+        self.routine.put_back(routine);
+        self.notable.put_back(notable);
+        self.lines.put_back(records.lines);
+    }
+
+    /// What was taken, and not put back, is written or lost.
+    pub(super) fn settle(&mut self) {
+        self.routine.settle();
+        self.notable.settle();
+        self.lines.settle();
+    }
+
+    fn executions_like(&mut self, execution: &ExecutionRecord) -> &mut FairQueue<ExecutionRecord> {
+        if is_routine(execution) { &mut self.routine } else { &mut self.notable }
+    }
+}
+
+/// Whether it answered and logged nothing.
+fn is_routine(execution: &ExecutionRecord) -> bool {
+    execution.failure.is_none() && execution.lines == 0
+}
+
+impl Waiting for ExecutionRecord {
+    fn app(&self) -> AppId {
+        self.app
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+}
+
+impl Waiting for LineRecord {
+    fn app(&self) -> AppId {
+        self.app
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
     }
 }
 
@@ -84,10 +121,15 @@ mod tests {
 
     use chrono::DateTime;
     use manifest_schema::execution::{LogLevel, TriggerKind};
-    use store::{AppId, DeployNumber, Oid};
+    use store::{DeployNumber, Oid};
     use uuid::Uuid;
 
     use super::*;
+    use crate::memory::MemoryBudget;
+
+    fn account() -> Account {
+        MemoryBudget::unbounded().account(AppId::from_uuid(Uuid::nil()))
+    }
 
     fn execution(id: u128, lines: u32) -> ExecutionRecord {
         ExecutionRecord {
@@ -132,44 +174,38 @@ mod tests {
     #[test]
     fn what_has_something_to_tell_goes_first_and_finds_room_where_the_others_do_not() {
         let mut waiting = RecordBuffer::default();
-        for id in 0..EXECUTIONS_MAX as u128 {
-            assert!(waiting.add(execution(id, 0)));
-        }
-        assert!(!waiting.add(execution(1, 0)));
-        assert!(waiting.add(execution(99_999, 1)));
-        let first = ids(&waiting.take());
+        let account = account();
+        let fit = EXECUTIONS_BYTES_MAX / execution(0, 0).bytes();
+        assert!((0..fit as u128).all(|id| waiting.add(&account, execution(id, 0)).is_empty()));
+        assert_eq!(waiting.add(&account, execution(1, 0))[0].1, Lost { executions: 1, lines: 0 });
+        assert!(waiting.add(&account, execution(99_999, 1)).is_empty());
+        let first = ids(&waiting.take(|_, _| true));
         assert_eq!((first.len(), &first[..3]), (EXECUTIONS_AT_ONCE, &[99_999, 0, 1][..]));
-        assert!(waiting.add(execution(1, 0)), "there is room again");
+        assert!(waiting.add(&account, execution(1, 0)).is_empty(), "there is room again");
     }
 
     #[test]
     fn what_is_put_back_comes_again_in_its_order() {
         let mut waiting = RecordBuffer::default();
+        let account = account();
         for id in 0..3 {
-            waiting.add(execution(id, 0));
-            waiting.add_line(line(id as usize));
+            waiting.add(&account, execution(id, id as u32 % 2));
+            waiting.add_line(&account, line(id as usize));
         }
-        let taken = waiting.take();
+        let taken = waiting.take(|_, _| true);
         assert!(waiting.is_empty());
-        waiting.add(execution(3, 0));
+        waiting.add(&account, execution(3, 1));
         waiting.put_back(taken);
-        let again = waiting.take();
-        assert_eq!(ids(&again), [0, 1, 2, 3]);
-        assert!(again.lines.is_sorted_by_key(|line| line.message.len()));
+        let again = waiting.take(|_, _| true);
+        assert_eq!(ids(&again), [1, 3, 0, 2]);
+        assert_eq!(again.lines.iter().map(|line| line.message.len()).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
     #[test]
-    fn lines_are_bounded_in_bytes_and_number() {
+    fn a_batch_is_bounded_in_bytes() {
         let mut waiting = RecordBuffer::default();
-        let large = BYTES_MAX / 8;
-        let room = (0..9).filter(|_| waiting.add_line(line(large))).count();
-        assert_eq!(room, 7, "with what a row takes beside");
-        while !waiting.is_empty() {
-            waiting.take();
-        }
-        assert!(waiting.add_line(line(large)), "what was taken takes no room");
-        let mut waiting = RecordBuffer::default();
-        let room = (0..LINES_MAX + 1).filter(|_| waiting.add_line(line(0))).count();
-        assert_eq!(room, LINES_MAX);
+        let account = account();
+        (0..20).for_each(|_| drop(waiting.add_line(&account, line(BYTES_AT_ONCE / 4))));
+        assert_eq!(waiting.take(|_, _| true).lines.len(), 4);
     }
 }

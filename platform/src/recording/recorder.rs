@@ -1,54 +1,86 @@
-//! Takes what ran, and what it logged, off the hands of whoever ran it. Nobody waits: what there is no room for is counted.
+//! Takes what ran, and what it logged, off the hands of whatever ran it. Nobody waits: what there is no room for is counted, for the
+//! app whose it is.
 //!
 //! There are two queues, so that under load those runs are kept about which there is something to tell.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use manifest_schema::execution::TriggerKind;
 use manifest_schema::method::Method;
-use manifest_schema::name::ScriptPath;
+use manifest_schema::name::{AppName, ScriptPath};
 use runtime::{Execution, Failure, Invocation, LogLine, Trigger};
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use store::AppId;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::fair_queue::{FairQueue, Waiting};
 use crate::live::Live;
+use crate::memory::Account;
 
-/// How many runs may wait that answered and logged nothing.
-const PLAIN_MAX: usize = 512;
+/// How many bytes of runs can wait that answered and logged nothing: some five hundred runs.
+const ROUTINE_BYTES_MAX: usize = 256 << 10;
 
-/// How many runs may wait that failed or logged something, each line of those that take long counted as well …
-const TELLING_MAX: usize = 8192;
-
-/// … and how many bytes of lines.
-const BYTES_MAX: usize = 16 << 20;
+/// How many bytes of runs can wait that failed or logged something, with their lines, each line of those that take long by itself.
+const NOTABLE_BYTES_MAX: usize = 8 << 20;
 
 /// Where what ran is handed in. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Recorder(Arc<Queues>);
+pub struct Recorder(Arc<Inbox>);
+
+/// What was handed in, and what did not get in.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    queues: Mutex<Queues>,
+    /// Raised when something is taken out. What was refused before is refused until then, without a look at the queues.
+    round: AtomicU64,
+    /// Notified when something is in the queues that were empty.
+    arrived: Notify,
+}
 
 #[derive(Debug)]
 struct Queues {
-    plain: Sender<FinishedRun>,
-    telling: Sender<Entry>,
-    stats: Arc<QueueStats>,
+    routine: FairQueue<Entry>,
+    notable: FairQueue<Entry>,
+    /// The apps that lost something in this round.
+    losing: HashMap<AppId, (AppName, Arc<RecordShare>)>,
 }
 
-/// What is in the queue of what tells something, and what did not get in anywhere.
+/// What an app had no room for in the queues of records. There is one of each app that is live.
 #[derive(Debug, Default)]
-pub(super) struct QueueStats {
-    bytes: AtomicUsize,
+pub(crate) struct RecordShare {
+    /// The rounds in which it was refused, of routine and of notable runs. The first round is 1.
+    refused_in: [AtomicU64; 2],
     lost_executions: AtomicU64,
     lost_lines: AtomicU64,
 }
 
-/// The other end.
+/// Which of the queues.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// A run that answered and logged nothing.
+    Routine,
+    /// A run that failed or logged something, or a line of one that goes on.
+    Notable,
+}
+
+/// Records that are lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) executions: u64,
+    pub(super) lines: u64,
+}
+
+/// What was in the queues.
 #[derive(Debug)]
-pub(super) struct Queued {
-    pub(super) plain: Receiver<FinishedRun>,
-    pub(super) telling: Receiver<Entry>,
-    pub(super) stats: Arc<QueueStats>,
+pub(super) struct Taken {
+    notable: FairQueue<Entry>,
+    routine: VecDeque<(Account, Entry)>,
+    /// What did not get in, by app.
+    pub(super) lost: Vec<(AppId, AppName, Lost)>,
 }
 
 /// Something that there is to tell about.
@@ -103,35 +135,28 @@ pub(super) struct Line {
 
 impl Recorder {
     /// A recorder, and the other end of its queues.
-    pub(super) fn new() -> (Self, Queued) {
-        let (to_plain, plain) = mpsc::channel(PLAIN_MAX);
-        let (to_telling, telling) = mpsc::channel(TELLING_MAX);
-        let stats = Arc::<QueueStats>::default();
-        let queues = Queues { plain: to_plain, telling: to_telling, stats: Arc::clone(&stats) };
-        (Self(Arc::new(queues)), Queued { plain, telling, stats })
+    pub(super) fn new() -> (Self, Arc<Inbox>) {
+        let queues = Mutex::new(Queues::default());
+        let inbox = Arc::new(Inbox { queues, round: AtomicU64::new(1), arrived: Notify::new() });
+        (Self(Arc::clone(&inbox)), inbox)
     }
 
     /// Takes a run that is over. Under load there is no room for most of them: those are not even made.
     pub(crate) fn take(
         &self,
+        live: Arc<Live>,
         execution: &Execution,
         logs: CapturedLogs,
-        ran: impl FnOnce(CapturedLogs) -> FinishedRun,
+        run: impl FnOnce(Arc<Live>, CapturedLogs) -> FinishedRun,
     ) {
-        let queues = &*self.0;
         let lines = match &logs {
             CapturedLogs::Buffered(lines) => lines.len() as u64,
             CapturedLogs::Streamed(_) => 0,
         };
-        let is_plain = execution.outcome.is_ok() && lines == 0 && matches!(logs, CapturedLogs::Buffered(_));
-        if is_plain {
-            match queues.plain.try_reserve() {
-                Ok(place) => place.send(ran(logs)),
-                Err(_) => queues.stats.lose(1, 0),
-            }
-        } else if !queues.send(Entry::Run(ran(logs))) {
-            queues.stats.lose(1, lines);
-        }
+        let is_routine = execution.outcome.is_ok() && lines == 0 && matches!(logs, CapturedLogs::Buffered(_));
+        let kind = if is_routine { Kind::Routine } else { Kind::Notable };
+        let lost = Lost { executions: 1, lines };
+        self.0.hand_in(live, kind, lost, |live| Entry::Run(run(live, logs)));
     }
 
     /// Takes a line of a run that goes on.
@@ -143,42 +168,117 @@ impl Recorder {
         line: LogLine,
         at: SystemTime,
     ) {
-        let line = Line { live: Arc::clone(live), script: script.clone(), execution, line, at };
-        if !self.0.send(Entry::Line(line)) {
-            self.0.stats.lose(0, 1);
+        let lost = Lost { executions: 0, lines: 1 };
+        self.0.hand_in(Arc::clone(live), Kind::Notable, lost, |live| {
+            Entry::Line(Line { live, script: script.clone(), execution, line, at })
+        });
+    }
+}
+
+impl Inbox {
+    /// Adds what `entry` makes, or counts it as lost.
+    fn hand_in(&self, live: Arc<Live>, kind: Kind, lost: Lost, entry: impl FnOnce(Arc<Live>) -> Entry) {
+        let round = self.round.load(Ordering::SeqCst);
+        if live.records().refused_in[kind as usize].load(Ordering::SeqCst) == round {
+            live.records().lose(lost);
+            // Where the round has ended, what was lost in it may have been added up already.
+            if self.round.load(Ordering::SeqCst) != round {
+                self.queues().note_losing(&live);
+                self.arrived.notify_one();
+            }
+            return;
+        }
+        let account = live.memory().clone();
+        let entry = entry(live);
+        let (dropped, was_empty) = {
+            let mut queues = self.queues();
+            let was_empty = queues.routine.is_empty() && queues.notable.is_empty();
+            let dropped = queues.of(kind).push(&account, entry);
+            let round = self.round.load(Ordering::SeqCst);
+            for entry in &dropped {
+                queues.note_losing(entry.live());
+                let share = entry.live().records();
+                share.lose(entry.lost());
+                share.refused_in[kind as usize].store(round, Ordering::SeqCst);
+            }
+            (dropped, was_empty)
+        };
+        // Not while others wait for the queues.
+        drop(dropped);
+        if was_empty {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Waits until something was handed in, which may be taken by now.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Takes everything that tells something, and so many of the other runs at most.
+    pub(super) fn take(&self, routine_max: usize) -> Taken {
+        let mut queues = self.queues();
+        self.round.fetch_add(1, Ordering::SeqCst);
+        let notable = mem::replace(&mut queues.notable, FairQueue::new(NOTABLE_BYTES_MAX));
+        let routine = std::iter::from_fn(|| queues.routine.pop()).take(routine_max).collect();
+        queues.routine.settle();
+        let losing = mem::take(&mut queues.losing);
+        drop(queues);
+        let lost = losing.into_iter().map(|(app, (name, share))| (app, name, share.take_lost())).collect();
+        Taken { notable, routine, lost }
+    }
+
+    /// The queues. They are changed in steps that cannot panic halfway.
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self {
+            routine: FairQueue::new(ROUTINE_BYTES_MAX),
+            notable: FairQueue::new(NOTABLE_BYTES_MAX),
+            losing: HashMap::new(),
         }
     }
 }
 
 impl Queues {
-    /// Whether there was room.
-    fn send(&self, entry: Entry) -> bool {
-        let bytes = entry.bytes();
-        if self.stats.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= BYTES_MAX
-            && self.telling.try_send(entry).is_ok()
-        {
-            return true;
+    fn of(&mut self, kind: Kind) -> &mut FairQueue<Entry> {
+        match kind {
+            Kind::Routine => &mut self.routine,
+            Kind::Notable => &mut self.notable,
         }
-        self.stats.free(bytes);
-        false
+    }
+
+    /// Has what an app lost added up when this round ends.
+    fn note_losing(&mut self, live: &Live) {
+        let app = AppId::from_uuid(live.revision.app_id());
+        let noted = || (live.revision.app().clone(), Arc::clone(live.records()));
+        self.losing.entry(app).or_insert_with(noted);
     }
 }
 
-impl QueueStats {
-    /// So many bytes are not in the queue any more.
-    pub(super) fn free(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+impl Taken {
+    /// The next one, of each app in its turn, with the app's account.
+    pub(super) fn next(&mut self) -> Option<(Account, Entry)> {
+        self.notable.pop().or_else(|| self.routine.pop_front())
+    }
+}
+
+impl RecordShare {
+    fn lose(&self, lost: Lost) {
+        self.lost_executions.fetch_add(lost.executions, Ordering::SeqCst);
+        self.lost_lines.fetch_add(lost.lines, Ordering::SeqCst);
     }
 
-    /// So much is lost.
-    pub(super) fn lose(&self, executions: u64, lines: u64) {
-        self.lost_executions.fetch_add(executions, Ordering::Relaxed);
-        self.lost_lines.fetch_add(lines, Ordering::Relaxed);
-    }
-
-    /// What was lost since this was last asked: executions and lines.
-    pub(super) fn take_lost(&self) -> (u64, u64) {
-        (self.lost_executions.swap(0, Ordering::Relaxed), self.lost_lines.swap(0, Ordering::Relaxed))
+    /// What was lost since this was last asked.
+    fn take_lost(&self) -> Lost {
+        Lost {
+            executions: self.lost_executions.swap(0, Ordering::SeqCst),
+            lines: self.lost_lines.swap(0, Ordering::SeqCst),
+        }
     }
 }
 
@@ -217,17 +317,46 @@ impl FinishedRun {
 }
 
 impl Entry {
-    /// The bytes of its lines.
-    pub(super) fn bytes(&self) -> usize {
+    /// What ran.
+    pub(super) fn live(&self) -> &Arc<Live> {
+        match self {
+            Self::Run(run) => &run.live,
+            Self::Line(line) => &line.live,
+        }
+    }
+
+    /// What is lost with it.
+    fn lost(&self) -> Lost {
+        match self {
+            Self::Line(_) => Lost { executions: 0, lines: 1 },
+            Self::Run(FinishedRun { logs: CapturedLogs::Buffered(lines), .. }) => {
+                Lost { executions: 1, lines: lines.len() as u64 }
+            }
+            Self::Run(_) => Lost { executions: 1, lines: 0 },
+        }
+    }
+}
+
+impl Waiting for Entry {
+    fn app(&self) -> AppId {
+        AppId::from_uuid(self.live().revision.app_id())
+    }
+
+    fn bytes(&self) -> usize {
         let line = |line: &LogLine| {
             size_of::<LogLine>() + line.message.len() + line.data.as_ref().map_or(0, String::len)
         };
-        match self {
+        let texts = match self {
             Self::Line(one) => line(&one.line),
-            Self::Run(FinishedRun { logs: CapturedLogs::Buffered(lines), .. }) => {
-                lines.iter().map(line).sum()
+            Self::Run(run) => {
+                let failure = run.outcome.as_ref().err().map_or(0, |failure| failure.message.len());
+                let lines = match &run.logs {
+                    CapturedLogs::Buffered(lines) => lines.iter().map(line).sum(),
+                    CapturedLogs::Streamed(_) => 0,
+                };
+                run.target.len() + failure + lines
             }
-            Self::Run(_) => 0,
-        }
+        };
+        size_of::<Self>() + texts
     }
 }

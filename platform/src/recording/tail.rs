@@ -25,7 +25,7 @@ const LOSSES_AT_ONCE: u32 = 100;
 pub enum TailEvent {
     /// A line.
     Line(Numbered<LineRecord>),
-    /// Records that a node could not keep; lines that should be here may be among them.
+    /// Records of the app that a node could not keep; lines that should be here can be among them.
     Lost(Numbered<Loss>),
     /// The database is away: nothing is heard until it is back.
     Away,
@@ -86,7 +86,7 @@ impl Tail {
             return Ok(Vec::new());
         }
         let lines = self.store.lines(self.app, &self.filter, Part::After(self.from), LINES_AT_ONCE).await?;
-        let losses = self.store.losses(self.from, LOSSES_AT_ONCE).await?;
+        let losses = self.store.losses(self.app, self.from, LOSSES_AT_ONCE).await?;
         let full = |read: usize, limit: u32| read >= limit as usize;
         let ends = [
             full(lines.len(), LINES_AT_ONCE).then(|| lines.last().map(|line| line.number)).flatten(),

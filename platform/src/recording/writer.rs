@@ -1,24 +1,31 @@
 //! Writes records into the database: a quarter of a second's at once, when there are any. While the database is away they
 //! wait, in bounded number; what is beyond that is counted, and the count is a record of its own once the database is back.
 
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use store::{DELETED_AT_ONCE, Loss, NewRecords, RecordKind, Store, StoreError};
+use chrono::{DateTime, TimeDelta};
+use manifest_schema::name::AppName;
+use store::{AppId, DELETED_AT_ONCE, NewRecords, RecordKind, Store, StoreError};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::buffer::RecordBuffer;
-use super::journal;
-use super::recorder::{Entry, Queued, Recorder};
+use super::journal::JournalShare;
+use super::losses::Losses;
+use super::recorder::{Entry, Inbox, Lost, Recorder};
 use super::records::{self, now};
+use super::token_bucket::{ByteRate, TokenBucket};
 use crate::clock::Clock;
+use crate::memory::Account;
 
 /// How long records are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(250);
 
-/// How many plain runs are taken off their queue in that time; the queue holds a burst of some times as many. More a second would
+/// How many routine runs are taken off their queue in that time; the queue holds a burst of some times as many. More a second would
 /// keep requests waiting at full load, and make history short.
-const PLAIN_AT_ONCE: usize = 128;
+const ROUTINE_AT_ONCE: usize = 128;
 
 /// How long requests have the processor for themselves between two batches.
 const BETWEEN: Duration = Duration::from_millis(10);
@@ -26,16 +33,13 @@ const BETWEEN: Duration = Duration::from_millis(10);
 /// How long a database that failed is left alone.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long writing one batch may take.
+/// How long writing one batch can take.
 const WRITE_MAX: Duration = Duration::from_secs(10);
-
-/// How often a loss is told, at most.
-const LOSS_EVERY: Duration = Duration::from_secs(10);
 
 /// How often old records are deleted, even if none came in.
 const DELETE_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// How much is kept.
+/// How much is kept, and how much of it can be of one app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordLimits {
     /// For how long records are kept.
@@ -44,6 +48,10 @@ pub struct RecordLimits {
     pub executions_bytes: u64,
     /// About how many bytes of log lines.
     pub logs_bytes: u64,
+    /// How much of each app a node writes into the database.
+    pub write_rate: ByteRate,
+    /// How much of each app a node writes into its own log.
+    pub journal_rate: ByteRate,
 }
 
 impl Default for RecordLimits {
@@ -52,6 +60,8 @@ impl Default for RecordLimits {
             keep_for: Duration::from_secs(14 * 24 * 60 * 60),
             executions_bytes: 128 << 20,
             logs_bytes: 256 << 20,
+            write_rate: ByteRate { bytes_per_second: 256 << 10 },
+            journal_rate: ByteRate { bytes_per_second: 64 << 10 },
         }
     }
 }
@@ -60,35 +70,42 @@ impl Default for RecordLimits {
 #[derive(Debug)]
 pub struct Writer {
     store: Store,
-    queued: Queued,
+    inbox: Arc<Inbox>,
     node: String,
     limits: RecordLimits,
     clock: Clock,
     waiting: RecordBuffer,
-    /// What was lost and is not told yet, and since when: executions and lines.
-    lost: (u64, u64),
-    lost_since: Option<DateTime<Utc>>,
-    loss_told: Option<Instant>,
+    apps: HashMap<AppId, AppState>,
+    /// When the queues were emptied.
+    drained: Instant,
     /// How much was written since old records were deleted.
     written: u64,
     deleted: Instant,
     away: bool,
 }
 
+/// What is remembered of an app while anything of it waits, or was written lately.
+#[derive(Debug)]
+struct AppState {
+    name: AppName,
+    journal: JournalShare,
+    writes: TokenBucket,
+    losses: Losses,
+}
+
 impl Writer {
     /// A writer for the node of that name, and where what it runs is handed in.
     pub fn new(store: Store, node: String, limits: RecordLimits, clock: Clock) -> (Recorder, Self) {
-        let (recorder, queued) = Recorder::new();
+        let (recorder, inbox) = Recorder::new();
         let writer = Self {
             store,
-            queued,
+            inbox,
             node,
             limits,
             clock,
             waiting: RecordBuffer::default(),
-            lost: (0, 0),
-            lost_since: None,
-            loss_told: None,
+            apps: HashMap::new(),
+            drained: Instant::now(),
             written: 0,
             deleted: Instant::now(),
             away: false,
@@ -112,7 +129,8 @@ impl Writer {
         }
         self.away = false;
         self.drain(usize::MAX);
-        self.write().await;
+        self.say_left_out(true);
+        self.write(Pace::AtOnce).await;
     }
 
     /// Waits for more, and takes it off the queues meanwhile where that is for long.
@@ -120,113 +138,189 @@ impl Writer {
         let until = Instant::now() + if self.away { AGAIN } else { GATHER };
         while Instant::now() < until {
             sleep(GATHER).await;
-            self.drain(PLAIN_AT_ONCE);
+            self.drain(ROUTINE_AT_ONCE);
         }
     }
 
     /// Waits until there is something to do.
     async fn something(&mut self) {
-        if !self.waiting.is_empty() || self.lost != (0, 0) {
+        let is_owed = |app: &AppState| app.journal.owes() || !app.losses.is_empty();
+        if !self.waiting.is_empty() || self.apps.values().any(is_owed) {
             return;
         }
         let delete_at = self.deleted + DELETE_EVERY;
         tokio::select! {
-            Some(ran) = self.queued.plain.recv() => self.keep(Entry::Run(ran)),
-            Some(entry) = self.queued.telling.recv() => {
-                self.queued.stats.free(entry.bytes());
-                self.keep(entry);
-            }
+            () = self.inbox.arrived() => {}
             () = sleep_until(delete_at) => {}
         }
     }
 
     async fn step(&mut self) {
-        self.write().await;
+        self.say_left_out(false);
+        self.write(Pace::Rated).await;
         if !self.away {
             self.delete_old().await;
         }
+        self.forget_apps();
     }
 
-    /// Takes what is in the queues, of plain runs so many at the most, and says it in the node's log.
-    fn drain(&mut self, plain_max: usize) {
-        while let Ok(entry) = self.queued.telling.try_recv() {
-            self.queued.stats.free(entry.bytes());
-            self.keep(entry);
+    /// Takes what is in the queues, of routine runs so many at the most, and says it in the node's log.
+    fn drain(&mut self, routine_max: usize) {
+        let mut taken = self.inbox.take(routine_max);
+        let at = Instant::now();
+        self.drained = at;
+        while let Some((account, entry)) = taken.next() {
+            self.keep(&account, entry, at);
         }
-        // Not more than were there when it began: under load there would be no end to it.
-        for _ in 0..self.queued.plain.len().min(plain_max) {
-            if let Ok(ran) = self.queued.plain.try_recv() {
-                self.keep(Entry::Run(ran));
-            }
+        for (app, name, lost) in taken.lost {
+            self.app(app, &name, at).losses.add(lost);
         }
-        let (executions, lines) = self.queued.stats.take_lost();
-        self.lose(executions, lines);
     }
 
-    fn keep(&mut self, entry: Entry) {
-        journal::say(&entry);
+    fn keep(&mut self, account: &Account, entry: Entry, at: Instant) {
+        let revision = &entry.live().revision;
+        let id = AppId::from_uuid(revision.app_id());
+        let rate = self.limits.journal_rate;
+        self.app(id, revision.app(), at).journal.say(&entry, rate, at);
         match entry {
             Entry::Line(line) => {
-                if !self.waiting.add_line(records::line(line)) {
-                    self.lose(0, 1);
+                let lost = self.waiting.add_line(account, records::line(line));
+                self.lose(lost);
+            }
+            Entry::Run(run) => {
+                let Some((execution, lines)) = records::records(run, &self.node) else { return };
+                let lost = self.waiting.add(account, execution);
+                self.lose(lost);
+                for line in lines {
+                    let lost = self.waiting.add_line(account, line);
+                    self.lose(lost);
                 }
             }
-            Entry::Run(ran) => {
-                let Some((execution, lines)) = records::records(ran, &self.node) else { return };
-                let lost = u64::from(!self.waiting.add(execution));
-                let lines_lost =
-                    lines.into_iter().filter_map(|line| (!self.waiting.add_line(line)).then_some(1));
-                let lines_lost = lines_lost.sum();
-                self.lose(lost, lines_lost);
+        }
+    }
+
+    /// What is remembered of an app.
+    fn app(&mut self, id: AppId, name: &AppName, at: Instant) -> &mut AppState {
+        self.apps.entry(id).or_insert_with(|| AppState {
+            name: name.clone(),
+            journal: JournalShare::new(self.limits.journal_rate, at),
+            writes: TokenBucket::new(self.limits.write_rate, at),
+            losses: Losses::new(),
+        })
+    }
+
+    fn lose(&mut self, lost: Vec<(AppId, Lost)>) {
+        for (app, lost) in lost {
+            // It is remembered while anything of it waits, and this did.
+            if let Some(app) = self.apps.get_mut(&app) {
+                app.losses.add(lost);
             }
         }
     }
 
-    fn lose(&mut self, executions: u64, lines: u64) {
-        if executions + lines > 0 {
-            self.lost = (self.lost.0 + executions, self.lost.1 + lines);
-            self.lost_since.get_or_insert_with(now);
+    /// Says what the node's log leaves out, where it is time to.
+    fn say_left_out(&mut self, at_once: bool) {
+        let (rate, at) = (self.limits.journal_rate, Instant::now());
+        for app in self.apps.values_mut() {
+            app.journal.say_left_out(&app.name, rate, at, at_once);
         }
     }
 
-    /// Writes all that waits, unless the database fails.
-    async fn write(&mut self) {
-        while !self.waiting.is_empty() || self.loss_is_due() {
-            let mut records = self.waiting.take();
-            records.loss = self.loss_is_due().then(|| self.loss());
+    /// Forgets apps of which nothing waits and nothing was written lately.
+    fn forget_apps(&mut self) {
+        let (Self { apps, waiting, limits, .. }, at) = (self, Instant::now());
+        apps.retain(|id, app| {
+            waiting.has(*id)
+                || !app.losses.is_over(at)
+                || !app.journal.is_over(limits.journal_rate, at)
+                || !app.writes.is_full(limits.write_rate, at)
+        });
+    }
+
+    /// Writes what waits, as far as it can be written at that pace, unless the database fails.
+    async fn write(&mut self, pace: Pace) {
+        loop {
+            let records = self.next_batch(pace);
+            if records.is_empty() {
+                return;
+            }
             match self.record(&records).await {
-                Ok(()) => {
-                    self.written(&records);
-                    if !self.waiting.is_empty() {
-                        sleep(BETWEEN).await;
+                Ok(()) => self.written(&records),
+                Err(error) if error.is_unavailable() => return self.wait_for_database(&error, [records]),
+                Err(error) => {
+                    tracing::error!(%error, "the database does not take records of executions");
+                    if self.write_apart(records).await.is_break() {
+                        return;
                     }
                 }
+            }
+            self.waiting.settle();
+            if !self.waiting.is_empty() {
+                self.meanwhile(sleep(BETWEEN)).await;
+            }
+        }
+    }
+
+    /// What is written next.
+    fn next_batch(&mut self, pace: Pace) -> NewRecords {
+        let (Self { apps, waiting, limits, node, .. }, at) = (self, Instant::now());
+        let mut admits = |app: AppId, bytes: usize| match pace {
+            Pace::AtOnce => true,
+            Pace::Rated => apps.get_mut(&app).is_none_or(|app| app.writes.take(limits.write_rate, bytes, at)),
+        };
+        let records = waiting.take(&mut admits);
+        let losses = apps.iter().filter_map(|(id, app)| app.losses.due(*id, node, at)).collect();
+        NewRecords { losses, ..records }
+    }
+
+    /// Writes the records of each app by themselves, after the database has refused all of them together: only those are lost that
+    /// it refuses.
+    async fn write_apart(&mut self, records: NewRecords) -> ControlFlow<()> {
+        let mut parts = by_app(records).into_iter();
+        while let Some((app, part)) = parts.next() {
+            match self.record(&part).await {
+                Ok(()) => self.written(&part),
                 Err(error) if error.is_unavailable() => {
-                    if !std::mem::replace(&mut self.away, true) {
-                        tracing::warn!(%error, "records of executions wait for the database");
-                    }
-                    self.waiting.put_back(records);
-                    return;
+                    self.wait_for_database(&error, std::iter::once(part).chain(parts.map(|(_, part)| part)));
+                    return ControlFlow::Break(());
                 }
                 Err(error) => {
-                    tracing::error!(%error, "records of executions are lost: the database does not take them");
-                    self.lose(records.executions.len() as u64, records.lines.len() as u64);
-                    self.loss_told = Some(Instant::now());
-                    return;
+                    let lost =
+                        Lost { executions: part.executions.len() as u64, lines: part.lines.len() as u64 };
+                    if let Some(state) = self.apps.get_mut(&app) {
+                        tracing::error!(app = %state.name, %error, "records of executions are lost: the database does not take them");
+                        state.losses.add(lost);
+                        state.losses.wait(Instant::now());
+                    }
                 }
             }
         }
+        ControlFlow::Continue(())
     }
 
-    /// Writes one batch. However long that takes, the queues are emptied meanwhile.
+    /// Puts back what could not be written, until the database is back.
+    fn wait_for_database(&mut self, error: &StoreError, records: impl IntoIterator<Item = NewRecords>) {
+        if !std::mem::replace(&mut self.away, true) {
+            tracing::warn!(%error, "records of executions wait for the database");
+        }
+        records.into_iter().for_each(|records| self.waiting.put_back(records));
+        self.waiting.settle();
+    }
+
+    /// Writes one batch.
     async fn record(&mut self, records: &NewRecords) -> Result<(), StoreError> {
         let store = self.store.clone();
         let writing = timeout(WRITE_MAX, store.record_runs(records, now()));
-        tokio::pin!(writing);
+        self.meanwhile(writing).await.unwrap_or(Err(StoreError::Silent(WRITE_MAX)))
+    }
+
+    /// Does some work. However long it takes, the queues are emptied meanwhile.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
         loop {
             tokio::select! {
-                written = &mut writing => return written.unwrap_or(Err(StoreError::Silent(WRITE_MAX))),
-                () = sleep(GATHER) => self.drain(PLAIN_AT_ONCE),
+                done = &mut work => return done,
+                () = sleep_until(self.drained + GATHER) => self.drain(ROUTINE_AT_ONCE),
             }
         }
     }
@@ -238,22 +332,13 @@ impl Writer {
         let executions: usize = records.executions.iter().map(store::ExecutionRecord::bytes).sum();
         let lines: usize = records.lines.iter().map(store::LineRecord::bytes).sum();
         self.written += (executions + lines) as u64;
-        if let Some(loss) = &records.loss {
-            tracing::warn!(loss.executions, loss.lines, "there was no room for records of executions");
-            self.lost = (self.lost.0 - loss.executions, self.lost.1 - loss.lines);
-            self.lost_since = (self.lost != (0, 0)).then(now);
-            self.loss_told = Some(Instant::now());
+        for loss in &records.losses {
+            if let Some(app) = loss.app.and_then(|app| self.apps.get_mut(&app)) {
+                let name = &app.name;
+                tracing::warn!(app = %name, loss.executions, loss.lines, "there was no room for records of executions");
+                app.losses.told(loss, Instant::now());
+            }
         }
-    }
-
-    /// Whether there is a loss to tell, and the one before was told long enough ago.
-    fn loss_is_due(&self) -> bool {
-        self.lost != (0, 0) && self.loss_told.is_none_or(|told| told.elapsed() >= LOSS_EVERY)
-    }
-
-    fn loss(&self) -> Loss {
-        let (until, (executions, lines)) = (now(), self.lost);
-        Loss { node: self.node.clone(), since: self.lost_since.unwrap_or(until), until, executions, lines }
     }
 
     /// Deletes what is too old or too much, some at a time, if enough came in or it was not done for long.
@@ -263,7 +348,8 @@ impl Writer {
             return;
         }
         (self.written, self.deleted) = (0, Instant::now());
-        let now = match self.clock.retention_now(&self.store).await {
+        let store = self.store.clone();
+        let now = match self.clock.retention_now(&store).await {
             // Where nobody knows the time, only the size counts.
             Ok(now) => now.unwrap_or_default(),
             Err(error) => return tracing::warn!(%error, "old records of executions are not deleted"),
@@ -274,17 +360,40 @@ impl Writer {
             (RecordKind::Executions, self.limits.executions_bytes),
             (RecordKind::Logs, self.limits.logs_bytes),
         ];
-        for (kind, bytes) in kinds {
-            loop {
-                match self.store.delete_old_records(kind, before, bytes).await {
-                    Ok(deleted) if deleted >= u64::from(DELETED_AT_ONCE) => {}
-                    Ok(_) => break,
-                    Err(error) => {
-                        tracing::warn!(%error, "old records of executions are not deleted");
-                        return;
-                    }
-                }
+        let deleting = async {
+            for (kind, bytes) in kinds {
+                while store.delete_old_records(kind, before).await? >= u64::from(DELETED_AT_ONCE) {}
+                while store.delete_surplus_records(kind, bytes).await? > 0 {}
             }
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = self.meanwhile(deleting).await {
+            tracing::warn!(%error, "old records of executions are not deleted");
         }
     }
+}
+
+/// Whether apps are kept to their rate.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    Rated,
+    /// The node is about to stop.
+    AtOnce,
+}
+
+/// The records of each app.
+fn by_app(records: NewRecords) -> BTreeMap<AppId, NewRecords> {
+    let mut parts = BTreeMap::<_, NewRecords>::new();
+    for execution in records.executions {
+        parts.entry(execution.app).or_default().executions.push(execution);
+    }
+    for line in records.lines {
+        parts.entry(line.app).or_default().lines.push(line);
+    }
+    for loss in records.losses {
+        if let Some(app) = loss.app {
+            parts.entry(app).or_default().losses.push(loss);
+        }
+    }
+    parts
 }

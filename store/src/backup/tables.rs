@@ -181,6 +181,7 @@ pub const TABLES: &[Table] = &[
             ("until", Time),
             ("executions", Number),
             ("lines", Number),
+            ("app", Id),
         ],
     },
     Table { name: "last_backup", columns: &[("one", Truth), ("made_at", Time)] },
@@ -189,6 +190,7 @@ pub const TABLES: &[Table] = &[
         name: "record_portions",
         columns: &[("kind", Text), ("since", Time), ("last", Number), ("bytes", Number)],
     },
+    Table { name: "record_bytes", columns: &[("app", Id), ("kind", Text), ("bytes", Number)] },
     Table {
         name: "secrets",
         columns: &[

@@ -61,11 +61,6 @@ pub(super) async fn execute(connections: &Connections, query: Query<'_>) -> Resu
     Ok(query.execute(connections).await?.rows_affected())
 }
 
-/// The same. That it can be lost with the power is worth no further statement.
-pub(super) async fn execute_unsynced(connections: &Connections, query: Query<'_>) -> Result<u64, StoreError> {
-    execute(connections, query).await
-}
-
 /// Carries out one statement, and gives back what it returns.
 pub(super) async fn execute_returning<R>(
     connections: &Connections,

@@ -50,12 +50,13 @@ pub(crate) async fn lines(
 
 pub(crate) async fn losses(
     connections: &Connections,
+    app: AppId,
     after: u64,
     limit: u32,
 ) -> Result<Vec<Numbered<Loss>>, StoreError> {
     let losses = sqlx::query_as(
-        "SELECT number, node, since, until, executions, lines FROM losses
-         WHERE number > $1 ORDER BY number LIMIT $2",
+        "SELECT number, app, node, since, until, executions, lines FROM losses
+         WHERE number > $1 AND (app = $2 OR app IS NULL) ORDER BY number LIMIT $3",
     );
-    Ok(losses.bind(signed(after)).bind(i64::from(limit)).fetch_all(connections.reader()).await?)
+    Ok(losses.bind(signed(after)).bind(app).bind(i64::from(limit)).fetch_all(connections.reader()).await?)
 }

@@ -16,6 +16,7 @@ pub(crate) mod object_rows;
 pub(crate) mod push;
 pub(crate) mod recording;
 pub(crate) mod refs;
+pub(crate) mod retention;
 pub(crate) mod revisions;
 pub(crate) mod schedule_hold;
 pub(crate) mod schedule_runs;

@@ -1,4 +1,4 @@
-//! Writing and deleting records: the tables `executions`, `logs`, `losses`, `record_count` and `record_portions`.
+//! Writing records: the tables `executions`, `logs`, `losses`, `record_count`, `record_bytes` and `record_portions`.
 
 use chrono::{DateTime, Utc};
 
@@ -6,7 +6,7 @@ use super::dialect::GREATEST;
 use super::{Connection, Connections, records, sql, transaction};
 use crate::column::{Unsigned, signed};
 use crate::error::StoreError;
-use crate::execution::{DELETED_AT_ONCE, Loss, NewRecords, RecordKind, portion};
+use crate::execution::{Loss, NewRecords, RecordKind, portion};
 
 pub(crate) async fn record(
     connections: &Connections,
@@ -27,10 +27,12 @@ pub(crate) async fn record(
     let lines_from = executions_from + signed(new.executions.len() as u64);
     records::insert_executions(&mut transaction, executions_from, &new.executions).await?;
     records::insert_lines(&mut transaction, lines_from, &new.lines).await?;
-    if let Some(loss) = &new.loss {
-        insert_loss(&mut transaction, last, loss).await?;
+    let losses_from = lines_from + signed(new.lines.len() as u64);
+    for (loss, number) in new.losses.iter().zip(losses_from..) {
+        insert_loss(&mut transaction, number, loss).await?;
     }
     for (kind, bytes) in new.bytes() {
+        count_bytes(&mut transaction, kind, executions_from, last).await?;
         sqlx::query(sql!(
             "INSERT INTO record_portions (kind, since, last, bytes) VALUES ($1, $2, $3, $4)
              ON CONFLICT (kind, since) DO UPDATE SET
@@ -48,11 +50,29 @@ pub(crate) async fn record(
     Ok(())
 }
 
+/// Counts the records of these numbers for their apps: what is there, and not what was sent, since executions that were there
+/// before are not written again.
+async fn count_bytes(tx: &mut Connection, kind: RecordKind, from: i64, to: i64) -> Result<(), StoreError> {
+    let (table, bytes) = (kind.table(), kind.row_bytes());
+    sqlx::query(sql!(
+        "INSERT INTO record_bytes (app, kind, bytes)
+         SELECT app, $1, sum({bytes}) FROM {table} WHERE number BETWEEN $2 AND $3 GROUP BY app ORDER BY app
+         ON CONFLICT (app, kind) DO UPDATE SET bytes = record_bytes.bytes + excluded.bytes"
+    ))
+    .bind(table)
+    .bind(from)
+    .bind(to)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 async fn insert_loss(tx: &mut Connection, number: i64, loss: &Loss) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO losses (number, node, since, until, executions, lines) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO losses (number, app, node, since, until, executions, lines) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(number)
+    .bind(loss.app)
     .bind(&loss.node)
     .bind(loss.since)
     .bind(loss.until)
@@ -61,41 +81,6 @@ async fn insert_loss(tx: &mut Connection, number: i64, loss: &Loss) -> Result<()
     .execute(tx)
     .await?;
     Ok(())
-}
-
-pub(crate) async fn delete_old(
-    connections: &Connections,
-    kind: RecordKind,
-    before: DateTime<Utc>,
-    bytes_max: u64,
-) -> Result<u64, StoreError> {
-    // The portion in which the bound is passed is kept.
-    let up_to: Option<i64> = sqlx::query_scalar(
-        "SELECT max(last) FROM (
-             SELECT since, last, sum(bytes) OVER (ORDER BY since DESC) - bytes AS later
-             FROM record_portions WHERE kind = $1
-         ) AS portion
-         WHERE since < $2 OR later > $3",
-    )
-    .bind(kind.table())
-    .bind(before)
-    .bind(signed(bytes_max))
-    .fetch_one(connections.reader())
-    .await?;
-    let Some(up_to) = up_to else { return Ok(0) };
-    let table = kind.table();
-    let change = sqlx::query(sql!(
-        "DELETE FROM {table} WHERE number IN (SELECT number FROM {table} WHERE number <= $1 ORDER BY number LIMIT $2)"
-    ));
-    let change = change.bind(up_to).bind(i64::from(DELETED_AT_ONCE));
-    let deleted = transaction::execute_unsynced(connections, change).await?;
-    if deleted < u64::from(DELETED_AT_ONCE) {
-        let change = sqlx::query("DELETE FROM record_portions WHERE kind = $1 AND last <= $2");
-        transaction::execute_unsynced(connections, change.bind(table).bind(up_to)).await?;
-        let change = sqlx::query("DELETE FROM losses WHERE until < $1");
-        transaction::execute_unsynced(connections, change.bind(before)).await?;
-    }
-    Ok(deleted)
 }
 
 pub(crate) async fn last_record(connections: &Connections) -> Result<u64, StoreError> {

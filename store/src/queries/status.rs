@@ -76,9 +76,10 @@ pub(crate) async fn dropped_records(
     limit: u32,
 ) -> Result<Vec<DroppedRecords>, StoreError> {
     let dropped = sqlx::query_as(sql!(
-        "SELECT node, CAST(sum(executions) AS bigint) AS executions, CAST(sum(lines) AS bigint) AS lines,
+        "SELECT node, apps.name AS app, CAST(sum(executions) AS bigint) AS executions, CAST(sum(lines) AS bigint) AS lines,
              min(since) AS since, max(until) AS until
-         FROM losses WHERE number > $1 AND until >= $2 GROUP BY node ORDER BY node {BY_BYTES} LIMIT $3"
+         FROM losses LEFT JOIN apps ON apps.id = losses.app WHERE number > $1 AND until >= $2
+         GROUP BY node, apps.name ORDER BY node {BY_BYTES}, coalesce(apps.name, '') {BY_BYTES} LIMIT $3"
     ))
     .bind(number_before(connections, since).await?)
     .bind(since)

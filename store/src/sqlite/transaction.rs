@@ -77,11 +77,6 @@ pub(super) async fn execute_confirmed(
     execute(connections, query).await
 }
 
-/// The same without waiting for the disk.
-pub(super) async fn execute_unsynced(connections: &Connections, query: Query<'_>) -> Result<u64, StoreError> {
-    connections.records.execute(query).await
-}
-
 /// Carries out one statement, and gives back what it returns.
 pub(super) async fn execute_returning<R>(
     connections: &Connections,

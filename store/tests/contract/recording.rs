@@ -19,7 +19,9 @@ on_both_databases!(
     numbers_are_seen_in_their_order_whoever_writes,
     a_batch_that_comes_twice_makes_no_second_execution,
     old_records_go_by_age,
-    old_records_go_by_size_and_the_latest_stay,
+    surplus_goes_with_the_oldest_first,
+    surplus_is_the_one_of_the_app_that_keeps_most,
+    surplus_is_measured_by_what_is_there,
 );
 
 fn ada() -> AppId {
@@ -92,7 +94,7 @@ async fn record_at(
     lines: Vec<LineRecord>,
     at: DateTime<Utc>,
 ) {
-    store.record_runs(&NewRecords { executions, lines, loss: None }, at).await.unwrap();
+    store.record_runs(&NewRecords { executions, lines, losses: Vec::new() }, at).await.unwrap();
 }
 
 async fn messages(store: &Store, app: AppId, filter: &LineFilter, part: Part, limit: u32) -> Vec<String> {
@@ -109,13 +111,20 @@ async fn ids(store: &Store, filter: &ExecutionFilter, limit: u32) -> Vec<u128> {
 async fn what_is_recorded_is_read_back(location: Location) {
     let store = open(&location).await;
     assert_eq!(store.last_record().await.unwrap(), 0);
-    let loss = Loss { node: "pi".to_owned(), since: noon(), until: noon(), executions: 7, lines: 8 };
+    let lost = |app| Loss {
+        app: Some(app),
+        node: "pi".to_owned(),
+        since: noon(),
+        until: noon(),
+        executions: 7,
+        lines: 8,
+    };
     let hello =
         LineRecord { data: None, line: None, failure: true, ..line(ada(), 1, LogLevel::Warn, "hello") };
     let records = NewRecords {
         executions: vec![execution(ada(), 1), failed(ada(), 2)],
         lines: vec![line(ada(), 1, LogLevel::Info, "a 'quoted' \u{1}\n line"), hello],
-        loss: Some(loss.clone()),
+        losses: vec![lost(bob()), lost(ada())],
     };
     store.record_runs(&records, noon()).await.unwrap();
 
@@ -130,10 +139,11 @@ async fn what_is_recorded_is_read_back(location: Location) {
     let lines = store.lines(ada(), &LineFilter::default(), Part::Latest, 9).await.unwrap();
     assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(lines.into_iter().map(|line| line.record).collect::<Vec<_>>(), records.lines);
-    let losses = store.losses(0, 9).await.unwrap();
-    assert_eq!((losses[0].number, &losses[0].record), (5, &loss));
-    assert!(store.losses(5, 9).await.unwrap().is_empty());
-    assert_eq!(store.last_record().await.unwrap(), 5);
+    let losses = store.losses(ada(), 0, 9).await.unwrap();
+    let [loss] = &losses[..] else { panic!("those of others are not among them: {losses:?}") };
+    assert_eq!((loss.number, &loss.record), (6, &lost(ada())));
+    assert!(store.losses(ada(), 6, 9).await.unwrap().is_empty());
+    assert_eq!(store.last_record().await.unwrap(), 6);
 }
 
 async fn executions_are_filtered_and_paged(location: Location) {
@@ -226,7 +236,7 @@ async fn old_records_go_by_age(location: Location) {
     let later = noon() + TimeDelta::minutes(1);
     record_at(&store, vec![execution(ada(), many)], vec![line(ada(), 2, LogLevel::Info, "new")], later).await;
 
-    let delete = async |kind| store.delete_old_records(kind, later, u64::MAX).await.unwrap();
+    let delete = async |kind| store.delete_old_records(kind, later).await.unwrap();
     assert_eq!(delete(RecordKind::Executions).await, u64::from(DELETED_AT_ONCE), "some at a time");
     assert_eq!(delete(RecordKind::Executions).await, 1);
     assert_eq!(delete(RecordKind::Executions).await, 0);
@@ -236,16 +246,58 @@ async fn old_records_go_by_age(location: Location) {
     assert_eq!(messages(&store, ada(), &LineFilter::default(), Part::Latest, 9).await, ["new"]);
 }
 
-async fn old_records_go_by_size_and_the_latest_stay(location: Location) {
+async fn lines(store: &Store, app: AppId, messages: impl IntoIterator<Item = String>) {
+    let lines = messages.into_iter().map(|message| line(app, 1, LogLevel::Info, &message)).collect();
+    record(store, Vec::new(), lines).await;
+}
+
+async fn surplus_goes_with_the_oldest_first(location: Location) {
     let store = open(&location).await;
     let bytes = line(ada(), 1, LogLevel::Info, "0").bytes() as u64;
-    for number in 0..10 {
-        let at = noon() + TimeDelta::minutes(number);
-        record_at(&store, Vec::new(), vec![line(ada(), 1, LogLevel::Info, &number.to_string())], at).await;
-    }
-    let deleted = store.delete_old_records(RecordKind::Logs, noon(), 3 * bytes).await.unwrap();
-    assert_eq!(deleted, 6, "one more than fit is kept: the portion in which the bound is passed");
+    lines(&store, ada(), (0..10).map(|number| number.to_string())).await;
+    let delete = async |bytes_max| store.delete_surplus_records(RecordKind::Logs, bytes_max).await.unwrap();
+    assert_eq!(delete(10 * bytes).await, 0, "all of them fit");
+    assert_eq!(delete(4 * bytes).await, 6);
     let left = messages(&store, ada(), &LineFilter::default(), Part::Latest, 99).await;
     assert_eq!(left, ["6", "7", "8", "9"]);
-    assert_eq!(store.delete_old_records(RecordKind::Logs, noon(), 3 * bytes).await.unwrap(), 0);
+    assert_eq!(delete(4 * bytes).await, 0);
+    let many = u64::from(DELETED_AT_ONCE);
+    lines(&store, ada(), (0..many).map(|_| "x".to_owned())).await;
+    assert_eq!(delete(0).await, many, "some at a time");
+    assert_eq!(delete(0).await, 4);
+    assert_eq!(delete(0).await, 0);
+}
+
+async fn surplus_is_the_one_of_the_app_that_keeps_most(location: Location) {
+    let store = open(&location).await;
+    let bytes = line(ada(), 1, LogLevel::Info, "0").bytes() as u64;
+    lines(&store, ada(), ["early".to_owned()]).await;
+    lines(&store, bob(), (0..100).map(|number| (number % 10).to_string())).await;
+    lines(&store, ada(), ["late".to_owned()]).await;
+    let failures = (0..3).map(|id| failed(ada(), id)).collect();
+    record(&store, failures, Vec::new()).await;
+
+    assert_eq!(store.delete_surplus_records(RecordKind::Logs, 50 * bytes).await.unwrap(), 53);
+    assert_eq!(store.delete_surplus_records(RecordKind::Logs, 50 * bytes).await.unwrap(), 0);
+    let all = LineFilter::default();
+    assert_eq!(messages(&store, ada(), &all, Part::Latest, 9).await, ["early", "late"]);
+    assert_eq!(messages(&store, bob(), &all, Part::Latest, 99).await.len(), 47);
+    let each = failed(ada(), 1).bytes() as u64;
+    assert_eq!(store.delete_surplus_records(RecordKind::Executions, 2 * each).await.unwrap(), 1);
+    assert_eq!(ids(&store, &ExecutionFilter::default(), 9).await, [2, 1], "each kind is counted by itself");
+}
+
+/// What came in twice is there once, and what went by age is not there: neither counts.
+async fn surplus_is_measured_by_what_is_there(location: Location) {
+    let store = open(&location).await;
+    let each = execution(ada(), 1).bytes() as u64;
+    for _ in 0..3 {
+        record(&store, vec![execution(ada(), 1), execution(ada(), 2)], Vec::new()).await;
+    }
+    assert_eq!(store.delete_surplus_records(RecordKind::Executions, 2 * each).await.unwrap(), 0);
+    let later = noon() + TimeDelta::minutes(1);
+    assert_eq!(store.delete_old_records(RecordKind::Executions, later).await.unwrap(), 2);
+    record_at(&store, vec![execution(ada(), 3), execution(ada(), 4)], Vec::new(), later).await;
+    assert_eq!(store.delete_surplus_records(RecordKind::Executions, 2 * each).await.unwrap(), 0);
+    assert_eq!(ids(&store, &ExecutionFilter::default(), 9).await, [4, 3]);
 }

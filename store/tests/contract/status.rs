@@ -16,7 +16,7 @@ use crate::values::*;
 on_both_databases!(
     a_schedule_fails_until_its_next_run_succeeds,
     executions_that_failed_are_counted_by_app,
-    dropped_records_are_summed_by_node,
+    dropped_records_are_summed_by_node_and_app,
     a_restored_database_was_backed_up_when_its_backup_was_made,
 );
 
@@ -108,18 +108,30 @@ async fn executions_that_failed_are_counted_by_app(location: Location) {
     assert_eq!(found(1).await, [("hello".to_owned(), 2, 5)]);
 }
 
-async fn dropped_records_are_summed_by_node(location: Location) {
+async fn dropped_records_are_summed_by_node_and_app(location: Location) {
     let store = Store::open(&location).await.unwrap();
-    for (node, hour) in [("pi", 0), ("two", 3), ("pi", 4), ("pi", 5)] {
+    let hello = store.push(&push(None, 1)).await.unwrap().app.id;
+    let gone = AppId::from_uuid(Uuid::from_u128(99));
+    let lost = [
+        ("pi", 0, Some(hello)),
+        ("two", 3, Some(hello)),
+        ("pi", 4, Some(hello)),
+        ("pi", 5, Some(gone)),
+        ("pi", 5, Some(hello)),
+        ("pi", 6, None),
+    ];
+    for (node, hour, app) in lost {
         let at = noon() + TimeDelta::hours(hour);
-        let loss = Loss { node: node.to_owned(), since: at, until: at, executions: 2, lines: 3 };
-        let records = NewRecords { loss: Some(loss), ..NewRecords::default() };
+        let loss = Loss { app, node: node.to_owned(), since: at, until: at, executions: 2, lines: 3 };
+        let records = NewRecords { losses: vec![loss], ..NewRecords::default() };
         store.record_runs(&records, at).await.unwrap();
     }
     let found = store.dropped_records(noon() + TimeDelta::hours(1), 10).await.unwrap();
-    let found: Vec<_> =
-        found.iter().map(|found| (found.node.as_str(), found.executions, found.lines)).collect();
-    assert_eq!(found, [("pi", 4, 6), ("two", 2, 3)]);
+    let found: Vec<_> = found
+        .iter()
+        .map(|found| (found.node.as_str(), found.app.as_deref(), found.executions, found.lines))
+        .collect();
+    assert_eq!(found, [("pi", None, 4, 6), ("pi", Some("hello"), 4, 6), ("two", Some("hello"), 2, 3)]);
 }
 
 async fn a_restored_database_was_backed_up_when_its_backup_was_made(location: Location) {

@@ -21,6 +21,7 @@ mod hoarding;
 mod http;
 mod killed;
 mod limits;
+mod log_floods;
 mod metrics;
 mod nodes;
 mod people;
