@@ -59,6 +59,11 @@ impl Account {
         Reservation::new(self.clone(), purpose, bytes)
     }
 
+    /// Counts `bytes` that are lost until the process ends.
+    pub fn charge_lost(&self, bytes: u64) {
+        std::mem::forget(self.charge(Purpose::Leaked, bytes));
+    }
+
     /// What the app holds.
     pub fn used_bytes(&self) -> u64 {
         self.0.used_bytes.load(Ordering::Relaxed)
@@ -81,8 +86,10 @@ impl Account {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
             };
+            // Who holds more than others takes nothing from them.
             let of = match refused {
                 OutOfMemory::App { .. } => self.0.app,
+                OutOfMemory::Node { .. } if self.used_bytes() > self.0.budget.equal_part() => self.0.app,
                 OutOfMemory::Node { .. } => None,
             };
             if !self.0.budget.evict(of, bytes) {
@@ -112,6 +119,9 @@ impl AccountState {
     fn try_take(&self, purpose: Purpose, bytes: u64) -> Result<(), OutOfMemory> {
         let (used, serving) = self.add(purpose, bytes);
         let share_bytes = self.share_bytes.load(Ordering::Relaxed);
+        // The last part is for scripts: what they answer with what the app holds.
+        let all = purpose.is_running() || self.app.is_none();
+        let share_bytes = if all { share_bytes } else { share_bytes - share_bytes / 4 };
         let taken = if used > share_bytes {
             let used_bytes = used.saturating_sub(bytes);
             Err(OutOfMemory::App { used_bytes, share_bytes, asked_bytes: bytes })

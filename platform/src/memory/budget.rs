@@ -20,7 +20,8 @@ const ACTIVE_BYTES: u64 = 1024 * 1024;
 ///
 /// An app gets memory by these rules:
 ///
-/// 1. It never holds more than its share: half of the budget, unless its quota says otherwise.
+/// 1. It never holds more than its share: half of the budget, unless its quota says otherwise. The last quarter of the share is for
+///    running scripts and what they are compiled to, so that an app which is full of bodies and texts still answers.
 /// 2. From three quarters of the budget on, it gets more only up to an equal part: the budget divided by the number of apps that
 ///    hold a mebibyte or more.
 /// 3. The last eighth is a reserve for answering requests (scripts, bodies, answers). An app gets an equal part of it and at
@@ -142,13 +143,13 @@ impl BudgetState {
         account_bytes: u64,
         serving_bytes: Option<u64>,
     ) -> Result<(), OutOfMemory> {
-        let active = self.active.load(Ordering::Relaxed).max(1);
+        let active = self.active();
         let reserve = self.total_bytes / 8;
         let of_reserve =
             serving_bytes.is_some_and(|serving| serving <= (reserve / active).max(RESERVE_MIN_BYTES));
         let most = match of_reserve {
             true => self.total_bytes,
-            false if account_bytes <= self.total_bytes / active => self.total_bytes - reserve,
+            false if account_bytes <= self.equal_part() => self.total_bytes - reserve,
             false => self.total_bytes / 4 * 3,
         };
         let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= most);
@@ -161,6 +162,15 @@ impl BudgetState {
                 Err(OutOfMemory::Node { used_bytes, total_bytes: self.total_bytes, asked_bytes: bytes })
             }
         }
+    }
+
+    /// What an app holds that holds as much as the others.
+    pub(super) fn equal_part(&self) -> u64 {
+        self.total_bytes / self.active()
+    }
+
+    fn active(&self) -> u64 {
+        self.active.load(Ordering::Relaxed).max(1)
     }
 
     /// Counts `bytes` more that are held already.

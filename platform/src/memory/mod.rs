@@ -7,16 +7,20 @@
 //!
 //! - `budget`: the node's sum, and the rules by which an app gets a part of it
 //! - `account`: an app's part
-//! - `reservation`: bytes that are held
+//! - `reservation`: bytes that are held; `growing`: bytes of something that grows while it goes on
 //! - `machine`: how much memory the node's cgroup or machine has
+
+use std::fmt;
 
 mod account;
 mod budget;
+mod growing;
 mod machine;
 mod reservation;
 
 pub use account::Account;
 pub use budget::{Evict, MemoryBudget, MemoryUsage};
+pub use growing::Growing;
 pub use machine::default_budget_bytes;
 pub use reservation::Reservation;
 
@@ -57,9 +61,15 @@ impl Purpose {
         Self::Leaked,
     ];
 
-    /// Whether it answers requests, or records what was answered, for which there is a reserve.
+    /// Whether it answers requests, or records what was answered, for which there is a reserve. What was compiled and evicted has to
+    /// be compiled again to answer.
     fn is_serving(self) -> bool {
-        matches!(self, Self::Scripts | Self::Requests | Self::Responses | Self::Records)
+        matches!(self, Self::Scripts | Self::Programs | Self::Requests | Self::Responses | Self::Records)
+    }
+
+    /// Whether it is what scripts need to run, for which there is a part of every share.
+    fn is_running(self) -> bool {
+        matches!(self, Self::Scripts | Self::Programs)
     }
 
     /// Its name in metrics and in the API.
@@ -83,19 +93,25 @@ impl Purpose {
 pub enum OutOfMemory {
     /// The app would hold more than its share.
     #[error(
-        "the app holds {used_bytes} bytes of the node's memory and its share is {share_bytes}: {asked_bytes} more do not fit"
+        "the app holds {} of the node's memory and can hold {} for this: {} more do not fit",
+        Mebibytes(*used_bytes),
+        Mebibytes(*share_bytes),
+        Mebibytes(*asked_bytes)
     )]
     App {
         /// What the app holds.
         used_bytes: u64,
-        /// The most that it can hold.
+        /// The most that it can hold for this purpose.
         share_bytes: u64,
         /// What was asked for.
         asked_bytes: u64,
     },
     /// All apps together would hold more than the node has for them.
     #[error(
-        "{used_bytes} bytes of the node's {total_bytes} bytes of memory are held: {asked_bytes} more do not fit"
+        "{} of the node's {} of memory are held: {} more do not fit",
+        Mebibytes(*used_bytes),
+        Mebibytes(*total_bytes),
+        Mebibytes(*asked_bytes)
     )]
     Node {
         /// What all apps hold together.
@@ -105,6 +121,15 @@ pub enum OutOfMemory {
         /// What was asked for.
         asked_bytes: u64,
     },
+}
+
+/// Bytes as people compare them.
+struct Mebibytes(u64);
+
+impl fmt::Display for Mebibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} MiB", self.0 as f64 / (1024.0 * 1024.0))
+    }
 }
 
 #[cfg(test)]

@@ -54,9 +54,11 @@ fn an_app_holds_no_more_than_its_share() {
     let budget = MemoryBudget::new(64 * MIB);
     let app = account(&budget, 1);
     let held = fill(&app, Purpose::Sources);
-    assert_eq!(held.bytes(), 32 * MIB);
+    assert_eq!(held.bytes(), 24 * MIB, "the rest is for its scripts");
     assert_eq!(budget.usage().refused, 1);
     let again = account(&budget, 1);
+    let running = fill(&again, Purpose::Scripts);
+    assert_eq!(running.bytes(), 8 * MIB);
     let refused = again.try_reserve(Purpose::Scripts, MIB).unwrap_err();
     let share = OutOfMemory::App { used_bytes: 32 * MIB, share_bytes: 32 * MIB, asked_bytes: MIB };
     assert_eq!(refused, share, "it is one account, whoever asks for it");
@@ -84,7 +86,7 @@ fn every_app_can_run_a_script_while_others_hold_the_rest() {
 fn where_the_node_is_full_apps_above_an_equal_part_get_nothing_more() {
     let budget = MemoryBudget::new(64 * MIB);
     let (greedy, other) = (account(&budget, 1), account(&budget, 2));
-    greedy.set_share(64 * MIB);
+    greedy.set_share(96 * MIB);
     let held = fill(&greedy, Purpose::Fetches);
     assert_eq!(held.bytes(), 56 * MIB, "it was the only one");
     drop(held);
@@ -108,8 +110,8 @@ fn what_can_be_built_again_is_evicted_before_anything_is_refused() {
     let programs = (0..16).map(|_| app.try_reserve(Purpose::Programs, MIB).unwrap()).collect();
     budget.set_evict(Box::new(Programs(Mutex::new(programs))));
     let held = app.try_reserve(Purpose::Sources, 20 * MIB).unwrap();
-    assert_eq!(app.used_bytes(), 32 * MIB, "as many as had to be");
-    assert_eq!(fill(&app, Purpose::Sources).bytes(), 12 * MIB);
+    assert_eq!(app.used_bytes(), 24 * MIB, "as many as had to be");
+    assert_eq!(fill(&app, Purpose::Sources).bytes(), 4 * MIB);
     assert_eq!(held.bytes(), 20 * MIB);
 }
 
