@@ -320,6 +320,7 @@ impl Node {
             })
         });
         let retrying = tokio::spawn(self.activation.clone().retry());
+        let dropping = tokio::spawn(self.activation.scripts().clone().drop_idle());
         let store = self.store.clone();
         let audit = self
             .role
@@ -355,6 +356,7 @@ impl Node {
             clock.abort();
         }
         retrying.abort();
+        dropping.abort();
         if let Some(previews) = previews {
             previews.abort();
         }

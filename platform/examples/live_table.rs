@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use manifest_schema::limits::Limits;
@@ -16,7 +17,7 @@ use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use platform::live::{Branch, KnownBranches, LiveTable};
 use platform::memory::MemoryBudget;
-use runtime::{AppIdentity, Revision, Routed};
+use runtime::{AppIdentity, Revision, Routed, Source};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -159,6 +160,6 @@ fn revision(app: &str, paths: impl IntoIterator<Item = String>) -> Outcome<Revis
         limits: Limits::DEFAULT,
     };
     let identity = AppIdentity { id: Uuid::from_u128(1), name: AppName::new(app)? };
-    let sources = BTreeMap::from([(script, "42\n".to_owned())]);
-    Ok(Revision::new(identity, "0".repeat(40), manifest, sources, BTreeMap::new())?)
+    let sources = BTreeMap::from([(script, Arc::new(Source::new("42\n")))]);
+    Ok(Revision::new(identity, "0".repeat(40), manifest, sources, None)?)
 }

@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::revision::{LoadError, Prepared};
+use crate::scripts::{AppScripts, Scripts};
 use crate::secrets::{SecretError, Vault};
 
 /// How many apps are read at once where many are.
@@ -144,6 +145,18 @@ impl Activation {
     /// What is live on a branch.
     pub(crate) fn live(&self, app: &AppName, branch: &str) -> Option<Arc<Revision>> {
         Some(Arc::clone(&self.table.get(app.as_str(), &branch_label(app, branch))?.revision))
+    }
+
+    /// The scripts of all apps.
+    pub fn scripts(&self) -> &Scripts {
+        self.table.scripts()
+    }
+
+    /// The scripts of an app, whether anything of it is live or not, in its share of the memory.
+    pub(crate) fn scripts_of(&self, app: AppId, granted: &GrantedLimits) -> AppScripts {
+        let (scripts, memory) = (self.table.scripts().of(app), self.table.memory());
+        scripts.account().set_share(granted.memory_share.unwrap_or_else(|| memory.default_share()));
+        scripts
     }
 
     /// Whether the schedules of a branch run by the clock.
@@ -267,6 +280,11 @@ impl Activation {
             live => live?,
         };
         let granted = self.limits.with(&app.limits);
+        // Held to the end, so that the share is that of what is loaded.
+        let _scripts = self.scripts_of(app.id, &granted);
+        // Where there is no room for all, production has it.
+        let mut live = live;
+        live.sort_by_key(|on| on.branch != app.production_branch);
         let mut built = Vec::new();
         let mut secrets = None;
         for on in &live {
@@ -293,8 +311,9 @@ impl Activation {
                 }
                 continue;
             }
-            let prepared =
-                fresh.remove(branch).filter(|(built, ..)| built == commit).map(|(.., prepared)| prepared);
+            let is_it =
+                |(built, _, prepared): &(Oid, DeployNumber, Prepared)| built == commit && prepared.is_of(app);
+            let prepared = fresh.remove(branch).filter(is_it).map(|(.., prepared)| prepared);
             let revision = match prepared {
                 Some(prepared) => prepared.into_revision(app, *commit).map_err(LoadError::from),
                 None => self.load(app, *commit).await,
@@ -324,8 +343,6 @@ impl Activation {
         };
         {
             let mut taken = self.taken();
-            let memory = self.table.memory().account(app.id);
-            memory.set_share(granted.memory_share.unwrap_or_else(|| self.table.memory().default_share()));
             self.table.grant(&app.name, granted);
             for (on, revision) in built {
                 self.table.replace(&app.name, branch_of(app, on), revision, on.deploy.get());
@@ -406,10 +423,10 @@ impl Activation {
     }
 
     async fn load(&self, app: &App, commit: Oid) -> Result<Revision, LoadError> {
-        let (store, app) = (self.store.clone(), app.clone());
-        load_in_task(
-            async move { Ok(Prepared::load(&store, &app, commit).await?.into_revision(&app, commit)?) },
-        )
+        let (store, app, scripts) = (self.store.clone(), app.clone(), self.table.scripts().of(app.id));
+        load_in_task(async move {
+            Ok(Prepared::load(&store, &app, commit, &scripts).await?.into_revision(&app, commit)?)
+        })
         .await
     }
 

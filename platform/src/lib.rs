@@ -12,6 +12,7 @@
 //! - [`live`]: what every app serves now, swapped while requests are in flight
 //! - [`execution`]: one run of a script
 //! - [`executor`]: which runs go on when, and on which threads
+//! - [`scripts`]: the texts of live scripts, each held once, and what is compiled of them
 //! - [`memory`]: how much memory the node holds for its apps, and which app holds how much
 //! - [`recording`]: what ran and what it logged, on its way into the database
 //! - [`tally`]: what is counted of an app; [`histogram`] counts durations, [`throttle`] keeps lines of the log few
@@ -51,6 +52,7 @@ pub mod records;
 pub mod repository;
 pub mod revision;
 pub mod schedules;
+pub mod scripts;
 pub mod secrets;
 pub mod status;
 pub mod tally;

@@ -19,6 +19,7 @@ use crate::executor::{AppCpu, CpuPermit, SlotPermit, Slots};
 use crate::limits::GrantedLimits;
 use crate::memory::{Account, MemoryBudget, OutOfMemory, Purpose};
 use crate::recording::RecordShare;
+use crate::scripts::{AppScripts, Scripts};
 use crate::tally::{Counts, RejectReason, Tally};
 use crate::throttle::Throttle;
 
@@ -55,7 +56,7 @@ pub struct Live {
     cpu: Arc<AppCpu>,
     tally: Arc<Tally>,
     records: Arc<RecordShare>,
-    memory: Account,
+    scripts: AppScripts,
     limits: Arc<ArcSwap<GrantedLimits>>,
     memory_log: Arc<Throttle>,
 }
@@ -78,7 +79,12 @@ impl Live {
 
     /// What the app holds of the node's memory.
     pub fn memory(&self) -> &Account {
-        &self.memory
+        self.scripts.account()
+    }
+
+    /// What its scripts are compiled to.
+    pub fn scripts(&self) -> &AppScripts {
+        &self.scripts
     }
 
     /// A request had no room in memory: it is counted, and the log says so now and then.
@@ -153,7 +159,7 @@ pub struct LiveTable {
     changing: Mutex<()>,
     /// What is counted of the apps beyond [`TALLIED_MAX`].
     others: Arc<Tally>,
-    memory: MemoryBudget,
+    scripts: Scripts,
 }
 
 /// One app's place in the table.
@@ -201,13 +207,18 @@ impl LiveTable {
             domains: ArcSwap::default(),
             changing: Mutex::default(),
             others: Arc::default(),
-            memory,
+            scripts: Scripts::new(memory),
         }
     }
 
     /// The memory that the apps share.
     pub fn memory(&self) -> &MemoryBudget {
-        &self.memory
+        self.scripts.memory()
+    }
+
+    /// The scripts of the apps.
+    pub fn scripts(&self) -> &Scripts {
+        &self.scripts
     }
 
     /// What is live on a branch, given by its label.
@@ -301,7 +312,7 @@ impl LiveTable {
         let mut branches = Branches::clone(&slot.branches.load());
         let (label, production) = (branch.label.clone(), branch.production);
         let live = Live {
-            memory: self.memory.account(AppId::from_uuid(revision.app_id())),
+            scripts: self.scripts.of(AppId::from_uuid(revision.app_id())),
             revision: Arc::new(revision),
             branch,
             deploy,

@@ -1,81 +1,103 @@
 //! What a revision consists of, before it is given to an app: just checked, or read back from its commit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use git_receiver::{ObjectId, Pack, ReadError, RepositoryError, Staged, TreeLimits};
 use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{Surroundings, parse};
-use runtime::{AppIdentity, Revision, RevisionError, Script};
-use store::{App, Oid, Store, StoreError};
+use runtime::{AppIdentity, CountingAllocator, Revision, RevisionError, Source};
+use store::{App, AppId, Oid, Store, StoreError};
 
+use crate::memory::{OutOfMemory, Purpose, Reservation};
 use crate::repository::{AppRepository, object_id};
+use crate::scripts::AppScripts;
 
 /// What was taken in once is read back, whatever the limits are by now.
 const UNBOUNDED: TreeLimits = TreeLimits { files: usize::MAX, depth: usize::MAX - 1, path_bytes: usize::MAX };
 
-/// What a revision consists of, before it is given to an app.
+/// How many scripts are read at once: no more than that are held before it is known whether there is room for them.
+const SCRIPTS_AT_ONCE: usize = 8;
+
+/// What routes and the entries of scripts take, for each byte that a manifest takes.
+const BYTES_PER_MANIFEST_BYTE: u64 = 2;
+
+/// What a revision consists of, before it is given to an app. Its memory is counted.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// What it declares.
     pub manifest: Manifest,
-    /// The text of its scripts.
-    pub sources: BTreeMap<ScriptPath, String>,
-    /// Those of them that are compiled already.
-    pub compiled: BTreeMap<ScriptPath, Script>,
+    /// Its scripts.
+    pub sources: BTreeMap<ScriptPath, Arc<Source>>,
+    /// Whose memory it takes.
+    app: AppId,
+    held: Arc<Reservation>,
 }
 
 impl Prepared {
-    /// The parts of a revision that can be served.
+    /// The parts of a revision that can be served; its manifest takes so many bytes of memory.
     ///
     /// # Errors
-    /// The routes cannot be laid out as a table.
+    /// The routes cannot be laid out as a table, or there is no room for it.
     pub fn new(
-        manifest: Manifest,
-        sources: BTreeMap<ScriptPath, String>,
-        compiled: BTreeMap<ScriptPath, Script>,
-    ) -> Result<Self, RevisionError> {
-        runtime::check_routes(&manifest)?;
-        Ok(Self { manifest, sources, compiled })
+        (manifest, manifest_bytes): (Manifest, u64),
+        sources: BTreeMap<ScriptPath, Arc<Source>>,
+        scripts: &AppScripts,
+    ) -> Result<Self, PrepareError> {
+        runtime::check_routes(&manifest).map_err(RevisionError::from)?;
+        let bytes = manifest_bytes.saturating_mul(BYTES_PER_MANIFEST_BYTE);
+        let held = Arc::new(scripts.account().try_reserve(Purpose::Sources, bytes)?);
+        Ok(Self { manifest, sources, app: scripts.app(), held })
     }
 
     /// Reads a stored revision from its commit. What was granted when it was pushed stays granted.
     ///
     /// # Errors
-    /// The store cannot be read, the commit is no revision, or this server does not read its manifest any more.
-    pub async fn load(store: &Store, app: &App, commit: Oid) -> Result<Self, LoadError> {
-        store.revision(app.id, commit).await?.ok_or(LoadError::Absent)?;
+    /// The store cannot be read, the commit is no revision, this server does not read its manifest any more, or there is no room
+    /// for it.
+    pub async fn load(
+        store: &Store,
+        app: &App,
+        commit: Oid,
+        scripts: &AppScripts,
+    ) -> Result<Self, LoadError> {
         let repository = AppRepository::new(store.clone(), Some(app.clone()));
         let nothing = Pack::default();
         let staged = Staged::new(&repository, &nothing);
-        let files: BTreeMap<String, ObjectId> = staged
-            .files(object_id(commit), &UNBOUNDED)
-            .await?
-            .into_iter()
-            .map(|file| (file.path, file.id))
-            .collect();
-        let id = *files.get(manifest::FILE_NAME).ok_or(LoadError::Absent)?;
-        let text = staged.blobs(&[id], u64::MAX).await?.remove(&id).ok_or(ReadError::Missing(id))?;
-        let scripts: BTreeSet<String> = files.keys().cloned().collect();
-        let surroundings = Surroundings { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
-        let manifest = parse(&text, surroundings).map(|parsed| parsed.manifest).map_err(|refused| {
-            let first = refused.faults.iter().next();
-            LoadError::Manifest(first.map(|fault| fault.message.clone()).unwrap_or_default())
-        })?;
-        let named: BTreeMap<ScriptPath, ObjectId> = manifest
+        let (manifest, files) = read_manifest(store, app, commit, &staged).await?;
+        let named: Vec<(ScriptPath, ObjectId)> = manifest
+            .0
             .scripts()
             .into_iter()
             .filter_map(|path| Some((path.clone(), *files.get(path.as_str())?)))
             .collect();
-        let ids: Vec<ObjectId> = named.values().copied().collect();
-        let texts = staged.blobs(&ids, u64::MAX).await?;
+        let ids: BTreeSet<ObjectId> = named.iter().map(|(_, id)| *id).collect();
+        let ids: Vec<ObjectId> = ids.into_iter().collect();
+        let mut texts: BTreeMap<ObjectId, Arc<Source>> = BTreeMap::new();
+        for ids in ids.chunks(SCRIPTS_AT_ONCE) {
+            for (id, text) in staged.blobs(ids, u64::MAX).await? {
+                texts.insert(id, scripts.source(&String::from_utf8_lossy(&text))?);
+            }
+        }
         let mut sources = BTreeMap::new();
         for (path, id) in named {
-            let text = texts.get(&id).ok_or(ReadError::Missing(id))?;
-            sources.insert(path, String::from_utf8_lossy(text).into_owned());
+            sources.insert(path, Arc::clone(texts.get(&id).ok_or(ReadError::Missing(id))?));
         }
-        Ok(Self::new(manifest, sources, BTreeMap::new())?)
+        Ok(Self::new(manifest, sources, scripts)?)
+    }
+
+    /// What a stored revision declares, without its scripts.
+    ///
+    /// # Errors
+    /// The store cannot be read, the commit is no revision, or this server does not read its manifest any more.
+    pub async fn manifest(store: &Store, app: &App, commit: Oid) -> Result<Manifest, LoadError> {
+        let repository = AppRepository::new(store.clone(), Some(app.clone()));
+        let nothing = Pack::default();
+        let ((manifest, _), _) =
+            read_manifest(store, app, commit, &Staged::new(&repository, &nothing)).await?;
+        Ok(manifest)
     }
 
     /// The text of one file of a stored commit, where it is there.
@@ -97,14 +119,72 @@ impl Prepared {
         Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
 
+    /// Whether its memory is counted for that app.
+    pub fn is_of(&self, app: &App) -> bool {
+        self.app == app.id
+    }
+
     /// The revision of `app` that it makes.
     ///
     /// # Errors
     /// The routes cannot be laid out as a table.
     pub fn into_revision(self, app: &App, commit: Oid) -> Result<Revision, RevisionError> {
-        let identity = AppIdentity { id: app.id.as_uuid(), name: app.name.clone() };
-        Revision::new(identity, commit.to_string(), self.manifest, self.sources, self.compiled)
+        let app = AppIdentity { id: app.id.as_uuid(), name: app.name.clone() };
+        self.into_revision_of(app, commit.to_string())
     }
+
+    /// The same where there is no store.
+    pub(crate) fn into_revision_of(
+        self,
+        app: AppIdentity,
+        commit: String,
+    ) -> Result<Revision, RevisionError> {
+        Revision::new(app, commit, self.manifest, self.sources, Some(Box::new(self.held)))
+    }
+}
+
+/// The manifest of a stored revision with the bytes of memory that it takes, and the files of its commit.
+async fn read_manifest(
+    store: &Store,
+    app: &App,
+    commit: Oid,
+    staged: &Staged<'_, AppRepository>,
+) -> Result<((Manifest, u64), BTreeMap<String, ObjectId>), LoadError> {
+    store.revision(app.id, commit).await?.ok_or(LoadError::Absent)?;
+    let files: BTreeMap<String, ObjectId> = staged
+        .files(object_id(commit), &UNBOUNDED)
+        .await?
+        .into_iter()
+        .map(|file| (file.path, file.id))
+        .collect();
+    let id = *files.get(manifest::FILE_NAME).ok_or(LoadError::Absent)?;
+    let text = staged.blobs(&[id], u64::MAX).await?.remove(&id).ok_or(ReadError::Missing(id))?;
+    let scripts: BTreeSet<String> = files.keys().cloned().collect();
+    let surroundings = Surroundings { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
+    let (parsed, bytes) = measured(|| parse(&text, surroundings));
+    let manifest = parsed.map(|parsed| parsed.manifest).map_err(|refused| {
+        let first = refused.faults.iter().next();
+        LoadError::Manifest(first.map(|fault| fault.message.clone()).unwrap_or_default())
+    })?;
+    Ok(((manifest, bytes), files))
+}
+
+/// What comes of `work`, and how many bytes of memory that takes.
+pub(crate) fn measured<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = CountingAllocator::held();
+    let done = work();
+    (done, u64::try_from(CountingAllocator::held() - before).unwrap_or(0))
+}
+
+/// Why a revision cannot be prepared to be served.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Its routes cannot be laid out.
+    #[error(transparent)]
+    Routes(#[from] RevisionError),
+    /// There is no room for it.
+    #[error(transparent)]
+    NoMemory(#[from] OutOfMemory),
 }
 
 /// Why a stored revision cannot be served.
@@ -131,6 +211,18 @@ pub enum LoadError {
     /// Its routes cannot be laid out.
     #[error(transparent)]
     Routes(#[from] RevisionError),
+    /// There is no room for it.
+    #[error("no memory for it: {0}")]
+    NoMemory(#[from] OutOfMemory),
+}
+
+impl From<PrepareError> for LoadError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Routes(error) => Self::Routes(error),
+            PrepareError::NoMemory(refused) => Self::NoMemory(refused),
+        }
+    }
 }
 
 /// A database that fails while a commit is read is no fault of the commit.

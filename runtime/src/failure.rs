@@ -31,6 +31,8 @@ pub enum FailureKind {
     Operations,
     /// The script held more memory than it may.
     Memory,
+    /// The node had no memory for the script: others hold it, or the app has its share.
+    NodeMemory,
     /// Functions called one another deeper than they may.
     Depth,
     /// A string, an array or a map grew larger than it may.
@@ -47,13 +49,14 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Every kind, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Script,
         Self::InvalidResponse,
         Self::InvalidJson,
         Self::Timeout,
         Self::Operations,
         Self::Memory,
+        Self::NodeMemory,
         Self::Depth,
         Self::Size,
         Self::Stopped,
@@ -79,6 +82,7 @@ impl FailureKind {
             Self::Timeout => "timeout",
             Self::Operations => "operations",
             Self::Memory => "memory",
+            Self::NodeMemory => "node_memory",
             Self::Depth => "depth",
             Self::Size => "size",
             Self::Stopped => "stopped",
@@ -93,6 +97,7 @@ impl FailureKind {
         match self {
             Self::Timeout => 504,
             Self::InvalidJson => 400,
+            Self::NodeMemory => 503,
             _ => 500,
         }
     }

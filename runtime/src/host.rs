@@ -31,7 +31,27 @@ pub trait Host: Send + Sync {
         let _ = stop;
         Duration::ZERO
     }
+
+    /// Holds `bytes` of the node's memory for the run in all, no less than before. It is asked before the run holds more than that, in
+    /// steps of a mebibyte; not for the first [`crate::MEMORY_FREE`].
+    ///
+    /// # Errors
+    /// The node has no room for them. The run ends.
+    fn grow_memory(&self, bytes: u64) -> Result<(), NoMemory> {
+        let _ = bytes;
+        Ok(())
+    }
+
+    /// Notes that the run has lost so many bytes for good.
+    fn note_lost(&self, bytes: u64) {
+        let _ = bytes;
+    }
 }
+
+/// Why the node has no memory for a run or a compilation, in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoMemory(pub String);
 
 /// How a host answers a call.
 #[must_use = "a pending call has to be waited for"]

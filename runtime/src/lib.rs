@@ -4,6 +4,7 @@
 //! trait, [`Host`]. Layout, in the order of a run's journey:
 //!
 //! - `revision`: one validated commit of an app, with its routes, scripts and secrets
+//! - `source`: a script's text, and what is compiled of it
 //! - `route`: from method and path to a script
 //! - `check`: a script's faults, found without running it; what passes is a [`Script`]
 //! - `invocation`: what a script is called with
@@ -44,16 +45,20 @@ mod run_context;
 mod sandbox;
 mod sdk;
 mod secrets;
+mod source;
 
 pub use answer::Answer;
-pub use check::{SOURCE_MAX, Script, compile, functions, too_large};
+pub use check::{
+    NotCompiled, Room, SOURCE_MAX, Script, Unbounded, compile, compile_within, functions, too_large,
+};
 pub use failure::{Failure, FailureKind, FailurePlace};
-pub use host::{Host, HostCall, Pending};
+pub use host::{Host, HostCall, NoMemory, Pending};
 pub use invocation::{Headers, HttpRequest, Invocation, Trigger};
 pub use log_line::LogLine;
 pub use memory::CountingAllocator;
-pub use meter::YIELD_EVERY;
+pub use meter::{MEMORY_FREE, YIELD_EVERY};
 pub use revision::{AppIdentity, Revision, RevisionError};
 pub use route::{Matched, RouteConflict, Routed, check_routes};
 pub use run::{Execution, Pass, STACK, run, run_inline};
 pub use secrets::{SECRET_MIN, Secrets};
+pub use source::{Held, Program, Source};

@@ -22,6 +22,17 @@ pub(crate) const STEPS_PER_LOOK: usize = 1024;
 /// of it, so that few of them take long.
 const HELD_UNNOTICED: i64 = 4 * 1024 * 1024;
 
+/// What a run holds of values, in bytes, without asking its host for memory. Most runs never ask.
+pub const MEMORY_FREE: u64 = 256 * 1024;
+const HELD_FREE: i64 = MEMORY_FREE as i64;
+
+/// The stack, in bytes, that a run takes without asking. An inline pass that needs more is over, since the thread of others would
+/// keep it.
+const STACK_FREE: usize = 1024 * 1024;
+
+/// A run asks its host for memory in steps of so many bytes.
+const GRANT_STEP: u64 = 1024 * 1024;
+
 /// The most separate blocks of memory that a run may hold. Values that hold one another in a long chain, such as arrays in
 /// arrays or closures that capture closures, are copied, printed and freed by recursion: two blocks make a link of such a
 /// chain, and a link needs 450 bytes of stack, so that the longest chain takes 65 MiB.
@@ -40,6 +51,8 @@ pub(crate) enum Trip {
     Timeout,
     Operations,
     Memory,
+    /// The host has no memory for it.
+    NodeMemory,
     Depth,
     Size,
     Stopped,
@@ -83,12 +96,20 @@ pub(crate) struct Meter {
     deadline: Cell<Option<Instant>>,
     /// When an inline pass ends.
     inline_end: Cell<Option<Instant>>,
+    bytes_before: Cell<i64>,
     bytes_max: Cell<i64>,
     blocks_max: Cell<i64>,
+    /// What the host has granted for values, and for the stack.
+    heap_granted: Cell<u64>,
+    stack_granted: Cell<u64>,
     /// What is looked at before every operation: runs that hold more bytes than this.
     bytes_unnoticed: Cell<i64>,
     steps_left: Cell<usize>,
-    /// The lowest address that the stack may reach; stacks grow downwards.
+    /// Where the stack was when the run began; stacks grow downwards.
+    stack_start: Cell<usize>,
+    /// What is looked at: a stack that reaches a lower address than this.
+    stack_unnoticed: Cell<usize>,
+    /// The lowest address that the stack may reach.
     stack_floor: Cell<usize>,
     trip: Cell<Option<Trip>>,
     /// When the run lets others compute, if it does.
@@ -105,10 +126,15 @@ impl Meter {
             next_look: Cell::new(u64::MAX),
             deadline: Cell::new(None),
             inline_end: Cell::new(None),
+            bytes_before: Cell::new(0),
             bytes_max: Cell::new(i64::MAX),
             blocks_max: Cell::new(i64::MAX),
+            heap_granted: Cell::new(0),
+            stack_granted: Cell::new(0),
             bytes_unnoticed: Cell::new(i64::MAX),
             steps_left: Cell::new(STEPS_PER_LOOK),
+            stack_start: Cell::new(0),
+            stack_unnoticed: Cell::new(0),
             stack_floor: Cell::new(0),
             trip: Cell::new(None),
             yield_at: Cell::new(None),
@@ -129,24 +155,32 @@ impl Meter {
         let meter = Self::idle();
         meter.operations_max.set(limits.operations);
         meter.next_look.set(LOOK_EVERY.min(limits.operations.saturating_add(1)));
+        meter.bytes_before.set(before.bytes);
         meter.bytes_max.set(before.bytes.saturating_add(memory_max));
         meter.blocks_max.set(before.blocks.saturating_add(BLOCKS_MAX));
-        meter.bytes_unnoticed.set(before.bytes.saturating_add(HELD_UNNOTICED));
+        meter.bytes_unnoticed.set(before.bytes.saturating_add(HELD_FREE.min(memory_max)));
         meter.yield_at.set((!inline).then(|| started + YIELD_EVERY));
         meter.inline_end.set(inline.then(|| started + InlineBudget::TIME));
-        let floor = around.stack_floor.get();
-        meter.stack_floor.set(if floor == 0 { stack_reached().saturating_sub(STACK_MAX) } else { floor });
+        let (start, floor) = (stack_reached(), around.stack_floor.get());
+        meter.stack_start.set(start);
+        meter.stack_floor.set(if floor == 0 { start.saturating_sub(STACK_MAX) } else { floor });
+        meter.stack_unnoticed.set(start.saturating_sub(STACK_FREE));
         let deadline = started.checked_add(limits.timeout);
         meter.deadline.set([deadline, around.deadline.get()].into_iter().flatten().min());
         meter
     }
 
-    /// Counts one operation. `Some`: it is time to look ([`Self::look`]), for the number of operations so far.
+    /// Counts one operation. `true`: it is time to look ([`Self::look`]), for the number of operations so far, or for what the run
+    /// holds.
     #[inline(always)]
     pub(crate) fn count_operation(&self) -> bool {
         let operations = self.operations.get() + 1;
         self.operations.set(operations);
-        self.check_memory() > self.bytes_unnoticed.get() || operations >= self.next_look.get()
+        let held = memory::reading();
+        held.bytes > self.bytes_unnoticed.get()
+            || held.blocks > self.blocks_max.get()
+            || operations >= self.next_look.get()
+            || stack_reached() < self.stack_unnoticed.get()
     }
 
     /// Notes native work of about as many small steps. `true`: it is time to look.
@@ -160,16 +194,10 @@ impl Meter {
         true
     }
 
-    /// Ends the run where the stack has grown too far.
-    #[inline(always)]
-    pub(crate) fn check_stack(&self) {
-        if stack_reached() < self.stack_floor.get() {
-            self.end(Trip::Depth);
-        }
-    }
-
-    /// Compares what takes longer to compare: operations, and the clock.
+    /// Compares all that is limited.
     pub(crate) fn look(&self) {
+        self.check_memory(0);
+        self.check_stack();
         let operations = self.operations.get();
         self.next_look
             .set(operations.saturating_add(LOOK_EVERY).min(self.operations_max.get().saturating_add(1)));
@@ -201,22 +229,48 @@ impl Meter {
         }
     }
 
-    /// The bytes held by the thread; the run ends when they are too many.
-    #[inline(always)]
-    pub(crate) fn check_memory(&self) -> i64 {
+    /// Ends the run where it holds too much, or would with `more` bytes.
+    pub(crate) fn check_memory(&self, more: usize) {
         let held = memory::reading();
-        if held.bytes > self.bytes_max.get() || held.blocks > self.blocks_max.get() {
+        let bytes = held.bytes.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
+        if bytes > self.bytes_max.get() || held.blocks > self.blocks_max.get() {
             self.end(Trip::Memory);
         }
-        held.bytes
     }
 
-    /// Ends the run where it would hold too much with `bytes` more.
-    pub(crate) fn reserve(&self, bytes: usize) {
-        let held = memory::reading().bytes;
-        if held.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)) > self.bytes_max.get() {
-            self.end(Trip::Memory);
+    /// Ends the run where its stack has grown too far.
+    fn check_stack(&self) {
+        let reached = stack_reached();
+        if reached < self.stack_floor.get() {
+            self.end(Trip::Depth);
+        } else if reached < self.stack_unnoticed.get() && self.inline_end.get().is_some() {
+            self.end(Trip::OverBudget);
         }
+    }
+
+    /// How many bytes the host has to grant in all before the run goes on, for values and for its stack, where that is more than it
+    /// has granted. One operation can copy everything that the run holds, which is granted beforehand; what an operation says that
+    /// it takes, is `more`.
+    pub(crate) fn memory_wanted(&self, more: usize) -> Option<Wanted> {
+        let bytes = |count: i64| u64::try_from(count).unwrap_or(0);
+        let held = bytes(memory::reading().bytes.saturating_sub(self.bytes_before.get()));
+        let stack = self.stack_start.get().saturating_sub(stack_reached());
+        let needed = held.saturating_mul(2).max(held.saturating_add(more as u64));
+        let heap = if needed <= 2 * bytes(HELD_FREE) { 0 } else { in_steps(needed) };
+        let stack = if stack <= STACK_FREE { 0 } else { in_steps(stack as u64) };
+        let has = Wanted { heap: self.heap_granted.get(), stack: self.stack_granted.get() };
+        let wanted = Wanted { heap: heap.max(has.heap), stack: stack.max(has.stack) };
+        (wanted != has).then_some(wanted)
+    }
+
+    /// Notes that the host has granted this.
+    pub(crate) fn grant(&self, granted: Wanted) {
+        self.heap_granted.set(granted.heap);
+        self.stack_granted.set(granted.stack);
+        let held = i64::try_from(granted.heap / 2).unwrap_or(i64::MAX).clamp(HELD_FREE, HELD_UNNOTICED);
+        self.bytes_unnoticed.set(self.bytes_before.get().saturating_add(held).min(self.bytes_max.get()));
+        let stack = usize::try_from(granted.stack).unwrap_or(usize::MAX).max(STACK_FREE);
+        self.stack_unnoticed.set(self.stack_start.get().saturating_sub(stack));
     }
 
     /// Notes what ended the run first; every later operation meets it.
@@ -250,15 +304,38 @@ impl Meter {
         self.next_look.swap(&other.next_look);
         self.deadline.swap(&other.deadline);
         self.inline_end.swap(&other.inline_end);
+        self.bytes_before.swap(&other.bytes_before);
         self.bytes_max.swap(&other.bytes_max);
         self.blocks_max.swap(&other.blocks_max);
+        self.heap_granted.swap(&other.heap_granted);
+        self.stack_granted.swap(&other.stack_granted);
         self.bytes_unnoticed.swap(&other.bytes_unnoticed);
         self.steps_left.swap(&other.steps_left);
+        self.stack_start.swap(&other.stack_start);
+        self.stack_unnoticed.swap(&other.stack_unnoticed);
         self.stack_floor.swap(&other.stack_floor);
         self.trip.swap(&other.trip);
         self.yield_at.swap(&other.yield_at);
         self.waited.swap(&other.waited);
     }
+}
+
+/// What a run wants of its host's memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// For its values, and a copy of them.
+    pub(crate) heap: u64,
+    pub(crate) stack: u64,
+}
+
+impl Wanted {
+    pub(crate) fn bytes(self) -> u64 {
+        self.heap.saturating_add(self.stack)
+    }
+}
+
+fn in_steps(bytes: u64) -> u64 {
+    bytes.div_ceil(GRANT_STEP).saturating_mul(GRANT_STEP)
 }
 
 /// About where the stack has grown to.

@@ -3,12 +3,17 @@
 //! Rhai's parser cannot be stopped, ends at the first fault, and does not say which bracket was never closed; but it asks
 //! the engine's token mapper about every token. So the mapper ends a parse that takes too long, remembers the brackets
 //! that are open, and replaces words and signs of other languages by what was meant, so that such a slip does not hide
-//! every fault behind it. What was replaced is a fault all the same.
+//! every fault behind it. What was replaced is a fault all the same. It also asks for memory as the parse grows.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rhai::{Identifier, LexError, Position, Token};
+
+use crate::check::Room;
+use crate::host::NoMemory;
+use crate::memory;
 
 /// How many tokens are read between two looks at the clock.
 const LOOK_EVERY: u32 = 64;
@@ -18,6 +23,18 @@ const SLIPS_MAX: usize = 100;
 
 /// What Rhai's error says when a parse took too long. No script can write a token that gives it.
 const TOO_SLOW: &str = "picloud: too slow";
+
+/// What Rhai's error says when there was no memory for a parse.
+const NO_MEMORY: &str = "picloud: no memory";
+
+/// A compilation asks for memory in steps of so many bytes.
+const GRANT_STEP: u64 = 256 * 1024;
+
+/// More bytes than one token adds to what is compiled, but for long strings.
+const TOKEN_BYTES: u64 = 16 * 1024;
+
+/// More bytes than the checks hold of names and strings, for each byte of a source.
+const CHECK_BYTES_PER_BYTE: u64 = 16;
 
 /// What was seen of a parse.
 #[derive(Default)]
@@ -63,15 +80,89 @@ const SLIPS: [Slip; 7] = [
 
 thread_local! {
     static CURRENT: RefCell<Option<Watched>> = const { RefCell::new(None) };
+    static GROWTH: RefCell<Option<Growth>> = const { RefCell::new(None) };
 }
 
-/// Runs `parse`, which parses one script on this thread, and tells what was seen of it. With `time`, the parse ends with an
-/// error of [`is_too_slow`] when it takes longer.
-pub(crate) fn watch<T>(time: Option<Duration>, parse: impl FnOnce() -> T) -> (T, Watched) {
-    let deadline = time.map(|time| Instant::now() + time);
-    CURRENT.replace(Some(Watched { deadline, ..Watched::default() }));
+/// Runs `parse`, which parses one script on this thread, and tells what was seen of it. The parse ends with an error of
+/// [`is_too_slow`] when it takes longer than `time`.
+pub(crate) fn watch<T>(time: Duration, parse: impl FnOnce() -> T) -> (T, Watched) {
+    CURRENT.replace(Some(Watched { deadline: Some(Instant::now() + time), ..Watched::default() }));
     let parsed = parse();
     (parsed, CURRENT.take().unwrap_or_default())
+}
+
+/// Runs `parse`, which parses one script on this thread, in as much memory as is granted.
+///
+/// # Errors
+/// There is too little of it; the parse was ended.
+pub(crate) fn measured<T>(growth: Growth, parse: impl FnOnce() -> T) -> Result<(T, Growth), NoMemory> {
+    let before = growth.clone();
+    GROWTH.replace(Some(growth));
+    let parsed = parse();
+    let mut growth = GROWTH.take().unwrap_or(before);
+    match growth.refused.take() {
+        Some(refused) => Err(refused),
+        None => Ok((parsed, growth)),
+    }
+}
+
+/// The memory of a compilation, from before its parse to its end.
+#[derive(Clone)]
+pub(crate) struct Growth {
+    room: Arc<dyn Room>,
+    /// What the thread held when it began.
+    before: i64,
+    /// What is granted, in bytes.
+    granted: u64,
+    refused: Option<NoMemory>,
+}
+
+impl Growth {
+    pub(crate) fn new(room: Arc<dyn Room>) -> Self {
+        Self { room, before: memory::reading().bytes, granted: 0, refused: None }
+    }
+
+    /// What the compilation holds, in bytes.
+    pub(crate) fn held(&self) -> u64 {
+        u64::try_from(memory::reading().bytes.saturating_sub(self.before)).unwrap_or(0)
+    }
+
+    /// Asks for what the checks take: names and strings.
+    ///
+    /// # Errors
+    /// There is too little of it.
+    pub(crate) fn reserve_for_checks(&mut self, source: &str) -> Result<(), NoMemory> {
+        self.reserve(self.held() + CHECK_BYTES_PER_BYTE * source.len() as u64)
+    }
+
+    /// Asks for what the optimiser takes: a second copy of what is compiled.
+    ///
+    /// # Errors
+    /// There is too little of it.
+    pub(crate) fn reserve_for_optimiser(&mut self) -> Result<(), NoMemory> {
+        self.reserve(self.held() * 2)
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<(), NoMemory> {
+        if bytes > self.granted {
+            let bytes = bytes.next_multiple_of(GRANT_STEP);
+            memory::uncounted(|| self.room.grow(bytes))?;
+            self.granted = bytes;
+        }
+        Ok(())
+    }
+
+    /// Asks for more before the next token makes the parse hold more than it is granted. `false`: it is refused.
+    fn goes_on(&mut self) -> bool {
+        let held = self.held();
+        if held + TOKEN_BYTES > self.granted
+            && self.refused.is_none()
+            && let Err(refused) = self.reserve(held + 2 * TOKEN_BYTES)
+        {
+            self.refused = Some(refused);
+        }
+        self.refused.is_none()
+    }
 }
 
 /// Whether a parse ended because it took too long.
@@ -81,6 +172,10 @@ pub(crate) fn is_too_slow(error: &LexError) -> bool {
 
 /// What the parser is to take for `token`: the engine's token mapper.
 pub(crate) fn map(token: Token, position: Position) -> Token {
+    let goes_on = GROWTH.with_borrow_mut(|growth| growth.as_mut().is_none_or(Growth::goes_on));
+    if !goes_on {
+        return Token::LexError(LexError::Runtime(NO_MEMORY.to_owned()).into());
+    }
     CURRENT.with_borrow_mut(|current| match current {
         Some(watched) => watched.map(token, position),
         None => token,
@@ -175,17 +270,18 @@ mod tests {
     fn a_parse_ends_at_its_time() {
         let source = "1;\n".repeat(1000);
         let parse = || Sandbox::of(SdkVersion::V1_1).engine.compile(&source);
-        let (parsed, _) = watch(Some(Duration::ZERO), parse);
+        let (parsed, _) = watch(Duration::ZERO, parse);
         let error = parsed.unwrap_err();
         assert!(matches!(error.err_type(), ParseErrorType::BadInput(why) if is_too_slow(why)), "{error}");
-        assert!(watch(Some(Duration::from_secs(60)), parse).0.is_ok());
+        assert!(watch(Duration::from_secs(60), parse).0.is_ok());
         assert!(parse().is_ok(), "a parse that nobody watches has no end");
     }
 
     #[test]
     fn slips_beyond_a_bound_end_the_parse() {
         let source = "null;".repeat(SLIPS_MAX + 1);
-        let (parsed, watched) = watch(None, || Sandbox::of(SdkVersion::V1_1).engine.compile(&source));
+        let (parsed, watched) =
+            watch(Duration::from_secs(60), || Sandbox::of(SdkVersion::V1_1).engine.compile(&source));
         assert!(parsed.is_err() && watched.slips.len() == SLIPS_MAX);
     }
 }

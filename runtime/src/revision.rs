@@ -1,24 +1,23 @@
 //! One validated commit of an app with the secrets that it reads, and what its executions can use.
 //!
-//! The [`Program`] is what the commit holds: manifest, routes, scripts and what is compiled of them. It is built once; a secret's
-//! new value, or another limit, makes a new [`Revision`] of the same program.
+//! The [`Content`] is what the commit holds: manifest, routes and scripts. It is built once; a secret's new value, or another
+//! limit, makes a new [`Revision`] of the same content.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest::Manifest;
 use manifest_schema::name::{AppName, ScriptPath};
-use manifest_schema::sdk::SdkVersion;
 use uuid::Uuid;
 
-use crate::check::{Script, recompile};
-use crate::failure::{Failure, FailureKind, FailurePlace};
+use crate::failure::{Failure, FailureKind};
 use crate::route::{RouteConflict, RouteTable, Routed};
 use crate::secrets::Secrets;
+use crate::source::{Held, Source};
 
 /// How many bytes the runs of one script of one revision may lose for good before it is not run any more. Nothing is known that
 /// is lost ([`crate::captures`] frees closures that hold themselves); this is the net for what is not known.
@@ -39,7 +38,7 @@ pub struct AppIdentity {
 /// A revision that can be served. It never changes; requests that began on it end on it. A clone shares everything.
 #[derive(Clone)]
 pub struct Revision {
-    program: Arc<Program>,
+    content: Arc<Content>,
     secrets: Arc<Secrets>,
     /// What each of its executions can use: what its manifest asks for, as far as that is granted.
     limits: Limits,
@@ -47,23 +46,23 @@ pub struct Revision {
 
 /// What a commit holds, ready to run.
 ///
-/// A script is compiled when it first runs, so that apps nobody calls cost little. What was compiled for validation is
-/// handed in and not compiled again.
-struct Program {
+/// A script is compiled when it first runs, so that apps nobody calls cost little.
+struct Content {
     app: AppIdentity,
     commit: String,
     /// The same, to be sent without a copy.
     commit_bytes: Bytes,
     manifest: Manifest,
-    sources: BTreeMap<ScriptPath, String>,
+    sources: BTreeMap<ScriptPath, Arc<Source>>,
     scripts: BTreeMap<ScriptPath, ScriptEntry>,
     routes: RouteTable,
+    _held: Option<Held>,
 }
 
-/// A script of a program, and what its runs have shown.
+/// A script of a revision, and what its runs have shown.
 pub(crate) struct ScriptEntry {
     pub(crate) id: Uuid,
-    compiled: OnceLock<Result<Script, Failure>>,
+    source: Arc<Source>,
     lost: AtomicU64,
     /// The last run took longer than others should wait for.
     long: AtomicBool,
@@ -81,8 +80,7 @@ pub enum RevisionError {
 }
 
 impl Revision {
-    /// The revision of `app` at `commit` (40 hexadecimal digits) with the text of its scripts, and those of them that are
-    /// compiled already for the manifest's SDK.
+    /// The revision of `app` at `commit` (40 hexadecimal digits) with its scripts, and what accounts for the memory of all else.
     ///
     /// # Errors
     /// Two routes match the same requests, or a script is missing.
@@ -90,20 +88,19 @@ impl Revision {
         app: AppIdentity,
         commit: String,
         manifest: Manifest,
-        sources: BTreeMap<ScriptPath, String>,
-        mut compiled: BTreeMap<ScriptPath, Script>,
+        sources: BTreeMap<ScriptPath, Arc<Source>>,
+        held: Option<Held>,
     ) -> Result<Self, RevisionError> {
         let routes = RouteTable::new(&manifest.routes)?;
         if let Some(missing) = manifest.scripts().into_iter().find(|script| !sources.contains_key(script)) {
             return Err(RevisionError::MissingScript(missing.clone()));
         }
         let scripts = sources
-            .keys()
-            .map(|path| {
-                let known = compiled.remove(path).filter(|script| script.sdk() == manifest.sdk);
+            .iter()
+            .map(|(path, source)| {
                 let entry = ScriptEntry {
                     id: script_id(app.id, path),
-                    compiled: known.map_or_else(OnceLock::new, |script| OnceLock::from(Ok(script))),
+                    source: Arc::clone(source),
                     lost: AtomicU64::new(0),
                     long: AtomicBool::new(false),
                 };
@@ -112,18 +109,18 @@ impl Revision {
             .collect();
         let commit_bytes = Bytes::from(commit.clone());
         let limits = manifest.limits.clone();
-        let program = Program { app, commit, commit_bytes, manifest, sources, scripts, routes };
-        Ok(Self { program: Arc::new(program), secrets: Arc::default(), limits })
+        let content = Content { app, commit, commit_bytes, manifest, sources, scripts, routes, _held: held };
+        Ok(Self { content: Arc::new(content), secrets: Arc::default(), limits })
     }
 
-    /// The same program with the values of those secrets that its manifest names. Nothing is read, parsed or compiled.
+    /// The same content with the values of those secrets that its manifest names. Nothing is read, parsed or compiled.
     pub fn with_secrets(&self, secrets: &Secrets) -> Self {
         Self { secrets: Arc::new(self.own_secrets(secrets)), ..self.clone() }
     }
 
-    /// The same program, where no execution can use more than `ceiling`, whatever its manifest was granted before.
+    /// The same content, where no execution can use more than `ceiling`, whatever its manifest was granted before.
     pub fn limited_to(&self, ceiling: &Limits) -> Self {
-        Self { limits: self.program.manifest.limits.within(ceiling), ..self.clone() }
+        Self { limits: self.content.manifest.limits.within(ceiling), ..self.clone() }
     }
 
     /// What each of its executions can use.
@@ -132,7 +129,7 @@ impl Revision {
     }
 
     fn own_secrets(&self, secrets: &Secrets) -> Secrets {
-        secrets.only(self.program.manifest.secrets.required.iter().map(|name| name.as_str()))
+        secrets.only(self.content.manifest.secrets.required.iter().map(|name| name.as_str()))
     }
 
     /// The secrets that its scripts read. Whatever is shown of what they say is redacted for these.
@@ -147,60 +144,48 @@ impl Revision {
 
     /// The name of the app.
     pub fn app(&self) -> &AppName {
-        &self.program.app.name
+        &self.content.app.name
     }
 
     /// The id of the app.
     pub fn app_id(&self) -> Uuid {
-        self.program.app.id
+        self.content.app.id
     }
 
     /// The commit, as 40 hexadecimal digits.
     pub fn commit(&self) -> &str {
-        &self.program.commit
+        &self.content.commit
     }
 
     /// The same, to be sent: every answer names it, and shares these bytes.
     pub fn commit_bytes(&self) -> Bytes {
-        self.program.commit_bytes.clone()
+        self.content.commit_bytes.clone()
     }
 
     /// What the app declares.
     pub fn manifest(&self) -> &Manifest {
-        &self.program.manifest
+        &self.content.manifest
     }
 
-    /// The text of its scripts.
-    pub fn sources(&self) -> &BTreeMap<ScriptPath, String> {
-        &self.program.sources
+    /// Its scripts.
+    pub fn sources(&self) -> &BTreeMap<ScriptPath, Arc<Source>> {
+        &self.content.sources
     }
 
     /// The id of a script: the same in every revision of the app (a version 5 UUID of the app's id and the path).
     pub fn script_id(&self, script: &ScriptPath) -> Uuid {
-        script_id(self.program.app.id, script)
+        script_id(self.content.app.id, script)
     }
 
     /// What a request for `method` and `path` leads to. The path begins with `/`, is as it was sent, and has no query.
     pub fn route(&self, method: &str, path: &str) -> Routed {
-        self.program.routes.route(method, path)
+        self.content.routes.route(method, path)
     }
 
-    /// The script at `path` if it is compiled already, and may run.
-    pub(crate) fn compiled(&self, path: &ScriptPath) -> Option<(&ScriptEntry, &Script)> {
-        let entry = self.program.scripts.get(path)?;
-        let script = entry.compiled.get()?.as_ref().ok()?;
-        (!entry.is_quarantined()).then_some((entry, script))
-    }
-
-    /// The script at `path`, ready to run. It may have to be compiled.
-    pub(crate) fn entry(&self, path: &ScriptPath) -> Result<(&ScriptEntry, &Script), Failure> {
+    /// The script at `path`, if its revision has it and it may run.
+    pub(crate) fn entry(&self, path: &ScriptPath) -> Result<&ScriptEntry, Failure> {
         let absent = || Failure::new(FailureKind::Compile, format!("the revision has no script `{path}`"));
-        let entry = self.program.scripts.get(path).ok_or_else(absent)?;
-        let compiled = entry.compiled.get_or_init(|| {
-            let source = self.program.sources.get(path).ok_or_else(absent)?;
-            compile_again(self.program.manifest.sdk, path, source)
-        });
-        let script = compiled.as_ref().map_err(Failure::clone)?;
+        let entry = self.content.scripts.get(path).ok_or_else(absent)?;
         if entry.is_quarantined() {
             let message = format!(
                 "earlier runs of `{path}` lost more than {} MiB for good, which no script should be able to; push a change of it",
@@ -208,11 +193,15 @@ impl Revision {
             );
             return Err(Failure::new(FailureKind::Quarantined, message));
         }
-        Ok((entry, script))
+        Ok(entry)
     }
 }
 
 impl ScriptEntry {
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Whether the last run took long.
     pub(crate) fn is_long(&self) -> bool {
         self.long.load(Ordering::Relaxed)
@@ -231,11 +220,13 @@ impl ScriptEntry {
         self.lost.load(Ordering::Relaxed) > LOST_MAX
     }
 
-    /// Notes how many bytes a run has not given back.
-    pub(crate) fn note_lost(&self, bytes: u64) {
-        if bytes > LOST_UNNOTICED {
+    /// Notes how many bytes a run has not given back, and says whether they are a loss.
+    pub(crate) fn note_lost(&self, bytes: u64) -> bool {
+        let is_loss = bytes > LOST_UNNOTICED;
+        if is_loss {
             self.lost.fetch_add(bytes, Ordering::Relaxed);
         }
+        is_loss
     }
 }
 
@@ -243,26 +234,11 @@ fn script_id(app: Uuid, path: &ScriptPath) -> Uuid {
     Uuid::new_v5(&app, path.as_str().as_bytes())
 }
 
-/// Compiles what was validated when it was pushed.
-fn compile_again(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Failure> {
-    recompile(sdk, path, source).map_err(|faults| {
-        let Some(fault) = faults.iter().next() else {
-            return Failure::new(FailureKind::Compile, "the script does not compile");
-        };
-        let place = fault.place.as_ref().map(|place| FailurePlace {
-            script: path.clone(),
-            line: place.line,
-            column: place.column,
-        });
-        Failure { kind: FailureKind::Compile, message: fault.message.clone(), place }
-    })
-}
-
 impl fmt::Debug for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Revision")
-            .field("app", &self.program.app)
-            .field("commit", &self.program.commit)
+            .field("app", &self.content.app)
+            .field("commit", &self.content.commit)
             .finish_non_exhaustive()
     }
 }
@@ -275,13 +251,13 @@ mod tests {
     fn script_that_loses_memory_for_good_is_not_run_any_more() {
         let entry = ScriptEntry {
             id: Uuid::nil(),
-            compiled: OnceLock::new(),
+            source: Arc::new(Source::new("")),
             lost: AtomicU64::new(0),
             long: AtomicBool::new(false),
         };
-        (0..1_000_000).for_each(|_| entry.note_lost(LOST_UNNOTICED));
+        assert!((0..1_000_000).all(|_| !entry.note_lost(LOST_UNNOTICED)));
         assert!(!entry.is_quarantined(), "what the engine keeps for itself is no loss");
-        (0..8).for_each(|_| entry.note_lost(LOST_MAX / 8));
+        assert!((0..8).all(|_| entry.note_lost(LOST_MAX / 8)));
         assert!(!entry.is_quarantined());
         entry.note_lost(LOST_UNNOTICED + 1);
         assert!(entry.is_quarantined());

@@ -23,7 +23,7 @@ use crate::captures::EmptyCells;
 use crate::check::Script;
 use crate::ctx;
 use crate::failure::{Failure, FailureKind, FailurePlace};
-use crate::host::{Host, Pending};
+use crate::host::{Host, NoMemory, Pending};
 use crate::invocation::Invocation;
 use crate::json;
 use crate::meter::{BLOCKS_MAX, InlineBudget, Trip, Usage};
@@ -32,6 +32,7 @@ use crate::run_context::{self, ActiveRun};
 use crate::sandbox::Sandbox;
 use crate::sdk::CTX;
 use crate::secrets::Secrets;
+use crate::source::Program;
 
 /// The stack, in bytes, that a thread needs to run any script: as much as operations may begin within, what the longest
 /// chain of values takes when it is copied at that depth, and a quarter to spare.
@@ -89,29 +90,40 @@ pub enum Pass {
     },
 }
 
-/// Runs a script of `revision` to its end: its value, an error, a limit of the manifest, or `stop`. Waits on this thread for
-/// what the host leaves pending. Never panics.
+/// Runs a script of `revision`, which is compiled to `program`, to its end: its value, an error, a limit of the manifest, or `stop`.
+/// Waits on this thread for what the host leaves pending. Never panics.
 pub fn run(
     revision: &Revision,
+    program: &Program,
     invocation: &Invocation,
     host: Arc<dyn Host>,
     stop: &Arc<AtomicBool>,
 ) -> Execution {
-    let (entry, script) = match revision.entry(&invocation.script) {
-        Ok(found) => found,
+    let entry = match revision.entry(&invocation.script) {
+        Ok(entry) => entry,
         Err(failure) => return Execution::failed(failure),
     };
+    let script = match program.script() {
+        Ok(script) => script,
+        Err(failure) => return Execution::failed(failure.clone()),
+    };
+    program.note_used();
     let (execution, _) = pass(revision, entry, script, invocation, host, Some(Arc::clone(stop)));
     entry.note_long(execution.operations > InlineBudget::OPERATIONS || execution.duration > LONG);
     execution
 }
 
-/// Runs a script where others wait for the thread. Where it does not end within a fraction of a millisecond, nothing has come
-/// of the pass but what its host made of the calls. Never panics.
+/// Runs a script that is compiled already, where others wait for the thread. Where it does not end within a fraction of a
+/// millisecond, nothing has come of the pass but what its host made of the calls. Never panics.
 pub fn run_inline(revision: &Revision, invocation: &Invocation, host: Arc<dyn Host>) -> Pass {
-    let Some((entry, script)) = revision.compiled(&invocation.script) else { return Pass::OverBudget };
+    let Ok(entry) = revision.entry(&invocation.script) else { return Pass::OverBudget };
+    let program = entry.source().load_program(revision.manifest().sdk);
+    let Some(Ok(script)) = program.as_ref().map(|program| program.script()) else { return Pass::OverBudget };
     if entry.is_long() || invocation.trigger.bytes() > INLINE_BODY_BYTES_MAX {
         return Pass::OverBudget;
+    }
+    if let Some(program) = program.as_ref() {
+        program.note_used();
     }
     let (execution, unfinished) = pass(revision, entry, script, invocation, host, None);
     match unfinished {
@@ -146,14 +158,17 @@ fn pass(
     let usage = finished.usage;
     let outcome = match outcome {
         Ok(outcome) => {
-            entry.note_lost(usage.held.saturating_sub(kept(&outcome)));
+            let lost = usage.held.saturating_sub(kept(&outcome));
+            if entry.note_lost(lost) {
+                run_context::note_lost(lost);
+            }
             outcome
         }
         // What a panic holds on to, a backtrace's symbols among it, is not the script's loss.
         Err(panic) => Err(Failure::new(FailureKind::Panic, panic_message(&*panic))),
     };
     let execution = Execution {
-        outcome: ended(outcome, &usage, limits),
+        outcome: ended(outcome, &usage, limits, finished.no_memory),
         duration: usage.duration,
         operations: usage.operations,
         memory_peak: usage.memory_peak,
@@ -176,6 +191,7 @@ fn evaluate(
 ) -> Result<Answer, Failure> {
     let ctx = ctx::build(revision, entry, script, invocation)?;
     if run_context::room_for(0).is_some() {
+        // The limit that was reached is told instead.
         return Err(Failure::new(FailureKind::Memory, "the request does not fit"));
     }
     let uses = script.uses();
@@ -214,7 +230,12 @@ impl Drop for CtxInFunctions {
 }
 
 /// A limit that was reached decides, whatever the script made of it.
-fn ended(outcome: Result<Answer, Failure>, usage: &Usage, limits: &Limits) -> Result<Answer, Failure> {
+fn ended(
+    outcome: Result<Answer, Failure>,
+    usage: &Usage,
+    limits: &Limits,
+    no_memory: Option<NoMemory>,
+) -> Result<Answer, Failure> {
     let (kind, message) = match usage.trip {
         None => return outcome,
         Some(Trip::Timeout) => {
@@ -229,6 +250,9 @@ fn ended(outcome: Result<Answer, Failure>, usage: &Usage, limits: &Limits) -> Re
         }
         Some(Trip::Memory) => {
             (FailureKind::Memory, format!("held more than {} bytes or {BLOCKS_MAX} pieces", limits.memory))
+        }
+        Some(Trip::NodeMemory) => {
+            (FailureKind::NodeMemory, no_memory.map(|refused| refused.0).unwrap_or_default())
         }
         Some(Trip::Depth) => {
             (FailureKind::Depth, "functions call one another deeper than the stack allows".to_owned())

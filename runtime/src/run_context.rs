@@ -4,6 +4,7 @@
 //! Runs can nest: the inner one gets no more time than the outer one has left, and its operations count for both.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use manifest_schema::limits::Limits;
 use rhai::Dynamic;
 
 use crate::captures::{self, Captures, Cells};
-use crate::host::{Host, HostCall, Pending};
+use crate::host::{Host, HostCall, NoMemory, Pending};
 use crate::memory;
 use crate::meter::{Meter, Trip, Usage};
 use crate::secrets::Secrets;
@@ -31,7 +32,8 @@ struct RunContext {
     meter: Meter,
     /// The mask of the script's captures; 0: nothing is captured.
     captures: Cell<u64>,
-    run: RefCell<Option<Run>>,
+    /// Not dropped with the thread, on which no run goes on then: a thread-local without a destructor is reached faster.
+    run: RefCell<ManuallyDrop<Option<Run>>>,
 }
 
 /// What a run is given, and what it has had of it.
@@ -53,11 +55,13 @@ pub(crate) struct Run {
     log_lines_dropped: u64,
     /// What a host call of an inline pass waits for.
     blocked_on: Option<Pending>,
+    /// Why its host has no memory for it.
+    no_memory: Option<NoMemory>,
 }
 
 thread_local! {
     static CURRENT: RunContext =
-        const { RunContext { meter: Meter::idle(), captures: Cell::new(0), run: RefCell::new(None) } };
+        const { RunContext { meter: Meter::idle(), captures: Cell::new(0), run: RefCell::new(ManuallyDrop::new(None)) } };
 }
 
 /// Counts one operation of the current run. `Some` when the run must end.
@@ -66,7 +70,6 @@ pub(crate) fn tick() -> Option<Trip> {
         if current.meter.count_operation() {
             current.look();
         }
-        current.meter.check_stack();
         current.meter.trip()
     })
 }
@@ -77,7 +80,6 @@ pub(crate) fn worked(steps: usize) -> Option<Trip> {
     CURRENT.with(|current| {
         if current.meter.count_steps(steps) {
             current.look();
-            current.meter.check_memory();
         }
         current.meter.trip()
     })
@@ -86,9 +88,19 @@ pub(crate) fn worked(steps: usize) -> Option<Trip> {
 /// Whether the current run may hold `bytes` more; if not, it must end. For native functions, before they make much.
 pub(crate) fn room_for(bytes: usize) -> Option<Trip> {
     CURRENT.with(|current| {
-        current.meter.reserve(bytes);
+        current.meter.check_memory(bytes);
+        current.ask_for_memory(bytes);
         current.meter.trip()
     })
+}
+
+/// Notes that the current run has lost so many bytes for good.
+pub(crate) fn note_lost(bytes: u64) {
+    CURRENT.with(|current| {
+        if let Some((host, _)) = current.host() {
+            memory::uncounted(|| host.note_lost(bytes));
+        }
+    });
 }
 
 /// Ends the current run because a value is too large, where a native function cannot fail.
@@ -127,7 +139,7 @@ pub(crate) fn is_capture(name: &str) -> bool {
 /// Remembers a cell that the current run has made.
 pub(crate) fn remember_cell(cell: Weak<RwLock<Dynamic>>) {
     CURRENT.with(|current| {
-        if let Some(run) = &mut *current.run.borrow_mut() {
+        if let Some(run) = current.run.borrow_mut().as_mut() {
             run.cells.remember(cell);
         }
     });
@@ -178,7 +190,7 @@ pub(crate) fn host_call<T>(mut call: impl FnMut(&dyn Host) -> HostCall<T>) -> Re
                     }
                 }
                 (HostCall::Pending(pending), None) => {
-                    if let Some(run) = &mut *current.run.borrow_mut() {
+                    if let Some(run) = current.run.borrow_mut().as_mut() {
                         run.blocked_on = Some(pending);
                     }
                     current.meter.end(Trip::Blocked);
@@ -204,10 +216,29 @@ impl RunContext {
             self.meter.note_wait(waited);
         }
         self.meter.look();
+        self.ask_for_memory(0);
         let run = self.run.borrow();
         let stop = run.as_ref().and_then(|run| run.stop.as_ref());
         if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             self.meter.end(Trip::Stopped);
+        }
+    }
+
+    /// Asks the host for what the run holds, and is about to hold with `more` bytes. The run ends where it is refused.
+    fn ask_for_memory(&self, more: usize) {
+        if self.meter.trip().is_none()
+            && let Some(wanted) = self.meter.memory_wanted(more)
+            && let Some((host, _)) = self.host()
+        {
+            match memory::uncounted(|| host.grow_memory(wanted.bytes())) {
+                Ok(()) => self.meter.grant(wanted),
+                Err(refused) => {
+                    if let Some(run) = self.run.borrow_mut().as_mut() {
+                        run.no_memory = Some(refused);
+                    }
+                    self.meter.end(Trip::NodeMemory);
+                }
+            }
         }
     }
 }
@@ -228,6 +259,8 @@ pub(crate) struct Finished {
     pub(crate) log_lines_dropped: u64,
     /// What an inline pass waits for.
     pub(crate) blocked_on: Option<Pending>,
+    /// Why its host had no memory for it.
+    pub(crate) no_memory: Option<NoMemory>,
 }
 
 impl ActiveRun {
@@ -256,12 +289,13 @@ impl ActiveRun {
             log_bytes: 0,
             log_lines_dropped: 0,
             blocked_on: None,
+            no_memory: None,
         };
         CURRENT.with(|current| {
             let meter_around = Meter::new(limits, started, before, inline, &current.meter);
             current.meter.swap(&meter_around);
             let captures_around = current.captures.replace(captures.mask);
-            let run_around = current.run.replace(Some(run));
+            let run_around = ManuallyDrop::into_inner(current.run.replace(ManuallyDrop::new(Some(run))));
             Self { started, before, peak_around, meter_around, captures_around, run_around }
         })
     }
@@ -280,10 +314,14 @@ impl ActiveRun {
                 trip: current.meter.trip(),
             };
             let mut run = current.run.borrow_mut();
-            let (log_lines_dropped, blocked_on) =
-                run.as_mut().map_or((0, None), |run| (run.log_lines_dropped, run.blocked_on.take()));
-            drop(run);
-            Finished { usage, log_lines_dropped, blocked_on }
+            let run = run.as_mut();
+            let mut finished = Finished { usage, log_lines_dropped: 0, blocked_on: None, no_memory: None };
+            if let Some(run) = run {
+                finished.log_lines_dropped = run.log_lines_dropped;
+                finished.blocked_on = run.blocked_on.take();
+                finished.no_memory = run.no_memory.take();
+            }
+            finished
         })
     }
 }
@@ -294,7 +332,7 @@ impl Drop for ActiveRun {
             current.meter.swap(&self.meter_around);
             current.meter.add(&self.meter_around);
             current.captures.set(self.captures_around);
-            current.run.replace(self.run_around.take())
+            ManuallyDrop::into_inner(current.run.replace(ManuallyDrop::new(self.run_around.take())))
         });
         drop(run);
     }

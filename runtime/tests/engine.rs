@@ -8,6 +8,8 @@
 mod cycles;
 #[path = "engine/host_calls.rs"]
 mod host_calls;
+#[path = "engine/memory.rs"]
+mod memory;
 mod support;
 
 use std::collections::BTreeMap;
@@ -24,9 +26,9 @@ use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
     AppIdentity, CountingAllocator, Execution, FailureKind, Host, Invocation, LogLine, Pass, Revision,
-    RevisionError, RouteConflict, Routed, Secrets, Trigger, compile,
+    RevisionError, RouteConflict, Routed, Secrets, Source, Trigger, compile,
 };
-use support::{APP, Call, Lines, OnLog, script};
+use support::{APP, Call, Lines, OnLog, program, script};
 use uuid::Uuid;
 
 #[global_allocator]
@@ -465,16 +467,19 @@ fn manifest(routes: &[(&str, &str)]) -> Manifest {
     }
 }
 
+fn sources(text: &str) -> BTreeMap<ScriptPath, Arc<Source>> {
+    BTreeMap::from([(path("main.rhai"), Arc::new(Source::new(text)))])
+}
+
 fn revision(commit: char, source: &str) -> Revision {
-    let sources = BTreeMap::from([(path("main.rhai"), source.to_owned())]);
     let manifest = manifest(&[("/", "main.rhai"), ("/{*all}", "main.rhai")]);
-    Revision::new(app(), commit.to_string().repeat(40), manifest, sources, BTreeMap::new()).unwrap()
+    Revision::new(app(), commit.to_string().repeat(40), manifest, sources(source), None).unwrap()
 }
 
 #[test]
 fn a_revision_needs_every_script_it_names() {
     let manifest = manifest(&[("/", "gone.rhai")]);
-    let error = Revision::new(app(), "a".repeat(40), manifest, BTreeMap::new(), BTreeMap::new()).unwrap_err();
+    let error = Revision::new(app(), "a".repeat(40), manifest, BTreeMap::new(), None).unwrap_err();
     assert_eq!(error, RevisionError::MissingScript(path("gone.rhai")));
 }
 
@@ -489,10 +494,10 @@ fn a_revision_cannot_answer_one_request_twice() {
 fn what_is_compiled_is_not_compiled_again() {
     // The source is another one on purpose: only the compiled script can answer 1.
     let compiled = compile(SdkVersion::V1_1, &path("main.rhai"), "1").unwrap();
-    let sources = BTreeMap::from([(path("main.rhai"), "2".to_owned())]);
-    let compiled = BTreeMap::from([(path("main.rhai"), compiled)]);
+    let sources = sources("2");
+    sources[&path("main.rhai")].set_program(SdkVersion::V1_1, Arc::new(compiled.into()));
     let manifest = manifest(&[("/", "main.rhai")]);
-    let revision = Revision::new(app(), "a".repeat(40), manifest, sources, compiled).unwrap();
+    let revision = Revision::new(app(), "a".repeat(40), manifest, sources, None).unwrap();
     assert_eq!(script("").run_on(&revision).execution.outcome.unwrap().body, "1");
 }
 
@@ -512,10 +517,10 @@ fn new_secret_compiles_nothing() {
 #[test]
 fn what_was_compiled_for_another_sdk_is_compiled_again() {
     let compiled = compile(SdkVersion::V1_0, &path("main.rhai"), "1").unwrap();
-    let sources = BTreeMap::from([(path("main.rhai"), "2".to_owned())]);
-    let compiled = BTreeMap::from([(path("main.rhai"), compiled)]);
+    let sources = sources("2");
+    sources[&path("main.rhai")].set_program(SdkVersion::V1_0, Arc::new(compiled.into()));
     let manifest = manifest(&[("/", "main.rhai")]);
-    let revision = Revision::new(app(), "a".repeat(40), manifest, sources, compiled).unwrap();
+    let revision = Revision::new(app(), "a".repeat(40), manifest, sources, None).unwrap();
     assert_eq!(script("").run_on(&revision).execution.outcome.unwrap().body, "2");
 }
 
@@ -595,7 +600,8 @@ fn run_with(call: &Call, revision: &Revision, host: Arc<dyn Host>) -> Execution 
 
 /// Runs on this thread, whose stack is small: for scripts that nest nothing.
 fn run_here(call: &Call, revision: &Revision, host: Arc<dyn Host>) -> Execution {
-    runtime::run(revision, &invocation(call, Bytes::new()), host, &call.stop)
+    let invocation = invocation(call, Bytes::new());
+    runtime::run(revision, &program(revision, &invocation.script), &invocation, host, &call.stop)
 }
 
 fn inline_here(call: &Call, revision: &Revision) -> Option<(Execution, Vec<String>)> {

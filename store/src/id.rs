@@ -20,7 +20,7 @@ impl AppId {
     }
 
     /// A new id. Later ones sort behind earlier ones.
-    pub(crate) fn random() -> Self {
+    pub fn random() -> Self {
         Self(Uuid::now_v7())
     }
 }

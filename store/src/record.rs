@@ -288,6 +288,8 @@ pub struct NewPush<'a> {
     pub app: AppName,
     /// Whether it is created where it is unknown.
     pub may_create: bool,
+    /// The id that it has then.
+    pub new_app: AppId,
     /// Who pushes.
     pub by: Actor,
     /// When.

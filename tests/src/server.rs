@@ -171,6 +171,12 @@ impl Server {
         self.restart_at(ANY_PORT);
     }
 
+    /// The same with other flags than before.
+    pub fn restart_with(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.restart();
+    }
+
     /// The same, at an address: that of before, for whoever keeps to it.
     pub fn restart_at(&mut self, listen: &str) {
         if self.database.is_outside_the_data_folder() {

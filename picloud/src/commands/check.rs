@@ -25,7 +25,7 @@ pub(crate) enum Form {
 pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError> {
     // What git ignores is read too: nobody asks git here.
     let snapshot = folder::read(folder, &[".git"])?.snapshot;
-    let (faults, done) = match validate(&snapshot, &Ceiling::DEFAULT, None) {
+    let (faults, done) = match validate(&snapshot, &Ceiling::DEFAULT) {
         Ok(checked) => (checked.warnings.clone(), Some(summary(&checked))),
         Err(faults) => (faults, None),
     };

@@ -89,5 +89,5 @@ fn contents(path: &Path) -> io::Result<File> {
     if fs::metadata(path)?.len() > FILE_MAX {
         return Ok(File::TooLarge);
     }
-    fs::read(path).map(File::Bytes)
+    fs::read(path).map(|bytes| File::Bytes(bytes.into()))
 }

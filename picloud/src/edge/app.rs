@@ -137,11 +137,16 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Uuid {
 fn failed(kind: FailureKind, execution_id: Uuid) -> Response<Content> {
     let error = match kind {
         FailureKind::InvalidJson => "invalid JSON body",
+        FailureKind::NodeMemory => "the node has no memory for it now",
         _ => "script error",
     };
-    let status = StatusCode::from_u16(kind.http_status());
+    let status = StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let words = json!({"error": error, "execution_id": execution_id.to_string()});
-    reply::json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &words).map(Content::from)
+    let mut response = reply::json(status, &words).map(Content::from);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// The answer of a script, with the memory that it takes until its client has taken it. Its slot is another one's by now.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
 use manifest_schema::quantity::show_size;
 use platform::deploy::{Activated, CHECK_REF, Changes, Event, Outcome, Planned, Rejection, Sign, Verdict};
+use platform::memory::OutOfMemory;
 use platform::nodes::{Lagging, Reach};
 use platform::tokens::Right;
 use store::Oid;
@@ -201,6 +202,13 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             format!("{}; nothing was changed; push again in a moment", printable(why))
         }
         Rejection::DiskFull => "the server's disk is full; nothing was changed".to_owned(),
+        Rejection::NoMemory(refused @ OutOfMemory::App { .. }) => format!(
+            "{refused}; nothing was changed; delete branches whose previews are not needed, or grant more with  picloud apps \
+             limits {app} --memory-share SIZE"
+        ),
+        Rejection::NoMemory(refused @ OutOfMemory::Node { .. }) => format!(
+            "{refused}; nothing was changed; push again later, or ask the operator for more memory (serve --memory)"
+        ),
         Rejection::TooManyRefs { there, most } => {
             format!("the app has {there} branches and tags, and may have {most}; delete some first")
         }

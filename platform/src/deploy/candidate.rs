@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use chrono::Utc;
 use git_receiver::{ObjectId, Pack, ReadError, Staged, UnpackError};
 use manifest_schema::fault::{Fault, Faults};
@@ -13,7 +14,7 @@ use runtime::Secrets;
 use store::{NewRevision, Oid, Store, StoreError};
 use uuid::Uuid;
 
-use super::check::{Checked, check, refuse_unset};
+use super::check::{Checked, check_for, refuse_unset};
 use super::leaks::leaks;
 use super::limits::DeployLimits;
 use super::plan::{Planned, Side, due_times, plan};
@@ -21,8 +22,10 @@ use super::report::{Event, Rejection, Tell};
 use super::snapshot::{File, Snapshot, SnapshotError, of_commit};
 use crate::activation::Activation;
 use crate::limits::GrantedLimits;
+use crate::memory::{OutOfMemory, Reservation};
 use crate::repository::{AppRepository, oid};
 use crate::revision::{LoadError, Prepared};
+use crate::scripts::{AppScripts, CheckError};
 
 /// Why a push failed for a reason that is not the pusher's.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +94,8 @@ pub(super) struct Examination<'a> {
     pub(super) name: &'a AppName,
     /// What the app is granted.
     pub(super) granted: &'a GrantedLimits,
+    /// The scripts of the app that is pushed to.
+    pub(super) scripts: &'a AppScripts,
     pub(super) repository: &'a AppRepository,
     pub(super) staged: &'a Staged<'a, AppRepository>,
     pub(super) pack: &'a Pack,
@@ -112,7 +117,11 @@ impl Examination<'_> {
         if let Some(rejection) = self.leaked(Some((branch, commit))).await? {
             return Ok(Examined::Rejected(rejection));
         }
-        let (prepared, new) = match self.validated_before(oid(commit)).await? {
+        let known = match self.validated_before(oid(commit)).await? {
+            Ok(known) => known,
+            Err(refused) => return Ok(Examined::Rejected(Rejection::NoMemory(refused))),
+        };
+        let (prepared, new) = match known {
             Some(prepared) => {
                 let mut faults = Faults::default();
                 refuse_unset(&prepared.manifest, self.secrets, &mut faults);
@@ -123,12 +132,15 @@ impl Examination<'_> {
             }
             None => {
                 let started = Instant::now();
-                let snapshot = match of_commit(self.staged, commit, &self.limits.tree).await {
+                let (snapshot, _held) = match self.snapshot(commit).await {
                     Ok(snapshot) => snapshot,
                     Err(SnapshotError::Refused(why)) => {
                         return Ok(self.refuse(branch, Fault::error("the commit", None, why).into()));
                     }
                     Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
+                    Err(SnapshotError::NoMemory(refused)) => {
+                        return Ok(Examined::Rejected(Rejection::NoMemory(refused)));
+                    }
                 };
                 self.tell.send(Event::Read {
                     files: snapshot.files,
@@ -141,16 +153,22 @@ impl Examination<'_> {
                 }
                 let started = Instant::now();
                 let (ceiling, secrets) = (self.granted.ceiling(self.name), Arc::clone(self.secrets));
+                // A preview is compiled when somebody asks for it.
+                let (scripts, keeps) = (self.scripts.clone(), self.is_production(branch));
                 // Off the async workers: compiling may take a while and cannot be cancelled.
-                let checking =
-                    tokio::task::spawn_blocking(move || check(&snapshot, &ceiling, Some(&secrets)));
+                let checking = tokio::task::spawn_blocking(move || {
+                    check_for(&scripts, keeps, &snapshot, &ceiling, Some(&secrets))
+                });
                 let Checked { prepared, warnings } =
                     match checking.await.map_err(|_| DeployError::CheckDied)? {
                         Ok(checked) => checked,
-                        Err(faults) => return Ok(self.refuse(branch, faults)),
+                        Err(CheckError::Faults(faults)) => return Ok(self.refuse(branch, faults)),
+                        Err(CheckError::NoMemory(refused)) => {
+                            return Ok(Examined::Rejected(Rejection::NoMemory(refused)));
+                        }
                     };
                 self.tell.send(Event::Compiled {
-                    scripts: prepared.compiled.len(),
+                    scripts: prepared.sources.len(),
                     sdk: prepared.manifest.sdk,
                     took: started.elapsed(),
                 });
@@ -172,6 +190,10 @@ impl Examination<'_> {
         }
         self.tell_plan(branch, &prepared);
         Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new, prepared })))
+    }
+
+    async fn snapshot(&self, commit: ObjectId) -> Result<(Snapshot, Reservation), SnapshotError> {
+        of_commit(self.staged, commit, &self.limits.tree, self.scripts.account()).await
     }
 
     fn is_production(&self, branch: &str) -> bool {
@@ -203,9 +225,10 @@ impl Examination<'_> {
         if refused.is_empty() {
             return Ok(None);
         }
-        let text = match of_commit(self.staged, commit, &self.limits.tree).await {
-            Ok(Snapshot { manifest: Some(File::Bytes(text)), .. }) => text,
-            Ok(_) | Err(SnapshotError::Refused(_)) => Vec::new(),
+        let text = match self.snapshot(commit).await {
+            Ok((Snapshot { manifest: Some(File::Bytes(text)), .. }, _)) => text,
+            // Then the faults have no places.
+            Ok(_) | Err(SnapshotError::Refused(_) | SnapshotError::NoMemory(_)) => Bytes::new(),
             Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
         };
         let mut faults = Faults::default();
@@ -216,10 +239,14 @@ impl Examination<'_> {
         Ok(Some(faults))
     }
 
-    async fn validated_before(&self, commit: Oid) -> Result<Option<Prepared>, DeployError> {
-        let Some(app) = self.repository.app() else { return Ok(None) };
-        match Prepared::load(self.store, app, commit).await {
-            Ok(prepared) => Ok(Some(prepared)),
+    async fn validated_before(
+        &self,
+        commit: Oid,
+    ) -> Result<Result<Option<Prepared>, OutOfMemory>, DeployError> {
+        let Some(app) = self.repository.app() else { return Ok(Ok(None)) };
+        match Prepared::load(self.store, app, commit, self.scripts).await {
+            Ok(prepared) => Ok(Ok(Some(prepared))),
+            Err(LoadError::NoMemory(refused)) => Ok(Err(refused)),
             Err(LoadError::Store(error)) => Err(error.into()),
             Err(LoadError::Read(error)) => Err(error.into()),
             // A revision of an older server that this one no longer reads is validated anew.
@@ -229,7 +256,7 @@ impl Examination<'_> {
                 | LoadError::Routes(_)
                 | LoadError::Secrets(_)
                 | LoadError::Panicked,
-            ) => Ok(None),
+            ) => Ok(Ok(None)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The validation of a snapshot: every fault at once, without running anything. A push and `picloud check` share it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -10,14 +11,15 @@ use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{self, Refused, Surroundings, parse};
 use manifest_schema::sdk::SdkVersion;
-use manifest_schema::zone::{Source, ZoneData, zone_data};
-use runtime::{Script, Secrets};
+use manifest_schema::zone::{self, ZoneData, zone_data};
+use runtime::{Secrets, Source};
+use store::AppId;
+use uuid::Uuid;
 
-use super::snapshot::{File, Snapshot};
-use crate::revision::Prepared;
-
-/// The most bytes of manifest and scripts together: what one revision may weigh in memory.
-const SNAPSHOT_MAX: u64 = 32 * 1024 * 1024;
+use super::snapshot::{File, SNAPSHOT_MAX, Snapshot};
+use crate::memory::MemoryBudget;
+use crate::revision::{PrepareError, Prepared, measured};
+use crate::scripts::{AppScripts, CheckError, CheckedScript, Scripts};
 
 /// How long the scripts of one snapshot may take to check, all together; beyond, the rest is not looked at.
 const TIME_MAX: Duration = Duration::from_secs(30);
@@ -35,12 +37,30 @@ pub struct Checked {
     pub warnings: Faults,
 }
 
-/// Checks `snapshot` against the contract and the most that the server grants, and whether the secrets that it needs are
-/// among `secrets`, where those are known.
+/// Checks `snapshot` against the contract and the most that the server grants, on the machine of its author.
 ///
 /// # Errors
 /// Every fault of the manifest and of every script, at least one of them an error; the manifest's first.
-pub fn check(snapshot: &Snapshot, ceiling: &Ceiling, secrets: Option<&Secrets>) -> Result<Checked, Faults> {
+pub fn check(snapshot: &Snapshot, ceiling: &Ceiling) -> Result<Checked, Faults> {
+    let scripts = Scripts::new(MemoryBudget::unbounded()).of(AppId::from_uuid(Uuid::nil()));
+    check_for(&scripts, false, snapshot, ceiling, None).map_err(|error| match error {
+        CheckError::Faults(faults) => faults,
+        CheckError::NoMemory(_) => unreachable!("there is room for everything"),
+    })
+}
+
+/// Checks `snapshot` for an app, and whether the secrets that it needs are among `secrets`, where those are known. It is compiled
+/// script by script in memory of the app, and what fits is kept compiled, where it `keeps` it.
+///
+/// # Errors
+/// Every fault of the manifest and of every script, at least one of them an error; the manifest's first. Or there is no room.
+pub(crate) fn check_for(
+    app: &AppScripts,
+    keeps: bool,
+    snapshot: &Snapshot,
+    ceiling: &Ceiling,
+    secrets: Option<&Secrets>,
+) -> Result<Checked, CheckError> {
     if snapshot.bytes() > SNAPSHOT_MAX {
         let words =
             format!("manifest and scripts take more than {} MiB together", SNAPSHOT_MAX / (1024 * 1024));
@@ -48,7 +68,7 @@ pub fn check(snapshot: &Snapshot, ceiling: &Ceiling, secrets: Option<&Secrets>) 
     }
     let bytes = manifest_bytes(snapshot.manifest.as_ref())?;
     let known: BTreeSet<String> = snapshot.scripts.keys().cloned().collect();
-    let parsed = parse(bytes, Surroundings { ceiling, scripts: &known });
+    let (parsed, parsed_bytes) = measured(|| parse(bytes, Surroundings { ceiling, scripts: &known }));
     let (manifest, mut faults, sdk, named) = match parsed {
         Ok(parsed) => {
             let sdk = parsed.manifest.sdk;
@@ -66,15 +86,19 @@ pub fn check(snapshot: &Snapshot, ceiling: &Ceiling, secrets: Option<&Secrets>) 
             (None, faults, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
         }
     };
-    let scripts = check_scripts(TIME_MAX, snapshot, sdk, named, &mut faults);
+    let passed = check_scripts(TIME_MAX, app, keeps, snapshot, sdk, named, &mut faults)?;
     match manifest {
         Some(manifest) if faults.errors() == 0 => {
-            let Scripts { sources, compiled } = scripts;
-            let prepared = Prepared::new(manifest, sources, compiled)
-                .map_err(|error| Fault::error(manifest::FILE_NAME, None, error.to_string()))?;
-            Ok(Checked { prepared, warnings: faults })
+            let sources = passed.held(app)?;
+            match Prepared::new((manifest, parsed_bytes), sources, app) {
+                Ok(prepared) => Ok(Checked { prepared, warnings: faults }),
+                Err(PrepareError::Routes(error)) => {
+                    Err(Fault::error(manifest::FILE_NAME, None, error.to_string()).into())
+                }
+                Err(PrepareError::NoMemory(refused)) => Err(CheckError::NoMemory(refused)),
+            }
         }
-        _ => Err(faults),
+        _ => Err(faults.into()),
     }
 }
 
@@ -99,30 +123,59 @@ fn warn_of_old_zones(manifest: &Manifest, data: &ZoneData, now: DateTime<Utc>, f
             schedule.cron.zone()
         );
         let help = match data.source() {
-            Source::System => "upgrade the system's package tzdata on the server, and restart PiCloud",
-            Source::Bundled => "install the system's package tzdata on the server, or a newer PiCloud",
+            zone::Source::System => "upgrade the system's package tzdata on the server, and restart PiCloud",
+            zone::Source::Bundled => "install the system's package tzdata on the server, or a newer PiCloud",
         };
         faults.add(Fault::warning(manifest::FILE_NAME, None, words).advise(help.to_owned()));
     }
 }
 
-/// The scripts that passed.
+/// The scripts that passed, by their texts.
 #[derive(Default)]
-struct Scripts {
-    sources: BTreeMap<ScriptPath, String>,
-    compiled: BTreeMap<ScriptPath, Script>,
+struct Passed<'s> {
+    paths: Vec<(ScriptPath, &'s str)>,
+    /// What they are compiled to, as far as it is kept; `None` where it is not.
+    compiled: HashMap<&'s str, Option<CheckedScript>>,
+    compiled_bytes: usize,
 }
 
-fn check_scripts(
+impl<'s> Passed<'s> {
+    fn add(&mut self, text: &'s str, script: CheckedScript, keeps: bool) {
+        self.compiled_bytes += text.len();
+        let kept = (keeps && self.compiled_bytes <= COMPILED_MAX).then_some(script);
+        self.compiled.insert(text, kept);
+    }
+
+    /// Keeps nothing compiled, and says whether that gave anything back.
+    fn let_go(&mut self) -> bool {
+        self.compiled.values_mut().filter_map(Option::take).count() > 0
+    }
+
+    /// The same, held for the app: each text once, with what is kept compiled of it.
+    fn held(mut self, app: &AppScripts) -> Result<BTreeMap<ScriptPath, Arc<Source>>, CheckError> {
+        let mut sources = BTreeMap::new();
+        for (path, text) in self.paths {
+            let source = app.source(text).map_err(CheckError::NoMemory)?;
+            if let Some(script) = self.compiled.remove(text).flatten() {
+                app.keep(&source, script);
+            }
+            sources.insert(path, source);
+        }
+        Ok(sources)
+    }
+}
+
+fn check_scripts<'s>(
     time: Duration,
-    snapshot: &Snapshot,
+    app: &AppScripts,
+    keeps: bool,
+    snapshot: &'s Snapshot,
     sdk: SdkVersion,
     named: BTreeSet<ScriptPath>,
     faults: &mut Faults,
-) -> Scripts {
+) -> Result<Passed<'s>, CheckError> {
     let deadline = Instant::now() + time;
-    let mut scripts = Scripts::default();
-    let mut compiled_bytes = 0;
+    let mut passed = Passed::default();
     let mut left = named.len();
     for path in named {
         if Instant::now() >= deadline {
@@ -133,24 +186,34 @@ fn check_scripts(
         left -= 1;
         // A script that is not there is a fault of the manifest, told there.
         let Some(file) = snapshot.scripts.get(path.as_str()) else { continue };
-        match script(sdk, &path, file) {
-            Ok((source, script)) => {
-                compiled_bytes += source.len();
-                if compiled_bytes <= COMPILED_MAX {
-                    scripts.compiled.insert(path.clone(), script);
-                }
-                scripts.sources.insert(path, source.to_owned());
+        let text = match script_text(&path, file) {
+            Ok(text) => text,
+            Err(fault) => {
+                faults.add(fault);
+                continue;
             }
-            Err(found) => faults.append(found),
+        };
+        if !passed.compiled.contains_key(text) {
+            let mut checked = app.check(sdk, &path, text);
+            if matches!(checked, Err(CheckError::NoMemory(_))) && passed.let_go() {
+                checked = app.check(sdk, &path, text);
+            }
+            match checked {
+                Ok(script) => passed.add(text, script, keeps),
+                Err(CheckError::Faults(found)) => {
+                    faults.append(found);
+                    continue;
+                }
+                Err(refused @ CheckError::NoMemory(_)) => return Err(refused),
+            }
         }
+        passed.paths.push((path, text));
     }
-    scripts
+    Ok(passed)
 }
 
-/// The source of a script, and what it compiles to.
-fn script<'a>(sdk: SdkVersion, path: &ScriptPath, file: &'a File) -> Result<(&'a str, Script), Faults> {
-    let source = text(path, bytes(path.as_str(), file, || runtime::too_large(path))?)?;
-    Ok((source, runtime::compile(sdk, path, source)?))
+fn script_text<'a>(path: &ScriptPath, file: &'a File) -> Result<&'a str, Fault> {
+    text(path, bytes(path.as_str(), file, || runtime::too_large(path))?)
 }
 
 fn manifest_bytes(file: Option<&File>) -> Result<&[u8], Fault> {
@@ -193,6 +256,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::memory::OutOfMemory;
 
     const MIB: usize = 1024 * 1024;
 
@@ -202,9 +266,9 @@ mod tests {
         let mut snapshot = Snapshot::default();
         for (index, source) in sources.iter().enumerate() {
             manifest += &format!("[[functions]]\nname = \"f{index}\"\nscript = \"{index}.rhai\"\n");
-            snapshot.add(&format!("{index}.rhai"), || File::Bytes(source.as_bytes().to_vec()));
+            snapshot.add(&format!("{index}.rhai"), || File::Bytes((*source).to_owned().into()));
         }
-        snapshot.add(manifest::FILE_NAME, || File::Bytes(manifest.into_bytes()));
+        snapshot.add(manifest::FILE_NAME, || File::Bytes(manifest.into()));
         snapshot
     }
 
@@ -217,9 +281,9 @@ mod tests {
         let mut wrong = snapshot(&["nope();", "ctx.request.rest", "1 +", "fine"]);
         let text = "sdk = \"1.0\"\nx = 1\n[[functions]]\nname = \"a\"\nscript = \"0.rhai\"\n\
                     [[functions]]\nname = \"b\"\nscript = \"1.rhai\"\n";
-        wrong.add(manifest::FILE_NAME, || File::Bytes(text.as_bytes().to_vec()));
+        wrong.add(manifest::FILE_NAME, || File::Bytes(text.to_owned().into()));
         assert_eq!(
-            told(&check(&wrong, &Ceiling::DEFAULT, None).unwrap_err()),
+            told(&check(&wrong, &Ceiling::DEFAULT).unwrap_err()),
             [
                 "picloud.toml: unknown key `x`",
                 "0.rhai: unknown function `nope`",
@@ -236,9 +300,9 @@ mod tests {
     fn where_a_name_is_not_understood_every_script_is_looked_at() {
         let mut wrong = snapshot(&["nope();", "2"]);
         let text = "sdk = \"1.1\"\n[[functions]]\nname = \"a\"\nscript = \"7.rhai\"\n";
-        wrong.add(manifest::FILE_NAME, || File::Bytes(text.as_bytes().to_vec()));
+        wrong.add(manifest::FILE_NAME, || File::Bytes(text.to_owned().into()));
         assert_eq!(
-            told(&check(&wrong, &Ceiling::DEFAULT, None).unwrap_err()),
+            told(&check(&wrong, &Ceiling::DEFAULT).unwrap_err()),
             ["picloud.toml: script `7.rhai` is not in the repository", "0.rhai: unknown function `nope`"]
         );
     }
@@ -247,19 +311,61 @@ mod tests {
     fn what_takes_too_long_is_not_looked_at() {
         let named = ["0.rhai", "1.rhai"].map(|path| ScriptPath::new(path).unwrap()).into();
         let mut faults = Faults::default();
-        check_scripts(Duration::ZERO, &snapshot(&["1", "nope()"]), SdkVersion::NEWEST, named, &mut faults);
+        let (app, snapshot) = (app(MemoryBudget::unbounded()), snapshot(&["1", "nope()"]));
+        check_scripts(Duration::ZERO, &app, true, &snapshot, SdkVersion::NEWEST, named, &mut faults).unwrap();
         assert_eq!(
             told(&faults),
             ["picloud.toml: checking took longer than 0ns; 2 scripts were not looked at"]
         );
     }
 
+    fn app(memory: MemoryBudget) -> AppScripts {
+        Scripts::new(memory).of(AppId::random())
+    }
+
+    fn check_pushed(app: &AppScripts, keeps: bool, sources: &[&str]) -> Result<Checked, CheckError> {
+        check_for(app, keeps, &snapshot(sources), &Ceiling::DEFAULT, None)
+    }
+
     #[test]
     fn no_more_is_kept_compiled_than_fits() {
-        let source = format!("\"{}\"", "x".repeat(MIB / 4 - 100));
-        let checked = check(&snapshot(&[source.as_str(); 6]), &Ceiling::DEFAULT, None).unwrap();
-        let Prepared { sources, compiled, .. } = checked.prepared;
-        assert_eq!((sources.len(), compiled.len()), (6, 4));
+        let sources: Vec<_> = (0..6).map(|n| format!("{n}; \"{}\"", "x".repeat(MIB / 4 - 100))).collect();
+        let sources: Vec<_> = sources.iter().map(String::as_str).collect();
+        let app = app(MemoryBudget::unbounded());
+        let compiled = |keeps| {
+            let sources = check_pushed(&app, keeps, &sources).unwrap().prepared.sources;
+            assert_eq!(sources.len(), 6);
+            sources.values().filter(|source| source.program(SdkVersion::V1_1).is_some()).count()
+        };
+        assert_eq!((compiled(false), compiled(true)), (0, 4));
+    }
+
+    #[test]
+    fn scripts_with_the_same_text_are_held_once() {
+        let memory = MemoryBudget::new(64 * MIB as u64);
+        let app = app(memory.clone());
+        let text = format!("\"{}\"", "x".repeat(MIB / 4 - 100));
+        let (first, second) = (
+            check_pushed(&app, false, &[text.as_str(); 100]).unwrap().prepared,
+            check_pushed(&app, true, &[text.as_str(), "1"]).unwrap().prepared,
+        );
+        let path = |path| ScriptPath::new(path).unwrap();
+        assert!(Arc::ptr_eq(&first.sources[&path("0.rhai")], &first.sources[&path("99.rhai")]));
+        assert!(Arc::ptr_eq(&first.sources[&path("0.rhai")], &second.sources[&path("0.rhai")]));
+        assert!(app.account().used_bytes() < MIB as u64, "{memory:?}");
+        drop((first, second));
+        assert_eq!(app.account().used_bytes(), 0);
+    }
+
+    #[test]
+    fn snapshot_that_has_no_room_is_refused() {
+        let app = app(MemoryBudget::new(12 * MIB as u64));
+        let texts: Vec<_> = (0..30).map(|n| format!("{n}; \"{}\"", "x".repeat(MIB / 4 - 100))).collect();
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        let refused = check_pushed(&app, false, &texts).unwrap_err();
+        assert!(matches!(refused, CheckError::NoMemory(OutOfMemory::App { .. })), "{refused:?}");
+        assert_eq!(app.account().used_bytes(), 0, "nothing of it is kept");
+        assert!(check_pushed(&app, false, &texts[..1]).is_ok());
     }
 
     #[test]
@@ -268,9 +374,9 @@ mod tests {
         wrong.add("0.rhai", || File::Symlink);
         wrong.add("1.rhai", || File::Submodule);
         wrong.add("2.rhai", || File::TooLarge);
-        wrong.add("4.rhai", || File::Bytes(b"1;\n\xff".to_vec()));
+        wrong.add("4.rhai", || File::Bytes(b"1;\n\xff".to_vec().into()));
         assert_eq!(
-            told(&check(&wrong, &Ceiling::DEFAULT, None).unwrap_err()),
+            told(&check(&wrong, &Ceiling::DEFAULT).unwrap_err()),
             [
                 "0.rhai: the file is a symbolic link, which is never followed",
                 "1.rhai: the file is a submodule, which is never followed",
@@ -281,9 +387,9 @@ mod tests {
         );
         let huge = vec![b' '; MIB / 4];
         for index in 0..140 {
-            wrong.add(&format!("{index}.rhai"), || File::Bytes(huge.clone()));
+            wrong.add(&format!("{index}.rhai"), || File::Bytes(huge.clone().into()));
         }
-        let faults = check(&wrong, &Ceiling::DEFAULT, None).unwrap_err();
+        let faults = check(&wrong, &Ceiling::DEFAULT).unwrap_err();
         assert_eq!(told(&faults), ["the app: manifest and scripts take more than 32 MiB together"]);
     }
 
@@ -294,10 +400,10 @@ mod tests {
             script_bytes in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             let mut any = snapshot(&[""]);
-            any.add("0.rhai", || File::Bytes(script_bytes));
-            let _ = check(&any, &Ceiling::DEFAULT, None).map_err(|faults| assert!(faults.errors() > 0));
-            any.add(manifest::FILE_NAME, || File::Bytes(manifest_bytes));
-            let _ = check(&any, &Ceiling::DEFAULT, None).map_err(|faults| assert!(faults.errors() > 0));
+            any.add("0.rhai", || File::Bytes(script_bytes.into()));
+            let _ = check(&any, &Ceiling::DEFAULT).map_err(|faults| assert!(faults.errors() > 0));
+            any.add(manifest::FILE_NAME, || File::Bytes(manifest_bytes.into()));
+            let _ = check(&any, &Ceiling::DEFAULT).map_err(|faults| assert!(faults.errors() > 0));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
-use store::{NewDeploy, NewPush, Oid, PushError, PushLimits, PushReceipt, Store, StoreError};
+use store::{AppId, NewDeploy, NewPush, Oid, PushError, PushLimits, PushReceipt, Store, StoreError};
 use uuid::Uuid;
 
 use super::Pusher;
@@ -18,6 +18,8 @@ const PRODUCTION_PART: u64 = 8;
 /// What a push commits whichever of its refs are moved.
 pub(super) struct Commit<'p> {
     pub(super) app: &'p AppName,
+    /// The id of the app where it is created.
+    pub(super) new_app: AppId,
     pub(super) by: &'p Pusher,
     pub(super) at: DateTime<Utc>,
     pub(super) node: Option<Uuid>,
@@ -74,6 +76,7 @@ impl Commit<'_> {
         let deploy = |branch: &String, commit| NewDeploy { branch: branch.clone(), commit };
         NewPush {
             app: self.app.clone(),
+            new_app: self.new_app,
             may_create: self.by.may_create(self.app),
             by: self.by.actor.clone(),
             at: self.at,

@@ -28,9 +28,10 @@ use git_receiver::{Command, PackBytes, Request, Staged, UnpackedPush};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
 use runtime::Secrets;
-use store::{Actor, App, PushReceipt, RefChange, Store};
+use store::{Actor, App, AppId, PushReceipt, RefChange, Store};
 use tracing::Instrument as _;
 
+pub(crate) use check::check_for;
 pub use check::{Checked, check};
 pub use intent::CHECK_REF;
 pub use limits::DeployLimits;
@@ -47,6 +48,7 @@ use crate::clock::Clock;
 use crate::limits::GrantedLimits;
 use crate::nodes::{OwnAct, Peers};
 use crate::repository::{AppRepository, DEPLOY_REFS, Pushed, deploy_ref, oid};
+use crate::scripts::AppScripts;
 use crate::secrets::{SecretError, Vault};
 use crate::tokens::{Caller, Right};
 use candidate::{DeployError, Examination, Examined};
@@ -203,12 +205,16 @@ impl Deployer {
     /// Carries out a push that is unpacked, one verdict a ref in the order of the commands.
     async fn carry_out(&self, delivery: &Delivery<'_>) -> Result<Vec<Verdict>, DeployError> {
         let Delivery { name, by, tell, repository, push, atomic } = *delivery;
-        let mut decisions = self.decide(delivery).instrument(stage!("check")).await?;
+        // An app that is not there yet is created with this id, so that what it takes is counted from here on.
+        let app = repository.app().map_or_else(AppId::random, |app| app.id);
+        let scripts = self.activation.scripts_of(app, &self.granted(repository));
+        let mut decisions = self.decide(delivery, &scripts).instrument(stage!("check")).await?;
         reject_shared_addresses(name, &mut decisions);
         self.reject_too_many_refs(repository, &mut decisions).await?;
         self.reject_too_many_previews(repository, &mut decisions).await?;
         let commit = Commit {
             app: name,
+            new_app: app,
             by,
             at: self.clock.now(),
             node: self.peers.as_ref().map(|peers| peers.node),
@@ -228,7 +234,11 @@ impl Deployer {
     }
 
     /// What each command asks, and whether its commit may be served. Changes nothing.
-    async fn decide(&self, delivery: &Delivery<'_>) -> Result<Vec<Decision>, DeployError> {
+    async fn decide(
+        &self,
+        delivery: &Delivery<'_>,
+        scripts: &AppScripts,
+    ) -> Result<Vec<Decision>, DeployError> {
         let Delivery { name, tell, repository, push, .. } = *delivery;
         let staged = Staged::new(repository, &push.pack);
         let opened = self.secrets_of(repository.app()).await?;
@@ -239,6 +249,7 @@ impl Deployer {
             limits: &self.limits,
             name,
             granted: &self.granted(repository),
+            scripts,
             repository,
             staged: &staged,
             pack: &push.pack,

@@ -1,10 +1,12 @@
 //! What a revision changes about what is live.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use manifest_schema::manifest::{Manifest, Schedule};
 use manifest_schema::name::{ScriptPath, SettingName};
+use runtime::Source;
 
 /// How many due times of a schedule are shown.
 const DUE_SHOWN: usize = 3;
@@ -72,8 +74,8 @@ pub type Due = Vec<(Schedule, Vec<DateTime<Utc>>)>;
 pub(crate) struct Side<'a> {
     /// What is declared.
     pub(crate) manifest: &'a Manifest,
-    /// The text of every script that is named.
-    pub(crate) sources: &'a BTreeMap<ScriptPath, String>,
+    /// Every script that is named.
+    pub(crate) sources: &'a BTreeMap<ScriptPath, Arc<Source>>,
 }
 
 /// Compares what is live with what would be.
@@ -198,11 +200,12 @@ mod tests {
 
     use super::*;
 
-    fn side(manifest: &str, scripts: &[(&str, &str)]) -> (Manifest, BTreeMap<ScriptPath, String>) {
+    fn side(manifest: &str, scripts: &[(&str, &str)]) -> (Manifest, BTreeMap<ScriptPath, Arc<Source>>) {
         let names = scripts.iter().map(|(path, _)| (*path).to_owned()).collect();
         let surroundings = Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &names };
         let manifest = parse(format!("sdk = \"1.2\"\n{manifest}").as_bytes(), surroundings).unwrap().manifest;
-        let sources = scripts.iter().map(|(path, text)| (ScriptPath::new(path).unwrap(), (*text).to_owned()));
+        let source = |text: &str| Arc::new(Source::new(text));
+        let sources = scripts.iter().map(|(path, text)| (ScriptPath::new(path).unwrap(), source(text)));
         (manifest, sources.collect())
     }
 

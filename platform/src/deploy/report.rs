@@ -10,6 +10,7 @@ use store::{Deploy, DeployNumber, Oid};
 use tokio::sync::mpsc;
 
 use super::plan::Planned;
+use crate::memory::OutOfMemory;
 use crate::nodes::Reach;
 use crate::tokens::Right;
 
@@ -188,6 +189,8 @@ pub enum Rejection {
     },
     /// The server has no room for it.
     DiskFull,
+    /// The node has no memory to check it, or to serve it.
+    NoMemory(OutOfMemory),
     /// The app would have more refs than it may have.
     TooManyRefs {
         /// How many it has.

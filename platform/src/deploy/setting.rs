@@ -115,8 +115,8 @@ impl Deployer {
             let served = self.activation.live(&app.name, &branch);
             let requires = match served.filter(|revision| revision.commit() == commit.to_string()) {
                 Some(revision) => revision.manifest().secrets.required.contains(name),
-                None => match Prepared::load(&self.store, app, commit).await {
-                    Ok(prepared) => prepared.manifest.secrets.required.contains(name),
+                None => match Prepared::manifest(&self.store, app, commit).await {
+                    Ok(manifest) => manifest.secrets.required.contains(name),
                     Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
                     // One that cannot be read needs nothing.
                     Err(_) => false,

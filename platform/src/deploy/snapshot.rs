@@ -1,11 +1,20 @@
 //! The files of a commit that matter: the manifest and the scripts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use git_receiver::{FileKind, ObjectId, ReadError, Repository, Staged, TreeLimits};
+use bytes::Bytes;
+use git_receiver::{FileKind, ObjectId, ReadError, Repository, Staged, TreeFile, TreeLimits};
 use manifest_schema::manifest;
 use manifest_schema::parse::MANIFEST_MAX;
 use runtime::SOURCE_MAX;
+
+use crate::memory::{Account, OutOfMemory, Purpose, Reservation};
+
+/// The most bytes of manifest and scripts together: what one revision may weigh in memory.
+pub(super) const SNAPSHOT_MAX: u64 = 32 * 1024 * 1024;
+
+/// How many files are read at once.
+const FILES_AT_ONCE: usize = 16;
 
 /// The largest manifest or script that is read, in bytes.
 pub const FILE_MAX: u64 = if SOURCE_MAX > MANIFEST_MAX { SOURCE_MAX as u64 } else { MANIFEST_MAX as u64 };
@@ -13,8 +22,8 @@ pub const FILE_MAX: u64 = if SOURCE_MAX > MANIFEST_MAX { SOURCE_MAX as u64 } els
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum File {
-    /// A file and its bytes.
-    Bytes(Vec<u8>),
+    /// A file and its bytes, which files with the same share.
+    Bytes(Bytes),
     /// A symbolic link, which is never followed.
     Symlink,
     /// A link to a commit of another repository, which is never followed.
@@ -64,39 +73,49 @@ fn is_script(path: &str) -> bool {
     path.ends_with(".rhai")
 }
 
-/// Reads the snapshot of `commit`.
+/// Reads the snapshot of `commit`, up to more than [`SNAPSHOT_MAX`], and holds memory of the account for it.
 ///
 /// # Errors
-/// The tree is beyond its limits, an object is missing, or the repository cannot be read.
+/// The tree is beyond its limits, an object is missing, the repository cannot be read, or there is no room.
 pub(super) async fn of_commit<R: Repository>(
     staged: &Staged<'_, R>,
     commit: ObjectId,
     limits: &TreeLimits,
-) -> Result<Snapshot, SnapshotError> {
+    account: &Account,
+) -> Result<(Snapshot, Reservation), SnapshotError> {
     let tree = match staged.files(commit, limits).await {
         Err(error @ ReadError::Limit(_)) => return Err(SnapshotError::Refused(error.to_string())),
         tree => tree?,
     };
-    let wanted: Vec<_> = tree.iter().filter(|file| Snapshot::wants(&file.path)).collect();
-    let ids: Vec<ObjectId> = wanted
-        .iter()
-        .filter(|file| matches!(file.kind, FileKind::Regular | FileKind::Executable))
-        .map(|file| file.id)
-        .collect();
-    let blobs = staged.blobs(&ids, FILE_MAX).await?;
-    let mut snapshot = Snapshot { files: tree.len() - wanted.len(), ..Snapshot::default() };
-    for file in wanted {
-        let found = match file.kind {
-            FileKind::Symlink => File::Symlink,
-            FileKind::Submodule => File::Submodule,
-            FileKind::Regular | FileKind::Executable => match blobs.get(&file.id) {
-                Some(bytes) => File::Bytes(bytes.clone()),
-                None => File::TooLarge,
-            },
-        };
-        snapshot.add(&file.path, || found);
+    let (wanted, others): (Vec<_>, Vec<_>) = tree.into_iter().partition(|file| Snapshot::wants(&file.path));
+    let mut snapshot = Snapshot { files: others.len(), ..Snapshot::default() };
+    let mut held = account.try_reserve(Purpose::Pushes, 0)?;
+    // Many files can be one blob: each is read and held once.
+    let mut blobs: HashMap<ObjectId, Option<Bytes>> = HashMap::new();
+    for files in wanted.chunks(FILES_AT_ONCE) {
+        let is_file = |file: &&TreeFile| matches!(file.kind, FileKind::Regular | FileKind::Executable);
+        let new = files.iter().filter(is_file).map(|file| file.id).filter(|id| !blobs.contains_key(id));
+        let new: Vec<ObjectId> = new.collect::<BTreeSet<_>>().into_iter().collect();
+        held.try_grow(new.len() as u64 * FILE_MAX)?;
+        let mut read = staged.blobs(&new, FILE_MAX).await?;
+        blobs.extend(new.into_iter().map(|id| (id, read.remove(&id).map(Bytes::from))));
+        held.shrink_to(blobs.values().flatten().map(|blob| blob.len() as u64).sum());
+        for file in files {
+            let found = match file.kind {
+                FileKind::Symlink => File::Symlink,
+                FileKind::Submodule => File::Submodule,
+                FileKind::Regular | FileKind::Executable => match blobs.get(&file.id) {
+                    Some(Some(bytes)) => File::Bytes(bytes.clone()),
+                    _ => File::TooLarge,
+                },
+            };
+            snapshot.add(&file.path, || found);
+        }
+        if snapshot.bytes() > SNAPSHOT_MAX {
+            break;
+        }
     }
-    Ok(snapshot)
+    Ok((snapshot, held))
 }
 
 /// Why the files of a commit cannot be read.
@@ -107,4 +126,6 @@ pub(super) enum SnapshotError {
     Refused(String),
     #[error(transparent)]
     Read(#[from] ReadError),
+    #[error(transparent)]
+    NoMemory(#[from] OutOfMemory),
 }

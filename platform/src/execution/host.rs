@@ -1,26 +1,45 @@
-//! What a script reaches outside while it runs: so far its log.
+//! What a script reaches outside while it runs: so far its log, and the node's memory.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use manifest_schema::name::ScriptPath;
-use runtime::{Host, HostCall, Invocation, LogLine, Pending};
+use runtime::{Host, HostCall, Invocation, LogLine, NoMemory, Pending};
 use uuid::Uuid;
 
 use crate::executor::CpuPermit;
 use crate::live::Live;
+use crate::memory::{Growing, Purpose};
 use crate::recording::Recorder;
 
 /// The host of an inline pass: what the script logs is kept until the pass has ended.
-#[derive(Default)]
 pub(super) struct InlineHost {
+    live: Arc<Live>,
     lines: Mutex<Vec<LogLine>>,
+    memory: Growing,
 }
 
 impl InlineHost {
-    pub(super) fn take_lines(&self) -> Vec<LogLine> {
-        std::mem::take(&mut self.lines.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn new(live: Arc<Live>) -> Arc<Self> {
+        Arc::new(Self { live, lines: Mutex::default(), memory: Growing::new(Purpose::Scripts) })
+    }
+
+    pub(super) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// What was run, and what it logged; the pass has ended.
+    pub(super) fn into_parts(self: Arc<Self>) -> (Arc<Live>, Vec<LogLine>) {
+        let own = |lines: Mutex<Vec<LogLine>>| lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match Arc::try_unwrap(self) {
+            Ok(host) => (host.live, own(host.lines)),
+            // The pass has given its own back; this is for the compiler.
+            Err(host) => {
+                let lines = std::mem::take(&mut *host.lines.lock().unwrap_or_else(PoisonError::into_inner));
+                (Arc::clone(&host.live), lines)
+            }
+        }
     }
 }
 
@@ -34,6 +53,22 @@ impl Host for InlineHost {
     fn wait(&self, _: Pending, _: &AtomicBool) -> Duration {
         Duration::ZERO
     }
+
+    fn grow_memory(&self, bytes: u64) -> Result<(), NoMemory> {
+        grow(&self.memory, &self.live, bytes)
+    }
+
+    fn note_lost(&self, bytes: u64) {
+        self.live.memory().charge_lost(bytes);
+    }
+}
+
+/// Holds `bytes` for a run in all.
+fn grow(memory: &Growing, live: &Live, bytes: u64) -> Result<(), NoMemory> {
+    memory.grow_to(live.memory(), bytes).map_err(|refused| {
+        live.note_out_of_memory(Purpose::Scripts, &refused);
+        NoMemory(refused.to_string())
+    })
 }
 
 /// The host of a run on a thread of its own: what the script logs is recorded as it is written.
@@ -44,6 +79,7 @@ pub(super) struct ThreadHost {
     execution: Uuid,
     cpu: Arc<CpuPermit>,
     lines: AtomicU32,
+    memory: Growing,
 }
 
 impl ThreadHost {
@@ -54,7 +90,8 @@ impl ThreadHost {
         cpu: Arc<CpuPermit>,
     ) -> Self {
         let (script, execution) = (invocation.script.clone(), invocation.execution_id);
-        Self { recorder, live, script, execution, cpu, lines: AtomicU32::new(0) }
+        let memory = Growing::new(Purpose::Scripts);
+        Self { recorder, live, script, execution, cpu, lines: AtomicU32::new(0), memory }
     }
 
     /// How many lines were recorded.
@@ -76,5 +113,13 @@ impl Host for ThreadHost {
 
     fn yield_cpu(&self, stop: &AtomicBool) -> Duration {
         self.cpu.yield_to_others(|| stop.load(Ordering::Relaxed))
+    }
+
+    fn grow_memory(&self, bytes: u64) -> Result<(), NoMemory> {
+        grow(&self.memory, &self.live, bytes)
+    }
+
+    fn note_lost(&self, bytes: u64) {
+        self.live.memory().charge_lost(bytes);
     }
 }

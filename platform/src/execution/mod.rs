@@ -74,12 +74,16 @@ pub async fn execute(
         trigger = invocation.trigger.kind().as_str(),
         "error.type" = Empty,
     );
+    let mut live = live;
     let (mut waits, mut spent) = (0, Duration::ZERO);
     while waits <= INLINE_WAITS_MAX && spent < INLINE_TIME_MAX {
-        let host = Arc::<InlineHost>::default();
-        match runtime::run_inline(&live.revision, &invocation, Arc::<InlineHost>::clone(&host)) {
+        let host = InlineHost::new(live);
+        let pass = runtime::run_inline(&host.live().revision, &invocation, Arc::<InlineHost>::clone(&host));
+        let lines;
+        (live, lines) = host.into_parts();
+        match pass {
             Pass::Ended(execution) => {
-                let logs = CapturedLogs::Buffered(host.take_lines());
+                let logs = CapturedLogs::Buffered(lines);
                 return Ok(finish(recorder, live, invocation, &span, execution, logs));
             }
             Pass::Blocked { pending, duration } => {
@@ -109,8 +113,16 @@ async fn execute_on_worker(
     let running = worker_pool::run(priority, move || {
         let host = ThreadHost::new(recorder.clone(), Arc::clone(&live), &invocation, Arc::clone(&cpu));
         let host = Arc::new(host);
-        let execution = runtime::run(&live.revision, &invocation, Arc::<ThreadHost>::clone(&host), &stopped);
+        let execution = match live.scripts().program(&live.revision, &invocation.script) {
+            Ok(program) => {
+                let host = Arc::<ThreadHost>::clone(&host);
+                runtime::run(&live.revision, &program, &invocation, host, &stopped)
+            }
+            Err(failure) => Execution::failed(failure),
+        };
         let logs = CapturedLogs::Streamed(host.lines());
+        // What the run held is given back before it is recorded, which takes memory of the app too.
+        drop(host);
         (finish(&recorder, live, invocation, &span, execution, logs), (cpu, slot))
     });
     Ok(running.await.unwrap_or_else(worker_panicked))

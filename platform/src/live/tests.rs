@@ -8,7 +8,7 @@ use manifest_schema::method::MethodSet;
 use manifest_schema::name::{JobName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
-use runtime::{AppIdentity, Host, HostCall, Invocation, LogLine, Pending, Trigger};
+use runtime::{AppIdentity, Host, HostCall, Invocation, LogLine, Pending, Source, Trigger};
 use uuid::Uuid;
 
 use super::*;
@@ -29,8 +29,8 @@ fn revision(commit: char, source: &str) -> Revision {
         limits: Limits { concurrency: 2, ..Limits::DEFAULT },
     };
     let app = AppIdentity { id: Uuid::nil(), name: AppName::new("hello").unwrap() };
-    let sources = BTreeMap::from([(script, source.to_owned())]);
-    Revision::new(app, commit.to_string().repeat(40), manifest, sources, BTreeMap::new()).unwrap()
+    let sources = BTreeMap::from([(script, Arc::new(Source::new(source)))]);
+    Revision::new(app, commit.to_string().repeat(40), manifest, sources, None).unwrap()
 }
 
 struct NoHost;
@@ -149,9 +149,11 @@ fn under_swaps_every_request_sees_one_whole_revision() {
                         let live = table.get_production("hello").unwrap();
                         assert!(live.deploy >= newest, "went back from {newest} to {}", live.deploy);
                         newest = live.deploy;
-                        let answer = runtime::run(&live.revision, &call, Arc::new(NoHost), &Arc::default())
-                            .outcome
-                            .unwrap();
+                        let program = live.scripts().program(&live.revision, &call.script).unwrap();
+                        let answer =
+                            runtime::run(&live.revision, &program, &call, Arc::new(NoHost), &Arc::default())
+                                .outcome
+                                .unwrap();
                         let letter = live.revision.commit().chars().next().unwrap();
                         assert_eq!(letter, letters[(live.deploy % 4) as usize]);
                         assert_eq!(answer.body, format!("\"{letter}\""));

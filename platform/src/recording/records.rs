@@ -108,10 +108,10 @@ fn recorded(failure: &Failure) -> FailureRecord {
     }
 }
 
-/// What the client caused is no fault of the script.
+/// What the client caused, or other apps, is no fault of the script.
 fn severity(kind: FailureKind) -> LogLevel {
     match kind {
-        FailureKind::InvalidJson | FailureKind::Stopped => LogLevel::Warn,
+        FailureKind::InvalidJson | FailureKind::Stopped | FailureKind::NodeMemory => LogLevel::Warn,
         _ => LogLevel::Error,
     }
 }

@@ -7,7 +7,7 @@ use crate::memory::MemoryBudget;
 use manifest_schema::limits::Ceiling;
 use manifest_schema::name::{AppName, JobName, ScriptPath};
 use manifest_schema::parse::{Surroundings, parse};
-use runtime::{AppIdentity, Revision};
+use runtime::{AppIdentity, Revision, Source};
 use store::{
     Actor, App, Location, NewDeploy, NewPush, NewRevision, Object, ObjectKind, Oid, RefChange, ScheduleRun,
     Store,
@@ -63,10 +63,10 @@ impl Day {
         let scripts = BTreeSet::from(["tick.rhai".to_owned()]);
         let surroundings = Surroundings { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
         let manifest = parse(manifest.as_bytes(), surroundings).unwrap().manifest;
-        let sources = BTreeMap::from([(ScriptPath::new("tick.rhai").unwrap(), script.to_owned())]);
+        let sources =
+            BTreeMap::from([(ScriptPath::new("tick.rhai").unwrap(), Arc::new(Source::new(script)))]);
         let identity = AppIdentity { id: self.app.id.as_uuid(), name: self.app.name.clone() };
-        let revision =
-            Revision::new(identity, oid(deploy).to_string(), manifest, sources, BTreeMap::new()).unwrap();
+        let revision = Revision::new(identity, oid(deploy).to_string(), manifest, sources, None).unwrap();
         table.replace(&self.app.name, Branch::production("main"), revision, deploy);
     }
 
@@ -100,6 +100,7 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
     let push = NewPush {
         app: AppName::new("clock").unwrap(),
         may_create: true,
+        new_app: AppId::random(),
         by: Actor::named("ada"),
         at,
         node: None,

@@ -10,13 +10,14 @@ use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest;
 use manifest_schema::name::AppName;
-use runtime::{AppIdentity, Revision, Secrets};
+use runtime::{AppIdentity, Secrets};
+use store::AppId;
 use uuid::Uuid;
 
 pub use clock::keep_time;
 
-use crate::deploy::{Checked, Planned, Side, Snapshot, check, due_times, plan};
-use crate::revision::Prepared;
+use crate::deploy::{Checked, Planned, Side, Snapshot, check_for, due_times, plan};
+use crate::scripts::CheckError;
 
 /// The only branch there is.
 const BRANCH: &str = "main";
@@ -61,12 +62,16 @@ impl Workbench {
 
     /// Checks what was saved and makes it live, unless it breaks the contract.
     pub fn take(&mut self, snapshot: &Snapshot) -> Saved {
-        let Checked { prepared: Prepared { manifest, sources, compiled }, mut warnings } =
-            match check(snapshot, &Ceiling::DEFAULT, None) {
+        let scripts = self.table.scripts().of(AppId::from_uuid(self.app.id));
+        let Checked { prepared, mut warnings } =
+            match check_for(&scripts, true, snapshot, &Ceiling::DEFAULT, None) {
                 Ok(checked) => checked,
-                Err(faults) => return Saved::Refused(faults),
+                Err(CheckError::Faults(faults)) => return Saved::Refused(faults),
+                Err(CheckError::NoMemory(refused)) => {
+                    return Saved::Refused(Fault::error("the app", None, refused.to_string()).into());
+                }
             };
-        for name in &manifest.secrets.required {
+        for name in &prepared.manifest.secrets.required {
             if self.secrets.iter().all(|(set, _)| set != name.as_str()) {
                 let words = format!("secret {name} is required and not set; scripts that read it will fail");
                 let fault = Fault::warning(manifest::FILE_NAME, None, words);
@@ -78,12 +83,12 @@ impl Workbench {
             .as_ref()
             .map(|live| Side { manifest: live.revision.manifest(), sources: live.revision.sources() });
         let planned = Box::new(Planned {
-            plan: plan(side, Side { manifest: &manifest, sources: &sources }),
-            due: Some(due_times(&manifest)),
+            plan: plan(side, Side { manifest: &prepared.manifest, sources: &prepared.sources }),
+            due: Some(due_times(&prepared.manifest)),
         });
         // There is no commit; the count takes its place.
         let commit = format!("{:040x}", self.taken + 1);
-        match Revision::new(self.app.clone(), commit, manifest, sources, compiled) {
+        match prepared.into_revision_of(self.app.clone(), commit) {
             Ok(revision) => {
                 self.taken += 1;
                 self.table.replace(
@@ -109,7 +114,7 @@ mod tests {
         let manifest = "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
         let mut snapshot = Snapshot::default();
         for (path, text) in [("picloud.toml", manifest), ("a.rhai", script)] {
-            snapshot.add(path, || File::Bytes(text.as_bytes().to_vec()));
+            snapshot.add(path, || File::Bytes(text.to_owned().into()));
         }
         snapshot
     }
@@ -124,7 +129,7 @@ mod tests {
         assert_eq!((planned.plan.routes.lines.len(), planned.plan.routes.unchanged), (1, 0));
         assert!(matches!(bench.take(&saved("nope()")), Saved::Refused(_)));
         let live = table.get_production("a").unwrap();
-        assert_eq!((live.deploy, live.revision.sources().values().next().unwrap().as_str()), (1, "1"));
+        assert_eq!((live.deploy, live.revision.sources().values().next().unwrap().text()), (1, "1"));
         let before = live.revision.script_id(live.revision.sources().keys().next().unwrap());
         assert!(matches!(bench.take(&saved("2")), Saved::Live { .. }));
         let live = bench.live().unwrap();

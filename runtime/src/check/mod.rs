@@ -23,7 +23,8 @@ use manifest_schema::sdk::SdkVersion;
 use rhai::{AST, ASTNode, OptimizationLevel, Position, Scope, ScriptFuncDef};
 
 use crate::captures::Captures;
-use crate::parsing::{self, Watched};
+use crate::host::NoMemory;
+use crate::parsing::{self, Growth, Watched};
 use crate::sandbox::Sandbox;
 use crate::sdk::Uses;
 use declared::Declared;
@@ -50,39 +51,83 @@ const MESSAGE_MAX: usize = 300;
 /// The most statements of a script that is optimised, which takes square time. A longer one runs as it is written.
 const STATEMENTS_OPTIMISED_MAX: usize = 5000;
 
-/// A script that passed every check, compiled. Cheap to clone.
-#[derive(Clone)]
-pub struct Script(Arc<Compiled>);
-
-struct Compiled {
+/// A script that passed every check, compiled.
+pub struct Script {
     ast: AST,
     sdk: SdkVersion,
     uses: Uses,
     captures: Captures,
+    bytes: u64,
 }
 
 impl Script {
     /// The SDK version that it was checked against.
     pub fn sdk(&self) -> SdkVersion {
-        self.0.sdk
+        self.sdk
+    }
+
+    /// How many bytes it takes; 0 without [`crate::CountingAllocator`].
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(crate) fn ast(&self) -> &AST {
-        &self.0.ast
+        &self.ast
     }
 
     pub(crate) fn uses(&self) -> Uses {
-        self.0.uses
+        self.uses
     }
 
     pub(crate) fn captures(&self) -> &Captures {
-        &self.0.captures
+        &self.captures
     }
 }
 
 impl fmt::Debug for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Script").field("sdk", &self.0.sdk).field("uses", &self.0.uses).finish_non_exhaustive()
+        f.debug_struct("Script").field("sdk", &self.sdk).field("uses", &self.uses).finish_non_exhaustive()
+    }
+}
+
+/// The memory that a compilation is granted: what a script is compiled to can take 250 times the memory of its text, and as much
+/// again while it is compiled.
+pub trait Room: Send + Sync {
+    /// Holds `bytes` for the compilation in all. It is asked before the compilation holds more than that.
+    ///
+    /// # Errors
+    /// There is no room for them. The compilation ends.
+    fn grow(&self, bytes: u64) -> Result<(), NoMemory>;
+}
+
+/// As much as it takes, for the machine of an author.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unbounded;
+
+impl Room for Unbounded {
+    fn grow(&self, _: u64) -> Result<(), NoMemory> {
+        Ok(())
+    }
+}
+
+/// Why a script was not compiled.
+#[derive(Clone, Debug)]
+pub enum NotCompiled {
+    /// Every fault that was found, in the order of their places.
+    Faults(Faults),
+    /// There was no memory for it.
+    NoMemory(NoMemory),
+}
+
+impl From<NoMemory> for NotCompiled {
+    fn from(refused: NoMemory) -> Self {
+        Self::NoMemory(refused)
+    }
+}
+
+impl From<Faults> for NotCompiled {
+    fn from(faults: Faults) -> Self {
+        Self::Faults(faults)
     }
 }
 
@@ -93,27 +138,48 @@ impl fmt::Debug for Script {
 /// # Errors
 /// Every fault that was found, in the order of their places.
 pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Faults> {
+    compile_within(sdk, path, source, &(Arc::new(Unbounded) as Arc<dyn Room>)).map_err(
+        |refused| match refused {
+            NotCompiled::Faults(faults) => faults,
+            NotCompiled::NoMemory(_) => unreachable!("there is room for everything"),
+        },
+    )
+}
+
+/// The same in as much memory as `room` grants.
+///
+/// # Errors
+/// Every fault that was found, or that there is no room.
+pub fn compile_within(
+    sdk: SdkVersion,
+    path: &ScriptPath,
+    source: &str,
+    room: &Arc<dyn Room>,
+) -> Result<Script, NotCompiled> {
     if let Some(fault) = beyond_limits(path, source) {
-        return Err(fault.into());
+        return Err(Faults::from(fault).into());
     }
     let sandbox = Sandbox::of(sdk);
     let mut findings = Findings::new(path, source);
-    let (parsed, watched) = parsing::watch(Some(PARSE_TIME_MAX), || sandbox.engine.compile(source));
+    let parse = || parsing::watch(PARSE_TIME_MAX, || sandbox.engine.compile(source));
+    let ((parsed, watched), mut growth) = parsing::measured(Growth::new(Arc::clone(room)), parse)?;
     syntax::slips(&watched, &mut findings);
     let ast = match parsed {
         Ok(ast) => ast,
         Err(error) => {
             syntax::error(&error, &watched, &mut findings);
-            return Err(findings.into_faults());
+            return Err(findings.into_faults().into());
         }
     };
+    growth.reserve_for_checks(source)?;
     let declared = Declared::of(&ast);
     names::check(&ast, &declared, &sandbox.natives, &mut findings);
     let uses = ctx::check(&ast, &declared, sdk, &mut findings);
     if !findings.are_none() {
-        return Err(findings.into_faults());
+        return Err(findings.into_faults().into());
     }
-    Ok(finished(sandbox, ast, &declared, sdk, uses))
+    drop((findings, watched));
+    Ok(finished(sandbox, ast, declared, sdk, uses, growth)?)
 }
 
 /// The functions that scripts written for `sdk` can call beside their own, with their module if they have one
@@ -124,28 +190,37 @@ pub fn functions(sdk: SdkVersion) -> impl Iterator<Item = (&'static str, &'stati
     callable.map(|(name, counts)| (name.as_str(), counts.as_slice()))
 }
 
-/// Compiles a script that was checked when it was pushed. It is not judged again: what was accepted goes on working when
-/// the checks of a later server would find fault with it. Only the wall stands.
+/// Compiles a script that was checked when it was pushed, in as much memory as `room` grants. It is not judged again: what was
+/// accepted goes on working when the checks of a later server would find fault with it. Only the wall stands.
 ///
 /// # Errors
-/// It does not parse any more, or uses what the sandbox refuses.
-pub(crate) fn recompile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Faults> {
+/// It does not parse any more, or uses what the sandbox refuses, or there is no room.
+pub(crate) fn recompile(
+    sdk: SdkVersion,
+    path: &ScriptPath,
+    source: &str,
+    room: &Arc<dyn Room>,
+) -> Result<Script, NotCompiled> {
     let sandbox = Sandbox::of(sdk);
     let mut findings = Findings::new(path, source);
-    let ast = match sandbox.engine.compile(source) {
+    let growth = Growth::new(Arc::clone(room));
+    let (parsed, mut growth) = parsing::measured(growth, || sandbox.engine.compile(source))?;
+    let ast = match parsed {
         Ok(ast) => ast,
         Err(error) => {
             syntax::error(&error, &Watched::default(), &mut findings);
-            return Err(findings.into_faults());
+            return Err(findings.into_faults().into());
         }
     };
+    growth.reserve_for_checks(source)?;
     let declared = Declared::of(&ast);
     names::wall(&ast, &declared, &mut findings);
     if !findings.are_none() {
-        return Err(findings.into_faults());
+        return Err(findings.into_faults().into());
     }
     let uses = ctx::check(&ast, &declared, sdk, &mut findings);
-    Ok(finished(sandbox, ast, &declared, sdk, uses))
+    drop(findings);
+    Ok(finished(sandbox, ast, declared, sdk, uses, growth)?)
 }
 
 /// The fault of a script beyond [`SOURCE_MAX`].
@@ -171,14 +246,23 @@ fn beyond_limits(path: &ScriptPath, source: &str) -> Option<Fault> {
 }
 
 /// Known numbers are computed and dead branches dropped; nothing else is evaluated, functions in particular.
-fn finished(sandbox: &Sandbox, ast: AST, declared: &Declared, sdk: SdkVersion, uses: Uses) -> Script {
+fn finished(
+    sandbox: &Sandbox,
+    ast: AST,
+    declared: Declared,
+    sdk: SdkVersion,
+    uses: Uses,
+    mut growth: Growth,
+) -> Result<Script, NoMemory> {
     let ast = if declared.statements <= STATEMENTS_OPTIMISED_MAX {
+        growth.reserve_for_optimiser()?;
         sandbox.engine.optimize_ast(&Scope::new(), ast, OptimizationLevel::Simple)
     } else {
         ast
     };
+    drop(declared);
     let captures = Captures::of(&ast);
-    Script(Arc::new(Compiled { ast, sdk, uses, captures }))
+    Ok(Script { ast, sdk, uses, captures, bytes: growth.held() })
 }
 
 /// One body of statements: the script itself, or a function.
@@ -203,20 +287,26 @@ const CLOSURE_PREFIX: &str = "anon$";
 
 /// Shows every node of a script to `visit`, with the nodes around it, outermost first.
 fn walk(ast: &AST, visit: &mut dyn FnMut(Body<'_>, &[ASTNode<'_>])) {
-    let mut walk_body = |ast: &AST, function: Option<&ScriptFuncDef>| {
-        ast.walk(&mut |path: &[ASTNode<'_>]| {
-            visit(Body { function }, path);
-            true
-        })
-    };
-    walk_body(&ast.clone_statements_only(), None);
+    // Rhai shows the statements of the script itself first. They are not copied, which would take as much memory again.
+    let own = ast.statements().as_ptr_range();
+    ast.walk(&mut |path: &[ASTNode<'_>]| {
+        let is_own =
+            matches!(path, [ASTNode::Stmt(outermost), ..] if own.contains(&std::ptr::from_ref(*outermost)));
+        if is_own {
+            visit(Body { function: None }, path);
+        }
+        is_own
+    });
     for function in ast.iter_fn_def() {
         let same =
             |name: &str, parameters: usize| *name == *function.name && parameters == function.params.len();
         // Rhai shows the nodes of functions without saying of which; so each is looked at alone.
         let mut alone = ast.clone_functions_only();
         alone.retain_functions(|_, _, name, parameters| same(name, parameters));
-        walk_body(&alone, Some(function));
+        alone.walk(&mut |path: &[ASTNode<'_>]| {
+            visit(Body { function: Some(function) }, path);
+            true
+        });
     }
 }
 

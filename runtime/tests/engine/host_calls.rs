@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use runtime::{Execution, Host, HostCall, LogLine, Pass, Pending};
 
-use super::support::{Call, script};
+use super::support::{Call, program, script};
 use super::{invocation, path, run_with};
 
 /// Scripts whose host calls stand wherever a stop could be caught, swallowed or seen.
@@ -114,7 +114,11 @@ fn inline(call: &Call, host: &Arc<StopsOnce>) -> (Execution, usize) {
                         // A machine that is busy may take the processor away: the run goes on where it has time.
                         host.in_pass.store(0, Ordering::SeqCst);
                         let run = Arc::<StopsOnce>::clone(host);
-                        return (runtime::run(&revision, &invocation, run, &Arc::default()), passes);
+                        let program = program(&revision, &invocation.script);
+                        return (
+                            runtime::run(&revision, &program, &invocation, run, &Arc::default()),
+                            passes,
+                        );
                     }
                 }
             }
@@ -131,8 +135,10 @@ fn inline(call: &Call, host: &Arc<StopsOnce>) -> (Execution, usize) {
 
 fn on_a_thread(call: &Call, host: &Arc<StopsOnce>) -> Execution {
     let (revision, invocation) = (call.revision(), invocation(call, Bytes::from_static(b"\"body\"")));
+    let program = program(&revision, &invocation.script);
     std::thread::scope(|scope| {
-        let run = || runtime::run(&revision, &invocation, Arc::<StopsOnce>::clone(host), &Arc::default());
+        let host = Arc::<StopsOnce>::clone(host);
+        let run = || runtime::run(&revision, &program, &invocation, host, &Arc::default());
         std::thread::Builder::new()
             .stack_size(runtime::STACK)
             .spawn_scoped(scope, run)

@@ -15,8 +15,8 @@ use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, JobName, SettingName};
 use manifest_schema::path::RoutePath;
 use runtime::{
-    AppIdentity, Execution, Failure, Host, HostCall, HttpRequest, Invocation, LogLine, Pending, Revision,
-    Routed, STACK, Secrets, Trigger,
+    AppIdentity, Execution, Failure, Host, HostCall, HttpRequest, Invocation, LogLine, Pending, Program,
+    Revision, Room, Routed, STACK, Secrets, Source, Trigger, Unbounded,
 };
 use uuid::Uuid;
 
@@ -152,18 +152,16 @@ impl Call {
             limits: self.limits.clone(),
         };
         let app = AppIdentity { id: APP, name: AppName::new("hello").unwrap() };
-        let mut compiled = BTreeMap::new();
+        let source = Arc::new(Source::new(self.source.clone()));
         if !self.stored {
             let script = runtime::compile(self.sdk, &path, &self.source);
-            compiled.insert(
-                path.clone(),
-                script.unwrap_or_else(|faults| panic!("a push refuses it: {faults:?}")),
-            );
+            let script = script.unwrap_or_else(|faults| panic!("a push refuses it: {faults:?}"));
+            source.set_program(self.sdk, Arc::new(script.into()));
         }
-        let sources = BTreeMap::from([(path, self.source.clone())]);
+        let sources = BTreeMap::from([(path, source)]);
         let values = self.secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let secrets = Secrets::new(values.collect());
-        let revision = Revision::new(app, self.commit.clone(), manifest, sources, compiled).unwrap();
+        let revision = Revision::new(app, self.commit.clone(), manifest, sources, None).unwrap();
         revision.with_secrets(&secrets)
     }
 
@@ -188,7 +186,9 @@ impl Call {
             request_id: self.request_id,
             trigger: self.trigger.clone(),
         };
-        let execution = runtime::run(revision, &invocation, Arc::<Lines>::clone(&lines), &self.stop);
+        let program = program(revision, &invocation.script);
+        let execution =
+            runtime::run(revision, &program, &invocation, Arc::<Lines>::clone(&lines), &self.stop);
         let log = lines.0.lock().unwrap().clone();
         Ran { execution, log }
     }
@@ -213,6 +213,18 @@ impl Call {
         assert_eq!(answer.status, 200);
         String::from_utf8(answer.body.to_vec()).unwrap()
     }
+}
+
+/// What a script of the revision is compiled to, as a server has it when it first runs.
+pub(crate) fn program(revision: &Revision, script: &ScriptPath) -> Arc<Program> {
+    let absent = Arc::new(Source::new(""));
+    let (sdk, source) = (revision.manifest().sdk, revision.sources().get(script).unwrap_or(&absent));
+    source.program(sdk).unwrap_or_else(|| {
+        let room: Arc<dyn Room> = Arc::new(Unbounded);
+        let program = Arc::new(Program::compile(sdk, script, source.text(), &room).unwrap());
+        source.set_program(sdk, Arc::clone(&program));
+        program
+    })
 }
 
 fn setting(name: &str) -> SettingName {

@@ -27,7 +27,7 @@ pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Resul
 
 async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let created = push.may_create
-        && dialect::insert_app(tx, AppId::random(), &push.app, push.at).await.map_err(apps::held)?;
+        && dialect::insert_app(tx, push.new_app, &push.app, push.at).await.map_err(apps::held)?;
     let mut app = apps::lock(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     let previews = previews(tx, &app, push).await?;
     if let Some(refused) = too_large(&app, push) {

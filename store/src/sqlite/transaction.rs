@@ -206,6 +206,7 @@ mod tests {
         NewPush {
             app: AppName::new("hello").unwrap(),
             may_create: true,
+            new_app: crate::AppId::random(),
             by: crate::Actor::named("ada"),
             at: Utc::now(),
             node: None,

@@ -68,6 +68,7 @@ pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
     NewPush {
         app: app(),
         may_create: true,
+        new_app: AppId::random(),
         by: Actor::named("ada"),
         at: noon(),
         node: None,

@@ -88,7 +88,8 @@ impl Console {
     fn source(&self, script: &str, revision: &str) -> Option<String> {
         let live = self.table.get_production(self.app.as_str())?;
         let script = ScriptPath::new(script).ok()?;
-        (live.revision.commit() == revision).then(|| live.revision.sources().get(&script).cloned())?
+        let source = live.revision.sources().get(&script)?;
+        (live.revision.commit() == revision).then(|| source.text().to_owned())
     }
 }
 

@@ -7,6 +7,7 @@ use manifest_schema::manifest::{Function, Route};
 use manifest_schema::name::AppName;
 use platform::apps::{DeployNumber, DeployState, ListedDeploy};
 use platform::deploy::{Activated, Outcome, Pusher, Rejection, Tell};
+use platform::memory::OutOfMemory;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -113,8 +114,12 @@ pub(super) async fn roll_back(
 /// Why the push of the server's own was rejected.
 fn rejected(app: &AppName, rejection: &Rejection) -> ApiError {
     let status = match rejection {
-        Rejection::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-        Rejection::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
+        Rejection::DiskFull | Rejection::NoMemory(OutOfMemory::App { .. }) => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
+        Rejection::OutcomeUnknown | Rejection::NoMemory(OutOfMemory::Node { .. }) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         _ => StatusCode::CONFLICT,
     };
     ApiError::new(status, sentence(app, rejection))

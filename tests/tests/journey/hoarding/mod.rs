@@ -1,8 +1,9 @@
-//! Visitors who make a node hold what they send and do not take. Whatever they do, the node holds no more than the memory that it
-//! has for that, and others are served.
+//! Visitors who make a node hold what they send and do not take, and authors whose scripts take much. Whatever they do, the node
+//! holds no more than the memory that it has for that, and others are served.
 
 mod answers;
 mod bodies;
+mod scripts;
 
 use tests::{Database, Repository, Server};
 

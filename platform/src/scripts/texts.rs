@@ -1,0 +1,77 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use runtime::Source;
+use store::AppId;
+
+use crate::memory::{Account, OutOfMemory, Purpose, Reservation};
+
+/// What a text takes beside its bytes: the source, its place here, and the entry of a revision with its path.
+const OVERHEAD_BYTES: u64 = 512;
+
+/// The texts that are held, each once for an app.
+#[derive(Default)]
+pub(super) struct Texts {
+    hasher: RandomState,
+    /// By app and the hash of the text; what is gone is taken out at once.
+    held: Mutex<HashMap<Key, Vec<Weak<Source>>>>,
+}
+
+type Key = (AppId, u64);
+
+/// What accounts for a text, and takes it out of the table when it is gone.
+struct Entry {
+    texts: Arc<Texts>,
+    key: Key,
+    _held: Reservation,
+}
+
+impl Texts {
+    pub(super) fn get(
+        self: &Arc<Self>,
+        app: AppId,
+        account: &Account,
+        text: &str,
+    ) -> Result<Arc<Source>, OutOfMemory> {
+        let key = (app, self.hasher.hash_one(text));
+        if let Some(source) = self.find(key, text) {
+            return Ok(source);
+        }
+        let held = account.try_reserve(Purpose::Sources, text.len() as u64 + OVERHEAD_BYTES)?;
+        let entry = Entry { texts: Arc::clone(self), key, _held: held };
+        let source = Arc::new(Source::new(text).held_by(Box::new(entry)));
+        // Where somebody else has added it meanwhile, there are two for a while.
+        self.held().entry(key).or_default().push(Arc::downgrade(&source));
+        Ok(source)
+    }
+
+    fn find(&self, key: Key, text: &str) -> Option<Arc<Source>> {
+        // Dropping the last of a source takes the lock again, so none is dropped under it.
+        let found: Vec<_> = self.held().get(&key)?.iter().filter_map(Weak::upgrade).collect();
+        found.into_iter().find(|source| source.text() == text)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Key, Vec<Weak<Source>>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut held = self.texts.held();
+        if let Some(sources) = held.get_mut(&self.key) {
+            sources.retain(|source| source.strong_count() > 0);
+            if sources.is_empty() {
+                held.remove(&self.key);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Texts").field("held", &self.held().len()).finish()
+    }
+}

@@ -1,0 +1,239 @@
+//! What scripts, their texts and what is compiled of them hold stays within the node's memory budget, whatever is pushed and run.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tests::{Answer, Database, Repository, Server, TOKEN, until};
+
+use super::{BESIDE, MIB, held};
+
+fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Answer {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    server.request(method, &format!("/-/api/v1{path}"), &headers, body.map(str::as_bytes))
+}
+
+/// An app of functions and routes `/0`, `/1` ..., with these scripts.
+fn app(scripts: &[String], limits: &str) -> Repository {
+    let repository = Repository::new();
+    write(&repository, scripts, limits);
+    repository
+}
+
+fn write(repository: &Repository, scripts: &[String], limits: &str) {
+    let mut manifest = format!("sdk = \"1.1\"\n{limits}");
+    for (number, script) in scripts.iter().enumerate() {
+        let _ = write!(manifest, "[[routes]]\npath = \"/{number}\"\nscript = \"{number}.rhai\"\n");
+        repository.write(&format!("{number}.rhai"), script);
+    }
+    repository.write("picloud.toml", manifest);
+    repository.commit("app");
+}
+
+/// A script of 256 KiB that answers `value` and is little when it is compiled.
+fn large(value: &str) -> String {
+    let script = format!("let text = \"\"; {value} //");
+    format!("{script}{}", "x".repeat(256 * 1024 - script.len()))
+}
+
+/// A script of 256 KiB that is 22 MiB when it is compiled.
+fn dense(value: &str) -> String {
+    let script = "let a = #{ b: 1 };\n";
+    let end = format!("\n{value}");
+    format!("{script}{}{end}", "a.b;".repeat((256 * 1024 - script.len() - end.len()) / 4))
+}
+
+fn hello(server: &Server) {
+    Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
+}
+
+/// Holds that the node's memory has never been more than its budget above `before`.
+#[track_caller]
+fn is_within(server: &Server, before: u64, budget: u64) {
+    let more = server.peak_memory().saturating_sub(before);
+    println!("peak: {} MiB more than at rest", more / MIB);
+    assert!(more < budget + BESIDE, "{} MiB more than at rest", more / MIB);
+}
+
+#[track_caller]
+fn greets(server: &Server) {
+    assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
+}
+
+#[test]
+fn one_text_as_many_scripts_of_many_previews_is_held_once() {
+    let mut server = Server::start_with(Database::sqlite(), &["--memory", "64MiB"]);
+    hello(&server);
+    greets(&server);
+    let before = server.peak_memory();
+    let scripts = vec![large("1"); 126];
+    let repository = app(&scripts, "");
+    repository.push(&server.git_url("many"), &["main"]).succeeded();
+    for preview in 0..15 {
+        // Other commits with the same files, so that nothing but their texts is the same.
+        repository.git(&["commit", "--allow-empty", "-qm", &format!("preview {preview}")]);
+        repository.push(&server.git_url("many"), &[&format!("main:preview-{preview}")]).succeeded();
+    }
+    assert_eq!(server.get("/many@preview-14/125").body, "1");
+    let sources = held(&server, "sources");
+    assert!(sources < 8 * MIB, "{sources} bytes of sources");
+    is_within(&server, before, 16 * MIB);
+    server.stop();
+    server.restart();
+    assert_eq!(server.get("/many@preview-14/125").body, "1");
+    greets(&server);
+    is_within(&server, before, 16 * MIB);
+}
+
+#[test]
+fn what_is_compiled_stays_within_the_budget() {
+    let server = Server::start_with(Database::sqlite(), &["--memory", "160MiB"]);
+    hello(&server);
+    greets(&server);
+    let before = server.peak_memory();
+    let repository = app(&[dense("0"), dense("1")], "");
+    repository.push(&server.git_url("dense"), &["main"]).succeeded();
+    for preview in 1..=8 {
+        write(&repository, &[dense(&format!("{preview}")), dense(&format!("{preview} + 1"))], "");
+        repository.push(&server.git_url("dense"), &[&format!("main:preview-{preview}")]).succeeded();
+    }
+    let after_pushes = held(&server, "programs");
+    assert!(after_pushes < 64 * MIB, "previews are not compiled: {after_pushes} bytes of programs");
+    // 400 MiB of programs in all, of which the app's share of the budget holds three.
+    for preview in 1..=8 {
+        for (route, answer) in [(0, preview), (1, preview + 1)] {
+            let got = server.get(&format!("/dense@preview-{preview}/{route}"));
+            assert_eq!((got.status, got.body), (200, answer.to_string()));
+        }
+    }
+    let programs = held(&server, "programs");
+    assert!(programs > 16 * MIB && programs <= 80 * MIB, "{programs} bytes of programs");
+    greets(&server);
+    is_within(&server, before, 160 * MIB);
+}
+
+#[test]
+fn scripts_that_grow_at_once_end_by_name_and_others_run() {
+    let server = Server::start_with(Database::sqlite(), &["--memory", "128MiB"]);
+    hello(&server);
+    greets(&server);
+    let before = server.peak_memory();
+    let limits = "[limits]\nmemory = \"256MiB\"\ntimeout = \"20s\"\noperations = 100_000_000\n";
+    let grow = "let a = []; while a.len() < 60 { a.push(blob(4_000_000)); for i in 0..2000 { i } } a.len()";
+    for name in ["one", "two", "three"] {
+        app(&[grow.to_owned()], limits).push(&server.git_url(name), &["main"]).succeeded();
+    }
+    let done = AtomicBool::new(false);
+    let answers = std::thread::scope(|scope| {
+        let growing: Vec<_> = (0..9)
+            .map(|run| {
+                let name = ["one", "two", "three"][run % 3];
+                let server = &server;
+                scope.spawn(move || server.get(&format!("/{name}/0")))
+            })
+            .collect();
+        let asking = scope.spawn(|| {
+            let mut greeted = 0;
+            while !done.load(Ordering::Relaxed) {
+                greets(&server);
+                greeted += 1;
+            }
+            greeted
+        });
+        let answers: Vec<_> = growing.into_iter().map(|run| run.join().unwrap()).collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(asking.join().unwrap() > 0);
+        answers
+    });
+    for answer in &answers {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
+        assert!(answer.body.contains("the node has no memory for it now"), "{answer:?}");
+    }
+    is_within(&server, before, 128 * MIB);
+    // While the app held all that it can, there was no memory for records either.
+    assert_eq!(server.get("/one/0").status, 503);
+    until("the executions are recorded by name", || {
+        let page = api(&server, "GET", "/apps/one/executions", None).body;
+        (page.contains("node_memory") && page.contains("more do not fit")).then_some(())
+    });
+    assert_eq!(held(&server, "scripts"), 0);
+}
+
+#[test]
+fn closures_that_hold_themselves_cost_a_node_nothing() {
+    let server = Server::start_with(Database::sqlite(), &["--memory", "256MiB"]);
+    let cycles = "for i in 0..7 { let b = [blob(2_000_000)]; let f = || b; b += f; } 1";
+    app(&[cycles.to_owned()], "").push(&server.git_url("cycles"), &["main"]).succeeded();
+    assert_eq!(server.get("/cycles/0").body, "1");
+    let before = server.memory();
+    for _ in 0..20 {
+        assert_eq!(server.get("/cycles/0").body, "1", "it is not quarantined");
+    }
+    assert_eq!(held(&server, "leaked"), 0);
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 32 * MIB, "it grew by {} MiB", grown / MIB);
+}
+
+#[test]
+fn push_that_has_no_room_is_rejected_by_name_and_changes_nothing() {
+    let server = Server::start_with(Database::sqlite(), &["--memory", "160MiB"]);
+    let repository = app(&[large("1")], "");
+    repository.push(&server.git_url("big"), &["main"]).succeeded();
+    let share = |bytes: u64| {
+        let body = format!("{{\"memory_share_bytes\":{bytes}}}");
+        assert_eq!(api(&server, "PATCH", "/apps/big/limits", Some(&body)).status, 200);
+    };
+    share(24 * MIB);
+    let many: Vec<String> = (0..110).map(|number| large(&number.to_string())).collect();
+    write(&repository, &many, "");
+    let url = server.git_url("big");
+    for refspec in ["main", "main:preview", "HEAD:refs/picloud/check"] {
+        repository
+            .push(&url, &[refspec])
+            .refused()
+            .says("of the node's memory and can hold 18.0 MiB for this: ")
+            .says("nothing was changed; delete branches whose previews are not needed");
+    }
+    assert_eq!(server.get("/big/0").body, "1");
+    assert_eq!(server.get("/big/1").status, 404);
+    let sources = held(&server, "sources");
+    assert!(sources < MIB, "{sources} bytes are kept of what was rejected");
+    // It fits where the operator grants more.
+    share(80 * MIB);
+    repository.push(&url, &["main"]).succeeded();
+    assert_eq!(server.get("/big/109").body, "109");
+}
+
+#[test]
+fn node_that_starts_with_less_memory_serves_what_has_room_and_says_what_has_none() {
+    let mut server = Server::start_with(Database::sqlite(), &["--memory", "96MiB"]);
+    hello(&server);
+    let text = |number: usize| {
+        (0..24).map(|script| large(&format!("{}", number * 100 + script))).collect::<Vec<_>>()
+    };
+    let repository = app(&text(1), "");
+    let url = server.git_url("big");
+    repository.push(&url, &["main"]).succeeded();
+    for preview in 2..=4 {
+        write(&repository, &text(preview), "");
+        repository.push(&url, &[&format!("main:preview-{preview}")]).succeeded();
+    }
+    server.stop();
+    server.restart_with(&["--memory", "36MiB"]);
+    greets(&server);
+    assert_eq!(server.get("/big/0").body, "100", "production has what room there is");
+    let statuses = |server: &Server| {
+        (2..=4).map(|preview| server.get(&format!("/big@preview-{preview}/0")).status).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(&server), [200, 503, 503]);
+    let ready = server.get("/-/health/ready");
+    assert!(ready.body.contains("big: no memory for it: the app holds "), "{ready:?}");
+    assert_eq!(server.get("/-/health/serving").status, 200);
+    let log = server.log();
+    assert!(log.contains("can hold 13.5 MiB for this"), "{log}");
+    // Room comes.
+    repository.push(&server.git_url("big"), &[":preview-2"]).succeeded();
+    assert_eq!(server.get("/big@preview-2/0").status, 404);
+    until("the next preview is served", || (server.get("/big@preview-3/0").body == "300").then_some(()));
+    assert_eq!(server.get("/big@preview-4/0").status, 503);
+}
