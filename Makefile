@@ -2,6 +2,7 @@
 # make test   format, lints, and every test on both databases
 # make bench  measure side by side with the references, and refresh bench/README.md
 # make faults   kills, full disks, frozen and lost databases, set clocks: the long forms, with a table of the times to recovery
+# make adversary   everything that hostile apps and visitors do, at once, for ten minutes
 # make fuzz   search for inputs that break git-receiver, FUZZ_SECONDS a target (300)
 # make release   one binary that needs nothing but the C library, with its size and checksum, in target/dist
 # make deb       a Debian package of it, in target/debian
@@ -10,7 +11,7 @@
 # make openapi  write docs/openapi.json, which a test compares with the API
 # make setup  install what these need, where it is missing: from Debian's packages, and git clients from PyPI
 
-.PHONY: demo test bench faults fuzz openapi release deb test-deb cross setup setup-cross setup-demo
+.PHONY: demo test bench faults adversary fuzz openapi release deb test-deb cross setup setup-cross setup-demo
 
 CARGO ?= cargo
 
@@ -49,6 +50,12 @@ faults: setup
 	@mkdir -p target/faults
 	@FAULTS=long tests/with-postgres $(CARGO) test --workspace --locked --test journey -- $(FAULTS_OF) 2>target/faults/log; \
 		code=$$?; grep '^seed ' target/faults/log; grep '^recovered ' target/faults/log | sort -k2,2nr -k4; exit $$code
+
+# All attacks at once for ten minutes on forty apps, on the release binary.
+adversary: setup
+	$(CARGO) build --release --locked -p picloud
+	$(CARGO) build --workspace --all-targets --locked
+	FAULTS=long PICLOUD_BINARY=$(CURDIR)/target/release/picloud $(CARGO) test --workspace --locked --test journey -- adversary --ignored --nocapture
 
 # Built by itself, with flags of its own (git-receiver/fuzz/.cargo). An input that breaks something ends the search; it
 # stays in target/fuzz/found with the others that were found, about which the real git is asked in the end.

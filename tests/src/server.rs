@@ -140,19 +140,12 @@ impl Server {
 
     /// The bytes of memory that the process occupies.
     pub fn memory(&self) -> u64 {
-        self.memory_of("VmRSS:")
+        memory_of(self.process.id(), "VmRSS:")
     }
 
-    /// The most bytes of memory that the process has occupied since its start.
+    /// The most bytes of memory that the process ever occupied.
     pub fn peak_memory(&self) -> u64 {
-        self.memory_of("VmHWM:")
-    }
-
-    fn memory_of(&self, name: &str) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a process");
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        peak_memory(self.process.id())
     }
 
     /// A number of the page of metrics, such as `picloud_apps`; 0 where it is not there.
@@ -305,14 +298,34 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- log of the node\n{}", self.log());
+            let log = self.log();
+            // One that was flooded says most of it again and again.
+            let lines: Vec<&str> =
+                log.lines().rev().filter(|line| !line.contains(" script: ")).take(500).collect();
+            eprintln!("--- end of the log of the node");
+            lines.iter().rev().for_each(|line| eprintln!("{line}"));
         }
         let _ = std::fs::remove_file(&self.log);
     }
 }
 
-/// The binary that was built with these tests.
+/// The most bytes of memory that a process ever occupied.
+pub fn peak_memory(pid: u32) -> u64 {
+    memory_of(pid, "VmHWM:")
+}
+
+/// A line of `/proc/PID/status` (proc(5)), in bytes.
+fn memory_of(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// The binary that was built with these tests, or the one that `PICLOUD_BINARY` names.
 pub fn picloud() -> PathBuf {
+    if let Some(binary) = std::env::var_os("PICLOUD_BINARY") {
+        return binary.into();
+    }
     let tests = std::env::current_exe().expect("a path");
     let folder = tests.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
     let binary = folder.join("picloud");

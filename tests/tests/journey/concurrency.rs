@@ -32,7 +32,7 @@ fn at_once(
 }
 
 fn of_two_hundred_pushes_to_one_app_each_lands_whole_or_is_told_why(database: Database) {
-    let server = Server::start(database);
+    let server = Server::start_with(database, &["--app-previews", "200"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();

@@ -1,5 +1,6 @@
 //! The journeys of PiCloud's users, against the built binary, the real git and both databases.
 
+mod adversary;
 mod api;
 mod app_limits;
 mod asking;

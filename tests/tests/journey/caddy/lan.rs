@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use tests::server::peak_memory;
 use tests::{Database, Repository, Server, TOKEN, until};
 
 use super::{Caddy, Release, free_port, with_each_release};
@@ -90,13 +91,6 @@ fn long_answers(server: &Server) -> String {
     url
 }
 
-/// The most memory that a process had, in bytes.
-fn peak_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
 fn answers_are_whole_however_early_they_come(release: Release) {
     let server = Server::start(Database::sqlite());
     let (caddy, address) = lan(release, &server);
@@ -153,7 +147,7 @@ fn bodies_that_nobody_asked_for_stay_with_their_clients(release: Release) {
             client
         })
         .collect();
-    let (held, node) = (peak_memory(caddy.process.id()) - before, peak_memory(server.pid()));
+    let (held, node) = (peak_memory(caddy.process.id()) - before, server.peak_memory());
     assert!(held < 64 << 20, "the proxy took {held} bytes more");
     assert!(node < 256 << 20, "the node took {node} bytes");
     drop(clients);

@@ -1,0 +1,292 @@
+//! What attackers do, each for one app and again and again. What becomes of it is not looked at: the node may refuse everything.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tests::frames::{DATA, HEADERS, PREFACE, SETTINGS, literals};
+use tests::{Repository, TOKEN};
+
+use super::Siege;
+
+/// An attack on a node, through one app.
+type Attack = fn(&Siege, u32);
+
+pub(super) const ATTACKS: &[(&str, Attack)] = &[
+    ("cycles of closures", cycles),
+    ("large heaps", heaps),
+    ("answers that nobody takes", untaken_answers),
+    ("bodies that do not end", endless_bodies),
+    ("heads that do not end", endless_heads),
+    ("fetches that inflate", inflating_fetches),
+    ("clones that stall", stalled_clones),
+    ("pushes that do not end", endless_pushes),
+    ("previews of the same scripts", previews),
+    ("compiled scripts", programs),
+    ("bytes on disk", bytes_on_disk),
+    ("log lines", log_lines),
+    ("previews that loop", loops),
+];
+
+/// How many of a thing one attacker holds at once, and for how long.
+const AT_ONCE: usize = 8;
+const HELD: Duration = Duration::from_secs(2);
+
+pub(super) fn name(app: u32) -> String {
+    format!("hostile-{app}")
+}
+
+/// The app of every attacker: each route is one attack, and a schedule of every second stands beside them.
+pub(super) fn hostile_app() -> Repository {
+    let routes: [(&str, &str); 5] = [
+        ("leak", "for n in 0..7 { let b = [blob(32_000_000)]; let f = || b; b += f; } 1"),
+        (
+            "heap",
+            "let held = []; for n in 0..12 { held.push(blob(20_000_000)); } let n = 0; while n < 300_000 { n += 1; } 1",
+        ),
+        (
+            "answer",
+            "let long = \"\"; long.pad(250_000, \"y\"); let all = []; for n in 0..32 { all.push(long); } all",
+        ),
+        ("body", "ctx.request.body.len()"),
+        (
+            "log",
+            "for n in 0..1000 { log::info(\"a line that is written again and again, to fill what there is\"); } 1",
+        ),
+    ];
+    let repository = Repository::new();
+    let mut manifest =
+        "sdk = \"1.2\"\n[limits]\nmemory = \"256MiB\"\ntimeout = \"5s\"\noperations = 1_000_000_000\n"
+            .to_owned();
+    for (name, script) in routes {
+        manifest += &format!("[[routes]]\npath = \"/{name}\"\nscript = \"{name}.rhai\"\n");
+        repository.write(&format!("{name}.rhai"), script);
+    }
+    manifest += "[[routes]]\npath = \"/loop\"\nscript = \"loop.rhai\"\n";
+    repository.write("loop.rhai", "loop { }");
+    for n in 0..5 {
+        manifest +=
+            &format!("[[schedules]]\nname = \"tick{n}\"\ncron = \"* * * * * *\"\nscript = \"log.rhai\"\n");
+    }
+    repository.write("picloud.toml", manifest);
+    repository.commit("hostile");
+    repository
+}
+
+fn connect(siege: &Siege) -> Option<TcpStream> {
+    let stream = TcpStream::connect(&siege.server.address).ok()?;
+    stream.set_read_timeout(Some(HELD)).ok()?;
+    stream.set_write_timeout(Some(HELD)).ok()?;
+    Some(stream)
+}
+
+/// Sends a request, and what comes of it is read to its end or for a while.
+fn ask(siege: &Siege, request: &[u8]) {
+    let Some(mut stream) = connect(siege) else { return };
+    if stream.write_all(request).is_ok() {
+        let mut piece = [0; 16 * 1024];
+        while siege.goes_on() && stream.read(&mut piece).is_ok_and(|read| read > 0) {}
+    }
+}
+
+fn get(siege: &Siege, path: &str) {
+    ask(siege, format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes());
+}
+
+/// Opens connections that each send something and then nothing more, and holds them for a while.
+fn hold(siege: &Siege, request: &[u8]) {
+    let held: Vec<TcpStream> = (0..AT_ONCE)
+        .filter_map(|_| {
+            let mut stream = connect(siege)?;
+            stream.write_all(request).ok()?;
+            Some(stream)
+        })
+        .collect();
+    let mut byte = [0];
+    for mut stream in held {
+        let _ = stream.read(&mut byte);
+    }
+}
+
+fn cycles(siege: &Siege, app: u32) {
+    get(siege, &format!("/{}/leak", name(app)));
+}
+
+fn heaps(siege: &Siege, app: u32) {
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| get(siege, &format!("/{}/heap", name(app))));
+        }
+    });
+}
+
+fn loops(siege: &Siege, app: u32) {
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| get(siege, &format!("/{}@loop/loop", name(app))));
+        }
+    });
+}
+
+fn log_lines(siege: &Siege, app: u32) {
+    get(siege, &format!("/{}/log", name(app)));
+}
+
+/// Eight megabytes an answer, on streams with a window of one byte.
+fn untaken_answers(siege: &Siege, app: u32) {
+    let Some(mut stream) = connect(siege) else { return };
+    let frame = |kind: u8, flags: u8, id: u32, payload: &[u8]| {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&length[1..], &[kind, flags], &id.to_be_bytes(), payload].concat()
+    };
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let window = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &1u32.to_be_bytes()].concat();
+    let mut sent = [PREFACE, &frame(SETTINGS, 0, 0, &window)].concat();
+    let path = format!("/{}/answer", name(app));
+    for id in (1..).step_by(2).take(AT_ONCE) {
+        let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", &path)];
+        sent.extend(frame(HEADERS, 5, id, &literals(&fields)));
+    }
+    if stream.write_all(&sent).is_ok() {
+        let mut piece = [0; 1024];
+        while siege.goes_on() && stream.read(&mut piece).is_ok_and(|read| read > 0) {}
+    }
+    debug_assert_eq!(DATA, 0);
+}
+
+/// All of a mebibyte but its last byte.
+fn endless_bodies(siege: &Siege, app: u32) {
+    let head = format!(
+        "POST /{}/body HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 1048576\r\n\r\n",
+        name(app)
+    );
+    hold(siege, &[head.as_bytes(), &vec![b'x'; 1_048_575]].concat());
+}
+
+fn endless_heads(siege: &Siege, _: u32) {
+    hold(siege, b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ");
+}
+
+/// Sixteen kilobytes that are sixteen megabytes, as a fetch.
+fn inflating_fetches(siege: &Siege, app: u32) {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    let line = b"0011ref-prefix a\n";
+    let _ = gzip.write_all(b"0014command=ls-refs\n0001");
+    for _ in 0..(16 << 20) / line.len() {
+        let _ = gzip.write_all(line);
+    }
+    let body = gzip.finish().unwrap_or_default();
+    let head = format!(
+        "POST /{}.git/git-upload-pack HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\nContent-Encoding: gzip\r\n\
+         Content-Type: application/x-git-upload-pack-request\r\nGit-Protocol: version=2\r\nContent-Length: {}\r\n\r\n",
+        name(app),
+        body.len()
+    );
+    hold(siege, &[head.as_bytes(), &body].concat());
+}
+
+/// Clones that read nothing of their packs.
+fn stalled_clones(siege: &Siege, app: u32) {
+    let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
+    let main = siege.server.try_request(
+        "GET",
+        &format!("/-/api/v1/apps/{}/deploys", name(app)),
+        &[("authorization", &format!("Bearer {TOKEN}"))],
+        None,
+    );
+    let commit = main.ok().and_then(|answer| {
+        let at = answer.body.find("\"commit\":\"")? + 10;
+        Some(answer.body.get(at..at + 40)?.to_owned())
+    });
+    let Some(commit) = commit else { return };
+    let wants = [
+        line("command=fetch\n"),
+        line("object-format=sha1"),
+        "0001".to_owned(),
+        line(&format!("want {commit}\n")),
+        line("done\n"),
+        "0000".to_owned(),
+    ]
+    .concat();
+    let head = format!(
+        "POST /{}.git/git-upload-pack HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/x-git-upload-pack-request\r\nGit-Protocol: version=2\r\nContent-Length: {}\r\n\r\n",
+        name(app),
+        wants.len()
+    );
+    hold(siege, &[head.as_bytes(), wants.as_bytes()].concat());
+}
+
+fn endless_pushes(siege: &Siege, app: u32) {
+    let head = format!(
+        "POST /{}.git/git-receive-pack HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/x-git-receive-pack-request\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n",
+        name(app)
+    );
+    hold(siege, head.as_bytes());
+}
+
+/// One script of 256 KiB under 126 names, on ever more branches.
+fn previews(siege: &Siege, app: u32) {
+    let repository = Repository::new();
+    let script = format!("1{}", " ".repeat(256 * 1024 - 8));
+    let mut manifest = "sdk = \"1.2\"\n".to_owned();
+    for n in 0..126 {
+        manifest += &format!("[[routes]]\npath = \"/{n}\"\nscript = \"{n}.rhai\"\n");
+        repository.write(&format!("{n}.rhai"), &script);
+    }
+    repository.write("picloud.toml", manifest);
+    repository.commit("previews");
+    for branch in 0..40 {
+        if !siege.goes_on() {
+            return;
+        }
+        repository.push(&siege.server.git_url(&name(app)), &[&format!("main:same-{branch}")]);
+        get(siege, &format!("/{}@same-{branch}/{branch}", name(app)));
+    }
+}
+
+/// Scripts whose programs are a hundred times as large.
+fn programs(siege: &Siege, app: u32) {
+    let repository = Repository::new();
+    let mut manifest = "sdk = \"1.2\"\n".to_owned();
+    for n in 0..4 {
+        manifest += &format!("[[routes]]\npath = \"/{n}\"\nscript = \"{n}.rhai\"\n");
+        let script = format!("let a = #{{ b: {n} }};\n{}", "a.b;".repeat(64 * 1024 - 16));
+        repository.write(&format!("{n}.rhai"), script);
+    }
+    repository.write("picloud.toml", manifest);
+    repository.commit("programs");
+    for branch in 0..4 {
+        if !siege.goes_on() {
+            return;
+        }
+        repository.push(&siege.server.git_url(&name(app)), &[&format!("main:dots-{branch}")]);
+        for n in 0..4 {
+            get(siege, &format!("/{}@dots-{branch}/{n}", name(app)));
+        }
+    }
+}
+
+/// What no compression makes smaller, again and again.
+fn bytes_on_disk(siege: &Siege, app: u32) {
+    let repository = Repository::hello();
+    for round in 0..8_u64 {
+        let mut state = round.wrapping_add(u64::from(app) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut noise = Vec::with_capacity(4 << 20);
+        while noise.len() < 4 << 20 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            noise.extend_from_slice(&state.to_le_bytes());
+        }
+        repository.write("noise.bin", noise);
+        repository.commit("noise");
+        if !siege.goes_on() {
+            return;
+        }
+        repository.push(&siege.server.git_url(&name(app)), &["-f", "main:noise"]);
+    }
+}
