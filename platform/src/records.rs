@@ -4,19 +4,27 @@ use manifest_schema::execution::TriggerKind;
 use store::{ExecutionFilter, Part, Store};
 use uuid::Uuid;
 
+use crate::memory::MemoryBudget;
 use crate::page::{Page, PageRequest};
 use crate::recording::tail::Tail;
+use crate::recording::{FollowError, Followers};
 use crate::revision::{LoadError, Prepared};
 
 pub use store::{App, ExecutionRecord, FailureRecord, LineFilter, LineRecord, PlaceRecord, StoreError};
 
-/// The most lines that one execution has.
+/// The most lines that one execution has, and about how many bytes of them are read.
 const LINES_MAX: u32 = 1001;
+const LINES_BYTES_MAX: u64 = 1 << 20;
+
+/// About how many bytes of lines a page has.
+const PAGE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads records. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Records {
     store: Store,
+    memory: MemoryBudget,
+    followers: Followers,
 }
 
 /// Which executions.
@@ -51,9 +59,9 @@ pub enum TailFrom {
 }
 
 impl Records {
-    /// The records in `store`.
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    /// The records in `store`. What is told to those who follow an app is counted in its memory.
+    pub fn new(store: Store, memory: MemoryBudget) -> Self {
+        Self { store, memory, followers: Followers::default() }
     }
 
     /// The executions of an app, the latest first.
@@ -79,7 +87,7 @@ impl Records {
     pub async fn execution(&self, app: &App, id: Uuid) -> Result<Option<WholeExecution>, StoreError> {
         let Some(record) = self.store.execution(app.id, id).await? else { return Ok(None) };
         let filter = LineFilter { execution: Some(id), ..LineFilter::default() };
-        let lines = self.store.lines(app.id, &filter, Part::Latest, LINES_MAX).await?;
+        let lines = self.store.lines(app.id, &filter, Part::Latest, LINES_MAX, LINES_BYTES_MAX).await?;
         let source = match self.source_line(app, &record).await {
             Ok(source) => source,
             Err(LoadError::Store(error)) => return Err(error),
@@ -112,26 +120,29 @@ impl Records {
         page: PageRequest<u64>,
     ) -> Result<Page<LineRecord, u64>, StoreError> {
         let part = page.cursor.map_or(Part::Latest, Part::Before);
-        let lines = self.store.lines(app.id, filter, part, page.limit).await?;
-        Ok(Page::of(lines, page.limit, |lines| Some(lines.first()?.number)).map(|line| line.record))
+        let lines = self.store.lines(app.id, filter, part, page.limit, PAGE_BYTES_MAX).await?;
+        let bytes: u64 = lines.iter().map(|line| line.record.bytes() as u64).sum();
+        // A page that is full in bytes is as full as one of so many lines.
+        let limit = if bytes < PAGE_BYTES_MAX { page.limit } else { 1 };
+        Ok(Page::of(lines, limit, |lines| Some(lines.first()?.number)).map(|line| line.record))
     }
 
     /// Follows the lines of an app as they come in.
     ///
     /// # Errors
-    /// The store failed.
-    pub async fn follow(&self, app: &App, filter: LineFilter, from: TailFrom) -> Result<Tail, StoreError> {
+    /// There is no place for one more, or the store failed.
+    pub async fn follow(&self, app: &App, filter: LineFilter, from: TailFrom) -> Result<Tail, FollowError> {
         let from = match from {
             TailFrom::Record(number) => number,
             TailFrom::LastLines(count) => {
                 let earlier = match count {
                     0 => Vec::new(),
-                    count => self.store.lines(app.id, &filter, Part::Latest, count).await?,
+                    count => self.store.lines(app.id, &filter, Part::Latest, count, PAGE_BYTES_MAX).await?,
                 };
                 let last = self.store.last_record().await?;
                 earlier.first().map_or(last, |first| first.number - 1)
             }
         };
-        Ok(Tail::new(self.store.clone(), app.id, filter, from))
+        Tail::new(self.store.clone(), &self.followers, self.memory.account(app.id), app.id, filter, from)
     }
 }

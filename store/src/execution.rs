@@ -363,7 +363,7 @@ impl Store {
         either!(self, executions::execution(app, id))
     }
 
-    /// Lines of an app, in their order.
+    /// Lines of an app, in their order: `limit` of them at most, and about `bytes_max` bytes, but at least one.
     ///
     /// # Errors
     /// The database failed.
@@ -373,8 +373,9 @@ impl Store {
         filter: &LineFilter,
         part: Part,
         limit: u32,
+        bytes_max: u64,
     ) -> Result<Vec<Numbered<LineRecord>>, StoreError> {
-        either!(self, logs::lines(app, filter, part, limit))
+        either!(self, logs::lines(app, filter, part, limit, bytes_max))
     }
 
     /// What was lost of an app after a number, in its order.

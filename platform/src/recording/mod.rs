@@ -12,9 +12,11 @@
 //! - `records`: from a run to its record
 //! - [`journal`]: the node's own log of it
 //! - [`tail`]: reads what is recorded as it comes in, on any node
+//! - `followers`: how many can read so at once
 
 mod buffer;
 mod fair_queue;
+mod followers;
 pub mod journal;
 mod losses;
 mod recorder;
@@ -23,6 +25,8 @@ pub mod tail;
 mod token_bucket;
 mod writer;
 
+pub use followers::FollowError;
+pub(crate) use followers::Followers;
 pub use recorder::Recorder;
 pub(crate) use recorder::{CapturedLogs, FinishedRun, RecordShare};
 pub use token_bucket::ByteRate;

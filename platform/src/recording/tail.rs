@@ -8,14 +8,21 @@ use std::time::Duration;
 use store::{AppId, LineFilter, LineRecord, Loss, Numbered, Part, Store, StoreError};
 use tokio::time::{sleep, timeout};
 
+use super::followers::{FollowError, FollowerPlace, Followers};
+use crate::memory::{Account, Purpose, Reservation};
+
 /// How often is looked for more.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a look may take.
 const LOOK_MAX: Duration = Duration::from_secs(10);
 
-/// How many lines are read at once.
+/// How many lines are read at once, and about how many bytes of them.
 const LINES_AT_ONCE: u32 = 500;
+const BYTES_AT_ONCE: u64 = 256 << 10;
+
+/// The most that a line has: the longest message, the longest data, and what goes with them.
+const LINE_BYTES_MAX: u64 = 80 << 10;
 
 /// How many losses are read at once.
 const LOSSES_AT_ONCE: u32 = 100;
@@ -44,16 +51,32 @@ pub struct Tail {
     /// Everything up to this number was told.
     from: u64,
     away: bool,
+    account: Account,
+    /// The memory of what was told last, which the one who follows can still hold.
+    held: Option<Reservation>,
+    _place: FollowerPlace,
 }
 
 impl Tail {
-    /// Follows from behind the number `from`.
-    pub fn new(store: Store, app: AppId, filter: LineFilter, from: u64) -> Self {
-        Self { store, app, filter, from, away: false }
+    /// Follows from the number `from` on. What is told is held of the app's account until the next is asked for.
+    ///
+    /// # Errors
+    /// There is no place.
+    pub(crate) fn new(
+        store: Store,
+        followers: &Followers,
+        account: Account,
+        app: AppId,
+        filter: LineFilter,
+        from: u64,
+    ) -> Result<Self, FollowError> {
+        let place = followers.follow(app)?;
+        Ok(Self { store, app, filter, from, away: false, account, held: None, _place: place })
     }
 
     /// What is told next, in its order; waits until there is something.
     pub async fn next(&mut self) -> Vec<TailEvent> {
+        self.held = None;
         loop {
             match timeout(LOOK_MAX, self.look()).await.unwrap_or(Err(StoreError::Silent(LOOK_MAX))) {
                 Ok(mut told) => {
@@ -85,12 +108,22 @@ impl Tail {
         if up_to == self.from {
             return Ok(Vec::new());
         }
-        let lines = self.store.lines(self.app, &self.filter, Part::After(self.from), LINES_AT_ONCE).await?;
-        let losses = self.store.losses(self.app, self.from, LOSSES_AT_ONCE).await?;
-        let full = |read: usize, limit: u32| read >= limit as usize;
+        // Where the app has no memory for what there is, it is told later.
+        let bytes_max = BYTES_AT_ONCE + LINE_BYTES_MAX;
+        let Ok(mut held) = self.account.try_reserve(Purpose::Responses, bytes_max) else {
+            return Ok(Vec::new());
+        };
+        let (store, from) = (&self.store, Part::After(self.from));
+        let lines = store.lines(self.app, &self.filter, from, LINES_AT_ONCE, BYTES_AT_ONCE).await?;
+        let losses = store.losses(self.app, self.from, LOSSES_AT_ONCE).await?;
+        let bytes = lines.iter().map(|line| line.record.bytes() as u64).sum();
+        held.shrink_to(bytes);
+        self.held = Some(held);
+        let all_lines = lines.len() < LINES_AT_ONCE as usize && bytes < BYTES_AT_ONCE;
+        let all_losses = losses.len() < LOSSES_AT_ONCE as usize;
         let ends = [
-            full(lines.len(), LINES_AT_ONCE).then(|| lines.last().map(|line| line.number)).flatten(),
-            full(losses.len(), LOSSES_AT_ONCE).then(|| losses.last().map(|loss| loss.number)).flatten(),
+            lines.last().map(|line| line.number).filter(|_| !all_lines),
+            losses.last().map(|loss| loss.number).filter(|_| !all_losses),
         ];
         self.from = ends.into_iter().flatten().min().unwrap_or(up_to);
         let mut told: Vec<(u64, TailEvent)> = Vec::with_capacity(lines.len() + losses.len());

@@ -82,6 +82,13 @@ pub(super) async fn raise_generation(
     Ok(raised)
 }
 
+/// Has what follows in the transaction read the first rows in the order of an index. Where it does not know how many there are, PostgreSQL
+/// would gather all of them and sort them.
+pub(super) async fn read_in_order(tx: &mut Connection) -> Result<(), sqlx::Error> {
+    sqlx::query("SET LOCAL enable_bitmapscan = off").execute(tx).await?;
+    Ok(())
+}
+
 /// Has whoever changes domains wait for one another: two apps that give each other theirs would do so for ever.
 pub(super) async fn lock_domains(tx: &mut Connection) -> Result<(), sqlx::Error> {
     const CHANGING: i64 = 0x7069_636c_6f75_6401;

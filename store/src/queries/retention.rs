@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::dialect::{GREATEST, among_few};
+use super::dialect::{self, GREATEST, among_few};
 use super::{Connection, Connections, sql, transaction};
 use crate::column::{Unsigned, signed};
 use crate::error::StoreError;
@@ -85,10 +85,13 @@ pub(crate) async fn delete_surplus(
     let Some(most) = kept.first().filter(|kept| kept.bytes > share) else { return Ok(0) };
     let (table, bytes) = (kind.table(), kind.row_bytes());
     let mut transaction = transaction::begin_unsynced(connections).await?;
+    dialect::read_in_order(&mut transaction).await?;
+    // Said as a range and ordered by the app too, it is read by the index of apps: by the numbers alone, those of all apps that are
+    // older would be passed over.
     let surplus = among_few(&format!(
         "SELECT number FROM (
              SELECT number, sum(bytes) OVER (ORDER BY number) - bytes AS before FROM (
-                 SELECT number, {bytes} AS bytes FROM {table} WHERE app = $1 ORDER BY number LIMIT $2
+                 SELECT number, {bytes} AS bytes FROM {table} WHERE app BETWEEN $1 AND $1 ORDER BY app, number LIMIT $2
              ) AS oldest
          ) AS counted WHERE before < $3"
     ));

@@ -82,6 +82,11 @@ pub(super) async fn raise_generation(
     Ok(raised)
 }
 
+/// SQLite reads in the order of an index where there is one.
+pub(super) async fn read_in_order(_tx: &mut Connection) -> Result<(), sqlx::Error> {
+    Ok(())
+}
+
 /// The whole file is locked by a transaction.
 pub(super) async fn lock_domains(_tx: &mut Connection) -> Result<(), sqlx::Error> {
     Ok(())

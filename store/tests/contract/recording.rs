@@ -22,6 +22,7 @@ on_both_databases!(
     surplus_goes_with_the_oldest_first,
     surplus_is_the_one_of_the_app_that_keeps_most,
     surplus_is_measured_by_what_is_there,
+    lines_are_read_up_to_a_number_of_bytes,
 );
 
 fn ada() -> AppId {
@@ -98,7 +99,7 @@ async fn record_at(
 }
 
 async fn messages(store: &Store, app: AppId, filter: &LineFilter, part: Part, limit: u32) -> Vec<String> {
-    let lines = store.lines(app, filter, part, limit).await.unwrap();
+    let lines = store.lines(app, filter, part, limit, u64::MAX).await.unwrap();
     assert!(lines.is_sorted_by_key(|line| line.number));
     lines.into_iter().map(|line| line.record.message).collect()
 }
@@ -136,7 +137,7 @@ async fn what_is_recorded_is_read_back(location: Location) {
         assert_eq!(store.execution(ada(), execution.id).await.unwrap().as_ref(), Some(execution));
         assert_eq!(store.execution(bob(), execution.id).await.unwrap(), None, "it is another app's");
     }
-    let lines = store.lines(ada(), &LineFilter::default(), Part::Latest, 9).await.unwrap();
+    let lines = store.lines(ada(), &LineFilter::default(), Part::Latest, 9, u64::MAX).await.unwrap();
     assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(lines.into_iter().map(|line| line.record).collect::<Vec<_>>(), records.lines);
     let losses = store.losses(ada(), 0, 9).await.unwrap();
@@ -208,11 +209,13 @@ async fn numbers_are_seen_in_their_order_whoever_writes(location: Location) {
     let mut seen = Vec::new();
     while seen.len() < 4 * 20 * 5 {
         let last = seen.last().copied().unwrap_or(0);
-        let lines = store.lines(ada(), &LineFilter::default(), Part::After(last), 50).await.unwrap();
+        let lines =
+            store.lines(ada(), &LineFilter::default(), Part::After(last), 50, u64::MAX).await.unwrap();
         seen.extend(lines.iter().map(|line| line.number));
         tokio::task::yield_now().await;
         if lines.is_empty() && writers.iter().all(|writer| writer.is_finished()) {
-            let lines = store.lines(ada(), &LineFilter::default(), Part::After(last), 1).await.unwrap();
+            let lines =
+                store.lines(ada(), &LineFilter::default(), Part::After(last), 1, u64::MAX).await.unwrap();
             assert!(!lines.is_empty(), "only {} lines were seen", seen.len());
         }
     }
@@ -300,4 +303,18 @@ async fn surplus_is_measured_by_what_is_there(location: Location) {
     record_at(&store, vec![execution(ada(), 3), execution(ada(), 4)], Vec::new(), later).await;
     assert_eq!(store.delete_surplus_records(RecordKind::Executions, 2 * each).await.unwrap(), 0);
     assert_eq!(ids(&store, &ExecutionFilter::default(), 9).await, [4, 3]);
+}
+
+async fn lines_are_read_up_to_a_number_of_bytes(location: Location) {
+    let store = open(&location).await;
+    lines(&store, ada(), (0..9).map(|number| format!("{number}{}", "x".repeat(10_000)))).await;
+    let read = async |part, bytes_max| {
+        let lines = store.lines(ada(), &LineFilter::default(), part, 9, bytes_max).await.unwrap();
+        lines.into_iter().map(|line| line.record.message[..1].to_owned()).collect::<String>()
+    };
+    assert_eq!(read(Part::Latest, 25_000).await, "678");
+    assert_eq!(read(Part::After(3), 25_000).await, "345");
+    assert_eq!(read(Part::Before(4), 15_000).await, "12");
+    assert_eq!(read(Part::Latest, 1).await, "8", "one is read, however long it is");
+    assert_eq!(read(Part::Latest, u64::MAX).await, "012345678");
 }

@@ -12,10 +12,10 @@ use axum::response::sse::{Event, KeepAlive, KeepAliveStream, Sse};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use manifest_schema::execution::LogLevel;
+use platform::recording::FollowError;
 use platform::recording::tail::{Tail, TailEvent};
 use platform::records::{LineFilter, LineRecord, TailFrom};
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -151,30 +151,26 @@ pub(super) async fn follow(
     LastEventId(last): LastEventId,
     StrictQuery(params): StrictQuery<FollowParams>,
 ) -> Result<Sse<KeepAliveStream<impl Stream<Item = Result<Event, Infallible>>>>, ApiError> {
-    let place = Arc::clone(&api.followers).try_acquire_owned();
-    let place = place
-        .map_err(|_| ApiError::unavailable("too many follow logs of this node already", FOLLOWERS_RETRY))?;
     let FollowParams { script, level, execution, since, before } = params;
     let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
     let from = last.map_or(TailFrom::LastLines(before.min(PAGE_MAX)), TailFrom::Record);
-    let tail = api.records.follow(&app, filter, from).await?;
+    let tail = api.records.follow(&app, filter, from).await.map_err(|error| match error {
+        FollowError::Store(error) => ApiError::from(error),
+        full => ApiError::unavailable(full.to_string(), FOLLOWERS_RETRY),
+    })?;
     let keep_alive = KeepAlive::new().interval(HEARTBEAT);
-    Ok(Sse::new(events(tail, api.stopping, place)).keep_alive(keep_alive))
+    Ok(Sse::new(events(tail, api.stopping)).keep_alive(keep_alive))
 }
 
 /// What a tail tells, until the node stops or the client leaves.
-fn events(
-    tail: Tail,
-    stopping: Arc<Stopping>,
-    place: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<Event, Infallible>> {
+fn events(tail: Tail, stopping: Arc<Stopping>) -> impl Stream<Item = Result<Event, Infallible>> {
     let begin = stream::iter([Event::default().retry(RETRY).comment("picloud")]);
-    let told = stream::unfold((tail, stopping, place), async |(mut tail, stopping, place)| {
+    let told = stream::unfold((tail, stopping), async |(mut tail, stopping)| {
         let told = tokio::select! {
             told = tail.next() => told,
             () = stopping.begun() => return None,
         };
-        Some((stream::iter(told.into_iter().filter_map(event)), (tail, stopping, place)))
+        Some((stream::iter(told.into_iter().filter_map(event)), (tail, stopping)))
     });
     begin.chain(told.flatten()).map(Ok)
 }

@@ -13,16 +13,12 @@ use platform::schedules::Scheduler;
 use platform::secrets::Vault;
 use platform::status::Watched;
 use platform::tokens::Tokens;
-use tokio::sync::Semaphore;
 
 use crate::edge::body::BodyBounds;
 use crate::edge::credentials::Door;
 use crate::edge::functions::FunctionCaller;
 use crate::edge::public::Public;
 use crate::edge::stopping::Stopping;
-
-/// How many may follow logs at once.
-const FOLLOWERS_MAX: usize = 64;
 
 /// What the API reads and changes. Cheap to clone.
 #[derive(Clone)]
@@ -41,18 +37,9 @@ pub(crate) struct Api {
     /// Where apps answer.
     pub(crate) public: Public,
     pub(crate) door: Door,
-    /// Places for those who follow logs.
-    pub(crate) followers: Arc<Semaphore>,
     pub(crate) stopping: Arc<Stopping>,
     /// How long a client may take to send a body.
     pub(crate) bodies: BodyBounds,
     /// What is held for requests that belong to no app.
     pub(crate) memory: Account,
-}
-
-impl Api {
-    /// Places for all who may follow logs at once.
-    pub(crate) fn followers() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(FOLLOWERS_MAX))
-    }
 }
