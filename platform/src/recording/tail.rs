@@ -134,3 +134,62 @@ impl Tail {
         Ok(told.into_iter().map(|(_, told)| told).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use manifest_schema::execution::LogLevel;
+    use store::{Location, NewRecords};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::memory::MemoryBudget;
+
+    fn line(app: AppId, bytes: usize) -> LineRecord {
+        LineRecord {
+            execution: Uuid::nil(),
+            app,
+            script: "a.rhai".to_owned(),
+            at: DateTime::UNIX_EPOCH,
+            level: LogLevel::Info,
+            message: "x".repeat(bytes),
+            data: None,
+            line: None,
+            failure: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn who_follows_holds_little_and_misses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Sqlite(folder.path().join("picloud.db"))).await.unwrap();
+        let app = AppId::from_uuid(Uuid::from_u128(1));
+        let lines = (0..200).map(|_| line(app, 8000)).collect();
+        store
+            .record_runs(&NewRecords { lines, ..NewRecords::default() }, DateTime::UNIX_EPOCH)
+            .await
+            .unwrap();
+        let budget = MemoryBudget::new(8 << 20);
+        let account = budget.account(app);
+        let (followers, filter) = (Followers::default(), LineFilter::default());
+        let mut tail = Tail::new(store, &followers, account.clone(), app, filter, 0).unwrap();
+        let mut told = 0;
+        while told < 200 {
+            let some = tail.next().await;
+            assert!(some.len() < 40, "{} lines of 8 kB at once", some.len());
+            let numbers = some.iter().map(|event| match event {
+                TailEvent::Line(line) => line.number,
+                other => panic!("{other:?}"),
+            });
+            assert!(numbers.eq(told + 1..=told + some.len() as u64));
+            told += some.len() as u64;
+            assert!(
+                (8000 * some.len() as u64..400_000).contains(&account.used_bytes()),
+                "{}",
+                account.used_bytes()
+            );
+        }
+        drop(tail);
+        assert_eq!(budget.usage().used_bytes, 0);
+    }
+}
