@@ -37,7 +37,7 @@ pub(super) struct Inbox {
     queues: Mutex<Queues>,
     /// Raised when something is taken out. What was refused before is refused until then, without a look at the queues.
     round: AtomicU64,
-    /// Notified when something is in the queues that were empty.
+    /// Notified when something comes into queues that were empty, and when something is left there.
     arrived: Notify,
 }
 
@@ -210,7 +210,7 @@ impl Inbox {
         }
     }
 
-    /// Waits until something was handed in, which may be taken by now.
+    /// Waits until something is there, which can be taken by now.
     pub(super) async fn arrived(&self) {
         self.arrived.notified().await;
     }
@@ -223,6 +223,9 @@ impl Inbox {
         let routine = std::iter::from_fn(|| queues.routine.pop()).take(routine_max).collect();
         queues.routine.settle();
         let losing = mem::take(&mut queues.losing);
+        if !queues.routine.is_empty() {
+            self.arrived.notify_one();
+        }
         drop(queues);
         let lost = losing.into_iter().map(|(app, (name, share))| (app, name, share.take_lost())).collect();
         Taken { notable, routine, lost }
@@ -358,5 +361,131 @@ impl Waiting for Entry {
             }
         };
         size_of::<Self>() + texts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use runtime::Secrets;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::deploy::{File, Snapshot};
+    use crate::execution::execute;
+    use crate::live::LiveTable;
+    use crate::memory::MemoryBudget;
+    use crate::workbench::Workbench;
+
+    /// An app that answers, with a function that does what `script` says.
+    fn live(table: &Arc<LiveTable>, app: &str, script: &str) -> Arc<Live> {
+        let mut workbench = Workbench::new(Arc::clone(table), AppName::new(app).unwrap(), Secrets::default());
+        let mut snapshot = Snapshot::default();
+        let manifest = "sdk = \"1.1\"\n[[functions]]\nname = \"f\"\nscript = \"a.rhai\"\n";
+        for (path, text) in [("picloud.toml", manifest), ("a.rhai", script)] {
+            snapshot.add(path, || File::Bytes(text.as_bytes().to_vec().into()));
+        }
+        workbench.take(&snapshot);
+        workbench.live().unwrap()
+    }
+
+    async fn run(recorder: &Recorder, live: &Arc<Live>) {
+        let trigger = Trigger::Function {
+            name: manifest_schema::name::JobName::new("f").unwrap(),
+            payload: bytes::Bytes::new(),
+        };
+        let script = ScriptPath::new("a.rhai").unwrap();
+        let ids = (Uuid::now_v7(), Uuid::nil());
+        let invocation = Invocation { script, execution_id: ids.0, request_id: ids.1, trigger };
+        execute(recorder, Arc::clone(live), invocation).await.unwrap();
+    }
+
+    /// Takes all that is there, and counts by app what is kept and what is lost.
+    async fn count(inbox: &Inbox, counts: &mut BTreeMap<String, (u64, u64)>) {
+        while timeout(Duration::ZERO, inbox.arrived()).await.is_ok() {
+            let mut taken = inbox.take(100);
+            while let Some((_, entry)) = taken.next() {
+                counts.entry(entry.live().revision.app().to_string()).or_default().0 +=
+                    entry.lost().executions;
+            }
+            for (_, app, lost) in taken.lost {
+                counts.entry(app.to_string()).or_default().1 += lost.executions;
+            }
+        }
+    }
+
+    /// The writer takes some hundred at once; what is left is not forgotten though nothing comes after it.
+    #[tokio::test]
+    async fn every_run_is_taken_or_counted_and_those_of_a_quiet_app_are_all_taken() {
+        for script in ["1", "log::info(\"x\"); 1", "throw 1"] {
+            let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
+            let (busy, quiet) = (live(&table, "busy", script), live(&table, "quiet", script));
+            let (recorder, inbox) = Recorder::new();
+            let mut counts = BTreeMap::new();
+            for round in 0..40 {
+                for _ in 0..500 {
+                    run(&recorder, &busy).await;
+                }
+                run(&recorder, &quiet).await;
+                if round % 10 == 5 {
+                    count(&inbox, &mut counts).await;
+                }
+            }
+            count(&inbox, &mut counts).await;
+            let (kept, lost) = counts["busy"];
+            assert_eq!(kept + lost, 20_000, "{script}");
+            assert_eq!(counts["quiet"], (40, 0), "{script}");
+            assert!(lost > 1000 || script != "1", "{lost} of routine runs are lost");
+        }
+    }
+
+    #[test]
+    fn what_is_lost_on_many_threads_is_counted_exactly() {
+        let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
+        let live = live(&table, "busy", "1");
+        let (recorder, inbox) = Recorder::new();
+        let handing_in = AtomicU64::new(4);
+        let mut counted = 0;
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let lost = Lost { executions: 0, lines: 1 };
+                        recorder.0.hand_in(Arc::clone(&live), Kind::Routine, lost, |live| {
+                            Entry::Line(Line {
+                                live,
+                                script: ScriptPath::new("a.rhai").unwrap(),
+                                execution: Uuid::nil(),
+                                line: line(),
+                                at: SystemTime::UNIX_EPOCH,
+                            })
+                        });
+                    }
+                    handing_in.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            loop {
+                let is_over = handing_in.load(Ordering::SeqCst) == 0;
+                let mut taken = inbox.take(100);
+                let kept = std::iter::from_fn(|| taken.next()).count() as u64;
+                counted += kept + taken.lost.iter().map(|(.., lost)| lost.lines).sum::<u64>();
+                if is_over && kept == 0 {
+                    break;
+                }
+            }
+        });
+        assert_eq!(counted, 80_000);
+    }
+
+    fn line() -> LogLine {
+        LogLine {
+            level: manifest_schema::execution::LogLevel::Info,
+            message: "x".to_owned(),
+            data: None,
+            line: None,
+            column: None,
+            after: Duration::ZERO,
+        }
     }
 }
