@@ -205,6 +205,7 @@ fn document(method: &str, template: &str) -> &'static str {
         ("post", "apps/{app}/functions/{function}") => "{}",
         ("post", "apps/{app}/rollback") => r#"{"deploy": 1}"#,
         ("patch", "apps/{app}/branches") => r#"{"branch": "preview", "scheduled": true}"#,
+        ("patch", "apps/{app}/limits") => r#"{"previews": 30}"#,
         ("patch", "apps/{app}/settings") => r#"{"protected": true}"#,
         ("put", "apps/{app}/secrets/{name}") => r#"{"value": "clementine"}"#,
         _ => panic!("give {method} {template} a document that it takes"),
