@@ -120,10 +120,8 @@ fn a_schedule_is_run_by_hand_paused_and_resumed(database: Database) {
     let ran = ran.json();
     assert_eq!((&ran["run"]["outcome"], &ran["run"]["manual"]), (&"succeeded".into(), &true.into()));
     assert_eq!(ran["run"]["commit"], repository.head().as_str());
-    assert_eq!(
-        server.log().lines().filter(|line| line.contains("script") && line.contains("ran ")).count(),
-        1
-    );
+    let is_line = |line: &&str| line.contains("script") && line.contains("ran ");
+    until("the log has the line", || (server.log().lines().filter(is_line).count() == 1).then_some(()));
 
     let paused = api(&server, "POST", "schedules/tick/pause").json();
     assert_eq!((&paused["paused"]["by"], &paused["next"]), (&"admin".into(), &serde_json::json!([])));
