@@ -85,6 +85,11 @@ impl Cron {
         &self.zone
     }
 
+    /// How often it is due within a minute in which it is due at all.
+    pub fn runs_per_minute(&self) -> u32 {
+        u32::try_from(self.pattern.pattern.seconds.values().len()).unwrap_or(u32::MAX)
+    }
+
     /// The first time it is due strictly after `after`; `None` when it is not again before the year 3000.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let after = whole_seconds(after.max(FIRST))?;

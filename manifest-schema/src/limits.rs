@@ -95,16 +95,25 @@ pub struct Ceiling {
     pub executions: Limits,
     /// How many schedules it can declare.
     pub schedules: usize,
+    /// How often within a minute its schedules can run together.
+    pub schedule_runs: u32,
     /// The app that the server grants this; `None`: no server was asked, and these are the defaults.
     pub app: Option<AppName>,
 }
 
 impl Ceiling {
     /// What a server grants with its own settings untouched.
-    pub const DEFAULT: Self = Self { executions: Limits::CEILING, schedules: 100, app: None };
+    pub const DEFAULT: Self = Self {
+        executions: Limits::CEILING,
+        schedules: 100,
+        // Five schedules that run every second.
+        schedule_runs: 300,
+        app: None,
+    };
 
     /// A ceiling that is none, for manifests that were accepted before.
-    pub const UNBOUNDED: Self = Self { executions: Limits::UNBOUNDED, schedules: usize::MAX, app: None };
+    pub const UNBOUNDED: Self =
+        Self { executions: Limits::UNBOUNDED, schedules: usize::MAX, schedule_runs: u32::MAX, app: None };
 
     /// What helps where a manifest asks for more than is granted. `flag` raises it to `asked`.
     pub(crate) fn advice(&self, flag: &str, asked: &str) -> String {

@@ -111,6 +111,8 @@ fn manifest(
     let schedules =
         entries(root, "schedules", source, |value, source| schedules::read(value, scripts, source));
     refuse_too_many_schedules(root, schedules.len(), ceiling, source);
+    schedules::refuse_too_many_runs(&schedules, ceiling, source);
+    let schedules = schedules.into_iter().map(|draft| draft.job).collect();
     let functions =
         entries(root, "functions", source, |value, source| functions::read(value, scripts, source));
     let settings = settings::read(root, sdk, source);

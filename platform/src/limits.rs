@@ -35,8 +35,7 @@ impl Default for GrantedLimits {
             memory_share: None,
             disk: 1 << 30,
             previews: 20,
-            // Five schedules that run every second.
-            schedule_runs: 300,
+            schedule_runs: Ceiling::DEFAULT.schedule_runs,
             executions: Ceiling::DEFAULT.executions,
             schedules: Ceiling::DEFAULT.schedules,
         }
@@ -75,7 +74,12 @@ impl GrantedLimits {
 
     /// What a manifest of the app is checked against.
     pub fn ceiling(&self, app: &AppName) -> Ceiling {
-        Ceiling { executions: self.executions.clone(), schedules: self.schedules, app: Some(app.clone()) }
+        Ceiling {
+            executions: self.executions.clone(),
+            schedules: self.schedules,
+            schedule_runs: self.schedule_runs,
+            app: Some(app.clone()),
+        }
     }
 
     /// The value of one limit, as [`AppLimits`] has it.

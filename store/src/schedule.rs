@@ -143,6 +143,8 @@ pub struct NewRun {
     pub manual: bool,
     /// Whether it is only run while no other run of the schedule goes on.
     pub alone: bool,
+    /// How many runs the schedules of the app can begin within a minute. Those that somebody asked for do not count.
+    pub runs_per_minute: u32,
     /// The deploy that the claimer would run.
     pub deploy: DeployNumber,
     /// What is done about the due times.
@@ -186,6 +188,9 @@ pub enum Claim {
     /// There is a row of this very time, which is not reckoned: somebody asked for a run in the same microsecond, or the due
     /// time has come a second time, since the clock was set back. A microsecond later is as good.
     Taken,
+    /// The schedules of the app have begun as many runs within this minute as they can. Nothing was written; the next minute begins
+    /// then.
+    Limited(DateTime<Utc>),
     /// The schedule is paused.
     Paused,
     /// The schedules of all apps are held.

@@ -1,7 +1,10 @@
 //! `[[schedules]]`: what runs by the clock.
 
+use std::ops::Range;
+
 use crate::cron::Cron;
 use crate::fault::quoted;
+use crate::limits::Ceiling;
 use crate::manifest::{CatchUp, Overlap, Schedule};
 use crate::name::JobName;
 use crate::source::Source;
@@ -18,10 +21,17 @@ const OVERLAPS: [(&str, Overlap); 2] = [("skip", Overlap::Skip), ("allow", Overl
 
 const CATCH_UPS: [(&str, CatchUp); 2] = [("once", CatchUp::Once), ("none", CatchUp::None)];
 
+/// One of `[[schedules]]` as far as it could be read.
+pub(super) struct Draft {
+    pub(super) job: Job<Schedule>,
+    /// How often it runs within a minute, and where that is said.
+    rate: Option<(u32, Range<usize>)>,
+}
+
 /// Reads one of `[[schedules]]`.
-pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Job<Schedule> {
+pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Draft {
     let Some(table) = value.table("[[schedules]]", &KEYS, source) else {
-        return Job { name: None, job: None };
+        return Draft { job: Job { name: None, job: None }, rate: None };
     };
     let name = job_name(&table, source);
     let who = match &name {
@@ -30,6 +40,7 @@ pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Sou
     };
     let zone = zone(&table, &who, source);
     let cron = cron(&table, zone.clone(), &who, source);
+    let rate = cron.as_ref().map(Cron::runs_per_minute).zip(table.get("cron").map(|cron| cron.span()));
     let script = scripts.read(&table, source);
     let overlap = choice(&table, "overlap", &OVERLAPS, &who, source);
     let catch_up = choice(&table, "catch_up", &CATCH_UPS, &who, source);
@@ -38,7 +49,27 @@ pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Sou
         Some(Schedule { name, cron: cron?, script: script?, overlap: overlap?, catch_up: catch_up? })
     };
     let job = name.clone().and_then(|(name, _)| whole(name));
-    Job { name, job }
+    Draft { job: Job { name, job }, rate }
+}
+
+/// Refuses schedules that run more often together than is granted, at the first one that is too much. Each counts with the runs of a
+/// minute in which it is due, at whatever times of day.
+pub(super) fn refuse_too_many_runs(drafts: &[Draft], ceiling: &Ceiling, source: &mut Source<'_>) {
+    let (most, mut asked, mut first) = (u64::from(ceiling.schedule_runs), 0, None);
+    for (runs, span) in drafts.iter().filter_map(|draft| draft.rate.as_ref()) {
+        asked += u64::from(*runs);
+        if asked > most {
+            first.get_or_insert(span);
+        }
+    }
+    if let Some(span) = first {
+        let by = ceiling.granted_by();
+        let message = format!(
+            "the schedules run up to {asked} times a minute together, more than the {most} times a minute that {by}"
+        );
+        let raise = ceiling.advice("schedule-runs", &asked.to_string());
+        source.error_with(span.clone(), message, Some(format!("run some of them less often; {raise}")));
+    }
 }
 
 fn zone(table: &Table<'_>, who: &str, source: &mut Source<'_>) -> Option<Zone> {

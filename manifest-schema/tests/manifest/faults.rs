@@ -365,6 +365,34 @@ fn limits_beyond_the_ceiling_name_what_raises_it() {
 }
 
 #[test]
+fn schedules_that_run_too_often_together_are_refused_at_the_first_that_is_too_much() {
+    let scripts = BTreeSet::from(["a.rhai".to_owned()]);
+    let refused = |crons: &[&str], schedule_runs: u32| {
+        let schedule = |(n, cron): (usize, &&str)| {
+            format!("[[schedules]]\nname = \"t{n}\"\nscript = \"a.rhai\"\ncron = \"{cron}\"\n")
+        };
+        let text = format!("sdk = \"1.1\"\n{}", crons.iter().enumerate().map(schedule).collect::<String>());
+        let app = Some(AppName::new("hello").unwrap());
+        let ceiling = Ceiling { schedule_runs, app, ..Ceiling::DEFAULT };
+        let parsed = parse(text.as_bytes(), Surroundings { ceiling: &ceiling, scripts: &scripts });
+        parsed.err().map(|refused| refused.faults.iter().map(shown).collect::<Vec<_>>()).unwrap_or_default()
+    };
+    // A minute has 60, 6, 2, 1 and 1 of these; those of a day count as those of every minute do.
+    let crons = ["* * * * * *", "*/10 * * * * *", "0,30 * * * * *", "* * * * *", "0 3 * * *"];
+    assert_eq!(refused(&crons, 70), Vec::<String>::new());
+    assert_eq!(
+        refused(&crons, 67),
+        [
+            "13:8 the schedules run up to 70 times a minute together, more than the 67 times a minute that the server grants the app \
+          | run some of them less often; an admin raises it with  picloud apps limits hello --schedule-runs 70"
+        ]
+    );
+    assert!(refused(&crons, 0)[0].starts_with("5:8 "), "{:?}", refused(&crons, 0));
+    let every_second = ["* * * * * *"; 100];
+    assert!(refused(&every_second, 300)[0].starts_with("25:8 the schedules run up to 6000 times a minute"));
+}
+
+#[test]
 fn every_syntax_error_is_told_in_one_go() {
     let found = errors("sdk = \n[app]\ndescription = 'x\n[limits]\ntimeout 5\n");
     let places: Vec<&str> = found.iter().filter_map(|fault| fault.split(' ').next()).collect();

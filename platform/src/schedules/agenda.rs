@@ -48,6 +48,8 @@ struct Entry {
     since: DateTime<Utc>,
     /// When it is looked at next; `None` where it is never due again.
     next: Option<DateTime<Utc>>,
+    /// Up to when nothing of it is run, since the app had begun as many runs within the minute as it can.
+    limited_until: Option<DateTime<Utc>>,
     /// Whether it is being looked at.
     out: bool,
 }
@@ -90,7 +92,8 @@ impl Agenda {
             if let Some(since) = since.remove(&schedule.name) {
                 let since = believed(&schedule.cron, since, now);
                 let next = schedule.cron.next_after(since);
-                let entry = Entry { schedule: schedule.clone(), since, next, out: false };
+                let entry =
+                    Entry { schedule: schedule.clone(), since, next, limited_until: None, out: false };
                 page.entries.insert(schedule.name.clone(), entry);
             }
         }
@@ -109,6 +112,7 @@ impl Agenda {
                 let cron = &entry.schedule.cron;
                 entry.since = believed(cron, entry.since, now);
                 entry.next = cron.next_after(entry.since);
+                entry.limited_until = None;
             }
         }
     }
@@ -134,6 +138,7 @@ impl Agenda {
                         live: Arc::clone(&page.live),
                         schedule: entry.schedule.clone(),
                         since,
+                        limited_until: entry.limited_until,
                         jumps: self.jumps,
                     });
                 }
@@ -155,7 +160,24 @@ impl Agenda {
         let entry = self.pages.get_mut(place).and_then(|page| page.entries.get_mut(name));
         if let Some(entry) = entry {
             let next = again.or_else(|| entry.schedule.cron.next_after(since));
-            *entry = Entry { schedule: entry.schedule.clone(), since, next, out: false };
+            let schedule = entry.schedule.clone();
+            *entry = Entry { schedule, since, next, limited_until: None, out: false };
+        }
+    }
+
+    /// The same of one of which nothing is run that is due before `limited_until`.
+    pub(super) fn give_back_limited(
+        &mut self,
+        place: &Place,
+        name: &JobName,
+        since: DateTime<Utc>,
+        again: (u64, DateTime<Utc>),
+        limited_until: DateTime<Utc>,
+    ) {
+        self.give_back(place, name, since, Some(again));
+        let entry = self.pages.get_mut(place).and_then(|page| page.entries.get_mut(name));
+        if let Some(entry) = entry.filter(|_| again.0 == self.jumps) {
+            entry.limited_until = Some(limited_until);
         }
     }
 

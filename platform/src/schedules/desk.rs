@@ -167,7 +167,8 @@ impl Scheduler {
                 }
                 Claim::Overlaps(reason) => return Err(NotRun::Overlaps(reason)),
                 Claim::Taken => now += TimeDelta::microseconds(1),
-                Claim::Reckoned(_) | Claim::Paused | Claim::Held | Claim::Early(_) | Claim::NotLive => break,
+                Claim::Reckoned(_) | Claim::Limited(_) | Claim::Paused => break,
+                Claim::Held | Claim::Early(_) | Claim::NotLive => break,
             }
         }
         Err(NotRun::NotLive)

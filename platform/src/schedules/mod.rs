@@ -8,6 +8,8 @@
 //! - A run is held by a lease that its node renews ([`running`]). Where it is not renewed, any node records the run as lost
 //!   ([`upkeep`]), and nobody runs it again.
 //!
+//! - An app's schedules begin so many runs a minute together and no more ([`rate`]).
+//!
 //! [`timer`] fires at the next due time of all schedules and sleeps until then. The schedules are those of the revisions
 //! that are live, so that they change together with the routes. [`desk`] is where people ask: what is scheduled, run it now,
 //! pause it.
@@ -17,6 +19,7 @@ mod desk;
 mod hold;
 mod numbers;
 mod owed;
+mod rate;
 mod running;
 mod timer;
 mod upkeep;
@@ -42,6 +45,7 @@ use uuid::Uuid;
 
 use agenda::{Agenda, Place, place};
 use owed::{believed, due_times, owed, reckoned_ahead_max};
+use rate::LimitedApps;
 use timer::Alarm;
 
 pub use desk::{NotRun, RunCursor, Scheduled};
@@ -100,6 +104,7 @@ struct Parts {
     numbers: RunNumbers,
     /// Whether the log says already that all schedules are held.
     said_held: AtomicBool,
+    limited: LimitedApps,
     /// Claims and the runs that they are for. Closed: nothing is claimed any more.
     tasks: TaskTracker,
 }
@@ -109,6 +114,8 @@ struct Turn {
     live: Arc<Live>,
     schedule: Schedule,
     since: DateTime<Utc>,
+    /// Up to when nothing of it is run.
+    limited_until: Option<DateTime<Utc>>,
     /// How often the clock had jumped by then.
     jumps: u64,
 }
@@ -123,7 +130,7 @@ impl Scheduler {
         limits: ScheduleLimits,
         clock: Clock,
     ) -> Self {
-        let (agenda, upkeep, numbers, said_held, tasks) = Default::default();
+        let (agenda, upkeep, numbers, said_held, limited, tasks) = Default::default();
         let alarm = Alarm::new(clock.clone());
         Self(Arc::new(Parts {
             store,
@@ -137,6 +144,7 @@ impl Scheduler {
             alarm,
             numbers,
             said_held,
+            limited,
             tasks,
         }))
     }
@@ -250,7 +258,7 @@ impl Scheduler {
 
     /// Claims what a schedule owes, and carries it out where the claim is granted.
     async fn take(self, turn: Turn, mut now: DateTime<Utc>) {
-        let Turn { live, schedule, mut since, jumps } = turn;
+        let Turn { live, schedule, mut since, limited_until, jumps } = turn;
         let (place, name) = (place(&live), &schedule.name);
         let give_back =
             |since, again: Option<_>| self.give_back(&place, name, since, again.map(|again| (jumps, again)));
@@ -258,8 +266,13 @@ impl Scheduler {
         let began = now;
         loop {
             since = believed(&schedule.cron, since, now);
+            let runs_per_minute = live.limits().schedule_runs;
+            let (cron, app) = (&schedule.cron, &place.0);
+            let skipped =
+                limited_until.and_then(|until| rate::skipped(cron, since, until, now, app, runs_per_minute));
+            let is_skipped = skipped.is_some();
             let Some(mut owed) =
-                owed(&schedule.cron, schedule.catch_up, since, now, self.0.limits.catch_up_window)
+                skipped.or_else(|| owed(cron, schedule.catch_up, since, now, self.0.limits.catch_up_window))
             else {
                 // By the database's clock it is not due yet: as long as that takes, by this one.
                 let early =
@@ -267,29 +280,41 @@ impl Scheduler {
                 return give_back(since, early.filter(|_| now < began));
             };
             let execution = Uuid::now_v7();
-            let action = match &owed.missed {
+            let action = match &owed.left {
                 None => Action::Run { execution, lease: LEASE },
-                Some(reason) => Action::Leave { outcome: RunOutcome::Missed, reason: reason.clone() },
+                Some((outcome, reason)) => Action::Leave { outcome: *outcome, reason: reason.clone() },
             };
             owed.due = owed.due.later_by(repeats);
             let last = owed.due.last;
             let run = NewRun { due: owed.due, action, ..self.claim(&live, &schedule, false, now) };
             let (app, branch) = &place;
             match self.0.store.claim_run(&run).await {
+                // What is due since then is claimed now.
+                Ok(Claim::Granted) if is_skipped => {
+                    self.0.numbers.ended(RunOutcome::Skipped);
+                    since = last;
+                }
                 Ok(Claim::Granted) => {
                     self.0.said_held.store(false, Ordering::Relaxed);
                     give_back(last, None);
-                    match owed.missed {
+                    match owed.left {
                         None => {
                             self.0.numbers.began(now - last);
                             self.carry_out(live, &schedule, run_key(&run, execution)).await;
                         }
-                        Some(reason) => {
-                            self.0.numbers.ended(RunOutcome::Missed);
-                            tracing::warn!(%app, branch, schedule = %name, due = %last, "missed: {reason}")
+                        Some((outcome, reason)) => {
+                            self.0.numbers.ended(outcome);
+                            tracing::warn!(%app, branch, schedule = %name, due = %last, "{}: {reason}", outcome.as_str())
                         }
                     }
                     return;
+                }
+                Ok(Claim::Limited(until)) => {
+                    if self.0.limited.is_news(app, until) {
+                        tracing::warn!(%app, "schedules are skipped until {until}: {}", rate::limited(app, runs_per_minute));
+                    }
+                    self.agenda().give_back_limited(&place, name, since, (jumps, until), until);
+                    return self.arm();
                 }
                 Ok(Claim::Overlaps(reason)) => {
                     self.0.numbers.ended(RunOutcome::Skipped);
@@ -318,7 +343,15 @@ impl Scheduler {
                 }
                 Err(error) => {
                     tracing::warn!(%app, branch, schedule = %name, due = %last, %error, "the claim is tried again");
-                    return give_back(since, Some(self.now().max(now) + AGAIN));
+                    let again = self.now().max(now) + AGAIN;
+                    match limited_until {
+                        None => give_back(since, Some(again)),
+                        Some(until) => {
+                            self.agenda().give_back_limited(&place, name, since, (jumps, again), until);
+                            self.arm();
+                        }
+                    }
+                    return;
                 }
             }
         }
@@ -331,6 +364,7 @@ impl Scheduler {
             due: store::DueTimes::one(now),
             manual,
             alone: schedule.overlap == Overlap::Skip,
+            runs_per_minute: live.limits().schedule_runs,
             deploy: deploy_of(live),
             action: Action::Run { execution: Uuid::now_v7(), lease: LEASE },
             node: self.0.node.clone(),

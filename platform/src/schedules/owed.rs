@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::cron::Cron;
 use manifest_schema::manifest::CatchUp;
-use store::DueTimes;
+use store::{DueTimes, RunOutcome};
 
 /// A run that is not later than this is late and was not missed.
 pub(super) const GRACE: TimeDelta = TimeDelta::seconds(60);
@@ -31,8 +31,8 @@ const SET_BACK_MAX: TimeDelta = TimeDelta::hours(3);
 pub(super) struct Owed {
     /// Which.
     pub(super) due: DueTimes,
-    /// Why none of them is run; `None`: the last one is.
-    pub(super) missed: Option<String>,
+    /// Why none of them is run, and what is recorded; `None`: the last one is run.
+    pub(super) left: Option<(RunOutcome, String)>,
 }
 
 /// What is owed at `now` of a schedule that was reckoned up to `since`.
@@ -54,7 +54,7 @@ pub(super) fn owed(
     } else {
         None
     };
-    Some(Owed { due, missed })
+    Some(Owed { due, left: missed.map(|reason| (RunOutcome::Missed, reason)) })
 }
 
 /// The due times after `since` and up to `now`.
@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn runs(first: &str, last: &str, count: u32) -> Option<Owed> {
-        Some(Owed { due: DueTimes { first: at(first), last: at(last), count }, missed: None })
+        Some(Owed { due: DueTimes { first: at(first), last: at(last), count }, left: None })
     }
 
     #[test]
@@ -128,12 +128,12 @@ mod tests {
     fn what_was_missed_is_caught_up_where_it_is_wanted_and_within_the_window() {
         assert_eq!(five(CatchUp::Once, "01T12:00:00", "01T12:08:00"), runs("01T12:05:00", "01T12:05:00", 1));
         let none = five(CatchUp::None, "01T12:00:00", "01T12:08:00").unwrap();
-        assert_eq!(none.missed.unwrap(), "it was not run in time, and catch_up is \"none\"");
+        assert_eq!(none.left.unwrap().1, "it was not run in time, and catch_up is \"none\"");
         let noon = cron("0 12 * * *");
         let late =
             |now| owed(&noon, CatchUp::Once, at("01T00:00:00"), at(now), Duration::from_secs(3600)).unwrap();
-        assert_eq!(late("01T13:00:00").missed, None);
-        assert_eq!(late("01T13:00:01").missed.unwrap(), "it was not run within 60 minutes");
+        assert_eq!(late("01T13:00:00").left, None);
+        assert_eq!(late("01T13:00:01").left.unwrap().1, "it was not run within 60 minutes");
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
         let second = cron("* * * * * *");
         let now = at("01T00:00:00");
         let all = owed(&second, CatchUp::Once, now - TimeDelta::days(365), now, DAY).unwrap();
-        assert_eq!((all.due.last, all.due.count, all.missed), (now, COUNTED_MAX + 1, None));
+        assert_eq!((all.due.last, all.due.count, all.left), (now, COUNTED_MAX + 1, None));
         let all = due_times(&second, now - TimeDelta::seconds(i64::from(COUNTED_MAX)), now).unwrap();
         assert_eq!(all.count, COUNTED_MAX);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::limits::GrantedLimits;
 use crate::live::Branch;
 use crate::memory::MemoryBudget;
 use manifest_schema::limits::Ceiling;
@@ -160,6 +161,43 @@ async fn what_is_due_runs_once_however_often_and_wherever_it_is_looked_at() {
     let rows = day.store.runs(&day.tick(), None, 1).await.unwrap();
     assert_eq!((rows[0].lateness(), rows[0].commit), (TimeDelta::seconds(2), Some(oid(1))));
     assert_eq!(rows[0].node.as_ref().unwrap().name, "a");
+}
+
+#[tokio::test]
+async fn what_an_app_cannot_run_within_a_minute_is_one_row_once_the_minute_is_over() {
+    let day = Day::begin().await;
+    let nodes = [day.node("a", 1, &manifest(SECOND), "1"), day.node("b", 1, &manifest(SECOND), "1")];
+    for node in &nodes {
+        node.0.table.grant(&day.app.name, GrantedLimits { schedule_runs: 3, ..GrantedLimits::default() });
+    }
+    for second in 1..=125 {
+        for node in &nodes {
+            node.settle(at("00:00:00") + TimeDelta::seconds(second)).await;
+        }
+        if second == 30 {
+            let running = ["00:00:01", "00:00:02", "00:00:03"].map(|due| row(due, 1, "succeeded"));
+            assert_eq!(day.rows().await, running, "nothing is written while it waits");
+            assert!(nodes.iter().all(|node| node.agenda().next() == Some(at("00:01:00"))));
+        }
+    }
+    let minute = |first: u32, begin: &str| {
+        (first..first + 3).map(|second| row(&format!("{begin}:{second:02}"), 1, "succeeded")).collect()
+    };
+    let expected: [Vec<_>; 5] = [
+        minute(1, "00:00"),
+        vec![row("00:00:59", 56, "skipped")],
+        minute(0, "00:01"),
+        vec![row("00:01:59", 57, "skipped")],
+        minute(0, "00:02"),
+    ];
+    assert_eq!(day.rows().await, expected.concat());
+    let rows = day.store.runs(&day.tick(), Some(at("00:00:59")), 1).await.unwrap();
+    let reason = rows[0].detail.as_deref().unwrap();
+    assert!(
+        reason.starts_with("the app's schedules had begun 3 runs within the minute")
+            && reason.ends_with("picloud apps limits clock --schedule-runs N"),
+        "{reason}"
+    );
 }
 
 #[tokio::test]

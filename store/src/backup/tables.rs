@@ -243,6 +243,8 @@ pub const TABLES_LEFT_OUT: &[&str] = &[
     "served",
     // What became of transactions, for as long as somebody may ask.
     "outcomes",
+    // What began within the last minute.
+    "schedule_usage",
     // A restore sets or clears it, whatever held when the backup was made.
     "schedule_hold",
 ];

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::dialect::{self, FROM_NOW, GREATEST, LOCKED, NOW, REF_TARGET};
@@ -16,10 +16,16 @@ use crate::schedule::{
     RunKey, RunOutcome, ScheduleId, ScheduleRun, overlaps,
 };
 
+/// Runs are counted within a minute of the clock.
+const MINUTE: TimeDelta = TimeDelta::minutes(1);
+
 pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result<Claim, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
     let claim = claim(&mut transaction, run).await?;
-    transaction.commit().await?;
+    match claim {
+        Claim::Granted | Claim::Overlaps(_) => transaction.commit().await?,
+        _ => transaction.rollback().await,
+    }
     Ok(claim)
 }
 
@@ -69,6 +75,12 @@ async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
         (Action::Run { .. }, Some(reason)) => Row::left(RunOutcome::Skipped, reason, now),
         (Action::Leave { outcome, reason }, _) => Row::left(*outcome, reason.clone(), now),
     };
+    if row.left.is_none() && !run.manual {
+        let minute = now.duration_trunc(MINUTE).unwrap_or(now);
+        if !count_run(tx, run, minute).await? {
+            return Ok(Claim::Limited(minute + MINUTE));
+        }
+    }
     let inserted = insert(tx, run, &row, now).await?;
     if !inserted {
         return Ok(if exists(tx, run).await? { Claim::Taken } else { Claim::NotLive });
@@ -86,6 +98,25 @@ async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
         (Action::Run { .. }, Some((_, reason))) => Claim::Overlaps(reason),
         _ => Claim::Granted,
     })
+}
+
+/// Counts a run that begins in that minute. `false`: it is one too many. The row of the app is held from here on.
+async fn count_run(tx: &mut Connection, run: &NewRun, minute: DateTime<Utc>) -> Result<bool, StoreError> {
+    if run.runs_per_minute == 0 {
+        return Ok(false);
+    }
+    let counted = sqlx::query(
+        "INSERT INTO schedule_usage (app, minute, runs) SELECT id, $2, 1 FROM apps WHERE id = $1
+         ON CONFLICT (app) DO UPDATE SET minute = excluded.minute,
+             runs = CASE WHEN schedule_usage.minute = excluded.minute THEN schedule_usage.runs + 1 ELSE 1 END
+         WHERE schedule_usage.minute <> excluded.minute OR schedule_usage.runs < $3",
+    )
+    .bind(run.schedule.app)
+    .bind(minute)
+    .bind(signed_small(run.runs_per_minute))
+    .execute(tx)
+    .await?;
+    Ok(counted.rows_affected() == 1)
 }
 
 /// What a claim writes.

@@ -28,6 +28,7 @@ on_both_databases!(
     due_times_of_an_expression_that_is_gone_are_one_row,
     the_schedules_of_a_preview_run_where_it_is_asked_for,
     old_rows_are_deleted_in_portions,
+    an_app_begins_so_many_runs_a_minute,
 );
 
 /// A store with one live deploy that declares `tick`.
@@ -396,4 +397,33 @@ async fn old_rows_are_deleted_in_portions(location: Location) {
     assert_eq!(store.prune_runs(&of(id), 0, after(99)).await.unwrap(), 4);
     assert_eq!(latest(&store, id).await.due.last, after(11));
     assert_eq!(reckoned(&store, id).await, after(11));
+}
+
+async fn an_app_begins_so_many_runs_a_minute(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    // They are counted by the minute, of which enough has to be left.
+    while Utc::now().timestamp() % 60 > 45 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let end = DateTime::from_timestamp((Utc::now().timestamp() / 60 + 1) * 60, 0).unwrap();
+    let claim =
+        |due, per_minute| NewRun { runs_per_minute: per_minute, alone: false, ..run(id, 1, after(due)) };
+    assert_eq!(store.claim_run(&claim(1, 0)).await.unwrap(), Claim::Limited(end));
+    let by_hand = NewRun { manual: true, ..claim(1, 0) };
+    assert_eq!(store.claim_run(&by_hand).await.unwrap(), Claim::Granted);
+    let missed = NewRun { action: left("asleep"), ..claim(1, 0) };
+    assert_eq!(store.claim_run(&missed).await.unwrap(), Claim::Granted, "what is not run does not count");
+    let mut claims = Vec::new();
+    for due in 2..=6 {
+        claims.push(store.claim_run(&claim(due, 3)).await.unwrap());
+    }
+    let limited = Claim::Limited(end);
+    assert_eq!(claims, [Claim::Granted, Claim::Granted, Claim::Granted, limited.clone(), limited]);
+    assert_eq!(reckoned(&store, id).await, after(4));
+    assert_eq!(
+        latest(&store, id).await.due.last,
+        after(4),
+        "of those that were one too many nothing is written"
+    );
+    assert_eq!(store.claim_run(&claim(5, 4)).await.unwrap(), Claim::Granted, "more is granted");
 }

@@ -104,6 +104,7 @@ pub(crate) fn of(app: AppId) -> ScheduleId {
 /// A claim of the schedule `tick` at its due time.
 pub(crate) fn run(id: AppId, deploy: u64, due: DateTime<Utc>) -> NewRun {
     NewRun {
+        runs_per_minute: u32::MAX,
         schedule: of(id),
         due: DueTimes::one(due),
         manual: false,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
+use tests::faults::long;
 use tests::postgres::Postgres;
 use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 
@@ -10,6 +12,7 @@ on_both_databases!(
     a_schedule_fires_and_is_replaced_with_the_routes,
     a_run_whose_node_is_killed_is_lost_and_not_run_again,
     a_schedule_is_run_by_hand_paused_and_resumed,
+    schedules_that_run_too_often_together_are_refused_and_bounded,
 );
 
 const MANIFEST: &str = r#"sdk = "1.1"
@@ -43,6 +46,54 @@ fn runs(server: &Server) -> Vec<serde_json::Value> {
     let answer = api(server, "GET", "schedules/tick/runs?limit=1000");
     assert_eq!(answer.status, 200, "{}", answer.body);
     answer.json()["runs"].as_array().expect("runs").clone()
+}
+
+fn schedules_that_run_too_often_together_are_refused_and_bounded(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("clock");
+    let every_second = |count: usize| {
+        let schedule =
+            |n| format!("[[schedules]]\nname = \"t{n}\"\ncron = \"* * * * * *\"\nscript = \"tick.rhai\"\n");
+        format!("sdk = \"1.1\"\n{}", (0..count).map(schedule).collect::<String>())
+    };
+    let repository = clock(&every_second(1000), "1");
+    repository
+        .push(&url, &["main"])
+        .refused()
+        .says("picloud.toml:2:1  `schedules` has 1000 entries, more than the 100 that the server grants the app")
+        .says("picloud.toml:24:8  the schedules run up to 60000 times a minute together, more than the 300 times a minute")
+        .says("picloud apps limits clock --schedule-runs 60000");
+    assert_eq!(api(&server, "GET", "schedules").status, 404, "nothing of it is there");
+
+    // What was accepted goes on, as often as it still can.
+    repository.write("picloud.toml", every_second(5));
+    repository.commit("as many as can be");
+    repository.push(&url, &["main"]).succeeded();
+    let ran = || {
+        let rows = server.alter(&["SELECT count(*) FROM schedule_runs WHERE execution IS NOT NULL"]);
+        rows.trim().parse::<usize>().expect("a number")
+    };
+    until("they run", || (ran() > 0).then_some(()));
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let body = br#"{"schedule_runs_per_minute": 10}"#;
+    let answer = server.request("PATCH", "/-/api/v1/apps/clock/limits", &headers, Some(body));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let words = "had begun 10 runs within the minute, as many as it is granted; an admin raises it with  picloud apps limits clock";
+    until("it is said that they are skipped", || server.log().contains(words).then_some(()));
+    let minute = || Utc::now().timestamp() / 60;
+    let (begun, before, at) = (minute(), ran(), Instant::now());
+    until("some due times pass", || (at.elapsed() > Duration::from_secs(2)).then_some(()));
+    let now = ran();
+    assert!(now == before || minute() != begun, "{before} ran, and {now} two seconds later");
+    if long() {
+        while ran() < before + 10 {
+            assert!(at.elapsed() < Duration::from_secs(70), "nothing is run in the next minute");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let rows = server.alter(&["SELECT schedule, detail FROM schedule_runs WHERE outcome = 'skipped'"]);
+        assert_eq!(rows.lines().filter(|row| row.contains(words)).count(), 5, "{rows}");
+    }
 }
 
 fn a_schedule_fires_and_is_replaced_with_the_routes(database: Database) {
@@ -150,7 +201,8 @@ const BETWEEN_KILLS: Duration = Duration::from_secs(4);
 #[test]
 fn a_thousand_due_times_over_three_nodes_that_are_killed_now_and_then_run_once() {
     let database = Database::postgres();
-    let mut nodes: Vec<Server> = (0..3).map(|_| Server::start(database.clone())).collect();
+    let often = ["--app-schedule-runs", "10000"];
+    let mut nodes: Vec<Server> = (0..3).map(|_| Server::start_with(database.clone(), &often)).collect();
     let manifest = (0..SCHEDULES).fold("sdk = \"1.1\"\n".to_owned(), |manifest, number| {
         let script = if number == 0 { "slow.rhai" } else { "tick.rhai" };
         manifest
