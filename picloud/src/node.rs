@@ -319,7 +319,9 @@ impl Node {
             })
         });
         let retrying = tokio::spawn(self.activation.clone().retry());
-        let dropping = tokio::spawn(self.activation.scripts().clone().drop_idle());
+        let scripts = self.activation.scripts().clone();
+        let returning = tokio::spawn(scripts.memory().clone().return_freed());
+        let dropping = tokio::spawn(scripts.drop_idle());
         let store = self.store.clone();
         let audit = self
             .role
@@ -356,6 +358,7 @@ impl Node {
         }
         retrying.abort();
         dropping.abort();
+        returning.abort();
         if let Some(previews) = previews {
             previews.abort();
         }

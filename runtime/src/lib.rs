@@ -60,5 +60,6 @@ pub use meter::{MEMORY_FREE, YIELD_EVERY};
 pub use revision::{AppIdentity, Revision, RevisionError};
 pub use route::{Matched, RouteConflict, Routed, check_routes};
 pub use run::{Execution, Pass, STACK, run, run_inline};
+pub use run_context::has_deep_stack;
 pub use secrets::{SECRET_MIN, Secrets};
 pub use source::{Held, Program, Source};

@@ -24,6 +24,11 @@ use libmimalloc_sys::{
     mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
 };
 
+unsafe extern "C" {
+    // One of mimalloc's own, whose binding would bring a package of C's types.
+    safe fn mi_collect(force: bool);
+}
+
 /// mimalloc with a tally for each thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CountingAllocator;
@@ -33,6 +38,12 @@ impl CountingAllocator {
     /// Zero when this is not the program's allocator.
     pub fn held() -> i64 {
         reading().bytes
+    }
+
+    /// Gives memory back to the system that was freed more than a second ago. mimalloc does so by itself only when more is
+    /// allocated, which on a node that has nothing to do is never.
+    pub fn give_back() {
+        mi_collect(false);
     }
 }
 

@@ -34,9 +34,14 @@ const STACK_FREE: usize = 1024 * 1024;
 const GRANT_STEP: u64 = 1024 * 1024;
 
 /// The most separate blocks of memory that a run may hold. Values that hold one another in a long chain, such as arrays in
-/// arrays or closures that capture closures, are copied, printed and freed by recursion: two blocks make a link of such a
-/// chain, and a link needs 450 bytes of stack, so that the longest chain takes 65 MiB.
+/// arrays, are copied and freed by recursion, so that the longest chain takes 65 MiB of stack.
 pub(crate) const BLOCKS_MAX: i64 = 300_000;
+
+/// The stack, in bytes, that a block of a long chain takes: two make a link, which needs 450.
+const STACK_PER_BLOCK: u64 = 225;
+
+/// A chain of fewer blocks needs no more stack than is free.
+const BLOCKS_FREE: u64 = STACK_FREE as u64 / STACK_PER_BLOCK;
 
 /// The stack, in bytes, that a run may have taken when an operation begins. The deepest script that may be called as deep
 /// as functions may call one another takes 18 MiB; native functions can call one another without being counted as calls.
@@ -98,6 +103,7 @@ pub(crate) struct Meter {
     inline_end: Cell<Option<Instant>>,
     bytes_before: Cell<i64>,
     bytes_max: Cell<i64>,
+    blocks_before: Cell<i64>,
     blocks_max: Cell<i64>,
     /// What the host has granted for values, and for the stack.
     heap_granted: Cell<u64>,
@@ -128,6 +134,7 @@ impl Meter {
             inline_end: Cell::new(None),
             bytes_before: Cell::new(0),
             bytes_max: Cell::new(i64::MAX),
+            blocks_before: Cell::new(0),
             blocks_max: Cell::new(i64::MAX),
             heap_granted: Cell::new(0),
             stack_granted: Cell::new(0),
@@ -157,6 +164,7 @@ impl Meter {
         meter.next_look.set(LOOK_EVERY.min(limits.operations.saturating_add(1)));
         meter.bytes_before.set(before.bytes);
         meter.bytes_max.set(before.bytes.saturating_add(memory_max));
+        meter.blocks_before.set(before.blocks);
         meter.blocks_max.set(before.blocks.saturating_add(BLOCKS_MAX));
         meter.bytes_unnoticed.set(before.bytes.saturating_add(HELD_FREE.min(memory_max)));
         meter.yield_at.set((!inline).then(|| started + YIELD_EVERY));
@@ -249,17 +257,21 @@ impl Meter {
     }
 
     /// How many bytes the host has to grant in all before the run goes on, for values and for its stack, where that is more than it
-    /// has granted. One operation can copy everything that the run holds, which is granted beforehand; what an operation says that
-    /// it takes, is `more`.
+    /// has granted. One operation can copy everything that the run holds, and copy and free the longest chain that its blocks can
+    /// make, which is granted beforehand; what an operation says that it takes, is `more`.
     pub(crate) fn memory_wanted(&self, more: usize) -> Option<Wanted> {
-        let bytes = |count: i64| u64::try_from(count).unwrap_or(0);
-        let held = bytes(memory::reading().bytes.saturating_sub(self.bytes_before.get()));
-        let stack = self.stack_start.get().saturating_sub(stack_reached());
-        let needed = held.saturating_mul(2).max(held.saturating_add(more as u64));
-        let heap = if needed <= 2 * bytes(HELD_FREE) { 0 } else { in_steps(needed) };
-        let stack = if stack <= STACK_FREE { 0 } else { in_steps(stack as u64) };
+        let count =
+            |held: i64, before: &Cell<i64>| u64::try_from(held.saturating_sub(before.get())).unwrap_or(0);
+        let reading = memory::reading();
+        let (bytes, blocks) =
+            (count(reading.bytes, &self.bytes_before), count(reading.blocks, &self.blocks_before));
+        let values = bytes.saturating_mul(2).max(bytes.saturating_add(more as u64));
+        let heap = if values <= 2 * MEMORY_FREE { 0 } else { in_steps(values) };
+        let chain = if blocks <= BLOCKS_FREE { 0 } else { blocks.saturating_mul(STACK_PER_BLOCK) };
+        let reached = self.stack_start.get().saturating_sub(stack_reached());
+        let stack = if reached <= STACK_FREE { chain } else { chain + reached as u64 };
         let has = Wanted { heap: self.heap_granted.get(), stack: self.stack_granted.get() };
-        let wanted = Wanted { heap: heap.max(has.heap), stack: stack.max(has.stack) };
+        let wanted = Wanted { heap: heap.max(has.heap), stack: in_steps(stack).max(has.stack) };
         (wanted != has).then_some(wanted)
     }
 
@@ -306,6 +318,7 @@ impl Meter {
         self.inline_end.swap(&other.inline_end);
         self.bytes_before.swap(&other.bytes_before);
         self.bytes_max.swap(&other.bytes_max);
+        self.blocks_before.swap(&other.blocks_before);
         self.blocks_max.swap(&other.blocks_max);
         self.heap_granted.swap(&other.heap_granted);
         self.stack_granted.swap(&other.stack_granted);

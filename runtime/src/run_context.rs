@@ -32,6 +32,8 @@ struct RunContext {
     meter: Meter,
     /// The mask of the script's captures; 0: nothing is captured.
     captures: Cell<u64>,
+    /// A run on the thread was granted a deep stack.
+    has_deep_stack: Cell<bool>,
     /// Not dropped with the thread, on which no run goes on then: a thread-local without a destructor is reached faster.
     run: RefCell<ManuallyDrop<Option<Run>>>,
 }
@@ -60,8 +62,14 @@ pub(crate) struct Run {
 }
 
 thread_local! {
-    static CURRENT: RunContext =
-        const { RunContext { meter: Meter::idle(), captures: Cell::new(0), run: RefCell::new(ManuallyDrop::new(None)) } };
+    static CURRENT: RunContext = const {
+        RunContext {
+            meter: Meter::idle(),
+            captures: Cell::new(0),
+            has_deep_stack: Cell::new(false),
+            run: RefCell::new(ManuallyDrop::new(None)),
+        }
+    };
 }
 
 /// Counts one operation of the current run. `Some` when the run must end.
@@ -101,6 +109,11 @@ pub(crate) fn note_lost(bytes: u64) {
             memory::uncounted(|| host.note_lost(bytes));
         }
     });
+}
+
+/// Whether a run on this thread was granted a deep stack. The thread keeps what was used of it until it ends.
+pub fn has_deep_stack() -> bool {
+    CURRENT.with(|current| current.has_deep_stack.get())
 }
 
 /// Ends the current run because a value is too large, where a native function cannot fail.
@@ -231,7 +244,10 @@ impl RunContext {
             && let Some((host, _)) = self.host()
         {
             match memory::uncounted(|| host.grow_memory(wanted.bytes())) {
-                Ok(()) => self.meter.grant(wanted),
+                Ok(()) => {
+                    self.meter.grant(wanted);
+                    self.has_deep_stack.set(self.has_deep_stack.get() || wanted.stack > 0);
+                }
                 Err(refused) => {
                     if let Some(run) = self.run.borrow_mut().as_mut() {
                         run.no_memory = Some(refused);

@@ -144,8 +144,8 @@ impl Pool {
         while let Some((job, run)) = self.next(was_ready) {
             run.change(|_| Progress::On(this_thread()));
             let kept = catch_unwind(AssertUnwindSafe(job));
-            // A priority may always be lowered, and by most never be raised again.
-            if run.change(|_| Progress::Over) == Progress::Lowered {
+            // A priority may always be lowered, and by most never be raised again. A deep stack is given back with its thread.
+            if run.change(|_| Progress::Over) == Progress::Lowered || runtime::has_deep_stack() {
                 return;
             }
             // Whoever is let in by what is dropped now leaves work to this thread, and wakes no other one beside it.

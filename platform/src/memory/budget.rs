@@ -2,7 +2,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
+use runtime::CountingAllocator;
 use store::AppId;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -15,6 +17,12 @@ const RESERVE_MIN_BYTES: u64 = 1024 * 1024;
 
 /// An account that holds less does not count among those that share a node under pressure.
 const ACTIVE_BYTES: u64 = 1024 * 1024;
+
+/// What has to be freed before the allocator is asked to give it back to the system.
+const MUCH_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How long after that it is asked: the allocator keeps what was freed within the last second.
+const RETURN_DELAY: Duration = Duration::from_secs(2);
 
 /// The memory that a node has for its apps. Cheap to clone; clones are the same budget.
 ///
@@ -45,6 +53,10 @@ pub(super) struct BudgetState {
     evict: OnceLock<Box<dyn Evict>>,
     /// Notified when memory is given back.
     freed: Notify,
+    /// What was given back since the allocator was last asked to give it to the system.
+    unreturned_bytes: AtomicU64,
+    /// Notified when that is much.
+    much_unreturned: Notify,
 }
 
 /// Drops what can be built again, such as compiled programs.
@@ -81,6 +93,8 @@ impl MemoryBudget {
             accounts: Mutex::default(),
             evict: OnceLock::new(),
             freed: Notify::new(),
+            unreturned_bytes: AtomicU64::new(0),
+            much_unreturned: Notify::new(),
         }))
     }
 
@@ -118,6 +132,18 @@ impl MemoryBudget {
             peak_bytes: load(&self.0.peak_bytes),
             by_purpose: std::array::from_fn(|at| (Purpose::ALL[at], load(&self.0.used_for[at]))),
             refused: load(&self.0.refused),
+        }
+    }
+
+    /// Gives what was freed back to the system, for as long as the node runs: some seconds after much was freed, and again until
+    /// little is. Until then it sleeps.
+    pub async fn return_freed(self) {
+        loop {
+            self.0.much_unreturned.notified().await;
+            while self.0.unreturned_bytes.swap(0, Ordering::Relaxed) >= MUCH_BYTES {
+                tokio::time::sleep(RETURN_DELAY).await;
+                CountingAllocator::give_back();
+            }
         }
     }
 
@@ -183,6 +209,10 @@ impl BudgetState {
         self.used_for[purpose as usize].fetch_sub(bytes, Ordering::Relaxed);
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.freed.notify_waiters();
+        let before = self.unreturned_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before < MUCH_BYTES && before.saturating_add(bytes) >= MUCH_BYTES {
+            self.much_unreturned.notify_one();
+        }
     }
 
     /// Notes that an account came to hold, or no longer holds, [`ACTIVE_BYTES`].

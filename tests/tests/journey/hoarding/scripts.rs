@@ -120,6 +120,7 @@ fn scripts_that_grow_at_once_end_by_name_and_others_run() {
     let before = server.peak_memory();
     let limits = "[limits]\nmemory = \"256MiB\"\ntimeout = \"20s\"\noperations = 100_000_000\n";
     let grow = "let a = []; while a.len() < 60 { a.push(blob(4_000_000)); for i in 0..2000 { i } } a.len()";
+    let at_rest = server.memory();
     for name in ["one", "two", "three"] {
         app(&[grow.to_owned()], limits).push(&server.git_url(name), &["main"]).succeeded();
     }
@@ -157,6 +158,8 @@ fn scripts_that_grow_at_once_end_by_name_and_others_run() {
         (page.contains("node_memory") && page.contains("more do not fit")).then_some(())
     });
     assert_eq!(held(&server, "scripts"), 0);
+    // Nothing is asked of it meanwhile.
+    until("memory is given back to the system", || (server.memory() < at_rest + 16 * MIB).then_some(()));
 }
 
 #[test]
