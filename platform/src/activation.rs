@@ -65,6 +65,15 @@ struct Taken {
     read_at: Instant,
 }
 
+/// How far an app was swapped in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Swapped {
+    /// As far as it can be.
+    All,
+    /// There was no memory for some of it.
+    WithoutRoom,
+}
+
 /// Brings the live table in step with the store.
 #[derive(Clone, Debug)]
 pub struct Activation {
@@ -269,13 +278,22 @@ impl Activation {
     }
 
     /// Reads what is live, builds what is not served yet, and swaps it in; the turn is held.
-    async fn sync(&self, app: &App, mut fresh: Fresh) -> Result<(), StoreError> {
+    async fn sync(&self, app: &App, fresh: Fresh) -> Result<(), StoreError> {
+        if self.swap_in(app, fresh).await? == Swapped::WithoutRoom {
+            // What has ended, or was replaced, may have made room.
+            self.swap_in(app, Fresh::new()).await?;
+        }
+        Ok(())
+    }
+
+    async fn swap_in(&self, app: &App, mut fresh: Fresh) -> Result<Swapped, StoreError> {
         let read_at = Instant::now();
         let mut fault = None;
-        let live = match self.store.live_of(app.id).await {
+        let mut swapped = Swapped::All;
+        let mut live = match self.store.live_of(app.id).await {
             Err(error) if !error.is_unavailable() => {
                 self.cannot_read(app, &error);
-                return Ok(());
+                return Ok(Swapped::All);
             }
             live => live?,
         };
@@ -283,7 +301,6 @@ impl Activation {
         // Held to the end, so that the share is that of what is loaded.
         let _scripts = self.scripts_of(app.id, &granted);
         // Where there is no room for all, production has it.
-        let mut live = live;
         live.sort_by_key(|on| on.branch != app.production_branch);
         let mut built = Vec::new();
         let mut secrets = None;
@@ -329,6 +346,9 @@ impl Activation {
                 Ok(revision) => built.push((on, revision.limited_to(&granted.executions))),
                 Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
                 Err(error) => {
+                    if matches!(error, LoadError::NoMemory(_)) {
+                        swapped = Swapped::WithoutRoom;
+                    }
                     tracing::debug!(app = %app.name, branch, %commit, %error, "cannot serve a stored revision");
                     fault.get_or_insert_with(|| format!("{error} (branch {branch})"));
                 }
@@ -337,7 +357,7 @@ impl Activation {
         let known = match self.known(app, &live, &built).await {
             Err(error) if !error.is_unavailable() => {
                 self.cannot_read(app, &error);
-                return Ok(());
+                return Ok(Swapped::All);
             }
             known => known?,
         };
@@ -351,7 +371,7 @@ impl Activation {
             note(&mut taken, app, read_at, fault);
         }
         self.changed.send_replace(());
-        Ok(())
+        Ok(swapped)
     }
 
     /// Notes that it cannot be read what is live of the app. What was served still is; where that is nothing, its
