@@ -67,6 +67,11 @@ impl Links {
         self.named.keys().map(|(id, _)| *id).filter(|id| !self.inside.contains_key(id))
     }
 
+    /// The objects of the pack that none of them names.
+    pub(crate) fn loose(&self) -> impl Iterator<Item = ObjectId> {
+        self.inside.iter().filter(|(id, kind)| !self.named.contains_key(&(**id, **kind))).map(|(id, _)| *id)
+    }
+
     /// The blobs that git itself reads by their names.
     pub(crate) fn special(&self) -> impl Iterator<Item = (ObjectId, Special)> {
         self.special.iter().copied()

@@ -17,6 +17,7 @@
 //! - [`report`]: the answer
 //!
 //! and for reading: [`advertise`] lists the refs, [`upload`] answers fetches, [`staged`] reads the files of a commit;
+//! [`reach`] finds what some objects reach, for whoever deletes the others;
 //! [`content`] builds what deltas stand for, [`links`] reads what stored objects name.
 //!
 //! An object is kept as it was received, a delta as a delta: it is inflated to be checked, and never compressed again unless
@@ -39,8 +40,11 @@ mod links;
 mod pack;
 mod pack_end;
 mod pkt_line;
+mod reach;
 pub mod receive;
 pub mod report;
+#[cfg(test)]
+mod sample;
 pub mod staged;
 mod unpack;
 pub mod upload;
@@ -56,6 +60,7 @@ pub use connectivity::Disconnected;
 pub use gix_hash::ObjectId;
 pub use gix_object::Kind;
 pub use pack::{Pack, PackBytes};
+pub use reach::{Reach, whole};
 pub use receive::{
     Push, ReceiveError, Received, Request, UnpackedPush, read_request, receive, receive_over_connection,
     unpack,

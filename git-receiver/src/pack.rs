@@ -136,6 +136,8 @@ struct Objects {
     by_id: Vec<u32>,
     /// Streams that were made for objects under which too many deltas lay.
     whole: HashMap<u32, Bytes>,
+    /// Those that no other one names.
+    loose: Vec<ObjectId>,
 }
 
 /// An object and where its stream is.
@@ -151,11 +153,17 @@ pub(crate) struct Packed {
 }
 
 impl Pack {
-    /// The objects `packed` of `bytes`, some of which have a stream of their own in `whole`, by their index.
-    pub(crate) fn new(bytes: PackBytes, packed: Vec<Packed>, whole: HashMap<u32, Bytes>) -> Self {
+    /// The objects `packed` of `bytes`, some of which have a stream of their own in `whole`, by their index. None of the others
+    /// names those that are `loose`.
+    pub(crate) fn new(
+        bytes: PackBytes,
+        packed: Vec<Packed>,
+        whole: HashMap<u32, Bytes>,
+        loose: Vec<ObjectId>,
+    ) -> Self {
         let mut by_id: Vec<u32> = (0..).take(packed.len()).collect();
         by_id.sort_unstable_by_key(|index| packed[*index as usize].id);
-        Self(Some(Arc::new(Objects { bytes, packed, by_id, whole })))
+        Self(Some(Arc::new(Objects { bytes, packed, by_id, whole, loose })))
     }
 
     fn packed(&self) -> &[Packed] {
@@ -182,6 +190,11 @@ impl Pack {
     /// The kind of an object, if it is one of these.
     pub fn kind(&self, id: &ObjectId) -> Option<Kind> {
         Some(self.packed()[self.index_of(id)?].kind)
+    }
+
+    /// Those that no other one names: the tips of what is pushed, and what belongs to none of it.
+    pub fn loose(&self) -> &[ObjectId] {
+        self.0.as_ref().map_or(&[], |objects| &objects.loose)
     }
 
     /// The bytes of all their streams.

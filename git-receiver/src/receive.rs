@@ -274,6 +274,10 @@ async fn read_bases<R: Repository>(
     let mut bases = Bases::new();
     let mut inflated = scanned.inflated(limits);
     for some in scanned.foreign_bases().chunks(BASES_AT_ONCE) {
+        // What is about to be deleted can still be read, but is not there to build on.
+        let known = repository.known(some).await?;
+        let some: Vec<ObjectId> = some.iter().copied().filter(|id| known.contains_key(id)).collect();
+        let some = some.as_slice();
         content::build(&repository.objects_and_bases(some).await?, |object, content| {
             if some.contains(&object.id) {
                 inflated.add(content.len() as u64)?;

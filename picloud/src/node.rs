@@ -11,6 +11,7 @@ use platform::activation::Activation;
 use platform::apps::Apps;
 use platform::audit::{self, AuditLog};
 use platform::clock::Clock;
+use platform::collection::Collector;
 use platform::deploy::{DeployLimits, Deployer};
 use platform::health::DatabaseHealth;
 use platform::limits::GrantedLimits;
@@ -66,6 +67,7 @@ pub(crate) struct Node {
     scheduler: Scheduler,
     writer: Writer,
     previews: Option<(Deployer, Duration)>,
+    collector: Collector,
     activation: Activation,
     cluster: Option<(Cluster, Membership)>,
     this: Arc<ThisNode>,
@@ -187,6 +189,8 @@ impl Node {
             DeployLimits { domain: settings.domain.clone(), ..settings.deploys.clone() },
             clock.clone(),
         );
+        let collector =
+            Collector::new(store.clone(), clock.clone(), table.memory().clone(), settings.retention.clone());
         let (recorder, writer) =
             Writer::new(store.clone(), this.identity.name.clone(), settings.records, clock.clone());
         let scheduler = Scheduler::new(
@@ -251,6 +255,7 @@ impl Node {
         let api = Api {
             apps: apps.clone(),
             audit: AuditLog::new(store.clone()),
+            collector: collector.clone(),
             deployer: deployer.clone(),
             functions,
             nodes,
@@ -298,6 +303,7 @@ impl Node {
             scheduler,
             writer,
             previews,
+            collector,
             activation,
             cluster,
             this,
@@ -332,6 +338,9 @@ impl Node {
             .previews
             .filter(|_| self.role.manages())
             .map(|(deployer, age)| tokio::spawn(end_old_previews(deployer, age, store, self.clock.clone())));
+        // Inflating what is stored takes a processor, for which no request is to wait.
+        let threads = self.push_threads.handle();
+        let collecting = self.role.manages().then(|| threads.spawn(self.collector.run()));
         let (all_ran, until_all_ran) = tokio::sync::oneshot::channel::<()>();
         let writing = tokio::spawn(self.writer.run(async { drop(until_all_ran.await) }));
         let drain = self.bounds.unready + self.bounds.drain;
@@ -361,6 +370,9 @@ impl Node {
         returning.abort();
         if let Some(previews) = previews {
             previews.abort();
+        }
+        if let Some(collecting) = collecting {
+            collecting.abort();
         }
         drop(all_ran);
         if tokio::time::timeout(LAST_RECORDS_MAX, writing).await.is_err() {

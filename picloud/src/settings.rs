@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use platform::collection::DeployRetention;
 use platform::deploy::DeployLimits;
 use platform::limits::GrantedLimits;
 use platform::nodes::Role;
@@ -74,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) pushes: PushBounds,
     /// What a deploy may hold.
     pub(crate) deploys: DeployLimits,
+    /// Which deploys are kept, and for how long what they and refs let go of.
+    pub(crate) retention: DeployRetention,
     /// What every app is granted that has no limits of its own.
     pub(crate) limits: GrantedLimits,
     /// How old a preview may become without a push.
@@ -109,6 +112,7 @@ impl Default for Settings {
             bodies: BodyBounds::default(),
             pushes: PushBounds::default(),
             deploys: DeployLimits::default(),
+            retention: DeployRetention::default(),
             limits: GrantedLimits::default(),
             preview_age: Some(DAY * 30),
             schedules: ScheduleLimits::default(),

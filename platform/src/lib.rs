@@ -9,6 +9,7 @@
 //! - [`nodes`]: what nodes on one PostgreSQL hear of each other
 //! - [`clock`]: what time it is, and whether that can be right
 //! - [`limits`]: what apps are granted
+//! - [`collection`]: deletes what nothing holds any more
 //! - [`live`]: what every app serves now, swapped while requests are in flight
 //! - [`execution`]: one run of a script
 //! - [`executor`]: which runs go on when, and on which threads
@@ -36,6 +37,7 @@ pub mod activation;
 pub mod apps;
 pub mod audit;
 pub mod clock;
+pub mod collection;
 pub mod deploy;
 pub mod disk;
 pub mod execution;

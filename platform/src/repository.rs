@@ -149,14 +149,19 @@ impl store::Objects for Pushed<'_> {
     }
 
     fn object(&self, index: usize) -> std::io::Result<store::Object> {
-        let Object { id, kind, base, depth, size, zlib } = self.0.object(index)?;
-        let (oid, base, kind) = (oid(id), base.map(oid), store_kind(kind));
-        Ok(store::Object { oid, kind, base, depth, size, zlib: zlib.into() })
+        self.0.object(index).map(stored_object)
     }
 
     fn stream_bytes(&self) -> u64 {
         self.0.stream_bytes()
     }
+}
+
+/// An object as the store has it.
+pub(crate) fn stored_object(object: Object) -> store::Object {
+    let Object { id, kind, base, depth, size, zlib } = object;
+    let (oid, base, kind) = (oid(id), base.map(oid), store_kind(kind));
+    store::Object { oid, kind, base, depth, size, zlib: zlib.into() }
 }
 
 fn git_object(object: store::Object) -> Object {

@@ -45,6 +45,8 @@ pub enum AuditAction {
     AppCreate,
     /// A setting of an app was changed.
     AppSetting,
+    /// Old deploys of an app were deleted, and what only they reach.
+    AppPrune,
     /// A token was created.
     TokenCreate,
     /// A token was revoked.
@@ -66,10 +68,11 @@ pub enum AuditAction {
 }
 
 impl AuditAction {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Push,
         Self::AppCreate,
         Self::AppSetting,
+        Self::AppPrune,
         Self::TokenCreate,
         Self::TokenRevoke,
         Self::SchedulePause,
@@ -87,6 +90,7 @@ impl AuditAction {
             Self::Push => "push",
             Self::AppCreate => "app.create",
             Self::AppSetting => "app.setting",
+            Self::AppPrune => "app.prune",
             Self::TokenCreate => "token.create",
             Self::TokenRevoke => "token.revoke",
             Self::SchedulePause => "schedule.pause",

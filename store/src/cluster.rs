@@ -207,6 +207,11 @@ impl Cluster {
         attempt!(nodes::nodes(&self.0))
     }
 
+    /// See [`Store::all_notice_deletions`](crate::Store::all_notice_deletions).
+    pub(crate) async fn all_notice_deletions(&self) -> Result<bool, StoreError> {
+        attempt!(nodes::all_notice_deletions(&self.0))
+    }
+
     /// The apps that nodes cannot serve, by node and app: at most `limit`.
     ///
     /// # Errors

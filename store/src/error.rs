@@ -308,6 +308,9 @@ pub enum PushError {
         /// The domain.
         domain: DomainName,
     },
+    /// Objects on which it may build were deleted meanwhile.
+    #[error("objects of the app were deleted meanwhile")]
+    Collected,
     /// The app would have more previews than it can have.
     #[error("the app has {there} previews, and can have no more")]
     TooManyPreviews {

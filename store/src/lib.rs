@@ -8,6 +8,7 @@
 //! - [`schedule`]: the same of schedules and their runs
 //! - [`audit`]: who did what
 //! - [`status`]: what an operator has to look at
+//! - [`collection`]: deletes what nothing holds any more
 //! - [`disk`]: how many bytes an app takes
 //! - [`limits`]: what an app is granted of its own
 //! - `token`, `secret`: tokens and secrets, as they are kept
@@ -30,6 +31,7 @@ pub mod audit;
 pub mod backup;
 mod bases;
 pub mod cluster;
+pub mod collection;
 mod column;
 pub mod disk;
 pub mod error;
@@ -56,6 +58,7 @@ use manifest_schema::name::{AppName, DomainName};
 
 pub use audit::{AUDIT_PRUNED_AT_ONCE, Act, Actor, AuditAction, AuditRow};
 pub use cluster::Cluster;
+pub use collection::{CollectionRoots, CollectionState, Deleted, ObjectName};
 pub use error::{OpenError, PushError, StoreError};
 pub use execution::{
     DELETED_AT_ONCE, ExecutionFilter, ExecutionRecord, FailureRecord, LineFilter, LineRecord, Loss,

@@ -7,6 +7,7 @@ use manifest_schema::name::{AppName, DomainName};
 use uuid::Uuid;
 
 use crate::audit::{Act, Actor, AuditAction};
+use crate::collection::CollectionState;
 use crate::column::{HexOid, Id, Named, Unsigned};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::limits::AppLimits;
@@ -34,9 +35,15 @@ pub struct App {
     /// What it is granted of its own.
     #[sqlx(flatten)]
     pub limits: AppLimits,
+    /// The number of its latest deploy, which may be deleted by now; 0: it had none.
+    #[sqlx(try_from = "Unsigned<u64>")]
+    pub last_deploy: u64,
     /// How many bytes of the disk it takes, by what pushes have left ([`crate::disk`]).
     #[sqlx(try_from = "Unsigned<u64>")]
     pub disk_bytes: u64,
+    /// Another one whenever objects of it were deleted.
+    #[sqlx(rename = "collection_id", try_from = "Id")]
+    pub collection: Uuid,
 }
 
 impl App {
@@ -51,8 +58,15 @@ impl App {
             protected: false,
             secrets_generation: 0,
             limits: AppLimits::default(),
+            last_deploy: 0,
             disk_bytes: 0,
+            collection: Uuid::nil(),
         }
+    }
+
+    /// The state that it was read in.
+    pub fn collection_state(&self) -> CollectionState {
+        CollectionState { generation: self.generation, collection: self.collection }
     }
 }
 
@@ -300,6 +314,10 @@ pub struct NewPush<'a> {
     pub refs: Vec<RefChange>,
     /// The objects that came with it; those that are there already are left as they are.
     pub objects: &'a dyn Objects,
+    /// The [`App::collection`] for which it was found that everything is there that it builds on; `None`: it builds on nothing.
+    pub collection: Option<Uuid>,
+    /// Objects of it that nothing names, neither its refs nor its other objects: they and what only they reach are deleted later.
+    pub loose: Vec<Oid>,
     /// The commits whose parents the client does not have.
     pub shallow: Vec<Oid>,
     /// The revisions that were validated; those that are there already are left as they are.

@@ -105,7 +105,8 @@ impl Resolved {
             compressed.extend(whole.map(|whole| (index, whole)));
         }
         drop(entries);
-        Ok(Pack::new(self.entries.bytes, packed, compressed))
+        let loose = self.findings.links.loose().filter(|id| !known.contains_key(id)).collect();
+        Ok(Pack::new(self.entries.bytes, packed, compressed, loose))
     }
 
     /// The entry of every object: that on the fewest deltas, where there are several.

@@ -7,9 +7,9 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::pack::{Band, Format, send};
-use super::sample::History;
 use super::walk::select;
 use super::{UploadError, Wishes};
+use crate::sample::History;
 use crate::unpack::{UnpackError, compress, resolve, scan};
 use crate::{Known, Limits, Object, Pack};
 

@@ -165,9 +165,9 @@ async fn youngest<R: Repository>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::History;
     use super::*;
     use crate::Reference;
+    use crate::sample::History;
 
     /// The ends of the history of `want` for a client with these lines and this shallow commit.
     async fn ends_of(

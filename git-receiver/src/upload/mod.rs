@@ -15,8 +15,6 @@ mod in_order;
 mod pack;
 mod ready;
 #[cfg(test)]
-mod sample;
-#[cfg(test)]
 mod tests;
 mod trees;
 mod unread;

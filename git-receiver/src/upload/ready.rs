@@ -90,8 +90,8 @@ async fn wanted_commits<R: Repository>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::History;
     use super::*;
+    use crate::sample::History;
 
     #[tokio::test]
     async fn each_want_needs_something_in_common_below_it() {

@@ -69,8 +69,8 @@ impl<'r, R: Repository> Unread<'r, R> {
 mod tests {
     use gix_object::Kind;
 
-    use super::super::sample::History;
     use super::*;
+    use crate::sample::History;
 
     /// All of `objects` that are not among the first `read`, as they come.
     async fn all(history: &History, objects: &[Object], read: usize) -> Vec<ObjectId> {

@@ -167,9 +167,9 @@ async fn fetch<R: Repository>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::History;
     use super::*;
     use crate::Reference;
+    use crate::sample::History;
 
     async fn listed(history: &History, arguments: &[&str]) -> String {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();

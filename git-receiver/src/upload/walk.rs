@@ -250,8 +250,8 @@ pub(super) async fn out_of_reach<R: Repository>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::History as Sample;
     use super::*;
+    use crate::sample::History as Sample;
 
     #[tokio::test]
     async fn nothing_is_sent_below_where_the_clients_history_ends() {

@@ -62,6 +62,17 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("picloud apps limits hello --disk default", "what the server grants every app again"),
         ],
     ),
+    (
+        "apps prune",
+        &[
+            ("picloud apps prune hello", "as the server does it by itself, but at once"),
+            (
+                "picloud apps prune hello --deploys 0",
+                "but what is live, so that a secret is gone that was pushed by mistake",
+            ),
+            ("picloud apps prune hello --older-than 30d", "of a month ago and before"),
+        ],
+    ),
     ("apps protect", &[("picloud apps protect", "pushes that set the production branch back are refused")]),
     ("apps unprotect", &[("picloud apps unprotect", "they are taken again")]),
     (

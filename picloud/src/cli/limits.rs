@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use platform::collection::DeployRetention;
 use platform::deploy::DeployLimits;
 use platform::recording::{ByteRate, RecordLimits};
 use platform::schedules::ScheduleLimits;
@@ -93,6 +94,18 @@ pub(crate) struct PushFlags {
     /// After how many days without a push a preview is ended; 0 for never.
     #[arg(long, env = "PICLOUD_PREVIEW_DAYS", default_value_t = PushFlags::default().preview_days)]
     pub(crate) preview_days: u32,
+
+    /// How many deploys of each app to production are kept, to go back to. What is live always is.
+    #[arg(long, env = "PICLOUD_DEPLOYS_KEPT", default_value_t = PushFlags::default().deploys_kept)]
+    pub(crate) deploys_kept: usize,
+
+    /// For how many days deploys are kept; 0 for ever.
+    #[arg(long, env = "PICLOUD_DEPLOYS_DAYS", default_value_t = PushFlags::default().deploys_days)]
+    pub(crate) deploys_days: u32,
+
+    /// How long objects stay that no branch, tag or deploy reaches any more: fetches that have begun end meanwhile.
+    #[arg(long, env = "PICLOUD_COLLECT_AFTER", default_value_t = PushFlags::default().collect_after)]
+    pub(crate) collect_after: Time,
 
     /// How many pushes are worked on at once; each may hold all its objects in memory.
     #[arg(long, env = "PICLOUD_PUSHES_AT_ONCE", default_value_t = PushFlags::default().pushes_at_once, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
@@ -247,6 +260,15 @@ impl PushFlags {
         (self.preview_days > 0).then(|| DAY * self.preview_days)
     }
 
+    /// Which deploys are kept.
+    pub(super) fn retention(&self) -> DeployRetention {
+        DeployRetention {
+            kept: self.deploys_kept,
+            age: (self.deploys_days > 0).then(|| DAY * self.deploys_days),
+            released_kept: self.collect_after.0,
+        }
+    }
+
     /// What a deploy may hold.
     pub(super) fn deploys(&self) -> DeployLimits {
         let usual = DeployLimits::default();
@@ -260,6 +282,7 @@ impl Default for PushFlags {
     fn default() -> Self {
         let PushBounds { limits, time, at_once } = PushBounds::default();
         let DeployLimits { tree, refs, .. } = DeployLimits::default();
+        let DeployRetention { kept, age, released_kept } = DeployRetention::default();
         Self {
             push_bytes: Size(limits.request_bytes),
             push_objects: limits.objects,
@@ -270,6 +293,9 @@ impl Default for PushFlags {
             push_time: Time(time),
             refs_per_app: refs,
             preview_days: Settings::default().preview_age.map_or(0, |age| whole(age, DAY)),
+            deploys_kept: kept,
+            deploys_days: age.map_or(0, |age| whole(age, DAY)),
+            collect_after: Time(released_kept),
             pushes_at_once: at_once,
         }
     }

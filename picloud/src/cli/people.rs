@@ -31,10 +31,31 @@ pub(crate) enum AppsVerb {
     },
     /// Show what an app is granted, and grant it more or less than the server grants every app.
     Limits(AppLimitsOption),
+    /// Delete old deploys at once, and all that nothing reaches then; what is live is kept.
+    Prune(PruneOption),
     /// Let the production branch only go forward, but for tokens with the scope APP:force.
     Protect(AppsOption),
     /// Let the production branch go in any direction again.
     Unprotect(AppsOption),
+}
+
+/// Which deploys are deleted.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PruneOption {
+    /// The app; without it that of the `picloud` git remote.
+    #[arg(value_name = "APP", env = "PICLOUD_APP")]
+    pub(crate) app: Option<AppName>,
+
+    /// How many deploys of each branch are kept, apart from what is live; without it as the server is set.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) deploys: Option<usize>,
+
+    /// Those that are older are deleted, such as 30d; without it as the server is set.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) older_than: Option<Age>,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
 }
 
 /// One app.

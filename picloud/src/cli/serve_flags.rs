@@ -142,6 +142,7 @@ impl ServeFlags {
             bodies: self.connections.bodies(),
             pushes: self.push.resolve(),
             deploys: self.push.deploys(),
+            retention: self.push.retention(),
             limits: self.apps.resolve()?,
             preview_age: self.push.preview_age(),
             schedules: self.schedules.resolve(),

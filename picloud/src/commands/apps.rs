@@ -1,13 +1,13 @@
-//! `picloud apps`: what there is and what is live; create, limits, protect and unprotect.
+//! `picloud apps`: what there is and what is live; create, limits, prune, protect and unprotect.
 
 use super::error::CommandError;
 use super::limits::limits;
 use super::output::{print, show};
-use crate::cli::{AppsOption, AppsOptions, AppsVerb};
-use crate::client::{Client, ClientOptions};
-use crate::rest::{App, AppSettings, Apps};
+use crate::cli::{Age, AppsOption, AppsOptions, AppsVerb, PruneOption};
+use crate::client::{AppOption, Client, ClientOptions};
+use crate::rest::{App, AppSettings, Apps, Prune, Pruned};
 use crate::words::table::table;
-use crate::words::{short_commit, size};
+use crate::words::{count, short_commit, size};
 
 pub(crate) fn apps(options: &AppsOptions) -> Result<(), CommandError> {
     match &options.verb {
@@ -18,6 +18,7 @@ pub(crate) fn apps(options: &AppsOptions) -> Result<(), CommandError> {
             show(&created, client.json, |app| words(std::slice::from_ref(app)))
         }
         Some(AppsVerb::Limits(option)) => limits(option),
+        Some(AppsVerb::Prune(option)) => prune(option),
         Some(AppsVerb::Protect(option)) => protect(option, true),
         Some(AppsVerb::Unprotect(option)) => protect(option, false),
     }
@@ -26,6 +27,27 @@ pub(crate) fn apps(options: &AppsOptions) -> Result<(), CommandError> {
 fn list(options: &ClientOptions) -> Result<(), CommandError> {
     let apps: Apps = Client::find(options)?.get("apps")?;
     show(&apps, options.json, |apps| words(&apps.apps))
+}
+
+fn prune(option: &PruneOption) -> Result<(), CommandError> {
+    let client = Client::find(&option.client)?;
+    let app = client.app(&AppOption { app: option.app.clone() })?;
+    let asked = Prune {
+        deploys: option.deploys,
+        older_than_seconds: option.older_than.map(|Age(age)| age.as_secs()),
+    };
+    let pruned: Pruned = client.send("POST", &format!("apps/{}/prune", app.as_str()), Some(&asked))?;
+    show(&pruned, option.client.json, |pruned| {
+        let count = |number: u64, thing| count(usize::try_from(number).unwrap_or(usize::MAX), thing);
+        format!(
+            "{} and {} are deleted; {} takes {}, {} less.\n",
+            count(pruned.deploys, "deploy"),
+            count(pruned.objects, "object"),
+            app.as_str(),
+            size(pruned.disk_bytes),
+            size(pruned.bytes)
+        )
+    })
 }
 
 fn protect(option: &AppsOption, protected: bool) -> Result<(), CommandError> {

@@ -13,6 +13,7 @@ use axum::response::IntoResponse;
 use manifest_schema::name::NameError;
 use platform::StoreError;
 use platform::activation::RETRY;
+use platform::collection::{CollectError, PruneError};
 use platform::deploy::{LimitsError, NotUnset, RollbackError};
 use platform::schedules::NotRun;
 use platform::secrets::SecretError;
@@ -201,6 +202,19 @@ impl From<LimitsError> for ApiError {
     }
 }
 
+impl From<PruneError> for ApiError {
+    fn from(PruneError::Collect(error): PruneError) -> Self {
+        match error {
+            CollectError::Store(error) => error.into(),
+            CollectError::Busy | CollectError::OlderNode => Self::conflict(error.to_string()),
+            CollectError::Memory(_) => {
+                Self::unavailable("the server has no memory left for that", DATABASE_RETRY).caused_by(error)
+            }
+            CollectError::Read(_) => Self::internal(error),
+        }
+    }
+}
+
 impl From<NotUnset> for ApiError {
     fn from(error: NotUnset) -> Self {
         match error {
@@ -222,7 +236,9 @@ impl From<NotRun> for ApiError {
 impl From<RollbackError> for ApiError {
     fn from(error: RollbackError) -> Self {
         match error {
-            RollbackError::UnknownApp | RollbackError::UnknownDeploy(_) => Self::not_found(error.to_string()),
+            RollbackError::UnknownApp | RollbackError::UnknownDeploy(_) | RollbackError::Pruned(_) => {
+                Self::not_found(error.to_string())
+            }
             RollbackError::Message => Self::bad_request(error.to_string()),
             RollbackError::NothingLive | RollbackError::NothingBefore | RollbackError::Live(_) => {
                 Self::conflict(error.to_string())

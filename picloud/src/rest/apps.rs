@@ -43,3 +43,28 @@ pub(crate) struct AppSettings {
     #[serde(default)]
     pub(crate) protected: Option<bool>,
 }
+
+/// Which deploys of an app are deleted: those that are more or older than that. What is live is kept.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Prune {
+    /// How many deploys of each branch are kept; left out: as the server is set.
+    #[serde(default)]
+    pub(crate) deploys: Option<usize>,
+    /// For how long they are kept; left out: as the server is set.
+    #[serde(default)]
+    pub(crate) older_than_seconds: Option<u64>,
+}
+
+/// What was deleted.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Pruned {
+    /// How many deploys.
+    pub(crate) deploys: u64,
+    /// How many git objects, which nothing reaches any more.
+    pub(crate) objects: u64,
+    /// How many bytes of the database the app takes less.
+    pub(crate) bytes: u64,
+    /// How many it takes now.
+    pub(crate) disk_bytes: u64,
+}

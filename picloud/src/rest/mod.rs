@@ -14,7 +14,7 @@ mod secrets;
 mod status;
 mod tokens;
 
-pub(crate) use apps::{App, AppSettings, Apps, LiveDeploy};
+pub(crate) use apps::{App, AppSettings, Apps, LiveDeploy, Prune, Pruned};
 pub(crate) use audit::{Act, Audit};
 pub(crate) use deploys::{
     Branch, BranchSettings, Branches, Deploy, Deploys, Function, Rollback, RolledBack, Route, Routes,

@@ -40,6 +40,9 @@ pub(super) enum DeployError {
     Pack(#[source] std::io::Error),
     #[error("the check of the scripts ended early")]
     CheckDied,
+    /// Objects on which the push may build were deleted since it was unpacked.
+    #[error("objects of the app were deleted meanwhile")]
+    Collected,
 }
 
 impl DeployError {
@@ -49,6 +52,9 @@ impl DeployError {
             && refused.is_refusal()
         {
             return Rejection::Unpack(refused.to_string());
+        }
+        if let Self::Collected = self {
+            return Rejection::Busy;
         }
         if let Some(cause) = self.unavailable() {
             tracing::warn!(%app, error = %self, "the database failed a push");

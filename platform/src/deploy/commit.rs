@@ -10,7 +10,7 @@ use super::candidate::DeployError;
 use super::decision::{Decided, Decision, reject_those, reject_unless_all_move};
 use super::report::Rejection;
 use crate::limits::GrantedLimits;
-use crate::repository::Pushed;
+use crate::repository::{Pushed, oid};
 
 /// One part in so many of the disk that an app is granted is for pushes to production.
 const PRODUCTION_PART: u64 = 8;
@@ -24,6 +24,8 @@ pub(super) struct Commit<'p> {
     pub(super) at: DateTime<Utc>,
     pub(super) node: Option<Uuid>,
     pub(super) objects: Pushed<'p>,
+    /// The state of the app for which the push was unpacked, as far as deletion of objects goes.
+    pub(super) collection: Option<Uuid>,
     pub(super) shallow: Vec<Oid>,
     /// Whether all refs are moved or none.
     pub(super) atomic: bool,
@@ -82,6 +84,8 @@ impl Commit<'_> {
             at: self.at,
             node: self.node,
             objects: &self.objects,
+            collection: self.collection,
+            loose: self.loose(decisions),
             shallow: self.shallow.clone(),
             refs: moved.map(|decision| decision.change.clone()).collect(),
             revisions: served().filter_map(|(_, candidate, _)| candidate.new.clone()).collect(),
@@ -94,6 +98,14 @@ impl Commit<'_> {
             message: self.by.message.clone(),
             limits: PushLimits { previews: self.granted.previews, disk_bytes: self.disk_bytes(decisions) },
         }
+    }
+
+    /// What comes along and is held by nothing: what belongs to no ref, or to one that is rejected.
+    fn loose(&self, decisions: &[Decision]) -> Vec<Oid> {
+        let is_held = |oid: &Oid| {
+            decisions.iter().any(|decision| decision.moves() && decision.change.new.as_ref() == Some(oid))
+        };
+        self.objects.0.loose().iter().map(|id| oid(*id)).filter(|oid| !is_held(oid)).collect()
     }
 
     /// How many bytes of the disk the app can take. Whoever can only push previews leaves a part of it to production.
@@ -128,6 +140,7 @@ impl Commit<'_> {
                 tracing::error!(app = %self.app, %error, "it is not known whether a push was committed");
                 Rejection::OutcomeUnknown
             }
+            PushError::Collected => return Err(DeployError::Collected),
             PushError::Objects(error) => return Err(DeployError::Pack(error)),
             PushError::Store(error) => return Err(error.into()),
         })

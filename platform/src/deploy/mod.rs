@@ -28,7 +28,7 @@ use git_receiver::{Command, PackBytes, Request, Staged, UnpackedPush};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
 use runtime::Secrets;
-use store::{Actor, App, AppId, PushReceipt, RefChange, Store};
+use store::{Actor, App, AppId, PushReceipt, RefChange, Store, StoreError};
 use tracing::Instrument as _;
 
 pub(crate) use check::check_for;
@@ -58,6 +58,9 @@ use intent::{Intent, intent};
 
 /// How many commits are gone through to see whether one follows another.
 const HISTORY_MAX: usize = 100_000;
+
+/// How often a push is unpacked where objects on which it may build are deleted meanwhile.
+const COLLECTED_TRIES: u32 = 3;
 
 /// A stage of a push, for traces.
 macro_rules! stage {
@@ -131,6 +134,26 @@ impl Delivery<'_> {
     }
 }
 
+/// A push that failed as a whole.
+struct Failed {
+    /// Whether that was after it was unpacked.
+    unpacked: bool,
+    error: DeployError,
+}
+
+impl Failed {
+    fn unpacking<E>(error: E, kind: impl Fn(E) -> DeployError) -> Self {
+        Self { unpacked: false, error: kind(error) }
+    }
+
+    /// The verdict on all of it.
+    fn reject(self, app: &AppName, commands: &[Command]) -> Deployed {
+        let rejection = self.error.rejection(app);
+        let verdicts = Verdict::reject_all(commands, &rejection);
+        Deployed { unpacked: if self.unpacked { Ok(()) } else { Err(rejection) }, verdicts }
+    }
+}
+
 /// Decides over pushes and carries them out.
 #[derive(Clone, Debug)]
 pub struct Deployer {
@@ -168,38 +191,75 @@ impl Deployer {
         by: &Pusher,
         tell: &Tell,
     ) -> Deployed {
-        let reject_all = |error: DeployError| {
-            let rejection = error.rejection(name);
-            (Verdict::reject_all(&request.commands, &rejection), rejection)
+        let pack = match pack {
+            Ok(pack) => pack,
+            Err(error) => return Failed::unpacking(error, DeployError::Pack).reject(name, &request.commands),
         };
-        let (repository, push) = match self.unpack(name, &request, pack, limits).await {
-            Ok(unpacked) => unpacked,
-            Err(error) => {
-                let (verdicts, rejection) = reject_all(error);
-                return Deployed { unpacked: Err(rejection), verdicts };
+        let mut left = COLLECTED_TRIES;
+        loop {
+            left -= 1;
+            let repository = match self.repository_of(name, &request).await {
+                Ok(repository) => repository,
+                Err(error) => {
+                    return Failed::unpacking(error, DeployError::Store).reject(name, &request.commands);
+                }
+            };
+            let attempt = self.attempt(name, &repository, &request, pack.clone(), limits, by, tell);
+            let attempted = attempt.await;
+            // What was moved was decided over what was there until then.
+            let failed =
+                attempted.as_ref().map_or(true, |verdicts| verdicts.iter().all(Verdict::is_rejected));
+            if failed && self.was_collected(&repository).await {
+                if left > 0 {
+                    continue;
+                }
+                let failed = Failed { unpacked: true, error: DeployError::Collected };
+                return failed.reject(name, &request.commands);
             }
-        };
-        let (repository, push, atomic) = (&repository, &push, request.capabilities.atomic());
-        let carried_out = self.carry_out(&Delivery { name, by, tell, repository, push, atomic }).await;
-        Deployed { unpacked: Ok(()), verdicts: carried_out.unwrap_or_else(|error| reject_all(error).0) }
+            return match attempted {
+                Ok(verdicts) => Deployed { unpacked: Ok(()), verdicts },
+                Err(failed) => failed.reject(name, &request.commands),
+            };
+        }
     }
 
-    /// What the store has of the app now, not when the push began to arrive, and the push unpacked over it.
-    async fn unpack(
-        &self,
-        name: &AppName,
-        request: &Request,
-        pack: io::Result<PackBytes>,
-        limits: &git_receiver::Limits,
-    ) -> Result<(AppRepository, UnpackedPush), DeployError> {
+    /// What the store has of the app now, not when the push began to arrive.
+    async fn repository_of(&self, name: &AppName, request: &Request) -> Result<AppRepository, StoreError> {
         let repository = AppRepository::new(self.store.clone(), self.store.app(name).await?);
         // There are many deploys, and most pushes name none of them.
         let names_a_deploy = request.commands.iter().any(|command| command.name.starts_with(DEPLOY_REFS));
-        let repository = if names_a_deploy { repository } else { repository.for_pushers() };
-        let pack = pack.map_err(DeployError::Pack)?;
-        let unpacking = git_receiver::unpack(&repository, request, pack, limits);
-        let push = unpacking.instrument(stage!("unpack")).await?;
-        Ok((repository, push))
+        Ok(if names_a_deploy { repository } else { repository.for_pushers() })
+    }
+
+    /// Unpacks a push over the repository, and carries it out.
+    #[expect(clippy::too_many_arguments, reason = "they are what a push consists of")]
+    async fn attempt(
+        &self,
+        name: &AppName,
+        repository: &AppRepository,
+        request: &Request,
+        pack: PackBytes,
+        limits: &git_receiver::Limits,
+        by: &Pusher,
+        tell: &Tell,
+    ) -> Result<Vec<Verdict>, Failed> {
+        let unpacking = git_receiver::unpack(repository, request, pack, limits);
+        let push = unpacking
+            .instrument(stage!("unpack"))
+            .await
+            .map_err(|error| Failed::unpacking(error, DeployError::Unpack))?;
+        let atomic = request.capabilities.atomic();
+        let delivery = Delivery { name, by, tell, repository, push: &push, atomic };
+        self.carry_out(&delivery).await.map_err(|error| Failed { unpacked: true, error })
+    }
+
+    /// Whether objects were deleted since the repository was read: a push that failed over it is to be unpacked once more.
+    async fn was_collected(&self, repository: &AppRepository) -> bool {
+        let Some(app) = repository.app() else { return false };
+        match self.store.app(&app.name).await {
+            Ok(Some(now)) => now.id == app.id && now.collection != app.collection,
+            _ => false,
+        }
     }
 
     /// Carries out a push that is unpacked, one verdict a ref in the order of the commands.
@@ -219,6 +279,7 @@ impl Deployer {
             at: self.clock.now(),
             node: self.peers.as_ref().map(|peers| peers.node),
             objects: Pushed(&push.pack),
+            collection: repository.app().map(|app| app.collection),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
             atomic,
             granted: self.granted(repository),

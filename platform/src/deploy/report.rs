@@ -99,6 +99,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Whether nothing was done.
+    pub(super) fn is_rejected(&self) -> bool {
+        matches!(self.outcome, Outcome::Rejected(_))
+    }
+
     /// The verdicts on a push of which nothing is carried out, all for the same reason.
     pub fn reject_all(commands: &[Command], rejection: &Rejection) -> Vec<Self> {
         let rejected = |command: &Command| Self {

@@ -22,6 +22,9 @@ pub enum RollbackError {
     /// It has no such deploy.
     #[error("the app has no deploy {0}")]
     UnknownDeploy(DeployNumber),
+    /// The deploy was deleted.
+    #[error("deploy {0} is not kept any more; push its commit again")]
+    Pruned(DeployNumber),
     /// What is live is the first that was.
     #[error("nothing else was live before")]
     NothingBefore,
@@ -73,7 +76,11 @@ impl Deployer {
                 before.ok_or(RollbackError::NothingBefore)?
             }
         };
-        let to = self.deploy_of(&app, to).await?.ok_or(RollbackError::UnknownDeploy(to))?;
+        let to = match self.deploy_of(&app, to).await? {
+            Some(to) => to,
+            None if to.get() <= app.last_deploy => return Err(RollbackError::Pruned(to)),
+            None => return Err(RollbackError::UnknownDeploy(to)),
+        };
         if to.deploy.commit == live {
             return Err(RollbackError::Live(to.deploy.number));
         }

@@ -107,6 +107,8 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
         node: None,
         refs: vec![RefChange { name: "refs/heads/main".to_owned(), old, new: Some(oid(digit)) }],
         objects: &vec![commit],
+        collection: None,
+        loose: Vec::new(),
         shallow: Vec::new(),
         revisions: vec![revision],
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(digit) }],

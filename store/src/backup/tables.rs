@@ -57,6 +57,8 @@ pub const TABLES: &[Table] = &[
         name: "refs",
         columns: &[("app", Id), ("name", Text), ("target", Text), ("scheduled_since", Time)],
     },
+    Table { name: "condemned", columns: &[("repository", Number), ("oid", Bytes)] },
+    Table { name: "released", columns: &[("repository", Number), ("oid", Bytes), ("at", Time)] },
     Table { name: "domains", columns: &[("name", Text), ("app", Id)] },
     Table { name: "shallow", columns: &[("app", Id), ("oid", Text)] },
     Table {
@@ -255,6 +257,8 @@ pub const COLUMNS_LEFT_OUT: &[(&str, &str)] = &[
     ("apps", "generation"),
     ("apps", "generation_id"),
     ("apps", "secrets_generation"),
+    // What pushes compare that go on while objects are deleted. After a restore none does.
+    ("apps", "collection_id"),
 ];
 
 impl Table {

@@ -172,6 +172,16 @@ pub(crate) async fn probe_write(connections: &Connections) -> Result<(), StoreEr
     transaction::begin(connections).await?.commit().await
 }
 
+/// Its server does so by itself.
+pub(crate) async fn give_back_pages(_: &Connections) -> Result<bool, StoreError> {
+    Ok(false)
+}
+
+/// The same.
+pub(crate) async fn forget_deleted(_: &Connections) -> Result<(), StoreError> {
+    Ok(())
+}
+
 /// Its server has a clock.
 pub(crate) async fn time(connections: &Connections) -> Result<KnownTime, StoreError> {
     Ok(KnownTime::Clock(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(connections).await?))

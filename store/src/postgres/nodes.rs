@@ -27,8 +27,8 @@ pub(crate) async fn replace(connections: &Connections, node: &NewNode) -> Result
 
 pub(crate) async fn join(connections: &Connections, node: &NewNode) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO nodes (id, name, role, program, address, started_at, seen_at)
-         VALUES ($1, $2, $3, $4, $5, now(), now())
+        "INSERT INTO nodes (id, name, role, program, address, started_at, seen_at, notices_deletions)
+         VALUES ($1, $2, $3, $4, $5, now(), now(), true)
          ON CONFLICT (id) DO UPDATE SET seen_at = now()",
     )
     .bind(node.id)
@@ -39,6 +39,15 @@ pub(crate) async fn join(connections: &Connections, node: &NewNode) -> Result<()
     .execute(connections)
     .await?;
     Ok(())
+}
+
+/// Whether the pushes of all nodes that are there notice when objects are deleted.
+pub(crate) async fn all_notice_deletions(connections: &Connections) -> Result<bool, StoreError> {
+    let all = sqlx::query_scalar(
+        "SELECT coalesce(bool_and(notices_deletions), true) FROM nodes
+         WHERE seen_at >= now() - $1::float8 * interval '1 second'",
+    );
+    Ok(all.bind(GONE_AFTER.as_secs_f64()).fetch_one(connections).await?)
 }
 
 pub(crate) async fn beat(

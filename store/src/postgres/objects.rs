@@ -15,6 +15,7 @@ use crate::error::StoreError;
 use crate::id::{AppId, Oid};
 use crate::record::{Known, Object, Stored};
 
+/// Condemned objects are not there: what they name and build on may be gone.
 pub(crate) async fn known(
     connections: &Connections,
     app: AppId,
@@ -24,7 +25,10 @@ pub(crate) async fn known(
         "SELECT asked.oid, kind, depth
          FROM apps, unnest($2::bytea[]) AS asked (oid), LATERAL (
              SELECT kind, depth FROM objects
-             WHERE objects.repository = apps.repository AND objects.oid = asked.oid LIMIT 1
+             WHERE objects.repository = apps.repository AND objects.oid = asked.oid AND NOT EXISTS (
+                 SELECT FROM condemned
+                 WHERE condemned.repository = apps.repository AND condemned.oid = asked.oid LIMIT 1
+             ) LIMIT 1
          ) AS found
          WHERE apps.id = $1",
     )
@@ -145,6 +149,58 @@ pub(super) async fn insert(
     .fetch_one(connection)
     .await?;
     Ok(bytes)
+}
+
+/// Deletes those that are there, within a transaction. Returns how many those were, and how many bytes of the disk they took.
+pub(super) async fn delete(
+    connection: &mut Connection,
+    app: AppId,
+    oids: &[Oid],
+) -> Result<(u64, u64), sqlx::Error> {
+    let (Unsigned(rows), Unsigned(bytes)) = sqlx::query_as(sql!(
+        "WITH deleted AS (
+             DELETE FROM objects
+             WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND oid = ANY ($2)
+             RETURNING length(zlib) + {ROW_BYTES} AS bytes
+         )
+         SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM deleted"
+    ))
+    .bind(app)
+    .bind(keys(oids))
+    .fetch_one(connection)
+    .await?;
+    Ok((rows, bytes))
+}
+
+/// Condemns objects, within a transaction.
+pub(super) async fn condemn(
+    connection: &mut Connection,
+    app: AppId,
+    oids: &[Oid],
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO condemned (repository, oid)
+         SELECT apps.repository, asked.oid FROM apps, unnest($2::bytea[]) AS asked (oid) WHERE apps.id = $1
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(app)
+    .bind(keys(oids))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Condemns these objects no longer, within a transaction. Returns those that were.
+pub(super) async fn readmit(
+    connection: &mut Connection,
+    app: AppId,
+    oids: &[Oid],
+) -> Result<Vec<Oid>, sqlx::Error> {
+    let readmitted = sqlx::query_scalar(
+        "DELETE FROM condemned
+         WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND oid = ANY ($2) RETURNING oid",
+    );
+    readmitted.bind(app).bind(keys(oids)).fetch_all(connection).await
 }
 
 /// The names, each once, as PostgreSQL would take longer to see to, and in the order of the index.

@@ -13,10 +13,10 @@ use crate::limits::{self, AppLimits, LimitChanges};
 use crate::record::App;
 
 /// The columns of [`App`].
-const APP: &str =
+pub(super) const APP: &str =
     "id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation,
      limit_memory_share, limit_disk, limit_previews, limit_schedule_runs, limit_timeout_ms, limit_operations,
-     limit_script_memory, limit_body, limit_concurrency, limit_schedules, disk_bytes";
+     limit_script_memory, limit_body, limit_concurrency, limit_schedules, last_deploy, disk_bytes, collection_id";
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
     let app = sqlx::query_as(sql!("SELECT {APP} FROM apps WHERE name = $1")).bind(name.as_str());

@@ -92,6 +92,26 @@ pub(super) async fn latest(
     Ok(deploy.bind(app).bind(branch).fetch_optional(tx).await?)
 }
 
+/// Whether a commit was deployed on a branch, and the deploy is still there, within a transaction.
+pub(super) async fn was_deployed(
+    tx: &mut Connection,
+    app: AppId,
+    branch: &str,
+    commit: Oid,
+) -> Result<bool, StoreError> {
+    let found: Option<DeployNumber> = sqlx::query_scalar(sql!(
+        "SELECT number FROM {DEPLOYS_OF_A_BRANCH}
+         WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND branch = $2 AND commit_id = $3
+         ORDER BY number DESC LIMIT 1"
+    ))
+    .bind(app)
+    .bind(branch)
+    .bind(commit)
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.is_some())
+}
+
 /// Numbers a deploy. `because` says what made it where that was no push, and `message` what somebody said about it.
 pub(super) async fn insert(
     tx: &mut Connection,

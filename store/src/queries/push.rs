@@ -1,13 +1,16 @@
 //! The one transaction of a push.
 
+use chrono::{DateTime, Utc};
+
 use super::{
-    Connection, Connections, apps, audit, deploys, dialect, domains, objects, refs, revisions, transaction,
+    Connection, Connections, apps, audit, collection, deploys, dialect, domains, objects, refs, revisions,
+    transaction,
 };
 use crate::disk;
 use crate::error::PushError;
-use crate::id::{AppId, DeployNumber};
+use crate::id::{AppId, DeployNumber, Oid};
 use crate::portion;
-use crate::record::{App, NewDeploy, NewPush, Objects, PushReceipt, RefChange};
+use crate::record::{App, NewDeploy, NewPush, Objects, PushReceipt, RefChange, branch_of};
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let mut transaction = transaction::begin_push(connections).await?;
@@ -30,26 +33,34 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
         && dialect::insert_app(tx, push.new_app, &push.app, push.at).await.map_err(apps::held)?;
     let mut app = apps::lock(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     let previews = previews(tx, &app, push).await?;
+    if push.collection.is_some_and(|seen| seen != app.collection) {
+        return Err(PushError::Collected);
+    }
     if let Some(refused) = too_large(&app, push) {
         return Err(refused);
     }
-    let mut added = insert_objects(tx, app.id, push.objects).await?;
+    let (mut added, replaced) = insert_objects(tx, app.id, push.objects).await?;
     added += refs::insert_shallow(tx, app.id, &push.shallow).await?;
     // What goes makes room for what comes: `a` may be replaced by `a/b`.
     let (gone, moved): (Vec<_>, Vec<_>) = push.refs.iter().partition(|change| change.new.is_none());
     for change in gone.into_iter().chain(moved) {
         refs::move_ref(tx, app.id, change).await?;
+        release_target(tx, app.id, change, push.at).await?;
+    }
+    for oid in &push.loose {
+        collection::release(tx, app.id, *oid, push.at).await?;
     }
     for revision in &push.revisions {
         added += revisions::insert(tx, app.id, revision).await?;
     }
-    let refs_of = |is_such: fn(&RefChange) -> bool| {
+    let refs_of = |is_such: fn(&RefChange) -> bool| -> u64 {
         push.refs.iter().filter(|change| is_such(change)).map(|change| disk::reference(&change.name)).sum()
     };
-    let removed: u64 = refs_of(|change| change.old.is_some() && change.new.is_none());
+    let removed: u64 = replaced + refs_of(|change| change.old.is_some() && change.new.is_none());
     added += refs_of(|change| change.old.is_none() && change.new.is_some());
     require_secrets(tx, app.id, &push.requires).await?;
     let deploys = insert_deploys(tx, app.id, push).await?;
+    app.last_deploy = deploys.last().map_or(app.last_deploy, |number| number.get());
     app.disk_bytes = apps::change_disk_bytes(tx, app.id, added, removed).await?;
     let more = self::previews(tx, &app, push).await?;
     if more > previews && more > push.limits.previews {
@@ -74,6 +85,20 @@ async fn previews(tx: &mut Connection, app: &App, push: &NewPush<'_>) -> Result<
     }
 }
 
+/// What a ref pointed to is held by nothing any more, unless it was deployed on its branch.
+async fn release_target(
+    tx: &mut Connection,
+    app: AppId,
+    change: &RefChange,
+    at: DateTime<Utc>,
+) -> Result<(), PushError> {
+    let Some(old) = change.old.filter(|_| change.old != change.new) else { return Ok(()) };
+    if !deploys::was_deployed(tx, app, branch_of(&change.name), old).await? {
+        collection::release(tx, app, old, at).await?;
+    }
+    Ok(())
+}
+
 /// Nothing is written of a push that does not fit. Objects that came meanwhile count too: it is known which those are only once
 /// all of them are inserted.
 fn too_large(app: &App, push: &NewPush<'_>) -> Option<PushError> {
@@ -85,15 +110,20 @@ fn too_large(app: &App, push: &NewPush<'_>) -> Option<PushError> {
     (used.saturating_add(needed) > most).then_some(PushError::TooLarge { used, needed, most })
 }
 
-/// Inserts those that are not there. Returns how many bytes of the disk they take.
-async fn insert_objects(tx: &mut Connection, app: AppId, all: &dyn Objects) -> Result<u64, PushError> {
-    let (mut inserted, mut bytes) = (0, 0);
+/// Inserts those that are not there. Returns how many bytes of the disk they take, and those took that were replaced.
+async fn insert_objects(tx: &mut Connection, app: AppId, all: &dyn Objects) -> Result<(u64, u64), PushError> {
+    let (mut inserted, mut added, mut replaced) = (0, 0, 0);
+    let has_condemned = !all.is_empty() && collection::has_condemned(tx, app).await?;
     while inserted < all.len() {
         let portion = portion::read(all, inserted).map_err(PushError::Objects)?;
-        bytes += objects::insert(tx, app, &portion).await?;
+        if has_condemned {
+            let oids: Vec<Oid> = portion.iter().map(|object| object.oid).collect();
+            replaced += collection::replace_condemned(tx, app, &oids).await?;
+        }
+        added += objects::insert(tx, app, &portion).await?;
         inserted += portion.len();
     }
-    Ok(bytes)
+    Ok((added, replaced))
 }
 
 async fn insert_deploys(

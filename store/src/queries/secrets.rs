@@ -74,6 +74,7 @@ pub(crate) async fn change_secret(
         audit::insert(&mut *tx, &Act { deploy: Some(*number), ..change.act.clone() }).await?;
     }
     app.secrets_generation = apps::raise_secrets(&mut *tx, id).await?;
+    app.last_deploy = deploys.last().map_or(app.last_deploy, |(_, number)| number.get());
     app.disk_bytes = apps::change_disk_bytes(&mut *tx, id, 0, 0).await?;
     app.generation = dialect::raise_generation(&mut *tx, id, change.node).await?;
     transaction.commit().await?;

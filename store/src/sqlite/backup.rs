@@ -68,7 +68,7 @@ pub(crate) async fn restore(backup: &Checked, path: &Path, how: Restoring) -> Re
     })?;
     // Other programs that read the file hold a lock of SQLite's on it, which this mode does not share. What refers to what is
     // looked at once, in the end.
-    let options = connect::options(path)
+    let options = connect::making(path)
         .locking_mode(SqliteLockingMode::Exclusive)
         .busy_timeout(IN_USE_TIME_MAX)
         .foreign_keys(false);

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use uuid::Uuid;
 
@@ -34,6 +36,9 @@ pub(super) const WAL_BYTES_KEPT: u32 = 8 << 20;
 /// How long a query waits for a connection, and a connection for the file.
 pub(crate) const BUSY_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How long cutting the log down waits for those that read. Whoever writes waits meanwhile.
+const TRUNCATE_TIME_MAX: Duration = Duration::from_millis(50);
+
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
@@ -57,9 +62,10 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
             .max_lifetime(None)
     };
     // It is closed last: what it has begun of the write-ahead log is there for those that only read.
-    let mut first = options.clone().connect().await.map_err(unusable)?;
+    let mut first = making(path).connect().await.map_err(unusable)?;
     migrate(&mut first).await?;
-    let write = Writer::new(pool(1), options.clone());
+    // What is deleted is overwritten: a secret that was pushed by mistake is to be gone.
+    let write = Writer::new(pool(1), options.clone().pragma("secure_delete", "ON"));
     // Records are not acknowledged to anybody: in WAL mode this loses the latest with the power, and breaks nothing.
     let recording = options.clone().synchronous(SqliteSynchronous::Normal);
     let records = Writer::new(pool(1), recording);
@@ -67,7 +73,7 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
     let reading = options.read_only(true).pragma("cache_size", format!("-{CACHE_KIB}"));
     let read = pool(READERS_MAX).connect_with(reading).await.map_err(unusable)?;
     first.close().await.map_err(unusable)?;
-    Ok(Connections { read, write, records, lock })
+    Ok(Connections { read, write, records, lock, path: path.to_owned() })
 }
 
 /// How the database is opened to be written.
@@ -80,6 +86,11 @@ pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIME_MAX)
         .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string())
+}
+
+/// How the database is opened to make its tables. Pages that are free can be given back one by one, if the file is new.
+pub(crate) fn making(path: &Path) -> SqliteConnectOptions {
+    options(path).auto_vacuum(SqliteAutoVacuum::Incremental)
 }
 
 /// How a file is opened that is thrown away should it not be finished: no journal is needed, and nothing beside it.
@@ -136,6 +147,53 @@ pub(crate) async fn probe_write(connections: &Connections) -> Result<(), StoreEr
     let change = sqlx::query("INSERT OR REPLACE INTO outcomes (id, committed, at) VALUES ($1, true, $2)");
     transaction::execute(connections, change.bind(Id(Uuid::nil())).bind(Utc::now())).await?;
     Ok(())
+}
+
+/// How many free pages the file keeps for what comes next, and how many are given back at once: a few milliseconds.
+const FREE_PAGES_KEPT: i64 = 1024;
+const PAGES_AT_ONCE: i64 = 512;
+
+/// Pages that are free go from the end of the file, where what is there is moved to free ones before. Only in files that were made
+/// since this is done; in others they are used again.
+pub(crate) async fn give_back_pages(connections: &Connections) -> Result<bool, StoreError> {
+    let pragma = async |name: &str| -> Result<i64, sqlx::Error> {
+        let pragma = sqlx::AssertSqlSafe(format!("PRAGMA {name}"));
+        sqlx::query_scalar(pragma).fetch_one(&connections.read).await
+    };
+    const INCREMENTAL: i64 = 2;
+    let free = pragma("freelist_count").await?;
+    if pragma("auto_vacuum").await? == INCREMENTAL && free > FREE_PAGES_KEPT {
+        transaction::give_back(connections, (free - FREE_PAGES_KEPT).min(PAGES_AT_ONCE)).await?;
+        return Ok(true);
+    }
+    // The file gets shorter when the log is written into it.
+    let bytes = pragma("page_count").await? * pragma("page_size").await?;
+    let path = &connections.path;
+    let is_longer = path.metadata().is_ok_and(|file| file.len() > bytes.unsigned_abs());
+    if is_longer || log_bytes(path) > u64::from(WAL_BYTES_KEPT) {
+        truncate_log(path).await?;
+    }
+    Ok(false)
+}
+
+/// Writes the write-ahead log into the file and cuts it down: what was deleted is not even there any more.
+pub(crate) async fn forget_deleted(connections: &Connections) -> Result<(), StoreError> {
+    truncate_log(&connections.path).await
+}
+
+/// The length of the write-ahead log.
+fn log_bytes(path: &Path) -> u64 {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Path::new(&log).metadata().map_or(0, |log| log.len())
+}
+
+/// Writes what is in the write-ahead log into the file, and cuts the log down. A connection of its own does, which does not wait
+/// for those that read: another time will do.
+pub(super) async fn truncate_log(path: &Path) -> Result<(), StoreError> {
+    let mut connection = options(path).busy_timeout(TRUNCATE_TIME_MAX).connect().await?;
+    sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+    Ok(connection.close().await?)
 }
 
 /// Every act leaves an entry with its time.

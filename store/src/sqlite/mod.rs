@@ -18,6 +18,7 @@ mod records;
 mod together;
 mod transaction;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lock::FileLock;
@@ -33,6 +34,8 @@ pub(crate) struct Connections {
     write: Writer,
     /// Writes what may be lost with the power, and so need not wait for the disk.
     records: Writer,
+    /// The file.
+    path: PathBuf,
     /// No other process works with the file.
     lock: Arc<FileLock>,
 }

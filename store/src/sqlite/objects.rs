@@ -18,15 +18,26 @@ use crate::error::StoreError;
 use crate::id::{AppId, Oid};
 use crate::record::{Known, Object, Stored};
 
-/// The names that are bound as `$2`, by where each begins, and the rows that have them in the app `$1`.
-const FOUND: &str = "
-    WITH RECURSIVE asked (at) AS (SELECT 1 UNION ALL SELECT at + 20 FROM asked WHERE at + 20 < length($2)),
-    found (row) AS (
+macro_rules! asked {
+    () => {
+        "WITH RECURSIVE asked (at) AS (SELECT 1 UNION ALL SELECT at + 20 FROM asked WHERE at + 20 < length($2))"
+    };
+}
+
+/// The names that are bound as `$2`, by where each begins …
+const ASKED: &str = asked!();
+
+/// … and the rows that have them in the app `$1`.
+const FOUND: &str = concat!(
+    asked!(),
+    ", found (row) AS (
         SELECT objects.rowid FROM apps CROSS JOIN asked CROSS JOIN objects
         ON objects.repository = apps.repository AND objects.oid = substr($2, at, 20)
         WHERE apps.id = $1
-    )";
+    )"
+);
 
+/// Condemned objects are not there: what they name and build on may be gone.
 pub(crate) async fn known(
     connections: &Connections,
     app: AppId,
@@ -35,7 +46,9 @@ pub(crate) async fn known(
     let sql = sql!(
         "{FOUND}
          SELECT CAST(group_concat(oid, '') AS BLOB), group_concat(kind), group_concat(depth)
-         FROM objects WHERE rowid IN (SELECT row FROM found)"
+         FROM objects WHERE rowid IN (SELECT row FROM found) AND NOT EXISTS (
+             SELECT 1 FROM condemned WHERE condemned.repository = objects.repository AND condemned.oid = objects.oid
+         )"
     );
     let query = sqlx::query(sql).bind(app).bind(names(oids));
     together::known(&query.fetch_one(connections.reader()).await?)
@@ -157,7 +170,8 @@ pub(super) async fn insert(
     app: AppId,
     objects: &[Object],
 ) -> Result<u64, sqlx::Error> {
-    let known = known_bytes(&mut *connection, app, objects).await?;
+    let oids: Vec<Oid> = objects.iter().map(|object| object.oid).collect();
+    let known = known_bytes(&mut *connection, app, &oids).await?;
     // The streams lie in one blob behind each other, and each row says where its own is.
     let mut rows = String::from("[");
     let mut streams = Vec::with_capacity(objects.iter().map(|object| object.zlib.len()).sum());
@@ -185,23 +199,61 @@ pub(super) async fn insert(
     Ok(match known {
         0 => objects.iter().map(disk::object).sum(),
         // What was there stays as it was stored, which may be longer or shorter than what came.
-        known => known_bytes(connection, app, objects).await?.saturating_sub(known),
+        known => known_bytes(connection, app, &oids).await?.saturating_sub(known),
     })
 }
 
 /// How many bytes those of the objects take that are there. It costs less than to have each of those named that were inserted.
-async fn known_bytes(
-    connection: &mut Connection,
-    app: AppId,
-    objects: &[Object],
-) -> Result<u64, sqlx::Error> {
-    let oids: Vec<Oid> = objects.iter().map(|object| object.oid).collect();
+async fn known_bytes(connection: &mut Connection, app: AppId, oids: &[Oid]) -> Result<u64, sqlx::Error> {
     let sql = sql!(
         "{FOUND}
          SELECT coalesce(sum(length(zlib) + {ROW_BYTES}), 0) FROM objects WHERE rowid IN (SELECT row FROM found)"
     );
-    let bytes: i64 = sqlx::query_scalar(sql).bind(app).bind(names(&oids)).fetch_one(connection).await?;
+    let bytes: i64 = sqlx::query_scalar(sql).bind(app).bind(names(oids)).fetch_one(connection).await?;
     Ok(bytes.unsigned_abs())
+}
+
+/// Deletes those that are there, within a transaction. Returns how many those were, and how many bytes of the disk they took.
+pub(super) async fn delete(
+    connection: &mut Connection,
+    app: AppId,
+    oids: &[Oid],
+) -> Result<(u64, u64), sqlx::Error> {
+    let bytes = known_bytes(&mut *connection, app, oids).await?;
+    let sql = sql!("{FOUND} DELETE FROM objects WHERE rowid IN (SELECT row FROM found)");
+    let deleted = sqlx::query(sql).bind(app).bind(names(oids)).execute(connection).await?;
+    Ok((deleted.rows_affected(), bytes))
+}
+
+/// Condemns objects, within a transaction.
+pub(super) async fn condemn(
+    connection: &mut Connection,
+    app: AppId,
+    oids: &[Oid],
+) -> Result<(), sqlx::Error> {
+    let sql = sql!(
+        "{ASKED}
+         INSERT INTO condemned (repository, oid)
+         SELECT apps.repository, substr($2, at, 20) FROM apps CROSS JOIN asked WHERE apps.id = $1
+         ON CONFLICT DO NOTHING"
+    );
+    sqlx::query(sql).bind(app).bind(names(oids)).execute(connection).await?;
+    Ok(())
+}
+
+/// Condemns these objects no longer, within a transaction. Returns those that were.
+pub(super) async fn readmit(
+    connection: &mut Connection,
+    app: AppId,
+    oids: &[Oid],
+) -> Result<Vec<Oid>, sqlx::Error> {
+    let sql = sql!(
+        "{ASKED}
+         DELETE FROM condemned
+         WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND oid IN (SELECT substr($2, at, 20) FROM asked)
+         RETURNING oid"
+    );
+    sqlx::query_scalar(sql).bind(app).bind(names(oids)).fetch_all(connection).await
 }
 
 /// The names behind each other.

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use sqlx::pool::PoolConnection;
 use sqlx::query::QueryAs;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
-use sqlx::{FromRow, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, FromRow, Sqlite, SqliteConnection, SqlitePool};
 use tokio::time::timeout;
 
 use super::Connections;
@@ -75,6 +75,15 @@ pub(super) async fn execute_confirmed(
     query: Query<'_>,
 ) -> Result<u64, StoreError> {
     execute(connections, query).await
+}
+
+/// Gives free pages at the end of the file back to the disk.
+pub(super) async fn give_back(connections: &Connections, pages: i64) -> Result<(), StoreError> {
+    let mut transaction = begin(connections).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA incremental_vacuum({pages})")))
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
 }
 
 /// Carries out one statement, and gives back what it returns.
@@ -201,6 +210,46 @@ mod tests {
         assert!(log() <= kept, "{}", log());
     }
 
+    #[tokio::test]
+    async fn room_that_is_free_is_given_back_to_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picloud.db");
+        let connections = connect::open(&path).await.unwrap();
+        let bytes = || path.metadata().unwrap().len();
+        for id in 0..20 {
+            connections.write.execute(insert(id, 1_000_000)).await.unwrap();
+        }
+        while connect::give_back_pages(&connections).await.unwrap() {}
+        let full = bytes();
+        assert!(full > 20_000_000, "{full}");
+        connections.write.execute(sqlx::query("DELETE FROM audit WHERE rowid <= 16")).await.unwrap();
+        let mut steps = 0;
+        while connect::give_back_pages(&connections).await.unwrap() {
+            steps += 1;
+            connections.write.execute(insert(100 + steps, 1)).await.unwrap();
+        }
+        assert!(steps > 1, "it is done some pages at a time");
+        connections.close().await;
+        let left = bytes();
+        assert!(left < full / 2, "{left} of {full}");
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_cannot_be_found_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picloud.db");
+        let connections = connect::open(&path).await.unwrap();
+        let secret = "s3cret".repeat(4000);
+        let query = "INSERT INTO audit (id, at, who, action, subject) VALUES ('1', '', '', '', $1)";
+        connections.write.execute(sqlx::query(query).bind(secret)).await.unwrap();
+        connections.write.execute(sqlx::query("DELETE FROM audit")).await.unwrap();
+        connect::truncate_log(&path).await.unwrap();
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        for file in files.map(|file| std::fs::read(file.unwrap().path()).unwrap()) {
+            assert!(!file.windows(12).any(|bytes| bytes == b"s3crets3cret"));
+        }
+    }
+
     fn push_of(digit: u8, old: Option<u8>, objects: &dyn Objects) -> NewPush<'_> {
         let oid = |digit| Oid::new([digit; 20]);
         NewPush {
@@ -216,6 +265,8 @@ mod tests {
                 new: Some(oid(digit)),
             }],
             objects,
+            collection: None,
+            loose: Vec::new(),
             shallow: Vec::new(),
             revisions: Vec::new(),
             deploys: Vec::new(),

@@ -3,6 +3,7 @@
 //! - `database`, `values`: what the tests are made of
 //! - `pushing`, `moving`, `at_once`: the one transaction of a push
 //! - `domains`: whose a domain is
+//! - `collection`: what nothing holds any more is deleted
 //! - `disk`: how much of it an app takes
 //! - `limits`: what an app is granted
 //! - `objects`: git objects, and the deltas among them
@@ -35,6 +36,7 @@ macro_rules! on_both_databases {
 
 mod at_once;
 mod backing_up;
+mod collection;
 mod database;
 mod disk;
 mod domains;

@@ -74,6 +74,8 @@ pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
         node: None,
         refs: vec![RefChange { name: "refs/heads/main".to_owned(), old: old.map(oid), new: Some(oid(new)) }],
         objects: kept(vec![commit(new)]),
+        collection: None,
+        loose: Vec::new(),
         shallow: Vec::new(),
         revisions: vec![revision(new)],
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(new) }],

@@ -3,6 +3,7 @@
 use serde_json::json;
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
 
+use super::collecting::noise;
 use super::nodes::nodes;
 use super::people::{ask, token, url, verb, verb_as};
 
@@ -87,16 +88,6 @@ fn preview_token_cannot_fill_the_disk(database: Database) {
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy");
     verb(&server, &["apps", "limits", "hello", "--disk", "16MiB"]).succeeded();
     repository.push(&url, &["-f", "try5:try"]).succeeded();
-}
-
-/// Bytes that no compression makes smaller, others for each seed.
-fn noise(length: usize, seed: u32) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2_654_435_761) ^ 0x9e37_79b9;
-    let byte = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    (0..length).map(byte).collect()
 }
 
 /// How an app answers a body of so many bytes.

@@ -1,9 +1,12 @@
 //! Apps: what there is, what is live, and their settings.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use manifest_schema::name::AppName;
+use platform::collection::Pruned;
 use platform::tokens::Right;
 use serde::Deserialize;
 
@@ -66,6 +69,30 @@ pub(super) async fn create(
     let (app, created) = api.apps.create(&name, &caller.actor).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(shown(&api, app))))
+}
+
+/// Deletes old deploys of an app at once, and all that nothing reaches then. What is live is kept.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/apps/{app}/prune",
+    tag = "apps",
+    params(("app" = String, Path, description = "The name of the app")),
+    request_body = rest::Prune,
+    responses((status = 200, body = rest::Pruned), rest::Refusals),
+)]
+pub(super) async fn prune(
+    State(api): State<Api>,
+    FoundApp { app, caller, .. }: FoundApp<Admin>,
+    _: NoQuery,
+    JsonBody(rest::Prune { deploys, older_than_seconds }): JsonBody<rest::Prune>,
+) -> Result<Json<rest::Pruned>, ApiError> {
+    let (collector, name) = (api.collector.clone(), app.name.clone());
+    let rule = collector.rule(deploys, older_than_seconds.map(Duration::from_secs));
+    // In a task of its own: a client that hangs up now does not leave half of it, and an act that the audit list has not.
+    let pruning = tokio::spawn(async move { collector.prune(&app, &rule, &caller.actor).await });
+    let Pruned { deploys, objects, bytes } = pruning.await??;
+    let now = api.apps.find(&name).await?.ok_or_else(ApiError::no_app)?;
+    Ok(Json(rest::Pruned { deploys, objects, bytes, disk_bytes: now.disk_bytes }))
 }
 
 /// The settings of an app.

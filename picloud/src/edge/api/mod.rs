@@ -50,6 +50,7 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
     let (routes, mut description) = OpenApiRouter::with_openapi(description::base())
         .routes(routes!(apps::list))
         .routes(routes!(apps::create))
+        .routes(routes!(apps::prune))
         .routes(routes!(apps::settings, apps::set))
         .routes(routes!(limits::show, limits::change))
         .routes(routes!(audit::list))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use platform::apps::Apps;
 use platform::audit::AuditLog;
+use platform::collection::Collector;
 use platform::deploy::Deployer;
 use platform::live::LiveTable;
 use platform::memory::Account;
@@ -25,6 +26,7 @@ use crate::edge::stopping::Stopping;
 pub(crate) struct Api {
     pub(crate) apps: Apps,
     pub(crate) audit: AuditLog,
+    pub(crate) collector: Collector,
     pub(crate) deployer: Deployer,
     pub(crate) functions: FunctionCaller,
     pub(crate) nodes: Roster,

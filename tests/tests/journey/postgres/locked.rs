@@ -8,13 +8,13 @@ use tests::faults::recovered;
 use tests::{Answer, Database, Repository, Server, TOKEN, until};
 
 /// Somebody at `psql`, who holds what a statement locks for as long as the value lives.
-struct Psql {
+pub(crate) struct Psql {
     process: Child,
     _input: ChildStdin,
 }
 
 impl Psql {
-    fn holding(database: &Database, sql: &str) -> Self {
+    pub(crate) fn holding(database: &Database, sql: &str) -> Self {
         let mut process = Command::new("psql")
             .args(["--no-psqlrc", "--quiet"])
             .arg(database.url().unwrap())

@@ -5,7 +5,7 @@
 //! - `pooler`: a connection pooler in front of it
 
 mod frozen;
-mod locked;
+pub(crate) mod locked;
 mod pooler;
 
 use std::fs;

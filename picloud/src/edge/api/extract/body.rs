@@ -26,6 +26,7 @@ impl Input for rest::AppSettings {}
 impl Input for rest::BranchSettings {}
 impl Input for rest::LimitChanges {}
 impl Input for rest::NewToken {}
+impl Input for rest::Prune {}
 impl Input for rest::Rollback {}
 
 impl Input for rest::NewSecret {

@@ -1,4 +1,4 @@
-//! A small repository in memory, for the tests of this room.
+//! A small repository in memory, for tests.
 
 use std::collections::HashMap;
 
@@ -6,22 +6,25 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use crate::unpack::compress;
-use crate::{Known, Object, Reference, Repository, RepositoryError, Stored};
+use crate::{DamagedObject, Known, Object, Reference, Repository, RepositoryError, Stored, content};
+
+/// How much is given at once.
+const AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A history in memory; commit `n` was made at second `n`.
 #[derive(Default)]
-pub(super) struct History {
+pub(crate) struct History {
     objects: HashMap<ObjectId, Object>,
     /// As they were added.
     order: Vec<ObjectId>,
     commits: usize,
-    pub(super) head: Option<&'static str>,
-    pub(super) refs: Vec<Reference>,
-    pub(super) shallow: Vec<ObjectId>,
+    pub(crate) head: Option<&'static str>,
+    pub(crate) refs: Vec<Reference>,
+    pub(crate) shallow: Vec<ObjectId>,
 }
 
 impl History {
-    pub(super) fn add(&mut self, object: Object) {
+    pub(crate) fn add(&mut self, object: Object) {
         self.order.push(object.id);
         self.objects.insert(object.id, object);
     }
@@ -33,13 +36,47 @@ impl History {
         id
     }
 
+    /// A file.
+    pub(crate) fn blob(&mut self, content: &[u8]) -> ObjectId {
+        self.add_whole(Kind::Blob, content)
+    }
+
+    /// A tag of an object.
+    pub(crate) fn tag(&mut self, target: ObjectId, kind: Kind, message: &str) -> ObjectId {
+        let content = format!("object {target}\ntype {kind}\ntag a\ntagger a <a@a> 0 +0000\n\n{message}");
+        self.add_whole(Kind::Tag, content.as_bytes())
+    }
+
+    /// An object that is stored as a delta on another one: its content, and a letter more.
+    pub(crate) fn appending(&mut self, base: ObjectId, letter: u8) -> ObjectId {
+        let (kind, mut content) = {
+            let base = &self.objects[&base];
+            let mut content = Vec::new();
+            content::build(std::slice::from_ref(base), |_, found| {
+                content.extend_from_slice(found);
+                Ok::<_, DamagedObject>(())
+            })
+            .unwrap();
+            (base.kind, content)
+        };
+        let length = content.len();
+        content.push(letter);
+        let [_, high, middle, low] = u32::try_from(length).unwrap().to_be_bytes();
+        let copy = [0xf0, low, middle, high];
+        let delta = [&varint(length)[..], &varint(length + 1), &copy, &[1, letter]].concat();
+        let id = gix_object::compute_hash(gix_hash::Kind::Sha1, kind, &content).unwrap();
+        let (size, zlib) = (delta.len() as u64, compress(&delta));
+        self.add(Object { id, kind, base: Some(base), depth: 1, size, zlib });
+        id
+    }
+
     /// A commit of an empty tree.
-    pub(super) fn commit(&mut self, parents: &[ObjectId]) -> ObjectId {
+    pub(crate) fn commit(&mut self, parents: &[ObjectId]) -> ObjectId {
         self.commit_of(parents, &[])
     }
 
     /// A commit of these files.
-    pub(super) fn commit_of(&mut self, parents: &[ObjectId], files: &[(&str, ObjectId)]) -> ObjectId {
+    pub(crate) fn commit_of(&mut self, parents: &[ObjectId], files: &[(&str, ObjectId)]) -> ObjectId {
         let entry =
             |(name, id): &(&str, ObjectId)| [format!("100644 {name}\0").as_bytes(), id.as_slice()].concat();
         let tree = self.add_whole(Kind::Tree, &files.iter().flat_map(entry).collect::<Vec<u8>>());
@@ -52,7 +89,7 @@ impl History {
     }
 
     /// `count` commits in a line, the oldest first.
-    pub(super) fn line(count: usize) -> (Self, Vec<ObjectId>) {
+    pub(crate) fn line(count: usize) -> (Self, Vec<ObjectId>) {
         let mut history = Self::default();
         let mut ids: Vec<ObjectId> = Vec::new();
         for _ in 0..count {
@@ -61,6 +98,16 @@ impl History {
         }
         (history, ids)
     }
+}
+
+fn varint(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 0x7f {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
 }
 
 impl Repository for History {
@@ -73,11 +120,18 @@ impl Repository for History {
     async fn shallow(&self) -> Result<Vec<ObjectId>, RepositoryError> {
         Ok(self.shallow.clone())
     }
-    async fn known(&self, _: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
-        Ok(HashMap::new())
+    async fn known(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
+        let known = |id| self.objects.get(id).map(|object| Known { kind: object.kind, depth: object.depth });
+        Ok(ids.iter().filter_map(|id| Some((*id, known(id)?))).collect())
     }
     async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
-        Ok(ids.iter().filter_map(|id| self.objects.get(id)).cloned().collect())
+        let mut bytes = 0;
+        let found = ids.iter().filter_map(|id| self.objects.get(id)).take_while(|object| {
+            let begins = bytes < AT_ONCE_BYTES;
+            bytes += object.zlib.len();
+            begins
+        });
+        Ok(found.cloned().collect())
     }
     async fn objects_and_bases(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
         let mut reached: HashMap<ObjectId, Object> = HashMap::new();

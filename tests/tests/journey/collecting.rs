@@ -1,0 +1,407 @@
+//! What nothing holds any more gives its room back: deleted branches, old deploys, secrets that were pushed by mistake.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
+
+use super::people::{ask, token, verb, verb_as};
+use super::postgres::locked::Psql;
+
+on_both_databases!(
+    deleted_branch_gives_its_room_back,
+    push_of_which_a_part_is_rejected_leaves_nothing_of_it,
+    old_deploys_are_pruned_and_what_is_live_never,
+    ended_preview_keeps_no_deploy,
+    secret_that_was_pushed_by_mistake_can_be_removed,
+    nothing_that_is_pushed_is_lost_while_others_are_deleted,
+    node_that_is_killed_while_it_deletes_leaves_nothing_to_build_on,
+);
+
+/// Bytes that no compression makes smaller, others for each seed.
+pub(crate) fn noise(length: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761) ^ 0x9e37_79b9;
+    let byte = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(byte).collect()
+}
+
+/// How many bytes of the disk the app takes, by its own count.
+fn counted(server: &Server) -> u64 {
+    let limits = ask(server, TOKEN, "GET", "apps/hello/limits", None).json();
+    limits["used"]["disk_bytes"].as_u64().unwrap()
+}
+
+/// How many bytes the files of a folder take.
+fn folder_bytes(folder: &Path) -> u64 {
+    std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().map_or(0, |file| file.len())).sum()
+}
+
+/// A branch of its own with files that nothing serves.
+fn orphan(repository: &Repository, branch: &str, files: &[(&str, Vec<u8>)]) {
+    repository.git(&["checkout", "-q", "--orphan", branch]);
+    repository.git(&["rm", "-q", "-rf", "."]);
+    for (path, content) in files {
+        repository.write(path, content);
+    }
+    repository.commit(branch);
+    repository.git(&["checkout", "-q", "-f", "main"]);
+}
+
+fn is_whole(url: &str) {
+    Repository::clone_of(url).git(&["fsck", "--strict", "--full"]);
+}
+
+fn deleted_branch_gives_its_room_back(database: Database) {
+    let is_embedded = database.url().is_none();
+    let server = Server::start_with(database, &["--collect-after", "0s"]);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main"]).succeeded();
+    let (empty, empty_folder) = (counted(&server), folder_bytes(server.data_dir()));
+    let files: Vec<_> = (0..20).map(|seed| (format!("{seed}.bin"), noise(1 << 20, seed))).collect();
+    let files: Vec<_> = files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
+    orphan(&repository, "large", &files);
+    repository.push(&url, &["large"]).succeeded().says("STORED");
+    let (full, full_folder) = (counted(&server), folder_bytes(server.data_dir()));
+    assert!(full > 20 << 20, "{full}");
+    repository.push(&url, &[":large"]).succeeded();
+    let began = Instant::now();
+    until("the room is given back", || (counted(&server) == empty).then_some(()));
+    println!("{} bytes collected within {:?} of the deletion", full - empty, began.elapsed());
+    if is_embedded {
+        assert!(full_folder > 20 << 20, "{full_folder}");
+        // Some pages are kept for what comes next, and the write-ahead log is cut down.
+        let most = empty_folder + (13 << 20);
+        until("the file is smaller", || (folder_bytes(server.data_dir()) < most).then_some(()));
+        println!("folder: {empty_folder}, {full_folder}, {}", folder_bytes(server.data_dir()));
+    }
+    assert_eq!(server.get("/hello/greet/Ann").status, 200);
+    is_whole(&url);
+    // What is gone is pushed as if it had never been there.
+    repository.push(&url, &["large"]).succeeded();
+    assert_eq!(counted(&server), full);
+    is_whole(&url);
+}
+
+fn push_of_which_a_part_is_rejected_leaves_nothing_of_it(database: Database) {
+    let server = Server::start_with(database, &["--collect-after", "0s"]);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main"]).succeeded();
+    orphan(&repository, "a", &[("a.txt", noise(300_000, 1))]);
+    repository.push(&url, &["a"]).succeeded();
+    let before = counted(&server);
+    repository.git(&["checkout", "-q", "-b", "wrong"]);
+    repository.write("greet.rhai", "nope();");
+    repository.write("large", noise(1_000_000, 2));
+    repository.commit("wrong");
+    orphan(&repository, "b", &[("b.txt", b"b".to_vec())]);
+    repository.push(&url, &["wrong", "b"]).refused().says("STORED b").says("REJECTED wrong");
+    let small = counted(&server);
+    until("what was rejected is gone", || (counted(&server) < before + 2000).then_some(()));
+    assert!(small > before + 1_000_000, "it came in the same pack: {before} {small}");
+    is_whole(&url);
+}
+
+/// The deploys that clients see.
+fn deploy_refs(repository: &Repository, url: &str) -> Vec<String> {
+    let listed = repository.git(&["ls-remote", url, "refs/deploys/*"]);
+    let names = listed.lines().filter_map(|line| line.split_once("refs/deploys/"));
+    let mut names: Vec<String> = names.map(|(_, number)| number.to_owned()).collect();
+    names.sort_by_key(|name| name.parse::<u64>().unwrap());
+    names
+}
+
+fn old_deploys_are_pruned_and_what_is_live_never(database: Database) {
+    let server = Server::start_with(database, &["--deploys-kept", "2"]);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    let first = repository.head();
+    for number in 1..=5 {
+        repository.push(&url, &["main"]).succeeded().says(&format!("LIVE as deploy {number}"));
+        repository.write("greet.rhai", format!("`{number}`"));
+        repository.write("large", noise(100_000, number));
+        repository.commit("next");
+    }
+    assert_eq!(deploy_refs(&repository, &url), ["1", "2", "3", "4", "5"]);
+    verb(&server, &["apps", "prune", "hello"]).succeeded().says("3 deploys and 0 objects are deleted");
+    assert_eq!(deploy_refs(&repository, &url), ["4", "5"]);
+    verb(&server, &["rollback", "1", "--app", "hello"])
+        .refused()
+        .says("deploy 1 is not kept any more; push its commit again");
+    verb(&server, &["rollback", "9", "--app", "hello"]).refused().says("the app has no deploy 9");
+    verb(&server, &["rollback", "4", "--app", "hello"]).succeeded();
+    assert_eq!(server.get("/hello/greet/Ann").body, "\"3\"");
+    // Its commit is an ancestor of what is live, so it is there, and is validated once more.
+    repository.push(&url, &["-f", &format!("{first}:main")]).succeeded().says("LIVE as deploy 7");
+    assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
+    let before = counted(&server);
+    let pruned = ask(&server, TOKEN, "POST", "apps/hello/prune", Some(&json!({"deploys": 0}))).json();
+    assert_eq!(pruned["deploys"], json!(3));
+    assert!(pruned["objects"].as_u64().unwrap() > 8, "{pruned}");
+    assert_eq!(pruned["disk_bytes"], json!(counted(&server)));
+    assert!(
+        before - counted(&server) > 300_000 && pruned["bytes"] == json!(before - counted(&server)),
+        "{pruned}"
+    );
+    assert_eq!(deploy_refs(&repository, &url), ["7"]);
+    assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
+    is_whole(&url);
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 8");
+    assert_eq!(server.get("/hello/greet/Ann").body, "\"5\"");
+    verb(&server, &["audit", "--app", "hello"]).succeeded().says("app.prune").says("3 deploys, 0 objects");
+    let reader = token(&server, "reader", &["hello:read,deploy,force"]);
+    verb_as(&server, &reader, &["apps", "prune", "hello"]).refused().says("it needs the scope admin");
+    verb(&server, &["apps", "prune", "hello", "--older-than", "1h"]).succeeded().says("0 deploys");
+}
+
+fn ended_preview_keeps_no_deploy(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main"]).succeeded();
+    repository.write("large", noise(500_000, 1));
+    repository.commit("next");
+    repository.push(&url, &["main:try"]).succeeded();
+    verb(&server, &["apps", "prune", "hello"]).succeeded().says("0 deploys and 0 objects");
+    repository.push(&url, &[":try"]).succeeded();
+    let before = counted(&server);
+    verb(&server, &["apps", "prune", "hello"]).succeeded().says("1 deploy and 3 objects");
+    assert!(before - counted(&server) > 500_000);
+    assert_eq!(deploy_refs(&repository, &url), ["1"]);
+}
+
+/// In what the node keeps on the disk, the bytes that no compression changes.
+fn is_on_disk(server: &Server, bytes: &[u8]) -> bool {
+    let files = std::fs::read_dir(server.data_dir()).unwrap();
+    let mut contents = files.map(|file| std::fs::read(file.unwrap().path()).unwrap_or_default());
+    let begin = &bytes[..200];
+    contents.any(|content| content.windows(begin.len()).any(|window| window == begin))
+}
+
+fn secret_that_was_pushed_by_mistake_can_be_removed(database: Database) {
+    let is_embedded = database.url().is_none();
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main"]).succeeded();
+    let secret = noise(20_000, 7);
+    repository.write("key.bin", &secret);
+    repository.write("more.txt", "more");
+    let leaked = repository.commit("the key, by mistake");
+    repository.push(&url, &["main"]).succeeded();
+    let blob = repository.git(&["rev-parse", "HEAD:key.bin"]);
+    assert!(!is_embedded || is_on_disk(&server, &secret));
+    // The next version of the file is sent as a delta on it.
+    let harmless = [&secret[..10_000], b"harmless".as_slice()].concat();
+    repository.write("key.bin", &harmless);
+    repository.git(&["commit", "-q", "-a", "--amend", "-m", "without it"]);
+    repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 3");
+    verb(&server, &["apps", "prune", "hello", "--deploys", "0"]).succeeded().says("2 deploys");
+    let fetched = |object: &str| {
+        let clone = Repository::new();
+        clone.try_git(&["fetch", "-q", &url, object]).accepted
+    };
+    assert!(!fetched(&leaked));
+    let everything = Repository::clone_of(&url);
+    everything.git(&["fetch", "-q", &url, "+refs/*:refs/all/*"]);
+    assert!(!everything.try_git(&["cat-file", "-e", &blob]).accepted);
+    everything.git(&["fsck", "--strict", "--full"]);
+    assert_eq!(std::fs::read(everything.path().join("key.bin")).unwrap(), harmless);
+    if is_embedded {
+        assert!(!is_on_disk(&server, &secret[15_000..]));
+        let backup = server.data_dir().join("backup");
+        assert!(server.verb(&["backup", backup.to_str().unwrap()]).status().unwrap().success());
+        assert!(!is_on_disk(&server, &secret[15_000..]));
+    }
+}
+
+/// The same objects are pushed, deleted and pushed again while everything that nothing reaches is deleted all the time. A push
+/// that builds on what was just deleted is unpacked once more.
+fn nothing_that_is_pushed_is_lost_while_others_are_deleted(database: Database) {
+    let server = Server::start_with(database, &["--collect-after", "0s", "--pushes-at-once", "8"]);
+    let repository = Repository::hello();
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    for seed in 0..3 {
+        let files: Vec<(String, Vec<u8>)> =
+            (0..40).map(|file| (format!("{file}"), noise(2000, file))).collect();
+        let mut files: Vec<_> =
+            files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
+        files.push(("own", noise(1000, 1000 + seed)));
+        orphan(&repository, &format!("b{seed}"), &files);
+    }
+    let end = Instant::now() + Duration::from_secs(8);
+    let pushes = std::thread::scope(|scope| {
+        let pruning = scope.spawn(|| {
+            let mut objects = 0;
+            while Instant::now() < end {
+                let answer = ask(&server, TOKEN, "POST", "apps/hello/prune", Some(&json!({})));
+                // Others push all the time.
+                assert!(matches!(answer.status, 200 | 409), "{}", answer.body);
+                objects += answer.json()["objects"].as_u64().unwrap_or(0);
+            }
+            objects
+        });
+        let pushing: Vec<_> = (0..3)
+            .map(|branch| {
+                let (server, repository) = (&server, &repository);
+                scope.spawn(move || {
+                    let url = server.git_url("hello");
+                    let name = format!("b{branch}");
+                    let mut pushes = 0;
+                    while Instant::now() < end {
+                        let pushed = repository.push(&url, &[&name]);
+                        if !pushed.accepted {
+                            // Never more than this: the server has tried three times.
+                            pushed.says("push again in a moment");
+                            continue;
+                        }
+                        pushes += 1;
+                        let clone = Repository::new();
+                        clone.git(&["fetch", "-q", &url, &name]);
+                        clone.git(&["fsck", "--strict", "--full"]);
+                        repository.push(&url, &[&format!(":{name}")]).succeeded();
+                    }
+                    pushes
+                })
+            })
+            .collect();
+        let pushes: u32 = pushing.into_iter().map(|thread| thread.join().unwrap()).sum();
+        let objects = pruning.join().unwrap();
+        println!("{pushes} pushes, {objects} objects deleted");
+        assert!(objects > 10, "{objects}");
+        pushes
+    });
+    assert!(pushes > 3, "{pushes}");
+    is_whole(&server.git_url("hello"));
+    let status: Value = ask(&server, TOKEN, "GET", "status", None).json();
+    assert_eq!(status["problems"].as_array().map(Vec::len), Some(0), "{status}");
+}
+
+/// A commit whose objects were half deleted is not there, whatever is left of it: neither for a push that builds on it, nor for one
+/// that points a branch to it.
+fn node_that_is_killed_while_it_deletes_leaves_nothing_to_build_on(database: Database) {
+    let mut server = Server::start_with(database, &["--collect-after", "0s"]);
+    let repository = Repository::hello();
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    let empty = counted(&server);
+    let files: Vec<_> = (0..28).map(|seed| (format!("{seed}.bin"), noise(1 << 20, seed))).collect();
+    let files: Vec<_> = files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
+    orphan(&repository, "large", &files);
+    repository.push(&server.git_url("hello"), &["large"]).succeeded();
+    repository.push(&server.git_url("hello"), &[":large"]).succeeded();
+    // The ref took some bytes too.
+    let full = empty + (28 << 20);
+    until("something is deleted", || (counted(&server) < full).then_some(()));
+    server.kill();
+    // It looks for more after a minute.
+    server.restart_with(&["--collect-after", "60m"]);
+    let left = counted(&server);
+    assert!(left > empty && left < full, "{empty} {left} {full}");
+    let url = server.git_url("hello");
+    let commit = repository.git(&["rev-parse", "large"]);
+    crafted_push(&server, &repository, &commit, &[]).says("missing necessary objects");
+    repository.git(&["checkout", "-q", "large"]);
+    let next = repository.commit("on top of it");
+    crafted_push(&server, &repository, &next, &[&next]).says("missing necessary objects");
+    // What is left of the files is written once more.
+    repository.push(&url, &["large"]).succeeded().says("STORED large");
+    is_whole(&url);
+    server.kill();
+    server.restart_with(&["--collect-after", "0s"]);
+    let url = server.git_url("hello");
+    repository.push(&url, &[":large"]).succeeded();
+    until("all of it is deleted", || (counted(&server) == empty).then_some(()));
+    is_whole(&url);
+}
+
+/// Pushes a branch `crafted` that points to `tip`, with a pack of just these objects: `git` would send what they name too.
+fn crafted_push(server: &Server, repository: &Repository, tip: &str, objects: &[&str]) -> Answered {
+    let mut packing = tests::repository::command(repository.path(), &["pack-objects", "--stdout", "-q"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    packing.stdin.take().unwrap().write_all(objects.join("\n").as_bytes()).unwrap();
+    let pack = packing.wait_with_output().unwrap().stdout;
+    let line = format!("{} {tip} refs/heads/crafted\0report-status", "0".repeat(40));
+    let mut body = format!("{:04x}{line}0000", line.len() + 4).into_bytes();
+    body.extend(pack);
+    let bearer = format!("Bearer {TOKEN}");
+    let headers =
+        [("authorization", bearer.as_str()), ("content-type", "application/x-git-receive-pack-request")];
+    Answered(server.request("POST", "/hello.git/git-receive-pack", &headers, Some(&body)).body)
+}
+
+/// What git's client would read.
+struct Answered(String);
+
+impl Answered {
+    fn says(self, words: &str) {
+        assert!(self.0.contains(words), "{}", self.0);
+    }
+}
+
+/// The pushes of an earlier version do not notice that what they build on is deleted.
+#[test]
+fn nothing_is_deleted_while_there_is_a_node_of_an_earlier_version() {
+    let server = Server::start_with(Database::postgres(), &["--collect-after", "0s"]);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main"]).succeeded();
+    let empty = counted(&server);
+    server.database.query(
+        "INSERT INTO nodes (id, name, role, program, address, started_at, seen_at)
+         VALUES (gen_random_uuid(), 'old', 'all', '0.0.9', '127.0.0.1:1', now(), now() + interval '1 hour')",
+    );
+    orphan(&repository, "b", &[("b", noise(2000, 1))]);
+    repository.push(&url, &["b"]).succeeded();
+    repository.push(&url, &[":b"]).succeeded();
+    verb(&server, &["apps", "prune", "hello"])
+        .refused()
+        .says("nothing is deleted while there is a node of an earlier version; upgrade it first");
+    assert!(counted(&server) > empty);
+    server.database.query("DELETE FROM nodes WHERE name = 'old'");
+    until("it is deleted", || (counted(&server) == empty).then_some(()));
+}
+
+/// A push finds its files stored, and has to wait. Meanwhile they are deleted, since nothing reaches them.
+#[test]
+fn push_whose_objects_are_deleted_while_it_waits_is_unpacked_again() {
+    let server = Server::start(Database::postgres());
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main"]).succeeded();
+    orphan(&repository, "b", &[("b", noise(2000, 1))]);
+    repository.push(&url, &["b"]).succeeded();
+    repository.push(&url, &[":b"]).succeeded();
+    // Another commit of the same files: it comes in the pack, and they are found.
+    repository.git(&["checkout", "-q", "b"]);
+    repository.git(&["commit", "-q", "--amend", "-m", "again"]);
+    let somebody = Psql::holding(&server.database, "SELECT FROM apps WHERE name = 'hello' FOR NO KEY UPDATE");
+    let waiting = |count: &str| {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        until("it waits for the lock", || (server.database.query(sql) == count).then_some(()));
+    };
+    std::thread::scope(|scope| {
+        let pruning = scope.spawn(|| ask(&server, TOKEN, "POST", "apps/hello/prune", Some(&json!({}))));
+        waiting("1");
+        let pushing = scope.spawn(|| repository.push(&url, &["b"]));
+        waiting("2");
+        drop(somebody);
+        let pruned = pruning.join().unwrap();
+        // All three were condemned. Whether two of them are deleted or brought back first is a matter of chance.
+        assert!(matches!(pruned.json()["objects"].as_u64(), Some(1..=3)), "{}", pruned.body);
+        pushing.join().unwrap().succeeded().says("STORED b");
+    });
+    is_whole(&url);
+    let clone = Repository::new();
+    clone.git(&["fetch", "-q", &url, "b"]);
+    clone.git(&["fsck", "--strict", "--full"]);
+}
