@@ -38,7 +38,7 @@ pub(super) fn name(app: u32) -> String {
     format!("hostile-{app}")
 }
 
-/// The app of every attacker: each route is one attack, and a schedule of every second stands beside them.
+/// The app of every attacker: each route is one attack.
 pub(super) fn hostile_app() -> Repository {
     let routes: [(&str, &str); 5] = [
         ("leak", "for n in 0..7 { let b = [blob(32_000_000)]; let f = || b; b += f; } 1"),
@@ -66,13 +66,18 @@ pub(super) fn hostile_app() -> Repository {
     }
     manifest += "[[routes]]\npath = \"/loop\"\nscript = \"loop.rhai\"\n";
     repository.write("loop.rhai", "loop { }");
-    for n in 0..5 {
-        manifest +=
-            &format!("[[schedules]]\nname = \"tick{n}\"\ncron = \"* * * * * *\"\nscript = \"log.rhai\"\n");
-    }
     repository.write("picloud.toml", manifest);
     repository.commit("hostile");
     repository
+}
+
+/// Adds as many schedules to the app of every attacker as it can have.
+pub(super) fn schedule(repository: &Repository) {
+    let manifest = std::fs::read_to_string(repository.path().join("picloud.toml")).expect("a manifest");
+    let schedule =
+        |n| format!("[[schedules]]\nname = \"tick{n}\"\ncron = \"* * * * * *\"\nscript = \"log.rhai\"\n");
+    repository.write("picloud.toml", (0..5).fold(manifest, |manifest, n| manifest + &schedule(n)));
+    repository.commit("scheduled");
 }
 
 fn connect(siege: &Siege) -> Option<TcpStream> {

@@ -10,7 +10,7 @@ use std::thread::scope;
 use std::time::{Duration, Instant};
 
 use tests::faults::{long, rounds};
-use tests::{Database, Repository, Server, until};
+use tests::{Database, Repository, Server, TOKEN, until};
 
 use attacks::ATTACKS;
 
@@ -49,6 +49,35 @@ impl Visits {
     }
 }
 
+/// What a node held when it held most: of memory, and of that in its budget.
+struct Watch(Vec<String>);
+
+impl Watch {
+    /// Looks while `goes_on`.
+    fn keep(server: &Server, goes_on: impl Fn() -> bool) -> Self {
+        let (mut most, mut held) = (0, Vec::new());
+        while goes_on() {
+            let now = server.memory();
+            if now > most + most / 50 {
+                let bearer = format!("Bearer {TOKEN}");
+                let page = server.try_request("GET", "/-/metrics", &[("authorization", &bearer)], None);
+                if let Ok(page) = page {
+                    most = now;
+                    held = page
+                        .body
+                        .lines()
+                        .filter(|line| line.starts_with("picloud_memory_"))
+                        .map(str::to_owned)
+                        .collect();
+                    held.push(format!("resident {} MiB", now >> 20));
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self(held)
+    }
+}
+
 /// Prints a line that is seen also where the test passes.
 fn report(line: &str) {
     use std::io::Write as _;
@@ -63,6 +92,7 @@ fn a_node_outlives_everything_that_is_done_to_it() {
     let (budget, most) = (307 * MIB, 512 * MIB);
     let time = Duration::from_secs(rounds(15, 600).into());
     let apps = rounds(6, 40);
+    let only = std::env::var("ADVERSARY_OF").ok();
 
     let budget = format!("{}MiB", budget / MIB);
     let server = Server::start_with(Database::sqlite(), &["--memory", &budget]);
@@ -71,13 +101,22 @@ fn a_node_outlives_everything_that_is_done_to_it() {
     for app in 0..apps {
         hostile.push(&server.git_url(&attacks::name(app)), &["main", "main:loop"]).succeeded();
     }
+    use_it(&server);
     let quiet = until_then(Duration::from_secs(2), |goes_on| Visits::pay(&server, goes_on));
     let before = server.memory();
+    let calm = hostile.head();
+    attacks::schedule(&hostile);
+    for app in 0..apps {
+        hostile.push(&server.git_url(&attacks::name(app)), &["main"]).succeeded();
+    }
 
     let siege = Siege { server: &server, over: AtomicBool::new(false) };
     let visits = scope(|scope| {
+        let watch = scope.spawn(|| Watch::keep(&server, || siege.goes_on()));
         for app in 0..apps {
-            for (name, attack) in ATTACKS {
+            for (name, attack) in
+                ATTACKS.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| name.contains(only)))
+            {
                 let siege = &siege;
                 std::thread::Builder::new()
                     .name((*name).to_owned())
@@ -94,6 +133,9 @@ fn a_node_outlives_everything_that_is_done_to_it() {
         }
         let visits = until_then(time, |goes_on| Visits::pay(&server, goes_on));
         siege.over.store(true, Ordering::Relaxed);
+        for line in watch.join().expect("the watch").0 {
+            report(&line);
+        }
         visits
     });
 
@@ -104,9 +146,39 @@ fn a_node_outlives_everything_that_is_done_to_it() {
     assert!(!long() || visits.p99() < quiet.p99() * 10, "{:?} and {:?}", quiet.p99(), visits.p99());
     Repository::hello().push(&server.git_url("fresh"), &["main"]).succeeded();
     assert_eq!(server.get("/fresh/greet/Ann").status, 200);
-    let back = Instant::now();
+    // What attackers left behind is theirs, until they take it back.
+    let (back, calm) = (Instant::now(), format!("+{calm}:refs/heads/main"));
+    for app in 0..apps {
+        let url = server.git_url(&attacks::name(app));
+        hostile.push(&url, &["--prune", "refs/heads/*"]).succeeded();
+        hostile.push(&url, &[&calm]).succeeded();
+    }
     until("its memory is as it was before", || (server.memory() <= before + before / 10).then_some(()));
-    report(&format!("memory was back after {:.1} s", back.elapsed().as_secs_f64()));
+    report(&format!(
+        "memory was back at {} MiB after {:.1} s",
+        server.memory() / MIB,
+        back.elapsed().as_secs_f64()
+    ));
+}
+
+/// What honest people do, some at once: what a node sets up for its first uses is no loss.
+fn use_it(server: &Server) {
+    let url = server.git_url("honest");
+    scope(|scope| {
+        for person in 0..4 {
+            let url = &url;
+            scope.spawn(move || {
+                let repository = Repository::clone_of(url);
+                repository.write("notes.txt", format!("{person}"));
+                repository.commit("a preview");
+                let branch = format!("refs/heads/person-{person}");
+                repository.push(url, &[&format!("main:{branch}")]).succeeded();
+                assert_eq!(server.get(&format!("/honest@person-{person}/greet/Ann")).status, 200);
+                until_then(Duration::from_secs(1), |goes_on| Visits::pay(server, goes_on));
+                repository.push(url, &["--delete", &branch]).succeeded();
+            });
+        }
+    });
 }
 
 /// Does something for a while.
