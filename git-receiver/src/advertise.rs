@@ -175,11 +175,13 @@ pub(crate) async fn peel<R: Repository>(
         reached.sort_unstable();
         reached.dedup();
         let mut next = HashMap::new();
-        for (id, (kind, content)) in content::read::<_, RepositoryError>(repository, &reached).await? {
+        content::each(repository, &reached, |id, kind, content| {
             if kind == Kind::Tag {
-                next.insert(id, links::tag(id, &content)?);
+                next.insert(id, links::tag(id, content)?);
             }
-        }
+            Ok::<_, RepositoryError>(())
+        })
+        .await?;
         if next.is_empty() {
             break;
         }

@@ -3,26 +3,34 @@
 //! Names of stored objects are hashes already, and need no other to be found by. Names that a client has told may be made to
 //! collide, and get the usual one.
 
-use std::collections;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use gix_hash::ObjectId;
 use gix_hashtable::{HashMap, HashSet};
 
-use crate::{DamagedObject, Kind, Object, Repository, RepositoryError, delta};
+use crate::memory::Held;
+use crate::{DamagedObject, Kind, Memory, NoMemory, Object, Repository, RepositoryError, delta};
+
+/// What a content takes that is not held: a few of them are there at once, and most are far smaller.
+const UNHELD_MAX: u64 = 64 * 1024;
+
+/// How many objects are read at once.
+const AT_ONCE: usize = 1000;
 
 /// Builds the content of every one of `objects`, among which are all that they are built on, and hands each to `each`: what
-/// others are built on first. What nothing builds on any more is let go.
+/// others are built on first. What nothing builds on any more is let go; until then it is held of `memory`.
 ///
 /// # Errors
-/// The bytes of an object are not what it says, or what it is built on is not among them; or `each` fails.
-pub(crate) fn build<E: From<DamagedObject>>(
+/// The bytes of an object are not what it says, or what it is built on is not among them; or there is no memory; or `each` fails.
+pub(crate) fn build<E: From<DamagedObject> + From<NoMemory>>(
     objects: &[Object],
+    memory: &Arc<dyn Memory>,
     mut each: impl FnMut(&Object, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut built_on: HashMap<ObjectId, Vec<usize>> = HashMap::default();
-    let mut waiting: Vec<(usize, Option<Rc<Vec<u8>>>)> = Vec::new();
+    let mut waiting: Vec<(usize, Option<Rc<Content>>)> = Vec::new();
     let mut seen = HashSet::default();
     for (index, object) in objects.iter().enumerate().filter(|(_, object)| seen.insert(object.id)) {
         match object.base {
@@ -35,11 +43,17 @@ pub(crate) fn build<E: From<DamagedObject>>(
     while let Some((index, base)) = waiting.pop() {
         let object = &objects[index];
         let damaged = || DamagedObject(object.id);
-        let mut content = inflater.inflate(&object.zlib, object.size).map_err(|_| damaged())?;
-        if let Some(base) = base {
-            content = delta::apply(&base, &content).map_err(|_| damaged())?;
-        }
-        each(object, &content)?;
+        let mut inflate = || inflater.inflate(&object.zlib, object.size).map_err(|_| damaged());
+        let content = match base {
+            None => Content::held::<E>(memory, object.size, inflate)?,
+            Some(base) => {
+                let delta = inflate()?;
+                let (_, size) = delta::sizes(&delta).map_err(|_| damaged())?;
+                let apply = || delta::apply(&base.bytes, &delta).map_err(|_| damaged());
+                Content::held::<E>(memory, size, apply)?
+            }
+        };
+        each(object, &content.bytes)?;
         left -= 1;
         if let Some(others) = built_on.remove(&object.id) {
             let content = Rc::new(content);
@@ -52,25 +66,52 @@ pub(crate) fn build<E: From<DamagedObject>>(
     }
 }
 
-/// The kinds and contents of those of `ids` that `repository` has.
+/// A content, and what is held for it.
+struct Content {
+    bytes: Vec<u8>,
+    _held: Option<Held>,
+}
+
+impl Content {
+    /// What `make` makes, `size` bytes, which are held before.
+    fn held<E: From<DamagedObject> + From<NoMemory>>(
+        memory: &Arc<dyn Memory>,
+        size: u64,
+        make: impl FnOnce() -> Result<Vec<u8>, DamagedObject>,
+    ) -> Result<Self, E> {
+        let held = match size {
+            ..=UNHELD_MAX => None,
+            _ => {
+                let mut held = Held::of(memory);
+                held.set(size)?;
+                Some(held)
+            }
+        };
+        Ok(Self { bytes: make()?, _held: held })
+    }
+}
+
+/// Hands the kind and the content of those of `ids` that `repository` has to `take`, in any order. Some are read at a time.
 ///
 /// # Errors
-/// The repository cannot be read, or an object is damaged.
-pub(crate) async fn read<R: Repository, E: From<RepositoryError> + From<DamagedObject>>(
+/// The repository cannot be read, or an object is damaged; or `take` fails.
+pub(crate) async fn each<R, E>(
     repository: &R,
     ids: &[ObjectId],
-) -> Result<collections::HashMap<ObjectId, (Kind, Vec<u8>)>, E> {
-    let wanted: collections::HashSet<ObjectId> = ids.iter().copied().collect();
-    let mut contents = collections::HashMap::with_capacity(wanted.len());
-    if !ids.is_empty() {
-        build(&repository.objects_and_bases(ids).await?, |object, content| {
-            if wanted.contains(&object.id) {
-                contents.insert(object.id, (object.kind, content.to_vec()));
-            }
-            Ok::<_, E>(())
+    mut take: impl FnMut(ObjectId, Kind, &[u8]) -> Result<(), E>,
+) -> Result<(), E>
+where
+    R: Repository,
+    E: From<RepositoryError> + From<DamagedObject> + From<NoMemory>,
+{
+    let memory = repository.memory();
+    for some in ids.chunks(AT_ONCE) {
+        let wanted: HashSet<ObjectId> = some.iter().copied().collect();
+        build(&repository.objects_and_bases(some).await?, &memory, |object, content| {
+            if wanted.contains(&object.id) { take(object.id, object.kind, content) } else { Ok(()) }
         })?;
     }
-    Ok(contents)
+    Ok(())
 }
 
 /// Inflates streams one after the other. One for many: making one anew takes longer than most streams do.
@@ -113,7 +154,11 @@ impl Inflater {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::memory::tests::Bounded;
+    use crate::memory::unbounded;
     use crate::unpack::compress;
 
     /// An object of one digit's name.
@@ -134,11 +179,30 @@ mod tests {
         [length, length + 1, 0x91, 0, length, 1, letter]
     }
 
-    fn built(objects: &[Object]) -> Result<Vec<(u8, Vec<u8>)>, DamagedObject> {
+    /// How building fails.
+    #[derive(Debug, PartialEq)]
+    enum Failed {
+        Damaged(DamagedObject),
+        NoMemory(NoMemory),
+    }
+
+    impl From<DamagedObject> for Failed {
+        fn from(error: DamagedObject) -> Self {
+            Self::Damaged(error)
+        }
+    }
+
+    impl From<NoMemory> for Failed {
+        fn from(error: NoMemory) -> Self {
+            Self::NoMemory(error)
+        }
+    }
+
+    fn built(objects: &[Object]) -> Result<Vec<(u8, Vec<u8>)>, Failed> {
         let mut found = Vec::new();
-        build(objects, |object, content| {
+        build(objects, &unbounded(), |object, content| {
             found.push((object.id.as_slice()[0], content.to_vec()));
-            Ok::<_, DamagedObject>(())
+            Ok::<_, Failed>(())
         })?;
         found.sort();
         Ok(found)
@@ -159,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_built_is_damaged() {
-        let damaged = |digit| Err(DamagedObject(ObjectId::Sha1([digit; 20])));
+        let damaged = |digit| Err(Failed::Damaged(DamagedObject(ObjectId::Sha1([digit; 20]))));
         let missing = object(2, Some(1), &append(1, b'b'));
         assert_eq!(built(&[missing]), damaged(2));
         let circle = [object(1, Some(2), &append(1, b'a')), object(2, Some(1), &append(1, b'b'))];
@@ -169,5 +233,25 @@ mod tests {
         for size in [0, 3, 5, u64::MAX] {
             assert_eq!(built(&[Object { size, ..object(1, None, b"four") }]), damaged(1), "{size}");
         }
+    }
+
+    #[test]
+    fn large_contents_are_held_while_others_are_built_on_them() {
+        let large = vec![b'a'; 200_000];
+        // A delta that copies the first 200,000 bytes of as many.
+        let copy = [0xc0, 0x9a, 0x0c, 0xc0, 0x9a, 0x0c, 0xf0, 0x40, 0x0d, 0x03];
+        let objects = [object(1, None, &large), object(2, Some(1), &copy), object(3, Some(2), &copy)];
+        let failed = |most| {
+            let bounded = Arc::new(Bounded { most, ..Bounded::default() });
+            let memory: Arc<dyn Memory> = Arc::clone(&bounded) as Arc<dyn Memory>;
+            let built = build(&objects, &memory, |_, content| {
+                assert_eq!(content.len(), large.len());
+                Ok::<_, Failed>(())
+            });
+            assert_eq!(bounded.held.load(Ordering::Relaxed), 0);
+            (built.err(), bounded.peak.load(Ordering::Relaxed))
+        };
+        assert_eq!(failed(400_000), (None, 400_000), "one and what it is built on");
+        assert!(matches!(failed(399_999), (Some(Failed::NoMemory(_)), 200_000)));
     }
 }

@@ -18,7 +18,7 @@
 //!
 //! and for reading: [`advertise`] lists the refs, [`upload`] answers fetches, [`staged`] reads the files of a commit;
 //! [`reach`] finds what some objects reach, for whoever deletes the others;
-//! [`content`] builds what deltas stand for, [`links`] reads what stored objects name.
+//! [`content`] builds what deltas stand for, [`links`] reads what stored objects name, [`memory`] counts what a request holds.
 //!
 //! An object is kept as it was received, a delta as a delta: it is inflated to be checked, and never compressed again unless
 //! too many deltas would lie on each other.
@@ -37,6 +37,7 @@ mod connectivity;
 mod content;
 mod delta;
 mod links;
+mod memory;
 mod pack;
 mod pack_end;
 mod pkt_line;
@@ -50,6 +51,7 @@ mod unpack;
 pub mod upload;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -59,6 +61,7 @@ pub use command::{Command, CommandFault, JudgedCommand};
 pub use connectivity::Disconnected;
 pub use gix_hash::ObjectId;
 pub use gix_object::Kind;
+pub use memory::{Memory, NoMemory, unbounded};
 pub use pack::{Pack, PackBytes};
 pub use reach::{Reach, whole};
 pub use receive::{
@@ -74,6 +77,10 @@ pub use upload::{UploadError, upload, upload_over_connection};
 pub trait Repository: Send + Sync {
     /// The ref that HEAD points to, such as `refs/heads/main`. It need not exist.
     fn head(&self) -> Option<&str>;
+    /// What bounds the memory of the request for which it is read. Objects that were read may count there as well.
+    fn memory(&self) -> Arc<dyn Memory> {
+        memory::unbounded()
+    }
     /// All refs, in any order.
     fn refs(&self) -> impl Future<Output = Result<Vec<Reference>, RepositoryError>> + Send;
     /// The commits whose parents are not stored.
@@ -139,12 +146,25 @@ pub struct Reference {
 
 /// A repository that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the repository cannot be read: {0}")]
-pub struct RepositoryError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+pub enum RepositoryError {
+    /// It, or what it is in, is at fault.
+    #[error("the repository cannot be read: {0}")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The request would hold more memory than there is for it.
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
+}
+
+impl RepositoryError {
+    /// A repository that cannot be read for that reason.
+    pub fn unreadable(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unreadable(why.into())
+    }
+}
 
 impl From<DamagedObject> for RepositoryError {
     fn from(damaged: DamagedObject) -> Self {
-        Self(Box::new(damaged))
+        Self::unreadable(damaged)
     }
 }
 

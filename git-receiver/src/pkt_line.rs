@@ -82,13 +82,22 @@ pub(crate) fn write(out: &mut Vec<u8>, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// The most bytes that a frame carries on a band of the sideband.
+pub(crate) const BAND_MAX: usize = PAYLOAD_MAX - 1;
+
 /// Appends `payload` on a band of the sideband, in as many frames as it takes.
 pub(crate) fn write_band(out: &mut Vec<u8>, band: u8, payload: &[u8]) {
-    for piece in payload.chunks(PAYLOAD_MAX - 1) {
-        out.extend_from_slice(format!("{:04x}", piece.len() + 5).as_bytes());
-        out.push(band);
+    for piece in payload.chunks(BAND_MAX) {
+        out.extend_from_slice(&band_head(band, piece.len()));
         out.extend_from_slice(piece);
     }
+}
+
+/// What stands before `length` bytes on a band, at most [`BAND_MAX`].
+pub(crate) fn band_head(band: u8, length: usize) -> [u8; 5] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |place: u32| DIGITS[(length + 5) >> (4 * place) & 0xf];
+    [digit(3), digit(2), digit(1), digit(0), band]
 }
 
 #[cfg(test)]

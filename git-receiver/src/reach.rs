@@ -75,9 +75,13 @@ impl Reach {
         self.at_once = (self.at_once * 2).min(AT_ONCE_MAX);
         let mut left: HashSet<ObjectId> = asked.iter().copied().collect();
         let mut named = Named::default();
-        content::build(&objects, |object, content| {
+        content::build(&objects, &repository.memory(), |object, content| {
             // What others build on is read along with them.
-            if left.remove(&object.id) { named.add(object, content, &self.shallow) } else { Ok(()) }
+            if left.remove(&object.id) {
+                Ok(named.add(object, content, &self.shallow)?)
+            } else {
+                Ok::<_, ReadError>(())
+            }
         })?;
         // The repository gives as many at once as it likes, but never none.
         if left.len() == asked.len() {
@@ -120,12 +124,12 @@ impl Reach {
 pub async fn whole<R: Repository>(repository: &R, id: ObjectId) -> Result<Option<Object>, ReadError> {
     let objects = repository.objects_and_bases(&[id]).await?;
     let mut whole = None;
-    content::build(&objects, |object, content| {
+    content::build(&objects, &repository.memory(), |object, content| {
         if object.id == id {
             let (size, zlib) = (content.len() as u64, compress(content));
             whole = Some(Object { id, kind: object.kind, base: None, depth: 0, size, zlib });
         }
-        Ok::<_, DamagedObject>(())
+        Ok::<_, ReadError>(())
     })?;
     Ok(whole)
 }

@@ -278,7 +278,8 @@ async fn read_bases<R: Repository>(
         let known = repository.known(some).await?;
         let some: Vec<ObjectId> = some.iter().copied().filter(|id| known.contains_key(id)).collect();
         let some = some.as_slice();
-        content::build(&repository.objects_and_bases(some).await?, |object, content| {
+        let stored = repository.objects_and_bases(some).await?;
+        content::build(&stored, &repository.memory(), |object, content| {
             if some.contains(&object.id) {
                 inflated.add(content.len() as u64)?;
                 bases.insert(object.id, (object.kind, content.to_vec()));
@@ -320,9 +321,7 @@ async fn check_special<R: Repository>(repository: &R, resolved: Resolved) -> Res
         judged.map_err(|BadObject(why)| UnpackError::BadObject { id, why })
     };
     for some in ids.chunks(SPECIAL_AT_ONCE) {
-        for (id, (_, content)) in content::read::<_, UnpackError>(repository, some).await? {
-            judge(id, &content)?;
-        }
+        content::each(repository, some, |id, _, content| judge(id, content)).await?;
     }
     off_the_workers(move || resolved.each_content(&ids, judge).map(|()| resolved)).await
 }

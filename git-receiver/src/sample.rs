@@ -1,12 +1,14 @@
 //! A small repository in memory, for tests.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
+use crate::memory::tests::Bounded;
 use crate::unpack::compress;
-use crate::{DamagedObject, Known, Object, Reference, Repository, RepositoryError, Stored, content};
+use crate::{Known, Memory, Object, Reference, Repository, RepositoryError, Stored, content, unbounded};
 
 /// How much is given at once.
 const AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
@@ -21,6 +23,8 @@ pub(crate) struct History {
     pub(crate) head: Option<&'static str>,
     pub(crate) refs: Vec<Reference>,
     pub(crate) shallow: Vec<ObjectId>,
+    /// What bounds those who read it, if anything does.
+    pub(crate) memory: Option<Arc<Bounded>>,
 }
 
 impl History {
@@ -52,9 +56,9 @@ impl History {
         let (kind, mut content) = {
             let base = &self.objects[&base];
             let mut content = Vec::new();
-            content::build(std::slice::from_ref(base), |_, found| {
+            content::build(std::slice::from_ref(base), &unbounded(), |_, found| {
                 content.extend_from_slice(found);
-                Ok::<_, DamagedObject>(())
+                Ok::<_, RepositoryError>(())
             })
             .unwrap();
             (base.kind, content)
@@ -111,6 +115,12 @@ fn varint(mut number: usize) -> Vec<u8> {
 }
 
 impl Repository for History {
+    fn memory(&self) -> Arc<dyn Memory> {
+        match &self.memory {
+            Some(memory) => Arc::<Bounded>::clone(memory),
+            None => unbounded(),
+        }
+    }
     fn head(&self) -> Option<&str> {
         self.head
     }

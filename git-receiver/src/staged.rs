@@ -7,7 +7,7 @@ use gix_object::Kind;
 use gix_object::bstr::ByteSlice as _;
 
 use crate::check::{Mode, next_entry};
-use crate::{DamagedObject, Pack, Repository, RepositoryError, content, links};
+use crate::{DamagedObject, NoMemory, Pack, Repository, RepositoryError, content, links};
 
 /// The longest subject and author that are kept, in characters.
 const SUMMARY_MAX: usize = 200;
@@ -89,6 +89,12 @@ pub enum ReadError {
     /// The tree is beyond its limits.
     #[error("the tree has {0}")]
     Limit(String),
+}
+
+impl From<NoMemory> for ReadError {
+    fn from(error: NoMemory) -> Self {
+        Self::Repository(error.into())
+    }
 }
 
 impl<'a, R: Repository> Staged<'a, R> {
@@ -228,7 +234,7 @@ impl<'a, R: Repository> Staged<'a, R> {
             objects.extend(self.repository.objects_and_bases(&elsewhere).await?);
         }
         let wanted: HashSet<&ObjectId> = ids.iter().collect();
-        content::build(&objects, |object, content| {
+        content::build(&objects, &self.repository.memory(), |object, content| {
             if wanted.contains(&object.id) {
                 take(object.id, object.kind, content);
             }

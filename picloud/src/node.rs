@@ -272,7 +272,14 @@ impl Node {
             memory: table.memory().node_account(),
         };
         let previews = settings.preview_age.map(|age| (deployer.clone(), age));
-        let git = GitEdge::new(apps, deployer, door.clone(), pushes);
+        let git = GitEdge::new(
+            apps,
+            deployer,
+            door.clone(),
+            pushes,
+            table.memory().clone(),
+            settings.connections.min_rate,
+        );
         let queue = git.clone();
         let page = Page {
             numbers: Arc::clone(&numbers),

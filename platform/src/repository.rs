@@ -1,10 +1,27 @@
 //! One app's repository as git sees it: what the store holds, with every deploy as a ref.
 
-use std::collections::HashMap;
+mod memory;
+mod turns;
 
-use git_receiver::{Kind, Known, Object, ObjectId, Pack, Reference, RepositoryError, Stored};
-use store::{App, Deploy, DeployNumber, ObjectKind, Oid, Store, StoreError};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use git_receiver::{Kind, Known, Memory, Object, ObjectId, Pack, Reference, RepositoryError, Stored};
+use store::{App, Deploy, DeployNumber, OBJECTS_BYTES_MAX, ObjectKind, Oid, Store, StoreError};
 use tokio::sync::OnceCell;
+
+use crate::memory::{Account, MemoryBudget, Reservation};
+use memory::{RequestMemory, Room, counted_streams};
+use turns::AppTurns;
+
+pub use turns::ReadTurns;
+
+/// How many bytes of objects and their bases are read at first; where they are more, they are read again with more room, and what
+/// is read afterwards begins with as much, up to a bound, where there is room.
+const CHAINS_BYTES: u64 = 256 * 1024;
+const CHAINS_BYTES_KEPT_MAX: u64 = 16 * 1024 * 1024;
 
 /// Where every deploy is listed, read-only.
 pub const DEPLOY_REFS: &str = "refs/deploys/";
@@ -27,6 +44,12 @@ pub struct AppRepository {
     lists_deploys: bool,
     refs: OnceCell<Vec<store::Ref>>,
     deploys: OnceCell<Vec<Deploy>>,
+    /// What is held for the request, where it is bounded.
+    memory: Option<Arc<RequestMemory>>,
+    /// How many bytes of objects and bases were read before.
+    chains_bytes: Arc<AtomicU64>,
+    /// Whose turns it takes, where it does.
+    turns: Option<AppTurns>,
 }
 
 impl AppRepository {
@@ -34,7 +57,42 @@ impl AppRepository {
     pub fn new(store: Store, app: Option<App>) -> Self {
         let production = app.as_ref().map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str());
         let head = format!("refs/heads/{production}");
-        Self { store, app, head, lists_deploys: true, refs: OnceCell::new(), deploys: OnceCell::new() }
+        let (refs, deploys) = (OnceCell::new(), OnceCell::new());
+        let chains_bytes = Arc::new(AtomicU64::new(CHAINS_BYTES));
+        Self { store, app, head, lists_deploys: true, refs, deploys, memory: None, chains_bytes, turns: None }
+    }
+
+    /// The same for a request that holds memory: `first` to its end, and what it needs beyond that of the same account.
+    pub fn holding(self, first: Reservation) -> Self {
+        Self { memory: Some(RequestMemory::new(first)), ..self }
+    }
+
+    /// The same for a request that reads much, and takes turns with others.
+    pub fn taking_turns(self, turns: &ReadTurns) -> Self {
+        let turns = self.app.as_ref().map(|app| turns.of(app.id));
+        Self { turns, ..self }
+    }
+
+    /// The account of the app, or of what belongs to none where it does not exist yet.
+    pub fn account(&self, budget: &MemoryBudget) -> Account {
+        self.app.as_ref().map_or_else(|| budget.node_account(), |app| budget.account(app.id))
+    }
+
+    /// Waits for room for so many bytes, where memory is bounded, and then for a turn, and reads.
+    async fn read<T>(
+        &self,
+        most: u64,
+        reading: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<(T, Option<Room>), RepositoryError> {
+        let room = match &self.memory {
+            Some(memory) => Some(memory.room(most).await?),
+            None => None,
+        };
+        let _turn = match &self.turns {
+            Some(turns) => Some(turns.next().await),
+            None => None,
+        };
+        Ok((reading.await.map_err(unreadable)?, room))
     }
 
     /// The app; `None`: it does not exist yet.
@@ -78,6 +136,13 @@ impl AppRepository {
 }
 
 impl git_receiver::Repository for AppRepository {
+    fn memory(&self) -> Arc<dyn Memory> {
+        match &self.memory {
+            Some(memory) => Arc::<RequestMemory>::clone(memory),
+            None => git_receiver::unbounded(),
+        }
+    }
+
     fn head(&self) -> Option<&str> {
         Some(&self.head)
     }
@@ -108,14 +173,29 @@ impl git_receiver::Repository for AppRepository {
 
     async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(Vec::new()) };
-        let objects = self.store.objects(app.id, &oids(ids)).await.map_err(unreadable)?;
-        Ok(objects.into_iter().map(git_object).collect())
+        let oids = oids(ids);
+        let (objects, room) = self.read(OBJECTS_BYTES_MAX, self.store.objects(app.id, &oids)).await?;
+        git_objects(objects, room)
     }
 
     async fn objects_and_bases(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(Vec::new()) };
-        let objects = self.store.objects_and_bases(app.id, &oids(ids)).await.map_err(unreadable)?;
-        Ok(objects.into_iter().map(git_object).collect())
+        let oids = oids(ids);
+        let Some(memory) = &self.memory else {
+            let reading = self.store.objects_and_bases(app.id, &oids, u64::MAX);
+            return git_objects(self.read(0, reading).await?.0, None);
+        };
+        let before = self.chains_bytes.load(Ordering::Relaxed);
+        let mut most = if memory.has_room(before) { before } else { CHAINS_BYTES };
+        loop {
+            // Nobody knows yet how much they are.
+            let (objects, room) = self.read(most, self.store.objects_and_bases(app.id, &oids, most)).await?;
+            if bytes(&objects) < most {
+                return git_objects(objects, room);
+            }
+            most = most.saturating_mul(8);
+            self.chains_bytes.fetch_max(most.min(CHAINS_BYTES_KEPT_MAX), Ordering::Relaxed);
+        }
     }
 
     async fn commits(
@@ -125,17 +205,16 @@ impl git_receiver::Repository for AppRepository {
     ) -> Result<Option<Vec<Object>>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(None) };
         let most = u32::try_from(most).unwrap_or(u32::MAX);
-        let commits = self.store.commits(app.id, after.map(oid), most).await.map_err(unreadable)?;
-        Ok(Some(commits.into_iter().map(git_object).collect()))
+        let reading = self.store.commits(app.id, after.map(oid), most);
+        let (commits, room) = self.read(OBJECTS_BYTES_MAX, reading).await?;
+        git_objects(commits, room).map(Some)
     }
 
     async fn stored(&self, place: u64) -> Result<Option<Stored>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(None) };
-        let stored = self.store.stored(app.id, place).await.map_err(unreadable)?;
-        Ok(stored.map(|store::Stored { objects, next }| Stored {
-            objects: objects.into_iter().map(git_object).collect(),
-            next,
-        }))
+        let (stored, room) = self.read(OBJECTS_BYTES_MAX, self.store.stored(app.id, place)).await?;
+        let Some(store::Stored { objects, next }) = stored else { return Ok(None) };
+        Ok(Some(Stored { objects: git_objects(objects, room)?, next }))
     }
 }
 
@@ -164,10 +243,28 @@ pub(crate) fn stored_object(object: Object) -> store::Object {
     store::Object { oid, kind, base, depth, size, zlib: zlib.into() }
 }
 
-fn git_object(object: store::Object) -> Object {
-    let store::Object { oid, kind, base, depth, size, zlib } = object;
+/// Objects that were read, for which `room` is held as long as their streams are there.
+fn git_objects(mut objects: Vec<store::Object>, room: Option<Room>) -> Result<Vec<Object>, RepositoryError> {
+    let Some(room) = room else {
+        let whole = |mut object: store::Object| {
+            let zlib = std::mem::take(&mut object.zlib);
+            git_object(object, zlib.into())
+        };
+        return Ok(objects.into_iter().map(whole).collect());
+    };
+    let memory = room.into_streams(bytes(&objects))?;
+    let streams = counted_streams(&mut objects, &memory);
+    Ok(objects.into_iter().zip(streams).map(|(object, stream)| git_object(object, stream)).collect())
+}
+
+fn git_object(object: store::Object, zlib: Bytes) -> Object {
+    let store::Object { oid, kind, base, depth, size, zlib: _ } = object;
     let (id, base, kind) = (object_id(oid), base.map(object_id), git_kind(kind));
-    Object { id, kind, base, depth, size, zlib: zlib.into() }
+    Object { id, kind, base, depth, size, zlib }
+}
+
+fn bytes(objects: &[store::Object]) -> u64 {
+    objects.iter().map(|object| object.zlib.len() as u64).sum()
 }
 
 fn oids(ids: &[ObjectId]) -> Vec<Oid> {
@@ -204,5 +301,5 @@ fn store_kind(kind: Kind) -> ObjectKind {
 }
 
 fn unreadable(error: StoreError) -> RepositoryError {
-    RepositoryError(Box::new(error))
+    RepositoryError::unreadable(error)
 }

@@ -229,10 +229,12 @@ impl From<PrepareError> for LoadError {
 impl From<ReadError> for LoadError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Repository(RepositoryError(source)) => match source.downcast::<StoreError>() {
-                Ok(failed) => Self::Store(*failed),
-                Err(source) => Self::Read(ReadError::Repository(RepositoryError(source))),
-            },
+            ReadError::Repository(RepositoryError::Unreadable(source)) => {
+                match source.downcast::<StoreError>() {
+                    Ok(failed) => Self::Store(*failed),
+                    Err(source) => Self::Read(RepositoryError::Unreadable(source).into()),
+                }
+            }
             error => Self::Read(error),
         }
     }

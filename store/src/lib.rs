@@ -86,7 +86,7 @@ const PUSH_WAIT_MAX: Duration = Duration::from_secs(10);
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// [`Store::objects`] reads no further once it has read so many bytes of streams.
-pub const OBJECTS_BYTES_MAX: u64 = 4 << 20;
+pub const OBJECTS_BYTES_MAX: u64 = 2 << 20;
 
 /// Where everything is kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -280,29 +280,40 @@ impl Store {
         either!(self, objects::objects(app, oids))
     }
 
-    /// Those of the objects `oids` that are there, however large they are, and all that they build on: each once, in any
-    /// order.
+    /// Those of the objects `oids` that are there and all that they build on: each once, in any order. Some are left out once
+    /// `bytes_max` bytes of streams are read: who gets as many asks again with more.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn objects_and_bases(&self, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
+    pub async fn objects_and_bases(
+        &self,
+        app: AppId,
+        oids: &[Oid],
+        bytes_max: u64,
+    ) -> Result<Vec<Object>, StoreError> {
         if oids.len() < bases::NEIGHBOURS_MIN {
-            return either!(self, objects::chains(app, oids));
+            return either!(self, objects::chains(app, oids, bytes_max));
         }
-        let mut objects = self.objects_in_full(app, oids).await?;
+        let mut objects = self.objects_up_to(app, oids, bytes_max).await?;
         let missing = bases::missing(&objects);
-        if !missing.is_empty() {
-            let chains = either!(self, objects::chains(app, &missing))?;
+        let room = bytes_max.saturating_sub(bases::bytes(&objects));
+        if !missing.is_empty() && room > 0 {
+            let chains = either!(self, objects::chains(app, &missing, room))?;
             bases::add(&mut objects, chains);
         }
         Ok(objects)
     }
 
-    /// Those of the objects `oids` that are there, asked for until none is left out.
-    async fn objects_in_full(&self, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
+    /// Those of the objects `oids` that are there, asked for until none is left out or they have `bytes_max` bytes.
+    async fn objects_up_to(
+        &self,
+        app: AppId,
+        oids: &[Oid],
+        bytes_max: u64,
+    ) -> Result<Vec<Object>, StoreError> {
         let mut objects = self.objects(app, oids).await?;
         let mut bytes = bases::bytes(&objects);
-        while bytes >= OBJECTS_BYTES_MAX {
+        while bytes >= OBJECTS_BYTES_MAX && bases::bytes(&objects) < bytes_max {
             let more = self.objects(app, &bases::unread(oids, &objects)).await?;
             bytes = bases::bytes(&more);
             objects.extend(more);
@@ -310,7 +321,8 @@ impl Store {
         Ok(objects)
     }
 
-    /// The commits that are behind `after` in the order of their names, at most `most`, without what they build on.
+    /// The commits that are behind `after` in the order of their names, at most `most`, without what they build on. Fewer come once
+    /// [`OBJECTS_BYTES_MAX`] bytes of streams are read; none come where there are no more.
     ///
     /// # Errors
     /// The database failed.

@@ -176,18 +176,18 @@ impl Repository for DiskRepository {
     }
 
     async fn refs(&self) -> Result<Vec<Reference>, RepositoryError> {
-        self.visible_refs().map_err(RepositoryError)
+        self.visible_refs().map_err(RepositoryError::unreadable)
     }
 
     async fn shallow(&self) -> Result<Vec<ObjectId>, RepositoryError> {
-        self.shallow_commits().map_err(RepositoryError)
+        self.shallow_commits().map_err(RepositoryError::unreadable)
     }
 
     async fn known(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
         let objects = self.objects.to_cache_arc();
         let mut known = HashMap::new();
         for id in ids {
-            let header = objects.try_header(id).map_err(|error| RepositoryError(error.into()))?;
+            let header = objects.try_header(id).map_err(RepositoryError::unreadable)?;
             known.extend(header.map(|header| (*id, Known { kind: header.kind(), depth: 0 })));
         }
         Ok(known)
@@ -210,10 +210,10 @@ impl DiskRepository {
         let mut content = Vec::new();
         let mut read = 0;
         for id in ids {
-            let found = store.try_find(id, &mut content).map_err(|error| RepositoryError(error.into()))?;
+            let found = store.try_find(id, &mut content).map_err(RepositoryError::unreadable)?;
             if let Some(found) = found {
                 read += found.data.len();
-                let zlib = compress(found.data).map_err(|error| RepositoryError(error.into()))?.into();
+                let zlib = compress(found.data).map_err(RepositoryError::unreadable)?.into();
                 let size = found.data.len() as u64;
                 objects.push(Object { id: *id, kind: found.kind, base: None, depth: 0, size, zlib });
             }

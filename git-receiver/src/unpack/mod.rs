@@ -17,7 +17,7 @@ use gix_object::Kind;
 
 use crate::connectivity::Disconnected;
 use crate::delta::DamagedDelta;
-use crate::{DamagedObject, RepositoryError};
+use crate::{DamagedObject, NoMemory, RepositoryError};
 
 pub(crate) use resolve::resolve;
 pub(crate) use resolved::{Bases, Resolved, compress};
@@ -117,6 +117,12 @@ impl UnpackError {
     /// Whether the push itself is refused; otherwise the repository is at fault, and its error is for the operator.
     pub fn is_refusal(&self) -> bool {
         !matches!(self, Self::Repository(_) | Self::Damaged(_))
+    }
+}
+
+impl From<NoMemory> for UnpackError {
+    fn from(error: NoMemory) -> Self {
+        Self::Repository(error.into())
     }
 }
 

@@ -3,7 +3,8 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 
 use super::*;
-use crate::{DamagedObject, Known, Limits, Object, Pack, content};
+use crate::memory::unbounded;
+use crate::{Known, Limits, Object, Pack, content};
 
 /// The head of an entry: type and size.
 fn head(kind: u8, size: usize) -> Vec<u8> {
@@ -68,11 +69,11 @@ fn objects(pack: &Pack) -> Vec<Object> {
 /// The contents of a pack's objects, in order; `stored` is what some of them build on.
 fn contents(pack: &Pack, stored: &[Object]) -> Vec<Vec<u8>> {
     let mut contents = Vec::new();
-    content::build(&[objects(pack), stored.to_vec()].concat(), |object, content| {
+    content::build(&[objects(pack), stored.to_vec()].concat(), &unbounded(), |object, content| {
         if pack.kind(&object.id).is_some() {
             contents.push(content.to_vec());
         }
-        Ok::<_, DamagedObject>(())
+        Ok::<_, UnpackError>(())
     })
     .unwrap();
     contents.sort();

@@ -1,12 +1,15 @@
 //! The commits of a repository, each read once.
 
+use std::sync::Arc;
+
 use gix_hash::ObjectId;
 use gix_hashtable::{HashMap, HashSet};
 use gix_object::Kind;
 
 use super::UploadError;
 use crate::links::{self, Commit};
-use crate::{DamagedObject, Object, Repository, content};
+use crate::memory::Held;
+use crate::{Memory, Object, Repository, content};
 
 /// After how many steps back through the history all commits are read together: a step each is slow where a history is
 /// long, and most fetches want its end alone.
@@ -15,12 +18,16 @@ const STEPS_BEFORE_ALL: usize = 32;
 /// How many commits are read together.
 const PAGE: usize = 10_000;
 
+/// What a commit takes while a walk goes on: here, and in the sets of those that walk.
+const COMMIT_BYTES: u64 = 400;
+
 /// The commits that were read so far.
 pub(super) struct Commits<'r, R> {
     repository: &'r R,
     /// The history that the repository has itself ends with these.
     shallow: HashSet,
     known: HashMap<ObjectId, Commit>,
+    held: Held,
     steps: usize,
 }
 
@@ -28,7 +35,8 @@ impl<'r, R: Repository> Commits<'r, R> {
     /// None yet.
     pub(super) async fn of(repository: &'r R) -> Result<Self, UploadError> {
         let shallow = repository.shallow().await?.into_iter().collect();
-        Ok(Self { repository, shallow, known: HashMap::default(), steps: 0 })
+        let held = Held::of(&repository.memory());
+        Ok(Self { repository, shallow, known: HashMap::default(), held, steps: 0 })
     }
 
     /// The repository they are read from.
@@ -60,12 +68,12 @@ impl<'r, R: Repository> Commits<'r, R> {
     }
 
     async fn read_each(&mut self, ids: &[ObjectId]) -> Result<(), UploadError> {
-        for (id, (kind, content)) in content::read::<_, UploadError>(self.repository, ids).await? {
-            if kind == Kind::Commit {
-                self.add(id, links::commit(id, &content)?);
-            }
-        }
-        Ok(())
+        let repository = self.repository;
+        content::each(repository, ids, |id, kind, content| match kind {
+            Kind::Commit => self.add(id, links::commit(id, content)?),
+            _ => Ok(()),
+        })
+        .await
     }
 
     /// Reads every commit, where the repository can list them: a page while the one before is taken apart.
@@ -74,10 +82,11 @@ impl<'r, R: Repository> Commits<'r, R> {
         while let Some(last) = page.last().map(|commit| commit.id) {
             let (whole, deltas): (Vec<_>, Vec<_>) =
                 page.into_iter().partition(|commit| commit.base.is_none());
-            let parsing = tokio::task::spawn_blocking(move || parse(&whole));
+            let memory = self.repository.memory();
+            let parsing = tokio::task::spawn_blocking(move || parse(&whole, &memory));
             let (parsed, next) = tokio::join!(parsing, self.repository.commits(Some(last), PAGE));
             for (id, commit) in parsed.map_err(std::io::Error::other)?? {
-                self.add(id, commit);
+                self.add(id, commit)?;
             }
             let deltas: Vec<ObjectId> = deltas.into_iter().map(|commit| commit.id).collect();
             self.read_each(&deltas).await?;
@@ -86,20 +95,22 @@ impl<'r, R: Repository> Commits<'r, R> {
         Ok(())
     }
 
-    fn add(&mut self, id: ObjectId, mut commit: Commit) {
+    fn add(&mut self, id: ObjectId, mut commit: Commit) -> Result<(), UploadError> {
         if self.is_shallow(&id) {
             commit.parents.clear();
         }
+        self.held.grow(COMMIT_BYTES + (commit.parents.len() * size_of::<ObjectId>()) as u64)?;
         self.known.insert(id, commit);
+        Ok(())
     }
 }
 
 /// Reads commits that are stored whole.
-fn parse(commits: &[Object]) -> Result<Vec<(ObjectId, Commit)>, DamagedObject> {
+fn parse(commits: &[Object], memory: &Arc<dyn Memory>) -> Result<Vec<(ObjectId, Commit)>, UploadError> {
     let mut parsed = Vec::with_capacity(commits.len());
-    content::build(commits, |object, content| {
+    content::build(commits, memory, |object, content| {
         parsed.push((object.id, links::commit(object.id, content)?));
-        Ok::<_, DamagedObject>(())
+        Ok::<_, UploadError>(())
     })?;
     Ok(parsed)
 }

@@ -1,6 +1,8 @@
 //! What is sent of a repository that keeps deltas, as a client without it reads the pack.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use gix_hash::ObjectId;
@@ -9,9 +11,10 @@ use gix_object::Kind;
 use super::pack::{Band, Format, send};
 use super::walk::select;
 use super::{UploadError, Wishes};
+use crate::memory::tests::Bounded;
 use crate::sample::History;
 use crate::unpack::{UnpackError, compress, resolve, scan};
-use crate::{Known, Limits, Object, Pack};
+use crate::{Known, Limits, Object, Pack, RepositoryError};
 
 /// A file `a`, then the same with a `b` behind it, stored as a delta: the history, its two commits, the two files.
 fn two_commits() -> (History, [ObjectId; 2], [ObjectId; 2]) {
@@ -122,5 +125,19 @@ async fn a_large_repository_is_sent_in_portions_each_object_once() {
     history.add(Object { id: name(2000), kind: Kind::Tree, base: Some(name(4900)), depth: 1, size, zlib });
     let wishes = Wishes { wants: tip, ..Wishes::default() };
     let pack = sent(&history, &wishes, Format::default()).await.unwrap();
-    assert_eq!(received(pack, None).unwrap().len(), 10_001);
+    assert_eq!(received(pack.clone(), None).unwrap().len(), 10_001);
+    // What its sending holds is given back, and where there is no room for it, it ends.
+    let mut bounded = async |most| {
+        let memory = Arc::new(Bounded { most, ..Bounded::default() });
+        history.memory = Some(Arc::clone(&memory));
+        let sent = sent(&history, &wishes, Format::default()).await;
+        assert_eq!(memory.held.load(Ordering::Relaxed), 0);
+        (sent, memory.peak.load(Ordering::Relaxed))
+    };
+    let (same, peak) = bounded(u64::MAX / 2).await;
+    assert!(same.unwrap() == pack);
+    assert!((2_000_000..20_000_000).contains(&peak), "{peak}");
+    let (none, most) = bounded(peak / 3).await;
+    assert!(matches!(none, Err(UploadError::Repository(RepositoryError::NoMemory(_)))));
+    assert!(most <= peak / 3);
 }

@@ -96,12 +96,17 @@ async fn commit_of<R: Repository>(repository: &R, name: &str) -> Result<ObjectId
     let refused = || UploadError::Refused(format!("deepen-not is not a ref: {}", name.escape_debug()));
     let mut target = found.ok_or_else(refused)?.target;
     for _ in 0..PEEL_MAX {
-        let mut read = content::read::<_, UploadError>(repository, &[target]).await?;
-        let (kind, tag) = read.remove(&target).ok_or(DamagedObject(target))?;
-        if kind != Kind::Tag {
+        let mut next = None;
+        content::each(repository, &[target], |id, kind, content| {
+            next = Some(if kind == Kind::Tag { links::tag(id, content)? } else { id });
+            Ok::<_, UploadError>(())
+        })
+        .await?;
+        let next = next.ok_or(DamagedObject(target))?;
+        if next == target {
             break;
         }
-        target = links::tag(target, &tag)?;
+        target = next;
     }
     Ok(target)
 }

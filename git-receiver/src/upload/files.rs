@@ -10,13 +10,19 @@ use gix_object::Kind;
 
 use super::UploadError;
 use super::trees::Trees;
-use crate::{DamagedObject, Object, Repository, content, links};
+use crate::memory::Held;
+use crate::{DamagedObject, Memory, NoMemory, Object, Repository, content, links};
 
 /// How many bytes of trees are kept from when they are read to when they are sent.
-const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
+const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How much room must be left for more trees to be kept.
+const ROOM_LEFT: u64 = 8 * 1024 * 1024;
+
+/// What an object takes here.
+const FILE_BYTES: u64 = 100;
 
 /// Objects, each once.
-#[derive(Default)]
 pub(super) struct Files {
     pub(super) seen: HashSet,
     /// In the order in which they were come to: what stands together in a repository is asked for together.
@@ -24,16 +30,25 @@ pub(super) struct Files {
     /// Trees as they are stored, as far as there is room: they need not be read again to be sent.
     pub(super) read: Vec<Object>,
     read_bytes: usize,
+    /// What is held for them.
+    pub(super) held: Held,
 }
 
 impl Files {
+    /// None yet, to be held of `memory`.
+    fn of(memory: &Arc<dyn Memory>) -> Self {
+        let (seen, order, read) = Default::default();
+        Self { seen, order, read, read_bytes: 0, held: Held::of(memory) }
+    }
+
     /// Adds an object; `false` where it was there.
-    fn add(&mut self, id: ObjectId) -> bool {
+    fn add(&mut self, id: ObjectId) -> Result<bool, NoMemory> {
         let new = self.seen.insert(id);
         if new {
+            self.held.grow(FILE_BYTES)?;
             self.order.push(id);
         }
-        new
+        Ok(new)
     }
 
     /// Adds all that is in `trees`, apart from what is in `except`, and returns the trees among it. `objects` are the trees
@@ -43,26 +58,33 @@ impl Files {
         trees: &[ObjectId],
         objects: Vec<Object>,
         except: &HashSet,
-    ) -> Result<Vec<ObjectId>, DamagedObject> {
+        memory: &Arc<dyn Memory>,
+    ) -> Result<Vec<ObjectId>, UploadError> {
         let mut below = Vec::new();
+        let mut full = Ok(());
         let wanted: HashSet = trees.iter().copied().collect();
         let mut left = wanted.len();
-        content::build(&objects, |object, content| {
+        content::build(&objects, memory, |object, content| {
             if !wanted.contains(&object.id) {
-                return Ok(());
+                return Ok::<_, UploadError>(());
             }
             left -= 1;
             links::tree(object.id, content, |id, kind| {
-                if !except.contains(&id) && self.add(id) && kind == Kind::Tree {
-                    below.push(id);
+                if full.is_ok() && !except.contains(&id) {
+                    full = self.add(id).map(|new| {
+                        if new && kind == Kind::Tree {
+                            below.push(id);
+                        }
+                    });
                 }
-            })
+            })?;
+            Ok(std::mem::replace(&mut full, Ok(()))?)
         })?;
         if left > 0 {
-            return Err(DamagedObject(trees[0]));
+            return Err(DamagedObject(trees[0]).into());
         }
         let bytes: usize = objects.iter().map(|object| object.zlib.len()).sum();
-        if self.read_bytes + bytes <= READ_BYTES_MAX {
+        if self.read_bytes + bytes <= READ_BYTES_MAX && memory.has_room(ROOM_LEFT) {
             self.read_bytes += bytes;
             self.read.extend(objects.into_iter().filter(|object| wanted.contains(&object.id)));
         }
@@ -73,19 +95,26 @@ impl Files {
 /// The trees and everything in them, apart from what is in `except`. While some trees are opened, the next ones are read.
 pub(super) async fn files<R: Repository>(
     source: &Trees<'_, R>,
-    mut trees: Vec<ObjectId>,
+    trees: Vec<ObjectId>,
     except: &Arc<HashSet>,
 ) -> Result<Files, UploadError> {
-    let mut files = Files::default();
-    trees.retain(|id| !except.contains(id) && files.add(*id));
+    let memory = source.memory();
+    let mut files = Files::of(&memory);
+    let mut first = Vec::new();
+    for id in trees {
+        if !except.contains(&id) && files.add(id)? {
+            first.push(id);
+        }
+    }
+    let mut trees = first;
     while !trees.is_empty() {
         let mut below = Vec::new();
         let mut waiting: VecDeque<ObjectId> = trees.into();
         let mut portion = source.next(&mut waiting).await?;
         while !portion.trees.is_empty() {
-            let except = Arc::clone(except);
+            let (except, memory) = (Arc::clone(except), Arc::clone(&memory));
             let opening = tokio::task::spawn_blocking(move || {
-                let opened = files.open(&portion.trees, portion.objects, &except);
+                let opened = files.open(&portion.trees, portion.objects, &except, &memory);
                 opened.map(|below| (files, below))
             });
             let (opened, next) = tokio::join!(opening, source.next(&mut waiting));

@@ -31,10 +31,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use crate::advertise::{Protocol, peel, sorted_refs};
 use crate::pkt_line::FrameError;
 use crate::report::error_line;
-use crate::{DamagedObject, Repository, RepositoryError};
+use crate::{DamagedObject, NoMemory, Repository, RepositoryError};
 
 /// The most lines of a request: wants and haves.
 const LINES_MAX: usize = 200_000;
+
+/// What a line of a request takes from when it is read until it is answered, apart from its own bytes: it is an object that is looked up.
+const LINE_BYTES: u64 = 256;
 
 /// Why a fetch failed. The client was told where it could be.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,12 @@ pub enum UploadError {
     /// The client went away.
     #[error("the client went away: {0}")]
     Client(#[from] std::io::Error),
+}
+
+impl From<NoMemory> for UploadError {
+    fn from(error: NoMemory) -> Self {
+        Self::Repository(error.into())
+    }
 }
 
 impl From<FrameError> for UploadError {
@@ -118,8 +127,12 @@ async fn tell(
     answered: Result<(), UploadError>,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    if let Err(UploadError::Refused(why)) = &answered {
-        output.write_all(&error_line(why)).await?;
+    match &answered {
+        Err(UploadError::Refused(why)) => output.write_all(&error_line(why)).await?,
+        Err(UploadError::Repository(RepositoryError::NoMemory(why))) => {
+            output.write_all(&error_line(&why.to_string())).await?;
+        }
+        _ => {}
     }
     output.flush().await?;
     answered

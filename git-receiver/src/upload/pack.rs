@@ -11,16 +11,27 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use super::UploadError;
 use super::unread::Unread;
 use super::walk::Selection;
-use crate::pkt_line::write_band;
+use crate::memory::Held;
+use crate::pkt_line::{BAND_MAX, band_head};
 use crate::report::fatal;
 use crate::unpack::compress;
-use crate::{Object, Repository, content};
+use crate::{Object, Repository, RepositoryError, content};
 
 /// How many of the objects that were read before are sent with those that are read.
 const OBJECTS_AT_ONCE: usize = 4096;
 
+/// How many bytes of what was compressed again are gathered before they are sent, and how many objects are read for it at once.
+const ALONE_BYTES: usize = 1024 * 1024;
+const ALONE_AT_ONCE: usize = 16;
+
 /// The band of the sideband that carries the pack.
 const PACK_BAND: u8 = 1;
+
+/// The most bytes of a frame of `side-band`, which takes 1000 with its head.
+const BAND_SMALL_MAX: usize = 990;
+
+/// The most bytes of an entry before its stream: type and size, and the name of a base.
+const ENTRY_HEAD_MAX: usize = 10 + 20;
 
 /// The types of entries that are deltas: on an entry of the pack by its distance, and on an object by its name.
 const OFS_DELTA: u8 = 6;
@@ -67,13 +78,21 @@ pub(super) async fn send<R: Repository>(
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
     let sent = send_all(repository, selection, format, band, output).await;
-    if let (Err(UploadError::Repository(_) | UploadError::Damaged(_)), true) = (&sent, band != Band::None) {
-        output.write_all(&fatal("the server cannot read its repository")).await?;
+    let why = match &sent {
+        Err(UploadError::Repository(RepositoryError::NoMemory(why))) => why.to_string(),
+        Err(UploadError::Repository(_) | UploadError::Damaged(_)) => {
+            "the server cannot read its repository".to_owned()
+        }
+        _ => return sent,
+    };
+    if band != Band::None {
+        output.write_all(&fatal(&why)).await?;
     }
     sent
 }
 
-/// While some objects are made a part of the pack and sent, the next ones are read.
+/// While a part of the pack is sent, the next objects are read; not while it is made of others, so that no more than two portions
+/// are there at once.
 async fn send_all<R: Repository>(
     repository: &R,
     selection: Selection,
@@ -81,22 +100,22 @@ async fn send_all<R: Repository>(
     band: Band,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    let Selection { objects, had, read, .. } = selection;
-    let mut writer = Writer::new(&objects, had, format)?;
+    let Selection { objects, had, read, held: _held, .. } = selection;
+    let mut writer = Writer::new(&objects, had, format, Held::of(&repository.memory()))?;
     let mut unread = Unread::new(repository, objects, &read);
     let mut found = unread.next().await?;
     // What was read before is sent in between, so that reading keeps up.
     let mut read = read.into_iter();
     while !found.is_empty() || read.len() > 0 {
         found.extend(read.by_ref().take(OBJECTS_AT_ONCE));
-        let send = send_some(repository, writer, found, band, output);
-        (writer, found) = tokio::try_join!(send, unread.next())?;
+        writer = make_some(repository, writer, found, band, output).await?;
+        ((), found) = tokio::try_join!(writer.send_piece(band, output), unread.next())?;
     }
-    let last = writer.finish()?;
-    Ok(output.write_all(&framed(&last, band)).await?)
+    write(&writer.finish()?, band, output).await
 }
 
-async fn send_some<R: Repository>(
+/// Makes objects a part of the pack, and sends what is too much to be kept.
+async fn make_some<R: Repository>(
     repository: &R,
     writer: Writer,
     objects: Vec<Object>,
@@ -104,13 +123,35 @@ async fn send_some<R: Repository>(
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<Writer, UploadError> {
     let writing = tokio::task::spawn_blocking(move || writer.add_all(&objects));
-    let (mut writer, alone) = writing.await.map_err(io::Error::other)?;
-    for (id, (kind, content)) in content::read::<_, UploadError>(repository, &alone).await? {
-        writer.entry(id, type_of(kind), content.len() as u64, &[], &compress(&content));
+    let (mut writer, alone) = writing.await.map_err(io::Error::other)??;
+    for some in alone.chunks(ALONE_AT_ONCE) {
+        content::each(repository, some, |id, kind, content| {
+            writer.entry(id, type_of(kind), content.len() as u64, &[], &compress(content))
+        })
+        .await?;
+        if writer.piece.len() >= ALONE_BYTES {
+            writer.send_piece(band, output).await?;
+        }
     }
-    let piece = writer.take_piece();
-    output.write_all(&framed(&piece, band)).await?;
     Ok(writer)
+}
+
+/// Writes a piece of the pack, as it is framed, without another copy of it.
+async fn write(
+    piece: &[u8],
+    band: Band,
+    output: &mut (impl AsyncWrite + Send + Unpin),
+) -> Result<(), UploadError> {
+    let most = match band {
+        Band::None => return Ok(output.write_all(piece).await?),
+        Band::Small => BAND_SMALL_MAX,
+        Band::Large => BAND_MAX,
+    };
+    for some in piece.chunks(most) {
+        output.write_all(&band_head(PACK_BAND, some.len())).await?;
+        output.write_all(some).await?;
+    }
+    Ok(())
 }
 
 /// Writes a pack, piece by piece.
@@ -121,15 +162,17 @@ struct Writer {
     /// Where the entries of the objects begin, once they were written.
     places: HashMap<ObjectId, Option<u64>>,
     hasher: Hasher,
-    /// What was not taken yet …
+    /// What was not sent yet, …
     piece: Vec<u8>,
+    /// … what is held for it …
+    held: Held,
     /// … and how many bytes were before it.
     taken: u64,
 }
 
 impl Writer {
     /// Writes the header of a pack of these objects.
-    fn new(objects: &[ObjectId], had: HashSet, format: Format) -> Result<Self, UploadError> {
+    fn new(objects: &[ObjectId], had: HashSet, format: Format, held: Held) -> Result<Self, UploadError> {
         let count =
             u32::try_from(objects.len()).map_err(|_| UploadError::Refused("too many objects".to_owned()))?;
         Ok(Self {
@@ -138,14 +181,35 @@ impl Writer {
             places: objects.iter().map(|id| (*id, None)).collect(),
             hasher: gix_hash::hasher(gix_hash::Kind::Sha1),
             piece: [&b"PACK\0\0\0\x02"[..], &count.to_be_bytes()].concat(),
+            held,
             taken: 0,
         })
     }
 
     /// Adds objects as they are stored, and names those of which the client could make nothing. Blocking.
-    fn add_all(mut self, objects: &[Object]) -> (Self, Vec<ObjectId>) {
-        let alone = objects.iter().filter(|object| !self.add(object)).map(|object| object.id).collect();
-        (self, alone)
+    fn add_all(mut self, objects: &[Object]) -> Result<(Self, Vec<ObjectId>), UploadError> {
+        let bytes: usize = objects.iter().map(|object| object.zlib.len() + ENTRY_HEAD_MAX).sum();
+        self.make_room(bytes)?;
+        let mut alone = Vec::new();
+        for object in objects {
+            if !self.add(object)? {
+                alone.push(object.id);
+            }
+        }
+        Ok((self, alone))
+    }
+
+    /// Makes the piece hold so many bytes more.
+    fn make_room(&mut self, bytes: usize) -> Result<(), UploadError> {
+        let length = self.piece.len() + bytes;
+        if length > self.piece.capacity() {
+            // Twice as many, so that a piece that grows is copied seldom, and both pieces while it is.
+            let (had, capacity) = (self.piece.capacity(), length.max(self.piece.len() * 2));
+            self.held.set((had + capacity) as u64)?;
+            self.piece.reserve_exact(capacity - self.piece.len());
+            self.held.set(self.piece.capacity() as u64)?;
+        }
+        Ok(())
     }
 
     /// What was written since it was last called.
@@ -153,6 +217,17 @@ impl Writer {
         self.hasher.update(&self.piece);
         self.taken += self.piece.len() as u64;
         std::mem::take(&mut self.piece)
+    }
+
+    /// Sends what was written.
+    async fn send_piece(
+        &mut self,
+        band: Band,
+        output: &mut (impl AsyncWrite + Send + Unpin),
+    ) -> Result<(), UploadError> {
+        write(&self.take_piece(), band, output).await?;
+        self.held.set(0)?;
+        Ok(())
     }
 
     /// The end of the pack, its checksum included.
@@ -165,44 +240,43 @@ impl Writer {
 
     /// Adds an object as it is stored; `false` where the client could make nothing of it. Each is added once, however often
     /// it was read.
-    fn add(&mut self, object: &Object) -> bool {
+    fn add(&mut self, object: &Object) -> Result<bool, UploadError> {
         if !matches!(self.places.get(&object.id), Some(None)) {
-            return true;
+            return Ok(true);
         }
         let Some(base) = object.base else {
-            self.entry(object.id, type_of(object.kind), object.size, &[], &object.zlib);
-            return true;
+            self.entry(object.id, type_of(object.kind), object.size, &[], &object.zlib)?;
+            return Ok(true);
         };
         match self.places.get(&base) {
             Some(Some(place)) if self.format.ofs_delta => {
                 let here = self.taken + self.piece.len() as u64;
-                self.entry(object.id, OFS_DELTA, object.size, &distance(here - place), &object.zlib);
+                self.entry(object.id, OFS_DELTA, object.size, &distance(here - place), &object.zlib)?;
             }
-            Some(_) => self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib),
+            Some(_) => self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib)?,
             None if self.format.thin && self.had.contains(&base) => {
-                self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib);
+                self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib)?;
             }
-            None => return false,
+            None => return Ok(false),
         }
-        true
+        Ok(true)
     }
 
-    fn entry(&mut self, id: ObjectId, kind: u8, size: u64, base: &[u8], zlib: &[u8]) {
+    fn entry(
+        &mut self,
+        id: ObjectId,
+        kind: u8,
+        size: u64,
+        base: &[u8],
+        zlib: &[u8],
+    ) -> Result<(), UploadError> {
+        self.make_room(zlib.len() + ENTRY_HEAD_MAX)?;
         self.places.insert(id, Some(self.taken + self.piece.len() as u64));
         head(&mut self.piece, kind, size);
         self.piece.extend_from_slice(base);
         self.piece.extend_from_slice(zlib);
+        Ok(())
     }
-}
-
-fn framed(piece: &[u8], band: Band) -> Vec<u8> {
-    let mut out = Vec::with_capacity(piece.len() + piece.len() / 100 + 8);
-    match band {
-        Band::None => out.extend_from_slice(piece),
-        Band::Small => piece.chunks(990).for_each(|some| write_band(&mut out, PACK_BAND, some)),
-        Band::Large => write_band(&mut out, PACK_BAND, piece),
-    }
-    out
 }
 
 fn type_of(kind: Kind) -> u8 {

@@ -73,13 +73,15 @@ async fn wanted_commits<R: Repository>(
     let mut level = wants.to_vec();
     for _ in 0..PEEL_MAX {
         let mut next = Vec::new();
-        for (id, (kind, content)) in content::read::<_, UploadError>(repository, &level).await? {
+        content::each(repository, &level, |id, kind, content| {
             match kind {
                 Kind::Commit => wanted.push(id),
-                Kind::Tag => next.push(links::tag(id, &content)?),
+                Kind::Tag => next.push(links::tag(id, content)?),
                 Kind::Tree | Kind::Blob => {}
             }
-        }
+            Ok::<_, UploadError>(())
+        })
+        .await?;
         level = next;
         if level.is_empty() {
             break;

@@ -1,6 +1,7 @@
 //! Reads trees with what they are built on: by name, or ahead of being asked for, in the order in which they are stored.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 use gix_hashtable::{HashMap, HashSet};
@@ -8,7 +9,7 @@ use gix_object::Kind;
 
 use super::UploadError;
 use super::in_order::InOrder;
-use crate::{DamagedObject, Object, Repository, RepositoryError};
+use crate::{DamagedObject, Memory, Object, Repository, RepositoryError};
 
 /// How many trees are asked for at once, and from how many on each half is read by itself.
 const AT_ONCE: usize = 4000;
@@ -16,7 +17,7 @@ const HALVED_MIN: usize = 1000;
 
 /// How many objects are looked at ahead of being asked for, and how many bytes of trees are kept.
 const AHEAD_MAX: usize = 500_000;
-const AHEAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The trees of a repository.
 pub(super) struct Trees<'r, R> {
@@ -38,14 +39,26 @@ impl<'r, R: Repository> Trees<'r, R> {
         Self { repository, ahead: HashMap::default() }
     }
 
+    /// What bounds what is held of it.
+    pub(super) fn memory(&self) -> Arc<dyn Memory> {
+        self.repository.memory()
+    }
+
     /// Those of the first objects of the repository that are trees, where it can list them: for whoever will want most of
     /// them.
     pub(super) async fn read_ahead(&mut self) -> Result<(), UploadError> {
         let mut room = AHEAD_BYTES_MAX;
         let mut stored = InOrder::of(self.repository, AHEAD_MAX);
         loop {
-            let objects = stored.next().await?;
+            let objects = match stored.next().await {
+                // It can do without.
+                Err(RepositoryError::NoMemory(_)) => return Ok(()),
+                objects => objects?,
+            };
             if objects.is_empty() {
+                return Ok(());
+            }
+            if !self.repository.memory().has_room(AHEAD_BYTES_MAX as u64) {
                 return Ok(());
             }
             for tree in objects.into_iter().filter(|object| object.kind == Kind::Tree) {

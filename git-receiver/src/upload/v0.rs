@@ -4,8 +4,9 @@
 use gix_hash::ObjectId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{Rounds, UploadError, Wishes, check_wants, common, pack, ready, walk};
+use super::{LINE_BYTES, Rounds, UploadError, Wishes, check_wants, common, pack, ready, walk};
 use crate::Repository;
+use crate::memory::Held;
 use crate::pkt_line::{self, FLUSH, Frame, write};
 
 /// How the client wants to hear of commits in common.
@@ -26,6 +27,8 @@ struct Request {
     haves: Vec<ObjectId>,
     acknowledge: Acknowledge,
     band: Option<pack::Band>,
+    /// What is held for its lines.
+    held: Option<Held>,
 }
 
 /// How a round of haves ended.
@@ -45,7 +48,7 @@ pub(super) async fn answer<R: Repository>(
     rounds: Rounds,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    let mut request = Request::default();
+    let mut request = Request { held: Some(Held::of(&repository.memory())), ..Request::default() };
     request.read_wants(input).await?;
     if request.wishes.wants.is_empty() {
         // What a client sends that only wanted the list.
@@ -132,6 +135,9 @@ impl Request {
     }
 
     fn take(&mut self, line: &str) -> Result<(), UploadError> {
+        if let Some(held) = &mut self.held {
+            held.grow(LINE_BYTES)?;
+        }
         if self.wishes.take(line, &mut self.haves)? {
             return Ok(());
         }

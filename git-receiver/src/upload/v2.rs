@@ -2,9 +2,10 @@
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{UploadError, Wishes, check_wants, common, pack, ready, walk};
+use super::{LINE_BYTES, LINES_MAX, UploadError, Wishes, check_wants, common, pack, ready, walk};
 use crate::Repository;
 use crate::advertise::{head, peel, sorted_refs};
+use crate::memory::Held;
 use crate::pkt_line::{self, DELIMITER, FLUSH, Frame, FrameError, write};
 
 /// The most prefixes by which `ls-refs` narrows its answer; with more, everything is listed, as the protocol allows.
@@ -19,7 +20,8 @@ pub(super) async fn answer<R: Repository>(
     input: &mut (impl AsyncRead + Send + Unpin),
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<bool, UploadError> {
-    let Some((command, arguments)) = read(input).await? else { return Ok(false) };
+    let mut held = Held::of(&repository.memory());
+    let Some((command, arguments)) = read(input, &mut held).await? else { return Ok(false) };
     match command.as_str() {
         "ls-refs" => ls_refs(repository, &arguments, output).await?,
         "fetch" => fetch(repository, &arguments, output).await?,
@@ -32,6 +34,7 @@ pub(super) async fn answer<R: Repository>(
 /// client ends it with an empty request.
 async fn read(
     input: &mut (impl AsyncRead + Send + Unpin),
+    held: &mut Held,
 ) -> Result<Option<(String, Vec<String>)>, UploadError> {
     let mut command = None;
     let mut arguments = Vec::new();
@@ -49,9 +52,10 @@ async fn read(
         match frame {
             Frame::Line(line) => {
                 bytes += line.len();
-                if bytes > REQUEST_MAX {
+                if bytes > REQUEST_MAX || arguments.len() > LINES_MAX {
                     return Err(UploadError::Refused("the request is too large".to_owned()));
                 }
+                held.grow(line.len() as u64 + LINE_BYTES)?;
                 let line = String::from_utf8_lossy(pkt_line::text(&line)).into_owned();
                 if in_arguments {
                     arguments.push(line);
@@ -169,6 +173,7 @@ async fn fetch<R: Repository>(
 mod tests {
     use super::*;
     use crate::Reference;
+    use crate::memory::unbounded;
     use crate::sample::History;
 
     async fn listed(history: &History, arguments: &[&str]) -> String {
@@ -200,7 +205,7 @@ mod tests {
             ("\n", Ok(())),
             ("0014comm", Ok(())),
         ] {
-            match (read(&mut request.as_bytes()).await, expected) {
+            match (read(&mut request.as_bytes(), &mut Held::of(&unbounded())).await, expected) {
                 (Ok(read), Ok(())) => assert_eq!(read, None, "{request:?}"),
                 (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
                 (read, _) => panic!("{request:?}: {read:?}"),

@@ -13,8 +13,13 @@ use super::files::files;
 use super::trees::Trees;
 use super::{UploadError, Wishes};
 use crate::advertise::{PEEL_MAX, peel, sorted_refs};
+use crate::memory::Held;
 use crate::pkt_line::write;
 use crate::{Object, Repository, content, links};
+
+/// What an object takes from when it is selected until it is sent: in the order, in the set of what is left to be read, and with
+/// its place in the pack.
+const SELECTED_BYTES: u64 = 200;
 
 /// What to send.
 pub(super) struct Selection {
@@ -24,6 +29,8 @@ pub(super) struct Selection {
     pub(super) had: gix_hashtable::HashSet,
     /// Some of the objects, which were read on the way.
     pub(super) read: Vec<Object>,
+    /// What is held for all of them, until the pack is sent.
+    pub(super) held: Held,
     pub(super) boundary: Boundary,
 }
 
@@ -74,14 +81,18 @@ pub(super) async fn select<R: Repository>(repository: &R, wishes: &Wishes) -> Re
         let tags = peel(repository, &refs).await?.into_iter().filter(|(_, target)| sent.contains(target));
         objects.extend(tags.map(|(tag, _)| tag));
     }
-    let had = Arc::new(files(&trees, history.had_trees, &Arc::default()).await?.seen);
+    let had = files(&trees, history.had_trees, &Arc::default()).await?;
+    // Until all that is held for what is selected.
+    let (had, _had_held) = (Arc::new(had.seen), had.held);
     let new_trees = roots.trees.into_iter().chain(history.new_trees).collect();
     let files = files(&trees, new_trees, &had).await?;
     objects.extend(files.order);
+    let mut held = Held::of(&repository.memory());
+    held.set((objects.len() + had.len()) as u64 * SELECTED_BYTES)?;
     let mut seen = HashSet::with_capacity(objects.len());
     objects.retain(|id| seen.insert(*id));
     let had = Arc::unwrap_or_clone(had);
-    Ok(Selection { objects, had, read: files.read, boundary: history.boundary })
+    Ok(Selection { objects, had, read: files.read, held, boundary: history.boundary })
 }
 
 /// What the wants lead to.
@@ -100,17 +111,19 @@ impl Roots {
         // Tags of tags end in a commit, a tree or a blob.
         for _ in 0..PEEL_MAX {
             let mut next = Vec::new();
-            for (id, (kind, content)) in content::read::<_, UploadError>(repository, &level).await? {
+            content::each(repository, &level, |id, kind, content| {
                 match kind {
                     Kind::Commit => roots.commits.push(id),
                     Kind::Tree => roots.trees.push(id),
                     Kind::Blob => roots.others.push(id),
                     Kind::Tag => {
                         roots.others.push(id);
-                        next.push(links::tag(id, &content)?);
+                        next.push(links::tag(id, content)?);
                     }
                 }
-            }
+                Ok::<_, UploadError>(())
+            })
+            .await?;
             level = next;
             if level.is_empty() {
                 break;

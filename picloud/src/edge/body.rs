@@ -25,7 +25,7 @@ const UNHELD_MAX: usize = 16 * 1024;
 const CHUNK: usize = 64 * 1024;
 
 /// The longest span over which the rate of a body is averaged.
-const SPAN_MAX: Duration = Duration::from_secs(10);
+pub(super) const SPAN_MAX: Duration = Duration::from_secs(10);
 
 /// How long a client may take to send a body.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +91,7 @@ where
     B: hyper::body::Body<Data = Bytes>,
 {
     let most = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let mut whole = Whole { account, chunks: Vec::new(), length: 0, held: None };
+    let mut whole = Whole::new(account, Purpose::Requests);
     let mut body = pin!(body);
     let deadline = Instant::now() + bounds.time;
     let mut pace = Pace::from_next_span(bounds.min_rate, SPAN_MAX.min(bounds.time / 3));
@@ -115,7 +115,7 @@ where
             // Trailers are for nobody.
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };
-        if data.len() > most - whole.length {
+        if data.len() > most - whole.length() {
             return Err(BodyError::TooLarge { bytes_max });
         }
         whole.add(&data)?;
@@ -127,15 +127,27 @@ where
 }
 
 /// What has come of a body, in chunks of one size: were it one that grows, what others have let go would seldom fit.
-struct Whole<'a> {
+pub(super) struct Whole<'a> {
     account: &'a Account,
+    purpose: Purpose,
     chunks: Vec<Vec<u8>>,
     length: usize,
     held: Option<Reservation>,
 }
 
-impl Whole<'_> {
-    fn add(&mut self, mut data: &[u8]) -> Result<(), OutOfMemory> {
+impl<'a> Whole<'a> {
+    /// Nothing, so far.
+    pub(super) fn new(account: &'a Account, purpose: Purpose) -> Self {
+        Self { account, purpose, chunks: Vec::new(), length: 0, held: None }
+    }
+
+    /// How many bytes have come.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Adds what came.
+    pub(super) fn add(&mut self, mut data: &[u8]) -> Result<(), OutOfMemory> {
         while !data.is_empty() {
             let room = self.chunks.last().map_or(0, |chunk| chunk.capacity() - chunk.len());
             if room == 0 {
@@ -162,19 +174,19 @@ impl Whole<'_> {
     }
 
     /// What is held for this body; from the first time on, the first chunk is.
-    fn hold(&mut self) -> Result<&mut Reservation, OutOfMemory> {
+    pub(super) fn hold(&mut self) -> Result<&mut Reservation, OutOfMemory> {
         let held = match self.held.take() {
             Some(held) => held,
-            None => self.account.try_reserve(Purpose::Requests, UNHELD_MAX as u64)?,
+            None => self.account.try_reserve(self.purpose, UNHELD_MAX as u64)?,
         };
         Ok(self.held.insert(held))
     }
 
     /// All of it, in one piece. Chunks and piece are there at once, for as long as it takes to copy them: what has come whole is
     /// not refused for that, and no more of them are copied than there are threads.
-    fn into_bytes(mut self) -> Bytes {
+    pub(super) fn into_bytes(mut self) -> Bytes {
         if self.chunks.len() > 1 {
-            let held = self.account.charge(Purpose::Requests, self.length as u64);
+            let held = self.account.charge(self.purpose, self.length as u64);
             self.chunks = vec![self.chunks.concat()];
             self.held = Some(held);
         }

@@ -26,6 +26,11 @@ impl Reservation {
         &self.account
     }
 
+    /// What they are held for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// Holds `bytes` more.
     ///
     /// # Errors
@@ -34,6 +39,11 @@ impl Reservation {
         self.account.take(self.purpose, bytes)?;
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Holds what `other` held, which is of the same account and purpose.
+    pub fn absorb(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
     }
 
     /// Holds no more than `bytes`, and gives the rest back.

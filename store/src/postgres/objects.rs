@@ -66,6 +66,7 @@ pub(crate) async fn chains(
     connections: &Connections,
     app: AppId,
     oids: &[Oid],
+    bytes_max: u64,
 ) -> Result<Vec<Object>, StoreError> {
     // UNION drops what it has reached before, so that not even a circle is endless.
     let found = sqlx::query(
@@ -83,13 +84,18 @@ pub(crate) async fn chains(
                  WHERE objects.repository = reached.repository AND objects.oid = reached.base LIMIT 1
              ) AS found
          )
-         SELECT found.oid, kind, found.base, depth, size, zlib FROM reached, LATERAL (
-             SELECT * FROM objects
-             WHERE objects.repository = reached.repository AND objects.oid = reached.oid LIMIT 1
-         ) AS found",
+         SELECT oid, kind, base, depth, size, zlib FROM (
+             SELECT found.*, sum(length(zlib)) OVER (ROWS UNBOUNDED PRECEDING) - length(zlib) AS bytes_ahead
+             FROM reached, LATERAL (
+                 SELECT * FROM objects
+                 WHERE objects.repository = reached.repository AND objects.oid = reached.oid LIMIT 1
+             ) AS found
+         ) AS found
+         WHERE bytes_ahead < $3",
     )
     .bind(app)
     .bind(keys(oids))
+    .bind(signed(bytes_max))
     .try_map(object_rows::object);
     Ok(found.fetch_all(connections).await?)
 }
@@ -101,13 +107,19 @@ pub(crate) async fn commits(
     most: u32,
 ) -> Result<Vec<Object>, StoreError> {
     let found = sqlx::query(
-        "SELECT oid, kind, base, depth, size, zlib FROM objects
-         WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND kind = 'commit' AND oid > $2
-         ORDER BY oid LIMIT $3",
+        "SELECT oid, kind, base, depth, size, zlib FROM (
+             SELECT *, sum(length(zlib)) OVER (ORDER BY oid ROWS UNBOUNDED PRECEDING) - length(zlib) AS bytes_ahead FROM (
+                 SELECT * FROM objects
+                 WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND kind = 'commit' AND oid > $2
+                 ORDER BY oid LIMIT $3
+             ) AS page
+         ) AS page
+         WHERE bytes_ahead < $4 ORDER BY oid",
     )
     .bind(app)
     .bind(after.as_ref().map_or(&[][..], |oid| oid.as_bytes()))
     .bind(i64::from(most))
+    .bind(signed(OBJECTS_BYTES_MAX))
     .try_map(object_rows::object);
     Ok(found.fetch_all(connections).await?)
 }

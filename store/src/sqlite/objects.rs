@@ -99,6 +99,7 @@ pub(crate) async fn chains(
     connections: &Connections,
     app: AppId,
     oids: &[Oid],
+    bytes_max: u64,
 ) -> Result<Vec<Object>, StoreError> {
     // UNION drops what it has reached before, so that not even a circle is endless. However large all of it is, no row is.
     let sql = sql!(
@@ -109,9 +110,15 @@ pub(crate) async fn chains(
              SELECT base.rowid, base.repository, base.base
              FROM reached JOIN objects AS base ON base.repository = reached.repository AND base.oid = reached.base
          )
-         SELECT oid, kind, objects.base, depth, size, zlib FROM reached JOIN objects ON objects.rowid = reached.row"
+         SELECT oid, kind, objects.base, depth, size, zlib FROM (
+             SELECT row, sum(length(zlib)) OVER (ROWS UNBOUNDED PRECEDING) - length(zlib) AS bytes_ahead
+             FROM reached CROSS JOIN objects ON objects.rowid = reached.row
+         ) AS measured
+         CROSS JOIN objects ON objects.rowid = measured.row
+         WHERE bytes_ahead < $3"
     );
-    let found = sqlx::query(sql).bind(app).bind(names(oids)).try_map(object_rows::object);
+    let query = sqlx::query(sql).bind(app).bind(names(oids)).bind(signed(bytes_max));
+    let found = query.try_map(object_rows::object);
     Ok(found.fetch_all(connections.reader()).await?)
 }
 
@@ -123,13 +130,17 @@ pub(crate) async fn commits(
 ) -> Result<Vec<Object>, StoreError> {
     let sql = sql!(
         "SELECT {COLUMNS} FROM objects WHERE rowid IN (
-             SELECT rowid FROM objects
-             WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND kind = 'commit' AND oid > $2
-             ORDER BY oid LIMIT $3
+             SELECT row FROM (
+                 SELECT row, sum(bytes) OVER (ORDER BY oid ROWS UNBOUNDED PRECEDING) - bytes AS bytes_ahead FROM (
+                     SELECT rowid AS row, oid, length(zlib) AS bytes FROM objects
+                     WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND kind = 'commit' AND oid > $2
+                     ORDER BY oid LIMIT $3
+                 )
+             ) WHERE bytes_ahead < $4
          )"
     );
     let after = after.as_ref().map_or(&[][..], |oid| oid.as_bytes());
-    let query = sqlx::query(sql).bind(app).bind(after).bind(most);
+    let query = sqlx::query(sql).bind(app).bind(after).bind(most).bind(signed(OBJECTS_BYTES_MAX));
     let mut commits = together::read(connections.reader(), query).await?;
     commits.sort_unstable_by_key(|commit| commit.oid);
     Ok(commits)

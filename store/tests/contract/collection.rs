@@ -199,7 +199,7 @@ async fn push_writes_once_more_what_was_condemned(location: Location) {
     store.push(&push).await.unwrap();
     exact(&store).await;
     assert_eq!(store.known(app.id, &[oid(3), numbered(11)]).await.unwrap().len(), 2);
-    assert_eq!(store.objects_and_bases(app.id, &[numbered(11)]).await.unwrap(), again[..1]);
+    assert_eq!(store.objects_and_bases(app.id, &[numbered(11)], u64::MAX).await.unwrap(), again[..1]);
     assert_eq!(delete_condemned(&store, &app).await.0, 1);
     assert_eq!(store.objects(app.id, &[oid(3), numbered(10), numbered(11)]).await.unwrap().len(), 2);
 }
@@ -218,7 +218,7 @@ async fn delta_becomes_whole_before_what_it_lies_on_is_deleted(location: Locatio
     assert!(condemn(&store, &app, seen, &[numbered(10)]).await);
     assert!(!store.make_whole(app.id, seen, std::slice::from_ref(&whole)).await.unwrap());
     assert_eq!(delete_condemned(&store, &app).await, (1, 700, 1));
-    assert_eq!(store.objects_and_bases(app.id, &[numbered(11)]).await.unwrap(), [whole]);
+    assert_eq!(store.objects_and_bases(app.id, &[numbered(11)], u64::MAX).await.unwrap(), [whole]);
     exact(&store).await;
 }
 

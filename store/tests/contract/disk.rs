@@ -24,7 +24,7 @@ pub(crate) async fn recount(store: &Store, oids: &[Oid]) -> u64 {
     let id = read(store).await.id;
     let text = |texts: &[&str]| ROW_BYTES + texts.iter().map(|text| text.len() as u64).sum::<u64>();
     let mut bytes = 0;
-    for object in store.objects_and_bases(id, oids).await.unwrap() {
+    for object in store.objects_and_bases(id, oids, u64::MAX).await.unwrap() {
         bytes += ROW_BYTES + object.zlib.len() as u64;
     }
     for oid in oids {

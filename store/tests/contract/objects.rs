@@ -19,6 +19,7 @@ on_both_databases!(
     small_objects_are_all_found_however_many,
     a_large_answer_is_cut_and_asked_for_again,
     commits_are_read_in_pages,
+    pages_of_large_commits_are_short,
     stored_objects_are_read_in_their_order,
     an_object_that_cannot_be_read_fails_the_push,
 );
@@ -57,7 +58,7 @@ async fn an_object_is_read_with_all_that_it_builds_on(location: Location) {
     let [right, left, second, first, whole] = &chain;
     let objects = chain.iter().cloned().chain([commit(1), blob(9, 3)]).collect();
     let id = store.push(&NewPush { objects: kept(objects), ..push(None, 1) }).await.unwrap().app.id;
-    let ask = async |oids: &[Oid]| sorted(store.objects_and_bases(id, oids).await.unwrap());
+    let ask = async |oids: &[Oid]| sorted(store.objects_and_bases(id, oids, u64::MAX).await.unwrap());
     assert_eq!(ask(&[right.oid, left.oid]).await, sorted(chain.to_vec()), "what both build on is there once");
     let asked_for_twice = [second.oid, whole.oid, second.oid, oid(77)];
     assert_eq!(ask(&asked_for_twice).await, sorted(vec![second.clone(), first.clone(), whole.clone()]));
@@ -68,7 +69,7 @@ async fn deltas_in_a_circle_end(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let circle = vec![commit(1), delta(commit(2), &commit(3)), delta(commit(3), &commit(2))];
     let id = store.push(&NewPush { objects: kept(circle), ..push(None, 1) }).await.unwrap().app.id;
-    assert_eq!(store.objects_and_bases(id, &[oid(2)]).await.unwrap().len(), 2);
+    assert_eq!(store.objects_and_bases(id, &[oid(2)], u64::MAX).await.unwrap().len(), 2);
 }
 
 async fn an_app_sees_its_own_objects_only(location: Location) {
@@ -79,7 +80,7 @@ async fn an_app_sees_its_own_objects_only(location: Location) {
     let both = [oid(1), oid(2)];
     for (app, own) in [(id, commit(1)), (other, commit(2))] {
         assert_eq!(store.objects(app, &both).await.unwrap(), std::slice::from_ref(&own));
-        assert_eq!(store.objects_and_bases(app, &both).await.unwrap(), std::slice::from_ref(&own));
+        assert_eq!(store.objects_and_bases(app, &both, u64::MAX).await.unwrap(), std::slice::from_ref(&own));
         assert_eq!(store.commits(app, None, 10).await.unwrap(), std::slice::from_ref(&own));
         assert_eq!(store.known(app, &both).await.unwrap().len(), 1);
     }
@@ -123,9 +124,9 @@ async fn streams_of_any_bytes_are_read_back(location: Location) {
     let commits = sorted(commits.cloned().chain([commit(1)]).collect());
     objects = sorted(objects);
     assert!(sorted(store.objects(id, &asked).await.unwrap()) == objects);
-    assert!(sorted(store.objects_and_bases(id, &asked).await.unwrap()) == objects);
+    assert!(sorted(store.objects_and_bases(id, &asked, u64::MAX).await.unwrap()) == objects);
     let heads: Vec<Oid> = asked.iter().step_by(7).copied().collect();
-    let chains = store.objects_and_bases(id, &heads).await.unwrap();
+    let chains = store.objects_and_bases(id, &heads, u64::MAX).await.unwrap();
     assert!(chains.iter().all(|object| objects.contains(object)) && chains.len() > heads.len());
     let names: HashSet<Oid> = chains.iter().map(|object| object.oid).collect();
     assert_eq!(names.len(), chains.len(), "each is there once");
@@ -141,7 +142,7 @@ async fn small_objects_are_all_found_however_many(location: Location) {
     let asked: Vec<Oid> = (0..50_000).map(numbered).collect();
     assert_eq!(store.known(id, &asked).await.unwrap().len(), 30_000);
     assert!(sorted(store.objects(id, &asked).await.unwrap()) == objects[..30_000], "each is what was sent");
-    assert!(sorted(store.objects_and_bases(id, &asked).await.unwrap()) == objects[..30_000]);
+    assert!(sorted(store.objects_and_bases(id, &asked, u64::MAX).await.unwrap()) == objects[..30_000]);
     assert!(
         store.objects(id, &[]).await.unwrap().is_empty() && store.known(id, &[]).await.unwrap().is_empty()
     );
@@ -168,7 +169,31 @@ async fn a_large_answer_is_cut_and_asked_for_again(location: Location) {
     }
     assert!(sorted(found) == objects);
     let asked: Vec<Oid> = objects.iter().map(|object| object.oid).collect();
-    assert!(sorted(store.objects_and_bases(id, &asked).await.unwrap()) == objects, "without a bound");
+    assert!(
+        sorted(store.objects_and_bases(id, &asked, u64::MAX).await.unwrap()) == objects,
+        "without a bound"
+    );
+    let bounded = store.objects_and_bases(id, &asked, 3 << 20).await.unwrap();
+    let bytes: usize = bounded.iter().map(|object| object.zlib.len()).sum();
+    assert!((3 << 20..8 << 20).contains(&bytes), "{bytes} bytes show that some are left out");
+    let one = store.objects_and_bases(id, &asked, 1).await.unwrap();
+    assert_eq!(one.len(), 1, "the first always comes");
+}
+
+async fn pages_of_large_commits_are_short(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let large = |digit| Object { zlib: vec![digit; 1 << 20], ..commit(digit) };
+    let objects: Vec<Object> = (1..=6).map(large).collect();
+    let id = store.push(&NewPush { objects: kept(objects.clone()), ..push(None, 1) }).await.unwrap().app.id;
+    let (mut found, mut after, mut pages): (Vec<Object>, _, _) = (Vec::new(), None, 0);
+    loop {
+        let page = store.commits(id, after, 100).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() as u64 <= OBJECTS_BYTES_MAX >> 20, "{} MiB at once", page.len());
+        (after, pages) = (Some(last.oid), pages + 1);
+        found.extend(page);
+    }
+    assert!(found == sorted(objects) && pages == 3, "{pages} pages");
 }
 
 async fn commits_are_read_in_pages(location: Location) {

@@ -40,7 +40,7 @@ async fn no_question_reads_a_whole_table() {
             let names = [numbered(0), oid(1), oid(2)];
             store.known(id, &names).await.unwrap();
             store.objects(id, &names).await.unwrap();
-            store.objects_and_bases(id, &names).await.unwrap();
+            store.objects_and_bases(id, &names, u64::MAX).await.unwrap();
             store.commits(id, Some(numbered(round)), 100).await.unwrap();
             store.revision(id, oid(1)).await.unwrap();
             assert_eq!(store.live_of(id).await.unwrap()[0].commit, oid(1));

@@ -6,6 +6,7 @@ use axum::response::IntoResponse;
 use git_receiver::{ReceiveError, RepositoryError};
 use manifest_schema::name::{AppName, NameError};
 use platform::StoreError;
+use platform::memory::OutOfMemory;
 use platform::tokens::Right;
 
 use super::spool::SpoolError;
@@ -46,6 +47,8 @@ pub(crate) enum GitError {
     Cut(std::io::Error),
     #[error("too many pushes are arriving; push again")]
     TooManyPushes,
+    #[error("{}", reply::no_memory(.0))]
+    NoMemory(#[from] OutOfMemory),
     #[error(transparent)]
     NotReceived(SpoolError),
     #[error(transparent)]
@@ -85,12 +88,13 @@ impl IntoResponse for GitError {
             Self::Name(_) | Self::Cut(_) | Self::NotAPush(_) | Self::NotReceived(SpoolError::Cut(_)) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::TooManyPushes => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyPushes | Self::NoMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotReceived(SpoolError::Keep { .. }) => StatusCode::INSUFFICIENT_STORAGE,
         };
         let mut response = reply::text(status, &format!("{self}\n"));
         match self {
             Self::Unauthorized(Refused::TooMany { wait }) => reply::wait(response, wait),
+            Self::TooManyPushes | Self::NoMemory(_) => reply::wait(response, reply::MEMORY_RETRY),
             Self::Unauthorized(_) => {
                 let challenge = HeaderValue::from_static("Basic realm=\"picloud\", charset=\"UTF-8\"");
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -6,14 +6,21 @@ use std::time::Duration;
 
 use platform::apps::Apps;
 use platform::deploy::Deployer;
+use platform::memory::MemoryBudget;
+use platform::repository::ReadTurns;
 use tokio::sync::Semaphore;
 
 use crate::edge::credentials::Door;
+use crate::edge::pace::MinRate;
 use crate::numbers::Numbers;
 use platform::executor::threads::PushThreads;
 
 /// How many pushes may be arriving or waiting for their turn at once, each in a file of its own.
 const ARRIVING_MAX: usize = 256;
+
+/// How many fetches read at once, and of one app: SQLite has four connections that read. Those that wait for their clients do not count.
+const READS_MAX: usize = 3;
+const READS_OF_APP_MAX: usize = 2;
 
 /// What pushes may take.
 #[derive(Clone, Debug)]
@@ -56,12 +63,27 @@ pub(crate) struct GitEdge {
     pub(super) pushes: Pushes,
     pub(super) arriving: Arc<Semaphore>,
     pub(super) places: Arc<Semaphore>,
+    /// Which fetches read.
+    pub(super) fetches: ReadTurns,
+    /// The memory that the apps share.
+    pub(super) memory: MemoryBudget,
+    /// The least rate of a client.
+    pub(super) min_rate: MinRate,
 }
 
 impl GitEdge {
-    pub(crate) fn new(apps: Apps, deployer: Deployer, door: Door, pushes: Pushes) -> Self {
+    pub(crate) fn new(
+        apps: Apps,
+        deployer: Deployer,
+        door: Door,
+        pushes: Pushes,
+        memory: MemoryBudget,
+        min_rate: MinRate,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(pushes.bounds.at_once));
-        Self { apps, deployer, door, pushes, arriving: Arc::new(Semaphore::new(ARRIVING_MAX)), places }
+        let arriving = Arc::new(Semaphore::new(ARRIVING_MAX));
+        let fetches = ReadTurns::new(READS_MAX, READS_OF_APP_MAX);
+        Self { apps, deployer, door, pushes, arriving, places, fetches, memory, min_rate }
     }
 
     /// How many pushes arrive or wait for their turn, and how many are worked on.

@@ -1,11 +1,16 @@
 //! What requests and answers of git's HTTP have in common.
 
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
+use async_compression::tokio::bufread::GzipDecoder;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, header};
 use git_receiver::Protocol;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
 use super::error::GitError;
@@ -17,18 +22,58 @@ pub(super) fn protocol(headers: &HeaderMap) -> Protocol {
     Protocol::from_header(headers.get("git-protocol").and_then(|value| value.to_str().ok()))
 }
 
+/// How many times as long as it came a body can become when it is inflated, beyond some. Names of objects become twice as long.
+const RATIO_MAX: u64 = 50;
+const RATIO_FREE: u64 = 64 * 1024;
+
+/// A body as it was before the client compressed it.
+pub(super) struct PlainBody {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    came: Arc<AtomicU64>,
+    plain: u64,
+}
+
 /// The body as it was before the client compressed it. The receiver's limits count what comes out.
-pub(super) fn plain_body(request: Request<Body>) -> Result<Box<dyn AsyncRead + Send + Unpin>, GitError> {
+pub(super) fn plain_body(request: Request<Body>) -> Result<PlainBody, GitError> {
     use futures_util::TryStreamExt as _;
     let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
+    let came = Arc::<AtomicU64>::default();
+    let counted = Arc::clone(&came);
     let stream = request.into_body().into_data_stream().map_err(io::Error::other);
+    let stream = stream.inspect_ok(move |piece| {
+        counted.fetch_add(piece.len() as u64, Ordering::Relaxed);
+    });
     let reader = StreamReader::new(stream);
-    match encoding.as_ref().map(|value| value.as_bytes()) {
-        None | Some(b"identity") => Ok(Box::new(reader)),
-        Some(b"gzip" | b"x-gzip") => {
-            Ok(Box::new(async_compression::tokio::bufread::GzipDecoder::new(reader)))
+    let reader: Box<dyn AsyncRead + Send + Unpin> = match encoding.as_ref().map(|value| value.as_bytes()) {
+        None | Some(b"identity") => Box::new(reader),
+        Some(b"gzip" | b"x-gzip") => Box::new(GzipDecoder::new(reader)),
+        Some(_) => return Err(GitError::Encoding),
+    };
+    Ok(PlainBody { reader, came, plain: 0 })
+}
+
+impl PlainBody {
+    /// How many bytes have come, as the client compressed them.
+    pub(super) fn came(&self) -> u64 {
+        self.came.load(Ordering::Relaxed)
+    }
+}
+
+impl AsyncRead for PlainBody {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.reader).poll_read(context, into);
+        self.plain += (into.filled().len() - before) as u64;
+        if self.plain > RATIO_FREE.saturating_add(self.came().saturating_mul(RATIO_MAX)) {
+            let words =
+                format!("the request becomes more than {RATIO_MAX} times as long when it is inflated");
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)));
         }
-        Some(_) => Err(GitError::Encoding),
+        read
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod answers;
 mod bodies;
+mod fetches;
 mod scripts;
 
 use tests::{Database, Repository, Server};

@@ -1,0 +1,153 @@
+//! How much memory one request holds, where its caller bounds it.
+//!
+//! What is small, or bounded by itself, is not counted: what is, grows with what clients send and repositories hold.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Bounds what a request holds.
+pub trait Memory: Send + Sync {
+    /// Holds so many bytes more.
+    ///
+    /// # Errors
+    /// There is no room for them.
+    fn hold(&self, bytes: u64) -> Result<(), NoMemory>;
+
+    /// Gives so many bytes back.
+    fn release(&self, bytes: u64);
+
+    /// Whether there is room for so many bytes more, for what can be done without.
+    fn has_room(&self, bytes: u64) -> bool {
+        self.hold(bytes).map(|()| self.release(bytes)).is_ok()
+    }
+}
+
+/// There is no memory for a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no memory for it: {0}")]
+pub struct NoMemory(pub String);
+
+/// Memory without a bound.
+pub fn unbounded() -> Arc<dyn Memory> {
+    Arc::new(Unbounded)
+}
+
+struct Unbounded;
+
+impl Memory for Unbounded {
+    fn hold(&self, _: u64) -> Result<(), NoMemory> {
+        Ok(())
+    }
+
+    fn release(&self, _: u64) {}
+}
+
+/// How much is held at a time, so that little things need not be held one by one.
+const STEP: u64 = 64 * 1024;
+
+/// Bytes that are held, until this is dropped.
+pub(crate) struct Held {
+    memory: Arc<dyn Memory>,
+    used: u64,
+    held: u64,
+}
+
+impl Held {
+    /// Nothing, so far.
+    pub(crate) fn of(memory: &Arc<dyn Memory>) -> Self {
+        Self { memory: Arc::clone(memory), used: 0, held: 0 }
+    }
+
+    /// Holds so many bytes more.
+    ///
+    /// # Errors
+    /// There is no room for them; what was held still is.
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), NoMemory> {
+        let used = self.used.saturating_add(bytes);
+        if used > self.held {
+            let more = (used - self.held).max(STEP);
+            self.memory.hold(more)?;
+            self.held += more;
+        }
+        self.used = used;
+        Ok(())
+    }
+
+    /// Holds exactly so many bytes in all.
+    ///
+    /// # Errors
+    /// There is no room for them; what was held still is.
+    pub(crate) fn set(&mut self, bytes: u64) -> Result<(), NoMemory> {
+        if bytes > self.held {
+            self.memory.hold(bytes - self.held)?;
+        } else {
+            self.memory.release(self.held - bytes);
+        }
+        (self.used, self.held) = (bytes, bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.memory.release(self.held);
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("used", &self.used).field("held", &self.held).finish()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// So many bytes, and how many of them are held, and were at the most.
+    #[derive(Default)]
+    pub(crate) struct Bounded {
+        pub(crate) most: u64,
+        pub(crate) held: AtomicU64,
+        pub(crate) peak: AtomicU64,
+    }
+
+    impl Memory for Bounded {
+        fn hold(&self, bytes: u64) -> Result<(), NoMemory> {
+            let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            if held > self.most {
+                self.held.fetch_sub(bytes, Ordering::Relaxed);
+                return Err(NoMemory(format!("{held} bytes of {}", self.most)));
+            }
+            self.peak.fetch_max(held, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn release(&self, bytes: u64) {
+            self.held.fetch_sub(bytes, Ordering::Relaxed);
+        }
+
+        fn has_room(&self, bytes: u64) -> bool {
+            self.held.load(Ordering::Relaxed) + bytes <= self.most
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_given_back() {
+        let bounded = Arc::new(Bounded { most: 150_000, ..Bounded::default() });
+        let memory: Arc<dyn Memory> = Arc::clone(&bounded) as Arc<dyn Memory>;
+        let mut held = Held::of(&memory);
+        (0..100).for_each(|_| held.grow(100).unwrap());
+        assert_eq!(bounded.held.load(Ordering::Relaxed), STEP, "in one step");
+        held.grow(STEP).unwrap();
+        assert_eq!(bounded.held.load(Ordering::Relaxed), 2 * STEP);
+        assert!(held.grow(100_000).is_err());
+        held.grow(STEP - 10_000).unwrap();
+        held.set(1000).unwrap();
+        assert_eq!(bounded.held.load(Ordering::Relaxed), 1000);
+        drop(held);
+        assert_eq!(bounded.held.load(Ordering::Relaxed), 0);
+    }
+}

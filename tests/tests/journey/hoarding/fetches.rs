@@ -1,0 +1,137 @@
+//! Fetches whose requests are much more than they look, and packs that nobody takes.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tests::{Repository, TOKEN, Wire, until};
+
+use super::{MEMORY, MIB, assert_within_memory, held, node};
+
+/// A request to upload-pack of `app`, as it is sent.
+fn request(app: &str, headers: &str, length: usize) -> String {
+    format!(
+        "POST /{app}.git/git-upload-pack HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/x-git-upload-pack-request\r\nContent-Length: {length}\r\n{headers}\r\n"
+    )
+}
+
+/// What asks for the whole of a commit, in the original protocol.
+fn wants(commit: &str) -> String {
+    format!("0032want {commit}\n00000009done\n")
+}
+
+/// A repository of so many mebibytes that nothing compresses, in files of half of one.
+fn incompressible(mebibytes: usize) -> Repository {
+    let repository = Repository::new();
+    repository.write("picloud.toml", "sdk = \"1.1\"\n");
+    let mut state = 1u64;
+    for number in 0..2 * mebibytes {
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        });
+        repository.write(&format!("{number}.bin"), noise.take(MIB as usize / 2).collect::<Vec<_>>());
+    }
+    repository.commit("noise");
+    repository
+}
+
+#[test]
+fn requests_that_inflate_to_a_thousand_times_as_much_are_refused() {
+    let server = node(&[]);
+    let before = server.peak_memory();
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
+    (0..16).for_each(|_| bomb.write_all(&vec![b'0'; MIB as usize]).unwrap());
+    let bomb = bomb.finish().unwrap();
+    assert!(bomb.len() < 20_000, "{}", bomb.len());
+    let send = |_| {
+        let mut wire = Wire::sent(&server, request("app", "Content-Encoding: gzip\r\n", bomb.len()));
+        wire.send(&bomb);
+        wire
+    };
+    let mut all: Vec<Wire> = (0..100).map(send).collect();
+    for wire in &mut all {
+        let answer = wire.answer();
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains("more than 50 times as long when it is inflated"), "{}", answer.body);
+    }
+    assert_within_memory(&server, before);
+    assert_eq!(held(&server, "fetches"), 0);
+}
+
+#[test]
+fn requests_that_do_not_come_to_their_end_hold_the_memory_of_their_app() {
+    let server = node(&[]);
+    let before = server.peak_memory();
+    let short = "0032have 0123456789012345678901234567890123456789\n".repeat(4 * MIB as usize / 50);
+    let send = |_| {
+        let mut wire = Wire::sent(&server, request("app", "", short.len() + 4));
+        wire.send(&short);
+        wire
+    };
+    let mut all: Vec<Wire> = (0..20).map(send).collect();
+    let refused = until("those for which there is no memory are refused", || {
+        let refused = all.iter_mut().filter_map(|wire| (!wire.is_silent()).then(|| wire.answer())).next();
+        refused.filter(|_| held(&server, "fetches") > MEMORY / 8)
+    });
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert!(refused.body.contains("the app holds all the memory that it can have"), "{}", refused.body);
+    assert!(held(&server, "fetches") <= MEMORY / 2);
+    assert_within_memory(&server, before);
+    // The others are fetched from meanwhile.
+    Repository::clone_of(&server.git_url("other"));
+}
+
+#[test]
+fn packs_that_nobody_takes_hold_the_memory_of_their_app_and_no_turn() {
+    let server = node(&["--answer-time", "2s", "--push-bytes", "64MiB"]);
+    let repository = incompressible(20);
+    let app = server.git_url("noise");
+    repository.push(&app, &["main"]).succeeded();
+    Repository::clone_of(&app);
+    let before = server.peak_memory();
+    let wants = wants(&repository.head());
+    let ask = |_| {
+        let mut wire = Wire::narrow(&server);
+        wire.send(request("noise", "", wants.len()) + &wants);
+        wire
+    };
+    let slow: Vec<Wire> = (0..20).map(ask).collect();
+    until("they hold what they can", || (held(&server, "fetches") > MEMORY / 4).then_some(()));
+    // As many as there is memory for, and those that wait for it keep nobody else waiting.
+    Repository::clone_of(&server.git_url("other"));
+    assert!(held(&server, "fetches") <= MEMORY / 2);
+    // One that takes its pack gets it once those that do not are cut off.
+    let clone = Repository::clone_of(&app);
+    assert_eq!(clone.head(), repository.head());
+    assert_within_memory(&server, before);
+    drop(slow);
+    until("all is given back", || (held(&server, "fetches") == 0).then_some(()));
+}
+
+#[test]
+fn a_pack_is_whole_however_slowly_it_is_taken() {
+    let server = node(&["--push-bytes", "64MiB"]);
+    let repository = incompressible(6);
+    repository.push(&server.git_url("noise"), &["main"]).succeeded();
+    let wants = wants(&repository.head());
+    // In HTTP/1.0 the end of the connection is the end of the answer.
+    let request = request("noise", "", wants.len()).replace("HTTP/1.1", "HTTP/1.0") + &wants;
+    let mut quick = Wire::sent(&server, &request);
+    assert_eq!(quick.head().status, 200);
+    let whole = quick.rest();
+    let mut slow = Wire::narrow(&server);
+    slow.send(&request);
+    assert_eq!(slow.head().status, 200);
+    let mut taken = 0;
+    loop {
+        match slow.read_up_to(300_000) {
+            0 => break,
+            read => taken += read,
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(taken, whole.len());
+}
