@@ -22,10 +22,10 @@ pub trait Memory: Send + Sync {
     }
 }
 
-/// There is no memory for a request.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// There is no memory for a request, and why.
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("there is no memory for it: {0}")]
-pub struct NoMemory(pub String);
+pub struct NoMemory(pub Arc<dyn std::error::Error + Send + Sync>);
 
 /// Memory without a bound.
 pub fn unbounded() -> Arc<dyn Memory> {
@@ -71,6 +71,12 @@ impl Held {
         }
         self.used = used;
         Ok(())
+    }
+
+    /// Holds what `other` holds as well.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        self.used += std::mem::take(&mut other.used);
+        self.held += std::mem::take(&mut other.held);
     }
 
     /// Holds exactly so many bytes in all.
@@ -119,7 +125,8 @@ pub(crate) mod tests {
             let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
             if held > self.most {
                 self.held.fetch_sub(bytes, Ordering::Relaxed);
-                return Err(NoMemory(format!("{held} bytes of {}", self.most)));
+                let why = std::io::Error::other(format!("{held} bytes of {}", self.most));
+                return Err(NoMemory(Arc::new(why)));
             }
             self.peak.fetch_max(held, Ordering::Relaxed);
             Ok(())

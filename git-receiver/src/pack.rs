@@ -11,6 +11,8 @@ use bytes::Bytes;
 use gix_hash::ObjectId;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::memory::Held;
+use crate::staged::ReadError;
 use crate::{Kind, Object};
 
 /// How much of a pack that comes as a stream is kept in memory.
@@ -138,6 +140,8 @@ struct Objects {
     whole: HashMap<u32, Bytes>,
     /// Those that no other one names.
     loose: Vec<ObjectId>,
+    /// What is held for all that.
+    _held: Held,
 }
 
 /// An object and where its stream is.
@@ -154,16 +158,17 @@ pub(crate) struct Packed {
 
 impl Pack {
     /// The objects `packed` of `bytes`, some of which have a stream of their own in `whole`, by their index. None of the others
-    /// names those that are `loose`.
+    /// names those that are `loose`. What is `held` for all that is given back with the last clone.
     pub(crate) fn new(
         bytes: PackBytes,
         packed: Vec<Packed>,
         whole: HashMap<u32, Bytes>,
         loose: Vec<ObjectId>,
+        held: Held,
     ) -> Self {
         let mut by_id: Vec<u32> = (0..).take(packed.len()).collect();
         by_id.sort_unstable_by_key(|index| packed[*index as usize].id);
-        Self(Some(Arc::new(Objects { bytes, packed, by_id, whole, loose })))
+        Self(Some(Arc::new(Objects { bytes, packed, by_id, whole, loose, _held: held })))
     }
 
     fn packed(&self) -> &[Packed] {
@@ -230,9 +235,13 @@ impl Pack {
         Ok(Object { id, kind, base, depth, size, zlib })
     }
 
-    /// Those of `ids` that are among these with everything they are built on here; what is built on or asked for and is not
-    /// here is returned beside them.
-    pub(crate) fn objects_and_bases(&self, ids: &[ObjectId]) -> io::Result<(Vec<Object>, Vec<ObjectId>)> {
+    /// Those of `ids` that are among these with everything they are built on here, whose streams are `held`; what is built on or
+    /// asked for and is not here is returned apart from them.
+    pub(crate) fn objects_and_bases(
+        &self,
+        ids: &[ObjectId],
+        held: &mut Held,
+    ) -> Result<(Vec<Object>, Vec<ObjectId>), ReadError> {
         let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
         let mut wanted = ids.to_vec();
@@ -242,7 +251,9 @@ impl Pack {
             }
             match self.index_of(&id) {
                 Some(index) => {
-                    let object = self.object(index)?;
+                    let Packed { start, end, .. } = self.packed()[index];
+                    held.grow(end - start)?;
+                    let object = self.object(index).map_err(ReadError::Kept)?;
                     wanted.extend(object.base);
                     found.push(object);
                 }

@@ -172,9 +172,10 @@ async fn unpack_pack<R: Repository>(
     let mut shallow: HashSet<ObjectId> = request.shallow.iter().copied().collect();
     shallow.extend(repository.shallow().await?);
     // Inflating and hashing take their time; the async workers are for waiting.
-    let bounds = limits.clone();
-    let (scanned, shallow) = off_the_workers(move || Ok((scan(pack, &shallow, &bounds)?, shallow))).await?;
-    let bases = read_bases(repository, &scanned, limits).await?;
+    let (bounds, memory) = (limits.clone(), repository.memory());
+    let scanning = off_the_workers(move || Ok((scan(pack, &shallow, &bounds, &memory)?, shallow)));
+    let (mut scanned, shallow) = scanning.await?;
+    let bases = read_bases(repository, &mut scanned, limits).await?;
     let bounds = limits.clone();
     let resolved = off_the_workers(move || resolve(scanned, bases, &shallow, &bounds)).await?;
     let known = known(repository, &resolved).await?;
@@ -268,7 +269,7 @@ async fn read_options(body: &mut (impl AsyncRead + Send + Unpin)) -> Result<Vec<
 /// what is inflated for it, and a small pack may name many large ones.
 async fn read_bases<R: Repository>(
     repository: &R,
-    scanned: &Scanned,
+    scanned: &mut Scanned,
     limits: &Limits,
 ) -> Result<Bases, UnpackError> {
     let mut bases = Bases::new();
@@ -282,6 +283,7 @@ async fn read_bases<R: Repository>(
         content::build(&stored, &repository.memory(), |object, content| {
             if some.contains(&object.id) {
                 inflated.add(content.len() as u64)?;
+                scanned.hold(content.len() as u64)?;
                 bases.insert(object.id, (object.kind, content.to_vec()));
             }
             Ok::<_, UnpackError>(())

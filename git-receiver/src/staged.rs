@@ -7,10 +7,14 @@ use gix_object::Kind;
 use gix_object::bstr::ByteSlice as _;
 
 use crate::check::{Mode, next_entry};
+use crate::memory::Held;
 use crate::{DamagedObject, NoMemory, Pack, Repository, RepositoryError, content, links};
 
 /// The longest subject and author that are kept, in characters.
 const SUMMARY_MAX: usize = 200;
+
+/// How many objects are read at once.
+const AT_ONCE: usize = 256;
 
 /// The objects of a push over a repository.
 #[derive(Clone, Debug)]
@@ -108,7 +112,7 @@ impl<'a, R: Repository> Staged<'a, R> {
     /// # Errors
     /// It is missing, or the repository cannot be read.
     pub async fn commit(&self, id: ObjectId) -> Result<CommitSummary, ReadError> {
-        let commits = self.contents(&[id], Kind::Commit).await?;
+        let (commits, _held) = self.contents(&[id], Kind::Commit).await?;
         let content = commits.get(&id).ok_or(ReadError::Missing(id))?;
         let (header, message) = content.split_once_str("\n\n").unwrap_or((content, b""));
         let line = |name: &str| header.lines().find_map(|line| line.strip_prefix(name.as_bytes()));
@@ -159,7 +163,7 @@ impl<'a, R: Repository> Staged<'a, R> {
                 return Ok(files);
             }
             let ids: Vec<ObjectId> = level.iter().map(|(_, id)| *id).collect();
-            let trees = self.contents(&ids, Kind::Tree).await?;
+            let (trees, _held) = self.contents(&ids, Kind::Tree).await?;
             let mut below = Vec::new();
             for (folder, id) in level {
                 let mut content = trees.get(&id).ok_or(ReadError::Missing(id))?.as_slice();
@@ -209,15 +213,22 @@ impl<'a, R: Repository> Staged<'a, R> {
         Ok(blobs)
     }
 
-    async fn contents(&self, ids: &[ObjectId], kind: Kind) -> Result<HashMap<ObjectId, Vec<u8>>, ReadError> {
-        let mut contents = HashMap::new();
+    /// The contents of those of `ids` that are of that kind, and what is held for them.
+    async fn contents(
+        &self,
+        ids: &[ObjectId],
+        kind: Kind,
+    ) -> Result<(HashMap<ObjectId, Vec<u8>>, Held), ReadError> {
+        let (mut contents, mut held) = (HashMap::new(), Held::of(&self.repository.memory()));
+        let mut full = Ok(());
         self.each(ids, |id, found, content| {
-            if found == kind {
-                contents.insert(id, content.to_vec());
+            if found == kind && full.is_ok() {
+                full = held.grow(content.len() as u64).map(|()| drop(contents.insert(id, content.to_vec())));
             }
         })
         .await?;
-        Ok(contents)
+        full?;
+        Ok((contents, held))
     }
 
     /// Hands the kind and the content of each of `ids` to `take`, in any order; what is missing is left out.
@@ -229,16 +240,21 @@ impl<'a, R: Repository> Staged<'a, R> {
         ids: &[ObjectId],
         mut take: impl FnMut(ObjectId, Kind, &[u8]),
     ) -> Result<(), ReadError> {
-        let (mut objects, elsewhere) = self.pushed.objects_and_bases(ids).map_err(ReadError::Kept)?;
-        if !elsewhere.is_empty() {
-            objects.extend(self.repository.objects_and_bases(&elsewhere).await?);
-        }
-        let wanted: HashSet<&ObjectId> = ids.iter().collect();
-        content::build(&objects, &self.repository.memory(), |object, content| {
-            if wanted.contains(&object.id) {
-                take(object.id, object.kind, content);
+        let memory = self.repository.memory();
+        for some in ids.chunks(AT_ONCE) {
+            let mut held = Held::of(&memory);
+            let (mut objects, elsewhere) = self.pushed.objects_and_bases(some, &mut held)?;
+            if !elsewhere.is_empty() {
+                objects.extend(self.repository.objects_and_bases(&elsewhere).await?);
             }
-            Ok(())
-        })
+            let wanted: HashSet<&ObjectId> = some.iter().collect();
+            content::build(&objects, &memory, |object, content| {
+                if wanted.contains(&object.id) {
+                    take(object.id, object.kind, content);
+                }
+                Ok::<_, ReadError>(())
+            })?;
+        }
+        Ok(())
     }
 }

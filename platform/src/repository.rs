@@ -1,7 +1,6 @@
 //! One app's repository as git sees it: what the store holds, with every deploy as a ref.
 
 mod memory;
-mod turns;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,11 +11,13 @@ use git_receiver::{Kind, Known, Memory, Object, ObjectId, Pack, Reference, Repos
 use store::{App, Deploy, DeployNumber, OBJECTS_BYTES_MAX, ObjectKind, Oid, Store, StoreError};
 use tokio::sync::OnceCell;
 
+use crate::executor::turns::{AppTurns, Turns};
 use crate::memory::{Account, MemoryBudget, Reservation};
-use memory::{RequestMemory, Room, counted_streams};
-use turns::AppTurns;
+use memory::{Room, counted_streams};
 
-pub use turns::ReadTurns;
+pub(crate) use memory::RequestMemory;
+
+pub use store::AppId;
 
 /// How many bytes of objects and their bases are read at first; where they are more, they are read again with more room, and what
 /// is read afterwards begins with as much, up to a bound, where there is room.
@@ -40,6 +41,8 @@ pub const DEFAULT_PRODUCTION_BRANCH: &str = "main";
 pub struct AppRepository {
     store: Store,
     app: Option<App>,
+    /// Its id, or the one that it is created with.
+    id: AppId,
     head: String,
     lists_deploys: bool,
     refs: OnceCell<Vec<store::Ref>>,
@@ -55,27 +58,53 @@ pub struct AppRepository {
 impl AppRepository {
     /// The repository of `app`.
     pub fn new(store: Store, app: Option<App>) -> Self {
+        Self::to_be(store, app, AppId::random())
+    }
+
+    /// The same; where there is no app yet, it is to be created with that id.
+    pub(crate) fn to_be(store: Store, app: Option<App>, id: AppId) -> Self {
         let production = app.as_ref().map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str());
         let head = format!("refs/heads/{production}");
         let (refs, deploys) = (OnceCell::new(), OnceCell::new());
         let chains_bytes = Arc::new(AtomicU64::new(CHAINS_BYTES));
-        Self { store, app, head, lists_deploys: true, refs, deploys, memory: None, chains_bytes, turns: None }
+        let id = app.as_ref().map_or(id, |app| app.id);
+        Self {
+            store,
+            app,
+            id,
+            head,
+            lists_deploys: true,
+            refs,
+            deploys,
+            memory: None,
+            chains_bytes,
+            turns: None,
+        }
     }
 
     /// The same for a request that holds memory: `first` to its end, and what it needs beyond that of the same account.
     pub fn holding(self, first: Reservation) -> Self {
-        Self { memory: Some(RequestMemory::new(first)), ..self }
+        self.sharing(RequestMemory::new(first))
+    }
+
+    /// The same for a request that holds memory, with others that are read for it.
+    pub(crate) fn sharing(self, memory: Arc<RequestMemory>) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// The same for a request that reads much, and takes turns with others.
-    pub fn taking_turns(self, turns: &ReadTurns) -> Self {
-        let turns = self.app.as_ref().map(|app| turns.of(app.id));
-        Self { turns, ..self }
+    pub fn taking_turns(self, turns: &Turns<AppId>) -> Self {
+        Self { turns: Some(turns.of(&self.id)), ..self }
     }
 
-    /// The account of the app, or of what belongs to none where it does not exist yet.
+    /// The id of the app; of one that does not exist yet, the id that it is to be created with.
+    pub(crate) fn id(&self) -> AppId {
+        self.id
+    }
+
+    /// The account of the app.
     pub fn account(&self, budget: &MemoryBudget) -> Account {
-        self.app.as_ref().map_or_else(|| budget.node_account(), |app| budget.account(app.id))
+        budget.account(self.id)
     }
 
     /// Waits for room for so many bytes, where memory is bounded, and then for a turn, and reads.

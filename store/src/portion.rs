@@ -8,7 +8,7 @@ use crate::record::{Object, Objects};
 const OBJECTS_MAX: usize = 10_000;
 
 /// … and about how many bytes of them: each statement has to end within the connection's time, and is held in memory.
-const BYTES_MAX: usize = 4 << 20;
+const BYTES_MAX: usize = 2 << 20;
 
 /// The next objects, from number `from` on: at least one, if there is one.
 pub(crate) fn read(objects: &dyn Objects, from: usize) -> io::Result<Vec<Object>> {

@@ -2,22 +2,27 @@
 //! far as there is room.
 
 use std::io;
+use std::sync::Arc;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::UnpackError;
-use crate::Limits;
-use crate::content::Inflater;
+use crate::content::{Content, Inflater};
 use crate::delta::{self, DamagedDelta};
+use crate::memory::Held;
 use crate::pack::PackBytes;
+use crate::{Limits, Memory};
 
 /// How many bytes of inflated deltas are kept until they are applied. The others are inflated twice.
 const DELTAS_KEPT_MAX: usize = 64 * 1024 * 1024;
 
 /// How much of a pack in a file is read at once.
 const WINDOW: u64 = 256 * 1024;
+
+/// What an entry takes from when it is found until the push is over, apart from what it names.
+const ENTRY_BYTES: u64 = 400;
 
 /// Where the inflated delta of an entry is, when it is not kept.
 const NOT_KEPT: u32 = u32::MAX;
@@ -32,6 +37,9 @@ pub(super) struct Entries {
     deltas: Vec<u8>,
     /// Where the delta of each entry begins in `deltas`.
     kept: Vec<u32>,
+    /// What is held for the entries and their deltas.
+    held: Held,
+    pub(super) memory: Arc<dyn Memory>,
 }
 
 pub(super) struct Entry {
@@ -59,7 +67,12 @@ pub(super) type Sink<'s> = dyn FnMut(u32, Kind, &[u8]) -> Result<(), UnpackError
 
 impl Entries {
     /// Reads the entries of `bytes`, checking counts and sizes, and hands the contents of whole objects to `sink`.
-    pub(super) fn read(bytes: PackBytes, limits: &Limits, sink: &mut Sink<'_>) -> Result<Self, UnpackError> {
+    pub(super) fn read(
+        bytes: PackBytes,
+        limits: &Limits,
+        memory: &Arc<dyn Memory>,
+        sink: &mut Sink<'_>,
+    ) -> Result<Self, UnpackError> {
         let mut buffer = Vec::new();
         let header = bytes.read(0, 12, &mut buffer)?;
         let header: [u8; 12] = header.try_into().map_err(|_| UnpackError::Truncated)?;
@@ -75,6 +88,8 @@ impl Entries {
         if found > limits.objects {
             return Err(UnpackError::TooManyObjects { found, limit: limits.objects });
         }
+        let mut held = Held::of(memory);
+        held.grow(u64::from(count) * ENTRY_BYTES)?;
         let room =
             DELTAS_KEPT_MAX.min(usize::try_from(bytes.length().saturating_mul(4)).unwrap_or(usize::MAX));
         let mut entries = Self {
@@ -83,8 +98,10 @@ impl Entries {
             total: 0,
             deltas: Vec::with_capacity(room),
             kept: vec![NOT_KEPT; found],
+            held,
+            memory: Arc::clone(memory),
         };
-        let mut cursor = Cursor::new(&bytes);
+        let mut cursor = Cursor::new(&bytes, memory);
         for index in 0..count {
             let entry = cursor.entry(limits, &mut entries.total)?;
             match entry.body {
@@ -104,8 +121,14 @@ impl Entries {
         }
     }
 
+    /// Holds so many bytes more, as long as the entries are there.
+    pub(super) fn hold(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        Ok(self.held.grow(bytes)?)
+    }
+
     fn keep(&mut self, index: usize, delta: &[u8]) {
-        if self.deltas.len() + delta.len() <= self.deltas.capacity() {
+        let fits = self.deltas.len() + delta.len() <= self.deltas.capacity();
+        if fits && self.held.grow(delta.len() as u64).is_ok() {
             // The room is bounded far below what 32 bits count.
             self.kept[index] = u32::try_from(self.deltas.len()).unwrap_or(NOT_KEPT);
             self.deltas.extend_from_slice(delta);
@@ -113,11 +136,7 @@ impl Entries {
     }
 
     /// The delta of the entry at `index`, in `buffer` when it was not kept.
-    pub(super) fn delta<'a>(
-        &'a self,
-        index: usize,
-        reader: &'a mut StreamReader,
-    ) -> Result<&'a [u8], UnpackError> {
+    fn delta<'a>(&'a self, index: usize, reader: &'a mut StreamReader) -> Result<&'a [u8], UnpackError> {
         let entry = &self.list[index];
         if self.kept[index] == NOT_KEPT {
             reader.inflated = self.inflate(index, reader)?;
@@ -129,10 +148,27 @@ impl Entries {
     }
 
     /// What the stream of the entry at `index` holds.
-    pub(super) fn inflate(&self, index: usize, reader: &mut StreamReader) -> Result<Vec<u8>, UnpackError> {
+    fn inflate(&self, index: usize, reader: &mut StreamReader) -> Result<Vec<u8>, UnpackError> {
         let entry = &self.list[index];
         let stream = self.bytes.read(entry.start, entry.end, &mut reader.stream)?;
         reader.inflater.inflate(stream, entry.size).map_err(|_| UnpackError::Inflate)
+    }
+
+    /// The content of the entry at `index`, which came whole.
+    pub(super) fn whole(&self, index: usize, reader: &mut StreamReader) -> Result<Content, UnpackError> {
+        Content::held(&self.memory, self.list[index].size, || self.inflate(index, reader))
+    }
+
+    /// What the delta of the entry at `index` makes of `base`.
+    pub(super) fn apply(
+        &self,
+        index: usize,
+        base: &[u8],
+        reader: &mut StreamReader,
+    ) -> Result<Content, UnpackError> {
+        let delta = self.delta(index, reader)?;
+        let (_, size) = delta::sizes(delta)?;
+        Content::held(&self.memory, size, || Ok(delta::apply(base, delta)?))
     }
 
     /// The entry that begins at `offset`.
@@ -173,6 +209,7 @@ struct Cursor<'a> {
     stream: Decompress,
     /// What the latest entry holds.
     inflated: Vec<u8>,
+    held: Held,
 }
 
 /// The bytes of a pack, one after the other.
@@ -210,9 +247,9 @@ impl Input<'_> {
 
 impl<'a> Cursor<'a> {
     /// Behind the header of the pack.
-    fn new(bytes: &'a PackBytes) -> Self {
+    fn new(bytes: &'a PackBytes, memory: &Arc<dyn Memory>) -> Self {
         let input = Input { bytes, at: 12, window: Vec::new(), window_start: 0 };
-        Self { input, stream: Decompress::new(true), inflated: Vec::new() }
+        Self { input, stream: Decompress::new(true), inflated: Vec::new(), held: Held::of(memory) }
     }
 
     fn entry(&mut self, limits: &Limits, total: &mut u64) -> Result<Entry, UnpackError> {
@@ -271,6 +308,10 @@ impl<'a> Cursor<'a> {
     /// Inflates exactly `size` bytes; never more, whatever the stream holds.
     fn inflate(&mut self, size: u64) -> Result<(), UnpackError> {
         let size = usize::try_from(size).map_err(|_| UnpackError::Inflate)?;
+        if size > self.inflated.capacity() {
+            // One buffer for all, as large as the largest, and the smaller one while it grows.
+            self.held.set((self.inflated.capacity() + size) as u64)?;
+        }
         let (stream, out) = (&mut self.stream, &mut self.inflated);
         out.clear();
         // A byte of room behind the end makes a stream that goes on show itself.

@@ -1,14 +1,17 @@
 //! What the entries of a pack turn out to be: each object is named and checked here, once, on whichever thread built it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::UnpackError;
+use crate::Memory;
 use crate::check::{self, BadObject};
 use crate::connectivity::Links;
+use crate::memory::Held;
 
 /// How many bytes of content travel together to the thread that checks them. A larger content does not travel.
 pub(super) const BATCH_BYTES: usize = 256 * 1024;
@@ -23,14 +26,22 @@ pub(super) struct Found {
     pub(super) depth: u32,
 }
 
+/// What each object takes that another one names.
+const LINK_BYTES: u64 = 200;
+
 /// What was found so far, and what it names.
-#[derive(Default)]
 pub(super) struct Findings {
     pub(super) found: Vec<Found>,
     pub(super) links: Links,
+    held: Held,
 }
 
 impl Findings {
+    /// Nothing, so far.
+    pub(super) fn of(memory: &Arc<dyn Memory>) -> Self {
+        Self { found: Vec::new(), links: Links::default(), held: Held::of(memory) }
+    }
+
     /// Names and checks the content of an entry.
     pub(super) fn add(
         &mut self,
@@ -43,6 +54,7 @@ impl Findings {
         let id = super::name(kind, content)?;
         let named =
             check::object(kind, content).map_err(|BadObject(why)| UnpackError::BadObject { id, why })?;
+        self.held.grow(named.len() as u64 * LINK_BYTES)?;
         self.links.add(id, kind, named, shallow.contains(&id));
         self.found.push(Found { entry, id, kind, depth });
         Ok(id)
@@ -52,6 +64,7 @@ impl Findings {
     pub(super) fn append(&mut self, other: Self) {
         self.found.extend(other.found);
         self.links.append(other.links);
+        self.held.absorb(other.held);
     }
 }
 
@@ -76,8 +89,9 @@ impl Batch {
 pub(super) fn check_all(
     batches: &Receiver<Batch>,
     shallow: &HashSet<ObjectId>,
+    memory: &Arc<dyn Memory>,
 ) -> Result<Findings, UnpackError> {
-    let mut findings = Findings::default();
+    let mut findings = Findings::of(memory);
     for batch in batches {
         let mut start = 0;
         for (entry, kind, end) in batch.parts {

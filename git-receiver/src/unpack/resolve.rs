@@ -16,7 +16,8 @@ use super::entries::{Body, Entries, StreamReader};
 use super::found::{Findings, Found};
 use super::resolved::{Bases, Resolved};
 use super::scan::Scanned;
-use crate::{Limits, delta};
+use crate::Limits;
+use crate::content::Content;
 
 /// The most threads that one pack is unpacked by.
 const THREADS_MAX: usize = 8;
@@ -56,7 +57,7 @@ pub(crate) fn resolve(
 /// What others may be built on.
 struct Built {
     kind: Kind,
-    content: Vec<u8>,
+    content: Content,
     id: ObjectId,
     /// Its entry, if it is of the pack.
     entry: Option<u32>,
@@ -140,7 +141,7 @@ impl<'a> Work<'a> {
 
     /// One thread's part: as much as it gets to.
     fn run(&self) -> Result<Findings, UnpackError> {
-        let mut made = Findings::default();
+        let mut made = Findings::of(&self.entries.memory);
         let mut reader = StreamReader::new();
         while !self.failed.load(Ordering::Relaxed) {
             let begun = match self.begin(self.next.fetch_add(1, Ordering::Relaxed), &mut reader) {
@@ -159,16 +160,12 @@ impl<'a> Work<'a> {
     /// The base at `index`, first those of the repository and then the pack's: `None` behind the last one.
     fn begin(&self, index: usize, reader: &mut StreamReader) -> Result<Option<Built>, UnpackError> {
         if let Some((id, (kind, content))) = self.bases.get(index) {
-            return Ok(Some(Built {
-                kind: *kind,
-                content: content.clone(),
-                id: **id,
-                entry: None,
-                depth: 0,
-            }));
+            let clone = || Ok::<_, UnpackError>(content.clone());
+            let content = Content::held(&self.entries.memory, content.len() as u64, clone)?;
+            return Ok(Some(Built { kind: *kind, content, id: **id, entry: None, depth: 0 }));
         }
         let Some(found) = self.whole.get(index - self.bases.len()) else { return Ok(None) };
-        let content = self.entries.inflate(found.entry as usize, reader)?;
+        let content = self.entries.whole(found.entry as usize, reader)?;
         Ok(Some(Built { kind: found.kind, content, id: found.id, entry: Some(found.entry), depth: 0 }))
     }
 
@@ -182,10 +179,10 @@ impl<'a> Work<'a> {
             if depth as usize > self.depth_max {
                 return Err(UnpackError::DeltaDepth(self.depth_max));
             }
-            let content = delta::apply(&base.content, self.entries.delta(index as usize, reader)?)?;
+            let content = self.entries.apply(index as usize, &base.content.bytes, reader)?;
             let kind = base.kind;
             drop(base);
-            let id = made.add(index, kind, &content, depth, self.shallow)?;
+            let id = made.add(index, kind, &content.bytes, depth, self.shallow)?;
             self.wait(Built { kind, content, id, entry: Some(index), depth }, &mut waiting);
         }
         Ok(())

@@ -12,15 +12,20 @@ use gix_object::Kind;
 use super::UnpackError;
 use super::entries::{Body, Entries, StreamReader};
 use super::found::{Findings, Found};
+use crate::Known;
 use crate::connectivity::Links;
+use crate::content::Content;
+use crate::memory::Held;
 use crate::pack::{Pack, Packed};
-use crate::{Known, delta};
 
 /// The most deltas that lie on each other in a repository: to read an object, all of them are. As many as git has in a pack.
 const DEPTH_MAX: u32 = 50;
 
 /// The most bytes of a delta, inflated. So what has to be read for an object is bounded too.
 const DELTA_BYTES_MAX: u64 = 256 * 1024;
+
+/// What an object takes that is to be stored, until it is.
+const STORED_BYTES: u64 = 200;
 
 /// The contents of objects that the repository has, and on which the pack builds.
 pub(crate) type Bases = HashMap<ObjectId, (Kind, Vec<u8>)>;
@@ -57,7 +62,7 @@ impl Resolved {
         let entries = self.entries_by_id();
         let there = ids.iter().filter_map(|id| Some((*id, *entries.get(id)?)));
         for (id, entry) in there {
-            each(id, &self.build(entry, &entries)?)?;
+            each(id, &self.build(entry, &entries)?.bytes)?;
         }
         Ok(())
     }
@@ -75,6 +80,8 @@ impl Resolved {
         let mut depths: HashMap<ObjectId, u32> = HashMap::with_capacity(kept.len());
         kept.retain(|found| !known.contains_key(&found.id) && depths.insert(found.id, 0).is_none());
         let entries = LazyCell::new(|| self.entries_by_id());
+        let mut held = Held::of(&self.entries.memory);
+        held.grow(kept.len() as u64 * STORED_BYTES)?;
         let mut stored = Vec::with_capacity(kept.len());
         for Found { entry, id, kind, .. } in kept {
             let at = &self.entries.list[entry as usize];
@@ -88,9 +95,10 @@ impl Resolved {
             });
             let (start, end) = (at.start, at.end);
             let (object, whole) = if depth > DEPTH_MAX || depth > 0 && at.size > DELTA_BYTES_MAX {
-                let content = self.build(entry, &entries)?;
-                let size = content.len() as u64;
-                (Packed { id, kind, base: None, depth: 0, size, start, end }, Some(compress(&content)))
+                let content = self.build(entry, &entries)?.bytes;
+                let (size, stream) = (content.len() as u64, compress(&content));
+                held.grow(stream.len() as u64)?;
+                (Packed { id, kind, base: None, depth: 0, size, start, end }, Some(stream))
             } else {
                 (Packed { id, kind, base, depth, size: at.size, start, end }, None)
             };
@@ -106,7 +114,7 @@ impl Resolved {
         }
         drop(entries);
         let loose = self.findings.links.loose().filter(|id| !known.contains_key(id)).collect();
-        Ok(Pack::new(self.entries.bytes, packed, compressed, loose))
+        Ok(Pack::new(self.entries.bytes, packed, compressed, loose, held))
     }
 
     /// The entry of every object: that on the fewest deltas, where there are several.
@@ -117,19 +125,20 @@ impl Resolved {
     }
 
     /// The content of an entry, from the bottom of its chain.
-    fn build(&self, entry: u32, entries: &HashMap<ObjectId, u32>) -> Result<Vec<u8>, UnpackError> {
+    fn build(&self, entry: u32, entries: &HashMap<ObjectId, u32>) -> Result<Content, UnpackError> {
         let mut reader = StreamReader::new();
         let mut chain = Vec::new();
         let mut index = entry as usize;
         let mut content = loop {
             let base = match self.entries.list[index].body {
-                Body::Whole(_) => break self.entries.inflate(index, &mut reader)?,
+                Body::Whole(_) => break self.entries.whole(index, &mut reader)?,
                 Body::OfsDelta(offset) => self.entries.at(offset),
                 Body::RefDelta(id) => match (entries.get(&id), self.bases.get(&id)) {
                     (Some(base), _) => Some(*base as usize),
                     (None, Some((_, content))) => {
                         chain.push(index);
-                        break content.clone();
+                        let clone = || Ok::<_, UnpackError>(content.clone());
+                        break Content::held(&self.entries.memory, content.len() as u64, clone)?;
                     }
                     (None, None) => None,
                 },
@@ -138,7 +147,7 @@ impl Resolved {
             index = base.ok_or(UnpackError::Unresolved(1))?;
         };
         for index in chain.into_iter().rev() {
-            content = delta::apply(&content, self.entries.delta(index, &mut reader)?)?;
+            content = self.entries.apply(index, &content.bytes, &mut reader)?;
         }
         Ok(content)
     }

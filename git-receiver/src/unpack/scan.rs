@@ -1,6 +1,7 @@
 //! The first pass over a pack: every stream is inflated once, whole objects are checked, the checksum is computed.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -9,14 +10,18 @@ use gix_hash::ObjectId;
 use super::UnpackError;
 use super::entries::{Body, Entries, count};
 use super::found::{BATCH_BYTES, Batch, Findings, check_all};
-use crate::Limits;
+use crate::memory::Held;
 use crate::pack::PackBytes;
+use crate::{Limits, Memory};
 
 /// How long a pack is before it is worth more threads than one.
 const LONG: u64 = 256 * 1024;
 
 /// How many batches may wait to be checked.
 const BATCHES_WAITING: usize = 8;
+
+/// What the batches take that wait, that one which is filled, and the one that is checked.
+const BATCHES_BYTES: u64 = (BATCHES_WAITING as u64 + 2) * 2 * BATCH_BYTES as u64;
 
 /// How much of a file is hashed at once.
 const PIECE: u64 = 256 * 1024;
@@ -33,20 +38,23 @@ pub(crate) fn scan(
     bytes: PackBytes,
     shallow: &HashSet<ObjectId>,
     limits: &Limits,
+    memory: &Arc<dyn Memory>,
 ) -> Result<Scanned, UnpackError> {
     if bytes.length() < LONG {
-        let mut whole = Findings::default();
+        let mut whole = Findings::of(memory);
         let mut sink = |entry, kind, content: &[u8]| whole.add(entry, kind, content, 0, shallow).map(|_| ());
-        let entries = Entries::read(bytes.clone(), limits, &mut sink)?;
+        let entries = Entries::read(bytes.clone(), limits, memory, &mut sink)?;
         checksum(&bytes)?;
         return Ok(Scanned { entries, whole });
     }
+    let mut batches = Held::of(memory);
+    batches.grow(BATCHES_BYTES)?;
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(BATCHES_WAITING);
-        let checking = scope.spawn(move || check_all(&receiver, shallow));
+        let checking = scope.spawn(move || check_all(&receiver, shallow, memory));
         let summing = scope.spawn(|| checksum(&bytes));
         let mut batch = Batch::default();
-        let mut large = Findings::default();
+        let mut large = Findings::of(memory);
         let mut sink = |entry, kind, content: &[u8]| {
             if content.len() > BATCH_BYTES {
                 // Waiting, a few of them would fill the memory.
@@ -55,7 +63,7 @@ pub(crate) fn scan(
             // Whoever does not take it any more has found a fault, which is told below.
             if batch.add(entry, kind, content, &sender) { Ok(()) } else { Err(UnpackError::Died) }
         };
-        let entries = Entries::read(bytes.clone(), limits, &mut sink);
+        let entries = Entries::read(bytes.clone(), limits, memory, &mut sink);
         let _ = sender.send(batch);
         drop(sender);
         let whole = checking.join().unwrap_or(Err(UnpackError::Died));
@@ -100,6 +108,11 @@ impl Inflated<'_> {
 }
 
 impl Scanned {
+    /// Holds so many bytes more, until the push is unpacked.
+    pub(crate) fn hold(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        self.entries.hold(bytes)
+    }
+
     /// What was inflated so far, with what the deltas declare.
     pub(crate) fn inflated<'l>(&self, limits: &'l Limits) -> Inflated<'l> {
         Inflated { total: self.entries.total, limits }

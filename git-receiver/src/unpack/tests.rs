@@ -1,10 +1,13 @@
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use super::*;
+use crate::memory::tests::Bounded;
 use crate::memory::unbounded;
-use crate::{Known, Limits, Object, Pack, content};
+use crate::{Known, Limits, Memory, Object, Pack, content};
 
 /// The head of an entry: type and size.
 fn head(kind: u8, size: usize) -> Vec<u8> {
@@ -45,7 +48,7 @@ fn stored(content: &[u8]) -> Object {
 fn unpack_for(pack: &Bytes, stored: &[(&[u8], u32)], limits: &Limits) -> Result<Pack, UnpackError> {
     let shallow = HashSet::new();
     let blob = |content: &[u8]| name(Kind::Blob, content).unwrap();
-    let scanned = scan(pack.clone().into(), &shallow, limits)?;
+    let scanned = scan(pack.clone().into(), &shallow, limits, &unbounded())?;
     let foreign = scanned.foreign_bases();
     let bases = stored.iter().map(|(content, _)| (blob(content), (Kind::Blob, content.to_vec())));
     let bases = bases.filter(|(id, _)| foreign.contains(id)).collect();
@@ -188,7 +191,8 @@ fn a_pack_in_a_file_is_read_as_one_in_memory() {
     let from_file = crate::PackBytes::in_file(file, 6).unwrap();
     let settled = |bytes| {
         let shallow = HashSet::new();
-        let resolved = resolve(scan(bytes, &shallow, &limits)?, HashMap::new(), &shallow, &limits)?;
+        let resolved =
+            resolve(scan(bytes, &shallow, &limits, &unbounded())?, HashMap::new(), &shallow, &limits)?;
         resolved.settle(&HashMap::new())
     };
     let (file, memory) = (settled(from_file).unwrap(), settled(bytes.clone().into()).unwrap());
@@ -199,6 +203,41 @@ fn a_pack_in_a_file_is_read_as_one_in_memory() {
     let bad = [&b"100644 .git\0"[..], &[7; 20]].concat();
     entries.push(entry(2, bad.len(), &[], &bad));
     assert!(matches!(settled(pack(&entries).into()), Err(UnpackError::BadObject { .. })));
+}
+
+#[test]
+fn what_a_push_holds_is_counted_and_given_back() {
+    let content = |seed: u32| -> Vec<u8> { (0..100_000).map(|at| (at ^ seed) as u8).collect() };
+    let mut entries = Vec::new();
+    for seed in 0..50 {
+        let (whole, size) = (content(seed), 100_000);
+        let id = name(Kind::Blob, &whole).unwrap();
+        // A copy of all of it, and one byte more.
+        let delta = [0xa0, 0x8d, 0x06, 0xa1, 0x8d, 0x06, 0xf0, 0xa0, 0x86, 0x01, 1, 7];
+        entries.push(entry(3, size, &[], &whole));
+        entries.push(entry(7, delta.len(), id.as_slice(), &delta));
+    }
+    let (bytes, shallow) = (pack(&entries), HashSet::new());
+    let within = |most| {
+        let bounded = Arc::new(Bounded { most, ..Bounded::default() });
+        let memory: Arc<dyn Memory> = Arc::clone(&bounded) as Arc<dyn Memory>;
+        let settle = || {
+            let scanned = scan(bytes.clone().into(), &shallow, &Limits::default(), &memory)?;
+            resolve(scanned, HashMap::new(), &shallow, &Limits::default())?.settle(&HashMap::new())
+        };
+        let settled = settle().map(|pack| (pack.len(), bounded.held.load(Ordering::Relaxed)));
+        assert_eq!(bounded.held.load(Ordering::Relaxed), 0, "it is given back with the pack");
+        (settled, bounded.peak.load(Ordering::Relaxed))
+    };
+    let (settled, peak) = within(u64::MAX / 2);
+    let (objects, held) = settled.unwrap();
+    assert_eq!(objects, 100);
+    assert!(held >= 100 * 100 && (200_000..3_000_000).contains(&peak), "{held} of {peak}");
+    for most in [0, 50_000, 150_000] {
+        let (settled, peak) = within(most);
+        assert!(matches!(settled, Err(UnpackError::Repository(RepositoryError::NoMemory(_)))), "{most}");
+        assert!(peak <= most);
+    }
 }
 
 #[test]

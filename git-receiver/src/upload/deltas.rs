@@ -14,7 +14,7 @@ use super::{UploadError, Wishes};
 use crate::memory::tests::Bounded;
 use crate::sample::History;
 use crate::unpack::{UnpackError, compress, resolve, scan};
-use crate::{Known, Limits, Object, Pack, RepositoryError};
+use crate::{Known, Limits, Object, Pack, RepositoryError, unbounded};
 
 /// A file `a`, then the same with a `b` behind it, stored as a delta: the history, its two commits, the two files.
 fn two_commits() -> (History, [ObjectId; 2], [ObjectId; 2]) {
@@ -48,7 +48,7 @@ async fn sent(history: &History, wishes: &Wishes, format: Format) -> Result<Byte
 /// The objects of a pack, for a client that knows nothing of it or has the file `a`.
 fn received(pack: Bytes, has: Option<ObjectId>) -> Result<Pack, UnpackError> {
     let (shallow, limits) = (HashSet::new(), Limits::default());
-    let scanned = scan(pack.into(), &shallow, &limits)?;
+    let scanned = scan(pack.into(), &shallow, &limits, &unbounded())?;
     let bases = has.into_iter().map(|id| (id, (Kind::Blob, b"a".to_vec()))).collect();
     let known = has.into_iter().map(|id| (id, Known { kind: Kind::Blob, depth: 0 }));
     resolve(scanned, bases, &shallow, &limits)?.settle(&known.collect())

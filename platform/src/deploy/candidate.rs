@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use chrono::Utc;
-use git_receiver::{ObjectId, Pack, ReadError, Staged, UnpackError};
+use git_receiver::{ObjectId, Pack, ReadError, RepositoryError, Staged, UnpackError};
 use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::manifest;
 use manifest_schema::name::{AppName, DomainName};
@@ -43,11 +43,16 @@ pub(super) enum DeployError {
     /// Objects on which the push may build were deleted since it was unpacked.
     #[error("objects of the app were deleted meanwhile")]
     Collected,
+    #[error(transparent)]
+    NoMemory(#[from] OutOfMemory),
 }
 
 impl DeployError {
     /// Why the push to `app` is rejected; what only the operator can mend is logged.
     pub(super) fn rejection(&self, app: &AppName) -> Rejection {
+        if let Some(refused) = self.out_of_memory() {
+            return Rejection::NoMemory(refused);
+        }
         if let Self::Unpack(refused) = self
             && refused.is_refusal()
         {
@@ -63,6 +68,16 @@ impl DeployError {
         let incident = Uuid::new_v4();
         tracing::error!(%app, %incident, error = %self, "push failed");
         Rejection::Internal { incident }
+    }
+
+    fn out_of_memory(&self) -> Option<OutOfMemory> {
+        let refused = match self {
+            Self::NoMemory(refused) => return Some(*refused),
+            Self::Unpack(UnpackError::Repository(RepositoryError::NoMemory(refused)))
+            | Self::Read(ReadError::Repository(RepositoryError::NoMemory(refused))) => refused,
+            _ => return None,
+        };
+        refused.0.downcast_ref().copied()
     }
 
     /// The error of the store that says that the database cannot be asked now, if one does.

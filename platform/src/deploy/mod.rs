@@ -1,10 +1,11 @@
 //! A push's way to being live: unpack, read, check, plan, commit in one transaction, swap.
 //!
-//! [`Deployer::receive`] is the journey. In its order: [`intent`] says what a command asks, [`snapshot`] reads the files
-//! of its commit, [`leaks`] looks for secrets in them, [`check`] validates them, [`plan`] compares them with what is live,
+//! [`Deployer::receive`] is the journey, for which [`Deployer::admit`] waits for memory. In its order: [`intent`] says what a command
+//! asks, [`snapshot`] reads the files of its commit, [`leaks`] looks for secrets in them, [`check`] validates them, [`plan`] compares them with what is live,
 //! and [`report`] holds what is told. [`rollback`] and the end of old [`previews`] are pushes that the server makes itself;
 //! [`setting`] sets secrets, which is a deploy too, and limits.
 
+mod admission;
 mod candidate;
 mod check;
 mod commit;
@@ -20,7 +21,6 @@ mod setting;
 mod snapshot;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,6 +31,7 @@ use runtime::Secrets;
 use store::{Actor, App, AppId, PushReceipt, RefChange, Store, StoreError};
 use tracing::Instrument as _;
 
+pub use admission::AdmittedPush;
 pub(crate) use check::check_for;
 pub use check::{Checked, check};
 pub use intent::CHECK_REF;
@@ -47,7 +48,7 @@ use crate::activation::{Activation, Fresh};
 use crate::clock::Clock;
 use crate::limits::GrantedLimits;
 use crate::nodes::{OwnAct, Peers};
-use crate::repository::{AppRepository, DEPLOY_REFS, Pushed, deploy_ref, oid};
+use crate::repository::{AppRepository, DEPLOY_REFS, Pushed, RequestMemory, deploy_ref, oid};
 use crate::scripts::AppScripts;
 use crate::secrets::{SecretError, Vault};
 use crate::tokens::{Caller, Right};
@@ -179,18 +180,17 @@ impl Deployer {
         Self { store, activation, vault, peers, limits, clock }
     }
 
-    /// Unpacks the `pack` that followed `request`, a push to the app `name`, and carries it out. Every ref is either moved and
-    /// served, or nothing of it has changed. Must run to its end: dropping it midway may leave a committed push that
-    /// this node serves only after its next start.
+    /// Unpacks a push to the app `name` and carries it out. Every ref is either moved and served, or nothing of it has changed. Must run to
+    /// its end: dropping it midway can leave a committed push that this node serves only after its next start.
     pub async fn receive(
         &self,
         name: &AppName,
-        request: Request,
-        pack: io::Result<PackBytes>,
+        push: AdmittedPush,
         limits: &git_receiver::Limits,
         by: &Pusher,
         tell: &Tell,
     ) -> Deployed {
+        let AdmittedPush { request, pack, app, held } = push;
         let pack = match pack {
             Ok(pack) => pack,
             Err(error) => return Failed::unpacking(error, DeployError::Pack).reject(name, &request.commands),
@@ -198,7 +198,7 @@ impl Deployer {
         let mut left = COLLECTED_TRIES;
         loop {
             left -= 1;
-            let repository = match self.repository_of(name, &request).await {
+            let repository = match self.repository_of(name, &request, app, &held).await {
                 Ok(repository) => repository,
                 Err(error) => {
                     return Failed::unpacking(error, DeployError::Store).reject(name, &request.commands);
@@ -223,9 +223,16 @@ impl Deployer {
         }
     }
 
-    /// What the store has of the app now, not when the push began to arrive.
-    async fn repository_of(&self, name: &AppName, request: &Request) -> Result<AppRepository, StoreError> {
-        let repository = AppRepository::new(self.store.clone(), self.store.app(name).await?);
+    /// What the store has of the app now, not when the push began to arrive. One that is not there is created as `new_app`.
+    async fn repository_of(
+        &self,
+        name: &AppName,
+        request: &Request,
+        new_app: AppId,
+        held: &Arc<RequestMemory>,
+    ) -> Result<AppRepository, StoreError> {
+        let repository = AppRepository::to_be(self.store.clone(), self.store.app(name).await?, new_app);
+        let repository = repository.sharing(Arc::clone(held));
         // There are many deploys, and most pushes name none of them.
         let names_a_deploy = request.commands.iter().any(|command| command.name.starts_with(DEPLOY_REFS));
         Ok(if names_a_deploy { repository } else { repository.for_pushers() })
@@ -265,8 +272,7 @@ impl Deployer {
     /// Carries out a push that is unpacked, one verdict a ref in the order of the commands.
     async fn carry_out(&self, delivery: &Delivery<'_>) -> Result<Vec<Verdict>, DeployError> {
         let Delivery { name, by, tell, repository, push, atomic } = *delivery;
-        // An app that is not there yet is created with this id, so that what it takes is counted from here on.
-        let app = repository.app().map_or_else(AppId::random, |app| app.id);
+        let app = repository.id();
         let scripts = self.activation.scripts_of(app, &self.granted(repository));
         let mut decisions = self.decide(delivery, &scripts).instrument(stage!("check")).await?;
         reject_shared_addresses(name, &mut decisions);

@@ -4,6 +4,7 @@
 //! - `cpu`: which of them compute on a thread of their own
 //! - `worker_pool`: those threads, and their priorities
 //! - [`threads`]: the threads of the node itself
+//! - [`turns`]: which work on repositories goes on at once
 //!
 //! An execution takes a slot of its app. Where it takes longer than others should wait for, it takes a CPU permit too, and a
 //! worker.
@@ -11,6 +12,7 @@
 mod cpu;
 mod slots;
 pub mod threads;
+pub mod turns;
 pub(crate) mod worker_pool;
 
 pub(crate) use cpu::AppCpu;

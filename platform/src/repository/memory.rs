@@ -22,7 +22,7 @@ const COUNTED_TOGETHER: usize = 64;
 
 /// What one request to a repository holds of its app's memory: at least as much as it began with, until it has ended.
 #[derive(Debug)]
-pub(super) struct RequestMemory {
+pub(crate) struct RequestMemory {
     least: u64,
     /// What is in use.
     used: AtomicU64,
@@ -35,7 +35,7 @@ pub(super) struct RequestMemory {
 }
 
 impl RequestMemory {
-    pub(super) fn new(held: Reservation) -> Arc<Self> {
+    pub(crate) fn new(held: Reservation) -> Arc<Self> {
         let least = held.bytes();
         Arc::new(Self {
             least,
@@ -108,7 +108,7 @@ impl Memory for RequestMemory {
         self.capacity.store(held.bytes(), Ordering::Relaxed);
         grown.map_err(|error| {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
-            NoMemory(error.to_string())
+            NoMemory(Arc::new(error))
         })
     }
 

@@ -9,8 +9,9 @@ use axum::http::{Request, Response};
 use git_receiver::{Capabilities, Request as PushRequest, report};
 use manifest_schema::name::AppName;
 use platform::deploy::{Deployed, Deployer, Outcome, Pusher, Rejection, Tell, Verdict};
+use platform::executor::turns::{AppTurns, Turn};
+use platform::memory::{Purpose, Reservation};
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::io::ReaderStream;
 use tracing::Instrument as _;
 use tracing::field::Empty;
@@ -28,8 +29,11 @@ use crate::words::push::PushWords;
 /// How often a silent server says that it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
+/// What a push that arrives holds of its app's memory: what is kept of it there, what was read last, and what inflates it.
+const ARRIVING_BYTES: u64 = 192 * 1024;
+
 /// How long a push waits for those before it to be unpacked.
-const PLACE_WAIT_MAX: Duration = Duration::from_secs(60);
+const TURN_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What may stand before a pack: commands, options, shallow commits.
 const COMMANDS_BYTES: u64 = 2 * 1024 * 1024;
@@ -45,7 +49,7 @@ struct Arrived {
     addresses: Addresses,
     started: Instant,
     /// Held until its turn has come: what waits takes room as what arrives does.
-    arriving: OwnedSemaphorePermit,
+    arriving: (Turn, Reservation),
     numbers: Arc<Numbers>,
 }
 
@@ -58,7 +62,9 @@ pub(super) async fn receive(
     request: Request<Body>,
 ) -> Result<Response<Body>, GitError> {
     let started = Instant::now();
-    let arriving = Arc::clone(&git.arriving).try_acquire_owned().map_err(|_| GitError::TooManyPushes)?;
+    let arriving = git.arriving.of(&app).try_next().ok_or(GitError::TooManyPushes)?;
+    let account = git.apps.repository(&app).await?.account(&git.memory);
+    let arriving = (arriving, account.try_reserve(Purpose::Pushes, ARRIVING_BYTES)?);
     let mut body = plain_body(request)?;
     let most = git.pushes.bounds.limits.request_bytes.saturating_add(COMMANDS_BYTES);
     let mut body = match spool(&mut body, most, git.pushes.bounds.time, &git.pushes.spool).await {
@@ -95,10 +101,10 @@ pub(super) async fn receive(
         numbers: Arc::clone(&git.pushes.numbers),
     };
     let (output, input) = tokio::io::duplex(ANSWER_BUFFER);
-    let (deployer, bounds, places) =
-        (git.deployer.clone(), git.pushes.bounds.clone(), Arc::clone(&git.places));
+    let (deployer, bounds, turns) =
+        (git.deployer.clone(), git.pushes.bounds.clone(), git.turns.of(&arrived.app));
     // What is traced of the push belongs to this request, which is answered while the push goes on.
-    let work = carry_out(arrived, deployer, bounds, places, output).in_current_span();
+    let work = carry_out(arrived, deployer, bounds, turns, output).in_current_span();
     git.pushes.threads.handle().spawn(work);
     Ok(git_reply(RESULT, Body::from_stream(ReaderStream::new(input))))
 }
@@ -128,7 +134,7 @@ async fn carry_out(
     arrived: Arrived,
     deployer: Deployer,
     bounds: PushBounds,
-    places: Arc<Semaphore>,
+    turns: AppTurns,
     mut output: DuplexStream,
 ) {
     let capabilities = arrived.request.capabilities.clone();
@@ -142,7 +148,7 @@ async fn carry_out(
     let (tell, mut events) = Tell::channel();
     // In a task of its own: a client that hangs up now, or reads slowly, does not stop it halfway.
     let push = tracing::trace_span!(target: TARGET, "push", app = %arrived.app, rejected = Empty);
-    let deploying = tokio::spawn(deploy(arrived, deployer, bounds, places, tell).instrument(push.clone()));
+    let deploying = tokio::spawn(deploy(arrived, deployer, bounds, turns, tell).instrument(push.clone()));
     loop {
         let bytes = match tokio::time::timeout(KEEPALIVE, events.recv()).await {
             Ok(Some(event)) => report::progress(&capabilities, &words.event(&event)),
@@ -173,24 +179,29 @@ fn said(
     let results: Vec<_> = results.iter().map(|(name, result)| (name.as_str(), result.clone())).collect();
     let unpacked = unpacked.as_ref().copied().map_err(|rejection| match rejection {
         Rejection::Unpack(why) | Rejection::Unavailable { why } => why.as_str(),
+        Rejection::NoMemory(_) => "there is no memory for it",
         _ => "the server cannot read its repository",
     });
     [report::progress(capabilities, text), report::report(capabilities, unpacked, &results)].concat()
 }
 
-/// Hands a push over to be unpacked and deployed when its turn comes.
+/// Hands a push over to be unpacked and deployed when there is memory for it, and its turn comes.
 async fn deploy(
     arrived: Arrived,
     deployer: Deployer,
     bounds: PushBounds,
-    places: Arc<Semaphore>,
+    turns: AppTurns,
     tell: Tell,
 ) -> Deployed {
     let Arrived { app, request, body, pusher, arriving, .. } = arrived;
-    let Ok(Ok(_place)) = tokio::time::timeout(PLACE_WAIT_MAX, places.acquire()).await else {
-        let verdicts = Verdict::reject_all(&request.commands, &Rejection::NoSlot);
+    let push = match deployer.admit(&app, request, body.into_pack().await).await {
+        Ok(push) => push,
+        Err(rejected) => return rejected,
+    };
+    let Ok(_turn) = tokio::time::timeout(TURN_WAIT_MAX, turns.next()).await else {
+        let verdicts = Verdict::reject_all(push.commands(), &Rejection::NoSlot);
         return Deployed { unpacked: Ok(()), verdicts };
     };
     drop(arriving);
-    deployer.receive(&app, request, body.into_pack().await, &bounds.limits, &pusher, &tell).await
+    deployer.receive(&app, push, &bounds.limits, &pusher, &tell).await
 }

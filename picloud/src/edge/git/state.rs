@@ -4,19 +4,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use manifest_schema::name::AppName;
 use platform::apps::Apps;
 use platform::deploy::Deployer;
 use platform::memory::MemoryBudget;
-use platform::repository::ReadTurns;
-use tokio::sync::Semaphore;
+use platform::repository::AppId;
 
 use crate::edge::credentials::Door;
 use crate::edge::pace::MinRate;
 use crate::numbers::Numbers;
 use platform::executor::threads::PushThreads;
+use platform::executor::turns::Turns;
 
-/// How many pushes may be arriving or waiting for their turn at once, each in a file of its own.
+/// How many pushes can be arriving or waiting for their turn at once, each in a file of its own, and how many of one app.
 const ARRIVING_MAX: usize = 256;
+const ARRIVING_OF_APP_MAX: usize = 64;
 
 /// How many fetches read at once, and of one app: SQLite has four connections that read. Those that wait for their clients do not count.
 const READS_MAX: usize = 3;
@@ -61,10 +63,12 @@ pub(crate) struct GitEdge {
     pub(super) deployer: Deployer,
     pub(super) door: Door,
     pub(super) pushes: Pushes,
-    pub(super) arriving: Arc<Semaphore>,
-    pub(super) places: Arc<Semaphore>,
+    /// Which pushes arrive or wait.
+    pub(super) arriving: Turns<AppName>,
+    /// Which pushes are worked on.
+    pub(super) turns: Turns<AppName>,
     /// Which fetches read.
-    pub(super) fetches: ReadTurns,
+    pub(super) fetches: Turns<AppId>,
     /// The memory that the apps share.
     pub(super) memory: MemoryBudget,
     /// The least rate of a client.
@@ -80,15 +84,23 @@ impl GitEdge {
         memory: MemoryBudget,
         min_rate: MinRate,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(pushes.bounds.at_once));
-        let arriving = Arc::new(Semaphore::new(ARRIVING_MAX));
-        let fetches = ReadTurns::new(READS_MAX, READS_OF_APP_MAX);
-        Self { apps, deployer, door, pushes, arriving, places, fetches, memory, min_rate }
+        let at_once = pushes.bounds.at_once;
+        Self {
+            apps,
+            deployer,
+            door,
+            pushes,
+            arriving: Turns::new(ARRIVING_MAX, ARRIVING_OF_APP_MAX),
+            // One is left to others, where there are several.
+            turns: Turns::new(at_once, at_once.saturating_sub(1).max(1)),
+            fetches: Turns::new(READS_MAX, READS_OF_APP_MAX),
+            memory,
+            min_rate,
+        }
     }
 
     /// How many pushes arrive or wait for their turn, and how many are worked on.
     pub(crate) fn queue(&self) -> (usize, usize) {
-        let arriving = ARRIVING_MAX.saturating_sub(self.arriving.available_permits());
-        (arriving, self.pushes.bounds.at_once.saturating_sub(self.places.available_permits()))
+        (self.arriving.taken(), self.turns.taken())
     }
 }

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tests::{Repository, TOKEN, Wire, until};
 
-use super::{MEMORY, MIB, assert_within_memory, held, node};
+use super::{MEMORY, MIB, assert_within_memory, held, incompressible, node};
 
 /// A request to upload-pack of `app`, as it is sent.
 fn request(app: &str, headers: &str, length: usize) -> String {
@@ -20,22 +20,6 @@ fn request(app: &str, headers: &str, length: usize) -> String {
 /// What asks for the whole of a commit, in the original protocol.
 fn wants(commit: &str) -> String {
     format!("0032want {commit}\n00000009done\n")
-}
-
-/// A repository of so many mebibytes that nothing compresses, in files of half of one.
-fn incompressible(mebibytes: usize) -> Repository {
-    let repository = Repository::new();
-    repository.write("picloud.toml", "sdk = \"1.1\"\n");
-    let mut state = 1u64;
-    for number in 0..2 * mebibytes {
-        let noise = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        });
-        repository.write(&format!("{number}.bin"), noise.take(MIB as usize / 2).collect::<Vec<_>>());
-    }
-    repository.commit("noise");
-    repository
 }
 
 #[test]
@@ -87,7 +71,7 @@ fn requests_that_do_not_come_to_their_end_hold_the_memory_of_their_app() {
 #[test]
 fn packs_that_nobody_takes_hold_the_memory_of_their_app_and_no_turn() {
     let server = node(&["--answer-time", "2s", "--push-bytes", "64MiB"]);
-    let repository = incompressible(20);
+    let repository = incompressible(20, 1);
     let app = server.git_url("noise");
     repository.push(&app, &["main"]).succeeded();
     Repository::clone_of(&app);
@@ -114,7 +98,7 @@ fn packs_that_nobody_takes_hold_the_memory_of_their_app_and_no_turn() {
 #[test]
 fn a_pack_is_whole_however_slowly_it_is_taken() {
     let server = node(&["--push-bytes", "64MiB"]);
-    let repository = incompressible(6);
+    let repository = incompressible(6, 1);
     repository.push(&server.git_url("noise"), &["main"]).succeeded();
     let wants = wants(&repository.head());
     // In HTTP/1.0 the end of the connection is the end of the answer.

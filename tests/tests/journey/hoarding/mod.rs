@@ -4,6 +4,7 @@
 mod answers;
 mod bodies;
 mod fetches;
+mod pushes;
 mod scripts;
 
 use tests::{Database, Repository, Server};
@@ -60,4 +61,20 @@ fn held(server: &Server, purpose: &str) -> u64 {
 /// How many requests to `app` were turned away for want of memory.
 fn turned_away(server: &Server, app: &str) -> u64 {
     server.metric(&format!("picloud_limits_hit_total{{app=\"{app}\",limit=\"no_memory\"}}")) as u64
+}
+
+/// A repository of so many mebibytes that nothing compresses, in files of half of one.
+fn incompressible(mebibytes: usize, seed: u64) -> Repository {
+    let repository = Repository::new();
+    repository.write("picloud.toml", "sdk = \"1.1\"\n");
+    let mut state = seed;
+    for number in 0..2 * mebibytes {
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        });
+        repository.write(&format!("{number}.bin"), noise.take(MIB as usize / 2).collect::<Vec<_>>());
+    }
+    repository.commit("noise");
+    repository
 }

@@ -1,21 +1,24 @@
+//! Turns of work that many want at once: so many of each app, and so many in all. No app has all of them, and those of an app are
+//! given in order of arrival.
+
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use store::AppId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Turns of reading from repositories, of an app and in all. What reads for long takes them, so that it leaves the database to
-/// others; a turn lasts as long as one query does, and nobody has one who waits for a client.
+/// The turns of all apps, which are known by `K`. Cheap to clone; clones are the same turns.
 #[derive(Clone, Debug)]
-pub struct ReadTurns {
+pub struct Turns<K> {
+    all: usize,
     node: Arc<Semaphore>,
     of_app: usize,
-    apps: Arc<Mutex<HashMap<AppId, Weak<Semaphore>>>>,
+    apps: Arc<Mutex<HashMap<K, Weak<Semaphore>>>>,
 }
 
 /// The turns of one app.
 #[derive(Clone, Debug)]
-pub(super) struct AppTurns {
+pub struct AppTurns {
     app: Arc<Semaphore>,
     node: Arc<Semaphore>,
 }
@@ -23,36 +26,48 @@ pub(super) struct AppTurns {
 /// A turn, given back on drop.
 #[derive(Debug)]
 #[must_use = "the turn is over as soon as it is dropped"]
-pub(super) struct Turn {
+pub struct Turn {
     _app: OwnedSemaphorePermit,
     _node: OwnedSemaphorePermit,
 }
 
-impl ReadTurns {
+impl<K: Clone + Eq + Hash> Turns<K> {
     /// So many at once, and so many of one app.
     pub fn new(all: usize, of_app: usize) -> Self {
-        Self { node: Arc::new(Semaphore::new(all)), of_app, apps: Arc::default() }
+        Self { all, node: Arc::new(Semaphore::new(all)), of_app, apps: Arc::default() }
     }
 
-    pub(super) fn of(&self, app: AppId) -> AppTurns {
+    /// Those of an app.
+    pub fn of(&self, app: &K) -> AppTurns {
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = apps.get(&app).and_then(Weak::upgrade);
+        let known = apps.get(app).and_then(Weak::upgrade);
         let turns = known.unwrap_or_else(|| {
             let turns = Arc::new(Semaphore::new(self.of_app));
             apps.retain(|_, turns| turns.strong_count() > 0);
-            apps.insert(app, Arc::downgrade(&turns));
+            apps.insert(app.clone(), Arc::downgrade(&turns));
             turns
         });
         AppTurns { app: turns, node: Arc::clone(&self.node) }
     }
+
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.all.saturating_sub(self.node.available_permits())
+    }
 }
 
 impl AppTurns {
-    /// Waits for a turn, in order of arrival.
-    pub(super) async fn next(&self) -> Turn {
+    /// Waits for a turn: first among those of the app, and then among all that have theirs.
+    pub async fn next(&self) -> Turn {
         const OPEN: &str = "these semaphores are never closed";
         let app = Arc::clone(&self.app).acquire_owned().await.expect(OPEN);
         Turn { _app: app, _node: Arc::clone(&self.node).acquire_owned().await.expect(OPEN) }
+    }
+
+    /// A turn, where there is one at once.
+    pub fn try_next(&self) -> Option<Turn> {
+        let app = Arc::clone(&self.app).try_acquire_owned().ok()?;
+        Some(Turn { _app: app, _node: Arc::clone(&self.node).try_acquire_owned().ok()? })
     }
 }
 
@@ -60,8 +75,6 @@ impl AppTurns {
 mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
-
-    use uuid::Uuid;
 
     use super::*;
 
@@ -74,17 +87,18 @@ mod tests {
 
     #[test]
     fn an_app_has_a_part_of_the_turns() {
-        let turns = ReadTurns::new(3, 2);
-        let of = |app| turns.of(AppId::from_uuid(Uuid::from_u128(app)));
-        let (app, other) = (of(1), of(2));
+        let turns = Turns::new(3, 2);
+        let (app, other) = (turns.of(&"app"), turns.of(&"other"));
         let first = now(app.next()).unwrap();
-        let second = now(of(1).next()).unwrap();
-        assert!(now(app.next()).is_none(), "all of one app share them");
+        let second = now(turns.of(&"app").next()).unwrap();
+        assert!(now(app.next()).is_none() && app.try_next().is_none(), "all of one app share them");
         let third = now(other.next()).unwrap();
-        assert!(now(other.next()).is_none(), "all are taken");
+        assert!(now(other.next()).is_none() && other.try_next().is_none(), "all are taken");
+        assert_eq!(turns.taken(), 3);
         drop(first);
         assert!(now(other.next()).is_some());
         drop((second, third));
-        assert!(now(app.next()).is_some());
+        assert_eq!(turns.taken(), 0);
+        assert!(app.try_next().is_some());
     }
 }
