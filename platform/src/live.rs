@@ -52,8 +52,7 @@ pub struct Live {
     pub branch: Branch,
     /// The number of the deploy that made it live.
     pub deploy: u64,
-    slots: Arc<Slots>,
-    cpu: Arc<AppCpu>,
+    executor: Arc<BranchExecutor>,
     tally: Arc<Tally>,
     records: Arc<RecordShare>,
     scripts: AppScripts,
@@ -98,22 +97,26 @@ impl Live {
 
     /// Takes one of the slots of the app if one is free and nobody waits for it.
     pub fn try_acquire_slot(&self) -> Option<SlotPermit> {
-        self.slots.try_acquire(self.concurrency())
+        self.executor.slots.try_acquire(self.concurrency())
     }
 
     /// Takes a slot of the app, waiting for it. `None` where as many wait as there are slots.
     pub async fn acquire_slot(&self) -> Option<SlotPermit> {
-        self.slots.acquire(self.concurrency()).await
+        self.executor.slots.acquire(self.concurrency()).await
     }
 
-    /// How many executions of the app may run at once.
+    /// How many executions can run at once: of production as many as its manifest says, and of all previews together half as many as
+    /// theirs says.
     pub fn concurrency(&self) -> u32 {
-        self.revision.limits().concurrency
+        match self.revision.limits().concurrency {
+            of_production if self.branch.production => of_production,
+            limit => (limit / 2).max(1),
+        }
     }
 
-    /// Waits for one of the CPU permits of the app. No app has all of them.
+    /// Waits for one of the CPU permits of production of the app, or of its previews. No app has all of them.
     pub async fn acquire_cpu(&self) -> CpuPermit {
-        self.cpu.acquire().await
+        self.executor.cpu.acquire().await
     }
 }
 
@@ -162,11 +165,24 @@ pub struct LiveTable {
     scripts: Scripts,
 }
 
+/// What production of an app has of the executor, or what all of its previews share: nothing that previews take is production's.
+#[derive(Debug)]
+struct BranchExecutor {
+    slots: Arc<Slots>,
+    cpu: Arc<AppCpu>,
+}
+
+impl BranchExecutor {
+    fn new(cpu: AppCpu) -> Arc<Self> {
+        Arc::new(Self { slots: Arc::default(), cpu: Arc::new(cpu) })
+    }
+}
+
 /// One app's place in the table.
 #[derive(Debug)]
 struct Slot {
-    slots: Arc<Slots>,
-    cpu: Arc<AppCpu>,
+    production: Arc<BranchExecutor>,
+    previews: Arc<BranchExecutor>,
     tally: Arc<Tally>,
     records: Arc<RecordShare>,
     limits: Arc<ArcSwap<GrantedLimits>>,
@@ -291,7 +307,8 @@ impl LiveTable {
         let mut numbers = Vec::new();
         let mut others = AppNumbers { app: None, counts: Counts::default(), running: 0, waiting: 0 };
         for (name, slot) in apps.iter() {
-            let (running, waiting) = slot.slots.load();
+            let (production, previews) = (slot.production.slots.load(), slot.previews.slots.load());
+            let (running, waiting) = (production.0 + previews.0, production.1 + previews.1);
             if Arc::ptr_eq(&slot.tally, &self.others) {
                 (others.running, others.waiting) = (others.running + running, others.waiting + waiting);
             } else if let Some(counts) = slot.tally.counts() {
@@ -316,8 +333,7 @@ impl LiveTable {
             revision: Arc::new(revision),
             branch,
             deploy,
-            slots: Arc::clone(&slot.slots),
-            cpu: Arc::clone(&slot.cpu),
+            executor: Arc::clone(if production { &slot.production } else { &slot.previews }),
             tally: Arc::clone(&slot.tally),
             records: Arc::clone(&slot.records),
             limits: Arc::clone(&slot.limits),
@@ -398,8 +414,8 @@ impl LiveTable {
         let tallied = apps.values().filter(|slot| !Arc::ptr_eq(&slot.tally, &self.others)).count();
         let tally = if tallied < TALLIED_MAX { Arc::default() } else { Arc::clone(&self.others) };
         let slot = Arc::new(Slot {
-            slots: Arc::default(),
-            cpu: Arc::default(),
+            production: BranchExecutor::new(AppCpu::of_production()),
+            previews: BranchExecutor::new(AppCpu::of_previews()),
             tally,
             records: Arc::default(),
             limits: Arc::default(),

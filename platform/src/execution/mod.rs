@@ -109,7 +109,8 @@ async fn execute_on_worker(
     let cpu = with_wait_timeout(live.acquire_cpu()).await.ok_or(Busy::NoCpu);
     let cpu = Arc::new(cpu.inspect_err(|_| live.tally().rejected(RejectReason::Processor))?);
     let recorder = recorder.clone();
-    let priority = if cpu.is_contested() { Priority::Background } else { Priority::Normal };
+    let gives_way = cpu.is_contested() || !live.branch.production;
+    let priority = if gives_way { Priority::Background } else { Priority::Normal };
     let running = worker_pool::run(priority, move || {
         let host = ThreadHost::new(recorder.clone(), Arc::clone(&live), &invocation, Arc::clone(&cpu));
         let host = Arc::new(host);

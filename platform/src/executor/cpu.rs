@@ -4,6 +4,9 @@
 //! The executions of one app share its permits: one that has computed for a while hands its permit to the next that waits for
 //! one ([`CpuPermit::yield_to_others`]), and waits after the others, on its thread and in the middle of its run. So a long one
 //! and short ones go on side by side. One that waits for its host gives its permit back ([`CpuPermit::wait`]).
+//!
+//! Previews have permits apart from those of production, fewer of them: however many executions of previews go on, production
+//! finds what it would find without them.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -19,24 +22,39 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
 
-/// The apps that keep a processor busy at once. The kernel shares the processors among them, so that none waits for another
-/// one's execution to end; each takes a thread and its memory, which is why there are not more.
-static APPS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(apps()));
+/// What all apps share, for production.
+static PRODUCTION: LazyLock<Shared> = LazyLock::new(|| Shared::of(apps(), *PROCESSORS - 1));
 
-/// What apps may have beyond one execution each: as much as there are other processors, and more would only take turns with each
-/// other, and with the threads that answer requests.
-static SPARE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PROCESSORS - 1));
+/// The same for previews: half as many, and none beyond one execution of each app.
+static PREVIEWS: LazyLock<Shared> = LazyLock::new(|| Shared::of(apps() / 2, 0));
 
-/// The executions that wait in the middle of their run, of all apps: each keeps its thread and its memory. One app has half of
-/// that at the most ([`AppCpu::parked`]).
-static PARKED: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(apps()));
+/// What all apps share.
+#[derive(Debug)]
+struct Shared {
+    /// The apps that keep a processor busy at once. The kernel shares the processors among them, so that none waits for another
+    /// one's execution to end; each takes a thread and its memory, which is why there are not more.
+    apps: Semaphore,
+    /// What apps can have beyond one execution each: as much as there are other processors, and more would only take turns with
+    /// each other, and with the threads that answer requests.
+    spare: Semaphore,
+    /// The executions that wait in the middle of their run, of all apps: each keeps its thread and its memory. One app has half of
+    /// that at the most ([`AppCpu::parked`]).
+    parked: Semaphore,
+}
+
+impl Shared {
+    fn of(apps: usize, spare: usize) -> Self {
+        Self { apps: Semaphore::new(apps), spare: Semaphore::new(spare), parked: Semaphore::new(apps) }
+    }
+}
 
 /// How often one that waits in the middle of its run looks whether it has been stopped.
 const STOP_LOOK: Duration = Duration::from_millis(50);
 
-/// What an app has of the processors.
+/// What production of an app has of the processors, or all of its previews.
 #[derive(Debug)]
 pub(crate) struct AppCpu {
+    shared: &'static Shared,
     busy: Arc<Semaphore>,
     /// The one permit that is the app's own.
     own: Arc<Semaphore>,
@@ -89,7 +107,7 @@ struct ParkedSlot<'a>(Option<&'a AppCpu>);
 
 impl<'a> ParkedSlot<'a> {
     fn try_acquire(cpu: &'a AppCpu) -> Option<Self> {
-        let (of_app, of_all) = (cpu.parked.try_acquire().ok()?, PARKED.try_acquire().ok()?);
+        let (of_app, of_all) = (cpu.parked.try_acquire().ok()?, cpu.shared.parked.try_acquire().ok()?);
         of_app.forget();
         of_all.forget();
         Some(Self(Some(cpu)))
@@ -105,7 +123,7 @@ impl Drop for ParkedSlot<'_> {
     fn drop(&mut self) {
         if let Some(cpu) = self.0 {
             cpu.parked.add_permits(1);
-            PARKED.add_permits(1);
+            cpu.shared.parked.add_permits(1);
         }
     }
 }
@@ -180,19 +198,29 @@ impl CpuPermit {
     }
 }
 
-impl Default for AppCpu {
-    fn default() -> Self {
+impl AppCpu {
+    /// What production of an app has.
+    pub(crate) fn of_production() -> Self {
+        Self::of(&PRODUCTION, apps())
+    }
+
+    /// What all previews of an app have.
+    pub(crate) fn of_previews() -> Self {
+        Self::of(&PREVIEWS, apps() / 2)
+    }
+
+    /// What an app has of what so many share.
+    fn of(shared: &'static Shared, apps: usize) -> Self {
         Self {
+            shared,
             busy: Arc::new(Semaphore::new(permits_max())),
             own: Arc::new(Semaphore::new(1)),
             demand: Arc::default(),
             queue: Mutex::default(),
-            parked: Semaphore::new((apps() / 2).max(1)),
+            parked: Semaphore::new((apps / 2).max(1)),
         }
     }
-}
 
-impl AppCpu {
     /// Waits for a permit. No app has more of them than its share, however many of its executions wait.
     pub(crate) async fn acquire(self: &Arc<Self>) -> CpuPermit {
         let demand = DemandGuard::new(&self.demand);
@@ -250,9 +278,9 @@ impl AppCpu {
         let app = Arc::clone(&self.busy).acquire_owned().await.expect(OPEN);
         let own = async {
             let own = Arc::clone(&self.own).acquire_owned().await.expect(OPEN);
-            (Some(own), APPS.acquire().await.expect(OPEN))
+            (Some(own), self.shared.apps.acquire().await.expect(OPEN))
         };
-        let spare = async { (None, SPARE.acquire().await.expect(OPEN)) };
+        let spare = async { (None, self.shared.spare.acquire().await.expect(OPEN)) };
         let (own, shared) = tokio::select! {
             biased;
             own = own => own,
@@ -306,7 +334,7 @@ mod tests {
 
     #[test]
     fn every_app_has_a_permit_of_its_own_however_many_others_take() {
-        let apps: Vec<Arc<AppCpu>> = (0..4).map(|_| Arc::default()).collect();
+        let apps: Vec<Arc<AppCpu>> = (0..4).map(|_| Arc::new(AppCpu::of_production())).collect();
         let mut permits = Vec::new();
         for app in &apps {
             let before = permits.len();
@@ -320,9 +348,20 @@ mod tests {
         assert_eq!(apps[0].own.available_permits(), 1);
     }
 
+    #[test]
+    fn previews_take_nothing_from_production() {
+        let (previews, production) = (Arc::new(AppCpu::of_previews()), Arc::new(AppCpu::of_production()));
+        let Poll::Ready(preview) = now(previews.acquire()) else { panic!("the first waits") };
+        assert!(now(previews.acquire()).is_pending(), "one at a time");
+        // It waits in the middle of its run for nobody: what waits is of previews.
+        assert!(matches!(now(production.acquire()), Poll::Ready(_)));
+        drop(preview);
+        assert!(matches!(now(previews.acquire()), Poll::Ready(_)));
+    }
+
     #[tokio::test]
     async fn a_permit_is_contested_where_the_app_wants_more_than_it_may_have() {
-        let cpu = Arc::new(AppCpu::default());
+        let cpu = Arc::new(AppCpu::of_production());
         let mut permits = Vec::new();
         for _ in 0..self::permits_max() {
             permits.push(cpu.acquire().await);
@@ -349,7 +388,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_permit_is_passed_on_to_who_waits_and_comes_back() {
-        let cpu = Arc::new(AppCpu::default());
+        let cpu = Arc::new(AppCpu::of_production());
         let mut permits = all_permits(&cpu).await;
         let long = permits.pop().expect("one at the least");
         assert_eq!(long.yield_to_others(|| false), Duration::ZERO, "nobody waits");
@@ -374,7 +413,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_share_one_permit_and_each_comes_to_its_end() {
-        let cpu = Arc::new(AppCpu::default());
+        let cpu = Arc::new(AppCpu::of_production());
         let held = all_permits(&cpu).await;
         let threads: Vec<_> = (0..2 * apps())
             .map(|_| {
@@ -398,7 +437,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_is_stopped_waits_for_its_permit_no_more() {
-        let cpu = Arc::new(AppCpu::default());
+        let cpu = Arc::new(AppCpu::of_production());
         let mut permits = all_permits(&cpu).await;
         let long = permits.pop().expect("one at the least");
         let mut short = Box::pin(cpu.acquire());

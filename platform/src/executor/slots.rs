@@ -1,6 +1,7 @@
 //! How many executions of an app go on at once: as many as its manifest allows, and as many wait for a slot.
 //!
-//! Slots belong to the app, not to a revision: a swap frees none, and previews share them with production.
+//! Slots belong to the app, not to a revision: a swap frees none. Those of production are its own, and all previews of an app
+//! share others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -115,11 +115,14 @@ fn slots_are_the_apps_and_survive_a_swap() {
     let first = table.get_production("hello").unwrap().try_acquire_slot().unwrap();
     table.replace(&hello, Branch::production("main"), revision('b', "2"), 2);
     table.replace(&hello, Branch::preview("preview", "preview", false), revision('c', "3"), 3);
+    table.replace(&hello, Branch::preview("other", "other", false), revision('c', "3"), 4);
+    // Two of production, and one of all previews.
     let second = table.get("hello", "preview").unwrap().try_acquire_slot().unwrap();
+    assert!(table.get("hello", "other").unwrap().try_acquire_slot().is_none());
+    let third = table.get_production("hello").unwrap().try_acquire_slot().unwrap();
     assert!(table.get_production("hello").unwrap().try_acquire_slot().is_none());
     drop(first);
-    let third = table.get_production("hello").unwrap().try_acquire_slot();
-    assert!(third.is_some());
+    assert!(table.get_production("hello").unwrap().try_acquire_slot().is_some());
     drop((second, third));
 }
 

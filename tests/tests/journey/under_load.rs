@@ -156,3 +156,42 @@ fn apps_at_full_load_leave_another_its_turn() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     drop(hogs);
 }
+
+#[test]
+fn looping_preview_takes_no_place_of_production() {
+    let server = Server::start(Database::sqlite());
+    let limits = "[limits]\ntimeout = \"60s\"\noperations = 1_000_000_000\nconcurrency = 4\n";
+    let counts = ("long.rhai", "let n = 0; while n < 50_000 { n += 1; } n");
+    let quick = ("quick.rhai", "`quick`");
+    for app in ["app", "other"] {
+        push(&server, app, &format!("{QUICK}{LONG}{limits}"), &[quick, counts]);
+    }
+    let looping = Repository::new();
+    // A preview says what it likes of its limits.
+    let greedy = limits.replace("concurrency = 4", "concurrency = 64");
+    looping.write("picloud.toml", format!("sdk = \"1.1\"\n{QUICK}{LONG}{greedy}"));
+    looping.write(quick.0, quick.1);
+    looping.write("long.rhai", "log::info(`begun`); loop { }");
+    looping.commit("loops");
+    looping.push(&server.git_url("app"), &["main:loops"]).succeeded();
+    let mut hogs: Vec<Wire> = (0..100).map(|_| Wire::sent(&server, get("/app@loops/long"))).collect();
+    until("one runs, and some are turned away", || {
+        let refused = hogs.iter_mut().filter_map(|hog| (!hog.is_silent()).then(|| hog.answer())).next();
+        refused.filter(|_| server.log().contains("begun"))
+    });
+    let began = Instant::now();
+    for app in ["app", "other"] {
+        for _ in 0..20 {
+            let answer = server.get(&format!("/{app}/quick"));
+            assert_eq!((answer.status, answer.body.as_str()), (200, "\"quick\""));
+        }
+        // As many at once as there are places.
+        let long = std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| server.get(&format!("/{app}/long")))).collect();
+            asked.into_iter().map(|answer| answer.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(long.iter().all(|answer| answer.status == 200 && answer.body == "50000"), "{long:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    drop(hogs);
+}
