@@ -18,7 +18,7 @@ use platform::executor::turns::Turns;
 
 /// How many pushes can be arriving or waiting for their turn at once, each in a file of its own, and how many of one app.
 const ARRIVING_MAX: usize = 256;
-const ARRIVING_OF_APP_MAX: usize = 64;
+const ARRIVING_OF_APP_MAX: usize = 224;
 
 /// How many fetches read at once, and of one app: SQLite has four connections that read. Those that wait for their clients do not count.
 const READS_MAX: usize = 3;
