@@ -238,6 +238,7 @@ impl Activation {
         if taken.get(&app.name).is_some_and(|taken| taken.read_at > committed) {
             return;
         }
+        let fresh = if app.stopped_at.is_some() { Fresh::new() } else { fresh };
         for (branch, (commit, deploy, prepared)) in fresh {
             // One that reads secrets waits until they can be read.
             let waits = !prepared.manifest.secrets.required.is_empty();
@@ -304,7 +305,9 @@ impl Activation {
         live.sort_by_key(|on| on.branch != app.production_branch);
         let mut built = Vec::new();
         let mut secrets = None;
-        for on in &live {
+        // Of a stopped app nothing is held in memory.
+        let served_branches = if app.stopped_at.is_some() { &[][..] } else { &live[..] };
+        for on in served_branches {
             let LiveBranch { branch, commit, .. } = on;
             if let Some(served) = self.serving(app, on) {
                 // What it was granted when it was pushed is bounded by what is granted now.
@@ -381,7 +384,8 @@ impl Activation {
         if self.table.find_production(app.name.as_str()).is_none() {
             let label = branch_label(&app.name, &app.production_branch);
             let labels = BTreeSet::from([label.clone()]);
-            let known = KnownBranches { labels, production: Some(label), domains: Vec::new() };
+            let known =
+                KnownBranches { labels, production: Some(label), domains: Vec::new(), stopped: false };
             self.table.retain(&app.name, &known);
         }
         note(&mut taken, app, Instant::now(), Some(error.to_string()));
@@ -398,14 +402,16 @@ impl Activation {
         built: &[(&LiveBranch, Revision)],
     ) -> Result<KnownBranches, StoreError> {
         let production = live.iter().find(|on| on.branch == app.production_branch);
-        let is_there = production.is_none_or(|on| {
-            built.iter().any(|(built, _)| built.branch == on.branch)
-                || self.table.get(app.name.as_str(), &branch_label(&app.name, &on.branch)).is_some()
-        });
+        let is_there = app.stopped_at.is_none()
+            && production.is_none_or(|on| {
+                built.iter().any(|(built, _)| built.branch == on.branch)
+                    || self.table.get(app.name.as_str(), &branch_label(&app.name, &on.branch)).is_some()
+            });
         Ok(KnownBranches {
             labels: live.iter().map(|on| branch_label(&app.name, &on.branch)).collect(),
             production: production.map(|on| branch_label(&app.name, &on.branch)),
             domains: if is_there { Vec::new() } else { self.store.domains(app.id).await? },
+            stopped: app.stopped_at.is_some(),
         })
     }
 

@@ -10,7 +10,7 @@ use crate::limits::GrantedLimits;
 use crate::page::{Page, PageRequest};
 use crate::repository::AppRepository;
 
-pub use store::{Actor, App, DeployNumber, ListedDeploy, LiveBranch, StoreError};
+pub use store::{Actor, App, AppId, DeletedApp, DeployNumber, ListedDeploy, LiveBranch, StoreError};
 
 /// All apps. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,6 +60,15 @@ impl Apps {
     /// The store failed.
     pub async fn list(&self) -> Result<Vec<App>, StoreError> {
         self.store.apps().await
+    }
+
+    /// The apps that are deleted and can be brought back, the latest first.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn deleted(&self) -> Result<Vec<DeletedApp>, StoreError> {
+        let deleted = self.store.deleted_apps().await?;
+        Ok(deleted.into_iter().filter(|app| !app.purging).collect())
     }
 
     /// The app of that name, whether or not anything of it is live.

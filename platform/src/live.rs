@@ -127,6 +127,8 @@ pub enum Found {
     Live(Arc<Live>),
     /// A branch whose revision this node cannot serve, for now.
     Unserved,
+    /// A branch of an app that is stopped.
+    Stopped,
 }
 
 impl Found {
@@ -134,7 +136,7 @@ impl Found {
     pub fn live(self) -> Option<Arc<Live>> {
         match self {
             Self::Live(live) => Some(live),
-            Self::Unserved => None,
+            Self::Unserved | Self::Stopped => None,
         }
     }
 }
@@ -149,6 +151,8 @@ pub struct KnownBranches {
     pub production: Option<String>,
     /// The domains of a production branch that is not live. Those of a live one stand in its manifest.
     pub domains: Vec<DomainName>,
+    /// Whether the app is stopped: none of them is live then.
+    pub stopped: bool,
 }
 
 /// What every app serves now, by branch label (a branch as addresses write it).
@@ -212,6 +216,7 @@ struct Branches {
     unserved: BTreeSet<String>,
     /// The domains of production while it is not live.
     domains: Vec<DomainName>,
+    stopped: bool,
 }
 
 impl LiveTable {
@@ -364,11 +369,12 @@ impl LiveTable {
         }
         let slot = self.slot(app);
         let mut branches = Branches::clone(&slot.branches.load());
-        branches.by_label.retain(|label, _| known.labels.contains(label));
+        branches.by_label.retain(|label, _| !known.stopped && known.labels.contains(label));
         let is_unserved = |label: &&String| !branches.by_label.contains_key(*label);
         branches.unserved = known.labels.iter().filter(is_unserved).cloned().collect();
         branches.production.clone_from(&known.production);
         branches.domains.clone_from(&known.domains);
+        branches.stopped = known.stopped;
         slot.branches.store(Arc::new(branches));
         self.settle_domains(&slot);
         if known.labels.is_empty() {
@@ -449,6 +455,7 @@ impl Branches {
     fn find(&self, label: &str) -> Option<Found> {
         match self.by_label.get(label) {
             Some(live) => Some(Found::Live(Arc::clone(live))),
+            None if self.stopped => self.unserved.contains(label).then_some(Found::Stopped),
             None => self.unserved.contains(label).then_some(Found::Unserved),
         }
     }

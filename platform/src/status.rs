@@ -166,6 +166,10 @@ pub struct Counts {
     pub nodes_ready: usize,
     /// The apps.
     pub apps: usize,
+    /// Those of them that are stopped.
+    pub apps_stopped: usize,
+    /// Those that are deleted and can be brought back.
+    pub apps_deleted: usize,
     /// When the latest backup was made, as far as the database knows.
     pub last_backup_at: Option<DateTime<Utc>>,
 }
@@ -217,10 +221,13 @@ impl Watched {
 
     async fn read(&self) -> Result<(Counts, Vec<Problem>), StoreError> {
         let nodes = self.nodes.list().await?;
+        let apps = self.store.apps().await?;
         let counts = Counts {
             nodes: nodes.len(),
             nodes_ready: nodes.iter().filter(|node| node.trouble.is_none()).count(),
-            apps: self.store.apps().await?.len(),
+            apps: apps.len(),
+            apps_stopped: apps.iter().filter(|app| app.stopped_at.is_some()).count(),
+            apps_deleted: self.store.deleted_apps().await?.iter().filter(|app| !app.purging).count(),
             last_backup_at: self.store.last_backup().await?.made_at,
         };
         Ok((counts, self.problems(&nodes).await?))

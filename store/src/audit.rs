@@ -47,6 +47,18 @@ pub enum AuditAction {
     AppSetting,
     /// Old deploys of an app were deleted, and what only they reach.
     AppPrune,
+    /// An app has another name.
+    AppRename,
+    /// An app was stopped.
+    AppStop,
+    /// A stopped app was started.
+    AppStart,
+    /// An app was deleted.
+    AppDelete,
+    /// A deleted app was brought back.
+    AppUndelete,
+    /// Nothing is left of a deleted app.
+    AppPurge,
     /// A token was created.
     TokenCreate,
     /// A token was revoked.
@@ -68,11 +80,17 @@ pub enum AuditAction {
 }
 
 impl AuditAction {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 19] = [
         Self::Push,
         Self::AppCreate,
         Self::AppSetting,
         Self::AppPrune,
+        Self::AppRename,
+        Self::AppStop,
+        Self::AppStart,
+        Self::AppDelete,
+        Self::AppUndelete,
+        Self::AppPurge,
         Self::TokenCreate,
         Self::TokenRevoke,
         Self::SchedulePause,
@@ -91,6 +109,12 @@ impl AuditAction {
             Self::AppCreate => "app.create",
             Self::AppSetting => "app.setting",
             Self::AppPrune => "app.prune",
+            Self::AppRename => "app.rename",
+            Self::AppStop => "app.stop",
+            Self::AppStart => "app.start",
+            Self::AppDelete => "app.delete",
+            Self::AppUndelete => "app.undelete",
+            Self::AppPurge => "app.purge",
             Self::TokenCreate => "token.create",
             Self::TokenRevoke => "token.revoke",
             Self::SchedulePause => "schedule.pause",

@@ -10,6 +10,7 @@
 //! - [`status`]: what an operator has to look at
 //! - [`collection`]: deletes what nothing holds any more
 //! - [`disk`]: how many bytes an app takes
+//! - [`lifecycle`]: apps that are stopped, renamed, deleted
 //! - [`limits`]: what an app is granted of its own
 //! - `token`, `secret`: tokens and secrets, as they are kept
 //! - [`execution`]: the same of executions and what they logged
@@ -37,6 +38,7 @@ pub mod disk;
 pub mod error;
 pub mod execution;
 pub mod id;
+pub mod lifecycle;
 pub mod limits;
 mod portion;
 mod postgres;
@@ -65,6 +67,7 @@ pub use execution::{
     NewRecords, Numbered, Part, PlaceRecord, RecordKind,
 };
 pub use id::{AppId, DeployNumber, Oid};
+pub use lifecycle::{DeletedApp, NameAppError, Renamed};
 pub use limits::{AppLimit, AppLimits, LimitChanges};
 pub use record::{
     App, Deploy, DeployFilter, Generation, Known, ListedDeploy, LiveBranch, NewDeploy, NewPush, NewRevision,

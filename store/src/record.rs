@@ -41,6 +41,10 @@ pub struct App {
     /// How many bytes of the disk it takes, by what pushes have left ([`crate::disk`]).
     #[sqlx(try_from = "Unsigned<u64>")]
     pub disk_bytes: u64,
+    /// Since when it is stopped: nothing of it answers or runs.
+    pub stopped_at: Option<DateTime<Utc>>,
+    /// Who stopped it.
+    pub stopped_by: Option<String>,
     /// Another one whenever objects of it were deleted.
     #[sqlx(rename = "collection_id", try_from = "Id")]
     pub collection: Uuid,
@@ -60,6 +64,8 @@ impl App {
             limits: AppLimits::default(),
             last_deploy: 0,
             disk_bytes: 0,
+            stopped_at: None,
+            stopped_by: None,
             collection: Uuid::nil(),
         }
     }
@@ -314,8 +320,9 @@ pub struct NewPush<'a> {
     pub refs: Vec<RefChange>,
     /// The objects that came with it; those that are there already are left as they are.
     pub objects: &'a dyn Objects,
-    /// The [`App::collection`] for which it was found that everything is there that it builds on; `None`: it builds on nothing.
-    pub collection: Option<Uuid>,
+    /// The app, and its [`App::collection`] for which it was found that everything is there that the push builds on; `None`: it
+    /// builds on nothing.
+    pub collection: Option<(AppId, Uuid)>,
     /// Objects of it that nothing names, neither its refs nor its other objects: they and what only they reach are deleted later.
     pub loose: Vec<Oid>,
     /// The commits whose parents the client does not have.

@@ -73,6 +73,27 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("picloud apps prune hello --older-than 30d", "of a month ago and before"),
         ],
     ),
+    ("apps stop", &[("picloud apps stop hello", "requests are answered 503, and no schedule runs")]),
+    ("apps start", &[("picloud apps start hello", "it answers again, as the latest push left it")]),
+    (
+        "apps rename",
+        &[("picloud apps rename hello greeter", "at its new address, with its deploys, secrets and tokens")],
+    ),
+    (
+        "apps delete",
+        &[
+            ("picloud apps delete hello --yes", "where nobody can be asked"),
+            ("picloud apps delete hello", "asks whether it is meant"),
+        ],
+    ),
+    ("apps deleted", &[("picloud apps deleted", "until when each can be brought back")]),
+    (
+        "apps undelete",
+        &[
+            ("picloud apps undelete hello", "as it was"),
+            ("picloud apps undelete hello --as old-hello", "where another app has the name by now"),
+        ],
+    ),
     ("apps protect", &[("picloud apps protect", "pushes that set the production branch back are refused")]),
     ("apps unprotect", &[("picloud apps unprotect", "they are taken again")]),
     (

@@ -36,8 +36,8 @@ pub(crate) use configuration::{Parsed, read};
 pub(crate) use given::listed;
 pub(crate) use misuse::Misuse;
 pub(crate) use people::{
-    AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, PruneOption, SecretOption, SecretsVerb,
-    TokensVerb,
+    AppArgument, AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, PruneOption, SecretOption,
+    SecretsVerb, TokensVerb,
 };
 pub(crate) use quantity::Age;
 pub(crate) use verbs::{

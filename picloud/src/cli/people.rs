@@ -31,12 +31,65 @@ pub(crate) enum AppsVerb {
     },
     /// Show what an app is granted, and grant it more or less than the server grants every app.
     Limits(AppLimitsOption),
+    /// Stop an app: nothing of it answers or runs until it is started; pushes are taken.
+    Stop(AppArgument),
+    /// Start a stopped app; what its schedules would have run meanwhile is skipped.
+    Start(AppArgument),
+    /// Give an app another name, by which it answers from then on; scopes of tokens go along.
+    Rename {
+        /// The app.
+        app: AppName,
+
+        /// Its new name.
+        name: AppName,
+
+        #[command(flatten)]
+        client: ClientOptions,
+    },
+    /// Delete an app with its secrets, domains and schedules; it can be brought back for 7 days.
+    Delete {
+        /// The app.
+        app: AppName,
+
+        /// Do not ask whether it is meant.
+        #[arg(long)]
+        yes: bool,
+
+        #[command(flatten)]
+        client: ClientOptions,
+    },
+    /// List the apps that are deleted and can be brought back.
+    Deleted(ClientOptions),
+    /// Bring a deleted app back.
+    Undelete {
+        /// What it was called, or its id.
+        #[arg(value_name = "NAME|ID")]
+        app: String,
+
+        /// Its name from then on; without it what it was called.
+        #[arg(long = "as", value_name = "NAME")]
+        name: Option<AppName>,
+
+        #[command(flatten)]
+        client: ClientOptions,
+    },
     /// Delete old deploys at once, and all that nothing reaches then; what is live is kept.
     Prune(PruneOption),
     /// Let the production branch only go forward, but for tokens with the scope APP:force.
     Protect(AppsOption),
     /// Let the production branch go in any direction again.
     Unprotect(AppsOption),
+}
+
+/// One app, named or that of the folder.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AppArgument {
+    /// The app; without it that of the `picloud` git remote.
+    #[arg(value_name = "APP", env = "PICLOUD_APP")]
+    pub(crate) app: Option<AppName>,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
 }
 
 /// Which deploys are deleted.

@@ -1,6 +1,7 @@
 //! `picloud apps`: what there is and what is live; create, limits, prune, protect and unprotect.
 
 use super::error::CommandError;
+use super::lifecycle;
 use super::limits::limits;
 use super::output::{print, show};
 use crate::cli::{Age, AppsOption, AppsOptions, AppsVerb, PruneOption};
@@ -19,6 +20,12 @@ pub(crate) fn apps(options: &AppsOptions) -> Result<(), CommandError> {
         }
         Some(AppsVerb::Limits(option)) => limits(option),
         Some(AppsVerb::Prune(option)) => prune(option),
+        Some(AppsVerb::Stop(option)) => lifecycle::set_stopped(option, true),
+        Some(AppsVerb::Start(option)) => lifecycle::set_stopped(option, false),
+        Some(AppsVerb::Rename { app, name, client }) => lifecycle::rename(app, name, client),
+        Some(AppsVerb::Delete { app, yes, client }) => lifecycle::delete(app, *yes, client),
+        Some(AppsVerb::Deleted(client)) => lifecycle::deleted(client),
+        Some(AppsVerb::Undelete { app, name, client }) => lifecycle::undelete(app, name.as_ref(), client),
         Some(AppsVerb::Protect(option)) => protect(option, true),
         Some(AppsVerb::Unprotect(option)) => protect(option, false),
     }
@@ -82,7 +89,9 @@ fn words(apps: &[App]) -> String {
             };
             let branch = &app.production_branch;
             let branch = if app.protected { format!("{branch} (protected)") } else { branch.clone() };
-            vec![app.name.clone(), branch, deploy, commit, size(app.disk_bytes)]
+            let name =
+                if app.stopped.is_some() { format!("{} (stopped)", app.name) } else { app.name.clone() };
+            vec![name, branch, deploy, commit, size(app.disk_bytes)]
         })
         .collect();
     table(&["APP", "BRANCH", "DEPLOY", "COMMIT", "DISK"], &rows)

@@ -13,6 +13,7 @@ pub(crate) mod executions;
 mod folder;
 pub(crate) mod init;
 pub(crate) mod invoke;
+mod lifecycle;
 mod limits;
 pub(crate) mod logs;
 pub(crate) mod nodes;

@@ -10,11 +10,11 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use manifest_schema::name::NameError;
+use manifest_schema::name::{AppName, NameError};
 use platform::StoreError;
 use platform::activation::RETRY;
 use platform::collection::{CollectError, PruneError};
-use platform::deploy::{LimitsError, NotUnset, RollbackError};
+use platform::deploy::{LimitsError, NameAppError, NotUnset, RollbackError, StopAppError, UndeleteError};
 use platform::schedules::NotRun;
 use platform::secrets::SecretError;
 use platform::tokens::{NotCreated, ScopeError};
@@ -83,6 +83,11 @@ impl ApiError {
     pub(super) fn unserved() -> Self {
         let words = "this node cannot serve the app at the moment; GET /-/health/ready says why";
         Self::unavailable(words, RETRY)
+    }
+
+    /// The app is there, and an admin has stopped it.
+    pub(super) fn stopped(app: &AppName) -> Self {
+        Self::conflict(format!("the app is stopped; start it with  picloud apps start {app}"))
     }
 
     fn caused_by(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -198,6 +203,34 @@ impl From<LimitsError> for ApiError {
         match error {
             LimitsError::Range(error) => Self::bad_request(error.to_string()),
             LimitsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StopAppError> for ApiError {
+    fn from(error: StopAppError) -> Self {
+        match error {
+            StopAppError::OlderNode => Self::conflict(error.to_string()),
+            StopAppError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NameAppError> for ApiError {
+    fn from(error: NameAppError) -> Self {
+        match error {
+            NameAppError::NotThere => Self::not_found(error.to_string()),
+            NameAppError::Taken(_) | NameAppError::DomainTaken(_) => Self::conflict(error.to_string()),
+            NameAppError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UndeleteError> for ApiError {
+    fn from(error: UndeleteError) -> Self {
+        match error {
+            UndeleteError::Name(error) => error.into(),
+            UndeleteError::Load(_) => Self::conflict(error.to_string()),
         }
     }
 }

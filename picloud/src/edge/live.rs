@@ -13,6 +13,7 @@ pub(super) fn production(table: &LiveTable, app: &AppName) -> Result<Arc<Live>, 
     match table.find_production(app.as_str()) {
         Some(Found::Live(live)) => Ok(live),
         Some(Found::Unserved) => Err(ApiError::unserved()),
+        Some(Found::Stopped) => Err(ApiError::stopped(app)),
         None => Err(ApiError::no_app()),
     }
 }
@@ -22,6 +23,7 @@ pub(super) fn on_branch(table: &LiveTable, app: &AppName, branch: &str) -> Resul
     match table.find(app.as_str(), &branch_label(app, branch)) {
         Some(Found::Live(live)) if live.branch.name == branch => Ok(live),
         Some(Found::Unserved) => Err(ApiError::unserved()),
+        Some(Found::Stopped) => Err(ApiError::stopped(app)),
         _ => Err(ApiError::no_branch()),
     }
 }

@@ -253,6 +253,7 @@ impl Edge {
         let live = match found {
             Some(Found::Live(live)) => live,
             Some(Found::Unserved) => return unserved().map(Content::from),
+            Some(Found::Stopped) => return stopped().map(Content::from),
             None => return nothing_here().map(Content::from),
         };
         *answering = Answering::App(live);
@@ -338,6 +339,11 @@ fn nothing_here() -> Response<Body> {
 fn unserved() -> Response<Body> {
     let words = serde_json::json!({"error": "this app cannot be served at the moment"});
     reply::wait(reply::json(StatusCode::SERVICE_UNAVAILABLE, &words), RETRY)
+}
+
+/// An admin has stopped the app.
+fn stopped() -> Response<Body> {
+    reply::json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({"error": "this app is stopped"}))
 }
 
 /// To the address with the slash, so that an app's relative links work.

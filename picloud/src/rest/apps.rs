@@ -22,6 +22,8 @@ pub(crate) struct App {
     pub(crate) created_at: DateTime<Utc>,
     /// Bytes that its repository takes in the database.
     pub(crate) disk_bytes: u64,
+    /// Since when and by whom it is stopped; null: it is not.
+    pub(crate) stopped: Option<StoppedApp>,
     /// What is live in production on the node that answers.
     pub(crate) live: Option<LiveDeploy>,
 }
@@ -67,4 +69,11 @@ pub(crate) struct Pruned {
     pub(crate) bytes: u64,
     /// How many it takes now.
     pub(crate) disk_bytes: u64,
+}
+
+/// That an app is stopped.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct StoppedApp {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) by: String,
 }

@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod deploys;
 mod executions;
+mod lifecycle;
 mod limits;
 mod nodes;
 mod problem;
@@ -14,12 +15,13 @@ mod secrets;
 mod status;
 mod tokens;
 
-pub(crate) use apps::{App, AppSettings, Apps, LiveDeploy, Prune, Pruned};
+pub(crate) use apps::{App, AppSettings, Apps, LiveDeploy, Prune, Pruned, StoppedApp};
 pub(crate) use audit::{Act, Audit};
 pub(crate) use deploys::{
     Branch, BranchSettings, Branches, Deploy, Deploys, Function, Rollback, RolledBack, Route, Routes,
 };
 pub(crate) use executions::{Execution, Executions, Failure, Gap, LogLine, Logs, Place, WholeExecution};
+pub(crate) use lifecycle::{DeletedApp, DeletedApps, RenameApp, RenamedApp, Undelete};
 pub(crate) use limits::{AppLimits, LimitChanges, Limits, UsedLimits};
 pub(crate) use nodes::{Disk, Node, Nodes};
 pub(crate) use problem::{Problem, Refusals};

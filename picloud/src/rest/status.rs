@@ -23,6 +23,10 @@ pub(crate) struct Status {
     pub(crate) nodes_ready: Option<usize>,
     /// How many apps there are; null while the database cannot be read.
     pub(crate) apps: Option<usize>,
+    /// How many of them are stopped.
+    pub(crate) apps_stopped: Option<usize>,
+    /// How many are deleted and can be brought back.
+    pub(crate) apps_deleted: Option<usize>,
     /// How many apps have something live in production.
     pub(crate) apps_live: usize,
     /// When the latest backup was made; null: none was, as far as the database knows.

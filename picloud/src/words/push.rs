@@ -115,10 +115,15 @@ impl PushWords {
         let before = if activated.validated_before { " (validated before)" } else { "" };
         let reach = activated.reach.as_ref();
         let on = reach.map(on_nodes).unwrap_or_default();
+        let word = if activated.stopped { "STORED" } else { word };
         let mut text =
             format!("success: {word} as deploy {} in {}{on}{before}  {address}", activated.deploy, ms(took));
         for lagging in reach.iter().flat_map(|reach| &reach.lagging) {
             text += &format!("\nwarning: {}", behind(lagging));
+        }
+        if activated.stopped {
+            let app = &self.app;
+            text += &format!("\nwarning: the app is stopped, and answers after  picloud apps start {app}");
         }
         if let Some(previous) = activated.before {
             text += &format!(

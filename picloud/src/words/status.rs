@@ -29,7 +29,13 @@ pub(crate) fn shown(status: &Status) -> String {
     );
     if let (Some(ready), Some(nodes), Some(apps)) = (status.nodes_ready, status.nodes, status.apps) {
         text += &format!("  backup    {backup}\n  nodes     {ready} of {nodes} ready\n");
-        text += &format!("  apps      {apps}, of which {} are live\n", status.apps_live);
+        text += &format!("  apps      {apps}, of which {} are live", status.apps_live);
+        for (number, state) in [(status.apps_stopped, "stopped"), (status.apps_deleted, "deleted")] {
+            text += &number
+                .filter(|number| *number > 0)
+                .map_or_else(String::new, |number| format!("; {number} {state}"));
+        }
+        text += "\n";
     } else {
         text += &format!("  apps      {} live, from memory\n", status.apps_live);
     }

@@ -1,5 +1,5 @@
-//! Deletes what nothing holds any more: old deploys, and the objects that no ref and no deploy reaches. In the background, and at once
-//! where an admin asks for it.
+//! Deletes what nothing holds any more: old deploys, the objects that no ref and no deploy reaches, and apps that were deleted a while
+//! ago. In the background, and at once where an admin asks for it.
 //!
 //! What a ref or a deploy lets go of is released (`store::collection`). After a while, in which fetches that are under way end, it is
 //! found what everything else reaches, without a lock. The rest is condemned, all at once and only while nobody has pushed: from then
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use git_receiver::{ObjectId, Reach, ReadError, whole};
-use store::{App, CollectionRoots, CollectionState, Object, Oid, Store, StoreError};
+use store::{Actor, App, CollectionRoots, CollectionState, DeletedApp, Object, Oid, Store, StoreError};
 use tokio::time::sleep;
 
 use crate::clock::Clock;
@@ -26,6 +26,12 @@ pub use prune::{DeployRetention, PruneError, PruneRule, Pruned};
 
 /// How often it is looked for old deploys; the first time so long after the start.
 const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How long a deleted app can be brought back.
+pub const DELETED_KEPT: TimeDelta = TimeDelta::days(7);
+
+/// Who does what nobody has asked for, as the audit list says.
+const BY: &str = "picloud";
 
 /// How often what was released is looked for, at most and at least. In between it is a part of the time that it is kept.
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);
@@ -99,6 +105,9 @@ impl Collector {
                 if let Err(error) = self.prune_old().await {
                     tracing::warn!(%error, "old deploys are not deleted");
                 }
+                if let Err(error) = self.purge_deleted().await {
+                    tracing::warn!(%error, "apps that were deleted are not purged");
+                }
             }
             if let Err(error) = self.collect_released().await {
                 tracing::warn!(%error, "objects that nothing reaches are not deleted");
@@ -106,6 +115,28 @@ impl Collector {
             if let Err(error) = self.give_back_pages().await {
                 tracing::warn!(%error, "the database's file is not made smaller");
             }
+        }
+    }
+
+    /// Deletes what is left of apps that were deleted a while ago.
+    async fn purge_deleted(&self) -> Result<(), StoreError> {
+        let Some(now) = self.clock.retention_now(&self.store).await? else { return Ok(()) };
+        for app in self.store.deleted_apps().await? {
+            if app.purging || app.deleted_at <= now - DELETED_KEPT {
+                self.purge(&app).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn purge(&self, app: &DeletedApp) -> Result<(), StoreError> {
+        loop {
+            let began = Instant::now();
+            if !self.store.purge_app(app, &Actor::named(BY)).await? {
+                tracing::info!(app = %app.name, id = %app.id.as_uuid(), "a deleted app is gone");
+                return Ok(());
+            }
+            give_way(began).await;
         }
     }
 

@@ -24,8 +24,8 @@ pub(super) struct Commit<'p> {
     pub(super) at: DateTime<Utc>,
     pub(super) node: Option<Uuid>,
     pub(super) objects: Pushed<'p>,
-    /// The state of the app for which the push was unpacked, as far as deletion of objects goes.
-    pub(super) collection: Option<Uuid>,
+    /// The app for which the push was unpacked, and its state as far as deletion of objects goes.
+    pub(super) collection: Option<(AppId, Uuid)>,
     pub(super) shallow: Vec<Oid>,
     /// Whether all refs are moved or none.
     pub(super) atomic: bool,

@@ -115,6 +115,7 @@ pub(super) struct Served {
     pub(super) production: bool,
     pub(super) deploy: DeployNumber,
     pub(super) validated_before: bool,
+    pub(super) stopped: bool,
 }
 
 /// What came of a decision once all of them were committed.
@@ -135,12 +136,12 @@ impl Settled {
 
     /// The verdict on the ref; `reach` says how far the push has come among the nodes.
     pub(super) fn verdict(self, reach: Option<Reach>) -> Verdict {
-        let Served { change, branch, production, deploy, validated_before } = match self {
+        let Served { change, branch, production, deploy, validated_before, stopped } = match self {
             Self::Served(served) => served,
             Self::Unserved(verdict) => return verdict,
         };
         let before = change.old.filter(|old| Some(*old) != change.new);
-        let activated = Activated { branch, deploy, validated_before, before, reach };
+        let activated = Activated { branch, deploy, validated_before, before, reach, stopped };
         let outcome = if production { Outcome::Live(activated) } else { Outcome::Preview(activated) };
         Verdict { name: change.name, outcome }
     }

@@ -3,7 +3,7 @@
 //! [`Deployer::receive`] is the journey, for which [`Deployer::admit`] waits for memory. In its order: [`intent`] says what a command
 //! asks, [`snapshot`] reads the files of its commit, [`leaks`] looks for secrets in them, [`check`] validates them, [`plan`] compares them with what is live,
 //! and [`report`] holds what is told. [`rollback`] and the end of old [`previews`] are pushes that the server makes itself;
-//! [`setting`] sets secrets, which is a deploy too, and limits.
+//! [`setting`] sets secrets, which is a deploy too, and limits; [`lifecycle`] stops, renames and deletes apps.
 
 mod admission;
 mod candidate;
@@ -12,6 +12,7 @@ mod commit;
 mod decision;
 mod intent;
 mod leaks;
+mod lifecycle;
 mod limits;
 mod plan;
 mod previews;
@@ -35,6 +36,7 @@ pub use admission::AdmittedPush;
 pub(crate) use check::check_for;
 pub use check::{Checked, check};
 pub use intent::CHECK_REF;
+pub use lifecycle::{NameAppError, StopAppError, UndeleteError};
 pub use limits::DeployLimits;
 pub use plan::{Change, Changes, Due, Plan, Planned, Sign};
 pub(crate) use plan::{Side, due_times, plan};
@@ -260,12 +262,14 @@ impl Deployer {
         self.carry_out(&delivery).await.map_err(|error| Failed { unpacked: true, error })
     }
 
-    /// Whether objects were deleted since the repository was read: a push that failed over it is to be unpacked once more.
+    /// Whether objects were deleted since the repository was read, or the app: a push that failed over it is to be unpacked once
+    /// more.
     async fn was_collected(&self, repository: &AppRepository) -> bool {
         let Some(app) = repository.app() else { return false };
         match self.store.app(&app.name).await {
-            Ok(Some(now)) => now.id == app.id && now.collection != app.collection,
-            _ => false,
+            Ok(Some(now)) => (now.id, now.collection) != (app.id, app.collection),
+            Ok(None) => true,
+            Err(_) => false,
         }
     }
 
@@ -285,7 +289,7 @@ impl Deployer {
             at: self.clock.now(),
             node: self.peers.as_ref().map(|peers| peers.node),
             objects: Pushed(&push.pack),
-            collection: repository.app().map(|app| app.collection),
+            collection: repository.app().map(|app| (app.id, app.collection)),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
             atomic,
             granted: self.granted(repository),
@@ -464,6 +468,7 @@ impl Deployer {
                     production,
                     deploy,
                     validated_before,
+                    stopped: receipt.app.stopped_at.is_some(),
                 })
             }
             _ => Settled::Unserved(unmoved(decision)),

@@ -146,6 +146,8 @@ pub struct Activated {
     pub before: Option<Oid>,
     /// How far it has come among the nodes, where there may be several.
     pub reach: Option<Reach>,
+    /// Whether the app is stopped, so that nothing of it answers.
+    pub stopped: bool,
 }
 
 /// Why a ref was not moved.

@@ -3,6 +3,8 @@
 use manifest_schema::name::{AppName, SettingName};
 use store::{Actor, App, LimitChanges, LiveBranch, NewDeploy, StoreError};
 
+use uuid::Uuid;
+
 use super::{Deployer, Pusher};
 use crate::limits::{LimitRangeError, check_ranges};
 use crate::nodes::OwnAct;
@@ -153,6 +155,18 @@ impl Deployer {
                 false
             }
         }
+    }
+
+    /// The other nodes serve an app as it is now, or are known to be behind.
+    pub(super) async fn wait_for_peers(&self, app: &App) {
+        if let Some(peers) = &self.peers {
+            peers.wait_for(app).await;
+        }
+    }
+
+    /// This node, which need not hear from others of what it does itself.
+    pub(super) fn node(&self) -> Option<Uuid> {
+        self.peers.as_ref().map(|peers| peers.node)
     }
 
     /// An act of this node on the app begins. What other nodes do is heard of.

@@ -69,7 +69,7 @@ fn known(labels: &[&str]) -> KnownBranches {
     KnownBranches {
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),
         production: labels.first().map(|label| (*label).to_owned()),
-        domains: Vec::new(),
+        ..KnownBranches::default()
     }
 }
 

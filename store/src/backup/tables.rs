@@ -51,6 +51,12 @@ pub const TABLES: &[Table] = &[
             ("limit_concurrency", Number),
             ("limit_schedules", Number),
             ("disk_bytes", Number),
+            ("stopped_at", Time),
+            ("stopped_by", Text),
+            ("deleted_at", Time),
+            ("deleted_by", Text),
+            ("deleted_name", Text),
+            ("purging", Truth),
         ],
     },
     Table {

@@ -89,6 +89,21 @@ pub(super) async fn read_in_order(tx: &mut Connection) -> Result<(), sqlx::Error
     Ok(())
 }
 
+/// Other nodes hear that nothing is left under a name that an app had.
+pub(super) async fn notify_name(
+    tx: &mut Connection,
+    name: &AppName,
+    node: Option<Uuid>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_notify($1, concat_ws(' ', $2, $3::text))")
+        .bind(APPS)
+        .bind(name.as_str())
+        .bind(node.map(|node| node.to_string()))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// Has whoever changes domains wait for one another: two apps that give each other theirs would do so for ever.
 pub(super) async fn lock_domains(tx: &mut Connection) -> Result<(), sqlx::Error> {
     const CHANGING: i64 = 0x7069_636c_6f75_6401;

@@ -133,7 +133,7 @@ impl From<DiskColumns> for Option<Disk> {
 pub(crate) async fn nodes(connections: &Connections) -> Result<Vec<Node>, StoreError> {
     let nodes = sqlx::query_as(
         "SELECT nodes.id, name, role, program, address, started_at, seen_at, trouble,
-             said.current, (SELECT count(*) FROM apps) - said.current AS behind, said.since,
+             said.current, (SELECT count(*) FROM apps WHERE deleted_at IS NULL) - said.current AS behind, said.since,
              clock_skew_ms, disk_free_bytes, disk_size_bytes
          FROM nodes, LATERAL (
              SELECT count(*) FILTER (
@@ -141,7 +141,7 @@ pub(crate) async fn nodes(connections: &Connections) -> Result<Vec<Node>, StoreE
                          AND coalesce(served.generation_id = apps.generation_id, true)
                  ) AS current,
                  max(since) AS since
-             FROM served JOIN apps USING (repository) WHERE node = nodes.id
+             FROM served JOIN apps USING (repository) WHERE node = nodes.id AND apps.deleted_at IS NULL
          ) AS said
          WHERE seen_at >= now() - $1::float8 * interval '1 second'
          ORDER BY name COLLATE \"C\", id",
@@ -156,7 +156,7 @@ pub(crate) async fn not_served(connections: &Connections, limit: u32) -> Result<
     let not_served = sqlx::query_as(
         "SELECT nodes.name AS node, apps.name AS app, served.fault
          FROM served JOIN nodes ON nodes.id = served.node JOIN apps USING (repository)
-         WHERE fault IS NOT NULL AND seen_at >= now() - $1::float8 * interval '1 second'
+         WHERE fault IS NOT NULL AND apps.deleted_at IS NULL AND seen_at >= now() - $1::float8 * interval '1 second'
          ORDER BY nodes.name COLLATE \"C\", apps.name COLLATE \"C\" LIMIT $2",
     )
     .bind(GONE_AFTER.as_secs_f64())

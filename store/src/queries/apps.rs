@@ -16,7 +16,8 @@ use crate::record::App;
 pub(super) const APP: &str =
     "id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation,
      limit_memory_share, limit_disk, limit_previews, limit_schedule_runs, limit_timeout_ms, limit_operations,
-     limit_script_memory, limit_body, limit_concurrency, limit_schedules, last_deploy, disk_bytes, collection_id";
+     limit_script_memory, limit_body, limit_concurrency, limit_schedules, last_deploy, disk_bytes, collection_id,
+     stopped_at, stopped_by";
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
     let app = sqlx::query_as(sql!("SELECT {APP} FROM apps WHERE name = $1")).bind(name.as_str());
@@ -24,7 +25,8 @@ pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Opt
 }
 
 pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreError> {
-    let apps = sqlx::query_as(sql!("SELECT {APP} FROM apps ORDER BY name {BY_BYTES}"));
+    let apps =
+        sqlx::query_as(sql!("SELECT {APP} FROM apps WHERE deleted_at IS NULL ORDER BY name {BY_BYTES}"));
     Ok(apps.fetch_all(connections.reader()).await?)
 }
 

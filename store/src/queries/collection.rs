@@ -30,10 +30,10 @@ pub(crate) async fn apps_to_collect(
     now: DateTime<Utc>,
 ) -> Result<Vec<App>, StoreError> {
     let apps = sqlx::query_as(sql!(
-        "SELECT {} FROM apps WHERE EXISTS (
-             SELECT 1 FROM released WHERE released.repository = apps.repository AND (at <= $1 OR at > $2)
-         ) OR EXISTS (SELECT 1 FROM condemned WHERE condemned.repository = apps.repository)
-         ORDER BY name",
+        "SELECT {} FROM apps WHERE deleted_at IS NULL AND (
+             EXISTS (SELECT 1 FROM released WHERE released.repository = apps.repository AND (at <= $1 OR at > $2))
+             OR EXISTS (SELECT 1 FROM condemned WHERE condemned.repository = apps.repository)
+         ) ORDER BY name",
         apps::APP
     ));
     Ok(apps.bind(before).bind(now).fetch_all(connections.reader()).await?)
@@ -52,10 +52,11 @@ pub(crate) async fn collection_roots(
     now: DateTime<Utc>,
 ) -> Result<Option<CollectionRoots>, StoreError> {
     // The state first: where a push comes in between, what is found is found for a state that is no more.
-    let found: Option<App> = sqlx::query_as(sql!("SELECT {} FROM apps WHERE id = $1", apps::APP))
-        .bind(app)
-        .fetch_optional(connections.reader())
-        .await?;
+    let found: Option<App> =
+        sqlx::query_as(sql!("SELECT {} FROM apps WHERE id = $1 AND deleted_at IS NULL", apps::APP))
+            .bind(app)
+            .fetch_optional(connections.reader())
+            .await?;
     let Some(found) = found else { return Ok(None) };
     let mut held: BTreeSet<Oid> =
         refs::refs(connections, app).await?.into_iter().map(|found| found.target).collect();
@@ -209,6 +210,30 @@ pub(crate) async fn delete_condemned(
         transaction.rollback().await;
         return Ok(None);
     };
+    let (rows, bytes) = delete_some_condemned(tx, app.id).await?;
+    let deleted = deleted(tx, &app, app.collection_state(), rows, bytes).await?;
+    transaction.commit().await?;
+    Ok(Some(deleted))
+}
+
+/// Condemns all objects of an app, within a transaction.
+pub(super) async fn condemn_all(tx: &mut Connection, app: AppId) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO condemned (repository, oid)
+         SELECT repository, oid FROM objects WHERE repository = (SELECT repository FROM apps WHERE id = $1)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(app)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes some of the condemned objects, within a transaction: how many, and how many bytes of the disk they took.
+pub(super) async fn delete_some_condemned(
+    tx: &mut Connection,
+    app: AppId,
+) -> Result<(u64, u64), sqlx::Error> {
     let rows: Vec<CondemnedRow> = sqlx::query_as(
         "SELECT condemned.oid AS oid, CAST(coalesce(length(zlib), 0) AS bigint) AS bytes
          FROM condemned LEFT JOIN objects
@@ -216,14 +241,10 @@ pub(crate) async fn delete_condemned(
          WHERE condemned.repository = (SELECT repository FROM apps WHERE id = $1)
          ORDER BY condemned.oid LIMIT $2",
     )
-    .bind(app.id)
+    .bind(app)
     .bind(BATCH_OBJECTS)
     .fetch_all(&mut *tx)
     .await?;
-    if rows.is_empty() {
-        transaction.rollback().await;
-        return Ok(None);
-    }
     let mut before = 0;
     let few = rows.into_iter().take_while(|row| {
         let fits = before < BATCH_BYTES;
@@ -231,11 +252,8 @@ pub(crate) async fn delete_condemned(
         fits
     });
     let oids: Vec<Oid> = few.map(|row| row.oid).collect();
-    objects::readmit(tx, app.id, &oids).await?;
-    let (rows, bytes) = objects::delete(tx, app.id, &oids).await?;
-    let deleted = deleted(tx, &app, app.collection_state(), rows, bytes).await?;
-    transaction.commit().await?;
-    Ok(Some(deleted))
+    objects::readmit(tx, app, &oids).await?;
+    objects::delete(tx, app, &oids).await
 }
 
 /// Has the condemned ones of these objects gone at once, within the transaction of a push that brings them again. What is there

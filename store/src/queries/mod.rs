@@ -12,6 +12,7 @@ pub(crate) mod deploys;
 pub(crate) mod domains;
 pub(crate) mod executions;
 pub(crate) mod history;
+pub(crate) mod lifecycle;
 pub(crate) mod logs;
 pub(crate) mod object_rows;
 pub(crate) mod push;

@@ -33,7 +33,7 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
         && dialect::insert_app(tx, push.new_app, &push.app, push.at).await.map_err(apps::held)?;
     let mut app = apps::lock(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     let previews = previews(tx, &app, push).await?;
-    if push.collection.is_some_and(|seen| seen != app.collection) {
+    if push.collection.is_some_and(|seen| seen != (app.id, app.collection)) {
         return Err(PushError::Collected);
     }
     if let Some(refused) = too_large(&app, push) {

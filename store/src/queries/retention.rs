@@ -112,6 +112,30 @@ pub(crate) async fn delete_surplus(
     Ok(deleted.len() as u64)
 }
 
+/// Deletes some records of an app, within a transaction. Whether there were any.
+pub(super) async fn delete_of_app(
+    tx: &mut Connection,
+    kind: RecordKind,
+    app: AppId,
+    most: u32,
+) -> Result<bool, StoreError> {
+    let (table, bytes) = (kind.table(), kind.row_bytes());
+    let some = among_few(&format!(
+        "SELECT number FROM {table} WHERE app BETWEEN $1 AND $1 ORDER BY app, number LIMIT $2"
+    ));
+    let deleted: Vec<i64> =
+        sqlx::query_scalar(sql!("DELETE FROM {table} WHERE number {some} RETURNING CAST({bytes} AS bigint)"))
+            .bind(app)
+            .bind(i64::from(most))
+            .fetch_all(&mut *tx)
+            .await?;
+    match deleted.iter().sum() {
+        0 => forget(tx, kind, app).await?,
+        bytes => subtract(tx, kind, app, bytes).await?,
+    }
+    Ok(!deleted.is_empty())
+}
+
 async fn subtract(tx: &mut Connection, kind: RecordKind, app: AppId, bytes: i64) -> Result<(), StoreError> {
     sqlx::query(sql!(
         "UPDATE record_bytes SET bytes = {GREATEST}(bytes - $3, 0) WHERE app = $1 AND kind = $2"

@@ -50,7 +50,8 @@ pub(crate) async fn schedules_by_the_clock(
         "SELECT schedules.app, branch, schedules.name, cron, timezone, reckoned_until, paused_at, paused_by FROM schedules
          JOIN apps ON apps.id = schedules.app
          JOIN refs ON refs.app = schedules.app AND refs.name = 'refs/heads/' || branch
-         WHERE paused_at IS NULL AND (branch = production_branch OR scheduled_since IS NOT NULL)
+         WHERE paused_at IS NULL AND deleted_at IS NULL AND stopped_at IS NULL
+             AND (branch = production_branch OR scheduled_since IS NOT NULL)
          ORDER BY schedules.app, branch, schedules.name",
     )
     .fetch_all(connections.reader())

@@ -158,7 +158,8 @@ async fn insert(
     row: &Row,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    // The commit of the claimer's deploy must still be what its branch points to, and the branch be on the clock.
+    // The commit of the claimer's deploy must still be what its branch points to, the branch be on the clock, and the app not
+    // be stopped.
     let inserted = sqlx::query(sql!(
         "INSERT INTO schedule_runs (app, branch, schedule, due, manual, first_due, due_times, deploy, execution, node, node_name,
              claimed_at, lease_until, finished_at, outcome, detail)
@@ -166,7 +167,8 @@ async fn insert(
          FROM apps
          JOIN deploys ON deploys.repository = apps.repository AND deploys.number = $8 AND deploys.branch = $2
          JOIN refs ON refs.app = apps.id AND refs.name = 'refs/heads/' || $2 AND {REF_TARGET} = deploys.commit_id
-         WHERE apps.id = $1 AND ($5 OR $2 = apps.production_branch OR refs.scheduled_since IS NOT NULL)
+         WHERE apps.id = $1 AND apps.stopped_at IS NULL AND apps.deleted_at IS NULL
+             AND ($5 OR $2 = apps.production_branch OR refs.scheduled_since IS NOT NULL)
          ON CONFLICT DO NOTHING"
     ))
     .bind(run.schedule.app)

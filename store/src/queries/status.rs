@@ -18,7 +18,7 @@ pub(crate) async fn failing_schedules(
     let failing = sqlx::query_as(sql!(
         "SELECT apps.name AS app, run.branch, run.schedule AS name, run.due, run.outcome, run.detail
          FROM schedules CROSS JOIN apps CROSS JOIN schedule_runs AS run
-         WHERE apps.id = schedules.app
+         WHERE apps.id = schedules.app AND apps.deleted_at IS NULL AND apps.stopped_at IS NULL
              AND run.app = schedules.app AND run.branch = schedules.branch AND run.schedule = schedules.name
              AND run.due = (
                  SELECT due FROM (
@@ -55,7 +55,7 @@ pub(crate) async fn failing_apps(
                       SELECT 1 FROM executions WHERE app = apps.id AND number > $1 ORDER BY number DESC LIMIT $3
                   ) AS execution) AS executions
              FROM apps
-             WHERE EXISTS (
+             WHERE deleted_at IS NULL AND EXISTS (
                  SELECT 1 FROM executions WHERE app = apps.id AND number > $1 AND failure IS NOT NULL
              )
          ) AS counted
@@ -78,7 +78,7 @@ pub(crate) async fn dropped_records(
     let dropped = sqlx::query_as(sql!(
         "SELECT node, apps.name AS app, CAST(sum(executions) AS bigint) AS executions, CAST(sum(lines) AS bigint) AS lines,
              min(since) AS since, max(until) AS until
-         FROM losses LEFT JOIN apps ON apps.id = losses.app WHERE number > $1 AND until >= $2
+         FROM losses LEFT JOIN apps ON apps.id = losses.app AND apps.deleted_at IS NULL WHERE number > $1 AND until >= $2
          GROUP BY node, apps.name ORDER BY node {BY_BYTES}, coalesce(apps.name, '') {BY_BYTES} LIMIT $3"
     ))
     .bind(number_before(connections, since).await?)

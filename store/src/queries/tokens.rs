@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::dialect::BY_BYTES;
-use super::{Connections, audit, sql, transaction};
+use super::dialect::{BY_BYTES, LOCKED};
+use super::{Connection, Connections, audit, sql, transaction};
 use crate::audit::Act;
 use crate::column::Id;
 use crate::error::StoreError;
@@ -78,4 +78,59 @@ pub(crate) async fn token_used(
     .bind(now - every);
     transaction::execute(connections, change).await?;
     Ok(())
+}
+
+/// The tokens with a scope of the app of that name, within a transaction.
+pub(super) async fn with_scopes_of(tx: &mut Connection, name: &str) -> Result<Vec<String>, sqlx::Error> {
+    let tokens = all_scopes(tx).await?.into_iter();
+    let has = |scopes: &str| scopes.split(' ').any(|scope| of(scope, name).is_some());
+    Ok(tokens.filter(|token| has(&token.scopes)).map(|token| token.name).collect())
+}
+
+/// Gives the scopes of an app to one of another name.
+pub(super) async fn rename_scopes(tx: &mut Connection, from: &str, to: &str) -> Result<(), sqlx::Error> {
+    change_scopes(tx, |scope| match of(scope, from) {
+        Some(what) => Some(format!("{to}:{what}")),
+        None => Some(scope.to_owned()),
+    })
+    .await
+}
+
+/// Takes the scopes of an app away.
+pub(super) async fn forget_scopes(tx: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+    change_scopes(tx, |scope| of(scope, name).is_none().then(|| scope.to_owned())).await
+}
+
+/// What a scope grants, if it is one of the app of that name.
+fn of<'s>(scope: &'s str, name: &str) -> Option<&'s str> {
+    scope.strip_prefix(name)?.strip_prefix(':')
+}
+
+async fn change_scopes(
+    tx: &mut Connection,
+    change: impl Fn(&str) -> Option<String>,
+) -> Result<(), sqlx::Error> {
+    for token in all_scopes(tx).await? {
+        let changed = token.scopes.split(' ').filter_map(&change).collect::<Vec<_>>().join(" ");
+        if changed != token.scopes {
+            sqlx::query("UPDATE tokens SET scopes = $2 WHERE id = $1")
+                .bind(token.id)
+                .bind(changed)
+                .execute(&mut *tx)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct ScopesRow {
+    id: Id,
+    name: String,
+    scopes: String,
+}
+
+async fn all_scopes(tx: &mut Connection) -> Result<Vec<ScopesRow>, sqlx::Error> {
+    let all = sqlx::query_as(sql!("SELECT id, name, scopes FROM tokens ORDER BY name {BY_BYTES} {LOCKED}"));
+    all.fetch_all(tx).await
 }

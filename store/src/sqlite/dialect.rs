@@ -87,6 +87,11 @@ pub(super) async fn read_in_order(_tx: &mut Connection) -> Result<(), sqlx::Erro
     Ok(())
 }
 
+/// There are no other nodes to hear of it.
+pub(super) async fn notify_name(_: &mut Connection, _: &AppName, _: Option<Uuid>) -> Result<(), sqlx::Error> {
+    Ok(())
+}
+
 /// The whole file is locked by a transaction.
 pub(super) async fn lock_domains(_tx: &mut Connection) -> Result<(), sqlx::Error> {
     Ok(())

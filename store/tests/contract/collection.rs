@@ -124,7 +124,7 @@ async fn objects_are_condemned_only_in_the_state_for_which_they_were_found(locat
     assert_eq!(now.generation, before.generation);
     // Another collector has condemned something, or somebody has pushed.
     assert!(!condemn(&store, &before, seen, &garbage).await);
-    store.push(&NewPush { collection: Some(now.collection), ..push(Some(1), 2) }).await.unwrap();
+    store.push(&NewPush { collection: Some((now.id, now.collection)), ..push(Some(1), 2) }).await.unwrap();
     assert!(!condemn(&store, &before, now.collection_state(), &garbage).await);
     assert_eq!(store.known(before.id, &garbage).await.unwrap().len(), 7);
     // What is condemned already is no matter, and the list of commits without parents goes along.
@@ -172,11 +172,12 @@ async fn push_notices_that_objects_were_condemned(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let (seen, garbage) = with_garbage(&store).await;
     assert!(condemn(&store, &seen, seen.collection_state(), &garbage[..1]).await);
-    let refused = store.push(&NewPush { collection: Some(seen.collection), ..push(Some(1), 2) }).await;
+    let refused =
+        store.push(&NewPush { collection: Some((seen.id, seen.collection)), ..push(Some(1), 2) }).await;
     assert!(matches!(refused, Err(PushError::Collected)), "{refused:?}");
     assert_eq!(store.refs(seen.id).await.unwrap()[0].target, oid(1));
-    let now = read(&store).await.collection;
-    store.push(&NewPush { collection: Some(now), ..push(Some(1), 2) }).await.unwrap();
+    let now = read(&store).await;
+    store.push(&NewPush { collection: Some((now.id, now.collection)), ..push(Some(1), 2) }).await.unwrap();
     // Where nothing was condemned nobody has to look again.
     let app = read(&store).await;
     assert!(condemn(&store, &app, app.collection_state(), &[]).await);
@@ -195,7 +196,7 @@ async fn push_writes_once_more_what_was_condemned(location: Location) {
     assert!(condemn(&store, &app, app.collection_state(), &[oid(3), numbered(10), numbered(11)]).await);
     let now = read(&store).await;
     let again = vec![blob(11, 90), commit(3)];
-    let push = NewPush { collection: Some(now.collection), ..tagging(again.clone(), &[("b", 3)]) };
+    let push = NewPush { collection: Some((now.id, now.collection)), ..tagging(again.clone(), &[("b", 3)]) };
     store.push(&push).await.unwrap();
     exact(&store).await;
     assert_eq!(store.known(app.id, &[oid(3), numbered(11)]).await.unwrap().len(), 2);
@@ -251,7 +252,8 @@ async fn deploy_is_deleted_with_its_revision(location: Location) {
     assert_eq!(store.push(&push(Some(4), 5)).await.unwrap().deploys, [number(5)]);
     assert_eq!(read(&store).await.last_deploy, 5);
     // A push that was planned before goes back to what is not there any more.
-    let back = NewPush { collection: Some(app.collection), revisions: Vec::new(), ..push(Some(5), 2) };
+    let back =
+        NewPush { collection: Some((app.id, app.collection)), revisions: Vec::new(), ..push(Some(5), 2) };
     let refused = store.push(&back).await;
     assert!(matches!(refused, Err(PushError::Collected)), "{refused:?}");
     let deploys = vec![NewDeploy { branch: "main".to_owned(), commit: oid(2) }];

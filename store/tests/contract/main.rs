@@ -5,6 +5,7 @@
 //! - `domains`: whose a domain is
 //! - `collection`: what nothing holds any more is deleted
 //! - `disk`: how much of it an app takes
+//! - `lifecycle`: apps that are stopped, renamed, deleted
 //! - `limits`: what an app is granted
 //! - `objects`: git objects, and the deltas among them
 //! - `reading`, `running`: everything else
@@ -41,6 +42,7 @@ mod database;
 mod disk;
 mod domains;
 mod keeping_secrets;
+mod lifecycle;
 mod limits;
 mod migrating;
 mod moving;

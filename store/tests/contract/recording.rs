@@ -33,7 +33,7 @@ fn bob() -> AppId {
     AppId::from_uuid(Uuid::from_u128(11))
 }
 
-fn execution(app: AppId, id: u128) -> ExecutionRecord {
+pub(crate) fn execution(app: AppId, id: u128) -> ExecutionRecord {
     ExecutionRecord {
         id: Uuid::from_u128(id),
         request: Uuid::from_u128(2),
@@ -67,7 +67,7 @@ fn failed(app: AppId, id: u128) -> ExecutionRecord {
     }
 }
 
-fn line(app: AppId, id: u128, level: LogLevel, message: &str) -> LineRecord {
+pub(crate) fn line(app: AppId, id: u128, level: LogLevel, message: &str) -> LineRecord {
     LineRecord {
         execution: Uuid::from_u128(id),
         app,
@@ -85,7 +85,7 @@ async fn open(location: &Location) -> Store {
     Store::open(location).await.unwrap()
 }
 
-async fn record(store: &Store, executions: Vec<ExecutionRecord>, lines: Vec<LineRecord>) {
+pub(crate) async fn record(store: &Store, executions: Vec<ExecutionRecord>, lines: Vec<LineRecord>) {
     record_at(store, executions, lines, noon()).await;
 }
 

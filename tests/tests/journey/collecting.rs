@@ -366,6 +366,11 @@ fn nothing_is_deleted_while_there_is_a_node_of_an_earlier_version() {
     verb(&server, &["apps", "prune", "hello"])
         .refused()
         .says("nothing is deleted while there is a node of an earlier version; upgrade it first");
+    for verb_of_apps in [["apps", "stop", "hello"].as_slice(), &["apps", "delete", "hello", "--yes"]] {
+        verb(&server, verb_of_apps)
+            .refused()
+            .says("no app is stopped or deleted while there is a node of an earlier version");
+    }
     assert!(counted(&server) > empty);
     server.database.query("DELETE FROM nodes WHERE name = 'old'");
     until("it is deleted", || (counted(&server) == empty).then_some(()));

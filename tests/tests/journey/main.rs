@@ -22,6 +22,7 @@ mod executions;
 mod hoarding;
 mod http;
 mod killed;
+mod lifecycle;
 mod limits;
 mod log_floods;
 mod metrics;

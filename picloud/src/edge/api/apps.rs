@@ -28,7 +28,7 @@ pub(super) async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<
     Ok(Json(Apps { apps: apps.map(|app| shown(&api, app)).collect() }))
 }
 
-fn shown(api: &Api, app: platform::apps::App) -> App {
+pub(super) fn shown(api: &Api, app: platform::apps::App) -> App {
     App {
         live: api
             .table
@@ -39,6 +39,7 @@ fn shown(api: &Api, app: platform::apps::App) -> App {
         protected: app.protected,
         created_at: app.created_at,
         disk_bytes: app.disk_bytes,
+        stopped: app.stopped_at.map(|at| rest::StoppedApp { at, by: app.stopped_by.unwrap_or_default() }),
     }
 }
 

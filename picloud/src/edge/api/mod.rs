@@ -12,6 +12,7 @@ mod etag;
 mod executions;
 mod extract;
 mod functions;
+mod lifecycle;
 mod limits;
 mod logs;
 mod nodes;
@@ -49,7 +50,12 @@ pub(crate) fn router(api: Api) -> Router {
 fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
     let (routes, mut description) = OpenApiRouter::with_openapi(description::base())
         .routes(routes!(apps::list))
-        .routes(routes!(apps::create))
+        .routes(routes!(apps::create, lifecycle::delete))
+        .routes(routes!(lifecycle::stop))
+        .routes(routes!(lifecycle::start))
+        .routes(routes!(lifecycle::rename))
+        .routes(routes!(lifecycle::list_deleted))
+        .routes(routes!(lifecycle::undelete))
         .routes(routes!(apps::prune))
         .routes(routes!(apps::settings, apps::set))
         .routes(routes!(limits::show, limits::change))

@@ -35,6 +35,8 @@ pub(super) async fn show(State(api): State<Api>, _: AdminCaller) -> Result<Json<
         nodes: counts.map(|counts| counts.nodes),
         nodes_ready: counts.map(|counts| counts.nodes_ready),
         apps: counts.map(|counts| counts.apps),
+        apps_stopped: counts.map(|counts| counts.apps_stopped),
+        apps_deleted: counts.map(|counts| counts.apps_deleted),
         apps_live,
         last_backup_at: counts.and_then(|counts| counts.last_backup_at),
         problems: problems.iter().map(shown).collect(),

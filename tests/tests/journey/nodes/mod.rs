@@ -20,6 +20,16 @@ pub(crate) fn nodes(database: &Database, names: &[&str]) -> Vec<Server> {
     names.iter().map(|name| Server::start_with(database.clone(), &["--node-name", name])).collect()
 }
 
+/// Nodes that share their key of secrets.
+pub(crate) fn nodes_with_a_key(database: &Database, names: &[&str], key: &tempfile::TempDir) -> Vec<Server> {
+    let file = key.path().join("key");
+    std::fs::write(&file, "ab".repeat(32)).unwrap();
+    let file = file.to_str().unwrap();
+    let start =
+        |name| Server::start_with(database.clone(), &["--node-name", name, "--secret-key-file", file]);
+    names.iter().copied().map(start).collect()
+}
+
 /// What an app answers at a node.
 fn says(node: &Server, path: &str) -> (u16, String) {
     let answer = node.get(path);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tests::faults::recovered;
 use tests::{Database, Postgres, Repository, Server, TOKEN, until};
 
-use super::{listed, nodes, says};
+use super::{listed, nodes, nodes_with_a_key, says};
 use crate::executions::Follower;
 
 /// Commits a greeting and says what the app answers once it is live.
@@ -38,16 +38,6 @@ fn api(node: &Server, path: &str, body: &str) {
 
 fn set_key(node: &Server, value: &str) {
     api(node, "/apps/teller/secrets/KEY", &format!(r#"{{"value":"{value}"}}"#));
-}
-
-/// Nodes that share their key of secrets.
-fn nodes_with_a_key(database: &Database, names: &[&str], key: &tempfile::TempDir) -> Vec<Server> {
-    let file = key.path().join("key");
-    std::fs::write(&file, "ab".repeat(32)).unwrap();
-    let file = file.to_str().unwrap();
-    let start =
-        |name| Server::start_with(database.clone(), &["--node-name", name, "--secret-key-file", file]);
-    names.iter().copied().map(start).collect()
 }
 
 /// Waits until every node answers so.

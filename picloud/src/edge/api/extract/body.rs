@@ -27,6 +27,8 @@ impl Input for rest::BranchSettings {}
 impl Input for rest::LimitChanges {}
 impl Input for rest::NewToken {}
 impl Input for rest::Prune {}
+impl Input for rest::RenameApp {}
+impl Input for rest::Undelete {}
 impl Input for rest::Rollback {}
 
 impl Input for rest::NewSecret {

@@ -1,0 +1,159 @@
+//! What becomes of an app as a whole: stopped, started, renamed, deleted, brought back.
+//!
+//! Each is carried out in a task of its own: a client that hangs up does not leave it stored and not served.
+
+use axum::Json;
+use axum::extract::State;
+use manifest_schema::name::AppName;
+use platform::apps::{AppId, DeletedApp};
+use platform::collection::DELETED_KEPT;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::apps::shown;
+use super::extract::{Admin, AdminCaller, FoundApp, JsonBody, NoBody, NoQuery, PathParams};
+use super::state::Api;
+use crate::edge::api_error::ApiError;
+use crate::rest;
+
+/// Stops an app: nothing of it answers or runs, and it can still be pushed to.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/apps/{app}/stop",
+    tag = "apps",
+    params(("app" = String, Path, description = "The name of the app")),
+    responses((status = 200, body = rest::App), rest::Refusals),
+)]
+pub(super) async fn stop(
+    State(api): State<Api>,
+    found: FoundApp<Admin>,
+    _: NoQuery,
+    _: NoBody,
+) -> Result<Json<rest::App>, ApiError> {
+    set_stopped(api, found, true).await
+}
+
+/// Starts a stopped app. What its schedules would have run meanwhile is skipped.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/apps/{app}/start",
+    tag = "apps",
+    params(("app" = String, Path, description = "The name of the app")),
+    responses((status = 200, body = rest::App), rest::Refusals),
+)]
+pub(super) async fn start(
+    State(api): State<Api>,
+    found: FoundApp<Admin>,
+    _: NoQuery,
+    _: NoBody,
+) -> Result<Json<rest::App>, ApiError> {
+    set_stopped(api, found, false).await
+}
+
+async fn set_stopped(
+    api: Api,
+    FoundApp { app, caller, .. }: FoundApp<Admin>,
+    stopped: bool,
+) -> Result<Json<rest::App>, ApiError> {
+    let deployer = api.deployer.clone();
+    let changing = tokio::spawn(async move { deployer.stop(&app, stopped, &caller.actor).await });
+    Ok(Json(shown(&api, changing.await??)))
+}
+
+/// Gives an app another name, by which it answers from then on. Scopes of tokens go along.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/apps/{app}/rename",
+    tag = "apps",
+    params(("app" = String, Path, description = "The name of the app")),
+    request_body = rest::RenameApp,
+    responses((status = 200, body = rest::RenamedApp), rest::Refusals),
+)]
+pub(super) async fn rename(
+    State(api): State<Api>,
+    FoundApp { app, caller, .. }: FoundApp<Admin>,
+    _: NoQuery,
+    JsonBody(rest::RenameApp { name }): JsonBody<rest::RenameApp>,
+) -> Result<Json<rest::RenamedApp>, ApiError> {
+    let name = AppName::new(&name)?;
+    let deployer = api.deployer.clone();
+    let renaming = tokio::spawn(async move { deployer.rename(&app, &name, &caller.actor).await });
+    let renamed = renaming.await??;
+    Ok(Json(rest::RenamedApp { app: shown(&api, renamed.app), tokens: renamed.tokens }))
+}
+
+/// Deletes an app with everything that is its own. It can be brought back for seven days; its name and its domains are free at once,
+/// and an app that is made under the name has nothing of it.
+#[utoipa::path(
+    delete,
+    path = "/-/api/v1/apps/{app}",
+    tag = "apps",
+    params(("app" = String, Path, description = "The name of the app")),
+    responses((status = 200, body = rest::DeletedApp), rest::Refusals),
+)]
+pub(super) async fn delete(
+    State(api): State<Api>,
+    FoundApp { app, caller, .. }: FoundApp<Admin>,
+    _: NoQuery,
+    _: NoBody,
+) -> Result<Json<rest::DeletedApp>, ApiError> {
+    let deployer = api.deployer.clone();
+    let deleting = tokio::spawn(async move { deployer.delete(&app, &caller.actor).await });
+    Ok(Json(deleted(deleting.await??)))
+}
+
+/// The apps that are deleted and can be brought back, the latest first.
+#[utoipa::path(
+    get,
+    path = "/-/api/v1/deleted-apps",
+    tag = "apps",
+    responses((status = 200, body = rest::DeletedApps), rest::Refusals),
+)]
+pub(super) async fn list_deleted(
+    State(api): State<Api>,
+    _: AdminCaller,
+) -> Result<Json<rest::DeletedApps>, ApiError> {
+    let apps = api.apps.deleted().await?;
+    Ok(Json(rest::DeletedApps { apps: apps.into_iter().map(deleted).collect() }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct DeletedPath {
+    id: Uuid,
+}
+
+/// Brings a deleted app back, under its name or another one.
+#[utoipa::path(
+    post,
+    path = "/-/api/v1/deleted-apps/{id}/undelete",
+    tag = "apps",
+    params(("id" = Uuid, Path, description = "The id of the deleted app")),
+    request_body = rest::Undelete,
+    responses((status = 200, body = rest::App), rest::Refusals),
+)]
+pub(super) async fn undelete(
+    State(api): State<Api>,
+    AdminCaller(caller): AdminCaller,
+    PathParams(DeletedPath { id }): PathParams<DeletedPath>,
+    _: NoQuery,
+    JsonBody(rest::Undelete { name }): JsonBody<rest::Undelete>,
+) -> Result<Json<rest::App>, ApiError> {
+    let name = name.map(|name| AppName::new(&name)).transpose()?;
+    let deployer = api.deployer.clone();
+    let undeleting =
+        tokio::spawn(
+            async move { deployer.undelete(AppId::from_uuid(id), name.as_ref(), &caller.actor).await },
+        );
+    Ok(Json(shown(&api, undeleting.await??)))
+}
+
+fn deleted(app: DeletedApp) -> rest::DeletedApp {
+    rest::DeletedApp {
+        id: app.id.as_uuid(),
+        name: app.name.to_string(),
+        deleted_at: app.deleted_at,
+        deleted_by: app.deleted_by,
+        purged_at: app.deleted_at + DELETED_KEPT,
+        disk_bytes: app.disk_bytes,
+    }
+}

@@ -1,0 +1,294 @@
+//! Apps that are stopped, renamed, deleted, brought back, and gone.
+
+use chrono::{TimeDelta, Utc};
+use manifest_schema::execution::LogLevel;
+use manifest_schema::name::{AppName, DomainName};
+use store::{
+    Actor, App, AppId, AuditAction, Claim, ExecutionFilter, Location, NameAppError, NewDeploy, NewPush,
+    NewRun, PushError, RecordKind, SealedSecret, SecretChange, Store, Token,
+};
+use uuid::Uuid;
+
+use crate::disk::read;
+use crate::recording::{execution, line, record};
+use crate::values::*;
+
+on_both_databases!(
+    stopped_app_is_known_as_such_until_it_is_started,
+    no_schedule_of_a_stopped_or_deleted_app_is_claimed,
+    renamed_app_keeps_what_is_its_own,
+    name_that_is_taken_is_refused,
+    deleted_app_is_gone_and_its_name_is_free,
+    scopes_of_a_deleted_app_do_not_pass_to_a_new_one_of_its_name,
+    deleted_app_is_brought_back_as_it_was,
+    domain_that_another_app_has_by_now_keeps_an_app_deleted,
+    purged_app_leaves_nothing,
+);
+
+fn named(name: &str) -> AppName {
+    AppName::new(name).unwrap()
+}
+
+fn ada() -> Actor {
+    Actor::named("ada")
+}
+
+async fn with_secret(store: &Store) -> App {
+    store.push(&push(None, 1)).await.unwrap();
+    let app = read(store).await;
+    let (name, key, set_by) = ("KEY".to_owned(), "abc".to_owned(), "ada".to_owned());
+    let sealed = SealedSecret { app: app.id, name, key, sealed: vec![1; 60], set_at: noon(), set_by };
+    let act = store::Act::new(&ada(), AuditAction::SecretSet, Some(&app.name), "KEY");
+    let change = SecretChange {
+        app: &app,
+        creates: false,
+        name: "KEY",
+        sealed: Some(&sealed),
+        deploys: &[],
+        node: None,
+        act: &act,
+    };
+    store.change_secret(&change).await.unwrap();
+    read(store).await
+}
+
+async fn token(store: &Store, name: &str, scopes: &str) {
+    let digit = u8::try_from(name.len()).unwrap();
+    let token = Token {
+        id: Uuid::from_u128(digit.into()),
+        name: name.to_owned(),
+        hash: [digit; 32],
+        scopes: scopes.to_owned(),
+        created_at: noon(),
+        created_by: "ada".to_owned(),
+        expires_at: None,
+        last_used_at: None,
+    };
+    let act = store::Act::new(&ada(), AuditAction::TokenCreate, None, name);
+    assert!(store.create_token(&token, &act).await.unwrap());
+}
+
+async fn scopes(store: &Store) -> Vec<String> {
+    store.tokens().await.unwrap().into_iter().map(|token| token.scopes).collect()
+}
+
+async fn latest_acts(store: &Store, count: u32) -> Vec<(AuditAction, String)> {
+    let rows = store.audit(None, None, count).await.unwrap().into_iter();
+    rows.map(|row| (row.act.action, row.act.app.map(|app| app.to_string()).unwrap_or_default())).collect()
+}
+
+async fn stopped_app_is_known_as_such_until_it_is_started(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    store.push(&push(None, 1)).await.unwrap();
+    let before = read(&store).await;
+    let stopped = store.stop_app(&before, true, None, &ada()).await.unwrap();
+    assert!(stopped.stopped_at.is_some() && stopped.stopped_by.as_deref() == Some("ada"));
+    assert_eq!(stopped.generation.number, before.generation.number + 1);
+    let found = read(&store).await;
+    assert_eq!((found.generation, &found.stopped_by), (stopped.generation, &stopped.stopped_by));
+    // Once more changes nothing, and pushes are taken.
+    assert_eq!(store.stop_app(&before, true, None, &Actor::named("bob")).await.unwrap(), found);
+    store.push(&push(Some(1), 2)).await.unwrap();
+    let started = store.stop_app(&found, false, None, &ada()).await.unwrap();
+    assert_eq!((started.stopped_at, started.stopped_by), (None, None));
+    let acts = [(AuditAction::AppStart, "hello".to_owned()), (AuditAction::Push, "hello".to_owned())];
+    assert_eq!(latest_acts(&store, 2).await, acts);
+}
+
+async fn no_schedule_of_a_stopped_or_deleted_app_is_claimed(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let id = store.push(&push(None, 1)).await.unwrap().app.id;
+    store.register_schedules(id, number(1), &[declared("* * * * *")]).await.unwrap();
+    let until = store.schedule_states(id, "main").await.unwrap()[0].reckoned_until;
+    let app = store.stop_app(&read(&store).await, true, None, &ada()).await.unwrap();
+    let due = noon() + TimeDelta::minutes(1);
+    let by_the_clock = async |due| store.claim_run(&run(id, 1, due)).await.unwrap();
+    let by_hand = async || {
+        let run = NewRun { manual: true, ..run(id, 1, Utc::now()) };
+        store.claim_run(&run).await.unwrap()
+    };
+    assert!(!matches!(by_the_clock(due).await, Claim::Granted));
+    assert!(!matches!(by_hand().await, Claim::Granted));
+    let app = store.stop_app(&app, false, None, &ada()).await.unwrap();
+    // What was due meanwhile is not run later either.
+    let started = store.schedule_states(id, "main").await.unwrap()[0].reckoned_until;
+    assert!(started > until, "{started}");
+    assert!(matches!(by_the_clock(due).await, Claim::Reckoned(_)));
+    assert!(matches!(by_hand().await, Claim::Granted));
+    store.delete_app(&app, None, &ada()).await.unwrap();
+    assert!(!matches!(by_hand().await, Claim::Granted));
+}
+
+async fn renamed_app_keeps_what_is_its_own(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let before = with_secret(&store).await;
+    token(&store, "ci", "hello:deploy hello:read other:read").await;
+    token(&store, "every", "*:read hello2:read").await;
+    token(&store, "before", "greeter:read").await;
+    let renamed = store.rename_app(&before, &named("greeter"), None, &ada()).await.unwrap();
+    assert_eq!((renamed.app.id, renamed.app.name.as_str()), (before.id, "greeter"));
+    // Somebody should know who can reach it now.
+    assert_eq!(renamed.tokens, ["before"]);
+    assert_eq!(store.app(&app()).await.unwrap(), None);
+    assert_eq!(store.app(&named("greeter")).await.unwrap(), Some(renamed.app.clone()));
+    assert_eq!(store.secrets(before.id).await.unwrap().len(), 1);
+    assert_eq!(store.deploys(before.id).await.unwrap().len(), 1);
+    assert_eq!(
+        scopes(&store).await,
+        ["greeter:read", "greeter:deploy greeter:read other:read", "*:read hello2:read"]
+    );
+    let acts = [(AuditAction::AppRename, "greeter".to_owned()), (AuditAction::AppRename, "hello".to_owned())];
+    assert_eq!(latest_acts(&store, 2).await, acts);
+    // The old name is free, and a new app of it is another one.
+    assert!(store.create_app(&app(), &ada()).await.unwrap());
+    assert!(store.secrets(read(&store).await.id).await.unwrap().is_empty());
+    let gone = store.rename_app(&before, &named("third"), None, &ada()).await;
+    assert!(matches!(gone, Err(NameAppError::NotThere)), "{gone:?}");
+}
+
+async fn name_that_is_taken_is_refused(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    store.push(&push(None, 1)).await.unwrap();
+    store.create_app(&named("other"), &ada()).await.unwrap();
+    let hello = read(&store).await;
+    for name in ["other", "hello"] {
+        let refused = store.rename_app(&hello, &named(name), None, &ada()).await;
+        assert!(matches!(&refused, Err(NameAppError::Taken(taken)) if taken.as_str() == name), "{refused:?}");
+    }
+    let deleted = store.delete_app(&hello, None, &ada()).await.unwrap();
+    store.create_app(&app(), &ada()).await.unwrap();
+    let refused = store.undelete_app(deleted.id, &app(), &[], None, &ada()).await;
+    assert!(matches!(refused, Err(NameAppError::Taken(_))), "{refused:?}");
+    assert_eq!(store.deleted_apps().await.unwrap(), [deleted]);
+}
+
+async fn deleted_app_is_gone_and_its_name_is_free(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let before = with_secret(&store).await;
+    let domain = DomainName::new("hello.example.com").unwrap();
+    let next = NewPush { domains: Some(vec![domain.clone()]), ..push(Some(1), 2) };
+    store.push(&next).await.unwrap();
+    let deleted = store.delete_app(&read(&store).await, None, &ada()).await.unwrap();
+    assert_eq!((deleted.id, deleted.name.as_str(), deleted.deleted_by.as_str()), (before.id, "hello", "ada"));
+    assert_eq!(store.app(&app()).await.unwrap(), None);
+    assert!(store.apps().await.unwrap().is_empty());
+    assert_eq!(store.deleted_apps().await.unwrap(), std::slice::from_ref(&deleted));
+    assert_eq!(latest_acts(&store, 1).await, [(AuditAction::AppDelete, "hello".to_owned())]);
+    // Its domain is free, and a new app of its name has nothing of it.
+    let new = NewPush { domains: Some(vec![domain]), ..push(None, 1) };
+    let new = store.push(&new).await.unwrap().app;
+    assert_ne!(new.id, before.id);
+    // Nor does a push go to it that builds on what the old one had.
+    let late = NewPush { collection: Some((before.id, before.collection)), ..push(Some(1), 2) };
+    let refused = store.push(&late).await;
+    assert!(matches!(refused, Err(PushError::Collected)), "{refused:?}");
+    assert!(store.secrets(new.id).await.unwrap().is_empty());
+    assert_eq!(store.deploys(new.id).await.unwrap()[0].number, number(1));
+    assert_eq!(store.apps().await.unwrap(), [new]);
+    let again = store.delete_app(&before, None, &ada()).await;
+    assert!(matches!(again, Err(store::StoreError::NoApp)), "{again:?}");
+    let pushed = store.push(&NewPush { may_create: false, app: named("absent"), ..push(None, 1) }).await;
+    assert!(matches!(pushed, Err(PushError::UnknownApp)), "{pushed:?}");
+}
+
+async fn scopes_of_a_deleted_app_do_not_pass_to_a_new_one_of_its_name(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    store.push(&push(None, 1)).await.unwrap();
+    token(&store, "ci", "hello:deploy other:read").await;
+    let deleted = store.delete_app(&read(&store).await, None, &ada()).await.unwrap();
+    let hidden = format!("~{}:deploy other:read", deleted.id.as_uuid());
+    assert_eq!(scopes(&store).await, std::slice::from_ref(&hidden));
+    store.create_app(&app(), &ada()).await.unwrap();
+    assert_eq!(scopes(&store).await, [hidden]);
+    // They come back with the app, under whatever name.
+    store.undelete_app(deleted.id, &named("old"), &[], None, &ada()).await.unwrap();
+    assert_eq!(scopes(&store).await, ["old:deploy other:read"]);
+}
+
+async fn deleted_app_is_brought_back_as_it_was(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let before = with_secret(&store).await;
+    store.register_schedules(before.id, number(1), &[declared("* * * * *")]).await.unwrap();
+    let deleted = store.delete_app(&before, None, &ada()).await.unwrap();
+    let domain = DomainName::new("hello.example.com").unwrap();
+    let domains = std::slice::from_ref(&domain);
+    let back = store.undelete_app(deleted.id, &app(), domains, None, &ada()).await.unwrap();
+    assert_eq!(back, read(&store).await);
+    assert_eq!(
+        (back.id, back.disk_bytes, back.created_at),
+        (before.id, before.disk_bytes, before.created_at)
+    );
+    assert_ne!(back.generation, before.generation);
+    assert_eq!(store.live_of(back.id).await.unwrap()[0].deploy, number(1));
+    assert_eq!(store.secrets(back.id).await.unwrap().len(), 1);
+    assert_eq!(store.domains(back.id).await.unwrap(), domains);
+    assert!(store.deleted_apps().await.unwrap().is_empty());
+    let started = store.schedule_states(back.id, "main").await.unwrap()[0].reckoned_until;
+    assert!(started > noon() + TimeDelta::days(1), "what was due meanwhile is skipped: {started}");
+    // Who has found it deleted before does not purge it, not even where it is deleted once more.
+    assert!(!store.purge_app(&deleted, &ada()).await.unwrap());
+    let second = store.delete_app(&back, None, &ada()).await.unwrap();
+    assert!(!store.purge_app(&deleted, &ada()).await.unwrap());
+    assert_eq!(store.deleted_apps().await.unwrap(), [second]);
+    store.undelete_app(deleted.id, &app(), domains, None, &ada()).await.unwrap();
+    let again = store.undelete_app(deleted.id, &named("other"), &[], None, &ada()).await;
+    assert!(matches!(again, Err(NameAppError::NotThere)), "{again:?}");
+    store.push(&push(Some(1), 2)).await.unwrap();
+}
+
+async fn domain_that_another_app_has_by_now_keeps_an_app_deleted(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let domain = DomainName::new("hello.example.com").unwrap();
+    let mine = Some(vec![domain.clone()]);
+    store.push(&NewPush { domains: mine.clone(), ..push(None, 1) }).await.unwrap();
+    let deleted = store.delete_app(&read(&store).await, None, &ada()).await.unwrap();
+    store.push(&NewPush { app: named("other"), domains: mine, ..push(None, 1) }).await.unwrap();
+    let refused = store.undelete_app(deleted.id, &app(), std::slice::from_ref(&domain), None, &ada()).await;
+    assert!(matches!(&refused, Err(NameAppError::DomainTaken(taken)) if *taken == domain), "{refused:?}");
+    assert_eq!(store.deleted_apps().await.unwrap(), std::slice::from_ref(&deleted));
+    assert_eq!(store.app(&app()).await.unwrap(), None);
+    store.undelete_app(deleted.id, &app(), &[], None, &ada()).await.unwrap();
+}
+
+async fn purged_app_leaves_nothing(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    with_secret(&store).await;
+    token(&store, "ci", "hello:deploy other:read").await;
+    let objects = (0..1200).map(|number| blob(number, 3)).chain([commit(2)]).collect();
+    let deploys = vec![NewDeploy { branch: "main".to_owned(), commit: oid(2) }];
+    store
+        .push(&NewPush { objects: kept(objects), deploys, shallow: vec![oid(2)], ..push(Some(1), 2) })
+        .await
+        .unwrap();
+    let id = read(&store).await.id;
+    store.register_schedules(id, number(2), &[declared("* * * * *")]).await.unwrap();
+    store.claim_run(&run(id, 2, noon() + TimeDelta::minutes(1))).await.unwrap();
+    let other = AppId::from_uuid(Uuid::from_u128(77));
+    let recorded = [(id, 21), (id, 22), (other, 23)];
+    let lines = recorded.map(|(app, id)| line(app, id, LogLevel::Info, "a"));
+    record(&store, recorded.map(|(app, id)| execution(app, id)).to_vec(), lines.to_vec()).await;
+    let deleted = store.delete_app(&read(&store).await, None, &ada()).await.unwrap();
+    let picloud = Actor::named("picloud");
+    assert!(store.purge_app(&deleted, &picloud).await.unwrap());
+    // From here on it is not brought back, since some of it is missing.
+    assert!(store.deleted_apps().await.unwrap()[0].purging);
+    let refused = store.undelete_app(id, &app(), &[], None, &ada()).await;
+    assert!(matches!(refused, Err(NameAppError::NotThere)), "{refused:?}");
+    let mut steps = 1;
+    while store.purge_app(&deleted, &picloud).await.unwrap() {
+        steps += 1;
+    }
+    assert!((5..20).contains(&steps), "{steps}");
+    let executions = async |app| store.executions(app, &ExecutionFilter::default(), 10).await.unwrap().len();
+    assert_eq!((executions(id).await, executions(other).await), (0, 1));
+    // It is not counted any more as the one that keeps most.
+    for kind in [RecordKind::Executions, RecordKind::Logs] {
+        assert_eq!(store.delete_surplus_records(kind, 0).await.unwrap(), 1);
+    }
+    assert!(store.deleted_apps().await.unwrap().is_empty());
+    assert!(store.all_secrets().await.unwrap().is_empty());
+    assert_eq!(scopes(&store).await, ["other:read"]);
+    assert_eq!(latest_acts(&store, 1).await, [(AuditAction::AppPurge, "hello".to_owned())]);
+    assert!(!store.purge_app(&deleted, &picloud).await.unwrap());
+    store.push(&push(None, 1)).await.unwrap();
+}

@@ -1,0 +1,290 @@
+//! Apps are stopped and started, renamed, deleted and brought back, on all nodes.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tests::server::picloud;
+use tests::{Answer, Database, Pushed, Repository, Server, TOKEN, on_both_databases, until};
+
+use super::nodes::nodes_with_a_key;
+use super::people::{ask, token, url, verb, verb_as};
+
+on_both_databases!(
+    stopped_app_answers_nothing_and_takes_pushes,
+    renamed_app_answers_at_its_new_address_with_all_that_is_its_own,
+    deleted_app_is_gone_and_a_new_one_of_its_name_inherits_nothing,
+    deleted_app_comes_back_with_all_that_is_its_own,
+);
+
+/// An app with a secret, a function, a schedule that runs every second, and a preview.
+fn with_everything(server: &Server) -> Repository {
+    let repository = Repository::hello();
+    repository.write(
+        "picloud.toml",
+        "sdk = \"1.2\"\n\n[[routes]]\npath = \"/greet/{name}\"\nscript = \"greet.rhai\"\n\n[[routes]]\npath = \"/key\"\n\
+         script = \"key.rhai\"\n\n[[functions]]\nname = \"double\"\nscript = \"double.rhai\"\n\n[[schedules]]\n\
+         name = \"tick\"\ncron = \"* * * * * *\"\nscript = \"double.rhai\"\n\n[secrets]\nrequired = [\"KEY\"]\n",
+    );
+    repository.write("key.rhai", "ctx.secrets.KEY.len()");
+    repository.write("double.rhai", "2");
+    repository.commit("everything");
+    set_secret(server, "hello", "0123456789");
+    repository.push(&server.git_url("hello"), &["main", "main:try"]).succeeded();
+    repository
+}
+
+fn set_secret(server: &Server, app: &str, value: &str) {
+    let set = ask(server, TOKEN, "PUT", &format!("apps/{app}/secrets/KEY"), Some(&json!({"value": value})));
+    assert_eq!(set.status, 200, "{}", set.body);
+}
+
+fn call(server: &Server, app: &str) -> Answer {
+    ask(server, TOKEN, "POST", &format!("apps/{app}/functions/double"), Some(&Value::Null))
+}
+
+/// How many runs of the schedule there are.
+fn runs(server: &Server, app: &str) -> usize {
+    let runs = ask(server, TOKEN, "GET", &format!("apps/{app}/schedules/tick/runs?limit=1000"), None);
+    if runs.status == 200 { runs.json()["runs"].as_array().unwrap().len() } else { 0 }
+}
+
+fn runs_again(server: &Server, app: &str) {
+    let before = runs(server, app);
+    until("the schedule runs", || (runs(server, app) > before).then_some(()));
+}
+
+fn stopped_app_answers_nothing_and_takes_pushes(database: Database) {
+    let mut server = Server::start(database);
+    let repository = with_everything(&server);
+    let url = server.git_url("hello");
+    runs_again(&server, "hello");
+    verb(&server, &["apps", "stop", "hello"]).succeeded().says("hello is stopped since").says("by admin");
+    let is_stopped = |server: &Server| {
+        for path in ["/hello/greet/Ann", "/hello@try/greet/Ann", "/hello/nowhere"] {
+            let answer = server.get(path);
+            assert_eq!(
+                (answer.status, answer.body.as_str()),
+                (503, r#"{"error":"this app is stopped"}"#),
+                "{path}"
+            );
+        }
+        assert_eq!(server.get("/hello@absent/greet/Ann").status, 404);
+        let called = call(server, "hello");
+        assert!(called.status == 409 && called.body.contains("picloud apps start hello"), "{}", called.body);
+        assert_eq!(server.get("/-/health/ready").status, 200);
+    };
+    is_stopped(&server);
+    verb(&server, &["apps"]).succeeded().says("hello (stopped)");
+    verb(&server, &["status"]).succeeded().says("All is well").says("1, of which 0 are live; 1 stopped");
+    let rows = "SELECT count(*) FROM schedule_runs";
+    let before = server.alter(&[rows]);
+    repository.write("greet.rhai", "`next`");
+    repository.commit("next");
+    repository
+        .push(&url, &["main", "main:other"])
+        .succeeded()
+        .says("STORED as deploy 3")
+        .says("warning: the app is stopped, and answers after  picloud apps start hello");
+    is_stopped(&server);
+    assert_eq!(server.get("/hello@other/greet/Ann").status, 503);
+    server.kill();
+    server.restart_in_place();
+    is_stopped(&server);
+    assert_eq!(server.alter(&[rows]), before, "no schedule has run");
+    verb(&server, &["apps", "start", "hello"]).succeeded().says("hello is started");
+    assert_eq!(server.get("/hello/greet/Ann").body, "\"next\"");
+    assert_eq!(server.get("/hello@other/greet/Ann").body, "\"next\"");
+    assert_eq!((server.get("/hello/key").body.as_str(), call(&server, "hello").status), ("10", 200));
+    runs_again(&server, "hello");
+    verb(&server, &["audit", "--app", "hello"]).succeeded().says("app.stop").says("app.start");
+    let deployer = token(&server, "deployer", &["hello:deploy,force,invoke,read"]);
+    verb_as(&server, &deployer, &["apps", "stop", "hello"]).refused().says("it needs the scope admin");
+    assert_eq!(server.get("/hello/greet/Ann").status, 200);
+}
+
+fn renamed_app_answers_at_its_new_address_with_all_that_is_its_own(database: Database) {
+    let mut server = Server::start(database);
+    let repository = with_everything(&server);
+    let ci = token(&server, "ci", &["hello:deploy,read"]);
+    let early = token(&server, "early", &["greeter:read"]);
+    verb(&server, &["apps", "rename", "hello", "greeter"])
+        .succeeded()
+        .says("hello is called greeter now")
+        .says("warning: tokens had scopes for greeter already: early");
+    let is_renamed = |server: &Server| {
+        assert_eq!(server.get("/greeter/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
+        assert_eq!(server.get("/greeter@try/key").body, "10");
+        assert_eq!((server.get("/hello/greet/Ann").status, call(server, "hello").status), (404, 404));
+        assert_eq!(call(server, "greeter").status, 200);
+    };
+    is_renamed(&server);
+    runs_again(&server, "greeter");
+    repository.push(&url(&server, &ci, "hello"), &["main"]).refused().says("there is no app hello");
+    repository.write("greet.rhai", "`next`");
+    repository.commit("next");
+    repository.push(&url(&server, &ci, "greeter"), &["main"]).succeeded().says("LIVE as deploy 3");
+    assert_eq!(server.get("/greeter/greet/Ann").body, "\"next\"");
+    assert_eq!(Repository::clone_of(&url(&server, &early, "greeter")).head(), repository.head());
+    verb(&server, &["rollback", "1", "--app", "greeter"]).succeeded();
+    server.kill();
+    server.restart_in_place();
+    is_renamed(&server);
+    // The old name is free.
+    Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");
+    verb(&server, &["apps", "rename", "hello", "greeter"]).refused().says("there is an app greeter already");
+    verb(&server, &["apps", "rename", "hello", "No Name"]).refused();
+    verb(&server, &["audit", "--app", "greeter"]).succeeded().says("app.rename");
+}
+
+fn deleted_app_is_gone_and_a_new_one_of_its_name_inherits_nothing(database: Database) {
+    let mut server = Server::start(database);
+    let repository = with_everything(&server);
+    let ci = token(&server, "ci", &["hello:deploy,read,create,secrets"]);
+    // Somebody has to say that it is meant.
+    verb(&server, &["apps", "delete", "hello"]).refused().says("hint: say --yes where nobody can be asked");
+    assert_eq!(server.get("/hello/greet/Ann").status, 200);
+    verb_as(&server, &ci, &["apps", "delete", "hello", "--yes"]).refused().says("it needs the scope admin");
+    verb(&server, &["apps", "delete", "hello", "--yes"])
+        .succeeded()
+        .says("hello is deleted")
+        .says("undo with  picloud apps undelete hello");
+    let is_gone = |server: &Server| {
+        for path in ["/hello/greet/Ann", "/hello@try/greet/Ann"] {
+            assert_eq!(server.get(path).status, 404, "{path}");
+        }
+        assert_eq!(call(server, "hello").status, 404);
+    };
+    is_gone(&server);
+    repository.try_git(&["fetch", &server.git_url("hello")]).refused().says("not found");
+    server.kill();
+    server.restart_in_place();
+    is_gone(&server);
+    verb(&server, &["apps"]).succeeded().says("There are no apps yet");
+    verb(&server, &["apps", "deleted"]).succeeded().says("hello");
+    verb(&server, &["status"]).succeeded().says("All is well").says("0, of which 0 are live; 1 deleted");
+    // The token for it does not reach a new one of its name, nor does it make one.
+    repository.push(&url(&server, &ci, "hello"), &["main"]).refused();
+    let other = Repository::hello();
+    other.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");
+    assert_eq!(server.get("/hello/greet/Ann").status, 200);
+    assert_eq!(server.get("/hello@try/greet/Ann").status, 404);
+    repository.push(&url(&server, &ci, "hello"), &["main:try"]).refused().says("there is no app hello");
+    let secrets = ask(&server, TOKEN, "GET", "apps/hello/secrets", None).json();
+    assert_eq!(secrets["secrets"], json!([]));
+    let logs = ask(&server, TOKEN, "GET", "apps/hello/executions", None).json();
+    assert!(
+        logs["executions"].as_array().unwrap().iter().all(|execution| execution["deploy"] == json!(1)),
+        "{logs}"
+    );
+    repository
+        .push(&server.git_url("hello"), &["-f", "main"])
+        .refused()
+        .says("secret KEY is required and not set");
+    verb(&server, &["apps", "undelete", "hello"]).refused().says("there is an app hello already");
+    verb(&server, &["apps", "undelete", "hello", "--as", "old"]).succeeded().says("old is back");
+    assert_eq!((server.get("/old/key").body.as_str(), server.get("/hello/greet/Ann").status), ("10", 200));
+    repository.write("greet.rhai", "`old`");
+    repository.commit("old");
+    repository.push(&url(&server, &ci, "old"), &["main"]).succeeded().says("LIVE as deploy 3");
+    verb(&server, &["apps", "undelete", "hello"]).refused().says("no deleted app was called hello");
+}
+
+fn deleted_app_comes_back_with_all_that_is_its_own(database: Database) {
+    let server = Server::start(database);
+    let repository = with_everything(&server);
+    let ci = token(&server, "ci", &["hello:deploy,read"]);
+    verb(&server, &["apps", "limits", "hello", "--previews", "7"]).succeeded();
+    verb(&server, &["apps", "delete", "hello", "--yes"]).succeeded();
+    verb(&server, &["apps", "undelete", "hello"]).succeeded().says("hello is back");
+    assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
+    assert_eq!((server.get("/hello@try/key").body.as_str(), call(&server, "hello").status), ("10", 200));
+    runs_again(&server, "hello");
+    verb(&server, &["apps", "limits", "hello"]).succeeded().says("previews       7           7");
+    assert_eq!(Repository::clone_of(&url(&server, &ci, "hello")).head(), repository.head());
+    verb(&server, &["audit", "--app", "hello"]).succeeded().says("app.delete").says("app.undelete");
+}
+
+#[test]
+fn deletion_is_confirmed_at_a_terminal() {
+    let server = Server::start(Database::sqlite());
+    with_everything(&server);
+    let answer = |word: &str| -> Pushed {
+        let line = format!("{} apps delete hello", picloud().display());
+        let mut script = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .env("PICLOUD_URL", format!("http://{}", server.address))
+            .env("PICLOUD_TOKEN", TOKEN)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut script.stdin.take().unwrap(), word.as_bytes()).unwrap();
+        let output = script.wait_with_output().unwrap();
+        Pushed {
+            accepted: output.status.success(),
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+        }
+    };
+    for word in ["n\n", "\n", "hello\n"] {
+        answer(word)
+            .refused()
+            .says("Delete hello, with its deploys, secrets, domains and schedules? [y/N]")
+            .says("nothing was deleted");
+        assert_eq!(server.get("/hello/greet/Ann").status, 200);
+    }
+    answer("y\n").succeeded().says("hello is deleted");
+    assert_eq!(server.get("/hello/greet/Ann").status, 404);
+}
+
+#[test]
+fn several_deleted_apps_of_one_name_are_told_apart_by_their_ids() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    for number in 1..=2 {
+        repository.write("greet.rhai", format!("`{number}`"));
+        repository.commit("next");
+        repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");
+        verb(&server, &["apps", "delete", "hello", "--yes"]).succeeded();
+    }
+    verb(&server, &["apps", "undelete", "hello"])
+        .refused()
+        .says("several deleted apps were called hello")
+        .says("hint: name one by its id");
+    let deleted = ask(&server, TOKEN, "GET", "deleted-apps", None).json();
+    let first = deleted["apps"][1]["id"].as_str().unwrap().to_owned();
+    verb(&server, &["apps", "undelete", &first]).succeeded();
+    assert_eq!(server.get("/hello/greet/Ann").body, "\"1\"");
+    verb(&server, &["apps", "undelete", "hello", "--as", "second"]).succeeded();
+    assert_eq!(server.get("/second/greet/Ann").body, "\"2\"");
+}
+
+#[test]
+fn all_nodes_follow() {
+    let key = tempfile::tempdir().unwrap();
+    let nodes = nodes_with_a_key(&Database::postgres(), &["one", "two"], &key);
+    let repository = with_everything(&nodes[0]);
+    let status = |node: usize, path: &str| nodes[node].get(path).status;
+    assert_eq!((status(0, "/hello/key"), status(1, "/hello/key")), (200, 200));
+    verb(&nodes[0], &["apps", "stop", "hello"]).succeeded();
+    assert_eq!((status(0, "/hello/key"), status(1, "/hello/key")), (503, 503));
+    repository.commit("while it is stopped");
+    repository.push(&nodes[1].git_url("hello"), &["main"]).succeeded().says("on 2/2 nodes").says("STORED");
+    verb(&nodes[1], &["apps", "start", "hello"]).succeeded();
+    assert_eq!((status(0, "/hello/key"), status(1, "/hello/key")), (200, 200));
+    verb(&nodes[1], &["apps", "rename", "hello", "greeter"]).succeeded();
+    assert_eq!((status(0, "/greeter/key"), status(1, "/greeter/key")), (200, 200));
+    until("the old name is gone on both", || {
+        ((status(0, "/hello/key"), status(1, "/hello/key")) == (404, 404)).then_some(())
+    });
+    verb(&nodes[0], &["apps", "delete", "greeter", "--yes"]).succeeded();
+    until("it is gone on both", || {
+        ((status(0, "/greeter/key"), status(1, "/greeter/key")) == (404, 404)).then_some(())
+    });
+    verb(&nodes[1], &["apps", "undelete", "greeter", "--as", "third"]).succeeded();
+    assert_eq!((status(0, "/third/key"), status(1, "/third/key")), (200, 200));
+    runs_again(&nodes[0], "third");
+    let listed = ask(&nodes[0], TOKEN, "GET", "nodes", None).json();
+    for node in listed["nodes"].as_array().unwrap() {
+        assert_eq!((&node["apps_current"], &node["apps_behind"]), (&json!(1), &json!(0)), "{node}");
+    }
+}
