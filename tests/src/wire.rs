@@ -1,7 +1,7 @@
 //! A connection on which every byte is the test's own, and what comes back on it.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use crate::wait::PATIENCE;
@@ -17,6 +17,20 @@ impl Wire {
     /// Connects.
     pub fn open(server: &Server) -> Self {
         let stream = TcpStream::connect(&server.address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Connects from that address of this machine, such as 127.0.0.2.
+    pub fn open_from(server: &Server, address: Ipv4Addr) -> Self {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+        let to: SocketAddrV4 = server.address.parse().expect("an address of IPv4");
+        // Else the nodes that tests start would have it too.
+        let flags = SocketFlags::CLOEXEC;
+        let from = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
+        bind(&from, &SocketAddrV4::new(address, 0)).expect("an address of this machine");
+        connect(&from, &to).expect("the server listens");
+        let stream = TcpStream::from(from);
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         Self { stream: BufReader::new(stream) }
     }

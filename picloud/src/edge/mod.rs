@@ -22,6 +22,7 @@ pub(crate) mod listener;
 mod live;
 mod names;
 mod pace;
+mod peer;
 mod public;
 mod reply;
 mod request;
@@ -40,7 +41,6 @@ pub(crate) use pace::MinRate;
 pub(crate) use public::Public;
 pub(crate) use stopping::Stopping;
 
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -68,6 +68,7 @@ use client::From;
 use forwarded::{AT_ONCE_BYTES, TOO_EARLY};
 use git::GitError;
 use names::Names;
+use peer::Peer;
 use reply::Content;
 use request_body::RequestBody;
 
@@ -169,12 +170,12 @@ impl Edge {
     }
 
     /// Answers one request, which came from `peer`, and counts it.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Content> {
+    async fn answer(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Response<Content> {
         let began = Instant::now();
         let told = self.alone.as_ref().map(|_| (request.method().clone(), request.uri().path().to_owned()));
         let mut answering = Answering::Other(Plane::Nothing);
         let span = span_of(&request);
-        let answers_too_early = self.proxies.answers_too_early(peer, &request);
+        let answers_too_early = self.proxies.answers_too_early(peer.address, &request);
         // Pinned here, since whatever wraps a future by value makes it twice as large.
         let response = pin!(self.lead(request, peer, &mut answering)).instrument(span.clone()).await;
         if answers_too_early && response.body().size_hint().exact().is_none_or(|bytes| bytes > AT_ONCE_BYTES)
@@ -200,15 +201,16 @@ impl Edge {
     async fn lead(
         &self,
         request: Request<Incoming>,
-        peer: IpAddr,
+        from: &Arc<Peer>,
         answering: &mut Answering,
     ) -> Response<Content> {
         if let Some(response) = request::answer(&request) {
             return response.map(Content::from);
         }
         let (mut parts, body) = request.into_parts();
-        let body = RequestBody::new(body);
+        let peer = from.address;
         self.proxies.settle(peer, &mut parts.headers);
+        let body = RequestBody::new(body, || from.begins_body(forwarded::client(&parts.headers, peer)));
         let host = request::host(&parts.uri, &parts.headers);
         let (found, path) = match self.names.by_domain(host) {
             Some(found) => (Some(found), parts.uri.path()),

@@ -9,6 +9,8 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
+use super::peer::ComingBody;
+
 /// How much of a body that nobody wants is read, and for how long.
 const DISCARDED_MAX: usize = 1024 * 1024;
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
@@ -16,11 +18,12 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// The body of a request. Where it is answered before the body is read to its end, the rest is read and discarded within bounds:
 /// otherwise the connection would be reset, on which a client can lose the answer (RFC 9112 section 9.6), and a proxy that keeps it
 /// answers its next request with 502.
-pub(super) struct RequestBody(Option<Incoming>);
+pub(super) struct RequestBody(Option<(Incoming, ComingBody)>);
 
 impl RequestBody {
-    pub(super) fn new(body: Incoming) -> Self {
-        Self((!body.is_end_stream()).then_some(body))
+    /// A body, which is noted by `begins` where it is still to come.
+    pub(super) fn new(body: Incoming, begins: impl FnOnce() -> ComingBody) -> Self {
+        Self((!body.is_end_stream()).then(|| (body, begins())))
     }
 }
 
@@ -32,7 +35,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(body) = &mut self.0 else { return Poll::Ready(None) };
+        let Some((body, _)) = &mut self.0 else { return Poll::Ready(None) };
         let polled = Pin::new(body).poll_frame(context);
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             self.0 = None;
@@ -41,17 +44,17 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Incoming::is_end_stream)
+        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |(body, _)| body.size_hint())
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some(body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
+        let Some((body, coming)) = self.0.take().filter(|(body, _)| !body.is_end_stream()) else { return };
         if body.size_hint().lower() > DISCARDED_MAX as u64 {
             return;
         }
@@ -59,6 +62,7 @@ impl Drop for RequestBody {
             runtime.spawn(tokio::time::timeout(DISCARD_TIME_MAX, async move {
                 let mut rest = Limited::new(body, DISCARDED_MAX);
                 while let Some(Ok(_)) = rest.frame().await {}
+                drop(coming);
             }));
         }
     }

@@ -5,9 +5,11 @@
 //! behind a proxy or a router many people share one.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::client::network;
 
 /// How many wrong tokens within [`SPAN`] are answered as wrong; more are answered 429.
 pub(super) const WRONG_MAX: u32 = 10;
@@ -61,14 +63,6 @@ impl Slips {
                 first: count == WRONG_MAX + 1,
             },
         }
-    }
-}
-
-/// Whoever has one address of IPv6 has a whole network of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

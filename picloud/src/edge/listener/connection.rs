@@ -57,11 +57,20 @@ fn serving<'a>(
     house: &'a Arc<House>,
 ) -> Pin<Box<dyn Future<Output = Option<TcpStream>> + Send + 'a>> {
     Box::pin(async move {
-        if may_be_http2 && begins_http2(&stream, house.bounds.head).await {
-            Box::pin(http2::serve(stream, peer, edge, house)).await;
-            return None;
+        let begun = house.spoken.begin(peer);
+        let conversation = &begun.conversation;
+        if may_be_http2 {
+            let begins = tokio::select! {
+                begins = begins_http2(&stream, house.bounds.head) => begins,
+                () = conversation.asked() => return None,
+            };
+            if begins {
+                conversation.pulse.end_head();
+                Box::pin(http2::serve(stream, conversation, edge, house)).await;
+                return None;
+            }
         }
-        http1::serve(stream, peer, edge, house).await
+        http1::serve(stream, conversation, edge, house).await
     })
 }
 

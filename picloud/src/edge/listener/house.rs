@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use super::spoken::Spoken;
 use crate::edge::pace::MinRate;
 use crate::edge::stopping::Stopping;
 
@@ -69,6 +70,8 @@ pub(super) struct House {
     pub(super) serving: AtomicUsize,
     /// Tells the one that has waited longest to give way.
     pub(super) give_way: Notify,
+    /// Those on which something is said.
+    pub(super) spoken: Spoken,
 }
 
 impl House {
@@ -80,11 +83,13 @@ impl House {
             idle: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
             give_way: Notify::new(),
+            spoken: Spoken::default(),
         }
     }
 
     /// A place for one more connection. Where there is none, the connection that has been idle for longest gives way, so
-    /// that nobody is kept out by those who want nothing.
+    /// that nobody is kept out by those who want nothing. Where none is idle, the address from which most heads and bodies are still to
+    /// come gives way: slow ones from one address keep out nobody else.
     pub(super) async fn place(&self) -> Option<Place> {
         loop {
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
@@ -92,6 +97,8 @@ impl House {
             }
             if self.idle.load(Ordering::Relaxed) > 0 {
                 self.give_way.notify_one();
+            } else {
+                self.spoken.make_room();
             }
             let freed = Arc::clone(&self.places).acquire_owned();
             if let Ok(place) = tokio::time::timeout(ACCEPT_PAUSE, freed).await {

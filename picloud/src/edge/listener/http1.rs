@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,8 +18,9 @@ use tokio::time::Instant;
 
 use super::closing::close;
 use super::house::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
-use super::pulse::{HeadTimer, Pulse};
+use super::pulse::HeadTimer;
 use super::socket::Socket;
+use super::spoken::Conversation;
 use crate::edge::Edge;
 use crate::edge::reply::without_forbidden_content;
 
@@ -50,25 +50,27 @@ enum End {
     SlowHead,
     /// The client does not take its answer, or too slowly.
     SlowReader,
+    /// There is no place for another one, and its client takes long over many.
+    GivesWay,
 }
 
 /// Serves a connection. Given back is one that is idle.
 pub(super) async fn serve(
     stream: TcpStream,
-    peer: IpAddr,
+    conversation: &Arc<Conversation>,
     edge: &Arc<Edge>,
     house: &Arc<House>,
 ) -> Option<TcpStream> {
     let _counted = Counted::one_more(&house.serving);
-    let pulse = Arc::new(Pulse::new());
-    let answering = Arc::clone(edge);
+    let pulse = Arc::clone(&conversation.pulse);
+    let (answering, peer) = (Arc::clone(edge), Arc::clone(&conversation.peer));
     let last_answers = house.stopping.last_answers();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let edge = Arc::clone(&answering);
+        let (edge, peer) = (Arc::clone(&answering), Arc::clone(&peer));
         // hyper moves what it is given, and this takes 3 KB.
         Box::pin(async move {
             let head = request.method() == Method::HEAD;
-            let mut response = without_forbidden_content(edge.answer(request, peer).await, head);
+            let mut response = without_forbidden_content(edge.answer(request, &peer).await, head);
             if last_answers.is_taken() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -84,7 +86,7 @@ pub(super) async fn serve(
         // One write of one piece: copying an answer behind its head takes less than telling the kernel of two.
         .writev(false)
         .serve_connection(TokioIo::new(Socket::in_company(stream, &pulse, house)), service);
-    let end = ended(&mut connection, &pulse, house).await;
+    let end = ended(&mut connection, conversation, house).await;
     let idle = pulse.between_requests().is_some();
     let parts = connection.into_parts();
     let (stream, all_read) = (parts.io.into_inner().stream, parts.read_buf.is_empty());
@@ -97,7 +99,7 @@ pub(super) async fn serve(
             let _ = stream.try_write(SLOW_HEAD);
             close(stream).await;
         }
-        End::SlowReader => {
+        End::SlowReader | End::GivesWay => {
             // Else the kernel would keep for minutes what nobody takes.
             let _ = stream.set_zero_linger();
         }
@@ -109,7 +111,7 @@ pub(super) async fn serve(
 
 async fn ended<S, B>(
     connection: &mut http1::Connection<TokioIo<Socket>, S>,
-    pulse: &Pulse,
+    conversation: &Conversation,
     house: &House,
 ) -> End
 where
@@ -118,7 +120,7 @@ where
     B: hyper::body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let bounds = &house.bounds;
+    let (bounds, pulse) = (&house.bounds, &*conversation.pulse);
     let quiet = || {
         let crowded = house.serving.load(Ordering::Relaxed) > CROWD;
         if crowded { QUIET_IN_A_CROWD } else { QUIET }.min(bounds.idle)
@@ -126,8 +128,9 @@ where
     let look_every = || quiet().min(bounds.head).min(bounds.answer).max(LOOK_MIN);
     let mut look = pin!(tokio::time::sleep(look_every()));
     let mut told = pin!(house.stopping.last_answers().told());
-    // Both know this task after they were polled once, and need not be polled again before they have something to say:
-    // both take locks that all connections share.
+    let mut asked = pin!(conversation.asked());
+    // All know this task after they were polled once, and need not be polled again before they have something to say:
+    // most take locks that all connections share.
     let (mut look_is_set, mut told_is_set) = (false, false);
     poll_fn(|context| {
         // One that ends badly is the client's matter.
@@ -135,7 +138,10 @@ where
             return Poll::Ready(End::Said);
         }
         if !std::mem::replace(&mut told_is_set, true) {
-            let _ = told.as_mut().poll(context);
+            let _ = (told.as_mut().poll(context), asked.as_mut().poll(context));
+        }
+        if conversation.gives_way() {
+            return Poll::Ready(End::GivesWay);
         }
         // It waits for its last request, or to be closed, where that is looked after. hyper's own way of stopping would close
         // it behind an answer that says nothing of it.

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,8 +17,8 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::house::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
-use super::pulse::Pulse;
 use super::socket::Socket;
+use super::spoken::Conversation;
 use super::streams::{PIECE, Streams, answered};
 use super::unsent::{Pieces, Unsent};
 use crate::edge::Edge;
@@ -53,18 +52,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const GOING: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, house: &Arc<House>) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    conversation: &Arc<Conversation>,
+    edge: &Arc<Edge>,
+    house: &Arc<House>,
+) {
     let bounds = &house.bounds;
-    let pulse = Arc::new(Pulse::new());
+    let pulse = &conversation.pulse;
     let streams = Streams::new(bounds.answer, bounds.min_rate);
     let unsent = Unsent::default();
-    let answering = Arc::clone(edge);
+    let (answering, peer) = (Arc::clone(edge), Arc::clone(&conversation.peer));
     let counted = unsent.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (edge, counted) = (Arc::clone(&answering), counted.clone());
+        let (edge, peer, counted) = (Arc::clone(&answering), Arc::clone(&peer), counted.clone());
         async move {
             let head = request.method() == Method::HEAD;
-            let response = edge.answer(request, peer).await;
+            let response = edge.answer(request, &peer).await;
             answered();
             let response = without_forbidden_content(response, head);
             Ok::<_, Infallible>(response.map(|content| Pieces::of(content, &counted)))
@@ -81,9 +85,10 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, hou
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIME_MAX)
-        .serve_connection(TokioIo::new(Socket::new(stream, &pulse)), service);
+        .serve_connection(TokioIo::new(Socket::new(stream, pulse)), service);
     let (last_answers, closing) = (house.stopping.last_answers(), house.stopping.closing());
     let (mut told_last, mut told_closing) = (pin!(last_answers.told()), pin!(closing.told()));
+    let mut asked_to_go = pin!(conversation.asked());
     let mut told_are_set = false;
     let mut overrun = pin!(streams.overrun());
     let look_every = bounds.idle.min(bounds.answer).min(LOOK_EVERY).max(LOOK_MIN);
@@ -98,8 +103,8 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, edge: &Arc<Edge>, hou
             if Pin::new(&mut connection).poll(context).is_ready() {
                 return Poll::Ready(());
             }
-            // Who opens requests only to drop them is not worth another word.
-            if overrun.as_mut().poll(context).is_ready() {
+            // Who opens requests only to drop them is not worth another word, nor is one of many that take long over theirs.
+            if overrun.as_mut().poll(context).is_ready() || asked_to_go.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
             if !std::mem::replace(&mut told_are_set, true) {

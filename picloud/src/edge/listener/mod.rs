@@ -2,8 +2,8 @@
 //!
 //! A connection waits for its first bytes, and between requests, in [`connection`], where it costs its socket and little
 //! else. What it then speaks is answered by [`http1`] or [`http2`] (with [`streams`] and [`unsent`]), over a [`socket`] that notes
-//! what it waits for ([`pulse`]), until [`closing`] ends it. All of them see one [`house`]: the bounds, the places, and whether the node is
-//! stopping.
+//! what it waits for ([`pulse`]), until [`closing`] ends it. All of them see one [`house`]: the bounds, the places, those that are
+//! [`spoken`] on and can have to give way, and whether the node is stopping.
 
 mod closing;
 mod connection;
@@ -12,6 +12,7 @@ mod http1;
 mod http2;
 mod pulse;
 mod socket;
+mod spoken;
 mod streams;
 mod unsent;
 

@@ -169,6 +169,16 @@ impl Pulse {
         }
     }
 
+    /// The first bytes of a head have come.
+    pub(super) fn begin_head(&self) {
+        self.head.set(self.at(Instant::now()));
+    }
+
+    /// What came was no head, or was all of it.
+    pub(super) fn end_head(&self) {
+        self.head.clear();
+    }
+
     fn begin_wait(&self, now: Instant) {
         self.head.clear();
         self.between.set(self.at(now));

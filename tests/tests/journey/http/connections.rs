@@ -1,5 +1,6 @@
 //! Ten thousand connections at once, and what happens beyond the bound.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -84,6 +85,69 @@ fn connections_in_the_midst_of_a_request_do_not_give_way() {
     busy.iter_mut().for_each(|wire| wire.send("c"));
     busy.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));
     assert_eq!(late.answer().status, 200);
+}
+
+/// How many connections the bound allows that slow clients meet, and how many they open.
+const BOUND: usize = 100;
+const SLOW: usize = 150;
+
+/// Opens connections that say `begun` and no more, as they come in.
+fn slow(server: &Server, address: Ipv4Addr, begun: &str) -> Vec<Wire> {
+    let open = |_| {
+        let mut wire = Wire::open_from(server, address);
+        wire.send(begun);
+        wire
+    };
+    (0..SLOW).map(open).collect()
+}
+
+/// Holds that a node answers others at once, from then on when it has closed some of those that are slow.
+#[track_caller]
+fn answers_others(server: &Server) {
+    for _ in 0..20 {
+        let asked = Instant::now();
+        assert_eq!(server.get("/app/hello").status, 200);
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        // On a connection of its own.
+        let mut wire = Wire::sent(server, HELLO.replace("Host", "Connection: close\r\nHost"));
+        assert_eq!(wire.answer().status, 200);
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    }
+}
+
+#[test]
+fn slow_heads_and_bodies_from_one_address_keep_nobody_else_out() {
+    let flags = ["--connections", &BOUND.to_string(), "--head-time", "60s", "--body-time", "60s"];
+    let server = echo(&flags);
+    let body = "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
+    // Another one that is slow, and has only this connection.
+    let mut modest = Wire::sent(&server, body);
+    for begun in ["GET /app/hello HTTP/1.1\r\nHo", body, "PRI * HTTP/2.0\r\n"] {
+        let slow = slow(&server, Ipv4Addr::new(127, 0, 0, 2), begun);
+        answers_others(&server);
+        drop(slow);
+    }
+    assert!(modest.is_silent());
+    modest.send("c");
+    assert_eq!(modest.answer().status, 200);
+}
+
+#[test]
+fn slow_bodies_through_a_proxy_are_their_clients_own() {
+    let server = echo(&["--connections", &BOUND.to_string(), "--body-time", "60s"]);
+    let body = |client: &str| {
+        format!(
+            "POST /app/ HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: {client}\r\nContent-Type: text/plain\r\n\
+             Content-Length: 3\r\n\r\nab"
+        )
+    };
+    let mut modest: Vec<Wire> =
+        (1..=20).map(|number| Wire::sent(&server, body(&format!("192.0.2.{number}")))).collect();
+    let slow = slow(&server, Ipv4Addr::LOCALHOST, &body("198.51.100.1"));
+    answers_others(&server);
+    drop(slow);
+    modest.iter_mut().for_each(|wire| wire.send("c"));
+    modest.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));
 }
 
 #[test]
