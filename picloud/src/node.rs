@@ -333,7 +333,7 @@ impl Node {
         });
         let retrying = tokio::spawn(self.activation.clone().retry());
         let scripts = self.activation.scripts().clone();
-        let returning = tokio::spawn(scripts.memory().clone().return_freed());
+        let returning = tokio::spawn(scripts.memory().clone().return_freed(self.push_threads.handle()));
         let dropping = tokio::spawn(scripts.drop_idle());
         let store = self.store.clone();
         let audit = self

@@ -20,6 +20,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::{c_int, c_long};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use libmimalloc_sys::{
     mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
@@ -56,10 +57,28 @@ impl CountingAllocator {
     }
 
     /// Gives memory back to the system that was freed some time ago. mimalloc does so by itself only when more is
-    /// allocated, which on a node that has nothing to do is never.
+    /// allocated, which on a node that has nothing to do is never. Each thread has to do it for what it holds itself: this one now, others
+    /// when they are about to sleep, by [`Self::give_back_before_sleep`].
     pub fn give_back() {
-        mi_collect(false);
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        Self::give_back_before_sleep();
     }
+
+    /// What [`Self::give_back`] asks of every thread, once.
+    pub fn give_back_before_sleep() {
+        let asked = ASKED.load(Ordering::Relaxed);
+        if GIVEN.replace(asked) != asked {
+            mi_collect(false);
+        }
+    }
+}
+
+/// How often memory was to be given back.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// As of which time this thread has given it back.
+    static GIVEN: Cell<u64> = const { Cell::new(0) };
 }
 
 /// What a thread has allocated less what it has freed. It is negative where a thread frees what another one allocated.

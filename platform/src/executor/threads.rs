@@ -2,6 +2,7 @@
 
 use std::io;
 
+use runtime::CountingAllocator;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How much lower the priority of work on pushes is, as `nice` counts: beside requests at full load, a quarter of a processor is
@@ -24,6 +25,7 @@ pub fn threads() -> Result<Runtime, ThreadsError> {
 fn builder() -> Builder {
     let mut builder = Builder::new_multi_thread();
     builder.enable_all().thread_stack_size(runtime::STACK);
+    builder.on_thread_park(CountingAllocator::give_back_before_sleep);
     builder
 }
 

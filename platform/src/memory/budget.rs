@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use runtime::CountingAllocator;
 use store::AppId;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -136,13 +137,20 @@ impl MemoryBudget {
     }
 
     /// Gives what was freed back to the system, for as long as the node runs: some seconds after much was freed, and again until
-    /// little is. Until then it sleeps.
-    pub async fn return_freed(self) {
+    /// little is. Until then it sleeps. It wakes the threads of this runtime and of `others`, each of which holds freed memory of its own.
+    pub async fn return_freed(self, others: Handle) {
+        let runtimes = [Handle::current(), others];
         loop {
             self.0.much_unreturned.notified().await;
             while self.0.unreturned_bytes.swap(0, Ordering::Relaxed) >= MUCH_BYTES {
-                tokio::time::sleep(RETURN_DELAY).await;
-                CountingAllocator::give_back();
+                // What the threads no longer hold is given to the system the second time.
+                for _ in 0..2 {
+                    tokio::time::sleep(RETURN_DELAY).await;
+                    CountingAllocator::give_back();
+                    let threads =
+                        runtimes.iter().flat_map(|runtime| vec![runtime; runtime.metrics().num_workers()]);
+                    threads.for_each(|runtime| drop(runtime.spawn(async {})));
+                }
             }
         }
     }
