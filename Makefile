@@ -55,7 +55,7 @@ faults: setup
 adversary: setup
 	$(CARGO) build --release --locked -p picloud
 	$(CARGO) build --workspace --all-targets --locked
-	FAULTS=long PICLOUD_BINARY=$(CURDIR)/target/release/picloud $(CARGO) test --workspace --locked --test journey -- adversary --ignored --nocapture
+	FAULTS=long PICLOUD_BINARY=$(CURDIR)/target/release/picloud $(CARGO) test --workspace --locked --test journey -- adversary --nocapture
 
 # Built by itself, with flags of its own (git-receiver/fuzz/.cargo). An input that breaks something ends the search; it
 # stays in target/fuzz/found with the others that were found, about which the real git is asked in the end.
