@@ -69,10 +69,13 @@ fn refused_requests_change_nothing(database: Database) {
     );
     assert_eq!(reader.status, 201, "{}", reader.body);
     let reader = reader.json()["secret"].as_str().expect("a token").to_owned();
+    repository.push(&server.git_url("gone"), &["main"]).succeeded();
+    assert_eq!(ask(&server, "apps/gone", "DELETE", b"").status, 200);
+    let gone = ask(&server, "deleted-apps", "GET", b"").json()["apps"][0]["id"].clone();
     let tables = tables(&server);
     let before = settled(&server, &tables);
 
-    let endpoints = endpoints(&server.get("/-/api/openapi.json").json());
+    let endpoints = endpoints(&server.get("/-/api/openapi.json").json(), gone.as_str().expect("an id"));
     assert!(endpoints.len() >= 13, "the description names every endpoint: {}", endpoints.len());
     for endpoint in &endpoints {
         for bad in endpoint.refusals(&reader) {
@@ -177,7 +180,7 @@ impl Bad {
 }
 
 /// Everything of the description that changes something.
-fn endpoints(description: &Value) -> Vec<Endpoint> {
+fn endpoints(description: &Value, deleted_app: &str) -> Vec<Endpoint> {
     let mut found = Vec::new();
     for (template, methods) in description["paths"].as_object().expect("paths") {
         for (method, described) in methods.as_object().expect("methods") {
@@ -189,7 +192,7 @@ fn endpoints(description: &Value) -> Vec<Endpoint> {
             let document = described.get("requestBody").map(|_| document(method, template));
             found.push(Endpoint {
                 method: method.to_uppercase(),
-                template: template.clone(),
+                template: template.replace("{id}", deleted_app),
                 document,
                 takes_query,
             });
@@ -204,6 +207,9 @@ fn document(method: &str, template: &str) -> &'static str {
         ("post", "tokens") => r#"{"name": "another", "scopes": ["*:read"]}"#,
         ("post", "apps/{app}/functions/{function}") => "{}",
         ("post", "apps/{app}/rollback") => r#"{"deploy": 1}"#,
+        ("post", "apps/{app}/prune") => r#"{"deploys": 1}"#,
+        ("post", "apps/{app}/rename") => r#"{"name": "other"}"#,
+        ("post", "deleted-apps/{id}/undelete") => r#"{"name": "other"}"#,
         ("patch", "apps/{app}/branches") => r#"{"branch": "preview", "scheduled": true}"#,
         ("patch", "apps/{app}/limits") => r#"{"previews": 30}"#,
         ("patch", "apps/{app}/settings") => r#"{"protected": true}"#,
