@@ -131,7 +131,8 @@ fn a_query_that_is_not_understood_is_refused() {
 
 /// schemathesis makes requests of every kind from the description, right ones and wrong ones, and holds the answers to it.
 fn a_running_server_keeps_to_the_description_of_its_api(database: Database) {
-    let (server, _repository) = serve(database, &["--preview-days", "0"]);
+    let (server, repository) = serve(database, &["--preview-days", "0"]);
+    repository.push(&server.git_url("spare"), &["main"]).succeeded();
     let description = server.get("/-/api/openapi.json").json();
     assert!(
         description["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")),
@@ -159,4 +160,5 @@ fn a_running_server_keeps_to_the_description_of_its_api(database: Database) {
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{said}");
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
+    assert_eq!(server.get("/spare/greet/Ann").status, 404, "it was deleted");
 }

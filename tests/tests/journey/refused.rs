@@ -148,6 +148,8 @@ impl Endpoint {
             all.extend([
                 bad("a body that is no JSON", b"no json"),
                 bad("a field that is unknown", b"{\"nonsense\": 1}"),
+                bad("an array", b"[]"),
+                bad("an array of values", b" [null, null]"),
                 Bad { headers: vec![("content-type", "text/plain")], ..bad("another content type", b"{}") },
                 Bad { path: format!("{path}?{query}"), ..bad("an unknown parameter", document) },
             ]);

@@ -91,6 +91,10 @@ fn parse<T: Input>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
         let words = format!("the document is JSON, not {kind}; send it with content-type: application/json");
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
     }
+    // serde reads an array as an object's values in their order.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::bad_request("invalid JSON document: it is an array, and has to be an object"));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let why = T::CONCEALED.map_or_else(|| error.to_string(), str::to_owned);
         ApiError::bad_request(format!("invalid JSON document: {why}"))
