@@ -17,7 +17,7 @@
 //! - [`report`]: the answer
 //!
 //! and for reading: [`advertise`] lists the refs, [`upload`] answers fetches, [`staged`] reads the files of a commit;
-//! [`reach`] finds what some objects reach, for whoever deletes the others;
+//! [`reach`] finds what some objects reach, so that the others can be deleted;
 //! [`content`] builds what deltas stand for, [`links`] reads what stored objects name, [`memory`] counts what a request holds.
 //!
 //! An object is kept as it was received, a delta as a delta: it is inflated to be checked, and never compressed again unless

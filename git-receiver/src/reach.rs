@@ -1,4 +1,4 @@
-//! What some objects reach, for whoever deletes the others.
+//! What some objects reach, so that the others can be deleted.
 //!
 //! Commits, trees and tags are read some at a time, as many as a bounded part of the memory holds. A name takes some 40 bytes.
 

@@ -213,7 +213,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let align = layout.align();
         let (was_large, is_large) = (large::is_large(layout.size(), align), large::is_large(size, align));
-        let moved = if !was_large && !is_large {
+        let resized = if !was_large && !is_large {
             if is_aligned_anyway(size, align) {
                 // SAFETY: the caller hands over a block of this allocator, which is one of mimalloc's.
                 unsafe { mi_realloc(block.cast(), size) }.cast()
@@ -225,20 +225,22 @@ unsafe impl GlobalAlloc for CountingAllocator {
             // SAFETY: the caller hands over a block of this allocator and of that size, which is a mapping.
             unsafe { large::resize(block, layout.size(), size) }
         } else {
-            // SAFETY: the caller says that the new size is a layout's, as the old one is. Both blocks have what is copied.
-            unsafe {
-                let moved = self.alloc(Layout::from_size_align_unchecked(size, align));
-                if !moved.is_null() {
-                    ptr::copy_nonoverlapping(block, moved, size.min(layout.size()));
-                    self.dealloc(block, layout);
-                }
-                return moved;
-            }
+            ptr::null_mut()
         };
-        if !moved.is_null() {
+        if !resized.is_null() {
             count(size as i64 - layout.size() as i64, 0);
+            return resized;
         }
-        moved
+        // What becomes large, or no longer is, is copied, and so is what the system has no mapping for.
+        // SAFETY: the caller says that the new size is a layout's, as the old one is. Both blocks have what is copied.
+        unsafe {
+            let copied = self.alloc(Layout::from_size_align_unchecked(size, align));
+            if !copied.is_null() {
+                ptr::copy_nonoverlapping(block, copied, size.min(layout.size()));
+                self.dealloc(block, layout);
+            }
+            copied
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub enum TailEvent {
     Away,
     /// It is back, and what came in meanwhile follows.
     Back,
-    /// It was set back to an earlier time, at which this was the last number: what was told beyond it is lost.
+    /// It was set back to an earlier time, at which this was the last number: what was sent beyond it is lost.
     SetBack(u64),
 }
 
@@ -48,17 +48,17 @@ pub struct Tail {
     store: Store,
     app: AppId,
     filter: LineFilter,
-    /// Everything up to this number was told.
+    /// Everything up to this number was sent.
     from: u64,
     away: bool,
     account: Account,
-    /// The memory of what was told last, which the one who follows can still hold.
+    /// The memory of what was sent last, which the one who follows can still hold.
     held: Option<Reservation>,
     _place: FollowerPlace,
 }
 
 impl Tail {
-    /// Follows from the number `from` on. What is told is held of the app's account until the next is asked for.
+    /// Follows from the number `from` on. What is sent is held of the app's account until the next is asked for.
     ///
     /// # Errors
     /// There is no place.
@@ -74,7 +74,7 @@ impl Tail {
         Ok(Self { store, app, filter, from, away: false, account, held: None, _place: place })
     }
 
-    /// What is told next, in its order; waits until there is something.
+    /// What is sent next, in its order; waits until there is something.
     pub async fn next(&mut self) -> Vec<TailEvent> {
         self.held = None;
         loop {
