@@ -4,7 +4,7 @@
 use gix_hash::ObjectId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{LINE_BYTES, Rounds, UploadError, Wishes, check_wants, common, pack, ready, walk};
+use super::{LINE_BYTES, LINES_MAX, Rounds, UploadError, Wishes, check_wants, common, pack, ready, walk};
 use crate::Repository;
 use crate::memory::Held;
 use crate::pkt_line::{self, FLUSH, Frame, write};
@@ -27,7 +27,8 @@ struct Request {
     haves: Vec<ObjectId>,
     acknowledge: Acknowledge,
     band: Option<pack::Band>,
-    /// What is held for its lines.
+    /// How many lines it has so far, and what is held for them.
+    lines: usize,
     held: Option<Held>,
 }
 
@@ -135,6 +136,10 @@ impl Request {
     }
 
     fn take(&mut self, line: &str) -> Result<(), UploadError> {
+        self.lines += 1;
+        if self.lines > LINES_MAX {
+            return Err(UploadError::Refused("the request is too large".to_owned()));
+        }
         if let Some(held) = &mut self.held {
             held.grow(LINE_BYTES)?;
         }

@@ -1,5 +1,6 @@
 //! The commands of protocol 2 (gitprotocol-v2): `ls-refs` and `fetch`.
 
+use gix_hash::ObjectId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{LINE_BYTES, LINES_MAX, UploadError, Wishes, check_wants, common, pack, ready, walk};
@@ -21,25 +22,56 @@ pub(super) async fn answer<R: Repository>(
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<bool, UploadError> {
     let mut held = Held::of(&repository.memory());
-    let Some((command, arguments)) = read(input, &mut held).await? else { return Ok(false) };
-    match command.as_str() {
-        "ls-refs" => ls_refs(repository, &arguments, output).await?,
-        "fetch" => fetch(repository, &arguments, output).await?,
-        other => return Err(UploadError::Refused(format!("unknown command `{}`", other.escape_debug()))),
+    match read(input, &mut held).await? {
+        None => return Ok(false),
+        Some(Asked::LsRefs(asked)) => ls_refs(repository, &asked, output).await?,
+        Some(Asked::Fetch(asked)) => fetch(repository, *asked, output).await?,
     }
     Ok(true)
 }
 
-/// The command and its arguments; the capabilities between them change nothing here. `None` where the input ends, or the
+/// What a command asks. Each of its lines is understood as it comes, and kept only as far as it says something.
+#[derive(Debug, PartialEq)]
+enum Asked {
+    LsRefs(LsRefs),
+    Fetch(Box<Fetch>),
+}
+
+impl Asked {
+    fn command(name: &str) -> Result<Self, UploadError> {
+        match name {
+            "ls-refs" => Ok(Self::LsRefs(LsRefs::default())),
+            "fetch" => Ok(Self::Fetch(Box::default())),
+            other => Err(UploadError::Refused(format!("unknown command `{}`", other.escape_debug()))),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::LsRefs(_) => "ls-refs",
+            Self::Fetch(_) => "fetch",
+        }
+    }
+
+    /// Takes an argument.
+    fn take(&mut self, line: &str, held: &mut Held) -> Result<(), UploadError> {
+        match self {
+            Self::LsRefs(asked) => asked.take(line, held),
+            Self::Fetch(asked) => asked.take(line, held),
+        }
+    }
+}
+
+/// The command with its arguments; the capabilities between them change nothing here. `None` where the input ends, or the
 /// client ends it with an empty request.
 async fn read(
     input: &mut (impl AsyncRead + Send + Unpin),
     held: &mut Held,
-) -> Result<Option<(String, Vec<String>)>, UploadError> {
-    let mut command = None;
-    let mut arguments = Vec::new();
+) -> Result<Option<Asked>, UploadError> {
+    let no_command = || UploadError::Refused("no command".to_owned());
+    let mut asked: Option<Asked> = None;
     let (mut in_arguments, mut begun) = (false, false);
-    let mut bytes = 0;
+    let (mut lines, mut bytes) = (0, 0);
     loop {
         let frame = match pkt_line::next(input).await {
             // Who goes away before a command is whole has asked nothing, as git sees it.
@@ -51,54 +83,108 @@ async fn read(
         begun = true;
         match frame {
             Frame::Line(line) => {
-                bytes += line.len();
-                if bytes > REQUEST_MAX || arguments.len() > LINES_MAX {
+                (lines, bytes) = (lines + 1, bytes + line.len());
+                if bytes > REQUEST_MAX || lines > LINES_MAX {
                     return Err(UploadError::Refused("the request is too large".to_owned()));
                 }
-                held.grow(line.len() as u64 + LINE_BYTES)?;
-                let line = String::from_utf8_lossy(pkt_line::text(&line)).into_owned();
+                let line = String::from_utf8_lossy(pkt_line::text(&line));
                 if in_arguments {
-                    arguments.push(line);
+                    asked.as_mut().ok_or_else(no_command)?.take(&line, held)?;
                 } else if let Some(name) = line.strip_prefix("command=") {
-                    command = Some(name.to_owned());
+                    asked = Some(Asked::command(name)?);
                 } else if line.strip_prefix("object-format=").is_some_and(|format| format != "sha1") {
                     return Err(UploadError::Refused("only object format sha1 is understood".to_owned()));
                 }
             }
             Frame::Delimiter if in_arguments => {
-                let command = command.unwrap_or_default().escape_debug().to_string();
+                let command = asked.as_ref().map_or("", Asked::name);
                 return Err(UploadError::Refused(format!("expected flush after {command} arguments")));
             }
             Frame::Delimiter => in_arguments = true,
-            Frame::Flush | Frame::ResponseEnd => break,
+            Frame::Flush | Frame::ResponseEnd => return asked.ok_or_else(no_command).map(Some),
         }
     }
-    let command = command.ok_or_else(|| UploadError::Refused("no command".to_owned()))?;
-    Ok(Some((command, arguments)))
+}
+
+/// What `ls-refs` is to list.
+#[derive(Debug, Default, PartialEq)]
+struct LsRefs {
+    peel: bool,
+    symrefs: bool,
+    unborn: bool,
+    prefixes: Prefixes,
+}
+
+/// The refs that are listed.
+#[derive(Debug, PartialEq)]
+enum Prefixes {
+    /// Those that begin with one of them; all, where there are none.
+    Some(Vec<String>),
+    TooMany,
+}
+
+impl Default for Prefixes {
+    fn default() -> Self {
+        Self::Some(Vec::new())
+    }
+}
+
+impl Prefixes {
+    fn add(&mut self, prefix: &str, held: &mut Held) -> Result<(), UploadError> {
+        match self {
+            Self::Some(prefixes) if prefixes.len() < PREFIXES_MAX => {
+                held.grow(prefix.len() as u64 + LINE_BYTES)?;
+                prefixes.push(prefix.to_owned());
+            }
+            Self::Some(_) | Self::TooMany => *self = Self::TooMany,
+        }
+        Ok(())
+    }
+
+    fn match_name(&self, name: &str) -> bool {
+        match self {
+            Self::Some(prefixes) if !prefixes.is_empty() => {
+                prefixes.iter().any(|prefix| name.starts_with(prefix))
+            }
+            Self::Some(_) | Self::TooMany => true,
+        }
+    }
+}
+
+impl LsRefs {
+    /// Takes an argument; those that are not known change nothing.
+    fn take(&mut self, line: &str, held: &mut Held) -> Result<(), UploadError> {
+        match line {
+            "peel" => self.peel = true,
+            "symrefs" => self.symrefs = true,
+            "unborn" => self.unborn = true,
+            line => {
+                if let Some(prefix) = line.strip_prefix("ref-prefix ") {
+                    self.prefixes.add(prefix, held)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 async fn ls_refs<R: Repository>(
     repository: &R,
-    arguments: &[String],
+    asked: &LsRefs,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    let asked = |word: &str| arguments.iter().any(|argument| argument == word);
-    let prefixes: Vec<&str> =
-        arguments.iter().filter_map(|argument| argument.strip_prefix("ref-prefix ")).collect();
-    let everything = prefixes.is_empty() || prefixes.len() > PREFIXES_MAX;
-    let matches = |name: &str| everything || prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let matches = |name: &str| asked.prefixes.match_name(name);
     let refs = sorted_refs(repository).await?;
-    let peeled = if asked("peel") { peel(repository, &refs).await? } else { Default::default() };
+    let peeled = if asked.peel { peel(repository, &refs).await? } else { Default::default() };
     let mut out = Vec::new();
     match (head(repository, &refs), repository.head()) {
         _ if !matches("HEAD") => {}
         (Some(head), _) => {
-            let target =
-                if asked("symrefs") { format!(" symref-target:{}", head.name) } else { String::new() };
+            let target = if asked.symrefs { format!(" symref-target:{}", head.name) } else { String::new() };
             write(&mut out, format!("{} HEAD{target}\n", head.target).as_bytes());
         }
         // The clone of a repository whose first branch is yet to come is on that branch.
-        (None, Some(name)) if asked("unborn") => {
+        (None, Some(name)) if asked.unborn => {
             write(&mut out, format!("unborn HEAD symref-target:{name}\n").as_bytes());
         }
         (None, _) => {}
@@ -111,30 +197,39 @@ async fn ls_refs<R: Repository>(
     Ok(output.write_all(&out).await?)
 }
 
-async fn fetch<R: Repository>(
-    repository: &R,
-    arguments: &[String],
-    output: &mut (impl AsyncWrite + Send + Unpin),
-) -> Result<(), UploadError> {
-    let mut wishes = Wishes::default();
-    let mut haves = Vec::new();
-    let (mut done, mut wait_for_done) = (false, false);
-    for argument in arguments {
-        match argument.as_str() {
-            "done" => done = true,
-            "wait-for-done" => wait_for_done = true,
+/// What `fetch` is to send.
+#[derive(Debug, Default, PartialEq)]
+struct Fetch {
+    wishes: Wishes,
+    haves: Vec<ObjectId>,
+    done: bool,
+    wait_for_done: bool,
+}
+
+impl Fetch {
+    fn take(&mut self, line: &str, held: &mut Held) -> Result<(), UploadError> {
+        match line {
+            "done" => self.done = true,
+            "wait-for-done" => self.wait_for_done = true,
             "no-progress" => {}
-            argument if wishes.format.take(argument) => {}
-            argument => {
-                if !wishes.take(argument, &mut haves)? {
-                    return Err(UploadError::Refused(format!(
-                        "unknown argument `{}`",
-                        argument.escape_debug()
-                    )));
+            line if self.wishes.format.take(line) => {}
+            line => {
+                held.grow(LINE_BYTES)?;
+                if !self.wishes.take(line, &mut self.haves)? {
+                    let line = line.escape_debug();
+                    return Err(UploadError::Refused(format!("unknown argument `{line}`")));
                 }
             }
         }
+        Ok(())
     }
+}
+
+async fn fetch<R: Repository>(
+    repository: &R,
+    Fetch { mut wishes, haves, done, wait_for_done }: Fetch,
+    output: &mut (impl AsyncWrite + Send + Unpin),
+) -> Result<(), UploadError> {
     // A push that negotiates first asks for what is in common and wants nothing.
     if wishes.wants.is_empty() && (done || !wait_for_done) {
         return Err(UploadError::Refused("nothing is wanted".to_owned()));
@@ -171,15 +266,29 @@ async fn fetch<R: Repository>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
     use super::*;
-    use crate::Reference;
+    use crate::memory::tests::Bounded;
     use crate::memory::unbounded;
     use crate::sample::History;
+    use crate::{Memory, Reference};
+
+    /// What a command with these arguments asks.
+    async fn asked(command: &str, arguments: &[&str]) -> Result<Asked, UploadError> {
+        let mut request = Vec::new();
+        write(&mut request, format!("command={command}\n").as_bytes());
+        request.extend_from_slice(DELIMITER);
+        arguments.iter().for_each(|argument| write(&mut request, argument.as_bytes()));
+        request.extend_from_slice(FLUSH);
+        read(&mut request.as_slice(), &mut Held::of(&unbounded())).await.map(Option::unwrap)
+    }
 
     async fn listed(history: &History, arguments: &[&str]) -> String {
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let Asked::LsRefs(asked) = asked("ls-refs", arguments).await.unwrap() else { unreachable!() };
         let mut out = Vec::new();
-        ls_refs(history, &arguments, &mut out).await.unwrap();
+        ls_refs(history, &asked, &mut out).await.unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -214,13 +323,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn lines_that_say_nothing_are_bounded_in_number_and_none_is_kept() {
+        let bounded = Arc::new(Bounded { most: 1024 * 1024, ..Bounded::default() });
+        let memory: Arc<dyn Memory> = Arc::clone(&bounded) as Arc<dyn Memory>;
+        for (command, line) in [("ls-refs", &b"0004"[..]), ("ls-refs", b"0008peel"), ("fetch", b"0008done")] {
+            for (lines, expected) in [(LINES_MAX - 1, true), (LINES_MAX, false), (4 * LINES_MAX, false)] {
+                let mut request = Vec::new();
+                write(&mut request, format!("command={command}\n").as_bytes());
+                request.extend_from_slice(DELIMITER);
+                request.extend(line.repeat(lines));
+                request.extend_from_slice(FLUSH);
+                let read = read(&mut request.as_slice(), &mut Held::of(&memory)).await;
+                assert_eq!(read.is_ok(), expected, "{command} {lines}: {read:?}");
+            }
+        }
+        // Nor are those before the arguments free.
+        let request = b"0004".repeat(LINES_MAX + 1);
+        assert!(read(&mut request.as_slice(), &mut Held::of(&memory)).await.is_err());
+        assert_eq!(bounded.peak.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn prefixes_that_are_too_many_list_everything() {
+        let (mut history, ids) = History::line(1);
+        history.refs.push(Reference { name: "refs/heads/main".to_owned(), target: ids[0] });
+        let few = ["ref-prefix refs/tags/"; PREFIXES_MAX];
+        assert_eq!(listed(&history, &few).await, "0000");
+        let many = ["ref-prefix refs/tags/"; PREFIXES_MAX + 1];
+        assert!(listed(&history, &many).await.contains("refs/heads/main"));
+    }
+
+    #[tokio::test]
     async fn what_is_in_common_can_be_asked_without_wanting_anything() {
         let (history, ids) = History::line(1);
         let have = format!("have {}", ids[0]);
         let ask = async |arguments: &[&str]| {
-            let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            let Asked::Fetch(asked) = asked("fetch", arguments).await? else { unreachable!() };
             let mut out = Vec::new();
-            fetch(&history, &arguments, &mut out).await.map(|()| String::from_utf8(out).unwrap())
+            fetch(&history, *asked, &mut out).await.map(|()| String::from_utf8(out).unwrap())
         };
         assert!(ask(&["wait-for-done", &have]).await.is_ok());
         assert!(ask(&[&have]).await.is_err());
