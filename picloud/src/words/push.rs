@@ -203,6 +203,20 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
         Rejection::NoSlot => {
             "the server is busy with other pushes; nothing was changed; push again in a moment".to_owned()
         }
+        Rejection::GaveWay => {
+            "it gave way to pushes of others, since this token has most of those that wait; nothing was changed; push again in a \
+             moment"
+                .to_owned()
+        }
+        Rejection::NoRoomBeside => {
+            "there is no room for it beside other pushes of this token or app; nothing was changed; push again when they are done"
+                .to_owned()
+        }
+        Rejection::TooLong => {
+            "looking at what was pushed took too long; nothing was changed for this ref; push fewer branches at once, or less"
+                .to_owned()
+        }
+        Rejection::Unheard => "whoever pushed hung up; nothing was changed".to_owned(),
         Rejection::Unavailable { why } => {
             format!("{}; nothing was changed; push again in a moment", printable(why))
         }

@@ -1,11 +1,12 @@
 //! From a pushed commit to a revision that can be served: validated now, or known from an earlier push.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use chrono::Utc;
-use git_receiver::{ObjectId, Pack, ReadError, RepositoryError, Staged, UnpackError};
+use git_receiver::{CommitSummary, ObjectId, Pack, ReadError, RepositoryError, Staged, UnpackError};
 use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::manifest;
 use manifest_schema::name::{AppName, DomainName};
@@ -18,6 +19,7 @@ use super::check::{Checked, check_for, refuse_unset};
 use super::leaks::leaks;
 use super::limits::DeployLimits;
 use super::plan::{Planned, Side, due_times, plan};
+use super::push_time::PushTime;
 use super::report::{Event, Rejection, Tell};
 use super::snapshot::{File, Snapshot, SnapshotError, of_commit};
 use crate::activation::Activation;
@@ -123,11 +125,56 @@ pub(super) struct Examination<'a> {
     /// What the app's secrets are.
     pub(super) secrets: &'a Arc<Secrets>,
     pub(super) tell: &'a Tell,
+    /// How long it is looked at.
+    pub(super) time: &'a PushTime,
+}
+
+/// What was found out about the commits of a push, so that none is looked at once for each command that names it.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// By commit, and whether it is for production.
+    commits: HashMap<(ObjectId, bool), Found>,
+    /// Why nothing is kept of what came, apart from the files of commits that are served.
+    rest: Option<Result<(), Refused>>,
+}
+
+/// What was found out about a commit.
+#[derive(Clone)]
+enum Found {
+    /// What to store; `None` when an earlier push stored it.
+    Valid {
+        prepared: Box<Prepared>,
+        new: Option<NewRevision>,
+    },
+    NoManifest,
+    Refused(Refused),
+}
+
+/// Why a commit is refused, whatever it was to be served as.
+#[derive(Clone)]
+enum Refused {
+    /// It has so many errors in so many files, which were told.
+    Faults {
+        errors: usize,
+        files: usize,
+    },
+    Other(Rejection),
 }
 
 impl Examination<'_> {
     /// Reads, checks and plans `commit` for `branch`, telling what it finds.
-    pub(super) async fn examine(&self, branch: &str, commit: ObjectId) -> Result<Examined, DeployError> {
+    pub(super) async fn examine(
+        &self,
+        branch: &str,
+        commit: ObjectId,
+        seen: &mut Seen,
+    ) -> Result<Examined, DeployError> {
+        let key = (commit, self.is_production(branch));
+        if !seen.commits.contains_key(&key)
+            && let Err(rejection) = self.time.check()
+        {
+            return Ok(Examined::Rejected(rejection));
+        }
         let summary = self.staged.commit(commit).await.map_err(DeployError::Read)?;
         self.tell.send(Event::Candidate {
             branch: branch.to_owned(),
@@ -135,82 +182,98 @@ impl Examination<'_> {
             subject: self.secrets.redact(&summary.subject).into_owned(),
             author: summary.author.clone(),
         });
-        if let Some(rejection) = self.leaked(Some((branch, commit))).await? {
-            return Ok(Examined::Rejected(rejection));
-        }
-        let known = match self.validated_before(oid(commit)).await? {
-            Ok(known) => known,
-            Err(refused) => return Ok(Examined::Rejected(Rejection::NoMemory(refused))),
-        };
-        let (prepared, new) = match known {
-            Some(prepared) => {
-                let mut faults = Faults::default();
-                refuse_unset(&prepared.manifest, self.secrets, &mut faults);
-                if !faults.is_empty() {
-                    return Ok(self.refuse(branch, faults));
-                }
-                (prepared, None)
-            }
+        let found = match seen.commits.get(&key) {
+            Some(found) => found.clone(),
             None => {
-                let started = Instant::now();
-                let (snapshot, _held) = match self.snapshot(commit).await {
-                    Ok(snapshot) => snapshot,
-                    Err(SnapshotError::Refused(why)) => {
-                        return Ok(self.refuse(branch, Fault::error("the commit", None, why).into()));
-                    }
-                    Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
-                    Err(SnapshotError::NoMemory(refused)) => {
-                        return Ok(Examined::Rejected(Rejection::NoMemory(refused)));
-                    }
-                };
-                self.tell.send(Event::Read {
-                    files: snapshot.files,
-                    scripts: snapshot.scripts.len(),
-                    bytes: snapshot.bytes(),
-                    took: started.elapsed(),
-                });
-                if snapshot.manifest.is_none() && !self.is_production(branch) {
-                    return Ok(Examined::NoManifest);
-                }
-                let started = Instant::now();
-                let (ceiling, secrets) = (self.granted.ceiling(self.name), Arc::clone(self.secrets));
-                // A preview is compiled when somebody asks for it.
-                let (scripts, keeps) = (self.scripts.clone(), self.is_production(branch));
-                // Off the async workers: compiling may take a while and cannot be cancelled.
-                let checking = tokio::task::spawn_blocking(move || {
-                    check_for(&scripts, keeps, &snapshot, &ceiling, Some(&secrets))
-                });
-                let Checked { prepared, warnings } =
-                    match checking.await.map_err(|_| DeployError::CheckDied)? {
-                        Ok(checked) => checked,
-                        Err(CheckError::Faults(faults)) => return Ok(self.refuse(branch, faults)),
-                        Err(CheckError::NoMemory(refused)) => {
-                            return Ok(Examined::Rejected(Rejection::NoMemory(refused)));
-                        }
-                    };
-                self.tell.send(Event::Compiled {
-                    scripts: prepared.sources.len(),
-                    sdk: prepared.manifest.sdk,
-                    took: started.elapsed(),
-                });
-                if !warnings.is_empty() {
-                    self.tell.send(Event::Faults(warnings));
-                }
-                let new = NewRevision {
-                    commit: oid(commit),
-                    sdk: prepared.manifest.sdk.to_string(),
-                    subject: summary.subject,
-                    author: summary.author,
-                    validated_at: Utc::now(),
-                };
-                (prepared, Some(new))
+                let found = self.look_at(key, summary).await?;
+                seen.commits.insert(key, found.clone());
+                found
             }
+        };
+        let (prepared, new) = match found {
+            Found::Valid { prepared, new } => (*prepared, new),
+            Found::NoManifest => return Ok(Examined::NoManifest),
+            Found::Refused(refused) => return Ok(Examined::Rejected(self.rejection(branch, refused))),
         };
         if let Some(faults) = self.domain_faults(branch, commit, &prepared).await? {
-            return Ok(self.refuse(branch, faults));
+            return Ok(Examined::Rejected(self.rejection(branch, self.faulty(faults))));
         }
         self.tell_plan(branch, &prepared);
         Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new, prepared })))
+    }
+
+    /// Reads and checks a commit.
+    async fn look_at(
+        &self,
+        (commit, production): (ObjectId, bool),
+        summary: CommitSummary,
+    ) -> Result<Found, DeployError> {
+        if let Err(leaked) = self.leaks_of(Some(commit)).await? {
+            return Ok(Found::Refused(leaked));
+        }
+        let known = match self.validated_before(oid(commit)).await? {
+            Ok(known) => known,
+            Err(refused) => return Ok(Found::Refused(Refused::Other(Rejection::NoMemory(refused)))),
+        };
+        if let Some(prepared) = known {
+            let mut faults = Faults::default();
+            refuse_unset(&prepared.manifest, self.secrets, &mut faults);
+            if !faults.is_empty() {
+                return Ok(Found::Refused(self.faulty(faults)));
+            }
+            return Ok(Found::Valid { prepared: Box::new(prepared), new: None });
+        }
+        let started = Instant::now();
+        let (snapshot, _held) = match self.snapshot(commit).await {
+            Ok(snapshot) => snapshot,
+            Err(SnapshotError::Refused(why)) => {
+                let faults = Fault::error("the commit", None, why).into();
+                return Ok(Found::Refused(self.faulty(faults)));
+            }
+            Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
+            Err(SnapshotError::NoMemory(refused)) => {
+                return Ok(Found::Refused(Refused::Other(Rejection::NoMemory(refused))));
+            }
+        };
+        self.tell.send(Event::Read {
+            files: snapshot.files,
+            scripts: snapshot.scripts.len(),
+            bytes: snapshot.bytes(),
+            took: started.elapsed(),
+        });
+        if snapshot.manifest.is_none() && !production {
+            return Ok(Found::NoManifest);
+        }
+        let started = Instant::now();
+        let (ceiling, secrets) = (self.granted.ceiling(self.name), Arc::clone(self.secrets));
+        let (scripts, time) = (self.scripts.clone(), self.time.clone());
+        // Off the async workers: compiling may take a while and cannot be cancelled. A preview is compiled when somebody asks for it.
+        let checking = tokio::task::spawn_blocking(move || {
+            check_for(&scripts, production, &snapshot, &ceiling, Some(&secrets), &time)
+        });
+        let Checked { prepared, warnings } = match checking.await.map_err(|_| DeployError::CheckDied)? {
+            Ok(checked) => checked,
+            Err(CheckError::Faults(faults)) => return Ok(Found::Refused(self.faulty(faults))),
+            Err(CheckError::NoMemory(refused)) => {
+                return Ok(Found::Refused(Refused::Other(Rejection::NoMemory(refused))));
+            }
+        };
+        self.tell.send(Event::Compiled {
+            scripts: prepared.sources.len(),
+            sdk: prepared.manifest.sdk,
+            took: started.elapsed(),
+        });
+        if !warnings.is_empty() {
+            self.tell.send(Event::Faults(warnings));
+        }
+        let new = NewRevision {
+            commit: oid(commit),
+            sdk: prepared.manifest.sdk.to_string(),
+            subject: summary.subject,
+            author: summary.author,
+            validated_at: Utc::now(),
+        };
+        Ok(Found::Valid { prepared: Box::new(prepared), new: Some(new) })
     }
 
     async fn snapshot(&self, commit: ObjectId) -> Result<(Snapshot, Reservation), SnapshotError> {
@@ -281,26 +344,41 @@ impl Examination<'_> {
         }
     }
 
-    /// Why a push is refused that holds the value of a secret, if it does: the commit of a branch, or anything that came. Nothing
-    /// else is told of it then, since faults show lines.
-    pub(super) async fn leaked(
-        &self,
-        of: Option<(&str, ObjectId)>,
-    ) -> Result<Option<Rejection>, DeployError> {
-        let (branch, commit) = of.unzip();
+    /// Why a ref is refused that is kept and serves nothing: what came with the push holds the value of a secret.
+    pub(super) async fn leaked(&self, seen: &mut Seen) -> Result<Option<Rejection>, DeployError> {
+        let rest = match seen.rest.take() {
+            Some(rest) => rest,
+            None => match self.time.check() {
+                Ok(()) => self.leaks_of(None).await?,
+                Err(rejection) => return Ok(Some(rejection)),
+            },
+        };
+        Ok(seen.rest.insert(rest).clone().err().map(|refused| self.rejection("", refused)))
+    }
+
+    /// Whether a commit that is served, or anything that came, holds the value of a secret. Nothing else is told of it then, since
+    /// faults show lines.
+    async fn leaks_of(&self, commit: Option<ObjectId>) -> Result<Result<(), Refused>, DeployError> {
         let faults = leaks(self.staged, self.pack, commit, &self.limits.tree, self.secrets).await?;
-        Ok((!faults.is_empty()).then(|| self.rejection(branch.unwrap_or_default(), faults)))
+        Ok(if faults.is_empty() { Ok(()) } else { Err(self.faulty(faults)) })
     }
 
-    fn refuse(&self, branch: &str, faults: Faults) -> Examined {
-        Examined::Rejected(self.rejection(branch, faults))
-    }
-
-    fn rejection(&self, branch: &str, faults: Faults) -> Rejection {
-        let live = self.repository.app().and_then(|app| self.activation.live_deploy(&app.name, branch));
-        let (errors, files) = (faults.errors(), faults.errors_by_file().len());
+    /// Tells the faults.
+    fn faulty(&self, faults: Faults) -> Refused {
+        let refused = Refused::Faults { errors: faults.errors(), files: faults.errors_by_file().len() };
         self.tell.send(Event::Faults(faults));
-        Rejection::Faults { errors, files, live }
+        refused
+    }
+
+    fn rejection(&self, branch: &str, refused: Refused) -> Rejection {
+        match refused {
+            Refused::Faults { errors, files } => {
+                let app = self.repository.app();
+                let live = app.and_then(|app| self.activation.live_deploy(&app.name, branch));
+                Rejection::Faults { errors, files, live }
+            }
+            Refused::Other(rejection) => rejection,
+        }
     }
 
     fn tell_plan(&self, branch: &str, prepared: &Prepared) {

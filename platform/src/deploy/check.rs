@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use manifest_schema::fault::{Fault, Faults, Place};
@@ -16,13 +15,12 @@ use runtime::{Secrets, Source};
 use store::AppId;
 use uuid::Uuid;
 
+use super::push_time::PushTime;
+use super::report::Tell;
 use super::snapshot::{File, SNAPSHOT_MAX, Snapshot};
 use crate::memory::MemoryBudget;
 use crate::revision::{PrepareError, Prepared, measured};
 use crate::scripts::{AppScripts, CheckError, CheckedScript, Scripts};
-
-/// How long the scripts of one snapshot may take to check, all together; beyond, the rest is not looked at.
-const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How many bytes of source are kept compiled; a compiled script can take two hundred times the memory. The rest is
 /// compiled again when it first runs.
@@ -43,7 +41,8 @@ pub struct Checked {
 /// Every fault of the manifest and of every script, at least one of them an error; the manifest's first.
 pub fn check(snapshot: &Snapshot, ceiling: &Ceiling) -> Result<Checked, Faults> {
     let scripts = Scripts::new(MemoryBudget::unbounded()).of(AppId::from_uuid(Uuid::nil()));
-    check_for(&scripts, false, snapshot, ceiling, None).map_err(|error| match error {
+    let time = PushTime::begin(&Tell::to_nobody());
+    check_for(&scripts, false, snapshot, ceiling, None, &time).map_err(|error| match error {
         CheckError::Faults(faults) => faults,
         CheckError::NoMemory(_) => unreachable!("there is room for everything"),
     })
@@ -60,6 +59,7 @@ pub(crate) fn check_for(
     snapshot: &Snapshot,
     ceiling: &Ceiling,
     secrets: Option<&Secrets>,
+    time: &PushTime,
 ) -> Result<Checked, CheckError> {
     if snapshot.bytes() > SNAPSHOT_MAX {
         let words =
@@ -86,7 +86,7 @@ pub(crate) fn check_for(
             (None, faults, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
         }
     };
-    let passed = check_scripts(TIME_MAX, app, keeps, snapshot, sdk, named, &mut faults)?;
+    let passed = check_scripts(time, app, keeps, snapshot, sdk, named, &mut faults)?;
     match manifest {
         Some(manifest) if faults.errors() == 0 => {
             let sources = passed.held(app)?;
@@ -166,7 +166,7 @@ impl<'s> Passed<'s> {
 }
 
 fn check_scripts<'s>(
-    time: Duration,
+    time: &PushTime,
     app: &AppScripts,
     keeps: bool,
     snapshot: &'s Snapshot,
@@ -174,12 +174,12 @@ fn check_scripts<'s>(
     named: BTreeSet<ScriptPath>,
     faults: &mut Faults,
 ) -> Result<Passed<'s>, CheckError> {
-    let deadline = Instant::now() + time;
     let mut passed = Passed::default();
     let mut left = named.len();
     for path in named {
-        if Instant::now() >= deadline {
-            let words = format!("checking took longer than {time:?}; {left} scripts were not looked at");
+        if time.check().is_err() {
+            let most = time.most();
+            let words = format!("checking took longer than {most:?}; {left} scripts were not looked at");
             faults.add(Fault::error(manifest::FILE_NAME, None, words).advise("deploy them as several apps"));
             break;
         }
@@ -253,6 +253,8 @@ fn text<'a>(path: &ScriptPath, bytes: &'a [u8]) -> Result<&'a str, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -312,7 +314,8 @@ mod tests {
         let named = ["0.rhai", "1.rhai"].map(|path| ScriptPath::new(path).unwrap()).into();
         let mut faults = Faults::default();
         let (app, snapshot) = (app(MemoryBudget::unbounded()), snapshot(&["1", "nope()"]));
-        check_scripts(Duration::ZERO, &app, true, &snapshot, SdkVersion::NEWEST, named, &mut faults).unwrap();
+        let time = PushTime::of(Duration::ZERO, &Tell::to_nobody());
+        check_scripts(&time, &app, true, &snapshot, SdkVersion::NEWEST, named, &mut faults).unwrap();
         assert_eq!(
             told(&faults),
             ["picloud.toml: checking took longer than 0ns; 2 scripts were not looked at"]
@@ -324,7 +327,8 @@ mod tests {
     }
 
     fn check_pushed(app: &AppScripts, keeps: bool, sources: &[&str]) -> Result<Checked, CheckError> {
-        check_for(app, keeps, &snapshot(sources), &Ceiling::DEFAULT, None)
+        let time = PushTime::begin(&Tell::to_nobody());
+        check_for(app, keeps, &snapshot(sources), &Ceiling::DEFAULT, None, &time)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! [`Deployer::receive`] is the journey, for which [`Deployer::admit`] waits for memory. In its order: [`intent`] says what a command
 //! asks, [`snapshot`] reads the files of its commit, [`leaks`] looks for secrets in them, [`check`] validates them, [`plan`] compares them with what is live,
-//! and [`report`] holds what is told. [`rollback`] and the end of old [`previews`] are pushes that the server makes itself;
+//! within its [`push_time`], and [`report`] holds what is told. [`rollback`] and the end of old [`previews`] are pushes that the server makes itself;
 //! [`setting`] sets secrets, which is a deploy too, and limits; [`lifecycle`] stops, renames and deletes apps.
 
 mod admission;
@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod plan;
 mod previews;
+mod push_time;
 mod report;
 mod rollback;
 mod setting;
@@ -40,6 +41,7 @@ pub use lifecycle::{NameAppError, StopAppError, UndeleteError};
 pub use limits::DeployLimits;
 pub use plan::{Change, Changes, Due, Plan, Planned, Sign};
 pub(crate) use plan::{Side, due_times, plan};
+pub(crate) use push_time::PushTime;
 pub use report::{Activated, Deployed, Event, Outcome, Rejection, Tell, Verdict};
 pub use rollback::{MESSAGE_CHARS_MAX, RollbackError, RolledBack};
 pub use setting::{LimitsError, NotUnset};
@@ -54,7 +56,7 @@ use crate::repository::{AppRepository, DEPLOY_REFS, Pushed, RequestMemory, deplo
 use crate::scripts::AppScripts;
 use crate::secrets::{SecretError, Vault};
 use crate::tokens::{Caller, Right};
-use candidate::{DeployError, Examination, Examined};
+use candidate::{DeployError, Examination, Examined, Seen};
 use commit::Commit;
 use decision::{Decided, Decision, Served, Settled, reject_shared_addresses, reject_those, served, unmoved};
 use intent::{Intent, intent};
@@ -276,9 +278,10 @@ impl Deployer {
     /// Carries out a push that is unpacked, one verdict a ref in the order of the commands.
     async fn carry_out(&self, delivery: &Delivery<'_>) -> Result<Vec<Verdict>, DeployError> {
         let Delivery { name, by, tell, repository, push, atomic } = *delivery;
+        let time = PushTime::begin(tell);
         let app = repository.id();
         let scripts = self.activation.scripts_of(app, &self.granted(repository));
-        let mut decisions = self.decide(delivery, &scripts).instrument(stage!("check")).await?;
+        let mut decisions = self.decide(delivery, &scripts, &time).instrument(stage!("check")).await?;
         reject_shared_addresses(name, &mut decisions);
         self.reject_too_many_refs(repository, &mut decisions).await?;
         self.reject_too_many_previews(repository, &mut decisions).await?;
@@ -294,6 +297,10 @@ impl Deployer {
             atomic,
             granted: self.granted(repository),
         };
+        // From here on it is carried out, whoever listens.
+        if let Err(rejection @ Rejection::Unheard) = time.check() {
+            reject_those(&mut decisions, Decision::moves, &rejection);
+        }
         let act = self.begin_act(name);
         let committing = commit.carry_out(&self.store, &mut decisions);
         Ok(match committing.instrument(stage!("commit")).await? {
@@ -309,6 +316,7 @@ impl Deployer {
         &self,
         delivery: &Delivery<'_>,
         scripts: &AppScripts,
+        time: &PushTime,
     ) -> Result<Vec<Decision>, DeployError> {
         let Delivery { name, tell, repository, push, .. } = *delivery;
         let staged = Staged::new(repository, &push.pack);
@@ -326,7 +334,9 @@ impl Deployer {
             pack: &push.pack,
             secrets: opened.as_ref().unwrap_or(&nothing),
             tell,
+            time,
         };
+        let mut seen = Seen::default();
         let mut decisions = Vec::with_capacity(push.commands.len());
         for judged in &push.commands {
             let command = &judged.command;
@@ -345,7 +355,7 @@ impl Deployer {
                 }
                 Err(rejection) => Decided::Done(Outcome::Rejected(rejection)),
                 Ok(Intent::End | Intent::Delete) => Decided::Move,
-                Ok(Intent::Keep) => match examination.leaked(None).await? {
+                Ok(Intent::Keep) => match examination.leaked(&mut seen).await? {
                     Some(rejection) => Decided::Done(Outcome::Rejected(rejection)),
                     None => Decided::Move,
                 },
@@ -353,15 +363,17 @@ impl Deployer {
                     Decided::Done(Outcome::Rejected(Rejection::NotForward))
                 }
                 Ok(Intent::Production { branch, commit }) => {
-                    served(examination.examine(&branch, commit).await?, branch, true, tell)
+                    served(examination.examine(&branch, commit, &mut seen).await?, branch, true, tell)
                 }
                 Ok(Intent::Preview { branch, commit }) => match shares_address(repository, &branch).await? {
                     Some(with) => Decided::Done(Outcome::Rejected(Rejection::SharedAddress { with })),
-                    None => served(examination.examine(&branch, commit).await?, branch, false, tell),
+                    None => {
+                        served(examination.examine(&branch, commit, &mut seen).await?, branch, false, tell)
+                    }
                 },
                 Ok(Intent::Check { commit }) => {
-                    let examined = examination.examine(repository.production_branch(), commit).await?;
-                    Decided::Done(match examined {
+                    let branch = repository.production_branch();
+                    Decided::Done(match examination.examine(branch, commit, &mut seen).await? {
                         Examined::Rejected(rejection) => Outcome::Rejected(rejection),
                         Examined::Candidate(_) | Examined::NoManifest => Outcome::Checked,
                     })

@@ -63,7 +63,7 @@ impl Deployer {
             if commands.is_empty() {
                 continue;
             }
-            let (tell, _) = Tell::channel();
+            let tell = Tell::to_nobody();
             let repository = AppRepository::new(self.store.clone(), Some(app.clone()));
             for verdict in self.move_refs(&repository, &app.name, commands, &by, &tell).await {
                 let is_gone = matches!(verdict.outcome, Outcome::Deleted);

@@ -64,19 +64,39 @@ pub enum Event {
     },
 }
 
-/// Where the events of a push go. Whoever listens may leave; the push goes on.
+/// Where the events of a push go. Where whoever listens leaves before anything is changed, nothing is.
 #[derive(Clone, Debug)]
-pub struct Tell(mpsc::UnboundedSender<Event>);
+pub struct Tell(Option<mpsc::UnboundedSender<Event>>);
 
 impl Tell {
     /// A teller and what it tells.
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
+        (Self(Some(sender)), receiver)
+    }
+
+    /// For what is done whether or not anybody listens.
+    pub fn to_nobody() -> Self {
+        Self(None)
+    }
+
+    /// Whether somebody listens still, or nobody has to.
+    pub(super) fn is_heard(&self) -> bool {
+        self.0.as_ref().is_none_or(|listener| !listener.is_closed())
+    }
+
+    /// Ends when whoever listened has left.
+    pub async fn unheard(&self) {
+        match &self.0 {
+            Some(listener) => listener.closed().await,
+            None => std::future::pending().await,
+        }
     }
 
     pub(super) fn send(&self, event: Event) {
-        let _ = self.0.send(event);
+        if let Some(listener) = &self.0 {
+            let _ = listener.send(event);
+        }
     }
 }
 
@@ -189,6 +209,14 @@ pub enum Rejection {
     Busy,
     /// Other pushes are worked on, and none of them has ended in time.
     NoSlot,
+    /// It waited, and pushes of others who have fewer wanted its place.
+    GaveWay,
+    /// There is no room for its bytes beside other pushes of its token or its app.
+    NoRoomBeside,
+    /// Its commits take too long to be looked at.
+    TooLong,
+    /// Whoever pushed has hung up before anything was changed.
+    Unheard,
     /// The database cannot be asked now.
     Unavailable {
         /// Why.

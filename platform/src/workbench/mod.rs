@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 pub use clock::keep_time;
 
-use crate::deploy::{Checked, Planned, Side, Snapshot, check_for, due_times, plan};
+use crate::deploy::{Checked, Planned, PushTime, Side, Snapshot, Tell, check_for, due_times, plan};
 use crate::scripts::CheckError;
 
 /// The only branch there is.
@@ -63,8 +63,9 @@ impl Workbench {
     /// Checks what was saved and makes it live, unless it breaks the contract.
     pub fn take(&mut self, snapshot: &Snapshot) -> Saved {
         let scripts = self.table.scripts().of(AppId::from_uuid(self.app.id));
+        let time = PushTime::begin(&Tell::to_nobody());
         let Checked { prepared, mut warnings } =
-            match check_for(&scripts, true, snapshot, &Ceiling::DEFAULT, None) {
+            match check_for(&scripts, true, snapshot, &Ceiling::DEFAULT, None, &time) {
                 Ok(checked) => checked,
                 Err(CheckError::Faults(faults)) => return Saved::Refused(faults),
                 Err(CheckError::NoMemory(refused)) => {

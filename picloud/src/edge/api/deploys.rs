@@ -100,7 +100,7 @@ pub(super) async fn roll_back(
     // In a task of its own: a client that hangs up now does not stop it halfway.
     let (deployer, name) = (api.deployer.clone(), app.name.clone());
     let rolling = tokio::spawn(async move {
-        let (tell, _) = Tell::channel();
+        let tell = Tell::to_nobody();
         deployer.roll_back(&name, to, &pusher, &tell).await
     });
     let rolled = rolling.await??;
