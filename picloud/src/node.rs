@@ -37,7 +37,7 @@ use crate::hint::Hint;
 use crate::numbers::{Numbers, Page};
 use crate::service::{self, HandedError};
 use crate::settings::Settings;
-use platform::executor::threads::{PushThreads, ThreadsError};
+use platform::executor::threads::{BackgroundThreads, ThreadsError};
 
 /// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
 const FILES_BESIDE: u64 = 512;
@@ -71,8 +71,9 @@ pub(crate) struct Node {
     activation: Activation,
     cluster: Option<(Cluster, Membership)>,
     this: Arc<ThisNode>,
-    /// They serve the connections to the database that pushes have opened, so they end after the last use of the store.
-    push_threads: Arc<PushThreads>,
+    /// They serve the connections to the database that pushes and fetches have opened, so they end after the last use of the store.
+    push_threads: Arc<BackgroundThreads>,
+    fetch_threads: Arc<BackgroundThreads>,
     /// For how long acts stay in the audit list.
     audit_kept: Duration,
     clock: Clock,
@@ -212,13 +213,15 @@ impl Node {
             bodies: settings.bodies,
         };
         let numbers = Arc::<Numbers>::default();
-        let push_threads = Arc::new(PushThreads::start()?);
+        let push_threads = Arc::new(BackgroundThreads::start("push")?);
+        let fetch_threads = Arc::new(BackgroundThreads::start("fetch")?);
         let pushes = Pushes {
             bounds: settings.pushes.clone(),
             spool: settings.storage.data_dir.clone(),
             create_apps: settings.create_apps,
             numbers: Arc::clone(&numbers),
             threads: Arc::clone(&push_threads),
+            fetch_threads: Arc::clone(&fetch_threads),
         };
         let tokens = Tokens::new(store.clone(), admin.clone(), clock.clone());
         let door = Door::new(tokens.clone());
@@ -315,6 +318,7 @@ impl Node {
             cluster,
             this,
             push_threads,
+            fetch_threads,
             audit_kept: settings.audit_kept,
             clock,
         })
@@ -333,7 +337,8 @@ impl Node {
         });
         let retrying = tokio::spawn(self.activation.clone().retry());
         let scripts = self.activation.scripts().clone();
-        let returning = tokio::spawn(scripts.memory().clone().return_freed(self.push_threads.handle()));
+        let others = vec![self.push_threads.handle(), self.fetch_threads.handle()];
+        let returning = tokio::spawn(scripts.memory().clone().return_freed(others));
         let dropping = tokio::spawn(scripts.drop_idle());
         let store = self.store.clone();
         let audit = self
@@ -394,7 +399,7 @@ impl Node {
             let _ = tokio::time::timeout(GOODBYE_MAX, cluster.leave(self.this.identity.id)).await;
         }
         self.store.close().await;
-        drop(self.push_threads);
+        drop((self.push_threads, self.fetch_threads));
     }
 }
 

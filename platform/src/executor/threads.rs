@@ -1,11 +1,11 @@
-//! The threads of a node: those that answer, and those on which pushes are worked on.
+//! The threads of a node: those that answer, and those on which git's work is done.
 
 use std::io;
 
 use runtime::CountingAllocator;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How much lower the priority of work on pushes is, as `nice` counts: beside requests at full load, a quarter of a processor is
+/// How much lower the priority of git's work is, as `nice` counts: beside requests at full load, a quarter of a processor is
 /// left for it.
 const NICE: i32 = 6;
 
@@ -29,17 +29,17 @@ fn builder() -> Builder {
     builder
 }
 
-/// Threads of a lower priority: unpacking, checking and committing take a processor for milliseconds, for which no request is
-/// to wait. They end with this.
+/// Threads of a lower priority: reading a request of git, unpacking, checking, committing and walking take a processor for
+/// milliseconds, for which no request is to wait. They end with this.
 #[derive(Debug)]
-pub struct PushThreads(Option<Runtime>);
+pub struct BackgroundThreads(Option<Runtime>);
 
-impl PushThreads {
-    /// Starts them.
+impl BackgroundThreads {
+    /// Starts them, as many as there are processors. They are known to the system by `name`.
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub fn start() -> Result<Self, ThreadsError> {
+    pub fn start(name: &str) -> Result<Self, ThreadsError> {
         let mut builder = builder();
         // On Linux a thread has a priority of its own. Elsewhere only the kernel's fairness is left.
         if cfg!(target_os = "linux") {
@@ -47,7 +47,7 @@ impl PushThreads {
                 let _ = rustix::process::setpriority_process(None, NICE);
             });
         }
-        Ok(Self(Some(builder.thread_name("push").build().map_err(ThreadsError)?)))
+        Ok(Self(Some(builder.thread_name(name).build().map_err(ThreadsError)?)))
     }
 
     /// Where work is handed in.
@@ -56,7 +56,7 @@ impl PushThreads {
     }
 }
 
-impl Drop for PushThreads {
+impl Drop for BackgroundThreads {
     fn drop(&mut self) {
         if let Some(threads) = self.0.take() {
             threads.shutdown_background();
@@ -69,14 +69,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_on_pushes_gives_way_and_answers_do_not() {
+    fn work_in_the_background_gives_way_and_answers_do_not() {
         let priority = || rustix::process::getpriority_process(None).expect("a priority");
-        let (usual, answering, pushes) = (priority(), threads().unwrap(), PushThreads::start().unwrap());
+        let (usual, answering, background) =
+            (priority(), threads().unwrap(), BackgroundThreads::start("push").unwrap());
         let asked = answering.spawn(async move { priority() });
         assert_eq!(answering.block_on(asked).unwrap(), usual);
         for _ in 0..4 {
             let work = async move { (priority(), tokio::task::spawn_blocking(priority).await.unwrap()) };
-            let asked = pushes.handle().spawn(work);
+            let asked = background.handle().spawn(work);
             assert_eq!(answering.block_on(asked).unwrap(), (usual + NICE, usual + NICE));
         }
     }

@@ -138,8 +138,8 @@ impl MemoryBudget {
 
     /// Gives what was freed back to the system, for as long as the node runs: some seconds after much was freed, and again until
     /// little is. Until then it sleeps. It wakes the threads of this runtime and of `others`, each of which holds freed memory of its own.
-    pub async fn return_freed(self, others: Handle) {
-        let runtimes = [Handle::current(), others];
+    pub async fn return_freed(self, others: Vec<Handle>) {
+        let runtimes = [others, vec![Handle::current()]].concat();
         loop {
             self.0.much_unreturned.notified().await;
             while self.0.unreturned_bytes.swap(0, Ordering::Relaxed) >= MUCH_BYTES {

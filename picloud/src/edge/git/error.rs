@@ -9,7 +9,7 @@ use platform::StoreError;
 use platform::memory::OutOfMemory;
 use platform::tokens::Right;
 
-use super::spool::SpoolError;
+use super::spool::{GAVE_WAY, SpoolError};
 use crate::edge::credentials::Refused;
 use crate::edge::reply;
 
@@ -45,8 +45,13 @@ pub(crate) enum GitError {
     Slow,
     #[error("{0}")]
     Cut(std::io::Error),
-    #[error("too many pushes are arriving; push again")]
+    #[error("too many pushes of this token are arriving; push again in a moment")]
     TooManyPushes,
+    #[error("too many fetches of this token are answered already; fetch again in a moment")]
+    TooManyFetches,
+    /// Others, who had fewer, wanted its place.
+    #[error("{GAVE_WAY}")]
+    GaveWay,
     #[error("{}", reply::no_memory(.0))]
     NoMemory(#[from] OutOfMemory),
     #[error(transparent)]
@@ -88,13 +93,22 @@ impl IntoResponse for GitError {
             Self::Name(_) | Self::Cut(_) | Self::NotAPush(_) | Self::NotReceived(SpoolError::Cut(_)) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::TooManyPushes | Self::NoMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotReceived(SpoolError::Keep { .. }) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::NotReceived(SpoolError::GaveWay) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyPushes | Self::TooManyFetches | Self::GaveWay | Self::NoMemory(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::NotReceived(SpoolError::NoRoom { .. } | SpoolError::Keep { .. }) => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
         };
         let mut response = reply::text(status, &format!("{self}\n"));
         match self {
             Self::Unauthorized(Refused::TooMany { wait }) => reply::wait(response, wait),
-            Self::TooManyPushes | Self::NoMemory(_) => reply::wait(response, reply::MEMORY_RETRY),
+            Self::NotReceived(SpoolError::GaveWay)
+            | Self::TooManyPushes
+            | Self::TooManyFetches
+            | Self::GaveWay
+            | Self::NoMemory(_) => reply::wait(response, reply::MEMORY_RETRY),
             Self::Unauthorized(_) => {
                 let challenge = HeaderValue::from_static("Basic realm=\"picloud\", charset=\"UTF-8\"");
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, Response};
 use git_receiver::{Protocol, Transport, advertise_receive, advertise_upload};
 use manifest_schema::name::AppName;
+use platform::executor::Holder;
 use platform::tokens::Right;
 
 use super::client;
@@ -34,14 +35,16 @@ pub(super) async fn answer(
     addresses: Addresses,
     request: Request<Body>,
 ) -> Result<Response<Body>, GitError> {
-    let caller = git.door.caller(request.headers(), client::address(&request)).await;
+    let address = client::address(&request);
+    let caller = git.door.caller(request.headers(), address).await;
     let caller = caller.map_err(GitError::Unauthorized)?;
+    let holder = Holder::new(caller.who.token, address.map(client::network), app.clone());
     let (service, step) = service_of(rest, &request).ok_or(GitError::Address)?;
     allow(git, &caller, &app, service).await?;
     match (service, step) {
         (service, Step::Advertise) => advertise(git, app, service, protocol(request.headers())).await,
-        (Service::Receive, Step::Exchange) => receive::receive(git, app, caller, addresses, request).await,
-        (Service::Upload, Step::Exchange) => upload::upload(git, app, request).await,
+        (Service::Receive, Step::Exchange) => receive::receive(git, holder, caller, addresses, request).await,
+        (Service::Upload, Step::Exchange) => upload::upload(git, holder, request).await,
     }
 }
 

@@ -8,16 +8,19 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use git_receiver::{Capabilities, Request as PushRequest, report};
 use manifest_schema::name::AppName;
-use platform::deploy::{Deployed, Deployer, Outcome, Pusher, Rejection, Tell, Verdict};
-use platform::executor::turns::{AppTurns, Turn};
+use platform::deploy::{Deployed, Deployer, Event, Outcome, Pusher, Rejection, Tell, Verdict};
+use platform::executor::Holder;
+use platform::executor::fair_turns::FairTurns;
+use platform::executor::places::Place;
 use platform::memory::{Purpose, Reservation};
-use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::io::ReaderStream;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::error::GitError;
-use super::spool::{SpoolError, Spooled, spool};
+use super::spool::{SpoolBounds, SpoolError, Spooled, spool};
 use super::state::{GitEdge, PushBounds};
 use super::wire::{ANSWER_BUFFER, git_reply, plain_body};
 use crate::edge::credentials::Caller;
@@ -35,49 +38,53 @@ const ARRIVING_BYTES: u64 = 192 * 1024;
 /// How long a push waits for those before it to be unpacked.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// What may stand before a pack: commands, options, shallow commits.
-const COMMANDS_BYTES: u64 = 2 * 1024 * 1024;
+/// How many times as long as it came a push can be: packs are compressed already, and git compresses nothing else of a push.
+const RATIO_MAX: u64 = 10;
 
 const RESULT: &str = "application/x-git-receive-pack-result";
 
 /// A push that has arrived whole.
 struct Arrived {
-    app: AppName,
+    holder: Holder,
     request: PushRequest,
     body: Spooled,
     pusher: Pusher,
     addresses: Addresses,
     started: Instant,
-    /// Held until its turn has come: what waits takes room as what arrives does.
-    arriving: (Turn, Reservation),
+    /// Held to the end: what waits and what is worked on takes room as what arrives does.
+    place: Place,
+    /// Held until its turn has come.
+    arriving: Reservation,
     numbers: Arc<Numbers>,
 }
 
 /// Takes a push in and carries it out.
 pub(super) async fn receive(
     git: &GitEdge,
-    app: AppName,
+    holder: Holder,
     caller: Caller,
     addresses: Addresses,
     request: Request<Body>,
 ) -> Result<Response<Body>, GitError> {
     let started = Instant::now();
-    let arriving = git.arriving.of(&app).try_next().ok_or(GitError::TooManyPushes)?;
+    let app = holder.app.clone();
+    let place = git.arriving.try_enter(&holder).map_err(|_| GitError::TooManyPushes)?;
     let account = git.apps.repository(&app).await?.account(&git.memory);
-    let arriving = (arriving, account.try_reserve(Purpose::Pushes, ARRIVING_BYTES)?);
-    let mut body = plain_body(request)?;
-    let most = git.pushes.bounds.limits.request_bytes.saturating_add(COMMANDS_BYTES);
-    let mut body = match spool(&mut body, most, git.pushes.bounds.time, &git.pushes.spool).await {
+    let arriving = account.try_reserve(Purpose::Pushes, ARRIVING_BYTES)?;
+    let mut body = plain_body(request, RATIO_MAX)?;
+    let bounds = &git.pushes.bounds;
+    let spooling = SpoolBounds {
+        bytes: bounds.request_max(),
+        time: bounds.time,
+        min_rate: git.min_rate,
+        folder: &git.pushes.spool,
+    };
+    let mut body = match spool(&mut body, &spooling, &place).await {
         Ok(body) => body,
-        Err(SpoolError::Keep { source, head }) => {
-            let words = PushWords::new(app.clone(), caller.actor.name.clone(), addresses, false);
-            let limits = &git.pushes.bounds.limits;
-            let answered = not_kept(&app, &source, &head, limits, &words, started).await;
-            return answered.ok_or(GitError::NotReceived(SpoolError::Keep { source, head }));
-        }
         Err(error) => {
-            tracing::info!(%app, %error, "push not received");
-            return Err(GitError::NotReceived(error));
+            let words = PushWords::new(app.clone(), caller.actor.name.clone(), addresses, false);
+            let answered = not_kept(&app, &error, &bounds.limits, &words, started).await;
+            return answered.ok_or(GitError::NotReceived(error));
         }
     };
     let request = match git_receiver::read_request(&mut body, &git.pushes.bounds.limits).await {
@@ -91,38 +98,46 @@ pub(super) async fn receive(
     let pusher =
         Pusher { caller: caller.who, actor: caller.actor, creates: git.pushes.create_apps, message: None };
     let arrived = Arrived {
-        app,
+        holder,
         request,
         body,
         pusher,
         addresses,
         started,
+        place,
         arriving,
         numbers: Arc::clone(&git.pushes.numbers),
     };
     let (output, input) = tokio::io::duplex(ANSWER_BUFFER);
-    let (deployer, bounds, turns) =
-        (git.deployer.clone(), git.pushes.bounds.clone(), git.turns.of(&arrived.app));
+    let (deployer, bounds, turns) = (git.deployer.clone(), git.pushes.bounds.clone(), git.turns.clone());
     // What is traced of the push belongs to this request, which is answered while the push goes on.
     let work = carry_out(arrived, deployer, bounds, turns, output).in_current_span();
     git.pushes.threads.handle().spawn(work);
     Ok(git_reply(RESULT, Body::from_stream(ReaderStream::new(input))))
 }
 
-/// Says in git's way that there is no room for a push: to an error of HTTP, git adds that everything is up to date. `None`: what
-/// the client asks for is not in `head`.
+/// Says in git's way that there is no room for a push: to an error of HTTP, git adds that everything is up to date. `None`: the client
+/// has not sent everything, or what it asks for is not in the beginning that was kept.
 async fn not_kept(
     app: &AppName,
-    error: &io::Error,
-    mut head: &[u8],
+    error: &SpoolError,
     limits: &git_receiver::Limits,
     words: &PushWords,
     started: Instant,
 ) -> Option<Response<Body>> {
-    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    let incident = uuid::Uuid::new_v4();
-    tracing::error!(%app, %incident, %error, "a push cannot be kept in the data folder");
-    let rejection = if full { Rejection::DiskFull } else { Rejection::Internal { incident } };
+    let (rejection, mut head) = match error {
+        SpoolError::Keep { source, head } => {
+            let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            let incident = uuid::Uuid::new_v4();
+            tracing::error!(%app, %incident, error = %source, "a push cannot be kept in the data folder");
+            (if full { Rejection::DiskFull } else { Rejection::Internal { incident } }, head.as_slice())
+        }
+        SpoolError::NoRoom { head } => (Rejection::NoRoomBeside, head.as_slice()),
+        SpoolError::Slow | SpoolError::GaveWay | SpoolError::Cut(_) => {
+            tracing::info!(%app, %error, "push not received");
+            return None;
+        }
+    };
     let request = git_receiver::read_request(&mut head, limits).await.ok().flatten()?;
     let verdicts = Verdict::reject_all(&request.commands, &rejection);
     let ending = words.ending(&verdicts, started.elapsed());
@@ -134,29 +149,26 @@ async fn carry_out(
     arrived: Arrived,
     deployer: Deployer,
     bounds: PushBounds,
-    turns: AppTurns,
-    mut output: DuplexStream,
+    turns: FairTurns,
+    output: DuplexStream,
 ) {
     let capabilities = arrived.request.capabilities.clone();
     let mut words = PushWords::new(
-        arrived.app.clone(),
+        arrived.holder.app.clone(),
         arrived.pusher.actor.name.clone(),
         arrived.addresses.clone(),
         capabilities.quiet(),
     );
     let (started, numbers) = (arrived.started, Arc::clone(&arrived.numbers));
-    let (tell, mut events) = Tell::channel();
-    // In a task of its own: a client that hangs up now, or reads slowly, does not stop it halfway.
-    let push = tracing::trace_span!(target: TARGET, "push", app = %arrived.app, rejected = Empty);
+    let (tell, events) = Tell::channel();
+    // In a task of its own: a client that reads slowly does not stop it halfway, and one that hangs up only where nothing has changed.
+    let push = tracing::trace_span!(target: TARGET, "push", app = %arrived.holder.app, rejected = Empty);
     let deploying = tokio::spawn(deploy(arrived, deployer, bounds, turns, tell).instrument(push.clone()));
-    loop {
-        let bytes = match tokio::time::timeout(KEEPALIVE, events.recv()).await {
-            Ok(Some(event)) => report::progress(&capabilities, &words.event(&event)),
-            Ok(None) => break,
-            Err(_) => report::keepalive(&capabilities),
-        };
-        // A client that is gone is told nothing more; the push goes on.
-        let _ = output.write_all(&bytes).await;
+    let (mut input, mut output) = tokio::io::split(output);
+    tokio::select! {
+        () = tell_events(events, &capabilities, &mut words, &mut output) => {}
+        // Then nobody receives the events any more, from which the deployer knows it.
+        () = hung_up(&mut input) => {}
     }
     let Ok(Deployed { unpacked, verdicts }) = deploying.await else {
         tracing::error!("a push ended in a panic; nothing is known of it");
@@ -168,6 +180,30 @@ async fn carry_out(
     drop(push);
     let ending = words.ending(&verdicts, started.elapsed());
     let _ = output.write_all(&said(&capabilities, &ending.text, &unpacked, &ending.results)).await;
+}
+
+/// Tells the client what happens, and that it goes on where nothing does.
+async fn tell_events(
+    mut events: UnboundedReceiver<Event>,
+    capabilities: &Capabilities,
+    words: &mut PushWords,
+    output: &mut WriteHalf<DuplexStream>,
+) {
+    loop {
+        let bytes = match tokio::time::timeout(KEEPALIVE, events.recv()).await {
+            Ok(Some(event)) => report::progress(capabilities, &words.event(&event)),
+            Ok(None) => return,
+            Err(_) => report::keepalive(capabilities),
+        };
+        if output.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends when nobody reads the answer any more: nothing comes on this way.
+async fn hung_up(input: &mut ReadHalf<DuplexStream>) {
+    while input.read(&mut [0]).await.is_ok_and(|read| read > 0) {}
 }
 
 fn said(
@@ -190,18 +226,30 @@ async fn deploy(
     arrived: Arrived,
     deployer: Deployer,
     bounds: PushBounds,
-    turns: AppTurns,
+    turns: FairTurns,
     tell: Tell,
 ) -> Deployed {
-    let Arrived { app, request, body, pusher, arriving, .. } = arrived;
-    let push = match deployer.admit(&app, request, body.into_pack().await).await {
-        Ok(push) => push,
+    let Arrived { holder, request, body, pusher, place, arriving, .. } = arrived;
+    let commands = request.commands.clone();
+    let rejected =
+        |rejection| Deployed { unpacked: Ok(()), verdicts: Verdict::reject_all(&commands, &rejection) };
+    let waiting = async {
+        let push = deployer.admit(&holder.app, request, body.into_pack().await).await?;
+        match tokio::time::timeout(TURN_WAIT_MAX, turns.next(&holder)).await {
+            Ok(turn) => Ok((push, turn)),
+            Err(_) => Err(rejected(Rejection::NoSlot)),
+        }
+    };
+    let waited = tokio::select! {
+        waited = waiting => waited,
+        () = place.given_way() => Err(rejected(Rejection::GaveWay)),
+        () = tell.unheard() => Err(rejected(Rejection::Unheard)),
+    };
+    let (push, _turn) = match waited {
+        Ok(waited) => waited,
         Err(rejected) => return rejected,
     };
-    let Ok(_turn) = tokio::time::timeout(TURN_WAIT_MAX, turns.next()).await else {
-        let verdicts = Verdict::reject_all(push.commands(), &Rejection::NoSlot);
-        return Deployed { unpacked: Ok(()), verdicts };
-    };
+    place.settle();
     drop(arriving);
-    deployer.receive(&app, push, &bounds.limits, &pusher, &tell).await
+    deployer.receive(&holder.app, push, &bounds.limits, &pusher, &tell).await
 }

@@ -1,5 +1,6 @@
-//! Takes in a request until it is whole, so that a slow client holds neither memory nor a place among those who work: a
-//! small one in memory, a larger one in a file without a name, which is gone with the process.
+//! Takes in a request until it is whole, so that a slow client holds neither memory nor a turn among those who work: a
+//! small one in memory, a larger one in a file without a name, which is gone with the process. What files hold together is
+//! bounded, and so is how slowly they grow.
 
 use std::io;
 use std::path::Path;
@@ -9,11 +10,14 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use git_receiver::PackBytes;
+use platform::executor::places::{NoPlace, Place};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, ReadBuf};
 
-/// How long a client may send nothing of a request that it has begun.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+use crate::edge::pace::{MinRate, Pace};
+
+/// Over what time the rate of a client is averaged: one that packs as it sends pauses at times.
+const SPAN: Duration = Duration::from_secs(15);
 
 /// How much of a request is kept in memory.
 const IN_MEMORY_MAX: usize = 64 * 1024;
@@ -21,12 +25,25 @@ const IN_MEMORY_MAX: usize = 64 * 1024;
 /// How much is read from the connection at a time.
 const PIECE: usize = 32 * 1024;
 
+/// Why something ended whose place others wanted, who had fewer.
+pub(super) const GAVE_WAY: &str =
+    "it gave way to others, since this token has most of what is on its way; try again in a moment";
+
 /// Why a request was not taken in.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpoolError {
-    /// The client sent nothing for too long, or took too long in all.
+    /// The client sent too little for too long, or took too long in all.
     #[error("the push took too long to arrive")]
     Slow,
+    /// Others, who had fewer, wanted its place.
+    #[error("{GAVE_WAY}")]
+    GaveWay,
+    /// Too much of other pushes is there, and of nobody more than of this one's token.
+    #[error("there is no room for the push beside others of this token or app")]
+    NoRoom {
+        /// How it begins.
+        head: Vec<u8>,
+    },
     /// The connection broke, or what it brought cannot be decompressed.
     #[error("the push was cut off: {0}")]
     Cut(#[source] io::Error),
@@ -45,46 +62,77 @@ pub(super) enum Spooled {
     File(File),
 }
 
-/// Takes in `body`, in `time` at most. What is beyond `bytes_max` is read, up to as much again, and thrown away: a client
-/// reads its answer only when it has sent everything.
+/// How a request is taken in.
+pub(super) struct SpoolBounds<'a> {
+    /// Its most bytes. What is beyond is read, up to as much again, and thrown away: a client reads its answer only when it has
+    /// sent everything.
+    pub(super) bytes: u64,
+    /// The longest that it can take.
+    pub(super) time: Duration,
+    /// How slowly it can come.
+    pub(super) min_rate: MinRate,
+    /// Where files are.
+    pub(super) folder: &'a Path,
+}
+
+/// Takes in `body`, for as long as it has its `place`, in which its bytes count.
 pub(super) async fn spool(
     body: &mut (impl AsyncRead + Unpin),
-    bytes_max: u64,
-    time: Duration,
-    folder: &Path,
+    bounds: &SpoolBounds<'_>,
+    place: &Place,
 ) -> Result<Spooled, SpoolError> {
-    let taking = take(body, bytes_max, folder);
-    tokio::time::timeout(time, taking).await.unwrap_or(Err(SpoolError::Slow))
+    tokio::select! {
+        taken = tokio::time::timeout(bounds.time, take(body, bounds, place)) => {
+            taken.unwrap_or(Err(SpoolError::Slow))
+        }
+        () = place.given_way() => Err(SpoolError::GaveWay),
+    }
+}
+
+/// Why what came is not kept.
+enum NotKept {
+    NoRoom,
+    Failed(io::Error),
 }
 
 async fn take(
     body: &mut (impl AsyncRead + Unpin),
-    bytes_max: u64,
-    folder: &Path,
+    bounds: &SpoolBounds<'_>,
+    place: &Place,
 ) -> Result<Spooled, SpoolError> {
     let mut memory = Vec::new();
     let mut file: Option<File> = None;
-    let mut failed: Option<io::Error> = None;
+    let mut failed: Option<NotKept> = None;
     let mut taken = 0u64;
     let mut piece = vec![0; PIECE];
-    while taken < bytes_max.saturating_mul(2) {
-        let reading = tokio::time::timeout(SILENCE_MAX, body.read(&mut piece));
-        let read = match reading.await.map_err(|_| SpoolError::Slow)?.map_err(SpoolError::Cut)? {
-            0 => break,
-            read => &piece[..read],
+    let mut pace = Pace::from_next_span(bounds.min_rate, SPAN);
+    while taken < bounds.bytes.saturating_mul(2) {
+        let read = match tokio::time::timeout_at(pace.span_ends(), body.read(&mut piece)).await {
+            Ok(Ok(0)) => break,
+            Ok(read) => &piece[..read.map_err(SpoolError::Cut)?],
+            Err(_) => &[],
         };
+        pace.add(read.len());
+        if !pace.is_kept() {
+            return Err(SpoolError::Slow);
+        }
         taken += read.len() as u64;
-        if taken > bytes_max.saturating_add(PIECE as u64) || failed.is_some() {
+        if taken > bounds.bytes.saturating_add(PIECE as u64) || failed.is_some() {
             continue;
         }
         if file.is_none() && memory.len() + read.len() <= IN_MEMORY_MAX {
             memory.extend_from_slice(read);
-        } else if let Err(error) = keep(&mut file, folder, &memory, read).await {
-            failed = Some(error);
+            continue;
         }
+        let more = read.len() + if file.is_none() { memory.len() } else { 0 };
+        failed = match place.grow(more as u64) {
+            Ok(()) => keep(&mut file, bounds.folder, &memory, read).await.err().map(NotKept::Failed),
+            Err(NoPlace) => Some(NotKept::NoRoom),
+        };
     }
     match (failed, file) {
-        (Some(source), _) => Err(SpoolError::Keep { source, head: memory }),
+        (Some(NotKept::Failed(source)), _) => Err(SpoolError::Keep { source, head: memory }),
+        (Some(NotKept::NoRoom), _) => Err(SpoolError::NoRoom { head: memory }),
         (None, None) => Ok(Spooled::Memory(io::Cursor::new(memory))),
         (None, Some(mut file)) => match rewound(&mut file).await {
             Ok(()) => Ok(Spooled::File(file)),
@@ -141,13 +189,30 @@ impl AsyncRead for Spooled {
 
 #[cfg(test)]
 mod tests {
+    use manifest_schema::name::AppName;
+    use platform::executor::Holder;
+    use platform::executor::places::{PlaceBounds, Places};
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
 
+    fn places() -> Places {
+        Places::new(PlaceBounds { places: 1, app_places: 1, bytes: 1024 * 1024, app_bytes: 1024 * 1024 })
+    }
+
+    fn holder(token: u128) -> Holder {
+        Holder::new(Some(uuid::Uuid::from_u128(token)), None, AppName::new("app").unwrap())
+    }
+
+    fn bounds(bytes: u64, time: Duration, folder: &Path) -> SpoolBounds<'_> {
+        SpoolBounds { bytes, time, min_rate: MinRate::default(), folder }
+    }
+
     async fn taken(body: &[u8], bytes_max: u64) -> (Vec<u8>, bool) {
-        let folder = tempfile::tempdir().unwrap();
-        let mut spooled = spool(&mut &*body, bytes_max, LONG, folder.path()).await.unwrap();
+        let (folder, place) = (tempfile::tempdir().unwrap(), places().try_enter(&holder(1)).unwrap());
+        let bounds = bounds(bytes_max, LONG, folder.path());
+        let mut spooled = spool(&mut &*body, &bounds, &place).await.unwrap();
         let in_file = matches!(spooled, Spooled::File(_));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
         let mut read = Vec::new();
@@ -171,23 +236,56 @@ mod tests {
         assert!(kept.len() > 4 * PIECE && kept.len() <= 6 * PIECE, "{}", kept.len());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_falls_silent_or_dawdles_is_dropped() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut client, mut body) = tokio::io::duplex(16);
+    #[tokio::test]
+    async fn what_has_no_room_is_read_and_its_beginning_kept() {
+        let (folder, place) = (tempfile::tempdir().unwrap(), places().try_enter(&holder(1)).unwrap());
+        let bounds = bounds(u64::MAX, LONG, folder.path());
+        let long = vec![7; 1024 * 1024 + 1];
+        let refused = spool(&mut &*long, &bounds, &place).await;
+        assert!(matches!(refused, Err(SpoolError::NoRoom { head }) if head.len() == IN_MEMORY_MAX));
+    }
+
+    /// How a client fares that sends so many bytes each second.
+    async fn dawdling(bytes: usize, time: Duration) -> (Result<Spooled, SpoolError>, Duration) {
+        let (folder, place) = (tempfile::tempdir().unwrap(), places().try_enter(&holder(1)).unwrap());
+        let (mut client, mut body) = tokio::io::duplex(PIECE);
         client.write_all(b"half").await.unwrap();
-        let silent = spool(&mut body, 100, LONG * 60, folder.path()).await;
-        assert!(matches!(silent, Err(SpoolError::Slow)));
-        let (mut client, mut body) = tokio::io::duplex(1);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(SILENCE_MAX / 2).await;
-                if client.write_all(b"x").await.is_err() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if client.write_all(&vec![b'x'; bytes]).await.is_err() {
                     return;
                 }
             }
         });
-        let dawdling = spool(&mut body, 1000, LONG, folder.path()).await;
-        assert!(matches!(dawdling, Err(SpoolError::Slow)));
+        let began = tokio::time::Instant::now();
+        let taken = spool(&mut body, &bounds(u64::MAX, time, folder.path()), &place).await;
+        (taken, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_falls_silent_or_dawdles_is_dropped() {
+        for (bytes, ends) in [(0, 2 * SPAN), (1000, 2 * SPAN), (1100, LONG * 60)] {
+            let (dropped, after) = dawdling(bytes, LONG * 60).await;
+            assert!(matches!(dropped, Err(SpoolError::Slow)), "{bytes}");
+            assert_eq!(after, ends, "{bytes}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_whose_place_is_taken_away_is_dropped() {
+        let (folder, places) = (
+            tempfile::tempdir().unwrap(),
+            Places::new(PlaceBounds { places: 2, app_places: 2, bytes: 0, app_bytes: 0 }),
+        );
+        let hog = [1, 1].map(|token| places.try_enter(&holder(token)).unwrap());
+        let (_client, mut body) = tokio::io::duplex(16);
+        let other = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(places.try_enter(&holder(2)).unwrap());
+        };
+        let bounds = bounds(u64::MAX, LONG, folder.path());
+        let (given_way, ()) = tokio::join!(spool(&mut body, &bounds, &hog[0]), other);
+        assert!(matches!(given_way, Err(SpoolError::GaveWay)));
     }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use manifest_schema::name::AppName;
 use platform::apps::Apps;
 use platform::deploy::Deployer;
 use platform::memory::MemoryBudget;
@@ -13,12 +12,23 @@ use platform::repository::AppId;
 use crate::edge::credentials::Door;
 use crate::edge::pace::MinRate;
 use crate::numbers::Numbers;
-use platform::executor::threads::PushThreads;
+use platform::executor::fair_turns::FairTurns;
+use platform::executor::places::{PlaceBounds, Places};
+use platform::executor::threads::BackgroundThreads;
 use platform::executor::turns::Turns;
 
-/// How many pushes can be arriving or waiting for their turn at once, each in a file of its own, and how many of one app.
-const ARRIVING_MAX: usize = 256;
-const ARRIVING_OF_APP_MAX: usize = 224;
+/// How many pushes can be arriving, waiting for their turn or be worked on at once. Where they are more, who has most gives way.
+const PUSHES_MAX: usize = 256;
+
+/// How many of the largest pushes have room in the data folder at once, and how many of one app. Most are much smaller.
+const LARGE_PUSHES_MAX: u64 = 16;
+const LARGE_PUSHES_OF_APP_MAX: u64 = 8;
+
+/// How many fetches are answered at once, those that wait for their clients among them; where they are more, who has most gives way.
+const FETCHES_MAX: usize = 128;
+
+/// What can stand before a pack: commands, options, shallow commits.
+const COMMANDS_BYTES: u64 = 2 * 1024 * 1024;
 
 /// How many fetches read at once, and of one app: SQLite has four connections that read. Those that wait for their clients do not count.
 const READS_MAX: usize = 3;
@@ -41,6 +51,13 @@ impl Default for PushBounds {
     }
 }
 
+impl PushBounds {
+    /// The most bytes of a request: a pack, and what stands before it.
+    pub(super) fn request_max(&self) -> u64 {
+        self.limits.request_bytes.saturating_add(COMMANDS_BYTES)
+    }
+}
+
 /// How pushes are taken in.
 #[derive(Clone, Debug)]
 pub(crate) struct Pushes {
@@ -53,7 +70,9 @@ pub(crate) struct Pushes {
     /// Where they are counted.
     pub(crate) numbers: Arc<Numbers>,
     /// Where they are worked on.
-    pub(crate) threads: Arc<PushThreads>,
+    pub(crate) threads: Arc<BackgroundThreads>,
+    /// And fetches.
+    pub(crate) fetch_threads: Arc<BackgroundThreads>,
 }
 
 /// Serves repositories.
@@ -63,12 +82,14 @@ pub(crate) struct GitEdge {
     pub(super) deployer: Deployer,
     pub(super) door: Door,
     pub(super) pushes: Pushes,
-    /// Which pushes arrive or wait.
-    pub(super) arriving: Turns<AppName>,
+    /// Which pushes arrive, wait or are worked on.
+    pub(super) arriving: Places,
     /// Which pushes are worked on.
-    pub(super) turns: Turns<AppName>,
-    /// Which fetches read.
-    pub(super) fetches: Turns<AppId>,
+    pub(super) turns: FairTurns,
+    /// Which fetches are answered.
+    pub(super) fetching: Places,
+    /// Which of them read.
+    pub(super) reads: Turns<AppId>,
     /// The memory that the apps share.
     pub(super) memory: MemoryBudget,
     /// The least rate of a client.
@@ -85,15 +106,27 @@ impl GitEdge {
         min_rate: MinRate,
     ) -> Self {
         let at_once = pushes.bounds.at_once;
+        let push_bytes = pushes.bounds.request_max();
         Self {
             apps,
             deployer,
             door,
             pushes,
-            arriving: Turns::new(ARRIVING_MAX, ARRIVING_OF_APP_MAX),
+            arriving: Places::new(PlaceBounds {
+                places: PUSHES_MAX,
+                app_places: PUSHES_MAX,
+                bytes: push_bytes.saturating_mul(LARGE_PUSHES_MAX),
+                app_bytes: push_bytes.saturating_mul(LARGE_PUSHES_OF_APP_MAX),
+            }),
             // One is left to others, where there are several.
-            turns: Turns::new(at_once, at_once.saturating_sub(1).max(1)),
-            fetches: Turns::new(READS_MAX, READS_OF_APP_MAX),
+            turns: FairTurns::new(at_once, at_once.saturating_sub(1).max(1)),
+            fetching: Places::new(PlaceBounds {
+                places: FETCHES_MAX,
+                app_places: FETCHES_MAX,
+                bytes: 0,
+                app_bytes: 0,
+            }),
+            reads: Turns::new(READS_MAX, READS_OF_APP_MAX),
             memory,
             min_rate,
         }
@@ -101,6 +134,7 @@ impl GitEdge {
 
     /// How many pushes arrive or wait for their turn, and how many are worked on.
     pub(crate) fn queue(&self) -> (usize, usize) {
-        (self.arriving.taken(), self.turns.taken())
+        let working = self.turns.taken();
+        (self.arriving.taken().saturating_sub(working), working)
     }
 }

@@ -22,8 +22,7 @@ pub(super) fn protocol(headers: &HeaderMap) -> Protocol {
     Protocol::from_header(headers.get("git-protocol").and_then(|value| value.to_str().ok()))
 }
 
-/// How many times as long as it came a body can become when it is inflated, beyond some. Names of objects become twice as long.
-const RATIO_MAX: u64 = 50;
+/// How much of a body is inflated whatever it came as.
 const RATIO_FREE: u64 = 64 * 1024;
 
 /// A body as it was before the client compressed it.
@@ -31,10 +30,12 @@ pub(super) struct PlainBody {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     came: Arc<AtomicU64>,
     plain: u64,
+    ratio_max: u64,
 }
 
-/// The body as it was before the client compressed it. The receiver's limits count what comes out.
-pub(super) fn plain_body(request: Request<Body>) -> Result<PlainBody, GitError> {
+/// The body as it was before the client compressed it, which can be `ratio_max` times as long as it came, and some more. The
+/// receiver's limits count what comes out.
+pub(super) fn plain_body(request: Request<Body>, ratio_max: u64) -> Result<PlainBody, GitError> {
     use futures_util::TryStreamExt as _;
     let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
     let came = Arc::<AtomicU64>::default();
@@ -49,7 +50,7 @@ pub(super) fn plain_body(request: Request<Body>) -> Result<PlainBody, GitError> 
         Some(b"gzip" | b"x-gzip") => Box::new(GzipDecoder::new(reader)),
         Some(_) => return Err(GitError::Encoding),
     };
-    Ok(PlainBody { reader, came, plain: 0 })
+    Ok(PlainBody { reader, came, plain: 0, ratio_max })
 }
 
 impl PlainBody {
@@ -68,9 +69,10 @@ impl AsyncRead for PlainBody {
         let before = into.filled().len();
         let read = Pin::new(&mut self.reader).poll_read(context, into);
         self.plain += (into.filled().len() - before) as u64;
-        if self.plain > RATIO_FREE.saturating_add(self.came().saturating_mul(RATIO_MAX)) {
+        let ratio_max = self.ratio_max;
+        if self.plain > RATIO_FREE.saturating_add(self.came().saturating_mul(ratio_max)) {
             let words =
-                format!("the request becomes more than {RATIO_MAX} times as long when it is inflated");
+                format!("the request becomes more than {ratio_max} times as long when it is inflated");
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)));
         }
         read

@@ -2,11 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rustix::process::{Pid, Signal};
 use tests::frames::{DATA, HEADERS, PREFACE, SETTINGS, literals};
+use tests::repository::command;
 use tests::{Repository, TOKEN};
 
 use super::Siege;
@@ -21,8 +25,11 @@ pub(super) const ATTACKS: &[(&str, Attack)] = &[
     ("bodies that do not end", endless_bodies),
     ("heads that do not end", endless_heads),
     ("fetches that inflate", inflating_fetches),
+    ("fetches of millions of lines", long_fetches),
     ("clones that stall", stalled_clones),
     ("pushes that do not end", endless_pushes),
+    ("pushes that inflate", inflating_pushes),
+    ("checks that take long", long_checks),
     ("previews of the same scripts", previews),
     ("compiled scripts", programs),
     ("bytes on disk", bytes_on_disk),
@@ -192,6 +199,20 @@ fn inflating_fetches(siege: &Siege, app: u32) {
     hold(siege, &[head.as_bytes(), &body].concat());
 }
 
+/// Thirteen megabytes of arguments that say nothing.
+fn long_fetches(siege: &Siege, app: u32) {
+    let mut lines = b"0014command=ls-refs\n0001".to_vec();
+    lines.extend(b"0004".repeat(3_300_000));
+    lines.extend(b"0000");
+    let head = format!(
+        "POST /{}.git/git-upload-pack HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/x-git-upload-pack-request\r\nGit-Protocol: version=2\r\nContent-Length: {}\r\n\r\n",
+        name(app),
+        lines.len()
+    );
+    ask(siege, &[head.as_bytes(), &lines].concat());
+}
+
 /// Clones that read nothing of their packs.
 fn stalled_clones(siege: &Siege, app: u32) {
     let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
@@ -231,6 +252,42 @@ fn endless_pushes(siege: &Siege, app: u32) {
         name(app)
     );
     hold(siege, head.as_bytes());
+}
+
+/// A push of 32 KB that is 32 MB.
+fn inflating_pushes(siege: &Siege, app: u32) {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    (0..32).for_each(|_| drop(gzip.write_all(&vec![b'0'; 1 << 20])));
+    let body = gzip.finish().unwrap_or_default();
+    let head = format!(
+        "POST /{}.git/git-receive-pack HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\nContent-Encoding: gzip\r\n\
+         Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {}\r\n\r\n",
+        name(app),
+        body.len()
+    );
+    hold(siege, &[head.as_bytes(), &body].concat());
+}
+
+/// Scripts that take half a minute to check, for the ref that keeps nothing, and for branches.
+fn long_checks(siege: &Siege, app: u32) {
+    let repository = Repository::new();
+    let mut manifest = "sdk = \"1.2\"\n".to_owned();
+    for n in 0..60 {
+        manifest += &format!("[[functions]]\nname = \"f{n}\"\nscript = \"{n}.rhai\"\n");
+        let variables: String = (0..3990).map(|at| format!("let v{at} = {n};\n")).collect();
+        repository.write(&format!("{n}.rhai"), variables + &"v0;".repeat(20_000));
+    }
+    repository.write("picloud.toml", manifest);
+    repository.commit("long");
+    let url = format!("http://x:{}@{}/{}.git", siege.checker, siege.server.address, name(app));
+    let refs = ["HEAD:refs/picloud/check", "HEAD:long-1", "HEAD:long-2", "HEAD:long-3"];
+    let mut push = command(repository.path(), &[&["push", url.as_str()], refs.as_slice()].concat());
+    let Ok(mut push) = push.stderr(Stdio::null()).process_group(0).spawn() else { return };
+    while siege.goes_on() && push.try_wait().is_ok_and(|ended| ended.is_none()) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = rustix::process::kill_process_group(Pid::from_child(&push), Signal::KILL);
+    let _ = push.wait();
 }
 
 /// One script of 256 KiB under 126 names, on ever more branches.

@@ -17,11 +17,15 @@ use tests::{Database, Repository, Server, TOKEN};
 
 use attacks::ATTACKS;
 
+use crate::people::token;
+
 const MIB: u64 = 1024 * 1024;
 
 /// What one attacker works with until it is over.
 struct Siege<'s> {
     server: &'s Server,
+    /// The token of those who push what takes long to check.
+    checker: &'s str,
     over: AtomicBool,
 }
 
@@ -166,6 +170,7 @@ struct Hostile {
     apps: u32,
     /// The commit whose schedules do not run yet.
     calm: String,
+    checker: String,
 }
 
 impl Hostile {
@@ -176,7 +181,8 @@ impl Hostile {
         }
         let calm = repository.head();
         attacks::schedule(&repository);
-        Self { repository, apps, calm }
+        let checker = token(server, "checker", &["*:preview"]);
+        Self { repository, apps, calm, checker }
     }
 
     /// All attacks at once, and how long visitors of the honest app wait meanwhile.
@@ -185,7 +191,7 @@ impl Hostile {
         for app in 0..self.apps {
             self.repository.push(&server.git_url(&attacks::name(app)), &["main"]).succeeded();
         }
-        let siege = Siege { server, over: AtomicBool::new(false) };
+        let siege = Siege { server, checker: &self.checker, over: AtomicBool::new(false) };
         let waits = scope(|scope| {
             let watch = scope.spawn(|| Watch::keep(server, || siege.goes_on()));
             for app in 0..self.apps {

@@ -1,19 +1,26 @@
 //! Fetches whose requests are much more than they look, and packs that nobody takes.
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tests::{Repository, TOKEN, Wire, until};
+use tests::{Repository, Server, TOKEN, Wire, until};
 
-use super::{MEMORY, MIB, assert_within_memory, held, incompressible, node};
+use super::{MEMORY, MIB, assert_within_memory, bearer, held, incompressible, node, roomy};
+use crate::people::{token, url};
 
 /// A request to upload-pack of `app`, as it is sent.
 fn request(app: &str, headers: &str, length: usize) -> String {
+    request_by(TOKEN, app, headers, length)
+}
+
+/// The same by someone who has that token.
+fn request_by(token: &str, app: &str, headers: &str, length: usize) -> String {
     format!(
-        "POST /{app}.git/git-upload-pack HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\n\
-         Content-Type: application/x-git-upload-pack-request\r\nContent-Length: {length}\r\n{headers}\r\n"
+        "POST /{app}.git/git-upload-pack HTTP/1.1\r\nHost: test\r\nAuthorization: {}\r\n\
+         Content-Type: application/x-git-upload-pack-request\r\nContent-Length: {length}\r\n{headers}\r\n",
+        bearer(token)
     )
 }
 
@@ -118,4 +125,73 @@ fn a_pack_is_whole_however_slowly_it_is_taken() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(taken, whole.len());
+}
+
+/// How long the slowest of the answers of another app took that were asked for while `attack` goes on.
+fn slowest_meanwhile<T: Send>(server: &Server, attack: impl FnOnce() -> T + Send) -> (T, Duration) {
+    std::thread::scope(|scope| {
+        let attack = scope.spawn(attack);
+        let mut slowest = Duration::ZERO;
+        while !attack.is_finished() {
+            let asked = Instant::now();
+            assert_eq!(server.get("/other/hello").body, "\"hello\"");
+            slowest = slowest.max(asked.elapsed());
+        }
+        (attack.join().unwrap(), slowest)
+    })
+}
+
+#[test]
+fn lists_of_refs_with_millions_of_arguments_stall_no_app() {
+    const ARGUMENTS: usize = 3_300_000;
+    let server = roomy(&[]);
+    let (_, quiet) = slowest_meanwhile(&server, || std::thread::sleep(Duration::from_secs(1)));
+    let before = server.peak_memory();
+    let mut lines = b"0014command=ls-refs\n0001".to_vec();
+    lines.extend(b"0004".repeat(ARGUMENTS));
+    lines.extend(b"0000");
+    let mut zipped = GzEncoder::new(Vec::new(), Compression::best());
+    zipped.write_all(&lines).unwrap();
+    let zipped = zipped.finish().unwrap();
+    assert!(zipped.len() < 24 * 1024, "{}", zipped.len());
+    // What a token can do with as much as it likes to send, which inflates to no more than it can.
+    let padded = [zipped.as_slice(), &vec![0; lines.len() / 40]].concat();
+    for (sent, encoding, expected) in [
+        (&zipped, "Content-Encoding: gzip\r\n", "more than 50 times as long when it is inflated"),
+        (&padded, "Content-Encoding: gzip\r\n", "the request"),
+        (&lines, "", "the request is too large"),
+    ] {
+        let ask = || {
+            let mut wire = Wire::sent(
+                &server,
+                request("app", &format!("Git-Protocol: version=2\r\n{encoding}"), sent.len()),
+            );
+            wire.send(sent);
+            let answer = wire.answer();
+            assert!(answer.body.contains(expected), "{answer:?}");
+        };
+        let ten = || std::thread::scope(|scope| drop((0..10).map(|_| scope.spawn(ask)).collect::<Vec<_>>()));
+        let ((), slowest) = slowest_meanwhile(&server, ten);
+        println!("{} bytes: another app's slowest answer took {slowest:?}, quiet {quiet:?}", sent.len());
+        assert!(slowest < Duration::from_secs(1), "{slowest:?}, and {quiet:?} in quiet");
+    }
+    assert!(server.peak_memory() - before < 256 * MIB);
+    assert_eq!(held(&server, "fetches"), 0);
+}
+
+#[test]
+fn fetches_of_one_token_give_way_to_those_of_others() {
+    const PLACES: usize = 128;
+    let server = node(&[]);
+    let (hog, other) = (token(&server, "hog", &["app:read"]), token(&server, "other", &["app:read"]));
+    let mut all: Vec<Wire> =
+        (0..PLACES + 10).map(|_| Wire::sent(&server, request_by(&hog, "app", "", 1000))).collect();
+    // Those that have no place wait, and nobody gives way among equals.
+    assert!(all.iter_mut().step_by(20).all(Wire::is_silent));
+    Repository::clone_of(&url(&server, &other, "app"));
+    let given_way = until("the oldest give way", || {
+        all.iter_mut().take(2).find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
+    });
+    assert_eq!((given_way.status, given_way.header("retry-after")), (503, Some("1")));
+    assert!(given_way.body.contains("it gave way to others"), "{}", given_way.body);
 }

@@ -20,6 +20,11 @@ const BESIDE: u64 = 24 * MIB;
 /// How long the answer at `/big` is: much more than the kernel holds for a client.
 const BIG: usize = 4_000_061;
 
+/// The `Authorization` of someone who has that token.
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
 /// A node with the apps `app` and `other`. Both answer POST at `/` with the length of what was sent, and GET at `/hello` and `/big`.
 fn node(flags: &[&str]) -> Server {
     node_with(flags, "[limits]\nmemory = \"16MiB\"\n")
@@ -28,7 +33,13 @@ fn node(flags: &[&str]) -> Server {
 /// The same with other limits of executions.
 fn node_with(flags: &[&str], limits: &str) -> Server {
     let memory = format!("{}MiB", MEMORY / MIB);
-    let server = Server::start_with(Database::sqlite(), &[&["--memory", memory.as_str()], flags].concat());
+    with_apps(
+        Server::start_with(Database::sqlite(), &[&["--memory", memory.as_str()], flags].concat()),
+        limits,
+    )
+}
+
+fn with_apps(server: Server, limits: &str) -> Server {
     let repository = Repository::new();
     let manifest = "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nmethods = [\"POST\"]\nscript = \"length.rhai\"\n\
         [[routes]]\npath = \"/big\"\nmethods = [\"GET\"]\nscript = \"big.rhai\"\n\
@@ -43,6 +54,11 @@ fn node_with(flags: &[&str], limits: &str) -> Server {
         repository.push(&server.git_url(app), &["main"]).succeeded();
     }
     server
+}
+
+/// A node with as much memory as it likes, and the same apps.
+fn roomy(flags: &[&str]) -> Server {
+    with_apps(Server::start_with(Database::sqlite(), flags), "")
 }
 
 /// Holds that a node's memory has never been more than what it has for its apps above `before`.
