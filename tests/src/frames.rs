@@ -16,7 +16,8 @@ pub const GOAWAY: u8 = 7;
 /// Room for more of the other side's data.
 pub const WINDOW_UPDATE: u8 = 8;
 
-const PING: u8 = 6;
+/// A question whether the other side is there.
+pub const PING: u8 = 6;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;

@@ -85,7 +85,7 @@ pub(super) async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIME_MAX)
-        .serve_connection(TokioIo::new(Socket::new(stream, pulse)), service);
+        .serve_connection(TokioIo::new(Socket::of_frames(stream, pulse)), service);
     let (last_answers, closing) = (house.stopping.last_answers(), house.stopping.closing());
     let (mut told_last, mut told_closing) = (pin!(last_answers.told()), pin!(closing.told()));
     let mut asked_to_go = pin!(conversation.asked());

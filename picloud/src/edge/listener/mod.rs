@@ -1,12 +1,13 @@
 //! Accepts connections, within bounds, until told to stop.
 //!
 //! A connection waits for its first bytes, and between requests, in [`connection`], where it costs its socket and little
-//! else. What it then speaks is answered by [`http1`] or [`http2`] (with [`streams`] and [`unsent`]), over a [`socket`] that notes
+//! else. What it then speaks is answered by [`http1`] or [`http2`] (with [`streams`], [`unsent`] and [`frames`]), over a [`socket`] that notes
 //! what it waits for ([`pulse`]), until [`closing`] ends it. All of them see one [`house`]: the bounds, the places, those that are
 //! [`spoken`] on and can have to give way, and whether the node is stopping.
 
 mod closing;
 mod connection;
+mod frames;
 mod house;
 mod http1;
 mod http2;

@@ -9,10 +9,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::frames::IdleFrames;
 use super::house::House;
 use super::pulse::Pulse;
 
@@ -27,12 +29,18 @@ pub(super) struct Socket {
     house: Option<Arc<House>>,
     /// Something came, and nothing was sent since then.
     asked: bool,
+    /// Of HTTP/2, the frames that ask for nothing.
+    frames: Option<IdleFrames>,
 }
 
 impl Socket {
-    /// A socket that sends everything at once.
-    pub(super) fn new(stream: TcpStream, pulse: &Arc<Pulse>) -> Self {
-        Self { stream, pulse: Arc::clone(pulse), house: None, asked: false }
+    /// A socket that sends everything at once, and ends where too many frames of HTTP/2 ask for nothing.
+    pub(super) fn of_frames(stream: TcpStream, pulse: &Arc<Pulse>) -> Self {
+        Self { frames: Some(IdleFrames::new(Instant::now())), ..Self::new(stream, pulse) }
+    }
+
+    fn new(stream: TcpStream, pulse: &Arc<Pulse>) -> Self {
+        Self { stream, pulse: Arc::clone(pulse), house: None, asked: false, frames: None }
     }
 
     /// One whose answers may wait for others of the `house`.
@@ -72,6 +80,10 @@ impl AsyncRead for Socket {
             let bytes = into.filled().len() - before;
             self.pulse.read(bytes);
             self.asked = bytes > 0;
+            let came = &into.filled()[before..];
+            if self.frames.as_mut().is_some_and(|frames| !frames.count(came, Instant::now())) {
+                return Poll::Ready(Err(io::Error::other("too many frames that ask for nothing")));
+            }
         }
         read
     }

@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tests::frames::{DATA, Frame, Frames, GOAWAY, HEADERS, PREFACE, RST_STREAM, WINDOW_UPDATE, literals};
+use tests::frames::{
+    DATA, Frame, Frames, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, literals,
+};
 use tests::{Answer, Server, Wire, until};
 
 use super::{app, echo};
@@ -319,4 +321,37 @@ fn idle_connections_give_way() {
     let answered =
         || server.try_request("GET", "/app/hello", &[], None).is_ok_and(|answer| answer.status == 200);
     until("there is a place", || answered().then_some(()));
+}
+
+/// Each is answered, and asks for nothing.
+#[test]
+fn pings_and_settings_without_end_end_the_connection() {
+    let server = echo(&[]);
+    let priority = 2;
+    let kinds: [(u8, u8, &[u8]); 5] = [
+        (PING, 0, &[0; 8]),
+        (SETTINGS, 0, &[]),
+        (SETTINGS, 1, &[]),
+        (PING, 1, &[0; 8]),
+        (priority, 0, &[0, 0, 0, 0, 1]),
+    ];
+    for (kind, flags, payload) in kinds {
+        let mut frames = Frames::open(&server, &[]);
+        frames.get(1, "/app/hello");
+        frames.until("an answer", |frame| frame.stream == 1 && frame.is_last());
+        let stream = if kind == priority { 1 } else { 0 };
+        // So many that what comes back does not fill the connection.
+        for _ in 0..1_000 {
+            frames.send(kind, flags, stream, payload);
+        }
+        assert!(frames.is_closed(), "{kind} {flags}");
+    }
+    // One that asks now and then, as clients do to measure their line, goes on.
+    let mut frames = Frames::open(&server, &[]);
+    for number in 0..50 {
+        frames.send(PING, 0, 0, &[0; 8]);
+        frames.get(2 * number + 1, "/app/hello");
+        frames.until("an answer", |frame| frame.stream == 2 * number + 1 && frame.is_last());
+    }
+    assert_eq!(server.get("/app/hello").status, 200);
 }
