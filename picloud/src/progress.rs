@@ -24,7 +24,7 @@ impl Progress {
         let what = crate::words::printable(what);
         let (ended, end) = channel();
         let began = Instant::now();
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             let mut said = false;
             while end.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 // A terminal that is gone is told nothing more.
@@ -35,7 +35,8 @@ impl Progress {
                 let _ = write!(io::stderr(), "{CLEARED}");
             }
         });
-        Self(Some((ended, thread)))
+        // Where there is no thread to be had, the work goes on without a word.
+        Self(thread.ok().map(|thread| (ended, thread)))
     }
 }
 

@@ -39,7 +39,9 @@ pub(crate) fn resolve(
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = (deltas / DELTAS_A_THREAD).clamp(1, cores.min(THREADS_MAX));
     let made = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| work.run())).collect();
+        // Where the system gives no more threads, those that there are do all of it.
+        let start = |_| thread::Builder::new().spawn_scoped(scope, || work.run()).ok();
+        let others: Vec<_> = (1..threads).map_while(start).collect();
         let mut made = vec![work.run()];
         made.extend(others.into_iter().map(|other| other.join().unwrap_or(Err(UnpackError::Died))));
         made.into_iter().collect::<Result<Vec<_>, _>>()

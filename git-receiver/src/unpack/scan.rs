@@ -41,18 +41,18 @@ pub(crate) fn scan(
     memory: &Arc<dyn Memory>,
 ) -> Result<Scanned, UnpackError> {
     if bytes.length() < LONG {
-        let mut whole = Findings::of(memory);
-        let mut sink = |entry, kind, content: &[u8]| whole.add(entry, kind, content, 0, shallow).map(|_| ());
-        let entries = Entries::read(bytes.clone(), limits, memory, &mut sink)?;
-        checksum(&bytes)?;
-        return Ok(Scanned { entries, whole });
+        return scan_alone(&bytes, shallow, limits, memory);
     }
     let mut batches = Held::of(memory);
     batches.grow(BATCHES_BYTES)?;
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(BATCHES_WAITING);
-        let checking = scope.spawn(move || check_all(&receiver, shallow, memory));
-        let summing = scope.spawn(|| checksum(&bytes));
+        let check = move || check_all(&receiver, shallow, memory);
+        let Ok(checking) = thread::Builder::new().spawn_scoped(scope, check) else {
+            // The system gives no more threads.
+            return scan_alone(&bytes, shallow, limits, memory);
+        };
+        let summing = thread::Builder::new().spawn_scoped(scope, || checksum(&bytes));
         let mut batch = Batch::default();
         let mut large = Findings::of(memory);
         let mut sink = |entry, kind, content: &[u8]| {
@@ -67,7 +67,10 @@ pub(crate) fn scan(
         let _ = sender.send(batch);
         drop(sender);
         let whole = checking.join().unwrap_or(Err(UnpackError::Died));
-        let sum = summing.join().unwrap_or(Err(UnpackError::Died));
+        let sum = match summing {
+            Ok(summing) => summing.join().unwrap_or(Err(UnpackError::Died)),
+            Err(_) => checksum(&bytes),
+        };
         match (entries, whole) {
             (Ok(entries), Ok(mut whole)) => {
                 whole.append(large);
@@ -76,6 +79,20 @@ pub(crate) fn scan(
             (Err(UnpackError::Died), Err(fault)) | (Err(fault), _) | (_, Err(fault)) => Err(fault),
         }
     })
+}
+
+/// The same on one thread.
+fn scan_alone(
+    bytes: &PackBytes,
+    shallow: &HashSet<ObjectId>,
+    limits: &Limits,
+    memory: &Arc<dyn Memory>,
+) -> Result<Scanned, UnpackError> {
+    let mut whole = Findings::of(memory);
+    let mut sink = |entry, kind, content: &[u8]| whole.add(entry, kind, content, 0, shallow).map(|_| ());
+    let entries = Entries::read(bytes.clone(), limits, memory, &mut sink)?;
+    checksum(bytes)?;
+    Ok(Scanned { entries, whole })
 }
 
 /// Holds a pack to its last bytes, which are the checksum of all others.

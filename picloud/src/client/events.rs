@@ -56,8 +56,11 @@ pub(super) fn follow<E: From<ClientError>>(
                     hear(Heard::GoesOn)?;
                 }
                 let (sender, events) = sync_channel(64);
-                thread::spawn(move || read(reader, &sender));
+                let reading = thread::Builder::new().spawn(move || read(reader, &sender));
                 loop {
+                    if let Err(error) = &reading {
+                        break format!("this machine starts no thread to read it: {error}");
+                    }
                     match events.recv_timeout(SILENCE_MAX) {
                         // A sign of life, and no event.
                         Ok(None) => {}

@@ -20,7 +20,7 @@ const LOG_DEFAULT: &str = "info,script=trace,sqlx=warn,tokio_cron_scheduler=warn
 
 pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
     // What is left of the traces is sent when this ends.
-    let (traces, _flush) = traces::start(&settings.traces).unzip();
+    let (traces, _flush) = traces::start(&settings.traces).map_err(StartError::from)?.unzip();
     log::start(LOG_DEFAULT, settings.log_format, traces);
     let threads = threads().map_err(StartError::from)?;
     threads.block_on(async {

@@ -1,5 +1,6 @@
 //! Sends spans to the collector, some at a time.
 
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -56,7 +57,10 @@ impl Drop for Flush {
 }
 
 /// Starts a thread that sends to the collector at `endpoint`.
-pub(super) fn start(endpoint: &str, headers: Option<&str>, service: &str) -> (Queue, Flush) {
+///
+/// # Errors
+/// The system gives no more threads.
+pub(super) fn start(endpoint: &str, headers: Option<&str>, service: &str) -> io::Result<(Queue, Flush)> {
     let (sender, messages) = sync_channel(WAITING_MAX);
     let collector = Collector {
         agent: ureq::Agent::config_builder()
@@ -71,8 +75,8 @@ pub(super) fn start(endpoint: &str, headers: Option<&str>, service: &str) -> (Qu
         service: service.to_owned(),
         told: None,
     };
-    std::thread::spawn(move || work(&messages, collector));
-    (Queue(sender.clone()), Flush(sender))
+    std::thread::Builder::new().name("traces".to_owned()).spawn(move || work(&messages, collector))?;
+    Ok((Queue(sender.clone()), Flush(sender)))
 }
 
 /// `name=value,name=value`, as other programs read it from the same variable.

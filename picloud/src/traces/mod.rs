@@ -12,6 +12,7 @@ mod span;
 use std::fmt::Debug;
 use std::time::SystemTime;
 
+use platform::executor::threads::ThreadsError;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
@@ -54,10 +55,16 @@ impl Default for TraceSettings {
 }
 
 /// Begins to trace, if a collector is named. Dropping what comes with it sends what is left.
-pub(crate) fn start(settings: &TraceSettings) -> Option<(Layer, Flush)> {
-    let endpoint = settings.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty())?;
-    let (queue, flush) = exporter::start(endpoint, settings.headers.as_deref(), &settings.service);
-    Some((Layer { queue }, flush))
+///
+/// # Errors
+/// The system gives no more threads.
+pub(crate) fn start(settings: &TraceSettings) -> Result<Option<(Layer, Flush)>, ThreadsError> {
+    let Some(endpoint) = settings.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) else {
+        return Ok(None);
+    };
+    let started = exporter::start(endpoint, settings.headers.as_deref(), &settings.service);
+    let (queue, flush) = started.map_err(ThreadsError)?;
+    Ok(Some((Layer { queue }, flush)))
 }
 
 /// Notes spans and hands them on when they end.

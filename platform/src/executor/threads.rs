@@ -1,6 +1,8 @@
 //! The threads of a node: those that answer, and those on which git's work is done.
 
 use std::io;
+use std::sync::Mutex;
+use std::thread;
 
 use runtime::CountingAllocator;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -11,15 +13,32 @@ const NICE: i32 = 6;
 
 /// The system gives no more threads.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot start")]
-pub struct ThreadsError(#[source] io::Error);
+#[error("cannot start: the system gives no more threads")]
+pub struct ThreadsError(#[source] pub io::Error);
 
 /// The threads that a node runs on. Any of them can run a script, which needs a deep stack.
 ///
 /// # Errors
 /// The system gives no more threads.
 pub fn threads() -> Result<Runtime, ThreadsError> {
-    builder().build().map_err(ThreadsError)
+    build(&mut builder())
+}
+
+/// Builds a runtime once it is seen that the system gives it its threads: the runtime itself panics where it does not.
+fn build(builder: &mut Builder) -> Result<Runtime, ThreadsError> {
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        // All of them have to be there at once.
+        let closed = gate.lock();
+        let wait = || drop(gate.lock());
+        let start = |_| thread::Builder::new().stack_size(runtime::STACK).spawn_scoped(scope, wait);
+        let started: io::Result<Vec<_>> = (0..workers).map(start).collect();
+        drop(closed);
+        started.map(drop)
+    })
+    .map_err(ThreadsError)?;
+    builder.build().map_err(ThreadsError)
 }
 
 fn builder() -> Builder {
@@ -47,7 +66,7 @@ impl BackgroundThreads {
                 let _ = rustix::process::setpriority_process(None, NICE);
             });
         }
-        Ok(Self(Some(builder.thread_name(name).build().map_err(ThreadsError)?)))
+        Ok(Self(Some(build(builder.thread_name(name))?)))
     }
 
     /// Where work is handed in.

@@ -33,7 +33,7 @@ use crate::node::StartError;
 use crate::settings::{Settings, USUAL_ADDRESS};
 use crate::words::dev as words;
 use console::Console;
-use platform::executor::threads::threads;
+use platform::executor::threads::{ThreadsError, threads};
 use watch::Watch;
 
 /// What nobody serves and nobody waits for.
@@ -71,11 +71,12 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let workbench = Workbench::new(table, app, environment());
         let mut bench = Bench { folder, workbench, tell, last: None, told: None };
         // It ends with the process.
-        std::thread::spawn(move || {
+        let working = std::thread::Builder::new().spawn(move || {
             bench.take(first.snapshot, Instant::now(), &mut Watch::new());
             let _ = ready.send(());
             bench.work();
         });
+        working.map_err(|error| StartError::Threads(ThreadsError(error)))?;
         let _ = is_ready.await;
         let mut signals = StopSignals::new();
         let stop = async move { signals.next().await };
