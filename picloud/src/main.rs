@@ -5,6 +5,7 @@
 //! - `cli`: what may be said on the command line
 //! - `commands`: one room a verb
 //! - `node`: wires store, platform and edge into one running server
+//! - `data_folder`: where a node keeps what it keeps, for itself
 //! - `clock`: whether the clock of the machine can be right
 //! - `settings`: how it runs
 //! - `service`: what it and its service manager say to each other
@@ -25,6 +26,7 @@ mod cli;
 mod client;
 mod clock;
 mod commands;
+mod data_folder;
 mod edge;
 mod hint;
 mod log;

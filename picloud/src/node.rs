@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +28,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::clock::{self, ClockError};
+use crate::data_folder::{self, DataFolderError};
 use crate::edge::listener::{self, ConnectionBounds};
 use crate::edge::{
     Api, Door, Edge, FunctionCaller, GitEdge, Health, Metrics, Planes, Public, Pushes, Reach, Stopping,
@@ -82,8 +82,8 @@ pub(crate) struct Node {
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    #[error("cannot make the data folder {}", path.display())]
-    Folder { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Folder(#[from] DataFolderError),
     #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
     #[error(transparent)]
@@ -105,7 +105,7 @@ pub(crate) enum StartError {
 impl Hint for StartError {
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Folder { .. } => Some("name another folder with --data-dir"),
+            Self::Folder(error) => error.hint(),
             Self::Listen { source, .. } => Some(match source.kind() {
                 io::ErrorKind::AddrInUse => {
                     "another program has it, a second node perhaps: stop that, or name another address with --listen"
@@ -131,7 +131,7 @@ impl Node {
         if settings.role != Role::All && settings.storage.database_url.is_none() {
             return Err(StartError::RoleAlone);
         }
-        make_private_folder(&settings.storage.data_dir)?;
+        data_folder::make_private(&settings.storage.data_dir)?;
         let (admin, admin_origin) = AdminToken::obtain(
             settings.admin_token.as_ref().map(|token| token.value.as_str()),
             &settings.storage.data_dir,
@@ -444,14 +444,4 @@ fn connections(open_files: u64, wanted: usize) -> usize {
         );
     }
     room.min(wanted)
-}
-
-/// The folder holds the token and all the code; nobody else may look into it.
-pub(crate) fn make_private_folder(path: &Path) -> Result<(), StartError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| StartError::Folder { path: path.to_owned(), source })
 }

@@ -14,7 +14,8 @@ use super::error::{CommandError, VerbError};
 use super::output::print;
 use super::stop_signals::StopSignals;
 use crate::cli::BackupOptions;
-use crate::node::{StartError, make_private_folder};
+use crate::data_folder;
+use crate::node::StartError;
 use crate::progress::Progress;
 use crate::settings::Storage;
 use crate::words;
@@ -83,7 +84,7 @@ const DATED: (&str, &str, &str) = ("picloud-", "%Y%m%dT%H%M%SZ", ".picloud");
 
 /// A file in `folder`, which is made where it is not there, named by the time.
 fn dated(folder: &Path) -> Result<PathBuf, CommandError> {
-    make_private_folder(folder)?;
+    data_folder::make(folder)?;
     let (front, time, end) = DATED;
     Ok(folder.join(format!("{front}{}{end}", Utc::now().format(time))))
 }

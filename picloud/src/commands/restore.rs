@@ -14,7 +14,8 @@ use super::error::{CommandError, VerbError};
 use super::output::print;
 use super::stop_signals::StopSignals;
 use crate::cli::RestoreOptions;
-use crate::node::{StartError, make_private_folder};
+use crate::data_folder;
+use crate::node::StartError;
 use crate::progress::Progress;
 use crate::settings::Storage;
 use crate::words;
@@ -39,7 +40,7 @@ pub(crate) fn restore(options: &RestoreOptions, storage: &Storage) -> Result<(),
 fn read(options: &RestoreOptions, storage: &Storage, file: &Path) -> Result<Contents, CommandError> {
     let into = storage.location();
     if let store::Location::Sqlite(_) = &into {
-        make_private_folder(&storage.data_dir)?;
+        data_folder::make_private(&storage.data_dir)?;
     }
     let how = Restoring { replace: options.replace, run_schedules: options.run_schedules };
     let _restoring = Progress::of("restoring");

@@ -33,8 +33,12 @@ fn a_node_does_not_start_on_a_disk_that_cannot_be_written_and_says_so() {
         (full, "data/picloud.db"),
         ("mount -o remount,ro .", "cannot make the data folder data: Read-only file system"),
         (
-            "mkdir data && mount -o remount,ro .",
+            "mkdir -m 700 data && mount -o remount,ro .",
             "cannot write the database data/picloud.db: Read-only file system",
+        ),
+        (
+            "mkdir -m 755 data && mount -o remount,ro .",
+            "can look into the data folder data, and its mode cannot be changed: Read-only file system",
         ),
         ("touch data", "cannot make the data folder data"),
     ] {
@@ -100,7 +104,9 @@ impl Node {
             .uri(url)
             .header("authorization", format!("Bearer {TOKEN}"));
         let answer = match body {
-            Some(body) => agent.run(request.body(body.to_owned()).unwrap()),
+            Some(body) => {
+                agent.run(request.header("content-type", "application/json").body(body.to_owned()).unwrap())
+            }
             None => agent.run(request.body(()).unwrap()),
         };
         let mut answer = answer.unwrap();

@@ -95,6 +95,7 @@ fn the_embedded_database_of_another_program_is_left_alone() {
     };
     for table in ["photos", "deploys"] {
         let data = tempfile::tempdir().unwrap();
+        fs::set_permissions(data.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         tests::sqlite::run(&file(data.path()), &[&format!("CREATE TABLE {table} (what text)")]);
         let said = refused(data.path());
         let words = format!(
@@ -209,4 +210,67 @@ fn a_folder_that_a_node_works_in_is_nobody_elses() {
     assert_eq!(run(&server, &["restore", "--replace"]).0, Some(0));
     server.restart();
     answers(&server);
+}
+
+/// A folder that was made by hand, or by an older installer.
+#[test]
+fn data_folder_that_others_can_look_into_is_closed_or_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let (mut server, _) = serving(Database::sqlite());
+    server.stop();
+    fs::set_permissions(server.data_dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    server.restart();
+    assert_eq!(mode(server.data_dir()), 0o700);
+    assert!(
+        server.log().contains("other users of this machine could look into the data folder"),
+        "{}",
+        server.log()
+    );
+    answers(&server);
+
+    // What others work with stays as it is.
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("letter.txt"), "").unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new(picloud())
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", home.path().to_str().unwrap()])
+        .env_remove("DATABASE_URL")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("other users of this machine can look into") && said.contains("chmod 700"),
+        "{said}"
+    );
+    assert_eq!((mode(home.path()), fs::read_dir(home.path()).unwrap().count()), (0o755, 1));
+}
+
+/// With little address space left, the system gives no stacks for threads. A node starts, or says why it does not.
+#[test]
+fn node_that_gets_no_threads_says_so_and_does_not_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut refused = 0;
+    for mebibytes in (200..2_000).step_by(100) {
+        let data = folder.path().join(mebibytes.to_string());
+        let script = format!(
+            "ulimit -v {}; exec timeout 5 \"$0\" serve --listen 127.0.0.1:0 --data-dir \"$1\"",
+            mebibytes * 1024
+        );
+        let output = Command::new("sh")
+            .args(["-c", &script])
+            .arg(picloud())
+            .arg(&data)
+            .env_remove("DATABASE_URL")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!said.contains("panicked"), "{mebibytes} MiB: {said}");
+        refused += usize::from(said.contains("the system gives no more threads"));
+        if said.contains("is listening on") {
+            break;
+        }
+    }
+    assert!(refused > 0, "no such start was without threads");
 }
