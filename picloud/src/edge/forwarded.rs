@@ -5,7 +5,7 @@
 //! is set to the address of the connection: a script reads one right address there, with a proxy or without.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -31,6 +31,11 @@ const NOBODY: &str = "none";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proxies(Vec<Network>);
 
+/// What a trusted proxy says in `X-Forwarded-For` is no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("X-Forwarded-For is no list of addresses")]
+pub(crate) struct NoAddressError;
+
 /// All addresses that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
@@ -50,23 +55,24 @@ impl Default for Proxies {
 
 impl Proxies {
     /// Makes the headers of a request that came from `peer` say no more of its client than is to be believed.
-    pub(crate) fn settle(&self, peer: IpAddr, headers: &mut HeaderMap) {
+    ///
+    /// # Errors
+    /// A trusted proxy says what is no address: who the client is, nobody knows.
+    pub(crate) fn settle(&self, peer: IpAddr, headers: &mut HeaderMap) -> Result<(), NoAddressError> {
         headers.remove(PICLOUD_PROXY);
         if !self.trusts(peer) {
             for name in [FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED] {
                 headers.remove(name);
             }
             headers.insert(FORWARDED_FOR, written(peer.to_canonical()));
-            return;
+            return Ok(());
         }
-        // One address and no more: what proxies say that is not a list stays as it is.
-        let mut said = headers.get_all(FORWARDED_FOR).iter();
-        let (first, more) = (said.next(), said.next().is_some());
-        let Some(first) = first else { return };
-        if more || first.as_bytes().contains(&b',') {
-            let client = self.client_of(headers).unwrap_or(peer);
+        if let Some(client) = self.client_of(headers)? {
             headers.insert(FORWARDED_FOR, written(client));
+        } else {
+            headers.remove(FORWARDED_FOR);
         }
+        Ok(())
     }
 
     /// Whether an answer can come before the proxy is ready for it.
@@ -82,18 +88,19 @@ impl Proxies {
             && self.trusts(peer)
     }
 
-    /// The last address of the list that is no proxy's: what stands before it, the client may have made up.
-    fn client_of(&self, headers: &HeaderMap) -> Option<IpAddr> {
+    /// The last address of the list that is no proxy's: what stands before it, the client can have made up. `None`: there is none.
+    fn client_of(&self, headers: &HeaderMap) -> Result<Option<IpAddr>, NoAddressError> {
         let said = headers.get_all(FORWARDED_FOR).iter().rev();
-        let mut addresses = said
-            .flat_map(|value| value.to_str().unwrap_or_default().rsplit(','))
-            .map_while(|address| address.trim().parse::<IpAddr>().ok());
+        let parts = said.flat_map(|value| value.to_str().unwrap_or("?").rsplit(',')).map(str::trim);
         let mut last = None;
-        addresses.find(|address| {
-            last = Some(*address);
-            !self.trusts(*address)
-        });
-        last
+        for part in parts.filter(|part| !part.is_empty()) {
+            let address = address_of(part).ok_or(NoAddressError)?;
+            last = Some(address);
+            if !self.trusts(address) {
+                break;
+            }
+        }
+        Ok(last)
     }
 
     fn trusts(&self, peer: IpAddr) -> bool {
@@ -111,6 +118,12 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr) -> IpAddr {
 /// Whether the client speaks TLS with the proxy; of headers that are settled.
 pub(super) fn is_https(headers: &HeaderMap) -> bool {
     headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
+}
+
+/// An address as proxies write it: with a port or without.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 fn written(address: IpAddr) -> HeaderValue {
@@ -186,7 +199,7 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        proxies.parse::<Proxies>().unwrap().settle(peer.parse().unwrap(), &mut map);
+        proxies.parse::<Proxies>().unwrap().settle(peer.parse().unwrap(), &mut map).unwrap();
         map.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 
@@ -228,7 +241,29 @@ mod tests {
         assert_eq!(client(&["6.6.6.6, 192.0.2.1, 10.1.1.1"]), "192.0.2.1");
         assert_eq!(client(&["6.6.6.6", "192.0.2.1", "10.1.1.1"]), "192.0.2.1");
         assert_eq!(client(&["10.2.2.2, 10.1.1.1"]), "10.2.2.2");
-        assert_eq!(client(&["6.6.6.6, what"]), "10.0.0.1");
+        assert_eq!(client(&["192.0.2.1:4711"]), "192.0.2.1");
+        assert_eq!(client(&["[2001:db8::1]:4711, [2001:db8::2]"]), "2001:db8::2");
+        assert_eq!(client(&["what, 192.0.2.1"]), "192.0.2.1");
+        assert_eq!(client(&["192.0.2.1, , "]), "192.0.2.1");
+    }
+
+    #[test]
+    fn what_is_no_address_is_nobody() {
+        let proxies: Proxies = "10.0.0.0/8".parse().unwrap();
+        let peer = "10.0.0.1".parse().unwrap();
+        for wrong in
+            ["unknown", "6.6.6.6, what", "what, 10.1.1.1", "1.2.3", "1.2.3.4.5", "2001:db8::1::2", "\u{e9}"]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(FORWARDED_FOR, HeaderValue::from_bytes(wrong.as_bytes()).unwrap());
+            assert_eq!(proxies.settle(peer, &mut headers), Err(NoAddressError), "{wrong}");
+            // Of a stranger it does not matter what it says.
+            assert_eq!(proxies.settle("192.0.2.7".parse().unwrap(), &mut headers), Ok(()));
+            assert_eq!(headers[FORWARDED_FOR], "192.0.2.7");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED_FOR, HeaderValue::from_static(" "));
+        assert_eq!((proxies.settle(peer, &mut headers), headers.is_empty()), (Ok(()), true));
     }
 
     #[test]

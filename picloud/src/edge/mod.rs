@@ -209,7 +209,10 @@ impl Edge {
         }
         let (mut parts, body) = request.into_parts();
         let peer = from.address;
-        self.proxies.settle(peer, &mut parts.headers);
+        if let Err(error) = self.proxies.settle(peer, &mut parts.headers) {
+            return reply::json(StatusCode::BAD_REQUEST, &serde_json::json!({"error": error.to_string()}))
+                .map(Content::from);
+        }
         let body = RequestBody::new(body, || from.begins_body(forwarded::client(&parts.headers, peer)));
         let host = request::host(&parts.uri, &parts.headers);
         let (found, path) = match self.names.by_domain(host) {

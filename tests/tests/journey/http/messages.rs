@@ -159,3 +159,23 @@ fn repeated_headers_are_joined_and_of_repeated_query_keys_the_last_counts() {
     assert_eq!(asked["headers"]["x-empty"], "");
     assert_eq!(asked["query"], serde_json::json!({"a": "3", "b": "x y", "c": ""}));
 }
+
+/// A proxy that says what is no address leaves nobody to be the client: neither the proxy, nor who is named before it.
+#[test]
+fn client_that_is_no_address_is_refused() {
+    let server = echo(&[]);
+    let told = |line: &str| ask(&server, &format!("GET /app/ HTTP/1.1\r\n{line}"));
+    for wrong in ["unknown", "6.6.6.6, _hidden", "1.2.3", "6.6.6.6;", "<script>"] {
+        let answer = told(&format!("X-Forwarded-For: {wrong}"));
+        assert_eq!(answer.status, 400, "{wrong}: {answer:?}");
+        assert!(answer.body.contains("X-Forwarded-For is no list of addresses"), "{answer:?}");
+    }
+    for (said, client) in [
+        ("192.0.2.1", "192.0.2.1"),
+        ("6.6.6.6, 192.0.2.1:99", "192.0.2.1"),
+        ("[2001:db8::1]:8", "2001:db8::1"),
+    ] {
+        let answer = told(&format!("X-Forwarded-For: {said}"));
+        assert_eq!(answer.json()["headers"]["x-forwarded-for"], client, "{said}");
+    }
+}
