@@ -98,6 +98,7 @@ fn run() -> Result<ExitCode, Failure> {
         Verb::Apps(options) => commands::apps::apps(&options).map(succeeded),
         Verb::Tokens(verb) => commands::tokens::tokens(&verb).map(succeeded),
         Verb::Secrets(verb) => commands::secrets::secrets(&verb).map(succeeded),
+        Verb::Domains(verb) => commands::domains::domains(&verb).map(succeeded),
         Verb::Audit(options) => commands::audit::audit(&options).map(succeeded),
         Verb::Invoke(options) => commands::invoke::invoke(&options),
         Verb::Deploys(options) => commands::deploys::deploys(&options).map(succeeded),

@@ -11,7 +11,9 @@ use platform::apps::Apps;
 use platform::audit::{self, AuditLog};
 use platform::clock::Clock;
 use platform::collection::Collector;
-use platform::deploy::{DeployLimits, Deployer};
+use platform::deploy::{Deployer, DomainPolicy};
+use platform::domains::DomainProver;
+use platform::domains::txt_lookup::TxtLookup;
 use platform::health::DatabaseHealth;
 use platform::limits::GrantedLimits;
 use platform::live::LiveTable;
@@ -182,12 +184,15 @@ impl Node {
         let peers = cluster.as_ref().map(|(cluster, membership)| {
             Peers::new(cluster.clone(), membership.presence(), this.identity.id)
         });
+        let own_names = settings.own_names(&machine_name());
+        let prover = DomainProver::new(TxtLookup::new(settings.dns_server), settings.domain_proof);
         let deployer = Deployer::new(
             store.clone(),
             activation.clone(),
             vault.clone(),
             peers,
-            DeployLimits { domain: settings.domain.clone(), ..settings.deploys.clone() },
+            settings.deploys.clone(),
+            DomainPolicy { own_names: own_names.clone(), prover },
             clock.clone(),
         );
         let collector =
@@ -207,7 +212,7 @@ impl Node {
             tracing::warn!("{}", platform::schedules::held(hold));
         }
         let reach = Reach {
-            domain: settings.domain.clone(),
+            own_names,
             public_url: settings.public_url.clone(),
             proxies: settings.trusted_proxies.clone(),
             bodies: settings.bodies,
@@ -418,9 +423,14 @@ async fn end_old_previews(deployer: Deployer, age: Duration, store: Store, clock
     }
 }
 
+/// The name of the machine.
+fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The name of the machine, and the port: several nodes may share the machine.
 fn default_name(address: SocketAddr) -> String {
-    format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), address.port())
+    format!("{}:{}", machine_name(), address.port())
 }
 
 /// Raises the bound of open files to the most that this process may have, and says how many that are.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use platform::collection::DeployRetention;
 use platform::deploy::DeployLimits;
+use platform::domains::OwnNames;
 use platform::limits::GrantedLimits;
 use platform::nodes::Role;
 use platform::recording::RecordLimits;
@@ -43,6 +44,12 @@ pub(crate) struct Settings {
     pub(crate) domain: Option<String>,
     /// The URL that people use, where it is not the listening address.
     pub(crate) public_url: Option<String>,
+    /// More names by which people reach the control plane.
+    pub(crate) own_names: Vec<String>,
+    /// Whether a domain is an app's only once that is proven.
+    pub(crate) domain_proof: bool,
+    /// The DNS server that is asked for proofs; without it those of the system.
+    pub(crate) dns_server: Option<SocketAddr>,
     /// The proxies that may say who their clients are.
     pub(crate) trusted_proxies: Proxies,
     /// What the node does.
@@ -95,6 +102,9 @@ impl Default for Settings {
             pool: Pool::default(),
             domain: None,
             public_url: None,
+            own_names: Vec::new(),
+            domain_proof: true,
+            dns_server: None,
             trusted_proxies: Proxies::default(),
             role: Role::All,
             node_name: None,
@@ -122,6 +132,17 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The names of the control plane. Where it is not said how people reach it, it is by the name of this machine, which a network of
+    /// one's own knows with `.local` behind it (RFC 6762).
+    pub(crate) fn own_names(&self, machine: &str) -> OwnNames {
+        let mut names = self.own_names.clone();
+        names.extend(self.public_url.as_deref().and_then(host_of_url).map(str::to_owned));
+        if self.domain.is_none() && self.public_url.is_none() {
+            names.extend([machine.to_owned(), format!("{machine}.local")]);
+        }
+        OwnNames::new(self.domain.as_deref(), names)
+    }
+
     /// Where the keys of secrets are.
     pub(crate) fn key_file(&self) -> KeyFile {
         match &self.secret_key_file {
@@ -129,6 +150,16 @@ impl Settings {
             None => KeyFile::Own(self.storage.data_dir.join(key::FILE)),
         }
     }
+}
+
+/// The host of a URL such as https://pi.example.com:8443/, where it has a name.
+fn host_of_url(url: &str) -> Option<&str> {
+    let authority = url.split_once("://")?.1.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    if host.starts_with('[') {
+        return None;
+    }
+    host.split(':').next()
 }
 
 /// Where everything is kept.
@@ -161,5 +192,38 @@ pub(crate) struct Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret(… from {})", self.from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_control_plane_are_those_that_are_said_or_the_machines() {
+        let usual = Settings::default().own_names("pi");
+        assert!(usual.contains("pi.local") && !usual.contains("pi.example.com"));
+        let named = Settings {
+            public_url: Some("https://Pi.example.com:8443/x".to_owned()),
+            own_names: vec!["cloud.lan".to_owned()],
+            ..Settings::default()
+        };
+        let named = named.own_names("pi");
+        assert!(named.contains("pi.example.com") && named.contains("cloud.lan"));
+        assert!(!named.contains("pi.local") && !named.contains("a.pi.example.com"));
+        let below = Settings { domain: Some("example.com".to_owned()), ..Settings::default() };
+        assert!(below.own_names("pi").contains("a.b.example.com"));
+    }
+
+    #[test]
+    fn host_of_a_url_is_its_name() {
+        for (url, host) in [
+            ("https://a.b", Some("a.b")),
+            ("http://u:p@a.b:80/c?d", Some("a.b")),
+            ("https://[::1]:80/", None),
+            ("a.b", None),
+        ] {
+            assert_eq!(host_of_url(url), host, "{url}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::live::{Branch, KnownBranches, Live, LiveTable};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
 use runtime::{Revision, Secrets};
-use store::{App, AppId, DeployNumber, Generation, LiveBranch, Oid, Store, StoreError};
+use store::{App, AppId, DeployNumber, Domain, Generation, LiveBranch, Oid, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -393,8 +393,8 @@ impl Activation {
         self.changed.send_replace(());
     }
 
-    /// The branches that should be served. Only of a production that neither is served nor was built are its domains asked
-    /// for: those of a revision stand in its manifest.
+    /// The branches that should be served. Domains are asked for where production can have any: it names some, or it is not known
+    /// what it names, since it neither is served nor was built.
     async fn known(
         &self,
         app: &App,
@@ -402,15 +402,23 @@ impl Activation {
         built: &[(&LiveBranch, Revision)],
     ) -> Result<KnownBranches, StoreError> {
         let production = live.iter().find(|on| on.branch == app.production_branch);
-        let is_there = app.stopped_at.is_none()
-            && production.is_none_or(|on| {
-                built.iter().any(|(built, _)| built.branch == on.branch)
-                    || self.table.get(app.name.as_str(), &branch_label(&app.name, &on.branch)).is_some()
-            });
+        let may_have_domains = production.is_some_and(|on| {
+            let built = built.iter().find(|(built, _)| built.branch == on.branch);
+            let names_some = |revision: &Revision| !revision.manifest().app.domains.is_empty();
+            match (built, self.live(&app.name, &on.branch)) {
+                (Some((_, revision)), _) => names_some(revision),
+                (None, Some(revision)) => names_some(&revision),
+                (None, None) => true,
+            }
+        });
+        let domains = match may_have_domains {
+            true => self.store.domains(app.id).await?,
+            false => Vec::new(),
+        };
         Ok(KnownBranches {
             labels: live.iter().map(|on| branch_label(&app.name, &on.branch)).collect(),
             production: production.map(|on| branch_label(&app.name, &on.branch)),
-            domains: if is_there { Vec::new() } else { self.store.domains(app.id).await? },
+            domains: domains.into_iter().filter(Domain::is_served).map(|domain| domain.name).collect(),
             stopped: app.stopped_at.is_some(),
         })
     }

@@ -6,6 +6,7 @@
 //! - [`repository`]: one app's repository as the git receiver reads it
 //! - [`revision`]: what a revision consists of, just checked or read back from its commit
 //! - [`activation`]: keeps the live table true to the store
+//! - [`domains`]: the server's own names, and the proof that a domain is an app's
 //! - [`nodes`]: what nodes on one PostgreSQL hear of each other
 //! - [`clock`]: what time it is, and whether that can be right
 //! - [`limits`]: what apps are granted
@@ -40,6 +41,7 @@ pub mod clock;
 pub mod collection;
 pub mod deploy;
 pub mod disk;
+pub mod domains;
 pub mod execution;
 pub mod executor;
 pub mod health;

@@ -149,7 +149,7 @@ pub struct KnownBranches {
     pub labels: BTreeSet<String>,
     /// The label of the production branch, if that is one of them.
     pub production: Option<String>,
-    /// The domains of a production branch that is not live. Those of a live one stand in its manifest.
+    /// The domains at which production answers: it names them, and they were proven to be the app's.
     pub domains: Vec<DomainName>,
     /// Whether the app is stopped: none of them is live then.
     pub stopped: bool,
@@ -214,7 +214,7 @@ struct Branches {
     by_label: BTreeMap<String, Arc<Live>>,
     /// The labels of branches that should be live and are not.
     unserved: BTreeSet<String>,
-    /// The domains of production while it is not live.
+    /// The domains at which production answers.
     domains: Vec<DomainName>,
     stopped: bool,
 }
@@ -352,7 +352,6 @@ impl LiveTable {
             branches.production = None;
         }
         slot.branches.store(Arc::new(branches));
-        self.settle_domains(&slot);
     }
 
     /// Notes what an app is granted from now on. One of which nothing will be live is to be ended by [`LiveTable::retain`].
@@ -390,15 +389,11 @@ impl LiveTable {
         }
     }
 
-    /// Makes the domains of a slot those of its production; `changing` is held. One that another app had goes over: that
-    /// app has given it up, and the news of it may be on their way.
+    /// Makes the domains of a slot known, or unknown; `changing` is held. One that another app had goes over: that
+    /// app has released it, and the news of it may be on their way.
     fn settle_domains(&self, slot: &Arc<Slot>) {
         let branches = slot.branches.load();
-        let production = branches.find_production().and_then(Found::live);
-        let wanted = match &production {
-            Some(live) => &live.revision.manifest().app.domains,
-            None => &branches.domains,
-        };
+        let wanted = &branches.domains;
         let domains = self.domains.load();
         let mine = |name: &str| domains.get(name).is_some_and(|other| Arc::ptr_eq(other, slot));
         let had = domains.values().filter(|other| Arc::ptr_eq(other, slot)).count();

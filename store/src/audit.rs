@@ -59,6 +59,10 @@ pub enum AuditAction {
     AppUndelete,
     /// Nothing is left of a deleted app.
     AppPurge,
+    /// It was proven that a domain is an app's.
+    DomainHold,
+    /// An app has given up a domain.
+    DomainRelease,
     /// A token was created.
     TokenCreate,
     /// A token was revoked.
@@ -80,7 +84,7 @@ pub enum AuditAction {
 }
 
 impl AuditAction {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 21] = [
         Self::Push,
         Self::AppCreate,
         Self::AppSetting,
@@ -91,6 +95,8 @@ impl AuditAction {
         Self::AppDelete,
         Self::AppUndelete,
         Self::AppPurge,
+        Self::DomainHold,
+        Self::DomainRelease,
         Self::TokenCreate,
         Self::TokenRevoke,
         Self::SchedulePause,
@@ -115,6 +121,8 @@ impl AuditAction {
             Self::AppDelete => "app.delete",
             Self::AppUndelete => "app.undelete",
             Self::AppPurge => "app.purge",
+            Self::DomainHold => "domain.hold",
+            Self::DomainRelease => "domain.release",
             Self::TokenCreate => "token.create",
             Self::TokenRevoke => "token.revoke",
             Self::SchedulePause => "schedule.pause",

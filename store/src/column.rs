@@ -16,6 +16,7 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::audit::AuditAction;
+use crate::domain::DomainProof;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::ObjectKind;
 use crate::schedule::RunOutcome;
@@ -154,7 +155,7 @@ macro_rules! stored_by_name {
     )+};
 }
 
-stored_by_name!(AuditAction, ObjectKind, RunOutcome);
+stored_by_name!(AuditAction, DomainProof, ObjectKind, RunOutcome);
 
 /// The same for enumerations of another crate.
 macro_rules! named_elsewhere {

@@ -302,7 +302,7 @@ pub enum PushError {
         /// The latest deploy of the branch, by whoever moved it.
         last_deploy: Option<Deploy>,
     },
-    /// Another app has the domain.
+    /// Another app holds the domain.
     #[error("domain {domain} is another app's")]
     DomainTaken {
         /// The domain.

@@ -10,6 +10,7 @@
 //! - [`status`]: what an operator has to look at
 //! - [`collection`]: deletes what nothing holds any more
 //! - [`disk`]: how many bytes an app takes
+//! - [`domain`]: domains of apps' own, claimed and held
 //! - [`lifecycle`]: apps that are stopped, renamed, deleted
 //! - [`limits`]: what an app is granted of its own
 //! - `token`, `secret`: tokens and secrets, as they are kept
@@ -35,6 +36,7 @@ pub mod cluster;
 pub mod collection;
 mod column;
 pub mod disk;
+pub mod domain;
 pub mod error;
 pub mod execution;
 pub mod id;
@@ -56,11 +58,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use manifest_schema::name::{AppName, DomainName};
+use manifest_schema::name::AppName;
 
 pub use audit::{AUDIT_PRUNED_AT_ONCE, Act, Actor, AuditAction, AuditRow};
 pub use cluster::Cluster;
 pub use collection::{CollectionRoots, CollectionState, Deleted, ObjectName};
+pub use domain::{Domain, DomainProof, HoldDomainError};
 pub use error::{OpenError, PushError, StoreError};
 pub use execution::{
     DELETED_AT_ONCE, ExecutionFilter, ExecutionRecord, FailureRecord, LineFilter, LineRecord, Loss,
@@ -408,26 +411,6 @@ impl Store {
         number: DeployNumber,
     ) -> Result<Option<DateTime<Utc>>, StoreError> {
         either!(self, deploys::deployed_at(app, number))
-    }
-
-    /// Those of `domains` that apps other than `app` have, each with the app's name.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn taken_domains(
-        &self,
-        app: Option<AppId>,
-        domains: &[DomainName],
-    ) -> Result<Vec<(DomainName, String)>, StoreError> {
-        either!(self, domains::taken_domains(app, domains))
-    }
-
-    /// The domains of an app.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn domains(&self, app: AppId) -> Result<Vec<DomainName>, StoreError> {
-        either!(self, domains::domains(app))
     }
 
     /// Commits a push: app, refs, objects, revisions and deploys, all or nothing. Pushes to one app wait for each other.

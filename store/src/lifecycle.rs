@@ -1,7 +1,7 @@
 //! What becomes of an app as a whole: stopped, started, renamed, deleted, brought back, and gone.
 //!
 //! A deleted app keeps its row and everything that hangs on its id, under a name that nobody can ask for. So its name is free at
-//! once, and an app that is made under it inherits nothing. Its domains are free too; its tokens' scopes go with its id.
+//! once, and an app that is made under it inherits nothing. Its domains are free too, and are its own again if nobody else holds them by then; its tokens' scopes go with its id.
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, DomainName};
@@ -127,7 +127,7 @@ impl Store {
         either!(self, lifecycle::delete_app(app, node, by))
     }
 
-    /// Brings a deleted app back under a name, with the domains of what is live in production.
+    /// Brings a deleted app back under a name, with the domains that it held. `domains` are those that what is live in production names.
     ///
     /// # Errors
     /// The name or a domain is taken, the app is not deleted, or the database failed.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::audit::{Act, Actor, AuditAction};
 use crate::collection::CollectionState;
 use crate::column::{HexOid, Id, Named, Unsigned};
+use crate::domain::DomainProof;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::limits::AppLimits;
 
@@ -331,8 +332,10 @@ pub struct NewPush<'a> {
     pub revisions: Vec<NewRevision>,
     /// The deploys, in the order in which they are numbered.
     pub deploys: Vec<NewDeploy>,
-    /// The domains that the app has from now on, of what goes live in production; `None`: those that it has.
+    /// The domains that the app claims from now on, of what goes live in production; `None`: those that it claims.
     pub domains: Option<Vec<DomainName>>,
+    /// Those of them that were proven to be its own, and how.
+    pub proven: Vec<(DomainName, DomainProof)>,
     /// The secrets that have to be set for them.
     pub requires: Vec<String>,
     /// What is said about its deploys.
@@ -387,4 +390,6 @@ pub struct PushReceipt {
     pub created: bool,
     /// The numbers of the deploys, in the order of the push.
     pub deploys: Vec<DeployNumber>,
+    /// The domains that it claims and does not hold.
+    pub pending: Vec<DomainName>,
 }

@@ -4,6 +4,7 @@
 //! - [`server`]: starts, kills and restarts nodes, and asks them over HTTP
 //! - [`repository`]: a working copy and its pushes
 //! - [`database`]: an own database for each test, on PostgreSQL or SQLite
+//! - [`dns`]: a DNS server with the records of a test
 //! - [`sqlite`]: another program at an embedded one
 //! - [`postgres`]: a PostgreSQL of a test's own, to be stopped and started
 //! - [`proxy`]: what cuts the connections to it
@@ -15,6 +16,7 @@
 
 pub mod clock;
 pub mod database;
+pub mod dns;
 pub mod faults;
 pub mod frames;
 pub mod pgbouncer;
@@ -27,6 +29,7 @@ pub mod wait;
 pub mod wire;
 
 pub use database::Database;
+pub use dns::Dns;
 pub use frames::Frames;
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;

@@ -11,6 +11,9 @@ use tempfile::TempDir;
 use crate::clock::Clock;
 use crate::{Database, TOKEN, until};
 
+/// Where no DNS server is, which is known at once.
+const NO_DNS: &str = "127.0.0.1:9";
+
 /// Takes a free port and says which.
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -357,6 +360,8 @@ fn spawn(
         .args(flags)
         .env_remove("DATABASE_URL")
         .env("PICLOUD_ADMIN_TOKEN", TOKEN)
+        // Nobody is asked but those that a test starts.
+        .env("PICLOUD_DNS_SERVER", NO_DNS)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,6 +1,7 @@
 //! Verbs about an app: its logs, its executions, its deploys.
 
 use clap::{Args, Subcommand, ValueEnum};
+use manifest_schema::name::{DomainName, NameError};
 use uuid::Uuid;
 
 use super::quantity::Ago;
@@ -153,6 +154,42 @@ pub(crate) struct PreviewOption {
 
     #[command(flatten)]
     pub(crate) client: ClientOptions,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DomainsVerb {
+    /// List the domains that an app names or holds, and what proves those that are pending.
+    List {
+        #[command(flatten)]
+        app: AppOption,
+
+        #[command(flatten)]
+        client: ClientOptions,
+    },
+    /// Ask DNS whether a domain is the app's, and have the app answer there.
+    Verify(DomainOption),
+    /// Have the app answer at a domain without a proof, as an admin.
+    Approve(DomainOption),
+    /// Have the app answer at a domain no longer, so that another one can have it.
+    Release(DomainOption),
+}
+
+/// One domain of an app.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DomainOption {
+    /// The domain, as the manifest names it.
+    #[arg(value_parser = parse_domain)]
+    pub(crate) domain: DomainName,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+fn parse_domain(text: &str) -> Result<DomainName, NameError> {
+    DomainName::new(&text.to_ascii_lowercase())
 }
 
 /// Which deploys are listed.

@@ -139,6 +139,20 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         )],
     ),
     ("secrets rotate", &[("picloud secrets rotate", "after a new key was put first in the key file")]),
+    ("domains", &[("picloud domains list", "which are live, and what proves the others")]),
+    ("domains list", &[("picloud domains list", "which are live, and what proves the others")]),
+    (
+        "domains verify",
+        &[(
+            "picloud domains verify shop.example.com",
+            "once its DNS has the record that a push and the list name",
+        )],
+    ),
+    (
+        "domains approve",
+        &[("picloud domains approve shop.example.com", "as an admin, where nobody sets DNS records")],
+    ),
+    ("domains release", &[("picloud domains release shop.example.com", "before another app has it")]),
     ("audit", &[("picloud audit", "the latest acts; --app names one app")]),
     (
         "invoke",

@@ -274,14 +274,14 @@ impl PushFlags {
         let usual = DeployLimits::default();
         let tree =
             git_receiver::TreeLimits { files: self.tree_entries, path_bytes: self.path_bytes, ..usual.tree };
-        DeployLimits { tree, refs: self.refs_per_app, ..usual }
+        DeployLimits { tree, refs: self.refs_per_app }
     }
 }
 
 impl Default for PushFlags {
     fn default() -> Self {
         let PushBounds { limits, time, at_once } = PushBounds::default();
-        let DeployLimits { tree, refs, .. } = DeployLimits::default();
+        let DeployLimits { tree, refs } = DeployLimits::default();
         let DeployRetention { kept, age, released_kept } = DeployRetention::default();
         Self {
             push_bytes: Size(limits.request_bytes),

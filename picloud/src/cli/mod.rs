@@ -28,8 +28,8 @@ mod serve_flags;
 mod verbs;
 
 pub(crate) use app::{
-    AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, PreviewOption, PreviewsOptions, PreviewsVerb,
-    RollbackOptions,
+    AppVerb, DeploysOptions, DomainOption, DomainsVerb, ExecutionsOptions, LogsOptions, PreviewOption,
+    PreviewsOptions, PreviewsVerb, RollbackOptions,
 };
 pub(crate) use app_limits::{AppLimitsOption, OrDefault};
 pub(crate) use configuration::{Parsed, read};

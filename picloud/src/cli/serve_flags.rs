@@ -41,6 +41,20 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "PICLOUD_PUBLIC_URL", value_parser = parse_url)]
     pub(crate) public_url: Option<String>,
 
+    /// More names by which people reach the control plane, with commas between them: no app can have one as its domain. Its domain, the host
+    /// of its public URL, and without both the name of the machine, are among them anyway.
+    #[arg(long, env = "PICLOUD_OWN_NAMES", value_name = "NAMES", value_delimiter = ',', value_parser = parse_domain)]
+    pub(crate) own_names: Vec<String>,
+
+    /// Whether an app answers at a domain of its own only once that is proven, by DNS or by an admin; otherwise it is whose app names it
+    /// first.
+    #[arg(long, env = "PICLOUD_DOMAIN_PROOF", value_enum, default_value_t = DomainProof::Required)]
+    pub(crate) domain_proof: DomainProof,
+
+    /// The DNS server that is asked whether a domain is an app's, such as 192.168.1.1:53; without it those of the system.
+    #[arg(long, env = "PICLOUD_DNS_SERVER", value_name = "ADDRESS")]
+    pub(crate) dns_server: Option<SocketAddr>,
+
     /// The proxies that may say who their clients are (X-Forwarded-For and -Proto): addresses and networks with commas
     /// between them, or none.
     #[arg(long, env = "PICLOUD_TRUSTED_PROXIES", default_value_t = Proxies::default())]
@@ -126,6 +140,9 @@ impl ServeFlags {
             pool: self.database.resolve(),
             domain: self.domain,
             public_url: self.public_url,
+            own_names: self.own_names,
+            domain_proof: self.domain_proof == DomainProof::Required,
+            dns_server: self.dns_server,
             trusted_proxies: self.trusted_proxies,
             role: self.role.into(),
             node_name: self.node_name,
@@ -158,6 +175,15 @@ pub(crate) enum CreateApps {
     OnFirstPush,
     /// No push; they are created by hand.
     Never,
+}
+
+/// Whose a domain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DomainProof {
+    /// The app's for which it is proven.
+    Required,
+    /// The app's that names it first.
+    Off,
 }
 
 /// What a node does.

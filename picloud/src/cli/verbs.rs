@@ -8,7 +8,9 @@ use clap_complete::Shell;
 use manifest_schema::name::{AppName, JobName};
 use manifest_schema::zone::zone_data;
 
-use super::app::{AppVerb, DeploysOptions, ExecutionsOptions, LogsOptions, PreviewsOptions, RollbackOptions};
+use super::app::{
+    AppVerb, DeploysOptions, DomainsVerb, ExecutionsOptions, LogsOptions, PreviewsOptions, RollbackOptions,
+};
 use super::examples;
 use super::people::{AppsOptions, AuditOptions, SecretsVerb, TokensVerb};
 use super::serve_flags::{ServeFlags, StorageFlags};
@@ -63,6 +65,9 @@ pub(crate) enum Verb {
     /// Set, list and unset the secrets of an app.
     #[command(subcommand)]
     Secrets(SecretsVerb),
+    /// List the domains of an app's own; prove, approve and release one.
+    #[command(subcommand)]
+    Domains(DomainsVerb),
     /// List who did what, when and from where.
     Audit(AuditOptions),
     /// Serve the folder of an app without git, and again whenever a file is saved.

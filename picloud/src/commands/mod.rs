@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod deploys;
 pub(crate) mod dev;
+pub(crate) mod domains;
 mod error;
 pub(crate) mod executions;
 mod folder;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use manifest_schema::name::{AppName, NameError};
+use platform::domains::OwnNames;
 
 /// Where a proxy asks whether a name may have a certificate.
 pub(super) const TLS_ALLOWED: &str = "/-/api/v1/tls-allowed";
@@ -13,6 +14,8 @@ pub(crate) struct Hosts {
     /// The domain whose subdomains are apps. With one set, the control plane answers on this name alone and apps have no
     /// paths, so that they never share an origin with it.
     pub(crate) domain: Option<String>,
+    /// The names of the control plane, that domain among them.
+    pub(crate) own: OwnNames,
 }
 
 /// What a request is for.
@@ -81,10 +84,10 @@ impl Hosts {
         self.domain.as_deref().is_some_and(|domain| name.eq_ignore_ascii_case(domain))
     }
 
-    /// The name in a `Host` where it may be the domain of an app: neither this server's nor below it.
-    pub(super) fn stranger<'h>(&self, host: &'h str) -> Option<&'h str> {
+    /// The name in a `Host` where it can be the domain of an app: none of the server's own.
+    pub(super) fn custom_domain<'h>(&self, host: &'h str) -> Option<&'h str> {
         let name = name_of(host);
-        (!self.is_domain(name) && self.app_label(name).is_none()).then_some(name)
+        (!self.own.contains(name) && self.app_label(name).is_none()).then_some(name)
     }
 
     /// The label in front of this server's domain or of `localhost`, which needs no set-up (RFC 6761 section 6.3).
@@ -95,8 +98,15 @@ impl Hosts {
     }
 }
 
+/// Whether a path belongs to the control plane or to a repository. At an app's own domain there is neither, and the app gets no such
+/// request: it could hold a token that was meant for this server.
+pub(super) fn is_reserved(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    first == "-" || first.ends_with(".git")
+}
+
 /// The name in a `Host`, without the port and without the dot of the root that a whole name may end in.
-fn name_of(host: &str) -> &str {
+pub(super) fn name_of(host: &str) -> &str {
     let digits = host.bytes().rev().take_while(u8::is_ascii_digit).count();
     let name = host[..host.len() - digits].strip_suffix(':').unwrap_or(host);
     name.strip_suffix('.').unwrap_or(name)
@@ -120,6 +130,11 @@ mod tests {
 
     fn app(name: &str) -> AppName {
         AppName::new(name).unwrap()
+    }
+
+    fn at(domain: &str) -> Hosts {
+        let own = OwnNames::new(Some(domain), ["pi.local".to_owned()]);
+        Hosts { domain: Some(domain.to_owned()), own }
     }
 
     #[test]
@@ -163,7 +178,7 @@ mod tests {
 
     #[test]
     fn with_a_domain_apps_are_hosts_and_only_hosts() {
-        let hosts = Hosts { domain: Some("example.com".to_owned()) };
+        let hosts = at("example.com");
         assert_eq!(
             hosts.address("Hello.Example.com", "/-/x"),
             Address::AppHost { label: "Hello", path: "/-/x" }
@@ -176,7 +191,7 @@ mod tests {
 
     #[test]
     fn with_a_domain_a_node_is_probed_by_its_address_and_no_more() {
-        let hosts = Hosts { domain: Some("example.com".to_owned()) };
+        let hosts = at("example.com");
         for host in ["127.0.0.1:8080", "[::1]:8080", "localhost:8080", "10.0.0.7"] {
             for path in ["/-/health/ready", TLS_ALLOWED] {
                 assert_eq!(hosts.address(host, path), Address::Control(path), "{host}");
@@ -189,11 +204,24 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_the_servers_may_be_an_apps() {
-        let hosts = Hosts { domain: Some("example.com".to_owned()) };
-        assert_eq!(hosts.stranger("hello.example.org:443"), Some("hello.example.org"));
-        assert_eq!(hosts.stranger("a.b.example.com"), Some("a.b.example.com"), "no app has its place there");
-        assert_eq!((hosts.stranger("Example.com"), hosts.stranger("a.example.com")), (None, None));
-        assert_eq!(Hosts::default().stranger("a.localhost"), None);
+    fn name_that_is_not_the_servers_can_be_an_apps() {
+        let hosts = at("example.com");
+        assert_eq!(hosts.custom_domain("hello.example.org:443"), Some("hello.example.org"));
+        for own in ["Example.com", "a.example.com", "a.b.example.com", "pi.local:8080", "PI.local."] {
+            assert_eq!(hosts.custom_domain(own), None, "{own}");
+        }
+        assert_eq!(Hosts::default().custom_domain("a.localhost"), None);
+    }
+
+    #[test]
+    fn paths_of_the_control_plane_and_of_repositories_are_reserved() {
+        for path in
+            ["/-", "/-/", "/-/api/v1/apps", "//-/api", "/hello.git", "/hello.git/info/refs", "/.git/config"]
+        {
+            assert!(is_reserved(path), "{path}");
+        }
+        for path in ["/", "/-x", "/a/-/b", "/git", "/a/b.git", "/hello.gitx"] {
+            assert!(!is_reserved(path), "{path}");
+        }
     }
 }

@@ -14,7 +14,11 @@ use manifest_schema::name::{AppName, NameError};
 use platform::StoreError;
 use platform::activation::RETRY;
 use platform::collection::{CollectError, PruneError};
-use platform::deploy::{LimitsError, NameAppError, NotUnset, RollbackError, StopAppError, UndeleteError};
+use platform::deploy::{
+    HoldDomainError, LimitsError, NameAppError, NotUnset, ProveDomainError, RollbackError, StopAppError,
+    UndeleteError,
+};
+use platform::domains::ProofError;
 use platform::schedules::NotRun;
 use platform::secrets::SecretError;
 use platform::tokens::{NotCreated, ScopeError};
@@ -28,6 +32,9 @@ use crate::words::store_failure;
 
 /// When a client tries again that needs the database.
 const DATABASE_RETRY: Duration = Duration::from_secs(5);
+
+/// When a client tries again for which DNS could not be asked.
+const DNS_RETRY: Duration = Duration::from_secs(10);
 
 /// A request that is not done, and why.
 #[derive(Debug)]
@@ -222,6 +229,21 @@ impl From<NameAppError> for ApiError {
             NameAppError::NotThere => Self::not_found(error.to_string()),
             NameAppError::Taken(_) | NameAppError::DomainTaken(_) => Self::conflict(error.to_string()),
             NameAppError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProveDomainError> for ApiError {
+    fn from(error: ProveDomainError) -> Self {
+        match error {
+            ProveDomainError::Hold(HoldDomainError::Store(error)) => error.into(),
+            ProveDomainError::Hold(HoldDomainError::NotClaimed) => Self::not_found(error.to_string()),
+            ProveDomainError::OwnName(_)
+            | ProveDomainError::Hold(HoldDomainError::Taken)
+            | ProveDomainError::Proof(ProofError::NoRecord(_)) => Self::conflict(error.to_string()),
+            ProveDomainError::Proof(ProofError::Lookup { record, source }) => {
+                Self::unavailable(format!("cannot ask DNS for {record}: {source}"), DNS_RETRY)
+            }
         }
     }
 }

@@ -52,6 +52,7 @@ use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use manifest_schema::name::AppName;
 use platform::activation::RETRY;
+use platform::domains::OwnNames;
 use platform::live::{Found, Live, LiveTable};
 use platform::memory::Account;
 use platform::nodes::Role;
@@ -96,8 +97,8 @@ pub(crate) struct Edge {
 /// How a server is reached, and how long it listens to a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Reach {
-    /// The domain whose subdomains are apps.
-    pub(crate) domain: Option<String>,
+    /// The names of the control plane, with the domain whose subdomains are apps.
+    pub(crate) own_names: OwnNames,
     /// The URL that people use, where it is not the one a request shows.
     pub(crate) public_url: Option<String>,
     /// Who may say who their clients are.
@@ -127,9 +128,10 @@ impl Edge {
     pub(crate) fn new(reach: Reach, role: Role, planes: Planes) -> Self {
         let Planes { table, recorder, health, api, git, metrics, numbers } = planes;
         let (api, git) = if role.manages() { (Some(api), Some(git)) } else { (None, None) };
-        let public = Public::new(reach.domain.as_deref(), reach.public_url.as_deref());
+        let domain = reach.own_names.domain().map(str::to_owned);
+        let public = Public::new(domain.as_deref(), reach.public_url.as_deref());
         let memory = table.memory().node_account();
-        let names = Names { hosts: Arc::new(Hosts { domain: reach.domain }), table };
+        let names = Names { hosts: Arc::new(Hosts { domain, own: reach.own_names }), table };
         Self {
             names: names.clone(),
             proxies: reach.proxies,
@@ -216,6 +218,7 @@ impl Edge {
         let body = RequestBody::new(body, || from.begins_body(forwarded::client(&parts.headers, peer)));
         let host = request::host(&parts.uri, &parts.headers);
         let (found, path) = match self.names.by_domain(host) {
+            Some(_) if address::is_reserved(parts.uri.path()) => return nothing_here().map(Content::from),
             Some(found) => (Some(found), parts.uri.path()),
             None => match self.address(host, parts.uri.path()) {
                 Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {

@@ -23,12 +23,12 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// The app whose own domain `host` is. What is below the server's domain, or `localhost`, never is one.
+    /// The app whose own domain `host` is. A name of the server never is one.
     pub(super) fn by_domain(&self, host: &str) -> Option<Found> {
         if !self.table.has_domains() {
             return None;
         }
-        let name = self.hosts.stranger(host)?;
+        let name = self.hosts.custom_domain(host)?;
         if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return self.table.find_by_domain(&name.to_ascii_lowercase());
         }

@@ -5,6 +5,7 @@
 mod apps;
 mod audit;
 mod deploys;
+mod domains;
 mod executions;
 mod lifecycle;
 mod limits;
@@ -20,6 +21,7 @@ pub(crate) use audit::{Act, Audit};
 pub(crate) use deploys::{
     Branch, BranchSettings, Branches, Deploy, Deploys, Function, Rollback, RolledBack, Route, Routes,
 };
+pub(crate) use domains::{Domain, DomainState, Domains, TxtRecord};
 pub(crate) use executions::{Execution, Executions, Failure, Gap, LogLine, Logs, Place, WholeExecution};
 pub(crate) use lifecycle::{DeletedApp, DeletedApps, RenameApp, RenamedApp, Undelete};
 pub(crate) use limits::{AppLimits, LimitChanges, Limits, UsedLimits};

@@ -4,6 +4,7 @@ pub(crate) mod addresses;
 pub(crate) mod backup;
 pub(crate) mod deploys;
 pub(crate) mod dev;
+pub(crate) mod domains;
 pub(crate) mod executions;
 pub(crate) mod fault;
 pub(crate) mod logs;

@@ -12,6 +12,7 @@ use platform::tokens::Right;
 use store::Oid;
 
 use super::addresses::Addresses;
+use super::domains::steps;
 use super::{OUTCOME_UNKNOWN, count, fault, printable, size};
 
 /// The most lines of one kind of a plan.
@@ -125,6 +126,10 @@ impl PushWords {
             let app = &self.app;
             text += &format!("\nwarning: the app is stopped, and answers after  picloud apps start {app}");
         }
+        for domain in &activated.pending {
+            let (name, challenge) = (domain.name.as_str(), &domain.challenge);
+            text += &format!("\nwarning: {}", steps(name, &challenge.record, &challenge.value));
+        }
         if let Some(previous) = activated.before {
             text += &format!(
                 "\nhint: undo with  git push -f picloud {}:{}",
@@ -194,7 +199,7 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             }
         }
         Rejection::DomainTaken { domain } => {
-            format!("another app has taken the domain {domain} meanwhile; nothing was changed")
+            format!("another app has proven meanwhile that the domain {domain} is its own; nothing was changed")
         }
         Rejection::Busy => {
             "another push to the app, or another change of it, takes too long; nothing was changed; push again in a moment"

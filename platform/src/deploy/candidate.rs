@@ -12,10 +12,11 @@ use manifest_schema::manifest;
 use manifest_schema::name::{AppName, DomainName};
 use manifest_schema::parse::place_of_domain;
 use runtime::Secrets;
-use store::{NewRevision, Oid, Store, StoreError};
+use store::{DomainProof, NewRevision, Oid, Store, StoreError};
 use uuid::Uuid;
 
 use super::check::{Checked, check_for, refuse_unset};
+use super::domains::DomainPolicy;
 use super::leaks::leaks;
 use super::limits::DeployLimits;
 use super::plan::{Planned, Side, due_times, plan};
@@ -28,6 +29,7 @@ use crate::memory::{OutOfMemory, Reservation};
 use crate::repository::{AppRepository, oid};
 use crate::revision::{LoadError, Prepared};
 use crate::scripts::{AppScripts, CheckError};
+use crate::tokens::Caller;
 
 /// Why a push failed for a reason that is not the pusher's.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +100,8 @@ pub(super) struct Candidate {
     /// What to store; `None` when an earlier push stored it.
     pub(super) new: Option<NewRevision>,
     pub(super) prepared: Prepared,
+    /// Of the domains that it names, those that the app does not hold yet and that were proven to be its own.
+    pub(super) proven: Vec<(DomainName, DomainProof)>,
 }
 
 /// What a commit turned out to be.
@@ -113,6 +117,9 @@ pub(super) struct Examination<'a> {
     pub(super) store: &'a Store,
     pub(super) activation: &'a Activation,
     pub(super) limits: &'a DeployLimits,
+    pub(super) domains: &'a DomainPolicy,
+    /// Who pushes.
+    pub(super) by: &'a Caller,
     /// The name of the app.
     pub(super) name: &'a AppName,
     /// What the app is granted.
@@ -199,7 +206,12 @@ impl Examination<'_> {
             return Ok(Examined::Rejected(self.rejection(branch, self.faulty(faults))));
         }
         self.tell_plan(branch, &prepared);
-        Ok(Examined::Candidate(Box::new(Candidate { commit: oid(commit), new, prepared })))
+        Ok(Examined::Candidate(Box::new(Candidate {
+            commit: oid(commit),
+            new,
+            prepared,
+            proven: Vec::new(),
+        })))
     }
 
     /// Reads and checks a commit.
@@ -295,17 +307,23 @@ impl Examination<'_> {
         if wanted.is_empty() || !self.is_production(branch) {
             return Ok(None);
         }
-        let server = self.limits.domain.as_deref();
-        let of_server = wanted.iter().filter(|domain| server.is_some_and(|server| domain.is_within(server)));
-        let mut refused: Vec<(&DomainName, String)> = of_server
-            .map(|domain| {
-                (domain, format!("domain `{domain}` is this server's; an app has its name below it anyway"))
-            })
+        let own_names = &self.domains.own_names;
+        let mut refused: Vec<(&DomainName, String)> = wanted
+            .iter()
+            .filter(|domain| own_names.contains(domain.as_str()))
+            .map(|domain| (domain, of_server(domain, own_names.domain())))
             .collect();
         let taken = self.store.taken_domains(self.repository.app().map(|app| app.id), wanted).await?;
-        refused.extend(
-            taken.iter().map(|(domain, by)| (domain, format!("domain `{domain}` is that of the app {by}"))),
-        );
+        refused.extend(taken.iter().map(|(domain, by)| {
+            // Who has nothing to do with the other app does not learn of it.
+            let known = AppName::new(by).is_ok_and(|by| self.by.knows(&by));
+            (domain, match known {
+                true => format!(
+                    "domain `{domain}` is that of the app {by}; release it there with  picloud domains release {domain} --app {by}"
+                ),
+                false => format!("domain `{domain}` is another app's; an admin can release it there"),
+            })
+        }));
         if refused.is_empty() {
             return Ok(None);
         }
@@ -321,6 +339,26 @@ impl Examination<'_> {
             faults.add(Fault::error(manifest::FILE_NAME, place, words));
         }
         Ok(Some(faults))
+    }
+
+    /// Finds out which of its domains are proven that the app does not hold yet.
+    pub(super) async fn prove_domains(&self, candidate: &mut Candidate) -> Result<(), DeployError> {
+        let mut wanted = candidate.prepared.manifest.app.domains.clone();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let prover = &self.domains.prover;
+        match self.repository.app() {
+            Some(app) => {
+                let held = self.store.domains(app.id).await?;
+                wanted.retain(|name| !held.iter().any(|held| held.name == *name && held.proof.is_some()));
+            }
+            // Nobody could know the id that it gets just now.
+            None if prover.is_required() => return Ok(()),
+            None => {}
+        }
+        candidate.proven = prover.proven(self.repository.id(), wanted).await;
+        Ok(())
     }
 
     async fn validated_before(
@@ -389,5 +427,12 @@ impl Examination<'_> {
             || self.repository.app().is_some_and(|app| self.activation.is_scheduled(&app.name, branch));
         let due = scheduled.then(|| due_times(&prepared.manifest));
         self.tell.send(Event::Planned(Planned { plan, due }));
+    }
+}
+
+fn of_server(name: &DomainName, domain: Option<&str>) -> String {
+    match domain.is_some_and(|domain| name.is_within(domain)) {
+        true => format!("domain `{name}` is this server's; an app has its name below it anyway"),
+        false => format!("domain `{name}` is this server's: people reach its API and its repositories there"),
     }
 }

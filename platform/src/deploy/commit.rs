@@ -94,6 +94,7 @@ impl Commit<'_> {
             domains: served()
                 .find(|(_, _, production)| *production)
                 .map(|(_, candidate, _)| candidate.prepared.manifest.app.domains.clone()),
+            proven: served().flat_map(|(_, candidate, _)| candidate.proven.clone()).collect(),
             requires: required.map(|name| name.as_str().to_owned()).collect(),
             message: self.by.message.clone(),
             limits: PushLimits { previews: self.granted.previews, disk_bytes: self.disk_bytes(decisions) },

@@ -7,6 +7,7 @@ use manifest_schema::name::AppName;
 use store::{DeployNumber, RefChange};
 
 use super::candidate::{Candidate, Examined};
+use super::domains::PendingDomain;
 use super::report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
 use crate::nodes::Reach;
 
@@ -116,6 +117,7 @@ pub(super) struct Served {
     pub(super) deploy: DeployNumber,
     pub(super) validated_before: bool,
     pub(super) stopped: bool,
+    pub(super) pending: Vec<PendingDomain>,
 }
 
 /// What came of a decision once all of them were committed.
@@ -136,12 +138,12 @@ impl Settled {
 
     /// The verdict on the ref; `reach` says how far the push has come among the nodes.
     pub(super) fn verdict(self, reach: Option<Reach>) -> Verdict {
-        let Served { change, branch, production, deploy, validated_before, stopped } = match self {
+        let Served { change, branch, production, deploy, validated_before, stopped, pending } = match self {
             Self::Served(served) => served,
             Self::Unserved(verdict) => return verdict,
         };
         let before = change.old.filter(|old| Some(*old) != change.new);
-        let activated = Activated { branch, deploy, validated_before, before, reach, stopped };
+        let activated = Activated { branch, deploy, validated_before, before, reach, stopped, pending };
         let outcome = if production { Outcome::Live(activated) } else { Outcome::Preview(activated) };
         Verdict { name: change.name, outcome }
     }

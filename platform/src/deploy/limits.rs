@@ -9,12 +9,10 @@ pub struct DeployLimits {
     pub tree: TreeLimits,
     /// The branches and tags of one app.
     pub refs: usize,
-    /// The server's own domain: no app has it or a name below it as one of its own.
-    pub domain: Option<String>,
 }
 
 impl Default for DeployLimits {
     fn default() -> Self {
-        Self { tree: TreeLimits::default(), refs: 1000, domain: None }
+        Self { tree: TreeLimits::default(), refs: 1000 }
     }
 }

@@ -3,13 +3,15 @@
 //! [`Deployer::receive`] is the journey, for which [`Deployer::admit`] waits for memory. In its order: [`intent`] says what a command
 //! asks, [`snapshot`] reads the files of its commit, [`leaks`] looks for secrets in them, [`check`] validates them, [`plan`] compares them with what is live,
 //! within its [`push_time`], and [`report`] holds what is told. [`rollback`] and the end of old [`previews`] are pushes that the server makes itself;
-//! [`setting`] sets secrets, which is a deploy too, and limits; [`lifecycle`] stops, renames and deletes apps.
+//! [`setting`] sets secrets, which is a deploy too, and limits; [`lifecycle`] stops, renames and deletes apps; [`domains`] proves and
+//! releases domains.
 
 mod admission;
 mod candidate;
 mod check;
 mod commit;
 mod decision;
+mod domains;
 mod intent;
 mod leaks;
 mod lifecycle;
@@ -36,6 +38,7 @@ use tracing::Instrument as _;
 pub use admission::AdmittedPush;
 pub(crate) use check::check_for;
 pub use check::{Checked, check};
+pub use domains::{Domain, DomainPolicy, HoldDomainError, PendingDomain, ProveDomainError};
 pub use intent::CHECK_REF;
 pub use lifecycle::{NameAppError, StopAppError, UndeleteError};
 pub use limits::DeployLimits;
@@ -167,11 +170,12 @@ pub struct Deployer {
     vault: Vault,
     peers: Option<Peers>,
     limits: DeployLimits,
+    domains: DomainPolicy,
     clock: Clock,
 }
 
 impl Deployer {
-    /// A deployer over `store` that grants at most `limits`, swaps through `activation`, and dates by `clock`. With `peers`, a push waits until
+    /// A deployer over `store` that grants at most `limits` and such domains as `domains` allows, swaps through `activation`, and dates by `clock`. With `peers`, a push waits until
     /// they serve it too.
     pub fn new(
         store: Store,
@@ -179,9 +183,10 @@ impl Deployer {
         vault: Vault,
         peers: Option<Peers>,
         limits: DeployLimits,
+        domains: DomainPolicy,
         clock: Clock,
     ) -> Self {
-        Self { store, activation, vault, peers, limits, clock }
+        Self { store, activation, vault, peers, limits, domains, clock }
     }
 
     /// Unpacks a push to the app `name` and carries it out. Every ref is either moved and served, or nothing of it has changed. Must run to
@@ -326,6 +331,8 @@ impl Deployer {
             store: &self.store,
             activation: &self.activation,
             limits: &self.limits,
+            domains: &self.domains,
+            by: &delivery.by.caller,
             name,
             granted: &self.granted(repository),
             scripts,
@@ -363,7 +370,11 @@ impl Deployer {
                     Decided::Done(Outcome::Rejected(Rejection::NotForward))
                 }
                 Ok(Intent::Production { branch, commit }) => {
-                    served(examination.examine(&branch, commit, &mut seen).await?, branch, true, tell)
+                    let mut examined = examination.examine(&branch, commit, &mut seen).await?;
+                    if let Examined::Candidate(candidate) = &mut examined {
+                        examination.prove_domains(candidate).await?;
+                    }
+                    served(examined, branch, true, tell)
                 }
                 Ok(Intent::Preview { branch, commit }) => match shares_address(repository, &branch).await? {
                     Some(with) => Decided::Done(Outcome::Rejected(Rejection::SharedAddress { with })),
@@ -481,6 +492,11 @@ impl Deployer {
                     deploy,
                     validated_before,
                     stopped: receipt.app.stopped_at.is_some(),
+                    pending: if production {
+                        Self::pending(&receipt.app, &receipt.pending)
+                    } else {
+                        Vec::new()
+                    },
                 })
             }
             _ => Settled::Unserved(unmoved(decision)),

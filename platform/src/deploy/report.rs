@@ -9,6 +9,7 @@ use manifest_schema::sdk::SdkVersion;
 use store::{Deploy, DeployNumber, Oid};
 use tokio::sync::mpsc;
 
+use super::domains::PendingDomain;
 use super::plan::Planned;
 use crate::memory::OutOfMemory;
 use crate::nodes::Reach;
@@ -168,6 +169,8 @@ pub struct Activated {
     pub reach: Option<Reach>,
     /// Whether the app is stopped, so that nothing of it answers.
     pub stopped: bool,
+    /// The domains that it names and does not answer at before they are proven to be its own.
+    pub pending: Vec<PendingDomain>,
 }
 
 /// Why a ref was not moved.
@@ -200,7 +203,7 @@ pub enum Rejection {
         /// The deploy that moved it, where one did.
         by: Option<Deploy>,
     },
-    /// Another app has taken the domain meanwhile.
+    /// Another app has proven meanwhile that the domain is its own.
     DomainTaken {
         /// The domain.
         domain: DomainName,

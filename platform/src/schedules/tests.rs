@@ -113,6 +113,7 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
         revisions: vec![revision],
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(digit) }],
         domains: None,
+        proven: Vec::new(),
         requires: Vec::new(),
         message: None,
         limits: store::PushLimits::NONE,

@@ -65,7 +65,11 @@ pub const TABLES: &[Table] = &[
     },
     Table { name: "condemned", columns: &[("repository", Number), ("oid", Bytes)] },
     Table { name: "released", columns: &[("repository", Number), ("oid", Bytes), ("at", Time)] },
-    Table { name: "domains", columns: &[("name", Text), ("app", Id)] },
+    Table {
+        name: "domains",
+        columns: &[("name", Text), ("app", Id), ("proof", Text), ("proven_at", Time), ("proven_by", Text)],
+    },
+    Table { name: "domain_claims", columns: &[("app", Id), ("name", Text), ("claimed_at", Time)] },
     Table { name: "shallow", columns: &[("app", Id), ("oid", Text)] },
     Table {
         name: "objects",

@@ -1,14 +1,17 @@
-//! The table `domains`.
+//! The tables `domains` and `domain_claims`.
 
+use chrono::{DateTime, Utc};
 use manifest_schema::name::DomainName;
+use uuid::Uuid;
 
 use super::dialect::{self, BY_BYTES};
-use super::{Connection, Connections, sql};
-use crate::column::Named;
+use super::{Connection, Connections, apps, audit, sql, transaction};
+use crate::audit::{Act, Actor, AuditAction};
+use crate::domain::{Domain, DomainProof, HoldDomainError};
 use crate::error::{PushError, StoreError};
 use crate::id::AppId;
+use crate::record::App;
 
-/// Those of `domains` that apps other than `app` have, each with the app's name.
 pub(crate) async fn taken_domains(
     connections: &Connections,
     app: Option<AppId>,
@@ -18,7 +21,7 @@ pub(crate) async fn taken_domains(
     for domain in domains {
         let by: Option<String> = sqlx::query_scalar(
             "SELECT apps.name FROM domains JOIN apps ON apps.id = domains.app
-             WHERE domains.name = $1 AND domains.app IS DISTINCT FROM $2",
+             WHERE domains.name = $1 AND domains.proof IS NOT NULL AND domains.app IS DISTINCT FROM $2",
         )
         .bind(domain.as_str())
         .bind(app)
@@ -29,41 +32,191 @@ pub(crate) async fn taken_domains(
     Ok(taken)
 }
 
-/// The domains of an app.
-pub(crate) async fn domains(connections: &Connections, app: AppId) -> Result<Vec<DomainName>, StoreError> {
-    let names: Vec<Named<DomainName>> =
-        sqlx::query_scalar(sql!("SELECT name FROM domains WHERE app = $1 ORDER BY name {BY_BYTES}"))
-            .bind(app)
-            .fetch_all(connections.reader())
-            .await?;
-    Ok(names.into_iter().map(DomainName::from).collect())
+/// What an earlier version has written is a claim too.
+pub(crate) async fn domains(connections: &Connections, app: AppId) -> Result<Vec<Domain>, StoreError> {
+    let domains = sqlx::query_as(sql!(
+        "SELECT names.name, (domain_claims.name IS NOT NULL OR domains.proof IS NULL) AS claimed,
+             domains.proof, domains.proven_at, domains.proven_by
+         FROM (SELECT name FROM domain_claims WHERE app = $1 UNION SELECT name FROM domains WHERE app = $1) AS names
+         LEFT JOIN domain_claims ON domain_claims.app = $1 AND domain_claims.name = names.name
+         LEFT JOIN domains ON domains.app = $1 AND domains.name = names.name
+         ORDER BY names.name {BY_BYTES}"
+    ));
+    Ok(domains.bind(app).fetch_all(connections.reader()).await?)
 }
 
-/// Makes `domains` those of the app.
-pub(super) async fn replace_domains(
+/// Makes `domains` those that the app claims. Returns those of them that it does not hold.
+pub(super) async fn replace_claims(
     tx: &mut Connection,
     app: AppId,
     domains: &[DomainName],
-) -> Result<(), PushError> {
-    let there: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM domains WHERE app = $1").bind(app).fetch_all(&mut *tx).await?;
-    let stays = |name: &String| domains.iter().any(|domain| domain.as_str() == name);
-    if there.len() == domains.len() && there.iter().all(stays) {
-        return Ok(());
+    at: DateTime<Utc>,
+) -> Result<Vec<DomainName>, PushError> {
+    let there: Vec<String> = sqlx::query_scalar("SELECT name FROM domain_claims WHERE app = $1")
+        .bind(app)
+        .fetch_all(&mut *tx)
+        .await?;
+    for gone in there.iter().filter(|name| !domains.iter().any(|domain| domain.as_str() == name.as_str())) {
+        let delete = sqlx::query("DELETE FROM domain_claims WHERE app = $1 AND name = $2");
+        delete.bind(app).bind(gone).execute(&mut *tx).await?;
     }
-    dialect::lock_domains(&mut *tx).await?;
-    for gone in there.iter().filter(|name| !stays(name)) {
-        sqlx::query("DELETE FROM domains WHERE name = $1").bind(gone).execute(&mut *tx).await?;
-    }
-    for new in domains.iter().filter(|domain| !there.iter().any(|name| name == domain.as_str())) {
-        let inserted = sqlx::query("INSERT INTO domains (name, app) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(new.as_str())
-            .bind(app)
-            .execute(&mut *tx)
-            .await?;
-        if inserted.rows_affected() == 0 {
-            return Err(PushError::DomainTaken { domain: new.clone() });
+    let mut pending = Vec::new();
+    for domain in domains {
+        sqlx::query(
+            "INSERT INTO domain_claims (app, name, claimed_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(app)
+        .bind(domain.as_str())
+        .bind(at)
+        .execute(&mut *tx)
+        .await?;
+        match holder(tx, domain).await? {
+            Some(holder) if holder == app => {}
+            Some(_) => return Err(PushError::DomainTaken { domain: domain.clone() }),
+            None => pending.push(domain.clone()),
         }
+    }
+    Ok(pending)
+}
+
+/// The app that holds a domain.
+async fn holder(tx: &mut Connection, domain: &DomainName) -> Result<Option<AppId>, sqlx::Error> {
+    let holder = sqlx::query_scalar("SELECT app FROM domains WHERE name = $1 AND proof IS NOT NULL");
+    holder.bind(domain.as_str()).fetch_optional(tx).await
+}
+
+/// Has the app hold a domain, and notes that as an act of `by`. Nothing changes where it holds it.
+pub(super) async fn hold(
+    tx: &mut Connection,
+    app: &App,
+    domain: &DomainName,
+    proof: DomainProof,
+    at: DateTime<Utc>,
+    by: &Actor,
+) -> Result<(), PushError> {
+    dialect::lock_domains(&mut *tx).await?;
+    match holder(tx, domain).await? {
+        Some(holder) if holder == app.id => return Ok(()),
+        Some(_) => return Err(PushError::DomainTaken { domain: domain.clone() }),
+        None => {}
+    }
+    sqlx::query(
+        "INSERT INTO domains (name, app, proof, proven_at, proven_by) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (name) DO UPDATE SET
+             app = excluded.app, proof = excluded.proof, proven_at = excluded.proven_at, proven_by = excluded.proven_by",
+    )
+    .bind(domain.as_str())
+    .bind(app.id)
+    .bind(proof)
+    .bind(at)
+    .bind(&by.name)
+    .execute(&mut *tx)
+    .await?;
+    let act = Act { at, ..Act::new(by, AuditAction::DomainHold, Some(&app.name), domain.as_str()) };
+    audit::insert(tx, &act.changing(None, Some(proof.as_str().to_owned()))).await?;
+    Ok(())
+}
+
+pub(crate) async fn hold_domain(
+    connections: &Connections,
+    app: &App,
+    domain: &DomainName,
+    proof: DomainProof,
+    node: Option<Uuid>,
+    by: &Actor,
+) -> Result<App, HoldDomainError> {
+    let mut transaction = transaction::begin(connections).await?;
+    match hold_claimed(&mut transaction, app, domain, proof, node, by).await {
+        Ok(app) => {
+            transaction.commit().await?;
+            Ok(app)
+        }
+        Err(HoldDomainError::Store(error)) => Err(error.into()),
+        Err(refused) => {
+            transaction.rollback().await;
+            Err(refused)
+        }
+    }
+}
+
+async fn hold_claimed(
+    tx: &mut Connection,
+    app: &App,
+    domain: &DomainName,
+    proof: DomainProof,
+    node: Option<Uuid>,
+    by: &Actor,
+) -> Result<App, HoldDomainError> {
+    let locked = apps::lock(tx, &app.name).await?;
+    let mut app = locked.filter(|found| found.id == app.id).ok_or(StoreError::NoApp)?;
+    let claimed: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM domain_claims WHERE app = $1 AND name = $2)
+             OR EXISTS (SELECT 1 FROM domains WHERE app = $1 AND name = $2)",
+    )
+    .bind(app.id)
+    .bind(domain.as_str())
+    .fetch_one(&mut *tx)
+    .await?;
+    if !claimed {
+        return Err(HoldDomainError::NotClaimed);
+    }
+    hold(tx, &app, domain, proof, Utc::now(), by).await?;
+    app.generation = dialect::raise_generation(tx, app.id, node).await?;
+    Ok(app)
+}
+
+pub(crate) async fn release_domain(
+    connections: &Connections,
+    app: &App,
+    domain: &DomainName,
+    node: Option<Uuid>,
+    by: &Actor,
+) -> Result<Option<App>, StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
+    let tx = &mut *transaction;
+    let locked = apps::lock(&mut *tx, &app.name).await.map_err(PushError::into_store)?;
+    let mut app = locked.filter(|found| found.id == app.id).ok_or(StoreError::NoApp)?;
+    dialect::lock_domains(&mut *tx).await?;
+    let released = sqlx::query("DELETE FROM domains WHERE app = $1 AND name = $2")
+        .bind(app.id)
+        .bind(domain.as_str())
+        .execute(&mut *tx)
+        .await?;
+    if released.rows_affected() == 0 {
+        transaction.rollback().await;
+        return Ok(None);
+    }
+    let act = Act::new(by, AuditAction::DomainRelease, Some(&app.name), domain.as_str());
+    audit::insert(&mut *tx, &act).await?;
+    app.generation = dialect::raise_generation(&mut *tx, app.id, node).await?;
+    transaction.commit().await?;
+    Ok(Some(app))
+}
+
+/// Frees the domains of an app that is deleted, so that it can have them back. `hidden` is the app's name from now on.
+pub(super) async fn hide(tx: &mut Connection, app: AppId, hidden: &str) -> Result<(), sqlx::Error> {
+    dialect::lock_domains(&mut *tx).await?;
+    let hide = sqlx::query("UPDATE domains SET name = $2 || name WHERE app = $1");
+    hide.bind(app).bind(format!("{hidden} ")).execute(tx).await?;
+    Ok(())
+}
+
+/// Gives an app that is brought back the domains that it held, unless others hold them by now.
+pub(super) async fn restore(tx: &mut Connection, app: AppId, hidden: &str) -> Result<(), PushError> {
+    dialect::lock_domains(&mut *tx).await?;
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM domains WHERE app = $1").bind(app).fetch_all(&mut *tx).await?;
+    for name in names {
+        let bare = name.strip_prefix(hidden).map(str::trim_start).unwrap_or(&name);
+        let Ok(domain) = DomainName::new(bare) else { continue };
+        if holder(tx, &domain).await?.is_some_and(|holder| holder != app) {
+            return Err(PushError::DomainTaken { domain });
+        }
+        // What is there without a proof is nobody's.
+        let unproven = sqlx::query("DELETE FROM domains WHERE name = $1 AND proof IS NULL");
+        unproven.bind(domain.as_str()).execute(&mut *tx).await?;
+        let restored = sqlx::query("UPDATE domains SET name = $2 WHERE name = $1");
+        restored.bind(&name).bind(domain.as_str()).execute(&mut *tx).await?;
     }
     Ok(())
 }

@@ -150,8 +150,7 @@ pub(crate) async fn delete_app(
     .bind(&by.name)
     .execute(&mut *tx)
     .await?;
-    dialect::lock_domains(&mut *tx).await?;
-    sqlx::query("DELETE FROM domains WHERE app = $1").bind(app.id).execute(&mut *tx).await?;
+    domains::hide(&mut *tx, app.id, &hidden).await?;
     tokens::rename_scopes(&mut *tx, app.name.as_str(), &hidden).await?;
     audit::insert(&mut *tx, &act).await?;
     let deleted = lock_deleted(&mut *tx, app.id).await?.ok_or(StoreError::NoApp)?;
@@ -208,7 +207,8 @@ async fn undelete(
     .execute(&mut *tx)
     .await
     .map_err(|error| taken_or(error, name))?;
-    domains::replace_domains(tx, id, domains).await?;
+    domains::restore(tx, id, &hidden_name(id)).await?;
+    domains::replace_claims(tx, id, domains, Utc::now()).await?;
     tokens::rename_scopes(tx, &hidden_name(id), name.as_str()).await?;
     let act = Act::new(by, AuditAction::AppUndelete, Some(name), name.as_str());
     skip_due_times(tx, id, act.at).await?;

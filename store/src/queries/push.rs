@@ -69,11 +69,16 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
     for act in push.acts(created, &deploys) {
         audit::insert(tx, &act).await?;
     }
-    if let Some(domains) = &push.domains {
-        domains::replace_domains(tx, app.id, domains).await?;
+    let mut pending = match &push.domains {
+        Some(domains) => domains::replace_claims(tx, app.id, domains, push.at).await?,
+        None => Vec::new(),
+    };
+    for (domain, proof) in &push.proven {
+        domains::hold(tx, &app, domain, *proof, push.at, &push.by).await?;
+        pending.retain(|pending| pending != domain);
     }
     app.generation = dialect::raise_generation(tx, app.id, push.node).await?;
-    Ok(PushReceipt { app, created, deploys })
+    Ok(PushReceipt { app, created, deploys, pending })
 }
 
 /// How many previews are live, where the push is about one.

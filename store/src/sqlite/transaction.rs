@@ -271,6 +271,7 @@ mod tests {
             revisions: Vec::new(),
             deploys: Vec::new(),
             domains: None,
+            proven: Vec::new(),
             requires: Vec::new(),
             message: None,
             limits: crate::PushLimits::NONE,

@@ -1,61 +1,126 @@
-//! Domains: one app has each, whoever pushes when.
+//! Domains: any app claims one, and one app holds it, whoever pushes when.
 
 use manifest_schema::name::{AppName, DomainName};
-use store::{Location, NewPush, PushError, Store};
+use store::{Actor, AppId, Domain, DomainProof, HoldDomainError, Location, NewPush, PushError, Store};
 
+use crate::database::*;
 use crate::values::*;
 
 on_both_databases!(
-    a_domain_is_one_apps_until_it_lets_it_go,
-    a_push_that_names_no_domains_leaves_them,
-    two_apps_may_give_each_other_theirs_at_once,
+    domain_is_held_by_one_app_until_it_releases_it,
+    claim_is_not_a_hold,
+    push_that_names_no_domains_leaves_them,
+    two_apps_can_prove_the_same_domains_at_once,
+    domain_that_an_earlier_version_wrote_is_a_claim,
 );
 
 fn domains(names: &[&str]) -> Option<Vec<DomainName>> {
-    Some(names.iter().map(|name| DomainName::new(name).unwrap()).collect())
+    Some(names.iter().map(|name| domain(name)).collect())
+}
+
+fn domain(name: &str) -> DomainName {
+    DomainName::new(name).unwrap()
 }
 
 fn named(app: &str, old: Option<u8>, new: u8, names: &[&str]) -> NewPush<'static> {
     NewPush { app: AppName::new(app).unwrap(), domains: domains(names), ..push(old, new) }
 }
 
-async fn a_domain_is_one_apps_until_it_lets_it_go(location: Location) {
+fn proving(app: &str, old: Option<u8>, new: u8, names: &[&str]) -> NewPush<'static> {
+    let proven = names.iter().map(|name| (domain(name), DomainProof::Dns)).collect();
+    NewPush { proven, ..named(app, old, new, names) }
+}
+
+/// The domains of an app: their names, whether they are claimed, and their proofs.
+async fn of(store: &Store, app: AppId) -> Vec<(String, bool, Option<DomainProof>)> {
+    let domains = store.domains(app).await.unwrap().into_iter();
+    domains.map(|Domain { name, claimed, proof, .. }| (name.to_string(), claimed, proof)).collect()
+}
+
+async fn domain_is_held_by_one_app_until_it_releases_it(location: Location) {
     let store = Store::open(&location).await.unwrap();
-    let first = store.push(&named("first", None, 1, &["a.example", "b.example"])).await.unwrap().app.id;
+    let receipt = store.push(&proving("first", None, 1, &["a.example", "b.example"])).await.unwrap();
+    assert_eq!(receipt.pending, []);
+    let first = receipt.app.id;
     let wanted = domains(&["b.example", "c.example"]).unwrap();
     let taken = [(wanted[0].clone(), "first".to_owned())];
     assert_eq!(store.taken_domains(None, &wanted).await.unwrap(), taken);
     assert_eq!(store.taken_domains(Some(first), &wanted).await.unwrap(), []);
-    let refused = store.push(&named("second", None, 1, &["c.example", "b.example"])).await;
-    assert!(matches!(refused, Err(PushError::DomainTaken { domain }) if domain == wanted[0]));
+    for push in [named("second", None, 1, &["b.example"]), proving("second", None, 1, &["b.example"])] {
+        let refused = store.push(&push).await;
+        assert!(matches!(refused, Err(PushError::DomainTaken { domain }) if domain == wanted[0]));
+    }
     assert_eq!(store.app(&AppName::new("second").unwrap()).await.unwrap(), None, "nothing of it is there");
 
-    store.push(&named("first", Some(1), 2, &["a.example"])).await.unwrap();
-    let second = store.push(&named("second", None, 1, &["c.example", "b.example"])).await.unwrap().app.id;
+    // It is kept while nothing names it.
+    let app = store.push(&named("first", Some(1), 2, &["a.example"])).await.unwrap().app;
+    let dns = Some(DomainProof::Dns);
+    let held = [("a.example".to_owned(), true, dns), ("b.example".to_owned(), false, dns)];
+    assert_eq!(of(&store, first).await, held);
+    assert_eq!(store.taken_domains(None, &wanted).await.unwrap(), taken);
+    let ada = Actor::named("ada");
+    let released = store.release_domain(&app, &wanted[0], None, &ada).await.unwrap().unwrap();
+    assert_ne!(released.generation, app.generation, "other nodes hear of it");
+    assert_eq!(store.release_domain(&app, &wanted[0], None, &ada).await.unwrap(), None);
+    let second = store.push(&proving("second", None, 1, &["b.example"])).await.unwrap().app.id;
     assert_eq!(store.taken_domains(Some(second), &wanted).await.unwrap(), []);
-    assert_eq!(store.taken_domains(Some(first), &wanted).await.unwrap().len(), 2);
+    assert_eq!(store.taken_domains(Some(first), &wanted).await.unwrap().len(), 1);
 }
 
-async fn a_push_that_names_no_domains_leaves_them(location: Location) {
+async fn claim_is_not_a_hold(location: Location) {
     let store = Store::open(&location).await.unwrap();
-    store.push(&named("first", None, 1, &["a.example"])).await.unwrap();
+    let first = store.push(&named("first", None, 1, &["a.example"])).await.unwrap();
+    assert_eq!(first.pending, [domain("a.example")]);
+    let second = store.push(&named("second", None, 1, &["a.example"])).await.unwrap().app;
+    assert_eq!(of(&store, second.id).await, [("a.example".to_owned(), true, None)]);
+    let ada = Actor::named("ada");
+    let hold =
+        async |app, name: &str| store.hold_domain(app, &domain(name), DomainProof::Admin, None, &ada).await;
+    let held = hold(&second, "a.example").await.unwrap();
+    assert_ne!(held.generation, second.generation);
+    hold(&second, "a.example").await.unwrap();
+    assert!(matches!(hold(&first.app, "a.example").await, Err(HoldDomainError::Taken)));
+    assert!(matches!(hold(&first.app, "b.example").await, Err(HoldDomainError::NotClaimed)));
+    assert!(!store.domains(first.app.id).await.unwrap()[0].is_served());
+    let held = &store.domains(second.id).await.unwrap()[0];
+    assert!(held.is_served() && held.proven_at.is_some());
+    assert_eq!(held.proven_by.as_deref(), Some("ada"));
+    // A claim that nothing names any more is gone.
+    store.push(&named("first", Some(1), 2, &[])).await.unwrap();
+    assert_eq!(of(&store, first.app.id).await, []);
+}
+
+async fn push_that_names_no_domains_leaves_them(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let app = store.push(&proving("first", None, 1, &["a.example"])).await.unwrap().app.id;
     store.push(&NewPush { domains: None, ..named("first", Some(1), 2, &[]) }).await.unwrap();
-    let wanted = domains(&["a.example"]).unwrap();
-    assert_eq!(store.taken_domains(None, &wanted).await.unwrap().len(), 1);
+    assert_eq!(of(&store, app).await, [("a.example".to_owned(), true, Some(DomainProof::Dns))]);
 }
 
-/// Each waits for what the other one gives: whoever is second is refused or served, and nobody waits for ever.
-async fn two_apps_may_give_each_other_theirs_at_once(location: Location) {
+/// Each proves what the other one proves too: one has it, the other one is refused, and nobody waits for ever.
+async fn two_apps_can_prove_the_same_domains_at_once(location: Location) {
     let store = Store::open(&location).await.unwrap();
-    store.push(&named("first", None, 1, &["a.example"])).await.unwrap();
-    store.push(&named("second", None, 1, &["b.example"])).await.unwrap();
-    for round in 1..6 {
-        let (first, second) =
-            if round % 2 == 1 { ("b.example", "a.example") } else { ("a.example", "b.example") };
-        let (first, second) = (named("first", Some(1), 1, &[first]), named("second", Some(1), 1, &[second]));
-        let (one, other) = tokio::join!(store.push(&first), store.push(&second));
-        for refused in [one, other].into_iter().filter_map(Result::err) {
-            assert!(matches!(refused, PushError::DomainTaken { .. }), "{refused:?}");
-        }
+    for app in ["first", "second"] {
+        store.push(&named(app, None, 1, &[])).await.unwrap();
     }
+    let names = ["a.example", "b.example", "c.example"];
+    let backwards = ["c.example", "b.example", "a.example"];
+    let (first, second) = (proving("first", Some(1), 1, &names), proving("second", Some(1), 1, &backwards));
+    let (one, other) = tokio::join!(store.push(&first), store.push(&second));
+    let refused: Vec<_> = [one, other].into_iter().filter_map(Result::err).collect();
+    assert!(matches!(refused[..], [PushError::DomainTaken { .. }]), "{refused:?}");
+}
+
+/// A node of an earlier version, which knows of no proofs, has pushed while others were upgraded.
+async fn domain_that_an_earlier_version_wrote_is_a_claim(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let first = store.push(&named("first", None, 1, &[])).await.unwrap().app.id;
+    let second = store.push(&named("second", None, 1, &["a.example"])).await.unwrap().app;
+    let insert = "INSERT INTO domains (name, app) SELECT 'a.example', id FROM apps WHERE name = 'first'";
+    Other::at(&location).await.run(insert).await;
+    assert_eq!(of(&store, first).await, [("a.example".to_owned(), true, None)]);
+    assert_eq!(store.taken_domains(None, &[domain("a.example")]).await.unwrap(), []);
+    let (a, ada) = (domain("a.example"), Actor::named("ada"));
+    store.hold_domain(&second, &a, DomainProof::Dns, None, &ada).await.unwrap();
+    assert_eq!(of(&store, second.id).await, [("a.example".to_owned(), true, Some(DomainProof::Dns))]);
 }

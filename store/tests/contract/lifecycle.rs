@@ -166,7 +166,8 @@ async fn deleted_app_is_gone_and_its_name_is_free(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let before = with_secret(&store).await;
     let domain = DomainName::new("hello.example.com").unwrap();
-    let next = NewPush { domains: Some(vec![domain.clone()]), ..push(Some(1), 2) };
+    let proven = vec![(domain.clone(), store::DomainProof::Dns)];
+    let next = NewPush { domains: Some(vec![domain.clone()]), proven: proven.clone(), ..push(Some(1), 2) };
     store.push(&next).await.unwrap();
     let deleted = store.delete_app(&read(&store).await, None, &ada()).await.unwrap();
     assert_eq!((deleted.id, deleted.name.as_str(), deleted.deleted_by.as_str()), (before.id, "hello", "ada"));
@@ -175,7 +176,7 @@ async fn deleted_app_is_gone_and_its_name_is_free(location: Location) {
     assert_eq!(store.deleted_apps().await.unwrap(), std::slice::from_ref(&deleted));
     assert_eq!(latest_acts(&store, 1).await, [(AuditAction::AppDelete, "hello".to_owned())]);
     // Its domain is free, and a new app of its name has nothing of it.
-    let new = NewPush { domains: Some(vec![domain]), ..push(None, 1) };
+    let new = NewPush { domains: Some(vec![domain]), proven, ..push(None, 1) };
     let new = store.push(&new).await.unwrap().app;
     assert_ne!(new.id, before.id);
     // Nor does a push go to it that builds on what the old one had.
@@ -209,9 +210,12 @@ async fn deleted_app_is_brought_back_as_it_was(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let before = with_secret(&store).await;
     store.register_schedules(before.id, number(1), &[declared("* * * * *")]).await.unwrap();
-    let deleted = store.delete_app(&before, None, &ada()).await.unwrap();
     let domain = DomainName::new("hello.example.com").unwrap();
     let domains = std::slice::from_ref(&domain);
+    let (mine, proven) = (Some(vec![domain.clone()]), vec![(domain.clone(), store::DomainProof::Dns)]);
+    let before = store.push(&NewPush { domains: mine, proven, ..push(Some(1), 1) }).await.unwrap().app;
+    let held = store.domains(before.id).await.unwrap();
+    let deleted = store.delete_app(&before, None, &ada()).await.unwrap();
     let back = store.undelete_app(deleted.id, &app(), domains, None, &ada()).await.unwrap();
     assert_eq!(back, read(&store).await);
     assert_eq!(
@@ -219,9 +223,10 @@ async fn deleted_app_is_brought_back_as_it_was(location: Location) {
         (before.id, before.disk_bytes, before.created_at)
     );
     assert_ne!(back.generation, before.generation);
-    assert_eq!(store.live_of(back.id).await.unwrap()[0].deploy, number(1));
+    assert_eq!(store.live_of(back.id).await.unwrap()[0].deploy, number(2));
     assert_eq!(store.secrets(back.id).await.unwrap().len(), 1);
-    assert_eq!(store.domains(back.id).await.unwrap(), domains);
+    assert_eq!(store.domains(back.id).await.unwrap(), held);
+    assert!(held[0].is_served());
     assert!(store.deleted_apps().await.unwrap().is_empty());
     let started = store.schedule_states(back.id, "main").await.unwrap()[0].reckoned_until;
     assert!(started > noon() + TimeDelta::days(1), "what was due meanwhile is skipped: {started}");
@@ -239,15 +244,18 @@ async fn deleted_app_is_brought_back_as_it_was(location: Location) {
 async fn domain_that_another_app_has_by_now_keeps_an_app_deleted(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let domain = DomainName::new("hello.example.com").unwrap();
-    let mine = Some(vec![domain.clone()]);
-    store.push(&NewPush { domains: mine.clone(), ..push(None, 1) }).await.unwrap();
+    let (mine, proven) = (Some(vec![domain.clone()]), vec![(domain.clone(), store::DomainProof::Dns)]);
+    store.push(&NewPush { domains: mine.clone(), proven: proven.clone(), ..push(None, 1) }).await.unwrap();
     let deleted = store.delete_app(&read(&store).await, None, &ada()).await.unwrap();
-    store.push(&NewPush { app: named("other"), domains: mine, ..push(None, 1) }).await.unwrap();
+    store.push(&NewPush { app: named("other"), domains: mine, proven, ..push(None, 1) }).await.unwrap();
     let refused = store.undelete_app(deleted.id, &app(), std::slice::from_ref(&domain), None, &ada()).await;
     assert!(matches!(&refused, Err(NameAppError::DomainTaken(taken)) if *taken == domain), "{refused:?}");
     assert_eq!(store.deleted_apps().await.unwrap(), std::slice::from_ref(&deleted));
     assert_eq!(store.app(&app()).await.unwrap(), None);
-    store.undelete_app(deleted.id, &app(), &[], None, &ada()).await.unwrap();
+    let other = store.app(&named("other")).await.unwrap().unwrap();
+    store.release_domain(&other, &domain, None, &ada()).await.unwrap();
+    let back = store.undelete_app(deleted.id, &app(), &[], None, &ada()).await.unwrap();
+    assert_eq!(store.domains(back.id).await.unwrap()[0].proof, Some(store::DomainProof::Dns));
 }
 
 async fn purged_app_leaves_nothing(location: Location) {

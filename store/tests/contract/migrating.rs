@@ -12,6 +12,7 @@ use crate::values::*;
 on_both_databases!(
     a_database_of_the_first_version_keeps_what_it_holds,
     a_database_of_every_earlier_version_keeps_its_rows,
+    domain_of_an_app_stays_its_own_without_a_proof,
 );
 
 /// Two apps that have an object in common, as the first version wrote them. `@a` is the id of an app, `@1` the name of an
@@ -139,6 +140,21 @@ async fn a_database_of_every_earlier_version_keeps_its_rows(location: Location) 
             assert_eq!(other.rows(table).await, rows, "{table}, which was of version {version}");
         }
     }
+}
+
+/// Domains were served before proofs were asked for, and still are.
+async fn domain_of_an_app_stays_its_own_without_a_proof(location: Location) {
+    let mut other = Other::at(&location).await;
+    bring_to(&mut other, 1, ROWS).await;
+    bring_to(&mut other, 28, LATER_ROWS[3].2).await;
+    drop(other);
+    let store = Store::open(&location).await.unwrap();
+    let hello = store.app(&AppName::new("hello").unwrap()).await.unwrap().unwrap();
+    let domains = store.domains(hello.id).await.unwrap();
+    assert_eq!((domains.len(), domains[0].name.as_str()), (1, "shop.example.com"));
+    assert!(domains[0].is_served());
+    assert_eq!(domains[0].proof, Some(store::DomainProof::Earlier));
+    assert!(domains[0].proven_at.is_some(), "the time that a migration writes can be read");
 }
 
 /// A place without tables: the same database, emptied, or a file beside the one that was made before.

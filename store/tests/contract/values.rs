@@ -80,6 +80,7 @@ pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
         revisions: vec![revision(new)],
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(new) }],
         domains: None,
+        proven: Vec::new(),
         requires: Vec::new(),
         message: None,
         limits: store::PushLimits::NONE,

@@ -115,7 +115,10 @@ impl Endpoint {
     /// The address, with its places filled in.
     fn path(&self, app: &str, name: &str) -> String {
         let filled = self.template.replace("{app}", app).replace("{name}", name).replace("{token}", "reader");
-        filled.replace("{schedule}", "yearly").replace("{function}", "one")
+        filled
+            .replace("{schedule}", "yearly")
+            .replace("{function}", "one")
+            .replace("{domain}", "shop.example.com")
     }
 
     fn refusals(&self, reader: &str) -> Vec<Bad> {

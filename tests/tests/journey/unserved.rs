@@ -38,7 +38,8 @@ fn an_app_that_cannot_be_served_takes_no_other_with_it(database: Database) {
     let key = tempfile::tempdir().unwrap();
     let key = key.path().join("key");
     fs::write(&key, "ab".repeat(32)).unwrap();
-    let mut server = Server::start_with(database, &["--secret-key-file", key.to_str().unwrap()]);
+    let mut server =
+        Server::start_with(database, &["--secret-key-file", key.to_str().unwrap(), "--domain-proof", "off"]);
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     let broken = Repository::hello();
     broken.push(&server.git_url("broken"), &["main", "main:next"]).succeeded();

@@ -8,6 +8,7 @@ mod apps;
 mod audit;
 mod deploys;
 mod description;
+mod domains;
 mod etag;
 mod executions;
 mod extract;
@@ -73,6 +74,10 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(executions::show))
         .routes(routes!(logs::list))
         .routes(routes!(logs::follow))
+        .routes(routes!(domains::list))
+        .routes(routes!(domains::verify))
+        .routes(routes!(domains::approve))
+        .routes(routes!(domains::release))
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::unset))
         .routes(routes!(secrets::rotate))

@@ -36,7 +36,7 @@ fn shop() -> Repository {
 }
 
 fn domain(release: Release) -> (Server, Caddy) {
-    let server = Server::start_with(Database::sqlite(), &["--domain", DOMAIN]);
+    let server = Server::start_with(Database::sqlite(), &["--domain", DOMAIN, "--domain-proof", "off"]);
     let caddy = Caddy::start(release, "Caddyfile", &[("PICLOUD_NODE", &server.address)]);
     caddy.ready();
     (server, caddy)

@@ -18,7 +18,9 @@ script = "hello.rhai"
 
 fn a_node_is_stopped_and_started_under_load_and_no_request_fails(release: Release) {
     let database = Database::postgres();
-    let flags = |name: &'static str| ["--domain", DOMAIN, "--node-name", name, "--unready-time", "5s"];
+    let flags = |name: &'static str| {
+        ["--domain", DOMAIN, "--node-name", name, "--unready-time", "5s", "--domain-proof", "off"]
+    };
     let first = Server::start_with(database.clone(), &flags("first"));
     let mut second = Server::start_with(database, &flags("second"));
     let nodes = format!("{} {}", first.address, second.address);

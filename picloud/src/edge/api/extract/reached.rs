@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use manifest_schema::name::AppName;
 
+use crate::edge::address::name_of;
 use crate::edge::api::state::Api;
 use crate::edge::forwarded::is_https;
 use crate::edge::request;
@@ -18,6 +19,11 @@ pub(crate) struct ReachedBy {
 }
 
 impl ReachedBy {
+    /// The name, without the port.
+    pub(crate) fn name(&self) -> &str {
+        name_of(&self.host)
+    }
+
     /// Where the app answers, for a client that reaches this server so.
     pub(crate) fn addresses(&self, api: &Api, app: &AppName) -> Addresses {
         api.public.addresses(&self.host, self.https, app)
