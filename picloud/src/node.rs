@@ -9,6 +9,7 @@ use chrono::Utc;
 use platform::activation::Activation;
 use platform::apps::Apps;
 use platform::audit::{self, AuditLog};
+use platform::certificates::PreviewCertificates;
 use platform::clock::Clock;
 use platform::collection::Collector;
 use platform::deploy::{Deployer, DomainPolicy};
@@ -251,6 +252,7 @@ impl Node {
             Arc::clone(&this),
             settings.storage.data_dir.clone(),
         );
+        let certificates = PreviewCertificates::new(store.clone(), settings.preview_certificates);
         let watched = Watched {
             store: store.clone(),
             database: database.clone(),
@@ -258,6 +260,7 @@ impl Node {
             table: Arc::clone(&table),
             activation: activation.clone(),
             nodes: nodes.clone(),
+            certificates: certificates.clone(),
             backup_max_age: settings.backup_max_age,
         };
         let api = Api {
@@ -302,7 +305,7 @@ impl Node {
             data_dir: settings.storage.data_dir.clone(),
         };
         let metrics = Metrics { page, access: settings.metrics, door };
-        let planes = Planes { table, recorder, health, api, git, metrics, numbers };
+        let planes = Planes { table, recorder, health, api, git, metrics, numbers, certificates };
         let edge = Edge::new(reach, settings.role, planes);
         Ok(Self {
             address,

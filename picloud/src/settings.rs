@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) domain_proof: bool,
     /// The DNS server that is asked for proofs; without it those of the system.
     pub(crate) dns_server: Option<SocketAddr>,
+    /// For how many new names of previews a week there are certificates.
+    pub(crate) preview_certificates: u32,
     /// The proxies that may say who their clients are.
     pub(crate) trusted_proxies: Proxies,
     /// What the node does.
@@ -105,6 +107,8 @@ impl Default for Settings {
             own_names: Vec::new(),
             domain_proof: true,
             dns_server: None,
+            // Half of what Let's Encrypt makes for a domain in a week.
+            preview_certificates: 25,
             trusted_proxies: Proxies::default(),
             role: Role::All,
             node_name: None,

@@ -7,6 +7,7 @@
 //! - [`revision`]: what a revision consists of, just checked or read back from its commit
 //! - [`activation`]: keeps the live table true to the store
 //! - [`domains`]: the server's own names, and the proof that a domain is an app's
+//! - [`certificates`]: for which names of previews a proxy can have certificates
 //! - [`nodes`]: what nodes on one PostgreSQL hear of each other
 //! - [`clock`]: what time it is, and whether that can be right
 //! - [`limits`]: what apps are granted
@@ -37,6 +38,7 @@ pub const TRACE_TARGET: &str = "otel";
 pub mod activation;
 pub mod apps;
 pub mod audit;
+pub mod certificates;
 pub mod clock;
 pub mod collection;
 pub mod deploy;

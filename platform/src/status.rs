@@ -15,6 +15,7 @@ use store::{
 };
 
 use crate::activation::Activation;
+use crate::certificates::{PreviewCertificates, RefusedCertificate};
 use crate::clock::{Clock, ClockStatus, Jump, RetentionPaused};
 use crate::health::DatabaseHealth;
 use crate::nodes::{Node, Roster};
@@ -119,6 +120,13 @@ pub enum Problem {
         /// Why.
         reason: RetentionPaused,
     },
+    /// A preview has no certificate, and so does not answer over TLS: there were too many new ones within a week.
+    PreviewWithoutCertificate {
+        /// The name of the node that was asked.
+        node: String,
+        /// The last one.
+        refused: RefusedCertificate,
+    },
     /// A node has little room left for its files.
     DiskNearlyFull {
         /// The name of the node.
@@ -141,6 +149,7 @@ impl Problem {
             Self::SchedulesHeld(_) | Self::RecordsDropped(_) => false,
             Self::BackupMissing { .. } | Self::BackupOld { .. } => false,
             Self::ClockJump { .. } | Self::RetentionPaused { .. } => false,
+            Self::PreviewWithoutCertificate { .. } => false,
         };
         if error { Severity::Error } else { Severity::Warning }
     }
@@ -189,6 +198,8 @@ pub struct Watched {
     pub activation: Activation,
     /// The nodes, this one among them.
     pub nodes: Roster,
+    /// Which previews can have certificates.
+    pub certificates: PreviewCertificates,
     /// The age from which on the latest backup is too old; `None`: backups are made by other means.
     pub backup_max_age: Option<Duration>,
 }
@@ -256,6 +267,11 @@ impl Watched {
             problems.push(Problem::ClockBehind { node: self.node().to_owned(), latest });
         }
         problems.extend(clock(self.node(), self.clock.status(), Utc::now()));
+        let refused = self.certificates.last_refused(Utc::now());
+        problems.extend(
+            refused
+                .map(|refused| Problem::PreviewWithoutCertificate { node: self.node().to_owned(), refused }),
+        );
         problems.extend(nodes.iter().filter_map(nearly_full));
         Ok(problems)
     }

@@ -10,6 +10,7 @@
 //! - [`status`]: what an operator has to look at
 //! - [`collection`]: deletes what nothing holds any more
 //! - [`disk`]: how many bytes an app takes
+//! - [`certificate`]: the names of previews for which there are certificates
 //! - [`domain`]: domains of apps' own, claimed and held
 //! - [`lifecycle`]: apps that are stopped, renamed, deleted
 //! - [`limits`]: what an app is granted of its own
@@ -32,6 +33,7 @@
 pub mod audit;
 pub mod backup;
 mod bases;
+pub mod certificate;
 pub mod cluster;
 pub mod collection;
 mod column;
@@ -61,6 +63,7 @@ use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
 
 pub use audit::{AUDIT_PRUNED_AT_ONCE, Act, Actor, AuditAction, AuditRow};
+pub use certificate::{CertificateGrant, CertificateLimits};
 pub use cluster::Cluster;
 pub use collection::{CollectionRoots, CollectionState, Deleted, ObjectName};
 pub use domain::{Domain, DomainProof, HoldDomainError};

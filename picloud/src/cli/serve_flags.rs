@@ -55,6 +55,10 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "PICLOUD_DNS_SERVER", value_name = "ADDRESS")]
     pub(crate) dns_server: Option<SocketAddr>,
 
+    /// For how many new previews a week a proxy can have certificates, two fifths of them for one app; 0 for none.
+    #[arg(long, env = "PICLOUD_PREVIEW_CERTIFICATES", default_value_t = Settings::default().preview_certificates, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) preview_certificates: u32,
+
     /// The proxies that may say who their clients are (X-Forwarded-For and -Proto): addresses and networks with commas
     /// between them, or none.
     #[arg(long, env = "PICLOUD_TRUSTED_PROXIES", default_value_t = Proxies::default())]
@@ -143,6 +147,7 @@ impl ServeFlags {
             own_names: self.own_names,
             domain_proof: self.domain_proof == DomainProof::Required,
             dns_server: self.dns_server,
+            preview_certificates: self.preview_certificates,
             trusted_proxies: self.trusted_proxies,
             role: self.role.into(),
             node_name: self.node_name,

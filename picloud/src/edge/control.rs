@@ -17,7 +17,7 @@ use super::address::TLS_ALLOWED;
 use super::api::{self, Api};
 use super::api_error::ApiError;
 use super::credentials::Door;
-use super::names::{Names, tls_allowed};
+use super::names::{TlsNames, tls_allowed};
 use super::stopping::Stopping;
 use super::{client, reply};
 use crate::numbers::Page;
@@ -51,7 +51,7 @@ pub(crate) struct Metrics {
 }
 
 /// The routes of the control plane. One that only answers apps has no `api`.
-pub(crate) fn router(health: Health, metrics: Metrics, names: Names, api: Option<Api>) -> Router {
+pub(crate) fn router(health: Health, metrics: Metrics, names: TlsNames, api: Option<Api>) -> Router {
     let names = Router::new().route(TLS_ALLOWED, get(tls_allowed)).with_state(names);
     let health = Router::new()
         .route("/-/health/live", get(live))

@@ -52,6 +52,7 @@ use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use manifest_schema::name::AppName;
 use platform::activation::RETRY;
+use platform::certificates::PreviewCertificates;
 use platform::domains::OwnNames;
 use platform::live::{Found, Live, LiveTable};
 use platform::memory::Account;
@@ -68,7 +69,7 @@ use app::Asked;
 use client::From;
 use forwarded::{AT_ONCE_BYTES, TOO_EARLY};
 use git::GitError;
-use names::Names;
+use names::{Names, TlsNames};
 use peer::Peer;
 use reply::Content;
 use request_body::RequestBody;
@@ -116,6 +117,7 @@ pub(crate) struct Planes {
     pub(crate) git: GitEdge,
     pub(crate) metrics: Metrics,
     pub(crate) numbers: Arc<Numbers>,
+    pub(crate) certificates: PreviewCertificates,
 }
 
 /// Who answered a request.
@@ -126,7 +128,7 @@ enum Answering {
 
 impl Edge {
     pub(crate) fn new(reach: Reach, role: Role, planes: Planes) -> Self {
-        let Planes { table, recorder, health, api, git, metrics, numbers } = planes;
+        let Planes { table, recorder, health, api, git, metrics, numbers, certificates } = planes;
         let (api, git) = if role.manages() { (Some(api), Some(git)) } else { (None, None) };
         let domain = reach.own_names.domain().map(str::to_owned);
         let public = Public::new(domain.as_deref(), reach.public_url.as_deref());
@@ -138,7 +140,7 @@ impl Edge {
             public,
             recorder,
             git,
-            control: control::router(health, metrics, names, api),
+            control: control::router(health, metrics, TlsNames { names, certificates }, api),
             bodies: reach.bodies,
             role,
             numbers,

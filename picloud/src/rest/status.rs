@@ -64,6 +64,7 @@ pub(crate) enum ProblemKind {
     ClockSkew,
     ClockJump,
     RetentionPaused,
+    PreviewWithoutCertificate,
     DiskNearlyFull,
 }
 

@@ -1,6 +1,7 @@
 //! What is said of whether all is well.
 
 use chrono::TimeDelta;
+use platform::certificates::CertificateGrant;
 use platform::clock;
 use platform::status::Problem;
 use store::RunOutcome;
@@ -120,6 +121,12 @@ pub(crate) fn message(problem: &Problem) -> String {
         Problem::RetentionPaused { node, reason } => {
             format!("node {node} deletes no old records, audit entries and previews: {reason}")
         }
+        Problem::PreviewWithoutCertificate { node, refused } => format!(
+            "node {node} had the preview {} without a certificate at {} UTC: {}",
+            refused.name,
+            time(refused.at),
+            no_certificate(refused.reason)
+        ),
         Problem::DiskNearlyFull { node, disk } => format!(
             "the disk with the data folder of node {node} has {} left of {}",
             size(disk.free_bytes),
@@ -164,9 +171,25 @@ pub(crate) fn hint(problem: &Problem) -> String {
             "set the clock right if it is wrong; deletion begins again by itself when the clock is set back, or has run for a week"
                 .to_owned()
         }
+        Problem::PreviewWithoutCertificate { .. } => {
+            "end previews that are not needed, serve with more --preview-certificates if who makes them allows it, or have a certificate for all \
+             names below the domain"
+                .to_owned()
+        }
         Problem::DiskNearlyFull { .. } => {
             "make room: a database that cannot write refuses pushes and records nothing".to_owned()
         }
+    }
+}
+
+/// Why a preview has no certificate.
+pub(crate) fn no_certificate(reason: CertificateGrant) -> String {
+    match reason {
+        CertificateGrant::Granted => "it can have one now".to_owned(),
+        CertificateGrant::TooManyOfApp(of_app) => {
+            format!("{of_app} new previews of its app had one within a week")
+        }
+        CertificateGrant::TooMany(all) => format!("{all} new previews had one within a week"),
     }
 }
 

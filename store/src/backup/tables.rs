@@ -70,6 +70,7 @@ pub const TABLES: &[Table] = &[
         columns: &[("name", Text), ("app", Id), ("proof", Text), ("proven_at", Time), ("proven_by", Text)],
     },
     Table { name: "domain_claims", columns: &[("app", Id), ("name", Text), ("claimed_at", Time)] },
+    Table { name: "preview_certificates", columns: &[("name", Text), ("app", Id), ("granted_at", Time)] },
     Table { name: "shallow", columns: &[("app", Id), ("oid", Text)] },
     Table {
         name: "objects",

@@ -7,6 +7,7 @@
 
 pub(crate) mod apps;
 pub(crate) mod audit;
+pub(crate) mod certificates;
 pub(crate) mod collection;
 pub(crate) mod deploys;
 pub(crate) mod domains;

@@ -14,6 +14,7 @@
 //! - `sharing`: what nodes on one PostgreSQL tell each other
 //! - `silence`: a PostgreSQL that does not answer, or is held up by others
 //! - `status`: what an operator has to look at
+//! - `certificates`: for which previews there are any
 //! - `backing_up`: everything in one file, from and to either database
 //! - `opening`, `migrating`: which databases are taken, and how those of earlier versions are
 
@@ -37,6 +38,7 @@ macro_rules! on_both_databases {
 
 mod at_once;
 mod backing_up;
+mod certificates;
 mod collection;
 mod database;
 mod disk;

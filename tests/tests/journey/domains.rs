@@ -275,3 +275,51 @@ fn no_app_has_the_servers_own_domain() {
         .says("picloud.toml:3:28  domain `pi.test` is this server's")
         .says("picloud.toml:3:39  domain `a.pi.test`");
 }
+
+/// Who makes certificates makes so many a week for a domain: previews do not take those of production.
+#[test]
+fn previews_take_part_of_the_certificates_of_a_week() {
+    let flags = ["--domain", "pi.test", "--preview-certificates", "5"];
+    let mut server = Server::start_with(Database::sqlite(), &flags);
+    let push = |server: &Server, app: &str, refspecs: &[&str]| {
+        let port = server.address.rsplit_once(':').unwrap().1;
+        let resolve = format!("http.curloptResolve=pi.test:{port}:127.0.0.1");
+        let url = format!("http://ada:{TOKEN}@pi.test:{port}/{app}.git");
+        let repository = Repository::hello();
+        repository.try_git(&[&["-c", &resolve, "push", &url], refspecs].concat()).succeeded();
+    };
+    let previews = ["main", "main:a", "main:b", "main:c", "main:d"];
+    for app in ["one", "two", "three"] {
+        push(&server, app, &previews);
+    }
+    // Of one app two, and of all five; whoever asks again is answered the same.
+    for _ in 0..2 {
+        for (name, status) in [
+            ("a--one", 200),
+            ("B--one", 200),
+            ("c--one", 429),
+            ("d--one", 429),
+            ("a--two", 200),
+            ("b--two", 200),
+            ("c--two", 429),
+            ("a--three", 200),
+            ("b--three", 429),
+            ("x--three", 404),
+        ] {
+            assert_eq!(allowed(&server, &format!("{name}.pi.test")), status, "{name}");
+        }
+    }
+    for name in ["pi.test", "one.pi.test", "two.pi.test", "three.pi.test"] {
+        assert_eq!(allowed(&server, name), 200, "{name}: production is not counted");
+    }
+    let bearer = format!("Bearer {TOKEN}");
+    let status =
+        server.request("GET", "/-/api/v1/status", &[("host", "pi.test"), ("authorization", &bearer)], None);
+    assert!(status.body.contains("preview_without_certificate"), "{}", status.body);
+    assert!(server.log().contains("no certificate for a preview"), "{}", server.log());
+
+    // What was granted stays so, for its certificate is renewed.
+    server.kill();
+    server.restart();
+    assert_eq!((allowed(&server, "a--one.pi.test"), allowed(&server, "c--one.pi.test")), (200, 429));
+}

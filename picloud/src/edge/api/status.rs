@@ -70,6 +70,7 @@ fn kind(problem: &Problem) -> ProblemKind {
         Problem::ClockSkew { .. } | Problem::ClockBehind { .. } => ProblemKind::ClockSkew,
         Problem::ClockJump { .. } => ProblemKind::ClockJump,
         Problem::RetentionPaused { .. } => ProblemKind::RetentionPaused,
+        Problem::PreviewWithoutCertificate { .. } => ProblemKind::PreviewWithoutCertificate,
         Problem::DiskNearlyFull { .. } => ProblemKind::DiskNearlyFull,
     }
 }
