@@ -282,6 +282,11 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        // What the API takes is JSON, and called so.
+        let is_called = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if path.starts_with("/-/api/") && body.is_some() && !is_called {
+            request = request.header("content-type", "application/json");
+        }
         let answer = match body {
             Some(body) => agent.run(request.body(body).expect("a request")),
             None => agent.run(request.body(()).expect("a request")),

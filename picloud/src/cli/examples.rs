@@ -44,6 +44,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("picloud dev", "the folder that you are in, at http://127.0.0.1:8080/"),
             ("picloud dev hello --schedules", "with its schedules running"),
             ("picloud dev --listen 0.0.0.0:3000", "for a phone on the same network"),
+            ("picloud dev --listen 0.0.0.0:3000 --host pi.local", "and by the name of this machine"),
         ],
     ),
     (

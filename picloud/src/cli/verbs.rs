@@ -132,6 +132,11 @@ pub(crate) struct DevOptions {
     #[arg(long)]
     pub(crate) listen: Option<SocketAddr>,
 
+    /// A name at which it answers, beside addresses and localhost; can be given several times. It answers at no other: pages of
+    /// other sites could reach it by names of theirs.
+    #[arg(long = "host", value_name = "NAME")]
+    pub(crate) hosts: Vec<String>,
+
     /// Run the schedules, too: what is due from now on, and nothing that was due before.
     #[arg(long)]
     pub(crate) schedules: bool,

@@ -119,7 +119,7 @@ fn is_probe(path: &str) -> bool {
 }
 
 /// Whether a host is an address or `localhost`, which no app can have as its domain.
-fn is_of_no_domain(name: &str) -> bool {
+pub(super) fn is_of_no_domain(name: &str) -> bool {
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }

@@ -144,6 +144,10 @@ impl From<Refused> for ApiError {
             Refused::Missing | Refused::Wrong => {
                 Self::new(StatusCode::UNAUTHORIZED, "a right token is needed as bearer")
             }
+            Refused::Basic => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "the API takes tokens as bearer (Authorization: Bearer TOKEN); user names and passwords are for git",
+            ),
             Refused::Expired => Self::new(StatusCode::UNAUTHORIZED, "the token has expired"),
             Refused::TooMany { wait } => Self {
                 retry_after: Some(wait),

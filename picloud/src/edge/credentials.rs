@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use platform::StoreError;
@@ -15,6 +15,9 @@ use super::slips::{Judged, Slips};
 
 /// The longest name of a pusher that is kept.
 const NAME_MAX: usize = 64;
+
+/// How a value begins that browsers remember.
+const BASIC: &[u8] = b"basic";
 
 /// The name of one who gave none.
 const NAMELESS: &str = "admin";
@@ -33,6 +36,8 @@ pub(crate) struct Caller {
 pub(crate) enum Refused {
     /// No token came with it.
     Missing,
+    /// A token came in a way that browsers remember, which is for git.
+    Basic,
     /// The token is wrong.
     Wrong,
     /// The token was right once.
@@ -81,6 +86,44 @@ impl Door {
             }),
             Err(refused) => Err(refused),
         }
+    }
+
+    /// The same of a request to the API, which takes bearer tokens only: a browser that knows a password for this server sends it with
+    /// whatever a page asks for.
+    pub(crate) async fn bearer(
+        &self,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+    ) -> Result<Caller, Refused> {
+        let is_basic = |value: &HeaderValue| {
+            value.as_bytes().get(..BASIC.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(BASIC))
+        };
+        if headers.get_all(header::AUTHORIZATION).iter().any(is_basic) {
+            return Err(Refused::Basic);
+        }
+        self.caller(headers, address).await
+    }
+
+    /// Takes what holds a token of this server from the headers of a request to an app: somebody has sent it to the wrong address, and
+    /// its script would read it. Other credentials are the app's own.
+    pub(super) fn withhold_tokens(&self, headers: &mut HeaderMap) {
+        for name in [header::AUTHORIZATION, header::PROXY_AUTHORIZATION] {
+            if headers.get_all(&name).iter().any(|value| self.holds_token(value.as_bytes())) {
+                headers.remove(name);
+            }
+        }
+    }
+
+    /// Whether a value holds a token: as one of its words, or within what it has in Base64.
+    fn holds_token(&self, value: &[u8]) -> bool {
+        let value = String::from_utf8_lossy(value);
+        let is_between = |letter: char| letter.is_whitespace() || matches!(letter, ',' | ';' | '=' | '"');
+        let words = || value.split(is_between).filter(|word| !word.is_empty());
+        let decoded = |word: &str| STANDARD.decode(word).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        words().any(|word| self.tokens.is_token(word))
+            || value.split_whitespace().skip(1).filter_map(decoded).any(|pair| {
+                self.tokens.is_token(&pair) || pair.split(':').any(|half| self.tokens.is_token(half))
+            })
     }
 
     async fn known(&self, headers: &HeaderMap) -> Result<tokens::Caller, Refused> {
@@ -132,15 +175,19 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-    async fn ask(authorization: Option<&str>) -> Result<String, Refused> {
-        let folder = tempfile::tempdir().unwrap();
+    async fn door(folder: &tempfile::TempDir) -> Door {
         let (admin, _) = AdminToken::obtain(Some(TOKEN), folder.path()).unwrap();
         let store = Store::open(&Location::Sqlite(folder.path().join("picloud.db"))).await.unwrap();
+        Door::new(Tokens::new(store, admin, platform::clock::Clock::default()))
+    }
+
+    async fn ask(authorization: Option<&str>) -> Result<String, Refused> {
+        let folder = tempfile::tempdir().unwrap();
         let mut headers = HeaderMap::new();
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         }
-        let door = Door::new(Tokens::new(store, admin, platform::clock::Clock::default()));
+        let door = door(&folder).await;
         door.caller(&headers, None).await.map(|caller| caller.actor.name)
     }
 
@@ -153,6 +200,47 @@ mod tests {
         assert_eq!(ask(Some(&format!("Bearer {TOKEN}"))).await.unwrap(), "admin");
         assert_eq!(ask(Some(&basic(&format!("ada:{TOKEN}")))).await.unwrap(), "ada");
         assert_eq!(ask(Some(&basic(&format!("{TOKEN}:")))).await.unwrap(), "admin");
+    }
+
+    #[tokio::test]
+    async fn api_takes_no_password_that_a_browser_remembers() {
+        let folder = tempfile::tempdir().unwrap();
+        let door = door(&folder).await;
+        let ask = async |value: &str| {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            door.bearer(&headers, None).await.map(|caller| caller.actor.name)
+        };
+        assert_eq!(ask(&format!("Bearer {TOKEN}")).await.unwrap(), "admin");
+        for basic in [basic(&format!("ada:{TOKEN}")), basic("a:b").to_lowercase(), "BASIC".to_owned()] {
+            assert!(matches!(ask(&basic).await, Err(Refused::Basic)), "{basic}");
+        }
+    }
+
+    #[tokio::test]
+    async fn script_gets_no_token_of_this_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let door = door(&folder).await;
+        let other = format!("pcl_{}", "a".repeat(47));
+        let left = |value: &str| {
+            let mut headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            door.withhold_tokens(&mut headers);
+            !headers.is_empty()
+        };
+        for token in [
+            format!("Bearer {TOKEN}"),
+            format!("bearer  {TOKEN} "),
+            TOKEN.to_owned(),
+            basic(&format!("ada:{TOKEN}")),
+            basic(&format!("{TOKEN}:")),
+            format!("Token token=\"{TOKEN}\""),
+        ] {
+            assert!(!left(&token), "{token}");
+        }
+        for own in
+            ["Bearer eyJhbGciOiJIUzI1NiJ9.e30.x", &basic("ada:secret"), &format!("Bearer {other}"), "x"]
+        {
+            assert!(left(own), "{own}");
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use manifest_schema::name::AppName;
 use platform::live::LiveTable;
 use platform::recording::Recorder;
@@ -15,6 +15,8 @@ use super::app::{request_id, run};
 use super::body::{BodyBounds, read_for_app};
 use super::live::production;
 use super::reply::HoldsMemory;
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// Calls functions of what is live.
 #[derive(Clone)]
@@ -46,6 +48,17 @@ impl FunctionCaller {
         let trigger = Trigger::Function { name, payload };
         let mut response = run(&self.recorder, &live, script, request_id, trigger).await.map(Body::new);
         response.extensions_mut().insert(HoldsMemory);
+        sandbox(response.headers_mut());
         Ok(response)
     }
+}
+
+/// What an app says at the control plane's own address is data. No browser shows it as a page of this server, takes it for anything else
+/// than it is called, or keeps anything of it.
+fn sandbox(headers: &mut HeaderMap) {
+    for name in [header::SET_COOKIE, CLEAR_SITE_DATA, header::STRICT_TRANSPORT_SECURITY] {
+        headers.remove(name);
+    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }

@@ -2,7 +2,8 @@
 //!
 //! In the order of a request: [`listener`] accepts connections, [`request`] refuses what breaks a rule of HTTP, [`forwarded`]
 //! settles who sent it, [`address`] and [`names`] read what a URL means, then [`control`] (with [`api`]), [`git`] or [`app`]
-//! answer. The first two ask [`credentials`] who it is, from where ([`client`]), and how often they were wrong ([`slips`]);
+//! answer. The first two ask [`credentials`] who it is, from where ([`client`]), and how often they were wrong ([`slips`]), and take no
+//! changes from pages of other sites ([`cross_site`]); what an app answers has [`cookies`] of its own only;
 //! [`api_error`] says how the control plane refuses, and [`reply`] holds the server's own short answers. [`live`] and [`functions`] are
 //! what the API has of apps, [`body`] reads what they are sent, no slower than [`pace`] allows. [`folder`] takes the place of the control plane where a folder is served.
 
@@ -13,7 +14,9 @@ mod app;
 mod body;
 mod client;
 mod control;
+mod cookies;
 mod credentials;
+mod cross_site;
 mod folder;
 mod forwarded;
 mod functions;
@@ -92,7 +95,9 @@ pub(crate) struct Edge {
     /// What is held for answers that belong to no app.
     memory: Account,
     /// The only app there is, where a folder is served: then every address that means nothing else is the app's.
-    alone: Option<AppName>,
+    folder: Option<Folder>,
+    /// Knows tokens, where there are any.
+    door: Option<Door>,
 }
 
 /// How a server is reached, and how long it listens to a request.
@@ -120,6 +125,25 @@ pub(crate) struct Planes {
     pub(crate) certificates: PreviewCertificates,
 }
 
+/// A folder that is served while it is worked on.
+pub(crate) struct Folder {
+    pub(crate) app: AppName,
+    /// The names at which it answers, beside addresses and `localhost`.
+    pub(crate) hosts: Vec<String>,
+}
+
+impl Folder {
+    /// Whether it answers at a host. A page elsewhere can make its own name lead to this machine, and would have an origin in common
+    /// with what answers there; it cannot do that with an address.
+    fn is_asked_for(&self, host: &str) -> bool {
+        let name = address::name_of(host);
+        let is_local = |name: &str| name.eq_ignore_ascii_case("localhost");
+        address::is_of_no_domain(name)
+            || name.rsplit_once('.').is_some_and(|(_, top)| is_local(top))
+            || self.hosts.iter().any(|asked| asked.eq_ignore_ascii_case(name))
+    }
+}
+
 /// Who answered a request.
 enum Answering {
     App(Arc<Live>),
@@ -129,6 +153,7 @@ enum Answering {
 impl Edge {
     pub(crate) fn new(reach: Reach, role: Role, planes: Planes) -> Self {
         let Planes { table, recorder, health, api, git, metrics, numbers, certificates } = planes;
+        let door = metrics.door.clone();
         let (api, git) = if role.manages() { (Some(api), Some(git)) } else { (None, None) };
         let domain = reach.own_names.domain().map(str::to_owned);
         let public = Public::new(domain.as_deref(), reach.public_url.as_deref());
@@ -145,7 +170,8 @@ impl Edge {
             role,
             numbers,
             memory,
-            alone: None,
+            folder: None,
+            door: Some(door),
         }
     }
 
@@ -153,7 +179,7 @@ impl Edge {
     pub(crate) fn of_a_folder(
         table: Arc<LiveTable>,
         recorder: Recorder,
-        app: AppName,
+        folder: Folder,
         bodies: BodyBounds,
     ) -> Self {
         let memory = table.memory().node_account();
@@ -169,14 +195,15 @@ impl Edge {
             role: Role::All,
             numbers: Arc::default(),
             memory,
-            alone: Some(app),
+            folder: Some(folder),
+            door: None,
         }
     }
 
     /// Answers one request, which came from `peer`, and counts it.
     async fn answer(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Response<Content> {
         let began = Instant::now();
-        let told = self.alone.as_ref().map(|_| (request.method().clone(), request.uri().path().to_owned()));
+        let told = self.folder.as_ref().map(|_| (request.method().clone(), request.uri().path().to_owned()));
         let mut answering = Answering::Other(Plane::Nothing);
         let span = span_of(&request);
         let answers_too_early = self.proxies.answers_too_early(peer.address, &request);
@@ -219,17 +246,24 @@ impl Edge {
         }
         let body = RequestBody::new(body, || from.begins_body(forwarded::client(&parts.headers, peer)));
         let host = request::host(&parts.uri, &parts.headers);
-        let (found, path) = match self.names.by_domain(host) {
+        if self.folder.as_ref().is_some_and(|folder| !folder.is_asked_for(host)) {
+            return misdirected().map(Content::from);
+        }
+        let own_host = || Some(address::name_of(host).to_owned());
+        let (found, path, own_host) = match self.names.by_domain(host) {
             Some(_) if address::is_reserved(parts.uri.path()) => return nothing_here().map(Content::from),
-            Some(found) => (Some(found), parts.uri.path()),
+            Some(found) => (Some(found), parts.uri.path(), own_host()),
             None => match self.address(host, parts.uri.path()) {
                 Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {
                     return redirect(&parts.uri).map(Content::from);
                 }
-                Address::AppPath { app, label, path } => (self.find(app, label), path),
-                Address::AppHost { label, path } => (self.names.by_label(label), path),
+                Address::AppPath { app, label, path } => (self.find(app, label), path, None),
+                Address::AppHost { label, path } => (self.names.by_label(label), path, own_host()),
                 Address::Control(_) => {
                     *answering = Answering::Other(Plane::Control);
+                    if let Err(refused) = cross_site::refuse(&parts, host) {
+                        return refused.into_response().map(Content::from);
+                    }
                     let from = From(forwarded::client(&parts.headers, peer));
                     let mut request = Request::from_parts(parts, Body::new(body));
                     request.extensions_mut().insert(from);
@@ -240,6 +274,9 @@ impl Edge {
                 }
                 Address::Git { app: Ok(app), rest } => {
                     *answering = Answering::Other(Plane::Git);
+                    if let Err(refused) = cross_site::refuse(&parts, host) {
+                        return refused.into_response().map(Content::from);
+                    }
                     let addresses = self.public.addresses(host, forwarded::is_https(&parts.headers), &app);
                     let from = From(forwarded::client(&parts.headers, peer));
                     let rest = rest.to_owned();
@@ -268,22 +305,27 @@ impl Edge {
         };
         *answering = Answering::App(live);
         let Answering::App(live) = answering else { return nothing_here().map(Content::from) };
+        if let Some(door) = &self.door {
+            door.withhold_tokens(&mut parts.headers);
+        }
         let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
-        app::answer(&self.recorder, live, path, asked, body, self.bodies).await
+        let mut response = app::answer(&self.recorder, live, path, asked, body, self.bodies).await;
+        cookies::confine(response.headers_mut(), own_host.as_deref());
+        response
     }
 
     /// What a request is for, by its host and its path.
     fn address<'h, 'p>(&'p self, host: &'h str, path: &'p str) -> Address<'h, 'p> {
         let address = self.names.hosts.address(host, path);
-        match &self.alone {
-            Some(app) => address.or_alone(app.as_str(), path),
+        match &self.folder {
+            Some(folder) => address.or_alone(folder.app.as_str(), path),
             None => address,
         }
     }
 
     /// Another node is meant (RFC 9110 section 15.5.20).
     fn no_pushes_here(&self) -> Response<Body> {
-        let words = match self.alone {
+        let words = match self.folder {
             None => "this node answers apps alone and takes no pushes; push to a manager\n",
             Some(_) => "`picloud dev` serves what is saved and takes no pushes; push to a server\n",
         };
@@ -339,6 +381,12 @@ fn front_door(method: &Method) -> Response<Body> {
 fn no_apps_here() -> Response<Body> {
     let words = serde_json::json!({"error": "this node is a manager and answers no apps"});
     reply::json(StatusCode::MISDIRECTED_REQUEST, &words)
+}
+
+/// `picloud dev` does not answer at every name that leads to it.
+fn misdirected() -> Response<Body> {
+    let words = "`picloud dev` answers at addresses and at localhost; start it with --host NAME to have it answer at another name";
+    reply::json(StatusCode::MISDIRECTED_REQUEST, &serde_json::json!({"error": words}))
 }
 
 fn nothing_here() -> Response<Body> {

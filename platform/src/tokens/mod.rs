@@ -120,6 +120,11 @@ impl Tokens {
         Self { store, admin, clock }
     }
 
+    /// Whether `text` is the admin token, or is written as tokens are. No database is asked.
+    pub fn is_token(&self, text: &str) -> bool {
+        (TOKEN_MIN..=TOKEN_MAX).contains(&text.len()) && (secret::is_well_formed(text) || self.admin.is(text))
+    }
+
     /// Whose token `offered` is; one with the admin token is taken to be who they say. A token that is not written as one
     /// is wrong without the database being asked; nothing is remembered of one that was looked up, so that it ends as
     /// soon as it is revoked.

@@ -296,3 +296,32 @@ fn secrets_are_taken_from_the_environment_and_shown_nowhere() {
     dev.says("API_KEY=… picloud dev");
     assert_eq!(dev.ask("GET", "/hello/greet/Ann", None).0, 500);
 }
+
+/// A page elsewhere can have its own name lead to this machine, and would have an origin in common with what answers there.
+#[test]
+fn name_that_nobody_asked_for_is_not_answered() {
+    let files = [("picloud.toml", MANIFEST), ("greet.rhai", SCRIPT)];
+    let dev = Dev::start(&files, &["--host", "pi.local"]);
+    dev.says("serving in ");
+    let port = dev.address.rsplit_once(':').unwrap().1;
+    let ask = |host: &str, path: &str| {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let answer = agent.get(format!("http://{}{path}", dev.address)).header("host", host).call().unwrap();
+        answer.status().as_u16()
+    };
+    for host in ["evil.example", "rebind.network:80", "localhost.evil.example", "127.0.0.1.nip.io", "pi"] {
+        for path in ["/greet/Ann", "/hello/greet/Ann", "/-/health/live"] {
+            assert_eq!(ask(host, path), 421, "{host}{path}");
+        }
+    }
+    for host in [
+        &format!("127.0.0.1:{port}"),
+        "localhost",
+        "hello.localhost",
+        "192.168.1.7:3000",
+        "[::1]:80",
+        "PI.local",
+    ] {
+        assert_eq!(ask(host, "/greet/Ann"), 200, "{host}");
+    }
+}

@@ -8,6 +8,7 @@ mod backup;
 mod bad_disk;
 mod bad_input;
 mod bad_start;
+mod browsers;
 mod caddy;
 mod calling;
 mod cli;

@@ -28,7 +28,7 @@ use super::output::say;
 use super::stop_signals::StopSignals;
 use crate::cli::DevOptions;
 use crate::edge::listener::{self, ConnectionBounds};
-use crate::edge::{Edge, Stopping};
+use crate::edge::{Edge, Folder, Stopping};
 use crate::node::StartError;
 use crate::settings::{Settings, USUAL_ADDRESS};
 use crate::words::dev as words;
@@ -62,7 +62,8 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let settings = Settings::default();
         let (recorder, journal) = Journal::new();
         tokio::spawn(journal.run());
-        let edge = Edge::of_a_folder(Arc::clone(&table), recorder.clone(), app.clone(), settings.bodies);
+        let served = Folder { app: app.clone(), hosts: options.hosts.clone() };
+        let edge = Edge::of_a_folder(Arc::clone(&table), recorder.clone(), served, settings.bodies);
         let (tell, live) = latest::channel(None);
         if options.schedules {
             tokio::spawn(keep_time(recorder, live));

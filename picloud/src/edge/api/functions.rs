@@ -1,11 +1,11 @@
 //! Functions: what a manifest declares to be called.
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::extract::{AppAccess, Invoke, PathParams};
+use super::extract::{AppAccess, Invoke, PathParams, require_json};
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
@@ -30,5 +30,8 @@ pub(super) async fn call(
     PathParams(FunctionPath { function }): PathParams<FunctionPath>,
     request: Request,
 ) -> Result<Response<Body>, ApiError> {
+    if !request.body().is_end_stream() {
+        require_json(request.headers())?;
+    }
     api.functions.call(&app, &function, request).await
 }

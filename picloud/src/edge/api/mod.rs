@@ -99,7 +99,7 @@ async fn with_a_right_token(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let caller = api.door.caller(request.headers(), client::address(&request)).await?;
+    let caller = api.door.bearer(request.headers(), client::address(&request)).await?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }

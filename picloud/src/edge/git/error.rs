@@ -39,6 +39,8 @@ pub(crate) enum GitError {
     Address,
     #[error("only gzip is understood as content encoding")]
     Encoding,
+    #[error("only {0} is understood as content type")]
+    ContentType(&'static str),
     #[error("the request is too large")]
     TooLarge,
     #[error("the request took too long to arrive")]
@@ -67,7 +69,7 @@ pub(crate) enum GitError {
 fn unauthorized(refused: &Refused) -> &'static str {
     match refused {
         Refused::Missing => "a token is needed: give it as the password, with any user name",
-        Refused::Wrong => "the token is wrong",
+        Refused::Basic | Refused::Wrong => "the token is wrong",
         Refused::Expired => "the token has expired",
         Refused::TooMany { .. } => "too many wrong tokens came from this address; try again later",
         Refused::Unknown(_) => "the database cannot be reached",
@@ -87,7 +89,7 @@ impl IntoResponse for GitError {
             Self::Unknown(_) | Self::PushedFirst(_) | Self::CreatedByHand(_) | Self::Address => {
                 StatusCode::NOT_FOUND
             }
-            Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Encoding | Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow | Self::NotReceived(SpoolError::Slow) => StatusCode::REQUEST_TIMEOUT,
             Self::Name(_) | Self::Cut(_) | Self::NotAPush(_) | Self::NotReceived(SpoolError::Cut(_)) => {

@@ -10,7 +10,7 @@ mod upload;
 mod wire;
 
 use axum::body::Body;
-use axum::http::{Method, Request, Response};
+use axum::http::{Method, Request, Response, header};
 use git_receiver::{Protocol, Transport, advertise_receive, advertise_upload};
 use manifest_schema::name::AppName;
 use platform::executor::Holder;
@@ -40,11 +40,27 @@ pub(super) async fn answer(
     let caller = caller.map_err(GitError::Unauthorized)?;
     let holder = Holder::new(caller.who.token, address.map(client::network), app.clone());
     let (service, step) = service_of(rest, &request).ok_or(GitError::Address)?;
+    if let Step::Exchange = step {
+        require_type(&request, service)?;
+    }
     allow(git, &caller, &app, service).await?;
     match (service, step) {
         (service, Step::Advertise) => advertise(git, app, service, protocol(request.headers())).await,
         (Service::Receive, Step::Exchange) => receive::receive(git, holder, caller, addresses, request).await,
         (Service::Upload, Step::Exchange) => upload::upload(git, holder, request).await,
+    }
+}
+
+/// Refuses what is not called what git calls it (gitprotocol-http): a page of another site can send nothing else unasked.
+fn require_type(request: &Request<Body>, service: Service) -> Result<(), GitError> {
+    let expected = match service {
+        Service::Receive => "application/x-git-receive-pack-request",
+        Service::Upload => "application/x-git-upload-pack-request",
+    };
+    let called = request.headers().get(header::CONTENT_TYPE);
+    match called.is_some_and(|kind| kind.as_bytes().eq_ignore_ascii_case(expected.as_bytes())) {
+        true => Ok(()),
+        false => Err(GitError::ContentType(expected)),
     }
 }
 

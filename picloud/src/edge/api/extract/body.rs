@@ -86,11 +86,7 @@ async fn whole(body: Body, bytes_max: u64, api: &Api) -> Result<Bytes, ApiError>
 }
 
 fn parse<T: Input>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
-    if let Some(kind) = headers.get(header::CONTENT_TYPE).filter(|kind| !is_json(kind)) {
-        let kind = String::from_utf8_lossy(kind.as_bytes()).escape_default().to_string();
-        let words = format!("the document is JSON, not {kind}; send it with content-type: application/json");
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
-    }
+    require_json(headers)?;
     // serde reads an array as an object's values in their order.
     if body.trim_ascii_start().starts_with(b"[") {
         return Err(ApiError::bad_request("invalid JSON document: it is an array, and has to be an object"));
@@ -99,6 +95,18 @@ fn parse<T: Input>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
         let why = T::CONCEALED.map_or_else(|| error.to_string(), str::to_owned);
         ApiError::bad_request(format!("invalid JSON document: {why}"))
     })
+}
+
+/// Refuses a body that is not called JSON. A page of another site can send what is called otherwise, or nothing, without being asked whether
+/// it is let in.
+pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    let called = match headers.get(header::CONTENT_TYPE) {
+        Some(kind) if is_json(kind) => return Ok(()),
+        Some(kind) => format!("is called {}", String::from_utf8_lossy(kind.as_bytes()).escape_default()),
+        None => "has no content-type".to_owned(),
+    };
+    let words = format!("the body {called}; send it as JSON, with  content-type: application/json");
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words))
 }
 
 /// `application/json`, or a kind that is written in it.

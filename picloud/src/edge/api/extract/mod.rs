@@ -17,7 +17,7 @@ mod reached;
 pub(super) use access::{
     Admin, AdminCaller, AppAccess, DeployPreviews, DeployProduction, FoundApp, Invoke, Read, Secrets,
 };
-pub(super) use body::{JsonBody, NoBody, unless_conditional};
+pub(super) use body::{JsonBody, NoBody, require_json, unless_conditional};
 pub(super) use path::PathParams;
 pub(super) use query::{Cursor, Limit, NoQuery, PAGE_MAX, StrictQuery, page};
 pub(super) use reached::ReachedBy;
