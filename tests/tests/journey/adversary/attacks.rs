@@ -9,7 +9,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustix::process::{Pid, Signal};
-use tests::frames::{DATA, HEADERS, PREFACE, SETTINGS, literals};
+use tests::frames::{DATA, HEADERS, PING, PREFACE, SETTINGS, literals};
 use tests::repository::command;
 use tests::{Repository, TOKEN};
 
@@ -35,6 +35,8 @@ pub(super) const ATTACKS: &[(&str, Attack)] = &[
     ("bytes on disk", bytes_on_disk),
     ("log lines", log_lines),
     ("previews that loop", loops),
+    ("frames that ask for nothing", idle_frames),
+    ("certificates of previews", certificates),
 ];
 
 /// How many of a thing one attacker holds at once, and for how long.
@@ -166,6 +168,26 @@ fn untaken_answers(siege: &Siege, app: u32) {
         while siege.goes_on() && stream.read(&mut piece).is_ok_and(|read| read > 0) {}
     }
     debug_assert_eq!(DATA, 0);
+}
+
+/// Pings and settings for as long as they are taken, on connections that ask for nothing else.
+fn idle_frames(siege: &Siege, _: u32) {
+    let Some(mut stream) = connect(siege) else { return };
+    let (ping, settings) =
+        ([&[0, 0, 8, PING, 0, 0, 0, 0, 0][..], &[7; 8]].concat(), [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]);
+    let flood = [&ping[..], &settings].concat().repeat(1000);
+    let mut taken = stream.write_all(&[PREFACE, &settings].concat()).is_ok();
+    let mut piece = [0; 16 * 1024];
+    while taken && siege.goes_on() {
+        taken = stream.write_all(&flood).is_ok() && stream.read(&mut piece).is_ok_and(|read| read > 0);
+    }
+}
+
+/// Asks for certificates of names that there are, again and again.
+fn certificates(siege: &Siege, app: u32) {
+    for label in ["loop--", "x--", ""] {
+        get(siege, &format!("/-/api/v1/tls-allowed?domain={label}{}.localhost", name(app)));
+    }
 }
 
 /// All of a mebibyte but its last byte.
