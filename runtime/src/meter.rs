@@ -76,6 +76,9 @@ impl InlineBudget {
 
     /// The longest time, for what native functions take.
     pub(crate) const TIME: Duration = Duration::from_millis(2);
+
+    /// The most log lines, each of which is copied, queued and written down once the run has ended.
+    pub(crate) const LOG_LINES: u64 = 32;
 }
 
 /// What a run has used.

@@ -58,6 +58,8 @@ pub struct Execution {
     pub operations: u64,
     /// The most bytes it held at once; 0 without [`crate::CountingAllocator`].
     pub memory_peak: u64,
+    /// How many log lines it wrote.
+    pub log_lines: u64,
     /// How many log lines were left out because there were too many.
     pub log_lines_dropped: u64,
 }
@@ -70,6 +72,7 @@ impl Execution {
             duration: Duration::ZERO,
             operations: 0,
             memory_peak: 0,
+            log_lines: 0,
             log_lines_dropped: 0,
         }
     }
@@ -109,7 +112,11 @@ pub fn run(
     };
     program.note_used();
     let (execution, _) = pass(revision, entry, script, invocation, host, Some(Arc::clone(stop)));
-    entry.note_long(execution.operations > InlineBudget::OPERATIONS || execution.duration > LONG);
+    entry.note_long(
+        execution.operations > InlineBudget::OPERATIONS
+            || execution.log_lines > InlineBudget::LOG_LINES
+            || execution.duration > LONG,
+    );
     execution
 }
 
@@ -172,6 +179,7 @@ fn pass(
         duration: usage.duration,
         operations: usage.operations,
         memory_peak: usage.memory_peak,
+        log_lines: finished.log_lines,
         log_lines_dropped: finished.log_lines_dropped,
     };
     let unfinished = match (usage.trip, finished.blocked_on) {

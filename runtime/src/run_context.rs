@@ -15,7 +15,7 @@ use rhai::Dynamic;
 use crate::captures::{self, Captures, Cells};
 use crate::host::{Host, HostCall, NoMemory, Pending};
 use crate::memory;
-use crate::meter::{Meter, Trip, Usage};
+use crate::meter::{InlineBudget, Meter, Trip, Usage};
 use crate::secrets::Secrets;
 
 /// The most log lines of one execution; enough to follow a script, too few to fill a disk with one request.
@@ -176,6 +176,10 @@ pub(crate) fn admit_log_line(bytes: usize) -> Option<Duration> {
             run.log_lines_dropped += 1;
             return None;
         }
+        if run.stop.is_none() && run.log_lines >= InlineBudget::LOG_LINES {
+            current.meter.end(Trip::OverBudget);
+            return None;
+        }
         run.log_lines += 1;
         run.log_bytes = bytes;
         Some(run.started.elapsed())
@@ -272,6 +276,7 @@ pub(crate) struct ActiveRun {
 /// What is left of a run that is over.
 pub(crate) struct Finished {
     pub(crate) usage: Usage,
+    pub(crate) log_lines: u64,
     pub(crate) log_lines_dropped: u64,
     /// What an inline pass waits for.
     pub(crate) blocked_on: Option<Pending>,
@@ -331,8 +336,10 @@ impl ActiveRun {
             };
             let mut run = current.run.borrow_mut();
             let run = run.as_mut();
-            let mut finished = Finished { usage, log_lines_dropped: 0, blocked_on: None, no_memory: None };
+            let mut finished =
+                Finished { usage, log_lines: 0, log_lines_dropped: 0, blocked_on: None, no_memory: None };
             if let Some(run) = run {
+                finished.log_lines = run.log_lines;
                 finished.log_lines_dropped = run.log_lines_dropped;
                 finished.blocked_on = run.blocked_on.take();
                 finished.no_memory = run.no_memory.take();
@@ -358,7 +365,7 @@ impl Drop for ActiveRun {
 mod tests {
     use super::*;
     use crate::log_line::LogLine;
-    use crate::meter::{InlineBudget, STEPS_PER_LOOK};
+    use crate::meter::STEPS_PER_LOOK;
 
     struct NoHost;
 
@@ -407,6 +414,18 @@ mod tests {
                 || run.started.elapsed() > InlineBudget::TIME
         );
         assert_eq!(run.finish().usage.trip, Some(Trip::OverBudget));
+    }
+
+    #[test]
+    fn an_inline_pass_ends_with_its_log_lines() {
+        for (stop, trip) in [(None, Some(Trip::OverBudget)), (Some(Arc::default()), None)] {
+            let run = begin(&Limits::DEFAULT, stop);
+            let admitted = (0..2 * InlineBudget::LOG_LINES).filter(|_| admit_log_line(1).is_some()).count();
+            let finished = run.finish();
+            assert_eq!(finished.usage.trip, trip);
+            assert_eq!(admitted as u64, finished.log_lines);
+            assert_eq!(finished.log_lines_dropped, 0);
+        }
     }
 
     #[test]
