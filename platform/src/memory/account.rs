@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use store::AppId;
 
-use super::budget::BudgetState;
+use super::budget::{BudgetState, wanted_headroom};
 use super::{OutOfMemory, Purpose, Reservation};
 
 /// What an app holds of a node's memory. Cheap to clone; clones are the same account.
@@ -79,6 +79,13 @@ impl Account {
         self.0.share_bytes.store(bytes, Ordering::Relaxed);
     }
 
+    /// How many bytes of the app are to be evicted in the background: for others too, where it holds more than they.
+    pub(super) fn wanted_headroom(&self) -> u64 {
+        let (used, budget) = (self.used_bytes(), &self.0.budget);
+        let for_others = if used > budget.equal_part() { budget.wanted_headroom() } else { 0 };
+        wanted_headroom(used, self.0.share_of_others(self.share_bytes())).max(for_others)
+    }
+
     /// Takes `bytes` more, after evictions where it must be.
     pub(super) fn take(&self, purpose: Purpose, bytes: u64) -> Result<(), OutOfMemory> {
         loop {
@@ -120,8 +127,8 @@ impl AccountState {
         let (used, serving) = self.add(purpose, bytes);
         let share_bytes = self.share_bytes.load(Ordering::Relaxed);
         // The last part is for scripts: what they answer with what the app holds.
-        let all = purpose.is_running() || self.app.is_none();
-        let share_bytes = if all { share_bytes } else { share_bytes - share_bytes / 4 };
+        let is_all = purpose.is_running() || self.app.is_none();
+        let share_bytes = if is_all { share_bytes } else { self.share_of_others(share_bytes) };
         let taken = if used > share_bytes {
             let used_bytes = used.saturating_sub(bytes);
             Err(OutOfMemory::App { used_bytes, share_bytes, asked_bytes: bytes })
@@ -130,8 +137,26 @@ impl AccountState {
         };
         if taken.is_err() {
             self.subtract(purpose, bytes);
+        } else {
+            self.note_nearly_full(used, share_bytes);
         }
         taken
+    }
+
+    /// Has the background evict something, if it is time to: of the app that holds more than others, or of any.
+    fn note_nearly_full(&self, used: u64, share_bytes: u64) {
+        if wanted_headroom(used, share_bytes) > 0 {
+            self.budget.note_nearly_full(self.app);
+        }
+        if self.budget.wanted_headroom() > 0 {
+            let of = self.app.filter(|_| used > self.budget.equal_part());
+            self.budget.note_nearly_full(of);
+        }
+    }
+
+    /// What of a share is for other purposes than running scripts, which have all of it.
+    fn share_of_others(&self, share_bytes: u64) -> u64 {
+        share_bytes - share_bytes / 4
     }
 
     /// Counts more, and gives what is held then in all, and for serving.

@@ -1,7 +1,7 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use runtime::CountingAllocator;
@@ -25,6 +25,13 @@ const MUCH_BYTES: u64 = 4 * 1024 * 1024;
 /// How long after that it is asked: the allocator keeps what was freed within the last second.
 const RETURN_DELAY: Duration = Duration::from_secs(2);
 
+/// What is kept free by evictions in the background: a sixteenth of what can be held. To evict a large program takes milliseconds, for
+/// which no request is to wait.
+const HEADROOM: u64 = 16;
+
+/// How long the background rests between two rounds of evictions.
+const EVICT_EVERY: Duration = Duration::from_millis(20);
+
 /// The memory that a node has for its apps. Cheap to clone; clones are the same budget.
 ///
 /// An app gets memory by these rules:
@@ -36,7 +43,8 @@ const RETURN_DELAY: Duration = Duration::from_secs(2);
 /// 3. The last eighth is a reserve for answering requests (scripts, bodies, answers). An app gets an equal part of it and at
 ///    least a mebibyte, so that every app can run a script while others hold the rest; rule 2 does not apply to that part.
 ///
-/// Before anything is refused, what can be built again is evicted ([`Evict`]).
+/// Before anything is refused, what can be built again is evicted ([`Evict`]); most of that is done in the background, before it must
+/// be ([`Self::keep_headroom`]).
 #[derive(Clone)]
 pub struct MemoryBudget(Arc<BudgetState>);
 
@@ -52,6 +60,10 @@ pub(super) struct BudgetState {
     refused: AtomicU64,
     accounts: Mutex<HashMap<Option<AppId>, Weak<AccountState>>>,
     evict: OnceLock<Box<dyn Evict>>,
+    /// Whose memory is nearly full; `None`: the node's.
+    nearly_full: Mutex<HashSet<Option<AppId>>>,
+    /// Notified when one comes to them.
+    filling: Notify,
     /// Notified when memory is given back.
     freed: Notify,
     /// What was given back since the allocator was last asked to give it to the system.
@@ -64,6 +76,9 @@ pub(super) struct BudgetState {
 pub trait Evict: Send + Sync {
     /// Drops about so many bytes of that app, or of any app, and says how many were given back.
     fn evict(&self, app: Option<AppId>, bytes: u64) -> u64;
+
+    /// The same of what was not used lately, and of nothing else.
+    fn evict_unused(&self, app: Option<AppId>, bytes: u64);
 }
 
 /// What is held of a budget.
@@ -93,6 +108,8 @@ impl MemoryBudget {
             refused: AtomicU64::new(0),
             accounts: Mutex::default(),
             evict: OnceLock::new(),
+            nearly_full: Mutex::default(),
+            filling: Notify::new(),
             freed: Notify::new(),
             unreturned_bytes: AtomicU64::new(0),
             much_unreturned: Notify::new(),
@@ -152,6 +169,25 @@ impl MemoryBudget {
                     threads.for_each(|runtime| drop(runtime.spawn(async {})));
                 }
             }
+        }
+    }
+
+    /// Evicts what was not used lately where an app's or the node's memory is nearly full, for as long as the node runs. While none is,
+    /// it sleeps.
+    pub async fn keep_headroom(self) {
+        loop {
+            self.0.filling.notified().await;
+            let nearly_full = std::mem::take(&mut *self.0.nearly_full());
+            for app in nearly_full {
+                let bytes = match app {
+                    Some(app) => self.account(app).wanted_headroom(),
+                    None => self.0.wanted_headroom(),
+                };
+                if let Some(evict) = self.0.evict.get().filter(|_| bytes > 0) {
+                    evict.evict_unused(app, bytes);
+                }
+            }
+            tokio::time::sleep(EVICT_EVERY).await;
         }
     }
 
@@ -236,6 +272,22 @@ impl BudgetState {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many bytes are to be evicted in the background, of any app.
+    pub(super) fn wanted_headroom(&self) -> u64 {
+        wanted_headroom(self.used_bytes.load(Ordering::Relaxed), self.total_bytes / 4 * 3)
+    }
+
+    /// Notes that the memory of an app, or of the node, is nearly full.
+    pub(super) fn note_nearly_full(&self, app: Option<AppId>) {
+        if self.nearly_full().insert(app) {
+            self.filling.notify_one();
+        }
+    }
+
+    fn nearly_full(&self) -> MutexGuard<'_, HashSet<Option<AppId>>> {
+        self.nearly_full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Evicts about so many bytes, and says whether anything was given back.
     pub(super) fn evict(&self, app: Option<AppId>, bytes: u64) -> bool {
         self.evict.get().is_some_and(|evict| evict.evict(app, bytes) > 0)
@@ -249,6 +301,11 @@ impl BudgetState {
         self.used_for[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
         self.peak_bytes.fetch_max(before.saturating_add(bytes), Ordering::Relaxed);
     }
+}
+
+/// How many bytes are to be evicted where `used` are held of `most`.
+pub(super) fn wanted_headroom(used: u64, most: u64) -> u64 {
+    used.saturating_sub(most - most / HEADROOM)
 }
 
 impl fmt::Debug for MemoryBudget {

@@ -104,6 +104,8 @@ fn what_can_be_built_again_is_evicted_before_anything_is_refused() {
         fn evict(&self, _: Option<AppId>, _: u64) -> u64 {
             self.0.lock().unwrap().pop().map_or(0, |program| program.bytes())
         }
+
+        fn evict_unused(&self, _: Option<AppId>, _: u64) {}
     }
     let budget = MemoryBudget::new(64 * MIB);
     let app = account(&budget, 1);
@@ -113,6 +115,38 @@ fn what_can_be_built_again_is_evicted_before_anything_is_refused() {
     assert_eq!(app.used_bytes(), 24 * MIB, "as many as had to be");
     assert_eq!(fill(&app, Purpose::Sources).bytes(), 4 * MIB);
     assert_eq!(held.bytes(), 20 * MIB);
+}
+
+#[tokio::test]
+async fn what_is_nearly_full_is_made_room_in_before_anybody_waits_for_it() {
+    struct Programs(Mutex<Vec<Reservation>>);
+    impl Evict for Programs {
+        fn evict(&self, _: Option<AppId>, _: u64) -> u64 {
+            panic!("nobody has to wait");
+        }
+
+        fn evict_unused(&self, app: Option<AppId>, bytes: u64) {
+            assert_eq!(app, Some(AppId::from_uuid(Uuid::from_u128(1))));
+            let mut programs = self.0.lock().unwrap();
+            let kept = programs.len() - usize::try_from(bytes.div_ceil(MIB)).unwrap().min(programs.len());
+            programs.truncate(kept);
+        }
+    }
+    let budget = MemoryBudget::new(64 * MIB);
+    let (app, other) = (account(&budget, 1), account(&budget, 2));
+    let programs = (0..22).map(|_| app.try_reserve(Purpose::Programs, MIB).unwrap()).collect();
+    budget.set_evict(Box::new(Programs(Mutex::new(programs))));
+    tokio::spawn(budget.clone().keep_headroom());
+    let _others = other.try_reserve(Purpose::Sources, 20 * MIB).unwrap();
+    for mib in 1..=20 {
+        let held = app.try_reserve(Purpose::Sources, MIB).unwrap();
+        std::mem::forget(held);
+        // Of 24 MiB that are not for running scripts, one and a half stay free.
+        while app.used_bytes() > 22 * MIB + MIB / 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert!(app.used_bytes() >= (mib * MIB).max(21 * MIB), "no more than that is evicted");
+    }
 }
 
 #[test]

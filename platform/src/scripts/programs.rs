@@ -57,6 +57,13 @@ impl Programs {
         drop(self.go_round(all, u64::MAX, |_| true, true));
     }
 
+    /// Goes once through all, of that app or of any.
+    fn go_round_for(&self, app: Option<AppId>, bytes: u64, spares_used: bool) -> Vec<Dropped> {
+        let whose = |of: AppId| app.is_none_or(|app| app == of);
+        let all = self.ring().len();
+        self.go_round(all, bytes, whose, spares_used)
+    }
+
     /// Goes once through up to `turns` entries, and drops those of `whose` until they make up `bytes`.
     fn go_round(
         &self,
@@ -114,14 +121,16 @@ impl Dropped {
 
 impl Evict for Arc<Programs> {
     fn evict(&self, app: Option<AppId>, bytes: u64) -> u64 {
-        let whose = |of: AppId| app.is_none_or(|app| app == of);
-        let all = self.ring().len();
-        let mut dropped = self.go_round(all, bytes, whose, true);
+        let mut dropped = self.go_round_for(app, bytes, true);
         let mut freed: u64 = dropped.iter().map(Dropped::freed).sum();
         if freed < bytes {
-            dropped.extend(self.go_round(all, bytes - freed, whose, false));
+            dropped.extend(self.go_round_for(app, bytes - freed, false));
             freed = dropped.iter().map(Dropped::freed).sum();
         }
         freed
+    }
+
+    fn evict_unused(&self, app: Option<AppId>, bytes: u64) {
+        drop(self.go_round_for(app, bytes, true));
     }
 }
