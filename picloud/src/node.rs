@@ -74,9 +74,11 @@ pub(crate) struct Node {
     activation: Activation,
     cluster: Option<(Cluster, Membership)>,
     this: Arc<ThisNode>,
-    /// They serve the connections to the database that pushes and fetches have opened, so they end after the last use of the store.
+    /// They serve the connections to the database that were opened on them, so they end after the last use of the store.
     push_threads: Arc<BackgroundThreads>,
     fetch_threads: Arc<BackgroundThreads>,
+    /// They write records, evict and collect.
+    background: BackgroundThreads,
     /// For how long acts stay in the audit list.
     audit_kept: Duration,
     clock: Clock,
@@ -221,6 +223,7 @@ impl Node {
         let numbers = Arc::<Numbers>::default();
         let push_threads = Arc::new(BackgroundThreads::start("push")?);
         let fetch_threads = Arc::new(BackgroundThreads::start("fetch")?);
+        let background = BackgroundThreads::start("background")?;
         let pushes = Pushes {
             bounds: settings.pushes.clone(),
             spool: settings.storage.data_dir.clone(),
@@ -327,6 +330,7 @@ impl Node {
             this,
             push_threads,
             fetch_threads,
+            background,
             audit_kept: settings.audit_kept,
             clock,
         })
@@ -345,9 +349,11 @@ impl Node {
         });
         let retrying = tokio::spawn(self.activation.clone().retry());
         let scripts = self.activation.scripts().clone();
-        let others = vec![self.push_threads.handle(), self.fetch_threads.handle()];
+        let background = self.background.handle();
+        let others = vec![self.push_threads.handle(), self.fetch_threads.handle(), background.clone()];
         let returning = tokio::spawn(scripts.memory().clone().return_freed(others));
-        let dropping = tokio::spawn(scripts.drop_idle());
+        let evicting = background.spawn(scripts.memory().clone().keep_headroom());
+        let dropping = background.spawn(scripts.drop_idle());
         let store = self.store.clone();
         let audit = self
             .role
@@ -358,11 +364,9 @@ impl Node {
             .previews
             .filter(|_| self.role.manages())
             .map(|(deployer, age)| tokio::spawn(end_old_previews(deployer, age, store, self.clock.clone())));
-        // Inflating what is stored takes a processor, for which no request is to wait.
-        let threads = self.push_threads.handle();
-        let collecting = self.role.manages().then(|| threads.spawn(self.collector.run()));
+        let collecting = self.role.manages().then(|| background.spawn(self.collector.run()));
         let (all_ran, until_all_ran) = tokio::sync::oneshot::channel::<()>();
-        let writing = tokio::spawn(self.writer.run(async { drop(until_all_ran.await) }));
+        let writing = background.spawn(self.writer.run(async { drop(until_all_ran.await) }));
         let drain = self.bounds.unready + self.bounds.drain;
         let closing = self.scheduler.clone();
         let (stopping, until_stopping) = tokio::sync::oneshot::channel::<()>();
@@ -386,6 +390,7 @@ impl Node {
             clock.abort();
         }
         retrying.abort();
+        evicting.abort();
         dropping.abort();
         returning.abort();
         if let Some(previews) = previews {
@@ -407,7 +412,7 @@ impl Node {
             let _ = tokio::time::timeout(GOODBYE_MAX, cluster.leave(self.this.identity.id)).await;
         }
         self.store.close().await;
-        drop((self.push_threads, self.fetch_threads));
+        drop((self.push_threads, self.fetch_threads, self.background));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The threads of a node: those that answer, and those on which git's work is done.
+//! The threads of a node: those that answer, and those for work that no request waits for.
 
 use std::io;
 use std::sync::Mutex;
@@ -7,7 +7,7 @@ use std::thread;
 use runtime::CountingAllocator;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How much lower the priority of git's work is, as `nice` counts: beside requests at full load, a quarter of a processor is
+/// How much lower the priority of that work is, as `nice` counts: beside requests at full load, a quarter of a processor is
 /// left for it.
 const NICE: i32 = 6;
 
@@ -48,8 +48,8 @@ fn builder() -> Builder {
     builder
 }
 
-/// Threads of a lower priority: reading a request of git, unpacking, checking, committing and walking take a processor for
-/// milliseconds, for which no request is to wait. They end with this.
+/// Threads of a lower priority: to read a request of git, to unpack, check, commit and walk, to write records and to evict programs
+/// takes a processor for milliseconds, and no request waits for that. They end with this.
 #[derive(Debug)]
 pub struct BackgroundThreads(Option<Runtime>);
 
