@@ -9,6 +9,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustix::process::{Pid, Signal};
+use tests::faults::rounds;
 use tests::frames::{DATA, HEADERS, PING, PREFACE, SETTINGS, literals};
 use tests::repository::command;
 use tests::{Repository, TOKEN};
@@ -111,7 +112,11 @@ fn get(siege: &Siege, path: &str) {
 
 /// Opens connections that each send something and then nothing more, and holds them for a while.
 fn hold(siege: &Siege, request: &[u8]) {
-    let held: Vec<TcpStream> = (0..AT_ONCE)
+    hold_many(siege, request, AT_ONCE);
+}
+
+fn hold_many(siege: &Siege, request: &[u8], at_once: usize) {
+    let held: Vec<TcpStream> = (0..at_once)
         .filter_map(|_| {
             let mut stream = connect(siege)?;
             stream.write_all(request).ok()?;
@@ -199,8 +204,10 @@ fn endless_bodies(siege: &Siege, app: u32) {
     hold(siege, &[head.as_bytes(), &vec![b'x'; 1_048_575]].concat());
 }
 
+/// In the long form, of all attackers together ten thousand.
 fn endless_heads(siege: &Siege, _: u32) {
-    hold(siege, b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ");
+    let at_once = rounds(AT_ONCE as u32, 250) as usize;
+    hold_many(siege, b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ", at_once);
 }
 
 /// Sixteen kilobytes that are sixteen megabytes, as a fetch.
