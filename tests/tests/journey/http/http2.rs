@@ -341,10 +341,13 @@ fn pings_and_settings_without_end_end_the_connection() {
         frames.until("an answer", |frame| frame.stream == 1 && frame.is_last());
         let stream = if kind == priority { 1 } else { 0 };
         // So many that what comes back does not fill the connection.
+        let began = Instant::now();
         for _ in 0..1_000 {
             frames.send(kind, flags, stream, payload);
         }
         assert!(frames.is_closed(), "{kind} {flags}");
+        // One without requests is closed anyway, after more than a minute.
+        assert!(began.elapsed() < Duration::from_secs(30), "{kind} {flags}: {:?}", began.elapsed());
     }
     // One that asks now and then, as clients do to measure their line, goes on.
     let mut frames = Frames::open(&server, &[]);
