@@ -68,7 +68,7 @@ pub use receive::{
     Push, ReceiveError, Received, Request, UnpackedPush, read_request, receive, receive_over_connection,
     unpack,
 };
-pub use staged::{CommitSummary, FileKind, ReadError, Staged, TreeFile, TreeLimits};
+pub use staged::{CommitSummary, FileKind, ReadError, Staged, TreeFile, TreeLimits, entry_names};
 pub use unpack::UnpackError;
 pub use upload::{UploadError, upload, upload_over_connection};
 

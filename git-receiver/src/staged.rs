@@ -101,6 +101,12 @@ impl From<NoMemory> for ReadError {
     }
 }
 
+/// The names in a tree, as far as it can be read.
+pub fn entry_names(tree: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = tree;
+    std::iter::from_fn(move || Some(next_entry(&mut rest).ok()??.name))
+}
+
 impl<'a, R: Repository> Staged<'a, R> {
     /// `pushed` over `repository`.
     pub fn new(repository: &'a R, pushed: &'a Pack) -> Self {

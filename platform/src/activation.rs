@@ -18,7 +18,7 @@ use crate::live::{Branch, KnownBranches, Live, LiveTable};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
 use runtime::{Revision, Secrets};
-use store::{App, AppId, DeployNumber, Domain, Generation, LiveBranch, Oid, Store, StoreError};
+use store::{App, AppId, DeployNumber, Domain, Environment, Generation, LiveBranch, Oid, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::revision::{LoadError, Prepared};
 use crate::scripts::{AppScripts, Scripts};
-use crate::secrets::{SecretError, Vault};
+use crate::secrets::{AppSecrets, SecretError, Vault};
 
 /// How many apps are read at once where many are.
 const APPS_AT_ONCE: usize = 8;
@@ -245,7 +245,9 @@ impl Activation {
             if !waits && let Ok(revision) = prepared.into_revision(app, commit) {
                 let was = self.table.get(app.name.as_str(), &branch_label(&app.name, &branch));
                 let scheduled = was.is_some_and(|was| was.branch.scheduled);
-                let on = branch_of(app, &LiveBranch { branch, commit, deploy, scheduled });
+                let is_production = branch == app.production_branch;
+                let environment = if is_production { Environment::Production } else { Environment::Preview };
+                let on = branch_of(app, &LiveBranch { branch, commit, deploy, scheduled, environment });
                 let revision = revision.limited_to(&self.limits.with(&app.limits).executions);
                 self.table.replace(&app.name, on, revision, deploy.get());
             }
@@ -308,7 +310,7 @@ impl Activation {
         // Of a stopped app nothing is held in memory.
         let served_branches = if app.stopped_at.is_some() { &[][..] } else { &live[..] };
         for on in served_branches {
-            let LiveBranch { branch, commit, .. } = on;
+            let LiveBranch { branch, commit, environment, .. } = on;
             if let Some(served) = self.serving(app, on) {
                 // What it was granted when it was pushed is bounded by what is granted now.
                 let revision = served.revision.limited_to(&granted.executions);
@@ -318,14 +320,14 @@ impl Activation {
                     continue;
                 }
                 // Values are compared, not their generation: a database that was set back has others of the same one.
-                match self.secrets_of(app, &mut secrets).await? {
+                match self.secrets_of(app, *environment, &mut secrets).await? {
                     Ok(opened) if revision.has_values_of(opened) => {
                         built.extend((!is_limited_so).then_some((on, revision)));
                     }
                     Ok(opened) => built.push((on, revision.with_secrets(opened))),
                     Err(error) => {
                         fault.get_or_insert_with(|| {
-                            format!("{} (branch {branch})", LoadError::Secrets(error.to_string()))
+                            format!("{} (branch {branch})", LoadError::Secrets(error))
                         });
                     }
                 }
@@ -339,10 +341,10 @@ impl Activation {
                 None => self.load(app, *commit).await,
             };
             let revision = match revision {
-                Ok(revision) if reads_secrets(&revision) => match self.secrets_of(app, &mut secrets).await? {
-                    Ok(opened) => Ok(revision.with_secrets(opened)),
-                    Err(error) => Err(LoadError::Secrets(error.to_string())),
-                },
+                Ok(revision) if reads_secrets(&revision) => {
+                    let opened = self.secrets_of(app, *environment, &mut secrets).await?;
+                    opened.map(|opened| revision.with_secrets(opened)).map_err(LoadError::Secrets)
+                }
                 revision => revision,
             };
             match revision {
@@ -440,20 +442,24 @@ impl Activation {
         })
     }
 
-    /// The secrets of the app, or why they cannot be opened. They are read once.
+    /// The secrets of the app for an environment, or why they cannot be opened. They are read once.
     async fn secrets_of<'s>(
         &self,
         app: &App,
-        read: &'s mut Option<Result<Secrets, SecretError>>,
-    ) -> Result<&'s Result<Secrets, SecretError>, StoreError> {
-        if read.is_none() {
-            let opened = match self.vault.of(app.id).await {
+        environment: Environment,
+        read: &'s mut Option<Result<AppSecrets, SecretError>>,
+    ) -> Result<Result<&'s Secrets, String>, StoreError> {
+        let opened = match read.take() {
+            Some(opened) => opened,
+            None => match self.vault.of(app.id).await {
                 Err(SecretError::Store(error)) if error.is_unavailable() => return Err(error),
                 opened => opened,
-            };
-            return Ok(read.insert(opened));
-        }
-        Ok(read.get_or_insert_with(|| Ok(Secrets::default())))
+            },
+        };
+        Ok(match read.insert(opened) {
+            Ok(opened) => opened.of(environment).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        })
     }
 
     async fn load(&self, app: &App, commit: Oid) -> Result<Revision, LoadError> {
@@ -501,6 +507,7 @@ fn branch_of(app: &App, live: &LiveBranch) -> Branch {
         label: branch_label(&app.name, &live.branch),
         production,
         scheduled: production || live.scheduled,
+        environment: live.environment,
     }
 }
 

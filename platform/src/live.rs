@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use manifest_schema::label::{app_label, is_plain};
 use manifest_schema::name::{AppName, DomainName};
 use runtime::Revision;
-use store::AppId;
+use store::{AppId, Environment};
 
 use crate::executor::{AppCpu, CpuPermit, SlotPermit, Slots};
 use crate::limits::GrantedLimits;
@@ -41,6 +41,8 @@ pub struct Branch {
     pub production: bool,
     /// Whether its schedules run by the clock: those of production always do, those of a preview where it was asked for.
     pub scheduled: bool,
+    /// Whose secrets it reads.
+    pub environment: Environment,
 }
 
 /// A revision that is live on a branch.
@@ -292,6 +294,20 @@ impl LiveTable {
         scheduled
     }
 
+    /// The previews that read secrets of production, by app and branch.
+    pub fn previews_that_read_production(&self) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for slot in self.apps.load().values() {
+            let branches = slot.branches.load();
+            let reads = branches.by_label.values().filter(|live| {
+                let requires = !live.revision.manifest().secrets.required.is_empty();
+                requires && !live.branch.production && live.branch.environment == Environment::Production
+            });
+            found.extend(reads.map(|live| (live.revision.app().to_string(), live.branch.name.clone())));
+        }
+        found
+    }
+
     /// Of how many apps something is live.
     pub fn apps(&self) -> usize {
         self.apps.load().values().filter(|slot| !slot.branches.load().by_label.is_empty()).count()
@@ -437,12 +453,14 @@ impl LiveTable {
 impl Branch {
     /// The production branch of that name, which is its label too.
     pub fn production(name: &str) -> Self {
-        Self { name: name.to_owned(), label: name.to_owned(), production: true, scheduled: true }
+        let (label, environment) = (name.to_owned(), Environment::Production);
+        Self { name: name.to_owned(), label, production: true, scheduled: true, environment }
     }
 
     /// A branch of that name and label that is a preview, and whether its schedules run.
     pub fn preview(name: &str, label: &str, scheduled: bool) -> Self {
-        Self { name: name.to_owned(), label: label.to_owned(), production: false, scheduled }
+        let (label, environment) = (label.to_owned(), Environment::Preview);
+        Self { name: name.to_owned(), label, production: false, scheduled, environment }
     }
 }
 

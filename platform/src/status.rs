@@ -127,6 +127,13 @@ pub enum Problem {
         /// The last one.
         refused: RefusedCertificate,
     },
+    /// A preview reads the secrets of production, since it was pushed before there were any of previews.
+    PreviewReadsProduction {
+        /// The app.
+        app: String,
+        /// The branch.
+        branch: String,
+    },
     /// A node has little room left for its files.
     DiskNearlyFull {
         /// The name of the node.
@@ -150,6 +157,7 @@ impl Problem {
             Self::BackupMissing { .. } | Self::BackupOld { .. } => false,
             Self::ClockJump { .. } | Self::RetentionPaused { .. } => false,
             Self::PreviewWithoutCertificate { .. } => false,
+            Self::PreviewReadsProduction { .. } => false,
         };
         if error { Severity::Error } else { Severity::Warning }
     }
@@ -272,6 +280,7 @@ impl Watched {
             refused
                 .map(|refused| Problem::PreviewWithoutCertificate { node: self.node().to_owned(), refused }),
         );
+        problems.extend(self.previews_that_read_production());
         problems.extend(nodes.iter().filter_map(nearly_full));
         Ok(problems)
     }
@@ -282,6 +291,13 @@ impl Watched {
         let not_ready = reason.map(|reason| Problem::NodeNotReady { node: self.node().to_owned(), reason });
         let clock = clock(self.node(), self.clock.status(), Utc::now());
         std::iter::once(not_writable(self.node(), error)).chain(not_ready).chain(clock).collect()
+    }
+
+    /// Those that were not pushed to since there are secrets of previews.
+    fn previews_that_read_production(&self) -> impl Iterator<Item = Problem> {
+        let live = self.table.previews_that_read_production().into_iter();
+        let problem = |(app, branch)| Problem::PreviewReadsProduction { app, branch };
+        live.take(LISTED_MAX as usize).map(problem)
     }
 
     /// The apps that nodes cannot serve: this node by its own word, the others by what they said.

@@ -20,6 +20,7 @@ use crate::domain::DomainProof;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::ObjectKind;
 use crate::schedule::RunOutcome;
+use crate::secret::Environment;
 
 /// A UUID, which sqlx itself would write as bytes in SQLite.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +156,7 @@ macro_rules! stored_by_name {
     )+};
 }
 
-stored_by_name!(AuditAction, DomainProof, ObjectKind, RunOutcome);
+stored_by_name!(AuditAction, DomainProof, Environment, ObjectKind, RunOutcome);
 
 /// The same for enumerations of another crate.
 macro_rules! named_elsewhere {

@@ -7,6 +7,7 @@ use manifest_schema::name::DomainName;
 
 use crate::id::Oid;
 use crate::record::Deploy;
+use crate::secret::Environment;
 
 /// The database failed an operation.
 #[derive(Debug, thiserror::Error)]
@@ -328,10 +329,12 @@ pub enum PushError {
         most: u64,
     },
     /// A secret that is needed is not set any more.
-    #[error("secret {name} is not set")]
+    #[error("secret {name} of {} is not set", environment.as_str())]
     SecretUnset {
         /// Its name.
         name: String,
+        /// For whom it is.
+        environment: Environment,
     },
     /// Another push holds the app for too long.
     #[error("another push to the app takes too long")]

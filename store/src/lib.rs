@@ -84,7 +84,7 @@ pub use schedule::{
     RunKey, RunOutcome, ScheduleId, ScheduleRun, ScheduleState,
 };
 pub use schedule_hold::{ResumedSchedule, ScheduleHold};
-pub use secret::{SealedSecret, SecretChange, SecretReceipt};
+pub use secret::{Environment, SealedSecret, SecretChange, SecretReceipt};
 pub use status::{DroppedRecords, FailingApp, FailingSchedule, LastBackup};
 pub use token::Token;
 

@@ -12,6 +12,7 @@ use crate::column::{HexOid, Id, Named, Unsigned};
 use crate::domain::DomainProof;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::limits::AppLimits;
+use crate::secret::Environment;
 
 /// A named repository and what it serves.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -280,6 +281,8 @@ pub struct LiveBranch {
     pub deploy: DeployNumber,
     /// Whether its schedules were put on the clock; those of production are on it without that.
     pub scheduled: bool,
+    /// Whose secrets it reads. A preview that was pushed before there were any of previews reads those of production.
+    pub environment: Environment,
 }
 
 /// A ref to be moved.
@@ -336,8 +339,8 @@ pub struct NewPush<'a> {
     pub domains: Option<Vec<DomainName>>,
     /// Those of them that were proven to be its own, and how.
     pub proven: Vec<(DomainName, DomainProof)>,
-    /// The secrets that have to be set for them.
-    pub requires: Vec<String>,
+    /// The secrets that have to be set for them, and for whom.
+    pub requires: Vec<(Environment, String)>,
     /// What is said about its deploys.
     pub message: Option<String>,
     /// What it must not leave the app with more of.

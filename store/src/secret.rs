@@ -9,11 +9,48 @@ use crate::id::{AppId, DeployNumber};
 use crate::record::{App, NewDeploy};
 use crate::{Store, either};
 
+/// For whom a secret is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Environment {
+    /// For production.
+    Production,
+    /// For all previews.
+    Preview,
+}
+
+impl Environment {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Production, Self::Preview];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Preview => "preview",
+        }
+    }
+
+    /// The one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|environment| environment.as_str() == name)
+    }
+
+    /// The table that its secrets are in.
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            Self::Production => "secrets",
+            Self::Preview => "preview_secrets",
+        }
+    }
+}
+
 /// A secret of an app.
 #[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SealedSecret {
     /// The app.
     pub app: AppId,
+    /// For whom it is.
+    pub environment: Environment,
     /// Its name.
     pub name: String,
     /// What the key is known by that it is encrypted with.
@@ -28,7 +65,7 @@ pub struct SealedSecret {
 
 impl std::fmt::Debug for SealedSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SealedSecret({})", self.name)
+        write!(f, "SealedSecret({}, {})", self.name, self.environment.as_str())
     }
 }
 
@@ -41,6 +78,8 @@ pub struct SecretChange<'a> {
     pub creates: bool,
     /// The name.
     pub name: &'a str,
+    /// For whom it is.
+    pub environment: Environment,
     /// What it is set to; `None`: it is unset, unless the app was changed since it was read.
     pub sealed: Option<&'a SealedSecret>,
     /// The revisions that are live and read it, which are deployed anew. One whose branch points elsewhere by now is left out.
@@ -63,7 +102,7 @@ pub struct SecretReceipt {
 }
 
 impl Store {
-    /// The secrets of an app, by name.
+    /// The secrets of an app, by name and environment.
     ///
     /// # Errors
     /// The database failed.

@@ -194,6 +194,10 @@ pub(crate) struct SecretOption {
     /// The secret, as `[secrets]` in the manifest names it.
     pub(crate) name: SettingName,
 
+    /// For all previews, and not for production.
+    #[arg(long)]
+    pub(crate) preview: bool,
+
     #[command(flatten)]
     pub(crate) app: AppOption,
 

@@ -8,7 +8,7 @@ use super::error::{CommandError, VerbError};
 use super::output::show;
 use crate::cli::{SecretOption, SecretsVerb};
 use crate::client::Client;
-use crate::rest::{ChangedSecret, NewKey, NewSecret, Rotated, Secret, Secrets};
+use crate::rest::{ChangedSecret, NewKey, NewSecret, Rotated, Secret, SecretEnvironment, Secrets};
 use crate::words::table::table;
 use crate::words::{count, printable, time};
 
@@ -27,7 +27,9 @@ pub(crate) fn secrets(verb: &SecretsVerb) -> Result<(), CommandError> {
         SecretsVerb::Unset(option) => {
             let (client, path) = place(option)?;
             let changed: ChangedSecret = client.send("DELETE", &path, None::<&()>)?;
-            show(&changed, option.client.json, |changed| format!("{} is unset.\n", changed.name))
+            show(&changed, option.client.json, |changed| {
+                format!("{} is unset{}.\n", changed.name, for_whom(changed.environment))
+            })
         }
         SecretsVerb::NewKey(client) => {
             let new: NewKey = Client::find(client)?.post("secrets/new-key")?;
@@ -52,7 +54,8 @@ pub(crate) fn secrets(verb: &SecretsVerb) -> Result<(), CommandError> {
 fn place(option: &SecretOption) -> Result<(Client, String), CommandError> {
     let client = Client::find(&option.client)?;
     let app = client.app(&option.app)?;
-    let path = format!("apps/{}/secrets/{}", app.as_str(), option.name.as_str());
+    let environment = if option.preview { "?environment=preview" } else { "" };
+    let path = format!("apps/{}/secrets/{}{environment}", app.as_str(), option.name.as_str());
     Ok((client, path))
 }
 
@@ -68,12 +71,19 @@ fn set(option: &SecretOption) -> Result<(), CommandError> {
     }
     let changed: ChangedSecret = client.send("PUT", &path, Some(&NewSecret { value }))?;
     show(&changed, option.client.json, |changed| {
-        let mut text = format!("{} is set.\n", changed.name);
+        let mut text = format!("{} is set{}.\n", changed.name, for_whom(changed.environment));
         for deploy in &changed.deploys {
             text += &format!("{} reads it anew as deploy {}.\n", deploy.branch, deploy.deploy);
         }
         text
     })
+}
+
+fn for_whom(environment: SecretEnvironment) -> &'static str {
+    match environment {
+        SecretEnvironment::Production => "",
+        SecretEnvironment::Preview => " for previews",
+    }
 }
 
 /// What standard input holds, without the line end that most programs write behind it.
@@ -106,15 +116,20 @@ fn words(secrets: &[Secret]) -> String {
     }
     let any_lost = secrets.iter().any(|secret| secret.lost);
     let row = |secret: &Secret| {
-        let mut row = vec![secret.name.clone(), time(secret.set_at), secret.set_by.clone()];
+        let environment = match secret.environment {
+            SecretEnvironment::Production => "production",
+            SecretEnvironment::Preview => "previews",
+        };
+        let mut row =
+            vec![secret.name.clone(), environment.to_owned(), time(secret.set_at), secret.set_by.clone()];
         if any_lost {
             row.push(if secret.lost { "lost" } else { "" }.to_owned());
         }
         row
     };
     let rows: Vec<_> = secrets.iter().map(row).collect();
-    let columns = ["NAME", "SET (UTC)", "BY", "STATE"];
-    let mut text = table(&columns[..if any_lost { 4 } else { 3 }], &rows);
+    let columns = ["NAME", "FOR", "SET (UTC)", "BY", "STATE"];
+    let mut text = table(&columns[..if any_lost { 5 } else { 4 }], &rows);
     if any_lost {
         text += "The server has no key that opens the lost ones: put the key back, or set them again.\n";
     }

@@ -28,6 +28,8 @@ pub(crate) use limits::{AppLimits, LimitChanges, Limits, UsedLimits};
 pub(crate) use nodes::{Disk, Node, Nodes};
 pub(crate) use problem::{Problem, Refusals};
 pub(crate) use schedules::{Held, Paused, ResumedAll, Run, RunNode, Runs, Schedule, Schedules, Started};
-pub(crate) use secrets::{ChangedSecret, NewKey, NewSecret, Rotated, Secret, SecretDeploy, Secrets};
+pub(crate) use secrets::{
+    ChangedSecret, NewKey, NewSecret, Rotated, Secret, SecretDeploy, SecretEnvironment, Secrets,
+};
 pub(crate) use status::{ProblemKind, Severity, Status, StatusProblem};
 pub(crate) use tokens::{CreatedToken, NewToken, Token, Tokens};

@@ -10,10 +10,20 @@ pub(crate) struct Secrets {
     pub(crate) secrets: Vec<Secret>,
 }
 
+/// For whom a secret is: one set is for production, and one for all previews.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SecretEnvironment {
+    #[default]
+    Production,
+    Preview,
+}
+
 /// A secret, without its value.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Secret {
     pub(crate) name: String,
+    pub(crate) environment: SecretEnvironment,
     pub(crate) set_at: DateTime<Utc>,
     pub(crate) set_by: String,
     /// What the key is known by that it is encrypted with.
@@ -34,6 +44,7 @@ pub(crate) struct NewSecret {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ChangedSecret {
     pub(crate) name: String,
+    pub(crate) environment: SecretEnvironment,
     /// Whether there was anything to be changed.
     pub(crate) changed: bool,
     /// What reads it was deployed anew.

@@ -65,6 +65,7 @@ pub(crate) enum ProblemKind {
     ClockJump,
     RetentionPaused,
     PreviewWithoutCertificate,
+    PreviewReadsProduction,
     DiskNearlyFull,
 }
 

@@ -8,6 +8,7 @@ use manifest_schema::quantity::show_size;
 use platform::deploy::{Activated, CHECK_REF, Changes, Event, Outcome, Planned, Rejection, Sign, Verdict};
 use platform::memory::OutOfMemory;
 use platform::nodes::{Lagging, Reach};
+use platform::secrets::Environment;
 use platform::tokens::Right;
 use store::Oid;
 
@@ -272,8 +273,9 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             format!("this token may not {what}; it needs the scope {}", right.scope(app))
         }
         Rejection::Secrets { why } => printable(why),
-        Rejection::SecretUnset { name } => {
-            format!("secret {name} was unset meanwhile; do  picloud secrets set {name}  and push again")
+        Rejection::SecretUnset { name, environment } => {
+            let flag = if *environment == Environment::Preview { " --preview" } else { "" };
+            format!("secret {name} was unset meanwhile; do  picloud secrets set {name}{flag}  and push again")
         }
         Rejection::NotForward => {
             let scope = Right::ForcePush.scope(app);

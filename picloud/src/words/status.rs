@@ -127,6 +127,9 @@ pub(crate) fn message(problem: &Problem) -> String {
             time(refused.at),
             no_certificate(refused.reason)
         ),
+        Problem::PreviewReadsProduction { app, branch } => {
+            format!("preview {branch} of app {app} reads the secrets of production until its next push")
+        }
         Problem::DiskNearlyFull { node, disk } => format!(
             "the disk with the data folder of node {node} has {} left of {}",
             size(disk.free_bytes),
@@ -175,6 +178,9 @@ pub(crate) fn hint(problem: &Problem) -> String {
             "end previews that are not needed, serve with more --preview-certificates if who makes them allows it, or have a certificate for all \
              names below the domain"
                 .to_owned()
+        }
+        Problem::PreviewReadsProduction { app, .. } => {
+            format!("picloud secrets set NAME --preview --app {app}  for what it requires, and push it again")
         }
         Problem::DiskNearlyFull { .. } => {
             "make room: a database that cannot write refuses pushes and records nothing".to_owned()

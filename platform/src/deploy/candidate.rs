@@ -11,15 +11,15 @@ use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::manifest;
 use manifest_schema::name::{AppName, DomainName};
 use manifest_schema::parse::place_of_domain;
-use runtime::Secrets;
-use store::{DomainProof, NewRevision, Oid, Store, StoreError};
+use store::{DomainProof, Environment, NewRevision, Oid, Store, StoreError};
 use uuid::Uuid;
 
 use super::check::{Checked, check_for, refuse_unset};
 use super::domains::DomainPolicy;
-use super::leaks::leaks;
+use super::leaks::{Searched, leak_in, leaks};
 use super::limits::DeployLimits;
 use super::plan::{Planned, Side, due_times, plan};
+use super::push_secrets::PushSecrets;
 use super::push_time::PushTime;
 use super::report::{Event, Rejection, Tell};
 use super::snapshot::{File, Snapshot, SnapshotError, of_commit};
@@ -130,7 +130,7 @@ pub(super) struct Examination<'a> {
     pub(super) staged: &'a Staged<'a, AppRepository>,
     pub(super) pack: &'a Pack,
     /// What the app's secrets are.
-    pub(super) secrets: &'a Arc<Secrets>,
+    pub(super) secrets: &'a PushSecrets,
     pub(super) tell: &'a Tell,
     /// How long it is looked at.
     pub(super) time: &'a PushTime,
@@ -143,6 +143,7 @@ pub(super) struct Seen {
     commits: HashMap<(ObjectId, bool), Found>,
     /// Why nothing is kept of what came, apart from the files of commits that are served.
     rest: Option<Result<(), Refused>>,
+    searched: Searched,
 }
 
 /// What was found out about a commit.
@@ -186,13 +187,13 @@ impl Examination<'_> {
         self.tell.send(Event::Candidate {
             branch: branch.to_owned(),
             commit: oid(commit),
-            subject: self.secrets.redact(&summary.subject).into_owned(),
-            author: summary.author.clone(),
+            subject: self.secrets.redact(&summary.subject),
+            author: self.secrets.redact(&summary.author),
         });
         let found = match seen.commits.get(&key) {
             Some(found) => found.clone(),
             None => {
-                let found = self.look_at(key, summary).await?;
+                let found = self.look_at(key, summary, &mut seen.searched).await?;
                 seen.commits.insert(key, found.clone());
                 found
             }
@@ -219,8 +220,10 @@ impl Examination<'_> {
         &self,
         (commit, production): (ObjectId, bool),
         summary: CommitSummary,
+        searched: &mut Searched,
     ) -> Result<Found, DeployError> {
-        if let Err(leaked) = self.leaks_of(Some(commit)).await? {
+        let environment = if production { Environment::Production } else { Environment::Preview };
+        if let Err(leaked) = self.leaks_of(Some(commit), searched).await? {
             return Ok(Found::Refused(leaked));
         }
         let known = match self.validated_before(oid(commit)).await? {
@@ -229,7 +232,7 @@ impl Examination<'_> {
         };
         if let Some(prepared) = known {
             let mut faults = Faults::default();
-            refuse_unset(&prepared.manifest, self.secrets, &mut faults);
+            refuse_unset(&prepared.manifest, self.secrets.of(environment), environment, &mut faults);
             if !faults.is_empty() {
                 return Ok(Found::Refused(self.faulty(faults)));
             }
@@ -257,11 +260,11 @@ impl Examination<'_> {
             return Ok(Found::NoManifest);
         }
         let started = Instant::now();
-        let (ceiling, secrets) = (self.granted.ceiling(self.name), Arc::clone(self.secrets));
+        let (ceiling, secrets) = (self.granted.ceiling(self.name), Arc::clone(self.secrets.of(environment)));
         let (scripts, time) = (self.scripts.clone(), self.time.clone());
         // Off the async workers: compiling may take a while and cannot be cancelled. A preview is compiled when somebody asks for it.
         let checking = tokio::task::spawn_blocking(move || {
-            check_for(&scripts, production, &snapshot, &ceiling, Some(&secrets), &time)
+            check_for(&scripts, production, &snapshot, &ceiling, Some((&secrets, environment)), &time)
         });
         let Checked { prepared, warnings } = match checking.await.map_err(|_| DeployError::CheckDied)? {
             Ok(checked) => checked,
@@ -281,8 +284,9 @@ impl Examination<'_> {
         let new = NewRevision {
             commit: oid(commit),
             sdk: prepared.manifest.sdk.to_string(),
-            subject: summary.subject,
-            author: summary.author,
+            // It came before they were secrets: else it would have been refused.
+            subject: self.secrets.redact(&summary.subject),
+            author: self.secrets.redact(&summary.author),
             validated_at: Utc::now(),
         };
         Ok(Found::Valid { prepared: Box::new(prepared), new: Some(new) })
@@ -387,7 +391,7 @@ impl Examination<'_> {
         let rest = match seen.rest.take() {
             Some(rest) => rest,
             None => match self.time.check() {
-                Ok(()) => self.leaks_of(None).await?,
+                Ok(()) => self.leaks_of(None, &mut seen.searched).await?,
                 Err(rejection) => return Ok(Some(rejection)),
             },
         };
@@ -396,9 +400,24 @@ impl Examination<'_> {
 
     /// Whether a commit that is served, or anything that came, holds the value of a secret. Nothing else is told of it then, since
     /// faults show lines.
-    async fn leaks_of(&self, commit: Option<ObjectId>) -> Result<Result<(), Refused>, DeployError> {
-        let faults = leaks(self.staged, self.pack, commit, &self.limits.tree, self.secrets).await?;
-        Ok(if faults.is_empty() { Ok(()) } else { Err(self.faulty(faults)) })
+    async fn leaks_of(
+        &self,
+        commit: Option<ObjectId>,
+        searched: &mut Searched,
+    ) -> Result<Result<(), Refused>, DeployError> {
+        let commit = commit.map(|commit| (commit, &self.limits.tree));
+        let search = self.secrets.search();
+        Ok(match leaks(self.staged, self.pack, commit, search, searched, self.time).await? {
+            Ok(faults) if faults.is_empty() => Ok(()),
+            Ok(faults) => Err(self.faulty(faults)),
+            Err(rejection) => Err(Refused::Other(rejection)),
+        })
+    }
+
+    /// Why a command is refused whose own text, which is kept, holds the value of a secret; `what` that text is.
+    pub(super) fn leaked_in(&self, what: &str, text: &str) -> Option<Rejection> {
+        let fault = leak_in(what, text, self.secrets.search())?;
+        Some(self.rejection("", self.faulty(fault.into())))
     }
 
     /// Tells the faults.

@@ -12,7 +12,7 @@ use manifest_schema::parse::{self, Refused, Surroundings, parse};
 use manifest_schema::sdk::SdkVersion;
 use manifest_schema::zone::{self, ZoneData, zone_data};
 use runtime::{Secrets, Source};
-use store::AppId;
+use store::{AppId, Environment};
 use uuid::Uuid;
 
 use super::push_time::PushTime;
@@ -48,7 +48,7 @@ pub fn check(snapshot: &Snapshot, ceiling: &Ceiling) -> Result<Checked, Faults> 
     })
 }
 
-/// Checks `snapshot` for an app, and whether the secrets that it needs are among `secrets`, where those are known. It is compiled
+/// Checks `snapshot` for an app, and whether the secrets that it needs are among `secrets`, those of its environment, where they are known. It is compiled
 /// script by script in memory of the app, and what fits is kept compiled, where it `keeps` it.
 ///
 /// # Errors
@@ -58,7 +58,7 @@ pub(crate) fn check_for(
     keeps: bool,
     snapshot: &Snapshot,
     ceiling: &Ceiling,
-    secrets: Option<&Secrets>,
+    secrets: Option<(&Secrets, Environment)>,
     time: &PushTime,
 ) -> Result<Checked, CheckError> {
     if snapshot.bytes() > SNAPSHOT_MAX {
@@ -75,8 +75,8 @@ pub(crate) fn check_for(
             let named = parsed.manifest.scripts().into_iter().cloned().collect();
             let mut faults = parsed.warnings;
             warn_of_old_zones(&parsed.manifest, zone_data(), Utc::now(), &mut faults);
-            if let Some(secrets) = secrets {
-                refuse_unset(&parsed.manifest, secrets, &mut faults);
+            if let Some((secrets, environment)) = secrets {
+                refuse_unset(&parsed.manifest, secrets, environment, &mut faults);
             }
             (Some(parsed.manifest), faults, sdk, named)
         }
@@ -103,12 +103,21 @@ pub(crate) fn check_for(
 }
 
 /// A fault for every secret that the manifest requires and that is not set.
-pub(super) fn refuse_unset(manifest: &Manifest, secrets: &Secrets, faults: &mut Faults) {
+pub(super) fn refuse_unset(
+    manifest: &Manifest,
+    secrets: &Secrets,
+    environment: Environment,
+    faults: &mut Faults,
+) {
+    let (of, flag) = match environment {
+        Environment::Production => ("", ""),
+        Environment::Preview => (" for previews", " --preview"),
+    };
     for name in &manifest.secrets.required {
         if secrets.iter().all(|(set, _)| set != name.as_str()) {
-            let words = format!("secret {name} is required and not set");
+            let words = format!("secret {name} is required and not set{of}");
             let fault = Fault::error(manifest::FILE_NAME, None, words);
-            faults.add(fault.advise(format!("picloud secrets set {name}")));
+            faults.add(fault.advise(format!("picloud secrets set {name}{flag}")));
         }
     }
 }

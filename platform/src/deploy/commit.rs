@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
-use store::{AppId, NewDeploy, NewPush, Oid, PushError, PushLimits, PushReceipt, Store, StoreError};
+use store::{
+    AppId, Environment, NewDeploy, NewPush, Oid, PushError, PushLimits, PushReceipt, Store, StoreError,
+};
 use uuid::Uuid;
 
 use super::Pusher;
@@ -74,7 +76,11 @@ impl Commit<'_> {
                 _ => None,
             })
         };
-        let required = served().flat_map(|(_, candidate, _)| &candidate.prepared.manifest.secrets.required);
+        let required = served().flat_map(|(_, candidate, production)| {
+            let environment = if production { Environment::Production } else { Environment::Preview };
+            let names = candidate.prepared.manifest.secrets.required.iter();
+            names.map(move |name| (environment, name.as_str().to_owned()))
+        });
         let deploy = |branch: &String, commit| NewDeploy { branch: branch.clone(), commit };
         NewPush {
             app: self.app.clone(),
@@ -95,7 +101,7 @@ impl Commit<'_> {
                 .find(|(_, _, production)| *production)
                 .map(|(_, candidate, _)| candidate.prepared.manifest.app.domains.clone()),
             proven: served().flat_map(|(_, candidate, _)| candidate.proven.clone()).collect(),
-            requires: required.map(|name| name.as_str().to_owned()).collect(),
+            requires: required.collect(),
             message: self.by.message.clone(),
             limits: PushLimits { previews: self.granted.previews, disk_bytes: self.disk_bytes(decisions) },
         }
@@ -132,7 +138,7 @@ impl Commit<'_> {
             PushError::TooManyPreviews { there } => {
                 Rejection::TooManyPreviews { there, most: self.granted.previews }
             }
-            PushError::SecretUnset { name } => Rejection::SecretUnset { name },
+            PushError::SecretUnset { name, environment } => Rejection::SecretUnset { name, environment },
             PushError::Store(StoreError::DiskFull) => {
                 tracing::error!(app = %self.app, "the database's disk is full");
                 Rejection::DiskFull

@@ -1,32 +1,54 @@
-//! What is pushed and holds the value of a secret: it would be in every clone and every backup.
+//! What is pushed and holds the value of a secret: it would be in every clone, in the API's answers and in every backup.
 //!
-//! Looked at are all files of the commit, and every blob that came with the push, those of earlier commits among them. The
-//! faults name file and line and never show the line.
+//! Looked at are all files of the commit and their paths; everything that came with the push, commits, tags and the names of files of earlier
+//! commits among it; and the names of refs. The faults say where, and never show it.
 
 use std::collections::{BTreeSet, HashMap};
 
-use git_receiver::{FileKind, Kind, ObjectId, Pack, ReadError, Repository, Staged, TreeLimits};
+use git_receiver::{FileKind, Kind, ObjectId, Pack, ReadError, Repository, Staged, TreeLimits, entry_names};
 use manifest_schema::fault::{Fault, Faults};
-use memchr::memmem;
-use runtime::Secrets;
 
-/// The faults of a push that holds secrets: of `commit`, where it is one that is served, and of all that came.
+use super::leak_search::{Leak, LeakSearch};
+use super::push_time::PushTime;
+use super::report::Rejection;
+
+/// How many objects are searched before it is asked whether there is time for more.
+const AT_ONCE: usize = 64;
+
+/// What was searched of a push: nothing is searched once for each commit that has it.
+#[derive(Debug, Default)]
+pub(super) struct Searched {
+    found: HashMap<ObjectId, Option<Place>>,
+}
+
+/// Where something was found in an object, and what.
+#[derive(Clone, Debug)]
+struct Place {
+    kind: Kind,
+    line: usize,
+    /// Whether it is before the message of a commit or a tag.
+    in_header: bool,
+    secret: String,
+}
+
+/// Why a push is refused that holds secrets: of `commit`, where it is one that is served, and of all that came.
 ///
 /// # Errors
 /// The repository cannot be read.
 pub(super) async fn leaks<R: Repository>(
     staged: &Staged<'_, R>,
     pack: &Pack,
-    commit: Option<ObjectId>,
-    limits: &TreeLimits,
-    secrets: &Secrets,
-) -> Result<Faults, ReadError> {
+    commit: Option<(ObjectId, &TreeLimits)>,
+    search: &LeakSearch,
+    searched: &mut Searched,
+    time: &PushTime,
+) -> Result<Result<Faults, Rejection>, ReadError> {
     let mut faults = Faults::default();
-    if secrets.is_empty() {
-        return Ok(faults);
+    if search.is_empty() {
+        return Ok(Ok(faults));
     }
     let files = match commit {
-        Some(commit) => match staged.files(commit, limits).await {
+        Some((commit, limits)) => match staged.files(commit, limits).await {
             // That is told by whoever reads the files.
             Err(ReadError::Limit(_)) => Vec::new(),
             files => files?,
@@ -34,42 +56,89 @@ pub(super) async fn leaks<R: Repository>(
         None => Vec::new(),
     };
     let mut paths: HashMap<ObjectId, Vec<String>> = HashMap::new();
-    for file in files.into_iter().filter(|file| file.kind != FileKind::Submodule) {
-        paths.entry(file.id).or_default().push(file.path);
+    let mut found = BTreeSet::new();
+    for file in files {
+        match search.find(file.path.as_bytes()) {
+            Some(leak) => drop(found.insert(("the path of a file".to_owned(), leak.secret.to_owned()))),
+            None if file.kind != FileKind::Submodule => paths.entry(file.id).or_default().push(file.path),
+            None => {}
+        }
     }
-    let came = pack.ids().filter(|id| pack.kind(id) == Some(Kind::Blob) && !paths.contains_key(id));
-    let ids: Vec<ObjectId> = paths.keys().copied().chain(came.collect::<Vec<_>>()).collect();
-    let finders: Vec<_> =
-        secrets.needles().map(|(needle, name)| (memmem::Finder::new(needle), name)).collect();
-    let mut found: BTreeSet<(String, usize, String, bool)> = BTreeSet::new();
-    staged
-        .each(&ids, |id, _, content| {
-            for (finder, name) in &finders {
-                let Some(at) = finder.find(content) else { continue };
-                let line = memchr::memchr_iter(b'\n', &content[..at]).count() + 1;
-                match paths.get(&id) {
-                    Some(paths) => {
-                        let place = |path: &String| (path.clone(), line, (*name).to_owned(), true);
-                        found.extend(paths.iter().map(place));
-                    }
-                    None => drop(found.insert((id.to_string(), line, (*name).to_owned(), false))),
-                }
-            }
-        })
-        .await?;
-    for (place, line, name, is_file) in found {
-        let fault = if is_file {
-            let words = format!("holds the value of secret {name}");
-            Fault::error(format!("{place}:{line}"), None, words).advise(format!(
-                "scripts read it as `ctx.secrets.{name}`; if others have seen it, set another value"
-            ))
-        } else {
-            let words = format!(
-                "line {line} of blob {place}, which an earlier commit has, holds the value of secret {name}"
-            );
-            Fault::error("history", None, words).advise("rewrite the commits so that it was never in them")
+    let new = |id: &ObjectId| !searched.found.contains_key(id);
+    let ids: Vec<ObjectId> = paths.keys().copied().chain(pack.ids()).filter(new).collect();
+    for some in ids.chunks(AT_ONCE) {
+        if let Err(rejection) = time.check() {
+            return Ok(Err(rejection));
+        }
+        let look = |id, kind, content: &[u8]| {
+            searched.found.insert(id, look_at(search, kind, content));
         };
-        faults.add(fault);
+        staged.each(some, look).await?;
     }
-    Ok(faults)
+    for (id, paths) in &paths {
+        if let Some(Some(place)) = searched.found.get(id) {
+            found.extend(paths.iter().map(|path| (format!("{path}:{}", place.line), place.secret.clone())));
+        }
+    }
+    for id in pack.ids().filter(|id| !paths.contains_key(id)) {
+        if let Some(Some(place)) = searched.found.get(&id) {
+            found.insert((place.words(id), place.secret.clone()));
+        }
+    }
+    found.into_iter().for_each(|(place, secret)| faults.add(fault(place, &secret)));
+    Ok(Ok(faults))
+}
+
+/// The fault of a text that came along: the name of a ref, what is said about a deploy.
+pub(super) fn leak_in(what: &str, text: &str, search: &LeakSearch) -> Option<Fault> {
+    search.find(text.as_bytes()).map(|Leak { secret, .. }| fault(what.to_owned(), secret))
+}
+
+fn look_at(search: &LeakSearch, kind: Kind, content: &[u8]) -> Option<Place> {
+    let place = |Leak { at, secret }: Leak<'_>| {
+        let line = memchr::memchr_iter(b'\n', &content[..at]).count() + 1;
+        let header = memchr::memmem::find(content, b"\n\n").unwrap_or(content.len());
+        Place { kind, line, in_header: at < header, secret: secret.to_owned() }
+    };
+    match kind {
+        // Its bytes hold the names of objects too.
+        Kind::Tree => {
+            let names = entry_names(content);
+            let leak = names.filter_map(|name| search.find(name)).next()?;
+            Some(Place { kind, line: 0, in_header: false, secret: leak.secret.to_owned() })
+        }
+        Kind::Blob | Kind::Commit | Kind::Tag => search.find(content).map(place),
+    }
+}
+
+impl Place {
+    /// Where it is, in something that came along and is no file of what is served.
+    fn words(&self, id: ObjectId) -> String {
+        match (self.kind, self.in_header) {
+            (Kind::Blob, _) => {
+                format!("history: line {} of blob {id}, which an earlier commit has,", self.line)
+            }
+            (Kind::Tree, _) => format!("history: the name of a file in tree {id}"),
+            (Kind::Commit, true) => format!("history: the author, or another header, of commit {id}"),
+            (Kind::Commit, false) => format!("history: the message of commit {id}"),
+            (Kind::Tag, true) => format!("history: the name, or another header, of tag {id}"),
+            (Kind::Tag, false) => format!("history: the message of tag {id}"),
+        }
+    }
+}
+
+fn fault(place: String, secret: &str) -> Fault {
+    let (place, words, advice) = match place.strip_prefix("history: ") {
+        Some(place) => (
+            "history".to_owned(),
+            format!("{place} holds the value of secret {secret}"),
+            "rewrite the commits so that it was never in them".to_owned(),
+        ),
+        None => (
+            place,
+            format!("holds the value of secret {secret}"),
+            format!("scripts read it as `ctx.secrets.{secret}`; if others have seen it, set another value"),
+        ),
+    };
+    Fault::error(place, None, words).advise(advice)
 }

@@ -13,11 +13,13 @@ mod commit;
 mod decision;
 mod domains;
 mod intent;
+mod leak_search;
 mod leaks;
 mod lifecycle;
 mod limits;
 mod plan;
 mod previews;
+mod push_secrets;
 mod push_time;
 mod report;
 mod rollback;
@@ -31,7 +33,6 @@ use std::time::Instant;
 use git_receiver::{Command, PackBytes, Request, Staged, UnpackedPush};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
-use runtime::Secrets;
 use store::{Actor, App, AppId, PushReceipt, RefChange, Store, StoreError};
 use tracing::Instrument as _;
 
@@ -44,6 +45,7 @@ pub use lifecycle::{NameAppError, StopAppError, UndeleteError};
 pub use limits::DeployLimits;
 pub use plan::{Change, Changes, Due, Plan, Planned, Sign};
 pub(crate) use plan::{Side, due_times, plan};
+use push_secrets::PushSecrets;
 pub(crate) use push_time::PushTime;
 pub use report::{Activated, Deployed, Event, Outcome, Rejection, Tell, Verdict};
 pub use rollback::{MESSAGE_CHARS_MAX, RollbackError, RolledBack};
@@ -325,8 +327,9 @@ impl Deployer {
     ) -> Result<Vec<Decision>, DeployError> {
         let Delivery { name, tell, repository, push, .. } = *delivery;
         let staged = Staged::new(repository, &push.pack);
-        let opened = self.secrets_of(repository.app()).await?;
-        let nothing = Arc::new(Secrets::default());
+        let reads_production = delivery.by.caller.may(Right::DeployProduction, name);
+        let opened = self.secrets_of(repository.app(), reads_production).await?;
+        let nothing = PushSecrets::default();
         let examination = Examination {
             store: &self.store,
             activation: &self.activation,
@@ -353,7 +356,16 @@ impl Deployer {
                 (Err(why), asked) if !matches!(asked, Intent::End | Intent::Delete) => {
                     Err(Rejection::Secrets { why: why.clone() })
                 }
-                _ => Ok(intent),
+                (_, Intent::End | Intent::Delete) => Ok(intent),
+                _ => {
+                    let message = delivery.by.message.as_deref().unwrap_or_default();
+                    let texts =
+                        [("the name of a branch or tag", command.name.as_str()), ("the message", message)];
+                    match texts.into_iter().find_map(|(what, text)| examination.leaked_in(what, text)) {
+                        Some(rejection) => Err(rejection),
+                        None => Ok(intent),
+                    }
+                }
             });
             let outcome = match asked {
                 // A mirror pushes the deploys back that it has fetched.
@@ -401,10 +413,16 @@ impl Deployer {
     }
 
     /// The secrets of the app, or why they cannot be opened.
-    async fn secrets_of(&self, app: Option<&App>) -> Result<Result<Arc<Secrets>, String>, DeployError> {
-        let Some(app) = app else { return Ok(Ok(Arc::default())) };
+    async fn secrets_of(
+        &self,
+        app: Option<&App>,
+        reads_production: bool,
+    ) -> Result<Result<PushSecrets, String>, DeployError> {
+        let Some(app) = app else { return Ok(Ok(PushSecrets::default())) };
         match self.vault.of(app.id).await {
-            Ok(secrets) => Ok(Ok(Arc::new(secrets))),
+            Ok(secrets) => {
+                Ok(PushSecrets::new(&secrets, reads_production).map_err(|error| error.to_string()))
+            }
             Err(SecretError::Store(error)) => Err(error.into()),
             Err(error) => Ok(Err(error.to_string())),
         }

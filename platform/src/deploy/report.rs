@@ -6,7 +6,7 @@ use git_receiver::Command;
 use manifest_schema::fault::Faults;
 use manifest_schema::name::DomainName;
 use manifest_schema::sdk::SdkVersion;
-use store::{Deploy, DeployNumber, Oid};
+use store::{Deploy, DeployNumber, Environment, Oid};
 use tokio::sync::mpsc;
 
 use super::domains::PendingDomain;
@@ -269,6 +269,8 @@ pub enum Rejection {
     SecretUnset {
         /// Its name.
         name: String,
+        /// For whom it was set.
+        environment: Environment,
     },
     /// The branch is protected, and the commit does not follow the one that it is at.
     NotForward,

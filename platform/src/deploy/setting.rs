@@ -10,7 +10,7 @@ use crate::limits::{LimitRangeError, check_ranges};
 use crate::nodes::OwnAct;
 use crate::repository::DEFAULT_PRODUCTION_BRANCH;
 use crate::revision::{LoadError, Prepared};
-use crate::secrets::{Changed, SecretError};
+use crate::secrets::{Changed, Environment, SecretError};
 
 /// Why a secret was not unset.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ impl Deployer {
     pub async fn set_secret(
         &self,
         app: &AppName,
-        name: &SettingName,
+        secret: (Environment, &SettingName),
         value: &str,
         by: &Pusher,
     ) -> Result<Changed, SecretError> {
@@ -58,8 +58,8 @@ impl Deployer {
                 return Err(StoreError::NoApp.into());
             }
             let found = found.unwrap_or_else(|| App::new(app.clone(), DEFAULT_PRODUCTION_BRANCH));
-            let reads = self.reading(&found, name).await?;
-            match self.vault.set((&found, creates), name, value, &reads, &by.actor).await {
+            let reads = self.reading(&found, secret).await?;
+            match self.vault.set((&found, creates), secret, value, &reads, &by.actor).await {
                 // Somebody else has created it meanwhile.
                 Err(SecretError::Store(StoreError::NoApp)) if creates => {}
                 set => break set?,
@@ -91,15 +91,20 @@ impl Deployer {
     ///
     /// # Errors
     /// Something does, or the store failed. Nothing was changed.
-    pub async fn unset_secret(&self, app: &App, name: &SettingName, by: &Actor) -> Result<Changed, NotUnset> {
+    pub async fn unset_secret(
+        &self,
+        app: &App,
+        secret: (Environment, &SettingName),
+        by: &Actor,
+    ) -> Result<Changed, NotUnset> {
         let act = self.begin_act(&app.name);
         let mut app = app.clone();
         let changed = loop {
-            let reads = self.reading(&app, name).await.map_err(SecretError::from)?;
+            let reads = self.reading(&app, secret).await.map_err(SecretError::from)?;
             if let Some(NewDeploy { branch, .. }) = reads.into_iter().next() {
                 return Err(NotUnset::InUse { branch });
             }
-            let changed = self.vault.unset(&app, name, by).await?;
+            let changed = self.vault.unset(&app, secret, by).await?;
             // Somebody has pushed meanwhile: what is live now may require it.
             if changed.changed || changed.app.generation == app.generation {
                 break changed;
@@ -111,9 +116,14 @@ impl Deployer {
     }
 
     /// The live revisions that require a secret, whether this node serves them or cannot.
-    async fn reading(&self, app: &App, name: &SettingName) -> Result<Vec<NewDeploy>, StoreError> {
+    async fn reading(
+        &self,
+        app: &App,
+        (environment, name): (Environment, &SettingName),
+    ) -> Result<Vec<NewDeploy>, StoreError> {
         let mut reads = Vec::new();
-        for LiveBranch { branch, commit, .. } in self.store.live_of(app.id).await? {
+        let live = self.store.live_of(app.id).await?.into_iter();
+        for LiveBranch { branch, commit, .. } in live.filter(|live| live.environment == environment) {
             let served = self.activation.live(&app.name, &branch);
             let requires = match served.filter(|revision| revision.commit() == commit.to_string()) {
                 Some(revision) => revision.manifest().secrets.required.contains(name),

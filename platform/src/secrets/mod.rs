@@ -3,8 +3,9 @@
 //! - [`key`]: the keys, in a file outside the database
 //! - `sealed`: one secret, encrypted and decrypted
 //!
-//! [`Vault::set`] encrypts a value and stores it with a new deploy of every live revision that reads it, in one transaction;
-//! [`Vault::of`] opens those of an app for a revision that is about to be served, and for the check of what is pushed.
+//! Production has a set of them, and all previews have one: who can push a preview can read what it reads. [`Vault::set`] encrypts
+//! a value and stores it with a new deploy of every live revision that reads it, in one transaction; [`Vault::of`] opens those of
+//! an app for a revision that is about to be served, and for the check of what is pushed.
 
 pub mod key;
 mod sealed;
@@ -22,15 +23,15 @@ use uuid::Uuid;
 
 pub use key::{KeyError, KeyFile};
 pub use sealed::SealError;
-pub use store::SealedSecret;
+pub use store::{Environment, SealedSecret};
 
 use key::Keys;
-use sealed::{open, seal};
+use sealed::{Bound, open, seal};
 
 /// The longest value, in bytes: a key in PEM fits.
 pub const VALUE_MAX: usize = 16 * 1024;
 
-/// The most secrets of an app.
+/// The most secrets of an app, for production and for previews each.
 const SECRETS_MAX: usize = 100;
 
 /// Why secrets cannot be had or changed.
@@ -49,7 +50,7 @@ pub enum SecretError {
     #[error("a secret is 1 to {VALUE_MAX} bytes of UTF-8 without NUL")]
     Value,
     /// There are too many.
-    #[error("an app has at most {SECRETS_MAX} secrets")]
+    #[error("an app has at most {SECRETS_MAX} secrets for production, and as many for previews")]
     TooMany,
 }
 
@@ -71,6 +72,39 @@ pub struct ListedSecret {
     pub secret: SealedSecret,
     /// This node has no key that opens it, or it was changed in the database.
     pub lost: bool,
+}
+
+/// The secrets of an app, opened as far as they can be.
+#[derive(Clone, Debug)]
+pub struct AppSecrets {
+    production: Result<Secrets, SealError>,
+    preview: Result<Secrets, SealError>,
+}
+
+impl Default for AppSecrets {
+    /// None.
+    fn default() -> Self {
+        Self { production: Ok(Secrets::default()), preview: Ok(Secrets::default()) }
+    }
+}
+
+impl AppSecrets {
+    #[cfg(test)]
+    pub(crate) fn of_both(production: Secrets, preview: Secrets) -> Self {
+        Self { production: Ok(production), preview: Ok(preview) }
+    }
+
+    /// Those of an environment.
+    ///
+    /// # Errors
+    /// One of them cannot be opened.
+    pub fn of(&self, environment: Environment) -> Result<&Secrets, SealError> {
+        let secrets = match environment {
+            Environment::Production => &self.production,
+            Environment::Preview => &self.preview,
+        };
+        secrets.as_ref().map_err(Clone::clone)
+    }
 }
 
 /// A key that encrypts from now on.
@@ -102,15 +136,19 @@ impl Vault {
     /// The secrets of an app, opened. Without any, no key is needed.
     ///
     /// # Errors
-    /// The store failed, or one of them cannot be opened.
-    pub async fn of(&self, app: AppId) -> Result<Secrets, SecretError> {
+    /// The store failed, or there is no key.
+    pub async fn of(&self, app: AppId) -> Result<AppSecrets, SecretError> {
         let sealed = self.store.secrets(app).await?;
         if sealed.is_empty() {
-            return Ok(Secrets::default());
+            return Ok(AppSecrets::default());
         }
         let keys = self.file.read().map_err(SecretError::Key)?;
-        let opened = sealed.iter().map(|secret| Ok((secret.name.clone(), opened(&keys, secret)?)));
-        Ok(Secrets::new(opened.collect::<Result<BTreeMap<_, _>, SealError>>()?))
+        let of = |environment| {
+            let secrets = sealed.iter().filter(|secret| secret.environment == environment);
+            let opened = secrets.map(|secret| Ok((secret.name.clone(), opened(&keys, secret)?)));
+            opened.collect::<Result<BTreeMap<_, _>, SealError>>().map(Secrets::new)
+        };
+        Ok(AppSecrets { production: of(Environment::Production), preview: of(Environment::Preview) })
     }
 
     /// The secrets of an app, without their values.
@@ -145,7 +183,7 @@ impl Vault {
     pub async fn set(
         &self,
         (app, creates): (&App, bool),
-        name: &SettingName,
+        (environment, name): (Environment, &SettingName),
         value: &str,
         reads: &[NewDeploy],
         by: &Actor,
@@ -153,42 +191,53 @@ impl Vault {
         if value.is_empty() || value.len() > VALUE_MAX || value.contains('\0') {
             return Err(SecretError::Value);
         }
-        let there = self.store.secrets(app.id).await?;
+        let mut there = self.store.secrets(app.id).await?;
+        there.retain(|secret| secret.environment == environment);
         if there.len() >= SECRETS_MAX && there.iter().all(|secret| secret.name != name.as_str()) {
             return Err(SecretError::TooMany);
         }
         let keys = self.keys_to_write().await?;
         let secret = SealedSecret {
             app: app.id,
+            environment,
             name: name.as_str().to_owned(),
             key: keys.first().id(),
-            sealed: seal(keys.first(), app.id, name.as_str(), value)?,
+            sealed: seal(keys.first(), Bound { app: app.id, environment, name: name.as_str() }, value)?,
             set_at: Utc::now(),
             set_by: by.name.clone(),
         };
-        self.change((app, creates), name, Some(&secret), reads, by).await
+        self.change((app, creates), (environment, name), Some(&secret), reads, by).await
     }
 
     /// Unsets a secret.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn unset(&self, app: &App, name: &SettingName, by: &Actor) -> Result<Changed, SecretError> {
-        self.change((app, false), name, None, &[], by).await
+    pub async fn unset(
+        &self,
+        app: &App,
+        secret: (Environment, &SettingName),
+        by: &Actor,
+    ) -> Result<Changed, SecretError> {
+        self.change((app, false), secret, None, &[], by).await
     }
 
     async fn change(
         &self,
         (app, creates): (&App, bool),
-        name: &SettingName,
+        (environment, name): (Environment, &SettingName),
         sealed: Option<&SealedSecret>,
         deploys: &[NewDeploy],
         by: &Actor,
     ) -> Result<Changed, SecretError> {
         let action = if sealed.is_some() { AuditAction::SecretSet } else { AuditAction::SecretUnset };
-        let act = Act::new(by, action, Some(&app.name), name.as_str());
+        let name = name.as_str();
+        let act = match environment {
+            Environment::Production => Act::new(by, action, Some(&app.name), name),
+            Environment::Preview => Act::new(by, action, Some(&app.name), &format!("{name} (previews)")),
+        };
         let node = self.node;
-        let change = SecretChange { app, creates, name: name.as_str(), sealed, deploys, node, act: &act };
+        let change = SecretChange { app, creates, name, environment, sealed, deploys, node, act: &act };
         let receipt = self.store.change_secret(&change).await?;
         Ok(Changed { app: receipt.app, changed: receipt.changed, deploys: receipt.deploys })
     }
@@ -240,7 +289,7 @@ impl Vault {
         let mut resealed = 0;
         for old in all.iter().filter(|secret| secret.key != first.id()) {
             let value = opened(&keys, old)?;
-            let sealed = seal(first, old.app, &old.name, &value)?;
+            let sealed = seal(first, bound_of(old), &value)?;
             let new = SealedSecret { key: first.id(), sealed, ..old.clone() };
             resealed += usize::from(self.store.reseal_secret(old, &new).await?);
         }
@@ -251,5 +300,9 @@ impl Vault {
 }
 
 fn opened(keys: &Keys, secret: &SealedSecret) -> Result<String, SealError> {
-    open(keys, &secret.key, secret.app, &secret.name, &secret.sealed)
+    open(keys, &secret.key, bound_of(secret), &secret.sealed)
+}
+
+fn bound_of(secret: &SealedSecret) -> Bound<'_> {
+    Bound { app: secret.app, environment: secret.environment, name: &secret.name }
 }

@@ -28,6 +28,10 @@ pub enum Kind {
 
 use Kind::{Bytes, Id, Number, Text, Time, Truth};
 
+/// What is kept of a secret.
+const SECRET: &[(&str, Kind)] =
+    &[("app", Id), ("name", Text), ("key", Text), ("sealed", Bytes), ("set_at", Time), ("set_by", Text)];
+
 /// What is copied. A table comes behind those that it refers to.
 pub const TABLES: &[Table] = &[
     Table {
@@ -61,7 +65,13 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "refs",
-        columns: &[("app", Id), ("name", Text), ("target", Text), ("scheduled_since", Time)],
+        columns: &[
+            ("app", Id),
+            ("name", Text),
+            ("target", Text),
+            ("scheduled_since", Time),
+            ("production_secrets", Truth),
+        ],
     },
     Table { name: "condemned", columns: &[("repository", Number), ("oid", Bytes)] },
     Table { name: "released", columns: &[("repository", Number), ("oid", Bytes), ("at", Time)] },
@@ -204,17 +214,8 @@ pub const TABLES: &[Table] = &[
         columns: &[("kind", Text), ("since", Time), ("last", Number), ("bytes", Number)],
     },
     Table { name: "record_bytes", columns: &[("app", Id), ("kind", Text), ("bytes", Number)] },
-    Table {
-        name: "secrets",
-        columns: &[
-            ("app", Id),
-            ("name", Text),
-            ("key", Text),
-            ("sealed", Bytes),
-            ("set_at", Time),
-            ("set_by", Text),
-        ],
-    },
+    Table { name: "secrets", columns: SECRET },
+    Table { name: "preview_secrets", columns: SECRET },
     Table {
         name: "tokens",
         columns: &[

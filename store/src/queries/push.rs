@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Connection, Connections, apps, audit, collection, deploys, dialect, domains, objects, refs, revisions,
-    transaction,
+    sql, transaction,
 };
 use crate::disk;
 use crate::error::PushError;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::portion;
 use crate::record::{App, NewDeploy, NewPush, Objects, PushReceipt, RefChange, branch_of};
+use crate::secret::Environment;
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let mut transaction = transaction::begin_push(connections).await?;
@@ -145,16 +146,18 @@ async fn insert_deploys(
 }
 
 /// Nobody has unset meanwhile what a revision needs.
-async fn require_secrets(tx: &mut Connection, app: AppId, names: &[String]) -> Result<(), PushError> {
-    for name in names {
-        let set: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM secrets WHERE app = $1 AND name = $2)")
-                .bind(app)
-                .bind(name)
-                .fetch_one(&mut *tx)
-                .await?;
-        if !set {
-            return Err(PushError::SecretUnset { name: name.clone() });
+async fn require_secrets(
+    tx: &mut Connection,
+    app: AppId,
+    secrets: &[(Environment, String)],
+) -> Result<(), PushError> {
+    for (environment, name) in secrets {
+        let table = environment.table();
+        let is_set =
+            sqlx::query_scalar(sql!("SELECT EXISTS (SELECT 1 FROM {table} WHERE app = $1 AND name = $2)"));
+        let is_set: bool = is_set.bind(app).bind(name).fetch_one(&mut *tx).await?;
+        if !is_set {
+            return Err(PushError::SecretUnset { name: name.clone(), environment: *environment });
         }
     }
     Ok(())

@@ -67,7 +67,7 @@ pub(super) async fn move_ref(tx: &mut Connection, app: AppId, change: &RefChange
     let placed = sqlx::query(
         "INSERT INTO refs (app, name, target) SELECT apps.id, $2, $3
          FROM apps JOIN objects ON objects.repository = apps.repository AND objects.oid = $4 WHERE apps.id = $1
-         ON CONFLICT (app, name) DO UPDATE SET target = excluded.target",
+         ON CONFLICT (app, name) DO UPDATE SET target = excluded.target, production_secrets = false",
     )
     .bind(app)
     .bind(&change.name)

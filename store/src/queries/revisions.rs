@@ -7,6 +7,7 @@ use crate::disk;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::record::{LiveBranch, NewRevision, Revision};
+use crate::secret::Environment;
 
 pub(crate) async fn revision(
     connections: &Connections,
@@ -49,12 +50,14 @@ struct BranchRow {
     target: HexOid,
     deploy: Option<DeployNumber>,
     scheduled: bool,
+    reads_production: bool,
 }
 
 pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
     // Most often it is the branch's latest deploy, which comes first in the index: the others are not read then.
     let rows: Vec<BranchRow> = sqlx::query_as(sql!(
-        "SELECT substr(refs.name, 12) AS branch, refs.target, scheduled_since IS NOT NULL AS scheduled, (
+        "SELECT substr(refs.name, 12) AS branch, refs.target, scheduled_since IS NOT NULL AS scheduled,
+             (production_secrets OR refs.name = 'refs/heads/' || production_branch) AS reads_production, (
              SELECT number FROM {DEPLOYS_OF_A_BRANCH}
              WHERE repository = apps.repository AND branch = substr(refs.name, 12) AND commit_id = {REF_TARGET}
              ORDER BY number DESC LIMIT 1
@@ -66,8 +69,10 @@ pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec
     .bind(app)
     .fetch_all(connections.reader())
     .await?;
-    let live = rows.into_iter().filter_map(|BranchRow { branch, target, deploy, scheduled }| {
-        Some(LiveBranch { branch, commit: target.0, deploy: deploy?, scheduled })
+    let live = rows.into_iter().filter_map(|row| {
+        let BranchRow { branch, target, deploy, scheduled, reads_production } = row;
+        let environment = if reads_production { Environment::Production } else { Environment::Preview };
+        Some(LiveBranch { branch, commit: target.0, deploy: deploy?, scheduled, environment })
     });
     Ok(live.collect())
 }

@@ -1,23 +1,33 @@
-//! The table `secrets`.
+//! The tables `secrets`, of production, and `preview_secrets`.
 
 use super::dialect::{self, BY_BYTES};
 use super::{Connections, apps, audit, deploys, refs, sql, transaction};
 use crate::audit::{Act, AuditAction};
 use crate::error::{PushError, StoreError};
 use crate::id::AppId;
-use crate::secret::{SealedSecret, SecretChange, SecretReceipt};
+use crate::secret::{Environment, SealedSecret, SecretChange, SecretReceipt};
 
-/// The columns of [`SealedSecret`].
-const SECRET: &str = "app, name, key, sealed, set_at, set_by";
+/// All secrets of an app, or of each, with the columns of [`SealedSecret`].
+fn of_both(condition: &str) -> String {
+    let of = |environment: Environment| {
+        let (table, environment) = (environment.table(), environment.as_str());
+        format!(
+            "SELECT app, name, key, sealed, set_at, set_by, '{environment}' AS environment FROM {table} {condition}"
+        )
+    };
+    Environment::ALL.map(of).join(" UNION ALL ")
+}
 
 pub(crate) async fn secrets(connections: &Connections, app: AppId) -> Result<Vec<SealedSecret>, StoreError> {
+    let both = of_both("WHERE app = $1");
     let secrets =
-        sqlx::query_as(sql!("SELECT {SECRET} FROM secrets WHERE app = $1 ORDER BY name {BY_BYTES}"));
+        sqlx::query_as(sql!("SELECT * FROM ({both}) AS secrets ORDER BY name {BY_BYTES}, environment"));
     Ok(secrets.bind(app).fetch_all(connections.reader()).await?)
 }
 
 pub(crate) async fn all_secrets(connections: &Connections) -> Result<Vec<SealedSecret>, StoreError> {
-    let secrets = sqlx::query_as(sql!("SELECT {SECRET} FROM secrets ORDER BY app, name"));
+    let both = of_both("");
+    let secrets = sqlx::query_as(sql!("SELECT * FROM ({both}) AS secrets ORDER BY app, name, environment"));
     Ok(secrets.fetch_all(connections.reader()).await?)
 }
 
@@ -40,19 +50,20 @@ pub(crate) async fn change_secret(
         transaction.rollback().await;
         return Ok(SecretReceipt { app, changed: false, deploys: Vec::new() });
     }
+    let table = change.environment.table();
     let changed = match change.sealed {
-        Some(secret) => sqlx::query(
-            "INSERT INTO secrets (app, name, key, sealed, set_at, set_by) VALUES ($1, $2, $3, $4, $5, $6)
+        Some(secret) => sqlx::query(sql!(
+            "INSERT INTO {table} (app, name, key, sealed, set_at, set_by) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (app, name) DO UPDATE SET
-                 key = excluded.key, sealed = excluded.sealed, set_at = excluded.set_at, set_by = excluded.set_by",
-        )
+                 key = excluded.key, sealed = excluded.sealed, set_at = excluded.set_at, set_by = excluded.set_by"
+        ))
         .bind(id)
         .bind(change.name)
         .bind(&secret.key)
         .bind(&secret.sealed)
         .bind(secret.set_at)
         .bind(&secret.set_by),
-        None => sqlx::query("DELETE FROM secrets WHERE app = $1 AND name = $2").bind(id).bind(change.name),
+        None => sqlx::query(sql!("DELETE FROM {table} WHERE app = $1 AND name = $2")).bind(id).bind(change.name),
     };
     if changed.execute(&mut *tx).await?.rows_affected() == 0 {
         transaction.rollback().await;
@@ -86,12 +97,10 @@ pub(crate) async fn reseal_secret(
     old: &SealedSecret,
     new: &SealedSecret,
 ) -> Result<bool, StoreError> {
-    let change =
-        sqlx::query("UPDATE secrets SET key = $4, sealed = $5 WHERE app = $1 AND name = $2 AND sealed = $3")
-            .bind(old.app)
-            .bind(&old.name)
-            .bind(&old.sealed)
-            .bind(&new.key)
-            .bind(&new.sealed);
+    let table = old.environment.table();
+    let change = sqlx::query(sql!(
+        "UPDATE {table} SET key = $4, sealed = $5 WHERE app = $1 AND name = $2 AND sealed = $3"
+    ));
+    let change = change.bind(old.app).bind(&old.name).bind(&old.sealed).bind(&new.key).bind(&new.sealed);
     Ok(transaction::execute_confirmed(connections, change).await? == 1)
 }

@@ -2,8 +2,8 @@
 
 use store::disk::ROW_BYTES;
 use store::{
-    Act, Actor, App, AuditAction, Location, NewDeploy, NewPush, Object, Oid, PushError, PushLimits,
-    RefChange, SealedSecret, SecretChange, Store,
+    Act, Actor, App, AuditAction, Environment, Location, NewDeploy, NewPush, Object, Oid, PushError,
+    PushLimits, RefChange, SealedSecret, SecretChange, Store,
 };
 
 use crate::values::*;
@@ -94,13 +94,16 @@ async fn secret_that_deploys_counts(location: Location) {
     store.push(&push(None, 1)).await.unwrap();
     let app = read(&store).await;
     let (name, key, set_by) = ("KEY".to_owned(), "abc".to_owned(), "ada".to_owned());
-    let sealed = SealedSecret { app: app.id, name, key, sealed: vec![1; 60], set_at: noon(), set_by };
+    let environment = Environment::Production;
+    let sealed =
+        SealedSecret { app: app.id, environment, name, key, sealed: vec![1; 60], set_at: noon(), set_by };
     let deploys = [NewDeploy { branch: "main".to_owned(), commit: oid(1) }];
     let act = Act::new(&Actor::named("ada"), AuditAction::SecretSet, Some(&app.name), "KEY");
     let change = SecretChange {
         app: &app,
         creates: false,
         name: "KEY",
+        environment,
         sealed: Some(&sealed),
         deploys: &deploys,
         act: &act,

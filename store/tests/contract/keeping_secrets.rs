@@ -1,7 +1,8 @@
 //! Secrets: set with a deploy of what reads them, or not at all.
 
 use store::{
-    Act, Actor, App, AuditAction, Location, NewDeploy, NewPush, PushError, SealedSecret, SecretChange, Store,
+    Act, Actor, App, AuditAction, Environment, Location, NewDeploy, NewPush, PushError, SealedSecret,
+    SecretChange, Store,
 };
 
 use crate::values::*;
@@ -12,11 +13,13 @@ on_both_databases!(
     a_push_needs_its_secrets_to_be_set_still,
     secret_is_not_unset_after_a_push_that_was_not_seen,
     a_secret_is_sealed_anew_only_where_it_was_not_set_meanwhile,
+    secrets_of_production_and_of_previews_are_two_sets,
 );
 
 fn secret(app: &App, sealed: u8) -> SealedSecret {
     let (name, key, set_by) = ("API_KEY".to_owned(), "abc".to_owned(), "ada".to_owned());
-    SealedSecret { app: app.id, name, key, sealed: vec![sealed; 60], set_at: noon(), set_by }
+    let environment = Environment::Production;
+    SealedSecret { app: app.id, environment, name, key, sealed: vec![sealed; 60], set_at: noon(), set_by }
 }
 
 async fn change(
@@ -27,9 +30,52 @@ async fn change(
 ) -> store::SecretReceipt {
     let action = if sealed.is_some() { AuditAction::SecretSet } else { AuditAction::SecretUnset };
     let act = Act::new(&Actor::named("ada"), action, Some(&app.name), "API_KEY");
-    let change =
-        SecretChange { app, creates: false, name: "API_KEY", sealed, deploys, node: None, act: &act };
+    let change = SecretChange {
+        app,
+        creates: false,
+        name: "API_KEY",
+        environment: Environment::Production,
+        sealed,
+        deploys,
+        node: None,
+        act: &act,
+    };
     store.change_secret(&change).await.unwrap()
+}
+
+async fn secrets_of_production_and_of_previews_are_two_sets(location: Location) {
+    let store = Store::open(&location).await.unwrap();
+    let app = store.push(&push(None, 1)).await.unwrap().app;
+    let [production, preview] = Environment::ALL;
+    let of_preview = SealedSecret { environment: preview, ..secret(&app, 2) };
+    let act = Act::new(&Actor::named("ada"), AuditAction::SecretSet, Some(&app.name), "API_KEY");
+    let change = SecretChange {
+        app: &app,
+        creates: false,
+        name: "API_KEY",
+        environment: preview,
+        sealed: Some(&of_preview),
+        deploys: &[],
+        node: None,
+        act: &act,
+    };
+    let app = store.change_secret(&change).await.unwrap().app;
+    assert_eq!(store.secrets(app.id).await.unwrap(), std::slice::from_ref(&of_preview));
+    let push_of = |environment| {
+        let requires = vec![(environment, "API_KEY".to_owned())];
+        NewPush { requires, ..push(Some(1), 2) }
+    };
+    let refused = store.push(&push_of(production)).await;
+    assert!(
+        matches!(refused, Err(PushError::SecretUnset { environment, .. }) if environment == production),
+        "{refused:?}"
+    );
+    let app = store.push(&push_of(preview)).await.unwrap().app;
+    self::change(&store, &app, Some(&secret(&app, 1)), &[]).await;
+    assert_eq!(store.secrets(app.id).await.unwrap(), [of_preview.clone(), secret(&app, 1)]);
+    let resealed = SealedSecret { sealed: vec![3; 60], ..of_preview.clone() };
+    assert!(store.reseal_secret(&of_preview, &resealed).await.unwrap());
+    assert_eq!(store.all_secrets().await.unwrap(), [resealed, secret(&app, 1)]);
 }
 
 fn of_main(digit: u8) -> NewDeploy {
@@ -72,9 +118,10 @@ async fn a_branch_that_points_elsewhere_is_not_deployed(location: Location) {
 async fn a_push_needs_its_secrets_to_be_set_still(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let app = store.push(&push(None, 1)).await.unwrap().app;
-    let needing = NewPush { requires: vec!["API_KEY".to_owned()], ..push(Some(1), 2) };
+    let needing =
+        NewPush { requires: vec![(Environment::Production, "API_KEY".to_owned())], ..push(Some(1), 2) };
     let refused = store.push(&needing).await;
-    assert!(matches!(refused, Err(PushError::SecretUnset { name }) if name == "API_KEY"));
+    assert!(matches!(refused, Err(PushError::SecretUnset { name, .. }) if name == "API_KEY"));
     assert_eq!(store.deploys(app.id).await.unwrap().len(), 1);
     change(&store, &app, Some(&secret(&app, 1)), &[]).await;
     store.push(&needing).await.unwrap();
@@ -84,7 +131,8 @@ async fn secret_is_not_unset_after_a_push_that_was_not_seen(location: Location) 
     let store = Store::open(&location).await.unwrap();
     let app = store.push(&push(None, 1)).await.unwrap().app;
     let seen = change(&store, &app, Some(&secret(&app, 1)), &[]).await.app;
-    let needing = NewPush { requires: vec!["API_KEY".to_owned()], ..push(Some(1), 2) };
+    let needing =
+        NewPush { requires: vec![(Environment::Production, "API_KEY".to_owned())], ..push(Some(1), 2) };
     let pushed = store.push(&needing).await.unwrap().app;
     let refused = change(&store, &seen, None, &[]).await;
     assert_eq!((refused.changed, refused.app.generation), (false, pushed.generation));

@@ -4,8 +4,8 @@ use chrono::{TimeDelta, Utc};
 use manifest_schema::execution::LogLevel;
 use manifest_schema::name::{AppName, DomainName};
 use store::{
-    Actor, App, AppId, AuditAction, Claim, ExecutionFilter, Location, NameAppError, NewDeploy, NewPush,
-    NewRun, PushError, RecordKind, SealedSecret, SecretChange, Store, Token,
+    Actor, App, AppId, AuditAction, Claim, Environment, ExecutionFilter, Location, NameAppError, NewDeploy,
+    NewPush, NewRun, PushError, RecordKind, SealedSecret, SecretChange, Store, Token,
 };
 use uuid::Uuid;
 
@@ -37,12 +37,15 @@ async fn with_secret(store: &Store) -> App {
     store.push(&push(None, 1)).await.unwrap();
     let app = read(store).await;
     let (name, key, set_by) = ("KEY".to_owned(), "abc".to_owned(), "ada".to_owned());
-    let sealed = SealedSecret { app: app.id, name, key, sealed: vec![1; 60], set_at: noon(), set_by };
+    let environment = Environment::Production;
+    let sealed =
+        SealedSecret { app: app.id, environment, name, key, sealed: vec![1; 60], set_at: noon(), set_by };
     let act = store::Act::new(&ada(), AuditAction::SecretSet, Some(&app.name), "KEY");
     let change = SecretChange {
         app: &app,
         creates: false,
         name: "KEY",
+        environment,
         sealed: Some(&sealed),
         deploys: &[],
         node: None,

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use manifest_schema::name::AppName;
 use sqlx::migrate::Migrator;
-use store::{Deploy, Location, NewPush, Object, ObjectKind, RunOutcome, Store};
+use store::{
+    Deploy, Environment, Location, NewDeploy, NewPush, Object, ObjectKind, RefChange, RunOutcome, Store,
+};
 
 use crate::database::*;
 use crate::values::*;
@@ -13,6 +15,7 @@ on_both_databases!(
     a_database_of_the_first_version_keeps_what_it_holds,
     a_database_of_every_earlier_version_keeps_its_rows,
     domain_of_an_app_stays_its_own_without_a_proof,
+    previews_of_an_earlier_version_read_secrets_of_production_until_they_are_pushed_to,
 );
 
 /// Two apps that have an object in common, as the first version wrote them. `@a` is the id of an app, `@1` the name of an
@@ -155,6 +158,43 @@ async fn domain_of_an_app_stays_its_own_without_a_proof(location: Location) {
     assert!(domains[0].is_served());
     assert_eq!(domains[0].proof, Some(store::DomainProof::Earlier));
     assert!(domains[0].proven_at.is_some(), "the time that a migration writes can be read");
+}
+
+async fn previews_of_an_earlier_version_read_secrets_of_production_until_they_are_pushed_to(
+    location: Location,
+) {
+    // The last version in which there was one set of secrets.
+    const ONE_SET: i64 = 28;
+    let mut other = Other::at(&location).await;
+    bring_to(&mut other, 1, ROWS).await;
+    let rows = "INSERT INTO refs (app, name, target) VALUES ('@a', 'refs/heads/try', '@1'), ('@b', 'refs/heads/try', '@2');
+        INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by)
+        SELECT repository, 3, 'try', bytes'@1', '@noon', 'ada' FROM apps WHERE id = '@a';
+        INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by)
+        SELECT repository, 2, 'try', bytes'@2', '@noon', 'ada' FROM apps WHERE id = '@b';
+        UPDATE apps SET last_deploy = 3;
+        INSERT INTO secrets (app, name, key, sealed, set_at, set_by)
+        VALUES ('@a', 'API_KEY', 'k', bytes'@1', '@noon', 'ada');";
+    bring_to(&mut other, ONE_SET, rows).await;
+    drop(other);
+    let store = Store::open(&location).await.unwrap();
+    let reads = async |app: &str| -> Vec<(String, Environment)> {
+        let app = store.app(&AppName::new(app).unwrap()).await.unwrap().unwrap();
+        let live = store.live_of(app.id).await.unwrap();
+        live.into_iter().map(|live| (live.branch, live.environment)).collect()
+    };
+    let (main, preview) = ("main".to_owned(), "try".to_owned());
+    let [production, previews] = Environment::ALL;
+    assert_eq!(reads("hello").await, [(main.clone(), production), (preview.clone(), production)]);
+    assert_eq!(reads("other").await, [(preview.clone(), previews)], "there were no secrets");
+    let name = "refs/heads/try".to_owned();
+    let push = NewPush {
+        refs: vec![RefChange { name, old: Some(oid(1)), new: Some(oid(2)) }],
+        deploys: vec![NewDeploy { branch: preview.clone(), commit: oid(2) }],
+        ..push(Some(2), 2)
+    };
+    store.push(&push).await.unwrap();
+    assert_eq!(reads("hello").await, [(main, production), (preview, previews)]);
 }
 
 /// A place without tables: the same database, emptied, or a file beside the one that was made before.

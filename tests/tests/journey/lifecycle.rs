@@ -34,8 +34,11 @@ fn with_everything(server: &Server) -> Repository {
 }
 
 fn set_secret(server: &Server, app: &str, value: &str) {
-    let set = ask(server, TOKEN, "PUT", &format!("apps/{app}/secrets/KEY"), Some(&json!({"value": value})));
-    assert_eq!(set.status, 200, "{}", set.body);
+    for environment in ["production", "preview"] {
+        let path = format!("apps/{app}/secrets/KEY?environment={environment}");
+        let set = ask(server, TOKEN, "PUT", &path, Some(&json!({"value": value})));
+        assert_eq!(set.status, 200, "{}", set.body);
+    }
 }
 
 fn call(server: &Server, app: &str) -> Answer {

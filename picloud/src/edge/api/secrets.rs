@@ -4,13 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use manifest_schema::name::SettingName;
 use platform::deploy::Pusher;
-use platform::secrets::{Changed, ListedSecret, SealedSecret};
+use platform::secrets::{Changed, Environment, ListedSecret, SealedSecret};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::extract::{AdminCaller, AppAccess, FoundApp, JsonBody, NoBody, NoQuery, PathParams, Secrets};
+use super::extract::{
+    AdminCaller, AppAccess, FoundApp, JsonBody, NoBody, NoQuery, PathParams, Secrets, StrictQuery,
+};
 use super::state::Api;
 use crate::edge::api_error::ApiError;
-use crate::rest;
+use crate::rest::{self, SecretEnvironment};
 
 /// Which secrets are set, when and by whom.
 #[utoipa::path(
@@ -25,8 +28,9 @@ pub(super) async fn list(
     FoundApp { app, .. }: FoundApp<Secrets>,
 ) -> Result<Json<rest::Secrets>, ApiError> {
     let secrets = api.vault.list(app.id).await?.into_iter();
-    let secret = |ListedSecret { secret: SealedSecret { name, set_at, set_by, key, .. }, lost }| {
-        rest::Secret { name, set_at, set_by, key, lost }
+    let secret = |ListedSecret { secret, lost }| {
+        let SealedSecret { name, environment, set_at, set_by, key, .. } = secret;
+        rest::Secret { name, environment: environment.into(), set_at, set_by, key, lost }
     };
     Ok(Json(rest::Secrets { secrets: secrets.map(secret).collect() }))
 }
@@ -36,12 +40,27 @@ pub(super) struct SecretPath {
     name: String,
 }
 
+/// For whom a secret is set or unset.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EnvironmentParam {
+    /// For production, where it is left out, or for all previews.
+    #[serde(default)]
+    #[param(inline)]
+    environment: SecretEnvironment,
+}
+
 /// Sets a secret. Whoever may create the app creates it with that: its first push may need the secret.
 #[utoipa::path(
     put,
     path = "/-/api/v1/apps/{app}/secrets/{name}",
     tag = "secrets",
-    params(("app" = String, Path, description = "The name of the app"), ("name" = String, Path, description = "The name of the secret")),
+    params(
+        ("app" = String, Path, description = "The name of the app"),
+        ("name" = String, Path, description = "The name of the secret"),
+        EnvironmentParam,
+    ),
     request_body = rest::NewSecret,
     responses((status = 200, body = rest::ChangedSecret), rest::Refusals),
 )]
@@ -49,15 +68,16 @@ pub(super) async fn set(
     State(api): State<Api>,
     AppAccess { app, caller, .. }: AppAccess<Secrets>,
     PathParams(SecretPath { name }): PathParams<SecretPath>,
-    _: NoQuery,
+    StrictQuery(EnvironmentParam { environment }): StrictQuery<EnvironmentParam>,
     JsonBody(rest::NewSecret { value }): JsonBody<rest::NewSecret>,
 ) -> Result<Json<rest::ChangedSecret>, ApiError> {
     let name = SettingName::new(&name)?;
     // In a task of its own: a client that hangs up now does not stop it halfway, when it is stored and not served.
     let (deployer, of) = (api.deployer.clone(), name.clone());
     let by = Pusher { caller: caller.who, actor: caller.actor, creates: true, message: None };
-    let setting = tokio::spawn(async move { deployer.set_secret(&app, &of, &value, &by).await });
-    Ok(Json(shown(&name, setting.await??)))
+    let setting =
+        tokio::spawn(async move { deployer.set_secret(&app, (environment.into(), &of), &value, &by).await });
+    Ok(Json(shown(&name, environment, setting.await??)))
 }
 
 /// Unsets a secret.
@@ -65,24 +85,31 @@ pub(super) async fn set(
     delete,
     path = "/-/api/v1/apps/{app}/secrets/{name}",
     tag = "secrets",
-    params(("app" = String, Path, description = "The name of the app"), ("name" = String, Path, description = "The name of the secret")),
+    params(
+        ("app" = String, Path, description = "The name of the app"),
+        ("name" = String, Path, description = "The name of the secret"),
+        EnvironmentParam,
+    ),
     responses((status = 200, body = rest::ChangedSecret), rest::Refusals),
 )]
 pub(super) async fn unset(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<Secrets>,
     PathParams(SecretPath { name }): PathParams<SecretPath>,
-    _: NoQuery,
+    StrictQuery(EnvironmentParam { environment }): StrictQuery<EnvironmentParam>,
     _: NoBody,
 ) -> Result<Json<rest::ChangedSecret>, ApiError> {
     let name = SettingName::new(&name)?;
     let (deployer, of) = (api.deployer.clone(), name.clone());
-    let unsetting = tokio::spawn(async move { deployer.unset_secret(&app, &of, &caller.actor).await });
+    let unsetting =
+        tokio::spawn(
+            async move { deployer.unset_secret(&app, (environment.into(), &of), &caller.actor).await },
+        );
     let changed = unsetting.await??;
     if !changed.changed {
         return Err(ApiError::not_found("there is no such secret"));
     }
-    Ok(Json(shown(&name, changed)))
+    Ok(Json(shown(&name, environment, changed)))
 }
 
 /// Encrypts the secrets of all apps with the first key of the file.
@@ -125,11 +152,30 @@ pub(super) async fn begin_new_key(
     }))
 }
 
-fn shown(name: &SettingName, changed: Changed) -> rest::ChangedSecret {
+impl From<Environment> for SecretEnvironment {
+    fn from(environment: Environment) -> Self {
+        match environment {
+            Environment::Production => Self::Production,
+            Environment::Preview => Self::Preview,
+        }
+    }
+}
+
+impl From<SecretEnvironment> for Environment {
+    fn from(environment: SecretEnvironment) -> Self {
+        match environment {
+            SecretEnvironment::Production => Self::Production,
+            SecretEnvironment::Preview => Self::Preview,
+        }
+    }
+}
+
+fn shown(name: &SettingName, environment: SecretEnvironment, changed: Changed) -> rest::ChangedSecret {
     let deploys = changed.deploys.into_iter();
     let deploys = deploys.map(|(branch, deploy)| rest::SecretDeploy { branch, deploy: deploy.get() });
     rest::ChangedSecret {
         name: name.as_str().to_owned(),
+        environment,
         changed: changed.changed,
         deploys: deploys.collect(),
     }

@@ -71,6 +71,7 @@ fn kind(problem: &Problem) -> ProblemKind {
         Problem::ClockJump { .. } => ProblemKind::ClockJump,
         Problem::RetentionPaused { .. } => ProblemKind::RetentionPaused,
         Problem::PreviewWithoutCertificate { .. } => ProblemKind::PreviewWithoutCertificate,
+        Problem::PreviewReadsProduction { .. } => ProblemKind::PreviewReadsProduction,
         Problem::DiskNearlyFull { .. } => ProblemKind::DiskNearlyFull,
     }
 }

@@ -25,7 +25,7 @@ fn teller() -> Repository {
     let route = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
     repository.write("picloud.toml", format!("sdk = \"1.2\"\n[secrets]\nrequired = [\"KEY\"]\n{route}"));
     repository.write("a.rhai", "ctx.secrets.KEY");
-    repository.commit("first");
+    repository.commit("teller");
     repository
 }
 
@@ -182,7 +182,7 @@ fn schedules_run_and_logs_are_followed_after_a_set_back() {
     repository.write("picloud.toml", format!("sdk = \"1.2\"\n{route}{schedule}"));
     repository.write("say.rhai", "log::info(ctx.request.params.word); 1");
     repository.write("tick.rhai", "1");
-    repository.commit("first");
+    repository.commit("teller");
     repository.git(&["remote", "add", "picloud", &node.git_url("app")]);
     repository.push("picloud", &["main"]).succeeded();
     let earlier = postgres.copy();

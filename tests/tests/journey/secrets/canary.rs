@@ -71,6 +71,7 @@ fn a_secret_is_in_nothing_that_leaves_the_server(database: Database) {
     repository.write("fail.rhai", "log::info(ctx); throw `failed with ${ctx.secrets.API_KEY}`");
     repository.commit("canary");
     said(secrets(&server, &["set", "API_KEY"], CANARY).succeeded());
+    said(secrets(&server, &["set", "API_KEY", "--preview"], &format!("{CANARY}-preview")).succeeded());
     said(repository.push(&url, &["main", "main:next"]).succeeded());
     for how in ["fine", "throw", "map", "parse", "index", "call", "status", "header", "value", "debug"] {
         let answer = server.get(&format!("/hello/{how}"));
@@ -118,7 +119,9 @@ fn a_secret_is_in_nothing_that_leaves_the_server(database: Database) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     silent("the backup", &std::fs::read(&backup).expect("a backup"));
     if server.database.is_outside_the_data_folder() {
-        for table in ["secrets", "audit", "deploys", "schedule_runs", "apps", "executions", "logs"] {
+        for table in
+            ["secrets", "preview_secrets", "audit", "deploys", "schedule_runs", "apps", "executions", "logs"]
+        {
             silent(table, server.database.query(&format!("SELECT * FROM {table}")).as_bytes());
         }
     }

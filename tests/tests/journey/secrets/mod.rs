@@ -1,6 +1,7 @@
 //! Settings and secrets of apps.
 
 mod canary;
+mod environments;
 mod keys;
 mod leaking;
 mod lost_key;
