@@ -4,6 +4,7 @@ use manifest_schema::execution::TriggerKind;
 use store::{ExecutionFilter, Part, Store};
 use uuid::Uuid;
 
+use crate::executor::Holder;
 use crate::memory::MemoryBudget;
 use crate::page::{Page, PageRequest};
 use crate::recording::tail::Tail;
@@ -131,7 +132,13 @@ impl Records {
     ///
     /// # Errors
     /// There is no place for one more, or the store failed.
-    pub async fn follow(&self, app: &App, filter: LineFilter, from: TailFrom) -> Result<Tail, FollowError> {
+    pub async fn follow(
+        &self,
+        app: &App,
+        filter: LineFilter,
+        from: TailFrom,
+        holder: &Holder,
+    ) -> Result<Tail, FollowError> {
         let from = match from {
             TailFrom::Record(number) => number,
             TailFrom::LastLines(count) => {
@@ -143,6 +150,7 @@ impl Records {
                 earlier.first().map_or(last, |first| first.number - 1)
             }
         };
-        Tail::new(self.store.clone(), &self.followers, self.memory.account(app.id), app.id, filter, from)
+        let account = self.memory.account(app.id);
+        Tail::new(self.store.clone(), &self.followers, holder, account, app.id, filter, from)
     }
 }

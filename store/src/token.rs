@@ -54,6 +54,14 @@ impl Store {
         either!(self, tokens::token(hash))
     }
 
+    /// The token of that id, whether it has expired or not.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn token_of(&self, id: Uuid) -> Result<Option<Token>, StoreError> {
+        either!(self, tokens::token_of(id))
+    }
+
     /// All tokens, by name.
     ///
     /// # Errors

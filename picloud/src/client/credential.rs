@@ -1,14 +1,30 @@
-//! As whom: the environment, the remote's URL, or git's own credential helper, where `git push` has left the token.
+//! As whom: a file, the environment, the remote's URL, or git's own credential helper, where `git push` has left the token.
 
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::remote::Remote;
 use crate::hint::Hint;
 
+/// The longest file that holds a token, in bytes.
+const FILE_MAX: u64 = 4096;
+
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialError {
+    /// It stands on the command line.
+    #[error("a token is not given as an argument, where other users of this machine see it")]
+    Argument,
+    /// The file that should hold it cannot be read.
+    #[error("cannot read the token from {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// git is not there.
     #[error("cannot ask git for the token")]
     Git(#[source] io::Error),
@@ -23,6 +39,8 @@ pub(crate) enum CredentialError {
 impl Hint for CredentialError {
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            Self::Argument => "set PICLOUD_TOKEN, or name a file that holds it with --token-file",
+            Self::File { .. } => "name a file that you can read and that holds nothing else",
             Self::Git(_) => "install git, or set PICLOUD_TOKEN",
             Self::None { .. } => "set PICLOUD_TOKEN, or let `git push` ask for it and remember it",
         })
@@ -45,9 +63,16 @@ impl std::fmt::Debug for Credential {
 
 impl Credential {
     /// The token for a server.
-    pub(crate) fn find(given: Option<&str>, remote: &Remote) -> Result<Self, CredentialError> {
-        if let Some(token) = given.or(remote.password.as_deref()) {
-            return Ok(Self { token: token.to_owned(), helper: None });
+    pub(crate) fn find(file: Option<&Path>, remote: &Remote) -> Result<Self, CredentialError> {
+        let given = match file {
+            Some(path) => {
+                let read = in_file(path);
+                Some(read.map_err(|source| CredentialError::File { path: path.to_owned(), source })?)
+            }
+            None => std::env::var("PICLOUD_TOKEN").ok().filter(|token| !token.is_empty()),
+        };
+        if let Some(token) = given.or_else(|| remote.password.clone()) {
+            return Ok(Self { token, helper: None });
         }
         let asked = description(remote);
         let said = git("fill", &asked).map_err(CredentialError::Git)?;
@@ -77,6 +102,17 @@ impl Credential {
             // What a helper does with it is between git and the helper.
             let _ = git(what, said);
         }
+    }
+}
+
+/// The only line of a file.
+fn in_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(FILE_MAX).read_to_string(&mut text)?;
+    let token = text.trim();
+    match token.is_empty() || token.contains(char::is_whitespace) {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, "it does not hold a token")),
+        false => Ok(token.to_owned()),
     }
 }
 

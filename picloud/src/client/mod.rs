@@ -14,6 +14,8 @@ mod error;
 mod events;
 mod remote;
 
+use std::path::PathBuf;
+
 use clap::Args;
 use manifest_schema::name::{AppName, JobName};
 use serde::de::DeserializeOwned;
@@ -23,7 +25,7 @@ pub(crate) use error::ClientError;
 pub(crate) use events::{Event, Heard};
 
 use crate::progress::Progress;
-use credential::Credential;
+use credential::{Credential, CredentialError};
 use remote::{Remote, RemoteError};
 
 /// Which server a verb speaks to, and in which form it answers.
@@ -33,9 +35,13 @@ pub(crate) struct ClientOptions {
     #[arg(long, env = "PICLOUD_URL")]
     pub(crate) url: Option<String>,
 
-    /// The token; without it the password in the remote's URL, or what git's credential helper knows.
-    #[arg(env = "PICLOUD_TOKEN", hide_env_values = true, hide = true, long = "token")]
-    pub(crate) token: Option<String>,
+    /// A file that holds the token; without it PICLOUD_TOKEN, the password in the remote's URL, or what git's credential helper knows.
+    #[arg(long, value_name = "FILE", env = "PICLOUD_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Not taken: every user of the machine sees what a command is given.
+    #[arg(long, hide = true)]
+    token: Option<String>,
 
     /// Print JSON for programs instead of a table for people.
     #[arg(long)]
@@ -60,8 +66,11 @@ pub(crate) struct Client {
 impl Client {
     /// The server that the options or the folder's repository name.
     pub(crate) fn find(options: &ClientOptions) -> Result<Self, ClientError> {
+        if options.token.is_some() {
+            return Err(CredentialError::Argument.into());
+        }
         let remote = Remote::find(options.url.as_deref())?;
-        let credential = Credential::find(options.token.as_deref(), &remote)?;
+        let credential = Credential::find(options.token_file.as_deref(), &remote)?;
         Ok(Self { remote, credential })
     }
 

@@ -1,6 +1,6 @@
 //! `picloud serve`: runs a node until it is told to stop.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use platform::tokens::Origin;
 
@@ -59,9 +59,11 @@ fn greet(node: &Node, settings: &Settings) {
     };
     let kept = settings.storage.data_dir.join("admin-token");
     let token = match node.admin_origin {
-        Origin::Made => {
+        // What is no terminal is kept: the journal of a service, the log of a container.
+        Origin::Made if std::io::stdout().is_terminal() => {
             format!("{}  (made now, shown once, kept in {})", node.admin.reveal(), kept.display())
         }
+        Origin::Made => format!("made now, kept in {}", kept.display()),
         Origin::Kept => format!("kept in {}", kept.display()),
         Origin::Preset => {
             let from = settings.admin_token.as_ref().map_or("its caller", |token| token.from.as_str());

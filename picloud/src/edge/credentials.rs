@@ -13,14 +13,8 @@ use platform::tokens::{self, Actor, NotLetIn, TOKEN_MAX, Tokens};
 use super::app::request_id;
 use super::slips::{Judged, Slips};
 
-/// The longest name of a pusher that is kept.
-const NAME_MAX: usize = 64;
-
 /// How a value begins that browsers remember.
 const BASIC: &[u8] = b"basic";
-
-/// The name of one who gave none.
-const NAMELESS: &str = "admin";
 
 /// Someone whose token is right, and the request that it came with.
 #[derive(Clone, Debug)]
@@ -137,8 +131,6 @@ impl Door {
     }
 
     async fn identify(&self, token: &str, says: &str) -> Result<tokens::Caller, Refused> {
-        let says: String = says.chars().take(NAME_MAX).collect();
-        let says = if says.trim().is_empty() { NAMELESS } else { &says };
         self.tokens.identify(token, says).await.map_err(|error| match error {
             NotLetIn::Wrong => Refused::Wrong,
             NotLetIn::Expired => Refused::Expired,
@@ -200,6 +192,7 @@ mod tests {
         assert_eq!(ask(Some(&format!("Bearer {TOKEN}"))).await.unwrap(), "admin");
         assert_eq!(ask(Some(&basic(&format!("ada:{TOKEN}")))).await.unwrap(), "ada");
         assert_eq!(ask(Some(&basic(&format!("{TOKEN}:")))).await.unwrap(), "admin");
+        assert_eq!(ask(Some(&basic(&format!("{TOKEN}:{TOKEN}")))).await.unwrap(), "admin");
     }
 
     #[tokio::test]

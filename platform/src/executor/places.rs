@@ -132,6 +132,11 @@ impl Place {
         self.given_way.cancelled().await;
     }
 
+    /// Is cancelled when the place is taken away.
+    pub(crate) fn watch(&self) -> CancellationToken {
+        self.given_way.clone()
+    }
+
     /// It is not taken away any more.
     pub fn settle(&self) {
         if let Some(entry) = self.places.lock().entries.get_mut(&self.id) {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use store::{AppId, LineFilter, LineRecord, Loss, Numbered, Part, Store, StoreError};
 use tokio::time::{sleep, timeout};
 
-use super::followers::{FollowError, FollowerPlace, Followers};
+use super::followers::{FollowError, Followers};
+use crate::executor::Holder;
+use crate::executor::places::Place;
 use crate::memory::{Account, Purpose, Reservation};
 
 /// How often is looked for more.
@@ -54,7 +56,7 @@ pub struct Tail {
     account: Account,
     /// The memory of what was sent last, which the one who follows can still hold.
     held: Option<Reservation>,
-    _place: FollowerPlace,
+    place: Place,
 }
 
 impl Tail {
@@ -65,17 +67,26 @@ impl Tail {
     pub(crate) fn new(
         store: Store,
         followers: &Followers,
+        holder: &Holder,
         account: Account,
         app: AppId,
         filter: LineFilter,
         from: u64,
     ) -> Result<Self, FollowError> {
-        let place = followers.follow(app)?;
-        Ok(Self { store, app, filter, from, away: false, account, held: None, _place: place })
+        let place = followers.follow(holder)?;
+        Ok(Self { store, app, filter, from, away: false, account, held: None, place })
     }
 
-    /// What is sent next, in its order; waits until there is something.
-    pub async fn next(&mut self) -> Vec<TailEvent> {
+    /// What is sent next, in its order; waits until there is something. `None`: it gave way to others who follow less.
+    pub async fn next(&mut self) -> Option<Vec<TailEvent>> {
+        let given_way = self.place.watch();
+        tokio::select! {
+            told = self.wait() => Some(told),
+            () = given_way.cancelled() => None,
+        }
+    }
+
+    async fn wait(&mut self) -> Vec<TailEvent> {
         self.held = None;
         loop {
             match timeout(LOOK_MAX, self.look()).await.unwrap_or(Err(StoreError::Silent(LOOK_MAX))) {
@@ -172,10 +183,11 @@ mod tests {
         let budget = MemoryBudget::new(8 << 20);
         let account = budget.account(app);
         let (followers, filter) = (Followers::default(), LineFilter::default());
-        let mut tail = Tail::new(store, &followers, account.clone(), app, filter, 0).unwrap();
+        let holder = Holder::new(None, None, manifest_schema::name::AppName::new("app").unwrap());
+        let mut tail = Tail::new(store, &followers, &holder, account.clone(), app, filter, 0).unwrap();
         let mut told = 0;
         while told < 200 {
-            let some = tail.next().await;
+            let some = tail.next().await.unwrap();
             assert!(some.len() < 40, "{} lines of 8 kB at once", some.len());
             let numbers = some.iter().map(|event| match event {
                 TailEvent::Line(line) => line.number,

@@ -35,6 +35,13 @@ pub(super) fn is_well_formed(token: &str) -> bool {
         && token.ends_with(&check(&token[..PREFIX.len() + RANDOM]))
 }
 
+/// Whether something that is written as tokens are stands in `text`.
+pub(super) fn stands_in(text: &str) -> bool {
+    const LENGTH: usize = PREFIX.len() + RANDOM + CHECK;
+    let token = |(at, _)| text.get(at..at + LENGTH);
+    text.match_indices(PREFIX).filter_map(token).any(is_well_formed)
+}
+
 /// What is kept of a token. With 200 random bits in it, nobody finds the token from this by trying.
 pub(super) fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()

@@ -46,6 +46,11 @@ pub(crate) async fn token(connections: &Connections, hash: &[u8; 32]) -> Result<
     Ok(token.bind(hash.as_slice()).fetch_optional(connections.reader()).await?)
 }
 
+pub(crate) async fn token_of(connections: &Connections, id: Uuid) -> Result<Option<Token>, StoreError> {
+    let token = sqlx::query_as(sql!("SELECT {TOKEN} FROM tokens WHERE id = $1"));
+    Ok(token.bind(Id(id)).fetch_optional(connections.reader()).await?)
+}
+
 pub(crate) async fn tokens(connections: &Connections) -> Result<Vec<Token>, StoreError> {
     let tokens = sqlx::query_as(sql!("SELECT {TOKEN} FROM tokens ORDER BY name {BY_BYTES}"));
     Ok(tokens.fetch_all(connections.reader()).await?)

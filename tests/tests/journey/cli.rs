@@ -128,6 +128,9 @@ fn every_verb_teaches_and_tells_misuse_from_failure() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut asked = 0;
+    let token = folder.path().join("token");
+    std::fs::write(&token, "x").unwrap();
+    let token = token.to_str().unwrap();
     for verb in verbs() {
         assert_eq!(run(folder.path(), &[&verb, "--nonsense"]).0, Some(2), "{verb}");
         for help in helps(&verb) {
@@ -148,7 +151,7 @@ fn every_verb_teaches_and_tells_misuse_from_failure() {
                 })
                 .collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let all = [words.as_slice(), &["--url", &url, "--token", "x"], app].concat();
+            let all = [words.as_slice(), &["--url", &url, "--token-file", token], app].concat();
             let (code, text) = run(folder.path(), &all);
             assert_eq!(code, Some(1), "{line}: {text}");
             assert!(text.contains("error: cannot reach ") && text.contains("\nhint: "), "{line}: {text}");
@@ -200,11 +203,11 @@ fn who_waits_for_longer_than_a_second_is_told_so_on_a_terminal() {
             stream.write_all(answer.as_bytes()).unwrap();
         }
     });
-    let line = format!("apps --url http://{address} --token x");
-    let slowly = on_a_terminal(folder.path(), &line, &[]);
+    let (line, token) = (format!("apps --url http://{address}"), [("PICLOUD_TOKEN", "x")]);
+    let slowly = on_a_terminal(folder.path(), &line, &token);
     assert!(slowly.contains(&format!("waiting for http://{address} … 1 s")), "{slowly:?}");
     assert!(slowly.contains("There are no apps yet"), "{slowly:?}");
-    let quickly = on_a_terminal(folder.path(), &line, &[]);
+    let quickly = on_a_terminal(folder.path(), &line, &token);
     assert!(!quickly.contains("waiting") && quickly.contains("There are no apps yet"), "{quickly:?}");
     slow.join().unwrap();
 }

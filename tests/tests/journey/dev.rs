@@ -248,7 +248,8 @@ fn functions_are_called_as_on_a_server_and_schedules_run_where_they_should() {
     dev.says("schedule tick  ran in ");
     dev.says(" warn tick.rhai:1:6  tock\n");
     let called = Command::new(picloud())
-        .args(["invoke", "ring", "--data", "{\"times\": 2}", "--app", "jobs", "--token", "any"])
+        .args(["invoke", "ring", "--data", "{\"times\": 2}", "--app", "jobs"])
+        .env("PICLOUD_TOKEN", "any")
         .args(["--url", &format!("http://{}", dev.address)])
         .output()
         .unwrap();

@@ -12,16 +12,22 @@ use axum::response::sse::{Event, KeepAlive, KeepAliveStream, Sse};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use manifest_schema::execution::LogLevel;
+use platform::StoreError;
+use platform::apps::{App, Apps};
+use platform::executor::Holder;
 use platform::recording::FollowError;
 use platform::recording::tail::{Tail, TailEvent};
 use platform::records::{LineFilter, LineRecord, TailFrom};
+use platform::tokens::{Caller, Right, Tokens};
 use serde::Deserialize;
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::extract::{Cursor, FoundApp, Limit, PAGE_MAX, Read, StrictQuery, page};
 use super::state::Api;
 use crate::edge::api_error::ApiError;
+use crate::edge::client;
 use crate::edge::stopping::Stopping;
 use crate::rest;
 
@@ -33,6 +39,9 @@ const FOLLOWERS_RETRY: Duration = Duration::from_secs(10);
 
 /// How often a stream says that it goes on, when there is nothing else to say.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How often it is looked at whether somebody may go on following.
+const PERMISSION_CHECK: Duration = Duration::from_secs(2);
 
 /// How long a client waits before it asks again, once a stream has ended.
 const RETRY: Duration = Duration::from_secs(1);
@@ -147,30 +156,70 @@ impl<S: Sync> FromRequestParts<S> for LastEventId {
 )]
 pub(super) async fn follow(
     State(api): State<Api>,
-    FoundApp { app, .. }: FoundApp<Read>,
+    FoundApp { app, caller, .. }: FoundApp<Read>,
     LastEventId(last): LastEventId,
     StrictQuery(params): StrictQuery<FollowParams>,
 ) -> Result<Sse<KeepAliveStream<impl Stream<Item = Result<Event, Infallible>>>>, ApiError> {
     let FollowParams { script, level, execution, since, before } = params;
     let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
     let from = last.map_or(TailFrom::LastLines(before.min(PAGE_MAX)), TailFrom::Record);
-    let tail = api.records.follow(&app, filter, from).await.map_err(|error| match error {
+    let client = caller.actor.address.as_ref().and_then(|address| address.parse().ok()).map(client::network);
+    let holder = Holder::new(caller.who.token, client, app.name.clone());
+    let tail = api.records.follow(&app, filter, from, &holder).await.map_err(|error| match error {
         FollowError::Store(error) => ApiError::from(error),
         full => ApiError::unavailable(full.to_string(), FOLLOWERS_RETRY),
     })?;
     let keep_alive = KeepAlive::new().interval(HEARTBEAT);
-    Ok(Sse::new(events(tail, api.stopping)).keep_alive(keep_alive))
+    let (tokens, apps, checked) = (api.tokens, api.apps, Instant::now());
+    let permission = Permission { tokens, apps, caller: caller.who, app, checked };
+    Ok(Sse::new(events(tail, permission, api.stopping)).keep_alive(keep_alive))
 }
 
-/// What a tail tells, until the node stops or the client leaves.
-fn events(tail: Tail, stopping: Arc<Stopping>) -> impl Stream<Item = Result<Event, Infallible>> {
+/// Whether somebody may go on following an app.
+struct Permission {
+    tokens: Tokens,
+    apps: Apps,
+    caller: Caller,
+    app: App,
+    /// When that was last looked at.
+    checked: Instant,
+}
+
+impl Permission {
+    /// Ends once the token is revoked, has expired, or may not read the app any more, and once the app is gone.
+    async fn ended(&mut self) {
+        loop {
+            tokio::time::sleep_until(self.checked + PERMISSION_CHECK).await;
+            let holds = self.holds().await;
+            self.checked = Instant::now();
+            // While the database is away nobody can say, and nothing is sent.
+            if holds.is_ok_and(|holds| !holds) {
+                return;
+            }
+        }
+    }
+
+    async fn holds(&self) -> Result<bool, StoreError> {
+        let caller = self.tokens.identify_again(&self.caller).await?;
+        let may_read = caller.is_some_and(|caller| caller.may(Right::Read, &self.app.name));
+        Ok(may_read && self.apps.find(&self.app.name).await?.is_some_and(|app| app.id == self.app.id))
+    }
+}
+
+/// What a tail tells, until the node stops, the client leaves, or may not follow any more.
+fn events(
+    tail: Tail,
+    permission: Permission,
+    stopping: Arc<Stopping>,
+) -> impl Stream<Item = Result<Event, Infallible>> {
     let begin = stream::iter([Event::default().retry(RETRY).comment("picloud")]);
-    let told = stream::unfold((tail, stopping), async |(mut tail, stopping)| {
+    let told = stream::unfold((tail, permission, stopping), async |(mut tail, mut permission, stopping)| {
         let told = tokio::select! {
-            told = tail.next() => told,
+            told = tail.next() => told?,
+            () = permission.ended() => return None,
             () = stopping.begun() => return None,
         };
-        Some((stream::iter(told.into_iter().filter_map(event)), (tail, stopping)))
+        Some((stream::iter(told.into_iter().filter_map(event)), (tail, permission, stopping)))
     });
     begin.chain(told.flatten()).map(Ok)
 }

@@ -1,6 +1,14 @@
 //! Tokens: created, used, revoked, expired, and wrong.
 
-use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use tests::server::picloud;
+use tests::{Database, Repository, Server, TOKEN, Wire, on_both_databases, until};
 
 use super::{ask, token, url, verb, verb_as};
 
@@ -110,4 +118,126 @@ fn only_an_admin_makes_tokens() {
     verb_as(&server, &admin, &["tokens", "create", "a b", "--scope", "*:read"])
         .refused()
         .says("a token's name is");
+}
+
+#[test]
+fn no_token_is_kept_as_a_name() {
+    let server = Server::start(Database::sqlite());
+    let other = token(&server, "other", &["*:read"]);
+    let repository = Repository::hello();
+    for (at, name) in [TOKEN, &other, &format!("x{other}")].into_iter().enumerate() {
+        let url = format!("http://{name}:{TOKEN}@{}/hello.git", server.address);
+        repository.commit("more");
+        let pushed = repository.push(&url, &["main"]).succeeded().says("by admin");
+        let said = pushed.text.lines().filter(|line| line.starts_with("remote:"));
+        assert!(!said.clone().any(|line| line.contains(name)), "{at}: {}", pushed.text);
+    }
+    for path in ["apps/hello/deploys", "audit?limit=1000", "apps", "tokens"] {
+        let shown = ask(&server, TOKEN, "GET", path, None).body;
+        assert!(!shown.contains(TOKEN) && !shown.contains(&other), "{path}: {shown}");
+    }
+    assert!(!server.log().contains(TOKEN) && !server.log().contains(&other), "{}", server.log());
+    for file in std::fs::read_dir(server.data_dir()).unwrap() {
+        let path = file.unwrap().path();
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        for token in [TOKEN, &other] {
+            let holds = bytes.windows(token.len()).any(|part| part == token.as_bytes());
+            assert!(!holds, "{} holds a token", path.display());
+        }
+    }
+}
+
+/// Follows the logs of an app.
+fn follow(server: &Server, token: &str, app: &str) -> Wire {
+    let request = format!(
+        "GET /-/api/v1/apps/{app}/logs/stream HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\
+         Connection: close\r\n\r\n",
+        server.address
+    );
+    Wire::sent(server, request)
+}
+
+#[test]
+fn a_token_that_ends_ends_its_streams() {
+    let server = Server::start(Database::sqlite());
+    for app in ["hello", "other"] {
+        Repository::hello().push(&server.git_url(app), &["main"]).succeeded();
+    }
+    let revoked = token(&server, "revoked", &["*:read"]);
+    let asked = serde_json::json!({"name": "brief", "scopes": ["*:read"], "expires_in_seconds": 3});
+    let brief =
+        ask(&server, TOKEN, "POST", "tokens", Some(&asked)).json()["secret"].as_str().unwrap().to_owned();
+    let mut streams = [
+        follow(&server, &revoked, "hello"),
+        follow(&server, &brief, "hello"),
+        follow(&server, TOKEN, "other"),
+    ];
+    let mut stays = follow(&server, TOKEN, "hello");
+    for stream in streams.iter_mut().chain([&mut stays]) {
+        assert_eq!(stream.head().status, 200);
+    }
+    verb(&server, &["tokens", "revoke", "revoked"]).succeeded();
+    verb(&server, &["apps", "delete", "other", "--yes"]).succeeded();
+    let began = Instant::now();
+    streams.iter_mut().for_each(|stream| drop(stream.rest()));
+    println!("streams ended {:?} after their tokens", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    // A heartbeat is all that comes on the others.
+    server.get("/hello/greet/Ann");
+    assert!(!stays.is_closed());
+}
+
+#[test]
+fn streams_of_one_token_give_way_to_those_of_others() {
+    let server = Server::start(Database::sqlite());
+    Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
+    let (hog, other) = (token(&server, "hog", &["*:read"]), token(&server, "other", &["*:read"]));
+    let mut all: Vec<Wire> = (0..16).map(|_| follow(&server, &hog, "hello")).collect();
+    all.iter_mut().for_each(|stream| assert_eq!(stream.head().status, 200));
+    let refused = follow(&server, &hog, "hello").head();
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")));
+    assert_eq!(follow(&server, &other, "hello").head().status, 200);
+    assert_eq!(follow(&server, TOKEN, "hello").head().status, 200);
+}
+
+/// What a node says at its first start, without a preset token; on a terminal, or not.
+fn first_words(folder: &Path, on_a_terminal: bool) -> String {
+    let picloud = picloud().display().to_string();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", folder.to_str().unwrap()];
+    let mut command = match on_a_terminal {
+        true => {
+            let mut command = Command::new("script");
+            let shell = [&[picloud.as_str()], serve.as_slice()].concat().join(" ");
+            command.args(["--quiet", "--return", "--command", &shell, "/dev/null"]);
+            command
+        }
+        false => {
+            let mut command = Command::new(picloud);
+            command.args(serve);
+            command
+        }
+    };
+    command.env_remove("PICLOUD_ADMIN_TOKEN").env_remove("DATABASE_URL").process_group(0);
+    let mut node = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(node.stdout.take().unwrap()).lines().map(|line| line.unwrap_or_default());
+    let mut words = String::new();
+    while !words.contains("first push") {
+        words += &lines.next().expect("a greeting");
+    }
+    let _ = rustix::process::kill_process_group(Pid::from_child(&node), Signal::KILL);
+    let _ = node.wait();
+    words
+}
+
+#[test]
+fn the_first_admin_token_is_shown_on_a_terminal_only() {
+    let [terminal, journal] = [true, false].map(|on_a_terminal| {
+        let folder = tempfile::tempdir().unwrap();
+        let words = first_words(folder.path(), on_a_terminal);
+        let kept = std::fs::read_to_string(folder.path().join("admin-token")).unwrap();
+        let path = folder.path().join("admin-token").display().to_string();
+        assert!(words.contains("made now") && words.contains(&path), "{words}");
+        words.contains(kept.trim())
+    });
+    assert!(terminal && !journal);
 }
