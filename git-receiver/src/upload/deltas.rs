@@ -141,3 +141,122 @@ async fn a_large_repository_is_sent_in_portions_each_object_once() {
     assert!(matches!(none, Err(UploadError::Repository(RepositoryError::NoMemory(_)))));
     assert!(most <= peak / 3);
 }
+
+/// Builds the objects of a pack as it is read from its beginning, as go-git and isomorphic-git do: every base has to be there before
+/// what lies on it.
+fn built_in_order(pack: &[u8]) -> Vec<ObjectId> {
+    let (count, mut at) = (u32::from_be_bytes(pack[8..12].try_into().unwrap()), 12);
+    let mut built: HashMap<ObjectId, (Kind, Vec<u8>)> = HashMap::new();
+    let (mut places, mut order) = (HashMap::new(), Vec::new());
+    for _ in 0..count {
+        let place = at;
+        let kind = pack[at] >> 4 & 7;
+        while pack[at] & 0x80 != 0 {
+            at += 1;
+        }
+        at += 1;
+        let base = match kind {
+            6 => {
+                let mut back = usize::from(pack[at] & 0x7f);
+                while pack[at] & 0x80 != 0 {
+                    at += 1;
+                    back = (back + 1) << 7 | usize::from(pack[at] & 0x7f);
+                }
+                at += 1;
+                Some(places[&(place - back)])
+            }
+            7 => {
+                at += 20;
+                Some(ObjectId::from_bytes_or_panic(&pack[at - 20..at]))
+            }
+            _ => None,
+        };
+        let mut stream = flate2::bufread::ZlibDecoder::new(&pack[at..]);
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut content).unwrap();
+        at += usize::try_from(stream.total_in()).unwrap();
+        let (kind, content) = match base {
+            Some(base) => {
+                let (kind, under) = built.get(&base).expect("the base comes first");
+                (*kind, crate::delta::apply(under, &content).map_err(|_| "a delta").unwrap())
+            }
+            None => ([Kind::Commit, Kind::Tree, Kind::Blob, Kind::Tag][usize::from(kind) - 1], content),
+        };
+        let id = gix_object::compute_hash(gix_hash::Kind::Sha1, kind, &content).unwrap();
+        places.insert(place, id);
+        order.push(id);
+        built.insert(id, (kind, content));
+    }
+    order
+}
+
+#[tokio::test]
+async fn every_base_stands_before_what_lies_on_it() {
+    // A file that every push appends a line to, stored as deltas each on the one before, of which the newest is read first.
+    for (commits, line) in [(3, 10), (50, 10), (30, 200_000)] {
+        let mut history = History::default();
+        let (mut content, mut parents, mut last) = (Vec::new(), Vec::new(), None::<(ObjectId, u32)>);
+        for number in 0..commits {
+            let before = content.len();
+            // What does not deflate, so that not all of them can wait in memory.
+            let mut state = number as u64 + 1;
+            content.extend(
+                std::iter::repeat_with(|| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (state >> 56) as u8
+                })
+                .take(line),
+            );
+            let id = gix_object::compute_hash(gix_hash::Kind::Sha1, Kind::Blob, &content).unwrap();
+            let stream = match last {
+                Some(_) => appended(before, &content),
+                None => content.clone(),
+            };
+            history.add(Object {
+                id,
+                kind: Kind::Blob,
+                base: last.map(|(base, _)| base),
+                depth: last.map_or(0, |(_, depth)| depth + 1),
+                size: stream.len() as u64,
+                zlib: compress(&stream),
+            });
+            last = Some((id, last.map_or(0, |(_, depth)| depth + 1)));
+            parents = vec![history.commit_of(&parents, &[("file", id)])];
+        }
+        for format in FORMATS {
+            let wishes = Wishes { wants: parents.clone(), ..Wishes::default() };
+            let pack = sent(&history, &wishes, format).await.unwrap();
+            let order = built_in_order(&pack);
+            assert_eq!(order.len(), 3 * commits, "{format:?}");
+            assert_eq!(order.iter().collect::<HashSet<_>>().len(), order.len());
+            let deltas = bases(&received(pack, None).unwrap()).values().flatten().count();
+            assert_eq!(deltas, commits - 1, "they are sent as they are stored");
+        }
+    }
+}
+
+/// A delta that makes `content` of its first `before` bytes.
+fn appended(before: usize, content: &[u8]) -> Vec<u8> {
+    let varint = |mut number: usize| {
+        let mut bytes = Vec::new();
+        while number >= 0x80 {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    };
+    let mut delta = [varint(before), varint(content.len())].concat();
+    // Copies take up to three bytes of length, and all four of their place.
+    for from in (0..before).step_by(0xff_ffff) {
+        let length = (before - from).min(0xff_ffff);
+        delta.push(0xff);
+        delta.extend_from_slice(&(from as u32).to_le_bytes());
+        delta.extend_from_slice(&(length as u32).to_le_bytes()[..3]);
+    }
+    for piece in content[before..].chunks(127) {
+        delta.push(piece.len() as u8);
+        delta.extend_from_slice(piece);
+    }
+    delta
+}

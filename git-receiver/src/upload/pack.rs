@@ -1,7 +1,11 @@
 //! Sends a pack (gitformat-pack): every object with the stream that is stored, deltas as deltas where the client can build
-//! them. Only what lies on something that the client does not get is compressed anew.
+//! them. Only what lies on something that the client does not get is compressed again.
+//!
+//! A delta comes behind its base, since go-git and isomorphic-git build objects as they read them. One that is read before its base
+//! waits for it: in memory as long as there are few, and else it is read again in the end.
 
 use std::io;
+use std::sync::Arc;
 
 use gix_hash::{Hasher, ObjectId};
 use gix_hashtable::{HashMap, HashSet};
@@ -11,11 +15,11 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use super::UploadError;
 use super::unread::Unread;
 use super::walk::Selection;
-use crate::memory::Held;
+use crate::memory::{Held, Memory};
 use crate::pkt_line::{BAND_MAX, band_head};
 use crate::report::fatal;
 use crate::unpack::compress;
-use crate::{Object, Repository, RepositoryError, content};
+use crate::{DamagedObject, Object, Repository, RepositoryError, content};
 
 /// How many of the objects that were read before are sent with those that are read.
 const OBJECTS_AT_ONCE: usize = 4096;
@@ -23,6 +27,9 @@ const OBJECTS_AT_ONCE: usize = 4096;
 /// How many bytes of what was compressed again are gathered before they are sent, and how many objects are read for it at once.
 const ALONE_BYTES: usize = 1024 * 1024;
 const ALONE_AT_ONCE: usize = 16;
+
+/// How many bytes of deltas wait for their bases in memory.
+const WAITING_BYTES: usize = 4 * 1024 * 1024;
 
 /// The band of the sideband that carries the pack.
 const PACK_BAND: u8 = 1;
@@ -101,7 +108,7 @@ async fn send_all<R: Repository>(
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
     let Selection { objects, had, read, held: _held, .. } = selection;
-    let mut writer = Writer::new(&objects, had, format, Held::of(&repository.memory()))?;
+    let mut writer = Writer::new(&objects, had, format, &repository.memory())?;
     let mut unread = Unread::new(repository, objects, &read);
     let mut found = unread.next().await?;
     // What was read before is sent in between, so that reading keeps up.
@@ -110,6 +117,28 @@ async fn send_all<R: Repository>(
         found.extend(read.by_ref().take(OBJECTS_AT_ONCE));
         writer = make_some(repository, writer, found, band, output).await?;
         ((), found) = tokio::try_join!(writer.send_piece(band, output), unread.next())?;
+    }
+    // What the walk came to last is mostly what others lie on.
+    let mut postponed = std::mem::take(&mut writer.postponed);
+    while !postponed.is_empty() {
+        let before = postponed.len();
+        postponed.reverse();
+        for some in postponed.chunks(OBJECTS_AT_ONCE) {
+            let mut unread = Unread::new(repository, some.to_vec(), &[]);
+            loop {
+                let found = unread.next().await?;
+                if found.is_empty() {
+                    break;
+                }
+                writer = make_some(repository, writer, found, band, output).await?;
+                writer.send_piece(band, output).await?;
+            }
+        }
+        postponed = std::mem::take(&mut writer.postponed);
+        if postponed.len() == before {
+            // A ring of deltas, which no intact repository has.
+            return Err(DamagedObject(postponed[0]).into());
+        }
     }
     write(&writer.finish()?, band, output).await
 }
@@ -126,7 +155,8 @@ async fn make_some<R: Repository>(
     let (mut writer, alone) = writing.await.map_err(io::Error::other)??;
     for some in alone.chunks(ALONE_AT_ONCE) {
         content::each(repository, some, |id, kind, content| {
-            writer.entry(id, type_of(kind), content.len() as u64, &[], &compress(content))
+            writer.entry(id, type_of(kind), content.len() as u64, &[], &compress(content))?;
+            writer.add_waiting(id)
         })
         .await?;
         if writer.piece.len() >= ALONE_BYTES {
@@ -161,6 +191,13 @@ struct Writer {
     had: HashSet,
     /// Where the entries of the objects begin, once they were written.
     places: HashMap<ObjectId, Option<u64>>,
+    /// Deltas that wait in memory, by their bases, …
+    waiting: HashMap<ObjectId, Vec<Object>>,
+    /// … the bytes of their streams, and what is held for them.
+    waiting_bytes: usize,
+    waiting_held: Held,
+    /// Deltas that are to be read again once their bases were written.
+    postponed: Vec<ObjectId>,
     hasher: Hasher,
     /// What was not sent yet, …
     piece: Vec<u8>,
@@ -172,13 +209,23 @@ struct Writer {
 
 impl Writer {
     /// Writes the header of a pack of these objects.
-    fn new(objects: &[ObjectId], had: HashSet, format: Format, held: Held) -> Result<Self, UploadError> {
+    fn new(
+        objects: &[ObjectId],
+        had: HashSet,
+        format: Format,
+        memory: &Arc<dyn Memory>,
+    ) -> Result<Self, UploadError> {
+        let (held, waiting_held) = (Held::of(memory), Held::of(memory));
         let count =
             u32::try_from(objects.len()).map_err(|_| UploadError::Refused("too many objects".to_owned()))?;
         Ok(Self {
             format,
             had,
             places: objects.iter().map(|id| (*id, None)).collect(),
+            waiting: HashMap::default(),
+            waiting_bytes: 0,
+            waiting_held,
+            postponed: Vec::new(),
             hasher: gix_hash::hasher(gix_hash::Kind::Sha1),
             piece: [&b"PACK\0\0\0\x02"[..], &count.to_be_bytes()].concat(),
             held,
@@ -232,34 +279,83 @@ impl Writer {
 
     /// The end of the pack, its checksum included.
     fn finish(mut self) -> Result<Vec<u8>, UploadError> {
+        if let Some(object) = self.waiting.values().flatten().next() {
+            return Err(DamagedObject(object.id).into());
+        }
         let mut last = self.take_piece();
         let attack = |_| UploadError::Refused("the pack looks like an attack".to_owned());
         last.extend_from_slice(self.hasher.try_finalize().map_err(attack)?.as_slice());
         Ok(last)
     }
 
-    /// Adds an object as it is stored; `false` where the client could make nothing of it. Each is added once, however often
-    /// it was read.
+    /// Adds an object as it is stored, or has it wait for its base; `false` where the client could make nothing of it. Each is
+    /// added once, however often it was read.
     fn add(&mut self, object: &Object) -> Result<bool, UploadError> {
-        if !matches!(self.places.get(&object.id), Some(None)) {
+        if self.is_done(object.id) {
             return Ok(true);
         }
         let Some(base) = object.base else {
             self.entry(object.id, type_of(object.kind), object.size, &[], &object.zlib)?;
+            self.add_waiting(object.id)?;
             return Ok(true);
         };
         match self.places.get(&base) {
-            Some(Some(place)) if self.format.ofs_delta => {
-                let here = self.taken + self.piece.len() as u64;
-                self.entry(object.id, OFS_DELTA, object.size, &distance(here - place), &object.zlib)?;
+            Some(Some(place)) => {
+                let place = *place;
+                self.delta(object, base, Some(place))?;
+                self.add_waiting(object.id)?;
             }
-            Some(_) => self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib)?,
+            Some(None) => self.wait_for(base, object),
             None if self.format.thin && self.had.contains(&base) => {
-                self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib)?;
+                self.delta(object, base, None)?;
+                self.add_waiting(object.id)?;
             }
             None => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Whether an object was written, or is not to be.
+    fn is_done(&self, id: ObjectId) -> bool {
+        !matches!(self.places.get(&id), Some(None))
+    }
+
+    /// Keeps a delta until its base is written, or notes that it is to be read again.
+    fn wait_for(&mut self, base: ObjectId, object: &Object) {
+        let bytes = self.waiting_bytes + object.zlib.len() + ENTRY_HEAD_MAX;
+        if bytes > WAITING_BYTES || self.waiting_held.set(bytes as u64).is_err() {
+            self.postponed.push(object.id);
+            return;
+        }
+        self.waiting_bytes = bytes;
+        self.waiting.entry(base).or_default().push(object.clone());
+    }
+
+    /// Adds the deltas that waited for an object, and those that waited for them.
+    fn add_waiting(&mut self, id: ObjectId) -> Result<(), UploadError> {
+        let mut written = vec![id];
+        while let Some(base) = written.pop() {
+            for object in self.waiting.remove(&base).unwrap_or_default() {
+                self.waiting_bytes -= object.zlib.len() + ENTRY_HEAD_MAX;
+                if !self.is_done(object.id) {
+                    let place = self.places.get(&base).copied().flatten();
+                    self.delta(&object, base, place)?;
+                    written.push(object.id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a delta; `place`: where its base begins, if that is in the pack.
+    fn delta(&mut self, object: &Object, base: ObjectId, place: Option<u64>) -> Result<(), UploadError> {
+        match place.filter(|_| self.format.ofs_delta) {
+            Some(place) => {
+                let here = self.taken + self.piece.len() as u64;
+                self.entry(object.id, OFS_DELTA, object.size, &distance(here - place), &object.zlib)
+            }
+            None => self.entry(object.id, REF_DELTA, object.size, base.as_slice(), &object.zlib),
+        }
     }
 
     fn entry(
