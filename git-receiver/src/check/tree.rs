@@ -21,7 +21,7 @@ pub(crate) struct TreeEntry<'a> {
     pub(crate) id: ObjectId,
 }
 
-/// The modes that git writes.
+/// What an entry is, by its mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Tree,
@@ -39,6 +39,11 @@ impl Mode {
             b"100755" => Some(Self::Executable),
             b"120000" => Some(Self::Symlink),
             b"160000" => Some(Self::Submodule),
+            // Programs other than git, and git in its first years, wrote all permissions of a file (100664); git reads the owner's
+            // right to execute, and fsck warns (badFilemode).
+            [b'1', b'0', b'0', owner @ b'0'..=b'7', b'0'..=b'7', b'0'..=b'7'] => {
+                Some(if (owner - b'0') & 1 == 1 { Self::Executable } else { Self::Regular })
+            }
             _ => None,
         }
     }
@@ -168,6 +173,17 @@ mod tests {
     }
 
     #[test]
+    fn files_have_the_modes_that_other_programs_wrote() {
+        for mode in ["100664", "100640", "100600", "100666"] {
+            assert_eq!(Mode::parse(mode.as_bytes()), Some(Mode::Regular), "{mode}");
+            assert_eq!(fault(Kind::Tree, &entries(&[(mode, "a")])), "fine");
+        }
+        for mode in ["100775", "100700", "100777"] {
+            assert_eq!(Mode::parse(mode.as_bytes()), Some(Mode::Executable), "{mode}");
+        }
+    }
+
+    #[test]
     fn trees_that_lie_or_escape_are_refused() {
         let table: &[(&[(&str, &str)], &str)] = &[
             (&[("100644", "..")], "hasDotdot"),
@@ -186,8 +202,9 @@ mod tests {
             (&[("160000", ".gitmodules")], "gitmodulesMissing"),
             (&[("40000", "gitatt~1")], "gitattributesBlob"),
             (&[("160000", ".gitattributes")], "gitattributesMissing"),
-            (&[("100664", "a")], "badFilemode"),
             (&[("040000", "a")], "badFilemode"),
+            (&[("100684", "a")], "badFilemode"),
+            (&[("0100644", "a")], "badFilemode"),
             (&[("0", "a")], "badFilemode"),
             (&[("100644", "b"), ("100644", "a")], "treeNotSorted"),
             (&[("100644", "a"), ("100644", "a")], "duplicateEntries"),

@@ -165,7 +165,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("refused-slash", "tree\n100644 a/b\0{r0}"),
     ("refused-order", "tree\n100644 b\0{r0}100644 a\0{r0}"),
     ("refused-twice", "tree\n100644 a\0{r0}100644 a.b\0{r0}40000 a\0{r3}"),
-    ("refused-mode", "tree\n100664 a\0{r0}"),
+    ("accepted-mode-of-old", "tree\n100664 a\0{r0}"),
     ("refused-wrong-kind", "tree\n40000 a\0{r0}"),
     ("refused-missing", "tree\n100644 a\0cccccccccccccccccccc"),
     ("refused-cut-tree", "tree\n100644 a\0{r0}100644"),
@@ -179,7 +179,10 @@ const OBJECTS: &[(&str, &str)] = &[
     ("refused-no-name", "commit\ntree {r3}\nauthor <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nNobody"),
     ("refused-mail", "commit\ntree {r3}\nauthor A a@b 1 +0000\ncommitter A <a@b> 1 +0000\n\nNobody"),
     ("refused-tag-kind", "tag\nobject {r7}\ntype tree\ntag v2\ntagger A <a@b> 1 +0000\n\nA lie\n"),
-    ("refused-tag-name", "tag\nobject {r7}\ntype commit\ntag v..2\ntagger A <a@b> 1 +0000\n\nA name\n"),
+    (
+        "accepted-tag-name-of-no-ref",
+        "tag\nobject {r7}\ntype commit\ntag v..2\ntagger A <a@b> 1 +0000\n\nA name\n",
+    ),
 ];
 
 /// A folder of the corpora, without what was made before; what was found by fuzzing stays.

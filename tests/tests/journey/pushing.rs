@@ -9,6 +9,7 @@ on_both_databases!(
     a_rejected_push_can_be_repeated,
     the_check_ref_validates_and_changes_nothing,
     an_atomic_push_moves_all_refs_or_none,
+    files_of_old_modes_are_served_and_cloned_as_they_are,
     tags_are_kept_and_other_refs_refused,
     deploys_are_refs_that_only_the_server_writes,
 );
@@ -119,6 +120,19 @@ fn an_atomic_push_moves_all_refs_or_none(database: Database) {
     repository.push(&url, &["main", "good"]).refused().says("PREVIEW as deploy 1");
     assert!(repository.git(&["ls-remote", &url]).contains("refs/heads/good"));
     assert!(!repository.git(&["ls-remote", &url]).contains("refs/heads/main"));
+}
+
+fn files_of_old_modes_are_served_and_cloned_as_they_are(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    let script = "git ls-files -s | sed 's/^100644 \\(.*\\) 0\\t/100664 blob \\1\\t/' | git mktree";
+    let tree = repository.git(&["-c", &format!("alias.tree=!{script}"), "tree"]);
+    let commit = repository.git(&["commit-tree", "-m", "old modes", &tree]);
+    assert!(repository.git(&["cat-file", "tree", &tree]).contains("100664 greet.rhai"));
+    repository.push(&url, &[&format!("{commit}:refs/heads/main")]).succeeded();
+    assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
+    assert_eq!(Repository::clone_of(&url).head(), commit);
 }
 
 fn tags_are_kept_and_other_refs_refused(database: Database) {
