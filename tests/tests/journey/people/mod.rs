@@ -2,6 +2,7 @@
 
 mod audit;
 mod branches;
+mod matrix;
 mod rights;
 mod tokens;
 

@@ -1,0 +1,195 @@
+//! Every operation of the API and of git, by every scope.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use tests::{Answer, Database, Repository, Server, TOKEN};
+
+use super::{ask, token, url};
+
+/// The scopes of an app, two that go together, and what a token has that has nothing with the app.
+const SCOPES: [&str; 8] =
+    ["read", "preview", "deploy", "force", "deploy,force", "invoke", "secrets", "create"];
+const OF_ANOTHER: &str = "-";
+
+/// What each operation is allowed to, apart from `admin`, which is allowed everything.
+const ALLOWED: &[(&str, &str)] = &[
+    ("apps_change", ""),
+    ("apps_create", "create"),
+    ("apps_delete", ""),
+    ("apps_list", "read preview deploy force deploy,force invoke secrets create -"),
+    ("apps_list_deleted", ""),
+    ("apps_prune", ""),
+    ("apps_rename", ""),
+    ("apps_set", ""),
+    ("apps_settings", "read"),
+    ("apps_show", "read"),
+    ("apps_start", ""),
+    ("apps_stop", ""),
+    ("apps_undelete", ""),
+    ("audit_list", ""),
+    ("branches_list", "read"),
+    ("branches_set", "preview deploy deploy,force"),
+    ("deploys_list", "read"),
+    ("deploys_roll_back", "deploy deploy,force"),
+    ("deploys_routes", "read"),
+    ("domains_approve", ""),
+    ("domains_list", "read"),
+    ("domains_release", "deploy deploy,force"),
+    ("domains_verify", "deploy deploy,force"),
+    ("executions_list", "read"),
+    ("executions_show", "read"),
+    ("functions_call", "invoke"),
+    ("git: check", "preview deploy deploy,force"),
+    ("git: fetch", "read"),
+    ("git: push a tag", "deploy deploy,force"),
+    ("git: push to a preview", "preview deploy deploy,force"),
+    ("git: push to production", "deploy deploy,force"),
+    ("git: set production back", "deploy,force"),
+    ("logs_follow", "read"),
+    ("logs_list", "read"),
+    ("nodes_list", ""),
+    ("nodes_show", ""),
+    ("schedules_list", "read"),
+    ("schedules_pause", "invoke"),
+    ("schedules_resume", "invoke"),
+    ("schedules_resume_all", ""),
+    ("schedules_run_now", "invoke"),
+    ("schedules_runs", "read"),
+    ("secrets_begin_new_key", ""),
+    ("secrets_list", "secrets"),
+    ("secrets_rotate", ""),
+    ("secrets_set previews", "secrets"),
+    ("secrets_set production", "secrets"),
+    ("secrets_unset previews", "secrets"),
+    ("secrets_unset production", "secrets"),
+    ("tokens_create", ""),
+    ("tokens_list", ""),
+    ("tokens_revoke", ""),
+];
+
+/// What an operation is asked by.
+#[derive(Clone)]
+struct Operation {
+    method: String,
+    path: String,
+    takes_document: bool,
+}
+
+/// The operations of the description, by name. Where one takes an environment, it is there for each.
+fn operations() -> BTreeMap<String, Operation> {
+    let description: Value =
+        serde_json::from_str(include_str!("../../../../docs/openapi.json")).expect("JSON");
+    let mut found = BTreeMap::new();
+    for (path, methods) in description["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let Some(name) = operation["operationId"].as_str() else { continue };
+            let path = path.strip_prefix("/-/api/v1/").expect("the API's").to_owned();
+            let takes = |name: &str| {
+                let parameters = operation["parameters"].as_array();
+                parameters.is_some_and(|all| all.iter().any(|parameter| parameter["name"] == name))
+            };
+            let operation = Operation {
+                method: method.to_uppercase(),
+                path,
+                takes_document: operation.get("requestBody").is_some(),
+            };
+            if takes("environment") {
+                for environment in ["production", "previews"] {
+                    let path = format!("{}?environment={environment}", operation.path);
+                    found.insert(format!("{name} {environment}"), Operation { path, ..operation.clone() });
+                }
+            } else {
+                found.insert(name.to_owned(), operation);
+            }
+        }
+    }
+    found
+}
+
+/// What a token is answered.
+fn answered(server: &Server, token: &str, app: &str, operation: &Operation) -> Answer {
+    let path = operation.path.replace("{app}", app).replace(['{', '}'], "");
+    // One that is let in to a stream would go on for ever.
+    let path = if path.ends_with("/stream") { path + "?level=none" } else { path };
+    let document = operation.takes_document.then(|| json!({"none": true}));
+    let answer = ask(server, token, &operation.method, &path, document.as_ref());
+    assert!(answer.status < 500 && answer.status != 401, "{path}: {}", answer.body);
+    answer
+}
+
+/// Whether a token is let in: whatever else is wrong with what it asks for, it hears of it only then. What it can do nothing with
+/// is not there.
+fn is_let_in(server: &Server, token: &str, operation: &Operation) -> bool {
+    let answer = answered(server, token, "hello", operation);
+    let is_hidden = || {
+        let absent = answered(server, token, "absent", operation);
+        let is_same = absent.body.replace("absent", "hello") == answer.body;
+        operation.path.contains("{app}") && answer.status == 404 && is_same
+    };
+    answer.status != 403 && !is_hidden()
+}
+
+/// What git lets a token do.
+fn of_git(server: &Server, token: &str, repository: &Repository) -> Vec<&'static str> {
+    let url = url(server, token, "hello");
+    let mut allowed = Vec::new();
+    if repository.try_git(&["ls-remote", &url]).accepted {
+        allowed.push("git: fetch");
+    }
+    for (what, refspec) in [
+        ("git: push to production", "HEAD:refs/heads/main"),
+        ("git: set production back", "HEAD~1:refs/heads/main"),
+        ("git: push to a preview", "HEAD:refs/heads/try"),
+        ("git: push a tag", "HEAD:refs/tags/v1"),
+        ("git: check", "HEAD:refs/picloud/check"),
+    ] {
+        let force = format!("+{refspec}");
+        if repository.push(&url, &[&force]).accepted {
+            allowed.push(what);
+        }
+    }
+    allowed
+}
+
+#[test]
+fn every_operation_lets_in_the_scopes_that_it_is_for() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    repository.commit("more");
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    assert!(
+        ask(&server, TOKEN, "PATCH", "apps/hello/settings", Some(&json!({"protected": true}))).status < 300
+    );
+    let operations = operations();
+    let mut allowed: BTreeMap<&str, Vec<&str>> =
+        operations.keys().map(|name| (name.as_str(), Vec::new())).collect();
+    for scope in SCOPES {
+        let token = token(&server, &scope.replace(',', "-"), &[&format!("hello:{scope}")]);
+        for (name, operation) in &operations {
+            if is_let_in(&server, &token, operation) {
+                allowed.entry(name).or_default().push(scope);
+            }
+        }
+        repository.commit(scope);
+        for what in of_git(&server, &token, &repository) {
+            allowed.entry(what).or_default().push(scope);
+        }
+    }
+    let stranger = token(&server, "stranger", &["another:read,deploy,force,invoke,secrets,create"]);
+    for (name, operation) in &operations {
+        if is_let_in(&server, &stranger, operation) {
+            allowed.entry(name).or_default().push(OF_ANOTHER);
+        }
+        // Nothing of an absent app can be done, so that all of it can be tried.
+        assert_ne!(answered(&server, TOKEN, "absent", operation).status, 403, "admin: {name}");
+    }
+    let mut table = String::new();
+    for (name, scopes) in &allowed {
+        let _ = writeln!(table, "    (\"{name}\", \"{}\"),", scopes.join(" "));
+    }
+    let expected: BTreeMap<&str, Vec<&str>> =
+        ALLOWED.iter().map(|(name, scopes)| (*name, scopes.split_whitespace().collect())).collect();
+    assert!(allowed == expected, "they let in:\n{table}");
+}
