@@ -105,12 +105,34 @@ fn its_messages_are_those_of_the_program() {
     }
 }
 
+/// Names of tests: words in small letters with three underscores or more.
+fn names_of_tests(document: &str) -> Vec<String> {
+    let is_name = |span: &String| {
+        span.matches('_').count() > 2 && span.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())
+    };
+    quoted(document).into_iter().filter(is_name).collect()
+}
+
+#[test]
+fn every_test_that_the_threats_name_exists() {
+    let names = names_of_tests(&read("docs/security.md"));
+    assert!(names.len() > 40, "{names:?}");
+    let files =
+        ["tests/tests", "git-receiver/tests", "runtime/tests"].map(|name| rust_files(&root().join(name)));
+    let code: String =
+        files.into_iter().flatten().map(|path| fs::read_to_string(path).expect("code")).collect();
+    for name in names {
+        assert!(code.contains(&format!("fn {name}(")), "docs/security.md names `{name}`, which is no test");
+    }
+}
+
 #[test]
 fn what_is_not_followed_is_noticed() {
     let document = "## One\n\n    git push\n    ls\n\nSay `sudo rm x` or `x`.\n\n## Two\n\ntext\n\n## Three\n\n    \
                     ls\n\n| `cannot … it; a \\| b` | x |\n";
     assert_eq!(sections_with_commands(document), ["One", "Three"]);
     assert_eq!(quoted(document), ["sudo rm x", "x", "cannot … it; a | b"]);
+    assert_eq!(names_of_tests("`a_b_c_d` `a_b_c` `--a_b_c_d`"), ["a_b_c_d"]);
     assert!(is_command("sudo rm x") && !is_command("x") && !is_command("sudo"));
     assert_eq!(messages(document), ["cannot", "it; a \\| b"]);
 }
