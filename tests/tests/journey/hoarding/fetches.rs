@@ -184,13 +184,17 @@ fn fetches_of_one_token_give_way_to_those_of_others() {
     const PLACES: usize = 128;
     let server = node(&[]);
     let (hog, other) = (token(&server, "hog", &["app:read"]), token(&server, "other", &["app:read"]));
-    let mut all: Vec<Wire> =
-        (0..PLACES + 10).map(|_| Wire::sent(&server, request_by(&hog, "app", "", 1000))).collect();
-    // Those that have no place wait, and nobody gives way among equals.
-    assert!(all.iter_mut().step_by(20).all(Wire::is_silent));
-    Repository::clone_of(&url(&server, &other, "app"));
-    let given_way = until("the oldest give way", || {
-        all.iter_mut().take(2).find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
+    let given_way = until("the oldest give way before their own time is over", || {
+        let mut all: Vec<Wire> =
+            (0..PLACES + 10).map(|_| Wire::sent(&server, request_by(&hog, "app", "", 1000))).collect();
+        // Those that have no place wait, and nobody gives way among equals.
+        let wait = all.iter_mut().step_by(20).all(Wire::is_silent);
+        Repository::clone_of(&url(&server, &other, "app"));
+        let oldest = until("one of the oldest is answered", || {
+            all.iter_mut().take(2).find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
+        });
+        // On a busy machine they can come to the end of their time first.
+        (wait && oldest.status != 408).then_some(oldest)
     });
     assert_eq!((given_way.status, given_way.header("retry-after")), (503, Some("1")));
     assert!(given_way.body.contains("it gave way to others"), "{}", given_way.body);
