@@ -1,7 +1,7 @@
 //! Sends a pack (gitformat-pack): every object with the stream that is stored, deltas as deltas where the client can build
 //! them. Only what lies on something that the client does not get is compressed again.
 //!
-//! A delta comes behind its base, since go-git and isomorphic-git build objects as they read them. One that is read before its base
+//! A delta comes after its base, since go-git and isomorphic-git build objects as they read them. One that is read before its base
 //! waits for it: in memory as long as there are few, and else it is read again in the end.
 
 use std::io;
@@ -305,7 +305,7 @@ impl Writer {
                 self.delta(object, base, Some(place))?;
                 self.add_waiting(object.id)?;
             }
-            Some(None) => self.wait_for(base, object),
+            Some(None) => self.wait_for(base, object)?,
             None if self.format.thin && self.had.contains(&base) => {
                 self.delta(object, base, None)?;
                 self.add_waiting(object.id)?;
@@ -321,18 +321,29 @@ impl Writer {
     }
 
     /// Keeps a delta until its base is written, or notes that it is to be read again.
-    fn wait_for(&mut self, base: ObjectId, object: &Object) {
-        let bytes = self.waiting_bytes + object.zlib.len() + ENTRY_HEAD_MAX;
-        if bytes > WAITING_BYTES || self.waiting_held.set(bytes as u64).is_err() {
-            self.postponed.push(object.id);
-            return;
+    fn wait_for(&mut self, base: ObjectId, object: &Object) -> Result<(), UploadError> {
+        let bytes = object.zlib.len() + ENTRY_HEAD_MAX;
+        if self.waiting_bytes + bytes <= WAITING_BYTES {
+            self.waiting_bytes += bytes;
+            if self.hold_waiting().is_ok() {
+                self.waiting.entry(base).or_default().push(object.clone());
+                return Ok(());
+            }
+            self.waiting_bytes -= bytes;
         }
-        self.waiting_bytes = bytes;
-        self.waiting.entry(base).or_default().push(object.clone());
+        self.postponed.push(object.id);
+        self.hold_waiting()
+    }
+
+    /// Holds memory for what waits, and for the names of what is to be read again.
+    fn hold_waiting(&mut self) -> Result<(), UploadError> {
+        let names = self.postponed.len() * size_of::<ObjectId>();
+        Ok(self.waiting_held.set((self.waiting_bytes + names) as u64)?)
     }
 
     /// Adds the deltas that waited for an object, and those that waited for them.
     fn add_waiting(&mut self, id: ObjectId) -> Result<(), UploadError> {
+        let before = self.waiting_bytes;
         let mut written = vec![id];
         while let Some(base) = written.pop() {
             for object in self.waiting.remove(&base).unwrap_or_default() {
@@ -344,7 +355,7 @@ impl Writer {
                 }
             }
         }
-        Ok(())
+        if self.waiting_bytes == before { Ok(()) } else { self.hold_waiting() }
     }
 
     /// Writes a delta; `place`: where its base begins, if that is in the pack.
