@@ -1,6 +1,6 @@
 //! For which names of previews a proxy can have certificates made.
 //!
-//! Who makes certificates makes so many a week for a domain, and whoever can push previews could use up all of them. Production and
+//! Who makes certificates makes so many a week for a domain, and a token that can only push previews could use up all of them. Production and
 //! domains of apps' own come first: they are not counted. A name that was granted stays so, since its certificate is renewed.
 
 use std::collections::{HashMap, HashSet};

@@ -22,7 +22,7 @@ pub enum DomainProof {
     Dns,
     /// By the word of an admin.
     Admin,
-    /// The server believes whoever names a domain first.
+    /// The server believes the app that names a domain first.
     Trusted,
     /// The app had it before proofs were asked for.
     Earlier,

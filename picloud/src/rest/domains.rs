@@ -15,7 +15,7 @@ pub(crate) struct Domains {
 pub(crate) struct Domain {
     pub(crate) name: String,
     pub(crate) state: DomainState,
-    /// How it was proven that it is the app's: `dns`, `admin`, `trusted` (the server believes whoever names a domain first) or `earlier`
+    /// How it was proven that it is the app's: `dns`, `admin`, `trusted` (the server believes the app that names a domain first) or `earlier`
     /// (the app had it before proofs were asked for); null: it was not.
     pub(crate) proof: Option<String>,
     pub(crate) proven_at: Option<DateTime<Utc>>,

@@ -222,7 +222,7 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             "looking at what was pushed took too long; nothing was changed for this ref; push fewer branches at once, or less"
                 .to_owned()
         }
-        Rejection::Unheard => "whoever pushed hung up; nothing was changed".to_owned(),
+        Rejection::Unheard => "the client hung up; nothing was changed".to_owned(),
         Rejection::Unavailable { why } => {
             format!("{}; nothing was changed; push again in a moment", printable(why))
         }

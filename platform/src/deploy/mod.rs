@@ -304,7 +304,7 @@ impl Deployer {
             atomic,
             granted: self.granted(repository),
         };
-        // From here on it is carried out, whoever listens.
+        // From here on it is carried out, even if the client leaves.
         if let Err(rejection @ Rejection::Unheard) = time.check() {
             reject_those(&mut decisions, Decision::moves, &rejection);
         }

@@ -65,7 +65,7 @@ pub enum Event {
     },
 }
 
-/// Where the events of a push go. Where whoever listens leaves before anything is changed, nothing is.
+/// Where the events of a push go. If the client leaves before anything is changed, nothing is.
 #[derive(Clone, Debug)]
 pub struct Tell(Option<mpsc::UnboundedSender<Event>>);
 
@@ -86,7 +86,7 @@ impl Tell {
         self.0.as_ref().is_none_or(|listener| !listener.is_closed())
     }
 
-    /// Ends when whoever listened has left.
+    /// Ends when the client has left.
     pub async fn unheard(&self) {
         match &self.0 {
             Some(listener) => listener.closed().await,
@@ -218,7 +218,7 @@ pub enum Rejection {
     NoRoomBeside,
     /// Its commits take too long to be looked at.
     TooLong,
-    /// Whoever pushed has hung up before anything was changed.
+    /// The client has hung up before anything was changed.
     Unheard,
     /// The database cannot be asked now.
     Unavailable {

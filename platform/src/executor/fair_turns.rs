@@ -44,7 +44,7 @@ impl FairTurns {
         self.0.lock().working.len()
     }
 
-    /// Waits for a turn. Whoever stops waiting is out of the line.
+    /// Waits for a turn. A caller that stops waiting is out of the line.
     pub async fn next(&self, holder: &Holder) -> FairTurn {
         loop {
             let (sender, turn) = oneshot::channel();

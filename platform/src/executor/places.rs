@@ -189,7 +189,7 @@ impl PlacesState {
 
 impl Taken {
     /// Who gives way to `newcomer`, who wants so much more: the oldest place of whom holds most, among tokens, else among the addresses
-    /// that use the same token, else among the apps for which they do. Whoever gives way still holds as much as the newcomer then.
+    /// that use the same token, else among the apps for which they do. The loser still holds as much as the newcomer then.
     fn heaviest(
         &self,
         newcomer: &Holder,
