@@ -23,6 +23,8 @@ pub(crate) enum Misuse {
     Variable { name: String, near: String },
     /// What holds a secret cannot be read.
     Secret(SecretError),
+    /// The control plane is not at the URL that people are to use.
+    PublicUrl { url: String, domain: String },
     /// A limit of every app cannot have such a value.
     AppLimit(LimitRangeError),
 }
@@ -49,6 +51,13 @@ impl Misuse {
             Self::Variable { name, near } => {
                 format!("error: unknown variable {}\nhint: did you mean `{near}`?\n", printable(name))
             }
+            Self::PublicUrl { url, domain } => format!(
+                "error: --public-url is {}, and with --domain the server answers at {} only\nhint: leave --public-url out, or set it to \
+                 https://{}\n",
+                printable(url),
+                printable(domain),
+                printable(domain)
+            ),
             Self::AppLimit(error) => format!("error: --app-{error}\n"),
             Self::Secret(error) => format!("error: {}\n", with_causes(error)),
         }

@@ -37,7 +37,8 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "PICLOUD_DOMAIN", value_parser = parse_domain)]
     pub(crate) domain: Option<String>,
 
-    /// The URL that people use, such as https://pi.example.com, where it is not the listening address.
+    /// The URL that people use, such as https://pi.example.com, where it is not the listening address. With a domain it is at that, such as
+    /// http://apps.lan:8080 where no proxy with TLS is in front; without it https://DOMAIN.
     #[arg(long, env = "PICLOUD_PUBLIC_URL", value_parser = parse_url)]
     pub(crate) public_url: Option<String>,
 
@@ -134,8 +135,13 @@ impl ServeFlags {
     /// The settings that the flags mean, with the secrets that they name.
     ///
     /// # Errors
-    /// What holds a secret cannot be read.
+    /// What holds a secret cannot be read, or settings contradict each other.
     pub(crate) fn resolve(self) -> Result<Settings, Misuse> {
+        if let (Some(domain), Some(url)) = (&self.domain, &self.public_url)
+            && !is_at(url, domain)
+        {
+            return Err(Misuse::PublicUrl { url: url.clone(), domain: domain.clone() });
+        }
         let admin_token = secrets::admin_token(self.admin_token_file.as_deref())?;
         let credential = self.credentials_directory.map(|folder| folder.join(key::FILE));
         Ok(Settings {
@@ -238,6 +244,13 @@ fn parse_url(text: &str) -> Result<String, &'static str> {
         Some(host) if !host.is_empty() && !text.contains(char::is_whitespace) => Ok(text.to_owned()),
         _ => Err("write a URL such as https://pi.example.com"),
     }
+}
+
+/// Whether a URL is that of a host, at whichever port.
+fn is_at(url: &str, host: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, authority)| authority).trim_end_matches('/');
+    let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
+    name.eq_ignore_ascii_case(host)
 }
 
 /// Where everything is kept.

@@ -1,11 +1,13 @@
 //! `picloud serve`: runs a node until it is told to stop.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 
 use platform::tokens::Origin;
 
 use super::error::CommandError;
 use super::stop_signals::StopSignals;
+use crate::edge::{Public, listener};
 use crate::log;
 use crate::node::{Node, StartError};
 use crate::service;
@@ -52,7 +54,6 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
 }
 
 fn greet(node: &Node, settings: &Settings) {
-    let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{}", node.address));
     let database = match settings.storage.location() {
         store::Location::Postgres(_) => "PostgreSQL".to_owned(),
         store::Location::Sqlite(path) => format!("SQLite in {}", path.display()),
@@ -80,9 +81,30 @@ fn greet(node: &Node, settings: &Settings) {
         node.address,
         printable(&database),
         printable(&token),
-        format_args!("git remote add picloud {url}/<app>.git && git push picloud main"),
+        first_push(node.address, settings),
         held.unwrap_or_default(),
     );
     // Whoever started the node need not be listening any more.
     let _ = std::io::stdout().write_all(greeting.as_bytes());
+}
+
+/// What to type in a repository, and what git asks then.
+fn first_push(address: SocketAddr, settings: &Settings) -> String {
+    if !settings.role.manages() {
+        return "to a manager; this node only answers requests to apps".to_owned();
+    }
+    let public = Public::new(settings.domain.as_deref(), settings.public_url.as_deref());
+    let url = public.control(listener::reachable(address));
+    let proxy = match (&settings.domain, &settings.public_url) {
+        (Some(domain), None) => format!(
+            "\n               through a proxy with TLS for {domain} and *.{domain}; without one, set --public-url to \
+             http://{domain}:{}",
+            address.port()
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "git remote add picloud {url}/hello.git && git push picloud HEAD:main\n               any user name; the password is the \
+         admin token{proxy}"
+    )
 }

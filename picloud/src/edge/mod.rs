@@ -68,6 +68,7 @@ use tracing::{Instrument as _, Span};
 use crate::numbers::{Numbers, Plane};
 use crate::traces::TARGET;
 use address::{Address, Hosts};
+use api_error::ApiError;
 use app::Asked;
 use client::From;
 use forwarded::{AT_ONCE_BYTES, TOO_EARLY};
@@ -291,7 +292,7 @@ impl Edge {
                     return GitError::from(error).into_response().map(Content::from);
                 }
                 Address::Root => return front_door(&parts.method).map(Content::from),
-                Address::Unknown => return nothing_here().map(Content::from),
+                Address::Unknown => return self.elsewhere(host, parts.uri.path()).map(Content::from),
             },
         };
         if !self.role.answers_apps() {
@@ -330,6 +331,28 @@ impl Edge {
             Some(_) => "`picloud dev` serves what is saved and takes no pushes; push to a server\n",
         };
         reply::text(StatusCode::MISDIRECTED_REQUEST, words)
+    }
+
+    /// Nothing is at this address. A client that asks for the control plane by the address of a node that has a domain is shown the way;
+    /// at a name that is not the server's, not even that.
+    fn elsewhere(&self, host: &str, path: &str) -> Response<Body> {
+        let asks_by_address = address::is_of_no_domain(address::name_of(host));
+        let Some(url) = self.public.at_a_domain().filter(|_| asks_by_address && address::is_reserved(path))
+        else {
+            return nothing_here();
+        };
+        let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        match first.strip_suffix(".git").map(AppName::new) {
+            Some(Ok(app)) => {
+                let words = format!("this server's repositories are at its domain; use {url}/{app}.git\n");
+                reply::text(StatusCode::MISDIRECTED_REQUEST, &words)
+            }
+            Some(Err(_)) => nothing_here(),
+            None => {
+                let words = format!("this server answers at its domain; ask {url}");
+                ApiError::new(StatusCode::MISDIRECTED_REQUEST, words).into_response()
+            }
+        }
     }
 
     /// What is on a branch, given by its label, or in production.

@@ -257,9 +257,9 @@ fn certificates_are_for_names_at_which_something_is_served() {
         assert_eq!(allowed(&server, name), 404, "{name}");
     }
     assert_eq!(server.get("/-/api/v1/tls-allowed").status, 400);
-    // By its address a node tells what a proxy has to know, and nothing else.
+    // By its address a node tells what a proxy has to know, and where else to ask.
     assert_eq!(server.get("/-/health/ready").status, 200);
-    assert_eq!(server.get("/-/api/v1/apps").status, 404);
+    assert_eq!(server.get("/-/api/v1/apps").status, 421);
     assert_eq!(at(&server, "pi.test").status, 200);
 }
 

@@ -20,6 +20,7 @@ mod configuration;
 mod dev;
 mod domains;
 mod executions;
+mod first_steps;
 mod hoarding;
 mod http;
 mod killed;

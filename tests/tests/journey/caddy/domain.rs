@@ -3,8 +3,10 @@
 use tests::{Database, Repository, Server};
 
 use super::{Caddy, DOMAIN, Release, under_load, with_each_release};
+use crate::first_steps;
 
 with_each_release!(
+    first_push_that_a_node_prints_works_through_the_proxy,
     control_plane_apps_and_their_domains_have_tls_and_other_names_none,
     a_script_is_told_the_clients_address_and_scheme_and_no_lies_about_them,
     a_node_is_started_anew_under_load_and_no_request_fails,
@@ -40,6 +42,22 @@ fn domain(release: Release) -> (Server, Caddy) {
     let caddy = Caddy::start(release, "Caddyfile", &[("PICLOUD_NODE", &server.address)]);
     caddy.ready();
     (server, caddy)
+}
+
+/// As the node prints it, for the usual port of HTTPS, which is another one here.
+fn first_push_that_a_node_prints_works_through_the_proxy(release: Release) {
+    let node = first_steps::serve(&format!("--listen 127.0.0.1:0 --domain {DOMAIN}"));
+    let greeting = node.says("any user name");
+    let (_, address) = greeting.lines().next().unwrap().split_once("http://").unwrap();
+    let caddy = Caddy::start(release, "Caddyfile", &[("PICLOUD_NODE", address)]);
+    caddy.ready();
+    let repository = first_steps::repository();
+    caddy.for_git(&repository);
+    let here = format!("url.https://{DOMAIN}:{}/.insteadOf", caddy.https);
+    repository.git(&["config", &here, &format!("https://{DOMAIN}/")]);
+    let said = first_steps::shell(repository.path(), first_steps::line(&greeting, "first push"));
+    assert!(said.contains(&format!("https://hello.{DOMAIN}/")), "{said}");
+    assert_eq!(caddy.curl(&format!("hello.{DOMAIN}"), "/greet/Ann", &[]).body, r#"{"message":"Hello, Ann"}"#);
 }
 
 fn control_plane_apps_and_their_domains_have_tls_and_other_names_none(release: Release) {
