@@ -17,10 +17,12 @@ use super::error::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::stop_signals::StopSignals;
 use crate::cli::DemoOptions;
+use crate::edge::listener;
 use crate::hint::Hint;
 use crate::log::{self, LogFormat};
 use crate::node::{Node, StartError};
 use crate::settings::{Settings, Storage};
+use crate::words::shell_word;
 use platform::executor::threads::threads;
 
 /// The second app of the tour.
@@ -76,7 +78,7 @@ pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
     let done = threads.block_on(async {
         let node = start(&options, data_dir).await?;
         let tour = Tour {
-            address: node.address,
+            address: listener::reachable(node.address),
             token: node.admin.reveal().to_owned(),
             folder: temporary.path().to_owned(),
             store: node.store.clone(),
@@ -144,8 +146,12 @@ impl Tour {
         self.git(&hello, &["push", "picloud", "main"], false)?;
         self.call("/hello/greet/Ann")?;
 
+        say("Taken back here, it is as if it had never been:");
+        println!("\n$ git reset --hard HEAD~1");
+        quiet(&hello, &["reset", "-q", "--hard", "HEAD~1"])?;
+
         say("To roll back, push an older commit:");
-        self.git(&hello, &["push", "-f", "picloud", "HEAD~2:main"], true)?;
+        self.git(&hello, &["push", "-f", "picloud", "HEAD~1:main"], true)?;
         self.call("/hello/greet/Ann")?;
 
         say("An app with a schedule, every two seconds:");
@@ -176,14 +182,20 @@ impl Tour {
         Err(DemoError::Schedule)
     }
 
+    /// Commands as they can be typed, one after the other.
     fn what_next(&self) {
         let Self { address, token, folder, .. } = self;
+        let folder = shell_word(&folder.join("hello").display().to_string());
         say("The node goes on serving until Ctrl-C. Try:");
         println!("  curl http://{address}/hello/greet/$USER");
-        println!("  cd {}/hello   # change it, commit, git push picloud main", folder.display());
-        println!("  git ls-remote picloud                           # every deploy is a ref");
-        println!("  git push picloud HEAD:refs/picloud/check        # validate, change nothing");
-        println!("  curl -X POST -H 'Authorization: Bearer {token}' -d '{{\"times\": 3}}' \\");
+        println!("  cd {folder}");
+        println!("and when you have changed greet.rhai there:");
+        println!("  git commit -am mine && git push picloud main");
+        println!("see that every deploy is a ref, and validate without changing anything:");
+        println!("  git ls-remote picloud");
+        println!("  git push picloud HEAD:refs/picloud/check");
+        println!("call a function of the other app:");
+        println!("  curl -H 'Authorization: Bearer {token}' --json '{{\"times\": 3}}' \\");
         println!("    http://{address}/-/api/v1/apps/clock/functions/ring");
     }
 
@@ -194,6 +206,12 @@ impl Tour {
         quiet(&folder, &["init", "-q", "-b", "main"])?;
         let url = format!("http://demo:{}@{}/{app}.git", self.token, self.address);
         quiet(&folder, &["remote", "add", "picloud", &url])?;
+        // Who tries it has a name, or git would not commit.
+        let known = Command::new("git").args(["config", "user.email"]).current_dir(&folder).output();
+        if !known.map_err(DemoError::Git)?.status.success() {
+            quiet(&folder, &["config", "user.name", "Demo"])?;
+            quiet(&folder, &["config", "user.email", "demo@localhost"])?;
+        }
         commit(&folder, "first")?;
         Ok(folder)
     }

@@ -4,12 +4,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use manifest_schema::name::AppName;
 use platform::deploy::{FILE_MAX, File, Snapshot};
 
 use crate::hint::Hint;
 
 /// The most files and folders that are looked at; a server takes no more files either.
 const ENTRIES_MAX: usize = 20_000;
+
+/// The name of an app whose folder has none that could be.
+const NAMELESS: &str = "app";
 
 /// Why a folder cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -90,4 +94,33 @@ fn contents(path: &Path) -> io::Result<File> {
         return Ok(File::TooLarge);
     }
     fs::read(path).map(|bytes| File::Bytes(bytes.into()))
+}
+
+/// The app that a folder of this name would be pushed as.
+pub(crate) fn app_name(folder: &Path) -> AppName {
+    let name = folder.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase()).trim_end_matches('-');
+    AppName::new(name).unwrap_or_else(|_| AppName::new(NAMELESS).expect("a name that is right"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_named_after_its_folder() {
+        for (folder, name) in [
+            ("/home/ada/hello", "hello"),
+            ("/srv/My App", "my-app"),
+            ("/srv/2024-photos_", "photos"),
+            ("/srv/Grüße", "gr--e"),
+            ("/", "app"),
+            ("/srv/42", "app"),
+        ] {
+            assert_eq!(app_name(Path::new(folder)).as_str(), name, "{folder}");
+        }
+        assert!(app_name(Path::new(&format!("/{}", "a-".repeat(40)))).as_str().len() <= 40);
+    }
 }

@@ -13,14 +13,27 @@ use super::paint::{bold, dim, green, red, yellow};
 use super::{fault, printable, push, with_causes};
 
 /// Where the app answers, and what else there is to know.
-pub(crate) fn greeting(app: &AppName, folder: &Path, address: SocketAddr, schedules: bool) -> String {
-    let port = address.port();
+///
+/// It is asked at `address`, of those that it listens to.
+pub(crate) fn greeting(
+    app: &AppName,
+    folder: &Path,
+    listening: SocketAddr,
+    address: SocketAddr,
+    schedules: bool,
+) -> String {
+    let local = match listening.ip() {
+        ip if ip.is_loopback() || ip.is_unspecified() => {
+            format!("  http://{app}.localhost:{}/", address.port())
+        }
+        _ => String::new(),
+    };
     let schedules = if schedules { "run" } else { "do not run; --schedules runs them" };
     format!(
         "PiCloud {version} serves {folder} until Ctrl-C, and again whenever a file is saved\n  \
-           {app}  {url}  and as on a server  http://{address}/{app}/  http://{app}.localhost:{port}/\n  \
+           {app}  {url}  and as on a server  http://{address}/{app}/{local}\n  \
            schedules  {schedules}\n  \
-           functions  picloud invoke NAME --url http://{address} --app {app} --token any\n",
+           functions  PICLOUD_TOKEN=any picloud invoke NAME --url http://{address} --app {app}\n",
         version = env!("CARGO_PKG_VERSION"),
         folder = printable(&folder.display().to_string()),
         url = bold(&format!("http://{address}/")),

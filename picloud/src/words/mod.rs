@@ -33,6 +33,15 @@ pub(crate) fn printable(text: &str) -> String {
     })
 }
 
+/// A word as a shell reads it.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./~@%+=:,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// `1 script`, `2 scripts`.
 pub(crate) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
@@ -89,6 +98,15 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shell_reads_a_word_as_it_was() {
+        for (text, word) in
+            [("a/b-1", "a/b-1"), ("My App", "'My App'"), ("it's", r"'it'\''s'"), ("", "''"), ("$x", "'$x'")]
+        {
+            assert_eq!(shell_word(text), word);
+        }
+    }
 
     #[test]
     fn control_characters_are_shown_and_not_obeyed() {

@@ -27,8 +27,8 @@ fn a_starter_app_passes_the_check_and_goes_live() {
 
     let server = Server::start(Database::sqlite());
     let repository = Repository::new();
-    for file in std::fs::read_dir(&app).unwrap() {
-        let file = file.unwrap();
+    let files = std::fs::read_dir(&app).unwrap().map(Result::unwrap);
+    for file in files.filter(|file| file.file_name() != ".git") {
         repository.write(file.file_name().to_str().unwrap(), std::fs::read(file.path()).unwrap());
     }
     repository.commit("starter");

@@ -1,4 +1,4 @@
-//! What the program itself tells people to type: each line that it prints does what it says.
+//! What the program itself tells people to type: each line that it prints does what it says, and so does what it writes.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use tests::repository::environment;
 use tests::server::picloud;
-use tests::{Database, Repository, TOKEN, until};
+use tests::{Database, Repository, Server, TOKEN, until};
 
 /// A run of the program that serves until it is dropped, and what it prints.
 pub(crate) struct Running {
@@ -197,4 +197,182 @@ fn public_url_that_is_not_at_the_domain_is_refused() {
         "error: --public-url is https://cloud.test:8443, and with --domain the server answers at pi.test only\n\
          hint: leave --public-url out, or set it to https://pi.test\n2\n"
     );
+}
+
+/// The commands in what the program says: the lines that begin with two blanks, those that end in a backslash with the next one.
+fn commands(said: &str) -> Vec<String> {
+    let lines = said.lines().filter_map(|line| line.strip_prefix("  "));
+    let mut commands: Vec<String> = Vec::new();
+    for line in lines {
+        match commands.last_mut().filter(|last| last.ends_with('\\')) {
+            Some(last) => *last = format!("{}{}", last.trim_end_matches('\\'), line.trim_start()),
+            None => commands.push(line.to_owned()),
+        }
+    }
+    commands
+}
+
+/// Has git use a node where it is told to use the one that people have on their machine, with the token.
+fn at_a_usual_server(address: &str) -> String {
+    let helper = format!("!f() {{ printf \"username=any\\npassword={TOKEN}\\n\"; }}; f");
+    format!(
+        "export GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=credential.helper GIT_CONFIG_VALUE_0='{helper}' \
+         GIT_CONFIG_KEY_1=url.http://{address}/.insteadOf GIT_CONFIG_VALUE_1=http://127.0.0.1:8080/\n"
+    )
+}
+
+#[test]
+fn starter_app_goes_live_by_the_commands_that_init_prints() {
+    let server = Server::start(Database::sqlite());
+    for name in ["shop", "My Shop"] {
+        let folder = tempfile::tempdir().unwrap();
+        let said = shell(folder.path(), &format!("picloud init '{name}'"));
+        assert!(said.starts_with(&format!(
+            "wrote picloud.toml, greet.rhai, tick.rhai, README.md and .gitignore to {name}\n"
+        )));
+        let commands = commands(&said);
+        assert_eq!((commands.len(), commands[1].as_str()), (5, "picloud dev"), "{said}");
+        let typed: Vec<&str> =
+            commands.iter().map(String::as_str).filter(|command| *command != "picloud dev").collect();
+        let at = at_a_usual_server(&server.address);
+        let app = if name == "shop" { "shop" } else { "my-shop" };
+        let pushed = shell(folder.path(), &(at + &typed.join("\n")));
+        assert!(pushed.contains(&format!("{app}/")) && !pushed.contains("warning"), "{pushed}");
+        assert_eq!(server.get(&format!("/{app}/greet/Ann")).body, r#"{"message":"Hello, Ann"}"#);
+        let readme = fs::read_to_string(folder.path().join(name).join("README.md")).unwrap();
+        assert!(readme.contains(&format!("http://127.0.0.1:8080/{app}/greet/Ann")), "{readme}");
+        let committed = shell(&folder.path().join(name), "git ls-files && git symbolic-ref HEAD");
+        assert_eq!(
+            committed,
+            ".gitignore\nREADME.md\ngreet.rhai\npicloud.toml\ntick.rhai\nrefs/heads/main\n"
+        );
+    }
+    let apps = shell(
+        Path::new("/tmp"),
+        &format!("PICLOUD_TOKEN={TOKEN} picloud apps --url http://{}", server.address),
+    );
+    assert!(
+        apps.contains("shop ") && apps.contains("my-shop "),
+        "one has not taken the place of the other: {apps}"
+    );
+}
+
+#[test]
+fn init_writes_over_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for there in ["picloud.toml", "greet.rhai", "tick.rhai"] {
+        let app = folder.path().join(there.replace('.', "-"));
+        fs::create_dir(&app).unwrap();
+        fs::write(app.join(there), "mine").unwrap();
+        let said = shell(&app, "picloud init 2>&1 || echo $?");
+        let words = format!(
+            "error: ./{there} is there already; nothing was written over it\nhint: name another folder\n1\n"
+        );
+        assert_eq!(said, words);
+        assert_eq!(fs::read_dir(&app).unwrap().count(), 1);
+    }
+    // What every repository has stays, and is no obstacle.
+    let cloned = folder.path().join("cloned");
+    fs::create_dir(&cloned).unwrap();
+    fs::write(cloned.join("README.md"), "mine").unwrap();
+    fs::write(cloned.join(".gitignore"), "mine").unwrap();
+    let said = shell(&cloned, "git init -q && picloud init && picloud check");
+    assert!(
+        said.starts_with(
+            "wrote picloud.toml, greet.rhai and tick.rhai to .\nleft README.md and .gitignore as it was\n"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("success: 2 scripts"), "{said}");
+    for kept in ["README.md", ".gitignore"] {
+        assert_eq!(fs::read_to_string(cloned.join(kept)).unwrap(), "mine");
+    }
+}
+
+#[test]
+fn of_two_that_init_the_same_folder_one_is_refused() {
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let both = "picloud init app >/dev/null 2>&1 & one=$!; picloud init app >/dev/null 2>&1 & two=$!; \
+                    wait $one && echo done || echo refused; wait $two && echo done || echo refused";
+        let mut ends: Vec<_> = shell(folder.path(), both).lines().map(str::to_owned).collect();
+        ends.sort();
+        assert_eq!(ends, ["done", "refused"]);
+        let said = shell(folder.path(), "picloud check app");
+        assert!(said.contains("success: 2 scripts"), "{said}");
+    }
+}
+
+#[test]
+fn init_within_a_repository_or_without_git_says_so_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = shell(folder.path(), "git init -q && picloud init shop && picloud check shop");
+    let top = folder.path().canonicalize().unwrap();
+    let words = format!(
+        "it is inside the git repository {}, and a push takes picloud.toml from the top",
+        top.display()
+    );
+    assert!(said.contains(&words) && said.contains("  git init -b main && git add ."), "{said}");
+    assert!(!folder.path().join("shop/.git").exists());
+
+    let folder = tempfile::tempdir().unwrap();
+    let own = picloud().display().to_string();
+    let said = shell(folder.path(), &format!("PATH=/nowhere '{own}' init shop && '{own}' check shop"));
+    assert!(said.contains("made no git repository: git is not installed, and pushing takes it\n"), "{said}");
+    assert!(
+        said.contains("  git init -b main && git add .") && said.contains("success: 2 scripts"),
+        "{said}"
+    );
+}
+
+#[test]
+fn everything_that_the_demo_tells_people_to_try_works() {
+    let demo = Running::start("exec \"$0\" demo --listen 127.0.0.1:0", Stdio::null(), &[]);
+    let said = demo.says("/functions/ring");
+    let (_, said) = said.split_once("Try:\n").unwrap();
+    let mut typed = commands(said);
+    let at = typed.iter().position(|command| command.starts_with("cd ")).unwrap();
+    typed.insert(at + 1, "sed -i 's/Good morning/Good evening/' greet.rhai".to_owned());
+    typed.push(typed[0].clone());
+    let done = shell(Path::new("/tmp"), &typed.join("\necho\n"));
+    for words in [
+        r#"{"message":"Hello, Ann"}"#,
+        "LIVE as deploy 4",
+        "refs/deploys/3",
+        "nothing was changed",
+        r#"{"sound":"ring ring ring"}"#,
+        r#"{"message":"Good evening, Ann"}"#,
+    ] {
+        assert!(done.contains(words), "{words}: {done}");
+    }
+}
+
+#[test]
+fn addresses_and_the_call_that_dev_prints_work() {
+    for listen in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"] {
+        let script = format!("\"$0\" init hello >&2 && cd hello && exec \"$0\" dev --listen '{listen}'");
+        let dev = Running::start(&script, Stdio::null(), &[]);
+        let said = dev.says("serving in");
+        let urls: Vec<&str> =
+            line(&said, "hello ").split_whitespace().filter(|word| word.starts_with("http")).collect();
+        assert_eq!(urls.len(), 3, "{said}");
+        for url in urls {
+            let got = shell(Path::new("/tmp"), &format!("curl -sS --fail {url}greet/Ann"));
+            assert_eq!(got, r#"{"message":"Hello, Ann"}"#, "{url}");
+        }
+        let manifest = dev.folder.path().join("hello/picloud.toml");
+        let more = fs::read_to_string(&manifest).unwrap()
+            + "\n[[functions]]\nname = \"one\"\nscript = \"tick.rhai\"\n";
+        fs::write(dev.folder.path().join("hello/tick.rhai"), "1").unwrap();
+        fs::write(&manifest, more).unwrap();
+        dev.says("reloaded in");
+        let call = line(&said, "functions").replace("NAME", "one");
+        assert_eq!(
+            until("the function is there", || {
+                let got = shell(Path::new("/tmp"), &format!("{call} 2>&1 || true"));
+                (got == "1\n").then_some(got)
+            }),
+            "1\n"
+        );
+    }
 }

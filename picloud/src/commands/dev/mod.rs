@@ -9,11 +9,10 @@ mod watch;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use manifest_schema::name::AppName;
 use platform::deploy::Snapshot;
 use platform::live::{Live, LiveTable};
 use platform::memory::MemoryBudget;
@@ -42,15 +41,12 @@ const PASSED_OVER: [&str; 3] = [".git", "target", "node_modules"];
 /// A save with faults is told when it has stayed so: it may be half of one.
 const FAULTS_STAY: Duration = Duration::from_millis(60);
 
-/// The name of an app whose folder has none that could be.
-const NAMELESS: &str = "app";
-
 /// Serves until it is told to stop.
 pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
     // What cannot be read now is most likely a slip.
     let first = folder::read(&options.folder, &PASSED_OVER)?;
     let folder = options.folder.canonicalize().unwrap_or_else(|_| options.folder.clone());
-    let app = options.app.clone().unwrap_or_else(|| name_of(&folder));
+    let app = options.app.clone().unwrap_or_else(|| folder::app_name(&folder));
     let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
     Console::start(Arc::clone(&table), app.clone());
     let threads = threads().map_err(StartError::from)?;
@@ -58,7 +54,7 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let listener = listen(options.listen)?;
         let address =
             listener.local_addr().map_err(|source| StartError::Listen { address: USUAL_ADDRESS, source })?;
-        say(words::greeting(&app, &folder, address, options.schedules))?;
+        say(words::greeting(&app, &folder, address, listener::reachable(address), options.schedules))?;
         let settings = Settings::default();
         let (recorder, journal) = Journal::new();
         tokio::spawn(journal.run());
@@ -109,15 +105,6 @@ fn listen(wanted: Option<SocketAddr>) -> Result<tokio::net::TcpListener, StartEr
             bound => bound,
         },
     }
-}
-
-/// The app that a folder of this name would be pushed as.
-fn name_of(folder: &Path) -> AppName {
-    let name = folder.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    let name: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
-    let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase()).trim_end_matches('-');
-    AppName::new(name).unwrap_or_else(|_| AppName::new(NAMELESS).expect("a name that is right"))
 }
 
 /// What is saved, from the folder to what is live.
@@ -192,25 +179,5 @@ impl Bench {
             let _ = say(text);
         }
         self.told = text;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_app_is_named_after_its_folder() {
-        for (folder, name) in [
-            ("/home/ada/hello", "hello"),
-            ("/srv/My App", "my-app"),
-            ("/srv/2024-photos_", "photos"),
-            ("/srv/Grüße", "gr--e"),
-            ("/", "app"),
-            ("/srv/42", "app"),
-        ] {
-            assert_eq!(name_of(Path::new(folder)).as_str(), name, "{folder}");
-        }
-        assert!(name_of(Path::new(&format!("/{}", "a-".repeat(40)))).as_str().len() <= 40);
     }
 }
