@@ -41,6 +41,26 @@ impl Plane {
     }
 }
 
+/// Why a connection was closed to make room for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// It had no request.
+    Idle,
+    /// A head or a body was slow on it.
+    Slow,
+}
+
+impl Closed {
+    pub(super) const ALL: [Self; 2] = [Self::Idle, Self::Slow];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Slow => "slow",
+        }
+    }
+}
+
 /// The verdicts on refs of pushes, by name.
 pub(super) const VERDICTS: [&str; 5] = ["live", "preview", "stored", "checked", "rejected"];
 
@@ -51,12 +71,14 @@ pub(crate) struct Numbers {
     pub(super) answers: [[AtomicU64; 5]; Plane::ALL.len()],
     pub(super) verdicts: [AtomicU64; VERDICTS.len()],
     pub(super) pushes: Histogram,
+    /// Connections that were closed to make room, by [`Closed`].
+    pub(super) closed: [AtomicU64; Closed::ALL.len()],
 }
 
 impl Default for Numbers {
     fn default() -> Self {
-        let (answers, verdicts) = Default::default();
-        Self { answers, verdicts, pushes: Histogram::new(&PUSH_BOUNDS) }
+        let (answers, verdicts, closed) = Default::default();
+        Self { answers, verdicts, pushes: Histogram::new(&PUSH_BOUNDS), closed }
     }
 }
 
@@ -65,6 +87,11 @@ impl Numbers {
     pub(crate) fn answered(&self, plane: Plane, status: u16) {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         self.answers[plane as usize][class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections were closed to make room for others.
+    pub(crate) fn closed(&self, why: Closed, connections: usize) {
+        self.closed[why as usize].fetch_add(connections as u64, Ordering::Relaxed);
     }
 
     /// A push came to its end.

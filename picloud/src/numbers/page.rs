@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 use store::Store;
 use store::cluster::Disk;
 
-use super::counters::{Numbers, Plane, VERDICTS};
+use super::counters::{Closed, Numbers, Plane, VERDICTS};
 use super::exposition::{CONTENT_TYPE, Exposition, Kind};
 use super::process;
 
@@ -94,6 +94,7 @@ impl Page {
         executions(&mut page, &apps);
         self.memory(&mut page);
         self.planes(&mut page);
+        self.connections(&mut page);
         self.pushes(&mut page);
         self.schedules(&mut page);
         self.database(&mut page, asked.ping);
@@ -138,6 +139,15 @@ impl Page {
                     family.number(&[("plane", plane.as_str()), ("status", class)], count);
                 }
             }
+        }
+    }
+
+    fn connections(&self, page: &mut Exposition) {
+        let help = "Connections that were closed to make room for others: idle ones, and those with a slow head or body.";
+        let mut family = page.family("picloud_connections_closed_total", Kind::Counter, help);
+        for why in Closed::ALL {
+            let count = self.numbers.closed[why as usize].load(Ordering::Relaxed);
+            family.number(&[("reason", why.as_str())], count);
         }
     }
 

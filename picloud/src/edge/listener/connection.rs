@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use super::house::{Counted, House, Place};
 use super::{http1, http2};
 use crate::edge::Edge;
+use crate::numbers::Closed;
 
 /// What an HTTP/2 client begins with (RFC 9113 section 3.4), whether it was told before that it may or not.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -18,8 +19,8 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long the rest of a preface that came in pieces is waited for at a time.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long a connection on which nothing was said yet is waited for when the node stops: its request may be on the way, and
-/// whoever had to wait until they were let in must not find the door shut.
+/// How long a connection is kept open for its first request, when the node stops or has no place for another one: the request may be on
+/// the way.
 const FIRST_WORD: Duration = Duration::from_millis(500);
 
 /// What a connection brought when it was waited for.
@@ -85,7 +86,15 @@ async fn wait_for_bytes(house: &House, stream: &TcpStream, first: bool) -> Came 
     };
     let patience = if closing.is_taken() { last_patience } else { house.bounds.idle };
     let mut seen = [0; PREFACE.len()];
-    let _idle = Counted::one_more(&house.idle);
+    // A client that has just come is about to send its request.
+    let closed_for_others = async {
+        if first {
+            tokio::time::sleep(FIRST_WORD).await;
+        }
+        let _idle = Counted::one_more(&house.idle);
+        house.give_way.notified().await;
+        house.numbers.closed(Closed::Idle, 1);
+    };
     tokio::select! {
         // What is there is answered, whatever else is the case.
         biased;
@@ -96,7 +105,7 @@ async fn wait_for_bytes(house: &House, stream: &TcpStream, first: bool) -> Came 
             Ok(_) => Came::Bytes,
         },
         () = told => Came::Nothing,
-        () = house.give_way.notified() => Came::Nothing,
+        () = closed_for_others => Came::Nothing,
         () = tokio::time::sleep(patience) => Came::Nothing,
     }
 }

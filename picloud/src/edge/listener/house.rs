@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::spoken::Spoken;
 use crate::edge::pace::MinRate;
 use crate::edge::stopping::Stopping;
+use crate::numbers::{Closed, Numbers};
 
 /// The largest head of a request, in bytes; a longer one is answered 431. nginx and Apache take 32 KiB and 8 KiB a line. More
 /// than 100 header lines are answered so as well: that is hyper's own bound, for which it has room without asking for memory.
@@ -16,6 +18,9 @@ pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// The least time between two looks at what a connection waits for, whatever the bounds say.
 pub(super) const LOOK_MIN: Duration = Duration::from_millis(10);
+
+/// How often it is logged that all places are taken.
+const FULL_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// How long accepting pauses when it fails.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -63,6 +68,9 @@ impl Default for ConnectionBounds {
 pub(super) struct House {
     pub(super) bounds: ConnectionBounds,
     pub(super) stopping: Arc<Stopping>,
+    pub(super) numbers: Arc<Numbers>,
+    /// When it was last logged that there was no place.
+    full: Mutex<Option<Instant>>,
     pub(super) places: Arc<Semaphore>,
     /// How many connections wait without a request.
     pub(super) idle: AtomicUsize,
@@ -75,10 +83,12 @@ pub(super) struct House {
 }
 
 impl House {
-    pub(super) fn new(bounds: ConnectionBounds, stopping: Arc<Stopping>) -> Self {
+    pub(super) fn new(bounds: ConnectionBounds, stopping: Arc<Stopping>, numbers: Arc<Numbers>) -> Self {
         Self {
             bounds,
             stopping,
+            numbers,
+            full: Mutex::new(None),
             places: Arc::new(Semaphore::new(bounds.connections)),
             idle: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
@@ -98,12 +108,26 @@ impl House {
             if self.idle.load(Ordering::Relaxed) > 0 {
                 self.give_way.notify_one();
             } else {
-                self.spoken.make_room();
+                self.numbers.closed(Closed::Slow, self.spoken.make_room());
             }
+            self.log_full();
             let freed = Arc::clone(&self.places).acquire_owned();
             if let Ok(place) = tokio::time::timeout(ACCEPT_PAUSE, freed).await {
                 return place.ok();
             }
+        }
+    }
+
+    fn log_full(&self) {
+        let mut logged = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_none_or(|logged| logged.elapsed() >= FULL_LOGGED_EVERY) {
+            *logged = Some(Instant::now());
+            let (connections, idle) = (self.bounds.connections, self.idle.load(Ordering::Relaxed));
+            tracing::warn!(
+                connections,
+                idle,
+                "all connections are in use; for new ones, idle ones and slow ones are closed (--connections)"
+            );
         }
     }
 }

@@ -80,19 +80,19 @@ pub(crate) async fn serve(
     stopping: Arc<Stopping>,
     stop: impl Future<Output = ()>,
 ) {
-    let house = Arc::new(House::new(bounds, stopping));
+    let house = Arc::new(House::new(bounds, stopping, Arc::clone(&edge.numbers)));
     let mut stop = pin!(async {
         stop.await;
         house.stopping.turn_away();
         tokio::time::sleep(bounds.unready).await;
     });
-    let mut told = None;
+    let mut accepting = Accepting::default();
     let serve =
         |stream, peer, place| connection::serve(stream, peer, place, Arc::clone(&edge), Arc::clone(&house));
     let before_stop = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&house, &listener, &mut told) => accepted,
+            accepted = accept(&house, &listener, &mut accepting) => accepted,
             () = &mut stop => break,
         };
         if let Some((stream, peer, place)) = accepted {
@@ -105,7 +105,7 @@ pub(crate) async fn serve(
     let mut all_told = pin!(tokio::time::timeout(bounds.last_request, before_stop.wait()));
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&house, &listener, &mut told) => accepted,
+            accepted = accept(&house, &listener, &mut accepting) => accepted,
             _ = &mut all_told => break,
         };
         if let Some((stream, peer, place)) = accepted {
@@ -114,7 +114,7 @@ pub(crate) async fn serve(
     }
     house.stopping.begin_closing();
     // Whoever was let in by the kernel before now is answered, once.
-    while let Some(Some((stream, peer, place))) = accept(&house, &listener, &mut told).now_or_never() {
+    while let Some(Some((stream, peer, place))) = accept(&house, &listener, &mut accepting).now_or_never() {
         tokio::spawn(serve(stream, peer, place));
     }
     drop(listener);
@@ -124,27 +124,40 @@ pub(crate) async fn serve(
     }
 }
 
-/// Waits for a place, then for a connection. `told` is when a failure was last logged.
+/// What is kept between two connections that are taken.
+#[derive(Default)]
+struct Accepting {
+    /// A connection that waits for its place.
+    waiting: Option<(TcpStream, IpAddr)>,
+    /// When a failure was last logged.
+    failure_logged: Option<Instant>,
+}
+
+/// Waits for a connection, then for its place: others are closed only for one that is there.
 async fn accept(
     house: &House,
     listener: &TcpListener,
-    told: &mut Option<Instant>,
+    accepting: &mut Accepting,
 ) -> Option<(TcpStream, IpAddr, Place)> {
-    let place = house.place().await?;
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            // Answers are small and complete; waiting to fill packets only delays them.
-            let _ = stream.set_nodelay(true);
-            Some((stream, peer.ip(), place))
-        }
-        Err(error) => {
-            // Most often the process is out of file descriptors; others must finish first.
-            if told.is_none_or(|told| told.elapsed() >= ACCEPT_TOLD_EVERY) {
-                tracing::warn!(%error, "cannot accept connections");
-                *told = Some(Instant::now());
+    if accepting.waiting.is_none() {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Answers are small and complete; waiting to fill packets only delays them.
+                let _ = stream.set_nodelay(true);
+                accepting.waiting = Some((stream, peer.ip()));
             }
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
+            Err(error) => {
+                // Most often the process is out of file descriptors; others must finish first.
+                if accepting.failure_logged.is_none_or(|logged| logged.elapsed() >= ACCEPT_TOLD_EVERY) {
+                    tracing::warn!(%error, "cannot accept connections");
+                    accepting.failure_logged = Some(Instant::now());
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                return None;
+            }
         }
     }
+    let place = house.place().await?;
+    let (stream, peer) = accepting.waiting.take()?;
+    Some((stream, peer, place))
 }

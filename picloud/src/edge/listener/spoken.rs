@@ -53,8 +53,8 @@ impl Spoken {
     }
 
     /// Has connections of one address give way: of that from which most heads and bodies are to come, the ones that take longest. Where
-    /// no address has more than one, none does.
-    pub(super) fn make_room(&self) {
+    /// no address has more than one, none does. How many do is given back.
+    pub(super) fn make_room(&self) -> usize {
         let all = self.all();
         let mut by_address: HashMap<IpAddr, Vec<(Duration, &Arc<Conversation>)>> = HashMap::new();
         for conversation in all.values() {
@@ -64,13 +64,14 @@ impl Spoken {
             }
         }
         let most = by_address.into_values().max_by_key(Vec::len).filter(|most| most.len() > 1);
-        let Some(mut most) = most else { return };
+        let Some(mut most) = most else { return 0 };
         most.sort_unstable_by_key(|(waited, _)| std::cmp::Reverse(*waited));
         let give_way = (most.len() / ONE_OF).clamp(1, AT_ONCE_MAX);
         for (_, conversation) in most.into_iter().take(give_way) {
             conversation.gives_way.store(true, Ordering::Relaxed);
             conversation.asked.notify_one();
         }
+        give_way
     }
 
     /// Nothing panics while the lock is held.

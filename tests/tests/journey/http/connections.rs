@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tests::{Database, Server, Wire, until};
+use tests::{Database, Server, TOKEN, Wire, until};
 
 use super::echo;
 
@@ -72,6 +72,34 @@ fn beyond_the_bound_the_connection_that_has_been_idle_for_longest_gives_way() {
     }
     let closed = idle.iter_mut().map(Wire::is_silent).filter(|silent| !silent).count();
     assert!((1..=4).contains(&closed), "{closed} of 8 gave way to 3");
+    assert_eq!(counted(&server, "idle"), closed as u64);
+    assert_eq!(counted(&server, "slow"), 0);
+    assert_eq!(server.log().matches("all connections are in use").count(), 1, "{}", server.log());
+}
+
+/// How many connections the node says that it closed to make room.
+fn counted(server: &Server, reason: &str) -> u64 {
+    let bearer = format!("Bearer {TOKEN}");
+    let page = server.request("GET", "/-/metrics", &[("authorization", &bearer)], None);
+    let name = format!("picloud_connections_closed_total{{reason=\"{reason}\"}} ");
+    let count = page.body.lines().find_map(|line| line.strip_prefix(&name)).expect("the count");
+    count.parse().expect("a number")
+}
+
+#[test]
+fn a_connection_is_not_closed_before_its_first_request_can_come() {
+    let server = echo(&["--connections", "4", "--body-time", "60s"]);
+    let begun =
+        "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
+    let _busy: Vec<Wire> = (0..3).map(|_| Wire::sent(&server, begun)).collect();
+    for _ in 0..10 {
+        let mut last = Wire::open(&server);
+        let mut waiting = Wire::sent(&server, HELLO.replace("Host", "Connection: close\r\nHost"));
+        std::thread::sleep(Duration::from_millis(20));
+        last.send(HELLO.replace("Host", "Connection: close\r\nHost"));
+        assert_eq!(last.answer().status, 200);
+        assert_eq!(waiting.answer().status, 200);
+    }
 }
 
 #[test]
@@ -128,6 +156,7 @@ fn slow_heads_and_bodies_from_one_address_keep_nobody_else_out() {
         drop(slow);
     }
     assert!(modest.is_silent());
+    assert!(counted(&server, "slow") > 0);
     modest.send("c");
     assert_eq!(modest.answer().status, 200);
 }
