@@ -1,5 +1,6 @@
 //! The folder in which a node keeps its token, its key and its database: nobody else can look into it.
 
+use std::borrow::Cow;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -30,8 +31,8 @@ pub(crate) enum DataFolderError {
 }
 
 impl Hint for DataFolderError {
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
             Self::Make { .. } | Self::Look { .. } => "name another folder with --data-dir",
             Self::Change { .. } => {
                 "have its owner run  chmod 700  on it, or name another folder with --data-dir"
@@ -39,7 +40,8 @@ impl Hint for DataFolderError {
             Self::Shared { .. } => {
                 "name a folder of its own with --data-dir, or run  chmod 700  on this one if nobody else needs it"
             }
-        })
+        };
+        Some(hint.into())
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) enum LogFormat {
 
 /// Begins the log. `default` says what is in it where `PICLOUD_LOG` does not. `traces` hears of what is traced, where anything is.
 pub(crate) fn start(default: &str, form: LogFormat, traces: Option<traces::Layer>) {
-    let filter = EnvFilter::try_from_env("PICLOUD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter = filter(default);
     match traces {
         None => registry().with(filter).with(lines(form)).init(),
         Some(traces) => {
@@ -38,6 +38,19 @@ pub(crate) fn start(default: &str, form: LogFormat, traces: Option<traces::Layer
         }
     }
     panics();
+}
+
+/// What is in the log. What is no filter is said, before there is a log that could say it.
+fn filter(default: &str) -> EnvFilter {
+    let asked = std::env::var("PICLOUD_LOG").unwrap_or_default();
+    if asked.is_empty() {
+        return EnvFilter::new(default);
+    }
+    EnvFilter::try_new(&asked).unwrap_or_else(|error| {
+        let error = printable(&error.to_string());
+        eprintln!("warning: PICLOUD_LOG is no filter, and is left out: {error}\nhint: write a level such as debug, or  info,script=trace");
+        EnvFilter::new(default)
+    })
 }
 
 /// What writes the lines.

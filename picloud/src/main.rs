@@ -89,7 +89,7 @@ fn run() -> Result<ExitCode, Failure> {
     let Parsed { verb, given } = cli::read(std::env::args_os().collect())?;
     let done = match verb {
         Verb::Serve(flags) if flags.check_config => {
-            commands::print(cli::listed(given, &flags.resolve()?)).map(succeeded)
+            commands::say(cli::listed(given, &flags.resolve()?)).map(succeeded)
         }
         Verb::Serve(flags) => commands::serve::serve(&flags.resolve()?).map(succeeded),
         Verb::Demo(options) => commands::demo::demo(options).map(succeeded),

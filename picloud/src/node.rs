@@ -1,5 +1,6 @@
 //! One node: store, platform and edge, wired. The only place that knows them all.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -111,25 +112,39 @@ pub(crate) enum StartError {
 }
 
 impl Hint for StartError {
-    fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Folder(error) => error.hint(),
-            Self::Listen { source, .. } => Some(match source.kind() {
+            Self::Listen { address, source } => Some(match source.kind() {
                 io::ErrorKind::AddrInUse => {
-                    "another program has it, a second node perhaps: stop that, or name another address with --listen"
+                    let other =
+                        SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or_default());
+                    format!("name another address, such as  --listen {other}").into()
                 }
                 io::ErrorKind::PermissionDenied => {
-                    "ports below 1024 are for proxies; name one above with --listen"
+                    "ports below 1024 are for proxies; name one above with --listen".into()
                 }
                 io::ErrorKind::AddrNotAvailable => {
                     "this machine has no such address; --listen 0.0.0.0:8080 stands for all that it has"
+                        .into()
                 }
-                _ => "name an address of this machine with --listen, such as 0.0.0.0:8080",
+                _ => "name an address of this machine with --listen, such as 0.0.0.0:8080".into(),
             }),
-            Self::RoleAlone => Some("set DATABASE_URL, or leave --role out"),
-            Self::Handed(_) | Self::Threads(_) | Self::Token(_) | Self::Open(_) => None,
-            Self::Clock(_) | Self::Load(_) => None,
+            Self::RoleAlone => Some("set DATABASE_URL, or leave --role out".into()),
+            Self::Open(error) => database_hint(error),
+            Self::Handed(_) | Self::Threads(_) | Self::Token(_) | Self::Clock(_) | Self::Load(_) => None,
         }
+    }
+}
+
+/// What helps where DATABASE_URL is none of PostgreSQL's.
+pub(crate) fn database_hint(error: &OpenError) -> Option<Cow<'static, str>> {
+    match error {
+        OpenError::Scheme { .. } => Some("write postgres://USER:PASSWORD@HOST/DATABASE".into()),
+        OpenError::Embedded => {
+            Some("leave it out; --data-dir names the folder of the embedded database".into())
+        }
+        _ => None,
     }
 }
 

@@ -216,6 +216,17 @@ pub enum OpenError {
     /// It is not there, or does not let us in.
     #[error("cannot reach the database; is it running, and is DATABASE_URL right?")]
     Unreachable(#[source] sqlx::Error),
+    /// Its URL is not one of PostgreSQL.
+    #[error(
+        "DATABASE_URL begins with {scheme}, and PiCloud works with PostgreSQL, or with an SQLite of its own"
+    )]
+    Scheme {
+        /// What it begins with; nothing more of it is shown.
+        scheme: String,
+    },
+    /// Its URL is that of a file.
+    #[error("DATABASE_URL is for PostgreSQL, and names a file")]
+    Embedded,
     /// It is there, and its certificate or the lack of one is not what its URL asks for.
     #[error(
         "the database is not the one that DATABASE_URL trusts; are sslmode and sslrootcert right, and is its certificate?"

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
 use manifest_schema::fault::{Fault, Faults, Place, Suggestions};
@@ -48,7 +49,7 @@ pub(crate) struct Parsed {
 
 /// Reads the command line, and all that settings come from.
 pub(crate) fn read(arguments: Vec<OsString>) -> Result<Parsed, Misuse> {
-    let mut command = verbs::command();
+    let mut command = without_empty_variables(verbs::command());
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).map(str::to_owned);
     let mut file = None;
     if let Some(verb) = verb.filter(|verb| READERS.contains(&verb.as_str())) {
@@ -66,6 +67,14 @@ pub(crate) fn read(arguments: Vec<OsString>) -> Result<Parsed, Misuse> {
     Ok(Parsed { given: given(&command, &matches, file.as_ref()), verb })
 }
 
+/// A variable that is empty is not set, as systemd's units and Compose files leave them.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(without_empty_variables)
+}
+
 /// The file that is named, or the default one if it is there.
 fn text_of_file(arguments: &[OsString]) -> Result<Option<(PathBuf, Vec<u8>)>, Misuse> {
     let flag = arguments.iter().enumerate().find_map(|(index, argument)| {
@@ -75,7 +84,8 @@ fn text_of_file(arguments: &[OsString]) -> Result<Option<(PathBuf, Vec<u8>)>, Mi
             value => value.strip_prefix('=').map(PathBuf::from),
         }
     });
-    let named = flag.or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
+    let named =
+        flag.or_else(|| std::env::var_os(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
     let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     match fs::read(&path) {
         Ok(text) => Ok(Some((path, text))),

@@ -8,11 +8,13 @@
 //! - `app`: verbs about an app
 //! - `people`: who may what, and who did what
 //! - `observing`: its log and its numbers
+//! - `address`: addresses as people write them
 //! - `quantity`: sizes and times as they are written
 //! - `configuration`: flags, environment and file, and which of them counts
 //! - `secrets`: what is never said on the command line
 //! - `given`: which settings are set; `misuse`: why nothing is begun
 
+mod address;
 mod app;
 mod app_limits;
 mod configuration;
@@ -27,6 +29,7 @@ mod secrets;
 mod serve_flags;
 mod verbs;
 
+pub(crate) use address::ListenAddress;
 pub(crate) use app::{
     AppVerb, DeploysOptions, DomainOption, DomainsVerb, ExecutionsOptions, LogsOptions, PreviewOption,
     PreviewsOptions, PreviewsVerb, RollbackOptions,

@@ -39,14 +39,18 @@ fn secret(
     file: Option<&Path>,
     credential: &str,
 ) -> Result<Option<Secret>, SecretError> {
-    if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
-        return Ok(Some(Secret { value, from: variable.to_owned() }));
+    // Line ends around it are those of the program that has printed it.
+    let value = std::env::var(variable).unwrap_or_default();
+    if !value.trim().is_empty() {
+        return Ok(Some(Secret { value: value.trim().to_owned(), from: variable.to_owned() }));
     }
     if let Some(path) = file {
         let value = content(path).map_err(|source| SecretError { what, path: path.to_owned(), source })?;
         return Ok(Some(Secret { value, from: path.display().to_string() }));
     }
-    let Some(folder) = std::env::var_os(CREDENTIALS) else { return Ok(None) };
+    let Some(folder) = std::env::var_os(CREDENTIALS).filter(|folder| !folder.is_empty()) else {
+        return Ok(None);
+    };
     let path = Path::new(&folder).join(credential);
     match content(&path) {
         Ok(value) => Ok(Some(Secret { value, from: format!("the credential {credential}") })),
@@ -55,11 +59,11 @@ fn secret(
     }
 }
 
-/// What a file holds, without the end of its last line.
+/// What a file holds, without blanks and line ends around it.
 fn content(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(SECRET_MAX).read_to_string(&mut text)?;
-    let text = text.trim_end();
+    let text = text.trim();
     if text.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty"));
     }

@@ -1,6 +1,5 @@
 //! The flags of `picloud serve`, as they are parsed.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use platform::nodes;
 use platform::secrets::key;
 use store::Pool;
 
+use super::address::{DnsAddress, ListenAddress};
 use super::app_limits::AppLimitFlags;
 use super::limits::{ConnectionFlags, PushFlags, RecordFlags, ScheduleFlags, whole};
 use super::misuse::Misuse;
@@ -26,9 +26,10 @@ const BACKUP_WARN: &str = "7d";
 /// How a node runs. Each flag is also read from the environment.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeFlags {
-    /// The address to listen on; port 0 takes a free one and prints it.
-    #[arg(long, env = "PICLOUD_LISTEN", default_value_t = USUAL_ADDRESS)]
-    pub(crate) listen: SocketAddr,
+    /// The address to listen on, or a port: 8080 is 127.0.0.1:8080, and :8080 stands for all addresses of this machine. Port 0 takes a free one
+    /// and prints it.
+    #[arg(long, env = "PICLOUD_LISTEN", value_name = "ADDRESS", default_value_t = ListenAddress(USUAL_ADDRESS))]
+    pub(crate) listen: ListenAddress,
 
     #[command(flatten)]
     pub(crate) storage: StorageFlags,
@@ -52,9 +53,9 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "PICLOUD_DOMAIN_PROOF", value_enum, default_value_t = DomainProof::Required)]
     pub(crate) domain_proof: DomainProof,
 
-    /// The DNS server that is asked whether a domain is an app's, such as 192.168.1.1:53; without it those of the system.
+    /// The DNS server that is asked whether a domain is an app's, such as 192.168.1.1; without it those of the system.
     #[arg(long, env = "PICLOUD_DNS_SERVER", value_name = "ADDRESS")]
-    pub(crate) dns_server: Option<SocketAddr>,
+    pub(crate) dns_server: Option<DnsAddress>,
 
     /// For how many new previews a week a proxy can have certificates, two fifths of them for one app; 0 for none.
     #[arg(long, env = "PICLOUD_PREVIEW_CERTIFICATES", default_value_t = Settings::default().preview_certificates, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=100_000))]
@@ -145,14 +146,14 @@ impl ServeFlags {
         let admin_token = secrets::admin_token(self.admin_token_file.as_deref())?;
         let credential = self.credentials_directory.map(|folder| folder.join(key::FILE));
         Ok(Settings {
-            listen: self.listen,
+            listen: self.listen.0,
             storage: self.storage.resolve()?,
             pool: self.database.resolve(),
             domain: self.domain,
             public_url: self.public_url,
             own_names: self.own_names,
             domain_proof: self.domain_proof == DomainProof::Required,
-            dns_server: self.dns_server,
+            dns_server: self.dns_server.map(|DnsAddress(address)| address),
             preview_certificates: self.preview_certificates,
             trusted_proxies: self.trusted_proxies,
             role: self.role.into(),

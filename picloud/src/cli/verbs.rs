@@ -1,6 +1,5 @@
 //! The verbs, and what may be said to each.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
@@ -8,6 +7,7 @@ use clap_complete::Shell;
 use manifest_schema::name::{AppName, JobName};
 use manifest_schema::zone::zone_data;
 
+use super::address::ListenAddress;
 use super::app::{
     AppVerb, DeploysOptions, DomainsVerb, ExecutionsOptions, LogsOptions, PreviewsOptions, RollbackOptions,
 };
@@ -129,8 +129,8 @@ pub(crate) struct DevOptions {
     pub(crate) app: Option<AppName>,
 
     /// The address to listen on; without it 127.0.0.1:8080, or a free port where that one is in use.
-    #[arg(long)]
-    pub(crate) listen: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<ListenAddress>,
 
     /// A name at which it answers, beside addresses and localhost; can be given several times. It answers at no other: pages of
     /// other sites could reach it by names of theirs.
@@ -247,8 +247,8 @@ pub(crate) struct DemoOptions {
     pub(crate) data_dir: Option<PathBuf>,
 
     /// The address to listen on; a free port is taken where this one is in use.
-    #[arg(long, default_value_t = USUAL_ADDRESS)]
-    pub(crate) listen: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", default_value_t = ListenAddress(USUAL_ADDRESS))]
+    pub(crate) listen: ListenAddress,
 
     /// Stop after the tour instead of going on to serve.
     #[arg(long)]

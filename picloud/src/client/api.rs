@@ -1,15 +1,13 @@
 //! One request to the REST API, or a stream of events from it. Errors are RFC 9457 problem details.
 
-use std::time::Duration;
+use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::tls::{RootCerts, TlsConfig};
 
+use super::unreachable::{TIME_MAX, UnreachableError, base_of};
 use crate::hint::Hint;
-
-/// How long an answer may take.
-const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The longest answer that is read.
 const BYTES_MAX: u64 = 64 << 20;
@@ -18,8 +16,8 @@ const BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// There is no answer.
-    #[error("cannot reach {url}")]
-    Unreachable { url: String, source: Box<ureq::Error> },
+    #[error(transparent)]
+    Unreachable(#[from] UnreachableError),
     /// The token is wrong.
     #[error("the server does not take this token")]
     Unauthorized,
@@ -32,23 +30,29 @@ pub(crate) enum ApiError {
     /// What is to be sent cannot be written.
     #[error("the request cannot be written as JSON")]
     Document(#[source] serde_json::Error),
-    /// What answers is no PiCloud, or another version of it.
-    #[error("{url} answered with status {status} and nothing that is understood here")]
-    NotUnderstood { url: String, status: u16 },
+    /// The server is at another URL.
+    #[error("{base} sends its clients on to {to}")]
+    Redirected { base: String, to: String },
+    /// Server and client are of different versions, and do not understand each other here.
+    #[error("the server is PiCloud {server} and does not understand PiCloud {own} here")]
+    OtherVersion { server: String, own: &'static str },
+    /// What answers is no PiCloud.
+    #[error("{base} answered with status {status} and nothing that is understood here")]
+    NotUnderstood { base: String, status: u16 },
 }
 
 impl Hint for ApiError {
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Unreachable { .. } => {
-                Some("is a server running there? name another one with --url, or PICLOUD_URL")
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::Unreachable(error) => return error.hint(),
+            Self::Unauthorized => "set PICLOUD_TOKEN to a right one".into(),
+            Self::NotUnderstood { .. } => {
+                "is it a PiCloud? name the server without a path behind it, such as --url https://pi.example.com".into()
             }
-            Self::Unauthorized => Some("set PICLOUD_TOKEN to a right one"),
-            Self::NotUnderstood { .. } => Some(
-                "is it a PiCloud? name the server without a path behind it, such as --url https://pi.example.com",
-            ),
-            Self::Refused { .. } | Self::Document(_) => None,
-        }
+            Self::Redirected { to, .. } => format!("name that one: {to}").into(),
+            Self::OtherVersion { server, .. } => format!("use PiCloud {server} on this machine, too").into(),
+            Self::Refused { .. } | Self::Document(_) => return None,
+        })
     }
 }
 
@@ -63,14 +67,21 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// The body says why the API refused, and is no answer of an app.
     is_problem: bool,
-    url: String,
+    /// Where else it is to be asked.
+    location: Option<String>,
+    base: String,
 }
 
 impl Answer {
     /// The document that the answer holds.
     pub(super) fn document<T: DeserializeOwned>(self) -> Result<T, ApiError> {
         let answer = self.unless_refused()?;
-        let not_understood = || ApiError::NotUnderstood { url: answer.url.clone(), status: answer.status };
+        // So servers of TLS answer who does not speak it.
+        let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(1024)]).to_ascii_lowercase();
+        if answer.status == 400 && answer.base.starts_with("http://") && text.contains("https") {
+            return Err(UnreachableError::Tls(answer.base).into());
+        }
+        let not_understood = || ApiError::NotUnderstood { base: answer.base.clone(), status: answer.status };
         if !(200..300).contains(&answer.status) {
             return Err(not_understood());
         }
@@ -82,12 +93,15 @@ impl Answer {
         if self.status == 401 {
             return Err(ApiError::Unauthorized);
         }
+        if let Some(to) = &self.location {
+            return Err(ApiError::Redirected { to: base_of(to), base: self.base });
+        }
         if !self.is_problem {
             return Ok(self);
         }
         match serde_json::from_slice::<Problem>(&self.body) {
             Ok(problem) => Err(ApiError::Refused { detail: problem.detail }),
-            Err(_) => Err(ApiError::NotUnderstood { url: self.url, status: self.status }),
+            Err(_) => Err(ApiError::NotUnderstood { base: self.base, status: self.status }),
         }
     }
 }
@@ -126,7 +140,25 @@ pub(super) fn stream(
         return Ok(answer.into_body().into_reader());
     }
     let answer = read(answer, url)?.unless_refused()?;
-    Err(ApiError::NotUnderstood { url: answer.url, status: answer.status })
+    Err(ApiError::NotUnderstood { base: answer.base, status: answer.status })
+}
+
+/// The version of the server, where it tells it as PiCloud does.
+pub(super) fn server_version(base: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Described {
+        info: Info,
+    }
+    #[derive(Deserialize)]
+    struct Info {
+        title: String,
+        version: String,
+    }
+    let agent: ureq::Agent = agent().timeout_global(Some(TIME_MAX)).build().into();
+    let mut answer = agent.get(format!("{base}/-/api/openapi.json")).call().ok()?;
+    let text = answer.body_mut().with_config().limit(BYTES_MAX).read_to_vec().ok()?;
+    let Described { info } = serde_json::from_slice(&text).ok()?;
+    (info.title == "PiCloud").then_some(info.version)
 }
 
 fn agent() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
@@ -144,14 +176,16 @@ fn request(method: &str, url: &str, token: &str) -> ureq::http::request::Builder
 }
 
 fn unreachable(url: &str, source: ureq::Error) -> ApiError {
-    ApiError::Unreachable { url: url.to_owned(), source: Box::new(source) }
+    UnreachableError::new(url, source).into()
 }
 
 fn read(mut answer: ureq::http::Response<ureq::Body>, url: &str) -> Result<Answer, ApiError> {
     let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     let is_problem = kind.is_some_and(|kind| kind.starts_with("application/problem+json"));
     let status = answer.status().as_u16();
+    let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
+    let location = location.filter(|_| (300..400).contains(&status)).map(str::to_owned);
     let body = answer.body_mut().with_config().limit(BYTES_MAX).read_to_vec();
     let body = body.map_err(|source| unreachable(url, source))?;
-    Ok(Answer { status, body, is_problem, url: url.to_owned() })
+    Ok(Answer { status, body, is_problem, location, base: base_of(url) })
 }

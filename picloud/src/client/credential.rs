@@ -1,5 +1,7 @@
 //! As whom: a file, the environment, the remote's URL, or git's own credential helper, where `git push` has left the token.
 
+use std::borrow::Cow;
+use std::env::VarError;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -7,6 +9,9 @@ use std::process::{Command, Stdio};
 
 use super::remote::Remote;
 use crate::hint::Hint;
+
+/// The variable that holds a token.
+const VARIABLE: &str = "PICLOUD_TOKEN";
 
 /// The longest file that holds a token, in bytes.
 const FILE_MAX: u64 = 4096;
@@ -25,6 +30,14 @@ pub(crate) enum CredentialError {
         /// What went wrong.
         source: io::Error,
     },
+    /// What should be a token is none.
+    #[error("{from} holds no token: {why}")]
+    NoToken {
+        /// The file, the variable or the remote.
+        from: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// git is not there.
     #[error("cannot ask git for the token")]
     Git(#[source] io::Error),
@@ -37,13 +50,15 @@ pub(crate) enum CredentialError {
 }
 
 impl Hint for CredentialError {
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
             Self::Argument => "set PICLOUD_TOKEN, or name a file that holds it with --token-file",
-            Self::File { .. } => "name a file that you can read and that holds nothing else",
+            Self::File { .. } => "name a file that you can read",
+            Self::NoToken { .. } => "a token is one word, as  picloud tokens create  printed it",
             Self::Git(_) => "install git, or set PICLOUD_TOKEN",
             Self::None { .. } => "set PICLOUD_TOKEN, or let `git push` ask for it and remember it",
-        })
+        };
+        Some(hint.into())
     }
 }
 
@@ -67,11 +82,21 @@ impl Credential {
         let given = match file {
             Some(path) => {
                 let read = in_file(path);
-                Some(read.map_err(|source| CredentialError::File { path: path.to_owned(), source })?)
+                let text = read.map_err(|source| CredentialError::File { path: path.to_owned(), source })?;
+                Some(one_word(&text, || path.display().to_string())?)
             }
-            None => std::env::var("PICLOUD_TOKEN").ok().filter(|token| !token.is_empty()),
+            None => match std::env::var(VARIABLE) {
+                Ok(text) if text.is_empty() => None,
+                Ok(text) => Some(one_word(&text, || VARIABLE.to_owned())?),
+                Err(VarError::NotPresent) => None,
+                Err(VarError::NotUnicode(_)) => return Err(not_ascii(VARIABLE.to_owned())),
+            },
         };
-        if let Some(token) = given.or_else(|| remote.password.clone()) {
+        let in_remote = || {
+            let password = remote.password.as_deref()?;
+            Some(one_word(password, || format!("the password in {}", remote.base)))
+        };
+        if let Some(token) = given.map(Ok).or_else(in_remote).transpose()? {
             return Ok(Self { token, helper: None });
         }
         let asked = description(remote);
@@ -105,15 +130,28 @@ impl Credential {
     }
 }
 
-/// The only line of a file.
+/// What a file holds, as far as a token can be long.
 fn in_file(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(FILE_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The token that a text is. Line ends and blanks around it are those of an editor or of a program that printed it.
+fn one_word(text: &str, from: impl Fn() -> String) -> Result<String, CredentialError> {
     let token = text.trim();
-    match token.is_empty() || token.contains(char::is_whitespace) {
-        true => Err(io::Error::new(io::ErrorKind::InvalidData, "it does not hold a token")),
-        false => Ok(token.to_owned()),
-    }
+    let why = match token {
+        "" => "it is empty",
+        _ if token.to_ascii_lowercase().starts_with("bearer ") => "it begins with Bearer",
+        _ if token.contains(char::is_whitespace) => "there are blanks or line ends within it",
+        _ if !token.bytes().all(|byte| byte.is_ascii_graphic()) => return Err(not_ascii(from())),
+        _ => return Ok(token.to_owned()),
+    };
+    Err(CredentialError::NoToken { from: from(), why })
+}
+
+fn not_ascii(from: String) -> CredentialError {
+    CredentialError::NoToken { from, why: "there are characters in it that no token has" }
 }
 
 /// What is looked for, as git-credential(1) reads it.

@@ -4,6 +4,7 @@ use super::api::ApiError;
 use super::credential::CredentialError;
 use super::remote::RemoteError;
 use crate::hint::Hint;
+use std::borrow::Cow;
 
 /// Why a server could not be asked, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +18,7 @@ pub(crate) enum ClientError {
 }
 
 impl Hint for ClientError {
-    fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Remote(error) => error.hint(),
             Self::Credential(error) => error.hint(),

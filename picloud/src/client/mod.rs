@@ -4,6 +4,7 @@
 //! - [`credential`]: the token, from the environment, the remote's URL, or git's credential helper
 //! - [`api`]: one request to the REST API, and what its answer means
 //! - [`error`]: why it did not work
+//! - [`unreachable`]: why a server could not be spoken to
 //! - [`events`]: a stream of events, taken up again where it broke off
 //!
 //! These rooms start one program, and it is the user's own git.
@@ -13,6 +14,7 @@ mod credential;
 mod error;
 mod events;
 mod remote;
+mod unreachable;
 
 use std::path::PathBuf;
 
@@ -25,6 +27,7 @@ pub(crate) use error::ClientError;
 pub(crate) use events::{Event, Heard};
 
 use crate::progress::Progress;
+use crate::rest::NOTHING_THERE;
 use credential::{Credential, CredentialError};
 use remote::{Remote, RemoteError};
 
@@ -82,12 +85,12 @@ impl Client {
 
     /// GET of a path below `/-/api/v1/`.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        Ok(self.ask("GET", path, None)?.document()?)
+        self.document(self.ask("GET", path, None)?)
     }
 
     /// POST of nothing to a path below `/-/api/v1/`.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        Ok(self.ask("POST", path, Some(b""))?.document()?)
+        self.document(self.ask("POST", path, Some(b""))?)
     }
 
     /// Any other request to a path below `/-/api/v1/`, with a JSON document where there is one.
@@ -98,7 +101,27 @@ impl Client {
         document: Option<&impl serde::Serialize>,
     ) -> Result<T, ClientError> {
         let body = document.map(serde_json::to_vec).transpose().map_err(ApiError::Document)?;
-        Ok(self.ask(method, path, body.as_deref())?.document()?)
+        self.document(self.ask(method, path, body.as_deref())?)
+    }
+
+    /// The document of an answer. Where there is none that is understood, it is looked whether the server is of another version.
+    fn document<T: DeserializeOwned>(&self, answer: Answer) -> Result<T, ClientError> {
+        const OWN: &str = env!("CARGO_PKG_VERSION");
+        let error = match answer.document() {
+            Ok(document) => return Ok(document),
+            Err(error) => error,
+        };
+        let may_be_older = match &error {
+            ApiError::NotUnderstood { .. } => true,
+            ApiError::Refused { detail } => detail == NOTHING_THERE,
+            _ => false,
+        };
+        let version = may_be_older.then(|| api::server_version(&self.remote.base)).flatten();
+        Err(match version.filter(|server| server != OWN) {
+            Some(server) => ApiError::OtherVersion { server, own: OWN },
+            None => error,
+        }
+        .into())
     }
 
     /// Calls a function of an app; what it answers is the function's.

@@ -1,5 +1,7 @@
 //! Which server, and which app: a flag, or the `picloud` remote of the folder's repository.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::io;
 use std::process::{Command, Stdio};
 
@@ -10,6 +12,24 @@ use crate::hint::Hint;
 /// The name of the remote.
 const REMOTE: &str = "picloud";
 
+/// Where a URL was named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamedBy {
+    /// `--url`, or its variable.
+    Flag,
+    /// The remote of the folder's repository.
+    Remote,
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("--url"),
+            Self::Remote => write!(f, "the remote `{REMOTE}`"),
+        }
+    }
+}
+
 /// Why it is not known which server or app is meant.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RemoteError {
@@ -19,9 +39,9 @@ pub(crate) enum RemoteError {
     /// git is not there.
     #[error("cannot ask git for the remote `{REMOTE}`")]
     Git(#[source] io::Error),
-    /// The remote is a folder, or is reached by ssh.
-    #[error("the remote `{REMOTE}` is {0}, which is no http:// or https:// address")]
-    Scheme(String),
+    /// It is a folder, is reached by ssh, or has no scheme.
+    #[error("{by} is {url}, which is no http:// or https:// address")]
+    Scheme { by: NamedBy, url: String },
     /// The URL of a remote that cannot be one of ours.
     #[error("the remote `{REMOTE}` is {0}, which is no URL/<app>.git")]
     Shape(String),
@@ -34,15 +54,26 @@ pub(crate) enum RemoteError {
 }
 
 impl Hint for RemoteError {
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
             Self::NoRemote => {
                 "add it with  git remote add picloud URL/<app>.git , or name the server with --url"
             }
             Self::Git(_) => "install git, or name the server with --url",
-            Self::Scheme(_) | Self::Shape(_) => "name the server with --url",
+            Self::Scheme { by: NamedBy::Flag, url } => return Some(with_scheme(url).into()),
+            Self::Scheme { by: NamedBy::Remote, .. } | Self::Shape(_) => "name the server with --url",
             Self::Name(_) | Self::NoApp => "name it with --app",
-        })
+        };
+        Some(hint.into())
+    }
+}
+
+/// What was most likely meant by a URL whose scheme is missing or misspelt.
+fn with_scheme(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    match rest.chars().all(|c| c.is_ascii_alphanumeric() || "-.:[]/_".contains(c)) && !rest.is_empty() {
+        true => format!("write https://{rest}, or http://{rest} where there is no TLS"),
+        false => "write it as https://pi.example.com".to_owned(),
     }
 }
 
@@ -68,16 +99,24 @@ impl Remote {
         }
     }
 
-    /// A server, named by hand.
+    /// A server, named by hand; by one of its repositories, perhaps.
     fn server(url: &str) -> Result<Self, RemoteError> {
-        let Authority { base, user, password } = authority(url)?;
-        Ok(Self { base, app: None, user, password })
+        let Authority { base, user, password } = authority(url, NamedBy::Flag)?;
+        let repository = base.rsplit_once('/').and_then(|(base, name)| {
+            let app = AppName::new(name.strip_suffix(".git")?).ok()?;
+            Some((base.to_owned(), app))
+        });
+        let (base, app) = match repository {
+            Some((base, app)) => (base, Some(app)),
+            None => (base, None),
+        };
+        Ok(Self { base, app, user, password })
     }
 
     /// A repository's URL: the server's, and `/<app>.git` at its end, which git lets people write without `.git` or with
     /// a slash behind it.
     fn repository(url: &str) -> Result<Self, RemoteError> {
-        let Authority { base, user, password } = authority(url)?;
+        let Authority { base, user, password } = authority(url, NamedBy::Remote)?;
         let shape = || RemoteError::Shape(without_password(url));
         let after_scheme = base.find("://").map_or(0, |at| at + 3);
         let slash = base[after_scheme..].rfind('/').ok_or_else(shape)? + after_scheme;
@@ -93,12 +132,12 @@ struct Authority {
 }
 
 /// Takes the user information (RFC 3986 section 3.2.1) out of a URL.
-fn authority(url: &str) -> Result<Authority, RemoteError> {
+fn authority(url: &str, by: NamedBy) -> Result<Authority, RemoteError> {
     let scheme_is_ours = |scheme: &str| scheme == "http" || scheme == "https";
     let (scheme, rest) = url
         .split_once("://")
         .filter(|(scheme, _)| scheme_is_ours(scheme))
-        .ok_or_else(|| RemoteError::Scheme(without_password(url)))?;
+        .ok_or_else(|| RemoteError::Scheme { by, url: without_password(url) })?;
     let rest = rest.trim_end_matches('/');
     let end = rest.find('/').unwrap_or(rest.len());
     let (information, host) = match rest[..end].rsplit_once('@') {
@@ -172,12 +211,14 @@ mod tests {
     fn a_server_is_named_by_hand() {
         let found = Remote::server("https://:secret@pi.example.com/").unwrap();
         assert_eq!(parts(&found), ("https://pi.example.com", None, None, Some("secret")));
+        let found = Remote::server("http://pi:8080/hello.git").unwrap();
+        assert_eq!(parts(&found), ("http://pi:8080", Some("hello"), None, None));
     }
 
     #[test]
     fn what_is_no_repository_of_a_server_is_refused() {
         for url in ["git@example.com:hello.git", "/srv/hello.git", "ssh://example.com/hello.git"] {
-            assert!(matches!(Remote::repository(url), Err(RemoteError::Scheme(_))), "{url}");
+            assert!(matches!(Remote::repository(url), Err(RemoteError::Scheme { .. })), "{url}");
         }
         assert!(matches!(Remote::repository("http://pi:8080"), Err(RemoteError::Shape(_))));
         assert!(matches!(Remote::repository("http://pi/Hello.git"), Err(RemoteError::Name(_))));

@@ -1,5 +1,6 @@
 //! Why a backup was not made, or not restored.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
@@ -7,6 +8,7 @@ use store::OpenError;
 use store::backup::{BackupError, RestoreError};
 
 use crate::hint::Hint;
+use crate::node::database_hint;
 use crate::words::{count, with_causes};
 
 /// Why a backup was not made.
@@ -28,16 +30,18 @@ fn left(error: &BackupError) -> &'static str {
 }
 
 impl Hint for NotBackedUp {
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Backup(BackupError::Exists(_)) => Some("add --replace to put a newer backup in its place"),
-            Self::Backup(BackupError::Nothing) => Some("are --data-dir and DATABASE_URL those of the node?"),
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
+            Self::Backup(BackupError::Exists(_)) => "add --replace to put a newer backup in its place",
+            Self::Backup(BackupError::Nothing) => "are --data-dir and DATABASE_URL those of the node?",
             Self::Backup(BackupError::Older { .. }) => {
-                Some("back it up with that version, or start this one on it once, which brings it up to date")
+                "back it up with that version, or start this one on it once, which brings it up to date"
             }
-            Self::Terminal => Some("name a file, or send it on with  picloud backup - | ..."),
-            Self::Backup(_) | Self::Folder { .. } | Self::Pass(_) => None,
-        }
+            Self::Terminal => "name a file, or send it on with  picloud backup - | ...",
+            Self::Backup(BackupError::Open(error)) => return database_hint(error),
+            Self::Backup(_) | Self::Folder { .. } | Self::Pass(_) => return None,
+        };
+        Some(hint.into())
     }
 }
 
@@ -63,19 +67,18 @@ fn restore_message(error: &RestoreError) -> String {
 }
 
 impl Hint for NotRestored {
-    fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<Cow<'static, str>> {
         let Self::Restore(error) = self else { return None };
-        match error {
-            RestoreError::Damaged { .. } => Some("take another one"),
-            RestoreError::Newer { .. } => Some("restore it with that version or a later one"),
+        let hint = match error {
+            RestoreError::Damaged { .. } => "take another one",
+            RestoreError::Newer { .. } => "restore it with that version or a later one",
             RestoreError::NotEmpty { .. } => {
-                Some("add --replace to put the backup in the place of everything that is there")
+                "add --replace to put the backup in the place of everything that is there"
             }
-            RestoreError::InUse { .. } => Some("stop the node that works with it, and restore again"),
-            RestoreError::NoBackup(_)
-            | RestoreError::File { .. }
-            | RestoreError::Open(_)
-            | RestoreError::Database(_) => None,
-        }
+            RestoreError::InUse { .. } => "stop the node that works with it, and restore again",
+            RestoreError::Open(error) => return database_hint(error),
+            RestoreError::NoBackup(_) | RestoreError::File { .. } | RestoreError::Database(_) => return None,
+        };
+        Some(hint.into())
     }
 }

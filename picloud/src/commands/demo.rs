@@ -2,6 +2,7 @@
 //!
 //! The programs that it starts are the user's own git.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -60,10 +61,10 @@ pub(crate) enum DemoError {
 }
 
 impl Hint for DemoError {
-    fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Starter(error) => error.hint(),
-            Self::Git(_) => Some("install git"),
+            Self::Git(_) => Some("install git".into()),
             _ => None,
         }
     }
@@ -103,14 +104,14 @@ pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
 /// Starts on the wanted address, or on a free port where that one is taken.
 async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartError> {
     let mut settings = Settings {
-        listen: options.listen,
+        listen: options.listen.0,
         storage: Storage { data_dir, database_url: None },
         backup_max_age: None,
         ..Settings::default()
     };
     match Node::start(&settings).await {
         Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
-            settings.listen = SocketAddr::new(options.listen.ip(), 0);
+            settings.listen = SocketAddr::new(options.listen.0.ip(), 0);
             Node::start(&settings).await
         }
         started => started,

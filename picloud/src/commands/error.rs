@@ -1,5 +1,6 @@
 //! Why a verb failed.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -13,7 +14,7 @@ pub(crate) struct CommandError(Box<dyn Hint + Send + Sync>);
 
 impl CommandError {
     /// What helps, if anything does.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
         self.0.hint()
     }
 }

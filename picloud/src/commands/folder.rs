@@ -1,5 +1,6 @@
 //! Reads the working tree of an app, as a commit of it would be.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,8 @@ pub(crate) enum ReadError {
 }
 
 impl Hint for ReadError {
-    fn hint(&self) -> Option<&'static str> {
-        Some("name the folder that holds picloud.toml, or write a starter app with  picloud init")
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some("name the folder that holds picloud.toml, or write a starter app with  picloud init".into())
     }
 }
 

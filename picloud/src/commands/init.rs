@@ -1,5 +1,6 @@
 //! `picloud init`: writes the starter app, which is `examples/hello`, and makes a git repository of it.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -43,8 +44,8 @@ pub(crate) enum InitError {
 }
 
 impl Hint for InitError {
-    fn hint(&self) -> Option<&'static str> {
-        Some("name another folder")
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some("name another folder".into())
     }
 }
 

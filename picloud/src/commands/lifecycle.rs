@@ -1,5 +1,6 @@
 //! `picloud apps stop`, `start`, `rename`, `delete`, `deleted` and `undelete`: what becomes of an app as a whole.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use manifest_schema::name::AppName;
@@ -25,12 +26,13 @@ enum LifecycleError {
 }
 
 impl Hint for LifecycleError {
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
             Self::NotConfirmed => "say --yes where nobody can be asked",
             Self::NotDeleted(_) => "see  picloud apps deleted",
             Self::Several(_) => "name one by its id, as  picloud apps deleted  lists it",
-        })
+        };
+        Some(hint.into())
     }
 }
 

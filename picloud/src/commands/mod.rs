@@ -30,4 +30,4 @@ mod stop_signals;
 pub(crate) mod tokens;
 
 pub(crate) use error::CommandError;
-pub(crate) use output::print;
+pub(crate) use output::say;

@@ -21,6 +21,7 @@ use super::names::{TlsNames, tls_allowed};
 use super::stopping::Stopping;
 use super::{client, reply};
 use crate::numbers::Page;
+use crate::rest::NOTHING_THERE;
 use crate::words::{printable, store_failure};
 
 /// What tells whether a node is well.
@@ -61,7 +62,7 @@ pub(crate) fn router(health: Health, metrics: Metrics, names: TlsNames, api: Opt
         .with_state(health);
     let metrics = Router::new().route("/-/metrics", get(numbers)).with_state(metrics);
     let nowhere: fn() -> ApiError = match api {
-        Some(_) => || ApiError::not_found("there is nothing at this address"),
+        Some(_) => || ApiError::not_found(NOTHING_THERE),
         None => || {
             let words = "this node answers apps alone; ask a manager";
             ApiError::new(StatusCode::MISDIRECTED_REQUEST, words)

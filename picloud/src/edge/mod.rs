@@ -50,6 +50,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
@@ -295,6 +296,7 @@ impl Edge {
                 Address::Unknown => return self.elsewhere(host, parts.uri.path()).map(Content::from),
             },
         };
+        let not_git = self.missing_git(&parts, host);
         if !self.role.answers_apps() {
             return no_apps_here().map(Content::from);
         }
@@ -302,7 +304,10 @@ impl Edge {
             Some(Found::Live(live)) => live,
             Some(Found::Unserved) => return unserved().map(Content::from),
             Some(Found::Stopped) => return stopped().map(Content::from),
-            None => return nothing_here().map(Content::from),
+            None => {
+                let there = not_git.map(|words| reply::text(StatusCode::NOT_FOUND, &words));
+                return there.unwrap_or_else(nothing_here).map(Content::from);
+            }
         };
         *answering = Answering::App(live);
         let Answering::App(live) = answering else { return nothing_here().map(Content::from) };
@@ -311,6 +316,9 @@ impl Edge {
         }
         let asked = Asked { method: &parts.method, query: parts.uri.query(), headers: parts.headers };
         let mut response = app::answer(&self.recorder, live, path, asked, body, self.bodies).await;
+        if let Some(words) = not_git.filter(|_| response.status() == StatusCode::NOT_FOUND) {
+            return reply::text(StatusCode::NOT_FOUND, &words).map(Content::from);
+        }
         cookies::confine(response.headers_mut(), own_host.as_deref());
         response
     }
@@ -331,6 +339,20 @@ impl Edge {
             Some(_) => "`picloud dev` serves what is saved and takes no pushes; push to a server\n",
         };
         reply::text(StatusCode::MISDIRECTED_REQUEST, words)
+    }
+
+    /// What a git is told that takes an app's address for that of its repository.
+    fn missing_git(&self, parts: &Parts, host: &str) -> Option<String> {
+        let (_, service) = parts.uri.query()?.split_once("service=git-")?;
+        let place = parts.uri.path().strip_suffix("/info/refs")?;
+        if !matches!(service, "receive-pack" | "upload-pack") || self.folder.is_some() {
+            return None;
+        }
+        let label = self.names.hosts.app_label(address::name_of(host)).unwrap_or(place.trim_matches('/'));
+        let app = AppName::new(label).map_or_else(|_| "<app>".to_owned(), |app| app.to_string());
+        let scheme = if forwarded::is_https(&parts.headers) { "https" } else { "http" };
+        let server = self.public.at_a_domain().unwrap_or_else(|| format!("{scheme}://{host}"));
+        Some(format!("the address of a repository ends in .git; use {server}/{app}.git\n"))
     }
 
     /// Nothing is at this address. A client that asks for the control plane by the address of a node that has a domain is shown the way;

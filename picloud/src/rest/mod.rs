@@ -26,7 +26,7 @@ pub(crate) use executions::{Execution, Executions, Failure, Gap, LogLine, Logs, 
 pub(crate) use lifecycle::{DeletedApp, DeletedApps, RenameApp, RenamedApp, Undelete};
 pub(crate) use limits::{AppLimits, LimitChanges, Limits, UsedLimits};
 pub(crate) use nodes::{Disk, Node, Nodes};
-pub(crate) use problem::{Problem, Refusals};
+pub(crate) use problem::{NOTHING_THERE, Problem, Refusals};
 pub(crate) use schedules::{Held, Paused, ResumedAll, Run, RunNode, Runs, Schedule, Schedules, Started};
 pub(crate) use secrets::{
     ChangedSecret, NewKey, NewSecret, Rotated, Secret, SecretDeploy, SecretEnvironment, Secrets,

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
+/// What an address of the API is answered that this version does not have.
+pub(crate) const NOTHING_THERE: &str = "there is nothing at this address";
+
 /// Why a request is refused (RFC 9457).
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Problem {

@@ -87,11 +87,12 @@ pub(crate) fn store_failure(error: &StoreError) -> String {
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and what caused it, in one line. What an error says of its cause itself is not said twice.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(printable(&error.to_string()), |line, cause| {
-        format!("{line}: {}", printable(&cause.to_string()))
+        let cause = printable(&cause.to_string());
+        if line.ends_with(&cause) { line } else { format!("{line}: {cause}") }
     })
 }
 

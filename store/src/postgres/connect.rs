@@ -89,8 +89,26 @@ pub(crate) async fn one(url: &str, settings: &[(&str, &str)]) -> Result<PgConnec
 
 /// Without the parameters that PgBouncer does not know: settings are set once there is a connection.
 fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    check_scheme(url)?;
     let options: PgConnectOptions = url.parse().map_err(OpenError::Unreachable)?;
     Ok(options.application_name("picloud").extra_float_digits(None))
+}
+
+/// The driver takes any URL for one of PostgreSQL.
+fn check_scheme(url: &str) -> Result<(), OpenError> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(());
+    }
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme {
+        Some(scheme) if scheme == "sqlite" || scheme == "file" => Err(OpenError::Embedded),
+        // A password can stand in what is no scheme.
+        Some(scheme) if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Err(OpenError::Scheme { scheme: format!("{scheme}:") })
+        }
+        None if url.starts_with(['/', '.']) => Err(OpenError::Embedded),
+        _ => Err(OpenError::Scheme { scheme: "no scheme".to_owned() }),
+    }
 }
 
 /// The server may be there and not be the one that the URL asks for.
@@ -190,6 +208,24 @@ pub(crate) async fn time(connections: &Connections) -> Result<KnownTime, StoreEr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn url_that_is_not_postgresqls_is_refused_without_showing_it() {
+        for fine in ["postgres://a", "postgresql://a"] {
+            assert!(check_scheme(fine).is_ok());
+        }
+        for (url, words) in [
+            ("mysql://ada:hunter2@db/x", "begins with mysql:, and"),
+            ("ada:hunter2@db/x", "begins with ada:, and"),
+            ("db/x", "begins with no scheme, and"),
+            ("a b:hunter2", "begins with no scheme, and"),
+            ("sqlite:picloud.db", "names a file"),
+            ("/var/lib/picloud.db", "names a file"),
+        ] {
+            let refused = check_scheme(url).unwrap_err().to_string();
+            assert!(refused.contains(words) && !refused.contains("hunter2"), "{refused}");
+        }
+    }
 
     #[test]
     fn a_server_that_is_too_old_is_refused_in_words() {

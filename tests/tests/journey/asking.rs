@@ -87,7 +87,10 @@ fn a_verb_says_what_is_missing() {
     let with_token = ["--url", &url, "--token-file", file];
     fails(&[&["invoke", "double"][..], &with_token].concat(), "name it with --app");
     fails(&[&["invoke", "double", "--app", "hello"][..], &with_token].concat(), "there is no such app");
-    fails(&["apps", "--url", "http://127.0.0.1:1", "--token-file", file], "cannot reach http://127.0.0.1:1/");
+    fails(
+        &["apps", "--url", "http://127.0.0.1:1", "--token-file", file],
+        "cannot reach http://127.0.0.1:1: ",
+    );
     fails(&["apps", "--url", "git@example.com:a", "--token-file", file], "no http:// or https:// address");
     // What is an argument is seen by all users of the machine, and in what a failed command prints.
     let (code, _, text) = run(repository.path(), &["apps", "--url", &url, "--token", TOKEN]);
@@ -96,7 +99,7 @@ fn a_verb_says_what_is_missing() {
         text.contains("PICLOUD_TOKEN") && text.contains("--token-file") && !text.contains(TOKEN),
         "{text}"
     );
-    fails(&["apps", "--url", &url, "--token-file", "/dev/null"], "cannot read the token from /dev/null");
+    fails(&["apps", "--url", &url, "--token-file", "/dev/null"], "/dev/null holds no token: it is empty");
     assert_eq!(run(repository.path(), &["invoke", "no name"]).0, Some(2));
     let (code, text, _) = run(repository.path(), &[&["apps"][..], &with_token].concat());
     assert_eq!(

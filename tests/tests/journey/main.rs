@@ -28,6 +28,7 @@ mod lifecycle;
 mod limits;
 mod log_floods;
 mod metrics;
+mod mistakes;
 mod nodes;
 mod people;
 pub(crate) mod postgres;

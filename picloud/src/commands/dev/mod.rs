@@ -25,7 +25,7 @@ use super::error::CommandError;
 use super::folder::{self, ReadError};
 use super::output::say;
 use super::stop_signals::StopSignals;
-use crate::cli::DevOptions;
+use crate::cli::{DevOptions, ListenAddress};
 use crate::edge::listener::{self, ConnectionBounds};
 use crate::edge::{Edge, Folder, Stopping};
 use crate::node::StartError;
@@ -51,7 +51,7 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
     Console::start(Arc::clone(&table), app.clone());
     let threads = threads().map_err(StartError::from)?;
     let served = threads.block_on(async {
-        let listener = listen(options.listen)?;
+        let listener = listen(options.listen.map(|ListenAddress(address)| address))?;
         let address =
             listener.local_addr().map_err(|source| StartError::Listen { address: USUAL_ADDRESS, source })?;
         say(words::greeting(&app, &folder, address, listener::reachable(address), options.schedules))?;

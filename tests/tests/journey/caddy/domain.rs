@@ -1,12 +1,14 @@
 //! One node at a domain, with TLS.
 
-use tests::{Database, Repository, Server};
+use tests::server::picloud;
+use tests::{Database, Repository, Server, until};
 
 use super::{Caddy, DOMAIN, Release, under_load, with_each_release};
 use crate::first_steps;
 
 with_each_release!(
     first_push_that_a_node_prints_works_through_the_proxy,
+    picloud_says_what_is_wrong_with_tls,
     control_plane_apps_and_their_domains_have_tls_and_other_names_none,
     a_script_is_told_the_clients_address_and_scheme_and_no_lies_about_them,
     a_node_is_started_anew_under_load_and_no_request_fails,
@@ -58,6 +60,83 @@ fn first_push_that_a_node_prints_works_through_the_proxy(release: Release) {
     let said = first_steps::shell(repository.path(), first_steps::line(&greeting, "first push"));
     assert!(said.contains(&format!("https://hello.{DOMAIN}/")), "{said}");
     assert_eq!(caddy.curl(&format!("hello.{DOMAIN}"), "/greet/Ann", &[]).body, r#"{"message":"Hello, Ann"}"#);
+}
+
+fn picloud_says_what_is_wrong_with_tls(release: Release) {
+    let server = Server::start_with(Database::sqlite(), &["--domain", "localhost"]);
+    let environment = [("PICLOUD_NODE", server.address.as_str()), ("PICLOUD_DOMAIN", "localhost")];
+    let caddy = Caddy::start(release, "Caddyfile", &environment);
+    until("the proxy answers", || {
+        (caddy.curl("localhost", "/-/health/ready", &[]).status == 200).then_some(())
+    });
+    let says = |url: &str, trusts: bool, clock: Option<&str>| {
+        let mut command = std::process::Command::new(picloud());
+        command.args(["apps", "--url", url]).env("PICLOUD_TOKEN", tests::TOKEN).current_dir("/tmp");
+        if trusts {
+            command.env("SSL_CERT_FILE", caddy.authority());
+        }
+        if let Some(offset) = clock {
+            tests::clock::set_off(&mut command, offset);
+        }
+        let output = command.output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let here = format!("https://localhost:{}", caddy.https);
+    assert_eq!(says(&here, true, None), "There are no apps yet; the first push to a name makes one.\n");
+    let by_address = format!("https://127.0.0.1:{}", caddy.https);
+    let without_tls = format!("http://localhost:{}", caddy.https);
+    for (url, trusts, clock, words) in [
+        (
+            &here,
+            false,
+            None,
+            format!(
+                "error: the certificate of {here} is from an authority that this machine does not trust\n\
+                 hint: install the authority's certificate on this machine, or name its file with SSL_CERT_FILE\n"
+            ),
+        ),
+        (
+            &here,
+            true,
+            Some("+20000d"),
+            format!(
+                "error: the certificate of {here} has expired, by the clock of this machine\nhint: renew it on the server\n"
+            ),
+        ),
+        (
+            &here,
+            true,
+            Some("-5000d"),
+            format!(
+                "error: the certificate of {here} is not valid yet, by the clock of this machine\n\
+                 hint: is the clock of this machine right?\n"
+            ),
+        ),
+        (
+            &by_address,
+            true,
+            None,
+            format!(
+                "error: {by_address} has no certificate for that name\n\
+                 hint: name the server as its operator does: its domain\n"
+            ),
+        ),
+        (
+            &without_tls,
+            true,
+            None,
+            format!("error: {without_tls} does not speak HTTP; TLS, perhaps\nhint: write {here}\n"),
+        ),
+    ] {
+        assert_eq!(says(url, trusts, clock), words);
+    }
+    // Caddy sends clients of HTTP on to HTTPS.
+    let said = says(&format!("http://localhost:{}", caddy.http), true, None);
+    assert!(
+        said.contains(" sends its clients on to https://localhost")
+            && said.contains("\nhint: name that one: "),
+        "{said}"
+    );
 }
 
 fn control_plane_apps_and_their_domains_have_tls_and_other_names_none(release: Release) {
