@@ -14,7 +14,7 @@ use manifest_schema::execution::TriggerKind;
 use runtime::FailureKind;
 
 /// The upper ends of the classes that durations of answers are counted in; one more class has what takes longer.
-pub const ANSWER_BOUNDS: [Duration; 10] = [
+pub const ANSWER_BOUNDS: [Duration; 13] = [
     Duration::from_micros(100),
     Duration::from_micros(500),
     Duration::from_millis(1),
@@ -25,6 +25,9 @@ pub const ANSWER_BOUNDS: [Duration; 10] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
 ];
 
 /// How many classes of durations there are.

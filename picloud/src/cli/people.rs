@@ -141,7 +141,7 @@ pub(crate) enum TokensVerb {
 
 /// What a token may.
 const SCOPES: &str = "\
-Scopes: `admin` for everything, or APP:WHAT with * for every app, and WHAT one or more of these with commas between them:
+Scopes: `admin` for everything, `metrics` for what Prometheus reads, `status` for `picloud status`, or APP:WHAT with * for every app, and WHAT one or more of these with commas between them:
   read     clone, fetch, see what is live, schedules and logs
   preview  push to branches other than production
   deploy   push to production and previews, and tags

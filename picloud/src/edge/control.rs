@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use platform::activation::Activation;
 use platform::health::DatabaseHealth;
 use platform::nodes::Presence;
-use platform::tokens::Right;
+use platform::tokens::{NodeRight, Right};
 
 use super::address::TLS_ALLOWED;
 use super::api::{self, Api};
@@ -129,8 +129,9 @@ async fn database(State(health): State<Health>) -> Response<Body> {
 async fn numbers(State(metrics): State<Metrics>, request: Request) -> Result<Response<Body>, ApiError> {
     if metrics.access == MetricsAccess::Token {
         let caller = metrics.door.caller(request.headers(), client::address(&request)).await?;
-        if !caller.who.may_everywhere(Right::Read) {
-            return Err(ApiError::missing_scope("*:read"));
+        // Those who can read every app could before there was a scope.
+        if !caller.who.may_on_node(NodeRight::Metrics) && !caller.who.may_everywhere(Right::Read) {
+            return Err(ApiError::missing_scope(NodeRight::Metrics.scope()));
         }
     }
     Ok(metrics.page.answer().await)

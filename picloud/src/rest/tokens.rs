@@ -16,7 +16,7 @@ pub(crate) struct Tokens {
 pub(crate) struct Token {
     pub(crate) id: Uuid,
     pub(crate) name: String,
-    /// What it may: `admin`, or `APP:WHAT`.
+    /// What it may: each `admin`, `metrics`, `status` or `APP:WHAT`.
     pub(crate) scopes: Vec<String>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) created_by: String,
@@ -31,7 +31,7 @@ pub(crate) struct Token {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewToken {
     pub(crate) name: String,
-    /// Each `admin`, or `APP:WHAT` with several WHATs behind commas.
+    /// Each `admin`, `metrics`, `status`, or `APP:WHAT` with several WHATs behind commas.
     pub(crate) scopes: Vec<String>,
     /// For how long it works; null: until it is revoked.
     #[serde(default)]

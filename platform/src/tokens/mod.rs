@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 
 pub use admin::{AdminToken, Origin, TOKEN_MAX, TOKEN_MIN, TokenError};
-pub use scope::{Right, ScopeError, Scopes};
+pub use scope::{NodeRight, Right, ScopeError, Scopes};
 pub use store::{Actor, Token};
 
 /// How often the use of a token is written down.
@@ -55,6 +55,11 @@ impl Caller {
     /// Whether they may do it to every app.
     pub fn may_everywhere(&self, right: Right) -> bool {
         self.scopes.allow_everywhere(right)
+    }
+
+    /// Whether they may see it of the node.
+    pub fn may_on_node(&self, right: NodeRight) -> bool {
+        self.scopes.allow_on_node(right)
     }
 
     /// Whether they may everything.

@@ -29,6 +29,31 @@ pub enum Right {
     Admin,
 }
 
+/// What somebody wants to see of the node. No app grants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeRight {
+    /// What Prometheus reads.
+    Metrics,
+    /// Whether all is well.
+    Status,
+}
+
+impl NodeRight {
+    const ALL: [Self; 2] = [Self::Metrics, Self::Status];
+
+    /// The scope that a token needs for it.
+    pub fn scope(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Status => "status",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|right| right.scope() == word)
+    }
+}
+
 /// What is granted behind the colon of a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Grant {
@@ -96,10 +121,11 @@ impl Right {
 const ADMIN: &str = "admin";
 const EVERY_APP: &str = "*";
 
-/// One thing that a token may: `admin`, or `APP:WHAT` with `*` for every app.
+/// One thing that a token may: `admin`, `metrics`, `status`, or `APP:WHAT` with `*` for every app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope {
     Admin,
+    Node(NodeRight),
     /// `None`: every app, also those that come later.
     App(Option<AppName>, Grant),
 }
@@ -109,6 +135,7 @@ impl Scope {
         match self {
             Self::Admin | Self::App(None, _) => true,
             Self::App(Some(of), _) => of == app,
+            Self::Node(_) => false,
         }
     }
 }
@@ -117,6 +144,7 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Admin => f.write_str(ADMIN),
+            Self::Node(right) => f.write_str(right.scope()),
             Self::App(app, grant) => {
                 write!(f, "{}:{}", app.as_ref().map_or(EVERY_APP, AppName::as_str), grant.as_str())
             }
@@ -131,9 +159,9 @@ pub struct Scopes(Vec<Scope>);
 /// A scope that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
-    /// It is neither `admin` nor `APP:WHAT`.
+    /// It is neither `admin`, `metrics` or `status` nor `APP:WHAT`.
     #[error(
-        "scope `{}` is not understood: write `admin`, or APP:WHAT with `*` for every app, and WHAT one or more of \
+        "scope `{}` is not understood: write `admin`, `metrics`, `status`, or APP:WHAT with `*` for every app, and WHAT one or more of \
          read, preview, deploy, force, invoke, secrets, create, with commas between them", .0.escape_debug()
     )]
     NotUnderstood(String),
@@ -146,7 +174,7 @@ pub enum ScopeError {
 }
 
 impl Scopes {
-    /// Reads scopes as people write them: each `admin`, or `APP:WHAT` with several WHATs behind commas.
+    /// Reads scopes as people write them: each `admin`, `metrics`, `status`, or `APP:WHAT` with several WHATs behind commas.
     ///
     /// # Errors
     /// One of them is none, or there are none or too many.
@@ -156,6 +184,10 @@ impl Scopes {
             let not_understood = || ScopeError::NotUnderstood(text.chars().take(80).collect());
             if text == ADMIN {
                 scopes.push(Scope::Admin);
+                continue;
+            }
+            if let Some(right) = NodeRight::parse(text) {
+                scopes.push(Scope::Node(right));
                 continue;
             }
             let (app, grants) = text.split_once(':').ok_or_else(not_understood)?;
@@ -196,6 +228,7 @@ impl Scopes {
     pub(super) fn allow(&self, right: Right, app: &AppName) -> bool {
         self.0.iter().any(|scope| match scope {
             Scope::Admin => true,
+            Scope::Node(_) => false,
             Scope::App(_, grant) => scope.is_of(app) && grant.allows(right),
         })
     }
@@ -204,8 +237,14 @@ impl Scopes {
     pub(super) fn allow_everywhere(&self, right: Right) -> bool {
         self.0.iter().any(|scope| match scope {
             Scope::Admin => true,
+            Scope::Node(_) => false,
             Scope::App(of, grant) => of.is_none() && grant.allows(right),
         })
+    }
+
+    /// Whether `right` is granted.
+    pub(super) fn allow_on_node(&self, right: NodeRight) -> bool {
+        self.0.contains(&Scope::Node(right)) || self.is_admin()
     }
 
     /// Whether anything is granted upon `app`, so that it is no secret that there is one.
@@ -265,9 +304,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_the_node_has_scopes_of_its_own() {
+        for right in NodeRight::ALL {
+            let scope = scopes(right.scope());
+            assert!(scope.allow_on_node(right) && scopes("admin").allow_on_node(right), "{right:?}");
+            assert!(!scopes("*:read").allow_on_node(right) && !scope.allow(Right::Read, &app("hello")));
+            assert!(!scope.know(&app("hello")) && !scope.allow_everywhere(Right::Read));
+            assert!(!NodeRight::ALL.into_iter().any(|other| other != right && scope.allow_on_node(other)));
+        }
+    }
+
+    #[test]
     fn scopes_are_kept_as_they_are_read_each_once() {
-        let read = scopes("hello:read,deploy *:invoke hello:read");
-        assert_eq!(read.to_string(), "*:invoke hello:read hello:deploy");
+        let read = scopes("hello:read,deploy *:invoke metrics hello:read");
+        assert_eq!(read.to_string(), "metrics *:invoke hello:read hello:deploy");
         assert_eq!(Scopes::kept(&read.to_string()), read);
         assert_eq!(Scopes::kept("hello:read hello:fly world"), scopes("hello:read"));
     }

@@ -4,11 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use manifest_schema::zone::zone_data;
 use platform::status::{Problem, Severity, Status};
+use platform::tokens::NodeRight;
 
-use super::extract::AdminCaller;
+use super::extract::NoQuery;
 use super::schedules;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
+use crate::edge::credentials::Caller;
 use crate::rest::{self, ProblemKind, StatusProblem};
 use crate::words;
 
@@ -20,7 +22,14 @@ use crate::words;
     tag = "nodes",
     responses((status = 200, body = rest::Status), rest::Refusals),
 )]
-pub(super) async fn show(State(api): State<Api>, _: AdminCaller) -> Result<Json<rest::Status>, ApiError> {
+pub(super) async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    _: NoQuery,
+) -> Result<Json<rest::Status>, ApiError> {
+    if !caller.who.may_on_node(NodeRight::Status) {
+        return Err(ApiError::missing_scope(NodeRight::Status.scope()));
+    }
     let Status { counts, apps_live, problems } = api.watched.status().await?;
     let held = problems.iter().find_map(|problem| match problem {
         Problem::SchedulesHeld(hold) => Some(schedules::hold(hold.clone())),

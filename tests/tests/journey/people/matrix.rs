@@ -8,9 +8,10 @@ use tests::{Answer, Database, Repository, Server, TOKEN};
 
 use super::{ask, token, url};
 
-/// The scopes of an app, two that go together, and what a token has that has nothing with the app.
+/// The scopes of an app, two that go together, those of the node, and what a token has that has nothing with the app.
 const SCOPES: [&str; 8] =
     ["read", "preview", "deploy", "force", "deploy,force", "invoke", "secrets", "create"];
+const OF_NODE: [&str; 2] = ["metrics", "status"];
 const OF_ANOTHER: &str = "-";
 
 /// What each operation is allowed to, apart from `admin`, which is allowed everything.
@@ -18,7 +19,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("apps_change", ""),
     ("apps_create", "create"),
     ("apps_delete", ""),
-    ("apps_list", "read preview deploy force deploy,force invoke secrets create -"),
+    ("apps_list", "read preview deploy force deploy,force invoke secrets create metrics status -"),
     ("apps_list_deleted", ""),
     ("apps_prune", ""),
     ("apps_rename", ""),
@@ -50,7 +51,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("logs_follow", "read"),
     ("logs_list", "read"),
     ("nodes_list", ""),
-    ("nodes_show", ""),
+    ("nodes_show", "status"),
     ("schedules_list", "read"),
     ("schedules_pause", "invoke"),
     ("schedules_resume", "invoke"),
@@ -176,6 +177,18 @@ fn every_operation_lets_in_the_scopes_that_it_is_for() {
         for what in of_git(&server, &token, &repository) {
             allowed.entry(what).or_default().push(scope);
         }
+    }
+    for scope in OF_NODE {
+        let token = token(&server, scope, &[scope]);
+        for (name, operation) in &operations {
+            if is_let_in(&server, &token, operation) {
+                allowed.entry(name).or_default().push(scope);
+            }
+        }
+        assert!(of_git(&server, &token, &repository).is_empty(), "{scope}");
+        let bearer = format!("Bearer {token}");
+        let metrics = server.request("GET", "/-/metrics", &[("authorization", &bearer)], None);
+        assert_eq!(metrics.status, if scope == "metrics" { 200 } else { 403 });
     }
     let stranger = token(&server, "stranger", &["another:read,deploy,force,invoke,secrets,create"]);
     for (name, operation) in &operations {
