@@ -256,10 +256,10 @@ impl Edge {
             Some(_) if address::is_reserved(parts.uri.path()) => return nothing_here().map(Content::from),
             Some(found) => (Some(found), parts.uri.path(), own_host()),
             None => match self.address(host, parts.uri.path()) {
-                Address::AppPath { path: "", app, .. } if AppName::new(app).is_ok() => {
-                    return redirect(&parts.uri).map(Content::from);
-                }
-                Address::AppPath { app, label, path } => (self.find(app, label), path, None),
+                Address::AppPath { app, label, path } => match self.find(app, label) {
+                    Some(_) if path.is_empty() => return redirect(&parts.uri).map(Content::from),
+                    found => (found, path, None),
+                },
                 Address::AppHost { label, path } => (self.names.by_label(label), path, own_host()),
                 Address::Control(_) => {
                     *answering = Answering::Other(Plane::Control);

@@ -129,6 +129,27 @@ fn a_query_that_is_not_understood_is_refused() {
     }
 }
 
+#[test]
+fn parameters_that_are_unknown_are_refused_wherever_something_is_read() {
+    let (server, _repository) = serve(Database::sqlite(), &[]);
+    let description = server.get("/-/api/openapi.json").json();
+    let paths = description["paths"].as_object().expect("paths");
+    let read = paths.iter().filter(|(_, methods)| methods.get("get").is_some());
+    let mut asked = 0;
+    for (template, _) in read {
+        let path = template
+            .replace("{app}", "hello")
+            .replace("{name}", "x")
+            .replace("{id}", "00000000-0000-0000-0000-000000000000");
+        let path = path.strip_prefix("/-/api/v1/").expect("a path of the API");
+        let refused = ask(&server, "GET", &format!("{path}?nonsense=abc"), None);
+        assert_eq!(refused.status, 400, "{template}: {}", refused.body);
+        assert!(refused.body.contains("nonsense"), "{template}: {}", refused.body);
+        asked += 1;
+    }
+    assert!(asked > 10, "{asked}");
+}
+
 /// schemathesis makes requests of every kind from the description, right ones and wrong ones, and holds the answers to it.
 fn a_running_server_keeps_to_the_description_of_its_api(database: Database) {
     let (server, repository) = serve(database, &["--preview-days", "0"]);

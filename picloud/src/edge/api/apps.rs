@@ -23,7 +23,7 @@ use crate::rest::{self, App, AppSettings, Apps, LiveDeploy};
     tag = "apps",
     responses((status = 200, body = rest::Apps), rest::Refusals),
 )]
-pub(super) async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Apps>, ApiError> {
+pub(super) async fn list(State(api): State<Api>, caller: Caller, _: NoQuery) -> Result<Json<Apps>, ApiError> {
     let apps = api.apps.list().await?.into_iter().filter(|app| caller.who.knows(&app.name));
     Ok(Json(Apps { apps: apps.map(|app| shown(&api, app)).collect() }))
 }
@@ -104,7 +104,7 @@ pub(super) async fn prune(
     params(("app" = String, Path, description = "The name of the app")),
     responses((status = 200, body = rest::AppSettings), rest::Refusals),
 )]
-pub(super) async fn settings(FoundApp { app, .. }: FoundApp<Read>) -> Json<AppSettings> {
+pub(super) async fn settings(FoundApp { app, .. }: FoundApp<Read>, _: NoQuery) -> Json<AppSettings> {
     Json(AppSettings { protected: Some(app.protected) })
 }
 

@@ -155,6 +155,7 @@ fn rolled_back(
 pub(super) async fn routes(
     State(api): State<Api>,
     AppAccess { app, .. }: AppAccess<Read>,
+    _: NoQuery,
 ) -> Result<Json<rest::Routes>, ApiError> {
     let live = production(&api.table, &app)?;
     let manifest = live.revision.manifest();

@@ -26,6 +26,7 @@ use crate::rest;
 pub(super) async fn list(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
+    _: NoQuery,
 ) -> Result<Json<rest::Domains>, ApiError> {
     let domains = api.deployer.domains(&app).await?;
     Ok(Json(rest::Domains { domains: domains.into_iter().map(|domain| shown(app.id, domain)).collect() }))

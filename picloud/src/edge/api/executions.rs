@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::extract::{Cursor, FoundApp, Limit, PathParams, Read, StrictQuery, page};
+use super::extract::{Cursor, FoundApp, Limit, NoQuery, PathParams, Read, StrictQuery, page};
 use super::logs;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
@@ -95,6 +95,7 @@ pub(super) async fn show(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
     PathParams(ExecutionPath { id }): PathParams<ExecutionPath>,
+    _: NoQuery,
 ) -> Result<Json<rest::WholeExecution>, ApiError> {
     let found = api.records.execution(&app, id).await?.ok_or(ApiError::not_found(
         "there is no such execution; it may still run, or be too old to be remembered",

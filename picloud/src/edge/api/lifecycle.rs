@@ -112,6 +112,7 @@ pub(super) async fn delete(
 pub(super) async fn list_deleted(
     State(api): State<Api>,
     _: AdminCaller,
+    _: NoQuery,
 ) -> Result<Json<rest::DeletedApps>, ApiError> {
     let apps = api.apps.deleted().await?;
     Ok(Json(rest::DeletedApps { apps: apps.into_iter().map(deleted).collect() }))

@@ -21,6 +21,7 @@ use crate::rest;
 pub(super) async fn show(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
+    _: NoQuery,
 ) -> Result<Json<rest::AppLimits>, ApiError> {
     Ok(Json(shown(&api, &app).await?))
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 
-use super::extract::AdminCaller;
+use super::extract::{AdminCaller, NoQuery};
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
@@ -15,7 +15,11 @@ use crate::rest;
     tag = "nodes",
     responses((status = 200, body = rest::Nodes), rest::Refusals),
 )]
-pub(super) async fn list(State(api): State<Api>, _: AdminCaller) -> Result<Json<rest::Nodes>, ApiError> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    _: AdminCaller,
+    _: NoQuery,
+) -> Result<Json<rest::Nodes>, ApiError> {
     Ok(Json(rest::Nodes { nodes: api.nodes.list().await?.into_iter().map(shown).collect() }))
 }
 

@@ -23,6 +23,7 @@ pub(super) async fn list(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
     reached: ReachedBy,
+    _: NoQuery,
 ) -> Result<Json<rest::Branches>, ApiError> {
     let addresses = reached.addresses(&api, &app.name);
     let branches = api.apps.branches(&app).await?.into_iter();

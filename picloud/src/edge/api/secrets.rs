@@ -26,6 +26,7 @@ use crate::rest::{self, SecretEnvironment};
 pub(super) async fn list(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Secrets>,
+    _: NoQuery,
 ) -> Result<Json<rest::Secrets>, ApiError> {
     let secrets = api.vault.list(app.id).await?.into_iter();
     let secret = |ListedSecret { secret, lost }| {

@@ -19,7 +19,11 @@ use crate::rest;
     tag = "tokens",
     responses((status = 200, body = rest::Tokens), rest::Refusals),
 )]
-pub(super) async fn list(State(api): State<Api>, _: AdminCaller) -> Result<Json<rest::Tokens>, ApiError> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    _: AdminCaller,
+    _: NoQuery,
+) -> Result<Json<rest::Tokens>, ApiError> {
     Ok(Json(rest::Tokens { tokens: api.tokens.list().await?.into_iter().map(shown).collect() }))
 }
 

@@ -76,4 +76,7 @@ fn the_name_of_an_app_is_written_as_it_is() {
     }
     let moved = get(&server, "/app?a=1");
     assert_eq!((moved.status, moved.header("location")), (308, Some("/app/?a=1")));
+    for absent in ["/absent", "/app@absent", "/absent?a=1"] {
+        assert_eq!(get(&server, absent).status, 404, "{absent}");
+    }
 }

@@ -52,8 +52,8 @@ pub(crate) fn page<K: FromStr>(
     PageRequest { cursor: cursor.map(|Cursor(key)| key), limit }
 }
 
-/// The query of a request. What is not understood is refused: every handler that changes something takes one, and
-/// [`NoQuery`] where there are no parameters.
+/// The query of a request. What is not understood is refused: every handler takes one, and [`NoQuery`] where there are no parameters. Only
+/// what a function is called with is the app's to judge.
 pub(crate) struct StrictQuery<T>(pub(crate) T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for StrictQuery<T> {
