@@ -36,6 +36,17 @@ pub struct Cron {
     kind: Kind,
 }
 
+/// Days of the month and weekdays that an expression names, of which either is enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EitherDay<'e> {
+    /// Its field for the day of month.
+    pub day: &'e str,
+    /// Its field for the weekday.
+    pub weekday: &'e str,
+    /// The expression for such a weekday in such a week of the month, where `day` is a week: `0 0 * * MON#1`.
+    pub nth: Option<String>,
+}
+
 /// What a change of the clock means to an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -49,7 +60,7 @@ impl Cron {
     /// Reads `expression`: five fields (minute, hour, day of month, month, weekday), six with seconds first, or a
     /// nickname such as `@hourly`. Fields are `*`, numbers, ranges, lists and steps; months and weekdays have names;
     /// Sunday is 0 and 7; `L` is the last day of a month, `FRI#2` its second Friday, `FRI#L` its last. Where both the
-    /// day of the month and the weekday are given, either is enough.
+    /// day of the month and the weekday are given, either is enough, unless one of them begins with `*`: then both have to match.
     ///
     /// # Errors
     /// It is none, or is never due.
@@ -70,9 +81,39 @@ impl Cron {
     pub fn with_named_weekdays(&self) -> Option<(&str, String)> {
         let (field, named) = expression::with_named_weekdays(&self.expression)?;
         let same = |other: Self| {
-            other.pattern.pattern.days_of_week.values() == self.pattern.pattern.days_of_week.values()
+            let days = |cron: &Self| {
+                let pattern = &cron.pattern.pattern;
+                let either = !pattern.is_dom_wildcard() && !pattern.is_dow_wildcard();
+                (pattern.days_of_week.values(), either, pattern.matches_dom_and_dow())
+            };
+            days(&other) == days(self)
         };
         Self::parse(&named, self.zone.clone()).is_ok_and(same).then_some((field, named))
+    }
+
+    /// The fields for the day of month and for the weekday, where either is enough and a reader could take them for both.
+    pub fn either_day(&self) -> Option<EitherDay<'_>> {
+        let pattern = &self.pattern.pattern;
+        if pattern.is_dom_wildcard() || pattern.is_dow_wildcard() || pattern.matches_dom_and_dow() {
+            return None;
+        }
+        let (day, weekday) = expression::day_fields(&self.expression)?;
+        let week = match day {
+            "1-7" => Some(1),
+            "8-14" => Some(2),
+            "15-21" => Some(3),
+            "22-28" => Some(4),
+            _ => None,
+        };
+        let nth = week.and_then(|week| {
+            let fields: Vec<&str> = self.expression.split_whitespace().collect();
+            let (last, before) = fields.split_last()?;
+            let (month, before) = before.split_last()?;
+            let (_, before) = before.split_last()?;
+            let nth = format!("{} * {month} {last}#{week}", before.join(" "));
+            Self::parse(&nth, self.zone.clone()).is_ok().then_some(nth)
+        });
+        Some(EitherDay { day, weekday, nth })
     }
 
     /// The IANA name of the zone.

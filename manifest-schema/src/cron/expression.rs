@@ -80,7 +80,8 @@ pub(super) fn parse(expression: &str) -> Result<croner::Cron, CronError> {
     }
 }
 
-/// The expression in six fields of numbers.
+/// The expression in six fields of numbers, with a `+` before the weekday where the day of month has to match too: as in Vixie's cron
+/// (crontab(5)), where one of the two fields begins with `*`.
 fn numbers(expression: &str) -> Result<String, CronError> {
     let mut fields: Vec<&str> = expression.split_whitespace().collect();
     if let [name] = fields[..]
@@ -96,9 +97,23 @@ fn numbers(expression: &str) -> Result<String, CronError> {
         6 => {}
         count => return Err(CronError::FieldCount { expression: expression.to_owned(), count }),
     }
-    let fields: Result<Vec<String>, CronError> =
+    let both = [fields[3], fields[5]].iter().any(|field| field.starts_with('*'));
+    let numbers: Result<Vec<String>, CronError> =
         FIELDS.iter().zip(fields).map(|(field, text)| Reader { field, expression }.list(text)).collect();
-    Ok(fields?.join(" "))
+    let mut numbers = numbers?;
+    if both && numbers[3] != "*" && numbers[5] != "*" {
+        numbers[5].insert(0, '+');
+    }
+    Ok(numbers.join(" "))
+}
+
+/// The fields for the day of month and for the weekday.
+pub(super) fn day_fields(expression: &str) -> Option<(&str, &str)> {
+    let fields: Vec<&str> = expression.split_whitespace().collect();
+    match fields[..] {
+        [.., day, _, weekday] if fields.len() >= 5 => Some((day, weekday)),
+        _ => None,
+    }
 }
 
 /// The weekday field, and the expression with names in place of its digits, where it has any.
@@ -128,7 +143,8 @@ fn named_item(item: &str) -> String {
 /// in every month, and a fifth one of each in some year.
 fn is_ever_due(cron: &croner::Cron) -> bool {
     let pattern = &cron.pattern;
-    if !pattern.is_dow_wildcard() || pattern.days.has_modifiers() {
+    let weekday_is_enough = !pattern.is_dow_wildcard() && !pattern.matches_dom_and_dow();
+    if weekday_is_enough || pattern.days.has_modifiers() {
         return true;
     }
     let first_day = pattern.days.values().into_iter().min().unwrap_or(u16::MAX);
@@ -150,7 +166,12 @@ impl Reader<'_> {
         let items = items?;
         // One `*` takes all that a list could add; croner knows it only when it stands alone.
         let all = items.iter().any(|item| item == "*");
-        Ok(if all { "*".to_owned() } else { items.join(",") })
+        Ok(match all {
+            // What begins with something else names its days one by one.
+            true if !text.starts_with('*') => format!("{}-{}", self.field.low, self.field.high),
+            true => "*".to_owned(),
+            false => items.join(","),
+        })
     }
 
     fn item(&self, item: &str) -> Result<String, CronError> {

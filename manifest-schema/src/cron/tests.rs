@@ -48,6 +48,45 @@ fn a_day_of_the_month_or_a_weekday_is_enough() {
 }
 
 #[test]
+fn a_step_of_days_and_a_weekday_both_have_to_match_as_in_a_crontab() {
+    let start = "2026-01-01T00:00:00Z";
+    let both = ["01-05 00:00:00 +00:00", "01-19 00:00:00 +00:00", "02-09 00:00:00 +00:00"];
+    assert_eq!(due("0 0 */2 * MON", "UTC", start, 3), both);
+    assert_eq!(due("0 0 */2,31 * MON", "UTC", start, 3), both);
+    assert_eq!(
+        due("0 0 13 * */5", "UTC", start, 3),
+        ["02-13 00:00:00 +00:00", "03-13 00:00:00 +00:00", "09-13 00:00:00 +00:00"]
+    );
+    // Only what begins with a star asks for both: a list of days that ends with it names them all.
+    assert_eq!(due("0 0 1,* * MON", "UTC", start, 2), ["01-02 00:00:00 +00:00", "01-03 00:00:00 +00:00"]);
+    assert_eq!(due("0 0 *,1 * MON", "UTC", start, 2), ["01-05 00:00:00 +00:00", "01-12 00:00:00 +00:00"]);
+    assert!(Cron::parse("0 0 31 2 */2", Zone::utc()).is_err(), "no 31st of February is a Sunday");
+}
+
+#[test]
+fn days_of_which_either_is_enough_are_named() {
+    let either = |expression: &str| cron(expression, "UTC").either_day().map(|either| either.nth);
+    assert_eq!(either("0 0 1-7 * MON"), Some(Some("0 0 * * MON#1".to_owned())));
+    assert_eq!(either("0 30 9 22-28 3 fri"), Some(Some("0 30 9 * 3 fri#4".to_owned())));
+    assert_eq!(either("0 0 1-7 * MON-FRI"), Some(None));
+    assert_eq!(either("0 0 13 * FRI"), Some(None));
+    for alone in ["0 0 1-7 * *", "0 0 * * MON", "0 0 */2 * MON", "0 0 13 * */5", "@monthly", "* * * * *"] {
+        assert_eq!(either(alone), None, "{alone}");
+    }
+}
+
+#[test]
+fn names_in_place_of_digits_mean_the_same() {
+    for other in ["0 0 13 * 0-7", "0 0 13 * 0-7/2"] {
+        assert_eq!(cron(other, "UTC").with_named_weekdays(), None, "{other}");
+    }
+    assert_eq!(
+        cron("0 0 * * 0-7/2", "UTC").with_named_weekdays().map(|(_, named)| named),
+        Some("0 0 * * */2".to_owned())
+    );
+}
+
+#[test]
 fn the_last_day_and_the_last_friday_of_a_month_are_found() {
     assert_eq!(
         due("0 0 L * *", "UTC", "2026-01-31T00:00:00Z", 2),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::cron::Cron;
+use crate::cron::{Cron, EitherDay};
 use crate::fault::quoted;
 use crate::limits::Ceiling;
 use crate::manifest::{CatchUp, Overlap, Schedule};
@@ -108,7 +108,18 @@ fn cron(table: &Table<'_>, zone: Option<Zone>, who: &str, source: &mut Source<'_
             if let Some((digits, named)) = cron.with_named_weekdays() {
                 let message =
                     format!("{who}weekday {} in {} is written in digits", quoted(digits), quoted(text.value));
-                source.warning(text.span, message, format!("0 and 7 are Sunday; write `{named}`"));
+                source.warning(text.span.clone(), message, format!("0 and 7 are Sunday; write `{named}`"));
+            }
+            if let Some(EitherDay { day, weekday, nth }) = cron.either_day() {
+                let message = format!(
+                    "{who}{} is due on days {day} of the month, and on {weekday} in every week: as in a crontab, either is enough",
+                    quoted(text.value)
+                );
+                let advice = nth.map_or_else(
+                    || "where this is meant, two schedules say so more plainly".to_owned(),
+                    |nth| format!("for that weekday in that week of the month, write `{nth}`"),
+                );
+                source.warning(text.span, message, advice);
             }
             Some(cron)
         }
