@@ -48,6 +48,25 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "login",
+        &[
+            ("picloud login", "to the server of this folder's remote; asks for the token, unseen"),
+            ("picloud login https://pi.example.com", "to any server"),
+            ("picloud login https://pi.example.com --token-file token", "with one from a file"),
+        ],
+    ),
+    ("logout", &[("picloud logout", "the token is forgotten here, and still works")]),
+    (
+        "credential",
+        &[("picloud credential get", "as git types it, once  picloud login  has shown how git is told to")],
+    ),
+    (
+        "credential get",
+        &[("picloud credential get", "asks with protocol=https and host=pi.example.com on standard input")],
+    ),
+    ("credential store", &[("picloud credential store", "after a server took a token that git asked for")]),
+    ("credential erase", &[("picloud credential erase", "after a server did not take it")]),
+    (
         "apps",
         &[
             ("picloud apps", "of the server of this folder's remote"),

@@ -44,6 +44,6 @@ pub(crate) use people::{
 };
 pub(crate) use quantity::Age;
 pub(crate) use verbs::{
-    BackupOptions, DemoOptions, DevOptions, InvokeOptions, RestoreOptions, ResumeOptions, ScheduleOptions,
-    SchedulesOptions, Verb, command,
+    BackupOptions, CredentialVerb, DemoOptions, DevOptions, InvokeOptions, LoginOptions, LogoutOptions,
+    Payload, RestoreOptions, ResumeOptions, ScheduleOptions, SchedulesOptions, Verb, command,
 };

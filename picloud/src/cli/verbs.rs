@@ -1,11 +1,13 @@
 //! The verbs, and what may be said to each.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use manifest_schema::name::{AppName, JobName};
 use manifest_schema::zone::zone_data;
+use serde::de::IgnoredAny;
 
 use super::address::ListenAddress;
 use super::app::{
@@ -57,6 +59,13 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Keep a token for a server, so that verbs find it, and git.
+    Login(LoginOptions),
+    /// Forget the token that is kept for a server.
+    Logout(LogoutOptions),
+    /// Answer git, as its credential helper: with the token that `picloud login` has kept.
+    #[command(subcommand)]
+    Credential(CredentialVerb),
     /// List the apps of a server and what is live; create and protect them.
     Apps(AppsOptions),
     /// Create, list and revoke tokens.
@@ -262,12 +271,74 @@ pub(crate) struct InvokeOptions {
     pub(crate) function: JobName,
 
     /// The JSON that it is called with; `-` reads it from standard input.
-    #[arg(long, default_value = "null")]
-    pub(crate) data: String,
+    #[arg(long, value_name = "JSON", default_value = "null")]
+    pub(crate) data: Payload,
 
     #[command(flatten)]
     pub(crate) app: AppOption,
 
     #[command(flatten)]
     pub(crate) client: ClientOptions,
+}
+
+/// What a function is called with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// It is given.
+    Json(String),
+    /// It comes from standard input.
+    Input,
+}
+
+impl FromStr for Payload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "-" {
+            return Ok(Self::Input);
+        }
+        match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) => Ok(Self::Json(text.to_owned())),
+            Err(error) => Err(format!("no JSON: {error}; text stands in quotation marks, as in '\"Ann\"'")),
+        }
+    }
+}
+
+/// A server, and whose token is kept for it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LoginOptions {
+    /// The server, such as https://pi.example.com; without it that of --url, or of the `picloud` git remote.
+    #[arg(value_name = "URL")]
+    server: Option<String>,
+
+    #[command(flatten)]
+    client: ClientOptions,
+}
+
+impl LoginOptions {
+    /// The server, as other verbs are given it.
+    pub(crate) fn client(&self) -> ClientOptions {
+        let mut options = self.client.clone();
+        options.url = self.server.clone().or(options.url);
+        options
+    }
+}
+
+/// A server, whose token is forgotten.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LogoutOptions {
+    /// The server, such as https://pi.example.com; without it that of the `picloud` git remote.
+    #[arg(value_name = "URL", env = "PICLOUD_URL")]
+    pub(crate) server: Option<String>,
+}
+
+/// What git asks a credential helper.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum CredentialVerb {
+    /// Which token there is for a server.
+    Get,
+    /// To keep one that the server took.
+    Store,
+    /// To forget one that the server did not take.
+    Erase,
 }

@@ -45,7 +45,7 @@ impl Hint for ApiError {
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(match self {
             Self::Unreachable(error) => return error.hint(),
-            Self::Unauthorized => "set PICLOUD_TOKEN to a right one".into(),
+            Self::Unauthorized => "keep a right one with  picloud login , or set PICLOUD_TOKEN".into(),
             Self::NotUnderstood { .. } => {
                 "is it a PiCloud? name the server without a path behind it, such as --url https://pi.example.com".into()
             }
@@ -67,6 +67,8 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// The body says why the API refused, and is no answer of an app.
     is_problem: bool,
+    /// What has run for it, where a script has.
+    pub(crate) execution: Option<String>,
     /// Where else it is to be asked.
     location: Option<String>,
     base: String,
@@ -185,7 +187,9 @@ fn read(mut answer: ureq::http::Response<ureq::Body>, url: &str) -> Result<Answe
     let status = answer.status().as_u16();
     let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
     let location = location.filter(|_| (300..400).contains(&status)).map(str::to_owned);
+    let execution = answer.headers().get("picloud-execution").and_then(|id| id.to_str().ok());
+    let execution = execution.map(str::to_owned);
     let body = answer.body_mut().with_config().limit(BYTES_MAX).read_to_vec();
     let body = body.map_err(|source| unreachable(url, source))?;
-    Ok(Answer { status, body, is_problem, location, base: base_of(url) })
+    Ok(Answer { status, body, is_problem, execution, location, base: base_of(url) })
 }

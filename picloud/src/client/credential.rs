@@ -1,4 +1,5 @@
-//! As whom: a file, the environment, the remote's URL, or git's own credential helper, where `git push` has left the token.
+//! As whom: a file, the environment, the remote's URL, what `picloud login` has kept, or git's own credential helper, where `git push` has
+//! left the token.
 
 use std::borrow::Cow;
 use std::env::VarError;
@@ -7,6 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::login;
 use super::remote::Remote;
 use crate::hint::Hint;
 
@@ -56,7 +58,7 @@ impl Hint for CredentialError {
             Self::File { .. } => "name a file that you can read",
             Self::NoToken { .. } => "a token is one word, as  picloud tokens create  printed it",
             Self::Git(_) => "install git, or set PICLOUD_TOKEN",
-            Self::None { .. } => "set PICLOUD_TOKEN, or let `git push` ask for it and remember it",
+            Self::None { .. } => "keep one with  picloud login , or set PICLOUD_TOKEN",
         };
         Some(hint.into())
     }
@@ -80,11 +82,7 @@ impl Credential {
     /// The token for a server.
     pub(crate) fn find(file: Option<&Path>, remote: &Remote) -> Result<Self, CredentialError> {
         let given = match file {
-            Some(path) => {
-                let read = in_file(path);
-                let text = read.map_err(|source| CredentialError::File { path: path.to_owned(), source })?;
-                Some(one_word(&text, || path.display().to_string())?)
-            }
+            Some(path) => return Self::in_file(path),
             None => match std::env::var(VARIABLE) {
                 Ok(text) if text.is_empty() => None,
                 Ok(text) => Some(one_word(&text, || VARIABLE.to_owned())?),
@@ -99,6 +97,9 @@ impl Credential {
         if let Some(token) = given.map(Ok).or_else(in_remote).transpose()? {
             return Ok(Self { token, helper: None });
         }
+        if let Some(token) = login::token(login::origin(&remote.base)) {
+            return Ok(Self { token, helper: None });
+        }
         let asked = description(remote);
         let said = git("fill", &asked).map_err(CredentialError::Git)?;
         let token = said.lines().find_map(|line| line.strip_prefix("password="));
@@ -106,6 +107,17 @@ impl Credential {
             Some(token) => Ok(Self { token: token.to_owned(), helper: Some(said.clone()) }),
             None => Err(CredentialError::None { server: remote.base.clone() }),
         }
+    }
+
+    /// The token that a file holds.
+    pub(super) fn in_file(path: &Path) -> Result<Self, CredentialError> {
+        let text = text_of(path).map_err(|source| CredentialError::File { path: path.to_owned(), source })?;
+        Ok(Self { token: one_word(&text, || path.display().to_string())?, helper: None })
+    }
+
+    /// The token that somebody has typed.
+    pub(super) fn typed(text: &str) -> Result<Self, CredentialError> {
+        Ok(Self { token: one_word(text, || "what was typed".to_owned())?, helper: None })
     }
 
     pub(super) fn token(&self) -> &str {
@@ -131,7 +143,7 @@ impl Credential {
 }
 
 /// What a file holds, as far as a token can be long.
-fn in_file(path: &Path) -> io::Result<String> {
+fn text_of(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(FILE_MAX).read_to_string(&mut text)?;
     Ok(text)

@@ -3,8 +3,10 @@
 //! - [`remote`]: the server and the app, from the `picloud` remote of the folder's repository or from flags
 //! - [`credential`]: the token, from the environment, the remote's URL, or git's credential helper
 //! - [`api`]: one request to the REST API, and what its answer means
+//! - [`escaping`]: text within a URL
 //! - [`error`]: why it did not work
 //! - [`unreachable`]: why a server could not be spoken to
+//! - [`login`]: the tokens that are kept for servers
 //! - [`events`]: a stream of events, taken up again where it broke off
 //!
 //! These rooms start one program, and it is the user's own git.
@@ -12,7 +14,9 @@
 mod api;
 mod credential;
 mod error;
+mod escaping;
 mod events;
+pub(crate) mod login;
 mod remote;
 mod unreachable;
 
@@ -24,10 +28,11 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use api::{Answer, ApiError};
 pub(crate) use error::ClientError;
+pub(crate) use escaping::escaped;
 pub(crate) use events::{Event, Heard};
 
 use crate::progress::Progress;
-use crate::rest::NOTHING_THERE;
+use crate::rest::{NO_EXECUTION, NOTHING_THERE};
 use credential::{Credential, CredentialError};
 use remote::{Remote, RemoteError};
 
@@ -59,6 +64,11 @@ pub(crate) struct AppOption {
     pub(crate) app: Option<AppName>,
 }
 
+/// The URL of the server at `url`, or else of the one that the folder's repository names.
+pub(crate) fn server(url: Option<&str>) -> Result<String, ClientError> {
+    Ok(Remote::find(url)?.base)
+}
+
 /// A server, and who asks it.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -77,6 +87,32 @@ impl Client {
         Ok(Self { remote, credential })
     }
 
+    /// A server, asked with a token that may not be kept yet: one of the file that is named, or what `ask` gets from people.
+    pub(crate) fn log_in<E: From<ClientError>>(
+        options: &ClientOptions,
+        ask: impl FnOnce(&str) -> Result<String, E>,
+    ) -> Result<Self, E> {
+        if options.token.is_some() {
+            return Err(ClientError::from(CredentialError::Argument).into());
+        }
+        let remote = Remote::find(options.url.as_deref()).map_err(ClientError::from)?;
+        let credential = match &options.token_file {
+            Some(file) => Credential::in_file(file),
+            None => Credential::typed(&ask(&remote.base)?),
+        };
+        Ok(Self { remote, credential: credential.map_err(ClientError::from)? })
+    }
+
+    /// The URL of the server.
+    pub(crate) fn server(&self) -> &str {
+        &self.remote.base
+    }
+
+    /// The token as which it is asked.
+    pub(crate) fn token(&self) -> &str {
+        self.credential.token()
+    }
+
     /// The app that the option or the remote names.
     pub(crate) fn app(&self, option: &AppOption) -> Result<AppName, ClientError> {
         let app = option.app.clone().or_else(|| self.remote.app.clone());
@@ -86,6 +122,14 @@ impl Client {
     /// GET of a path below `/-/api/v1/`.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.document(self.ask("GET", path, None)?)
+    }
+
+    /// The execution at a path, if it is recorded yet.
+    pub(crate) fn find_execution<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ClientError> {
+        match self.document(self.ask("GET", path, None)?) {
+            Err(ClientError::Api(ApiError::Refused { detail })) if detail == NO_EXECUTION => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     /// POST of nothing to a path below `/-/api/v1/`.

@@ -1,10 +1,9 @@
 //! `picloud deploys`, `rollback`, `previews` and `routes`: what was live, what is, and going back.
 
 use super::error::CommandError;
-use super::logs::escaped;
 use super::output::show;
 use crate::cli::{AppVerb, DeploysOptions, PreviewOption, PreviewsOptions, PreviewsVerb, RollbackOptions};
-use crate::client::Client;
+use crate::client::{Client, escaped};
 use crate::rest::{Branch, BranchSettings, Branches, Deploys, Rollback, RolledBack, Routes};
 use crate::words::deploys;
 

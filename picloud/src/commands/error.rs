@@ -42,6 +42,8 @@ impl Error for CommandError {
 pub(crate) enum VerbError {
     #[error("cannot read standard input")]
     ReadInput(#[source] io::Error),
+    #[error("standard input holds no JSON")]
+    NoJson(#[source] serde_json::Error),
     #[error("cannot write to {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot write to standard output")]

@@ -1,10 +1,9 @@
 //! `picloud executions`: what ran, and one run whole.
 
 use super::error::CommandError;
-use super::logs::escaped;
 use super::output::show;
 use crate::cli::ExecutionsOptions;
-use crate::client::Client;
+use crate::client::{Client, escaped};
 use crate::rest::{Executions, WholeExecution};
 use crate::words::executions::{listed, whole};
 

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::error::{CommandError, VerbError};
 use super::output::{print, show};
 use crate::cli::LogsOptions;
-use crate::client::{Client, Event, Heard};
+use crate::client::{Client, Event, Heard, escaped};
 use crate::rest::{Gap, LogLine, Logs};
 use crate::words::logs::{gap, line};
 use crate::words::printable;
@@ -61,18 +61,4 @@ fn hear(heard: Heard<'_>, json: bool) -> Result<(), CommandError> {
 
 fn read<T: DeserializeOwned>(event: &Event) -> Result<T, CommandError> {
     Ok(serde_json::from_str(&event.data).map_err(VerbError::Event)?)
-}
-
-/// A value of a query, with every character escaped that could be something else there (RFC 3986 section 2.3).
-pub(super) fn escaped(value: &str) -> String {
-    let mut escaped = String::new();
-    for byte in value.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte))
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
 }

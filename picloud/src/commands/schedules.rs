@@ -1,10 +1,12 @@
 //! `picloud schedules`, `run`, `pause` and `resume`: what runs by the clock, and what came of it.
 
+use manifest_schema::name::AppName;
+
 use super::error::CommandError;
-use super::logs::escaped;
 use super::output::show;
+use super::record;
 use crate::cli::{ResumeOptions, ScheduleOptions, SchedulesOptions};
-use crate::client::Client;
+use crate::client::{Client, escaped};
 use crate::rest::{ResumedAll, Run, Runs, Schedule, Schedules, Started};
 use crate::words::schedules::{held, resumed_all};
 use crate::words::table::table;
@@ -41,7 +43,12 @@ pub(crate) fn schedules(options: &SchedulesOptions) -> Result<(), CommandError> 
 
 /// Runs a schedule now.
 pub(crate) fn run(options: &ScheduleOptions) -> Result<std::process::ExitCode, CommandError> {
-    let started: Started = ask(options, "run")?;
+    let client = Client::find(&options.client)?;
+    let app = client.app(&options.app)?;
+    let started: Started = client.post(&path(&app, options, "run"))?;
+    if let Some(execution) = started.run.as_ref().and_then(|run| run.execution.as_ref()) {
+        record::wait_for(&client, &app, execution);
+    }
     show(&started, options.client.json, |started| match &started.run {
         Some(run) => ran(std::slice::from_ref(run)),
         None => "It goes on; `picloud schedules --runs NAME` tells how it ends.\n".to_owned(),
@@ -73,9 +80,12 @@ fn change(options: &ScheduleOptions, verb: &str) -> Result<(), CommandError> {
 fn ask<T: serde::de::DeserializeOwned>(options: &ScheduleOptions, verb: &str) -> Result<T, CommandError> {
     let client = Client::find(&options.client)?;
     let app = client.app(&options.app)?;
+    Ok(client.post(&path(&app, options, verb))?)
+}
+
+fn path(app: &AppName, options: &ScheduleOptions, verb: &str) -> String {
     let of = of(options.branch.as_deref());
-    let path = format!("apps/{}/schedules/{}/{verb}?{of}", app.as_str(), options.schedule.as_str());
-    Ok(client.post(&path)?)
+    format!("apps/{}/schedules/{}/{verb}?{of}", app.as_str(), options.schedule.as_str())
 }
 
 /// Of which branch, as the API is asked.

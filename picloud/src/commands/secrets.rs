@@ -1,19 +1,13 @@
 //! `picloud secrets`: set, list, unset and rotate.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
-
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-
-use super::error::{CommandError, VerbError};
+use super::error::CommandError;
 use super::output::show;
+use super::prompt;
 use crate::cli::{SecretOption, SecretsVerb};
 use crate::client::Client;
 use crate::rest::{ChangedSecret, NewKey, NewSecret, Rotated, Secret, SecretEnvironment, Secrets};
 use crate::words::table::table;
 use crate::words::{count, printable, time};
-
-/// The most bytes that are read; the server takes fewer.
-const INPUT_MAX: u64 = 1024 * 1024;
 
 pub(crate) fn secrets(verb: &SecretsVerb) -> Result<(), CommandError> {
     match verb {
@@ -62,7 +56,7 @@ fn place(option: &SecretOption) -> Result<(Client, String), CommandError> {
 /// The value comes from standard input and never from an argument, which other users of the machine can see.
 fn set(option: &SecretOption) -> Result<(), CommandError> {
     let (client, path) = place(option)?;
-    let value = value(option.name.as_str()).map_err(VerbError::ReadInput)?;
+    let value = prompt::secret(option.name.as_str())?;
     if value.len() < runtime::SECRET_MIN {
         eprintln!(
             "warning: a secret of less than {} bytes is not looked for in logs and pushes",
@@ -84,30 +78,6 @@ fn for_whom(environment: SecretEnvironment) -> &'static str {
         SecretEnvironment::Production => "",
         SecretEnvironment::Preview => " for previews",
     }
-}
-
-/// What standard input holds, without the line end that most programs write behind it.
-fn value(name: &str) -> io::Result<String> {
-    let mut stdin = io::stdin().lock();
-    let mut value = String::new();
-    if stdin.is_terminal() {
-        let seen = tcgetattr(&stdin)?;
-        let mut unseen = seen.clone();
-        unseen.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&stdin, OptionalActions::Flush, &unseen)?;
-        // Behind the change: nothing that is typed at the prompt is shown.
-        eprint!("{name}: ");
-        let read = io::stderr().flush().and_then(|()| stdin.read_line(&mut value));
-        tcsetattr(&stdin, OptionalActions::Flush, &seen)?;
-        eprintln!();
-        read?;
-    } else {
-        stdin.take(INPUT_MAX).read_to_string(&mut value)?;
-    }
-    let end =
-        value.strip_suffix('\n').map_or(value.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
-    value.truncate(end);
-    Ok(value)
 }
 
 fn words(secrets: &[Secret]) -> String {

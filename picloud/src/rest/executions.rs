@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+/// What is answered where there is no record of an execution.
+pub(crate) const NO_EXECUTION: &str =
+    "there is no such execution; it may still run, or be too old to be remembered";
+
 /// Executions of an app, the latest first.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Executions {

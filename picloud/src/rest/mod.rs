@@ -22,6 +22,7 @@ pub(crate) use deploys::{
     Branch, BranchSettings, Branches, Deploy, Deploys, Function, Rollback, RolledBack, Route, Routes,
 };
 pub(crate) use domains::{Domain, DomainState, Domains, TxtRecord};
+pub(crate) use executions::NO_EXECUTION;
 pub(crate) use executions::{Execution, Executions, Failure, Gap, LogLine, Logs, Place, WholeExecution};
 pub(crate) use lifecycle::{DeletedApp, DeletedApps, RenameApp, RenamedApp, Undelete};
 pub(crate) use limits::{AppLimits, LimitChanges, Limits, UsedLimits};

@@ -66,7 +66,8 @@ pub(crate) fn whole(whole: &WholeExecution) -> String {
     text
 }
 
-fn failed(failure: &Failure) -> String {
+/// Why an execution failed, with the line of the script where it did.
+pub(crate) fn failed(failure: &Failure) -> String {
     let message = printable(&failure.message);
     let Some(place) = &failure.place else { return format!("\nerror: {message}\n") };
     let mut text =

@@ -17,6 +17,7 @@ mod cloning;
 mod collecting;
 mod concurrency;
 mod configuration;
+mod credentials;
 mod dev;
 mod domains;
 mod executions;

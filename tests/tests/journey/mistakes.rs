@@ -306,7 +306,8 @@ fn server() {
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url http://{server}",
-                "error: the server does not take this token\nhint: set PICLOUD_TOKEN to a right one\n[1]",
+                "error: the server does not take this token\n\
+                 hint: keep a right one with  picloud login , or set PICLOUD_TOKEN\n[1]",
             ),
         ],
         &known,
@@ -331,4 +332,29 @@ fn remote_without_git_at_its_end() {
     assert!(said.contains(&hint), "{said}");
     let said = git(&format!("http://{}/", server.address), &["push"]);
     assert!(said.contains(&format!("use http://{}/<app>.git", server.address)), "{said}");
+}
+
+#[test]
+fn what_a_function_is_called_with() {
+    let folder = tempfile::tempdir().unwrap();
+    holds(
+        folder.path(),
+        &[
+            (
+                "picloud invoke double --data '{\"n\": 21'",
+                "error: invalid value '{\"n\": 21' for '--data <JSON>': no JSON: EOF while parsing an object at line 1 column 8; text \
+                 stands in quotation marks, as in '\"Ann\"'\n\nFor more information, try '--help'.\n[2]",
+            ),
+            (
+                "picloud invoke double --data Ann",
+                "error: invalid value 'Ann' for '--data <JSON>': no JSON: expected value at line 1 column 1; text stands in quotation \
+                 marks, as in '\"Ann\"'\n\nFor more information, try '--help'.\n[2]",
+            ),
+            (
+                "echo '{n: 21}' | picloud invoke double --data -",
+                "error: standard input holds no JSON: key must be a string at line 1 column 2\n[1]",
+            ),
+        ],
+        &[],
+    );
 }

@@ -97,9 +97,7 @@ pub(super) async fn show(
     PathParams(ExecutionPath { id }): PathParams<ExecutionPath>,
     _: NoQuery,
 ) -> Result<Json<rest::WholeExecution>, ApiError> {
-    let found = api.records.execution(&app, id).await?.ok_or(ApiError::not_found(
-        "there is no such execution; it may still run, or be too old to be remembered",
-    ))?;
+    let found = api.records.execution(&app, id).await?.ok_or(ApiError::not_found(rest::NO_EXECUTION))?;
     let WholeExecution { record, lines, source } = found;
     let mut execution = shown(record);
     if let Some(place) = execution.failure.as_mut().and_then(|failure| failure.place.as_mut()) {
