@@ -62,6 +62,11 @@ impl Links {
         }
     }
 
+    /// Whether an object is in the pack.
+    pub(crate) fn holds(&self, id: &ObjectId) -> bool {
+        self.inside.contains_key(id)
+    }
+
     /// What is named and is not in the pack; what is named as two kinds, twice.
     pub(crate) fn targets(&self) -> impl Iterator<Item = ObjectId> {
         self.named.keys().map(|(id, _)| *id).filter(|id| !self.inside.contains_key(id))

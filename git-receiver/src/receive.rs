@@ -13,7 +13,7 @@ use crate::pack::{Pack, PackBytes};
 use crate::pack_end::PackReader;
 use crate::pkt_line::{self, Frame, FrameError};
 use crate::unpack::{Bases, Resolved, Scanned, UnpackError, resolve, scan};
-use crate::{Kind, Known, Limits, Repository, RepositoryError, connectivity, content};
+use crate::{Kind, Known, Limits, Repository, RepositoryError, connectivity, content, links};
 
 /// The most options of one push, and the longest of them.
 const OPTIONS_MAX: usize = 64;
@@ -30,7 +30,8 @@ const ASKED_AT_ONCE: usize = 10_000;
 /// What a request to receive-pack turned out to be.
 #[derive(Debug)]
 pub enum Received {
-    /// A client that sends much asks first whether it may; it wants an empty answer.
+    /// A client that sends much asks first whether it may, and one that is shallow tells so even where it moves nothing; it wants an
+    /// empty answer.
     Probe,
     /// A push.
     Push(Push),
@@ -50,8 +51,10 @@ pub struct Push {
 pub struct UnpackedPush {
     /// The refs to be moved, in the order in which they came.
     pub commands: Vec<JudgedCommand>,
-    /// Commits of the pack whose parents the client does not have.
+    /// Commits of the pack whose parents neither the client nor the repository has.
     pub shallow: Vec<ObjectId>,
+    /// Commits at which the history of the repository ended, and whose parents are all there with this push.
+    pub unshallow: Vec<ObjectId>,
     /// The objects of the pack that the repository does not have.
     pub pack: Pack,
 }
@@ -142,15 +145,20 @@ pub async fn unpack<R: Repository>(
     pack: PackBytes,
     limits: &Limits,
 ) -> Result<UnpackedPush, UnpackError> {
-    let pack = unpack_pack(repository, request, pack, limits).await?;
+    let (pack, Boundary { shallow, unshallow }) = unpack_pack(repository, request, pack, limits).await?;
     let new = || request.commands.iter().filter_map(|command| command.new);
     let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, pack.kind(&id)?))).collect();
     let elsewhere: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
     kinds.extend(repository.known(&elsewhere).await?.into_iter().map(|(id, known)| (id, known.kind)));
     let commands = judge(request.commands.clone(), &kinds, &repository.refs().await?);
-    // A line that names no commit of the pack says nothing; kept, it would stop git where it reads the list.
-    let of_pack = request.shallow.iter().filter(|id| pack.kind(id) == Some(Kind::Commit));
-    Ok(UnpackedPush { commands, shallow: of_pack.copied().collect(), pack })
+    Ok(UnpackedPush { commands, shallow, unshallow, pack })
+}
+
+/// Where the history of the repository ends after a push, as far as that changes.
+#[derive(Default)]
+struct Boundary {
+    shallow: Vec<ObjectId>,
+    unshallow: Vec<ObjectId>,
 }
 
 /// Unpacks, checks and connects the pack: its objects that the repository does not have.
@@ -159,9 +167,9 @@ async fn unpack_pack<R: Repository>(
     request: &Request,
     pack: PackBytes,
     limits: &Limits,
-) -> Result<Pack, UnpackError> {
+) -> Result<(Pack, Boundary), UnpackError> {
     if !request.brings_a_pack() {
-        return Ok(Pack::default());
+        return Ok(Default::default());
     }
     if pack.length() > limits.request_bytes {
         return Err(UnpackError::TooLarge { limit: limits.request_bytes });
@@ -169,8 +177,8 @@ async fn unpack_pack<R: Repository>(
     if request.capabilities.object_format() != "sha1" {
         return Err(UnpackError::ObjectFormat);
     }
-    let mut shallow: HashSet<ObjectId> = request.shallow.iter().copied().collect();
-    shallow.extend(repository.shallow().await?);
+    let ends = repository.shallow().await?;
+    let shallow: HashSet<ObjectId> = request.shallow.iter().chain(&ends).copied().collect();
     // Inflating and hashing take their time; the async workers are for waiting.
     let (bounds, memory) = (limits.clone(), repository.memory());
     let scanning = off_the_workers(move || Ok((scan(pack, &shallow, &bounds, &memory)?, shallow)));
@@ -180,8 +188,51 @@ async fn unpack_pack<R: Repository>(
     let resolved = off_the_workers(move || resolve(scanned, bases, &shallow, &bounds)).await?;
     let known = known(repository, &resolved).await?;
     connectivity::check(resolved.links(), &known)?;
+    let (resolved, boundary) = boundary(repository, &request.shallow, ends, resolved).await?;
     let resolved = check_special(repository, resolved).await?;
-    off_the_workers(move || resolved.settle(&known)).await
+    let pack = off_the_workers(move || resolved.settle(&known)).await?;
+    Ok((pack, boundary))
+}
+
+/// Finds out where the history ends: at those of the client's `shallow` commits that came with the pack, and at the `ends` of the
+/// repository, as far as their parents are not there. A client that has a part of the history only can well push on top of what
+/// the repository has, and another one brings the rest later.
+async fn boundary<R: Repository>(
+    repository: &R,
+    shallow: &[ObjectId],
+    ends: Vec<ObjectId>,
+    resolved: Resolved,
+) -> Result<(Resolved, Boundary), UnpackError> {
+    if !resolved.has_commits() || shallow.is_empty() && ends.is_empty() {
+        return Ok((resolved, Boundary::default()));
+    }
+    let mut parents: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
+    content::each(repository, &ends, |id, _, content| {
+        parents.insert(id, links::commit(id, content)?.parents);
+        Ok::<_, UnpackError>(())
+    })
+    .await?;
+    // A line that names no commit of the pack says nothing; kept, it would stop git where it reads the list.
+    let shallow = resolved.commits_among(shallow);
+    let (resolved, mut parents) = off_the_workers(move || {
+        resolved.each_content(&shallow, |id, content| {
+            parents.insert(id, links::commit(id, content)?.parents);
+            Ok(())
+        })?;
+        Ok((resolved, parents))
+    })
+    .await?;
+    let outside: Vec<ObjectId> =
+        parents.values().flatten().filter(|id| !resolved.links().holds(id)).copied().collect();
+    let mut known = HashSet::new();
+    for some in outside.chunks(ASKED_AT_ONCE) {
+        known.extend(repository.known(some).await?.into_keys());
+    }
+    let is_there = |id: &ObjectId| known.contains(id) || resolved.links().holds(id);
+    let ends: HashSet<ObjectId> = ends.into_iter().collect();
+    parents.retain(|id, parents| ends.contains(id) == parents.iter().all(is_there));
+    let (unshallow, shallow) = parents.into_keys().partition(|id| ends.contains(id));
+    Ok((resolved, Boundary { shallow, unshallow }))
 }
 
 /// What a client wants, from before its pack.
@@ -203,7 +254,7 @@ impl Request {
     }
 }
 
-/// Reads what comes before the pack; `None` for a probe, which wants an empty answer.
+/// Reads what comes before the pack; `None` for a probe, or where nothing is to be moved: the client wants an empty answer.
 ///
 /// # Errors
 /// The body is not a push, or ends early.
@@ -241,12 +292,9 @@ pub async fn read_request(
             return Err(ReceiveError::Protocol(format!("more than {} refs in one push", limits.commands)));
         }
     }
+    // A shallow client whose refs are all up to date, or refused by itself, sends where its history ends all the same.
     if commands.is_empty() {
-        return if shallow.is_empty() {
-            Ok(None)
-        } else {
-            Err(ReceiveError::Protocol("no command".to_owned()))
-        };
+        return Ok(None);
     }
     let options = if capabilities.push_options() { read_options(body).await? } else { Vec::new() };
     Ok(Some(Request { commands, capabilities, options, shallow }))

@@ -329,8 +329,10 @@ pub struct NewPush<'a> {
     pub collection: Option<(AppId, Uuid)>,
     /// Objects of it that nothing names, neither its refs nor its other objects: they and what only they reach are deleted later.
     pub loose: Vec<Oid>,
-    /// The commits whose parents the client does not have.
+    /// The commits of it whose parents neither the client nor the app has.
     pub shallow: Vec<Oid>,
+    /// The commits of the app that were such, and whose parents are all there with the push.
+    pub unshallow: Vec<Oid>,
     /// The revisions that were validated; those that are there already are left as they are.
     pub revisions: Vec<NewRevision>,
     /// The deploys, in the order in which they are numbered.

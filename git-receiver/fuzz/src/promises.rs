@@ -31,7 +31,7 @@ pub struct Accepted {
 impl Accepted {
     /// What was accepted of `push` to `repository`.
     pub fn new(push: UnpackedPush, repository: &Memory) -> Self {
-        let UnpackedPush { commands, shallow, pack } = push;
+        let UnpackedPush { commands, shallow, unshallow: _, pack } = push;
         let received = (0..pack.len()).map(|index| pack.object(index).expect("in memory")).collect();
         let ids: Vec<ObjectId> = pack.ids().collect();
         let mut objects = Vec::new();

@@ -2,7 +2,7 @@
 //! has it already or too many deltas would lie on each other.
 
 use std::cell::LazyCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
@@ -41,6 +41,20 @@ impl Resolved {
     /// The names of all objects of the pack, some of them more than once.
     pub(crate) fn ids(&self) -> impl Iterator<Item = ObjectId> {
         self.findings.found.iter().map(|found| found.id)
+    }
+
+    /// Whether there is a commit in the pack.
+    pub(crate) fn has_commits(&self) -> bool {
+        self.findings.found.iter().any(|found| found.kind == Kind::Commit)
+    }
+
+    /// Those of `ids` that are commits of the pack.
+    pub(crate) fn commits_among(&self, ids: &[ObjectId]) -> Vec<ObjectId> {
+        let wanted: HashSet<ObjectId> = ids.iter().copied().collect();
+        let commits = self.findings.found.iter().filter(|found| found.kind == Kind::Commit);
+        let found: HashSet<ObjectId> =
+            commits.map(|found| found.id).filter(|id| wanted.contains(id)).collect();
+        found.into_iter().collect()
     }
 
     /// What the objects of the pack are and name.

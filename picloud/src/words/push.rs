@@ -5,7 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
 use manifest_schema::quantity::show_size;
-use platform::deploy::{Activated, CHECK_REF, Changes, Event, Outcome, Planned, Rejection, Sign, Verdict};
+use platform::deploy::{
+    Activated, CHECK_REF, Changes, Event, HistoryEnd, Outcome, Planned, Rejection, Sign, Verdict,
+};
 use platform::memory::OutOfMemory;
 use platform::nodes::{Lagging, Reach};
 use platform::secrets::Environment;
@@ -52,8 +54,14 @@ impl PushWords {
                 self.faults_left -= found.iter().take(self.faults_left).count();
                 text
             }
+            // A checkout of no branch, as CI makes them, has to spell it out.
             Event::ProductionIsElsewhere { production } => lines(&format!(
-                "hint: the production branch is {production}; go live with  git push picloud HEAD:{production}"
+                "hint: the production branch is {production}; go live with  git push picloud HEAD:refs/heads/{production}"
+            )),
+            Event::HistoryEnds(ends) => lines(&format!(
+                "warning: the server has no history before {}, since this is a shallow clone; push from one with all history to be able \
+                 to go back further (fetch-depth: 0 in GitHub Actions, GIT_DEPTH: 0 in GitLab)",
+                shown(ends)
             )),
             Event::NoManifest { branch } => {
                 lines(&format!("warning: {} has no picloud.toml, so there is no preview", printable(branch)))
@@ -85,6 +93,9 @@ impl PushWords {
         let mut results = Vec::with_capacity(verdicts.len());
         for verdict in verdicts {
             text += &lines(&self.verdict(verdict, took));
+            if let Outcome::Rejected(rejection) = &verdict.outcome {
+                text.extend(hints(rejection).iter().map(|hint| lines(&format!("hint: {hint}"))));
+            }
             let result = match &verdict.outcome {
                 Outcome::Rejected(rejection) => Err(reason(&self.app, rejection)),
                 _ => Ok(()),
@@ -284,7 +295,13 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
                  that has the scope {scope}"
             )
         }
-        Rejection::Git(words) => printable(words),
+        Rejection::Git(fault) => printable(&fault.to_string()),
+        Rejection::HistoryEnds(HistoryEnd { missing, ends }) => format!(
+            "the server does not have {}: the history that it has begins with {}, which came from a shallow clone, and git sends \
+             nothing from before what a server has",
+            short(*missing),
+            shown(ends)
+        ),
         Rejection::Atomic => "another ref of this atomic push was rejected".to_owned(),
         Rejection::Unpack(words) => format!("unpack failed: {}", printable(words)),
         Rejection::OutcomeUnknown => {
@@ -294,6 +311,30 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             format!("the server failed; nothing was changed; its log has the cause under {incident}")
         }
     }
+}
+
+/// What helps, in lines of their own.
+fn hints(rejection: &Rejection) -> Vec<String> {
+    match rejection {
+        Rejection::HistoryEnds(HistoryEnd { missing, ends }) => {
+            let (missing, ends): (_, Vec<String>) =
+                (short(*missing), ends.iter().copied().map(short).collect());
+            let ends = ends.join(" ");
+            vec![
+                format!("go back by a new commit:  git revert --no-edit {missing}..HEAD"),
+                format!(
+                    "or send what lies before it, from a clone with all history:  git rev-parse {ends} >.git/shallow && git push picloud \
+                     {missing}:refs/tags/history; rm .git/shallow"
+                ),
+            ]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Commits by their short names.
+fn shown(commits: &[Oid]) -> String {
+    commits.iter().copied().map(short).collect::<Vec<_>>().join(", ")
 }
 
 /// What to grant instead, as a round number.

@@ -21,7 +21,7 @@ use super::limits::DeployLimits;
 use super::plan::{Planned, Side, due_times, plan};
 use super::push_secrets::PushSecrets;
 use super::push_time::PushTime;
-use super::report::{Event, Rejection, Tell};
+use super::report::{Event, HistoryEnd, Rejection, Tell};
 use super::snapshot::{File, Snapshot, SnapshotError, of_commit};
 use crate::activation::Activation;
 use crate::limits::GrantedLimits;
@@ -44,6 +44,9 @@ pub(super) enum DeployError {
     Pack(#[source] std::io::Error),
     #[error("the check of the scripts ended early")]
     CheckDied,
+    /// What the push builds on lies before where the history of the app ends.
+    #[error("missing necessary objects: {}", .0.missing)]
+    HistoryEnds(HistoryEnd),
     /// Objects on which the push may build were deleted since it was unpacked.
     #[error("objects of the app were deleted meanwhile")]
     Collected,
@@ -61,6 +64,9 @@ impl DeployError {
             && refused.is_refusal()
         {
             return Rejection::Unpack(refused.to_string());
+        }
+        if let Self::HistoryEnds(end) = self {
+            return Rejection::HistoryEnds(end.clone());
         }
         if let Self::Collected = self {
             return Rejection::Busy;

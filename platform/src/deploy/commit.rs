@@ -29,6 +29,7 @@ pub(super) struct Commit<'p> {
     /// The app for which the push was unpacked, and its state as far as deletion of objects goes.
     pub(super) collection: Option<(AppId, Uuid)>,
     pub(super) shallow: Vec<Oid>,
+    pub(super) unshallow: Vec<Oid>,
     /// Whether all refs are moved or none.
     pub(super) atomic: bool,
     /// What the app is granted.
@@ -93,6 +94,7 @@ impl Commit<'_> {
             collection: self.collection,
             loose: self.loose(decisions),
             shallow: self.shallow.clone(),
+            unshallow: self.unshallow.clone(),
             refs: moved.map(|decision| decision.change.clone()).collect(),
             revisions: served().filter_map(|(_, candidate, _)| candidate.new.clone()).collect(),
             deploys: served().map(|(branch, candidate, _)| deploy(branch, candidate.commit)).collect(),

@@ -39,7 +39,7 @@ impl Intent {
 /// Reads a command to an app whose production branch is `production`.
 pub(super) fn intent(judged: &JudgedCommand, production: &str) -> Result<Intent, Rejection> {
     let JudgedCommand { command, verdict } = judged;
-    verdict.as_ref().map_err(|fault| Rejection::Git(fault.to_string()))?;
+    verdict.as_ref().map_err(|fault| Rejection::Git(fault.clone()))?;
     let name = command.name.as_str();
     if name == CHECK_REF {
         return match command.new {

@@ -30,10 +30,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use git_receiver::{Command, PackBytes, Request, Staged, UnpackedPush};
+use git_receiver::{
+    Command, CommandFault, Disconnected, ObjectId, PackBytes, Repository as _, Request, Staged, UnpackError,
+    UnpackedPush,
+};
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
-use store::{Actor, App, AppId, PushReceipt, RefChange, Store, StoreError};
+use store::{Actor, App, AppId, Oid, PushReceipt, RefChange, Store, StoreError};
 use tracing::Instrument as _;
 
 pub use admission::AdmittedPush;
@@ -47,7 +50,7 @@ pub use plan::{Change, Changes, Due, Plan, Planned, Sign};
 pub(crate) use plan::{Side, due_times, plan};
 use push_secrets::PushSecrets;
 pub(crate) use push_time::PushTime;
-pub use report::{Activated, Deployed, Event, Outcome, Rejection, Tell, Verdict};
+pub use report::{Activated, Deployed, Event, HistoryEnd, Outcome, Rejection, Tell, Verdict};
 pub use rollback::{MESSAGE_CHARS_MAX, RollbackError, RolledBack};
 pub use setting::{LimitsError, NotUnset};
 pub use snapshot::{FILE_MAX, File, Snapshot};
@@ -71,6 +74,9 @@ const HISTORY_MAX: usize = 100_000;
 
 /// How often a push is unpacked where objects on which it may build are deleted meanwhile.
 const COLLECTED_TRIES: u32 = 3;
+
+/// How many commits are named at which the history of an app ends.
+const HISTORY_ENDS_MAX: usize = 8;
 
 /// A stage of a push, for traces.
 macro_rules! stage {
@@ -262,10 +268,16 @@ impl Deployer {
         tell: &Tell,
     ) -> Result<Vec<Verdict>, Failed> {
         let unpacking = git_receiver::unpack(repository, request, pack, limits);
-        let push = unpacking
-            .instrument(stage!("unpack"))
-            .await
-            .map_err(|error| Failed::unpacking(error, DeployError::Unpack))?;
+        let push = match unpacking.instrument(stage!("unpack")).await {
+            Ok(push) => push,
+            Err(UnpackError::Disconnected(Disconnected::Missing { missing, by })) => {
+                let refused = UnpackError::Disconnected(Disconnected::Missing { missing, by });
+                let end = history_end(repository, missing).await;
+                let error = end.map_or(DeployError::Unpack(refused), DeployError::HistoryEnds);
+                return Err(Failed { unpacked: false, error });
+            }
+            Err(error) => return Err(Failed::unpacking(error, DeployError::Unpack)),
+        };
         let atomic = request.capabilities.atomic();
         let delivery = Delivery { name, by, tell, repository, push: &push, atomic };
         self.carry_out(&delivery).await.map_err(|error| Failed { unpacked: true, error })
@@ -301,6 +313,7 @@ impl Deployer {
             objects: Pushed(&push.pack),
             collection: repository.app().map(|app| (app.id, app.collection)),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
+            unshallow: push.unshallow.iter().map(|id| oid(*id)).collect(),
             atomic,
             granted: self.granted(repository),
         };
@@ -312,6 +325,10 @@ impl Deployer {
         let committing = commit.carry_out(&self.store, &mut decisions);
         Ok(match committing.instrument(stage!("commit")).await? {
             Some(receipt) => {
+                if !commit.shallow.is_empty() {
+                    let ends = commit.shallow.iter().copied().take(HISTORY_ENDS_MAX).collect();
+                    tell.send(Event::HistoryEnds(ends));
+                }
                 self.activate(receipt, decisions, act, tell).instrument(stage!("activate")).await
             }
             None => decisions.into_iter().map(unmoved).collect(),
@@ -371,6 +388,14 @@ impl Deployer {
                 // A mirror pushes the deploys back that it has fetched.
                 Err(Rejection::DeployRef) if is_deploy(repository, command).await? => {
                     Decided::Done(Outcome::Unchanged)
+                }
+                Err(Rejection::Git(CommandFault::MissingObject)) => {
+                    let end = match command.new {
+                        Some(missing) => history_end(repository, missing).await,
+                        None => None,
+                    };
+                    let missing = Rejection::Git(CommandFault::MissingObject);
+                    Decided::Done(Outcome::Rejected(end.map_or(missing, Rejection::HistoryEnds)))
                 }
                 Err(rejection) => Decided::Done(Outcome::Rejected(rejection)),
                 Ok(Intent::End | Intent::Delete) => Decided::Move,
@@ -536,6 +561,13 @@ impl Deployer {
         }
         settled.into_iter().map(|settled| settled.verdict(reach.clone())).collect()
     }
+}
+
+/// Where the history of the app ends, if that can be why `missing` is not there.
+async fn history_end(repository: &AppRepository, missing: ObjectId) -> Option<HistoryEnd> {
+    let ends = repository.shallow().await.unwrap_or_default();
+    let some: Vec<Oid> = ends.into_iter().take(HISTORY_ENDS_MAX).map(oid).collect();
+    (!some.is_empty()).then(|| HistoryEnd { missing: oid(missing), ends: some })
 }
 
 /// Whether a command asks that the ref of a deploy be as it is.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use git_receiver::Command;
+use git_receiver::{Command, CommandFault};
 use manifest_schema::fault::Faults;
 use manifest_schema::name::DomainName;
 use manifest_schema::sdk::SdkVersion;
@@ -58,6 +58,8 @@ pub enum Event {
         /// The branch.
         branch: String,
     },
+    /// The push came from a shallow clone, and the history that the server has begins with these commits.
+    HistoryEnds(Vec<Oid>),
     /// A first push went to a branch that is not production.
     ProductionIsElsewhere {
         /// The production branch.
@@ -173,6 +175,16 @@ pub struct Activated {
     pub pending: Vec<PendingDomain>,
 }
 
+/// Where the history of an app ends before something that a push needs. git sends nothing from before what a server has, and takes
+/// it to be there.
+#[derive(Clone, Debug)]
+pub struct HistoryEnd {
+    /// What is not there.
+    pub missing: Oid,
+    /// The commits at which it ends, some of them if they are many: they were pushed from shallow clones.
+    pub ends: Vec<Oid>,
+}
+
 /// Why a ref was not moved.
 #[derive(Clone, Debug)]
 pub enum Rejection {
@@ -274,8 +286,10 @@ pub enum Rejection {
     },
     /// The branch is protected, and the commit does not follow the one that it is at.
     NotForward,
-    /// git's own rules forbid it; the text is in git's words.
-    Git(String),
+    /// git's own rules forbid it.
+    Git(CommandFault),
+    /// The commit is not there, since the history that the server has does not go back that far.
+    HistoryEnds(HistoryEnd),
     /// Another ref of an atomic push was rejected.
     Atomic,
     /// The pack could not be unpacked; the text is in git's words.

@@ -101,7 +101,12 @@ impl Deployer {
         tell: &Tell,
     ) -> Vec<Verdict> {
         let judged = commands.iter().cloned().map(|command| JudgedCommand { command, verdict: Ok(()) });
-        let push = UnpackedPush { commands: judged.collect(), shallow: Vec::new(), pack: Pack::default() };
+        let push = UnpackedPush {
+            commands: judged.collect(),
+            shallow: Vec::new(),
+            unshallow: Vec::new(),
+            pack: Pack::default(),
+        };
         let carried_out =
             self.carry_out(&Delivery { name, by, tell, repository, push: &push, atomic: false }).await;
         carried_out.unwrap_or_else(|error| Verdict::reject_all(&commands, &error.rejection(name)))

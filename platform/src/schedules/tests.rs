@@ -110,6 +110,7 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
         collection: None,
         loose: Vec::new(),
         shallow: Vec::new(),
+        unshallow: Vec::new(),
         revisions: vec![revision],
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(digit) }],
         domains: None,

@@ -40,8 +40,9 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
     if let Some(refused) = too_large(&app, push) {
         return Err(refused);
     }
-    let (mut added, replaced) = insert_objects(tx, app.id, push.objects).await?;
+    let (mut added, mut replaced) = insert_objects(tx, app.id, push.objects).await?;
     added += refs::insert_shallow(tx, app.id, &push.shallow).await?;
+    replaced += refs::delete_shallow(tx, app.id, &push.unshallow).await?;
     // What goes makes room for what comes: `a` may be replaced by `a/b`.
     let (gone, moved): (Vec<_>, Vec<_>) = push.refs.iter().partition(|change| change.new.is_none());
     for change in gone.into_iter().chain(moved) {

@@ -39,6 +39,24 @@ pub(super) async fn insert_shallow(
     Ok(inserted * disk::shallow())
 }
 
+/// Deletes those that are there. Returns how many bytes of the disk they took.
+pub(super) async fn delete_shallow(
+    tx: &mut Connection,
+    app: AppId,
+    commits: &[Oid],
+) -> Result<u64, StoreError> {
+    let mut deleted = 0;
+    for commit in commits {
+        let done = sqlx::query("DELETE FROM shallow WHERE app = $1 AND oid = $2")
+            .bind(app)
+            .bind(HexOid(*commit))
+            .execute(&mut *tx)
+            .await?;
+        deleted += done.rows_affected();
+    }
+    Ok(deleted * disk::shallow())
+}
+
 /// Compares and swaps one ref.
 pub(super) async fn move_ref(tx: &mut Connection, app: AppId, change: &RefChange) -> Result<(), PushError> {
     let found: Option<HexOid> = sqlx::query_scalar("SELECT target FROM refs WHERE app = $1 AND name = $2")

@@ -268,6 +268,7 @@ mod tests {
             collection: None,
             loose: Vec::new(),
             shallow: Vec::new(),
+            unshallow: Vec::new(),
             revisions: Vec::new(),
             deploys: Vec::new(),
             domains: None,

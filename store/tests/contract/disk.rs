@@ -71,6 +71,11 @@ async fn bytes_of_an_app_are_those_of_its_rows(location: Location) {
         .await
         .unwrap();
     check().await;
+    // The history that was left out comes later.
+    let joined = NewPush { unshallow: vec![oid(1), oid(3)], ..refs_only(Vec::new()) };
+    store.push(&joined).await.unwrap();
+    check().await;
+    assert_eq!(store.shallow(read(&store).await.id).await.unwrap(), [oid(2)]);
     let longer: Vec<Object> = (10..210).map(|number| blob(number, 1000)).collect();
     let tags = vec![creating("refs/tags/v1", 1), creating("refs/heads/next", 2)];
     store.push(&NewPush { objects: kept(longer), ..refs_only(tags) }).await.unwrap();

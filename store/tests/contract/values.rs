@@ -77,6 +77,7 @@ pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
         collection: None,
         loose: Vec::new(),
         shallow: Vec::new(),
+        unshallow: Vec::new(),
         revisions: vec![revision(new)],
         deploys: vec![NewDeploy { branch: "main".to_owned(), commit: oid(new) }],
         domains: None,

@@ -42,6 +42,7 @@ mod rollback;
 mod schedules;
 mod secrets;
 mod service;
+mod shallow;
 mod status;
 mod stopping;
 mod traces;

@@ -216,6 +216,7 @@ fn said(
     let unpacked = unpacked.as_ref().copied().map_err(|rejection| match rejection {
         Rejection::Unpack(why) | Rejection::Unavailable { why } => why.as_str(),
         Rejection::NoMemory(_) => "there is no memory for it",
+        Rejection::HistoryEnds(_) => "missing necessary objects",
         _ => "the server cannot read its repository",
     });
     [report::progress(capabilities, text), report::report(capabilities, unpacked, &results)].concat()

@@ -1,0 +1,142 @@
+//! Pushes from shallow clones, as CI makes them, and what the server has of the history then.
+
+use std::process::Command;
+
+use tests::repository::environment;
+use tests::{Database, Pushed, Repository, Server, on_both_databases};
+
+on_both_databases!(history_that_comes_later_is_joined);
+
+/// A repository with so many commits.
+fn history(commits: usize) -> Repository {
+    let repository = Repository::hello();
+    for number in 1..commits {
+        repository.write("greet.rhai", format!("`{number}`"));
+        repository.commit(&format!("commit {number}"));
+    }
+    repository
+}
+
+/// A checkout of its last commit only.
+fn checkout(of: &Repository) -> Repository {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", of.path().display());
+    of.git(&["clone", "-q", "--depth", "1", &url, &folder.path().display().to_string()]);
+    Repository::made_in(folder)
+}
+
+fn commits_of(clone: &Repository) -> String {
+    clone.git(&["rev-list", "--count", "HEAD"])
+}
+
+/// Runs what a hint says.
+fn run(hint: &str, repository: &Repository) -> Pushed {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", hint]).current_dir(repository.path());
+    environment(&mut shell, repository.path());
+    let output = shell.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    Pushed { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
+}
+
+/// What stands behind `before` in a line of the server.
+fn hint(pushed: &Pushed, before: &str) -> String {
+    let found = pushed.text.lines().find_map(|line| Some(line.split_once(before)?.1.trim().to_owned()));
+    found.unwrap_or_else(|| panic!("no hint with {before:?}:\n{}", pushed.text))
+}
+
+#[test]
+fn the_next_checkout_of_depth_1_is_answered_as_git_answers_it() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let repository = history(3);
+    let first = repository.head();
+    checkout(&repository)
+        .push(&url, &["main"])
+        .succeeded()
+        .says(&format!("warning: the server has no history before {}", &first[..7]))
+        .says("fetch-depth: 0")
+        .says("LIVE as deploy 1");
+    repository.write("greet.rhai", "`next`");
+    repository.commit("next");
+    let next = checkout(&repository);
+    // git itself refuses it, and sends where its history ends and no command.
+    let refused = next.push(&url, &["main"]).refused().says("! [rejected]        main -> main (fetch first)");
+    assert!(!refused.text.contains("RPC failed"), "{}", refused.text);
+    let forced = next.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 2");
+    assert!(!forced.text.contains("warning:"), "its parent is there: {}", forced.text);
+    let same = next.push(&url, &["main"]).succeeded().says("Everything up-to-date");
+    assert!(!same.text.contains("RPC failed"), "{}", same.text);
+    let clone = Repository::clone_of(&url);
+    clone.git(&["fsck", "--strict", "--full"]);
+    assert_eq!(commits_of(&clone), "2");
+}
+
+#[test]
+fn what_lies_before_a_shallow_push_is_told_and_can_be_sent() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let repository = history(4);
+    repository.git(&["remote", "add", "picloud", &url]);
+    checkout(&repository).push(&url, &["main"]).succeeded();
+    let end = repository.head();
+    repository.write("greet.rhai", "`whole`");
+    repository.commit("from a whole clone");
+    repository.push(&url, &["main"]).succeeded();
+    let old = repository.git(&["rev-parse", "main~3"]);
+    let words = format!(
+        "the server does not have {}: the history that it has begins with {}, which came from a shallow clone",
+        &old[..7],
+        &end[..7]
+    );
+    let refused = repository.push(&url, &["-f", &format!("{old}:refs/heads/main")]).refused();
+    let refused = refused.says(&format!("error: REJECTED main: {words}")).says(&format!("-> main ({words}"));
+    // So is what builds on it.
+    repository.git(&["checkout", "-q", "-b", "aside", &old]);
+    repository.write("greet.rhai", "`aside`");
+    repository.commit("aside");
+    repository.push(&url, &["aside"]).refused().says(&words);
+    repository.git(&["checkout", "-q", "main"]);
+
+    run(&hint(&refused, "go back by a new commit:"), &repository).succeeded();
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 3");
+    assert_eq!(server.get("/hello/greet/Ann").body, "\"1\"");
+    run(&hint(&refused, "from a clone with all history:"), &repository).succeeded().says("STORED history");
+    assert_eq!(repository.git(&["rev-parse", "--is-shallow-repository"]), "false");
+    repository.push(&url, &["-f", &format!("{old}:refs/heads/main")]).succeeded().says("LIVE as deploy 4");
+    repository.push(&url, &["aside"]).succeeded();
+    assert_eq!(commits_of(&Repository::clone_of(&url)), "2");
+}
+
+fn history_that_comes_later_is_joined(database: Database) {
+    let server = Server::start(database);
+    let url = server.git_url("hello");
+    let repository = history(4);
+    repository.git(&["branch", "elsewhere", "main~1"]);
+    checkout(&repository).push(&url, &["main"]).succeeded();
+    let clone = || {
+        let clone = Repository::clone_of(&url);
+        clone.git(&["fsck", "--strict", "--full"]);
+        (commits_of(&clone), clone.git(&["rev-parse", "--is-shallow-repository"]))
+    };
+    assert_eq!(clone(), ("1".to_owned(), "true".to_owned()));
+    // A clone that does not have what is there sends all that it has.
+    let other = Repository::new();
+    other.git(&["fetch", "-q", repository.path().to_str().unwrap(), "elsewhere:elsewhere"]);
+    other.push(&url, &["elsewhere"]).succeeded();
+    assert_eq!(clone(), ("4".to_owned(), "false".to_owned()));
+    let old = repository.git(&["rev-parse", "main~3"]);
+    repository.push(&url, &["-f", &format!("{old}:refs/heads/main")]).succeeded().says("LIVE as deploy");
+}
+
+#[test]
+fn the_hint_to_go_live_works_without_a_branch() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.git(&["remote", "add", "picloud", &url]);
+    repository.git(&["checkout", "-q", "--detach"]);
+    let pushed = repository.push(&url, &["HEAD:refs/heads/try"]).succeeded();
+    run(&hint(&pushed, "go live with"), &repository).succeeded();
+    assert_eq!(server.get("/hello/greet/Ann").status, 200);
+}
