@@ -45,8 +45,9 @@ pub enum Transport {
 /// The capabilities of receive-pack. No push-cert: signatures of pushes are not checked.
 const RECEIVE: &str = "report-status report-status-v2 side-band-64k atomic delete-refs ofs-delta push-options quiet object-format=sha1";
 
-/// The capabilities of upload-pack in the original protocol. No no-done: a pack follows `done` alone.
-const UPLOAD: &str = "multi_ack_detailed multi_ack side-band-64k side-band thin-pack ofs-delta shallow deepen-since deepen-not deepen-relative no-progress include-tag object-format=sha1";
+/// The capabilities of upload-pack in the original protocol. No no-done: a pack follows `done` alone. Commits can be asked for by their
+/// names, as in protocol 2, where a ref leads to them.
+const UPLOAD: &str = "multi_ack_detailed multi_ack side-band-64k side-band thin-pack ofs-delta shallow deepen-since deepen-not deepen-relative no-progress include-tag allow-tip-sha1-in-want allow-reachable-sha1-in-want object-format=sha1";
 
 /// The longest chain of tags of tags that is followed.
 pub(crate) const PEEL_MAX: usize = 16;

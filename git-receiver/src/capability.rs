@@ -57,8 +57,8 @@ impl Capabilities {
         self.sideband
     }
 
-    /// Whether the client wants no progress. Git sets it too where its standard error is no terminal, so it says nothing
-    /// about faults and verdicts.
+    /// Whether the client wants to hear only what went wrong: `git push -q`. Git sets it too where its standard error is no terminal,
+    /// unless it is called with `--progress`.
     pub fn quiet(&self) -> bool {
         self.quiet
     }

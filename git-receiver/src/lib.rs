@@ -57,6 +57,7 @@ use bytes::Bytes;
 
 pub use advertise::{Protocol, Transport, advertise_receive, advertise_upload};
 pub use capability::Capabilities;
+pub use check::Warning;
 pub use command::{Command, CommandFault, JudgedCommand};
 pub use connectivity::Disconnected;
 pub use gix_hash::ObjectId;
@@ -65,11 +66,11 @@ pub use memory::{Memory, NoMemory, unbounded};
 pub use pack::{Pack, PackBytes};
 pub use reach::{Reach, whole};
 pub use receive::{
-    Push, ReceiveError, Received, Request, UnpackedPush, read_request, receive, receive_over_connection,
-    unpack,
+    Push, ReceiveError, Received, Request, RequestFault, UnpackedPush, read_request, receive,
+    receive_over_connection, unpack,
 };
-pub use staged::{CommitSummary, FileKind, ReadError, Staged, TreeFile, TreeLimits, entry_names};
-pub use unpack::UnpackError;
+pub use staged::{CommitSummary, FileKind, ReadError, Staged, TreeFile, TreeLimit, TreeLimits, entry_names};
+pub use unpack::{UnpackError, Warnings};
 pub use upload::{UploadError, upload, upload_over_connection};
 
 /// A read-only view of one repository. Every object that a stored object names is stored too, apart from the parents of
@@ -200,6 +201,21 @@ impl std::fmt::Debug for Object {
 #[error("object {0} is damaged")]
 pub struct DamagedObject(pub ObjectId);
 
+/// One of the [`Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// [`Limits::request_bytes`].
+    RequestBytes,
+    /// [`Limits::commands`].
+    Commands,
+    /// [`Limits::objects`].
+    Objects,
+    /// [`Limits::object_bytes`].
+    ObjectBytes,
+    /// [`Limits::inflated_bytes`].
+    InflatedBytes,
+}
+
 /// The most of everything that a push may hold. The defaults fit repositories of scripts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -207,6 +223,8 @@ pub struct Limits {
     pub request_bytes: u64,
     /// The refs that one push may move.
     pub commands: usize,
+    /// The bytes of what stands before the pack, as far as it is kept: commands, options, shallow commits.
+    pub head_bytes: usize,
     /// The objects of a pack.
     pub objects: usize,
     /// The bytes of one object, inflated.
@@ -223,6 +241,7 @@ impl Default for Limits {
         Self {
             request_bytes: 32 * MIB,
             commands: 1000,
+            head_bytes: 2 * 1024 * 1024,
             objects: 20_000,
             object_bytes: 8 * MIB,
             inflated_bytes: 128 * MIB,

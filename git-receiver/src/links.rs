@@ -1,8 +1,9 @@
 //! What stored objects name. They were judged when they came ([`check`](crate::check)), and are only read here.
 
 use gix_hash::ObjectId;
-use gix_object::{CommitRefIter, TagRefIter, TreeRefIter};
+use gix_object::{CommitRefIter, TagRefIter};
 
+use crate::check::{Mode, next_entry};
 use crate::{DamagedObject, Kind};
 
 /// What a walk has to know of a commit.
@@ -29,12 +30,12 @@ pub(crate) fn tree(
     content: &[u8],
     mut each: impl FnMut(ObjectId, Kind),
 ) -> Result<(), DamagedObject> {
-    for entry in TreeRefIter::from_bytes(content, gix_hash::Kind::Sha1) {
-        let entry = entry.map_err(|_| DamagedObject(id))?;
-        if entry.mode.is_tree() {
-            each(entry.oid.to_owned(), Kind::Tree);
-        } else if !entry.mode.is_commit() {
-            each(entry.oid.to_owned(), Kind::Blob);
+    let mut rest = content;
+    while let Some(entry) = next_entry(&mut rest).map_err(|_| DamagedObject(id))? {
+        match entry.mode {
+            Mode::Tree => each(entry.id, Kind::Tree),
+            Mode::Submodule => {}
+            Mode::Regular | Mode::Executable | Mode::Symlink => each(entry.id, Kind::Blob),
         }
     }
     Ok(())

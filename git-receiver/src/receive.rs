@@ -2,6 +2,7 @@
 //! [`read_request`] learns what the client wants, after which it can be told that work goes on, and [`unpack`] does the work.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use gix_hash::ObjectId;
 use tokio::io::AsyncRead;
@@ -12,10 +13,10 @@ use crate::command::{Command, JudgedCommand, NotACommand, judge};
 use crate::pack::{Pack, PackBytes};
 use crate::pack_end::PackReader;
 use crate::pkt_line::{self, Frame, FrameError};
-use crate::unpack::{Bases, Resolved, Scanned, UnpackError, resolve, scan};
-use crate::{Kind, Known, Limits, Repository, RepositoryError, connectivity, content, links};
+use crate::unpack::{self, Bases, Resolved, Scanned, UnpackError, Warnings, resolve, scan};
+use crate::{Kind, Known, Limit, Limits, Repository, RepositoryError, connectivity, content, links};
 
-/// The most options of one push, and the longest of them.
+/// The most options of one push.
 const OPTIONS_MAX: usize = 64;
 
 /// How many bases of a thin pack are asked for at once.
@@ -34,7 +35,7 @@ pub enum Received {
     /// empty answer.
     Probe,
     /// A push.
-    Push(Push),
+    Push(Box<Push>),
 }
 
 /// A push that was received, and has changed nothing.
@@ -55,6 +56,8 @@ pub struct UnpackedPush {
     pub shallow: Vec<ObjectId>,
     /// Commits at which the history of the repository ended, and whose parents are all there with this push.
     pub unshallow: Vec<ObjectId>,
+    /// What fsck warns of in the objects of the pack.
+    pub warnings: Warnings,
     /// The objects of the pack that the repository does not have.
     pub pack: Pack,
 }
@@ -100,7 +103,7 @@ pub async fn receive<R: Repository>(
         Some(request) => {
             let pack = take_in(&request, &mut body, limits).await?;
             let unpacked = unpack(repository, &request, pack, limits).await;
-            Ok(Received::Push(Push { request, unpacked }))
+            Ok(Received::Push(Box::new(Push { request, unpacked })))
         }
         None => Ok(Received::Probe),
     }
@@ -120,7 +123,7 @@ pub async fn receive_over_connection<R: Repository>(
     let Some(request) = read_request(&mut input, limits).await? else { return Ok(Received::Probe) };
     let pack = take_in(&request, &mut PackReader::new(input, limits.inflated_bytes), limits).await?;
     let unpacked = unpack(repository, &request, pack, limits).await;
-    Ok(Received::Push(Push { request, unpacked }))
+    Ok(Received::Push(Box::new(Push { request, unpacked })))
 }
 
 /// The pack that follows `request`, if one does.
@@ -145,13 +148,22 @@ pub async fn unpack<R: Repository>(
     pack: PackBytes,
     limits: &Limits,
 ) -> Result<UnpackedPush, UnpackError> {
-    let (pack, Boundary { shallow, unshallow }) = unpack_pack(repository, request, pack, limits).await?;
+    let Unpacked { pack, boundary, warnings } = unpack_pack(repository, request, pack, limits).await?;
+    let Boundary { shallow, unshallow } = boundary;
     let new = || request.commands.iter().filter_map(|command| command.new);
     let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, pack.kind(&id)?))).collect();
     let elsewhere: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
     kinds.extend(repository.known(&elsewhere).await?.into_iter().map(|(id, known)| (id, known.kind)));
     let commands = judge(request.commands.clone(), &kinds, &repository.refs().await?);
-    Ok(UnpackedPush { commands, shallow, unshallow, pack })
+    Ok(UnpackedPush { commands, shallow, unshallow, warnings, pack })
+}
+
+/// What came with a push.
+#[derive(Default)]
+struct Unpacked {
+    pack: Pack,
+    boundary: Boundary,
+    warnings: Warnings,
 }
 
 /// Where the history of the repository ends after a push, as far as that changes.
@@ -167,9 +179,12 @@ async fn unpack_pack<R: Repository>(
     request: &Request,
     pack: PackBytes,
     limits: &Limits,
-) -> Result<(Pack, Boundary), UnpackError> {
+) -> Result<Unpacked, UnpackError> {
+    if let Some(fault) = request.fault {
+        return Err(fault.into());
+    }
     if !request.brings_a_pack() {
-        return Ok(Default::default());
+        return Ok(Unpacked::default());
     }
     if pack.length() > limits.request_bytes {
         return Err(UnpackError::TooLarge { limit: limits.request_bytes });
@@ -179,19 +194,52 @@ async fn unpack_pack<R: Repository>(
     }
     let ends = repository.shallow().await?;
     let shallow: HashSet<ObjectId> = request.shallow.iter().chain(&ends).copied().collect();
-    // Inflating and hashing take their time; the async workers are for waiting.
-    let (bounds, memory) = (limits.clone(), repository.memory());
-    let scanning = off_the_workers(move || Ok((scan(pack, &shallow, &bounds, &memory)?, shallow)));
-    let (mut scanned, shallow) = scanning.await?;
-    let bases = read_bases(repository, &mut scanned, limits).await?;
-    let bounds = limits.clone();
-    let resolved = off_the_workers(move || resolve(scanned, bases, &shallow, &bounds)).await?;
+    let shallow = Arc::new(shallow);
+    let resolved = match resolve_pack(repository, &pack, &shallow, limits).await {
+        Err(UnpackError::ObjectTooLarge { size, limit, .. }) => {
+            let (size, path) = find_larger(repository, &pack, &shallow, limits).await.unwrap_or((size, None));
+            return Err(UnpackError::ObjectTooLarge { path, size, limit });
+        }
+        resolved => resolved?,
+    };
     let known = known(repository, &resolved).await?;
     connectivity::check(resolved.links(), &known)?;
     let (resolved, boundary) = boundary(repository, &request.shallow, ends, resolved).await?;
     let resolved = check_special(repository, resolved).await?;
+    let warnings = resolved.warnings();
     let pack = off_the_workers(move || resolved.settle(&known)).await?;
-    Ok((pack, boundary))
+    Ok(Unpacked { pack, boundary, warnings })
+}
+
+/// Everything of a pack that can be known without asking what else the repository has.
+async fn resolve_pack<R: Repository>(
+    repository: &R,
+    pack: &PackBytes,
+    shallow: &Arc<HashSet<ObjectId>>,
+    limits: &Limits,
+) -> Result<Resolved, UnpackError> {
+    // Inflating and hashing take their time; the async workers are for waiting.
+    let (bounds, memory) = (limits.clone(), repository.memory());
+    let (pack, ends) = (pack.clone(), Arc::clone(shallow));
+    let mut scanned = off_the_workers(move || scan(pack, &ends, &bounds, &memory)).await?;
+    let bases = read_bases(repository, &mut scanned, limits).await?;
+    let (bounds, ends) = (limits.clone(), Arc::clone(shallow));
+    off_the_workers(move || resolve(scanned, bases, &ends, &bounds)).await
+}
+
+/// Looks once more at a pack that is refused, for the object that is too large and its path: its trees tell that, and they are known
+/// when everything is. `None`: that takes more than such a pack is worth.
+async fn find_larger<R: Repository>(
+    repository: &R,
+    pack: &PackBytes,
+    shallow: &Arc<HashSet<ObjectId>>,
+    limits: &Limits,
+) -> Option<(u64, Option<String>)> {
+    let inflated_bytes = limits.inflated_bytes.saturating_mul(2);
+    let wider = Limits { object_bytes: limits.inflated_bytes, inflated_bytes, ..limits.clone() };
+    let resolved = resolve_pack(repository, pack, shallow, &wider).await.ok()?;
+    let limit = limits.object_bytes;
+    off_the_workers(move || Ok(unpack::find_larger(&resolved, limit))).await.ok()?
 }
 
 /// Finds out where the history ends: at those of the client's `shallow` commits that came with the pack, and at the `ends` of the
@@ -244,7 +292,52 @@ pub struct Request {
     pub capabilities: Capabilities,
     /// What the user said with `git push --push-option`.
     pub options: Vec<String>,
+    /// Why it is refused, whatever follows. Then not all of it is kept.
+    pub fault: Option<RequestFault>,
     shallow: Vec<ObjectId>,
+}
+
+/// What stands before a pack and is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestFault {
+    /// More refs than one push may move.
+    #[error("the push names {found} refs, more than {limit}")]
+    TooManyCommands {
+        /// How many.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More options than anybody needs.
+    #[error("the push has {found} options, more than {OPTIONS_MAX}")]
+    TooManyOptions {
+        /// How many.
+        found: usize,
+    },
+    /// The client's history ends at more commits than a push may bring.
+    #[error("the clone is shallow at {found} commits, more than {limit}")]
+    TooManyEnds {
+        /// How many.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// All of it together.
+    #[error("the names of its refs and its options take more than {limit} bytes together")]
+    TooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
+}
+
+impl RequestFault {
+    pub(crate) fn limit(self) -> Option<Limit> {
+        match self {
+            Self::TooManyCommands { .. } | Self::TooLong { .. } => Some(Limit::Commands),
+            Self::TooManyEnds { .. } => Some(Limit::Objects),
+            Self::TooManyOptions { .. } => None,
+        }
+    }
 }
 
 impl Request {
@@ -254,7 +347,8 @@ impl Request {
     }
 }
 
-/// Reads what comes before the pack; `None` for a probe, or where nothing is to be moved: the client wants an empty answer.
+/// Reads what comes before the pack; `None` for a probe, or where nothing is to be moved: the client wants an empty answer. What is
+/// beyond a limit is read and not kept, so that the client can be told in its own way.
 ///
 /// # Errors
 /// The body is not a push, or ends early.
@@ -262,54 +356,106 @@ pub async fn read_request(
     body: &mut (impl AsyncRead + Send + Unpin),
     limits: &Limits,
 ) -> Result<Option<Request>, ReceiveError> {
-    let mut commands = Vec::new();
-    let mut shallow = Vec::new();
-    let mut capabilities = Capabilities::default();
+    let mut head = Head { left: limits.head_bytes, ..Head::default() };
     loop {
-        let line = match pkt_line::read(body).await? {
-            Frame::Line(line) => line,
+        match pkt_line::read(body).await? {
+            Frame::Line(line) => head.take(pkt_line::text(&line))?,
             Frame::Flush => break,
             Frame::Delimiter | Frame::ResponseEnd => {
                 return Err(ReceiveError::Protocol("unexpected mark".to_owned()));
             }
-        };
-        let line = pkt_line::text(&line);
+        }
+    }
+    // A shallow client whose refs are all up to date, or refused by itself, sends where its history ends all the same.
+    if head.commands.is_empty() {
+        return Ok(None);
+    }
+    while head.capabilities.push_options() {
+        match pkt_line::read(body).await? {
+            Frame::Line(line) => head.take_option(pkt_line::text(&line)),
+            Frame::Flush => break,
+            Frame::Delimiter | Frame::ResponseEnd => {
+                return Err(ReceiveError::Protocol("unexpected mark".to_owned()));
+            }
+        }
+    }
+    Ok(Some(head.into_request(limits)))
+}
+
+/// What comes before the pack, so far.
+#[derive(Default)]
+struct Head {
+    commands: Vec<Command>,
+    shallow: Vec<ObjectId>,
+    capabilities: Capabilities,
+    options: Vec<String>,
+    /// How many bytes more are kept.
+    left: usize,
+    /// How many there were, kept or not.
+    counted: Counted,
+}
+
+#[derive(Default)]
+struct Counted {
+    commands: usize,
+    shallow: usize,
+    options: usize,
+}
+
+impl Head {
+    /// Takes a line before the first mark.
+    fn take(&mut self, line: &[u8]) -> Result<(), ReceiveError> {
         if let Some(id) = line.strip_prefix(b"shallow ") {
             let id =
                 ObjectId::from_hex(id).map_err(|_| ReceiveError::Protocol("bad shallow line".to_owned()))?;
-            shallow.push(id);
+            self.counted.shallow += 1;
+            if self.has_room(line) {
+                self.shallow.push(id);
+            }
         } else if line.starts_with(b"push-cert") {
             return Err(ReceiveError::Protocol("signed pushes are not understood".to_owned()));
         } else {
             let mut parts = line.splitn(2, |byte| *byte == 0);
             let command = Command::parse(pkt_line::text(parts.next().unwrap_or_default()))?;
-            if let Some(list) = parts.next().filter(|_| commands.is_empty()) {
-                capabilities = Capabilities::parse(list);
+            if let Some(list) = parts.next().filter(|_| self.commands.is_empty()) {
+                self.capabilities = Capabilities::parse(list);
             }
-            commands.push(command);
+            self.counted.commands += 1;
+            // Of the first the answer depends.
+            if self.has_room(line) || self.commands.is_empty() {
+                self.commands.push(command);
+            }
         }
-        if commands.len() > limits.commands || shallow.len() > limits.objects {
-            return Err(ReceiveError::Protocol(format!("more than {} refs in one push", limits.commands)));
-        }
+        Ok(())
     }
-    // A shallow client whose refs are all up to date, or refused by itself, sends where its history ends all the same.
-    if commands.is_empty() {
-        return Ok(None);
-    }
-    let options = if capabilities.push_options() { read_options(body).await? } else { Vec::new() };
-    Ok(Some(Request { commands, capabilities, options, shallow }))
-}
 
-async fn read_options(body: &mut (impl AsyncRead + Send + Unpin)) -> Result<Vec<String>, ReceiveError> {
-    let mut options = Vec::new();
-    loop {
-        match pkt_line::read(body).await? {
-            Frame::Line(line) if options.len() < OPTIONS_MAX => {
-                options.push(String::from_utf8_lossy(pkt_line::text(&line)).into_owned());
-            }
-            Frame::Flush => return Ok(options),
-            _ => return Err(ReceiveError::Protocol(format!("more than {OPTIONS_MAX} push options"))),
+    fn take_option(&mut self, line: &[u8]) {
+        self.counted.options += 1;
+        if self.counted.options <= OPTIONS_MAX && self.has_room(line) {
+            self.options.push(String::from_utf8_lossy(line).into_owned());
         }
+    }
+
+    fn has_room(&mut self, line: &[u8]) -> bool {
+        let left = self.left.checked_sub(line.len());
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    fn into_request(self, limits: &Limits) -> Request {
+        let Self { commands, shallow, capabilities, options, left: _, counted } = self;
+        let found = |found: usize, limit: usize| (found > limit).then_some(found);
+        let too_many_commands = found(counted.commands, limits.commands)
+            .map(|found| RequestFault::TooManyCommands { found, limit: limits.commands });
+        let too_many_options =
+            found(counted.options, OPTIONS_MAX).map(|found| RequestFault::TooManyOptions { found });
+        let too_many_ends = found(counted.shallow, limits.objects)
+            .map(|found| RequestFault::TooManyEnds { found, limit: limits.objects });
+        let is_kept = (counted.commands, counted.options, counted.shallow)
+            == (commands.len(), options.len(), shallow.len());
+        let too_long = (!is_kept).then_some(RequestFault::TooLong { limit: limits.head_bytes });
+        let fault = too_many_commands.or(too_many_options).or(too_many_ends).or(too_long);
+        Request { commands, capabilities, options, fault, shallow }
     }
 }
 

@@ -16,6 +16,9 @@ const SUMMARY_MAX: usize = 200;
 /// How many objects are read at once.
 const AT_ONCE: usize = 256;
 
+/// How much of a path that is too long is shown, in bytes.
+const PATH_SHOWN_MAX: usize = 80;
+
 /// The objects of a push over a repository.
 #[derive(Clone, Debug)]
 pub struct Staged<'a, R> {
@@ -91,14 +94,46 @@ pub enum ReadError {
     #[error("the push cannot be read back: {0}")]
     Kept(#[source] std::io::Error),
     /// The tree is beyond its limits.
-    #[error("the tree has {0}")]
-    Limit(String),
+    #[error(transparent)]
+    Limit(#[from] TreeLimit),
+}
+
+/// What a tree has too much of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TreeLimit {
+    /// A path, of which the beginning is kept.
+    #[error("the tree has a path of more than {limit} bytes: {path}...")]
+    Path {
+        /// How it begins.
+        path: String,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Files.
+    #[error("the tree has more than {limit} files")]
+    Files {
+        /// The limit.
+        limit: usize,
+    },
+    /// Folders in folders.
+    #[error("the tree has folders more than {limit} deep: {path}")]
+    Depth {
+        /// One of them.
+        path: String,
+        /// The limit.
+        limit: usize,
+    },
 }
 
 impl From<NoMemory> for ReadError {
     fn from(error: NoMemory) -> Self {
         Self::Repository(error.into())
     }
+}
+
+/// As much of a path as is shown.
+fn beginning(path: &str) -> String {
+    path[..path.floor_char_boundary(PATH_SHOWN_MAX.min(path.len()))].to_owned()
 }
 
 /// The names in a tree, as far as it can be read.
@@ -176,10 +211,9 @@ impl<'a, R: Repository> Staged<'a, R> {
                 while let Some(entry) = next_entry(&mut content).map_err(|_| DamagedObject(id))? {
                     let path = format!("{folder}{}", entry.name.to_str_lossy());
                     if path.len() > limits.path_bytes {
-                        return Err(ReadError::Limit(format!(
-                            "a path of more than {} bytes",
-                            limits.path_bytes
-                        )));
+                        return Err(
+                            TreeLimit::Path { path: beginning(&path), limit: limits.path_bytes }.into()
+                        );
                     }
                     let mut file = |kind| files.push(TreeFile { path: path.clone(), id: entry.id, kind });
                     match entry.mode {
@@ -190,13 +224,14 @@ impl<'a, R: Repository> Staged<'a, R> {
                         Mode::Submodule => file(FileKind::Submodule),
                     }
                     if files.len() + below.len() > limits.files {
-                        return Err(ReadError::Limit(format!("more than {} files", limits.files)));
+                        return Err(TreeLimit::Files { limit: limits.files }.into());
                     }
                 }
             }
             level = below;
         }
-        Err(ReadError::Limit(format!("folders more than {} deep", limits.depth)))
+        let path = level.first().map(|(folder, _)| beginning(folder)).unwrap_or_default();
+        Err(TreeLimit::Depth { path, limit: limits.depth }.into())
     }
 
     /// The content of those of `ids` that are blobs of at most `max_each` bytes; larger ones are left out.

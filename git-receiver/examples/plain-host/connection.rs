@@ -32,7 +32,7 @@ pub(crate) async fn serve(service: Service, folder: &Path) -> Result<(), Failure
             let limits = limits(&repository.settings);
             match receive_over_connection(&*repository, &mut input, &limits).await? {
                 Received::Probe => Ok(()),
-                Received::Push(push) => push::answer(repository, push, &mut output).await,
+                Received::Push(push) => push::answer(repository, *push, &mut output).await,
             }
         }
         Service::UploadPack => {

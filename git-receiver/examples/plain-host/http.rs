@@ -80,7 +80,7 @@ async fn receive_pack(
 ) -> Result<Response<Body>, Failure> {
     let push = match receive(&*repository, plain_body(request), &limits(&repository.settings)).await {
         Ok(Received::Probe) => return Ok(reply(Service::ReceivePack, "result", Body::empty())),
-        Ok(Received::Push(push)) => push,
+        Ok(Received::Push(push)) => *push,
         Err(error) => return Ok((StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()),
     };
     let (mut output, input) = tokio::io::duplex(ANSWER_BUFFER);

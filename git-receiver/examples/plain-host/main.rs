@@ -48,6 +48,7 @@ fn limits(settings: &settings::Settings) -> git_receiver::Limits {
     git_receiver::Limits {
         request_bytes: settings.input_max.filter(|bytes| *bytes > 0).map_or(most, |bytes| bytes.min(most)),
         commands: 10_000,
+        head_bytes: 8 << 20,
         objects: 500_000,
         object_bytes: 128 * MIB,
         inflated_bytes: 1024 * MIB,

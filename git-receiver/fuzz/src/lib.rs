@@ -50,6 +50,7 @@ fn limits() -> Limits {
     Limits {
         request_bytes: 1 << 18,
         commands: 16,
+        head_bytes: 1 << 14,
         objects: 64,
         object_bytes: 1 << 14,
         inflated_bytes: 1 << 17,

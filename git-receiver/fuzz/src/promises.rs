@@ -6,8 +6,7 @@ use git_receiver::{
     Kind, Object, ObjectId, Pack, Protocol, ReadError, Reference, Staged, TreeLimits, UnpackedPush,
 };
 use gix_object::tag::ref_iter::Token;
-use gix_object::tree::EntryKind;
-use gix_object::{CommitRefIter, TagRefIter, TreeRef};
+use gix_object::{CommitRefIter, TagRefIter};
 
 use super::base::base;
 use super::repository::{Memory, Whole};
@@ -31,7 +30,7 @@ pub struct Accepted {
 impl Accepted {
     /// What was accepted of `push` to `repository`.
     pub fn new(push: UnpackedPush, repository: &Memory) -> Self {
-        let UnpackedPush { commands, shallow, unshallow: _, pack } = push;
+        let UnpackedPush { commands, shallow, pack, .. } = push;
         let received = (0..pack.len()).map(|index| pack.object(index).expect("in memory")).collect();
         let ids: Vec<ObjectId> = pack.ids().collect();
         let mut objects = Vec::new();
@@ -113,16 +112,22 @@ fn names(kind: Kind, content: &[u8]) -> Vec<(ObjectId, Kind)> {
     match kind {
         Kind::Blob => Vec::new(),
         Kind::Tree => {
-            let tree = TreeRef::from_bytes(content, sha1).expect("an accepted tree can be read");
-            let kind = |kind| match kind {
-                EntryKind::Tree => Some(Kind::Tree),
-                EntryKind::Commit => None,
-                EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => Some(Kind::Blob),
-            };
-            tree.entries
-                .iter()
-                .filter_map(|entry| Some((entry.oid.to_owned(), kind(entry.mode.kind())?)))
-                .collect()
+            let (mut named, mut rest) = (Vec::new(), content);
+            while !rest.is_empty() {
+                // Not by gix, which takes a few modes for others than git does.
+                let end = rest.iter().position(|byte| *byte == 0).expect("an entry of a tree has a name");
+                let (head, behind) = rest.split_at(end);
+                let id = ObjectId::from_bytes_or_panic(&behind[1..21]);
+                let mode = head.iter().take_while(|byte| **byte != b' ');
+                let mode = mode.fold(0u16, |mode, digit| mode.wrapping_mul(8) | u16::from(digit & 7));
+                named.extend(match mode & 0o170_000 {
+                    0o040_000 => Some((id, Kind::Tree)),
+                    0o100_000 | 0o120_000 => Some((id, Kind::Blob)),
+                    _ => None,
+                });
+                rest = &behind[21..];
+            }
+            named
         }
         Kind::Commit => {
             // Not the whole of it: gix wants an empty line behind the header, which git does without.

@@ -4,12 +4,10 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 use gix_object::bstr::ByteSlice as _;
 
-use super::{BadObject, Named, bad};
+use super::{Accepted, BadObject, Named, Warning, bad};
 
-pub(super) fn commit(content: &[u8]) -> Result<Vec<Named>, BadObject> {
-    if content.contains(&0) {
-        return bad("nulInCommit: a commit holds a NUL byte");
-    }
+pub(super) fn commit(content: &[u8]) -> Result<Accepted, BadObject> {
+    check_header(content)?;
     let mut lines = Header { rest: content };
     let mut named = vec![Named::plainly(lines.id("tree")?, Kind::Tree)];
     while let Some(parent) = lines.optional("parent") {
@@ -20,8 +18,20 @@ pub(super) fn commit(content: &[u8]) -> Result<Vec<Named>, BadObject> {
         return bad("multipleAuthors: a commit has several author lines");
     }
     identity(lines.required("committer")?)?;
-    lines.skip_to_message()?;
-    Ok(named)
+    let warnings = if content.contains(&0) { vec![Warning::NulInCommit] } else { Vec::new() };
+    Ok(Accepted { named, warnings })
+}
+
+/// A header ends with an empty line, or is all that there is and ends as a line.
+fn check_header(content: &[u8]) -> Result<(), BadObject> {
+    let header = content.find(b"\n\n").map_or(content, |end| &content[..end + 1]);
+    if header.contains(&0) {
+        return bad("nulInHeader: NUL byte in the header");
+    }
+    if !header.ends_with(b"\n") {
+        return bad("unterminatedHeader: the header does not end");
+    }
+    Ok(())
 }
 
 /// A tag of fewer bytes is none to git's reader, whatever it holds.
@@ -31,13 +41,11 @@ pub(super) fn tag(content: &[u8]) -> Result<Vec<Named>, BadObject> {
     if content.len() < TAG_BYTES_MIN {
         return bad("badTag: a tag is too short to be read");
     }
-    if content.contains(&0) {
-        return bad("nulInHeader: a tag holds a NUL byte");
-    }
+    check_header(content)?;
     let mut lines = Header { rest: content };
     let target = lines.id("object")?;
     let Ok(kind) = Kind::from_bytes(lines.required("type")?) else {
-        return bad("badType: a tag names no kind");
+        return bad("badType: the tag names no kind");
     };
     // No ref of a name that git would not take (badTagName) is made of it, so that fsck only warns.
     lines.required("tag")?;
@@ -45,7 +53,6 @@ pub(super) fn tag(content: &[u8]) -> Result<Vec<Named>, BadObject> {
     if let Some(tagger) = lines.optional("tagger") {
         identity(tagger)?;
     }
-    lines.skip_to_message()?;
     Ok(vec![Named::plainly(target, kind)])
 }
 
@@ -64,26 +71,13 @@ impl<'a> Header<'a> {
     }
 
     fn required(&mut self, name: &str) -> Result<&'a [u8], BadObject> {
-        self.optional(name)
-            .map_or_else(|| bad(format!("missing{}: no `{name}` line where it belongs", capital(name))), Ok)
+        let entry = if matches!(name, "type" | "tag") { "Entry" } else { "" };
+        let missing = || bad(format!("missing{}{entry}: no `{name}` line where it belongs", capital(name)));
+        self.optional(name).map_or_else(missing, Ok)
     }
 
     fn id(&mut self, name: &str) -> Result<ObjectId, BadObject> {
         id(self.required(name)?, &format!("bad{}Sha1", capital(name)))
-    }
-
-    /// Passes over whatever other lines there are, up to the empty one before the message.
-    fn skip_to_message(&mut self) -> Result<(), BadObject> {
-        while !self.rest.is_empty() {
-            let Some((line, rest)) = self.rest.split_once_str("\n") else {
-                return bad("unterminatedHeader: the header does not end");
-            };
-            self.rest = rest;
-            if line.is_empty() {
-                break;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -100,12 +94,13 @@ fn id(hex: &[u8], fault: &str) -> Result<ObjectId, BadObject> {
 
 /// `name <mail> seconds zone`.
 fn identity(line: &[u8]) -> Result<(), BadObject> {
-    let Some((name, rest)) = line.split_once_str("<") else {
-        return bad("missingEmail: an identity has no mail address");
+    let end_of_name = line.find_byteset(b"<>").unwrap_or(line.len());
+    let (name, rest) = line.split_at(end_of_name);
+    let rest = match rest.split_first() {
+        Some((b'<', rest)) => rest,
+        Some(_) => return bad("badName: an identity's name has a `>`"),
+        None => return bad("missingEmail: an identity has no mail address"),
     };
-    if name.contains(&b'>') {
-        return bad("badName: an identity's name has a `>`");
-    }
     if name.is_empty() {
         return bad("missingNameBeforeEmail: an identity has no name");
     }
@@ -121,12 +116,17 @@ fn identity(line: &[u8]) -> Result<(), BadObject> {
     let Some(rest) = rest.strip_prefix(b" ") else {
         return bad("missingSpaceBeforeDate: no blank before a date");
     };
+    // One is usual; git has always taken more.
+    let rest = rest.trim_start_with(|letter| letter == ' ' || letter == '\t');
     let Some((seconds, zone)) = rest.split_once_str(" ") else { return bad("badDate: a date has no zone") };
-    if seconds.is_empty() || !seconds.iter().all(u8::is_ascii_digit) {
+    if !seconds.first().is_some_and(u8::is_ascii_digit) {
         return bad("badDate: a date is not a number");
     }
     if seconds.len() > 1 && seconds[0] == b'0' {
         return bad("zeroPaddedDate: a date begins with 0");
+    }
+    if !seconds.iter().all(u8::is_ascii_digit) {
+        return bad("badDate: a date is not a number");
     }
     if seconds.to_str_lossy().parse::<i64>().is_err() {
         return bad("badDateOverflow: a date is too large");
@@ -149,7 +149,7 @@ mod tests {
         let good = format!(
             "tree {id}\nparent {id}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 -0130\ngpgsig x\n y\n\nmessage"
         );
-        assert_eq!(object(Kind::Commit, good.as_bytes()).unwrap().len(), 2);
+        assert_eq!(object(Kind::Commit, good.as_bytes()).unwrap().named.len(), 2);
         let table = [
             ("tree", "tre", "missingTree"),
             (&id[..], "0", "badTreeSha1"),
@@ -162,25 +162,34 @@ mod tests {
             ("A <a@b> 1 +0000", "A <a@b> 1 0000", "badTimezone"),
             ("A <a@b> 1 +0000", "A <a@b>1 +0000", "missingSpaceBeforeDate"),
             ("committer", "comitter", "missingCommitter"),
-            ("message", "mess\0age", "nulInCommit"),
+            ("gpgsig", "gpg\0sig", "nulInHeader"),
+            ("A <a@b> 1 +0000", "A> 1 +0000", "badName"),
+            ("A <a@b> 1 +0000", "A <a@b>  \t1 +0000", "fine"),
+            ("A <a@b> 1 +0000", "A <a@b> 1x +0000", "badDate"),
+            ("\n\nmessage", "", "unterminatedHeader"),
+            ("\n\nmessage", "\n", "fine"),
         ];
         for (from, to, expected) in table {
             assert_eq!(fault(Kind::Commit, good.replacen(from, to, 1).as_bytes()), expected, "{to}");
         }
+        let nul = good.replacen("message", "mess\0age", 1);
+        assert_eq!(object(Kind::Commit, nul.as_bytes()).unwrap().warnings, [Warning::NulInCommit]);
     }
 
     #[test]
     fn tags_are_held_to_fscks_rules() {
         let good =
             format!("object {}\ntype commit\ntag v1\ntagger A <a@b> 1 +0000\n\nrelease", "1".repeat(40));
-        assert_eq!(object(Kind::Tag, good.as_bytes()).unwrap()[0].kind, Kind::Commit);
+        assert_eq!(object(Kind::Tag, good.as_bytes()).unwrap().named[0].kind, Kind::Commit);
         let short = |name: &str| format!("object {}\ntype tag\ntag {name}\n", "1".repeat(40));
         assert_eq!(fault(Kind::Tag, short("v").as_bytes()), "badTag");
         assert_eq!(fault(Kind::Tag, short("v1").as_bytes()), "fine");
         for (from, to, expected) in [
             ("type commit", "type thing", "badType"),
             ("tag v1", "tag v..1", "fine"),
-            ("tag v1", "tagged v1", "missingTag"),
+            ("tag v1", "tagged v1", "missingTagEntry"),
+            ("type commit", "typo commit", "missingTypeEntry"),
+            ("release", "rele\0ase", "fine"),
             ("object", "objekt", "missingObject"),
         ] {
             assert_eq!(fault(Kind::Tag, good.replacen(from, to, 1).as_bytes()), expected);

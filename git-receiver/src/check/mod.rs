@@ -1,4 +1,6 @@
-//! What makes an object well-formed: what `git fsck --strict` accepts, and what an object names.
+//! What makes an object well-formed, as `git fsck` has it, and what an object names. What fsck calls an error is refused, what it warns of
+//! is told, what it only informs about is accepted. Of its warnings, names that lead out of a folder or into a repository (`.`, `..`,
+//! `.git`, `a/b`) are refused too, as git refuses them where `receive.fsckObjects` is set: clients other than git can be misled by them.
 //!
 //! - `tree`, `commit`: the objects themselves
 //! - `dotfile`: names that make git read a blob, and the disguises of `.git`
@@ -9,6 +11,8 @@ mod commit;
 mod config;
 mod dotfile;
 mod modules;
+#[cfg(test)]
+mod severities;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -45,6 +49,32 @@ impl Named {
     }
 }
 
+/// What fsck warns of in an object that is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Warning {
+    /// A name longer than git itself takes for one.
+    #[error("largePathname: contains excessively large pathname")]
+    LargePathname,
+    /// An entry that points to nothing.
+    #[error("nullSha1: contains entries pointing to null sha1")]
+    NullSha1,
+    /// A message with a NUL.
+    #[error("nulInCommit: NUL byte in the commit object body")]
+    NulInCommit,
+    /// A mode that begins with zero, as early GitHub wrote them.
+    #[error("zeroPaddedFilemode: contains zero-padded file modes")]
+    ZeroPaddedFilemode,
+}
+
+/// An object that is accepted.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted {
+    /// What it names, links to other repositories left out.
+    pub(crate) named: Vec<Named>,
+    /// What fsck warns of, each once.
+    pub(crate) warnings: Vec<Warning>,
+}
+
 fn bad<T>(why: impl Into<String>) -> Result<T, BadObject> {
     Err(BadObject(why.into()))
 }
@@ -55,13 +85,13 @@ fn shown(bytes: &[u8]) -> String {
     beginning.to_str_lossy().escape_debug().to_string()
 }
 
-/// Checks an object and returns what it names, links to other repositories left out.
-pub(crate) fn object(kind: Kind, content: &[u8]) -> Result<Vec<Named>, BadObject> {
+/// Checks an object.
+pub(crate) fn object(kind: Kind, content: &[u8]) -> Result<Accepted, BadObject> {
     match kind {
-        Kind::Blob => Ok(Vec::new()),
+        Kind::Blob => Ok(Accepted::default()),
         Kind::Tree => tree::tree(content),
         Kind::Commit => commit::commit(content),
-        Kind::Tag => commit::tag(content),
+        Kind::Tag => commit::tag(content).map(|named| Accepted { named, warnings: Vec::new() }),
     }
 }
 

@@ -32,13 +32,17 @@ pub(super) fn git(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
 }
 
 /// A repository of the real git.
-struct Repository(tempfile::TempDir);
+pub(super) struct Repository(tempfile::TempDir);
 
 impl Repository {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let repository = Self(tempfile::tempdir().unwrap());
         repository.git(&["init", "--quiet", "--bare", "."], b"");
         repository
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
     }
 
     fn git(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
@@ -48,7 +52,7 @@ impl Repository {
     }
 
     /// Keeps objects as they are.
-    fn add(&self, kind: &str, contents: &[Vec<u8>]) -> Vec<ObjectId> {
+    pub(super) fn add(&self, kind: &str, contents: &[Vec<u8>]) -> Vec<ObjectId> {
         let folder = tempfile::tempdir().unwrap();
         let paths = contents.iter().enumerate().map(|(at, content)| {
             let path = folder.path().join(at.to_string());
@@ -75,7 +79,7 @@ impl Repository {
     }
 }
 
-fn tree_of(mode: &str, name: &[u8], id: ObjectId) -> Vec<u8> {
+pub(super) fn tree_of(mode: &str, name: &[u8], id: ObjectId) -> Vec<u8> {
     [mode.as_bytes(), b" ", name, b"\0", id.as_slice()].concat()
 }
 
@@ -343,7 +347,7 @@ proptest! {
             match object(Kind::Tree, content) {
                 Err(fault) => prop_assert!(gits.contains(&id(Err(fault.clone()))), "{fault:?}, {gits:?}: {shown}"),
                 Ok(found) => {
-                    let mut ours: Vec<&str> = found.iter().filter_map(|named| named.special).map(|special| {
+                    let mut ours: Vec<&str> = found.named.iter().filter_map(|named| named.special).map(|special| {
                         if special == Special::Modules { "gitmodulesUrl" } else { "gitattributesLineLength" }
                     }).collect();
                     let mut gits: Vec<&str> = gits.iter().map(String::as_str).collect();

@@ -8,15 +8,17 @@ use gix_object::bstr::ByteSlice as _;
 use gix_object::tree::name_order;
 
 use super::dotfile::{self, Special};
-use super::{BadObject, Named, bad, shown};
+use super::{Accepted, BadObject, Named, Warning, bad, shown};
 
-/// The longest name of a tree's entry, in bytes: what file systems take.
-const ENTRY_NAME_MAX: usize = 255;
+/// The longest name of a tree's entry, in bytes, of which fsck says nothing. No file system takes one as long.
+const ENTRY_NAME_MAX: usize = 4096;
 
 /// One entry of a tree.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TreeEntry<'a> {
     pub(crate) mode: Mode,
+    /// Whether the mode begins with zero.
+    is_padded: bool,
     pub(crate) name: &'a [u8],
     pub(crate) id: ObjectId,
 }
@@ -32,20 +34,22 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    /// Reads it as git does: any octal number, of which 16 bits count. Programs other than git, and git in its first years, wrote all
+    /// permissions (100664, 40755), of which the owner's right to execute a file says something; fsck informs about the others
+    /// (badFilemode). What is of no type that git knows is followed as little as a submodule.
     fn parse(octal: &[u8]) -> Option<Self> {
-        match octal {
-            b"40000" => Some(Self::Tree),
-            b"100644" => Some(Self::Regular),
-            b"100755" => Some(Self::Executable),
-            b"120000" => Some(Self::Symlink),
-            b"160000" => Some(Self::Submodule),
-            // Programs other than git, and git in its first years, wrote all permissions of a file (100664); git reads the owner's
-            // right to execute, and fsck warns (badFilemode).
-            [b'1', b'0', b'0', owner @ b'0'..=b'7', b'0'..=b'7', b'0'..=b'7'] => {
-                Some(if (owner - b'0') & 1 == 1 { Self::Executable } else { Self::Regular })
-            }
+        let digit = |mode: u16, digit: &u8| match digit {
+            b'0'..=b'7' => Some(mode << 3 | u16::from(digit - b'0')),
             _ => None,
-        }
+        };
+        let mode = octal.iter().try_fold(0, digit).filter(|_| !octal.is_empty())?;
+        Some(match mode & 0o170_000 {
+            0o040_000 => Self::Tree,
+            0o100_000 if mode & 0o100 == 0 => Self::Regular,
+            0o100_000 => Self::Executable,
+            0o120_000 => Self::Symlink,
+            _ => Self::Submodule,
+        })
     }
 }
 
@@ -57,22 +61,34 @@ pub(crate) fn next_entry<'a>(content: &mut &'a [u8]) -> Result<Option<TreeEntry<
     let Some((mode, rest)) = content.split_once_str(" ") else { return bad("badTree: entry without a mode") };
     let Some((name, rest)) = rest.split_once_str("\0") else { return bad("badTree: entry without a name") };
     let Some((id, rest)) = rest.split_at_checked(20) else { return bad("badTree: entry is cut off") };
+    let is_padded = mode.first() == Some(&b'0');
     let Some(mode) = Mode::parse(mode) else {
-        return bad(format!("badFilemode: `{}`", shown(mode)));
+        return bad(format!("badTree: `{}` is no mode", shown(mode)));
     };
+    if name.is_empty() {
+        return bad("badTree: entry with an empty name");
+    }
     *content = rest;
-    Ok(Some(TreeEntry { mode, name, id: ObjectId::from_bytes_or_panic(id) }))
+    Ok(Some(TreeEntry { mode, is_padded, name, id: ObjectId::from_bytes_or_panic(id) }))
 }
 
-pub(super) fn tree(mut content: &[u8]) -> Result<Vec<Named>, BadObject> {
+pub(super) fn tree(mut content: &[u8]) -> Result<Accepted, BadObject> {
     let mut named = Vec::new();
+    let mut warnings = Vec::new();
     let mut before: Option<TreeEntry<'_>> = None;
     // A file `a` and a folder `a` need not be neighbours: `a.b` sorts between them.
     let mut files: Vec<&[u8]> = Vec::new();
     while let Some(entry) = next_entry(&mut content)? {
         entry_name(&entry)?;
-        if entry.id.is_null() {
-            return bad(format!("nullSha1: `{}`", shown(entry.name)));
+        let warns = [
+            (entry.name.len() > ENTRY_NAME_MAX, Warning::LargePathname),
+            (entry.id.is_null(), Warning::NullSha1),
+            (entry.is_padded, Warning::ZeroPaddedFilemode),
+        ];
+        for (_, warning) in warns.into_iter().filter(|(warns, _)| *warns) {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
         }
         let is_tree = entry.mode == Mode::Tree;
         if let Some(before) = before {
@@ -100,7 +116,7 @@ pub(super) fn tree(mut content: &[u8]) -> Result<Vec<Named>, BadObject> {
         add_specials(&entry, &mut named)?;
         before = Some(entry);
     }
-    Ok(named)
+    Ok(Accepted { named, warnings })
 }
 
 /// Adds what the entry's blob is to git, if it is a file that git reads.
@@ -127,10 +143,8 @@ fn add_specials(entry: &TreeEntry<'_>, named: &mut Vec<Named>) -> Result<(), Bad
 
 fn entry_name(entry: &TreeEntry<'_>) -> Result<(), BadObject> {
     let fault = match entry.name {
-        b"" => "emptyName",
         b"." => "hasDot",
         b".." => "hasDotdot",
-        name if name.len() > ENTRY_NAME_MAX => "largePathname",
         name if name.contains(&b'/') => "fullPathname",
         name if dotfile::is_git(name) => "hasDotgit",
         _ => return Ok(()),
@@ -164,7 +178,7 @@ mod tests {
             .map(|e| e)[..5],
         );
         assert_eq!(
-            object(Kind::Tree, &good).unwrap().len(),
+            object(Kind::Tree, &good).unwrap().named.len(),
             4,
             "a link to another repository is not followed"
         );
@@ -174,12 +188,25 @@ mod tests {
 
     #[test]
     fn files_have_the_modes_that_other_programs_wrote() {
-        for mode in ["100664", "100640", "100600", "100666"] {
-            assert_eq!(Mode::parse(mode.as_bytes()), Some(Mode::Regular), "{mode}");
+        for (mode, expected) in [
+            ("100664", Mode::Regular),
+            ("100640", Mode::Regular),
+            ("100600", Mode::Regular),
+            ("0100644", Mode::Regular),
+            ("100775", Mode::Executable),
+            ("100700", Mode::Executable),
+            ("107777", Mode::Executable),
+            ("40755", Mode::Tree),
+            ("040000", Mode::Tree),
+            ("120777", Mode::Symlink),
+            ("160644", Mode::Submodule),
+            ("140000", Mode::Submodule),
+            ("644", Mode::Submodule),
+            ("0", Mode::Submodule),
+            ("77777777100644", Mode::Regular),
+        ] {
+            assert_eq!(Mode::parse(mode.as_bytes()), Some(expected), "{mode}");
             assert_eq!(fault(Kind::Tree, &entries(&[(mode, "a")])), "fine");
-        }
-        for mode in ["100775", "100700", "100777"] {
-            assert_eq!(Mode::parse(mode.as_bytes()), Some(Mode::Executable), "{mode}");
         }
     }
 
@@ -188,7 +215,7 @@ mod tests {
         let table: &[(&[(&str, &str)], &str)] = &[
             (&[("100644", "..")], "hasDotdot"),
             (&[("100644", ".")], "hasDot"),
-            (&[("100644", "")], "emptyName"),
+            (&[("100644", "")], "badTree"),
             (&[("100644", "a/b")], "fullPathname"),
             (&[("40000", ".git")], "hasDotgit"),
             (&[("40000", ".GIT")], "hasDotgit"),
@@ -202,10 +229,8 @@ mod tests {
             (&[("160000", ".gitmodules")], "gitmodulesMissing"),
             (&[("40000", "gitatt~1")], "gitattributesBlob"),
             (&[("160000", ".gitattributes")], "gitattributesMissing"),
-            (&[("040000", "a")], "badFilemode"),
-            (&[("100684", "a")], "badFilemode"),
-            (&[("0100644", "a")], "badFilemode"),
-            (&[("0", "a")], "badFilemode"),
+            (&[("100684", "a")], "badTree"),
+            (&[("", "a")], "badTree"),
             (&[("100644", "b"), ("100644", "a")], "treeNotSorted"),
             (&[("100644", "a"), ("100644", "a")], "duplicateEntries"),
             (&[("100644", "a"), ("100644", "a.b"), ("40000", "a")], "duplicateEntries"),
@@ -213,11 +238,17 @@ mod tests {
         for (list, expected) in table {
             assert_eq!(fault(Kind::Tree, &entries(list)), *expected, "{list:?}");
         }
-        let null = [&b"100644 a\0"[..], &[0; 20]].concat();
-        assert_eq!(fault(Kind::Tree, &null), "nullSha1");
         for cut in ["1", "100644 a", "100644 a\0short"] {
             assert_eq!(fault(Kind::Tree, cut.as_bytes()), "badTree", "{cut}");
         }
+    }
+
+    #[test]
+    fn what_fsck_warns_of_is_told_once() {
+        let null = [&b"0100644 a\0"[..], &[0; 20]].concat();
+        let tree = [null, entries(&[("0100644", "b"), ("100644", &"c".repeat(4097))])].concat();
+        let told = object(Kind::Tree, &tree).unwrap().warnings;
+        assert_eq!(told, [Warning::NullSha1, Warning::ZeroPaddedFilemode, Warning::LargePathname]);
     }
 
     #[test]
@@ -229,7 +260,8 @@ mod tests {
             ("100644", "a"),
             ("100644", "~1234567"),
         ]);
-        let special: Vec<_> = object(Kind::Tree, &tree).unwrap().iter().map(|named| named.special).collect();
+        let named = object(Kind::Tree, &tree).unwrap().named;
+        let special: Vec<_> = named.iter().map(|named| named.special).collect();
         let (modules, attributes) = (Some(Special::Modules), Some(Special::Attributes));
         assert_eq!(special, [None, modules, attributes, None, modules, attributes], "the last name is both");
     }

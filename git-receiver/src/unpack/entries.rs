@@ -136,7 +136,11 @@ impl Entries {
     }
 
     /// The delta of the entry at `index`, in `buffer` when it was not kept.
-    fn delta<'a>(&'a self, index: usize, reader: &'a mut StreamReader) -> Result<&'a [u8], UnpackError> {
+    pub(super) fn delta<'a>(
+        &'a self,
+        index: usize,
+        reader: &'a mut StreamReader,
+    ) -> Result<&'a [u8], UnpackError> {
         let entry = &self.list[index];
         if self.kept[index] == NOT_KEPT {
             reader.inflated = self.inflate(index, reader)?;
@@ -193,7 +197,7 @@ impl StreamReader {
 /// Counts `size` bytes more, and holds them and all before to their limits.
 pub(super) fn count(size: u64, limits: &Limits, total: &mut u64) -> Result<(), UnpackError> {
     if size > limits.object_bytes {
-        return Err(UnpackError::ObjectTooLarge { size, limit: limits.object_bytes });
+        return Err(UnpackError::ObjectTooLarge { path: None, size, limit: limits.object_bytes });
     }
     *total = total.saturating_add(size);
     if *total > limits.inflated_bytes {

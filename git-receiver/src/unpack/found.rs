@@ -9,7 +9,7 @@ use gix_object::Kind;
 
 use super::UnpackError;
 use crate::Memory;
-use crate::check::{self, BadObject};
+use crate::check::{self, Accepted, BadObject, Warning};
 use crate::connectivity::Links;
 use crate::memory::Held;
 
@@ -33,13 +33,46 @@ const LINK_BYTES: u64 = 200;
 pub(super) struct Findings {
     pub(super) found: Vec<Found>,
     pub(super) links: Links,
+    pub(super) warnings: Warnings,
     held: Held,
+}
+
+/// How many warnings of a push are kept.
+const WARNINGS_MAX: usize = 20;
+
+/// What fsck warns of in the objects of a push.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Warnings {
+    /// Some of them, by the object.
+    pub some: Vec<(ObjectId, Warning)>,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Warnings {
+    fn add(&mut self, id: ObjectId, warning: Warning) {
+        self.count += 1;
+        if self.some.len() < WARNINGS_MAX {
+            self.some.push((id, warning));
+        }
+    }
+
+    fn append(&mut self, other: Self) {
+        self.count += other.count;
+        self.some.extend(other.some);
+        self.some.truncate(WARNINGS_MAX);
+    }
 }
 
 impl Findings {
     /// Nothing, so far.
     pub(super) fn of(memory: &Arc<dyn Memory>) -> Self {
-        Self { found: Vec::new(), links: Links::default(), held: Held::of(memory) }
+        Self {
+            found: Vec::new(),
+            links: Links::default(),
+            warnings: Warnings::default(),
+            held: Held::of(memory),
+        }
     }
 
     /// Names and checks the content of an entry.
@@ -52,8 +85,9 @@ impl Findings {
         shallow: &HashSet<ObjectId>,
     ) -> Result<ObjectId, UnpackError> {
         let id = super::name(kind, content)?;
-        let named =
+        let Accepted { named, warnings } =
             check::object(kind, content).map_err(|BadObject(why)| UnpackError::BadObject { id, why })?;
+        warnings.into_iter().for_each(|warning| self.warnings.add(id, warning));
         self.held.grow(named.len() as u64 * LINK_BYTES)?;
         self.links.add(id, kind, named, shallow.contains(&id));
         self.found.push(Found { entry, id, kind, depth });
@@ -64,6 +98,7 @@ impl Findings {
     pub(super) fn append(&mut self, other: Self) {
         self.found.extend(other.found);
         self.links.append(other.links);
+        self.warnings.append(other.warnings);
         self.held.absorb(other.held);
     }
 }

@@ -8,6 +8,7 @@
 
 mod entries;
 mod found;
+mod paths;
 mod resolve;
 mod resolved;
 mod scan;
@@ -17,8 +18,11 @@ use gix_object::Kind;
 
 use crate::connectivity::Disconnected;
 use crate::delta::DamagedDelta;
-use crate::{DamagedObject, NoMemory, RepositoryError};
+use crate::receive::RequestFault;
+use crate::{DamagedObject, Limit, NoMemory, RepositoryError};
 
+pub use found::Warnings;
+pub(crate) use paths::find_larger;
 pub(crate) use resolve::resolve;
 pub(crate) use resolved::{Bases, Resolved, compress};
 pub(crate) use scan::{Scanned, scan};
@@ -48,8 +52,10 @@ pub enum UnpackError {
         limit: usize,
     },
     /// An object beyond its limit.
-    #[error("an object takes {size} bytes, more than {limit}")]
+    #[error("{} takes {size} bytes, more than {limit}", path.as_deref().unwrap_or("an object"))]
     ObjectTooLarge {
+        /// Where it stands in the tree, as far as that could be found out.
+        path: Option<String>,
         /// Its size in bytes.
         size: u64,
         /// The limit in bytes.
@@ -96,6 +102,9 @@ pub enum UnpackError {
     /// An object names what is not there.
     #[error(transparent)]
     Disconnected(#[from] Disconnected),
+    /// What stands before the pack is beyond a limit.
+    #[error(transparent)]
+    Request(#[from] RequestFault),
     /// The client uses another object format.
     #[error("only object format sha1 is understood")]
     ObjectFormat,
@@ -117,6 +126,20 @@ impl UnpackError {
     /// Whether the push itself is refused; otherwise the repository is at fault, and its error is for the operator.
     pub fn is_refusal(&self) -> bool {
         !matches!(self, Self::Repository(_) | Self::Damaged(_))
+    }
+}
+
+impl UnpackError {
+    /// The limit that the push is beyond, where it is refused for one that can be set.
+    pub fn limit(&self) -> Option<Limit> {
+        Some(match self {
+            Self::TooLarge { .. } => Limit::RequestBytes,
+            Self::TooManyObjects { .. } => Limit::Objects,
+            Self::ObjectTooLarge { .. } => Limit::ObjectBytes,
+            Self::InflatedTooLarge { .. } => Limit::InflatedBytes,
+            Self::Request(fault) => return fault.limit(),
+            _ => return None,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use gix_object::Kind;
 
 use super::UnpackError;
 use super::entries::{Body, Entries, StreamReader};
-use super::found::{Findings, Found};
+use super::found::{Findings, Found, Warnings};
 use crate::Known;
 use crate::connectivity::Links;
 use crate::content::Content;
@@ -55,6 +55,11 @@ impl Resolved {
         let found: HashSet<ObjectId> =
             commits.map(|found| found.id).filter(|id| wanted.contains(id)).collect();
         found.into_iter().collect()
+    }
+
+    /// What fsck warns of in them.
+    pub(crate) fn warnings(&self) -> Warnings {
+        self.findings.warnings.clone()
     }
 
     /// What the objects of the pack are and name.

@@ -17,6 +17,9 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What a ref takes in a push, with its name.
+const COMMAND_BYTES: usize = 512;
+
 /// The most of everything that connections may take.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits of connections")]
@@ -245,12 +248,17 @@ impl Default for ConnectionFlags {
 
 impl PushFlags {
     pub(super) fn resolve(&self) -> PushBounds {
+        let usual = git_receiver::Limits::default();
+        // One push can name every ref that an app has.
+        let commands = usual.commands.max(self.refs_per_app);
         let limits = git_receiver::Limits {
+            commands,
+            head_bytes: usual.head_bytes.max(commands.saturating_mul(COMMAND_BYTES)),
             request_bytes: self.push_bytes.0,
             objects: self.push_objects,
             object_bytes: self.object_bytes.0,
             inflated_bytes: self.inflated_bytes.0,
-            ..git_receiver::Limits::default()
+            ..usual
         };
         PushBounds { limits, time: self.push_time.0, at_once: self.pushes_at_once }
     }

@@ -230,7 +230,9 @@ impl Tour {
     /// Runs git where everyone sees it, and holds it to the expected end.
     fn git(&self, folder: &Path, arguments: &[&str], succeeds: bool) -> Result<(), DemoError> {
         println!("\n$ git {}", arguments.join(" "));
-        let status = command(folder, arguments).status().map_err(DemoError::Git)?;
+        // Everyone is to see it, also where this is no terminal.
+        let progress: &[&str] = if arguments[0] == "push" { &["--progress"] } else { &[] };
+        let status = command(folder, arguments).args(progress).status().map_err(DemoError::Git)?;
         if status.success() == succeeds { Ok(()) } else { Err(DemoError::GitFailed(arguments.join(" "))) }
     }
 

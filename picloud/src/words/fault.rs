@@ -11,6 +11,9 @@ use super::{count, printable};
 /// The most faults that are printed at a time; the rest are counted.
 pub(crate) const SHOWN_MAX: usize = 50;
 
+/// How many characters a fault has in a line with other things.
+const IN_LINE_MAX: usize = 160;
+
 /// The most files that the rest is counted by.
 const FILES_MAX: usize = 5;
 
@@ -115,6 +118,15 @@ fn render(fault: &Fault) -> String {
     let annotation = AnnotationKind::Primary.span(span).label(advice);
     let snippet = Snippet::source(source).line_start(place.line).annotation(annotation);
     Renderer::styled().decor_style(DecorStyle::Ascii).render(&[level.primary_title(title).element(snippet)])
+}
+
+/// A fault in one short line: `greet.rhai:3:1 unknown function`.
+pub(crate) fn in_line(fault: &Fault) -> String {
+    let title = title(fault).replacen("  ", " ", 1);
+    match title.char_indices().nth(IN_LINE_MAX) {
+        Some((end, _)) => format!("{}...", &title[..end]),
+        None => title,
+    }
 }
 
 /// `greet.rhai:3:1  unknown function`.

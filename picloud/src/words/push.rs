@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use git_receiver::Limit;
 use manifest_schema::name::AppName;
 use manifest_schema::quantity::show_size;
 use platform::deploy::{
@@ -54,10 +55,22 @@ impl PushWords {
                 self.faults_left -= found.iter().take(self.faults_left).count();
                 text
             }
+            Event::ProductionIsElsewhere { .. } if self.quiet => String::new(),
             // A checkout of no branch, as CI makes them, has to spell it out.
             Event::ProductionIsElsewhere { production } => lines(&format!(
                 "hint: the production branch is {production}; go live with  git push picloud HEAD:refs/heads/{production}"
             )),
+            Event::Warnings(warnings) => {
+                let mut text = String::new();
+                for (id, warning) in &warnings.some {
+                    text += &lines(&format!("warning: object {id}: {warning}"));
+                }
+                let more = warnings.count - warnings.some.len();
+                if more > 0 {
+                    text += &lines(&format!("warning: and {more} more like these"));
+                }
+                text
+            }
             Event::HistoryEnds(ends) => lines(&format!(
                 "warning: the server has no history before {}, since this is a shallow clone; push from one with all history to be able \
                  to go back further (fetch-depth: 0 in GitHub Actions, GIT_DEPTH: 0 in GitLab)",
@@ -92,7 +105,11 @@ impl PushWords {
         let mut text = String::new();
         let mut results = Vec::with_capacity(verdicts.len());
         for verdict in verdicts {
-            text += &lines(&self.verdict(verdict, took));
+            let told = lines(&self.verdict(verdict, took));
+            // Who wants to hear nothing hears what went wrong, and what is to be looked at.
+            let is_told =
+                |line: &&str| !self.quiet || line.starts_with("error:") || line.starts_with("warning:");
+            text.extend(told.split_inclusive('\n').filter(is_told));
             if let Outcome::Rejected(rejection) = &verdict.outcome {
                 text.extend(hints(rejection).iter().map(|hint| lines(&format!("hint: {hint}"))));
             }
@@ -173,11 +190,15 @@ fn behind(lagging: &Lagging) -> String {
 /// Why a ref was rejected, for the line that git prints last.
 fn reason(app: &AppName, rejection: &Rejection) -> String {
     match rejection {
-        Rejection::Faults { errors, live: Some(live), .. } => {
-            format!("{}; deploy {live} is still live", count(*errors, "problem"))
-        }
-        Rejection::Faults { errors, live: None, .. } => {
-            format!("{}; nothing changed", count(*errors, "problem"))
+        Rejection::Faults { errors, first, live, .. } => {
+            let live =
+                live.map_or("nothing changed".to_owned(), |live| format!("deploy {live} is still live"));
+            let rest = format!("{}; {live}", count(*errors, "problem"));
+            // For clients that show nothing else.
+            match first {
+                Some(first) => format!("{} ({rest})", fault::in_line(first)),
+                None => rest,
+            }
         }
         other => sentence(app, other),
     }
@@ -186,7 +207,7 @@ fn reason(app: &AppName, rejection: &Rejection) -> String {
 /// Why something was rejected, in one sentence.
 pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
     match rejection {
-        Rejection::Faults { errors, files, live } => {
+        Rejection::Faults { errors, files, live, .. } => {
             let problems = fault::problems(*errors, *files);
             match live {
                 Some(live) => format!("{problems}; nothing changed, deploy {live} is still live"),
@@ -245,9 +266,10 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
         Rejection::NoMemory(refused @ OutOfMemory::Node { .. }) => format!(
             "{refused}; nothing was changed; push again later, or ask the operator for more memory (serve --memory)"
         ),
-        Rejection::TooManyRefs { there, most } => {
-            format!("the app has {there} branches and tags, and may have {most}; delete some first")
-        }
+        Rejection::TooManyRefs { would_be, most } => format!(
+            "the app would have {would_be} branches and tags, and can have {most}; delete some first, or have the operator allow more \
+             with  picloud serve --refs-per-app"
+        ),
         Rejection::TooLarge { used, needed, most, granted } => {
             let part = match most < granted {
                 true => format!(", {} of it to previews", size(*most)),
@@ -262,13 +284,10 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
                 show_size(enough(*granted, used + needed))
             )
         }
-        Rejection::TooManyPreviews { there, most } => {
-            format!(
-                "the app has {there} of the {most} previews that the server grants it; delete a branch first, or have an admin \
-                 grant more with  picloud apps limits {app} --previews {}",
-                there + 1
-            )
-        }
+        Rejection::TooManyPreviews { would_be, most } => format!(
+            "the app would have {would_be} previews, and the server grants it {most}; delete a branch first, or have an admin grant more \
+             with  picloud apps limits {app} --previews {would_be}"
+        ),
         Rejection::UnknownApp => "there is no such app, and this token may not create it".to_owned(),
         Rejection::CreationOff => {
             format!(
@@ -296,6 +315,10 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             )
         }
         Rejection::Git(fault) => printable(&fault.to_string()),
+        Rejection::AnnotatedTag { tag, .. } => {
+            let tag = printable(tag);
+            format!("{tag} is an annotated tag, and a branch points to a commit: push {tag}^{{}}")
+        }
         Rejection::HistoryEnds(HistoryEnd { missing, ends }) => format!(
             "the server does not have {}: the history that it has begins with {}, which came from a shallow clone, and git sends \
              nothing from before what a server has",
@@ -303,13 +326,37 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             shown(ends)
         ),
         Rejection::Atomic => "another ref of this atomic push was rejected".to_owned(),
-        Rejection::Unpack(words) => format!("unpack failed: {}", printable(words)),
+        Rejection::Unpack { why, limit: None } => format!("unpack failed: {}", printable(why)),
+        Rejection::Unpack { why, limit: Some(limit) } => {
+            format!("{}; the operator can allow more with  picloud serve {}", printable(why), flag(*limit))
+        }
+        Rejection::TooManyPushes => {
+            "too many pushes of this token are on their way; nothing was changed; push again in a moment".to_owned()
+        }
+        Rejection::TooSlow { time, min_rate } => format!(
+            "it did not arrive in time; nothing was changed; a push has {} s (picloud serve --push-time) and {} a second at least \
+             (--min-rate)",
+            time.as_secs(),
+            size(*min_rate)
+        ),
         Rejection::OutcomeUnknown => {
             format!("{OUTCOME_UNKNOWN}; see  picloud deploys  or push again")
         }
         Rejection::Internal { incident } => {
             format!("the server failed; nothing was changed; its log has the cause under {incident}")
         }
+    }
+}
+
+/// The flag that sets a limit.
+fn flag(limit: Limit) -> &'static str {
+    match limit {
+        Limit::RequestBytes => "--push-bytes",
+        // There is no use in naming more refs than an app can have.
+        Limit::Commands => "--refs-per-app",
+        Limit::Objects => "--push-objects",
+        Limit::ObjectBytes => "--object-bytes",
+        Limit::InflatedBytes => "--inflated-bytes",
     }
 }
 
@@ -327,6 +374,11 @@ fn hints(rejection: &Rejection) -> Vec<String> {
                      {missing}:refs/tags/history; rm .git/shallow"
                 ),
             ]
+        }
+        Rejection::AnnotatedTag { tag, branch, exists } => {
+            let (tag, branch) = (printable(tag), printable(branch));
+            let force = if *exists { " -f" } else { "" };
+            vec![format!("git push{force} picloud {tag}^{{}}:refs/heads/{branch}")]
         }
         _ => Vec::new(),
     }

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use chrono::Utc;
-use git_receiver::{CommitSummary, ObjectId, Pack, ReadError, RepositoryError, Staged, UnpackError};
-use manifest_schema::fault::{Fault, Faults};
+use git_receiver::{
+    CommitSummary, ObjectId, Pack, ReadError, RepositoryError, Staged, TreeLimit, UnpackError,
+};
+use manifest_schema::fault::{Fault, Faults, Severity};
 use manifest_schema::manifest;
 use manifest_schema::name::{AppName, DomainName};
 use manifest_schema::parse::place_of_domain;
@@ -63,7 +65,7 @@ impl DeployError {
         if let Self::Unpack(refused) = self
             && refused.is_refusal()
         {
-            return Rejection::Unpack(refused.to_string());
+            return Rejection::Unpack { why: refused.to_string(), limit: refused.limit() };
         }
         if let Self::HistoryEnds(end) = self {
             return Rejection::HistoryEnds(end.clone());
@@ -171,6 +173,7 @@ enum Refused {
     Faults {
         errors: usize,
         files: usize,
+        first: Option<Box<Fault>>,
     },
     Other(Rejection),
 }
@@ -247,9 +250,20 @@ impl Examination<'_> {
         let started = Instant::now();
         let (snapshot, _held) = match self.snapshot(commit).await {
             Ok(snapshot) => snapshot,
-            Err(SnapshotError::Refused(why)) => {
-                let faults = Fault::error("the commit", None, why).into();
-                return Ok(Found::Refused(self.faulty(faults)));
+            Err(SnapshotError::Refused(limit)) => {
+                let fault = Fault::error("the commit", None, limit.to_string());
+                let flag = match limit {
+                    TreeLimit::Path { .. } => Some("--path-bytes"),
+                    TreeLimit::Files { .. } => Some("--tree-entries"),
+                    TreeLimit::Depth { .. } => None,
+                };
+                let fault = match flag {
+                    Some(flag) => {
+                        fault.advise(format!("the operator can allow more with  picloud serve {flag}"))
+                    }
+                    None => fault,
+                };
+                return Ok(Found::Refused(self.faulty(fault.into())));
             }
             Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
             Err(SnapshotError::NoMemory(refused)) => {
@@ -428,17 +442,21 @@ impl Examination<'_> {
 
     /// Tells the faults.
     fn faulty(&self, faults: Faults) -> Refused {
-        let refused = Refused::Faults { errors: faults.errors(), files: faults.errors_by_file().len() };
+        let refused = Refused::Faults {
+            errors: faults.errors(),
+            files: faults.errors_by_file().len(),
+            first: faults.iter().find(|fault| fault.severity == Severity::Error).cloned().map(Box::new),
+        };
         self.tell.send(Event::Faults(faults));
         refused
     }
 
     fn rejection(&self, branch: &str, refused: Refused) -> Rejection {
         match refused {
-            Refused::Faults { errors, files } => {
+            Refused::Faults { errors, files, first } => {
                 let app = self.repository.app();
                 let live = app.and_then(|app| self.activation.live_deploy(&app.name, branch));
-                Rejection::Faults { errors, files, live }
+                Rejection::Faults { errors, files, first, live }
             }
             Refused::Other(rejection) => rejection,
         }

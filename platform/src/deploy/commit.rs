@@ -138,7 +138,7 @@ impl Commit<'_> {
                 Rejection::TooLarge { used, needed, most, granted: self.granted.disk }
             }
             PushError::TooManyPreviews { there } => {
-                Rejection::TooManyPreviews { there, most: self.granted.previews }
+                Rejection::TooManyPreviews { would_be: there + 1, most: self.granted.previews }
             }
             PushError::SecretUnset { name, environment } => Rejection::SecretUnset { name, environment },
             PushError::Store(StoreError::DiskFull) => {

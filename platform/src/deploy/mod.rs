@@ -31,8 +31,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use git_receiver::{
-    Command, CommandFault, Disconnected, ObjectId, PackBytes, Repository as _, Request, Staged, UnpackError,
-    UnpackedPush,
+    Command, CommandFault, Disconnected, Kind, ObjectId, PackBytes, Repository as _, Request, Staged,
+    UnpackError, UnpackedPush,
 };
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
@@ -298,6 +298,9 @@ impl Deployer {
     async fn carry_out(&self, delivery: &Delivery<'_>) -> Result<Vec<Verdict>, DeployError> {
         let Delivery { name, by, tell, repository, push, atomic } = *delivery;
         let time = PushTime::begin(tell);
+        if push.warnings.count > 0 {
+            tell.send(Event::Warnings(push.warnings.clone()));
+        }
         let app = repository.id();
         let scripts = self.activation.scripts_of(app, &self.granted(repository));
         let mut decisions = self.decide(delivery, &scripts, &time).instrument(stage!("check")).await?;
@@ -397,6 +400,9 @@ impl Deployer {
                     let missing = Rejection::Git(CommandFault::MissingObject);
                     Decided::Done(Outcome::Rejected(end.map_or(missing, Rejection::HistoryEnds)))
                 }
+                Err(Rejection::Git(CommandFault::NotACommit(Kind::Tag))) => {
+                    Decided::Done(Outcome::Rejected(annotated_tag(&staged, command).await?))
+                }
                 Err(rejection) => Decided::Done(Outcome::Rejected(rejection)),
                 Ok(Intent::End | Intent::Delete) => Decided::Move,
                 Ok(Intent::Keep) => match examination.leaked(&mut seen).await? {
@@ -469,9 +475,10 @@ impl Deployer {
         let gone = of_kind(decisions, |change| change.new.is_none());
         let there = repository.branches_and_tags().await?.len();
         let most = self.limits.refs;
-        if (there + new).saturating_sub(gone) > most {
+        let would_be = (there + new).saturating_sub(gone);
+        if would_be > most {
             let creates = |decision: &Decision| decision.moves() && decision.change.old.is_none();
-            reject_those(decisions, creates, &Rejection::TooManyRefs { there, most });
+            reject_those(decisions, creates, &Rejection::TooManyRefs { would_be, most });
         }
         Ok(())
     }
@@ -501,9 +508,9 @@ impl Deployer {
             .filter(|branch| there.contains(branch))
             .count();
         let most = self.granted(repository).previews;
-        if new > 0 && (there.len() + new).saturating_sub(gone) > most {
-            let there = there.len();
-            reject_those(decisions, is_new, &Rejection::TooManyPreviews { there, most });
+        let would_be = (there.len() + new).saturating_sub(gone);
+        if new > 0 && would_be > most {
+            reject_those(decisions, is_new, &Rejection::TooManyPreviews { would_be, most });
         }
         Ok(())
     }
@@ -561,6 +568,26 @@ impl Deployer {
         }
         settled.into_iter().map(|settled| settled.verdict(reach.clone())).collect()
     }
+}
+
+/// What is said to a branch that is to point to an annotated tag.
+async fn annotated_tag(
+    staged: &Staged<'_, AppRepository>,
+    command: &Command,
+) -> Result<Rejection, DeployError> {
+    let mut tag = None;
+    staged
+        .each(command.new.as_slice(), |_, _, content| {
+            let name = content.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"tag "));
+            tag = name.map(|name| String::from_utf8_lossy(name).into_owned());
+        })
+        .await?;
+    Ok(match (tag, command.name.strip_prefix("refs/heads/")) {
+        (Some(tag), Some(branch)) => {
+            Rejection::AnnotatedTag { tag, branch: branch.to_owned(), exists: command.old.is_some() }
+        }
+        _ => Rejection::Git(CommandFault::NotACommit(Kind::Tag)),
+    })
 }
 
 /// Where the history of the app ends, if that can be why `missing` is not there.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use git_receiver::{Command, CommandFault};
-use manifest_schema::fault::Faults;
+use git_receiver::{Command, CommandFault, Limit, Warnings};
+use manifest_schema::fault::{Fault, Faults};
 use manifest_schema::name::DomainName;
 use manifest_schema::sdk::SdkVersion;
 use store::{Deploy, DeployNumber, Environment, Oid};
@@ -58,6 +58,8 @@ pub enum Event {
         /// The branch.
         branch: String,
     },
+    /// What git's fsck warns of in the objects of the push.
+    Warnings(Warnings),
     /// The push came from a shallow clone, and the history that the server has begins with these commits.
     HistoryEnds(Vec<Oid>),
     /// A first push went to a branch that is not production.
@@ -194,6 +196,8 @@ pub enum Rejection {
         errors: usize,
         /// In how many files.
         files: usize,
+        /// The first of them.
+        first: Option<Box<Fault>>,
         /// The deploy that goes on being served.
         live: Option<DeployNumber>,
     },
@@ -243,8 +247,8 @@ pub enum Rejection {
     NoMemory(OutOfMemory),
     /// The app would have more refs than it may have.
     TooManyRefs {
-        /// How many it has.
-        there: usize,
+        /// How many it would have.
+        would_be: usize,
         /// How many it may have.
         most: usize,
     },
@@ -261,8 +265,8 @@ pub enum Rejection {
     },
     /// The app would have more previews than it is granted.
     TooManyPreviews {
-        /// How many it has.
-        there: usize,
+        /// How many it would have.
+        would_be: usize,
         /// How many it can have.
         most: usize,
     },
@@ -288,12 +292,35 @@ pub enum Rejection {
     NotForward,
     /// git's own rules forbid it.
     Git(CommandFault),
+    /// It is an annotated tag, and a branch points to a commit.
+    AnnotatedTag {
+        /// What it is called.
+        tag: String,
+        /// The branch.
+        branch: String,
+        /// Whether the branch is there already.
+        exists: bool,
+    },
     /// The commit is not there, since the history that the server has does not go back that far.
     HistoryEnds(HistoryEnd),
     /// Another ref of an atomic push was rejected.
     Atomic,
-    /// The pack could not be unpacked; the text is in git's words.
-    Unpack(String),
+    /// What was sent cannot be unpacked.
+    Unpack {
+        /// Why, in git's words.
+        why: String,
+        /// The limit that it is beyond, where that is why.
+        limit: Option<Limit>,
+    },
+    /// More pushes of its token are on their way than can be.
+    TooManyPushes,
+    /// It did not arrive in time.
+    TooSlow {
+        /// How long it could take.
+        time: Duration,
+        /// How many bytes a second had to come at least.
+        min_rate: u64,
+    },
     /// The database did not say whether it has committed the push.
     OutcomeUnknown,
     /// The store failed; the cause is in the server's log under this number.

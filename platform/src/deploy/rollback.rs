@@ -1,6 +1,6 @@
 //! Rolling back without a repository: the push of an earlier deploy's commit to the production branch, by the server.
 
-use git_receiver::{Command, JudgedCommand, Pack, UnpackedPush};
+use git_receiver::{Command, JudgedCommand, Pack, UnpackedPush, Warnings};
 use manifest_schema::name::AppName;
 use store::{App, DeployFilter, DeployNumber, ListedDeploy, StoreError};
 
@@ -105,6 +105,7 @@ impl Deployer {
             commands: judged.collect(),
             shallow: Vec::new(),
             unshallow: Vec::new(),
+            warnings: Warnings::default(),
             pack: Pack::default(),
         };
         let carried_out =

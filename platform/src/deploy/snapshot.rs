@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use git_receiver::{FileKind, ObjectId, ReadError, Repository, Staged, TreeFile, TreeLimits};
+use git_receiver::{FileKind, ObjectId, ReadError, Repository, Staged, TreeFile, TreeLimit, TreeLimits};
 use manifest_schema::manifest;
 use manifest_schema::parse::MANIFEST_MAX;
 use runtime::SOURCE_MAX;
@@ -84,7 +84,7 @@ pub(super) async fn of_commit<R: Repository>(
     account: &Account,
 ) -> Result<(Snapshot, Reservation), SnapshotError> {
     let tree = match staged.files(commit, limits).await {
-        Err(error @ ReadError::Limit(_)) => return Err(SnapshotError::Refused(error.to_string())),
+        Err(ReadError::Limit(limit)) => return Err(SnapshotError::Refused(limit)),
         tree => tree?,
     };
     let (wanted, others): (Vec<_>, Vec<_>) = tree.into_iter().partition(|file| Snapshot::wants(&file.path));
@@ -122,8 +122,8 @@ pub(super) async fn of_commit<R: Repository>(
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SnapshotError {
     /// The commit is beyond a limit: its author's matter.
-    #[error("{0}")]
-    Refused(String),
+    #[error(transparent)]
+    Refused(TreeLimit),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]

@@ -137,7 +137,7 @@ fn previews_are_as_many_as_are_granted(database: Database) {
     repository
         .push(&url, &["main:c"])
         .refused()
-        .says("the app has 2 of the 2 previews that the server grants it; delete a branch first, or have an admin")
+        .says("the app would have 3 previews, and the server grants it 2; delete a branch first, or have an admin")
         .says("picloud apps limits hello --previews 3");
     repository.commit("next");
     // Those that are there can be pushed to, beside one that is too many, and what goes makes room.
@@ -151,7 +151,10 @@ fn previews_are_as_many_as_are_granted(database: Database) {
     repository.push(&url, &["pages"]).succeeded().says("has no picloud.toml");
     verb(&server, &["apps", "limits", "hello", "--previews", "0"]).succeeded();
     repository.git(&["checkout", "-q", "main"]);
-    repository.push(&url, &["main:d"]).refused().says("the app has 2 of the 0 previews");
+    repository
+        .push(&url, &["main:d"])
+        .refused()
+        .says("the app would have 3 previews, and the server grants it 0");
     repository.push(&url, &["main:a"]).succeeded();
 }
 

@@ -127,7 +127,7 @@ fn with_a_domain_apps_and_control_plane_share_no_origin() {
     let header = "http.extraHeader=Host: example.test";
     let url = server.git_url("hello");
     repository
-        .try_git(&["-c", header, "push", &url, "main"])
+        .try_git(&["-c", header, "push", "--progress", &url, "main"])
         .succeeded()
         .says("LIVE as deploy 1")
         .says("https://hello.example.test/");

@@ -120,7 +120,7 @@ fn a_refused_push_shows_the_reason_and_changes_nothing() {
                 .refused()
                 .says("error: greet.rhai:3:1  unknown function `lgo::info`")
                 .says("did you mean `log::info`?")
-                .says("refused refs/heads/main: 1 problem; deploy 1 is still live");
+                .says("refused refs/heads/main: greet.rhai:3:1 unknown function `lgo::info` (1 problem; deploy 1 is still live)");
         }
         // One ref is refused and the other one lands.
         client

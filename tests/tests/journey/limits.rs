@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use tests::{Database, Repository, Server, TOKEN};
+use tests::{Database, Repository, Server, TOKEN, Wire};
 
 /// Pushes the starter app with one more file, which must be refused with these words, and then without it.
 fn refused(flags: &[&str], path: &str, content: &[u8], words: &str) {
@@ -32,12 +32,19 @@ fn noise(length: usize) -> Vec<u8> {
 
 #[test]
 fn the_bytes_of_a_push() {
-    refused(&["--push-bytes", "1MiB"], "noise", &noise(1_500_000), "the push is larger than 1 MiB");
+    let words = "the push is larger than 1 MiB; the operator can allow more with  picloud serve --push-bytes";
+    refused(&["--push-bytes", "1MiB"], "noise", &noise(1_500_000), words);
+    refused(&["--push-bytes", "1MiB"], "noise", &noise(20_000_000), words);
 }
 
 #[test]
 fn the_objects_of_a_push() {
-    refused(&["--push-objects", "4"], "more.md", b"more", "objects, more than 4");
+    refused(
+        &["--push-objects", "4"],
+        "more.md",
+        b"more",
+        "objects, more than 4; the operator can allow more with  picloud serve --push-objects",
+    );
 }
 
 #[test]
@@ -46,25 +53,49 @@ fn the_bytes_of_an_object() {
         &["--object-bytes", "10KiB"],
         "long.md",
         &[b'x'; 20_000],
-        "an object takes 20000 bytes, more than 10240",
+        "error: REJECTED main: long.md takes 20000 bytes, more than 10240; the operator can allow more with  picloud serve --object-bytes",
     );
+    let words = "docs/pictures/large.bin takes 300000 bytes, more than 10240";
+    refused(&["--object-bytes", "10KiB"], "docs/pictures/large.bin", &noise(300_000), words);
+}
+
+#[test]
+fn an_object_that_grows_is_named_too() {
+    let server = Server::start_with(Database::sqlite(), &["--object-bytes", "10KiB"]);
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.write("docs/notes.bin", noise(9000));
+    repository.commit("small");
+    repository.push(&url, &["main"]).succeeded();
+    // As a delta on what is there.
+    repository.write("docs/notes.bin", noise(11_000));
+    repository.commit("larger");
+    repository.push(&url, &["main"]).refused().says("docs/notes.bin takes 11000 bytes, more than 10240");
 }
 
 #[test]
 fn the_bytes_of_all_objects() {
     let flags = ["--inflated-bytes", "1MiB"];
-    refused(&flags, "long.md", &[b'x'; 1_500_000], "the objects take more than 1 MiB together");
+    let words = "the objects take more than 1 MiB together; the operator can allow more with  picloud serve --inflated-bytes";
+    refused(&flags, "long.md", &[b'x'; 1_500_000], words);
 }
 
 #[test]
 fn the_entries_of_a_tree() {
-    refused(&["--tree-entries", "2"], "more.md", b"more", "the tree has more than 2 files");
+    refused(&["--tree-entries", "2"], "more.md", b"more", "the tree has more than 2 files (1 problem");
 }
 
 #[test]
 fn the_bytes_of_a_path() {
     let path = format!("{}/long.md", "folder".repeat(5));
-    refused(&["--path-bytes", "30"], &path, b"more", "the tree has a path of more than 30 bytes");
+    let words = format!("the tree has a path of more than 30 bytes: {path}...");
+    refused(&["--path-bytes", "30"], &path, b"more", &words);
+    refused(
+        &["--path-bytes", "30"],
+        &path,
+        b"more",
+        "hint: the operator can allow more with  picloud serve --path-bytes",
+    );
 }
 
 #[test]
@@ -73,12 +104,47 @@ fn the_refs_of_an_app() {
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main", "main:a", "main:b"]).succeeded();
-    let words = "the app has 3 branches and tags, and may have 3; delete some first";
+    let words = "the app would have 4 branches and tags, and can have 3; delete some first, or have the operator allow more with  picloud \
+                 serve --refs-per-app";
     repository.push(&url, &["main:c"]).refused().says(words);
     // What is there may be moved, and what goes makes room for what comes.
     repository.commit("next");
     repository.push(&url, &["main", "main:a"]).succeeded();
     repository.push(&url, &[":b", "main:c"]).succeeded();
+}
+
+/// Tags of the commit, as many.
+fn tagged(repository: &Repository, tags: usize) {
+    let head = repository.head();
+    let lines: String = (0..tags).map(|number| format!("{head} refs/tags/v{number:04}\n")).collect();
+    repository.write(".git/packed-refs", lines);
+}
+
+#[test]
+fn the_refs_of_a_push() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    tagged(&repository, 1001);
+    let url = server.git_url("hello");
+    let refused = repository.push(&url, &["--tags"]).refused();
+    let words = "the push names 1001 refs, more than 1000; the operator can allow more with  picloud serve --refs-per-app";
+    assert_eq!(refused.text.matches(&format!("({words})")).count(), 1001, "{}", refused.text);
+    assert!(!refused.text.contains("HTTP"), "{}", refused.text);
+    let server = Server::start_with(Database::sqlite(), &["--refs-per-app", "2000"]);
+    repository.push(&server.git_url("hello"), &["--tags"]).succeeded().says("STORED v1000");
+}
+
+#[test]
+fn the_options_of_a_push() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let options = |number: usize| ["-o", "option"].repeat(number);
+    let repository = Repository::hello();
+    let refused = repository.push(&url, &[options(65), vec!["main"]].concat()).refused();
+    refused.says("main -> main (unpack failed: the push has 65 options, more than 64)");
+    assert_eq!(server.get("/hello/greet/Ann").status, 404, "nothing changed");
+    // With options in front, the address follows them.
+    repository.push(options(64)[0], &[&options(64)[1..], &[&url, "main"]].concat()).succeeded();
 }
 
 #[test]
@@ -90,6 +156,30 @@ fn a_setting_that_is_none_is_misuse() {
     assert_eq!(status(&["--push-bytes", "lots"]), Some(2));
     assert_eq!(status(&["--push-time", "soon"]), Some(2));
     assert_eq!(status(&["--pushes-at-once", "0"]), Some(2));
+}
+
+/// A frame of git's.
+fn frame(text: &str) -> String {
+    format!("{:04x}{text}", text.len() + 4)
+}
+
+#[test]
+fn a_push_that_does_not_arrive_is_refused_in_gits_way() {
+    let server = Server::start_with(Database::sqlite(), &["--push-time", "2s"]);
+    let command =
+        format!("{} {} refs/heads/main\0 report-status side-band-64k", "0".repeat(40), "1".repeat(40));
+    let begun = frame(&command) + "0000PACK";
+    let head = format!(
+        "POST /hello.git/git-receive-pack HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-type: application/x-git-receive-pack-request\r\ncontent-length: 5000000\r\n\r\n",
+        server.address
+    );
+    let answer = Wire::sent(&server, head + &begun).answer();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let words = "it did not arrive in time; nothing was changed; a push has 2 s (picloud serve --push-time) and 1.0 KiB a second";
+    for words in [format!("error: REJECTED main: {words}"), format!("ng refs/heads/main {words}")] {
+        assert!(answer.body.contains(&words), "{answer:?}");
+    }
 }
 
 /// Begins a push over a connection of its own, and sends no more.
@@ -129,7 +219,8 @@ fn more_pushes_than_may_arrive_at_once_are_told_so_and_harm_nobody() {
     // Whether all of them have got that far shows when one more has no room.
     let one_more = |number| repository.push(&url, &[&format!("HEAD:refs/tags/{number}")]);
     let refused = (0..100).map(one_more).find(|push| !push.accepted).expect("there is always room");
-    refused.says("503");
+    refused
+        .says("too many pushes of this token are on their way; nothing was changed; push again in a moment");
     drop(connections);
     assert!((100..200).map(one_more).any(|push| push.accepted), "who left still takes room");
 }

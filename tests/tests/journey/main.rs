@@ -34,6 +34,7 @@ mod nodes;
 mod people;
 pub(crate) mod postgres;
 mod previews;
+mod protocol;
 mod pushing;
 mod refused;
 mod restart;

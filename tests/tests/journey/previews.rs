@@ -136,8 +136,15 @@ fn no_app_takes_the_host_of_a_preview() {
     let push = |app: &str, branch: &str| {
         answering(&repository, &format!("{branch} of {app}"));
         let url = format!("http://ada:{TOKEN}@pi.test:{port}/{app}.git");
-        let pushed =
-            repository.try_git(&["-c", &resolve, "push", "-f", &url, &format!("HEAD:refs/heads/{branch}")]);
+        let pushed = repository.try_git(&[
+            "-c",
+            &resolve,
+            "push",
+            "--progress",
+            "-f",
+            &url,
+            &format!("HEAD:refs/heads/{branch}"),
+        ]);
         printed(&pushed.succeeded())
     };
     let branches = [

@@ -74,7 +74,7 @@ fn a_push_with_faults_changes_nothing_and_names_them_all(database: Database) {
         .says("did you mean `log::info`?")
         .says("remote: error: picloud.toml:7:8  schedule `tick`: minute 61 in `61 * * * *` is out of range 0-59")
         .says("2 problems in 2 files; nothing changed, deploy 1 is still live")
-        .says("! [remote rejected] main -> main (2 problems; deploy 1 is still live)");
+        .says("! [remote rejected] main -> main (picloud.toml:7:8 schedule `tick`: minute 61 in `61 * * * *` is out of range 0-59 (2 problems; deploy 1 is still live))");
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     assert_eq!(repository.git(&["ls-remote", &url, "refs/heads/main"]), format!("{good}\trefs/heads/main"));
     assert_eq!(Repository::clone_of(&url).head(), good);
@@ -160,4 +160,44 @@ fn deploys_are_refs_that_only_the_server_writes(database: Database) {
     repository.push(&url, &["--delete", "refs/deploys/9"]).refused().says("no such ref");
     repository.push(&url, &["--delete", "refs/tags/none"]).refused().says("no such ref");
     assert_eq!(repository.git(&["ls-remote", &url, "refs/deploys/*"]), listed);
+}
+
+/// Stores a tree as it is.
+fn tree(repository: &Repository, content: &[u8]) -> String {
+    repository.write(".git/tree", content);
+    repository.git(&["hash-object", "-t", "tree", "-w", "--literally", ".git/tree"])
+}
+
+#[test]
+fn what_git_only_warns_of_is_taken_and_told() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    let id = |name: &str| {
+        let id = repository.git(&["rev-parse", &format!("HEAD:{name}")]);
+        (0..20).map(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap()).collect::<Vec<u8>>()
+    };
+    let files = |mode: &str, more: &[u8]| {
+        let (manifest, script) = (id("picloud.toml"), id("greet.rhai"));
+        let greet = format!("{mode} greet.rhai\0").into_bytes();
+        [more, &greet, &script, b"100640 picloud.toml\0", &manifest].concat()
+    };
+    let commit = |content: &[u8]| {
+        let tree = tree(&repository, content);
+        (repository.git(&["commit-tree", "-m", "odd", &tree]), tree)
+    };
+    let (odd, odd_tree) = commit(&files("0100664", b""));
+    repository
+        .push(&server.git_url("odd"), &[&format!("{odd}:refs/heads/main")])
+        .succeeded()
+        .says(&format!("warning: object {odd_tree}: zeroPaddedFilemode: contains zero-padded file modes"))
+        .says("LIVE as deploy 1");
+    assert_eq!(server.get("/odd/greet/Ann").status, 200);
+    let clone = Repository::clone_of(&server.git_url("odd"));
+    assert_eq!(clone.head(), odd);
+    assert_eq!(clone.git(&["status", "--porcelain"]), "");
+    let (bad, _) = commit(&files("100644", &[&b"100644 .git\0"[..], &id("greet.rhai")].concat()));
+    repository
+        .push(&server.git_url("bad"), &[&format!("{bad}:refs/heads/main")])
+        .refused()
+        .says("hasDotgit: `.git`");
 }

@@ -101,7 +101,7 @@ fn what_lies_before_a_shallow_push_is_told_and_can_be_sent() {
     run(&hint(&refused, "go back by a new commit:"), &repository).succeeded();
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 3");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"1\"");
-    run(&hint(&refused, "from a clone with all history:"), &repository).succeeded().says("STORED history");
+    run(&hint(&refused, "from a clone with all history:"), &repository).succeeded().says("-> history");
     assert_eq!(repository.git(&["rev-parse", "--is-shallow-repository"]), "false");
     repository.push(&url, &["-f", &format!("{old}:refs/heads/main")]).succeeded().says("LIVE as deploy 4");
     repository.push(&url, &["aside"]).succeeded();

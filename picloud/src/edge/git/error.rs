@@ -6,6 +6,7 @@ use axum::response::IntoResponse;
 use git_receiver::{ReceiveError, RepositoryError};
 use manifest_schema::name::{AppName, NameError};
 use platform::StoreError;
+use platform::deploy::Rejection;
 use platform::memory::OutOfMemory;
 use platform::tokens::Right;
 
@@ -37,6 +38,11 @@ pub(crate) enum GitError {
     Forbidden { app: AppName, what: &'static str, right: Right },
     #[error("this address is for git: clone, fetch or push it")]
     Address,
+    /// Git LFS is asked for, which keeps files apart from the repository.
+    #[error(
+        "this server keeps no files apart from their repository (Git LFS); commit them as they are: git lfs migrate export"
+    )]
+    LargeFiles,
     #[error("only gzip is understood as content encoding")]
     Encoding,
     #[error("only {0} is understood as content type")]
@@ -66,6 +72,35 @@ pub(crate) enum GitError {
     Repository(#[from] RepositoryError),
 }
 
+impl GitError {
+    /// Why a push is rejected by which this happens before it is read; `None` for what git shows as an answer of HTTP (that nobody is
+    /// let in, and that there is no such thing), and for what is no push.
+    pub(super) fn rejection(&self) -> Option<Rejection> {
+        Some(match self {
+            Self::TooManyPushes => Rejection::TooManyPushes,
+            Self::NoMemory(refused) => Rejection::NoMemory(*refused),
+            Self::Store(error) | Self::Unauthorized(Refused::Unknown(error)) => unavailable(error),
+            Self::Repository(error) => unavailable(error),
+            _ => return None,
+        })
+    }
+}
+
+/// What needs the database while it is away. The cause goes to the log.
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Rejection {
+    match StoreError::among(error) {
+        Some(cause) if cause.is_unavailable() => {
+            tracing::warn!(%error, "the database failed a push");
+            Rejection::Unavailable { why: cause.public_reason() }
+        }
+        _ => {
+            let incident = uuid::Uuid::new_v4();
+            tracing::error!(%incident, %error, "push failed");
+            Rejection::Internal { incident }
+        }
+    }
+}
+
 fn unauthorized(refused: &Refused) -> &'static str {
     match refused {
         Refused::Missing => "a token is needed: give it as the password, with any user name",
@@ -90,6 +125,8 @@ impl IntoResponse for GitError {
                 StatusCode::NOT_FOUND
             }
             Self::Encoding | Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            // Of all statuses, the one that Git LFS neither repeats nor takes for its own fault.
+            Self::LargeFiles => StatusCode::NOT_IMPLEMENTED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow | Self::NotReceived(SpoolError::Slow) => StatusCode::REQUEST_TIMEOUT,
             Self::Name(_) | Self::Cut(_) | Self::NotAPush(_) | Self::NotReceived(SpoolError::Cut(_)) => {
@@ -99,11 +136,15 @@ impl IntoResponse for GitError {
             Self::TooManyPushes | Self::TooManyFetches | Self::GaveWay | Self::NoMemory(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::NotReceived(SpoolError::NoRoom { .. } | SpoolError::Keep { .. }) => {
-                StatusCode::INSUFFICIENT_STORAGE
-            }
+            Self::NotReceived(SpoolError::NoRoom | SpoolError::Keep(_)) => StatusCode::INSUFFICIENT_STORAGE,
         };
         let mut response = reply::text(status, &format!("{self}\n"));
+        if let Self::LargeFiles = self {
+            let message = serde_json::json!({ "message": self.to_string() });
+            response = reply::json(status, &message);
+            let kind = HeaderValue::from_static("application/vnd.git-lfs+json");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
         match self {
             Self::Unauthorized(Refused::TooMany { wait }) => reply::wait(response, wait),
             Self::NotReceived(SpoolError::GaveWay)

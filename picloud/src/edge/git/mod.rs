@@ -19,6 +19,7 @@ use platform::tokens::Right;
 use super::client;
 use super::credentials::Caller;
 use crate::words::addresses::Addresses;
+use crate::words::push::PushWords;
 use wire::{git_reply, protocol};
 
 pub(super) use error::GitError;
@@ -35,15 +36,31 @@ pub(super) async fn answer(
     addresses: Addresses,
     request: Request<Body>,
 ) -> Result<Response<Body>, GitError> {
+    if rest.starts_with("/info/lfs/") {
+        return Err(GitError::LargeFiles);
+    }
     let address = client::address(&request);
-    let caller = git.door.caller(request.headers(), address).await;
-    let caller = caller.map_err(GitError::Unauthorized)?;
-    let holder = Holder::new(caller.who.token, address.map(client::network), app.clone());
-    let (service, step) = service_of(rest, &request).ok_or(GitError::Address)?;
-    if let Step::Exchange = step {
+    let asked = service_of(rest, &request);
+    if let Some((service, Step::Exchange)) = asked {
         require_type(&request, service)?;
     }
-    allow(git, &caller, &app, service).await?;
+    let headers = request.headers();
+    let admitted = async {
+        let caller = git.door.caller(headers, address).await;
+        let caller = caller.map_err(GitError::Unauthorized)?;
+        let (service, step) = asked.ok_or(GitError::Address)?;
+        allow(git, &caller, &app, service).await?;
+        Ok((caller, service, step))
+    };
+    let (caller, service, step) = match (admitted.await, asked) {
+        (Ok(admitted), _) => admitted,
+        (Err(error), Some((Service::Receive, Step::Exchange))) => {
+            let words = PushWords::new(app, String::new(), addresses, true);
+            return receive::refuse(git, words, request, error).await;
+        }
+        (Err(error), _) => return Err(error),
+    };
+    let holder = Holder::new(caller.who.token, address.map(client::network), app.clone());
     match (service, step) {
         (service, Step::Advertise) => advertise(git, app, service, protocol(request.headers())).await,
         (Service::Receive, Step::Exchange) => receive::receive(git, holder, caller, addresses, request).await,
@@ -124,11 +141,13 @@ enum Step {
 
 fn service_of(rest: &str, request: &Request<Body>) -> Option<(Service, Step)> {
     match (request.method(), rest) {
-        (&Method::GET, "/info/refs") => match request.uri().query()?.strip_prefix("service=")? {
-            "git-receive-pack" => Some((Service::Receive, Step::Advertise)),
-            "git-upload-pack" => Some((Service::Upload, Step::Advertise)),
-            _ => None,
-        },
+        (&Method::GET | &Method::HEAD, "/info/refs") => {
+            match request.uri().query()?.strip_prefix("service=")? {
+                "git-receive-pack" => Some((Service::Receive, Step::Advertise)),
+                "git-upload-pack" => Some((Service::Upload, Step::Advertise)),
+                _ => None,
+            }
+        }
         (&Method::POST, "/git-receive-pack") => Some((Service::Receive, Step::Exchange)),
         (&Method::POST, "/git-upload-pack") => Some((Service::Upload, Step::Exchange)),
         _ => None,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, Response};
-use git_receiver::{Capabilities, Request as PushRequest, report};
+use git_receiver::{Capabilities, Request as PushRequest, UnpackError, report};
 use manifest_schema::name::AppName;
 use platform::deploy::{Deployed, Deployer, Event, Outcome, Pusher, Rejection, Tell, Verdict};
 use platform::executor::Holder;
@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::error::GitError;
-use super::spool::{SpoolBounds, SpoolError, Spooled, spool};
+use super::spool::{NotSpooled, SpoolBounds, SpoolError, Spooled, discard, spool};
 use super::state::{GitEdge, PushBounds};
 use super::wire::{ANSWER_BUFFER, git_reply, plain_body};
 use crate::edge::credentials::Caller;
@@ -40,6 +40,10 @@ const TURN_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// How many times as long as it came a push can be: packs are compressed already, and git compresses nothing else of a push.
 const RATIO_MAX: u64 = 10;
+
+/// How long what a push asks for can take to come, and how much of it is kept, where it is refused before it is taken in.
+const REFUSED_HEAD_TIME: Duration = Duration::from_secs(5);
+const REFUSED_HEAD_BYTES_MAX: usize = 64 * 1024;
 
 const RESULT: &str = "application/x-git-receive-pack-result";
 
@@ -68,26 +72,23 @@ pub(super) async fn receive(
 ) -> Result<Response<Body>, GitError> {
     let started = Instant::now();
     let app = holder.app.clone();
-    let place = git.arriving.try_enter(&holder).map_err(|_| GitError::TooManyPushes)?;
-    let account = git.apps.repository(&app).await?.account(&git.memory);
-    let arriving = account.try_reserve(Purpose::Pushes, ARRIVING_BYTES)?;
+    let words = PushWords::new(app.clone(), caller.actor.name.clone(), addresses.clone(), false);
+    let (place, arriving) = match admit(git, &holder).await {
+        Ok(admitted) => admitted,
+        Err(error) => return refuse(git, words, request, error).await,
+    };
     let mut body = plain_body(request, RATIO_MAX)?;
     let bounds = &git.pushes.bounds;
-    let spooling = SpoolBounds {
-        bytes: bounds.request_max(),
-        time: bounds.time,
-        min_rate: git.min_rate,
-        folder: &git.pushes.spool,
-    };
-    let mut body = match spool(&mut body, &spooling, &place).await {
+    let mut body = match spool(&mut body, &spooling(git), &place).await {
         Ok(body) => body,
-        Err(error) => {
-            let words = PushWords::new(app.clone(), caller.actor.name.clone(), addresses, false);
-            let answered = not_kept(&app, &error, &bounds.limits, &words, started).await;
-            return answered.ok_or(GitError::NotReceived(error));
+        Err(NotSpooled { error, head }) => {
+            let rejection = not_spooled(&app, &error, git);
+            let read = git_receiver::read_request(&mut head.as_slice(), &bounds.limits).await;
+            let Ok(Some(request)) = read else { return Err(GitError::NotReceived(error)) };
+            return Ok(reject(git, &words, &request, &rejection, started));
         }
     };
-    let request = match git_receiver::read_request(&mut body, &git.pushes.bounds.limits).await {
+    let request = match git_receiver::read_request(&mut body, &bounds.limits).await {
         Ok(Some(request)) => request,
         Ok(None) => return Ok(git_reply(RESULT, Body::empty())),
         Err(error) => {
@@ -95,6 +96,11 @@ pub(super) async fn receive(
             return Err(GitError::NotAPush(error));
         }
     };
+    if let Some(fault) = request.fault {
+        let refused = UnpackError::from(fault);
+        let rejection = Rejection::Unpack { why: refused.to_string(), limit: refused.limit() };
+        return Ok(reject(git, &words, &request, &rejection, started));
+    }
     let pusher =
         Pusher { caller: caller.who, actor: caller.actor, creates: git.pushes.create_apps, message: None };
     let arrived = Arrived {
@@ -116,32 +122,86 @@ pub(super) async fn receive(
     Ok(git_reply(RESULT, Body::from_stream(ReaderStream::new(input))))
 }
 
-/// Says in git's way that there is no room for a push: to an error of HTTP, git adds that everything is up to date. `None`: the client
-/// has not sent everything, or what it asks for is not in the beginning that was kept.
-async fn not_kept(
-    app: &AppName,
-    error: &SpoolError,
-    limits: &git_receiver::Limits,
-    words: &PushWords,
-    started: Instant,
-) -> Option<Response<Body>> {
-    let (rejection, mut head) = match error {
-        SpoolError::Keep { source, head } => {
+/// A place and some memory for a push that arrives.
+async fn admit(git: &GitEdge, holder: &Holder) -> Result<(Place, Reservation), GitError> {
+    let place = git.arriving.try_enter(holder).map_err(|_| GitError::TooManyPushes)?;
+    let account = git.apps.repository(&holder.app).await?.account(&git.memory);
+    Ok((place, account.try_reserve(Purpose::Pushes, ARRIVING_BYTES)?))
+}
+
+fn spooling(git: &GitEdge) -> SpoolBounds<'_> {
+    let bounds = &git.pushes.bounds;
+    SpoolBounds {
+        bytes: bounds.request_max(),
+        time: bounds.time,
+        min_rate: git.min_rate,
+        folder: &git.pushes.spool,
+    }
+}
+
+/// Refuses a push in git's way that is not taken in: to an error of HTTP, git adds that everything is up to date, and shows nothing of
+/// what was said. Where that is no push, or too many are refused at once, it is the error.
+pub(super) async fn refuse(
+    git: &GitEdge,
+    words: PushWords,
+    request: Request<Body>,
+    error: GitError,
+) -> Result<Response<Body>, GitError> {
+    let started = Instant::now();
+    let Some(rejection) = error.rejection() else { return Err(error) };
+    let Ok(_refusing) = git.refusing.try_acquire() else { return Err(error) };
+    let mut body = plain_body(request, RATIO_MAX)?;
+    // What a client asks for, it sends at once.
+    let limits =
+        git_receiver::Limits { head_bytes: REFUSED_HEAD_BYTES_MAX, ..git.pushes.bounds.limits.clone() };
+    let reading = tokio::time::timeout(REFUSED_HEAD_TIME, git_receiver::read_request(&mut body, &limits));
+    let Ok(Ok(Some(request))) = reading.await else { return Err(error) };
+    discard(&mut body, &spooling(git)).await;
+    Ok(reject(git, &words, &request, &rejection, started))
+}
+
+/// Why a push is rejected that was not taken in.
+fn not_spooled(app: &AppName, error: &SpoolError, git: &GitEdge) -> Rejection {
+    match error {
+        SpoolError::Keep(source) => {
             let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
             let incident = uuid::Uuid::new_v4();
             tracing::error!(%app, %incident, error = %source, "a push cannot be kept in the data folder");
-            (if full { Rejection::DiskFull } else { Rejection::Internal { incident } }, head.as_slice())
+            if full { Rejection::DiskFull } else { Rejection::Internal { incident } }
         }
-        SpoolError::NoRoom { head } => (Rejection::NoRoomBeside, head.as_slice()),
-        SpoolError::Slow | SpoolError::GaveWay | SpoolError::Cut(_) => {
-            tracing::info!(%app, %error, "push not received");
-            return None;
+        other => {
+            tracing::info!(%app, error = %other, "push not received");
+            match other {
+                SpoolError::NoRoom => Rejection::NoRoomBeside,
+                SpoolError::GaveWay => Rejection::GaveWay,
+                SpoolError::Slow => Rejection::TooSlow {
+                    time: git.pushes.bounds.time,
+                    min_rate: git.min_rate.bytes_per_second,
+                },
+                SpoolError::Cut(_) | SpoolError::Keep(_) => {
+                    Rejection::Unpack { why: other.to_string(), limit: None }
+                }
+            }
         }
-    };
-    let request = git_receiver::read_request(&mut head, limits).await.ok().flatten()?;
-    let verdicts = Verdict::reject_all(&request.commands, &rejection);
+    }
+}
+
+/// The whole answer to a push of which nothing is carried out.
+fn reject(
+    git: &GitEdge,
+    words: &PushWords,
+    request: &PushRequest,
+    rejection: &Rejection,
+    started: Instant,
+) -> Response<Body> {
+    let verdicts = Verdict::reject_all(&request.commands, rejection);
+    git.pushes.numbers.pushed(&verdicts, started.elapsed());
     let ending = words.ending(&verdicts, started.elapsed());
-    Some(git_reply(RESULT, Body::from(said(&request.capabilities, &ending.text, &Ok(()), &ending.results))))
+    let unpacked = match rejection {
+        Rejection::Unpack { .. } => Err(rejection.clone()),
+        _ => Ok(()),
+    };
+    git_reply(RESULT, Body::from(said(&request.capabilities, &ending.text, &unpacked, &ending.results)))
 }
 
 /// Carries out a push and tells the client, for as long as it listens.
@@ -153,6 +213,7 @@ async fn carry_out(
     output: DuplexStream,
 ) {
     let capabilities = arrived.request.capabilities.clone();
+    let commands = arrived.request.commands.clone();
     let mut words = PushWords::new(
         arrived.holder.app.clone(),
         arrived.pusher.actor.name.clone(),
@@ -170,10 +231,12 @@ async fn carry_out(
         // Then nobody receives the events any more, from which the deployer knows it.
         () = hung_up(&mut input) => {}
     }
-    let Ok(Deployed { unpacked, verdicts }) = deploying.await else {
-        tracing::error!("a push ended in a panic; nothing is known of it");
-        return;
-    };
+    let Deployed { unpacked, verdicts } = deploying.await.unwrap_or_else(|error| {
+        let incident = uuid::Uuid::new_v4();
+        tracing::error!(%incident, %error, "a push ended in a panic");
+        let rejection = Rejection::OutcomeUnknown;
+        Deployed { unpacked: Ok(()), verdicts: Verdict::reject_all(&commands, &rejection) }
+    });
     numbers.pushed(&verdicts, started.elapsed());
     let rejected = |verdict: &Verdict| matches!(verdict.outcome, Outcome::Rejected(_));
     push.record("rejected", verdicts.iter().any(rejected));
@@ -214,7 +277,7 @@ fn said(
 ) -> Vec<u8> {
     let results: Vec<_> = results.iter().map(|(name, result)| (name.as_str(), result.clone())).collect();
     let unpacked = unpacked.as_ref().copied().map_err(|rejection| match rejection {
-        Rejection::Unpack(why) | Rejection::Unavailable { why } => why.as_str(),
+        Rejection::Unpack { why, .. } | Rejection::Unavailable { why } => why.as_str(),
         Rejection::NoMemory(_) => "there is no memory for it",
         Rejection::HistoryEnds(_) => "missing necessary objects",
         _ => "the server cannot read its repository",

@@ -22,8 +22,9 @@ const SPAN: Duration = Duration::from_secs(15);
 /// How much of a request is kept in memory.
 const IN_MEMORY_MAX: usize = 64 * 1024;
 
-/// How much is read from the connection at a time.
+/// How much is read from the connection at a time, and of what is not kept.
 const PIECE: usize = 32 * 1024;
+const DISCARDED_PIECE: usize = 4 * 1024;
 
 /// Why something ended whose place others wanted, who had fewer.
 pub(super) const GAVE_WAY: &str =
@@ -40,20 +41,21 @@ pub(crate) enum SpoolError {
     GaveWay,
     /// Too much of other pushes is there, and of nobody more than of this one's token.
     #[error("there is no room for the push beside others of this token or app")]
-    NoRoom {
-        /// How it begins.
-        head: Vec<u8>,
-    },
+    NoRoom,
     /// The connection broke, or what it brought cannot be decompressed.
     #[error("the push was cut off: {0}")]
     Cut(#[source] io::Error),
     /// The server cannot keep it.
-    #[error("the server cannot keep the push: {source}")]
-    Keep {
-        source: io::Error,
-        /// How it begins: what the client asks for, so that it can be told in git's way.
-        head: Vec<u8>,
-    },
+    #[error("the server cannot keep the push: {0}")]
+    Keep(#[source] io::Error),
+}
+
+/// A request that was not taken in.
+#[derive(Debug)]
+pub(super) struct NotSpooled {
+    pub(super) error: SpoolError,
+    /// How it begins: what the client asks for, so that it can be told in git's way.
+    pub(super) head: Vec<u8>,
 }
 
 /// A whole request, to be read from its beginning.
@@ -80,29 +82,60 @@ pub(super) async fn spool(
     body: &mut (impl AsyncRead + Unpin),
     bounds: &SpoolBounds<'_>,
     place: &Place,
-) -> Result<Spooled, SpoolError> {
-    tokio::select! {
-        taken = tokio::time::timeout(bounds.time, take(body, bounds, place)) => {
+) -> Result<Spooled, NotSpooled> {
+    let mut kept = Kept::default();
+    let taken = tokio::select! {
+        taken = tokio::time::timeout(bounds.time, take(body, bounds, place, &mut kept)) => {
             taken.unwrap_or(Err(SpoolError::Slow))
         }
         () = place.given_way() => Err(SpoolError::GaveWay),
+    };
+    let Kept { memory, file } = kept;
+    match (taken, file) {
+        (Err(error), _) => Err(NotSpooled { error, head: memory }),
+        (Ok(()), None) => Ok(Spooled::Memory(io::Cursor::new(memory))),
+        (Ok(()), Some(mut file)) => match rewound(&mut file).await {
+            Ok(()) => Ok(Spooled::File(file)),
+            Err(error) => Err(NotSpooled { error: SpoolError::Keep(error), head: memory }),
+        },
     }
 }
 
-/// Why what came is not kept.
-enum NotKept {
-    NoRoom,
-    Failed(io::Error),
+/// Reads what is left of a request that is not taken in: a client reads its answer only when it has sent everything, or stops.
+pub(super) async fn discard(body: &mut (impl AsyncRead + Unpin), bounds: &SpoolBounds<'_>) {
+    let reading = async {
+        let mut left = bounds.bytes.saturating_mul(2);
+        let mut piece = [0; DISCARDED_PIECE];
+        let mut pace = Pace::from_next_span(bounds.min_rate, SPAN);
+        while left > 0 && pace.is_kept() {
+            match tokio::time::timeout_at(pace.span_ends(), body.read(&mut piece)).await {
+                Ok(Ok(0) | Err(_)) => return,
+                Ok(Ok(read)) => {
+                    pace.add(read);
+                    left = left.saturating_sub(read as u64);
+                }
+                Err(_) => {}
+            }
+        }
+    };
+    let _ = tokio::time::timeout(bounds.time, reading).await;
+}
+
+/// What was taken in so far.
+#[derive(Default)]
+struct Kept {
+    /// All of it, or how it begins.
+    memory: Vec<u8>,
+    file: Option<File>,
 }
 
 async fn take(
     body: &mut (impl AsyncRead + Unpin),
     bounds: &SpoolBounds<'_>,
     place: &Place,
-) -> Result<Spooled, SpoolError> {
-    let mut memory = Vec::new();
-    let mut file: Option<File> = None;
-    let mut failed: Option<NotKept> = None;
+    kept: &mut Kept,
+) -> Result<(), SpoolError> {
+    let mut failed: Option<SpoolError> = None;
     let mut taken = 0u64;
     let mut piece = vec![0; PIECE];
     let mut pace = Pace::from_next_span(bounds.min_rate, SPAN);
@@ -120,25 +153,18 @@ async fn take(
         if taken > bounds.bytes.saturating_add(PIECE as u64) || failed.is_some() {
             continue;
         }
+        let Kept { memory, file } = kept;
         if file.is_none() && memory.len() + read.len() <= IN_MEMORY_MAX {
             memory.extend_from_slice(read);
             continue;
         }
         let more = read.len() + if file.is_none() { memory.len() } else { 0 };
         failed = match place.grow(more as u64) {
-            Ok(()) => keep(&mut file, bounds.folder, &memory, read).await.err().map(NotKept::Failed),
-            Err(NoPlace) => Some(NotKept::NoRoom),
+            Ok(()) => keep(file, bounds.folder, memory, read).await.err().map(SpoolError::Keep),
+            Err(NoPlace) => Some(SpoolError::NoRoom),
         };
     }
-    match (failed, file) {
-        (Some(NotKept::Failed(source)), _) => Err(SpoolError::Keep { source, head: memory }),
-        (Some(NotKept::NoRoom), _) => Err(SpoolError::NoRoom { head: memory }),
-        (None, None) => Ok(Spooled::Memory(io::Cursor::new(memory))),
-        (None, Some(mut file)) => match rewound(&mut file).await {
-            Ok(()) => Ok(Spooled::File(file)),
-            Err(source) => Err(SpoolError::Keep { source, head: memory }),
-        },
-    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// Writes what was read behind what the file holds; a new file begins with what was kept in memory until now.
@@ -242,11 +268,12 @@ mod tests {
         let bounds = bounds(u64::MAX, LONG, folder.path());
         let long = vec![7; 1024 * 1024 + 1];
         let refused = spool(&mut &*long, &bounds, &place).await;
-        assert!(matches!(refused, Err(SpoolError::NoRoom { head }) if head.len() == IN_MEMORY_MAX));
+        let Err(NotSpooled { error: SpoolError::NoRoom, head }) = refused else { panic!("it has room") };
+        assert_eq!(head.len(), IN_MEMORY_MAX);
     }
 
     /// How a client fares that sends so many bytes each second.
-    async fn dawdling(bytes: usize, time: Duration) -> (Result<Spooled, SpoolError>, Duration) {
+    async fn dawdling(bytes: usize, time: Duration) -> (Result<Spooled, NotSpooled>, Duration) {
         let (folder, place) = (tempfile::tempdir().unwrap(), places().try_enter(&holder(1)).unwrap());
         let (mut client, mut body) = tokio::io::duplex(PIECE);
         client.write_all(b"half").await.unwrap();
@@ -267,7 +294,8 @@ mod tests {
     async fn a_client_that_falls_silent_or_dawdles_is_dropped() {
         for (bytes, ends) in [(0, 2 * SPAN), (1000, 2 * SPAN), (1100, LONG * 60)] {
             let (dropped, after) = dawdling(bytes, LONG * 60).await;
-            assert!(matches!(dropped, Err(SpoolError::Slow)), "{bytes}");
+            let Err(NotSpooled { error: SpoolError::Slow, head }) = dropped else { panic!("{bytes}") };
+            assert!(head.starts_with(b"half"));
             assert_eq!(after, ends, "{bytes}");
         }
     }
@@ -286,6 +314,6 @@ mod tests {
         };
         let bounds = bounds(u64::MAX, LONG, folder.path());
         let (given_way, ()) = tokio::join!(spool(&mut body, &bounds, &hog[0]), other);
-        assert!(matches!(given_way, Err(SpoolError::GaveWay)));
+        assert!(matches!(given_way, Err(NotSpooled { error: SpoolError::GaveWay, .. })));
     }
 }

@@ -16,6 +16,7 @@ use platform::executor::fair_turns::FairTurns;
 use platform::executor::places::{PlaceBounds, Places};
 use platform::executor::threads::BackgroundThreads;
 use platform::executor::turns::Turns;
+use tokio::sync::Semaphore;
 
 /// How many pushes can be arriving, waiting for their turn or be worked on at once. Where they are more, who has most gives way.
 const PUSHES_MAX: usize = 256;
@@ -27,8 +28,8 @@ const LARGE_PUSHES_OF_APP_MAX: u64 = 8;
 /// How many fetches are answered at once, those that wait for their clients among them; where they are more, who has most gives way.
 const FETCHES_MAX: usize = 128;
 
-/// What can stand before a pack: commands, options, shallow commits.
-const COMMANDS_BYTES: u64 = 2 * 1024 * 1024;
+/// How many pushes that have no place are read to their end at once, so that they can be refused in git's way.
+const REFUSED_MAX: usize = 64;
 
 /// How many fetches read at once, and of one app: SQLite has four connections that read. Those that wait for their clients do not count.
 const READS_MAX: usize = 3;
@@ -54,7 +55,7 @@ impl Default for PushBounds {
 impl PushBounds {
     /// The most bytes of a request: a pack, and what stands before it.
     pub(super) fn request_max(&self) -> u64 {
-        self.limits.request_bytes.saturating_add(COMMANDS_BYTES)
+        self.limits.request_bytes.saturating_add(self.limits.head_bytes as u64)
     }
 }
 
@@ -84,6 +85,8 @@ pub(crate) struct GitEdge {
     pub(super) pushes: Pushes,
     /// Which pushes arrive, wait or are worked on.
     pub(super) arriving: Places,
+    /// Those that have no place and are told so.
+    pub(super) refusing: Arc<Semaphore>,
     /// Which pushes are worked on.
     pub(super) turns: FairTurns,
     /// Which fetches are answered.
@@ -118,6 +121,7 @@ impl GitEdge {
                 bytes: push_bytes.saturating_mul(LARGE_PUSHES_MAX),
                 app_bytes: push_bytes.saturating_mul(LARGE_PUSHES_OF_APP_MAX),
             }),
+            refusing: Arc::new(Semaphore::new(REFUSED_MAX)),
             // One is left to others, where there are several.
             turns: FairTurns::new(at_once, at_once.saturating_sub(1).max(1)),
             fetching: Places::new(PlaceBounds {

@@ -19,11 +19,11 @@ fn a_pull_merges_or_rebases_what_others_pushed() {
     merging.commit("merged");
     merging.try_git(&["push", "origin", "main"]).refused().says("fetch first");
     merging.git(&["pull", "-q", "--no-rebase", "--no-edit"]);
-    merging.try_git(&["push", "origin", "main"]).succeeded().says("LIVE as deploy 3");
+    merging.push("origin", &["main"]).succeeded().says("LIVE as deploy 3");
     rebasing.write("rebased.md", "rebased");
     rebasing.commit("rebased");
     rebasing.git(&["pull", "-q", "--rebase"]);
-    rebasing.try_git(&["push", "origin", "main"]).succeeded().says("LIVE as deploy 4");
+    rebasing.push("origin", &["main"]).succeeded().says("LIVE as deploy 4");
     let (last, _) = clone(&url, &[]);
     assert_eq!(commits(&last, "HEAD"), "5");
     assert_eq!(last.git(&["ls-files", "*.md"]), "merged.md\nrebased.md\ntheirs.md");
@@ -134,7 +134,7 @@ fn a_clone_of_an_app_without_production_is_on_the_production_branch() {
     let (unborn, _) = clone(&url, &["-c", "init.defaultBranch=elsewhere"]);
     assert_eq!(unborn.git(&["symbolic-ref", "HEAD"]), "refs/heads/main");
     unborn.git(&["merge", "-q", "origin/try"]);
-    unborn.try_git(&["push", "origin", "main"]).succeeded().says("LIVE as deploy 2");
+    unborn.push("origin", &["main"]).succeeded().says("LIVE as deploy 2");
 }
 
 #[test]

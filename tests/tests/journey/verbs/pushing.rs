@@ -95,18 +95,6 @@ fn push_options_are_taken() {
 }
 
 #[test]
-fn a_quiet_push_tells_the_verdict_alone() {
-    let server = Server::start(Database::sqlite());
-    let url = server.git_url("hello");
-    let repository = Repository::hello();
-    let quiet = repository.try_git(&["push", "--quiet", &url, "main"]).succeeded().says("LIVE as deploy 1");
-    assert_eq!(quiet.text.lines().count(), 1, "{}", quiet.text);
-    repository.write("greet.rhai", "oops(");
-    repository.commit("broken");
-    repository.try_git(&["push", "--quiet", &url, "main"]).refused().says("greet.rhai:1:").says("1 problem");
-}
-
-#[test]
 fn a_lease_holds_or_is_stale() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
@@ -118,11 +106,11 @@ fn a_lease_holds_or_is_stale() {
         clone.write("greet.rhai", body);
         clone.git(&["commit", "-q", "-a", "--amend", "-m", body]);
     }
-    ours.try_git(&["push", "--force-with-lease", "origin", "main"]).succeeded().says("LIVE as deploy 2");
+    ours.push("--force-with-lease", &["origin", "main"]).succeeded().says("LIVE as deploy 2");
     theirs.try_git(&["push", "--force-with-lease", "origin", "main"]).refused().says("stale info");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"ours\"");
     let lease = format!("--force-with-lease=main:{}", ours.head());
-    theirs.try_git(&["push", &lease, "origin", "main"]).succeeded().says("LIVE as deploy 3");
+    theirs.push(&lease, &["origin", "main"]).succeeded().says("LIVE as deploy 3");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"theirs\"");
     let (fresh, _) = clone(&url, &[]);
     fresh.try_git(&["push", "--force-with-lease=new:", "origin", "HEAD:refs/heads/new"]).succeeded();
@@ -155,7 +143,10 @@ fn a_large_push_is_sent_in_pieces() {
         ("uncompressed", "core.compression=0"),
     ] {
         let url = server.git_url(app);
-        repository.try_git(&["-c", option, "push", &url, "main"]).succeeded().says("LIVE as deploy 1");
+        repository
+            .try_git(&["-c", option, "push", "--progress", &url, "main"])
+            .succeeded()
+            .says("LIVE as deploy 1");
         assert_eq!(clone(&url, &["-c", option]).0.head(), repository.head(), "{option}");
     }
     // A refusal is read to its end too, and not taken for a broken connection.
@@ -180,7 +171,7 @@ fn other_refs_are_refused_in_words() {
         ("HEAD:refs/pull/1/head", "only branches and tags are kept here"),
         ("HEAD:refs/picloud/other", "only branches and tags are kept here"),
         ("HEAD:refs/one", "funny refname"),
-        ("v1:refs/heads/tagged", "a branch must point to a commit, not a tag"),
+        ("v1:refs/heads/tagged", "v1 is an annotated tag, and a branch points to a commit: push v1^{}"),
         ("HEAD^{tree}:refs/heads/tree", "a branch must point to a commit, not a tree"),
         ("main:refs/heads/main/below", "cannot be beside ref refs/heads/main"),
     ] {
