@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use manifest_schema::name::{DomainName, NameError};
-use uuid::Uuid;
 
+use super::listing::{IdPrefix, PageOptions};
 use super::quantity::Ago;
 use crate::client::{AppOption, ClientOptions};
 
@@ -22,17 +22,21 @@ pub(crate) struct LogsOptions {
     #[arg(long, value_enum)]
     pub(crate) level: Option<Level>,
 
-    /// Lines of this execution alone: an answer's `picloud-execution`.
+    /// Lines of this execution only: an answer's `picloud-execution`, or its beginning.
     #[arg(long, value_name = "ID")]
-    pub(crate) execution: Option<Uuid>,
+    pub(crate) execution: Option<IdPrefix>,
 
     /// Lines of so long ago or later, such as 90s, 10m, 2h or 7d.
     #[arg(long, value_name = "AGO")]
     pub(crate) since: Option<Ago>,
 
     /// How many of the lines that are there already are printed.
-    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub(crate) limit: u32,
+
+    /// Lines before: where the list of those after begins, which it says.
+    #[arg(long, value_name = "PLACE", conflicts_with = "follow")]
+    pub(crate) before: Option<String>,
 
     #[command(flatten)]
     pub(crate) app: AppOption,
@@ -41,13 +45,46 @@ pub(crate) struct LogsOptions {
     pub(crate) client: ClientOptions,
 }
 
-/// Which executions are listed, or which one is shown.
+/// What ran: a list, or one of them.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ExecutionsNoun {
+    #[command(subcommand)]
+    pub(crate) verb: Option<ExecutionsVerb>,
+
+    /// Show this one: short for `executions show`.
+    #[arg(value_name = "ID")]
+    pub(crate) execution: Option<IdPrefix>,
+
+    #[command(flatten)]
+    pub(crate) list: ExecutionsOptions,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ExecutionsVerb {
+    /// List what ran.
+    List(ExecutionsOptions),
+    /// Show one whole, with its log and the line of the script where it failed.
+    Show(ExecutionOption),
+}
+
+/// One execution.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExecutionOption {
+    /// Its id, or as much of the beginning as no other one has.
+    #[arg(value_name = "ID")]
+    pub(crate) execution: IdPrefix,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// Which executions are listed.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExecutionsOptions {
-    /// Show this one, with its log and the line of the script where it failed.
-    #[arg(value_name = "ID")]
-    pub(crate) execution: Option<Uuid>,
-
     /// Those that failed.
     #[arg(long)]
     pub(crate) failed: bool,
@@ -60,9 +97,8 @@ pub(crate) struct ExecutionsOptions {
     #[arg(long, value_enum)]
     pub(crate) trigger: Option<Trigger>,
 
-    /// How many are listed.
-    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) page: PageOptions,
 
     #[command(flatten)]
     pub(crate) app: AppOption,
@@ -137,6 +173,8 @@ pub(crate) struct PreviewsOptions {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum PreviewsVerb {
+    /// List what is live on each branch.
+    List(AppVerb),
     /// Let the schedules of a preview run by the clock, from now on.
     Schedule(PreviewOption),
     /// Let the schedules of a preview run no more.
@@ -192,6 +230,25 @@ fn parse_domain(text: &str) -> Result<DomainName, NameError> {
     DomainName::new(&text.to_ascii_lowercase())
 }
 
+/// What was live: a list, or going back in it.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct DeploysNoun {
+    #[command(subcommand)]
+    pub(crate) verb: Option<DeploysVerb>,
+
+    #[command(flatten)]
+    pub(crate) list: DeploysOptions,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DeploysVerb {
+    /// List what was live when, and by whom.
+    List(DeploysOptions),
+    /// Make an earlier deploy live again, without a repository.
+    Rollback(RollbackOptions),
+}
+
 /// Which deploys are listed.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DeploysOptions {
@@ -199,9 +256,8 @@ pub(crate) struct DeploysOptions {
     #[arg(long)]
     pub(crate) branch: Option<String>,
 
-    /// How many are listed.
-    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) page: PageOptions,
 
     #[command(flatten)]
     pub(crate) app: AppOption,

@@ -9,12 +9,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::builder::Resettable;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
 use manifest_schema::fault::{Fault, Faults, Place, Suggestions};
 use manifest_schema::settings::{self, Setting};
 
 use super::given::Given;
+use super::habits;
 use super::misuse::Misuse;
 use super::verbs::{self, Cli, Verb};
 
@@ -62,7 +64,15 @@ pub(crate) fn read(arguments: Vec<OsString>) -> Result<Parsed, Misuse> {
             file = Some((path, settings));
         }
     }
-    let matches = command.clone().try_get_matches_from(arguments).map_err(Misuse::Flags)?;
+    let first = arguments.get(1).and_then(|first| first.to_str()).map(str::to_owned);
+    let matches = command.clone().try_get_matches_from(arguments).map_err(|error| {
+        // clap would name a verb that is spelt much the same, and is another one.
+        let here = first.as_deref().and_then(habits::said_here);
+        match (error.kind(), first, here) {
+            (ErrorKind::InvalidSubcommand, Some(word), Some(here)) => Misuse::Habit { word, here },
+            _ => Misuse::Flags(error),
+        }
+    })?;
     let Cli { verb } = Cli::from_arg_matches(&matches).map_err(Misuse::Flags)?;
     Ok(Parsed { given: given(&command, &matches, file.as_ref()), verb })
 }

@@ -73,6 +73,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("picloud apps --url https://pi.example.com --json", "of any server, for programs"),
         ],
     ),
+    ("apps list", &[("picloud apps list", "the same as  picloud apps")]),
     ("apps create", &[("picloud apps create hello", "to be pushed to by tokens that may create none")]),
     (
         "apps limits",
@@ -188,6 +189,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("picloud deploys --branch main -n 5", "the last five of one branch"),
         ],
     ),
+    ("deploys list", &[("picloud deploys list --branch main -n 5", "the last five of one branch")]),
+    (
+        "deploys rollback",
+        &[
+            ("picloud deploys rollback", "to the deploy before what is live"),
+            ("picloud deploys rollback 7 -m 'orders fail'", "to one that the list has, and why"),
+        ],
+    ),
     (
         "rollback",
         &[
@@ -197,6 +206,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     ("previews", &[("picloud previews", "what is live on each branch, and until when")]),
+    ("previews list", &[("picloud previews list", "the same as  picloud previews")]),
     (
         "previews schedule",
         &[("picloud previews schedule feature", "its schedules run beside those of production")],
@@ -218,11 +228,16 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "executions",
         &[
             ("picloud executions --failed", "what failed, and why"),
-            (
-                "picloud executions 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f",
-                "one run whole, with the line where it failed",
-            ),
+            ("picloud executions 019f2c1e-7b1a", "one run whole, by the beginning of its id"),
         ],
+    ),
+    ("executions list", &[("picloud executions list --failed", "what failed, and why")]),
+    (
+        "executions show",
+        &[(
+            "picloud executions show 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f",
+            "one run whole, with the line where it failed",
+        )],
     ),
     ("status", &[("picloud status", "exits with 1 where something is not well")]),
     ("nodes", &[("picloud nodes", "who is there, and what each of them serves")]),
@@ -230,9 +245,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "schedules",
         &[
             ("picloud schedules", "when each is due next, and how its last run ended"),
-            ("picloud schedules --runs tick --limit 5", "the last five runs of one"),
+            ("picloud schedules runs tick -n 5", "the last five runs of one"),
         ],
     ),
+    ("schedules list", &[("picloud schedules list", "when each is due next, and how its last run ended")]),
+    ("schedules runs", &[("picloud schedules runs tick -n 5", "the last five")]),
+    ("schedules run", &[("picloud schedules run tick", "now; exits with 1 where it fails")]),
+    ("schedules pause", &[("picloud schedules pause tick", "until `picloud schedules resume tick`")]),
+    ("schedules resume", &[("picloud schedules resume tick", "what was due meanwhile is not run")]),
     ("run", &[("picloud run tick", "now; exits with 1 where it fails")]),
     ("pause", &[("picloud pause tick", "until `picloud resume tick`")]),
     ("resume", &[("picloud resume tick", "what was due meanwhile is not run")]),

@@ -15,6 +15,8 @@ use crate::words::{count, printable, with_causes};
 pub(crate) enum Misuse {
     /// The command line or the environment; clap has the words.
     Flags(clap::Error),
+    /// No verb, but a word of other platforms for what is done otherwise here.
+    Habit { word: String, here: &'static str },
     /// The file.
     File(Faults),
     /// The file is named and cannot be read.
@@ -40,6 +42,9 @@ impl Misuse {
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Flags(error) => error.to_string(),
+            Self::Habit { word, here } => {
+                format!("error: there is no `picloud {}`\nhint: {here}\n", printable(word))
+            }
             Self::File(faults) => {
                 let wrong = count(faults.errors(), "wrong setting");
                 format!("{}error: {wrong}\n", fault::list(faults, SHOWN_MAX))

@@ -6,6 +6,8 @@
 //! - `limits`: the most that connections, pushes and schedules may take of it
 //! - `app_limits`: what every app is granted, and an app of its own
 //! - `app`: verbs about an app
+//! - `listing`: what all lists are asked with
+//! - `habits`: what people type who come from elsewhere
 //! - `people`: who may what, and who did what
 //! - `observing`: its log and its numbers
 //! - `address`: addresses as people write them
@@ -20,7 +22,9 @@ mod app_limits;
 mod configuration;
 mod examples;
 mod given;
+mod habits;
 mod limits;
+mod listing;
 mod misuse;
 mod observing;
 mod people;
@@ -31,12 +35,14 @@ mod verbs;
 
 pub(crate) use address::ListenAddress;
 pub(crate) use app::{
-    AppVerb, DeploysOptions, DomainOption, DomainsVerb, ExecutionsOptions, LogsOptions, PreviewOption,
-    PreviewsOptions, PreviewsVerb, RollbackOptions,
+    AppVerb, DeploysNoun, DeploysOptions, DeploysVerb, DomainOption, DomainsVerb, ExecutionOption,
+    ExecutionsNoun, ExecutionsOptions, ExecutionsVerb, LogsOptions, PreviewOption, PreviewsOptions,
+    PreviewsVerb, RollbackOptions,
 };
 pub(crate) use app_limits::{AppLimitsOption, OrDefault};
 pub(crate) use configuration::{Parsed, read};
 pub(crate) use given::listed;
+pub(crate) use listing::{IdPrefix, PageOptions};
 pub(crate) use misuse::Misuse;
 pub(crate) use people::{
     AppArgument, AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, PruneOption, SecretOption,
@@ -45,5 +51,6 @@ pub(crate) use people::{
 pub(crate) use quantity::Age;
 pub(crate) use verbs::{
     BackupOptions, CredentialVerb, DemoOptions, DevOptions, InvokeOptions, LoginOptions, LogoutOptions,
-    Payload, RestoreOptions, ResumeOptions, ScheduleOptions, SchedulesOptions, Verb, command,
+    Payload, RestoreOptions, ResumeOptions, RunsOptions, ScheduleOptions, SchedulesNoun, SchedulesOptions,
+    SchedulesVerb, Verb, command,
 };

@@ -5,6 +5,7 @@ use manifest_schema::name::{AppName, SettingName};
 use platform::tokens::Scopes;
 
 use super::app_limits::AppLimitsOption;
+use super::listing::PageOptions;
 use super::quantity::Age;
 use crate::client::{AppOption, ClientOptions};
 
@@ -21,6 +22,8 @@ pub(crate) struct AppsOptions {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum AppsVerb {
+    /// List the apps of a server and what is live.
+    List(ClientOptions),
     /// Create an app before its first push, on a server where pushes create none.
     Create {
         /// The name of the app.
@@ -62,7 +65,7 @@ pub(crate) enum AppsVerb {
     Deleted(ClientOptions),
     /// Bring a deleted app back.
     Undelete {
-        /// What it was called, or its id.
+        /// What it was called, its id, or as much of the id's beginning as no other one has.
         #[arg(value_name = "NAME|ID")]
         app: String,
 
@@ -130,7 +133,7 @@ pub(crate) enum TokensVerb {
     List(ClientOptions),
     /// Revoke a token: it stops working at once, everywhere.
     Revoke {
-        /// Its name or its id.
+        /// Its name, its id, or as much of the id's beginning as no other one has.
         #[arg(value_name = "NAME|ID")]
         which: String,
 
@@ -212,13 +215,8 @@ pub(crate) struct AuditOptions {
     #[arg(long)]
     pub(crate) app: Option<AppName>,
 
-    /// How many acts are listed.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) limit: u32,
-
-    /// Only what is behind this one: the id that the end of another list names.
-    #[arg(long, value_name = "ID")]
-    pub(crate) before: Option<uuid::Uuid>,
+    #[command(flatten)]
+    pub(crate) page: PageOptions,
 
     #[command(flatten)]
     pub(crate) client: ClientOptions,

@@ -11,9 +11,10 @@ use serde::de::IgnoredAny;
 
 use super::address::ListenAddress;
 use super::app::{
-    AppVerb, DeploysOptions, DomainsVerb, ExecutionsOptions, LogsOptions, PreviewsOptions, RollbackOptions,
+    AppVerb, DeploysNoun, DomainsVerb, ExecutionsNoun, LogsOptions, PreviewsOptions, RollbackOptions,
 };
 use super::examples;
+use super::listing::PageOptions;
 use super::people::{AppsOptions, AuditOptions, SecretsVerb, TokensVerb};
 use super::serve_flags::{ServeFlags, StorageFlags};
 use crate::client::{AppOption, ClientOptions};
@@ -83,9 +84,9 @@ pub(crate) enum Verb {
     Dev(DevOptions),
     /// Call a function of an app and print what it answers.
     Invoke(InvokeOptions),
-    /// List what was live when, and by whom.
-    Deploys(DeploysOptions),
-    /// Make an earlier deploy live again, without a repository.
+    /// List what was live when, and by whom; go back in it.
+    Deploys(DeploysNoun),
+    /// Make an earlier deploy live again, without a repository: short for `deploys rollback`.
     Rollback(RollbackOptions),
     /// List what is live on each branch: production and previews; let the schedules of one run.
     Previews(PreviewsOptions),
@@ -94,18 +95,18 @@ pub(crate) enum Verb {
     /// Print what an app logged, and with -f what it logs.
     Logs(LogsOptions),
     /// List what ran, or show one run whole.
-    Executions(ExecutionsOptions),
+    Executions(ExecutionsNoun),
     /// Say whether all is well.
     Status(ClientOptions),
     /// List the nodes of a server, and what each of them serves.
     Nodes(ClientOptions),
-    /// List the schedules of an app, or the runs of one.
-    Schedules(SchedulesOptions),
-    /// Run a schedule now, and say what came of it.
+    /// List the schedules of an app, or the runs of one; run, pause and resume them.
+    Schedules(SchedulesNoun),
+    /// Run a schedule now, and say what came of it: short for `schedules run`.
     Run(ScheduleOptions),
-    /// Pause a schedule on all nodes, until it is resumed.
+    /// Pause a schedule on all nodes, until it is resumed: short for `schedules pause`.
     Pause(ScheduleOptions),
-    /// Resume a paused schedule, or the schedules of all apps that a restore holds.
+    /// Resume a paused schedule, or those of all apps that a restore holds: short for `schedules resume`.
     Resume(ResumeOptions),
     /// Print the JSON Schema of picloud.toml, by which editors complete and check it.
     Schema,
@@ -151,26 +152,63 @@ pub(crate) struct DevOptions {
     pub(crate) schedules: bool,
 }
 
-/// Which schedules are listed, or whose runs.
+/// What runs by the clock: a list, the runs of one, and what is done to one.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct SchedulesOptions {
-    /// List the latest runs of this schedule instead.
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct SchedulesNoun {
+    #[command(subcommand)]
+    pub(crate) verb: Option<SchedulesVerb>,
+
+    /// List the latest runs of this schedule instead: short for `schedules runs`.
     #[arg(long, value_name = "SCHEDULE")]
     pub(crate) runs: Option<JobName>,
 
+    #[command(flatten)]
+    pub(crate) page: PageOptions,
+
+    #[command(flatten)]
+    pub(crate) list: SchedulesOptions,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum SchedulesVerb {
+    /// List the schedules of an app, when each is due next, and how its last run ended.
+    List(SchedulesOptions),
+    /// List the latest runs of a schedule.
+    Runs(RunsOptions),
+    /// Run a schedule now, and say what came of it.
+    Run(ScheduleOptions),
+    /// Pause a schedule on all nodes, until it is resumed.
+    Pause(ScheduleOptions),
+    /// Resume a paused schedule, or the schedules of all apps that a restore holds.
+    Resume(ResumeOptions),
+}
+
+/// Which schedules are listed.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SchedulesOptions {
     /// Those of this branch's preview; without it those of production.
     #[arg(long)]
     pub(crate) branch: Option<String>,
-
-    /// How many runs are listed.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) limit: u32,
 
     #[command(flatten)]
     pub(crate) app: AppOption,
 
     #[command(flatten)]
     pub(crate) client: ClientOptions,
+}
+
+/// Whose runs are listed.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunsOptions {
+    /// The schedule.
+    pub(crate) schedule: JobName,
+
+    #[command(flatten)]
+    pub(crate) page: PageOptions,
+
+    #[command(flatten)]
+    pub(crate) list: SchedulesOptions,
 }
 
 /// One schedule of an app.

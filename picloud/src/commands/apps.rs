@@ -13,6 +13,7 @@ use crate::words::{count, short_commit, size};
 pub(crate) fn apps(options: &AppsOptions) -> Result<(), CommandError> {
     match &options.verb {
         None => list(&options.client),
+        Some(AppsVerb::List(client)) => list(client),
         Some(AppsVerb::Create { name, client }) => {
             let created: App =
                 Client::find(client)?.send("PUT", &format!("apps/{}", name.as_str()), None::<&()>)?;

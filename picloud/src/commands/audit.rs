@@ -1,17 +1,17 @@
 //! `picloud audit`: who did what, when and from where.
 
 use super::error::CommandError;
-use super::output::show;
+use super::output::{more, page, show};
 use crate::cli::AuditOptions;
 use crate::client::Client;
 use crate::rest::{Act, Audit};
+use crate::words::short_commit;
 use crate::words::table::table;
-use crate::words::{short_commit, time};
+use crate::words::when::when;
 
 pub(crate) fn audit(options: &AuditOptions) -> Result<(), CommandError> {
     let app = options.app.as_ref().map(|app| format!("&app={}", app.as_str())).unwrap_or_default();
-    let cursor = options.before.map(|id| format!("&cursor={id}")).unwrap_or_default();
-    let path = format!("audit?limit={}{app}{cursor}", options.limit);
+    let path = format!("audit?{}{app}", page(&options.page));
     let audit: Audit = Client::find(&options.client)?.get(&path)?;
     show(&audit, options.client.json, words)
 }
@@ -24,13 +24,11 @@ fn words(audit: &Audit) -> String {
         let who = if act.token.is_some() { act.who.clone() } else { format!("{} (admin token)", act.who) };
         let from = act.address.clone().unwrap_or_else(|| "-".to_owned());
         let app = act.app.clone().unwrap_or_else(|| "-".to_owned());
-        vec![time(act.at), who, from, act.action.clone(), app, act.subject.clone(), change(act)]
+        vec![when(act.at), who, from, act.action.clone(), app, act.subject.clone(), change(act)]
     };
     let rows: Vec<_> = audit.acts.iter().map(row).collect();
-    let mut text = table(&["WHEN (UTC)", "WHO", "FROM", "ACTION", "APP", "WHAT", "CHANGE"], &rows);
-    if let Some(next) = &audit.next_cursor {
-        text += &format!("more with  picloud audit --before {next}\n");
-    }
+    let mut text = table(&["WHEN", "WHO", "FROM", "ACTION", "APP", "WHAT", "CHANGE"], &rows);
+    text += more(audit.next_cursor.as_deref()).as_str();
     text
 }
 

@@ -1,22 +1,35 @@
 //! `picloud deploys`, `rollback`, `previews` and `routes`: what was live, what is, and going back.
 
 use super::error::CommandError;
-use super::output::show;
-use crate::cli::{AppVerb, DeploysOptions, PreviewOption, PreviewsOptions, PreviewsVerb, RollbackOptions};
-use crate::client::{Client, escaped};
+use super::output::{more, page, show};
+use crate::cli::{
+    AppVerb, DeploysNoun, DeploysOptions, DeploysVerb, PreviewOption, PreviewsOptions, PreviewsVerb,
+    RollbackOptions,
+};
+use crate::client::{AppOption, Client, ClientOptions, escaped};
 use crate::rest::{Branch, BranchSettings, Branches, Deploys, Rollback, RolledBack, Routes};
 use crate::words::deploys;
 
-/// Lists the deploys of an app.
-pub(crate) fn deploys(options: &DeploysOptions) -> Result<(), CommandError> {
+/// Lists the deploys of an app, or goes back to one.
+pub(crate) fn noun(noun: &DeploysNoun) -> Result<(), CommandError> {
+    match &noun.verb {
+        None => list(&noun.list),
+        Some(DeploysVerb::List(options)) => list(options),
+        Some(DeploysVerb::Rollback(options)) => rollback(options),
+    }
+}
+
+fn list(options: &DeploysOptions) -> Result<(), CommandError> {
     let client = Client::find(&options.client)?;
     let app = client.app(&options.app)?;
-    let mut path = format!("apps/{}/deploys?limit={}", app.as_str(), options.limit);
+    let mut path = format!("apps/{}/deploys?{}", app.as_str(), page(&options.page));
     if let Some(branch) = &options.branch {
         path += &format!("&branch={}", escaped(branch));
     }
     let found: Deploys = client.get(&path)?;
-    show(&found, options.client.json, deploys::listed)
+    show(&found, options.client.json, |found| {
+        deploys::listed(found) + more(found.next_cursor.as_deref()).as_str()
+    })
 }
 
 /// Makes an earlier deploy live again.
@@ -32,14 +45,18 @@ pub(crate) fn rollback(options: &RollbackOptions) -> Result<(), CommandError> {
 /// Lists what is live on each branch, or lets the schedules of one run.
 pub(crate) fn previews(options: &PreviewsOptions) -> Result<(), CommandError> {
     match &options.verb {
-        Some(PreviewsVerb::Schedule(preview)) => return schedule(preview, true),
-        Some(PreviewsVerb::Unschedule(preview)) => return schedule(preview, false),
-        None => {}
+        Some(PreviewsVerb::Schedule(preview)) => schedule(preview, true),
+        Some(PreviewsVerb::Unschedule(preview)) => schedule(preview, false),
+        Some(PreviewsVerb::List(list)) => branches(&list.app, &list.client),
+        None => branches(&options.app, &options.client),
     }
-    let client = Client::find(&options.client)?;
-    let app = client.app(&options.app)?;
+}
+
+fn branches(app: &AppOption, options: &ClientOptions) -> Result<(), CommandError> {
+    let client = Client::find(options)?;
+    let app = client.app(app)?;
     let found: Branches = client.get(&format!("apps/{}/branches", app.as_str()))?;
-    show(&found, options.client.json, |found| deploys::branches(&found.branches))
+    show(&found, options.json, |found| deploys::branches(&found.branches))
 }
 
 fn schedule(preview: &PreviewOption, scheduled: bool) -> Result<(), CommandError> {

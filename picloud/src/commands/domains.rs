@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::rest::{Domain, DomainState, Domains};
 use crate::words::domains::steps;
 use crate::words::table::table;
-use crate::words::time;
+use crate::words::when::when;
 
 pub(crate) fn domains(verb: &DomainsVerb) -> Result<(), CommandError> {
     match verb {
@@ -57,12 +57,12 @@ fn words(domains: &[Domain]) -> String {
             DomainState::Held => "held",
         };
         let proof = domain.proof.as_deref().unwrap_or("-").to_owned();
-        let at = domain.proven_at.map_or_else(|| "-".to_owned(), time);
+        let at = domain.proven_at.map_or_else(|| "-".to_owned(), when);
         let by = domain.proven_by.clone().unwrap_or_else(|| "-".to_owned());
         vec![domain.name.clone(), state.to_owned(), proof, at, by]
     };
     let rows: Vec<_> = domains.iter().map(row).collect();
-    let mut text = table(&["DOMAIN", "STATE", "PROOF", "PROVEN (UTC)", "BY"], &rows);
+    let mut text = table(&["DOMAIN", "STATE", "PROOF", "PROVEN", "BY"], &rows);
     for domain in domains.iter().filter(|domain| domain.state == DomainState::Pending) {
         text += &format!("\n{}\n", steps(&domain.name, &domain.record.name, &domain.record.value));
     }

@@ -7,12 +7,13 @@ use manifest_schema::name::AppName;
 
 use super::error::{CommandError, VerbError};
 use super::output::show;
-use crate::cli::AppArgument;
+use crate::cli::{AppArgument, IdPrefix};
 use crate::client::{AppOption, Client, ClientOptions};
 use crate::hint::Hint;
 use crate::rest::{App, DeletedApp, DeletedApps, RenameApp, RenamedApp, Undelete};
 use crate::words::table::table;
-use crate::words::{printable, size, time};
+use crate::words::when::{exactly, when};
+use crate::words::{printable, size};
 
 /// Why an app is not deleted, or not brought back.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +22,7 @@ enum LifecycleError {
     NotConfirmed,
     #[error("no deleted app was called {0}, or it is gone for good")]
     NotDeleted(String),
-    #[error("several deleted apps were called {0}")]
+    #[error("several deleted apps were called {0}, or have an id that begins so")]
     Several(String),
 }
 
@@ -44,9 +45,9 @@ pub(crate) fn set_stopped(option: &AppArgument, stopped: bool) -> Result<(), Com
     let app: App = client.post(&format!("apps/{}/{verb}", app.as_str()))?;
     show(&app, option.client.json, |app| match &app.stopped {
         Some(stopped) => format!(
-            "{} is stopped since {} UTC by {}: nothing of it answers or runs.\n",
+            "{} is stopped since {} by {}: nothing of it answers or runs.\n",
             app.name,
-            time(stopped.at),
+            exactly(stopped.at),
             printable(&stopped.by)
         ),
         None => format!("{} is started.\n", app.name),
@@ -79,8 +80,8 @@ pub(crate) fn delete(app: &AppName, yes: bool, options: &ClientOptions) -> Resul
     let deleted: DeletedApp = client.send("DELETE", &format!("apps/{}", app.as_str()), None::<&()>)?;
     show(&deleted, options.json, |deleted| {
         format!(
-            "{name} is deleted.\nhint: until {} UTC, undo with  picloud apps undelete {name}\n",
-            time(deleted.purged_at),
+            "{name} is deleted.\nhint: until {}, undo with  picloud apps undelete {name}\n",
+            exactly(deleted.purged_at),
             name = deleted.name
         )
     })
@@ -107,11 +108,11 @@ pub(crate) fn deleted(options: &ClientOptions) -> Result<(), CommandError> {
             return "No app is deleted.\n".to_owned();
         }
         let row = |app: &DeletedApp| {
-            let (at, by) = (time(app.deleted_at), app.deleted_by.clone());
-            vec![app.name.clone(), app.id.to_string(), at, by, time(app.purged_at), size(app.disk_bytes)]
+            let (at, by) = (when(app.deleted_at), app.deleted_by.clone());
+            vec![app.name.clone(), app.id.to_string(), at, by, when(app.purged_at), size(app.disk_bytes)]
         };
         let rows: Vec<_> = deleted.apps.iter().map(row).collect();
-        table(&["APP", "ID", "DELETED (UTC)", "BY", "KEPT UNTIL (UTC)", "DISK"], &rows)
+        table(&["APP", "ID", "DELETED", "BY", "KEPT UNTIL", "DISK"], &rows)
     })
 }
 
@@ -123,7 +124,10 @@ pub(crate) fn undelete(
 ) -> Result<(), CommandError> {
     let client = Client::find(options)?;
     let deleted: DeletedApps = client.get("deleted-apps")?;
-    let is_it = |app: &&DeletedApp| app.name == which || app.id.to_string() == which;
+    let prefix: Option<IdPrefix> = which.parse().ok();
+    let is_it = |app: &&DeletedApp| {
+        app.name == which || prefix.as_ref().is_some_and(|prefix| prefix.begins(&app.id.to_string()))
+    };
     let found: Vec<&DeletedApp> = deleted.apps.iter().filter(is_it).collect();
     let app = match found.as_slice() {
         [] => return Err(LifecycleError::NotDeleted(printable(which)).into()),

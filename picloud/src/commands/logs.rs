@@ -4,7 +4,8 @@ use chrono::{TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 
 use super::error::{CommandError, VerbError};
-use super::output::{print, show};
+use super::executions::id_of;
+use super::output::{more, print, show};
 use crate::cli::LogsOptions;
 use crate::client::{Client, Event, Heard, escaped};
 use crate::rest::{Gap, LogLine, Logs};
@@ -18,7 +19,9 @@ pub(crate) fn logs(options: &LogsOptions) -> Result<(), CommandError> {
     let mut query = Vec::new();
     query.extend(options.script.as_ref().map(|script| format!("script={}", escaped(script))));
     query.extend(options.level.map(|level| format!("level={}", level.as_str())));
-    query.extend(options.execution.map(|execution| format!("execution={execution}")));
+    if let Some(execution) = &options.execution {
+        query.push(format!("execution={}", id_of(&client, &app, execution)?));
+    }
     if let Some(ago) = options.since {
         let since = TimeDelta::from_std(ago.0).ok().and_then(|ago| Utc::now().checked_sub_signed(ago));
         query.extend(since.map(|since| format!("since={}", escaped(&since.to_rfc3339()))));
@@ -29,12 +32,15 @@ pub(crate) fn logs(options: &LogsOptions) -> Result<(), CommandError> {
         return client.follow(&path, |heard| hear(heard, options.client.json));
     }
     query.push(format!("limit={}", options.limit));
+    query.extend(options.before.as_ref().map(|before| format!("cursor={}", escaped(before))));
     let found: Logs = client.get(&format!("apps/{}/logs?{}", app.as_str(), query.join("&")))?;
     show(&found, options.client.json, |found| {
         if found.lines.is_empty() {
             return "Nothing was logged; scripts log with  log::info(\"...\")\n".to_owned();
         }
-        found.lines.iter().map(line).collect()
+        // The page of those before is asked for by who has asked for one: the latest lines end with the latest.
+        let earlier = options.before.as_ref().and(found.next_cursor.as_deref());
+        found.lines.iter().map(line).collect::<String>() + more(earlier).as_str()
     })
 }
 

@@ -7,7 +7,8 @@ use crate::cli::{SecretOption, SecretsVerb};
 use crate::client::Client;
 use crate::rest::{ChangedSecret, NewKey, NewSecret, Rotated, Secret, SecretEnvironment, Secrets};
 use crate::words::table::table;
-use crate::words::{count, printable, time};
+use crate::words::when::when;
+use crate::words::{count, printable};
 
 pub(crate) fn secrets(verb: &SecretsVerb) -> Result<(), CommandError> {
     match verb {
@@ -91,14 +92,14 @@ fn words(secrets: &[Secret]) -> String {
             SecretEnvironment::Preview => "previews",
         };
         let mut row =
-            vec![secret.name.clone(), environment.to_owned(), time(secret.set_at), secret.set_by.clone()];
+            vec![secret.name.clone(), environment.to_owned(), when(secret.set_at), secret.set_by.clone()];
         if any_lost {
             row.push(if secret.lost { "lost" } else { "" }.to_owned());
         }
         row
     };
     let rows: Vec<_> = secrets.iter().map(row).collect();
-    let columns = ["NAME", "FOR", "SET (UTC)", "BY", "STATE"];
+    let columns = ["NAME", "FOR", "SET", "BY", "STATE"];
     let mut text = table(&columns[..if any_lost { 5 } else { 4 }], &rows);
     if any_lost {
         text += "The server has no key that opens the lost ones: put the key back, or set them again.\n";

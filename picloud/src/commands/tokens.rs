@@ -2,11 +2,11 @@
 
 use super::error::CommandError;
 use super::output::{print, show};
-use crate::cli::{CreateToken, TokensVerb};
+use crate::cli::{CreateToken, IdPrefix, TokensVerb};
 use crate::client::Client;
 use crate::rest::{CreatedToken, NewToken, Token, Tokens};
 use crate::words::table::table;
-use crate::words::time;
+use crate::words::when::{exactly, when};
 
 pub(crate) fn tokens(verb: &TokensVerb) -> Result<(), CommandError> {
     match verb {
@@ -17,6 +17,7 @@ pub(crate) fn tokens(verb: &TokensVerb) -> Result<(), CommandError> {
         }
         TokensVerb::Revoke { which, client } => {
             let asked = Client::find(client)?;
+            let which = &id_of(&asked, which)?;
             // Whatever stands in a name that is none, it stays within the path.
             let path: String =
                 which.chars().filter(|c| c.is_ascii_graphic() && !"/?#%".contains(*c)).collect();
@@ -26,6 +27,20 @@ pub(crate) fn tokens(verb: &TokensVerb) -> Result<(), CommandError> {
             }
             print(format!("{} is revoked.\n", revoked.name))
         }
+    }
+}
+
+/// The id that begins so, where exactly one does and no token has that name.
+fn id_of(client: &Client, which: &str) -> Result<String, CommandError> {
+    let Ok(prefix) = which.parse::<IdPrefix>() else { return Ok(which.to_owned()) };
+    if prefix.whole().is_some() {
+        return Ok(which.to_owned());
+    }
+    let Tokens { tokens } = client.get("tokens")?;
+    let mut ids = tokens.iter().map(|token| token.id.to_string()).filter(|id| prefix.begins(id));
+    match (tokens.iter().any(|token| token.name == which), ids.next(), ids.next()) {
+        (false, Some(id), None) => Ok(id),
+        _ => Ok(which.to_owned()),
     }
 }
 
@@ -47,7 +62,7 @@ fn create(options: &CreateToken) -> Result<(), CommandError> {
     let created: CreatedToken = Client::find(&options.client)?.send("POST", "tokens", Some(&asked))?;
     if !options.client.json {
         let until = match created.token.expires_at {
-            Some(end) => format!("until {} UTC", time(end)),
+            Some(end) => format!("until {}", exactly(end)),
             None => "until it is revoked".to_owned(),
         };
         eprintln!(
@@ -64,19 +79,20 @@ fn words(tokens: &[Token]) -> String {
         return "There are no tokens but the admin token.\n".to_owned();
     }
     let row = |token: &Token| {
-        let when = |at: Option<chrono::DateTime<chrono::Utc>>| at.map_or_else(|| "never".to_owned(), time);
+        let or_never =
+            |at: Option<chrono::DateTime<chrono::Utc>>| at.map_or_else(|| "never".to_owned(), when);
         let expired = token.expires_at.is_some_and(|end| end <= chrono::Utc::now());
-        let expires = format!("{}{}", when(token.expires_at), if expired { " (expired)" } else { "" });
+        let expires = format!("{}{}", or_never(token.expires_at), if expired { " (expired)" } else { "" });
         vec![
             token.name.clone(),
             token.scopes.join(" "),
-            time(token.created_at),
+            when(token.created_at),
             token.created_by.clone(),
-            when(token.last_used_at),
+            or_never(token.last_used_at),
             expires,
             token.id.to_string(),
         ]
     };
     let rows: Vec<_> = tokens.iter().map(row).collect();
-    table(&["NAME", "SCOPES", "CREATED (UTC)", "BY", "LAST USED", "EXPIRES", "ID"], &rows)
+    table(&["NAME", "SCOPES", "CREATED", "BY", "LAST USED", "EXPIRES", "ID"], &rows)
 }

@@ -1,8 +1,7 @@
 //! What people read of deploys.
 
-use chrono::{DateTime, Utc};
-
 use super::table::table;
+use super::when::when;
 use super::{printable, short_commit};
 use crate::rest::{Branch, Deploys, RolledBack, Routes};
 
@@ -17,13 +16,13 @@ pub(crate) fn listed(deploys: &Deploys) -> String {
             if deploy.live { "live" } else { "" }.to_owned(),
             deploy.branch.clone(),
             short_commit(&deploy.commit).to_owned(),
-            moment(deploy.deployed_at),
+            when(deploy.deployed_at),
             deploy.deployed_by.clone(),
             what(deploy),
         ]
     };
     let rows: Vec<_> = deploys.deploys.iter().map(row).collect();
-    table(&["DEPLOY", "", "BRANCH", "COMMIT", "WHEN (UTC)", "BY", "WHAT"], &rows)
+    table(&["DEPLOY", "", "BRANCH", "COMMIT", "WHEN", "BY", "WHAT"], &rows)
 }
 
 /// What a deploy is: its commit's subject, what made it where that was no push, and what was said about it.
@@ -55,14 +54,14 @@ pub(crate) fn branches(branches: &[Branch]) -> String {
             if branch.production { "production" } else { "preview" }.to_owned(),
             branch.deploy.to_string(),
             short_commit(&branch.commit).to_owned(),
-            branch.deployed_at.map(moment).unwrap_or_default(),
+            branch.deployed_at.map(when).unwrap_or_default(),
             if branch.scheduled { "run" } else { "do not run" }.to_owned(),
-            branch.expires_at.map_or_else(|| "-".to_owned(), moment),
+            branch.expires_at.map_or_else(|| "-".to_owned(), when),
             branch.url.clone(),
         ]
     };
     let rows: Vec<_> = branches.iter().map(row).collect();
-    table(&["BRANCH", "", "DEPLOY", "COMMIT", "SINCE (UTC)", "SCHEDULES", "EXPIRES (UTC)", "ADDRESS"], &rows)
+    table(&["BRANCH", "", "DEPLOY", "COMMIT", "SINCE", "SCHEDULES", "EXPIRES", "ADDRESS"], &rows)
 }
 
 /// Routes and functions as tables.
@@ -86,8 +85,4 @@ pub(crate) fn routes(routes: &Routes) -> String {
         text += &table(&["FUNCTION", "SCRIPT"], &rows);
     }
     text
-}
-
-fn moment(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S").to_string()
 }

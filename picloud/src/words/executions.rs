@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::logs::{line, moment};
+use super::logs::line;
 use super::table::table;
+use super::when::{to_the_millisecond, when};
 use super::{printable, short_commit};
 use crate::rest::{Execution, Failure, WholeExecution};
 
@@ -15,7 +16,7 @@ pub(crate) fn listed(executions: &[Execution]) -> String {
     }
     let row = |execution: &Execution| {
         vec![
-            moment(execution.started_at),
+            when(execution.started_at),
             outcome(execution),
             took(execution.duration_us),
             execution.target.clone(),
@@ -25,7 +26,7 @@ pub(crate) fn listed(executions: &[Execution]) -> String {
         ]
     };
     let rows: Vec<_> = executions.iter().map(row).collect();
-    table(&["STARTED (UTC)", "OUTCOME", "TOOK", "WHAT", "SCRIPT", "DEPLOY", "EXECUTION"], &rows)
+    table(&["STARTED", "OUTCOME", "TOOK", "WHAT", "SCRIPT", "DEPLOY", "EXECUTION"], &rows)
 }
 
 /// One execution with its failure and its log.
@@ -39,7 +40,7 @@ pub(crate) fn whole(whole: &WholeExecution) -> String {
         ("script", execution.script.clone()),
         ("deploy", format!("{} ({})", execution.deploy, short_commit(&execution.commit))),
         ("node", execution.node.clone()),
-        ("started", format!("{} UTC", moment(execution.started_at))),
+        ("started", to_the_millisecond(execution.started_at)),
         ("took", took(execution.duration_us)),
         ("operations", execution.operations.to_string()),
         ("memory", format!("{} bytes at most", execution.memory_bytes)),

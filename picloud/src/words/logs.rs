@@ -1,8 +1,7 @@
 //! What people read of logs.
 
-use chrono::{DateTime, Utc};
-
 use super::printable;
+use super::when::to_the_millisecond;
 use crate::rest::{Gap, LogLine};
 
 /// One line of a log, as one line whatever it holds.
@@ -14,7 +13,12 @@ pub(crate) fn line(line: &LogLine) -> String {
     let data = line.data.as_ref().map(|data| format!("  {data}")).unwrap_or_default();
     let execution = if line.failure { format!("  (execution {})", line.execution) } else { String::new() };
     let said = printable(&format!("{}{data}{execution}", line.message));
-    format!("{}  {:<5}  {}  {said}\n", moment(line.at), line.level.to_uppercase(), printable(&place))
+    format!(
+        "{}  {:<5}  {}  {said}\n",
+        to_the_millisecond(line.at),
+        line.level.to_uppercase(),
+        printable(&place)
+    )
 }
 
 /// What is missing in a stream of lines.
@@ -30,13 +34,8 @@ pub(crate) fn gap(gap: &Gap) -> String {
             gap.lines,
             gap.executions,
             printable(gap.node.as_deref().unwrap_or("-")),
-            gap.since.map(moment).unwrap_or_default(),
-            gap.until.map(moment).unwrap_or_default(),
+            gap.since.map(to_the_millisecond).unwrap_or_default(),
+            gap.until.map(to_the_millisecond).unwrap_or_default(),
         ),
     }
-}
-
-/// A moment in UTC, to the millisecond.
-pub(super) fn moment(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }

@@ -13,6 +13,7 @@ pub(crate) mod push;
 pub(crate) mod schedules;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod when;
 
 use store::StoreError;
 

@@ -130,10 +130,117 @@ fn schedules_are_listed_run_paused_and_resumed_from_the_command_line() {
     says(&["schedules", "--runs", "newyear"], &["It was not due yet."]);
     let commit = &repository.head()[..7];
     says(&["run", "newyear"], &[" by hand", "succeeded", commit]);
-    says(&["schedules", "--runs", "newyear"], &["DUE (UTC)", " by hand", "succeeded"]);
+    says(&["schedules", "--runs", "newyear"], &["DUE", " by hand", "succeeded"]);
     says(&["pause", "newyear"], &["paused by admin at "]);
     says(&["schedules", "--json"], &["\"paused\": {", "\"next\": []"]);
     says(&["resume", "newyear"], &["succeeded ", "-01-01 00:00:00"]);
     let (code, _, text) = run(repository.path(), &["run", "noon"]);
     assert_eq!((code, text.as_str()), (Some(1), "error: the app has no such schedule\n"));
+}
+
+#[test]
+fn nouns_and_verbs_do_what_the_short_verbs_do() {
+    let (_server, repository) = serve_a_function();
+    let manifest = format!(
+        "{}\n[[functions]]\nname = \"double\"\nscript = \"double.rhai\"\n[[schedules]]\nname = \"newyear\"\ncron = \"0 0 1 1 *\"\nscript = \"new.rhai\"\n",
+        tests::repository::HELLO_MANIFEST
+    );
+    repository.write("picloud.toml", manifest);
+    repository.write("new.rhai", "log::info(\"a new year\");");
+    repository.commit("a schedule");
+    repository.push("picloud", &["main"]).succeeded();
+    let says = |arguments: &[&str], words: &str| {
+        let (code, text, errors) = run(repository.path(), arguments);
+        assert!(code == Some(0) && text.contains(words), "{arguments:?}: {text}{errors}");
+        text
+    };
+    for (long, short) in [
+        (&["apps", "list"][..], &["apps"][..]),
+        (&["deploys", "list"], &["deploys"]),
+        (&["previews", "list"], &["previews"]),
+        (&["executions", "list"], &["executions"]),
+        (&["schedules", "list"], &["schedules"]),
+        (&["schedules", "runs", "newyear"], &["schedules", "--runs", "newyear"]),
+    ] {
+        let json = |arguments: &[&str]| says(&[arguments, &["--json"]].concat(), "{");
+        assert_eq!(json(long), json(short), "{long:?}");
+    }
+    says(&["schedules", "run", "newyear"], "succeeded");
+    says(&["schedules", "pause", "newyear"], "paused by admin at ");
+    says(&["schedules", "resume", "newyear"], "newyear");
+    says(&["deploys", "rollback"], "is live again");
+    says(&["deploys", "rollback", "2"], "is live again");
+
+    // Lists go on where the page before says, in the same words.
+    let first = says(
+        &["deploys", "--branch", "main", "-n", "2"],
+        "more with  picloud deploys --branch main -n 2 --before ",
+    );
+    let more = first.lines().last().expect("a line").split_once("picloud ").expect("a command").1;
+    let second = says(&more.split(' ').collect::<Vec<_>>(), "main");
+    let numbers = |text: &str| -> Vec<String> {
+        text.lines()
+            .skip(1)
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|word| word.parse::<u32>().is_ok())
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(
+        (numbers(&first), numbers(&second)),
+        (vec!["4".into(), "3".into()], vec!["2".into(), "1".into()])
+    );
+    for _ in 0..3 {
+        run(repository.path(), &["schedules", "run", "newyear"]);
+    }
+    for list in
+        [&["executions", "-n", "1"][..], &["schedules", "runs", "newyear", "-n", "1"], &["audit", "-n", "1"]]
+    {
+        let first = says(list, "more with  picloud ");
+        let more = first.lines().last().expect("a line").split_once("picloud ").expect("a command").1;
+        assert_ne!(says(&more.split(' ').collect::<Vec<_>>(), "ago)"), first);
+    }
+
+    // An id is named by its beginning.
+    let (_, text, _) = run(repository.path(), &["executions", "--json"]);
+    let all: Value = serde_json::from_str(&text).expect("JSON");
+    let ids: Vec<&str> =
+        all["executions"].as_array().expect("a list").iter().filter_map(|one| one["id"].as_str()).collect();
+    let id = ids[0];
+    let unique = (5..=36)
+        .map(|length| &id[..length])
+        .find(|prefix| ids[1..].iter().all(|other| !other.starts_with(prefix)));
+    let unique = unique.expect("ids differ");
+    says(&["executions", "show", unique], id);
+    says(&["executions", unique], id);
+    says(&["logs", "--execution", unique], "a new year");
+    let (code, _, errors) = run(repository.path(), &["executions", "show", &id[..4]]);
+    assert!(code == Some(1) && errors.contains("several executions have an id that begins with"), "{errors}");
+    let (code, _, errors) = run(repository.path(), &["executions", "show", "ffff"]);
+    let words =
+        format!("error: none of the latest {} executions has an id that begins with ffff\n", ids.len());
+    assert_eq!((code, errors), (Some(1), words));
+}
+
+#[test]
+fn times_are_those_of_the_clock_on_the_wall_and_utc_for_programs() {
+    let (_server, repository) = serve_a_function();
+    let zoned = |zone: &str, arguments: &[&str]| {
+        let mut command = Command::new(picloud());
+        environment(&mut command, repository.path());
+        let output = command
+            .args(arguments)
+            .env("TZ", zone)
+            .current_dir(repository.path())
+            .output()
+            .expect("the binary");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let hour = |text: &str| -> i32 {
+        let at = text.find(" ago)").and_then(|at| text[..at].rfind('(')).expect("a time");
+        text[at - 9..at - 7].parse().expect("an hour")
+    };
+    let ahead = (hour(&zoned("Asia/Tokyo", &["deploys"])) - hour(&zoned("UTC", &["deploys"]))).rem_euclid(24);
+    assert!((9..=10).contains(&ahead), "{ahead}");
+    assert_eq!(zoned("Asia/Tokyo", &["deploys", "--json"]), zoned("UTC", &["deploys", "--json"]));
 }

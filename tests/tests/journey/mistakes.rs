@@ -358,3 +358,59 @@ fn what_a_function_is_called_with() {
         &[],
     );
 }
+
+#[test]
+fn words_of_other_platforms() {
+    let folder = tempfile::tempdir().unwrap();
+    holds(
+        folder.path(),
+        &[
+            (
+                "picloud deploy",
+                "error: there is no `picloud deploy`\n\
+                 hint: an app is deployed with  git push picloud main ;  picloud deploys  lists what was\n[2]",
+            ),
+            (
+                "picloud open hello",
+                "error: there is no `picloud open`\nhint: picloud previews  lists the address of each branch, production first\n[2]",
+            ),
+            (
+                "picloud destroy hello --yes",
+                "error: there is no `picloud destroy`\nhint: an app is deleted with  picloud apps delete APP\n[2]",
+            ),
+            (
+                "picloud env",
+                "error: there is no `picloud env`\n\
+                 hint: settings of an app stand in [env] of its picloud.toml; secrets are set with  picloud secrets set NAME\n[2]",
+            ),
+            (
+                "picloud config set A=B",
+                "error: there is no `picloud config`\n\
+                 hint: an app is configured by its picloud.toml; a node by the flags of  picloud serve , which --check-config lists\n[2]",
+            ),
+            (
+                "picloud ps",
+                "error: there is no `picloud ps`\nhint: picloud executions  lists what ran, and  picloud nodes  who is there\n[2]",
+            ),
+            (
+                "picloud restart",
+                "error: there is no `picloud restart`\n\
+                 hint: apps are stopped with  picloud apps stop APP , and started with  picloud apps start APP\n[2]",
+            ),
+            (
+                "picloud whoami",
+                "error: there is no `picloud whoami`\nhint: picloud tokens list  has the tokens and what each can do\n[2]",
+            ),
+            (
+                "picloud secret set KEY",
+                "error: there is no `picloud secret`\nhint: its name is in the plural here, as in  picloud apps\n[2]",
+            ),
+            (
+                "picloud executions xyz",
+                "error: invalid value 'xyz' for '[ID]': write an id such as 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f, or four characters or \
+                 more of its beginning\n\nFor more information, try '--help'.\n[2]",
+            ),
+        ],
+        &[],
+    );
+}

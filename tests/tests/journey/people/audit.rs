@@ -72,6 +72,6 @@ fn every_act_is_in_the_list_with_who_what_when_and_from_where(database: Database
         .succeeded()
         .says("protected  off -> on")
         .says("schedule.run")
-        .says("more with  picloud audit --before");
+        .says("more with  picloud audit --app hello --limit 3 ");
     assert_eq!(ask(&server, TOKEN, "GET", "audit?cursor=x", None).status, 400);
 }
