@@ -43,7 +43,8 @@ fn login_keeps_a_token_for_verbs_and_for_git() {
     // git has a configuration of its own here, and is told as the login says.
     let with_git = |line: &str| shell(here, &format!("export GIT_CONFIG_GLOBAL=$HOME/.gitconfig; {line}"));
     with_git(command);
-    assert!(with_git("git push picloud main 2>&1").contains("LIVE as deploy 1"));
+    let pushed = with_git("git push picloud main 2>&1");
+    assert!(pushed.contains("LIVE as deploy 1"), "{pushed}");
     assert!(kept(&repository).contains(TOKEN), "git approves of it, and it is there once");
     assert_eq!(kept(&repository).lines().count(), 1);
 

@@ -74,9 +74,11 @@ pub(crate) fn repository() -> Repository {
     repository
 }
 
-/// What a shell prints that runs `line` in `folder`, with this program in its path.
+/// What a shell prints that runs `line` in `folder`, with this program in its path. On a terminal, which this is not, git asks for the report
+/// of a push by itself.
 #[track_caller]
 pub(crate) fn shell(folder: &Path, line: &str) -> String {
+    let line = &line.replace("git push ", "git push --progress ");
     let mut command = Command::new("sh");
     environment(&mut command, folder);
     let own = picloud().parent().unwrap().display().to_string();
