@@ -9,7 +9,7 @@
 # make test-deb  install that into a fresh Debian that is booted, push there, upgrade, remove and purge it, and follow docs/install.md
 # make cross     the package for 64-bit ARM, with its first push in an emulator
 # make openapi  write docs/openapi.json, which a test compares with the API
-# make setup  install what these need, where it is missing: from Debian's packages, and git clients from PyPI
+# make setup  install what these need, where it is missing: from Debian's packages, and git clients from PyPI and npm
 
 .PHONY: demo test bench faults adversary fuzz openapi release deb test-deb cross setup setup-cross setup-demo
 
@@ -119,6 +119,9 @@ OTHER_CLOCK = /usr/lib/$(shell uname -m)-linux-gnu/faketime/libfaketimeMT.so.1
 setup: setup-demo
 	@tests/install caddy:caddy curl:curl openssl:openssl script:bsdutils psql:postgresql-client initdb:postgresql setpriv:util-linux \
 		systemd-analyze:systemd unshare:util-linux pgbouncer:pgbouncer $(OTHER_CLOCK):libfaketime
+	@tests/install jgit:jgit-cli java:default-jre-headless
 	@tests/venv tests/clients/requirements.txt target/clients-venv
+	@tests/npm tests/clients target/clients-node
+	@tests/go tests/clients/with_go_git.go target/clients-go/with_go_git
 	@tests/venv tests/api/requirements.txt target/api-venv
 	@tests/venv tests/caddy/requirements.txt target/caddy-venv

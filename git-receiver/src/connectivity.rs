@@ -44,13 +44,16 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Adds an object of the pack and what it names. The parents of a shallow commit need not be there.
-    pub(crate) fn add(&mut self, id: ObjectId, kind: Kind, named: Vec<Named>, shallow: bool) {
+    /// Adds an object of the pack and what it names; returns how much of that nothing else has named before. The parents of a shallow
+    /// commit need not be there.
+    pub(crate) fn add(&mut self, id: ObjectId, kind: Kind, named: Vec<Named>, shallow: bool) -> usize {
         self.inside.insert(id, kind);
+        let before = self.named.len();
         for target in named.into_iter().filter(|target| !(shallow && target.parent)) {
             self.named.entry((target.id, target.kind)).or_insert(id);
             self.special.extend(target.special.map(|special| (target.id, special)));
         }
+        self.named.len() - before
     }
 
     /// Adds all that `other` holds.
@@ -139,6 +142,14 @@ mod tests {
         assert!(links.targets().all(|target| target == id(3)));
         let as_one_kind = check(&links, &stored(&[(3, Kind::Commit)]));
         assert!(matches!(as_one_kind, Err(Disconnected::WrongKind { named: Kind::Blob, .. })));
+    }
+
+    #[test]
+    fn what_was_named_before_is_not_counted_again() {
+        let mut links = commit_of_a_tree_and_a_parent(false);
+        let file = |digit| Named { id: id(digit), kind: Kind::Blob, parent: false, special: None };
+        assert_eq!(links.add(id(2), Kind::Tree, vec![file(4), file(5)], false), 2);
+        assert_eq!(links.add(id(6), Kind::Tree, vec![file(4), file(7)], false), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@ The verbs print what dulwich has to say; a refusal ends the program with 1.
 import sys
 from io import BytesIO
 
+import dulwich
 from dulwich import porcelain
 from dulwich.errors import GitProtocolError, HangupException
 from dulwich.repo import Repo
@@ -45,7 +46,12 @@ def ls_remote(url):
     return 0
 
 
-verbs = {"push": push, "clone": clone, "fetch": fetch, "delete": delete, "ls-remote": ls_remote}
+def version(_):
+    print(".".join(str(part) for part in dulwich.__version__))
+    return 0
+
+
+verbs = {"push": push, "clone": clone, "fetch": fetch, "delete": delete, "ls-remote": ls_remote, "version": version}
 verb, *arguments = sys.argv[1:]
 try:
     sys.exit(verbs[verb](*arguments))

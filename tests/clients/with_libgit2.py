@@ -62,7 +62,12 @@ def ls_remote(url):
     return 0
 
 
-verbs = {"push": push, "clone": clone, "fetch": fetch, "delete": delete, "ls-remote": ls_remote}
+def version(_):
+    print(pygit2.LIBGIT2_VERSION)
+    return 0
+
+
+verbs = {"push": push, "clone": clone, "fetch": fetch, "delete": delete, "ls-remote": ls_remote, "version": version}
 verb, *arguments = sys.argv[1:]
 try:
     sys.exit(verbs[verb](*arguments))

@@ -88,8 +88,9 @@ impl Findings {
         let Accepted { named, warnings } =
             check::object(kind, content).map_err(|BadObject(why)| UnpackError::BadObject { id, why })?;
         warnings.into_iter().for_each(|warning| self.warnings.add(id, warning));
-        self.held.grow(named.len() as u64 * LINK_BYTES)?;
-        self.links.add(id, kind, named, shallow.contains(&id));
+        // Most of a tree is what the one before it names too.
+        let new = self.links.add(id, kind, named, shallow.contains(&id));
+        self.held.grow(new as u64 * LINK_BYTES)?;
         self.found.push(Found { entry, id, kind, depth });
         Ok(id)
     }

@@ -46,7 +46,7 @@ fn history(count: u32) -> Repository {
 }
 
 /// The gits of this machine by their version: the first one in the PATH, and Debian's.
-fn gits() -> BTreeMap<String, PathBuf> {
+pub(crate) fn gits() -> BTreeMap<String, PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = std::env::split_paths(&path).map(|folder| folder.join("git")).find(|git| git.exists());
     let debian = PathBuf::from("/usr/bin/git");
