@@ -308,6 +308,23 @@ impl LiveTable {
         found
     }
 
+    /// The names of the apps of which something is known, in no order.
+    pub fn app_names(&self) -> Vec<String> {
+        self.apps.load().keys().map(ToString::to_string).collect()
+    }
+
+    /// What is live on the branches of an app, in no order.
+    pub fn branches(&self, app: &AppName) -> Vec<Arc<Live>> {
+        let apps = self.apps.load();
+        apps.get(app.as_str())
+            .map_or_else(Vec::new, |slot| slot.branches.load().by_label.values().cloned().collect())
+    }
+
+    /// The names of those branches.
+    pub fn branch_names(&self, app: &AppName) -> Vec<String> {
+        self.branches(app).iter().map(|live| live.branch.name.clone()).collect()
+    }
+
     /// Of how many apps something is live.
     pub fn apps(&self) -> usize {
         self.apps.load().values().filter(|slot| !slot.branches.load().by_label.is_empty()).count()

@@ -77,13 +77,16 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, words).caused_by(cause)
     }
 
+    pub(super) const NO_APP: &str = "there is no such app, or nothing of it is live";
+    pub(super) const NO_BRANCH: &str = "nothing is live on that branch";
+
     /// There is no such app, or the token may not know of it.
     pub(super) fn no_app() -> Self {
-        Self::not_found("there is no such app, or nothing of it is live")
+        Self::not_found(Self::NO_APP)
     }
 
     pub(super) fn no_branch() -> Self {
-        Self::not_found("nothing is live on that branch")
+        Self::not_found(Self::NO_BRANCH)
     }
 
     /// The app is there, and this node cannot load it.

@@ -150,6 +150,51 @@ fn parameters_that_are_unknown_are_refused_wherever_something_is_read() {
     assert!(asked > 10, "{asked}");
 }
 
+#[test]
+fn names_of_nothing_are_errors_that_offer_the_one_that_was_meant() {
+    let (server, repository) = serve(Database::sqlite(), &[]);
+    repository.push(&server.git_url("secluded"), &["main"]).succeeded();
+    repository.push(&server.git_url("hello"), &["main:feature"]).succeeded();
+    let said = |bearer: &str, method: &str, path: &str| -> String {
+        let headers = [("authorization", &*format!("Bearer {bearer}"))];
+        let answer = server.request(method, &format!("/-/api/v1/{path}"), &headers, None);
+        assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+        answer.json()["detail"].as_str().expect("a detail").to_owned()
+    };
+    for (method, path, meant) in [
+        ("GET", "audit?app=helo", "hello"),
+        ("GET", "apps/helo/deploys", "hello"),
+        ("GET", "apps/helo/routes", "hello"),
+        ("GET", "apps/helo/schedules", "hello"),
+        ("POST", "apps/helo/functions/double", "hello"),
+        ("GET", "apps/hello/deploys?branch=featrue", "feature"),
+        ("GET", "apps/hello/schedules?branch=featrue", "feature"),
+        ("GET", "apps/hello/logs?script=gret.rhai", "greet.rhai"),
+        ("GET", "apps/hello/logs/stream?script=gret.rhai", "greet.rhai"),
+        ("GET", "apps/hello/executions?script=gret.rhai", "greet.rhai"),
+        ("POST", "apps/hello/functions/dubble", "double"),
+        ("GET", "apps/hello/schedules/tik/runs", "tick"),
+    ] {
+        let said = said(TOKEN, method, path);
+        assert!(said.ends_with(&format!("did you mean `{meant}`?")), "{path}: {said}");
+    }
+    assert_eq!(
+        said(TOKEN, "GET", "audit?app=nothing-like-it"),
+        "there is no such app, or nothing of it is live"
+    );
+    for path in ["logs?script=greet.rhai", "executions?script=greet.rhai", "deploys?branch=feature"] {
+        assert_eq!(ask(&server, "GET", &format!("apps/hello/{path}"), None).status, 200, "{path}");
+    }
+    // Who knows nothing of an app is not offered its name, and cannot tell it from one that is not there.
+    let created = json!({"name": "reader", "scopes": ["hello:read"]});
+    let token =
+        ask(&server, "POST", "tokens", Some(&created)).json()["secret"].as_str().expect("a token").to_owned();
+    assert!(said(&token, "GET", "apps/helo/deploys").ends_with("did you mean `hello`?"));
+    let absent = "there is no such app, or nothing of it is live";
+    assert_eq!(said(&token, "GET", "apps/secluded/deploys"), absent);
+    assert_eq!(said(&token, "GET", "apps/seclude/deploys"), absent);
+}
+
 /// schemathesis makes requests of every kind from the description, right ones and wrong ones, and holds the answers to it.
 fn a_running_server_keeps_to_the_description_of_its_api(database: Database) {
     let (server, repository) = serve(database, &["--preview-days", "0"]);

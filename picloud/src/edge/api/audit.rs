@@ -9,6 +9,7 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::extract::{AdminCaller, Cursor, Limit, StrictQuery, page};
+use super::names;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
@@ -41,13 +42,19 @@ pub(super) struct ListParams {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    _: AdminCaller,
+    AdminCaller(caller): AdminCaller,
     StrictQuery(params): StrictQuery<ListParams>,
 ) -> Result<Json<rest::Audit>, ApiError> {
     let ListParams { limit, app, cursor } = params;
     let app = app.as_deref().map(AppName::new).transpose();
     let app = app.map_err(|_| ApiError::bad_request("`app` is the name of an app"))?;
+    let is_first = cursor.is_none();
     let found = api.audit.acts(app.as_ref(), page(limit, cursor, ACTS)).await?;
+    if let Some(app) = app.filter(|_| is_first && found.items.is_empty())
+        && api.apps.find(&app).await?.is_none()
+    {
+        return Err(names::no_app(&api, &caller.who, app.as_str()));
+    }
     Ok(Json(rest::Audit {
         next_cursor: found.next.map(|next| next.to_string()),
         acts: found.items.into_iter().map(shown).collect(),

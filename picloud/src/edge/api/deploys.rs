@@ -15,9 +15,9 @@ use super::extract::{
     AppAccess, Cursor, DeployProduction, FoundApp, JsonBody, Limit, NoQuery, ReachedBy, Read, StrictQuery,
     page,
 };
+use super::names;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
-use crate::edge::live::production;
 use crate::rest;
 use crate::words::push::sentence;
 
@@ -53,8 +53,12 @@ pub(super) async fn list(
     StrictQuery(params): StrictQuery<ListParams>,
 ) -> Result<Json<rest::Deploys>, ApiError> {
     let ListParams { branch, limit, cursor } = params;
+    let is_first = cursor.is_none();
     let page = page(limit, cursor, PAGE).and_then(DeployNumber::new);
-    let found = api.apps.deploys(&app, branch, page).await?;
+    let found = api.apps.deploys(&app, branch.clone(), page).await?;
+    if let Some(branch) = branch.filter(|_| is_first && found.items.is_empty()) {
+        return Err(names::no_deploy_of(&api, &app.name, &branch));
+    }
     Ok(Json(rest::Deploys {
         next_cursor: found.next.map(|next| next.to_string()),
         deploys: found.items.into_iter().map(shown).collect(),
@@ -154,10 +158,10 @@ fn rolled_back(
 )]
 pub(super) async fn routes(
     State(api): State<Api>,
-    AppAccess { app, .. }: AppAccess<Read>,
+    AppAccess { app, caller, .. }: AppAccess<Read>,
     _: NoQuery,
 ) -> Result<Json<rest::Routes>, ApiError> {
-    let live = production(&api.table, &app)?;
+    let live = names::live(&api, &caller.who, &app, None)?;
     let manifest = live.revision.manifest();
     let route = |route: &Route| rest::Route {
         path: route.path.to_string(),

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::extract::{Cursor, FoundApp, Limit, NoQuery, PathParams, Read, StrictQuery, page};
 use super::logs;
+use super::names;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
@@ -70,8 +71,12 @@ pub(super) async fn list(
     StrictQuery(params): StrictQuery<ListParams>,
 ) -> Result<Json<rest::Executions>, ApiError> {
     let ListParams { script, trigger, failed, limit, cursor } = params;
+    let (is_first, of) = (cursor.is_none(), script.clone());
     let which = Executions { script, trigger: trigger.map(TriggerKind::from), failed };
     let found = api.records.executions(&app, which, page(limit, cursor, PAGE)).await?;
+    if let Some(script) = of.filter(|_| is_first && found.items.is_empty()) {
+        names::require_live_script(&api, &app.name, &script)?;
+    }
     Ok(Json(rest::Executions {
         next_cursor: found.next.map(|next| next.to_string()),
         executions: found.items.into_iter().map(shown).collect(),

@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::extract::{AppAccess, Invoke, PathParams, require_json};
+use super::names;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
@@ -26,10 +27,14 @@ pub(super) struct FunctionPath {
 )]
 pub(super) async fn call(
     State(api): State<Api>,
-    AppAccess { app, .. }: AppAccess<Invoke>,
+    AppAccess { app, caller, .. }: AppAccess<Invoke>,
     PathParams(FunctionPath { function }): PathParams<FunctionPath>,
     request: Request,
 ) -> Result<Response<Body>, ApiError> {
+    let live = names::live(&api, &caller.who, &app, None)?;
+    if !live.revision.manifest().functions.iter().any(|declared| declared.name.as_str() == function) {
+        return Err(names::no_function(&live, &function));
+    }
     if !request.body().is_end_stream() {
         require_json(request.headers())?;
     }

@@ -25,6 +25,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::extract::{Cursor, FoundApp, Limit, PAGE_MAX, Read, StrictQuery, page};
+use super::names;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::edge::client;
@@ -125,7 +126,11 @@ pub(super) async fn list(
 ) -> Result<Json<rest::Logs>, ApiError> {
     let ListParams { script, level, execution, since, limit, cursor } = params;
     let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
+    let is_first = cursor.is_none();
     let found = api.records.lines(&app, &filter, page(limit, cursor, PAGE)).await?;
+    if let Some(script) = filter.script.as_deref().filter(|_| is_first && found.items.is_empty()) {
+        names::require_live_script(&api, &app.name, script)?;
+    }
     Ok(Json(rest::Logs {
         next_cursor: found.next.map(|next| next.to_string()),
         lines: found.items.into_iter().map(shown).collect(),
@@ -161,6 +166,9 @@ pub(super) async fn follow(
     StrictQuery(params): StrictQuery<FollowParams>,
 ) -> Result<Sse<KeepAliveStream<impl Stream<Item = Result<Event, Infallible>>>>, ApiError> {
     let FollowParams { script, level, execution, since, before } = params;
+    if let Some(script) = &script {
+        names::require_live_script(&api, &app.name, script)?;
+    }
     let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
     let from = last.map_or(TailFrom::LastLines(before.min(PAGE_MAX)), TailFrom::Record);
     let client = caller.actor.address.as_ref().and_then(|address| address.parse().ok()).map(client::network);

@@ -16,6 +16,7 @@ mod functions;
 mod lifecycle;
 mod limits;
 mod logs;
+mod names;
 mod nodes;
 mod previews;
 mod schedules;

@@ -6,6 +6,7 @@ use manifest_schema::label::branch_label;
 use platform::apps::{App, BranchState};
 
 use super::extract::{DeployPreviews, FoundApp, JsonBody, NoQuery, ReachedBy, Read};
+use super::names;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
@@ -55,7 +56,7 @@ pub(super) async fn set(
     let setting =
         tokio::spawn(async move { deployer.schedule_preview(&of, &name, scheduled, &caller.actor).await });
     if !setting.await?? {
-        return Err(ApiError::no_branch());
+        return Err(names::no_branch(&api, &app.name, &branch));
     }
     let branches = api.apps.branches(&app).await?;
     let found = branches.into_iter().find(|found| found.live.branch == branch);

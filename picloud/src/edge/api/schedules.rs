@@ -11,15 +11,16 @@ use manifest_schema::manifest::Schedule;
 use manifest_schema::name::AppName;
 use platform::live::Live;
 use platform::schedules::{RunCursor, RunOutcome, ScheduleHold, ScheduleRun, Scheduled};
+use platform::tokens::Caller;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{
     AdminCaller, AppAccess, Cursor, Invoke, Limit, NoBody, NoQuery, PathParams, Read, StrictQuery, page,
 };
+use super::names;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
-use crate::edge::live::{on_branch, production};
 use crate::rest;
 
 /// How many runs are listed where nothing else is asked for.
@@ -47,10 +48,10 @@ pub(super) struct BranchParam {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    AppAccess { app, .. }: AppAccess<Read>,
+    AppAccess { app, caller, .. }: AppAccess<Read>,
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
 ) -> Result<Json<rest::Schedules>, ApiError> {
-    let live = live(&api, &app, branch.as_deref())?;
+    let live = names::live(&api, &caller.who, &app, branch.as_deref())?;
     let all = api.scheduler.scheduled(&live).await?;
     let held = api.scheduler.schedule_hold().await?;
     let schedules = all.into_iter().map(|found| shown(found, held.is_some())).collect();
@@ -89,12 +90,12 @@ pub(super) struct RunsParams {
 )]
 pub(super) async fn runs(
     State(api): State<Api>,
-    AppAccess { app, .. }: AppAccess<Read>,
+    AppAccess { app, caller, .. }: AppAccess<Read>,
     PathParams(SchedulePath { schedule }): PathParams<SchedulePath>,
     StrictQuery(params): StrictQuery<RunsParams>,
 ) -> Result<Json<rest::Runs>, ApiError> {
     let RunsParams { limit, branch, up_to, cursor } = params;
-    let (live, schedule) = find(&api, &app, branch.as_deref(), &schedule)?;
+    let (live, schedule) = find(&api, &caller.who, &app, branch.as_deref(), &schedule)?;
     let found = api.scheduler.runs(&live, &schedule, up_to, page(limit, cursor, RUNS)).await?;
     Ok(Json(rest::Runs {
         next_cursor: found.next.map(|next| next.to_string()),
@@ -117,7 +118,7 @@ pub(super) async fn run_now(
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
 ) -> Result<(StatusCode, Json<rest::Started>), ApiError> {
-    let (live, schedule) = find(&api, &app, branch.as_deref(), &schedule)?;
+    let (live, schedule) = find(&api, &caller.who, &app, branch.as_deref(), &schedule)?;
     let running = api.scheduler.run_now(live, schedule, &caller.actor);
     match tokio::time::timeout(RUN_WAIT_MAX, running).await {
         Ok(ran) => Ok((StatusCode::OK, Json(rest::Started { run: ran?.map(run) }))),
@@ -140,7 +141,7 @@ pub(super) async fn pause(
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
 ) -> Result<Json<rest::Schedule>, ApiError> {
-    let (live, schedule) = find(&api, &app, branch.as_deref(), &schedule)?;
+    let (live, schedule) = find(&api, &caller.who, &app, branch.as_deref(), &schedule)?;
     api.scheduler.pause(&live, &schedule, &caller.actor).await?;
     one(&api, &live, &schedule).await
 }
@@ -160,7 +161,7 @@ pub(super) async fn resume(
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
 ) -> Result<Json<rest::Schedule>, ApiError> {
-    let (live, schedule) = find(&api, &app, branch.as_deref(), &schedule)?;
+    let (live, schedule) = find(&api, &caller.who, &app, branch.as_deref(), &schedule)?;
     api.scheduler.resume(&live, &schedule, &caller.actor).await?;
     one(&api, &live, &schedule).await
 }
@@ -189,7 +190,7 @@ async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Result<Json<rest::S
     let all = api.scheduler.scheduled(live).await?;
     let held = api.scheduler.schedule_hold().await?;
     let found = all.into_iter().find(|found| found.schedule.name == schedule.name);
-    Ok(Json(shown(found.ok_or_else(no_schedule)?, held.is_some())))
+    Ok(Json(shown(found.ok_or_else(|| names::no_schedule(live, schedule.name.as_str()))?, held.is_some())))
 }
 
 /// A hold as the API shows it.
@@ -199,26 +200,16 @@ pub(super) fn hold(ScheduleHold { since, cause }: ScheduleHold) -> rest::Held {
 
 fn find(
     api: &Api,
+    caller: &Caller,
     app: &AppName,
     branch: Option<&str>,
     name: &str,
 ) -> Result<(Arc<Live>, Schedule), ApiError> {
-    let live = live(api, app, branch)?;
+    let live = names::live(api, caller, app, branch)?;
     let schedules = &live.revision.manifest().schedules;
     let found = schedules.iter().find(|declared| declared.name.as_str() == name).cloned();
-    Ok((live, found.ok_or_else(no_schedule)?))
-}
-
-/// What is live on a branch; without one, in production.
-fn live(api: &Api, app: &AppName, branch: Option<&str>) -> Result<Arc<Live>, ApiError> {
-    match branch {
-        None => production(&api.table, app),
-        Some(branch) => on_branch(&api.table, app, branch),
-    }
-}
-
-fn no_schedule() -> ApiError {
-    ApiError::not_found("the app has no such schedule")
+    let found = found.ok_or_else(|| names::no_schedule(&live, name))?;
+    Ok((live, found))
 }
 
 fn shown(scheduled: Scheduled, held: bool) -> rest::Schedule {

@@ -8,6 +8,7 @@ use platform::tokens::{Scopes, Token};
 use serde::Deserialize;
 
 use super::extract::{AdminCaller, JsonBody, NoBody, NoQuery, PathParams};
+use super::names;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
@@ -74,7 +75,15 @@ pub(super) async fn revoke(
     _: NoBody,
 ) -> Result<Json<rest::Token>, ApiError> {
     let revoked = api.tokens.revoke(&token, &caller.actor).await?;
-    Ok(Json(shown(revoked.ok_or(ApiError::not_found("there is no such token"))?)))
+    let Some(revoked) = revoked else {
+        let tokens = api.tokens.list().await?;
+        return Err(names::none_like(
+            "there is no such token",
+            &token,
+            tokens.iter().map(|token| token.name.as_str()),
+        ));
+    };
+    Ok(Json(shown(revoked)))
 }
 
 fn shown(token: Token) -> rest::Token {

@@ -9,6 +9,7 @@ use platform::apps::App;
 use platform::tokens::Right;
 use serde::Deserialize;
 
+use crate::edge::api::names;
 use crate::edge::api::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::edge::credentials::Caller;
@@ -67,21 +68,21 @@ struct AppPath {
     app: String,
 }
 
-impl<S: Send + Sync, P: Permission> FromRequestParts<S> for AppAccess<P> {
+impl<P: Permission> FromRequestParts<Api> for AppAccess<P> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let caller = Caller::from_request_parts(parts, state).await?;
-        let Path(AppPath { app }) = Path::from_request_parts(parts, state).await?;
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        let Path(AppPath { app: name }) = Path::from_request_parts(parts, api).await?;
         // What cannot be a name is no app that anybody may anything with.
-        let app = AppName::new(&app).map_err(|_| ApiError::no_app())?;
+        let app = AppName::new(&name).map_err(|_| names::no_app(api, &caller.who, &name))?;
         if caller.who.may(P::RIGHT, &app) {
             return Ok(Self { app, caller, permission: PhantomData });
         }
         // Someone who may nothing with the app is told the same as where there is none.
         Err(match caller.who.knows(&app) || P::RIGHT == Right::Admin {
             true => ApiError::missing_scope(P::RIGHT.scope(&app)),
-            false => ApiError::no_app(),
+            false => names::no_app(api, &caller.who, &name),
         })
     }
 }
@@ -98,7 +99,8 @@ impl<P: Permission> FromRequestParts<Api> for FoundApp<P> {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let AppAccess { app, caller, permission } = AppAccess::<P>::from_request_parts(parts, api).await?;
-        let app = api.apps.find(&app).await?.ok_or_else(ApiError::no_app)?;
+        let found = api.apps.find(&app).await?;
+        let app = found.ok_or_else(|| names::no_app(api, &caller.who, app.as_str()))?;
         Ok(Self { app, caller, permission })
     }
 }
