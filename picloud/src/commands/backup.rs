@@ -79,23 +79,26 @@ fn write(options: &BackupOptions, storage: &Storage, file: &Path) -> Result<Cont
     })
 }
 
-/// How the files of a folder of backups are named, the newest last in the order of names.
-const DATED: (&str, &str, &str) = ("picloud-", "%Y%m%dT%H%M%SZ", ".picloud");
+/// How the files of a folder of backups are named, the newest last in the order of names: to the millisecond, and by earlier versions to the
+/// second.
+const DATED: (&str, [&str; 2], &str) = ("picloud-", ["%Y%m%dT%H%M%S%.3fZ", "%Y%m%dT%H%M%SZ"], ".picloud");
 
 /// A file in `folder`, which is made where it is not there, named by the time.
 fn dated(folder: &Path) -> Result<PathBuf, CommandError> {
     data_folder::make(folder)?;
-    let (front, time, end) = DATED;
+    let (front, [time, _], end) = DATED;
     Ok(folder.join(format!("{front}{}{end}", Utc::now().format(time))))
 }
 
 /// Removes all but the newest `keep` of what was named so. Returns how many went. What is named by a time to come is of a clock that
 /// was wrong, then or now: it takes nobody's place, and stays.
 fn remove_older(folder: &Path, keep: usize) -> io::Result<usize> {
-    let ((front, time, end), now) = (DATED, Utc::now().naive_utc());
+    let ((front, times, end), now) = (DATED, Utc::now().naive_utc());
     let named = |name: &str| {
         let moment = name.strip_prefix(front).and_then(|name| name.strip_suffix(end));
-        let moment = moment.and_then(|moment| NaiveDateTime::parse_from_str(moment, time).ok());
+        let moment = moment.and_then(|moment| {
+            times.iter().find_map(|time| NaiveDateTime::parse_from_str(moment, time).ok())
+        });
         moment.is_some_and(|moment| moment <= now)
     };
     let entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name()));
