@@ -28,7 +28,12 @@ pub(crate) fn greeting(
         }
         _ => String::new(),
     };
-    let schedules = if schedules { "run" } else { "do not run; --schedules runs them" };
+    let by_hand =
+        format!("once by hand: PICLOUD_TOKEN=any picloud run NAME --url http://{address} --app {app}");
+    let schedules = match schedules {
+        true => format!("run; {by_hand}"),
+        false => format!("do not run; --schedules runs them, and {by_hand}"),
+    };
     format!(
         "PiCloud {version} serves {folder} until Ctrl-C, and again whenever a file is saved\n  \
            {app}  {url}  and as on a server  http://{address}/{app}/{local}\n  \
@@ -54,6 +59,20 @@ pub(crate) fn refused(faults: &Faults, something_is_live: bool) -> String {
     let rest =
         if something_is_live { "the last good save goes on answering" } else { "nothing is served yet" };
     format!("{}{}: {problems}; {rest}\n", fault::painted(faults, fault::SHOWN_MAX), red("error"))
+}
+
+/// A line of `.env` is none. What it holds may be secret, so that it is not shown.
+pub(crate) fn malformed_env_file(line: Option<usize>) -> String {
+    let place = line.map(|line| format!(":{line}")).unwrap_or_default();
+    format!(
+        "{}: .env{place} is not NAME=VALUE, with quotes around a value with spaces; nothing of the file is read\n",
+        yellow("warning")
+    )
+}
+
+/// `.env` cannot be read.
+pub(crate) fn unread_env_file(why: &str) -> String {
+    format!("{}: .env cannot be read: {}\n", yellow("warning"), printable(why))
 }
 
 /// The folder cannot be read.

@@ -51,6 +51,7 @@ use timer::Alarm;
 pub use desk::{NotRun, RunCursor, Scheduled};
 pub use hold::held;
 pub use numbers::RunNumbers;
+pub(crate) use running::execute_run;
 pub use store::{RunOutcome, ScheduleHold, ScheduleRun};
 
 use crate::clock::Clock;

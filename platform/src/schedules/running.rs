@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::live::Live;
+use chrono::{DateTime, Utc};
 use manifest_schema::manifest::Schedule;
 use runtime::{Invocation, Trigger};
 use store::{RunKey, RunOutcome};
@@ -30,7 +31,7 @@ impl Scheduler {
         let app = live.revision.app().clone();
         let (name, due) = (&run.schedule.name, run.due);
         tokio::select! {
-            (outcome, detail) = execute_run(&self.0.recorder, live, schedule, &run) => {
+            (outcome, detail) = execute_run(&self.0.recorder, live, schedule, (run.execution, run.due)) => {
                 self.0.numbers.ended(outcome);
                 if !self.record(&run, outcome, detail.as_deref()).await {
                     tracing::error!(%app, schedule = %name, %due, outcome = outcome.as_str(), "the outcome is not recorded");
@@ -73,14 +74,15 @@ impl Scheduler {
     }
 }
 
-async fn execute_run(
+/// Executes what is scheduled, for a due time. Returns how it ended, and why it failed.
+pub(crate) async fn execute_run(
     recorder: &Recorder,
     live: Arc<Live>,
     schedule: &Schedule,
-    run: &RunKey,
+    (execution_id, due): (Uuid, DateTime<Utc>),
 ) -> (RunOutcome, Option<String>) {
-    let trigger = Trigger::Scheduled { name: schedule.name.clone(), due: run.due.to_rfc3339() };
-    let (execution_id, request_id) = (run.execution, Uuid::new_v4());
+    let trigger = Trigger::Scheduled { name: schedule.name.clone(), due: due.to_rfc3339() };
+    let request_id = Uuid::new_v4();
     let invocation = Invocation { script: schedule.script.clone(), execution_id, request_id, trigger };
     match execute(recorder, live, invocation).await {
         Ok(execution) => match execution.outcome {

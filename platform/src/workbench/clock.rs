@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::execution::execute;
 use crate::recording::Recorder;
+use crate::schedules::{RunOutcome, execute_run};
 
 /// The clock is looked at so often at the least: it may be set, and a machine may sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -57,6 +58,28 @@ pub async fn keep_time(recorder: Recorder, mut live: watch::Receiver<Option<Arc<
 
 fn due(schedule: &Schedule, since: DateTime<Utc>) -> Option<DateTime<Utc>> {
     schedule.cron.next_after(since)
+}
+
+/// Runs a schedule by hand: what it is, how it ended and why it failed, or `None` where nothing of that name is scheduled.
+pub async fn run_by_hand(recorder: &Recorder, live: Arc<Live>, schedule: &str) -> Option<HandRun> {
+    let schedules = &live.revision.manifest().schedules;
+    let schedule = schedules.iter().find(|declared| declared.name.as_str() == schedule)?.clone();
+    let began = Utc::now();
+    let (outcome, detail) = execute_run(recorder, live, &schedule, (Uuid::now_v7(), began)).await;
+    Some(HandRun { began, ended: Utc::now(), outcome, detail })
+}
+
+/// A run by hand that has ended.
+#[derive(Clone, Debug)]
+pub struct HandRun {
+    /// When it began.
+    pub began: DateTime<Utc>,
+    /// When it ended.
+    pub ended: DateTime<Utc>,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Why it failed or was not run.
+    pub detail: Option<String>,
 }
 
 /// How it fails is told by the execution.

@@ -14,7 +14,7 @@ use runtime::{AppIdentity, Secrets};
 use store::AppId;
 use uuid::Uuid;
 
-pub use clock::keep_time;
+pub use clock::{HandRun, keep_time, run_by_hand};
 
 use crate::deploy::{Checked, Planned, PushTime, Side, Snapshot, Tell, check_for, due_times, plan};
 use crate::scripts::CheckError;
@@ -53,6 +53,11 @@ impl Workbench {
         // Ids of scripts follow from it: they stay the same from one start to the next.
         let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, app.as_str().as_bytes());
         Self { table, app: AppIdentity { id, name: app }, secrets, taken: 0 }
+    }
+
+    /// Has what is taken from now on read these secrets.
+    pub fn set_secrets(&mut self, secrets: Secrets) {
+        self.secrets = secrets;
     }
 
     /// What is live.

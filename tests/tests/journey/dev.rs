@@ -286,6 +286,54 @@ fn a_push_to_it_is_told_where_to_go() {
 }
 
 #[test]
+fn secrets_are_read_from_the_file_too_and_again_when_it_is_saved() {
+    let manifest = MANIFEST.replace("1.1", "1.2") + "[secrets]\nrequired = [\"API_KEY\", \"OTHER\"]\n";
+    let script = "[ctx.secrets.API_KEY.len(), ctx.secrets.OTHER.len()]";
+    let env = "# for dev alone\nAPI_KEY=\"of the file\"\nexport OTHER=1234567\n";
+    let files = [("picloud.toml", manifest.as_str()), ("greet.rhai", script), (".env", env)];
+    let dev = Dev::start_in(&files, &[], Some(("OTHER", "of the environment")));
+    dev.answers("/greet/Ann", "[11,18]");
+    write(&dev.app().join(".env"), "API_KEY='longer than before'\n");
+    dev.answers("/greet/Ann", "[18,18]");
+    write(&dev.app().join(".env"), "API_KEY=tangerine-1\n\nno such thing tangerine-2\n");
+    dev.says("warning: .env:3 is not NAME=VALUE, with quotes around a value with spaces; nothing of the file is read");
+    assert!(!dev.log().contains("tangerine"), "{}", dev.log());
+}
+
+#[test]
+fn a_schedule_is_run_by_hand() {
+    let schedule = |name: &str| {
+        format!("[[schedules]]\nname = \"{name}\"\ncron = \"@yearly\"\nscript = \"{name}.rhai\"\n")
+    };
+    let manifest = MANIFEST.to_owned() + &schedule("tick") + &schedule("broken");
+    let files = [
+        ("picloud.toml", manifest.as_str()),
+        ("greet.rhai", SCRIPT),
+        ("tick.rhai", "log::info(`ran as ${ctx.invocation_type}`)"),
+        ("broken.rhai", "throw \"no flour\""),
+    ];
+    let dev = Dev::start(&files, &[]);
+    dev.says("serving in ");
+    let run = |name: &str| {
+        let url = format!("http://{}", dev.address);
+        let mut verb = Command::new(picloud());
+        verb.args(["run", name, "--url", &url, "--app", "hello"]).env("PICLOUD_TOKEN", "any");
+        let output = verb.current_dir(dev.folder.path()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (succeeded, said) = run("tick");
+    assert!(succeeded && said.contains("succeeded"), "{said}");
+    dev.says("ran as ");
+    let (succeeded, said) = run("broken");
+    assert!(!succeeded && said.contains("failed") && said.contains("no flour"), "{said}");
+    let (succeeded, said) = run("absent");
+    assert!(!succeeded && said.contains("no such schedule"), "{said}");
+    let (status, said) = dev.ask("POST", "/-/api/v1/apps/hello/schedules/tick/run", None);
+    assert_eq!(status, 401, "a page of another site cannot: {said}");
+}
+
+#[test]
 fn secrets_are_taken_from_the_environment_and_shown_nowhere() {
     let dev = Dev::with_secret(Some("tangerine-1"));
     dev.says("serving in ");

@@ -6,10 +6,11 @@
 mod console;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,9 @@ use watch::Watch;
 /// What nobody serves and nobody waits for.
 const PASSED_OVER: [&str; 3] = [".git", "target", "node_modules"];
 
+/// Where secrets can be kept for it.
+const ENV_FILE: &str = ".env";
+
 /// A save with faults is told when it has stayed so: it may be half of one.
 const FAULTS_STAY: Duration = Duration::from_millis(60);
 
@@ -65,7 +69,7 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
             tokio::spawn(keep_time(recorder, live));
         }
         let (ready, is_ready) = oneshot::channel();
-        let workbench = Workbench::new(table, app, environment());
+        let workbench = Workbench::new(table, app, Secrets::default());
         let mut bench = Bench { folder, workbench, tell, last: None, told: None };
         // It ends with the process.
         let working = std::thread::Builder::new().spawn(move || {
@@ -86,11 +90,33 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
     served
 }
 
-/// What secrets are taken from: the variables of the environment. Scripts read those that the manifest names.
-fn environment() -> Secrets {
+/// What secrets are taken from: the variables of the environment, and of the file `.env` in the folder those that are not set there.
+/// Scripts read those that the manifest names. The second is what is wrong with the file.
+fn secrets(folder: &Path) -> (Secrets, Option<String>) {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    Secrets::new(std::env::vars_os().filter_map(text).filter(|(_, value)| !value.is_empty()).collect())
+    let (mut all, wrong) = match env_file(&folder.join(ENV_FILE)) {
+        Ok(written) => (written, None),
+        Err(wrong) => (BTreeMap::new(), Some(wrong)),
+    };
+    all.extend(std::env::vars_os().filter_map(text));
+    (Secrets::new(all.into_iter().filter(|(_, value)| !value.is_empty()).collect()), wrong)
+}
+
+/// The variables of a file of lines such as `NAME=VALUE`; none where there is no file.
+fn env_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(words::unread_env_file(&error.to_string())),
+    };
+    dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| match error {
+        dotenvy::Error::LineParse(line, _) => {
+            let number = text.lines().position(|other| other.trim().ends_with(line.trim()));
+            words::malformed_env_file(number.map(|number| number + 1))
+        }
+        error => words::unread_env_file(&error.to_string()),
+    })
 }
 
 /// The address that is wanted, or the usual one, or a free one where that is taken.
@@ -113,8 +139,8 @@ struct Bench {
     workbench: Workbench,
     /// Who runs the schedules.
     tell: latest::Sender<Option<Arc<Live>>>,
-    /// What was looked at last.
-    last: Option<Snapshot>,
+    /// What was looked at last, with what the file of secrets held.
+    last: Option<(Snapshot, Option<Vec<u8>>)>,
     /// What was last said of the folder itself.
     told: Option<String>,
 }
@@ -131,9 +157,10 @@ impl Bench {
                         continue;
                     }
                     self.tell_once(watch.trouble().map(words::unwatched));
-                    if self.last.as_ref() != Some(&tree.snapshot)
-                        && !self.take(tree.snapshot, changed, &mut watch)
-                    {
+                    let is_new = self.last.as_ref().is_none_or(|(snapshot, secrets)| {
+                        *snapshot != tree.snapshot || *secrets != self.secrets_text()
+                    });
+                    if is_new && !self.take(tree.snapshot, changed, &mut watch) {
                         changed = watch.wait();
                         continue;
                     }
@@ -154,6 +181,9 @@ impl Bench {
     /// Takes what was saved; `false` where it is not over yet, and nothing was said.
     fn take(&mut self, snapshot: Snapshot, changed: Instant, watch: &mut Watch) -> bool {
         let first = self.workbench.live().is_none();
+        let held = self.secrets_text();
+        let (secrets, wrong) = secrets(&self.folder);
+        self.workbench.set_secrets(secrets);
         let text = match self.workbench.take(&snapshot) {
             Saved::Live { planned, warnings } => {
                 let _ = self.tell.send(self.workbench.live());
@@ -166,9 +196,13 @@ impl Bench {
                 words::refused(&faults, !first)
             }
         };
-        self.last = Some(snapshot);
-        let _ = say(text);
+        self.last = Some((snapshot, held));
+        let _ = say(wrong.unwrap_or_default() + text.as_str());
         true
+    }
+
+    fn secrets_text(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.folder.join(ENV_FILE)).ok()
     }
 
     /// Says what is wrong with the folder itself, until it is something else.
