@@ -86,6 +86,9 @@ impl From<Misuse> for Failure {
 }
 
 fn run() -> Result<ExitCode, Failure> {
+    if let Some(shell) = std::env::var_os(commands::shell::COMPLETE).filter(|shell| !shell.is_empty()) {
+        return commands::shell::complete(&shell).map(succeeded).map_err(Failure::Verb);
+    }
     let Parsed { verb, given } = cli::read(std::env::args_os().collect())?;
     let done = match verb {
         Verb::Serve(flags) if flags.check_config => {

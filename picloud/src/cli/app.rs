@@ -1,11 +1,12 @@
 //! Verbs about an app: its logs, its executions, its deploys.
 
 use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use manifest_schema::name::{DomainName, NameError};
 
 use super::listing::{IdPrefix, PageOptions};
 use super::quantity::Ago;
-use crate::client::{AppOption, ClientOptions};
+use crate::client::{AppOption, ClientOptions, completing};
 
 /// Which lines are printed.
 #[derive(Clone, Debug, Args)]
@@ -185,6 +186,7 @@ pub(crate) enum PreviewsVerb {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PreviewOption {
     /// The branch, as git names it.
+    #[arg(add = ArgValueCompleter::new(completing::branches))]
     pub(crate) branch: String,
 
     #[command(flatten)]
@@ -253,7 +255,7 @@ pub(crate) enum DeploysVerb {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DeploysOptions {
     /// Those of this branch.
-    #[arg(long)]
+    #[arg(long, add = ArgValueCompleter::new(completing::branches))]
     pub(crate) branch: Option<String>,
 
     #[command(flatten)]

@@ -4,13 +4,14 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use manifest_schema::limits::Limits;
 use manifest_schema::name::AppName;
 use platform::limits::{AppLimit, GrantedLimits, check_ranges};
 
 use super::misuse::Misuse;
 use super::quantity::{Size, Time};
-use crate::client::ClientOptions;
+use crate::client::{ClientOptions, completing};
 
 /// What every app is granted that has no limits of its own (`picloud apps limits`).
 #[derive(Clone, Debug, Args)]
@@ -133,7 +134,7 @@ impl FromStr for Number {
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct AppLimitsOption {
     /// The app; without it that of the `picloud` git remote.
-    #[arg(value_name = "APP", env = "PICLOUD_APP")]
+    #[arg(value_name = "APP", env = "PICLOUD_APP", add = ArgValueCompleter::new(completing::apps))]
     pub(crate) app: Option<AppName>,
 
     /// How much of each node's memory it can hold at once.

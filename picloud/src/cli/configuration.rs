@@ -40,7 +40,8 @@ const SECRETS: [(&str, &str); 2] =
     [("admin_token", "admin_token_file"), ("database_url", "database_url_file")];
 
 /// Variables that are read elsewhere, of those that begin alike.
-const OTHER_VARIABLES: [&str; 2] = ["PICLOUD_ADMIN_TOKEN", "PICLOUD_LOG"];
+const OTHER_VARIABLES: [&str; 4] =
+    ["PICLOUD_ADMIN_TOKEN", "PICLOUD_LOG", "PICLOUD_TOKEN", "PICLOUD_COMPLETE"];
 
 /// What the command line, the environment and the file say.
 pub(crate) struct Parsed {

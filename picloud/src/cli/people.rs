@@ -1,13 +1,14 @@
 //! The verbs about who may what and who did what.
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 use manifest_schema::name::{AppName, SettingName};
 use platform::tokens::Scopes;
 
 use super::app_limits::AppLimitsOption;
 use super::listing::PageOptions;
 use super::quantity::Age;
-use crate::client::{AppOption, ClientOptions};
+use crate::client::{AppOption, ClientOptions, completing};
 
 /// What is done to apps; without any of it they are listed.
 #[derive(Clone, Debug, Args)]
@@ -41,6 +42,7 @@ pub(crate) enum AppsVerb {
     /// Give an app another name, by which it answers from then on; scopes of tokens go along.
     Rename {
         /// The app.
+        #[arg(add = ArgValueCompleter::new(completing::apps))]
         app: AppName,
 
         /// Its new name.
@@ -52,6 +54,7 @@ pub(crate) enum AppsVerb {
     /// Delete an app with its secrets, domains and schedules; it can be brought back for 7 days.
     Delete {
         /// The app.
+        #[arg(add = ArgValueCompleter::new(completing::apps))]
         app: AppName,
 
         /// Do not ask whether it is meant.
@@ -88,7 +91,7 @@ pub(crate) enum AppsVerb {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AppArgument {
     /// The app; without it that of the `picloud` git remote.
-    #[arg(value_name = "APP", env = "PICLOUD_APP")]
+    #[arg(value_name = "APP", env = "PICLOUD_APP", add = ArgValueCompleter::new(completing::apps))]
     pub(crate) app: Option<AppName>,
 
     #[command(flatten)]
@@ -99,7 +102,7 @@ pub(crate) struct AppArgument {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PruneOption {
     /// The app; without it that of the `picloud` git remote.
-    #[arg(value_name = "APP", env = "PICLOUD_APP")]
+    #[arg(value_name = "APP", env = "PICLOUD_APP", add = ArgValueCompleter::new(completing::apps))]
     pub(crate) app: Option<AppName>,
 
     /// How many deploys of each branch are kept, apart from what is live; without it as the server is set.
@@ -212,7 +215,7 @@ pub(crate) struct SecretOption {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AuditOptions {
     /// Only what was done to this app.
-    #[arg(long)]
+    #[arg(long, add = ArgValueCompleter::new(completing::apps))]
     pub(crate) app: Option<AppName>,
 
     #[command(flatten)]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use clap_complete::engine::ArgValueCompleter;
 use manifest_schema::name::{AppName, JobName};
 use manifest_schema::zone::zone_data;
 use serde::de::IgnoredAny;
@@ -17,7 +18,7 @@ use super::examples;
 use super::listing::PageOptions;
 use super::people::{AppsOptions, AuditOptions, SecretsVerb, TokensVerb};
 use super::serve_flags::{ServeFlags, StorageFlags};
-use crate::client::{AppOption, ClientOptions};
+use crate::client::{AppOption, ClientOptions, completing};
 use crate::settings::USUAL_ADDRESS;
 
 /// A self-hosted serverless platform that you deploy to with git push.
@@ -114,7 +115,7 @@ pub(crate) enum Verb {
     Backup(BackupOptions),
     /// Fill an empty database from a backup.
     Restore(RestoreOptions),
-    /// Print what lets a shell complete verbs and flags.
+    /// Print what lets a shell complete verbs, flags, and the names of apps, branches, schedules and functions.
     Completions {
         /// The shell.
         shell: Shell,
@@ -160,7 +161,7 @@ pub(crate) struct SchedulesNoun {
     pub(crate) verb: Option<SchedulesVerb>,
 
     /// List the latest runs of this schedule instead: short for `schedules runs`.
-    #[arg(long, value_name = "SCHEDULE")]
+    #[arg(long, value_name = "SCHEDULE", add = ArgValueCompleter::new(completing::schedules))]
     pub(crate) runs: Option<JobName>,
 
     #[command(flatten)]
@@ -188,7 +189,7 @@ pub(crate) enum SchedulesVerb {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SchedulesOptions {
     /// Those of this branch's preview; without it those of production.
-    #[arg(long)]
+    #[arg(long, add = ArgValueCompleter::new(completing::branches))]
     pub(crate) branch: Option<String>,
 
     #[command(flatten)]
@@ -202,6 +203,7 @@ pub(crate) struct SchedulesOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunsOptions {
     /// The schedule.
+    #[arg(add = ArgValueCompleter::new(completing::schedules))]
     pub(crate) schedule: JobName,
 
     #[command(flatten)]
@@ -215,10 +217,11 @@ pub(crate) struct RunsOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ScheduleOptions {
     /// The schedule.
+    #[arg(add = ArgValueCompleter::new(completing::schedules))]
     pub(crate) schedule: JobName,
 
     /// That of this branch's preview; without it that of production.
-    #[arg(long)]
+    #[arg(long, add = ArgValueCompleter::new(completing::branches))]
     pub(crate) branch: Option<String>,
 
     #[command(flatten)]
@@ -232,7 +235,7 @@ pub(crate) struct ScheduleOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ResumeOptions {
     /// The schedule.
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present = "all", add = ArgValueCompleter::new(completing::schedules))]
     pub(crate) schedule: Option<JobName>,
 
     /// End the hold that a restore has put on the schedules of all apps.
@@ -240,7 +243,7 @@ pub(crate) struct ResumeOptions {
     pub(crate) all: bool,
 
     /// That of this branch's preview; without it that of production.
-    #[arg(long)]
+    #[arg(long, add = ArgValueCompleter::new(completing::branches))]
     pub(crate) branch: Option<String>,
 
     #[command(flatten)]
@@ -306,6 +309,7 @@ pub(crate) struct DemoOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct InvokeOptions {
     /// The function, as the manifest names it.
+    #[arg(add = ArgValueCompleter::new(completing::functions))]
     pub(crate) function: JobName,
 
     /// The JSON that it is called with; `-` reads it from standard input.

@@ -81,8 +81,22 @@ impl std::fmt::Debug for Credential {
 impl Credential {
     /// The token for a server.
     pub(crate) fn find(file: Option<&Path>, remote: &Remote) -> Result<Self, CredentialError> {
+        if let Some(found) = Self::at_hand(file, remote)? {
+            return Ok(found);
+        }
+        let asked = description(remote);
+        let said = git("fill", &asked).map_err(CredentialError::Git)?;
+        let token = said.lines().find_map(|line| line.strip_prefix("password="));
+        match token {
+            Some(token) => Ok(Self { token: token.to_owned(), helper: Some(said.clone()) }),
+            None => Err(CredentialError::None { server: remote.base.clone() }),
+        }
+    }
+
+    /// The token for a server, where it can be known without asking git.
+    pub(super) fn at_hand(file: Option<&Path>, remote: &Remote) -> Result<Option<Self>, CredentialError> {
         let given = match file {
-            Some(path) => return Self::in_file(path),
+            Some(path) => return Self::in_file(path).map(Some),
             None => match std::env::var(VARIABLE) {
                 Ok(text) if text.is_empty() => None,
                 Ok(text) => Some(one_word(&text, || VARIABLE.to_owned())?),
@@ -95,18 +109,10 @@ impl Credential {
             Some(one_word(password, || format!("the password in {}", remote.base)))
         };
         if let Some(token) = given.map(Ok).or_else(in_remote).transpose()? {
-            return Ok(Self { token, helper: None });
+            return Ok(Some(Self { token, helper: None }));
         }
-        if let Some(token) = login::token(login::origin(&remote.base)) {
-            return Ok(Self { token, helper: None });
-        }
-        let asked = description(remote);
-        let said = git("fill", &asked).map_err(CredentialError::Git)?;
-        let token = said.lines().find_map(|line| line.strip_prefix("password="));
-        match token {
-            Some(token) => Ok(Self { token: token.to_owned(), helper: Some(said.clone()) }),
-            None => Err(CredentialError::None { server: remote.base.clone() }),
-        }
+        let kept = login::token(login::origin(&remote.base));
+        Ok(kept.map(|token| Self { token, helper: None }))
     }
 
     /// The token that a file holds.

@@ -3,6 +3,7 @@
 //! - [`remote`]: the server and the app, from the `picloud` remote of the folder's repository or from flags
 //! - [`credential`]: the token, from the environment, the remote's URL, or git's credential helper
 //! - [`api`]: one request to the REST API, and what its answer means
+//! - [`completing`]: what a shell completes with what the server knows
 //! - [`escaping`]: text within a URL
 //! - [`error`]: why it did not work
 //! - [`unreachable`]: why a server could not be spoken to
@@ -12,6 +13,7 @@
 //! These rooms start one program, and it is the user's own git.
 
 mod api;
+pub(crate) mod completing;
 mod credential;
 mod error;
 mod escaping;
@@ -23,6 +25,7 @@ mod unreachable;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use manifest_schema::name::{AppName, JobName};
 use serde::de::DeserializeOwned;
 
@@ -60,7 +63,7 @@ pub(crate) struct ClientOptions {
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct AppOption {
     /// The app; without it that of the `picloud` git remote.
-    #[arg(long, env = "PICLOUD_APP")]
+    #[arg(long, env = "PICLOUD_APP", add = ArgValueCompleter::new(completing::apps))]
     pub(crate) app: Option<AppName>,
 }
 

@@ -217,24 +217,68 @@ fn a_shell_completes_verbs_and_flags() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {
         let (code, script) = run(folder.path(), &["completions", shell]);
-        assert!(code == Some(0) && script.contains("schedules"), "{shell}");
+        assert!(code == Some(0) && script.contains("PICLOUD_COMPLETE"), "{shell}");
     }
-    let complete = |line: &str| {
-        let words: Vec<_> = line.split(' ').collect();
-        let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
-        let script = format!(
-            "source <({} completions bash); COMP_WORDS=({}); COMP_CWORD={}; \
-             _picloud picloud '{last}' '{before}'; echo \"${{COMPREPLY[@]}}\"",
-            picloud().display(),
-            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
-            words.len() - 1
-        );
-        let output = Command::new("bash").args(["--norc", "-c", &script]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
+    let complete = |line: &str| completed(folder.path(), line);
     assert_eq!(complete("picloud che"), "check");
     assert_eq!(complete("picloud serve --log-f"), "--log-format");
     assert_eq!(complete("picloud serve --log-format "), "text json");
+}
+
+/// What bash offers for the last word of a line, in a folder.
+fn completed(folder: &Path, line: &str) -> String {
+    let words: Vec<_> = line.split(' ').collect();
+    let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+    let script = format!(
+        "source <(picloud completions bash); COMP_WORDS=({}); COMP_CWORD={}; \
+         _clap_complete_picloud picloud '{last}' '{before}'; echo \"${{COMPREPLY[@]}}\"",
+        words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+        words.len() - 1
+    );
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", picloud().parent().unwrap().display());
+    let mut command = Command::new("bash");
+    command.args(["--norc", "-c", &script]).env("PATH", path).env("HOME", folder).current_dir(folder);
+    let output = command.env_remove("PICLOUD_TOKEN").output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_shell_completes_what_the_server_knows() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    let manifest = format!(
+        "{}\n[[functions]]\nname = \"double\"\nscript = \"tick.rhai\"\n[[schedules]]\nname = \"newyear\"\ncron = \"0 0 1 1 *\"\nscript = \"tick.rhai\"\n",
+        tests::repository::HELLO_MANIFEST
+    );
+    repository.write("picloud.toml", manifest);
+    repository.write("tick.rhai", "1");
+    repository.commit("a schedule and a function");
+    repository.git(&["remote", "add", "picloud", &server.git_url("hello")]);
+    repository.push("picloud", &["main", "main:feature"]).succeeded();
+    repository.push(&server.git_url("help-desk"), &["main"]).succeeded();
+    for (line, offered) in [
+        ("picloud logs --app hel", "hello help-desk"),
+        ("picloud apps stop help", "help-desk"),
+        ("picloud apps delete hello", "hello"),
+        ("picloud schedules run ", "newyear"),
+        ("picloud pause new", "newyear"),
+        ("picloud schedules list --branch f", "feature"),
+        ("picloud previews schedule ", "feature main"),
+        ("picloud invoke d", "double"),
+    ] {
+        let mut words: Vec<_> =
+            completed(repository.path(), line).split_whitespace().map(str::to_owned).collect();
+        words.retain(|word| !word.starts_with('-'));
+        words.sort();
+        assert_eq!(words.join(" "), offered, "{line}");
+    }
+    // Where there is no server, or no token, nothing is offered, said or asked.
+    let nowhere = tempfile::tempdir().unwrap();
+    assert_eq!(completed(nowhere.path(), "picloud logs --app hel"), "");
+    let asked = format!("picloud logs --url http://{} --app hel", server.address);
+    assert_eq!(completed(nowhere.path(), &asked), "");
 }
 
 #[test]
@@ -248,6 +292,20 @@ fn every_verb_has_a_page_in_the_manual() {
         let page = page(&format!("picloud-{verb}.1"));
         assert!(page.contains(".TH ") && page.contains("Examples:") && !page.contains('\u{1b}'), "{page}");
     }
+    let serve = page("picloud-serve.1");
+    for words in [
+        ".SH ENVIRONMENT",
+        "PICLOUD_ADMIN_TOKEN",
+        "The same as \\-\\-listen.",
+        ".SH FILES",
+        "/etc/picloud/picloud.conf",
+        "Possible values:",
+        "on\\-first\\-push",
+    ] {
+        assert!(serve.contains(words), "{words}: {serve}");
+    }
+    let logs = page("picloud-logs.1");
+    assert!(logs.contains("PICLOUD_TOKEN") && logs.contains("picloud/credentials"), "{logs}");
     assert_eq!(run(folder.path(), &["man", "/proc/nowhere"]).0, Some(1));
 }
 
