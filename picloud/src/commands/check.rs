@@ -30,7 +30,10 @@ pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError>
         Err(faults) => (faults, None),
     };
     match form {
-        Form::Json => print(format!("{}\n", fault::to_json(&faults)))?,
+        Form::Json => print(format!(
+            "{}\n",
+            fault::to_json(&faults, snapshot.scripts.len() + usize::from(snapshot.manifest.is_some()))
+        ))?,
         Form::Text => {
             let problems = || fault::problems(faults.errors(), faults.errors_by_file().len());
             let last = match &done {

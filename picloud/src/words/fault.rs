@@ -74,14 +74,15 @@ pub(crate) fn problems(errors: usize, files: usize) -> String {
 
 /// The faults for programs. Lines and columns count from 1, columns in characters (Unicode scalar values); `end_column` is
 /// the first one behind what is meant. What concerns a file as a whole has no place. Beyond [`Faults::KEPT_MAX`] of each
-/// severity faults are counted only.
-pub(crate) fn to_json(faults: &Faults) -> Value {
+/// severity faults are counted only. `files` were looked at.
+pub(crate) fn to_json(faults: &Faults, files: usize) -> Value {
     let listed: Vec<Value> = faults.iter().map(fault_json).collect();
     json!({
         "ok": faults.errors() == 0,
         "errors": faults.errors(),
         "warnings": faults.warnings(),
-        "files": faults.errors_by_file().len(),
+        "files": files,
+        "faulty_files": faults.errors_by_file().len(),
         "not_listed": faults.errors() + faults.warnings() - listed.len(),
         "faults": listed,
     })
@@ -220,7 +221,7 @@ mod tests {
         let mut faults = Faults::from(fault.advise("did you mean `log::info`?"));
         faults.add(Fault::warning("a.rhai", None, "w"));
         let expected = json!({
-            "ok": false, "errors": 1, "warnings": 1, "files": 1, "not_listed": 0,
+            "ok": false, "errors": 1, "warnings": 1, "files": 7, "faulty_files": 1, "not_listed": 0,
             "faults": [
                 {
                     "severity": "error", "file": "greet.rhai", "line": 3, "column": 1, "end_column": 10,
@@ -233,7 +234,7 @@ mod tests {
                 },
             ],
         });
-        assert_eq!(to_json(&faults), expected);
+        assert_eq!(to_json(&faults, 7), expected);
     }
 
     #[test]
