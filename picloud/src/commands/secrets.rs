@@ -58,13 +58,10 @@ fn place(option: &SecretOption) -> Result<(Client, String), CommandError> {
 fn set(option: &SecretOption) -> Result<(), CommandError> {
     let (client, path) = place(option)?;
     let value = prompt::secret(option.name.as_str())?;
-    if value.len() < runtime::SECRET_MIN {
-        eprintln!(
-            "warning: a secret of less than {} bytes is not looked for in logs and pushes",
-            runtime::SECRET_MIN
-        );
-    }
     let changed: ChangedSecret = client.send("PUT", &path, Some(&NewSecret { value }))?;
+    for warning in &changed.warnings {
+        eprintln!("warning: {}", printable(warning));
+    }
     show(&changed, option.client.json, |changed| {
         let mut text = format!("{} is set{}.\n", changed.name, for_whom(changed.environment));
         for deploy in &changed.deploys {

@@ -49,6 +49,9 @@ pub(crate) struct ChangedSecret {
     pub(crate) changed: bool,
     /// What reads it was deployed anew.
     pub(crate) deploys: Vec<SecretDeploy>,
+    /// Why the value makes a bad secret, if it does.
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A deploy that a secret has made.

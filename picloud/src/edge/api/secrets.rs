@@ -1,10 +1,14 @@
 //! Secrets of an app: which there are, set, unset; and the keys of all.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
-use manifest_schema::name::SettingName;
+use manifest_schema::name::{AppName, SettingName};
 use platform::deploy::Pusher;
 use platform::secrets::{Changed, Environment, ListedSecret, SealedSecret};
+use platform::tokens::{Caller, Right};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -14,6 +18,9 @@ use super::extract::{
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest::{self, SecretEnvironment};
+
+/// From so many bytes on, letters alone or digits alone are no word or number of other texts.
+const WORD_MAX: usize = 16;
 
 /// Which secrets are set, when and by whom.
 #[utoipa::path(
@@ -75,10 +82,45 @@ pub(super) async fn set(
     let name = SettingName::new(&name)?;
     // In a task of its own: a client that hangs up now does not stop it halfway, when it is stored and not served.
     let (deployer, of) = (api.deployer.clone(), name.clone());
+    let warnings = doubts(&api, &caller.who, &app, &value);
     let by = Pusher { caller: caller.who, actor: caller.actor, creates: true, message: None };
     let setting =
         tokio::spawn(async move { deployer.set_secret(&app, (environment.into(), &of), &value, &by).await });
-    Ok(Json(shown(&name, environment, setting.await??)))
+    Ok(Json(rest::ChangedSecret { warnings, ..shown(&name, environment, setting.await??) }))
+}
+
+/// Why a value makes a bad secret: it is looked for in logs and pushes. Only who can read the code learns what stands in it.
+fn doubts(api: &Api, caller: &Caller, app: &AppName, value: &str) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if value.len() < runtime::SECRET_MIN {
+        let least = runtime::SECRET_MIN;
+        return vec![format!("a secret of less than {least} bytes is not looked for in logs and pushes")];
+    }
+    let is_word = value.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+    if value.len() < WORD_MAX && (is_word || is_number) {
+        doubts.push(format!(
+            "the value is a {} that other texts can hold: it is hidden wherever it stands in logs, and pushes with it are rejected",
+            if is_word { "word" } else { "number" }
+        ));
+    }
+    if caller.may(Right::Read, app) {
+        let mut branches = api.table.branches(app);
+        branches.sort_by(|one, other| one.branch.name.cmp(&other.branch.name));
+        let mut seen = HashSet::new();
+        for live in &branches {
+            for (path, source) in live.revision.sources() {
+                // Previews mostly have the texts of production.
+                if seen.insert(Arc::as_ptr(source)) && source.text().contains(value) {
+                    doubts.push(format!(
+                        "the value stands in {path}, which is live on {}, and so in what can be cloned: take another value",
+                        live.branch.name
+                    ));
+                }
+            }
+        }
+    }
+    doubts
 }
 
 /// Unsets a secret.
@@ -179,5 +221,6 @@ fn shown(name: &SettingName, environment: SecretEnvironment, changed: Changed) -
         environment,
         changed: changed.changed,
         deploys: deploys.collect(),
+        warnings: Vec::new(),
     }
 }

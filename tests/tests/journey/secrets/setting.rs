@@ -7,6 +7,7 @@ use serde_json::Value;
 use tests::{Database, Server, TOKEN, on_both_databases, until};
 
 use super::{app, secrets};
+use crate::people::token;
 
 on_both_databases!(a_secret_is_set_before_the_push_and_changed_behind_it);
 
@@ -41,7 +42,7 @@ fn a_secret_is_set_before_the_push_and_changed_behind_it(database: Database) {
     let listed = repository.git(&["ls-remote", &url, "refs/deploys/*"]);
     assert_eq!(listed.lines().count(), 3, "{listed}");
 
-    secrets(&server, &["list"], "").succeeded().says("API_KEY  production  20").says("admin");
+    secrets(&server, &["list"], "").succeeded().says("API_KEY  production  ").says("admin");
     secrets(&server, &["set", "UNUSED"], "nobody reads it").succeeded();
     secrets(&server, &["unset", "API_KEY"], "")
         .refused()
@@ -58,6 +59,31 @@ fn a_secret_is_set_before_the_push_and_changed_behind_it(database: Database) {
         server.restart();
         until("it is served", || (server.get("/hello/").body == "\"Hello 13 false\"").then_some(()));
     }
+}
+
+#[test]
+fn a_value_that_is_no_good_secret_is_warned_of() {
+    let server = Server::start(Database::sqlite());
+    let set = secrets(&server, &["set", "API_KEY"], "tangerine-1").succeeded();
+    assert!(!set.text.contains("warning"), "{}", set.text);
+    app().push(&server.git_url("hello"), &["main"]).succeeded();
+    secrets(&server, &["set", "OTHER"], "abc").succeeded().says("less than 4 bytes is not looked for");
+    secrets(&server, &["set", "OTHER"], "production").succeeded().says("a word that other texts can hold");
+    secrets(&server, &["set", "OTHER"], "20261130").succeeded().says("a number that other texts can hold");
+    let stands = "stands in main.rhai, which is live on main";
+    secrets(&server, &["set", "OTHER"], "ctx.env.GREETING").succeeded().says(stands);
+    // Who cannot read the code does not learn what stands in it.
+    let blind = token(&server, "blind", &["hello:secrets"]);
+    let bearer = format!("Bearer {blind}");
+    let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+    let answer = server.request(
+        "PUT",
+        "/-/api/v1/apps/hello/secrets/OTHER",
+        &headers,
+        Some(br#"{"value": "ctx.env.GREETING"}"#),
+    );
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(!answer.body.contains("main.rhai"), "{}", answer.body);
 }
 
 #[test]
