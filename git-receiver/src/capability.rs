@@ -57,8 +57,8 @@ impl Capabilities {
         self.sideband
     }
 
-    /// Whether the client wants to hear only what went wrong: `git push -q`. Git sets it too where its standard error is no terminal,
-    /// unless it is called with `--progress`.
+    /// Whether the client wants no progress: `git push -q`. Git sets it too where its standard error is no terminal, as in CI, unless it is
+    /// called with `--progress`: what came of the push is printed all the same.
     pub fn quiet(&self) -> bool {
         self.quiet
     }

@@ -55,7 +55,6 @@ impl PushWords {
                 self.faults_left -= found.iter().take(self.faults_left).count();
                 text
             }
-            Event::ProductionIsElsewhere { .. } if self.quiet => String::new(),
             // A checkout of no branch, as CI makes them, has to spell it out.
             Event::ProductionIsElsewhere { production } => lines(&format!(
                 "hint: the production branch is {production}; go live with  git push picloud HEAD:refs/heads/{production}"
@@ -105,11 +104,7 @@ impl PushWords {
         let mut text = String::new();
         let mut results = Vec::with_capacity(verdicts.len());
         for verdict in verdicts {
-            let told = lines(&self.verdict(verdict, took));
-            // Who wants to hear nothing hears what went wrong, and what is to be looked at.
-            let is_told =
-                |line: &&str| !self.quiet || line.starts_with("error:") || line.starts_with("warning:");
-            text.extend(told.split_inclusive('\n').filter(is_told));
+            text += &lines(&self.verdict(verdict, took));
             if let Outcome::Rejected(rejection) = &verdict.outcome {
                 text.extend(hints(rejection).iter().map(|hint| lines(&format!("hint: {hint}"))));
             }
@@ -159,7 +154,7 @@ impl PushWords {
             let (name, challenge) = (domain.name.as_str(), &domain.challenge);
             text += &format!("\nwarning: {}", steps(name, &challenge.record, &challenge.value));
         }
-        if let Some(previous) = activated.before {
+        if let Some(previous) = activated.before.filter(|_| !self.quiet) {
             text += &format!(
                 "\nhint: undo with  git push -f picloud {}:{}",
                 short(previous),

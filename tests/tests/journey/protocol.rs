@@ -4,15 +4,20 @@ use serde_json::json;
 use tests::{Database, Repository, Server, TOKEN};
 
 #[test]
-fn a_quiet_push_prints_nothing_but_what_is_wrong() {
+fn a_quiet_push_prints_the_verdict_and_what_is_wrong() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
     let quiet = |refspecs: &[&str]| repository.try_git(&[&["push", "-q", url.as_str()], refspecs].concat());
-    assert_eq!(quiet(&["main", "main:refs/heads/try"]).succeeded().text, "");
+    let pushed = quiet(&["main", "main:refs/heads/try"])
+        .succeeded()
+        .says("LIVE as deploy 1")
+        .says("PREVIEW as deploy 2");
+    assert_eq!(pushed.text.lines().count(), 2, "{}", pushed.text);
     repository.write("greet.rhai", "`second`");
     repository.commit("second");
-    assert_eq!(quiet(&["main"]).succeeded().text, "");
+    let pushed = quiet(&["main"]).succeeded().says("LIVE as deploy 3");
+    assert_eq!(pushed.text.lines().count(), 1, "{}", pushed.text);
     repository.write("greet.rhai", "lgo::info(1)");
     repository.commit("broken");
     quiet(&["main"])
