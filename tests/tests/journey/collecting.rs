@@ -294,16 +294,26 @@ fn node_that_is_killed_while_it_deletes_leaves_nothing_to_build_on(database: Dat
     let files: Vec<_> = (0..28).map(|seed| (format!("{seed}.bin"), noise(1 << 20, seed))).collect();
     let files: Vec<_> = files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
     orphan(&repository, "large", &files);
-    repository.push(&server.git_url("hello"), &["large"]).succeeded();
-    repository.push(&server.git_url("hello"), &[":large"]).succeeded();
     // The ref took some bytes too.
     let full = empty + (28 << 20);
-    until("something is deleted", || (counted(&server) < full).then_some(()));
-    server.kill();
-    // It looks for more after a minute.
-    server.restart_with(&["--collect-after", "60m"]);
-    let left = counted(&server);
-    assert!(left > empty && left < full, "{empty} {left} {full}");
+    // On a busy machine all of it can be deleted before the node is.
+    let mut tries = 0;
+    loop {
+        repository.push(&server.git_url("hello"), &["large"]).succeeded();
+        repository.push(&server.git_url("hello"), &[":large"]).succeeded();
+        until("something is deleted", || (counted(&server) < full).then_some(()));
+        server.kill();
+        // It looks for more after a minute.
+        server.restart_with(&["--collect-after", "60m"]);
+        let left = counted(&server);
+        if left > empty && left < full {
+            break;
+        }
+        tries += 1;
+        assert!(tries < 5, "{empty} {left} {full}");
+        server.kill();
+        server.restart_with(&["--collect-after", "0s"]);
+    }
     let url = server.git_url("hello");
     let commit = repository.git(&["rev-parse", "large"]);
     crafted_push(&server, &repository, &commit, &[]).says("missing necessary objects");
