@@ -22,6 +22,9 @@ pub(super) const LOOK_MIN: Duration = Duration::from_millis(10);
 /// How often it is logged that all places are taken.
 const FULL_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
+/// How long a connection waits for a place before more room is made: others grow old enough to be closed meanwhile.
+const ROOM_PAUSE: Duration = Duration::from_millis(10);
+
 /// How long accepting pauses when it fails.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -112,7 +115,7 @@ impl House {
             }
             self.log_full();
             let freed = Arc::clone(&self.places).acquire_owned();
-            if let Ok(place) = tokio::time::timeout(ACCEPT_PAUSE, freed).await {
+            if let Ok(place) = tokio::time::timeout(ROOM_PAUSE, freed).await {
                 return place.ok();
             }
         }
