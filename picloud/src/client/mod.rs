@@ -6,7 +6,7 @@
 //! - [`completing`]: what a shell completes with what the server knows
 //! - [`escaping`]: text within a URL
 //! - [`error`]: why it did not work
-//! - [`unreachable`]: why a server could not be spoken to
+//! - [`unreachable`](mod@unreachable): why a server could not be spoken to
 //! - [`login`]: the tokens that are kept for servers
 //! - [`events`]: a stream of events, taken up again where it broke off
 //!
