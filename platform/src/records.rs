@@ -31,6 +31,8 @@ pub struct Records {
 /// Which executions.
 #[derive(Clone, Debug, Default)]
 pub struct Executions {
+    /// Those of deploys of this branch that are still known.
+    pub branch: Option<String>,
     /// Those of this script.
     pub script: Option<String>,
     /// Those that this started.
@@ -75,8 +77,8 @@ impl Records {
         which: Executions,
         page: PageRequest<u64>,
     ) -> Result<Page<ExecutionRecord, u64>, StoreError> {
-        let Executions { script, trigger, failed } = which;
-        let filter = ExecutionFilter { script, trigger, failed, before: page.cursor };
+        let Executions { branch, script, trigger, failed } = which;
+        let filter = ExecutionFilter { branch, script, trigger, failed, before: page.cursor };
         let found = self.store.executions(app.id, &filter, page.limit).await?;
         Ok(Page::of(found, page.limit, |found| Some(found.last()?.number)).map(|found| found.record))
     }

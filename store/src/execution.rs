@@ -187,6 +187,8 @@ pub struct Numbered<T> {
 /// Which executions are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct ExecutionFilter {
+    /// Those of deploys of this branch that are still known.
+    pub branch: Option<String>,
     /// Those of this script.
     pub script: Option<String>,
     /// Those that this started.

@@ -86,6 +86,10 @@ pub(crate) struct ExecutionOption {
 /// Which executions are listed.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExecutionsOptions {
+    /// Those of this branch.
+    #[arg(long, add = ArgValueCompleter::new(completing::branches))]
+    pub(crate) branch: Option<String>,
+
     /// Those that failed.
     #[arg(long)]
     pub(crate) failed: bool,

@@ -212,7 +212,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[("picloud previews schedule feature", "its schedules run beside those of production")],
     ),
     ("previews unschedule", &[("picloud previews unschedule feature", "they do not run any more")]),
-    ("routes", &[("picloud routes", "what answers to which path")]),
+    (
+        "routes",
+        &[
+            ("picloud routes", "what answers to which path"),
+            ("picloud routes --branch feature", "and in a preview"),
+        ],
+    ),
     (
         "logs",
         &[

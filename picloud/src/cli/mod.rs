@@ -35,9 +35,9 @@ mod verbs;
 
 pub(crate) use address::ListenAddress;
 pub(crate) use app::{
-    AppVerb, DeploysNoun, DeploysOptions, DeploysVerb, DomainOption, DomainsVerb, ExecutionOption,
-    ExecutionsNoun, ExecutionsOptions, ExecutionsVerb, LogsOptions, PreviewOption, PreviewsOptions,
-    PreviewsVerb, RollbackOptions,
+    DeploysNoun, DeploysOptions, DeploysVerb, DomainOption, DomainsVerb, ExecutionOption, ExecutionsNoun,
+    ExecutionsOptions, ExecutionsVerb, LogsOptions, PreviewOption, PreviewsOptions, PreviewsVerb,
+    RollbackOptions,
 };
 pub(crate) use app_limits::{AppLimitsOption, OrDefault};
 pub(crate) use configuration::{Parsed, read};
@@ -51,6 +51,6 @@ pub(crate) use people::{
 pub(crate) use quantity::Age;
 pub(crate) use verbs::{
     BackupOptions, CredentialVerb, DemoOptions, DevOptions, InvokeOptions, LoginOptions, LogoutOptions,
-    Payload, RestoreOptions, ResumeOptions, RunsOptions, ScheduleOptions, SchedulesNoun, SchedulesOptions,
-    SchedulesVerb, Verb, command,
+    Payload, RestoreOptions, ResumeOptions, RoutesOptions, RunsOptions, ScheduleOptions, SchedulesNoun,
+    SchedulesOptions, SchedulesVerb, Verb, command,
 };

@@ -11,9 +11,7 @@ use manifest_schema::zone::zone_data;
 use serde::de::IgnoredAny;
 
 use super::address::ListenAddress;
-use super::app::{
-    AppVerb, DeploysNoun, DomainsVerb, ExecutionsNoun, LogsOptions, PreviewsOptions, RollbackOptions,
-};
+use super::app::{DeploysNoun, DomainsVerb, ExecutionsNoun, LogsOptions, PreviewsOptions, RollbackOptions};
 use super::examples;
 use super::listing::PageOptions;
 use super::people::{AppsOptions, AuditOptions, SecretsVerb, TokensVerb};
@@ -92,7 +90,7 @@ pub(crate) enum Verb {
     /// List what is live on each branch: production and previews; let the schedules of one run.
     Previews(PreviewsOptions),
     /// List the routes and functions of what is live.
-    Routes(AppVerb),
+    Routes(RoutesOptions),
     /// Print what an app logged, and with -f what it logs.
     Logs(LogsOptions),
     /// List what ran, or show one run whole.
@@ -183,6 +181,20 @@ pub(crate) enum SchedulesVerb {
     Pause(ScheduleOptions),
     /// Resume a paused schedule, or the schedules of all apps that a restore holds.
     Resume(ResumeOptions),
+}
+
+/// Whose routes are listed.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RoutesOptions {
+    /// Those of this branch's preview; without it those of production.
+    #[arg(long, add = ArgValueCompleter::new(completing::branches))]
+    pub(crate) branch: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) app: AppOption,
+
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
 }
 
 /// Which schedules are listed.

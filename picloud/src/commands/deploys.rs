@@ -3,8 +3,8 @@
 use super::error::CommandError;
 use super::output::{more, page, show};
 use crate::cli::{
-    AppVerb, DeploysNoun, DeploysOptions, DeploysVerb, PreviewOption, PreviewsOptions, PreviewsVerb,
-    RollbackOptions,
+    DeploysNoun, DeploysOptions, DeploysVerb, PreviewOption, PreviewsOptions, PreviewsVerb, RollbackOptions,
+    RoutesOptions,
 };
 use crate::client::{AppOption, Client, ClientOptions, escaped};
 use crate::rest::{Branch, BranchSettings, Branches, Deploys, Rollback, RolledBack, Routes};
@@ -68,9 +68,10 @@ fn schedule(preview: &PreviewOption, scheduled: bool) -> Result<(), CommandError
 }
 
 /// Lists the routes and functions of what is live.
-pub(crate) fn routes(options: &AppVerb) -> Result<(), CommandError> {
+pub(crate) fn routes(options: &RoutesOptions) -> Result<(), CommandError> {
     let client = Client::find(&options.client)?;
     let app = client.app(&options.app)?;
-    let found: Routes = client.get(&format!("apps/{}/routes", app.as_str()))?;
+    let of = options.branch.as_deref().map(|branch| format!("?branch={}", escaped(branch)));
+    let found: Routes = client.get(&format!("apps/{}/routes{}", app.as_str(), of.unwrap_or_default()))?;
     show(&found, options.client.json, deploys::routes)
 }

@@ -50,6 +50,7 @@ fn list(options: &ExecutionsOptions) -> Result<(), CommandError> {
     let client = Client::find(&options.client)?;
     let app = client.app(&options.app)?;
     let mut query = vec![page(&options.page)];
+    query.extend(options.branch.as_ref().map(|branch| format!("branch={}", escaped(branch))));
     query.extend(options.script.as_ref().map(|script| format!("script={}", escaped(script))));
     query.extend(options.trigger.map(|trigger| format!("trigger={}", trigger.as_str())));
     query.extend(options.failed.then(|| "failed=true".to_owned()));

@@ -24,6 +24,10 @@ pub(crate) async fn executions(
     let executions = sqlx::query_as(sql!(
         "SELECT number, {EXECUTION} FROM executions
          WHERE app = $1 AND number < $2 AND {failed} AND ($3 IS NULL OR script = $3) AND ($4 IS NULL OR trigger = $4)
+           AND ($6 IS NULL OR deploy IN (
+               SELECT deploys.number FROM deploys
+               WHERE repository = (SELECT repository FROM apps WHERE apps.id = $1) AND branch = $6
+           ))
          ORDER BY number DESC LIMIT $5"
     ))
     .bind(app)
@@ -31,6 +35,7 @@ pub(crate) async fn executions(
     .bind(&filter.script)
     .bind(filter.trigger.map(TriggerKind::as_str))
     .bind(i64::from(limit))
+    .bind(&filter.branch)
     .fetch_all(connections.reader())
     .await?;
     Ok(executions)

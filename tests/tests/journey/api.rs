@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases};
+use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
 
 use crate::asking::run;
 
@@ -96,6 +96,20 @@ fn deploys_are_listed_and_gone_back_to(database: Database) {
     assert!(text.contains("production") && text.contains("preview"), "{text}");
     let (_, text, _) = run(repository.path(), &["routes"]);
     assert!(text.contains("GET      /greet/{name}  greet.rhai") && text.contains("double"), "{text}");
+    assert_eq!(server.get("/hello@try/greet/Ann").status, 200);
+    let of_branch = |branch: &str| -> Vec<u64> {
+        let path = format!("apps/hello/executions?branch={branch}");
+        let found = ask(&server, "GET", &path, None).json();
+        let all = found["executions"].as_array().expect("executions").iter();
+        all.map(|execution| execution["deploy"].as_u64().expect("a deploy")).collect()
+    };
+    until("it is recorded", || (of_branch("try") == [3]).then_some(()));
+    assert!(!of_branch("main").contains(&3), "{:?}", of_branch("main"));
+    assert_eq!(ask(&server, "GET", "apps/hello/executions?branch=tri", None).status, 404);
+    let (code, text, _) = run(repository.path(), &["routes", "--branch", "try"]);
+    assert!(code == Some(0) && text.contains("/greet/{name}"), "{text}");
+    let (code, _, text) = run(repository.path(), &["routes", "--branch", "tri"]);
+    assert!(code != Some(0) && text.contains("did you mean `try`?"), "{text}");
     let (code, text, _) = run(repository.path(), &["status"]);
     assert!(code == Some(0) && text.starts_with("All is well.\n"), "{text}");
 }

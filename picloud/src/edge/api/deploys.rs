@@ -12,8 +12,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{
-    AppAccess, Cursor, DeployProduction, FoundApp, JsonBody, Limit, NoQuery, ReachedBy, Read, StrictQuery,
-    page,
+    AppAccess, BranchParam, Cursor, DeployProduction, FoundApp, JsonBody, Limit, NoQuery, ReachedBy, Read,
+    StrictQuery, page,
 };
 use super::names;
 use super::state::Api;
@@ -148,20 +148,20 @@ fn rolled_back(
     }
 }
 
-/// The routes and functions of what is live in production.
+/// The routes and functions of what is live.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/routes",
     tag = "deploys",
-    params(("app" = String, Path, description = "The name of the app")),
+    params(("app" = String, Path, description = "The name of the app"), BranchParam),
     responses((status = 200, body = rest::Routes), rest::Refusals),
 )]
 pub(super) async fn routes(
     State(api): State<Api>,
     AppAccess { app, caller, .. }: AppAccess<Read>,
-    _: NoQuery,
+    StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
 ) -> Result<Json<rest::Routes>, ApiError> {
-    let live = names::live(&api, &caller.who, &app, None)?;
+    let live = names::live(&api, &caller.who, &app, branch.as_deref())?;
     let manifest = live.revision.manifest();
     let route = |route: &Route| rest::Route {
         path: route.path.to_string(),

@@ -23,6 +23,8 @@ const PAGE: u32 = 50;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
+    /// Those of deploys of this branch, as git names it.
+    branch: Option<String>,
     /// Those of this script, a path in the repository.
     script: Option<String>,
     /// Those that this started.
@@ -67,15 +69,18 @@ impl From<Trigger> for TriggerKind {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    FoundApp { app, .. }: FoundApp<Read>,
+    FoundApp { app, caller, .. }: FoundApp<Read>,
     StrictQuery(params): StrictQuery<ListParams>,
 ) -> Result<Json<rest::Executions>, ApiError> {
-    let ListParams { script, trigger, failed, limit, cursor } = params;
-    let (is_first, of) = (cursor.is_none(), script.clone());
-    let which = Executions { script, trigger: trigger.map(TriggerKind::from), failed };
+    let ListParams { branch, script, trigger, failed, limit, cursor } = params;
+    let (is_first, of, on) = (cursor.is_none(), script.clone(), branch.clone());
+    let which = Executions { branch, script, trigger: trigger.map(TriggerKind::from), failed };
     let found = api.records.executions(&app, which, page(limit, cursor, PAGE)).await?;
     if let Some(script) = of.filter(|_| is_first && found.items.is_empty()) {
         names::require_live_script(&api, &app.name, &script)?;
+    }
+    if let Some(branch) = on.filter(|_| is_first && found.items.is_empty()) {
+        names::live(&api, &caller.who, &app.name, Some(&branch))?;
     }
     Ok(Json(rest::Executions {
         next_cursor: found.next.map(|next| next.to_string()),

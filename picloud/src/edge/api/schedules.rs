@@ -16,7 +16,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{
-    AdminCaller, AppAccess, Cursor, Invoke, Limit, NoBody, NoQuery, PathParams, Read, StrictQuery, page,
+    AdminCaller, AppAccess, BranchParam, Cursor, Invoke, Limit, NoBody, NoQuery, PathParams, Read,
+    StrictQuery, page,
 };
 use super::names;
 use super::state::Api;
@@ -28,15 +29,6 @@ const RUNS: u32 = 50;
 
 /// How long a request waits for the end of a run.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// Of which branch.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct BranchParam {
-    /// The branch, as git names it; without one it is production.
-    branch: Option<String>,
-}
 
 /// The schedules of what is live.
 #[utoipa::path(

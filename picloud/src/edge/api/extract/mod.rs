@@ -19,5 +19,5 @@ pub(super) use access::{
 };
 pub(super) use body::{JsonBody, NoBody, require_json, unless_conditional};
 pub(super) use path::PathParams;
-pub(super) use query::{Cursor, Limit, NoQuery, PAGE_MAX, StrictQuery, page};
+pub(super) use query::{BranchParam, Cursor, Limit, NoQuery, PAGE_MAX, StrictQuery, page};
 pub(super) use reached::ReachedBy;

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use platform::page::PageRequest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use crate::edge::api_error::ApiError;
 
@@ -50,6 +51,15 @@ pub(crate) fn page<K: FromStr>(
 ) -> PageRequest<K> {
     let limit = limit.map_or(usual, |Limit(limit)| limit);
     PageRequest { cursor: cursor.map(|Cursor(key)| key), limit }
+}
+
+/// Of which branch.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BranchParam {
+    /// The branch, as git names it; without one it is production.
+    pub(crate) branch: Option<String>,
 }
 
 /// The query of a request. What is not understood is refused: every handler takes one, and [`NoQuery`] where there are no parameters. Only
