@@ -92,14 +92,13 @@ fn a_connection_is_not_closed_before_its_first_request_can_come() {
     let begun =
         "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
     let _busy: Vec<Wire> = (0..3).map(|_| Wire::sent(&server, begun)).collect();
-    for _ in 0..10 {
-        let mut last = Wire::open(&server);
-        let mut waiting = Wire::sent(&server, HELLO.replace("Host", "Connection: close\r\nHost"));
-        std::thread::sleep(Duration::from_millis(20));
-        last.send(HELLO.replace("Host", "Connection: close\r\nHost"));
-        assert_eq!(last.answer().status, 200);
-        assert_eq!(waiting.answer().status, 200);
-    }
+    let close = HELLO.replace("Host", "Connection: close\r\nHost");
+    let mut last = Wire::open(&server);
+    let mut waiting = Wire::sent(&server, &close);
+    until("it waits for a place", || server.log().contains("all connections are in use").then_some(()));
+    last.send(&close);
+    assert_eq!(last.answer().status, 200);
+    assert_eq!(waiting.answer().status, 200);
 }
 
 #[test]
