@@ -308,9 +308,11 @@ impl LiveTable {
         found
     }
 
-    /// The names of the apps of which something is known, in no order.
-    pub fn app_names(&self) -> Vec<String> {
-        self.apps.load().keys().map(ToString::to_string).collect()
+    /// The names of apps that `is_wanted`, in no order, at most so many.
+    pub fn app_names(&self, is_wanted: impl Fn(&AppName) -> bool, most: usize) -> Vec<String> {
+        let apps = self.apps.load();
+        let names = apps.keys().filter_map(|name| AppName::new(name).ok()).filter(is_wanted);
+        names.take(most).map(|name| name.as_str().to_owned()).collect()
     }
 
     /// What is live on the branches of an app, in no order.

@@ -15,6 +15,9 @@ use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::edge::live::{on_branch, production};
 
+/// With how many apps a name is compared. Comparing takes processor time that requests of others wait for.
+const COMPARED_MAX: usize = 1000;
+
 /// What is live on a branch; without one, in production.
 pub(super) fn live(
     api: &Api,
@@ -34,8 +37,8 @@ pub(super) fn live(
 
 /// No app has the name, or the caller can do nothing with the one that has it, which is answered the same.
 pub(super) fn no_app(api: &Api, caller: &Caller, name: &str) -> ApiError {
-    let mut names = api.table.app_names();
-    names.retain(|name| AppName::new(name).is_ok_and(|name| caller.knows(&name)));
+    let is_known = |name: &AppName| caller.knows(name);
+    let names = api.table.app_names(is_known, COMPARED_MAX);
     absent(ApiError::NO_APP, name, &names)
 }
 

@@ -22,6 +22,9 @@ use crate::rest::{self, SecretEnvironment};
 /// From so many bytes on, letters alone or digits alone are no word or number of other texts.
 const WORD_MAX: usize = 16;
 
+/// How many bytes of live scripts a new value is looked for in, those of production first.
+const SEARCHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Which secrets are set, when and by whom.
 #[utoipa::path(
     get,
@@ -82,7 +85,9 @@ pub(super) async fn set(
     let name = SettingName::new(&name)?;
     // In a task of its own: a client that hangs up now does not stop it halfway, when it is stored and not served.
     let (deployer, of) = (api.deployer.clone(), name.clone());
-    let warnings = doubts(&api, &caller.who, &app, &value);
+    // What is searched is large, and no other request waits for it.
+    let (of_app, who, new) = ((api.clone(), app.clone()), caller.who.clone(), value.clone());
+    let warnings = tokio::task::spawn_blocking(move || doubts(&of_app.0, &who, &of_app.1, &new)).await?;
     let by = Pusher { caller: caller.who, actor: caller.actor, creates: true, message: None };
     let setting =
         tokio::spawn(async move { deployer.set_secret(&app, (environment.into(), &of), &value, &by).await });
@@ -106,12 +111,17 @@ fn doubts(api: &Api, caller: &Caller, app: &AppName, value: &str) -> Vec<String>
     }
     if caller.may(Right::Read, app) {
         let mut branches = api.table.branches(app);
-        branches.sort_by(|one, other| one.branch.name.cmp(&other.branch.name));
-        let mut seen = HashSet::new();
+        branches.sort_by_key(|live| (!live.branch.production, live.branch.name.clone()));
+        let (mut seen, mut left) = (HashSet::new(), SEARCHED_BYTES_MAX);
         for live in &branches {
             for (path, source) in live.revision.sources() {
                 // Previews mostly have the texts of production.
-                if seen.insert(Arc::as_ptr(source)) && source.text().contains(value) {
+                if !seen.insert(Arc::as_ptr(source)) {
+                    continue;
+                }
+                let Some(rest) = left.checked_sub(source.text().len()) else { return doubts };
+                left = rest;
+                if source.text().contains(value) {
                     doubts.push(format!(
                         "the value stands in {path}, which is live on {}, and so in what can be cloned: take another value",
                         live.branch.name
