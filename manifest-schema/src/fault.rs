@@ -14,7 +14,7 @@ pub use suggest::Suggestions;
 const QUOTED_MAX: usize = 80;
 
 /// Whether a fault stops a deploy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The deploy is refused.
     Error,
@@ -90,6 +90,11 @@ impl Faults {
         if errors > 0 {
             self.count(file, errors);
         }
+    }
+
+    /// Counts `warnings` more that are not kept.
+    pub fn leave_out_warnings(&mut self, warnings: usize) {
+        self.warnings_in_all += warnings;
     }
 
     /// Adds all that `other` holds and has counted.

@@ -132,10 +132,18 @@ fn manifest(
 
 fn sdk(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
     let version = SdkVersion::parse(text.value);
-    if version.is_none() {
-        let spoken = SdkVersion::ALL.map(|version| format!("`{version}`")).join(", ");
-        let unknown = crate::fault::quoted(text.value);
-        source.error(text.span.clone(), format!("sdk {unknown} is unknown, this server speaks {spoken}"));
+    match version {
+        None => {
+            let spoken = SdkVersion::ALL.map(|version| format!("`{version}`")).join(", ");
+            let unknown = crate::fault::quoted(text.value);
+            source.error(text.span.clone(), format!("sdk {unknown} is unknown, this server speaks {spoken}"));
+        }
+        Some(draft) if draft.is_draft() => {
+            let words = format!("sdk {draft} is a draft: it can change until PiCloud 0.1.0 is released");
+            let advice = format!("what must not change stays on `sdk = \"{}\"`", SdkVersion::NEWEST);
+            source.warning(text.span.clone(), words, advice);
+        }
+        Some(_) => {}
     }
     version
 }

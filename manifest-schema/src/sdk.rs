@@ -16,13 +16,15 @@ pub enum SdkVersion {
     V1_1,
     /// Adds `ctx.env` and `ctx.secrets`, with `[env]` and `[secrets]` in the manifest.
     V1_2,
+    /// A draft: checks that are stricter than those of the versions before.
+    V1_3,
 }
 
 impl SdkVersion {
     /// Every version, oldest first.
-    pub const ALL: [Self; 3] = [Self::V1_0, Self::V1_1, Self::V1_2];
+    pub const ALL: [Self; 4] = [Self::V1_0, Self::V1_1, Self::V1_2, Self::V1_3];
 
-    /// The newest version.
+    /// The newest version that is no draft.
     pub const NEWEST: Self = Self::V1_2;
 
     /// The version written as `text`, such as `1.1`, if this server speaks it.
@@ -36,7 +38,13 @@ impl SdkVersion {
             Self::V1_0 => "1.0",
             Self::V1_1 => "1.1",
             Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
         }
+    }
+
+    /// Whether its contract can change still. It is final with PiCloud 0.1.0.
+    pub fn is_draft(self) -> bool {
+        self > Self::NEWEST
     }
 }
 

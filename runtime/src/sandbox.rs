@@ -48,6 +48,7 @@ static STANDARD: LazyLock<Shared<Module>> = LazyLock::new(|| StandardPackage::ne
 static V1_0: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_0));
 static V1_1: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_1));
 static V1_2: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_2));
+static V1_3: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SdkVersion::V1_3));
 
 impl Sandbox {
     /// The sandbox that scripts written for `sdk` are checked for and run in: they see exactly that version.
@@ -56,6 +57,7 @@ impl Sandbox {
             SdkVersion::V1_0 => &V1_0,
             SdkVersion::V1_1 => &V1_1,
             SdkVersion::V1_2 => &V1_2,
+            SdkVersion::V1_3 => &V1_3,
         }
     }
 

@@ -140,7 +140,7 @@ impl Program {
 /// What has just passed the checks of a push.
 impl From<Script> for Program {
     fn from(script: Script) -> Self {
-        Self { script: Ok(script), is_used: AtomicBool::new(true), _held: None }
+        Self { script: Ok(script.without_warnings()), is_used: AtomicBool::new(true), _held: None }
     }
 }
 

@@ -37,8 +37,8 @@ fn says(rest: &str, expected: &[&str]) {
 fn an_sdk_must_be_named_and_spoken() {
     for (text, expected) in [
         ("", "1:1 the manifest has no `sdk`"),
-        ("sdk = \"2.0\"", "1:7 sdk `2.0` is unknown, this server speaks `1.0`, `1.1`, `1.2`"),
-        ("sdk = \"1.1.0\"", "1:7 sdk `1.1.0` is unknown, this server speaks `1.0`, `1.1`, `1.2`"),
+        ("sdk = \"2.0\"", "1:7 sdk `2.0` is unknown, this server speaks `1.0`, `1.1`, `1.2`, `1.3`"),
+        ("sdk = \"1.1.0\"", "1:7 sdk `1.1.0` is unknown, this server speaks `1.0`, `1.1`, `1.2`, `1.3`"),
         ("sdk = 1.1", "1:7 `sdk` must be a string, not a float | write `\"1.1\"`"),
         ("sdk = true", "1:7 `sdk` must be a string, not a boolean"),
     ] {
@@ -486,4 +486,21 @@ fn weekdays_in_digits_are_taken_with_a_warning() {
         ]
     );
     assert_eq!(schedule("0 9 * * MON-FRI"), [""; 0]);
+}
+
+#[test]
+fn a_draft_of_the_sdk_is_taken_with_a_warning() {
+    let warnings = |sdk: &str| {
+        let text = format!(
+            "sdk = \"{sdk}\"\n[[functions]]\nname = \"f\"\nscript = \"a.rhai\"\n[[functions]]\nname = \"g\"\nscript = \"b.rhai\"\n"
+        );
+        read(text.as_bytes()).expect("a manifest").warnings.iter().map(shown).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warnings("1.3"),
+        [
+            "1:7 sdk 1.3 is a draft: it can change until PiCloud 0.1.0 is released | what must not change stays on `sdk = \"1.2\"`"
+        ]
+    );
+    assert_eq!(warnings("1.2"), [""; 0]);
 }

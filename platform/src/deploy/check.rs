@@ -208,7 +208,10 @@ fn check_scripts<'s>(
                 checked = app.check(sdk, &path, text);
             }
             match checked {
-                Ok(script) => passed.add(text, script, keeps),
+                Ok(script) => {
+                    faults.append(script.warnings().clone());
+                    passed.add(text, script, keeps);
+                }
                 Err(CheckError::Faults(found)) => {
                     faults.append(found);
                     continue;

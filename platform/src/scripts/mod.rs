@@ -173,6 +173,13 @@ pub struct CheckedScript {
     memory: Arc<CompileMemory>,
 }
 
+impl CheckedScript {
+    /// What its author should look at; no error is among it.
+    pub fn warnings(&self) -> &Faults {
+        self.script.warnings()
+    }
+}
+
 /// Why a script, or a snapshot of scripts, did not pass its checks.
 #[derive(Clone, Debug)]
 pub enum CheckError {

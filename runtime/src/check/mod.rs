@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use manifest_schema::fault::{Fault, Faults, Place, Suggestions};
+use manifest_schema::fault::{Fault, Faults, Place, Severity, Suggestions};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use rhai::{AST, ASTNode, OptimizationLevel, Position, Scope, ScriptFuncDef};
@@ -42,7 +42,7 @@ const DECLARATIONS_MAX: usize = 4000;
 /// few milliseconds.
 const PARSE_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The most faults of one script that are told; the others are counted.
+/// The most errors of one script that are shown, and the most warnings; the others are counted.
 const FAULTS_MAX: usize = 100;
 
 /// The longest message, in characters.
@@ -57,6 +57,7 @@ pub struct Script {
     sdk: SdkVersion,
     uses: Uses,
     captures: Captures,
+    warnings: Faults,
     bytes: u64,
 }
 
@@ -64,6 +65,16 @@ impl Script {
     /// The SDK version that it was checked against.
     pub fn sdk(&self) -> SdkVersion {
         self.sdk
+    }
+
+    /// What its author should look at; no error is among it.
+    pub fn warnings(&self) -> &Faults {
+        &self.warnings
+    }
+
+    /// The same without its warnings, which nobody reads once it runs.
+    pub(crate) fn without_warnings(self) -> Self {
+        Self { warnings: Faults::default(), ..self }
     }
 
     /// How many bytes it takes; 0 without [`crate::CountingAllocator`].
@@ -160,7 +171,7 @@ pub fn compile_within(
         return Err(Faults::from(fault).into());
     }
     let sandbox = Sandbox::of(sdk);
-    let mut findings = Findings::new(path, source);
+    let mut findings = Findings::new(sdk, path, source);
     let parse = || parsing::watch(PARSE_TIME_MAX, || sandbox.engine.compile(source));
     let ((parsed, watched), mut growth) = parsing::measured(Growth::new(Arc::clone(room)), parse)?;
     syntax::slips(&watched, &mut findings);
@@ -175,11 +186,12 @@ pub fn compile_within(
     let declared = Declared::of(&ast);
     names::check(&ast, &declared, &sandbox.natives, &mut findings);
     let uses = ctx::check(&ast, &declared, sdk, &mut findings);
-    if !findings.are_none() {
+    if findings.have_errors() {
         return Err(findings.into_faults().into());
     }
-    drop((findings, watched));
-    Ok(finished(sandbox, ast, declared, sdk, uses, growth)?)
+    let warnings = findings.into_faults();
+    drop(watched);
+    Ok(Script { warnings, ..finished(sandbox, ast, declared, sdk, uses, growth)? })
 }
 
 /// The functions that scripts written for `sdk` can call beside their own, with their module if they have one
@@ -202,7 +214,7 @@ pub(crate) fn recompile(
     room: &Arc<dyn Room>,
 ) -> Result<Script, NotCompiled> {
     let sandbox = Sandbox::of(sdk);
-    let mut findings = Findings::new(path, source);
+    let mut findings = Findings::new(sdk, path, source);
     let growth = Growth::new(Arc::clone(room));
     let (parsed, mut growth) = parsing::measured(growth, || sandbox.engine.compile(source))?;
     let ast = match parsed {
@@ -215,7 +227,7 @@ pub(crate) fn recompile(
     growth.reserve_for_checks(source)?;
     let declared = Declared::of(&ast);
     names::wall(&ast, &declared, &mut findings);
-    if !findings.are_none() {
+    if findings.have_errors() {
         return Err(findings.into_faults().into());
     }
     let uses = ctx::check(&ast, &declared, sdk, &mut findings);
@@ -262,7 +274,7 @@ fn finished(
     };
     drop(declared);
     let captures = Captures::of(&ast);
-    Ok(Script { ast, sdk, uses, captures, bytes: growth.held() })
+    Ok(Script { ast, sdk, uses, captures, warnings: Faults::default(), bytes: growth.held() })
 }
 
 /// One body of statements: the script itself, or a function.
@@ -312,46 +324,89 @@ fn walk(ast: &AST, visit: &mut dyn FnMut(Body<'_>, &[ASTNode<'_>])) {
 
 /// What was found in one script so far.
 struct Findings<'a> {
+    sdk: SdkVersion,
     path: &'a ScriptPath,
     source: &'a str,
-    found: Vec<(Position, Fault)>,
-    /// Where something was found; one place is one fault.
-    places: HashSet<Position>,
-    left_out: usize,
+    errors: Found,
+    warnings: Found,
     suggestions: Suggestions,
 }
 
+/// Faults of one severity.
+#[derive(Default)]
+struct Found {
+    kept: Vec<(Position, Fault)>,
+    /// Where something was found; one place is one fault.
+    places: HashSet<Position>,
+    left_out: usize,
+}
+
 impl<'a> Findings<'a> {
-    fn new(path: &'a ScriptPath, source: &'a str) -> Self {
-        let (found, places, suggestions) = (Vec::new(), HashSet::new(), Suggestions::default());
-        Self { path, source, found, places, left_out: 0, suggestions }
+    fn new(sdk: SdkVersion, path: &'a ScriptPath, source: &'a str) -> Self {
+        let (errors, warnings, suggestions) = Default::default();
+        Self { sdk, path, source, errors, warnings, suggestions }
     }
 
     /// Adds an error about `width` characters at `position`.
     fn add(&mut self, position: Position, width: usize, message: String, advice: Option<String>) {
+        self.add_as(Severity::Error, position, width, &message, advice);
+    }
+
+    /// Adds what a check of SDK 1.3 finds wrong: an error there, and a warning in scripts of older versions, which were accepted
+    /// with it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the checks that came with SDK 1.3 use it"))]
+    fn add_new(&mut self, position: Position, width: usize, message: String, advice: Option<String>) {
+        let severity = if self.sdk < SdkVersion::V1_3 { Severity::Warning } else { Severity::Error };
+        self.add_as(severity, position, width, &message, advice);
+    }
+
+    /// Adds a warning: what is likely to be wrong, and can be meant.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the checks that came with SDK 1.3 use it"))]
+    fn warn(&mut self, position: Position, width: usize, message: String, advice: Option<String>) {
+        self.add_as(Severity::Warning, position, width, &message, advice);
+    }
+
+    fn add_as(
+        &mut self,
+        severity: Severity,
+        position: Position,
+        width: usize,
+        message: &str,
+        advice: Option<String>,
+    ) {
+        let found = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
         // Rhai counts columns in 16 bits: what stands further right has no place of its own.
         let placed = position.position().is_some_and(|column| column < usize::from(u16::MAX));
-        if placed && !self.places.insert(position) {
+        if placed && !found.places.insert(position) {
             return;
         }
-        if self.found.len() == FAULTS_MAX {
-            self.left_out += 1;
+        if found.kept.len() == FAULTS_MAX {
+            found.left_out += 1;
             return;
         }
-        let fault = Fault::error(self.path.as_str(), place(self.source, position, width), one_line(&message));
-        self.found.push((position, Fault { advice, ..fault }));
+        let place = place(self.source, position, width);
+        let fault = Fault { severity, advice, ..Fault::error(self.path.as_str(), place, one_line(message)) };
+        found.kept.push((position, fault));
     }
 
-    fn are_none(&self) -> bool {
-        self.found.is_empty()
+    fn have_errors(&self) -> bool {
+        !self.errors.kept.is_empty()
     }
 
-    /// In the order of their places.
-    fn into_faults(mut self) -> Faults {
-        self.found.sort_by_key(|(position, _)| (position.line(), position.position()));
+    /// In the order of their places. Where an error stands, a warning says nothing more.
+    fn into_faults(self) -> Faults {
         let mut faults = Faults::default();
-        self.found.into_iter().for_each(|(_, fault)| faults.add(fault));
-        faults.leave_out(self.path.as_str(), self.left_out);
+        let (errors, mut warnings) = (self.errors, self.warnings);
+        warnings.kept.retain(|(position, _)| !errors.places.contains(position));
+        for mut found in [errors.kept, warnings.kept] {
+            found.sort_by_key(|(position, _)| (position.line(), position.position()));
+            found.into_iter().for_each(|(_, fault)| faults.add(fault));
+        }
+        faults.leave_out(self.path.as_str(), errors.left_out);
+        faults.leave_out_warnings(warnings.left_out);
         faults
     }
 }

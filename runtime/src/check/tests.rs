@@ -444,3 +444,25 @@ proptest! {
         let _ = faults(&tokens.join(" "));
     }
 }
+
+#[test]
+fn what_new_checks_find_is_an_error_from_sdk_1_3_on() {
+    let path = ScriptPath::new("a.rhai").unwrap();
+    let found = |sdk| {
+        let mut findings = Findings::new(sdk, &path, "first\nsecond");
+        findings.warn(Position::new(2, 1), 6, "likely".to_owned(), None);
+        findings.add_new(Position::new(2, 1), 6, "wrong".to_owned(), None);
+        findings.add_new(Position::new(1, 1), 5, "also wrong".to_owned(), None);
+        let have_errors = findings.have_errors();
+        let faults = findings.into_faults();
+        let messages: Vec<_> = faults.iter().map(|fault| fault.message.clone()).collect();
+        (have_errors, messages)
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    assert_eq!(found(SdkVersion::V1_2), (false, words(&["also wrong", "likely"])));
+    assert_eq!(
+        found(SdkVersion::V1_3),
+        (true, words(&["also wrong", "wrong"])),
+        "an error stands before a warning"
+    );
+}
