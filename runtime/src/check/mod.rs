@@ -167,6 +167,7 @@ pub fn compile_within(
     source: &str,
     room: &Arc<dyn Room>,
 ) -> Result<Script, NotCompiled> {
+    let source = without_mark(source);
     if let Some(fault) = beyond_limits(path, source) {
         return Err(Faults::from(fault).into());
     }
@@ -213,6 +214,7 @@ pub(crate) fn recompile(
     source: &str,
     room: &Arc<dyn Room>,
 ) -> Result<Script, NotCompiled> {
+    let source = without_mark(source);
     let sandbox = Sandbox::of(sdk);
     let mut findings = Findings::new(sdk, path, source);
     let growth = Growth::new(Arc::clone(room));
@@ -233,6 +235,11 @@ pub(crate) fn recompile(
     let uses = ctx::check(&ast, &declared, sdk, &mut findings);
     drop(findings);
     Ok(finished(sandbox, ast, declared, sdk, uses, growth)?)
+}
+
+/// Some editors begin UTF-8 with a byte order mark, which is nothing to Rhai and which no column counts.
+fn without_mark(source: &str) -> &str {
+    source.strip_prefix('\u{feff}').unwrap_or(source)
 }
 
 /// The fault of a script beyond [`SOURCE_MAX`].

@@ -85,6 +85,17 @@ fn a_script_that_does_not_parse_is_told_where() {
 }
 
 #[test]
+fn byte_order_mark_is_accepted_and_not_counted() {
+    let path = ScriptPath::new("a.rhai").unwrap();
+    let source = "\u{feff}let a = 1;\na";
+    clean(source);
+    let room: Arc<dyn Room> = Arc::new(Unbounded);
+    assert!(recompile(SdkVersion::V1_1, &path, source, &room).is_ok());
+    assert_eq!(faults("\u{feff}nope()"), ["1:1 unknown function `nope`"]);
+    assert_eq!(faults("\u{feff}let x = ;"), ["1:9 unexpected `;`"]);
+}
+
+#[test]
 fn words_of_other_languages_are_translated_and_hide_nothing() {
     assert_eq!(
         faults("var x = null;\nif x === 1 { nope() }\nlog::debug(x);\nundefined"),
