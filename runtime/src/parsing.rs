@@ -46,6 +46,7 @@ pub(crate) struct Watched {
     /// The two tokens before, the latest last.
     before: [Option<Token>; 2],
     deadline: Option<Instant>,
+    is_late: bool,
     tokens: u32,
 }
 
@@ -173,7 +174,7 @@ pub(crate) fn is_too_slow(error: &LexError) -> bool {
 /// What the parser is to take for `token`: the engine's token mapper.
 pub(crate) fn map(token: Token, position: Position) -> Token {
     let goes_on = GROWTH.with_borrow_mut(|growth| growth.as_mut().is_none_or(Growth::goes_on));
-    if !goes_on {
+    if !goes_on && can_end(&token) {
         return Token::LexError(LexError::Runtime(NO_MEMORY.to_owned()).into());
     }
     CURRENT.with_borrow_mut(|current| match current {
@@ -182,11 +183,18 @@ pub(crate) fn map(token: Token, position: Position) -> Token {
     })
 }
 
+/// Whether an error in place of `token` ends the parse. Where a text in backquotes goes on, Rhai knows a few errors only and
+/// panics at others.
+fn can_end(token: &Token) -> bool {
+    !matches!(token, Token::StringConstant(_) | Token::InterpolatedString(_))
+}
+
 impl Watched {
     fn map(&mut self, token: Token, position: Position) -> Token {
         self.tokens += 1;
         let looks = self.tokens.is_multiple_of(LOOK_EVERY);
-        if looks && self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        self.is_late |= looks && self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if self.is_late && can_end(&token) {
             return Token::LexError(LexError::Runtime(TOO_SLOW.to_owned()).into());
         }
         let token = self.mended(token, position);
@@ -275,6 +283,11 @@ mod tests {
         assert!(matches!(error.err_type(), ParseErrorType::BadInput(why) if is_too_slow(why)), "{error}");
         assert!(watch(Duration::from_secs(60), parse).0.is_ok());
         assert!(parse().is_ok(), "a parse that nobody watches has no end");
+        for tokens_before in 0..4 {
+            let source = format!("{}`{}`", ";".repeat(tokens_before), "x${1}".repeat(1000));
+            let parse = || Sandbox::of(SdkVersion::V1_1).engine.compile(&source);
+            assert!(watch(Duration::ZERO, parse).0.is_err(), "within a text a parse ends behind it");
+        }
     }
 
     #[test]
