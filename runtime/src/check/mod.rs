@@ -184,6 +184,7 @@ pub fn compile_within(
         }
     };
     growth.reserve_for_checks(source)?;
+    syntax::open_comment(&mut findings);
     let declared = Declared::of(&ast);
     names::check(&ast, &declared, &sandbox.natives, &mut findings);
     let uses = ctx::check(&ast, &declared, sdk, &mut findings);
@@ -361,7 +362,6 @@ impl<'a> Findings<'a> {
 
     /// Adds what a check of SDK 1.3 finds wrong: an error there, and a warning in scripts of older versions, which were accepted
     /// with it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the checks that came with SDK 1.3 use it"))]
     fn add_new(&mut self, position: Position, width: usize, message: String, advice: Option<String>) {
         let severity = if self.sdk < SdkVersion::V1_3 { Severity::Warning } else { Severity::Error };
         self.add_as(severity, position, width, &message, advice);

@@ -187,6 +187,29 @@ fn an_unclosed_bracket_is_told_where_it_was_opened() {
 }
 
 #[test]
+fn comment_that_is_never_closed_is_told_where_it_begins() {
+    let rest = "the rest of the script is a comment; write `*/` where it ends";
+    let nested = "comments nest: the `/*` of line 3 within it needs a `*/` of its own";
+    for (source, told) in [
+        ("1;\n /* all that follows\nnope()", format!("2:2 `/*` is never closed | {rest}")),
+        ("1;\n/* a\n/* b */\nctx.request.path", format!("2:1 `/*` is never closed | {nested}")),
+        ("1; // /*\n/*", format!("2:1 `/*` is never closed | {rest}")),
+    ] {
+        assert_eq!(faults_for(SdkVersion::V1_3, source), [told], "{source}");
+        clean(source);
+        let compiled = compile(SdkVersion::V1_2, &ScriptPath::new("a.rhai").unwrap(), source).unwrap();
+        assert_eq!(compiled.warnings().warnings(), 1, "{source}");
+    }
+    // In a function it takes the `}` with it, which no version parses.
+    assert_eq!(faults("fn f(a) {\n  a /* why\n}\nf(1)"), [format!("2:5 `/*` is never closed | {rest}")]);
+    for source in
+        ["1 /* /* */ */ + 1", "\"/*\" + '/'", "`/*${1 /* in code */}/*`", "// /*\n1", "#\"/*\"#", "1 /**/"]
+    {
+        assert_eq!(faults_for(SdkVersion::V1_3, source), Vec::<String>::new(), "{source}");
+    }
+}
+
+#[test]
 fn wrong_argument_counts_are_told() {
     assert_eq!(
         faults("fn f(a) { a } fn f(a, b) { a + b } f(1, 2, 3)"),

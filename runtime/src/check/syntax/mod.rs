@@ -1,11 +1,15 @@
 //! What Rhai's parser says, in words that say what to do.
 
+#[expect(dead_code, reason = "recovery uses the rest")]
+mod tokens;
+
 use rhai::{LexError, ParseError, ParseErrorType, Position};
 
 use super::Findings;
 use super::names::refused_advice;
 use crate::parsing::{Watched, closing_of, is_too_slow};
 use crate::sandbox::{EXPRESSION_DEPTH_MAX, FUNCTIONS_MAX};
+use tokens::{OpenComment, Tokens};
 
 /// Words and signs of other languages that Rhai keeps for itself, and what to do instead.
 const RESERVED: [(&str, &str); 16] = [
@@ -50,10 +54,38 @@ pub(super) fn slips(watched: &Watched, findings: &mut Findings<'_>) {
     }
 }
 
+/// A comment that is never closed, in a script that parses without what stands in it.
+pub(super) fn open_comment(findings: &mut Findings<'_>) {
+    if !findings.source.contains("/*") {
+        return;
+    }
+    let tokens = Tokens::of(findings.source);
+    if let Some(open) = tokens.open_comment {
+        let (message, advice) = comment_words(open, &tokens);
+        findings.add_new(tokens.position(open.start), 2, message, Some(advice));
+    }
+}
+
+fn comment_words(open: OpenComment, tokens: &Tokens<'_>) -> (String, String) {
+    let advice = match open.nested {
+        Some(nested) => {
+            let line = tokens.line(nested) + 1;
+            format!("comments nest: the `/*` of line {line} within it needs a `*/` of its own")
+        }
+        None => "the rest of the script is a comment; write `*/` where it ends".to_owned(),
+    };
+    ("`/*` is never closed".to_owned(), advice)
+}
+
 /// The fault that ended the parse.
 pub(super) fn error(error: &ParseError, watched: &Watched, findings: &mut Findings<'_>) {
     let kind = error.err_type();
     let rest = from_position(findings.source, error.position());
+    let tokens = Tokens::of(findings.source);
+    if let Some(open) = tokens.open_comment.filter(|open| tokens.offset(error.position()) >= open.start) {
+        let (message, advice) = comment_words(open, &tokens);
+        return findings.add(tokens.position(open.start), 2, message, Some(advice));
+    }
     // At the end of a script the place that matters is the bracket that was never closed.
     if let Some((opening, position)) = watched.open.last()
         && (matches!(kind, ParseErrorType::UnexpectedEOF) || rest.trim().is_empty())
