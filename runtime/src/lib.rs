@@ -18,6 +18,7 @@
 //!   watches it parse
 //! - `sdk`: the names that scripts know, by version
 //! - `json`: JSON to values and back
+//! - `kind`: what authors call the kinds of values
 //! - `answer`: from the script's value to a response
 //! - `failure`: why there is none
 //!
@@ -33,6 +34,7 @@ mod failure;
 mod host;
 mod invocation;
 mod json;
+mod kind;
 mod log_line;
 mod memory;
 mod meter;
@@ -61,5 +63,6 @@ pub use revision::{AppIdentity, Revision, RevisionError};
 pub use route::{Matched, RouteConflict, Routed, check_routes};
 pub use run::{Execution, Pass, STACK, run, run_inline};
 pub use run_context::has_deep_stack;
+pub use sandbox::{Native, natives_of};
 pub use secrets::{SECRET_MIN, Secrets};
 pub use source::{Held, Program, Source};

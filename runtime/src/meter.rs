@@ -60,6 +60,8 @@ pub(crate) enum Trip {
     NodeMemory,
     Depth,
     Size,
+    /// The script has called `exit`, which is no failure.
+    Exit,
     Stopped,
     /// The inline pass is over, which is no failure: see [`InlineBudget`].
     OverBudget,
@@ -292,6 +294,13 @@ impl Meter {
     pub(crate) fn end(&self, trip: Trip) {
         if self.trip.get().is_none() {
             self.trip.set(Some(trip));
+        }
+    }
+
+    /// Takes back that the script has called `exit`: what comes of its value is measured as ever.
+    pub(crate) fn clear_exit(&self) {
+        if self.trip.get() == Some(Trip::Exit) {
+            self.trip.set(None);
         }
     }
 

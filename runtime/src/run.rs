@@ -23,12 +23,12 @@ use crate::captures::EmptyCells;
 use crate::check::Script;
 use crate::ctx;
 use crate::failure::{Failure, FailureKind, FailurePlace};
-use crate::host::{Host, NoMemory, Pending};
+use crate::host::{Host, Pending};
 use crate::invocation::Invocation;
 use crate::json;
-use crate::meter::{BLOCKS_MAX, InlineBudget, Trip, Usage};
+use crate::meter::{BLOCKS_MAX, InlineBudget, Trip};
 use crate::revision::{Revision, ScriptEntry};
-use crate::run_context::{self, ActiveRun};
+use crate::run_context::{self, ActiveRun, Finished, innermost};
 use crate::sandbox::Sandbox;
 use crate::sdk::CTX;
 use crate::secrets::Secrets;
@@ -175,7 +175,7 @@ fn pass(
         Err(panic) => Err(Failure::new(FailureKind::Panic, panic_message(&*panic))),
     };
     let execution = Execution {
-        outcome: ended(outcome, &usage, limits, finished.no_memory),
+        outcome: ended(outcome, limits, &invocation.script, &finished),
         duration: usage.duration,
         operations: usage.operations,
         memory_peak: usage.memory_peak,
@@ -211,10 +211,11 @@ fn evaluate(
     if !uses.is_empty() {
         scope.push_constant_dynamic(CTX, ctx);
     }
-    let value = Sandbox::of(script.sdk())
-        .engine
-        .eval_ast_with_scope::<Dynamic>(&mut scope, script.ast())
-        .map_err(|error| failure(&error, &invocation.script, revision.secrets()))?;
+    let evaluated = Sandbox::of(script.sdk()).engine.eval_ast_with_scope::<Dynamic>(&mut scope, script.ast());
+    let value = match run_context::take_exit() {
+        Some(value) => value,
+        None => evaluated.map_err(|error| failure(&error, &invocation.script, revision.secrets()))?,
+    };
     answer(value).map_err(|failure| {
         let message = revision.secrets().redact(&failure.message).into_owned();
         Failure { message, ..failure }
@@ -240,12 +241,13 @@ impl Drop for CtxInFunctions {
 /// A limit that was reached decides, whatever the script made of it.
 fn ended(
     outcome: Result<Answer, Failure>,
-    usage: &Usage,
     limits: &Limits,
-    no_memory: Option<NoMemory>,
+    script: &ScriptPath,
+    finished: &Finished,
 ) -> Result<Answer, Failure> {
+    let usage = &finished.usage;
     let (kind, message) = match usage.trip {
-        None => return outcome,
+        None | Some(Trip::Exit) => return outcome,
         Some(Trip::Timeout) => {
             let waited = match usage.waited {
                 Duration::ZERO => String::new(),
@@ -260,17 +262,23 @@ fn ended(
             (FailureKind::Memory, format!("held more than {} bytes or {BLOCKS_MAX} pieces", limits.memory))
         }
         Some(Trip::NodeMemory) => {
-            (FailureKind::NodeMemory, no_memory.map(|refused| refused.0).unwrap_or_default())
+            let refused = finished.no_memory.as_ref();
+            (FailureKind::NodeMemory, refused.map(|refused| refused.0.clone()).unwrap_or_default())
         }
-        Some(Trip::Depth) => {
-            (FailureKind::Depth, "functions call one another deeper than the stack allows".to_owned())
-        }
-        Some(Trip::Size) => (FailureKind::Size, "a value is too large to be written as text".to_owned()),
+        Some(Trip::Depth) => (FailureKind::Depth, "functions call one another too deep".to_owned()),
+        Some(Trip::Size) => (FailureKind::Size, "a value is too large".to_owned()),
         Some(Trip::Stopped | Trip::OverBudget | Trip::Blocked) => {
             (FailureKind::Stopped, "was stopped".to_owned())
         }
     };
-    Err(Failure { kind, message, place: outcome.err().and_then(|failure| failure.place) })
+    let told = outcome.err();
+    // The error says more than the limit, where it is of the same limit.
+    let message = match &told {
+        Some(failure) if failure.kind == kind => failure.message.clone(),
+        _ => message,
+    };
+    let at = place(finished.limit_at, script);
+    Err(Failure { kind, message, place: at.or_else(|| told.and_then(|failure| failure.place)) })
 }
 
 /// The bytes of an outcome that rightly outlive the run.
@@ -308,22 +316,13 @@ fn failure(error: &EvalAltResult, script: &ScriptPath, secrets: &Secrets) -> Fai
     // Before it is cut, so that no beginning of a secret is left at its end.
     let message = secrets.redact(&message);
     let message = message[..message.floor_char_boundary(MESSAGE_MAX)].to_owned();
-    let place = place(innermost.position()).or_else(|| place(error.position()));
-    let place = place.map(|(line, column)| FailurePlace { script: script.clone(), line, column });
+    let place = place(innermost.position(), script).or_else(|| place(error.position(), script));
     Failure { kind, message, place }
 }
 
-fn innermost(error: &EvalAltResult) -> &EvalAltResult {
-    match error {
-        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
-            innermost(inner)
-        }
-        error => error,
-    }
-}
-
-fn place(position: Position) -> Option<(usize, usize)> {
-    Some((position.line()?, position.position().unwrap_or(1)))
+fn place(position: Position, script: &ScriptPath) -> Option<FailurePlace> {
+    let (line, column) = (position.line()?, position.position().unwrap_or(1));
+    Some(FailurePlace { script: script.clone(), line, column })
 }
 
 /// What was thrown, as text: a string as it is, anything else as JSON where it has such a form.

@@ -10,7 +10,7 @@ use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use manifest_schema::limits::Limits;
-use rhai::Dynamic;
+use rhai::{Dynamic, EvalAltResult, Position};
 
 use crate::captures::{self, Captures, Cells};
 use crate::host::{Host, HostCall, NoMemory, Pending};
@@ -59,6 +59,10 @@ pub(crate) struct Run {
     blocked_on: Option<Pending>,
     /// Why its host has no memory for it.
     no_memory: Option<NoMemory>,
+    /// What it was given to `exit` with.
+    exit: Option<Dynamic>,
+    /// Where it reached a limit of the engine's, where that is known.
+    limit_at: Position,
 }
 
 thread_local! {
@@ -114,6 +118,55 @@ pub(crate) fn note_lost(bytes: u64) {
 /// Whether a run on this thread was granted a deep stack. The thread keeps what was used of it until it ends.
 pub fn has_deep_stack() -> bool {
     CURRENT.with(|current| current.has_deep_stack.get())
+}
+
+/// Ends the current run with `value`, which is kept until [`take_exit`]. Where it has come to its end before, that one counts.
+pub(crate) fn exit(value: Dynamic) {
+    CURRENT.with(|current| {
+        let mut run = current.run.borrow_mut();
+        if let Some(run) = run.as_mut()
+            && current.meter.trip().is_none()
+        {
+            run.exit = Some(value);
+            current.meter.end(Trip::Exit);
+        }
+    });
+}
+
+/// What the current run was ended with by `exit`, if it was. What is done with it is measured again.
+pub(crate) fn take_exit() -> Option<Dynamic> {
+    CURRENT.with(|current| {
+        current.meter.clear_exit();
+        current.run.borrow_mut().as_mut()?.exit.take()
+    })
+}
+
+/// Ends the current run where `error` says that a limit of the engine's was reached, at whatever depth of calls.
+pub(crate) fn end_by(error: &EvalAltResult) {
+    let innermost = innermost(error);
+    let trip = match innermost {
+        EvalAltResult::ErrorStackOverflow(_) => Trip::Depth,
+        EvalAltResult::ErrorDataTooLarge(..) | EvalAltResult::ErrorTooManyVariables(_) => Trip::Size,
+        _ => return,
+    };
+    CURRENT.with(|current| {
+        if current.meter.trip().is_none()
+            && let Some(run) = current.run.borrow_mut().as_mut()
+        {
+            run.limit_at = innermost.position();
+        }
+        current.meter.end(trip);
+    });
+}
+
+/// The error in the function that was called last.
+pub(crate) fn innermost(error: &EvalAltResult) -> &EvalAltResult {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
+            innermost(inner)
+        }
+        error => error,
+    }
 }
 
 /// Ends the current run because a value is too large, where a native function cannot fail.
@@ -282,6 +335,8 @@ pub(crate) struct Finished {
     pub(crate) blocked_on: Option<Pending>,
     /// Why its host had no memory for it.
     pub(crate) no_memory: Option<NoMemory>,
+    /// Where it reached a limit of the engine's, where that is known.
+    pub(crate) limit_at: Position,
 }
 
 impl ActiveRun {
@@ -311,6 +366,8 @@ impl ActiveRun {
             log_lines_dropped: 0,
             blocked_on: None,
             no_memory: None,
+            exit: None,
+            limit_at: Position::NONE,
         };
         CURRENT.with(|current| {
             let meter_around = Meter::new(limits, started, before, inline, &current.meter);
@@ -336,13 +393,20 @@ impl ActiveRun {
             };
             let mut run = current.run.borrow_mut();
             let run = run.as_mut();
-            let mut finished =
-                Finished { usage, log_lines: 0, log_lines_dropped: 0, blocked_on: None, no_memory: None };
+            let mut finished = Finished {
+                usage,
+                log_lines: 0,
+                log_lines_dropped: 0,
+                blocked_on: None,
+                no_memory: None,
+                limit_at: Position::NONE,
+            };
             if let Some(run) = run {
                 finished.log_lines = run.log_lines;
                 finished.log_lines_dropped = run.log_lines_dropped;
                 finished.blocked_on = run.blocked_on.take();
                 finished.no_memory = run.no_memory.take();
+                finished.limit_at = run.limit_at;
             }
             finished
         })

@@ -9,7 +9,7 @@
 //! a resolver therefore hands a copy of it to functions that name it and have no variable of that name. A closure sees
 //! it like any variable that it captures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use manifest_schema::sdk::SdkVersion;
@@ -17,6 +17,7 @@ use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 
 use crate::bounded::{ARRAY_MAX, STRING_MAX};
+use crate::kind::kind_of_type;
 use crate::sdk::{CTX, MODULES};
 use crate::{bounded, captures, parsing, run_context};
 
@@ -67,7 +68,7 @@ impl Sandbox {
         for module in MODULES.iter().filter(|module| module.since <= sdk) {
             engine.register_static_module(module.name, (module.functions)().into());
         }
-        bounded::register(&mut engine);
+        bounded::register(&mut engine, sdk);
         engine
             // Scripts are checked as they are written; what runs is optimised afterwards.
             .set_optimization_level(OptimizationLevel::None)
@@ -123,6 +124,30 @@ fn natives(engine: &Engine) -> BTreeMap<String, Vec<usize>> {
         counts.dedup();
     }
     natives
+}
+
+/// A native function that scripts can call.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Native {
+    /// Its name, with its module if any (`log::info`). Operators and properties have names of Rhai's own.
+    pub name: String,
+    /// What it takes, as authors call it, each with its article.
+    pub parameters: Vec<&'static str>,
+}
+
+/// Every native function of an SDK version, an entry for each list of parameters, in order. What Rhai's package has and is
+/// replaced comes once.
+pub fn natives_of(sdk: SdkVersion) -> BTreeSet<Native> {
+    let described = |info: rhai::FuncInfo<'_>| {
+        let metadata = info.metadata;
+        let name = match info.namespace.as_str() {
+            "" => metadata.name.to_string(),
+            module => format!("{module}::{}", metadata.name),
+        };
+        let parameters = metadata.param_types.iter().map(|id| kind_of_type(*id)).collect();
+        Some(Native { name, parameters })
+    };
+    Sandbox::of(sdk).engine.collect_fn_metadata(None, described, true).into_iter().collect()
 }
 
 #[cfg(test)]

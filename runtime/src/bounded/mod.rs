@@ -9,24 +9,32 @@
 //!   `to_array` look at the size of what they made only after making it.
 //! - [`text`]: what makes text character by character, or a list of all characters first (16 times the text).
 //! - [`order`]: `sort` and `dedup` go on when a limit was reached, and swallow that it was.
+//! - [`each`] and [`entries`]: all else that calls a function of the script. Rhai wraps what comes of such a call so that `try`
+//!   catches it, whatever it is, and takes a condition of the wrong kind for `false`. [`callback`] has the rules.
 //! - [`nested`]: `==`, `!=`, `to_string` and `to_debug` of arrays and maps recurse as deep as a value is nested, at
 //!   nearly 2 KiB of stack a level, and printing takes square time.
 //! - [`kept`]: a function that is called by name can be handed a variable that closures share, which may be the very
 //!   collection that it is then put into. Nothing that walks into values would come to an end.
 //! - `to_json` recurses for ever into a closure that captured what holds it; `parse_json` reads objects only.
+//! - `exit` is an error to Rhai, which functions that were handed a function turn into one that `try` catches.
 //! - `sleep` would hold a thread; disabling its name has no effect.
 
+mod callback;
+mod each;
+mod entries;
 mod grow;
 mod kept;
 mod nested;
 mod order;
 mod text;
 
+use manifest_schema::sdk::SdkVersion;
 use rhai::{
     Dynamic, Engine, EvalAltResult, FnNamespace, FuncRegistration, Map, Module, Position, RhaiNativeFunc,
     Variant,
 };
 
+use self::callback::Rules;
 use crate::{json, run_context};
 
 /// The longest string in bytes, all strings within one value together. A request body must fit, so this is as large as
@@ -39,13 +47,18 @@ pub(crate) const ARRAY_MAX: usize = 32 * 1024 * 1024;
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
 /// Registers the replacements, which are found before the package's functions.
-pub(crate) fn register(engine: &mut Engine) {
+pub(crate) fn register(engine: &mut Engine, sdk: SdkVersion) {
+    let rules = Rules::of(sdk);
     let mut module = Module::new();
     grow::register(&mut module);
     text::register(&mut module);
-    order::register(&mut module);
+    order::register(&mut module, rules);
+    each::register(&mut module, rules);
+    entries::register(&mut module, rules);
     nested::register(&mut module);
     kept::register(&mut module);
+    reads(&mut module, "exit", || exit(Dynamic::UNIT));
+    reads(&mut module, "exit", exit);
     changes(&mut module, "sleep", |_: i64| no_sleep());
     changes(&mut module, "sleep", |_: f64| no_sleep());
     changes(&mut module, "parse_json", |text: &str| {
@@ -81,6 +94,13 @@ fn changes<A: 'static, const N: usize, const X: bool, R: Variant + Clone, const 
         .set_into_module(module, function);
 }
 
+/// Ends the run with `value`, wherever it stands: the end is kept in the run's context, where no `try` and no comparer
+/// passes it over.
+fn exit(value: Dynamic) -> Outcome<Dynamic> {
+    run_context::exit(kept::alone(value)?);
+    ended()
+}
+
 fn no_sleep() -> Outcome<()> {
     fails("`sleep` is disabled: a script cannot wait")
 }
@@ -96,6 +116,11 @@ fn too_large<T>(what: &str) -> Outcome<T> {
 /// The run has reached a limit; the meter knows which.
 fn ended<T>() -> Outcome<T> {
     Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into())
+}
+
+/// Counts an operation, and ends the function when the run has reached a limit.
+fn counted() -> Outcome<()> {
+    run_context::tick().map_or(Ok(()), |_| ended())
 }
 
 /// Ends the function when the run has reached a limit. See [`run_context::worked`].

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, Module, NativeCallContext};
 
-use super::{Outcome, STRING_MAX, fails, reads, worked};
+use super::{Outcome, STRING_MAX, counted, fails, reads, worked};
 use crate::json::{BYTES_PER_STEP, DEPTH_MAX};
 use crate::run_context;
 
@@ -53,7 +53,12 @@ fn maps_equal(context: &NativeCallContext<'_>, a: &Map, b: &Map, depth: usize) -
     Ok(true)
 }
 
-fn values_equal(context: &NativeCallContext<'_>, a: &Dynamic, b: &Dynamic, depth: usize) -> Outcome<bool> {
+pub(super) fn values_equal(
+    context: &NativeCallContext<'_>,
+    a: &Dynamic,
+    b: &Dynamic,
+    depth: usize,
+) -> Outcome<bool> {
     if depth > DEPTH_MAX {
         return fails(format!("values nested deeper than {DEPTH_MAX} levels cannot be compared"));
     }
@@ -63,6 +68,13 @@ fn values_equal(context: &NativeCallContext<'_>, a: &Dynamic, b: &Dynamic, depth
     if let (Some(a), Some(b)) = (a.read_lock::<Map>(), b.read_lock::<Map>()) {
         return maps_equal(context, &a, &b, depth);
     }
+    // What is compared most, without a call, for which Rhai copies its state; it counts as one.
+    if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
+        return counted().map(|()| a == b);
+    }
+    if let (Some(a), Some(b)) = (a.read_lock::<ImmutableString>(), b.read_lock::<ImmutableString>()) {
+        return counted().map(|()| *a == *b);
+    }
     // All else compares as it does by itself; values of types that do not compare are different.
     match context.call_native_fn_raw(EQUALS, true, &mut [&mut a.clone(), &mut b.clone()]) {
         Ok(equal) => Ok(equal.as_bool().unwrap_or(false)),
@@ -71,6 +83,22 @@ fn values_equal(context: &NativeCallContext<'_>, a: &Dynamic, b: &Dynamic, depth
             _ => Err(error),
         },
     }
+}
+
+/// Where a value is first found from the element `start` on.
+pub(super) fn index_of(
+    context: &NativeCallContext<'_>,
+    array: &Array,
+    value: &Dynamic,
+    start: usize,
+) -> Outcome<Option<usize>> {
+    for (index, item) in array.iter().enumerate().skip(start) {
+        worked(1)?;
+        if values_equal(context, item, value, 0)? {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
 }
 
 /// Rhai's form of a value for people; what is nested too deeply is left out.

@@ -1,37 +1,54 @@
 //! Sorting and removing repetitions, which end when the run does.
 //!
 //! Rhai's own take an error of a comparer for an answer, also the one that ends a run; and they sort the largest array
-//! in one go.
+//! in one go. In scripts of SDK 1.0 to 1.2 what a comparer throws is still taken for an answer, the end of the run is not.
 
 use std::cmp::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Module, NativeCallContext, Position};
 
+use super::callback::{Callback, Rules};
+use super::nested::values_equal;
 use super::{Outcome, changes, ended, fails, room_for, worked};
 use crate::run_context;
 
-pub(super) fn register(module: &mut Module) {
+pub(super) fn register(module: &mut Module, rules: Rules) {
     for name in ["sort", "sort_by"] {
-        changes(module, name, |context: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| {
-            sort_by(&context, array, &comparer)
+        changes(module, name, move |context: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| {
+            sort_by(&Callback::new(&context, &comparer, name, rules), array)
         });
     }
+    changes(
+        module,
+        "sort",
+        move |context: NativeCallContext<'_>, array: &mut Array, comparer: ImmutableString| -> Outcome<()> {
+            sort_by(&Callback::new(&context, &FnPtr::new(comparer)?, "sort", rules), array)
+        },
+    );
     changes(module, "sort", |array: &mut Array| sort(array, false));
     changes(module, "sort_desc", |array: &mut Array| sort(array, true));
     for name in ["order", "order_by"] {
-        changes(module, name, |context: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| {
-            copied(array, |array| sort_by(&context, array, &comparer))
+        changes(module, name, move |context: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| {
+            copied(array, |array| sort_by(&Callback::new(&context, &comparer, name, rules), array))
         });
     }
     changes(module, "order", |array: &mut Array| copied(array, |array| sort(array, false)));
     changes(module, "order_desc", |array: &mut Array| copied(array, |array| sort(array, true)));
     changes(module, "dedup", |context: NativeCallContext<'_>, array: &mut Array| {
-        dedup(array, |a, b| context.call_native_fn_raw("==", true, &mut [&mut a.clone(), &mut b.clone()]))
+        // As Rhai has it: what cannot be compared is different.
+        dedup(array, |a, b| Ok(values_equal(&context, a, b, 0).unwrap_or(false)))
     });
-    changes(module, "dedup", |context: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| {
-        dedup(array, |a, b| comparer.call_raw(&context, None, [a.clone(), b.clone()]))
+    changes(module, "dedup", move |context: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| {
+        dedup_by(&Callback::new(&context, &comparer, "dedup", rules), array)
     });
+    changes(
+        module,
+        "dedup",
+        move |context: NativeCallContext<'_>, array: &mut Array, comparer: ImmutableString| -> Outcome<()> {
+            dedup_by(&Callback::new(&context, &FnPtr::new(comparer)?, "dedup", rules), array)
+        },
+    );
 }
 
 /// A sorted copy.
@@ -43,15 +60,18 @@ fn copied(array: &Array, sort: impl FnOnce(&mut Array) -> Outcome<()>) -> Outcom
 }
 
 /// Sorts by what a script's function says: a number, or whether the first comes first.
-fn sort_by(context: &NativeCallContext<'_>, array: &mut Array, comparer: &FnPtr) -> Outcome<()> {
+fn sort_by(comparer: &Callback<'_>, array: &mut Array) -> Outcome<()> {
     sort_until_ended(array, |a, b| {
-        let told = comparer.call_raw(context, None, [a.clone(), b.clone()]).ok();
-        let told = told.and_then(|told| {
-            let first = || told.as_bool().map(|first| if first { Ordering::Less } else { Ordering::Greater });
-            told.as_int().map(|number| number.cmp(&0)).or_else(|_| first()).ok()
-        });
-        // As Rhai has it: an error of the function does not end the sorting.
-        told.unwrap_or_else(|| a.type_id().cmp(&b.type_id()))
+        // As Rhai has it, where it is not to be an error: the order of the kinds.
+        let Some(told) = comparer.about(a, b)? else { return Ok(a.type_id().cmp(&b.type_id())) };
+        if let Ok(number) = told.as_int() {
+            return Ok(number.cmp(&0));
+        }
+        match told.as_bool() {
+            Ok(first) => Ok(if first { Ordering::Less } else { Ordering::Greater }),
+            Err(_) if comparer.is_strict() => Err(comparer.wrong(&told, ORDER)),
+            Err(_) => Ok(a.type_id().cmp(&b.type_id())),
+        }
     })
 }
 
@@ -76,23 +96,26 @@ fn sort(array: &mut Array, descending: bool) -> Outcome<()> {
     } else {
         return cannot_sort(format!("elements of {} cannot be sorted", first.type_name()));
     };
-    sort_until_ended(array, |a, b| if descending { compare(b, a) } else { compare(a, b) })
+    sort_until_ended(array, |a, b| Ok(if descending { compare(b, a) } else { compare(a, b) }))
 }
 
 fn cannot_sort(why: String) -> Outcome<()> {
     Err(EvalAltResult::ErrorFunctionNotFound(why, Position::NONE).into())
 }
 
-/// What sorting is left with when the run has reached a limit.
-struct Ended;
+/// What a comparer says.
+const ORDER: &str = "an integer (below 0 where the first of the two comes first, above 0 where the second does) or true where the first does";
+
+/// What sorting is left with where it cannot go on: `None` when the run has come to its end.
+struct Left(Option<Box<EvalAltResult>>);
 
 /// Sorts, keeping the order of equals.
 ///
 /// # Errors
-/// The run has reached a limit, or `compare` contradicts itself.
+/// The run has come to its end, `compare` fails, or it contradicts itself.
 fn sort_until_ended(
     array: &mut Array,
-    mut compare: impl FnMut(&Dynamic, &Dynamic) -> Ordering,
+    mut compare: impl FnMut(&Dynamic, &Dynamic) -> Outcome<Ordering>,
 ) -> Outcome<()> {
     // Half of the values are moved aside while they are merged.
     room_for(size_of_val(array.as_slice()) / 2)?;
@@ -100,27 +123,41 @@ fn sort_until_ended(
     let sorted = catch_unwind(AssertUnwindSafe(|| {
         array.sort_by(|a, b| {
             if run_context::worked(1).is_some() {
-                resume_unwind(Box::new(Ended));
+                resume_unwind(Box::new(Left(None)));
             }
-            compare(a, b)
+            compare(a, b).unwrap_or_else(|error| resume_unwind(Box::new(Left(Some(error)))))
         });
     }));
-    match sorted {
+    match sorted.map_err(|panic| panic.downcast::<Left>()) {
         Ok(()) => worked(0),
-        Err(panic) if panic.is::<Ended>() => ended(),
-        Err(_) => fails("error in comparer for sorting"),
+        Err(Ok(left)) => left.0.map_or_else(ended, Err),
+        Err(Err(_)) => fails("error in comparer for sorting"),
     }
 }
 
 /// Removes every item that equals the one before it.
-fn dedup(
-    array: &mut Array,
-    equal: impl Fn(&Dynamic, &Dynamic) -> Result<Dynamic, Box<EvalAltResult>>,
-) -> Outcome<()> {
+///
+/// # Errors
+/// The run has come to its end, or `equal` fails.
+fn dedup(array: &mut Array, equal: impl Fn(&Dynamic, &Dynamic) -> Outcome<bool>) -> Outcome<()> {
+    let mut failed = None;
     array.dedup_by(|item, before| {
-        // As Rhai has it: an error is a difference. After the last operation nothing is asked any more.
-        let equal = || equal(before, item).ok().and_then(|equal| equal.as_bool().ok());
-        run_context::worked(1).is_none() && equal().unwrap_or(false)
+        // After the last operation, and after an error, nothing is asked any more.
+        failed.is_none()
+            && run_context::worked(1).is_none()
+            && equal(before, item).unwrap_or_else(|error| {
+                failed = Some(error);
+                false
+            })
     });
-    worked(0)
+    failed.map_or_else(|| worked(0), Err)
+}
+
+/// Removes every item that a function of the script calls equal to the one before it.
+fn dedup_by(comparer: &Callback<'_>, array: &mut Array) -> Outcome<()> {
+    dedup(array, |a, b| match comparer.about(a, b)? {
+        Some(told) => comparer.condition(&told),
+        // As Rhai has it, where it is not to be an error: a difference.
+        None => Ok(false),
+    })
 }

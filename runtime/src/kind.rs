@@ -1,0 +1,32 @@
+//! What authors call the kinds of values, wherever a message speaks of one: never by the name of a Rust type.
+
+use std::any::TypeId;
+use std::ops::{Range, RangeInclusive};
+
+use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
+
+/// The kind of a value, with its article.
+pub(crate) fn kind_of(value: &Dynamic) -> &'static str {
+    kind_of_type(value.type_id())
+}
+
+/// The kind of a Rust type, with its article.
+pub(crate) fn kind_of_type(id: TypeId) -> &'static str {
+    let is = |other: TypeId| id == other;
+    match id {
+        _ if is(TypeId::of::<()>()) => "nothing",
+        _ if is(TypeId::of::<bool>()) => "a bool",
+        _ if is(TypeId::of::<i64>()) => "an integer",
+        _ if is(TypeId::of::<f64>()) => "a float",
+        _ if is(TypeId::of::<char>()) => "a character",
+        _ if is(TypeId::of::<ImmutableString>()) => "a string",
+        _ if is(TypeId::of::<Array>()) => "an array",
+        _ if is(TypeId::of::<Map>()) => "a map",
+        _ if is(TypeId::of::<Blob>()) => "a blob",
+        _ if is(TypeId::of::<FnPtr>()) => "a function",
+        _ if is(TypeId::of::<Range<i64>>()) || is(TypeId::of::<RangeInclusive<i64>>()) => "a range",
+        _ if is(TypeId::of::<Dynamic>()) => "any value",
+        // What `bits`, `chars` and `range` give, which nothing but a loop can use.
+        _ => "an iterator",
+    }
+}
