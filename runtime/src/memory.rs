@@ -26,6 +26,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use libmimalloc_sys::{
     mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
 };
+use rhai::Dynamic;
+
+use crate::bounded::{ARRAY_MAX, STRING_MAX};
 
 unsafe extern "C" {
     // Of mimalloc's own, whose bindings would bring a package of C's types.
@@ -95,11 +98,20 @@ struct Tally {
     bytes: Cell<i64>,
     blocks: Cell<i64>,
     peak: Cell<i64>,
+    /// A block was asked for that no value within its bounds takes.
+    oversized: Cell<bool>,
 }
 
 thread_local! {
     // Constant and without a destructor, so that reading it never allocates and works while a thread ends.
-    static TALLY: Tally = const { Tally { bytes: Cell::new(0), blocks: Cell::new(0), peak: Cell::new(0) } };
+    static TALLY: Tally = const {
+        Tally {
+            bytes: Cell::new(0),
+            blocks: Cell::new(0),
+            peak: Cell::new(0),
+            oversized: Cell::new(false),
+        }
+    };
 }
 
 /// What this thread holds now.
@@ -121,16 +133,44 @@ pub(crate) fn end_peak(around: i64) -> i64 {
     })
 }
 
+/// Whether this thread was given a block since this was asked the last time that no value within its bounds takes.
+///
+/// Collections grow ahead, into blocks of up to twice what they hold. So a block of twice as many bytes as a string or a
+/// blob can have proves that one has more, and costs nothing to notice, however it came to be.
+pub(crate) fn take_oversized() -> bool {
+    TALLY.with(|tally| tally.oversized.replace(false))
+}
+
+/// Notes a block that is large, by what it is for: strings and blobs have no alignment to speak of, arrays that of their values.
+#[cold]
+fn note_oversized(size: usize, align: usize) {
+    let most =
+        if align < ALIGNED_ANYWAY { STRING_MAX } else { ARRAY_MAX.saturating_mul(size_of::<Dynamic>()) };
+    if size >= 2 * most {
+        let _ = TALLY.try_with(|tally| tally.oversized.set(true));
+    }
+}
+
 /// Runs `work`, which belongs to the server and not to the script, without counting what it allocates.
 pub(crate) fn uncounted<T>(work: impl FnOnce() -> T) -> T {
     TALLY.with(|tally| {
         let (bytes, blocks, peak) = (tally.bytes.get(), tally.blocks.get(), tally.peak.get());
+        let oversized = tally.oversized.get();
         let done = work();
+        tally.oversized.set(oversized);
         tally.bytes.set(bytes);
         tally.blocks.set(blocks);
         tally.peak.set(peak);
         done
     })
+}
+
+/// Counts a block that was made, of that size and alignment.
+fn count_new(size: usize, align: usize) {
+    count(size as i64, 1);
+    if size >= 2 * STRING_MAX {
+        note_oversized(size, align);
+    }
 }
 
 fn count(bytes: i64, blocks: i64) {
@@ -184,7 +224,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
         let block = if large::is_large(size, align) { large::map(size) } else { ptr::null_mut() };
         let block = if block.is_null() { small(size, align) } else { block };
         if !block.is_null() {
-            count(size as i64, 1);
+            count_new(size, align);
         }
         block
     }
@@ -194,7 +234,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
         let block = if large::is_large(size, align) { large::map(size) } else { ptr::null_mut() };
         let block = if block.is_null() { small_zeroed(size, align) } else { block };
         if !block.is_null() {
-            count(size as i64, 1);
+            count_new(size, align);
         }
         block
     }
@@ -229,6 +269,9 @@ unsafe impl GlobalAlloc for CountingAllocator {
         };
         if !resized.is_null() {
             count(size as i64 - layout.size() as i64, 0);
+            if size >= 2 * STRING_MAX {
+                note_oversized(size, align);
+            }
             return resized;
         }
         // What becomes large, or no longer is, is copied, and so is what the system has no mapping for.

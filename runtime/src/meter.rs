@@ -242,8 +242,11 @@ impl Meter {
         }
     }
 
-    /// Ends the run where it holds too much, or would with `more` bytes.
+    /// Ends the run where it holds too much, or would with `more` bytes, and where it has made a value that is too large.
     pub(crate) fn check_memory(&self, more: usize) {
+        if memory::take_oversized() {
+            self.end(Trip::Size);
+        }
         let held = memory::reading();
         let bytes = held.bytes.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
         if bytes > self.bytes_max.get() || held.blocks > self.blocks_max.get() {

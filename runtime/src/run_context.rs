@@ -350,6 +350,7 @@ impl ActiveRun {
     ) -> Self {
         let started = Instant::now();
         let peak_around = memory::begin_peak();
+        memory::take_oversized();
         let before = memory::reading();
         let secrets = (!secrets.is_empty()).then(|| Arc::clone(secrets));
         let inline = stop.is_none();

@@ -16,7 +16,6 @@ use manifest_schema::sdk::SdkVersion;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 
-use crate::bounded::{ARRAY_MAX, STRING_MAX};
 use crate::kind::kind_of_type;
 use crate::sdk::{CTX, MODULES};
 use crate::{bounded, captures, parsing, run_context};
@@ -27,9 +26,6 @@ const CALL_DEPTH_MAX: usize = 64;
 /// How deep expressions and statements may be nested, in a function too. Rhai walks them recursively: this deep and
 /// called as deep as functions may call one another, the worst of them needs 18 MiB of stack.
 pub(crate) const EXPRESSION_DEPTH_MAX: usize = 128;
-
-/// The most entries of a map, those of maps within it included.
-const MAP_MAX: usize = 1_000_000;
 
 /// The most variables that a script may have at once.
 const VARIABLES_MAX: usize = 500;
@@ -74,14 +70,15 @@ impl Sandbox {
             .set_optimization_level(OptimizationLevel::None)
             .set_max_call_levels(CALL_DEPTH_MAX)
             .set_max_expr_depths(EXPRESSION_DEPTH_MAX, EXPRESSION_DEPTH_MAX)
-            .set_max_string_size(STRING_MAX)
-            .set_max_array_size(ARRAY_MAX)
-            .set_max_map_size(MAP_MAX)
             .set_max_variables(VARIABLES_MAX)
             .set_max_functions(FUNCTIONS_MAX)
             .set_max_modules(0)
-            // The meter counts operations.
+            // The meter counts operations, and what values take: Rhai would measure a whole array or map, with all that is in
+            // it, at every call that is handed one or gives one back.
             .set_max_operations(0)
+            .set_max_string_size(0)
+            .set_max_array_size(0)
+            .set_max_map_size(0)
             .on_progress(|_| run_context::tick().map(|_| Dynamic::UNIT));
         volatile(&mut engine);
         let natives = natives(&engine);

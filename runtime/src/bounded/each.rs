@@ -192,7 +192,7 @@ fn position(index: usize) -> Dynamic {
     i64::try_from(index).unwrap_or(i64::MAX).into()
 }
 
-fn index_or_none(index: Option<usize>) -> i64 {
+pub(super) fn index_or_none(index: Option<usize>) -> i64 {
     index.and_then(|index| i64::try_from(index).ok()).unwrap_or(-1)
 }
 

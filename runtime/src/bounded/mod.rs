@@ -37,11 +37,12 @@ use rhai::{
 use self::callback::Rules;
 use crate::{json, run_context};
 
-/// The longest string in bytes, all strings within one value together. A request body must fit, so this is as large as
-/// the largest body that any manifest may ask for; what a run may hold in all is counted by the meter.
+/// The longest string in bytes. A request body must fit, so this is as large as the largest body that any manifest may ask for;
+/// what a run may hold in all is counted by the meter. What is made here is measured before; what Rhai itself joins is seen by
+/// the block that it takes ([`crate::memory::take_oversized`]), which can be up to twice as long.
 pub(crate) const STRING_MAX: usize = 32 * 1024 * 1024;
 
-/// The most items of an array or bytes of a blob, those of arrays within it included. As for strings, a body must fit.
+/// The most items of an array or bytes of a blob. As for strings, a body must fit.
 pub(crate) const ARRAY_MAX: usize = 32 * 1024 * 1024;
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;

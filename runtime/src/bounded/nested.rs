@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, Module, NativeCallContext};
 
+use super::each::{index_or_none, start_of};
 use super::{Outcome, STRING_MAX, counted, fails, reads, worked};
 use crate::json::{BYTES_PER_STEP, DEPTH_MAX};
 use crate::run_context;
@@ -21,6 +22,20 @@ pub(super) fn register(module: &mut Module) {
     reads(module, "!=", |context: NativeCallContext<'_>, a: &mut Map, b: Map| {
         maps_equal(&context, a, &b, 0).map(|equal| !equal)
     });
+    // Rhai's own copy what is searched for, and the state of the run, for each element.
+    reads(module, "contains", |context: NativeCallContext<'_>, array: &mut Array, value: Dynamic| {
+        index_of(&context, array, &value, 0).map(|index| index.is_some())
+    });
+    reads(module, "index_of", |context: NativeCallContext<'_>, array: &mut Array, value: Dynamic| {
+        index_of(&context, array, &value, 0).map(index_or_none)
+    });
+    reads(
+        module,
+        "index_of",
+        |context: NativeCallContext<'_>, array: &mut Array, value: Dynamic, start: i64| {
+            index_of(&context, array, &value, start_of(array.len(), start)).map(index_or_none)
+        },
+    );
     for name in ["to_debug", "to_string"] {
         reads(module, name, |array: &mut Array| printed(|out| array_into(array, out, 0)));
         reads(module, name, |map: &mut Map| printed(|out| map_into(map, out, 0)));
