@@ -14,6 +14,7 @@
 
 mod error;
 mod expression;
+mod meant;
 
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 

@@ -8,6 +8,7 @@ mod routes;
 mod schedules;
 mod scripts;
 mod settings;
+mod syntax;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -93,7 +94,15 @@ struct Draft {
 
 fn draft(root: &DeTable<'_>, ceiling: &Ceiling, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Draft {
     let root = Table::new(root, 0..0, "the manifest", &ROOT, source);
-    let sdk = root.require_string("sdk", source).and_then(|text| sdk(&text, source));
+    let sdk = root.get("sdk").or_else(|| {
+        let advice = format!("write `sdk = \"{}\"` in the first line", SdkVersion::NEWEST);
+        source.error_with(0..0, "the manifest has no `sdk`".to_owned(), Some(advice));
+        None
+    });
+    let sdk = sdk.and_then(|value| match value.as_written(source) {
+        Some(number) => value.refuse("a string", Some(format!("write `\"{}\"`", sdk_meant(&number))), source),
+        None => sdk_of(&value.string(source)?, source),
+    });
     Draft { sdk, manifest: manifest(&root, sdk, ceiling, scripts, source) }
 }
 
@@ -130,13 +139,18 @@ fn manifest(
     })
 }
 
-fn sdk(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
+fn sdk_of(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
     let version = SdkVersion::parse(text.value);
     match version {
         None => {
             let spoken = SdkVersion::ALL.map(|version| format!("`{version}`")).join(", ");
             let unknown = crate::fault::quoted(text.value);
-            source.error(text.span.clone(), format!("sdk {unknown} is unknown, this server speaks {spoken}"));
+            let message = format!("sdk {unknown} is unknown, this server speaks {spoken}");
+            source.error_with(
+                text.span.clone(),
+                message,
+                Some(format!("write `\"{}\"`", sdk_meant(text.value))),
+            );
         }
         Some(draft) if draft.is_draft() => {
             let words = format!("sdk {draft} is a draft: it can change until PiCloud 0.1.0 is released");
@@ -146,6 +160,13 @@ fn sdk(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
         Some(_) => {}
     }
     version
+}
+
+/// The version that is meant by a text that is none: `1.1` by `1.1.0` or `v1.1`, else the newest.
+fn sdk_meant(text: &str) -> SdkVersion {
+    let text = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let length = text.match_indices('.').nth(1).map_or(text.len(), |(at, _)| at);
+    SdkVersion::parse(&text[..length]).unwrap_or(SdkVersion::NEWEST)
 }
 
 fn app(app: Value<'_>, source: &mut Source<'_>) -> App {
@@ -214,10 +235,19 @@ fn job_name(table: &Table<'_>, source: &mut Source<'_>) -> Option<(JobName, Rang
     match JobName::new(text.value) {
         Ok(name) => Some((name, text.span)),
         Err(error) => {
-            source.error(text.span, error.to_string());
+            let advice = job_name_meant(text.value).map(|name| format!("write `{name}`"));
+            source.error_with(text.span, error.to_string(), advice);
             None
         }
     }
+}
+
+/// The name in characters that a name can have: `my-job` for `my job`.
+fn job_name_meant(text: &str) -> Option<JobName> {
+    let plain: String =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).take(60).collect();
+    let plain = plain.trim_matches('-').trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+    JobName::new(plain).ok()
 }
 
 #[cfg(test)]

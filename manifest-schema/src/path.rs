@@ -3,10 +3,13 @@
 //! A path is written decoded, as people read it. Requests are matched part by part after percent-decoding, so a path
 //! may hold any character that can stand between two slashes of a URL (RFC 3986 section 3.3).
 
+mod notation;
+
 use std::fmt;
 use std::ops::Range;
 
 use crate::fault::quoted;
+use notation::Foreign;
 
 /// The longest path, in bytes: longer ones are in no address that a person wrote.
 pub const PATH_MAX: usize = 1024;
@@ -77,7 +80,7 @@ pub enum PathRule {
     #[error("has a control character")]
     Control,
     /// A brace that is no whole part `{name}` or `{*name}`.
-    #[error("has braces that are no whole part: write `{{name}}` or `{{*name}}` between slashes")]
+    #[error("has braces that are no whole part: a capture is all that stands between two slashes")]
     Braces,
     /// A capture's name that is none.
     #[error("has a capture whose name is not letters, digits and `_`, beginning with no digit")]
@@ -111,6 +114,17 @@ impl RoutePath {
         &self.segments
     }
 
+    /// The parts that are text here and that another router would capture, such as `:id`: their bytes, and the capture that is
+    /// probably meant.
+    pub(crate) fn foreign_captures(&self) -> Vec<(Range<usize>, String)> {
+        let place = |Foreign { index, capture }| {
+            let start = 1 + self.text[1..].split('/').take(index).map(|part| part.len() + 1).sum::<usize>();
+            let part = self.text[start..].split('/').next().unwrap_or_default();
+            (start..start + part.len(), capture)
+        };
+        notation::foreign_captures(&self.segments).into_iter().map(place).collect()
+    }
+
     /// The path with `{}` and `{*}` for its captures: two paths of one shape match the same requests.
     pub fn shape(&self) -> String {
         let mut shape = String::with_capacity(self.text.len());
@@ -127,6 +141,89 @@ impl RoutePath {
     }
 }
 
+impl PathError {
+    /// What to do. Code in it takes the place of [`PathError::range`].
+    pub fn advice(&self) -> Option<String> {
+        let broken = &self.text[self.range.clone()];
+        let write = |code: String| Some(format!("write `{code}`"));
+        match self.rule {
+            PathRule::NoSlash => write(from_root(&self.text)?),
+            PathRule::TooLong | PathRule::TooManyParts => None,
+            PathRule::EmptyPart => write("/".to_owned()),
+            PathRule::Dots | PathRule::Control => Some("leave it out".to_owned()),
+            PathRule::Query if self.is_optional_part() => {
+                Some("a part cannot be optional: write two routes, one without it".to_owned())
+            }
+            PathRule::Query => Some("leave it out: the script reads it as `ctx.request.query`".to_owned()),
+            PathRule::Fragment => Some("leave it out: it stays in the browser".to_owned()),
+            PathRule::Encoded => write(decoded(broken)?),
+            PathRule::Backslash => write("/".to_owned()),
+            PathRule::Braces => {
+                let capture = notation::repaired(broken, self.is_last())?;
+                let around = broken.find('{').is_some_and(|at| at > 0)
+                    || broken.rfind('}') < broken.len().checked_sub(1);
+                Some(match around {
+                    true => format!("write `{capture}`, and let the script look at the rest of the part"),
+                    false => format!("write `{capture}`"),
+                })
+            }
+            PathRule::CaptureName => Some(
+                notation::repaired(broken, self.is_last())
+                    .map_or_else(|| "such as `{name}`".to_owned(), |capture| format!("write `{capture}`")),
+            ),
+            PathRule::CapturedTwice => {
+                let name = broken.trim_matches(|c| matches!(c, '{' | '}' | '*'));
+                let taken: Vec<String> = self
+                    .text
+                    .split('/')
+                    .map(|part| part.trim_matches(|c| matches!(c, '{' | '}' | '*')).to_owned())
+                    .collect();
+                write(broken.replace(name, &notation::unique(name, &taken)))
+            }
+            PathRule::RestNotLast => {
+                Some(format!("write `{}` for one part, or end the path with it", broken.replace('*', "")))
+            }
+        }
+    }
+
+    /// Whether nothing stands behind what is wrong.
+    fn is_last(&self) -> bool {
+        self.range.end == self.text.len()
+    }
+
+    /// Whether the `?` makes a part optional, as in `/:id?` or `/{id?}`, rather than begin a query.
+    fn is_optional_part(&self) -> bool {
+        let part = self.text[..self.range.start].rsplit('/').next().unwrap_or_default();
+        let behind = self.text[self.range.start + 1..].split('/').next().unwrap_or_default();
+        part.starts_with([':', '{', '<', '[', '(']) && matches!(behind, "" | "}" | ">" | "]" | ")")
+    }
+}
+
+/// The path from the root that is meant by one that does not begin there: `greet`, `GET /greet`, `https://example.org/greet`.
+fn from_root(text: &str) -> Option<String> {
+    let without_method =
+        text.split_once(' ').filter(|(method, _)| crate::method::Method::parse(method).is_some());
+    let text = without_method.map_or(text, |(_, path)| path).trim();
+    let path = match text.split_once("://") {
+        Some((_, address)) => address.find('/').map_or("/", |at| &address[at..]),
+        None => text.trim_start_matches("./"),
+    };
+    let mut path = format!("/{}", path.trim_start_matches('/'));
+    let foreign = RoutePath::parse(&path).ok()?.foreign_captures();
+    for (part, capture) in foreign.into_iter().rev() {
+        path.replace_range(part, &capture);
+    }
+    RoutePath::parse(&path).is_ok().then_some(path)
+}
+
+/// The text of percent-encoded bytes, where it can be a part of a path.
+fn decoded(encoded: &str) -> Option<String> {
+    let bytes: Option<Vec<u8>> =
+        encoded.split('%').skip(1).map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    let text = String::from_utf8(bytes?).ok()?;
+    (!text.contains('/') && check_characters(&text).is_ok()).then_some(text)
+}
+
 impl fmt::Display for RoutePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -141,7 +238,7 @@ fn parse_segments(text: &str) -> Result<Vec<Segment>, Broken> {
         return Err((PathRule::TooLong, 0..text.len()));
     }
     if !text.starts_with('/') {
-        return Err((PathRule::NoSlash, 0..text.chars().next().map_or(0, char::len_utf8)));
+        return Err((PathRule::NoSlash, 0..text.len()));
     }
     check_characters(text)?;
     let mut segments: Vec<Segment> = Vec::new();
@@ -180,9 +277,23 @@ fn check_characters(text: &str) -> Result<(), Broken> {
             c if c.is_control() => PathRule::Control,
             _ => continue,
         };
-        return Err((rule, at..at + c.len_utf8()));
+        let rest = &text[at..];
+        let length = match rule {
+            // What is left out, or decoded, as a whole.
+            PathRule::Query if !rest[1..].contains('/') => rest.len(),
+            PathRule::Fragment => rest.len(),
+            PathRule::Encoded => encoded_length(rest),
+            _ => c.len_utf8(),
+        };
+        return Err((rule, at..at + length));
     }
     Ok(())
+}
+
+/// How many bytes of percent-encoding `text` begins with; at least the `%`.
+fn encoded_length(text: &str) -> usize {
+    let is_encoded = |three: &&[u8]| matches!(three, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    (text.as_bytes().chunks(3).take_while(is_encoded).count() * 3).max(1)
 }
 
 fn parse_segment(part: &str) -> Result<Segment, PathRule> {
@@ -247,16 +358,18 @@ mod tests {
         let deep = "/a".repeat(SEGMENTS_MAX + 1);
         for (text, rule, broken) in [
             ("", PathRule::NoSlash, ""),
-            ("greet", PathRule::NoSlash, "g"),
+            ("greet", PathRule::NoSlash, "greet"),
             (&long, PathRule::TooLong, &long),
             (&deep, PathRule::TooManyParts, "a"),
             ("//", PathRule::EmptyPart, "//"),
             ("/a//b", PathRule::EmptyPart, "//"),
             ("/a/./b", PathRule::Dots, "."),
             ("/..", PathRule::Dots, ".."),
-            ("/a?b=c", PathRule::Query, "?"),
-            ("/a#b", PathRule::Fragment, "#"),
-            ("/%C3%BC", PathRule::Encoded, "%"),
+            ("/a?b=c", PathRule::Query, "?b=c"),
+            ("/a?/b", PathRule::Query, "?"),
+            ("/a#b", PathRule::Fragment, "#b"),
+            ("/%C3%BC", PathRule::Encoded, "%C3%BC"),
+            ("/100%", PathRule::Encoded, "%"),
             ("/a\\b", PathRule::Backslash, "\\"),
             ("/a\u{7f}", PathRule::Control, "\u{7f}"),
             ("/x{a}", PathRule::Braces, "x{a}"),
@@ -289,7 +402,7 @@ mod tests {
         let error = RoutePath::parse("/x{a}").unwrap_err().to_string();
         assert_eq!(
             error,
-            "path `/x{a}` has braces that are no whole part: write `{name}` or `{*name}` between slashes"
+            "path `/x{a}` has braces that are no whole part: a capture is all that stands between two slashes"
         );
     }
 

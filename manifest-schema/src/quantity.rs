@@ -24,6 +24,55 @@ pub fn parse_size(text: &str) -> Option<u64> {
     parse(text, &SIZE_UNITS)
 }
 
+/// The duration that is meant by a text which [`parse_duration`] does not take: `1m30s`, `1.5s`, `10h`, `5 sec`, `30`. It is above zero.
+pub(crate) fn duration_meant(text: &str) -> Option<Duration> {
+    let text = text.trim().to_ascii_lowercase();
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        return duration_meant(&format!("{text}s")).filter(|_| !text.is_empty());
+    }
+    let (mut milliseconds, mut rest) = (0.0, text.as_str());
+    while !rest.is_empty() {
+        let (number, behind) = split_number(rest)?;
+        let unit = behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len());
+        let factor = match &behind[..unit] {
+            "ms" | "msec" | "millis" | "millisecond" | "milliseconds" => 1.0,
+            "s" | "sec" | "secs" | "second" | "seconds" => 1_000.0,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60_000.0,
+            "h" | "hr" | "hrs" | "hour" | "hours" => 3_600_000.0,
+            "d" | "day" | "days" => 86_400_000.0,
+            _ => return None,
+        };
+        milliseconds += number * factor;
+        rest = behind[unit..].trim_start();
+    }
+    let duration = Duration::try_from_secs_f64((milliseconds / 1_000.0 * 1_000.0).round() / 1_000.0).ok()?;
+    (duration > Duration::ZERO).then_some(duration)
+}
+
+/// The number of bytes that is meant by a text which [`parse_size`] does not take: `64MB`, `64 mib`, `1.5GiB`, `64`. It is above zero.
+pub(crate) fn size_meant(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let (number, unit) = split_number(&text)?;
+    // Decimal units are what is written, binary ones what is counted in.
+    let factor = match unit {
+        "" | "b" | "byte" | "bytes" => 1,
+        "k" | "kb" | "kib" => 1_u64 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1 << 40,
+        _ => return None,
+    };
+    let bytes = (number * factor as f64).round();
+    (bytes >= 1.0 && bytes < u64::MAX as f64).then_some(bytes as u64)
+}
+
+/// A number such as `1.5` at the beginning of a text, and what stands behind it and blanks.
+fn split_number(text: &str) -> Option<(f64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, rest) = text.split_at(end);
+    Some((number.parse().ok()?, rest.trim_start()))
+}
+
 /// The duration as [`parse_duration`] reads it, in the greatest unit that is exact, but seconds rather than minutes.
 pub fn show_duration(duration: Duration) -> String {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

@@ -37,13 +37,13 @@ impl<'t> Source<'t> {
         self.text
     }
 
-    /// Keeps an error of the syntax. What the same section seems to say is then guesswork.
-    pub(crate) fn syntax_error(&mut self, span: Range<usize>, message: String) {
+    /// Keeps an error of the syntax, with a word on what to do. What the same section seems to say is then guesswork.
+    pub(crate) fn syntax_error(&mut self, span: Range<usize>, message: String, advice: Option<String>) {
         let section = self.section_of(span.start);
         if let Err(at) = self.broken.binary_search(&section) {
             self.broken.insert(at, section);
         }
-        self.keep(span, message, None);
+        self.keep(span, message, advice);
     }
 
     /// Keeps an error of the meaning, unless its section is broken: its faults would be those of the guess.
@@ -53,7 +53,9 @@ impl<'t> Source<'t> {
 
     /// The same with a word on what to do.
     pub(crate) fn error_with(&mut self, span: Range<usize>, message: String, advice: Option<String>) {
-        if self.broken.binary_search(&self.section_of(span.start)).is_err() {
+        // What stands nowhere is guessed where something is broken.
+        let is_guess = span.is_empty() && !self.broken.is_empty();
+        if !is_guess && self.broken.binary_search(&self.section_of(span.start)).is_err() {
             self.keep(span, message, advice);
         }
     }
@@ -84,6 +86,15 @@ impl<'t> Source<'t> {
         known: impl Iterator<Item = &'k str> + Clone,
     ) -> Option<String> {
         self.suggestions.did_you_mean(wrong, known)
+    }
+
+    /// The nearest of `known`, while comparing is still cheap enough.
+    pub(crate) fn nearest<'k>(
+        &mut self,
+        wrong: &str,
+        known: impl Iterator<Item = &'k str> + Clone,
+    ) -> Option<&'k str> {
+        self.suggestions.nearest(wrong, known)
     }
 
     /// The faults in the order of their places.
@@ -128,7 +139,7 @@ mod tests {
     #[test]
     fn a_section_with_a_syntax_error_has_no_other_faults() {
         let mut source = Source::new("a = 1\n[b]\nc = \nd = 1\n[e]\nf = 1\n");
-        source.syntax_error(14..14, "no value".to_owned());
+        source.syntax_error(14..14, "no value".to_owned(), None);
         for key in [0, 15, 26] {
             source.error(key..key + 1, format!("unknown {key}"));
         }

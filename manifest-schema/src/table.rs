@@ -39,9 +39,7 @@ impl<'t> Table<'t> {
             if keys.not_yet.contains(&name) {
                 source.error(key.span(), format!("`{name}` is not supported by this server yet"));
             } else if !keys.known.contains(&name) {
-                let near = source.did_you_mean(name, keys.known.iter().copied());
-                let advice = near.unwrap_or_else(|| format!("{what} takes {}", keys.known.join(", ")));
-                source.error_with(key.span(), format!("unknown key {}", quoted(name)), Some(advice));
+                unknown_key(key, &entries[key], what, keys, source);
             }
         }
         Self { entries, header, what }
@@ -103,8 +101,8 @@ impl<'t> Value<'t> {
     pub(crate) fn string(self, source: &mut Source<'_>) -> Option<Text<'t>> {
         match self.inner.get_ref() {
             DeValue::String(value) => Some(Text { value, span: self.span() }),
-            // What is meant is plain: a version or a name without its quotation marks.
-            DeValue::Integer(_) | DeValue::Float(_) => {
+            // A number is text where any text will do.
+            DeValue::Integer(_) | DeValue::Float(_) if self.key == "description" => {
                 let written = source.text().get(self.span()).unwrap_or_default();
                 self.refuse("a string", Some(format!("write `\"{written}\"`")), source)
             }
@@ -118,6 +116,19 @@ impl<'t> Value<'t> {
             None => self.refuse("an integer", None, source),
             found => found,
         }
+    }
+
+    /// The number or boolean as it is written, if the value is one.
+    pub(crate) fn scalar_written(self, source: &Source<'_>) -> Option<String> {
+        let is_boolean = matches!(self.inner.get_ref(), DeValue::Boolean(_));
+        let boolean = || source.text().get(self.span()).map(str::to_owned).filter(|_| is_boolean);
+        self.as_written(source).or_else(boolean)
+    }
+
+    /// The number as it is written, if the value is one.
+    pub(crate) fn as_written(self, source: &Source<'_>) -> Option<String> {
+        let is_number = matches!(self.inner.get_ref(), DeValue::Integer(_) | DeValue::Float(_));
+        is_number.then(|| source.text().get(self.span()).unwrap_or_default().to_owned())
     }
 
     /// The value as an integer, if it is one.
@@ -137,7 +148,16 @@ impl<'t> Value<'t> {
         match self.inner.get_ref() {
             DeValue::Array(items) => Some(items.iter().map(|inner| Value { key: self.key, inner }).collect()),
             DeValue::Table(_) => {
-                self.refuse("an array of tables", Some(format!("write `[[{}]]`", self.key)), source)
+                let advice = match self.written_on_one_line(source) {
+                    Some(header) if header.starts_with('[') => format!("write `[[{}]]`", self.key),
+                    Some(table) if table.starts_with('{') => format!("write `[{table}]`"),
+                    _ => format!("begin each with a line `[[{}]]`, and set its keys below", self.key),
+                };
+                self.refuse("an array of tables", Some(advice), source)
+            }
+            DeValue::String(_) if !matches!(self.key, "routes" | "schedules" | "functions") => {
+                let advice = self.written_on_one_line(source).map(|text| format!("write `[{text}]`"));
+                self.refuse("an array", advice, source)
             }
             _ => self.refuse("an array", None, source),
         }
@@ -165,9 +185,25 @@ impl<'t> Value<'t> {
     pub(crate) fn table(self, what: &'static str, keys: &Keys, source: &mut Source<'_>) -> Option<Table<'t>> {
         match self.inner.get_ref() {
             DeValue::Table(entries) => Some(Table::new(entries, self.span(), what, keys, source)),
-            DeValue::Array(_) => self.refuse("a table", Some(format!("write `{what}`")), source),
+            DeValue::Array(_) => {
+                let advice = match self.written_on_one_line(source) {
+                    Some(array) if array.starts_with("[[") => Some(format!("write `{what}`")),
+                    Some(array) => match keys.known {
+                        // What is listed can only be that.
+                        [only] => Some(format!("write `{{ {only} = {array} }}`")),
+                        _ => None,
+                    },
+                    None => None,
+                };
+                self.refuse("a table", advice, source)
+            }
             _ => self.refuse("a table", None, source),
         }
+    }
+
+    /// The value as it stands in the text, where that is a part of one line.
+    fn written_on_one_line<'s>(self, source: &Source<'s>) -> Option<&'s str> {
+        source.text().get(self.span()).filter(|text| !text.contains('\n') && !text.is_empty())
     }
 
     /// A fault: the value is not what is `wanted`.
@@ -188,6 +224,80 @@ impl<'t> Value<'t> {
         };
         source.error_with(self.span(), format!("`{}` must be {wanted}, not {found}", self.key), advice);
         None
+    }
+}
+
+/// Names of keys elsewhere, and what they are here.
+const OTHER_NAMES: [(&str, &str); 36] = [
+    ("method", "methods"),
+    ("verb", "methods"),
+    ("verbs", "methods"),
+    ("http_methods", "methods"),
+    ("url", "path"),
+    ("uri", "path"),
+    ("route", "path"),
+    ("pattern", "path"),
+    ("route", "routes"),
+    ("endpoint", "routes"),
+    ("endpoints", "routes"),
+    ("file", "script"),
+    ("handler", "script"),
+    ("source", "script"),
+    ("src", "script"),
+    ("entrypoint", "script"),
+    ("schedule", "cron"),
+    ("expression", "cron"),
+    ("interval", "cron"),
+    ("schedule", "schedules"),
+    ("cron", "schedules"),
+    ("crons", "schedules"),
+    ("jobs", "schedules"),
+    ("tz", "timezone"),
+    ("zone", "timezone"),
+    ("time_zone", "timezone"),
+    ("id", "name"),
+    ("title", "name"),
+    ("environment", "env"),
+    ("vars", "env"),
+    ("variables", "env"),
+    ("version", "sdk"),
+    ("sdk_version", "sdk"),
+    ("mem", "memory"),
+    ("ram", "memory"),
+    ("host", "domains"),
+];
+
+/// A fault: a key that `what` does not have.
+fn unknown_key(
+    key: &Spanned<std::borrow::Cow<'_, str>>,
+    value: &Spanned<DeValue<'_>>,
+    what: &str,
+    keys: &Keys,
+    source: &mut Source<'_>,
+) {
+    let name = key.get_ref().as_ref();
+    let message = format!("unknown key {}", quoted(name));
+    let other = OTHER_NAMES
+        .iter()
+        .find(|(other, here)| other.eq_ignore_ascii_case(name) && keys.known.contains(here));
+    let meant = match other {
+        Some((_, here)) => Some(*here),
+        None => source.nearest(name, keys.known.iter().copied()),
+    };
+    let text = source.text();
+    match (meant, value.get_ref().as_str()) {
+        // One method as a text: key and value are other than they should be.
+        (Some("methods"), Some(method))
+            if text.get(key.span().start..value.span().end).is_some_and(|entry| !entry.contains('\n')) =>
+        {
+            let advice = format!("write `methods = [\"{}\"]`", method.to_ascii_uppercase().escape_debug());
+            source.error_with(key.span().start..value.span().end, message, Some(advice));
+        }
+        (Some(meant), _) => source.error_with(key.span(), message, Some(format!("did you mean `{meant}`?"))),
+        (None, _) => {
+            let advice = format!("{what} takes {}", keys.known.join(", "));
+            source.error_with(key.span(), message, Some(advice));
+        }
     }
 }
 

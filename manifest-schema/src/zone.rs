@@ -5,6 +5,7 @@
 //! not have comes from the other. This is the only thing that this crate reads, each zone once in the life of a process.
 
 mod data;
+mod meant;
 mod rules;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 pub use data::{DamagedZone, Source, ZoneData, zone_data};
+pub(crate) use meant::{Meant, meant};
 pub use rules::ZoneOffset;
 
 /// A time zone of the IANA database.

@@ -3,6 +3,7 @@
 use crate::fault::{Suggestions, quoted};
 
 use super::expression::{EXPRESSION_MAX, NICKNAMES};
+use super::meant::meant;
 
 /// Why a text is no cron expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +51,7 @@ pub enum CronError {
         range: String,
         /// The whole expression.
         expression: String,
-        /// The same as two ranges that run forwards.
+        /// The same as ranges that run forwards.
         forwards: String,
     },
     /// Something else than `*`, a number, a range, a list or a step.
@@ -76,6 +77,9 @@ pub enum CronError {
 impl CronError {
     /// What to do, where there is something to say beyond the rule.
     pub fn advice(&self) -> Option<String> {
+        if let Some(meant) = self.expression().and_then(meant) {
+            return Some(format!("write `{meant}`"));
+        }
         match self {
             Self::Nickname { name } => {
                 let near = Suggestions::default().nearest(name, NICKNAMES.iter().map(|(known, _)| *known));
@@ -85,9 +89,23 @@ impl CronError {
                     |near| format!("did you mean `{near}`?"),
                 ))
             }
-            Self::Backwards { forwards, .. } => Some(format!("write `{forwards}`")),
+            Self::Backwards { range, expression, forwards, .. } => {
+                Some(format!("write `{}`", expression.replacen(range.as_str(), forwards, 1)))
+            }
             Self::Empty => Some("such as `*/5 * * * *`, every five minutes".to_owned()),
+            Self::FieldCount { .. } => Some("such as `*/5 * * * *`, every five minutes".to_owned()),
             _ => None,
+        }
+    }
+
+    /// The whole text, where it is short enough to be looked at.
+    fn expression(&self) -> Option<&str> {
+        match self {
+            Self::Nickname { name: expression }
+            | Self::FieldCount { expression, .. }
+            | Self::OutOfRange { expression, .. }
+            | Self::Malformed { expression, .. } => Some(expression),
+            Self::Empty | Self::TooLong | Self::Backwards { .. } | Self::Never { .. } => None,
         }
     }
 }

@@ -84,9 +84,8 @@ pub(super) fn parse(expression: &str) -> Result<croner::Cron, CronError> {
 /// (crontab(5)), where one of the two fields begins with `*`.
 fn numbers(expression: &str) -> Result<String, CronError> {
     let mut fields: Vec<&str> = expression.split_whitespace().collect();
-    if let [name] = fields[..]
-        && name.starts_with('@')
-    {
+    if expression.trim_start().starts_with('@') {
+        let name = expression.trim();
         let nickname = NICKNAMES.iter().find(|(known, _)| *known == name);
         let (_, meaning) = nickname.ok_or_else(|| CronError::Nickname { name: name.to_owned() })?;
         fields = meaning.split(' ').collect();
@@ -217,8 +216,17 @@ impl Reader<'_> {
             what: self.field.what,
             range: range.to_owned(),
             expression: self.expression.to_owned(),
-            forwards: format!("{first}-{high},{low}-{last}"),
+            forwards: {
+                let [first, high, low, last] = [first, high, low, last].map(|number| self.written(number));
+                format!("{first}-{high},{low}-{last}")
+            },
         })
+    }
+
+    /// The name of a number where it has one, else its digits.
+    fn written(&self, number: u16) -> String {
+        let named = self.field.names.iter().find(|(_, named)| *named == number);
+        named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
     }
 
     fn step(&self, step: &str, item: &str) -> Result<u16, CronError> {
@@ -363,8 +371,11 @@ mod tests {
     fn a_range_that_runs_backwards_is_refused_with_the_two_that_do_not() {
         let error = parse("0 22-2 * * *").unwrap_err();
         assert_eq!(error.to_string(), "hour range `22-2` in `0 22-2 * * *` runs backwards");
-        assert_eq!(error.advice().unwrap(), "write `22-23,0-2`");
-        assert_eq!(parse("0 0 * * FRI-MON").unwrap_err().advice().unwrap(), "write `5-6,0-1`");
+        assert_eq!(error.advice().unwrap(), "write `0 22-23,0-2 * * *`");
+        assert_eq!(
+            parse("0 0 * * FRI-MON").unwrap_err().advice().unwrap(),
+            "write `0 0 * * FRI-SAT,SUN-MON`"
+        );
         assert!(parse("0 22-23,0-2 * * *").is_ok() && parse("0 0 * * 5-6,0-1").is_ok());
     }
 

@@ -1,5 +1,7 @@
 //! Bytes into TOML (version 1.1) with places, with every error of its syntax.
 
+use std::collections::BTreeMap;
+
 use toml::Spanned;
 use toml::de::DeTable;
 use toml_parser::lexer::TokenKind;
@@ -7,6 +9,8 @@ use toml_parser::lexer::TokenKind;
 use crate::fault::{Fault, Place};
 use crate::manifest::FILE_NAME;
 use crate::source::Source;
+
+use super::syntax::{Slip, slip};
 
 /// The largest manifest, in bytes: thousands of routes fit.
 pub const MANIFEST_MAX: usize = 256 * 1024;
@@ -49,13 +53,29 @@ pub(super) fn parse<'t>(source: &mut Source<'t>) -> Option<Spanned<DeTable<'t>>>
     let mut dots = toml_parser::Source::new(text).lex().filter(|token| token.kind() == TokenKind::Dot);
     if let Some(dot) = dots.nth(DOTS_MAX) {
         let message = format!("more than {DOTS_MAX} dotted keys, which nest too deep");
-        source.syntax_error(dot.span().start()..dot.span().end(), message);
+        source.syntax_error(dot.span().start()..dot.span().end(), message, None);
         return None;
     }
     let (root, errors) = DeTable::parse_recoverable(text);
+    let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+    let starts: Vec<usize> = std::iter::once(0).chain(breaks).collect();
+    // Whether a line was explained. What is wrong with one is said once then, however often the parser stumbles over it.
+    let mut explained: BTreeMap<usize, bool> = BTreeMap::new();
     for error in errors {
-        let at_end = text.len()..text.len();
-        source.syntax_error(error.span().unwrap_or(at_end), error.message().replace('\n', " "));
+        let span = error.span().unwrap_or(text.len()..text.len());
+        let start = starts[starts.partition_point(|start| *start <= span.start) - 1];
+        let slip = match explained.get(&start) {
+            Some(true) => continue,
+            Some(false) => None,
+            None => text.get(start..).and_then(|rest| slip(rest.lines().next()?, span.start - start)),
+        };
+        explained.insert(start, slip.is_some());
+        match slip {
+            Some(Slip { range, message, advice }) => {
+                source.syntax_error(start + range.start..start + range.end, message, advice);
+            }
+            None => source.syntax_error(span, error.message().replace('\n', " "), None),
+        }
     }
     Some(root)
 }

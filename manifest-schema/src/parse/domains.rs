@@ -25,10 +25,20 @@ pub(super) fn read(app: &Table<'_>, source: &mut Source<'_>) -> Vec<DomainName> 
         match DomainName::new(text.value) {
             Ok(domain) if seen.insert(domain.clone()) => domains.push(domain),
             Ok(domain) => source.error(text.span, format!("domain `{domain}` is named twice")),
-            Err(error) => source.error(text.span, error.to_string()),
+            Err(error) => {
+                let advice = domain_meant(text.value).map(|domain| format!("write `{domain}`"));
+                source.error_with(text.span, error.to_string(), advice);
+            }
         }
     }
     domains
+}
+
+/// The domain in a URL or in capitals.
+fn domain_meant(text: &str) -> Option<DomainName> {
+    let text = text.trim().to_ascii_lowercase();
+    let host = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
+    DomainName::new(host.split(['/', ':']).next().unwrap_or_default().trim_end_matches('.')).ok()
 }
 
 /// Where a manifest names a domain: what only a server can find wrong with it, the name of another app for instance, is

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::fault::quoted;
 use crate::limits::{Ceiling, Limits};
-use crate::quantity::{parse_duration, parse_size, show_duration, show_size};
+use crate::quantity::{duration_meant, parse_duration, parse_size, show_duration, show_size, size_meant};
 use crate::source::Source;
 use crate::table::{Keys, Table, Value};
 
@@ -20,10 +20,29 @@ pub(super) fn read(value: Option<Value<'_>>, ceiling: &Ceiling, source: &mut Sou
     let table = &value.table("[limits]", &KEYS, source)?;
     let count = |number: u64| number.to_string();
     let mut limit = Reader { table, ceiling, source };
-    let timeout = limit.read("timeout", duration, default.timeout, most.timeout, show_duration);
+    let by = ceiling.granted_by();
+    let timeout = limit.read(
+        "timeout",
+        |value, source| duration(value, most.timeout, by, source),
+        default.timeout,
+        most.timeout,
+        show_duration,
+    );
     let operations = limit.read("operations", number, default.operations, most.operations, count);
-    let memory = limit.read("memory", size, default.memory, most.memory, show_size);
-    let body = limit.read("body", size, default.body, most.body, show_size);
+    let memory = limit.read(
+        "memory",
+        |value, source| size(value, most.memory, by, source),
+        default.memory,
+        most.memory,
+        show_size,
+    );
+    let body = limit.read(
+        "body",
+        |value, source| size(value, most.body, by, source),
+        default.body,
+        most.body,
+        show_size,
+    );
     let concurrency =
         limit.read("concurrency", number, default.concurrency.into(), most.concurrency.into(), count);
     Some(Limits {
@@ -73,20 +92,39 @@ impl<'t, 's> Reader<'_, 't, 's> {
     }
 }
 
-fn duration(value: Value<'_>, source: &mut Source<'_>) -> Option<Duration> {
+fn duration(value: Value<'_>, most: Duration, by: &str, source: &mut Source<'_>) -> Option<Duration> {
     const WANTED: &str = "a duration such as `\"5s\"`, `\"500ms\"` or `\"1m\"`";
+    let write = |meant: Duration| match meant <= most {
+        true => format!("write `\"{}\"`", show_duration(meant)),
+        false => format!("write `\"{}\"`, the most that {by}", show_duration(most)),
+    };
     let Some(text) = value.as_str() else {
-        let advice = value.as_integer().map(|number| format!("write `\"{number}s\"` for seconds"));
+        // A number is of seconds, or of milliseconds where so many seconds are too long.
+        let advice = value.as_written(source).and_then(|number| {
+            let seconds = duration_meant(&format!("{number}s"))?;
+            let milliseconds = duration_meant(&format!("{number}ms"))?;
+            Some(if seconds > most && milliseconds <= most { write(milliseconds) } else { write(seconds) })
+        });
         return value.refuse(WANTED, advice, source);
     };
     let duration = parse_duration(text);
     if duration.is_none() {
-        source.error(value.span(), not("timeout", WANTED, quoted(text)));
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').to_ascii_lowercase();
+        let message = match unit.chars().next() {
+            Some('h') => {
+                format!("`timeout` is {}, and hours are not known: only `ms`, `s` and `m`", quoted(text))
+            }
+            Some('d') => {
+                format!("`timeout` is {}, and days are not known: only `ms`, `s` and `m`", quoted(text))
+            }
+            _ => not("timeout", WANTED, quoted(text)),
+        };
+        source.error_with(value.span(), message, duration_meant(text).map(write));
     }
     duration
 }
 
-fn size(value: Value<'_>, source: &mut Source<'_>) -> Option<u64> {
+fn size(value: Value<'_>, most: u64, by: &str, source: &mut Source<'_>) -> Option<u64> {
     const WANTED: &str = "a size such as `\"64MiB\"` or `\"512KiB\"`, or a number of bytes";
     if value.as_integer().is_some() {
         return number(value, source);
@@ -94,13 +132,10 @@ fn size(value: Value<'_>, source: &mut Source<'_>) -> Option<u64> {
     let Some(text) = value.as_str() else { return value.refuse(WANTED, None, source) };
     let size = parse_size(text);
     if size.is_none() {
-        // Decimal units are what was written, binary ones what is counted in.
-        let binary = ["K", "M", "G"]
-            .iter()
-            .find_map(|unit| text.strip_suffix(&format!("{unit}B")).map(|n| format!("{n}{unit}iB")));
-        let advice = binary
-            .filter(|binary| parse_size(binary).is_some())
-            .map(|binary| format!("did you mean `{binary}`?"));
+        let advice = size_meant(text).map(|meant| match meant <= most {
+            true => format!("write `\"{}\"`", show_size(meant)),
+            false => format!("write `\"{}\"`, the most that {by}", show_size(most)),
+        });
         source.error_with(value.span(), not(value.key(), WANTED, quoted(text)), advice);
     }
     size
@@ -108,6 +143,16 @@ fn size(value: Value<'_>, source: &mut Source<'_>) -> Option<u64> {
 
 /// A number; below zero it is zero, which is refused alike.
 fn number(value: Value<'_>, source: &mut Source<'_>) -> Option<u64> {
+    if let Some(text) = value.as_str() {
+        let digits: String = text.chars().filter(|c| !matches!(c, '_' | ',' | '\'' | ' ')).collect();
+        let advice =
+            digits.parse::<u64>().ok().map(|number| format!("write `{number}` without quotation marks"));
+        return value.refuse("an integer", advice, source);
+    }
+    if let Some(written) = value.as_written(source).filter(|_| value.as_integer().is_none()) {
+        let advice = written.strip_suffix(".0").map(|whole| format!("write `{whole}`"));
+        return value.refuse("an integer", advice, source);
+    }
     value.integer(source).map(|number| u64::try_from(number.max(0)).unwrap_or(u64::MAX))
 }
 

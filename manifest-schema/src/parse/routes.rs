@@ -44,10 +44,21 @@ pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Sou
 fn path(table: &Table<'_>, source: &mut Source<'_>) -> Option<(RoutePath, Range<usize>)> {
     let text = table.require_string("path", source)?;
     match RoutePath::parse(text.value) {
-        Ok(path) => Some((path, text.span)),
+        Ok(path) => {
+            for (part, capture) in path.foreign_captures() {
+                let written = &path.as_str()[part.clone()];
+                let message = format!(
+                    "{} is text here, and only it is matched; a part is captured by `{capture}`",
+                    quoted(written)
+                );
+                let span = text.span_of(part, source);
+                source.warning(span, message, format!("write `{capture}`"));
+            }
+            Some((path, text.span))
+        }
         Err(error) => {
             let span = text.span_of(error.range.clone(), source);
-            source.error(span, error.to_string());
+            source.error_with(span, error.to_string(), error.advice());
             None
         }
     }
@@ -55,13 +66,17 @@ fn path(table: &Table<'_>, source: &mut Source<'_>) -> Option<(RoutePath, Range<
 
 fn methods(value: Value<'_>, source: &mut Source<'_>) -> MethodSet {
     let mut methods = MethodSet::NONE;
-    if let Some(name) = value.as_str() {
-        let advice = format!("write `[\"{}\"]`", name.escape_debug());
-        return value.refuse("an array", Some(advice), source).unwrap_or(methods);
+    if let Some(text) = value.as_str() {
+        let advice = match methods_meant(text) {
+            _ if is_every_method(text) => Some(EVERY_METHOD.to_owned()),
+            Some(listed) => Some(format!("write `[{listed}]`")),
+            None => Some(known()),
+        };
+        return value.refuse("an array", advice, source).unwrap_or(methods);
     }
     let Some(items) = value.array(source) else { return methods };
     if items.is_empty() {
-        let advice = "leave it out to answer every method".to_owned();
+        let advice = EVERY_METHOD.to_owned();
         source.error_with(value.span(), "`methods` has no method".to_owned(), Some(advice));
     }
     for item in items {
@@ -72,16 +87,47 @@ fn methods(value: Value<'_>, source: &mut Source<'_>) -> MethodSet {
             }
             Some(method) => methods.insert(method),
             None => {
-                let known = Method::ALL.map(Method::as_str);
-                let advice = source
-                    .did_you_mean(name.value, known.into_iter())
-                    .unwrap_or_else(|| format!("known are {}", known.join(", ")));
+                let advice = match methods_meant(name.value) {
+                    _ if is_every_method(name.value) => EVERY_METHOD.to_owned(),
+                    Some(listed) if name.value.contains(SEPARATORS) => format!("write `{listed}`"),
+                    _ => {
+                        let near =
+                            source.did_you_mean(name.value, Method::ALL.map(Method::as_str).into_iter());
+                        near.unwrap_or_else(known)
+                    }
+                };
                 let message = format!("{} is not a method that a script can answer", quoted(name.value));
                 source.error_with(name.span, message, Some(advice));
             }
         }
     }
     methods
+}
+
+const EVERY_METHOD: &str = "leave it out to answer every method";
+
+const SEPARATORS: [char; 4] = [',', '|', '/', ' '];
+
+/// What stands for every method elsewhere.
+fn is_every_method(text: &str) -> bool {
+    ["*", "any", "all"].iter().any(|every| text.trim().eq_ignore_ascii_case(every))
+}
+
+fn known() -> String {
+    format!("known are {}", Method::ALL.map(Method::as_str).join(", "))
+}
+
+/// The methods that are named in one text, as items of an array: `"GET", "POST"` for `get|post`.
+fn methods_meant(text: &str) -> Option<String> {
+    let words = text.split(SEPARATORS).filter(|word| !word.is_empty());
+    let methods: Option<Vec<Method>> = words.map(|word| Method::parse(&word.to_ascii_uppercase())).collect();
+    let listed: Vec<String> = methods?
+        .into_iter()
+        .collect::<MethodSet>()
+        .iter()
+        .map(|method| format!("\"{}\"", method.as_str()))
+        .collect();
+    (!listed.is_empty()).then(|| listed.join(", "))
 }
 
 /// Refuses each route that matches a request which an earlier one matches as well as it. Of a literal, a capture and a
@@ -102,7 +148,8 @@ pub(super) fn refuse_conflicts(drafts: &[Draft], source: &mut Source<'_>) {
                 "path {} is answered by the route of line {line} already, for {both}",
                 quoted(path.as_str())
             );
-            source.error(span.clone(), message);
+            let advice = "remove one, or give each its `methods`".to_owned();
+            source.error_with(span.clone(), message, Some(advice));
         } else {
             same_shape.push((draft.methods, span.start));
         }

@@ -9,7 +9,7 @@ use crate::manifest::{CatchUp, Overlap, Schedule};
 use crate::name::JobName;
 use crate::source::Source;
 use crate::table::{Keys, Table, Value};
-use crate::zone::{Zone, zone_data};
+use crate::zone::{Meant, Zone, meant, zone_data};
 
 use super::scripts::Scripts;
 use super::{Job, job_name};
@@ -87,14 +87,42 @@ fn zone(table: &Table<'_>, who: &str, source: &mut Source<'_>) -> Option<Zone> {
             source.error_with(text.span, message, Some(REINSTALL.to_owned()));
         }
         (None, None) => {
-            let advice = source
-                .did_you_mean(text.value, zone_data().names().iter().copied())
-                .unwrap_or_else(|| "such as `Europe/Berlin`".to_owned());
+            let advice = zone_meant(text.value, source);
             let message = format!("{who}{} is not an IANA time zone", quoted(text.value));
             source.error_with(text.span, message, Some(advice));
         }
     }
     zone
+}
+
+/// What to write for a zone that is none.
+fn zone_meant(text: &str, source: &mut Source<'_>) -> String {
+    const A_PLACE: &str = "such as `Europe/Berlin`";
+    match meant(text, zone_data()) {
+        Some(Meant::Abbreviation(place)) => {
+            format!("write a place, such as `{place}`: abbreviations are of several zones")
+        }
+        Some(Meant::Utc) => "write `UTC`".to_owned(),
+        Some(Meant::Hours(hours, zone)) => {
+            let side = if hours > 0 { "ahead of" } else { "behind" };
+            let hours = match hours.abs() {
+                1 => "an hour".to_owned(),
+                hours => format!("{hours} hours"),
+            };
+            format!(
+                "write `{zone}`, always {hours} {side} UTC in spite of its sign, or a place, which knows summer time"
+            )
+        }
+        Some(Meant::Place(place)) => format!("write a place, such as `{place}`"),
+        Some(Meant::Zone(zone)) => format!("did you mean `{zone}`?"),
+        // Short names are all near to one another, and mean other places.
+        None if !text.contains('/') && text.len() < 6 => A_PLACE.to_owned(),
+        None => {
+            let names = zone_data().names();
+            let alike = names.iter().copied().filter(|name| name.contains('/') == text.contains('/'));
+            source.did_you_mean(text, alike).unwrap_or_else(|| A_PLACE.to_owned())
+        }
+    }
 }
 
 /// What helps where the system's data of a zone is damaged.
@@ -108,7 +136,11 @@ fn cron(table: &Table<'_>, zone: Option<Zone>, who: &str, source: &mut Source<'_
             if let Some((digits, named)) = cron.with_named_weekdays() {
                 let message =
                     format!("{who}weekday {} in {} is written in digits", quoted(digits), quoted(text.value));
-                source.warning(text.span.clone(), message, format!("0 and 7 are Sunday; write `{named}`"));
+                source.warning(
+                    text.span.clone(),
+                    message,
+                    format!("write `{named}`: elsewhere 0 can be another day than Sunday"),
+                );
             }
             if let Some(EitherDay { day, weekday, nth }) = cron.either_day() {
                 let message = format!(
@@ -117,7 +149,7 @@ fn cron(table: &Table<'_>, zone: Option<Zone>, who: &str, source: &mut Source<'_
                 );
                 let advice = nth.map_or_else(
                     || "where this is meant, two schedules say so more plainly".to_owned(),
-                    |nth| format!("for that weekday in that week of the month, write `{nth}`"),
+                    |nth| format!("write `{nth}` for that weekday in that week of the month"),
                 );
                 source.warning(text.span, message, advice);
             }

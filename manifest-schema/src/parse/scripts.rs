@@ -36,9 +36,29 @@ impl<'a> Scripts<'a> {
             Ok(path) => format!("script `{}` is not in the repository", path.as_str().escape_debug()),
             Err(error) => error.to_string(),
         };
-        let near = source.did_you_mean(text.value, self.known.iter().map(String::as_str));
-        source.error_with(text.span, message, near);
+        let advice = match self.meant(text.value) {
+            Some(path) => Some(format!("did you mean `{path}`?")),
+            None => source.did_you_mean(text.value, self.known.iter().map(String::as_str)),
+        };
+        source.error_with(text.span, message, advice);
         None
+    }
+
+    /// The script that is meant by another way to write its path, by its folder or by its name alone.
+    fn meant(&self, text: &str) -> Option<&str> {
+        let text = text.replace('\\', "/");
+        let path = text.trim_start_matches(['.', '/']).trim_end_matches('/');
+        let known = || self.known.iter().map(String::as_str);
+        let stem = |path: &str| match path.rsplit_once('.') {
+            Some((stem, ending)) if !ending.contains('/') => stem.to_ascii_lowercase(),
+            _ => path.to_ascii_lowercase(),
+        };
+        let name = |path: &str| stem(path).rsplit('/').next().map(str::to_owned);
+        let same = known().find(|known| stem(known) == stem(path));
+        let within =
+            || known().find(|known| known.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')));
+        let elsewhere = || known().find(|known| name(known) == name(path));
+        if path.is_empty() { None } else { same.or_else(within).or_else(elsewhere) }
     }
 
     /// The scripts that were named, unless a name was not understood: it may have meant any of them.

@@ -44,11 +44,14 @@ fn env(root: &Table<'_>, source: &mut Source<'_>) -> Option<BTreeMap<SettingName
     for (name, span, value) in entries {
         let named = SettingName::new(name);
         let read = match (&named, value.as_str()) {
-            (Err(error), _) => Err((span, error.to_string())),
-            (Ok(_), None) => Err((value.span(), format!("{} must be a string", quoted(name)))),
+            (Err(error), _) => Err((span, error.to_string(), name_meant(name))),
+            (Ok(_), None) => {
+                let advice = value.scalar_written(source).map(|text| format!("write `\"{text}\"`"));
+                Err((value.span(), format!("{} must be a string", quoted(name)), advice))
+            }
             (Ok(_), Some(text)) if text.len() > SETTING_BYTES_MAX || text.contains('\0') => {
                 let rule = format!("{} must be at most {SETTING_BYTES_MAX} bytes, without NUL", quoted(name));
-                Err((value.span(), rule))
+                Err((value.span(), rule, None))
             }
             (Ok(name), Some(text)) => Ok((name.clone(), text.to_owned())),
         };
@@ -59,13 +62,19 @@ fn env(root: &Table<'_>, source: &mut Source<'_>) -> Option<BTreeMap<SettingName
                     env
                 })
             }
-            Err((span, words)) => {
-                source.error(span, words);
+            Err((span, words, advice)) => {
+                source.error_with(span, words, advice);
                 env = None;
             }
         }
     }
     env
+}
+
+/// What to write for a name in other characters: `API_URL` for `api-url`.
+fn name_meant(text: &str) -> Option<String> {
+    let name = text.to_ascii_uppercase().replace(['-', '.', ' '], "_");
+    SettingName::new(&name).ok().map(|name| format!("write `{name}`"))
 }
 
 fn secrets(
@@ -89,7 +98,11 @@ fn secrets(
             continue;
         };
         let fault = match SettingName::new(text.value) {
-            Err(error) => error.to_string(),
+            Err(error) => {
+                source.error_with(text.span, error.to_string(), name_meant(text.value));
+                whole = false;
+                continue;
+            }
             Ok(name) if env.is_some_and(|env| env.contains_key(&name)) => {
                 format!("`{name}` is a setting in `[env]` too; a secret needs a name of its own")
             }
