@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use manifest_schema::fault::Fault;
 use manifest_schema::limits::Ceiling;
-use platform::deploy::{Checked, check as validate};
+use platform::deploy::{Checked, File, check as validate};
 use platform::revision::Prepared;
 
 use super::error::CommandError;
-use super::folder;
+use super::folder::{self, Tree};
 use super::output::{print, say};
+use super::unsent;
 use crate::words::paint::{green, red};
 use crate::words::{count, fault};
 
@@ -23,12 +25,32 @@ pub(crate) enum Form {
 }
 
 pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError> {
-    // What git ignores is read too: nobody asks git here.
-    let snapshot = folder::read(folder, &[".git"])?.snapshot;
-    let (faults, done) = match validate(&snapshot, &Ceiling::DEFAULT) {
+    let Tree { mut snapshot, passed_by, .. } = folder::read(folder, &[".git"])?;
+    let manifest = match &snapshot.manifest {
+        Some(File::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    };
+    let repository = unsent::look(folder, &|path| manifest.contains(path));
+    // What nobody asks for and git ignores is no part of the app.
+    snapshot.scripts.retain(|path, _| manifest.contains(path.as_str()) || !repository.ignored.contains(path));
+    let (mut faults, done) = match validate(&snapshot, &Ceiling::DEFAULT) {
         Ok(checked) => (checked.warnings.clone(), Some(summary(&checked))),
         Err(faults) => (faults, None),
     };
+    for (path, why) in passed_by.iter().filter(|(path, _)| manifest.contains(&format!("{path}/"))) {
+        faults.add(
+            Fault::warning(path, None, why.to_string()).advise("keep the app's scripts in this repository"),
+        );
+    }
+    repository.faults.into_iter().for_each(|fault| faults.add(fault));
+    if repository.differs
+        && let Some(committed) = unsent::committed(folder)
+        && let Err(refused) = validate(&committed, &Ceiling::DEFAULT)
+    {
+        let problems = fault::problems(refused.errors(), refused.errors_by_file().len());
+        let words = format!("what is committed would be refused by a push: {problems}");
+        faults.add(Fault::warning("HEAD", None, words).advise("commit what is right, and check again"));
+    }
     match form {
         Form::Json => print(format!(
             "{}\n",

@@ -37,12 +37,23 @@ pub(crate) struct Tree {
     pub(crate) snapshot: Snapshot,
     /// Every folder that was read, the first one included.
     pub(crate) folders: Vec<PathBuf>,
+    /// Folders of which a commit holds no file, and why not.
+    pub(crate) passed_by: Vec<(String, PassedBy)>,
+}
+
+/// Why a commit holds no file of a folder.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum PassedBy {
+    #[error("the folder is a repository of its own (a submodule): a push sends none of its files")]
+    Submodule,
+    #[error("the folder is a symbolic link, which is never followed: a push sends none of its files")]
+    Symlink,
 }
 
 /// Reads `folder`, apart from the folders within it that bear one of the names `passed_over`. What goes away meanwhile was
 /// not there.
 pub(crate) fn read(folder: &Path, passed_over: &[&str]) -> Result<Tree, ReadError> {
-    let mut tree = Tree { snapshot: Snapshot::default(), folders: Vec::new() };
+    let mut tree = Tree { snapshot: Snapshot::default(), folders: Vec::new(), passed_by: Vec::new() };
     let mut folders = vec![PathBuf::new()];
     while let Some(inside) = folders.pop() {
         let here = if inside.as_os_str().is_empty() { folder.to_owned() } else { folder.join(&inside) };
@@ -59,7 +70,12 @@ pub(crate) fn read(folder: &Path, passed_over: &[&str]) -> Result<Tree, ReadErro
                 kind => kind.map_err(failed)?,
             };
             if kind.is_dir() {
-                if !passed_over.iter().any(|name| entry.file_name() == *name) {
+                if passed_over.iter().any(|name| entry.file_name() == *name) {
+                    continue;
+                }
+                if entry.path().join(".git").exists() {
+                    tree.passed_by.push((path.to_string_lossy().into_owned(), PassedBy::Submodule));
+                } else {
                     folders.push(path);
                 }
                 continue;
@@ -70,6 +86,9 @@ pub(crate) fn read(folder: &Path, passed_over: &[&str]) -> Result<Tree, ReadErro
             }
             // A name that is not UTF-8 can be neither the manifest nor a script.
             let name = path.to_string_lossy();
+            if kind.is_symlink() && entry.path().is_dir() {
+                tree.passed_by.push((name.clone().into_owned(), PassedBy::Symlink));
+            }
             let file = if !Snapshot::wants(&name) {
                 None
             } else if kind.is_symlink() {

@@ -31,6 +31,7 @@ pub(crate) mod shell;
 pub(crate) mod status;
 mod stop_signals;
 pub(crate) mod tokens;
+mod unsent;
 
 pub(crate) use error::CommandError;
 pub(crate) use output::say;

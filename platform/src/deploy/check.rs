@@ -22,6 +22,9 @@ use crate::memory::MemoryBudget;
 use crate::revision::{PrepareError, Prepared, measured};
 use crate::scripts::{AppScripts, CheckError, CheckedScript, Scripts};
 
+/// How pointers begin (the specification of Git LFS).
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
 /// How many bytes of source are kept compiled; a compiled script can take two hundred times the memory. The rest is
 /// compiled again when it first runs.
 const COMPILED_MAX: usize = 1024 * 1024;
@@ -239,6 +242,10 @@ fn manifest_bytes(file: Option<&File>) -> Result<&[u8], Fault> {
 
 fn bytes<'a>(path: &str, file: &'a File, too_large: impl FnOnce() -> Fault) -> Result<&'a [u8], Fault> {
     match file {
+        File::Bytes(bytes) if bytes.starts_with(LFS_POINTER) => {
+            let fault = Fault::error(path, None, "the file is a Git LFS pointer: the push has no more of it");
+            Err(fault.advise(format!("git lfs untrack {path}, git add --renormalize {path}, and commit")))
+        }
         File::Bytes(bytes) => Ok(bytes),
         File::Symlink => {
             Err(Fault::error(path, None, "the file is a symbolic link, which is never followed"))
@@ -386,11 +393,13 @@ mod tests {
 
     #[test]
     fn files_that_cannot_be_scripts_are_told() {
-        let mut wrong = snapshot(&["1", "2", "3", "a\0", "5"]);
+        let mut wrong = snapshot(&["1", "2", "3", "a\0", "5", "6"]);
         wrong.add("0.rhai", || File::Symlink);
         wrong.add("1.rhai", || File::Submodule);
         wrong.add("2.rhai", || File::TooLarge);
         wrong.add("4.rhai", || File::Bytes(b"1;\n\xff".to_vec().into()));
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+        wrong.add("5.rhai", || File::Bytes(pointer.into()));
         assert_eq!(
             told(&check(&wrong, &Ceiling::DEFAULT).unwrap_err()),
             [
@@ -399,6 +408,7 @@ mod tests {
                 "2.rhai: the script is larger than 256 KiB",
                 "3.rhai: the script holds a NUL",
                 "4.rhai: the script is not UTF-8",
+                "5.rhai: the file is a Git LFS pointer: the push has no more of it",
             ]
         );
         let huge = vec![b' '; MIB / 4];

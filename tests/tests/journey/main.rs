@@ -48,6 +48,7 @@ mod status;
 mod stopping;
 mod traces;
 mod under_load;
+mod unsent;
 mod unserved;
 mod upgrading;
 mod verbs;

@@ -1,0 +1,167 @@
+//! `picloud check` in a repository: what a push would not send, and what it sends instead of what the folder holds.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tests::server::picloud;
+use tests::{Database, Repository, Server};
+
+const MANIFEST: &str = "sdk = \"1.2\"\n[[functions]]\nname = \"f\"\nscript = \"f.rhai\"\n";
+
+/// A repository whose commit has a function.
+fn committed() -> Repository {
+    let repository = Repository::new();
+    repository.write("picloud.toml", MANIFEST);
+    repository.write("f.rhai", "1\n");
+    repository.commit("first");
+    repository
+}
+
+fn check(folder: &Path) -> (bool, String) {
+    let output = Command::new(picloud()).arg("check").current_dir(folder).output().unwrap();
+    (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+/// Asserts that the check passes with these lines besides its verdict.
+#[track_caller]
+fn warns(repository: &Repository, lines: &[&str]) {
+    let (passed, said) = check(repository.path());
+    assert!(passed, "{said}");
+    let (verdict, warned): (Vec<&str>, Vec<&str>) =
+        said.lines().partition(|line| line.starts_with("success"));
+    assert_eq!((verdict.len(), warned), (1, lines.to_vec()), "{said}");
+}
+
+#[test]
+fn what_is_committed_gets_no_warning() {
+    warns(&committed(), &[]);
+}
+
+#[test]
+fn index_and_head_are_told_apart() {
+    let repository = committed();
+    repository.write("picloud.toml", MANIFEST.replace("f.rhai", "g.rhai"));
+    repository.write("g.rhai", "2\n");
+    warns(
+        &repository,
+        &[
+            "warning: f.rhai  no route, schedule or function of picloud.toml names it",
+            "warning: g.rhai  git does not know the file: a push does not send it",
+            "hint: git add g.rhai, and commit",
+            "warning: picloud.toml  changed and not committed: a push sends the file of HEAD",
+            "hint: git add picloud.toml, and commit",
+        ],
+    );
+    repository.git(&["add", "."]);
+    repository.git(&["rm", "--quiet", "--cached", "f.rhai"]);
+    fs::remove_file(repository.path().join("f.rhai")).unwrap();
+    warns(
+        &repository,
+        &[
+            "warning: f.rhai  the deletion is not committed: a push sends the file of HEAD",
+            "hint: git commit",
+            "warning: g.rhai  in the index, and not committed: a push does not send it",
+            "hint: git commit",
+            "warning: picloud.toml  the change is in the index, and not committed: a push sends the file of HEAD",
+            "hint: git commit",
+        ],
+    );
+    repository.commit("second");
+    warns(&repository, &[]);
+}
+
+#[test]
+fn what_is_ignored_is_named_with_its_rule_where_the_manifest_asks_for_it() {
+    let repository = committed();
+    repository.write(".gitignore", "target/\n# generated\nmade.*\n");
+    repository.write("picloud.toml", MANIFEST.replace("f.rhai", "made.rhai"));
+    repository.write("made.rhai", "2\n");
+    repository.write("target/left/over.rhai", "what(");
+    repository.git(&["rm", "--quiet", "--cached", "f.rhai"]);
+    fs::remove_file(repository.path().join("f.rhai")).unwrap();
+    repository.commit("second");
+    warns(
+        &repository,
+        &[
+            "warning: made.rhai  line 3 of .gitignore, `made.*`, ignores the file: a push does not send it",
+            "hint: git add --force made.rhai, or change the rule",
+        ],
+    );
+}
+
+#[test]
+fn a_commit_that_would_be_refused_is_said_to_be() {
+    let repository = committed();
+    repository.write("f.rhai", "nope()\n");
+    repository.commit("wrong");
+    repository.write("f.rhai", "2\n");
+    warns(
+        &repository,
+        &[
+            "warning: f.rhai  changed and not committed: a push sends the file of HEAD",
+            "hint: git add f.rhai, and commit",
+            "warning: HEAD  what is committed would be refused by a push: 1 problem in 1 file",
+            "hint: commit what is right, and check again",
+        ],
+    );
+}
+
+#[test]
+fn scripts_of_other_repositories_and_behind_links_are_not_there() {
+    let repository = committed();
+    let other = committed();
+    fs::rename(other.path(), repository.path().join("lib")).unwrap();
+    std::os::unix::fs::symlink("lib", repository.path().join("link")).unwrap();
+    for folder in ["lib", "link"] {
+        repository.write("picloud.toml", MANIFEST.replace("f.rhai", &format!("{folder}/f.rhai")));
+        let (passed, said) = check(repository.path());
+        assert!(!passed, "{said}");
+        assert!(said.contains(&format!("script `{folder}/f.rhai` is not in the repository")), "{said}");
+        assert!(said.contains(&format!("warning: {folder}  the folder is a ")), "{said}");
+    }
+}
+
+/// A push sends what Git LFS made of the file; both name it.
+#[test]
+fn a_pointer_of_git_lfs_is_named_as_one() {
+    let repository = committed();
+    repository.write(".gitattributes", "*.rhai filter=lfs\n");
+    repository.commit("attributes");
+    let (passed, said) = check(repository.path());
+    assert!(
+        passed && said.contains("warning: f.rhai  Git LFS keeps the file: a push sends a pointer to it"),
+        "{said}"
+    );
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    repository.write("f.rhai", pointer);
+    repository.commit("pointer");
+    let (passed, said) = check(repository.path());
+    let words = "error: f.rhai  the file is a Git LFS pointer: the push has no more of it";
+    assert!(!passed && said.contains(words), "{said}");
+    let server = Server::start(Database::sqlite());
+    let pushed = repository.push(&server.git_url("hello"), &["main"]);
+    assert!(pushed.text.contains("Git LFS pointer"), "{}", pushed.text);
+}
+
+#[test]
+fn a_folder_within_a_repository_and_one_without_a_commit() {
+    let repository = Repository::new();
+    repository.write("app/picloud.toml", MANIFEST);
+    repository.write("app/f.rhai", "1\n");
+    let (passed, said) = check(&repository.path().join("app"));
+    assert!(
+        passed && said.contains("the folder is `app/` of its repository: a push sends all of that"),
+        "{said}"
+    );
+    let repository = Repository::new();
+    repository.write("picloud.toml", MANIFEST);
+    repository.write("f.rhai", "1\n");
+    warns(
+        &repository,
+        &[
+            "warning: the repository  nothing is committed yet, and a push sends what is committed",
+            "hint: git add . && git commit",
+        ],
+    );
+}
