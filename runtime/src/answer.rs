@@ -17,6 +17,7 @@ use rhai::{Array, Blob, Dynamic, ImmutableString, Map};
 
 use crate::failure::{Failure, FailureKind};
 use crate::json;
+use crate::kind::kind_of;
 
 /// The largest body, in bytes: it is held in memory as a whole.
 const BODY_MAX: usize = 8 * 1024 * 1024;
@@ -80,7 +81,7 @@ fn response(status: &Dynamic, headers: Option<&Dynamic>, body: Option<&Dynamic>)
     let status = match status.as_int() {
         Ok(status @ 100..=599) => status as u16,
         Ok(status) => return Err(invalid(format!("statusCode {status} is out of range 100-599"))),
-        Err(type_name) => return Err(invalid(format!("statusCode must be an integer, not {type_name}"))),
+        Err(_) => return Err(invalid(format!("statusCode must be an integer, not {}", kind_of(status)))),
     };
     let mut headers = match headers {
         Some(headers) if !headers.is::<()>() => read_headers(headers)?,
@@ -125,7 +126,7 @@ fn json_bytes(value: &Dynamic) -> Result<Bytes, Failure> {
 
 fn read_headers(headers: &Dynamic) -> Result<Vec<(String, String)>, Failure> {
     let Some(map) = headers.read_lock::<Map>() else {
-        return Err(invalid(format!("headers must be a map, not {}", headers.type_name())));
+        return Err(invalid(format!("headers must be a map, not {}", kind_of(headers))));
     };
     let mut read = Vec::new();
     let mut size = 0;
@@ -178,7 +179,7 @@ fn header_value(name: &str, value: &Dynamic) -> Result<String, Failure> {
     } else if value.is::<i64>() || value.is::<f64>() || value.is::<bool>() {
         value.to_string()
     } else {
-        return Err(invalid(format!("header `{name}` must be a string, not {}", value.type_name())));
+        return Err(invalid(format!("header `{name}` must be a string, not {}", kind_of(value))));
     };
     // RFC 9110 section 5.5; control characters would end the header or hide what follows.
     if text.chars().any(|character| character.is_control() && character != '\t') {
@@ -215,9 +216,9 @@ mod tests {
         );
         assert_eq!(refused(status(600_i64.into())), "statusCode 600 is out of range 100-599");
         assert_eq!(refused(status(99_i64.into())), "statusCode 99 is out of range 100-599");
-        assert_eq!(refused(status(200.0.into())), "statusCode must be an integer, not f64");
-        assert_eq!(refused(status("200".into())), "statusCode must be an integer, not string");
-        assert_eq!(refused(status(Dynamic::UNIT)), "statusCode must be an integer, not ()");
+        assert_eq!(refused(status(200.0.into())), "statusCode must be an integer, not a float");
+        assert_eq!(refused(status("200".into())), "statusCode must be an integer, not a string");
+        assert_eq!(refused(status(Dynamic::UNIT)), "statusCode must be an integer, not nothing");
     }
 
     #[test]

@@ -15,11 +15,11 @@
 
 use std::fmt;
 use std::io;
-use std::ops::{Range, RangeInclusive};
 
-use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
+use rhai::{Array, Dynamic, ImmutableString, Map};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::kind::kind_of;
 use crate::run_context;
 
 /// How many arrays and maps may stand within one another: as many as serde_json reads.
@@ -35,8 +35,8 @@ pub(crate) const BYTES_PER_STEP: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JsonError {
     /// A value of a type that JSON does not know.
-    #[error("a value of type {0} has no JSON form")]
-    Type(String),
+    #[error("{0} has no JSON form")]
+    Type(&'static str),
     /// `NaN` or an infinity.
     #[error("the number {0} has no JSON form")]
     Number(String),
@@ -145,7 +145,7 @@ impl Writer {
         } else if let Ok(character) = value.as_char() {
             self.scalar(&character)
         } else {
-            Err(JsonError::Type(type_name(value)))
+            Err(JsonError::Type(kind_of(value)))
         }
     }
 
@@ -215,19 +215,6 @@ fn worked(bytes: usize) -> Result<(), JsonError> {
 
 fn deeper(depth: usize) -> Result<(), JsonError> {
     if depth >= DEPTH_MAX { Err(JsonError::Depth) } else { Ok(()) }
-}
-
-/// The type as scripts call it.
-fn type_name(value: &Dynamic) -> String {
-    if value.is::<FnPtr>() {
-        "Fn".to_owned()
-    } else if value.is::<Blob>() {
-        "blob".to_owned()
-    } else if value.is::<Range<i64>>() || value.is::<RangeInclusive<i64>>() {
-        "range".to_owned()
-    } else {
-        value.type_name().to_owned()
-    }
 }
 
 /// A value while it is read.
@@ -323,6 +310,7 @@ impl<'de> Deserialize<'de> for Key {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rhai::FnPtr;
 
     fn there_and_back(document: &str) -> String {
         write_text(&read(document.as_bytes()).unwrap(), usize::MAX).unwrap()
@@ -386,9 +374,9 @@ mod tests {
         let refused = |value: Dynamic| write(&value, usize::MAX).unwrap_err().to_string();
         assert_eq!(refused(f64::NAN.into()), "the number NaN has no JSON form");
         assert_eq!(refused(f64::INFINITY.into()), "the number inf has no JSON form");
-        assert_eq!(refused(FnPtr::new("f").unwrap().into()), "a value of type Fn has no JSON form");
-        assert_eq!(refused(Dynamic::from_blob(vec![1])), "a value of type blob has no JSON form");
-        assert_eq!(refused(Dynamic::from(0..3_i64)), "a value of type range has no JSON form");
+        assert_eq!(refused(FnPtr::new("f").unwrap().into()), "a function has no JSON form");
+        assert_eq!(refused(Dynamic::from_blob(vec![1])), "a blob has no JSON form");
+        assert_eq!(refused(Dynamic::from(0..3_i64)), "a range has no JSON form");
     }
 
     #[test]

@@ -10,6 +10,29 @@ pub(crate) fn kind_of(value: &Dynamic) -> &'static str {
     kind_of_type(value.type_id())
 }
 
+/// The kind that Rhai calls by this name in its errors, with its article.
+pub(crate) fn kind_named(name: &str) -> &'static str {
+    let name = name.trim().trim_start_matches("&mut ");
+    match name {
+        "()" => "nothing",
+        "bool" => "a bool",
+        "i64" | "u8" | "INT" => "an integer",
+        "f64" | "f32" | "FLOAT" => "a float",
+        "char" => "a character",
+        "string" | "&str" | "String" | "ImmutableString" | "&str | ImmutableString | String" => "a string",
+        "array" | "Array" => "an array",
+        "map" | "Map" => "a map",
+        "blob" | "Blob" => "a blob",
+        "Fn" | "FnPtr" => "a function",
+        "range" | "range=" => "a range",
+        _ if name.ends_with("::String") || name.ends_with("::ImmutableString") => "a string",
+        _ if name.ends_with("::FnPtr") => "a function",
+        _ if name.contains("::range::Range") => "a range",
+        _ if name.contains("::") => "an iterator",
+        _ => "a value",
+    }
+}
+
 /// The kind of a Rust type, with its article.
 pub(crate) fn kind_of_type(id: TypeId) -> &'static str {
     let is = |other: TypeId| id == other;

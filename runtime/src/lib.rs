@@ -20,7 +20,7 @@
 //! - `json`: JSON to values and back
 //! - `kind`: what authors call the kinds of values
 //! - `answer`: from the script's value to a response
-//! - `failure`: why there is none
+//! - `failure`: why there is none; `script_error` has the words for what Rhai says
 //!
 //! The path of a request: [`Revision::route`] -> [`run_inline`], or [`run()`] for what takes longer -> [`Answer`]. The path of
 //! a push: [`compile`] for each script -> [`Revision::new`].
@@ -45,6 +45,7 @@ mod route;
 mod run;
 mod run_context;
 mod sandbox;
+mod script_error;
 mod sdk;
 mod secrets;
 mod source;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use manifest_schema::limits::Limits;
 use manifest_schema::name::ScriptPath;
-use rhai::{Dynamic, EvalAltResult, ImmutableString, Position, Scope};
+use rhai::{Dynamic, EvalAltResult, Position, Scope};
 
 use crate::answer::{Answer, answer};
 use crate::captures::EmptyCells;
@@ -25,11 +25,11 @@ use crate::ctx;
 use crate::failure::{Failure, FailureKind, FailurePlace};
 use crate::host::{Host, Pending};
 use crate::invocation::Invocation;
-use crate::json;
 use crate::meter::{BLOCKS_MAX, InlineBudget, Trip};
 use crate::revision::{Revision, ScriptEntry};
 use crate::run_context::{self, ActiveRun, Finished, innermost};
 use crate::sandbox::Sandbox;
+use crate::script_error;
 use crate::sdk::CTX;
 use crate::secrets::Secrets;
 use crate::source::Program;
@@ -211,10 +211,13 @@ fn evaluate(
     if !uses.is_empty() {
         scope.push_constant_dynamic(CTX, ctx);
     }
-    let evaluated = Sandbox::of(script.sdk()).engine.eval_ast_with_scope::<Dynamic>(&mut scope, script.ast());
+    let sandbox = Sandbox::of(script.sdk());
+    let evaluated = sandbox.engine.eval_ast_with_scope::<Dynamic>(&mut scope, script.ast());
     let value = match run_context::take_exit() {
         Some(value) => value,
-        None => evaluated.map_err(|error| failure(&error, &invocation.script, revision.secrets()))?,
+        None => {
+            evaluated.map_err(|error| failure(&error, sandbox, &invocation.script, revision.secrets()))?
+        }
     };
     answer(value).map_err(|failure| {
         let message = revision.secrets().redact(&failure.message).into_owned();
@@ -266,7 +269,7 @@ fn ended(
             (FailureKind::NodeMemory, refused.map(|refused| refused.0.clone()).unwrap_or_default())
         }
         Some(Trip::Depth) => (FailureKind::Depth, "functions call one another too deep".to_owned()),
-        Some(Trip::Size) => (FailureKind::Size, "a value is too large".to_owned()),
+        Some(Trip::Size) => (FailureKind::Size, "a string or a blob is longer than 32 MiB".to_owned()),
         Some(Trip::Stopped | Trip::OverBudget | Trip::Blocked) => {
             (FailureKind::Stopped, "was stopped".to_owned())
         }
@@ -294,25 +297,14 @@ fn kept(outcome: &Result<Answer, Failure>) -> u64 {
     (bytes as u64).saturating_mul(2)
 }
 
-fn failure(error: &EvalAltResult, script: &ScriptPath, secrets: &Secrets) -> Failure {
+fn failure(error: &EvalAltResult, sandbox: &Sandbox, script: &ScriptPath, secrets: &Secrets) -> Failure {
     let innermost = innermost(error);
     let kind = match innermost {
         EvalAltResult::ErrorStackOverflow(_) => FailureKind::Depth,
         EvalAltResult::ErrorDataTooLarge(..) | EvalAltResult::ErrorTooManyVariables(_) => FailureKind::Size,
         _ => FailureKind::Script,
     };
-    let message = match innermost {
-        EvalAltResult::ErrorRuntime(thrown, _) => thrown_text(thrown),
-        EvalAltResult::ErrorTerminated(..) => "was ended".to_owned(),
-        other => {
-            let mut bare = other.to_string();
-            // The place is told by itself.
-            if let Some(at) = bare.rfind(" (line ") {
-                bare.truncate(at);
-            }
-            bare
-        }
-    };
+    let message = script_error::message(innermost, &sandbox.natives, MESSAGE_MAX);
     // Before it is cut, so that no beginning of a secret is left at its end.
     let message = secrets.redact(&message);
     let message = message[..message.floor_char_boundary(MESSAGE_MAX)].to_owned();
@@ -323,15 +315,6 @@ fn failure(error: &EvalAltResult, script: &ScriptPath, secrets: &Secrets) -> Fai
 fn place(position: Position, script: &ScriptPath) -> Option<FailurePlace> {
     let (line, column) = (position.line()?, position.position().unwrap_or(1));
     Some(FailurePlace { script: script.clone(), line, column })
-}
-
-/// What was thrown, as text: a string as it is, anything else as JSON where it has such a form.
-fn thrown_text(thrown: &Dynamic) -> String {
-    match thrown.read_lock::<ImmutableString>() {
-        Some(text) => text.to_string(),
-        None => json::write_text(thrown, MESSAGE_MAX)
-            .unwrap_or_else(|_| format!("threw a value of type {}", thrown.type_name())),
-    }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

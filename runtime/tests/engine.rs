@@ -12,6 +12,8 @@ mod cycles;
 mod host_calls;
 #[path = "engine/memory.rs"]
 mod memory;
+#[path = "engine/messages.rs"]
+mod messages;
 mod support;
 
 use std::collections::BTreeMap;

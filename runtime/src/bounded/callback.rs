@@ -36,8 +36,8 @@ pub(super) struct Callback<'c> {
     closure_takes: Option<usize>,
 }
 
-/// The most arguments that a native function hands to a closure.
-const ARGUMENTS_MAX: usize = 3;
+/// The most arguments of a closure that are told.
+const ARGUMENTS_MAX: usize = 16;
 
 impl<'c> Callback<'c> {
     pub(super) fn new(
@@ -71,6 +71,7 @@ impl<'c> Callback<'c> {
                 let all: Vec<Dynamic> = args.into_iter().chain(extra).collect();
                 self.function.call_raw(self.context, Some(item), all)
             }
+            (Some(takes), _) => Err(self.does_not_fit(takes, N, N + E + usize::from(place.is_some()))),
             // Rhai looks for a function of the script or of its own that fits.
             _ => {
                 return self.judged(self.function.call_raw_with_extra_args(
@@ -88,18 +89,25 @@ impl<'c> Callback<'c> {
 
     /// Calls it with these arguments, and with `extra` behind them where it takes one more.
     pub(super) fn with<const N: usize>(&self, args: [Dynamic; N], extra: Dynamic) -> Outcome<Dynamic> {
-        if self.closure_takes == Some(N) {
-            let called = self.function.call_raw(self.context, None, args);
-            return self.judged(called.map_err(|error| self.within(error)));
-        }
-        self.judged(self.function.call_raw_with_extra_args(
-            self.caller,
-            self.context,
-            None,
-            args,
-            [extra],
-            None,
-        ))
+        let called = match self.closure_takes {
+            Some(takes) if takes == N => self.function.call_raw(self.context, None, args),
+            Some(takes) if takes == N + 1 => {
+                let all: Vec<Dynamic> = args.into_iter().chain([extra]).collect();
+                self.function.call_raw(self.context, None, all)
+            }
+            Some(takes) => Err(self.does_not_fit(takes, N, N + 1)),
+            None => {
+                return self.judged(self.function.call_raw_with_extra_args(
+                    self.caller,
+                    self.context,
+                    None,
+                    args,
+                    [extra],
+                    None,
+                ));
+            }
+        };
+        self.judged(called.map_err(|error| self.within(error)))
     }
 
     /// Asks it about two items, whose order or likeness it says.
@@ -137,6 +145,14 @@ impl<'c> Callback<'c> {
         let message =
             format!("the function that `{}` calls must give {wanted}, not {}", self.caller, kind_of(given));
         self.within(EvalAltResult::ErrorRuntime(message.into(), self.context.call_position()).into())
+    }
+
+    /// The error that a closure takes so many arguments, and none of the counts that it is called with.
+    fn does_not_fit(&self, takes: usize, least: usize, most: usize) -> Box<EvalAltResult> {
+        let counts = if least == most { least.to_string() } else { format!("{least} to {most}") };
+        let message =
+            format!("`{}` calls its function with {counts} arguments, and it takes {takes}", self.caller);
+        EvalAltResult::ErrorFunctionNotFound(message, self.context.call_position()).into()
     }
 
     fn judged(&self, called: Outcome<Dynamic>) -> Outcome<Dynamic> {
