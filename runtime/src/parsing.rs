@@ -1,13 +1,12 @@
 //! Watches Rhai parse a script, token by token.
 //!
-//! Rhai's parser cannot be stopped, ends at the first fault, and does not say which bracket was never closed; but it asks
-//! the engine's token mapper about every token. So the mapper ends a parse that takes too long, remembers the brackets
-//! that are open, and replaces words and signs of other languages by what was meant, so that such a slip does not hide
+//! Rhai's parser cannot be stopped and ends at the first fault; but it asks the engine's token mapper about every token. So the
+//! mapper ends a parse that takes too long, and replaces words and signs of other languages by what was meant, so that such a slip does not hide
 //! every fault behind it. What was replaced is a fault all the same. It also asks for memory as the parse grows.
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rhai::{Identifier, LexError, Position, Token};
 
@@ -36,11 +35,13 @@ const TOKEN_BYTES: u64 = 16 * 1024;
 /// More bytes than the checks hold of names and strings, for each byte of a source.
 const CHECK_BYTES_PER_BYTE: u64 = 16;
 
+/// More bytes than looking at a text that does not parse holds, for each byte of it: 12 for a token, 16 for a bracket, and some
+/// copies of the text.
+const RECOVERY_BYTES_PER_BYTE: u64 = 48;
+
 /// What was seen of a parse.
 #[derive(Default)]
 pub(crate) struct Watched {
-    /// The brackets that are open, outermost first, as they are written.
-    pub(crate) open: Vec<(&'static str, Position)>,
     /// What was replaced, in the order of the source.
     pub(crate) slips: Vec<(Slip, Position)>,
     /// The two tokens before, the latest last.
@@ -85,9 +86,9 @@ thread_local! {
 }
 
 /// Runs `parse`, which parses one script on this thread, and tells what was seen of it. The parse ends with an error of
-/// [`is_too_slow`] when it takes longer than `time`.
-pub(crate) fn watch<T>(time: Duration, parse: impl FnOnce() -> T) -> (T, Watched) {
-    CURRENT.replace(Some(Watched { deadline: Some(Instant::now() + time), ..Watched::default() }));
+/// [`is_too_slow`] at its `deadline`.
+pub(crate) fn watch<T>(deadline: Instant, parse: impl FnOnce() -> T) -> (T, Watched) {
+    CURRENT.replace(Some(Watched { deadline: Some(deadline), ..Watched::default() }));
     let parsed = parse();
     (parsed, CURRENT.take().unwrap_or_default())
 }
@@ -134,6 +135,14 @@ impl Growth {
     /// There is too little of it.
     pub(crate) fn reserve_for_checks(&mut self, source: &str) -> Result<(), NoMemory> {
         self.reserve(self.held() + CHECK_BYTES_PER_BYTE * source.len() as u64)
+    }
+
+    /// Asks for what it takes to look at a text that does not parse: the text with replacements, its tokens and brackets.
+    ///
+    /// # Errors
+    /// There is too little of it.
+    pub(crate) fn reserve_for_recovery(&mut self, source: &str) -> Result<(), NoMemory> {
+        self.reserve(self.held() + RECOVERY_BYTES_PER_BYTE * source.len() as u64)
     }
 
     /// Asks for what the optimiser takes: a second copy of what is compiled.
@@ -198,26 +207,9 @@ impl Watched {
             return Token::LexError(LexError::Runtime(TOO_SLOW.to_owned()).into());
         }
         let token = self.mended(token, position);
-        match &token {
-            Token::LeftBrace => self.open.push(("{", position)),
-            Token::MapStart => self.open.push(("#{", position)),
-            Token::LeftParen => self.open.push(("(", position)),
-            Token::LeftBracket => self.open.push(("[", position)),
-            Token::QuestionBracket => self.open.push(("?[", position)),
-            Token::RightBrace => self.close("}"),
-            Token::RightParen => self.close(")"),
-            Token::RightBracket => self.close("]"),
-            _ => {}
-        }
         let [_, latest] = std::mem::take(&mut self.before);
         self.before = [latest, Some(token.clone())];
         token
-    }
-
-    fn close(&mut self, closing: &str) {
-        if self.open.last().is_some_and(|(opening, _)| closing_of(opening) == closing) {
-            self.open.pop();
-        }
     }
 
     fn mended(&mut self, token: Token, position: Position) -> Token {
@@ -257,17 +249,10 @@ impl Watched {
     }
 }
 
-/// The bracket that closes `opening`.
-pub(crate) fn closing_of(opening: &str) -> &'static str {
-    match opening {
-        "(" => ")",
-        "[" | "?[" => "]",
-        _ => "}",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use manifest_schema::sdk::SdkVersion;
     use rhai::ParseErrorType;
 
@@ -278,23 +263,24 @@ mod tests {
     fn a_parse_ends_at_its_time() {
         let source = "1;\n".repeat(1000);
         let parse = || Sandbox::of(SdkVersion::V1_1).engine.compile(&source);
-        let (parsed, _) = watch(Duration::ZERO, parse);
+        let (parsed, _) = watch(Instant::now(), parse);
         let error = parsed.unwrap_err();
         assert!(matches!(error.err_type(), ParseErrorType::BadInput(why) if is_too_slow(why)), "{error}");
-        assert!(watch(Duration::from_secs(60), parse).0.is_ok());
+        assert!(watch(Instant::now() + Duration::from_secs(60), parse).0.is_ok());
         assert!(parse().is_ok(), "a parse that nobody watches has no end");
         for tokens_before in 0..4 {
             let source = format!("{}`{}`", ";".repeat(tokens_before), "x${1}".repeat(1000));
             let parse = || Sandbox::of(SdkVersion::V1_1).engine.compile(&source);
-            assert!(watch(Duration::ZERO, parse).0.is_err(), "within a text a parse ends behind it");
+            assert!(watch(Instant::now(), parse).0.is_err(), "within a text a parse ends behind it");
         }
     }
 
     #[test]
     fn slips_beyond_a_bound_end_the_parse() {
         let source = "null;".repeat(SLIPS_MAX + 1);
-        let (parsed, watched) =
-            watch(Duration::from_secs(60), || Sandbox::of(SdkVersion::V1_1).engine.compile(&source));
+        let (parsed, watched) = watch(Instant::now() + Duration::from_secs(60), || {
+            Sandbox::of(SdkVersion::V1_1).engine.compile(&source)
+        });
         assert!(parsed.is_err() && watched.slips.len() == SLIPS_MAX);
     }
 }

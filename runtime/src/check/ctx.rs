@@ -10,7 +10,7 @@ use crate::sdk::{CTX, Property, RequestProperty, Uses};
 pub(super) fn check(ast: &AST, declared: &Declared, sdk: SdkVersion, findings: &mut Findings<'_>) -> Uses {
     let mut uses = Uses::default();
     // A script with a variable of that name may mean either; then nothing is said and everything is there.
-    let own_variable = declared.variables.contains(CTX);
+    let own_variable = declared.variables.contains(CTX) || declared.left_out.contains(CTX);
     if own_variable {
         uses.add_everything();
         uses.in_functions = true;

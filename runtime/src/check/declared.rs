@@ -1,6 +1,6 @@
 //! What a script declares: functions, variables, and names that values may carry.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Stmt};
 
@@ -23,6 +23,8 @@ pub(super) struct Declared {
     pub(super) asked_for: BTreeSet<String>,
     /// Functions that it calls as `f!()`: they see the variables of their caller.
     pub(super) seeing_callers: BTreeSet<String>,
+    /// The words of what does not parse and was left out: each of them can be declared there.
+    pub(super) left_out: HashSet<String>,
 }
 
 impl Declared {

@@ -9,13 +9,14 @@
 
 mod ctx;
 mod declared;
+mod help;
 mod names;
 mod syntax;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use manifest_schema::fault::{Fault, Faults, Place, Severity, Suggestions};
 use manifest_schema::name::ScriptPath;
@@ -24,10 +25,12 @@ use rhai::{AST, ASTNode, OptimizationLevel, Position, Scope, ScriptFuncDef};
 
 use crate::captures::Captures;
 use crate::host::NoMemory;
-use crate::parsing::{self, Growth, Watched};
+use crate::parsing::{self, Growth};
 use crate::sandbox::Sandbox;
 use crate::sdk::Uses;
 use declared::Declared;
+use help::{Edit, Help};
+use syntax::{Patched, Recovered};
 
 /// The largest script, in bytes.
 pub const SOURCE_MAX: usize = 256 * 1024;
@@ -173,27 +176,61 @@ pub fn compile_within(
     }
     let sandbox = Sandbox::of(sdk);
     let mut findings = Findings::new(sdk, path, source);
-    let parse = || parsing::watch(PARSE_TIME_MAX, || sandbox.engine.compile(source));
-    let ((parsed, watched), mut growth) = parsing::measured(Growth::new(Arc::clone(room)), parse)?;
-    syntax::slips(&watched, &mut findings);
-    let ast = match parsed {
-        Ok(ast) => ast,
-        Err(error) => {
-            syntax::error(&error, &watched, &mut findings);
-            return Err(findings.into_faults().into());
+    let mut growth = Growth::new(Arc::clone(room));
+    match judge(sandbox, &mut findings, &mut growth)? {
+        Some(Judged { ast, declared, uses }) if !findings.have_errors() => {
+            let warnings = findings.into_faults();
+            Ok(Script { warnings, ..finished(sandbox, ast, declared, sdk, uses, growth)? })
         }
-    };
-    growth.reserve_for_checks(source)?;
-    syntax::open_comment(&mut findings);
-    let declared = Declared::of(&ast);
-    names::check(&ast, &declared, &sandbox.natives, &mut findings);
-    let uses = ctx::check(&ast, &declared, sdk, &mut findings);
-    if findings.have_errors() {
-        return Err(findings.into_faults().into());
+        _ => Err(findings.into_faults().into()),
     }
-    let warnings = findings.into_faults();
-    drop(watched);
-    Ok(Script { warnings, ..finished(sandbox, ast, declared, sdk, uses, growth)? })
+}
+
+/// A script that parses, and what was learned of it.
+struct Judged {
+    ast: AST,
+    declared: Declared,
+    uses: Uses,
+}
+
+/// Parses a script and adds every fault that it has to `findings`. Nothing comes of one that does not parse.
+fn judge(
+    sandbox: &Sandbox,
+    findings: &mut Findings<'_>,
+    growth: &mut Growth,
+) -> Result<Option<Judged>, NoMemory> {
+    let (sdk, source) = (findings.sdk, findings.source);
+    let deadline = Instant::now() + PARSE_TIME_MAX;
+    let parse = |growth: &mut Growth, text: &str| {
+        let watched = || parsing::watch(deadline, || sandbox.engine.compile(text));
+        let (parsed, grown) = parsing::measured(growth.clone(), watched)?;
+        *growth = grown;
+        Ok(parsed)
+    };
+    let (parsed, watched) = parse(growth, source)?;
+    syntax::slips(&watched, findings);
+    match parsed {
+        Ok(ast) => {
+            growth.reserve_for_checks(source)?;
+            syntax::open_comment(findings);
+            let declared = Declared::of(&ast);
+            names::check(&ast, &declared, &sandbox.natives, findings);
+            let uses = ctx::check(&ast, &declared, sdk, findings);
+            Ok(Some(Judged { ast, declared, uses }))
+        }
+        Err(error) => {
+            growth.reserve_for_recovery(source)?;
+            let mut again = |text: &str| parse(growth, text);
+            let recovered = syntax::recover(error, deadline, &mut again, findings)?;
+            if let Some(Recovered { ast, left_out }) = recovered {
+                growth.reserve_for_checks(source)?;
+                let declared = Declared { left_out, ..Declared::of(&ast) };
+                names::check(&ast, &declared, &sandbox.natives, findings);
+                ctx::check(&ast, &declared, sdk, findings);
+            }
+            Ok(None)
+        }
+    }
 }
 
 /// The functions that scripts written for `sdk` can call beside their own, with their module if they have one
@@ -223,7 +260,8 @@ pub(crate) fn recompile(
     let ast = match parsed {
         Ok(ast) => ast,
         Err(error) => {
-            syntax::error(&error, &Watched::default(), &mut findings);
+            growth.reserve_for_recovery(source)?;
+            syntax::error(&error, &mut findings);
             return Err(findings.into_faults().into());
         }
     };
@@ -338,6 +376,11 @@ struct Findings<'a> {
     errors: Found,
     warnings: Found,
     suggestions: Suggestions,
+    /// What is read in the place of the source, where that does not parse: positions are those of its text.
+    patched: Option<Patched>,
+    /// What the help of faults would change in the source, by the place of the fault.
+    #[cfg(test)]
+    edits: Vec<(Position, Edit)>,
 }
 
 /// Faults of one severity.
@@ -352,12 +395,63 @@ struct Found {
 impl<'a> Findings<'a> {
     fn new(sdk: SdkVersion, path: &'a ScriptPath, source: &'a str) -> Self {
         let (errors, warnings, suggestions) = Default::default();
-        Self { sdk, path, source, errors, warnings, suggestions }
+        Self {
+            sdk,
+            path,
+            source,
+            errors,
+            warnings,
+            suggestions,
+            patched: None,
+            #[cfg(test)]
+            edits: Vec::new(),
+        }
     }
 
     /// Adds an error about `width` characters at `position`.
     fn add(&mut self, position: Position, width: usize, message: String, advice: Option<String>) {
         self.add_as(Severity::Error, position, width, &message, advice);
+    }
+
+    /// The same with help, which can be an edit.
+    fn add_help(&mut self, position: Position, width: usize, message: String, help: Option<Help>) {
+        let Help { words, edit } = match help {
+            Some(help) => help,
+            None => return self.add(position, width, message, None),
+        };
+        self.note_edit(position, edit);
+        self.add(position, width, message, Some(words));
+    }
+
+    #[cfg(not(test))]
+    fn note_edit(&mut self, _: Position, _: Option<Edit>) {}
+
+    /// Notes what help would change in the source.
+    #[cfg(test)]
+    fn note_edit(&mut self, position: Position, edit: Option<Edit>) {
+        let written = self.patched.as_ref().map_or(Some(position), |patched| patched.position(position));
+        let new = |position| self.edits.iter().all(|(noted, _)| *noted != position);
+        let (Some(position), Some(Edit { replace, with })) = (written.filter(|at| new(*at)), edit) else {
+            return;
+        };
+        let replace = match &self.patched {
+            Some(patched) => patched.written(replace.start)..patched.written(replace.end),
+            None => replace,
+        };
+        self.edits.push((position, Edit { replace, with }));
+    }
+
+    /// Where in the text that was read a position is, in bytes.
+    fn offset(&self, position: Position) -> usize {
+        match &self.patched {
+            Some(patched) => patched.offset(position),
+            None => syntax::offset(self.source, position),
+        }
+    }
+
+    /// Whether no more errors are shown.
+    fn are_full(&self) -> bool {
+        self.errors.kept.len() >= FAULTS_MAX
     }
 
     /// Adds what a check of SDK 1.3 finds wrong: an error there, and a warning in scripts of older versions, which were accepted
@@ -385,6 +479,12 @@ impl<'a> Findings<'a> {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
         };
+        // What nobody wrote has no fault.
+        let written = match &self.patched {
+            Some(patched) if found.kept.len() < FAULTS_MAX => patched.position(position),
+            _ => Some(position),
+        };
+        let Some(position) = written else { return };
         // Rhai counts columns in 16 bits: what stands further right has no place of its own.
         let placed = position.position().is_some_and(|column| column < usize::from(u16::MAX));
         if placed && !found.places.insert(position) {
@@ -395,6 +495,7 @@ impl<'a> Findings<'a> {
             return;
         }
         let place = place(self.source, position, width);
+        let advice = advice.map(|advice| one_line(&advice));
         let fault = Fault { severity, advice, ..Fault::error(self.path.as_str(), place, one_line(message)) };
         found.kept.push((position, fault));
     }
@@ -434,5 +535,7 @@ fn place(source: &str, position: Position, width: usize) -> Option<Place> {
     Some(Place::of_position(source, position.line()?, position.position().unwrap_or(1), width))
 }
 
+#[cfg(test)]
+mod slips;
 #[cfg(test)]
 mod tests;

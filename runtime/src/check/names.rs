@@ -115,7 +115,7 @@ impl Names<'_, '_, '_> {
         let defined = self.declared.functions.get(&name);
         let native = self.natives.get(&name);
         let counts: Vec<usize> = defined.into_iter().chain(native).flatten().copied().collect();
-        if self.refused(&name, position) {
+        if self.refused(&name, position) || self.declared.left_out.contains(call.name.as_str()) {
             return;
         }
         if name == "log::debug" {
@@ -144,6 +144,7 @@ impl Names<'_, '_, '_> {
             return;
         };
         let there = self.declared.functions.contains_key(name.as_str())
+            || self.declared.left_out.contains(name.as_str())
             || self.declared.asked_for.contains(name.as_str());
         // Operators are functions too.
         if there
@@ -165,7 +166,8 @@ impl Names<'_, '_, '_> {
 
     /// `module::NAME`. No module of the SDK holds variables; `global` holds the constants of the script.
     fn qualified(&mut self, module: &str, name: &str, position: Position) {
-        if module == "global" && self.declared.constants.contains(name) {
+        let is_constant = self.declared.constants.contains(name) || self.declared.left_out.contains(name);
+        if module == "global" && is_constant {
             return;
         }
         let advice = if module == "global" && self.declared.variables.contains(name) {
@@ -198,7 +200,7 @@ impl Names<'_, '_, '_> {
     fn method(&mut self, call: &FnCallExpr, position: Position) {
         let name = call.name.as_str();
         let is_keyword = KEYWORDS.iter().any(|(keyword, _)| *keyword == name);
-        if is_keyword || self.declared.members.contains(name) {
+        if is_keyword || self.declared.members.contains(name) || self.declared.left_out.contains(name) {
             return;
         }
         let given = call.args.len();
@@ -230,6 +232,7 @@ impl Names<'_, '_, '_> {
             || (body.is_closure() && body.has_parameter(name))
             || self.declared.functions.contains_key(name)
             || self.declared.asked_for.contains(name)
+            || self.declared.left_out.contains(name)
             || (self.declared.variables.contains(name) && self.sees_caller(body));
         if known {
             return;

@@ -78,7 +78,7 @@ fn what_the_sandbox_refuses_comes_with_what_to_use_instead() {
 #[test]
 fn a_script_that_does_not_parse_is_told_where() {
     assert_eq!(faults("let x = ;"), ["1:9 unexpected `;`"]);
-    assert_eq!(faults("let a = 1\nlet b = 2;"), ["2:1 a `;` is missing before `let`"]);
+    assert_eq!(faults("let a = 1\nlet b = 2;"), ["1:10 a `;` is missing | write `;`"]);
     assert_eq!(faults("let spawn = 1;"), ["1:5 `spawn` is a reserved word | choose another name"]);
     assert_eq!(faults("let x = \"abc").len(), 1);
     assert_eq!(faults("if true {").len(), 1);
@@ -119,25 +119,19 @@ fn words_of_other_languages_are_translated_and_hide_nothing() {
             "fn f() { fn g() { 1 } }",
             "1:10 a function cannot be defined within a block or another function | define it at the top, or make it a closure: `let f = |x| x + 1;`",
         ),
-        ("x++;", "1:2 `++` is not Rhai | write `x += 1`"),
-        (
-            "let s = 'hello';",
-            "1:9 `'hello'` is not one character | strings are written in double quotes or backquotes",
-        ),
-        ("let x = { a: 1 };", "1:12 a `;` is missing before `:` | a map is written `#{ name: value }`"),
-        ("let f = (x) => x;", "1:13 a `;` is missing before `=>` | a closure is written `|x| x + 1`"),
-        ("function f(x) { x }", "1:10 a `;` is missing before `f` | write `fn`"),
-        ("if true { 1 } elif false { 2 }", "1:20 a `;` is missing before `false` | write `else if`"),
-        ("if x = 1 { }", "1:6 unexpected `=` | write `==`"),
-        ("print 1", "1:1 `print` is disabled | use `log::info`"),
+        ("let x = 1; x++;", "1:13 `++` is not Rhai | write `x += 1`"),
+        ("let s = 'hello';", "1:9 `'hello'` is not one character | write `\"hello\"`"),
+        ("let x = { a: 1 };", "1:9 `{` begins a block | a map begins with `#{`"),
+        ("let f = (x) => x;", "1:13 `=>` is not Rhai | a closure is written `|x|`"),
+        ("function f(x) { x }", "1:1 `function` is not Rhai | write `fn`"),
+        ("if true { 1 } elif false { 2 }", "1:15 `elif` is not Rhai | write `else if`"),
+        ("let x = 2; if x = 1 { }", "1:17 a condition does not assign | write `==`"),
+        ("print 1", "1:1 `print` is not Rhai | write `log::info(1)`"),
         (
             "let x = \"abc\ndef\";",
             "1:9 the string is never closed | a string over several lines is written in backquotes",
         ),
-        (
-            "for (let i = 0; i < 3; i++) {}",
-            "1:6 the name of a variable is missing | a loop is written `for i in 0..3 { ... }`",
-        ),
+        ("for (let i = 0; i < 3; i++) {}", "1:5 a loop is not written like this | write `for i in 0..3`"),
     ] {
         assert_eq!(faults(source), [told], "{source}");
     }
@@ -176,18 +170,15 @@ fn what_the_language_itself_calls_is_checked_too() {
 fn an_unclosed_bracket_is_told_where_it_was_opened() {
     assert_eq!(
         faults("fn f(x) {\n  if x {\n    1\n}\nf(1)"),
-        ["1:9 `{` is never closed | the script ends without its `}`"]
+        ["4:1 `{` of line 2 is still open: is a `}` missing before line 4? | write `}` there"]
     );
     assert_eq!(faults("let a = [1,\n  foo(2"), ["2:6 `(` is never closed | the script ends without its `)`"]);
-    assert_eq!(
-        faults("let a = (1 +\n2];"),
-        ["2:2 `)` is missing for a matching ( in this expression | the `(` of line 1 is still open"]
-    );
-    assert_eq!(faults("`text ${1"), ["1:8 `{` is never closed | the script ends without its `}`"]);
+    assert_eq!(faults("let a = (1 +\n2];"), ["2:2 the `(` of line 1 is closed by `]` | write `)`"]);
+    assert_eq!(faults("`text ${1"), ["1:7 `${` is never closed | the script ends without its `}`"]);
 }
 
 #[test]
-fn comment_that_is_never_closed_is_told_where_it_begins() {
+fn comment_that_is_never_closed_is_reported_where_it_begins() {
     let rest = "the rest of the script is a comment; write `*/` where it ends";
     let nested = "comments nest: the `/*` of line 3 within it needs a `*/` of its own";
     for (source, told) in [
@@ -406,8 +397,8 @@ fn limits_of_depth_and_size_say_what_to_do() {
 #[test]
 fn a_message_is_one_short_line_whatever_it_quotes() {
     let told = faults(&format!("{}();\nlet x = #{{ \"a\\nb\": 1, \"a\\nb\": 2 }};", "n".repeat(100_000)));
-    assert_eq!(told, ["2:23 the key `a\\nb` stands twice in the map"]);
-    assert!(faults(&format!("{}();", "n".repeat(100_000)))[0].chars().count() < 320);
+    assert_eq!(told[1], "2:23 the key `a\\nb` stands twice in the map");
+    assert!(told.len() == 2 && told[0].chars().count() < 320);
 }
 
 #[test]
@@ -421,12 +412,26 @@ fn what_takes_long_to_compile_is_ended() {
         (0..30_000).map(|number| format!("v{number};")).collect(),
         format!("#{{{}}}", (0..18_000).map(|number| format!("a{number}:1,")).collect::<String>()),
         "{1}".repeat(SOURCE_MAX / 3),
+        // What does not parse is parsed again and again.
+        "x = ;\n".repeat(SOURCE_MAX / 6),
+        "x = ;".repeat(SOURCE_MAX / 5),
+        "a and b;\n".repeat(SOURCE_MAX / 9),
+        format!("fn f() {{\n{}", "if x {\n".repeat(SOURCE_MAX / 7)),
+        "x => \"".repeat(SOURCE_MAX / 6),
+        "`${".repeat(SOURCE_MAX / 3),
+        "/*".repeat(SOURCE_MAX / 2),
+        "'a b' + ".repeat(SOURCE_MAX / 8),
+        "\u{201c}x\u{201d};".repeat(SOURCE_MAX / 8),
+        format!("{}{}", lets("a"), "b c;a0;".repeat(30_000)),
+        format!("{};", "#{ a b [ ( ".repeat(SOURCE_MAX / 11)),
+        format!("def f():\n{}", " x\n".repeat(SOURCE_MAX / 3)),
+        format!("let {{ {} }} = x;", "a,".repeat(SOURCE_MAX / 2)),
     ] {
-        let hostile = &hostile[..hostile.len().min(SOURCE_MAX)];
+        let hostile = &hostile[..hostile.floor_char_boundary(SOURCE_MAX)];
         let start = std::time::Instant::now();
         faults(hostile);
         // Twice the time of a parse, and what a slow machine adds: nothing quadratic comes close.
-        assert!(start.elapsed() < 4 * PARSE_TIME_MAX, "{} took {:?}", &hostile[..20], start.elapsed());
+        assert!(start.elapsed() < 4 * PARSE_TIME_MAX, "{:?} took {:?}", hostile.get(..20), start.elapsed());
     }
 }
 

@@ -1,15 +1,33 @@
-//! What Rhai's parser says, in words that say what to do.
+//! What does not parse: where it is wrong, in words that say what to do.
+//!
+//! Rhai gives up at the first token that does not fit, which is often not the one that is wrong. So the text is cut into
+//! [`tokens`], its [`brackets`] are paired and its [`statements`] found, and what stands around the place is recognised:
+//! [`characters`] that look like others, [`heads`] of statements, [`operators`] and [`values`] as other languages have
+//! them. What none of them knows is reported in Rhai's own words. [`recovery`] goes on from there.
 
-#[expect(dead_code, reason = "recovery uses the rest")]
+mod brackets;
+mod characters;
+mod heads;
+mod operators;
+mod patched;
+mod recovery;
+mod site;
+mod statements;
 mod tokens;
+mod values;
 
 use rhai::{LexError, ParseError, ParseErrorType, Position};
 
 use super::Findings;
+use super::help::Help;
 use super::names::refused_advice;
-use crate::parsing::{Watched, closing_of, is_too_slow};
+use crate::parsing::{Watched, is_too_slow};
 use crate::sandbox::{EXPRESSION_DEPTH_MAX, FUNCTIONS_MAX};
-use tokens::{OpenComment, Tokens};
+use brackets::{Brackets, Problem, closing_of};
+pub(super) use patched::Patched;
+pub(super) use recovery::{Recovered, recover};
+use site::{Brace, Diagnosis, Site, Skip};
+use tokens::{Lines, OpenComment, Tokens};
 
 /// Words and signs of other languages that Rhai keeps for itself, and what to do instead.
 const RESERVED: [(&str, &str); 16] = [
@@ -31,26 +49,19 @@ const RESERVED: [(&str, &str); 16] = [
     ("#!", "leave it out: the server runs the script"),
 ];
 
-/// Words of other languages that are names to Rhai, so that it stumbles over what follows, and what to do instead.
-const STUMBLED_OVER: [(&str, &str); 10] = [
-    ("function", "write `fn`"),
-    ("func", "write `fn`"),
-    ("def", "write `fn`"),
-    ("elif", "write `else if`"),
-    ("elsif", "write `else if`"),
-    ("elseif", "write `else if`"),
-    ("and", "write `&&`"),
-    ("or", "write `||`"),
-    ("finally", "what always happens stands behind the `try`"),
-    ("class", "make a map that holds closures: `#{ act: || this.value }`"),
-];
+/// Where in a text a position of Rhai is, in bytes.
+pub(super) fn offset(text: &str, position: Position) -> usize {
+    Lines::of(text).offset(text, position)
+}
 
 /// What was written as other languages have it.
 pub(super) fn slips(watched: &Watched, findings: &mut Findings<'_>) {
     for (slip, position) in &watched.slips {
         let width = slip.written.chars().count();
         let message = format!("`{}` is not Rhai", slip.written);
-        findings.add(*position, width, message, Some(format!("write `{}`", slip.meant)));
+        let start = findings.offset(*position);
+        let help = Help::write(slip.meant, start..start + slip.written.len());
+        findings.add_help(*position, width, message, Some(help));
     }
 }
 
@@ -69,7 +80,7 @@ pub(super) fn open_comment(findings: &mut Findings<'_>) {
 fn comment_words(open: OpenComment, tokens: &Tokens<'_>) -> (String, String) {
     let advice = match open.nested {
         Some(nested) => {
-            let line = tokens.line(nested) + 1;
+            let line = tokens.line(nested);
             format!("comments nest: the `/*` of line {line} within it needs a `*/` of its own")
         }
         None => "the rest of the script is a comment; write `*/` where it ends".to_owned(),
@@ -77,57 +88,167 @@ fn comment_words(open: OpenComment, tokens: &Tokens<'_>) -> (String, String) {
     ("`/*` is never closed".to_owned(), advice)
 }
 
-/// The fault that ended the parse.
-pub(super) fn error(error: &ParseError, watched: &Watched, findings: &mut Findings<'_>) {
-    let kind = error.err_type();
-    let rest = from_position(findings.source, error.position());
+/// The fault that ended the parse of a text that is not parsed again.
+pub(super) fn error(error: &ParseError, findings: &mut Findings<'_>) {
     let tokens = Tokens::of(findings.source);
-    if let Some(open) = tokens.open_comment.filter(|open| tokens.offset(error.position()) >= open.start) {
-        let (message, advice) = comment_words(open, &tokens);
-        return findings.add(tokens.position(open.start), 2, message, Some(advice));
+    let found = diagnose(error, &tokens, &brackets(error, &tokens));
+    add(&found, &tokens, findings);
+}
+
+fn add(found: &Diagnosis, tokens: &Tokens<'_>, findings: &mut Findings<'_>) {
+    let width = tokens.text[found.at.clone()].chars().count();
+    findings.add_help(tokens.position(found.at.start), width, found.message.clone(), found.help.clone());
+}
+
+/// The brackets of a text that does not parse.
+fn brackets(error: &ParseError, tokens: &Tokens<'_>) -> Brackets {
+    let brackets = Brackets::of(tokens);
+    // A function within a block that stands at the beginning of its line is outside of it, for the author.
+    let is_outside = matches!(error.err_type(), ParseErrorType::WrongFnDefinition)
+        && error.position().position() == Some(1)
+        && brackets.problems.is_empty();
+    if is_outside { Brackets::by_indentation(tokens) } else { brackets }
+}
+
+/// What is wrong where Rhai gave up.
+fn diagnose(error: &ParseError, tokens: &Tokens<'_>, brackets: &Brackets) -> Diagnosis {
+    let kind = error.err_type();
+    let offset = tokens.offset(error.position());
+    let site = Site::new(tokens, brackets, kind, offset);
+    if let Some(open) = tokens.open_comment.filter(|open| offset >= open.start) {
+        let (message, advice) = comment_words(open, tokens);
+        let found = Diagnosis::known(open.start..open.start + 2, message, Help::words(advice));
+        return found.skipping(open.start..tokens.text.len(), site.closers(tokens.len()));
     }
-    // At the end of a script the place that matters is the bracket that was never closed.
-    if let Some((opening, position)) = watched.open.last()
-        && (matches!(kind, ParseErrorType::UnexpectedEOF) || rest.trim().is_empty())
-    {
-        let message = format!("`{opening}` is never closed");
-        let advice = format!("the script ends without its `{}`", closing_of(opening));
-        return findings.add(*position, opening.len(), message, Some(advice));
-    }
-    let word: String = rest.chars().take_while(|c| is_of_word(*c)).collect();
-    let width = word.chars().count().max(1);
-    let (message, advice) = match kind {
-        ParseErrorType::MissingToken(token, _) if token == ";" => {
-            stray(&word, rest, findings.source, watched)
+    characters::recognise(&site, offset)
+        .or_else(|| values::recognise_texts(&site, offset))
+        .or_else(|| bracket(&site))
+        .or_else(|| operators::recognise_words(&site))
+        .or_else(|| heads::recognise(&site))
+        .or_else(|| operators::recognise(&site))
+        .or_else(|| values::recognise_entries(&site))
+        .or_else(|| semicolon(&site))
+        .unwrap_or_else(|| in_words_of_rhai(&site, offset))
+}
+
+/// A bracket that closes nothing, or is never closed.
+fn bracket(site: &Site<'_>) -> Option<Diagnosis> {
+    // Where a function begins, all blocks before it are to be closed.
+    let around = matches!(site.kind, ParseErrorType::WrongFnDefinition)
+        .then(|| site.brackets.around(site.tokens, site.at, |word| word == "{"))
+        .flatten()
+        .filter(|open| site.brackets.partner(*open).is_none() && site.tokens.begins_line(site.at))
+        .map(|open| Problem::Unclosed { open, before: site.at });
+    let problem =
+        site.brackets.problems.iter().find(|problem| problem.shows_at() <= site.at).copied().or(around)?;
+    let line = |index| site.tokens.line(site.token(index).start());
+    let (open, before) = match problem {
+        Problem::Unclosed { open, before } => (open, before),
+        Problem::Stray { close } => {
+            let help = Help::leave_out("leave it out", site.range(close));
+            let found =
+                Diagnosis::known(site.range(close), format!("`{}` closes nothing", site.word(close)), help);
+            return Some(Diagnosis { brace: (site.word(close) == "}").then_some(Brace::Stray), ..found });
         }
+        Problem::Wrong { open, close } => {
+            let message = format!(
+                "the `{}` of line {} is closed by `{}`",
+                site.word(open),
+                line(open),
+                site.word(close)
+            );
+            let help = Help::write(closing_of(site.word(open)), site.range(close));
+            return Some(Diagnosis::known(site.range(close), message, help));
+        }
+    };
+    let opening = site.word(open);
+    let closing = closing_of(opening);
+    let end = site.range(before - 1).end;
+    if opening == "${" && before < site.tokens.len() {
+        return Some(values::open_value(site, open));
+    }
+    if before == site.tokens.len() {
+        let help = Help::described(
+            format!("the script ends without its `{closing}`"),
+            format!("\n{closing}"),
+            end..end,
+        );
+        let found = Diagnosis::known(site.range(open), format!("`{opening}` is never closed"), help);
+        return Some(Diagnosis { brace: (closing == "}").then_some(Brace::Missing), ..found });
+    }
+    if opening == "{" {
+        let message = format!(
+            "`{{` of line {} is still open: is a `}}` missing before line {}?",
+            line(open),
+            line(before)
+        );
+        // On a line of its own, indented as the line that it closes.
+        let indentation = " ".repeat(site.tokens.indentation(site.token(open).start()));
+        let help = Help::described("write `}` there", format!("\n{indentation}}}"), end..end);
+        return Some(Diagnosis {
+            brace: Some(Brace::Missing),
+            ..Diagnosis::known(site.range(before), message, help)
+        });
+    }
+    // A statement that begins on the next line shows that the one before ends here.
+    let is_last = !site.brackets.problems.iter().any(|other| {
+        matches!(other, Problem::Unclosed { open: outer, before: same } if *same == before && *outer < open)
+    });
+    let ends = is_last && site.is_name(before) && site.tokens.begins_line(before);
+    let code = if ends { format!("{closing};") } else { closing.to_owned() };
+    let words = match line(open) == line(before - 1) {
+        true => format!("write `{code}`"),
+        false => format!("write `{code}` for the `{opening}` of line {}", line(open)),
+    };
+    Some(Diagnosis::known(
+        end..end,
+        format!("a `{closing}` is missing"),
+        Help::described(words, code, end..end),
+    ))
+}
+
+/// A `;` that is missing at the end of a line.
+fn semicolon(site: &Site<'_>) -> Option<Diagnosis> {
+    let is_missing = matches!(site.kind, ParseErrorType::MissingToken(token, _) if token == ";");
+    if !is_missing
+        || site.at == 0
+        || !site.tokens.begins_line(site.at)
+        || !statements::begins_next(site.tokens, site.at)
+    {
+        return None;
+    }
+    let end = site.range(site.at - 1).end;
+    Some(Diagnosis::known(end..end, "a `;` is missing", Help::write(";", end..end)))
+}
+
+/// What Rhai says, where nothing was recognised.
+fn in_words_of_rhai(site: &Site<'_>, offset: usize) -> Diagnosis {
+    let rest = &site.tokens.text[offset..];
+    let length = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
+    let word = &rest[..length];
+    let (message, advice) = match site.kind {
+        ParseErrorType::MissingToken(token, _) if token == ";" => stray(word, rest),
         ParseErrorType::VariableExpected if word == "let" => (
             "the name of a variable is missing".to_owned(),
             Some("a loop is written `for i in 0..3 { ... }`".to_owned()),
         ),
-        kind => words(kind, watched),
+        kind => words(kind, site),
     };
-    findings.add(error.position(), width, message, advice);
+    let help = advice.map(Help::words);
+    let first = rest.chars().next().map_or(0, char::len_utf8);
+    let at = offset..offset + length.max(first);
+    Diagnosis { at, message, help, skip: Skip::Statement, is_known: false, brace: None }
 }
 
 /// Something that stands behind a whole statement.
-fn stray(word: &str, rest: &str, source: &str, watched: &Watched) -> (String, Option<String>) {
-    let before = &source[..source.len() - rest.len()];
-    let before: &str = before.trim_end().rsplit(|c: char| !is_of_word(c)).next().unwrap_or_default();
-    let stumbled = [before, word].into_iter().find_map(|word| advice_on(&STUMBLED_OVER, word));
+fn stray(word: &str, rest: &str) -> (String, Option<String>) {
     if !word.is_empty() {
-        return (format!("a `;` is missing before `{word}`"), stumbled);
+        return (format!("a `;` is missing before `{word}`"), None);
     }
     let sign: String = rest.chars().take_while(|c| c.is_ascii_punctuation()).take(2).collect();
-    let advice = match sign.as_str() {
-        "=>" => Some("a closure is written `|x| x + 1`"),
-        sign if sign.starts_with(':') && watched.open.last().is_some_and(|(open, _)| *open == "{") => {
-            Some("a map is written `#{ name: value }`")
-        }
-        sign if sign.starts_with(':') => Some("types are not written; leave it out"),
-        _ => None,
-    };
+    let advice = sign.starts_with(':').then(|| "types are not written; leave it out".to_owned());
     let sign = sign.get(..if sign == "=>" { 2 } else { 1 }).unwrap_or_default();
-    (format!("a `;` is missing before `{sign}`"), stumbled.or(advice.map(str::to_owned)))
+    (format!("a `;` is missing before `{sign}`"), advice)
 }
 
 fn is_of_word(c: char) -> bool {
@@ -138,7 +259,7 @@ fn advice_on(table: &[(&str, &str)], word: &str) -> Option<String> {
     table.iter().find(|(known, _)| *known == word).map(|(_, advice)| (*advice).to_owned())
 }
 
-fn words(kind: &ParseErrorType, watched: &Watched) -> (String, Option<String>) {
+fn words(kind: &ParseErrorType, site: &Site<'_>) -> (String, Option<String>) {
     match kind {
         ParseErrorType::Reserved(word) => reserved(word),
         ParseErrorType::BadInput(error) if is_too_slow(error) => (
@@ -174,7 +295,7 @@ fn words(kind: &ParseErrorType, watched: &Watched) -> (String, Option<String>) {
             ("the number is malformed".to_owned(), None)
         }
         ParseErrorType::MissingToken(token, purpose) => {
-            (format!("`{token}` is missing {}", purpose.replace('\'', "`")), still_open(token, watched))
+            (format!("`{token}` is missing {}", purpose.replace('\'', "`")), still_open(token, site))
         }
         ParseErrorType::DuplicatedProperty(key) => (format!("the key `{key}` stands twice in the map"), None),
         ParseErrorType::AssignmentToConstant(name) => {
@@ -223,17 +344,8 @@ fn reserved(word: &str) -> (String, Option<String>) {
 }
 
 /// Which bracket waits for the `missing` one.
-fn still_open(missing: &str, watched: &Watched) -> Option<String> {
-    let (opening, position) = watched.open.last()?;
-    let line = position.line()?;
+fn still_open(missing: &str, site: &Site<'_>) -> Option<String> {
+    let open = site.bracket_around(site.at)?;
+    let (opening, line) = (site.word(open), site.tokens.line(site.token(open).start()));
     (closing_of(opening) == missing).then(|| format!("the `{opening}` of line {line} is still open"))
-}
-
-/// The source from a position on.
-fn from_position(source: &str, position: Position) -> &str {
-    let Some(line) = position.line() else { return "" };
-    let before = source.split_inclusive('\n').take(line - 1).map(str::len).sum::<usize>();
-    let rest = &source[before..];
-    let skipped = position.position().unwrap_or(1).saturating_sub(1);
-    rest.char_indices().nth(skipped).map_or("", |(at, _)| &rest[at..])
 }

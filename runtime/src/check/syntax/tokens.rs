@@ -40,6 +40,12 @@ pub(super) struct Token {
 }
 
 impl Token {
+    /// What stands for a token where there is none.
+    pub(super) fn nothing_at(offset: usize) -> Self {
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        Self { kind: Kind::Stray, start: offset, end: offset }
+    }
+
     pub(super) fn start(self) -> usize {
         self.start as usize
     }
@@ -66,17 +72,14 @@ pub(super) struct OpenComment {
 pub(super) struct Tokens<'a> {
     pub(super) text: &'a str,
     tokens: Vec<Token>,
-    /// Where each line begins.
-    lines: Vec<usize>,
+    lines: Lines,
     pub(super) open_comment: Option<OpenComment>,
 }
 
 impl<'a> Tokens<'a> {
     pub(super) fn of(text: &'a str) -> Self {
-        let line_starts = text.match_indices('\n').map(|(at, _)| at + 1);
-        let lines = std::iter::once(0).chain(line_starts).collect();
         let (tokens, open_comment) = Scanner { text, at: 0, tokens: Vec::new(), braces: Vec::new() }.scan();
-        Self { text, tokens, lines, open_comment }
+        Self { text, tokens, lines: Lines::of(text), open_comment }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -97,43 +100,77 @@ impl<'a> Tokens<'a> {
         self.tokens.partition_point(|token| token.end() <= offset)
     }
 
-    /// The line that `offset` is on, counted from 0.
+    /// The line that `offset` is on, counted from 1.
     pub(super) fn line(&self, offset: usize) -> usize {
-        self.lines.partition_point(|start| *start <= offset) - 1
+        self.lines.line(offset)
     }
 
     /// Where the line of `offset` ends, before its line break.
     pub(super) fn line_end(&self, offset: usize) -> usize {
-        let from_line = &self.text[offset..];
-        offset + from_line.lines().next().map_or(0, str::len)
+        let rest = &self.text[offset..];
+        offset + rest.lines().next().map_or(0, str::len)
     }
 
-    /// Whether the token is the first of its line.
+    /// Whether the token is the first of its line, and no piece of a text.
     pub(super) fn begins_line(&self, index: usize) -> bool {
         let Some(token) = self.get(index) else { return false };
-        index == 0 || self.tokens[index - 1].end() <= self.lines[self.line(token.start())]
+        let line = self.lines.start(token.start());
+        index == 0 || self.tokens[index - 1].end() <= line
     }
 
-    /// How many characters stand before the first word of the line of `offset`, a tab as one.
+    /// How far the line of `offset` is indented, in characters.
     pub(super) fn indentation(&self, offset: usize) -> usize {
-        let line = &self.text[self.lines[self.line(offset)]..];
-        line.chars().take_while(|c| matches!(c, ' ' | '\t')).count()
+        let line = &self.text[self.lines.start(offset)..];
+        line.chars().take_while(|c| c.is_whitespace() && *c != '\n').count()
     }
 
     /// Where Rhai says that `offset` is.
     pub(super) fn position(&self, offset: usize) -> Position {
-        let line = self.line(offset);
-        let column = self.text[self.lines[line]..offset].chars().count() + 1;
-        let bounded = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
-        Position::new(bounded(line + 1), bounded(column))
+        self.lines.position(self.text, offset)
     }
 
     /// Where in the text a position of Rhai is; its end if there is none.
     pub(super) fn offset(&self, position: Position) -> usize {
-        let start = position.line().and_then(|line| self.lines.get(line - 1));
-        let Some(start) = start.copied() else { return self.text.len() };
+        self.lines.offset(self.text, position)
+    }
+}
+
+/// Where each line of a text begins.
+#[derive(Clone)]
+pub(super) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(super) fn of(text: &str) -> Self {
+        let starts = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self(std::iter::once(0).chain(starts).collect())
+    }
+
+    /// The line of `offset`, counted from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.index(offset) + 1
+    }
+
+    fn index(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset) - 1
+    }
+
+    fn start(&self, offset: usize) -> usize {
+        self.0[self.index(offset)]
+    }
+
+    /// Where Rhai says that `offset` of `text` is.
+    pub(super) fn position(&self, text: &str, offset: usize) -> Position {
+        let bounded = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+        let column = text[self.start(offset)..offset].chars().count() + 1;
+        Position::new(bounded(self.line(offset)), bounded(column))
+    }
+
+    /// Where in `text` a position of Rhai is; its end if there is none.
+    pub(super) fn offset(&self, text: &str, position: Position) -> usize {
+        let start = position.line().and_then(|line| self.0.get(line - 1));
+        let Some(start) = start.copied() else { return text.len() };
         let skipped = position.position().unwrap_or(1).saturating_sub(1);
-        self.text[start..].char_indices().nth(skipped).map_or(self.text.len(), |(at, _)| start + at)
+        text[start..].char_indices().nth(skipped).map_or(text.len(), |(at, _)| start + at)
     }
 }
 

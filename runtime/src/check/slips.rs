@@ -1,0 +1,146 @@
+//! What people who come from other languages write, and what they read about it.
+
+use manifest_schema::fault::Severity;
+
+use super::help::Edit;
+use super::*;
+
+/// Scripts with their faults, each as `--- line:column message | advice`.
+const SLIPS: &str = include_str!("slips.txt");
+
+/// Advice that shows code which is no edit of what was written.
+const EXAMPLES: [&str; 16] = [
+    "a function is written `fn",
+    "a block stands in braces: `{ ... }`",
+    "a loop that counts is written `for (item, index) in list { ... }`",
+    "a loop is written `for i in 0..3 { ... }`",
+    "a part of an array is `list.extract(0..2)`",
+    "arrays are joined with `+`: `[1] + rest`",
+    "maps are joined with `+`: `#{ a: 1 } + rest`",
+    "declare it with `let` to change it",
+    "define it at the top, or make it a closure: `let f = |x| x + 1;`",
+    "make a map that holds closures: `#{ act: || this.value }`",
+    "make a map: `#{ name: value }`",
+    "names are made of `a` to `z`, `A` to `Z`, `0` to `9` and `_`",
+    "there are no regular expressions; strings have `contains`, `split` and `index_of`",
+    "what always happens stands after the `try`, with a `catch` of its own",
+    "write `switch value { 1 => ..., _ => ... }`",
+    // Nobody knows where a string was to end.
+    "write `",
+];
+
+struct Slip {
+    source: &'static str,
+    faults: Vec<&'static str>,
+}
+
+fn slips() -> impl Iterator<Item = Slip> {
+    SLIPS.split("====\n").map(|slip| {
+        let end = slip.find("--- ").expect("each slip has a fault");
+        Slip { source: &slip[..end], faults: slip[end..].lines().map(|line| &line["--- ".len()..]).collect() }
+    })
+}
+
+/// The errors of a script, and the edits of their advice.
+fn checked(source: &str) -> (Vec<Fault>, Vec<(Position, Edit)>) {
+    let path = ScriptPath::new("a.rhai").unwrap();
+    let mut findings = Findings::new(SdkVersion::V1_2, &path, source);
+    let mut growth = Growth::new(Arc::new(Unbounded));
+    drop(judge(Sandbox::of(SdkVersion::V1_2), &mut findings, &mut growth).unwrap());
+    let edits = std::mem::take(&mut findings.edits);
+    let faults =
+        findings.into_faults().iter().filter(|fault| fault.severity == Severity::Error).cloned().collect();
+    (faults, edits)
+}
+
+fn words(fault: &Fault) -> String {
+    let Place { line, column, .. } = fault.place.as_ref().unwrap();
+    let advice = fault.advice.as_ref().map(|advice| format!(" | {advice}")).unwrap_or_default();
+    format!("{line}:{column} {}{advice}", fault.message)
+}
+
+#[test]
+fn slip_is_reported_at_its_place_with_what_to_write() {
+    let mut wrong = String::new();
+    for Slip { source, faults } in slips() {
+        let found: Vec<String> = checked(source).0.iter().map(words).collect();
+        if found != faults {
+            wrong.push_str(&format!(
+                "{source}{}====\n",
+                found.iter().map(|fault| format!("--- {fault}\n")).collect::<String>()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "reported otherwise:\n{wrong}");
+}
+
+/// The lines of a script that have a fault.
+fn lines(source: &str) -> Vec<usize> {
+    checked(source).0.iter().map(|fault| fault.place.as_ref().unwrap().line).collect()
+}
+
+#[test]
+fn of_two_slips_both_are_reported_and_no_other() {
+    let slips: Vec<(&str, Vec<usize>)> = slips().map(|slip| (slip.source, lines(slip.source))).collect();
+    let (mut pairs, mut both, mut invented) = (0, 0, Vec::new());
+    for (first, first_lines) in &slips {
+        let above = first.matches('\n').count();
+        for (second, second_lines) in slips.iter().filter(|(second, _)| second != first) {
+            let source = format!("{first}{second}");
+            let found = lines(&source);
+            pairs += 1;
+            both += usize::from(
+                found.iter().any(|line| *line <= above) && found.iter().any(|line| *line > above),
+            );
+            let is_of_slip = |line: &usize| {
+                first_lines.contains(line) || *line > above && second_lines.contains(&(line - above))
+            };
+            if !found.iter().all(is_of_slip) {
+                invented.push(source);
+            }
+        }
+    }
+    assert!(both * 100 >= pairs * 98, "both are reported in {both} of {pairs} pairs");
+    assert!(invented.is_empty(), "{} have faults of their own, such as\n{}", invented.len(), invented[0]);
+}
+
+#[test]
+fn advice_that_holds_code_is_an_edit_that_leaves_one_fault_less() {
+    let mut wrong = Vec::new();
+    for Slip { source, .. } in slips() {
+        applied(source, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Applies the edit of each fault by itself.
+fn applied(source: &str, wrong: &mut Vec<String>) {
+    let (faults, edits) = checked(source);
+    for fault in &faults {
+        let place = fault.place.as_ref().unwrap();
+        let is_here = |position: &Position| {
+            (position.line(), position.position()) == (Some(place.line), Some(place.column))
+        };
+        let advice = fault.advice.as_deref().unwrap_or_default();
+        let Some((_, Edit { replace, with })) = edits.iter().find(|(position, _)| is_here(position)) else {
+            if advice.contains('`') && !EXAMPLES.iter().any(|example| advice.starts_with(example)) {
+                wrong.push(format!("no edit: {}", words(fault)));
+            }
+            continue;
+        };
+        let mut edited = source.to_owned();
+        edited.replace_range(replace.clone(), with);
+        let mut left: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
+        left.remove(left.iter().position(|message| *message == fault.message).unwrap());
+        for after in &checked(&edited).0 {
+            match left.iter().position(|message| *message == after.message) {
+                Some(at) => drop(left.remove(at)),
+                None => wrong.push(format!(
+                    "{}\n{source}-- is, edited:\n{edited}-- {}",
+                    words(fault),
+                    words(after)
+                )),
+            }
+        }
+    }
+}
