@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "engine/blobs.rs"]
+mod blobs;
 #[path = "engine/callbacks.rs"]
 mod callbacks;
 #[path = "engine/cycles.rs"]

@@ -12,10 +12,10 @@ use super::Outcome;
 use crate::kind::kind_of;
 use crate::run_context;
 
-/// What is an error, by the SDK version of the script.
+/// What is right, by the SDK version of the script.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
-    /// What a callback gives must be of the kind that is asked for, and what a comparer throws is thrown.
+    /// What a callback gives must be of the kind that is asked for, what a comparer throws is thrown, and bytes are integers.
     pub(super) strict: bool,
 }
 

@@ -13,12 +13,14 @@
 //!   catches it, whatever it is, and takes a condition of the wrong kind for `false`. [`callback`] has the rules.
 //! - [`nested`]: `==`, `!=`, `to_string` and `to_debug` of arrays and maps recurse as deep as a value is nested, at
 //!   nearly 2 KiB of stack a level, and printing takes square time.
+//! - [`bytes`]: what a loop over a blob goes through is no integer.
 //! - [`kept`]: a function that is called by name can be handed a variable that closures share, which may be the very
 //!   collection that it is then put into. Nothing that walks into values would come to an end.
 //! - `to_json` recurses for ever into a closure that captured what holds it; `parse_json` reads objects only.
 //! - `exit` is an error to Rhai, which functions that were handed a function turn into one that `try` catches.
 //! - `sleep` would hold a thread; disabling its name has no effect.
 
+mod bytes;
 mod callback;
 mod each;
 mod entries;
@@ -56,6 +58,7 @@ pub(crate) fn register(engine: &mut Engine, sdk: SdkVersion) {
     order::register(&mut module, rules);
     each::register(&mut module, rules);
     entries::register(&mut module, rules);
+    bytes::register(&mut module, rules);
     nested::register(&mut module);
     kept::register(&mut module);
     reads(&mut module, "exit", || exit(Dynamic::UNIT));
