@@ -10,6 +10,8 @@ mod blobs;
 mod callbacks;
 #[path = "engine/cycles.rs"]
 mod cycles;
+#[path = "engine/guards.rs"]
+mod guards;
 #[path = "engine/host_calls.rs"]
 mod host_calls;
 #[path = "engine/memory.rs"]

@@ -9,6 +9,7 @@ use crate::sdk::{CTX, Property, RequestProperty, Uses};
 
 pub(super) fn check(ast: &AST, declared: &Declared, sdk: SdkVersion, findings: &mut Findings<'_>) -> Uses {
     let mut uses = Uses::default();
+    let mut later = Vec::new();
     // A script with a variable of that name may mean either; then nothing is said and everything is there.
     let own_variable = declared.variables.contains(CTX) || declared.left_out.contains(CTX);
     if own_variable {
@@ -26,7 +27,7 @@ pub(super) fn check(ast: &AST, declared: &Declared, sdk: SdkVersion, findings: &
         [around @ .., ASTNode::Expr(expression)] if is_ctx(expression) => {
             uses.in_functions |= body.function.is_some() && !body.is_closure();
             match around.last().and_then(|parent| read_from(parent, expression)) {
-                Some(Read::Property(chain)) => property(chain, sdk, &mut uses, findings),
+                Some(Read::Property(chain)) => property(chain, sdk, &mut uses, &mut later, findings),
                 Some(Read::Index(index)) => {
                     if let Some((name, position)) = constant_key(index) {
                         let known = names(sdk);
@@ -39,7 +40,27 @@ pub(super) fn check(ast: &AST, declared: &Declared, sdk: SdkVersion, findings: &
         }
         _ => {}
     });
+    // A script that asks for the version may read what a later one has where it is there.
+    if !uses.contains(Property::SdkVersion) {
+        later.into_iter().for_each(|later: Later| later.tell(sdk, findings));
+    }
     uses
+}
+
+/// What a later version brought, read at a place.
+struct Later {
+    what: String,
+    width: usize,
+    position: Position,
+    since: SdkVersion,
+}
+
+impl Later {
+    fn tell(self, sdk: SdkVersion, findings: &mut Findings<'_>) {
+        let message = format!("`{}` came with sdk {}, this is {sdk}", self.what, self.since);
+        let advice = format!("set `sdk = \"{}\"` in the manifest", self.since);
+        findings.add(self.position, self.width, message, Some(advice));
+    }
 }
 
 fn is_ctx(expression: &Expr) -> bool {
@@ -102,15 +123,22 @@ fn head(chain: &Expr) -> Option<(&str, Position, Option<Read<'_>>)> {
     }
 }
 
-fn property(chain: &Expr, sdk: SdkVersion, uses: &mut Uses, findings: &mut Findings<'_>) {
+fn property(
+    chain: &Expr,
+    sdk: SdkVersion,
+    uses: &mut Uses,
+    later: &mut Vec<Later>,
+    findings: &mut Findings<'_>,
+) {
     let Some((name, position, rest)) = head(chain) else { return uses.add_everything() };
     match Property::ALL.into_iter().find(|property| property.name() == name) {
         None => refuse_unless_known("ctx", name, position, &names(sdk), findings),
         Some(property) if property.since() > sdk => {
-            came_later(&format!("ctx.{name}"), name, position, property.since(), sdk, findings);
+            let (what, width) = (format!("ctx.{name}"), name.chars().count());
+            later.push(Later { what, width, position, since: property.since() });
         }
         Some(Property::Request) => match rest {
-            Some(Read::Property(rest)) => request_property(rest, sdk, uses, findings),
+            Some(Read::Property(rest)) => request_property(rest, sdk, uses, later, findings),
             Some(Read::Index(index)) => {
                 if let Some((name, position)) = constant_key(index) {
                     let known = request_names(sdk);
@@ -124,28 +152,24 @@ fn property(chain: &Expr, sdk: SdkVersion, uses: &mut Uses, findings: &mut Findi
     }
 }
 
-fn request_property(chain: &Expr, sdk: SdkVersion, uses: &mut Uses, findings: &mut Findings<'_>) {
+fn request_property(
+    chain: &Expr,
+    sdk: SdkVersion,
+    uses: &mut Uses,
+    later: &mut Vec<Later>,
+    findings: &mut Findings<'_>,
+) {
     let Some((name, position, _)) = head(chain) else { return uses.add_whole_request() };
     match RequestProperty::ALL.into_iter().find(|property| property.name() == name) {
         None => refuse_unless_known("ctx.request", name, position, &request_names(sdk), findings),
         Some(property) if property.since() > sdk => {
-            came_later(&format!("ctx.request.{name}"), name, position, property.since(), sdk, findings);
+            // So that nothing is read, rather than nothing's property.
+            uses.add(Property::Request);
+            let (what, width) = (format!("ctx.request.{name}"), name.chars().count());
+            later.push(Later { what, width, position, since: property.since() });
         }
         Some(property) => uses.add_request(property),
     }
-}
-
-fn came_later(
-    what: &str,
-    name: &str,
-    position: Position,
-    since: SdkVersion,
-    sdk: SdkVersion,
-    findings: &mut Findings<'_>,
-) {
-    let message = format!("`{what}` came with sdk {since}, this is {sdk}");
-    let advice = format!("set `sdk = \"{since}\"` in the manifest");
-    findings.add(position, name.chars().count(), message, Some(advice));
 }
 
 fn names(sdk: SdkVersion) -> Vec<&'static str> {

@@ -115,7 +115,9 @@ impl Names<'_, '_, '_> {
         let defined = self.declared.functions.get(&name);
         let native = self.natives.get(&name);
         let counts: Vec<usize> = defined.into_iter().chain(native).flatten().copied().collect();
-        if self.refused(&name, position) || self.declared.left_out.contains(call.name.as_str()) {
+        // `if is_def_fn("f", 1) { f(x) }` calls nothing that is not there.
+        let guarded = counts.is_empty() && self.declared.asked_for.contains(&name);
+        if self.refused(&name, position) || guarded || self.declared.left_out.contains(call.name.as_str()) {
             return;
         }
         if name == "log::debug" {
@@ -200,7 +202,9 @@ impl Names<'_, '_, '_> {
     fn method(&mut self, call: &FnCallExpr, position: Position) {
         let name = call.name.as_str();
         let is_keyword = KEYWORDS.iter().any(|(keyword, _)| *keyword == name);
-        if is_keyword || self.declared.members.contains(name) || self.declared.left_out.contains(name) {
+        let declared = self.declared;
+        let may_be_there = declared.members.contains(name) || declared.asked_for.contains(name);
+        if is_keyword || may_be_there || declared.left_out.contains(name) {
             return;
         }
         let given = call.args.len();
