@@ -21,6 +21,7 @@ use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Utc}
 use crate::zone::Zone;
 
 pub use error::CronError;
+pub(crate) use meant::meant as expression_meant;
 
 /// Due times are looked for from 1900-01-01T00:00:00Z …
 const FIRST: DateTime<Utc> = at(-2_208_988_800);

@@ -95,6 +95,9 @@ struct Draft {
 fn draft(root: &DeTable<'_>, ceiling: &Ceiling, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Draft {
     let root = Table::new(root, 0..0, "the manifest", &ROOT, source);
     let sdk = root.get("sdk").or_else(|| {
+        if root.misspells("sdk") {
+            return None;
+        }
         let advice = format!("write `sdk = \"{}\"` in the first line", SdkVersion::NEWEST);
         source.error_with(0..0, "the manifest has no `sdk`".to_owned(), Some(advice));
         None
@@ -114,6 +117,10 @@ fn manifest(
     scripts: &mut Scripts<'_>,
     source: &mut Source<'_>,
 ) -> Option<Manifest> {
+    let is_odd = |key| root.misspells(key) || root.get(key).is_some_and(|value| !value.is_array());
+    if ["routes", "schedules", "functions"].into_iter().any(is_odd) {
+        scripts.note_misunderstood();
+    }
     let app = root.get("app").map(|value| app(value, source)).unwrap_or_default();
     let routes = entries(root, "routes", source, |value, source| routes::read(value, scripts, source));
     routes::refuse_conflicts(&routes, source);

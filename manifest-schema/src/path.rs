@@ -67,6 +67,9 @@ pub enum PathRule {
     /// A `?` begins the query, which is no part of the path.
     #[error("has a `?`; queries are no part of a path")]
     Query,
+    /// A part that can be missing, as other routers have it.
+    #[error("has an optional part")]
+    Optional,
     /// A `#` begins the fragment, which is never sent.
     #[error("has a `#`; fragments are no part of a path")]
     Fragment,
@@ -151,18 +154,16 @@ impl PathError {
             PathRule::TooLong | PathRule::TooManyParts => None,
             PathRule::EmptyPart => write("/".to_owned()),
             PathRule::Dots | PathRule::Control => Some("leave it out".to_owned()),
-            PathRule::Query if self.is_optional_part() => {
-                Some("a part cannot be optional: write two routes, one without it".to_owned())
-            }
+            PathRule::Optional => Some("write two routes, one without it".to_owned()),
             PathRule::Query => Some("leave it out: the script reads it as `ctx.request.query`".to_owned()),
             PathRule::Fragment => Some("leave it out: it stays in the browser".to_owned()),
             PathRule::Encoded => write(decoded(broken)?),
             PathRule::Backslash => write("/".to_owned()),
             PathRule::Braces => {
                 let capture = notation::repaired(broken, self.is_last())?;
-                let around = broken.find('{').is_some_and(|at| at > 0)
-                    || broken.rfind('}') < broken.len().checked_sub(1);
-                Some(match around {
+                let before = broken.find('{').is_some_and(|at| at > 0);
+                let behind = broken.find('}').is_some_and(|at| at + 1 < broken.len());
+                Some(match before || behind {
                     true => format!("write `{capture}`, and let the script look at the rest of the part"),
                     false => format!("write `{capture}`"),
                 })
@@ -190,13 +191,13 @@ impl PathError {
     fn is_last(&self) -> bool {
         self.range.end == self.text.len()
     }
+}
 
-    /// Whether the `?` makes a part optional, as in `/:id?` or `/{id?}`, rather than begin a query.
-    fn is_optional_part(&self) -> bool {
-        let part = self.text[..self.range.start].rsplit('/').next().unwrap_or_default();
-        let behind = self.text[self.range.start + 1..].split('/').next().unwrap_or_default();
-        part.starts_with([':', '{', '<', '[', '(']) && matches!(behind, "" | "}" | ">" | "]" | ")")
-    }
+/// Whether the `?` at byte `at` makes a part optional, as in `/:id?` or `/{id?}`, rather than begin a query.
+fn makes_optional(text: &str, at: usize) -> bool {
+    let part = text[..at].rsplit('/').next().unwrap_or_default();
+    let behind = text[at + 1..].split('/').next().unwrap_or_default();
+    part.starts_with([':', '{', '<', '[', '(']) && matches!(behind, "" | "}" | ">" | "]" | ")")
 }
 
 /// The path from the root that is meant by one that does not begin there: `greet`, `GET /greet`, `https://example.org/greet`.
@@ -221,7 +222,7 @@ fn decoded(encoded: &str) -> Option<String> {
     let bytes: Option<Vec<u8>> =
         encoded.split('%').skip(1).map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
     let text = String::from_utf8(bytes?).ok()?;
-    (!text.contains('/') && check_characters(&text).is_ok()).then_some(text)
+    (!text.contains(['/', '{', '}']) && check_characters(&text).is_ok()).then_some(text)
 }
 
 impl fmt::Display for RoutePath {
@@ -270,6 +271,7 @@ fn parse_segments(text: &str) -> Result<Vec<Segment>, Broken> {
 fn check_characters(text: &str) -> Result<(), Broken> {
     for (at, c) in text.char_indices() {
         let rule = match c {
+            '?' if makes_optional(text, at) => PathRule::Optional,
             '?' => PathRule::Query,
             '#' => PathRule::Fragment,
             '%' => PathRule::Encoded,

@@ -1,11 +1,12 @@
 //! Reads TOML tables key by key. What is not as it should be becomes a fault at its place, and no value.
 
+mod unknown;
+
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::fault::quoted;
 use crate::source::Source;
 
 /// A table in which every key is known.
@@ -15,6 +16,8 @@ pub(crate) struct Table<'t> {
     header: Range<usize>,
     /// What the table is, for people: `[[routes]]`.
     what: &'static str,
+    /// The keys that unknown ones were meant to be.
+    meant: Vec<&'static str>,
 }
 
 /// The keys that a table may have.
@@ -25,6 +28,9 @@ pub(crate) struct Keys {
     pub(crate) not_yet: &'static [&'static str],
 }
 
+/// Arrays of tables.
+const TABLES: [&str; 3] = ["routes", "schedules", "functions"];
+
 impl<'t> Table<'t> {
     /// The table `what`, which begins at `header`; every key beyond `keys` is a fault.
     pub(crate) fn new(
@@ -34,15 +40,21 @@ impl<'t> Table<'t> {
         keys: &Keys,
         source: &mut Source<'_>,
     ) -> Self {
+        let mut meant = Vec::new();
         for key in entries.keys() {
             let name = key.get_ref().as_ref();
             if keys.not_yet.contains(&name) {
                 source.error(key.span(), format!("`{name}` is not supported by this server yet"));
             } else if !keys.known.contains(&name) {
-                unknown_key(key, &entries[key], what, keys, source);
+                meant.extend(unknown::refuse(key, &entries[key], what, keys, source));
             }
         }
-        Self { entries, header, what }
+        Self { entries, header, what, meant }
+    }
+
+    /// Whether an unknown key was meant to be `key`.
+    pub(crate) fn misspells(&self, key: &str) -> bool {
+        self.meant.contains(&key)
     }
 
     /// The value of `key`, if it is there.
@@ -58,7 +70,7 @@ impl<'t> Table<'t> {
     /// The value of `key`, which must be there.
     pub(crate) fn require(&self, key: &'static str, source: &mut Source<'_>) -> Option<Value<'t>> {
         let value = self.get(key);
-        if value.is_none() {
+        if value.is_none() && !self.misspells(key) {
             source.error(self.header.clone(), format!("{} has no `{key}`", self.what));
         }
         value
@@ -106,8 +118,23 @@ impl<'t> Value<'t> {
                 let written = source.text().get(self.span()).unwrap_or_default();
                 self.refuse("a string", Some(format!("write `\"{written}\"`")), source)
             }
+            DeValue::Array(items) => {
+                let only = items.first().filter(|item| items.len() == 1 && item.get_ref().is_str());
+                let written = only.and_then(|item| source.text().get(item.span()));
+                let advice = match (written, self.key) {
+                    (Some(written), _) => Some(format!("write `{written}`")),
+                    (None, "path" | "script") => Some("begin a `[[routes]]` for each".to_owned()),
+                    (None, _) => None,
+                };
+                self.refuse("a string", advice, source)
+            }
             _ => self.refuse("a string", None, source),
         }
+    }
+
+    /// Whether it is an array.
+    pub(crate) fn is_array(self) -> bool {
+        self.inner.get_ref().is_array()
     }
 
     /// The value as an integer; one beyond what an [`i128`] holds is its greatest.
@@ -147,7 +174,7 @@ impl<'t> Value<'t> {
     pub(crate) fn array(self, source: &mut Source<'_>) -> Option<Vec<Value<'t>>> {
         match self.inner.get_ref() {
             DeValue::Array(items) => Some(items.iter().map(|inner| Value { key: self.key, inner }).collect()),
-            DeValue::Table(_) => {
+            DeValue::Table(_) if TABLES.contains(&self.key) => {
                 let advice = match self.written_on_one_line(source) {
                     Some(header) if header.starts_with('[') => format!("write `[[{}]]`", self.key),
                     Some(table) if table.starts_with('{') => format!("write `[{table}]`"),
@@ -155,7 +182,7 @@ impl<'t> Value<'t> {
                 };
                 self.refuse("an array of tables", Some(advice), source)
             }
-            DeValue::String(_) if !matches!(self.key, "routes" | "schedules" | "functions") => {
+            DeValue::String(_) if !TABLES.contains(&self.key) => {
                 let advice = self.written_on_one_line(source).map(|text| format!("write `[{text}]`"));
                 self.refuse("an array", advice, source)
             }
@@ -224,80 +251,6 @@ impl<'t> Value<'t> {
         };
         source.error_with(self.span(), format!("`{}` must be {wanted}, not {found}", self.key), advice);
         None
-    }
-}
-
-/// Names of keys elsewhere, and what they are here.
-const OTHER_NAMES: [(&str, &str); 36] = [
-    ("method", "methods"),
-    ("verb", "methods"),
-    ("verbs", "methods"),
-    ("http_methods", "methods"),
-    ("url", "path"),
-    ("uri", "path"),
-    ("route", "path"),
-    ("pattern", "path"),
-    ("route", "routes"),
-    ("endpoint", "routes"),
-    ("endpoints", "routes"),
-    ("file", "script"),
-    ("handler", "script"),
-    ("source", "script"),
-    ("src", "script"),
-    ("entrypoint", "script"),
-    ("schedule", "cron"),
-    ("expression", "cron"),
-    ("interval", "cron"),
-    ("schedule", "schedules"),
-    ("cron", "schedules"),
-    ("crons", "schedules"),
-    ("jobs", "schedules"),
-    ("tz", "timezone"),
-    ("zone", "timezone"),
-    ("time_zone", "timezone"),
-    ("id", "name"),
-    ("title", "name"),
-    ("environment", "env"),
-    ("vars", "env"),
-    ("variables", "env"),
-    ("version", "sdk"),
-    ("sdk_version", "sdk"),
-    ("mem", "memory"),
-    ("ram", "memory"),
-    ("host", "domains"),
-];
-
-/// A fault: a key that `what` does not have.
-fn unknown_key(
-    key: &Spanned<std::borrow::Cow<'_, str>>,
-    value: &Spanned<DeValue<'_>>,
-    what: &str,
-    keys: &Keys,
-    source: &mut Source<'_>,
-) {
-    let name = key.get_ref().as_ref();
-    let message = format!("unknown key {}", quoted(name));
-    let other = OTHER_NAMES
-        .iter()
-        .find(|(other, here)| other.eq_ignore_ascii_case(name) && keys.known.contains(here));
-    let meant = match other {
-        Some((_, here)) => Some(*here),
-        None => source.nearest(name, keys.known.iter().copied()),
-    };
-    let text = source.text();
-    match (meant, value.get_ref().as_str()) {
-        // One method as a text: key and value are other than they should be.
-        (Some("methods"), Some(method))
-            if text.get(key.span().start..value.span().end).is_some_and(|entry| !entry.contains('\n')) =>
-        {
-            let advice = format!("write `methods = [\"{}\"]`", method.to_ascii_uppercase().escape_debug());
-            source.error_with(key.span().start..value.span().end, message, Some(advice));
-        }
-        (Some(meant), _) => source.error_with(key.span(), message, Some(format!("did you mean `{meant}`?"))),
-        (None, _) => {
-            let advice = format!("{what} takes {}", keys.known.join(", "));
-            source.error_with(key.span(), message, Some(advice));
-        }
     }
 }
 

@@ -15,7 +15,7 @@ pub enum CronError {
     #[error("the cron expression is longer than {EXPRESSION_MAX} bytes")]
     TooLong,
     /// It has too few or too many fields.
-    #[error("{} has {count} fields, must have 5, or 6 with seconds first", quoted(expression))]
+    #[error("{} has {count} field{}, must have 5, or 6 with seconds first", quoted(expression), if *count == 1 { "" } else { "s" })]
     FieldCount {
         /// The whole expression.
         expression: String,
@@ -81,6 +81,10 @@ impl CronError {
             return Some(format!("write `{meant}`"));
         }
         match self {
+            Self::Nickname { name } if name.starts_with("@every") => Some(
+                "such as `*/5 * * * *`, every five minutes: only what divides a minute, an hour or a day evenly has an expression"
+                    .to_owned(),
+            ),
             Self::Nickname { name } => {
                 let near = Suggestions::default().nearest(name, NICKNAMES.iter().map(|(known, _)| *known));
                 let known = || NICKNAMES.map(|(known, _)| known).join(", ");

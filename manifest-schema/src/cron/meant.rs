@@ -26,7 +26,7 @@ const NAMES: [(&str, &str); 19] = [
 ];
 
 /// The expression that `text` was meant to be, which is one.
-pub(super) fn meant(text: &str) -> Option<String> {
+pub(crate) fn meant(text: &str) -> Option<String> {
     let lower = text.trim().to_ascii_lowercase();
     let meant = interval(&lower)
         .or_else(|| nickname(&lower))
@@ -121,7 +121,9 @@ fn item_meant(item: &str, highest: u16, is_weekday: bool) -> String {
         return format!("{day}#L");
     }
     let named = |name: &str| {
-        let known = NAMES.iter().find(|(long, _)| long.eq_ignore_ascii_case(name));
+        let lower = name.to_ascii_lowercase();
+        let known =
+            NAMES.iter().find(|(long, _)| lower.len() > 3 && long.starts_with(&lower) || *long == lower);
         known.map_or_else(|| name.to_owned(), |(_, short)| (*short).to_owned())
     };
     item.split('-').map(named).collect::<Vec<_>>().join("-")

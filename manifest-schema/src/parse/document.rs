@@ -61,6 +61,16 @@ pub(super) fn parse<'t>(source: &mut Source<'t>) -> Option<Spanned<DeTable<'t>>>
     let starts: Vec<usize> = std::iter::once(0).chain(breaks).collect();
     // Whether a line was explained. What is wrong with one is said once then, however often the parser stumbles over it.
     let mut explained: BTreeMap<usize, bool> = BTreeMap::new();
+    if !errors.is_empty() && text.trim_start().starts_with('{') {
+        let brace = text.find('{').unwrap_or_default();
+        let advice = "`picloud init` writes one to begin with".to_owned();
+        source.syntax_error(
+            brace..brace + 1,
+            "the manifest is JSON, and has to be TOML".to_owned(),
+            Some(advice),
+        );
+        return Some(root);
+    }
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
         let start = starts[starts.partition_point(|start| *start <= span.start) - 1];

@@ -12,6 +12,9 @@ use crate::table::{Keys, Table, Value};
 pub(super) const KEYS: Keys =
     Keys { known: &["timeout", "operations", "memory", "body", "concurrency"], not_yet: &[] };
 
+/// A script that does nothing takes more, in bytes: so many are a number without its unit.
+const MEMORY_OF_ANY_SCRIPT: u64 = 4096;
+
 /// Reads `[limits]`; what it leaves out is the default, also where the ceiling is lower: that is a matter of each run.
 pub(super) fn read(value: Option<Value<'_>>, ceiling: &Ceiling, source: &mut Source<'_>) -> Option<Limits> {
     let most = &ceiling.executions;
@@ -36,6 +39,17 @@ pub(super) fn read(value: Option<Value<'_>>, ceiling: &Ceiling, source: &mut Sou
         most.memory,
         show_size,
     );
+    if let (Some(memory), Some(value)) = (memory, limit.table.get("memory"))
+        && memory < MEMORY_OF_ANY_SCRIPT
+    {
+        let message = format!("`memory` is {}, and no script does with that", show_size(memory));
+        let meant = format!("{memory}MiB");
+        let advice = match parse_size(&meant).is_some_and(|meant| meant <= most.memory) {
+            true => format!("write `\"{meant}\"`"),
+            false => format!("write `\"{}\"`", show_size(default.memory)),
+        };
+        limit.source.warning(value.span(), message, advice);
+    }
     let body = limit.read(
         "body",
         |value, source| size(value, most.body, by, source),
@@ -132,7 +146,16 @@ fn size(value: Value<'_>, most: u64, by: &str, source: &mut Source<'_>) -> Optio
     let Some(text) = value.as_str() else { return value.refuse(WANTED, None, source) };
     let size = parse_size(text);
     if size.is_none() {
-        let advice = size_meant(text).map(|meant| match meant <= most {
+        // So few bytes are no memory: the number has lost its unit.
+        let is_bare = value.key() == "memory" && text.bytes().all(|b| b.is_ascii_digit());
+        let of_mebibytes = parse_size(&format!("{text}MiB")).filter(|_| is_bare);
+        let meant = size_meant(text);
+        let meant = if meant.is_some_and(|bytes| bytes < MEMORY_OF_ANY_SCRIPT) {
+            of_mebibytes.or(meant)
+        } else {
+            meant
+        };
+        let advice = meant.map(|meant| match meant <= most {
             true => format!("write `\"{}\"`", show_size(meant)),
             false => format!("write `\"{}\"`, the most that {by}", show_size(most)),
         });

@@ -172,12 +172,14 @@ fn choice<T: Copy>(
 ) -> Option<T> {
     let [(first, default), (second, _)] = choices;
     let Some(value) = table.get(key) else { return Some(*default) };
-    let text = value.string(source)?;
-    let chosen = choices.iter().find(|(name, _)| *name == text.value).map(|(_, choice)| *choice);
+    let Some(text) = value.as_str() else {
+        return value.refuse(&format!("`{first}` or `{second}`"), None, source);
+    };
+    let chosen = choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
     if chosen.is_none() {
-        let near = source.did_you_mean(text.value, choices.iter().map(|(name, _)| *name));
-        let message = format!("{who}`{key}` must be `{first}` or `{second}`, not {}", quoted(text.value));
-        source.error_with(text.span, message, near);
+        let near = source.did_you_mean(text, choices.iter().map(|(name, _)| *name));
+        let message = format!("{who}`{key}` must be `{first}` or `{second}`, not {}", quoted(text));
+        source.error_with(value.span(), message, near);
     }
     chosen
 }

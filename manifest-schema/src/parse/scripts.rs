@@ -21,6 +21,11 @@ impl<'a> Scripts<'a> {
         Self { known, named: BTreeSet::new(), all_understood }
     }
 
+    /// Notes that something was not understood that can name scripts.
+    pub(super) fn note_misunderstood(&mut self) {
+        self.all_understood = false;
+    }
+
     /// The script that `table` names.
     pub(super) fn read(&mut self, table: &Table<'_>, source: &mut Source<'_>) -> Option<ScriptPath> {
         let script = self.find(table, source);

@@ -81,7 +81,7 @@ fn lookalike(line: &str) -> Option<Slip> {
         Lookalike::Blank(_) => Some(Slip {
             range: at..at + c.len_utf8(),
             message: format!("{} is not a blank of TOML", shown(c)),
-            advice: Some("write a space".to_owned()),
+            advice: Some(if like.meant(c).is_some() { "write a space" } else { "leave it out" }.to_owned()),
         }),
     }
 }
@@ -116,7 +116,9 @@ fn header(line: &str) -> Option<Slip> {
 
 /// A key and its value.
 fn entry(line: &str, at: usize) -> Option<Slip> {
-    let start = line.len() - line.trim_start().len();
+    // An item of YAML begins with a dash.
+    let indented = line.trim_start();
+    let start = line.len() - indented.strip_prefix("- ").map_or(indented, str::trim_start).len();
     let key_length =
         line[start..].find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-' | '.'))?;
     let key = &line[start..start + key_length];
@@ -126,6 +128,14 @@ fn entry(line: &str, at: usize) -> Option<Slip> {
     if key.is_empty() {
         return None;
     }
+    if sign == ":" && value.is_empty() {
+        let header = match key {
+            "routes" | "schedules" | "functions" => format!("[[{key}]]"),
+            _ => format!("[{key}]"),
+        };
+        let message = "a table begins with its name in brackets".to_owned();
+        return Some(Slip { range: start..line.len(), message, advice: write(&header) });
+    }
     if sign != "=" {
         // Without a sign, a value can be told from more words of a key by its quotation mark only.
         let meant = matches!(sign, ":" | ":=" | "==" | "=>" | "===")
@@ -133,7 +143,7 @@ fn entry(line: &str, at: usize) -> Option<Slip> {
         let (end, value) = (value_end(line, line.len() - value.len()), value);
         let value = &value[..value.len() - (line.len() - end)];
         return (meant && !value.is_empty()).then(|| Slip {
-            range: start..end,
+            range: line.len() - indented.len()..end,
             message: format!("`{key}` is set with `=`"),
             advice: write(&format!("{key} = {}", as_value(value))),
         });
@@ -191,7 +201,15 @@ fn of_value(line: &str, from: usize, at: usize) -> Option<Slip> {
         "null" | "nil" | "none" | "undefined" => {
             (format!("TOML has no `{word}`"), Some("leave the key out".to_owned()))
         }
-        _ => ("a text needs quotation marks".to_owned(), write(&in_quotes(word.trim_matches('`')))),
+        _ => {
+            let quoted = in_quotes(word.trim_matches('`'));
+            let is_list = matches!(
+                line[..from].trim_end_matches(['=', ' ']).trim_start(),
+                "methods" | "domains" | "required"
+            );
+            let code = if is_list { format!("[{quoted}]") } else { quoted };
+            ("a text needs quotation marks".to_owned(), write(&code))
+        }
     };
     Some(Slip { range: from..from + line[from..end].trim_end().len(), message, advice })
 }

@@ -56,11 +56,16 @@ fn capture_meant(part: &str) -> Option<Meant> {
         return match modifier {
             "" => part_named(name),
             "*" | "+" => Some(rest_named(name)).filter(|_| is_name(name)),
-            _ => part_named(name).filter(|_| between(modifier, "(", ")").is_some()),
+            _ => part_named(name).filter(|_| modifier.starts_with(['(', '.', '-', '@'])),
         };
     }
-    if let Some(name) = part.strip_prefix("**").or_else(|| part.strip_prefix('*')) {
-        return (name.is_empty() || is_name(name)).then(|| rest_named(name));
+    if let Some(name) = part.strip_prefix("**").or_else(|| part.strip_prefix('*'))
+        && (name.is_empty() || is_name(name))
+    {
+        return Some(rest_named(name));
+    }
+    if part.contains('*') && !part.contains(['(', ')']) {
+        return Some(Meant { name: "part".to_owned(), is_rest: false });
     }
     let is_rest = matches!(between(part, "(", ")")?, ".*" | ".+");
     Some(Meant { name: if is_rest { "rest" } else { "part" }.to_owned(), is_rest })
@@ -136,6 +141,9 @@ mod tests {
             ("/a/*/b/*", "{rest} {*rest2}"),
             ("/(.*)", "{*rest}"),
             ("/(foo|bar)", "{part}"),
+            ("/:id.json", "{id}"),
+            ("/*.php", "{part}"),
+            ("/a*b", "{part}"),
             ("/{id}/:id", "{id2}"),
         ] {
             assert_eq!(meant(path), captures, "{path}");
@@ -150,7 +158,6 @@ mod tests {
             "/v1/users:cancel",
             "/@ada",
             "/$metadata",
-            "/a*b",
             "/x:y",
             "/:",
             "/[]",

@@ -533,3 +533,39 @@ fn a_draft_of_the_sdk_is_taken_with_a_warning() {
     );
     assert_eq!(warnings("1.2"), [""; 0]);
 }
+
+#[test]
+fn one_slip_of_a_name_is_one_fault() {
+    says(
+        "[[functions]]\nname = \"f\"\nscirpt = \"a.rhai\"",
+        &["4:1 unknown key `scirpt` | did you mean `script`?"],
+    );
+    assert_eq!(errors("SDK = \"1.2\""), ["1:1 unknown key `SDK` | did you mean `sdk`?"]);
+    let warnings = |text: &str| {
+        let faults = read(text.as_bytes()).expect_err(text).faults;
+        faults.iter().filter(|fault| fault.severity == Severity::Warning).count()
+    };
+    assert_eq!(
+        warnings("sdk = \"1.2\"\n[[route]]\npath = \"/\"\nscript = \"a.rhai\"\n"),
+        0,
+        "it names a script"
+    );
+    assert_eq!(warnings("sdk = \"1.2\"\nroutes.script = \"a.rhai\"\n"), 0);
+}
+
+#[test]
+fn other_languages_than_toml_are_recognised() {
+    assert_eq!(
+        errors("{\n  \"sdk\": \"1.2\"\n}\n"),
+        ["1:1 the manifest is JSON, and has to be TOML | `picloud init` writes one to begin with"]
+    );
+    assert_eq!(
+        errors("sdk: \"1.2\"\nroutes:\n  - path: /\n    script: a.rhai\n"),
+        [
+            "1:1 `sdk` is set with `=` | write `sdk = \"1.2\"`",
+            "2:1 a table begins with its name in brackets | write `[[routes]]`",
+            "3:3 `path` is set with `=` | write `path = \"/\"`",
+            "4:5 `script` is set with `=` | write `script = \"a.rhai\"`",
+        ]
+    );
+}

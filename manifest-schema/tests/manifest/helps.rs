@@ -146,6 +146,7 @@ fn of_methods() {
 
 #[test]
 fn of_scripts() {
+    helps("sdk = \"1.2\"\n[[functions]]\nname = \"f\"\nscript = [\"a.rhai\"]\n");
     for script in [
         "a",
         "./a.rhai",
@@ -260,6 +261,7 @@ fn of_limits() {
         "timeout = 1.5",
         "timeout = \"2 minutes\"",
         "timeout = \"1 day\"",
+        "memory = 64",
         "memory = \"64MB\"",
         "memory = \"64M\"",
         "memory = \"64 MiB\"",
@@ -310,6 +312,10 @@ fn of_the_sdk_and_of_names() {
 
 #[test]
 fn of_keys() {
+    for entry in ["every = \"5m\"", "interval = \"1 hour\"", "at = \"12:30\""] {
+        helps(&format!("sdk = \"1.2\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\n{entry}\n"));
+    }
+    helps("sdk = \"1.2\"\n[secrets]\nAPI_KEY = \"hush\"\n");
     for entry in ["url = \"/\"", "pth = \"/\"", "route = \"/\""] {
         helps(&format!("sdk = \"1.2\"\n[[routes]]\n{entry}\nscript = \"a.rhai\"\n"));
     }
@@ -355,6 +361,8 @@ fn of_the_syntax() {
     for comment in ["// a comment", "-- a comment", "; a comment", "/* a comment */"] {
         helps(&format!("sdk = \"1.2\"\n{comment}\n"));
     }
+    helps("sdk = \"1.2\"\nfunctions:\n  - name: f\n");
+    helps("sdk = \"1.2\"\n[secrets]\nrequired = API_KEY\n");
     helps("sdk = \"1.2\"\n[env]\nA = True\n");
     helps("sdk = \"1.2\"\n[env]\nA = \"C:\\dir\"\n");
     helps("sdk = \"1.2\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\ncron = * * * * *\n");
