@@ -1,11 +1,13 @@
 //! `picloud check`: the validation of a push on a folder, without a server.
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
 use manifest_schema::fault::Fault;
 use manifest_schema::limits::Ceiling;
-use platform::deploy::{Checked, File, check as validate};
+use manifest_schema::manifest;
+use platform::deploy::{Checked, check as validate};
 use platform::revision::Prepared;
 
 use super::error::CommandError;
@@ -25,11 +27,12 @@ pub(crate) enum Form {
 }
 
 pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError> {
-    let Tree { mut snapshot, passed_by, .. } = folder::read(folder, &[".git"])?;
-    let manifest = match &snapshot.manifest {
-        Some(File::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
-        _ => String::new(),
-    };
+    let manifest = fs::read(folder.join(manifest::FILE_NAME)).unwrap_or_default();
+    let manifest = String::from_utf8_lossy(&manifest);
+    // Thousands of files of other programs are no part of an app either.
+    let mut ignored = unsent::ignored_folders(folder);
+    ignored.retain(|path| !manifest.contains(&format!("{path}/")));
+    let Tree { mut snapshot, passed_by, .. } = folder::read(folder, &[".git"], &ignored)?;
     let repository = unsent::look(folder, &|path| manifest.contains(path));
     // What nobody asks for and git ignores is no part of the app.
     snapshot.scripts.retain(|path, _| manifest.contains(path.as_str()) || !repository.ignored.contains(path));

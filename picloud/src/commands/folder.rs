@@ -50,9 +50,9 @@ pub(crate) enum PassedBy {
     Symlink,
 }
 
-/// Reads `folder`, apart from the folders within it that bear one of the names `passed_over`. What goes away meanwhile was
-/// not there.
-pub(crate) fn read(folder: &Path, passed_over: &[&str]) -> Result<Tree, ReadError> {
+/// Reads `folder`, apart from the folders within it that bear one of the names `passed_over` or are at one of the paths `ignored`. What goes
+/// away meanwhile was not there.
+pub(crate) fn read(folder: &Path, passed_over: &[&str], ignored: &[String]) -> Result<Tree, ReadError> {
     let mut tree = Tree { snapshot: Snapshot::default(), folders: Vec::new(), passed_by: Vec::new() };
     let mut folders = vec![PathBuf::new()];
     while let Some(inside) = folders.pop() {
@@ -70,7 +70,9 @@ pub(crate) fn read(folder: &Path, passed_over: &[&str]) -> Result<Tree, ReadErro
                 kind => kind.map_err(failed)?,
             };
             if kind.is_dir() {
-                if passed_over.iter().any(|name| entry.file_name() == *name) {
+                if passed_over.iter().any(|name| entry.file_name() == *name)
+                    || ignored.iter().any(|ignored| path == Path::new(ignored))
+                {
                     continue;
                 }
                 if entry.path().join(".git").exists() {

@@ -46,6 +46,11 @@ pub(crate) fn look(folder: &Path, mentions: &dyn Fn(&str) -> bool) -> Repository
     })
 }
 
+/// The folders that git ignores as a whole, `target` for instance, by their paths.
+pub(crate) fn ignored_folders(folder: &Path) -> Vec<String> {
+    Git { folder }.ignored_folders().unwrap_or_default()
+}
+
 /// The snapshot that is committed, which a push sends. `None`: there is none, or git does not say it.
 pub(crate) fn committed(folder: &Path) -> Option<Snapshot> {
     Git { folder }.committed().ok()
@@ -85,15 +90,27 @@ impl Git<'_> {
             .collect();
         let rules = self.rules(&repository.ignored)?;
         for (path, state) in &states {
-            repository.differs |= *state != State::Ignored;
             if *state == State::Ignored && !mentions(path) {
                 continue;
             }
+            repository.differs = true;
             let (words, advice) = state.words(path, rules.get(path.as_str()));
             repository.faults.push(Fault::warning(path, None, words).advise(advice));
         }
         repository.faults.extend(self.kept_by_lfs()?.into_iter().map(|path| lfs(&path)));
         Ok(repository)
+    }
+
+    fn ignored_folders(&self) -> Result<Vec<String>, GitError> {
+        let prefix = self.run(&["rev-parse", "--show-prefix"], b"")?;
+        let prefix = text(&prefix)?.trim_end_matches('\n');
+        let status = self.run(
+            &["status", "--porcelain", "-z", "--ignored=matching", "--untracked-files=normal", "--", "."],
+            b"",
+        )?;
+        let ignored = text(&status)?.split_terminator('\0').filter_map(|entry| entry.strip_prefix("!! "));
+        let folders = ignored.filter_map(|path| path.strip_prefix(prefix)?.strip_suffix('/'));
+        Ok(folders.map(str::to_owned).collect())
     }
 
     /// The manifest and the scripts that are not as they are committed.

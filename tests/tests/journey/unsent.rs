@@ -86,6 +86,34 @@ fn what_is_ignored_is_named_with_its_rule_where_the_manifest_asks_for_it() {
         &[
             "warning: made.rhai  line 3 of .gitignore, `made.*`, ignores the file: a push does not send it",
             "hint: git add --force made.rhai, or change the rule",
+            "warning: HEAD  what is committed would be refused by a push: 1 problem in 1 file",
+            "hint: commit what is right, and check again",
+        ],
+    );
+}
+
+#[test]
+fn thousands_of_ignored_files_are_not_looked_at() {
+    let repository = committed();
+    repository.write(".gitignore", "node_modules/\nmade/\n");
+    repository.commit("ignored");
+    let folder = repository.path().join("node_modules/many");
+    fs::create_dir_all(&folder).unwrap();
+    (0..20_001).for_each(|number| drop(fs::File::create(folder.join(number.to_string())).unwrap()));
+    warns(&repository, &[]);
+    repository.write("made/g.rhai", "2\n");
+    repository.write(
+        "picloud.toml",
+        MANIFEST.to_owned() + "[[functions]]\nname = \"g\"\nscript = \"made/g.rhai\"\n",
+    );
+    repository.commit("asks for it");
+    warns(
+        &repository,
+        &[
+            "warning: made/g.rhai  line 2 of .gitignore, `made/`, ignores the file: a push does not send it",
+            "hint: git add --force made/g.rhai, or change the rule",
+            "warning: HEAD  what is committed would be refused by a push: 1 problem in 1 file",
+            "hint: commit what is right, and check again",
         ],
     );
 }

@@ -48,7 +48,7 @@ const FAULTS_STAY: Duration = Duration::from_millis(60);
 /// Serves until it is told to stop.
 pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
     // What cannot be read now is most likely a slip.
-    let first = folder::read(&options.folder, &PASSED_OVER)?;
+    let first = folder::read(&options.folder, &PASSED_OVER, &[])?;
     let folder = options.folder.canonicalize().unwrap_or_else(|_| options.folder.clone());
     let app = options.app.clone().unwrap_or_else(|| folder::app_name(&folder));
     let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
@@ -150,7 +150,7 @@ impl Bench {
         let mut watch = Watch::new();
         let mut changed = Instant::now();
         loop {
-            match folder::read(&self.folder, &PASSED_OVER) {
+            match folder::read(&self.folder, &PASSED_OVER, &[]) {
                 Ok(tree) => {
                     if watch.follow(&tree.folders) {
                         // What came into a new folder before it was watched is seen now.
