@@ -264,23 +264,31 @@ fn worked() -> Duration {
     }
 }
 
-/// A script that makes values of `size`, and does `work` with them `times` times.
+/// A script that makes the values of `size` that are named, and does `work` with them `times` times.
 fn measured(size: usize, times: usize, before: &str, work: &str) -> Call {
-    let entries: Vec<String> = (0..size).map(|key| format!("\"k{key}\":{key}")).collect();
-    let uses_map = [before, work].iter().any(|text| text.contains('m'));
-    let body = if uses_map { format!("{{{}}}", entries.join(",")) } else { "{}".to_owned() };
+    let text = format!("{before} {work}");
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let made = |names: [&str; 2], make: String| {
+        if names.iter().any(|name| words.contains(name)) { make } else { String::new() }
+    };
+    let entries = || (0..size).map(|key| format!("\"k{key}\":{key}")).collect::<Vec<_>>().join(",");
+    let values = [
+        made(["m", "m2"], "let m = ctx.request.body; let m2 = m;".to_owned()),
+        made(["a", "a2"], format!("let a = []; a.pad({size}, 1); let a2 = []; a2.pad({size}, 2);")),
+        made(["s", "s2"], format!("let s = \"\"; s.pad({size}, 'x'); let s2 = s;")),
+        made(["b", "b2"], format!("let b = blob({size}); let b2 = blob({size});")),
+        made(["digits", "digits"], "let digits = \"1234\";".to_owned()),
+    ];
     let source = format!(
         "fn by_name(x, y) {{ false }} fn by_name(x) {{ true }} fn given(x) {{ 1 }} fn back(x) {{ x }}
          fn first() {{ this[0] }} fn add(x) {{ this.push(x) }}
-         let m = ctx.request.body; let m2 = m;
-         let a = []; a.pad({size}, 1); let a2 = []; a2.pad({size}, 2);
-         let s = \"\"; s.pad({size}, 'x'); let s2 = s; let digits = \"1234\";
-         let b = blob({size}); let b2 = blob({size});
+         {}
          {before}
          for i in 0..{times} {{ {work}; }}
-         0"
+         0",
+        values.concat()
     );
-    script(&source).function(body)
+    script(&source).function(made(["m", "m2"], format!("{{{}}}", entries())))
 }
 
 /// What `times` calls take, without what it takes to make the values.
@@ -380,6 +388,40 @@ fn every_native_takes_time_in_proportion() {
             Some(Line::measure(&what, CONSTANT.contains(&what.as_str()), "", &work))
         });
         none_grows_faster(lines.collect());
+    });
+}
+
+/// Functions that make values out of bytes, and ask as they go on whether there is room.
+const MAKING_MANY: &[&str] = &["split", "split_rev", "to_array", "to_chars"];
+
+/// The meter looks between operations: a call holds no more than twice what the run holds anyway, or asks as it goes on.
+#[test]
+fn no_native_makes_many_times_what_it_is_handed() {
+    const LARGE: usize = 300_000;
+    const ENTRIES: usize = 20_000;
+    const MIB: u64 = 1024 * 1024;
+    let run = |native: &Native, work: &str, times: usize, memory: u64| {
+        let limits =
+            Limits { operations: u64::MAX, timeout: Duration::from_secs(60), memory, ..Limits::DEFAULT };
+        let size = if native.parameters.contains(&"a map") { ENTRIES } else { LARGE };
+        let call = Call { sdk: SdkVersion::V1_3, limits, ..measured(size, times, "", work) };
+        call.run_here(&call.revision()).execution
+    };
+    on_a_deep_stack(|| {
+        let mut wrong = String::new();
+        for native in natives_of(SdkVersion::V1_3) {
+            let Some(work) = call(&native) else { continue };
+            let held = run(&native, &work, 0, u64::MAX).memory_peak;
+            let most = if MAKING_MANY.contains(&native.name.as_str()) {
+                run(&native, &work, 1, held + MIB).memory_peak.saturating_sub(MIB)
+            } else {
+                run(&native, &work, 1, u64::MAX).memory_peak
+            };
+            if most > 3 * held + 64 * 1024 {
+                writeln!(wrong, "{work}: {most} bytes, of {held}").unwrap();
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
     });
 }
 
