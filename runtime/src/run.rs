@@ -275,12 +275,12 @@ fn ended(
         }
     };
     let told = outcome.err();
-    // The error says more than the limit, where it is of the same limit.
-    let message = match &told {
-        Some(failure) if failure.kind == kind => failure.message.clone(),
-        _ => message,
+    // The error that it was says more than the limit, and where.
+    let (message, at) = match (&finished.limit, &told) {
+        (Some((message, at)), _) => (message.clone(), place(*at, script)),
+        (None, Some(failure)) if failure.kind == kind => (failure.message.clone(), None),
+        _ => (message, None),
     };
-    let at = place(finished.limit_at, script);
     Err(Failure { kind, message, place: at.or_else(|| told.and_then(|failure| failure.place)) })
 }
 

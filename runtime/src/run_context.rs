@@ -16,6 +16,7 @@ use crate::captures::{self, Captures, Cells};
 use crate::host::{Host, HostCall, NoMemory, Pending};
 use crate::memory;
 use crate::meter::{InlineBudget, Meter, Trip, Usage};
+use crate::script_error;
 use crate::secrets::Secrets;
 
 /// The most log lines of one execution; enough to follow a script, too few to fill a disk with one request.
@@ -61,8 +62,8 @@ pub(crate) struct Run {
     no_memory: Option<NoMemory>,
     /// What it was given to `exit` with.
     exit: Option<Dynamic>,
-    /// Where it reached a limit of the engine's, where that is known.
-    limit_at: Position,
+    /// The error by which it reached a limit of the engine's, in words, and where.
+    limit: Option<(String, Position)>,
 }
 
 thread_local! {
@@ -153,7 +154,7 @@ pub(crate) fn end_by(error: &EvalAltResult) {
         if current.meter.trip().is_none()
             && let Some(run) = current.run.borrow_mut().as_mut()
         {
-            run.limit_at = innermost.position();
+            run.limit = Some((script_error::limit(innermost), innermost.position()));
         }
         current.meter.end(trip);
     });
@@ -335,8 +336,8 @@ pub(crate) struct Finished {
     pub(crate) blocked_on: Option<Pending>,
     /// Why its host had no memory for it.
     pub(crate) no_memory: Option<NoMemory>,
-    /// Where it reached a limit of the engine's, where that is known.
-    pub(crate) limit_at: Position,
+    /// The error by which it reached a limit of the engine's, in words, and where.
+    pub(crate) limit: Option<(String, Position)>,
 }
 
 impl ActiveRun {
@@ -368,7 +369,7 @@ impl ActiveRun {
             blocked_on: None,
             no_memory: None,
             exit: None,
-            limit_at: Position::NONE,
+            limit: None,
         };
         CURRENT.with(|current| {
             let meter_around = Meter::new(limits, started, before, inline, &current.meter);
@@ -400,14 +401,14 @@ impl ActiveRun {
                 log_lines_dropped: 0,
                 blocked_on: None,
                 no_memory: None,
-                limit_at: Position::NONE,
+                limit: None,
             };
             if let Some(run) = run {
                 finished.log_lines = run.log_lines;
                 finished.log_lines_dropped = run.log_lines_dropped;
                 finished.blocked_on = run.blocked_on.take();
                 finished.no_memory = run.no_memory.take();
-                finished.limit_at = run.limit_at;
+                finished.limit = run.limit.take();
             }
             finished
         })

@@ -85,6 +85,11 @@ pub(crate) fn message(
     }
 }
 
+/// The message of an error that is a limit of the engine's.
+pub(crate) fn limit(error: &EvalAltResult) -> String {
+    message(error, &BTreeMap::new(), 0)
+}
+
 /// What was thrown, as text: a string as it is, anything else as JSON where it has such a form.
 fn thrown_text(thrown: &Dynamic, length_max: usize) -> String {
     match thrown.read_lock::<ImmutableString>() {

@@ -4,12 +4,13 @@
 //! can be left out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use manifest_schema::sdk::SdkVersion;
 use runtime::{Native, natives_of};
 
-use super::support::{Call, script};
-use super::{FailureKind, short};
+use super::support::{Call, OnLog, script};
+use super::{FailureKind, ignores, inline_here, run_here, run_with, short};
 
 /// What a native function asks of the function that it is given.
 #[derive(Clone, Copy, PartialEq)]
@@ -239,6 +240,27 @@ fn exit_ends_the_run_in_functions_called_by_other_ways() {
             assert_eq!(run(sdk, source), Ok("200 7".to_owned()), "{sdk:?} {source}");
         }
     }
+}
+
+#[test]
+fn nothing_happens_behind_exit() {
+    let call = script("try { [1].map(|x| exit(7)) } catch { log::info(\"caught\"); } log::info(\"on\"); 1");
+    let ran = call.run();
+    assert_eq!(ran.execution.outcome.unwrap().body, "7");
+    assert!(ran.log.is_empty());
+    let (inline, lines) = inline_here(&call, &call.revision()).unwrap();
+    assert_eq!((inline.outcome.unwrap().body.as_ref(), lines.len()), (&b"7"[..], 0));
+}
+
+#[test]
+fn exit_ends_a_run_within_another_and_not_the_one_around_it() {
+    let inner = script("[1].map(|x| exit(7)); 1");
+    let inner_revision = inner.revision();
+    let outer = script("log::info(\"x\"); [1].map(|x| { log::info(\"y\"); x + 1 })");
+    let nests = OnLog(move |_| {
+        assert_eq!(run_here(&inner, &inner_revision, ignores()).outcome.unwrap().body, "7");
+    });
+    assert_eq!(run_with(&outer, &outer.revision(), Arc::new(nests)).outcome.unwrap().body, "[2]");
 }
 
 #[test]

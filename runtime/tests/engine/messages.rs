@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use manifest_schema::sdk::SdkVersion;
 
+use super::FailureKind;
 use super::support::{Call, script};
 
 /// What must be in no message.
@@ -167,6 +168,12 @@ fn message_of_a_limit_says_which_it_is() {
     let variables = (0..501).map(|n| format!("let v{n} = 1;")).collect::<String>();
     let failure = script(&format!("fn f() {{ {variables} }} f()")).stored().failure();
     assert_eq!(failure.message, "there are too many variables at once");
+    let caught = format!("fn f() {{ {variables} }} try {{ [1].map(|x| f()) }} catch {{ }} 1");
+    let failure = script(&caught).stored().failure();
+    assert_eq!(
+        (failure.kind, failure.message.as_str()),
+        (FailureKind::Size, "there are too many variables at once")
+    );
     let doubled = script("let s = \"x\"; loop { s += s; }").failure();
     assert_eq!(doubled.message, "a string or a blob is longer than 32 MiB");
 }
