@@ -4,6 +4,9 @@
 //! captured makes a cycle (`let f = || list; list += f`), and reference counts never free a cycle. So the runtime makes the cells
 //! itself, remembers them for as long as the run goes on, and empties those that are left when it is over.
 //!
+//! Caught errors are looked for in the same way, since SDK 1.3: Rhai tells them in its own words, and what a script reads of them is
+//! put into ours first ([`crate::caught::retell`]).
+//!
 //! Rhai asks the engine's variable resolver about a variable before it moves it into a cell (`Stmt::Share`), and before every
 //! ordinary read too, which must not share anything. The two are told apart by where the name stands in memory: without an
 //! interner of strings, each place in a script has its own. Constants are left to Rhai: what is in their cells never changes, so
@@ -11,7 +14,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, TryLockError, Weak};
 
-use rhai::{AST, ASTNode, Dynamic, Scope, Stmt};
+use rhai::{AST, ASTNode, Dynamic, Expr, Scope, Stmt};
 
 use crate::run_context;
 
@@ -21,32 +24,62 @@ type Cell = RwLock<Dynamic>;
 /// How many cells are remembered before those that are gone are looked for the first time.
 const CELLS_UNSORTED: usize = 256;
 
-/// The places in a script where a variable is captured.
+/// The places in a script where a variable is captured, and where one is read that holds what was caught.
 #[derive(Clone, Default)]
 pub(crate) struct Captures {
-    /// Where the names in the script's `Stmt::Share` stand, in order; `None`: nothing is captured.
-    places: Option<Arc<[usize]>>,
+    /// Where those names stand, in order; `None`: there are none.
+    places: Option<Arc<[(usize, Place)]>>,
     /// A bit for each of them, so that most reads need not look for theirs.
     pub(crate) mask: u64,
 }
 
+/// What a name stands for at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// A variable is moved into a cell there (`Stmt::Share`).
+    Captured,
+    /// What a `catch` has caught is read there.
+    Caught,
+}
+
 impl Captures {
-    pub(crate) fn of(ast: &AST) -> Self {
+    /// Those of a script; `with_caught`: what is caught is told in our words.
+    pub(crate) fn of(ast: &AST, with_caught: bool) -> Self {
         let mut places = Vec::new();
         ast.walk(&mut |path: &[ASTNode<'_>]| {
-            if let Some(ASTNode::Stmt(Stmt::Share(captured))) = path.last() {
-                places.extend(captured.iter().map(|(variable, _)| place(&variable.name)));
+            match path.last() {
+                Some(ASTNode::Stmt(Stmt::Share(captured))) => {
+                    places.extend(captured.iter().map(|(name, _)| (place(&name.name), Place::Captured)));
+                }
+                Some(ASTNode::Expr(Expr::Variable(variable, ..)))
+                    if with_caught && path.iter().any(|around| catches(around, &variable.1)) =>
+                {
+                    places.push((place(&variable.1), Place::Caught));
+                }
+                _ => {}
             }
             true
         });
         places.sort_unstable();
-        let mask = places.iter().fold(0, |mask, place| mask | bit(*place));
+        let mask = places.iter().fold(0, |mask, (place, _)| mask | bit(*place));
         Self { places: (!places.is_empty()).then(|| places.into()), mask }
     }
 
-    /// Whether a variable is captured where `name` stands.
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        self.places.as_ref().is_some_and(|places| places.binary_search(&place(name)).is_ok())
+    /// What `name` stands for, where it is anything.
+    pub(crate) fn at(&self, name: &str) -> Option<Place> {
+        let places = self.places.as_ref()?;
+        let found = places.binary_search_by_key(&place(name), |(place, _)| *place).ok()?;
+        places.get(found).map(|(_, what)| *what)
+    }
+}
+
+/// Whether a statement around a variable of that name catches into one.
+fn catches(around: &ASTNode<'_>, name: &str) -> bool {
+    match around {
+        ASTNode::Stmt(Stmt::TryCatch(parts, _)) => {
+            matches!(&parts.expr, Expr::Variable(caught, ..) if caught.1 == name)
+        }
+        _ => false,
     }
 }
 

@@ -20,7 +20,8 @@
 //! - `json`: JSON to values and back
 //! - `kind`: what authors call the kinds of values
 //! - `answer`: from the script's value to a response
-//! - `failure`: why there is none; `script_error` has the words for what Rhai says
+//! - `failure`: why there is none; `script_error` has the words for what Rhai says, and `caught` for what a
+//!   script catches
 //!
 //! The path of a request: [`Revision::route`] -> [`run_inline`], or [`run()`] for what takes longer -> [`Answer`]. The path of
 //! a push: [`compile`] for each script -> [`Revision::new`].
@@ -28,6 +29,7 @@
 mod answer;
 mod bounded;
 mod captures;
+mod caught;
 mod check;
 mod ctx;
 mod failure;

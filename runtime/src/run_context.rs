@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use manifest_schema::limits::Limits;
 use rhai::{Dynamic, EvalAltResult, Position};
 
-use crate::captures::{self, Captures, Cells};
+use crate::captures::{self, Captures, Cells, Place};
 use crate::host::{Host, HostCall, NoMemory, Pending};
 use crate::memory;
 use crate::meter::{InlineBudget, Meter, Trip, Usage};
@@ -194,12 +194,14 @@ pub(crate) fn set_ctx(ctx: Option<Dynamic>) {
     drop(before);
 }
 
-/// Whether the script of the current run captures a variable where `name` stands.
+/// What `name` stands for in the script of the current run, where it is a capture or what was caught.
 #[inline(always)]
-pub(crate) fn is_capture(name: &str) -> bool {
+pub(crate) fn place_of(name: &str) -> Option<Place> {
     CURRENT.with(|current| {
-        captures::is_in_mask(current.captures.get(), name)
-            && current.run.borrow().as_ref().is_some_and(|run| run.captures.contains(name))
+        if !captures::is_in_mask(current.captures.get(), name) {
+            return None;
+        }
+        current.run.borrow().as_ref()?.captures.at(name)
     })
 }
 

@@ -16,9 +16,10 @@ use manifest_schema::sdk::SdkVersion;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 
+use crate::captures::Place;
 use crate::kind::kind_of_type;
 use crate::sdk::{CTX, MODULES};
-use crate::{bounded, captures, parsing, run_context};
+use crate::{bounded, captures, caught, parsing, run_context};
 
 /// How deep functions may call one another. Each level needs a few KiB of stack.
 const CALL_DEPTH_MAX: usize = 64;
@@ -80,21 +81,27 @@ impl Sandbox {
             .set_max_array_size(0)
             .set_max_map_size(0)
             .on_progress(|_| run_context::tick().map(|_| Dynamic::UNIT));
-        volatile(&mut engine);
+        volatile(&mut engine, sdk);
         let natives = natives(&engine);
         Self { engine, natives }
     }
 }
 
 #[expect(deprecated, reason = "rhai marks both as volatile, not as going away; the version is pinned")]
-fn volatile(engine: &mut Engine) {
+fn volatile(engine: &mut Engine, sdk: SdkVersion) {
     engine.on_parse_token(|token, position, _| parsing::map(token, position));
-    engine.on_var(|name, _, mut context| {
+    engine.on_var(move |name, _, mut context| {
         if name == CTX && !context.scope().contains(CTX) {
             return Ok(run_context::ctx());
         }
-        if run_context::is_capture(name) {
-            captures::share(name, context.scope_mut());
+        match run_context::place_of(name) {
+            None => {}
+            Some(Place::Captured) => captures::share(name, context.scope_mut()),
+            Some(Place::Caught) => {
+                if let Some(caught) = context.scope_mut().get_mut(name) {
+                    caught::retell(caught, &Sandbox::of(sdk).natives);
+                }
+            }
         }
         Ok(None)
     });

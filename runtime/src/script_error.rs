@@ -1,16 +1,16 @@
 //! What a run that failed is recorded with: each of Rhai's errors, in the words of those who write scripts.
 //!
 //! Rhai speaks of its own types (`i64`, `alloc::string::String`), of closures by names that it made up (`anon$87af...`) and of
-//! getters that are not registered. Only what such a message says is read out of it here. What a script catches is Rhai's own:
-//! scripts look into it.
+//! getters that are not registered. Only what such a message says is read out of it here. What a script catches is put into these
+//! words too ([`crate::caught`]), since SDK 1.3.
 
 use std::collections::BTreeMap;
 
-use rhai::{Dynamic, EvalAltResult, ImmutableString};
+use rhai::{Dynamic, EvalAltResult, ImmutableString, Map};
 
 use crate::bounded::{ARRAY_MAX, STRING_MAX};
-use crate::json;
 use crate::kind::{kind_named, kind_of};
+use crate::{caught, json};
 
 /// What Rhai calls nothing, as [`kind_named`] has it.
 const NOTHING: &str = "nothing";
@@ -25,7 +25,7 @@ pub(crate) fn message(
     length_max: usize,
 ) -> String {
     match error {
-        EvalAltResult::ErrorRuntime(thrown, _) => thrown_text(thrown, length_max),
+        EvalAltResult::ErrorRuntime(thrown, _) => thrown_text(thrown, natives, length_max),
         EvalAltResult::ErrorFunctionNotFound(signature, _) => not_found(signature, natives),
         EvalAltResult::ErrorDotExpr(told, _) => property(told),
         EvalAltResult::ErrorIndexingType(told, _) => indexed(told),
@@ -90,10 +90,15 @@ pub(crate) fn limit(error: &EvalAltResult) -> String {
     message(error, &BTreeMap::new(), 0)
 }
 
-/// What was thrown, as text: a string as it is, anything else as JSON where it has such a form.
-fn thrown_text(thrown: &Dynamic, length_max: usize) -> String {
-    match thrown.read_lock::<ImmutableString>() {
-        Some(text) => text.to_string(),
+/// What was thrown, as text: a string as it is, an error that was caught by its message, anything else as JSON where it has such a
+/// form.
+fn thrown_text(thrown: &Dynamic, natives: &BTreeMap<String, Vec<usize>>, length_max: usize) -> String {
+    if let Some(text) = thrown.read_lock::<ImmutableString>() {
+        return text.to_string();
+    }
+    let caught = thrown.read_lock::<Map>().and_then(|map| caught::message(&map, natives));
+    match caught {
+        Some(message) => message,
         None => json::write_text(thrown, length_max).unwrap_or_else(|_| format!("threw {}", kind_of(thrown))),
     }
 }

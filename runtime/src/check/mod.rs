@@ -319,7 +319,7 @@ fn finished(
         ast
     };
     drop(declared);
-    let captures = Captures::of(&ast);
+    let captures = Captures::of(&ast, sdk >= SdkVersion::V1_3);
     Ok(Script { ast, sdk, uses, captures, warnings: Faults::default(), bytes: growth.held() })
 }
 

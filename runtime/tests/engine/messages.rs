@@ -154,6 +154,81 @@ fn message_of_a_failure_is_in_the_words_of_authors() {
 }
 
 #[test]
+fn caught_error_is_in_the_words_of_authors() {
+    let mut wrong = Vec::new();
+    // Functions stand outside of blocks, what is no error of the script is not caught, and Rhai leaves conditions out that do nothing.
+    let catchable = |(source, message): &&(&str, &str)| {
+        !source.contains("fn ")
+            && !message.contains("JSON form")
+            && !message.contains("must be")
+            && !message.is_empty()
+            && !message.contains("MiB")
+            && !message.contains("too many")
+            && !source.contains("if x")
+            && !source.starts_with("throw")
+            && !source.contains("Fn(\"let")
+    };
+    let mut tried = 0;
+    for (source, message) in FAILING.iter().filter(catchable) {
+        let run = |sdk: SdkVersion, caught: &str| {
+            let source = format!("try {{ {source} }} catch (e) {{ {caught} }}");
+            Call { sdk, ..script(&source) }.stored().run().execution.outcome
+        };
+        let text = "return if type_of(e) == \"map\" { e.message } else { e };";
+        let told = run(SdkVersion::V1_3, text).unwrap().body;
+        let Ok(told) = serde_json::from_slice::<String>(&told) else {
+            wrong.push(format!("{source} is not caught: {told:?}"));
+            continue;
+        };
+        if told != *message {
+            wrong.push(format!("{source}: {told}"));
+        }
+        // All of it, and thrown on.
+        let all = String::from_utf8(run(SdkVersion::V1_3, "return e;").unwrap().body.to_vec()).unwrap();
+        let forbidden = NEVER.iter().filter(|word| {
+            **word != "line "
+                && **word != "position "
+                && !source.starts_with("parse_json")
+                && all.contains(**word)
+        });
+        wrong.extend(forbidden.map(|word| format!("{source}: {all} has `{word}`")));
+        for again in ["throw e;", "throw;"] {
+            let thrown = run(SdkVersion::V1_2, again).unwrap_err().message;
+            if thrown != *message {
+                wrong.push(format!("{source}, thrown on by `{again}`: {thrown}"));
+            }
+        }
+        tried += 1;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tried > 40, "{tried}");
+}
+
+#[test]
+fn what_is_caught_in_older_scripts_is_what_it_was() {
+    let source = "try { let x = (); x.name } catch (e) { return [e.error, e.message, e.line, e.position]; }";
+    let call = |sdk: SdkVersion| Call { sdk, ..script(source) }.text();
+    let before =
+        "[\"ErrorDotExpr\",\"Unknown property 'name' - a getter is not registered for type '()'\",1,21]";
+    assert_eq!(call(SdkVersion::V1_2), before);
+    let since = "[\"ErrorDotExpr\",\"`name` is asked of nothing: the value is `()`\",1,21]";
+    assert_eq!(call(SdkVersion::V1_3), since);
+    // What is thrown is what is caught, and a variable of the same name is none.
+    for (source, json) in [
+        (
+            "try { throw #{ error: 1, message: \"x\" } } catch (e) { return e; }",
+            "{\"error\":1,\"message\":\"x\"}",
+        ),
+        ("try { throw \"x\" } catch (e) { let e = 5; return e; }", "5"),
+        ("try { let x = (); x.a } catch (e) { let f = || e.message; return f.call().len() > 0; }", "true"),
+        ("try { let x = (); x.a } catch (e) { try { throw 1 } catch (e) { return e; } }", "1"),
+        ("try { [1].map(|x| x.a) } catch (e) { return e.message; }", "\"an integer has no property `a`\""),
+    ] {
+        assert_eq!(Call { sdk: SdkVersion::V1_3, ..script(source) }.text(), json, "{source}");
+    }
+}
+
+#[test]
 fn message_of_a_limit_says_which_it_is() {
     let call = |source: &str| {
         script(source).limits(|limits| {
