@@ -1,5 +1,5 @@
 # make demo   build, serve, push an example, call it, roll back, keep serving
-# make test   format, lints, and every test on both databases
+# make test   format, lints, the pages of the code, and every test on both databases
 # make bench  measure side by side with the references, and refresh bench/README.md
 # make faults   kills, full disks, frozen and lost databases, set clocks: the long forms, with a table of the times to recovery
 # make adversary   everything that hostile apps and visitors do, at once, for ten minutes
@@ -22,6 +22,7 @@ demo: setup-demo
 test: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	$(CARGO) build --workspace --all-targets --locked
 	tests/with-postgres $(CARGO) test --workspace --locked
 

@@ -8,15 +8,15 @@
 //! - [`pkt_line`]: git's frames
 //! - [`capability`]: what a client can and wants
 //! - [`command`]: which refs it wants to move, and which names are allowed
-//! - [`receive`]: the journey of a push, from a request body or a connection to a [`Push`]
+//! - [`mod@receive`]: the journey of a push, from a request body or a connection to a [`Push`]
 //! - [`pack_end`]: where the pack ends on a connection that stays open
 //! - [`pack`]: the bytes of a pack as they were received, and the objects that were found in them
-//! - [`unpack`] with [`delta`]: the pack, entry by entry, bounded
+//! - [`mod@unpack`] with [`delta`]: the pack, entry by entry, bounded
 //! - [`check`]: what makes an object well-formed, as `git fsck --strict` has it
 //! - [`connectivity`]: everything that is named is there
 //! - [`report`]: the answer
 //!
-//! and for reading: [`advertise`] lists the refs, [`upload`] answers fetches, [`staged`] reads the files of a commit;
+//! and for reading: [`advertise`] lists the refs, [`mod@upload`] answers fetches, [`staged`] reads the files of a commit;
 //! [`reach`] finds what some objects reach, so that the others can be deleted;
 //! [`content`] builds what deltas stand for, [`links`] reads what stored objects name, [`memory`] counts what a request holds.
 //!

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 const ID_LENGTH: usize = 20;
 
 /// Reads as far as a pack goes, its checksum included, and then ends. It ends early where it finds no pack, which
-/// [`unpack`](crate::unpack) then says in words. Every entry is inflated for its length alone and thrown away, which is
+/// [`unpack`](mod@crate::unpack) then says in words. Every entry is inflated for its length alone and thrown away, which is
 /// what a connection costs more than a request.
 pub(crate) struct PackReader<R> {
     input: R,

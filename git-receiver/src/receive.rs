@@ -1,5 +1,5 @@
 //! The journey of a push, from a request body to a [`Push`] (gitprotocol-pack, "Reference Update Request"), in two steps:
-//! [`read_request`] learns what the client wants, after which it can be told that work goes on, and [`unpack`] does the work.
+//! [`read_request`] learns what the client wants, after which it can be told that work goes on, and [`unpack()`] does the work.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -22,6 +22,12 @@
 //! A push: `edge::git` -> `git_receiver::receive` -> `platform::deploy` -> `store::push` -> `platform::activation`, told
 //! by `words::push`. A request: `edge::address` -> the live table -> `edge::app` -> `platform::execution`.
 
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::invalid_html_tags,
+    reason = "`--help` prints the docs of flags as they stand"
+)]
+
 mod cli;
 mod client;
 mod clock;

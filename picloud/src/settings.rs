@@ -156,7 +156,7 @@ impl Settings {
     }
 }
 
-/// The host of a URL such as https://pi.example.com:8443/, where it has a name.
+/// The host of a URL such as `https://pi.example.com:8443/`, where it has a name.
 fn host_of_url(url: &str) -> Option<&str> {
     let authority = url.split_once("://")?.1.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?;

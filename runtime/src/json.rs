@@ -69,10 +69,10 @@ pub(crate) fn write(value: &Dynamic, length_max: usize) -> Result<Vec<u8>, JsonE
     Ok(writer.out)
 }
 
-/// [`write`] as text.
+/// [`write()`] as text.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn write_text(value: &Dynamic, length_max: usize) -> Result<String, JsonError> {
     write(value, length_max).map(text)
 }
@@ -80,7 +80,7 @@ pub(crate) fn write_text(value: &Dynamic, length_max: usize) -> Result<String, J
 /// A map as text.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn map_text(map: &Map, length_max: usize) -> Result<String, JsonError> {
     let mut writer = Writer::new(length_max);
     writer.map(map, 0)?;

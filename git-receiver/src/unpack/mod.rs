@@ -1,5 +1,5 @@
-//! Unpacks a pack (gitformat-pack), bounded in everything, in three steps: [`scan`] inflates the entries as they come and
-//! checks what came whole, [`resolve`] applies the deltas, [`Resolved::settle`] decides what is to be stored. Between them the
+//! Unpacks a pack (gitformat-pack), bounded in everything, in three steps: [`mod@scan`] inflates the entries as they come and
+//! checks what came whole, [`mod@resolve`] applies the deltas, [`Resolved::settle`] decides what is to be stored. Between them the
 //! caller asks the repository: for the bases that the pack leaves out (a thin pack), and for what it has already.
 //!
 //! The pack stays where it is, in memory or in a file. What is held beside it is a bounded part of the inflated deltas

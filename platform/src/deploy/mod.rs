@@ -1,7 +1,7 @@
 //! A push's way to being live: unpack, read, check, plan, commit in one transaction, swap.
 //!
-//! [`Deployer::receive`] is the journey, for which [`Deployer::admit`] waits for memory. In its order: [`intent`] says what a command
-//! asks, [`snapshot`] reads the files of its commit, [`leaks`] looks for secrets in them, [`check`] validates them, [`plan`] compares them with what is live,
+//! [`Deployer::receive`] is the journey, for which [`Deployer::admit`] waits for memory. In its order: [`mod@intent`] says what a command
+//! asks, [`snapshot`] reads the files of its commit, [`leaks`] looks for secrets in them, [`mod@check`] validates them, [`mod@plan`] compares them with what is live,
 //! within its [`push_time`], and [`report`] holds what is told. [`rollback`] and the end of old [`previews`] are pushes that the server makes itself;
 //! [`setting`] sets secrets, which is a deploy too, and limits; [`lifecycle`] stops, renames and deletes apps; [`domains`] proves and
 //! releases domains.

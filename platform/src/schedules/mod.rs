@@ -3,7 +3,7 @@
 //! What must be right is kept here and in the store, and not in timers:
 //!
 //! - A schedule's row says up to when it was reckoned. What is due since then follows from the clock and the expression
-//!   ([`owed`]), never from when something ran.
+//!   ([`mod@owed`]), never from when something ran.
 //! - Whoever inserts the row of (app, schedule, due time) runs it, of however many nodes; only for the deploy that is live.
 //! - A run is held by a lease that its node renews ([`running`]). Where it is not renewed, any node records the run as lost
 //!   ([`upkeep`]), and nobody runs it again.

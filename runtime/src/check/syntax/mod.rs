@@ -1,7 +1,7 @@
 //! What does not parse: where it is wrong, in words that say what to do.
 //!
 //! Rhai gives up at the first token that does not fit, which is often not the one that is wrong. So the text is cut into
-//! [`tokens`], its [`brackets`] are paired and its [`statements`] found, and what stands around the place is recognised:
+//! [`tokens`], its [`mod@brackets`] are paired and its [`statements`] found, and what stands around the place is recognised:
 //! [`characters`] that look like others, [`heads`] of statements, [`operators`] and [`values`] as other languages have
 //! them. What none of them knows is reported in Rhai's own words. [`recovery`] goes on from there.
 
