@@ -123,6 +123,7 @@ setup: setup-demo
 	@tests/install jgit:jgit-cli java:default-jre-headless
 	@tests/venv tests/clients/requirements.txt target/clients-venv
 	@tests/npm tests/clients target/clients-node
+	@tests/npm tests/workflows target/workflows-node
 	@tests/go tests/clients/with_go_git.go target/clients-go/with_go_git
 	@tests/venv tests/api/requirements.txt target/api-venv
 	@tests/venv tests/caddy/requirements.txt target/caddy-venv

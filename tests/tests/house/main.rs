@@ -5,6 +5,7 @@ mod circles;
 mod contract;
 mod document;
 mod impls;
+mod workflows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
