@@ -18,7 +18,7 @@ pub(super) fn register(module: &mut Module, rules: Rules) {
         }
         Ok::<_, Box<EvalAltResult>>(())
     });
-    changes(module, "zip", move |context: Context<'_>, array: &mut Array, other: Array, function: FnPtr| {
+    reads(module, "zip", move |context: Context<'_>, array: &mut Array, other: Array, function: FnPtr| {
         let callback = Callback::new(&context, &function, "zip", rules);
         let each = array.iter().zip(other).enumerate();
         each.map(|(index, (a, b))| callback.with([a.clone(), b], position(index))).collect::<Outcome<Array>>()

@@ -154,3 +154,110 @@ fn what_changes_a_value_refuses_a_constant_as_in_rhai() {
     ];
     all_the_same(changing.iter().map(|source| (*source).to_owned()));
 }
+
+/// What calls a function, with functions that give what is asked for and what is not, that throw, and that are called with `this`,
+/// with an index, and by name.
+#[test]
+fn functions_that_call_functions_are_rhais() {
+    let items = ["[]", "[1]", "[3, 1, 2, 2, 1]", "[\"b\", \"a\", \"c\"]", "[(), 1.5, [1]]"];
+    let one = [
+        "|x| true",
+        "|x| false",
+        "|x| x == 1",
+        "|x| \"yes\"",
+        "|x| ()",
+        "|x, i| i > 1",
+        "|| this != 2",
+        "|| this",
+        "|x| if x == 2 { throw 7 } else { true }",
+        "Fn(\"twice\")",
+        "Fn(\"kind\")",
+        "Fn(\"is_one\")",
+        "Fn(\"type_of\")",
+    ];
+    let on_items = [
+        "let r = a.map(F); [r, a]",
+        "let r = a.filter(F); [r, a]",
+        "[a.some(F), a.all(F)]",
+        "[a.find(F), a.find(F, 1), a.find(F, -2), a.find(F, 9)]",
+        "[a.find_map(F), a.find_map(F, 1)]",
+        "[a.index_of(F), a.index_of(F, 1), a.index_of(F, -1)]",
+        "let r = a.drain(F); [r, a]",
+        "let r = a.retain(F); [r, a]",
+        "let r = (); try { r = a.drain(F) } catch (e) { r = e } [r, a]",
+        "let r = (); try { r = a.retain(F) } catch (e) { r = e } [r, a]",
+        "a.for_each(F); a",
+        "const C = a; [C.map(F), C.filter(F), C.some(F), C.find(F), C.index_of(F)]",
+        "const C = a; C.drain(F)",
+        "const C = a; C.retain(F)",
+        "const C = a; C.for_each(F)",
+    ];
+    let two = [
+        "|x, y| x",
+        "|x, y| y",
+        "|x, y| [x, y]",
+        "|x, y, i| i",
+        "|x, y| x > y",
+        "|x, y| \"no\"",
+        "|x, y| throw 7",
+        "Fn(\"both\")",
+    ];
+    let on_two = [
+        "[a.reduce(F), a.reduce(F, 5)]",
+        "[a.reduce_rev(F), a.reduce_rev(F, 5)]",
+        "[a.zip([1, 2], F), a]",
+        "a.sort(F); a",
+        "[a.order_by(F), a]",
+        "a.dedup(F); a",
+        "const C = a; [C.reduce(F), C.zip(a, F)]",
+    ];
+    let by_name = [
+        "a.map(\"twice\")",
+        "a.filter(\"is_one\")",
+        "[a.some(\"is_one\"), a.all(\"is_one\"), a.index_of(\"is_one\"), a.index_of(\"is_one\", 2)]",
+        "[a.index_of(\"a\"), a.index_of(\"b\", 1), a.index_of(\"no such thing\")]",
+        "[a.reduce(\"both\"), a.reduce(\"both\", 1), a.reduce_rev(\"both\"), a.reduce_rev(\"both\", 1)]",
+        "a.sort(\"both\"); a",
+        "a.dedup(\"both\"); a",
+        "let r = a.drain(\"is_one\"); [r, a]",
+        "let r = a.retain(\"is_one\"); [r, a]",
+        "const C = a; [C.some(\"is_one\"), C.index_of(\"is_one\"), C.reduce(\"both\")]",
+        "const C = a; C.map(\"twice\")",
+        "const C = a; C.filter(\"is_one\")",
+        "[a.contains(1), a.contains(\"a\"), a.contains([1]), a.index_of(1), a.index_of(1, 2), a.index_of([1]), 1 in a]",
+    ];
+    let on_maps = [
+        "m.map(|k, v| `${k}${v}`)",
+        "[m.map(|k| this), m.filter(|k| this == 1)]",
+        "[m.filter(|k, v| v == 1), m.filter(|k, v| \"yes\"), m]",
+        "let r = m.drain(|k, v| v == 1); [r, m]",
+        "let r = m.retain(|k, v| v == 1); [r, m]",
+        "const C = m; [C.map(|k, v| v), C.filter(|k, v| true)]",
+        "const C = m; C.drain(|k, v| true)",
+        "const C = m; C.retain(|k, v| true)",
+        "m.filter(|k, v| throw 7)",
+    ];
+    let functions = "fn twice(x) { [x, x] } fn twice() { [this, this, 1] } fn kind(x) { type_of(x) } fn is_one(x) { x == 1 }
+        fn both(x, y) { y } ";
+    let of_items = items.iter().flat_map(|a| {
+        let with_one = on_items.iter().flat_map(|call| one.iter().map(|f| call.replace('F', f)));
+        let with_two = on_two.iter().flat_map(|call| two.iter().map(|f| call.replace('F', f)));
+        let all = with_one.chain(with_two).chain(by_name.iter().map(|call| (*call).to_owned()));
+        all.map(move |call| format!("{functions} let a = {a}; {call}"))
+    });
+    let of_maps = ["#{}", "#{ a: 1, b: 2 }"]
+        .iter()
+        .flat_map(|m| on_maps.iter().map(move |call| format!("{functions} let m = {m}; {call}")));
+    let mut plain = Engine::new_raw();
+    plain.register_global_module(StandardPackage::new().as_shared_module());
+    let bounded = &Sandbox::of(SdkVersion::V1_2).engine;
+    // That a function does not fit is told in other words, and Rhai says `index_of` where it means `find`.
+    let told = |engine: &Engine, source: &str| match outcome(engine, source) {
+        fails if fails.starts_with("fails: Function not found") => "does not fit".to_owned(),
+        other => other.replace("function 'index_of'", "function 'find'"),
+    };
+    let all = of_items.chain(of_maps).map(|source| (told(bounded, &source), told(&plain, &source), source));
+    let wrong: Vec<_> = all.filter(|(ours, rhais, _)| ours != rhais).collect();
+    let first: Vec<_> = wrong.iter().take(12).collect();
+    assert!(wrong.is_empty(), "{} are different: {first:#?}", wrong.len());
+}
