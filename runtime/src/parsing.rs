@@ -145,11 +145,11 @@ impl Growth {
         self.reserve(self.held() + RECOVERY_BYTES_PER_BYTE * source.len() as u64)
     }
 
-    /// Asks for what the optimiser takes: a second copy of what is compiled.
+    /// Asks for a second copy of what is compiled, as the optimiser makes one, and some checks.
     ///
     /// # Errors
     /// There is too little of it.
-    pub(crate) fn reserve_for_optimiser(&mut self) -> Result<(), NoMemory> {
+    pub(crate) fn reserve_for_copy(&mut self) -> Result<(), NoMemory> {
         self.reserve(self.held() * 2)
     }
 

@@ -9,6 +9,7 @@
 //! a resolver therefore hands a copy of it to functions that name it and have no variable of that name. A closure sees
 //! it like any variable that it captures.
 
+use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -39,6 +40,8 @@ pub(crate) struct Sandbox {
     pub(crate) engine: Engine,
     /// The names of native functions, with their module if any (`log::info`), and the argument counts each takes.
     pub(crate) natives: BTreeMap<String, Vec<usize>>,
+    /// The types of what each of them takes, by name; of property getters too (`get$len`).
+    signatures: BTreeMap<String, Vec<Vec<TypeId>>>,
 }
 
 // Constants that cannot be computed at compile time. The standard package is shared; an engine over it is small.
@@ -82,9 +85,71 @@ impl Sandbox {
             .set_max_map_size(0)
             .on_progress(|_| run_context::tick().map(|_| Dynamic::UNIT));
         volatile(&mut engine, sdk);
-        let natives = natives(&engine);
-        Self { engine, natives }
+        let (natives, signatures) = (natives(&engine), signatures(&engine));
+        Self { engine, natives, signatures }
     }
+
+    /// The types of what the native functions of that name take, with that of the method's receiver first.
+    pub(crate) fn signatures(&self, name: &str) -> &[Vec<TypeId>] {
+        self.signatures.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether values of that type have a property of that name.
+    pub(crate) fn has_property(&self, of: TypeId, name: &str) -> bool {
+        self.signatures(&format!("{GETTER_PREFIX}{name}")).iter().any(|takes| takes_first(takes, of))
+    }
+
+    /// Every native function by its name, module and operators left out, with the types of what it takes.
+    pub(crate) fn methods(&self) -> impl Iterator<Item = (&str, &[Vec<TypeId>])> {
+        let named = |name: &str| !name.contains('$') && name.starts_with(|c: char| c.is_alphabetic());
+        let all = self.signatures.iter().map(|(name, takes)| (name.as_str(), takes.as_slice()));
+        all.filter(move |(name, _)| named(name))
+    }
+
+    /// The properties that values of that type have.
+    pub(crate) fn properties(&self, of: TypeId) -> impl Iterator<Item = &str> {
+        let all = self
+            .signatures
+            .iter()
+            .filter_map(|(name, takes)| Some((name.strip_prefix(GETTER_PREFIX)?, takes)));
+        all.filter(move |(_, takes)| takes.iter().any(|takes| takes_first(takes, of))).map(|(name, _)| name)
+    }
+
+    /// Every property of any type.
+    #[cfg(test)]
+    pub(crate) fn all_properties(&self) -> impl Iterator<Item = &str> {
+        self.signatures.keys().filter_map(|name| name.strip_prefix(GETTER_PREFIX))
+    }
+
+    /// How many arguments the native methods of that name take on values of that type.
+    pub(crate) fn method_counts(&self, of: TypeId, name: &str) -> Vec<usize> {
+        let own = self.signatures(name).iter().filter(|takes| takes_first(takes, of));
+        let mut counts: Vec<usize> = own.map(|takes| takes.len() - 1).collect();
+        counts.sort_unstable();
+        counts.dedup();
+        counts
+    }
+}
+
+/// Whether a function that takes these can be called on a value of that type.
+fn takes_first(takes: &[TypeId], of: TypeId) -> bool {
+    takes.first().is_some_and(|first| *first == of || *first == TypeId::of::<Dynamic>())
+}
+
+/// What the names of property getters begin with in Rhai.
+const GETTER_PREFIX: &str = "get$";
+
+fn signatures(engine: &Engine) -> BTreeMap<String, Vec<Vec<TypeId>>> {
+    let plain = |info: rhai::FuncInfo<'_>| {
+        info.namespace
+            .is_empty()
+            .then(|| (info.metadata.name.to_string(), info.metadata.param_types.to_vec()))
+    };
+    let mut signatures: BTreeMap<String, Vec<Vec<TypeId>>> = BTreeMap::new();
+    for (name, takes) in engine.collect_fn_metadata(None, plain, true) {
+        signatures.entry(name).or_default().push(takes);
+    }
+    signatures
 }
 
 #[expect(deprecated, reason = "rhai marks both as volatile, not as going away; the version is pinned")]

@@ -25,12 +25,17 @@ pub(super) struct Declared {
     pub(super) seeing_callers: BTreeSet<String>,
     /// The words of what does not parse and was left out: each of them can be declared there.
     pub(super) left_out: HashSet<String>,
+    /// How many variables each closure captures. Their names come before those of its own parameters.
+    pub(super) captured: BTreeMap<String, usize>,
+    /// How many parameters each closure has, what it captures included.
+    pub(super) closures: BTreeMap<String, usize>,
+    /// Names that are read and are no variables where they stand: functions that are handed on, among others.
+    pub(super) read_as_values: BTreeSet<String>,
 }
 
 impl Declared {
     pub(super) fn of(ast: &AST) -> Self {
         let mut declared = Self::default();
-        let mut captured: BTreeMap<String, usize> = BTreeMap::new();
         walk(ast, &mut |_, path| match path.last() {
             Some(ASTNode::Stmt(statement)) => {
                 declared.statements += 1;
@@ -38,15 +43,16 @@ impl Declared {
             }
             Some(ASTNode::Expr(expression)) => {
                 declared.expression(expression);
-                captured.extend(captures(expression));
+                declared.captured.extend(captures(expression));
             }
             _ => {}
         });
         for function in ast.iter_fn_def() {
             let name = function.name.as_str();
             if name.starts_with(CLOSURE_PREFIX) {
+                declared.closures.insert(name.to_owned(), function.params.len());
                 // What a closure captures comes before its own parameters and is declared elsewhere, or nowhere.
-                let own = function.params.iter().skip(captured.get(name).copied().unwrap_or(0));
+                let own = function.params.iter().skip(declared.captured.get(name).copied().unwrap_or(0));
                 declared.variables.extend(own.map(ToString::to_string));
             } else {
                 declared.variables.extend(function.params.iter().map(ToString::to_string));
@@ -84,6 +90,9 @@ impl Declared {
             Expr::Property(property, ..) => drop(self.members.insert(property.2.to_string())),
             Expr::StringConstant(text, ..) => drop(self.members.insert(text.to_string())),
             Expr::FnCall(call, ..) => self.call(call),
+            Expr::Variable(variable, None, _) if variable.0.is_none() => {
+                self.read_as_values.insert(variable.1.to_string());
+            }
             _ => {}
         }
     }
@@ -102,7 +111,7 @@ impl Declared {
 
 /// The name of a closure and how many variables it captures. Rhai makes a block of a capturing closure: first the
 /// variables become shared, then they are curried into it.
-fn captures(expression: &Expr) -> Option<(String, usize)> {
+pub(super) fn captures(expression: &Expr) -> Option<(String, usize)> {
     let Expr::Stmt(block) = expression else { return None };
     let [Stmt::Share(_), Stmt::Expr(curried)] = block.statements() else { return None };
     let Expr::FnCall(curry, ..) = curried.as_ref() else { return None };

@@ -1,8 +1,8 @@
 //! The checks of a script: every fault that can be found without running it.
 //!
 //! [`syntax`] puts what Rhai's parser says into words. Of a script that parses, [`declared`] collects what it defines,
-//! [`names`] finds calls to functions that exist nowhere and variables that were never declared, and [`ctx`] finds
-//! what it reads of `ctx`. A false alarm is worse than a miss: whatever may exist at run time is let through.
+//! [`names`] finds calls to functions that exist nowhere and variables that were never declared, [`ctx`] finds
+//! what it reads of `ctx`, and [`lints`] what is wrong at every call. A false alarm is worse than a miss: whatever may exist at run time is let through.
 //!
 //! The checks are also the wall: `eval`, `import` and their like are refused here, and only what passed is a
 //! [`Script`], which is the only thing that runs.
@@ -10,6 +10,7 @@
 mod ctx;
 mod declared;
 mod help;
+mod lints;
 mod names;
 mod syntax;
 
@@ -216,6 +217,7 @@ fn judge(
             let declared = Declared::of(&ast);
             names::check(&ast, &declared, &sandbox.natives, findings);
             let uses = ctx::check(&ast, &declared, sdk, findings);
+            lint(&ast, &declared, sandbox, growth, findings)?;
             Ok(Some(Judged { ast, declared, uses }))
         }
         Err(error) => {
@@ -227,10 +229,29 @@ fn judge(
                 let declared = Declared { left_out, ..Declared::of(&ast) };
                 names::check(&ast, &declared, &sandbox.natives, findings);
                 ctx::check(&ast, &declared, sdk, findings);
+                // What was left out can change any variable.
+                if declared.left_out.is_empty() {
+                    lint(&ast, &declared, sandbox, growth, findings)?;
+                }
             }
             Ok(None)
         }
     }
+}
+
+/// Looks for what parses and is wrong.
+fn lint(
+    ast: &AST,
+    declared: &Declared,
+    sandbox: &Sandbox,
+    growth: &mut Growth,
+    findings: &mut Findings<'_>,
+) -> Result<(), NoMemory> {
+    if !declared.functions.is_empty() || !declared.closures.is_empty() {
+        growth.reserve_for_copy()?;
+    }
+    lints::check(ast, declared, sandbox, findings);
+    Ok(())
 }
 
 /// The functions that scripts written for `sdk` can call beside their own, with their module if they have one
@@ -313,7 +334,7 @@ fn finished(
     mut growth: Growth,
 ) -> Result<Script, NoMemory> {
     let ast = if declared.statements <= STATEMENTS_OPTIMISED_MAX {
-        growth.reserve_for_optimiser()?;
+        growth.reserve_for_copy()?;
         sandbox.engine.optimize_ast(&Scope::new(), ast, OptimizationLevel::Simple)
     } else {
         ast
@@ -462,7 +483,6 @@ impl<'a> Findings<'a> {
     }
 
     /// Adds a warning: what is likely to be wrong, and can be meant.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the checks that came with SDK 1.3 use it"))]
     fn warn(&mut self, position: Position, width: usize, message: String, advice: Option<String>) {
         self.add_as(Severity::Warning, position, width, &message, advice);
     }

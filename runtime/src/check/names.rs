@@ -50,6 +50,11 @@ pub(super) fn refused_advice(name: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, advice)| *advice)
 }
 
+/// Whether `name` is a function that is part of the language.
+pub(super) fn is_keyword(name: &str) -> bool {
+    KEYWORDS.iter().any(|(keyword, _)| *keyword == name)
+}
+
 /// The functions that exist natively, and the argument counts each takes.
 type Natives = BTreeMap<String, Vec<usize>>;
 
@@ -280,7 +285,7 @@ impl Names<'_, '_, '_> {
 }
 
 /// ``` `greet` takes 1 or 2 arguments, not 3 ```
-fn wrong_count(name: &str, counts: &[usize], given: usize) -> String {
+pub(super) fn wrong_count(name: &str, counts: &[usize], given: usize) -> String {
     let mut counts = counts.to_vec();
     counts.sort_unstable();
     counts.dedup();

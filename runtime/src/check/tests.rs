@@ -8,9 +8,10 @@ fn faults_for(sdk: SdkVersion, source: &str) -> Vec<String> {
     let Err(faults) = compile(sdk, &path, source) else { return Vec::new() };
     faults
         .iter()
+        .filter(|fault| fault.severity == Severity::Error)
         .cloned()
         .map(|fault| {
-            assert_eq!((fault.severity, fault.file.as_str()), (Severity::Error, "a.rhai"));
+            assert_eq!(fault.file, "a.rhai");
             let place =
                 fault.place.map(|place| format!("{}:{} ", place.line, place.column)).unwrap_or_default();
             let advice = fault.advice.map(|advice| format!(" | {advice}")).unwrap_or_default();

@@ -1,0 +1,272 @@
+//! Properties and methods that a value does not have, methods on constants, and results that are none.
+
+use rhai::{ASTNode, BinaryExpr, Expr, FnCallExpr, OpAssignment, Position, Stmt};
+
+use super::flow::{Type, Value, variable_name};
+use super::tree::{Body, Link, chain};
+use super::{Context, Findings, names};
+use crate::sdk::CTX;
+
+/// Methods that change what they are called on and give nothing, with what gives a value instead.
+pub(super) const GIVE_NOTHING: [(&str, Option<&str>); 29] = [
+    ("append", None),
+    ("chop", None),
+    ("clear", None),
+    ("crop", Some("sub_string")),
+    ("dedup", None),
+    ("fill_with", None),
+    ("for_each", Some("map")),
+    ("insert", None),
+    ("make_lower", Some("to_lower")),
+    ("make_upper", Some("to_upper")),
+    ("mixin", None),
+    ("pad", None),
+    ("push", None),
+    ("replace", None),
+    ("reverse", None),
+    ("set", None),
+    ("set_bit", None),
+    ("set_bits", None),
+    ("set_tag", None),
+    ("sort", Some("order")),
+    ("sort_by", Some("order_by")),
+    ("sort_desc", Some("order_desc")),
+    ("splice", None),
+    ("trim", None),
+    ("truncate", None),
+    ("write_ascii", None),
+    ("write_be", None),
+    ("write_le", None),
+    ("write_utf8", None),
+];
+
+/// Methods that cannot be called on a constant besides those: Rhai takes them to change it.
+pub(super) const CHANGE: [&str; 10] =
+    ["drain", "extract", "order", "order_by", "order_desc", "pop", "remove", "retain", "shift", "take"];
+
+/// What a length is called elsewhere.
+const LENGTHS: [&str; 4] = ["length", "size", "count", "Length"];
+
+/// Looks at every step of a chain.
+pub(super) fn chain_of<'a>(
+    expression: &'a Expr,
+    body: Body<'a>,
+    around: &[ASTNode<'a>],
+    context: &Context<'a>,
+    findings: &mut Findings<'_>,
+) {
+    let Some((root, links)) = chain(expression) else { return };
+    let values = context.flow.steps(root, &links);
+    let is_target = matches!(
+        around.last(),
+        Some(ASTNode::Stmt(Stmt::Assignment(assignment))) if std::ptr::eq(&assignment.1.lhs, expression)
+    );
+    let constant = constant_name(root, context);
+    let mut is_within_constant = constant.is_some();
+    for (index, (link, value)) in links.iter().zip(&values).enumerate() {
+        let is_last = index + 1 == links.len();
+        match (*link, *value) {
+            (Link::Property(name, position), Value::Of(of)) if !(is_target && is_last) => {
+                property(of, name, position, context, findings);
+            }
+            (Link::Method(call, position), value) => {
+                if is_within_constant && is_change(&call.name) && !context.flow.is_own_method(&call.name) {
+                    on_constant(constant.unwrap_or_default(), &call.name, position, findings);
+                } else if let Value::Of(of) = value {
+                    method(of, call, position, context, findings);
+                }
+                if gives_nothing(&call.name, value) && !context.flow.is_own_method(&call.name) {
+                    let used =
+                        if is_last { use_of(expression, body, around, context) } else { Some(Use::Fails) };
+                    let receiver = variable_name(root).filter(|_| index == 0);
+                    result(used, &call.name, receiver, position, findings);
+                }
+                is_within_constant = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The target of an assignment is looked at as a part of a constant.
+pub(super) fn assignment(
+    assignment: &(OpAssignment, BinaryExpr),
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let Some((root @ Expr::Variable(_, _, position), links)) = chain(&assignment.1.lhs) else { return };
+    // What is reached deeper within it is not always refused.
+    if let (Some(name), [Link::Property(..) | Link::Index(_)]) =
+        (constant_name(root, context), links.as_slice())
+        && name != CTX
+    {
+        let advice = "declare it with `let` to change it".to_owned();
+        findings.add_new(*position, name.chars().count(), format!("`{name}` is a constant"), Some(advice));
+    }
+}
+
+/// The name of the constant that `root` certainly is.
+fn constant_name<'a>(root: &'a Expr, context: &Context<'_>) -> Option<&'a str> {
+    let name = variable_name(root)?;
+    let is_constant = match context.flow.variables(name) {
+        Some(variable) => variable.is_constant(),
+        None => name == CTX && !context.declared.variables.contains(CTX),
+    };
+    is_constant.then_some(name)
+}
+
+fn is_change(name: &str) -> bool {
+    CHANGE.contains(&name) || GIVE_NOTHING.iter().any(|(changes, _)| *changes == name)
+}
+
+fn on_constant(constant: &str, name: &str, position: Position, findings: &mut Findings<'_>) {
+    let message = format!("`{name}` cannot be called on a constant");
+    let advice = if constant == CTX {
+        "`ctx` is read-only; copy what you change: `let body = ctx.request.body;`".to_owned()
+    } else {
+        format!("declare `{constant}` with `let`, or change a copy: `let copy = {constant};`")
+    };
+    findings.add_new(position, name.chars().count(), message, Some(advice));
+}
+
+fn property(of: Type, name: &str, position: Position, context: &Context<'_>, findings: &mut Findings<'_>) {
+    if matches!(of, Type::Unit | Type::Map) || context.sandbox.has_property(of.id(), name) {
+        return;
+    }
+    let is_method = |name: &str| context.sandbox.method_counts(of.id(), name).contains(&0);
+    let advice = if is_method(name) {
+        Some(format!("it is a method: `{name}()`"))
+    } else if LENGTHS.contains(&name) && is_method("len") {
+        Some("write `len()`".to_owned())
+    } else {
+        let properties = context.sandbox.properties(of.id());
+        let methods = context.sandbox.methods().map(|(name, _)| name).filter(|name| is_method(name));
+        let known: Vec<_> = properties.chain(methods).collect();
+        findings.suggestions.did_you_mean(name, known.into_iter())
+    };
+    let message = format!("{} has no property `{}`", of.words(), name.escape_debug());
+    findings.add_new(position, name.chars().count(), message, advice);
+}
+
+fn method(
+    of: Type,
+    call: &FnCallExpr,
+    position: Position,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let name = call.name.as_str();
+    let can_be_anything = matches!(of, Type::Unit | Type::Map | Type::Function)
+        || names::is_keyword(name)
+        || context.flow.is_own_method(name)
+        || context.sandbox.signatures(name).is_empty();
+    if can_be_anything {
+        return;
+    }
+    let counts = context.sandbox.method_counts(of.id(), name);
+    let width = name.chars().count();
+    if counts.is_empty() {
+        let known = context.sandbox.methods().map(|(name, _)| name);
+        let known: Vec<_> =
+            known.filter(|name| !context.sandbox.method_counts(of.id(), name).is_empty()).collect();
+        let advice = findings.suggestions.did_you_mean(name, known.into_iter());
+        findings.add_new(position, width, format!("{} has no method `{name}`", of.words()), advice);
+    } else if !counts.contains(&call.args.len()) {
+        findings.add_new(position, width, names::wrong_count(name, &counts, call.args.len()), None);
+    }
+}
+
+/// What becomes of the result of a method that gives nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It is kept, handed on or returned: `()`.
+    Kept,
+    /// What it is needed for cannot be done with `()`.
+    Fails,
+}
+
+fn gives_nothing(name: &str, receiver: Value) -> bool {
+    match name {
+        "remove" => receiver == Value::Of(Type::Text),
+        name => GIVE_NOTHING.iter().any(|(gives_nothing, _)| *gives_nothing == name),
+    }
+}
+
+fn use_of<'a>(
+    expression: &'a Expr,
+    body: Body<'a>,
+    around: &[ASTNode<'a>],
+    context: &Context<'a>,
+) -> Option<Use> {
+    match around.last()? {
+        ASTNode::Stmt(Stmt::Var(..) | Stmt::FnCall(..)) => Some(Use::Kept),
+        ASTNode::Stmt(Stmt::Assignment(assignment)) => {
+            let is_value = std::ptr::eq(&assignment.1.rhs, expression);
+            // `s = s.trim()` loses what it was to keep.
+            let is_own = chain(expression).is_some_and(|(root, _)| {
+                variable_name(root) == variable_name(&assignment.1.lhs) && variable_name(root).is_some()
+            });
+            is_value.then_some(if is_own { Use::Fails } else { Use::Kept })
+        }
+        ASTNode::Stmt(Stmt::Return(..)) => changes_parameter(expression, body, context),
+        ASTNode::Stmt(Stmt::Expr(_)) if is_interpolated(around) => Some(Use::Fails),
+        ASTNode::Stmt(statement @ Stmt::Expr(_)) => {
+            let is_result = around.len() == 1
+                && body.statements.last().is_some_and(|last| std::ptr::eq(last, *statement));
+            if is_result { changes_parameter(expression, body, context) } else { None }
+        }
+        ASTNode::Expr(Expr::FnCall(call, _)) if call.is_operator_call() => Some(Use::Fails),
+        ASTNode::Expr(Expr::FnCall(..) | Expr::MethodCall(..) | Expr::Array(..) | Expr::Map(..)) => {
+            Some(Use::Kept)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the value of the statement that `around` ends with becomes part of a text.
+fn is_interpolated(around: &[ASTNode<'_>]) -> bool {
+    match around {
+        [
+            ..,
+            ASTNode::Expr(Expr::InterpolatedString(..)),
+            ASTNode::Expr(Expr::Stmt(block)),
+            ASTNode::Stmt(statement),
+        ] => block.statements().last().is_some_and(|last| std::ptr::eq(last, *statement)),
+        _ => false,
+    }
+}
+
+/// A function that ends with `parameter.trim()` changes its own copy, and gives nothing.
+fn changes_parameter<'a>(expression: &'a Expr, body: Body<'a>, context: &Context<'a>) -> Option<Use> {
+    let function = body.function?;
+    let (root, links) = chain(expression)?;
+    let [Link::Method(call, _)] = links.as_slice() else { return None };
+    // It is called for what its function does.
+    let name = variable_name(root).filter(|_| call.name != "for_each")?;
+    let captured = context.declared.captured.get(function.name.as_str()).copied().unwrap_or(0);
+    function.params.iter().skip(captured).any(|parameter| parameter == name).then_some(Use::Kept)
+}
+
+fn result(
+    used: Option<Use>,
+    name: &str,
+    receiver: Option<&str>,
+    position: Position,
+    findings: &mut Findings<'_>,
+) {
+    let Some(used) = used else { return };
+    let message = format!("`{name}` changes what it is called on and gives `()`");
+    let instead = GIVE_NOTHING.iter().find(|(changes, _)| *changes == name).and_then(|(_, instead)| *instead);
+    let advice = match (instead, receiver) {
+        (Some(instead), _) => format!("`{instead}` gives a changed copy"),
+        (None, Some(receiver)) => format!("call it in a statement of its own, and use `{receiver}` after it"),
+        (None, None) => {
+            "keep the value in a variable, call it in a statement of its own, and use the variable".to_owned()
+        }
+    };
+    let width = name.chars().count();
+    match used {
+        Use::Fails => findings.add_new(position, width, message, Some(advice)),
+        Use::Kept => findings.warn(position, width, message, Some(advice)),
+    }
+}

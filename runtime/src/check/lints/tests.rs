@@ -1,0 +1,336 @@
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Range, RangeInclusive};
+
+use manifest_schema::fault::Severity;
+use manifest_schema::name::ScriptPath;
+use manifest_schema::sdk::SdkVersion;
+use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
+
+use super::callbacks::CALLERS;
+use super::flow::Type;
+use super::members::{CHANGE, GIVE_NOTHING};
+use crate::check::compile;
+use crate::sandbox::Sandbox;
+
+/// What is said of a script of SDK 1.3: `E` an error, `W` a warning.
+pub(super) fn told(source: &str) -> Vec<String> {
+    let path = ScriptPath::new("a.rhai").unwrap();
+    let faults = match compile(SdkVersion::V1_3, &path, source) {
+        Ok(script) => script.warnings().clone(),
+        Err(faults) => faults,
+    };
+    let shown = faults.iter().map(|fault| {
+        let severity = if fault.severity == Severity::Error { "E" } else { "W" };
+        let place =
+            fault.place.as_ref().map_or(String::new(), |place| format!("{}:{}", place.line, place.column));
+        let advice = fault.advice.as_ref().map(|advice| format!(" | {advice}")).unwrap_or_default();
+        format!("{severity} {place} {}{advice}", fault.message)
+    });
+    shown.collect()
+}
+
+#[track_caller]
+fn says(source: &str, expected: &[&str]) {
+    assert_eq!(told(source), expected, "{source}");
+}
+
+#[test]
+fn new_errors_are_warnings_for_older_versions() {
+    let path = ScriptPath::new("a.rhai").unwrap();
+    for sdk in [SdkVersion::V1_0, SdkVersion::V1_1, SdkVersion::V1_2] {
+        let script = compile(sdk, &path, "\"a\".length").unwrap();
+        assert_eq!((script.warnings().errors(), script.warnings().warnings()), (0, 1), "{sdk}");
+    }
+    assert_eq!(compile(SdkVersion::V1_3, &path, "\"a\".length").unwrap_err().errors(), 1);
+}
+
+#[test]
+fn properties_that_a_value_does_not_have_are_errors() {
+    says("\"a\".length", &["E 1:5 a string has no property `length` | write `len()`"]);
+    says("[1].length", &["E 1:5 an array has no property `length` | write `len()`"]);
+    says("let s = \"a\"; s.size", &["E 1:16 a string has no property `size` | write `len()`"]);
+    says(
+        "let s = `a${1}`; s.to_upper",
+        &["E 1:20 a string has no property `to_upper` | it is a method: `to_upper()`"],
+    );
+    says("let n = 1.5; n.flor", &["E 1:16 a float has no property `flor` | did you mean `floor`?"]);
+    says("ctx.request.path.length", &["E 1:18 a string has no property `length` | write `len()`"]);
+    says(
+        "let parts = ctx.request.path.split(\"/\"); parts.count",
+        &["E 1:48 an array has no property `count` | write `len()`"],
+    );
+    says(
+        "fn f(s) { s.length } f(\"a\") + f(\"b\")",
+        &["E 1:13 a string has no property `length` | write `len()`"],
+    );
+    says(
+        "let s = \"a\"; let f = || s.length; f.call()",
+        &["E 1:27 a string has no property `length` | write `len()`"],
+    );
+}
+
+#[test]
+fn methods_that_a_value_does_not_have_are_errors() {
+    says("\"a\".push(\"b\")", &["E 1:5 a string has no method `push`"]);
+    says("[1].to_upper()", &["E 1:5 an array has no method `to_upper`"]);
+    says("let a = [1]; a.split(1, 2)", &["E 1:16 `split` takes 1 argument, not 2"]);
+}
+
+#[test]
+fn results_that_are_none_are_told() {
+    let trim = "`trim` changes what it is called on and gives `()`";
+    says(
+        "let x = \" a \"; let s = x.trim(); s",
+        &[&format!("W 1:26 {trim} | call it in a statement of its own, and use `x` after it")],
+    );
+    says(
+        "let s = ctx.request.body; s = s.trim(); s",
+        &[&format!("E 1:33 {trim} | call it in a statement of its own, and use `s` after it")],
+    );
+    says(
+        "let s = ctx.request.body; s.trim().len()",
+        &[&format!("E 1:29 {trim} | call it in a statement of its own, and use `s` after it")],
+    );
+    says(
+        "let s = \"a\"; `${s.trim()}`",
+        &[&format!("E 1:19 {trim} | call it in a statement of its own, and use `s` after it")],
+    );
+    says(
+        "let a = [2, 1]; let b = a.sort(); b",
+        &["W 1:27 `sort` changes what it is called on and gives `()` | `order` gives a changed copy"],
+    );
+    says(
+        "let s = \"a-b\"; let t = s.replace(\"-\", \"+\"); t",
+        &[
+            "W 1:26 `replace` changes what it is called on and gives `()` | call it in a statement of its own, and use `s` after it",
+        ],
+    );
+    says(
+        "fn clean(s) { s.trim() } clean(\"a\")",
+        &[&format!("W 1:17 {trim} | call it in a statement of its own, and use `s` after it")],
+    );
+    says(
+        "[\" a\"].map(|s| s.trim())",
+        &[&format!("W 1:18 {trim} | call it in a statement of its own, and use `s` after it")],
+    );
+    says(
+        "let s = \"ab\"; let t = s.remove(\"a\"); t",
+        &[
+            "W 1:25 `remove` changes what it is called on and gives `()` | call it in a statement of its own, and use `s` after it",
+        ],
+    );
+}
+
+#[test]
+fn constants_are_not_changed() {
+    says(
+        "const A = []; A.push(1)",
+        &[
+            "E 1:17 `push` cannot be called on a constant | declare `A` with `let`, or change a copy: `let copy = A;`",
+        ],
+    );
+    says(
+        "const A = #{ list: [] }; A.list.push(1); A",
+        &[
+            "E 1:33 `push` cannot be called on a constant | declare `A` with `let`, or change a copy: `let copy = A;`",
+        ],
+    );
+    says(
+        "ctx.request.body.items.push(1)",
+        &[
+            "E 1:24 `push` cannot be called on a constant | `ctx` is read-only; copy what you change: `let body = ctx.request.body;`",
+        ],
+    );
+    says("const A = [1]; A[0] = 2; A", &["E 1:16 `A` is a constant | declare it with `let` to change it"]);
+    says("const A = #{}; A.x = 2; A", &["E 1:16 `A` is a constant | declare it with `let` to change it"]);
+}
+
+#[test]
+fn functions_of_a_wrong_arity_are_errors() {
+    says("[1].map(|a, b, c| a)", &["E 1:9 `map` calls a function of 0, 1 or 2 arguments; this one takes 3"]);
+    says(
+        "let a = [2, 1]; a.sort(|x| x); a",
+        &[
+            "E 1:24 `sort` calls a function of 2 arguments; this one takes 1 | it compares two elements: `|a, b| a.price - b.price`",
+        ],
+    );
+    says(
+        "[1].reduce(|| 1)",
+        &[
+            "E 1:12 `reduce` calls a function of 1, 2 or 3 arguments; this one takes 0 | write `|sum, x| sum + x`",
+        ],
+    );
+    says(
+        "let n = 1; [1].filter(|a, b, c| a > n)",
+        &["E 1:23 `filter` calls a function of 0, 1 or 2 arguments; this one takes 3"],
+    );
+    says(
+        "fn three(a, b, c) { a + b + c } [1].map(three)",
+        &["E 1:41 `map` calls a function of 0, 1 or 2 arguments; this one takes 3"],
+    );
+    says(
+        "fn three(a, b, c) { a + b + c } [1].map(Fn(\"three\"))",
+        &["E 1:41 `map` calls a function of 0, 1 or 2 arguments; this one takes 3"],
+    );
+    says(
+        "let f = |a, b, c| a; [1].map(f)",
+        &["E 1:30 `map` calls a function of 0, 1 or 2 arguments; this one takes 3"],
+    );
+    says(
+        "[1].for_each(|x, i| log::info(x))",
+        &[
+            "E 1:14 `for_each` calls a function of 0 or 1 arguments; this one takes 2 | the element is `this`: `|| this.name`, or `for x in list { ... }`",
+        ],
+    );
+}
+
+#[test]
+fn interpolations_in_double_quotes_are_warned_of() {
+    let expected = "`${...}` is text in double quotes | write the string in backquotes";
+    says("let name = \"a\"; \"Hello ${name}\"", &[&format!("W 1:17 {expected}")]);
+    says("\"Hello ${ctx.request.params.name}!\"", &[&format!("W 1:1 {expected}")]);
+    says("let n = 1; #{ a: \"${n + 1}\" }", &[&format!("W 1:18 {expected}")]);
+}
+
+#[test]
+fn statements_without_effect_are_warned_of() {
+    says("fn f(x) { x == 1; x } f(2)", &["W 1:13 the result of the comparison is not used | `=` assigns"]);
+    says("return 1; 2", &["W 1:11 this is never reached: it follows `return`"]);
+    says("fn f() { throw \"no\"; 2 } f()", &["W 1:22 this is never reached: it follows `throw`"]);
+    says("loop { break; 2 }", &["W 1:15 this is never reached: it follows `break`"]);
+}
+
+/// Values of every type that functions of the engine take, written out.
+const SAMPLES: [(&str, &str); 12] = [
+    ("string", "\"ab\""),
+    ("array", "[1, 2, 3]"),
+    ("map", "#{ a: 1 }"),
+    ("blob", "blob(9)"),
+    ("i64", "1"),
+    ("f64", "1.5"),
+    ("char", "'c'"),
+    ("bool", "true"),
+    ("()", "()"),
+    ("Fn", "|x, y| x == y"),
+    ("range", "0..1"),
+    ("range=", "0..=1"),
+];
+
+fn sample(of: TypeId) -> Option<&'static str> {
+    let types = [
+        TypeId::of::<ImmutableString>(),
+        TypeId::of::<Array>(),
+        TypeId::of::<Map>(),
+        TypeId::of::<Blob>(),
+        TypeId::of::<i64>(),
+        TypeId::of::<f64>(),
+        TypeId::of::<char>(),
+        TypeId::of::<bool>(),
+        TypeId::of::<()>(),
+        TypeId::of::<FnPtr>(),
+        TypeId::of::<Range<i64>>(),
+        TypeId::of::<RangeInclusive<i64>>(),
+    ];
+    let any = TypeId::of::<Dynamic>();
+    let at = types.iter().position(|known| *known == of).or_else(|| (of == any).then_some(4))?;
+    Some(SAMPLES[at].1)
+}
+
+fn eval(source: &str) -> Result<Dynamic, String> {
+    Sandbox::of(SdkVersion::V1_3).engine.eval(source).map_err(|error| error.to_string())
+}
+
+/// Every method of the engine with the arguments of one of its forms: its receiver, and the rest.
+fn forms() -> impl Iterator<Item = (&'static str, &'static str, String)> {
+    Sandbox::of(SdkVersion::V1_3).methods().flat_map(|(name, forms)| {
+        forms.iter().filter_map(move |takes| {
+            let written: Vec<_> = takes.iter().map(|of| sample(*of)).collect::<Option<_>>()?;
+            let (receiver, rest) = written.split_first()?;
+            Some((name, *receiver, rest.join(", ")))
+        })
+    })
+}
+
+#[test]
+fn methods_that_give_nothing_are_those_of_the_engine() {
+    let mut gives: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
+    let mut changes: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
+    for (name, receiver, rest) in forms() {
+        for function in ["|x, y| x == y", "|x, y| 0", "|x| true"] {
+            let rest = rest.replace("|x, y| x == y", function);
+            let Ok(value) = eval(&format!("let v = {receiver}; v.{name}({rest})")) else { continue };
+            gives.entry(name).or_default().insert(value.is_unit());
+            let constant = eval(&format!("const V = {receiver}; V.{name}({rest})"));
+            changes.entry(name).or_default().insert(constant.is_err());
+        }
+    }
+    let always = |of: &BTreeMap<&'static str, BTreeSet<bool>>| -> BTreeSet<&'static str> {
+        of.iter().filter(|(_, seen)| !seen.contains(&false)).map(|(name, _)| *name).collect()
+    };
+    let nothing: BTreeSet<_> = GIVE_NOTHING.iter().map(|(name, _)| *name).collect();
+    assert_eq!(always(&gives), nothing);
+    assert_eq!(always(&changes), nothing.iter().copied().chain(CHANGE).collect());
+    // What is advised instead gives something.
+    for (_, instead) in GIVE_NOTHING {
+        assert!(instead.is_none_or(|instead| gives[instead].contains(&false)), "{instead:?}");
+    }
+    assert!(eval("\"ab\".remove(\"a\")").unwrap().is_unit());
+}
+
+#[test]
+fn what_is_called_no_property_or_method_is_none() {
+    let sandbox = Sandbox::of(SdkVersion::V1_3);
+    let types = [
+        (Type::Bool, "true"),
+        (Type::Int, "1"),
+        (Type::Float, "1.5"),
+        (Type::Char, "'c'"),
+        (Type::Text, "\"ab\""),
+        (Type::Array, "[1, 2, 3]"),
+    ];
+    for (of, value) in types {
+        for name in sandbox.all_properties().chain(["length", "x"]) {
+            let found = eval(&format!("let v = {value}; v.{name}"));
+            assert_eq!(found.is_ok(), sandbox.has_property(of.id(), name), "{value}.{name}: {found:?}");
+        }
+        for (name, _) in sandbox.methods() {
+            let counts = sandbox.method_counts(of.id(), name);
+            for count in (0..3).filter(|count| !counts.contains(count)) {
+                let arguments = (0..count).fold(vec![String::new()], |lists, at| {
+                    let each = |list: String| {
+                        SAMPLES.map(
+                            |(_, value)| if at == 0 { value.to_owned() } else { format!("{list}, {value}") },
+                        )
+                    };
+                    lists.into_iter().flat_map(each).collect()
+                });
+                for arguments in arguments {
+                    let called = format!("let v = {value}; v.{name}({arguments})");
+                    assert!(eval(&called).is_err(), "{called} works");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn arities_are_those_of_the_engine() {
+    let mut accepted: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+    for (name, receiver, rest) in forms().filter(|(_, _, rest)| rest.contains("|x, y|")) {
+        for count in 0..6 {
+            let parameters = (0..count).map(|at| format!("p{at}")).collect::<Vec<_>>().join(", ");
+            // A predicate gives a boolean, a comparer an integer.
+            let works = ["true", "0"].into_iter().any(|value| {
+                let rest = rest.replace("|x, y| x == y", &format!("|{parameters}| {value}"));
+                eval(&format!("let v = {receiver}; v.{name}({rest})")).is_ok()
+            });
+            if works {
+                accepted.entry(name).or_default().insert(count);
+            }
+        }
+    }
+    let table: BTreeMap<_, BTreeSet<_>> =
+        CALLERS.iter().map(|(name, counts)| (*name, counts.iter().copied().collect())).collect();
+    assert_eq!(accepted, table);
+}

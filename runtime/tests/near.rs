@@ -1,0 +1,48 @@
+//! Correct scripts that come near each check of what parses and is wrong: none of them raises an alarm, and they run.
+
+mod support;
+
+use std::path::Path;
+
+use manifest_schema::name::ScriptPath;
+use manifest_schema::sdk::SdkVersion;
+use runtime::{CountingAllocator, compile};
+use support::{Call, script};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+#[test]
+fn correct_scripts_raise_no_alarm() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/near");
+    let mut looked_at = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let source = std::fs::read_to_string(&path).unwrap();
+        let shown = path.file_name().unwrap().to_string_lossy().into_owned();
+        for sdk in [SdkVersion::V1_2, SdkVersion::V1_3] {
+            let (route, target) = source
+                .lines()
+                .find_map(|line| line.strip_prefix("// route ")?.split_once(" for "))
+                .unwrap_or(("/", "/"));
+            let call = Call {
+                sdk,
+                env: vec![("GREETING", "Hello")],
+                secrets: vec![("TOKEN", "tangerine")],
+                ..script(&source)
+            };
+            let call = call.routed(route, target).body("application/json", "{}");
+            let main = ScriptPath::new("main.rhai").unwrap();
+            let compiled = compile(sdk, &main, &source);
+            let warnings = match &compiled {
+                Ok(script) => script.warnings(),
+                Err(faults) => panic!("{shown}: {faults:?}"),
+            };
+            assert!(warnings.is_empty(), "{shown}: {warnings:?}");
+            let ended = call.run().execution.outcome;
+            assert!(ended.is_ok(), "{shown}: {ended:?}");
+        }
+        looked_at += 1;
+    }
+    assert!(looked_at >= 9);
+}
