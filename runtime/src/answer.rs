@@ -78,18 +78,14 @@ fn invalid(message: impl Into<String>) -> Failure {
 }
 
 fn response(status: &Dynamic, headers: Option<&Dynamic>, body: Option<&Dynamic>) -> Result<Answer, Failure> {
-    let status = match status.as_int() {
-        Ok(status @ 100..=599) => status as u16,
-        Ok(status) => return Err(invalid(format!("statusCode {status} is out of range 100-599"))),
-        Err(_) => return Err(invalid(format!("statusCode must be an integer, not {}", kind_of(status)))),
-    };
+    let status = self::status(status)?;
     let mut headers = match headers {
         Some(headers) if !headers.is::<()>() => read_headers(headers)?,
         _ => Vec::new(),
     };
     let (body, content_type) = match body {
         Some(body) if !body.is::<()>() => {
-            let (body, content_type) = read_body(body)?;
+            let (body, content_type) = self::body(body)?;
             (body, Some(content_type))
         }
         _ => (Bytes::new(), None),
@@ -103,7 +99,17 @@ fn response(status: &Dynamic, headers: Option<&Dynamic>, body: Option<&Dynamic>)
     Ok(Answer { status, headers, body })
 }
 
-fn read_body(body: &Dynamic) -> Result<(Bytes, &'static str), Failure> {
+/// Reads the status of a response.
+pub(crate) fn status(status: &Dynamic) -> Result<u16, Failure> {
+    match status.as_int() {
+        Ok(status @ 100..=599) => Ok(status as u16),
+        Ok(status) => Err(invalid(format!("statusCode {status} is out of range 100-599"))),
+        Err(_) => Err(invalid(format!("statusCode must be an integer, not {}", kind_of(status)))),
+    }
+}
+
+/// The body as it is sent, and its content type.
+pub(crate) fn body(body: &Dynamic) -> Result<(Bytes, &'static str), Failure> {
     if let Some(text) = body.read_lock::<ImmutableString>() {
         return Ok((bytes(text.as_bytes())?, TEXT));
     }
@@ -153,7 +159,8 @@ fn too_many_headers() -> Failure {
     invalid(format!("more than {HEADERS_MAX} headers or {HEADER_BYTES_MAX} bytes of them"))
 }
 
-fn header_name(name: &str) -> Result<String, Failure> {
+/// The name of a header in lower case, if a script can set it.
+pub(crate) fn header_name(name: &str) -> Result<String, Failure> {
     // RFC 9110 section 5.6.2.
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.len() > HEADER_BYTES_MAX {
@@ -170,7 +177,8 @@ fn header_name(name: &str) -> Result<String, Failure> {
     Ok(name)
 }
 
-fn header_value(name: &str, value: &Dynamic) -> Result<String, Failure> {
+/// The value of a header as it is sent.
+pub(crate) fn header_value(name: &str, value: &Dynamic) -> Result<String, Failure> {
     let text = if let Some(text) = value.read_lock::<ImmutableString>() {
         if text.len() > HEADER_BYTES_MAX {
             return Err(too_many_headers());

@@ -520,6 +520,11 @@ impl<'a> Findings<'a> {
         found.kept.push((position, fault));
     }
 
+    /// How many there are so far.
+    fn count(&self) -> usize {
+        self.errors.places.len() + self.warnings.places.len()
+    }
+
     fn have_errors(&self) -> bool {
         !self.errors.kept.is_empty()
     }

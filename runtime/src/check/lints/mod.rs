@@ -7,11 +7,13 @@
 //! - `flow`: what variables and expressions certainly hold
 //! - `members`: properties and methods that a value does not have, and what becomes of what methods give
 //! - `callbacks`: functions that are handed to methods which call them with other arguments
+//! - `responses`: maps that the response convention refuses, or does not take for a response
 //! - `statements`: statements without effect, and `${...}` in double quotes
 
 mod callbacks;
 mod flow;
 mod members;
+mod responses;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -59,6 +61,7 @@ pub(super) fn check(ast: &AST, declared: &Declared, sandbox: &Sandbox, findings:
     for body in bodies.iter() {
         statements::block(body.statements, body.function.is_none(), findings);
     }
+    responses::check(&bodies, &context, findings);
 }
 
 /// What is known of the script.

@@ -201,6 +201,100 @@ fn statements_without_effect_are_warned_of() {
     says("loop { break; 2 }", &["W 1:15 this is never reached: it follows `break`"]);
 }
 
+#[test]
+fn responses_that_are_refused_when_they_are_sent_are_errors() {
+    says("#{ statusCode: 999 }", &["E 1:16 statusCode 999 is out of range 100-599"]);
+    says(
+        "#{ statusCode: \"200\", body: 1 }",
+        &["E 1:16 statusCode must be an integer, not a string | write `200`"],
+    );
+    says(
+        "let s = ctx.request.path; #{ statusCode: s }",
+        &["E 1:42 statusCode must be an integer, not a string | make it one with `parse_int`"],
+    );
+    says(
+        "#{ statusCode: 200, headers: #{ \"x\": \"a\\r\\nb: 1\" } }",
+        &["E 1:38 the value of header `x` has a control character"],
+    );
+    says(
+        "let t = 1; #{ statusCode: 200, headers: #{ x: `a${t}\n` } }",
+        &["E 1:47 the value of header `x` has a control character"],
+    );
+    says(
+        "#{ statusCode: 200, headers: #{ \"set-cookie\": [\"a\", 'b'] } }",
+        &["E 1:53 header `set-cookie` must be a string, not a character"],
+    );
+    says(
+        "#{ statusCode: 200, headers: [\"x: 1\"] }",
+        &["E 1:30 headers must be a map, not an array | write `#{ \"content-type\": \"text/html\" }`"],
+    );
+    says("#{ statusCode: 200, body: 0..5 }", &["E 1:28 a range has no JSON form"]);
+}
+
+#[test]
+fn responses_are_found_wherever_a_script_ends() {
+    let refused = "statusCode 999 is out of range 100-599";
+    for (source, place) in [
+        ("if ctx.request.body == () { return #{ statusCode: 999 }; } 1", "1:51"),
+        ("if true { 1 } else { #{ statusCode: 999 } }", "1:37"),
+        ("switch 1 { 1 => #{ statusCode: 999 }, _ => 2 }", "1:32"),
+        ("fn f() { exit(#{ statusCode: 999 }); } f()", "1:30"),
+        ("fn fail() { #{ statusCode: 999 } } if true { return fail(); } 1", "1:28"),
+        ("let answer = #{ statusCode: 999 }; answer", "1:29"),
+        ("let x = if true { #{ a: 1 } } else { exit(#{ statusCode: 999 }) }; x", "1:58"),
+    ] {
+        says(source, &[&format!("E {place} {refused}")]);
+    }
+}
+
+#[test]
+fn maps_that_are_no_responses_are_warned_of() {
+    let data = "a map without `statusCode` is no response: it is answered with 200, as JSON";
+    says("#{ status: 404, body: \"x\" }", &[&format!("W 1:4 {data} | write `statusCode`")]);
+    says("#{ status: 404 }", &[&format!("W 1:4 {data} | write `statusCode`")]);
+    says(
+        "let s = 1 + 1; #{ status_code: s, headers: #{} }",
+        &[&format!("W 1:19 {data} | write `statusCode`")],
+    );
+    says("#{ headers: #{}, body: 1 }", &[&format!("W 1:1 {data} | add `statusCode: 200`")]);
+    says(
+        "#{ statusCode: 200, header: #{} }",
+        &["W 1:21 `header` is no part of a response, and is dropped | did you mean `headers`?"],
+    );
+    says(
+        "#{ statusCode: 200, content_type: \"text/html\", body: 1 }",
+        &[
+            "W 1:21 `content_type` is no part of a response, and is dropped | write `headers: #{ \"content-type\": ... }`",
+        ],
+    );
+    says("#{ statusCode: 101 }", &["W 1:16 status 101 is no whole answer: the caller gets 500"]);
+}
+
+#[test]
+fn responses_of_hostile_scripts_are_judged_as_they_are_when_they_run() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/headers");
+    // What these hold is made while they run.
+    let made = [
+        "body_bytes_in_a_list",
+        "body_holding_itself",
+        "body_huge",
+        "body_nested",
+        "huge_name",
+        "huge_name_of_many_values",
+        "huge_value",
+        "many",
+        "many_values",
+    ];
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let source = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let errors = told(&source).iter().filter(|fault| fault.starts_with('E')).count();
+        let is_visible = source.contains("// ends: invalid_response") && !made.contains(&name.as_str());
+        assert_eq!(errors, usize::from(is_visible), "{name}: {:?}", told(&source));
+    }
+}
+
 /// Values of every type that functions of the engine take, written out.
 const SAMPLES: [(&str, &str); 12] = [
     ("string", "\"ab\""),
