@@ -54,7 +54,7 @@ mod source;
 
 pub use answer::Answer;
 pub use check::{
-    NotCompiled, Room, SOURCE_MAX, Script, Unbounded, compile, compile_within, functions, too_large,
+    NotCompiled, Provided, Room, SOURCE_MAX, Script, Unbounded, compile, compile_within, functions, too_large,
 };
 pub use failure::{Failure, FailureKind, FailurePlace};
 pub use host::{Host, HostCall, NoMemory, Pending};

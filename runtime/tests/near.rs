@@ -3,10 +3,11 @@
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
-use runtime::{CountingAllocator, compile};
+use runtime::{CountingAllocator, Provided, Room, Unbounded, compile_within};
 use support::{Call, script};
 
 #[global_allocator]
@@ -32,8 +33,11 @@ fn correct_scripts_raise_no_alarm() {
                 ..script(&source)
             };
             let call = call.routed(route, target).body("application/json", "{}");
+            let revision = call.revision_with(vec![route.to_owned()]);
             let main = ScriptPath::new("main.rhai").unwrap();
-            let compiled = compile(sdk, &main, &source);
+            let provided = Provided::of(revision.manifest(), &main);
+            let room: Arc<dyn Room> = Arc::new(Unbounded);
+            let compiled = compile_within(sdk, &main, &source, Some(&provided), &room);
             let warnings = match &compiled {
                 Ok(script) => script.warnings(),
                 Err(faults) => panic!("{shown}: {faults:?}"),

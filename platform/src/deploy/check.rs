@@ -11,7 +11,7 @@ use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{self, Refused, Surroundings, parse};
 use manifest_schema::sdk::SdkVersion;
 use manifest_schema::zone::{self, ZoneData, zone_data};
-use runtime::{Secrets, Source};
+use runtime::{Provided, Secrets, Source};
 use store::{AppId, Environment};
 use uuid::Uuid;
 
@@ -89,7 +89,8 @@ pub(crate) fn check_for(
             (None, faults, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
         }
     };
-    let passed = check_scripts(time, app, keeps, snapshot, sdk, named, &mut faults)?;
+    let expected = Expected { sdk, manifest: manifest.as_ref() };
+    let passed = check_scripts(time, app, keeps, snapshot, &expected, named, &mut faults)?;
     match manifest {
         Some(manifest) if faults.errors() == 0 => {
             let sources = passed.held(app)?;
@@ -142,6 +143,13 @@ fn warn_of_old_zones(manifest: &Manifest, data: &ZoneData, now: DateTime<Utc>, f
     }
 }
 
+/// What scripts are checked against.
+struct Expected<'m> {
+    sdk: SdkVersion,
+    /// `None` where it is not understood.
+    manifest: Option<&'m Manifest>,
+}
+
 /// The scripts that passed, by their texts.
 #[derive(Default)]
 struct Passed<'s> {
@@ -153,6 +161,9 @@ struct Passed<'s> {
 
 impl<'s> Passed<'s> {
     fn add(&mut self, text: &'s str, script: CheckedScript, keeps: bool) {
+        if self.compiled.contains_key(text) {
+            return;
+        }
         self.compiled_bytes += text.len();
         let kept = (keeps && self.compiled_bytes <= COMPILED_MAX).then_some(script);
         self.compiled.insert(text, kept);
@@ -182,11 +193,13 @@ fn check_scripts<'s>(
     app: &AppScripts,
     keeps: bool,
     snapshot: &'s Snapshot,
-    sdk: SdkVersion,
+    expected: &Expected<'_>,
     named: BTreeSet<ScriptPath>,
     faults: &mut Faults,
 ) -> Result<Passed<'s>, CheckError> {
     let mut passed = Passed::default();
+    // What each text was checked for: one text at two paths can be reached by other routes.
+    let mut checked_for = HashMap::new();
     let mut left = named.len();
     for path in named {
         if time.check().is_err() {
@@ -205,15 +218,18 @@ fn check_scripts<'s>(
                 continue;
             }
         };
-        if !passed.compiled.contains_key(text) {
-            let mut checked = app.check(sdk, &path, text);
+        let provided = expected.manifest.map(|manifest| Provided::of(manifest, &path));
+        if checked_for.get(text) != Some(&provided) {
+            let check = || app.check(expected.sdk, &path, text, provided.as_ref());
+            let mut checked = check();
             if matches!(checked, Err(CheckError::NoMemory(_))) && passed.let_go() {
-                checked = app.check(sdk, &path, text);
+                checked = check();
             }
             match checked {
                 Ok(script) => {
                     faults.append(script.warnings().clone());
                     passed.add(text, script, keeps);
+                    checked_for.insert(text, provided);
                 }
                 Err(CheckError::Faults(found)) => {
                     faults.append(found);
@@ -329,12 +345,62 @@ mod tests {
     }
 
     #[test]
+    fn names_that_the_manifest_does_not_provide_are_told() {
+        let mut wrong = snapshot(&[
+            "[ctx.secrets.TOKN, ctx.env.GREETNG, ctx.request.params.nmae]",
+            "ctx.request.params.id",
+        ]);
+        let text = "sdk = \"1.3\"\n[env]\nGREETING = \"Hello\"\n[secrets]\nrequired = [\"TOKEN\"]\n\
+                    [[routes]]\npath = \"/a/{name}\"\nscript = \"0.rhai\"\n[[routes]]\npath = \"/b/{*rest}\"\nscript = \"0.rhai\"\n\
+                    [[functions]]\nname = \"a\"\nscript = \"1.rhai\"\n";
+        let told_of = |wrong: &Snapshot| match check(wrong, &Ceiling::DEFAULT) {
+            Ok(checked) => checked.warnings,
+            Err(faults) => faults,
+        };
+        wrong.add(manifest::FILE_NAME, || File::Bytes(text.to_owned().into()));
+        let draft = "picloud.toml: sdk 1.3 is a draft: it can change until PiCloud 0.1.0 is released";
+        let found = [
+            "0.rhai: the manifest declares no secret `TOKN`",
+            "0.rhai: the manifest declares no setting `GREETNG` in [env]",
+            "0.rhai: no route of this script captures `nmae`",
+            "1.rhai: no route leads to this script, so that `ctx.request.params.id` is always `()`",
+        ];
+        let faults = told_of(&wrong);
+        assert_eq!(told(&faults), [&found[..], &[draft]].concat());
+        let advice: Vec<_> = faults.iter().filter_map(|fault| fault.advice.as_deref()).collect();
+        assert_eq!(
+            advice[..3],
+            ["did you mean `TOKEN`?", "did you mean `GREETING`?", "did you mean `name`?"]
+        );
+        // For older versions they are warnings.
+        wrong.add(manifest::FILE_NAME, || File::Bytes(text.replace("1.3", "1.2").into()));
+        let faults = told_of(&wrong);
+        assert_eq!((faults.errors(), told(&faults)), (0, found.map(str::to_owned).to_vec()));
+        // What the manifest means is not known where it is wrong.
+        wrong.add(manifest::FILE_NAME, || File::Bytes(text.replace("[secrets]", "[secrts]").into()));
+        assert_eq!(told(&told_of(&wrong)), ["picloud.toml: unknown key `secrts`", draft]);
+    }
+
+    #[test]
+    fn one_text_at_two_paths_is_judged_by_the_routes_of_each() {
+        let mut wrong =
+            snapshot(&["ctx.request.params.id", "ctx.request.params.id", "ctx.request.params.id"]);
+        let text = "sdk = \"1.3\"\n[[routes]]\npath = \"/a/{id}\"\nscript = \"0.rhai\"\n\
+                    [[routes]]\npath = \"/b/{name}\"\nscript = \"1.rhai\"\n[[routes]]\npath = \"/c/{id}\"\nscript = \"2.rhai\"\n";
+        wrong.add(manifest::FILE_NAME, || File::Bytes(text.to_owned().into()));
+        let faults = check(&wrong, &Ceiling::DEFAULT).unwrap_err();
+        assert_eq!(told(&faults)[0], "1.rhai: no route of this script captures `id`");
+        assert_eq!(faults.errors(), 1);
+    }
+
+    #[test]
     fn what_takes_too_long_is_not_looked_at() {
         let named = ["0.rhai", "1.rhai"].map(|path| ScriptPath::new(path).unwrap()).into();
         let mut faults = Faults::default();
         let (app, snapshot) = (app(MemoryBudget::unbounded()), snapshot(&["1", "nope()"]));
         let time = PushTime::of(Duration::ZERO, &Tell::to_nobody());
-        check_scripts(&time, &app, true, &snapshot, SdkVersion::NEWEST, named, &mut faults).unwrap();
+        let expected = Expected { sdk: SdkVersion::NEWEST, manifest: None };
+        check_scripts(&time, &app, true, &snapshot, &expected, named, &mut faults).unwrap();
         assert_eq!(
             told(&faults),
             ["picloud.toml: checking took longer than 0ns; 2 scripts were not looked at"]

@@ -17,7 +17,8 @@ use manifest_schema::fault::Faults;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    Failure, FailureKind, NoMemory, NotCompiled, Program, Revision, Room, Script, Source, compile_within,
+    Failure, FailureKind, NoMemory, NotCompiled, Program, Provided, Revision, Room, Script, Source,
+    compile_within,
 };
 use store::AppId;
 
@@ -98,14 +99,20 @@ impl AppScripts {
         self.texts.get(self.app, &self.account, text)
     }
 
-    /// Checks and compiles a text that was pushed, in memory of the app.
+    /// Checks and compiles a text that was pushed, in memory of the app, for what the manifest provides where that is known.
     ///
     /// # Errors
     /// Every fault that was found, or that there is no room.
-    pub fn check(&self, sdk: SdkVersion, path: &ScriptPath, text: &str) -> Result<CheckedScript, CheckError> {
+    pub fn check(
+        &self,
+        sdk: SdkVersion,
+        path: &ScriptPath,
+        text: &str,
+        provided: Option<&Provided<'_>>,
+    ) -> Result<CheckedScript, CheckError> {
         let memory = CompileMemory::of(&self.account);
         let room: Arc<dyn Room> = Arc::clone(&memory) as _;
-        match compile_within(sdk, path, text, &room) {
+        match compile_within(sdk, path, text, provided, &room) {
             Ok(script) => Ok(CheckedScript { script, memory }),
             Err(NotCompiled::Faults(faults)) => Err(CheckError::Faults(faults)),
             Err(NotCompiled::NoMemory(_)) => {

@@ -172,6 +172,17 @@ fn request_property(
     }
 }
 
+/// A property of `ctx.request` that is read from a copy of it.
+pub(super) fn request_name(name: &str, position: Position, findings: &mut Findings<'_>) {
+    let known = request_names(findings.sdk);
+    if !known.contains(&name) {
+        let near = findings.suggestions.did_you_mean(name, known.iter().copied());
+        let advice = near.unwrap_or_else(|| format!("it has {}", known.join(", ")));
+        let message = format!("`ctx.request` has no `{}`", name.escape_debug());
+        findings.add_new(position, name.chars().count(), message, Some(advice));
+    }
+}
+
 fn names(sdk: SdkVersion) -> Vec<&'static str> {
     let there = Property::ALL.into_iter().filter(|property| property.since() <= sdk);
     there.map(Property::name).collect()

@@ -12,6 +12,7 @@ mod declared;
 mod help;
 mod lints;
 mod names;
+mod provided;
 mod syntax;
 
 use std::collections::HashSet;
@@ -31,6 +32,7 @@ use crate::sandbox::Sandbox;
 use crate::sdk::Uses;
 use declared::Declared;
 use help::{Edit, Help};
+pub use provided::Provided;
 use syntax::{Patched, Recovered};
 
 /// The largest script, in bytes.
@@ -153,15 +155,15 @@ impl From<Faults> for NotCompiled {
 /// # Errors
 /// Every fault that was found, in the order of their places.
 pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Faults> {
-    compile_within(sdk, path, source, &(Arc::new(Unbounded) as Arc<dyn Room>)).map_err(
-        |refused| match refused {
+    compile_within(sdk, path, source, None, &(Arc::new(Unbounded) as Arc<dyn Room>)).map_err(|refused| {
+        match refused {
             NotCompiled::Faults(faults) => faults,
             NotCompiled::NoMemory(_) => unreachable!("there is room for everything"),
-        },
-    )
+        }
+    })
 }
 
-/// The same in as much memory as `room` grants.
+/// The same in as much memory as `room` grants, and for what the manifest provides, where that is known.
 ///
 /// # Errors
 /// Every fault that was found, or that there is no room.
@@ -169,6 +171,7 @@ pub fn compile_within(
     sdk: SdkVersion,
     path: &ScriptPath,
     source: &str,
+    provided: Option<&Provided<'_>>,
     room: &Arc<dyn Room>,
 ) -> Result<Script, NotCompiled> {
     let source = without_mark(source);
@@ -178,7 +181,7 @@ pub fn compile_within(
     let sandbox = Sandbox::of(sdk);
     let mut findings = Findings::new(sdk, path, source);
     let mut growth = Growth::new(Arc::clone(room));
-    match judge(sandbox, &mut findings, &mut growth)? {
+    match judge(sandbox, provided, &mut findings, &mut growth)? {
         Some(Judged { ast, declared, uses }) if !findings.have_errors() => {
             let warnings = findings.into_faults();
             Ok(Script { warnings, ..finished(sandbox, ast, declared, sdk, uses, growth)? })
@@ -197,6 +200,7 @@ struct Judged {
 /// Parses a script and adds every fault that it has to `findings`. Nothing comes of one that does not parse.
 fn judge(
     sandbox: &Sandbox,
+    provided: Option<&Provided<'_>>,
     findings: &mut Findings<'_>,
     growth: &mut Growth,
 ) -> Result<Option<Judged>, NoMemory> {
@@ -217,7 +221,7 @@ fn judge(
             let declared = Declared::of(&ast);
             names::check(&ast, &declared, &sandbox.natives, findings);
             let uses = ctx::check(&ast, &declared, sdk, findings);
-            lint(&ast, &declared, sandbox, growth, findings)?;
+            lint(&ast, &declared, sandbox, provided, growth, findings)?;
             Ok(Some(Judged { ast, declared, uses }))
         }
         Err(error) => {
@@ -231,7 +235,7 @@ fn judge(
                 ctx::check(&ast, &declared, sdk, findings);
                 // What was left out can change any variable.
                 if declared.left_out.is_empty() {
-                    lint(&ast, &declared, sandbox, growth, findings)?;
+                    lint(&ast, &declared, sandbox, provided, growth, findings)?;
                 }
             }
             Ok(None)
@@ -244,13 +248,14 @@ fn lint(
     ast: &AST,
     declared: &Declared,
     sandbox: &Sandbox,
+    provided: Option<&Provided<'_>>,
     growth: &mut Growth,
     findings: &mut Findings<'_>,
 ) -> Result<(), NoMemory> {
     if !declared.functions.is_empty() || !declared.closures.is_empty() {
         growth.reserve_for_copy()?;
     }
-    lints::check(ast, declared, sandbox, findings);
+    lints::check(ast, declared, sandbox, provided, findings);
     Ok(())
 }
 

@@ -46,7 +46,7 @@ fn checked(source: &str) -> (Vec<Fault>, Vec<(Position, Edit)>) {
     let path = ScriptPath::new("a.rhai").unwrap();
     let mut findings = Findings::new(SdkVersion::V1_2, &path, source);
     let mut growth = Growth::new(Arc::new(Unbounded));
-    drop(judge(Sandbox::of(SdkVersion::V1_2), &mut findings, &mut growth).unwrap());
+    drop(judge(Sandbox::of(SdkVersion::V1_2), None, &mut findings, &mut growth).unwrap());
     let edits = std::mem::take(&mut findings.edits);
     let faults =
         findings.into_faults().iter().filter(|fault| fault.severity == Severity::Error).cloned().collect();

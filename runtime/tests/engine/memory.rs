@@ -200,7 +200,7 @@ fn compiled(source: &str, most: u64) -> (Result<u64, NotCompiled>, u64) {
     let host = Grants::up_to(most);
     let room: Arc<dyn Room> = Arc::<Grants>::clone(&host) as _;
     let compiled = std::thread::scope(|scope| {
-        let compile = || compile_within(SdkVersion::V1_1, &path("main.rhai"), source, &room);
+        let compile = || compile_within(SdkVersion::V1_1, &path("main.rhai"), source, None, &room);
         let thread = std::thread::Builder::new().stack_size(runtime::STACK);
         thread.spawn_scoped(scope, compile).unwrap().join().unwrap()
     });
@@ -249,7 +249,7 @@ fn script_that_fails_to_compile_is_told_its_faults_and_not_the_memory() {
         }
     }
     let room: Arc<dyn Room> = Arc::new(Counts);
-    let refused = compile_within(SdkVersion::V1_1, &path("main.rhai"), "let x = ;", &room);
+    let refused = compile_within(SdkVersion::V1_1, &path("main.rhai"), "let x = ;", None, &room);
     assert!(matches!(refused, Err(NotCompiled::Faults(faults)) if faults.errors() == 1));
     assert!(ASKED.load(Ordering::Relaxed) > 0);
 }

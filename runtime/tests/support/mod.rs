@@ -134,7 +134,7 @@ impl Call {
         self.revision_with(Vec::new())
     }
 
-    fn revision_with(&self, routes: Vec<String>) -> Revision {
+    pub(crate) fn revision_with(&self, routes: Vec<String>) -> Revision {
         let path = ScriptPath::new(&self.script).unwrap();
         let routes = routes.iter().map(|route| Route {
             path: RoutePath::parse(route).unwrap(),

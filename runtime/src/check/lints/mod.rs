@@ -7,12 +7,14 @@
 //! - `flow`: what variables and expressions certainly hold
 //! - `members`: properties and methods that a value does not have, and what becomes of what methods give
 //! - `callbacks`: functions that are handed to methods which call them with other arguments
+//! - `reads`: names that `ctx` never has: headers in upper case, and what the manifest does not declare
 //! - `responses`: maps that the response convention refuses, or does not take for a response
 //! - `statements`: statements without effect, and `${...}` in double quotes
 
 mod callbacks;
 mod flow;
 mod members;
+mod reads;
 mod responses;
 mod statements;
 #[cfg(test)]
@@ -22,22 +24,30 @@ mod tree;
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 use super::declared::Declared;
-use super::{Findings, names};
+use super::provided::Provided;
+use super::{Findings, ctx, names};
 use crate::sandbox::Sandbox;
 use flow::Flow;
 use tree::{Bodies, is_whole_chain};
 
-pub(super) fn check(ast: &AST, declared: &Declared, sandbox: &Sandbox, findings: &mut Findings<'_>) {
+pub(super) fn check(
+    ast: &AST,
+    declared: &Declared,
+    sandbox: &Sandbox,
+    provided: Option<&Provided<'_>>,
+    findings: &mut Findings<'_>,
+) {
     let bodies = Bodies::of(ast);
     let flow = Flow::of(&bodies, declared);
     let lines = Lines::of(findings.source);
-    let context = Context { flow: &flow, declared, sandbox, lines };
+    let context = Context { flow: &flow, declared, sandbox, provided, lines };
     bodies.walk(&mut |body, path| match path {
         [.., ASTNode::Stmt(statement)] => {
             statements::statement(statement, findings);
             match statement {
                 Stmt::FnCall(call, _) => {
                     callbacks::call(call, &context, findings);
+                    reads::call(call, &context, findings);
                 }
                 Stmt::Assignment(assignment) => members::assignment(assignment, &context, findings),
                 _ => {}
@@ -46,9 +56,11 @@ pub(super) fn check(ast: &AST, declared: &Declared, sandbox: &Sandbox, findings:
         [around @ .., ASTNode::Expr(expression)] => match expression {
             Expr::Dot(..) | Expr::Index(..) if is_whole_chain(expression, around) => {
                 members::chain_of(expression, body, around, &context, findings);
+                reads::chain_of(expression, &context, findings);
             }
             Expr::FnCall(call, _) => {
                 callbacks::call(call, &context, findings);
+                reads::call(call, &context, findings);
             }
             Expr::MethodCall(call, _) => callbacks::call(call, &context, findings),
             Expr::StringConstant(text, position) => {
@@ -69,6 +81,7 @@ struct Context<'a> {
     flow: &'a Flow<'a>,
     declared: &'a Declared,
     sandbox: &'a Sandbox,
+    provided: Option<&'a Provided<'a>>,
     lines: Lines<'a>,
 }
 

@@ -295,6 +295,35 @@ fn responses_of_hostile_scripts_are_judged_as_they_are_when_they_run() {
     }
 }
 
+#[test]
+fn headers_of_requests_are_in_lower_case() {
+    let never = |name| format!("`ctx.request.headers` never has `{name}`: names are in lower case");
+    says(
+        "ctx.request.headers.Authorization",
+        &[&format!("E 1:21 {} | write `authorization`", never("Authorization"))],
+    );
+    says(
+        "ctx.request.headers[\"Content-Type\"]",
+        &[&format!("E 1:21 {} | write `[\"content-type\"]`", never("Content-Type"))],
+    );
+    says("let h = ctx.request.headers; h.Accept", &[&format!("E 1:32 {} | write `accept`", never("Accept"))]);
+    says(
+        "let r = ctx.request; r.headers.contentType",
+        &[&format!("E 1:32 {} | write `[\"content-type\"]`", never("contentType"))],
+    );
+    says(
+        "fn f(h) { h.Accept } f(ctx.request.headers)",
+        &[&format!("E 1:13 {} | write `accept`", never("Accept"))],
+    );
+    says("ctx.request.headers.get(\"X-Id\")", &[&format!("E 1:25 {} | write `[\"x-id\"]`", never("X-Id"))]);
+    says("\"X-Id\" in ctx.request.headers", &[&format!("E 1:1 {} | write `[\"x-id\"]`", never("X-Id"))]);
+    says(
+        "ctx.request.headers.user_agent",
+        &["W 1:21 no header is called `user_agent` | write `[\"user-agent\"]`"],
+    );
+    says("let r = ctx.request; r.heads", &["E 1:24 `ctx.request` has no `heads` | did you mean `headers`?"]);
+}
+
 /// Values of every type that functions of the engine take, written out.
 const SAMPLES: [(&str, &str); 12] = [
     ("string", "\"ab\""),

@@ -1,0 +1,149 @@
+//! Names that `ctx` never has: headers in upper case, and what the manifest does not declare.
+
+use rhai::{Expr, FnCallExpr, Position};
+
+use super::flow::{Part, Value, variable_name};
+use super::tree::{Link, chain};
+use super::{Context, Findings, ctx};
+use crate::check::provided::Named;
+
+/// Headers with a `-` that are written with a `_` where they are taken for names of properties.
+const DASHED: [&str; 14] = [
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-type",
+    "if-modified-since",
+    "if-none-match",
+    "user-agent",
+    "x-api-key",
+    "x-forwarded-for",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// What is read along a chain.
+pub(super) fn chain_of<'a>(expression: &'a Expr, context: &Context<'a>, findings: &mut Findings<'_>) {
+    let Some((root, links)) = chain(expression) else { return };
+    let values = context.flow.steps(root, &links);
+    for (index, (link, value)) in links.iter().zip(&values).enumerate() {
+        let Value::Ctx(part) = *value else { continue };
+        let (name, position) = match link {
+            Link::Method(call, _) if matches!(call.name.as_str(), "get" | "contains") => {
+                match call.args.as_slice() {
+                    [Expr::StringConstant(name, position)] => (name.as_str(), *position),
+                    _ => continue,
+                }
+            }
+            link => match link.key() {
+                Some(key) => key,
+                None => continue,
+            },
+        };
+        // What is set in a copy is there.
+        if index == 0 && context.flow.sets_key(root, name) {
+            continue;
+        }
+        let asks = matches!(link, Link::Method(call, _) if call.name == "contains");
+        read(part, name, position, asks, is_direct(root), context, findings);
+    }
+}
+
+/// `"name" in headers`, and `contains(headers, "name")`.
+pub(super) fn call<'a>(call: &'a FnCallExpr, context: &Context<'a>, findings: &mut Findings<'_>) {
+    if let ("contains", [map, Expr::StringConstant(name, position)]) =
+        (call.name.as_str(), call.args.as_slice())
+        && let Value::Ctx(part) = context.flow.value(map)
+    {
+        read(part, name, *position, true, true, context, findings);
+    }
+}
+
+/// Whether the chain begins with `ctx` itself: then [`ctx`] looks at its properties.
+fn is_direct(root: &Expr) -> bool {
+    variable_name(root) == Some(crate::sdk::CTX)
+}
+
+fn read(
+    part: Part,
+    name: &str,
+    position: Position,
+    asks: bool,
+    is_direct: bool,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) {
+    match part {
+        Part::Headers => header(name, position, findings),
+        Part::Params => provided(Named::Params, name, position, asks, context, findings),
+        Part::Env => provided(Named::Env, name, position, asks, context, findings),
+        Part::Secrets => provided(Named::Secrets, name, position, asks, context, findings),
+        Part::Request if !is_direct => ctx::request_name(name, position, findings),
+        Part::Request | Part::Whole | Part::Query => {}
+    }
+}
+
+fn header(name: &str, position: Position, findings: &mut Findings<'_>) {
+    let width = name.chars().count();
+    let dashed = |name: &str| {
+        let name = name.replace('_', "-").to_ascii_lowercase();
+        // `contentType`
+        DASHED.into_iter().find(|dashed| *dashed == name || dashed.replace('-', "") == name)
+    };
+    if name.contains(|c: char| c.is_ascii_uppercase()) {
+        let lower = dashed(name).map_or_else(|| name.to_ascii_lowercase(), str::to_owned);
+        let message =
+            format!("`ctx.request.headers` never has `{}`: names are in lower case", name.escape_debug());
+        let is_name = lower.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let advice = if is_name {
+            format!("write `{lower}`")
+        } else {
+            format!("write `[\"{}\"]`", lower.escape_debug())
+        };
+        findings.add_new(position, width, message, Some(advice));
+    } else if name.contains('_')
+        && let Some(dashed) = dashed(name)
+    {
+        let message = format!("no header is called `{}`", name.escape_debug());
+        findings.warn(position, width, message, Some(format!("write `[\"{dashed}\"]`")));
+    }
+}
+
+fn provided(
+    named: Named,
+    name: &str,
+    position: Position,
+    asks: bool,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let Some(provided) = context.provided else { return };
+    let known = provided.names(named);
+    if known.contains(name) || asks {
+        return;
+    }
+    let near = findings.suggestions.did_you_mean(name, known.iter().copied());
+    let shown = name.escape_debug();
+    let message = match named {
+        Named::Env => format!("the manifest declares no setting `{shown}` in [env]"),
+        Named::Secrets => format!("the manifest declares no secret `{shown}`"),
+        Named::Params if !provided.is_routed() => {
+            format!("no route leads to this script, so that `ctx.request.params.{shown}` is always `()`")
+        }
+        Named::Params => format!("no route of this script captures `{shown}`"),
+    };
+    let advice = near.or_else(|| match named {
+        Named::Env => Some(format!("add `{shown} = \"...\"` to [env] in picloud.toml")),
+        Named::Secrets => {
+            Some(format!("add it to `required` of [secrets] in picloud.toml: `required = [\"{shown}\"]`"))
+        }
+        Named::Params if known.is_empty() => None,
+        Named::Params => {
+            Some(format!("captured is {}", known.iter().copied().collect::<Vec<_>>().join(", ")))
+        }
+    });
+    findings.add_new(position, name.chars().count(), message, advice);
+}
