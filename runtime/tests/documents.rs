@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use manifest_schema::fault::Severity;
 use manifest_schema::limits::Ceiling;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{Surroundings, parse};
@@ -65,6 +66,7 @@ enum Saying {
     Logs(String),
     Fails(String),
     Refused(String),
+    Warned(String),
 }
 
 fn saying(line: &str) -> Option<Saying> {
@@ -75,6 +77,7 @@ fn saying(line: &str) -> Option<Saying> {
         Some(("logs", line)) => Saying::Logs(line.to_owned()),
         Some(("fails", words)) => Saying::Fails(words.to_owned()),
         Some(("refused", fault)) => Saying::Refused(fault.to_owned()),
+        Some(("warned", fault)) => Saying::Warned(fault.to_owned()),
         _ if starts.iter().any(|start| said.starts_with(start)) => {
             let (start, answer) = said.split_once("=> ")?;
             Saying::Answers { start: start.trim().to_owned(), answer: answer.to_owned() }
@@ -83,14 +86,13 @@ fn saying(line: &str) -> Option<Saying> {
     })
 }
 
-/// A call of the script, in SDK 1.2 and with settings where it says so.
+/// A call of the script, in another version of the SDK and with settings where it says so.
 fn call_of(source: &str) -> Call {
     let call = script(source);
-    if !source.contains("// sdk 1.2\n") {
-        return call;
-    }
+    let named = |version: &SdkVersion| source.contains(&format!("// sdk {version}\n"));
+    let Some(sdk) = SdkVersion::ALL.into_iter().find(named) else { return call };
     let (env, secrets) = (vec![("GREETING", "Hello")], vec![("API_KEY", "tangerine")]);
-    Call { sdk: SdkVersion::V1_2, env, secrets, ..call }
+    Call { sdk, env, secrets, ..call }
 }
 
 /// The script called as `start` says: `GET /path`, `POST /path {"json":1}`, `POST /path text/plain words`, `call {"json":1}`,
@@ -146,14 +148,18 @@ fn shown(call: &Call, expected: &str) -> String {
     parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-fn faults(sdk: SdkVersion, source: &str) -> Vec<String> {
-    let told = compile(sdk, &ScriptPath::new("main.rhai").unwrap(), source);
-    let faults = told.err().unwrap_or_default();
-    let shown = faults.iter().map(|fault| {
-        let place = fault.place.as_ref().map_or((0, 0), |place| (place.line, place.column));
-        format!("{}:{} {}", place.0, place.1, fault.message)
-    });
-    shown.collect()
+/// What a push says of it: errors, and warnings.
+fn faults(sdk: SdkVersion, source: &str) -> (Vec<String>, Vec<String>) {
+    let compiled = compile(sdk, &ScriptPath::new("main.rhai").unwrap(), source);
+    let faults = compiled.map_or_else(|faults| faults, |script| script.warnings().clone());
+    let of = |severity: Severity| {
+        let shown = faults.iter().filter(|fault| fault.severity == severity).map(|fault| {
+            let place = fault.place.as_ref().map_or((0, 0), |place| (place.line, place.column));
+            format!("{}:{} {}", place.0, place.1, fault.message)
+        });
+        shown.collect()
+    };
+    (of(Severity::Error), of(Severity::Warning))
 }
 
 /// Holds the example at `place` to what is said of it; gives back how much that was.
@@ -165,11 +171,12 @@ fn holds(place: &str, example: &str) -> usize {
     });
     let mut logged: Option<Vec<String>> = None;
     let mut expected_log = Vec::new();
-    let mut refused = Vec::new();
+    let (mut refused, mut warned) = (Vec::new(), Vec::new());
     for saying in &sayings {
         match saying {
             Saying::Route(_) => {}
             Saying::Refused(fault) => refused.push(fault.clone()),
+            Saying::Warned(fault) => warned.push(fault.clone()),
             Saying::Logs(line) => expected_log.push(line.clone()),
             Saying::Answers { start, answer } => {
                 let call = called(example, route, start);
@@ -187,7 +194,7 @@ fn holds(place: &str, example: &str) -> usize {
         }
     }
     assert_eq!(logged.unwrap_or_default(), expected_log, "{place}");
-    assert_eq!(faults(call_of(example).sdk, example), refused, "{place}");
+    assert_eq!(faults(call_of(example).sdk, example), (refused, warned), "{place}");
     sayings.len()
 }
 
@@ -248,8 +255,9 @@ fn the_scripts_of_the_examples_raise_no_alarm() {
         for file in std::fs::read_dir(app.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "rhai") {
-                let found = faults(SdkVersion::NEWEST, &read(&path));
-                assert_eq!(found, Vec::<String>::new(), "{}", path.display());
+                for sdk in [SdkVersion::NEWEST, SdkVersion::V1_3] {
+                    assert_eq!(faults(sdk, &read(&path)), (Vec::new(), Vec::new()), "{}", path.display());
+                }
                 checked += 1;
             }
         }
@@ -331,13 +339,19 @@ fn the_scripts_that_come_with_rhai_raise_no_false_alarm() {
     let mut scripts = Vec::new();
     rhai_scripts(&rhai_sources(), &mut scripts);
     assert!(scripts.len() >= 240, "{}", scripts.len());
-    let mut found = BTreeSet::new();
+    let (mut found, mut warned) = (BTreeSet::new(), BTreeSet::new());
     for (file, script) in scripts {
         // The two that the sandbox denies, by what it has instead.
         let adapted = script.replace("print(", "log::info(").replace("debug(", "log::trace(");
-        let told = faults(SdkVersion::NEWEST, &adapted).into_iter();
-        found.extend(told.map(|fault| (file.clone(), fault.split_once(' ').unwrap().1.to_owned())));
+        let (errors, warnings) = faults(SdkVersion::NEWEST, &adapted);
+        warned.extend(
+            warnings.into_iter().map(|fault| (file.clone(), fault.split_once(' ').unwrap().1.to_owned())),
+        );
+        found.extend(
+            errors.into_iter().map(|fault| (file.clone(), fault.split_once(' ').unwrap().1.to_owned())),
+        );
     }
     let expected = WRONG_IN_RHAI.map(|(file, message)| (file.to_owned(), message.to_owned()));
     assert_eq!(found, BTreeSet::from(expected));
+    assert_eq!(warned, BTreeSet::new());
 }
