@@ -16,7 +16,7 @@ pub enum SdkVersion {
     V1_1,
     /// Adds `ctx.env` and `ctx.secrets`, with `[env]` and `[secrets]` in the manifest.
     V1_2,
-    /// A draft: checks that are stricter than those of the versions before.
+    /// A draft: `ctx.env` and `ctx.secrets` of declared names only, and checks that are stricter than those of the versions before.
     V1_3,
 }
 

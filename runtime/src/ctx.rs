@@ -25,7 +25,7 @@ use crate::check::Script;
 use crate::failure::{Failure, FailureKind};
 use crate::invocation::{HttpRequest, Invocation, Trigger};
 use crate::revision::{Revision, ScriptEntry};
-use crate::sdk::{Property, RequestProperty};
+use crate::sdk::{Property, RequestProperty, Settings};
 use crate::{json, percent};
 
 /// Builds `ctx` for one run.
@@ -50,6 +50,8 @@ pub(crate) fn build(
             Property::ScriptName => invocation.script.stem().into(),
             Property::InvocationType => invocation.trigger.kind().as_str().into(),
             Property::Request => Dynamic::from_map(request(script, &invocation.trigger)?),
+            Property::Env if sdk >= Settings::SINCE => Settings::env(revision),
+            Property::Secrets if sdk >= Settings::SINCE => Settings::secrets(revision),
             Property::Env => {
                 let env = revision.manifest().env.iter();
                 strings(env.map(|(name, value)| (name.as_str(), value.as_str())))

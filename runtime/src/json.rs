@@ -21,6 +21,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::kind::kind_of;
 use crate::run_context;
+use crate::sdk::{AllSecrets, Settings};
 
 /// How many arrays and maps may stand within one another: as many as serde_json reads.
 pub(crate) const DEPTH_MAX: usize = 127;
@@ -37,6 +38,9 @@ pub(crate) enum JsonError {
     /// A value of a type that JSON does not know.
     #[error("{0} has no JSON form")]
     Type(&'static str),
+    /// All secrets at once.
+    #[error(transparent)]
+    Secrets(#[from] AllSecrets),
     /// `NaN` or an infinity.
     #[error("the number {0} has no JSON form")]
     Number(String),
@@ -144,9 +148,26 @@ impl Writer {
             self.scalar(&float)
         } else if let Ok(character) = value.as_char() {
             self.scalar(&character)
+        } else if let Some(settings) = value.read_lock::<Settings>() {
+            self.settings(&settings, depth)
         } else {
             Err(JsonError::Type(kind_of(value)))
         }
+    }
+
+    fn settings(&mut self, settings: &Settings, depth: usize) -> Result<(), JsonError> {
+        deeper(depth)?;
+        worked(0)?;
+        self.raw(b"{")?;
+        for (index, (name, value)) in settings.entries()?.enumerate() {
+            if index > 0 {
+                self.raw(b",")?;
+            }
+            self.text(name)?;
+            self.raw(b":")?;
+            self.text(value)?;
+        }
+        self.raw(b"}")
     }
 
     fn array(&mut self, array: &Array, depth: usize) -> Result<(), JsonError> {

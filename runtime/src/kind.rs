@@ -5,6 +5,8 @@ use std::ops::{Range, RangeInclusive};
 
 use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
 
+use crate::sdk::Settings;
+
 /// The kind of a value, with its article.
 pub(crate) fn kind_of(value: &Dynamic) -> &'static str {
     kind_of_type(value.type_id())
@@ -48,6 +50,7 @@ pub(crate) fn kind_of_type(id: TypeId) -> &'static str {
         _ if is(TypeId::of::<Blob>()) => "a blob",
         _ if is(TypeId::of::<FnPtr>()) => "a function",
         _ if is(TypeId::of::<Range<i64>>()) || is(TypeId::of::<RangeInclusive<i64>>()) => "a range",
+        _ if is(TypeId::of::<Settings>()) => "settings",
         _ if is(TypeId::of::<Dynamic>()) => "any value",
         // What `bits`, `chars` and `range` give, which nothing but a loop can use.
         _ => "an iterator",

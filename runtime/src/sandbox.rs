@@ -19,7 +19,7 @@ use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 
 use crate::captures::Place;
 use crate::kind::kind_of_type;
-use crate::sdk::{CTX, MODULES};
+use crate::sdk::{CTX, MODULES, register_types};
 use crate::{bounded, captures, caught, parsing, run_context};
 
 /// How deep functions may call one another. Each level needs a few KiB of stack.
@@ -69,6 +69,7 @@ impl Sandbox {
             engine.register_static_module(module.name, (module.functions)().into());
         }
         bounded::register(&mut engine, sdk);
+        register_types(&mut engine, sdk);
         engine
             // Scripts are checked as they are written; what runs is optimised afterwards.
             .set_optimization_level(OptimizationLevel::None)

@@ -43,6 +43,11 @@ impl Secrets {
         self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// The value of the secret of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
     /// The ways in which a value can stand in a text, each with the secret's name.
     pub fn needles(&self) -> impl Iterator<Item = (&str, &str)> {
         self.needles.iter().map(|(needle, name)| (needle.as_str(), name.as_str()))

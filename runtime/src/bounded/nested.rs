@@ -8,6 +8,7 @@ use super::each::{index_or_none, start_of};
 use super::{Outcome, STRING_MAX, counted, fails, reads, worked};
 use crate::json::{BYTES_PER_STEP, DEPTH_MAX};
 use crate::run_context;
+use crate::sdk::Settings;
 
 const EQUALS: &str = "==";
 
@@ -153,6 +154,8 @@ fn value_into(value: &Dynamic, out: &mut Text, depth: usize) -> fmt::Result {
     } else if let Some(function) = value.read_lock::<FnPtr>() {
         // By name only: what it captured may be as deep as memory is large.
         write!(out, "Fn({})", function.fn_name())
+    } else if let Some(settings) = value.read_lock::<Settings>() {
+        out.write_str(&settings.printed())
     } else {
         write!(out, "{value:?}")
     }

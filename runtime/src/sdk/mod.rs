@@ -1,11 +1,15 @@
 //! What scripts see of the server, by SDK version: the one table that `ctx` and checks both read.
 //!
 //! - `log`: the functions of the module `log`
+//! - `settings`: `ctx.env` and `ctx.secrets`
 
 mod log;
+mod settings;
 
 use manifest_schema::sdk::SdkVersion;
-use rhai::Module;
+use rhai::{Engine, Module};
+
+pub(crate) use settings::{AllSecrets, Settings};
 
 /// The functions that scripts call as `name::function`.
 pub(crate) struct SdkModule {
@@ -18,6 +22,13 @@ pub(crate) struct SdkModule {
 /// Every module, whatever the version.
 pub(crate) const MODULES: [SdkModule; 1] =
     [SdkModule { name: "log", since: SdkVersion::V1_0, functions: log::module }];
+
+/// Makes the types of a version known to its engine.
+pub(crate) fn register_types(engine: &mut Engine, sdk: SdkVersion) {
+    if sdk >= Settings::SINCE {
+        settings::register(engine);
+    }
+}
 
 /// The variable that holds everything about the run.
 pub(crate) const CTX: &str = "ctx";

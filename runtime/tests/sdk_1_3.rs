@@ -1,0 +1,156 @@
+//! What SDK 1.3 adds, as the author of a script sees it. It is a draft until PiCloud 0.1.0 is released: until then this file can change.
+//!
+//! `ctx.env` and `ctx.secrets` know which names the manifest declares.
+
+mod support;
+
+use manifest_schema::sdk::SdkVersion;
+use runtime::{CountingAllocator, FailureKind, functions};
+use support::{Call, script};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+fn call(source: &str) -> Call {
+    Call {
+        sdk: SdkVersion::V1_3,
+        env: vec![("GREETING", "Hello"), ("EMPTY", "")],
+        secrets: vec![("API_KEY", "tangerine"), ("PIN", "1234")],
+        ..script(source)
+    }
+}
+
+fn fails(source: &str) -> String {
+    let failure = call(source).failure();
+    assert_eq!(failure.kind, FailureKind::Script);
+    failure.message
+}
+
+#[test]
+fn ctx_sdk_version_is_1_3() {
+    assert_eq!(call("ctx.sdk_version").text(), "\"1.3\"");
+}
+
+#[test]
+fn declared_names_are_strings() {
+    assert_eq!(call("ctx.env.GREETING + `, ${ctx.env[\"EMPTY\"]}!`").text(), "\"Hello, !\"");
+    assert_eq!(call("ctx.secrets.API_KEY == \"tanger\" + \"ine\"").text(), "true");
+    assert_eq!(call("let secrets = ctx.secrets; secrets.get(\"PIN\")").text(), "\"1234\"");
+    assert_eq!(call("fn key() { ctx.secrets.API_KEY } key().len()").text(), "9");
+    assert_eq!(call("let f = |name| ctx.env[name]; f.call(\"GREETING\")").text(), "\"Hello\"");
+    assert_eq!(call("ctx?.env?.GREETING.to_upper()").text(), "\"HELLO\"");
+}
+
+#[test]
+fn an_undeclared_name_is_an_error() {
+    assert_eq!(fails("ctx.secrets.TOKEN"), "the manifest declares no secret `TOKEN` in [secrets]");
+    assert_eq!(
+        fails("let key = \"API_KY\"; ctx.secrets[key]"),
+        "the manifest declares no secret `API_KY` in [secrets]; did you mean `API_KEY`?"
+    );
+    assert_eq!(fails("ctx.env.get(\"NOPE\")"), "the manifest declares no setting `NOPE` in [env]");
+    assert_eq!(
+        fails("let copy = ctx.secrets; copy.TOKEN"),
+        "the manifest declares no secret `TOKEN` in [secrets]"
+    );
+    assert_eq!(call("try { ctx.env.NOPE } catch (error) { \"caught\" }").text(), "null");
+    let place = call("\n  ctx.secrets.TOKEN").failure().place.unwrap();
+    assert_eq!(place.line, 2);
+    // A door that an undeclared secret left open.
+    let door =
+        "if ctx.request.headers.authorization != ctx.secrets.TOKEN { return #{ statusCode: 401 }; } \"in\"";
+    assert_eq!(fails(door), "the manifest declares no secret `TOKEN` in [secrets]");
+}
+
+#[test]
+fn a_declared_secret_that_is_not_set_is_nothing() {
+    let call = call("[ctx.secrets.API_KEY, \"API_KEY\" in ctx.secrets, ctx.secrets.len()]");
+    let revision = call.revision().with_secrets(&runtime::Secrets::default());
+    let answer = call.run_on(&revision).execution.outcome.unwrap();
+    assert_eq!(&answer.body[..], b"[null,false,2]");
+}
+
+#[test]
+fn names_can_be_asked_for_and_listed() {
+    assert_eq!(
+        call("[\"PIN\" in ctx.secrets, ctx.secrets.contains(\"NOPE\"), \"GREETING\" in ctx.env]").text(),
+        "[true,false,true]"
+    );
+    assert_eq!(
+        call("[ctx.env.keys(), ctx.secrets.keys()]").text(),
+        r#"[["EMPTY","GREETING"],["API_KEY","PIN"]]"#
+    );
+    assert_eq!(call("[ctx.env.len(), ctx.secrets.is_empty()]").text(), "[2,false]");
+    assert_eq!(call("let n = 0; for name in ctx.env.keys() { n += ctx.env[name].len(); } n").text(), "5");
+    let bare =
+        Call { env: Vec::new(), secrets: Vec::new(), ..call("[ctx.env.is_empty(), ctx.secrets.keys()]") };
+    assert_eq!(bare.text(), "[true,[]]");
+}
+
+#[test]
+fn settings_are_written_as_an_object() {
+    assert_eq!(call("ctx.env").text(), r#"{"EMPTY":"","GREETING":"Hello"}"#);
+    assert_eq!(
+        call("[ctx.env.to_json(), ctx.env.values()]").text(),
+        r#"["{\"EMPTY\":\"\",\"GREETING\":\"Hello\"}",["","Hello"]]"#
+    );
+}
+
+#[test]
+fn secrets_are_never_written_as_a_whole() {
+    let refused = "`ctx.secrets` is never written as a whole; name the secret that is meant";
+    for source in
+        ["ctx.secrets.to_json()", "ctx.secrets.values()", "log::info(\"all\", #{ secrets: ctx.secrets })"]
+    {
+        assert!(fails(source).contains(refused), "{source}");
+    }
+    for source in ["ctx.secrets", "[ctx]", "#{ statusCode: 200, body: ctx.secrets }"] {
+        let failure = call(source).failure();
+        assert_eq!(
+            (failure.kind, failure.message.as_str()),
+            (FailureKind::InvalidResponse, refused),
+            "{source}"
+        );
+    }
+    for source in [
+        "`${ctx.secrets}`",
+        "ctx.secrets.to_string()",
+        "\"\" + ctx.secrets",
+        "[ctx.secrets].to_string()",
+        "ctx.secrets.to_debug()",
+    ] {
+        let shown = call(source).text();
+        assert!(shown.contains("secrets(API_KEY, PIN)") && !shown.contains("tangerine"), "{source}: {shown}");
+    }
+}
+
+#[test]
+fn both_are_read_only() {
+    for source in [
+        "let e = ctx.env; e.GREETING = \"x\"",
+        "let s = ctx.secrets; s[\"PIN\"] = \"x\"",
+        "let s = ctx.secrets; s.NEW = 1",
+    ] {
+        assert_eq!(fails(source), "settings and secrets are read-only", "{source}");
+    }
+    assert!(fails("let e = ctx.env; e.remove(\"GREETING\")").contains("remove"));
+}
+
+#[test]
+fn both_are_there_whatever_started_the_script() {
+    let source = "ctx.env.GREETING.len() + ctx.secrets.PIN.len()";
+    assert_eq!(call(source).function("null").text(), "9");
+    assert_eq!(call(source).scheduled().text(), "9");
+}
+
+#[test]
+fn a_log_line_shows_a_secret_by_its_name() {
+    let log = call("log::info(`key ${ctx.secrets.API_KEY}`, #{ pin: ctx.secrets.PIN })").run().log;
+    assert_eq!(log[0].message, "key [secret API_KEY]");
+    assert_eq!(log[0].data.as_deref(), Some(r#"{"pin":"[secret PIN]"}"#));
+}
+
+#[test]
+fn it_adds_no_function() {
+    assert!(functions(SdkVersion::V1_3).eq(functions(SdkVersion::V1_2)));
+}
