@@ -6,6 +6,10 @@ const NAME_MAX: usize = 128;
 /// The least likeness, from 0 to 1, at which a name is offered: about two slips in a word of six letters.
 const LIKENESS_MIN: f64 = 0.6;
 
+/// The shortest name that is taken for a slip of another, and the shortest in which two letters can be wrong.
+const TYPO_NAME_MIN: usize = 3;
+const LONG_NAME_MIN: usize = 7;
+
 /// How much work all suggestions for one file may cost, in characters compared with characters. A few dozen misspelt
 /// time zones fit, and a file of nothing but misspelt names takes a fraction of a second.
 const COMPARISONS_MAX: usize = 20_000_000;
@@ -46,6 +50,30 @@ impl Suggestions {
             .map(|(_, name)| name)
     }
 
+    /// The name among `known` of which `wrong` is a slip of the fingers: one letter more, less, other or swapped, or two in a name
+    /// of seven letters or more. The same name in other letter cases, or with other `_`, is always it. Of names whose
+    /// meanings are far apart this offers less than [`Suggestions::nearest`].
+    pub fn typo<'k>(&mut self, wrong: &str, known: impl Iterator<Item = &'k str> + Clone) -> Option<&'k str> {
+        if wrong.len() > NAME_MAX || wrong.len() < TYPO_NAME_MIN {
+            return None;
+        }
+        let most = if wrong.len() < LONG_NAME_MIN { 1 } else { 2 };
+        let known =
+            known.filter(|name| name.len() <= NAME_MAX && name.len().abs_diff(wrong.len()) <= LONG_NAME_MIN);
+        let cost = known.clone().map(|name| name.len() * wrong.len()).sum();
+        self.comparisons_left = self.comparisons_left.checked_sub(cost)?;
+        let letters = |name: &str| name.replace('_', "").to_ascii_lowercase();
+        let wrong_letters = letters(wrong);
+        known
+            .map(|name| match letters(name) == wrong_letters {
+                true => (0, name),
+                false => (strsim::damerau_levenshtein(wrong, name), name),
+            })
+            .filter(|(distance, _)| *distance <= most)
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, name)| name)
+    }
+
     /// [`Suggestions::nearest`] as advice: ``did you mean `path`?``.
     pub fn did_you_mean<'k>(
         &mut self,
@@ -73,6 +101,22 @@ mod tests {
     #[test]
     fn the_same_name_in_other_letters_is_near() {
         assert_eq!(near("get", ["PUT", "GET"]), Some("GET"));
+    }
+
+    #[test]
+    fn slip_of_the_fingers_is_not_a_name_of_another_meaning() {
+        let typo = |wrong, known| Suggestions::default().typo(wrong, [known].into_iter());
+        for (wrong, known) in [
+            ("trimm", "trim"),
+            ("lgo::info", "log::info"),
+            ("forEach", "for_each"),
+            ("sub_strnig", "sub_string"),
+        ] {
+            assert_eq!(typo(wrong, known), Some(known));
+        }
+        for (wrong, known) in [("has", "chars"), ("rand", "range"), ("f", "g"), ("put", "pop")] {
+            assert_eq!(typo(wrong, known), None);
+        }
     }
 
     #[test]

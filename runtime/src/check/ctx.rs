@@ -4,6 +4,7 @@ use manifest_schema::sdk::SdkVersion;
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 use super::declared::Declared;
+use super::help::Help;
 use super::{Findings, walk};
 use crate::sdk::{CTX, Property, RequestProperty, Uses};
 
@@ -201,9 +202,17 @@ fn refuse_unless_known(
     findings: &mut Findings<'_>,
 ) {
     if !known.contains(&name) {
-        let near = findings.suggestions.did_you_mean(name, known.iter().copied());
-        let advice = near.unwrap_or_else(|| format!("it has {}", known.join(", ")));
+        // `ctx["name"]` has it in quotes.
+        let quoted = || findings.range_of(position, &format!("\"{name}\""));
+        let range = findings
+            .range_of(position, name)
+            .or_else(|| quoted().map(|range| range.start + 1..range.end - 1));
+        let near = findings.suggestions.nearest(name, known.iter().copied());
+        let help = match near.zip(range) {
+            Some((near, range)) => Help::did_you_mean(near, range),
+            None => Help::words(format!("it has {}", known.join(", "))),
+        };
         let message = format!("`{what}` has no `{}`", name.escape_debug());
-        findings.add(position, name.chars().count(), message, Some(advice));
+        findings.add_help(position, name.chars().count(), message, Some(help));
     }
 }

@@ -69,4 +69,9 @@ impl Help {
     ) -> Self {
         Self { words: words.into(), edit: Some(Edit { replace, with: with.into() }) }
     }
+
+    /// ``did you mean `name`?``
+    pub(super) fn did_you_mean(name: &str, replace: Range<usize>) -> Self {
+        Self::described(format!("did you mean `{name}`?"), name, replace)
+    }
 }

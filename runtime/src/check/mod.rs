@@ -9,6 +9,7 @@
 
 mod ctx;
 mod declared;
+mod foreign;
 mod help;
 mod lints;
 mod names;
@@ -17,6 +18,7 @@ mod syntax;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -465,6 +467,21 @@ impl<'a> Findings<'a> {
             None => replace,
         };
         self.edits.push((position, Edit { replace, with }));
+    }
+
+    /// What was read: the source, or what was made of it where that does not parse.
+    fn text(&self) -> &str {
+        self.patched.as_ref().map_or(self.source, Patched::text)
+    }
+
+    /// Where `written` stands in that text, in bytes, if it begins at the position.
+    fn range_of(&self, position: Position, written: &str) -> Option<Range<usize>> {
+        // What is counted only needs no advice.
+        if self.are_full() {
+            return None;
+        }
+        let start = self.offset(position);
+        self.text()[start..].starts_with(written).then(|| start..start + written.len())
     }
 
     /// Where in the text that was read a position is, in bytes.

@@ -6,7 +6,9 @@ use std::ops::RangeInclusive;
 use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::declared::Declared;
-use super::{Body, Findings, walk};
+use super::help::Help;
+use super::syntax::Reference;
+use super::{Body, Findings, foreign, walk};
 use manifest_schema::execution::LogLevel;
 
 use crate::sdk::CTX;
@@ -31,20 +33,6 @@ const REFUSED: [(&str, &str); 5] = [
     ("timestamp", "a script has no clock"),
 ];
 
-/// Names that other languages have, and what to write instead.
-const FOREIGN: [(&str, &str); 10] = [
-    ("log", "it is called with two colons: `log::info(...)`"),
-    ("undefined", "write `()`"),
-    ("None", "write `()`"),
-    ("True", "write `true`"),
-    ("False", "write `false`"),
-    ("self", "write `this`"),
-    ("console", "use `log::info`"),
-    ("JSON", "use `parse_json(text)` and `value.to_json()`"),
-    ("Math", "numbers have methods: `x.floor()`, `x.abs()`"),
-    ("request", "write `ctx.request`"),
-];
-
 /// What to do instead of calling `name`, if the sandbox refuses it.
 pub(super) fn refused_advice(name: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, advice)| *advice)
@@ -64,7 +52,9 @@ pub(super) fn check(ast: &AST, declared: &Declared, natives: &Natives, findings:
         Some(ASTNode::Stmt(Stmt::Import(_, position))) => names.import(*position),
         Some(ASTNode::Stmt(Stmt::FnCall(call, position)))
         | Some(ASTNode::Expr(Expr::FnCall(call, position))) => names.call(call, *position),
-        Some(ASTNode::Expr(Expr::MethodCall(call, position))) => names.method(call, *position),
+        Some(ASTNode::Expr(Expr::MethodCall(call, position))) if !is_of_foreign_object(path, declared) => {
+            names.method(call, *position);
+        }
         Some(ASTNode::Expr(Expr::Variable(variable, ..))) if !variable.2.is_empty() => {
             let path: Vec<&str> = variable.2.path.iter().map(|part| part.as_str()).collect();
             names.qualified(&path.join("::"), &variable.1, variable.2.position());
@@ -75,6 +65,20 @@ pub(super) fn check(ast: &AST, declared: &Declared, natives: &Natives, findings:
         }
         _ => {}
     });
+}
+
+/// Whether a method is called on an object that other languages have: that is what is wrong, once.
+fn is_of_foreign_object(path: &[ASTNode<'_>], declared: &Declared) -> bool {
+    let [.., ASTNode::Expr(parent), _] = path else { return false };
+    let Expr::Dot(chain, ..) = parent else { return false };
+    // The first method of a longer chain begins the rest of it.
+    let object = match path {
+        [.., ASTNode::Expr(Expr::Dot(around, ..)), _, _] if std::ptr::eq(&around.rhs, *parent) => &around.lhs,
+        _ => &chain.lhs,
+    };
+    matches!(object, Expr::Variable(variable, ..) if variable.0.is_none()
+        && foreign::is_object(&variable.1)
+        && !declared.variables.contains(variable.1.as_str()))
 }
 
 /// Only what the sandbox refuses, whatever else is wrong.
@@ -127,10 +131,16 @@ impl Names<'_, '_, '_> {
         }
         if name == "log::debug" {
             let message = "`log::debug` does not exist, since `debug` is a word of Rhai".to_owned();
-            self.findings.add(position, name.len(), message, Some("use `log::trace`".to_owned()));
+            let help = self.renamed(position, &name, "log::trace");
+            self.findings.add_help(position, name.len(), message, Some(help));
         } else if counts.is_empty() {
-            let advice = self.instead_of_function(&name);
-            self.findings.add(position, name.chars().count(), format!("unknown function `{name}`"), advice);
+            let help = self.instead_of_function(&name, Some(call.args.len()), position);
+            self.findings.add_help(
+                position,
+                name.chars().count(),
+                format!("unknown function `{name}`"),
+                help,
+            );
         } else if !counts.contains(&call.args.len()) {
             let message = wrong_count(&name, &counts, call.args.len());
             self.findings.add(position, name.chars().count(), message, None);
@@ -161,13 +171,9 @@ impl Names<'_, '_, '_> {
             return;
         }
         if !self.natives.contains_key(name.as_str()) {
-            let advice = self.instead_of_function(name);
-            self.findings.add(
-                *position,
-                name.chars().count() + 2,
-                format!("unknown function `{name}`"),
-                advice,
-            );
+            let help = self.instead_of_function(name, None, *position);
+            let message = format!("unknown function `{name}`");
+            self.findings.add_help(*position, name.chars().count() + 2, message, help);
         }
     }
 
@@ -177,18 +183,20 @@ impl Names<'_, '_, '_> {
         if module == "global" && is_constant {
             return;
         }
-        let advice = if module == "global" && self.declared.variables.contains(name) {
-            Some(format!("only constants are reached like this: declare it as `const {name}`"))
-        } else if self.natives.contains_key(&format!("{module}::{name}")) {
-            Some(format!("it is a function: call it as `{module}::{name}(...)`"))
+        let written = format!("{module}::{name}");
+        let help = if module == "global" && self.declared.variables.contains(name) {
+            Some(Help::words(format!("only constants are reached like this: declare it as `const {name}`")))
+        } else if self.natives.contains_key(&written) {
+            Some(Help::words(format!("it is a function: call it as `{written}(...)`")))
         } else if module == "global" {
-            self.findings.suggestions.did_you_mean(name, self.declared.constants.iter().map(String::as_str))
+            let constants = self.declared.constants.iter().map(String::as_str);
+            let meant = self.findings.suggestions.typo(name, constants);
+            meant.map(|meant| self.meant(position, &written, &format!("global::{meant}")))
         } else {
             None
         };
-        let written = format!("{module}::{name}");
         let message = format!("unknown name `{written}`");
-        self.findings.add(position, written.chars().count(), message, advice);
+        self.findings.add_help(position, written.chars().count(), message, help);
     }
 
     /// Whether the sandbox refuses the function `name`. One that the script defines under that name is its own.
@@ -198,7 +206,12 @@ impl Names<'_, '_, '_> {
             return false;
         }
         let message = format!("`{name}` is disabled");
-        self.findings.add(position, name.chars().count(), message, Some(advice.to_owned()));
+        let help = match (name, self.findings.range_of(position, name)) {
+            ("print", Some(range)) => Help::described(advice, "log::info", range),
+            ("debug", Some(range)) => Help::described(advice, "log::trace", range),
+            _ => Help::words(advice),
+        };
+        self.findings.add_help(position, name.chars().count(), message, Some(help));
         true
     }
 
@@ -217,10 +230,8 @@ impl Names<'_, '_, '_> {
         let native = self.natives.get(name);
         let width = name.chars().count();
         if defined.is_none() && native.is_none() {
-            let methods = self.natives.keys().filter(|native| !native.contains("::"));
-            let known = methods.chain(self.declared.functions.keys()).map(String::as_str);
-            let advice = self.findings.suggestions.did_you_mean(name, known);
-            self.findings.add(position, width, format!("unknown method `{name}`"), advice);
+            let help = self.instead_of_method(name, given, position);
+            self.findings.add_help(position, width, format!("unknown method `{name}`"), help);
             return;
         }
         // What stands before the dot is an argument of a native function, but `this` of one that the script defines.
@@ -246,21 +257,56 @@ impl Names<'_, '_, '_> {
         if known {
             return;
         }
-        let advice = self.instead_of_variable(body, name);
-        self.findings.add(position, name.chars().count(), format!("unknown variable `{name}`"), advice);
+        let help = self.instead_of_variable(body, name, position);
+        self.findings.add_help(position, name.chars().count(), format!("unknown variable `{name}`"), help);
     }
 
-    fn instead_of_variable(&mut self, body: Body<'_>, name: &str) -> Option<String> {
+    fn instead_of_variable(&mut self, body: Body<'_>, name: &str, position: Position) -> Option<Help> {
         if self.declared.variables.contains(name) && body.function.is_some() && !body.is_closure() {
-            return Some(
-                "functions do not see the script's variables; hand it over as an argument".to_owned(),
-            );
+            return Some(Help::words(
+                "functions do not see the script's variables; hand it over as an argument",
+            ));
         }
-        if let Some((_, instead)) = FOREIGN.iter().find(|(foreign, _)| *foreign == name) {
-            return Some((*instead).to_owned());
+        let range = self.findings.range_of(position, name)?;
+        let written =
+            foreign::is_variable(name).then(|| Reference::at(self.findings.text(), range.start)).flatten();
+        if let Some(help) = foreign::variable(name, self.natives, written.as_ref()) {
+            return Some(help);
         }
         let others = self.declared.variables.iter().map(String::as_str).filter(|other| *other != name);
-        self.findings.suggestions.did_you_mean(name, others.chain([CTX]))
+        let meant = self.findings.suggestions.typo(name, others.chain([CTX]))?;
+        Some(Help::did_you_mean(meant, range))
+    }
+
+    /// The name of a method that was meant, or what does the same here.
+    fn instead_of_method(&mut self, name: &str, given: usize, position: Position) -> Option<Help> {
+        let range = self.findings.range_of(position, name)?;
+        if let Some(help) = foreign::method(name, given, self.natives, range.clone()) {
+            return Some(help);
+        }
+        let natives = self.natives.iter().filter(|(native, counts)| {
+            !native.contains("::") && refused_advice(native).is_none() && counts.contains(&(given + 1))
+        });
+        let own = self.declared.functions.iter().filter(|(_, counts)| counts.contains(&given));
+        let known = natives.chain(own).map(|(known, _)| known.as_str());
+        let meant = self.findings.suggestions.typo(name, known)?;
+        Some(Help::did_you_mean(meant, range))
+    }
+
+    /// ``use `meant` ``, or the edit that does.
+    fn renamed(&self, position: Position, written: &str, meant: &str) -> Help {
+        let words = format!("use `{meant}`");
+        match self.findings.range_of(position, written) {
+            Some(range) => Help::described(words, meant, range),
+            None => Help::words(words),
+        }
+    }
+
+    fn meant(&self, position: Position, written: &str, meant: &str) -> Help {
+        match self.findings.range_of(position, written) {
+            Some(range) => Help::did_you_mean(meant, range),
+            None => Help::words(format!("did you mean `{meant}`?")),
+        }
     }
 
     fn sees_caller(&self, body: Body<'_>) -> bool {
@@ -269,18 +315,32 @@ impl Names<'_, '_, '_> {
         body.function.is_some_and(|function| seen.contains(function.name.as_str()) || seen.contains("call"))
     }
 
-    fn instead_of_function(&mut self, name: &str) -> Option<String> {
+    /// The name of a function that was meant, or what does the same here. How many arguments it is called with is not known where
+    /// it is named only.
+    fn instead_of_function(&mut self, name: &str, given: Option<usize>, position: Position) -> Option<Help> {
+        // `Fn("name")` names it in a string.
+        let quoted = format!("\"{name}\"");
+        let range = match given {
+            Some(_) => self.findings.range_of(position, name)?,
+            None => self.findings.range_of(position, &quoted).map(|range| range.start + 1..range.end - 1)?,
+        };
         if self.declared.variables.contains(name) {
-            return Some(format!(
-                "`{name}` is a variable; call the function it holds with `{name}.call(...)`"
-            ));
+            let words = format!("`{name}` is a variable; call the function it holds with `{name}.call(...)`");
+            return Some(Help::described(words, format!("{name}.call"), range));
         }
         if LogLevel::ALL.iter().any(|level| level.as_str() == name) {
-            return Some(format!("did you mean `log::{name}`?"));
+            return Some(Help::did_you_mean(&format!("log::{name}"), range));
         }
-        let known = self.declared.functions.keys().chain(self.natives.keys()).map(String::as_str);
-        let refused = |known: &&str| !REFUSED.iter().any(|(refused, _)| refused == known);
-        self.findings.suggestions.did_you_mean(name, known.filter(refused))
+        if let Some(help) =
+            given.and_then(|given| foreign::function(name, given, self.natives, range.clone()))
+        {
+            return Some(help);
+        }
+        let fits = |counts: &Vec<usize>| given.is_none_or(|given| counts.contains(&given));
+        let natives = self.natives.iter().filter(|(native, _)| refused_advice(native).is_none());
+        let known = self.declared.functions.iter().chain(natives).filter(|(_, counts)| fits(counts));
+        let meant = self.findings.suggestions.typo(name, known.map(|(known, _)| known.as_str()))?;
+        Some(Help::did_you_mean(meant, range))
     }
 }
 

@@ -3,7 +3,16 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The faults of a script, whose advice is applied too.
+#[track_caller]
 fn faults_for(sdk: SdkVersion, source: &str) -> Vec<String> {
+    let wrong = slips::wrong_advice(sdk, source);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    faults_of_anything(sdk, source)
+}
+
+/// The faults of what nobody writes.
+fn faults_of_anything(sdk: SdkVersion, source: &str) -> Vec<String> {
     let path = ScriptPath::new("a.rhai").unwrap();
     let Err(faults) = compile(sdk, &path, source) else { return Vec::new() };
     faults
@@ -20,6 +29,7 @@ fn faults_for(sdk: SdkVersion, source: &str) -> Vec<String> {
         .collect()
 }
 
+#[track_caller]
 fn faults(source: &str) -> Vec<String> {
     faults_for(SdkVersion::V1_1, source)
 }
@@ -157,7 +167,7 @@ fn what_the_language_itself_calls_is_checked_too() {
             "const RATE = 2; let price = 1; fn f() { global::RATES + global::price + math::PI + log::info }"
         ),
         [
-            "1:41 unknown name `global::RATES` | did you mean `RATE`?",
+            "1:41 unknown name `global::RATES` | did you mean `global::RATE`?",
             "1:57 unknown name `global::price` | only constants are reached like this: declare it as `const price`",
             "1:73 unknown name `math::PI`",
             "1:84 unknown name `log::info` | it is a function: call it as `log::info(...)`",
@@ -173,7 +183,10 @@ fn an_unclosed_bracket_is_told_where_it_was_opened() {
         faults("fn f(x) {\n  if x {\n    1\n}\nf(1)"),
         ["4:1 `{` of line 2 is still open: is a `}` missing before line 4? | write `}` there"]
     );
-    assert_eq!(faults("let a = [1,\n  foo(2"), ["2:6 `(` is never closed | the script ends without its `)`"]);
+    assert_eq!(
+        faults("let a = [1,\n  max(2, 3"),
+        ["2:6 `(` is never closed | the script ends without its `)`"]
+    );
     assert_eq!(faults("let a = (1 +\n2];"), ["2:2 the `(` of line 1 is closed by `]` | write `)`"]);
     assert_eq!(faults("`text ${1"), ["1:7 `${` is never closed | the script ends without its `}`"]);
 }
@@ -365,15 +378,18 @@ fn only_what_a_script_reads_of_ctx_is_needed() {
 #[test]
 fn what_is_too_large_is_refused_before_it_is_compiled() {
     assert_eq!(
-        faults(&"x".repeat(SOURCE_MAX + 1)),
+        faults_of_anything(SdkVersion::V1_1, &"x".repeat(SOURCE_MAX + 1)),
         ["the script is larger than 256 KiB | split it into several"]
     );
-    assert!(faults(&"let a=1;".repeat(DECLARATIONS_MAX + 1))[0].contains("declares more than"));
-    assert!(!faults(&"(".repeat(10_000)).is_empty());
-    assert!(!faults(&"[".repeat(10_000)).is_empty());
-    assert!(!faults(&"{".repeat(10_000)).is_empty());
-    assert!(!faults(&format!("{}1", "-".repeat(10_000))).is_empty());
-    assert!(!faults(&format!("1{}", "+1".repeat(10_000))).is_empty());
+    assert!(
+        faults_of_anything(SdkVersion::V1_1, &"let a=1;".repeat(DECLARATIONS_MAX + 1))[0]
+            .contains("declares more than")
+    );
+    assert!(!faults_of_anything(SdkVersion::V1_1, &"(".repeat(10_000)).is_empty());
+    assert!(!faults_of_anything(SdkVersion::V1_1, &"[".repeat(10_000)).is_empty());
+    assert!(!faults_of_anything(SdkVersion::V1_1, &"{".repeat(10_000)).is_empty());
+    assert!(!faults_of_anything(SdkVersion::V1_1, &format!("{}1", "-".repeat(10_000))).is_empty());
+    assert!(!faults_of_anything(SdkVersion::V1_1, &format!("1{}", "+1".repeat(10_000))).is_empty());
 }
 
 #[test]
@@ -381,7 +397,7 @@ fn limits_of_depth_and_size_say_what_to_do() {
     assert_eq!(
         faults(&format!("{}1{}", "(".repeat(200), ")".repeat(200))),
         [
-            "1:64 the expression is nested deeper than 128 levels | give its parts names with `let`; a long chain of `else if` may be a `switch`"
+            "1:64 the expression is nested deeper than 128 levels | give its parts names with `let`; a long chain of `else if` can be a `switch`"
         ]
     );
     let functions: String = (0..1001).map(|number| format!("fn f{number}() {{ 1 }}\n")).collect();
@@ -430,7 +446,7 @@ fn what_takes_long_to_compile_is_ended() {
     ] {
         let hostile = &hostile[..hostile.floor_char_boundary(SOURCE_MAX)];
         let start = std::time::Instant::now();
-        faults(hostile);
+        faults_of_anything(SdkVersion::V1_1, hostile);
         // Twice the time of a parse, and what a slow machine adds: nothing quadratic comes close.
         assert!(start.elapsed() < 4 * PARSE_TIME_MAX, "{:?} took {:?}", hostile.get(..20), start.elapsed());
     }
@@ -460,14 +476,14 @@ proptest! {
         let from = from.index(damaged.len());
         let (from, to) = (damaged.floor_char_boundary(from), damaged.ceil_char_boundary((from + length).min(damaged.len())));
         damaged.replace_range(from..to, &with);
-        for fault in faults(&damaged) {
+        for fault in faults_of_anything(SdkVersion::V1_1, &damaged) {
             prop_assert!(!fault.contains('\n'), "{}", fault);
         }
     }
 
     #[test]
     fn any_text_is_compiled_or_refused(source in ".{0,200}") {
-        let _ = faults(&source);
+        let _ = faults_of_anything(SdkVersion::V1_1, &source);
     }
 
     #[test]
@@ -481,7 +497,7 @@ proptest! {
             0..40,
         )
     ) {
-        let _ = faults(&tokens.join(" "));
+        let _ = faults_of_anything(SdkVersion::V1_1, &tokens.join(" "));
     }
 }
 

@@ -40,7 +40,7 @@ const CHARACTERS: [(char, &str, &str); 75] = [
     ('\u{2068}', "first strong isolate", ""),
     ('\u{2069}', "pop directional isolate", ""),
     ('\u{3000}', "ideographic space", " "),
-    ('\u{feff}', "zero width no-break space", ""),
+    ('\u{feff}', "byte order mark", ""),
     ('\u{2018}', "left single quotation mark", "\""),
     ('\u{2019}', "right single quotation mark", "\""),
     ('\u{201a}', "single low-9 quotation mark", "\""),
@@ -95,11 +95,11 @@ fn named(c: char) -> Option<(String, String)> {
     if let Some(ascii) =
         u32::from(c).checked_sub(0xfee0).and_then(char::from_u32).filter(char::is_ascii_graphic)
     {
-        return Some(("a full-width character".to_owned(), ascii.to_string()));
+        return Some(("full-width form".to_owned(), ascii.to_string()));
     }
     let index = ALIKE.chars().position(|alike| alike == c)?;
     let script = if ('\u{370}'..'\u{400}').contains(&c) { "Greek" } else { "Cyrillic" };
-    Some((format!("a {script} letter"), LATIN.chars().nth(index)?.to_string()))
+    Some((format!("{script} letter"), LATIN.chars().nth(index)?.to_string()))
 }
 
 pub(super) fn recognise(site: &Site<'_>, offset: usize) -> Option<Diagnosis> {
@@ -111,8 +111,8 @@ pub(super) fn recognise(site: &Site<'_>, offset: usize) -> Option<Diagnosis> {
     match named(c) {
         Some((name, meant)) => {
             let message = match is_visible {
-                true => format!("`{c}` is {code}, {name}"),
-                false => format!("{code} stands here, {name}, which nobody sees"),
+                true => format!("`{c}` is {code} ({name})"),
+                false => format!("{code} ({name}) stands here and cannot be seen"),
             };
             let is_quote = meant == "\"" && is_visible;
             let help = match meant.as_str() {

@@ -11,6 +11,7 @@ mod heads;
 mod operators;
 mod patched;
 mod recovery;
+mod reference;
 mod site;
 mod statements;
 mod tokens;
@@ -26,6 +27,7 @@ use crate::sandbox::{EXPRESSION_DEPTH_MAX, FUNCTIONS_MAX};
 use brackets::{Brackets, Problem, closing_of};
 pub(super) use patched::Patched;
 pub(super) use recovery::{Recovered, recover};
+pub(super) use reference::Reference;
 use site::{Brace, Diagnosis, Site, Skip};
 use tokens::{Lines, OpenComment, Tokens};
 
@@ -168,11 +170,17 @@ fn bracket(site: &Site<'_>) -> Option<Diagnosis> {
         return Some(values::open_value(site, open));
     }
     if before == site.tokens.len() {
-        let help = Help::described(
-            format!("the script ends without its `{closing}`"),
-            format!("\n{closing}"),
-            end..end,
-        );
+        // What is around it is not closed either.
+        let unclosed = site.brackets.problems.iter().filter_map(|problem| match problem {
+            Problem::Unclosed { open, before: at_end } if *at_end == before => match site.word(*open) {
+                // The text around goes on to its backquote.
+                "${" => Some("}`"),
+                opening => Some(closing_of(opening)),
+            },
+            _ => None,
+        });
+        let code = std::iter::once("\n").chain(unclosed).collect::<String>();
+        let help = Help::described(format!("the script ends without its `{closing}`"), code, end..end);
         let found = Diagnosis::known(site.range(open), format!("`{opening}` is never closed"), help);
         return Some(Diagnosis { brace: (closing == "}").then_some(Brace::Missing), ..found });
     }
@@ -285,7 +293,7 @@ fn words(kind: &ParseErrorType, site: &Site<'_>) -> (String, Option<String>) {
         }
         ParseErrorType::ExprTooDeep => (
             format!("the expression is nested deeper than {EXPRESSION_DEPTH_MAX} levels"),
-            Some("give its parts names with `let`; a long chain of `else if` may be a `switch`".to_owned()),
+            Some("give its parts names with `let`; a long chain of `else if` can be a `switch`".to_owned()),
         ),
         ParseErrorType::TooManyFunctions => (
             format!("the script has more than {FUNCTIONS_MAX} functions, closures among them"),

@@ -391,6 +391,11 @@ fn signs(site: &Site<'_>) -> Option<Diagnosis> {
             }
             site.not_rhai(at, Help::write(code, site.bytes(open..close + 1)))
         }
+        "debug" if site.before() == "." && at >= 2 && matches!(site.word(at - 2), "log" | "console") => {
+            let whole = site.bytes(at - 2..at + 1);
+            let message = format!("`{}` is not Rhai", site.text(at - 2..at + 1));
+            Some(Diagnosis::known(whole.clone(), message, Help::write("log::trace", whole)))
+        }
         ":=" => site.not_rhai_but(at, "="),
         "::<" => {
             let close = (at..site.statement.end).find(|end| site.is_sign(*end, ">"))?;

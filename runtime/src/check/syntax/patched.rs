@@ -38,7 +38,7 @@ impl Patched {
         }
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(in crate::check) fn text(&self) -> &str {
         &self.text
     }
 
