@@ -4,7 +4,7 @@
 //! captured makes a cycle (`let f = || list; list += f`), and reference counts never free a cycle. So the runtime makes the cells
 //! itself, remembers them for as long as the run goes on, and empties those that are left when it is over.
 //!
-//! Caught errors are looked for in the same way, since SDK 1.3: Rhai tells them in its own words, and what a script reads of them is
+//! Caught errors are looked for in the same way, since SDK 1.3: Rhai has its own words for them, and what a script reads of them is
 //! put into ours first ([`crate::caught::retell`]).
 //!
 //! Rhai asks the engine's variable resolver about a variable before it moves it into a cell (`Stmt::Share`), and before every
@@ -43,7 +43,7 @@ pub(crate) enum Place {
 }
 
 impl Captures {
-    /// Those of a script; `with_caught`: what is caught is told in our words.
+    /// Those of a script; `with_caught`: with those where what was caught is read.
     pub(crate) fn of(ast: &AST, with_caught: bool) -> Self {
         let mut places = Vec::new();
         ast.walk(&mut |path: &[ASTNode<'_>]| {

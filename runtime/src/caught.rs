@@ -37,14 +37,15 @@ pub(crate) fn retell(caught: &mut Dynamic, natives: &BTreeMap<String, Vec<usize>
 
 /// The message of an error that was caught, in our words; `None` where a map is something else.
 pub(crate) fn message(map: &Map, natives: &BTreeMap<String, Vec<usize>>) -> Option<String> {
-    let text =
-        |name: &str| map.get(name).and_then(|told| told.read_lock::<ImmutableString>().as_deref().cloned());
+    let text = |name: &str| {
+        map.get(name).and_then(|written| written.read_lock::<ImmutableString>().as_deref().cloned())
+    };
     if !text("error")?.starts_with("Error") {
         return None;
     }
-    let told = text("message")?;
+    let written = text("message")?;
     // The calls that it came through follow, and places stand behind it.
-    let bare = told.split("\nin ").next().unwrap_or_default();
+    let bare = written.split("\nin ").next().unwrap_or_default();
     let bare = bare.rsplit_once(" (line ").map_or(bare, |(bare, _)| bare);
     Some(match parsed(bare) {
         Some(error) => script_error::message(&error, natives, 0),
@@ -53,17 +54,17 @@ pub(crate) fn message(map: &Map, natives: &BTreeMap<String, Vec<usize>>) -> Opti
 }
 
 /// The error that Rhai writes like this, where our words differ.
-fn parsed(told: &str) -> Option<EvalAltResult> {
+fn parsed(written: &str) -> Option<EvalAltResult> {
     let at = Position::NONE;
-    let after = |beginning: &str| told.strip_prefix(beginning).map(str::to_owned);
+    let after = |beginning: &str| written.strip_prefix(beginning).map(str::to_owned);
     let between = |beginning: &str, end: &str| {
-        told.strip_prefix(beginning).and_then(|rest| rest.strip_suffix(end)).map(str::to_owned)
+        written.strip_prefix(beginning).and_then(|rest| rest.strip_suffix(end)).map(str::to_owned)
     };
     if let Some(signature) = after("Function not found: ") {
         return Some(EvalAltResult::ErrorFunctionNotFound(signature, at));
     }
-    if told.starts_with("Unknown property '") || told.starts_with("No writable property '") {
-        return Some(EvalAltResult::ErrorDotExpr(told.to_owned(), at));
+    if written.starts_with("Unknown property '") || written.starts_with("No writable property '") {
+        return Some(EvalAltResult::ErrorDotExpr(written.to_owned(), at));
     }
     if let Some(types) = after("Indexer unavailable: ") {
         return Some(EvalAltResult::ErrorIndexingType(types, at));
@@ -74,13 +75,13 @@ fn parsed(told: &str) -> Option<EvalAltResult> {
             return Some(EvalAltResult::ErrorMismatchDataType(wanted.to_owned(), given.to_owned(), at));
         }
     }
-    if let Some((index, held)) = bounds(told, "Array index ") {
+    if let Some((index, held)) = bounds(written, "Array index ") {
         return Some(EvalAltResult::ErrorArrayBounds(held, index, at));
     }
-    if let Some((index, held)) = bounds(told, "String index ") {
+    if let Some((index, held)) = bounds(written, "String index ") {
         return Some(EvalAltResult::ErrorStringBounds(held, index, at));
     }
-    if let Some((index, held)) = bounds(told, "Bit-field index ") {
+    if let Some((index, held)) = bounds(written, "Bit-field index ") {
         return Some(EvalAltResult::ErrorBitFieldBounds(held, index, at));
     }
     if let Some(name) = after("Variable not found: ") {
@@ -95,10 +96,10 @@ fn parsed(told: &str) -> Option<EvalAltResult> {
     if let Some(name) = after("Cannot modify constant ") {
         return Some(EvalAltResult::ErrorAssignmentToConstant(name, at));
     }
-    if let Some(told) = after("Data race detected on ") {
-        return Some(EvalAltResult::ErrorDataRace(told, at));
+    if let Some(written) = after("Data race detected on ") {
+        return Some(EvalAltResult::ErrorDataRace(written, at));
     }
-    match told {
+    match written {
         "Data race detected" => Some(EvalAltResult::ErrorDataRace(String::new(), at)),
         "Cannot assign to indexer of constant" => {
             Some(EvalAltResult::ErrorNonPureMethodCallOnConstant("index$set$".to_owned(), at))
@@ -110,8 +111,8 @@ fn parsed(told: &str) -> Option<EvalAltResult> {
 }
 
 /// The index and how many there are, of `Array index 3 out of bounds: only 1 element in array`.
-fn bounds(told: &str, beginning: &str) -> Option<(i64, usize)> {
-    let (index, held) = told.strip_prefix(beginning)?.split_once(" out of bounds: ")?;
+fn bounds(written: &str, beginning: &str) -> Option<(i64, usize)> {
+    let (index, held) = written.strip_prefix(beginning)?.split_once(" out of bounds: ")?;
     let held = match held.strip_prefix("only ") {
         Some(only) => only.split(' ').next()?.parse().ok()?,
         None => 0,

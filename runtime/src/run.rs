@@ -274,14 +274,14 @@ fn ended(
             (FailureKind::Stopped, "was stopped".to_owned())
         }
     };
-    let told = outcome.err();
+    let failed = outcome.err();
     // The error that it was says more than the limit, and where.
-    let (message, at) = match (&finished.limit, &told) {
+    let (message, at) = match (&finished.limit, &failed) {
         (Some((message, at)), _) => (message.clone(), place(*at, script)),
         (None, Some(failure)) if failure.kind == kind => (failure.message.clone(), None),
         _ => (message, None),
     };
-    Err(Failure { kind, message, place: at.or_else(|| told.and_then(|failure| failure.place)) })
+    Err(Failure { kind, message, place: at.or_else(|| failed.and_then(|failure| failure.place)) })
 }
 
 /// The bytes of an outcome that rightly outlive the run.

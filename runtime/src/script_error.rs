@@ -15,8 +15,8 @@ use crate::{caught, json};
 /// What Rhai calls nothing, as [`kind_named`] has it.
 const NOTHING: &str = "nothing";
 
-/// How many arguments of a call are told.
-const ARGUMENTS_TOLD_MAX: usize = 8;
+/// How many arguments of a call a message names.
+const ARGUMENTS_NAMED_MAX: usize = 8;
 
 /// The message of an error, `natives` the names of native functions, `length_max` how long a thrown value may be as text.
 pub(crate) fn message(
@@ -27,8 +27,8 @@ pub(crate) fn message(
     match error {
         EvalAltResult::ErrorRuntime(thrown, _) => thrown_text(thrown, natives, length_max),
         EvalAltResult::ErrorFunctionNotFound(signature, _) => not_found(signature, natives),
-        EvalAltResult::ErrorDotExpr(told, _) => property(told),
-        EvalAltResult::ErrorIndexingType(told, _) => indexed(told),
+        EvalAltResult::ErrorDotExpr(written, _) => property(written),
+        EvalAltResult::ErrorIndexingType(written, _) => indexed(written),
         EvalAltResult::ErrorMismatchDataType(wanted, given, _)
         | EvalAltResult::ErrorMismatchOutputType(wanted, given, _) => {
             format!("{} is needed here, not {}", wanted_kind(wanted), with_unit(kind_named(given)))
@@ -54,7 +54,7 @@ pub(crate) fn message(
         EvalAltResult::ErrorUnboundThis(_) => {
             "`this` is nothing here: the function was not called as a method (`value.function()`)".to_owned()
         }
-        EvalAltResult::ErrorDataRace(told, _) => in_use(told),
+        EvalAltResult::ErrorDataRace(written, _) => in_use(written),
         EvalAltResult::ErrorNonPureMethodCallOnConstant(name, _) => match name.split_once('$') {
             Some((_, property)) if !property.starts_with("set") && !property.is_empty() => {
                 format!("`{property}` of a constant cannot be changed")
@@ -66,17 +66,19 @@ pub(crate) fn message(
             "a constant cannot be changed".to_owned()
         }
         EvalAltResult::ErrorAssignmentToConstant(name, _) => format!("`{name}` is a constant"),
-        EvalAltResult::ErrorArithmetic(told, _) if told.is_empty() => "it cannot be computed".to_owned(),
-        EvalAltResult::ErrorArithmetic(told, _) => told.clone(),
+        EvalAltResult::ErrorArithmetic(written, _) if written.is_empty() => {
+            "it cannot be computed".to_owned()
+        }
+        EvalAltResult::ErrorArithmetic(written, _) => written.clone(),
         EvalAltResult::ErrorStackOverflow(_) => "functions call one another too deep".to_owned(),
         EvalAltResult::ErrorTooManyVariables(_) => "there are too many variables at once".to_owned(),
         EvalAltResult::ErrorDataTooLarge(what, _) => too_large(what),
         EvalAltResult::ErrorTooManyOperations(_) => "there were too many operations".to_owned(),
         EvalAltResult::ErrorTooManyModules(_) => "there are too many modules".to_owned(),
         EvalAltResult::ErrorTerminated(..) => "was ended".to_owned(),
-        EvalAltResult::ErrorParsing(told, _) => told.to_string(),
-        EvalAltResult::ErrorSystem(told, cause) if told.is_empty() => cause.to_string(),
-        EvalAltResult::ErrorSystem(told, cause) => format!("{told}: {cause}"),
+        EvalAltResult::ErrorParsing(written, _) => written.to_string(),
+        EvalAltResult::ErrorSystem(written, cause) if written.is_empty() => cause.to_string(),
+        EvalAltResult::ErrorSystem(written, cause) => format!("{written}: {cause}"),
         EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
             message(inner, natives, length_max)
         }
@@ -144,15 +146,15 @@ fn not_found(signature: &str, natives: &BTreeMap<String, Vec<usize>>) -> String 
 }
 
 /// The type in `elements of array cannot be sorted`.
-fn of_one_kind(told: &str) -> Option<&str> {
-    let of = told.strip_prefix("elements of ")?.strip_suffix(" cannot be sorted")?;
+fn of_one_kind(written: &str) -> Option<&str> {
+    let of = written.strip_prefix("elements of ")?.strip_suffix(" cannot be sorted")?;
     (of != "different types").then_some(of)
 }
 
 /// The arguments of a call, one after the other.
 fn given(kinds: &[&str]) -> String {
-    let told: Vec<String> = kinds.iter().take(ARGUMENTS_TOLD_MAX).map(|kind| with_unit(kind)).collect();
-    match (kinds.len().saturating_sub(ARGUMENTS_TOLD_MAX), &told[..]) {
+    let named: Vec<String> = kinds.iter().take(ARGUMENTS_NAMED_MAX).map(|kind| with_unit(kind)).collect();
+    match (kinds.len().saturating_sub(ARGUMENTS_NAMED_MAX), &named[..]) {
         (0, []) => "no argument".to_owned(),
         (0, [one]) => one.clone(),
         (0, [first @ .., last]) => format!("{} and {last}", first.join(", ")),
@@ -161,18 +163,18 @@ fn given(kinds: &[&str]) -> String {
 }
 
 /// From `Unknown property 'x' - a getter is not registered for type 'i64'`, and the like for a setter.
-fn property(told: &str) -> String {
-    let mut quoted = told.split('\'').skip(1).step_by(2);
+fn property(written: &str) -> String {
+    let mut quoted = written.split('\'').skip(1).step_by(2);
     match (quoted.next(), quoted.next().map(kind_named)) {
         (Some(name), Some(NOTHING)) => format!("`{name}` is asked of nothing: the value is `()`"),
         (Some(name), Some(kind)) => format!("{kind} has no property `{name}`"),
-        _ => told.to_owned(),
+        _ => written.to_owned(),
     }
 }
 
 /// From `i64 [string]`, or `i64 [string] = map`.
-fn indexed(told: &str) -> String {
-    let Some((of, index)) = told.split_once(" [") else { return told.to_owned() };
+fn indexed(written: &str) -> String {
+    let Some((of, index)) = written.split_once(" [") else { return written.to_owned() };
     let index = kind_named(index.split(']').next().unwrap_or_default());
     match kind_named(of) {
         NOTHING => "an element is asked of nothing: the value is `()`".to_owned(),
@@ -185,17 +187,17 @@ fn indexed(told: &str) -> String {
 }
 
 /// From `argument #2 of function 'push'`, the name of a variable, or nothing.
-fn in_use(told: &str) -> String {
-    match told.split_once("of function '") {
+fn in_use(written: &str) -> String {
+    match written.split_once("of function '") {
         Some((_, name)) => {
             format!(
                 "`{}` is given a variable that is being changed meanwhile",
                 shown(name.trim_end_matches('\''))
             )
         }
-        None if told.contains(' ') => told.to_owned(),
-        None if told.is_empty() => "a variable is read while it is being changed".to_owned(),
-        None => format!("`{}` is read while it is being changed", shown(told)),
+        None if written.contains(' ') => written.to_owned(),
+        None if written.is_empty() => "a variable is read while it is being changed".to_owned(),
+        None => format!("`{}` is read while it is being changed", shown(written)),
     }
 }
 

@@ -1,5 +1,5 @@
 //! What a native function takes grows with what it is handed, and with nothing else: every one of them, and what the
-//! language does itself, is measured with n and with 2n. Twice as much may take twice as long, never four times.
+//! language does itself, is measured with n and with 2n. Twice as much can take twice as long, never four times.
 //!
 //! Time is that of the thread's own work, the least of several, without what it takes to make the values.
 
@@ -20,17 +20,17 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 /// How large values are at first; a number of calls where each should cost the same whatever it is handed.
 const SIZE: usize = 5_000;
 
-/// How often what may cost as much as its arguments are large is called.
+/// How often a function is called that costs more the larger its arguments are.
 const CALLS: usize = 8;
 
 /// What is too little to be judged.
 const UNNOTICED: Duration = Duration::from_millis(2);
 
-/// What twice as much may take at the most: 2 where it is in proportion, 4 where it is not.
+/// What twice as much takes at the most: 2 where it is in proportion, 4 where it is not.
 const RATIO_MAX: f64 = 3.0;
 
 /// Functions of which each call costs the same, however large what it is handed: as often as the value is large they are called.
-/// All others may cost as much as what they are handed is large.
+/// All others can cost more the larger that is.
 const CONSTANT: &[&str] = &[
     "push(an array, any value)",
     "push(a blob, an integer)",
@@ -130,7 +130,7 @@ const LANGUAGE: &[(&str, &str, &str)] = &[
     ("property of a map within an array", "let rows = []; rows.pad(100, #{ id: 1 });", "rows[i % 100].id"),
 ];
 
-/// One statement whose cost may grow with its values.
+/// Statements that cost more the larger their values are.
 const LINEAR: &[(&str, &str, &str)] = &[
     ("for x in a", "let sum = 0;", "for x in a { sum += x; }"),
     ("for (x, i) in a", "let sum = 0;", "for (x, i) in a { sum += i; }"),

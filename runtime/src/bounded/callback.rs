@@ -36,7 +36,7 @@ pub(super) struct Callback<'c> {
     closure_takes: Option<usize>,
 }
 
-/// The most arguments of a closure that are told.
+/// The most arguments of a closure that are counted.
 const ARGUMENTS_MAX: usize = 16;
 
 impl<'c> Callback<'c> {
@@ -115,9 +115,9 @@ impl<'c> Callback<'c> {
     /// # Errors
     /// It has failed. Where scripts are not to know of that, the answer is `None` instead.
     pub(super) fn about(&self, a: &Dynamic, b: &Dynamic) -> Outcome<Option<Dynamic>> {
-        let told = self.function.call_raw(self.context, None, [a.clone(), b.clone()]);
-        match self.judged(told) {
-            Ok(told) => Ok(Some(told)),
+        let given = self.function.call_raw(self.context, None, [a.clone(), b.clone()]);
+        match self.judged(given) {
+            Ok(given) => Ok(Some(given)),
             Err(error) if self.rules.strict => Err(self.within(error)),
             Err(_) => Ok(None),
         }

@@ -64,7 +64,7 @@ pub(super) fn register(module: &mut Module, rules: Rules) {
     reductions(module, rules);
 }
 
-/// Registers a function that takes an array and a function, which may be given by its name.
+/// Registers a function that takes an array and a function, which can be given by its name.
 fn by_function<R: rhai::Variant + Clone>(
     module: &mut Module,
     name: &'static str,

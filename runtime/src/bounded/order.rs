@@ -63,13 +63,13 @@ fn copied(array: &Array, sort: impl FnOnce(&mut Array) -> Outcome<()>) -> Outcom
 fn sort_by(comparer: &Callback<'_>, array: &mut Array) -> Outcome<()> {
     sort_until_ended(array, |a, b| {
         // As Rhai has it, where it is not to be an error: the order of the kinds.
-        let Some(told) = comparer.about(a, b)? else { return Ok(a.type_id().cmp(&b.type_id())) };
-        if let Ok(number) = told.as_int() {
+        let Some(given) = comparer.about(a, b)? else { return Ok(a.type_id().cmp(&b.type_id())) };
+        if let Ok(number) = given.as_int() {
             return Ok(number.cmp(&0));
         }
-        match told.as_bool() {
+        match given.as_bool() {
             Ok(first) => Ok(if first { Ordering::Less } else { Ordering::Greater }),
-            Err(_) if comparer.is_strict() => Err(comparer.wrong(&told, ORDER)),
+            Err(_) if comparer.is_strict() => Err(comparer.wrong(&given, ORDER)),
             Err(_) => Ok(a.type_id().cmp(&b.type_id())),
         }
     })
@@ -156,7 +156,7 @@ fn dedup(array: &mut Array, equal: impl Fn(&Dynamic, &Dynamic) -> Outcome<bool>)
 /// Removes every item that a function of the script calls equal to the one before it.
 fn dedup_by(comparer: &Callback<'_>, array: &mut Array) -> Outcome<()> {
     dedup(array, |a, b| match comparer.about(a, b)? {
-        Some(told) => comparer.condition(&told),
+        Some(given) => comparer.condition(&given),
         // As Rhai has it, where it is not to be an error: a difference.
         None => Ok(false),
     })

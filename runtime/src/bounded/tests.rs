@@ -251,12 +251,13 @@ fn functions_that_call_functions_are_rhais() {
     let mut plain = Engine::new_raw();
     plain.register_global_module(StandardPackage::new().as_shared_module());
     let bounded = &Sandbox::of(SdkVersion::V1_2).engine;
-    // That a function does not fit is told in other words, and Rhai says `index_of` where it means `find`.
-    let told = |engine: &Engine, source: &str| match outcome(engine, source) {
+    // That a function does not fit is said in other words, and Rhai says `index_of` where it means `find`.
+    let result = |engine: &Engine, source: &str| match outcome(engine, source) {
         fails if fails.starts_with("fails: Function not found") => "does not fit".to_owned(),
         other => other.replace("function 'index_of'", "function 'find'"),
     };
-    let all = of_items.chain(of_maps).map(|source| (told(bounded, &source), told(&plain, &source), source));
+    let all =
+        of_items.chain(of_maps).map(|source| (result(bounded, &source), result(&plain, &source), source));
     let wrong: Vec<_> = all.filter(|(ours, rhais, _)| ours != rhais).collect();
     let first: Vec<_> = wrong.iter().take(12).collect();
     assert!(wrong.is_empty(), "{} are different: {first:#?}", wrong.len());

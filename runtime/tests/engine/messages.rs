@@ -139,12 +139,12 @@ fn message_of_a_failure_is_in_the_words_of_authors() {
                     wrong.push(format!("{source}: {}", failure.message));
                 }
                 Err(failure) => {
-                    let told = failure.message.as_str();
+                    let recorded = failure.message.as_str();
                     // A document has lines of its own.
                     let forbidden = NEVER
                         .iter()
-                        .filter(|word| !source.starts_with("parse_json") && told.contains(**word));
-                    wrong.extend(forbidden.map(|word| format!("{source}: {told} has `{word}`")));
+                        .filter(|word| !source.starts_with("parse_json") && recorded.contains(**word));
+                    wrong.extend(forbidden.map(|word| format!("{source}: {recorded} has `{word}`")));
                 }
             }
         }
@@ -175,13 +175,13 @@ fn caught_error_is_in_the_words_of_authors() {
             Call { sdk, ..script(&source) }.stored().run().execution.outcome
         };
         let text = "return if type_of(e) == \"map\" { e.message } else { e };";
-        let told = run(SdkVersion::V1_3, text).unwrap().body;
-        let Ok(told) = serde_json::from_slice::<String>(&told) else {
-            wrong.push(format!("{source} is not caught: {told:?}"));
+        let recorded = run(SdkVersion::V1_3, text).unwrap().body;
+        let Ok(recorded) = serde_json::from_slice::<String>(&recorded) else {
+            wrong.push(format!("{source} is not caught: {recorded:?}"));
             continue;
         };
-        if told != *message {
-            wrong.push(format!("{source}: {told}"));
+        if recorded != *message {
+            wrong.push(format!("{source}: {recorded}"));
         }
         // All of it, and thrown on.
         let all = String::from_utf8(run(SdkVersion::V1_3, "return e;").unwrap().body.to_vec()).unwrap();
