@@ -6,7 +6,7 @@
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Module, NativeCallContext};
 
 use super::callback::{Callback, Rules};
-use super::{Outcome, changes, reads, room_for, worked};
+use super::{EXIT, Outcome, changes, reads, room_for, worked};
 
 type Context<'c> = NativeCallContext<'c>;
 
@@ -106,9 +106,13 @@ fn searches(module: &mut Module, rules: Rules) {
     reads(module, "index_of", move |context: Context<'_>, array: &mut Array, function: FnPtr, start: i64| {
         index_of(&context, array, &function, start)
     });
-    // A text is the name of a function, where there is one that can be called, and else what is searched for.
+    // In scripts of SDK 1.0 to 1.2 a text is the name of a function, where there is one that can be called, and else what is
+    // searched for. A text that came from outside must not end the run: `exit` is never meant.
     let text = move |context: &Context<'_>, array: &mut Array, text: ImmutableString, start: i64| {
-        if let Ok(function) = FnPtr::new(text.clone()) {
+        if !rules.strict
+            && text != EXIT
+            && let Ok(function) = FnPtr::new(text.clone())
+        {
             match index_of(context, array, &function, start) {
                 Err(error) if is_absent(&error, &text) => (),
                 found => return found,

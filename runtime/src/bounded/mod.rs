@@ -47,6 +47,9 @@ pub(crate) const STRING_MAX: usize = 32 * 1024 * 1024;
 /// The most items of an array or bytes of a blob. As for strings, a body must fit.
 pub(crate) const ARRAY_MAX: usize = 32 * 1024 * 1024;
 
+/// The function that ends the run.
+const EXIT: &str = "exit";
+
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
 /// Registers the replacements, which are found before the package's functions.
@@ -61,8 +64,8 @@ pub(crate) fn register(engine: &mut Engine, sdk: SdkVersion) {
     bytes::register(&mut module, rules);
     nested::register(&mut module);
     kept::register(&mut module);
-    reads(&mut module, "exit", || exit(Dynamic::UNIT));
-    reads(&mut module, "exit", exit);
+    reads(&mut module, EXIT, || exit(Dynamic::UNIT));
+    reads(&mut module, EXIT, exit);
     changes(&mut module, "sleep", |_: i64| no_sleep());
     changes(&mut module, "sleep", |_: f64| no_sleep());
     changes(&mut module, "parse_json", |text: &str| {

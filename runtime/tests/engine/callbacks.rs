@@ -63,8 +63,6 @@ const TABLE: &[Row] = &[
     Row("filter", "an array, a string", "let a = [1, 2]; a.filter(\"f\")", Condition),
     Row("some", "an array, a string", "[1, 2].some(\"f\")", Condition),
     Row("all", "an array, a string", "[1, 2].all(\"f\")", Condition),
-    Row("index_of", "an array, a string", "[1, 2].index_of(\"f\")", Condition),
-    Row("index_of", "an array, a string, an integer", "[1, 2].index_of(\"f\", 0)", Condition),
     Row("reduce", "an array, a string", "[1, 2].reduce(\"f\")", Anything),
     Row("reduce", "an array, a string, any value", "[1, 2].reduce(\"f\", 0)", Anything),
     Row("reduce_rev", "an array, a string", "[1, 2].reduce_rev(\"f\")", Anything),
@@ -73,6 +71,9 @@ const TABLE: &[Row] = &[
     Row("dedup", "an array, a string", "let a = [2, 1]; a.dedup(\"f\")", Condition),
     Row("drain", "an array, a string", "let a = [1, 2]; a.drain(\"f\")", Condition),
     Row("retain", "an array, a string", "let a = [1, 2]; a.retain(\"f\")", Condition),
+    // A value that is searched for, see below.
+    Row("index_of", "an array, a string", "", NoCall),
+    Row("index_of", "an array, a string, an integer", "", NoCall),
     // Of the function itself.
     Row("name", "a function", "", NoCall),
     Row("is_anonymous", "a function", "", NoCall),
@@ -216,6 +217,22 @@ fn what_a_callback_gives_is_of_the_kind_that_is_asked_for() {
         let source = with(row, "[]", "{}; 1");
         assert_eq!(run(SdkVersion::V1_3, &source), Ok("200 1".to_owned()), "{source}");
     }
+}
+
+#[test]
+fn text_that_is_searched_for_calls_nothing() {
+    let names = ["a", "f", "len", "exit", "is_empty"];
+    let array = "fn f(x) { exit(\"called\") } let a = [\"a\", \"f\", \"len\", \"exit\", \"is_empty\"];";
+    for (at, name) in names.iter().enumerate() {
+        let source = format!("{array} [a.index_of(\"{name}\"), a.index_of(\"{name}\", {at})]");
+        assert_eq!(run(SdkVersion::V1_3, &source), Ok(format!("200 [{at},{at}]")), "{source}");
+    }
+    // Before, a function of the script was called; never `exit`, which a client could name.
+    let source = |name: &str| format!("{array} a.index_of(\"{name}\")");
+    assert_eq!(run(SdkVersion::V1_2, &source("f")), Ok("200 \"called\"".to_owned()));
+    assert_eq!(run(SdkVersion::V1_2, &source("exit")), Ok("200 3".to_owned()));
+    let found = "fn f(x) { x == 2 } [1, 2].index_of(\"f\")";
+    assert_eq!(run(SdkVersion::V1_2, found), Ok("200 1".to_owned()));
 }
 
 #[test]
