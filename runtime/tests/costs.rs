@@ -18,7 +18,7 @@ use support::{Call, SdkVersion, script};
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// How large values are at first; a number of calls where each should cost the same whatever it is handed.
-const SIZE: usize = 5_000;
+const SIZE: usize = 4_000;
 
 /// How often a function is called that costs more the larger its arguments are.
 const CALLS: usize = 8;
@@ -307,7 +307,7 @@ fn taken(size: usize, times: usize, before: &str, work: &str) -> Duration {
             assert!(failed.is_none(), "{work}: {}", failed.unwrap());
             taken
         };
-        (0..3).map(|_| once()).min().unwrap()
+        (0..2).map(|_| once()).min().unwrap()
     };
     run(times).saturating_sub(run(0))
 }
