@@ -19,8 +19,22 @@ use crate::sdk::{CTX, Property, RequestProperty};
 pub(super) enum Value {
     Unknown,
     Of(Type),
+    /// A header, a param or the like: a string where it is there.
+    RequestText,
     /// A part of `ctx` that has properties, or a copy of it.
     Ctx(Part),
+}
+
+impl Value {
+    /// The type of a value that is there.
+    pub(super) fn of_type(self) -> Option<Type> {
+        match self {
+            Self::Of(of) => Some(of),
+            Self::RequestText => Some(Type::Text),
+            Self::Ctx(_) => Some(Type::Map),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// The types that can be told from the text.
@@ -142,7 +156,14 @@ impl<'a> Flow<'a> {
             Expr::Array(..) => Value::Of(Type::Array),
             Expr::Map(..) => Value::Of(Type::Map),
             Expr::DynamicConstant(value, ..) if value.is::<FnPtr>() => Value::Of(Type::Function),
-            Expr::Coalesce(operands, ..) => self.common(operands.iter()),
+            Expr::Coalesce(operands, ..) => match operands.as_slice() {
+                // What is there instead of a header and the like.
+                [first, instead] if self.value(first) == Value::RequestText => match self.value(instead) {
+                    Value::Of(Type::Text) => Value::Of(Type::Text),
+                    _ => Value::Unknown,
+                },
+                operands => self.common(operands.iter()),
+            },
             Expr::Variable(variable, ..) if variable.2.is_empty() => self.held(&variable.1),
             Expr::FnCall(call, ..) => self.returned(call),
             Expr::Stmt(_) if captures(expression).is_some() => Value::Of(Type::Function),
@@ -180,7 +201,7 @@ impl<'a> Flow<'a> {
             return part.property(key);
         }
         match link {
-            Link::Property("len" | "bytes", _) if value == Value::Of(Type::Text) => Value::Of(Type::Int),
+            Link::Property("len" | "bytes", _) if value.of_type() == Some(Type::Text) => Value::Of(Type::Int),
             Link::Property("len", _) if value == Value::Of(Type::Array) => Value::Of(Type::Int),
             Link::Method(call, _) if !self.is_own_method(&call.name) => {
                 result_of_method(value, &call.name, &call.args)
@@ -467,18 +488,14 @@ impl Part {
                     Some(RequestProperty::Body | RequestProperty::Rest) | None => Value::Unknown,
                 }
             }
-            Self::Headers | Self::Params | Self::Query | Self::Env | Self::Secrets => Value::Unknown,
+            Self::Headers | Self::Params | Self::Query | Self::Env | Self::Secrets => Value::RequestText,
         }
     }
 }
 
 /// What a native method gives, where that is known whatever it is called with.
 fn result_of_method(receiver: Value, name: &str, arguments: &[Expr]) -> Value {
-    let receiver = match receiver {
-        Value::Of(receiver) => Some(receiver),
-        Value::Ctx(_) => Some(Type::Map),
-        Value::Unknown => None,
-    };
+    let receiver = receiver.of_type();
     let of = match (receiver, name) {
         (_, "to_string" | "to_json" | "to_hex" | "to_octal" | "to_binary" | "sub_string") => Type::Text,
         (Some(Type::Text), "to_upper" | "to_lower") => Type::Text,

@@ -1,11 +1,13 @@
 //! Properties and methods that a value does not have, methods on constants, and results that are none.
 
+use std::any::TypeId;
+
 use rhai::{ASTNode, BinaryExpr, Expr, FnCallExpr, OpAssignment, Position, Stmt};
 
-use super::flow::{Type, Value, variable_name};
+use super::flow::{Part, Type, Value, variable_name};
 use super::tree::{Body, Link, chain};
 use super::{Context, Findings, names};
-use crate::sdk::CTX;
+use crate::sdk::{CTX, Settings};
 
 /// Methods that change what they are called on and give nothing, with what gives a value instead.
 pub(super) const GIVE_NOTHING: [(&str, Option<&str>); 29] = [
@@ -66,13 +68,17 @@ pub(super) fn chain_of<'a>(
     for (index, (link, value)) in links.iter().zip(&values).enumerate() {
         let is_last = index + 1 == links.len();
         match (*link, *value) {
-            (Link::Property(name, position), Value::Of(of)) if !(is_target && is_last) => {
-                property(of, name, position, context, findings);
+            (Link::Property(name, position), value) if !(is_target && is_last) => {
+                if let (Some(of), false) = (value.of_type(), matches!(value, Value::Ctx(_))) {
+                    property(of, name, position, context, findings);
+                }
             }
             (Link::Method(call, position), value) => {
                 if is_within_constant && is_change(&call.name) && !context.flow.is_own_method(&call.name) {
                     on_constant(constant.unwrap_or_default(), &call.name, position, findings);
-                } else if let Value::Of(of) = value {
+                } else if let Value::Ctx(part @ (Part::Env | Part::Secrets)) = value {
+                    settings_method(part, call, position, context, findings);
+                } else if let Some(of) = value.of_type() {
                     method(of, call, position, context, findings);
                 }
                 if gives_nothing(&call.name, value) && !context.flow.is_own_method(&call.name) {
@@ -173,6 +179,35 @@ fn method(
         findings.add_new(position, width, format!("{} has no method `{name}`", of.words()), advice);
     } else if !counts.contains(&call.args.len()) {
         findings.add_new(position, width, names::wrong_count(name, &counts, call.args.len()), None);
+    }
+}
+
+/// A method of `ctx.env` or `ctx.secrets`, which are maps before [`Settings`].
+fn settings_method(
+    part: Part,
+    call: &FnCallExpr,
+    position: Position,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let name = call.name.as_str();
+    let can_be_anything = names::is_keyword(name)
+        || context.flow.is_own_method(name)
+        || context.sandbox.signatures(name).is_empty();
+    if findings.sdk < Settings::SINCE || can_be_anything {
+        return;
+    }
+    let counts = context.sandbox.method_counts(TypeId::of::<Settings>(), name);
+    let width = name.chars().count();
+    if counts.is_empty() {
+        let whole = if part == Part::Env { "ctx.env" } else { "ctx.secrets" };
+        let advice = "they have get, contains, keys, len and is_empty".to_owned();
+        findings.add(position, width, format!("`{whole}` has no method `{name}`"), Some(advice));
+    } else if !counts.contains(&call.args.len()) {
+        findings.add(position, width, names::wrong_count(name, &counts, call.args.len()), None);
+    } else if part == Part::Secrets && matches!(name, "values" | "to_json") {
+        let message = format!("`{name}` would write all secrets at once");
+        findings.add(position, width, message, Some("name the secret that is meant".to_owned()));
     }
 }
 

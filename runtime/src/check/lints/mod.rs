@@ -9,7 +9,7 @@
 //! - `callbacks`: functions that are handed to methods which call them with other arguments
 //! - `reads`: names that `ctx` never has: headers in upper case, and what the manifest does not declare
 //! - `responses`: maps that the response convention refuses, or does not take for a response
-//! - `statements`: statements without effect, and `${...}` in double quotes
+//! - `statements`: statements without effect, comparisons that never hold, and `${...}` in double quotes
 
 mod callbacks;
 mod flow;
@@ -58,7 +58,8 @@ pub(super) fn check(
                 members::chain_of(expression, body, around, &context, findings);
                 reads::chain_of(expression, &context, findings);
             }
-            Expr::FnCall(call, _) => {
+            Expr::FnCall(call, position) => {
+                statements::operands(call, *position, &context, findings);
                 callbacks::call(call, &context, findings);
                 reads::call(call, &context, findings);
             }

@@ -151,20 +151,12 @@ impl<'a> Responses<'a, '_, '_, '_> {
                     );
                 }
             },
-            None => match self.context.flow.value(status) {
-                Value::Unknown | Value::Of(Type::Int) => {}
-                Value::Of(of) => {
+            None => match self.context.flow.value(status).of_type() {
+                None | Some(Type::Int) => {}
+                Some(of) => {
                     let message = format!("statusCode must be an integer, not {}", of.words());
                     let advice = (of == Type::Text).then(|| "make it one with `parse_int`".to_owned());
                     self.findings.add_new(position, 1, message, advice);
-                }
-                Value::Ctx(_) => {
-                    self.findings.add_new(
-                        position,
-                        1,
-                        "statusCode must be an integer, not a map".to_owned(),
-                        None,
-                    );
                 }
             },
         }
@@ -235,12 +227,16 @@ impl<'a> Responses<'a, '_, '_, '_> {
     fn other_parts(&mut self, entries: &[(Ident, Expr)]) {
         for (key, _) in entries.iter().filter(|(key, _)| !PARTS.contains(&key.name.as_str())) {
             let name = key.name.as_str();
-            let message = format!("`{}` is no part of a response, and is dropped", name.escape_debug());
             let advice = match name.to_ascii_lowercase().replace(['_', '-'], "").as_str() {
                 "contenttype" => Some("write `headers: #{ \"content-type\": ... }`".to_owned()),
                 "data" | "json" | "content" | "text" | "message" => Some("what is sent is `body`".to_owned()),
                 _ => self.findings.suggestions.did_you_mean(name, PARTS.into_iter()),
             };
+            // Anything else can be there for the script's own use.
+            if advice.is_none() {
+                continue;
+            }
+            let message = format!("`{}` is no part of a response, and is dropped", name.escape_debug());
             self.findings.warn(key.pos, name.chars().count(), message, advice);
         }
     }
@@ -252,7 +248,7 @@ impl<'a> Responses<'a, '_, '_, '_> {
         let is_status = |value: &'a Expr| match value {
             Expr::IntegerConstant(100..600, _) => true,
             Expr::IntegerConstant(..) => false,
-            value => has_part && self.context.flow.value(value) != Value::Of(Type::Text),
+            value => has_part && self.context.flow.value(value).of_type() != Some(Type::Text),
         };
         let status = entries.iter().find(|(key, value)| {
             let name = key.name.as_str();

@@ -1,7 +1,8 @@
-//! Statements without effect, code that is never reached, and `${...}` in double quotes.
+//! Statements without effect, comparisons that never hold, code that is never reached, and `${...}` in double quotes.
 
 use rhai::{ASTFlags, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
+use super::flow::Type;
 use super::{Context, Findings};
 use crate::sdk::CTX;
 
@@ -52,6 +53,38 @@ fn comparison(call: &FnCallExpr, position: Position, findings: &mut Findings<'_>
     if call.is_operator_call() && call.name == "==" {
         let message = "the result of the comparison is not used".to_owned();
         findings.warn(position, 2, message, Some("`=` assigns".to_owned()));
+    }
+}
+
+/// A string is compared with a number or a boolean: which it never is.
+pub(super) fn operands<'a>(
+    call: &'a FnCallExpr,
+    position: Position,
+    context: &Context<'a>,
+    findings: &mut Findings<'_>,
+) {
+    let (name, [left, right]) = (call.name.as_str(), call.args.as_slice()) else { return };
+    let always = match name {
+        "==" | "<" | ">" | "<=" | ">=" => "false",
+        "!=" => "true",
+        _ => return,
+    };
+    if !call.is_operator_call() {
+        return;
+    }
+    let of = |operand: &'a Expr| context.flow.value(operand).of_type();
+    let other = match (of(left), of(right)) {
+        (Some(Type::Text), Some(other)) | (Some(other), Some(Type::Text)) => other,
+        _ => return,
+    };
+    if matches!(other, Type::Int | Type::Float | Type::Bool) {
+        let message = format!("a string and {} are compared, which is always {always}", other.words());
+        let advice = match other {
+            Type::Int => Some("make it a number with `parse_int`".to_owned()),
+            Type::Float => Some("make it a number with `parse_float`".to_owned()),
+            _ => None,
+        };
+        findings.add_new(position, name.len(), message, advice);
     }
 }
 

@@ -78,6 +78,22 @@ fn methods_that_a_value_does_not_have_are_errors() {
 }
 
 #[test]
+fn settings_are_no_maps_since_sdk_1_3() {
+    let has = "they have get, contains, keys, len and is_empty";
+    says("ctx.env.filter(|k, v| true)", &[&format!("E 1:9 `ctx.env` has no method `filter` | {has}")]);
+    says("let s = ctx.secrets; s.get()", &["E 1:24 `get` takes 1 argument, not 0"]);
+    says(
+        "ctx.secrets.to_json()",
+        &["E 1:13 `to_json` would write all secrets at once | name the secret that is meant"],
+    );
+    says("[ctx.env.to_json(), ctx.env.keys(), ctx.secrets.contains(\"A\"), ctx.env.to_string()]", &[]);
+    let path = ScriptPath::new("a.rhai").unwrap();
+    let older =
+        compile(SdkVersion::V1_2, &path, "[ctx.env.filter(|k, v| true), ctx.secrets.to_json()]").unwrap();
+    assert!(older.warnings().is_empty());
+}
+
+#[test]
 fn results_that_are_none_are_told() {
     let trim = "`trim` changes what it is called on and gives `()`";
     says(
@@ -322,6 +338,31 @@ fn headers_of_requests_are_in_lower_case() {
         &["W 1:21 no header is called `user_agent` | write `[\"user-agent\"]`"],
     );
     says("let r = ctx.request; r.heads", &["E 1:24 `ctx.request` has no `heads` | did you mean `headers`?"]);
+}
+
+#[test]
+fn strings_are_not_compared_with_numbers() {
+    let never =
+        "a string and an integer are compared, which is always false | make it a number with `parse_int`";
+    says("ctx.request.query.page > 1", &[&format!("E 1:24 {never}")]);
+    says("let id = ctx.request.params.id; if id == 5 { 1 }", &[&format!("E 1:39 {never}")]);
+    says("5 == ctx.request.headers.age", &[&format!("E 1:3 {never}")]);
+    says("ctx.env.DEBUG != true", &["E 1:15 a string and a bool are compared, which is always true"]);
+    says("(ctx.request.query.page ?? \"1\") == 1", &[&format!("E 1:33 {never}")]);
+    says(
+        "#{ statusCode: ctx.request.params.code }",
+        &["E 1:16 statusCode must be an integer, not a string | make it one with `parse_int`"],
+    );
+    says("ctx.request.params.name.length", &["E 1:25 a string has no property `length` | write `len()`"]);
+    for (operator, expected) in
+        [("==", false), ("<", false), (">", false), ("<=", false), (">=", false), ("!=", true)]
+    {
+        for other in ["5", "1.5", "true"] {
+            for source in [format!("\"5\" {operator} {other}"), format!("{other} {operator} \"5\"")] {
+                assert_eq!(eval(&source).unwrap().as_bool(), Ok(expected), "{source}");
+            }
+        }
+    }
 }
 
 /// Values of every type that functions of the engine take, written out.
