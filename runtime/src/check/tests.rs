@@ -192,6 +192,13 @@ fn an_unclosed_bracket_is_told_where_it_was_opened() {
 }
 
 #[test]
+fn text_in_backquotes_that_is_never_closed_is_reported_whatever_it_holds() {
+    for source in ["`${1}", "`${1}\u{e4}", "`\u{1f600}${1}\u{1f600}", "`a${}", "x`${1}"] {
+        assert!(!faults_of_anything(SdkVersion::V1_1, source).is_empty(), "{source}");
+    }
+}
+
+#[test]
 fn comment_that_is_never_closed_is_reported_where_it_begins() {
     let rest = "the rest of the script is a comment; write `*/` where it ends";
     let nested = "comments nest: the `/*` of line 3 within it needs a `*/` of its own";
@@ -492,12 +499,18 @@ proptest! {
             prop::sample::select(vec![
                 "let", "x", "=", "1", ";", "{", "}", "(", ")", "[", "]", "|", "||", "fn", "f", ",", ".", "ctx",
                 "request", "if", "else", "for", "in", "#{", ":", "`${", "}`", "\"", "switch", "=>", "_", "return",
+                "function", "def", "elif", "and", "or", "not", "is", "class", "case", "default", "new", "Error", "lambda",
+                "foreach", "of", "unless", "then", "end", "typeof", "delete", "async", "await", "mut", "import", "from",
+                "export", "f", "r", "JSON", "console", "++", "--", "->", ":=", "<>", "===", "?", "...", "&", "@", "$", "#",
+                "\\", "'", "'a b'", "\"a\"", "`", "\"\"\"", "/*", "*/", "/", "<!--", "\u{e4}", "\u{200b}", "\u{201c}", "\u{feff}",
+                "\u{1f600}", "5px", "0x", "\r\n", "\t", "  ", "def f():\n",
                 "log::", "info", "this", "try", "catch", "import", "export", "as", "?.", "??", "!", "..", "+=", "\n",
             ]),
             0..40,
         )
     ) {
         let _ = faults_of_anything(SdkVersion::V1_1, &tokens.join(" "));
+        let _ = faults_of_anything(SdkVersion::V1_1, &tokens.concat());
     }
 }
 

@@ -98,7 +98,7 @@ pub(super) fn error(error: &ParseError, findings: &mut Findings<'_>) {
 }
 
 fn add(found: &Diagnosis, tokens: &Tokens<'_>, findings: &mut Findings<'_>) {
-    let width = tokens.text[found.at.clone()].chars().count();
+    let width = tokens.text.get(found.at.clone()).map_or(1, |text| text.chars().count());
     findings.add_help(tokens.position(found.at.start), width, found.message.clone(), found.help.clone());
 }
 

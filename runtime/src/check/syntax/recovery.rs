@@ -118,6 +118,7 @@ impl Recovery<'_, '_> {
             // An edit reads on where the author would.
             if let Some(edit) = found.help.as_ref().and_then(|help| help.edit.clone())
                 && !findings.are_full()
+                && text.get(edit.replace.clone()).is_some()
             {
                 let before = self.patched.clone();
                 let suspect = self.patched.written(statement.start)..self.patched.written(statement.end);

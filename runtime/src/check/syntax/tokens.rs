@@ -368,7 +368,9 @@ impl Scanner<'_> {
             }
         }
         self.at = self.text.len();
-        self.push(Kind::OpenText, start);
+        if start < self.at {
+            self.push(Kind::OpenText, start);
+        }
     }
 
     /// `#"..."#`, with as many `#` behind as before.

@@ -119,6 +119,7 @@ fn text(site: &Site<'_>) -> Option<Diagnosis> {
     let at = site.at;
     let token = site.tokens.get(at)?;
     let written = site.word(at);
+    let first = token.start()..token.start() + written.chars().next().map_or(0, char::len_utf8);
     let line_end = site.tokens.line_end(token.start());
     let statement = site.token(site.statement.start).start();
     // The quotation mark that is missing before this one is taken for the end of the string.
@@ -164,19 +165,15 @@ fn text(site: &Site<'_>) -> Option<Diagnosis> {
             format!("`{inside}`"),
             all,
         );
-        return Some(Diagnosis::known(token.start()..token.start() + 1, "the string is never closed", help));
+        return Some(Diagnosis::known(first.clone(), "the string is never closed", help));
     }
     if token.kind == Kind::OpenText {
-        let mark = &written[..1];
+        let mark = written.get(..1).unwrap_or_default();
         let before = at.checked_sub(1).filter(|before| site.is_name(*before) && site.touches_next(*before));
         let found = match (before, mark) {
             (Some(word), "\"") => {
                 let message = format!("the string that ends after `{}` never began", site.word(word));
-                Diagnosis::known(
-                    token.start()..token.start() + 1,
-                    message,
-                    Help::words("write `\"` where it begins"),
-                )
+                Diagnosis::known(first.clone(), message, Help::words("write `\"` where it begins"))
             }
             (_, "`" | "#") => {
                 let end = if mark == "`" {
@@ -185,7 +182,7 @@ fn text(site: &Site<'_>) -> Option<Diagnosis> {
                     format!("`\"{}`", "#".repeat(written.find('"').unwrap_or(1)))
                 };
                 Diagnosis::known(
-                    token.start()..token.start() + 1,
+                    first.clone(),
                     "the string is never closed",
                     Help::words(format!("write {end} where it ends")),
                 )
@@ -194,7 +191,7 @@ fn text(site: &Site<'_>) -> Option<Diagnosis> {
                 let help = Help::words(
                     "write `\"` where it ends; a string over several lines is written in backquotes",
                 );
-                Diagnosis::known(token.start()..token.start() + 1, "the string is never closed", help)
+                Diagnosis::known(first.clone(), "the string is never closed", help)
             }
         };
         // A string over several lines takes the brackets that follow with it.
