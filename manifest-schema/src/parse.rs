@@ -95,7 +95,11 @@ struct Draft {
 fn draft(root: &DeTable<'_>, ceiling: &Ceiling, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Draft {
     let root = Table::new(root, 0..0, "the manifest", &ROOT, source);
     let sdk = root.get("sdk").or_else(|| {
-        if root.misspells("sdk") {
+        // An unknown key of another table is told where it stands.
+        let stands_below = |line: &str| {
+            line.trim_start().strip_prefix("sdk").is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        if root.misspells("sdk") || source.text().lines().any(stands_below) {
             return None;
         }
         let advice = format!("write `sdk = \"{}\"` in the first line", SdkVersion::NEWEST);

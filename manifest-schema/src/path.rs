@@ -67,6 +67,9 @@ pub enum PathRule {
     /// A `?` begins the query, which is no part of the path.
     #[error("has a `?`; queries are no part of a path")]
     Query,
+    /// A pattern for a part, as other routers have it: `{id:\d+}`, `:id(\d+)`.
+    #[error("has a pattern, which a route does not look at")]
+    Pattern,
     /// A part that can be missing, as other routers have it.
     #[error("has an optional part")]
     Optional,
@@ -154,6 +157,7 @@ impl PathError {
             PathRule::TooLong | PathRule::TooManyParts => None,
             PathRule::EmptyPart => write("/".to_owned()),
             PathRule::Dots | PathRule::Control => Some("leave it out".to_owned()),
+            PathRule::Pattern => write(notation::capture_of_pattern(broken, self.is_last())?),
             PathRule::Optional => Some("write two routes, one without it".to_owned()),
             PathRule::Query => Some("leave it out: the script reads it as `ctx.request.query`".to_owned()),
             PathRule::Fragment => Some("leave it out: it stays in the browser".to_owned()),
@@ -209,6 +213,8 @@ fn from_root(text: &str) -> Option<String> {
         Some((_, address)) => address.find('/').map_or("/", |at| &address[at..]),
         None => text.trim_start_matches("./"),
     };
+    // As a regular expression has it.
+    let path = path.strip_prefix('^').map_or(path, |path| path.trim_end_matches('$'));
     let mut path = format!("/{}", path.trim_start_matches('/'));
     let foreign = RoutePath::parse(&path).ok()?.foreign_captures();
     for (part, capture) in foreign.into_iter().rev() {
@@ -287,6 +293,11 @@ fn check_characters(text: &str) -> Result<(), Broken> {
             PathRule::Encoded => encoded_length(rest),
             _ => c.len_utf8(),
         };
+        let part_start = text[..at].rfind('/').map_or(0, |slash| slash + 1);
+        let part = text[part_start..].split('/').next().unwrap_or_default();
+        if rule == PathRule::Backslash && part.starts_with(['{', ':', '(', '<']) {
+            return Err((PathRule::Pattern, part_start..part_start + part.len()));
+        }
         return Err((rule, at..at + length));
     }
     Ok(())

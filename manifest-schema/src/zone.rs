@@ -14,7 +14,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 pub use data::{DamagedZone, Source, ZoneData, zone_data};
-pub(crate) use meant::{Meant, meant};
+pub(crate) use meant::{Meant, is_slip, meant};
 pub use rules::ZoneOffset;
 
 /// A time zone of the IANA database.

@@ -41,6 +41,18 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Fault> {
     }
 }
 
+/// Where git has marked a conflict (git-merge(1), "How conflicts are presented").
+fn conflict(text: &str) -> Option<usize> {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("<<<<<<< ") && text[at..].contains("\n=======\n") {
+            return Some(at);
+        }
+        at += line.len();
+    }
+    None
+}
+
 /// The fault of a manifest beyond [`MANIFEST_MAX`].
 pub fn too_large() -> Fault {
     Fault::error(FILE_NAME, None, format!("the manifest is larger than {} KiB", MANIFEST_MAX / 1024))
@@ -57,6 +69,12 @@ pub(super) fn parse<'t>(source: &mut Source<'t>) -> Option<Spanned<DeTable<'t>>>
         return None;
     }
     let (root, errors) = DeTable::parse_recoverable(text);
+    if let Some(marker) = conflict(text) {
+        let message = "a merge has left a conflict that is not resolved".to_owned();
+        let advice = "keep one of the two sides, and leave the lines of `<`, `=` and `>` out".to_owned();
+        source.syntax_error(marker..marker + 7, message, Some(advice));
+        return Some(root);
+    }
     let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
     let starts: Vec<usize> = std::iter::once(0).chain(breaks).collect();
     // Whether a line was explained. What is wrong with one is said once then, however often the parser stumbles over it.

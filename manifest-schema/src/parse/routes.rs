@@ -52,7 +52,15 @@ fn path(table: &Table<'_>, source: &mut Source<'_>) -> Option<(RoutePath, Range<
                     quoted(written)
                 );
                 let span = text.span_of(part, source);
-                source.warning(span, message, format!("write `{capture}`"));
+                // Where a part is more than the capture, the script takes it apart.
+                let is_whole =
+                    !written.trim_matches(|c| matches!(c, '[' | ']' | '<' | '>')).contains(['.', '-', '@'])
+                        || written.contains("...");
+                let advice = match is_whole {
+                    true => format!("write `{capture}`"),
+                    false => format!("write `{capture}`, and let the script look at the rest of the part"),
+                };
+                source.warning(span, message, advice);
             }
             Some((path, text.span))
         }

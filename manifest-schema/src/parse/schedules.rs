@@ -9,7 +9,7 @@ use crate::manifest::{CatchUp, Overlap, Schedule};
 use crate::name::JobName;
 use crate::source::Source;
 use crate::table::{Keys, Table, Value};
-use crate::zone::{Meant, Zone, meant, zone_data};
+use crate::zone::{Meant, Zone, is_slip, meant, zone_data};
 
 use super::scripts::Scripts;
 use super::{Job, job_name};
@@ -120,7 +120,8 @@ fn zone_meant(text: &str, source: &mut Source<'_>) -> String {
         None => {
             let names = zone_data().names();
             let alike = names.iter().copied().filter(|name| name.contains('/') == text.contains('/'));
-            source.did_you_mean(text, alike).unwrap_or_else(|| A_PLACE.to_owned())
+            let near = source.nearest(text, alike).filter(|near| is_slip(text, near));
+            near.map_or_else(|| A_PLACE.to_owned(), |near| format!("did you mean `{near}`?"))
         }
     }
 }

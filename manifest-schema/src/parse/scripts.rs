@@ -1,6 +1,7 @@
 //! The scripts that a manifest names, and those of the repository that it does not.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::fault::{Fault, Faults};
 use crate::manifest::FILE_NAME;
@@ -13,12 +14,65 @@ pub(super) struct Scripts<'a> {
     known: &'a BTreeSet<String>,
     named: BTreeSet<ScriptPath>,
     all_understood: bool,
+    /// Made when the first name is wrong.
+    by_other_names: OnceCell<ByOtherNames<'a>>,
+}
+
+/// The scripts by what is written instead of their paths. The first of several counts.
+struct ByOtherNames<'a> {
+    /// Those that a manifest can name.
+    paths: Vec<&'a str>,
+    /// By the path without its ending, in lower case.
+    stems: HashMap<String, &'a str>,
+    /// By the name of the file without its ending, in lower case.
+    names: HashMap<String, &'a str>,
+}
+
+impl<'a> ByOtherNames<'a> {
+    fn of(known: &'a BTreeSet<String>) -> Self {
+        let paths: Vec<&str> =
+            known.iter().map(String::as_str).filter(|path| ScriptPath::new(path).is_ok()).collect();
+        let (mut stems, mut names) = (HashMap::new(), HashMap::new());
+        for path in &paths {
+            let stem = stem(path);
+            names.entry(name(&stem).to_owned()).or_insert(*path);
+            stems.entry(stem).or_insert(*path);
+        }
+        Self { paths, stems, names }
+    }
+
+    /// The script that is meant by another way to write its path, by its folder or by its name alone.
+    fn meant(&self, text: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
+        let text = text.replace('\\', "/");
+        let path = text.trim_start_matches(['.', '/']).trim_end_matches('/');
+        if path.is_empty() {
+            return None;
+        }
+        let stem = stem(path);
+        let folder = format!("{path}/");
+        let within = || {
+            known.range(folder.clone()..).next().filter(|path| path.starts_with(&folder)).map(String::as_str)
+        };
+        let within = || within().filter(|path| ScriptPath::new(path).is_ok());
+        self.stems.get(&stem).copied().or_else(within).or_else(|| self.names.get(name(&stem)).copied())
+    }
+}
+
+/// A path without its ending, in lower case.
+fn stem(path: &str) -> String {
+    let stem =
+        path.rsplit_once('.').filter(|(_, ending)| !ending.contains('/')).map_or(path, |(stem, _)| stem);
+    stem.to_ascii_lowercase()
+}
+
+fn name(stem: &str) -> &str {
+    stem.rsplit_once('/').map_or(stem, |(_, name)| name)
 }
 
 impl<'a> Scripts<'a> {
     /// The scripts `known`; whether all of the manifest could be read so far.
     pub(super) fn new(known: &'a BTreeSet<String>, all_understood: bool) -> Self {
-        Self { known, named: BTreeSet::new(), all_understood }
+        Self { known, named: BTreeSet::new(), all_understood, by_other_names: OnceCell::new() }
     }
 
     /// Notes that something was not understood that can name scripts.
@@ -41,29 +95,13 @@ impl<'a> Scripts<'a> {
             Ok(path) => format!("script `{}` is not in the repository", path.as_str().escape_debug()),
             Err(error) => error.to_string(),
         };
-        let advice = match self.meant(text.value) {
+        let by_other_names = self.by_other_names.get_or_init(|| ByOtherNames::of(self.known));
+        let advice = match by_other_names.meant(text.value, self.known) {
             Some(path) => Some(format!("did you mean `{path}`?")),
-            None => source.did_you_mean(text.value, self.known.iter().map(String::as_str)),
+            None => source.did_you_mean(text.value, by_other_names.paths.iter().copied()),
         };
         source.error_with(text.span, message, advice);
         None
-    }
-
-    /// The script that is meant by another way to write its path, by its folder or by its name alone.
-    fn meant(&self, text: &str) -> Option<&str> {
-        let text = text.replace('\\', "/");
-        let path = text.trim_start_matches(['.', '/']).trim_end_matches('/');
-        let known = || self.known.iter().map(String::as_str);
-        let stem = |path: &str| match path.rsplit_once('.') {
-            Some((stem, ending)) if !ending.contains('/') => stem.to_ascii_lowercase(),
-            _ => path.to_ascii_lowercase(),
-        };
-        let name = |path: &str| stem(path).rsplit('/').next().map(str::to_owned);
-        let same = known().find(|known| stem(known) == stem(path));
-        let within =
-            || known().find(|known| known.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')));
-        let elsewhere = || known().find(|known| name(known) == name(path));
-        if path.is_empty() { None } else { same.or_else(within).or_else(elsewhere) }
     }
 
     /// The scripts that were named, unless a name was not understood: it may have meant any of them.

@@ -44,7 +44,7 @@ fn env(root: &Table<'_>, source: &mut Source<'_>) -> Option<BTreeMap<SettingName
     for (name, span, value) in entries {
         let named = SettingName::new(name);
         let read = match (&named, value.as_str()) {
-            (Err(error), _) => Err((span, error.to_string(), name_meant(name))),
+            (Err(error), text) => Err((span, error.to_string(), text.and_then(|_| name_meant(name)))),
             (Ok(_), None) => {
                 let advice = value.scalar_written(source).map(|text| format!("write `\"{text}\"`"));
                 Err((value.span(), format!("{} must be a string", quoted(name)), advice))

@@ -41,8 +41,11 @@ fn capture_meant(part: &str) -> Option<Meant> {
         name: if is_name(name) { name.to_owned() } else { "rest".to_owned() },
         is_rest: true,
     };
+    if let Some((inner, _)) = part.strip_prefix('[').and_then(|part| part.split_once("].")) {
+        return part_named(inner);
+    }
     if let Some(inner) = between(part, "[", "]") {
-        let inner = between(inner, "[", "]").unwrap_or(inner);
+        let inner = between(inner, "[", "]").unwrap_or(inner).trim_start_matches(':');
         return inner.strip_prefix("...").map(rest_named).or_else(|| part_named(inner));
     }
     if let Some(inner) = between(part, "<", ">") {
@@ -71,6 +74,15 @@ fn capture_meant(part: &str) -> Option<Meant> {
     Some(Meant { name: if is_rest { "rest" } else { "part" }.to_owned(), is_rest })
 }
 
+/// The capture that a part with a pattern was meant to be: `{id}` for `{id:\d+}` and `:id(\d+)`.
+pub(super) fn capture_of_pattern(part: &str, is_last: bool) -> Option<String> {
+    if part.starts_with('{') {
+        return repaired(part, is_last);
+    }
+    let meant = capture_meant(part)?;
+    Some(written(&meant.name, meant.is_rest && is_last))
+}
+
 /// The capture that a part with braces was probably meant to be: `{id}` for `{id:int}`, `{*rest}` for `{rest...}`. `None`: it has
 /// no name that could be one.
 pub(super) fn repaired(part: &str, is_last: bool) -> Option<String> {
@@ -78,8 +90,10 @@ pub(super) fn repaired(part: &str, is_last: bool) -> Option<String> {
     let end = part[open..].find('}').map_or(part.len(), |at| open + at);
     let inner = part[open..end].trim_matches(|c: char| matches!(c, '{' | '}' | ' '));
     let (name, kind) = inner.split_once(':').unwrap_or((inner, ""));
-    let is_rest =
-        name.starts_with(['*', '.']) || name.ends_with("...") || matches!(kind, "path" | ".*" | ".+");
+    let is_rest = name.starts_with(['*', '.'])
+        || name.ends_with('*')
+        || name.ends_with("...")
+        || matches!(kind, "path" | ".*" | ".+");
     let name = name.trim_matches(|c: char| matches!(c, '*' | '.' | '?' | ' ' | '$'));
     let name = match name {
         "" if is_rest => "rest".to_owned(),
@@ -141,6 +155,8 @@ mod tests {
             ("/a/*/b/*", "{rest} {*rest2}"),
             ("/(.*)", "{*rest}"),
             ("/(foo|bar)", "{part}"),
+            ("/a/[:id]", "{id}"),
+            ("/users/[id].json", "{id}"),
             ("/:id.json", "{id}"),
             ("/*.php", "{part}"),
             ("/a*b", "{part}"),

@@ -63,6 +63,54 @@ const BROKEN_OFFSETS: [(i32, &str); 9] = [
     (765, "Pacific/Chatham"),
 ];
 
+/// Cities that are no zone of their own, and the zone that they are in.
+const CITIES: [(&str, &str); 44] = [
+    ("atlanta", "America/New_York"),
+    ("austin", "America/Chicago"),
+    ("bangalore", "Asia/Kolkata"),
+    ("barcelona", "Europe/Madrid"),
+    ("basel", "Europe/Zurich"),
+    ("beijing", "Asia/Shanghai"),
+    ("bern", "Europe/Zurich"),
+    ("boston", "America/New_York"),
+    ("brasilia", "America/Sao_Paulo"),
+    ("cape_town", "Africa/Johannesburg"),
+    ("capetown", "Africa/Johannesburg"),
+    ("cologne", "Europe/Berlin"),
+    ("dallas", "America/Chicago"),
+    ("delhi", "Asia/Kolkata"),
+    ("edinburgh", "Europe/London"),
+    ("frankfurt", "Europe/Berlin"),
+    ("geneva", "Europe/Zurich"),
+    ("hamburg", "Europe/Berlin"),
+    ("hannover", "Europe/Berlin"),
+    ("hanoi", "Asia/Bangkok"),
+    ("houston", "America/Chicago"),
+    ("kyoto", "Asia/Tokyo"),
+    ("las_vegas", "America/Los_Angeles"),
+    ("lyon", "Europe/Paris"),
+    ("manchester", "Europe/London"),
+    ("miami", "America/New_York"),
+    ("milan", "Europe/Rome"),
+    ("montreal", "America/Toronto"),
+    ("mumbai", "Asia/Kolkata"),
+    ("munich", "Europe/Berlin"),
+    ("new_delhi", "Asia/Kolkata"),
+    ("osaka", "Asia/Tokyo"),
+    ("ottawa", "America/Toronto"),
+    ("philadelphia", "America/New_York"),
+    ("rio_de_janeiro", "America/Sao_Paulo"),
+    ("san_francisco", "America/Los_Angeles"),
+    ("seattle", "America/Los_Angeles"),
+    ("shenzhen", "Asia/Shanghai"),
+    ("st_petersburg", "Europe/Moscow"),
+    ("stuttgart", "Europe/Berlin"),
+    ("venice", "Europe/Rome"),
+    ("washington", "America/New_York"),
+    ("wellington", "Pacific/Auckland"),
+    ("winterthur", "Europe/Zurich"),
+];
+
 /// What a text that is no zone is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Meant {
@@ -129,5 +177,17 @@ fn city(text: &str, data: &ZoneData) -> Option<Meant> {
         name.eq_ignore_ascii_case(&wanted)
             || name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&wanted))
     };
-    data.names().iter().find(is_it).map(|name| Meant::Zone((*name).to_owned()))
+    if let Some(name) = data.names().iter().find(is_it) {
+        return Some(Meant::Zone((*name).to_owned()));
+    }
+    let city = wanted.rsplit('/').next()?.to_ascii_lowercase();
+    let (_, zone) = CITIES.iter().find(|(known, _)| *known == city)?;
+    known(zone, data).then(|| Meant::Zone((*zone).to_owned()))
+}
+
+/// Whether `near` is `text` but for a slip or two: cities far from each other can have names that are alike.
+pub(crate) fn is_slip(text: &str, near: &str) -> bool {
+    let city = |name: &str| name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let (text, near) = (city(text), city(near));
+    strsim::damerau_levenshtein(&text, &near) <= if text.len() < 8 { 1 } else { 2 }
 }

@@ -569,3 +569,45 @@ fn other_languages_than_toml_are_recognised() {
         ]
     );
 }
+
+#[test]
+fn a_city_is_offered_for_a_slip_and_not_for_likeness() {
+    let advice = |zone: &str| {
+        let text = format!(
+            "sdk = \"1.1\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\ncron = \"@daily\"\ntimezone = \"{zone}\"\n"
+        );
+        let faults = read(text.as_bytes()).expect_err(&text).faults;
+        faults.iter().next().and_then(|fault| fault.advice.clone()).unwrap_or_default()
+    };
+    for (zone, meant) in [
+        ("Europe/Berln", "Europe/Berlin"),
+        ("Europe/Hamburg", "Europe/Berlin"),
+        ("America/San_Francisco", "America/Los_Angeles"),
+        ("Asia/Mumbai", "Asia/Kolkata"),
+        ("Munich", "Europe/Berlin"),
+    ] {
+        assert_eq!(advice(zone), format!("did you mean `{meant}`?"), "{zone}");
+    }
+    for zone in ["Asia/Dubia_City", "Europe/Bielefeld", "Africa/Nowhere"] {
+        assert_eq!(advice(zone), "such as `Europe/Berlin`", "{zone}");
+    }
+}
+
+#[test]
+fn a_conflict_of_a_merge_is_one_fault() {
+    let text = "<<<<<<< HEAD\nsdk = \"1.2\"\n=======\nsdk = \"1.1\"\n>>>>>>> other\n";
+    assert_eq!(
+        errors(text),
+        [
+            "1:1 a merge has left a conflict that is not resolved | keep one of the two sides, and leave the lines of `<`, `=` and `>` out"
+        ]
+    );
+}
+
+#[test]
+fn an_sdk_below_a_table_is_one_fault() {
+    assert_eq!(
+        errors("[app]\nsdk = \"1.2\"\n"),
+        ["2:1 unknown key `sdk` | it belongs to the manifest as a whole: put it above the first table"]
+    );
+}

@@ -122,6 +122,11 @@ fn of_paths() {
         helps(&route(&format!("\"{path}\"")));
     }
     helps(&route("'/a\\b'"));
+    helps(&route("'/users/:id(\\d+)'"));
+    helps(&route("'/a/{id:\\d+}'"));
+    for path in ["^/a$", "/a/{rest*}", "/:a-:b", "/a/[:id]", "/users/[id].json"] {
+        helps(&route(&format!("\"{path}\"")));
+    }
 }
 
 #[test]
