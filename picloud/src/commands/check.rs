@@ -36,6 +36,15 @@ pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError>
     let repository = unsent::look(folder, &|path| manifest.contains(path));
     // What nobody asks for and git ignores is no part of the app.
     snapshot.scripts.retain(|path, _| manifest.contains(path.as_str()) || !repository.ignored.contains(path));
+    // What is as it is committed is judged as a push sends it, whatever a filter or a sparse checkout makes of it here.
+    if let Some(committed) = &repository.committed {
+        let same = |path: &str| !repository.differing.contains(path);
+        let scripts = committed.scripts.iter().filter(|(path, _)| same(path));
+        snapshot.scripts.extend(scripts.map(|(path, file)| (path.clone(), file.clone())));
+        if same(manifest::FILE_NAME) {
+            snapshot.manifest.clone_from(&committed.manifest);
+        }
+    }
     let (mut faults, done) = match validate(&snapshot, &Ceiling::DEFAULT) {
         Ok(checked) => (checked.warnings.clone(), Some(summary(&checked))),
         Err(faults) => (faults, None),
@@ -46,9 +55,9 @@ pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError>
         );
     }
     repository.faults.into_iter().for_each(|fault| faults.add(fault));
-    if repository.differs
-        && let Some(committed) = unsent::committed(folder)
-        && let Err(refused) = validate(&committed, &Ceiling::DEFAULT)
+    if !repository.differing.is_empty()
+        && let Some(committed) = &repository.committed
+        && let Err(refused) = validate(committed, &Ceiling::DEFAULT)
     {
         let problems = fault::problems(refused.errors(), refused.errors_by_file().len());
         let words = format!("what is committed would be refused by a push: {problems}");

@@ -1,8 +1,9 @@
 //! What stands in a folder and a push would not send: git is asked, since only it knows what it ignores, what its index holds and what is
 //! committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -18,8 +19,10 @@ pub(crate) struct Repository {
     pub(crate) faults: Vec<Fault>,
     /// The files that git ignores.
     pub(crate) ignored: Vec<String>,
-    /// Whether a push would send other contents than those of the folder.
-    pub(crate) differs: bool,
+    /// The manifest and the scripts as they are committed, if anything is: what a push sends.
+    pub(crate) committed: Option<Snapshot>,
+    /// Those that are not as they are committed.
+    pub(crate) differing: BTreeSet<String>,
 }
 
 /// Why git does not say it.
@@ -49,11 +52,6 @@ pub(crate) fn look(folder: &Path, mentions: &dyn Fn(&str) -> bool) -> Repository
 /// The folders that git ignores as a whole, `target` for instance, by their paths.
 pub(crate) fn ignored_folders(folder: &Path) -> Vec<String> {
     Git { folder }.ignored_folders().unwrap_or_default()
-}
-
-/// The snapshot that is committed, which a push sends. `None`: there is none, or git does not say it.
-pub(crate) fn committed(folder: &Path) -> Option<Snapshot> {
-    Git { folder }.committed().ok()
 }
 
 /// git in a folder.
@@ -93,11 +91,30 @@ impl Git<'_> {
             if *state == State::Ignored && !mentions(path) {
                 continue;
             }
-            repository.differs = true;
+            repository.differing.insert(path.clone());
             let (words, advice) = state.words(path, rules.get(path.as_str()));
             repository.faults.push(Fault::warning(path, None, words).advise(advice));
         }
-        repository.faults.extend(self.kept_by_lfs()?.into_iter().map(|path| lfs(&path)));
+        let committed = self.committed()?;
+        for path in self.kept_by_lfs()? {
+            // A pointer that is committed is an error of its own.
+            let is_pointer = matches!(committed.get(&path), Some(File::Bytes(bytes)) if bytes.starts_with(b"version https://git-lfs"));
+            if !is_pointer || repository.differing.contains(&path) {
+                repository.faults.push(lfs(&path));
+            }
+        }
+        for path in self.overlooked()? {
+            let here = fs::read(self.folder.join(&path)).ok();
+            if let (Some(here), Some(File::Bytes(there))) = (here, committed.get(&path))
+                && here != there[..]
+            {
+                let words = "git is asked to overlook changes of the file: a push sends the file of HEAD";
+                let advice =
+                    format!("git update-index --no-assume-unchanged --no-skip-worktree {}", quoted(&path));
+                repository.faults.push(Fault::warning(path, None, words).advise(advice));
+            }
+        }
+        repository.committed = Some(committed);
         Ok(repository)
     }
 
@@ -169,6 +186,17 @@ impl Git<'_> {
         let words: Vec<&str> = text(&attributes)?.split_terminator('\0').collect();
         let kept = words.chunks_exact(3).filter(|attribute| attribute[2] == "lfs");
         Ok(kept.map(|attribute| attribute[0].to_owned()).collect())
+    }
+
+    /// The manifest and the scripts whose changes git is asked not to look for (git-update-index(1)).
+    fn overlooked(&self) -> Result<Vec<String>, GitError> {
+        let mut arguments = vec!["ls-files", "-v", "-z"];
+        arguments.extend(WANTED);
+        let files = self.run(&arguments, b"")?;
+        let tagged = text(&files)?.split_terminator('\0').filter_map(|entry| entry.split_once(' '));
+        let overlooked =
+            tagged.filter(|(tag, _)| *tag == "S" || tag.starts_with(|c: char| c.is_ascii_lowercase()));
+        Ok(overlooked.map(|(_, path)| path.to_owned()).collect())
     }
 
     fn committed(&self) -> Result<Snapshot, GitError> {
@@ -278,16 +306,17 @@ impl State {
 
     /// What a push does about it, and what to do.
     fn words(self, path: &str, rule: Option<&String>) -> (String, String) {
+        let file = quoted(path);
         let (words, advice) = match self {
             Self::Ignored => {
                 let rule = rule.map_or("a rule of git", String::as_str);
                 return (
                     format!("{rule} ignores the file: a push does not send it"),
-                    format!("git add --force {path}, or change the rule"),
+                    format!("git add --force {file}, or change the rule"),
                 );
             }
             Self::Untracked => {
-                ("git does not know the file: a push does not send it", format!("git add {path}, and commit"))
+                ("git does not know the file: a push does not send it", format!("git add {file}, and commit"))
             }
             Self::Added => {
                 ("in the index, and not committed: a push does not send it", "git commit".to_owned())
@@ -298,26 +327,37 @@ impl State {
             ),
             Self::Changed => (
                 "changed and not committed: a push sends the file of HEAD",
-                format!("git add {path}, and commit"),
+                format!("git add {file}, and commit"),
             ),
             Self::Deleted => (
                 "deleted in the folder only: a push sends the file of HEAD",
-                format!("git rm {path}, and commit"),
+                format!("git rm {file}, and commit"),
             ),
             Self::Removed => {
                 ("the deletion is not committed: a push sends the file of HEAD", "git commit".to_owned())
             }
             Self::Conflicting => (
                 "in conflict: a push sends the file of HEAD",
-                format!("resolve it, git add {path}, and commit"),
+                format!("resolve it, git add {file}, and commit"),
             ),
         };
         (words.to_owned(), advice)
     }
 }
 
+/// A path as an argument of a shell.
+fn quoted(path: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '/' | '-');
+    let quoted = match path.chars().all(is_plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', "'\\''")),
+    };
+    if path.starts_with('-') { format!("-- {quoted}") } else { quoted }
+}
+
 fn lfs(path: &str) -> Fault {
+    let file = quoted(path);
     let words = "Git LFS keeps the file: a push sends a pointer to it, which is refused";
     Fault::warning(path, None, words)
-        .advise(format!("git lfs untrack {path}, git add --renormalize {path}, and commit"))
+        .advise(format!("git lfs untrack {file}, git add --renormalize {file}, and commit"))
 }

@@ -63,6 +63,11 @@ impl Snapshot {
         }
     }
 
+    /// What stands at `path`, if it is read into a snapshot.
+    pub fn get(&self, path: &str) -> Option<&File> {
+        if path == manifest::FILE_NAME { self.manifest.as_ref() } else { self.scripts.get(path) }
+    }
+
     /// Whether a file at `path` is read into a snapshot.
     pub fn wants(path: &str) -> bool {
         path == manifest::FILE_NAME || is_script(path)

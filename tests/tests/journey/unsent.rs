@@ -150,6 +150,47 @@ fn scripts_of_other_repositories_and_behind_links_are_not_there() {
     }
 }
 
+#[test]
+fn what_git_is_asked_to_overlook_is_judged_as_a_push_sends_it() {
+    let repository = committed();
+    repository.write("deep/g.rhai", "2\n");
+    repository.write(
+        "picloud.toml",
+        MANIFEST.to_owned() + "[[functions]]\nname = \"g\"\nscript = \"deep/g.rhai\"\n",
+    );
+    repository.commit("deep");
+    repository.git(&["sparse-checkout", "set", "--cone", "elsewhere"]);
+    assert!(!repository.path().join("deep").exists());
+    warns(&repository, &[]);
+    repository.git(&["update-index", "--assume-unchanged", "f.rhai"]);
+    repository.write("f.rhai", "nope()\n");
+    warns(
+        &repository,
+        &[
+            "warning: f.rhai  git is asked to overlook changes of the file: a push sends the file of HEAD",
+            "hint: git update-index --no-assume-unchanged --no-skip-worktree f.rhai",
+        ],
+    );
+}
+
+#[test]
+fn paths_in_hints_can_be_typed() {
+    let repository = committed();
+    for (name, typed) in
+        [("a b.rhai", "'a b.rhai'"), ("it's.rhai", "'it'\\''s.rhai'"), ("-dash.rhai", "-- -dash.rhai")]
+    {
+        repository.write(name, "1\n");
+        let (_, said) = check(repository.path());
+        assert!(said.contains(&format!("hint: git add {typed}, and commit")), "{said}");
+        let added = Command::new("sh")
+            .args(["-c", &format!("git add {typed}")])
+            .current_dir(repository.path())
+            .status();
+        assert!(added.unwrap().success());
+        repository.commit(name);
+    }
+}
+
 /// A push sends what Git LFS made of the file; both name it.
 #[test]
 fn a_pointer_of_git_lfs_is_named_as_one() {
