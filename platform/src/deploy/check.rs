@@ -390,6 +390,10 @@ mod tests {
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.to_owned().into()));
         let faults = check(&wrong, &Ceiling::DEFAULT).unwrap_err();
         assert_eq!(told(&faults)[0], "1.rhai: no route of this script captures `id`");
+        assert_eq!(
+            faults.iter().next().and_then(|fault| fault.advice.as_deref()),
+            Some("its routes capture name")
+        );
         assert_eq!(faults.errors(), 1);
     }
 

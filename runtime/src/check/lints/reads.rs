@@ -137,12 +137,10 @@ fn provided(
     };
     let advice = near.or_else(|| match named {
         Named::Env => Some(format!("add `{shown} = \"...\"` to [env] in picloud.toml")),
-        Named::Secrets => {
-            Some(format!("add it to `required` of [secrets] in picloud.toml: `required = [\"{shown}\"]`"))
-        }
+        Named::Secrets => Some(format!("add `\"{shown}\"` to `required` of [secrets] in picloud.toml")),
         Named::Params if known.is_empty() => None,
         Named::Params => {
-            Some(format!("captured is {}", known.iter().copied().collect::<Vec<_>>().join(", ")))
+            Some(format!("its routes capture {}", known.iter().copied().collect::<Vec<_>>().join(", ")))
         }
     });
     findings.add_new(position, name.chars().count(), message, advice);
