@@ -160,6 +160,22 @@ const LINEAR: &[(&str, &str, &str)] = &[
     ("sort by a key", "", "a.order_by(|x, y| x - y)"),
 ];
 
+/// How many pieces a text is made of: a copy of the whole for each of them is more than the processor keeps close.
+const PIECES: usize = 100_000;
+
+/// What puts a piece at the end of a text.
+const GROWING: &[&str] = &[
+    "t += i",
+    "t += 1.5",
+    "t += true",
+    "t += [1]",
+    "t += piece",
+    "t.append(i)",
+    "t.append(piece)",
+    "held.t += i",
+    "list[0] += i",
+];
+
 /// Functions that scripts cannot call, or that end them.
 const NOT_CALLED: &[&str] = &["print", "debug", "sleep", "exit"];
 
@@ -322,11 +338,16 @@ struct Line {
 impl Line {
     fn measure(what: &str, constant: bool, before: &str, work: &str) -> Self {
         let (once, twice) = if constant { (SIZE, 2 * SIZE) } else { (CALLS, CALLS) };
-        let measure = || Self {
-            what: what.to_owned(),
-            calls: if constant { "n".to_owned() } else { CALLS.to_string() },
-            first: taken(SIZE, once, before, work),
-            second: taken(2 * SIZE, twice, before, work),
+        let calls = if constant { "n".to_owned() } else { CALLS.to_string() };
+        Self::compare(what, &calls, || {
+            (taken(SIZE, once, before, work), taken(2 * SIZE, twice, before, work))
+        })
+    }
+
+    fn compare(what: &str, calls: &str, both: impl Fn() -> (Duration, Duration)) -> Self {
+        let measure = || {
+            let (first, second) = both();
+            Self { what: what.to_owned(), calls: calls.to_owned(), first, second }
         };
         // What is measured while others work is measured again.
         let mut line = measure();
@@ -431,5 +452,18 @@ fn language_takes_time_in_proportion() {
         let each = LANGUAGE.iter().map(|(what, before, work)| Line::measure(what, true, before, work));
         let whole = LINEAR.iter().map(|(what, before, work)| Line::measure(what, false, before, work));
         none_grows_faster(each.chain(whole).collect());
+    });
+}
+
+/// A loop that writes a long text, piece by piece.
+#[test]
+fn a_text_grows_in_its_place() {
+    const BEFORE: &str =
+        "let t = \"\"; let held = #{ t: \"\" }; let list = [\"\"]; let piece = blob(2, 0x37);";
+    on_a_deep_stack(|| {
+        let lines = GROWING.iter().map(|work| {
+            Line::compare(work, "n", || (taken(1, PIECES, BEFORE, work), taken(1, 2 * PIECES, BEFORE, work)))
+        });
+        none_grows_faster(lines.collect());
     });
 }

@@ -4,6 +4,7 @@ use manifest_schema::sdk::SdkVersion;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine};
 
+use super::STRING_MAX;
 use crate::sandbox::Sandbox;
 
 const TEXTS: [&str; 7] = [
@@ -110,6 +111,54 @@ fn functions_of_text_are_rhais() {
             format!("parse_float({text})"),
         ]
     }));
+}
+
+#[test]
+fn what_is_put_at_the_end_of_a_text_is_rhais() {
+    const VALUES: [&str; 17] = [
+        "7",
+        "-7",
+        "1.5",
+        "2.0",
+        "1e300",
+        "true",
+        "()",
+        "'c'",
+        "\"\"",
+        "\"text\"",
+        "[1, \"a\", [2.5], ()]",
+        "#{ a: 1, b: #{ c: \"x\" } }",
+        "blob(3, 0x41)",
+        "blob(2, 0xff)",
+        "0..3",
+        "0..=3",
+        "Fn(\"f\")",
+    ];
+    let each = TEXTS.iter().flat_map(|text| VALUES.iter().map(move |value| (text, value)));
+    all_the_same(each.flat_map(|(text, value)| {
+        [
+            format!("let s = {text}; s += {value}; s"),
+            format!("let s = {text}; s.append({value}); s.append({value}); s"),
+            format!("let s = {text}; let held = s; s += {value}; s += {value}; [s, held]"),
+            format!("let m = #{{ s: {text} }}; m.s += {value}; m.s.append({value}); m"),
+            format!("let a = [{text}]; a[0] += {value}; a"),
+            format!("let s = {text}; let f = || s += {value}; f.call(); f.call(); s"),
+        ]
+    }));
+}
+
+#[test]
+fn a_text_grows_to_its_bound_and_no_further() {
+    let bounded = &Sandbox::of(SdkVersion::V1_3).engine;
+    let grown = |value: &str| {
+        outcome(bounded, &format!("let s = \"\"; s.pad({}, 'x'); s += {value}; s.bytes", STRING_MAX - 2))
+    };
+    assert_eq!(grown("77"), STRING_MAX.to_string());
+    assert_eq!(grown("[]"), STRING_MAX.to_string());
+    for value in ["777", "true", "1.5", "[1]", "blob(3, 0x41)"] {
+        let refused = grown(value);
+        assert!(refused.starts_with("fails: Length of string too large"), "{value}: {refused}");
+    }
 }
 
 #[test]

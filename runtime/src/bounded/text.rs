@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::iter::FusedIterator;
 use std::ops::{Range, RangeInclusive};
 
-use rhai::{Blob, Dynamic, EvalAltResult, FuncRegistration, ImmutableString, Module, Position};
+use rhai::{
+    Blob, Dynamic, EvalAltResult, FuncRegistration, ImmutableString, Module, NativeCallContext, Position,
+};
 
 use super::nested::printed;
-use super::{Outcome, STRING_MAX, changes, reads, room_for, too_large, worked};
+use super::{Outcome, STRING_MAX, changes, fails, reads, room_for, too_large, worked};
 
 /// The longest piece of a text that an error quotes, in bytes.
 const QUOTED_MAX: usize = 1000;
@@ -84,11 +86,16 @@ pub(super) fn register(module: &mut Module) {
         decoded += text;
         Ok(decoded)
     });
+    // Rhai's own copy the whole text each time.
     for name in ["+=", "append"] {
-        changes(module, name, |text: &mut ImmutableString, blob: Blob| -> Outcome<()> {
-            *text = joined(text, &blob)?;
-            Ok(())
-        });
+        changes(module, name, |text: &mut ImmutableString, blob: Blob| append(text, joined("", &blob)?));
+        changes(
+            module,
+            name,
+            |context: NativeCallContext<'_>, text: &mut ImmutableString, mut value: Dynamic| {
+                append(text, shown(&context, &mut value)?)
+            },
+        );
     }
 
     reads(module, "parse_int", |text: &str| integer(text, 10));
@@ -262,6 +269,27 @@ fn joined(text: &str, blob: &Blob) -> Outcome<ImmutableString> {
         }
     }
     Ok(out.into())
+}
+
+/// Puts `more` at the end of a text, in its place unless something else holds the text too.
+fn append(text: &mut ImmutableString, more: ImmutableString) -> Outcome<()> {
+    let length = text.len() + more.len();
+    if length > STRING_MAX {
+        return too_large("Length of string");
+    }
+    // The place of a text doubles when it is full; what is held by others is copied.
+    let place = text.get_mut().map_or(0, |own| own.capacity());
+    if length > place {
+        room_for(length)?;
+    }
+    *text += more;
+    Ok(())
+}
+
+/// A value as text, as interpolation writes it.
+fn shown(context: &NativeCallContext<'_>, value: &mut Dynamic) -> Outcome<ImmutableString> {
+    let text = context.call_native_fn_raw("to_string", true, &mut [value])?;
+    text.into_immutable_string().or_else(|kind| fails(format!("`to_string` gave {kind}, which is no string")))
 }
 
 fn integer(text: &str, radix: i64) -> Outcome<i64> {
