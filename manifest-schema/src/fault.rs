@@ -2,6 +2,7 @@
 //!
 //! A fault is a value. The words around it (colours, carets, summaries) are made where people read it.
 
+pub mod conflict;
 pub mod lookalike;
 mod place;
 mod suggest;

@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 use toml_parser::lexer::TokenKind;
 
+use crate::fault::conflict::{CONFLICT, conflict};
 use crate::fault::{Fault, Place};
 use crate::manifest::FILE_NAME;
 use crate::source::Source;
@@ -41,18 +42,6 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Fault> {
     }
 }
 
-/// Where git has marked a conflict (git-merge(1), "How conflicts are presented").
-fn conflict(text: &str) -> Option<usize> {
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        if line.starts_with("<<<<<<< ") && text[at..].contains("\n=======\n") {
-            return Some(at);
-        }
-        at += line.len();
-    }
-    None
-}
-
 /// The fault of a manifest beyond [`MANIFEST_MAX`].
 pub fn too_large() -> Fault {
     Fault::error(FILE_NAME, None, format!("the manifest is larger than {} KiB", MANIFEST_MAX / 1024))
@@ -70,9 +59,8 @@ pub(super) fn parse<'t>(source: &mut Source<'t>) -> Option<Spanned<DeTable<'t>>>
     }
     let (root, errors) = DeTable::parse_recoverable(text);
     if let Some(marker) = conflict(text) {
-        let message = "a merge has left a conflict that is not resolved".to_owned();
-        let advice = "keep one of the two sides, and leave the lines of `<`, `=` and `>` out".to_owned();
-        source.syntax_error(marker..marker + 7, message, Some(advice));
+        let (message, advice) = CONFLICT;
+        source.syntax_error(marker, message.to_owned(), Some(advice.to_owned()));
         return Some(root);
     }
     let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);

@@ -22,6 +22,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use manifest_schema::fault::conflict::{CONFLICT, conflict};
 use manifest_schema::fault::{Fault, Faults, Place, Severity, Suggestions};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
@@ -187,6 +188,11 @@ pub fn compile_within(
         Some(Judged { ast, declared, uses }) if !findings.have_errors() => {
             let warnings = findings.into_faults();
             Ok(Script { warnings, ..finished(sandbox, ast, declared, sdk, uses, growth)? })
+        }
+        None if let Some(marker) = conflict(source) => {
+            let (message, advice) = CONFLICT;
+            let fault = Fault::error(path.as_str(), Some(Place::of_span(source, marker)), message);
+            Err(Faults::from(fault.advise(advice)).into())
         }
         _ => Err(findings.into_faults().into()),
     }

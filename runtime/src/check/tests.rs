@@ -535,3 +535,19 @@ fn what_new_checks_find_is_an_error_from_sdk_1_3_on() {
         "an error stands before a warning"
     );
 }
+
+#[test]
+fn a_conflict_of_a_merge_is_one_fault() {
+    let path = ScriptPath::new("a.rhai").unwrap();
+    let said = |source: &str| {
+        let faults = compile(SdkVersion::V1_2, &path, source).err().unwrap_or_default();
+        faults
+            .iter()
+            .map(|fault| (fault.place.as_ref().unwrap().line, fault.message.clone()))
+            .collect::<Vec<_>>()
+    };
+    let text = "let a = 1;\n<<<<<<< HEAD\nlet b = 1;\n=======\nlet b = 2;\n>>>>>>> other\na + b\n";
+    assert_eq!(said(text), [(2, "a merge has left a conflict that is not resolved".to_owned())]);
+    assert_eq!(said(&format!("`\n{text}`")), [], "it is text");
+    assert_eq!(said("5 = 1"), [(1, "a value cannot be assigned to".to_owned())]);
+}

@@ -306,6 +306,10 @@ fn words(kind: &ParseErrorType, site: &Site<'_>) -> (String, Option<String>) {
             (format!("`{token}` is missing {}", purpose.replace('\'', "`")), still_open(token, site))
         }
         ParseErrorType::DuplicatedProperty(key) => (format!("the key `{key}` stands twice in the map"), None),
+        ParseErrorType::AssignmentToConstant(name) if name.is_empty() => (
+            "a value cannot be assigned to".to_owned(),
+            Some("write `==` to compare, or name a variable".to_owned()),
+        ),
         ParseErrorType::AssignmentToConstant(name) => {
             (format!("`{name}` is a constant"), Some("declare it with `let` to change it".to_owned()))
         }
