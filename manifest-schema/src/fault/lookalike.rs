@@ -1,87 +1,130 @@
 //! Characters that look like others, or like nothing: what word processors, web pages and keyboards leave in a text.
 
-/// Quotation marks that are none in code.
-const QUOTES: &[char] = &[
-    '\u{201c}', '\u{201d}', '\u{201e}', '\u{201f}', '\u{2033}', '\u{ff02}', '\u{ab}', '\u{bb}', '\u{301d}',
-    '\u{301e}',
+/// Characters by code point, what they are called, and what is written in their place. Without that nothing is.
+const CHARACTERS: [(char, &str, &str); 75] = [
+    ('\u{a0}', "no-break space", " "),
+    ('\u{ad}', "soft hyphen", ""),
+    ('\u{61c}', "Arabic letter mark", ""),
+    ('\u{1680}', "Ogham space mark", " "),
+    ('\u{2000}', "en quad", " "),
+    ('\u{2001}', "em quad", " "),
+    ('\u{2002}', "en space", " "),
+    ('\u{2003}', "em space", " "),
+    ('\u{2004}', "three-per-em space", " "),
+    ('\u{2005}', "four-per-em space", " "),
+    ('\u{2006}', "six-per-em space", " "),
+    ('\u{2007}', "figure space", " "),
+    ('\u{2008}', "punctuation space", " "),
+    ('\u{2009}', "thin space", " "),
+    ('\u{200a}', "hair space", " "),
+    ('\u{200b}', "zero width space", ""),
+    ('\u{200c}', "zero width non-joiner", ""),
+    ('\u{200d}', "zero width joiner", ""),
+    ('\u{200e}', "left-to-right mark", ""),
+    ('\u{200f}', "right-to-left mark", ""),
+    ('\u{2028}', "line separator", "\n"),
+    ('\u{2029}', "paragraph separator", "\n"),
+    ('\u{202a}', "left-to-right embedding", ""),
+    ('\u{202b}', "right-to-left embedding", ""),
+    ('\u{202c}', "pop directional formatting", ""),
+    ('\u{202d}', "left-to-right override", ""),
+    ('\u{202e}', "right-to-left override", ""),
+    ('\u{202f}', "narrow no-break space", " "),
+    ('\u{205f}', "medium mathematical space", " "),
+    ('\u{2060}', "word joiner", ""),
+    ('\u{2066}', "left-to-right isolate", ""),
+    ('\u{2067}', "right-to-left isolate", ""),
+    ('\u{2068}', "first strong isolate", ""),
+    ('\u{2069}', "pop directional isolate", ""),
+    ('\u{3000}', "ideographic space", " "),
+    ('\u{feff}', "byte order mark", ""),
+    ('\u{2018}', "left single quotation mark", "\""),
+    ('\u{2019}', "right single quotation mark", "\""),
+    ('\u{201a}', "single low-9 quotation mark", "\""),
+    ('\u{201c}', "left double quotation mark", "\""),
+    ('\u{201d}', "right double quotation mark", "\""),
+    ('\u{201e}', "double low-9 quotation mark", "\""),
+    ('\u{2033}', "double prime", "\""),
+    ('\u{ab}', "left-pointing double angle quotation mark", "\""),
+    ('\u{bb}', "right-pointing double angle quotation mark", "\""),
+    ('\u{b4}', "acute accent", "`"),
+    ('\u{2010}', "hyphen", "-"),
+    ('\u{2011}', "non-breaking hyphen", "-"),
+    ('\u{2012}', "figure dash", "-"),
+    ('\u{2013}', "en dash", "-"),
+    ('\u{2014}', "em dash", "-"),
+    ('\u{2212}', "minus sign", "-"),
+    ('\u{d7}', "multiplication sign", "*"),
+    ('\u{f7}', "division sign", "/"),
+    ('\u{2215}', "division slash", "/"),
+    ('\u{2026}', "horizontal ellipsis", "..."),
+    ('\u{2264}', "less-than or equal to", "<="),
+    ('\u{2265}', "greater-than or equal to", ">="),
+    ('\u{2260}', "not equal to", "!="),
+    ('\u{2192}', "rightwards arrow", "=>"),
+    ('\u{21d2}', "rightwards double arrow", "=>"),
+    ('\u{37e}', "Greek question mark", ";"),
+    ('\u{2236}', "ratio", ":"),
+    ('\u{a6}', "broken bar", "|"),
+    ('\u{2223}', "divides", "|"),
+    ('\u{2227}', "logical and", "&&"),
+    ('\u{2228}', "logical or", "||"),
+    ('\u{ac}', "not sign", "!"),
+    ('\u{3001}', "ideographic comma", ","),
+    ('\u{3002}', "ideographic full stop", "."),
+    ('\u{300c}', "left corner bracket", "\""),
+    ('\u{300d}', "right corner bracket", "\""),
+    ('\u{3010}', "left black lenticular bracket", "["),
+    ('\u{3011}', "right black lenticular bracket", "]"),
+    ('\u{2024}', "one dot leader", "."),
 ];
 
-/// Apostrophes that are none in code.
-const APOSTROPHES: &[char] = &[
-    '\u{2018}', '\u{2019}', '\u{201a}', '\u{201b}', '\u{2032}', '\u{ff07}', '\u{b4}', '\u{2039}', '\u{203a}',
-];
+/// Letters of other scripts that look like ASCII, in the order of [`LATIN`].
+const ALIKE: &str = "АВЕЅІЈКМНОРСТХаеіјорсухѕһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧογν";
+const LATIN: &str = "ABESIJKMHOPCTXaeijopcyxshdqwABEZHIKMNOPTYXoyv";
 
-/// Characters that cannot be seen, or seem to be a blank.
-const BLANKS: &[(char, &str)] = &[
-    ('\u{a0}', "a no-break space"),
-    ('\u{ad}', "a soft hyphen"),
-    ('\u{200b}', "a zero-width space"),
-    ('\u{200c}', "a zero-width non-joiner"),
-    ('\u{200d}', "a zero-width joiner"),
-    ('\u{200e}', "a left-to-right mark"),
-    ('\u{200f}', "a right-to-left mark"),
-    ('\u{2007}', "a figure space"),
-    ('\u{2009}', "a thin space"),
-    ('\u{202f}', "a narrow no-break space"),
-    ('\u{2060}', "a word joiner"),
-    ('\u{2028}', "a line separator"),
-    ('\u{2029}', "a paragraph separator"),
-    ('\u{3000}', "an ideographic space"),
-    ('\u{feff}', "a byte order mark"),
-];
+/// What a character looks like that is none of code: what it is called, and what to write in its place, which can be nothing.
+pub fn named(c: char) -> Option<(String, String)> {
+    if let Some((_, name, meant)) = CHARACTERS.iter().find(|(known, ..)| *known == c) {
+        return Some(((*name).to_owned(), (*meant).to_owned()));
+    }
+    // Full-width forms are ASCII, moved.
+    if let Some(ascii) =
+        u32::from(c).checked_sub(0xfee0).and_then(char::from_u32).filter(char::is_ascii_graphic)
+    {
+        return Some(("full-width form".to_owned(), ascii.to_string()));
+    }
+    let index = ALIKE.chars().position(|alike| alike == c)?;
+    let script = if ('\u{370}'..'\u{400}').contains(&c) { "Greek" } else { "Cyrillic" };
+    Some((format!("{script} letter"), LATIN.chars().nth(index)?.to_string()))
+}
 
-/// What `c` is and looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a character takes no room, or seems to be nothing.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || c.is_control()
+}
+
+/// What a character that is none of code looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookalike {
-    /// A quotation mark like `"`.
+    /// A quotation mark.
     Quote,
-    /// An apostrophe like `'`.
-    Apostrophe,
-    /// A blank, or nothing at all; with its name.
-    Blank(&'static str),
-    /// Like this character.
-    Character(char),
+    /// A blank, a break of lines, or nothing; with its name.
+    Blank(String),
+    /// This text, one character most often.
+    Text(String),
 }
 
 impl Lookalike {
     /// What `c` looks like, if it is not what it seems to be.
     pub fn of(c: char) -> Option<Self> {
-        if QUOTES.contains(&c) {
-            return Some(Self::Quote);
-        }
-        if APOSTROPHES.contains(&c) {
-            return Some(Self::Apostrophe);
-        }
-        if let Some((_, name)) = BLANKS.iter().find(|(blank, _)| *blank == c) {
-            return Some(Self::Blank(name));
-        }
-        let like = match c {
-            '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
-            // The fullwidth forms of ASCII stand in its order.
-            '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xff01 + 0x21)?,
-            _ => return None,
-        };
-        Some(Self::Character(like))
-    }
-
-    /// The character that is meant; for what cannot be seen, a blank where it takes room and nothing where it does not.
-    pub fn meant(self, c: char) -> Option<char> {
-        match self {
-            Self::Quote => Some('"'),
-            Self::Apostrophe => Some('\''),
-            Self::Character(like) => Some(like),
-            Self::Blank(_) => {
-                matches!(c, '\u{a0}' | '\u{2007}' | '\u{2009}' | '\u{202f}' | '\u{3000}').then_some(' ')
-            }
-        }
-    }
-}
-
-/// A character that cannot be told from another by eye, for a message: `` `“` (U+201C) `` or `U+00A0 (a no-break space)`.
-pub fn shown(c: char) -> String {
-    match Lookalike::of(c) {
-        Some(Lookalike::Blank(name)) => format!("U+{:04X} ({name})", u32::from(c)),
-        _ => format!("`{c}` (U+{:04X})", u32::from(c)),
+        let (name, meant) = named(c)?;
+        Some(match meant.as_str() {
+            "\"" | "`" => Self::Quote,
+            "" | " " | "\n" => Self::Blank(name),
+            _ => Self::Text(meant),
+        })
     }
 }
 
@@ -90,19 +133,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_on_a_keyboard_is_what_it_seems() {
-        assert!((' '..='~').all(|c| Lookalike::of(c).is_none()));
-        assert!("äßéñ日本語€".chars().all(|c| Lookalike::of(c).is_none()));
+    fn letters_that_look_alike_are_paired() {
+        assert_eq!(ALIKE.chars().count(), LATIN.chars().count());
+        assert!(ALIKE.chars().all(|c| !c.is_ascii()) && LATIN.is_ascii());
+        assert_eq!(named('с').unwrap().1, "c");
+        assert_eq!(named('；').unwrap().1, ";");
+        assert!(CHARACTERS.iter().all(|(c, ..)| !c.is_ascii()));
     }
 
     #[test]
-    fn the_character_that_is_meant_is_known() {
-        let meant = |c: char| Lookalike::of(c).unwrap().meant(c);
-        assert_eq!(['“', '’', '–', '＝', '\u{a0}'].map(meant), ['"', '\'', '-', '=', ' '].map(Some));
-        assert_eq!(meant('\u{200b}'), None);
-        assert_eq!(
-            (shown('“'), shown('\u{a0}')),
-            ("`“` (U+201C)".into(), "U+00A0 (a no-break space)".into())
-        );
+    fn what_is_typed_on_a_keyboard_is_what_it_seems() {
+        assert!((' '..='~').all(|c| Lookalike::of(c).is_none()));
+        assert!("äßéñ日本語€".chars().all(|c| Lookalike::of(c).is_none()));
+        assert_eq!(Lookalike::of('“'), Some(Lookalike::Quote));
+        assert_eq!(Lookalike::of('–'), Some(Lookalike::Text("-".to_owned())));
+        assert_eq!(Lookalike::of('\u{a0}'), Some(Lookalike::Blank("no-break space".to_owned())));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::fault::lookalike::{Lookalike, shown};
+use crate::fault::lookalike::{Lookalike, is_invisible};
 
 /// A slip: the bytes of the line that it is in, what is wrong, and what to do.
 pub(super) struct Slip {
@@ -55,44 +55,38 @@ fn lookalike(line: &str) -> Option<Slip> {
             _ => found.extend(Lookalike::of(c).map(|like| (at, c, like, string.map(|(opened, _)| opened)))),
         }
     }
-    let (at, c, like, opened) = *found.first()?;
+    let (at, c, like, opened) = found.into_iter().next()?;
     // Within a string it is the matter only where it took the place of the closing mark.
-    if opened.is_some() && !matches!(like, Lookalike::Quote | Lookalike::Apostrophe) {
+    if opened.is_some() && like != Lookalike::Quote {
         return None;
     }
-    match like {
-        Lookalike::Quote | Lookalike::Apostrophe => {
+    let code = format!("U+{:04X}", u32::from(c));
+    let here = at..at + c.len_utf8();
+    let (range, message, advice) = match like {
+        Lookalike::Quote => {
             let start = opened.unwrap_or(at);
             let end = value_end(line, start);
-            let inner = line[start..end].trim_matches(|c: char| matches!(c, '"' | '\'') || is_quote(c));
-            let code =
-                if line[start..end].contains(',') { replaced(&line[start..end]) } else { in_quotes(inner) };
-            Some(Slip {
-                range: start..end,
-                message: format!("{} is not a quote of TOML", shown(c)),
-                advice: write(&code),
-            })
+            let value = &line[start..end];
+            let inner = value.trim_matches(|c: char| matches!(c, '"' | '\'') || is_quote(c));
+            let meant = if value.contains(',') { replaced(value) } else { in_quotes(inner) };
+            (start..end, format!("`{c}` ({code}) is not a quote of TOML"), write(&meant))
         }
-        Lookalike::Character(meant) => Some(Slip {
-            range: at..at + c.len_utf8(),
-            message: format!("{} is not a character of TOML", shown(c)),
-            advice: write(&meant.to_string()),
-        }),
-        Lookalike::Blank(_) => Some(Slip {
-            range: at..at + c.len_utf8(),
-            message: format!("{} is not a blank of TOML", shown(c)),
-            advice: Some(if like.meant(c).is_some() { "write a space" } else { "leave it out" }.to_owned()),
-        }),
-    }
+        Lookalike::Text(meant) => (here, format!("`{c}` ({code}) is not a character of TOML"), write(&meant)),
+        Lookalike::Blank(name) => {
+            let advice = if is_invisible(c) { "leave it out" } else { "write a space" };
+            (here, format!("{code} ({name}) is not a blank of TOML"), Some(advice.to_owned()))
+        }
+    };
+    Some(Slip { range, message, advice })
 }
 
 fn is_quote(c: char) -> bool {
-    matches!(Lookalike::of(c), Some(Lookalike::Quote | Lookalike::Apostrophe))
+    Lookalike::of(c) == Some(Lookalike::Quote)
 }
 
-/// `text` with what is meant in place of what looks like it.
+/// `text` with quotes of TOML in place of what looks like them.
 fn replaced(text: &str) -> String {
-    text.chars().filter_map(|c| Lookalike::of(c).map_or(Some(c), |like| like.meant(c))).collect()
+    text.chars().map(|c| if is_quote(c) { '"' } else { c }).collect()
 }
 
 /// `[[routes]`, `[routes]]`, `routes]`, `[routes`.
