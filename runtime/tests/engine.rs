@@ -8,6 +8,8 @@
 mod blobs;
 #[path = "engine/callbacks.rs"]
 mod callbacks;
+#[path = "engine/constants.rs"]
+mod constants;
 #[path = "engine/cycles.rs"]
 mod cycles;
 #[path = "engine/guards.rs"]

@@ -29,6 +29,9 @@ pub(super) struct Declared {
     pub(super) captured: BTreeMap<String, usize>,
     /// How many parameters each closure has, what it captures included.
     pub(super) closures: BTreeMap<String, usize>,
+    /// Names that stand where the value of a constant cannot: what a loop or a handler of errors declares again, and what an
+    /// assignment changes a part of.
+    pub(super) kept_as_names: BTreeSet<String>,
     /// Names that are read and are no variables where they stand: functions that are handed on, among others.
     pub(super) read_as_values: BTreeSet<String>,
 }
@@ -36,10 +39,16 @@ pub(super) struct Declared {
 impl Declared {
     pub(super) fn of(ast: &AST) -> Self {
         let mut declared = Self::default();
-        walk(ast, &mut |_, path| match path.last() {
+        walk(ast, &mut |body, path| match path.last() {
             Some(ASTNode::Stmt(statement)) => {
                 declared.statements += 1;
                 declared.statement(statement);
+                if let Stmt::Assignment(assignment) = statement
+                    && let Some(name) = part_of(&assignment.1.lhs)
+                    && !body.function.is_some_and(|function| function.params.iter().any(|own| own == name))
+                {
+                    declared.kept_as_names.insert(name.to_owned());
+                }
             }
             Some(ASTNode::Expr(expression)) => {
                 declared.expression(expression);
@@ -62,6 +71,12 @@ impl Declared {
         declared
     }
 
+    /// Whether Rhai's optimiser would put the value of a constant where its name must stay: it knows of no scopes but those of
+    /// `let`, and panics when it runs what assigns to a value.
+    pub(super) fn misleads_the_optimiser(&self) -> bool {
+        !self.constants.is_disjoint(&self.kept_as_names)
+    }
+
     fn statement(&mut self, statement: &Stmt) {
         match statement {
             Stmt::Var(variable, flags, _) => {
@@ -71,11 +86,13 @@ impl Declared {
                 self.variables.insert(variable.0.name.to_string());
             }
             Stmt::For(each, ..) => {
-                self.variables.insert(each.0.name.to_string());
-                self.variables.extend(each.1.as_ref().map(|counter| counter.name.to_string()));
+                let names = std::iter::once(&each.0).chain(&each.1).map(|variable| variable.name.to_string());
+                self.kept_as_names.extend(names.clone());
+                self.variables.extend(names);
             }
             Stmt::TryCatch(block, ..) => {
                 if let Expr::Variable(error, ..) = &block.expr {
+                    self.kept_as_names.insert(error.1.to_string());
                     self.variables.insert(error.1.to_string());
                 }
             }
@@ -106,6 +123,22 @@ impl Declared {
         {
             self.asked_for.insert(name.to_string());
         }
+    }
+}
+
+/// The variable of which `target` is a part, if it is directly within it: `a.b`, `a[0]`.
+fn part_of(target: &Expr) -> Option<&str> {
+    let (pair, is_direct) = match target {
+        Expr::Dot(pair, ..) => (pair, matches!(pair.rhs, Expr::Property(..))),
+        // What stands in brackets can be a chain itself.
+        Expr::Index(pair, flags, _) => {
+            (pair, flags.contains(ASTFlags::BREAK) || !matches!(pair.rhs, Expr::Dot(..) | Expr::Index(..)))
+        }
+        _ => return None,
+    };
+    match &pair.lhs {
+        Expr::Variable(variable, ..) if is_direct => Some(variable.1.as_str()),
+        _ => None,
     }
 }
 

@@ -346,7 +346,8 @@ fn finished(
     uses: Uses,
     mut growth: Growth,
 ) -> Result<Script, NoMemory> {
-    let ast = if declared.statements <= STATEMENTS_OPTIMISED_MAX {
+    let is_optimised = declared.statements <= STATEMENTS_OPTIMISED_MAX && !declared.misleads_the_optimiser();
+    let ast = if is_optimised {
         growth.reserve_for_copy()?;
         sandbox.engine.optimize_ast(&Scope::new(), ast, OptimizationLevel::Simple)
     } else {

@@ -7,7 +7,7 @@ use std::any::TypeId;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use rhai::{ASTFlags, ASTNode, Array, Expr, FnCallExpr, FnPtr, ImmutableString, Map, Stmt};
+use rhai::{ASTFlags, ASTNode, Array, Expr, FnCallExpr, FnPtr, ImmutableString, Map, ScriptFuncDef, Stmt};
 
 use super::tree::{Bodies, Link, chain, is_whole_chain};
 use crate::check::declared::{Declared, captures};
@@ -107,6 +107,10 @@ impl<'a> Flow<'a> {
             Self { declared, variables: BTreeMap::new(), known: RefCell::default(), changes_this: false };
         let parameters = Parameters::of(bodies, declared);
         parameters.each_unknown(bodies, declared, |name| flow.variable(name).note_given_more());
+        // Whether the function is ever called or not.
+        for function in bodies.iter().filter_map(|body| body.function) {
+            own_parameters(function, declared).for_each(|name| flow.variable(name).others += 1);
+        }
         bodies.walk(&mut |_, path| match path {
             [.., ASTNode::Stmt(statement)] => {
                 flow.statement(statement);
@@ -428,10 +432,8 @@ impl<'a> Parameters<'a> {
     fn each_unknown(&self, bodies: &'a Bodies<'_>, declared: &Declared, mut note: impl FnMut(&'a str)) {
         for function in bodies.iter().filter_map(|body| body.function) {
             let key = (function.name.as_str(), function.params.len());
-            // The names of what a closure captures come first; those are the captured variables.
-            let skipped = declared.captured.get(function.name.as_str()).copied().unwrap_or(0);
             if !self.by_name.contains_key(&key) {
-                function.params.iter().skip(skipped).for_each(|name| note(name));
+                own_parameters(function, declared).for_each(&mut note);
             }
         }
     }
@@ -445,6 +447,12 @@ impl<'a> Parameters<'a> {
             names.iter().zip(call.args.iter()).for_each(|(name, given)| note(name, given));
         }
     }
+}
+
+/// The parameters of a function. The names of what a closure captures come first; those are the captured variables.
+fn own_parameters<'a>(function: &'a ScriptFuncDef, declared: &Declared) -> impl Iterator<Item = &'a str> {
+    let captured = declared.captured.get(function.name.as_str()).copied().unwrap_or(0);
+    function.params.iter().skip(captured).map(|name| name.as_str())
 }
 
 impl Type {

@@ -101,11 +101,9 @@ pub(super) fn assignment(
     findings: &mut Findings<'_>,
 ) {
     let Some((root @ Expr::Variable(_, _, position), links)) = chain(&assignment.1.lhs) else { return };
-    // What is reached deeper within it is not always refused.
-    if let (Some(name), [Link::Property(..) | Link::Index(_)]) =
-        (constant_name(root, context), links.as_slice())
-        && name != CTX
-    {
+    // What a method gives is no part of it.
+    let is_part = links.iter().all(|link| matches!(link, Link::Property(..) | Link::Index(_)));
+    if let Some(name) = constant_name(root, context).filter(|name| is_part && *name != CTX) {
         let advice = "declare it with `let` to change it".to_owned();
         findings.add_new(*position, name.chars().count(), format!("`{name}` is a constant"), Some(advice));
     }

@@ -160,6 +160,30 @@ fn constants_are_not_changed() {
     );
     says("const A = [1]; A[0] = 2; A", &["E 1:16 `A` is a constant | declare it with `let` to change it"]);
     says("const A = #{}; A.x = 2; A", &["E 1:16 `A` is a constant | declare it with `let` to change it"]);
+    for (before, change) in [
+        ("const A = #{}; ", "A.x += 1; A"),
+        ("const A = #{}; ", "A[\"x\"] = 2; A"),
+        ("const A = #{}; try { ", "A.x = 1; } catch {} A"),
+        ("const A = #{ b: #{} }; ", "A.b.c = 1; A"),
+        ("const A = #{ b: #{} }; ", "A[\"b\"].c += 1; A"),
+        ("const A = #{ b: [[1]] }; ", "A.b[0][0] = 1; A"),
+    ] {
+        let expected =
+            format!("E 1:{} `A` is a constant | declare it with `let` to change it", before.len() + 1);
+        says(&format!("{before}{change}"), &[&expected]);
+    }
+    // Another variable of the name is meant, or can be.
+    for source in [
+        "const A = #{}; for A in [#{}] { A.x = 1; } A",
+        "const A = #{}; for (x, A) in [#{}] { x.y = A; } A",
+        "const A = #{}; try { throw #{} } catch (A) { A.x = 1; } A",
+        "const A = #{}; { let A = #{}; A.x = 1; } A",
+        "const A = #{}; fn f(A) { A.x = 1; A } f(A)",
+        "const A = #{}; fn f(A) { A.x.y = 1; A } A",
+        "const A = #{}; let f = |A| { A.x = 1; A }; f.call(A)",
+    ] {
+        says(source, &[]);
+    }
 }
 
 #[test]
