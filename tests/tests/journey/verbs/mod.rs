@@ -76,7 +76,7 @@ fn every_git_of_this_machine_pushes_clones_and_fetches() {
             run(&repository, &push).succeeded().says("LIVE as deploy 1");
             let copy = Repository::made_in(tempfile::tempdir().unwrap());
             run(&copy, &["clone", "-c", &protocol_version, &url, "."]).succeeded();
-            repository.write("greet.rhai", "oops(");
+            repository.write("greet.rhai", "oops()");
             repository.commit("broken");
             run(&repository, &push).refused().says("(1 problem; deploy 1 is still live))");
             repository.write("greet.rhai", "`mended`");
