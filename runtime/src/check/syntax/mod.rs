@@ -62,7 +62,13 @@ pub(super) fn slips(watched: &Watched, findings: &mut Findings<'_>) {
         let width = slip.written.chars().count();
         let message = format!("`{}` is not Rhai", slip.written);
         let start = findings.offset(*position);
-        let help = Help::write(slip.meant, start..start + slip.written.len());
+        let is_method = findings.source.get(..start).is_some_and(|before| before.ends_with('.'));
+        let help = match is_method {
+            true => Help::words(
+                "there are no regular expressions: `contains`, `index_of` and `split` take a text",
+            ),
+            false => Help::write(slip.meant, start..start + slip.written.len()),
+        };
         findings.add_help(*position, width, message, Some(help));
     }
 }

@@ -3,6 +3,7 @@
 use super::brackets::{ends_operand, is_closing, is_opening};
 use super::site::{Diagnosis, Site};
 use super::statements::{expression_start, operand_end, operand_start};
+use super::tokens::Kind;
 use crate::check::help::Help;
 
 /// Words that stand between two operands, and what does in Rhai.
@@ -29,7 +30,7 @@ const CONVERSIONS: [(&str, &str); 14] = [
 
 /// Words that stand for operators.
 pub(super) fn recognise_words(site: &Site<'_>) -> Option<Diagnosis> {
-    words(site).or_else(|| negation(site))
+    words(site).or_else(|| negation(site)).or_else(|| asked_for(site))
 }
 
 pub(super) fn recognise(site: &Site<'_>) -> Option<Diagnosis> {
@@ -93,6 +94,18 @@ fn negation(site: &Site<'_>) -> Option<Diagnosis> {
     }
     let help = Help::write("!", site.range(word).start..site.token(site.at).start());
     site.not_rhai(word, help)
+}
+
+/// `typeof x` where a block is to begin, `void 0`.
+fn asked_for(site: &Site<'_>) -> Option<Diagnosis> {
+    let word = site.at.checked_sub(1).filter(|at| site.is_name(*at))?;
+    let end = operand_end(site.tokens, site.brackets, site.at);
+    let code = match (site.word(word), site.token(site.at).kind) {
+        ("typeof", Kind::Word) => format!("type_of({})", site.text(site.at..end)),
+        ("void", Kind::Number) => "()".to_owned(),
+        _ => return None,
+    };
+    site.not_rhai(word, Help::write(code, site.bytes(word..end)))
 }
 
 /// `x => x + 1`, `(a, b) => a + b`.
@@ -271,7 +284,10 @@ fn created(site: &Site<'_>) -> Option<Diagnosis> {
             true => format!("\"{name}\""),
             false => {
                 let first = site.expression_end(class + 2, |_| false);
-                site.text(class + 2..first).to_owned()
+                match first < close {
+                    true => format!("#{{ kind: \"{name}\", details: [{arguments}] }}"),
+                    false => site.text(class + 2..first).to_owned(),
+                }
             }
         },
         _ => return site.not_rhai(site.at, Help::words("make a map: `#{ name: value }`")),
@@ -397,6 +413,11 @@ fn signs(site: &Site<'_>) -> Option<Diagnosis> {
             Some(Diagnosis::known(whole.clone(), message, Help::write("log::trace", whole)))
         }
         ":=" => site.not_rhai_but(at, "="),
+        "~" if site.is_sign(at + 1, "=") && site.touches_next(at) => {
+            let both = site.bytes(at..at + 2);
+            Some(Diagnosis::known(both.clone(), "`~=` is not Rhai", Help::write("!=", both)))
+        }
+        "~=" => site.not_rhai_but(at, "!="),
         "::<" => {
             let close = (at..site.statement.end).find(|end| site.is_sign(*end, ">"))?;
             let help = Help::leave_out("types are not written; leave it out", site.bytes(at..close + 1));

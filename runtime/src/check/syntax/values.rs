@@ -44,6 +44,17 @@ fn comment(site: &Site<'_>) -> Option<Diagnosis> {
             let close = site.brackets.partner(at + 1)?;
             site.not_rhai(at, Help::leave_out("leave it out", site.bytes(at..close + 1)))
         }
+        // The length, as Lua has it.
+        "#" if at > 0
+            && !begins
+            && !ends_operand(site.tokens, at - 1)
+            && site.is_name(at + 1)
+            && site.touches_next(at) =>
+        {
+            let end = operand_end(site.tokens, site.brackets, at + 1);
+            let code = format!("{}.len()", site.text(at + 1..end));
+            site.not_rhai(at, Help::write(code, site.bytes(at..end)))
+        }
         "#" => {
             let hashes = (at..site.tokens.len()).take_while(|at| site.is_sign(*at, "#")).count();
             let help = Help::shown("a comment begins with ", "//", site.bytes(at..at + hashes), "");
