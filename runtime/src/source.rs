@@ -139,8 +139,9 @@ impl Program {
 
 /// What has just passed the checks of a push.
 impl From<Script> for Program {
-    fn from(script: Script) -> Self {
-        Self { script: Ok(script.without_warnings()), is_used: AtomicBool::new(true), _held: None }
+    fn from(mut script: Script) -> Self {
+        drop(script.take_warnings());
+        Self { script: Ok(script), is_used: AtomicBool::new(true), _held: None }
     }
 }
 

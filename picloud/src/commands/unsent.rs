@@ -1,6 +1,7 @@
 //! What stands in a folder and a push would not send: git is asked, since only it knows what it ignores, what its index holds and what is
 //! committed.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -36,7 +37,7 @@ enum GitError {
     Malformed,
 }
 
-/// Looks at the repository that `folder` is in, at `files` of it: nothing is found where it is in none. `mentions` says whether the manifest
+/// Looks at the repository that `folder` is in; nothing is found where it is in none. `mentions` says whether the manifest
 /// names a path.
 pub(crate) fn look(folder: &Path, mentions: &dyn Fn(&str) -> bool) -> Repository {
     let found = Git { folder }.look(mentions);
@@ -62,7 +63,8 @@ struct Git<'a> {
 impl Git<'_> {
     fn look(&self, mentions: &dyn Fn(&str) -> bool) -> Result<Repository, GitError> {
         let prefix = self.run(&["rev-parse", "--show-prefix"], b"")?;
-        let prefix = text(&prefix)?.trim_end_matches('\n');
+        let prefix = text(&prefix);
+        let prefix = prefix.trim_end_matches('\n');
         let mut repository = Repository::default();
         if !prefix.is_empty() {
             let words = format!(
@@ -98,7 +100,7 @@ impl Git<'_> {
         let committed = self.committed()?;
         for path in self.kept_by_lfs()? {
             // A pointer that is committed is an error of its own.
-            let is_pointer = matches!(committed.get(&path), Some(File::Bytes(bytes)) if bytes.starts_with(b"version https://git-lfs"));
+            let is_pointer = committed.get(&path).is_some_and(File::is_lfs_pointer);
             if !is_pointer || repository.differing.contains(&path) {
                 repository.faults.push(lfs(&path));
             }
@@ -120,12 +122,14 @@ impl Git<'_> {
 
     fn ignored_folders(&self) -> Result<Vec<String>, GitError> {
         let prefix = self.run(&["rev-parse", "--show-prefix"], b"")?;
-        let prefix = text(&prefix)?.trim_end_matches('\n');
+        let prefix = text(&prefix);
+        let prefix = prefix.trim_end_matches('\n');
         let status = self.run(
             &["status", "--porcelain", "-z", "--ignored=matching", "--untracked-files=normal", "--", "."],
             b"",
         )?;
-        let ignored = text(&status)?.split_terminator('\0').filter_map(|entry| entry.strip_prefix("!! "));
+        let status = text(&status);
+        let ignored = status.split_terminator('\0').filter_map(|entry| entry.strip_prefix("!! "));
         let folders = ignored.filter_map(|path| path.strip_prefix(prefix)?.strip_suffix('/'));
         Ok(folders.map(str::to_owned).collect())
     }
@@ -143,7 +147,7 @@ impl Git<'_> {
         arguments.extend(WANTED);
         let status = self.run(&arguments, b"")?;
         let mut states = BTreeMap::new();
-        for entry in text(&status)?.split_terminator('\0') {
+        for entry in text(&status).split_terminator('\0') {
             let mut words = entry.splitn(2, ' ');
             let (Some(kind), Some(rest)) = (words.next(), words.next()) else {
                 return Err(GitError::Malformed);
@@ -168,7 +172,8 @@ impl Git<'_> {
         }
         let found =
             self.run(&["check-ignore", "--verbose", "-z", "--stdin"], ignored.join("\0").as_bytes())?;
-        let words: Vec<&str> = text(&found)?.split_terminator('\0').collect();
+        let found = text(&found);
+        let words: Vec<&str> = found.split_terminator('\0').collect();
         for rule in words.chunks_exact(4) {
             if let [file, line, pattern, path] = rule {
                 rules.insert((*path).to_owned(), format!("line {line} of {file}, `{pattern}`,"));
@@ -183,7 +188,8 @@ impl Git<'_> {
         arguments.extend(WANTED);
         let files = self.run(&arguments, b"")?;
         let attributes = self.run(&["check-attr", "-z", "--stdin", "filter"], &files)?;
-        let words: Vec<&str> = text(&attributes)?.split_terminator('\0').collect();
+        let attributes = text(&attributes);
+        let words: Vec<&str> = attributes.split_terminator('\0').collect();
         let kept = words.chunks_exact(3).filter(|attribute| attribute[2] == "lfs");
         Ok(kept.map(|attribute| attribute[0].to_owned()).collect())
     }
@@ -193,39 +199,39 @@ impl Git<'_> {
         let mut arguments = vec!["ls-files", "-v", "-z"];
         arguments.extend(WANTED);
         let files = self.run(&arguments, b"")?;
-        let tagged = text(&files)?.split_terminator('\0').filter_map(|entry| entry.split_once(' '));
+        let files = text(&files);
+        let tagged = files.split_terminator('\0').filter_map(|entry| entry.split_once(' '));
         let overlooked =
             tagged.filter(|(tag, _)| *tag == "S" || tag.starts_with(|c: char| c.is_ascii_lowercase()));
         Ok(overlooked.map(|(_, path)| path.to_owned()).collect())
     }
 
     fn committed(&self) -> Result<Snapshot, GitError> {
-        let tree = self.run(&["ls-tree", "-r", "-z", "--long", "--full-tree", "HEAD"], b"")?;
+        let tree = self.run(&["ls-tree", "-r", "-z", "--full-tree", "HEAD"], b"")?;
+        let tree = text(&tree);
         let mut snapshot = Snapshot::default();
         let mut blobs = Vec::new();
-        for entry in text(&tree)?.split_terminator('\0') {
+        for entry in tree.split_terminator('\0') {
             let (about, path) = entry.split_once('\t').ok_or(GitError::Malformed)?;
-            let mut about = about.split_ascii_whitespace();
-            let (mode, id, size) = (about.next(), about.nth(1), about.next());
-            let file = match (mode, id, size.and_then(|size| size.parse::<u64>().ok())) {
-                (Some("120000"), ..) => File::Symlink,
-                (Some("160000"), ..) => File::Submodule,
-                (_, Some(id), Some(size)) if size <= FILE_MAX && Snapshot::wants(path) => {
-                    blobs.push((path, id));
-                    continue;
-                }
-                _ => File::TooLarge,
-            };
-            snapshot.add(path, || file);
+            let mut about = about.split(' ');
+            let (mode, id) = (about.next(), about.nth(1).ok_or(GitError::Malformed)?);
+            match mode {
+                Some("120000") => snapshot.add(path, || File::Symlink),
+                Some("160000") => snapshot.add(path, || File::Submodule),
+                _ if Snapshot::wants(path) => blobs.push((path, id)),
+                _ => snapshot.add(path, || File::TooLarge),
+            }
         }
         let ids = blobs.iter().map(|(_, id)| format!("{id}\n")).collect::<String>();
         let contents = self.run(&["cat-file", "--batch"], ids.as_bytes())?;
         let mut rest = contents.as_slice();
         for (path, _) in blobs {
             let end = rest.iter().position(|byte| *byte == b'\n').ok_or(GitError::Malformed)?;
-            let size = text(&rest[..end])?.rsplit(' ').next().and_then(|size| size.parse::<usize>().ok());
+            let size = text(&rest[..end]).rsplit(' ').next().and_then(|size| size.parse::<usize>().ok());
             let bytes = size.and_then(|size| rest.get(end + 1..end + 1 + size)).ok_or(GitError::Malformed)?;
-            snapshot.add(path, || File::Bytes(bytes.to_vec().into()));
+            let is_too_large = bytes.len() as u64 > FILE_MAX;
+            snapshot
+                .add(path, || if is_too_large { File::TooLarge } else { File::Bytes(bytes.to_vec().into()) });
             rest = rest.get(end + 2 + bytes.len()..).unwrap_or_default();
         }
         Ok(snapshot)
@@ -267,8 +273,9 @@ impl Git<'_> {
 /// The paths that are looked at.
 const WANTED: [&str; 3] = ["--", manifest::FILE_NAME, ":(glob)**/*.rhai"];
 
-fn text(bytes: &[u8]) -> Result<&str, GitError> {
-    std::str::from_utf8(bytes).map_err(|_| GitError::Malformed)
+/// What git printed. A name that is not UTF-8 can be neither the manifest nor a script.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }
 
 /// How a file differs from what is committed.

@@ -22,9 +22,6 @@ use crate::memory::MemoryBudget;
 use crate::revision::{PrepareError, Prepared, measured};
 use crate::scripts::{AppScripts, CheckError, CheckedScript, Scripts};
 
-/// How pointers begin (the specification of Git LFS).
-const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
-
 /// How many bytes of source are kept compiled; a compiled script can take two hundred times the memory. The rest is
 /// compiled again when it first runs.
 const COMPILED_MAX: usize = 1024 * 1024;
@@ -226,8 +223,8 @@ fn check_scripts<'s>(
                 checked = check();
             }
             match checked {
-                Ok(script) => {
-                    faults.append(script.warnings().clone());
+                Ok(mut script) => {
+                    faults.append(script.take_warnings());
                     passed.add(text, script, keeps);
                     checked_for.insert(text, provided);
                 }
@@ -258,7 +255,7 @@ fn manifest_bytes(file: Option<&File>) -> Result<&[u8], Fault> {
 
 fn bytes<'a>(path: &str, file: &'a File, too_large: impl FnOnce() -> Fault) -> Result<&'a [u8], Fault> {
     match file {
-        File::Bytes(bytes) if bytes.starts_with(LFS_POINTER) => {
+        File::Bytes(_) if file.is_lfs_pointer() => {
             let fault = Fault::error(path, None, "the file is a Git LFS pointer: the push has no more of it");
             Err(fault.advise(format!("git lfs untrack {path}, git add --renormalize {path}, and commit")))
         }

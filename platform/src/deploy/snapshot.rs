@@ -32,6 +32,16 @@ pub enum File {
     TooLarge,
 }
 
+/// How pointers begin (the specification of Git LFS).
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+impl File {
+    /// Whether the file is a pointer of Git LFS, which stands in a commit for a file that is kept elsewhere.
+    pub fn is_lfs_pointer(&self) -> bool {
+        matches!(self, Self::Bytes(bytes) if bytes.starts_with(LFS_POINTER))
+    }
+}
+
 /// The manifest and the scripts of a working tree or a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {

@@ -181,9 +181,9 @@ pub struct CheckedScript {
 }
 
 impl CheckedScript {
-    /// What its author should look at; no error is among it.
-    pub fn warnings(&self) -> &Faults {
-        self.script.warnings()
+    /// What its author should look at; no error is among it. The script holds it no more.
+    pub fn take_warnings(&mut self) -> Faults {
+        self.script.take_warnings()
     }
 }
 

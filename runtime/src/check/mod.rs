@@ -81,9 +81,9 @@ impl Script {
         &self.warnings
     }
 
-    /// The same without its warnings, which nobody reads once it runs.
-    pub(crate) fn without_warnings(self) -> Self {
-        Self { warnings: Faults::default(), ..self }
+    /// The same, which the script then holds no more: nobody reads them once it runs.
+    pub fn take_warnings(&mut self) -> Faults {
+        std::mem::take(&mut self.warnings)
     }
 
     /// How many bytes it takes; 0 without [`crate::CountingAllocator`].

@@ -174,6 +174,24 @@ fn what_git_is_asked_to_overlook_is_judged_as_a_push_sends_it() {
 }
 
 #[test]
+fn other_files_can_have_any_name() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let repository = committed();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.png");
+    fs::write(repository.path().join(name), "x").unwrap();
+    repository.commit("picture");
+    warns(&repository, &[]);
+    repository.write("f.rhai", "2\n");
+    warns(
+        &repository,
+        &[
+            "warning: f.rhai  changed and not committed: a push sends the file of HEAD",
+            "hint: git add f.rhai, and commit",
+        ],
+    );
+}
+
+#[test]
 fn paths_in_hints_can_be_typed() {
     let repository = committed();
     for (name, typed) in
