@@ -87,6 +87,13 @@ async fn silence(mut from: OwnedReadHalf) {
     while from.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }
 
+/// A connection goes back to the pool in a task of its own.
+async fn until_idle(store: &Store) {
+    while store.connections().is_none_or(|(open, idle)| open == 0 || idle < open) {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn at(location: &Location) -> &str {
     let Location::Postgres(url) = location else { unreachable!("it is PostgreSQL") };
     url
@@ -144,9 +151,7 @@ async fn idle_connections_that_have_died_cost_one_wait_and_not_one_each() {
         for one in many {
             one.await.unwrap().unwrap();
         }
-        while store.connections().is_none_or(|(open, idle)| open == 0 || idle < open) {
-            tokio::task::yield_now().await;
-        }
+        until_idle(&store).await;
         way.cut();
         way.mend();
         let since = Instant::now();
@@ -162,8 +167,9 @@ async fn idle_connections_that_have_died_cost_one_wait_and_not_one_each() {
 async fn a_statement_that_nobody_waits_for_holds_no_connection() {
     on_postgres(async |location: Location| {
         let (way, through) = Way::to(at(&location)).await;
-        let store = Store::open_with(&through, &POOL).await.unwrap();
+        let store = Store::open_with(&through, &Pool { wait: Duration::from_secs(5), ..POOL }).await.unwrap();
         store.time().await.unwrap();
+        until_idle(&store).await;
         way.cut();
         let asked = tokio::time::timeout(Duration::from_millis(500), store.time()).await;
         assert!(asked.is_err(), "{asked:?}");
