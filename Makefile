@@ -45,18 +45,18 @@ bench: setup-demo
 	@bench/page.py
 
 # The short forms of these tests are part of `make test`; each prints the seed that repeats it. FAULTS_OF names the modules to run.
-FAULTS_OF ?= killed bad_disk frozen locked lost_answers set_back away unserved wrong_clock status lost_key stopping under_load restoring
+FAULTS_OF ?= crash_recovery disk_faults unresponsive lock_contention ambiguous_commit point_in_time database_outage unservable clock_skew status lost_key shutdown under_load restore
 faults: setup
 	$(CARGO) build --workspace --all-targets --locked
 	@mkdir -p target/faults
-	@FAULTS=long tests/with-postgres $(CARGO) test --workspace --locked --test journey -- $(FAULTS_OF) 2>target/faults/log; \
+	@FAULTS=long tests/with-postgres $(CARGO) test --workspace --locked --test e2e -- $(FAULTS_OF) 2>target/faults/log; \
 		code=$$?; grep '^seed ' target/faults/log; grep '^recovered ' target/faults/log | sort -k2,2nr -k4; exit $$code
 
 # All attacks at once for ten minutes on forty apps, on the release binary.
 adversary: setup
 	$(CARGO) build --release --locked -p picloud
 	$(CARGO) build --workspace --all-targets --locked
-	FAULTS=long PICLOUD_BINARY=$(CURDIR)/target/release/picloud $(CARGO) test --workspace --locked --test journey -- adversary --nocapture
+	FAULTS=long PICLOUD_BINARY=$(CURDIR)/target/release/picloud $(CARGO) test --workspace --locked --test e2e -- adversary --nocapture
 
 # Built by itself, with flags of its own (git-receiver/fuzz/.cargo). An input that breaks something ends the search; it
 # stays in target/fuzz/found with the others that were found, about which the real git is asked in the end.

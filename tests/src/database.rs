@@ -41,7 +41,7 @@ impl Database {
     pub fn on(admin: String) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("journey_{}_{number}", std::process::id());
+        let name = format!("e2e_{}_{number}", std::process::id());
         psql(&admin, &format!("CREATE DATABASE {name}"));
         Self::Postgres(Arc::new(Made { admin, name }))
     }

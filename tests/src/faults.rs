@@ -1,7 +1,7 @@
 //! Faults in a short and a long form, at moments that a seed decides, and how long a node took to recover.
 //!
 //! `make test` runs the short forms, `make faults` the long ones. A failed run is repeated by its seed:
-//! `FAULTS_SEED=7 cargo test --test journey NAME`.
+//! `FAULTS_SEED=7 cargo test --test e2e NAME`.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

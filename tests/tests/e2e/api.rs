@@ -1,0 +1,244 @@
+//! The REST API as programs use it: by its description, and by what every list and document has.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
+
+use crate::client_commands::run;
+
+on_both_databases!(deploys_are_listed_and_gone_back_to, a_running_server_keeps_to_the_description_of_its_api);
+
+const MANIFEST: &str = r#"
+    sdk = "1.1"
+    [[routes]]
+    path = "/greet/{name}"
+    methods = ["GET"]
+    script = "greet.rhai"
+    [[functions]]
+    name = "double"
+    script = "double.rhai"
+    [[schedules]]
+    name = "tick"
+    cron = "0 0 1 1 *"
+    script = "tick.rhai"
+"#;
+
+fn serve(database: Database, flags: &[&str]) -> (Server, Repository) {
+    let server = Server::start_with(database, flags);
+    let repository = Repository::new();
+    repository.write("picloud.toml", MANIFEST);
+    repository.write("greet.rhai", "`first`");
+    repository.write("double.rhai", "2");
+    repository.write("tick.rhai", "log::info(\"tick\")");
+    repository.commit("first");
+    repository.git(&["remote", "add", "picloud", &server.git_url("hello")]);
+    repository.push("picloud", &["main"]).succeeded();
+    (server, repository)
+}
+
+fn ask(server: &Server, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    let bearer = format!("Bearer {TOKEN}");
+    let body = body.map(|body| body.to_string().into_bytes());
+    server.request(method, &format!("/-/api/v1/{path}"), &[("authorization", &bearer)], body.as_deref())
+}
+
+fn deploys_are_listed_and_gone_back_to(database: Database) {
+    let (server, repository) = serve(database, &[]);
+    let first = repository.head();
+    repository.write("greet.rhai", "`second`");
+    repository.commit("the second one");
+    repository.push("picloud", &["main", "HEAD:refs/heads/try"]).succeeded();
+    assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
+
+    let (code, text, _) = run(repository.path(), &["rollback"]);
+    let said = format!(
+        "{} \"first\" of deploy 1 is live again, as deploy 4: http://{}/hello/\n",
+        &first[..7],
+        server.address
+    );
+    assert_eq!((code, text), (Some(0), said));
+    let answer = server.get("/hello/greet/Ann");
+    assert_eq!(
+        (answer.body.as_str(), answer.header("picloud-revision")),
+        ("\"first\"", Some(first.as_str()))
+    );
+    let (code, _, text) = run(repository.path(), &["rollback", "1"]);
+    assert!(code == Some(1) && text.contains("deploy 1 is what is live"), "{text}");
+    let (code, _, text) = run(repository.path(), &["rollback", "99"]);
+    assert!(code == Some(1) && text.contains("no deploy 99"), "{text}");
+    let rolled = ask(&server, "POST", "apps/hello/rollback", Some(&json!({"deploy": 2})));
+    assert_eq!((rolled.status, &rolled.json()["deploy"]), (200, &json!(5)), "{}", rolled.body);
+    assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
+
+    let deploys = ask(&server, "GET", "apps/hello/deploys?limit=3", None).json();
+    let numbers = |deploys: &Value| -> Vec<u64> {
+        let deploys = deploys["deploys"].as_array().expect("deploys");
+        deploys.iter().map(|deploy| deploy["number"].as_u64().expect("a number")).collect()
+    };
+    assert_eq!(numbers(&deploys), [5, 4, 3]);
+    let latest = &deploys["deploys"][0];
+    assert_eq!((&latest["live"], &latest["subject"]), (&json!(true), &json!("the second one")));
+    let more = format!("apps/hello/deploys?cursor={}", deploys["next_cursor"].as_str().expect("more"));
+    assert_eq!(numbers(&ask(&server, "GET", &more, None).json()), [2, 1]);
+    assert_eq!(numbers(&ask(&server, "GET", "apps/hello/deploys?branch=try", None).json()), [3]);
+    let (_, text, _) = run(repository.path(), &["deploys"]);
+    assert!(text.contains("the second one") && text.lines().count() == 6, "{text}");
+
+    let branches = ask(&server, "GET", "apps/hello/branches", None).json();
+    let branches = branches["branches"].as_array().expect("branches");
+    assert_eq!((&branches[0]["name"], &branches[0]["expires_at"]), (&json!("main"), &Value::Null));
+    assert_eq!((&branches[1]["name"], &branches[1]["label"]), (&json!("try"), &json!("try")));
+    assert!(branches[1]["expires_at"].is_string(), "a preview ends some day");
+    assert_eq!(branches[1]["url"], format!("http://{}/hello@try/", server.address));
+    let (_, text, _) = run(repository.path(), &["previews"]);
+    assert!(text.contains("production") && text.contains("preview"), "{text}");
+    let (_, text, _) = run(repository.path(), &["routes"]);
+    assert!(text.contains("GET      /greet/{name}  greet.rhai") && text.contains("double"), "{text}");
+    assert_eq!(server.get("/hello@try/greet/Ann").status, 200);
+    let of_branch = |branch: &str| -> Vec<u64> {
+        let path = format!("apps/hello/executions?branch={branch}");
+        let found = ask(&server, "GET", &path, None).json();
+        let all = found["executions"].as_array().expect("executions").iter();
+        all.map(|execution| execution["deploy"].as_u64().expect("a deploy")).collect()
+    };
+    until("it is recorded", || (of_branch("try") == [3]).then_some(()));
+    assert!(!of_branch("main").contains(&3), "{:?}", of_branch("main"));
+    assert_eq!(ask(&server, "GET", "apps/hello/executions?branch=tri", None).status, 404);
+    let (code, text, _) = run(repository.path(), &["routes", "--branch", "try"]);
+    assert!(code == Some(0) && text.contains("/greet/{name}"), "{text}");
+    let (code, _, text) = run(repository.path(), &["routes", "--branch", "tri"]);
+    assert!(code != Some(0) && text.contains("did you mean `try`?"), "{text}");
+    let (code, text, _) = run(repository.path(), &["status"]);
+    assert!(code == Some(0) && text.starts_with("All is well.\n"), "{text}");
+}
+
+#[test]
+fn what_a_client_has_already_is_not_sent_again() {
+    let (server, _repository) = serve(Database::sqlite(), &[]);
+    let first = ask(&server, "GET", "apps/hello/deploys", None);
+    let tag = first.header("etag").expect("a tag").to_owned();
+    let again = |tag: &str| {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [("authorization", bearer.as_str()), ("if-none-match", tag)];
+        server.request("GET", "/-/api/v1/apps/hello/deploys", &headers, None)
+    };
+    let known = again(&tag);
+    assert_eq!((known.status, known.body.as_str(), known.header("etag")), (304, "", Some(tag.as_str())));
+    assert_eq!(again("W/\"other\"").status, 200);
+    let unknown = server.request("GET", "/-/api/v1/apps/hello/deploys", &[("if-none-match", &tag)], None);
+    assert_eq!(unknown.status, 401, "whoever has no token is told nothing");
+}
+
+#[test]
+fn a_query_that_is_not_understood_is_refused() {
+    let (server, _repository) = serve(Database::sqlite(), &[]);
+    for query in
+        ["deploys?limit=x", "deploys?nonsense=1", "logs?level=loud", "executions?cursor=x", "logs?since=now"]
+    {
+        let refused = ask(&server, "GET", &format!("apps/hello/{query}"), None);
+        assert_eq!(refused.status, 400, "{query}: {}", refused.body);
+        assert_eq!(refused.header("content-type"), Some("application/problem+json"));
+    }
+}
+
+#[test]
+fn parameters_that_are_unknown_are_refused_wherever_something_is_read() {
+    let (server, _repository) = serve(Database::sqlite(), &[]);
+    let description = server.get("/-/api/openapi.json").json();
+    let paths = description["paths"].as_object().expect("paths");
+    let read = paths.iter().filter(|(_, methods)| methods.get("get").is_some());
+    let mut asked = 0;
+    for (template, _) in read {
+        let path = template
+            .replace("{app}", "hello")
+            .replace("{name}", "x")
+            .replace("{id}", "00000000-0000-0000-0000-000000000000");
+        let path = path.strip_prefix("/-/api/v1/").expect("a path of the API");
+        let refused = ask(&server, "GET", &format!("{path}?nonsense=abc"), None);
+        assert_eq!(refused.status, 400, "{template}: {}", refused.body);
+        assert!(refused.body.contains("nonsense"), "{template}: {}", refused.body);
+        asked += 1;
+    }
+    assert!(asked > 10, "{asked}");
+}
+
+#[test]
+fn names_of_nothing_are_errors_that_offer_the_one_that_was_meant() {
+    let (server, repository) = serve(Database::sqlite(), &[]);
+    repository.push(&server.git_url("secluded"), &["main"]).succeeded();
+    repository.push(&server.git_url("hello"), &["main:feature"]).succeeded();
+    let said = |bearer: &str, method: &str, path: &str| -> String {
+        let headers = [("authorization", &*format!("Bearer {bearer}"))];
+        let answer = server.request(method, &format!("/-/api/v1/{path}"), &headers, None);
+        assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+        answer.json()["detail"].as_str().expect("a detail").to_owned()
+    };
+    for (method, path, meant) in [
+        ("GET", "audit?app=helo", "hello"),
+        ("GET", "apps/helo/deploys", "hello"),
+        ("GET", "apps/helo/routes", "hello"),
+        ("GET", "apps/helo/schedules", "hello"),
+        ("POST", "apps/helo/functions/double", "hello"),
+        ("GET", "apps/hello/deploys?branch=featrue", "feature"),
+        ("GET", "apps/hello/schedules?branch=featrue", "feature"),
+        ("GET", "apps/hello/logs?script=gret.rhai", "greet.rhai"),
+        ("GET", "apps/hello/logs/stream?script=gret.rhai", "greet.rhai"),
+        ("GET", "apps/hello/executions?script=gret.rhai", "greet.rhai"),
+        ("POST", "apps/hello/functions/dubble", "double"),
+        ("GET", "apps/hello/schedules/tik/runs", "tick"),
+    ] {
+        let said = said(TOKEN, method, path);
+        assert!(said.ends_with(&format!("did you mean `{meant}`?")), "{path}: {said}");
+    }
+    assert_eq!(
+        said(TOKEN, "GET", "audit?app=nothing-like-it"),
+        "there is no such app, or nothing of it is live"
+    );
+    for path in ["logs?script=greet.rhai", "executions?script=greet.rhai", "deploys?branch=feature"] {
+        assert_eq!(ask(&server, "GET", &format!("apps/hello/{path}"), None).status, 200, "{path}");
+    }
+    // Who knows nothing of an app is not offered its name, and cannot tell it from one that is not there.
+    let created = json!({"name": "reader", "scopes": ["hello:read"]});
+    let token =
+        ask(&server, "POST", "tokens", Some(&created)).json()["secret"].as_str().expect("a token").to_owned();
+    assert!(said(&token, "GET", "apps/helo/deploys").ends_with("did you mean `hello`?"));
+    let absent = "there is no such app, or nothing of it is live";
+    assert_eq!(said(&token, "GET", "apps/secluded/deploys"), absent);
+    assert_eq!(said(&token, "GET", "apps/seclude/deploys"), absent);
+}
+
+/// schemathesis makes requests of every kind from the description, right ones and wrong ones, and holds the answers to it.
+fn a_running_server_keeps_to_the_description_of_its_api(database: Database) {
+    let (server, repository) = serve(database, &["--preview-days", "0"]);
+    repository.push(&server.git_url("spare"), &["main"]).succeeded();
+    let description = server.get("/-/api/openapi.json").json();
+    assert!(
+        description["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")),
+        "{description}"
+    );
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = tests.join("../target/api-venv/bin/schemathesis");
+    assert!(program.exists(), "schemathesis is not installed; run `make setup`");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = Command::new(program)
+        .arg("--config-file")
+        .arg(tests.join("api/schemathesis.toml"))
+        .args(["run", &format!("http://{}/-/api/openapi.json", server.address)])
+        .args(["--header", &format!("Authorization: Bearer {TOKEN}")])
+        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1"])
+        // A stream does not end, and what a function answers is the app's.
+        .args(["--exclude-path-regex", "logs/stream|functions"])
+        // What is right by its form need not be there; and so many wrong tokens are soon answered 429.
+        .args(["--exclude-checks", "positive_data_acceptance,unsupported_method,ignored_auth"])
+        .args(["--request-timeout", "60", "--no-color", "--suppress-health-check", "all"])
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .output()
+        .expect("schemathesis runs");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(server.get("/hello/greet/Ann").status, 200);
+    assert_eq!(server.get("/spare/greet/Ann").status, 404, "it was deleted");
+}

@@ -1,0 +1,235 @@
+//! The Caddyfiles that ship, with the real Caddy: Debian's and the newest.
+
+mod domain;
+mod lan;
+mod nodes;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tempfile::TempDir;
+use tests::{Repository, until};
+
+/// A Caddy that the files are for.
+#[derive(Clone, Copy, Debug)]
+enum Release {
+    /// The one that Debian has.
+    Debian,
+    /// The newest one.
+    Newest,
+}
+
+impl Release {
+    const ALL: [Self; 2] = [Self::Debian, Self::Newest];
+
+    fn command(self) -> Command {
+        match self {
+            Self::Debian => Command::new("/usr/bin/caddy"),
+            Self::Newest => {
+                Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/caddy-venv/bin/caddy"))
+            }
+        }
+    }
+}
+
+/// Makes a test of each function for each release.
+macro_rules! with_each_release {
+    ($($test:ident),+ $(,)?) => {
+        mod debian {
+            $(#[test] fn $test() { super::$test(crate::caddy::Release::Debian); })+
+        }
+        mod newest {
+            $(#[test] fn $test() { super::$test(crate::caddy::Release::Newest); })+
+        }
+    };
+}
+use with_each_release;
+
+/// The domain of the nodes behind it.
+const DOMAIN: &str = "picloud.test";
+
+/// A running Caddy, and the ports that it answers at.
+struct Caddy {
+    process: Child,
+    folder: TempDir,
+    http: u16,
+    https: u16,
+}
+
+/// What `curl` got.
+#[derive(Debug)]
+struct Got {
+    /// 0 where there was no answer at all.
+    status: u16,
+    version: String,
+    body: String,
+    said: String,
+}
+
+impl Caddy {
+    /// Runs one of the Caddyfiles, with certificates of an authority of its own, until `ready` answers.
+    fn start(release: Release, file: &str, environment: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (http, https) = (free_port(), free_port());
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let options = format!("local_certs\nskip_install_trust\nhttp_port {http}\nhttps_port {https}");
+        let process = release
+            .command()
+            .args(["run", "--adapter", "caddyfile", "--config"])
+            .arg(shipped(file))
+            .env("HOME", folder.path())
+            .env("XDG_DATA_HOME", folder.path())
+            .env("XDG_CONFIG_HOME", folder.path())
+            .env("PICLOUD_DOMAIN", DOMAIN)
+            .env("PICLOUD_CADDY_ADMIN", "off")
+            .env("PICLOUD_CADDY_OPTIONS", options)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("caddy is installed");
+        Self { process, folder, http, https }
+    }
+
+    fn authority(&self) -> PathBuf {
+        self.folder.path().join("caddy/pki/authorities/local/root.crt")
+    }
+
+    /// `curl` with TLS, every name leading here.
+    fn curl(&self, name: &str, path: &str, arguments: &[&str]) -> Got {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "60", "--connect-to"])
+            .arg(format!("::127.0.0.1:{}", self.https))
+            .arg("--cacert")
+            .arg(self.authority())
+            .args(["--write-out", "\n%{http_code} %{http_version}"])
+            .args(arguments)
+            .arg(format!("https://{name}:{}{path}", self.https))
+            .output()
+            .expect("curl is installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (body, end) = text.rsplit_once('\n').unwrap_or_default();
+        let (status, version) = end.split_once(' ').unwrap_or_default();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Got { status: status.parse().unwrap_or(0), version: version.to_owned(), body: body.to_owned(), said }
+    }
+
+    /// Waits until the control plane answers.
+    fn ready(&self) {
+        until("the proxy answers", || {
+            (self.curl(DOMAIN, "/-/health/ready", &[]).status == 200).then_some(())
+        });
+    }
+
+    /// Makes git trust this Caddy, and find every name here.
+    fn for_git(&self, repository: &Repository) {
+        repository.git(&["config", "http.sslCAInfo", self.authority().to_str().unwrap()]);
+        let resolve = format!("{DOMAIN}:{}:127.0.0.1", self.https);
+        repository.git(&["config", "http.curloptResolve", &resolve]);
+    }
+
+    fn git_url(&self, app: &str) -> String {
+        format!("https://ada:{}@{DOMAIN}:{}/{app}.git", tests::TOKEN, self.https)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Caddy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the proxy\n{}", self.log());
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn shipped(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../caddy").join(file)
+}
+
+/// Asks from several threads, again and again, while `meanwhile` does something. Every answer must be right.
+fn under_load(ask: impl Fn() -> Result<(), String> + Sync, meanwhile: impl FnOnce()) -> usize {
+    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        ask()?;
+                        asked.fetch_add(1, Ordering::SeqCst);
+                    }
+                    Ok::<_, String>(())
+                })
+            })
+            .collect();
+        until("there is load", || (asked.load(Ordering::SeqCst) > 20).then_some(()));
+        meanwhile();
+        let before = asked.load(Ordering::SeqCst);
+        until("there still is", || (asked.load(Ordering::SeqCst) > before + 20).then_some(()));
+        done.store(true, Ordering::SeqCst);
+        for client in clients {
+            client.join().unwrap().unwrap();
+        }
+    });
+    asked.into_inner()
+}
+
+const FILES: [&str; 3] = ["Caddyfile", "Caddyfile.lan", "Caddyfile.nodes"];
+
+/// What Caddy says to that.
+fn caddy(release: Release, folder: &Path, arguments: &[&str], file: &Path) -> String {
+    let output = release
+        .command()
+        .args(arguments)
+        .arg(file)
+        .env("HOME", folder)
+        .env("PICLOUD_DOMAIN", DOMAIN)
+        .env("PICLOUD_NODES", "127.0.0.1:8080 127.0.0.1:8081")
+        .output()
+        .expect("caddy is installed");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{release:?} {arguments:?} {}: {said}", file.display());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_caddyfiles_are_valid_and_formatted() {
+    let folder = tempfile::tempdir().unwrap();
+    for (release, name) in Release::ALL.into_iter().flat_map(|release| FILES.map(|name| (release, name))) {
+        let file = folder.path().join(name);
+        let shipped = fs::read_to_string(shipped(name)).unwrap();
+        fs::write(&file, &shipped).unwrap();
+        caddy(release, folder.path(), &["validate", "--adapter", "caddyfile", "--config"], &file);
+        caddy(release, folder.path(), &["fmt", "--overwrite"], &file);
+        assert_eq!(fs::read_to_string(&file).unwrap(), shipped, "{release:?} {name}");
+    }
+}
+
+#[test]
+fn every_server_of_the_caddyfiles_has_times_and_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    for (release, name) in Release::ALL.into_iter().flat_map(|release| FILES.map(|name| (release, name))) {
+        let adapt = ["adapt", "--adapter", "caddyfile", "--config"];
+        let adapted = caddy(release, folder.path(), &adapt, &shipped(name));
+        let adapted: serde_json::Value = serde_json::from_str(&adapted).unwrap();
+        let servers = adapted["apps"]["http"]["servers"].as_object().unwrap();
+        assert!(!servers.is_empty());
+        for (server, settings) in servers {
+            for bound in ["read_header_timeout", "read_timeout", "idle_timeout", "max_header_bytes"] {
+                assert!(settings[bound].is_number(), "{release:?} {name} {server}: {bound}");
+            }
+        }
+    }
+}

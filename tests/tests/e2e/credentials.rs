@@ -1,0 +1,226 @@
+//! How the command line and git come to a token, and where it stays.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tests::server::picloud;
+use tests::{Database, Repository, Server, TOKEN};
+
+use crate::getting_started::shell;
+
+/// A repository with a node as its remote, without a token in its address.
+fn cloned(server: &Server) -> Repository {
+    let repository = Repository::hello();
+    repository.git(&["remote", "add", "picloud", &format!("http://{}/hello.git", server.address)]);
+    repository
+}
+
+fn kept(repository: &Repository) -> String {
+    fs::read_to_string(repository.path().join(".config/picloud/credentials")).unwrap_or_default()
+}
+
+#[test]
+fn login_keeps_a_token_for_verbs_and_for_git() {
+    let server = Server::start(Database::sqlite());
+    let repository = cloned(&server);
+    let here = repository.path();
+    let url = format!("http://{}", server.address);
+    let refused = shell(here, "printf wrong | picloud login 2>&1 || echo $?");
+    let words = "error: the server does not take this token\nhint: keep a right one with  picloud login , or set PICLOUD_TOKEN\n1\n";
+    assert_eq!((refused.as_str(), kept(&repository).as_str()), (words, ""));
+
+    let said = shell(here, &format!("echo {TOKEN} | picloud login"));
+    let (first, command) = said.split_once("\nFor git to find it there:\n  ").unwrap();
+    let file = here.join(".config/picloud/credentials");
+    assert_eq!(first, format!("Logged in to {url}; the token is kept in {}.", file.display()));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
+    assert!(shell(here, "picloud apps").contains("There are no apps yet"));
+
+    // git has a configuration of its own here, and is told as the login says.
+    let with_git = |line: &str| shell(here, &format!("export GIT_CONFIG_GLOBAL=$HOME/.gitconfig; {line}"));
+    with_git(command);
+    let pushed = with_git("git push picloud main 2>&1");
+    assert!(pushed.contains("LIVE as deploy 1"), "{pushed}");
+    assert!(kept(&repository).contains(TOKEN), "git approves of it, and it is there once");
+    assert_eq!(kept(&repository).lines().count(), 1);
+
+    // Another server is not shown it, and one more has its own line.
+    let other = "printf 'protocol=https\\nhost=elsewhere.example\\n\\n' | picloud credential get";
+    assert_eq!(shell(here, other), "");
+    let second = Server::start(Database::sqlite());
+    shell(here, &format!("echo {TOKEN} | picloud login http://{}", second.address));
+    assert_eq!(kept(&repository).lines().count(), 2);
+    let out = shell(here, &format!("picloud logout http://{}", second.address));
+    assert_eq!(
+        out,
+        format!(
+            "Logged out of http://{}. The token works until  picloud tokens revoke  ends it.\n",
+            second.address
+        )
+    );
+    assert_eq!(kept(&repository).lines().count(), 1);
+
+    // One that works no more is forgotten, as git does with any helper.
+    let short = shell(here, "picloud tokens create short --scope hello:deploy 2>/dev/null");
+    let short = short.trim();
+    shell(here, &format!("echo {short} | picloud login && echo {TOKEN} > token"));
+    shell(here, "picloud tokens revoke short --token-file token");
+    repository.commit("next");
+    let refused = with_git("git push picloud main 2>&1 || true");
+    assert!(refused.contains("Authentication failed"), "{refused}");
+    assert_eq!(kept(&repository), "");
+    assert_eq!(
+        shell(here, "picloud apps 2>&1 || true"),
+        format!(
+            "error: there is no token for {url}\nhint: keep one with  picloud login , or set PICLOUD_TOKEN\n"
+        )
+    );
+}
+
+/// As `docs/credentials.md` has it.
+#[test]
+fn ci_deploys_as_the_documentation_says() {
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/credentials.md");
+    let document = fs::read_to_string(document).unwrap();
+    let lines: Vec<&str> = document
+        .lines()
+        .map(str::trim_start)
+        .filter_map(|line| {
+            Some(line.strip_prefix("- run: ").unwrap_or(line)).filter(|line| line.starts_with("git -c "))
+        })
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let server = Server::start(Database::sqlite());
+    let url = format!("http://{}", server.address);
+    for line in lines {
+        let repository = Repository::hello();
+        // CI checks out a commit, and no branch.
+        repository.git(&["checkout", "-q", "--detach"]);
+        repository.commit(line);
+        let line = line.replace("https://pi.example.com", &url);
+        let said = shell(
+            repository.path(),
+            &format!("export PICLOUD_URL={url} PICLOUD_TOKEN={TOKEN}; {line} -f 2>&1"),
+        );
+        assert!(said.contains("LIVE as deploy"), "{line}: {said}");
+    }
+    // The token of the environment is for its server only.
+    let asked = "printf 'protocol=https\\nhost=elsewhere.example\\n\\n' | picloud credential get";
+    let environment = format!("export PICLOUD_URL={url} PICLOUD_TOKEN={TOKEN}");
+    assert_eq!(shell(Path::new("/tmp"), &format!("{environment}; {asked}")), "");
+}
+
+/// A terminal in which a line runs, and what it shows.
+fn at_a_terminal(server: &Server, line: &str, keys: &[u8]) -> String {
+    let mut process = Command::new("script")
+        .args(["--quiet", "--return", "--command", line, "/dev/null"])
+        .env("PICLOUD_URL", format!("http://{}", server.address))
+        .env("PICLOUD_TOKEN", TOKEN)
+        .env("PICLOUD", picloud())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script(1) of util-linux");
+    let (mut typing, mut screen) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    while !shown.ends_with(b"KEY: ") {
+        let mut byte = [0];
+        assert_eq!(screen.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&shown));
+        shown.push(byte[0]);
+    }
+    typing.write_all(keys).unwrap();
+    screen.read_to_end(&mut shown).unwrap();
+    process.wait().unwrap();
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn ctrl_c_at_the_prompt_of_a_secret_leaves_the_terminal_as_it_was() {
+    let server = Server::start(Database::sqlite());
+    let line = "\"$PICLOUD\" secrets set KEY --app hello; echo code $?; stty -a | tr ' ;' '\\n\\n' | grep -x -e '-*echo' -e '-*icanon' -e '-*isig'";
+    let shown = at_a_terminal(&server, line, b"tanger\x03");
+    assert!(shown.contains(": stopped; nothing was changed") && shown.contains("code 1"), "{shown:?}");
+    for mode in ["\r\necho\r", "\r\nicanon\r", "\r\nisig\r"] {
+        assert!(shown.contains(mode), "{shown:?}");
+    }
+    assert!(!shown.contains("tanger"), "{shown:?}");
+    let shown = at_a_terminal(&server, line, b"tangerinn\x7fe-77\n");
+    assert!(
+        shown.contains("KEY is set.") && shown.contains("\r\necho\r") && !shown.contains("tanger"),
+        "{shown:?}"
+    );
+}
+
+const MANIFEST: &str = r#"sdk = "1.2"
+
+[[functions]]
+name = "double"
+script = "double.rhai"
+
+[[schedules]]
+name = "tick"
+cron = "0 0 1 1 *"
+script = "tick.rhai"
+"#;
+
+fn with_functions(server: &Server) -> Repository {
+    let repository = cloned(server);
+    repository.write("picloud.toml", MANIFEST);
+    repository.write("double.rhai", "log::info(\"doubling\");\nlet n = ctx.request.body.n;\nn * 2\n");
+    repository.write("tick.rhai", "log::info(\"ticked\");\n");
+    repository.commit("functions");
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    repository
+}
+
+#[test]
+fn what_a_verb_has_run_is_in_the_logs_when_it_ends() {
+    let server = Server::start(Database::sqlite());
+    let repository = with_functions(&server);
+    for round in 1..=5 {
+        let lines = format!(
+            "export PICLOUD_TOKEN={TOKEN}; picloud invoke double --data '{{\"n\": {round}}}'; picloud logs; picloud run tick >/dev/null; picloud logs"
+        );
+        let said = shell(repository.path(), &lines);
+        let count = |words: &str| said.matches(words).count();
+        assert_eq!((count("doubling"), count("ticked")), (2 * round, 2 * round - 1), "{said}");
+    }
+}
+
+#[test]
+fn invoke_shows_why_the_script_failed_to_those_who_can_read_it() {
+    let server = Server::start(Database::sqlite());
+    let repository = with_functions(&server);
+    let here = repository.path();
+    let said = shell(
+        here,
+        &format!("PICLOUD_TOKEN={TOKEN} picloud invoke double --data '\"Ann\"' 2>&1 >/dev/null || echo $?"),
+    );
+    let failure = "\nerror: double.rhai:2:26  ";
+    assert!(
+        said.starts_with(failure)
+            && said.contains("\n  2 | let n = ctx.request.body.n;\n")
+            && said.ends_with("1\n"),
+        "{said}"
+    );
+    let token = shell(
+        here,
+        &format!("PICLOUD_TOKEN={TOKEN} picloud tokens create caller --scope hello:invoke 2>/dev/null"),
+    );
+    let said = shell(
+        here,
+        &format!(
+            "PICLOUD_TOKEN={token} picloud invoke double --data '\"Ann\"' 2>&1 >/dev/null || echo $?",
+            token = token.trim()
+        ),
+    );
+    assert!(
+        said.starts_with("hint: picloud executions ")
+            && said.contains("tells why, to a token with the scope hello:read"),
+        "{said}"
+    );
+}

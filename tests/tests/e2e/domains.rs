@@ -1,0 +1,325 @@
+//! Domains of apps' own: who has them, who answers there, and for which names a proxy may have certificates.
+
+use serde_json::Value;
+use tests::{Answer, Database, Dns, Repository, Server, TOKEN, on_both_databases};
+
+use crate::access::{ask, token, url, verb, verb_as};
+
+on_both_databases!(
+    domain_is_one_apps_once_it_is_proven_and_until_it_is_released,
+    domain_of_a_deleted_app_is_free_and_comes_back_with_it,
+);
+
+fn app(domains: &str) -> Repository {
+    let repository = Repository::new();
+    name(&repository, domains);
+    repository
+}
+
+fn name(repository: &Repository, domains: &str) {
+    let route = "[[routes]]\npath = \"/{*rest}\"\nscript = \"a.rhai\"\n";
+    repository.write("picloud.toml", format!("sdk = \"1.1\"\n[app]\ndomains = [{domains}]\n{route}"));
+    repository.write("a.rhai", "#{ script: true, headers: ctx.request.headers }");
+    repository.commit("domains");
+}
+
+fn at(server: &Server, host: &str) -> Answer {
+    server.request("GET", "/", &[("host", host)], None)
+}
+
+/// The commit that answers at a host, if an app does.
+fn answering(server: &Server, host: &str) -> Option<String> {
+    at(server, host).header("picloud-revision").map(str::to_owned)
+}
+
+fn allowed(server: &Server, name: &str) -> u16 {
+    server.get(&format!("/-/api/v1/tls-allowed?domain={name}")).status
+}
+
+/// A domain of an app, as the API shows it.
+fn shown(server: &Server, app: &str, domain: &str) -> Value {
+    let listed = ask(server, TOKEN, "GET", &format!("apps/{app}/domains"), None).json();
+    let domains = listed["domains"].as_array().expect("domains").clone();
+    domains.into_iter().find(|found| found["name"] == domain).unwrap_or_default()
+}
+
+/// Sets the record in DNS that proves a domain to be an app's.
+fn prove(dns: &Dns, server: &Server, app: &str, domain: &str) {
+    let record = shown(server, app, domain)["record"].clone();
+    dns.set(record["name"].as_str().expect("a name"), record["value"].as_str().expect("a value"));
+}
+
+fn domain_is_one_apps_once_it_is_proven_and_until_it_is_released(database: Database) {
+    let dns = Dns::start();
+    let mut server = Server::start_with(database, &["--dns-server", &dns.address.to_string()]);
+    let first = app(r#""a.example", "shop.example""#);
+    let pushed = first.push(&server.git_url("first"), &["main"]).succeeded();
+    pushed
+        .says("LIVE as deploy 1")
+        .says("+ shop.example")
+        .says("domain pending: shop.example")
+        .says("_picloud-challenge.shop.example  TXT  \"picloud-domain=")
+        .says("picloud domains verify shop.example");
+    assert_eq!((answering(&server, "shop.example"), allowed(&server, "shop.example")), (None, 404));
+    verb(&server, &["domains", "verify", "shop.example", "--app", "first"])
+        .refused()
+        .says("DNS has no TXT record _picloud-challenge.shop.example");
+    verb(&server, &["domains", "verify", "other.example", "--app", "first"]).refused().says("does not name");
+
+    // Another app can name it meanwhile, and whose it is does not depend on who was first.
+    let second = app(r#""shop.example""#);
+    second.push(&server.git_url("second"), &["main"]).succeeded().says("domain pending: shop.example");
+    prove(&dns, &server, "first", "shop.example");
+    verb(&server, &["domains", "verify", "shop.example", "--app", "second"]).refused().says("no TXT record");
+    verb(&server, &["domains", "verify", "shop.example", "--app", "first"]).succeeded();
+    for host in ["shop.example", "Shop.Example:8080", "shop.example."] {
+        assert_eq!(answering(&server, host), Some(first.head()), "{host}");
+    }
+    assert_eq!((allowed(&server, "shop.example"), allowed(&server, "a.example")), (200, 404));
+    verb(&server, &["domains", "list", "--app", "first"])
+        .succeeded()
+        .says("shop.example  live     dns")
+        .says("a.example     pending  -");
+
+    // Who has nothing to do with the other app does not learn its name.
+    name(&second, r#""shop.example", "b.example""#);
+    second
+        .push(&server.git_url("second"), &["main"])
+        .refused()
+        .says("error: picloud.toml:3:12  domain `shop.example` is that of the app first")
+        .says("3 | domains = [\"shop.example\"")
+        .says("1 problem in 1 file; nothing changed");
+    let seconds = token(&server, "seconds", &["second:deploy,read,preview"]);
+    for refspec in ["main", "HEAD:refs/picloud/check"] {
+        let refused = second.push(&url(&server, &seconds, "second"), &[refspec]).refused();
+        assert!(!refused.text.contains("first"), "{}", refused.text);
+        refused.says("domain `shop.example` is another app's");
+    }
+    second.push(&server.git_url("second"), &["main:next"]).succeeded().says("PREVIEW");
+
+    // What was proven is kept while production does not name it, and goes by a rollback as before.
+    name(&first, r#""a.example""#);
+    first.push(&server.git_url("first"), &["main"]).succeeded().says("- shop.example");
+    assert_eq!((answering(&server, "shop.example"), allowed(&server, "shop.example")), (None, 404));
+    second.push(&server.git_url("second"), &["main"]).refused();
+    verb(&server, &["rollback", "--app", "first"]).succeeded();
+    assert_eq!(answering(&server, "shop.example").as_ref(), Some(&first.git(&["rev-parse", "main~1"])));
+
+    // Released, it is the other app's once that has proven it. A push asks DNS too.
+    verb(&server, &["domains", "release", "shop.example", "--app", "first"]).succeeded();
+    assert_eq!(answering(&server, "shop.example"), None);
+    prove(&dns, &server, "second", "shop.example");
+    let pushed = second.push(&server.git_url("second"), &["main"]).succeeded();
+    assert!(!pushed.text.contains("domain pending: shop.example"), "{}", pushed.text);
+    pushed.says("domain pending: b.example");
+    assert_eq!(answering(&server, "shop.example"), Some(second.head()));
+    verb(&server, &["domains", "verify", "shop.example", "--app", "first"]).refused();
+
+    server.kill();
+    server.restart();
+    assert_eq!(answering(&server, "shop.example"), Some(second.head()));
+    assert_eq!(shown(&server, "second", "shop.example")["proven_by"], "ada");
+    verb(&server, &["audit", "--app", "second"]).succeeded().says("domain.hold").says("shop.example");
+    verb(&server, &["audit", "--app", "first"]).succeeded().says("domain.release");
+}
+
+fn domain_of_a_deleted_app_is_free_and_comes_back_with_it(database: Database) {
+    let server = Server::start(database);
+    let first = app(r#""shop.example""#);
+    first.push(&server.git_url("first"), &["main"]).succeeded();
+    verb(&server, &["domains", "approve", "shop.example", "--app", "first"]).succeeded();
+    assert_eq!(answering(&server, "shop.example"), Some(first.head()));
+    verb(&server, &["apps", "delete", "first", "--yes"]).succeeded();
+    assert_eq!(answering(&server, "shop.example"), None);
+    // A new app of its name has nothing of it.
+    first.push(&server.git_url("first"), &["main"]).succeeded().says("domain pending: shop.example");
+    verb(&server, &["apps", "undelete", "first", "--as", "old"]).succeeded();
+    assert_eq!(shown(&server, "old", "shop.example")["proof"], "admin");
+    assert_eq!(shown(&server, "first", "shop.example")["state"], "pending");
+    assert_eq!(answering(&server, "shop.example"), Some(first.head()));
+
+    // Where another app holds it by now, it does not come back.
+    verb(&server, &["apps", "delete", "old", "--yes"]).succeeded();
+    verb(&server, &["domains", "approve", "shop.example", "--app", "first"]).succeeded();
+    verb(&server, &["apps", "undelete", "old"]).refused().says("another app has the domain shop.example");
+}
+
+#[test]
+fn domain_is_proven_by_who_deploys_and_approved_by_an_admin() {
+    let server = Server::start(Database::sqlite());
+    app(r#""shop.example""#).push(&server.git_url("shop"), &["main"]).succeeded();
+    let deploys = token(&server, "deploys", &["shop:deploy,read"]);
+    let reads = token(&server, "reads", &["shop:read"]);
+    let other = token(&server, "other", &["other:deploy,read"]);
+    let act = |token: &str, act: &str| {
+        ask(&server, token, "POST", &format!("apps/shop/domains/shop.example/{act}"), None).status
+    };
+    assert_eq!((act(&deploys, "approve"), act(&reads, "verify"), act(&reads, "release")), (403, 403, 403));
+    assert_eq!((act(&other, "approve"), act(&other, "verify"), act(&other, "release")), (403, 404, 404));
+    assert_eq!(ask(&server, &other, "GET", "apps/shop/domains", None).status, 404);
+    assert_eq!(answering(&server, "shop.example"), None);
+    assert_eq!(act(TOKEN, "approve"), 200);
+    assert!(answering(&server, "shop.example").is_some());
+    assert_eq!(
+        (act(&deploys, "verify"), act(&deploys, "release"), act(&deploys, "release")),
+        (200, 200, 404)
+    );
+    verb_as(&server, &reads, &["domains", "list", "--app", "shop"]).succeeded().says("pending");
+}
+
+/// Whoever writes an app wants to be the server: its script would get the admin's next request, token and all.
+#[test]
+fn app_never_has_a_name_by_which_the_server_is_reached() {
+    // As an earlier version let it: the app has the name, and nobody has said that it is the server's.
+    let mut server = Server::start_with(Database::sqlite(), &["--domain-proof", "off"]);
+    let evil = app(r#""pi.local""#);
+    evil.push(&server.git_url("evil"), &["main"]).succeeded();
+    Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
+    let bearer = format!("Bearer {TOKEN}");
+    let ask = |server: &Server, path: &str| {
+        server.request("GET", path, &[("host", "pi.local"), ("authorization", &bearer)], None)
+    };
+    let reserved =
+        ["/-/api/v1/apps", "/-/", "/-", "//-/api/v1/apps", "/hello.git/info/refs?service=git-receive-pack"];
+    for path in reserved {
+        let answer = ask(&server, path);
+        assert_eq!(
+            (answer.status, answer.header("picloud-revision")),
+            (404, None),
+            "{path}: {}",
+            answer.body
+        );
+        assert!(!answer.body.contains(TOKEN), "{path}: {}", answer.body);
+    }
+    assert_eq!(answering(&server, "pi.local"), Some(evil.head()), "the rest is the app's");
+
+    server.kill();
+    server.restart_with(&[
+        "--own-names",
+        "pi.local,cloud.lan",
+        "--public-url",
+        "http://pi.example.com:8080/",
+    ]);
+    assert_eq!(answering(&server, "pi.local"), None);
+    assert_eq!(ask(&server, "/-/api/v1/apps").status, 200);
+    assert_eq!(ask(&server, reserved[4]).status, 200);
+    for name in ["pi.local", "cloud.lan", "pi.example.com"] {
+        let refused = app(&format!("\"{name}\"")).push(&server.git_url("other"), &["main"]).refused();
+        refused.says(&format!("picloud.toml:3:12  domain `{name}` is this server's"));
+        let path = format!("apps/evil/domains/{name}/approve");
+        let answer = crate::access::ask(&server, TOKEN, "POST", &path, None);
+        assert!(matches!(answer.status, 404 | 409), "{name}: {answer:?}");
+    }
+    // Nor is one approved by the very name.
+    app(r#""other.lan""#).push(&server.git_url("other"), &["main"]).succeeded();
+    let approve = "/-/api/v1/apps/other/domains/other.lan/approve";
+    let by = |host: &str| {
+        let headers = [("host", host), ("authorization", bearer.as_str())];
+        server.request("POST", approve, &headers, Some(b"")).status
+    };
+    assert_eq!((by("other.lan:8080"), by("OTHER.lan"), by("pi.local")), (409, 409, 200));
+}
+
+/// Where nobody has said how people reach the server, it is by the name of the machine.
+#[test]
+fn name_of_the_machine_is_the_servers() {
+    let server = Server::start_with(Database::sqlite(), &["--domain-proof", "off"]);
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_ascii_lowercase();
+    let refused = app(&format!("\"{machine}.local\"")).push(&server.git_url("evil"), &["main"]).refused();
+    refused.says("is this server's: people reach its API and its repositories there");
+}
+
+#[test]
+fn certificates_are_for_names_at_which_something_is_served() {
+    let server = Server::start_with(Database::sqlite(), &["--domain", "pi.test"]);
+    let repository = app(r#""shop.example""#);
+    let push = |refspec: &str| {
+        let token = format!("Authorization: Bearer {}", tests::TOKEN);
+        let at = format!("pi.test:{}:127.0.0.1", server.address.rsplit_once(':').unwrap().1);
+        let url = format!("http://{}/hello.git", at.trim_end_matches(":127.0.0.1"));
+        let (header, resolve) = (format!("http.extraHeader={token}"), format!("http.curloptResolve={at}"));
+        repository.try_git(&["-c", &header, "-c", &resolve, "push", &url, refspec]).succeeded();
+    };
+    push("main");
+    push("main:next");
+    assert_eq!(allowed(&server, "shop.example"), 404, "it is pending");
+    let (bearer, approve) = (format!("Bearer {TOKEN}"), "/-/api/v1/apps/hello/domains/shop.example/approve");
+    let headers = [("host", "pi.test"), ("authorization", bearer.as_str())];
+    assert_eq!(server.request("POST", approve, &headers, Some(b"")).status, 200);
+    for name in ["pi.test", "PI.test", "hello.pi.test", "next--hello.pi.test", "shop.example", "Shop.Example"]
+    {
+        assert_eq!(allowed(&server, name), 200, "{name}");
+    }
+    let long = "a".repeat(10_000);
+    for name in
+        ["other.pi.test", "a.hello.pi.test", "other--hello.pi.test", "x.example", "127.0.0.1", "", &long]
+    {
+        assert_eq!(allowed(&server, name), 404, "{name}");
+    }
+    assert_eq!(server.get("/-/api/v1/tls-allowed").status, 400);
+    // By its address a node tells what a proxy has to know, and where else to ask.
+    assert_eq!(server.get("/-/health/ready").status, 200);
+    assert_eq!(server.get("/-/api/v1/apps").status, 421);
+    assert_eq!(at(&server, "pi.test").status, 200);
+}
+
+#[test]
+fn no_app_has_the_servers_own_domain() {
+    let server = Server::start_with(Database::sqlite(), &["--domain", "pi.test"]);
+    let repository = app(r#""shop.example", "pi.test", "a.pi.test""#);
+    let port = server.address.rsplit_once(':').unwrap().1;
+    let resolve = format!("http.curloptResolve=pi.test:{port}:127.0.0.1");
+    let url = format!("http://ada:{}@pi.test:{port}/hello.git", tests::TOKEN);
+    let refused = repository.try_git(&["-c", &resolve, "push", &url, "main"]).refused();
+    refused
+        .says("picloud.toml:3:28  domain `pi.test` is this server's")
+        .says("picloud.toml:3:39  domain `a.pi.test`");
+}
+
+/// Who makes certificates makes so many a week for a domain: previews do not take those of production.
+#[test]
+fn previews_take_part_of_the_certificates_of_a_week() {
+    let flags = ["--domain", "pi.test", "--preview-certificates", "5"];
+    let mut server = Server::start_with(Database::sqlite(), &flags);
+    let push = |server: &Server, app: &str, refspecs: &[&str]| {
+        let port = server.address.rsplit_once(':').unwrap().1;
+        let resolve = format!("http.curloptResolve=pi.test:{port}:127.0.0.1");
+        let url = format!("http://ada:{TOKEN}@pi.test:{port}/{app}.git");
+        let repository = Repository::hello();
+        repository.try_git(&[&["-c", &resolve, "push", &url], refspecs].concat()).succeeded();
+    };
+    let previews = ["main", "main:a", "main:b", "main:c", "main:d"];
+    for app in ["one", "two", "three"] {
+        push(&server, app, &previews);
+    }
+    // Of one app two, and of all five; whoever asks again is answered the same.
+    for _ in 0..2 {
+        for (name, status) in [
+            ("a--one", 200),
+            ("B--one", 200),
+            ("c--one", 429),
+            ("d--one", 429),
+            ("a--two", 200),
+            ("b--two", 200),
+            ("c--two", 429),
+            ("a--three", 200),
+            ("b--three", 429),
+            ("x--three", 404),
+        ] {
+            assert_eq!(allowed(&server, &format!("{name}.pi.test")), status, "{name}");
+        }
+    }
+    for name in ["pi.test", "one.pi.test", "two.pi.test", "three.pi.test"] {
+        assert_eq!(allowed(&server, name), 200, "{name}: production is not counted");
+    }
+    let bearer = format!("Bearer {TOKEN}");
+    let status =
+        server.request("GET", "/-/api/v1/status", &[("host", "pi.test"), ("authorization", &bearer)], None);
+    assert!(status.body.contains("preview_without_certificate"), "{}", status.body);
+    assert!(server.log().contains("no certificate for a preview"), "{}", server.log());
+
+    // What was granted stays so, for its certificate is renewed.
+    server.kill();
+    server.restart();
+    assert_eq!((allowed(&server, "a--one.pi.test"), allowed(&server, "c--one.pi.test")), (200, 429));
+}

@@ -1,0 +1,467 @@
+//! Clients other than git: dulwich, which is git in Python alone, libgit2, which editors and IDEs have inside them, JGit and go-git as
+//! Debian packages them, and isomorphic-git, which runs in browsers. `cargo test --test e2e clients -- --nocapture` prints the table.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tests::{Database, Pushed, Repository, Server};
+
+/// The clients, each a program in tests/clients, as `make setup` has installed them.
+const CLIENTS: [Client; 5] = [
+    Client { name: "dulwich", program: Program::Python("with_dulwich.py"), is_ever_shallow: true },
+    Client { name: "libgit2", program: Program::Python("with_libgit2.py"), is_ever_shallow: true },
+    Client { name: "jgit", program: Program::Python("with_jgit.py"), is_ever_shallow: false },
+    Client { name: "go-git", program: Program::Compiled("with_go_git"), is_ever_shallow: true },
+    Client {
+        name: "isomorphic-git",
+        program: Program::Node("with_isomorphic_git.mjs"),
+        is_ever_shallow: true,
+    },
+];
+
+#[derive(Clone, Copy)]
+struct Client {
+    name: &'static str,
+    program: Program,
+    /// Whether it can make clones that are shallow, and push from them.
+    is_ever_shallow: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Program {
+    Python(&'static str),
+    Node(&'static str),
+    Compiled(&'static str),
+}
+
+impl Program {
+    fn command(self) -> Command {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (target, programs) = (tests.join("../target"), tests.join("clients"));
+        let found = |program: PathBuf| {
+            assert!(program.exists(), "{} is not there; run `make setup`", program.display());
+            program
+        };
+        match self {
+            Self::Python(program) => {
+                let mut command = Command::new(found(target.join("clients-venv/bin/python")));
+                command.arg("-I").arg(programs.join(program));
+                command
+            }
+            Self::Node(program) => {
+                let mut command = Command::new("node");
+                command.arg(programs.join(program)).arg(found(target.join("clients-node")));
+                command
+            }
+            Self::Compiled(program) => Command::new(found(target.join("clients-go").join(program))),
+        }
+    }
+}
+
+impl Client {
+    /// Runs a verb in a repository, whatever comes of it.
+    fn run(self, folder: &Path, arguments: &[&str]) -> Pushed {
+        let output = self
+            .program
+            .command()
+            .args(arguments)
+            .current_dir(folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", folder)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        Pushed { accepted: output.status.success(), text: format!("{} {arguments:?}:\n{said}", self.name) }
+    }
+
+    fn push(self, repository: &Repository, url: &str, refspecs: &[&str]) -> Pushed {
+        self.run(repository.path(), &[&["push", url], refspecs].concat())
+    }
+
+    fn clone_of(self, url: &str, depth: &[&str]) -> Repository {
+        let folder = tempfile::tempdir().unwrap();
+        self.run(folder.path(), &[&["clone", url, "."], depth].concat()).succeeded();
+        let clone = Repository::made_in(folder);
+        clone.git(&["fsck", "--strict", "--full"]);
+        clone
+    }
+
+    fn fetch(self, repository: &Repository, url: &str) {
+        self.run(repository.path(), &["fetch", url]).succeeded();
+        repository.git(&["fsck", "--strict", "--full"]);
+    }
+}
+
+/// Those that know shallow clones.
+fn shallow_clients() -> impl Iterator<Item = Client> {
+    CLIENTS.into_iter().filter(|client| client.is_ever_shallow)
+}
+
+#[test]
+fn a_push_goes_live_and_so_does_the_next() {
+    let server = Server::start(Database::sqlite());
+    for client in CLIENTS {
+        let url = server.git_url(client.name);
+        let repository = Repository::hello();
+        client
+            .push(&repository, &url, &["refs/heads/main:refs/heads/main"])
+            .succeeded()
+            .says("+ GET  /greet/{name}  greet.rhai")
+            .says("success: LIVE as deploy 1");
+        let greet = format!("/{}/greet/Ann", client.name);
+        assert_eq!(server.get(&greet).body, r#"{"message":"Hello, Ann"}"#);
+        repository.write("greet.rhai", "`second`");
+        repository.commit("second");
+        client
+            .push(&repository, &url, &["refs/heads/main:refs/heads/main"])
+            .succeeded()
+            .says("LIVE as deploy 2");
+        assert_eq!(server.get(&greet).body, "\"second\"");
+        assert_eq!(server.get(&greet).header("picloud-revision"), Some(repository.head().as_str()));
+    }
+}
+
+#[test]
+fn several_refs_move_in_one_push() {
+    let server = Server::start(Database::sqlite());
+    for client in CLIENTS {
+        let url = server.git_url(client.name);
+        let repository = Repository::hello();
+        repository.git(&["tag", "-a", "-m", "release", "v1"]);
+        repository.git(&["branch", "next"]);
+        let refspecs =
+            ["refs/heads/main", "refs/heads/next", "refs/tags/v1"].map(|name| format!("{name}:{name}"));
+        client
+            .push(&repository, &url, &refspecs.each_ref().map(String::as_str))
+            .succeeded()
+            .says("LIVE as deploy 1")
+            .says("PREVIEW as deploy 2")
+            .says("STORED v1");
+        let listed = repository.git(&["ls-remote", &url]);
+        assert_eq!(
+            listed,
+            repository.git(&["ls-remote", &url, "HEAD", "main", "next", "refs/deploys/*", "v1*"])
+        );
+        assert!(listed.contains(&format!("{}\trefs/tags/v1^{{}}", repository.head())), "{listed}");
+    }
+}
+
+#[test]
+fn a_refused_push_shows_the_reason_and_changes_nothing() {
+    let server = Server::start(Database::sqlite());
+    for client in CLIENTS {
+        let url = server.git_url(client.name);
+        let repository = Repository::hello();
+        let main = ["refs/heads/main:refs/heads/main"];
+        client.push(&repository, &url, &main).succeeded();
+        let good = repository.head();
+        repository.write("greet.rhai", "let x = 1;\n\nlgo::info(\"hi\");\n");
+        repository.commit("broken");
+        for _ in 0..2 {
+            client
+                .push(&repository, &url, &main)
+                .refused()
+                .says("error: greet.rhai:3:1  unknown function `lgo::info`")
+                .says("did you mean `log::info`?")
+                .says("greet.rhai:3:1 unknown function `lgo::info` (1 problem; deploy 1 is still live)");
+        }
+        // One ref is refused and the other one lands.
+        client
+            .push(&repository, &url, &["refs/heads/main:refs/notes/main", "refs/heads/main~1:refs/tags/good"])
+            .refused();
+        let greet = server.get(&format!("/{}/greet/Ann", client.name));
+        assert_eq!(greet.header("picloud-revision"), Some(good.as_str()));
+        let listed = repository.git(&["ls-remote", &url, "refs/heads/*"]);
+        assert_eq!(listed, format!("{good}\trefs/heads/main"));
+        repository.write("greet.rhai", "`mended`");
+        repository.commit("mended");
+        client.push(&repository, &url, &main).succeeded().says("LIVE as deploy 2");
+    }
+}
+
+#[test]
+fn a_wrong_token_is_refused() {
+    let server = Server::start(Database::sqlite());
+    let repository = Repository::hello();
+    let url = format!("http://ada:wrong@{}/hello.git", server.address);
+    for client in CLIENTS {
+        client.push(&repository, &url, &["refs/heads/main:refs/heads/main"]).refused();
+        assert_eq!(server.get("/hello/greet/Ann").status, 404);
+    }
+}
+
+#[test]
+fn a_clone_is_what_was_pushed() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    for number in 0..5 {
+        repository.write(&format!("docs/{number}.md"), format!("{number}\n").repeat(200));
+        repository.commit(&format!("page {number}"));
+    }
+    repository.git(&["tag", "-a", "-m", "release", "v1"]);
+    repository.push(&url, &["main", "v1"]).succeeded();
+    for client in CLIENTS {
+        let clone = client.clone_of(&url, &[]);
+        assert_eq!(clone.head(), repository.head(), "{}", client.name);
+        assert_eq!(clone.git(&["symbolic-ref", "HEAD"]), "refs/heads/main", "{}", client.name);
+        assert_eq!(clone.git(&["status", "--porcelain"]), "", "{}", client.name);
+        assert_eq!(clone.git(&["rev-parse", "v1^{commit}"]), repository.head(), "{}", client.name);
+        assert_eq!(clone.git(&["rev-list", "--count", "HEAD"]), "6", "{}", client.name);
+    }
+}
+
+#[test]
+fn a_file_that_grows_is_cloned_by_every_client() {
+    let server = Server::start(Database::sqlite());
+    let by_git = server.git_url("by-git");
+    let repository = Repository::hello();
+    let mut text: String = (0..400).map(|line| format!("line {line}\n")).collect();
+    let pushes: Vec<String> = CLIENTS.iter().map(|client| server.git_url(client.name)).collect();
+    for number in 0..=3 {
+        repository.write("docs/long.md", &text);
+        repository.commit(&format!("version {number}"));
+        // Each version is a delta on the one before.
+        repository.push(&by_git, &["main"]).succeeded();
+        for (client, url) in CLIENTS.iter().zip(&pushes) {
+            client.push(&repository, url, &["refs/heads/main:refs/heads/main"]).succeeded();
+        }
+        text += &format!("appended {number}\n");
+    }
+    for (client, url) in CLIENTS.iter().zip(&pushes) {
+        for url in [&by_git, url] {
+            let clone = client.clone_of(url, &[]);
+            assert_eq!(clone.head(), repository.head(), "{}", client.name);
+            assert_eq!(
+                clone.git(&["rev-list", "--objects", "--count", "HEAD"]),
+                repository.git(&["rev-list", "--objects", "--count", "HEAD"])
+            );
+        }
+    }
+}
+
+/// What a client can do, by name.
+type Row = (String, Vec<(&'static str, &'static str)>);
+
+/// Does what the table has a column for.
+fn row(
+    server: &Server,
+    number: usize,
+    name: &str,
+    run: &dyn Fn(&Path, &[&str]) -> Pushed,
+    shallow: bool,
+) -> Row {
+    let url = server.git_url(&format!("table-{number}"));
+    let repository = Repository::hello();
+    let main = "refs/heads/main:refs/heads/main";
+    let push = |repository: &Repository| run(repository.path(), &["push", &url, main]);
+    push(&repository).succeeded().says("LIVE as deploy 1");
+    repository.write("greet.rhai", "lgo::info(1)");
+    let broken = repository.commit("broken");
+    push(&repository)
+        .refused()
+        .says("greet.rhai:1:1 unknown function `lgo::info` (1 problem; deploy 1 is still live)");
+    repository.write("greet.rhai", "`mended`");
+    repository.commit("mended");
+    push(&repository).succeeded();
+    let clone = |depth: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        run(folder.path(), &[&["clone", &url, "."], depth].concat()).succeeded();
+        Repository::made_in(folder)
+    };
+    let whole = clone(&[]);
+    assert_eq!(whole.head(), repository.head(), "{name}");
+    assert!(whole.git(&["log", "--format=%H"]).contains(&broken), "{name}");
+    repository.commit("next");
+    push(&repository).succeeded();
+    run(whole.path(), &["fetch", &url]).succeeded();
+    assert_eq!(whole.git(&["rev-parse", "refs/remotes/origin/main"]), repository.head(), "{name}");
+    let mut cells = vec![("push", "yes"), ("refused push", "told why"), ("clone", "yes"), ("fetch", "yes")];
+    if shallow {
+        let cut = clone(&["1"]);
+        assert_eq!(cut.git(&["rev-list", "--count", "HEAD"]), "1", "{name}");
+        cut.write("greet.rhai", "`from a shallow clone`");
+        cut.commit("from a shallow clone");
+        push(&cut).succeeded().says("LIVE as deploy 4");
+    }
+    cells.push(("shallow", if shallow { "yes" } else { "not by it" }));
+    (name.to_owned(), cells)
+}
+
+/// The verbs of the clients as git has them.
+fn by_git(git: &Path, folder: &Path, arguments: &[&str]) -> Pushed {
+    let depth;
+    let arguments: Vec<&str> = match arguments {
+        ["push", url, refspecs @ ..] => [&["push", "--progress", url], refspecs].concat(),
+        ["clone", url, into, commits] => {
+            depth = format!("--depth={commits}");
+            vec!["clone", &depth, url, into]
+        }
+        ["fetch", _] => vec!["fetch", "origin"],
+        others => others.to_vec(),
+    };
+    let output = tests::repository::command_of(git, folder, &arguments).output().expect("git runs");
+    let text = [output.stdout, output.stderr].concat();
+    Pushed { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
+}
+
+#[test]
+fn every_client_does_what_it_can() {
+    let server = Server::start(Database::sqlite());
+    let gits = crate::git_commands::gits();
+    let mut rows: Vec<Row> = Vec::new();
+    for (version, git) in &gits {
+        rows.push(row(
+            &server,
+            rows.len(),
+            version,
+            &|folder, arguments| by_git(git, folder, arguments),
+            true,
+        ));
+    }
+    for client in CLIENTS {
+        let version = client.run(Path::new("/"), &["version", "-"]).succeeded();
+        let version = version.text.lines().nth(1).unwrap_or_default().trim().to_owned();
+        let name = format!("{} {version}", client.name);
+        let run = |folder: &Path, arguments: &[&str]| client.run(folder, arguments);
+        rows.push(row(&server, rows.len(), &name, &run, client.is_ever_shallow));
+    }
+    for (at, (name, cells)) in rows.iter().enumerate() {
+        if at == 0 {
+            let heads: String = cells.iter().map(|(head, _)| format!("{head:<14}")).collect();
+            println!("{:<34}{heads}", "client");
+        }
+        let cells: String = cells.iter().map(|(_, cell)| format!("{cell:<14}")).collect();
+        println!("{name:<34}{cells}");
+    }
+    assert!(rows.len() > CLIENTS.len());
+}
+
+#[test]
+fn a_shallow_clone_can_push() {
+    let server = Server::start(Database::sqlite());
+    for client in shallow_clients() {
+        let url = server.git_url(client.name);
+        let repository = Repository::hello();
+        for number in 0..4 {
+            repository.write("greet.rhai", format!("{number}"));
+            repository.commit("change");
+        }
+        repository.push(&url, &["main"]).succeeded();
+        let shallow = client.clone_of(&url, &["2"]);
+        assert_eq!(shallow.git(&["rev-list", "--count", "HEAD"]), "2", "{}", client.name);
+        shallow.write("greet.rhai", "`from a shallow clone`");
+        shallow.commit("from a shallow clone");
+        client
+            .push(&shallow, &url, &["refs/heads/main:refs/heads/main"])
+            .succeeded()
+            .says("LIVE as deploy 2");
+        assert_eq!(Repository::clone_of(&url).git(&["rev-list", "--count", "HEAD"]), "6");
+    }
+}
+
+#[test]
+fn an_app_without_its_history_can_be_cloned_and_pushed_to() {
+    let server = Server::start(Database::sqlite());
+    let whole = Repository::hello();
+    whole.commit("second");
+    whole.push(&server.git_url("whole"), &["main"]).succeeded();
+    for client in shallow_clients() {
+        let url = server.git_url(client.name);
+        client.clone_of(&server.git_url("whole"), &["1"]).push(&url, &["main"]).succeeded();
+        // With a depth past the end: libgit2 learns where a history ends only when it asks for a depth.
+        let clone = client.clone_of(&url, &["9"]);
+        assert_eq!(clone.head(), whole.head(), "{}", client.name);
+        clone.write("greet.rhai", "`third`");
+        clone.commit("third");
+        client.push(&clone, &url, &["refs/heads/main:refs/heads/main"]).succeeded().says("LIVE as deploy 2");
+        assert_eq!(Repository::clone_of(&url).git(&["rev-list", "--count", "HEAD"]), "2", "{}", client.name);
+    }
+}
+
+#[test]
+fn a_fetch_brings_what_any_other_client_pushed() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main"]).succeeded();
+    let clones = CLIENTS.map(|client| (client, client.clone_of(&url, &[])));
+    repository.write("greet.rhai", "`by git`");
+    let by_git = repository.commit("by git");
+    repository.push(&url, &["main"]).succeeded();
+    for (client, clone) in &clones {
+        client.fetch(clone, &url);
+        assert_eq!(clone.git(&["rev-parse", "refs/remotes/origin/main"]), by_git, "{}", client.name);
+    }
+    // Each client goes on from what the one before it pushed.
+    for (client, clone) in &clones {
+        client.fetch(clone, &url);
+        clone.git(&["reset", "-q", "--hard", "refs/remotes/origin/main"]);
+        clone.write("greet.rhai", format!("`by {}`", client.name));
+        clone.commit(client.name);
+        client.push(clone, &url, &["refs/heads/main:refs/heads/main"]).succeeded();
+        assert_eq!(server.get("/hello/greet/Ann").body, format!("\"by {}\"", client.name));
+    }
+    let messages = CLIENTS.iter().rev().map(|client| client.name).chain(["by git", "first"]);
+    let expected = messages.collect::<Vec<_>>().join("\n");
+    assert_eq!(Repository::clone_of(&url).git(&["log", "--format=%s"]), expected);
+}
+
+#[test]
+fn a_fetch_with_much_history_of_its_own_is_answered() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.push(&url, &["main"]).succeeded();
+    let clones = CLIENTS.map(|client| (client, client.clone_of(&url, &[])));
+    repository.write("greet.rhai", "2");
+    let second = repository.commit("second");
+    repository.push(&url, &["main"]).succeeded();
+    for (client, clone) in clones {
+        // Enough commits that the server does not know for a client to ask more than once.
+        for number in 0..100 {
+            clone.commit(&format!("local {number}"));
+        }
+        client.fetch(&clone, &url);
+        assert_eq!(clone.git(&["rev-parse", "refs/remotes/origin/main"]), second, "{}", client.name);
+    }
+}
+
+#[test]
+fn refs_are_listed() {
+    let server = Server::start(Database::sqlite());
+    let url = server.git_url("hello");
+    let repository = Repository::hello();
+    repository.git(&["tag", "light"]);
+    repository.push(&url, &["main", "light", "main:refs/heads/try"]).succeeded();
+    let head = repository.head();
+    let names =
+        ["HEAD", "refs/deploys/1", "refs/deploys/2", "refs/heads/main", "refs/heads/try", "refs/tags/light"];
+    let expected: String = names.iter().map(|name| format!("{head}\t{name}\n")).collect();
+    for client in CLIENTS {
+        client.run(repository.path(), &["ls-remote", &url]).succeeded().says(&expected);
+    }
+}
+
+#[test]
+fn a_branch_is_deleted_and_production_is_not() {
+    let server = Server::start(Database::sqlite());
+    for client in CLIENTS {
+        let url = server.git_url(client.name);
+        let repository = Repository::hello();
+        repository.push(&url, &["main", "main:refs/heads/try"]).succeeded();
+        let preview = format!("/{}@try/greet/Ann", client.name);
+        assert_eq!(server.get(&preview).status, 200);
+        client.run(repository.path(), &["delete", &url, "try"]).succeeded().says("is deleted");
+        assert_eq!(server.get(&preview).status, 404);
+        client
+            .run(repository.path(), &["delete", &url, "main"])
+            .refused()
+            .says("the production branch cannot be deleted");
+        assert_eq!(
+            repository.git(&["ls-remote", "--heads", &url]),
+            format!("{}\trefs/heads/main", repository.head())
+        );
+    }
+}

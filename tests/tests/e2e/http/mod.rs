@@ -1,0 +1,40 @@
+//! What the HTTP edge does with every kind of request and client, as RFC 9110, 9112 and 9113 have it.
+
+mod client_disconnect;
+mod connections;
+mod framing;
+mod graceful_shutdown;
+mod http2;
+mod limits;
+mod paths;
+mod semantics;
+mod timeouts;
+
+use tests::{Answer, Database, Repository, Server, Wire};
+
+/// An app that tells what it was asked, at `/app/echo/...` and `/app/` by any method, and at `/app/hello` by GET alone.
+fn echo(flags: &[&str]) -> Server {
+    let manifest = "[[routes]]\npath = \"/echo/{*rest}\"\nscript = \"echo.rhai\"\n\
+        [[routes]]\npath = \"/\"\nscript = \"echo.rhai\"\n\
+        [[routes]]\npath = \"/hello\"\nmethods = [\"GET\"]\nscript = \"hello.rhai\"\n\
+        [limits]\nbody = \"64KiB\"\n";
+    let echo = "let r = ctx.request;\n\
+        #{ path: r.path, rest: r.rest, query: r.query, headers: r.headers, body: r.body }";
+    app(flags, manifest, &[("echo.rhai", echo), ("hello.rhai", "`hello`")])
+}
+
+/// The app `app`, of this manifest and these scripts.
+fn app(flags: &[&str], manifest: &str, scripts: &[(&str, &str)]) -> Server {
+    let server = Server::start_with(Database::sqlite(), flags);
+    let repository = Repository::new();
+    repository.write("picloud.toml", format!("sdk = \"1.1\"\n{manifest}"));
+    scripts.iter().for_each(|(path, source)| repository.write(path, source));
+    repository.commit("app");
+    repository.push(&server.git_url("app"), &["main"]).succeeded();
+    server
+}
+
+/// The answer to one request of HTTP/1.1, given without `Host` and the empty line: `GET / HTTP/1.1`, and header lines.
+fn ask(server: &Server, head: &str) -> Answer {
+    Wire::sent(server, format!("{head}\r\nHost: test\r\n\r\n")).answer()
+}

@@ -1,0 +1,201 @@
+//! Fetches whose requests are much more than they look, and packs that nobody takes.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tests::{Repository, Server, TOKEN, Wire, until};
+
+use super::{MEMORY, MIB, assert_within_memory, bearer, held, incompressible, node, roomy};
+use crate::access::{token, url};
+
+/// A request to upload-pack of `app`, as it is sent.
+fn request(app: &str, headers: &str, length: usize) -> String {
+    request_by(TOKEN, app, headers, length)
+}
+
+/// The same by someone who has that token.
+fn request_by(token: &str, app: &str, headers: &str, length: usize) -> String {
+    format!(
+        "POST /{app}.git/git-upload-pack HTTP/1.1\r\nHost: test\r\nAuthorization: {}\r\n\
+         Content-Type: application/x-git-upload-pack-request\r\nContent-Length: {length}\r\n{headers}\r\n",
+        bearer(token)
+    )
+}
+
+/// What asks for the whole of a commit, in the original protocol.
+fn wants(commit: &str) -> String {
+    format!("0032want {commit}\n00000009done\n")
+}
+
+#[test]
+fn requests_that_inflate_to_a_thousand_times_as_much_are_refused() {
+    let server = node(&[]);
+    let before = server.peak_memory();
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
+    (0..16).for_each(|_| bomb.write_all(&vec![b'0'; MIB as usize]).unwrap());
+    let bomb = bomb.finish().unwrap();
+    assert!(bomb.len() < 20_000, "{}", bomb.len());
+    let send = |_| {
+        let mut wire = Wire::sent(&server, request("app", "Content-Encoding: gzip\r\n", bomb.len()));
+        wire.send(&bomb);
+        wire
+    };
+    let mut all: Vec<Wire> = (0..100).map(send).collect();
+    for wire in &mut all {
+        let answer = wire.answer();
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains("more than 50 times as long when it is inflated"), "{}", answer.body);
+    }
+    assert_within_memory(&server, before);
+    assert_eq!(held(&server, "fetches"), 0);
+}
+
+#[test]
+fn requests_that_do_not_come_to_their_end_hold_the_memory_of_their_app() {
+    let server = node(&[]);
+    let before = server.peak_memory();
+    let short = "0032have 0123456789012345678901234567890123456789\n".repeat(4 * MIB as usize / 50);
+    let send = |_| {
+        let mut wire = Wire::sent(&server, request("app", "", short.len() + 4));
+        wire.send(&short);
+        wire
+    };
+    let mut all: Vec<Wire> = (0..20).map(send).collect();
+    let refused = until("those for which there is no memory are refused", || {
+        let refused = all.iter_mut().filter_map(|wire| (!wire.is_silent()).then(|| wire.answer())).next();
+        refused.filter(|_| held(&server, "fetches") > MEMORY / 8)
+    });
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert!(refused.body.contains("the app holds all the memory that it can have"), "{}", refused.body);
+    assert!(held(&server, "fetches") <= MEMORY / 2);
+    assert_within_memory(&server, before);
+    // The others are fetched from meanwhile.
+    Repository::clone_of(&server.git_url("other"));
+}
+
+#[test]
+fn packs_that_nobody_takes_hold_the_memory_of_their_app_and_no_turn() {
+    let server = node(&["--answer-time", "2s", "--push-bytes", "64MiB"]);
+    let repository = incompressible(20, 1);
+    let app = server.git_url("noise");
+    repository.push(&app, &["main"]).succeeded();
+    Repository::clone_of(&app);
+    let before = server.peak_memory();
+    let wants = wants(&repository.head());
+    let ask = |_| {
+        let mut wire = Wire::narrow(&server);
+        wire.send(request("noise", "", wants.len()) + &wants);
+        wire
+    };
+    let slow: Vec<Wire> = (0..20).map(ask).collect();
+    until("they hold what they can", || (held(&server, "fetches") > MEMORY / 4).then_some(()));
+    // As many as there is memory for, and those that wait for it keep nobody else waiting.
+    Repository::clone_of(&server.git_url("other"));
+    assert!(held(&server, "fetches") <= MEMORY / 2);
+    // One that takes its pack gets it once those that do not are cut off.
+    let clone = Repository::clone_of(&app);
+    assert_eq!(clone.head(), repository.head());
+    assert_within_memory(&server, before);
+    drop(slow);
+    until("all is given back", || (held(&server, "fetches") == 0).then_some(()));
+}
+
+#[test]
+fn a_pack_is_whole_however_slowly_it_is_taken() {
+    let server = node(&["--push-bytes", "64MiB"]);
+    let repository = incompressible(6, 1);
+    repository.push(&server.git_url("noise"), &["main"]).succeeded();
+    let wants = wants(&repository.head());
+    // In HTTP/1.0 the end of the connection is the end of the answer.
+    let request = request("noise", "", wants.len()).replace("HTTP/1.1", "HTTP/1.0") + &wants;
+    let mut quick = Wire::sent(&server, &request);
+    assert_eq!(quick.head().status, 200);
+    let whole = quick.rest();
+    let mut slow = Wire::narrow(&server);
+    slow.send(&request);
+    assert_eq!(slow.head().status, 200);
+    let mut taken = 0;
+    loop {
+        match slow.read_up_to(300_000) {
+            0 => break,
+            read => taken += read,
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(taken, whole.len());
+}
+
+/// How long the slowest of the answers of another app took that were asked for while `attack` goes on.
+fn slowest_meanwhile<T: Send>(server: &Server, attack: impl FnOnce() -> T + Send) -> (T, Duration) {
+    std::thread::scope(|scope| {
+        let attack = scope.spawn(attack);
+        let mut slowest = Duration::ZERO;
+        while !attack.is_finished() {
+            let asked = Instant::now();
+            assert_eq!(server.get("/other/hello").body, "\"hello\"");
+            slowest = slowest.max(asked.elapsed());
+        }
+        (attack.join().unwrap(), slowest)
+    })
+}
+
+#[test]
+fn lists_of_refs_with_millions_of_arguments_stall_no_app() {
+    const ARGUMENTS: usize = 3_300_000;
+    let server = roomy(&[]);
+    let (_, quiet) = slowest_meanwhile(&server, || std::thread::sleep(Duration::from_secs(1)));
+    let before = server.peak_memory();
+    let mut lines = b"0014command=ls-refs\n0001".to_vec();
+    lines.extend(b"0004".repeat(ARGUMENTS));
+    lines.extend(b"0000");
+    let mut zipped = GzEncoder::new(Vec::new(), Compression::best());
+    zipped.write_all(&lines).unwrap();
+    let zipped = zipped.finish().unwrap();
+    assert!(zipped.len() < 24 * 1024, "{}", zipped.len());
+    // What a token can do with as much as it likes to send, which inflates to no more than it can.
+    let padded = [zipped.as_slice(), &vec![0; lines.len() / 40]].concat();
+    for (sent, encoding, expected) in [
+        (&zipped, "Content-Encoding: gzip\r\n", "more than 50 times as long when it is inflated"),
+        (&padded, "Content-Encoding: gzip\r\n", "the request"),
+        (&lines, "", "the request is too large"),
+    ] {
+        let ask = || {
+            let mut wire = Wire::sent(
+                &server,
+                request("app", &format!("Git-Protocol: version=2\r\n{encoding}"), sent.len()),
+            );
+            wire.send(sent);
+            let answer = wire.answer();
+            assert!(answer.body.contains(expected), "{answer:?}");
+        };
+        let ten = || std::thread::scope(|scope| drop((0..10).map(|_| scope.spawn(ask)).collect::<Vec<_>>()));
+        let ((), slowest) = slowest_meanwhile(&server, ten);
+        println!("{} bytes: another app's slowest answer took {slowest:?}, quiet {quiet:?}", sent.len());
+        assert!(slowest < Duration::from_secs(1), "{slowest:?}, and {quiet:?} in quiet");
+    }
+    assert!(server.peak_memory() - before < 256 * MIB);
+    assert_eq!(held(&server, "fetches"), 0);
+}
+
+#[test]
+fn fetches_of_one_token_give_way_to_those_of_others() {
+    const PLACES: usize = 128;
+    let server = node(&[]);
+    let (hog, other) = (token(&server, "hog", &["app:read"]), token(&server, "other", &["app:read"]));
+    let given_way = until("the oldest give way before their own time is over", || {
+        let mut all: Vec<Wire> =
+            (0..PLACES + 10).map(|_| Wire::sent(&server, request_by(&hog, "app", "", 1000))).collect();
+        // Those that have no place wait, and nobody gives way among equals.
+        let wait = all.iter_mut().step_by(20).all(Wire::is_silent);
+        Repository::clone_of(&url(&server, &other, "app"));
+        let oldest = until("one of the oldest is answered", || {
+            all.iter_mut().take(2).find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
+        });
+        // On a busy machine they can come to the end of their time first.
+        (wait && oldest.status != 408).then_some(oldest)
+    });
+    assert_eq!((given_way.status, given_way.header("retry-after")), (503, Some("1")));
+    assert!(given_way.body.contains("it gave way to others"), "{}", given_way.body);
+}

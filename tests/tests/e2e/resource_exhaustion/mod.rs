@@ -1,0 +1,96 @@
+//! Visitors who make a node hold what they send and do not take, and authors whose scripts take much. Whatever they do, the node
+//! holds no more than the memory that it has for that, and others are served.
+
+mod fetches;
+mod pushes;
+mod request_bodies;
+mod responses;
+mod scripts;
+
+use tests::{Database, Repository, Server};
+
+const MIB: u64 = 1024 * 1024;
+
+/// The memory that nodes have here. An app holds half of it at the most, and what belongs to none a quarter.
+const MEMORY: u64 = 64 * MIB;
+
+/// What a node takes beside that, once it serves its apps: a margin, not a measure.
+const BESIDE: u64 = 24 * MIB;
+
+/// How long the answer at `/big` is: much more than the kernel holds for a client.
+const BIG: usize = 4_000_061;
+
+/// The `Authorization` of someone who has that token.
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+/// A node with the apps `app` and `other`. Both answer POST at `/` with the length of what was sent, and GET at `/hello` and `/big`.
+fn node(flags: &[&str]) -> Server {
+    node_with(flags, "[limits]\nmemory = \"16MiB\"\n")
+}
+
+/// The same with other limits of executions.
+fn node_with(flags: &[&str], limits: &str) -> Server {
+    let memory = format!("{}MiB", MEMORY / MIB);
+    with_apps(
+        Server::start_with(Database::sqlite(), &[&["--memory", memory.as_str()], flags].concat()),
+        limits,
+    )
+}
+
+fn with_apps(server: Server, limits: &str) -> Server {
+    let repository = Repository::new();
+    let manifest = "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nmethods = [\"POST\"]\nscript = \"length.rhai\"\n\
+        [[routes]]\npath = \"/big\"\nmethods = [\"GET\"]\nscript = \"big.rhai\"\n\
+        [[routes]]\npath = \"/hello\"\nmethods = [\"GET\"]\nscript = \"hello.rhai\"\n";
+    repository.write("picloud.toml", format!("{manifest}{limits}"));
+    repository.write("length.rhai", "ctx.request.body.len");
+    repository.write("hello.rhai", "`hello`");
+    let big = "let text = `x`; text.pad(200_000, `x`); let all = []; for i in 0..20 { all.push(text); } all";
+    repository.write("big.rhai", big);
+    repository.commit("app");
+    for app in ["app", "other"] {
+        repository.push(&server.git_url(app), &["main"]).succeeded();
+    }
+    server
+}
+
+/// A node with as much memory as it likes, and the same apps.
+fn roomy(flags: &[&str]) -> Server {
+    with_apps(Server::start_with(Database::sqlite(), flags), "")
+}
+
+/// Holds that a node's memory has never been more than what it has for its apps above `before`.
+#[track_caller]
+fn assert_within_memory(server: &Server, before: u64) {
+    let more = server.peak_memory().saturating_sub(before);
+    println!("peak: {} MiB more than at rest", more / MIB);
+    assert!(more < MEMORY + BESIDE, "{} MiB more than at rest", more / MIB);
+}
+
+/// The bytes that are held for a purpose.
+fn held(server: &Server, purpose: &str) -> u64 {
+    server.metric(&format!("picloud_memory_used_bytes{{purpose=\"{purpose}\"}}")) as u64
+}
+
+/// How many requests to `app` were turned away for want of memory.
+fn turned_away(server: &Server, app: &str) -> u64 {
+    server.metric(&format!("picloud_limits_hit_total{{app=\"{app}\",limit=\"no_memory\"}}")) as u64
+}
+
+/// A repository of so many mebibytes that nothing compresses, in files of half of one.
+fn incompressible(mebibytes: usize, seed: u64) -> Repository {
+    let repository = Repository::new();
+    repository.write("picloud.toml", "sdk = \"1.1\"\n");
+    let mut state = seed;
+    for number in 0..2 * mebibytes {
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        });
+        repository.write(&format!("{number}.bin"), noise.take(MIB as usize / 2).collect::<Vec<_>>());
+    }
+    repository.commit("noise");
+    repository
+}

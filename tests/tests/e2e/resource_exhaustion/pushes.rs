@@ -1,0 +1,256 @@
+//! Pushes that take much memory while they arrive, are unpacked and checked.
+
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rustix::process::{Pid, Signal};
+use tests::repository::command;
+use tests::{Answer, Repository, Server, TOKEN, Wire, until};
+
+use super::{MIB, assert_within_memory, bearer, held, incompressible, node, roomy};
+use crate::access::{token, url};
+
+/// A request to receive-pack of `app` that does not come to its end.
+fn unfinished(app: &str) -> String {
+    unfinished_by(TOKEN, app)
+}
+
+/// The same by someone who has that token.
+fn unfinished_by(token: &str, app: &str) -> String {
+    request(token, app, "Transfer-Encoding: chunked\r\n") + "10\r\n0123"
+}
+
+fn request(token: &str, app: &str, headers: &str) -> String {
+    format!(
+        "POST /{app}.git/git-receive-pack HTTP/1.1\r\nHost: test\r\nAuthorization: {}\r\n\
+         Content-Type: application/x-git-receive-pack-request\r\n{headers}\r\n",
+        bearer(token)
+    )
+}
+
+/// How many pushes arrive or wait, and are worked on.
+fn pushes(server: &Server) -> (usize, usize) {
+    let of = |what: &str| server.metric(&format!("picloud_pushes_{what}")) as usize;
+    (of("waiting"), of("working"))
+}
+
+#[test]
+fn push_whose_objects_have_no_room_is_rejected_by_name() {
+    let server = node(&["--app-memory-share", "8MiB"]);
+    let before = server.peak_memory();
+    let repository = Repository::hello();
+    repository.write("zeros.bin", vec![0; 7 * MIB as usize]);
+    repository.commit("zeros");
+    let rejected = |_| {
+        repository
+            .push(&server.git_url("app"), &["main:zeros"])
+            .refused()
+            .says("of the node's memory and can hold 6.0 MiB for this: ")
+            .says("nothing was changed");
+    };
+    (0..2).for_each(rejected);
+    assert_eq!(held(&server, "pushes"), 0);
+    // What is small still has room, in this app and in others.
+    Repository::hello().push(&server.git_url("app"), &["main:hello"]).succeeded();
+    Repository::hello().push(&server.git_url("other"), &["main:hello"]).succeeded();
+    assert_within_memory(&server, before);
+}
+
+#[test]
+fn large_pushes_at_once_wait_for_memory_and_others_are_served() {
+    let server = node(&["--push-bytes", "64MiB"]);
+    let before = server.peak_memory();
+    let repositories: Vec<Repository> = (1..=6).map(|seed| incompressible(8, seed)).collect();
+    std::thread::scope(|scope| {
+        for (number, repository) in repositories.iter().enumerate() {
+            let url = server.git_url("app");
+            scope.spawn(move || repository.push(&url, &[&format!("main:large-{number}")]).succeeded());
+        }
+        Repository::hello().push(&server.git_url("other"), &["main:hello"]).succeeded();
+        assert_eq!(server.get("/other/hello").body, "\"hello\"");
+    });
+    assert_within_memory(&server, before);
+    until("all is given back", || (held(&server, "pushes") == 0).then_some(()));
+}
+
+#[test]
+fn pushes_that_do_not_come_to_their_end_keep_no_other_app_out() {
+    let server = node(&[]);
+    let before = server.peak_memory();
+    let mut all: Vec<Wire> = (0..300).map(|_| Wire::sent(&server, unfinished("app"))).collect();
+    let refused = until("those that are too many are refused", || {
+        all.iter_mut().rev().find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
+    });
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    let reasons =
+        ["the app holds all the memory that it can have", "too many pushes of this token are arriving"];
+    assert!(reasons.iter().any(|reason| refused.body.contains(reason)), "{}", refused.body);
+    assert!(held(&server, "pushes") <= 24 * MIB);
+    Repository::hello().push(&server.git_url("other"), &["main:hello"]).succeeded();
+    Repository::hello().push(&server.git_url("new"), &["main"]).succeeded();
+    assert_within_memory(&server, before);
+    drop(all);
+    until("all is given back", || (held(&server, "pushes") == 0).then_some(()));
+    Repository::hello().push(&server.git_url("app"), &["main:hello"]).succeeded();
+}
+
+#[test]
+fn half_sent_pushes_of_one_token_give_way_to_pushes_of_others() {
+    let server = roomy(&[]);
+    let hog = token(&server, "hog", &["app:preview", "other:preview"]);
+    let other = token(&server, "other", &["app:preview"]);
+    let ask = |number: usize| Wire::sent(&server, unfinished_by(&hog, ["app", "other"][number % 2]));
+    let mut all: Vec<Wire> = (0..256).map(ask).collect();
+    until("they have all places", || (pushes(&server).0 == 256).then_some(()));
+    // With the same token nobody gives way, since nobody has more.
+    let refused = ask(0).answer();
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert!(refused.body.contains("too many pushes of this token are arriving"), "{}", refused.body);
+    let repository = Repository::hello();
+    repository.push(&url(&server, &other, "app"), &["main:mine"]).succeeded();
+    // From the same address, and for the same app.
+    repository.push(&server.git_url("app"), &["main:admins"]).succeeded();
+    // Nor do they last: who sends nothing is cut off.
+    until("all of them are gone", || (pushes(&server) == (0, 0)).then_some(()));
+    let answers: Vec<Answer> = all.iter_mut().map(Wire::answer).collect();
+    let given_way: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 503).collect();
+    assert!(!given_way.is_empty());
+    assert!(given_way[0].body.contains("it gave way to others"), "{:?}", given_way[0]);
+    assert!(answers.iter().all(|answer| [503, 408].contains(&answer.status)));
+}
+
+/// The bytes of files that have no name any more and are held by the node.
+fn nameless_bytes(server: &Server) -> u64 {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("a process of this user");
+    let nameless = open.filter_map(Result::ok).map(|file| file.path()).filter(|path| {
+        std::fs::read_link(path).is_ok_and(|file| file.to_string_lossy().ends_with(" (deleted)"))
+    });
+    nameless.filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum()
+}
+
+#[test]
+fn what_arrives_takes_a_bounded_part_of_the_disk() {
+    let server = roomy(&["--push-bytes", "1MiB"]);
+    let hog = token(&server, "hog", &["app:preview", "other:preview"]);
+    let small = token(&server, "small", &["app:preview"]);
+    // Of an app 24 MiB have room at once, and in all 48: sixteen of the largest requests.
+    let piece = vec![b'x'; 2 * MIB as usize];
+    let send = |app: &str| {
+        let mut wire = Wire::sent(&server, request(&hog, app, "Content-Length: 3000000\r\n"));
+        wire.send(&piece);
+        wire
+    };
+    let _all: Vec<Wire> = (0..20).map(|_| send("app")).chain((0..20).map(|_| send("other"))).collect();
+    let most =
+        until("what has room is there", || Some(nameless_bytes(&server)).filter(|bytes| *bytes > 44 * MIB));
+    assert!(most <= 48 * MIB, "{most}");
+    let repository = incompressible(0, 1);
+    repository.write(
+        "noise.bin",
+        (0..200_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<_>>(),
+    );
+    repository.commit("noise");
+    repository.push(&url(&server, &small, "app"), &["main:mine"]).succeeded();
+    assert!(nameless_bytes(&server) <= 48 * MIB);
+}
+
+#[test]
+fn a_push_that_inflates_is_refused() {
+    let server = roomy(&[]);
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
+    (0..32).for_each(|_| bomb.write_all(&vec![b'0'; MIB as usize]).unwrap());
+    let bomb = bomb.finish().unwrap();
+    let headers = format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", bomb.len());
+    let mut all: Vec<Wire> = (0..50).map(|_| Wire::sent(&server, request(TOKEN, "app", &headers))).collect();
+    all.iter_mut().for_each(|wire| wire.send(&bomb));
+    for wire in &mut all {
+        let answer = wire.answer();
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.body.contains("more than 10 times as long when it is inflated"), "{answer:?}");
+    }
+    assert_eq!(nameless_bytes(&server), 0);
+}
+
+/// A repository whose scripts take long to check and are little when they are packed.
+fn slow_to_check(scripts: usize, uses: usize) -> Repository {
+    let repository = Repository::new();
+    let mut manifest = "sdk = \"1.2\"\n".to_owned();
+    for number in 0..scripts {
+        manifest += &format!("[[functions]]\nname = \"f{number}\"\nscript = \"{number}.rhai\"\n");
+        // Every use of the first variable is looked for among all of them.
+        let variables: String = (0..3990).map(|n| format!("let v{n} = {number};\n")).collect();
+        repository.write(&format!("{number}.rhai"), variables + &"v0;".repeat(uses));
+    }
+    repository.write("picloud.toml", manifest);
+    repository.commit("slow");
+    repository
+}
+
+/// A push that goes on by itself.
+struct Pushing(Child);
+
+impl Pushing {
+    fn begin(repository: &Repository, url: &str, refspec: &str) -> Self {
+        let mut push = command(repository.path(), &["push", url, refspec]);
+        Self(push.stderr(Stdio::null()).process_group(0).spawn().unwrap())
+    }
+}
+
+impl Drop for Pushing {
+    fn drop(&mut self) {
+        // git starts others, one of which has the connection.
+        let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn checks_that_take_long_stop_no_push_of_others() {
+    let server = roomy(&[]);
+    let hog = token(&server, "hog", &["app:preview", "other:preview"]);
+    let other = token(&server, "other", &["app:preview"]);
+    let slow = slow_to_check(60, 30_000);
+    let check = |number: usize| {
+        let url = url(&server, &hog, ["app", "other"][number % 2]);
+        Pushing::begin(&slow, &url, "HEAD:refs/picloud/check")
+    };
+    let checks: Vec<Pushing> = (0..8).map(check).collect();
+    until("a token has all turns but one", || (pushes(&server) == (5, 3)).then_some(()));
+    let began = Instant::now();
+    Repository::hello().push(&url(&server, &other, "app"), &["main:mine"]).succeeded();
+    let took = began.elapsed();
+    assert_eq!(pushes(&server), (5, 3), "they are still there");
+    println!("a push of another token took {took:?} beside slow checks");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    drop(checks);
+}
+
+#[test]
+fn a_commit_is_looked_at_once_however_many_commands_name_it() {
+    let server = roomy(&[]);
+    let slow = slow_to_check(3, 2000);
+    let branches: Vec<String> = (0..8).map(|n| format!("main:branch-{n}")).collect();
+    let pushed = slow.push(&server.git_url("new"), &branches.iter().map(String::as_str).collect::<Vec<_>>());
+    let pushed = pushed.succeeded().says("branch-7");
+    assert_eq!(pushed.text.matches("3 scripts, sdk").count(), 1, "{}", pushed.text);
+}
+
+#[test]
+fn a_push_ends_with_its_client() {
+    let server = roomy(&[]);
+    let slow = slow_to_check(60, 30_000);
+    let push = Pushing::begin(&slow, &server.git_url("app"), "HEAD:refs/heads/slow");
+    until("it is worked on", || (pushes(&server).1 == 1).then_some(()));
+    drop(push);
+    let began = Instant::now();
+    until("it is worked on no more", || (pushes(&server) == (0, 0)).then_some(()));
+    println!("a push ended {:?} after its client", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let live =
+        server.request("GET", "/-/api/v1/apps/app/deploys", &[("authorization", &bearer(TOKEN))], None);
+    assert!(!live.body.contains("slow"), "{}", live.body);
+}

@@ -1,0 +1,129 @@
+//! Rolling back is pushing an older commit.
+
+use serde_json::{Value, json};
+use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases};
+
+use crate::client_commands::run;
+
+on_both_databases!(
+    an_older_commit_goes_live_again,
+    a_deploy_ref_goes_live_again,
+    second_rollback_goes_back_further,
+    rollback_after_a_push_of_an_older_commit_goes_back_further,
+    message_of_a_rollback_is_kept,
+);
+
+fn two_deploys(server: &Server) -> (Repository, String) {
+    let repository = Repository::hello();
+    let first = repository.head();
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    repository.write("greet.rhai", "`second`");
+    repository.commit("second");
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
+    (repository, first)
+}
+
+fn an_older_commit_goes_live_again(database: Database) {
+    let server = Server::start(database);
+    let (repository, first) = two_deploys(&server);
+    let second = repository.head();
+    let url = server.git_url("hello");
+    repository.push(&url, &["HEAD~1:main"]).refused().says("non-fast-forward");
+    repository
+        .push(&url, &["-f", "HEAD~1:main"])
+        .succeeded()
+        .says("LIVE as deploy 3")
+        .says("(validated before)")
+        .says(&format!("hint: undo with  git push -f picloud {}:main", &second[..7]));
+    let answer = server.get("/hello/greet/Ann");
+    assert_eq!(answer.body, r#"{"message":"Hello, Ann"}"#);
+    assert_eq!(answer.header("picloud-revision"), Some(first.as_str()));
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 4").says("(validated before)");
+    assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
+}
+
+fn a_deploy_ref_goes_live_again(database: Database) {
+    let server = Server::start(database);
+    let (_, first) = two_deploys(&server);
+    let url = server.git_url("hello");
+    let elsewhere = Repository::clone_of(&url);
+    elsewhere.git(&["fetch", "-q", &url, "refs/deploys/*:refs/deploys/*"]);
+    elsewhere.push(&url, &["-f", "refs/deploys/1:refs/heads/main"]).succeeded().says("LIVE as deploy 3");
+    assert_eq!(server.get("/hello/greet/Ann").header("picloud-revision"), Some(first.as_str()));
+}
+
+/// An app with as many deploys, each of a commit whose subject is what it answers.
+fn deployed(server: &Server, subjects: &[&str]) -> Repository {
+    let repository = Repository::hello();
+    repository.git(&["remote", "add", "picloud", &server.git_url("hello")]);
+    for subject in subjects {
+        repository.write("greet.rhai", format!("`{subject}`"));
+        repository.commit(subject);
+        repository.push("picloud", &["main"]).succeeded();
+    }
+    repository
+}
+
+fn answer(server: &Server) -> String {
+    server.get("/hello/greet/Ann").body.trim_matches('"').to_owned()
+}
+
+fn roll_back(server: &Server, asked: Value) -> Answer {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str())];
+    let body = asked.to_string().into_bytes();
+    server.request("POST", "/-/api/v1/apps/hello/rollback", &headers, Some(&body))
+}
+
+fn second_rollback_goes_back_further(database: Database) {
+    let server = Server::start(database);
+    let repository = deployed(&server, &["A", "B", "C"]);
+    let rolled = roll_back(&server, json!({})).json();
+    assert_eq!((&rolled["to"], &rolled["deploy"], &rolled["subject"]), (&json!(2), &json!(4), &json!("B")));
+    assert_eq!(rolled["commit"], repository.git(&["rev-parse", "HEAD~1"]).trim());
+    assert_eq!(rolled["url"], format!("http://{}/hello/", server.address));
+    assert_eq!(answer(&server), "B");
+    let rolled = roll_back(&server, json!({})).json();
+    assert_eq!(
+        (&rolled["to"], &rolled["subject"]),
+        (&json!(1), &json!("A")),
+        "the bad deploy is not brought back"
+    );
+    assert_eq!(answer(&server), "A");
+    let refused = roll_back(&server, json!({}));
+    assert!(
+        refused.status == 409 && refused.body.contains("nothing else was live before"),
+        "{}",
+        refused.body
+    );
+
+    repository.write("greet.rhai", "`D`");
+    repository.commit("D");
+    repository.push("picloud", &["main"]).succeeded();
+    roll_back(&server, json!({}));
+    assert_eq!(answer(&server), "A", "what was live before D");
+}
+
+fn rollback_after_a_push_of_an_older_commit_goes_back_further(database: Database) {
+    let server = Server::start(database);
+    let repository = deployed(&server, &["A", "B", "C"]);
+    repository.push("picloud", &["-f", "HEAD~1:main"]).succeeded();
+    assert_eq!(answer(&server), "B");
+    let (code, text, errors) = run(repository.path(), &["rollback"]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(text.contains("\"A\" of deploy 1 is live again, as deploy 5"), "{text}");
+    assert_eq!(answer(&server), "A");
+}
+
+fn message_of_a_rollback_is_kept(database: Database) {
+    let server = Server::start(database);
+    let repository = deployed(&server, &["A", "B"]);
+    let (code, _, errors) = run(repository.path(), &["rollback", "--message", "orders fail\u{1b}[2J"]);
+    assert_eq!(code, Some(0), "{errors}");
+    let (_, text, _) = run(repository.path(), &["deploys"]);
+    assert!(text.contains("A (orders fail\\u{1b}[2J)"), "{text}");
+    let refused = roll_back(&server, json!({"deploy": 2, "message": "x".repeat(501)}));
+    assert!(refused.status == 400 && refused.body.contains("at most 500 characters"), "{}", refused.body);
+    assert_eq!(answer(&server), "A");
+}

@@ -1,0 +1,88 @@
+//! Production has a set of secrets, and all previews have one.
+
+use tests::{Database, Repository, Server, TOKEN, on_both_databases};
+
+use super::{app, secrets};
+use crate::access::{ask, token, url};
+
+on_both_databases!(
+    a_preview_reads_no_secret_of_production,
+    a_preview_of_an_earlier_version_reads_those_of_production_until_its_next_push,
+);
+
+/// An app whose script answers its secret.
+fn telling() -> Repository {
+    let repository = app();
+    repository.write("main.rhai", "ctx.secrets.API_KEY");
+    repository.commit("tell");
+    repository
+}
+
+fn a_preview_reads_no_secret_of_production(database: Database) {
+    let server = Server::start(database);
+    let preview = token(&server, "reviewer", &["hello:preview"]);
+    secrets(&server, &["set", "API_KEY"], "production-1234567890").succeeded().says("API_KEY is set.");
+    app().push(&server.git_url("hello"), &["main"]).succeeded();
+    let repository = telling();
+    let url = url(&server, &preview, "hello");
+    repository
+        .push(&url, &["main:try"])
+        .refused()
+        .says("secret API_KEY is required and not set for previews")
+        .says("picloud secrets set API_KEY --preview");
+    // Nor does the ref that keeps nothing say more than that there is one.
+    let checked = repository.push(&url, &["main:refs/picloud/check"]).succeeded();
+    assert!(!checked.text.contains("production-1234567890"), "{}", checked.text);
+    secrets(&server, &["set", "API_KEY", "--preview"], "clementine-1")
+        .succeeded()
+        .says("API_KEY is set for previews.");
+    repository.push(&url, &["main:try", "main:next"]).succeeded().says("PREVIEW as deploy 2");
+    assert_eq!(server.get("/hello@try/").body, "\"clementine-1\"");
+    // Each set is changed by itself, with a deploy of what reads it.
+    secrets(&server, &["set", "API_KEY", "--preview"], "clementine-2")
+        .succeeded()
+        .says("try reads it anew as deploy")
+        .says("next reads it anew as deploy");
+    assert_eq!(server.get("/hello@try/").body, "\"clementine-2\"");
+    let production =
+        secrets(&server, &["set", "API_KEY"], "production-2").succeeded().says("main reads it anew");
+    assert!(!production.text.contains("try") && !production.text.contains("next"), "{}", production.text);
+    assert_eq!(server.get("/hello@try/").body, "\"clementine-2\"");
+    assert_eq!(server.get("/hello/").body, "\"Hello 12 false\"");
+    let listed = secrets(&server, &["list"], "").succeeded().says("API_KEY  previews    ");
+    listed.says("API_KEY  production  ");
+    secrets(&server, &["unset", "API_KEY", "--preview"], "")
+        .refused()
+        .says("what is live on next requires it");
+    repository.push(&url, &["--delete", "try", "next"]).succeeded();
+    secrets(&server, &["unset", "API_KEY", "--preview"], "")
+        .succeeded()
+        .says("API_KEY is unset for previews.");
+    secrets(&server, &["unset", "API_KEY"], "").refused().says("what is live on main requires it");
+    let acts = ask(&server, TOKEN, "GET", "audit?app=hello", None).body;
+    assert!(acts.contains("API_KEY (previews)"), "{acts}");
+    let wrong = ask(&server, TOKEN, "DELETE", "apps/hello/secrets/API_KEY?environment=staging", None);
+    assert_eq!(wrong.status, 400, "{}", wrong.body);
+    // A commit that was validated for production is not thereby one for previews.
+    app().push(&server.git_url("hello"), &["main:again"]).refused().says("not set for previews");
+}
+
+fn a_preview_of_an_earlier_version_reads_those_of_production_until_its_next_push(database: Database) {
+    let server = Server::start(database);
+    let (repository, url) = (telling(), server.git_url("hello"));
+    for set in [&["set", "API_KEY"][..], &["set", "API_KEY", "--preview"]] {
+        secrets(&server, set, "tangerine-1").succeeded();
+    }
+    repository.push(&url, &["main", "main:try"]).succeeded();
+    // As the migration leaves it.
+    server.alter(&["UPDATE refs SET production_secrets = true WHERE name = 'refs/heads/try'"]);
+    secrets(&server, &["set", "API_KEY"], "tangerine-2").succeeded().says("try reads it anew as deploy");
+    assert_eq!(server.get("/hello@try/").body, "\"tangerine-2\"");
+    let status = || ask(&server, TOKEN, "GET", "status", None).body;
+    let words = "preview try of app hello reads the secrets of production until its next push";
+    assert!(status().contains(words), "{}", status());
+    repository.commit("next");
+    repository.push(&url, &["main:try"]).succeeded();
+    assert_eq!(server.get("/hello@try/").body, "\"tangerine-1\"");
+    assert!(!status().contains("preview_reads_production"), "{}", status());
+}

@@ -1,0 +1,105 @@
+//! Databases that take no writes, each for a reason of its own.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use tests::faults::recovered;
+use tests::{Database, Postgres, Server, on_both_databases, until};
+
+use super::{problems, said, status};
+use crate::disk_faults;
+
+on_both_databases!(a_database_that_somebody_locks_is_named);
+
+const KIND: &str = "database_not_writable";
+
+/// Waits until `status` names the database with its `reason`.
+fn is_named(address: &str, reason: &str) {
+    let words = format!(" cannot write to the database: the database{reason}");
+    until(reason, || said(address, KIND).filter(|said| said.contains(&words)));
+}
+
+fn is_well(address: &str, fault: &str, since: Instant) {
+    until("all is well", || said(address, KIND).is_none().then_some(()));
+    recovered(&format!("{fault}: status"), since);
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = disk_faults::Node::start(folder.path(), "16m");
+    assert_eq!(problems(&node.address), (Some(0), vec![]));
+    node.fill_disk();
+    is_named(&node.address, "'s disk is full");
+    node.make_room();
+    is_well(&node.address, "a full disk", Instant::now());
+    assert_eq!(problems(&node.address), (Some(0), vec![]));
+}
+
+#[test]
+fn a_database_that_is_read_only_is_named() {
+    let postgres = Postgres::start();
+    let server = Server::start(Database::on(postgres.url()));
+    assert_eq!(problems(&server.address), (Some(0), vec![]));
+    server.database.query("ALTER SYSTEM SET default_transaction_read_only = on");
+    server.database.query("SELECT pg_reload_conf()");
+    is_named(&server.address, " is read-only");
+    server.database.query("ALTER SYSTEM RESET default_transaction_read_only");
+    server.database.query("SELECT pg_reload_conf()");
+    is_well(&server.address, "a read-only database", Instant::now());
+}
+
+#[test]
+fn a_database_that_is_away_is_named_from_memory() {
+    let postgres = Postgres::start();
+    let server = Server::start(Database::on(postgres.url()));
+    tests::Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
+    assert_eq!(problems(&server.address), (Some(0), vec![]));
+    postgres.stop();
+    // What says nothing and what cannot be reached: it was stopped in the middle of something, or not.
+    is_named(&server.address, " ");
+    let (code, text) = status(&server.address, &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.starts_with("1 problem.\n") && text.contains("\n  apps      1 live, from memory\n"),
+        "{text}"
+    );
+    postgres.start_again();
+    is_well(&server.address, "PostgreSQL was away", Instant::now());
+    assert!(status(&server.address, &[]).1.contains("\n  apps      1, of which 1 are live\n"));
+}
+
+/// Holds the write lock of an embedded database until its standard input ends.
+const HOLD: &str = "
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute('BEGIN IMMEDIATE')
+print('held', flush=True)
+sys.stdin.read()
+";
+
+fn a_database_that_somebody_locks_is_named(database: Database) {
+    let server = Server::start(database);
+    let mut command = match server.database.url() {
+        Some(url) => {
+            let mut psql = Command::new("psql");
+            psql.args(["--no-psqlrc", "--quiet"]).arg(url);
+            psql
+        }
+        None => {
+            let mut python = Command::new("/usr/bin/python3");
+            python.args(["-c", HOLD]).arg(server.data_dir().join("picloud.db"));
+            python
+        }
+    };
+    let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut input = holder.stdin.take().unwrap();
+    if server.database.url().is_some() {
+        writeln!(input, "BEGIN; LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE;").unwrap();
+    }
+    is_named(&server.address, " ");
+    drop(input);
+    holder.wait().unwrap();
+    is_well(&server.address, "somebody locked the database", Instant::now());
+}
