@@ -8,7 +8,7 @@ use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, unti
 
 use crate::client_commands::run;
 
-on_both_databases!(deploys_are_listed_and_gone_back_to, a_running_server_keeps_to_the_description_of_its_api);
+on_both_databases!(deploys_are_listed_and_rolled_back_to, server_conforms_to_its_openapi_document);
 
 const MANIFEST: &str = r#"
     sdk = "1.1"
@@ -44,7 +44,7 @@ fn ask(server: &Server, method: &str, path: &str, body: Option<&Value>) -> Answe
     server.request(method, &format!("/-/api/v1/{path}"), &[("authorization", &bearer)], body.as_deref())
 }
 
-fn deploys_are_listed_and_gone_back_to(database: Database) {
+fn deploys_are_listed_and_rolled_back_to(database: Database) {
     let (server, repository) = serve(database, &[]);
     let first = repository.head();
     repository.write("greet.rhai", "`second`");
@@ -115,7 +115,7 @@ fn deploys_are_listed_and_gone_back_to(database: Database) {
 }
 
 #[test]
-fn what_a_client_has_already_is_not_sent_again() {
+fn unchanged_documents_get_not_modified() {
     let (server, _repository) = serve(Database::sqlite(), &[]);
     let first = ask(&server, "GET", "apps/hello/deploys", None);
     let tag = first.header("etag").expect("a tag").to_owned();
@@ -132,7 +132,7 @@ fn what_a_client_has_already_is_not_sent_again() {
 }
 
 #[test]
-fn a_query_that_is_not_understood_is_refused() {
+fn invalid_query_parameters_are_rejected() {
     let (server, _repository) = serve(Database::sqlite(), &[]);
     for query in
         ["deploys?limit=x", "deploys?nonsense=1", "logs?level=loud", "executions?cursor=x", "logs?since=now"]
@@ -144,7 +144,7 @@ fn a_query_that_is_not_understood_is_refused() {
 }
 
 #[test]
-fn parameters_that_are_unknown_are_refused_wherever_something_is_read() {
+fn unknown_query_parameters_are_rejected_everywhere() {
     let (server, _repository) = serve(Database::sqlite(), &[]);
     let description = server.get("/-/api/openapi.json").json();
     let paths = description["paths"].as_object().expect("paths");
@@ -165,7 +165,7 @@ fn parameters_that_are_unknown_are_refused_wherever_something_is_read() {
 }
 
 #[test]
-fn names_of_nothing_are_errors_that_offer_the_one_that_was_meant() {
+fn unknown_names_get_suggestions() {
     let (server, repository) = serve(Database::sqlite(), &[]);
     repository.push(&server.git_url("secluded"), &["main"]).succeeded();
     repository.push(&server.git_url("hello"), &["main:feature"]).succeeded();
@@ -210,7 +210,7 @@ fn names_of_nothing_are_errors_that_offer_the_one_that_was_meant() {
 }
 
 /// schemathesis makes requests of every kind from the description, right ones and wrong ones, and holds the answers to it.
-fn a_running_server_keeps_to_the_description_of_its_api(database: Database) {
+fn server_conforms_to_its_openapi_document(database: Database) {
     let (server, repository) = serve(database, &["--preview-days", "0"]);
     repository.push(&server.git_url("spare"), &["main"]).succeeded();
     let description = server.get("/-/api/openapi.json").json();

@@ -10,10 +10,10 @@ use super::nodes::nodes_with_a_key;
 use super::people::{ask, token, url, verb, verb_as};
 
 on_both_databases!(
-    stopped_app_answers_nothing_and_takes_pushes,
-    renamed_app_answers_at_its_new_address_with_all_that_is_its_own,
-    deleted_app_is_gone_and_a_new_one_of_its_name_inherits_nothing,
-    deleted_app_comes_back_with_all_that_is_its_own,
+    stopped_app_serves_nothing_and_accepts_pushes,
+    renamed_app_keeps_its_data_at_its_new_address,
+    new_app_with_name_of_deleted_one_inherits_nothing,
+    restored_app_keeps_its_data,
 );
 
 /// An app with a secret, a function, a schedule that runs every second, and a preview.
@@ -56,7 +56,7 @@ fn runs_again(server: &Server, app: &str) {
     until("the schedule runs", || (runs(server, app) > before).then_some(()));
 }
 
-fn stopped_app_answers_nothing_and_takes_pushes(database: Database) {
+fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
     let mut server = Server::start(database);
     let repository = with_everything(&server);
     let url = server.git_url("hello");
@@ -105,7 +105,7 @@ fn stopped_app_answers_nothing_and_takes_pushes(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
 }
 
-fn renamed_app_answers_at_its_new_address_with_all_that_is_its_own(database: Database) {
+fn renamed_app_keeps_its_data_at_its_new_address(database: Database) {
     let mut server = Server::start(database);
     let repository = with_everything(&server);
     let ci = token(&server, "ci", &["hello:deploy,read"]);
@@ -139,7 +139,7 @@ fn renamed_app_answers_at_its_new_address_with_all_that_is_its_own(database: Dat
     verb(&server, &["audit", "--app", "greeter"]).succeeded().says("app.rename");
 }
 
-fn deleted_app_is_gone_and_a_new_one_of_its_name_inherits_nothing(database: Database) {
+fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
     let mut server = Server::start(database);
     let repository = with_everything(&server);
     let ci = token(&server, "ci", &["hello:deploy,read,create,secrets"]);
@@ -192,7 +192,7 @@ fn deleted_app_is_gone_and_a_new_one_of_its_name_inherits_nothing(database: Data
     verb(&server, &["apps", "undelete", "hello"]).refused().says("no deleted app was called hello");
 }
 
-fn deleted_app_comes_back_with_all_that_is_its_own(database: Database) {
+fn restored_app_keeps_its_data(database: Database) {
     let server = Server::start(database);
     let repository = with_everything(&server);
     let ci = token(&server, "ci", &["hello:deploy,read"]);
@@ -208,7 +208,7 @@ fn deleted_app_comes_back_with_all_that_is_its_own(database: Database) {
 }
 
 #[test]
-fn deletion_is_confirmed_at_a_terminal() {
+fn app_deletion_asks_for_confirmation_on_a_terminal() {
     let server = Server::start(Database::sqlite());
     with_everything(&server);
     let answer = |word: &str| -> Pushed {
@@ -240,7 +240,7 @@ fn deletion_is_confirmed_at_a_terminal() {
 }
 
 #[test]
-fn several_deleted_apps_of_one_name_are_told_apart_by_their_ids() {
+fn deleted_apps_with_equal_names_are_distinguished_by_id() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     for number in 1..=2 {
@@ -262,7 +262,7 @@ fn several_deleted_apps_of_one_name_are_told_apart_by_their_ids() {
 }
 
 #[test]
-fn all_nodes_follow() {
+fn lifecycle_changes_apply_on_all_nodes() {
     let key = tempfile::tempdir().unwrap();
     let nodes = nodes_with_a_key(&Database::postgres(), &["one", "two"], &key);
     let repository = with_everything(&nodes[0]);

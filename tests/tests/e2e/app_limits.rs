@@ -9,9 +9,9 @@ use super::people::{ask, token, url, verb, verb_as};
 
 on_both_databases!(
     preview_token_cannot_fill_the_disk,
-    push_that_asks_for_more_than_is_granted_names_what_raises_it,
-    limit_that_is_lowered_breaks_nothing_that_is_live,
-    previews_are_as_many_as_are_granted,
+    push_above_app_limit_names_the_command_that_raises_it,
+    lowered_limit_does_not_affect_live_revision,
+    previews_per_app_are_limited,
 );
 
 /// A starter app whose manifest has `more`.
@@ -27,7 +27,7 @@ fn yearly(name: &str) -> String {
     format!("\n[[schedules]]\nname = \"{name}\"\ncron = \"0 0 1 1 *\"\nscript = \"greet.rhai\"\n")
 }
 
-fn push_that_asks_for_more_than_is_granted_names_what_raises_it(database: Database) {
+fn push_above_app_limit_names_the_command_that_raises_it(database: Database) {
     let server =
         Server::start_with(database, &["--app-timeout", "20s", "--app-schedules", "1", "--memory", "512MiB"]);
     let url = server.git_url("hello");
@@ -95,7 +95,7 @@ fn post(server: &Server, bytes: usize) -> Answer {
     server.request("POST", "/hello/size", &[], Some(&vec![b'x'; bytes]))
 }
 
-fn limit_that_is_lowered_breaks_nothing_that_is_live(database: Database) {
+fn lowered_limit_does_not_affect_live_revision(database: Database) {
     let mut server = Server::start(database);
     let repository = hello_with(
         "\n[[routes]]\npath = \"/size\"\nscript = \"size.rhai\"\n\n[[routes]]\npath = \"/count\"\nscript = \"count.rhai\"\n",
@@ -129,7 +129,7 @@ fn limit_that_is_lowered_breaks_nothing_that_is_live(database: Database) {
     assert_eq!((post(&server, 2000).body, server.get("/hello/count").status), ("2000".to_owned(), 200));
 }
 
-fn previews_are_as_many_as_are_granted(database: Database) {
+fn previews_per_app_are_limited(database: Database) {
     let server = Server::start_with(database, &["--app-previews", "2"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -159,7 +159,7 @@ fn previews_are_as_many_as_are_granted(database: Database) {
 }
 
 #[test]
-fn limits_are_seen_by_readers_and_changed_by_admins() {
+fn app_limits_are_read_by_readers_and_changed_by_admins() {
     let server = Server::start(Database::sqlite());
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     let reader = token(&server, "reader", &["hello:read"]);
@@ -196,7 +196,7 @@ fn limits_are_seen_by_readers_and_changed_by_admins() {
 }
 
 #[test]
-fn operator_cannot_set_a_limit_that_no_app_could_live_with() {
+fn limits_below_minimum_are_rejected() {
     let server = Server::start(Database::sqlite());
     let (code, text) = server.fails_to_start(&["--app-timeout", "0s"]);
     assert_eq!(code, Some(2), "{text}");
@@ -204,7 +204,7 @@ fn operator_cannot_set_a_limit_that_no_app_could_live_with() {
 }
 
 #[test]
-fn limit_that_is_changed_at_one_node_holds_on_all() {
+fn changed_limit_applies_on_all_nodes() {
     let nodes = nodes(&Database::postgres(), &["one", "two"]);
     let repository = hello_with("\n[[routes]]\npath = \"/size\"\nscript = \"size.rhai\"\n");
     repository.write("size.rhai", "ctx.request.body.len()");

@@ -11,18 +11,18 @@ use std::time::Duration;
 use tests::{Database, Pushed, Repository, Server, on_both_databases, until};
 
 on_both_databases!(
-    a_backup_under_pushes_comes_back_on_postgres,
-    a_backup_under_pushes_comes_back_on_sqlite,
-    a_refused_restore_changes_nothing,
-    a_killed_backup_leaves_no_half_file,
-    a_killed_restore_leaves_what_was_there_or_what_was_to_come,
+    backup_taken_during_pushes_restores_to_postgres,
+    backup_taken_during_pushes_restores_to_sqlite,
+    rejected_restore_changes_nothing,
+    killed_backup_leaves_no_partial_file,
+    killed_restore_is_all_or_nothing,
 );
 
-fn a_backup_under_pushes_comes_back_on_postgres(from: Database) {
+fn backup_taken_during_pushes_restores_to_postgres(from: Database) {
     everything_comes_back(from, Database::postgres());
 }
 
-fn a_backup_under_pushes_comes_back_on_sqlite(from: Database) {
+fn backup_taken_during_pushes_restores_to_sqlite(from: Database) {
     everything_comes_back(from, Database::sqlite());
 }
 
@@ -132,7 +132,7 @@ fn everything_comes_back(from: Database, to: Database) {
     repository.push(&target.git_url("new"), &["main"]).succeeded().says("LIVE as deploy 1");
 }
 
-fn a_refused_restore_changes_nothing(database: Database) {
+fn rejected_restore_changes_nothing(database: Database) {
     let mut server = Server::start(database);
     fill(&server);
     let before = seen(&server, &["hello", "ci"]);
@@ -179,7 +179,7 @@ fn push_large(server: &Server, app: &str, megabytes: usize) {
     repository.push(&server.git_url(app), &["main"]).succeeded();
 }
 
-fn a_killed_backup_leaves_no_half_file(database: Database) {
+fn killed_backup_leaves_no_partial_file(database: Database) {
     let server = Server::start(database);
     push_large(&server, "large", 16);
     let folder = tempfile::tempdir().unwrap();
@@ -212,7 +212,7 @@ fn a_killed_backup_leaves_no_half_file(database: Database) {
     assert_eq!(names.collect::<Vec<_>>(), ["all"], "nothing is left of those that were killed");
 }
 
-fn a_killed_restore_leaves_what_was_there_or_what_was_to_come(database: Database) {
+fn killed_restore_is_all_or_nothing(database: Database) {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (folder.path().join("old"), folder.path().join("new"));
     let mut server = Server::start(database);

@@ -34,12 +34,12 @@ fn warns(repository: &Repository, lines: &[&str]) {
 }
 
 #[test]
-fn what_is_committed_gets_no_warning() {
+fn committed_files_get_no_warning() {
     warns(&committed(), &[]);
 }
 
 #[test]
-fn index_and_head_are_told_apart() {
+fn index_and_head_are_distinguished() {
     let repository = committed();
     repository.write("picloud.toml", MANIFEST.replace("f.rhai", "g.rhai"));
     repository.write("g.rhai", "2\n");
@@ -72,7 +72,7 @@ fn index_and_head_are_told_apart() {
 }
 
 #[test]
-fn what_is_ignored_is_named_with_its_rule_where_the_manifest_asks_for_it() {
+fn ignored_script_is_reported_with_its_gitignore_rule() {
     let repository = committed();
     repository.write(".gitignore", "target/\n# generated\nmade.*\n");
     repository.write("picloud.toml", MANIFEST.replace("f.rhai", "made.rhai"));
@@ -93,7 +93,7 @@ fn what_is_ignored_is_named_with_its_rule_where_the_manifest_asks_for_it() {
 }
 
 #[test]
-fn thousands_of_ignored_files_are_not_looked_at() {
+fn ignored_folders_are_not_scanned() {
     let repository = committed();
     repository.write(".gitignore", "node_modules/\nmade/\n");
     repository.commit("ignored");
@@ -119,7 +119,7 @@ fn thousands_of_ignored_files_are_not_looked_at() {
 }
 
 #[test]
-fn a_commit_that_would_be_refused_is_said_to_be() {
+fn commit_that_a_push_would_reject_is_reported() {
     let repository = committed();
     repository.write("f.rhai", "nope()\n");
     repository.commit("wrong");
@@ -136,7 +136,7 @@ fn a_commit_that_would_be_refused_is_said_to_be() {
 }
 
 #[test]
-fn scripts_of_other_repositories_and_behind_links_are_not_there() {
+fn scripts_in_submodules_and_behind_symlinks_are_missing() {
     let repository = committed();
     let other = committed();
     fs::rename(other.path(), repository.path().join("lib")).unwrap();
@@ -151,7 +151,7 @@ fn scripts_of_other_repositories_and_behind_links_are_not_there() {
 }
 
 #[test]
-fn what_git_is_asked_to_overlook_is_judged_as_a_push_sends_it() {
+fn files_marked_assume_unchanged_are_checked_as_committed() {
     let repository = committed();
     repository.write("deep/g.rhai", "2\n");
     repository.write(
@@ -174,7 +174,7 @@ fn what_git_is_asked_to_overlook_is_judged_as_a_push_sends_it() {
 }
 
 #[test]
-fn other_files_can_have_any_name() {
+fn files_other_than_scripts_can_have_any_name() {
     use std::os::unix::ffi::OsStrExt as _;
     let repository = committed();
     let name = std::ffi::OsStr::from_bytes(b"caf\xe9.png");
@@ -192,7 +192,7 @@ fn other_files_can_have_any_name() {
 }
 
 #[test]
-fn paths_in_hints_can_be_typed() {
+fn paths_in_hints_are_shell_quoted() {
     let repository = committed();
     for (name, typed) in
         [("a b.rhai", "'a b.rhai'"), ("it's.rhai", "'it'\\''s.rhai'"), ("-dash.rhai", "-- -dash.rhai")]
@@ -211,7 +211,7 @@ fn paths_in_hints_can_be_typed() {
 
 /// A push sends what Git LFS made of the file; both name it.
 #[test]
-fn a_pointer_of_git_lfs_is_named_as_one() {
+fn git_lfs_pointer_is_reported() {
     let repository = committed();
     repository.write(".gitattributes", "*.rhai filter=lfs\n");
     repository.commit("attributes");
@@ -232,7 +232,7 @@ fn a_pointer_of_git_lfs_is_named_as_one() {
 }
 
 #[test]
-fn a_folder_within_a_repository_and_one_without_a_commit() {
+fn subfolder_and_repository_without_commit_are_checked() {
     let repository = Repository::new();
     repository.write("app/picloud.toml", MANIFEST);
     repository.write("app/f.rhai", "1\n");

@@ -34,7 +34,7 @@ fn serve_a_function() -> (Server, Repository) {
 }
 
 #[test]
-fn a_verb_finds_server_app_and_token_in_the_remote() {
+fn command_reads_server_app_and_token_from_remote() {
     let (_server, repository) = serve_a_function();
     let (code, text, _) = run(repository.path(), &["apps"]);
     let commit = &repository.head()[..7];
@@ -51,7 +51,7 @@ fn a_verb_finds_server_app_and_token_in_the_remote() {
 }
 
 #[test]
-fn a_verb_takes_the_token_that_git_remembers() {
+fn command_uses_git_credential_helper() {
     let (server, repository) = serve_a_function();
     repository.git(&["remote", "set-url", "picloud", &format!("http://{}/hello.git", server.address)]);
     let (code, _, text) = run(repository.path(), &["apps"]);
@@ -71,7 +71,7 @@ fn a_verb_takes_the_token_that_git_remembers() {
 }
 
 #[test]
-fn a_verb_says_what_is_missing() {
+fn command_names_missing_settings() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     let fails = |arguments: &[&str], words: &str| {
@@ -109,7 +109,7 @@ fn a_verb_says_what_is_missing() {
 }
 
 #[test]
-fn schedules_are_listed_run_paused_and_resumed_from_the_command_line() {
+fn schedules_are_listed_run_paused_and_resumed() {
     let (_server, repository) = serve_a_function();
     let manifest = format!(
         "{}\n[[schedules]]\nname = \"newyear\"\ncron = \"0 0 1 1 *\"\nscript = \"greet.rhai\"\n",
@@ -139,7 +139,7 @@ fn schedules_are_listed_run_paused_and_resumed_from_the_command_line() {
 }
 
 #[test]
-fn nouns_and_verbs_do_what_the_short_verbs_do() {
+fn long_and_short_command_forms_are_equal() {
     let (_server, repository) = serve_a_function();
     let manifest = format!(
         "{}\n[[functions]]\nname = \"double\"\nscript = \"double.rhai\"\n[[schedules]]\nname = \"newyear\"\ncron = \"0 0 1 1 *\"\nscript = \"new.rhai\"\n",
@@ -223,7 +223,7 @@ fn nouns_and_verbs_do_what_the_short_verbs_do() {
 }
 
 #[test]
-fn times_are_those_of_the_clock_on_the_wall_and_utc_for_programs() {
+fn times_are_local_for_users_and_utc_in_json() {
     let (_server, repository) = serve_a_function();
     let zoned = |zone: &str, arguments: &[&str]| {
         let mut command = Command::new(picloud());

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tests::clock::Clock;
 use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 
-on_both_databases!(a_clock_that_is_set_back_by_hours_stops_no_schedule);
+on_both_databases!(schedules_continue_after_clock_is_set_back);
 
 /// A node whose clock can be set, with an app that runs every second.
 struct Clocked {
@@ -59,7 +59,7 @@ impl Clocked {
     }
 }
 
-fn a_clock_that_is_set_back_by_hours_stops_no_schedule(database: Database) {
+fn schedules_continue_after_clock_is_set_back(database: Database) {
     let node = Clocked::start(database, 0);
     node.push();
     node.runs_again("the first runs");
@@ -81,7 +81,7 @@ fn a_clock_that_is_set_back_by_hours_stops_no_schedule(database: Database) {
 }
 
 #[test]
-fn a_clock_ten_years_ahead_deletes_nothing() {
+fn clock_ten_years_ahead_prunes_nothing() {
     let node = Clocked::start(Database::sqlite(), 0);
     node.push();
     node.runs_again("the first runs");
@@ -111,7 +111,7 @@ fn a_clock_ten_years_ahead_deletes_nothing() {
 }
 
 #[test]
-fn schedules_begin_by_the_clock_of_the_database() {
+fn schedules_start_by_database_clock() {
     for ahead in [200, -200] {
         let database = Database::postgres();
         let node = Clocked::start(database, ahead);

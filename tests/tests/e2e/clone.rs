@@ -3,14 +3,14 @@
 use tests::{Database, Repository, Server, on_both_databases};
 
 on_both_databases!(
-    a_clone_equals_what_was_pushed,
-    a_fetch_brings_what_is_new,
-    a_fetch_with_much_history_in_common_is_answered,
-    a_shallow_clone_can_push_and_be_deepened,
-    tags_come_with_what_they_name,
+    clone_equals_pushed_commit,
+    fetch_gets_new_commits,
+    fetch_with_long_common_history_succeeds,
+    shallow_clone_pushes_and_is_deepened,
+    tags_are_fetched_with_their_objects,
 );
 
-fn a_clone_equals_what_was_pushed(database: Database) {
+fn clone_equals_pushed_commit(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -34,7 +34,7 @@ fn a_clone_equals_what_was_pushed(database: Database) {
     assert_eq!(clone.git(&["status", "--porcelain"]), "");
 }
 
-fn a_fetch_brings_what_is_new(database: Database) {
+fn fetch_gets_new_commits(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -48,7 +48,7 @@ fn a_fetch_brings_what_is_new(database: Database) {
     clone.git(&["fsck", "--strict"]);
 }
 
-fn a_fetch_with_much_history_in_common_is_answered(database: Database) {
+fn fetch_with_long_common_history_succeeds(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -68,7 +68,7 @@ fn a_fetch_with_much_history_in_common_is_answered(database: Database) {
     clone.git(&["fsck", "--strict"]);
 }
 
-fn a_shallow_clone_can_push_and_be_deepened(database: Database) {
+fn shallow_clone_pushes_and_is_deepened(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -95,7 +95,7 @@ fn a_shallow_clone_can_push_and_be_deepened(database: Database) {
     }
 }
 
-fn tags_come_with_what_they_name(database: Database) {
+fn tags_are_fetched_with_their_objects(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();

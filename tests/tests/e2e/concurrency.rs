@@ -6,10 +6,10 @@ use tests::repository::Pushed;
 use tests::{Database, Repository, Server, on_both_databases};
 
 on_both_databases!(
-    of_two_pushes_at_once_one_is_told_why_it_lost,
-    pushes_to_different_apps_do_not_disturb_each_other,
-    of_two_hundred_pushes_to_one_app_each_lands_whole_or_is_told_why,
-    two_hundred_pushes_to_as_many_apps_all_land
+    loser_of_two_concurrent_pushes_gets_the_reason,
+    concurrent_pushes_to_different_apps_succeed,
+    two_hundred_concurrent_pushes_to_one_app_are_atomic,
+    two_hundred_concurrent_pushes_to_as_many_apps_succeed
 );
 
 /// Starts `count` pushes at the same time, each with a refspec and a URL of its own, and waits for all.
@@ -31,7 +31,7 @@ fn at_once(
     })
 }
 
-fn of_two_hundred_pushes_to_one_app_each_lands_whole_or_is_told_why(database: Database) {
+fn two_hundred_concurrent_pushes_to_one_app_are_atomic(database: Database) {
     let server = Server::start_with(database, &["--app-previews", "200"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -65,7 +65,7 @@ fn of_two_hundred_pushes_to_one_app_each_lands_whole_or_is_told_why(database: Da
     assert_eq!(deploys.lines().count(), 1 + pushed.iter().filter(|push| push.accepted).count());
 }
 
-fn two_hundred_pushes_to_as_many_apps_all_land(database: Database) {
+fn two_hundred_concurrent_pushes_to_as_many_apps_succeed(database: Database) {
     let server = Server::start(database);
     let repository = Repository::hello();
     let url = |number: usize| server.git_url(&format!("app-{number}"));
@@ -76,7 +76,7 @@ fn two_hundred_pushes_to_as_many_apps_all_land(database: Database) {
     }
 }
 
-fn of_two_pushes_at_once_one_is_told_why_it_lost(database: Database) {
+fn loser_of_two_concurrent_pushes_gets_the_reason(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let base = Repository::hello();
@@ -108,7 +108,7 @@ fn of_two_pushes_at_once_one_is_told_why_it_lost(database: Database) {
     assert_eq!(deploys.lines().count(), 6, "one deploy a round: {deploys}");
 }
 
-fn pushes_to_different_apps_do_not_disturb_each_other(database: Database) {
+fn concurrent_pushes_to_different_apps_succeed(database: Database) {
     let server = Server::start(database);
     std::thread::scope(|scope| {
         for number in 0..8 {

@@ -29,7 +29,7 @@ fn checked(folder: &Path, file: &str, flags: &[&str], variables: &[(&str, &str)]
 }
 
 #[test]
-fn flags_come_before_the_environment_before_the_file() {
+fn flags_override_environment_which_overrides_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = "domain = \"pi.example\"\nlisten = \"127.0.0.1:1\"\nconnections = 5_000\nidle_time = \"1m\"\n\
                 trusted_proxies = [\"10.0.0.1\", \"10.1.0.0/16\"]\n";
@@ -51,7 +51,7 @@ fn flags_come_before_the_environment_before_the_file() {
 }
 
 #[test]
-fn every_mistake_in_the_file_is_told_at_its_place() {
+fn configuration_file_errors_have_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = "lisen = \"127.0.0.1:1\"\nconnections = 0\nrole = \"boss\"\ndata-dir = \"x\"\nidle_time = 3\n\
                 domain = \"https://pi\"\nadmin_token = \"hunter2\"\nwhatever = true\n";
@@ -83,7 +83,7 @@ fn every_mistake_in_the_file_is_told_at_its_place() {
 }
 
 #[test]
-fn a_misspelt_flag_or_variable_is_an_error_with_a_suggestion() {
+fn misspelled_flag_or_variable_gets_a_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     let (code, text) = checked(folder.path(), "", &["--lisen", "127.0.0.1:1"], &[]);
     assert!(code == Some(2) && text.contains("'--listen'"), "{text}");
@@ -97,7 +97,7 @@ fn a_misspelt_flag_or_variable_is_an_error_with_a_suggestion() {
 }
 
 #[test]
-fn secrets_come_from_files_and_credentials_and_never_from_flags() {
+fn secrets_are_read_from_files_and_credentials_never_from_flags() {
     let folder = tempfile::tempdir().unwrap();
     for flag in ["--admin-token", "--database-url"] {
         let (code, text) = checked(folder.path(), "", &[flag, "x"], &[]);
@@ -136,7 +136,7 @@ fn secrets_come_from_files_and_credentials_and_never_from_flags() {
 }
 
 #[test]
-fn a_backup_reads_the_same_file() {
+fn backup_reads_the_configuration_file() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("picloud.conf"), "data_dir = \"here\"\nconnections = 10\n").unwrap();
     fs::create_dir(folder.path().join("here")).unwrap();

@@ -7,7 +7,7 @@ use tests::faults::{self, Moments};
 use tests::repository::command;
 use tests::{Database, Pushed, Repository, Server, TOKEN, on_both_databases, until};
 
-on_both_databases!(acknowledged_changes_outlive_kills_and_nothing_is_half_there);
+on_both_databases!(acknowledged_changes_survive_kills_and_no_change_is_partial);
 
 /// A push that goes on by itself.
 fn start_push(repository: &Repository, url: &str) -> Child {
@@ -84,7 +84,7 @@ fn secrets_at(node: &Server) -> Vec<usize> {
         .collect()
 }
 
-fn acknowledged_changes_outlive_kills_and_nothing_is_half_there(database: Database) {
+fn acknowledged_changes_survive_kills_and_no_change_is_partial(database: Database) {
     let rounds = faults::rounds(60, 1000);
     let mut moments = Moments::new("acknowledged_changes_outlive_kills");
     let keys = tempfile::NamedTempFile::new().expect("a file");
@@ -145,7 +145,7 @@ fn acknowledged_changes_outlive_kills_and_nothing_is_half_there(database: Databa
 }
 
 #[test]
-fn a_node_killed_in_the_middle_of_a_push_leaves_the_others_true() {
+fn node_killed_during_push_leaves_other_nodes_consistent() {
     let database = Database::postgres();
     let mut nodes: Vec<Server> = ["one", "two", "three"]
         .map(|name| Server::start_with(database.clone(), &["--node-name", name]))

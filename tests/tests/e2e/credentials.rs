@@ -23,7 +23,7 @@ fn kept(repository: &Repository) -> String {
 }
 
 #[test]
-fn login_keeps_a_token_for_verbs_and_for_git() {
+fn login_stores_token_for_commands_and_git() {
     let server = Server::start(Database::sqlite());
     let repository = cloned(&server);
     let here = repository.path();
@@ -83,7 +83,7 @@ fn login_keeps_a_token_for_verbs_and_for_git() {
 
 /// As `docs/credentials.md` has it.
 #[test]
-fn ci_deploys_as_the_documentation_says() {
+fn ci_deploys_as_documented() {
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/credentials.md");
     let document = fs::read_to_string(document).unwrap();
     let lines: Vec<&str> = document
@@ -139,7 +139,7 @@ fn at_a_terminal(server: &Server, line: &str, keys: &[u8]) -> String {
 }
 
 #[test]
-fn ctrl_c_at_the_prompt_of_a_secret_leaves_the_terminal_as_it_was() {
+fn ctrl_c_at_secret_prompt_restores_terminal() {
     let server = Server::start(Database::sqlite());
     let line = "\"$PICLOUD\" secrets set KEY --app hello; echo code $?; stty -a | tr ' ;' '\\n\\n' | grep -x -e '-*echo' -e '-*icanon' -e '-*isig'";
     let shown = at_a_terminal(&server, line, b"tanger\x03");
@@ -178,7 +178,7 @@ fn with_functions(server: &Server) -> Repository {
 }
 
 #[test]
-fn what_a_verb_has_run_is_in_the_logs_when_it_ends() {
+fn invoked_execution_is_in_logs_when_command_exits() {
     let server = Server::start(Database::sqlite());
     let repository = with_functions(&server);
     for round in 1..=5 {
@@ -192,7 +192,7 @@ fn what_a_verb_has_run_is_in_the_logs_when_it_ends() {
 }
 
 #[test]
-fn invoke_shows_why_the_script_failed_to_those_who_can_read_it() {
+fn invoke_shows_failure_to_readers() {
     let server = Server::start(Database::sqlite());
     let repository = with_functions(&server);
     let here = repository.path();

@@ -30,7 +30,7 @@ fn make_token(server: &Server, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[test]
-fn page_of_another_site_makes_no_token() {
+fn cross_site_page_creates_no_token() {
     let server = Server::start(Database::sqlite());
     let (basic, bearer) = (basic(), bearer());
     // What a form of such a page sends, with the password that the browser knows for git.
@@ -72,7 +72,7 @@ fn page_of_another_site_makes_no_token() {
 }
 
 #[test]
-fn page_of_another_site_pushes_nothing() {
+fn cross_site_page_pushes_nothing() {
     let server = Server::start(Database::sqlite());
     let basic = basic();
     let kind = "application/x-git-receive-pack-request";
@@ -98,7 +98,7 @@ fn page_of_another_site_pushes_nothing() {
 }
 
 #[test]
-fn answer_of_a_function_is_no_page_of_the_server() {
+fn function_response_is_sandboxed_from_server_origin() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::new();
     repository.write("picloud.toml", "sdk = \"1.1\"\n[[functions]]\nname = \"page\"\nscript = \"a.rhai\"\n");
@@ -125,7 +125,7 @@ fn answer_of_a_function_is_no_page_of_the_server() {
 
 /// A cookie for the whole of the server's domain would be sent to every app there, and to the control plane.
 #[test]
-fn cookie_of_an_app_reaches_no_other_name() {
+fn app_cookie_reaches_no_other_host() {
     let server = Server::start_with(Database::sqlite(), &["--domain", "pi.test"]);
     let repository = Repository::new();
     repository.write("picloud.toml", "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n");
@@ -150,7 +150,7 @@ fn cookie_of_an_app_reaches_no_other_name() {
 
 /// Who asks an app with the token of the server has the wrong address, and the app's author would have the token.
 #[test]
-fn script_gets_no_token_of_the_server() {
+fn script_sees_no_server_token() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::new();
     repository.write("picloud.toml", "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n");

@@ -117,7 +117,7 @@ fn write(path: &Path, text: &str) {
 }
 
 #[test]
-fn a_saved_file_is_served_at_once_and_the_terminal_says_what_changed() {
+fn saved_file_is_served_at_once_and_change_is_printed() {
     let dev = Dev::hello();
     dev.says("+ *  /greet/{name}  greet.rhai");
     for path in ["/greet/Ann", "/hello/greet/Ann"] {
@@ -138,7 +138,7 @@ fn a_saved_file_is_served_at_once_and_the_terminal_says_what_changed() {
 }
 
 #[test]
-fn a_faulty_save_is_told_as_by_check_and_the_last_good_one_goes_on() {
+fn broken_save_is_reported_and_last_good_revision_stays_live() {
     let dev = Dev::hello();
     write(&dev.app().join("greet.rhai"), "let x = 1;\nlgo::info(\"hi\");\n");
     dev.says("error: 1 problem in 1 file; the last good save goes on answering");
@@ -153,7 +153,7 @@ fn a_faulty_save_is_told_as_by_check_and_the_last_good_one_goes_on() {
 }
 
 #[test]
-fn an_app_that_is_faulty_from_the_start_waits_to_be_saved_right() {
+fn initially_broken_app_is_served_once_fixed() {
     let dev = Dev::start(&[("picloud.toml", "sdk = \"1.1\"\nnonsense = 1\n")], &[]);
     dev.says("unknown key `nonsense`");
     dev.says("nothing is served yet");
@@ -164,7 +164,7 @@ fn an_app_that_is_faulty_from_the_start_waits_to_be_saved_right() {
 }
 
 #[test]
-fn requests_lines_and_failures_are_shown_as_they_come_with_their_place() {
+fn requests_logs_and_failures_are_printed_with_source_location() {
     let dev = Dev::hello();
     let script = "log::info(\"came\", #{name: ctx.request.params.name});\n\
                   if ctx.request.params.name == \"Eve\" {\n    throw \"not her\";\n}\n1";
@@ -179,7 +179,7 @@ fn requests_lines_and_failures_are_shown_as_they_come_with_their_place() {
 }
 
 #[test]
-fn editors_that_rename_and_saves_in_a_storm_are_one_save() {
+fn atomic_renames_and_save_bursts_are_debounced() {
     let dev = Dev::hello();
     let (script, draft) = (dev.app().join("greet.rhai"), dev.app().join(".greet.rhai.new"));
     for number in 0..50 {
@@ -195,7 +195,7 @@ fn editors_that_rename_and_saves_in_a_storm_are_one_save() {
 }
 
 #[test]
-fn what_is_built_or_installed_in_the_folder_is_not_read() {
+fn build_and_dependency_folders_are_not_watched() {
     let dev = Dev::hello();
     for folder in [".git", "target", "node_modules"] {
         write(&dev.app().join(folder).join("x.rhai"), "nope(");
@@ -207,7 +207,7 @@ fn what_is_built_or_installed_in_the_folder_is_not_read() {
 }
 
 #[test]
-fn a_folder_that_goes_away_and_comes_back_is_served_again() {
+fn recreated_folder_is_served_again() {
     let dev = Dev::hello();
     fs::remove_dir_all(dev.app()).unwrap();
     dev.says("; the last good save goes on answering");
@@ -220,7 +220,7 @@ fn a_folder_that_goes_away_and_comes_back_is_served_again() {
 }
 
 #[test]
-fn a_folder_of_too_many_files_is_told_and_taken_back_when_they_are_gone() {
+fn folder_with_too_many_files_recovers_when_they_are_removed() {
     let dev = Dev::hello();
     let many = dev.app().join("many");
     fs::create_dir(&many).unwrap();
@@ -233,7 +233,7 @@ fn a_folder_of_too_many_files_is_told_and_taken_back_when_they_are_gone() {
 }
 
 #[test]
-fn functions_are_called_as_on_a_server_and_schedules_run_where_they_should() {
+fn functions_and_schedules_run_as_on_a_server() {
     let jobs = format!(
         "{MANIFEST}[[functions]]\nname = \"ring\"\nscript = \"ring.rhai\"\n\
          [[schedules]]\nname = \"tick\"\ncron = \"* * * * * *\"\nscript = \"tick.rhai\"\n"
@@ -264,7 +264,7 @@ fn functions_are_called_as_on_a_server_and_schedules_run_where_they_should() {
 }
 
 #[test]
-fn what_is_no_folder_or_no_free_address_fails_and_says_so() {
+fn missing_folder_and_used_address_are_reported() {
     let dev = Dev::hello();
     let run = |arguments: &[&str]| {
         let output =
@@ -279,14 +279,14 @@ fn what_is_no_folder_or_no_free_address_fails_and_says_so() {
 }
 
 #[test]
-fn a_push_to_it_is_told_where_to_go() {
+fn push_to_dev_server_is_rejected_with_a_hint() {
     let dev = Dev::hello();
     let (status, text) = dev.ask("GET", "/hello.git/info/refs?service=git-receive-pack", None);
     assert!(status == 421 && text.contains("picloud dev"), "{status} {text}");
 }
 
 #[test]
-fn secrets_are_read_from_the_file_too_and_again_when_it_is_saved() {
+fn secrets_file_is_read_and_reloaded() {
     let manifest = MANIFEST.replace("1.1", "1.2") + "[secrets]\nrequired = [\"API_KEY\", \"OTHER\"]\n";
     let script = "[ctx.secrets.API_KEY.len(), ctx.secrets.OTHER.len()]";
     let env = "# for dev alone\nAPI_KEY=\"of the file\"\nexport OTHER=1234567\n";
@@ -301,7 +301,7 @@ fn secrets_are_read_from_the_file_too_and_again_when_it_is_saved() {
 }
 
 #[test]
-fn a_schedule_is_run_by_hand() {
+fn schedule_is_run_manually() {
     let schedule = |name: &str| {
         format!("[[schedules]]\nname = \"{name}\"\ncron = \"@yearly\"\nscript = \"{name}.rhai\"\n")
     };
@@ -334,7 +334,7 @@ fn a_schedule_is_run_by_hand() {
 }
 
 #[test]
-fn secrets_are_taken_from_the_environment_and_shown_nowhere() {
+fn secrets_are_read_from_environment_and_never_shown() {
     let dev = Dev::with_secret(Some("tangerine-1"));
     dev.says("serving in ");
     assert_eq!(dev.get("/hello/greet/Ann"), "11");
@@ -348,7 +348,7 @@ fn secrets_are_taken_from_the_environment_and_shown_nowhere() {
 
 /// A page elsewhere can have its own name lead to this machine, and would have an origin in common with what answers there.
 #[test]
-fn name_that_nobody_asked_for_is_not_answered() {
+fn unknown_host_is_rejected() {
     let files = [("picloud.toml", MANIFEST), ("greet.rhai", SCRIPT)];
     let dev = Dev::start(&files, &["--host", "pi.local"]);
     dev.says("serving in ");

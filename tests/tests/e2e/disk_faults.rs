@@ -26,7 +26,7 @@ pub(crate) fn serve_in(folder: &Path, size: &str, prepare: &str) -> Command {
 }
 
 #[test]
-fn a_node_does_not_start_on_a_disk_that_cannot_be_written_and_says_so() {
+fn node_on_unwritable_disk_fails_to_start() {
     let folder = tempfile::tempdir().unwrap();
     let full = "mkdir data && { head -c 2M /dev/zero >fill || true; } 2>/dev/null";
     for (prepare, words) in [
@@ -172,7 +172,7 @@ fn ticking() -> Repository {
 }
 
 #[test]
-fn whatever_writes_comes_back_by_itself_from_a_disk_that_was_full_for_a_moment() {
+fn writes_recover_after_disk_was_full() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), "16m");
     let repository = ticking();
@@ -196,7 +196,7 @@ fn whatever_writes_comes_back_by_itself_from_a_disk_that_was_full_for_a_moment()
 }
 
 #[test]
-fn whatever_writes_comes_back_by_itself_from_a_disk_that_failed_for_a_moment() {
+fn writes_recover_after_disk_failed() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), "16m");
     ticking().push(&node.git_url(), &["main"]).succeeded();
@@ -213,7 +213,7 @@ fn whatever_writes_comes_back_by_itself_from_a_disk_that_failed_for_a_moment() {
 }
 
 #[test]
-fn a_push_that_finds_the_disk_full_is_refused_and_the_next_one_is_taken() {
+fn push_on_full_disk_is_rejected_and_next_one_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), "6m");
     let url = node.git_url();

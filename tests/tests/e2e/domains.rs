@@ -6,8 +6,8 @@ use tests::{Answer, Database, Dns, Repository, Server, TOKEN, on_both_databases}
 use crate::access::{ask, token, url, verb, verb_as};
 
 on_both_databases!(
-    domain_is_one_apps_once_it_is_proven_and_until_it_is_released,
-    domain_of_a_deleted_app_is_free_and_comes_back_with_it,
+    verified_domain_belongs_to_one_app_until_removed,
+    domain_of_deleted_app_is_free_and_restored_with_it,
 );
 
 fn app(domains: &str) -> Repository {
@@ -49,7 +49,7 @@ fn prove(dns: &Dns, server: &Server, app: &str, domain: &str) {
     dns.set(record["name"].as_str().expect("a name"), record["value"].as_str().expect("a value"));
 }
 
-fn domain_is_one_apps_once_it_is_proven_and_until_it_is_released(database: Database) {
+fn verified_domain_belongs_to_one_app_until_removed(database: Database) {
     let dns = Dns::start();
     let mut server = Server::start_with(database, &["--dns-server", &dns.address.to_string()]);
     let first = app(r#""a.example", "shop.example""#);
@@ -123,7 +123,7 @@ fn domain_is_one_apps_once_it_is_proven_and_until_it_is_released(database: Datab
     verb(&server, &["audit", "--app", "first"]).succeeded().says("domain.release");
 }
 
-fn domain_of_a_deleted_app_is_free_and_comes_back_with_it(database: Database) {
+fn domain_of_deleted_app_is_free_and_restored_with_it(database: Database) {
     let server = Server::start(database);
     let first = app(r#""shop.example""#);
     first.push(&server.git_url("first"), &["main"]).succeeded();
@@ -145,7 +145,7 @@ fn domain_of_a_deleted_app_is_free_and_comes_back_with_it(database: Database) {
 }
 
 #[test]
-fn domain_is_proven_by_who_deploys_and_approved_by_an_admin() {
+fn domain_is_verified_by_deployer_and_approved_by_admin() {
     let server = Server::start(Database::sqlite());
     app(r#""shop.example""#).push(&server.git_url("shop"), &["main"]).succeeded();
     let deploys = token(&server, "deploys", &["shop:deploy,read"]);
@@ -169,7 +169,7 @@ fn domain_is_proven_by_who_deploys_and_approved_by_an_admin() {
 
 /// Whoever writes an app wants to be the server: its script would get the admin's next request, token and all.
 #[test]
-fn app_never_has_a_name_by_which_the_server_is_reached() {
+fn app_cannot_claim_a_server_name() {
     // As an earlier version let it: the app has the name, and nobody has said that it is the server's.
     let mut server = Server::start_with(Database::sqlite(), &["--domain-proof", "off"]);
     let evil = app(r#""pi.local""#);
@@ -222,7 +222,7 @@ fn app_never_has_a_name_by_which_the_server_is_reached() {
 
 /// Where nobody has said how people reach the server, it is by the name of the machine.
 #[test]
-fn name_of_the_machine_is_the_servers() {
+fn hostname_of_machine_is_a_server_name() {
     let server = Server::start_with(Database::sqlite(), &["--domain-proof", "off"]);
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_ascii_lowercase();
     let refused = app(&format!("\"{machine}.local\"")).push(&server.git_url("evil"), &["main"]).refused();
@@ -230,7 +230,7 @@ fn name_of_the_machine_is_the_servers() {
 }
 
 #[test]
-fn certificates_are_for_names_at_which_something_is_served() {
+fn certificates_are_allowed_for_served_names_only() {
     let server = Server::start_with(Database::sqlite(), &["--domain", "pi.test"]);
     let repository = app(r#""shop.example""#);
     let push = |refspec: &str| {
@@ -264,7 +264,7 @@ fn certificates_are_for_names_at_which_something_is_served() {
 }
 
 #[test]
-fn no_app_has_the_servers_own_domain() {
+fn app_cannot_claim_the_server_domain() {
     let server = Server::start_with(Database::sqlite(), &["--domain", "pi.test"]);
     let repository = app(r#""shop.example", "pi.test", "a.pi.test""#);
     let port = server.address.rsplit_once(':').unwrap().1;
@@ -278,7 +278,7 @@ fn no_app_has_the_servers_own_domain() {
 
 /// Who makes certificates makes so many a week for a domain: previews do not take those of production.
 #[test]
-fn previews_take_part_of_the_certificates_of_a_week() {
+fn preview_certificates_per_week_are_limited() {
     let flags = ["--domain", "pi.test", "--preview-certificates", "5"];
     let mut server = Server::start_with(Database::sqlite(), &flags);
     let push = |server: &Server, app: &str, refspecs: &[&str]| {

@@ -6,12 +6,12 @@ use std::net::{Shutdown, TcpStream};
 use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(
-    a_killed_node_serves_all_that_was_live,
-    a_stopped_node_finishes_what_runs,
-    a_push_that_is_cut_off_leaves_nothing,
+    killed_node_serves_all_live_apps_after_restart,
+    stopped_node_finishes_running_requests,
+    interrupted_push_changes_nothing,
 );
 
-fn a_killed_node_serves_all_that_was_live(database: Database) {
+fn killed_node_serves_all_live_apps_after_restart(database: Database) {
     let mut server = Server::start(database);
     let repository = Repository::hello();
     repository.push(&server.git_url("one"), &["main", "HEAD:refs/heads/next"]).succeeded();
@@ -32,7 +32,7 @@ fn a_killed_node_serves_all_that_was_live(database: Database) {
     assert_eq!(server.get("/two/greet/Ann").body, "\"two\"");
 }
 
-fn a_stopped_node_finishes_what_runs(database: Database) {
+fn stopped_node_finishes_running_requests(database: Database) {
     let mut server = Server::start(database);
     let repository = Repository::hello();
     // Busy long enough to be running still when the stop comes.
@@ -52,7 +52,7 @@ fn a_stopped_node_finishes_what_runs(database: Database) {
     });
 }
 
-fn a_push_that_is_cut_off_leaves_nothing(database: Database) {
+fn interrupted_push_changes_nothing(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();

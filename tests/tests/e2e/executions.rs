@@ -12,9 +12,9 @@ use tests::{Database, Postgres, Repository, Server, TOKEN, on_both_databases, un
 use crate::client_commands::run;
 
 on_both_databases!(
-    every_run_is_recorded_with_what_it_took,
-    a_failure_is_shown_with_the_line_of_its_commit,
-    what_ran_last_is_recorded_before_a_node_stops,
+    executions_are_recorded_with_their_cost,
+    failure_is_shown_with_source_line_of_its_commit,
+    last_executions_are_recorded_before_shutdown,
 );
 
 const MANIFEST: &str = r#"
@@ -78,7 +78,7 @@ fn messages(server: &Server, query: &str) -> Vec<String> {
     lines.iter().map(|line| line["message"].as_str().expect("a message").to_owned()).collect()
 }
 
-fn every_run_is_recorded_with_what_it_took(database: Database) {
+fn executions_are_recorded_with_their_cost(database: Database) {
     let (server, repository) = serve(database);
     let request = "11111111-2222-4333-8444-555555555555";
     let answer = server.request("GET", "/app/greet/Ann?secret=1", &[("x-request-id", request)], None);
@@ -121,7 +121,7 @@ fn every_run_is_recorded_with_what_it_took(database: Database) {
     assert_eq!(messages(&server, &format!("limit=1&cursor={}", older.expect("more"))), ["19999900000"]);
 }
 
-fn a_failure_is_shown_with_the_line_of_its_commit(database: Database) {
+fn failure_is_shown_with_source_line_of_its_commit(database: Database) {
     let (server, repository) = serve(database);
     let id = server.get("/app/fail").json()["execution_id"].as_str().expect("an id").to_owned();
     executions(&server, "failed=true", 1);
@@ -153,7 +153,7 @@ fn a_failure_is_shown_with_the_line_of_its_commit(database: Database) {
     assert_eq!(run(repository.path(), &["executions", "nonsense"]).0, Some(2));
 }
 
-fn what_ran_last_is_recorded_before_a_node_stops(database: Database) {
+fn last_executions_are_recorded_before_shutdown(database: Database) {
     let (mut server, _repository) = serve(database);
     for _ in 0..20 {
         assert_eq!(server.get("/app/greet/Ann").status, 200);
@@ -209,7 +209,7 @@ fn lines_of(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
 }
 
 #[test]
-fn logs_are_followed_from_all_nodes_and_through_a_restart() {
+fn followed_logs_include_all_nodes_and_survive_a_restart() {
     let database = Database::postgres();
     let (mut one, repository) = serve(database.clone());
     let two = Server::start_with(database, &["--node-name", "two"]);
@@ -244,7 +244,7 @@ fn logs_are_followed_from_all_nodes_and_through_a_restart() {
 }
 
 #[test]
-fn what_runs_while_the_database_is_away_is_recorded_or_counted() {
+fn executions_during_database_outage_are_recorded_or_counted_as_dropped() {
     let postgres = Postgres::start();
     let server = Server::start_with(Database::on(postgres.url()), &["--node-name", "pi"]);
     let repository = Repository::new();

@@ -15,7 +15,7 @@ fn serve(manifest: &str, scripts: &[(&str, &str)]) -> Server {
 const ANY: &str = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
 
 #[test]
-fn a_script_sees_the_request_and_shapes_the_answer() {
+fn script_reads_request_and_builds_response() {
     let script = "let r = ctx.request;\n\
         #{ statusCode: 201, headers: #{ \"x-kind\": ctx.invocation_type }, \
            body: #{ body: r.body, query: r.query.q, header: r.headers[\"x-a\"], path: r.path, rest: r.rest } }";
@@ -36,7 +36,7 @@ fn a_script_sees_the_request_and_shapes_the_answer() {
 }
 
 #[test]
-fn methods_and_paths_that_are_not_declared_are_told_apart() {
+fn undeclared_methods_get_405_and_paths_404() {
     let manifest = "[[routes]]\npath = \"/a\"\nmethods = [\"GET\", \"PUT\"]\nscript = \"a.rhai\"\n";
     let server = serve(manifest, &[("a.rhai", "1")]);
     assert_eq!(server.get("/app/b").status, 404);
@@ -50,7 +50,7 @@ fn methods_and_paths_that_are_not_declared_are_told_apart() {
 }
 
 #[test]
-fn a_failing_script_tells_the_caller_nothing_and_the_log_everything() {
+fn script_error_is_logged_and_hidden_from_caller() {
     let server = serve(ANY, &[("a.rhai", "let a = 1;\n  throw \"secret detail\";")]);
     let answer = server.get("/app/");
     assert_eq!(answer.status, 500);
@@ -64,7 +64,7 @@ fn a_failing_script_tells_the_caller_nothing_and_the_log_everything() {
 }
 
 #[test]
-fn every_limit_ends_a_script_and_spares_the_node() {
+fn every_limit_stops_script_and_spares_node() {
     let limits = "[limits]\ntimeout = \"2s\"\noperations = 1_000_000_000\nmemory = \"8MiB\"\nbody = \"1KiB\"\nconcurrency = 2\n";
     let route = |name: &str| format!("[[routes]]\npath = \"/{name}\"\nscript = \"{name}.rhai\"\n");
     let names = ["loop", "grow", "deep", "fine"];
@@ -103,7 +103,7 @@ fn every_limit_ends_a_script_and_spares_the_node() {
 }
 
 #[test]
-fn a_function_is_called_by_name_with_a_token() {
+fn function_is_called_by_name_with_token() {
     let manifest = "[[functions]]\nname = \"double\"\nscript = \"a.rhai\"\n";
     let server =
         serve(manifest, &[("a.rhai", "#{ kind: ctx.invocation_type, twice: ctx.request.body.n * 2 }")]);
@@ -121,7 +121,7 @@ fn a_function_is_called_by_name_with_a_token() {
 }
 
 #[test]
-fn with_a_domain_apps_and_control_plane_share_no_origin() {
+fn apps_and_control_plane_have_separate_origins_with_domain() {
     let server = Server::start_with(Database::sqlite(), &["--domain", "example.test"]);
     let repository = Repository::hello();
     let header = "http.extraHeader=Host: example.test";
@@ -140,7 +140,7 @@ fn with_a_domain_apps_and_control_plane_share_no_origin() {
 }
 
 #[test]
-fn health_tells_a_live_process_from_a_ready_node() {
+fn health_distinguishes_liveness_from_readiness() {
     let server = Server::start(Database::sqlite());
     assert_eq!(server.get("/-/health/live").status, 200);
     assert_eq!(server.get("/-/health/ready").status, 200);

@@ -12,13 +12,13 @@ use super::people::{ask, token, verb, verb_as};
 use super::postgres::locked::Psql;
 
 on_both_databases!(
-    deleted_branch_gives_its_room_back,
-    push_of_which_a_part_is_rejected_leaves_nothing_of_it,
-    old_deploys_are_pruned_and_what_is_live_never,
-    ended_preview_keeps_no_deploy,
-    secret_that_was_pushed_by_mistake_can_be_removed,
-    nothing_that_is_pushed_is_lost_while_others_are_deleted,
-    node_that_is_killed_while_it_deletes_leaves_nothing_to_build_on,
+    deleted_branch_frees_its_space,
+    partly_rejected_push_stores_no_rejected_objects,
+    old_deploys_are_pruned_and_live_ones_kept,
+    deleted_preview_keeps_no_deploys,
+    pushed_secret_can_be_removed,
+    gc_deletes_no_pushed_objects,
+    node_killed_during_gc_keeps_no_partly_deleted_commit,
 );
 
 /// Bytes that no compression makes smaller, others for each seed.
@@ -57,7 +57,7 @@ fn is_whole(url: &str) {
     Repository::clone_of(url).git(&["fsck", "--strict", "--full"]);
 }
 
-fn deleted_branch_gives_its_room_back(database: Database) {
+fn deleted_branch_frees_its_space(database: Database) {
     let is_embedded = database.url().is_none();
     let server = Server::start_with(database, &["--collect-after", "0s"]);
     let url = server.git_url("hello");
@@ -89,7 +89,7 @@ fn deleted_branch_gives_its_room_back(database: Database) {
     is_whole(&url);
 }
 
-fn push_of_which_a_part_is_rejected_leaves_nothing_of_it(database: Database) {
+fn partly_rejected_push_stores_no_rejected_objects(database: Database) {
     let server = Server::start_with(database, &["--collect-after", "0s"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -118,7 +118,7 @@ fn deploy_refs(repository: &Repository, url: &str) -> Vec<String> {
     names
 }
 
-fn old_deploys_are_pruned_and_what_is_live_never(database: Database) {
+fn old_deploys_are_pruned_and_live_ones_kept(database: Database) {
     let server = Server::start_with(database, &["--deploys-kept", "2"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -161,7 +161,7 @@ fn old_deploys_are_pruned_and_what_is_live_never(database: Database) {
     verb(&server, &["apps", "prune", "hello", "--older-than", "1h"]).succeeded().says("0 deploys");
 }
 
-fn ended_preview_keeps_no_deploy(database: Database) {
+fn deleted_preview_keeps_no_deploys(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -185,7 +185,7 @@ fn is_on_disk(server: &Server, bytes: &[u8]) -> bool {
     contents.any(|content| content.windows(begin.len()).any(|window| window == begin))
 }
 
-fn secret_that_was_pushed_by_mistake_can_be_removed(database: Database) {
+fn pushed_secret_can_be_removed(database: Database) {
     let is_embedded = database.url().is_none();
     let server = Server::start(database);
     let url = server.git_url("hello");
@@ -224,7 +224,7 @@ fn secret_that_was_pushed_by_mistake_can_be_removed(database: Database) {
 
 /// The same objects are pushed, deleted and pushed again while everything that nothing reaches is deleted all the time. A push
 /// that builds on what was just deleted is unpacked once more.
-fn nothing_that_is_pushed_is_lost_while_others_are_deleted(database: Database) {
+fn gc_deletes_no_pushed_objects(database: Database) {
     let server = Server::start_with(database, &["--collect-after", "0s", "--pushes-at-once", "8"]);
     let repository = Repository::hello();
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
@@ -286,7 +286,7 @@ fn nothing_that_is_pushed_is_lost_while_others_are_deleted(database: Database) {
 
 /// A commit whose objects were half deleted is not there, whatever is left of it: neither for a push that builds on it, nor for one
 /// that points a branch to it.
-fn node_that_is_killed_while_it_deletes_leaves_nothing_to_build_on(database: Database) {
+fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
     let mut server = Server::start_with(database, &["--collect-after", "0s"]);
     let repository = Repository::hello();
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
@@ -360,7 +360,7 @@ impl Answered {
 
 /// The pushes of an earlier version do not notice that what they build on is deleted.
 #[test]
-fn nothing_is_deleted_while_there_is_a_node_of_an_earlier_version() {
+fn gc_waits_while_a_node_of_an_earlier_version_runs() {
     let server = Server::start_with(Database::postgres(), &["--collect-after", "0s"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -388,7 +388,7 @@ fn nothing_is_deleted_while_there_is_a_node_of_an_earlier_version() {
 
 /// A push finds its files stored, and has to wait. Meanwhile they are deleted, since nothing reaches them.
 #[test]
-fn push_whose_objects_are_deleted_while_it_waits_is_unpacked_again() {
+fn waiting_push_is_unpacked_again_after_gc() {
     let server = Server::start(Database::postgres());
     let url = server.git_url("hello");
     let repository = Repository::hello();

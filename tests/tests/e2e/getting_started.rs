@@ -113,14 +113,14 @@ fn free_port() -> u16 {
 }
 
 #[test]
-fn first_push_that_a_node_prints_works_whatever_it_listens_to() {
+fn printed_first_push_works_for_every_listen_address() {
     for listen in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
         first_push_works(&serve(&format!("--listen '{listen}'")), ":", "");
     }
 }
 
 #[test]
-fn first_push_that_a_node_prints_is_at_its_public_url() {
+fn printed_first_push_uses_public_url() {
     let port = free_port();
     let flags = format!("--listen 127.0.0.1:{port} --public-url http://localhost:{port}/");
     let node = serve(&flags);
@@ -131,7 +131,7 @@ fn first_push_that_a_node_prints_is_at_its_public_url() {
 }
 
 #[test]
-fn first_push_that_a_node_prints_is_at_its_domain() {
+fn printed_first_push_uses_domain() {
     let port = free_port();
     let flags = format!("--listen 127.0.0.1:{port} --domain pi.test --public-url http://pi.test:{port}");
     let resolve = format!("git config http.curloptResolve pi.test:{port}:127.0.0.1");
@@ -141,7 +141,7 @@ fn first_push_that_a_node_prints_is_at_its_domain() {
 
 /// Behind a proxy with TLS it is tried in `caddy::domain`.
 #[test]
-fn first_push_at_a_domain_says_what_it_takes() {
+fn printed_first_push_with_domain_names_requirements() {
     let port = free_port();
     let node = serve(&format!("--listen 127.0.0.1:{port} --domain pi.test"));
     let said = node.says("any user name");
@@ -154,7 +154,7 @@ fn first_push_at_a_domain_says_what_it_takes() {
 }
 
 #[test]
-fn node_that_takes_no_pushes_does_not_tell_people_to_push_to_it() {
+fn node_without_control_plane_prints_no_first_push() {
     let database = Database::postgres();
     let url = database.url().unwrap();
     let url = [("DATABASE_URL", url.as_str())];
@@ -166,7 +166,7 @@ fn node_that_takes_no_pushes_does_not_tell_people_to_push_to_it() {
 }
 
 #[test]
-fn first_push_to_a_socket_that_was_handed_over_works() {
+fn printed_first_push_works_with_socket_activation() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let hand_over = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve 3<&0 </dev/null";
     let node = Running::start(hand_over, OwnedFd::from(socket).into(), &[]);
@@ -175,7 +175,7 @@ fn first_push_to_a_socket_that_was_handed_over_works() {
 
 /// By its address a node with a domain answers nothing but its health, and shows the way.
 #[test]
-fn client_that_asks_a_node_with_a_domain_by_its_address_is_shown_the_way() {
+fn request_by_ip_address_to_node_with_domain_gets_a_hint() {
     let node = serve("--listen 127.0.0.1:0 --domain pi.test");
     let said = node.says("any user name");
     let url = line(&said, "PiCloud 0.1.0 is listening on").to_owned();
@@ -192,7 +192,7 @@ fn client_that_asks_a_node_with_a_domain_by_its_address_is_shown_the_way() {
 }
 
 #[test]
-fn public_url_that_is_not_at_the_domain_is_refused() {
+fn public_url_outside_the_domain_is_rejected() {
     let refused = "picloud serve --domain pi.test --public-url https://cloud.test:8443 2>&1 || echo $?";
     assert_eq!(
         shell(Path::new("/tmp"), refused),
@@ -224,7 +224,7 @@ fn at_a_usual_server(address: &str) -> String {
 }
 
 #[test]
-fn starter_app_goes_live_by_the_commands_that_init_prints() {
+fn starter_app_goes_live_by_printed_commands() {
     let server = Server::start(Database::sqlite());
     for name in ["shop", "My Shop"] {
         let folder = tempfile::tempdir().unwrap();
@@ -260,7 +260,7 @@ fn starter_app_goes_live_by_the_commands_that_init_prints() {
 }
 
 #[test]
-fn init_writes_over_nothing() {
+fn init_overwrites_no_file() {
     let folder = tempfile::tempdir().unwrap();
     for there in ["picloud.toml", "greet.rhai", "tick.rhai"] {
         let app = folder.path().join(there.replace('.', "-"));
@@ -292,7 +292,7 @@ fn init_writes_over_nothing() {
 }
 
 #[test]
-fn of_two_that_init_the_same_folder_one_is_refused() {
+fn concurrent_init_of_one_folder_fails_once() {
     for _ in 0..10 {
         let folder = tempfile::tempdir().unwrap();
         let both = "picloud init app >/dev/null 2>&1 & one=$!; picloud init app >/dev/null 2>&1 & two=$!; \
@@ -306,7 +306,7 @@ fn of_two_that_init_the_same_folder_one_is_refused() {
 }
 
 #[test]
-fn init_within_a_repository_or_without_git_says_so_and_goes_on() {
+fn init_inside_repository_or_without_git_warns_and_succeeds() {
     let folder = tempfile::tempdir().unwrap();
     let said = shell(folder.path(), "git init -q && picloud init shop && picloud check shop");
     let top = folder.path().canonicalize().unwrap();
@@ -328,7 +328,7 @@ fn init_within_a_repository_or_without_git_says_so_and_goes_on() {
 }
 
 #[test]
-fn everything_that_the_demo_tells_people_to_try_works() {
+fn commands_printed_by_demo_work() {
     let demo = Running::start("exec \"$0\" demo --listen 127.0.0.1:0", Stdio::null(), &[]);
     let said = demo.says("/functions/ring");
     let (_, said) = said.split_once("Try:\n").unwrap();
@@ -350,7 +350,7 @@ fn everything_that_the_demo_tells_people_to_try_works() {
 }
 
 #[test]
-fn addresses_and_the_call_that_dev_prints_work() {
+fn addresses_and_call_printed_by_dev_work() {
     for listen in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"] {
         let script = format!("\"$0\" init hello >&2 && cd hello && exec \"$0\" dev --listen '{listen}'");
         let dev = Running::start(&script, Stdio::null(), &[]);

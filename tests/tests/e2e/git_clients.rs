@@ -99,7 +99,7 @@ fn shallow_clients() -> impl Iterator<Item = Client> {
 }
 
 #[test]
-fn a_push_goes_live_and_so_does_the_next() {
+fn two_pushes_go_live() {
     let server = Server::start(Database::sqlite());
     for client in CLIENTS {
         let url = server.git_url(client.name);
@@ -123,7 +123,7 @@ fn a_push_goes_live_and_so_does_the_next() {
 }
 
 #[test]
-fn several_refs_move_in_one_push() {
+fn push_updates_several_refs() {
     let server = Server::start(Database::sqlite());
     for client in CLIENTS {
         let url = server.git_url(client.name);
@@ -148,7 +148,7 @@ fn several_refs_move_in_one_push() {
 }
 
 #[test]
-fn a_refused_push_shows_the_reason_and_changes_nothing() {
+fn rejected_push_shows_reason_and_changes_nothing() {
     let server = Server::start(Database::sqlite());
     for client in CLIENTS {
         let url = server.git_url(client.name);
@@ -181,7 +181,7 @@ fn a_refused_push_shows_the_reason_and_changes_nothing() {
 }
 
 #[test]
-fn a_wrong_token_is_refused() {
+fn invalid_token_is_rejected() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     let url = format!("http://ada:wrong@{}/hello.git", server.address);
@@ -192,7 +192,7 @@ fn a_wrong_token_is_refused() {
 }
 
 #[test]
-fn a_clone_is_what_was_pushed() {
+fn clone_equals_push() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -213,7 +213,7 @@ fn a_clone_is_what_was_pushed() {
 }
 
 #[test]
-fn a_file_that_grows_is_cloned_by_every_client() {
+fn growing_file_is_cloned_by_every_client() {
     let server = Server::start(Database::sqlite());
     let by_git = server.git_url("by-git");
     let repository = Repository::hello();
@@ -307,7 +307,7 @@ fn by_git(git: &Path, folder: &Path, arguments: &[&str]) -> Pushed {
 }
 
 #[test]
-fn every_client_does_what_it_can() {
+fn every_client_passes_its_supported_tests() {
     let server = Server::start(Database::sqlite());
     let gits = crate::git_commands::gits();
     let mut rows: Vec<Row> = Vec::new();
@@ -339,7 +339,7 @@ fn every_client_does_what_it_can() {
 }
 
 #[test]
-fn a_shallow_clone_can_push() {
+fn shallow_clone_pushes() {
     let server = Server::start(Database::sqlite());
     for client in shallow_clients() {
         let url = server.git_url(client.name);
@@ -362,7 +362,7 @@ fn a_shallow_clone_can_push() {
 }
 
 #[test]
-fn an_app_without_its_history_can_be_cloned_and_pushed_to() {
+fn app_with_shallow_history_is_cloned_and_pushed_to() {
     let server = Server::start(Database::sqlite());
     let whole = Repository::hello();
     whole.commit("second");
@@ -381,7 +381,7 @@ fn an_app_without_its_history_can_be_cloned_and_pushed_to() {
 }
 
 #[test]
-fn a_fetch_brings_what_any_other_client_pushed() {
+fn fetch_gets_commits_pushed_by_other_clients() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -409,7 +409,7 @@ fn a_fetch_brings_what_any_other_client_pushed() {
 }
 
 #[test]
-fn a_fetch_with_much_history_of_its_own_is_answered() {
+fn fetch_with_long_local_history_succeeds() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -445,7 +445,7 @@ fn refs_are_listed() {
 }
 
 #[test]
-fn a_branch_is_deleted_and_production_is_not() {
+fn branch_is_deleted_and_production_is_not() {
     let server = Server::start(Database::sqlite());
     for client in CLIENTS {
         let url = server.git_url(client.name);

@@ -4,7 +4,7 @@ use serde_json::json;
 use tests::{Database, Repository, Server, TOKEN};
 
 #[test]
-fn a_quiet_push_prints_the_verdict_and_what_is_wrong() {
+fn quiet_push_prints_result_and_errors() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -30,7 +30,7 @@ fn a_quiet_push_prints_the_verdict_and_what_is_wrong() {
 }
 
 #[test]
-fn an_annotated_tag_is_pushed_to_a_branch_by_its_commit() {
+fn annotated_tag_pushed_to_a_branch_is_peeled() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -52,7 +52,7 @@ fn an_annotated_tag_is_pushed_to_a_branch_by_its_commit() {
 }
 
 #[test]
-fn a_commit_is_fetched_by_its_name_in_every_protocol() {
+fn commit_is_fetched_by_id_in_every_protocol() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -75,7 +75,7 @@ fn a_commit_is_fetched_by_its_name_in_every_protocol() {
 }
 
 #[test]
-fn lists_of_refs_answer_head() {
+fn ref_advertisement_includes_head() {
     let server = Server::start(Database::sqlite());
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     let bearer = format!("Bearer {TOKEN}");
@@ -92,7 +92,7 @@ fn lists_of_refs_answer_head() {
 }
 
 #[test]
-fn git_lfs_is_told_in_its_own_way_that_it_is_not_here() {
+fn git_lfs_gets_a_clear_error() {
     let server = Server::start(Database::sqlite());
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     let lfs = "application/vnd.git-lfs+json";

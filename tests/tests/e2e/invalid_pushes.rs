@@ -2,7 +2,7 @@
 
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases};
 
-on_both_databases!(a_broken_pack_leaves_no_trace, a_manifest_that_cannot_be_read_is_refused);
+on_both_databases!(corrupt_pack_changes_nothing, unreadable_manifest_is_rejected);
 
 fn leaves_no_trace(server: &Server) {
     assert_eq!(server.get("/hello/greet/Ann").status, 404);
@@ -19,7 +19,7 @@ fn receive(server: &Server, body: &[u8]) -> Answer {
     server.request("POST", "/hello.git/git-receive-pack", &headers, Some(body))
 }
 
-fn a_broken_pack_leaves_no_trace(database: Database) {
+fn corrupt_pack_changes_nothing(database: Database) {
     let server = Server::start(database);
     let repository = Repository::hello();
     let command = format!("{:040} {} refs/heads/main\0report-status\n", 0, repository.head());
@@ -37,7 +37,7 @@ fn a_broken_pack_leaves_no_trace(database: Database) {
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
 }
 
-fn a_manifest_that_cannot_be_read_is_refused(database: Database) {
+fn unreadable_manifest_is_rejected(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::new();
@@ -60,7 +60,7 @@ fn a_manifest_that_cannot_be_read_is_refused(database: Database) {
 }
 
 #[test]
-fn a_wrong_token_and_a_wrong_name_are_told_in_a_line() {
+fn invalid_token_and_app_name_are_reported_in_one_line() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     let url = |user: &str, app: &str| format!("http://{user}@{}/{app}.git", server.address);
@@ -82,7 +82,7 @@ fn a_wrong_token_and_a_wrong_name_are_told_in_a_line() {
 }
 
 #[test]
-fn not_a_repository_is_told() {
+fn url_of_no_repository_is_reported() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::new();
     let empty = repository.push(&server.git_url("hello"), &["main"]).refused();
@@ -93,7 +93,7 @@ fn not_a_repository_is_told() {
 }
 
 #[test]
-fn a_file_of_ten_megabytes_is_refused_in_a_line() {
+fn file_of_ten_megabytes_is_rejected_in_one_line() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     repository.write("picloud.toml", vec![b'#'; 10 * 1024 * 1024]);
@@ -106,7 +106,7 @@ fn a_file_of_ten_megabytes_is_refused_in_a_line() {
 }
 
 #[test]
-fn a_script_of_five_megabytes_is_refused_in_a_line() {
+fn script_of_five_megabytes_is_rejected_in_one_line() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     repository.write("greet.rhai", "1;\n".repeat(5 * 1024 * 1024 / 3));
@@ -147,7 +147,7 @@ fn ten_thousand_scripts_go_live() {
 }
 
 #[test]
-fn ten_thousand_faults_are_told_in_bounded_number_with_a_summary() {
+fn ten_thousand_errors_are_truncated_with_a_summary() {
     let server = Server::start(Database::sqlite());
     let repository = many_scripts(2000, "nope();\n".repeat(10).as_str());
     let pushed = repository.push(&server.git_url("hello"), &["main"]).refused();
@@ -162,7 +162,7 @@ fn ten_thousand_faults_are_told_in_bounded_number_with_a_summary() {
 }
 
 #[test]
-fn a_symlinked_script_is_never_followed() {
+fn symlinked_script_is_never_followed() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     std::fs::remove_file(repository.path().join("greet.rhai")).unwrap();
@@ -175,7 +175,7 @@ fn a_symlinked_script_is_never_followed() {
 }
 
 #[test]
-fn a_gitmodules_that_would_run_a_program_is_refused_even_if_its_text_was_there_before() {
+fn malicious_gitmodules_is_rejected_even_if_its_blob_exists() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();

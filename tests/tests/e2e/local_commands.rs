@@ -14,7 +14,7 @@ fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_starter_app_passes_the_check_and_goes_live() {
+fn starter_app_passes_check_and_goes_live() {
     let folder = tempfile::tempdir().unwrap();
     let (code, text) = run(folder.path(), &["init", "hello"]);
     assert_eq!(code, Some(0), "{text}");
@@ -37,7 +37,7 @@ fn a_starter_app_passes_the_check_and_goes_live() {
 }
 
 #[test]
-fn a_check_says_what_a_push_would_say() {
+fn check_reports_the_same_as_push() {
     let repository = Repository::hello();
     repository.write("greet.rhai", "let x = 1;\n\nlgo::info(\"hi\");\n");
     let (code, text) = run(repository.path(), &["check", "."]);
@@ -49,7 +49,7 @@ fn a_check_says_what_a_push_would_say() {
 }
 
 #[test]
-fn a_check_speaks_json_to_editors() {
+fn check_prints_json_for_editors() {
     let repository = Repository::hello();
     let check = || {
         let (code, text) = run(repository.path(), &["check", "--json"]);
@@ -70,7 +70,7 @@ fn a_check_speaks_json_to_editors() {
 }
 
 #[test]
-fn the_schema_is_printed_for_editors() {
+fn schema_is_printed_for_editors() {
     let (code, text) = run(Path::new("/"), &["schema"]);
     let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!((code, schema["title"].as_str()), (Some(0), Some("picloud.toml")));
@@ -78,7 +78,7 @@ fn the_schema_is_printed_for_editors() {
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_failure() {
+fn closed_output_pipe_is_no_failure() {
     let repository = Repository::hello();
     repository.write("greet.rhai", "nope();\n".repeat(100));
     let shell = format!("{} check | head -c 1", picloud().display());
@@ -87,7 +87,7 @@ fn a_reader_that_leaves_early_is_no_failure() {
 }
 
 #[test]
-fn misuse_exits_with_two_and_failure_with_one() {
+fn usage_error_exits_2_and_failure_exits_1() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(run(folder.path(), &["serve", "--nonsense"]).0, Some(2));
     assert_eq!(run(folder.path(), &[]).0, Some(2));
@@ -124,7 +124,7 @@ fn helps(verb: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_verb_teaches_and_tells_misuse_from_failure() {
+fn every_command_has_examples_and_exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut asked = 0;
@@ -177,7 +177,7 @@ fn on_a_terminal(folder: &Path, line: &str, environment: &[(&str, &str)]) -> Str
 }
 
 #[test]
-fn colours_are_for_terminals_alone_and_for_those_who_want_them() {
+fn colors_are_printed_to_terminals_or_on_request() {
     let repository = Repository::hello();
     repository.write("greet.rhai", "nope();\n");
     let coloured = on_a_terminal(repository.path(), "check", &[]);
@@ -188,7 +188,7 @@ fn colours_are_for_terminals_alone_and_for_those_who_want_them() {
 }
 
 #[test]
-fn who_waits_for_longer_than_a_second_is_told_so_on_a_terminal() {
+fn progress_is_shown_on_a_terminal_after_a_second() {
     use std::io::{Read as _, Write as _};
     let folder = tempfile::tempdir().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -213,7 +213,7 @@ fn who_waits_for_longer_than_a_second_is_told_so_on_a_terminal() {
 }
 
 #[test]
-fn a_shell_completes_verbs_and_flags() {
+fn shell_completes_commands_and_flags() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {
         let (code, script) = run(folder.path(), &["completions", shell]);
@@ -245,7 +245,7 @@ fn completed(folder: &Path, line: &str) -> String {
 }
 
 #[test]
-fn a_shell_completes_what_the_server_knows() {
+fn shell_completes_names_from_the_server() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     let manifest = format!(
@@ -282,7 +282,7 @@ fn a_shell_completes_what_the_server_knows() {
 }
 
 #[test]
-fn every_verb_has_a_page_in_the_manual() {
+fn every_command_has_a_man_page() {
     let folder = tempfile::tempdir().unwrap();
     let (code, text) = run(folder.path(), &["man", "pages"]);
     assert_eq!(code, Some(0), "{text}");
@@ -310,7 +310,7 @@ fn every_verb_has_a_page_in_the_manual() {
 }
 
 #[test]
-fn the_demo_walks_through_the_whole_day() {
+fn demo_runs_all_steps() {
     let folder = tempfile::tempdir().unwrap();
     let (code, text) = run(folder.path(), &["demo", "--listen", "127.0.0.1:0", "--exit"]);
     assert_eq!(code, Some(0), "{text}");

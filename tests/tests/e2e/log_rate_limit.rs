@@ -10,7 +10,7 @@ use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 use crate::executions::Follower;
 use crate::status::problems;
 
-on_both_databases!(a_flood_of_log_lines_takes_nothing_of_another_app);
+on_both_databases!(log_flood_of_one_app_loses_no_lines_of_another);
 
 /// How long the flood lasts.
 const FLOOD: Duration = Duration::from_secs(3);
@@ -50,7 +50,7 @@ fn recorded(server: &Server) -> (usize, Vec<String>) {
     (executions, lines)
 }
 
-fn a_flood_of_log_lines_takes_nothing_of_another_app(database: Database) {
+fn log_flood_of_one_app_loses_no_lines_of_another(database: Database) {
     let server = Server::start_with(database, &["--logs-bytes", "2MiB", "--node-name", "pi"]);
     let line = "x".repeat(LINE_BYTES);
     push(&server, "flood", &format!("for i in 0..{LINES} {{ log::info(\"{line}\"); }} 1"));

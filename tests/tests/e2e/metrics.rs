@@ -132,9 +132,9 @@ fn talkative() -> Repository {
     repository
 }
 
-tests::on_both_databases!(everything_that_happens_is_counted);
+tests::on_both_databases!(metrics_count_all_events);
 
-fn everything_that_happens_is_counted(database: Database) {
+fn metrics_count_all_events(database: Database) {
     let server = Server::start(database);
     let page = Page::of(&server);
     assert_eq!((page.value("picloud_apps"), page.value("picloud_database_up")), (0.0, 1.0));
@@ -190,7 +190,7 @@ fn everything_that_happens_is_counted(database: Database) {
 }
 
 #[test]
-fn numbers_need_a_token_unless_they_are_open() {
+fn metrics_need_a_token_unless_public() {
     let server = Server::start(Database::sqlite());
     let refused = server.get("/-/metrics");
     assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer")));
@@ -201,13 +201,13 @@ fn numbers_need_a_token_unless_they_are_open() {
 }
 
 #[test]
-fn a_node_without_an_api_tells_its_numbers_too() {
+fn node_without_api_serves_metrics() {
     let server = Server::start_with(Database::postgres(), &["--role", "node"]);
     assert_eq!(Page::of(&server).value("picloud_database_up"), 1.0);
 }
 
 #[test]
-fn a_log_for_programs_is_one_object_a_line() {
+fn json_log_has_one_object_per_line() {
     let server = Server::start_with(Database::sqlite(), &["--log-format", "json"]);
     talkative().push(&server.git_url("hello"), &["main"]).succeeded();
     let execution = server.get("/hello/fine").header("picloud-execution").unwrap().to_owned();
@@ -238,7 +238,7 @@ fn a_log_for_programs_is_one_object_a_line() {
 }
 
 #[test]
-fn a_log_for_people_is_one_line_an_event_whatever_a_script_writes() {
+fn text_log_has_one_line_per_event() {
     let server = Server::start(Database::sqlite());
     talkative().push(&server.git_url("hello"), &["main"]).succeeded();
     server.get("/hello/fine");
@@ -249,7 +249,7 @@ fn a_log_for_people_is_one_line_an_event_whatever_a_script_writes() {
 }
 
 #[test]
-fn under_systemd_lines_carry_their_level_and_no_time() {
+fn log_lines_under_systemd_have_level_prefix_and_no_time() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let file = std::fs::File::create(&log).unwrap();

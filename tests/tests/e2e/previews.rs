@@ -6,17 +6,17 @@ use tests::server::picloud;
 use tests::{Database, Pushed, Repository, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(
-    a_branch_is_a_preview_until_it_is_deleted,
-    the_production_branch_cannot_be_deleted,
-    a_branch_without_a_manifest_is_stored,
-    no_two_branches_share_an_address,
-    the_schedules_of_a_preview_run_where_it_is_asked_for,
+    branch_is_a_preview_until_deleted,
+    production_branch_cannot_be_deleted,
+    branch_without_manifest_is_stored,
+    branches_with_equal_preview_hosts_are_rejected,
+    preview_schedules_run_where_enabled,
 );
 
 /// `feature/New` as addresses write it.
 const NEW: &str = "feature-new-0fm6gejbe0r1q";
 
-fn a_branch_is_a_preview_until_it_is_deleted(database: Database) {
+fn branch_is_a_preview_until_deleted(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -42,7 +42,7 @@ fn a_branch_is_a_preview_until_it_is_deleted(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
 }
 
-fn the_production_branch_cannot_be_deleted(database: Database) {
+fn production_branch_cannot_be_deleted(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -51,7 +51,7 @@ fn the_production_branch_cannot_be_deleted(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
 }
 
-fn a_branch_without_a_manifest_is_stored(database: Database) {
+fn branch_without_manifest_is_stored(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::new();
@@ -80,7 +80,7 @@ fn printed(pushed: &Pushed) -> String {
     words.find(|word| word.contains("://")).expect("an address").to_owned()
 }
 
-fn no_two_branches_share_an_address(database: Database) {
+fn branches_with_equal_preview_hosts_are_rejected(database: Database) {
     let server = Server::start(database);
     let repository = Repository::new();
     let url = server.git_url("hello");
@@ -128,7 +128,7 @@ fn no_two_branches_share_an_address(database: Database) {
 }
 
 #[test]
-fn no_app_takes_the_host_of_a_preview() {
+fn app_cannot_claim_a_preview_host() {
     let server = Server::start_with(Database::sqlite(), &["--domain", "pi.test"]);
     let (_, port) = server.address.rsplit_once(':').expect("a port");
     let resolve = format!("http.curloptResolve=pi.test:{port}:127.0.0.1");
@@ -176,7 +176,7 @@ fn no_app_takes_the_host_of_a_preview() {
     }
 }
 
-fn the_schedules_of_a_preview_run_where_it_is_asked_for(database: Database) {
+fn preview_schedules_run_where_enabled(database: Database) {
     let mut server = Server::start(database);
     let url = server.git_url("clock");
     let repository = Repository::new();
@@ -236,7 +236,7 @@ fn the_schedules_of_a_preview_run_where_it_is_asked_for(database: Database) {
 }
 
 #[test]
-fn a_preview_that_nobody_pushed_to_for_long_is_ended_and_its_deploys_stay() {
+fn stale_preview_is_deleted_and_its_deploys_kept() {
     let database = Database::postgres();
     let mut server = Server::start(database.clone());
     let url = server.git_url("hello");

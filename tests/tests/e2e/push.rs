@@ -3,18 +3,18 @@
 use tests::{Database, Repository, Server, on_both_databases};
 
 on_both_databases!(
-    a_first_push_creates_the_app_and_makes_it_live,
-    a_second_push_replaces_routes_and_answers,
-    a_push_with_faults_changes_nothing_and_names_them_all,
-    a_rejected_push_can_be_repeated,
-    the_check_ref_validates_and_changes_nothing,
-    an_atomic_push_moves_all_refs_or_none,
-    files_of_old_modes_are_served_and_cloned_as_they_are,
-    tags_are_kept_and_other_refs_refused,
-    deploys_are_refs_that_only_the_server_writes,
+    first_push_creates_app_and_goes_live,
+    second_push_replaces_routes_and_responses,
+    push_with_errors_changes_nothing_and_reports_all,
+    rejected_push_can_be_repeated,
+    check_ref_validates_and_changes_nothing,
+    atomic_push_updates_all_refs_or_none,
+    files_with_historic_modes_are_served_and_cloned,
+    tags_are_stored_and_other_refs_rejected,
+    deploy_refs_are_read_only,
 );
 
-fn a_first_push_creates_the_app_and_makes_it_live(database: Database) {
+fn first_push_creates_app_and_goes_live(database: Database) {
     let server = Server::start(database);
     let repository = Repository::hello();
     repository
@@ -33,7 +33,7 @@ fn a_first_push_creates_the_app_and_makes_it_live(database: Database) {
     assert!(answer.header("picloud-execution").is_some());
 }
 
-fn a_second_push_replaces_routes_and_answers(database: Database) {
+fn second_push_replaces_routes_and_responses(database: Database) {
     let server = Server::start(database);
     let repository = Repository::hello();
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
@@ -53,7 +53,7 @@ fn a_second_push_replaces_routes_and_answers(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").status, 404);
 }
 
-fn a_push_with_faults_changes_nothing_and_names_them_all(database: Database) {
+fn push_with_errors_changes_nothing_and_reports_all(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -80,7 +80,7 @@ fn a_push_with_faults_changes_nothing_and_names_them_all(database: Database) {
     assert_eq!(Repository::clone_of(&url).head(), good);
 }
 
-fn a_rejected_push_can_be_repeated(database: Database) {
+fn rejected_push_can_be_repeated(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -94,7 +94,7 @@ fn a_rejected_push_can_be_repeated(database: Database) {
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 1");
 }
 
-fn the_check_ref_validates_and_changes_nothing(database: Database) {
+fn check_ref_validates_and_changes_nothing(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -108,7 +108,7 @@ fn the_check_ref_validates_and_changes_nothing(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
 }
 
-fn an_atomic_push_moves_all_refs_or_none(database: Database) {
+fn atomic_push_updates_all_refs_or_none(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -122,7 +122,7 @@ fn an_atomic_push_moves_all_refs_or_none(database: Database) {
     assert!(!repository.git(&["ls-remote", &url]).contains("refs/heads/main"));
 }
 
-fn files_of_old_modes_are_served_and_cloned_as_they_are(database: Database) {
+fn files_with_historic_modes_are_served_and_cloned(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -135,7 +135,7 @@ fn files_of_old_modes_are_served_and_cloned_as_they_are(database: Database) {
     assert_eq!(Repository::clone_of(&url).head(), commit);
 }
 
-fn tags_are_kept_and_other_refs_refused(database: Database) {
+fn tags_are_stored_and_other_refs_rejected(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -147,7 +147,7 @@ fn tags_are_kept_and_other_refs_refused(database: Database) {
     assert!(!repository.git(&["ls-remote", &url]).contains("refs/tags"));
 }
 
-fn deploys_are_refs_that_only_the_server_writes(database: Database) {
+fn deploy_refs_are_read_only(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -169,7 +169,7 @@ fn tree(repository: &Repository, content: &[u8]) -> String {
 }
 
 #[test]
-fn what_git_only_warns_of_is_taken_and_told() {
+fn fsck_warnings_are_accepted_and_reported() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     let id = |name: &str| {

@@ -31,14 +31,14 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_bytes_of_a_push() {
+fn push_size_is_limited() {
     let words = "the push is larger than 1 MiB; the operator can allow more with  picloud serve --push-bytes";
     refused(&["--push-bytes", "1MiB"], "noise", &noise(1_500_000), words);
     refused(&["--push-bytes", "1MiB"], "noise", &noise(20_000_000), words);
 }
 
 #[test]
-fn the_objects_of_a_push() {
+fn objects_per_push_are_limited() {
     refused(
         &["--push-objects", "4"],
         "more.md",
@@ -48,7 +48,7 @@ fn the_objects_of_a_push() {
 }
 
 #[test]
-fn the_bytes_of_an_object() {
+fn object_size_is_limited() {
     refused(
         &["--object-bytes", "10KiB"],
         "long.md",
@@ -60,7 +60,7 @@ fn the_bytes_of_an_object() {
 }
 
 #[test]
-fn an_object_that_grows_is_named_too() {
+fn deltified_object_above_the_limit_is_named() {
     let server = Server::start_with(Database::sqlite(), &["--object-bytes", "10KiB"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -74,19 +74,19 @@ fn an_object_that_grows_is_named_too() {
 }
 
 #[test]
-fn the_bytes_of_all_objects() {
+fn unpacked_size_is_limited() {
     let flags = ["--inflated-bytes", "1MiB"];
     let words = "the objects take more than 1 MiB together; the operator can allow more with  picloud serve --inflated-bytes";
     refused(&flags, "long.md", &[b'x'; 1_500_000], words);
 }
 
 #[test]
-fn the_entries_of_a_tree() {
+fn tree_entries_are_limited() {
     refused(&["--tree-entries", "2"], "more.md", b"more", "the tree has more than 2 files (1 problem");
 }
 
 #[test]
-fn the_bytes_of_a_path() {
+fn path_length_is_limited() {
     let path = format!("{}/long.md", "folder".repeat(5));
     let words = format!("the tree has a path of more than 30 bytes: {path}...");
     refused(&["--path-bytes", "30"], &path, b"more", &words);
@@ -99,7 +99,7 @@ fn the_bytes_of_a_path() {
 }
 
 #[test]
-fn the_refs_of_an_app() {
+fn refs_per_app_are_limited() {
     let server = Server::start_with(Database::sqlite(), &["--refs-per-app", "3"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -121,7 +121,7 @@ fn tagged(repository: &Repository, tags: usize) {
 }
 
 #[test]
-fn the_refs_of_a_push() {
+fn refs_per_push_are_limited() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     tagged(&repository, 1001);
@@ -135,7 +135,7 @@ fn the_refs_of_a_push() {
 }
 
 #[test]
-fn the_options_of_a_push() {
+fn push_options_are_limited() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let options = |number: usize| ["-o", "option"].repeat(number);
@@ -148,7 +148,7 @@ fn the_options_of_a_push() {
 }
 
 #[test]
-fn a_setting_that_is_none_is_misuse() {
+fn invalid_limit_is_a_usage_error() {
     let status = |flags: &[&str]| {
         let mut command = std::process::Command::new(tests::server::picloud());
         command.arg("serve").args(flags).output().unwrap().status.code()
@@ -164,7 +164,7 @@ fn frame(text: &str) -> String {
 }
 
 #[test]
-fn a_push_that_does_not_arrive_is_refused_in_gits_way() {
+fn push_timeout_is_reported_by_git() {
     let server = Server::start_with(Database::sqlite(), &["--push-time", "2s"]);
     let command =
         format!("{} {} refs/heads/main\0 report-status side-band-64k", "0".repeat(40), "1".repeat(40));
@@ -196,7 +196,7 @@ fn stalled(server: &Server) -> TcpStream {
 }
 
 #[test]
-fn clients_that_stall_hold_up_nobody_and_are_dropped() {
+fn stalled_clients_block_no_others_and_are_disconnected() {
     let server = Server::start_with(Database::sqlite(), &["--pushes-at-once", "1", "--push-time", "3s"]);
     let begun = Instant::now();
     let connections: Vec<TcpStream> = (0..20).map(|_| stalled(&server)).collect();
@@ -211,7 +211,7 @@ fn clients_that_stall_hold_up_nobody_and_are_dropped() {
 }
 
 #[test]
-fn more_pushes_than_may_arrive_at_once_are_told_so_and_harm_nobody() {
+fn pushes_above_max_concurrent_pushes_are_rejected() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();

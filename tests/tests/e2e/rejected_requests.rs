@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::{Answer, Database, Repository, Server, TOKEN, Wire, on_both_databases, until};
 
-on_both_databases!(refused_requests_change_nothing, refused_secret_creates_no_app);
+on_both_databases!(rejected_requests_change_nothing, rejected_secret_creates_no_app);
 
 const MANIFEST: &str = r#"
     sdk = "1.1"
@@ -48,7 +48,7 @@ struct Bad {
     cut: usize,
 }
 
-fn refused_requests_change_nothing(database: Database) {
+fn rejected_requests_change_nothing(database: Database) {
     let server = Server::start(database);
     let repository = Repository::new();
     repository.write("picloud.toml", MANIFEST);
@@ -94,7 +94,7 @@ fn refused_requests_change_nothing(database: Database) {
     }
 }
 
-fn refused_secret_creates_no_app(database: Database) {
+fn rejected_secret_creates_no_app(database: Database) {
     let server = Server::start(database);
     let path = "apps/ghost/secrets/API_KEY";
     for body in

@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 use tests::faults::recovered;
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
 
-on_both_databases!(
-    schedules_are_held_after_a_restore_until_they_are_resumed,
-    restore_may_leave_schedules_running,
-);
+on_both_databases!(schedules_are_paused_after_restore_until_resumed, restore_can_leave_schedules_running,);
 
 const MANIFEST: &str = r#"
     sdk = "1.1"
@@ -72,7 +69,7 @@ fn restored(database: Database, flags: &[&str]) -> (Server, String) {
     (server, String::from_utf8(output.stdout).expect("text"))
 }
 
-fn schedules_are_held_after_a_restore_until_they_are_resumed(database: Database) {
+fn schedules_are_paused_after_restore_until_resumed(database: Database) {
     let (mut server, said) = restored(database, &[]);
     assert!(said.contains("none runs by the clock until  picloud resume --all"), "{said}");
     assert!(server.log().contains("resume them with  picloud resume --all"), "{}", server.log());
@@ -116,7 +113,7 @@ fn schedules_are_held_after_a_restore_until_they_are_resumed(database: Database)
     assert!(text.contains("are not held"), "{text}");
 }
 
-fn restore_may_leave_schedules_running(database: Database) {
+fn restore_can_leave_schedules_running(database: Database) {
     let (server, said) = restored(database, &["--run-schedules"]);
     assert!(said.contains("schedules run by the clock as soon as a node starts"), "{said}");
     let before = runs(&server).len();

@@ -6,11 +6,11 @@ use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases};
 use crate::client_commands::run;
 
 on_both_databases!(
-    an_older_commit_goes_live_again,
-    a_deploy_ref_goes_live_again,
+    push_of_older_commit_rolls_back,
+    push_of_deploy_ref_rolls_back,
     second_rollback_goes_back_further,
-    rollback_after_a_push_of_an_older_commit_goes_back_further,
-    message_of_a_rollback_is_kept,
+    rollback_after_push_of_older_commit_goes_back_further,
+    rollback_message_is_recorded,
 );
 
 fn two_deploys(server: &Server) -> (Repository, String) {
@@ -24,7 +24,7 @@ fn two_deploys(server: &Server) -> (Repository, String) {
     (repository, first)
 }
 
-fn an_older_commit_goes_live_again(database: Database) {
+fn push_of_older_commit_rolls_back(database: Database) {
     let server = Server::start(database);
     let (repository, first) = two_deploys(&server);
     let second = repository.head();
@@ -43,7 +43,7 @@ fn an_older_commit_goes_live_again(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
 }
 
-fn a_deploy_ref_goes_live_again(database: Database) {
+fn push_of_deploy_ref_rolls_back(database: Database) {
     let server = Server::start(database);
     let (_, first) = two_deploys(&server);
     let url = server.git_url("hello");
@@ -105,7 +105,7 @@ fn second_rollback_goes_back_further(database: Database) {
     assert_eq!(answer(&server), "A", "what was live before D");
 }
 
-fn rollback_after_a_push_of_an_older_commit_goes_back_further(database: Database) {
+fn rollback_after_push_of_older_commit_goes_back_further(database: Database) {
     let server = Server::start(database);
     let repository = deployed(&server, &["A", "B", "C"]);
     repository.push("picloud", &["-f", "HEAD~1:main"]).succeeded();
@@ -116,7 +116,7 @@ fn rollback_after_a_push_of_an_older_commit_goes_back_further(database: Database
     assert_eq!(answer(&server), "A");
 }
 
-fn message_of_a_rollback_is_kept(database: Database) {
+fn rollback_message_is_recorded(database: Database) {
     let server = Server::start(database);
     let repository = deployed(&server, &["A", "B"]);
     let (code, _, errors) = run(repository.path(), &["rollback", "--message", "orders fail\u{1b}[2J"]);

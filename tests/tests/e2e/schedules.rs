@@ -9,10 +9,10 @@ use tests::postgres::Postgres;
 use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(
-    a_schedule_fires_and_is_replaced_with_the_routes,
-    a_run_whose_node_is_killed_is_lost_and_not_run_again,
-    a_schedule_is_run_by_hand_paused_and_resumed,
-    schedules_that_run_too_often_together_are_refused_and_bounded,
+    schedule_fires_and_is_replaced_with_routes,
+    run_of_killed_node_is_lost_and_not_retried,
+    schedule_is_run_manually_paused_and_resumed,
+    total_schedule_frequency_is_limited,
 );
 
 const MANIFEST: &str = r#"sdk = "1.1"
@@ -48,7 +48,7 @@ fn runs(server: &Server) -> Vec<serde_json::Value> {
     answer.json()["runs"].as_array().expect("runs").clone()
 }
 
-fn schedules_that_run_too_often_together_are_refused_and_bounded(database: Database) {
+fn total_schedule_frequency_is_limited(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("clock");
     let every_second = |count: usize| {
@@ -96,7 +96,7 @@ fn schedules_that_run_too_often_together_are_refused_and_bounded(database: Datab
     }
 }
 
-fn a_schedule_fires_and_is_replaced_with_the_routes(database: Database) {
+fn schedule_fires_and_is_replaced_with_routes(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("clock");
     let repository = clock(MANIFEST, "log::info(`first ${ctx.invocation_type}`)");
@@ -122,7 +122,7 @@ fn a_schedule_fires_and_is_replaced_with_the_routes(database: Database) {
     }
 }
 
-fn a_run_whose_node_is_killed_is_lost_and_not_run_again(database: Database) {
+fn run_of_killed_node_is_lost_and_not_retried(database: Database) {
     let mut server = Server::start(database);
     let repository = clock(&format!("{MANIFEST}{LONG}"), SLOW);
     repository.push(&server.git_url("clock"), &["main"]).succeeded();
@@ -149,7 +149,7 @@ fn a_run_whose_node_is_killed_is_lost_and_not_run_again(database: Database) {
     );
 }
 
-fn a_schedule_is_run_by_hand_paused_and_resumed(database: Database) {
+fn schedule_is_run_manually_paused_and_resumed(database: Database) {
     let mut server = Server::start(database);
     let yearly = MANIFEST.replace("* * * * * *", "0 0 1 1 *");
     let repository = clock(&yearly, "log::info(\"ran\")");
@@ -199,7 +199,7 @@ const DUE_TIMES: usize = 1000;
 const BETWEEN_KILLS: Duration = Duration::from_secs(4);
 
 #[test]
-fn a_thousand_due_times_over_three_nodes_that_are_killed_now_and_then_run_once() {
+fn thousand_due_times_run_once_on_three_nodes_that_are_killed() {
     let database = Database::postgres();
     let often = ["--app-schedule-runs", "10000"];
     let mut nodes: Vec<Server> = (0..3).map(|_| Server::start_with(database.clone(), &often)).collect();
@@ -284,7 +284,7 @@ fn a_thousand_due_times_over_three_nodes_that_are_killed_now_and_then_run_once()
 }
 
 #[test]
-fn due_times_while_postgresql_is_away_are_made_up_for_in_one_row() {
+fn due_times_during_outage_are_caught_up_in_one_row() {
     let postgres = Postgres::start();
     let server = Server::start(Database::on(postgres.url()));
     let repository = clock(MANIFEST, "log::info(\"ran\")");
@@ -309,7 +309,7 @@ fn due_times_while_postgresql_is_away_are_made_up_for_in_one_row() {
 }
 
 #[test]
-fn a_node_that_stood_still_leaves_the_record_of_its_run_as_others_made_it() {
+fn paused_node_does_not_overwrite_the_result_of_its_lost_run() {
     let database = Database::postgres();
     let frozen = Server::start(database.clone());
     let repository = clock(&format!("{MANIFEST}{LONG}"), SLOW);

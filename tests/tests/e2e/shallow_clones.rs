@@ -5,7 +5,7 @@ use std::process::Command;
 use tests::repository::environment;
 use tests::{Database, Pushed, Repository, Server, on_both_databases};
 
-on_both_databases!(history_that_comes_later_is_joined);
+on_both_databases!(later_pushed_history_is_connected);
 
 /// A repository with so many commits.
 fn history(commits: usize) -> Repository {
@@ -46,7 +46,7 @@ fn hint(pushed: &Pushed, before: &str) -> String {
 }
 
 #[test]
-fn the_next_checkout_of_depth_1_is_answered_as_git_answers_it() {
+fn next_push_of_a_depth_1_clone_behaves_as_in_git() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(3);
@@ -73,7 +73,7 @@ fn the_next_checkout_of_depth_1_is_answered_as_git_answers_it() {
 }
 
 #[test]
-fn what_lies_before_a_shallow_push_is_told_and_can_be_sent() {
+fn history_missing_from_shallow_push_is_reported_and_can_be_sent() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(4);
@@ -108,7 +108,7 @@ fn what_lies_before_a_shallow_push_is_told_and_can_be_sent() {
     assert_eq!(commits_of(&Repository::clone_of(&url)), "2");
 }
 
-fn history_that_comes_later_is_joined(database: Database) {
+fn later_pushed_history_is_connected(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = history(4);
@@ -130,7 +130,7 @@ fn history_that_comes_later_is_joined(database: Database) {
 }
 
 #[test]
-fn the_hint_to_go_live_works_without_a_branch() {
+fn go_live_hint_works_with_detached_head() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();

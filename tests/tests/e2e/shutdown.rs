@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tests::{Database, Repository, Server, TOKEN, Wire, on_both_databases, until};
 
-on_both_databases!(a_push_that_has_begun_goes_live, a_scheduled_run_that_has_begun_ends_and_is_recorded);
+on_both_databases!(shutdown_finishes_accepted_pushes, shutdown_finishes_and_records_scheduled_runs);
 
 /// The body of a push of a new branch `main`, as git sends it.
 fn push_of(repository: &Repository) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn push_of(repository: &Repository) -> Vec<u8> {
     [format!("{:04x}{command}0000", command.len() + 4).into_bytes(), pack].concat()
 }
 
-fn a_push_that_has_begun_goes_live(database: Database) {
+fn shutdown_finishes_accepted_pushes(database: Database) {
     let mut server = Server::start(database);
     let body = push_of(&Repository::hello());
     let (first, rest) = body.split_at(body.len() / 2);
@@ -48,7 +48,7 @@ fn a_push_that_has_begun_goes_live(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
 }
 
-fn a_scheduled_run_that_has_begun_ends_and_is_recorded(database: Database) {
+fn shutdown_finishes_and_records_scheduled_runs(database: Database) {
     let mut server = Server::start_with(database, &["--drain-time", "60s"]);
     let repository = Repository::new();
     repository.write(
@@ -82,7 +82,7 @@ fn a_scheduled_run_that_has_begun_ends_and_is_recorded(database: Database) {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_a_script() {
+fn second_signal_does_not_wait_for_scripts() {
     let mut server = Server::start_with(Database::sqlite(), &["--drain-time", "60s"]);
     let repository = Repository::hello();
     repository.write(

@@ -8,7 +8,7 @@ use tests::repository::HELLO_MANIFEST;
 use tests::server::picloud;
 use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 
-on_both_databases!(a_port_that_is_in_use_is_told, a_newer_database_is_refused_and_left_as_it_is,);
+on_both_databases!(port_in_use_is_reported, newer_database_is_rejected_and_unchanged,);
 
 const ANN: &str = r#"{"message":"Hello, Ann"}"#;
 
@@ -25,7 +25,7 @@ fn answers(server: &Server) {
     assert_eq!(server.get("/hello/greet/Ann").body, ANN);
 }
 
-fn a_port_that_is_in_use_is_told(database: Database) {
+fn port_in_use_is_reported(database: Database) {
     let (server, _) = serving(database);
     let elsewhere = tempfile::tempdir().unwrap();
     let data = elsewhere.path().to_str().unwrap();
@@ -41,7 +41,7 @@ fn a_port_that_is_in_use_is_told(database: Database) {
     answers(&server);
 }
 
-fn a_newer_database_is_refused_and_left_as_it_is(database: Database) {
+fn newer_database_is_rejected_and_unchanged(database: Database) {
     let (mut server, repository) = serving(database);
     server.stop();
     let (bytes, now) = match server.database.url() {
@@ -63,7 +63,7 @@ fn a_newer_database_is_refused_and_left_as_it_is(database: Database) {
 /// That the disk is full is said by PostgreSQL in the same way, and without one: a real one, which the embedded database has
 /// in `bad_disk`, takes a file system that PostgreSQL alone writes to, and root to make it.
 #[test]
-fn a_postgresql_without_room_refuses_the_push_and_nothing_else() {
+fn postgresql_without_space_rejects_only_the_push() {
     let (server, repository) = serving(Database::postgres());
     server.alter(&[
         "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS \
@@ -80,7 +80,7 @@ fn a_postgresql_without_room_refuses_the_push_and_nothing_else() {
 }
 
 #[test]
-fn the_embedded_database_of_another_program_is_left_alone() {
+fn embedded_database_of_another_program_is_unchanged() {
     let file = |folder: &Path| folder.join("picloud.db");
     let refused = |data: &Path| {
         let before = fs::read(file(data)).unwrap();
@@ -108,7 +108,7 @@ fn the_embedded_database_of_another_program_is_left_alone() {
 }
 
 #[test]
-fn a_postgresql_with_any_table_of_another_program_is_left_alone() {
+fn postgresql_database_with_foreign_table_is_unchanged() {
     let database = Database::postgres();
     database.query("CREATE TABLE photos (what text)");
     let folder = tempfile::tempdir().unwrap();
@@ -143,7 +143,7 @@ fn by_a_wrong_clock(server: &Server, offset: &str, words: &str) -> (Option<i32>,
 }
 
 #[test]
-fn a_clock_far_from_that_of_the_database_is_refused() {
+fn clock_far_from_database_clock_prevents_start() {
     let (server, _) = serving(Database::postgres());
     for offset in ["-3h", "+3h", "-20000d"] {
         let (code, said) = by_a_wrong_clock(&server, offset, "listening on");
@@ -162,7 +162,7 @@ fn a_clock_far_from_that_of_the_database_is_refused() {
 }
 
 #[test]
-fn a_clock_from_before_the_last_push_is_told_and_everything_is_served() {
+fn clock_before_last_push_is_reported_and_apps_are_served() {
     let (mut server, _) = serving(Database::sqlite());
     server.stop();
     let (code, said) = by_a_wrong_clock(&server, "-20000d", "listening on");
@@ -179,7 +179,7 @@ fn a_clock_from_before_the_last_push_is_told_and_everything_is_served() {
 
 /// Two nodes on one file would each serve what it was pushed itself.
 #[test]
-fn a_folder_that_a_node_works_in_is_nobody_elses() {
+fn data_folder_in_use_prevents_start() {
     let (mut server, repository) = serving(Database::sqlite());
     let holder = format!("is in use by process {} on ", server.pid());
     for _ in 0..2 {
@@ -212,7 +212,7 @@ fn a_folder_that_a_node_works_in_is_nobody_elses() {
 
 /// A folder that was made by hand, or by an older installer.
 #[test]
-fn data_folder_that_others_can_look_into_is_closed_or_refused() {
+fn data_folder_readable_by_others_is_closed_or_rejected() {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     let (mut server, _) = serving(Database::sqlite());
@@ -247,7 +247,7 @@ fn data_folder_that_others_can_look_into_is_closed_or_refused() {
 
 /// With little address space left, the system gives no stacks for threads. A node starts, or says why it does not.
 #[test]
-fn node_that_gets_no_threads_says_so_and_does_not_panic() {
+fn thread_creation_failure_is_reported_without_panic() {
     let folder = tempfile::tempdir().unwrap();
     let mut refused = 0;
     for mebibytes in (200..2_000).step_by(100) {

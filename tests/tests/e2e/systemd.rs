@@ -30,7 +30,7 @@ fn analyze(arguments: &[&str], units: &[PathBuf]) {
 }
 
 #[test]
-fn the_units_are_right() {
+fn systemd_units_are_valid() {
     let folder = tempfile::tempdir().unwrap();
     let units: Vec<PathBuf> = UNITS
         .iter()
@@ -46,7 +46,7 @@ fn the_units_are_right() {
 
 /// 15 stands for 1.5 of 10.
 #[test]
-fn the_services_are_exposed_to_little() {
+fn systemd_services_are_hardened() {
     let services: Vec<PathBuf> =
         UNITS.iter().filter(|unit| unit.ends_with(".service")).map(|unit| shipped(unit)).collect();
     analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"], &services);
@@ -118,7 +118,7 @@ fn signal(node: &Child, signal: &str) {
 }
 
 #[test]
-fn a_node_says_when_it_answers_that_it_lives_and_that_it_stops() {
+fn node_notifies_ready_watchdog_and_stopping() {
     let service = Service::new();
     let mut node = service.start_watched("200000");
     assert!(service.hears("READY=1").contains("STATUS=listening on 127.0.0.1:"));
@@ -132,7 +132,7 @@ fn a_node_says_when_it_answers_that_it_lives_and_that_it_stops() {
 }
 
 #[test]
-fn a_node_that_hangs_is_not_said_to_live() {
+fn hanging_node_sends_no_watchdog_notification() {
     let service = Service::new();
     let mut node = service.start_watched("200000");
     service.hears("WATCHDOG=1");
@@ -148,7 +148,7 @@ fn a_node_that_hangs_is_not_said_to_live() {
 }
 
 #[test]
-fn a_service_is_started_anew_and_drops_no_connection() {
+fn restart_with_socket_activation_drops_no_connection() {
     let service = Service::new();
     let done = AtomicBool::new(false);
     let mut node = service.start();
@@ -191,7 +191,7 @@ fn a_service_is_started_anew_and_drops_no_connection() {
 }
 
 #[test]
-fn another_kind_of_socket_is_refused_in_words() {
+fn unsupported_socket_type_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let socket: OwnedFd = UnixDatagram::unbound().unwrap().into();
     let hand_over = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve 3<&0 </dev/null";
@@ -203,7 +203,7 @@ fn another_kind_of_socket_is_refused_in_words() {
 }
 
 #[test]
-fn a_folder_of_backups_keeps_the_newest() {
+fn backup_folder_keeps_the_newest() {
     let server = tests::Server::start(tests::Database::sqlite());
     tests::Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     let folder = tempfile::tempdir().unwrap();

@@ -49,7 +49,7 @@ fn pushed(folder: &str) -> (Server, String, String) {
 }
 
 #[test]
-fn the_rules_of_the_system_are_gone_by_and_told() {
+fn system_time_zone_database_is_used_and_reported() {
     let folder = nine_hours_ahead("2999a");
     let path = folder.path().to_str().unwrap();
     assert!(version(path).ends_with("\ntime zone data 2999a, system\n"), "{}", version(path));
@@ -65,7 +65,7 @@ fn the_rules_of_the_system_are_gone_by_and_told() {
 }
 
 #[test]
-fn rules_that_are_a_year_old_are_a_warning_of_a_push() {
+fn year_old_time_zone_database_gets_a_push_warning() {
     let folder = nine_hours_ahead("2020a");
     let (_server, said, next) = pushed(folder.path().to_str().unwrap());
     assert!(next.contains("T03:00:00"), "{next}");
@@ -78,7 +78,7 @@ fn rules_that_are_a_year_old_are_a_warning_of_a_push() {
 }
 
 #[test]
-fn without_the_system_the_rules_that_picloud_comes_with_are_gone_by() {
+fn bundled_time_zone_database_is_used_without_the_system_one() {
     let none = "/nonexistent/zoneinfo";
     assert!(version(none).ends_with(", bundled\n"), "{}", version(none));
     let (_server, said, next) = pushed(none);
@@ -87,7 +87,7 @@ fn without_the_system_the_rules_that_picloud_comes_with_are_gone_by() {
 }
 
 #[test]
-fn a_damaged_file_of_a_zone_is_told_at_its_place() {
+fn damaged_time_zone_file_is_reported_with_its_path() {
     let folder = nine_hours_ahead("2999a");
     fs::write(folder.path().join("Europe/Berlin"), "TZif2 and no more").unwrap();
     let (_server, said, next) = pushed(folder.path().to_str().unwrap());

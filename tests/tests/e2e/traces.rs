@@ -72,7 +72,7 @@ fn attribute<'v>(span: &'v Value, name: &str) -> Option<&'v str> {
 }
 
 #[test]
-fn a_request_is_traced_from_its_caller_to_the_script() {
+fn request_trace_spans_caller_to_script() {
     let collector = Collector::start();
     let server = collector.server();
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
@@ -99,7 +99,7 @@ fn a_request_is_traced_from_its_caller_to_the_script() {
 }
 
 #[test]
-fn a_push_is_traced_in_its_stages_and_a_failure_is_marked() {
+fn push_trace_has_stages_and_marks_failures() {
     let collector = Collector::start();
     let mut server = collector.server();
     let repository = Repository::hello();
@@ -129,7 +129,7 @@ fn a_push_is_traced_in_its_stages_and_a_failure_is_marked() {
 }
 
 #[test]
-fn a_collector_that_is_away_is_told_of_once_and_holds_up_nobody() {
+fn unreachable_collector_is_reported_once_and_blocks_nothing() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Server::start_with(Database::sqlite(), &["--otlp-endpoint", &format!("http://{nobody}")]);
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();

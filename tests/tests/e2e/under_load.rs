@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tests::faults::recovered;
 use tests::{Answer, Database, Repository, Server, Wire, on_both_databases, until};
 
-on_both_databases!(deploys_fail_no_request_and_mix_no_revisions);
+on_both_databases!(deploys_under_load_fail_no_request_and_mix_no_revisions);
 
 const QUICK: &str = "[[routes]]\npath = \"/quick\"\nscript = \"quick.rhai\"\n";
 const LONG: &str = "[[routes]]\npath = \"/long\"\nscript = \"long.rhai\"\n";
@@ -25,7 +25,7 @@ fn get(path: &str) -> String {
 }
 
 /// Both the manifest and the scripts say which deploy they are of; the route's name for what it captures does too.
-fn deploys_fail_no_request_and_mix_no_revisions(database: Database) {
+fn deploys_under_load_fail_no_request_and_mix_no_revisions(database: Database) {
     const DEPLOYS: usize = 12;
     let server = Server::start(database);
     let repository = Repository::new();
@@ -74,7 +74,7 @@ fn deploys_fail_no_request_and_mix_no_revisions(database: Database) {
 }
 
 #[test]
-fn who_finds_no_place_waits_and_only_so_many_wait() {
+fn requests_without_a_slot_wait_in_a_limited_queue() {
     let server = Server::start(Database::sqlite());
     let limits = "[limits]\ntimeout = \"2s\"\noperations = 1_000_000_000\nconcurrency = 1\n";
     let script = "log::info(`begun`); let n = 0; while n < 200_000 { n += 1; } n";
@@ -92,7 +92,7 @@ fn who_finds_no_place_waits_and_only_so_many_wait() {
 }
 
 #[test]
-fn long_runs_of_an_app_leave_its_other_requests_and_schedules_their_turn() {
+fn long_executions_do_not_starve_other_requests_and_schedules_of_their_app() {
     let server = Server::start(Database::sqlite());
     let schedule = "[[schedules]]\nname = \"tick\"\ncron = \"* * * * * *\"\noverlap = \"allow\"\nscript = \"tick.rhai\"\n";
     let limits = "[limits]\ntimeout = \"60s\"\noperations = 1_000_000_000\n";
@@ -132,7 +132,7 @@ fn long_runs_of_an_app_leave_its_other_requests_and_schedules_their_turn() {
 }
 
 #[test]
-fn apps_at_full_load_leave_another_its_turn() {
+fn saturated_apps_do_not_starve_another() {
     let server = Server::start(Database::sqlite());
     let limits = "[limits]\ntimeout = \"60s\"\noperations = 1_000_000_000\n";
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -158,7 +158,7 @@ fn apps_at_full_load_leave_another_its_turn() {
 }
 
 #[test]
-fn looping_preview_takes_no_place_of_production() {
+fn looping_preview_takes_no_slot_of_production() {
     let server = Server::start(Database::sqlite());
     let limits = "[limits]\ntimeout = \"60s\"\noperations = 1_000_000_000\nconcurrency = 4\n";
     let counts = ("long.rhai", "let n = 0; while n < 50_000 { n += 1; } n");

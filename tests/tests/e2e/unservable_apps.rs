@@ -6,7 +6,7 @@ use std::time::Instant;
 use tests::faults::recovered;
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
 
-on_both_databases!(an_app_that_cannot_be_served_takes_no_other_with_it);
+on_both_databases!(unservable_app_does_not_affect_others);
 
 /// An app whose production needs a secret and has a domain of its own.
 fn shop(server: &Server) {
@@ -34,7 +34,7 @@ fn is_unserved(answer: &Answer) {
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("15")), "{answer:?}");
 }
 
-fn an_app_that_cannot_be_served_takes_no_other_with_it(database: Database) {
+fn unservable_app_does_not_affect_others(database: Database) {
     let key = tempfile::tempdir().unwrap();
     let key = key.path().join("key");
     fs::write(&key, "ab".repeat(32)).unwrap();

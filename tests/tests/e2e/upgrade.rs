@@ -9,7 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, SqliteConnection};
 use tests::{Database, Repository, Server, on_both_databases, repository};
 
-on_both_databases!(an_app_of_every_earlier_version_is_served_and_goes_on);
+on_both_databases!(apps_of_every_earlier_version_are_upgraded);
 
 const ANN: &str = r#"{"message":"Hello, Ann"}"#;
 const APP: &str = "00000000-0000-0000-0000-00000000000a";
@@ -112,7 +112,7 @@ fn rows(of: &Repository, version: i64) -> String {
     sql
 }
 
-fn an_app_of_every_earlier_version_is_served_and_goes_on(database: Database) {
+fn apps_of_every_earlier_version_are_upgraded(database: Database) {
     let mut server = Server::start(database);
     let mut versions = versions();
     versions.pop();
@@ -137,7 +137,7 @@ fn an_app_of_every_earlier_version_is_served_and_goes_on(database: Database) {
 }
 
 #[test]
-fn running_nodes_go_on_while_a_newer_one_brings_the_tables_forward() {
+fn running_nodes_continue_while_a_newer_one_migrates() {
     let database = Database::postgres();
     let nodes: Vec<Server> =
         ["one", "two"].map(|name| Server::start_with(database.clone(), &["--node-name", name])).into();

@@ -30,7 +30,7 @@ fn holds(folder: &Path, mistakes: &[Mistake], known: &[(&str, &str)]) {
 }
 
 #[test]
-fn address_to_listen_on() {
+fn invalid_listen_address_is_a_usage_error() {
     let server = Server::start(Database::sqlite());
     let folder = tempfile::tempdir().unwrap();
     let listed = |value: &str| {
@@ -85,7 +85,7 @@ fn next(address: &str) -> String {
 }
 
 #[test]
-fn variables_that_are_empty_are_not_set() {
+fn empty_variables_count_as_unset() {
     let folder = tempfile::tempdir().unwrap();
     let empty = "PICLOUD_LISTEN= PICLOUD_DOMAIN= PICLOUD_ROLE= PICLOUD_MEMORY= PICLOUD_CONFIG= DATABASE_URL= PICLOUD_LOG= \
                  CREDENTIALS_DIRECTORY= OTEL_EXPORTER_OTLP_ENDPOINT= PICLOUD_TRUSTED_PROXIES= picloud serve --check-config";
@@ -108,7 +108,7 @@ fn variables_that_are_empty_are_not_set() {
 }
 
 #[test]
-fn url_of_the_database() {
+fn invalid_database_url_is_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
     holds(
         folder.path(),
@@ -315,7 +315,7 @@ fn server() {
 }
 
 #[test]
-fn remote_without_git_at_its_end() {
+fn remote_without_git_suffix_is_reported() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     let git = |url: &str, verb: &[&str]| repository.try_git(&[verb, &[url, "HEAD"]].concat()).refused().text;
@@ -335,7 +335,7 @@ fn remote_without_git_at_its_end() {
 }
 
 #[test]
-fn what_a_function_is_called_with() {
+fn invalid_function_arguments_are_usage_errors() {
     let folder = tempfile::tempdir().unwrap();
     holds(
         folder.path(),
@@ -360,7 +360,7 @@ fn what_a_function_is_called_with() {
 }
 
 #[test]
-fn words_of_other_platforms() {
+fn commands_of_other_platforms_get_suggestions() {
     let folder = tempfile::tempdir().unwrap();
     holds(
         folder.path(),

@@ -5,9 +5,9 @@ use tests::{Database, Repository, Server, TOKEN, on_both_databases};
 
 use super::{ask, token, url, verb};
 
-on_both_databases!(every_act_is_in_the_list_with_who_what_when_and_from_where);
+on_both_databases!(audit_events_name_actor_action_time_and_address);
 
-fn every_act_is_in_the_list_with_who_what_when_and_from_where(database: Database) {
+fn audit_events_name_actor_action_time_and_address(database: Database) {
     let server = Server::start(database);
     let ci = token(&server, "ci", &["hello:deploy,create,invoke"]);
     let repository = Repository::hello();

@@ -4,9 +4,9 @@ use tests::{Database, Repository, Server, on_both_databases};
 
 use super::{token, url, verb, verb_as};
 
-on_both_databases!(a_protected_branch_only_goes_forward);
+on_both_databases!(protected_branch_accepts_only_fast_forwards);
 
-fn a_protected_branch_only_goes_forward(database: Database) {
+fn protected_branch_accepts_only_fast_forwards(database: Database) {
     let server = Server::start(database);
     let repository = Repository::hello();
     let ci = token(&server, "ci", &["hello:deploy,create"]);

@@ -155,7 +155,7 @@ fn of_git(server: &Server, token: &str, repository: &Repository) -> Vec<&'static
 }
 
 #[test]
-fn every_operation_lets_in_the_scopes_that_it_is_for() {
+fn every_operation_accepts_exactly_its_scopes() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     repository.commit("more");

@@ -23,7 +23,7 @@ fn with_hello() -> (Server, Repository) {
 }
 
 #[test]
-fn a_preview_token_cannot_touch_production() {
+fn preview_token_cannot_change_production() {
     let (server, repository) = with_hello();
     let reviewer = token(&server, "reviewer", &["hello:preview"]);
     let url = url(&server, &reviewer, "hello");
@@ -45,7 +45,7 @@ fn a_preview_token_cannot_touch_production() {
 }
 
 #[test]
-fn a_reader_reads_and_that_is_all() {
+fn read_token_can_only_read() {
     let (server, repository) = with_hello();
     let reader = token(&server, "reader", &["hello:read"]);
     let url = url(&server, &reader, "hello");
@@ -70,7 +70,7 @@ fn a_reader_reads_and_that_is_all() {
 }
 
 #[test]
-fn what_a_token_may_nothing_with_is_not_there_for_it() {
+fn apps_outside_scopes_are_not_found() {
     let (server, _) = with_hello();
     let stranger = token(&server, "stranger", &["other:deploy,read,invoke", "*:create"]);
     let told = |app: &str| {
@@ -102,7 +102,7 @@ fn what_a_token_may_nothing_with_is_not_there_for_it() {
 }
 
 #[test]
-fn the_first_push_creates_an_app_where_token_and_server_let_it() {
+fn first_push_creates_app_if_token_and_server_allow_it() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     let deployer = token(&server, "deployer", &["*:deploy"]);
@@ -114,7 +114,7 @@ fn the_first_push_creates_an_app_where_token_and_server_let_it() {
 }
 
 #[test]
-fn where_pushes_create_no_apps_they_are_created_by_hand() {
+fn apps_are_created_by_command_if_pushes_cannot_create_them() {
     let server = Server::start_with(Database::sqlite(), &["--create-apps", "never"]);
     let repository = Repository::hello();
     repository

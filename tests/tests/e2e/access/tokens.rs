@@ -12,9 +12,9 @@ use tests::{Database, Repository, Server, TOKEN, Wire, on_both_databases, until}
 
 use super::{ask, token, url, verb, verb_as};
 
-on_both_databases!(a_token_is_shown_once_and_works_until_it_is_revoked);
+on_both_databases!(token_is_shown_once_and_works_until_revoked);
 
-fn a_token_is_shown_once_and_works_until_it_is_revoked(database: Database) {
+fn token_is_shown_once_and_works_until_revoked(database: Database) {
     let server = Server::start(database);
     let created =
         verb(&server, &["tokens", "create", "ci", "--scope", "hello:deploy,read", "--scope", "*:create"]);
@@ -47,7 +47,7 @@ fn a_token_is_shown_once_and_works_until_it_is_revoked(database: Database) {
 }
 
 #[test]
-fn an_expired_token_is_told_so() {
+fn expired_token_is_rejected() {
     let server = Server::start(Database::sqlite());
     let asked = serde_json::json!({"name": "brief", "scopes": ["admin"], "expires_in_seconds": 1});
     let created = ask(&server, TOKEN, "POST", "tokens", Some(&asked));
@@ -62,7 +62,7 @@ fn an_expired_token_is_told_so() {
 }
 
 #[test]
-fn wrong_tokens_are_limited_in_rate_and_right_ones_are_not() {
+fn invalid_tokens_are_rate_limited_and_valid_ones_are_not() {
     let server = Server::start(Database::sqlite());
     let right = token(&server, "ci", &["*:read"]);
     let mistyped = format!("{}a", &right[..right.len() - 1]);
@@ -83,7 +83,7 @@ fn wrong_tokens_are_limited_in_rate_and_right_ones_are_not() {
 }
 
 #[test]
-fn while_the_database_is_away_nobody_is_called_wrong() {
+fn valid_tokens_get_503_during_database_outage() {
     let postgres = tests::Postgres::start();
     let server = Server::start(Database::at(&postgres.url()));
     let right = token(&server, "ci", &["admin"]);
@@ -98,7 +98,7 @@ fn while_the_database_is_away_nobody_is_called_wrong() {
 }
 
 #[test]
-fn only_an_admin_makes_tokens() {
+fn only_admin_creates_tokens() {
     let server = Server::start(Database::sqlite());
     let all_but_admin = token(&server, "much", &["*:read,preview,deploy,force,invoke,secrets,create"]);
     for arguments in [
@@ -121,7 +121,7 @@ fn only_an_admin_makes_tokens() {
 }
 
 #[test]
-fn no_token_is_kept_as_a_name() {
+fn token_is_never_stored_as_a_name() {
     let server = Server::start(Database::sqlite());
     let other = token(&server, "other", &["*:read"]);
     let repository = Repository::hello();
@@ -158,7 +158,7 @@ fn follow(server: &Server, token: &str, app: &str) -> Wire {
 }
 
 #[test]
-fn a_token_that_ends_ends_its_streams() {
+fn streams_of_revoked_or_expired_token_are_closed() {
     let server = Server::start(Database::sqlite());
     for app in ["hello", "other"] {
         Repository::hello().push(&server.git_url(app), &["main"]).succeeded();
@@ -188,7 +188,7 @@ fn a_token_that_ends_ends_its_streams() {
 }
 
 #[test]
-fn streams_of_one_token_give_way_to_those_of_others() {
+fn streams_of_one_token_leave_slots_for_others() {
     let server = Server::start(Database::sqlite());
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     let (hog, other) = (token(&server, "hog", &["*:read"]), token(&server, "other", &["*:read"]));
@@ -230,7 +230,7 @@ fn first_words(folder: &Path, on_a_terminal: bool) -> String {
 }
 
 #[test]
-fn the_first_admin_token_is_shown_on_a_terminal_only() {
+fn first_admin_token_is_shown_on_a_terminal_only() {
     let [terminal, journal] = [true, false].map(|on_a_terminal| {
         let folder = tempfile::tempdir().unwrap();
         let words = first_words(folder.path(), on_a_terminal);

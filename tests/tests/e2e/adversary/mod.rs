@@ -115,7 +115,7 @@ fn report(line: &str) {
 }
 
 #[test]
-fn a_node_outlives_everything_that_is_done_to_it() {
+fn node_survives_all_attacks_at_once() {
     // In a cgroup of 512 MiB a node has 60 percent of it for its apps.
     const BUDGET: u64 = 307 * MIB;
     const MOST: u64 = 512 * MIB;

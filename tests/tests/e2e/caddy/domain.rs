@@ -7,11 +7,11 @@ use super::{Caddy, DOMAIN, Release, under_load, with_each_release};
 use crate::getting_started;
 
 with_each_release!(
-    first_push_that_a_node_prints_works_through_the_proxy,
-    picloud_says_what_is_wrong_with_tls,
-    control_plane_apps_and_their_domains_have_tls_and_other_names_none,
-    a_script_is_told_the_clients_address_and_scheme_and_no_lies_about_them,
-    a_node_is_started_anew_under_load_and_no_request_fails,
+    printed_first_push_works_through_proxy,
+    client_commands_explain_tls_errors,
+    tls_certificates_are_issued_for_known_names_only,
+    script_sees_client_address_and_scheme_and_no_spoofed_ones,
+    node_restart_under_load_fails_no_request,
 );
 
 /// Says who asked, as it was told.
@@ -47,7 +47,7 @@ fn domain(release: Release) -> (Server, Caddy) {
 }
 
 /// As the node prints it, for the usual port of HTTPS, which is another one here.
-fn first_push_that_a_node_prints_works_through_the_proxy(release: Release) {
+fn printed_first_push_works_through_proxy(release: Release) {
     let node = getting_started::serve(&format!("--listen 127.0.0.1:0 --domain {DOMAIN}"));
     let greeting = node.says("any user name");
     let (_, address) = greeting.lines().next().unwrap().split_once("http://").unwrap();
@@ -62,7 +62,7 @@ fn first_push_that_a_node_prints_works_through_the_proxy(release: Release) {
     assert_eq!(caddy.curl(&format!("hello.{DOMAIN}"), "/greet/Ann", &[]).body, r#"{"message":"Hello, Ann"}"#);
 }
 
-fn picloud_says_what_is_wrong_with_tls(release: Release) {
+fn client_commands_explain_tls_errors(release: Release) {
     let server = Server::start_with(Database::sqlite(), &["--domain", "localhost"]);
     let environment = [("PICLOUD_NODE", server.address.as_str()), ("PICLOUD_DOMAIN", "localhost")];
     let caddy = Caddy::start(release, "Caddyfile", &environment);
@@ -139,7 +139,7 @@ fn picloud_says_what_is_wrong_with_tls(release: Release) {
     );
 }
 
-fn control_plane_apps_and_their_domains_have_tls_and_other_names_none(release: Release) {
+fn tls_certificates_are_issued_for_known_names_only(release: Release) {
     let (_server, caddy) = domain(release);
     let repository = shop();
     caddy.for_git(&repository);
@@ -187,7 +187,7 @@ fn control_plane_apps_and_their_domains_have_tls_and_other_names_none(release: R
     }
 }
 
-fn a_script_is_told_the_clients_address_and_scheme_and_no_lies_about_them(release: Release) {
+fn script_sees_client_address_and_scheme_and_no_spoofed_ones(release: Release) {
     let (server, caddy) = domain(release);
     let repository = shop();
     caddy.for_git(&repository);
@@ -206,7 +206,7 @@ fn a_script_is_told_the_clients_address_and_scheme_and_no_lies_about_them(releas
     drop(server);
 }
 
-fn a_node_is_started_anew_under_load_and_no_request_fails(release: Release) {
+fn node_restart_under_load_fails_no_request(release: Release) {
     let (mut server, caddy) = domain(release);
     let repository = shop();
     caddy.for_git(&repository);

@@ -10,11 +10,11 @@ use tests::{Database, Repository, Server, TOKEN, until};
 use super::{Caddy, Release, free_port, with_each_release};
 
 with_each_release!(
-    a_push_a_clone_and_a_call_go_through_the_proxy,
-    a_large_push_streams_through,
-    answers_are_whole_however_early_they_come,
-    requests_that_are_refused_before_their_bodies_are_read_break_no_connection,
-    bodies_that_nobody_asked_for_stay_with_their_clients,
+    push_clone_and_call_work_through_proxy,
+    large_push_is_streamed,
+    early_responses_are_complete,
+    requests_rejected_before_their_bodies_are_read_keep_the_connection,
+    unread_bodies_are_not_sent_after_expect_continue,
 );
 
 fn lan(release: Release, server: &Server) -> (Caddy, String) {
@@ -29,7 +29,7 @@ fn lan(release: Release, server: &Server) -> (Caddy, String) {
     (caddy, address)
 }
 
-fn a_push_a_clone_and_a_call_go_through_the_proxy(release: Release) {
+fn push_clone_and_call_work_through_proxy(release: Release) {
     let server = Server::start(Database::sqlite());
     let (_caddy, address) = lan(release, &server);
     let repository = Repository::hello();
@@ -54,7 +54,7 @@ fn arriving(server: &Server) -> u64 {
     spooled.filter_map(|file| std::fs::metadata(file.path()).ok()).map(|file| file.len()).sum()
 }
 
-fn a_large_push_streams_through(release: Release) {
+fn large_push_is_streamed(release: Release) {
     let server = Server::start(Database::sqlite());
     let (_caddy, address) = lan(release, &server);
     let mut client = TcpStream::connect(&address).unwrap();
@@ -91,7 +91,7 @@ fn long_answers(server: &Server) -> String {
     url
 }
 
-fn answers_are_whole_however_early_they_come(release: Release) {
+fn early_responses_are_complete(release: Release) {
     let server = Server::start(Database::sqlite());
     let (caddy, address) = lan(release, &server);
     long_answers(&server);
@@ -108,7 +108,7 @@ fn answers_are_whole_however_early_they_come(release: Release) {
     assert!(!caddy.log().contains("aborting with incomplete response"));
 }
 
-fn requests_that_are_refused_before_their_bodies_are_read_break_no_connection(release: Release) {
+fn requests_rejected_before_their_bodies_are_read_keep_the_connection(release: Release) {
     let server = Server::start(Database::sqlite());
     let (_caddy, address) = lan(release, &server);
     let body = vec![b'x'; 200_000];
@@ -129,7 +129,7 @@ fn requests_that_are_refused_before_their_bodies_are_read_break_no_connection(re
     });
 }
 
-fn bodies_that_nobody_asked_for_stay_with_their_clients(release: Release) {
+fn unread_bodies_are_not_sent_after_expect_continue(release: Release) {
     let server = Server::start(Database::sqlite());
     let (caddy, address) = lan(release, &server);
     let before = peak_memory(caddy.process.id());

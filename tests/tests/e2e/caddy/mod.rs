@@ -205,7 +205,7 @@ fn caddy(release: Release, folder: &Path, arguments: &[&str], file: &Path) -> St
 }
 
 #[test]
-fn the_caddyfiles_are_valid_and_formatted() {
+fn caddyfiles_are_valid_and_formatted() {
     let folder = tempfile::tempdir().unwrap();
     for (release, name) in Release::ALL.into_iter().flat_map(|release| FILES.map(|name| (release, name))) {
         let file = folder.path().join(name);
@@ -218,7 +218,7 @@ fn the_caddyfiles_are_valid_and_formatted() {
 }
 
 #[test]
-fn every_server_of_the_caddyfiles_has_times_and_bounds() {
+fn caddyfiles_set_timeouts_and_limits_on_every_server() {
     let folder = tempfile::tempdir().unwrap();
     for (release, name) in Release::ALL.into_iter().flat_map(|release| FILES.map(|name| (release, name))) {
         let adapt = ["adapt", "--adapter", "caddyfile", "--config"];

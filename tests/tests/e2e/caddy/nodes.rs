@@ -4,7 +4,7 @@ use tests::{Database, Repository, Server, until};
 
 use super::{Caddy, DOMAIN, Release, free_port, under_load, with_each_release};
 
-with_each_release!(a_node_is_stopped_and_started_under_load_and_no_request_fails);
+with_each_release!(stopping_one_node_under_load_fails_no_request);
 
 const MANIFEST: &str = r#"sdk = "1.1"
 
@@ -16,7 +16,7 @@ path = "/"
 script = "hello.rhai"
 "#;
 
-fn a_node_is_stopped_and_started_under_load_and_no_request_fails(release: Release) {
+fn stopping_one_node_under_load_fails_no_request(release: Release) {
     let database = Database::postgres();
     let flags = |name: &'static str| {
         ["--domain", DOMAIN, "--node-name", name, "--unready-time", "5s", "--domain-proof", "off"]

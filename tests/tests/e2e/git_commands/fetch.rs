@@ -5,7 +5,7 @@ use tests::{Database, Repository, Server};
 use super::{clone, commits, history, well_formed};
 
 #[test]
-fn a_pull_merges_or_rebases_what_others_pushed() {
+fn pull_merges_or_rebases_pushed_commits() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -30,7 +30,7 @@ fn a_pull_merges_or_rebases_what_others_pushed() {
 }
 
 #[test]
-fn a_shallow_clone_is_deepened_by_every_measure() {
+fn shallow_clone_is_deepened_by_every_option() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(9);
@@ -62,7 +62,7 @@ fn a_shallow_clone_is_deepened_by_every_measure() {
 }
 
 #[test]
-fn deepening_counts_from_the_end_while_others_push() {
+fn deepen_counts_from_the_tip_during_pushes() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(5);
@@ -79,7 +79,7 @@ fn deepening_counts_from_the_end_while_others_push() {
 }
 
 #[test]
-fn a_clone_of_what_was_rolled_back_is_deepened_too() {
+fn shallow_clone_after_rollback_is_deepened() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(6);
@@ -98,7 +98,7 @@ fn a_clone_of_what_was_rolled_back_is_deepened_too() {
 }
 
 #[test]
-fn a_clone_takes_a_branch_or_a_part_of_the_history() {
+fn clone_of_one_branch_or_partial_history_works() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(6);
@@ -127,7 +127,7 @@ fn a_clone_takes_a_branch_or_a_part_of_the_history() {
 }
 
 #[test]
-fn a_clone_of_an_app_without_production_is_on_the_production_branch() {
+fn clone_of_app_without_production_checks_out_the_production_branch() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     Repository::hello().push(&url, &["main:refs/heads/try"]).succeeded();
@@ -138,7 +138,7 @@ fn a_clone_of_an_app_without_production_is_on_the_production_branch() {
 }
 
 #[test]
-fn a_filter_is_passed_over_with_a_warning() {
+fn filter_is_ignored_with_a_warning() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(3);
@@ -183,7 +183,7 @@ fn refs_are_listed_by_kind_and_pattern() {
 }
 
 #[test]
-fn a_fetch_prunes_what_is_gone() {
+fn fetch_prunes_deleted_refs() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -198,7 +198,7 @@ fn a_fetch_prunes_what_is_gone() {
 }
 
 #[test]
-fn deploys_are_fetched_and_what_was_never_pushed_is_not() {
+fn deploy_refs_are_fetched_and_unknown_objects_are_not() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(4);

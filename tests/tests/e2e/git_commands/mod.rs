@@ -60,7 +60,7 @@ fn version_of(git: &Path) -> String {
 }
 
 #[test]
-fn every_git_of_this_machine_pushes_clones_and_fetches() {
+fn every_installed_git_pushes_clones_and_fetches() {
     let server = Server::start(Database::sqlite());
     for (number, (version, git)) in gits().into_iter().enumerate() {
         let run = |repository: &Repository, arguments: &[&str]| {

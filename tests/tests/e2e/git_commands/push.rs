@@ -5,7 +5,7 @@ use tests::{Database, Repository, Server};
 use super::{clone, history};
 
 #[test]
-fn an_atomic_push_with_one_bad_ref_is_refused_whole() {
+fn atomic_push_with_one_invalid_ref_is_rejected() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -25,7 +25,7 @@ fn an_atomic_push_with_one_bad_ref_is_refused_whole() {
 }
 
 #[test]
-fn tags_are_pushed_and_deleted_by_the_handful() {
+fn several_tags_are_pushed_and_deleted() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(2);
@@ -50,7 +50,7 @@ fn tags_are_pushed_and_deleted_by_the_handful() {
 }
 
 #[test]
-fn a_mirror_can_be_pushed_back() {
+fn mirror_clone_can_be_pushed() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(1);
@@ -84,7 +84,7 @@ fn a_mirror_can_be_pushed_back() {
 }
 
 #[test]
-fn push_options_are_taken() {
+fn push_options_are_accepted() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -95,7 +95,7 @@ fn push_options_are_taken() {
 }
 
 #[test]
-fn a_lease_holds_or_is_stale() {
+fn force_with_lease_succeeds_or_is_stale() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -122,7 +122,7 @@ fn a_lease_holds_or_is_stale() {
 }
 
 #[test]
-fn a_large_push_is_sent_in_pieces() {
+fn large_push_is_sent_in_chunks() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     // No two of these numbers are alike, so there is nothing to compress.
@@ -157,7 +157,7 @@ fn a_large_push_is_sent_in_pieces() {
 }
 
 #[test]
-fn other_refs_are_refused_in_words() {
+fn refs_outside_known_namespaces_are_rejected() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -181,7 +181,7 @@ fn other_refs_are_refused_in_words() {
 }
 
 #[test]
-fn a_push_may_negotiate_first() {
+fn push_negotiation_works() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = history(3);

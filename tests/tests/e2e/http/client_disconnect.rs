@@ -34,14 +34,14 @@ fn frees_the_place(server: &Server, leave: impl FnOnce()) {
 }
 
 #[test]
-fn over_http_1() {
+fn disconnect_over_http_1_stops_script() {
     let server = one_at_a_time();
     let wire = Wire::sent(&server, LONG);
     frees_the_place(&server, || drop(wire));
 }
 
 #[test]
-fn over_http_1_with_a_body_and_keep_alive() {
+fn disconnect_over_http_1_with_body_and_keep_alive_stops_script() {
     let server = one_at_a_time();
     let mut wire = Wire::sent(&server, "GET /app/quick HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(wire.answer().status, 200);
@@ -50,7 +50,7 @@ fn over_http_1_with_a_body_and_keep_alive() {
 }
 
 #[test]
-fn over_http_1_by_ending_what_it_sends() {
+fn half_close_over_http_1_stops_script() {
     // Who sends nothing more could still read; most who do this are gone, and nothing tells the two apart.
     let server = one_at_a_time();
     let mut wire = Wire::sent(&server, LONG);
@@ -59,7 +59,7 @@ fn over_http_1_by_ending_what_it_sends() {
 }
 
 #[test]
-fn over_http_2_by_giving_up_one_request() {
+fn stream_reset_over_http_2_stops_script() {
     let server = one_at_a_time();
     let mut frames = Frames::open(&server, &[]);
     frames.get(1, "/app/long");
@@ -69,7 +69,7 @@ fn over_http_2_by_giving_up_one_request() {
 }
 
 #[test]
-fn over_http_2_by_closing_the_connection() {
+fn disconnect_over_http_2_stops_script() {
     let server = one_at_a_time();
     let mut frames = Frames::open(&server, &[]);
     frames.get(1, "/app/long");

@@ -32,7 +32,7 @@ fn raise_open_files() {
 }
 
 #[test]
-fn ten_thousand_connections_are_held_and_cost_little() {
+fn ten_thousand_idle_connections_use_little_memory() {
     raise_open_files();
     let server = echo(&["--connections", "10100"]);
     let before = server.memory();
@@ -63,7 +63,7 @@ fn ten_thousand_connections_are_held_and_cost_little() {
 }
 
 #[test]
-fn beyond_the_bound_the_connection_that_has_been_idle_for_longest_gives_way() {
+fn longest_idle_connection_is_evicted_at_the_limit() {
     let server = echo(&["--connections", "8"]);
     let mut idle: Vec<Wire> = (0..8).map(|_| Wire::sent(&server, HELLO)).collect();
     idle.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));
@@ -87,7 +87,7 @@ fn counted(server: &Server, reason: &str) -> u64 {
 }
 
 #[test]
-fn a_connection_is_not_closed_before_its_first_request_can_come() {
+fn new_connection_is_not_evicted_before_its_first_request() {
     let server = echo(&["--connections", "4", "--body-time", "60s"]);
     let begun =
         "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
@@ -102,7 +102,7 @@ fn a_connection_is_not_closed_before_its_first_request_can_come() {
 }
 
 #[test]
-fn connections_in_the_midst_of_a_request_do_not_give_way() {
+fn connections_with_a_request_in_progress_are_not_evicted() {
     let server = echo(&["--connections", "4", "--body-time", "5s"]);
     let begun =
         "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
@@ -143,7 +143,7 @@ fn answers_others(server: &Server) {
 }
 
 #[test]
-fn slow_heads_and_bodies_from_one_address_keep_nobody_else_out() {
+fn slow_requests_from_one_address_block_no_others() {
     let flags = ["--connections", &BOUND.to_string(), "--head-time", "60s", "--body-time", "60s"];
     let server = echo(&flags);
     let body = "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
@@ -161,7 +161,7 @@ fn slow_heads_and_bodies_from_one_address_keep_nobody_else_out() {
 }
 
 #[test]
-fn slow_bodies_through_a_proxy_are_their_clients_own() {
+fn slow_bodies_through_proxy_count_for_their_clients() {
     let server = echo(&["--connections", &BOUND.to_string(), "--body-time", "60s"]);
     let body = |client: &str| {
         format!(
@@ -179,7 +179,7 @@ fn slow_bodies_through_a_proxy_are_their_clients_own() {
 }
 
 #[test]
-fn the_limit_of_open_files_is_raised_and_told_where_it_is_too_low() {
+fn open_file_limit_is_raised_and_reported_if_too_low() {
     let roomy = Server::start_under(Database::sqlite(), &["--connections", "300"], Some("-Sn 64"));
     let open: Vec<Wire> = (0..200).map(|_| Wire::open(&roomy)).collect();
     assert_eq!(roomy.get("/-/health/live").status, 200);

@@ -11,7 +11,7 @@ fn post(server: &Server, rest: &str) -> Wire {
 }
 
 #[test]
-fn a_connection_is_kept() {
+fn connection_is_kept_alive() {
     let server = echo(&[]);
     let mut wire = Wire::open(&server);
     for _ in 0..3 {
@@ -30,7 +30,7 @@ fn a_connection_is_kept() {
 }
 
 #[test]
-fn http_1_0_is_one_request_unless_it_asks_for_more() {
+fn http_1_0_connection_is_closed_unless_keep_alive_is_requested() {
     let server = echo(&[]);
     let mut wire = Wire::sent(&server, "GET /app/hello HTTP/1.0\r\n\r\n");
     assert_eq!(wire.answer().body, "\"hello\"");
@@ -44,7 +44,7 @@ fn http_1_0_is_one_request_unless_it_asks_for_more() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let server = echo(&[]);
     let requests: String =
         (0..50).map(|n| format!("GET /app/echo/{n} HTTP/1.1\r\nHost: test\r\n\r\n")).collect();
@@ -61,7 +61,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
-fn chunks_and_trailers() {
+fn chunked_bodies_and_trailers_are_read() {
     let server = echo(&[]);
     let chunked = "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n";
     let mut wire = post(
@@ -89,7 +89,7 @@ fn chunks_and_trailers() {
 }
 
 #[test]
-fn two_ways_to_say_the_length_do_not_make_two_requests() {
+fn conflicting_lengths_smuggle_no_request() {
     let server = echo(&[]);
     // RFC 9112 section 6.3: the chunks count, and the connection ends with the answer.
     let smuggled = "GET /app/echo/smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -107,7 +107,7 @@ fn two_ways_to_say_the_length_do_not_make_two_requests() {
 }
 
 #[test]
-fn lengths_and_codings_that_cannot_be_trusted_end_the_connection() {
+fn invalid_lengths_and_codings_close_the_connection() {
     let server = echo(&[]);
     let bad_request = [
         "Content-Length: 3\r\nContent-Length: 4",
@@ -146,7 +146,7 @@ fn lengths_and_codings_that_cannot_be_trusted_end_the_connection() {
 }
 
 #[test]
-fn request_lines_that_are_none() {
+fn malformed_request_lines_are_rejected() {
     let server = echo(&[]);
     for line in [
         "GET /",
@@ -168,7 +168,7 @@ fn request_lines_that_are_none() {
 }
 
 #[test]
-fn a_body_is_asked_for_when_it_is_wanted() {
+fn expect_continue_gets_100_when_body_is_read() {
     let server = echo(&[]);
     let expecting = |path: &str, length: usize| {
         let head = format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain");
@@ -191,7 +191,7 @@ fn a_body_is_asked_for_when_it_is_wanted() {
 }
 
 #[test]
-fn a_body_that_no_route_reads_does_not_become_a_request() {
+fn unread_body_does_not_become_a_request() {
     let server = echo(&[]);
     for path in ["/app/nothing", "/app/hello", "/", "/-/health/live"] {
         let body = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";

@@ -27,7 +27,7 @@ fn takes_connections(server: &Server) -> bool {
 }
 
 #[test]
-fn a_node_is_unready_before_it_takes_no_more_connections() {
+fn node_is_unready_before_the_listener_closes() {
     let mut server = echo(&["--unready-time", "2s"]);
     assert_eq!(server.get("/-/health/ready").status, 200);
     server.ask_to_stop();
@@ -39,7 +39,7 @@ fn a_node_is_unready_before_it_takes_no_more_connections() {
 }
 
 #[test]
-fn running_requests_are_finished_and_idle_connections_closed() {
+fn running_requests_finish_and_idle_connections_are_closed() {
     let mut server = echo(&[]);
     let mut idle = Wire::sent(&server, HELLO);
     assert_eq!(idle.answer().status, 200);
@@ -68,7 +68,7 @@ fn last_answers(server: &mut Server) {
 }
 
 #[test]
-fn a_kept_connection_is_cut_only_after_an_answer_that_says_so() {
+fn keep_alive_connection_gets_connection_close_before_it_is_closed() {
     let mut server = echo(&[]);
     // Two thirds have asked before, and some of those are in the midst of the next head.
     let mut kept: Vec<Wire> = (0..120).map(|_| Wire::open(&server)).collect();
@@ -93,7 +93,7 @@ fn a_kept_connection_is_cut_only_after_an_answer_that_says_so() {
 }
 
 #[test]
-fn who_comes_back_while_others_are_told_is_answered() {
+fn request_on_returning_connection_is_answered_during_drain() {
     let mut server = echo(&[]);
     let mut idle = Wire::sent(&server, HELLO);
     assert_eq!(idle.answer().status, 200);
@@ -113,7 +113,7 @@ fn who_comes_back_while_others_are_told_is_answered() {
 }
 
 #[test]
-fn a_first_request_of_http_2_is_answered_before_goaway() {
+fn first_http_2_request_is_answered_before_goaway() {
     let mut server = echo(&[]);
     let mut fresh: Vec<Frames> = (0..20).map(|_| Frames::open(&server, &[])).collect();
     for frames in &mut fresh[10..] {
@@ -142,7 +142,7 @@ fn a_first_request_of_http_2_is_answered_before_goaway() {
 }
 
 #[test]
-fn http_2_is_told_to_go_and_finishes() {
+fn http_2_connection_gets_goaway_and_finishes() {
     let mut server = echo(&[]);
     let mut idle = Frames::open(&server, &[]);
     idle.get(1, "/app/hello");
@@ -166,7 +166,7 @@ fn http_2_is_told_to_go_and_finishes() {
 }
 
 #[test]
-fn what_runs_for_too_long_is_cut_off() {
+fn requests_beyond_the_shutdown_timeout_are_aborted() {
     let mut server = echo(&["--drain-time", "500ms"]);
     let mut running = begun(&server);
     let started = Instant::now();
@@ -178,7 +178,7 @@ fn what_runs_for_too_long_is_cut_off() {
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn second_signal_exits_at_once() {
     let mut server = echo(&["--drain-time", "60s", "--body-time", "60s"]);
     let mut running = begun(&server);
     let started = Instant::now();

@@ -57,7 +57,7 @@ fn ended(stream: u32) -> impl Fn(&Frame) -> bool {
 }
 
 #[test]
-fn everything_is_answered_as_over_http_1() {
+fn responses_equal_those_over_http_1() {
     let server = echo(&[]);
     let asked = curl(&server, "/app/echo/a%20b?x=1", &["-H", "content-type: text/plain", "--data", "abc"]);
     let told = asked.json();
@@ -82,7 +82,7 @@ fn everything_is_answered_as_over_http_1() {
 }
 
 #[test]
-fn answers_without_content_have_none() {
+fn responses_without_content_have_no_body() {
     let route = |status: u16| format!("[[routes]]\npath = \"/{status}\"\nscript = \"{status}.rhai\"\n");
     let statuses = [101u16, 103, 200, 204, 205, 304];
     let manifest: String = statuses.iter().map(|status| route(*status)).collect();
@@ -117,7 +117,7 @@ fn many_requests_share_one_connection() {
 }
 
 #[test]
-fn the_preface_may_come_in_pieces() {
+fn fragmented_preface_is_accepted() {
     let server = echo(&["--head-time", "1s"]);
     let mut wire = Wire::open(&server);
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -133,7 +133,7 @@ fn the_preface_may_come_in_pieces() {
 }
 
 #[test]
-fn malformed_requests_are_refused() {
+fn malformed_requests_are_rejected() {
     let server = echo(&[]);
     // One error may be told of the request or of the connection.
     let ask = |fields: &[(&str, &str)]| {
@@ -167,7 +167,7 @@ fn malformed_requests_are_refused() {
 }
 
 #[test]
-fn lengths_that_lie_are_refused() {
+fn wrong_content_lengths_are_rejected() {
     let server = echo(&[]);
     let mut frames = Frames::open(&server, &[]);
     let fields = [
@@ -184,7 +184,7 @@ fn lengths_that_lie_are_refused() {
 }
 
 #[test]
-fn a_body_that_is_too_large_is_not_waited_for() {
+fn oversized_body_is_rejected_at_once() {
     let server = echo(&[]);
     let mut frames = Frames::open(&server, &[]);
     let fields = [
@@ -203,7 +203,7 @@ fn a_body_that_is_too_large_is_not_waited_for() {
 }
 
 #[test]
-fn streams_header_lists_and_resets_are_bounded() {
+fn streams_header_lists_and_resets_are_limited() {
     let server = echo(&[]);
     // One stream too many, while none of the others is finished.
     let mut frames = Frames::open(&server, &[]);
@@ -248,7 +248,7 @@ fn streams_header_lists_and_resets_are_bounded() {
 }
 
 #[test]
-fn requests_that_are_given_up_while_they_run_end_the_connection_in_the_end() {
+fn many_cancelled_requests_close_the_connection() {
     let server = echo(&[]);
     let mut frames = Frames::open(&server, &[]);
     let post =
@@ -270,7 +270,7 @@ fn requests_that_are_given_up_while_they_run_end_the_connection_in_the_end() {
 }
 
 #[test]
-fn an_answer_that_nobody_takes_is_given_up() {
+fn unread_response_is_reset() {
     let manifest = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
     let script = "let s = \"x\"; s.pad(200_000, 'x'); s";
     let server = app(&["--answer-time", "500ms"], manifest, &[("a.rhai", script)]);
@@ -296,7 +296,7 @@ fn an_answer_that_nobody_takes_is_given_up() {
 }
 
 #[test]
-fn a_connection_without_a_request_is_told_to_go() {
+fn idle_connection_gets_goaway() {
     let server = echo(&["--idle-time", "500ms"]);
     let mut frames = Frames::open(&server, &[]);
     frames.get(1, "/app/hello");
@@ -310,7 +310,7 @@ fn a_connection_without_a_request_is_told_to_go() {
 }
 
 #[test]
-fn idle_connections_give_way() {
+fn idle_connections_are_evicted() {
     let server = echo(&["--connections", "3"]);
     let mut open: Vec<Frames> = (0..3).map(|_| Frames::open(&server, &[])).collect();
     for frames in &mut open {
@@ -325,7 +325,7 @@ fn idle_connections_give_way() {
 
 /// Each is answered, and asks for nothing.
 #[test]
-fn pings_and_settings_without_end_end_the_connection() {
+fn ping_and_settings_floods_close_the_connection() {
     let server = echo(&[]);
     let priority = 2;
     let kinds: [(u8, u8, &[u8]); 5] = [

@@ -5,7 +5,7 @@ use tests::Wire;
 use super::{ask, echo};
 
 #[test]
-fn long_heads_are_refused_by_what_is_long_in_them() {
+fn oversized_request_heads_get_414_or_431() {
     let server = echo(&[]);
     let target = |bytes: usize| ask(&server, &format!("GET /app/echo/{} HTTP/1.1", "a".repeat(bytes))).status;
     assert_eq!((target(8_000), target(17_000)), (200, 414));
@@ -25,7 +25,7 @@ fn long_heads_are_refused_by_what_is_long_in_them() {
 }
 
 #[test]
-fn long_bodies_are_refused_and_the_client_hears_of_it() {
+fn oversized_bodies_get_413() {
     let server = echo(&[]);
     let head = "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\n";
     let sized = |bytes: usize| {
@@ -47,7 +47,7 @@ fn long_bodies_are_refused_and_the_client_hears_of_it() {
 }
 
 #[test]
-fn trailers_are_bounded() {
+fn trailers_are_limited() {
     let server = echo(&[]);
     let chunked = "POST /app/ HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
     for trailers in ["X: a\r\n".repeat(5_000), format!("X: {}\r\n", "a".repeat(1_000_000))] {

@@ -9,7 +9,7 @@ fn get(server: &Server, path: &str) -> Answer {
 }
 
 #[test]
-fn parts_are_decoded_one_by_one() {
+fn path_segments_are_decoded_separately() {
     let server = echo(&[]);
     let path = |path: &str| get(&server, path).json()["path"].as_str().map(str::to_owned);
     assert_eq!(path("/app/echo/J%C3%B6rg").as_deref(), Some("/echo/Jörg"));
@@ -28,7 +28,7 @@ fn parts_are_decoded_one_by_one() {
 }
 
 #[test]
-fn text_that_should_be_encoded_is_taken_as_if_it_were() {
+fn unencoded_path_text_is_accepted() {
     let server = echo(&[]);
     let mut wire = Wire::sent(&server, "GET /app/echo/Jörg HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(wire.answer().json()["path"], "/echo/Jörg");
@@ -37,7 +37,7 @@ fn text_that_should_be_encoded_is_taken_as_if_it_were() {
 }
 
 #[test]
-fn malformed_paths_are_refused() {
+fn malformed_paths_are_rejected() {
     let server = echo(&[]);
     for path in ["%", "%4", "%zz", "%ff", "%00", "a%00b", "%c3%28"] {
         assert_eq!(get(&server, &format!("/app/echo/{path}")).status, 400, "{path}");
@@ -50,7 +50,7 @@ fn malformed_paths_are_refused() {
 }
 
 #[test]
-fn dot_segments_lead_nowhere() {
+fn dot_segments_are_rejected() {
     let server = echo(&[]);
     for dots in [".", "..", "%2e", "%2E%2e", ".%2e"] {
         for path in
@@ -67,7 +67,7 @@ fn dot_segments_lead_nowhere() {
 }
 
 #[test]
-fn the_name_of_an_app_is_written_as_it_is() {
+fn app_names_in_paths_are_not_decoded() {
     let server = echo(&[]);
     for path in
         ["/%61pp/hello", "/App/hello", "//app/hello", "/app%00/hello", "/%2d/health/live", "/-%2fhealth/live"]

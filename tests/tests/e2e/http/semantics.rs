@@ -9,7 +9,7 @@ fn raw(server: &Server, message: &str) -> u16 {
 }
 
 #[test]
-fn a_request_names_its_host_once_and_validly() {
+fn missing_repeated_or_invalid_host_is_rejected() {
     let server = echo(&[]);
     let with = |lines: &str| raw(&server, &format!("GET /app/hello HTTP/1.1\r\n{lines}\r\n"));
     assert_eq!(with("Host: test\r\n"), 200);
@@ -25,7 +25,7 @@ fn a_request_names_its_host_once_and_validly() {
 }
 
 #[test]
-fn an_absolute_target_outdoes_the_host() {
+fn absolute_target_overrides_host() {
     let server = echo(&[]);
     let get = |target: &str| raw(&server, &format!("GET {target} HTTP/1.1\r\nHost: elsewhere\r\n\r\n"));
     assert_eq!(get("http://app.localhost/hello"), 200);
@@ -46,7 +46,7 @@ fn an_absolute_target_outdoes_the_host() {
 }
 
 #[test]
-fn methods_that_nothing_implements() {
+fn unknown_methods_get_501() {
     let server = echo(&[]);
     for method in ["TRACE", "PROPFIND", "get", "CONNECT", "PRI"] {
         for path in ["/app/hello", "/-/health/live", "/nothing"] {
@@ -61,7 +61,7 @@ fn methods_that_nothing_implements() {
 }
 
 #[test]
-fn methods_that_an_address_does_not_take() {
+fn unsupported_methods_get_405_with_allow() {
     let server = echo(&[]);
     let allowed = |method: &str, path: &str| {
         let answer = ask(&server, &format!("{method} {path} HTTP/1.1\r\nContent-Length: 0"));
@@ -83,7 +83,7 @@ fn methods_that_an_address_does_not_take() {
 }
 
 #[test]
-fn head_is_get_without_its_content() {
+fn head_response_is_get_response_without_content() {
     let server = echo(&[]);
     for path in ["/app/hello", "/-/health/live", "/"] {
         let get = ask(&server, &format!("GET {path} HTTP/1.1"));
@@ -99,7 +99,7 @@ fn head_is_get_without_its_content() {
 }
 
 #[test]
-fn answers_without_content_have_none_whatever_the_script_says() {
+fn responses_without_content_ignore_body_of_script() {
     let route = |status: u16| format!("[[routes]]\npath = \"/{status}\"\nscript = \"{status}.rhai\"\n");
     let statuses = [101, 103, 204, 205, 304];
     let manifest: String = statuses.iter().map(|status| route(*status)).collect();
@@ -134,7 +134,7 @@ fn answers_without_content_have_none_whatever_the_script_says() {
 }
 
 #[test]
-fn upgrades_are_not_taken() {
+fn upgrade_requests_are_ignored() {
     let server = echo(&[]);
     let upgrades = [
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
@@ -150,7 +150,7 @@ fn upgrades_are_not_taken() {
 }
 
 #[test]
-fn repeated_headers_are_joined_and_of_repeated_query_keys_the_last_counts() {
+fn repeated_headers_are_joined_and_last_query_value_wins() {
     let server = echo(&[]);
     let lines = "X-A: 1\r\nCookie: a=1\r\nx-a: 2\r\ncookie: b=2\r\nX-Empty:";
     let asked = ask(&server, &format!("GET /app/?a=1&b=x+y&a=2&%61=3&c HTTP/1.1\r\n{lines}")).json();
@@ -162,7 +162,7 @@ fn repeated_headers_are_joined_and_of_repeated_query_keys_the_last_counts() {
 
 /// A proxy that says what is no address leaves nobody to be the client: neither the proxy, nor who is named before it.
 #[test]
-fn client_that_is_no_address_is_refused() {
+fn invalid_forwarded_client_address_is_rejected() {
     let server = echo(&[]);
     let told = |line: &str| ask(&server, &format!("GET /app/ HTTP/1.1\r\n{line}"));
     for wrong in ["unknown", "6.6.6.6, _hidden", "1.2.3", "6.6.6.6;", "<script>"] {

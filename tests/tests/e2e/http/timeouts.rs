@@ -9,7 +9,7 @@ use super::{app, echo};
 const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
 
 #[test]
-fn a_head_that_does_not_come_to_its_end() {
+fn incomplete_head_times_out() {
     let server = echo(&["--head-time", "500ms"]);
     let mut half = Wire::sent(&server, "GET /app/hello HTTP/1.1\r\nHost: te");
     let answer = half.answer();
@@ -33,7 +33,7 @@ fn a_head_that_does_not_come_to_its_end() {
 }
 
 #[test]
-fn a_connection_without_a_request() {
+fn idle_connection_times_out() {
     let server = echo(&["--idle-time", "700ms", "--head-time", "300ms"]);
     let mut fresh = Wire::open(&server);
     let mut used = Wire::sent(&server, HELLO);
@@ -50,7 +50,7 @@ fn a_connection_without_a_request() {
 }
 
 #[test]
-fn a_connection_that_has_waited_long_goes_on_as_it_was() {
+fn connection_works_after_a_long_idle_time() {
     let server = echo(&["--idle-time", "30s"]);
     let mut wire = Wire::sent(&server, HELLO);
     assert_eq!(wire.answer().status, 200);
@@ -63,7 +63,7 @@ fn a_connection_that_has_waited_long_goes_on_as_it_was() {
 }
 
 #[test]
-fn a_body_that_does_not_come_to_its_end() {
+fn incomplete_body_times_out() {
     let server = echo(&["--body-time", "400ms"]);
     let head = "POST /app/ HTTP/1.1\r\nHost: test\r\n";
     for rest in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
@@ -74,7 +74,7 @@ fn a_body_that_does_not_come_to_its_end() {
 }
 
 #[test]
-fn a_body_that_is_cut_off() {
+fn truncated_body_is_rejected() {
     let server = echo(&[]);
     let mut wire = Wire::sent(&server, "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc");
     wire.end();
@@ -84,7 +84,7 @@ fn a_body_that_is_cut_off() {
 }
 
 #[test]
-fn an_answer_that_nobody_takes() {
+fn unread_response_times_out() {
     let manifest = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n[limits]\nmemory = \"64MiB\"\n";
     let script = "let s = \"x\"; s.pad(200_000, 'x'); let a = []; for i in 0..35 { a.push(s); } a";
     let server = app(&["--answer-time", "2s", "--connections", "2"], manifest, &[("a.rhai", script)]);

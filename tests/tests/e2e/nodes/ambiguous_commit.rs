@@ -24,7 +24,7 @@ fn deploys(node: &Server) -> usize {
 }
 
 #[test]
-fn a_push_whose_answer_is_lost_is_told_as_it_ended() {
+fn push_with_lost_commit_response_reports_its_outcome() {
     let (_postgres, proxy, node) = node();
     let repository = Repository::hello();
     let url = node.git_url("hello");
@@ -53,7 +53,7 @@ fn a_push_whose_answer_is_lost_is_told_as_it_ended() {
 }
 
 #[test]
-fn an_act_of_the_api_whose_answer_is_lost_is_told_as_it_ended() {
+fn api_request_with_lost_commit_response_reports_its_outcome() {
     let (_postgres, proxy, node) = node();
     Repository::hello().push(&node.git_url("hello"), &["main"]).succeeded();
 
@@ -86,7 +86,7 @@ fn an_act_of_the_api_whose_answer_is_lost_is_told_as_it_ended() {
 
 /// The node's own news is all that it hears of a push of which it does not know whether it was committed.
 #[test]
-fn a_push_of_which_nobody_can_say_how_it_ended_is_told_as_that_and_served_in_the_end() {
+fn push_with_unknown_outcome_is_reported_and_served_eventually() {
     let (_postgres, proxy, node) = node();
     let repository = Repository::hello();
     let url = node.git_url("hello");

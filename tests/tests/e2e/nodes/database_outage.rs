@@ -12,7 +12,7 @@ use super::{nodes, says};
 const AWAY: Duration = Duration::from_secs(30);
 
 #[test]
-fn apps_answer_from_memory_while_the_database_is_away() {
+fn apps_are_served_during_database_outage() {
     let postgres = Postgres::start();
     let nodes = nodes(&Database::on(postgres.url()), &["one", "two"]);
     let repository = Repository::hello();
@@ -58,7 +58,7 @@ fn apps_answer_from_memory_while_the_database_is_away() {
 }
 
 #[test]
-fn first_push_after_the_database_was_away_says_on_how_many_nodes_it_is_live() {
+fn first_push_after_outage_reports_live_nodes() {
     let postgres = Postgres::start();
     let nodes = nodes(&Database::on(postgres.url()), &["one", "two", "three"]);
     let repository = Repository::hello();

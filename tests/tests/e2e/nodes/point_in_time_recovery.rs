@@ -58,7 +58,7 @@ fn all_are_current(nodes: &[Server]) {
 }
 
 #[test]
-fn nodes_follow_a_database_that_is_set_back() {
+fn nodes_follow_a_database_restored_to_an_earlier_time() {
     let postgres = Postgres::start();
     let database = Database::on(postgres.url());
     let key = tempfile::tempdir().unwrap();
@@ -105,7 +105,7 @@ fn nodes_follow_a_database_that_is_set_back() {
 }
 
 #[test]
-fn sleeping_node_takes_no_lost_generation_for_one_of_the_same_number() {
+fn sleeping_node_distinguishes_lost_generation_from_new_one() {
     let postgres = Postgres::start();
     let database = Database::on(postgres.url());
     let key = tempfile::tempdir().unwrap();
@@ -140,7 +140,7 @@ fn sleeping_node_takes_no_lost_generation_for_one_of_the_same_number() {
 }
 
 #[test]
-fn nodes_follow_a_dump_that_is_restored() {
+fn nodes_follow_a_restored_dump() {
     let database = Database::postgres();
     let nodes = nodes(&database, &["one", "two"]);
     let repository = Repository::hello();
@@ -173,7 +173,7 @@ fn nodes_follow_a_dump_that_is_restored() {
 }
 
 #[test]
-fn schedules_run_and_logs_are_followed_after_a_set_back() {
+fn schedules_and_followed_logs_continue_after_recovery() {
     let postgres = Postgres::start();
     let node = Server::start_with(Database::on(postgres.url()), &[]);
     let repository = Repository::new();

@@ -13,7 +13,7 @@ fn greeting(repository: &Repository, word: &str) -> (u16, String) {
 }
 
 #[test]
-fn a_push_at_any_node_is_live_on_all_when_git_says_so() {
+fn push_to_any_node_is_live_on_all_when_git_returns() {
     let nodes = nodes(&Database::postgres(), &["one", "two", "three"]);
     let repository = Repository::hello();
     for (number, node) in nodes.iter().cycle().take(6).enumerate() {
@@ -36,7 +36,7 @@ fn a_push_at_any_node_is_live_on_all_when_git_says_so() {
 }
 
 #[test]
-fn previews_come_and_go_on_all_nodes() {
+fn previews_are_created_and_deleted_on_all_nodes() {
     let nodes = nodes(&Database::postgres(), &["one", "two"]);
     let repository = Repository::hello();
     repository.push(&nodes[0].git_url("hello"), &["main"]).succeeded();
@@ -52,7 +52,7 @@ fn previews_come_and_go_on_all_nodes() {
 }
 
 #[test]
-fn a_node_that_stops_or_dies_is_waited_for_no_longer() {
+fn push_does_not_wait_for_stopped_or_killed_nodes() {
     let mut nodes = nodes(&Database::postgres(), &["one", "two", "three"]);
     let repository = Repository::hello();
     let url = nodes[0].git_url("hello");
@@ -79,7 +79,7 @@ fn a_node_that_stops_or_dies_is_waited_for_no_longer() {
 }
 
 #[test]
-fn news_that_were_lost_are_found() {
+fn lost_notifications_are_recovered() {
     let database = Database::postgres();
     let nodes = nodes(&database, &["one", "two"]);
     let repository = Repository::hello();
@@ -102,7 +102,7 @@ fn news_that_were_lost_are_found() {
 }
 
 #[test]
-fn a_node_that_cannot_load_a_revision_says_so_and_is_not_ready() {
+fn node_that_cannot_load_a_revision_is_not_ready() {
     let database = Database::postgres();
     let nodes = nodes(&database, &["one", "two"]);
     let repository = Repository::hello();

@@ -8,7 +8,7 @@ use tests::{Database, Repository, Server, TOKEN};
 use super::{listed, names};
 
 #[test]
-fn a_manager_takes_pushes_and_a_node_answers() {
+fn manager_accepts_pushes_and_node_serves_apps() {
     let database = Database::postgres();
     let manager = Server::start_with(database.clone(), &["--role", "manager", "--node-name", "control"]);
     let node = Server::start_with(database, &["--role", "node", "--node-name", "worker"]);
@@ -28,7 +28,7 @@ fn a_manager_takes_pushes_and_a_node_answers() {
 }
 
 #[test]
-fn a_role_needs_a_database_to_share() {
+fn role_needs_a_shared_database() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = Command::new(picloud())
         .args(["serve", "--listen", "127.0.0.1:0", "--role", "node"])

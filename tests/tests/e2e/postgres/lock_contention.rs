@@ -45,7 +45,7 @@ fn deploys(server: &Server) -> Answer {
 }
 
 #[test]
-fn a_list_behind_a_lock_says_so_within_seconds() {
+fn list_blocked_by_a_lock_fails_within_seconds() {
     let server = Server::start(Database::postgres());
     let repository = Repository::hello();
     let url = server.git_url("hello");
@@ -94,7 +94,7 @@ impl Drop for Starting {
 }
 
 #[test]
-fn a_start_behind_a_lock_says_who_holds_it_and_goes_on_when_it_is_gone() {
+fn start_blocked_by_a_lock_names_its_holder_and_continues() {
     let database = Database::postgres();
     drop(Server::start(database.clone()));
     let folder = tempfile::tempdir().unwrap();
@@ -108,7 +108,7 @@ fn a_start_behind_a_lock_says_who_holds_it_and_goes_on_when_it_is_gone() {
 }
 
 #[test]
-fn a_start_ends_with_an_error_where_postgresql_freezes_under_it() {
+fn start_fails_if_postgresql_becomes_unresponsive() {
     let postgres = tests::Postgres::start();
     let database = Database::on(postgres.url());
     drop(Server::start(database.clone()));
@@ -139,7 +139,7 @@ fn fail_with(database: &Database, code: &str, times: u32, when: &str) {
 }
 
 #[test]
-fn transactions_that_meet_another_are_tried_again_and_done_once() {
+fn conflicting_transactions_are_retried_and_applied_once() {
     let server = Server::start(Database::postgres());
     let repository = Repository::hello();
     let url = server.git_url("hello");

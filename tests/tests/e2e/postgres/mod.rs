@@ -51,7 +51,7 @@ fn fails_to_start(url: &str) -> String {
 }
 
 #[test]
-fn the_server_is_only_trusted_with_the_certificate_that_was_asked_for() {
+fn server_certificate_is_verified() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     make_authority(folder, "ca");
@@ -97,7 +97,7 @@ fn the_server_is_only_trusted_with_the_certificate_that_was_asked_for() {
 }
 
 #[test]
-fn five_nodes_that_start_at_once_on_an_empty_database_all_come_up() {
+fn five_nodes_start_concurrently_on_an_empty_database() {
     let database = Database::postgres();
     let nodes: Vec<Server> = std::thread::scope(|scope| {
         let starting: Vec<_> = (0..5).map(|_| scope.spawn(|| Server::start(database.clone()))).collect();
@@ -110,7 +110,7 @@ fn five_nodes_that_start_at_once_on_an_empty_database_all_come_up() {
 }
 
 #[test]
-fn a_node_takes_no_more_connections_than_it_was_told() {
+fn database_connections_are_limited() {
     let server = Server::start_with(Database::postgres(), &["--database-connections", "2"]);
     std::thread::scope(|scope| {
         for number in 0..8 {
@@ -126,7 +126,7 @@ fn a_node_takes_no_more_connections_than_it_was_told() {
 }
 
 #[test]
-fn a_database_of_another_program_is_left_alone() {
+fn database_of_another_program_is_unchanged() {
     let database = Database::postgres();
     database.query("CREATE TABLE deploys (what text)");
     let said = fails_to_start(&database.url().unwrap());

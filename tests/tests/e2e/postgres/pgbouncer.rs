@@ -5,7 +5,7 @@ use tests::{Database, PgBouncer, Repository, Server, until};
 use super::fails_to_start;
 
 #[test]
-fn nodes_work_through_a_pooler_that_keeps_sessions() {
+fn nodes_work_through_session_pooling() {
     let database = Database::postgres();
     let pooler = PgBouncer::start(&database.url().unwrap(), "session", 40);
     let by_pooler = Database::at(&pooler.url());
@@ -27,7 +27,7 @@ fn nodes_work_through_a_pooler_that_keeps_sessions() {
 }
 
 #[test]
-fn a_pooler_that_shares_connections_is_refused_with_what_to_set() {
+fn transaction_pooling_is_rejected_with_a_hint() {
     let database = Database::postgres();
     let url = database.url().unwrap();
     for (mode, size) in [("transaction", 20), ("transaction", 1), ("statement", 20)] {

@@ -41,7 +41,7 @@ fn push_all(server: &Server, repositories: &[Repository]) -> Vec<Pushed> {
 }
 
 #[test]
-fn a_node_stops_while_the_database_says_nothing() {
+fn node_stops_while_database_is_unresponsive() {
     let postgres = Postgres::start();
     let mut server = node(&postgres, &["--drain-time", "2s"]);
     server.database.query(SLOW_COMMIT);
@@ -65,7 +65,7 @@ fn a_node_stops_while_the_database_says_nothing() {
 }
 
 #[test]
-fn pushes_that_commit_into_silence_are_answered_and_give_their_places_back() {
+fn pushes_to_unresponsive_database_fail_and_free_their_slots() {
     let postgres = Postgres::start();
     let server = node(&postgres, &[]);
     Repository::hello().push(&server.git_url("before"), &["main"]).succeeded();
@@ -105,7 +105,7 @@ fn pushes_that_commit_into_silence_are_answered_and_give_their_places_back() {
 }
 
 #[test]
-fn a_push_into_silence_is_told_what_is_so() {
+fn push_to_unresponsive_database_reports_the_cause() {
     let postgres = Postgres::start();
     let server = node(&postgres, &[]);
     let repository = Repository::hello();

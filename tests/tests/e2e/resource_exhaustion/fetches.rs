@@ -30,7 +30,7 @@ fn wants(commit: &str) -> String {
 }
 
 #[test]
-fn requests_that_inflate_to_a_thousand_times_as_much_are_refused() {
+fn gzip_bomb_requests_are_rejected() {
     let server = node(&[]);
     let before = server.peak_memory();
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
@@ -53,7 +53,7 @@ fn requests_that_inflate_to_a_thousand_times_as_much_are_refused() {
 }
 
 #[test]
-fn requests_that_do_not_come_to_their_end_hold_the_memory_of_their_app() {
+fn incomplete_fetch_requests_hold_memory_of_their_app() {
     let server = node(&[]);
     let before = server.peak_memory();
     let short = "0032have 0123456789012345678901234567890123456789\n".repeat(4 * MIB as usize / 50);
@@ -76,7 +76,7 @@ fn requests_that_do_not_come_to_their_end_hold_the_memory_of_their_app() {
 }
 
 #[test]
-fn packs_that_nobody_takes_hold_the_memory_of_their_app_and_no_turn() {
+fn unread_packs_hold_memory_of_their_app_and_no_slot() {
     let server = node(&["--answer-time", "2s", "--push-bytes", "64MiB"]);
     let repository = incompressible(20, 1);
     let app = server.git_url("noise");
@@ -103,7 +103,7 @@ fn packs_that_nobody_takes_hold_the_memory_of_their_app_and_no_turn() {
 }
 
 #[test]
-fn a_pack_is_whole_however_slowly_it_is_taken() {
+fn slowly_read_pack_is_complete() {
     let server = node(&["--push-bytes", "64MiB"]);
     let repository = incompressible(6, 1);
     repository.push(&server.git_url("noise"), &["main"]).succeeded();
@@ -142,7 +142,7 @@ fn slowest_meanwhile<T: Send>(server: &Server, attack: impl FnOnce() -> T + Send
 }
 
 #[test]
-fn lists_of_refs_with_millions_of_arguments_stall_no_app() {
+fn ls_refs_with_millions_of_arguments_stalls_no_app() {
     const ARGUMENTS: usize = 3_300_000;
     let server = roomy(&[]);
     let (_, quiet) = slowest_meanwhile(&server, || std::thread::sleep(Duration::from_secs(1)));
@@ -180,7 +180,7 @@ fn lists_of_refs_with_millions_of_arguments_stall_no_app() {
 }
 
 #[test]
-fn fetches_of_one_token_give_way_to_those_of_others() {
+fn fetches_of_one_token_yield_to_other_tokens() {
     const PLACES: usize = 128;
     let server = node(&[]);
     let (hog, other) = (token(&server, "hog", &["app:read"]), token(&server, "other", &["app:read"]));

@@ -39,7 +39,7 @@ fn pushes(server: &Server) -> (usize, usize) {
 }
 
 #[test]
-fn push_whose_objects_have_no_room_is_rejected_by_name() {
+fn push_whose_objects_exceed_memory_is_rejected() {
     let server = node(&["--app-memory-share", "8MiB"]);
     let before = server.peak_memory();
     let repository = Repository::hello();
@@ -61,7 +61,7 @@ fn push_whose_objects_have_no_room_is_rejected_by_name() {
 }
 
 #[test]
-fn large_pushes_at_once_wait_for_memory_and_others_are_served() {
+fn concurrent_large_pushes_wait_for_memory_and_other_apps_are_served() {
     let server = node(&["--push-bytes", "64MiB"]);
     let before = server.peak_memory();
     let repositories: Vec<Repository> = (1..=6).map(|seed| incompressible(8, seed)).collect();
@@ -78,7 +78,7 @@ fn large_pushes_at_once_wait_for_memory_and_others_are_served() {
 }
 
 #[test]
-fn pushes_that_do_not_come_to_their_end_keep_no_other_app_out() {
+fn incomplete_pushes_block_no_other_app() {
     let server = node(&[]);
     let before = server.peak_memory();
     let mut all: Vec<Wire> = (0..300).map(|_| Wire::sent(&server, unfinished("app"))).collect();
@@ -99,7 +99,7 @@ fn pushes_that_do_not_come_to_their_end_keep_no_other_app_out() {
 }
 
 #[test]
-fn half_sent_pushes_of_one_token_give_way_to_pushes_of_others() {
+fn incomplete_pushes_of_one_token_yield_to_other_tokens() {
     let server = roomy(&[]);
     let hog = token(&server, "hog", &["app:preview", "other:preview"]);
     let other = token(&server, "other", &["app:preview"]);
@@ -133,7 +133,7 @@ fn nameless_bytes(server: &Server) -> u64 {
 }
 
 #[test]
-fn what_arrives_takes_a_bounded_part_of_the_disk() {
+fn incoming_pushes_use_a_limited_part_of_the_disk() {
     let server = roomy(&["--push-bytes", "1MiB"]);
     let hog = token(&server, "hog", &["app:preview", "other:preview"]);
     let small = token(&server, "small", &["app:preview"]);
@@ -159,7 +159,7 @@ fn what_arrives_takes_a_bounded_part_of_the_disk() {
 }
 
 #[test]
-fn a_push_that_inflates_is_refused() {
+fn zlib_bomb_push_is_rejected() {
     let server = roomy(&[]);
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
     (0..32).for_each(|_| bomb.write_all(&vec![b'0'; MIB as usize]).unwrap());
@@ -209,7 +209,7 @@ impl Drop for Pushing {
 }
 
 #[test]
-fn checks_that_take_long_stop_no_push_of_others() {
+fn slow_checks_block_no_push_of_others() {
     let server = roomy(&[]);
     let hog = token(&server, "hog", &["app:preview", "other:preview"]);
     let other = token(&server, "other", &["app:preview"]);
@@ -230,7 +230,7 @@ fn checks_that_take_long_stop_no_push_of_others() {
 }
 
 #[test]
-fn a_commit_is_looked_at_once_however_many_commands_name_it() {
+fn commit_is_checked_once_for_many_ref_updates() {
     let server = roomy(&[]);
     let slow = slow_to_check(3, 2000);
     let branches: Vec<String> = (0..8).map(|n| format!("main:branch-{n}")).collect();
@@ -240,7 +240,7 @@ fn a_commit_is_looked_at_once_however_many_commands_name_it() {
 }
 
 #[test]
-fn a_push_ends_with_its_client() {
+fn push_is_cancelled_when_client_disconnects() {
     let server = roomy(&[]);
     let slow = slow_to_check(60, 30_000);
     let push = Pushing::begin(&slow, &server.git_url("app"), "HEAD:refs/heads/slow");

@@ -23,7 +23,7 @@ fn one_byte_short(server: &Server) -> Wire {
 }
 
 #[test]
-fn bodies_one_byte_short_hold_no_more_than_the_share_of_their_app() {
+fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
     const MANY: u64 = 300;
     let server = node(&["--body-time", "60s"]);
     let before = server.peak_memory();
@@ -66,7 +66,7 @@ fn bodies_one_byte_short_hold_no_more_than_the_share_of_their_app() {
 }
 
 #[test]
-fn a_body_that_trickles_is_ended_long_before_its_time() {
+fn trickling_body_is_ended_by_min_rate() {
     // A rate is averaged over a third of the time, and the first third is free.
     let server = node(&["--body-time", "6s", "--min-rate", "1KiB"]);
     let began = Instant::now();
@@ -89,7 +89,7 @@ fn a_body_that_trickles_is_ended_long_before_its_time() {
 }
 
 #[test]
-fn a_body_on_its_way_holds_no_slot() {
+fn incomplete_body_holds_no_slot() {
     let server = super::node_with(&[], "[limits]\nconcurrency = 1\n");
     let slow: Vec<Wire> = (0..20).map(|_| one_byte_short(&server)).collect();
     until("they are read", || (held(&server, "requests") >= 10 * MIB).then_some(()));

@@ -16,7 +16,7 @@ fn give_room(frames: &mut Frames, stream: u32, bytes: u32) {
 }
 
 #[test]
-fn answers_for_which_there_is_no_room_hold_no_more_than_the_share_of_their_app() {
+fn unread_responses_hold_at_most_the_memory_share_of_their_app() {
     const CONNECTIONS: u64 = 4;
     const STREAMS: u64 = 25;
     let server = node(&[]);
@@ -50,7 +50,7 @@ fn answers_for_which_there_is_no_room_hold_no_more_than_the_share_of_their_app()
 }
 
 #[test]
-fn an_answer_that_is_not_taken_holds_no_slot() {
+fn unread_response_holds_no_slot() {
     let server = node_with(&[], "[limits]\nconcurrency = 1\n");
     let mut frames = Frames::open(&server, &[(INITIAL_WINDOW, 1)]);
     for stream in [1, 3, 5] {
@@ -62,7 +62,7 @@ fn an_answer_that_is_not_taken_holds_no_slot() {
 }
 
 #[test]
-fn a_stream_whose_room_grows_by_a_byte_at_a_time_is_reset() {
+fn stream_with_one_byte_window_updates_is_reset() {
     let server = node(&["--answer-time", "1s"]);
     let mut frames = Frames::open(&server, &[(INITIAL_WINDOW, 1)]);
     frames.get(1, "/app/big");
@@ -85,7 +85,7 @@ fn a_stream_whose_room_grows_by_a_byte_at_a_time_is_reset() {
 }
 
 #[test]
-fn the_end_of_an_answer_is_not_left_untaken_while_others_are_asked_for() {
+fn stream_with_unread_tail_is_reset_during_other_requests() {
     let server = node(&["--answer-time", "1s", "--min-rate", "64KiB"]);
     let mut frames = Frames::open(&server, &[(INITIAL_WINDOW, 1)]);
     frames.get(1, "/app/hello");
@@ -108,7 +108,7 @@ fn the_end_of_an_answer_is_not_left_untaken_while_others_are_asked_for() {
 }
 
 #[test]
-fn a_client_of_http_1_that_takes_little_is_cut_off() {
+fn slow_http_1_reader_is_disconnected() {
     let server = node(&["--answer-time", "2s", "--min-rate", "16MiB"]);
     let mut wire = Wire::narrow(&server);
     wire.send("GET /app/big HTTP/1.1\r\nHost: test\r\n\r\n".repeat(4));

@@ -61,7 +61,7 @@ fn greets(server: &Server) {
 }
 
 #[test]
-fn one_text_as_many_scripts_of_many_previews_is_held_once() {
+fn equal_scripts_of_many_previews_share_memory() {
     let mut server = Server::start_with(Database::sqlite(), &["--memory", "64MiB"]);
     hello(&server);
     greets(&server);
@@ -86,7 +86,7 @@ fn one_text_as_many_scripts_of_many_previews_is_held_once() {
 }
 
 #[test]
-fn what_is_compiled_stays_within_the_budget() {
+fn compiled_scripts_stay_within_memory_budget() {
     let server = Server::start_with(Database::sqlite(), &["--memory", "160MiB"]);
     hello(&server);
     greets(&server);
@@ -113,7 +113,7 @@ fn what_is_compiled_stays_within_the_budget() {
 }
 
 #[test]
-fn scripts_that_grow_at_once_end_by_name_and_others_run() {
+fn memory_hungry_scripts_are_stopped_and_others_run() {
     let server = Server::start_with(Database::sqlite(), &["--memory", "128MiB"]);
     hello(&server);
     greets(&server);
@@ -163,7 +163,7 @@ fn scripts_that_grow_at_once_end_by_name_and_others_run() {
 }
 
 #[test]
-fn closures_that_hold_themselves_cost_a_node_nothing() {
+fn self_referencing_closures_leak_no_memory() {
     let server = Server::start_with(Database::sqlite(), &["--memory", "256MiB"]);
     let cycles = "for i in 0..7 { let b = [blob(2_000_000)]; let f = || b; b += f; } 1";
     app(&[cycles.to_owned()], "").push(&server.git_url("cycles"), &["main"]).succeeded();
@@ -178,7 +178,7 @@ fn closures_that_hold_themselves_cost_a_node_nothing() {
 }
 
 #[test]
-fn push_that_has_no_room_is_rejected_by_name_and_changes_nothing() {
+fn push_above_memory_budget_is_rejected_and_changes_nothing() {
     let server = Server::start_with(Database::sqlite(), &["--memory", "160MiB"]);
     let repository = app(&[large("1")], "");
     repository.push(&server.git_url("big"), &["main"]).succeeded();
@@ -208,7 +208,7 @@ fn push_that_has_no_room_is_rejected_by_name_and_changes_nothing() {
 }
 
 #[test]
-fn node_that_starts_with_less_memory_serves_what_has_room_and_says_what_has_none() {
+fn node_restarted_with_less_memory_serves_what_fits_and_reports_the_rest() {
     let mut server = Server::start_with(Database::sqlite(), &["--memory", "96MiB"]);
     hello(&server);
     let text = |number: usize| {

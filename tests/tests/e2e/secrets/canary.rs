@@ -8,7 +8,7 @@ use super::{app, secrets};
 
 const CANARY: &str = "canary-7f3a \"quoted\" value-1";
 
-on_both_databases!(a_secret_is_in_nothing_that_leaves_the_server);
+on_both_databases!(secret_values_never_leave_the_server);
 
 /// The canary, in each of the forms that it may take on its way.
 fn forms() -> Vec<Vec<u8>> {
@@ -50,7 +50,7 @@ fn silent_below(folder: &Path) {
     }
 }
 
-fn a_secret_is_in_nothing_that_leaves_the_server(database: Database) {
+fn secret_values_never_leave_the_server(database: Database) {
     let server = Server::start(database);
     let said = |pushed: Pushed| silent("what a program prints", pushed.text.as_bytes());
     let url = server.git_url("hello");

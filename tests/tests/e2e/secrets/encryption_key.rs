@@ -8,7 +8,7 @@ use tests::{Database, Server};
 use super::{app, secrets};
 
 #[test]
-fn a_key_is_made_for_the_owner_alone_and_a_lost_one_is_told() {
+fn key_file_is_readable_by_owner_only_and_a_lost_one_is_reported() {
     let mut server = Server::start(Database::sqlite());
     let key = server.data_dir().join("secret-key");
     assert!(!key.exists());
@@ -46,7 +46,7 @@ fn a_key_is_made_for_the_owner_alone_and_a_lost_one_is_told() {
 }
 
 #[test]
-fn a_new_key_takes_over_without_a_new_start() {
+fn key_is_rotated_without_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("keys");
     let (old, new) = ("ab".repeat(32), "cd".repeat(32));
@@ -70,7 +70,7 @@ fn a_new_key_takes_over_without_a_new_start() {
 }
 
 #[test]
-fn a_credential_of_systemd_is_the_key() {
+fn key_is_read_from_systemd_credential() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("secret-key"), "ab".repeat(32)).expect("a key");
     let flags = ["--credentials-directory", folder.path().to_str().expect("a path")];

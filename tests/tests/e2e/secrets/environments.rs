@@ -6,8 +6,8 @@ use super::{app, secrets};
 use crate::access::{ask, token, url};
 
 on_both_databases!(
-    a_preview_reads_no_secret_of_production,
-    a_preview_of_an_earlier_version_reads_those_of_production_until_its_next_push,
+    preview_reads_no_production_secret,
+    preview_of_earlier_version_reads_production_secrets_until_next_push,
 );
 
 /// An app whose script answers its secret.
@@ -18,7 +18,7 @@ fn telling() -> Repository {
     repository
 }
 
-fn a_preview_reads_no_secret_of_production(database: Database) {
+fn preview_reads_no_production_secret(database: Database) {
     let server = Server::start(database);
     let preview = token(&server, "reviewer", &["hello:preview"]);
     secrets(&server, &["set", "API_KEY"], "production-1234567890").succeeded().says("API_KEY is set.");
@@ -67,7 +67,7 @@ fn a_preview_reads_no_secret_of_production(database: Database) {
     app().push(&server.git_url("hello"), &["main:again"]).refused().says("not set for previews");
 }
 
-fn a_preview_of_an_earlier_version_reads_those_of_production_until_its_next_push(database: Database) {
+fn preview_of_earlier_version_reads_production_secrets_until_next_push(database: Database) {
     let server = Server::start(database);
     let (repository, url) = (telling(), server.git_url("hello"));
     for set in [&["set", "API_KEY"][..], &["set", "API_KEY", "--preview"]] {

@@ -9,14 +9,14 @@ use tests::{Database, Server, TOKEN, on_both_databases, until};
 use super::{app, secrets};
 use crate::access::token;
 
-on_both_databases!(a_secret_is_set_before_the_push_and_changed_behind_it);
+on_both_databases!(secret_is_set_before_push_and_changed_after_it);
 
 fn api(server: &Server, path: &str) -> Value {
     let bearer = format!("Bearer {TOKEN}");
     server.request("GET", &format!("/-/api/v1/{path}"), &[("authorization", &bearer)], None).json()
 }
 
-fn a_secret_is_set_before_the_push_and_changed_behind_it(database: Database) {
+fn secret_is_set_before_push_and_changed_after_it(database: Database) {
     let mut server = Server::start_with(database, &[]);
     let repository = app();
     let url = server.git_url("hello");
@@ -62,7 +62,7 @@ fn a_secret_is_set_before_the_push_and_changed_behind_it(database: Database) {
 }
 
 #[test]
-fn a_value_that_is_no_good_secret_is_warned_of() {
+fn weak_secret_value_gets_a_warning() {
     let server = Server::start(Database::sqlite());
     let set = secrets(&server, &["set", "API_KEY"], "tangerine-1").succeeded();
     assert!(!set.text.contains("warning"), "{}", set.text);
@@ -87,7 +87,7 @@ fn a_value_that_is_no_good_secret_is_warned_of() {
 }
 
 #[test]
-fn a_value_that_is_typed_is_not_shown() {
+fn typed_value_is_not_echoed() {
     let server = Server::start(Database::sqlite());
     let command = format!("{} secrets set API_KEY --app hello", tests::server::picloud().display());
     let mut process = Command::new("script")
@@ -115,7 +115,7 @@ fn a_value_that_is_typed_is_not_shown() {
 }
 
 #[test]
-fn a_secret_that_is_set_during_pushes_is_the_one_that_is_served() {
+fn secret_set_during_pushes_is_served() {
     let server = Server::start(Database::sqlite());
     let repository = app();
     let url = server.git_url("hello");
@@ -135,7 +135,7 @@ fn a_secret_that_is_set_during_pushes_is_the_one_that_is_served() {
 }
 
 #[test]
-fn a_value_that_is_none_is_refused() {
+fn invalid_secret_value_is_rejected() {
     let server = Server::start(Database::sqlite());
     secrets(&server, &["set", "API_KEY"], "\n").refused().says("a secret is 1 to 16384 bytes");
     secrets(&server, &["set", "API_KEY"], &"x".repeat(17_000)).refused().says("a secret is 1 to 16384 bytes");
@@ -152,7 +152,7 @@ fn a_value_that_is_none_is_refused() {
 }
 
 #[test]
-fn every_node_reads_the_new_value_at_once() {
+fn changed_secret_applies_on_all_nodes_at_once() {
     let database = Database::postgres();
     let keys = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(keys.path(), "ab".repeat(32)).expect("a key");

@@ -8,9 +8,9 @@ use tests::{Database, Server, on_both_databases, until};
 
 use super::{app, secrets};
 
-on_both_databases!(a_restored_app_comes_back_with_a_new_key, first_secrets_that_are_set_at_once_make_one_key,);
+on_both_databases!(restored_app_recovers_with_new_key, concurrent_first_secrets_create_one_key,);
 
-fn a_restored_app_comes_back_with_a_new_key(database: Database) {
+fn restored_app_recovers_with_new_key(database: Database) {
     let mut server = Server::start(database);
     secrets(&server, &["set", "API_KEY"], "tangerine-1").succeeded();
     secrets(&server, &["set", "OTHER"], "tangerine-2").succeeded();
@@ -57,7 +57,7 @@ fn a_restored_app_comes_back_with_a_new_key(database: Database) {
 }
 
 #[test]
-fn key_file_of_the_operator_is_not_written_and_the_hint_says_what_to_do() {
+fn key_file_of_operator_is_not_overwritten() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("keys");
     fs::write(&file, "ab".repeat(32)).expect("a key");
@@ -79,7 +79,7 @@ fn key_file_of_the_operator_is_not_written_and_the_hint_says_what_to_do() {
     until("the app answers", || (server.get("/hello/").body == "\"Hello 12 true\"").then_some(()));
 }
 
-fn first_secrets_that_are_set_at_once_make_one_key(database: Database) {
+fn concurrent_first_secrets_create_one_key(database: Database) {
     let server = Server::start(database);
     let name = |number: u32| format!("KEY_{number}");
     std::thread::scope(|scope| {

@@ -7,7 +7,7 @@ use super::{app, secrets};
 const VALUE: &str = "tangerine \"dream\" 1";
 
 #[test]
-fn a_push_that_holds_a_secret_is_rejected_with_file_and_line() {
+fn push_containing_a_secret_is_rejected_with_file_and_line() {
     let server = Server::start(Database::sqlite());
     let repository = app();
     let url = server.git_url("hello");
@@ -43,7 +43,7 @@ fn a_push_that_holds_a_secret_is_rejected_with_file_and_line() {
 }
 
 #[test]
-fn what_was_pushed_before_it_became_a_secret_is_not_pushed_again() {
+fn value_pushed_before_it_became_a_secret_is_rejected_later() {
     let server = Server::start(Database::sqlite());
     let repository = app();
     let url = server.git_url("hello");
@@ -57,7 +57,7 @@ fn what_was_pushed_before_it_became_a_secret_is_not_pushed_again() {
 }
 
 #[test]
-fn secrets_are_found_in_messages_and_names() {
+fn secrets_are_found_in_commit_messages_and_file_names() {
     let server = Server::start(Database::sqlite());
     let (repository, url) = (app(), server.git_url("hello"));
     const VALUE: &str = "tangerine-4711-dream";
@@ -116,7 +116,7 @@ fn secrets_are_found_in_messages_and_names() {
 }
 
 #[test]
-fn a_preview_token_cannot_guess_short_secrets_of_production() {
+fn preview_token_cannot_probe_production_secrets() {
     let server = Server::start(Database::sqlite());
     let (repository, url) = (app(), server.git_url("hello"));
     let preview = crate::access::token(&server, "reviewer", &["hello:preview"]);

@@ -8,11 +8,11 @@ use tests::{Database, Postgres, Server, on_both_databases, until};
 
 use super::{back_up, problems, said};
 
-on_both_databases!(that_there_never_was_a_backup_is_named_after_a_week);
+on_both_databases!(missing_backup_is_reported_after_a_week);
 
 const DAY: i64 = 24 * 3600;
 
-fn that_there_never_was_a_backup_is_named_after_a_week(database: Database) {
+fn missing_backup_is_reported_after_a_week(database: Database) {
     for (flags, is_named) in [([].as_slice(), true), (["--backup-warn", "off"].as_slice(), false)] {
         let clock = Clock::start(-8 * DAY);
         let postgres = database.url().map(|_| Postgres::start_by(&clock));
@@ -32,7 +32,7 @@ fn that_there_never_was_a_backup_is_named_after_a_week(database: Database) {
 }
 
 #[test]
-fn a_clock_that_was_set_is_named_and_so_is_what_is_not_deleted_by_it() {
+fn changed_clock_and_paused_pruning_are_reported() {
     let clock = Clock::start(0);
     let server = Server::start_by(&clock, Database::sqlite(), &[]);
     assert_eq!(problems(&server.address), (Some(0), vec![]));

@@ -10,7 +10,7 @@ use tests::{Database, Postgres, Server, on_both_databases, until};
 use super::{problems, said, status};
 use crate::disk_faults;
 
-on_both_databases!(a_database_that_somebody_locks_is_named);
+on_both_databases!(locked_database_is_reported);
 
 const KIND: &str = "database_not_writable";
 
@@ -26,7 +26,7 @@ fn is_well(address: &str, fault: &str, since: Instant) {
 }
 
 #[test]
-fn a_full_disk_is_named() {
+fn full_disk_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let node = disk_faults::Node::start(folder.path(), "16m");
     assert_eq!(problems(&node.address), (Some(0), vec![]));
@@ -38,7 +38,7 @@ fn a_full_disk_is_named() {
 }
 
 #[test]
-fn a_database_that_is_read_only_is_named() {
+fn read_only_database_is_reported() {
     let postgres = Postgres::start();
     let server = Server::start(Database::on(postgres.url()));
     assert_eq!(problems(&server.address), (Some(0), vec![]));
@@ -51,7 +51,7 @@ fn a_database_that_is_read_only_is_named() {
 }
 
 #[test]
-fn a_database_that_is_away_is_named_from_memory() {
+fn database_outage_is_reported_from_memory() {
     let postgres = Postgres::start();
     let server = Server::start(Database::on(postgres.url()));
     tests::Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
@@ -79,7 +79,7 @@ print('held', flush=True)
 sys.stdin.read()
 ";
 
-fn a_database_that_somebody_locks_is_named(database: Database) {
+fn locked_database_is_reported(database: Database) {
     let server = Server::start(database);
     let mut command = match server.database.url() {
         Some(url) => {

@@ -17,7 +17,7 @@ use tests::{Database, Repository, Server, TOKEN, clock, on_both_databases, until
 
 use crate::disk_faults::serve_in;
 
-on_both_databases!(what_fails_is_named_until_it_does_not, an_old_backup_is_named_until_there_is_another,);
+on_both_databases!(failures_are_reported_until_resolved, old_backup_is_reported_until_replaced,);
 
 fn status(address: &str, flags: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(picloud());
@@ -64,7 +64,7 @@ fn push(server: &Server, script: &str) {
     repository.push(&server.git_url("shop"), &["-f", "main"]).succeeded();
 }
 
-fn what_fails_is_named_until_it_does_not(database: Database) {
+fn failures_are_reported_until_resolved(database: Database) {
     let server = Server::start(database);
     push(&server, "log::info(`ticked`)");
     until("the schedule runs", || server.log().contains("ticked").then_some(()));
@@ -96,7 +96,7 @@ fn back_up(server: &Server, file: &Path, offset: &str) {
     assert!(output.status.success() && !said.contains("warning"), "{said}");
 }
 
-fn an_old_backup_is_named_until_there_is_another(database: Database) {
+fn old_backup_is_reported_until_replaced(database: Database) {
     let server = Server::start(database);
     let folder = tempfile::tempdir().unwrap();
     let back_up = |offset: &str| back_up(&server, &folder.path().join("all"), offset);
@@ -133,7 +133,7 @@ impl Drop for Node {
 }
 
 #[test]
-fn a_clock_that_is_off_is_named_by_every_node() {
+fn clock_skew_is_reported_by_every_node() {
     let server = Server::start(Database::postgres());
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(picloud());
@@ -155,7 +155,7 @@ fn a_clock_that_is_off_is_named_by_every_node() {
 }
 
 #[test]
-fn a_clock_behind_the_database_is_named() {
+fn clock_behind_database_is_reported() {
     let mut server = Server::start(Database::sqlite());
     push(&server, "1");
     server.stop();
@@ -169,7 +169,7 @@ fn a_clock_behind_the_database_is_named() {
 }
 
 #[test]
-fn a_disk_that_is_nearly_full_is_named_until_there_is_room() {
+fn nearly_full_disk_is_reported_until_space_is_freed() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = serve_in(folder.path(), "16m", "true");
     command.env("PICLOUD_NODE_NAME", "pi");
