@@ -45,7 +45,8 @@ bench: setup-demo
 	@bench/page.py
 
 # The short forms of these tests are part of `make test`; each prints the seed that repeats it. FAULTS_OF names the modules to run.
-FAULTS_OF ?= crash_recovery disk_faults unresponsive lock_contention ambiguous_commit point_in_time database_outage unservable clock_skew status lost_key shutdown under_load restore
+FAULTS_OF ?= crash_recovery:: disk_faults:: unresponsive:: lock_contention:: ambiguous_commit:: point_in_time_recovery:: \
+	database_outage:: unservable_apps:: clock_skew:: status:: lost_key:: shutdown:: under_load:: restore::
 faults: setup
 	$(CARGO) build --workspace --all-targets --locked
 	@mkdir -p target/faults
