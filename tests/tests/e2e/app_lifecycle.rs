@@ -7,7 +7,7 @@ use tests::server::picloud;
 use tests::{Answer, Database, Pushed, Repository, Server, TOKEN, on_both_databases, until};
 
 use super::nodes::nodes_with_a_key;
-use super::people::{ask, token, url, verb, verb_as};
+use super::access::{ask, token, url, verb, verb_as};
 
 on_both_databases!(
     stopped_app_serves_nothing_and_accepts_pushes,

@@ -3,9 +3,9 @@
 use serde_json::json;
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
 
-use super::collecting::noise;
+use super::gc::noise;
 use super::nodes::nodes;
-use super::people::{ask, token, url, verb, verb_as};
+use super::access::{ask, token, url, verb, verb_as};
 
 on_both_databases!(
     preview_token_cannot_fill_the_disk,

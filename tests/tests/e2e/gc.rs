@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 
-use super::people::{ask, token, verb, verb_as};
+use super::access::{ask, token, verb, verb_as};
 use super::postgres::locked::Psql;
 
 on_both_databases!(
