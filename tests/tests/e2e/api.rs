@@ -1,4 +1,4 @@
-//! The REST API as programs use it: by its description, and by what every list and document has.
+//! The REST API: its OpenAPI document, and the properties of all lists and documents.
 
 use std::path::Path;
 use std::process::Command;
@@ -38,7 +38,7 @@ fn serve(database: Database, flags: &[&str]) -> (Server, Repository) {
     (server, repository)
 }
 
-fn ask(server: &Server, method: &str, path: &str, body: Option<&Value>) -> Answer {
+fn api(server: &Server, method: &str, path: &str, body: Option<&Value>) -> Answer {
     let bearer = format!("Bearer {TOKEN}");
     let body = body.map(|body| body.to_string().into_bytes());
     server.request(method, &format!("/-/api/v1/{path}"), &[("authorization", &bearer)], body.as_deref())
@@ -53,26 +53,26 @@ fn deploys_are_listed_and_rolled_back_to(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
 
     let (code, text, _) = run(repository.path(), &["rollback"]);
-    let said = format!(
+    let output = format!(
         "{} \"first\" of deploy 1 is live again, as deploy 4: http://{}/hello/\n",
         &first[..7],
         server.address
     );
-    assert_eq!((code, text), (Some(0), said));
-    let answer = server.get("/hello/greet/Ann");
+    assert_eq!((code, text), (Some(0), output));
+    let response = server.get("/hello/greet/Ann");
     assert_eq!(
-        (answer.body.as_str(), answer.header("picloud-revision")),
+        (response.body.as_str(), response.header("picloud-revision")),
         ("\"first\"", Some(first.as_str()))
     );
     let (code, _, text) = run(repository.path(), &["rollback", "1"]);
     assert!(code == Some(1) && text.contains("deploy 1 is what is live"), "{text}");
     let (code, _, text) = run(repository.path(), &["rollback", "99"]);
     assert!(code == Some(1) && text.contains("no deploy 99"), "{text}");
-    let rolled = ask(&server, "POST", "apps/hello/rollback", Some(&json!({"deploy": 2})));
+    let rolled = api(&server, "POST", "apps/hello/rollback", Some(&json!({"deploy": 2})));
     assert_eq!((rolled.status, &rolled.json()["deploy"]), (200, &json!(5)), "{}", rolled.body);
     assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
 
-    let deploys = ask(&server, "GET", "apps/hello/deploys?limit=3", None).json();
+    let deploys = api(&server, "GET", "apps/hello/deploys?limit=3", None).json();
     let numbers = |deploys: &Value| -> Vec<u64> {
         let deploys = deploys["deploys"].as_array().expect("deploys");
         deploys.iter().map(|deploy| deploy["number"].as_u64().expect("a number")).collect()
@@ -81,16 +81,16 @@ fn deploys_are_listed_and_rolled_back_to(database: Database) {
     let latest = &deploys["deploys"][0];
     assert_eq!((&latest["live"], &latest["subject"]), (&json!(true), &json!("the second one")));
     let more = format!("apps/hello/deploys?cursor={}", deploys["next_cursor"].as_str().expect("more"));
-    assert_eq!(numbers(&ask(&server, "GET", &more, None).json()), [2, 1]);
-    assert_eq!(numbers(&ask(&server, "GET", "apps/hello/deploys?branch=try", None).json()), [3]);
+    assert_eq!(numbers(&api(&server, "GET", &more, None).json()), [2, 1]);
+    assert_eq!(numbers(&api(&server, "GET", "apps/hello/deploys?branch=try", None).json()), [3]);
     let (_, text, _) = run(repository.path(), &["deploys"]);
     assert!(text.contains("the second one") && text.lines().count() == 6, "{text}");
 
-    let branches = ask(&server, "GET", "apps/hello/branches", None).json();
+    let branches = api(&server, "GET", "apps/hello/branches", None).json();
     let branches = branches["branches"].as_array().expect("branches");
     assert_eq!((&branches[0]["name"], &branches[0]["expires_at"]), (&json!("main"), &Value::Null));
     assert_eq!((&branches[1]["name"], &branches[1]["label"]), (&json!("try"), &json!("try")));
-    assert!(branches[1]["expires_at"].is_string(), "a preview ends some day");
+    assert!(branches[1]["expires_at"].is_string(), "a preview expires");
     assert_eq!(branches[1]["url"], format!("http://{}/hello@try/", server.address));
     let (_, text, _) = run(repository.path(), &["previews"]);
     assert!(text.contains("production") && text.contains("preview"), "{text}");
@@ -99,13 +99,13 @@ fn deploys_are_listed_and_rolled_back_to(database: Database) {
     assert_eq!(server.get("/hello@try/greet/Ann").status, 200);
     let of_branch = |branch: &str| -> Vec<u64> {
         let path = format!("apps/hello/executions?branch={branch}");
-        let found = ask(&server, "GET", &path, None).json();
+        let found = api(&server, "GET", &path, None).json();
         let all = found["executions"].as_array().expect("executions").iter();
         all.map(|execution| execution["deploy"].as_u64().expect("a deploy")).collect()
     };
-    until("it is recorded", || (of_branch("try") == [3]).then_some(()));
+    until("the execution is recorded", || (of_branch("try") == [3]).then_some(()));
     assert!(!of_branch("main").contains(&3), "{:?}", of_branch("main"));
-    assert_eq!(ask(&server, "GET", "apps/hello/executions?branch=tri", None).status, 404);
+    assert_eq!(api(&server, "GET", "apps/hello/executions?branch=tri", None).status, 404);
     let (code, text, _) = run(repository.path(), &["routes", "--branch", "try"]);
     assert!(code == Some(0) && text.contains("/greet/{name}"), "{text}");
     let (code, _, text) = run(repository.path(), &["routes", "--branch", "tri"]);
@@ -117,7 +117,7 @@ fn deploys_are_listed_and_rolled_back_to(database: Database) {
 #[test]
 fn unchanged_documents_get_not_modified() {
     let (server, _repository) = serve(Database::sqlite(), &[]);
-    let first = ask(&server, "GET", "apps/hello/deploys", None);
+    let first = api(&server, "GET", "apps/hello/deploys", None);
     let tag = first.header("etag").expect("a tag").to_owned();
     let again = |tag: &str| {
         let bearer = format!("Bearer {TOKEN}");
@@ -128,7 +128,7 @@ fn unchanged_documents_get_not_modified() {
     assert_eq!((known.status, known.body.as_str(), known.header("etag")), (304, "", Some(tag.as_str())));
     assert_eq!(again("W/\"other\"").status, 200);
     let unknown = server.request("GET", "/-/api/v1/apps/hello/deploys", &[("if-none-match", &tag)], None);
-    assert_eq!(unknown.status, 401, "whoever has no token is told nothing");
+    assert_eq!(unknown.status, 401, "requests without a token get 401");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn invalid_query_parameters_are_rejected() {
     for query in
         ["deploys?limit=x", "deploys?nonsense=1", "logs?level=loud", "executions?cursor=x", "logs?since=now"]
     {
-        let refused = ask(&server, "GET", &format!("apps/hello/{query}"), None);
+        let refused = api(&server, "GET", &format!("apps/hello/{query}"), None);
         assert_eq!(refused.status, 400, "{query}: {}", refused.body);
         assert_eq!(refused.header("content-type"), Some("application/problem+json"));
     }
@@ -149,19 +149,19 @@ fn unknown_query_parameters_are_rejected_everywhere() {
     let description = server.get("/-/api/openapi.json").json();
     let paths = description["paths"].as_object().expect("paths");
     let read = paths.iter().filter(|(_, methods)| methods.get("get").is_some());
-    let mut asked = 0;
+    let mut requests = 0;
     for (template, _) in read {
         let path = template
             .replace("{app}", "hello")
             .replace("{name}", "x")
             .replace("{id}", "00000000-0000-0000-0000-000000000000");
         let path = path.strip_prefix("/-/api/v1/").expect("a path of the API");
-        let refused = ask(&server, "GET", &format!("{path}?nonsense=abc"), None);
+        let refused = api(&server, "GET", &format!("{path}?nonsense=abc"), None);
         assert_eq!(refused.status, 400, "{template}: {}", refused.body);
         assert!(refused.body.contains("nonsense"), "{template}: {}", refused.body);
-        asked += 1;
+        requests += 1;
     }
-    assert!(asked > 10, "{asked}");
+    assert!(requests > 10, "{requests}");
 }
 
 #[test]
@@ -169,11 +169,11 @@ fn unknown_names_get_suggestions() {
     let (server, repository) = serve(Database::sqlite(), &[]);
     repository.push(&server.git_url("secluded"), &["main"]).succeeded();
     repository.push(&server.git_url("hello"), &["main:feature"]).succeeded();
-    let said = |bearer: &str, method: &str, path: &str| -> String {
+    let output = |bearer: &str, method: &str, path: &str| -> String {
         let headers = [("authorization", &*format!("Bearer {bearer}"))];
-        let answer = server.request(method, &format!("/-/api/v1/{path}"), &headers, None);
-        assert_eq!(answer.status, 404, "{path}: {}", answer.body);
-        answer.json()["detail"].as_str().expect("a detail").to_owned()
+        let response = server.request(method, &format!("/-/api/v1/{path}"), &headers, None);
+        assert_eq!(response.status, 404, "{path}: {}", response.body);
+        response.json()["detail"].as_str().expect("a detail").to_owned()
     };
     for (method, path, meant) in [
         ("GET", "audit?app=helo", "hello"),
@@ -189,27 +189,27 @@ fn unknown_names_get_suggestions() {
         ("POST", "apps/hello/functions/dubble", "double"),
         ("GET", "apps/hello/schedules/tik/runs", "tick"),
     ] {
-        let said = said(TOKEN, method, path);
-        assert!(said.ends_with(&format!("did you mean `{meant}`?")), "{path}: {said}");
+        let output = output(TOKEN, method, path);
+        assert!(output.ends_with(&format!("did you mean `{meant}`?")), "{path}: {output}");
     }
     assert_eq!(
-        said(TOKEN, "GET", "audit?app=nothing-like-it"),
+        output(TOKEN, "GET", "audit?app=nothing-like-it"),
         "there is no such app, or nothing of it is live"
     );
     for path in ["logs?script=greet.rhai", "executions?script=greet.rhai", "deploys?branch=feature"] {
-        assert_eq!(ask(&server, "GET", &format!("apps/hello/{path}"), None).status, 200, "{path}");
+        assert_eq!(api(&server, "GET", &format!("apps/hello/{path}"), None).status, 200, "{path}");
     }
-    // Who knows nothing of an app is not offered its name, and cannot tell it from one that is not there.
+    // A token without access to an app gets no suggestion of its name, and cannot tell it from an absent one.
     let created = json!({"name": "reader", "scopes": ["hello:read"]});
     let token =
-        ask(&server, "POST", "tokens", Some(&created)).json()["secret"].as_str().expect("a token").to_owned();
-    assert!(said(&token, "GET", "apps/helo/deploys").ends_with("did you mean `hello`?"));
+        api(&server, "POST", "tokens", Some(&created)).json()["secret"].as_str().expect("a token").to_owned();
+    assert!(output(&token, "GET", "apps/helo/deploys").ends_with("did you mean `hello`?"));
     let absent = "there is no such app, or nothing of it is live";
-    assert_eq!(said(&token, "GET", "apps/secluded/deploys"), absent);
-    assert_eq!(said(&token, "GET", "apps/seclude/deploys"), absent);
+    assert_eq!(output(&token, "GET", "apps/secluded/deploys"), absent);
+    assert_eq!(output(&token, "GET", "apps/seclude/deploys"), absent);
 }
 
-/// schemathesis makes requests of every kind from the description, right ones and wrong ones, and holds the answers to it.
+/// schemathesis generates valid and invalid requests from the document, and validates the responses.
 fn server_conforms_to_its_openapi_document(database: Database) {
     let (server, repository) = serve(database, &["--preview-days", "0"]);
     repository.push(&server.git_url("spare"), &["main"]).succeeded();
@@ -228,17 +228,17 @@ fn server_conforms_to_its_openapi_document(database: Database) {
         .args(["run", &format!("http://{}/-/api/openapi.json", server.address)])
         .args(["--header", &format!("Authorization: Bearer {TOKEN}")])
         .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1"])
-        // A stream does not end, and what a function answers is the app's.
+        // A stream does not end, and the response of a function is the app's.
         .args(["--exclude-path-regex", "logs/stream|functions"])
-        // What is right by its form need not be there; and so many wrong tokens are soon answered 429.
+        // A well-formed name need not exist; and so many invalid tokens are soon answered with 429.
         .args(["--exclude-checks", "positive_data_acceptance,unsupported_method,ignored_auth"])
         .args(["--request-timeout", "60", "--no-color", "--suppress-health-check", "all"])
         .current_dir(folder.path())
         .env("HOME", folder.path())
         .output()
         .expect("schemathesis runs");
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{said}");
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{text}");
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
-    assert_eq!(server.get("/spare/greet/Ann").status, 404, "it was deleted");
+    assert_eq!(server.get("/spare/greet/Ann").status, 404, "the app was deleted");
 }

@@ -1,4 +1,4 @@
-//! Apps are stopped and started, renamed, deleted and brought back, on all nodes.
+//! Apps are stopped and started, renamed, deleted and restored, on all nodes.
 
 use std::process::{Command, Stdio};
 
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tests::server::picloud;
 use tests::{Answer, Database, Pushed, Repository, Server, TOKEN, on_both_databases, until};
 
+use super::access::{api, cli, cli_as, token, url};
 use super::nodes::nodes_with_a_key;
-use super::access::{ask, token, url, verb, verb_as};
 
 on_both_databases!(
     stopped_app_serves_nothing_and_accepts_pushes,
@@ -36,18 +36,18 @@ fn with_everything(server: &Server) -> Repository {
 fn set_secret(server: &Server, app: &str, value: &str) {
     for environment in ["production", "preview"] {
         let path = format!("apps/{app}/secrets/KEY?environment={environment}");
-        let set = ask(server, TOKEN, "PUT", &path, Some(&json!({"value": value})));
+        let set = api(server, TOKEN, "PUT", &path, Some(&json!({"value": value})));
         assert_eq!(set.status, 200, "{}", set.body);
     }
 }
 
 fn call(server: &Server, app: &str) -> Answer {
-    ask(server, TOKEN, "POST", &format!("apps/{app}/functions/double"), Some(&Value::Null))
+    api(server, TOKEN, "POST", &format!("apps/{app}/functions/double"), Some(&Value::Null))
 }
 
-/// How many runs of the schedule there are.
+/// The number of runs of the schedule.
 fn runs(server: &Server, app: &str) -> usize {
-    let runs = ask(server, TOKEN, "GET", &format!("apps/{app}/schedules/tick/runs?limit=1000"), None);
+    let runs = api(server, TOKEN, "GET", &format!("apps/{app}/schedules/tick/runs?limit=1000"), None);
     if runs.status == 200 { runs.json()["runs"].as_array().unwrap().len() } else { 0 }
 }
 
@@ -61,12 +61,12 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
     let repository = with_everything(&server);
     let url = server.git_url("hello");
     runs_again(&server, "hello");
-    verb(&server, &["apps", "stop", "hello"]).succeeded().says("hello is stopped since").says("by admin");
+    cli(&server, &["apps", "stop", "hello"]).succeeded().says("hello is stopped since").says("by admin");
     let is_stopped = |server: &Server| {
         for path in ["/hello/greet/Ann", "/hello@try/greet/Ann", "/hello/nowhere"] {
-            let answer = server.get(path);
+            let response = server.get(path);
             assert_eq!(
-                (answer.status, answer.body.as_str()),
+                (response.status, response.body.as_str()),
                 (503, r#"{"error":"this app is stopped"}"#),
                 "{path}"
             );
@@ -77,8 +77,8 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
         assert_eq!(server.get("/-/health/ready").status, 200);
     };
     is_stopped(&server);
-    verb(&server, &["apps"]).succeeded().says("hello (stopped)");
-    verb(&server, &["status"]).succeeded().says("All is well").says("1, of which 0 are live; 1 stopped");
+    cli(&server, &["apps"]).succeeded().says("hello (stopped)");
+    cli(&server, &["status"]).succeeded().says("All is well").says("1, of which 0 are live; 1 stopped");
     let rows = "SELECT count(*) FROM schedule_runs";
     let before = server.alter(&[rows]);
     repository.write("greet.rhai", "`next`");
@@ -94,14 +94,14 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
     server.restart_in_place();
     is_stopped(&server);
     assert_eq!(server.alter(&[rows]), before, "no schedule has run");
-    verb(&server, &["apps", "start", "hello"]).succeeded().says("hello is started");
+    cli(&server, &["apps", "start", "hello"]).succeeded().says("hello is started");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"next\"");
     assert_eq!(server.get("/hello@other/greet/Ann").body, "\"next\"");
     assert_eq!((server.get("/hello/key").body.as_str(), call(&server, "hello").status), ("10", 200));
     runs_again(&server, "hello");
-    verb(&server, &["audit", "--app", "hello"]).succeeded().says("app.stop").says("app.start");
+    cli(&server, &["audit", "--app", "hello"]).succeeded().says("app.stop").says("app.start");
     let deployer = token(&server, "deployer", &["hello:deploy,force,invoke,read"]);
-    verb_as(&server, &deployer, &["apps", "stop", "hello"]).refused().says("it needs the scope admin");
+    cli_as(&server, &deployer, &["apps", "stop", "hello"]).refused().says("it needs the scope admin");
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
 }
 
@@ -110,7 +110,7 @@ fn renamed_app_keeps_its_data_at_its_new_address(database: Database) {
     let repository = with_everything(&server);
     let ci = token(&server, "ci", &["hello:deploy,read"]);
     let early = token(&server, "early", &["greeter:read"]);
-    verb(&server, &["apps", "rename", "hello", "greeter"])
+    cli(&server, &["apps", "rename", "hello", "greeter"])
         .succeeded()
         .says("hello is called greeter now")
         .says("warning: tokens had scopes for greeter already: early");
@@ -128,26 +128,26 @@ fn renamed_app_keeps_its_data_at_its_new_address(database: Database) {
     repository.push(&url(&server, &ci, "greeter"), &["main"]).succeeded().says("LIVE as deploy 3");
     assert_eq!(server.get("/greeter/greet/Ann").body, "\"next\"");
     assert_eq!(Repository::clone_of(&url(&server, &early, "greeter")).head(), repository.head());
-    verb(&server, &["rollback", "1", "--app", "greeter"]).succeeded();
+    cli(&server, &["rollback", "1", "--app", "greeter"]).succeeded();
     server.kill();
     server.restart_in_place();
     is_renamed(&server);
     // The old name is free.
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");
-    verb(&server, &["apps", "rename", "hello", "greeter"]).refused().says("there is an app greeter already");
-    verb(&server, &["apps", "rename", "hello", "No Name"]).refused();
-    verb(&server, &["audit", "--app", "greeter"]).succeeded().says("app.rename");
+    cli(&server, &["apps", "rename", "hello", "greeter"]).refused().says("there is an app greeter already");
+    cli(&server, &["apps", "rename", "hello", "No Name"]).refused();
+    cli(&server, &["audit", "--app", "greeter"]).succeeded().says("app.rename");
 }
 
 fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
     let mut server = Server::start(database);
     let repository = with_everything(&server);
     let ci = token(&server, "ci", &["hello:deploy,read,create,secrets"]);
-    // Somebody has to say that it is meant.
-    verb(&server, &["apps", "delete", "hello"]).refused().says("hint: say --yes where nobody can be asked");
+    // Deletion needs a confirmation.
+    cli(&server, &["apps", "delete", "hello"]).refused().says("hint: say --yes where nobody can be asked");
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
-    verb_as(&server, &ci, &["apps", "delete", "hello", "--yes"]).refused().says("it needs the scope admin");
-    verb(&server, &["apps", "delete", "hello", "--yes"])
+    cli_as(&server, &ci, &["apps", "delete", "hello", "--yes"]).refused().says("it needs the scope admin");
+    cli(&server, &["apps", "delete", "hello", "--yes"])
         .succeeded()
         .says("hello is deleted")
         .says("undo with  picloud apps undelete hello");
@@ -162,19 +162,19 @@ fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
     server.kill();
     server.restart_in_place();
     is_gone(&server);
-    verb(&server, &["apps"]).succeeded().says("There are no apps yet");
-    verb(&server, &["apps", "deleted"]).succeeded().says("hello");
-    verb(&server, &["status"]).succeeded().says("All is well").says("0, of which 0 are live; 1 deleted");
-    // The token for it does not reach a new one of its name, nor does it make one.
+    cli(&server, &["apps"]).succeeded().says("There are no apps yet");
+    cli(&server, &["apps", "deleted"]).succeeded().says("hello");
+    cli(&server, &["status"]).succeeded().says("All is well").says("0, of which 0 are live; 1 deleted");
+    // A token for the deleted app neither reaches a new app of its name nor creates one.
     repository.push(&url(&server, &ci, "hello"), &["main"]).refused();
     let other = Repository::hello();
     other.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
     assert_eq!(server.get("/hello@try/greet/Ann").status, 404);
     repository.push(&url(&server, &ci, "hello"), &["main:try"]).refused().says("there is no app hello");
-    let secrets = ask(&server, TOKEN, "GET", "apps/hello/secrets", None).json();
+    let secrets = api(&server, TOKEN, "GET", "apps/hello/secrets", None).json();
     assert_eq!(secrets["secrets"], json!([]));
-    let logs = ask(&server, TOKEN, "GET", "apps/hello/executions", None).json();
+    let logs = api(&server, TOKEN, "GET", "apps/hello/executions", None).json();
     assert!(
         logs["executions"].as_array().unwrap().iter().all(|execution| execution["deploy"] == json!(1)),
         "{logs}"
@@ -183,35 +183,35 @@ fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
         .push(&server.git_url("hello"), &["-f", "main"])
         .refused()
         .says("secret KEY is required and not set");
-    verb(&server, &["apps", "undelete", "hello"]).refused().says("there is an app hello already");
-    verb(&server, &["apps", "undelete", "hello", "--as", "old"]).succeeded().says("old is back");
+    cli(&server, &["apps", "undelete", "hello"]).refused().says("there is an app hello already");
+    cli(&server, &["apps", "undelete", "hello", "--as", "old"]).succeeded().says("old is back");
     assert_eq!((server.get("/old/key").body.as_str(), server.get("/hello/greet/Ann").status), ("10", 200));
     repository.write("greet.rhai", "`old`");
     repository.commit("old");
     repository.push(&url(&server, &ci, "old"), &["main"]).succeeded().says("LIVE as deploy 3");
-    verb(&server, &["apps", "undelete", "hello"]).refused().says("no deleted app was called hello");
+    cli(&server, &["apps", "undelete", "hello"]).refused().says("no deleted app was called hello");
 }
 
 fn restored_app_keeps_its_data(database: Database) {
     let server = Server::start(database);
     let repository = with_everything(&server);
     let ci = token(&server, "ci", &["hello:deploy,read"]);
-    verb(&server, &["apps", "limits", "hello", "--previews", "7"]).succeeded();
-    verb(&server, &["apps", "delete", "hello", "--yes"]).succeeded();
-    verb(&server, &["apps", "undelete", "hello"]).succeeded().says("hello is back");
+    cli(&server, &["apps", "limits", "hello", "--previews", "7"]).succeeded();
+    cli(&server, &["apps", "delete", "hello", "--yes"]).succeeded();
+    cli(&server, &["apps", "undelete", "hello"]).succeeded().says("hello is back");
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     assert_eq!((server.get("/hello@try/key").body.as_str(), call(&server, "hello").status), ("10", 200));
     runs_again(&server, "hello");
-    verb(&server, &["apps", "limits", "hello"]).succeeded().says("previews       7           7");
+    cli(&server, &["apps", "limits", "hello"]).succeeded().says("previews       7           7");
     assert_eq!(Repository::clone_of(&url(&server, &ci, "hello")).head(), repository.head());
-    verb(&server, &["audit", "--app", "hello"]).succeeded().says("app.delete").says("app.undelete");
+    cli(&server, &["audit", "--app", "hello"]).succeeded().says("app.delete").says("app.undelete");
 }
 
 #[test]
 fn app_deletion_asks_for_confirmation_on_a_terminal() {
     let server = Server::start(Database::sqlite());
     with_everything(&server);
-    let answer = |word: &str| -> Pushed {
+    let response = |word: &str| -> Pushed {
         let line = format!("{} apps delete hello", picloud().display());
         let mut script = Command::new("script")
             .args(["--quiet", "--return", "--command", &line, "/dev/null"])
@@ -229,13 +229,13 @@ fn app_deletion_asks_for_confirmation_on_a_terminal() {
         }
     };
     for word in ["n\n", "\n", "hello\n"] {
-        answer(word)
+        response(word)
             .refused()
             .says("Delete hello, with its deploys, secrets, domains and schedules? [y/N]")
             .says("nothing was deleted");
         assert_eq!(server.get("/hello/greet/Ann").status, 200);
     }
-    answer("y\n").succeeded().says("hello is deleted");
+    response("y\n").succeeded().says("hello is deleted");
     assert_eq!(server.get("/hello/greet/Ann").status, 404);
 }
 
@@ -247,17 +247,17 @@ fn deleted_apps_with_equal_names_are_distinguished_by_id() {
         repository.write("greet.rhai", format!("`{number}`"));
         repository.commit("next");
         repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");
-        verb(&server, &["apps", "delete", "hello", "--yes"]).succeeded();
+        cli(&server, &["apps", "delete", "hello", "--yes"]).succeeded();
     }
-    verb(&server, &["apps", "undelete", "hello"])
+    cli(&server, &["apps", "undelete", "hello"])
         .refused()
         .says("several deleted apps were called hello")
         .says("hint: name one by its id");
-    let deleted = ask(&server, TOKEN, "GET", "deleted-apps", None).json();
+    let deleted = api(&server, TOKEN, "GET", "deleted-apps", None).json();
     let first = deleted["apps"][1]["id"].as_str().unwrap().to_owned();
-    verb(&server, &["apps", "undelete", &first]).succeeded();
+    cli(&server, &["apps", "undelete", &first]).succeeded();
     assert_eq!(server.get("/hello/greet/Ann").body, "\"1\"");
-    verb(&server, &["apps", "undelete", "hello", "--as", "second"]).succeeded();
+    cli(&server, &["apps", "undelete", "hello", "--as", "second"]).succeeded();
     assert_eq!(server.get("/second/greet/Ann").body, "\"2\"");
 }
 
@@ -268,25 +268,25 @@ fn lifecycle_changes_apply_on_all_nodes() {
     let repository = with_everything(&nodes[0]);
     let status = |node: usize, path: &str| nodes[node].get(path).status;
     assert_eq!((status(0, "/hello/key"), status(1, "/hello/key")), (200, 200));
-    verb(&nodes[0], &["apps", "stop", "hello"]).succeeded();
+    cli(&nodes[0], &["apps", "stop", "hello"]).succeeded();
     assert_eq!((status(0, "/hello/key"), status(1, "/hello/key")), (503, 503));
     repository.commit("while it is stopped");
     repository.push(&nodes[1].git_url("hello"), &["main"]).succeeded().says("on 2/2 nodes").says("STORED");
-    verb(&nodes[1], &["apps", "start", "hello"]).succeeded();
+    cli(&nodes[1], &["apps", "start", "hello"]).succeeded();
     assert_eq!((status(0, "/hello/key"), status(1, "/hello/key")), (200, 200));
-    verb(&nodes[1], &["apps", "rename", "hello", "greeter"]).succeeded();
+    cli(&nodes[1], &["apps", "rename", "hello", "greeter"]).succeeded();
     assert_eq!((status(0, "/greeter/key"), status(1, "/greeter/key")), (200, 200));
-    until("the old name is gone on both", || {
+    until("the old name is not found on both nodes", || {
         ((status(0, "/hello/key"), status(1, "/hello/key")) == (404, 404)).then_some(())
     });
-    verb(&nodes[0], &["apps", "delete", "greeter", "--yes"]).succeeded();
-    until("it is gone on both", || {
+    cli(&nodes[0], &["apps", "delete", "greeter", "--yes"]).succeeded();
+    until("the app is deleted on both nodes", || {
         ((status(0, "/greeter/key"), status(1, "/greeter/key")) == (404, 404)).then_some(())
     });
-    verb(&nodes[1], &["apps", "undelete", "greeter", "--as", "third"]).succeeded();
+    cli(&nodes[1], &["apps", "undelete", "greeter", "--as", "third"]).succeeded();
     assert_eq!((status(0, "/third/key"), status(1, "/third/key")), (200, 200));
     runs_again(&nodes[0], "third");
-    let listed = ask(&nodes[0], TOKEN, "GET", "nodes", None).json();
+    let listed = api(&nodes[0], TOKEN, "GET", "nodes", None).json();
     for node in listed["nodes"].as_array().unwrap() {
         assert_eq!((&node["apps_current"], &node["apps_behind"]), (&json!(1), &json!(0)), "{node}");
     }

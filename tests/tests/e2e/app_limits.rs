@@ -1,11 +1,11 @@
-//! What the operator grants every app, and one app of its own: more, less, and what is live goes on.
+//! Limits of all apps and of single apps, raised and lowered.
 
 use serde_json::json;
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
 
+use super::access::{api, cli, cli_as, token, url};
 use super::gc::noise;
 use super::nodes::nodes;
-use super::access::{ask, token, url, verb, verb_as};
 
 on_both_databases!(
     preview_token_cannot_fill_the_disk,
@@ -14,7 +14,7 @@ on_both_databases!(
     previews_per_app_are_limited,
 );
 
-/// A starter app whose manifest has `more`.
+/// A starter app with `more` in its manifest.
 fn hello_with(more: &str) -> Repository {
     let repository = Repository::hello();
     repository.write("picloud.toml", format!("{}{more}", tests::repository::HELLO_MANIFEST));
@@ -22,7 +22,7 @@ fn hello_with(more: &str) -> Repository {
     repository
 }
 
-/// A schedule that is hardly ever due.
+/// A schedule that is due once a year.
 fn yearly(name: &str) -> String {
     format!("\n[[schedules]]\nname = \"{name}\"\ncron = \"0 0 1 1 *\"\nscript = \"greet.rhai\"\n")
 }
@@ -39,20 +39,20 @@ fn push_above_app_limit_names_the_command_that_raises_it(database: Database) {
         .says("an admin raises it with  picloud apps limits hello --schedules 2")
         .says("`timeout` is 90s, more than the 20s that the server grants the app")
         .says("an admin raises it with  picloud apps limits hello --timeout 90s");
-    verb(&server, &["apps", "create", "hello"]).succeeded();
-    verb(&server, &["apps", "limits", "hello", "--schedules", "2"])
+    cli(&server, &["apps", "create", "hello"]).succeeded();
+    cli(&server, &["apps", "limits", "hello", "--schedules", "2"])
         .succeeded()
         .says("schedules      2           2    1");
-    verb(&server, &["apps", "limits", "hello", "--timeout", "90s"])
+    cli(&server, &["apps", "limits", "hello", "--timeout", "90s"])
         .succeeded()
         .says("timeout        90s         90s  20s");
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 1");
-    verb(&server, &["audit", "--app", "hello"]).succeeded().says("limit timeout").says("limit schedules");
-    // Other apps are granted what they were.
+    cli(&server, &["audit", "--app", "hello"]).succeeded().says("limit timeout").says("limit schedules");
+    // Other apps keep their limits.
     repository.push(&server.git_url("other"), &["main"]).refused().says("more than the 20s");
 }
 
-/// The attack: 14 MB/s, by a token for previews. It ends at the quota, and production still has room.
+/// The attack: 14 MB/s from a token for previews. It ends at the quota, and production still has space.
 fn preview_token_cannot_fill_the_disk(database: Database) {
     let server = Server::start_with(database, &["--app-disk", "4MiB"]);
     let repository = Repository::hello();
@@ -60,7 +60,7 @@ fn preview_token_cannot_fill_the_disk(database: Database) {
     let attacker = token(&server, "attacker", &["hello:preview"]);
     let url = url(&server, &attacker, "hello");
     let used = || {
-        ask(&server, TOKEN, "GET", "apps/hello/limits", None).json()["used"]["disk_bytes"].as_u64().unwrap()
+        api(&server, TOKEN, "GET", "apps/hello/limits", None).json()["used"]["disk_bytes"].as_u64().unwrap()
     };
     let mut accepted = 0;
     let refused = (0..20).find_map(|number| {
@@ -77,20 +77,20 @@ fn preview_token_cannot_fill_the_disk(database: Database) {
         .says("the server grants it 4.0 MiB, 3.5 MiB of it to previews")
         .says("make room with  picloud apps prune hello")
         .says("or have an admin grant more with  picloud apps limits hello --disk 8MiB");
-    assert_eq!((accepted, used()), (5, before), "what is refused leaves nothing");
+    assert_eq!((accepted, used()), (5, before), "rejected pushes store nothing");
     assert!(before < 7 << 19, "{before}");
-    // What has no new objects is taken, and what goes to production has a part of its own.
+    // A push without new objects is accepted, and production has its own share.
     repository.git(&["checkout", "-q", "main"]);
     repository.push(&url, &["main:small"]).succeeded();
     repository.write("more", noise(300_000, 99));
     repository.commit("more");
     repository.push(&url, &["main:more"]).refused().says("the server grants it 4.0 MiB");
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy");
-    verb(&server, &["apps", "limits", "hello", "--disk", "16MiB"]).succeeded();
+    cli(&server, &["apps", "limits", "hello", "--disk", "16MiB"]).succeeded();
     repository.push(&url, &["-f", "try5:try"]).succeeded();
 }
 
-/// How an app answers a body of so many bytes.
+/// The response of an app to a body of so many bytes.
 fn post(server: &Server, bytes: usize) -> Answer {
     server.request("POST", "/hello/size", &[], Some(&vec![b'x'; bytes]))
 }
@@ -106,7 +106,7 @@ fn lowered_limit_does_not_affect_live_revision(database: Database) {
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
     assert_eq!((post(&server, 2000).body, server.get("/hello/count").status), ("2000".to_owned(), 200));
     let lower = ["apps", "limits", "hello", "--body", "1KiB", "--operations", "1000"];
-    verb(&server, &lower).succeeded().says("body           1KiB");
+    cli(&server, &lower).succeeded().says("body           1KiB");
     let is_lowered = |server: &Server| {
         assert_eq!((post(server, 2000).status, post(server, 1000).body), (413, "1000".to_owned()));
         let failed = server.get("/hello/count");
@@ -117,7 +117,7 @@ fn lowered_limit_does_not_affect_live_revision(database: Database) {
     server.kill();
     server.restart();
     is_lowered(&server);
-    // What was accepted once is accepted again, and runs within what is granted.
+    // An accepted commit is accepted again, and runs within the limits.
     let url = server.git_url("hello");
     let first = repository.head();
     repository.write("readme.md", "next");
@@ -125,7 +125,7 @@ fn lowered_limit_does_not_affect_live_revision(database: Database) {
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
     repository.push(&url, &["-f", &format!("{first}:main")]).succeeded().says("(validated before)");
     is_lowered(&server);
-    verb(&server, &["apps", "limits", "hello", "--body", "default", "--operations", "default"]).succeeded();
+    cli(&server, &["apps", "limits", "hello", "--body", "default", "--operations", "default"]).succeeded();
     assert_eq!((post(&server, 2000).body, server.get("/hello/count").status), ("2000".to_owned(), 200));
 }
 
@@ -140,16 +140,16 @@ fn previews_per_app_are_limited(database: Database) {
         .says("the app would have 3 previews, and the server grants it 2; delete a branch first, or have an admin")
         .says("picloud apps limits hello --previews 3");
     repository.commit("next");
-    // Those that are there can be pushed to, beside one that is too many, and what goes makes room.
+    // Existing previews can be pushed to, together with one that is too many, and a deleted one frees its slot.
     repository.push(&url, &["main:a", "main:c", "main"]).refused().says("PREVIEW").says("LIVE as deploy");
     repository.push(&url, &[":b", "main:c"]).succeeded();
-    // A branch that is not served counts for nothing.
+    // A branch that is not served does not count.
     repository.git(&["checkout", "-q", "--orphan", "pages"]);
     repository.git(&["rm", "-q", "-rf", "."]);
     repository.write("index.html", "<p>");
     repository.commit("pages");
     repository.push(&url, &["pages"]).succeeded().says("has no picloud.toml");
-    verb(&server, &["apps", "limits", "hello", "--previews", "0"]).succeeded();
+    cli(&server, &["apps", "limits", "hello", "--previews", "0"]).succeeded();
     repository.git(&["checkout", "-q", "main"]);
     repository
         .push(&url, &["main:d"])
@@ -164,12 +164,12 @@ fn app_limits_are_read_by_readers_and_changed_by_admins() {
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     let reader = token(&server, "reader", &["hello:read"]);
     let deployer = token(&server, "deployer", &["hello:deploy,force,secrets,invoke"]);
-    let limits = |token: &str| ask(&server, token, "GET", "apps/hello/limits", None);
+    let limits = |token: &str| api(&server, token, "GET", "apps/hello/limits", None);
     assert_eq!(limits(&reader).json()["granted"]["disk_bytes"], json!(1 << 30));
-    verb_as(&server, &reader, &["apps", "limits", "hello"]).succeeded().says("disk           1GiB");
+    cli_as(&server, &reader, &["apps", "limits", "hello"]).succeeded().says("disk           1GiB");
     assert_eq!(limits(&deployer).status, 403);
-    let change = |token: &str, asked: serde_json::Value| {
-        ask(&server, token, "PATCH", "apps/hello/limits", Some(&asked))
+    let change = |token: &str, limits: serde_json::Value| {
+        api(&server, token, "PATCH", "apps/hello/limits", Some(&limits))
     };
     assert_eq!(change(&reader, json!({"disk_bytes": 5})).status, 403);
     assert_eq!(change(&deployer, json!({"disk_bytes": 5})).status, 403);
@@ -178,19 +178,19 @@ fn app_limits_are_read_by_readers_and_changed_by_admins() {
     let changed = change(TOKEN, json!({"disk_bytes": null})).json();
     assert_eq!((&changed["own"]["disk_bytes"], &changed["own"]["previews"]), (&json!(null), &json!(3)));
     assert_eq!(changed, limits(TOKEN).json());
-    for (wrong, words) in [
+    for (wrong, expected) in [
         (json!({"timeout_ms": 0}), "timeout is from 1ms to 86400s"),
         (json!({"concurrency": 100_001}), "concurrency is from 1 to 100000"),
         (json!({"disk": 1}), "unknown field `disk`"),
         (json!({"previews": -1}), "invalid"),
     ] {
-        let answer = change(TOKEN, wrong);
-        assert!(answer.status == 400 && answer.body.contains(words), "{}", answer.body);
+        let response = change(TOKEN, wrong);
+        assert!(response.status == 400 && response.body.contains(expected), "{}", response.body);
     }
-    assert_eq!(limits(TOKEN).json(), changed, "what is refused changes nothing");
+    assert_eq!(limits(TOKEN).json(), changed, "rejected requests change nothing");
     assert_eq!(change(TOKEN, json!({})).json(), changed);
-    verb(&server, &["apps", "limits", "absent"]).refused().says("there is no such app");
-    verb(&server, &["apps", "limits", "hello", "--disk", "much"])
+    cli(&server, &["apps", "limits", "absent"]).refused().says("there is no such app");
+    cli(&server, &["apps", "limits", "hello", "--disk", "much"])
         .refused()
         .says("write a size such as 512KiB, 32MiB or 1GiB, or default");
 }
@@ -211,7 +211,7 @@ fn changed_limit_applies_on_all_nodes() {
     repository.commit("size");
     repository.push(&nodes[0].git_url("hello"), &["main"]).succeeded().says("on 2/2 nodes");
     assert_eq!(post(&nodes[1], 2000).body, "2000");
-    verb(&nodes[0], &["apps", "limits", "hello", "--body", "1KiB"]).succeeded();
+    cli(&nodes[0], &["apps", "limits", "hello", "--body", "1KiB"]).succeeded();
     assert_eq!(post(&nodes[0], 2000).status, 413);
-    until("the other node holds to it", || (post(&nodes[1], 2000).status == 413).then_some(()));
+    until("the other node applies the limit", || (post(&nodes[1], 2000).status == 413).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! The whole platform in one file: made while nodes work, restored whole or not at all, on either database.
+//! Backups: made while nodes run, restored completely or not at all, on either database.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,20 +19,20 @@ on_both_databases!(
 );
 
 fn backup_taken_during_pushes_restores_to_postgres(from: Database) {
-    everything_comes_back(from, Database::postgres());
+    restore_equals_source(from, Database::postgres());
 }
 
 fn backup_taken_during_pushes_restores_to_sqlite(from: Database) {
-    everything_comes_back(from, Database::sqlite());
+    restore_equals_source(from, Database::sqlite());
 }
 
-fn run(server: &Server, verb: &str, file: &Path, flags: &[&str]) -> Pushed {
-    let output = server.verb(&[verb]).arg(file).args(flags).output().expect("picloud runs");
+fn run(server: &Server, command: &str, file: &Path, flags: &[&str]) -> Pushed {
+    let output = server.verb(&[command]).arg(file).args(flags).output().expect("picloud runs");
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     Pushed { accepted: output.status.success(), text }
 }
 
-/// Apps with all that apps can have: history with deltas, deploys, a rollback, previews, tags, a shallow push.
+/// Apps with all kinds of state: history with deltas, deploys, a rollback, previews, tags, a shallow push.
 fn fill(server: &Server) -> Repository {
     let repository = Repository::hello();
     let url = server.git_url("hello");
@@ -56,34 +56,34 @@ fn fill(server: &Server) -> Repository {
     repository
 }
 
-/// What one sees of the apps from outside.
-fn seen(server: &Server, apps: &[&str]) -> BTreeMap<String, String> {
+/// The externally visible state of the apps.
+fn observe(server: &Server, apps: &[&str]) -> BTreeMap<String, String> {
     let anywhere = Repository::new();
-    let mut seen = BTreeMap::new();
+    let mut observe = BTreeMap::new();
     for app in apps {
         let url = server.git_url(app);
-        seen.insert(format!("{app} refs"), anywhere.git(&["ls-remote", &url]));
+        observe.insert(format!("{app} refs"), anywhere.git(&["ls-remote", &url]));
         let clone = Repository::new();
         clone.git(&["fetch", "-q", &url, "refs/*:refs/copy/*"]);
         clone.git(&["fsck", "--strict", "--full"]);
         let shown = clone.git(&["for-each-ref", "--format=%(refname) %(objectname) %(tree)"]);
-        seen.insert(format!("{app} clone"), shown + &clone.git(&["rev-list", "--objects", "--all"]));
+        observe.insert(format!("{app} clone"), shown + &clone.git(&["rev-list", "--objects", "--all"]));
     }
     for path in ["/hello/greet/Ann", "/hello@next/greet/Ann", "/ci/greet/Ann"] {
-        let answer = server.get(path);
-        let revision = answer.header("picloud-revision").unwrap_or_default();
-        seen.insert(path.to_owned(), format!("{} {} {revision}", answer.status, answer.body));
+        let response = server.get(path);
+        let revision = response.header("picloud-revision").unwrap_or_default();
+        observe.insert(path.to_owned(), format!("{} {} {revision}", response.status, response.body));
     }
-    seen
+    observe
 }
 
-fn everything_comes_back(from: Database, to: Database) {
+fn restore_equals_source(from: Database, to: Database) {
     let source = Server::start(from);
     let repository = fill(&source);
-    let before = seen(&source, &["hello", "ci"]);
+    let before = observe(&source, &["hello", "ci"]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("all.picloud");
-    // Somebody pushes to another app all the while.
+    // Another app is pushed to meanwhile.
     let (done, pushed) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -96,7 +96,7 @@ fn everything_comes_back(from: Database, to: Database) {
             }
         });
         let pushes_on =
-            |at: usize| until("pushes go on", || (pushed.load(Ordering::Relaxed) > at).then_some(()));
+            |at: usize| until("pushes continue", || (pushed.load(Ordering::Relaxed) > at).then_some(()));
         pushes_on(1);
         for round in 0..4 {
             run(&source, "backup", &file, &["--replace"]).succeeded().says("3 apps");
@@ -105,14 +105,14 @@ fn everything_comes_back(from: Database, to: Database) {
         done.store(true, Ordering::Relaxed);
     });
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "something lies beside the backup");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "there are other files next to the backup");
 
     let mut target = Server::start(to);
     target.stop();
     run(&target, "restore", &file, &[]).succeeded().says("3 apps");
     target.restart();
-    assert_eq!(seen(&target, &["hello", "ci"]), before);
-    // What was being pushed is as it was at one moment: what is live is what the branch and its last deploy say.
+    assert_eq!(observe(&target, &["hello", "ci"]), before);
+    // The busy app is consistent: the live revision is that of the branch and of its last deploy.
     let busy = target.git_url("busy");
     let refs = repository.git(&["ls-remote", &busy]);
     let live = target.get("/busy/greet/Ann");
@@ -121,7 +121,7 @@ fn everything_comes_back(from: Database, to: Database) {
     assert!(refs.contains(&format!("{revision}\trefs/heads/main")), "{refs}");
     assert!(refs.contains(&format!("{revision}\trefs/deploys/{deploys}")), "{refs}");
     Repository::clone_of(&busy).git(&["fsck", "--strict", "--full"]);
-    // And it goes on.
+    // The restored apps can be pushed to.
     let url = target.git_url("hello");
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 6").says("validated before");
     assert_eq!(target.get("/hello/greet/Ann").body, "\"11\"");
@@ -135,7 +135,7 @@ fn everything_comes_back(from: Database, to: Database) {
 fn rejected_restore_changes_nothing(database: Database) {
     let mut server = Server::start(database);
     fill(&server);
-    let before = seen(&server, &["hello", "ci"]);
+    let before = observe(&server, &["hello", "ci"]);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     run(&server, "backup", &path("all"), &[]).succeeded();
@@ -158,13 +158,13 @@ fn rejected_restore_changes_nothing(database: Database) {
     run(&server, "restore", &path("nowhere"), &["--replace"]).refused().says("cannot read");
     server.kill();
     server.restart();
-    assert_eq!(seen(&server, &["hello", "ci"]), before);
+    assert_eq!(observe(&server, &["hello", "ci"]), before);
 }
 
 /// An app that takes a moment to copy.
 fn push_large(server: &Server, app: &str, megabytes: usize) {
     let repository = Repository::hello();
-    // Bytes that nothing can be saved of.
+    // Incompressible bytes.
     let mut state = 1_u64;
     for number in 0..megabytes {
         let mut next = || {
@@ -187,7 +187,7 @@ fn killed_backup_leaves_no_partial_file(database: Database) {
     let mut killed = 0;
     for _ in 0..10 {
         let mut backup = server.verb(&["backup"]).arg(&file).stdout(Stdio::null()).spawn().unwrap();
-        until("it is being written, or is there", || {
+        until("the backup is being written or complete", || {
             let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
             let drafts =
                 fs::read_dir(&folder).unwrap().filter_map(|draft| fs::read_dir(draft.unwrap().path()).ok());
@@ -197,19 +197,19 @@ fn killed_backup_leaves_no_partial_file(database: Database) {
         backup.kill().unwrap();
         killed += usize::from(!backup.wait().unwrap().success());
         if file.exists() {
-            // Whoever was quicker: what has the name is whole.
+            // The backup was faster than the kill: a file with the final name is complete.
             let mut elsewhere = Server::start(Database::sqlite());
             elsewhere.stop();
             run(&elsewhere, "restore", &file, &[]).succeeded();
             fs::remove_file(&file).unwrap();
         }
         let left = fs::read_dir(&folder).unwrap().count();
-        assert!(left <= 2, "what the one before has left is removed: {left}");
+        assert!(left <= 2, "the previous partial file is removed: {left}");
     }
-    assert!(killed > 0, "none was caught");
+    assert!(killed > 0, "none was killed in time");
     run(&server, "backup", &file, &[]).succeeded();
     let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
-    assert_eq!(names.collect::<Vec<_>>(), ["all"], "nothing is left of those that were killed");
+    assert_eq!(names.collect::<Vec<_>>(), ["all"], "no partial files are left");
 }
 
 fn killed_restore_is_all_or_nothing(database: Database) {
@@ -234,13 +234,13 @@ fn killed_restore_is_all_or_nothing(database: Database) {
         let ended = restore.wait().unwrap().success();
         killed += usize::from(!ended);
         server.restart();
-        let answers = ["/old/greet/Ann", "/new/greet/Ann"].map(|path| server.get(path).status);
-        // One that came to its commit and was killed then may have taken place.
-        assert!(answers == [404, 200] || (!ended && answers == [200, 404]), "{ended}: {answers:?}");
-        let app = if answers[0] == 200 { "old" } else { "new" };
+        let responses = ["/old/greet/Ann", "/new/greet/Ann"].map(|path| server.get(path).status);
+        // A restore that was killed after its commit can have taken effect.
+        assert!(responses == [404, 200] || (!ended && responses == [200, 404]), "{ended}: {responses:?}");
+        let app = if responses[0] == 200 { "old" } else { "new" };
         Repository::clone_of(&server.git_url(app)).git(&["fsck", "--strict", "--full"]);
         server.stop();
         run(&server, "restore", &old, &["--replace"]).succeeded();
     }
-    assert!(killed > 0, "none was caught");
+    assert!(killed > 0, "none was killed in time");
 }

@@ -1,4 +1,4 @@
-//! `picloud check` in a repository: what a push would not send, and what it sends instead of what the folder holds.
+//! `picloud check` in a git repository: differences between the worktree and what a push sends.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tests::{Database, Repository, Server};
 
 const MANIFEST: &str = "sdk = \"1.2\"\n[[functions]]\nname = \"f\"\nscript = \"f.rhai\"\n";
 
-/// A repository whose commit has a function.
+/// A repository with one committed function.
 fn committed() -> Repository {
     let repository = Repository::new();
     repository.write("picloud.toml", MANIFEST);
@@ -23,14 +23,14 @@ fn check(folder: &Path) -> (bool, String) {
     (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
-/// Asserts that the check passes with these lines besides its verdict.
+/// Asserts that the check passes and prints these lines besides its result.
 #[track_caller]
 fn warns(repository: &Repository, lines: &[&str]) {
-    let (passed, said) = check(repository.path());
-    assert!(passed, "{said}");
+    let (passed, output) = check(repository.path());
+    assert!(passed, "{output}");
     let (verdict, warned): (Vec<&str>, Vec<&str>) =
-        said.lines().partition(|line| line.starts_with("success"));
-    assert_eq!((verdict.len(), warned), (1, lines.to_vec()), "{said}");
+        output.lines().partition(|line| line.starts_with("success"));
+    assert_eq!((verdict.len(), warned), (1, lines.to_vec()), "{output}");
 }
 
 #[test]
@@ -143,10 +143,10 @@ fn scripts_in_submodules_and_behind_symlinks_are_missing() {
     std::os::unix::fs::symlink("lib", repository.path().join("link")).unwrap();
     for folder in ["lib", "link"] {
         repository.write("picloud.toml", MANIFEST.replace("f.rhai", &format!("{folder}/f.rhai")));
-        let (passed, said) = check(repository.path());
-        assert!(!passed, "{said}");
-        assert!(said.contains(&format!("script `{folder}/f.rhai` is not in the repository")), "{said}");
-        assert!(said.contains(&format!("warning: {folder}  the folder is a ")), "{said}");
+        let (passed, output) = check(repository.path());
+        assert!(!passed, "{output}");
+        assert!(output.contains(&format!("script `{folder}/f.rhai` is not in the repository")), "{output}");
+        assert!(output.contains(&format!("warning: {folder}  the folder is a ")), "{output}");
     }
 }
 
@@ -198,8 +198,8 @@ fn paths_in_hints_are_shell_quoted() {
         [("a b.rhai", "'a b.rhai'"), ("it's.rhai", "'it'\\''s.rhai'"), ("-dash.rhai", "-- -dash.rhai")]
     {
         repository.write(name, "1\n");
-        let (_, said) = check(repository.path());
-        assert!(said.contains(&format!("hint: git add {typed}, and commit")), "{said}");
+        let (_, output) = check(repository.path());
+        assert!(output.contains(&format!("hint: git add {typed}, and commit")), "{output}");
         let added = Command::new("sh")
             .args(["-c", &format!("git add {typed}")])
             .current_dir(repository.path())
@@ -209,23 +209,23 @@ fn paths_in_hints_are_shell_quoted() {
     }
 }
 
-/// A push sends what Git LFS made of the file; both name it.
+/// A push sends the Git LFS pointer instead of the file; check and push both report it.
 #[test]
 fn git_lfs_pointer_is_reported() {
     let repository = committed();
     repository.write(".gitattributes", "*.rhai filter=lfs\n");
     repository.commit("attributes");
-    let (passed, said) = check(repository.path());
+    let (passed, output) = check(repository.path());
     assert!(
-        passed && said.contains("warning: f.rhai  Git LFS keeps the file: a push sends a pointer to it"),
-        "{said}"
+        passed && output.contains("warning: f.rhai  Git LFS keeps the file: a push sends a pointer to it"),
+        "{output}"
     );
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
     repository.write("f.rhai", pointer);
     repository.commit("pointer");
-    let (passed, said) = check(repository.path());
-    let words = "error: f.rhai  the file is a Git LFS pointer: the push has no more of it";
-    assert!(!passed && said.contains(words), "{said}");
+    let (passed, output) = check(repository.path());
+    let expected = "error: f.rhai  the file is a Git LFS pointer: the push has no more of it";
+    assert!(!passed && output.contains(expected), "{output}");
     let server = Server::start(Database::sqlite());
     let pushed = repository.push(&server.git_url("hello"), &["main"]);
     assert!(pushed.text.contains("Git LFS pointer"), "{}", pushed.text);
@@ -236,10 +236,10 @@ fn subfolder_and_repository_without_commit_are_checked() {
     let repository = Repository::new();
     repository.write("app/picloud.toml", MANIFEST);
     repository.write("app/f.rhai", "1\n");
-    let (passed, said) = check(&repository.path().join("app"));
+    let (passed, output) = check(&repository.path().join("app"));
     assert!(
-        passed && said.contains("the folder is `app/` of its repository: a push sends all of that"),
-        "{said}"
+        passed && output.contains("the folder is `app/` of its repository: a push sends all of that"),
+        "{output}"
     );
     let repository = Repository::new();
     repository.write("picloud.toml", MANIFEST);

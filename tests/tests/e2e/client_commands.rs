@@ -1,4 +1,4 @@
-//! The verbs that ask a server: which one, as whom, and what they print.
+//! Client commands: how they find the server and the token, and what they print.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -8,7 +8,7 @@ use tests::repository::environment;
 use tests::server::picloud;
 use tests::{Database, Repository, Server, TOKEN};
 
-/// Runs a verb in a repository with git's usual means alone, and returns its code, what it answers and what it says.
+/// Runs a command in a repository with git's usual environment; returns exit code, stdout and stderr.
 pub(crate) fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(picloud());
     environment(&mut command, folder);
@@ -62,7 +62,7 @@ fn command_uses_git_credential_helper() {
     repository.git(&["config", "credential.helper", &helper]);
     std::fs::write(&remembered, format!("http://ada:{TOKEN}@{}\n", server.address)).expect("a file");
     assert_eq!(run(repository.path(), &["apps"]).0, Some(0));
-    // One that is wrong is forgotten, as git itself does.
+    // An invalid token is erased from the helper, as git does.
     std::fs::write(&remembered, format!("http://ada:wrong@{}\n", server.address)).expect("a file");
     let (code, _, text) = run(repository.path(), &["apps"]);
     assert_eq!(code, Some(1));
@@ -74,10 +74,10 @@ fn command_uses_git_credential_helper() {
 fn command_names_missing_settings() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
-    let fails = |arguments: &[&str], words: &str| {
+    let fails = |arguments: &[&str], expected: &str| {
         let (code, _, text) = run(repository.path(), arguments);
         assert_eq!(code, Some(1), "{text}");
-        assert!(text.contains(words), "{text}");
+        assert!(text.contains(expected), "{text}");
     };
     let url = format!("http://{}", server.address);
     fails(&["apps"], "has no remote `picloud`");
@@ -92,7 +92,7 @@ fn command_names_missing_settings() {
         "cannot reach http://127.0.0.1:1: ",
     );
     fails(&["apps", "--url", "git@example.com:a", "--token-file", file], "no http:// or https:// address");
-    // What is an argument is seen by all users of the machine, and in what a failed command prints.
+    // Arguments are visible to all users of the machine, and in the output of a failed command.
     let (code, _, text) = run(repository.path(), &["apps", "--url", &url, "--token", TOKEN]);
     assert!(code == Some(1) && text.contains("a token is not given as an argument"), "{text}");
     assert!(
@@ -119,10 +119,10 @@ fn schedules_are_listed_run_paused_and_resumed() {
     repository.write("greet.rhai", "1");
     repository.commit("a schedule");
     repository.push("picloud", &["main"]).succeeded();
-    let says = |arguments: &[&str], words: &[&str]| {
+    let says = |arguments: &[&str], expected: &[&str]| {
         let (code, text, errors) = run(repository.path(), arguments);
         assert_eq!(code, Some(0), "{errors}");
-        for word in words {
+        for word in expected {
             assert!(text.contains(word), "{word} is not in:\n{text}");
         }
     };
@@ -149,9 +149,9 @@ fn long_and_short_command_forms_are_equal() {
     repository.write("new.rhai", "log::info(\"a new year\");");
     repository.commit("a schedule");
     repository.push("picloud", &["main"]).succeeded();
-    let says = |arguments: &[&str], words: &str| {
+    let says = |arguments: &[&str], expected: &str| {
         let (code, text, errors) = run(repository.path(), arguments);
-        assert!(code == Some(0) && text.contains(words), "{arguments:?}: {text}{errors}");
+        assert!(code == Some(0) && text.contains(expected), "{arguments:?}: {text}{errors}");
         text
     };
     for (long, short) in [
@@ -171,7 +171,7 @@ fn long_and_short_command_forms_are_equal() {
     says(&["deploys", "rollback"], "is live again");
     says(&["deploys", "rollback", "2"], "is live again");
 
-    // Lists go on where the page before says, in the same words.
+    // The printed command gets the next page in the same format.
     let first = says(
         &["deploys", "--branch", "main", "-n", "2"],
         "more with  picloud deploys --branch main -n 2 --before ",
@@ -201,7 +201,7 @@ fn long_and_short_command_forms_are_equal() {
         assert_ne!(says(&more.split(' ').collect::<Vec<_>>(), "ago)"), first);
     }
 
-    // An id is named by its beginning.
+    // A prefix of an id is enough.
     let (_, text, _) = run(repository.path(), &["executions", "--json"]);
     let all: Value = serde_json::from_str(&text).expect("JSON");
     let ids: Vec<&str> =
@@ -217,9 +217,9 @@ fn long_and_short_command_forms_are_equal() {
     let (code, _, errors) = run(repository.path(), &["executions", "show", &id[..4]]);
     assert!(code == Some(1) && errors.contains("several executions have an id that begins with"), "{errors}");
     let (code, _, errors) = run(repository.path(), &["executions", "show", "ffff"]);
-    let words =
+    let expected =
         format!("error: none of the latest {} executions has an id that begins with ffff\n", ids.len());
-    assert_eq!((code, errors), (Some(1), words));
+    assert_eq!((code, errors), (Some(1), expected));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Clocks that are set while a node runs, and clocks that are not that of the database.
+//! Clocks that change while a node runs, and clocks that differ from the database clock.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(schedules_continue_after_clock_is_set_back);
 
-/// A node whose clock can be set, with an app that runs every second.
+/// A node with an adjustable clock and an app that runs every second.
 struct Clocked {
     server: Server,
     clock: Clock,
@@ -21,41 +21,41 @@ impl Clocked {
         Self { server: Server::start_by(&clock, database, &[]), clock }
     }
 
-    /// Sets the clock so many seconds ahead of what is right.
+    /// Sets the clock so many seconds ahead.
     fn set(&self, ahead: i64) {
         self.clock.set(ahead);
     }
 
-    /// Pushes a script that runs every second, and says when.
+    /// Pushes a script that runs every second, and returns the time of the push.
     fn push(&self) -> DateTime<Utc> {
         let repository = Repository::new();
         let schedule = "name = \"tick\"\ncron = \"* * * * * *\"\nscript = \"tick.rhai\"\n";
         repository.write("picloud.toml", format!("sdk = \"1.1\"\n\n[[schedules]]\n{schedule}"));
         repository.write("tick.rhai", "log::info(\"it ran\")");
         repository.commit("first");
-        let began = Utc::now();
+        let start = Utc::now();
         repository.push(&self.server.git_url("clock"), &["main"]).succeeded();
-        began
+        start
     }
 
     fn ran(&self) -> usize {
         self.server.log().matches("it ran").count()
     }
 
-    /// Waits for three more runs, for as long as a fault can last.
+    /// Waits for three more runs, up to the maximum time to recovery.
     fn runs_again(&self, what: &str) {
-        let (began, before) = (Instant::now(), self.ran());
+        let (start, before) = (Instant::now(), self.ran());
         until(what, || (self.ran() >= before + 3).then_some(()));
-        tests::faults::recovered(what, began);
+        tests::faults::recovered(what, start);
     }
 
-    /// The rows of the schedule, the latest due time first.
+    /// The runs of the schedule, latest due time first.
     fn runs(&self) -> Vec<serde_json::Value> {
         let bearer = format!("Bearer {TOKEN}");
         let path = "/-/api/v1/apps/clock/schedules/tick/runs?limit=1000";
-        let answer = self.server.request("GET", path, &[("authorization", &bearer)], None);
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.json()["runs"].as_array().expect("runs").clone()
+        let response = self.server.request("GET", path, &[("authorization", &bearer)], None);
+        assert_eq!(response.status, 200, "{}", response.body);
+        response.json()["runs"].as_array().expect("runs").clone()
     }
 }
 
@@ -69,14 +69,15 @@ fn schedules_continue_after_clock_is_set_back(database: Database) {
     }
     node.set(0);
     node.runs_again("runs after the clock was set right");
-    // They come once a second still, and not in a flood.
-    let (began, before) = (Instant::now(), node.ran());
-    until("five seconds", || (began.elapsed() > Duration::from_secs(5)).then_some(()));
-    let (ran, seconds) = (node.ran() - before, began.elapsed().as_secs() as usize);
+    // Still once a second, without a burst.
+    let (start, before) = (Instant::now(), node.ran());
+    until("five seconds", || (start.elapsed() > Duration::from_secs(5)).then_some(()));
+    let (ran, seconds) = (node.ran() - before, start.elapsed().as_secs() as usize);
     assert!(ran <= seconds + 3, "{ran} runs in {seconds} seconds");
     let log = node.server.log();
-    for words in ["was set back by 1 h 0 min", "was set back by 4 h 0 min", "was set forward by 5 h 0 min"] {
-        assert_eq!(log.matches(words).count(), 1, "{words} once: {log}");
+    for expected in ["was set back by 1 h 0 min", "was set back by 4 h 0 min", "was set forward by 5 h 0 min"]
+    {
+        assert_eq!(log.matches(expected).count(), 1, "{expected} once: {log}");
     }
 }
 
@@ -98,7 +99,7 @@ fn clock_ten_years_ahead_prunes_nothing() {
     node.runs_again("runs after the clock was set right");
     let rows = node.runs();
     assert_eq!(rows.last().expect("a row")["due"], first, "the first row is there: {rows:?}");
-    // What ran ten years ahead is not the last run for the next ten years.
+    // A run ten years in the future does not suppress runs until then.
     let bearer = format!("Bearer {TOKEN}");
     let listed =
         node.server.request("GET", "/-/api/v1/apps/clock/schedules", &[("authorization", &bearer)], None);

@@ -1,4 +1,4 @@
-//! The live code can be had back.
+//! `git clone` and `git fetch` of the live code.
 
 use tests::{Database, Repository, Server, on_both_databases};
 
@@ -54,7 +54,7 @@ fn fetch_with_long_common_history_succeeds(database: Database) {
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();
     let clone = Repository::clone_of(&url);
-    // Enough commits that the server does not know for git to compress its request and to ask more than once.
+    // Enough unknown commits that git compresses its request and negotiates in several rounds.
     for number in 0..120 {
         clone.commit(&format!("local {number}"));
     }
@@ -83,7 +83,7 @@ fn shallow_clone_pushes_and_is_deepened(database: Database) {
         shallow.git(&["-c", &version, "fetch", "-q", "--depth", "1", &url, "main:main", "--update-head-ok"]);
         shallow.git(&["reset", "-q", "--hard"]);
         assert_eq!(shallow.git(&["rev-list", "--count", "HEAD"]), "1");
-        // A push to an app that has none of it: a checkout of depth 1, as CI makes them.
+        // A push from a checkout of depth 1, as in CI, to an app without that history.
         let elsewhere = server.git_url(&format!("ci-{}", &version[version.len() - 1..]));
         shallow.push(&elsewhere, &["main"]).succeeded().says("LIVE as deploy 1");
         assert_eq!(Repository::clone_of(&elsewhere).git(&["rev-list", "--count", "HEAD"]), "1");

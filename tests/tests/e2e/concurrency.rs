@@ -1,4 +1,4 @@
-//! Two at once.
+//! Concurrent pushes.
 
 use std::sync::Barrier;
 
@@ -12,7 +12,7 @@ on_both_databases!(
     two_hundred_concurrent_pushes_to_as_many_apps_succeed
 );
 
-/// Starts `count` pushes at the same time, each with a refspec and a URL of its own, and waits for all.
+/// Starts `count` pushes at the same time, each with its own refspec and URL, and waits for all.
 fn at_once(
     repository: &Repository,
     count: usize,
@@ -37,7 +37,7 @@ fn two_hundred_concurrent_pushes_to_one_app_are_atomic(database: Database) {
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();
     let base = repository.head();
-    // A hundred children of one commit for production, of which one can win, and a hundred branches, which all can.
+    // A hundred children of one commit for production, of which one can win, and a hundred branches, which can all win.
     let child = |number: usize| {
         let tree = repository.git(&["rev-parse", "HEAD^{tree}"]);
         repository.git(&["commit-tree", &tree, "-p", &base, "-m", &number.to_string()])
@@ -49,13 +49,13 @@ fn two_hundred_concurrent_pushes_to_one_app_are_atomic(database: Database) {
     });
     let (to_main, to_branches) = pushed.split_at(100);
     assert!(to_main.iter().any(|push| push.accepted), "{}", to_main[0].text);
-    let told = ["another push was first", "fetch first", "non-fast-forward", "push again in a moment"];
+    let reasons = ["another push was first", "fetch first", "non-fast-forward", "push again in a moment"];
     for push in pushed.iter().filter(|push| !push.accepted) {
-        assert!(told.iter().any(|words| push.text.contains(words)), "{}", push.text);
+        assert!(reasons.iter().any(|expected| push.text.contains(expected)), "{}", push.text);
     }
     let refs = repository.git(&["ls-remote", &url, "refs/heads/*"]);
     let landed = to_branches.iter().filter(|push| push.accepted).count();
-    assert_eq!(refs.lines().count(), landed + 1, "what was told is what is there");
+    assert_eq!(refs.lines().count(), landed + 1, "reported outcomes match the refs");
     let live = server.get("/hello/greet/Ann");
     assert!(
         refs.contains(&format!("{}\trefs/heads/main", live.header("picloud-revision").unwrap())),
@@ -85,7 +85,7 @@ fn loser_of_two_concurrent_pushes_gets_the_reason(database: Database) {
         let (left, right) = (Repository::clone_of(&url), Repository::clone_of(&url));
         for (repository, name) in [(&left, "left"), (&right, "right")] {
             repository.write("greet.rhai", format!("`{name} {round}`"));
-            // Both files change, so that a mixture of the two would show.
+            // Both files change, so that a mixture of two pushes would show.
             repository.write("other.md", name);
             repository.commit(name);
         }
@@ -96,8 +96,8 @@ fn loser_of_two_concurrent_pushes_gets_the_reason(database: Database) {
         });
         assert!(one.accepted ^ two.accepted, "{}\n{}", one.text, two.text);
         let (winner, loser) = if one.accepted { (&left, two) } else { (&right, one) };
-        let told = ["another push was first", "fetch first", "rejected"];
-        assert!(told.iter().any(|words| loser.text.contains(words)), "{}", loser.text);
+        let reasons = ["another push was first", "fetch first", "rejected"];
+        assert!(reasons.iter().any(|expected| loser.text.contains(expected)), "{}", loser.text);
         let live = server.get("/hello/greet/Ann");
         assert_eq!(live.header("picloud-revision"), Some(winner.head().as_str()));
         let name = if winner.path() == left.path() { "left" } else { "right" };

@@ -1,4 +1,4 @@
-//! Settings: flags before the environment before the file, each mistake told at its place, secrets from files alone.
+//! Settings: precedence of flags, environment and file; errors with their place; secrets from files only.
 
 use std::fs;
 use std::path::Path;
@@ -7,14 +7,14 @@ use std::process::Command;
 use tests::server::picloud;
 use tests::{TOKEN, until};
 
-/// A run of the program without anybody's settings.
+/// Runs the program without user configuration.
 fn picloud_in(folder: &Path) -> Command {
     let mut command = Command::new(picloud());
     command.current_dir(folder).env_clear().env("PATH", "/usr/bin:/bin");
     command
 }
 
-/// The exit code, and all that it printed.
+/// The exit code and all output.
 fn ran(command: &mut Command) -> (Option<i32>, String) {
     let output = command.output().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -57,7 +57,7 @@ fn configuration_file_errors_have_file_and_line() {
                 domain = \"https://pi\"\nadmin_token = \"hunter2\"\nwhatever = true\n";
     let (code, text) = checked(folder.path(), file, &[], &[]);
     assert_eq!(code, Some(2));
-    for words in [
+    for expected in [
         "picloud.conf:1:1  unknown setting `lisen`",
         "did you mean `listen`?",
         "picloud.conf:2:15  `connections`: 0 is not in 1..=1000000",
@@ -70,9 +70,9 @@ fn configuration_file_errors_have_file_and_line() {
         "picloud.conf:8:1  unknown setting `whatever`",
         "8 wrong settings",
     ] {
-        assert!(text.contains(words), "{words}: {text}");
+        assert!(text.contains(expected), "{expected}: {text}");
     }
-    assert!(!text.contains("hunter2"), "no secret is shown: {text}");
+    assert!(!text.contains("hunter2"), "no secret is printed: {text}");
     let (code, text) = checked(folder.path(), "listen = ", &[], &[]);
     assert!(code == Some(2) && text.contains("picloud.conf:1:"), "{text}");
     let (code, text) = ran(picloud_in(folder.path()).args(["serve", "--config=nowhere.conf"]));
@@ -88,9 +88,9 @@ fn misspelled_flag_or_variable_gets_a_suggestion() {
     let (code, text) = checked(folder.path(), "", &["--lisen", "127.0.0.1:1"], &[]);
     assert!(code == Some(2) && text.contains("'--listen'"), "{text}");
     let (code, text) = checked(folder.path(), "", &[], &[("PICLOUD_LISTN", "127.0.0.1:1")]);
-    let words = "unknown variable PICLOUD_LISTN\nhint: did you mean `PICLOUD_LISTEN`?\n";
-    assert!(code == Some(2) && text.contains(words), "{text}");
-    // Other programs have variables of that beginning too.
+    let expected = "unknown variable PICLOUD_LISTN\nhint: did you mean `PICLOUD_LISTEN`?\n";
+    assert!(code == Some(2) && text.contains(expected), "{text}");
+    // Variables of other programs can have that prefix.
     let others =
         [("PICLOUD_SITE", "http://pi.local"), ("PICLOUD_NODES", "a b"), ("PICLOUD_CADDY_OPTIONS", "")];
     assert_eq!(checked(folder.path(), "", &[], &others).0, Some(0));
@@ -115,23 +115,23 @@ fn secrets_are_read_from_files_and_credentials_never_from_flags() {
     let (code, text) = checked(folder.path(), "admin_token_file = \"none\"\n", &[], &[]);
     assert!(code == Some(2) && text.contains("cannot read the admin token from none"), "{text}");
 
-    // The token is the node's, and stands in no file of its own.
+    // The token is read from the node's files, and not from the configuration file.
     let mut serve = picloud_in(folder.path());
     serve.args(["serve", "--listen", "127.0.0.1:0"]).envs(directory);
     let log = fs::File::create(folder.path().join("log")).unwrap();
     let mut node = serve.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-    let said = until("it listens", || {
-        let said = fs::read_to_string(folder.path().join("log")).ok()?;
-        said.contains("first push").then_some(said)
+    let output = until("the node listens", || {
+        let output = fs::read_to_string(folder.path().join("log")).ok()?;
+        output.contains("first push").then_some(output)
     });
-    let (_, address) = said.lines().next().unwrap().split_once("http://").unwrap();
-    let asked = ureq::get(format!("http://{address}/-/api/v1/apps"))
+    let (_, address) = output.lines().next().unwrap().split_once("http://").unwrap();
+    let response = ureq::get(format!("http://{address}/-/api/v1/apps"))
         .header("authorization", &format!("Bearer {TOKEN}"))
         .call();
     let _ = node.kill();
     let _ = node.wait();
-    assert_eq!(asked.unwrap().status(), 200);
-    assert!(said.contains("as set by the credential admin-token"), "{said}");
+    assert_eq!(response.unwrap().status(), 200);
+    assert!(output.contains("as set by the credential admin-token"), "{output}");
     assert!(!folder.path().join("picloud-data/admin-token").exists());
 }
 

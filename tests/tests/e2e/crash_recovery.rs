@@ -1,4 +1,4 @@
-//! A node that is killed at any moment: ref, live answer and what clients were told always agree.
+//! A node that is killed at any moment: the ref, the live response and the reported outcomes always agree.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use tests::{Database, Pushed, Repository, Server, TOKEN, on_both_databases, unti
 
 on_both_databases!(acknowledged_changes_survive_kills_and_no_change_is_partial);
 
-/// A push that goes on by itself.
+/// A push that runs in the background.
 fn start_push(repository: &Repository, url: &str) -> Child {
     let mut push = command(repository.path(), &["push", url, "main"]);
     push.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("git is installed")
@@ -21,63 +21,63 @@ fn ended(push: Child) -> Pushed {
     Pushed { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
 }
 
-/// Commits a script that answers `round`.
+/// Commits a script that returns `round`.
 fn commit(repository: &Repository, round: u32) -> String {
     repository.write("picloud.toml", "sdk = \"1.1\"\n\n[[routes]]\npath = \"/\"\nscript = \"round.rhai\"\n");
     repository.write("round.rhai", format!("\"round {round}\""));
     repository.commit(&format!("round {round}"))
 }
 
-/// What the branch points to, as a node tells git.
+/// The commit of the branch, as git reads it from a node.
 fn main_of(repository: &Repository, node: &Server) -> String {
     let refs = repository.git(&["ls-remote", &node.git_url("app"), "refs/heads/main"]);
     refs.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
-/// The revision that answers at a node.
+/// The revision that serves requests at a node.
 fn live_at(node: &Server) -> String {
     node.get("/app/").header("picloud-revision").unwrap_or_default().to_owned()
 }
 
-/// What is known of a secret from the answers that came.
+/// The state of a secret as known from the responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     Set,
     Unset,
-    /// The node was killed before it answered.
+    /// The node was killed before it responded.
     Either,
 }
 
-/// The secrets that are set and unset beside the pushes.
+/// The secrets that are set and unset during the pushes.
 const SECRETS: usize = 16;
 
 fn secret_path(number: usize) -> String {
     format!("/-/api/v1/apps/app/secrets/S{number}")
 }
 
-/// Sets the secret or unsets it, as it was the other way before, and says what is known of it then.
+/// Sets the secret if it was unset and the reverse, and returns the resulting state.
 fn flip_secret(node: &Server, number: usize, before: Known) -> Known {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let (after, answer) = match before {
+    let (after, response) = match before {
         Known::Set => (Known::Unset, node.try_request("DELETE", &secret_path(number), &headers, None)),
         Known::Unset | Known::Either => {
             let value = br#"{"value": "correct horse battery staple"}"#;
             (Known::Set, node.try_request("PUT", &secret_path(number), &headers, Some(value)))
         }
     };
-    match answer {
-        Ok(answer) if answer.status < 300 => after,
-        Ok(answer) => panic!("secret {number}: {answer:?}"),
+    match response {
+        Ok(response) if response.status < 300 => after,
+        Ok(response) => panic!("secret {number}: {response:?}"),
         Err(_) => Known::Either,
     }
 }
 
-/// The numbers of the secrets that the node knows.
+/// The numbers of the secrets that the node has.
 fn secrets_at(node: &Server) -> Vec<usize> {
     let bearer = format!("Bearer {TOKEN}");
-    let answer = node.request("GET", "/-/api/v1/apps/app/secrets", &[("authorization", &bearer)], None);
-    let all = answer.json();
+    let response = node.request("GET", "/-/api/v1/apps/app/secrets", &[("authorization", &bearer)], None);
+    let all = response.json();
     let names = all["secrets"].as_array().expect("a list").iter();
     names
         .map(|secret| secret["name"].as_str().and_then(|name| name[1..].parse().ok()).expect("a name"))
@@ -89,14 +89,14 @@ fn acknowledged_changes_survive_kills_and_no_change_is_partial(database: Databas
     let mut moments = Moments::new("acknowledged_changes_outlive_kills");
     let keys = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(keys.path(), "ab".repeat(32)).expect("a key");
-    // By a name of its own it is known again at once, and not waited for.
+    // Under its own name the node is known again at once; other nodes do not wait for the old one.
     let flags = ["--node-name", "one", "--secret-key-file", keys.path().to_str().expect("a path")];
     let mut server = Server::start_with(database, &flags);
     let repository = Repository::new();
     let mut before = commit(&repository, 0);
     let since = Instant::now();
     ended(start_push(&repository, &server.git_url("app"))).succeeded();
-    // Follows how long pushes take while other tests run: half of the kills come after the push has ended.
+    // Follows the duration of pushes while other tests run: half of the kills come after the end of the push.
     let mut most = since.elapsed().mul_f64(2.0);
     let (mut acknowledged, mut moved, mut slowest) = (0, 0, Duration::ZERO);
     let mut secrets = [Known::Unset; SECRETS];
@@ -112,14 +112,14 @@ fn acknowledged_changes_survive_kills_and_no_change_is_partial(database: Databas
             changed.join().expect("a change")
         });
         server.kill();
-        let answer = ended(push);
+        let response = ended(push);
         let killed = Instant::now();
         server.restart();
         let now = main_of(&repository, &server);
-        assert_eq!(live_at(&server), now, "round {round}: what answers is not what the branch points to");
+        assert_eq!(live_at(&server), now, "round {round}: the live revision is not the commit of the branch");
         slowest = slowest.max(killed.elapsed());
-        if answer.accepted || answer.text.contains("LIVE as deploy") {
-            assert_eq!(now, pushed, "round {round}: the push was acknowledged\n{}", answer.text);
+        if response.accepted || response.text.contains("LIVE as deploy") {
+            assert_eq!(now, pushed, "round {round}: the push was acknowledged\n{}", response.text);
             acknowledged += 1;
             most = most.mul_f64(0.97);
         } else {
@@ -138,7 +138,7 @@ fn acknowledged_changes_survive_kills_and_no_change_is_partial(database: Databas
             *known = there;
         }
     }
-    // Neither all too early nor all too late: the kills went through the whole push.
+    // The kills are spread over the whole push.
     assert!(acknowledged > 0 && moved < rounds, "{acknowledged} of {rounds} acknowledged, {moved} moved");
     let summary = format!("node killed {rounds} times, {acknowledged} pushes acknowledged (slowest start)");
     faults::recovered_in(&summary, slowest);
@@ -162,16 +162,14 @@ fn node_killed_during_push_leaves_other_nodes_consistent() {
         let push = start_push(&repository, &nodes[killed].git_url("app"));
         std::thread::sleep(moments.within(usual.mul_f64(1.2)));
         nodes[killed].kill();
-        let answer = ended(push);
+        let response = ended(push);
         let others = [&nodes[(killed + 1) % 3], &nodes[(killed + 2) % 3]];
         let now = main_of(&repository, others[0]);
-        if answer.accepted {
-            assert_eq!(now, pushed, "round {round}: the push was acknowledged\n{}", answer.text);
+        if response.accepted {
+            assert_eq!(now, pushed, "round {round}: the push was acknowledged\n{}", response.text);
         }
         for other in others {
-            until("the other node serves what the branch points to", || {
-                (live_at(other) == now).then_some(())
-            });
+            until("the other node serves the commit of the branch", || (live_at(other) == now).then_some(()));
         }
         nodes[killed].restart();
         assert_eq!(live_at(&nodes[killed]), now, "round {round}");

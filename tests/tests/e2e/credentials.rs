@@ -1,4 +1,4 @@
-//! How the command line and git come to a token, and where it stays.
+//! How the client commands and git get a token, and where it is stored.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,7 +11,7 @@ use tests::{Database, Repository, Server, TOKEN};
 
 use crate::getting_started::shell;
 
-/// A repository with a node as its remote, without a token in its address.
+/// A repository with a node as its remote, without a token in its URL.
 fn cloned(server: &Server) -> Repository {
     let repository = Repository::hello();
     repository.git(&["remote", "add", "picloud", &format!("http://{}/hello.git", server.address)]);
@@ -29,26 +29,26 @@ fn login_stores_token_for_commands_and_git() {
     let here = repository.path();
     let url = format!("http://{}", server.address);
     let refused = shell(here, "printf wrong | picloud login 2>&1 || echo $?");
-    let words = "error: the server does not take this token\nhint: keep a right one with  picloud login , or set PICLOUD_TOKEN\n1\n";
-    assert_eq!((refused.as_str(), kept(&repository).as_str()), (words, ""));
+    let expected = "error: the server does not take this token\nhint: keep a right one with  picloud login , or set PICLOUD_TOKEN\n1\n";
+    assert_eq!((refused.as_str(), kept(&repository).as_str()), (expected, ""));
 
-    let said = shell(here, &format!("echo {TOKEN} | picloud login"));
-    let (first, command) = said.split_once("\nFor git to find it there:\n  ").unwrap();
+    let output = shell(here, &format!("echo {TOKEN} | picloud login"));
+    let (first, command) = output.split_once("\nFor git to find it there:\n  ").unwrap();
     let file = here.join(".config/picloud/credentials");
     assert_eq!(first, format!("Logged in to {url}; the token is kept in {}.", file.display()));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
     assert!(shell(here, "picloud apps").contains("There are no apps yet"));
 
-    // git has a configuration of its own here, and is told as the login says.
+    // git has its own configuration here; it is set up as the output of `login` says.
     let with_git = |line: &str| shell(here, &format!("export GIT_CONFIG_GLOBAL=$HOME/.gitconfig; {line}"));
     with_git(command);
     let pushed = with_git("git push picloud main 2>&1");
     assert!(pushed.contains("LIVE as deploy 1"), "{pushed}");
-    assert!(kept(&repository).contains(TOKEN), "git approves of it, and it is there once");
+    assert!(kept(&repository).contains(TOKEN), "git stores it once");
     assert_eq!(kept(&repository).lines().count(), 1);
 
-    // Another server is not shown it, and one more has its own line.
+    // Another server does not get this token, and has its own line in the file.
     let other = "printf 'protocol=https\\nhost=elsewhere.example\\n\\n' | picloud credential get";
     assert_eq!(shell(here, other), "");
     let second = Server::start(Database::sqlite());
@@ -64,7 +64,7 @@ fn login_stores_token_for_commands_and_git() {
     );
     assert_eq!(kept(&repository).lines().count(), 1);
 
-    // One that works no more is forgotten, as git does with any helper.
+    // A revoked token is erased, as with any credential helper.
     let short = shell(here, "picloud tokens create short --scope hello:deploy 2>/dev/null");
     let short = short.trim();
     shell(here, &format!("echo {short} | picloud login && echo {TOKEN} > token"));
@@ -81,7 +81,7 @@ fn login_stores_token_for_commands_and_git() {
     );
 }
 
-/// As `docs/credentials.md` has it.
+/// As in `docs/credentials.md`.
 #[test]
 fn ci_deploys_as_documented() {
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/credentials.md");
@@ -98,23 +98,23 @@ fn ci_deploys_as_documented() {
     let url = format!("http://{}", server.address);
     for line in lines {
         let repository = Repository::hello();
-        // CI checks out a commit, and no branch.
+        // CI checks out a commit, not a branch.
         repository.git(&["checkout", "-q", "--detach"]);
         repository.commit(line);
         let line = line.replace("https://pi.example.com", &url);
-        let said = shell(
+        let output = shell(
             repository.path(),
             &format!("export PICLOUD_URL={url} PICLOUD_TOKEN={TOKEN}; {line} -f 2>&1"),
         );
-        assert!(said.contains("LIVE as deploy"), "{line}: {said}");
+        assert!(output.contains("LIVE as deploy"), "{line}: {output}");
     }
-    // The token of the environment is for its server only.
-    let asked = "printf 'protocol=https\\nhost=elsewhere.example\\n\\n' | picloud credential get";
+    // The token from the environment is used for its server only.
+    let command = "printf 'protocol=https\\nhost=elsewhere.example\\n\\n' | picloud credential get";
     let environment = format!("export PICLOUD_URL={url} PICLOUD_TOKEN={TOKEN}");
-    assert_eq!(shell(Path::new("/tmp"), &format!("{environment}; {asked}")), "");
+    assert_eq!(shell(Path::new("/tmp"), &format!("{environment}; {command}")), "");
 }
 
-/// A terminal in which a line runs, and what it shows.
+/// A terminal in which a line runs, and its output.
 fn at_a_terminal(server: &Server, line: &str, keys: &[u8]) -> String {
     let mut process = Command::new("script")
         .args(["--quiet", "--return", "--command", line, "/dev/null"])
@@ -185,9 +185,9 @@ fn invoked_execution_is_in_logs_when_command_exits() {
         let lines = format!(
             "export PICLOUD_TOKEN={TOKEN}; picloud invoke double --data '{{\"n\": {round}}}'; picloud logs; picloud run tick >/dev/null; picloud logs"
         );
-        let said = shell(repository.path(), &lines);
-        let count = |words: &str| said.matches(words).count();
-        assert_eq!((count("doubling"), count("ticked")), (2 * round, 2 * round - 1), "{said}");
+        let output = shell(repository.path(), &lines);
+        let count = |expected: &str| output.matches(expected).count();
+        assert_eq!((count("doubling"), count("ticked")), (2 * round, 2 * round - 1), "{output}");
     }
 }
 
@@ -196,22 +196,22 @@ fn invoke_shows_failure_to_readers() {
     let server = Server::start(Database::sqlite());
     let repository = with_functions(&server);
     let here = repository.path();
-    let said = shell(
+    let output = shell(
         here,
         &format!("PICLOUD_TOKEN={TOKEN} picloud invoke double --data '\"Ann\"' 2>&1 >/dev/null || echo $?"),
     );
     let failure = "\nerror: double.rhai:2:26  ";
     assert!(
-        said.starts_with(failure)
-            && said.contains("\n  2 | let n = ctx.request.body.n;\n")
-            && said.ends_with("1\n"),
-        "{said}"
+        output.starts_with(failure)
+            && output.contains("\n  2 | let n = ctx.request.body.n;\n")
+            && output.ends_with("1\n"),
+        "{output}"
     );
     let token = shell(
         here,
         &format!("PICLOUD_TOKEN={TOKEN} picloud tokens create caller --scope hello:invoke 2>/dev/null"),
     );
-    let said = shell(
+    let output = shell(
         here,
         &format!(
             "PICLOUD_TOKEN={token} picloud invoke double --data '\"Ann\"' 2>&1 >/dev/null || echo $?",
@@ -219,8 +219,8 @@ fn invoke_shows_failure_to_readers() {
         ),
     );
     assert!(
-        said.starts_with("hint: picloud executions ")
-            && said.contains("tells why, to a token with the scope hello:read"),
-        "{said}"
+        output.starts_with("hint: picloud executions ")
+            && output.contains("tells why, to a token with the scope hello:read"),
+        "{output}"
     );
 }

@@ -1,9 +1,9 @@
-//! A browser of somebody who uses the server, and a page of another site in it. What the page has the browser send changes nothing, and
-//! what an app answers is no page of the server.
+//! Cross-site requests: a page of another site in the browser of an authenticated user changes nothing, and
+//! an app's response cannot act as a page of the server.
 
 use tests::{Answer, Database, Repository, Server, TOKEN, Wire};
 
-/// `ada` and the admin token, as a browser sends what it has remembered.
+/// The credentials of `ada` with the admin token, as a browser remembers them.
 fn basic() -> String {
     let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let pair = format!("ada:{TOKEN}");
@@ -33,7 +33,7 @@ fn make_token(server: &Server, headers: &[(&str, &str)]) -> Answer {
 fn cross_site_page_creates_no_token() {
     let server = Server::start(Database::sqlite());
     let (basic, bearer) = (basic(), bearer());
-    // What a form of such a page sends, with the password that the browser knows for git.
+    // A cross-site form post, with the password that the browser stores for git.
     let form = [
         ("authorization", basic.as_str()),
         ("content-type", "text/plain"),
@@ -41,12 +41,12 @@ fn cross_site_page_creates_no_token() {
         ("sec-fetch-site", "cross-site"),
     ];
     assert_eq!(make_token(&server, &form).status, 403);
-    // Each of the walls stands without the others.
+    // Each defense works without the others.
     let json = ("content-type", "application/json");
     let remembered = make_token(&server, &[form[0], json]);
     assert_eq!(remembered.status, 401);
     assert!(remembered.body.contains("Authorization: Bearer"), "{}", remembered.body);
-    assert_eq!(remembered.header("www-authenticate"), Some("Bearer"), "no browser asks for a password");
+    assert_eq!(remembered.header("www-authenticate"), Some("Bearer"), "the browser shows no password prompt");
     let token = ("authorization", bearer.as_str());
     let plain = make_token(&server, &[token, form[1]]);
     assert_eq!(plain.status, 415);
@@ -63,7 +63,7 @@ fn cross_site_page_creates_no_token() {
     let listed = server.request("GET", "/-/api/v1/tokens", &[token], None);
     assert_eq!(listed.json()["tokens"], serde_json::json!([]), "{}", listed.body);
 
-    // The command line and the server's own pages do.
+    // The client commands and same-origin pages are allowed.
     let own = format!("http://{}", server.address);
     assert_eq!(
         make_token(&server, &[token, json, ("origin", &own), ("sec-fetch-site", "same-origin")]).status,
@@ -123,7 +123,7 @@ fn function_response_is_sandboxed_from_server_origin() {
     assert_eq!(call("text/plain").status, 415);
 }
 
-/// A cookie for the whole of the server's domain would be sent to every app there, and to the control plane.
+/// A cookie for the server's whole domain would be sent to every app and to the control plane.
 #[test]
 fn app_cookie_reaches_no_other_host() {
     let server = Server::start_with(Database::sqlite(), &["--domain", "pi.test"]);
@@ -138,8 +138,8 @@ fn app_cookie_reaches_no_other_host() {
     let resolve = format!("http.curloptResolve=pi.test:{port}:127.0.0.1");
     let url = format!("http://ada:{TOKEN}@pi.test:{port}/hello.git");
     repository.try_git(&["-c", &resolve, "push", &url, "main"]).succeeded();
-    let answer = server.request("GET", "/", &[("host", "hello.pi.test")], None);
-    let cookies: Vec<&str> = answer
+    let response = server.request("GET", "/", &[("host", "hello.pi.test")], None);
+    let cookies: Vec<&str> = response
         .headers
         .iter()
         .filter(|(name, _)| name == "set-cookie")
@@ -148,7 +148,7 @@ fn app_cookie_reaches_no_other_host() {
     assert_eq!(cookies, ["a=1; Path=/", "b=2; domain=.hello.pi.test"]);
 }
 
-/// Who asks an app with the token of the server has the wrong address, and the app's author would have the token.
+/// A client that sends the server's token to an app uses the wrong URL; the author of the app must not get the token.
 #[test]
 fn script_sees_no_server_token() {
     let server = Server::start(Database::sqlite());
@@ -159,9 +159,10 @@ fn script_sees_no_server_token() {
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
     let scoped = crate::access::token(&server, "ci", &["hello:read"]);
     let read = |value: &str| {
-        let answer = server.request("GET", "/hello/", &[("authorization", value), ("x-other", "kept")], None);
-        assert_eq!(answer.json()["x-other"], "kept");
-        answer.json()["authorization"].as_str().map(str::to_owned)
+        let response =
+            server.request("GET", "/hello/", &[("authorization", value), ("x-other", "kept")], None);
+        assert_eq!(response.json()["x-other"], "kept");
+        response.json()["authorization"].as_str().map(str::to_owned)
     };
     for token in [bearer(), basic(), format!("Bearer {scoped}"), format!("token {scoped}"), scoped.clone()] {
         assert_eq!(read(&token), None, "{token}");

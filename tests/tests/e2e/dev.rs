@@ -1,4 +1,4 @@
-//! `picloud dev`: what is saved is served, and what is wrong is said in the terminal.
+//! `picloud dev`: serves saved files, and reports errors in the terminal.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tests::until;
 const MANIFEST: &str = "sdk = \"1.1\"\n[[routes]]\npath = \"/greet/{name}\"\nscript = \"greet.rhai\"\n";
 const SCRIPT: &str = "\"Hello, \" + ctx.request.params.name";
 
-/// The folder of an app, and the program that serves it.
+/// The folder of an app, and the running `picloud dev`.
 struct Dev {
     process: Child,
     address: String,
@@ -43,11 +43,11 @@ impl Dev {
             .unwrap();
         let mut dev = Self { process, address: String::new(), folder };
         let address = || Some(dev.log().split_once("  http://")?.1.split_once('/')?.0.to_owned());
-        dev.address = until("it listens", address);
+        dev.address = until("the node listens", address);
         dev
     }
 
-    /// An app that requires the secret `API_KEY`, with one that is set to this.
+    /// An app that requires the secret `API_KEY`, with this value in its environment.
     fn with_secret(value: Option<&str>) -> Self {
         let manifest = MANIFEST.replace("1.1", "1.2") + "[secrets]\nrequired = [\"API_KEY\"]\n";
         let script = "log::info(`key ${ctx.secrets.API_KEY}`);\nctx.secrets.API_KEY.len()";
@@ -65,38 +65,38 @@ impl Dev {
         self.folder.path().join("hello")
     }
 
-    /// What stands in the terminal.
+    /// The terminal output.
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    /// Waits until the terminal shows these words.
+    /// Waits until the terminal shows this text.
     #[track_caller]
-    fn says(&self, words: &str) {
+    fn says(&self, expected: &str) {
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
-        while !self.log().contains(words) {
-            assert!(std::time::Instant::now() < deadline, "does not say {words:?}:\n{}", self.log());
+        while !self.log().contains(expected) {
+            assert!(std::time::Instant::now() < deadline, "{expected:?} is not in:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    fn ask(&self, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
+    fn request(&self, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let url = format!("http://{}{path}", self.address);
         let mut request = ureq::http::Request::builder().method(method).uri(url);
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let mut answer = agent.run(request.body("{\"times\": 2}").unwrap()).unwrap();
-        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+        let mut response = agent.run(request.body("{\"times\": 2}").unwrap()).unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 
     fn get(&self, path: &str) -> String {
-        self.ask("GET", path, None).1
+        self.request("GET", path, None).1
     }
 
-    /// Waits until an address answers just this.
-    fn answers(&self, path: &str, body: &str) {
+    /// Waits until a URL returns this body.
+    fn serves(&self, path: &str, body: &str) {
         until(&format!("{path} answers {body}"), || (self.get(path) == body).then_some(()));
     }
 }
@@ -123,18 +123,18 @@ fn saved_file_is_served_at_once_and_change_is_printed() {
     for path in ["/greet/Ann", "/hello/greet/Ann"] {
         assert_eq!(dev.get(path), "\"Hello, Ann\"", "{path}");
     }
-    assert_eq!(dev.ask("GET", "/-/health/ready", None), (200, "ok\n".to_owned()));
-    assert_eq!(dev.ask("GET", "/-/api/v1/apps", None).0, 404);
+    assert_eq!(dev.request("GET", "/-/health/ready", None), (200, "ok\n".to_owned()));
+    assert_eq!(dev.request("GET", "/-/api/v1/apps", None).0, 404);
     write(&dev.app().join("greet.rhai"), "\"Good morning\"");
-    dev.answers("/greet/Ann", "\"Good morning\"");
+    dev.serves("/greet/Ann", "\"Good morning\"");
     dev.says("reloaded in ");
     dev.says("~ *  /greet/{name}  greet.rhai");
     write(&dev.app().join("sub/other.rhai"), "1 + 1");
     let manifest = format!("{MANIFEST}[[routes]]\npath = \"/other\"\nscript = \"sub/other.rhai\"\n");
     write(&dev.app().join("picloud.toml"), &manifest);
-    dev.answers("/other", "2");
+    dev.serves("/other", "2");
     write(&dev.app().join("sub/other.rhai"), "1 + 2");
-    dev.answers("/other", "3");
+    dev.serves("/other", "3");
 }
 
 #[test]
@@ -148,8 +148,8 @@ fn broken_save_is_reported_and_last_good_revision_stays_live() {
     assert!(faults.contains("greet.rhai:2:1") && dev.log().contains(faults), "{checked}\n---\n{}", dev.log());
     assert_eq!(dev.get("/greet/Ann"), "\"Hello, Ann\"");
     write(&dev.app().join("greet.rhai"), "\"well again\"");
-    dev.answers("/greet/Ann", "\"well again\"");
-    assert!(!dev.log().contains('\u{1b}'), "no colours in a file");
+    dev.serves("/greet/Ann", "\"well again\"");
+    assert!(!dev.log().contains('\u{1b}'), "no colors in a file");
 }
 
 #[test]
@@ -157,10 +157,10 @@ fn initially_broken_app_is_served_once_fixed() {
     let dev = Dev::start(&[("picloud.toml", "sdk = \"1.1\"\nnonsense = 1\n")], &[]);
     dev.says("unknown key `nonsense`");
     dev.says("nothing is served yet");
-    assert_eq!(dev.ask("GET", "/greet/Ann", None).0, 404);
+    assert_eq!(dev.request("GET", "/greet/Ann", None).0, 404);
     write(&dev.app().join("greet.rhai"), SCRIPT);
     write(&dev.app().join("picloud.toml"), MANIFEST);
-    dev.answers("/greet/Ann", "\"Hello, Ann\"");
+    dev.serves("/greet/Ann", "\"Hello, Ann\"");
 }
 
 #[test]
@@ -169,10 +169,10 @@ fn requests_logs_and_failures_are_printed_with_source_location() {
     let script = "log::info(\"came\", #{name: ctx.request.params.name});\n\
                   if ctx.request.params.name == \"Eve\" {\n    throw \"not her\";\n}\n1";
     write(&dev.app().join("greet.rhai"), script);
-    dev.answers("/greet/Ann", "1");
+    dev.serves("/greet/Ann", "1");
     dev.says(" 200 GET /greet/Ann  ");
     dev.says(" info greet.rhai:1:6  came  {\"name\":\"Ann\"}\n");
-    assert_eq!(dev.ask("GET", "/greet/Eve", None).0, 500);
+    assert_eq!(dev.request("GET", "/greet/Eve", None).0, 500);
     dev.says("error: greet.rhai:3:5  not her (script_error)\n");
     dev.says("3 |     throw \"not her\";\n  |     ^^^^^\n");
     dev.says(" 500 GET /greet/Eve  ");
@@ -183,13 +183,13 @@ fn atomic_renames_and_save_bursts_are_debounced() {
     let dev = Dev::hello();
     let (script, draft) = (dev.app().join("greet.rhai"), dev.app().join(".greet.rhai.new"));
     for number in 0..50 {
-        // As vim does it: the file goes away for a moment.
+        // vim does the same: the file is missing for a moment.
         fs::rename(&script, dev.app().join("greet.rhai~")).unwrap();
         write(&draft, "");
         write(&draft, &number.to_string());
         fs::rename(&draft, &script).unwrap();
     }
-    dev.answers("/greet/Ann", "49");
+    dev.serves("/greet/Ann", "49");
     let reloads = dev.log().matches("reloaded in").count();
     assert!(reloads < 20 && !dev.log().contains("error"), "{reloads}\n{}", dev.log());
 }
@@ -214,9 +214,9 @@ fn recreated_folder_is_served_again() {
     assert_eq!(dev.get("/greet/Ann"), "\"Hello, Ann\"");
     write(&dev.app().join("greet.rhai"), "\"back\"");
     write(&dev.app().join("picloud.toml"), MANIFEST);
-    dev.answers("/greet/Ann", "\"back\"");
+    dev.serves("/greet/Ann", "\"back\"");
     write(&dev.app().join("greet.rhai"), "\"and watched\"");
-    dev.answers("/greet/Ann", "\"and watched\"");
+    dev.serves("/greet/Ann", "\"and watched\"");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn folder_with_too_many_files_recovers_when_they_are_removed() {
     assert_eq!(dev.get("/greet/Ann"), "\"Hello, Ann\"");
     fs::remove_dir_all(&many).unwrap();
     write(&dev.app().join("greet.rhai"), "\"fewer\"");
-    dev.answers("/greet/Ann", "\"fewer\"");
+    dev.serves("/greet/Ann", "\"fewer\"");
 }
 
 #[test]
@@ -255,8 +255,8 @@ fn functions_and_schedules_run_as_on_a_server() {
         .unwrap();
     assert_eq!(String::from_utf8(called.stdout).unwrap(), "42\n");
     let function = "/-/api/v1/apps/jobs/functions/ring";
-    assert_eq!(dev.ask("POST", function, None).0, 401, "a page of another site cannot call it");
-    assert_eq!(dev.ask("POST", function, Some("any")), (200, "42".to_owned()));
+    assert_eq!(dev.request("POST", function, None).0, 401, "cross-site requests are rejected");
+    assert_eq!(dev.request("POST", function, Some("any")), (200, "42".to_owned()));
     let quiet = Dev::start(&files, &[]);
     quiet.says("+ tick  * * * * * *  UTC  tick.rhai  next ");
     assert_eq!(quiet.get("/greet/Ann"), "\"Hello, Ann\"");
@@ -281,7 +281,7 @@ fn missing_folder_and_used_address_are_reported() {
 #[test]
 fn push_to_dev_server_is_rejected_with_a_hint() {
     let dev = Dev::hello();
-    let (status, text) = dev.ask("GET", "/hello.git/info/refs?service=git-receive-pack", None);
+    let (status, text) = dev.request("GET", "/hello.git/info/refs?service=git-receive-pack", None);
     assert!(status == 421 && text.contains("picloud dev"), "{status} {text}");
 }
 
@@ -292,9 +292,9 @@ fn secrets_file_is_read_and_reloaded() {
     let env = "# for dev alone\nAPI_KEY=\"of the file\"\nexport OTHER=1234567\n";
     let files = [("picloud.toml", manifest.as_str()), ("greet.rhai", script), (".env", env)];
     let dev = Dev::start_in(&files, &[], Some(("OTHER", "of the environment")));
-    dev.answers("/greet/Ann", "[11,18]");
+    dev.serves("/greet/Ann", "[11,18]");
     write(&dev.app().join(".env"), "API_KEY='longer than before'\n");
-    dev.answers("/greet/Ann", "[18,18]");
+    dev.serves("/greet/Ann", "[18,18]");
     write(&dev.app().join(".env"), "API_KEY=tangerine-1\n\nno such thing tangerine-2\n");
     dev.says("warning: .env:3 is not NAME=VALUE, with quotes around a value with spaces; nothing of the file is read");
     assert!(!dev.log().contains("tangerine"), "{}", dev.log());
@@ -316,21 +316,21 @@ fn schedule_is_run_manually() {
     dev.says("serving in ");
     let run = |name: &str| {
         let url = format!("http://{}", dev.address);
-        let mut verb = Command::new(picloud());
-        verb.args(["run", name, "--url", &url, "--app", "hello"]).env("PICLOUD_TOKEN", "any");
-        let output = verb.current_dir(dev.folder.path()).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8(said).unwrap())
+        let mut cli = Command::new(picloud());
+        cli.args(["run", name, "--url", &url, "--app", "hello"]).env("PICLOUD_TOKEN", "any");
+        let output = cli.current_dir(dev.folder.path()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
     };
-    let (succeeded, said) = run("tick");
-    assert!(succeeded && said.contains("succeeded"), "{said}");
+    let (succeeded, text) = run("tick");
+    assert!(succeeded && text.contains("succeeded"), "{text}");
     dev.says("ran as ");
-    let (succeeded, said) = run("broken");
-    assert!(!succeeded && said.contains("failed") && said.contains("no flour"), "{said}");
-    let (succeeded, said) = run("absent");
-    assert!(!succeeded && said.contains("no such schedule"), "{said}");
-    let (status, said) = dev.ask("POST", "/-/api/v1/apps/hello/schedules/tick/run", None);
-    assert_eq!(status, 401, "a page of another site cannot: {said}");
+    let (succeeded, text) = run("broken");
+    assert!(!succeeded && text.contains("failed") && text.contains("no flour"), "{text}");
+    let (succeeded, output) = run("absent");
+    assert!(!succeeded && output.contains("no such schedule"), "{output}");
+    let (status, output) = dev.request("POST", "/-/api/v1/apps/hello/schedules/tick/run", None);
+    assert_eq!(status, 401, "cross-site requests are rejected: {output}");
 }
 
 #[test]
@@ -343,24 +343,25 @@ fn secrets_are_read_from_environment_and_never_shown() {
     let dev = Dev::with_secret(None);
     dev.says("warning: picloud.toml  secret API_KEY is required and not set; scripts that read it will fail");
     dev.says("API_KEY=… picloud dev");
-    assert_eq!(dev.ask("GET", "/hello/greet/Ann", None).0, 500);
+    assert_eq!(dev.request("GET", "/hello/greet/Ann", None).0, 500);
 }
 
-/// A page elsewhere can have its own name lead to this machine, and would have an origin in common with what answers there.
+/// A page elsewhere can point its own name to this machine (DNS rebinding), and would share an origin with the server.
 #[test]
 fn unknown_host_is_rejected() {
     let files = [("picloud.toml", MANIFEST), ("greet.rhai", SCRIPT)];
     let dev = Dev::start(&files, &["--host", "pi.local"]);
     dev.says("serving in ");
     let port = dev.address.rsplit_once(':').unwrap().1;
-    let ask = |host: &str, path: &str| {
+    let request = |host: &str, path: &str| {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let answer = agent.get(format!("http://{}{path}", dev.address)).header("host", host).call().unwrap();
-        answer.status().as_u16()
+        let response =
+            agent.get(format!("http://{}{path}", dev.address)).header("host", host).call().unwrap();
+        response.status().as_u16()
     };
     for host in ["evil.example", "rebind.network:80", "localhost.evil.example", "127.0.0.1.nip.io", "pi"] {
         for path in ["/greet/Ann", "/hello/greet/Ann", "/-/health/live"] {
-            assert_eq!(ask(host, path), 421, "{host}{path}");
+            assert_eq!(request(host, path), 421, "{host}{path}");
         }
     }
     for host in [
@@ -371,6 +372,6 @@ fn unknown_host_is_rejected() {
         "[::1]:80",
         "PI.local",
     ] {
-        assert_eq!(ask(host, "/greet/Ann"), 200, "{host}");
+        assert_eq!(request(host, "/greet/Ann"), 200, "{host}");
     }
 }

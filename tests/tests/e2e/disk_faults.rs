@@ -1,4 +1,4 @@
-//! Disks that are full or cannot be written: a sentence at start or at the push, and nothing is damaged.
+//! Full and unwritable disks: an error at start or at the push, and no damage.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -9,7 +9,7 @@ use std::time::Instant;
 use tests::server::picloud;
 use tests::{Repository, TOKEN, until};
 
-/// A node whose data folder is in a small file system of its own, which `prepare` fills or locks. It needs no root.
+/// A node whose data folder is on a small file system of its own, which `prepare` fills or locks. Needs no root.
 pub(crate) fn serve_in(folder: &Path, size: &str, prepare: &str) -> Command {
     let script = format!(
         "mount -t tmpfs -o size={size} tmpfs . && cd \"$PWD\" && {prepare} && \
@@ -29,7 +29,7 @@ pub(crate) fn serve_in(folder: &Path, size: &str, prepare: &str) -> Command {
 fn node_on_unwritable_disk_fails_to_start() {
     let folder = tempfile::tempdir().unwrap();
     let full = "mkdir data && { head -c 2M /dev/zero >fill || true; } 2>/dev/null";
-    for (prepare, words) in [
+    for (prepare, expected) in [
         (full, "data/picloud.db"),
         ("mount -o remount,ro .", "cannot make the data folder data: Read-only file system"),
         (
@@ -43,12 +43,12 @@ fn node_on_unwritable_disk_fails_to_start() {
         ("touch data", "cannot make the data folder data"),
     ] {
         let output = serve_in(folder.path(), "1m", prepare).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(1) && said.contains(words), "{prepare}: {said}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && text.contains(expected), "{prepare}: {text}");
     }
 }
 
-/// A node with its data on a small disk of its own.
+/// A node with its data on a small disk.
 pub(crate) struct Node {
     process: Child,
     pub(crate) address: String,
@@ -56,7 +56,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(folder: &Path, size: &str) -> Self {
-        // A write beyond the limit of a file's size is then an error, and no end of the process.
+        // A write beyond the file size limit is then an error instead of a signal.
         let mut command = serve_in(folder, size, "trap '' XFSZ");
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let first =
@@ -69,7 +69,7 @@ impl Node {
         format!("http://ada:{TOKEN}@{}/hello.git", self.address)
     }
 
-    /// A file beside the data folder, which the node's own view of the disk shows.
+    /// A file next to the data folder, visible in the node's mount namespace.
     fn file(&self, name: &str) -> PathBuf {
         format!("/proc/{}/cwd/{name}", self.process.id()).into()
     }
@@ -84,66 +84,66 @@ impl Node {
         }
     }
 
-    pub(crate) fn make_room(&self) {
+    pub(crate) fn free_space(&self) {
         std::fs::remove_file(self.file("fill")).unwrap();
     }
 
-    /// From now on no file grows beyond so many bytes: writing fails, and not as on a full disk.
+    /// Limits the size of files: writes fail with another error than on a full disk.
     fn limit_files(&self, bytes: &str) {
         let pid = self.process.id().to_string();
         let limited = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:")]).status();
         assert!(limited.unwrap().success());
     }
 
-    /// The status of an answer, and its body.
-    fn ask(&self, method: &str, path: &str, body: Option<&str>) -> (u16, String) {
+    /// The status and body of a response.
+    fn request(&self, method: &str, path: &str, body: Option<&str>) -> (u16, String) {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let url = format!("http://{}{path}", self.address);
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(url)
             .header("authorization", format!("Bearer {TOKEN}"));
-        let answer = match body {
+        let response = match body {
             Some(body) => {
                 agent.run(request.header("content-type", "application/json").body(body.to_owned()).unwrap())
             }
             None => agent.run(request.body(()).unwrap()),
         };
-        let mut answer = answer.unwrap();
-        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+        let mut response = response.unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 
     fn set_secret(&self, name: &str) -> (u16, String) {
         let path = format!("/-/api/v1/apps/hello/secrets/{name}");
-        self.ask("PUT", &path, Some(r#"{"value":"tangerine"}"#))
+        self.request("PUT", &path, Some(r#"{"value":"tangerine"}"#))
     }
 
     fn create_token(&self, name: &str) -> (u16, String) {
         let token = format!(r#"{{"name":"{name}","scopes":["hello:read"]}}"#);
-        self.ask("POST", "/-/api/v1/tokens", Some(&token))
+        self.request("POST", "/-/api/v1/tokens", Some(&token))
     }
 
-    /// How often the schedule was run, and the route called, as far as that is recorded.
+    /// How many runs of the schedule and calls of the route are recorded.
     fn recorded(&self) -> [usize; 2] {
         let count = |trigger: &str| {
             let path = format!("/-/api/v1/apps/hello/executions?limit=1000&trigger={trigger}");
-            let (status, body) = self.ask("GET", &path, None);
+            let (status, body) = self.request("GET", &path, None);
             assert_eq!(status, 200, "{body}");
             body.matches("\"trigger\"").count()
         };
         [count("scheduled"), count("http")]
     }
 
-    /// Everything that writes does so again, by itself.
+    /// Everything that writes recovers without intervention.
     fn recovers(&self, name: &str, fault: Option<&str>) {
         let (before, since) = (self.recorded(), Instant::now());
         until("executions and runs are recorded again", || {
-            assert_eq!(self.ask("GET", "/hello/", None).0, 200);
+            assert_eq!(self.request("GET", "/hello/", None).0, 200);
             let after = self.recorded();
             (after[0] > before[0] && after[1] > before[1]).then_some(())
         });
         until("the database is healthy", || {
-            (self.ask("GET", "/-/health/database", None).0 == 200).then_some(())
+            (self.request("GET", "/-/health/database", None).0 == 200).then_some(())
         });
         assert_eq!(self.set_secret(name).0, 200);
         assert_eq!(self.create_token(&name.to_lowercase()).0, 201);
@@ -179,18 +179,19 @@ fn writes_recover_after_disk_was_full() {
     repository.push(&node.git_url(), &["main"]).succeeded();
     node.recovers("BEFORE", None);
     node.fill_disk();
-    let full = until("the disk is full", || Some(node.set_secret("DURING")).filter(|told| told.0 != 200));
+    let full =
+        until("the disk is full", || Some(node.set_secret("DURING")).filter(|response| response.0 != 200));
     assert!(full.0 == 507 && full.1.contains("disk is full; nothing was changed"), "{full:?}");
     let full = node.create_token("during");
     assert!(full.0 == 507 && full.1.contains("disk is full"), "{full:?}");
-    let full = until("the health says so", || {
-        Some(node.ask("GET", "/-/health/database", None)).filter(|told| told.0 != 200)
+    let full = until("the health check reports it", || {
+        Some(node.request("GET", "/-/health/database", None)).filter(|response| response.0 != 200)
     });
     assert!(full.0 == 503 && full.1.contains("disk is full"), "{full:?}");
     repository.commit("again");
     repository.push(&node.git_url(), &["main"]).refused().says("disk is full");
-    assert_eq!(node.ask("GET", "/hello/", None).0, 200);
-    node.make_room();
+    assert_eq!(node.request("GET", "/hello/", None).0, 200);
+    node.free_space();
     node.recovers("AFTER", Some("a full disk: executions, schedules, secrets, tokens and health"));
     repository.push(&node.git_url(), &["main"]).succeeded().says("LIVE as deploy 2");
 }
@@ -202,10 +203,11 @@ fn writes_recover_after_disk_failed() {
     ticking().push(&node.git_url(), &["main"]).succeeded();
     node.recovers("BEFORE", None);
     node.limit_files("4096");
-    let failed = until("the disk fails", || Some(node.set_secret("DURING")).filter(|told| told.0 != 200));
+    let failed =
+        until("the disk fails", || Some(node.set_secret("DURING")).filter(|response| response.0 != 200));
     assert!(failed.0 == 503 && failed.1.contains("disk failed"), "{failed:?}");
-    let failed = until("the health says so", || {
-        Some(node.ask("GET", "/-/health/database", None)).filter(|told| told.0 != 200)
+    let failed = until("the health check reports it", || {
+        Some(node.request("GET", "/-/health/database", None)).filter(|response| response.0 != 200)
     });
     assert!(failed.0 == 503 && failed.1.contains("disk failed"), "{failed:?}");
     node.limit_files("unlimited");

@@ -1,9 +1,9 @@
-//! Domains of apps' own: who has them, who answers there, and for which names a proxy may have certificates.
+//! Custom domains of apps: verification, routing, and the names for which a proxy can get certificates.
 
 use serde_json::Value;
 use tests::{Answer, Database, Dns, Repository, Server, TOKEN, on_both_databases};
 
-use crate::access::{ask, token, url, verb, verb_as};
+use crate::access::{api, cli, cli_as, token, url};
 
 on_both_databases!(
     verified_domain_belongs_to_one_app_until_removed,
@@ -27,8 +27,8 @@ fn at(server: &Server, host: &str) -> Answer {
     server.request("GET", "/", &[("host", host)], None)
 }
 
-/// The commit that answers at a host, if an app does.
-fn answering(server: &Server, host: &str) -> Option<String> {
+/// The commit that serves a host, if an app does.
+fn live_commit(server: &Server, host: &str) -> Option<String> {
     at(server, host).header("picloud-revision").map(str::to_owned)
 }
 
@@ -36,14 +36,14 @@ fn allowed(server: &Server, name: &str) -> u16 {
     server.get(&format!("/-/api/v1/tls-allowed?domain={name}")).status
 }
 
-/// A domain of an app, as the API shows it.
+/// A domain of an app, from the API.
 fn shown(server: &Server, app: &str, domain: &str) -> Value {
-    let listed = ask(server, TOKEN, "GET", &format!("apps/{app}/domains"), None).json();
+    let listed = api(server, TOKEN, "GET", &format!("apps/{app}/domains"), None).json();
     let domains = listed["domains"].as_array().expect("domains").clone();
     domains.into_iter().find(|found| found["name"] == domain).unwrap_or_default()
 }
 
-/// Sets the record in DNS that proves a domain to be an app's.
+/// Sets the DNS record that verifies a domain for an app.
 fn prove(dns: &Dns, server: &Server, app: &str, domain: &str) {
     let record = shown(server, app, domain)["record"].clone();
     dns.set(record["name"].as_str().expect("a name"), record["value"].as_str().expect("a value"));
@@ -60,28 +60,28 @@ fn verified_domain_belongs_to_one_app_until_removed(database: Database) {
         .says("domain pending: shop.example")
         .says("_picloud-challenge.shop.example  TXT  \"picloud-domain=")
         .says("picloud domains verify shop.example");
-    assert_eq!((answering(&server, "shop.example"), allowed(&server, "shop.example")), (None, 404));
-    verb(&server, &["domains", "verify", "shop.example", "--app", "first"])
+    assert_eq!((live_commit(&server, "shop.example"), allowed(&server, "shop.example")), (None, 404));
+    cli(&server, &["domains", "verify", "shop.example", "--app", "first"])
         .refused()
         .says("DNS has no TXT record _picloud-challenge.shop.example");
-    verb(&server, &["domains", "verify", "other.example", "--app", "first"]).refused().says("does not name");
+    cli(&server, &["domains", "verify", "other.example", "--app", "first"]).refused().says("does not name");
 
-    // Another app can name it meanwhile, and whose it is does not depend on who was first.
+    // Another app can declare the domain too; the first verified app gets it, independent of order.
     let second = app(r#""shop.example""#);
     second.push(&server.git_url("second"), &["main"]).succeeded().says("domain pending: shop.example");
     prove(&dns, &server, "first", "shop.example");
-    verb(&server, &["domains", "verify", "shop.example", "--app", "second"]).refused().says("no TXT record");
-    verb(&server, &["domains", "verify", "shop.example", "--app", "first"]).succeeded();
+    cli(&server, &["domains", "verify", "shop.example", "--app", "second"]).refused().says("no TXT record");
+    cli(&server, &["domains", "verify", "shop.example", "--app", "first"]).succeeded();
     for host in ["shop.example", "Shop.Example:8080", "shop.example."] {
-        assert_eq!(answering(&server, host), Some(first.head()), "{host}");
+        assert_eq!(live_commit(&server, host), Some(first.head()), "{host}");
     }
     assert_eq!((allowed(&server, "shop.example"), allowed(&server, "a.example")), (200, 404));
-    verb(&server, &["domains", "list", "--app", "first"])
+    cli(&server, &["domains", "list", "--app", "first"])
         .succeeded()
         .says("shop.example  live     dns")
         .says("a.example     pending  -");
 
-    // Who has nothing to do with the other app does not learn its name.
+    // A token without access to the other app does not learn its name.
     name(&second, r#""shop.example", "b.example""#);
     second
         .push(&server.git_url("second"), &["main"])
@@ -97,51 +97,51 @@ fn verified_domain_belongs_to_one_app_until_removed(database: Database) {
     }
     second.push(&server.git_url("second"), &["main:next"]).succeeded().says("PREVIEW");
 
-    // What was proven is kept while production does not name it, and goes by a rollback as before.
+    // A verified domain is kept while production does not declare it, and a rollback restores it.
     name(&first, r#""a.example""#);
     first.push(&server.git_url("first"), &["main"]).succeeded().says("- shop.example");
-    assert_eq!((answering(&server, "shop.example"), allowed(&server, "shop.example")), (None, 404));
+    assert_eq!((live_commit(&server, "shop.example"), allowed(&server, "shop.example")), (None, 404));
     second.push(&server.git_url("second"), &["main"]).refused();
-    verb(&server, &["rollback", "--app", "first"]).succeeded();
-    assert_eq!(answering(&server, "shop.example").as_ref(), Some(&first.git(&["rev-parse", "main~1"])));
+    cli(&server, &["rollback", "--app", "first"]).succeeded();
+    assert_eq!(live_commit(&server, "shop.example").as_ref(), Some(&first.git(&["rev-parse", "main~1"])));
 
-    // Released, it is the other app's once that has proven it. A push asks DNS too.
-    verb(&server, &["domains", "release", "shop.example", "--app", "first"]).succeeded();
-    assert_eq!(answering(&server, "shop.example"), None);
+    // Once released, the domain belongs to the other app after verification. A push checks DNS too.
+    cli(&server, &["domains", "release", "shop.example", "--app", "first"]).succeeded();
+    assert_eq!(live_commit(&server, "shop.example"), None);
     prove(&dns, &server, "second", "shop.example");
     let pushed = second.push(&server.git_url("second"), &["main"]).succeeded();
     assert!(!pushed.text.contains("domain pending: shop.example"), "{}", pushed.text);
     pushed.says("domain pending: b.example");
-    assert_eq!(answering(&server, "shop.example"), Some(second.head()));
-    verb(&server, &["domains", "verify", "shop.example", "--app", "first"]).refused();
+    assert_eq!(live_commit(&server, "shop.example"), Some(second.head()));
+    cli(&server, &["domains", "verify", "shop.example", "--app", "first"]).refused();
 
     server.kill();
     server.restart();
-    assert_eq!(answering(&server, "shop.example"), Some(second.head()));
+    assert_eq!(live_commit(&server, "shop.example"), Some(second.head()));
     assert_eq!(shown(&server, "second", "shop.example")["proven_by"], "ada");
-    verb(&server, &["audit", "--app", "second"]).succeeded().says("domain.hold").says("shop.example");
-    verb(&server, &["audit", "--app", "first"]).succeeded().says("domain.release");
+    cli(&server, &["audit", "--app", "second"]).succeeded().says("domain.hold").says("shop.example");
+    cli(&server, &["audit", "--app", "first"]).succeeded().says("domain.release");
 }
 
 fn domain_of_deleted_app_is_free_and_restored_with_it(database: Database) {
     let server = Server::start(database);
     let first = app(r#""shop.example""#);
     first.push(&server.git_url("first"), &["main"]).succeeded();
-    verb(&server, &["domains", "approve", "shop.example", "--app", "first"]).succeeded();
-    assert_eq!(answering(&server, "shop.example"), Some(first.head()));
-    verb(&server, &["apps", "delete", "first", "--yes"]).succeeded();
-    assert_eq!(answering(&server, "shop.example"), None);
-    // A new app of its name has nothing of it.
+    cli(&server, &["domains", "approve", "shop.example", "--app", "first"]).succeeded();
+    assert_eq!(live_commit(&server, "shop.example"), Some(first.head()));
+    cli(&server, &["apps", "delete", "first", "--yes"]).succeeded();
+    assert_eq!(live_commit(&server, "shop.example"), None);
+    // A new app of the same name does not get the domain.
     first.push(&server.git_url("first"), &["main"]).succeeded().says("domain pending: shop.example");
-    verb(&server, &["apps", "undelete", "first", "--as", "old"]).succeeded();
+    cli(&server, &["apps", "undelete", "first", "--as", "old"]).succeeded();
     assert_eq!(shown(&server, "old", "shop.example")["proof"], "admin");
     assert_eq!(shown(&server, "first", "shop.example")["state"], "pending");
-    assert_eq!(answering(&server, "shop.example"), Some(first.head()));
+    assert_eq!(live_commit(&server, "shop.example"), Some(first.head()));
 
-    // Where another app holds it by now, it does not come back.
-    verb(&server, &["apps", "delete", "old", "--yes"]).succeeded();
-    verb(&server, &["domains", "approve", "shop.example", "--app", "first"]).succeeded();
-    verb(&server, &["apps", "undelete", "old"]).refused().says("another app has the domain shop.example");
+    // If another app has the domain by now, it is not restored.
+    cli(&server, &["apps", "delete", "old", "--yes"]).succeeded();
+    cli(&server, &["domains", "approve", "shop.example", "--app", "first"]).succeeded();
+    cli(&server, &["apps", "undelete", "old"]).refused().says("another app has the domain shop.example");
 }
 
 #[test]
@@ -152,46 +152,46 @@ fn domain_is_verified_by_deployer_and_approved_by_admin() {
     let reads = token(&server, "reads", &["shop:read"]);
     let other = token(&server, "other", &["other:deploy,read"]);
     let act = |token: &str, act: &str| {
-        ask(&server, token, "POST", &format!("apps/shop/domains/shop.example/{act}"), None).status
+        api(&server, token, "POST", &format!("apps/shop/domains/shop.example/{act}"), None).status
     };
     assert_eq!((act(&deploys, "approve"), act(&reads, "verify"), act(&reads, "release")), (403, 403, 403));
     assert_eq!((act(&other, "approve"), act(&other, "verify"), act(&other, "release")), (403, 404, 404));
-    assert_eq!(ask(&server, &other, "GET", "apps/shop/domains", None).status, 404);
-    assert_eq!(answering(&server, "shop.example"), None);
+    assert_eq!(api(&server, &other, "GET", "apps/shop/domains", None).status, 404);
+    assert_eq!(live_commit(&server, "shop.example"), None);
     assert_eq!(act(TOKEN, "approve"), 200);
-    assert!(answering(&server, "shop.example").is_some());
+    assert!(live_commit(&server, "shop.example").is_some());
     assert_eq!(
         (act(&deploys, "verify"), act(&deploys, "release"), act(&deploys, "release")),
         (200, 200, 404)
     );
-    verb_as(&server, &reads, &["domains", "list", "--app", "shop"]).succeeded().says("pending");
+    cli_as(&server, &reads, &["domains", "list", "--app", "shop"]).succeeded().says("pending");
 }
 
-/// Whoever writes an app wants to be the server: its script would get the admin's next request, token and all.
+/// A malicious app tries to claim a server name: its script would get the admin's next request with the token.
 #[test]
 fn app_cannot_claim_a_server_name() {
-    // As an earlier version let it: the app has the name, and nobody has said that it is the server's.
+    // A state that an earlier version allowed: the app has the name, and `--server-names` does not list it.
     let mut server = Server::start_with(Database::sqlite(), &["--domain-proof", "off"]);
     let evil = app(r#""pi.local""#);
     evil.push(&server.git_url("evil"), &["main"]).succeeded();
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     let bearer = format!("Bearer {TOKEN}");
-    let ask = |server: &Server, path: &str| {
+    let api = |server: &Server, path: &str| {
         server.request("GET", path, &[("host", "pi.local"), ("authorization", &bearer)], None)
     };
     let reserved =
         ["/-/api/v1/apps", "/-/", "/-", "//-/api/v1/apps", "/hello.git/info/refs?service=git-receive-pack"];
     for path in reserved {
-        let answer = ask(&server, path);
+        let response = api(&server, path);
         assert_eq!(
-            (answer.status, answer.header("picloud-revision")),
+            (response.status, response.header("picloud-revision")),
             (404, None),
             "{path}: {}",
-            answer.body
+            response.body
         );
-        assert!(!answer.body.contains(TOKEN), "{path}: {}", answer.body);
+        assert!(!response.body.contains(TOKEN), "{path}: {}", response.body);
     }
-    assert_eq!(answering(&server, "pi.local"), Some(evil.head()), "the rest is the app's");
+    assert_eq!(live_commit(&server, "pi.local"), Some(evil.head()), "the app serves all other paths");
 
     server.kill();
     server.restart_with(&[
@@ -200,17 +200,17 @@ fn app_cannot_claim_a_server_name() {
         "--public-url",
         "http://pi.example.com:8080/",
     ]);
-    assert_eq!(answering(&server, "pi.local"), None);
-    assert_eq!(ask(&server, "/-/api/v1/apps").status, 200);
-    assert_eq!(ask(&server, reserved[4]).status, 200);
+    assert_eq!(live_commit(&server, "pi.local"), None);
+    assert_eq!(api(&server, "/-/api/v1/apps").status, 200);
+    assert_eq!(api(&server, reserved[4]).status, 200);
     for name in ["pi.local", "cloud.lan", "pi.example.com"] {
         let refused = app(&format!("\"{name}\"")).push(&server.git_url("other"), &["main"]).refused();
         refused.says(&format!("picloud.toml:3:12  domain `{name}` is this server's"));
         let path = format!("apps/evil/domains/{name}/approve");
-        let answer = crate::access::ask(&server, TOKEN, "POST", &path, None);
-        assert!(matches!(answer.status, 404 | 409), "{name}: {answer:?}");
+        let response = crate::access::api(&server, TOKEN, "POST", &path, None);
+        assert!(matches!(response.status, 404 | 409), "{name}: {response:?}");
     }
-    // Nor is one approved by the very name.
+    // Nor can the domain be approved by a request to that name.
     app(r#""other.lan""#).push(&server.git_url("other"), &["main"]).succeeded();
     let approve = "/-/api/v1/apps/other/domains/other.lan/approve";
     let by = |host: &str| {
@@ -220,7 +220,7 @@ fn app_cannot_claim_a_server_name() {
     assert_eq!((by("other.lan:8080"), by("OTHER.lan"), by("pi.local")), (409, 409, 200));
 }
 
-/// Where nobody has said how people reach the server, it is by the name of the machine.
+/// Without other settings, the hostname of the machine is a server name.
 #[test]
 fn hostname_of_machine_is_a_server_name() {
     let server = Server::start_with(Database::sqlite(), &["--domain-proof", "off"]);
@@ -242,7 +242,7 @@ fn certificates_are_allowed_for_served_names_only() {
     };
     push("main");
     push("main:next");
-    assert_eq!(allowed(&server, "shop.example"), 404, "it is pending");
+    assert_eq!(allowed(&server, "shop.example"), 404, "the domain is pending");
     let (bearer, approve) = (format!("Bearer {TOKEN}"), "/-/api/v1/apps/hello/domains/shop.example/approve");
     let headers = [("host", "pi.test"), ("authorization", bearer.as_str())];
     assert_eq!(server.request("POST", approve, &headers, Some(b"")).status, 200);
@@ -257,7 +257,7 @@ fn certificates_are_allowed_for_served_names_only() {
         assert_eq!(allowed(&server, name), 404, "{name}");
     }
     assert_eq!(server.get("/-/api/v1/tls-allowed").status, 400);
-    // By its address a node tells what a proxy has to know, and where else to ask.
+    // Requests by IP address get what a proxy needs, and a hint with the domain.
     assert_eq!(server.get("/-/health/ready").status, 200);
     assert_eq!(server.get("/-/api/v1/apps").status, 421);
     assert_eq!(at(&server, "pi.test").status, 200);
@@ -276,7 +276,7 @@ fn app_cannot_claim_the_server_domain() {
         .says("picloud.toml:3:39  domain `a.pi.test`");
 }
 
-/// Who makes certificates makes so many a week for a domain: previews do not take those of production.
+/// Certificate authorities limit certificates per domain and week: previews do not use up those of production.
 #[test]
 fn preview_certificates_per_week_are_limited() {
     let flags = ["--domain", "pi.test", "--preview-certificates", "5"];
@@ -292,7 +292,7 @@ fn preview_certificates_per_week_are_limited() {
     for app in ["one", "two", "three"] {
         push(&server, app, &previews);
     }
-    // Of one app two, and of all five; whoever asks again is answered the same.
+    // At most two for one app and five in all; repeated requests get the same response.
     for _ in 0..2 {
         for (name, status) in [
             ("a--one", 200),
@@ -318,7 +318,7 @@ fn preview_certificates_per_week_are_limited() {
     assert!(status.body.contains("preview_without_certificate"), "{}", status.body);
     assert!(server.log().contains("no certificate for a preview"), "{}", server.log());
 
-    // What was granted stays so, for its certificate is renewed.
+    // Granted certificates stay allowed, since they are renewed.
     server.kill();
     server.restart();
     assert_eq!((allowed(&server, "a--one.pi.test"), allowed(&server, "c--one.pi.test")), (200, 429));

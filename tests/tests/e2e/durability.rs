@@ -1,4 +1,4 @@
-//! Everything that was acknowledged is there after a crash, from the database alone.
+//! Acknowledged changes survive a crash, from the database only.
 
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
@@ -35,20 +35,20 @@ fn killed_node_serves_all_live_apps_after_restart(database: Database) {
 fn stopped_node_finishes_running_requests(database: Database) {
     let mut server = Server::start(database);
     let repository = Repository::hello();
-    // Busy long enough to be running still when the stop comes.
+    // Long enough to be still running when the node stops.
     repository.write("greet.rhai", "log::info(\"begun\"); let n = 0; while n < 1_500_000 { n += 1; } `done`");
     repository.commit("slow");
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
     std::thread::scope(|scope| {
         let address = server.address.clone();
-        let asked = scope.spawn(move || {
-            let mut answer =
-                ureq::get(format!("http://{address}/hello/greet/Ann")).call().expect("an answer");
-            answer.body_mut().read_to_string().expect("text")
+        let client = scope.spawn(move || {
+            let mut response =
+                ureq::get(format!("http://{address}/hello/greet/Ann")).call().expect("a response");
+            response.body_mut().read_to_string().expect("text")
         });
         until("the script runs", || server.log().contains("begun").then_some(()));
         server.stop();
-        assert_eq!(asked.join().unwrap(), "\"done\"");
+        assert_eq!(client.join().unwrap(), "\"done\"");
     });
 }
 
@@ -73,7 +73,7 @@ fn interrupted_push_changes_nothing(database: Database) {
     let command = format!("{:040} {commit} refs/heads/main\0report-status\n", 0);
     let mut body = format!("{:04x}{command}0000", command.len() + 4).into_bytes();
     body.extend(&pack);
-    // The head promises the whole, the connection ends in the middle.
+    // The head declares the full length; the connection is closed in the middle.
     let head = format!(
         "POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\n\
          Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {}\r\n\r\n",

@@ -1,4 +1,4 @@
-//! What ran and what it logged, as those who operate an app see it.
+//! Executions and logs, as users of an app see them.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -43,7 +43,7 @@ fn serve(database: Database) -> (Server, Repository) {
     repository.write("picloud.toml", MANIFEST);
     repository.write("greet.rhai", "log::info(`to ${ctx.request.params.name}`, #{ n: 1 });\n`hi`");
     repository.write("fail.rhai", "let a = 1;\n  throw \"no luck\";");
-    // Longer than where others wait.
+    // Longer than the wait for a slot.
     repository.write(
         "long.rhai",
         "log::warn(\"begun\"); let n = 0; for i in 0..200_000 { n += i; } log::error(`${n}`); n",
@@ -56,24 +56,24 @@ fn serve(database: Database) -> (Server, Repository) {
     (server, repository)
 }
 
-fn asked(server: &Server, path: &str) -> Value {
+fn get_json(server: &Server, path: &str) -> Value {
     let bearer = format!("Bearer {TOKEN}");
-    let answer =
+    let response =
         server.request("GET", &format!("/-/api/v1/apps/app/{path}"), &[("authorization", &bearer)], None);
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    answer.json()
+    assert_eq!(response.status, 200, "{}", response.body);
+    response.json()
 }
 
 /// The executions that `query` finds, once there are `count`.
 fn executions(server: &Server, query: &str, count: usize) -> Vec<Value> {
     until("the executions are recorded", || {
-        let found = asked(server, &format!("executions?{query}"))["executions"].as_array().cloned();
+        let found = get_json(server, &format!("executions?{query}"))["executions"].as_array().cloned();
         found.filter(|found| found.len() == count)
     })
 }
 
 fn messages(server: &Server, query: &str) -> Vec<String> {
-    let found = asked(server, &format!("logs?{query}"));
+    let found = get_json(server, &format!("logs?{query}"));
     let lines = found["lines"].as_array().expect("lines");
     lines.iter().map(|line| line["message"].as_str().expect("a message").to_owned()).collect()
 }
@@ -81,8 +81,8 @@ fn messages(server: &Server, query: &str) -> Vec<String> {
 fn executions_are_recorded_with_their_cost(database: Database) {
     let (server, repository) = serve(database);
     let request = "11111111-2222-4333-8444-555555555555";
-    let answer = server.request("GET", "/app/greet/Ann?secret=1", &[("x-request-id", request)], None);
-    let id = answer.header("picloud-execution").expect("an id").to_owned();
+    let response = server.request("GET", "/app/greet/Ann?secret=1", &[("x-request-id", request)], None);
+    let id = response.header("picloud-execution").expect("an id").to_owned();
     server.get("/app/long");
     let (code, _, text) = run(repository.path(), &["invoke", "double", "--data", "{\"n\": 2}"]);
     assert_eq!(code, Some(0), "{text}");
@@ -107,8 +107,9 @@ fn executions_are_recorded_with_their_cost(database: Database) {
 
     assert_eq!(executions(&server, "script=long.rhai", 1)[0]["script"], "long.rhai");
     assert_eq!(executions(&server, "trigger=scheduled", 1)[0]["script"], "tick.rhai");
-    let first = asked(&server, "executions?limit=3");
-    let rest = asked(&server, &format!("executions?cursor={}", first["next_cursor"].as_str().expect("more")));
+    let first = get_json(&server, "executions?limit=3");
+    let rest =
+        get_json(&server, &format!("executions?cursor={}", first["next_cursor"].as_str().expect("more")));
     assert_eq!(rest["executions"].as_array().map(Vec::len), Some(1));
     assert!(rest["next_cursor"].is_null());
 
@@ -117,7 +118,7 @@ fn executions_are_recorded_with_their_cost(database: Database) {
     assert_eq!(messages(&server, "script=tick.rhai"), ["tick"]);
     assert_eq!(messages(&server, &format!("execution={}", greet["id"].as_str().expect("an id"))), ["to Ann"]);
     assert!(messages(&server, "since=2999-01-01T00:00:00Z").is_empty());
-    let older = asked(&server, "logs?limit=1")["next_cursor"].as_str().map(str::to_owned);
+    let older = get_json(&server, "logs?limit=1")["next_cursor"].as_str().map(str::to_owned);
     assert_eq!(messages(&server, &format!("limit=1&cursor={}", older.expect("more"))), ["19999900000"]);
 }
 
@@ -131,14 +132,14 @@ fn failure_is_shown_with_source_line_of_its_commit(database: Database) {
 
     let (code, text, _) = run(repository.path(), &["executions", &id]);
     assert_eq!(code, Some(0), "{text}");
-    for words in [
+    for expected in [
         "http GET /fail",
         "script_error 500",
         "error: fail.rhai:2:3  ",
         "no luck",
         "  2 |   throw \"no luck\";\n    |   ^\n",
     ] {
-        assert!(text.contains(words), "does not say {words:?}:\n{text}");
+        assert!(text.contains(expected), "{expected:?} is not in:\n{text}");
     }
     let (_, text, _) = run(repository.path(), &["executions", "--failed"]);
     assert!(text.contains("GET /fail") && text.contains(&id), "{text}");
@@ -160,7 +161,7 @@ fn last_executions_are_recorded_before_shutdown(database: Database) {
     }
     server.stop();
     server.restart();
-    assert_eq!(asked(&server, "executions")["executions"].as_array().map(Vec::len), Some(20));
+    assert_eq!(get_json(&server, "executions")["executions"].as_array().map(Vec::len), Some(20));
     assert_eq!(messages(&server, "").len(), 20);
 }
 
@@ -168,7 +169,7 @@ fn last_executions_are_recorded_before_shutdown(database: Database) {
 pub(crate) struct Follower {
     process: Child,
     lines: Receiver<String>,
-    said: Receiver<String>,
+    messages: Receiver<String>,
 }
 
 impl Follower {
@@ -178,16 +179,16 @@ impl Follower {
         command.args(["logs", "-f"]).args(arguments).current_dir(repository.path());
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
         let lines = lines_of(process.stdout.take().expect("a pipe"));
-        let said = lines_of(process.stderr.take().expect("a pipe"));
-        Self { process, lines, said }
+        let messages = lines_of(process.stderr.take().expect("a pipe"));
+        Self { process, lines, messages }
     }
 
     pub(crate) fn line(&self) -> String {
         until("a line is printed", || self.lines.try_recv().ok())
     }
 
-    pub(crate) fn hears(&self, words: &str) {
-        until(words, || self.said.try_recv().ok().filter(|said| said.contains(words)));
+    pub(crate) fn receives(&self, expected: &str) {
+        until(expected, || self.messages.try_recv().ok().filter(|line| line.contains(expected)));
     }
 }
 
@@ -214,13 +215,10 @@ fn followed_logs_include_all_nodes_and_survive_a_restart() {
     let (mut one, repository) = serve(database.clone());
     let two = Server::start_with(database, &["--node-name", "two"]);
     one.get("/app/greet/Early");
-    until("it is recorded", || (messages(&one, "").len() == 1).then_some(()));
+    until("the execution is recorded", || (messages(&one, "").len() == 1).then_some(()));
 
     let follower = Follower::new(&repository, &[]);
-    assert!(
-        follower.line().ends_with("INFO   greet.rhai:1  to Early  {\"n\":1}"),
-        "what is there comes first"
-    );
+    assert!(follower.line().ends_with("INFO   greet.rhai:1  to Early  {\"n\":1}"), "stored lines come first");
     let errors = Follower::new(&repository, &["--level", "error", "--json", "-n", "0"]);
     two.get("/app/greet/Bob");
     assert!(follower.line().contains("to Bob"));
@@ -229,16 +227,16 @@ fn followed_logs_include_all_nodes_and_survive_a_restart() {
     let line: Value = serde_json::from_str(&errors.line()).expect("JSON");
     assert_eq!((&line["level"], &line["failure"]), (&"error".into(), &true.into()), "{line}");
 
-    // The follower asks the first node; the second one logs while it is away.
+    // The follower is connected to the first node; the second one logs while the first is down.
     let address = one.address.clone();
     one.stop();
-    follower.hears("trying again");
+    follower.receives("trying again");
     for name in ["Cleo", "Dan"] {
         two.get(&format!("/app/greet/{name}"));
     }
-    until("they are recorded", || (messages(&two, "script=greet.rhai").len() == 4).then_some(()));
+    until("the executions are recorded", || (messages(&two, "script=greet.rhai").len() == 4).then_some(()));
     one.restart_at(&address);
-    follower.hears("nothing is missing");
+    follower.receives("nothing is missing");
     assert!(follower.line().contains("to Cleo"));
     assert!(follower.line().contains("to Dan"));
 }
@@ -261,34 +259,34 @@ fn executions_during_database_outage_are_recorded_or_counted_as_dropped() {
     assert!(follower.line().ends_with("Ann"));
 
     postgres.stop();
-    follower.hears("the database is away");
+    follower.receives("the database is away");
     let bearer = format!("Bearer {TOKEN}");
-    let away = server.request("GET", "/-/api/v1/apps/app/logs", &[("authorization", &bearer)], None);
-    assert_eq!(away.status, 503, "{}", away.body);
+    let outage = server.request("GET", "/-/api/v1/apps/app/logs", &[("authorization", &bearer)], None);
+    assert_eq!(outage.status, 503, "{}", outage.body);
     server.get("/app/greet/Bob");
-    // More plain runs than may wait.
-    let asking: u32 = 12_000;
+    // More routine executions than the buffer holds.
+    let failing: u32 = 12_000;
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..asking / 4).for_each(|_| assert_eq!(server.get("/app/fail").status, 200)));
+            scope.spawn(|| (0..failing / 4).for_each(|_| assert_eq!(server.get("/app/fail").status, 200)));
         }
     });
     postgres.start_again();
-    follower.hears("the database is back");
-    assert!(follower.line().ends_with("Bob"), "lines come before what has nothing to tell");
-    follower.hears("are lost: node pi had no room for them");
+    follower.receives("the database is back");
+    assert!(follower.line().ends_with("Bob"), "executions with lines are recorded before those without");
+    follower.receives("are lost: node pi had no room for them");
     let database = &server.database;
-    let (kept, lost) = until("all is kept or counted", || {
+    let (kept, lost) = until("all executions are recorded or counted", || {
         let kept: u32 = database.query("SELECT count(*) FROM executions").parse().expect("a number");
         let lost: u32 =
             database.query("SELECT coalesce(sum(executions), 0) FROM losses").parse().expect("a number");
-        (kept + lost == asking + 2).then_some((kept, lost))
+        (kept + lost == failing + 2).then_some((kept, lost))
     });
     let (code, problems) = crate::status::problems(&server.address);
     let dropped = problems.iter().find(|problem| problem["kind"] == "records_dropped").expect("a problem");
     let message = dropped["message"].as_str().expect("a message");
-    let words = format!("node pi dropped the records of {lost} execution");
-    assert!(code == Some(1) && message.starts_with(&words), "{message}");
-    // More than the queue alone holds, which is emptied also while the database does not answer.
-    assert!(kept > 768 && lost > 0, "{kept} kept and {lost} lost");
+    let expected = format!("node pi dropped the records of {lost} execution");
+    assert!(code == Some(1) && message.starts_with(&expected), "{message}");
+    // More than the queue holds, which is also drained while the database is down.
+    assert!(kept > 768 && lost > 0, "{kept} recorded and {lost} dropped");
 }

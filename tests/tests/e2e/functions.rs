@@ -1,4 +1,4 @@
-//! What callers of an app see.
+//! Routes and functions as their callers see them.
 
 use tests::{Database, Repository, Server, TOKEN, until};
 
@@ -21,13 +21,13 @@ fn script_reads_request_and_builds_response() {
            body: #{ body: r.body, query: r.query.q, header: r.headers[\"x-a\"], path: r.path, rest: r.rest } }";
     let server = serve("[[routes]]\npath = \"/files/{*rest}\"\nscript = \"a.rhai\"\n", &[("a.rhai", script)]);
     let headers = [("content-type", "application/json"), ("x-a", "1")];
-    let answer =
+    let response =
         server.request("POST", "/app/files/a/b%20c?q=x+y", &headers, Some(br#"{"n":[1,2.5,null,true]}"#));
-    assert_eq!(answer.status, 201);
-    assert_eq!(answer.header("x-kind"), Some("http"));
-    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(response.status, 201);
+    assert_eq!(response.header("x-kind"), Some("http"));
+    assert_eq!(response.header("content-type"), Some("application/json"));
     assert_eq!(
-        answer.json(),
+        response.json(),
         serde_json::json!({
             "body": {"n": [1, 2.5, null, true]}, "query": "x y", "header": "1",
             "path": "/files/a/b c", "rest": "a/b c"
@@ -52,13 +52,13 @@ fn undeclared_methods_get_405_and_paths_404() {
 #[test]
 fn script_error_is_logged_and_hidden_from_caller() {
     let server = serve(ANY, &[("a.rhai", "let a = 1;\n  throw \"secret detail\";")]);
-    let answer = server.get("/app/");
-    assert_eq!(answer.status, 500);
-    let json = answer.json();
+    let response = server.get("/app/");
+    assert_eq!(response.status, 500);
+    let json = response.json();
     assert_eq!(json["error"], "script error");
-    assert_eq!(json["execution_id"].as_str(), answer.header("picloud-execution"));
-    assert!(!answer.body.contains("secret detail"));
-    let log = until("it is logged", || Some(server.log()).filter(|log| log.contains("secret detail")));
+    assert_eq!(json["execution_id"].as_str(), response.header("picloud-execution"));
+    assert!(!response.body.contains("secret detail"));
+    let log = until("the line is logged", || Some(server.log()).filter(|log| log.contains("secret detail")));
     assert!(log.contains("a.rhai:2:3"), "{log}");
     assert!(log.contains(json["execution_id"].as_str().unwrap()));
 }
@@ -91,14 +91,14 @@ fn every_limit_stops_script_and_spares_node() {
     let large = server.request("POST", "/app/fine", &[], Some(&[b'x'; 2000]));
     assert_eq!(large.status, 413);
     let busy = std::thread::scope(|scope| {
-        let asked: Vec<_> = (0..8).map(|_| scope.spawn(|| server.get("/app/loop"))).collect();
-        asked
+        let requests: Vec<_> = (0..8).map(|_| scope.spawn(|| server.get("/app/loop"))).collect();
+        requests
             .into_iter()
-            .map(|answer| answer.join().unwrap())
-            .filter(|answer| answer.status == 503)
+            .map(|response| response.join().unwrap())
+            .filter(|response| response.status == 503)
             .collect::<Vec<_>>()
     });
-    assert!(!busy.is_empty() && busy.iter().all(|answer| answer.header("retry-after").is_some()));
+    assert!(!busy.is_empty() && busy.iter().all(|response| response.header("retry-after").is_some()));
     assert_eq!(server.get("/app/fine").body, "\"fine\"");
 }
 
@@ -112,8 +112,11 @@ fn function_is_called_by_name_with_token() {
     let call = |path: &str, token: &str| {
         server.request("POST", path, &[("authorization", token)], Some(b"{\"n\": 21}"))
     };
-    let answer = call(path, &bearer);
-    assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"kind": "function", "twice": 42})));
+    let response = call(path, &bearer);
+    assert_eq!(
+        (response.status, response.json()),
+        (200, serde_json::json!({"kind": "function", "twice": 42}))
+    );
     assert_eq!(call(path, "Bearer wrong").status, 401);
     assert_eq!(call("/-/api/v1/apps/app/functions/triple", &bearer).status, 404);
     assert_eq!(call("/-/api/v1/apps/none/functions/double", &bearer).status, 404);
@@ -131,12 +134,12 @@ fn apps_and_control_plane_have_separate_origins_with_domain() {
         .succeeded()
         .says("LIVE as deploy 1")
         .says("https://hello.example.test/");
-    let ask = |host: &str, path: &str| server.request("GET", path, &[("host", host)], None).status;
-    assert_eq!(ask("hello.example.test", "/greet/Ann"), 200);
-    assert_eq!(ask("example.test", "/-/health/live"), 200);
-    assert_eq!(ask("example.test", "/hello/greet/Ann"), 404);
-    assert_eq!(ask("hello.example.test", "/-/health/live"), 404);
-    assert_eq!(ask("elsewhere.test", "/-/health/live"), 404);
+    let status = |host: &str, path: &str| server.request("GET", path, &[("host", host)], None).status;
+    assert_eq!(status("hello.example.test", "/greet/Ann"), 200);
+    assert_eq!(status("example.test", "/-/health/live"), 200);
+    assert_eq!(status("example.test", "/hello/greet/Ann"), 404);
+    assert_eq!(status("hello.example.test", "/-/health/live"), 404);
+    assert_eq!(status("elsewhere.test", "/-/health/live"), 404);
 }
 
 #[test]

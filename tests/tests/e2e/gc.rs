@@ -1,4 +1,4 @@
-//! What nothing holds any more gives its room back: deleted branches, old deploys, secrets that were pushed by mistake.
+//! Garbage collection: deleted branches, old deploys, secrets that were pushed by mistake.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 
-use super::access::{ask, token, verb, verb_as};
-use super::postgres::locked::Psql;
+use super::access::{api, cli, cli_as, token};
+use super::postgres::lock_contention::Psql;
 
 on_both_databases!(
     deleted_branch_frees_its_space,
@@ -21,7 +21,7 @@ on_both_databases!(
     node_killed_during_gc_keeps_no_partly_deleted_commit,
 );
 
-/// Bytes that no compression makes smaller, others for each seed.
+/// Incompressible bytes, different for each seed.
 pub(crate) fn noise(length: usize, seed: u32) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761) ^ 0x9e37_79b9;
     let byte = |_| {
@@ -31,18 +31,18 @@ pub(crate) fn noise(length: usize, seed: u32) -> Vec<u8> {
     (0..length).map(byte).collect()
 }
 
-/// How many bytes of the disk the app takes, by its own count.
+/// The disk usage of the app, as the API reports it.
 fn counted(server: &Server) -> u64 {
-    let limits = ask(server, TOKEN, "GET", "apps/hello/limits", None).json();
+    let limits = api(server, TOKEN, "GET", "apps/hello/limits", None).json();
     limits["used"]["disk_bytes"].as_u64().unwrap()
 }
 
-/// How many bytes the files of a folder take.
+/// The size of the files in a folder.
 fn folder_bytes(folder: &Path) -> u64 {
     std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().map_or(0, |file| file.len())).sum()
 }
 
-/// A branch of its own with files that nothing serves.
+/// An orphan branch with files that no route serves.
 fn orphan(repository: &Repository, branch: &str, files: &[(&str, Vec<u8>)]) {
     repository.git(&["checkout", "-q", "--orphan", branch]);
     repository.git(&["rm", "-q", "-rf", "."]);
@@ -53,7 +53,7 @@ fn orphan(repository: &Repository, branch: &str, files: &[(&str, Vec<u8>)]) {
     repository.git(&["checkout", "-q", "-f", "main"]);
 }
 
-fn is_whole(url: &str) {
+fn is_complete(url: &str) {
     Repository::clone_of(url).git(&["fsck", "--strict", "--full"]);
 }
 
@@ -71,22 +71,22 @@ fn deleted_branch_frees_its_space(database: Database) {
     let (full, full_folder) = (counted(&server), folder_bytes(server.data_dir()));
     assert!(full > 20 << 20, "{full}");
     repository.push(&url, &[":large"]).succeeded();
-    let began = Instant::now();
-    until("the room is given back", || (counted(&server) == empty).then_some(()));
-    println!("{} bytes collected within {:?} of the deletion", full - empty, began.elapsed());
+    let start = Instant::now();
+    until("the space is freed", || (counted(&server) == empty).then_some(()));
+    println!("{} bytes collected within {:?} of the deletion", full - empty, start.elapsed());
     if is_embedded {
         assert!(full_folder > 20 << 20, "{full_folder}");
-        // Some pages are kept for what comes next, and the write-ahead log is cut down.
+        // Some pages are kept for reuse, and the write-ahead log is truncated.
         let most = empty_folder + (13 << 20);
         until("the file is smaller", || (folder_bytes(server.data_dir()) < most).then_some(()));
         println!("folder: {empty_folder}, {full_folder}, {}", folder_bytes(server.data_dir()));
     }
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
-    is_whole(&url);
-    // What is gone is pushed as if it had never been there.
+    is_complete(&url);
+    // Deleted objects can be pushed again.
     repository.push(&url, &["large"]).succeeded();
     assert_eq!(counted(&server), full);
-    is_whole(&url);
+    is_complete(&url);
 }
 
 fn partly_rejected_push_stores_no_rejected_objects(database: Database) {
@@ -104,12 +104,12 @@ fn partly_rejected_push_stores_no_rejected_objects(database: Database) {
     orphan(&repository, "b", &[("b.txt", b"b".to_vec())]);
     repository.push(&url, &["wrong", "b"]).refused().says("STORED b").says("REJECTED wrong");
     let small = counted(&server);
-    until("what was rejected is gone", || (counted(&server) < before + 2000).then_some(()));
-    assert!(small > before + 1_000_000, "it came in the same pack: {before} {small}");
-    is_whole(&url);
+    until("rejected objects are deleted", || (counted(&server) < before + 2000).then_some(()));
+    assert!(small > before + 1_000_000, "accepted objects of the same pack are kept: {before} {small}");
+    is_complete(&url);
 }
 
-/// The deploys that clients see.
+/// The deploy refs that clients see.
 fn deploy_refs(repository: &Repository, url: &str) -> Vec<String> {
     let listed = repository.git(&["ls-remote", url, "refs/deploys/*"]);
     let names = listed.lines().filter_map(|line| line.split_once("refs/deploys/"));
@@ -130,19 +130,19 @@ fn old_deploys_are_pruned_and_live_ones_kept(database: Database) {
         repository.commit("next");
     }
     assert_eq!(deploy_refs(&repository, &url), ["1", "2", "3", "4", "5"]);
-    verb(&server, &["apps", "prune", "hello"]).succeeded().says("3 deploys and 0 objects are deleted");
+    cli(&server, &["apps", "prune", "hello"]).succeeded().says("3 deploys and 0 objects are deleted");
     assert_eq!(deploy_refs(&repository, &url), ["4", "5"]);
-    verb(&server, &["rollback", "1", "--app", "hello"])
+    cli(&server, &["rollback", "1", "--app", "hello"])
         .refused()
         .says("deploy 1 is not kept any more; push its commit again");
-    verb(&server, &["rollback", "9", "--app", "hello"]).refused().says("the app has no deploy 9");
-    verb(&server, &["rollback", "4", "--app", "hello"]).succeeded();
+    cli(&server, &["rollback", "9", "--app", "hello"]).refused().says("the app has no deploy 9");
+    cli(&server, &["rollback", "4", "--app", "hello"]).succeeded();
     assert_eq!(server.get("/hello/greet/Ann").body, "\"3\"");
-    // Its commit is an ancestor of what is live, so it is there, and is validated once more.
+    // Its commit is an ancestor of the live one, so it still exists and is validated again.
     repository.push(&url, &["-f", &format!("{first}:main")]).succeeded().says("LIVE as deploy 7");
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     let before = counted(&server);
-    let pruned = ask(&server, TOKEN, "POST", "apps/hello/prune", Some(&json!({"deploys": 0}))).json();
+    let pruned = api(&server, TOKEN, "POST", "apps/hello/prune", Some(&json!({"deploys": 0}))).json();
     assert_eq!(pruned["deploys"], json!(3));
     assert!(pruned["objects"].as_u64().unwrap() > 8, "{pruned}");
     assert_eq!(pruned["disk_bytes"], json!(counted(&server)));
@@ -152,13 +152,13 @@ fn old_deploys_are_pruned_and_live_ones_kept(database: Database) {
     );
     assert_eq!(deploy_refs(&repository, &url), ["7"]);
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
-    is_whole(&url);
+    is_complete(&url);
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 8");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"5\"");
-    verb(&server, &["audit", "--app", "hello"]).succeeded().says("app.prune").says("3 deploys, 0 objects");
+    cli(&server, &["audit", "--app", "hello"]).succeeded().says("app.prune").says("3 deploys, 0 objects");
     let reader = token(&server, "reader", &["hello:read,deploy,force"]);
-    verb_as(&server, &reader, &["apps", "prune", "hello"]).refused().says("it needs the scope admin");
-    verb(&server, &["apps", "prune", "hello", "--older-than", "1h"]).succeeded().says("0 deploys");
+    cli_as(&server, &reader, &["apps", "prune", "hello"]).refused().says("it needs the scope admin");
+    cli(&server, &["apps", "prune", "hello", "--older-than", "1h"]).succeeded().says("0 deploys");
 }
 
 fn deleted_preview_keeps_no_deploys(database: Database) {
@@ -169,15 +169,15 @@ fn deleted_preview_keeps_no_deploys(database: Database) {
     repository.write("large", noise(500_000, 1));
     repository.commit("next");
     repository.push(&url, &["main:try"]).succeeded();
-    verb(&server, &["apps", "prune", "hello"]).succeeded().says("0 deploys and 0 objects");
+    cli(&server, &["apps", "prune", "hello"]).succeeded().says("0 deploys and 0 objects");
     repository.push(&url, &[":try"]).succeeded();
     let before = counted(&server);
-    verb(&server, &["apps", "prune", "hello"]).succeeded().says("1 deploy and 3 objects");
+    cli(&server, &["apps", "prune", "hello"]).succeeded().says("1 deploy and 3 objects");
     assert!(before - counted(&server) > 500_000);
     assert_eq!(deploy_refs(&repository, &url), ["1"]);
 }
 
-/// In what the node keeps on the disk, the bytes that no compression changes.
+/// Whether these incompressible bytes are in the files of the node.
 fn is_on_disk(server: &Server, bytes: &[u8]) -> bool {
     let files = std::fs::read_dir(server.data_dir()).unwrap();
     let mut contents = files.map(|file| std::fs::read(file.unwrap().path()).unwrap_or_default());
@@ -198,12 +198,12 @@ fn pushed_secret_can_be_removed(database: Database) {
     repository.push(&url, &["main"]).succeeded();
     let blob = repository.git(&["rev-parse", "HEAD:key.bin"]);
     assert!(!is_embedded || is_on_disk(&server, &secret));
-    // The next version of the file is sent as a delta on it.
+    // The next version of the file is sent as a delta against it.
     let harmless = [&secret[..10_000], b"harmless".as_slice()].concat();
     repository.write("key.bin", &harmless);
     repository.git(&["commit", "-q", "-a", "--amend", "-m", "without it"]);
     repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 3");
-    verb(&server, &["apps", "prune", "hello", "--deploys", "0"]).succeeded().says("2 deploys");
+    cli(&server, &["apps", "prune", "hello", "--deploys", "0"]).succeeded().says("2 deploys");
     let fetched = |object: &str| {
         let clone = Repository::new();
         clone.try_git(&["fetch", "-q", &url, object]).accepted
@@ -222,8 +222,8 @@ fn pushed_secret_can_be_removed(database: Database) {
     }
 }
 
-/// The same objects are pushed, deleted and pushed again while everything that nothing reaches is deleted all the time. A push
-/// that builds on what was just deleted is unpacked once more.
+/// The same objects are pushed, deleted and pushed again while gc runs all the time. A push that builds on objects that were just
+/// deleted is unpacked again.
 fn gc_deletes_no_pushed_objects(database: Database) {
     let server = Server::start_with(database, &["--collect-after", "0s", "--pushes-at-once", "8"]);
     let repository = Repository::hello();
@@ -241,10 +241,10 @@ fn gc_deletes_no_pushed_objects(database: Database) {
         let pruning = scope.spawn(|| {
             let mut objects = 0;
             while Instant::now() < end {
-                let answer = ask(&server, TOKEN, "POST", "apps/hello/prune", Some(&json!({})));
-                // Others push all the time.
-                assert!(matches!(answer.status, 200 | 409), "{}", answer.body);
-                objects += answer.json()["objects"].as_u64().unwrap_or(0);
+                let response = api(&server, TOKEN, "POST", "apps/hello/prune", Some(&json!({})));
+                // Concurrent pushes.
+                assert!(matches!(response.status, 200 | 409), "{}", response.body);
+                objects += response.json()["objects"].as_u64().unwrap_or(0);
             }
             objects
         });
@@ -258,7 +258,7 @@ fn gc_deletes_no_pushed_objects(database: Database) {
                     while Instant::now() < end {
                         let pushed = repository.push(&url, &[&name]);
                         if !pushed.accepted {
-                            // Never more than this: the server has tried three times.
+                            // Not more: the server has retried three times.
                             pushed.says("push again in a moment");
                             continue;
                         }
@@ -279,12 +279,12 @@ fn gc_deletes_no_pushed_objects(database: Database) {
         pushes
     });
     assert!(pushes > 3, "{pushes}");
-    is_whole(&server.git_url("hello"));
-    let status: Value = ask(&server, TOKEN, "GET", "status", None).json();
+    is_complete(&server.git_url("hello"));
+    let status: Value = api(&server, TOKEN, "GET", "status", None).json();
     assert_eq!(status["problems"].as_array().map(Vec::len), Some(0), "{status}");
 }
 
-/// A commit whose objects were half deleted is not there, whatever is left of it: neither for a push that builds on it, nor for one
+/// A commit with partly deleted objects does not exist for later pushes: neither for a push that builds on it, nor for one
 /// that points a branch to it.
 fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
     let mut server = Server::start_with(database, &["--collect-after", "0s"]);
@@ -294,16 +294,16 @@ fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
     let files: Vec<_> = (0..28).map(|seed| (format!("{seed}.bin"), noise(1 << 20, seed))).collect();
     let files: Vec<_> = files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
     orphan(&repository, "large", &files);
-    // The ref took some bytes too.
+    // The ref takes some bytes too.
     let full = empty + (28 << 20);
-    // On a busy machine all of it can be deleted before the node is.
+    // On a busy machine gc can finish before the node is killed.
     let mut tries = 0;
     loop {
         repository.push(&server.git_url("hello"), &["large"]).succeeded();
         repository.push(&server.git_url("hello"), &[":large"]).succeeded();
-        until("something is deleted", || (counted(&server) < full).then_some(()));
+        until("objects are deleted", || (counted(&server) < full).then_some(()));
         server.kill();
-        // It looks for more after a minute.
+        // gc runs again after a minute.
         server.restart_with(&["--collect-after", "60m"]);
         let left = counted(&server);
         if left > empty && left < full {
@@ -320,18 +320,18 @@ fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
     repository.git(&["checkout", "-q", "large"]);
     let next = repository.commit("on top of it");
     crafted_push(&server, &repository, &next, &[&next]).says("missing necessary objects");
-    // What is left of the files is written once more.
+    // The remaining objects are written again.
     repository.push(&url, &["large"]).succeeded().says("STORED large");
-    is_whole(&url);
+    is_complete(&url);
     server.kill();
     server.restart_with(&["--collect-after", "0s"]);
     let url = server.git_url("hello");
     repository.push(&url, &[":large"]).succeeded();
-    until("all of it is deleted", || (counted(&server) == empty).then_some(()));
-    is_whole(&url);
+    until("all objects are deleted", || (counted(&server) == empty).then_some(()));
+    is_complete(&url);
 }
 
-/// Pushes a branch `crafted` that points to `tip`, with a pack of just these objects: `git` would send what they name too.
+/// Pushes a branch `crafted` that points to `tip`, with a pack of only these objects; `git` would send the referenced ones too.
 fn crafted_push(server: &Server, repository: &Repository, tip: &str, objects: &[&str]) -> Answered {
     let mut packing = tests::repository::command(repository.path(), &["pack-objects", "--stdout", "-q"])
         .stdin(Stdio::piped())
@@ -349,16 +349,16 @@ fn crafted_push(server: &Server, repository: &Repository, tip: &str, objects: &[
     Answered(server.request("POST", "/hello.git/git-receive-pack", &headers, Some(&body)).body)
 }
 
-/// What git's client would read.
+/// What git's client would print.
 struct Answered(String);
 
 impl Answered {
-    fn says(self, words: &str) {
-        assert!(self.0.contains(words), "{}", self.0);
+    fn says(self, expected: &str) {
+        assert!(self.0.contains(expected), "{}", self.0);
     }
 }
 
-/// The pushes of an earlier version do not notice that what they build on is deleted.
+/// The pushes of an earlier version do not notice that gc deletes the objects they build on.
 #[test]
 fn gc_waits_while_a_node_of_an_earlier_version_runs() {
     let server = Server::start_with(Database::postgres(), &["--collect-after", "0s"]);
@@ -373,20 +373,20 @@ fn gc_waits_while_a_node_of_an_earlier_version_runs() {
     orphan(&repository, "b", &[("b", noise(2000, 1))]);
     repository.push(&url, &["b"]).succeeded();
     repository.push(&url, &[":b"]).succeeded();
-    verb(&server, &["apps", "prune", "hello"])
+    cli(&server, &["apps", "prune", "hello"])
         .refused()
         .says("nothing is deleted while there is a node of an earlier version; upgrade it first");
-    for verb_of_apps in [["apps", "stop", "hello"].as_slice(), &["apps", "delete", "hello", "--yes"]] {
-        verb(&server, verb_of_apps)
+    for apps_command in [["apps", "stop", "hello"].as_slice(), &["apps", "delete", "hello", "--yes"]] {
+        cli(&server, apps_command)
             .refused()
             .says("no app is stopped or deleted while there is a node of an earlier version");
     }
     assert!(counted(&server) > empty);
     server.database.query("DELETE FROM nodes WHERE name = 'old'");
-    until("it is deleted", || (counted(&server) == empty).then_some(()));
+    until("the objects are deleted", || (counted(&server) == empty).then_some(()));
 }
 
-/// A push finds its files stored, and has to wait. Meanwhile they are deleted, since nothing reaches them.
+/// A push finds its files in the store and has to wait. Meanwhile gc deletes them, since nothing reaches them.
 #[test]
 fn waiting_push_is_unpacked_again_after_gc() {
     let server = Server::start(Database::postgres());
@@ -396,26 +396,26 @@ fn waiting_push_is_unpacked_again_after_gc() {
     orphan(&repository, "b", &[("b", noise(2000, 1))]);
     repository.push(&url, &["b"]).succeeded();
     repository.push(&url, &[":b"]).succeeded();
-    // Another commit of the same files: it comes in the pack, and they are found.
+    // Another commit with the same files: the commit is in the pack, the files are found in the store.
     repository.git(&["checkout", "-q", "b"]);
     repository.git(&["commit", "-q", "--amend", "-m", "again"]);
     let somebody = Psql::holding(&server.database, "SELECT FROM apps WHERE name = 'hello' FOR NO KEY UPDATE");
     let waiting = |count: &str| {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        until("it waits for the lock", || (server.database.query(sql) == count).then_some(()));
+        until("the push waits for the lock", || (server.database.query(sql) == count).then_some(()));
     };
     std::thread::scope(|scope| {
-        let pruning = scope.spawn(|| ask(&server, TOKEN, "POST", "apps/hello/prune", Some(&json!({}))));
+        let pruning = scope.spawn(|| api(&server, TOKEN, "POST", "apps/hello/prune", Some(&json!({}))));
         waiting("1");
         let pushing = scope.spawn(|| repository.push(&url, &["b"]));
         waiting("2");
         drop(somebody);
         let pruned = pruning.join().unwrap();
-        // All three were condemned. Whether two of them are deleted or brought back first is a matter of chance.
+        // All three were unreachable. Whether gc deletes two of them before the push is a race.
         assert!(matches!(pruned.json()["objects"].as_u64(), Some(1..=3)), "{}", pruned.body);
         pushing.join().unwrap().succeeded().says("STORED b");
     });
-    is_whole(&url);
+    is_complete(&url);
     let clone = Repository::new();
     clone.git(&["fetch", "-q", &url, "b"]);
     clone.git(&["fsck", "--strict", "--full"]);

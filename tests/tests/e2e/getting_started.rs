@@ -1,4 +1,4 @@
-//! What the program itself tells people to type: each line that it prints does what it says, and so does what it writes.
+//! The instructions that the program prints and writes: each printed command works.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -9,17 +9,17 @@ use tests::repository::environment;
 use tests::server::picloud;
 use tests::{Database, Repository, Server, TOKEN, until};
 
-/// A run of the program that serves until it is dropped, and what it prints.
+/// A running `picloud` process, killed when dropped, and its output.
 pub(crate) struct Running {
     process: Child,
     folder: tempfile::TempDir,
 }
 
 impl Running {
-    /// Runs a shell's command in a folder of its own, with the program as `$0`.
+    /// Runs a shell command in a temporary folder, with the program as `$0`.
     fn start(script: &str, stdin: Stdio, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let said = fs::File::create(folder.path().join("said")).unwrap();
+        let output = fs::File::create(folder.path().join("said")).unwrap();
         let process = Command::new("sh")
             .args(["-c", script])
             .arg(picloud())
@@ -28,18 +28,18 @@ impl Running {
             .env_remove("DATABASE_URL")
             .envs(environment.iter().copied())
             .stdin(stdin)
-            .stdout(said.try_clone().unwrap())
-            .stderr(said)
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
             .spawn()
             .unwrap();
         Self { process, folder }
     }
 
-    /// All that it has printed, once that has `words` in it.
-    pub(crate) fn says(&self, words: &str) -> String {
-        until(words, || {
-            let said = fs::read_to_string(self.folder.path().join("said")).ok()?;
-            said.contains(words).then_some(said)
+    /// All output, once it contains `expected`.
+    pub(crate) fn says(&self, expected: &str) -> String {
+        until(expected, || {
+            let output = fs::read_to_string(self.folder.path().join("said")).ok()?;
+            output.contains(expected).then_some(output)
         })
     }
 }
@@ -47,8 +47,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let said = fs::read_to_string(self.folder.path().join("said"));
-            eprintln!("--- it said\n{}", said.unwrap_or_default());
+            let output = fs::read_to_string(self.folder.path().join("said"));
+            eprintln!("--- it said\n{}", output.unwrap_or_default());
         }
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -59,14 +59,14 @@ pub(crate) fn serve(flags: &str) -> Running {
     Running::start(&format!("exec \"$0\" serve {flags}"), Stdio::null(), &[])
 }
 
-/// What stands behind `name` in a greeting.
-pub(crate) fn line<'s>(said: &'s str, name: &str) -> &'s str {
-    let mut lines = said.lines();
+/// The text after `name` in a greeting.
+pub(crate) fn line<'s>(output: &'s str, name: &str) -> &'s str {
+    let mut lines = output.lines();
     let found = lines.find_map(|line| line.trim_start().strip_prefix(name));
-    found.unwrap_or_else(|| panic!("{name}: {said}")).trim()
+    found.unwrap_or_else(|| panic!("{name}: {output}")).trim()
 }
 
-/// A repository, with a git that knows the token.
+/// A repository whose git knows the token.
 pub(crate) fn repository() -> Repository {
     let repository = Repository::hello();
     let helper = format!("!f() {{ printf 'username=any\\npassword={TOKEN}\\n'; }}; f");
@@ -74,8 +74,8 @@ pub(crate) fn repository() -> Repository {
     repository
 }
 
-/// What a shell prints that runs `line` in `folder`, with this program in its path. On a terminal, which this is not, git asks for the report
-/// of a push by itself.
+/// The output of a shell that runs `line` in `folder`, with this program in its PATH. git asks for the report of a push only
+/// on a terminal, which this is not.
 #[track_caller]
 pub(crate) fn shell(folder: &Path, line: &str) -> String {
     let line = &line.replace("git push ", "git push --progress ");
@@ -96,12 +96,12 @@ pub(crate) fn shell(folder: &Path, line: &str) -> String {
     text
 }
 
-/// Runs the first push that a node prints, and asks the app at the address that the push prints.
+/// Runs the first push that a node prints, and requests the printed URL of the app.
 fn first_push_works(node: &Running, prepare: &str, curl: &str) {
-    let said = node.says("any user name");
+    let output = node.says("any user name");
     let repository = repository();
     shell(repository.path(), prepare);
-    let pushed = shell(repository.path(), line(&said, "first push"));
+    let pushed = shell(repository.path(), line(&output, "first push"));
     let address = pushed.split_whitespace().find(|word| word.starts_with("http") && word.contains("hello"));
     let address = address.unwrap_or_else(|| panic!("no address: {pushed}"));
     let got = shell(repository.path(), &format!("curl -sS --fail {curl} {address}greet/Ann"));
@@ -139,18 +139,18 @@ fn printed_first_push_uses_domain() {
     first_push_works(&serve(&flags), &resolve, &curl);
 }
 
-/// Behind a proxy with TLS it is tried in `caddy::domain`.
+/// `caddy::domain` tests it behind a proxy with TLS.
 #[test]
 fn printed_first_push_with_domain_names_requirements() {
     let port = free_port();
     let node = serve(&format!("--listen 127.0.0.1:{port} --domain pi.test"));
-    let said = node.says("any user name");
+    let output = node.says("any user name");
     let push = "git remote add picloud https://pi.test/hello.git && git push picloud HEAD:main";
-    assert_eq!(line(&said, "first push"), push);
+    assert_eq!(line(&output, "first push"), push);
     let way = format!(
         "through a proxy with TLS for pi.test and *.pi.test; without one, set --public-url to http://pi.test:{port}"
     );
-    assert!(said.contains(&way), "{said}");
+    assert!(output.contains(&way), "{output}");
 }
 
 #[test]
@@ -173,18 +173,18 @@ fn printed_first_push_works_with_socket_activation() {
     first_push_works(&node, ":", "");
 }
 
-/// By its address a node with a domain answers nothing but its health, and shows the way.
+/// Requests to a node with a domain by IP address get the health checks and a hint.
 #[test]
 fn request_by_ip_address_to_node_with_domain_gets_a_hint() {
     let node = serve("--listen 127.0.0.1:0 --domain pi.test");
-    let said = node.says("any user name");
-    let url = line(&said, "PiCloud 0.1.0 is listening on").to_owned();
+    let output = node.says("any user name");
+    let url = line(&output, "PiCloud 0.1.0 is listening on").to_owned();
     let repository = repository();
     let pushed = repository.push(&format!("{url}/hello.git"), &["main"]).refused();
     pushed.says("remote: this server's repositories are at its domain; use https://pi.test/hello.git");
-    let asked = format!("PICLOUD_TOKEN={TOKEN} picloud apps --url {url} 2>&1 || true");
+    let command = format!("PICLOUD_TOKEN={TOKEN} picloud apps --url {url} 2>&1 || true");
     assert_eq!(
-        shell(repository.path(), &asked),
+        shell(repository.path(), &command),
         "error: this server answers at its domain; ask https://pi.test\n"
     );
     let got = shell(repository.path(), &format!("curl -sS -H 'Host: other.example' {url}/-/api/v1/apps"));
@@ -201,9 +201,9 @@ fn public_url_outside_the_domain_is_rejected() {
     );
 }
 
-/// The commands in what the program says: the lines that begin with two blanks, those that end in a backslash with the next one.
-fn commands(said: &str) -> Vec<String> {
-    let lines = said.lines().filter_map(|line| line.strip_prefix("  "));
+/// The commands in the output: the lines with an indent of two spaces; a backslash at the end continues a line.
+fn commands(output: &str) -> Vec<String> {
+    let lines = output.lines().filter_map(|line| line.strip_prefix("  "));
     let mut commands: Vec<String> = Vec::new();
     for line in lines {
         match commands.last_mut().filter(|last| last.ends_with('\\')) {
@@ -214,7 +214,7 @@ fn commands(said: &str) -> Vec<String> {
     commands
 }
 
-/// Has git use a node where it is told to use the one that people have on their machine, with the token.
+/// Configures git to use this node in place of the default address, with the token.
 fn at_a_usual_server(address: &str) -> String {
     let helper = format!("!f() {{ printf \"username=any\\npassword={TOKEN}\\n\"; }}; f");
     format!(
@@ -228,12 +228,12 @@ fn starter_app_goes_live_by_printed_commands() {
     let server = Server::start(Database::sqlite());
     for name in ["shop", "My Shop"] {
         let folder = tempfile::tempdir().unwrap();
-        let said = shell(folder.path(), &format!("picloud init '{name}'"));
-        assert!(said.starts_with(&format!(
+        let output = shell(folder.path(), &format!("picloud init '{name}'"));
+        assert!(output.starts_with(&format!(
             "wrote picloud.toml, greet.rhai, tick.rhai, README.md and .gitignore to {name}\n"
         )));
-        let commands = commands(&said);
-        assert_eq!((commands.len(), commands[1].as_str()), (5, "picloud dev"), "{said}");
+        let commands = commands(&output);
+        assert_eq!((commands.len(), commands[1].as_str()), (5, "picloud dev"), "{output}");
         let typed: Vec<&str> =
             commands.iter().map(String::as_str).filter(|command| *command != "picloud dev").collect();
         let at = at_a_usual_server(&server.address);
@@ -253,10 +253,7 @@ fn starter_app_goes_live_by_printed_commands() {
         Path::new("/tmp"),
         &format!("PICLOUD_TOKEN={TOKEN} picloud apps --url http://{}", server.address),
     );
-    assert!(
-        apps.contains("shop ") && apps.contains("my-shop "),
-        "one has not taken the place of the other: {apps}"
-    );
+    assert!(apps.contains("shop ") && apps.contains("my-shop "), "the apps are separate: {apps}");
 }
 
 #[test]
@@ -266,26 +263,26 @@ fn init_overwrites_no_file() {
         let app = folder.path().join(there.replace('.', "-"));
         fs::create_dir(&app).unwrap();
         fs::write(app.join(there), "mine").unwrap();
-        let said = shell(&app, "picloud init 2>&1 || echo $?");
-        let words = format!(
+        let output = shell(&app, "picloud init 2>&1 || echo $?");
+        let expected = format!(
             "error: ./{there} is there already; nothing was written over it\nhint: name another folder\n1\n"
         );
-        assert_eq!(said, words);
+        assert_eq!(output, expected);
         assert_eq!(fs::read_dir(&app).unwrap().count(), 1);
     }
-    // What every repository has stays, and is no obstacle.
+    // Files that every repository has are kept.
     let cloned = folder.path().join("cloned");
     fs::create_dir(&cloned).unwrap();
     fs::write(cloned.join("README.md"), "mine").unwrap();
     fs::write(cloned.join(".gitignore"), "mine").unwrap();
-    let said = shell(&cloned, "git init -q && picloud init && picloud check");
+    let output = shell(&cloned, "git init -q && picloud init && picloud check");
     assert!(
-        said.starts_with(
+        output.starts_with(
             "wrote picloud.toml, greet.rhai and tick.rhai to .\nleft README.md and .gitignore as it was\n"
         ),
-        "{said}"
+        "{output}"
     );
-    assert!(said.contains("success: 2 scripts"), "{said}");
+    assert!(output.contains("success: 2 scripts"), "{output}");
     for kept in ["README.md", ".gitignore"] {
         assert_eq!(fs::read_to_string(cloned.join(kept)).unwrap(), "mine");
     }
@@ -300,44 +297,47 @@ fn concurrent_init_of_one_folder_fails_once() {
         let mut ends: Vec<_> = shell(folder.path(), both).lines().map(str::to_owned).collect();
         ends.sort();
         assert_eq!(ends, ["done", "refused"]);
-        let said = shell(folder.path(), "picloud check app");
-        assert!(said.contains("success: 2 scripts"), "{said}");
+        let output = shell(folder.path(), "picloud check app");
+        assert!(output.contains("success: 2 scripts"), "{output}");
     }
 }
 
 #[test]
 fn init_inside_repository_or_without_git_warns_and_succeeds() {
     let folder = tempfile::tempdir().unwrap();
-    let said = shell(folder.path(), "git init -q && picloud init shop && picloud check shop");
+    let output = shell(folder.path(), "git init -q && picloud init shop && picloud check shop");
     let top = folder.path().canonicalize().unwrap();
-    let words = format!(
+    let expected = format!(
         "it is inside the git repository {}, and a push takes picloud.toml from the top",
         top.display()
     );
-    assert!(said.contains(&words) && said.contains("  git init -b main && git add ."), "{said}");
+    assert!(output.contains(&expected) && output.contains("  git init -b main && git add ."), "{output}");
     assert!(!folder.path().join("shop/.git").exists());
 
     let folder = tempfile::tempdir().unwrap();
     let own = picloud().display().to_string();
-    let said = shell(folder.path(), &format!("PATH=/nowhere '{own}' init shop && '{own}' check shop"));
-    assert!(said.contains("made no git repository: git is not installed, and pushing takes it\n"), "{said}");
+    let output = shell(folder.path(), &format!("PATH=/nowhere '{own}' init shop && '{own}' check shop"));
     assert!(
-        said.contains("  git init -b main && git add .") && said.contains("success: 2 scripts"),
-        "{said}"
+        output.contains("made no git repository: git is not installed, and pushing takes it\n"),
+        "{output}"
+    );
+    assert!(
+        output.contains("  git init -b main && git add .") && output.contains("success: 2 scripts"),
+        "{output}"
     );
 }
 
 #[test]
 fn commands_printed_by_demo_work() {
     let demo = Running::start("exec \"$0\" demo --listen 127.0.0.1:0", Stdio::null(), &[]);
-    let said = demo.says("/functions/ring");
-    let (_, said) = said.split_once("Try:\n").unwrap();
-    let mut typed = commands(said);
+    let output = demo.says("/functions/ring");
+    let (_, output) = output.split_once("Try:\n").unwrap();
+    let mut typed = commands(output);
     let at = typed.iter().position(|command| command.starts_with("cd ")).unwrap();
     typed.insert(at + 1, "sed -i 's/Good morning/Good evening/' greet.rhai".to_owned());
     typed.push(typed[0].clone());
     let done = shell(Path::new("/tmp"), &typed.join("\necho\n"));
-    for words in [
+    for expected in [
         r#"{"message":"Hello, Ann"}"#,
         "LIVE as deploy 4",
         "refs/deploys/3",
@@ -345,7 +345,7 @@ fn commands_printed_by_demo_work() {
         r#"{"sound":"ring ring ring"}"#,
         r#"{"message":"Good evening, Ann"}"#,
     ] {
-        assert!(done.contains(words), "{words}: {done}");
+        assert!(done.contains(expected), "{expected}: {done}");
     }
 }
 
@@ -354,10 +354,10 @@ fn addresses_and_call_printed_by_dev_work() {
     for listen in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"] {
         let script = format!("\"$0\" init hello >&2 && cd hello && exec \"$0\" dev --listen '{listen}'");
         let dev = Running::start(&script, Stdio::null(), &[]);
-        let said = dev.says("serving in");
+        let output = dev.says("serving in");
         let urls: Vec<&str> =
-            line(&said, "hello ").split_whitespace().filter(|word| word.starts_with("http")).collect();
-        assert_eq!(urls.len(), 3, "{said}");
+            line(&output, "hello ").split_whitespace().filter(|word| word.starts_with("http")).collect();
+        assert_eq!(urls.len(), 3, "{output}");
         for url in urls {
             let got = shell(Path::new("/tmp"), &format!("curl -sS --fail {url}greet/Ann"));
             assert_eq!(got, r#"{"message":"Hello, Ann"}"#, "{url}");
@@ -368,9 +368,9 @@ fn addresses_and_call_printed_by_dev_work() {
         fs::write(dev.folder.path().join("hello/tick.rhai"), "1").unwrap();
         fs::write(&manifest, more).unwrap();
         dev.says("reloaded in");
-        let call = line(&said, "functions").replace("NAME", "one");
+        let call = line(&output, "functions").replace("NAME", "one");
         assert_eq!(
-            until("the function is there", || {
+            until("the function exists", || {
                 let got = shell(Path::new("/tmp"), &format!("{call} 2>&1 || true"));
                 (got == "1\n").then_some(got)
             }),

@@ -1,12 +1,12 @@
-//! Clients other than git: dulwich, which is git in Python alone, libgit2, which editors and IDEs have inside them, JGit and go-git as
-//! Debian packages them, and isomorphic-git, which runs in browsers. `cargo test --test e2e clients -- --nocapture` prints the table.
+//! Git clients other than git: dulwich (pure Python), libgit2 (used by editors and IDEs), JGit and go-git (Debian packages),
+//! isomorphic-git (browsers). `cargo test --test e2e git_clients -- --nocapture` prints the table.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::{Database, Pushed, Repository, Server};
 
-/// The clients, each a program in tests/clients, as `make setup` has installed them.
+/// The clients, each a program in tests/clients, installed by `make setup`.
 const CLIENTS: [Client; 5] = [
     Client { name: "dulwich", program: Program::Python("with_dulwich.py"), is_ever_shallow: true },
     Client { name: "libgit2", program: Program::Python("with_libgit2.py"), is_ever_shallow: true },
@@ -23,7 +23,7 @@ const CLIENTS: [Client; 5] = [
 struct Client {
     name: &'static str,
     program: Program,
-    /// Whether it can make clones that are shallow, and push from them.
+    /// Whether the client makes shallow clones and pushes from them.
     is_ever_shallow: bool,
 }
 
@@ -59,7 +59,7 @@ impl Program {
 }
 
 impl Client {
-    /// Runs a verb in a repository, whatever comes of it.
+    /// Runs a command in a repository.
     fn run(self, folder: &Path, arguments: &[&str]) -> Pushed {
         let output = self
             .program
@@ -70,9 +70,9 @@ impl Client {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", folder)
             .output()
-            .expect("it runs");
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        Pushed { accepted: output.status.success(), text: format!("{} {arguments:?}:\n{said}", self.name) }
+            .expect("the client runs");
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        Pushed { accepted: output.status.success(), text: format!("{} {arguments:?}:\n{text}", self.name) }
     }
 
     fn push(self, repository: &Repository, url: &str, refspecs: &[&str]) -> Pushed {
@@ -93,7 +93,7 @@ impl Client {
     }
 }
 
-/// Those that know shallow clones.
+/// The clients with shallow clones.
 fn shallow_clients() -> impl Iterator<Item = Client> {
     CLIENTS.into_iter().filter(|client| client.is_ever_shallow)
 }
@@ -166,7 +166,7 @@ fn rejected_push_shows_reason_and_changes_nothing() {
                 .says("did you mean `log::info`?")
                 .says("greet.rhai:3:1 unknown function `lgo::info` (1 problem; deploy 1 is still live)");
         }
-        // One ref is refused and the other one lands.
+        // One ref is rejected, and the other one is updated.
         client
             .push(&repository, &url, &["refs/heads/main:refs/notes/main", "refs/heads/main~1:refs/tags/good"])
             .refused();
@@ -222,7 +222,7 @@ fn growing_file_is_cloned_by_every_client() {
     for number in 0..=3 {
         repository.write("docs/long.md", &text);
         repository.commit(&format!("version {number}"));
-        // Each version is a delta on the one before.
+        // Each version is a delta against the one before.
         repository.push(&by_git, &["main"]).succeeded();
         for (client, url) in CLIENTS.iter().zip(&pushes) {
             client.push(&repository, url, &["refs/heads/main:refs/heads/main"]).succeeded();
@@ -241,10 +241,10 @@ fn growing_file_is_cloned_by_every_client() {
     }
 }
 
-/// What a client can do, by name.
+/// The names of the checks.
 type Row = (String, Vec<(&'static str, &'static str)>);
 
-/// Does what the table has a column for.
+/// Runs the check of a table column.
 fn row(
     server: &Server,
     number: usize,
@@ -289,7 +289,7 @@ fn row(
     (name.to_owned(), cells)
 }
 
-/// The verbs of the clients as git has them.
+/// The commands of the clients, as git names them.
 fn by_git(git: &Path, folder: &Path, arguments: &[&str]) -> Pushed {
     let depth;
     let arguments: Vec<&str> = match arguments {
@@ -370,7 +370,7 @@ fn app_with_shallow_history_is_cloned_and_pushed_to() {
     for client in shallow_clients() {
         let url = server.git_url(client.name);
         client.clone_of(&server.git_url("whole"), &["1"]).push(&url, &["main"]).succeeded();
-        // With a depth past the end: libgit2 learns where a history ends only when it asks for a depth.
+        // A depth beyond the history: libgit2 learns where a history ends only with a depth.
         let clone = client.clone_of(&url, &["9"]);
         assert_eq!(clone.head(), whole.head(), "{}", client.name);
         clone.write("greet.rhai", "`third`");
@@ -394,7 +394,7 @@ fn fetch_gets_commits_pushed_by_other_clients() {
         client.fetch(clone, &url);
         assert_eq!(clone.git(&["rev-parse", "refs/remotes/origin/main"]), by_git, "{}", client.name);
     }
-    // Each client goes on from what the one before it pushed.
+    // Each client continues from the push of the one before.
     for (client, clone) in &clones {
         client.fetch(clone, &url);
         clone.git(&["reset", "-q", "--hard", "refs/remotes/origin/main"]);
@@ -419,7 +419,7 @@ fn fetch_with_long_local_history_succeeds() {
     let second = repository.commit("second");
     repository.push(&url, &["main"]).succeeded();
     for (client, clone) in clones {
-        // Enough commits that the server does not know for a client to ask more than once.
+        // Enough unknown commits that the client negotiates in several rounds.
         for number in 0..100 {
             clone.commit(&format!("local {number}"));
         }

@@ -1,4 +1,4 @@
-//! What clients of git ask besides pushing, cloning and fetching, and how little they want to hear.
+//! Requests of git clients besides push, clone and fetch, and quiet output.
 
 use serde_json::json;
 use tests::{Database, Repository, Server, TOKEN};
@@ -81,8 +81,8 @@ fn ref_advertisement_includes_head() {
     let bearer = format!("Bearer {TOKEN}");
     for service in ["git-upload-pack", "git-receive-pack"] {
         let path = format!("/hello.git/info/refs?service={service}");
-        let ask = |method: &str| server.request(method, &path, &[("authorization", &bearer)], None);
-        let (get, head) = (ask("GET"), ask("HEAD"));
+        let send = |method: &str| server.request(method, &path, &[("authorization", &bearer)], None);
+        let (get, head) = (send("GET"), send("HEAD"));
         assert_eq!((head.status, head.body.as_str()), (200, ""));
         let kind = format!("application/x-{service}-advertisement");
         assert_eq!((get.header("content-type"), head.header("content-type")), (Some(&*kind), Some(&*kind)));
@@ -99,10 +99,10 @@ fn git_lfs_gets_a_clear_error() {
     let batch = json!({"operation": "upload", "objects": [{"oid": "0".repeat(64), "size": 1}]}).to_string();
     for path in ["objects/batch", "locks/verify"] {
         let path = format!("/hello.git/info/lfs/{path}");
-        let answer =
+        let response =
             server.request("POST", &path, &[("content-type", lfs), ("accept", lfs)], Some(batch.as_bytes()));
-        assert_eq!((answer.status, answer.header("content-type")), (501, Some(lfs)));
-        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert_eq!((response.status, response.header("content-type")), (501, Some(lfs)));
+        let message = response.json()["message"].as_str().unwrap().to_owned();
         assert!(message.contains("keeps no files apart from their repository (Git LFS)"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Bad input gets a clear line, the right status, and leaves no trace.
+//! Invalid and hostile pushes get a clear message and the right status, and change nothing.
 
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases};
 
@@ -25,10 +25,14 @@ fn corrupt_pack_changes_nothing(database: Database) {
     let command = format!("{:040} {} refs/heads/main\0report-status\n", 0, repository.head());
     let head = format!("{:04x}{command}0000", command.len() + 4).into_bytes();
     for pack in [&b""[..], b"PACK", b"not a pack at all, but long enough to be one", &[0xff; 4096]] {
-        let answer = receive(&server, &[&head, pack].concat());
-        assert_eq!(answer.status, 200, "git reads the reason from the answer");
-        assert!(answer.body.contains("unpack ") && !answer.body.contains("unpack ok"), "{}", answer.body);
-        assert!(answer.body.contains("ng refs/heads/main"), "{}", answer.body);
+        let response = receive(&server, &[&head, pack].concat());
+        assert_eq!(response.status, 200, "git reads the reason from the response");
+        assert!(
+            response.body.contains("unpack ") && !response.body.contains("unpack ok"),
+            "{}",
+            response.body
+        );
+        assert!(response.body.contains("ng refs/heads/main"), "{}", response.body);
         leaves_no_trace(&server);
     }
     for garbage in [&b"hello"[..], b"zzzz", b"0005"] {
@@ -41,12 +45,12 @@ fn unreadable_manifest_is_rejected(database: Database) {
     let server = Server::start(database);
     let url = server.git_url("hello");
     let repository = Repository::new();
-    let push = |files: &[(&str, &[u8])], words: &str| {
+    let push = |files: &[(&str, &[u8])], expected: &str| {
         for (path, content) in files {
             repository.write(path, content);
         }
         repository.commit("bad");
-        repository.push(&url, &["main"]).refused().says(words).says("nothing changed");
+        repository.push(&url, &["main"]).refused().says(expected).says("nothing changed");
         leaves_no_trace(&server);
     };
     push(&[("a.md", b"")], "no picloud.toml");
@@ -88,8 +92,8 @@ fn url_of_no_repository_is_reported() {
     let empty = repository.push(&server.git_url("hello"), &["main"]).refused();
     empty.says("src refspec main does not match any");
     let bearer = format!("Bearer {TOKEN}");
-    let answer = server.request("GET", "/hello.git/config", &[("authorization", &bearer)], None);
-    assert_eq!(answer.status, 404);
+    let response = server.request("GET", "/hello.git/config", &[("authorization", &bearer)], None);
+    assert_eq!(response.status, 404);
 }
 
 #[test]
@@ -116,13 +120,13 @@ fn script_of_five_megabytes_is_rejected_in_one_line() {
     leaves_no_trace(&server);
 }
 
-/// An app of `number` scripts that all say the same.
+/// An app of `number` scripts with equal content.
 fn many_scripts(number: usize, source: &str) -> Repository {
     let repository = Repository::new();
     let mut manifest = "sdk = \"1.1\"\n".to_owned();
     for index in 0..number {
         let path = format!("scripts/{}/{index}.rhai", index / 500);
-        // A manifest names no more than two thousand.
+        // A manifest names at most two thousand.
         if index < 2000 {
             manifest += &format!("[[functions]]\nname = \"f{index}\"\nscript = \"{path}\"\n");
         }
@@ -187,5 +191,5 @@ fn malicious_gitmodules_is_rejected_even_if_its_blob_exists() {
     repository.write(".gitmodules", bad);
     repository.commit("the same text where git reads it");
     repository.push(&url, &["main"]).refused().says("gitmodulesUrl");
-    assert!(repository.git(&["ls-remote", &url, "refs/heads/main"]).contains(&before), "the ref has moved");
+    assert!(repository.git(&["ls-remote", &url, "refs/heads/main"]).contains(&before), "the ref has changed");
 }

@@ -1,4 +1,4 @@
-//! The verbs that need no server.
+//! Commands that need no server.
 
 use std::fs;
 use std::path::Path;
@@ -101,48 +101,49 @@ fn usage_error_exits_2_and_failure_exits_1() {
     assert!(code == Some(1) && text.contains("32"), "{text}");
 }
 
-/// The verbs that `picloud --help` lists.
-fn verbs() -> Vec<String> {
+/// The commands that `picloud --help` lists.
+fn commands() -> Vec<String> {
     let (code, text) = run(Path::new("/"), &["--help"]);
     assert_eq!(code, Some(0));
     let (_, list) = text.split_once("Commands:\n").expect("a list");
     let lines = list.lines().take_while(|line| line.starts_with("  "));
-    let verbs: Vec<_> = lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
-    assert!(verbs.len() > 10, "{text}");
-    verbs.into_iter().filter(|verb| verb != "help").collect()
+    let commands: Vec<_> =
+        lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    assert!(commands.len() > 10, "{text}");
+    commands.into_iter().filter(|name| name != "help").collect()
 }
 
-/// `picloud VERB --help`, and that of the verbs in it where it is a group.
-fn helps(verb: &str) -> Vec<String> {
-    let words: Vec<&str> = verb.split(' ').collect();
-    let (code, text) = run(Path::new("/"), &[words.as_slice(), &["--help"]].concat());
-    assert_eq!(code, Some(0), "{verb}: {text}");
+/// `picloud COMMAND --help`, and that of the subcommands of a group.
+fn helps(command: &str) -> Vec<String> {
+    let expected: Vec<&str> = command.split(' ').collect();
+    let (code, text) = run(Path::new("/"), &[expected.as_slice(), &["--help"]].concat());
+    assert_eq!(code, Some(0), "{command}: {text}");
     let Some((_, list)) = text.split_once("Commands:\n") else { return vec![text] };
     let inner = list.lines().take_while(|line| line.starts_with("  "));
     let inner = inner.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
-    inner.flat_map(|name| helps(&format!("{verb} {name}"))).collect()
+    inner.flat_map(|name| helps(&format!("{command} {name}"))).collect()
 }
 
 #[test]
 fn every_command_has_examples_and_exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut asked = 0;
+    let mut requests = 0;
     let token = folder.path().join("token");
     std::fs::write(&token, "x").unwrap();
     let token = token.to_str().unwrap();
-    for verb in verbs() {
-        assert_eq!(run(folder.path(), &[&verb, "--nonsense"]).0, Some(2), "{verb}");
-        for help in helps(&verb) {
-            let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{verb}: {help}"));
-            // A verb that asks a server fails where there is none, and says what to do.
+    for command in commands() {
+        assert_eq!(run(folder.path(), &[&command, "--nonsense"]).0, Some(2), "{command}");
+        for help in helps(&command) {
+            let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{command}: {help}"));
+            // A client command fails without a server, and prints a hint.
             if !help.contains("--url") {
                 continue;
             }
             let line = examples.lines().next().unwrap().trim().strip_prefix("picloud ").unwrap();
             let url = format!("http://{nobody}");
             let app = if help.contains("--app") { &["--app", "hello"][..] } else { &[] };
-            let words: Vec<String> = line
+            let expected: Vec<String> = line
                 .split('\'')
                 .enumerate()
                 .flat_map(|(at, piece)| match at % 2 {
@@ -150,18 +151,18 @@ fn every_command_has_examples_and_exit_codes() {
                     _ => vec![piece.to_owned()],
                 })
                 .collect();
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let all = [words.as_slice(), &["--url", &url, "--token-file", token], app].concat();
+            let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+            let all = [expected.as_slice(), &["--url", &url, "--token-file", token], app].concat();
             let (code, text) = run(folder.path(), &all);
             assert_eq!(code, Some(1), "{line}: {text}");
             assert!(text.contains("error: cannot reach ") && text.contains("\nhint: "), "{line}: {text}");
-            asked += 1;
+            requests += 1;
         }
     }
-    assert!(asked >= 6, "only {asked} verbs ask a server");
+    assert!(requests >= 6, "only {requests} commands send requests");
 }
 
-/// What a verb writes to a terminal.
+/// The output of a command on a terminal.
 fn on_a_terminal(folder: &Path, line: &str, environment: &[(&str, &str)]) -> String {
     let shell = format!("{} {line}", picloud().display());
     let output = Command::new("script")
@@ -197,10 +198,10 @@ fn progress_is_shown_on_a_terminal_after_a_second() {
         for wait in [1500, 0] {
             let (mut stream, _) = listener.accept().unwrap();
             let _ = stream.read(&mut [0; 4096]).unwrap();
-            // This is what the test is about: an answer that takes its time.
+            // The case under test: a slow response.
             std::thread::sleep(std::time::Duration::from_millis(wait));
-            let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 11\r\n\r\n{\"apps\":[]}";
-            stream.write_all(answer.as_bytes()).unwrap();
+            let response = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 11\r\n\r\n{\"apps\":[]}";
+            stream.write_all(response.as_bytes()).unwrap();
         }
     });
     let (line, token) = (format!("apps --url http://{address}"), [("PICLOUD_TOKEN", "x")]);
@@ -225,15 +226,15 @@ fn shell_completes_commands_and_flags() {
     assert_eq!(complete("picloud serve --log-format "), "text json");
 }
 
-/// What bash offers for the last word of a line, in a folder.
+/// bash's completions of the last word of a line, in a folder.
 fn completed(folder: &Path, line: &str) -> String {
-    let words: Vec<_> = line.split(' ').collect();
-    let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+    let expected: Vec<_> = line.split(' ').collect();
+    let (last, before) = (expected[expected.len() - 1], expected[expected.len() - 2]);
     let script = format!(
         "source <(picloud completions bash); COMP_WORDS=({}); COMP_CWORD={}; \
          _clap_complete_picloud picloud '{last}' '{before}'; echo \"${{COMPREPLY[@]}}\"",
-        words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
-        words.len() - 1
+        expected.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+        expected.len() - 1
     );
     let path = std::env::var("PATH").unwrap();
     let path = format!("{}:{path}", picloud().parent().unwrap().display());
@@ -268,17 +269,17 @@ fn shell_completes_names_from_the_server() {
         ("picloud previews schedule ", "feature main"),
         ("picloud invoke d", "double"),
     ] {
-        let mut words: Vec<_> =
+        let mut expected: Vec<_> =
             completed(repository.path(), line).split_whitespace().map(str::to_owned).collect();
-        words.retain(|word| !word.starts_with('-'));
-        words.sort();
-        assert_eq!(words.join(" "), offered, "{line}");
+        expected.retain(|word| !word.starts_with('-'));
+        expected.sort();
+        assert_eq!(expected.join(" "), offered, "{line}");
     }
-    // Where there is no server, or no token, nothing is offered, said or asked.
+    // Without a server or a token, completion offers nothing, prints nothing and sends nothing.
     let nowhere = tempfile::tempdir().unwrap();
     assert_eq!(completed(nowhere.path(), "picloud logs --app hel"), "");
-    let asked = format!("picloud logs --url http://{} --app hel", server.address);
-    assert_eq!(completed(nowhere.path(), &asked), "");
+    let requests = format!("picloud logs --url http://{} --app hel", server.address);
+    assert_eq!(completed(nowhere.path(), &requests), "");
 }
 
 #[test]
@@ -288,12 +289,12 @@ fn every_command_has_a_man_page() {
     assert_eq!(code, Some(0), "{text}");
     let page = |name: &str| std::fs::read_to_string(folder.path().join("pages").join(name)).expect(name);
     assert!(page("picloud.1").contains("Exit codes"), "{}", page("picloud.1"));
-    for verb in verbs() {
-        let page = page(&format!("picloud-{verb}.1"));
+    for command in commands() {
+        let page = page(&format!("picloud-{command}.1"));
         assert!(page.contains(".TH ") && page.contains("Examples:") && !page.contains('\u{1b}'), "{page}");
     }
     let serve = page("picloud-serve.1");
-    for words in [
+    for expected in [
         ".SH ENVIRONMENT",
         "PICLOUD_ADMIN_TOKEN",
         "The same as \\-\\-listen.",
@@ -302,7 +303,7 @@ fn every_command_has_a_man_page() {
         "Possible values:",
         "on\\-first\\-push",
     ] {
-        assert!(serve.contains(words), "{words}: {serve}");
+        assert!(serve.contains(expected), "{expected}: {serve}");
     }
     let logs = page("picloud-logs.1");
     assert!(logs.contains("PICLOUD_TOKEN") && logs.contains("picloud/credentials"), "{logs}");
@@ -314,9 +315,9 @@ fn demo_runs_all_steps() {
     let folder = tempfile::tempdir().unwrap();
     let (code, text) = run(folder.path(), &["demo", "--listen", "127.0.0.1:0", "--exit"]);
     assert_eq!(code, Some(0), "{text}");
-    for words in
+    for expected in
         ["LIVE as deploy 1", "Hello, Ann", "Good morning, Ann", "unknown function", "tick was due at"]
     {
-        assert!(text.contains(words), "{words}: {text}");
+        assert!(text.contains(expected), "{expected}: {text}");
     }
 }

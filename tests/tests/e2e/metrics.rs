@@ -1,11 +1,11 @@
-//! What a node tells whoever watches it: numbers for Prometheus, logs for people and for programs.
+//! Metrics for Prometheus, and logs as text and as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tests::{Database, Repository, Server, TOKEN, until};
 
-/// A page of numbers, held to the rules of Prometheus' text format as it is read: every sample belongs to the family that was
-/// announced before it, no series comes twice, counters end in `_total`, and histograms add up.
+/// A parsed metrics page. Parsing checks the rules of the Prometheus text format: every sample belongs to the family that was
+/// declared before it, no series occurs twice, counters end in `_total`, and histograms add up.
 struct Page {
     samples: BTreeMap<String, f64>,
     families: BTreeMap<String, String>,
@@ -18,8 +18,8 @@ impl Page {
         assert!(text.ends_with('\n'), "the last line is not ended");
         for line in text.lines() {
             if let Some(help) = line.strip_prefix("# HELP ") {
-                let (name, words) = help.split_once(' ').expect("a text");
-                assert!(is_name(name) && words.ends_with('.'), "{line}");
+                let (name, expected) = help.split_once(' ').expect("a text");
+                assert!(is_name(name) && expected.ends_with('.'), "{line}");
                 family = Some((name.to_owned(), String::new()));
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = kind.split_once(' ').expect("a kind");
@@ -27,19 +27,20 @@ impl Page {
                 assert_eq!(name, announced);
                 assert!(matches!(kind, "counter" | "gauge" | "histogram"), "{line}");
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
-                assert!(families.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} comes twice");
+                assert!(families.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} occurs twice");
                 family = Some((name.to_owned(), kind.to_owned()));
             } else {
                 let (series, value) = line.rsplit_once(' ').expect("a value");
                 let value: f64 = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
-                let (name, kind) = family.as_ref().expect("a family before its samples");
+                let (name, kind) = family.as_ref().expect("a declared family");
                 let bare = series.split('{').next().unwrap();
-                let suffix = bare.strip_prefix(name.as_str()).unwrap_or_else(|| panic!("strange: {line}"));
+                let suffix =
+                    bare.strip_prefix(name.as_str()).unwrap_or_else(|| panic!("unexpected line: {line}"));
                 let suffixes: &[&str] =
                     if kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
                 assert!(suffixes.contains(&suffix), "{line}");
                 check_labels(series, line);
-                assert!(samples.insert(series.to_owned(), value).is_none(), "{series} comes twice");
+                assert!(samples.insert(series.to_owned(), value).is_none(), "{series} occurs twice");
             }
         }
         let page = Self { samples, families };
@@ -68,10 +69,10 @@ impl Page {
 
     fn of(server: &Server) -> Self {
         let authorization = format!("Bearer {TOKEN}");
-        let answer = server.request("GET", "/-/metrics", &[("authorization", &authorization)], None);
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-        Self::read(&answer.body)
+        let response = server.request("GET", "/-/metrics", &[("authorization", &authorization)], None);
+        assert_eq!(response.status, 200, "{}", response.body);
+        assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        Self::read(&response.body)
     }
 
     #[track_caller]
@@ -86,7 +87,7 @@ fn is_name(name: &str) -> bool {
 
 fn check_labels(series: &str, line: &str) {
     let Some((_, labels)) = series.split_once('{') else { return };
-    let labels = labels.strip_suffix('}').unwrap_or_else(|| panic!("open: {line}"));
+    let labels = labels.strip_suffix('}').unwrap_or_else(|| panic!("unterminated label: {line}"));
     let mut names = BTreeSet::new();
     for label in labels.split(',') {
         let (name, value) = label.split_once('=').unwrap_or_else(|| panic!("no label: {line}"));
@@ -138,7 +139,7 @@ fn metrics_count_all_events(database: Database) {
     let server = Server::start(database);
     let page = Page::of(&server);
     assert_eq!((page.value("picloud_apps"), page.value("picloud_database_up")), (0.0, 1.0));
-    assert!(!page.samples.keys().any(|series| series.contains("app=")), "nothing of apps yet");
+    assert!(!page.samples.keys().any(|series| series.contains("app=")), "no app metrics yet");
     let repository = talkative();
     repository.push(&server.git_url("hello"), &["main", "main:dev"]).succeeded();
     repository.write("say.rhai", "nope()");

@@ -1,4 +1,4 @@
-//! Other branches are served at addresses of their own, for as long as they exist.
+//! Branches other than production are served at their own addresses while they exist.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ on_both_databases!(
     preview_schedules_run_where_enabled,
 );
 
-/// `feature/New` as addresses write it.
+/// The label of `feature/New` in URLs.
 const NEW: &str = "feature-new-0fm6gejbe0r1q";
 
 fn branch_is_a_preview_until_deleted(database: Database) {
@@ -66,25 +66,25 @@ fn branch_without_manifest_is_stored(database: Database) {
     assert_eq!(server.get("/hello@pages/").status, 404);
 }
 
-/// Commits an app that answers with `text`.
-fn answering(repository: &Repository, text: &str) {
+/// Commits an app that returns `text`.
+fn commit_response(repository: &Repository, text: &str) {
     repository.write("picloud.toml", "sdk = \"1.1\"\n[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n");
     repository.write("a.rhai", format!("`{text}`"));
     repository.commit(text);
 }
 
-/// The address that a push printed.
+/// The URL that a push printed.
 fn printed(pushed: &Pushed) -> String {
     let verdicts = pushed.text.lines().filter(|line| line.contains("success: "));
-    let mut words = verdicts.flat_map(str::split_whitespace);
-    words.find(|word| word.contains("://")).expect("an address").to_owned()
+    let mut expected = verdicts.flat_map(str::split_whitespace);
+    expected.find(|word| word.contains("://")).expect("an address").to_owned()
 }
 
 fn branches_with_equal_preview_hosts_are_rejected(database: Database) {
     let server = Server::start(database);
     let repository = Repository::new();
     let url = server.git_url("hello");
-    answering(&repository, "main");
+    commit_response(&repository, "main");
     repository.push(&url, &["main"]).succeeded();
     let long = "a".repeat(70);
     let branches = [
@@ -105,7 +105,7 @@ fn branches_with_equal_preview_hosts_are_rejected(database: Database) {
         &long,
     ];
     let addresses = branches.map(|branch| {
-        answering(&repository, branch);
+        commit_response(&repository, branch);
         let pushed = repository.push(&url, &[&format!("HEAD:refs/heads/{branch}")]);
         printed(&pushed.succeeded().says("PREVIEW"))
     });
@@ -134,7 +134,7 @@ fn app_cannot_claim_a_preview_host() {
     let resolve = format!("http.curloptResolve=pi.test:{port}:127.0.0.1");
     let repository = Repository::new();
     let push = |app: &str, branch: &str| {
-        answering(&repository, &format!("{branch} of {app}"));
+        commit_response(&repository, &format!("{branch} of {app}"));
         let url = format!("http://ada:{TOKEN}@pi.test:{port}/{app}.git");
         let pushed = repository.try_git(&[
             "-c",
@@ -162,11 +162,11 @@ fn app_cannot_claim_a_preview_host() {
     let addresses = branches.map(|(app, branch)| push(app, branch));
     for ((app, branch), address) in branches.iter().zip(&addresses) {
         let host = address.trim_start_matches("https://").trim_end_matches('/');
-        let answer = server.request("GET", "/", &[("host", host)], None);
-        assert_eq!(answer.json(), format!("{branch} of {app}"), "{address}");
+        let response = server.request("GET", "/", &[("host", host)], None);
+        assert_eq!(response.json(), format!("{branch} of {app}"), "{address}");
         assert_eq!(server.get(&format!("/-/api/v1/tls-allowed?domain={host}")).status, 200, "{host}");
         let label = host.trim_end_matches(".pi.test");
-        assert!(label.len() <= 63 && label.get(2..4) != Some("--"), "no certificate is made for {host}");
+        assert!(label.len() <= 63 && label.get(2..4) != Some("--"), "no certificate is allowed for {host}");
     }
     assert_eq!(addresses[8], "https://feature--shop.pi.test/");
     let hosts_of_nothing = ["qa--shop", "a--b--c", "feature--qa--shop", "main--qa--shop"];
@@ -189,7 +189,7 @@ fn preview_schedules_run_where_enabled(database: Database) {
     repository.commit("try");
     let try_it = ["HEAD:refs/heads/try/it"];
     repository.push(&url, &try_it).succeeded().says("tick.rhai  not run by the clock: a preview");
-    let verb = |server: &Server, arguments: &[&str]| {
+    let cli = |server: &Server, arguments: &[&str]| {
         let output = Command::new(picloud())
             .args(arguments)
             .env("PICLOUD_URL", format!("http://{}", server.address))
@@ -204,35 +204,35 @@ fn preview_schedules_run_where_enabled(database: Database) {
     let ticks = |server: &Server, of: &str| server.log().matches(&format!("tick of {of}")).count();
     until("production runs", || (ticks(&server, "production") >= 2).then_some(()));
     assert_eq!(ticks(&server, "the preview"), 0);
-    let listed = verb(&server, &["schedules", "--branch", "try/it"]);
+    let listed = cli(&server, &["schedules", "--branch", "try/it"]);
     assert!(listed.contains("picloud previews schedule try/it"), "{listed}");
-    let ran = verb(&server, &["run", "tick", "--branch", "try/it"]);
+    let ran = cli(&server, &["run", "tick", "--branch", "try/it"]);
     assert!(ran.contains("by hand") && ran.contains("succeeded"), "{ran}");
-    until("it is logged", || (ticks(&server, "the preview") == 1).then_some(()));
+    until("the line is logged", || (ticks(&server, "the preview") == 1).then_some(()));
 
-    let on = verb(&server, &["previews", "schedule", "try/it"]);
+    let on = cli(&server, &["previews", "schedule", "try/it"]);
     assert!(on.contains("try/it") && on.contains("run") && !on.contains("do not run"), "{on}");
-    until("both run", || (ticks(&server, "the preview") >= 3).then_some(()));
-    // It stays so over restarts and pushes.
+    until("both schedules run", || (ticks(&server, "the preview") >= 3).then_some(()));
+    // The setting persists over restarts and pushes.
     server.stop();
     server.restart();
     let before = ticks(&server, "the preview");
-    until("both run", || (ticks(&server, "the preview") > before).then_some(()));
+    until("both schedules run", || (ticks(&server, "the preview") > before).then_some(()));
     repository.write("tick.rhai", "log::info(`tick of the preview, changed`)");
     repository.commit("more");
     repository.push(&server.git_url("clock"), &try_it).succeeded().says("  next ");
-    until("the new one runs", || (ticks(&server, "the preview, changed") >= 1).then_some(()));
-    let runs = verb(&server, &["schedules", "--runs", "tick", "--branch", "try/it"]);
+    until("the new schedule runs", || (ticks(&server, "the preview, changed") >= 1).then_some(()));
+    let runs = cli(&server, &["schedules", "--runs", "tick", "--branch", "try/it"]);
     assert!(runs.lines().count() > 3 && !runs.contains("failed"), "{runs}");
 
-    verb(&server, &["previews", "unschedule", "try/it"]);
-    let refused = verb(&server, &["previews", "schedule", "main"]);
+    cli(&server, &["previews", "unschedule", "try/it"]);
+    let refused = cli(&server, &["previews", "schedule", "main"]);
     assert!(refused.contains("the schedules of production always run"), "{refused}");
-    let unknown = verb(&server, &["previews", "schedule", "try"]);
+    let unknown = cli(&server, &["previews", "schedule", "try"]);
     assert!(unknown.contains("nothing is live on that branch"), "{unknown}");
     let (preview, production) = (ticks(&server, "the preview"), ticks(&server, "production"));
-    until("production runs on", || (ticks(&server, "production") >= production + 3).then_some(()));
-    assert!(ticks(&server, "the preview") <= preview + 1, "one may have been under way");
+    until("production continues to run", || (ticks(&server, "production") >= production + 3).then_some(()));
+    assert!(ticks(&server, "the preview") <= preview + 1, "one run can have been in progress");
 }
 
 #[test]
@@ -244,12 +244,14 @@ fn stale_preview_is_deleted_and_its_deploys_kept() {
     repository.push(&url, &["main", "HEAD:refs/heads/old", "HEAD:refs/heads/new"]).succeeded();
     database
         .query("UPDATE deploys SET deployed_at = now() - interval '31 days' WHERE branch IN ('main', 'old')");
-    // Old ones are looked for when a node starts, and once an hour.
+    // Stale previews are deleted at the start of a node, and once an hour.
     server.stop();
     server.restart();
-    until("the old one is ended", || (server.get("/hello@old/greet/Ann").status == 404).then_some(()));
+    until("the stale preview is deleted", || {
+        (server.get("/hello@old/greet/Ann").status == 404).then_some(())
+    });
     assert_eq!(server.get("/hello@new/greet/Ann").status, 200);
-    assert_eq!(server.get("/hello/greet/Ann").status, 200, "production is no preview, however old");
+    assert_eq!(server.get("/hello/greet/Ann").status, 200, "production is never stale");
     let listed = repository.git(&["ls-remote", &server.git_url("hello")]);
     assert!(!listed.contains("refs/heads/old") && listed.contains("refs/heads/new"), "{listed}");
     assert_eq!(database.query("SELECT count(*) FROM deploys WHERE branch = 'old'"), "1");

@@ -1,4 +1,4 @@
-//! A push makes the app live, or changes nothing and says why.
+//! A push makes the app live, or changes nothing and reports why.
 
 use tests::{Database, Repository, Server, on_both_databases};
 
@@ -27,10 +27,10 @@ fn first_push_creates_app_and_goes_live(database: Database) {
         .says("remote: success: LIVE as deploy 1 in ")
         .says(&format!("http://{}/hello/", server.address))
         .says("[new branch]");
-    let answer = server.get("/hello/greet/Ann");
-    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"message":"Hello, Ann"}"#));
-    assert_eq!(answer.header("picloud-revision"), Some(repository.head().as_str()));
-    assert!(answer.header("picloud-execution").is_some());
+    let response = server.get("/hello/greet/Ann");
+    assert_eq!((response.status, response.body.as_str()), (200, r#"{"message":"Hello, Ann"}"#));
+    assert_eq!(response.header("picloud-revision"), Some(repository.head().as_str()));
+    assert!(response.header("picloud-execution").is_some());
 }
 
 fn second_push_replaces_routes_and_responses(database: Database) {
@@ -88,7 +88,7 @@ fn rejected_push_can_be_repeated(database: Database) {
     repository.commit("broken");
     repository.push(&url, &["main"]).refused().says("greet.rhai:1:9").says("nothing changed");
     repository.push(&url, &["main"]).refused().says("greet.rhai:1:9");
-    assert_eq!(server.get("/hello/greet/Ann").status, 404, "a refused first push creates no app");
+    assert_eq!(server.get("/hello/greet/Ann").status, 404, "a rejected first push creates no app");
     repository.write("greet.rhai", "1");
     repository.commit("mended");
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 1");
@@ -162,7 +162,7 @@ fn deploy_refs_are_read_only(database: Database) {
     assert_eq!(repository.git(&["ls-remote", &url, "refs/deploys/*"]), listed);
 }
 
-/// Stores a tree as it is.
+/// Stores a tree object as given.
 fn tree(repository: &Repository, content: &[u8]) -> String {
     repository.write(".git/tree", content);
     repository.git(&["hash-object", "-t", "tree", "-w", "--literally", ".git/tree"])

@@ -1,4 +1,4 @@
-//! Bounds of pushes are settings; what is beyond one is told in a line, and who is slow holds up nobody.
+//! Configurable limits of pushes: clear messages beyond them, and slow clients block nobody.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use tests::{Database, Repository, Server, TOKEN, Wire};
 
-/// Pushes the starter app with one more file, which must be refused with these words, and then without it.
-fn refused(flags: &[&str], path: &str, content: &[u8], words: &str) {
+/// Pushes the starter app with one more file, which must be rejected with this text, and then without it.
+fn refused(flags: &[&str], path: &str, content: &[u8], expected: &str) {
     let server = Server::start_with(Database::sqlite(), flags);
     let url = server.git_url("hello");
     let repository = Repository::hello();
     let small = repository.head();
     repository.write(path, content);
     repository.commit("more");
-    repository.push(&url, &["main"]).refused().says(words).says("[remote rejected]");
+    repository.push(&url, &["main"]).refused().says(expected).says("[remote rejected]");
     assert_eq!(server.get("/hello/greet/Ann").status, 404, "nothing changed");
     repository.push(&url, &[&format!("{small}:refs/heads/main")]).succeeded();
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
 }
 
-/// Bytes that no compression makes smaller.
+/// Incompressible bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let byte = |_| {
@@ -32,9 +32,10 @@ fn noise(length: usize) -> Vec<u8> {
 
 #[test]
 fn push_size_is_limited() {
-    let words = "the push is larger than 1 MiB; the operator can allow more with  picloud serve --push-bytes";
-    refused(&["--push-bytes", "1MiB"], "noise", &noise(1_500_000), words);
-    refused(&["--push-bytes", "1MiB"], "noise", &noise(20_000_000), words);
+    let expected =
+        "the push is larger than 1 MiB; the operator can allow more with  picloud serve --push-bytes";
+    refused(&["--push-bytes", "1MiB"], "noise", &noise(1_500_000), expected);
+    refused(&["--push-bytes", "1MiB"], "noise", &noise(20_000_000), expected);
 }
 
 #[test]
@@ -55,8 +56,8 @@ fn object_size_is_limited() {
         &[b'x'; 20_000],
         "error: REJECTED main: long.md takes 20000 bytes, more than 10240; the operator can allow more with  picloud serve --object-bytes",
     );
-    let words = "docs/pictures/large.bin takes 300000 bytes, more than 10240";
-    refused(&["--object-bytes", "10KiB"], "docs/pictures/large.bin", &noise(300_000), words);
+    let expected = "docs/pictures/large.bin takes 300000 bytes, more than 10240";
+    refused(&["--object-bytes", "10KiB"], "docs/pictures/large.bin", &noise(300_000), expected);
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn deltified_object_above_the_limit_is_named() {
     repository.write("docs/notes.bin", noise(9000));
     repository.commit("small");
     repository.push(&url, &["main"]).succeeded();
-    // As a delta on what is there.
+    // As a delta against an existing object.
     repository.write("docs/notes.bin", noise(11_000));
     repository.commit("larger");
     repository.push(&url, &["main"]).refused().says("docs/notes.bin takes 11000 bytes, more than 10240");
@@ -76,8 +77,8 @@ fn deltified_object_above_the_limit_is_named() {
 #[test]
 fn unpacked_size_is_limited() {
     let flags = ["--inflated-bytes", "1MiB"];
-    let words = "the objects take more than 1 MiB together; the operator can allow more with  picloud serve --inflated-bytes";
-    refused(&flags, "long.md", &[b'x'; 1_500_000], words);
+    let expected = "the objects take more than 1 MiB together; the operator can allow more with  picloud serve --inflated-bytes";
+    refused(&flags, "long.md", &[b'x'; 1_500_000], expected);
 }
 
 #[test]
@@ -88,8 +89,8 @@ fn tree_entries_are_limited() {
 #[test]
 fn path_length_is_limited() {
     let path = format!("{}/long.md", "folder".repeat(5));
-    let words = format!("the tree has a path of more than 30 bytes: {path}...");
-    refused(&["--path-bytes", "30"], &path, b"more", &words);
+    let expected = format!("the tree has a path of more than 30 bytes: {path}...");
+    refused(&["--path-bytes", "30"], &path, b"more", &expected);
     refused(
         &["--path-bytes", "30"],
         &path,
@@ -104,16 +105,16 @@ fn refs_per_app_are_limited() {
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main", "main:a", "main:b"]).succeeded();
-    let words = "the app would have 4 branches and tags, and can have 3; delete some first, or have the operator allow more with  picloud \
+    let expected = "the app would have 4 branches and tags, and can have 3; delete some first, or have the operator allow more with  picloud \
                  serve --refs-per-app";
-    repository.push(&url, &["main:c"]).refused().says(words);
-    // What is there may be moved, and what goes makes room for what comes.
+    repository.push(&url, &["main:c"]).refused().says(expected);
+    // Existing refs can be updated, and deleted ones free space for new ones.
     repository.commit("next");
     repository.push(&url, &["main", "main:a"]).succeeded();
     repository.push(&url, &[":b", "main:c"]).succeeded();
 }
 
-/// Tags of the commit, as many.
+/// So many tags of the commit.
 fn tagged(repository: &Repository, tags: usize) {
     let head = repository.head();
     let lines: String = (0..tags).map(|number| format!("{head} refs/tags/v{number:04}\n")).collect();
@@ -127,8 +128,8 @@ fn refs_per_push_are_limited() {
     tagged(&repository, 1001);
     let url = server.git_url("hello");
     let refused = repository.push(&url, &["--tags"]).refused();
-    let words = "the push names 1001 refs, more than 1000; the operator can allow more with  picloud serve --refs-per-app";
-    assert_eq!(refused.text.matches(&format!("({words})")).count(), 1001, "{}", refused.text);
+    let expected = "the push names 1001 refs, more than 1000; the operator can allow more with  picloud serve --refs-per-app";
+    assert_eq!(refused.text.matches(&format!("({expected})")).count(), 1001, "{}", refused.text);
     assert!(!refused.text.contains("HTTP"), "{}", refused.text);
     let server = Server::start_with(Database::sqlite(), &["--refs-per-app", "2000"]);
     repository.push(&server.git_url("hello"), &["--tags"]).succeeded().says("STORED v1000");
@@ -143,7 +144,7 @@ fn push_options_are_limited() {
     let refused = repository.push(&url, &[options(65), vec!["main"]].concat()).refused();
     refused.says("main -> main (unpack failed: the push has 65 options, more than 64)");
     assert_eq!(server.get("/hello/greet/Ann").status, 404, "nothing changed");
-    // With options in front, the address follows them.
+    // After options, the URL follows.
     repository.push(options(64)[0], &[&options(64)[1..], &[&url, "main"]].concat()).succeeded();
 }
 
@@ -158,7 +159,7 @@ fn invalid_limit_is_a_usage_error() {
     assert_eq!(status(&["--pushes-at-once", "0"]), Some(2));
 }
 
-/// A frame of git's.
+/// A pkt-line.
 fn frame(text: &str) -> String {
     format!("{:04x}{text}", text.len() + 4)
 }
@@ -168,21 +169,21 @@ fn push_timeout_is_reported_by_git() {
     let server = Server::start_with(Database::sqlite(), &["--push-time", "2s"]);
     let command =
         format!("{} {} refs/heads/main\0 report-status side-band-64k", "0".repeat(40), "1".repeat(40));
-    let begun = frame(&command) + "0000PACK";
+    let started = frame(&command) + "0000PACK";
     let head = format!(
         "POST /hello.git/git-receive-pack HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\n\
          content-type: application/x-git-receive-pack-request\r\ncontent-length: 5000000\r\n\r\n",
         server.address
     );
-    let answer = Wire::sent(&server, head + &begun).answer();
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let words = "it did not arrive in time; nothing was changed; a push has 2 s (picloud serve --push-time) and 1.0 KiB a second";
-    for words in [format!("error: REJECTED main: {words}"), format!("ng refs/heads/main {words}")] {
-        assert!(answer.body.contains(&words), "{answer:?}");
+    let response = Wire::sent(&server, head + &started).answer();
+    assert_eq!(response.status, 200, "{response:?}");
+    let expected = "it did not arrive in time; nothing was changed; a push has 2 s (picloud serve --push-time) and 1.0 KiB a second";
+    for expected in [format!("error: REJECTED main: {expected}"), format!("ng refs/heads/main {expected}")] {
+        assert!(response.body.contains(&expected), "{response:?}");
     }
 }
 
-/// Begins a push over a connection of its own, and sends no more.
+/// Starts a push on its own connection, and sends no more.
 fn stalled(server: &Server) -> TcpStream {
     let mut connection = TcpStream::connect(&server.address).unwrap();
     let head = format!(
@@ -198,16 +199,16 @@ fn stalled(server: &Server) -> TcpStream {
 #[test]
 fn stalled_clients_block_no_others_and_are_disconnected() {
     let server = Server::start_with(Database::sqlite(), &["--pushes-at-once", "1", "--push-time", "3s"]);
-    let begun = Instant::now();
+    let started = Instant::now();
     let connections: Vec<TcpStream> = (0..20).map(|_| stalled(&server)).collect();
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     for mut connection in connections {
         connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        let mut response = String::new();
+        connection.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
     }
-    assert!(begun.elapsed() >= Duration::from_secs(3));
+    assert!(started.elapsed() >= Duration::from_secs(3));
 }
 
 #[test]
@@ -216,11 +217,11 @@ fn pushes_above_max_concurrent_pushes_are_rejected() {
     let url = server.git_url("hello");
     let repository = Repository::hello();
     let connections: Vec<TcpStream> = (0..256).map(|_| stalled(&server)).collect();
-    // Whether all of them have got that far shows when one more has no room.
+    // They have all arrived once another one is rejected.
     let one_more = |number| repository.push(&url, &[&format!("HEAD:refs/tags/{number}")]);
-    let refused = (0..100).map(one_more).find(|push| !push.accepted).expect("there is always room");
+    let refused = (0..100).map(one_more).find(|push| !push.accepted).expect("pushes are never rejected");
     refused
         .says("too many pushes of this token are on their way; nothing was changed; push again in a moment");
     drop(connections);
-    assert!((100..200).map(one_more).any(|push| push.accepted), "who left still takes room");
+    assert!((100..200).map(one_more).any(|push| push.accepted), "disconnected clients still hold slots");
 }

@@ -1,4 +1,4 @@
-//! What is refused changes nothing: every endpoint that changes something is sent what it must not take, and all tables
+//! Rejected requests change nothing: every modifying endpoint gets invalid requests, and all tables
 //! are compared.
 
 use std::collections::BTreeSet;
@@ -23,28 +23,28 @@ const MANIFEST: &str = r#"
     script = "one.rhai"
 "#;
 
-/// What changes by itself while nobody changes anything: heartbeats, what became of transactions, and the
+/// Tables that change without a request: heartbeats, outcomes of transactions, and the
 /// minute of a token's last use.
 const MOVING: &[&str] = &["nodes", "served", "outcomes"];
 
-/// An address and a method of the API's description.
+/// A path and method of the OpenAPI document.
 struct Endpoint {
     method: String,
-    /// With `{app}` and the like in it.
+    /// With parameters such as `{app}`.
     template: String,
-    /// A document that it takes.
+    /// A valid request body.
     document: Option<&'static str>,
     takes_query: bool,
 }
 
-/// Something that an endpoint must refuse.
+/// A request that an endpoint must reject.
 struct Bad {
     what: &'static str,
     path: String,
     token: String,
     headers: Vec<(&'static str, &'static str)>,
     body: Vec<u8>,
-    /// How many bytes less are sent than were said.
+    /// How many bytes fewer are sent than declared.
     cut: usize,
 }
 
@@ -59,9 +59,9 @@ fn rejected_requests_change_nothing(database: Database) {
     repository.write("one.rhai", "2");
     repository.commit("second");
     repository.push(&url, &["main"]).succeeded();
-    let set = |path: &str, body: Value| ask(&server, path, "PUT", body.to_string().as_bytes());
+    let set = |path: &str, body: Value| api(&server, path, "PUT", body.to_string().as_bytes());
     assert_eq!(set("apps/hello/secrets/API_KEY", json!({"value": "tangerine"})).status, 200);
-    let reader = ask(
+    let reader = api(
         &server,
         "tokens",
         "POST",
@@ -70,26 +70,26 @@ fn rejected_requests_change_nothing(database: Database) {
     assert_eq!(reader.status, 201, "{}", reader.body);
     let reader = reader.json()["secret"].as_str().expect("a token").to_owned();
     repository.push(&server.git_url("gone"), &["main"]).succeeded();
-    assert_eq!(ask(&server, "apps/gone", "DELETE", b"").status, 200);
-    let gone = ask(&server, "deleted-apps", "GET", b"").json()["apps"][0]["id"].clone();
+    assert_eq!(api(&server, "apps/gone", "DELETE", b"").status, 200);
+    let gone = api(&server, "deleted-apps", "GET", b"").json()["apps"][0]["id"].clone();
     let tables = tables(&server);
     let before = settled(&server, &tables);
 
     let endpoints = endpoints(&server.get("/-/api/openapi.json").json(), gone.as_str().expect("an id"));
-    assert!(endpoints.len() >= 13, "the description names every endpoint: {}", endpoints.len());
+    assert!(endpoints.len() >= 13, "the document lists every endpoint: {}", endpoints.len());
     for endpoint in &endpoints {
         for bad in endpoint.refusals(&reader) {
             let label = format!("{} {}: {}", endpoint.method, bad.path, bad.what);
-            let answer = bad.send(&server, &endpoint.method);
+            let response = bad.send(&server, &endpoint.method);
             assert!(
-                (400..500).contains(&answer.status),
-                "{label} is answered {}: {}",
-                answer.status,
-                answer.body
+                (400..500).contains(&response.status),
+                "{label}: status {}: {}",
+                response.status,
+                response.body
             );
             let after = dump(&server, &tables);
             let differs: Vec<_> = after.symmetric_difference(&before).collect();
-            assert!(differs.is_empty(), "{label} is answered {} and has changed {differs:#?}", answer.status);
+            assert!(differs.is_empty(), "{label}: status {}, changed {differs:#?}", response.status);
         }
     }
 }
@@ -100,19 +100,19 @@ fn rejected_secret_creates_no_app(database: Database) {
     for body in
         [&b"no json"[..], b"{}", b"{\"value\": 1}", b"{\"value\": \"\"}", b"{\"value\": \"a\\u0000b\"}"]
     {
-        let answer = ask(&server, path, "PUT", body);
-        assert_eq!(answer.status, 400, "{}", answer.body);
-        let apps = ask(&server, "apps", "GET", b"").json();
+        let response = api(&server, path, "PUT", body);
+        assert_eq!(response.status, 400, "{}", response.body);
+        let apps = api(&server, "apps", "GET", b"").json();
         assert_eq!(apps["apps"], json!([]), "{} created the app", String::from_utf8_lossy(body));
     }
-    assert_eq!(ask(&server, path, "PUT", b"{\"value\": \"tangerine\"}").status, 200);
-    let acts = ask(&server, "audit", "GET", b"").json();
+    assert_eq!(api(&server, path, "PUT", b"{\"value\": \"tangerine\"}").status, 200);
+    let acts = api(&server, "audit", "GET", b"").json();
     let actions: Vec<_> = acts["acts"].as_array().expect("acts").iter().map(|act| &act["action"]).collect();
     assert_eq!(actions, ["secret.set", "app.create"]);
 }
 
 impl Endpoint {
-    /// The address, with its places filled in.
+    /// The path with its parameters replaced.
     fn path(&self, app: &str, name: &str) -> String {
         let filled = self.template.replace("{app}", app).replace("{name}", name).replace("{token}", "reader");
         filled
@@ -145,7 +145,7 @@ impl Endpoint {
         if self.template.contains("{name}") {
             all.push(Bad { path: self.path("hello", "no%20name"), ..bad("a name that is none", document) });
         }
-        // What a function is called with is the app's to judge.
+        // Arguments of a function are validated by the app.
         if !self.template.contains("{function}") {
             let query = if self.takes_query { "nonsense=1&branch=main" } else { "branch=main" };
             all.extend([
@@ -184,7 +184,7 @@ impl Bad {
     }
 }
 
-/// Everything of the description that changes something.
+/// All modifying endpoints of the OpenAPI document.
 fn endpoints(description: &Value, deleted_app: &str) -> Vec<Endpoint> {
     let mut found = Vec::new();
     for (template, methods) in description["paths"].as_object().expect("paths") {
@@ -206,7 +206,7 @@ fn endpoints(description: &Value, deleted_app: &str) -> Vec<Endpoint> {
     found
 }
 
-/// A document that the endpoint takes: with a right token and nothing else wrong, it changes something.
+/// A valid body: with a valid token, it changes something.
 fn document(method: &str, template: &str) -> &'static str {
     match (method, template.trim_start_matches("/-/api/v1/")) {
         ("post", "tokens") => r#"{"name": "another", "scopes": ["*:read"]}"#,
@@ -219,21 +219,21 @@ fn document(method: &str, template: &str) -> &'static str {
         ("patch", "apps/{app}/limits") => r#"{"previews": 30}"#,
         ("patch", "apps/{app}/settings") => r#"{"protected": true}"#,
         ("put", "apps/{app}/secrets/{name}") => r#"{"value": "clementine"}"#,
-        _ => panic!("give {method} {template} a document that it takes"),
+        _ => panic!("{method} {template} needs a valid body in this test"),
     }
 }
 
-fn ask(server: &Server, path: &str, method: &str, body: &[u8]) -> Answer {
+fn api(server: &Server, path: &str, method: &str, body: &[u8]) -> Answer {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str())];
     let body = Some(body).filter(|body| !body.is_empty());
     server.request(method, &format!("/-/api/v1/{path}"), &headers, body)
 }
 
-/// All tables, once what was done before is written: records come a moment later.
+/// All tables, once pending records are written.
 fn settled(server: &Server, tables: &[String]) -> BTreeSet<String> {
     let mut last = dump(server, tables);
-    until("the tables are still", || {
+    until("the tables do not change", || {
         std::thread::sleep(Duration::from_millis(500));
         let now = dump(server, tables);
         let still = now == last;
@@ -242,7 +242,7 @@ fn settled(server: &Server, tables: &[String]) -> BTreeSet<String> {
     })
 }
 
-/// What reads every table, in one go.
+/// A query that reads every table at once.
 fn tables(server: &Server) -> Vec<String> {
     let postgres = server.database.url().is_some();
     let names = match postgres {

@@ -1,4 +1,4 @@
-//! Rolling back is pushing an older commit.
+//! A rollback pushes an older commit.
 
 use serde_json::{Value, json};
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases};
@@ -36,9 +36,9 @@ fn push_of_older_commit_rolls_back(database: Database) {
         .says("LIVE as deploy 3")
         .says("(validated before)")
         .says(&format!("hint: undo with  git push -f picloud {}:main", &second[..7]));
-    let answer = server.get("/hello/greet/Ann");
-    assert_eq!(answer.body, r#"{"message":"Hello, Ann"}"#);
-    assert_eq!(answer.header("picloud-revision"), Some(first.as_str()));
+    let response = server.get("/hello/greet/Ann");
+    assert_eq!(response.body, r#"{"message":"Hello, Ann"}"#);
+    assert_eq!(response.header("picloud-revision"), Some(first.as_str()));
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 4").says("(validated before)");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
 }
@@ -53,7 +53,7 @@ fn push_of_deploy_ref_rolls_back(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").header("picloud-revision"), Some(first.as_str()));
 }
 
-/// An app with as many deploys, each of a commit whose subject is what it answers.
+/// An app with so many deploys, each of a commit whose subject equals its response.
 fn deployed(server: &Server, subjects: &[&str]) -> Repository {
     let repository = Repository::hello();
     repository.git(&["remote", "add", "picloud", &server.git_url("hello")]);
@@ -65,14 +65,14 @@ fn deployed(server: &Server, subjects: &[&str]) -> Repository {
     repository
 }
 
-fn answer(server: &Server) -> String {
+fn response(server: &Server) -> String {
     server.get("/hello/greet/Ann").body.trim_matches('"').to_owned()
 }
 
-fn roll_back(server: &Server, asked: Value) -> Answer {
+fn roll_back(server: &Server, request: Value) -> Answer {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str())];
-    let body = asked.to_string().into_bytes();
+    let body = request.to_string().into_bytes();
     server.request("POST", "/-/api/v1/apps/hello/rollback", &headers, Some(&body))
 }
 
@@ -83,14 +83,14 @@ fn second_rollback_goes_back_further(database: Database) {
     assert_eq!((&rolled["to"], &rolled["deploy"], &rolled["subject"]), (&json!(2), &json!(4), &json!("B")));
     assert_eq!(rolled["commit"], repository.git(&["rev-parse", "HEAD~1"]).trim());
     assert_eq!(rolled["url"], format!("http://{}/hello/", server.address));
-    assert_eq!(answer(&server), "B");
+    assert_eq!(response(&server), "B");
     let rolled = roll_back(&server, json!({})).json();
     assert_eq!(
         (&rolled["to"], &rolled["subject"]),
         (&json!(1), &json!("A")),
-        "the bad deploy is not brought back"
+        "the bad deploy is not restored"
     );
-    assert_eq!(answer(&server), "A");
+    assert_eq!(response(&server), "A");
     let refused = roll_back(&server, json!({}));
     assert!(
         refused.status == 409 && refused.body.contains("nothing else was live before"),
@@ -102,18 +102,18 @@ fn second_rollback_goes_back_further(database: Database) {
     repository.commit("D");
     repository.push("picloud", &["main"]).succeeded();
     roll_back(&server, json!({}));
-    assert_eq!(answer(&server), "A", "what was live before D");
+    assert_eq!(response(&server), "A", "the deploy before D");
 }
 
 fn rollback_after_push_of_older_commit_goes_back_further(database: Database) {
     let server = Server::start(database);
     let repository = deployed(&server, &["A", "B", "C"]);
     repository.push("picloud", &["-f", "HEAD~1:main"]).succeeded();
-    assert_eq!(answer(&server), "B");
+    assert_eq!(response(&server), "B");
     let (code, text, errors) = run(repository.path(), &["rollback"]);
     assert_eq!(code, Some(0), "{errors}");
     assert!(text.contains("\"A\" of deploy 1 is live again, as deploy 5"), "{text}");
-    assert_eq!(answer(&server), "A");
+    assert_eq!(response(&server), "A");
 }
 
 fn rollback_message_is_recorded(database: Database) {
@@ -125,5 +125,5 @@ fn rollback_message_is_recorded(database: Database) {
     assert!(text.contains("A (orders fail\\u{1b}[2J)"), "{text}");
     let refused = roll_back(&server, json!({"deploy": 2, "message": "x".repeat(501)}));
     assert!(refused.status == 400 && refused.body.contains("at most 500 characters"), "{}", refused.body);
-    assert_eq!(answer(&server), "A");
+    assert_eq!(response(&server), "A");
 }

@@ -1,4 +1,4 @@
-//! What is due runs, once, for as long as it is declared, whatever becomes of nodes and databases meanwhile.
+//! Every due time runs once while its schedule is declared, through failures of nodes and databases.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ cron = "* * * * * *"
 script = "tick.rhai"
 "#;
 
-/// Keeps a processor busy for some seconds in a debug build.
+/// Keeps a CPU busy for some seconds in a debug build.
 const SLOW: &str = "log::info(\"begun\"); let n = 0; while n < 3_000_000 { n += 1; }";
 
 const LONG: &str = "\n[limits]\noperations = 100_000_000\ntimeout = \"60s\"\n";
@@ -36,16 +36,16 @@ fn clock(manifest: &str, script: &str) -> Repository {
     repository
 }
 
-/// Asks the API for something about the app `clock`.
+/// Sends an API request for the app `clock`.
 fn api(server: &Server, method: &str, path: &str) -> tests::Answer {
     let bearer = format!("Bearer {TOKEN}");
     server.request(method, &format!("/-/api/v1/apps/clock/{path}"), &[("authorization", &bearer)], None)
 }
 
 fn runs(server: &Server) -> Vec<serde_json::Value> {
-    let answer = api(server, "GET", "schedules/tick/runs?limit=1000");
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    answer.json()["runs"].as_array().expect("runs").clone()
+    let response = api(server, "GET", "schedules/tick/runs?limit=1000");
+    assert_eq!(response.status, 200, "{}", response.body);
+    response.json()["runs"].as_array().expect("runs").clone()
 }
 
 fn total_schedule_frequency_is_limited(database: Database) {
@@ -63,9 +63,9 @@ fn total_schedule_frequency_is_limited(database: Database) {
         .says("picloud.toml:2:1  `schedules` has 1000 entries, more than the 100 that the server grants the app")
         .says("picloud.toml:24:8  the schedules run up to 60000 times a minute together, more than the 300 times a minute")
         .says("picloud apps limits clock --schedule-runs 60000");
-    assert_eq!(api(&server, "GET", "schedules").status, 404, "nothing of it is there");
+    assert_eq!(api(&server, "GET", "schedules").status, 404, "the routes are not live");
 
-    // What was accepted goes on, as often as it still can.
+    // Accepted runs continue, as often as still allowed.
     repository.write("picloud.toml", every_second(5));
     repository.commit("as many as can be");
     repository.push(&url, &["main"]).succeeded();
@@ -73,26 +73,26 @@ fn total_schedule_frequency_is_limited(database: Database) {
         let rows = server.alter(&["SELECT count(*) FROM schedule_runs WHERE execution IS NOT NULL"]);
         rows.trim().parse::<usize>().expect("a number")
     };
-    until("they run", || (ran() > 0).then_some(()));
+    until("the schedules run", || (ran() > 0).then_some(()));
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let body = br#"{"schedule_runs_per_minute": 10}"#;
-    let answer = server.request("PATCH", "/-/api/v1/apps/clock/limits", &headers, Some(body));
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    let words = "had begun 10 runs within the minute, as many as it is granted; an admin raises it with  picloud apps limits clock";
-    until("it is said that they are skipped", || server.log().contains(words).then_some(()));
+    let response = server.request("PATCH", "/-/api/v1/apps/clock/limits", &headers, Some(body));
+    assert_eq!(response.status, 200, "{}", response.body);
+    let expected = "had begun 10 runs within the minute, as many as it is granted; an admin raises it with  picloud apps limits clock";
+    until("skipped due times are logged", || server.log().contains(expected).then_some(()));
     let minute = || Utc::now().timestamp() / 60;
-    let (begun, before, at) = (minute(), ran(), Instant::now());
+    let (started, before, at) = (minute(), ran(), Instant::now());
     until("some due times pass", || (at.elapsed() > Duration::from_secs(2)).then_some(()));
     let now = ran();
-    assert!(now == before || minute() != begun, "{before} ran, and {now} two seconds later");
+    assert!(now == before || minute() != started, "{before} ran, and {now} two seconds later");
     if long() {
         while ran() < before + 10 {
-            assert!(at.elapsed() < Duration::from_secs(70), "nothing is run in the next minute");
+            assert!(at.elapsed() < Duration::from_secs(70), "no run in the next minute");
             std::thread::sleep(Duration::from_millis(50));
         }
         let rows = server.alter(&["SELECT schedule, detail FROM schedule_runs WHERE outcome = 'skipped'"]);
-        assert_eq!(rows.lines().filter(|row| row.contains(words)).count(), 5, "{rows}");
+        assert_eq!(rows.lines().filter(|row| row.contains(expected)).count(), 5, "{rows}");
     }
 }
 
@@ -126,9 +126,8 @@ fn run_of_killed_node_is_lost_and_not_retried(database: Database) {
     let mut server = Server::start(database);
     let repository = clock(&format!("{MANIFEST}{LONG}"), SLOW);
     repository.push(&server.git_url("clock"), &["main"]).succeeded();
-    until("a run has begun", || server.log().contains("begun").then_some(()));
-    let killed =
-        runs(&server).into_iter().find(|run| run["outcome"] == "running").expect("a run that goes on");
+    until("a run has started", || server.log().contains("begun").then_some(()));
+    let killed = runs(&server).into_iter().find(|run| run["outcome"] == "running").expect("a running run");
     server.kill();
     server.restart();
     let same = |run: &serde_json::Value| run["due"] == killed["due"] && run["manual"] == false;
@@ -176,7 +175,7 @@ fn schedule_is_run_manually_paused_and_resumed(database: Database) {
 
     let paused = api(&server, "POST", "schedules/tick/pause").json();
     assert_eq!((&paused["paused"]["by"], &paused["next"]), (&"admin".into(), &serde_json::json!([])));
-    // What is paused stays so over restarts and deploys.
+    // A paused schedule stays paused over restarts and deploys.
     server.kill();
     server.restart();
     repository.write("tick.rhai", "log::info(\"new\")");
@@ -191,11 +190,11 @@ fn schedule_is_run_manually_paused_and_resumed(database: Database) {
     assert_eq!(runs(&server).len(), 1);
 }
 
-/// How many schedules are due every second, and how many due times all of them together have to come to.
+/// The number of schedules that are due every second, and the total of due times to reach.
 const SCHEDULES: usize = 25;
 const DUE_TIMES: usize = 1000;
 
-/// How long a node is left alone before the next one is killed.
+/// The time between two kills of nodes.
 const BETWEEN_KILLS: Duration = Duration::from_secs(4);
 
 #[test]
@@ -215,7 +214,7 @@ fn thousand_due_times_run_once_on_three_nodes_that_are_killed() {
     repository.commit("first");
     repository.push(&nodes[0].git_url("clock"), &["main"]).succeeded();
     for node in &mut nodes[1..] {
-        // They hear of it at their start.
+        // The nodes learn of it at their start.
         node.kill();
         node.restart();
     }
@@ -225,7 +224,7 @@ fn thousand_due_times_run_once_on_three_nodes_that_are_killed() {
     let mut last_kill = Instant::now();
     let mut victims = [1, 2, 0].into_iter().cycle();
     let mut kills = 0;
-    until("all due times have come", || {
+    until("all due times have passed", || {
         if last_kill.elapsed() > BETWEEN_KILLS {
             let node = &mut nodes[victims.next().expect("a cycle")];
             node.kill();
@@ -252,7 +251,7 @@ fn thousand_due_times_run_once_on_three_nodes_that_are_killed() {
         database.query("SELECT outcome, count(*), sum(due_times) FROM schedule_runs GROUP BY 1 ORDER BY 1");
     assert_eq!(count("count(*) FILTER (WHERE outcome = 'lost' AND (node_name IS NULL OR node IS NULL))"), 0);
 
-    // What the rows say is what was run: every execution once, on its node.
+    // Rows and executions agree: every execution ran once, on its node.
     let mut traces: BTreeMap<String, usize> = BTreeMap::new();
     for node in &nodes {
         for line in node.log().lines().filter(|line| line.contains("trace")) {
@@ -271,13 +270,13 @@ fn thousand_due_times_run_once_on_three_nodes_that_are_killed() {
             other => panic!("{execution} {other}"),
         }
     }
-    // A node that is killed takes the lines of its last moment with it.
+    // A killed node loses the lines of its last moment.
     assert!(
         without_a_trace <= kills * SCHEDULES,
         "{without_a_trace} succeeded and left no trace, with {kills} kills"
     );
     for execution in traces.keys() {
-        assert!(rows.contains_key(execution.as_str()), "{execution} ran without a row");
+        assert!(rows.contains_key(execution.as_str()), "{execution} has no row");
     }
     let ran = count("count(*) FILTER (WHERE outcome = 'succeeded')");
     assert!(ran * 2 > DUE_TIMES, "only {ran} ran:\n{outcomes}");
@@ -289,7 +288,7 @@ fn due_times_during_outage_are_caught_up_in_one_row() {
     let server = Server::start(Database::on(postgres.url()));
     let repository = clock(MANIFEST, "log::info(\"ran\")");
     repository.push(&server.git_url("clock"), &["main"]).succeeded();
-    until("it runs", || (server.log().matches("ran").count() > 2).then_some(()));
+    until("the schedule runs", || (server.log().matches("ran").count() > 2).then_some(()));
     let before = runs(&server).len();
     postgres.stop();
     until("a due time could not be claimed", || {
@@ -297,14 +296,15 @@ fn due_times_during_outage_are_caught_up_in_one_row() {
     });
     std::thread::sleep(Duration::from_secs(2));
     postgres.start_again();
-    until("it runs again", || {
-        let answer = api(&server, "GET", "schedules/tick/runs?limit=1000");
-        let runs = answer.status == 200 && answer.json()["runs"].as_array().expect("runs").len() > before + 3;
+    until("the schedule runs again", || {
+        let response = api(&server, "GET", "schedules/tick/runs?limit=1000");
+        let runs =
+            response.status == 200 && response.json()["runs"].as_array().expect("runs").len() > before + 3;
         runs.then_some(())
     });
     let rows = "SELECT count(*) FROM (SELECT coalesce(first_due, due) - lag(due) OVER (ORDER BY due) AS step
         FROM schedule_runs) AS rows WHERE step <> interval '1 second'";
-    assert_eq!(server.database.query(rows), "0", "no due time is missing, and none is in two rows");
+    assert_eq!(server.database.query(rows), "0", "each due time is in exactly one row");
     assert_ne!(server.database.query("SELECT count(*) FROM schedule_runs WHERE due_times > 1"), "0");
 }
 
@@ -314,15 +314,15 @@ fn paused_node_does_not_overwrite_the_result_of_its_lost_run() {
     let frozen = Server::start(database.clone());
     let repository = clock(&format!("{MANIFEST}{LONG}"), SLOW);
     repository.push(&frozen.git_url("clock"), &["main"]).succeeded();
-    until("a run has begun", || frozen.log().contains("begun").then_some(()));
-    let run = runs(&frozen).into_iter().find(|run| run["outcome"] == "running").expect("a run that goes on");
+    until("a run has started", || frozen.log().contains("begun").then_some(()));
+    let run = runs(&frozen).into_iter().find(|run| run["outcome"] == "running").expect("a running run");
     frozen.freeze();
     let other = Server::start(database);
     let same = |found: &serde_json::Value| found["execution"] == run["execution"];
     let recorded = || runs(&other).into_iter().find(same).expect("its row");
     until("it is recorded as lost", || (recorded()["outcome"] == "lost").then_some(()));
     frozen.thaw();
-    until("it notices", || {
+    until("the node notices", || {
         let log = frozen.log();
         (log.contains("it was recorded as lost") || log.contains("the outcome is not recorded")).then_some(())
     });

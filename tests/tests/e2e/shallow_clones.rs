@@ -1,4 +1,4 @@
-//! Pushes from shallow clones, as CI makes them, and what the server has of the history then.
+//! Pushes from shallow clones, as in CI, and the history that the server gets.
 
 use std::process::Command;
 
@@ -29,7 +29,7 @@ fn commits_of(clone: &Repository) -> String {
     clone.git(&["rev-list", "--count", "HEAD"])
 }
 
-/// Runs what a hint says.
+/// Runs the command of a hint.
 fn run(hint: &str, repository: &Repository) -> Pushed {
     let mut shell = Command::new("sh");
     shell.args(["-c", hint]).current_dir(repository.path());
@@ -39,7 +39,7 @@ fn run(hint: &str, repository: &Repository) -> Pushed {
     Pushed { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
 }
 
-/// What stands behind `before` in a line of the server.
+/// The text after `before` in a line of the server.
 fn hint(pushed: &Pushed, before: &str) -> String {
     let found = pushed.text.lines().find_map(|line| Some(line.split_once(before)?.1.trim().to_owned()));
     found.unwrap_or_else(|| panic!("no hint with {before:?}:\n{}", pushed.text))
@@ -60,11 +60,11 @@ fn next_push_of_a_depth_1_clone_behaves_as_in_git() {
     repository.write("greet.rhai", "`next`");
     repository.commit("next");
     let next = checkout(&repository);
-    // git itself refuses it, and sends where its history ends and no command.
+    // git rejects it locally, and sends the shallow boundary and no command.
     let refused = next.push(&url, &["main"]).refused().says("! [rejected]        main -> main (fetch first)");
     assert!(!refused.text.contains("RPC failed"), "{}", refused.text);
     let forced = next.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 2");
-    assert!(!forced.text.contains("warning:"), "its parent is there: {}", forced.text);
+    assert!(!forced.text.contains("warning:"), "its parent is stored: {}", forced.text);
     let same = next.push(&url, &["main"]).succeeded().says("Everything up-to-date");
     assert!(!same.text.contains("RPC failed"), "{}", same.text);
     let clone = Repository::clone_of(&url);
@@ -84,18 +84,19 @@ fn history_missing_from_shallow_push_is_reported_and_can_be_sent() {
     repository.commit("from a whole clone");
     repository.push(&url, &["main"]).succeeded();
     let old = repository.git(&["rev-parse", "main~3"]);
-    let words = format!(
+    let expected = format!(
         "the server does not have {}: the history that it has begins with {}, which came from a shallow clone",
         &old[..7],
         &end[..7]
     );
     let refused = repository.push(&url, &["-f", &format!("{old}:refs/heads/main")]).refused();
-    let refused = refused.says(&format!("error: REJECTED main: {words}")).says(&format!("-> main ({words}"));
-    // So is what builds on it.
+    let refused =
+        refused.says(&format!("error: REJECTED main: {expected}")).says(&format!("-> main ({expected}"));
+    // So is a push that builds on it.
     repository.git(&["checkout", "-q", "-b", "aside", &old]);
     repository.write("greet.rhai", "`aside`");
     repository.commit("aside");
-    repository.push(&url, &["aside"]).refused().says(&words);
+    repository.push(&url, &["aside"]).refused().says(&expected);
     repository.git(&["checkout", "-q", "main"]);
 
     run(&hint(&refused, "go back by a new commit:"), &repository).succeeded();
@@ -120,7 +121,7 @@ fn later_pushed_history_is_connected(database: Database) {
         (commits_of(&clone), clone.git(&["rev-parse", "--is-shallow-repository"]))
     };
     assert_eq!(clone(), ("1".to_owned(), "true".to_owned()));
-    // A clone that does not have what is there sends all that it has.
+    // A clone that does not know the server's refs sends everything it has.
     let other = Repository::new();
     other.git(&["fetch", "-q", repository.path().to_str().unwrap(), "elsewhere:elsewhere"]);
     other.push(&url, &["elsewhere"]).succeeded();

@@ -1,4 +1,4 @@
-//! What is going on when a node is told to stop comes to its end: pushes, scheduled runs, and what is recorded of them.
+//! Shutdown finishes pushes, scheduled runs and their records.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -33,17 +33,17 @@ fn shutdown_finishes_accepted_pushes(database: Database) {
         body.len()
     );
     let mut wire = Wire::sent(&server, [head.as_bytes(), first].concat());
-    until("the push is waited for", || {
+    until("the shutdown waits for the push", || {
         let page =
             server.request("GET", "/-/metrics", &[("authorization", &format!("Bearer {TOKEN}"))], None);
         page.body.contains("picloud_pushes_waiting 1").then_some(())
     });
     server.ask_to_stop();
-    until("it stops", || server.log().contains("stopping").then_some(()));
+    until("the node stops", || server.log().contains("stopping").then_some(()));
     wire.send(rest);
-    let answer = wire.answer();
-    assert!(answer.status == 200 && answer.body.contains("ok refs/heads/main"), "{}", answer.body);
-    until("it has stopped", || server.has_stopped().then_some(()));
+    let response = wire.answer();
+    assert!(response.status == 200 && response.body.contains("ok refs/heads/main"), "{}", response.body);
+    until("the node has stopped", || server.has_stopped().then_some(()));
     server.restart();
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
 }
@@ -56,14 +56,14 @@ fn shutdown_finishes_and_records_scheduled_runs(database: Database) {
         "sdk = \"1.1\"\n[[schedules]]\nname = \"tick\"\ncron = \"* * * * * *\"\nscript = \"tick.rhai\"\n\
          [limits]\noperations = 100_000_000\ntimeout = \"60s\"\n",
     );
-    // Busy for longer than it takes to be told to stop.
+    // Runs for longer than the shutdown needs to start.
     repository.write(
         "tick.rhai",
         "log::info(`begun`); let n = 0; while n < 1_500_000 { n += 1; } log::info(`ended`);",
     );
     repository.commit("tick");
     repository.push(&server.git_url("clock"), &["main"]).succeeded();
-    until("it runs", || server.log().contains("begun").then_some(()));
+    until("the schedule runs", || server.log().contains("begun").then_some(()));
     server.stop();
     let log = server.log();
     assert_eq!(log.matches("begun").count(), log.matches("ended").count(), "{log}");
@@ -98,12 +98,12 @@ fn second_signal_does_not_wait_for_scripts() {
     let mut wire = Wire::sent(&server, "GET /hello/greet/Ann HTTP/1.1\r\nHost: test\r\n\r\n");
     until("the script runs", || server.log().contains("begun").then_some(()));
     server.ask_to_stop();
-    until("it is told", || server.log().contains("the next signal stops at once").then_some(()));
+    until("it is logged", || server.log().contains("the next signal stops at once").then_some(()));
     assert!(!server.has_stopped());
-    let asked = Instant::now();
-    // A person at the terminal has another signal.
+    let start = Instant::now();
+    // The terminal sends another signal (SIGINT).
     assert!(Command::new("kill").args(["-INT", &server.pid().to_string()]).status().unwrap().success());
-    until("it stops", || server.has_stopped().then_some(()));
-    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    until("the node stops", || server.has_stopped().then_some(()));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert!(wire.is_closed() && server.log().contains("stopping at once"), "{}", server.log());
 }

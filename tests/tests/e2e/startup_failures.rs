@@ -1,4 +1,4 @@
-//! A node that cannot be: a sentence that says why, an exit code, and everything as it was before.
+//! Startup failures: an error message, an exit code, and no changes.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn serving(database: Database) -> (Server, Repository) {
 }
 
 #[track_caller]
-fn answers(server: &Server) {
+fn assert_serves(server: &Server) {
     assert_eq!(server.get("/hello/greet/Ann").body, ANN);
 }
 
@@ -34,11 +34,11 @@ fn port_in_use_is_reported(database: Database) {
         .env_remove("DATABASE_URL")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let words = format!("error: cannot listen on {}: ", server.address);
-    assert!(output.status.code() == Some(1) && said.starts_with(&words), "{said}");
-    assert!(said.contains("\nhint: name another address, such as  --listen 127.0.0.1:"), "{said}");
-    answers(&server);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expected = format!("error: cannot listen on {}: ", server.address);
+    assert!(output.status.code() == Some(1) && text.starts_with(&expected), "{text}");
+    assert!(text.contains("\nhint: name another address, such as  --listen 127.0.0.1:"), "{text}");
+    assert_serves(&server);
 }
 
 fn newer_database_is_rejected_and_unchanged(database: Database) {
@@ -50,18 +50,18 @@ fn newer_database_is_rejected_and_unchanged(database: Database) {
     };
     let later = format!("INSERT INTO _sqlx_migrations VALUES (999, 'later', {now}, true, {bytes}, 0)");
     server.alter(&[&later]);
-    let (code, said) = server.fails_to_start(&[]);
-    let words = "error: the database is that of a newer PiCloud (schema 999); install that version, or restore a backup";
-    assert!(code == Some(1) && said.trim_end().ends_with(words), "{said}");
+    let (code, output) = server.fails_to_start(&[]);
+    let expected = "error: the database is that of a newer PiCloud (schema 999); install that version, or restore a backup";
+    assert!(code == Some(1) && output.trim_end().ends_with(expected), "{output}");
     server.alter(&["DELETE FROM _sqlx_migrations WHERE version = 999"]);
     server.restart();
-    answers(&server);
+    assert_serves(&server);
     repository.commit("next");
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 2");
 }
 
-/// That the disk is full is said by PostgreSQL in the same way, and without one: a real one, which the embedded database has
-/// in `bad_disk`, takes a file system that PostgreSQL alone writes to, and root to make it.
+/// PostgreSQL reports a full disk by this error, which needs no full disk here. `disk_faults` uses a really full disk with the
+/// embedded database; with PostgreSQL that needs a file system of its own, and root.
 #[test]
 fn postgresql_without_space_rejects_only_the_push() {
     let (server, repository) = serving(Database::postgres());
@@ -74,7 +74,7 @@ fn postgresql_without_space_rejects_only_the_push() {
     repository.commit("more");
     let refused = repository.push(&server.git_url("hello"), &["main"]).refused();
     refused.says("the server's disk is full; nothing was changed");
-    answers(&server);
+    assert_serves(&server);
     server.alter(&["DROP TRIGGER no_room ON objects"]);
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 2");
 }
@@ -88,23 +88,23 @@ fn embedded_database_of_another_program_is_unchanged() {
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
         let output = command.env_remove("DATABASE_URL").output().unwrap();
         assert_eq!(output.status.code(), Some(1));
-        assert_eq!(fs::read(file(data)).unwrap(), before, "the file is another one now");
+        assert_eq!(fs::read(file(data)).unwrap(), before, "the file was changed");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     for table in ["photos", "deploys"] {
         let data = tempfile::tempdir().unwrap();
         fs::set_permissions(data.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         tests::sqlite::run(&file(data.path()), &[&format!("CREATE TABLE {table} (what text)")]);
-        let said = refused(data.path());
-        let words = format!(
+        let output = refused(data.path());
+        let expected = format!(
             "error: the database belongs to another program, which has a table {table} in it; give PiCloud a database of its own"
         );
-        assert_eq!(said.trim_end(), words);
+        assert_eq!(output.trim_end(), expected);
     }
     let data = tempfile::tempdir().unwrap();
     fs::write(file(data.path()), HELLO_MANIFEST.repeat(100)).unwrap();
-    let said = refused(data.path());
-    assert!(said.contains("is it one of PiCloud, and can its folder be written?"), "{said}");
+    let output = refused(data.path());
+    assert!(output.contains("is it one of PiCloud, and can its folder be written?"), "{output}");
 }
 
 #[test]
@@ -115,13 +115,13 @@ fn postgresql_database_with_foreign_table_is_unchanged() {
     let mut command = Command::new(picloud());
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
     let output = command.env("DATABASE_URL", database.url().unwrap()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && said.contains("which has a table photos in it"), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && text.contains("which has a table photos in it"), "{text}");
     assert_eq!(database.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "1");
 }
 
-/// A run of the node by a clock that is wrong by `offset`, until it ends or has said `words`.
-fn by_a_wrong_clock(server: &Server, offset: &str, words: &str) -> (Option<i32>, String) {
+/// Runs the node with a clock that is wrong by `offset`, until it exits or has printed `expected`.
+fn by_a_wrong_clock(server: &Server, offset: &str, expected: &str) -> (Option<i32>, String) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(picloud());
     tests::clock::set_off(&mut command, offset);
@@ -130,12 +130,12 @@ fn by_a_wrong_clock(server: &Server, offset: &str, words: &str) -> (Option<i32>,
     if let Some(url) = server.database.url() {
         command.env("DATABASE_URL", url);
     }
-    let said = || fs::File::options().append(true).open(log.path()).unwrap();
-    command.stdout(said()).stderr(said());
+    let output = || fs::File::options().append(true).open(log.path()).unwrap();
+    command.stdout(output()).stderr(output());
     let mut node = command.spawn().expect("picloud");
-    let ended = until(words, || {
+    let ended = until(expected, || {
         let ended = node.try_wait().unwrap();
-        (ended.is_some() || fs::read_to_string(log.path()).unwrap().contains(words)).then_some(ended)
+        (ended.is_some() || fs::read_to_string(log.path()).unwrap().contains(expected)).then_some(ended)
     });
     let _ = node.kill();
     let _ = node.wait();
@@ -146,50 +146,53 @@ fn by_a_wrong_clock(server: &Server, offset: &str, words: &str) -> (Option<i32>,
 fn clock_far_from_database_clock_prevents_start() {
     let (server, _) = serving(Database::postgres());
     for offset in ["-3h", "+3h", "-20000d"] {
-        let (code, said) = by_a_wrong_clock(&server, offset, "listening on");
-        let words = [
+        let (code, output) = by_a_wrong_clock(&server, offset, "listening on");
+        let expected = [
             "error: the clock of this machine says ",
             ", and that of the database ",
             ": set the one that is wrong",
         ];
-        assert!(code == Some(1) && words.iter().all(|words| said.contains(words)), "{offset}: {said}");
+        assert!(
+            code == Some(1) && expected.iter().all(|expected| output.contains(expected)),
+            "{offset}: {output}"
+        );
     }
-    let (code, said) = by_a_wrong_clock(&server, "-60s", "listening on");
-    assert!(code.is_none() && said.contains("1 min 0 s behind that of the database"), "{said}");
-    let (code, said) = by_a_wrong_clock(&server, "-1s", "listening on");
-    assert!(code.is_none() && !said.contains("the clock of this machine"), "{said}");
-    answers(&server);
+    let (code, output) = by_a_wrong_clock(&server, "-60s", "listening on");
+    assert!(code.is_none() && output.contains("1 min 0 s behind that of the database"), "{output}");
+    let (code, output) = by_a_wrong_clock(&server, "-1s", "listening on");
+    assert!(code.is_none() && !output.contains("the clock of this machine"), "{output}");
+    assert_serves(&server);
 }
 
 #[test]
 fn clock_before_last_push_is_reported_and_apps_are_served() {
     let (mut server, _) = serving(Database::sqlite());
     server.stop();
-    let (code, said) = by_a_wrong_clock(&server, "-20000d", "listening on");
-    let words = [
+    let (code, output) = by_a_wrong_clock(&server, "-20000d", "listening on");
+    let expected = [
         "the clock of this machine says 19",
         "and the latest entry in the database is of 20",
         "set the clock",
     ];
-    assert!(code.is_none() && words.iter().all(|words| said.contains(words)), "{said}");
+    assert!(code.is_none() && expected.iter().all(|expected| output.contains(expected)), "{output}");
     server.restart();
-    answers(&server);
+    assert_serves(&server);
     assert!(!server.log().contains("the clock of this machine says"), "{}", server.log());
 }
 
-/// Two nodes on one file would each serve what it was pushed itself.
+/// Two nodes on one file would each serve only their own pushes.
 #[test]
 fn data_folder_in_use_prevents_start() {
     let (mut server, repository) = serving(Database::sqlite());
     let holder = format!("is in use by process {} on ", server.pid());
     for _ in 0..2 {
-        let (code, said) = server.fails_to_start(&[]);
-        assert!(code == Some(1) && said.contains("error: the database "), "{said}");
+        let (code, output) = server.fails_to_start(&[]);
+        assert!(code == Some(1) && output.contains("error: the database "), "{output}");
         assert!(
-            said.contains(&holder) && said.contains("stop that one, or choose another --data-dir"),
-            "{said}"
+            output.contains(&holder) && output.contains("stop that one, or choose another --data-dir"),
+            "{output}"
         );
-        answers(&server);
+        assert_serves(&server);
     }
     let backups = tempfile::tempdir().unwrap();
     let backup = backups.path().join("backup");
@@ -197,20 +200,20 @@ fn data_folder_in_use_prevents_start() {
         let output = server.verb(arguments).arg(&backup).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    assert_eq!(run(&server, &["backup"]).0, Some(0), "a backup is made beside the node");
-    let (code, said) = run(&server, &["restore", "--replace"]);
-    assert!(code == Some(1) && said.contains(&holder) && said.contains("stop the node"), "{said}");
+    assert_eq!(run(&server, &["backup"]).0, Some(0), "a backup runs next to the node");
+    let (code, output) = run(&server, &["restore", "--replace"]);
+    assert!(code == Some(1) && output.contains(&holder) && output.contains("stop the node"), "{output}");
     repository.commit("next");
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 2");
-    // However the node ends, the folder is free then; what stands in the file is no lock.
+    // However the node ends, the folder is free then; the content of the file is not a lock.
     server.kill();
     assert!(fs::read_to_string(server.data_dir().join("picloud.db.lock")).unwrap().starts_with("process "));
     assert_eq!(run(&server, &["restore", "--replace"]).0, Some(0));
     server.restart();
-    answers(&server);
+    assert_serves(&server);
 }
 
-/// A folder that was made by hand, or by an older installer.
+/// A folder that was created by hand, or by an older installer.
 #[test]
 fn data_folder_readable_by_others_is_closed_or_rejected() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -225,9 +228,9 @@ fn data_folder_readable_by_others_is_closed_or_rejected() {
         "{}",
         server.log()
     );
-    answers(&server);
+    assert_serves(&server);
 
-    // What others work with stays as it is.
+    // Folders that others work with stay as they are.
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("letter.txt"), "").unwrap();
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -236,16 +239,16 @@ fn data_folder_readable_by_others_is_closed_or_rejected() {
         .env_remove("DATABASE_URL")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        said.contains("other users of this machine can look into") && said.contains("chmod 700"),
-        "{said}"
+        text.contains("other users of this machine can look into") && text.contains("chmod 700"),
+        "{text}"
     );
     assert_eq!((mode(home.path()), fs::read_dir(home.path()).unwrap().count()), (0o755, 1));
 }
 
-/// With little address space left, the system gives no stacks for threads. A node starts, or says why it does not.
+/// With little address space left, thread stacks cannot be allocated. A node starts, or reports why it does not.
 #[test]
 fn thread_creation_failure_is_reported_without_panic() {
     let folder = tempfile::tempdir().unwrap();
@@ -263,12 +266,12 @@ fn thread_creation_failure_is_reported_without_panic() {
             .env_remove("DATABASE_URL")
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(!said.contains("panicked"), "{mebibytes} MiB: {said}");
-        refused += usize::from(said.contains("the system gives no more threads"));
-        if said.contains("is listening on") {
+        let output = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!output.contains("panicked"), "{mebibytes} MiB: {output}");
+        refused += usize::from(output.contains("the system gives no more threads"));
+        if output.contains("is listening on") {
             break;
         }
     }
-    assert!(refused > 0, "no such start was without threads");
+    assert!(refused > 0, "no start failed for lack of threads");
 }

@@ -1,4 +1,4 @@
-//! A node as a service: the units that ship, and what node and service manager say to each other.
+//! systemd: the shipped units, and the notifications between node and service manager.
 
 use std::fs;
 use std::net::TcpListener;
@@ -44,7 +44,7 @@ fn systemd_units_are_valid() {
     analyze(&["verify", "--man=no"], &units);
 }
 
-/// 15 stands for 1.5 of 10.
+/// 15 means 1.5 of 10.
 #[test]
 fn systemd_services_are_hardened() {
     let services: Vec<PathBuf> =
@@ -67,12 +67,12 @@ impl Service {
         Self { socket: TcpListener::bind("127.0.0.1:0").unwrap(), manager, folder }
     }
 
-    /// Starts the node, with the socket as the first that is handed over (sd_listen_fds(3)).
+    /// Starts the node with the socket as the first passed file descriptor (sd_listen_fds(3)).
     fn start(&self) -> Child {
         self.start_watched("0")
     }
 
-    /// The same, to hear within so many microseconds that it lives. Who asks for that has to listen: the node waits.
+    /// The same with a watchdog timeout in microseconds. The test has to read the notifications: the node waits.
     fn start_watched(&self, microseconds: &str) -> Child {
         let socket: OwnedFd = self.socket.try_clone().unwrap().into();
         let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
@@ -93,17 +93,17 @@ impl Service {
             .unwrap()
     }
 
-    /// Waits until the node says something that begins so.
-    fn hears(&self, words: &str) -> String {
+    /// Waits for a notification with this prefix.
+    fn receives(&self, expected: &str) -> String {
         let mut message = [0; 4096];
         loop {
             let length = self.manager.recv(&mut message).unwrap_or_else(|error| {
                 let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-                panic!("{words}: {error}\n{log}")
+                panic!("{expected}: {error}\n{log}")
             });
-            let said = String::from_utf8_lossy(&message[..length]).into_owned();
-            if said.starts_with(words) {
-                return said;
+            let output = String::from_utf8_lossy(&message[..length]).into_owned();
+            if output.starts_with(expected) {
+                return output;
             }
         }
     }
@@ -121,13 +121,13 @@ fn signal(node: &Child, signal: &str) {
 fn node_notifies_ready_watchdog_and_stopping() {
     let service = Service::new();
     let mut node = service.start_watched("200000");
-    assert!(service.hears("READY=1").contains("STATUS=listening on 127.0.0.1:"));
+    assert!(service.receives("READY=1").contains("STATUS=listening on 127.0.0.1:"));
     assert_eq!(ureq::get(service.url()).call().unwrap().status(), 200);
     for _ in 0..3 {
-        service.hears("WATCHDOG=1");
+        service.receives("WATCHDOG=1");
     }
     signal(&node, "-TERM");
-    service.hears("STOPPING=1");
+    service.receives("STOPPING=1");
     assert!(node.wait().unwrap().success());
 }
 
@@ -135,12 +135,12 @@ fn node_notifies_ready_watchdog_and_stopping() {
 fn hanging_node_sends_no_watchdog_notification() {
     let service = Service::new();
     let mut node = service.start_watched("200000");
-    service.hears("WATCHDOG=1");
+    service.receives("WATCHDOG=1");
     signal(&node, "-STOP");
     service.manager.set_nonblocking(true).unwrap();
     let mut message = [0; 4096];
     while service.manager.recv(&mut message).is_ok() {}
-    // Twice as long as it may be silent: what is waited for is that nothing comes.
+    // Twice the watchdog timeout, to see that no notification comes.
     std::thread::sleep(Duration::from_millis(500));
     assert!(service.manager.recv(&mut message).is_err());
     signal(&node, "-KILL");
@@ -152,21 +152,21 @@ fn restart_with_socket_activation_drops_no_connection() {
     let service = Service::new();
     let done = AtomicBool::new(false);
     let mut node = service.start();
-    service.hears("READY=1");
-    let asked = std::thread::scope(|scope| {
+    service.receives("READY=1");
+    let requests = std::thread::scope(|scope| {
         let patient = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(20))).build();
         let agent: ureq::Agent = patient.into();
         let (service, done) = (&service, &done);
         let ask = move |connection: &'static str| {
-            let mut asked = 0;
+            let mut requests = 0;
             while !done.load(Ordering::SeqCst) {
-                let answer = agent.get(service.url()).header("connection", connection).call();
-                assert_eq!(answer.unwrap().status(), 200);
-                asked += 1;
+                let response = agent.get(service.url()).header("connection", connection).call();
+                assert_eq!(response.unwrap().status(), 200);
+                requests += 1;
             }
-            asked
+            requests
         };
-        // A connection waits in the socket while there is no node, and is kept until an answer says that it is the last.
+        // A connection waits in the socket while the node is down, and is kept alive until a response closes it.
         let each = ["close", "close", "keep-alive", "keep-alive"].into_iter();
         let clients: Vec<_> = each
             .map(|each| {
@@ -180,12 +180,12 @@ fn restart_with_socket_activation_drops_no_connection() {
             signal(&node, "-TERM");
             assert!(node.wait().unwrap().success());
             node = service.start();
-            service.hears("READY=1");
+            service.receives("READY=1");
         }
         done.store(true, Ordering::SeqCst);
         clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
     });
-    assert!(asked > 12, "{asked}");
+    assert!(requests > 12, "{requests}");
     signal(&node, "-KILL");
     let _ = node.wait();
 }
@@ -198,8 +198,8 @@ fn unsupported_socket_type_is_rejected() {
     let mut command = Command::new("sh");
     command.args(["-c", hand_over]).arg(picloud()).env("PICLOUD_DATA_DIR", folder.path());
     let output = command.env_remove("DATABASE_URL").stdin(socket).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && said.contains("is none that listens for TCP"), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && text.contains("is none that listens for TCP"), "{text}");
 }
 
 #[test]
@@ -215,10 +215,10 @@ fn backup_folder_keeps_the_newest() {
         fs::write(backups.join(old), "").unwrap();
     }
     let output = server.verb(&["backup", "--keep", "2", backups.to_str().unwrap()]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        output.status.success() && said.contains("1 app,") && said.contains("removed 1 older backup"),
-        "{said}"
+        output.status.success() && text.contains("1 app,") && text.contains("removed 1 older backup"),
+        "{text}"
     );
     let mut names: Vec<_> = fs::read_dir(&backups)
         .unwrap()

@@ -1,4 +1,4 @@
-//! The rules of time zones: the system's, where it has newer ones, else those that PiCloud comes with.
+//! Time zone rules: the system's if they are newer, otherwise the bundled ones.
 
 use std::fs;
 use std::process::Command;
@@ -16,7 +16,7 @@ timezone = "Europe/Berlin"
 script = "tick.rhai"
 "#;
 
-/// A folder of zones in which noon in Berlin is at 03:00 UTC, made by the system's own compiler of rules.
+/// A zoneinfo folder in which noon in Berlin is at 03:00 UTC, made by zic(8).
 fn nine_hours_ahead(version: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules");
@@ -33,7 +33,7 @@ fn version(folder: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A node that goes by the zones of a folder, what it said of a push, and when the schedule is due next.
+/// A node that uses a zoneinfo folder, its output of a push, and the next due time of the schedule.
 fn pushed(folder: &str) -> (Server, String, String) {
     let server = Server::start_in(Database::sqlite(), &[("TZDIR", folder)]);
     let repository = Repository::new();
@@ -53,13 +53,13 @@ fn system_time_zone_database_is_used_and_reported() {
     let folder = nine_hours_ahead("2999a");
     let path = folder.path().to_str().unwrap();
     assert!(version(path).ends_with("\ntime zone data 2999a, system\n"), "{}", version(path));
-    let (server, said, next) = pushed(path);
+    let (server, output, next) = pushed(path);
     assert!(next.contains("T03:00:00"), "{next}");
-    assert!(!said.contains("year old"), "{said}");
+    assert!(!output.contains("year old"), "{output}");
     let bearer = format!("Bearer {TOKEN}");
-    let asked = |path: &str| server.request("GET", path, &[("authorization", &bearer)], None);
-    assert_eq!(asked("/-/api/v1/status").json()["zone_data"], "2999a, system");
-    let metrics = asked("/-/metrics").body;
+    let get = |path: &str| server.request("GET", path, &[("authorization", &bearer)], None);
+    assert_eq!(get("/-/api/v1/status").json()["zone_data"], "2999a, system");
+    let metrics = get("/-/metrics").body;
     let line = "picloud_tzdata_info{version=\"2999a\",source=\"system\"} 1";
     assert!(metrics.contains(line), "{metrics}");
 }
@@ -67,13 +67,13 @@ fn system_time_zone_database_is_used_and_reported() {
 #[test]
 fn year_old_time_zone_database_gets_a_push_warning() {
     let folder = nine_hours_ahead("2020a");
-    let (_server, said, next) = pushed(folder.path().to_str().unwrap());
+    let (_server, output, next) = pushed(folder.path().to_str().unwrap());
     assert!(next.contains("T03:00:00"), "{next}");
-    for words in [
+    for expected in [
         "warning: picloud.toml  the time zone data (2020a, system) is more than a year old; schedule `tick` in Europe/Berlin",
         "upgrade the system's package tzdata",
     ] {
-        assert!(said.contains(words), "{said}");
+        assert!(output.contains(expected), "{output}");
     }
 }
 
@@ -81,16 +81,19 @@ fn year_old_time_zone_database_gets_a_push_warning() {
 fn bundled_time_zone_database_is_used_without_the_system_one() {
     let none = "/nonexistent/zoneinfo";
     assert!(version(none).ends_with(", bundled\n"), "{}", version(none));
-    let (_server, said, next) = pushed(none);
+    let (_server, output, next) = pushed(none);
     assert!(next.contains("T10:00:00") || next.contains("T11:00:00"), "{next}");
-    assert!(!said.contains("warning"), "{said}");
+    assert!(!output.contains("warning"), "{output}");
 }
 
 #[test]
 fn damaged_time_zone_file_is_reported_with_its_path() {
     let folder = nine_hours_ahead("2999a");
     fs::write(folder.path().join("Europe/Berlin"), "TZif2 and no more").unwrap();
-    let (_server, said, next) = pushed(folder.path().to_str().unwrap());
-    assert!(said.contains("picloud.toml:6:12") && said.contains("Europe/Berlin is damaged: "), "{said}");
+    let (_server, output, next) = pushed(folder.path().to_str().unwrap());
+    assert!(
+        output.contains("picloud.toml:6:12") && output.contains("Europe/Berlin is damaged: "),
+        "{output}"
+    );
     assert!(next.contains("T10:00:00") || next.contains("T11:00:00"), "{next}");
 }

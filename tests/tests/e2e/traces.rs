@@ -1,4 +1,4 @@
-//! What a node tells an OpenTelemetry collector.
+//! Traces for an OpenTelemetry collector.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use tests::{Database, Repository, Server, until};
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// A collector that takes OTLP in JSON and keeps the spans.
+/// A collector that accepts OTLP in JSON and stores the spans.
 struct Collector {
     url: String,
     spans: Arc<Mutex<Vec<Value>>>,
@@ -59,7 +59,7 @@ impl Collector {
         Server::start_with(Database::sqlite(), &flags)
     }
 
-    /// The first span for which `wanted` holds, as soon as it is there.
+    /// The first span that matches `wanted`, as soon as there is one.
     fn span(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         until(what, || self.spans.lock().unwrap().iter().find(|span| wanted(span)).cloned())
     }
@@ -77,7 +77,7 @@ fn request_trace_spans_caller_to_script() {
     let server = collector.server();
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     let parent = format!("00-{TRACE}-{CALLER}-01");
-    let answer = server.request("GET", "/hello/greet/Ann?secret=1", &[("traceparent", &parent)], None);
+    let response = server.request("GET", "/hello/greet/Ann?secret=1", &[("traceparent", &parent)], None);
     let request = collector.span("the request", |span| span["traceId"] == TRACE && span["kind"] == 2);
     assert_eq!((&request["parentSpanId"], &request["name"]), (&CALLER.into(), &"GET".into()));
     for (name, value) in [
@@ -92,7 +92,7 @@ fn request_trace_spans_caller_to_script() {
     let execution = collector.span("the execution", |span| span["parentSpanId"] == request["spanId"]);
     assert_eq!((&execution["name"], &execution["traceId"]), (&"execution".into(), &TRACE.into()));
     assert_eq!(attribute(&execution, "script"), Some("greet.rhai"));
-    assert_eq!(attribute(&execution, "execution"), answer.header("picloud-execution"));
+    assert_eq!(attribute(&execution, "execution"), response.header("picloud-execution"));
     let nanos = |span: &Value, field: &str| span[field].as_str().unwrap().parse::<u128>().unwrap();
     assert!(nanos(&execution, "startTimeUnixNano") >= nanos(&request, "startTimeUnixNano"));
     assert!(nanos(&execution, "endTimeUnixNano") <= nanos(&request, "endTimeUnixNano"));
@@ -116,7 +116,7 @@ fn push_trace_has_stages_and_marks_failures() {
         (&failed["status"]["code"], attribute(&failed, "error.type")),
         (&2.into(), Some("script_error"))
     );
-    // What a caller does not want to be traced is not, and what is about to be sent is sent when the node stops.
+    // Unsampled requests are not traced, and pending spans are flushed at shutdown.
     let unwanted = format!("00-{TRACE}-{CALLER}-00");
     server.request("GET", "/hello/greet/Eve", &[("traceparent", &unwanted)], None);
     server.get("/-/health/live");
@@ -124,7 +124,7 @@ fn push_trace_has_stages_and_marks_failures() {
     server.stop();
     collector.span("the last request", |span| attribute(span, "url.path") == Some("/hello/last"));
     let spans = collector.spans.lock().unwrap();
-    assert!(!spans.iter().any(|span| span["traceId"] == TRACE), "it was not to be traced");
+    assert!(!spans.iter().any(|span| span["traceId"] == TRACE), "the request was not sampled");
     assert!(!spans.iter().any(|span| attribute(span, "url.path") == Some("/-/health/live")));
 }
 
@@ -133,7 +133,7 @@ fn unreachable_collector_is_reported_once_and_blocks_nothing() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Server::start_with(Database::sqlite(), &["--otlp-endpoint", &format!("http://{nobody}")]);
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
-    until("it is told", || server.log().contains("the collector takes no traces").then_some(()));
+    until("it is logged", || server.log().contains("the collector takes no traces").then_some(()));
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
     assert!(!server.log().contains("execution{"), "spans are not in the log: {}", server.log());
 }

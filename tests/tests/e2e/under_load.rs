@@ -1,4 +1,4 @@
-//! Many requests at once: swaps lose none, apps do not get into each other's way, and who has to wait is told in time.
+//! Load: deploys fail no request, apps are isolated from each other, and waiting requests are rejected in time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")
 }
 
-/// Both the manifest and the scripts say which deploy they are of; the route's name for what it captures does too.
+/// The manifest and the scripts both name their deploy; the route's capture does too.
 fn deploys_under_load_fail_no_request_and_mix_no_revisions(database: Database) {
     const DEPLOYS: usize = 12;
     let server = Server::start(database);
@@ -33,41 +33,41 @@ fn deploys_under_load_fail_no_request_and_mix_no_revisions(database: Database) {
     let deploy = |number: usize| {
         let route = format!("[[routes]]\npath = \"/mark/{{mark{number}}}\"\nscript = \"mark.rhai\"\n");
         repository.write("picloud.toml", format!("sdk = \"1.1\"\n{route}"));
-        let answer = format!("#{{ script: {number}, route: ctx.request.params.keys() }}");
-        repository.write("mark.rhai", answer);
+        let response = format!("#{{ script: {number}, route: ctx.request.params.keys() }}");
+        repository.write("mark.rhai", response);
         repository.commit(&format!("deploy {number}"));
         repository.push(&server.git_url("app"), &["main"]).succeeded();
         deployed.store(number, Ordering::SeqCst);
     };
     deploy(1);
-    let asked: usize = std::thread::scope(|scope| {
-        let ask = || {
+    let requests: usize = std::thread::scope(|scope| {
+        let send = || {
             let mut wire = Wire::open(&server);
-            let mut answers = 0;
-            // What a request meets is at least what was live when it was sent, and what the one before it met.
+            let mut responses = 0;
+            // A request gets at least the revision that was live when it was sent, and that of the request before it.
             let mut newest = 0;
             while !done.load(Ordering::SeqCst) {
                 newest = newest.max(deployed.load(Ordering::SeqCst));
                 wire.send(get("/app/mark/x"));
-                let answer = wire.answer();
-                assert_eq!(answer.status, 200, "{answer:?}");
-                let json = answer.json();
+                let response = wire.answer();
+                assert_eq!(response.status, 200, "{response:?}");
+                let json = response.json();
                 let script = usize::try_from(json["script"].as_u64().unwrap()).unwrap();
-                assert_eq!(json["route"][0], format!("mark{script}"), "{answer:?}");
-                assert!(script >= newest, "went back from {newest} to {script}");
+                assert_eq!(json["route"][0], format!("mark{script}"), "{response:?}");
+                assert!(script >= newest, "rolled back from {newest} to {script}");
                 newest = script;
-                answers += 1;
+                responses += 1;
             }
-            answers
+            responses
         };
-        let clients: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
-        // They are told also where a deploy fails.
+        let clients: Vec<_> = (0..8).map(|_| scope.spawn(send)).collect();
+        // Its threads stop also if a deploy fails.
         let deployed = catch_unwind(AssertUnwindSafe(|| (2..=DEPLOYS).for_each(deploy)));
         done.store(true, Ordering::SeqCst);
         deployed.unwrap_or_else(|failed| resume_unwind(failed));
         clients.into_iter().map(|client| client.join().unwrap()).sum()
     });
-    assert!(asked > 100 * DEPLOYS, "only {asked} requests were made meanwhile");
+    assert!(requests > 100 * DEPLOYS, "only {requests} requests were sent meanwhile");
     let last = server.get("/app/mark/x");
     assert_eq!(last.json()["script"], DEPLOYS);
     assert_eq!(last.header("picloud-revision"), Some(repository.head().as_str()));
@@ -79,16 +79,18 @@ fn requests_without_a_slot_wait_in_a_limited_queue() {
     let limits = "[limits]\ntimeout = \"2s\"\noperations = 1_000_000_000\nconcurrency = 1\n";
     let script = "log::info(`begun`); let n = 0; while n < 200_000 { n += 1; } n";
     push(&server, "app", &format!("{LONG}{limits}"), &[("long.rhai", script)]);
-    let answers: Vec<Answer> = std::thread::scope(|scope| {
-        let asked: Vec<_> = (0..12).map(|_| scope.spawn(|| server.get("/app/long"))).collect();
-        asked.into_iter().map(|answer| answer.join().unwrap()).collect()
+    let responses: Vec<Answer> = std::thread::scope(|scope| {
+        let requests: Vec<_> = (0..12).map(|_| scope.spawn(|| server.get("/app/long"))).collect();
+        requests.into_iter().map(|response| response.join().unwrap()).collect()
     });
-    let busy: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 503).collect();
-    let served = answers.iter().filter(|answer| answer.status == 200).count();
-    assert_eq!(served + busy.len(), answers.len(), "{answers:?}");
-    assert!(served >= 2, "one runs and one waits: {answers:?}");
-    assert!(!busy.is_empty() && busy.iter().all(|answer| answer.header("retry-after").is_some()));
-    assert!(busy.iter().all(|answer| answer.body == "{\"error\":\"the app is full (1 of 1 executions)\"}"));
+    let busy: Vec<&Answer> = responses.iter().filter(|response| response.status == 503).collect();
+    let served = responses.iter().filter(|response| response.status == 200).count();
+    assert_eq!(served + busy.len(), responses.len(), "{responses:?}");
+    assert!(served >= 2, "one runs and one waits: {responses:?}");
+    assert!(!busy.is_empty() && busy.iter().all(|response| response.header("retry-after").is_some()));
+    assert!(
+        busy.iter().all(|response| response.body == "{\"error\":\"the app is full (1 of 1 executions)\"}")
+    );
 }
 
 #[test]
@@ -104,31 +106,31 @@ fn long_executions_do_not_starve_other_requests_and_schedules_of_their_app() {
         ("tick.rhai", "log::info(`ticked`)"),
     ];
     push(&server, "app", &format!("{QUICK}{LONG}{other}{schedule}{limits}"), &scripts);
-    // As many as an app has turns.
+    // As many as an app has slots.
     let turns =
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get).saturating_sub(1).max(1);
     let hogs: Vec<Wire> = (0..turns).map(|_| Wire::sent(&server, get("/app/long"))).collect();
-    let times = |words: &str| server.log().matches(words).count();
-    until("all turns are taken", || (times("begun") == turns).then_some(()));
-    let began = Instant::now();
+    let times = |expected: &str| server.log().matches(expected).count();
+    until("all slots are in use", || (times("begun") == turns).then_some(()));
+    let start = Instant::now();
     for _ in 0..5 {
         assert_eq!(server.get("/app/quick").body, "\"quick\"");
         let other = server.get("/app/other");
         assert_eq!((other.status, other.body.as_str()), (200, "200000"));
     }
-    recovered("long runs of an app keep its processors busy: ten of its other requests", began);
-    // Before, each would have waited for ten seconds and been refused.
-    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    recovered("long executions of an app use all CPU slots: ten of its other requests", start);
+    // Before, each would have waited for ten seconds and been rejected.
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
     let ticked = times("ticked");
-    until("the schedule runs beside them", || (times("ticked") >= ticked + 2).then_some(()));
-    // More long ones than there is room for: they share, and who gets no turn is told so.
+    until("the schedule runs meanwhile", || (times("ticked") >= ticked + 2).then_some(()));
+    // More long executions than slots: they share, and requests without a slot are rejected.
     let more: Vec<Wire> = (0..40).map(|_| Wire::sent(&server, get("/app/long"))).collect();
-    until("some of them share", || (times("begun") >= turns + 2).then_some(()));
+    until("some of them share slots", || (times("begun") >= turns + 2).then_some(()));
     let refused =
-        until("one gets no turn", || Some(server.get("/app/other")).filter(|other| other.status == 503));
+        until("one gets no slot", || Some(server.get("/app/other")).filter(|other| other.status == 503));
     assert_eq!(refused.body, "{\"error\":\"the app got no processor time within 10 s\"}");
     drop((hogs, more));
-    until("their clients are gone", || (server.get("/app/other").status == 200).then_some(()));
+    until("their clients have disconnected", || (server.get("/app/other").status == 200).then_some(()));
 }
 
 #[test]
@@ -144,16 +146,16 @@ fn saturated_apps_do_not_starve_another() {
     let counts = "let n = 0; while n < 50_000 { n += 1; } n";
     let scripts = [("quick.rhai", "`quick`"), ("long.rhai", counts)];
     push(&server, "modest", &format!("{QUICK}{LONG}"), &scripts);
-    let asked = greedy.iter().flat_map(|app| std::iter::repeat_n(app, 20));
-    let hogs: Vec<Wire> = asked.map(|app| Wire::sent(&server, get(&format!("/{app}/long")))).collect();
-    let all_begun = |log: &str| greedy.iter().all(|app| log.contains(&format!("begun: {app}")));
-    until("one of each runs", || all_begun(&server.log()).then_some(()));
-    let began = Instant::now();
+    let requests = greedy.iter().flat_map(|app| std::iter::repeat_n(app, 20));
+    let hogs: Vec<Wire> = requests.map(|app| Wire::sent(&server, get(&format!("/{app}/long")))).collect();
+    let all_started = |log: &str| greedy.iter().all(|app| log.contains(&format!("begun: {app}")));
+    until("one of each runs", || all_started(&server.log()).then_some(()));
+    let start = Instant::now();
     for _ in 0..20 {
         assert_eq!(server.get("/modest/quick").body, "\"quick\"");
     }
     assert_eq!(server.get("/modest/long").body, "50000");
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     drop(hogs);
 }
 
@@ -167,7 +169,7 @@ fn looping_preview_takes_no_slot_of_production() {
         push(&server, app, &format!("{QUICK}{LONG}{limits}"), &[quick, counts]);
     }
     let looping = Repository::new();
-    // A preview says what it likes of its limits.
+    // A preview sets its own limits.
     let greedy = limits.replace("concurrency = 4", "concurrency = 64");
     looping.write("picloud.toml", format!("sdk = \"1.1\"\n{QUICK}{LONG}{greedy}"));
     looping.write(quick.0, quick.1);
@@ -175,23 +177,24 @@ fn looping_preview_takes_no_slot_of_production() {
     looping.commit("loops");
     looping.push(&server.git_url("app"), &["main:loops"]).succeeded();
     let mut hogs: Vec<Wire> = (0..100).map(|_| Wire::sent(&server, get("/app@loops/long"))).collect();
-    until("one runs, and some are turned away", || {
+    until("one runs, and some are rejected", || {
         let refused = hogs.iter_mut().filter_map(|hog| (!hog.is_silent()).then(|| hog.answer())).next();
         refused.filter(|_| server.log().contains("begun"))
     });
-    let began = Instant::now();
+    let start = Instant::now();
     for app in ["app", "other"] {
         for _ in 0..20 {
-            let answer = server.get(&format!("/{app}/quick"));
-            assert_eq!((answer.status, answer.body.as_str()), (200, "\"quick\""));
+            let response = server.get(&format!("/{app}/quick"));
+            assert_eq!((response.status, response.body.as_str()), (200, "\"quick\""));
         }
-        // As many at once as there are places.
+        // As many at once as there are slots.
         let long = std::thread::scope(|scope| {
-            let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| server.get(&format!("/{app}/long")))).collect();
-            asked.into_iter().map(|answer| answer.join().unwrap()).collect::<Vec<_>>()
+            let requests: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| server.get(&format!("/{app}/long")))).collect();
+            requests.into_iter().map(|response| response.join().unwrap()).collect::<Vec<_>>()
         });
-        assert!(long.iter().all(|answer| answer.status == 200 && answer.body == "50000"), "{long:?}");
+        assert!(long.iter().all(|response| response.status == 200 && response.body == "50000"), "{long:?}");
     }
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     drop(hogs);
 }

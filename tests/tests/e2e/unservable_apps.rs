@@ -1,4 +1,4 @@
-//! Apps that a node knows and cannot serve: it says which and why, answers the others, and comes back by itself.
+//! Apps that a node cannot serve: it reports which and why, serves the others, and recovers without a restart.
 
 use std::fs;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, unti
 
 on_both_databases!(unservable_app_does_not_affect_others);
 
-/// An app whose production needs a secret and has a domain of its own.
+/// An app whose production needs a secret and has a custom domain.
 fn shop(server: &Server) {
     let repository = Repository::new();
     let route =
@@ -28,10 +28,10 @@ fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Answer 
     server.request(method, &format!("/-/api/v1{path}"), &headers, body.map(str::as_bytes))
 }
 
-/// Holds an answer to say that it is worth asking again.
+/// Asserts that a response asks the client to retry.
 #[track_caller]
-fn is_unserved(answer: &Answer) {
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("15")), "{answer:?}");
+fn is_unserved(response: &Answer) {
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("15")), "{response:?}");
 }
 
 fn unservable_app_does_not_affect_others(database: Database) {
@@ -46,7 +46,7 @@ fn unservable_app_does_not_affect_others(database: Database) {
     shop(&server);
     assert_eq!(server.get("/-/health/ready").status, 200);
 
-    // The key is lost, and so is what a commit consists of.
+    // The key and the objects of a commit are lost.
     server.stop();
     let kept = fs::read(&key).unwrap();
     fs::remove_file(&key).unwrap();
@@ -61,7 +61,11 @@ fn unservable_app_does_not_affect_others(database: Database) {
     assert_eq!(ready.status, 503);
     assert!(ready.body.starts_with("cannot serve the latest revision of 2 of 3 apps: broken: "), "{ready:?}");
     assert!(ready.body.contains("; shop: there is no secret key in "), "{ready:?}");
-    assert_eq!(server.get("/-/health/serving").status, 200, "a balancer keeps it for the sake of hello");
+    assert_eq!(
+        server.get("/-/health/serving").status,
+        200,
+        "the load balancer keeps it, since it serves hello"
+    );
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     for path in ["/broken/greet/Ann", "/broken@next/greet/Ann", "/shop/"] {
         is_unserved(&server.get(path));
@@ -71,17 +75,17 @@ fn unservable_app_does_not_affect_others(database: Database) {
     }
     is_unserved(&api(&server, "POST", "/apps/shop/functions/f", Some("1")));
     is_unserved(&api(&server, "GET", "/apps/broken/routes", None));
-    // What is nowhere is still nothing, and certificates are renewed meanwhile.
+    // Unknown apps are still not found, and certificates are renewed meanwhile.
     assert_eq!(server.get("/broken@other/").status, 404);
     assert_eq!(server.get("/nothing/").status, 404);
     assert_eq!(server.get("/-/api/v1/tls-allowed?domain=shop.example").status, 200);
 
-    // All of it comes back without a new start.
+    // All apps recover without a restart.
     fs::write(&key, kept).unwrap();
     server.alter(&["INSERT INTO objects SELECT * FROM lost", "DROP TABLE lost"]);
     let since = Instant::now();
     until("the node is ready", || (server.get("/-/health/ready").status == 200).then_some(()));
-    recovered("a lost key and lost objects of apps, put back: the node is ready and serves them", since);
+    recovered("a lost key and lost objects of apps were put back: the node is ready and serves them", since);
     assert_eq!(server.get("/shop/").body, "9");
     assert_eq!(server.request("GET", "/", &[("host", "shop.example")], None).body, "9");
     for path in ["/broken/greet/Ann", "/broken@next/greet/Ann"] {

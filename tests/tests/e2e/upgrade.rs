@@ -1,4 +1,4 @@
-//! A new version on what an earlier one left, and beside one that is running still.
+//! Upgrades: a new version on the data of an earlier one, and next to a running one.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn migrations(of: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../store/migrations").join(of)
 }
 
-/// The versions of the tables, the first one first.
+/// The schema versions, the first one first.
 fn versions() -> Vec<i64> {
     let names = std::fs::read_dir(migrations("sqlite")).unwrap();
     let number = |name: &str| name.split_once('_').unwrap().0.parse().unwrap();
@@ -28,7 +28,7 @@ fn versions() -> Vec<i64> {
     versions
 }
 
-/// Takes everything away, and makes the tables as they were in `version`, with the rows of `sql`.
+/// Drops everything, and creates the tables of `version` with the rows of `sql`.
 fn make_earlier(server: &Server, version: i64, sql: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -63,7 +63,7 @@ fn make_earlier(server: &Server, version: i64, sql: &str) {
     });
 }
 
-/// What git calls the objects of a repository, their kinds, and their contents as a pack has them.
+/// git's ids of the objects of a repository, their kinds, and their contents as in a pack.
 fn objects(of: &Repository) -> Vec<(String, String, usize, String)> {
     let listed = of.git(&["rev-list", "--objects", "HEAD"]);
     let object = |line: &str| {
@@ -78,7 +78,7 @@ fn objects(of: &Repository) -> Vec<(String, String, usize, String)> {
     listed.lines().map(object).collect()
 }
 
-/// One app with a deploy. Since the second version apps have a number, by which the rows go that are many, and commits are
+/// One app with a deploy. Since the second version apps have a number that large tables refer to, and commits are
 /// bytes there.
 fn rows(of: &Repository, version: i64) -> String {
     let (head, noon) = (of.head(), "2026-05-01T12:00:00Z");
@@ -151,10 +151,10 @@ fn running_nodes_continue_while_a_newer_one_migrates() {
             assert_eq!(node.get("/hello/greet/Ann").body, format!("\"{number}\""));
         }
     };
-    // What the nodes ask is prepared in the database by now, as the tables are.
+    // The database has prepared the nodes' statements by now, for the tables as they are.
     (1..=4).for_each(|number| push_at(&nodes[number as usize % 2], number));
 
-    // What a migration of a later version may do: columns and tables more, a wider column.
+    // A later version's migration can add columns and tables, and widen a column.
     for change in [
         "ALTER TABLE apps ADD COLUMN later text NOT NULL DEFAULT ''",
         "ALTER TABLE deploys ADD COLUMN later bigint",
@@ -176,9 +176,9 @@ fn running_nodes_continue_while_a_newer_one_migrates() {
         assert!(!node.log().contains("ERROR"), "{}", node.log());
     }
     let recorded = "SELECT count(DISTINCT node) FROM executions";
-    tests::until("both record what they ran", || (database.query(recorded) == "2").then_some(()));
+    tests::until("both nodes record their executions", || (database.query(recorded) == "2").then_some(()));
 
-    // One of this version is not let in any more, and says why.
-    let (code, said) = nodes[0].fails_to_start(&[]);
-    assert!(code == Some(1) && said.contains("is that of a newer PiCloud (schema 999)"), "{said}");
+    // A node of this version is rejected from now on, with the reason.
+    let (code, output) = nodes[0].fails_to_start(&[]);
+    assert!(code == Some(1) && output.contains("is that of a newer PiCloud (schema 999)"), "{output}");
 }

@@ -1,4 +1,4 @@
-//! Mistakes at the command line, each with all that is printed: what is wrong, and one piece of advice that is true.
+//! Usage errors with their full output: the error, and one correct hint.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -8,22 +8,22 @@ use tests::{Database, Repository, Server, TOKEN};
 
 use crate::getting_started::shell;
 
-/// What is typed, and all that is printed, the exit code in brackets behind it. Words in braces stand for what the test knows.
-type Mistake = (&'static str, &'static str);
+/// The typed command, and the full output with the exit code in brackets after it. Words in braces are placeholders.
+type UsageError = (&'static str, &'static str);
 
-/// Holds each mistake to what is printed, and shows all that differ.
+/// Compares each case with the output, and shows all differences.
 #[track_caller]
-fn holds(folder: &Path, mistakes: &[Mistake], known: &[(&str, &str)]) {
+fn holds(folder: &Path, errors: &[UsageError], known: &[(&str, &str)]) {
     let filled =
         |text: &str| known.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
     let named =
         |text: &str| known.iter().fold(text.to_owned(), |text, (name, value)| text.replace(value, name));
     let mut wrong = String::new();
-    for (typed, printed) in mistakes {
-        let said = shell(folder, &format!("({}) 2>&1 || printf '[%s]' $?", filled(typed)));
-        let said = named(&said);
-        if said != *printed {
-            wrong += &format!("\n$ {typed}\n{said}\n--- instead of\n{printed}\n");
+    for (typed, printed) in errors {
+        let output = shell(folder, &format!("({}) 2>&1 || printf '[%s]' $?", filled(typed)));
+        let output = named(&output);
+        if output != *printed {
+            wrong += &format!("\n$ {typed}\n{output}\n--- instead of\n{printed}\n");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -41,8 +41,8 @@ fn invalid_listen_address_is_a_usage_error() {
         )
     };
     for value in ["8080", ":8080", "localhost:8080"] {
-        let said = shell(folder.path(), &format!("picloud serve --check-config --listen {value}"));
-        assert_eq!(said, listed(value));
+        let output = shell(folder.path(), &format!("picloud serve --check-config --listen {value}"));
+        assert_eq!(output, listed(value));
     }
     let known = [("{address}", server.address.as_str())];
     holds(
@@ -78,7 +78,7 @@ fn invalid_listen_address_is_a_usage_error() {
     );
 }
 
-/// The address with the port after.
+/// The address with the next port.
 fn next(address: &str) -> String {
     let (host, port) = address.rsplit_once(':').unwrap();
     format!("{host}:{}", port.parse::<u16>().unwrap() + 1)
@@ -192,8 +192,8 @@ fn token() {
     );
 }
 
-/// A server that is none of PiCloud's, or not one of this version: answers each request with what `answers` has for its path.
-fn other_server(answers: &'static [(&'static str, &'static str)]) -> String {
+/// A server that is not PiCloud, or another version: returns what `responses` has for the path.
+fn other_server(responses: &'static [(&'static str, &'static str)]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -203,8 +203,8 @@ fn other_server(answers: &'static [(&'static str, &'static str)]) -> String {
             let length = stream.read(&mut request).unwrap_or(0);
             let request = String::from_utf8_lossy(&request[..length]).into_owned();
             let path = request.split_whitespace().nth(1).unwrap_or_default();
-            let found = answers.iter().find(|(begins, _)| path.starts_with(begins));
-            let _ = stream.write_all(found.map_or("", |(_, answer)| answer).as_bytes());
+            let found = responses.iter().find(|(begins, _)| path.starts_with(begins));
+            let _ = stream.write_all(found.map_or("", |(_, response)| response).as_bytes());
         }
     });
     address
@@ -318,20 +318,20 @@ fn server() {
 fn remote_without_git_suffix_is_reported() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
-    let git = |url: &str, verb: &[&str]| repository.try_git(&[verb, &[url, "HEAD"]].concat()).refused().text;
+    let git = |url: &str, cli: &[&str]| repository.try_git(&[cli, &[url, "HEAD"]].concat()).refused().text;
     let hint =
         format!("remote: the address of a repository ends in .git; use http://{}/hello.git", server.address);
     let url = format!("http://{}/hello", server.address);
-    for verb in [&["push"][..], &["fetch"]] {
-        let said = git(&url, verb);
-        assert!(said.contains(&hint), "{said}");
+    for cli in [&["push"][..], &["fetch"]] {
+        let output = git(&url, cli);
+        assert!(output.contains(&hint), "{output}");
     }
-    // An app that is there has the address, and answers 404 there.
+    // An app with that address exists, and responds with 404 there.
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
-    let said = git(&url, &["push"]);
-    assert!(said.contains(&hint), "{said}");
-    let said = git(&format!("http://{}/", server.address), &["push"]);
-    assert!(said.contains(&format!("use http://{}/<app>.git", server.address)), "{said}");
+    let output = git(&url, &["push"]);
+    assert!(output.contains(&hint), "{output}");
+    let output = git(&format!("http://{}/", server.address), &["push"]);
+    assert!(output.contains(&format!("use http://{}/<app>.git", server.address)), "{output}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! The audit list.
+//! The audit log.
 
 use serde_json::{Value, json};
 use tests::{Database, Repository, Server, TOKEN, on_both_databases};
 
-use super::{ask, token, url, verb};
+use super::{api, cli, token, url};
 
 on_both_databases!(audit_events_name_actor_action_time_and_address);
 
@@ -26,13 +26,13 @@ fn audit_events_name_actor_action_time_and_address(database: Database) {
         let headers = [("authorization", bearer.as_str()), ("x-request-id", request)];
         assert_eq!(server.request("POST", &path, &headers, Some(b"")).status, 200, "{act}");
     }
-    verb(&server, &["apps", "protect", "--app", "hello"]).succeeded();
-    verb(&server, &["tokens", "revoke", "ci"]).succeeded();
+    cli(&server, &["apps", "protect", "--app", "hello"]).succeeded();
+    cli(&server, &["tokens", "revoke", "ci"]).succeeded();
 
-    let all = ask(&server, TOKEN, "GET", "audit?limit=1000", None).json();
+    let all = api(&server, TOKEN, "GET", "audit?limit=1000", None).json();
     let mut acts = all["acts"].as_array().expect("acts").clone();
     acts.reverse();
-    let told: Vec<[&Value; 4]> =
+    let rows: Vec<[&Value; 4]> =
         acts.iter().map(|act| ["action", "who", "app", "subject"].map(|key| &act[key])).collect();
     let expected = [
         ["token.create", "admin", "", "ci"],
@@ -49,7 +49,7 @@ fn audit_events_name_actor_action_time_and_address(database: Database) {
         .iter()
         .map(|row| row.map(|text| if text.is_empty() { Value::Null } else { json!(text) }))
         .collect();
-    assert_eq!(told.iter().map(|row| row.map(Clone::clone)).collect::<Vec<_>>(), expected);
+    assert_eq!(rows.iter().map(|row| row.map(Clone::clone)).collect::<Vec<_>>(), expected);
     assert!(acts.iter().all(|act| act["address"] == "127.0.0.1" && act["at"].is_string()), "{acts:?}");
     assert!(acts[2]["deploy"] == 1 && acts[3]["deploy"] == 2 && acts[2]["token"].is_string());
     assert_eq!(acts[6]["request_id"], "018f3b5c-0000-7000-8000-000000000001");
@@ -59,7 +59,7 @@ fn audit_events_name_actor_action_time_and_address(database: Database) {
     let mut paged = Vec::new();
     let mut cursor = String::new();
     loop {
-        let page = ask(&server, TOKEN, "GET", &format!("audit?limit=4{cursor}"), None).json();
+        let page = api(&server, TOKEN, "GET", &format!("audit?limit=4{cursor}"), None).json();
         paged.extend(page["acts"].as_array().expect("acts").clone());
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
@@ -68,10 +68,10 @@ fn audit_events_name_actor_action_time_and_address(database: Database) {
     }
     paged.reverse();
     assert_eq!(paged, acts);
-    verb(&server, &["audit", "--app", "hello", "--limit", "3"])
+    cli(&server, &["audit", "--app", "hello", "--limit", "3"])
         .succeeded()
         .says("protected  off -> on")
         .says("schedule.run")
         .says("more with  picloud audit --app hello --limit 3 ");
-    assert_eq!(ask(&server, TOKEN, "GET", "audit?cursor=x", None).status, 400);
+    assert_eq!(api(&server, TOKEN, "GET", "audit?cursor=x", None).status, 400);
 }

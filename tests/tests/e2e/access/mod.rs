@@ -1,4 +1,4 @@
-//! Who may what, and who did what.
+//! Access control and the audit log.
 
 mod audit;
 mod protected_branches;
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tests::server::picloud;
 use tests::{Answer, Pushed, Server, TOKEN};
 
-/// Runs a verb against the server, as whoever has the token.
-pub(crate) fn verb_as(server: &Server, token: &str, arguments: &[&str]) -> Pushed {
+/// Runs a client command against the server with a token.
+pub(crate) fn cli_as(server: &Server, token: &str, arguments: &[&str]) -> Pushed {
     let Output { status, stdout, stderr } = Command::new(picloud())
         .args(arguments)
         .env("PICLOUD_URL", format!("http://{}", server.address))
@@ -25,20 +25,20 @@ pub(crate) fn verb_as(server: &Server, token: &str, arguments: &[&str]) -> Pushe
 }
 
 /// The same with the admin token.
-pub(crate) fn verb(server: &Server, arguments: &[&str]) -> Pushed {
-    verb_as(server, TOKEN, arguments)
+pub(crate) fn cli(server: &Server, arguments: &[&str]) -> Pushed {
+    cli_as(server, TOKEN, arguments)
 }
 
-/// Creates a token that may this, and is named so.
+/// Creates a token with these scopes.
 pub(crate) fn token(server: &Server, name: &str, scopes: &[&str]) -> String {
-    let asked = json!({"name": name, "scopes": scopes});
-    let created = ask(server, TOKEN, "POST", "tokens", Some(&asked));
+    let body = json!({"name": name, "scopes": scopes});
+    let created = api(server, TOKEN, "POST", "tokens", Some(&body));
     assert_eq!(created.status, 201, "{}", created.body);
     created.json()["secret"].as_str().expect("a token").to_owned()
 }
 
-/// Asks the API.
-pub(crate) fn ask(
+/// Sends an API request.
+pub(crate) fn api(
     server: &Server,
     token: &str,
     method: &str,
@@ -51,7 +51,7 @@ pub(crate) fn ask(
     server.request(method, &path, &[("authorization", &bearer)], body.as_deref())
 }
 
-/// The URL of a repository, as whoever has the token.
+/// The URL of a repository, with the token.
 pub(crate) fn url(server: &Server, token: &str, app: &str) -> String {
     format!("http://x:{token}@{}/{app}.git", server.address)
 }

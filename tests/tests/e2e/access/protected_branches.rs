@@ -1,8 +1,8 @@
-//! A protected production branch.
+//! Protected production branches.
 
 use tests::{Database, Repository, Server, on_both_databases};
 
-use super::{token, url, verb, verb_as};
+use super::{cli, cli_as, token, url};
 
 on_both_databases!(protected_branch_accepts_only_fast_forwards);
 
@@ -21,9 +21,9 @@ fn protected_branch_accepts_only_fast_forwards(database: Database) {
     repository.push(&url_of_ci, &["-f", &format!("{first}:main")]).succeeded().says("LIVE as deploy 3");
     repository.push(&url_of_ci, &["main"]).succeeded().says("LIVE as deploy 4");
 
-    verb_as(&server, &ci, &["apps", "protect", "--app", "hello"]).refused().says("it needs the scope admin");
-    verb(&server, &["apps", "protect", "--app", "hello"]).succeeded().says("only goes forward now");
-    verb(&server, &["apps"]).succeeded().says("main (protected)");
+    cli_as(&server, &ci, &["apps", "protect", "--app", "hello"]).refused().says("it needs the scope admin");
+    cli(&server, &["apps", "protect", "--app", "hello"]).succeeded().says("only goes forward now");
+    cli(&server, &["apps"]).succeeded().says("main (protected)");
     let held = "(the branch is protected and would not only go forward; merge what is live first, or push with a token \
                 that has the scope hello:force)";
     repository.push(&url_of_ci, &["-f", &format!("{first}:main")]).refused().says(held);
@@ -32,7 +32,7 @@ fn protected_branch_accepts_only_fast_forwards(database: Database) {
     unrelated.write("greet.rhai", "9");
     unrelated.commit("from elsewhere");
     unrelated.push(&url_of_ci, &["-f", "main"]).refused().says(held);
-    // Forward it goes, also over a merge, and previews go anywhere.
+    // Fast-forwards are accepted, also over a merge, and previews can be forced.
     repository.git(&["checkout", "-q", "-b", "side", &first]);
     repository.write("more.rhai", "1");
     repository.commit("beside");
@@ -49,7 +49,7 @@ fn protected_branch_accepts_only_fast_forwards(database: Database) {
     let keeper = token(&server, "keeper", &["hello:deploy,force"]);
     let rollback = format!("{first}:main");
     repository.push(&url(&server, &keeper, "hello"), &["-f", &rollback]).succeeded().says("LIVE as deploy 9");
-    verb(&server, &["apps", "unprotect", "--app", "hello"]).succeeded().says("in any direction again");
+    cli(&server, &["apps", "unprotect", "--app", "hello"]).succeeded().says("in any direction again");
     repository.push(&url_of_ci, &["main"]).succeeded();
     repository.push(&url_of_ci, &["-f", &rollback]).succeeded().says("LIVE as deploy 11");
 }

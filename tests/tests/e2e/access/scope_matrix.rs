@@ -1,4 +1,4 @@
-//! Every operation of the API and of git, by every scope.
+//! Every operation of the API and of git, with every scope.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,15 +6,15 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use tests::{Answer, Database, Repository, Server, TOKEN};
 
-use super::{ask, token, url};
+use super::{api, token, url};
 
-/// The scopes of an app, two that go together, those of the node, and what a token has that has nothing with the app.
+/// The scopes of an app and a pair of them, the scopes of the node, and a token without access to the app.
 const SCOPES: [&str; 8] =
     ["read", "preview", "deploy", "force", "deploy,force", "invoke", "secrets", "create"];
 const OF_NODE: [&str; 2] = ["metrics", "status"];
 const OF_ANOTHER: &str = "-";
 
-/// What each operation is allowed to, apart from `admin`, which is allowed everything.
+/// The scopes that allow each operation, besides `admin`, which allows everything.
 const ALLOWED: &[(&str, &str)] = &[
     ("apps_change", ""),
     ("apps_create", "create"),
@@ -70,7 +70,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("tokens_revoke", ""),
 ];
 
-/// What an operation is asked by.
+/// The request of an operation.
 #[derive(Clone)]
 struct Operation {
     method: String,
@@ -78,7 +78,7 @@ struct Operation {
     takes_document: bool,
 }
 
-/// The operations of the description, by name. Where one takes an environment, it is there for each.
+/// The operations of the OpenAPI document by name. Those with an environment parameter are listed once for each.
 fn operations() -> BTreeMap<String, Operation> {
     let description: Value =
         serde_json::from_str(include_str!("../../../../docs/openapi.json")).expect("JSON");
@@ -109,30 +109,30 @@ fn operations() -> BTreeMap<String, Operation> {
     found
 }
 
-/// What a token is answered.
-fn answered(server: &Server, token: &str, app: &str, operation: &Operation) -> Answer {
+/// Sends an operation's request with a token.
+fn send(server: &Server, token: &str, app: &str, operation: &Operation) -> Answer {
     let path = operation.path.replace("{app}", app).replace(['{', '}'], "");
-    // One that is let in to a stream would go on for ever.
+    // A successful log stream would not end.
     let path = if path.ends_with("/stream") { path + "?level=none" } else { path };
     let document = operation.takes_document.then(|| json!({"none": true}));
-    let answer = ask(server, token, &operation.method, &path, document.as_ref());
-    assert!(answer.status < 500 && answer.status != 401, "{path}: {}", answer.body);
-    answer
+    let response = api(server, token, &operation.method, &path, document.as_ref());
+    assert!(response.status < 500 && response.status != 401, "{path}: {}", response.body);
+    response
 }
 
-/// Whether a token is let in: whatever else is wrong with what it asks for, it hears of it only then. What it can do nothing with
-/// is not there.
+/// Whether a token is authorized. Other errors of the request are reported only to authorized tokens, and an app without
+/// access is not found.
 fn is_let_in(server: &Server, token: &str, operation: &Operation) -> bool {
-    let answer = answered(server, token, "hello", operation);
+    let response = send(server, token, "hello", operation);
     let is_hidden = || {
-        let absent = answered(server, token, "absent", operation);
-        let is_same = absent.body.replace("absent", "hello") == answer.body;
-        operation.path.contains("{app}") && answer.status == 404 && is_same
+        let absent = send(server, token, "absent", operation);
+        let is_same = absent.body.replace("absent", "hello") == response.body;
+        operation.path.contains("{app}") && response.status == 404 && is_same
     };
-    answer.status != 403 && !is_hidden()
+    response.status != 403 && !is_hidden()
 }
 
-/// What git lets a token do.
+/// The git operations that a token is allowed.
 fn of_git(server: &Server, token: &str, repository: &Repository) -> Vec<&'static str> {
     let url = url(server, token, "hello");
     let mut allowed = Vec::new();
@@ -161,7 +161,7 @@ fn every_operation_accepts_exactly_its_scopes() {
     repository.commit("more");
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
     assert!(
-        ask(&server, TOKEN, "PATCH", "apps/hello/settings", Some(&json!({"protected": true}))).status < 300
+        api(&server, TOKEN, "PATCH", "apps/hello/settings", Some(&json!({"protected": true}))).status < 300
     );
     let operations = operations();
     let mut allowed: BTreeMap<&str, Vec<&str>> =
@@ -195,8 +195,8 @@ fn every_operation_accepts_exactly_its_scopes() {
         if is_let_in(&server, &stranger, operation) {
             allowed.entry(name).or_default().push(OF_ANOTHER);
         }
-        // Nothing of an absent app can be done, so that all of it can be tried.
-        assert_ne!(answered(&server, TOKEN, "absent", operation).status, 403, "admin: {name}");
+        // Operations on an absent app change nothing, so all of them can be tried.
+        assert_ne!(send(&server, TOKEN, "absent", operation).status, 403, "admin: {name}");
     }
     let mut table = String::new();
     for (name, scopes) in &allowed {
@@ -204,5 +204,5 @@ fn every_operation_accepts_exactly_its_scopes() {
     }
     let expected: BTreeMap<&str, Vec<&str>> =
         ALLOWED.iter().map(|(name, scopes)| (*name, scopes.split_whitespace().collect())).collect();
-    assert!(allowed == expected, "they let in:\n{table}");
+    assert!(allowed == expected, "the actual table:\n{table}");
 }

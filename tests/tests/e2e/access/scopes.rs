@@ -1,10 +1,10 @@
-//! What each scope allows, at every door.
+//! Scopes, over the API, git and the client commands.
 
 use tests::{Database, Repository, Server, TOKEN};
 
-use super::{ask, token, url, verb, verb_as};
+use super::{api, cli, cli_as, token, url};
 
-/// A server with `hello` live and a function and a schedule in it.
+/// A server with `hello` live, which has a function and a schedule.
 fn with_hello() -> (Server, Repository) {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
@@ -54,17 +54,17 @@ fn read_token_can_only_read() {
         .push(&url, &["main:try"])
         .refused()
         .says("this token may not push to hello; it needs the scope hello:deploy");
-    verb_as(&server, &reader, &["schedules", "--app", "hello"]).succeeded().says("tick");
-    verb_as(&server, &reader, &["pause", "tick", "--app", "hello"])
+    cli_as(&server, &reader, &["schedules", "--app", "hello"]).succeeded().says("tick");
+    cli_as(&server, &reader, &["pause", "tick", "--app", "hello"])
         .refused()
         .says("it needs the scope hello:invoke");
-    verb_as(&server, &reader, &["invoke", "double", "--app", "hello"])
+    cli_as(&server, &reader, &["invoke", "double", "--app", "hello"])
         .refused()
         .says("it needs the scope hello:invoke");
     let caller = token(&server, "caller", &["hello:invoke"]);
-    verb_as(&server, &caller, &["invoke", "double", "--app", "hello"]).succeeded().says("2");
-    verb_as(&server, &caller, &["run", "tick", "--app", "hello"]).succeeded().says("succeeded");
-    verb_as(&server, &caller, &["schedules", "--app", "hello"])
+    cli_as(&server, &caller, &["invoke", "double", "--app", "hello"]).succeeded().says("2");
+    cli_as(&server, &caller, &["run", "tick", "--app", "hello"]).succeeded().says("succeeded");
+    cli_as(&server, &caller, &["schedules", "--app", "hello"])
         .refused()
         .says("it needs the scope hello:read");
 }
@@ -73,31 +73,31 @@ fn read_token_can_only_read() {
 fn apps_outside_scopes_are_not_found() {
     let (server, _) = with_hello();
     let stranger = token(&server, "stranger", &["other:deploy,read,invoke", "*:create"]);
-    let told = |app: &str| {
+    let responses_for = |app: &str| {
         let of_git = server.request(
             "GET",
             &format!("/{app}.git/info/refs?service=git-upload-pack"),
             &[("authorization", &format!("Bearer {stranger}"))],
             None,
         );
-        let of_api = ask(&server, &stranger, "GET", &format!("apps/{app}/schedules"), None);
-        let of_settings = ask(&server, &stranger, "GET", &format!("apps/{app}/settings"), None);
-        let answers =
-            [of_git, of_api, of_settings].map(|answer| (answer.status, answer.body.replace(app, "APP")));
-        answers.to_vec()
+        let of_api = api(&server, &stranger, "GET", &format!("apps/{app}/schedules"), None);
+        let of_settings = api(&server, &stranger, "GET", &format!("apps/{app}/settings"), None);
+        let responses = [of_git, of_api, of_settings]
+            .map(|response| (response.status, response.body.replace(app, "APP")));
+        responses.to_vec()
     };
     let narrow = token(&server, "narrow", &["other:read"]);
     let quiet = |app: &str, service: &str| {
         let path = format!("/{app}.git/info/refs?service={service}");
-        let answer = server.request("GET", &path, &[("authorization", &format!("Bearer {narrow}"))], None);
-        (answer.status, answer.body.replace(app, "APP"))
+        let response = server.request("GET", &path, &[("authorization", &format!("Bearer {narrow}"))], None);
+        (response.status, response.body.replace(app, "APP"))
     };
     for service in ["git-upload-pack", "git-receive-pack"] {
         assert_eq!(quiet("hello", service), quiet("absent", service));
         assert_eq!(quiet("hello", service).0, 404);
     }
-    assert!(told("hello").iter().all(|(status, _)| *status == 404));
-    let apps = ask(&server, &stranger, "GET", "apps", None).json();
+    assert!(responses_for("hello").iter().all(|(status, _)| *status == 404));
+    let apps = api(&server, &stranger, "GET", "apps", None).json();
     assert_eq!(apps["apps"], serde_json::json!([]));
 }
 
@@ -121,8 +121,8 @@ fn apps_are_created_by_command_if_pushes_cannot_create_them() {
         .push(&server.git_url("hello"), &["main"])
         .refused()
         .says("this server creates none on a push; do it with  picloud apps create hello");
-    verb(&server, &["apps", "create", "hello"]).succeeded().says("hello  main    -");
-    verb(&server, &["apps", "create", "hello"]).succeeded();
+    cli(&server, &["apps", "create", "hello"]).succeeded().says("hello  main    -");
+    cli(&server, &["apps", "create", "hello"]).succeeded();
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");
-    assert_eq!(ask(&server, TOKEN, "PUT", "apps/No%20Name", None).status, 400);
+    assert_eq!(api(&server, TOKEN, "PUT", "apps/No%20Name", None).status, 400);
 }

@@ -1,4 +1,4 @@
-//! Tokens: created, used, revoked, expired, and wrong.
+//! Tokens: created, used, revoked, expired, and invalid.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -10,14 +10,14 @@ use rustix::process::{Pid, Signal};
 use tests::server::picloud;
 use tests::{Database, Repository, Server, TOKEN, Wire, on_both_databases, until};
 
-use super::{ask, token, url, verb, verb_as};
+use super::{api, cli, cli_as, token, url};
 
 on_both_databases!(token_is_shown_once_and_works_until_revoked);
 
 fn token_is_shown_once_and_works_until_revoked(database: Database) {
     let server = Server::start(database);
     let created =
-        verb(&server, &["tokens", "create", "ci", "--scope", "hello:deploy,read", "--scope", "*:create"]);
+        cli(&server, &["tokens", "create", "ci", "--scope", "hello:deploy,read", "--scope", "*:create"]);
     let created =
         created.succeeded().says("ci works until it is revoked, for *:create hello:read hello:deploy");
     let secret = created.text.lines().find(|line| line.starts_with("pcl_")).expect("the token").to_owned();
@@ -27,35 +27,35 @@ fn token_is_shown_once_and_works_until_revoked(database: Database) {
         .succeeded()
         .says("by ci")
         .says("LIVE as deploy 1");
-    let listed = until("the use is written down", || {
-        let listed = verb(&server, &["tokens", "list"]).succeeded().text;
+    let listed = until("the use is recorded", || {
+        let listed = cli(&server, &["tokens", "list"]).succeeded().text;
         let row = listed.lines().find(|line| line.starts_with("ci "))?.to_owned();
         row.split("never").count().eq(&2).then_some(row)
     });
     assert!(listed.contains("*:create hello:read hello:deploy") && !listed.contains(&secret), "{listed}");
-    assert!(!ask(&server, TOKEN, "GET", "tokens", None).body.contains(&secret[10..]));
-    verb(&server, &["tokens", "create", "ci", "--scope", "admin"])
+    assert!(!api(&server, TOKEN, "GET", "tokens", None).body.contains(&secret[10..]));
+    cli(&server, &["tokens", "create", "ci", "--scope", "admin"])
         .refused()
         .says("there is a token of that name already");
-    verb(&server, &["tokens", "revoke", "ci"]).succeeded().says("ci is revoked.");
+    cli(&server, &["tokens", "revoke", "ci"]).succeeded().says("ci is revoked.");
     repository
         .try_git(&["ls-remote", &url(&server, &secret, "hello")])
         .refused()
         .says("Authentication failed");
-    verb(&server, &["tokens", "revoke", "ci"]).refused().says("there is no such token");
+    cli(&server, &["tokens", "revoke", "ci"]).refused().says("there is no such token");
     assert!(!server.log().contains(&secret), "the log holds the token");
 }
 
 #[test]
 fn expired_token_is_rejected() {
     let server = Server::start(Database::sqlite());
-    let asked = serde_json::json!({"name": "brief", "scopes": ["admin"], "expires_in_seconds": 1});
-    let created = ask(&server, TOKEN, "POST", "tokens", Some(&asked));
+    let body = serde_json::json!({"name": "brief", "scopes": ["admin"], "expires_in_seconds": 1});
+    let created = api(&server, TOKEN, "POST", "tokens", Some(&body));
     assert_eq!(created.header("cache-control"), Some("no-store"));
     let secret = created.json()["secret"].as_str().expect("a token").to_owned();
-    let refused = until("it expires", || {
-        let answer = ask(&server, &secret, "GET", "apps", None);
-        (answer.status == 401).then_some(answer)
+    let refused = until("the token expires", || {
+        let response = api(&server, &secret, "GET", "apps", None);
+        (response.status == 401).then_some(response)
     });
     assert!(refused.body.contains("the token has expired"), "{}", refused.body);
     assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
@@ -66,18 +66,18 @@ fn invalid_tokens_are_rate_limited_and_valid_ones_are_not() {
     let server = Server::start(Database::sqlite());
     let right = token(&server, "ci", &["*:read"]);
     let mistyped = format!("{}a", &right[..right.len() - 1]);
-    let statuses: Vec<u16> = (0..12).map(|_| ask(&server, &mistyped, "GET", "apps", None).status).collect();
+    let statuses: Vec<u16> = (0..12).map(|_| api(&server, &mistyped, "GET", "apps", None).status).collect();
     assert_eq!(statuses, [[401; 10].as_slice(), &[429; 2]].concat());
-    let refused = ask(&server, "anything", "GET", "apps", None);
+    let refused = api(&server, "anything", "GET", "apps", None);
     let seconds: u32 = refused.header("retry-after").expect("a time").parse().expect("a number");
     assert!(refused.status == 429 && (1..=60).contains(&seconds), "{refused:?}");
     Repository::hello()
         .try_git(&["ls-remote", &url(&server, "anything", "hello")])
         .refused()
         .says("too many wrong tokens");
-    // Whoever else is there goes on.
-    assert_eq!(ask(&server, &right, "GET", "apps", None).status, 200);
-    assert_eq!(ask(&server, TOKEN, "GET", "apps", None).status, 200);
+    // Other clients are not affected.
+    assert_eq!(api(&server, &right, "GET", "apps", None).status, 200);
+    assert_eq!(api(&server, TOKEN, "GET", "apps", None).status, 200);
     assert_eq!(server.request("GET", "/-/api/v1/apps", &[], None).status, 401);
     assert!(server.log().contains("too many wrong tokens from there"), "{}", server.log());
 }
@@ -88,9 +88,9 @@ fn valid_tokens_get_503_during_database_outage() {
     let server = Server::start(Database::at(&postgres.url()));
     let right = token(&server, "ci", &["admin"]);
     postgres.stop();
-    let answer = ask(&server, &right, "GET", "apps", None);
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")), "{}", answer.body);
-    assert_eq!(ask(&server, "pcl_mistyped", "GET", "apps", None).status, 401);
+    let response = api(&server, &right, "GET", "apps", None);
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("5")), "{}", response.body);
+    assert_eq!(api(&server, "pcl_mistyped", "GET", "apps", None).status, 401);
     Repository::hello()
         .try_git(&["ls-remote", &url(&server, &right, "hello")])
         .refused()
@@ -108,14 +108,14 @@ fn only_admin_creates_tokens() {
         &["audit"],
         &["nodes"],
     ] {
-        verb_as(&server, &all_but_admin, arguments).refused().says("it needs the scope admin");
+        cli_as(&server, &all_but_admin, arguments).refused().says("it needs the scope admin");
     }
     let admin = token(&server, "deputy", &["admin"]);
-    verb_as(&server, &admin, &["tokens", "create", "x", "--scope", "*:read"]).succeeded();
-    verb_as(&server, &admin, &["tokens", "create", "y", "--scope", "*:fly"])
+    cli_as(&server, &admin, &["tokens", "create", "x", "--scope", "*:read"]).succeeded();
+    cli_as(&server, &admin, &["tokens", "create", "y", "--scope", "*:fly"])
         .refused()
         .says("scope `*:fly` is not understood");
-    verb_as(&server, &admin, &["tokens", "create", "a b", "--scope", "*:read"])
+    cli_as(&server, &admin, &["tokens", "create", "a b", "--scope", "*:read"])
         .refused()
         .says("a token's name is");
 }
@@ -129,11 +129,11 @@ fn token_is_never_stored_as_a_name() {
         let url = format!("http://{name}:{TOKEN}@{}/hello.git", server.address);
         repository.commit("more");
         let pushed = repository.push(&url, &["main"]).succeeded().says("by admin");
-        let said = pushed.text.lines().filter(|line| line.starts_with("remote:"));
-        assert!(!said.clone().any(|line| line.contains(name)), "{at}: {}", pushed.text);
+        let output = pushed.text.lines().filter(|line| line.starts_with("remote:"));
+        assert!(!output.clone().any(|line| line.contains(name)), "{at}: {}", pushed.text);
     }
     for path in ["apps/hello/deploys", "audit?limit=1000", "apps", "tokens"] {
-        let shown = ask(&server, TOKEN, "GET", path, None).body;
+        let shown = api(&server, TOKEN, "GET", path, None).body;
         assert!(!shown.contains(TOKEN) && !shown.contains(&other), "{path}: {shown}");
     }
     assert!(!server.log().contains(TOKEN) && !server.log().contains(&other), "{}", server.log());
@@ -164,9 +164,9 @@ fn streams_of_revoked_or_expired_token_are_closed() {
         Repository::hello().push(&server.git_url(app), &["main"]).succeeded();
     }
     let revoked = token(&server, "revoked", &["*:read"]);
-    let asked = serde_json::json!({"name": "brief", "scopes": ["*:read"], "expires_in_seconds": 3});
+    let body = serde_json::json!({"name": "brief", "scopes": ["*:read"], "expires_in_seconds": 3});
     let brief =
-        ask(&server, TOKEN, "POST", "tokens", Some(&asked)).json()["secret"].as_str().unwrap().to_owned();
+        api(&server, TOKEN, "POST", "tokens", Some(&body)).json()["secret"].as_str().unwrap().to_owned();
     let mut streams = [
         follow(&server, &revoked, "hello"),
         follow(&server, &brief, "hello"),
@@ -176,13 +176,13 @@ fn streams_of_revoked_or_expired_token_are_closed() {
     for stream in streams.iter_mut().chain([&mut stays]) {
         assert_eq!(stream.head().status, 200);
     }
-    verb(&server, &["tokens", "revoke", "revoked"]).succeeded();
-    verb(&server, &["apps", "delete", "other", "--yes"]).succeeded();
-    let began = Instant::now();
+    cli(&server, &["tokens", "revoke", "revoked"]).succeeded();
+    cli(&server, &["apps", "delete", "other", "--yes"]).succeeded();
+    let start = Instant::now();
     streams.iter_mut().for_each(|stream| drop(stream.rest()));
-    println!("streams ended {:?} after their tokens", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-    // A heartbeat is all that comes on the others.
+    println!("streams ended {:?} after their tokens", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    // The other streams get only heartbeats.
     server.get("/hello/greet/Ann");
     assert!(!stays.is_closed());
 }
@@ -200,8 +200,8 @@ fn streams_of_one_token_leave_slots_for_others() {
     assert_eq!(follow(&server, TOKEN, "hello").head().status, 200);
 }
 
-/// What a node says at its first start, without a preset token; on a terminal, or not.
-fn first_words(folder: &Path, on_a_terminal: bool) -> String {
+/// The output of a node's first start without a preset token, on a terminal or not.
+fn greeting(folder: &Path, on_a_terminal: bool) -> String {
     let picloud = picloud().display().to_string();
     let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", folder.to_str().unwrap()];
     let mut command = match on_a_terminal {
@@ -220,24 +220,24 @@ fn first_words(folder: &Path, on_a_terminal: bool) -> String {
     command.env_remove("PICLOUD_ADMIN_TOKEN").env_remove("DATABASE_URL").process_group(0);
     let mut node = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(node.stdout.take().unwrap()).lines().map(|line| line.unwrap_or_default());
-    let mut words = String::new();
-    while !words.contains("first push") {
-        words += &lines.next().expect("a greeting");
+    let mut expected = String::new();
+    while !expected.contains("first push") {
+        expected += &lines.next().expect("a greeting");
     }
     let _ = rustix::process::kill_process_group(Pid::from_child(&node), Signal::KILL);
     let _ = node.wait();
-    words
+    expected
 }
 
 #[test]
 fn first_admin_token_is_shown_on_a_terminal_only() {
     let [terminal, journal] = [true, false].map(|on_a_terminal| {
         let folder = tempfile::tempdir().unwrap();
-        let words = first_words(folder.path(), on_a_terminal);
+        let expected = greeting(folder.path(), on_a_terminal);
         let kept = std::fs::read_to_string(folder.path().join("admin-token")).unwrap();
         let path = folder.path().join("admin-token").display().to_string();
-        assert!(words.contains("made now") && words.contains(&path), "{words}");
-        words.contains(kept.trim())
+        assert!(expected.contains("made now") && expected.contains(&path), "{expected}");
+        expected.contains(kept.trim())
     });
     assert!(terminal && !journal);
 }

@@ -1,4 +1,4 @@
-//! What attackers do, each for one app and again and again. What becomes of it is not looked at: the node may refuse everything.
+//! The attacks, each on one app and in a loop. Their results are ignored: the node is allowed to reject everything.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,15 +14,15 @@ use tests::frames::{DATA, HEADERS, PING, PREFACE, SETTINGS, literals};
 use tests::repository::command;
 use tests::{Repository, TOKEN};
 
-use super::Siege;
+use super::AttackContext;
 
 /// An attack on a node, through one app.
-type Attack = fn(&Siege, u32);
+type Attack = fn(&AttackContext, u32);
 
 pub(super) const ATTACKS: &[(&str, Attack)] = &[
     ("cycles of closures", cycles),
     ("large heaps", heaps),
-    ("answers that nobody takes", untaken_answers),
+    ("answers that nobody takes", unread_responses),
     ("bodies that do not end", endless_bodies),
     ("heads that do not end", endless_heads),
     ("fetches that inflate", inflating_fetches),
@@ -40,7 +40,7 @@ pub(super) const ATTACKS: &[(&str, Attack)] = &[
     ("certificates of previews", certificates),
 ];
 
-/// How many of a thing one attacker holds at once, and for how long.
+/// How many connections one attacker holds at once, and for how long.
 const AT_ONCE: usize = 8;
 const HELD: Duration = Duration::from_secs(2);
 
@@ -81,7 +81,7 @@ pub(super) fn hostile_app() -> Repository {
     repository
 }
 
-/// Adds as many schedules to the app of every attacker as it can have.
+/// Adds the maximum number of schedules to the hostile app.
 pub(super) fn schedule(repository: &Repository) {
     let manifest = std::fs::read_to_string(repository.path().join("picloud.toml")).expect("a manifest");
     let schedule =
@@ -90,72 +90,72 @@ pub(super) fn schedule(repository: &Repository) {
     repository.commit("scheduled");
 }
 
-fn connect(siege: &Siege) -> Option<TcpStream> {
-    let stream = TcpStream::connect(&siege.server.address).ok()?;
+fn connect(context: &AttackContext) -> Option<TcpStream> {
+    let stream = TcpStream::connect(&context.server.address).ok()?;
     stream.set_read_timeout(Some(HELD)).ok()?;
     stream.set_write_timeout(Some(HELD)).ok()?;
     Some(stream)
 }
 
-/// Sends a request, and what comes of it is read to its end or for a while.
-fn ask(siege: &Siege, request: &[u8]) {
-    let Some(mut stream) = connect(siege) else { return };
+/// Sends a request, and reads the response to its end or for a while.
+fn exchange(context: &AttackContext, request: &[u8]) {
+    let Some(mut stream) = connect(context) else { return };
     if stream.write_all(request).is_ok() {
         let mut piece = [0; 16 * 1024];
-        while siege.goes_on() && stream.read(&mut piece).is_ok_and(|read| read > 0) {}
+        while context.is_running() && stream.read(&mut piece).is_ok_and(|read| read > 0) {}
     }
 }
 
-fn get(siege: &Siege, path: &str) {
-    ask(siege, format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes());
+fn get(context: &AttackContext, path: &str) {
+    exchange(context, format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes());
 }
 
 /// Opens connections that each send something and then nothing more, and holds them for a while.
-fn hold(siege: &Siege, request: &[u8]) {
-    hold_many(siege, request, AT_ONCE);
+fn hold(context: &AttackContext, request: &[u8]) {
+    hold_many(context, request, AT_ONCE);
 }
 
-fn hold_many(siege: &Siege, request: &[u8], at_once: usize) {
-    let held: Vec<TcpStream> = (0..at_once)
+fn hold_many(context: &AttackContext, request: &[u8], at_once: usize) {
+    let open: Vec<TcpStream> = (0..at_once)
         .filter_map(|_| {
-            let mut stream = connect(siege)?;
+            let mut stream = connect(context)?;
             stream.write_all(request).ok()?;
             Some(stream)
         })
         .collect();
     let mut byte = [0];
-    for mut stream in held {
+    for mut stream in open {
         let _ = stream.read(&mut byte);
     }
 }
 
-fn cycles(siege: &Siege, app: u32) {
-    get(siege, &format!("/{}/leak", name(app)));
+fn cycles(context: &AttackContext, app: u32) {
+    get(context, &format!("/{}/leak", name(app)));
 }
 
-fn heaps(siege: &Siege, app: u32) {
+fn heaps(context: &AttackContext, app: u32) {
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| get(siege, &format!("/{}/heap", name(app))));
+            scope.spawn(|| get(context, &format!("/{}/heap", name(app))));
         }
     });
 }
 
-fn loops(siege: &Siege, app: u32) {
+fn loops(context: &AttackContext, app: u32) {
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| get(siege, &format!("/{}@loop/loop", name(app))));
+            scope.spawn(|| get(context, &format!("/{}@loop/loop", name(app))));
         }
     });
 }
 
-fn log_lines(siege: &Siege, app: u32) {
-    get(siege, &format!("/{}/log", name(app)));
+fn log_lines(context: &AttackContext, app: u32) {
+    get(context, &format!("/{}/log", name(app)));
 }
 
-/// Eight megabytes an answer, on streams with a window of one byte.
-fn untaken_answers(siege: &Siege, app: u32) {
-    let Some(mut stream) = connect(siege) else { return };
+/// Responses of eight megabytes, on streams with a window of one byte.
+fn unread_responses(context: &AttackContext, app: u32) {
+    let Some(mut stream) = connect(context) else { return };
     let frame = |kind: u8, flags: u8, id: u32, payload: &[u8]| {
         let length = (payload.len() as u32).to_be_bytes();
         [&length[1..], &[kind, flags], &id.to_be_bytes(), payload].concat()
@@ -170,48 +170,48 @@ fn untaken_answers(siege: &Siege, app: u32) {
     }
     if stream.write_all(&sent).is_ok() {
         let mut piece = [0; 1024];
-        while siege.goes_on() && stream.read(&mut piece).is_ok_and(|read| read > 0) {}
+        while context.is_running() && stream.read(&mut piece).is_ok_and(|read| read > 0) {}
     }
     debug_assert_eq!(DATA, 0);
 }
 
-/// Pings and settings for as long as they are taken, on connections that ask for nothing else.
-fn idle_frames(siege: &Siege, _: u32) {
-    let Some(mut stream) = connect(siege) else { return };
+/// Floods of PING and SETTINGS on connections without requests.
+fn idle_frames(context: &AttackContext, _: u32) {
+    let Some(mut stream) = connect(context) else { return };
     let (ping, settings) =
         ([&[0, 0, 8, PING, 0, 0, 0, 0, 0][..], &[7; 8]].concat(), [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]);
     let flood = [&ping[..], &settings].concat().repeat(1000);
     let mut taken = stream.write_all(&[PREFACE, &settings].concat()).is_ok();
     let mut piece = [0; 16 * 1024];
-    while taken && siege.goes_on() {
+    while taken && context.is_running() {
         taken = stream.write_all(&flood).is_ok() && stream.read(&mut piece).is_ok_and(|read| read > 0);
     }
 }
 
-/// Asks for certificates of names that there are, again and again.
-fn certificates(siege: &Siege, app: u32) {
+/// Requests certificates for existing names in a loop.
+fn certificates(context: &AttackContext, app: u32) {
     for label in ["loop--", "x--", ""] {
-        get(siege, &format!("/-/api/v1/tls-allowed?domain={label}{}.localhost", name(app)));
+        get(context, &format!("/-/api/v1/tls-allowed?domain={label}{}.localhost", name(app)));
     }
 }
 
-/// All of a mebibyte but its last byte.
-fn endless_bodies(siege: &Siege, app: u32) {
+/// A mebibyte without its last byte.
+fn endless_bodies(context: &AttackContext, app: u32) {
     let head = format!(
         "POST /{}/body HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 1048576\r\n\r\n",
         name(app)
     );
-    hold(siege, &[head.as_bytes(), &vec![b'x'; 1_048_575]].concat());
+    hold(context, &[head.as_bytes(), &vec![b'x'; 1_048_575]].concat());
 }
 
-/// In the long form, of all attackers together ten thousand.
-fn endless_heads(siege: &Siege, _: u32) {
+/// In the long form, ten thousand from all attackers together.
+fn endless_heads(context: &AttackContext, _: u32) {
     let at_once = rounds(AT_ONCE as u32, 250) as usize;
-    hold_many(siege, b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ", at_once);
+    hold_many(context, b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ", at_once);
 }
 
-/// Sixteen kilobytes that are sixteen megabytes, as a fetch.
-fn inflating_fetches(siege: &Siege, app: u32) {
+/// A fetch of sixteen kilobytes that inflates to sixteen megabytes.
+fn inflating_fetches(context: &AttackContext, app: u32) {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     let line = b"0011ref-prefix a\n";
     let _ = gzip.write_all(b"0014command=ls-refs\n0001");
@@ -225,11 +225,11 @@ fn inflating_fetches(siege: &Siege, app: u32) {
         name(app),
         body.len()
     );
-    hold(siege, &[head.as_bytes(), &body].concat());
+    hold(context, &[head.as_bytes(), &body].concat());
 }
 
-/// Thirteen megabytes of arguments that say nothing.
-fn long_fetches(siege: &Siege, app: u32) {
+/// Thirteen megabytes of empty arguments.
+fn long_fetches(context: &AttackContext, app: u32) {
     let mut lines = b"0014command=ls-refs\n0001".to_vec();
     lines.extend(b"0004".repeat(3_300_000));
     lines.extend(b"0000");
@@ -239,21 +239,21 @@ fn long_fetches(siege: &Siege, app: u32) {
         name(app),
         lines.len()
     );
-    ask(siege, &[head.as_bytes(), &lines].concat());
+    exchange(context, &[head.as_bytes(), &lines].concat());
 }
 
-/// Clones that read nothing of their packs.
-fn stalled_clones(siege: &Siege, app: u32) {
+/// Clones that do not read their packs.
+fn stalled_clones(context: &AttackContext, app: u32) {
     let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
-    let main = siege.server.try_request(
+    let main = context.server.try_request(
         "GET",
         &format!("/-/api/v1/apps/{}/deploys", name(app)),
         &[("authorization", &format!("Bearer {TOKEN}"))],
         None,
     );
-    let commit = main.ok().and_then(|answer| {
-        let at = answer.body.find("\"commit\":\"")? + 10;
-        Some(answer.body.get(at..at + 40)?.to_owned())
+    let commit = main.ok().and_then(|response| {
+        let at = response.body.find("\"commit\":\"")? + 10;
+        Some(response.body.get(at..at + 40)?.to_owned())
     });
     let Some(commit) = commit else { return };
     let wants = [
@@ -271,20 +271,20 @@ fn stalled_clones(siege: &Siege, app: u32) {
         name(app),
         wants.len()
     );
-    hold(siege, &[head.as_bytes(), wants.as_bytes()].concat());
+    hold(context, &[head.as_bytes(), wants.as_bytes()].concat());
 }
 
-fn endless_pushes(siege: &Siege, app: u32) {
+fn endless_pushes(context: &AttackContext, app: u32) {
     let head = format!(
         "POST /{}.git/git-receive-pack HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\n\
          Content-Type: application/x-git-receive-pack-request\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n",
         name(app)
     );
-    hold(siege, head.as_bytes());
+    hold(context, head.as_bytes());
 }
 
-/// A push of 32 KB that is 32 MB.
-fn inflating_pushes(siege: &Siege, app: u32) {
+/// A push of 32 KB that inflates to 32 MB.
+fn inflating_pushes(context: &AttackContext, app: u32) {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     (0..32).for_each(|_| drop(gzip.write_all(&vec![b'0'; 1 << 20])));
     let body = gzip.finish().unwrap_or_default();
@@ -294,11 +294,11 @@ fn inflating_pushes(siege: &Siege, app: u32) {
         name(app),
         body.len()
     );
-    hold(siege, &[head.as_bytes(), &body].concat());
+    hold(context, &[head.as_bytes(), &body].concat());
 }
 
-/// Scripts that take half a minute to check, for the ref that keeps nothing, and for branches.
-fn long_checks(siege: &Siege, app: u32) {
+/// Scripts that take half a minute to check, pushed to the check ref and to branches.
+fn long_checks(context: &AttackContext, app: u32) {
     let repository = Repository::new();
     let mut manifest = "sdk = \"1.2\"\n".to_owned();
     for n in 0..60 {
@@ -308,19 +308,19 @@ fn long_checks(siege: &Siege, app: u32) {
     }
     repository.write("picloud.toml", manifest);
     repository.commit("long");
-    let url = format!("http://x:{}@{}/{}.git", siege.checker, siege.server.address, name(app));
+    let url = format!("http://x:{}@{}/{}.git", context.checker, context.server.address, name(app));
     let refs = ["HEAD:refs/picloud/check", "HEAD:long-1", "HEAD:long-2", "HEAD:long-3"];
     let mut push = command(repository.path(), &[&["push", url.as_str()], refs.as_slice()].concat());
     let Ok(mut push) = push.stderr(Stdio::null()).process_group(0).spawn() else { return };
-    while siege.goes_on() && push.try_wait().is_ok_and(|ended| ended.is_none()) {
+    while context.is_running() && push.try_wait().is_ok_and(|ended| ended.is_none()) {
         std::thread::sleep(Duration::from_millis(50));
     }
     let _ = rustix::process::kill_process_group(Pid::from_child(&push), Signal::KILL);
     let _ = push.wait();
 }
 
-/// One script of 256 KiB under 126 names, on ever more branches.
-fn previews(siege: &Siege, app: u32) {
+/// One script of 256 KiB under 126 names, on more and more branches.
+fn previews(context: &AttackContext, app: u32) {
     let repository = Repository::new();
     let script = format!("1{}", " ".repeat(256 * 1024 - 8));
     let mut manifest = "sdk = \"1.2\"\n".to_owned();
@@ -331,16 +331,16 @@ fn previews(siege: &Siege, app: u32) {
     repository.write("picloud.toml", manifest);
     repository.commit("previews");
     for branch in 0..40 {
-        if !siege.goes_on() {
+        if !context.is_running() {
             return;
         }
-        repository.push(&siege.server.git_url(&name(app)), &[&format!("main:same-{branch}")]);
-        get(siege, &format!("/{}@same-{branch}/{branch}", name(app)));
+        repository.push(&context.server.git_url(&name(app)), &[&format!("main:same-{branch}")]);
+        get(context, &format!("/{}@same-{branch}/{branch}", name(app)));
     }
 }
 
-/// Scripts whose programs are a hundred times as large.
-fn programs(siege: &Siege, app: u32) {
+/// Scripts whose compiled form is a hundred times as large.
+fn programs(context: &AttackContext, app: u32) {
     let repository = Repository::new();
     let mut manifest = "sdk = \"1.2\"\n".to_owned();
     for n in 0..4 {
@@ -351,18 +351,18 @@ fn programs(siege: &Siege, app: u32) {
     repository.write("picloud.toml", manifest);
     repository.commit("programs");
     for branch in 0..4 {
-        if !siege.goes_on() {
+        if !context.is_running() {
             return;
         }
-        repository.push(&siege.server.git_url(&name(app)), &[&format!("main:dots-{branch}")]);
+        repository.push(&context.server.git_url(&name(app)), &[&format!("main:dots-{branch}")]);
         for n in 0..4 {
-            get(siege, &format!("/{}@dots-{branch}/{n}", name(app)));
+            get(context, &format!("/{}@dots-{branch}/{n}", name(app)));
         }
     }
 }
 
-/// What no compression makes smaller, again and again.
-fn bytes_on_disk(siege: &Siege, app: u32) {
+/// Incompressible pushes in a loop.
+fn bytes_on_disk(context: &AttackContext, app: u32) {
     let repository = Repository::hello();
     for round in 0..8_u64 {
         let mut state = round.wrapping_add(u64::from(app) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -375,9 +375,9 @@ fn bytes_on_disk(siege: &Siege, app: u32) {
         }
         repository.write("noise.bin", noise);
         repository.commit("noise");
-        if !siege.goes_on() {
+        if !context.is_running() {
             return;
         }
-        repository.push(&siege.server.git_url(&name(app)), &["-f", "main:noise"]);
+        repository.push(&context.server.git_url(&name(app)), &["-f", "main:noise"]);
     }
 }

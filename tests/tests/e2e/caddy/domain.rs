@@ -1,4 +1,4 @@
-//! One node at a domain, with TLS.
+//! One node with a domain and TLS.
 
 use tests::server::picloud;
 use tests::{Database, Repository, Server, until};
@@ -14,7 +14,7 @@ with_each_release!(
     node_restart_under_load_fails_no_request,
 );
 
-/// Says who asked, as it was told.
+/// Returns the forwarded headers.
 const WHO: &str = "#{ \"for\": ctx.request.headers[\"x-forwarded-for\"], proto: ctx.request.headers[\"x-forwarded-proto\"] }";
 
 const MANIFEST: &str = r#"sdk = "1.1"
@@ -46,7 +46,7 @@ fn domain(release: Release) -> (Server, Caddy) {
     (server, caddy)
 }
 
-/// As the node prints it, for the usual port of HTTPS, which is another one here.
+/// The node prints the usual port of HTTPS; here it is another one.
 fn printed_first_push_works_through_proxy(release: Release) {
     let node = getting_started::serve(&format!("--listen 127.0.0.1:0 --domain {DOMAIN}"));
     let greeting = node.says("any user name");
@@ -57,8 +57,8 @@ fn printed_first_push_works_through_proxy(release: Release) {
     caddy.for_git(&repository);
     let here = format!("url.https://{DOMAIN}:{}/.insteadOf", caddy.https);
     repository.git(&["config", &here, &format!("https://{DOMAIN}/")]);
-    let said = getting_started::shell(repository.path(), getting_started::line(&greeting, "first push"));
-    assert!(said.contains(&format!("https://hello.{DOMAIN}/")), "{said}");
+    let output = getting_started::shell(repository.path(), getting_started::line(&greeting, "first push"));
+    assert!(output.contains(&format!("https://hello.{DOMAIN}/")), "{output}");
     assert_eq!(caddy.curl(&format!("hello.{DOMAIN}"), "/greet/Ann", &[]).body, r#"{"message":"Hello, Ann"}"#);
 }
 
@@ -66,7 +66,7 @@ fn client_commands_explain_tls_errors(release: Release) {
     let server = Server::start_with(Database::sqlite(), &["--domain", "localhost"]);
     let environment = [("PICLOUD_NODE", server.address.as_str()), ("PICLOUD_DOMAIN", "localhost")];
     let caddy = Caddy::start(release, "Caddyfile", &environment);
-    until("the proxy answers", || {
+    until("the proxy responds", || {
         (caddy.curl("localhost", "/-/health/ready", &[]).status == 200).then_some(())
     });
     let says = |url: &str, trusts: bool, clock: Option<&str>| {
@@ -85,7 +85,7 @@ fn client_commands_explain_tls_errors(release: Release) {
     assert_eq!(says(&here, true, None), "There are no apps yet; the first push to a name makes one.\n");
     let by_address = format!("https://127.0.0.1:{}", caddy.https);
     let without_tls = format!("http://localhost:{}", caddy.https);
-    for (url, trusts, clock, words) in [
+    for (url, trusts, clock, expected) in [
         (
             &here,
             false,
@@ -128,14 +128,14 @@ fn client_commands_explain_tls_errors(release: Release) {
             format!("error: {without_tls} does not speak HTTP; TLS, perhaps\nhint: write {here}\n"),
         ),
     ] {
-        assert_eq!(says(url, trusts, clock), words);
+        assert_eq!(says(url, trusts, clock), expected);
     }
-    // Caddy sends clients of HTTP on to HTTPS.
-    let said = says(&format!("http://localhost:{}", caddy.http), true, None);
+    // Caddy redirects HTTP to HTTPS.
+    let output = says(&format!("http://localhost:{}", caddy.http), true, None);
     assert!(
-        said.contains(" sends its clients on to https://localhost")
-            && said.contains("\nhint: name that one: "),
-        "{said}"
+        output.contains(" sends its clients on to https://localhost")
+            && output.contains("\nhint: name that one: "),
+        "{output}"
     );
 }
 
@@ -143,7 +143,7 @@ fn tls_certificates_are_issued_for_known_names_only(release: Release) {
     let (_server, caddy) = domain(release);
     let repository = shop();
     caddy.for_git(&repository);
-    // Large enough for git to send it in chunks, behind a probe.
+    // Large enough for git to send it in chunks, after a probe request.
     let large = (0..3_000_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(3_000_000);
     repository.write("large.bin", large.collect::<Vec<u8>>());
     repository.commit("large");
@@ -162,7 +162,7 @@ fn tls_certificates_are_issued_for_known_names_only(release: Release) {
         let got = caddy.curl(name, "/greet/Ann", &[]);
         assert_eq!((got.status, got.body.as_str()), (200, r#"{"message":"Hello, Ann"}"#), "{name}: {got:?}");
         assert_eq!(got.version, "2", "{name}");
-        assert_eq!(caddy.curl(name, "/-/health/live", &[]).status, 404, "{name} is the app's alone");
+        assert_eq!(caddy.curl(name, "/-/health/live", &[]).status, 404, "{name} serves only the app");
     }
     let http = format!("::127.0.0.1:{}", caddy.http);
     let redirect = std::process::Command::new("curl")
@@ -183,7 +183,7 @@ fn tls_certificates_are_issued_for_known_names_only(release: Release) {
     for name in [&format!("nothing.{DOMAIN}"), "other.example", &format!("a.b.{DOMAIN}")] {
         let got = caddy.curl(name, "/", &[]);
         assert_eq!(got.status, 0, "{name}: {got:?}");
-        assert!(got.said.contains("alert"), "there is no certificate for {name}: {}", got.said);
+        assert!(got.output.contains("alert"), "there is no certificate for {name}: {}", got.output);
     }
 }
 
@@ -197,12 +197,12 @@ fn script_sees_client_address_and_scheme_and_no_spoofed_ones(release: Release) {
     for arguments in [&[][..], &lies] {
         assert_eq!(caddy.curl("shop.example", "/who", arguments).body, truth);
     }
-    // Whoever comes to a node that trusts nobody is who they are.
+    // A node without trusted proxies ignores the headers.
     let stern = Server::start_with(Database::sqlite(), &["--trusted-proxies", "none"]);
     repository.push(&stern.git_url("hello"), &["main"]).succeeded();
     let headers = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https")];
-    let answer = stern.request("GET", "/hello/who", &headers, None);
-    assert_eq!(answer.body, r#"{"for":"127.0.0.1","proto":null}"#);
+    let response = stern.request("GET", "/hello/who", &headers, None);
+    assert_eq!(response.body, r#"{"for":"127.0.0.1","proto":null}"#);
     drop(server);
 }
 
@@ -212,13 +212,13 @@ fn node_restart_under_load_fails_no_request(release: Release) {
     caddy.for_git(&repository);
     repository.push(&caddy.git_url("hello"), &["main"]).succeeded();
     assert_eq!(caddy.curl("shop.example", "/who", &[]).status, 200);
-    let ask = |path: &str, arguments: &[&str]| {
+    let send = |path: &str, arguments: &[&str]| {
         let got = caddy.curl("shop.example", path, arguments);
         if got.status == 200 { Ok(()) } else { Err(format!("{got:?}")) }
     };
-    let asked = under_load(
-        // Without a body: Caddy 2.6 sends none again where a connection is refused, see docs/operations.md.
-        || ask("/greet/Ann", &[]).and_then(|()| ask("/who", &["-X", "POST"])),
+    let requests = under_load(
+        // Without a body: Caddy 2.6 does not retry one when a connection is refused, see docs/operations.md.
+        || send("/greet/Ann", &[]).and_then(|()| send("/who", &["-X", "POST"])),
         || {
             for _ in 0..2 {
                 server.stop();
@@ -226,5 +226,5 @@ fn node_restart_under_load_fails_no_request(release: Release) {
             }
         },
     );
-    assert!(asked > 40, "{asked}");
+    assert!(requests > 40, "{requests}");
 }

@@ -1,4 +1,4 @@
-//! One node on a network without names.
+//! One node on a network without DNS names.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -22,9 +22,9 @@ fn lan(release: Release, server: &Server) -> (Caddy, String) {
     let site = format!("http://{address}");
     let environment = [("PICLOUD_NODE", server.address.as_str()), ("PICLOUD_SITE", &site)];
     let caddy = Caddy::start(release, "Caddyfile.lan", &environment);
-    until("the proxy answers", || {
-        let answer = ureq::get(format!("{site}/-/health/ready")).call().ok()?;
-        (answer.status() == 200).then_some(())
+    until("the proxy responds", || {
+        let response = ureq::get(format!("{site}/-/health/ready")).call().ok()?;
+        (response.status() == 200).then_some(())
     });
     (caddy, address)
 }
@@ -39,12 +39,12 @@ fn push_clone_and_call_work_through_proxy(release: Release) {
         .succeeded()
         .says("LIVE as deploy 1")
         .says(&format!("http://{address}/hello/"));
-    let mut answer = ureq::get(format!("http://{address}/hello/greet/Ann")).call().unwrap();
-    assert_eq!(answer.body_mut().read_to_string().unwrap(), r#"{"message":"Hello, Ann"}"#);
+    let mut response = ureq::get(format!("http://{address}/hello/greet/Ann")).call().unwrap();
+    assert_eq!(response.body_mut().read_to_string().unwrap(), r#"{"message":"Hello, Ann"}"#);
     assert_eq!(Repository::clone_of(&url).head(), repository.head());
 }
 
-/// The bytes of pushes that are still arriving: files without a name in the node's data folder.
+/// The bytes of arriving pushes: unlinked files in the node's data folder.
 fn arriving(server: &Server) -> u64 {
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().filter_map(Result::ok);
     let spooled = open.filter(|file| {
@@ -67,9 +67,9 @@ fn large_push_is_streamed(release: Release) {
         client.write_all(b"100000\r\n").unwrap();
         client.write_all(&vec![b'x'; 0x10_0000]).unwrap();
         client.write_all(b"\r\n").unwrap();
-        // All but what the sockets on the way hold has come to the node, while the client is not at its end.
+        // All but the bytes in socket buffers has reached the node, before the client is done.
         let most = sent * 0x10_0000;
-        until("it arrives", || (arriving(&server) + 0x8_0000 >= most).then_some(()));
+        until("the data arrives", || (arriving(&server) + 0x8_0000 >= most).then_some(()));
     }
 }
 
@@ -80,8 +80,8 @@ path = "/long"
 script = "long.rhai"
 "#;
 
-/// An app that answers a request with 100,000 letters.
-fn long_answers(server: &Server) -> String {
+/// An app that responds with 100,000 letters.
+fn long_responses(server: &Server) -> String {
     let repository = Repository::new();
     repository.write("picloud.toml", MANIFEST);
     repository.write("long.rhai", r#"let long = ""; long.pad(100_000, "y"); long"#);
@@ -94,16 +94,16 @@ fn long_answers(server: &Server) -> String {
 fn early_responses_are_complete(release: Release) {
     let server = Server::start(Database::sqlite());
     let (caddy, address) = lan(release, &server);
-    long_answers(&server);
-    // Requests that say how long they are, whose answers come while Caddy has not yet seen their end.
+    long_responses(&server);
+    // Requests with a length whose responses start before Caddy has seen their end.
     let clone = format!("http://ada:{TOKEN}@{address}/long.git");
     for _ in 0..60 {
         Repository::clone_of(&clone);
     }
     let agent = ureq::Agent::new_with_defaults();
     for _ in 0..100 {
-        let mut answer = agent.post(format!("http://{address}/long/long")).send("body").unwrap();
-        assert_eq!(answer.body_mut().read_to_string().unwrap().len(), 100_002);
+        let mut response = agent.post(format!("http://{address}/long/long")).send("body").unwrap();
+        assert_eq!(response.body_mut().read_to_string().unwrap().len(), 100_002);
     }
     assert!(!caddy.log().contains("aborting with incomplete response"));
 }
@@ -142,13 +142,13 @@ fn unread_bodies_are_not_sent_after_expect_continue(release: Release) {
             let mut client = TcpStream::connect(&address).unwrap();
             client.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
             client.write_all(head.as_bytes()).unwrap();
-            // As much as is taken.
+            // As much as the proxy accepts.
             let _ = (0..32).try_for_each(|_| client.write_all(&chunk));
             client
         })
         .collect();
     let (held, node) = (peak_memory(caddy.process.id()) - before, server.peak_memory());
-    assert!(held < 64 << 20, "the proxy took {held} bytes more");
-    assert!(node < 256 << 20, "the node took {node} bytes");
+    assert!(held < 64 << 20, "the proxy used {held} more bytes");
+    assert!(node < 256 << 20, "the node used {node} bytes");
     drop(clients);
 }

@@ -1,4 +1,4 @@
-//! The Caddyfiles that ship, with the real Caddy: Debian's and the newest.
+//! The shipped Caddyfiles with real Caddy: Debian's version and the newest one.
 
 mod domain;
 mod lan;
@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tempfile::TempDir;
 use tests::{Repository, until};
 
-/// A Caddy that the files are for.
+/// A supported Caddy release.
 #[derive(Clone, Copy, Debug)]
 enum Release {
-    /// The one that Debian has.
+    /// Debian's package.
     Debian,
-    /// The newest one.
+    /// The newest release.
     Newest,
 }
 
@@ -35,7 +35,7 @@ impl Release {
     }
 }
 
-/// Makes a test of each function for each release.
+/// Declares a test of each function for each release.
 macro_rules! with_each_release {
     ($($test:ident),+ $(,)?) => {
         mod debian {
@@ -48,10 +48,10 @@ macro_rules! with_each_release {
 }
 use with_each_release;
 
-/// The domain of the nodes behind it.
+/// The domain of the nodes behind Caddy.
 const DOMAIN: &str = "picloud.test";
 
-/// A running Caddy, and the ports that it answers at.
+/// A running Caddy and its ports.
 struct Caddy {
     process: Child,
     folder: TempDir,
@@ -59,18 +59,18 @@ struct Caddy {
     https: u16,
 }
 
-/// What `curl` got.
+/// The output of `curl`.
 #[derive(Debug)]
-struct Got {
-    /// 0 where there was no answer at all.
+struct CurlOutput {
+    /// 0 if there was no response.
     status: u16,
     version: String,
     body: String,
-    said: String,
+    output: String,
 }
 
 impl Caddy {
-    /// Runs one of the Caddyfiles, with certificates of an authority of its own, until `ready` answers.
+    /// Runs one of the Caddyfiles with a local certificate authority.
     fn start(release: Release, file: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (http, https) = (free_port(), free_port());
@@ -99,8 +99,8 @@ impl Caddy {
         self.folder.path().join("caddy/pki/authorities/local/root.crt")
     }
 
-    /// `curl` with TLS, every name leading here.
-    fn curl(&self, name: &str, path: &str, arguments: &[&str]) -> Got {
+    /// Runs `curl` with TLS; every name resolves to this machine.
+    fn curl(&self, name: &str, path: &str, arguments: &[&str]) -> CurlOutput {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--max-time", "60", "--connect-to"])
             .arg(format!("::127.0.0.1:{}", self.https))
@@ -114,18 +114,23 @@ impl Caddy {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, end) = text.rsplit_once('\n').unwrap_or_default();
         let (status, version) = end.split_once(' ').unwrap_or_default();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        Got { status: status.parse().unwrap_or(0), version: version.to_owned(), body: body.to_owned(), said }
+        let output = String::from_utf8_lossy(&output.stderr).into_owned();
+        CurlOutput {
+            status: status.parse().unwrap_or(0),
+            version: version.to_owned(),
+            body: body.to_owned(),
+            output,
+        }
     }
 
-    /// Waits until the control plane answers.
+    /// Waits until the control plane responds.
     fn ready(&self) {
-        until("the proxy answers", || {
+        until("the proxy responds", || {
             (self.curl(DOMAIN, "/-/health/ready", &[]).status == 200).then_some(())
         });
     }
 
-    /// Makes git trust this Caddy, and find every name here.
+    /// Configures git to trust this Caddy and to resolve every name to it.
     fn for_git(&self, repository: &Repository) {
         repository.git(&["config", "http.sslCAInfo", self.authority().to_str().unwrap()]);
         let resolve = format!("{DOMAIN}:{}:127.0.0.1", self.https);
@@ -159,36 +164,36 @@ fn shipped(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../caddy").join(file)
 }
 
-/// Asks from several threads, again and again, while `meanwhile` does something. Every answer must be right.
-fn under_load(ask: impl Fn() -> Result<(), String> + Sync, meanwhile: impl FnOnce()) -> usize {
-    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+/// Sends requests from several threads while `meanwhile` runs. Every request must succeed.
+fn under_load(send: impl Fn() -> Result<(), String> + Sync, meanwhile: impl FnOnce()) -> usize {
+    let (done, requests) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
                     while !done.load(Ordering::SeqCst) {
-                        ask()?;
-                        asked.fetch_add(1, Ordering::SeqCst);
+                        send()?;
+                        requests.fetch_add(1, Ordering::SeqCst);
                     }
                     Ok::<_, String>(())
                 })
             })
             .collect();
-        until("there is load", || (asked.load(Ordering::SeqCst) > 20).then_some(()));
+        until("there is load", || (requests.load(Ordering::SeqCst) > 20).then_some(()));
         meanwhile();
-        let before = asked.load(Ordering::SeqCst);
-        until("there still is", || (asked.load(Ordering::SeqCst) > before + 20).then_some(()));
+        let before = requests.load(Ordering::SeqCst);
+        until("there is still load", || (requests.load(Ordering::SeqCst) > before + 20).then_some(()));
         done.store(true, Ordering::SeqCst);
         for client in clients {
             client.join().unwrap().unwrap();
         }
     });
-    asked.into_inner()
+    requests.into_inner()
 }
 
 const FILES: [&str; 3] = ["Caddyfile", "Caddyfile.lan", "Caddyfile.nodes"];
 
-/// What Caddy says to that.
+/// Runs Caddy with these arguments and returns its output.
 fn caddy(release: Release, folder: &Path, arguments: &[&str], file: &Path) -> String {
     let output = release
         .command()
@@ -199,8 +204,8 @@ fn caddy(release: Release, folder: &Path, arguments: &[&str], file: &Path) -> St
         .env("PICLOUD_NODES", "127.0.0.1:8080 127.0.0.1:8081")
         .output()
         .expect("caddy is installed");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{release:?} {arguments:?} {}: {said}", file.display());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{release:?} {arguments:?} {}: {text}", file.display());
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! Several nodes, balanced by what they say of themselves.
+//! Several nodes, balanced by their readiness.
 
 use tests::{Database, Repository, Server, until};
 
@@ -24,9 +24,9 @@ fn stopping_one_node_under_load_fails_no_request(release: Release) {
     let first = Server::start_with(database.clone(), &flags("first"));
     let mut second = Server::start_with(database, &flags("second"));
     let nodes = format!("{} {}", first.address, second.address);
-    let ask_at = format!("127.0.0.1:{}", free_port());
+    let request_at = format!("127.0.0.1:{}", free_port());
     let caddy =
-        Caddy::start(release, "Caddyfile.nodes", &[("PICLOUD_NODES", &nodes), ("PICLOUD_ASK", &ask_at)]);
+        Caddy::start(release, "Caddyfile.nodes", &[("PICLOUD_NODES", &nodes), ("PICLOUD_ASK", &request_at)]);
     caddy.ready();
     let repository = Repository::new();
     repository.write("picloud.toml", MANIFEST);
@@ -37,20 +37,20 @@ fn stopping_one_node_under_load_fails_no_request(release: Release) {
     assert_eq!(caddy.curl("shop.example", "/", &[]).status, 200);
     assert_eq!(caddy.curl("other.example", "/", &[]).status, 0);
 
-    let ask = |arguments: &[&str]| {
+    let send = |arguments: &[&str]| {
         let got = caddy.curl("shop.example", "/", arguments);
         if got.status == 200 { Ok(()) } else { Err(format!("{got:?}")) }
     };
-    let asked = under_load(
-        || ask(&[]).and_then(|()| ask(&["-X", "POST"])),
+    let requests = under_load(
+        || send(&[]).and_then(|()| send(&["-X", "POST"])),
         || {
             second.stop();
             second.restart_in_place();
             until("it is ready", || (second.get("/-/health/ready").status == 200).then_some(()));
-            // As a machine that loses its power does.
+            // Like a machine that loses power.
             second.kill();
             second.restart_in_place();
         },
     );
-    assert!(asked > 40, "{asked}");
+    assert!(requests > 40, "{requests}");
 }

@@ -1,4 +1,4 @@
-//! What can be asked with `git clone`, `git fetch`, `git pull` and `git ls-remote`.
+//! Options of `git clone`, `git fetch`, `git pull` and `git ls-remote`.
 
 use tests::{Database, Repository, Server};
 
@@ -215,13 +215,13 @@ fn deploy_refs_are_fetched_and_unknown_objects_are_not() {
             let one = Repository::new();
             one.git(&["-c", &version, "fetch", "-q", "--depth", "1", &url, deploy]);
             assert_eq!(commits(&one, "FETCH_HEAD"), "1");
-            // A commit that a ref names may be asked for by its own name, as CI does.
+            // CI fetches a commit of a ref by its id.
             let one = Repository::new();
             one.git(&["-c", &version, "fetch", "-q", &url, &repository.git(&["rev-parse", commit])]);
         }
         let unknown = repository.commit("never pushed");
         let refused = Repository::new().try_git(&["-c", &version, "fetch", &url, &unknown]).refused();
-        let words = ["not our ref", "Server does not allow request for unadvertised object"];
-        assert!(words.iter().any(|words| refused.text.contains(words)), "{}", refused.text);
+        let expected = ["not our ref", "Server does not allow request for unadvertised object"];
+        assert!(expected.iter().any(|expected| refused.text.contains(expected)), "{}", refused.text);
     }
 }

@@ -1,4 +1,4 @@
-//! The rest of git's own verbs and options.
+//! git commands and options beyond plain push and clone.
 
 mod fetch;
 mod push;
@@ -10,7 +10,7 @@ use std::process::Output;
 use tests::repository::{command, command_of};
 use tests::{Database, Pushed, Repository, Server};
 
-/// A clone made with more options, which is well-formed, and what git printed meanwhile.
+/// A valid clone made with more options, and git's output.
 fn clone(url: &str, options: &[&str]) -> (Repository, String) {
     let folder = tempfile::tempdir().unwrap();
     let cloned = command(folder.path(), &[&["clone", url, "."], options].concat()).output().unwrap();
@@ -30,7 +30,7 @@ fn commits(repository: &Repository, revision: &str) -> String {
     repository.git(&["rev-list", "--count", revision])
 }
 
-/// A repository of `count` commits, an hour apart, each tagged `c1` and so on.
+/// A repository of `count` commits, an hour apart, tagged `c1` and so on.
 fn history(count: u32) -> Repository {
     let repository = Repository::hello();
     for number in 1..=count {
@@ -45,7 +45,7 @@ fn history(count: u32) -> Repository {
     repository
 }
 
-/// The gits of this machine by their version: the first one in the PATH, and Debian's.
+/// The installed git versions: the first one in the PATH, and Debian's.
 pub(crate) fn gits() -> BTreeMap<String, PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = std::env::split_paths(&path).map(|folder| folder.join("git")).find(|git| git.exists());

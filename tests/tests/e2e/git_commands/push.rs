@@ -1,4 +1,4 @@
-//! What can be said with `git push`.
+//! Options of `git push`.
 
 use tests::{Database, Repository, Server};
 
@@ -42,7 +42,7 @@ fn several_tags_are_pushed_and_deleted() {
     repository.push(&url, &["--delete", "v1-signed", "c1", "a-file"]).succeeded();
     repository.push(&url, &["--tags", "--force", "main~1:refs/tags/v1"]).succeeded();
     repository.push(&url, &["--delete", "nowhere"]).refused().says("remote ref does not exist");
-    // An annotated tag that the branch reaches goes along.
+    // An annotated tag that the branch reaches is pushed too.
     repository.git(&["tag", "-a", "-m", "next release", "v2"]);
     repository.write("greet.rhai", "9");
     repository.commit("ninth");
@@ -56,7 +56,7 @@ fn mirror_clone_can_be_pushed() {
     let repository = history(1);
     repository.push(&url, &["main", "c1", "main:refs/heads/try"]).succeeded();
     let (mirror, _) = clone(&url, &["--mirror"]);
-    // It has the deploys too, which are the server's: they are as they are.
+    // The mirror has the deploy refs too, which are read-only: they are up to date.
     mirror.push(&url, &["--mirror"]).succeeded().says("[new reference]   refs/deploys/1 -> refs/deploys/1");
     repository.write("greet.rhai", "`mirrored`");
     repository.commit("mirrored");
@@ -71,7 +71,7 @@ fn mirror_clone_can_be_pushed() {
     mirror.push(&url, &["--mirror"]).succeeded().says("LIVE as deploy 3").says("STORED try is deleted");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"mirrored\"");
     assert_eq!(server.get("/hello@try/greet/Ann").status, 404);
-    // It has not heard of the third deploy, and deletes nothing that it cannot see.
+    // The mirror does not know the third deploy, and deletes only refs that it knows.
     mirror.push(&url, &["--mirror"]).succeeded();
     assert_eq!(repository.git(&["ls-remote", &url, "refs/deploys/*"]).lines().count(), 3);
     mirror.git(&["update-ref", "refs/deploys/1", "main"]);
@@ -125,7 +125,7 @@ fn force_with_lease_succeeds_or_is_stale() {
 fn large_push_is_sent_in_chunks() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
-    // No two of these numbers are alike, so there is nothing to compress.
+    // No two of these numbers are equal, so there is nothing to compress.
     let large = |seed: u32| -> Vec<u8> {
         (0..600_000u32)
             .flat_map(|n| (n ^ seed).wrapping_mul(2_654_435_761).rotate_left(7).to_le_bytes())
@@ -149,7 +149,7 @@ fn large_push_is_sent_in_chunks() {
             .says("LIVE as deploy 1");
         assert_eq!(clone(&url, &["-c", option]).0.head(), repository.head(), "{option}");
     }
-    // A refusal is read to its end too, and not taken for a broken connection.
+    // A rejected push is read to its end and not reported as a broken connection.
     repository.write("large.bin", large(1 << 24));
     repository.write("greet.rhai", "oops(");
     repository.commit("broken");

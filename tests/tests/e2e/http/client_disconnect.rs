@@ -1,4 +1,4 @@
-//! A client that leaves stops its script.
+//! A client that disconnects stops its script.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use tests::{Frames, Server, Wire, until};
 
 use super::app;
 
-/// Far beyond what the tests wait.
+/// Much longer than the tests wait.
 const LONG: &str = "GET /app/long HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// An app that runs one script at a time; `/long` goes on for a minute.
+/// An app with one slot; `/long` runs for a minute.
 fn one_at_a_time() -> Server {
     let manifest = "[[routes]]\npath = \"/long\"\nscript = \"long.rhai\"\n\
         [[routes]]\npath = \"/quick\"\nscript = \"quick.rhai\"\n\
@@ -21,7 +21,7 @@ fn one_at_a_time() -> Server {
     )
 }
 
-/// Holds that the app's only place is taken, and that it is free again soon after `leave`.
+/// Asserts that the app's only slot is in use, and free again soon after `leave`.
 #[track_caller]
 fn frees_the_place(server: &Server, leave: impl FnOnce()) {
     let quick = || server.get("/app/quick").status;
@@ -30,7 +30,7 @@ fn frees_the_place(server: &Server, leave: impl FnOnce()) {
     leave();
     until("the script was stopped", || (quick() == 200).then_some(()));
     assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
-    until("it is logged", || server.log().contains("kind=\"stopped\"").then_some(()));
+    until("the line is logged", || server.log().contains("kind=\"stopped\"").then_some(()));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn disconnect_over_http_1_with_body_and_keep_alive_stops_script() {
 
 #[test]
 fn half_close_over_http_1_stops_script() {
-    // Who sends nothing more could still read; most who do this are gone, and nothing tells the two apart.
+    // A client that shuts down its sending side could still read; most are gone, and the two cases cannot be distinguished.
     let server = one_at_a_time();
     let mut wire = Wire::sent(&server, LONG);
     frees_the_place(&server, || wire.end());
@@ -65,7 +65,7 @@ fn stream_reset_over_http_2_stops_script() {
     frames.get(1, "/app/long");
     frees_the_place(&server, || frames.reset(1));
     frames.get(3, "/app/quick");
-    frames.until("the next answer", |frame| frame.stream == 3 && frame.is_last());
+    frames.until("the next response", |frame| frame.stream == 3 && frame.is_last());
 }
 
 #[test]

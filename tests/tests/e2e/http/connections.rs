@@ -1,4 +1,4 @@
-//! Ten thousand connections at once, and what happens beyond the bound.
+//! Ten thousand concurrent connections, and the behavior at the limit.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -8,17 +8,17 @@ use tests::{Database, Server, TOKEN, Wire, until};
 
 use super::echo;
 
-/// How many connections are held.
+/// The number of connections.
 const MANY: usize = 10_000;
 
-/// The files that this process and the server need beside them.
+/// The file descriptors that this process and the server need besides them.
 const BESIDE: u64 = 1_000;
 
 const LIVE: &str = "GET /-/health/live HTTP/1.1\r\nHost: test\r\n\r\n";
 
 const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// Lets this process open as many files as it may.
+/// Raises the soft limit of open files to the hard limit.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let hard = limit.maximum.unwrap_or(u64::MAX);
@@ -37,7 +37,7 @@ fn ten_thousand_idle_connections_use_little_memory() {
     let server = echo(&["--connections", "10100"]);
     let before = server.memory();
     let started = Instant::now();
-    // Half of them have asked for something before, half have never said a word.
+    // Half of them have sent a request before, half have sent nothing.
     let mut open: Vec<Wire> = Vec::with_capacity(MANY);
     while open.len() < MANY {
         let mut some: Vec<Wire> = (0..250).map(|_| Wire::sent(&server, LIVE)).collect();
@@ -46,14 +46,14 @@ fn ten_thousand_idle_connections_use_little_memory() {
         open.extend((0..250).map(|_| Wire::open(&server)));
     }
     let opened = started.elapsed();
-    // New connections are answered, and so is each of those that are open.
+    // New connections get responses, and so does each open one.
     for _ in 0..20 {
-        let asked = Instant::now();
+        let start = Instant::now();
         assert_eq!(server.get("/app/hello").status, 200);
-        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
-    // Buffers alone would take more; idle ones have given them back.
-    let each = until("connections that do nothing are small", || {
+    // Buffers would take more; idle connections have freed them.
+    let each = until("idle connections use little memory", || {
         let each = server.memory().saturating_sub(before) / MANY as u64;
         (each <= 8192).then_some(each)
     });
@@ -71,13 +71,13 @@ fn longest_idle_connection_is_evicted_at_the_limit() {
         assert_eq!(server.get("/app/hello").status, 200);
     }
     let closed = idle.iter_mut().map(Wire::is_silent).filter(|silent| !silent).count();
-    assert!((1..=4).contains(&closed), "{closed} of 8 gave way to 3");
+    assert!((1..=4).contains(&closed), "{closed} of 8 were evicted for 3");
     assert_eq!(counted(&server, "idle"), closed as u64);
     assert_eq!(counted(&server, "slow"), 0);
     assert_eq!(server.log().matches("all connections are in use").count(), 1, "{}", server.log());
 }
 
-/// How many connections the node says that it closed to make room.
+/// How many connections the node closed to free slots.
 fn counted(server: &Server, reason: &str) -> u64 {
     let bearer = format!("Bearer {TOKEN}");
     let page = server.request("GET", "/-/metrics", &[("authorization", &bearer)], None);
@@ -89,13 +89,13 @@ fn counted(server: &Server, reason: &str) -> u64 {
 #[test]
 fn new_connection_is_not_evicted_before_its_first_request() {
     let server = echo(&["--connections", "4", "--body-time", "60s"]);
-    let begun =
+    let started =
         "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
-    let _busy: Vec<Wire> = (0..3).map(|_| Wire::sent(&server, begun)).collect();
+    let _busy: Vec<Wire> = (0..3).map(|_| Wire::sent(&server, started)).collect();
     let close = HELLO.replace("Host", "Connection: close\r\nHost");
     let mut last = Wire::open(&server);
     let mut waiting = Wire::sent(&server, &close);
-    until("it waits for a place", || server.log().contains("all connections are in use").then_some(()));
+    until("it waits for a slot", || server.log().contains("all connections are in use").then_some(()));
     last.send(&close);
     assert_eq!(last.answer().status, 200);
     assert_eq!(waiting.answer().status, 200);
@@ -104,41 +104,41 @@ fn new_connection_is_not_evicted_before_its_first_request() {
 #[test]
 fn connections_with_a_request_in_progress_are_not_evicted() {
     let server = echo(&["--connections", "4", "--body-time", "5s"]);
-    let begun =
+    let started =
         "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
-    let mut busy: Vec<Wire> = (0..4).map(|_| Wire::sent(&server, begun)).collect();
+    let mut busy: Vec<Wire> = (0..4).map(|_| Wire::sent(&server, started)).collect();
     let mut late = Wire::sent(&server, HELLO);
-    assert!(late.is_silent(), "it waits for a place");
+    assert!(late.is_silent(), "it waits for a slot");
     busy.iter_mut().for_each(|wire| wire.send("c"));
     busy.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));
     assert_eq!(late.answer().status, 200);
 }
 
-/// How many connections the bound allows that slow clients meet, and how many they open.
+/// The limit that slow clients reach, and the number of connections that they open.
 const BOUND: usize = 100;
 const SLOW: usize = 150;
 
-/// Opens connections that say `begun` and no more, as they come in.
-fn slow(server: &Server, address: Ipv4Addr, begun: &str) -> Vec<Wire> {
+/// Opens connections that send `started` and nothing more.
+fn slow(server: &Server, address: Ipv4Addr, started: &str) -> Vec<Wire> {
     let open = |_| {
         let mut wire = Wire::open_from(server, address);
-        wire.send(begun);
+        wire.send(started);
         wire
     };
     (0..SLOW).map(open).collect()
 }
 
-/// Holds that a node answers others at once, from then on when it has closed some of those that are slow.
+/// Asserts that a node serves others at once, as soon as it has evicted some of the slow connections.
 #[track_caller]
-fn answers_others(server: &Server) {
+fn serves_others(server: &Server) {
     for _ in 0..20 {
-        let asked = Instant::now();
+        let start = Instant::now();
         assert_eq!(server.get("/app/hello").status, 200);
-        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
-        // On a connection of its own.
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+        // On its own connection.
         let mut wire = Wire::sent(server, HELLO.replace("Host", "Connection: close\r\nHost"));
         assert_eq!(wire.answer().status, 200);
-        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     }
 }
 
@@ -147,11 +147,11 @@ fn slow_requests_from_one_address_block_no_others() {
     let flags = ["--connections", &BOUND.to_string(), "--head-time", "60s", "--body-time", "60s"];
     let server = echo(&flags);
     let body = "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
-    // Another one that is slow, and has only this connection.
+    // Another slow client with a single connection.
     let mut modest = Wire::sent(&server, body);
-    for begun in ["GET /app/hello HTTP/1.1\r\nHo", body, "PRI * HTTP/2.0\r\n"] {
-        let slow = slow(&server, Ipv4Addr::new(127, 0, 0, 2), begun);
-        answers_others(&server);
+    for started in ["GET /app/hello HTTP/1.1\r\nHo", body, "PRI * HTTP/2.0\r\n"] {
+        let slow = slow(&server, Ipv4Addr::new(127, 0, 0, 2), started);
+        serves_others(&server);
         drop(slow);
     }
     assert!(modest.is_silent());
@@ -172,7 +172,7 @@ fn slow_bodies_through_proxy_count_for_their_clients() {
     let mut modest: Vec<Wire> =
         (1..=20).map(|number| Wire::sent(&server, body(&format!("192.0.2.{number}")))).collect();
     let slow = slow(&server, Ipv4Addr::LOCALHOST, &body("198.51.100.1"));
-    answers_others(&server);
+    serves_others(&server);
     drop(slow);
     modest.iter_mut().for_each(|wire| wire.send("c"));
     modest.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));
@@ -180,10 +180,10 @@ fn slow_bodies_through_proxy_count_for_their_clients() {
 
 #[test]
 fn open_file_limit_is_raised_and_reported_if_too_low() {
-    let roomy = Server::start_under(Database::sqlite(), &["--connections", "300"], Some("-Sn 64"));
-    let open: Vec<Wire> = (0..200).map(|_| Wire::open(&roomy)).collect();
-    assert_eq!(roomy.get("/-/health/live").status, 200);
-    assert!(!roomy.log().contains("hard limit"), "{}", roomy.log());
+    let server = Server::start_under(Database::sqlite(), &["--connections", "300"], Some("-Sn 64"));
+    let open: Vec<Wire> = (0..200).map(|_| Wire::open(&server)).collect();
+    assert_eq!(server.get("/-/health/live").status, 200);
+    assert!(!server.log().contains("hard limit"), "{}", server.log());
     drop(open);
     let tight = Server::start_under(Database::sqlite(), &[], Some("-n 600"));
     let log = tight.log();

@@ -1,8 +1,8 @@
-//! Where a request ends and the next one begins: lengths, chunks, pipelines, and what is said to smuggle.
+//! Message framing: lengths, chunks, pipelining, and request smuggling.
 
 use tests::{Server, Wire};
 
-use super::{ask, echo};
+use super::{echo, exchange};
 
 const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -16,8 +16,8 @@ fn connection_is_kept_alive() {
     let mut wire = Wire::open(&server);
     for _ in 0..3 {
         wire.send(HELLO);
-        let answer = wire.answer();
-        assert_eq!((answer.status, answer.header("connection")), (200, None));
+        let response = wire.answer();
+        assert_eq!((response.status, response.header("connection")), (200, None));
     }
     wire.send(
         "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nabc",
@@ -38,8 +38,8 @@ fn http_1_0_connection_is_closed_unless_keep_alive_is_requested() {
     let mut wire = Wire::open(&server);
     for _ in 0..2 {
         wire.send("GET /app/hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-        let answer = wire.answer();
-        assert_eq!((answer.status, answer.header("connection")), (200, Some("keep-alive")));
+        let response = wire.answer();
+        assert_eq!((response.status, response.header("connection")), (200, Some("keep-alive")));
     }
 }
 
@@ -52,7 +52,7 @@ fn pipelined_requests_are_answered_in_order() {
     for n in 0..50 {
         assert_eq!(wire.answer().json()["rest"], n.to_string());
     }
-    // In pieces, too, and with empty lines between them.
+    // In pieces too, and with empty lines between requests.
     let mut wire = Wire::open(&server);
     for piece in [&HELLO[..10], &HELLO[10..], "\r\n\r\n", &HELLO[..HELLO.len() - 1], "\n"] {
         wire.send(piece);
@@ -68,9 +68,9 @@ fn chunked_bodies_and_trailers_are_read() {
         &server,
         &format!("{chunked}3\r\nabc\r\n2;name=\"a value\"\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n{HELLO}"),
     );
-    let told = wire.answer().json();
-    assert_eq!(told["body"], "abcde");
-    assert_eq!(told["headers"]["x-sum"], serde_json::Value::Null, "trailers are not headers");
+    let echoed = wire.answer().json();
+    assert_eq!(echoed["body"], "abcde");
+    assert_eq!(echoed["headers"]["x-sum"], serde_json::Value::Null, "trailers are not headers");
     assert_eq!(wire.answer().body, "\"hello\"");
     let broken = [
         "g\r\nabc\r\n0\r\n\r\n",
@@ -84,14 +84,14 @@ fn chunked_bodies_and_trailers_are_read() {
     for body in broken {
         let mut wire = post(&server, &format!("{chunked}{body}{HELLO}"));
         assert_eq!(wire.answer().status, 400, "{body:?}");
-        assert!(wire.is_closed(), "{body:?}: what follows cannot be read");
+        assert!(wire.is_closed(), "{body:?}: the rest of the connection is unreadable");
     }
 }
 
 #[test]
 fn conflicting_lengths_smuggle_no_request() {
     let server = echo(&[]);
-    // RFC 9112 section 6.3: the chunks count, and the connection ends with the answer.
+    // RFC 9112 section 6.3: chunked encoding overrides the length, and the connection closes after the response.
     let smuggled = "GET /app/echo/smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
     for lines in [
         "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
@@ -99,9 +99,9 @@ fn conflicting_lengths_smuggle_no_request() {
         "Content-Length: 4\r\ntransfer-encoding: Chunked\r\nContent-Length: 4\r\n",
     ] {
         let mut wire = post(&server, &format!("{lines}\r\n0\r\n\r\n{smuggled}"));
-        let answer = wire.answer();
-        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{lines:?}");
-        assert_eq!(answer.json()["body"], serde_json::Value::Null);
+        let response = wire.answer();
+        assert_eq!((response.status, response.header("connection")), (200, Some("close")), "{lines:?}");
+        assert_eq!(response.json()["body"], serde_json::Value::Null);
         assert!(wire.is_closed(), "{lines:?}");
     }
 }
@@ -135,14 +135,18 @@ fn invalid_lengths_and_codings_close_the_connection() {
     for lines in bad_request {
         let mut wire = post(&server, &format!("{lines}\r\n\r\nabc{HELLO}"));
         assert_eq!(wire.answer().status, 400, "{lines:?}");
-        assert!(wire.is_closed(), "{lines:?}: what follows cannot be read");
+        assert!(wire.is_closed(), "{lines:?}: the rest of the connection is unreadable");
     }
     let mut wire = post(&server, "Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
-    assert_eq!(wire.answer().status, 501, "a coding that is not understood");
+    assert_eq!(wire.answer().status, 501, "an unknown coding");
     let mut old = Wire::sent(&server, "POST /app/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
     assert_eq!(old.answer().status, 400, "HTTP/1.0 has no chunks");
     let same = post(&server, "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc").answer();
-    assert_eq!((same.status, &same.json()["body"]), (200, &"abc".into()), "the same length twice is one");
+    assert_eq!(
+        (same.status, &same.json()["body"]),
+        (200, &"abc".into()),
+        "equal repeated lengths are accepted"
+    );
 }
 
 #[test]
@@ -181,7 +185,7 @@ fn expect_continue_gets_100_when_body_is_read() {
     assert_eq!(expecting("/app/nothing", 3).head().status, 404);
     assert_eq!(expecting("/app/hello", 3).head().status, 405);
     assert_eq!(expecting("/app/", 1_000_000).head().status, 413);
-    // Who does not wait for the answer is not made to.
+    // A client that does not wait for 100 does not have to.
     let mut impatient = expecting("/app/", 3);
     impatient.send("abc");
     assert_eq!(impatient.head().status, 100);
@@ -204,5 +208,5 @@ fn unread_body_does_not_become_a_request() {
         let rest = String::from_utf8_lossy(&wire.rest()).into_owned();
         assert!(!rest.contains("\"hello\""), "{path}: {rest}");
     }
-    assert_eq!(ask(&server, "GET /app/hello HTTP/1.1").status, 200);
+    assert_eq!(exchange(&server, "GET /app/hello HTTP/1.1").status, 200);
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, on the same port: with a real client, and by the frame.
+//! HTTP/2 without TLS on the same port: with curl, and frame by frame.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const PROTOCOL_ERROR: u32 = 1;
 const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// What curl is answered, over HTTP/2 from the first byte on.
+/// curl's response over HTTP/2 with prior knowledge.
 fn curl(server: &Server, path: &str, arguments: &[&str]) -> Answer {
     let output = Command::new("curl")
         .args([
@@ -44,9 +44,9 @@ fn curl(server: &Server, path: &str, arguments: &[&str]) -> Answer {
     }
 }
 
-/// The first byte of an answer's fields, which is its status where it is a common one (RFC 7541 appendix A).
+/// The first byte of the header block, which is the status if it is a common one (RFC 7541 appendix A).
 fn status(frames: &mut Frames, stream: u32) -> Option<u16> {
-    let headers = frames.until("an answer", |frame| frame.kind == HEADERS && frame.stream == stream);
+    let headers = frames.until("a response", |frame| frame.kind == HEADERS && frame.stream == stream);
     [(0x88, 200), (0x89, 204), (0x8b, 304), (0x8c, 400), (0x8d, 404), (0x8e, 500)]
         .into_iter()
         .find_map(|(byte, status)| (headers.payload[0] == byte).then_some(status))
@@ -59,10 +59,13 @@ fn ended(stream: u32) -> impl Fn(&Frame) -> bool {
 #[test]
 fn responses_equal_those_over_http_1() {
     let server = echo(&[]);
-    let asked = curl(&server, "/app/echo/a%20b?x=1", &["-H", "content-type: text/plain", "--data", "abc"]);
-    let told = asked.json();
-    assert_eq!((asked.status, &told["path"], &told["body"]), (200, &"/echo/a b".into(), &"abc".into()));
-    assert!(asked.header("picloud-execution").is_some() && asked.header("date").is_some());
+    let response = curl(&server, "/app/echo/a%20b?x=1", &["-H", "content-type: text/plain", "--data", "abc"]);
+    let echoed = response.json();
+    assert_eq!(
+        (response.status, &echoed["path"], &echoed["body"]),
+        (200, &"/echo/a b".into(), &"abc".into())
+    );
+    assert!(response.header("picloud-execution").is_some() && response.header("date").is_some());
     let large = "x".repeat(60_000);
     let sent = curl(&server, "/app/", &["-H", "content-type: text/plain", "--data", &large]);
     assert_eq!(sent.json()["body"], large);
@@ -95,12 +98,12 @@ fn responses_without_content_have_no_body() {
     let head = curl(&server, "/app/200", &["--head"]);
     assert_eq!((head.status, head.header("content-length"), head.body.as_str()), (200, Some("7"), ""));
     for status in statuses {
-        let told = if status < 200 { 500 } else { status };
-        let answer = curl(&server, &format!("/app/{status}"), &[]);
-        assert_eq!(answer.status, told);
-        if ![200, 500].contains(&told) {
-            assert_eq!(answer.body, "", "{status}");
-            assert!(answer.header("content-length").is_none_or(|length| length == "0"), "{status}");
+        let echoed = if status < 200 { 500 } else { status };
+        let response = curl(&server, &format!("/app/{status}"), &[]);
+        assert_eq!(response.status, echoed);
+        if ![200, 500].contains(&echoed) {
+            assert_eq!(response.body, "", "{status}");
+            assert!(response.header("content-length").is_none_or(|length| length == "0"), "{status}");
         }
     }
 }
@@ -110,7 +113,8 @@ fn many_requests_share_one_connection() {
     let server = echo(&[]);
     let mut frames = Frames::open(&server, &[]);
     (0..100).for_each(|number| frames.get(2 * number + 1, "/app/hello"));
-    let mut answered: Vec<u32> = (0..100).map(|_| frames.until("an answer", Frame::is_last).stream).collect();
+    let mut answered: Vec<u32> =
+        (0..100).map(|_| frames.until("a response", Frame::is_last).stream).collect();
     answered.sort_unstable();
     answered.dedup();
     assert_eq!(answered.len(), 100);
@@ -129,29 +133,29 @@ fn fragmented_preface_is_accepted() {
     let mut almost = Wire::sent(&server, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");
     assert_eq!(almost.answer().status, 400);
     let mut half = Wire::sent(&server, &PREFACE[..20]);
-    assert!(half.rest().starts_with(b"HTTP/1.1 400"), "what does not go on is no HTTP/2");
+    assert!(half.rest().starts_with(b"HTTP/1.1 400"), "an incomplete preface is not HTTP/2");
 }
 
 #[test]
 fn malformed_requests_are_rejected() {
     let server = echo(&[]);
-    // One error may be told of the request or of the connection.
-    let ask = |fields: &[(&str, &str)]| {
+    // The server can report an error for the stream or for the connection.
+    let send = |fields: &[(&str, &str)]| {
         let mut frames = Frames::open(&server, &[]);
         frames.request(1, fields);
-        let answered = frames.until("an answer", |frame| frame.kind != DATA);
+        let answered = frames.until("a response", |frame| frame.kind != DATA);
         if answered.kind == HEADERS { Ok(answered.payload[0] == 0x88) } else { Err(answered.error()) }
     };
     let [method, scheme, path] = [(":method", "GET"), (":scheme", "http"), (":path", "/app/hello")];
     let authority = (":authority", "test");
-    assert_eq!(ask(&[method, scheme, authority, path]), Ok(true));
-    assert_eq!(ask(&[method, scheme, path, ("host", "test")]), Ok(true));
-    assert_eq!(ask(&[method, scheme, authority, path, ("host", "TEST")]), Ok(true));
-    assert_eq!(ask(&[method, scheme, path]), Ok(false), "no host");
-    assert_eq!(ask(&[method, scheme, authority, path, ("host", "other")]), Ok(false));
-    assert_eq!(ask(&[method, scheme, path, ("host", "a"), ("host", "a")]), Ok(false));
-    assert_eq!(ask(&[method, scheme, (":authority", "a,b"), path]), Ok(false));
-    assert_eq!(ask(&[method, scheme, authority, path, ("te", "trailers")]), Ok(true));
+    assert_eq!(send(&[method, scheme, authority, path]), Ok(true));
+    assert_eq!(send(&[method, scheme, path, ("host", "test")]), Ok(true));
+    assert_eq!(send(&[method, scheme, authority, path, ("host", "TEST")]), Ok(true));
+    assert_eq!(send(&[method, scheme, path]), Ok(false), "no host");
+    assert_eq!(send(&[method, scheme, authority, path, ("host", "other")]), Ok(false));
+    assert_eq!(send(&[method, scheme, path, ("host", "a"), ("host", "a")]), Ok(false));
+    assert_eq!(send(&[method, scheme, (":authority", "a,b"), path]), Ok(false));
+    assert_eq!(send(&[method, scheme, authority, path, ("te", "trailers")]), Ok(true));
     for field in [
         ("connection", "close"),
         ("transfer-encoding", "chunked"),
@@ -160,10 +164,10 @@ fn malformed_requests_are_rejected() {
         ("X-Upper", "a"),
         (":other", "a"),
     ] {
-        assert_eq!(ask(&[method, scheme, authority, path, field]), Err(PROTOCOL_ERROR), "{field:?}");
+        assert_eq!(send(&[method, scheme, authority, path, field]), Err(PROTOCOL_ERROR), "{field:?}");
     }
-    assert_eq!(ask(&[method, scheme, authority]), Err(PROTOCOL_ERROR), "no path");
-    assert_eq!(ask(&[method, scheme, authority, path, path]), Err(PROTOCOL_ERROR), "two paths");
+    assert_eq!(send(&[method, scheme, authority]), Err(PROTOCOL_ERROR), "no path");
+    assert_eq!(send(&[method, scheme, authority, path, path]), Err(PROTOCOL_ERROR), "two paths");
 }
 
 #[test]
@@ -195,9 +199,9 @@ fn oversized_body_is_rejected_at_once() {
         ("content-length", "100000"),
     ];
     frames.send(HEADERS, 4, 1, &literals(&fields));
-    let answer = frames.until("an answer", |frame| frame.kind == DATA);
-    assert!(String::from_utf8_lossy(&answer.payload).contains("body too large"));
-    // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not wanted.
+    let response = frames.until("a response", |frame| frame.kind == DATA);
+    assert!(String::from_utf8_lossy(&response.payload).contains("body too large"));
+    // RFC 9113 section 8.1: the response is complete, and the rest of the request is not needed.
     let end = frames.until("an end", |frame| frame.kind == RST_STREAM);
     assert_eq!((end.stream, end.error()), (1, 0));
 }
@@ -205,15 +209,15 @@ fn oversized_body_is_rejected_at_once() {
 #[test]
 fn streams_header_lists_and_resets_are_limited() {
     let server = echo(&[]);
-    // One stream too many, while none of the others is finished.
+    // One stream too many, while no other one is finished.
     let mut frames = Frames::open(&server, &[]);
     let post =
         literals(&[(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/app/")]);
     (0..101).for_each(|number| frames.send(HEADERS, 4, 2 * number + 1, &post));
-    let refused = frames.until("a refusal", |frame| frame.kind == RST_STREAM);
+    let refused = frames.until("a rejection", |frame| frame.kind == RST_STREAM);
     assert_eq!((refused.stream, refused.error()), (201, REFUSED_STREAM));
 
-    // A field that is too long, and fields without an end.
+    // A header that is too long, and headers without an end.
     let mut frames = Frames::open(&server, &[]);
     let long = "a".repeat(3_900);
     let mut fields =
@@ -232,11 +236,11 @@ fn streams_header_lists_and_resets_are_limited() {
     for _ in 0..2_000 {
         frames.send(CONTINUATION, 0, 1, &literals(&[("x", "y")]));
     }
-    let told = frames.until("the end", |frame| frame.kind == GOAWAY);
-    assert_eq!(told.error(), ENHANCE_YOUR_CALM);
+    let echoed = frames.until("the end", |frame| frame.kind == GOAWAY);
+    assert_eq!(echoed.error(), ENHANCE_YOUR_CALM);
     assert!(frames.is_closed());
 
-    // Requests that are given up as soon as they are made.
+    // Requests that are reset as soon as they are sent.
     let mut frames = Frames::open(&server, &[]);
     for number in 0..5_000 {
         frames.get(2 * number + 1, "/app/hello");
@@ -254,9 +258,9 @@ fn many_cancelled_requests_close_the_connection() {
     let post =
         literals(&[(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/app/")]);
     frames.get(1, "/app/hello");
-    frames.until("an answer", |frame| frame.stream == 1 && frame.is_last());
+    frames.until("a response", |frame| frame.stream == 1 && frame.is_last());
     let mut given_up = 1;
-    // A few at a time, so that each is being worked on when it is given up.
+    // A few at a time, so that each is running when it is reset.
     while given_up < 2_000 {
         for number in given_up..given_up + 10 {
             frames.send(HEADERS, 4, 2 * number + 1, &post);
@@ -280,7 +284,7 @@ fn unread_response_is_reset() {
     assert_eq!(status(&mut frames, 1), Some(200));
     let end = frames.until("an end", ended(1));
     assert_eq!(end.kind, RST_STREAM);
-    // Who takes it slowly gets all of it, and the connection is as good as before.
+    // A slow reader gets the complete response, and the connection stays usable.
     frames.get(3, "/app/");
     assert_eq!(status(&mut frames, 3), Some(200));
     let mut taken = 0;
@@ -288,7 +292,7 @@ fn unread_response_is_reset() {
         let room = 20_000u32.to_be_bytes();
         frames.send(WINDOW_UPDATE, 0, 3, &room);
         frames.send(WINDOW_UPDATE, 0, 0, &room);
-        let data = frames.until("some of it", |frame| frame.stream == 3);
+        let data = frames.until("a part of the response", |frame| frame.stream == 3);
         assert_eq!(data.kind, DATA);
         taken += data.payload.len();
         std::thread::sleep(Duration::from_millis(30));
@@ -300,7 +304,7 @@ fn idle_connection_gets_goaway() {
     let server = echo(&["--idle-time", "500ms"]);
     let mut frames = Frames::open(&server, &[]);
     frames.get(1, "/app/hello");
-    frames.until("an answer", |frame| frame.stream == 1 && frame.is_last());
+    frames.until("a response", |frame| frame.stream == 1 && frame.is_last());
     let started = Instant::now();
     assert_eq!(frames.until("GOAWAY", |frame| frame.kind == GOAWAY).error(), 0);
     assert!(frames.is_closed());
@@ -315,15 +319,15 @@ fn idle_connections_are_evicted() {
     let mut open: Vec<Frames> = (0..3).map(|_| Frames::open(&server, &[])).collect();
     for frames in &mut open {
         frames.get(1, "/app/hello");
-        frames.until("an answer", |frame| frame.stream == 1 && frame.is_last());
+        frames.until("a response", |frame| frame.stream == 1 && frame.is_last());
     }
-    // A place becomes free at the server's pace: a request before that may find its connection closed.
+    // A slot is freed with a delay: an earlier request may find its connection closed.
     let answered =
-        || server.try_request("GET", "/app/hello", &[], None).is_ok_and(|answer| answer.status == 200);
-    until("there is a place", || answered().then_some(()));
+        || server.try_request("GET", "/app/hello", &[], None).is_ok_and(|response| response.status == 200);
+    until("a slot is free", || answered().then_some(()));
 }
 
-/// Each is answered, and asks for nothing.
+/// Each frame gets a response and requests nothing.
 #[test]
 fn ping_and_settings_floods_close_the_connection() {
     let server = echo(&[]);
@@ -338,23 +342,23 @@ fn ping_and_settings_floods_close_the_connection() {
     for (kind, flags, payload) in kinds {
         let mut frames = Frames::open(&server, &[]);
         frames.get(1, "/app/hello");
-        frames.until("an answer", |frame| frame.stream == 1 && frame.is_last());
+        frames.until("a response", |frame| frame.stream == 1 && frame.is_last());
         let stream = if kind == priority { 1 } else { 0 };
-        // So many that what comes back does not fill the connection.
-        let began = Instant::now();
+        // Few enough that the responses do not fill the connection.
+        let start = Instant::now();
         for _ in 0..1_000 {
             frames.send(kind, flags, stream, payload);
         }
         assert!(frames.is_closed(), "{kind} {flags}");
-        // One without requests is closed anyway, after more than a minute.
-        assert!(began.elapsed() < Duration::from_secs(30), "{kind} {flags}: {:?}", began.elapsed());
+        // A connection without requests is closed after more than a minute anyway.
+        assert!(start.elapsed() < Duration::from_secs(30), "{kind} {flags}: {:?}", start.elapsed());
     }
-    // One that asks now and then, as clients do to measure their line, goes on.
+    // An occasional PING, as clients send to measure latency, is accepted.
     let mut frames = Frames::open(&server, &[]);
     for number in 0..50 {
         frames.send(PING, 0, 0, &[0; 8]);
         frames.get(2 * number + 1, "/app/hello");
-        frames.until("an answer", |frame| frame.stream == 2 * number + 1 && frame.is_last());
+        frames.until("a response", |frame| frame.stream == 2 * number + 1 && frame.is_last());
     }
     assert_eq!(server.get("/app/hello").status, 200);
 }

@@ -1,26 +1,29 @@
-//! Heads and bodies that are too long.
+//! Limits of request heads and bodies.
 
 use tests::Wire;
 
-use super::{ask, echo};
+use super::{echo, exchange};
 
 #[test]
 fn oversized_request_heads_get_414_or_431() {
     let server = echo(&[]);
-    let target = |bytes: usize| ask(&server, &format!("GET /app/echo/{} HTTP/1.1", "a".repeat(bytes))).status;
+    let target =
+        |bytes: usize| exchange(&server, &format!("GET /app/echo/{} HTTP/1.1", "a".repeat(bytes))).status;
     assert_eq!((target(8_000), target(17_000)), (200, 414));
-    let value =
-        |bytes: usize| ask(&server, &format!("GET /app/hello HTTP/1.1\r\nX: {}", "a".repeat(bytes))).status;
+    let value = |bytes: usize| {
+        exchange(&server, &format!("GET /app/hello HTTP/1.1\r\nX: {}", "a".repeat(bytes))).status
+    };
     assert_eq!((value(16_000), value(40_000), value(1_000_000)), (200, 431, 431));
-    let lines =
-        |number: usize| ask(&server, &format!("GET /app/hello HTTP/1.1{}", "\r\nX: a".repeat(number))).status;
+    let lines = |number: usize| {
+        exchange(&server, &format!("GET /app/hello HTTP/1.1{}", "\r\nX: a".repeat(number))).status
+    };
     assert_eq!((lines(90), lines(110), lines(5_000)), (200, 431, 431));
-    assert_eq!(target(100_000), 431, "beyond the bound of the head, what is long in it is not looked at");
+    assert_eq!(target(100_000), 431, "above the limit of the whole head the status is 431");
     let mut endless = Wire::sent(&server, "GET /");
     for _ in 0..100 {
         endless.send("a".repeat(10_000));
     }
-    assert_eq!(endless.answer().status, 431, "the answer is not lost on who goes on sending");
+    assert_eq!(endless.answer().status, 431, "a client that continues to send still gets the response");
     assert!(endless.is_closed());
 }
 
@@ -42,8 +45,8 @@ fn oversized_bodies_get_413() {
     };
     assert_eq!((chunked(16), chunked(17), chunked(1000)), (200, 413, 413));
     let mut announced = Wire::sent(&server, format!("{head}Content-Length: 1000000000000\r\n\r\n"));
-    let answer = announced.answer();
-    assert_eq!((answer.status, &answer.json()["limit"]), (413, &65536.into()));
+    let response = announced.answer();
+    assert_eq!((response.status, &response.json()["limit"]), (413, &65536.into()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the HTTP edge does with every kind of request and client, as RFC 9110, 9112 and 9113 have it.
+//! The HTTP edge, by RFC 9110, 9112 and 9113.
 
 mod client_disconnect;
 mod connections;
@@ -12,7 +12,7 @@ mod timeouts;
 
 use tests::{Answer, Database, Repository, Server, Wire};
 
-/// An app that tells what it was asked, at `/app/echo/...` and `/app/` by any method, and at `/app/hello` by GET alone.
+/// An app that returns the request at `/app/echo/...` and `/app/` for any method, and serves `/app/hello` for GET only.
 fn echo(flags: &[&str]) -> Server {
     let manifest = "[[routes]]\npath = \"/echo/{*rest}\"\nscript = \"echo.rhai\"\n\
         [[routes]]\npath = \"/\"\nscript = \"echo.rhai\"\n\
@@ -23,7 +23,7 @@ fn echo(flags: &[&str]) -> Server {
     app(flags, manifest, &[("echo.rhai", echo), ("hello.rhai", "`hello`")])
 }
 
-/// The app `app`, of this manifest and these scripts.
+/// The app `app` with this manifest and these scripts.
 fn app(flags: &[&str], manifest: &str, scripts: &[(&str, &str)]) -> Server {
     let server = Server::start_with(Database::sqlite(), flags);
     let repository = Repository::new();
@@ -34,7 +34,8 @@ fn app(flags: &[&str], manifest: &str, scripts: &[(&str, &str)]) -> Server {
     server
 }
 
-/// The answer to one request of HTTP/1.1, given without `Host` and the empty line: `GET / HTTP/1.1`, and header lines.
-fn ask(server: &Server, head: &str) -> Answer {
+/// Sends one HTTP/1.1 request and returns the response. The head is given without `Host` and the empty line: `GET / HTTP/1.1`, and header
+/// lines.
+fn exchange(server: &Server, head: &str) -> Answer {
     Wire::sent(server, format!("{head}\r\nHost: test\r\n\r\n")).answer()
 }

@@ -2,10 +2,10 @@
 
 use tests::{Answer, Server, Wire};
 
-use super::{ask, echo};
+use super::{echo, exchange};
 
 fn get(server: &Server, path: &str) -> Answer {
-    ask(server, &format!("GET {path} HTTP/1.1"))
+    exchange(server, &format!("GET {path} HTTP/1.1"))
 }
 
 #[test]
@@ -14,15 +14,11 @@ fn path_segments_are_decoded_separately() {
     let path = |path: &str| get(&server, path).json()["path"].as_str().map(str::to_owned);
     assert_eq!(path("/app/echo/J%C3%B6rg").as_deref(), Some("/echo/Jörg"));
     assert_eq!(path("/app/echo/a%2Fb/c").as_deref(), Some("/echo/a/b/c"));
-    assert_eq!(
-        path("/app/%65cho/a").as_deref(),
-        Some("/echo/a"),
-        "letters need no encoding and may have one"
-    );
+    assert_eq!(path("/app/%65cho/a").as_deref(), Some("/echo/a"), "letters can be percent-encoded");
     assert_eq!(path("/app/echo/a+b%20c%25").as_deref(), Some("/echo/a+b c%"));
     assert_eq!(path("/app/echo//a//").as_deref(), Some("/echo//a//"));
     assert_eq!(path("/app/echo/a;v=1?x=%zz").as_deref(), Some("/echo/a;v=1"));
-    // An encoded slash does not make two parts.
+    // An encoded slash does not split a segment.
     assert_eq!(get(&server, "/app%2Fhello").status, 404);
     assert_eq!(get(&server, "/app/echo%2Fa").status, 404);
 }

@@ -1,8 +1,8 @@
-//! Hosts, targets, methods, and what of them is for nobody.
+//! Hosts, targets, methods, and hop-by-hop headers.
 
 use tests::{Server, Wire};
 
-use super::{app, ask, echo};
+use super::{app, echo, exchange};
 
 fn raw(server: &Server, message: &str) -> u16 {
     Wire::sent(server, message).answer().status
@@ -20,7 +20,7 @@ fn missing_repeated_or_invalid_host_is_rejected() {
     for odd in ["a b", "a,b", "u@a", "a/b", "a:b", "http://a", "[a", "a\\b", "<a>"] {
         assert_eq!(with(&format!("Host: {odd}\r\n")), 400, "{odd}");
     }
-    assert_eq!(raw(&server, "GET /app/hello HTTP/1.0\r\n\r\n"), 200, "before HTTP/1.1 there was none");
+    assert_eq!(raw(&server, "GET /app/hello HTTP/1.0\r\n\r\n"), 200, "HTTP/1.0 has no Host header");
     assert_eq!(raw(&server, "GET /app/hello HTTP/1.0\r\nHost: a b\r\n\r\n"), 400);
 }
 
@@ -30,7 +30,7 @@ fn absolute_target_overrides_host() {
     let get = |target: &str| raw(&server, &format!("GET {target} HTTP/1.1\r\nHost: elsewhere\r\n\r\n"));
     assert_eq!(get("http://app.localhost/hello"), 200);
     assert_eq!(get("HTTPS://APP.LOCALHOST:8080/hello"), 200);
-    assert_eq!(get("http://app.localhost./hello"), 200, "a name may end in the root's dot");
+    assert_eq!(get("http://app.localhost./hello"), 200, "a name can end in a dot");
     assert_eq!(get("http://other.localhost/hello"), 404);
     assert_eq!(get("http://test/app/hello"), 200);
     assert_eq!(
@@ -50,7 +50,11 @@ fn unknown_methods_get_501() {
     let server = echo(&[]);
     for method in ["TRACE", "PROPFIND", "get", "CONNECT", "PRI"] {
         for path in ["/app/hello", "/-/health/live", "/nothing"] {
-            assert_eq!(ask(&server, &format!("{method} {path} HTTP/1.1")).status, 501, "{method} {path}");
+            assert_eq!(
+                exchange(&server, &format!("{method} {path} HTTP/1.1")).status,
+                501,
+                "{method} {path}"
+            );
         }
     }
     let mut tunnel =
@@ -64,13 +68,13 @@ fn unknown_methods_get_501() {
 fn unsupported_methods_get_405_with_allow() {
     let server = echo(&[]);
     let allowed = |method: &str, path: &str| {
-        let answer = ask(&server, &format!("{method} {path} HTTP/1.1\r\nContent-Length: 0"));
-        let allow = answer
+        let response = exchange(&server, &format!("{method} {path} HTTP/1.1\r\nContent-Length: 0"));
+        let allow = response
             .header("allow")
             .map(|allow| allow.split(',').map(|method| method.trim().to_owned()).collect());
         let mut allow: Vec<String> = allow.unwrap_or_default();
         allow.sort();
-        (answer.status, allow.join(" "))
+        (response.status, allow.join(" "))
     };
     assert_eq!(allowed("DELETE", "/app/hello"), (405, "GET HEAD OPTIONS".to_owned()));
     assert_eq!(allowed("OPTIONS", "/app/hello"), (204, "GET HEAD OPTIONS".to_owned()));
@@ -86,7 +90,7 @@ fn unsupported_methods_get_405_with_allow() {
 fn head_response_is_get_response_without_content() {
     let server = echo(&[]);
     for path in ["/app/hello", "/-/health/live", "/"] {
-        let get = ask(&server, &format!("GET {path} HTTP/1.1"));
+        let get = exchange(&server, &format!("GET {path} HTTP/1.1"));
         let mut wire =
             Wire::sent(&server, format!("HEAD {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"));
         let head = wire.head();
@@ -116,20 +120,20 @@ fn responses_without_content_ignore_body_of_script() {
             &server,
             format!("GET /app/{status} HTTP/1.1\r\nHost: test\r\n{upgrade}\r\n\r\n{next}"),
         );
-        let answer = wire.head();
+        let response = wire.head();
         if status < 200 {
-            // Such an answer is only the beginning of one, and 101 would make what follows no HTTP.
-            assert_eq!(answer.status, 500, "{status}");
+            // 1xx are interim responses, and 101 switches protocols.
+            assert_eq!(response.status, 500, "{status}");
             continue;
         }
-        assert_eq!(answer.status, status);
-        let length = answer.header("content-length");
+        assert_eq!(response.status, status);
+        let length = response.header("content-length");
         assert!(
             length.is_none() || (status == 205 && length == Some("0")) || status == 304,
             "{status}: {length:?}"
         );
-        assert!(answer.header("transfer-encoding").is_none(), "{status}");
-        assert_eq!(wire.answer().status, 404, "what follows {status} is the next answer");
+        assert!(response.header("transfer-encoding").is_none(), "{status}");
+        assert_eq!(wire.answer().status, 404, "the next response follows {status}");
     }
 }
 
@@ -145,7 +149,7 @@ fn upgrade_requests_are_ignored() {
         let mut wire = Wire::sent(&server, &request);
         assert_eq!(wire.answer().body, "\"hello\"");
         wire.send(&request);
-        assert_eq!(wire.answer().body, "\"hello\"", "the connection goes on");
+        assert_eq!(wire.answer().body, "\"hello\"", "the connection stays open");
     }
 }
 
@@ -153,29 +157,29 @@ fn upgrade_requests_are_ignored() {
 fn repeated_headers_are_joined_and_last_query_value_wins() {
     let server = echo(&[]);
     let lines = "X-A: 1\r\nCookie: a=1\r\nx-a: 2\r\ncookie: b=2\r\nX-Empty:";
-    let asked = ask(&server, &format!("GET /app/?a=1&b=x+y&a=2&%61=3&c HTTP/1.1\r\n{lines}")).json();
-    assert_eq!(asked["headers"]["x-a"], "1, 2");
-    assert_eq!(asked["headers"]["cookie"], "a=1; b=2");
-    assert_eq!(asked["headers"]["x-empty"], "");
-    assert_eq!(asked["query"], serde_json::json!({"a": "3", "b": "x y", "c": ""}));
+    let echoed = exchange(&server, &format!("GET /app/?a=1&b=x+y&a=2&%61=3&c HTTP/1.1\r\n{lines}")).json();
+    assert_eq!(echoed["headers"]["x-a"], "1, 2");
+    assert_eq!(echoed["headers"]["cookie"], "a=1; b=2");
+    assert_eq!(echoed["headers"]["x-empty"], "");
+    assert_eq!(echoed["query"], serde_json::json!({"a": "3", "b": "x y", "c": ""}));
 }
 
-/// A proxy that says what is no address leaves nobody to be the client: neither the proxy, nor who is named before it.
+/// If a proxy forwards an invalid address, the client is unknown: it is neither the proxy nor an earlier address.
 #[test]
 fn invalid_forwarded_client_address_is_rejected() {
     let server = echo(&[]);
-    let told = |line: &str| ask(&server, &format!("GET /app/ HTTP/1.1\r\n{line}"));
+    let send = |line: &str| exchange(&server, &format!("GET /app/ HTTP/1.1\r\n{line}"));
     for wrong in ["unknown", "6.6.6.6, _hidden", "1.2.3", "6.6.6.6;", "<script>"] {
-        let answer = told(&format!("X-Forwarded-For: {wrong}"));
-        assert_eq!(answer.status, 400, "{wrong}: {answer:?}");
-        assert!(answer.body.contains("X-Forwarded-For is no list of addresses"), "{answer:?}");
+        let response = send(&format!("X-Forwarded-For: {wrong}"));
+        assert_eq!(response.status, 400, "{wrong}: {response:?}");
+        assert!(response.body.contains("X-Forwarded-For is no list of addresses"), "{response:?}");
     }
-    for (said, client) in [
+    for (output, client) in [
         ("192.0.2.1", "192.0.2.1"),
         ("6.6.6.6, 192.0.2.1:99", "192.0.2.1"),
         ("[2001:db8::1]:8", "2001:db8::1"),
     ] {
-        let answer = told(&format!("X-Forwarded-For: {said}"));
-        assert_eq!(answer.json()["headers"]["x-forwarded-for"], client, "{said}");
+        let response = send(&format!("X-Forwarded-For: {output}"));
+        assert_eq!(response.json()["headers"]["x-forwarded-for"], client, "{output}");
     }
 }

@@ -1,4 +1,4 @@
-//! Clients that take their time, and the time they are given.
+//! Slow clients and timeouts.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
 fn incomplete_head_times_out() {
     let server = echo(&["--head-time", "500ms"]);
     let mut half = Wire::sent(&server, "GET /app/hello HTTP/1.1\r\nHost: te");
-    let answer = half.answer();
-    assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
+    let response = half.answer();
+    assert_eq!((response.status, response.header("connection")), (408, Some("close")));
     assert!(half.is_closed());
-    // A byte now and then is no excuse, nor is an answer before.
+    // A byte now and then, or an earlier response, does not extend the timeout.
     let mut trickling = Wire::sent(&server, HELLO);
     assert_eq!(trickling.answer().status, 200);
     let started = Instant::now();
@@ -27,7 +27,7 @@ fn incomplete_head_times_out() {
         }
     }
     assert_eq!(trickling.answer().status, 408);
-    // The beginning of a request behind another one.
+    // The start of a second request on the same connection.
     let mut pipelined = Wire::sent(&server, format!("{HELLO}GET /"));
     assert_eq!((pipelined.answer().status, pipelined.answer().status), (200, 408));
 }
@@ -39,9 +39,9 @@ fn idle_connection_times_out() {
     let mut used = Wire::sent(&server, HELLO);
     assert_eq!(used.answer().status, 200);
     let started = Instant::now();
-    assert!(fresh.is_closed() && used.is_closed(), "without a word");
+    assert!(fresh.is_closed() && used.is_closed(), "without a response");
     assert!(started.elapsed() < Duration::from_secs(10));
-    // Neither the time of a head nor that of an answer counts while there is none.
+    // Neither the header timeout nor the write timeout runs on an idle connection.
     let mut waiting = Wire::sent(&server, HELLO);
     assert_eq!(waiting.answer().status, 200);
     std::thread::sleep(Duration::from_millis(500));
@@ -54,7 +54,7 @@ fn connection_works_after_a_long_idle_time() {
     let server = echo(&["--idle-time", "30s"]);
     let mut wire = Wire::sent(&server, HELLO);
     assert_eq!(wire.answer().status, 200);
-    // By then the connection holds no buffers any more.
+    // By then the connection has freed its buffers.
     std::thread::sleep(Duration::from_millis(4500));
     wire.send(HELLO);
     assert_eq!(wire.answer().status, 200);
@@ -78,8 +78,8 @@ fn truncated_body_is_rejected() {
     let server = echo(&[]);
     let mut wire = Wire::sent(&server, "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc");
     wire.end();
-    let told = String::from_utf8_lossy(&wire.rest()).into_owned();
-    assert!(told.is_empty() || told.starts_with("HTTP/1.1 400"), "{told}");
+    let rest = String::from_utf8_lossy(&wire.rest()).into_owned();
+    assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 400"), "{rest}");
     assert!(!server.log().contains("panic"), "{}", server.log());
 }
 
@@ -89,7 +89,7 @@ fn unread_response_times_out() {
     let script = "let s = \"x\"; s.pad(200_000, 'x'); let a = []; for i in 0..35 { a.push(s); } a";
     let server = app(&["--answer-time", "2s", "--connections", "2"], manifest, &[("a.rhai", script)]);
     let whole = server.get("/app/").body.len();
-    assert!(whole > 6_000_000, "more than the kernel holds for a client: {whole}");
+    assert!(whole > 6_000_000, "more than the kernel buffers for a client: {whole}");
     let request = "GET /app/ HTTP/1.1\r\nHost: test\r\n\r\n";
     let sent = || {
         let mut wire = Wire::narrow(&server);
@@ -98,12 +98,12 @@ fn unread_response_times_out() {
     };
     let mut asleep: Vec<Wire> = (0..2).map(|_| sent()).collect();
     asleep.iter_mut().for_each(|wire| assert_eq!(wire.head().status, 200));
-    // Both places are taken until those who took them are cut off.
-    until("there is a place again", || (server.get("/-/health/live").status == 200).then_some(()));
+    // Both slots are in use until their clients are disconnected.
+    until("a slot is free again", || (server.get("/-/health/live").status == 200).then_some(()));
     for mut wire in asleep {
-        assert!(wire.rest().len() < whole, "what was cut off is not whole");
+        assert!(wire.rest().len() < whole, "the aborted response is incomplete");
     }
-    // Slowly, but all of it.
+    // Slow but complete.
     let mut slow = sent();
     let length: usize = slow.head().header("content-length").unwrap().parse().unwrap();
     let mut taken = 0;

@@ -1,10 +1,10 @@
-//! The connection is lost between COMMIT and its answer: what is said is what came of it.
+//! The connection is lost between COMMIT and its reply: the response reports the real outcome.
 
 use tests::{Answer, Cut, Database, Postgres, Proxy, Repository, Server, TOKEN, until};
 
 use super::says;
 
-/// A node that reaches its PostgreSQL through a proxy.
+/// A node that connects to its PostgreSQL through a proxy.
 fn node() -> (Postgres, Proxy, Server) {
     let postgres = Postgres::start();
     let proxy = Proxy::to(postgres.port());
@@ -84,7 +84,7 @@ fn api_request_with_lost_commit_response_reports_its_outcome() {
     assert_eq!(create("robot-two").status, 201);
 }
 
-/// The node's own news is all that it hears of a push of which it does not know whether it was committed.
+/// A node that does not know whether a push was committed learns it from its own notification only.
 #[test]
 fn push_with_unknown_outcome_is_reported_and_served_eventually() {
     let (_postgres, proxy, node) = node();
@@ -94,13 +94,13 @@ fn push_with_unknown_outcome_is_reported_and_served_eventually() {
     repository.write("greet.rhai", "\"second\"");
     repository.commit("second");
     proxy.cut_and_go_away(Cut::AfterCommit, "refs/heads/main");
-    let told = repository.push(&url, &["main"]).refused();
-    let told = told.says("the database went away before it said whether this was done");
-    assert!(!told.text.contains("nothing was changed") && !told.text.contains("still live"), "{}", told.text);
+    let push = repository.push(&url, &["main"]).refused();
+    let push = push.says("the database went away before it said whether this was done");
+    assert!(!push.text.contains("nothing was changed") && !push.text.contains("still live"), "{}", push.text);
     assert_eq!(says(&node, "/hello/greet/Ann").1, r#"{"message":"Hello, Ann"}"#);
     proxy.come_back();
     let back = std::time::Instant::now();
-    until("what was committed is served", || {
+    until("the committed revision is served", || {
         (says(&node, "/hello/greet/Ann").1 == "\"second\"").then_some(())
     });
     tests::faults::recovered(

@@ -1,4 +1,4 @@
-//! The database goes away: what is live answers from memory, what needs it says so, and all recovers by itself.
+//! Database outage: live apps are served from memory, other requests get an error, and everything recovers without intervention.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use tests::{Database, Postgres, Repository, Server, TOKEN, until};
 
 use super::{nodes, says};
 
-/// How long the database is away.
+/// How long the outage lasts.
 const AWAY: Duration = Duration::from_secs(30);
 
 #[test]
@@ -19,15 +19,15 @@ fn apps_are_served_during_database_outage() {
     let url = nodes[0].git_url("hello");
     repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
     let over = AtomicBool::new(false);
-    let answered = AtomicU64::new(0);
+    let responses = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for node in &nodes {
-            scope.spawn(|| ask_until(node, &over, &answered));
+            scope.spawn(|| request_until(node, &over, &responses));
         }
         let since = Instant::now();
         postgres.stop();
         for node in &nodes {
-            until("the node notices", || {
+            until("the node notices the outage", || {
                 node.get("/-/health/ready")
                     .body
                     .starts_with("ok from memory; the database has been away")
@@ -39,19 +39,19 @@ fn apps_are_served_during_database_outage() {
         repository.commit("second");
         repository.push(&url, &["main"]).refused().says("503");
         let bearer = format!("Bearer {TOKEN}");
-        let answer = nodes[0].request("GET", "/-/api/v1/apps", &[("authorization", &bearer)], None);
-        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
+        let response = nodes[0].request("GET", "/-/api/v1/apps", &[("authorization", &bearer)], None);
+        assert_eq!((response.status, response.header("retry-after")), (503, Some("5")));
         std::thread::sleep(AWAY.saturating_sub(since.elapsed()));
         postgres.start_again();
         for node in &nodes {
-            until("the node is itself again", || (node.get("/-/health/ready").body == "ok\n").then_some(()));
+            until("the node has recovered", || (node.get("/-/health/ready").body == "ok\n").then_some(()));
         }
         repository.write("greet.rhai", "\"second\"");
         repository.commit("third");
         repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2").says("on 2/2 nodes");
         over.store(true, Ordering::Relaxed);
     });
-    assert!(answered.load(Ordering::Relaxed) > 1000, "{answered:?}");
+    assert!(responses.load(Ordering::Relaxed) > 1000, "{responses:?}");
     for node in &nodes {
         assert_eq!(says(node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
     }
@@ -66,7 +66,7 @@ fn first_push_after_outage_reports_live_nodes() {
     repository.push(&url, &["main"]).succeeded().says("on 3/3 nodes");
     postgres.stop();
     for node in &nodes {
-        until("the node notices", || {
+        until("the node notices the outage", || {
             node.get("/-/health/ready").body.starts_with("ok from memory").then_some(())
         });
     }
@@ -74,24 +74,24 @@ fn first_push_after_outage_reports_live_nodes() {
     repository.commit("second");
     postgres.start_again();
     let since = Instant::now();
-    // Nobody waits for the nodes to find each other again.
-    let first = until("a push is taken", || {
+    // The push does not wait for the nodes' reconnection.
+    let first = until("a push is accepted", || {
         let pushed = repository.push(&url, &["main"]);
         pushed.accepted.then_some(pushed)
     });
     first.says("LIVE as deploy 2").says("on 3/3 nodes");
-    recovered("PostgreSQL was away: the first push is live on 3/3 nodes", since);
+    recovered("PostgreSQL was down: the first push is live on 3/3 nodes", since);
     for node in &nodes {
         assert_eq!(says(node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
     }
 }
 
-/// Asks an app without a pause; every answer must be one of the app's.
-fn ask_until(node: &Server, over: &AtomicBool, answered: &AtomicU64) {
+/// Sends requests to an app without a pause; every response must be the app's.
+fn request_until(node: &Server, over: &AtomicBool, responses: &AtomicU64) {
     while !over.load(Ordering::Relaxed) {
-        let answer = node.get("/hello/greet/Ann");
-        let right = answer.body == r#"{"message":"Hello, Ann"}"# || answer.body == "\"second\"";
-        assert!(answer.status == 200 && right, "{answer:?}");
-        answered.fetch_add(1, Ordering::Relaxed);
+        let response = node.get("/hello/greet/Ann");
+        let right = response.body == r#"{"message":"Hello, Ann"}"# || response.body == "\"second\"";
+        assert!(response.status == 200 && right, "{response:?}");
+        responses.fetch_add(1, Ordering::Relaxed);
     }
 }

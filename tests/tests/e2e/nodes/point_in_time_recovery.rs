@@ -1,7 +1,7 @@
-//! The database is set back to an earlier time while nodes run: a standby that lagged is promoted, or a backup comes back.
+//! The database is restored to an earlier time while nodes run: a lagging standby is promoted, or a backup is restored.
 //!
-//! What nodes serve then is lost, and numbers are given a second time. Without a restart they serve what the database says,
-//! and a push is live where git says that it is.
+//! The revisions that nodes serve are then lost, and their numbers are assigned again. Without a restart the nodes serve the state of
+//! the database, and a push is live where git reports it.
 
 use std::process::Command;
 use std::time::Instant;
@@ -12,14 +12,14 @@ use tests::{Database, Postgres, Repository, Server, TOKEN, until};
 use super::{listed, nodes, nodes_with_a_key, says};
 use crate::executions::Follower;
 
-/// Commits a greeting and says what the app answers once it is live.
+/// Commits a greeting and returns the app's response once it is live.
 fn greeting(repository: &Repository, word: &str) -> (u16, String) {
     repository.write("greet.rhai", format!("`{word}`"));
     repository.commit(word);
     (200, format!("\"{word}\""))
 }
 
-/// An app that answers with its secret.
+/// An app that returns its secret.
 fn teller() -> Repository {
     let repository = Repository::new();
     let route = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
@@ -32,27 +32,27 @@ fn teller() -> Repository {
 fn api(node: &Server, path: &str, body: &str) {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str())];
-    let answer = node.request("PUT", &format!("/-/api/v1{path}"), &headers, Some(body.as_bytes()));
-    assert!(answer.status < 300, "{answer:?}");
+    let response = node.request("PUT", &format!("/-/api/v1{path}"), &headers, Some(body.as_bytes()));
+    assert!(response.status < 300, "{response:?}");
 }
 
 fn set_key(node: &Server, value: &str) {
     api(node, "/apps/teller/secrets/KEY", &format!(r#"{{"value":"{value}"}}"#));
 }
 
-/// Waits until every node answers so.
+/// Waits until every node responds so.
 fn all_say(nodes: &[Server], path: &str, expected: &(u16, String)) {
     for node in nodes {
         until("the node serves what the database says", || (says(node, path) == *expected).then_some(()));
     }
 }
 
-/// Waits until every node says of itself that it serves all apps as the database says.
+/// Waits until every node reports that all its apps are up to date.
 fn all_are_current(nodes: &[Server]) {
-    until("every node is current", || {
+    until("every node is up to date", || {
         let bearer = format!("Bearer {TOKEN}");
-        let answer = nodes[0].request("GET", "/-/api/v1/nodes", &[("authorization", &bearer)], None);
-        let found = (answer.status == 200).then(|| answer.json()["nodes"].as_array().cloned())??;
+        let response = nodes[0].request("GET", "/-/api/v1/nodes", &[("authorization", &bearer)], None);
+        let found = (response.status == 200).then(|| response.json()["nodes"].as_array().cloned())??;
         (found.len() == nodes.len() && found.iter().all(|node| node["apps_behind"] == 0)).then_some(())
     });
 }
@@ -71,7 +71,7 @@ fn nodes_follow_a_database_restored_to_an_earlier_time() {
     set_key(&nodes[0], "first");
     teller().push(&nodes[1].git_url("teller"), &["main"]).succeeded().says("on 3/3 nodes");
     let earlier = postgres.copy();
-    until("the nodes are there again", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
+    until("the nodes have reconnected", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
 
     let lost = greeting(&repository, "lost");
     repository.push(&url, &["main", "main:preview"]).succeeded().says("on 3/3 nodes");
@@ -85,15 +85,15 @@ fn nodes_follow_a_database_restored_to_an_earlier_time() {
     all_say(&nodes, "/hello/greet/Ann", &kept);
     all_say(&nodes, "/teller/", &(200, "\"first\"".to_owned()));
     for node in &nodes {
-        until("what is lost ends", || {
+        until("the lost revision is no longer served", || {
             let paths = ["/hello@preview/greet/Ann", "/later/greet/Ann"];
             paths.iter().all(|path| node.get(path).status == 404).then_some(())
         });
     }
     all_are_current(&nodes);
-    recovered("PostgreSQL came back as it was earlier: three nodes serve that", since);
+    recovered("PostgreSQL was restored to an earlier time: three nodes serve its state", since);
 
-    // The numbers of what is lost are given again.
+    // The numbers of the lost deploys are assigned again.
     let again = greeting(&repository, "again");
     repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 2").says("on 3/3 nodes");
     for node in &nodes {
@@ -117,17 +117,17 @@ fn sleeping_node_distinguishes_lost_generation_from_new_one() {
     set_key(&nodes[0], "first");
     teller().push(&url.replace("hello.git", "teller.git"), &["main"]).succeeded();
     let earlier = postgres.copy();
-    until("the node is there again", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
+    until("the node has reconnected", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
     greeting(&repository, "lost");
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
     set_key(&nodes[0], "second");
     all_say(&nodes, "/teller/", &(200, "\"second\"".to_owned()));
 
-    // While one of them hears nothing, another history reaches just the numbers of the one that is lost.
+    // While one node is cut off, another history reaches the same numbers as the lost one.
     nodes[1].freeze();
     postgres.set_back(&earlier);
     let url = nodes[0].git_url("hello");
-    until("the node is there again", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
+    until("the node has reconnected", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
     let expected = greeting(&repository, "again");
     repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 2");
     set_key(&nodes[0], "third");
@@ -136,7 +136,7 @@ fn sleeping_node_distinguishes_lost_generation_from_new_one() {
     all_say(&nodes, "/hello/greet/Ann", &expected);
     all_say(&nodes, "/teller/", &(200, "\"third\"".to_owned()));
     all_are_current(&nodes);
-    recovered("a node slept while another history reached the same numbers", since);
+    recovered("a node was suspended while another history reached the same numbers", since);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn nodes_follow_a_restored_dump() {
     let since = Instant::now();
     all_say(&nodes, "/hello/greet/Ann", &kept);
     all_are_current(&nodes);
-    recovered("a dump was restored while two nodes ran: they serve that", since);
+    recovered("a dump was restored while two nodes ran: they serve its state", since);
     assert_eq!(listed(&nodes[0]).len(), 2);
     let again = greeting(&repository, "again");
     repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 2").says("on 2/2 nodes");
@@ -186,7 +186,7 @@ fn schedules_and_followed_logs_continue_after_recovery() {
     repository.git(&["remote", "add", "picloud", &node.git_url("app")]);
     repository.push("picloud", &["main"]).succeeded();
     let earlier = postgres.copy();
-    until("the node is there again", || (node.get("/-/health/ready").body == "ok\n").then_some(()));
+    until("the node has reconnected", || (node.get("/-/health/ready").body == "ok\n").then_some(()));
     let follower = Follower::new(&repository, &["-n", "0", "--script", "say.rhai"]);
     for _ in 0..100 {
         node.get("/app/lost");
@@ -198,8 +198,8 @@ fn schedules_and_followed_logs_continue_after_recovery() {
     let runs = || node.database.query("SELECT count(*) FROM schedule_runs").parse::<u32>().expect("a number");
     let before = runs();
     until("the schedule runs", || (runs() >= before + 2).then_some(()));
-    recovered("PostgreSQL came back as it was earlier: schedules run", since);
-    follower.hears("set back to an earlier time");
+    recovered("PostgreSQL was restored to an earlier time: schedules run", since);
+    follower.receives("set back to an earlier time");
     node.get("/app/kept");
-    until("the next line is followed", || follower.line().ends_with("kept").then_some(()));
+    until("the next line arrives", || follower.line().ends_with("kept").then_some(()));
 }

@@ -1,11 +1,11 @@
-//! Pushes reach all nodes, whatever becomes of one of them.
+//! Pushes reach all nodes, also when one of them fails.
 
 use serde_json::json;
 use tests::{Database, Repository, until};
 
 use super::{listed, names, nodes, says};
 
-/// Commits a greeting and says what the app answers once it is live.
+/// Commits a greeting and returns the app's response once it is live.
 fn greeting(repository: &Repository, word: &str) -> (u16, String) {
     repository.write("greet.rhai", format!("#{{ message: `{word}, ${{ctx.request.params.name}}` }}"));
     repository.commit(word);
@@ -48,7 +48,7 @@ fn previews_are_created_and_deleted_on_all_nodes() {
         .says("2/2 nodes");
     assert_eq!(says(&nodes[0], "/hello@try/greet/Ann"), expected);
     repository.push(&nodes[0].git_url("hello"), &[":try"]).succeeded();
-    until("the preview has ended", || (nodes[1].get("/hello@try/greet/Ann").status == 404).then_some(()));
+    until("the preview is deleted", || (nodes[1].get("/hello@try/greet/Ann").status == 404).then_some(()));
 }
 
 #[test]
@@ -63,17 +63,17 @@ fn push_does_not_wait_for_stopped_or_killed_nodes() {
     repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
     nodes[2].kill();
     greeting(&repository, "Three");
-    // Nobody has noticed yet: the push does not wait for ever, and says who is missing.
+    // Nobody has noticed yet: the push does not wait forever, and names the missing node.
     repository
         .push(&url, &["main"])
         .succeeded()
         .says("on 1/2 nodes")
         .says("warning: node three does not serve it yet");
-    until("the dead node drops out", || (names(&listed(&nodes[0])) == ["one"]).then_some(()));
+    until("the dead node times out", || (names(&listed(&nodes[0])) == ["one"]).then_some(()));
     let expected = greeting(&repository, "Four");
     let pushed = repository.push(&url, &["main"]).succeeded();
     assert!(!pushed.text.contains("nodes"), "{}", pushed.text);
-    // Whoever comes back serves what was pushed meanwhile.
+    // A restarted node serves the pushes that it missed.
     nodes[2].restart();
     assert_eq!(says(&nodes[2], "/hello/greet/Ann"), expected);
 }
@@ -86,7 +86,7 @@ fn lost_notifications_are_recovered() {
     let url = nodes[0].git_url("hello");
     repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
     for number in 0..5 {
-        // Both nodes' ears are cut off just before the push.
+        // Both nodes lose their notification connections just before the push.
         database.query(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
              WHERE datname = current_database() AND query LIKE 'LISTEN%'",
@@ -94,7 +94,7 @@ fn lost_notifications_are_recovered() {
         let expected = greeting(&repository, &format!("Hello {number}"));
         repository.push(&url, &["main"]).succeeded().says("LIVE as deploy");
         until("the other node serves it", || (says(&nodes[1], "/hello/greet/Ann") == expected).then_some(()));
-        until("it says so", || {
+        until("the node reports it", || {
             let found = listed(&nodes[0]);
             found.iter().all(|node| node["apps_behind"] == 0).then_some(())
         });
@@ -108,7 +108,7 @@ fn node_that_cannot_load_a_revision_is_not_ready() {
     let repository = Repository::hello();
     let url = nodes[0].git_url("hello");
     repository.push(&url, &["main"]).succeeded();
-    // Whoever did not build the revision while it was pushed finds no manifest.
+    // A node that did not compile the revision during the push finds no manifest.
     database.query(
         "CREATE TABLE lost (LIKE objects);
          CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS
@@ -132,11 +132,11 @@ fn node_that_cannot_load_a_revision_is_not_ready() {
         "{}",
         ready.body
     );
-    until("the others see it", || {
+    until("the other nodes serve it", || {
         let trouble = listed(&nodes[0])[1]["trouble"].clone();
         trouble.as_str().is_some_and(|trouble| trouble.contains("hello")).then_some(())
     });
-    // A push that it can load again makes it ready again.
+    // A push of a loadable revision makes the node ready again.
     database.query("DROP TRIGGER lose ON deploys; INSERT INTO objects SELECT * FROM lost");
     let expected = greeting(&repository, "Newer");
     repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");

@@ -1,4 +1,4 @@
-//! A control plane kept apart: a manager takes pushes, a node answers apps.
+//! A separate control plane: a manager accepts pushes, a node serves apps.
 
 use std::process::Command;
 
@@ -16,11 +16,11 @@ fn manager_accepts_pushes_and_node_serves_apps() {
     repository.push(&manager.git_url("hello"), &["main"]).succeeded().says("on 2/2 nodes");
     assert_eq!(node.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     assert_eq!(names(&listed(&manager)), ["control", "worker"]);
-    // What is for the other one says so.
+    // Requests to the wrong role get a hint.
     assert_eq!(manager.get("/hello/greet/Ann").status, 421);
     let bearer = format!("Bearer {TOKEN}");
-    let answer = node.request("GET", "/-/api/v1/nodes", &[("authorization", &bearer)], None);
-    assert_eq!((answer.status, answer.header("content-type")), (421, Some("application/problem+json")));
+    let response = node.request("GET", "/-/api/v1/nodes", &[("authorization", &bearer)], None);
+    assert_eq!((response.status, response.header("content-type")), (421, Some("application/problem+json")));
     repository.push(&node.git_url("hello"), &["main"]).refused().says("421");
     for server in [&manager, &node] {
         assert_eq!(server.get("/-/health/ready").status, 200);

@@ -1,4 +1,4 @@
-//! Somebody else holds locks, or transactions meet.
+//! Locks of other sessions, and conflicting transactions.
 
 use std::io::Write as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tests::faults::recovered;
 use tests::{Answer, Database, Repository, Server, TOKEN, until};
 
-/// Somebody at `psql`, who holds what a statement locks for as long as the value lives.
+/// A `psql` session that holds the locks of a statement until it is dropped.
 pub(crate) struct Psql {
     process: Child,
     _input: ChildStdin,
@@ -51,23 +51,23 @@ fn list_blocked_by_a_lock_fails_within_seconds() {
     let url = server.git_url("hello");
     repository.push(&url, &["main"]).succeeded();
     let somebody = Psql::holding(&server.database, "LOCK TABLE deploys IN ACCESS EXCLUSIVE MODE");
-    let asked = Instant::now();
-    let answer = deploys(&server);
-    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")), "{}", answer.body);
-    assert!(answer.body.contains("another session holds a lock"), "{}", answer.body);
+    let start = Instant::now();
+    let response = deploys(&server);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("5")), "{}", response.body);
+    assert!(response.body.contains("another session holds a lock"), "{}", response.body);
     repository.commit("second");
     let pushed = repository.push(&url, &["main"]).refused().says("another session holds a lock");
     assert!(!pushed.text.contains("other pushes"), "{}", pushed.text);
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
     drop(somebody);
     let since = Instant::now();
-    until("the lock is gone", || (deploys(&server).status == 200).then_some(()));
+    until("the lock is released", || (deploys(&server).status == 200).then_some(()));
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
     recovered("another session locked a table of PostgreSQL: a list and a push", since);
 }
 
-/// A start that has to wait, and what it has said so far.
+/// A blocked start of a node, and its output so far.
 struct Starting(Child, std::path::PathBuf);
 
 impl Starting {
@@ -81,8 +81,8 @@ impl Starting {
         Self(command.spawn().unwrap(), log)
     }
 
-    fn says(&self, words: &str) {
-        until(words, || std::fs::read_to_string(&self.1).unwrap().contains(words).then_some(()));
+    fn says(&self, expected: &str) {
+        until(expected, || std::fs::read_to_string(&self.1).unwrap().contains(expected).then_some(()));
     }
 }
 
@@ -118,14 +118,14 @@ fn start_fails_if_postgresql_becomes_unresponsive() {
     starting.says("the start waits for a lock in the database");
     let frozen = postgres.freeze();
     let since = Instant::now();
-    let ended = until("it ends", || starting.0.try_wait().unwrap());
-    recovered("PostgreSQL froze under the start of a node: it ends with an error", since);
+    let ended = until("the process exits", || starting.0.try_wait().unwrap());
+    recovered("PostgreSQL became unresponsive during the start of a node: it exits with an error", since);
     assert_eq!(ended.code(), Some(1));
     starting.says("cannot reach the database");
     drop(frozen);
 }
 
-/// The `times` next transactions that insert a deploy fail with `code`, at the insertion or when they commit.
+/// The `times` next transactions that insert a deploy fail with `code`, at the insert or at the commit.
 fn fail_with(database: &Database, code: &str, times: u32, when: &str) {
     database.query(&format!(
         "DROP TABLE IF EXISTS deploys_to_come CASCADE;
@@ -156,7 +156,7 @@ fn conflicting_transactions_are_retried_and_applied_once() {
     }
     let once = "SELECT count(*) FROM deploys; SELECT count(*) FROM audit WHERE deploy = 5";
     assert_eq!(server.database.query(once), "5\n1");
-    // But not for ever.
+    // The retries are limited.
     fail_with(&server.database, "40001", 1000, "");
     repository.commit("in vain");
     let pushed = repository.push(&url, &["main"]).refused();

@@ -1,7 +1,7 @@
-//! PostgreSQL as its operators run it.
+//! PostgreSQL in production setups.
 //!
-//! - `unresponsive`: it stands still
-//! - `lock_contention`: somebody else holds locks, or transactions meet
+//! - `unresponsive`: a server that does not respond
+//! - `lock_contention`: locks of other sessions, conflicting transactions
 //! - `pgbouncer`: a connection pooler in front of it
 
 pub(crate) mod lock_contention;
@@ -21,7 +21,7 @@ fn openssl(folder: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// An authority, as `NAME.crt` and `NAME.key`.
+/// A certificate authority, as `NAME.crt` and `NAME.key`.
 fn make_authority(folder: &Path, name: &str) {
     let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
     let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
@@ -68,7 +68,7 @@ fn server_certificate_is_verified() {
     database.query("ALTER SYSTEM SET ssl = on");
     database.query("SELECT pg_reload_conf()");
     let plain = database.url().unwrap();
-    until("it speaks TLS", || {
+    until("PostgreSQL accepts TLS", || {
         (database.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == "t").then_some(())
     });
     let by_name = plain.replace("127.0.0.1", "localhost");
@@ -84,16 +84,16 @@ fn server_certificate_is_verified() {
     }
     let other = folder.join("other.crt");
     let wrong = format!("{by_name}?sslmode=verify-full&sslrootcert={}", other.display());
-    // The certificate names localhost alone.
+    // The certificate names only localhost.
     let elsewhere = format!("{plain}?sslmode=verify-full&sslrootcert={}", ca.display());
     for url in [wrong, elsewhere] {
-        let said = fails_to_start(&url);
-        assert!(said.contains("is not the one that DATABASE_URL trusts"), "{url}: {said}");
+        let output = fails_to_start(&url);
+        assert!(output.contains("is not the one that DATABASE_URL trusts"), "{url}: {output}");
     }
     let without = Database::postgres();
     let without = without.url().unwrap();
-    let said = fails_to_start(&format!("{without}?sslmode=require"));
-    assert!(said.contains("is not the one that DATABASE_URL trusts"), "{said}");
+    let output = fails_to_start(&format!("{without}?sslmode=require"));
+    assert!(output.contains("is not the one that DATABASE_URL trusts"), "{output}");
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn database_connections_are_limited() {
 fn database_of_another_program_is_unchanged() {
     let database = Database::postgres();
     database.query("CREATE TABLE deploys (what text)");
-    let said = fails_to_start(&database.url().unwrap());
-    assert!(said.contains("belongs to another program, which has a table deploys in it"), "{said}");
+    let output = fails_to_start(&database.url().unwrap());
+    assert!(output.contains("belongs to another program, which has a table deploys in it"), "{output}");
     let tables =
         "SELECT string_agg(table_name, ' ') FROM information_schema.tables WHERE table_schema = 'public'";
     assert_eq!(database.query(tables), "deploys");

@@ -1,4 +1,4 @@
-//! A PgBouncer between nodes and their database.
+//! PgBouncer between nodes and their database.
 
 use tests::{Database, PgBouncer, Repository, Server, until};
 
@@ -16,12 +16,12 @@ fn nodes_work_through_session_pooling() {
         repository.commit("another");
         repository.push(&node.git_url("hello"), &["main"]).succeeded().says("on 2/2 nodes");
         for node in &nodes {
-            until("it is live", || {
+            until("the push is live", || {
                 (node.get("/hello/greet/Ann").body == format!("\"{number}\"")).then_some(())
             });
         }
     }
-    // What a node sets on its connections stays.
+    // Session settings of a node persist.
     let server = &nodes[0];
     assert_eq!(server.get("/-/health/ready").body, "ok\n");
 }
@@ -32,10 +32,10 @@ fn transaction_pooling_is_rejected_with_a_hint() {
     let url = database.url().unwrap();
     for (mode, size) in [("transaction", 20), ("transaction", 1), ("statement", 20)] {
         let pooler = PgBouncer::start(&url, mode, size);
-        // Others use it too.
+        // Other users share it.
         let _others: Vec<_> = (0..3).map(|_| Database::at(&pooler.url()).query("SELECT 1")).collect();
-        let said = fails_to_start(&pooler.url());
-        assert!(said.contains("pool_mode = session"), "{mode} {size}: {said}\n{}", pooler.log());
+        let output = fails_to_start(&pooler.url());
+        assert!(output.contains("pool_mode = session"), "{mode} {size}: {output}\n{}", pooler.log());
     }
     assert_eq!(database.query("SELECT count(*) FROM pg_class WHERE relname = 'apps'"), "0");
     Server::start(database);

@@ -1,17 +1,17 @@
-//! PostgreSQL stands still: connections stay open, and nothing is answered.
+//! An unresponsive PostgreSQL: connections stay open, and nothing responds.
 
 use std::time::{Duration, Instant};
 
 use tests::faults::recovered;
 use tests::{Database, Postgres, Pushed, Repository, Server, TOKEN, until};
 
-/// A node on a PostgreSQL of its own, whose statements may take two seconds; so a silent one is given up after seven.
+/// A node on its own PostgreSQL with a statement timeout of two seconds; it gives up an unresponsive one after seven.
 fn node(postgres: &Postgres, flags: &[&str]) -> Server {
     let flags = [&["--database-statement-time", "2s"], flags].concat();
     Server::start_with(Database::on(postgres.url()), &flags)
 }
 
-/// Transactions that make deploys take a second to commit.
+/// Makes the commit of a deploy take a second.
 const SLOW_COMMIT: &str = "
     CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
     CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON deploys DEFERRABLE INITIALLY DEFERRED
@@ -26,7 +26,7 @@ fn get(server: &Server, path: &str) -> tests::Answer {
     server.request("GET", path, &[("authorization", &format!("Bearer {TOKEN}"))], None)
 }
 
-/// Pushes to apps of their own, all at once.
+/// Pushes concurrently, each to its own app.
 fn push_all(server: &Server, repositories: &[Repository]) -> Vec<Pushed> {
     std::thread::scope(|scope| {
         let pushing: Vec<_> = repositories
@@ -48,20 +48,20 @@ fn node_stops_while_database_is_unresponsive() {
     let repository = Repository::hello();
     std::thread::scope(|scope| {
         let pushing = scope.spawn(|| repository.push(&server.git_url("hello"), &["main"]));
-        until("it commits", || (committing(&server.database) == 1).then_some(()));
+        until("the push commits", || (committing(&server.database) == 1).then_some(()));
         let frozen = postgres.freeze();
-        let asked = Instant::now();
+        let start = Instant::now();
         server.ask_to_stop();
-        until("it stops", || {
+        until("the node stops", || {
             std::fs::exists(format!("/proc/{}/fd/0", server.pid())).is_ok_and(|is| !is).then_some(())
         });
-        recovered("a node is told to stop while PostgreSQL is frozen and a push commits", asked);
-        assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+        recovered("a node stops while PostgreSQL is unresponsive and a push commits", start);
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
         let _ = pushing.join().unwrap();
         drop(frozen);
     });
-    // Its files are closed a moment before it is gone.
-    until("it is gone", || server.has_stopped().then_some(()));
+    // Its files are closed a moment before the process has exited.
+    until("it has exited", || server.has_stopped().then_some(()));
 }
 
 #[test]
@@ -70,11 +70,11 @@ fn pushes_to_unresponsive_database_fail_and_free_their_slots() {
     let server = node(&postgres, &[]);
     Repository::hello().push(&server.git_url("before"), &["main"]).succeeded();
     server.database.query(SLOW_COMMIT);
-    // As many as one token has turns.
+    // As many as one token has slots.
     let repositories: Vec<_> = (0..3).map(|_| Repository::hello()).collect();
     let frozen = std::thread::scope(|scope| {
         let pushing = scope.spawn(|| push_all(&server, &repositories));
-        until("all commit", || (committing(&server.database) == 3).then_some(()));
+        until("all pushes commit", || (committing(&server.database) == 3).then_some(()));
         let frozen = postgres.freeze();
         let since = Instant::now();
         for pushed in pushing.join().unwrap() {
@@ -95,10 +95,10 @@ fn pushes_to_unresponsive_database_fail_and_free_their_slots() {
     until("the next push goes live", || {
         repository.push(&server.git_url("after"), &["main"]).accepted.then_some(())
     });
-    recovered("PostgreSQL was frozen while three pushes committed: the next push", since);
-    // Whatever the silence hid is served as well.
+    recovered("PostgreSQL was unresponsive while three pushes committed: the next push", since);
+    // Pushes that were committed during the freeze are served too.
     for number in 0..3 {
-        until("what was committed is served", || {
+        until("the committed revision is served", || {
             (server.get(&format!("/app-{number}/greet/Ann")).status == 200).then_some(())
         });
     }
@@ -115,12 +115,12 @@ fn push_to_unresponsive_database_reports_the_cause() {
     repository.write("greet.rhai", "\"second\"");
     repository.commit("second");
     repository.push(&url, &["main"]).refused().says("503");
-    let answer = get(&server, "/-/api/v1/apps/hello/deploys");
-    assert_eq!(answer.status, 503, "{}", answer.body);
-    assert!(answer.body.contains("the database did not answer within"), "{}", answer.body);
+    let response = get(&server, "/-/api/v1/apps/hello/deploys");
+    assert_eq!(response.status, 503, "{}", response.body);
+    assert!(response.body.contains("the database did not answer within"), "{}", response.body);
     drop(frozen);
     let since = Instant::now();
     until("the push goes live", || repository.push(&url, &["main"]).accepted.then_some(()));
-    recovered("PostgreSQL was frozen: the next push", since);
+    recovered("PostgreSQL was unresponsive: the next push", since);
     assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
 }

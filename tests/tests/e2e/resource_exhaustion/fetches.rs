@@ -1,4 +1,4 @@
-//! Fetches whose requests are much more than they look, and packs that nobody takes.
+//! Fetch requests that expand, and packs that clients do not read.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -7,15 +7,15 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tests::{Repository, Server, TOKEN, Wire, until};
 
-use super::{MEMORY, MIB, assert_within_memory, bearer, held, incompressible, node, roomy};
+use super::{MEMORY, MIB, assert_within_memory, bearer, held, incompressible, large_node, node};
 use crate::access::{token, url};
 
-/// A request to upload-pack of `app`, as it is sent.
+/// A request to upload-pack of `app`, as sent.
 fn request(app: &str, headers: &str, length: usize) -> String {
     request_by(TOKEN, app, headers, length)
 }
 
-/// The same by someone who has that token.
+/// The same with another token.
 fn request_by(token: &str, app: &str, headers: &str, length: usize) -> String {
     format!(
         "POST /{app}.git/git-upload-pack HTTP/1.1\r\nHost: test\r\nAuthorization: {}\r\n\
@@ -24,7 +24,7 @@ fn request_by(token: &str, app: &str, headers: &str, length: usize) -> String {
     )
 }
 
-/// What asks for the whole of a commit, in the original protocol.
+/// A request for a whole commit in protocol version 0.
 fn wants(commit: &str) -> String {
     format!("0032want {commit}\n00000009done\n")
 }
@@ -44,9 +44,13 @@ fn gzip_bomb_requests_are_rejected() {
     };
     let mut all: Vec<Wire> = (0..100).map(send).collect();
     for wire in &mut all {
-        let answer = wire.answer();
-        assert_eq!(answer.status, 400);
-        assert!(answer.body.contains("more than 50 times as long when it is inflated"), "{}", answer.body);
+        let response = wire.answer();
+        assert_eq!(response.status, 400);
+        assert!(
+            response.body.contains("more than 50 times as long when it is inflated"),
+            "{}",
+            response.body
+        );
     }
     assert_within_memory(&server, before);
     assert_eq!(held(&server, "fetches"), 0);
@@ -63,7 +67,7 @@ fn incomplete_fetch_requests_hold_memory_of_their_app() {
         wire
     };
     let mut all: Vec<Wire> = (0..20).map(send).collect();
-    let refused = until("those for which there is no memory are refused", || {
+    let refused = until("requests without memory are rejected", || {
         let refused = all.iter_mut().filter_map(|wire| (!wire.is_silent()).then(|| wire.answer())).next();
         refused.filter(|_| held(&server, "fetches") > MEMORY / 8)
     });
@@ -71,7 +75,7 @@ fn incomplete_fetch_requests_hold_memory_of_their_app() {
     assert!(refused.body.contains("the app holds all the memory that it can have"), "{}", refused.body);
     assert!(held(&server, "fetches") <= MEMORY / 2);
     assert_within_memory(&server, before);
-    // The others are fetched from meanwhile.
+    // Meanwhile fetches of other apps succeed.
     Repository::clone_of(&server.git_url("other"));
 }
 
@@ -84,22 +88,22 @@ fn unread_packs_hold_memory_of_their_app_and_no_slot() {
     Repository::clone_of(&app);
     let before = server.peak_memory();
     let wants = wants(&repository.head());
-    let ask = |_| {
+    let send = |_| {
         let mut wire = Wire::narrow(&server);
         wire.send(request("noise", "", wants.len()) + &wants);
         wire
     };
-    let slow: Vec<Wire> = (0..20).map(ask).collect();
-    until("they hold what they can", || (held(&server, "fetches") > MEMORY / 4).then_some(()));
-    // As many as there is memory for, and those that wait for it keep nobody else waiting.
+    let slow: Vec<Wire> = (0..20).map(send).collect();
+    until("they hold as much as allowed", || (held(&server, "fetches") > MEMORY / 4).then_some(()));
+    // As many as memory allows; those that wait for memory block no others.
     Repository::clone_of(&server.git_url("other"));
     assert!(held(&server, "fetches") <= MEMORY / 2);
-    // One that takes its pack gets it once those that do not are cut off.
+    // A client that reads its pack gets it once the others are disconnected.
     let clone = Repository::clone_of(&app);
     assert_eq!(clone.head(), repository.head());
     assert_within_memory(&server, before);
     drop(slow);
-    until("all is given back", || (held(&server, "fetches") == 0).then_some(()));
+    until("all memory is freed", || (held(&server, "fetches") == 0).then_some(()));
 }
 
 #[test]
@@ -108,7 +112,7 @@ fn slowly_read_pack_is_complete() {
     let repository = incompressible(6, 1);
     repository.push(&server.git_url("noise"), &["main"]).succeeded();
     let wants = wants(&repository.head());
-    // In HTTP/1.0 the end of the connection is the end of the answer.
+    // In HTTP/1.0 the end of the connection is the end of the response.
     let request = request("noise", "", wants.len()).replace("HTTP/1.1", "HTTP/1.0") + &wants;
     let mut quick = Wire::sent(&server, &request);
     assert_eq!(quick.head().status, 200);
@@ -127,15 +131,15 @@ fn slowly_read_pack_is_complete() {
     assert_eq!(taken, whole.len());
 }
 
-/// How long the slowest of the answers of another app took that were asked for while `attack` goes on.
+/// The slowest response of another app during `attack`.
 fn slowest_meanwhile<T: Send>(server: &Server, attack: impl FnOnce() -> T + Send) -> (T, Duration) {
     std::thread::scope(|scope| {
         let attack = scope.spawn(attack);
         let mut slowest = Duration::ZERO;
         while !attack.is_finished() {
-            let asked = Instant::now();
+            let start = Instant::now();
             assert_eq!(server.get("/other/hello").body, "\"hello\"");
-            slowest = slowest.max(asked.elapsed());
+            slowest = slowest.max(start.elapsed());
         }
         (attack.join().unwrap(), slowest)
     })
@@ -144,7 +148,7 @@ fn slowest_meanwhile<T: Send>(server: &Server, attack: impl FnOnce() -> T + Send
 #[test]
 fn ls_refs_with_millions_of_arguments_stalls_no_app() {
     const ARGUMENTS: usize = 3_300_000;
-    let server = roomy(&[]);
+    let server = large_node(&[]);
     let (_, quiet) = slowest_meanwhile(&server, || std::thread::sleep(Duration::from_secs(1)));
     let before = server.peak_memory();
     let mut lines = b"0014command=ls-refs\n0001".to_vec();
@@ -154,26 +158,26 @@ fn ls_refs_with_millions_of_arguments_stalls_no_app() {
     zipped.write_all(&lines).unwrap();
     let zipped = zipped.finish().unwrap();
     assert!(zipped.len() < 24 * 1024, "{}", zipped.len());
-    // What a token can do with as much as it likes to send, which inflates to no more than it can.
+    // The most work that a token can cause with requests that inflate no further than allowed.
     let padded = [zipped.as_slice(), &vec![0; lines.len() / 40]].concat();
     for (sent, encoding, expected) in [
         (&zipped, "Content-Encoding: gzip\r\n", "more than 50 times as long when it is inflated"),
         (&padded, "Content-Encoding: gzip\r\n", "the request"),
         (&lines, "", "the request is too large"),
     ] {
-        let ask = || {
+        let send = || {
             let mut wire = Wire::sent(
                 &server,
                 request("app", &format!("Git-Protocol: version=2\r\n{encoding}"), sent.len()),
             );
             wire.send(sent);
-            let answer = wire.answer();
-            assert!(answer.body.contains(expected), "{answer:?}");
+            let response = wire.answer();
+            assert!(response.body.contains(expected), "{response:?}");
         };
-        let ten = || std::thread::scope(|scope| drop((0..10).map(|_| scope.spawn(ask)).collect::<Vec<_>>()));
+        let ten = || std::thread::scope(|scope| drop((0..10).map(|_| scope.spawn(send)).collect::<Vec<_>>()));
         let ((), slowest) = slowest_meanwhile(&server, ten);
         println!("{} bytes: another app's slowest answer took {slowest:?}, quiet {quiet:?}", sent.len());
-        assert!(slowest < Duration::from_secs(1), "{slowest:?}, and {quiet:?} in quiet");
+        assert!(slowest < Duration::from_secs(1), "{slowest:?}, and {quiet:?} without the attack");
     }
     assert!(server.peak_memory() - before < 256 * MIB);
     assert_eq!(held(&server, "fetches"), 0);
@@ -184,18 +188,18 @@ fn fetches_of_one_token_yield_to_other_tokens() {
     const PLACES: usize = 128;
     let server = node(&[]);
     let (hog, other) = (token(&server, "hog", &["app:read"]), token(&server, "other", &["app:read"]));
-    let given_way = until("the oldest give way before their own time is over", || {
+    let evicted = until("the oldest are evicted before their timeout", || {
         let mut all: Vec<Wire> =
             (0..PLACES + 10).map(|_| Wire::sent(&server, request_by(&hog, "app", "", 1000))).collect();
-        // Those that have no place wait, and nobody gives way among equals.
+        // Requests without a slot wait, and none is evicted among equals.
         let wait = all.iter_mut().step_by(20).all(Wire::is_silent);
         Repository::clone_of(&url(&server, &other, "app"));
-        let oldest = until("one of the oldest is answered", || {
+        let oldest = until("one of the oldest gets a response", || {
             all.iter_mut().take(2).find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
         });
-        // On a busy machine they can come to the end of their time first.
+        // On a busy machine they can time out first.
         (wait && oldest.status != 408).then_some(oldest)
     });
-    assert_eq!((given_way.status, given_way.header("retry-after")), (503, Some("1")));
-    assert!(given_way.body.contains("it gave way to others"), "{}", given_way.body);
+    assert_eq!((evicted.status, evicted.header("retry-after")), (503, Some("1")));
+    assert!(evicted.body.contains("it gave way to others"), "{}", evicted.body);
 }

@@ -1,5 +1,5 @@
-//! Visitors who make a node hold what they send and do not take, and authors whose scripts take much. Whatever they do, the node
-//! holds no more than the memory that it has for that, and others are served.
+//! Resource exhaustion: clients that send or read slowly, and scripts that use much memory. The node stays within
+//! its memory limits, and serves others.
 
 mod fetches;
 mod pushes;
@@ -11,21 +11,21 @@ use tests::{Database, Repository, Server};
 
 const MIB: u64 = 1024 * 1024;
 
-/// The memory that nodes have here. An app holds half of it at the most, and what belongs to none a quarter.
+/// The memory limit of nodes here. An app can use half of it, and work that belongs to no app a quarter.
 const MEMORY: u64 = 64 * MIB;
 
-/// What a node takes beside that, once it serves its apps: a margin, not a measure.
+/// The memory of a node besides that, once it serves its apps: a margin.
 const BESIDE: u64 = 24 * MIB;
 
-/// How long the answer at `/big` is: much more than the kernel holds for a client.
+/// The length of the response at `/big`: much more than the kernel buffers for a client.
 const BIG: usize = 4_000_061;
 
-/// The `Authorization` of someone who has that token.
+/// The `Authorization` header of a token.
 fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-/// A node with the apps `app` and `other`. Both answer POST at `/` with the length of what was sent, and GET at `/hello` and `/big`.
+/// A node with the apps `app` and `other`. Both answer POST at `/` with the length of the body, and serve GET at `/hello` and `/big`.
 fn node(flags: &[&str]) -> Server {
     node_with(flags, "[limits]\nmemory = \"16MiB\"\n")
 }
@@ -56,12 +56,12 @@ fn with_apps(server: Server, limits: &str) -> Server {
     server
 }
 
-/// A node with as much memory as it likes, and the same apps.
-fn roomy(flags: &[&str]) -> Server {
+/// A node without a memory limit, and the same apps.
+fn large_node(flags: &[&str]) -> Server {
     with_apps(Server::start_with(Database::sqlite(), flags), "")
 }
 
-/// Holds that a node's memory has never been more than what it has for its apps above `before`.
+/// Asserts that the node's memory never exceeded its limit above `before`.
 #[track_caller]
 fn assert_within_memory(server: &Server, before: u64) {
     let more = server.peak_memory().saturating_sub(before);
@@ -69,17 +69,17 @@ fn assert_within_memory(server: &Server, before: u64) {
     assert!(more < MEMORY + BESIDE, "{} MiB more than at rest", more / MIB);
 }
 
-/// The bytes that are held for a purpose.
+/// The bytes in use for a purpose.
 fn held(server: &Server, purpose: &str) -> u64 {
     server.metric(&format!("picloud_memory_used_bytes{{purpose=\"{purpose}\"}}")) as u64
 }
 
-/// How many requests to `app` were turned away for want of memory.
-fn turned_away(server: &Server, app: &str) -> u64 {
+/// How many requests to `app` were rejected for lack of memory.
+fn rejected_for_memory(server: &Server, app: &str) -> u64 {
     server.metric(&format!("picloud_limits_hit_total{{app=\"{app}\",limit=\"no_memory\"}}")) as u64
 }
 
-/// A repository of so many mebibytes that nothing compresses, in files of half of one.
+/// A repository of so many mebibytes of incompressible files of half a mebibyte.
 fn incompressible(mebibytes: usize, seed: u64) -> Repository {
     let repository = Repository::new();
     repository.write("picloud.toml", "sdk = \"1.1\"\n");

@@ -11,15 +11,15 @@ use rustix::process::{Pid, Signal};
 use tests::repository::command;
 use tests::{Answer, Repository, Server, TOKEN, Wire, until};
 
-use super::{MIB, assert_within_memory, bearer, held, incompressible, node, roomy};
+use super::{MIB, assert_within_memory, bearer, held, incompressible, large_node, node};
 use crate::access::{token, url};
 
-/// A request to receive-pack of `app` that does not come to its end.
+/// An incomplete request to receive-pack of `app`.
 fn unfinished(app: &str) -> String {
     unfinished_by(TOKEN, app)
 }
 
-/// The same by someone who has that token.
+/// The same with another token.
 fn unfinished_by(token: &str, app: &str) -> String {
     request(token, app, "Transfer-Encoding: chunked\r\n") + "10\r\n0123"
 }
@@ -32,7 +32,7 @@ fn request(token: &str, app: &str, headers: &str) -> String {
     )
 }
 
-/// How many pushes arrive or wait, and are worked on.
+/// The numbers of waiting and running pushes.
 fn pushes(server: &Server) -> (usize, usize) {
     let of = |what: &str| server.metric(&format!("picloud_pushes_{what}")) as usize;
     (of("waiting"), of("working"))
@@ -54,7 +54,7 @@ fn push_whose_objects_exceed_memory_is_rejected() {
     };
     (0..2).for_each(rejected);
     assert_eq!(held(&server, "pushes"), 0);
-    // What is small still has room, in this app and in others.
+    // Small pushes still fit, in this app and in others.
     Repository::hello().push(&server.git_url("app"), &["main:hello"]).succeeded();
     Repository::hello().push(&server.git_url("other"), &["main:hello"]).succeeded();
     assert_within_memory(&server, before);
@@ -74,7 +74,7 @@ fn concurrent_large_pushes_wait_for_memory_and_other_apps_are_served() {
         assert_eq!(server.get("/other/hello").body, "\"hello\"");
     });
     assert_within_memory(&server, before);
-    until("all is given back", || (held(&server, "pushes") == 0).then_some(()));
+    until("all memory is freed", || (held(&server, "pushes") == 0).then_some(()));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn incomplete_pushes_block_no_other_app() {
     let server = node(&[]);
     let before = server.peak_memory();
     let mut all: Vec<Wire> = (0..300).map(|_| Wire::sent(&server, unfinished("app"))).collect();
-    let refused = until("those that are too many are refused", || {
+    let refused = until("pushes above the limit are rejected", || {
         all.iter_mut().rev().find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
     });
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
@@ -94,36 +94,36 @@ fn incomplete_pushes_block_no_other_app() {
     Repository::hello().push(&server.git_url("new"), &["main"]).succeeded();
     assert_within_memory(&server, before);
     drop(all);
-    until("all is given back", || (held(&server, "pushes") == 0).then_some(()));
+    until("all memory is freed", || (held(&server, "pushes") == 0).then_some(()));
     Repository::hello().push(&server.git_url("app"), &["main:hello"]).succeeded();
 }
 
 #[test]
 fn incomplete_pushes_of_one_token_yield_to_other_tokens() {
-    let server = roomy(&[]);
+    let server = large_node(&[]);
     let hog = token(&server, "hog", &["app:preview", "other:preview"]);
     let other = token(&server, "other", &["app:preview"]);
-    let ask = |number: usize| Wire::sent(&server, unfinished_by(&hog, ["app", "other"][number % 2]));
-    let mut all: Vec<Wire> = (0..256).map(ask).collect();
-    until("they have all places", || (pushes(&server).0 == 256).then_some(()));
-    // With the same token nobody gives way, since nobody has more.
-    let refused = ask(0).answer();
+    let send = |number: usize| Wire::sent(&server, unfinished_by(&hog, ["app", "other"][number % 2]));
+    let mut all: Vec<Wire> = (0..256).map(send).collect();
+    until("they use all slots", || (pushes(&server).0 == 256).then_some(()));
+    // With the same token none is evicted, since no other has more.
+    let refused = send(0).answer();
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     assert!(refused.body.contains("too many pushes of this token are arriving"), "{}", refused.body);
     let repository = Repository::hello();
     repository.push(&url(&server, &other, "app"), &["main:mine"]).succeeded();
     // From the same address, and for the same app.
     repository.push(&server.git_url("app"), &["main:admins"]).succeeded();
-    // Nor do they last: who sends nothing is cut off.
-    until("all of them are gone", || (pushes(&server) == (0, 0)).then_some(()));
-    let answers: Vec<Answer> = all.iter_mut().map(Wire::answer).collect();
-    let given_way: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 503).collect();
-    assert!(!given_way.is_empty());
-    assert!(given_way[0].body.contains("it gave way to others"), "{:?}", given_way[0]);
-    assert!(answers.iter().all(|answer| [503, 408].contains(&answer.status)));
+    // Nor do they last: a client that sends nothing is disconnected.
+    until("all pushes have ended", || (pushes(&server) == (0, 0)).then_some(()));
+    let responses: Vec<Answer> = all.iter_mut().map(Wire::answer).collect();
+    let evicted: Vec<&Answer> = responses.iter().filter(|response| response.status == 503).collect();
+    assert!(!evicted.is_empty());
+    assert!(evicted[0].body.contains("it gave way to others"), "{:?}", evicted[0]);
+    assert!(responses.iter().all(|response| [503, 408].contains(&response.status)));
 }
 
-/// The bytes of files that have no name any more and are held by the node.
+/// The bytes of unlinked files that the node holds open.
 fn nameless_bytes(server: &Server) -> u64 {
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("a process of this user");
     let nameless = open.filter_map(Result::ok).map(|file| file.path()).filter(|path| {
@@ -134,10 +134,10 @@ fn nameless_bytes(server: &Server) -> u64 {
 
 #[test]
 fn incoming_pushes_use_a_limited_part_of_the_disk() {
-    let server = roomy(&["--push-bytes", "1MiB"]);
+    let server = large_node(&["--push-bytes", "1MiB"]);
     let hog = token(&server, "hog", &["app:preview", "other:preview"]);
     let small = token(&server, "small", &["app:preview"]);
-    // Of an app 24 MiB have room at once, and in all 48: sixteen of the largest requests.
+    // Of one app 24 MiB fit at once, and 48 in all: sixteen of the largest requests.
     let piece = vec![b'x'; 2 * MIB as usize];
     let send = |app: &str| {
         let mut wire = Wire::sent(&server, request(&hog, app, "Content-Length: 3000000\r\n"));
@@ -145,8 +145,9 @@ fn incoming_pushes_use_a_limited_part_of_the_disk() {
         wire
     };
     let _all: Vec<Wire> = (0..20).map(|_| send("app")).chain((0..20).map(|_| send("other"))).collect();
-    let most =
-        until("what has room is there", || Some(nameless_bytes(&server)).filter(|bytes| *bytes > 44 * MIB));
+    let most = until("the allowed pushes have arrived", || {
+        Some(nameless_bytes(&server)).filter(|bytes| *bytes > 44 * MIB)
+    });
     assert!(most <= 48 * MIB, "{most}");
     let repository = incompressible(0, 1);
     repository.write(
@@ -160,7 +161,7 @@ fn incoming_pushes_use_a_limited_part_of_the_disk() {
 
 #[test]
 fn zlib_bomb_push_is_rejected() {
-    let server = roomy(&[]);
+    let server = large_node(&[]);
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
     (0..32).for_each(|_| bomb.write_all(&vec![b'0'; MIB as usize]).unwrap());
     let bomb = bomb.finish().unwrap();
@@ -168,20 +169,20 @@ fn zlib_bomb_push_is_rejected() {
     let mut all: Vec<Wire> = (0..50).map(|_| Wire::sent(&server, request(TOKEN, "app", &headers))).collect();
     all.iter_mut().for_each(|wire| wire.send(&bomb));
     for wire in &mut all {
-        let answer = wire.answer();
-        assert_eq!(answer.status, 400, "{answer:?}");
-        assert!(answer.body.contains("more than 10 times as long when it is inflated"), "{answer:?}");
+        let response = wire.answer();
+        assert_eq!(response.status, 400, "{response:?}");
+        assert!(response.body.contains("more than 10 times as long when it is inflated"), "{response:?}");
     }
     assert_eq!(nameless_bytes(&server), 0);
 }
 
-/// A repository whose scripts take long to check and are little when they are packed.
+/// A repository whose scripts are slow to check and small when packed.
 fn slow_to_check(scripts: usize, uses: usize) -> Repository {
     let repository = Repository::new();
     let mut manifest = "sdk = \"1.2\"\n".to_owned();
     for number in 0..scripts {
         manifest += &format!("[[functions]]\nname = \"f{number}\"\nscript = \"{number}.rhai\"\n");
-        // Every use of the first variable is looked for among all of them.
+        // Every use of the first variable is looked up among all of them.
         let variables: String = (0..3990).map(|n| format!("let v{n} = {number};\n")).collect();
         repository.write(&format!("{number}.rhai"), variables + &"v0;".repeat(uses));
     }
@@ -190,7 +191,7 @@ fn slow_to_check(scripts: usize, uses: usize) -> Repository {
     repository
 }
 
-/// A push that goes on by itself.
+/// A push that runs in the background.
 struct Pushing(Child);
 
 impl Pushing {
@@ -202,7 +203,7 @@ impl Pushing {
 
 impl Drop for Pushing {
     fn drop(&mut self) {
-        // git starts others, one of which has the connection.
+        // git starts child processes, one of which has the connection.
         let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.wait();
     }
@@ -210,7 +211,7 @@ impl Drop for Pushing {
 
 #[test]
 fn slow_checks_block_no_push_of_others() {
-    let server = roomy(&[]);
+    let server = large_node(&[]);
     let hog = token(&server, "hog", &["app:preview", "other:preview"]);
     let other = token(&server, "other", &["app:preview"]);
     let slow = slow_to_check(60, 30_000);
@@ -219,11 +220,11 @@ fn slow_checks_block_no_push_of_others() {
         Pushing::begin(&slow, &url, "HEAD:refs/picloud/check")
     };
     let checks: Vec<Pushing> = (0..8).map(check).collect();
-    until("a token has all turns but one", || (pushes(&server) == (5, 3)).then_some(()));
-    let began = Instant::now();
+    until("a token has all slots but one", || (pushes(&server) == (5, 3)).then_some(()));
+    let start = Instant::now();
     Repository::hello().push(&url(&server, &other, "app"), &["main:mine"]).succeeded();
-    let took = began.elapsed();
-    assert_eq!(pushes(&server), (5, 3), "they are still there");
+    let took = start.elapsed();
+    assert_eq!(pushes(&server), (5, 3), "they are not evicted");
     println!("a push of another token took {took:?} beside slow checks");
     assert!(took < Duration::from_secs(10), "{took:?}");
     drop(checks);
@@ -231,7 +232,7 @@ fn slow_checks_block_no_push_of_others() {
 
 #[test]
 fn commit_is_checked_once_for_many_ref_updates() {
-    let server = roomy(&[]);
+    let server = large_node(&[]);
     let slow = slow_to_check(3, 2000);
     let branches: Vec<String> = (0..8).map(|n| format!("main:branch-{n}")).collect();
     let pushed = slow.push(&server.git_url("new"), &branches.iter().map(String::as_str).collect::<Vec<_>>());
@@ -241,15 +242,15 @@ fn commit_is_checked_once_for_many_ref_updates() {
 
 #[test]
 fn push_is_cancelled_when_client_disconnects() {
-    let server = roomy(&[]);
+    let server = large_node(&[]);
     let slow = slow_to_check(60, 30_000);
     let push = Pushing::begin(&slow, &server.git_url("app"), "HEAD:refs/heads/slow");
-    until("it is worked on", || (pushes(&server).1 == 1).then_some(()));
+    until("the push is running", || (pushes(&server).1 == 1).then_some(()));
     drop(push);
-    let began = Instant::now();
-    until("it is worked on no more", || (pushes(&server) == (0, 0)).then_some(()));
-    println!("a push ended {:?} after its client", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(10));
+    let start = Instant::now();
+    until("the push is no longer running", || (pushes(&server) == (0, 0)).then_some(()));
+    println!("a push ended {:?} after its client", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10));
     let live =
         server.request("GET", "/-/api/v1/apps/app/deploys", &[("authorization", &bearer(TOKEN))], None);
     assert!(!live.body.contains("slow"), "{}", live.body);

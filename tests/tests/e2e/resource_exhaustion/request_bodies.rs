@@ -1,12 +1,12 @@
-//! Bodies that do not come to their end.
+//! Incomplete request bodies.
 
 use std::time::{Duration, Instant};
 
 use tests::{Server, Wire, until};
 
-use super::{MEMORY, MIB, assert_within_memory, held, node, turned_away};
+use super::{MEMORY, MIB, assert_within_memory, held, node, rejected_for_memory};
 
-/// How long a body of `app` may be.
+/// The limit of a body of `app`.
 const BODY: usize = MIB as usize;
 
 fn head(length: usize) -> String {
@@ -15,7 +15,7 @@ fn head(length: usize) -> String {
     )
 }
 
-/// A body to `app` of which the last byte is missing.
+/// A body to `app` without its last byte.
 fn one_byte_short(server: &Server) -> Wire {
     let mut wire = Wire::sent(server, head(BODY));
     wire.send(vec![b'a'; BODY - 1]);
@@ -28,15 +28,15 @@ fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
     let server = node(&["--body-time", "60s"]);
     let before = server.peak_memory();
     let mut first = one_byte_short(&server);
-    until("the first is read", || (held(&server, "requests") >= MIB).then_some(()));
+    until("the first body is read", || (held(&server, "requests") >= MIB).then_some(()));
     let others: Vec<Wire> = (1..MANY).map(|_| one_byte_short(&server)).collect();
     let refused = until("the share of the app is used up", || {
-        let refused = turned_away(&server, "app");
+        let refused = rejected_for_memory(&server, "app");
         (refused >= MANY - MEMORY / 2 / MIB).then_some(refused)
     });
     let bytes = held(&server, "requests");
-    assert!((MEMORY / 8..=MEMORY / 2).contains(&bytes), "{refused} refused, {bytes} bytes held");
-    // Bodies that come at once hold nothing, and bodies to other apps hold what is theirs.
+    assert!((MEMORY / 8..=MEMORY / 2).contains(&bytes), "{refused} rejected, {bytes} bytes held");
+    // Complete bodies hold no memory, and other apps have their own share.
     assert_eq!(server.request("POST", "/app/", &[("content-type", "text/plain")], Some(b"abc")).body, "3");
     let large = vec![b'a'; BODY];
     assert_eq!(
@@ -44,42 +44,42 @@ fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
         "1048576"
     );
     assert_eq!(server.get("/app/hello").status, 200);
-    // Some of those that were refused had left a little room.
+    // Some of the rejected ones had freed a little memory.
     let mut late: Vec<Wire> = Vec::new();
     while late.iter_mut().all(Wire::is_silent) {
         late.push(one_byte_short(&server));
     }
-    let answer = late.last_mut().map(Wire::answer).unwrap();
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    let response = late.last_mut().map(Wire::answer).unwrap();
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("1")));
     assert_eq!(
-        answer.json()["error"],
+        response.json()["error"],
         "the app holds all the memory that it can have; try again in a moment"
     );
     assert_within_memory(&server, before);
     let log = server.log();
-    assert_eq!(log.matches("turned away for want of memory").count(), 1, "once in a while: {log}");
+    assert_eq!(log.matches("turned away for want of memory").count(), 1, "rate-limited: {log}");
     first.send("a");
     assert_eq!(first.answer().body, "1048576");
     drop((others, late));
-    until("all is given back", || (held(&server, "requests") == 0).then_some(()));
-    assert!(one_byte_short(&server).is_silent(), "there is room again");
+    until("all memory is freed", || (held(&server, "requests") == 0).then_some(()));
+    assert!(one_byte_short(&server).is_silent(), "there is memory again");
 }
 
 #[test]
 fn trickling_body_is_ended_by_min_rate() {
-    // A rate is averaged over a third of the time, and the first third is free.
+    // The rate is an average over a third of the timeout, and the first third is free.
     let server = node(&["--body-time", "6s", "--min-rate", "1KiB"]);
-    let began = Instant::now();
+    let start = Instant::now();
     let mut wire = Wire::sent(&server, head(BODY));
     wire.send(vec![b'a'; BODY - 1000]);
     while wire.is_silent() {
         wire.send("a");
     }
-    let answer = wire.answer();
-    assert_eq!(answer.status, 408);
-    assert_eq!(answer.json()["error"], "the body came with less than 1024 bytes a second");
-    assert!(began.elapsed() < Duration::from_millis(5500), "{:?}", began.elapsed());
-    // One that comes as slowly as it may is read.
+    let response = wire.answer();
+    assert_eq!(response.status, 408);
+    assert_eq!(response.json()["error"], "the body came with less than 1024 bytes a second");
+    assert!(start.elapsed() < Duration::from_millis(5500), "{:?}", start.elapsed());
+    // A body at the minimum rate is accepted.
     let mut slow = Wire::sent(&server, head(20_000));
     for _ in 0..20 {
         slow.send(vec![b'a'; 1000]);
@@ -92,7 +92,7 @@ fn trickling_body_is_ended_by_min_rate() {
 fn incomplete_body_holds_no_slot() {
     let server = super::node_with(&[], "[limits]\nconcurrency = 1\n");
     let slow: Vec<Wire> = (0..20).map(|_| one_byte_short(&server)).collect();
-    until("they are read", || (held(&server, "requests") >= 10 * MIB).then_some(()));
+    until("the bodies are read", || (held(&server, "requests") >= 10 * MIB).then_some(()));
     assert_eq!(server.get("/app/hello").status, 200);
     drop(slow);
 }

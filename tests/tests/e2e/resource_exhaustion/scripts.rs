@@ -1,4 +1,4 @@
-//! What scripts, their texts and what is compiled of them hold stays within the node's memory budget, whatever is pushed and run.
+//! Scripts, their source and their compiled form stay within the node's memory limit.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Answer 
     server.request(method, &format!("/-/api/v1{path}"), &headers, body.map(str::as_bytes))
 }
 
-/// An app of functions and routes `/0`, `/1` ..., with these scripts.
+/// An app with functions and routes `/0`, `/1` ..., with these scripts.
 fn app(scripts: &[String], limits: &str) -> Repository {
     let repository = Repository::new();
     write(&repository, scripts, limits);
@@ -30,13 +30,13 @@ fn write(repository: &Repository, scripts: &[String], limits: &str) {
     repository.commit("app");
 }
 
-/// A script of 256 KiB that answers `value` and is little when it is compiled.
+/// A script of 256 KiB that returns `value` and compiles to little.
 fn large(value: &str) -> String {
     let script = format!("let text = \"\"; {value} //");
     format!("{script}{}", "x".repeat(256 * 1024 - script.len()))
 }
 
-/// A script of 256 KiB that is 22 MiB when it is compiled.
+/// A script of 256 KiB that compiles to 22 MiB.
 fn dense(value: &str) -> String {
     let script = "let a = #{ b: 1 };\n";
     let end = format!("\n{value}");
@@ -47,7 +47,7 @@ fn hello(server: &Server) {
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
 }
 
-/// Holds that the node's memory has never been more than its budget above `before`.
+/// Asserts that the node's memory never exceeded its limit above `before`.
 #[track_caller]
 fn is_within(server: &Server, before: u64, budget: u64) {
     let more = server.peak_memory().saturating_sub(before);
@@ -70,7 +70,7 @@ fn equal_scripts_of_many_previews_share_memory() {
     let repository = app(&scripts, "");
     repository.push(&server.git_url("many"), &["main"]).succeeded();
     for preview in 0..15 {
-        // Other commits with the same files, so that nothing but their texts is the same.
+        // Other commits with the same files, so that they share only the source.
         repository.git(&["commit", "--allow-empty", "-qm", &format!("preview {preview}")]);
         repository.push(&server.git_url("many"), &[&format!("main:preview-{preview}")]).succeeded();
     }
@@ -99,11 +99,11 @@ fn compiled_scripts_stay_within_memory_budget() {
     }
     let after_pushes = held(&server, "programs");
     assert!(after_pushes < 64 * MIB, "previews are not compiled: {after_pushes} bytes of programs");
-    // 400 MiB of programs in all, of which the app's share of the budget holds three.
+    // 400 MiB of compiled scripts in all; the app's share of the limit holds three.
     for preview in 1..=8 {
-        for (route, answer) in [(0, preview), (1, preview + 1)] {
+        for (route, response) in [(0, preview), (1, preview + 1)] {
             let got = server.get(&format!("/dense@preview-{preview}/{route}"));
-            assert_eq!((got.status, got.body), (200, answer.to_string()));
+            assert_eq!((got.status, got.body), (200, response.to_string()));
         }
     }
     let programs = held(&server, "programs");
@@ -125,7 +125,7 @@ fn memory_hungry_scripts_are_stopped_and_others_run() {
         app(&[grow.to_owned()], limits).push(&server.git_url(name), &["main"]).succeeded();
     }
     let done = AtomicBool::new(false);
-    let answers = std::thread::scope(|scope| {
+    let responses = std::thread::scope(|scope| {
         let growing: Vec<_> = (0..9)
             .map(|run| {
                 let name = ["one", "two", "three"][run % 3];
@@ -141,25 +141,25 @@ fn memory_hungry_scripts_are_stopped_and_others_run() {
             }
             greeted
         });
-        let answers: Vec<_> = growing.into_iter().map(|run| run.join().unwrap()).collect();
+        let responses: Vec<_> = growing.into_iter().map(|run| run.join().unwrap()).collect();
         done.store(true, Ordering::Relaxed);
         assert!(asking.join().unwrap() > 0);
-        answers
+        responses
     });
-    for answer in &answers {
-        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
-        assert!(answer.body.contains("the node has no memory for it now"), "{answer:?}");
+    for response in &responses {
+        assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
+        assert!(response.body.contains("the node has no memory for it now"), "{response:?}");
     }
     is_within(&server, before, 128 * MIB);
-    // While the app held all that it can, there was no memory for records either, and until the writer's next round the app loses more.
-    until("the executions are recorded by name", || {
+    // While the app used all its memory, there was none for records either, and until the next flush the app drops more.
+    until("the executions are recorded with their error", || {
         assert_eq!(server.get("/one/0").status, 503);
         let page = api(&server, "GET", "/apps/one/executions", None).body;
         (page.contains("node_memory") && page.contains("more do not fit")).then_some(())
     });
     assert_eq!(held(&server, "scripts"), 0);
-    // Nothing is asked of it meanwhile.
-    until("memory is given back to the system", || (server.memory() < at_rest + 16 * MIB).then_some(()));
+    // No requests meanwhile.
+    until("memory is returned to the system", || (server.memory() < at_rest + 16 * MIB).then_some(()));
 }
 
 #[test]
@@ -200,8 +200,8 @@ fn push_above_memory_budget_is_rejected_and_changes_nothing() {
     assert_eq!(server.get("/big/0").body, "1");
     assert_eq!(server.get("/big/1").status, 404);
     let sources = held(&server, "sources");
-    assert!(sources < MIB, "{sources} bytes are kept of what was rejected");
-    // It fits where the operator grants more.
+    assert!(sources < MIB, "{sources} bytes of rejected sources are kept");
+    // It fits if the operator grants more.
     share(80 * MIB);
     repository.push(&url, &["main"]).succeeded();
     assert_eq!(server.get("/big/109").body, "109");
@@ -224,7 +224,7 @@ fn node_restarted_with_less_memory_serves_what_fits_and_reports_the_rest() {
     server.stop();
     server.restart_with(&["--memory", "36MiB"]);
     greets(&server);
-    assert_eq!(server.get("/big/0").body, "100", "production has what room there is");
+    assert_eq!(server.get("/big/0").body, "100", "production gets the remaining memory");
     let statuses = |server: &Server| {
         (2..=4).map(|preview| server.get(&format!("/big@preview-{preview}/0")).status).collect::<Vec<_>>()
     };
@@ -234,7 +234,7 @@ fn node_restarted_with_less_memory_serves_what_fits_and_reports_the_rest() {
     assert_eq!(server.get("/-/health/serving").status, 200);
     let log = server.log();
     assert!(log.contains("can hold 13.5 MiB for this"), "{log}");
-    // Room comes.
+    // Memory is freed.
     repository.push(&server.git_url("big"), &[":preview-2"]).succeeded();
     assert_eq!(server.get("/big@preview-2/0").status, 404);
     until("the next preview is served", || (server.get("/big@preview-3/0").body == "300").then_some(()));

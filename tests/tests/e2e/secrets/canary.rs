@@ -1,4 +1,4 @@
-//! A canary: a value that must not be in anything that leaves the server, or is kept by it.
+//! A canary value that must not appear in any output or file of the server.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ const CANARY: &str = "canary-7f3a \"quoted\" value-1";
 
 on_both_databases!(secret_values_never_leave_the_server);
 
-/// The canary, in each of the forms that it may take on its way.
+/// The canary, in each of its possible encodings.
 fn forms() -> Vec<Vec<u8>> {
     let json = serde_json::to_string(CANARY).expect("JSON");
     let debugged = format!("{CANARY:?}");
@@ -52,7 +52,7 @@ fn silent_below(folder: &Path) {
 
 fn secret_values_never_leave_the_server(database: Database) {
     let server = Server::start(database);
-    let said = |pushed: Pushed| silent("what a program prints", pushed.text.as_bytes());
+    let output = |pushed: Pushed| silent("what a program prints", pushed.text.as_bytes());
     let url = server.git_url("hello");
     let repository = app();
     repository.write(
@@ -70,24 +70,24 @@ fn secret_values_never_leave_the_server(database: Database) {
     );
     repository.write("fail.rhai", "log::info(ctx); throw `failed with ${ctx.secrets.API_KEY}`");
     repository.commit("canary");
-    said(secrets(&server, &["set", "API_KEY"], CANARY).succeeded());
-    said(secrets(&server, &["set", "API_KEY", "--preview"], &format!("{CANARY}-preview")).succeeded());
-    said(repository.push(&url, &["main", "main:next"]).succeeded());
+    output(secrets(&server, &["set", "API_KEY"], CANARY).succeeded());
+    output(secrets(&server, &["set", "API_KEY", "--preview"], &format!("{CANARY}-preview")).succeeded());
+    output(repository.push(&url, &["main", "main:next"]).succeeded());
     for how in ["fine", "throw", "map", "parse", "index", "call", "status", "header", "value", "debug"] {
-        let answer = server.get(&format!("/hello/{how}"));
-        silent(how, format!("{answer:?}").as_bytes());
+        let response = server.get(&format!("/hello/{how}"));
+        silent(how, format!("{response:?}").as_bytes());
     }
     let bearer = format!("Bearer {TOKEN}");
-    let ask = |method: &str, path: &str, body: Option<&[u8]>| {
-        let answer =
+    let send = |method: &str, path: &str, body: Option<&[u8]>| {
+        let response =
             server.request(method, &format!("/-/api/v1/{path}"), &[("authorization", &bearer)], body);
-        silent(path, format!("{answer:?}").as_bytes());
-        answer
+        silent(path, format!("{response:?}").as_bytes());
+        response
     };
-    assert_eq!(ask("POST", "apps/hello/functions/fail", Some(b"null")).status, 500);
-    ask("POST", "apps/hello/schedules/tick/run", Some(b""));
-    until("all is recorded", || {
-        let recorded = ask("GET", "apps/hello/executions?trigger=scheduled", None).json();
+    assert_eq!(send("POST", "apps/hello/functions/fail", Some(b"null")).status, 500);
+    send("POST", "apps/hello/schedules/tick/run", Some(b""));
+    until("all records are written", || {
+        let recorded = send("GET", "apps/hello/executions?trigger=scheduled", None).json();
         recorded["executions"].as_array().is_some_and(|found| found.len() == 1).then_some(())
     });
     for path in [
@@ -102,16 +102,16 @@ fn secret_values_never_leave_the_server(database: Database) {
         "nodes",
         "tokens",
     ] {
-        assert_eq!(ask("GET", path, None).status, 200, "{path}");
+        assert_eq!(send("GET", path, None).status, 200, "{path}");
     }
     repository.write("leak.txt", CANARY);
     repository.commit(&format!("oops {CANARY}"));
-    said(repository.push(&url, &["main"]).refused());
-    said(repository.try_git(&["ls-remote", &url]));
-    said(secrets(&server, &["list"], "").succeeded());
-    said(secrets(&server, &["set", "API_KEY"], &format!("{CANARY}\0")).refused());
+    output(repository.push(&url, &["main"]).refused());
+    output(repository.try_git(&["ls-remote", &url]));
+    output(secrets(&server, &["list"], "").succeeded());
+    output(secrets(&server, &["set", "API_KEY"], &format!("{CANARY}\0")).refused());
 
-    until("the lines are written", || server.log().contains("[secret API_KEY]").then_some(()));
+    until("the lines are recorded", || server.log().contains("[secret API_KEY]").then_some(()));
     silent("the log", server.log().as_bytes());
     silent_below(server.data_dir());
     let backup = server.data_dir().join("backup");

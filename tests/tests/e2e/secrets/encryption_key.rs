@@ -1,4 +1,4 @@
-//! The key that secrets are encrypted with: lost, wrong, rotated.
+//! The encryption key of secrets: created, lost, wrong, rotated.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,7 +20,7 @@ fn key_file_is_readable_by_owner_only_and_a_lost_one_is_reported() {
 
     let kept = fs::read_to_string(&key).expect("a key");
     server.stop();
-    fs::remove_file(&key).expect("it was there");
+    fs::remove_file(&key).expect("remove the key");
     server.restart();
     assert!(server.log().contains("there is no secret key in"), "{}", server.log());
     assert_eq!(server.get("/hello/").status, 503);
@@ -28,7 +28,7 @@ fn key_file_is_readable_by_owner_only_and_a_lost_one_is_reported() {
         .refused()
         .says("there is no secret key in")
         .says("put the key back");
-    assert!(!key.exists(), "a key that is lost is not replaced by itself");
+    assert!(!key.exists(), "a lost key is not replaced automatically");
     repository.push(&server.git_url("hello"), &["main:next"]).refused().says("there is no secret key in");
     fs::write(&key, "cd".repeat(32)).expect("another key");
     repository

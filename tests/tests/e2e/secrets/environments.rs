@@ -1,16 +1,16 @@
-//! Production has a set of secrets, and all previews have one.
+//! Production has one set of secrets, and all previews share another.
 
 use tests::{Database, Repository, Server, TOKEN, on_both_databases};
 
 use super::{app, secrets};
-use crate::access::{ask, token, url};
+use crate::access::{api, token, url};
 
 on_both_databases!(
     preview_reads_no_production_secret,
     preview_of_earlier_version_reads_production_secrets_until_next_push,
 );
 
-/// An app whose script answers its secret.
+/// An app whose script returns its secret.
 fn telling() -> Repository {
     let repository = app();
     repository.write("main.rhai", "ctx.secrets.API_KEY");
@@ -30,7 +30,7 @@ fn preview_reads_no_production_secret(database: Database) {
         .refused()
         .says("secret API_KEY is required and not set for previews")
         .says("picloud secrets set API_KEY --preview");
-    // Nor does the ref that keeps nothing say more than that there is one.
+    // The check ref tells no more than that there is a secret.
     let checked = repository.push(&url, &["main:refs/picloud/check"]).succeeded();
     assert!(!checked.text.contains("production-1234567890"), "{}", checked.text);
     secrets(&server, &["set", "API_KEY", "--preview"], "clementine-1")
@@ -38,7 +38,7 @@ fn preview_reads_no_production_secret(database: Database) {
         .says("API_KEY is set for previews.");
     repository.push(&url, &["main:try", "main:next"]).succeeded().says("PREVIEW as deploy 2");
     assert_eq!(server.get("/hello@try/").body, "\"clementine-1\"");
-    // Each set is changed by itself, with a deploy of what reads it.
+    // Each set is changed separately, and redeploys the branches that read it.
     secrets(&server, &["set", "API_KEY", "--preview"], "clementine-2")
         .succeeded()
         .says("try reads it anew as deploy")
@@ -59,11 +59,11 @@ fn preview_reads_no_production_secret(database: Database) {
         .succeeded()
         .says("API_KEY is unset for previews.");
     secrets(&server, &["unset", "API_KEY"], "").refused().says("what is live on main requires it");
-    let acts = ask(&server, TOKEN, "GET", "audit?app=hello", None).body;
+    let acts = api(&server, TOKEN, "GET", "audit?app=hello", None).body;
     assert!(acts.contains("API_KEY (previews)"), "{acts}");
-    let wrong = ask(&server, TOKEN, "DELETE", "apps/hello/secrets/API_KEY?environment=staging", None);
+    let wrong = api(&server, TOKEN, "DELETE", "apps/hello/secrets/API_KEY?environment=staging", None);
     assert_eq!(wrong.status, 400, "{}", wrong.body);
-    // A commit that was validated for production is not thereby one for previews.
+    // A commit that was validated for production is not validated for previews.
     app().push(&server.git_url("hello"), &["main:again"]).refused().says("not set for previews");
 }
 
@@ -74,13 +74,13 @@ fn preview_of_earlier_version_reads_production_secrets_until_next_push(database:
         secrets(&server, set, "tangerine-1").succeeded();
     }
     repository.push(&url, &["main", "main:try"]).succeeded();
-    // As the migration leaves it.
+    // The state after the migration.
     server.alter(&["UPDATE refs SET production_secrets = true WHERE name = 'refs/heads/try'"]);
     secrets(&server, &["set", "API_KEY"], "tangerine-2").succeeded().says("try reads it anew as deploy");
     assert_eq!(server.get("/hello@try/").body, "\"tangerine-2\"");
-    let status = || ask(&server, TOKEN, "GET", "status", None).body;
-    let words = "preview try of app hello reads the secrets of production until its next push";
-    assert!(status().contains(words), "{}", status());
+    let status = || api(&server, TOKEN, "GET", "status", None).body;
+    let expected = "preview try of app hello reads the secrets of production until its next push";
+    assert!(status().contains(expected), "{}", status());
     repository.commit("next");
     repository.push(&url, &["main:try"]).succeeded();
     assert_eq!(server.get("/hello@try/").body, "\"tangerine-1\"");

@@ -1,4 +1,4 @@
-//! A secret is set, read, changed, listed and unset.
+//! Secrets are set, read, changed, listed and unset.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
@@ -72,18 +72,18 @@ fn weak_secret_value_gets_a_warning() {
     secrets(&server, &["set", "OTHER"], "20261130").succeeded().says("a number that other texts can hold");
     let stands = "stands in main.rhai, which is live on main";
     secrets(&server, &["set", "OTHER"], "ctx.env.GREETING").succeeded().says(stands);
-    // Who cannot read the code does not learn what stands in it.
+    // A token that cannot read the code does not learn its content.
     let blind = token(&server, "blind", &["hello:secrets"]);
     let bearer = format!("Bearer {blind}");
     let headers = [("authorization", &*bearer), ("content-type", "application/json")];
-    let answer = server.request(
+    let response = server.request(
         "PUT",
         "/-/api/v1/apps/hello/secrets/OTHER",
         &headers,
         Some(br#"{"value": "ctx.env.GREETING"}"#),
     );
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert!(!answer.body.contains("main.rhai"), "{}", answer.body);
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert!(!response.body.contains("main.rhai"), "{}", response.body);
 }
 
 #[test]
@@ -106,9 +106,9 @@ fn typed_value_is_not_echoed() {
         assert_eq!(screen.read(&mut byte).expect("the prompt"), 1, "{}", String::from_utf8_lossy(&shown));
         shown.push(byte[0]);
     }
-    keys.write_all(b"tangerine-77\n").expect("somebody who types");
+    keys.write_all(b"tangerine-77\n").expect("typed input");
     screen.read_to_end(&mut shown).expect("the rest");
-    assert!(process.wait().expect("it ends").success());
+    assert!(process.wait().expect("the process exits").success());
     let shown = String::from_utf8(shown).expect("text");
     assert!(shown.contains("API_KEY is set.") && !shown.contains("tangerine"), "{shown:?}");
     secrets(&server, &["list"], "").succeeded().says("API_KEY");
@@ -147,8 +147,8 @@ fn invalid_secret_value_is_rejected() {
         let path = "/-/api/v1/apps/hello/secrets/API_KEY";
         server.request("PUT", path, &[("authorization", &bearer)], Some(body.as_bytes()))
     };
-    let answer = put("{\"value\": [\"tangerine\"]}");
-    assert!(answer.status == 400 && !answer.body.contains("tangerine"), "{}", answer.body);
+    let response = put("{\"value\": [\"tangerine\"]}");
+    assert!(response.status == 400 && !response.body.contains("tangerine"), "{}", response.body);
 }
 
 #[test]

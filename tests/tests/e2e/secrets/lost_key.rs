@@ -1,4 +1,4 @@
-//! The key is lost for good: what helps is said where somebody sees that it is lost, and brings the app back without a restart.
+//! A lost key: every report names the way out, and the app recovers without a restart.
 
 use std::fs;
 use std::time::Instant;
@@ -42,14 +42,14 @@ fn restored_app_recovers_with_new_key(database: Database) {
     assert_eq!(secrets(&server, &["list"], "").text.matches(" lost\n").count(), 2);
     secrets(&server, &["set", "API_KEY"], "clementine-1").succeeded();
     assert_eq!(secrets(&server, &["list"], "").text.matches(" lost\n").count(), 1);
-    assert_eq!(server.get("/hello/").status, 503, "another secret of the app is still lost");
+    assert_eq!(server.get("/hello/").status, 503, "another secret of the app is still unreadable");
     secrets(&server, &["set", "OTHER"], "clementine-2").succeeded();
     let since = Instant::now();
-    until("the app answers", || (server.get("/hello/").body == "\"Hello 12 true\"").then_some(()));
-    recovered("a lost secret key, from the last secret that was set again", since);
+    until("the app responds", || (server.get("/hello/").body == "\"Hello 12 true\"").then_some(()));
+    recovered("a lost secret key, since the last secret was set again", since);
     assert!(!secrets(&server, &["list"], "").text.contains("lost"));
     until("the node is ready", || (server.get("/-/health/ready").status == 200).then_some(()));
-    // What the earlier keys have encrypted stays open.
+    // Secrets that earlier keys have encrypted stay readable.
     secrets(&server, &["new-key"], "").succeeded();
     assert_eq!(fs::read_to_string(&key).expect("keys").lines().count(), 2);
     assert!(!secrets(&server, &["list"], "").text.contains("lost"));
@@ -65,7 +65,7 @@ fn key_file_of_operator_is_not_overwritten() {
     let server = Server::start_with(Database::sqlite(), &flags);
     secrets(&server, &["set", "API_KEY"], "tangerine-1").succeeded();
     app().push(&server.git_url("hello"), &["main"]).succeeded();
-    fs::remove_file(&file).expect("it was there");
+    fs::remove_file(&file).expect("remove the key");
     let refused =
         secrets(&server, &["set", "API_KEY"], "other-1").refused().says("or a new one (`openssl rand");
     assert!(!refused.text.contains("new-key"), "{}", refused.text);
@@ -76,7 +76,7 @@ fn key_file_of_operator_is_not_overwritten() {
     assert!(!file.exists());
     fs::write(&file, "cd".repeat(32)).expect("another key");
     secrets(&server, &["set", "API_KEY"], "clementine-1").succeeded();
-    until("the app answers", || (server.get("/hello/").body == "\"Hello 12 true\"").then_some(()));
+    until("the app responds", || (server.get("/hello/").body == "\"Hello 12 true\"").then_some(()));
 }
 
 fn concurrent_first_secrets_create_one_key(database: Database) {

@@ -1,4 +1,4 @@
-//! Settings and secrets of apps.
+//! Environment variables and secrets of apps.
 
 mod canary;
 mod encryption_key;
@@ -27,12 +27,12 @@ fn secrets(server: &Server, arguments: &[&str], value: &str) -> Pushed {
         .spawn()
         .expect("the binary");
     process.stdin.take().expect("a pipe").write_all(value.as_bytes()).ok();
-    let output = process.wait_with_output().expect("it ends");
+    let output = process.wait_with_output().expect("the process exits");
     let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
     Pushed { accepted: output.status.success(), text }
 }
 
-/// An app that tells the length of its secret, and logs it.
+/// An app that returns the length of its secret, and logs it.
 fn app() -> Repository {
     let repository = Repository::new();
     repository.write(

@@ -1,4 +1,4 @@
-//! Pushes that hold a secret.
+//! Pushes that contain a secret.
 
 use tests::{Database, Server};
 
@@ -14,8 +14,8 @@ fn push_containing_a_secret_is_rejected_with_file_and_line() {
     secrets(&server, &["set", "API_KEY"], VALUE).succeeded();
     repository.push(&url, &["main"]).succeeded();
     let good = repository.head();
-    let refused = |refspec: &str, words: &str| {
-        let pushed = repository.push(&url, &["-f", refspec]).refused().says(words);
+    let refused = |refspec: &str, expected: &str| {
+        let pushed = repository.push(&url, &["-f", refspec]).refused().says(expected);
         assert!(!pushed.text.contains("tangerine"), "{}", pushed.text);
     };
     repository.write("notes/todo.txt", format!("one\ntwo {VALUE}\n"));
@@ -25,14 +25,14 @@ fn push_containing_a_secret_is_rejected_with_file_and_line() {
     refused("main:next", "nothing changed");
     refused("main:refs/tags/v1", "holds the value of secret API_KEY");
     refused("main:refs/picloud/check", "notes/todo.txt:2");
-    // As JSON has it, and in a binary file.
+    // Escaped as JSON, and in a binary file.
     repository.git(&["reset", "-q", "--hard", &good]);
     repository.write("data.json", format!("{{\"key\":\n{}}}", serde_json::to_string(VALUE).expect("JSON")));
     repository.write("blob.bin", [b"\0\n\xff\n\n".as_slice(), VALUE.as_bytes()].concat());
     repository.commit("other forms");
     refused("main", "error: data.json:2  holds");
     refused("main", "error: blob.bin:4  holds");
-    // What was taken out again is in the history all the same.
+    // A removed secret is still in the history.
     repository.git(&["rm", "-q", "data.json", "blob.bin"]);
     repository.commit("taken out");
     refused("main", "which an earlier commit has, holds the value of secret API_KEY");
@@ -65,12 +65,12 @@ fn secrets_are_found_in_commit_messages_and_file_names() {
     secrets(&server, &["set", "API_KEY"], VALUE).succeeded();
     repository.push(&url, &["main"]).succeeded();
     let good = repository.head();
-    let refused = |refspec: &str, words: &str| {
-        let pushed = repository.push(&url, &["-f", refspec]).refused().says(words);
-        let said = pushed.text.lines().filter(|line| line.starts_with("remote:"));
-        // git itself names the refs that it pushes.
+    let refused = |refspec: &str, expected: &str| {
+        let pushed = repository.push(&url, &["-f", refspec]).refused().says(expected);
+        let output = pushed.text.lines().filter(|line| line.starts_with("remote:"));
+        // git prints the names of the refs itself.
         assert!(
-            !said.clone().any(|line| line.contains("4711")) || refspec.contains("4711"),
+            !output.clone().any(|line| line.contains("4711")) || refspec.contains("4711"),
             "{}",
             pushed.text
         );
@@ -91,7 +91,7 @@ fn secrets_are_found_in_commit_messages_and_file_names() {
     repository.write(&format!("notes/{VALUE}.txt"), "nothing");
     repository.commit("a name");
     refused("main", "the path of a file  holds the value of secret API_KEY");
-    // In an earlier commit of those that are pushed.
+    // In an earlier one of the pushed commits.
     repository.write(&format!("{VALUE}.txt"), "nothing");
     repository.commit("a name");
     repository.git(&["mv", &format!("{VALUE}.txt"), "fine.txt"]);

@@ -1,4 +1,4 @@
-//! Databases that take no writes, each for a reason of its own.
+//! Databases that accept no writes, for several reasons.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -7,21 +7,21 @@ use std::time::Instant;
 use tests::faults::recovered;
 use tests::{Database, Postgres, Server, on_both_databases, until};
 
-use super::{problems, said, status};
+use super::{problem, problems, status};
 use crate::disk_faults;
 
 on_both_databases!(locked_database_is_reported);
 
 const KIND: &str = "database_not_writable";
 
-/// Waits until `status` names the database with its `reason`.
+/// Waits until `status` reports the database with its `reason`.
 fn is_named(address: &str, reason: &str) {
-    let words = format!(" cannot write to the database: the database{reason}");
-    until(reason, || said(address, KIND).filter(|said| said.contains(&words)));
+    let expected = format!(" cannot write to the database: the database{reason}");
+    until(reason, || problem(address, KIND).filter(|output| output.contains(&expected)));
 }
 
-fn is_well(address: &str, fault: &str, since: Instant) {
-    until("all is well", || said(address, KIND).is_none().then_some(()));
+fn is_healthy(address: &str, fault: &str, since: Instant) {
+    until("the node is healthy", || problem(address, KIND).is_none().then_some(()));
     recovered(&format!("{fault}: status"), since);
 }
 
@@ -32,8 +32,8 @@ fn full_disk_is_reported() {
     assert_eq!(problems(&node.address), (Some(0), vec![]));
     node.fill_disk();
     is_named(&node.address, "'s disk is full");
-    node.make_room();
-    is_well(&node.address, "a full disk", Instant::now());
+    node.free_space();
+    is_healthy(&node.address, "a full disk", Instant::now());
     assert_eq!(problems(&node.address), (Some(0), vec![]));
 }
 
@@ -47,7 +47,7 @@ fn read_only_database_is_reported() {
     is_named(&server.address, " is read-only");
     server.database.query("ALTER SYSTEM RESET default_transaction_read_only");
     server.database.query("SELECT pg_reload_conf()");
-    is_well(&server.address, "a read-only database", Instant::now());
+    is_healthy(&server.address, "a read-only database", Instant::now());
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn database_outage_is_reported_from_memory() {
     tests::Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     assert_eq!(problems(&server.address), (Some(0), vec![]));
     postgres.stop();
-    // What says nothing and what cannot be reached: it was stopped in the middle of something, or not.
+    // The connection is refused or times out, depending on when the process was stopped.
     is_named(&server.address, " ");
     let (code, text) = status(&server.address, &[]);
     assert_eq!(code, Some(1), "{text}");
@@ -66,7 +66,7 @@ fn database_outage_is_reported_from_memory() {
         "{text}"
     );
     postgres.start_again();
-    is_well(&server.address, "PostgreSQL was away", Instant::now());
+    is_healthy(&server.address, "PostgreSQL was down", Instant::now());
     assert!(status(&server.address, &[]).1.contains("\n  apps      1, of which 1 are live\n"));
 }
 
@@ -101,5 +101,5 @@ fn locked_database_is_reported(database: Database) {
     is_named(&server.address, " ");
     drop(input);
     holder.wait().unwrap();
-    is_well(&server.address, "somebody locked the database", Instant::now());
+    is_healthy(&server.address, "somebody locked the database", Instant::now());
 }

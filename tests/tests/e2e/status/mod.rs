@@ -1,7 +1,7 @@
-//! `picloud status` names what is wrong: each kind of problem by its real cause, until it is mended.
+//! `picloud status` reports each kind of problem with its cause, until it is solved.
 //!
-//! - `clock_changes`: clocks that are set while nodes run
-//! - `database`: databases that take no writes
+//! - `clock_changes`: clocks that change while nodes run
+//! - `database`: databases that accept no writes
 
 mod clock_changes;
 mod database;
@@ -37,8 +37,8 @@ pub(crate) fn problems(address: &str) -> (Option<i32>, Vec<Value>) {
     (code, problems)
 }
 
-/// What is said of the one problem of a kind, if there is one.
-fn said(address: &str, kind: &str) -> Option<String> {
+/// The message of the problem of a kind, if there is one.
+fn problem(address: &str, kind: &str) -> Option<String> {
     let (_, problems) = problems(address);
     let mut of_kind = problems.iter().filter(|problem| problem["kind"] == kind);
     let problem = of_kind.next()?;
@@ -70,30 +70,31 @@ fn failures_are_reported_until_resolved(database: Database) {
     until("the schedule runs", || server.log().contains("ticked").then_some(()));
     assert_eq!(status(&server.address, &[]).0, Some(0));
     push(&server, "throw \"no luck\"");
-    let schedule = until("the failing schedule is named", || said(&server.address, "schedule_failing"));
+    let schedule = until("the failing schedule is reported", || problem(&server.address, "schedule_failing"));
     assert!(schedule.starts_with("schedule tick of app shop: the last run, due 20"), "{schedule}");
     assert!(schedule.ends_with(" UTC, failed: script_error at job.rhai:1:1: no luck"), "{schedule}");
-    let executions = until("the executions are named", || said(&server.address, "executions_failing"));
+    let executions =
+        until("failing executions are reported", || problem(&server.address, "executions_failing"));
     assert!(executions.starts_with("app shop: ") && executions.ends_with(" of the last hour failed"));
     let (code, text) = status(&server.address, &[]);
-    for words in [
+    for expected in [
         "2 problems.\n",
         "\nerror: schedule tick of app shop: ",
         "\n  hint: picloud schedules --app shop --runs tick\n",
         "\n  hint: picloud executions --app shop --failed\n",
     ] {
-        assert!(code == Some(1) && text.contains(words), "does not say {words:?}:\n{text}");
+        assert!(code == Some(1) && text.contains(expected), "{expected:?} is not in:\n{text}");
     }
     push(&server, "2");
-    until("the schedule succeeds", || said(&server.address, "schedule_failing").is_none().then_some(()));
+    until("the schedule succeeds", || problem(&server.address, "schedule_failing").is_none().then_some(()));
 }
 
-/// Makes a backup by a clock that is off.
+/// Makes a backup with a wrong clock.
 fn back_up(server: &Server, file: &Path, offset: &str) {
     let mut command = server.verb(&["backup", "--replace"]);
     let output = clock::set_off(command.arg(file), offset).output().expect("picloud");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && !said.contains("warning"), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !text.contains("warning"), "{text}");
 }
 
 fn old_backup_is_reported_until_replaced(database: Database) {
@@ -103,15 +104,15 @@ fn old_backup_is_reported_until_replaced(database: Database) {
     back_up("-6d");
     assert_eq!(problems(&server.address), (Some(0), vec![]));
     back_up("-10d");
-    let old = said(&server.address, "backup_old").expect("a problem");
+    let old = problem(&server.address, "backup_old").expect("a problem");
     assert!(old.starts_with("the latest backup is of 20"), "{old}");
     back_up("+10d");
-    assert!(said(&server.address, "backup_old").is_some(), "a backup of the future says nothing");
+    assert!(problem(&server.address, "backup_old").is_some(), "a backup from the future does not count");
     back_up("-0d");
     assert_eq!(problems(&server.address), (Some(0), vec![]));
 }
 
-/// A node that says where it listens.
+/// A node that prints its address.
 struct Node(Child, String);
 
 impl Node {
@@ -144,14 +145,14 @@ fn clock_skew_is_reported_by_every_node() {
     clock::set_off(&mut command, "-60s");
     let late = Node::spawn(command);
     for address in [&server.address, &late.1] {
-        let skew = until("the clock is named", || said(address, "clock_skew"));
+        let skew = until("the clock skew is reported", || problem(address, "clock_skew"));
         assert!(
             skew.starts_with("the clock of node late is ")
                 && skew.ends_with(" s behind that of the database")
         );
     }
     drop(late);
-    until("it is gone", || problems(&server.address).1.is_empty().then_some(()));
+    until("it has exited", || problems(&server.address).1.is_empty().then_some(()));
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn clock_behind_database_is_reported() {
     command.env_remove("DATABASE_URL").env("PICLOUD_ADMIN_TOKEN", TOKEN);
     clock::set_off(&mut command, "-2h");
     let node = Node::spawn(command);
-    let behind = said(&node.1, "clock_skew").expect("a problem");
+    let behind = problem(&node.1, "clock_skew").expect("a problem");
     assert!(behind.contains(" is behind the latest entry in the database, of 20"), "{behind}");
 }
 
@@ -176,18 +177,18 @@ fn nearly_full_disk_is_reported_until_space_is_freed() {
     let node = Node::spawn(command);
     let (pid, address) = (node.0.id(), &node.1);
     assert_eq!(problems(address), (Some(0), vec![]));
-    // The folder as the node sees it, with the small file system in it.
+    // The folder in the node's mount namespace, with the small file system in it.
     let inside = Path::new("/proc").join(pid.to_string()).join("cwd");
-    assert!(inside.join("data/picloud.db").exists(), "the database is on it");
+    assert!(inside.join("data/picloud.db").exists(), "the database is on the disk");
     let file = inside.join("fill");
     let written = fs::write(&file, vec![1; 17 << 20]);
     assert!(written.is_err(), "it is larger than the file system");
     let full = fs::metadata(&file).unwrap().len();
     fs::File::options().write(true).open(&file).unwrap().set_len(full - (512 << 10)).unwrap();
-    let words = said(address, "disk_nearly_full").expect("a problem");
+    let expected = problem(address, "disk_nearly_full").expect("a problem");
     assert!(
-        words.starts_with("the disk with the data folder of node pi has 5")
-            && words.ends_with(" of 16.0 MiB")
+        expected.starts_with("the disk with the data folder of node pi has 5")
+            && expected.ends_with(" of 16.0 MiB")
     );
     fs::remove_file(&file).unwrap();
     assert_eq!(problems(address), (Some(0), vec![]));
