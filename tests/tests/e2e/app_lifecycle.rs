@@ -17,7 +17,7 @@ on_both_databases!(
 );
 
 /// An app with a secret, a function, a schedule that runs every second, and a preview.
-fn with_everything(server: &Server) -> Repository {
+fn full_app(server: &Server) -> Repository {
     let repository = Repository::hello();
     repository.write(
         "picloud.toml",
@@ -46,21 +46,21 @@ fn call(server: &Server, app: &str) -> Answer {
 }
 
 /// The number of runs of the schedule.
-fn runs(server: &Server, app: &str) -> usize {
+fn run_count(server: &Server, app: &str) -> usize {
     let runs = api(server, TOKEN, "GET", &format!("apps/{app}/schedules/tick/runs?limit=1000"), None);
     if runs.status == 200 { runs.json()["runs"].as_array().unwrap().len() } else { 0 }
 }
 
-fn runs_again(server: &Server, app: &str) {
-    let before = runs(server, app);
-    until("the schedule runs", || (runs(server, app) > before).then_some(()));
+fn assert_runs(server: &Server, app: &str) {
+    let before = run_count(server, app);
+    until("the schedule runs", || (run_count(server, app) > before).then_some(()));
 }
 
 fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
     let mut server = Server::start(database);
-    let repository = with_everything(&server);
+    let repository = full_app(&server);
     let url = server.git_url("hello");
-    runs_again(&server, "hello");
+    assert_runs(&server, "hello");
     cli(&server, &["apps", "stop", "hello"]).succeeded().says("hello is stopped since").says("by admin");
     let is_stopped = |server: &Server| {
         for path in ["/hello/greet/Ann", "/hello@try/greet/Ann", "/hello/nowhere"] {
@@ -98,7 +98,7 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
     assert_eq!(server.get("/hello/greet/Ann").body, "\"next\"");
     assert_eq!(server.get("/hello@other/greet/Ann").body, "\"next\"");
     assert_eq!((server.get("/hello/key").body.as_str(), call(&server, "hello").status), ("10", 200));
-    runs_again(&server, "hello");
+    assert_runs(&server, "hello");
     cli(&server, &["audit", "--app", "hello"]).succeeded().says("app.stop").says("app.start");
     let deployer = token(&server, "deployer", &["hello:deploy,force,invoke,read"]);
     cli_as(&server, &deployer, &["apps", "stop", "hello"]).refused().says("it needs the scope admin");
@@ -107,7 +107,7 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
 
 fn renamed_app_keeps_its_data_at_its_new_address(database: Database) {
     let mut server = Server::start(database);
-    let repository = with_everything(&server);
+    let repository = full_app(&server);
     let ci = token(&server, "ci", &["hello:deploy,read"]);
     let early = token(&server, "early", &["greeter:read"]);
     cli(&server, &["apps", "rename", "hello", "greeter"])
@@ -121,7 +121,7 @@ fn renamed_app_keeps_its_data_at_its_new_address(database: Database) {
         assert_eq!(call(server, "greeter").status, 200);
     };
     is_renamed(&server);
-    runs_again(&server, "greeter");
+    assert_runs(&server, "greeter");
     repository.push(&url(&server, &ci, "hello"), &["main"]).refused().says("there is no app hello");
     repository.write("greet.rhai", "`next`");
     repository.commit("next");
@@ -141,7 +141,7 @@ fn renamed_app_keeps_its_data_at_its_new_address(database: Database) {
 
 fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
     let mut server = Server::start(database);
-    let repository = with_everything(&server);
+    let repository = full_app(&server);
     let ci = token(&server, "ci", &["hello:deploy,read,create,secrets"]);
     // Deletion needs a confirmation.
     cli(&server, &["apps", "delete", "hello"]).refused().says("hint: say --yes where nobody can be asked");
@@ -194,14 +194,14 @@ fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
 
 fn restored_app_keeps_its_data(database: Database) {
     let server = Server::start(database);
-    let repository = with_everything(&server);
+    let repository = full_app(&server);
     let ci = token(&server, "ci", &["hello:deploy,read"]);
     cli(&server, &["apps", "limits", "hello", "--previews", "7"]).succeeded();
     cli(&server, &["apps", "delete", "hello", "--yes"]).succeeded();
     cli(&server, &["apps", "undelete", "hello"]).succeeded().says("hello is back");
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     assert_eq!((server.get("/hello@try/key").body.as_str(), call(&server, "hello").status), ("10", 200));
-    runs_again(&server, "hello");
+    assert_runs(&server, "hello");
     cli(&server, &["apps", "limits", "hello"]).succeeded().says("previews       7           7");
     assert_eq!(Repository::clone_of(&url(&server, &ci, "hello")).head(), repository.head());
     cli(&server, &["audit", "--app", "hello"]).succeeded().says("app.delete").says("app.undelete");
@@ -210,7 +210,7 @@ fn restored_app_keeps_its_data(database: Database) {
 #[test]
 fn app_deletion_asks_for_confirmation_on_a_terminal() {
     let server = Server::start(Database::sqlite());
-    with_everything(&server);
+    full_app(&server);
     let response = |word: &str| -> Pushed {
         let line = format!("{} apps delete hello", picloud().display());
         let mut script = Command::new("script")
@@ -265,7 +265,7 @@ fn deleted_apps_with_equal_names_are_distinguished_by_id() {
 fn lifecycle_changes_apply_on_all_nodes() {
     let key = tempfile::tempdir().unwrap();
     let nodes = nodes_with_a_key(&Database::postgres(), &["one", "two"], &key);
-    let repository = with_everything(&nodes[0]);
+    let repository = full_app(&nodes[0]);
     let status = |node: usize, path: &str| nodes[node].get(path).status;
     assert_eq!((status(0, "/hello/key"), status(1, "/hello/key")), (200, 200));
     cli(&nodes[0], &["apps", "stop", "hello"]).succeeded();
@@ -285,7 +285,7 @@ fn lifecycle_changes_apply_on_all_nodes() {
     });
     cli(&nodes[1], &["apps", "undelete", "greeter", "--as", "third"]).succeeded();
     assert_eq!((status(0, "/third/key"), status(1, "/third/key")), (200, 200));
-    runs_again(&nodes[0], "third");
+    assert_runs(&nodes[0], "third");
     let listed = api(&nodes[0], TOKEN, "GET", "nodes", None).json();
     for node in listed["nodes"].as_array().unwrap() {
         assert_eq!((&node["apps_current"], &node["apps_behind"]), (&json!(1), &json!(0)), "{node}");

@@ -4,7 +4,7 @@ use serde_json::json;
 use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
 
 use super::access::{api, cli, cli_as, token, url};
-use super::gc::noise;
+use super::gc::incompressible;
 use super::nodes::nodes;
 
 on_both_databases!(
@@ -65,7 +65,7 @@ fn preview_token_cannot_fill_the_disk(database: Database) {
     let mut accepted = 0;
     let refused = (0..20).find_map(|number| {
         repository.git(&["checkout", "-q", "--orphan", &format!("try{number}")]);
-        repository.write("noise", noise(700_000, number));
+        repository.write("noise", incompressible(700_000, number));
         repository.commit("noise");
         let before = used();
         let pushed = repository.push(&url, &["-f", "HEAD:try"]);
@@ -82,7 +82,7 @@ fn preview_token_cannot_fill_the_disk(database: Database) {
     // A push without new objects is accepted, and production has its own share.
     repository.git(&["checkout", "-q", "main"]);
     repository.push(&url, &["main:small"]).succeeded();
-    repository.write("more", noise(300_000, 99));
+    repository.write("more", incompressible(300_000, 99));
     repository.commit("more");
     repository.push(&url, &["main:more"]).refused().says("the server grants it 4.0 MiB");
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy");

@@ -33,7 +33,7 @@ fn run(server: &Server, command: &str, file: &Path, flags: &[&str]) -> Pushed {
 }
 
 /// Apps with all kinds of state: history with deltas, deploys, a rollback, previews, tags, a shallow push.
-fn fill(server: &Server) -> Repository {
+fn populate(server: &Server) -> Repository {
     let repository = Repository::hello();
     let url = server.git_url("hello");
     for number in 0..12 {
@@ -79,7 +79,7 @@ fn observe(server: &Server, apps: &[&str]) -> BTreeMap<String, String> {
 
 fn restore_equals_source(from: Database, to: Database) {
     let source = Server::start(from);
-    let repository = fill(&source);
+    let repository = populate(&source);
     let before = observe(&source, &["hello", "ci"]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("all.picloud");
@@ -134,7 +134,7 @@ fn restore_equals_source(from: Database, to: Database) {
 
 fn rejected_restore_changes_nothing(database: Database) {
     let mut server = Server::start(database);
-    fill(&server);
+    populate(&server);
     let before = observe(&server, &["hello", "ci"]);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

@@ -10,7 +10,7 @@ use tests::{Database, Repository, Server};
 const MANIFEST: &str = "sdk = \"1.2\"\n[[functions]]\nname = \"f\"\nscript = \"f.rhai\"\n";
 
 /// A repository with one committed function.
-fn committed() -> Repository {
+fn committed_app() -> Repository {
     let repository = Repository::new();
     repository.write("picloud.toml", MANIFEST);
     repository.write("f.rhai", "1\n");
@@ -25,7 +25,7 @@ fn check(folder: &Path) -> (bool, String) {
 
 /// Asserts that the check passes and prints these lines besides its result.
 #[track_caller]
-fn warns(repository: &Repository, lines: &[&str]) {
+fn assert_warnings(repository: &Repository, lines: &[&str]) {
     let (passed, output) = check(repository.path());
     assert!(passed, "{output}");
     let (verdict, warned): (Vec<&str>, Vec<&str>) =
@@ -35,15 +35,15 @@ fn warns(repository: &Repository, lines: &[&str]) {
 
 #[test]
 fn committed_files_get_no_warning() {
-    warns(&committed(), &[]);
+    assert_warnings(&committed_app(), &[]);
 }
 
 #[test]
 fn index_and_head_are_distinguished() {
-    let repository = committed();
+    let repository = committed_app();
     repository.write("picloud.toml", MANIFEST.replace("f.rhai", "g.rhai"));
     repository.write("g.rhai", "2\n");
-    warns(
+    assert_warnings(
         &repository,
         &[
             "warning: f.rhai  no route, schedule or function of picloud.toml names it",
@@ -56,7 +56,7 @@ fn index_and_head_are_distinguished() {
     repository.git(&["add", "."]);
     repository.git(&["rm", "--quiet", "--cached", "f.rhai"]);
     fs::remove_file(repository.path().join("f.rhai")).unwrap();
-    warns(
+    assert_warnings(
         &repository,
         &[
             "warning: f.rhai  the deletion is not committed: a push sends the file of HEAD",
@@ -68,12 +68,12 @@ fn index_and_head_are_distinguished() {
         ],
     );
     repository.commit("second");
-    warns(&repository, &[]);
+    assert_warnings(&repository, &[]);
 }
 
 #[test]
 fn ignored_script_is_reported_with_its_gitignore_rule() {
-    let repository = committed();
+    let repository = committed_app();
     repository.write(".gitignore", "target/\n# generated\nmade.*\n");
     repository.write("picloud.toml", MANIFEST.replace("f.rhai", "made.rhai"));
     repository.write("made.rhai", "2\n");
@@ -81,7 +81,7 @@ fn ignored_script_is_reported_with_its_gitignore_rule() {
     repository.git(&["rm", "--quiet", "--cached", "f.rhai"]);
     fs::remove_file(repository.path().join("f.rhai")).unwrap();
     repository.commit("second");
-    warns(
+    assert_warnings(
         &repository,
         &[
             "warning: made.rhai  line 3 of .gitignore, `made.*`, ignores the file: a push does not send it",
@@ -94,20 +94,20 @@ fn ignored_script_is_reported_with_its_gitignore_rule() {
 
 #[test]
 fn ignored_folders_are_not_scanned() {
-    let repository = committed();
+    let repository = committed_app();
     repository.write(".gitignore", "node_modules/\nmade/\n");
     repository.commit("ignored");
     let folder = repository.path().join("node_modules/many");
     fs::create_dir_all(&folder).unwrap();
     (0..20_001).for_each(|number| drop(fs::File::create(folder.join(number.to_string())).unwrap()));
-    warns(&repository, &[]);
+    assert_warnings(&repository, &[]);
     repository.write("made/g.rhai", "2\n");
     repository.write(
         "picloud.toml",
         MANIFEST.to_owned() + "[[functions]]\nname = \"g\"\nscript = \"made/g.rhai\"\n",
     );
     repository.commit("asks for it");
-    warns(
+    assert_warnings(
         &repository,
         &[
             "warning: made/g.rhai  line 2 of .gitignore, `made/`, ignores the file: a push does not send it",
@@ -120,11 +120,11 @@ fn ignored_folders_are_not_scanned() {
 
 #[test]
 fn commit_that_a_push_would_reject_is_reported() {
-    let repository = committed();
+    let repository = committed_app();
     repository.write("f.rhai", "nope()\n");
     repository.commit("wrong");
     repository.write("f.rhai", "2\n");
-    warns(
+    assert_warnings(
         &repository,
         &[
             "warning: f.rhai  changed and not committed: a push sends the file of HEAD",
@@ -137,8 +137,8 @@ fn commit_that_a_push_would_reject_is_reported() {
 
 #[test]
 fn scripts_in_submodules_and_behind_symlinks_are_missing() {
-    let repository = committed();
-    let other = committed();
+    let repository = committed_app();
+    let other = committed_app();
     fs::rename(other.path(), repository.path().join("lib")).unwrap();
     std::os::unix::fs::symlink("lib", repository.path().join("link")).unwrap();
     for folder in ["lib", "link"] {
@@ -152,7 +152,7 @@ fn scripts_in_submodules_and_behind_symlinks_are_missing() {
 
 #[test]
 fn files_marked_assume_unchanged_are_checked_as_committed() {
-    let repository = committed();
+    let repository = committed_app();
     repository.write("deep/g.rhai", "2\n");
     repository.write(
         "picloud.toml",
@@ -161,10 +161,10 @@ fn files_marked_assume_unchanged_are_checked_as_committed() {
     repository.commit("deep");
     repository.git(&["sparse-checkout", "set", "--cone", "elsewhere"]);
     assert!(!repository.path().join("deep").exists());
-    warns(&repository, &[]);
+    assert_warnings(&repository, &[]);
     repository.git(&["update-index", "--assume-unchanged", "f.rhai"]);
     repository.write("f.rhai", "nope()\n");
-    warns(
+    assert_warnings(
         &repository,
         &[
             "warning: f.rhai  git is asked to overlook changes of the file: a push sends the file of HEAD",
@@ -176,13 +176,13 @@ fn files_marked_assume_unchanged_are_checked_as_committed() {
 #[test]
 fn files_other_than_scripts_can_have_any_name() {
     use std::os::unix::ffi::OsStrExt as _;
-    let repository = committed();
+    let repository = committed_app();
     let name = std::ffi::OsStr::from_bytes(b"caf\xe9.png");
     fs::write(repository.path().join(name), "x").unwrap();
     repository.commit("picture");
-    warns(&repository, &[]);
+    assert_warnings(&repository, &[]);
     repository.write("f.rhai", "2\n");
-    warns(
+    assert_warnings(
         &repository,
         &[
             "warning: f.rhai  changed and not committed: a push sends the file of HEAD",
@@ -193,7 +193,7 @@ fn files_other_than_scripts_can_have_any_name() {
 
 #[test]
 fn paths_in_hints_are_shell_quoted() {
-    let repository = committed();
+    let repository = committed_app();
     for (name, typed) in
         [("a b.rhai", "'a b.rhai'"), ("it's.rhai", "'it'\\''s.rhai'"), ("-dash.rhai", "-- -dash.rhai")]
     {
@@ -212,7 +212,7 @@ fn paths_in_hints_are_shell_quoted() {
 /// A push sends the Git LFS pointer instead of the file; check and push both report it.
 #[test]
 fn git_lfs_pointer_is_reported() {
-    let repository = committed();
+    let repository = committed_app();
     repository.write(".gitattributes", "*.rhai filter=lfs\n");
     repository.commit("attributes");
     let (passed, output) = check(repository.path());
@@ -244,7 +244,7 @@ fn subfolder_and_repository_without_commit_are_checked() {
     let repository = Repository::new();
     repository.write("picloud.toml", MANIFEST);
     repository.write("f.rhai", "1\n");
-    warns(
+    assert_warnings(
         &repository,
         &[
             "warning: the repository  nothing is committed yet, and a push sends what is committed",

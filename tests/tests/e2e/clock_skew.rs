@@ -9,12 +9,12 @@ use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
 on_both_databases!(schedules_continue_after_clock_is_set_back);
 
 /// A node with an adjustable clock and an app that runs every second.
-struct Clocked {
+struct NodeWithClock {
     server: Server,
     clock: Clock,
 }
 
-impl Clocked {
+impl NodeWithClock {
     /// A node whose clock is so many seconds ahead.
     fn start(database: Database, ahead: i64) -> Self {
         let clock = Clock::start(ahead);
@@ -60,7 +60,7 @@ impl Clocked {
 }
 
 fn schedules_continue_after_clock_is_set_back(database: Database) {
-    let node = Clocked::start(database, 0);
+    let node = NodeWithClock::start(database, 0);
     node.push();
     node.runs_again("the first runs");
     for hours in [-1, -5] {
@@ -83,7 +83,7 @@ fn schedules_continue_after_clock_is_set_back(database: Database) {
 
 #[test]
 fn clock_ten_years_ahead_prunes_nothing() {
-    let node = Clocked::start(Database::sqlite(), 0);
+    let node = NodeWithClock::start(Database::sqlite(), 0);
     node.push();
     node.runs_again("the first runs");
     let first = node.runs().pop().expect("a row")["due"].clone();
@@ -115,7 +115,7 @@ fn clock_ten_years_ahead_prunes_nothing() {
 fn schedules_start_by_database_clock() {
     for ahead in [200, -200] {
         let database = Database::postgres();
-        let node = Clocked::start(database, ahead);
+        let node = NodeWithClock::start(database, ahead);
         let pushed = node.push();
         node.runs_again(&format!("runs of a node that is {ahead} s ahead"));
         let first = node.runs().pop().expect("a row");

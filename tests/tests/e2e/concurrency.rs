@@ -13,7 +13,7 @@ on_both_databases!(
 );
 
 /// Starts `count` pushes at the same time, each with its own refspec and URL, and waits for all.
-fn at_once(
+fn push_concurrently(
     repository: &Repository,
     count: usize,
     what: impl Fn(usize) -> (String, String) + Sync,
@@ -43,7 +43,7 @@ fn two_hundred_concurrent_pushes_to_one_app_are_atomic(database: Database) {
         repository.git(&["commit-tree", &tree, "-p", &base, "-m", &number.to_string()])
     };
     let children: Vec<String> = (0..100).map(child).collect();
-    let pushed = at_once(&repository, 200, |number| {
+    let pushed = push_concurrently(&repository, 200, |number| {
         let branch = if number < 100 { "main".to_owned() } else { format!("b{number}") };
         (url.clone(), format!("{}:refs/heads/{branch}", children[number % 100]))
     });
@@ -69,7 +69,7 @@ fn two_hundred_concurrent_pushes_to_as_many_apps_succeed(database: Database) {
     let server = Server::start(database);
     let repository = Repository::hello();
     let url = |number: usize| server.git_url(&format!("app-{number}"));
-    let pushed = at_once(&repository, 200, |number| (url(number), "main".to_owned()));
+    let pushed = push_concurrently(&repository, 200, |number| (url(number), "main".to_owned()));
     for (number, push) in pushed.into_iter().enumerate() {
         push.succeeded().says("LIVE as deploy 1");
         assert_eq!(server.get(&format!("/app-{number}/greet/x")).status, 200);

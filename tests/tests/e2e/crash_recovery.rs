@@ -29,19 +29,19 @@ fn commit(repository: &Repository, round: u32) -> String {
 }
 
 /// The commit of the branch, as git reads it from a node.
-fn main_of(repository: &Repository, node: &Server) -> String {
+fn branch_commit(repository: &Repository, node: &Server) -> String {
     let refs = repository.git(&["ls-remote", &node.git_url("app"), "refs/heads/main"]);
     refs.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
 /// The revision that serves requests at a node.
-fn live_at(node: &Server) -> String {
+fn live_revision(node: &Server) -> String {
     node.get("/app/").header("picloud-revision").unwrap_or_default().to_owned()
 }
 
 /// The state of a secret as known from the responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
+enum SecretState {
     Set,
     Unset,
     /// The node was killed before it responded.
@@ -56,25 +56,27 @@ fn secret_path(number: usize) -> String {
 }
 
 /// Sets the secret if it was unset and the reverse, and returns the resulting state.
-fn flip_secret(node: &Server, number: usize, before: Known) -> Known {
+fn toggle_secret(node: &Server, number: usize, before: SecretState) -> SecretState {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let (after, response) = match before {
-        Known::Set => (Known::Unset, node.try_request("DELETE", &secret_path(number), &headers, None)),
-        Known::Unset | Known::Either => {
+        SecretState::Set => {
+            (SecretState::Unset, node.try_request("DELETE", &secret_path(number), &headers, None))
+        }
+        SecretState::Unset | SecretState::Either => {
             let value = br#"{"value": "correct horse battery staple"}"#;
-            (Known::Set, node.try_request("PUT", &secret_path(number), &headers, Some(value)))
+            (SecretState::Set, node.try_request("PUT", &secret_path(number), &headers, Some(value)))
         }
     };
     match response {
         Ok(response) if response.status < 300 => after,
         Ok(response) => panic!("secret {number}: {response:?}"),
-        Err(_) => Known::Either,
+        Err(_) => SecretState::Either,
     }
 }
 
 /// The numbers of the secrets that the node has.
-fn secrets_at(node: &Server) -> Vec<usize> {
+fn secret_numbers(node: &Server) -> Vec<usize> {
     let bearer = format!("Bearer {TOKEN}");
     let response = node.request("GET", "/-/api/v1/apps/app/secrets", &[("authorization", &bearer)], None);
     let all = response.json();
@@ -99,14 +101,14 @@ fn acknowledged_changes_survive_kills_and_no_change_is_partial(database: Databas
     // Follows the duration of pushes while other tests run: half of the kills come after the end of the push.
     let mut most = since.elapsed().mul_f64(2.0);
     let (mut acknowledged, mut moved, mut slowest) = (0, 0, Duration::ZERO);
-    let mut secrets = [Known::Unset; SECRETS];
+    let mut secrets = [SecretState::Unset; SECRETS];
     for round in 1..=rounds {
         let pushed = commit(&repository, round);
         let push = start_push(&repository, &server.git_url("app"));
         let secret = round as usize % SECRETS;
         let moment = moments.within(most);
         secrets[secret] = std::thread::scope(|scope| {
-            let changed = scope.spawn(|| flip_secret(&server, secret, secrets[secret]));
+            let changed = scope.spawn(|| toggle_secret(&server, secret, secrets[secret]));
             std::thread::sleep(moment);
             server.send_kill();
             changed.join().expect("a change")
@@ -115,8 +117,12 @@ fn acknowledged_changes_survive_kills_and_no_change_is_partial(database: Databas
         let response = ended(push);
         let killed = Instant::now();
         server.restart();
-        let now = main_of(&repository, &server);
-        assert_eq!(live_at(&server), now, "round {round}: the live revision is not the commit of the branch");
+        let now = branch_commit(&repository, &server);
+        assert_eq!(
+            live_revision(&server),
+            now,
+            "round {round}: the live revision is not the commit of the branch"
+        );
         slowest = slowest.max(killed.elapsed());
         if response.accepted || response.text.contains("LIVE as deploy") {
             assert_eq!(now, pushed, "round {round}: the push was acknowledged\n{}", response.text);
@@ -128,11 +134,11 @@ fn acknowledged_changes_survive_kills_and_no_change_is_partial(database: Databas
         }
         moved += u32::from(now == pushed);
         before = now;
-        let found = secrets_at(&server);
+        let found = secret_numbers(&server);
         for (number, known) in secrets.iter_mut().enumerate() {
-            let there = if found.contains(&number) { Known::Set } else { Known::Unset };
+            let there = if found.contains(&number) { SecretState::Set } else { SecretState::Unset };
             assert!(
-                *known == there || *known == Known::Either,
+                *known == there || *known == SecretState::Either,
                 "round {round}: secret {number} is {there:?}, not {known:?}"
             );
             *known = there;
@@ -164,14 +170,16 @@ fn node_killed_during_push_leaves_other_nodes_consistent() {
         nodes[killed].kill();
         let response = ended(push);
         let others = [&nodes[(killed + 1) % 3], &nodes[(killed + 2) % 3]];
-        let now = main_of(&repository, others[0]);
+        let now = branch_commit(&repository, others[0]);
         if response.accepted {
             assert_eq!(now, pushed, "round {round}: the push was acknowledged\n{}", response.text);
         }
         for other in others {
-            until("the other node serves the commit of the branch", || (live_at(other) == now).then_some(()));
+            until("the other node serves the commit of the branch", || {
+                (live_revision(other) == now).then_some(())
+            });
         }
         nodes[killed].restart();
-        assert_eq!(live_at(&nodes[killed]), now, "round {round}");
+        assert_eq!(live_revision(&nodes[killed]), now, "round {round}");
     }
 }

@@ -18,7 +18,7 @@ fn cloned(server: &Server) -> Repository {
     repository
 }
 
-fn kept(repository: &Repository) -> String {
+fn stored_token(repository: &Repository) -> String {
     fs::read_to_string(repository.path().join(".config/picloud/credentials")).unwrap_or_default()
 }
 
@@ -30,7 +30,7 @@ fn login_stores_token_for_commands_and_git() {
     let url = format!("http://{}", server.address);
     let refused = shell(here, "printf wrong | picloud login 2>&1 || echo $?");
     let expected = "error: the server does not take this token\nhint: keep a right one with  picloud login , or set PICLOUD_TOKEN\n1\n";
-    assert_eq!((refused.as_str(), kept(&repository).as_str()), (expected, ""));
+    assert_eq!((refused.as_str(), stored_token(&repository).as_str()), (expected, ""));
 
     let output = shell(here, &format!("echo {TOKEN} | picloud login"));
     let (first, command) = output.split_once("\nFor git to find it there:\n  ").unwrap();
@@ -45,15 +45,15 @@ fn login_stores_token_for_commands_and_git() {
     with_git(command);
     let pushed = with_git("git push picloud main 2>&1");
     assert!(pushed.contains("LIVE as deploy 1"), "{pushed}");
-    assert!(kept(&repository).contains(TOKEN), "git stores it once");
-    assert_eq!(kept(&repository).lines().count(), 1);
+    assert!(stored_token(&repository).contains(TOKEN), "git stores it once");
+    assert_eq!(stored_token(&repository).lines().count(), 1);
 
     // Another server does not get this token, and has its own line in the file.
     let other = "printf 'protocol=https\\nhost=elsewhere.example\\n\\n' | picloud credential get";
     assert_eq!(shell(here, other), "");
     let second = Server::start(Database::sqlite());
     shell(here, &format!("echo {TOKEN} | picloud login http://{}", second.address));
-    assert_eq!(kept(&repository).lines().count(), 2);
+    assert_eq!(stored_token(&repository).lines().count(), 2);
     let out = shell(here, &format!("picloud logout http://{}", second.address));
     assert_eq!(
         out,
@@ -62,7 +62,7 @@ fn login_stores_token_for_commands_and_git() {
             second.address
         )
     );
-    assert_eq!(kept(&repository).lines().count(), 1);
+    assert_eq!(stored_token(&repository).lines().count(), 1);
 
     // A revoked token is erased, as with any credential helper.
     let short = shell(here, "picloud tokens create short --scope hello:deploy 2>/dev/null");
@@ -72,7 +72,7 @@ fn login_stores_token_for_commands_and_git() {
     repository.commit("next");
     let refused = with_git("git push picloud main 2>&1 || true");
     assert!(refused.contains("Authentication failed"), "{refused}");
-    assert_eq!(kept(&repository), "");
+    assert_eq!(stored_token(&repository), "");
     assert_eq!(
         shell(here, "picloud apps 2>&1 || true"),
         format!(

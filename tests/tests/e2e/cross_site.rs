@@ -25,7 +25,7 @@ fn bearer() -> String {
 
 const NEW_TOKEN: &[u8] = br#"{"name": "evil", "scopes": ["admin"]}"#;
 
-fn make_token(server: &Server, headers: &[(&str, &str)]) -> Answer {
+fn create_token(server: &Server, headers: &[(&str, &str)]) -> Answer {
     server.request("POST", "/-/api/v1/tokens", headers, Some(NEW_TOKEN))
 }
 
@@ -40,19 +40,19 @@ fn cross_site_page_creates_no_token() {
         ("origin", "http://evil.example"),
         ("sec-fetch-site", "cross-site"),
     ];
-    assert_eq!(make_token(&server, &form).status, 403);
+    assert_eq!(create_token(&server, &form).status, 403);
     // Each defense works without the others.
     let json = ("content-type", "application/json");
-    let remembered = make_token(&server, &[form[0], json]);
+    let remembered = create_token(&server, &[form[0], json]);
     assert_eq!(remembered.status, 401);
     assert!(remembered.body.contains("Authorization: Bearer"), "{}", remembered.body);
     assert_eq!(remembered.header("www-authenticate"), Some("Bearer"), "the browser shows no password prompt");
     let token = ("authorization", bearer.as_str());
-    let plain = make_token(&server, &[token, form[1]]);
+    let plain = create_token(&server, &[token, form[1]]);
     assert_eq!(plain.status, 415);
     assert!(plain.body.contains("content-type: application/json"), "{}", plain.body);
     for header in [form[2], form[3], ("origin", "null"), ("sec-fetch-site", "same-site")] {
-        assert_eq!(make_token(&server, &[token, json, header]).status, 403, "{header:?}");
+        assert_eq!(create_token(&server, &[token, json, header]).status, 403, "{header:?}");
     }
     let length = NEW_TOKEN.len();
     let head = format!(
@@ -66,7 +66,7 @@ fn cross_site_page_creates_no_token() {
     // The client commands and same-origin pages are allowed.
     let own = format!("http://{}", server.address);
     assert_eq!(
-        make_token(&server, &[token, json, ("origin", &own), ("sec-fetch-site", "same-origin")]).status,
+        create_token(&server, &[token, json, ("origin", &own), ("sec-fetch-site", "same-origin")]).status,
         201
     );
 }

@@ -37,15 +37,15 @@ fn allowed(server: &Server, name: &str) -> u16 {
 }
 
 /// A domain of an app, from the API.
-fn shown(server: &Server, app: &str, domain: &str) -> Value {
+fn domain_json(server: &Server, app: &str, domain: &str) -> Value {
     let listed = api(server, TOKEN, "GET", &format!("apps/{app}/domains"), None).json();
     let domains = listed["domains"].as_array().expect("domains").clone();
     domains.into_iter().find(|found| found["name"] == domain).unwrap_or_default()
 }
 
 /// Sets the DNS record that verifies a domain for an app.
-fn prove(dns: &Dns, server: &Server, app: &str, domain: &str) {
-    let record = shown(server, app, domain)["record"].clone();
+fn add_dns_proof(dns: &Dns, server: &Server, app: &str, domain: &str) {
+    let record = domain_json(server, app, domain)["record"].clone();
     dns.set(record["name"].as_str().expect("a name"), record["value"].as_str().expect("a value"));
 }
 
@@ -69,7 +69,7 @@ fn verified_domain_belongs_to_one_app_until_removed(database: Database) {
     // Another app can declare the domain too; the first verified app gets it, independent of order.
     let second = app(r#""shop.example""#);
     second.push(&server.git_url("second"), &["main"]).succeeded().says("domain pending: shop.example");
-    prove(&dns, &server, "first", "shop.example");
+    add_dns_proof(&dns, &server, "first", "shop.example");
     cli(&server, &["domains", "verify", "shop.example", "--app", "second"]).refused().says("no TXT record");
     cli(&server, &["domains", "verify", "shop.example", "--app", "first"]).succeeded();
     for host in ["shop.example", "Shop.Example:8080", "shop.example."] {
@@ -108,7 +108,7 @@ fn verified_domain_belongs_to_one_app_until_removed(database: Database) {
     // Once released, the domain belongs to the other app after verification. A push checks DNS too.
     cli(&server, &["domains", "release", "shop.example", "--app", "first"]).succeeded();
     assert_eq!(live_commit(&server, "shop.example"), None);
-    prove(&dns, &server, "second", "shop.example");
+    add_dns_proof(&dns, &server, "second", "shop.example");
     let pushed = second.push(&server.git_url("second"), &["main"]).succeeded();
     assert!(!pushed.text.contains("domain pending: shop.example"), "{}", pushed.text);
     pushed.says("domain pending: b.example");
@@ -118,7 +118,7 @@ fn verified_domain_belongs_to_one_app_until_removed(database: Database) {
     server.kill();
     server.restart();
     assert_eq!(live_commit(&server, "shop.example"), Some(second.head()));
-    assert_eq!(shown(&server, "second", "shop.example")["proven_by"], "ada");
+    assert_eq!(domain_json(&server, "second", "shop.example")["proven_by"], "ada");
     cli(&server, &["audit", "--app", "second"]).succeeded().says("domain.hold").says("shop.example");
     cli(&server, &["audit", "--app", "first"]).succeeded().says("domain.release");
 }
@@ -134,8 +134,8 @@ fn domain_of_deleted_app_is_free_and_restored_with_it(database: Database) {
     // A new app of the same name does not get the domain.
     first.push(&server.git_url("first"), &["main"]).succeeded().says("domain pending: shop.example");
     cli(&server, &["apps", "undelete", "first", "--as", "old"]).succeeded();
-    assert_eq!(shown(&server, "old", "shop.example")["proof"], "admin");
-    assert_eq!(shown(&server, "first", "shop.example")["state"], "pending");
+    assert_eq!(domain_json(&server, "old", "shop.example")["proof"], "admin");
+    assert_eq!(domain_json(&server, "first", "shop.example")["state"], "pending");
     assert_eq!(live_commit(&server, "shop.example"), Some(first.head()));
 
     // If another app has the domain by now, it is not restored.

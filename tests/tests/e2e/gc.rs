@@ -22,7 +22,7 @@ on_both_databases!(
 );
 
 /// Incompressible bytes, different for each seed.
-pub(crate) fn noise(length: usize, seed: u32) -> Vec<u8> {
+pub(crate) fn incompressible(length: usize, seed: u32) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761) ^ 0x9e37_79b9;
     let byte = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -32,7 +32,7 @@ pub(crate) fn noise(length: usize, seed: u32) -> Vec<u8> {
 }
 
 /// The disk usage of the app, as the API reports it.
-fn counted(server: &Server) -> u64 {
+fn disk_bytes(server: &Server) -> u64 {
     let limits = api(server, TOKEN, "GET", "apps/hello/limits", None).json();
     limits["used"]["disk_bytes"].as_u64().unwrap()
 }
@@ -53,7 +53,7 @@ fn orphan(repository: &Repository, branch: &str, files: &[(&str, Vec<u8>)]) {
     repository.git(&["checkout", "-q", "-f", "main"]);
 }
 
-fn is_complete(url: &str) {
+fn assert_clones_cleanly(url: &str) {
     Repository::clone_of(url).git(&["fsck", "--strict", "--full"]);
 }
 
@@ -63,16 +63,16 @@ fn deleted_branch_frees_its_space(database: Database) {
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();
-    let (empty, empty_folder) = (counted(&server), folder_bytes(server.data_dir()));
-    let files: Vec<_> = (0..20).map(|seed| (format!("{seed}.bin"), noise(1 << 20, seed))).collect();
+    let (empty, empty_folder) = (disk_bytes(&server), folder_bytes(server.data_dir()));
+    let files: Vec<_> = (0..20).map(|seed| (format!("{seed}.bin"), incompressible(1 << 20, seed))).collect();
     let files: Vec<_> = files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
     orphan(&repository, "large", &files);
     repository.push(&url, &["large"]).succeeded().says("STORED");
-    let (full, full_folder) = (counted(&server), folder_bytes(server.data_dir()));
+    let (full, full_folder) = (disk_bytes(&server), folder_bytes(server.data_dir()));
     assert!(full > 20 << 20, "{full}");
     repository.push(&url, &[":large"]).succeeded();
     let start = Instant::now();
-    until("the space is freed", || (counted(&server) == empty).then_some(()));
+    until("the space is freed", || (disk_bytes(&server) == empty).then_some(()));
     println!("{} bytes collected within {:?} of the deletion", full - empty, start.elapsed());
     if is_embedded {
         assert!(full_folder > 20 << 20, "{full_folder}");
@@ -82,11 +82,11 @@ fn deleted_branch_frees_its_space(database: Database) {
         println!("folder: {empty_folder}, {full_folder}, {}", folder_bytes(server.data_dir()));
     }
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
-    is_complete(&url);
+    assert_clones_cleanly(&url);
     // Deleted objects can be pushed again.
     repository.push(&url, &["large"]).succeeded();
-    assert_eq!(counted(&server), full);
-    is_complete(&url);
+    assert_eq!(disk_bytes(&server), full);
+    assert_clones_cleanly(&url);
 }
 
 fn partly_rejected_push_stores_no_rejected_objects(database: Database) {
@@ -94,19 +94,19 @@ fn partly_rejected_push_stores_no_rejected_objects(database: Database) {
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();
-    orphan(&repository, "a", &[("a.txt", noise(300_000, 1))]);
+    orphan(&repository, "a", &[("a.txt", incompressible(300_000, 1))]);
     repository.push(&url, &["a"]).succeeded();
-    let before = counted(&server);
+    let before = disk_bytes(&server);
     repository.git(&["checkout", "-q", "-b", "wrong"]);
     repository.write("greet.rhai", "nope();");
-    repository.write("large", noise(1_000_000, 2));
+    repository.write("large", incompressible(1_000_000, 2));
     repository.commit("wrong");
     orphan(&repository, "b", &[("b.txt", b"b".to_vec())]);
     repository.push(&url, &["wrong", "b"]).refused().says("STORED b").says("REJECTED wrong");
-    let small = counted(&server);
-    until("rejected objects are deleted", || (counted(&server) < before + 2000).then_some(()));
+    let small = disk_bytes(&server);
+    until("rejected objects are deleted", || (disk_bytes(&server) < before + 2000).then_some(()));
     assert!(small > before + 1_000_000, "accepted objects of the same pack are kept: {before} {small}");
-    is_complete(&url);
+    assert_clones_cleanly(&url);
 }
 
 /// The deploy refs that clients see.
@@ -126,7 +126,7 @@ fn old_deploys_are_pruned_and_live_ones_kept(database: Database) {
     for number in 1..=5 {
         repository.push(&url, &["main"]).succeeded().says(&format!("LIVE as deploy {number}"));
         repository.write("greet.rhai", format!("`{number}`"));
-        repository.write("large", noise(100_000, number));
+        repository.write("large", incompressible(100_000, number));
         repository.commit("next");
     }
     assert_eq!(deploy_refs(&repository, &url), ["1", "2", "3", "4", "5"]);
@@ -141,18 +141,18 @@ fn old_deploys_are_pruned_and_live_ones_kept(database: Database) {
     // Its commit is an ancestor of the live one, so it still exists and is validated again.
     repository.push(&url, &["-f", &format!("{first}:main")]).succeeded().says("LIVE as deploy 7");
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
-    let before = counted(&server);
+    let before = disk_bytes(&server);
     let pruned = api(&server, TOKEN, "POST", "apps/hello/prune", Some(&json!({"deploys": 0}))).json();
     assert_eq!(pruned["deploys"], json!(3));
     assert!(pruned["objects"].as_u64().unwrap() > 8, "{pruned}");
-    assert_eq!(pruned["disk_bytes"], json!(counted(&server)));
+    assert_eq!(pruned["disk_bytes"], json!(disk_bytes(&server)));
     assert!(
-        before - counted(&server) > 300_000 && pruned["bytes"] == json!(before - counted(&server)),
+        before - disk_bytes(&server) > 300_000 && pruned["bytes"] == json!(before - disk_bytes(&server)),
         "{pruned}"
     );
     assert_eq!(deploy_refs(&repository, &url), ["7"]);
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
-    is_complete(&url);
+    assert_clones_cleanly(&url);
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 8");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"5\"");
     cli(&server, &["audit", "--app", "hello"]).succeeded().says("app.prune").says("3 deploys, 0 objects");
@@ -166,14 +166,14 @@ fn deleted_preview_keeps_no_deploys(database: Database) {
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();
-    repository.write("large", noise(500_000, 1));
+    repository.write("large", incompressible(500_000, 1));
     repository.commit("next");
     repository.push(&url, &["main:try"]).succeeded();
     cli(&server, &["apps", "prune", "hello"]).succeeded().says("0 deploys and 0 objects");
     repository.push(&url, &[":try"]).succeeded();
-    let before = counted(&server);
+    let before = disk_bytes(&server);
     cli(&server, &["apps", "prune", "hello"]).succeeded().says("1 deploy and 3 objects");
-    assert!(before - counted(&server) > 500_000);
+    assert!(before - disk_bytes(&server) > 500_000);
     assert_eq!(deploy_refs(&repository, &url), ["1"]);
 }
 
@@ -191,7 +191,7 @@ fn pushed_secret_can_be_removed(database: Database) {
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();
-    let secret = noise(20_000, 7);
+    let secret = incompressible(20_000, 7);
     repository.write("key.bin", &secret);
     repository.write("more.txt", "more");
     let leaked = repository.commit("the key, by mistake");
@@ -230,10 +230,10 @@ fn gc_deletes_no_pushed_objects(database: Database) {
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
     for seed in 0..3 {
         let files: Vec<(String, Vec<u8>)> =
-            (0..40).map(|file| (format!("{file}"), noise(2000, file))).collect();
+            (0..40).map(|file| (format!("{file}"), incompressible(2000, file))).collect();
         let mut files: Vec<_> =
             files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
-        files.push(("own", noise(1000, 1000 + seed)));
+        files.push(("own", incompressible(1000, 1000 + seed)));
         orphan(&repository, &format!("b{seed}"), &files);
     }
     let end = Instant::now() + Duration::from_secs(8);
@@ -279,7 +279,7 @@ fn gc_deletes_no_pushed_objects(database: Database) {
         pushes
     });
     assert!(pushes > 3, "{pushes}");
-    is_complete(&server.git_url("hello"));
+    assert_clones_cleanly(&server.git_url("hello"));
     let status: Value = api(&server, TOKEN, "GET", "status", None).json();
     assert_eq!(status["problems"].as_array().map(Vec::len), Some(0), "{status}");
 }
@@ -290,8 +290,8 @@ fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
     let mut server = Server::start_with(database, &["--collect-after", "0s"]);
     let repository = Repository::hello();
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
-    let empty = counted(&server);
-    let files: Vec<_> = (0..28).map(|seed| (format!("{seed}.bin"), noise(1 << 20, seed))).collect();
+    let empty = disk_bytes(&server);
+    let files: Vec<_> = (0..28).map(|seed| (format!("{seed}.bin"), incompressible(1 << 20, seed))).collect();
     let files: Vec<_> = files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
     orphan(&repository, "large", &files);
     // The ref takes some bytes too.
@@ -301,11 +301,11 @@ fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
     loop {
         repository.push(&server.git_url("hello"), &["large"]).succeeded();
         repository.push(&server.git_url("hello"), &[":large"]).succeeded();
-        until("objects are deleted", || (counted(&server) < full).then_some(()));
+        until("objects are deleted", || (disk_bytes(&server) < full).then_some(()));
         server.kill();
         // gc runs again after a minute.
         server.restart_with(&["--collect-after", "60m"]);
-        let left = counted(&server);
+        let left = disk_bytes(&server);
         if left > empty && left < full {
             break;
         }
@@ -322,17 +322,17 @@ fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
     crafted_push(&server, &repository, &next, &[&next]).says("missing necessary objects");
     // The remaining objects are written again.
     repository.push(&url, &["large"]).succeeded().says("STORED large");
-    is_complete(&url);
+    assert_clones_cleanly(&url);
     server.kill();
     server.restart_with(&["--collect-after", "0s"]);
     let url = server.git_url("hello");
     repository.push(&url, &[":large"]).succeeded();
-    until("all objects are deleted", || (counted(&server) == empty).then_some(()));
-    is_complete(&url);
+    until("all objects are deleted", || (disk_bytes(&server) == empty).then_some(()));
+    assert_clones_cleanly(&url);
 }
 
 /// Pushes a branch `crafted` that points to `tip`, with a pack of only these objects; `git` would send the referenced ones too.
-fn crafted_push(server: &Server, repository: &Repository, tip: &str, objects: &[&str]) -> Answered {
+fn crafted_push(server: &Server, repository: &Repository, tip: &str, objects: &[&str]) -> PushReport {
     let mut packing = tests::repository::command(repository.path(), &["pack-objects", "--stdout", "-q"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -346,13 +346,13 @@ fn crafted_push(server: &Server, repository: &Repository, tip: &str, objects: &[
     let bearer = format!("Bearer {TOKEN}");
     let headers =
         [("authorization", bearer.as_str()), ("content-type", "application/x-git-receive-pack-request")];
-    Answered(server.request("POST", "/hello.git/git-receive-pack", &headers, Some(&body)).body)
+    PushReport(server.request("POST", "/hello.git/git-receive-pack", &headers, Some(&body)).body)
 }
 
 /// What git's client would print.
-struct Answered(String);
+struct PushReport(String);
 
-impl Answered {
+impl PushReport {
     fn says(self, expected: &str) {
         assert!(self.0.contains(expected), "{}", self.0);
     }
@@ -365,12 +365,12 @@ fn gc_waits_while_a_node_of_an_earlier_version_runs() {
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();
-    let empty = counted(&server);
+    let empty = disk_bytes(&server);
     server.database.query(
         "INSERT INTO nodes (id, name, role, program, address, started_at, seen_at)
          VALUES (gen_random_uuid(), 'old', 'all', '0.0.9', '127.0.0.1:1', now(), now() + interval '1 hour')",
     );
-    orphan(&repository, "b", &[("b", noise(2000, 1))]);
+    orphan(&repository, "b", &[("b", incompressible(2000, 1))]);
     repository.push(&url, &["b"]).succeeded();
     repository.push(&url, &[":b"]).succeeded();
     cli(&server, &["apps", "prune", "hello"])
@@ -381,9 +381,9 @@ fn gc_waits_while_a_node_of_an_earlier_version_runs() {
             .refused()
             .says("no app is stopped or deleted while there is a node of an earlier version");
     }
-    assert!(counted(&server) > empty);
+    assert!(disk_bytes(&server) > empty);
     server.database.query("DELETE FROM nodes WHERE name = 'old'");
-    until("the objects are deleted", || (counted(&server) == empty).then_some(()));
+    until("the objects are deleted", || (disk_bytes(&server) == empty).then_some(()));
 }
 
 /// A push finds its files in the store and has to wait. Meanwhile gc deletes them, since nothing reaches them.
@@ -393,13 +393,13 @@ fn waiting_push_is_unpacked_again_after_gc() {
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();
-    orphan(&repository, "b", &[("b", noise(2000, 1))]);
+    orphan(&repository, "b", &[("b", incompressible(2000, 1))]);
     repository.push(&url, &["b"]).succeeded();
     repository.push(&url, &[":b"]).succeeded();
     // Another commit with the same files: the commit is in the pack, the files are found in the store.
     repository.git(&["checkout", "-q", "b"]);
     repository.git(&["commit", "-q", "--amend", "-m", "again"]);
-    let somebody = Psql::holding(&server.database, "SELECT FROM apps WHERE name = 'hello' FOR NO KEY UPDATE");
+    let somebody = Psql::locking(&server.database, "SELECT FROM apps WHERE name = 'hello' FOR NO KEY UPDATE");
     let waiting = |count: &str| {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
         until("the push waits for the lock", || (server.database.query(sql) == count).then_some(()));
@@ -415,7 +415,7 @@ fn waiting_push_is_unpacked_again_after_gc() {
         assert!(matches!(pruned.json()["objects"].as_u64(), Some(1..=3)), "{}", pruned.body);
         pushing.join().unwrap().succeeded().says("STORED b");
     });
-    is_complete(&url);
+    assert_clones_cleanly(&url);
     let clone = Repository::new();
     clone.git(&["fetch", "-q", &url, "b"]);
     clone.git(&["fsck", "--strict", "--full"]);

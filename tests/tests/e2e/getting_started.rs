@@ -215,7 +215,7 @@ fn commands(output: &str) -> Vec<String> {
 }
 
 /// Configures git to use this node in place of the default address, with the token.
-fn at_a_usual_server(address: &str) -> String {
+fn use_default_server(address: &str) -> String {
     let helper = format!("!f() {{ printf \"username=any\\npassword={TOKEN}\\n\"; }}; f");
     format!(
         "export GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=credential.helper GIT_CONFIG_VALUE_0='{helper}' \
@@ -236,7 +236,7 @@ fn starter_app_goes_live_by_printed_commands() {
         assert_eq!((commands.len(), commands[1].as_str()), (5, "picloud dev"), "{output}");
         let typed: Vec<&str> =
             commands.iter().map(String::as_str).filter(|command| *command != "picloud dev").collect();
-        let at = at_a_usual_server(&server.address);
+        let at = use_default_server(&server.address);
         let app = if name == "shop" { "shop" } else { "my-shop" };
         let pushed = shell(folder.path(), &(at + &typed.join("\n")));
         assert!(pushed.contains(&format!("{app}/")) && !pushed.contains("warning"), "{pushed}");

@@ -4,7 +4,7 @@ use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases};
 
 on_both_databases!(corrupt_pack_changes_nothing, unreadable_manifest_is_rejected);
 
-fn leaves_no_trace(server: &Server) {
+fn assert_unchanged(server: &Server) {
     assert_eq!(server.get("/hello/greet/Ann").status, 404);
     if server.database.is_outside_the_data_folder() {
         let rows = "SELECT (SELECT count(*) FROM apps) + (SELECT count(*) FROM objects) + (SELECT count(*) FROM refs)";
@@ -33,7 +33,7 @@ fn corrupt_pack_changes_nothing(database: Database) {
             response.body
         );
         assert!(response.body.contains("ng refs/heads/main"), "{}", response.body);
-        leaves_no_trace(&server);
+        assert_unchanged(&server);
     }
     for garbage in [&b"hello"[..], b"zzzz", b"0005"] {
         assert_eq!(receive(&server, garbage).status, 400);
@@ -51,7 +51,7 @@ fn unreadable_manifest_is_rejected(database: Database) {
         }
         repository.commit("bad");
         repository.push(&url, &["main"]).refused().says(expected).says("nothing changed");
-        leaves_no_trace(&server);
+        assert_unchanged(&server);
     };
     push(&[("a.md", b"")], "no picloud.toml");
     push(&[("picloud.toml", b"sdk = ")], "picloud.toml:1:");
@@ -106,7 +106,7 @@ fn file_of_ten_megabytes_is_rejected_in_one_line() {
     refused
         .says("picloud.toml takes 10485760 bytes, more than 8388608; the operator can allow more with  picloud serve --object-bytes")
         .says("[remote rejected]");
-    leaves_no_trace(&server);
+    assert_unchanged(&server);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn script_of_five_megabytes_is_rejected_in_one_line() {
     repository.commit("huge");
     let refused = repository.push(&server.git_url("hello"), &["main"]).refused();
     refused.says("error: greet.rhai  the script is larger than 256 KiB").says("1 problem in 1 file");
-    leaves_no_trace(&server);
+    assert_unchanged(&server);
 }
 
 /// An app of `number` scripts with equal content.
@@ -162,7 +162,7 @@ fn ten_thousand_errors_are_truncated_with_a_summary() {
         .says("20000 problems in 2000 files; nothing changed")
         .says(" unknown function `nope` (20000 problems; nothing changed))");
     assert!(pushed.text.lines().count() < 300, "{}", pushed.text.lines().count());
-    leaves_no_trace(&server);
+    assert_unchanged(&server);
 }
 
 #[test]

@@ -114,14 +114,14 @@ fn commands() -> Vec<String> {
 }
 
 /// `picloud COMMAND --help`, and that of the subcommands of a group.
-fn helps(command: &str) -> Vec<String> {
+fn help_texts(command: &str) -> Vec<String> {
     let expected: Vec<&str> = command.split(' ').collect();
     let (code, text) = run(Path::new("/"), &[expected.as_slice(), &["--help"]].concat());
     assert_eq!(code, Some(0), "{command}: {text}");
     let Some((_, list)) = text.split_once("Commands:\n") else { return vec![text] };
     let inner = list.lines().take_while(|line| line.starts_with("  "));
     let inner = inner.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
-    inner.flat_map(|name| helps(&format!("{command} {name}"))).collect()
+    inner.flat_map(|name| help_texts(&format!("{command} {name}"))).collect()
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn every_command_has_examples_and_exit_codes() {
     let token = token.to_str().unwrap();
     for command in commands() {
         assert_eq!(run(folder.path(), &[&command, "--nonsense"]).0, Some(2), "{command}");
-        for help in helps(&command) {
+        for help in help_texts(&command) {
             let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{command}: {help}"));
             // A client command fails without a server, and prints a hint.
             if !help.contains("--url") {
@@ -163,7 +163,7 @@ fn every_command_has_examples_and_exit_codes() {
 }
 
 /// The output of a command on a terminal.
-fn on_a_terminal(folder: &Path, line: &str, environment: &[(&str, &str)]) -> String {
+fn terminal_output(folder: &Path, line: &str, environment: &[(&str, &str)]) -> String {
     let shell = format!("{} {line}", picloud().display());
     let output = Command::new("script")
         .args(["--quiet", "--return", "--command", &shell, "/dev/null"])
@@ -181,9 +181,9 @@ fn on_a_terminal(folder: &Path, line: &str, environment: &[(&str, &str)]) -> Str
 fn colors_are_printed_to_terminals_or_on_request() {
     let repository = Repository::hello();
     repository.write("greet.rhai", "nope();\n");
-    let coloured = on_a_terminal(repository.path(), "check", &[]);
+    let coloured = terminal_output(repository.path(), "check", &[]);
     assert!(coloured.contains("\u{1b}[") && coloured.contains("unknown function `nope`"), "{coloured:?}");
-    let plain = on_a_terminal(repository.path(), "check", &[("NO_COLOR", "1")]);
+    let plain = terminal_output(repository.path(), "check", &[("NO_COLOR", "1")]);
     assert!(!plain.contains('\u{1b}') && plain.contains("error: greet.rhai:1:1"), "{plain:?}");
     assert!(!run(repository.path(), &["check"]).1.contains('\u{1b}'));
 }
@@ -205,10 +205,10 @@ fn progress_is_shown_on_a_terminal_after_a_second() {
         }
     });
     let (line, token) = (format!("apps --url http://{address}"), [("PICLOUD_TOKEN", "x")]);
-    let slowly = on_a_terminal(folder.path(), &line, &token);
+    let slowly = terminal_output(folder.path(), &line, &token);
     assert!(slowly.contains(&format!("waiting for http://{address} … 1 s")), "{slowly:?}");
     assert!(slowly.contains("There are no apps yet"), "{slowly:?}");
-    let quickly = on_a_terminal(folder.path(), &line, &token);
+    let quickly = terminal_output(folder.path(), &line, &token);
     assert!(!quickly.contains("waiting") && quickly.contains("There are no apps yet"), "{quickly:?}");
     slow.join().unwrap();
 }
@@ -220,14 +220,14 @@ fn shell_completes_commands_and_flags() {
         let (code, script) = run(folder.path(), &["completions", shell]);
         assert!(code == Some(0) && script.contains("PICLOUD_COMPLETE"), "{shell}");
     }
-    let complete = |line: &str| completed(folder.path(), line);
+    let complete = |line: &str| completions(folder.path(), line);
     assert_eq!(complete("picloud che"), "check");
     assert_eq!(complete("picloud serve --log-f"), "--log-format");
     assert_eq!(complete("picloud serve --log-format "), "text json");
 }
 
 /// bash's completions of the last word of a line, in a folder.
-fn completed(folder: &Path, line: &str) -> String {
+fn completions(folder: &Path, line: &str) -> String {
     let expected: Vec<_> = line.split(' ').collect();
     let (last, before) = (expected[expected.len() - 1], expected[expected.len() - 2]);
     let script = format!(
@@ -270,16 +270,16 @@ fn shell_completes_names_from_the_server() {
         ("picloud invoke d", "double"),
     ] {
         let mut expected: Vec<_> =
-            completed(repository.path(), line).split_whitespace().map(str::to_owned).collect();
+            completions(repository.path(), line).split_whitespace().map(str::to_owned).collect();
         expected.retain(|word| !word.starts_with('-'));
         expected.sort();
         assert_eq!(expected.join(" "), offered, "{line}");
     }
     // Without a server or a token, completion offers nothing, prints nothing and sends nothing.
     let nowhere = tempfile::tempdir().unwrap();
-    assert_eq!(completed(nowhere.path(), "picloud logs --app hel"), "");
+    assert_eq!(completions(nowhere.path(), "picloud logs --app hel"), "");
     let requests = format!("picloud logs --url http://{} --app hel", server.address);
-    assert_eq!(completed(nowhere.path(), &requests), "");
+    assert_eq!(completions(nowhere.path(), &requests), "");
 }
 
 #[test]

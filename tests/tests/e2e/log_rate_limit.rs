@@ -13,14 +13,14 @@ use crate::status::problems;
 on_both_databases!(log_flood_of_one_app_loses_no_lines_of_another);
 
 /// How long the flood lasts.
-const FLOOD: Duration = Duration::from_secs(3);
+const FLOOD_DURATION: Duration = Duration::from_secs(3);
 
 /// The log of one execution: 30 lines of 8 kB, about the maximum.
 const LINES: usize = 30;
 const LINE_BYTES: usize = 8000;
 
 /// The storage limit of all log lines, 2 MiB: much less than the flood logs.
-const LOGS_BYTES: u64 = 2 << 20;
+const LOG_BYTES_MAX: u64 = 2 << 20;
 
 /// The rate limit of an app in the node's own log; the burst is sixteen times as much.
 const LOG_RATE: usize = 64 << 10;
@@ -36,7 +36,7 @@ fn push(server: &Server, app: &str, script: &str) -> Repository {
 }
 
 /// All records of the quiet app: its executions and its log lines.
-fn recorded(server: &Server) -> (usize, Vec<String>) {
+fn records_of_quiet(server: &Server) -> (usize, Vec<String>) {
     let requests = |path: &str| -> Value {
         let bearer = format!("Bearer {TOKEN}");
         let path = format!("/-/api/v1/apps/quiet/{path}?limit=1000");
@@ -57,7 +57,7 @@ fn log_flood_of_one_app_loses_no_lines_of_another(database: Database) {
     let quiet = push(&server, "quiet", "log::info(`number ${ctx.request.params.n}`); 1");
     let send = |number: usize| assert_eq!(server.get(&format!("/quiet/{number}")).status, 200);
     (0..20).for_each(send);
-    until("the first executions are recorded", || (recorded(&server).1.len() == 20).then_some(()));
+    until("the first executions are recorded", || (records_of_quiet(&server).1.len() == 20).then_some(()));
     let follower = Follower::new(&quiet, &["-n", "0"]);
     let (start, done) = (Instant::now(), AtomicBool::new(false));
     let requests = scope(|scope| {
@@ -69,7 +69,7 @@ fn log_flood_of_one_app_loses_no_lines_of_another(database: Database) {
             });
         }
         let mut requests = 20;
-        while start.elapsed() < FLOOD {
+        while start.elapsed() < FLOOD_DURATION {
             send(requests);
             requests += 1;
             sleep(Duration::from_millis(10));
@@ -80,7 +80,9 @@ fn log_flood_of_one_app_loses_no_lines_of_another(database: Database) {
 
     // All of it is recorded soon, including the lines from before the flood: it does not wait for the backlog of the flood.
     let expected: Vec<String> = (0..requests).map(|number| format!("number {number}")).collect();
-    until("all records are written", || (recorded(&server) == (requests, expected.clone())).then_some(()));
+    until("all records are written", || {
+        (records_of_quiet(&server) == (requests, expected.clone())).then_some(())
+    });
     for expected in &expected[20..] {
         let line = follower.line();
         assert!(line.ends_with(expected.as_str()), "{line} instead of {expected}");
@@ -116,5 +118,5 @@ fn log_flood_of_one_app_loses_no_lines_of_another(database: Database) {
     assert!(lost.starts_with("node pi dropped the records of ") && lost.contains(" of app flood "), "{lost}");
     let kept = server.alter(&["SELECT sum(bytes) FROM record_bytes WHERE kind = 'logs'"]);
     let kept: u64 = kept.trim().parse().expect("a number");
-    assert!(kept <= LOGS_BYTES * 2, "{kept} bytes of lines are stored");
+    assert!(kept <= LOG_BYTES_MAX * 2, "{kept} bytes of lines are stored");
 }

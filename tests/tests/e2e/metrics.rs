@@ -125,7 +125,7 @@ log::info("a line\nand \"more\"", #{ word: 1 });
 1
 "#;
 
-fn talkative() -> Repository {
+fn serve_app() -> Repository {
     let repository = Repository::new();
     repository.write("picloud.toml", MANIFEST);
     repository.write("say.rhai", SCRIPT);
@@ -140,7 +140,7 @@ fn metrics_count_all_events(database: Database) {
     let page = Page::of(&server);
     assert_eq!((page.value("picloud_apps"), page.value("picloud_database_up")), (0.0, 1.0));
     assert!(!page.samples.keys().any(|series| series.contains("app=")), "no app metrics yet");
-    let repository = talkative();
+    let repository = serve_app();
     repository.push(&server.git_url("hello"), &["main", "main:dev"]).succeeded();
     repository.write("say.rhai", "nope()");
     repository.commit("broken");
@@ -210,7 +210,7 @@ fn node_without_api_serves_metrics() {
 #[test]
 fn json_log_has_one_object_per_line() {
     let server = Server::start_with(Database::sqlite(), &["--log-format", "json"]);
-    talkative().push(&server.git_url("hello"), &["main"]).succeeded();
+    serve_app().push(&server.git_url("hello"), &["main"]).succeeded();
     let execution = server.get("/hello/fine").header("picloud-execution").unwrap().to_owned();
     server.get("/hello/fail");
     until("the failure is logged", || server.log().contains("as asked").then_some(()));
@@ -241,7 +241,7 @@ fn json_log_has_one_object_per_line() {
 #[test]
 fn text_log_has_one_line_per_event() {
     let server = Server::start(Database::sqlite());
-    talkative().push(&server.git_url("hello"), &["main"]).succeeded();
+    serve_app().push(&server.git_url("hello"), &["main"]).succeeded();
     server.get("/hello/fine");
     until("the line is logged", || {
         let line = "script: a line\\u{a}and \"more\" app=hello script=say.rhai line=9";

@@ -14,7 +14,7 @@ on_both_databases!(
 );
 
 /// The label of `feature/New` in URLs.
-const NEW: &str = "feature-new-0fm6gejbe0r1q";
+const NEW_LABEL: &str = "feature-new-0fm6gejbe0r1q";
 
 fn branch_is_a_preview_until_deleted(database: Database) {
     let server = Server::start(database);
@@ -27,18 +27,18 @@ fn branch_is_a_preview_until_deleted(database: Database) {
         .push(&url, &["HEAD:refs/heads/feature/New"])
         .succeeded()
         .says("PREVIEW as deploy 2")
-        .says(&format!("/hello@{NEW}/"));
-    assert_eq!(server.get(&format!("/hello@{NEW}/greet/Ann")).body, "\"preview\"");
+        .says(&format!("/hello@{NEW_LABEL}/"));
+    assert_eq!(server.get(&format!("/hello@{NEW_LABEL}/greet/Ann")).body, "\"preview\"");
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     let (_, port) = server.address.rsplit_once(':').unwrap();
     let by_host = |host: &str| {
         server.request("GET", "/greet/Ann", &[("host", &format!("{host}.localhost:{port}"))], None).body
     };
-    assert_eq!(by_host(&format!("{NEW}--hello")), "\"preview\"");
+    assert_eq!(by_host(&format!("{NEW_LABEL}--hello")), "\"preview\"");
     assert_eq!(by_host("hello"), r#"{"message":"Hello, Ann"}"#);
-    assert_eq!(by_host(&format!("{NEW}--Hello").to_uppercase()), "\"preview\"");
+    assert_eq!(by_host(&format!("{NEW_LABEL}--Hello").to_uppercase()), "\"preview\"");
     repository.push(&url, &["--delete", "feature/New"]).succeeded().says("is deleted");
-    assert_eq!(server.get(&format!("/hello@{NEW}/greet/Ann")).status, 404);
+    assert_eq!(server.get(&format!("/hello@{NEW_LABEL}/greet/Ann")).status, 404);
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
 }
 
@@ -74,7 +74,7 @@ fn commit_response(repository: &Repository, text: &str) {
 }
 
 /// The URL that a push printed.
-fn printed(pushed: &Pushed) -> String {
+fn printed_url(pushed: &Pushed) -> String {
     let verdicts = pushed.text.lines().filter(|line| line.contains("success: "));
     let mut expected = verdicts.flat_map(str::split_whitespace);
     expected.find(|word| word.contains("://")).expect("an address").to_owned()
@@ -107,7 +107,7 @@ fn branches_with_equal_preview_hosts_are_rejected(database: Database) {
     let addresses = branches.map(|branch| {
         commit_response(&repository, branch);
         let pushed = repository.push(&url, &[&format!("HEAD:refs/heads/{branch}")]);
-        printed(&pushed.succeeded().says("PREVIEW"))
+        printed_url(&pushed.succeeded().says("PREVIEW"))
     });
     for (branch, address) in branches.iter().zip(&addresses) {
         let path = address.strip_prefix(&format!("http://{}", server.address)).expect("the server's address");
@@ -145,7 +145,7 @@ fn app_cannot_claim_a_preview_host() {
             &url,
             &format!("HEAD:refs/heads/{branch}"),
         ]);
-        printed(&pushed.succeeded())
+        printed_url(&pushed.succeeded())
     };
     let branches = [
         ("shop", "main"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tests::{Database, Repository, Server, TOKEN, Wire};
 
 /// Pushes the starter app with one more file, which must be rejected with this text, and then without it.
-fn refused(flags: &[&str], path: &str, content: &[u8], expected: &str) {
+fn assert_limit(flags: &[&str], path: &str, content: &[u8], expected: &str) {
     let server = Server::start_with(Database::sqlite(), flags);
     let url = server.git_url("hello");
     let repository = Repository::hello();
@@ -21,7 +21,7 @@ fn refused(flags: &[&str], path: &str, content: &[u8], expected: &str) {
 }
 
 /// Incompressible bytes.
-fn noise(length: usize) -> Vec<u8> {
+fn incompressible(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let byte = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -34,13 +34,13 @@ fn noise(length: usize) -> Vec<u8> {
 fn push_size_is_limited() {
     let expected =
         "the push is larger than 1 MiB; the operator can allow more with  picloud serve --push-bytes";
-    refused(&["--push-bytes", "1MiB"], "noise", &noise(1_500_000), expected);
-    refused(&["--push-bytes", "1MiB"], "noise", &noise(20_000_000), expected);
+    assert_limit(&["--push-bytes", "1MiB"], "noise", &incompressible(1_500_000), expected);
+    assert_limit(&["--push-bytes", "1MiB"], "noise", &incompressible(20_000_000), expected);
 }
 
 #[test]
 fn objects_per_push_are_limited() {
-    refused(
+    assert_limit(
         &["--push-objects", "4"],
         "more.md",
         b"more",
@@ -50,14 +50,14 @@ fn objects_per_push_are_limited() {
 
 #[test]
 fn object_size_is_limited() {
-    refused(
+    assert_limit(
         &["--object-bytes", "10KiB"],
         "long.md",
         &[b'x'; 20_000],
         "error: REJECTED main: long.md takes 20000 bytes, more than 10240; the operator can allow more with  picloud serve --object-bytes",
     );
     let expected = "docs/pictures/large.bin takes 300000 bytes, more than 10240";
-    refused(&["--object-bytes", "10KiB"], "docs/pictures/large.bin", &noise(300_000), expected);
+    assert_limit(&["--object-bytes", "10KiB"], "docs/pictures/large.bin", &incompressible(300_000), expected);
 }
 
 #[test]
@@ -65,11 +65,11 @@ fn deltified_object_above_the_limit_is_named() {
     let server = Server::start_with(Database::sqlite(), &["--object-bytes", "10KiB"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
-    repository.write("docs/notes.bin", noise(9000));
+    repository.write("docs/notes.bin", incompressible(9000));
     repository.commit("small");
     repository.push(&url, &["main"]).succeeded();
     // As a delta against an existing object.
-    repository.write("docs/notes.bin", noise(11_000));
+    repository.write("docs/notes.bin", incompressible(11_000));
     repository.commit("larger");
     repository.push(&url, &["main"]).refused().says("docs/notes.bin takes 11000 bytes, more than 10240");
 }
@@ -78,20 +78,20 @@ fn deltified_object_above_the_limit_is_named() {
 fn unpacked_size_is_limited() {
     let flags = ["--inflated-bytes", "1MiB"];
     let expected = "the objects take more than 1 MiB together; the operator can allow more with  picloud serve --inflated-bytes";
-    refused(&flags, "long.md", &[b'x'; 1_500_000], expected);
+    assert_limit(&flags, "long.md", &[b'x'; 1_500_000], expected);
 }
 
 #[test]
 fn tree_entries_are_limited() {
-    refused(&["--tree-entries", "2"], "more.md", b"more", "the tree has more than 2 files (1 problem");
+    assert_limit(&["--tree-entries", "2"], "more.md", b"more", "the tree has more than 2 files (1 problem");
 }
 
 #[test]
 fn path_length_is_limited() {
     let path = format!("{}/long.md", "folder".repeat(5));
     let expected = format!("the tree has a path of more than 30 bytes: {path}...");
-    refused(&["--path-bytes", "30"], &path, b"more", &expected);
-    refused(
+    assert_limit(&["--path-bytes", "30"], &path, b"more", &expected);
+    assert_limit(
         &["--path-bytes", "30"],
         &path,
         b"more",
@@ -115,7 +115,7 @@ fn refs_per_app_are_limited() {
 }
 
 /// So many tags of the commit.
-fn tagged(repository: &Repository, tags: usize) {
+fn create_tags(repository: &Repository, tags: usize) {
     let head = repository.head();
     let lines: String = (0..tags).map(|number| format!("{head} refs/tags/v{number:04}\n")).collect();
     repository.write(".git/packed-refs", lines);
@@ -125,7 +125,7 @@ fn tagged(repository: &Repository, tags: usize) {
 fn refs_per_push_are_limited() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
-    tagged(&repository, 1001);
+    create_tags(&repository, 1001);
     let url = server.git_url("hello");
     let refused = repository.push(&url, &["--tags"]).refused();
     let expected = "the push names 1001 refs, more than 1000; the operator can allow more with  picloud serve --refs-per-app";
@@ -160,7 +160,7 @@ fn invalid_limit_is_a_usage_error() {
 }
 
 /// A pkt-line.
-fn frame(text: &str) -> String {
+fn pkt_line(text: &str) -> String {
     format!("{:04x}{text}", text.len() + 4)
 }
 
@@ -169,7 +169,7 @@ fn push_timeout_is_reported_by_git() {
     let server = Server::start_with(Database::sqlite(), &["--push-time", "2s"]);
     let command =
         format!("{} {} refs/heads/main\0 report-status side-band-64k", "0".repeat(40), "1".repeat(40));
-    let started = frame(&command) + "0000PACK";
+    let started = pkt_line(&command) + "0000PACK";
     let head = format!(
         "POST /hello.git/git-receive-pack HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\n\
          content-type: application/x-git-receive-pack-request\r\ncontent-length: 5000000\r\n\r\n",
@@ -184,7 +184,7 @@ fn push_timeout_is_reported_by_git() {
 }
 
 /// Starts a push on its own connection, and sends no more.
-fn stalled(server: &Server) -> TcpStream {
+fn open_stalled_push(server: &Server) -> TcpStream {
     let mut connection = TcpStream::connect(&server.address).unwrap();
     let head = format!(
         "POST /hello.git/git-receive-pack HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\n\
@@ -200,7 +200,7 @@ fn stalled(server: &Server) -> TcpStream {
 fn stalled_clients_block_no_others_and_are_disconnected() {
     let server = Server::start_with(Database::sqlite(), &["--pushes-at-once", "1", "--push-time", "3s"]);
     let started = Instant::now();
-    let connections: Vec<TcpStream> = (0..20).map(|_| stalled(&server)).collect();
+    let connections: Vec<TcpStream> = (0..20).map(|_| open_stalled_push(&server)).collect();
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     for mut connection in connections {
         connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -216,7 +216,7 @@ fn pushes_above_max_concurrent_pushes_are_rejected() {
     let server = Server::start(Database::sqlite());
     let url = server.git_url("hello");
     let repository = Repository::hello();
-    let connections: Vec<TcpStream> = (0..256).map(|_| stalled(&server)).collect();
+    let connections: Vec<TcpStream> = (0..256).map(|_| open_stalled_push(&server)).collect();
     // They have all arrived once another one is rejected.
     let one_more = |number| repository.push(&url, &[&format!("HEAD:refs/tags/{number}")]);
     let refused = (0..100).map(one_more).find(|push| !push.accepted).expect("pushes are never rejected");

@@ -25,7 +25,7 @@ const MANIFEST: &str = r#"
 
 /// Tables that change without a request: heartbeats, outcomes of transactions, and the
 /// minute of a token's last use.
-const MOVING: &[&str] = &["nodes", "served", "outcomes"];
+const VOLATILE: &[&str] = &["nodes", "served", "outcomes"];
 
 /// A path and method of the OpenAPI document.
 struct Endpoint {
@@ -38,7 +38,7 @@ struct Endpoint {
 }
 
 /// A request that an endpoint must reject.
-struct Bad {
+struct InvalidRequest {
     what: &'static str,
     path: String,
     token: String,
@@ -73,12 +73,12 @@ fn rejected_requests_change_nothing(database: Database) {
     assert_eq!(api(&server, "apps/gone", "DELETE", b"").status, 200);
     let gone = api(&server, "deleted-apps", "GET", b"").json()["apps"][0]["id"].clone();
     let tables = tables(&server);
-    let before = settled(&server, &tables);
+    let before = stable_tables(&server, &tables);
 
     let endpoints = endpoints(&server.get("/-/api/openapi.json").json(), gone.as_str().expect("an id"));
     assert!(endpoints.len() >= 13, "the document lists every endpoint: {}", endpoints.len());
     for endpoint in &endpoints {
-        for bad in endpoint.refusals(&reader) {
+        for bad in endpoint.invalid_requests(&reader) {
             let label = format!("{} {}: {}", endpoint.method, bad.path, bad.what);
             let response = bad.send(&server, &endpoint.method);
             assert!(
@@ -121,10 +121,10 @@ impl Endpoint {
             .replace("{domain}", "shop.example.com")
     }
 
-    fn refusals(&self, reader: &str) -> Vec<Bad> {
+    fn invalid_requests(&self, reader: &str) -> Vec<InvalidRequest> {
         let path = self.path("hello", "API_KEY");
         let document = self.document.unwrap_or("{}").as_bytes();
-        let bad = |what, body: &[u8]| Bad {
+        let bad = |what, body: &[u8]| InvalidRequest {
             what,
             path: path.clone(),
             token: TOKEN.to_owned(),
@@ -133,17 +133,26 @@ impl Endpoint {
             cut: 0,
         };
         let mut all = vec![
-            Bad { cut: 1, ..bad("a body that is cut off", b"{} ") },
+            InvalidRequest { cut: 1, ..bad("a body that is cut off", b"{} ") },
             bad("a body that is too large", &vec![b' '; 2 * 1024 * 1024]),
-            Bad { token: "wrong".to_owned(), ..bad("a wrong token", document) },
-            Bad { token: reader.to_owned(), ..bad("a token without the right", document) },
-            Bad { headers: vec![("if-match", "\"other\"")], ..bad("a condition that is not met", document) },
+            InvalidRequest { token: "wrong".to_owned(), ..bad("a wrong token", document) },
+            InvalidRequest { token: reader.to_owned(), ..bad("a token without the right", document) },
+            InvalidRequest {
+                headers: vec![("if-match", "\"other\"")],
+                ..bad("a condition that is not met", document)
+            },
         ];
         if self.template.contains("{app}") {
-            all.push(Bad { path: self.path("No-App!", "API_KEY"), ..bad("a name that is none", document) });
+            all.push(InvalidRequest {
+                path: self.path("No-App!", "API_KEY"),
+                ..bad("a name that is none", document)
+            });
         }
         if self.template.contains("{name}") {
-            all.push(Bad { path: self.path("hello", "no%20name"), ..bad("a name that is none", document) });
+            all.push(InvalidRequest {
+                path: self.path("hello", "no%20name"),
+                ..bad("a name that is none", document)
+            });
         }
         // Arguments of a function are validated by the app.
         if !self.template.contains("{function}") {
@@ -153,8 +162,11 @@ impl Endpoint {
                 bad("a field that is unknown", b"{\"nonsense\": 1}"),
                 bad("an array", b"[]"),
                 bad("an array of values", b" [null, null]"),
-                Bad { headers: vec![("content-type", "text/plain")], ..bad("another content type", b"{}") },
-                Bad { path: format!("{path}?{query}"), ..bad("an unknown parameter", document) },
+                InvalidRequest {
+                    headers: vec![("content-type", "text/plain")],
+                    ..bad("another content type", b"{}")
+                },
+                InvalidRequest { path: format!("{path}?{query}"), ..bad("an unknown parameter", document) },
             ]);
             if self.document.is_some() {
                 all.push(bad("no body", b""));
@@ -164,7 +176,7 @@ impl Endpoint {
     }
 }
 
-impl Bad {
+impl InvalidRequest {
     fn send(&self, server: &Server, method: &str) -> Answer {
         let mut headers = format!(
             "host: {}\r\nauthorization: Bearer {}\r\nconnection: close\r\n",
@@ -194,7 +206,7 @@ fn endpoints(description: &Value, deleted_app: &str) -> Vec<Endpoint> {
             }
             let parameters = described["parameters"].as_array().cloned().unwrap_or_default();
             let takes_query = parameters.iter().any(|parameter| parameter["in"] == "query");
-            let document = described.get("requestBody").map(|_| document(method, template));
+            let document = described.get("requestBody").map(|_| valid_body(method, template));
             found.push(Endpoint {
                 method: method.to_uppercase(),
                 template: template.replace("{id}", deleted_app),
@@ -207,7 +219,7 @@ fn endpoints(description: &Value, deleted_app: &str) -> Vec<Endpoint> {
 }
 
 /// A valid body: with a valid token, it changes something.
-fn document(method: &str, template: &str) -> &'static str {
+fn valid_body(method: &str, template: &str) -> &'static str {
     match (method, template.trim_start_matches("/-/api/v1/")) {
         ("post", "tokens") => r#"{"name": "another", "scopes": ["*:read"]}"#,
         ("post", "apps/{app}/functions/{function}") => "{}",
@@ -231,7 +243,7 @@ fn api(server: &Server, path: &str, method: &str, body: &[u8]) -> Answer {
 }
 
 /// All tables, once pending records are written.
-fn settled(server: &Server, tables: &[String]) -> BTreeSet<String> {
+fn stable_tables(server: &Server, tables: &[String]) -> BTreeSet<String> {
     let mut last = dump(server, tables);
     until("the tables do not change", || {
         std::thread::sleep(Duration::from_millis(500));
@@ -250,7 +262,7 @@ fn tables(server: &Server) -> Vec<String> {
         false => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1",
     };
     let names = server.alter(&[names]);
-    let still: Vec<_> = names.lines().filter(|name| !MOVING.contains(name)).collect();
+    let still: Vec<_> = names.lines().filter(|name| !VOLATILE.contains(name)).collect();
     assert!(still.len() > 10 && still.contains(&"audit"), "{still:?}");
     let columns = |name: &str| if name == "tokens" { "id, name, scopes" } else { "*" };
     match postgres {

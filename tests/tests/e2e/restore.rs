@@ -40,7 +40,7 @@ fn cli(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 /// A node that ran a schedule and was restored from a backup, and the output of the restore.
-fn restored(database: Database, flags: &[&str]) -> (Server, String) {
+fn restored_node(database: Database, flags: &[&str]) -> (Server, String) {
     let mut server = Server::start(database);
     let repository = Repository::new();
     let dropped = "[[schedules]]\nname = \"dropped\"\ncron = \"* * * * * *\"\nscript = \"one.rhai\"\n";
@@ -70,7 +70,7 @@ fn restored(database: Database, flags: &[&str]) -> (Server, String) {
 }
 
 fn schedules_are_paused_after_restore_until_resumed(database: Database) {
-    let (mut server, output) = restored(database, &[]);
+    let (mut server, output) = restored_node(database, &[]);
     assert!(output.contains("none runs by the clock until  picloud resume --all"), "{output}");
     assert!(server.log().contains("resume them with  picloud resume --all"), "{}", server.log());
     let before = runs(&server).len();
@@ -114,7 +114,7 @@ fn schedules_are_paused_after_restore_until_resumed(database: Database) {
 }
 
 fn restore_can_leave_schedules_running(database: Database) {
-    let (server, output) = restored(database, &["--run-schedules"]);
+    let (server, output) = restored_node(database, &["--run-schedules"]);
     assert!(output.contains("schedules run by the clock as soon as a node starts"), "{output}");
     let before = runs(&server).len();
     until("the schedule runs", || (runs(&server).len() > before + 1).then_some(()));

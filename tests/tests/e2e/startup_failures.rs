@@ -13,7 +13,7 @@ on_both_databases!(port_in_use_is_reported, newer_database_is_rejected_and_uncha
 const ANN: &str = r#"{"message":"Hello, Ann"}"#;
 
 /// A node with the app `hello` live.
-fn serving(database: Database) -> (Server, Repository) {
+fn serve_hello(database: Database) -> (Server, Repository) {
     let server = Server::start(database);
     let repository = Repository::hello();
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
@@ -26,7 +26,7 @@ fn assert_serves(server: &Server) {
 }
 
 fn port_in_use_is_reported(database: Database) {
-    let (server, _) = serving(database);
+    let (server, _) = serve_hello(database);
     let elsewhere = tempfile::tempdir().unwrap();
     let data = elsewhere.path().to_str().unwrap();
     let output = Command::new(picloud())
@@ -42,7 +42,7 @@ fn port_in_use_is_reported(database: Database) {
 }
 
 fn newer_database_is_rejected_and_unchanged(database: Database) {
-    let (mut server, repository) = serving(database);
+    let (mut server, repository) = serve_hello(database);
     server.stop();
     let (bytes, now) = match server.database.url() {
         Some(_) => ("'\\x00'", "now()"),
@@ -64,7 +64,7 @@ fn newer_database_is_rejected_and_unchanged(database: Database) {
 /// embedded database; with PostgreSQL that needs a file system of its own, and root.
 #[test]
 fn postgresql_without_space_rejects_only_the_push() {
-    let (server, repository) = serving(Database::postgres());
+    let (server, repository) = serve_hello(Database::postgres());
     server.alter(&[
         "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
@@ -121,7 +121,7 @@ fn postgresql_database_with_foreign_table_is_unchanged() {
 }
 
 /// Runs the node with a clock that is wrong by `offset`, until it exits or has printed `expected`.
-fn by_a_wrong_clock(server: &Server, offset: &str, expected: &str) -> (Option<i32>, String) {
+fn run_with_clock(server: &Server, offset: &str, expected: &str) -> (Option<i32>, String) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(picloud());
     tests::clock::set_off(&mut command, offset);
@@ -144,9 +144,9 @@ fn by_a_wrong_clock(server: &Server, offset: &str, expected: &str) -> (Option<i3
 
 #[test]
 fn clock_far_from_database_clock_prevents_start() {
-    let (server, _) = serving(Database::postgres());
+    let (server, _) = serve_hello(Database::postgres());
     for offset in ["-3h", "+3h", "-20000d"] {
-        let (code, output) = by_a_wrong_clock(&server, offset, "listening on");
+        let (code, output) = run_with_clock(&server, offset, "listening on");
         let expected = [
             "error: the clock of this machine says ",
             ", and that of the database ",
@@ -157,18 +157,18 @@ fn clock_far_from_database_clock_prevents_start() {
             "{offset}: {output}"
         );
     }
-    let (code, output) = by_a_wrong_clock(&server, "-60s", "listening on");
+    let (code, output) = run_with_clock(&server, "-60s", "listening on");
     assert!(code.is_none() && output.contains("1 min 0 s behind that of the database"), "{output}");
-    let (code, output) = by_a_wrong_clock(&server, "-1s", "listening on");
+    let (code, output) = run_with_clock(&server, "-1s", "listening on");
     assert!(code.is_none() && !output.contains("the clock of this machine"), "{output}");
     assert_serves(&server);
 }
 
 #[test]
 fn clock_before_last_push_is_reported_and_apps_are_served() {
-    let (mut server, _) = serving(Database::sqlite());
+    let (mut server, _) = serve_hello(Database::sqlite());
     server.stop();
-    let (code, output) = by_a_wrong_clock(&server, "-20000d", "listening on");
+    let (code, output) = run_with_clock(&server, "-20000d", "listening on");
     let expected = [
         "the clock of this machine says 19",
         "and the latest entry in the database is of 20",
@@ -183,7 +183,7 @@ fn clock_before_last_push_is_reported_and_apps_are_served() {
 /// Two nodes on one file would each serve only their own pushes.
 #[test]
 fn data_folder_in_use_prevents_start() {
-    let (mut server, repository) = serving(Database::sqlite());
+    let (mut server, repository) = serve_hello(Database::sqlite());
     let holder = format!("is in use by process {} on ", server.pid());
     for _ in 0..2 {
         let (code, output) = server.fails_to_start(&[]);
@@ -218,7 +218,7 @@ fn data_folder_in_use_prevents_start() {
 fn data_folder_readable_by_others_is_closed_or_rejected() {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    let (mut server, _) = serving(Database::sqlite());
+    let (mut server, _) = serve_hello(Database::sqlite());
     server.stop();
     fs::set_permissions(server.data_dir(), fs::Permissions::from_mode(0o755)).unwrap();
     server.restart();

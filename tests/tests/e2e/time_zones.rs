@@ -17,7 +17,7 @@ script = "tick.rhai"
 "#;
 
 /// A zoneinfo folder in which noon in Berlin is at 03:00 UTC, made by zic(8).
-fn nine_hours_ahead(version: &str) -> TempDir {
+fn shifted_zoneinfo(version: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules");
     fs::write(&rules, "Zone Europe/Berlin 9:00 - NEW\n").unwrap();
@@ -50,7 +50,7 @@ fn pushed(folder: &str) -> (Server, String, String) {
 
 #[test]
 fn system_time_zone_database_is_used_and_reported() {
-    let folder = nine_hours_ahead("2999a");
+    let folder = shifted_zoneinfo("2999a");
     let path = folder.path().to_str().unwrap();
     assert!(version(path).ends_with("\ntime zone data 2999a, system\n"), "{}", version(path));
     let (server, output, next) = pushed(path);
@@ -66,7 +66,7 @@ fn system_time_zone_database_is_used_and_reported() {
 
 #[test]
 fn year_old_time_zone_database_gets_a_push_warning() {
-    let folder = nine_hours_ahead("2020a");
+    let folder = shifted_zoneinfo("2020a");
     let (_server, output, next) = pushed(folder.path().to_str().unwrap());
     assert!(next.contains("T03:00:00"), "{next}");
     for expected in [
@@ -88,7 +88,7 @@ fn bundled_time_zone_database_is_used_without_the_system_one() {
 
 #[test]
 fn damaged_time_zone_file_is_reported_with_its_path() {
-    let folder = nine_hours_ahead("2999a");
+    let folder = shifted_zoneinfo("2999a");
     fs::write(folder.path().join("Europe/Berlin"), "TZif2 and no more").unwrap();
     let (_server, output, next) = pushed(folder.path().to_str().unwrap());
     assert!(

@@ -30,7 +30,7 @@ fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Answer 
 
 /// Asserts that a response asks the client to retry.
 #[track_caller]
-fn is_unserved(response: &Answer) {
+fn assert_unavailable(response: &Answer) {
     assert_eq!((response.status, response.header("retry-after")), (503, Some("15")), "{response:?}");
 }
 
@@ -68,13 +68,13 @@ fn unservable_app_does_not_affect_others(database: Database) {
     );
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     for path in ["/broken/greet/Ann", "/broken@next/greet/Ann", "/shop/"] {
-        is_unserved(&server.get(path));
+        assert_unavailable(&server.get(path));
     }
     for host in ["shop.example", "shop.localhost", "next--broken.localhost"] {
-        is_unserved(&server.request("GET", "/", &[("host", host)], None));
+        assert_unavailable(&server.request("GET", "/", &[("host", host)], None));
     }
-    is_unserved(&api(&server, "POST", "/apps/shop/functions/f", Some("1")));
-    is_unserved(&api(&server, "GET", "/apps/broken/routes", None));
+    assert_unavailable(&api(&server, "POST", "/apps/shop/functions/f", Some("1")));
+    assert_unavailable(&api(&server, "GET", "/apps/broken/routes", None));
     // Unknown apps are still not found, and certificates are renewed meanwhile.
     assert_eq!(server.get("/broken@other/").status, 404);
     assert_eq!(server.get("/nothing/").status, 404);

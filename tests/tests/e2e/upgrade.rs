@@ -29,7 +29,7 @@ fn versions() -> Vec<i64> {
 }
 
 /// Drops everything, and creates the tables of `version` with the rows of `sql`.
-fn make_earlier(server: &Server, version: i64, sql: &str) {
+fn create_schema(server: &Server, version: i64, sql: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         match server.database.url() {
@@ -120,7 +120,7 @@ fn apps_of_every_earlier_version_are_upgraded(database: Database) {
     for version in versions {
         let repository = Repository::hello();
         server.stop();
-        make_earlier(&server, version, &rows(&repository, version));
+        create_schema(&server, version, &rows(&repository, version));
         server.restart();
         assert_eq!(server.get("/hello/greet/Ann").body, ANN, "from version {version}");
         let url = server.git_url("hello");

@@ -13,7 +13,7 @@ type UsageError = (&'static str, &'static str);
 
 /// Compares each case with the output, and shows all differences.
 #[track_caller]
-fn holds(folder: &Path, errors: &[UsageError], known: &[(&str, &str)]) {
+fn assert_outputs(folder: &Path, errors: &[UsageError], known: &[(&str, &str)]) {
     let filled =
         |text: &str| known.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
     let named =
@@ -45,7 +45,7 @@ fn invalid_listen_address_is_a_usage_error() {
         assert_eq!(output, listed(value));
     }
     let known = [("{address}", server.address.as_str())];
-    holds(
+    assert_outputs(
         folder.path(),
         &[
             (
@@ -90,7 +90,7 @@ fn empty_variables_count_as_unset() {
     let empty = "PICLOUD_LISTEN= PICLOUD_DOMAIN= PICLOUD_ROLE= PICLOUD_MEMORY= PICLOUD_CONFIG= DATABASE_URL= PICLOUD_LOG= \
                  CREDENTIALS_DIRECTORY= OTEL_EXPORTER_OTLP_ENDPOINT= PICLOUD_TRUSTED_PROXIES= picloud serve --check-config";
     assert_eq!(shell(folder.path(), empty), "success: nothing is set, everything is as it is by itself\n");
-    holds(
+    assert_outputs(
         folder.path(),
         &[
             (
@@ -110,7 +110,7 @@ fn empty_variables_count_as_unset() {
 #[test]
 fn invalid_database_url_is_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
-    holds(
+    assert_outputs(
         folder.path(),
         &[
             (
@@ -157,7 +157,7 @@ fn token() {
         assert_eq!(shell(folder.path(), &given), none);
         assert_eq!(shell(folder.path(), &format!("picloud apps --token-file token --url {url}")), none);
     }
-    holds(
+    assert_outputs(
         folder.path(),
         &[
             (
@@ -247,7 +247,7 @@ fn server() {
     ];
     let own = env!("CARGO_PKG_VERSION");
     assert_eq!(own, "0.1.0");
-    holds(
+    assert_outputs(
         folder.path(),
         &[
             (
@@ -337,7 +337,7 @@ fn remote_without_git_suffix_is_reported() {
 #[test]
 fn invalid_function_arguments_are_usage_errors() {
     let folder = tempfile::tempdir().unwrap();
-    holds(
+    assert_outputs(
         folder.path(),
         &[
             (
@@ -362,7 +362,7 @@ fn invalid_function_arguments_are_usage_errors() {
 #[test]
 fn commands_of_other_platforms_get_suggestions() {
     let folder = tempfile::tempdir().unwrap();
-    holds(
+    assert_outputs(
         folder.path(),
         &[
             (

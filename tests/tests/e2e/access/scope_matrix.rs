@@ -11,8 +11,8 @@ use super::{api, token, url};
 /// The scopes of an app and a pair of them, the scopes of the node, and a token without access to the app.
 const SCOPES: [&str; 8] =
     ["read", "preview", "deploy", "force", "deploy,force", "invoke", "secrets", "create"];
-const OF_NODE: [&str; 2] = ["metrics", "status"];
-const OF_ANOTHER: &str = "-";
+const NODE_SCOPES: [&str; 2] = ["metrics", "status"];
+const NO_ACCESS: &str = "-";
 
 /// The scopes that allow each operation, besides `admin`, which allows everything.
 const ALLOWED: &[(&str, &str)] = &[
@@ -122,7 +122,7 @@ fn send(server: &Server, token: &str, app: &str, operation: &Operation) -> Answe
 
 /// Whether a token is authorized. Other errors of the request are reported only to authorized tokens, and an app without
 /// access is not found.
-fn is_let_in(server: &Server, token: &str, operation: &Operation) -> bool {
+fn is_authorized(server: &Server, token: &str, operation: &Operation) -> bool {
     let response = send(server, token, "hello", operation);
     let is_hidden = || {
         let absent = send(server, token, "absent", operation);
@@ -133,7 +133,7 @@ fn is_let_in(server: &Server, token: &str, operation: &Operation) -> bool {
 }
 
 /// The git operations that a token is allowed.
-fn of_git(server: &Server, token: &str, repository: &Repository) -> Vec<&'static str> {
+fn allowed_git_operations(server: &Server, token: &str, repository: &Repository) -> Vec<&'static str> {
     let url = url(server, token, "hello");
     let mut allowed = Vec::new();
     if repository.try_git(&["ls-remote", &url]).accepted {
@@ -169,31 +169,31 @@ fn every_operation_accepts_exactly_its_scopes() {
     for scope in SCOPES {
         let token = token(&server, &scope.replace(',', "-"), &[&format!("hello:{scope}")]);
         for (name, operation) in &operations {
-            if is_let_in(&server, &token, operation) {
+            if is_authorized(&server, &token, operation) {
                 allowed.entry(name).or_default().push(scope);
             }
         }
         repository.commit(scope);
-        for what in of_git(&server, &token, &repository) {
+        for what in allowed_git_operations(&server, &token, &repository) {
             allowed.entry(what).or_default().push(scope);
         }
     }
-    for scope in OF_NODE {
+    for scope in NODE_SCOPES {
         let token = token(&server, scope, &[scope]);
         for (name, operation) in &operations {
-            if is_let_in(&server, &token, operation) {
+            if is_authorized(&server, &token, operation) {
                 allowed.entry(name).or_default().push(scope);
             }
         }
-        assert!(of_git(&server, &token, &repository).is_empty(), "{scope}");
+        assert!(allowed_git_operations(&server, &token, &repository).is_empty(), "{scope}");
         let bearer = format!("Bearer {token}");
         let metrics = server.request("GET", "/-/metrics", &[("authorization", &bearer)], None);
         assert_eq!(metrics.status, if scope == "metrics" { 200 } else { 403 });
     }
     let stranger = token(&server, "stranger", &["another:read,deploy,force,invoke,secrets,create"]);
     for (name, operation) in &operations {
-        if is_let_in(&server, &stranger, operation) {
-            allowed.entry(name).or_default().push(OF_ANOTHER);
+        if is_authorized(&server, &stranger, operation) {
+            allowed.entry(name).or_default().push(NO_ACCESS);
         }
         // Operations on an absent app change nothing, so all of them can be tried.
         assert_ne!(send(&server, TOKEN, "absent", operation).status, 403, "admin: {name}");

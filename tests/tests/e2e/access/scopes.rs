@@ -5,7 +5,7 @@ use tests::{Database, Repository, Server, TOKEN};
 use super::{api, cli, cli_as, token, url};
 
 /// A server with `hello` live, which has a function and a schedule.
-fn with_hello() -> (Server, Repository) {
+fn serve_hello() -> (Server, Repository) {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     repository.write(
@@ -24,7 +24,7 @@ fn with_hello() -> (Server, Repository) {
 
 #[test]
 fn preview_token_cannot_change_production() {
-    let (server, repository) = with_hello();
+    let (server, repository) = serve_hello();
     let reviewer = token(&server, "reviewer", &["hello:preview"]);
     let url = url(&server, &reviewer, "hello");
     repository.push(&url, &["main:try"]).succeeded().says("PREVIEW as deploy 2");
@@ -46,7 +46,7 @@ fn preview_token_cannot_change_production() {
 
 #[test]
 fn read_token_can_only_read() {
-    let (server, repository) = with_hello();
+    let (server, repository) = serve_hello();
     let reader = token(&server, "reader", &["hello:read"]);
     let url = url(&server, &reader, "hello");
     assert_eq!(Repository::clone_of(&url).head(), repository.head());
@@ -71,7 +71,7 @@ fn read_token_can_only_read() {
 
 #[test]
 fn apps_outside_scopes_are_not_found() {
-    let (server, _) = with_hello();
+    let (server, _) = serve_hello();
     let stranger = token(&server, "stranger", &["other:deploy,read,invoke", "*:create"]);
     let responses_for = |app: &str| {
         let of_git = server.request(

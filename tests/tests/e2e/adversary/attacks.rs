@@ -20,29 +20,29 @@ use super::AttackContext;
 type Attack = fn(&AttackContext, u32);
 
 pub(super) const ATTACKS: &[(&str, Attack)] = &[
-    ("cycles of closures", cycles),
-    ("large heaps", heaps),
-    ("answers that nobody takes", unread_responses),
-    ("bodies that do not end", endless_bodies),
-    ("heads that do not end", endless_heads),
-    ("fetches that inflate", inflating_fetches),
-    ("fetches of millions of lines", long_fetches),
-    ("clones that stall", stalled_clones),
-    ("pushes that do not end", endless_pushes),
-    ("pushes that inflate", inflating_pushes),
-    ("checks that take long", long_checks),
+    ("reference cycles", reference_cycles),
+    ("large heaps", large_heaps),
+    ("unread responses", unread_responses),
+    ("endless bodies", endless_bodies),
+    ("endless heads", endless_heads),
+    ("inflating fetches", inflating_fetches),
+    ("fetches with millions of lines", long_fetches),
+    ("stalled clones", stalled_clones),
+    ("endless pushes", endless_pushes),
+    ("inflating pushes", inflating_pushes),
+    ("slow checks", long_checks),
     ("previews of the same scripts", previews),
     ("compiled scripts", programs),
     ("bytes on disk", bytes_on_disk),
     ("log lines", log_lines),
-    ("previews that loop", loops),
-    ("frames that ask for nothing", idle_frames),
+    ("infinite loops in previews", infinite_loops),
+    ("idle frames", idle_frames),
     ("certificates of previews", certificates),
 ];
 
 /// How many connections one attacker holds at once, and for how long.
-const AT_ONCE: usize = 8;
-const HELD: Duration = Duration::from_secs(2);
+const CONNECTIONS: usize = 8;
+const HOLD_TIME: Duration = Duration::from_secs(2);
 
 pub(super) fn name(app: u32) -> String {
     format!("hostile-{app}")
@@ -92,8 +92,8 @@ pub(super) fn schedule(repository: &Repository) {
 
 fn connect(context: &AttackContext) -> Option<TcpStream> {
     let stream = TcpStream::connect(&context.server.address).ok()?;
-    stream.set_read_timeout(Some(HELD)).ok()?;
-    stream.set_write_timeout(Some(HELD)).ok()?;
+    stream.set_read_timeout(Some(HOLD_TIME)).ok()?;
+    stream.set_write_timeout(Some(HOLD_TIME)).ok()?;
     Some(stream)
 }
 
@@ -112,7 +112,7 @@ fn get(context: &AttackContext, path: &str) {
 
 /// Opens connections that each send something and then nothing more, and holds them for a while.
 fn hold(context: &AttackContext, request: &[u8]) {
-    hold_many(context, request, AT_ONCE);
+    hold_many(context, request, CONNECTIONS);
 }
 
 fn hold_many(context: &AttackContext, request: &[u8], at_once: usize) {
@@ -129,11 +129,11 @@ fn hold_many(context: &AttackContext, request: &[u8], at_once: usize) {
     }
 }
 
-fn cycles(context: &AttackContext, app: u32) {
+fn reference_cycles(context: &AttackContext, app: u32) {
     get(context, &format!("/{}/leak", name(app)));
 }
 
-fn heaps(context: &AttackContext, app: u32) {
+fn large_heaps(context: &AttackContext, app: u32) {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| get(context, &format!("/{}/heap", name(app))));
@@ -141,7 +141,7 @@ fn heaps(context: &AttackContext, app: u32) {
     });
 }
 
-fn loops(context: &AttackContext, app: u32) {
+fn infinite_loops(context: &AttackContext, app: u32) {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| get(context, &format!("/{}@loop/loop", name(app))));
@@ -164,7 +164,7 @@ fn unread_responses(context: &AttackContext, app: u32) {
     let window = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &1u32.to_be_bytes()].concat();
     let mut sent = [PREFACE, &frame(SETTINGS, 0, 0, &window)].concat();
     let path = format!("/{}/answer", name(app));
-    for id in (1..).step_by(2).take(AT_ONCE) {
+    for id in (1..).step_by(2).take(CONNECTIONS) {
         let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", &path)];
         sent.extend(frame(HEADERS, 5, id, &literals(&fields)));
     }
@@ -206,7 +206,7 @@ fn endless_bodies(context: &AttackContext, app: u32) {
 
 /// In the long form, ten thousand from all attackers together.
 fn endless_heads(context: &AttackContext, _: u32) {
-    let at_once = rounds(AT_ONCE as u32, 250) as usize;
+    let at_once = rounds(CONNECTIONS as u32, 250) as usize;
     hold_many(context, b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ", at_once);
 }
 

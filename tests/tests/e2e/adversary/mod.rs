@@ -37,12 +37,12 @@ impl AttackContext<'_> {
 
 /// The response times of the honest app.
 #[derive(Clone, Copy)]
-struct Waits {
+struct ResponseTimes {
     p99: Duration,
 }
 
 /// Requests the honest app for a while, from a separate process, so that it waits for nothing but the node.
-fn visit(server: &Server, time: Duration) -> Waits {
+fn measure_response_times(server: &Server, time: Duration) -> ResponseTimes {
     let visitor = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "adversary::visitor", "--ignored", "--nocapture"])
         .env("VISITED_NODE", &server.address)
@@ -53,7 +53,7 @@ fn visit(server: &Server, time: Duration) -> Waits {
         String::from_utf8_lossy(&visitor.stdout).into_owned() + &String::from_utf8_lossy(&visitor.stderr);
     let micros = output.lines().find_map(|line| line.strip_prefix("p99 ")?.strip_suffix(" us")?.parse().ok());
     let p99 = Duration::from_micros(micros.unwrap_or_else(|| panic!("unexpected visitor output: {output}")));
-    Waits { p99 }
+    ResponseTimes { p99 }
 }
 
 #[test]
@@ -81,11 +81,11 @@ fn visitor() {
 }
 
 /// The memory metrics of the node at its peak.
-struct Watch(Vec<String>);
+struct MemoryWatch(Vec<String>);
 
-impl Watch {
+impl MemoryWatch {
     /// Samples while `is_running`.
-    fn keep(server: &Server, is_running: impl Fn() -> bool) -> Self {
+    fn record(server: &Server, is_running: impl Fn() -> bool) -> Self {
         let (mut most, mut held) = (0, Vec::new());
         while is_running() {
             let now = server.memory();
@@ -118,18 +118,18 @@ fn report(line: &str) {
 fn node_survives_all_attacks_at_once() {
     // In a cgroup of 512 MiB a node has 60 percent of it for its apps.
     const BUDGET: u64 = 307 * MIB;
-    const MOST: u64 = 512 * MIB;
+    const PEAK_MAX: u64 = 512 * MIB;
     let [warm_up, time] =
         [(5, 60), (15, 600)].map(|(short, long)| Duration::from_secs(rounds(short, long).into()));
     let server = Server::start_with(Database::sqlite(), &["--memory", &format!("{}MiB", BUDGET / MIB)]);
     Repository::hello().push(&server.git_url("honest"), &["main"]).succeeded();
-    let hostile = Hostile::push(&server);
+    let hostile = Attackers::push(&server);
     let cold = server.memory();
 
     // The first run fills SQLite's caches and starts threads. Memory that grows after it is a leak.
     hostile.run_attacks(&server, warm_up);
-    let before = settled(&server, |_| true);
-    let quiet = visit(&server, Duration::from_secs(2));
+    let before = stable_memory(&server, |_| true);
+    let quiet = measure_response_times(&server, Duration::from_secs(2));
     let attacked = hostile.run_attacks(&server, time);
     let peak = server.peak_memory();
     report(&format!("hello p99 quiet {:?}, under attack {:?}", quiet.p99, attacked.p99));
@@ -137,19 +137,19 @@ fn node_survives_all_attacks_at_once() {
     assert_eq!(server.get("/fresh/greet/Ann").status, 200);
     // With other tests running, memory is more fragmented.
     let back = before + before / if long() { 10 } else { 3 };
-    let after = settled(&server, |memory| memory <= back);
+    let after = stable_memory(&server, |memory| memory <= back);
     let mib = [cold, before, peak, after].map(|bytes| bytes / MIB);
     report(&format!(
         "memory: cold {} MiB, before {} MiB, peak {} MiB, after {} MiB",
         mib[0], mib[1], mib[2], mib[3]
     ));
-    assert!(peak < MOST, "the node used {} MiB", peak / MIB);
+    assert!(peak < PEAK_MAX, "the node used {} MiB", peak / MIB);
     assert!(after <= back, "{} MiB, and {} MiB before", after / MIB, before / MIB);
     assert!(!long() || attacked.p99 < quiet.p99 * 10, "{:?} and {:?}", quiet.p99, attacked.p99);
 }
 
 /// The memory of the node once it is stable for some seconds and `enough`, or after half a minute.
-fn settled(server: &Server, enough: impl Fn(u64) -> bool) -> u64 {
+fn stable_memory(server: &Server, enough: impl Fn(u64) -> bool) -> u64 {
     let (start, mut held, mut since) = (Instant::now(), server.memory(), Instant::now());
     loop {
         std::thread::sleep(Duration::from_millis(100));
@@ -165,7 +165,7 @@ fn settled(server: &Server, enough: impl Fn(u64) -> bool) -> u64 {
 }
 
 /// The attackers, each with an app.
-struct Hostile {
+struct Attackers {
     repository: Repository,
     apps: u32,
     /// The commit without schedules.
@@ -173,7 +173,7 @@ struct Hostile {
     checker: String,
 }
 
-impl Hostile {
+impl Attackers {
     fn push(server: &Server) -> Self {
         let (repository, apps) = (attacks::hostile_app(), rounds(6, 40));
         for app in 0..apps {
@@ -186,14 +186,14 @@ impl Hostile {
     }
 
     /// Runs all attacks at once, and measures the response times of the honest app meanwhile.
-    fn run_attacks(&self, server: &Server, time: Duration) -> Waits {
+    fn run_attacks(&self, server: &Server, time: Duration) -> ResponseTimes {
         let only = std::env::var("ADVERSARY_OF").ok();
         for app in 0..self.apps {
             self.repository.push(&server.git_url(&attacks::name(app)), &["main"]).succeeded();
         }
         let context = AttackContext { server, checker: &self.checker, over: AtomicBool::new(false) };
         let waits = scope(|scope| {
-            let watch = scope.spawn(|| Watch::keep(server, || context.is_running()));
+            let watch = scope.spawn(|| MemoryWatch::record(server, || context.is_running()));
             for app in 0..self.apps {
                 for (name, attack) in ATTACKS {
                     let (context, is_selected) =
@@ -208,7 +208,7 @@ impl Hostile {
                     thread.spawn_scoped(scope, attack).expect("a thread");
                 }
             }
-            let waits = std::panic::catch_unwind(|| visit(server, time));
+            let waits = std::panic::catch_unwind(|| measure_response_times(server, time));
             context.over.store(true, Ordering::Relaxed);
             watch.join().expect("the watch").0.iter().for_each(|line| report(line));
             waits

@@ -3,7 +3,7 @@
 use tests::server::picloud;
 use tests::{Database, Repository, Server, until};
 
-use super::{Caddy, DOMAIN, Release, under_load, with_each_release};
+use super::{Caddy, DOMAIN, Release, send_requests_during, with_each_release};
 use crate::getting_started;
 
 with_each_release!(
@@ -15,7 +15,7 @@ with_each_release!(
 );
 
 /// Returns the forwarded headers.
-const WHO: &str = "#{ \"for\": ctx.request.headers[\"x-forwarded-for\"], proto: ctx.request.headers[\"x-forwarded-proto\"] }";
+const FORWARDED_SCRIPT: &str = "#{ \"for\": ctx.request.headers[\"x-forwarded-for\"], proto: ctx.request.headers[\"x-forwarded-proto\"] }";
 
 const MANIFEST: &str = r#"sdk = "1.1"
 
@@ -34,7 +34,7 @@ script = "who.rhai"
 fn shop() -> Repository {
     let repository = Repository::hello();
     repository.write("picloud.toml", MANIFEST);
-    repository.write("who.rhai", WHO);
+    repository.write("who.rhai", FORWARDED_SCRIPT);
     repository.commit("shop");
     repository
 }
@@ -216,7 +216,7 @@ fn node_restart_under_load_fails_no_request(release: Release) {
         let got = caddy.curl("shop.example", path, arguments);
         if got.status == 200 { Ok(()) } else { Err(format!("{got:?}")) }
     };
-    let requests = under_load(
+    let requests = send_requests_during(
         // Without a body: Caddy 2.6 does not retry one when a connection is refused, see docs/operations.md.
         || send("/greet/Ann", &[]).and_then(|()| send("/who", &["-X", "POST"])),
         || {

@@ -165,7 +165,7 @@ fn shipped(file: &str) -> PathBuf {
 }
 
 /// Sends requests from several threads while `meanwhile` runs. Every request must succeed.
-fn under_load(send: impl Fn() -> Result<(), String> + Sync, meanwhile: impl FnOnce()) -> usize {
+fn send_requests_during(send: impl Fn() -> Result<(), String> + Sync, meanwhile: impl FnOnce()) -> usize {
     let (done, requests) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..4)

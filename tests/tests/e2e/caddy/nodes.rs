@@ -2,7 +2,7 @@
 
 use tests::{Database, Repository, Server, until};
 
-use super::{Caddy, DOMAIN, Release, free_port, under_load, with_each_release};
+use super::{Caddy, DOMAIN, Release, free_port, send_requests_during, with_each_release};
 
 with_each_release!(stopping_one_node_under_load_fails_no_request);
 
@@ -41,7 +41,7 @@ fn stopping_one_node_under_load_fails_no_request(release: Release) {
         let got = caddy.curl("shop.example", "/", arguments);
         if got.status == 200 { Ok(()) } else { Err(format!("{got:?}")) }
     };
-    let requests = under_load(
+    let requests = send_requests_during(
         || send(&[]).and_then(|()| send(&["-X", "POST"])),
         || {
             second.stop();

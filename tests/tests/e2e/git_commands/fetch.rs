@@ -2,7 +2,7 @@
 
 use tests::{Database, Repository, Server};
 
-use super::{clone, commits, history, well_formed};
+use super::{clone, commits, fsck, history};
 
 #[test]
 fn pull_merges_or_rebases_pushed_commits() {
@@ -41,7 +41,7 @@ fn shallow_clone_is_deepened_by_every_option() {
         assert_eq!(commits(&shallow, "HEAD"), "2", "{version}");
         let fetch = |options: &[&str]| {
             shallow.git(&[&["fetch", "-q", "origin"], options].concat());
-            well_formed(&shallow);
+            fsck(&shallow);
             commits(&shallow, "HEAD")
         };
         assert_eq!(fetch(&["--deepen", "1"]), "3", "{version}");
@@ -74,7 +74,7 @@ fn deepen_counts_from_the_tip_during_pushes() {
     }
     repository.push(&url, &["main"]).succeeded();
     shallow.git(&["fetch", "-q", "--deepen", "1"]);
-    well_formed(&shallow);
+    fsck(&shallow);
     assert_eq!((commits(&shallow, "HEAD"), commits(&shallow, "origin/main")), ("3".into(), "6".into()));
 }
 
@@ -88,7 +88,7 @@ fn shallow_clone_after_rollback_is_deepened() {
         let (shallow, _) = clone(&url, &["--depth", "1"]);
         repository.push(&url, &["-f", "main~4:main"]).succeeded();
         shallow.git(&[&["fetch", "-q"], options].concat());
-        well_formed(&shallow);
+        fsck(&shallow);
         assert_eq!(
             (commits(&shallow, "HEAD").as_str(), commits(&shallow, "origin/main").as_str()),
             (left, "3")
@@ -209,7 +209,7 @@ fn deploy_refs_are_fetched_and_unknown_objects_are_not() {
         let version = format!("protocol.version={version}");
         let copy = Repository::new();
         copy.git(&["-c", &version, "fetch", "-q", &url, "refs/deploys/*:refs/deploys/*"]);
-        well_formed(&copy);
+        fsck(&copy);
         for (deploy, commit) in [("refs/deploys/1", "c2"), ("refs/deploys/2", "c4")] {
             assert_eq!(copy.git(&["rev-parse", deploy]), repository.git(&["rev-parse", commit]));
             let one = Repository::new();

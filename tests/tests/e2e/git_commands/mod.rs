@@ -17,11 +17,11 @@ fn clone(url: &str, options: &[&str]) -> (Repository, String) {
     let text = String::from_utf8_lossy(&cloned.stderr).into_owned();
     assert!(cloned.status.success(), "clone {options:?}: {text}");
     let clone = Repository::made_in(folder);
-    well_formed(&clone);
+    fsck(&clone);
     (clone, text)
 }
 
-fn well_formed(repository: &Repository) {
+fn fsck(repository: &Repository) {
     repository.git(&["fsck", "--strict", "--full"]);
 }
 

@@ -7,10 +7,10 @@ use tests::{Frames, Server, Wire, until};
 use super::app;
 
 /// Much longer than the tests wait.
-const LONG: &str = "GET /app/long HTTP/1.1\r\nHost: test\r\n\r\n";
+const TIMEOUT: &str = "GET /app/long HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// An app with one slot; `/long` runs for a minute.
-fn one_at_a_time() -> Server {
+fn single_slot_app() -> Server {
     let manifest = "[[routes]]\npath = \"/long\"\nscript = \"long.rhai\"\n\
         [[routes]]\npath = \"/quick\"\nscript = \"quick.rhai\"\n\
         [limits]\ntimeout = \"60s\"\noperations = 1_000_000_000\nconcurrency = 1\n";
@@ -23,7 +23,7 @@ fn one_at_a_time() -> Server {
 
 /// Asserts that the app's only slot is in use, and free again soon after `leave`.
 #[track_caller]
-fn frees_the_place(server: &Server, leave: impl FnOnce()) {
+fn assert_frees_slot(server: &Server, leave: impl FnOnce()) {
     let quick = || server.get("/app/quick").status;
     until("the script runs", || server.log().contains("begun").then_some(()));
     let left = Instant::now();
@@ -35,43 +35,43 @@ fn frees_the_place(server: &Server, leave: impl FnOnce()) {
 
 #[test]
 fn disconnect_over_http_1_stops_script() {
-    let server = one_at_a_time();
-    let wire = Wire::sent(&server, LONG);
-    frees_the_place(&server, || drop(wire));
+    let server = single_slot_app();
+    let wire = Wire::sent(&server, TIMEOUT);
+    assert_frees_slot(&server, || drop(wire));
 }
 
 #[test]
 fn disconnect_over_http_1_with_body_and_keep_alive_stops_script() {
-    let server = one_at_a_time();
+    let server = single_slot_app();
     let mut wire = Wire::sent(&server, "GET /app/quick HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(wire.answer().status, 200);
     wire.send("POST /app/long HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc");
-    frees_the_place(&server, || drop(wire));
+    assert_frees_slot(&server, || drop(wire));
 }
 
 #[test]
 fn half_close_over_http_1_stops_script() {
     // A client that shuts down its sending side could still read; most are gone, and the two cases cannot be distinguished.
-    let server = one_at_a_time();
-    let mut wire = Wire::sent(&server, LONG);
-    frees_the_place(&server, || wire.end());
+    let server = single_slot_app();
+    let mut wire = Wire::sent(&server, TIMEOUT);
+    assert_frees_slot(&server, || wire.end());
     assert!(wire.is_closed());
 }
 
 #[test]
 fn stream_reset_over_http_2_stops_script() {
-    let server = one_at_a_time();
+    let server = single_slot_app();
     let mut frames = Frames::open(&server, &[]);
     frames.get(1, "/app/long");
-    frees_the_place(&server, || frames.reset(1));
+    assert_frees_slot(&server, || frames.reset(1));
     frames.get(3, "/app/quick");
     frames.until("the next response", |frame| frame.stream == 3 && frame.is_last());
 }
 
 #[test]
 fn disconnect_over_http_2_stops_script() {
-    let server = one_at_a_time();
+    let server = single_slot_app();
     let mut frames = Frames::open(&server, &[]);
     frames.get(1, "/app/long");
-    frees_the_place(&server, || frames.leave());
+    assert_frees_slot(&server, || frames.leave());
 }

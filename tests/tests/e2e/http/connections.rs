@@ -9,23 +9,23 @@ use tests::{Database, Server, TOKEN, Wire, until};
 use super::echo;
 
 /// The number of connections.
-const MANY: usize = 10_000;
+const CONNECTIONS: usize = 10_000;
 
 /// The file descriptors that this process and the server need besides them.
-const BESIDE: u64 = 1_000;
+const OTHER_FILES: u64 = 1_000;
 
 const LIVE: &str = "GET /-/health/live HTTP/1.1\r\nHost: test\r\n\r\n";
 
 const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// Raises the soft limit of open files to the hard limit.
-fn raise_open_files() {
+fn raise_open_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let hard = limit.maximum.unwrap_or(u64::MAX);
-    let needed = MANY as u64 + BESIDE;
+    let needed = CONNECTIONS as u64 + OTHER_FILES;
     assert!(
         hard >= needed,
-        "this machine lets a process open {hard} files at the most (ulimit -Hn); to hold {MANY} connections the test \
+        "this machine lets a process open {hard} files at the most (ulimit -Hn); to hold {CONNECTIONS} connections the test \
          needs {needed}: raise the hard limit and run it again"
     );
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
@@ -33,13 +33,13 @@ fn raise_open_files() {
 
 #[test]
 fn ten_thousand_idle_connections_use_little_memory() {
-    raise_open_files();
+    raise_open_file_limit();
     let server = echo(&["--connections", "10100"]);
     let before = server.memory();
     let started = Instant::now();
     // Half of them have sent a request before, half have sent nothing.
-    let mut open: Vec<Wire> = Vec::with_capacity(MANY);
-    while open.len() < MANY {
+    let mut open: Vec<Wire> = Vec::with_capacity(CONNECTIONS);
+    while open.len() < CONNECTIONS {
         let mut some: Vec<Wire> = (0..250).map(|_| Wire::sent(&server, LIVE)).collect();
         some.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));
         open.append(&mut some);
@@ -54,10 +54,10 @@ fn ten_thousand_idle_connections_use_little_memory() {
     }
     // Buffers would take more; idle connections have freed them.
     let each = until("idle connections use little memory", || {
-        let each = server.memory().saturating_sub(before) / MANY as u64;
+        let each = server.memory().saturating_sub(before) / CONNECTIONS as u64;
         (each <= 8192).then_some(each)
     });
-    println!("{MANY} connections in {opened:?}, {each} bytes each");
+    println!("{CONNECTIONS} connections in {opened:?}, {each} bytes each");
     open.iter_mut().for_each(|wire| wire.send(LIVE));
     open.iter_mut().for_each(|wire| assert_eq!(wire.answer().body, "ok\n"));
 }
@@ -72,13 +72,13 @@ fn longest_idle_connection_is_evicted_at_the_limit() {
     }
     let closed = idle.iter_mut().map(Wire::is_silent).filter(|silent| !silent).count();
     assert!((1..=4).contains(&closed), "{closed} of 8 were evicted for 3");
-    assert_eq!(counted(&server, "idle"), closed as u64);
-    assert_eq!(counted(&server, "slow"), 0);
+    assert_eq!(evicted_connections(&server, "idle"), closed as u64);
+    assert_eq!(evicted_connections(&server, "slow"), 0);
     assert_eq!(server.log().matches("all connections are in use").count(), 1, "{}", server.log());
 }
 
 /// How many connections the node closed to free slots.
-fn counted(server: &Server, reason: &str) -> u64 {
+fn evicted_connections(server: &Server, reason: &str) -> u64 {
     let bearer = format!("Bearer {TOKEN}");
     let page = server.request("GET", "/-/metrics", &[("authorization", &bearer)], None);
     let name = format!("picloud_connections_closed_total{{reason=\"{reason}\"}} ");
@@ -115,22 +115,22 @@ fn connections_with_a_request_in_progress_are_not_evicted() {
 }
 
 /// The limit that slow clients reach, and the number of connections that they open.
-const BOUND: usize = 100;
-const SLOW: usize = 150;
+const CONNECTIONS_MAX: usize = 100;
+const SLOW_CONNECTIONS: usize = 150;
 
 /// Opens connections that send `started` and nothing more.
-fn slow(server: &Server, address: Ipv4Addr, started: &str) -> Vec<Wire> {
+fn open_slow(server: &Server, address: Ipv4Addr, started: &str) -> Vec<Wire> {
     let open = |_| {
         let mut wire = Wire::open_from(server, address);
         wire.send(started);
         wire
     };
-    (0..SLOW).map(open).collect()
+    (0..SLOW_CONNECTIONS).map(open).collect()
 }
 
 /// Asserts that a node serves others at once, as soon as it has evicted some of the slow connections.
 #[track_caller]
-fn serves_others(server: &Server) {
+fn assert_serves_others(server: &Server) {
     for _ in 0..20 {
         let start = Instant::now();
         assert_eq!(server.get("/app/hello").status, 200);
@@ -144,25 +144,25 @@ fn serves_others(server: &Server) {
 
 #[test]
 fn slow_requests_from_one_address_block_no_others() {
-    let flags = ["--connections", &BOUND.to_string(), "--head-time", "60s", "--body-time", "60s"];
+    let flags = ["--connections", &CONNECTIONS_MAX.to_string(), "--head-time", "60s", "--body-time", "60s"];
     let server = echo(&flags);
     let body = "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
     // Another slow client with a single connection.
     let mut modest = Wire::sent(&server, body);
     for started in ["GET /app/hello HTTP/1.1\r\nHo", body, "PRI * HTTP/2.0\r\n"] {
-        let slow = slow(&server, Ipv4Addr::new(127, 0, 0, 2), started);
-        serves_others(&server);
+        let slow = open_slow(&server, Ipv4Addr::new(127, 0, 0, 2), started);
+        assert_serves_others(&server);
         drop(slow);
     }
     assert!(modest.is_silent());
-    assert!(counted(&server, "slow") > 0);
+    assert!(evicted_connections(&server, "slow") > 0);
     modest.send("c");
     assert_eq!(modest.answer().status, 200);
 }
 
 #[test]
 fn slow_bodies_through_proxy_count_for_their_clients() {
-    let server = echo(&["--connections", &BOUND.to_string(), "--body-time", "60s"]);
+    let server = echo(&["--connections", &CONNECTIONS_MAX.to_string(), "--body-time", "60s"]);
     let body = |client: &str| {
         format!(
             "POST /app/ HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: {client}\r\nContent-Type: text/plain\r\n\
@@ -171,8 +171,8 @@ fn slow_bodies_through_proxy_count_for_their_clients() {
     };
     let mut modest: Vec<Wire> =
         (1..=20).map(|number| Wire::sent(&server, body(&format!("192.0.2.{number}")))).collect();
-    let slow = slow(&server, Ipv4Addr::LOCALHOST, &body("198.51.100.1"));
-    serves_others(&server);
+    let slow = open_slow(&server, Ipv4Addr::LOCALHOST, &body("198.51.100.1"));
+    assert_serves_others(&server);
     drop(slow);
     modest.iter_mut().for_each(|wire| wire.send("c"));
     modest.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));

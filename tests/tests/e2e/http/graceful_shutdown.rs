@@ -12,17 +12,17 @@ use super::echo;
 const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// A request whose response starts when its last byte, `c`, has arrived.
-const BEGUN: &str =
+const PARTIAL_REQUEST: &str =
     "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
 
 fn started(server: &Server) -> Wire {
     let mut wire = Wire::sent(server, HELLO);
     assert_eq!(wire.answer().status, 200);
-    wire.send(BEGUN);
+    wire.send(PARTIAL_REQUEST);
     wire
 }
 
-fn takes_connections(server: &Server) -> bool {
+fn accepts_connections(server: &Server) -> bool {
     TcpStream::connect(&server.address).is_ok()
 }
 
@@ -34,7 +34,7 @@ fn node_is_unready_before_the_listener_closes() {
     until("the node is not ready", || (server.get("/-/health/ready").status == 503).then_some(()));
     assert_eq!(server.get("/-/health/live").status, 200);
     assert_eq!(server.get("/app/hello").status, 200, "existing connections are served");
-    until("the listener is closed", || (!takes_connections(&server)).then_some(()));
+    until("the listener is closed", || (!accepts_connections(&server)).then_some(()));
     until("the node stops", || server.has_stopped().then_some(()));
 }
 
@@ -47,7 +47,7 @@ fn running_requests_finish_and_idle_connections_are_closed() {
     let mut running = started(&server);
     server.ask_to_stop();
     assert!(idle.is_closed() && fresh.is_closed());
-    until("the listener is closed", || (!takes_connections(&server)).then_some(()));
+    until("the listener is closed", || (!accepts_connections(&server)).then_some(()));
     assert!(running.is_silent() && !server.has_stopped());
     running.send("c");
     let response = running.answer();
@@ -59,7 +59,7 @@ fn running_requests_finish_and_idle_connections_are_closed() {
 }
 
 /// Sends SIGTERM to the node, and waits until connections get their last responses.
-fn last_responses(server: &mut Server) {
+fn start_drain(server: &mut Server) {
     server.ask_to_stop();
     until("responses close their connections", || {
         let response = Wire::sent(server, "GET /-/health/ready HTTP/1.1\r\nHost: test\r\n\r\n").answer();
@@ -79,7 +79,7 @@ fn keep_alive_connection_gets_connection_close_before_it_is_closed() {
     let (head, rest) = HELLO.split_at(20);
     kept[100..].iter_mut().for_each(|wire| wire.send(head));
     let since = Instant::now();
-    last_responses(&mut server);
+    start_drain(&mut server);
     kept[100..].iter_mut().for_each(|wire| wire.send(rest));
     kept[..100].iter_mut().for_each(|wire| wire.send(HELLO));
     for (number, wire) in kept.iter_mut().enumerate() {
@@ -97,7 +97,7 @@ fn request_on_returning_connection_is_answered_during_drain() {
     let mut server = echo(&[]);
     let mut idle = Wire::sent(&server, HELLO);
     assert_eq!(idle.answer().status, 200);
-    last_responses(&mut server);
+    start_drain(&mut server);
     for _ in 0..3 {
         let mut wire = Wire::sent(&server, HELLO);
         let response = wire.answer();
@@ -120,7 +120,7 @@ fn first_http_2_request_is_answered_before_goaway() {
         frames.get(1, "/app/hello");
         frames.until("a response", |frame| frame.stream == 1 && frame.is_last());
     }
-    last_responses(&mut server);
+    start_drain(&mut server);
     for (number, frames) in fresh.iter_mut().enumerate() {
         // Connections with an earlier request send this one before they read GOAWAY.
         let stream = if number < 10 { 1 } else { 3 };
@@ -183,7 +183,7 @@ fn second_signal_exits_at_once() {
     let mut running = started(&server);
     let started = Instant::now();
     server.ask_to_stop();
-    until("the listener is closed", || (!takes_connections(&server)).then_some(()));
+    until("the listener is closed", || (!accepts_connections(&server)).then_some(()));
     assert!(running.is_silent() && !server.has_stopped());
     server.ask_to_stop();
     until("the node stops", || server.has_stopped().then_some(()));

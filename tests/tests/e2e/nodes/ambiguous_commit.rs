@@ -2,7 +2,7 @@
 
 use tests::{Answer, Cut, Database, Postgres, Proxy, Repository, Server, TOKEN, until};
 
-use super::says;
+use super::get;
 
 /// A node that connects to its PostgreSQL through a proxy.
 fn node() -> (Postgres, Proxy, Server) {
@@ -35,21 +35,21 @@ fn push_with_lost_commit_response_reports_its_outcome() {
     proxy.cut(Cut::AfterCommit, "refs/heads/main");
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
     assert_eq!(proxy.cuts(), 1);
-    assert_eq!(says(&node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
+    assert_eq!(get(&node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
 
     repository.write("greet.rhai", "\"third\"");
     repository.commit("third");
     proxy.cut(Cut::BeforeCommit, "refs/heads/main");
     repository.push(&url, &["main"]).refused().says("nothing was changed");
     assert_eq!((proxy.cuts(), deploys(&node)), (2, 2));
-    assert_eq!(says(&node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
+    assert_eq!(get(&node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 3");
-    assert_eq!(says(&node, "/hello/greet/Ann"), (200, "\"third\"".to_owned()));
+    assert_eq!(get(&node, "/hello/greet/Ann"), (200, "\"third\"".to_owned()));
 
     proxy.cut(Cut::AfterCommit, "refs/heads/main");
     let rolled_back = api(&node, "POST", "apps/hello/rollback", Some("{}"));
     assert_eq!((rolled_back.status, proxy.cuts()), (200, 3), "{}", rolled_back.body);
-    assert_eq!(says(&node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
+    assert_eq!(get(&node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
 }
 
 #[test]
@@ -97,11 +97,11 @@ fn push_with_unknown_outcome_is_reported_and_served_eventually() {
     let push = repository.push(&url, &["main"]).refused();
     let push = push.says("the database went away before it said whether this was done");
     assert!(!push.text.contains("nothing was changed") && !push.text.contains("still live"), "{}", push.text);
-    assert_eq!(says(&node, "/hello/greet/Ann").1, r#"{"message":"Hello, Ann"}"#);
+    assert_eq!(get(&node, "/hello/greet/Ann").1, r#"{"message":"Hello, Ann"}"#);
     proxy.come_back();
     let back = std::time::Instant::now();
     until("the committed revision is served", || {
-        (says(&node, "/hello/greet/Ann").1 == "\"second\"").then_some(())
+        (get(&node, "/hello/greet/Ann").1 == "\"second\"").then_some(())
     });
     tests::faults::recovered(
         "the answer to COMMIT was lost and PostgreSQL away: what was committed is served",

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tests::faults::recovered;
 use tests::{Database, Postgres, Repository, Server, TOKEN, until};
 
-use super::{nodes, says};
+use super::{get, nodes};
 
 /// How long the outage lasts.
-const AWAY: Duration = Duration::from_secs(30);
+const OUTAGE: Duration = Duration::from_secs(30);
 
 #[test]
 fn apps_are_served_during_database_outage() {
@@ -41,7 +41,7 @@ fn apps_are_served_during_database_outage() {
         let bearer = format!("Bearer {TOKEN}");
         let response = nodes[0].request("GET", "/-/api/v1/apps", &[("authorization", &bearer)], None);
         assert_eq!((response.status, response.header("retry-after")), (503, Some("5")));
-        std::thread::sleep(AWAY.saturating_sub(since.elapsed()));
+        std::thread::sleep(OUTAGE.saturating_sub(since.elapsed()));
         postgres.start_again();
         for node in &nodes {
             until("the node has recovered", || (node.get("/-/health/ready").body == "ok\n").then_some(()));
@@ -53,7 +53,7 @@ fn apps_are_served_during_database_outage() {
     });
     assert!(responses.load(Ordering::Relaxed) > 1000, "{responses:?}");
     for node in &nodes {
-        assert_eq!(says(node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
+        assert_eq!(get(node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
     }
 }
 
@@ -82,7 +82,7 @@ fn first_push_after_outage_reports_live_nodes() {
     first.says("LIVE as deploy 2").says("on 3/3 nodes");
     recovered("PostgreSQL was down: the first push is live on 3/3 nodes", since);
     for node in &nodes {
-        assert_eq!(says(node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
+        assert_eq!(get(node, "/hello/greet/Ann"), (200, "\"second\"".to_owned()));
     }
 }
 

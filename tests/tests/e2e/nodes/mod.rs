@@ -31,7 +31,7 @@ pub(crate) fn nodes_with_a_key(database: &Database, names: &[&str], key: &tempfi
 }
 
 /// An app's response at a node.
-fn says(node: &Server, path: &str) -> (u16, String) {
+fn get(node: &Server, path: &str) -> (u16, String) {
     let response = node.get(path);
     (response.status, response.body)
 }

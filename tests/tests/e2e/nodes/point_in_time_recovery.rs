@@ -9,7 +9,7 @@ use std::time::Instant;
 use tests::faults::recovered;
 use tests::{Database, Postgres, Repository, Server, TOKEN, until};
 
-use super::{listed, nodes, nodes_with_a_key, says};
+use super::{get, listed, nodes, nodes_with_a_key};
 use crate::executions::Follower;
 
 /// Commits a greeting and returns the app's response once it is live.
@@ -20,7 +20,7 @@ fn greeting(repository: &Repository, word: &str) -> (u16, String) {
 }
 
 /// An app that returns its secret.
-fn teller() -> Repository {
+fn secret_app() -> Repository {
     let repository = Repository::new();
     let route = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
     repository.write("picloud.toml", format!("sdk = \"1.2\"\n[secrets]\nrequired = [\"KEY\"]\n{route}"));
@@ -41,14 +41,14 @@ fn set_key(node: &Server, value: &str) {
 }
 
 /// Waits until every node responds so.
-fn all_say(nodes: &[Server], path: &str, expected: &(u16, String)) {
+fn all_respond(nodes: &[Server], path: &str, expected: &(u16, String)) {
     for node in nodes {
-        until("the node serves what the database says", || (says(node, path) == *expected).then_some(()));
+        until("the node serves what the database says", || (get(node, path) == *expected).then_some(()));
     }
 }
 
 /// Waits until every node reports that all its apps are up to date.
-fn all_are_current(nodes: &[Server]) {
+fn all_are_up_to_date(nodes: &[Server]) {
     until("every node is up to date", || {
         let bearer = format!("Bearer {TOKEN}");
         let response = nodes[0].request("GET", "/-/api/v1/nodes", &[("authorization", &bearer)], None);
@@ -69,7 +69,7 @@ fn nodes_follow_a_database_restored_to_an_earlier_time() {
     repository.push(&url, &["main"]).succeeded().says("on 3/3 nodes");
     api(&nodes[0], "/apps/teller", "");
     set_key(&nodes[0], "first");
-    teller().push(&nodes[1].git_url("teller"), &["main"]).succeeded().says("on 3/3 nodes");
+    secret_app().push(&nodes[1].git_url("teller"), &["main"]).succeeded().says("on 3/3 nodes");
     let earlier = postgres.copy();
     until("the nodes have reconnected", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
 
@@ -77,31 +77,31 @@ fn nodes_follow_a_database_restored_to_an_earlier_time() {
     repository.push(&url, &["main", "main:preview"]).succeeded().says("on 3/3 nodes");
     Repository::hello().push(&nodes[2].git_url("later"), &["main"]).succeeded().says("on 3/3 nodes");
     set_key(&nodes[1], "second");
-    all_say(&nodes, "/hello/greet/Ann", &lost);
-    all_say(&nodes, "/teller/", &(200, "\"second\"".to_owned()));
+    all_respond(&nodes, "/hello/greet/Ann", &lost);
+    all_respond(&nodes, "/teller/", &(200, "\"second\"".to_owned()));
 
     postgres.set_back(&earlier);
     let since = Instant::now();
-    all_say(&nodes, "/hello/greet/Ann", &kept);
-    all_say(&nodes, "/teller/", &(200, "\"first\"".to_owned()));
+    all_respond(&nodes, "/hello/greet/Ann", &kept);
+    all_respond(&nodes, "/teller/", &(200, "\"first\"".to_owned()));
     for node in &nodes {
         until("the lost revision is no longer served", || {
             let paths = ["/hello@preview/greet/Ann", "/later/greet/Ann"];
             paths.iter().all(|path| node.get(path).status == 404).then_some(())
         });
     }
-    all_are_current(&nodes);
+    all_are_up_to_date(&nodes);
     recovered("PostgreSQL was restored to an earlier time: three nodes serve its state", since);
 
     // The numbers of the lost deploys are assigned again.
     let again = greeting(&repository, "again");
     repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 2").says("on 3/3 nodes");
     for node in &nodes {
-        assert_eq!(says(node, "/hello/greet/Ann"), again);
+        assert_eq!(get(node, "/hello/greet/Ann"), again);
         assert_eq!(node.get("/hello/greet/Ann").header("picloud-revision"), Some(repository.head().as_str()));
     }
     Repository::hello().push(&nodes[0].git_url("later"), &["main"]).succeeded().says("LIVE as deploy 1");
-    all_say(&nodes, "/later/greet/Ann", &(200, r#"{"message":"Hello, Ann"}"#.to_owned()));
+    all_respond(&nodes, "/later/greet/Ann", &(200, r#"{"message":"Hello, Ann"}"#.to_owned()));
 }
 
 #[test]
@@ -115,13 +115,13 @@ fn sleeping_node_distinguishes_lost_generation_from_new_one() {
     repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
     api(&nodes[0], "/apps/teller", "");
     set_key(&nodes[0], "first");
-    teller().push(&url.replace("hello.git", "teller.git"), &["main"]).succeeded();
+    secret_app().push(&url.replace("hello.git", "teller.git"), &["main"]).succeeded();
     let earlier = postgres.copy();
     until("the node has reconnected", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
     greeting(&repository, "lost");
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
     set_key(&nodes[0], "second");
-    all_say(&nodes, "/teller/", &(200, "\"second\"".to_owned()));
+    all_respond(&nodes, "/teller/", &(200, "\"second\"".to_owned()));
 
     // While one node is cut off, another history reaches the same numbers as the lost one.
     nodes[1].freeze();
@@ -133,9 +133,9 @@ fn sleeping_node_distinguishes_lost_generation_from_new_one() {
     set_key(&nodes[0], "third");
     nodes[1].thaw();
     let since = Instant::now();
-    all_say(&nodes, "/hello/greet/Ann", &expected);
-    all_say(&nodes, "/teller/", &(200, "\"third\"".to_owned()));
-    all_are_current(&nodes);
+    all_respond(&nodes, "/hello/greet/Ann", &expected);
+    all_respond(&nodes, "/teller/", &(200, "\"third\"".to_owned()));
+    all_are_up_to_date(&nodes);
     recovered("a node was suspended while another history reached the same numbers", since);
 }
 
@@ -163,13 +163,13 @@ fn nodes_follow_a_restored_dump() {
         .expect("psql");
     assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
     let since = Instant::now();
-    all_say(&nodes, "/hello/greet/Ann", &kept);
-    all_are_current(&nodes);
+    all_respond(&nodes, "/hello/greet/Ann", &kept);
+    all_are_up_to_date(&nodes);
     recovered("a dump was restored while two nodes ran: they serve its state", since);
     assert_eq!(listed(&nodes[0]).len(), 2);
     let again = greeting(&repository, "again");
     repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 2").says("on 2/2 nodes");
-    all_say(&nodes, "/hello/greet/Ann", &again);
+    all_respond(&nodes, "/hello/greet/Ann", &again);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tests::{Database, Repository, until};
 
-use super::{listed, names, nodes, says};
+use super::{get, listed, names, nodes};
 
 /// Commits a greeting and returns the app's response once it is live.
 fn greeting(repository: &Repository, word: &str) -> (u16, String) {
@@ -24,7 +24,7 @@ fn push_to_any_node_is_live_on_all_when_git_returns() {
             .says(&format!("LIVE as deploy {}", number + 1))
             .says(" on 3/3 nodes");
         for other in &nodes {
-            assert_eq!(says(other, "/hello/greet/Ann"), expected);
+            assert_eq!(get(other, "/hello/greet/Ann"), expected);
         }
     }
     let found = listed(&nodes[0]);
@@ -46,7 +46,7 @@ fn previews_are_created_and_deleted_on_all_nodes() {
         .succeeded()
         .says("PREVIEW as deploy 2")
         .says("2/2 nodes");
-    assert_eq!(says(&nodes[0], "/hello@try/greet/Ann"), expected);
+    assert_eq!(get(&nodes[0], "/hello@try/greet/Ann"), expected);
     repository.push(&nodes[0].git_url("hello"), &[":try"]).succeeded();
     until("the preview is deleted", || (nodes[1].get("/hello@try/greet/Ann").status == 404).then_some(()));
 }
@@ -75,7 +75,7 @@ fn push_does_not_wait_for_stopped_or_killed_nodes() {
     assert!(!pushed.text.contains("nodes"), "{}", pushed.text);
     // A restarted node serves the pushes that it missed.
     nodes[2].restart();
-    assert_eq!(says(&nodes[2], "/hello/greet/Ann"), expected);
+    assert_eq!(get(&nodes[2], "/hello/greet/Ann"), expected);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn lost_notifications_are_recovered() {
         );
         let expected = greeting(&repository, &format!("Hello {number}"));
         repository.push(&url, &["main"]).succeeded().says("LIVE as deploy");
-        until("the other node serves it", || (says(&nodes[1], "/hello/greet/Ann") == expected).then_some(()));
+        until("the other node serves it", || (get(&nodes[1], "/hello/greet/Ann") == expected).then_some(()));
         until("the node reports it", || {
             let found = listed(&nodes[0]);
             found.iter().all(|node| node["apps_behind"] == 0).then_some(())
@@ -123,7 +123,7 @@ fn node_that_cannot_load_a_revision_is_not_ready() {
         .says("LIVE as deploy 2")
         .says("on 1/2 nodes")
         .says("warning: node two cannot serve it and is not ready: ");
-    assert_eq!(says(&nodes[0], "/hello/greet/Ann"), expected);
+    assert_eq!(get(&nodes[0], "/hello/greet/Ann"), expected);
     assert_eq!(nodes[0].get("/-/health/ready").status, 200);
     let ready = nodes[1].get("/-/health/ready");
     assert_eq!(ready.status, 503);
@@ -140,6 +140,6 @@ fn node_that_cannot_load_a_revision_is_not_ready() {
     database.query("DROP TRIGGER lose ON deploys; INSERT INTO objects SELECT * FROM lost");
     let expected = greeting(&repository, "Newer");
     repository.push(&url, &["main"]).succeeded().says("on 2/2 nodes");
-    assert_eq!(says(&nodes[1], "/hello/greet/Ann"), expected);
+    assert_eq!(get(&nodes[1], "/hello/greet/Ann"), expected);
     assert_eq!(nodes[1].get("/-/health/ready").status, 200);
 }

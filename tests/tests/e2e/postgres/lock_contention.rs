@@ -14,7 +14,7 @@ pub(crate) struct Psql {
 }
 
 impl Psql {
-    pub(crate) fn holding(database: &Database, sql: &str) -> Self {
+    pub(crate) fn locking(database: &Database, sql: &str) -> Self {
         let mut process = Command::new("psql")
             .args(["--no-psqlrc", "--quiet"])
             .arg(database.url().unwrap())
@@ -50,7 +50,7 @@ fn list_blocked_by_a_lock_fails_within_seconds() {
     let repository = Repository::hello();
     let url = server.git_url("hello");
     repository.push(&url, &["main"]).succeeded();
-    let somebody = Psql::holding(&server.database, "LOCK TABLE deploys IN ACCESS EXCLUSIVE MODE");
+    let somebody = Psql::locking(&server.database, "LOCK TABLE deploys IN ACCESS EXCLUSIVE MODE");
     let start = Instant::now();
     let response = deploys(&server);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
@@ -68,9 +68,9 @@ fn list_blocked_by_a_lock_fails_within_seconds() {
 }
 
 /// A blocked start of a node, and its output so far.
-struct Starting(Child, std::path::PathBuf);
+struct StartingNode(Child, std::path::PathBuf);
 
-impl Starting {
+impl StartingNode {
     fn spawn(database: &Database, folder: &std::path::Path) -> Self {
         let log = folder.join("log");
         let mut command = Command::new(tests::server::picloud());
@@ -86,7 +86,7 @@ impl Starting {
     }
 }
 
-impl Drop for Starting {
+impl Drop for StartingNode {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -98,8 +98,8 @@ fn start_blocked_by_a_lock_names_its_holder_and_continues() {
     let database = Database::postgres();
     drop(Server::start(database.clone()));
     let folder = tempfile::tempdir().unwrap();
-    let somebody = Psql::holding(&database, "LOCK TABLE _sqlx_migrations IN ACCESS EXCLUSIVE MODE");
-    let starting = Starting::spawn(&database, folder.path());
+    let somebody = Psql::locking(&database, "LOCK TABLE _sqlx_migrations IN ACCESS EXCLUSIVE MODE");
+    let starting = StartingNode::spawn(&database, folder.path());
     starting.says("the start waits for a lock in the database, which is held by somebody (process ");
     drop(somebody);
     let since = Instant::now();
@@ -113,8 +113,8 @@ fn start_fails_if_postgresql_becomes_unresponsive() {
     let database = Database::on(postgres.url());
     drop(Server::start(database.clone()));
     let folder = tempfile::tempdir().unwrap();
-    let _somebody = Psql::holding(&database, "LOCK TABLE _sqlx_migrations IN ACCESS EXCLUSIVE MODE");
-    let mut starting = Starting::spawn(&database, folder.path());
+    let _somebody = Psql::locking(&database, "LOCK TABLE _sqlx_migrations IN ACCESS EXCLUSIVE MODE");
+    let mut starting = StartingNode::spawn(&database, folder.path());
     starting.says("the start waits for a lock in the database");
     let frozen = postgres.freeze();
     let since = Instant::now();

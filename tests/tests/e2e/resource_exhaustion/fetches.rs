@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tests::{Repository, Server, TOKEN, Wire, until};
 
-use super::{MEMORY, MIB, assert_within_memory, bearer, held, incompressible, large_node, node};
+use super::{MEMORY, MIB, assert_within_memory, bearer, bytes_held, incompressible, large_node, node};
 use crate::access::{token, url};
 
 /// A request to upload-pack of `app`, as sent.
@@ -53,7 +53,7 @@ fn gzip_bomb_requests_are_rejected() {
         );
     }
     assert_within_memory(&server, before);
-    assert_eq!(held(&server, "fetches"), 0);
+    assert_eq!(bytes_held(&server, "fetches"), 0);
 }
 
 #[test]
@@ -69,11 +69,11 @@ fn incomplete_fetch_requests_hold_memory_of_their_app() {
     let mut all: Vec<Wire> = (0..20).map(send).collect();
     let refused = until("requests without memory are rejected", || {
         let refused = all.iter_mut().filter_map(|wire| (!wire.is_silent()).then(|| wire.answer())).next();
-        refused.filter(|_| held(&server, "fetches") > MEMORY / 8)
+        refused.filter(|_| bytes_held(&server, "fetches") > MEMORY / 8)
     });
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     assert!(refused.body.contains("the app holds all the memory that it can have"), "{}", refused.body);
-    assert!(held(&server, "fetches") <= MEMORY / 2);
+    assert!(bytes_held(&server, "fetches") <= MEMORY / 2);
     assert_within_memory(&server, before);
     // Meanwhile fetches of other apps succeed.
     Repository::clone_of(&server.git_url("other"));
@@ -94,16 +94,16 @@ fn unread_packs_hold_memory_of_their_app_and_no_slot() {
         wire
     };
     let slow: Vec<Wire> = (0..20).map(send).collect();
-    until("they hold as much as allowed", || (held(&server, "fetches") > MEMORY / 4).then_some(()));
+    until("they hold as much as allowed", || (bytes_held(&server, "fetches") > MEMORY / 4).then_some(()));
     // As many as memory allows; those that wait for memory block no others.
     Repository::clone_of(&server.git_url("other"));
-    assert!(held(&server, "fetches") <= MEMORY / 2);
+    assert!(bytes_held(&server, "fetches") <= MEMORY / 2);
     // A client that reads its pack gets it once the others are disconnected.
     let clone = Repository::clone_of(&app);
     assert_eq!(clone.head(), repository.head());
     assert_within_memory(&server, before);
     drop(slow);
-    until("all memory is freed", || (held(&server, "fetches") == 0).then_some(()));
+    until("all memory is freed", || (bytes_held(&server, "fetches") == 0).then_some(()));
 }
 
 #[test]
@@ -180,17 +180,17 @@ fn ls_refs_with_millions_of_arguments_stalls_no_app() {
         assert!(slowest < Duration::from_secs(1), "{slowest:?}, and {quiet:?} without the attack");
     }
     assert!(server.peak_memory() - before < 256 * MIB);
-    assert_eq!(held(&server, "fetches"), 0);
+    assert_eq!(bytes_held(&server, "fetches"), 0);
 }
 
 #[test]
 fn fetches_of_one_token_yield_to_other_tokens() {
-    const PLACES: usize = 128;
+    const SLOTS: usize = 128;
     let server = node(&[]);
     let (hog, other) = (token(&server, "hog", &["app:read"]), token(&server, "other", &["app:read"]));
     let evicted = until("the oldest are evicted before their timeout", || {
         let mut all: Vec<Wire> =
-            (0..PLACES + 10).map(|_| Wire::sent(&server, request_by(&hog, "app", "", 1000))).collect();
+            (0..SLOTS + 10).map(|_| Wire::sent(&server, request_by(&hog, "app", "", 1000))).collect();
         // Requests without a slot wait, and none is evicted among equals.
         let wait = all.iter_mut().step_by(20).all(Wire::is_silent);
         Repository::clone_of(&url(&server, &other, "app"));

@@ -15,7 +15,7 @@ const MIB: u64 = 1024 * 1024;
 const MEMORY: u64 = 64 * MIB;
 
 /// The memory of a node besides that, once it serves its apps: a margin.
-const BESIDE: u64 = 24 * MIB;
+const OVERHEAD: u64 = 24 * MIB;
 
 /// The length of the response at `/big`: much more than the kernel buffers for a client.
 const BIG: usize = 4_000_061;
@@ -66,11 +66,11 @@ fn large_node(flags: &[&str]) -> Server {
 fn assert_within_memory(server: &Server, before: u64) {
     let more = server.peak_memory().saturating_sub(before);
     println!("peak: {} MiB more than at rest", more / MIB);
-    assert!(more < MEMORY + BESIDE, "{} MiB more than at rest", more / MIB);
+    assert!(more < MEMORY + OVERHEAD, "{} MiB more than at rest", more / MIB);
 }
 
 /// The bytes in use for a purpose.
-fn held(server: &Server, purpose: &str) -> u64 {
+fn bytes_held(server: &Server, purpose: &str) -> u64 {
     server.metric(&format!("picloud_memory_used_bytes{{purpose=\"{purpose}\"}}")) as u64
 }
 

@@ -11,16 +11,16 @@ use rustix::process::{Pid, Signal};
 use tests::repository::command;
 use tests::{Answer, Repository, Server, TOKEN, Wire, until};
 
-use super::{MIB, assert_within_memory, bearer, held, incompressible, large_node, node};
+use super::{MIB, assert_within_memory, bearer, bytes_held, incompressible, large_node, node};
 use crate::access::{token, url};
 
 /// An incomplete request to receive-pack of `app`.
-fn unfinished(app: &str) -> String {
-    unfinished_by(TOKEN, app)
+fn incomplete_request(app: &str) -> String {
+    incomplete_request_by(TOKEN, app)
 }
 
 /// The same with another token.
-fn unfinished_by(token: &str, app: &str) -> String {
+fn incomplete_request_by(token: &str, app: &str) -> String {
     request(token, app, "Transfer-Encoding: chunked\r\n") + "10\r\n0123"
 }
 
@@ -53,7 +53,7 @@ fn push_whose_objects_exceed_memory_is_rejected() {
             .says("nothing was changed");
     };
     (0..2).for_each(rejected);
-    assert_eq!(held(&server, "pushes"), 0);
+    assert_eq!(bytes_held(&server, "pushes"), 0);
     // Small pushes still fit, in this app and in others.
     Repository::hello().push(&server.git_url("app"), &["main:hello"]).succeeded();
     Repository::hello().push(&server.git_url("other"), &["main:hello"]).succeeded();
@@ -74,14 +74,14 @@ fn concurrent_large_pushes_wait_for_memory_and_other_apps_are_served() {
         assert_eq!(server.get("/other/hello").body, "\"hello\"");
     });
     assert_within_memory(&server, before);
-    until("all memory is freed", || (held(&server, "pushes") == 0).then_some(()));
+    until("all memory is freed", || (bytes_held(&server, "pushes") == 0).then_some(()));
 }
 
 #[test]
 fn incomplete_pushes_block_no_other_app() {
     let server = node(&[]);
     let before = server.peak_memory();
-    let mut all: Vec<Wire> = (0..300).map(|_| Wire::sent(&server, unfinished("app"))).collect();
+    let mut all: Vec<Wire> = (0..300).map(|_| Wire::sent(&server, incomplete_request("app"))).collect();
     let refused = until("pushes above the limit are rejected", || {
         all.iter_mut().rev().find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
     });
@@ -89,12 +89,12 @@ fn incomplete_pushes_block_no_other_app() {
     let reasons =
         ["the app holds all the memory that it can have", "too many pushes of this token are arriving"];
     assert!(reasons.iter().any(|reason| refused.body.contains(reason)), "{}", refused.body);
-    assert!(held(&server, "pushes") <= 24 * MIB);
+    assert!(bytes_held(&server, "pushes") <= 24 * MIB);
     Repository::hello().push(&server.git_url("other"), &["main:hello"]).succeeded();
     Repository::hello().push(&server.git_url("new"), &["main"]).succeeded();
     assert_within_memory(&server, before);
     drop(all);
-    until("all memory is freed", || (held(&server, "pushes") == 0).then_some(()));
+    until("all memory is freed", || (bytes_held(&server, "pushes") == 0).then_some(()));
     Repository::hello().push(&server.git_url("app"), &["main:hello"]).succeeded();
 }
 
@@ -103,7 +103,7 @@ fn incomplete_pushes_of_one_token_yield_to_other_tokens() {
     let server = large_node(&[]);
     let hog = token(&server, "hog", &["app:preview", "other:preview"]);
     let other = token(&server, "other", &["app:preview"]);
-    let send = |number: usize| Wire::sent(&server, unfinished_by(&hog, ["app", "other"][number % 2]));
+    let send = |number: usize| Wire::sent(&server, incomplete_request_by(&hog, ["app", "other"][number % 2]));
     let mut all: Vec<Wire> = (0..256).map(send).collect();
     until("they use all slots", || (pushes(&server).0 == 256).then_some(()));
     // With the same token none is evicted, since no other has more.
@@ -124,7 +124,7 @@ fn incomplete_pushes_of_one_token_yield_to_other_tokens() {
 }
 
 /// The bytes of unlinked files that the node holds open.
-fn nameless_bytes(server: &Server) -> u64 {
+fn unlinked_bytes(server: &Server) -> u64 {
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("a process of this user");
     let nameless = open.filter_map(Result::ok).map(|file| file.path()).filter(|path| {
         std::fs::read_link(path).is_ok_and(|file| file.to_string_lossy().ends_with(" (deleted)"))
@@ -146,7 +146,7 @@ fn incoming_pushes_use_a_limited_part_of_the_disk() {
     };
     let _all: Vec<Wire> = (0..20).map(|_| send("app")).chain((0..20).map(|_| send("other"))).collect();
     let most = until("the allowed pushes have arrived", || {
-        Some(nameless_bytes(&server)).filter(|bytes| *bytes > 44 * MIB)
+        Some(unlinked_bytes(&server)).filter(|bytes| *bytes > 44 * MIB)
     });
     assert!(most <= 48 * MIB, "{most}");
     let repository = incompressible(0, 1);
@@ -156,7 +156,7 @@ fn incoming_pushes_use_a_limited_part_of_the_disk() {
     );
     repository.commit("noise");
     repository.push(&url(&server, &small, "app"), &["main:mine"]).succeeded();
-    assert!(nameless_bytes(&server) <= 48 * MIB);
+    assert!(unlinked_bytes(&server) <= 48 * MIB);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn zlib_bomb_push_is_rejected() {
         assert_eq!(response.status, 400, "{response:?}");
         assert!(response.body.contains("more than 10 times as long when it is inflated"), "{response:?}");
     }
-    assert_eq!(nameless_bytes(&server), 0);
+    assert_eq!(unlinked_bytes(&server), 0);
 }
 
 /// A repository whose scripts are slow to check and small when packed.
@@ -192,16 +192,16 @@ fn slow_to_check(scripts: usize, uses: usize) -> Repository {
 }
 
 /// A push that runs in the background.
-struct Pushing(Child);
+struct BackgroundPush(Child);
 
-impl Pushing {
-    fn begin(repository: &Repository, url: &str, refspec: &str) -> Self {
+impl BackgroundPush {
+    fn start(repository: &Repository, url: &str, refspec: &str) -> Self {
         let mut push = command(repository.path(), &["push", url, refspec]);
         Self(push.stderr(Stdio::null()).process_group(0).spawn().unwrap())
     }
 }
 
-impl Drop for Pushing {
+impl Drop for BackgroundPush {
     fn drop(&mut self) {
         // git starts child processes, one of which has the connection.
         let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
@@ -217,9 +217,9 @@ fn slow_checks_block_no_push_of_others() {
     let slow = slow_to_check(60, 30_000);
     let check = |number: usize| {
         let url = url(&server, &hog, ["app", "other"][number % 2]);
-        Pushing::begin(&slow, &url, "HEAD:refs/picloud/check")
+        BackgroundPush::start(&slow, &url, "HEAD:refs/picloud/check")
     };
-    let checks: Vec<Pushing> = (0..8).map(check).collect();
+    let checks: Vec<BackgroundPush> = (0..8).map(check).collect();
     until("a token has all slots but one", || (pushes(&server) == (5, 3)).then_some(()));
     let start = Instant::now();
     Repository::hello().push(&url(&server, &other, "app"), &["main:mine"]).succeeded();
@@ -244,7 +244,7 @@ fn commit_is_checked_once_for_many_ref_updates() {
 fn push_is_cancelled_when_client_disconnects() {
     let server = large_node(&[]);
     let slow = slow_to_check(60, 30_000);
-    let push = Pushing::begin(&slow, &server.git_url("app"), "HEAD:refs/heads/slow");
+    let push = BackgroundPush::start(&slow, &server.git_url("app"), "HEAD:refs/heads/slow");
     until("the push is running", || (pushes(&server).1 == 1).then_some(()));
     drop(push);
     let start = Instant::now();

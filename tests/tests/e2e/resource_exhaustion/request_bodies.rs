@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use tests::{Server, Wire, until};
 
-use super::{MEMORY, MIB, assert_within_memory, held, node, rejected_for_memory};
+use super::{MEMORY, MIB, assert_within_memory, bytes_held, node, rejected_for_memory};
 
 /// The limit of a body of `app`.
-const BODY: usize = MIB as usize;
+const BODY_MAX: usize = MIB as usize;
 
 fn head(length: usize) -> String {
     format!(
@@ -16,9 +16,9 @@ fn head(length: usize) -> String {
 }
 
 /// A body to `app` without its last byte.
-fn one_byte_short(server: &Server) -> Wire {
-    let mut wire = Wire::sent(server, head(BODY));
-    wire.send(vec![b'a'; BODY - 1]);
+fn incomplete_body(server: &Server) -> Wire {
+    let mut wire = Wire::sent(server, head(BODY_MAX));
+    wire.send(vec![b'a'; BODY_MAX - 1]);
     wire
 }
 
@@ -27,18 +27,18 @@ fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
     const MANY: u64 = 300;
     let server = node(&["--body-time", "60s"]);
     let before = server.peak_memory();
-    let mut first = one_byte_short(&server);
-    until("the first body is read", || (held(&server, "requests") >= MIB).then_some(()));
-    let others: Vec<Wire> = (1..MANY).map(|_| one_byte_short(&server)).collect();
+    let mut first = incomplete_body(&server);
+    until("the first body is read", || (bytes_held(&server, "requests") >= MIB).then_some(()));
+    let others: Vec<Wire> = (1..MANY).map(|_| incomplete_body(&server)).collect();
     let refused = until("the share of the app is used up", || {
         let refused = rejected_for_memory(&server, "app");
         (refused >= MANY - MEMORY / 2 / MIB).then_some(refused)
     });
-    let bytes = held(&server, "requests");
+    let bytes = bytes_held(&server, "requests");
     assert!((MEMORY / 8..=MEMORY / 2).contains(&bytes), "{refused} rejected, {bytes} bytes held");
     // Complete bodies hold no memory, and other apps have their own share.
     assert_eq!(server.request("POST", "/app/", &[("content-type", "text/plain")], Some(b"abc")).body, "3");
-    let large = vec![b'a'; BODY];
+    let large = vec![b'a'; BODY_MAX];
     assert_eq!(
         server.request("POST", "/other/", &[("content-type", "text/plain")], Some(&large)).body,
         "1048576"
@@ -47,7 +47,7 @@ fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
     // Some of the rejected ones had freed a little memory.
     let mut late: Vec<Wire> = Vec::new();
     while late.iter_mut().all(Wire::is_silent) {
-        late.push(one_byte_short(&server));
+        late.push(incomplete_body(&server));
     }
     let response = late.last_mut().map(Wire::answer).unwrap();
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")));
@@ -61,8 +61,8 @@ fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
     first.send("a");
     assert_eq!(first.answer().body, "1048576");
     drop((others, late));
-    until("all memory is freed", || (held(&server, "requests") == 0).then_some(()));
-    assert!(one_byte_short(&server).is_silent(), "there is memory again");
+    until("all memory is freed", || (bytes_held(&server, "requests") == 0).then_some(()));
+    assert!(incomplete_body(&server).is_silent(), "there is memory again");
 }
 
 #[test]
@@ -70,8 +70,8 @@ fn trickling_body_is_ended_by_min_rate() {
     // The rate is an average over a third of the timeout, and the first third is free.
     let server = node(&["--body-time", "6s", "--min-rate", "1KiB"]);
     let start = Instant::now();
-    let mut wire = Wire::sent(&server, head(BODY));
-    wire.send(vec![b'a'; BODY - 1000]);
+    let mut wire = Wire::sent(&server, head(BODY_MAX));
+    wire.send(vec![b'a'; BODY_MAX - 1000]);
     while wire.is_silent() {
         wire.send("a");
     }
@@ -91,8 +91,8 @@ fn trickling_body_is_ended_by_min_rate() {
 #[test]
 fn incomplete_body_holds_no_slot() {
     let server = super::node_with(&[], "[limits]\nconcurrency = 1\n");
-    let slow: Vec<Wire> = (0..20).map(|_| one_byte_short(&server)).collect();
-    until("the bodies are read", || (held(&server, "requests") >= 10 * MIB).then_some(()));
+    let slow: Vec<Wire> = (0..20).map(|_| incomplete_body(&server)).collect();
+    until("the bodies are read", || (bytes_held(&server, "requests") >= 10 * MIB).then_some(()));
     assert_eq!(server.get("/app/hello").status, 200);
     drop(slow);
 }

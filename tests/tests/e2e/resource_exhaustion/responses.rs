@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tests::frames::{DATA, GOAWAY, HEADERS, RST_STREAM, WINDOW_UPDATE};
 use tests::{Frames, Wire, until};
 
-use super::{BIG, MEMORY, assert_within_memory, held, node, node_with, rejected_for_memory};
+use super::{BIG, MEMORY, assert_within_memory, bytes_held, node, node_with, rejected_for_memory};
 
 /// The setting of the initial window of each stream (RFC 9113 section 6.5.2).
 const INITIAL_WINDOW: u16 = 4;
@@ -32,7 +32,7 @@ fn unread_responses_hold_at_most_the_memory_share_of_their_app() {
     until("the others are rejected", || {
         (rejected_for_memory(&server, "app") >= CONNECTIONS * STREAMS - fit).then_some(())
     });
-    let bytes = held(&server, "responses");
+    let bytes = bytes_held(&server, "responses");
     assert!((MEMORY / 8..=MEMORY / 2).contains(&bytes), "{bytes}");
     // Small responses need no memory, and another app has its own share.
     assert_eq!((server.get("/app/hello").status, server.get("/app/big").status), (200, 503));
@@ -45,7 +45,7 @@ fn unread_responses_hold_at_most_the_memory_share_of_their_app() {
     open_window(first, 1, 1 << 30);
     first.until("its end", |frame| frame.stream == 1 && frame.is_last());
     connections.into_iter().for_each(Frames::leave);
-    until("all memory is freed", || (held(&server, "responses") == 0).then_some(()));
+    until("all memory is freed", || (bytes_held(&server, "responses") == 0).then_some(()));
     assert_eq!(server.get("/app/big").status, 200);
 }
 
@@ -57,7 +57,7 @@ fn unread_response_holds_no_slot() {
         frames.get(stream, "/app/big");
         frames.until("its first byte", |frame| frame.kind == DATA && frame.stream == stream);
     }
-    assert!(held(&server, "responses") >= 3 * BIG as u64);
+    assert!(bytes_held(&server, "responses") >= 3 * BIG as u64);
     assert_eq!(server.get("/app/hello").status, 200);
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tests::{Answer, Database, Repository, Server, TOKEN, until};
 
-use super::{BESIDE, MIB, held};
+use super::{MIB, OVERHEAD, bytes_held};
 
 fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Answer {
     let bearer = format!("Bearer {TOKEN}");
@@ -49,14 +49,14 @@ fn hello(server: &Server) {
 
 /// Asserts that the node's memory never exceeded its limit above `before`.
 #[track_caller]
-fn is_within(server: &Server, before: u64, budget: u64) {
+fn assert_within_limit(server: &Server, before: u64, budget: u64) {
     let more = server.peak_memory().saturating_sub(before);
     println!("peak: {} MiB more than at rest", more / MIB);
-    assert!(more < budget + BESIDE, "{} MiB more than at rest", more / MIB);
+    assert!(more < budget + OVERHEAD, "{} MiB more than at rest", more / MIB);
 }
 
 #[track_caller]
-fn greets(server: &Server) {
+fn assert_serves(server: &Server) {
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
 }
 
@@ -64,7 +64,7 @@ fn greets(server: &Server) {
 fn equal_scripts_of_many_previews_share_memory() {
     let mut server = Server::start_with(Database::sqlite(), &["--memory", "64MiB"]);
     hello(&server);
-    greets(&server);
+    assert_serves(&server);
     let before = server.peak_memory();
     let scripts = vec![large("1"); 126];
     let repository = app(&scripts, "");
@@ -75,21 +75,21 @@ fn equal_scripts_of_many_previews_share_memory() {
         repository.push(&server.git_url("many"), &[&format!("main:preview-{preview}")]).succeeded();
     }
     assert_eq!(server.get("/many@preview-14/125").body, "1");
-    let sources = held(&server, "sources");
+    let sources = bytes_held(&server, "sources");
     assert!(sources < 8 * MIB, "{sources} bytes of sources");
-    is_within(&server, before, 16 * MIB);
+    assert_within_limit(&server, before, 16 * MIB);
     server.stop();
     server.restart();
     assert_eq!(server.get("/many@preview-14/125").body, "1");
-    greets(&server);
-    is_within(&server, before, 16 * MIB);
+    assert_serves(&server);
+    assert_within_limit(&server, before, 16 * MIB);
 }
 
 #[test]
 fn compiled_scripts_stay_within_memory_budget() {
     let server = Server::start_with(Database::sqlite(), &["--memory", "160MiB"]);
     hello(&server);
-    greets(&server);
+    assert_serves(&server);
     let before = server.peak_memory();
     let repository = app(&[dense("0"), dense("1")], "");
     repository.push(&server.git_url("dense"), &["main"]).succeeded();
@@ -97,7 +97,7 @@ fn compiled_scripts_stay_within_memory_budget() {
         write(&repository, &[dense(&format!("{preview}")), dense(&format!("{preview} + 1"))], "");
         repository.push(&server.git_url("dense"), &[&format!("main:preview-{preview}")]).succeeded();
     }
-    let after_pushes = held(&server, "programs");
+    let after_pushes = bytes_held(&server, "programs");
     assert!(after_pushes < 64 * MIB, "previews are not compiled: {after_pushes} bytes of programs");
     // 400 MiB of compiled scripts in all; the app's share of the limit holds three.
     for preview in 1..=8 {
@@ -106,17 +106,17 @@ fn compiled_scripts_stay_within_memory_budget() {
             assert_eq!((got.status, got.body), (200, response.to_string()));
         }
     }
-    let programs = held(&server, "programs");
+    let programs = bytes_held(&server, "programs");
     assert!(programs > 16 * MIB && programs <= 80 * MIB, "{programs} bytes of programs");
-    greets(&server);
-    is_within(&server, before, 160 * MIB);
+    assert_serves(&server);
+    assert_within_limit(&server, before, 160 * MIB);
 }
 
 #[test]
 fn memory_hungry_scripts_are_stopped_and_others_run() {
     let server = Server::start_with(Database::sqlite(), &["--memory", "128MiB"]);
     hello(&server);
-    greets(&server);
+    assert_serves(&server);
     let before = server.peak_memory();
     let limits = "[limits]\nmemory = \"256MiB\"\ntimeout = \"20s\"\noperations = 100_000_000\n";
     let grow = "let a = []; while a.len() < 60 { a.push(blob(4_000_000)); for i in 0..2000 { i } } a.len()";
@@ -136,7 +136,7 @@ fn memory_hungry_scripts_are_stopped_and_others_run() {
         let asking = scope.spawn(|| {
             let mut greeted = 0;
             while !done.load(Ordering::Relaxed) {
-                greets(&server);
+                assert_serves(&server);
                 greeted += 1;
             }
             greeted
@@ -150,14 +150,14 @@ fn memory_hungry_scripts_are_stopped_and_others_run() {
         assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
         assert!(response.body.contains("the node has no memory for it now"), "{response:?}");
     }
-    is_within(&server, before, 128 * MIB);
+    assert_within_limit(&server, before, 128 * MIB);
     // While the app used all its memory, there was none for records either, and until the next flush the app drops more.
     until("the executions are recorded with their error", || {
         assert_eq!(server.get("/one/0").status, 503);
         let page = api(&server, "GET", "/apps/one/executions", None).body;
         (page.contains("node_memory") && page.contains("more do not fit")).then_some(())
     });
-    assert_eq!(held(&server, "scripts"), 0);
+    assert_eq!(bytes_held(&server, "scripts"), 0);
     // No requests meanwhile.
     until("memory is returned to the system", || (server.memory() < at_rest + 16 * MIB).then_some(()));
 }
@@ -172,7 +172,7 @@ fn self_referencing_closures_leak_no_memory() {
     for _ in 0..20 {
         assert_eq!(server.get("/cycles/0").body, "1", "it is not quarantined");
     }
-    assert_eq!(held(&server, "leaked"), 0);
+    assert_eq!(bytes_held(&server, "leaked"), 0);
     let grown = server.memory().saturating_sub(before);
     assert!(grown < 32 * MIB, "it grew by {} MiB", grown / MIB);
 }
@@ -199,7 +199,7 @@ fn push_above_memory_budget_is_rejected_and_changes_nothing() {
     }
     assert_eq!(server.get("/big/0").body, "1");
     assert_eq!(server.get("/big/1").status, 404);
-    let sources = held(&server, "sources");
+    let sources = bytes_held(&server, "sources");
     assert!(sources < MIB, "{sources} bytes of rejected sources are kept");
     // It fits if the operator grants more.
     share(80 * MIB);
@@ -223,7 +223,7 @@ fn node_restarted_with_less_memory_serves_what_fits_and_reports_the_rest() {
     }
     server.stop();
     server.restart_with(&["--memory", "36MiB"]);
-    greets(&server);
+    assert_serves(&server);
     assert_eq!(server.get("/big/0").body, "100", "production gets the remaining memory");
     let statuses = |server: &Server| {
         (2..=4).map(|preview| server.get(&format!("/big@preview-{preview}/0")).status).collect::<Vec<_>>()

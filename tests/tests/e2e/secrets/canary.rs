@@ -29,7 +29,7 @@ fn forms() -> Vec<Vec<u8>> {
 }
 
 #[track_caller]
-fn silent(what: &str, bytes: &[u8]) {
+fn assert_no_canary(what: &str, bytes: &[u8]) {
     for form in forms() {
         let found = bytes.windows(form.len()).any(|part| part == form);
         assert!(
@@ -40,19 +40,19 @@ fn silent(what: &str, bytes: &[u8]) {
     }
 }
 
-fn silent_below(folder: &Path) {
+fn assert_no_canary_below(folder: &Path) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         match path.is_dir() {
-            true => silent_below(&path),
-            false => silent(&path.display().to_string(), &std::fs::read(&path).expect("a file")),
+            true => assert_no_canary_below(&path),
+            false => assert_no_canary(&path.display().to_string(), &std::fs::read(&path).expect("a file")),
         }
     }
 }
 
 fn secret_values_never_leave_the_server(database: Database) {
     let server = Server::start(database);
-    let output = |pushed: Pushed| silent("what a program prints", pushed.text.as_bytes());
+    let output = |pushed: Pushed| assert_no_canary("what a program prints", pushed.text.as_bytes());
     let url = server.git_url("hello");
     let repository = app();
     repository.write(
@@ -75,13 +75,13 @@ fn secret_values_never_leave_the_server(database: Database) {
     output(repository.push(&url, &["main", "main:next"]).succeeded());
     for how in ["fine", "throw", "map", "parse", "index", "call", "status", "header", "value", "debug"] {
         let response = server.get(&format!("/hello/{how}"));
-        silent(how, format!("{response:?}").as_bytes());
+        assert_no_canary(how, format!("{response:?}").as_bytes());
     }
     let bearer = format!("Bearer {TOKEN}");
     let send = |method: &str, path: &str, body: Option<&[u8]>| {
         let response =
             server.request(method, &format!("/-/api/v1/{path}"), &[("authorization", &bearer)], body);
-        silent(path, format!("{response:?}").as_bytes());
+        assert_no_canary(path, format!("{response:?}").as_bytes());
         response
     };
     assert_eq!(send("POST", "apps/hello/functions/fail", Some(b"null")).status, 500);
@@ -112,17 +112,17 @@ fn secret_values_never_leave_the_server(database: Database) {
     output(secrets(&server, &["set", "API_KEY"], &format!("{CANARY}\0")).refused());
 
     until("the lines are recorded", || server.log().contains("[secret API_KEY]").then_some(()));
-    silent("the log", server.log().as_bytes());
-    silent_below(server.data_dir());
+    assert_no_canary("the log", server.log().as_bytes());
+    assert_no_canary_below(server.data_dir());
     let backup = server.data_dir().join("backup");
     let made = server.verb(&["backup", backup.to_str().expect("a path")]).output().expect("the binary");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    silent("the backup", &std::fs::read(&backup).expect("a backup"));
+    assert_no_canary("the backup", &std::fs::read(&backup).expect("a backup"));
     if server.database.is_outside_the_data_folder() {
         for table in
             ["secrets", "preview_secrets", "audit", "deploys", "schedule_runs", "apps", "executions", "logs"]
         {
-            silent(table, server.database.query(&format!("SELECT * FROM {table}")).as_bytes());
+            assert_no_canary(table, server.database.query(&format!("SELECT * FROM {table}")).as_bytes());
         }
     }
 }

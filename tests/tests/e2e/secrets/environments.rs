@@ -11,7 +11,7 @@ on_both_databases!(
 );
 
 /// An app whose script returns its secret.
-fn telling() -> Repository {
+fn secret_app() -> Repository {
     let repository = app();
     repository.write("main.rhai", "ctx.secrets.API_KEY");
     repository.commit("tell");
@@ -23,7 +23,7 @@ fn preview_reads_no_production_secret(database: Database) {
     let preview = token(&server, "reviewer", &["hello:preview"]);
     secrets(&server, &["set", "API_KEY"], "production-1234567890").succeeded().says("API_KEY is set.");
     app().push(&server.git_url("hello"), &["main"]).succeeded();
-    let repository = telling();
+    let repository = secret_app();
     let url = url(&server, &preview, "hello");
     repository
         .push(&url, &["main:try"])
@@ -69,7 +69,7 @@ fn preview_reads_no_production_secret(database: Database) {
 
 fn preview_of_earlier_version_reads_production_secrets_until_next_push(database: Database) {
     let server = Server::start(database);
-    let (repository, url) = (telling(), server.git_url("hello"));
+    let (repository, url) = (secret_app(), server.git_url("hello"));
     for set in [&["set", "API_KEY"][..], &["set", "API_KEY", "--preview"]] {
         secrets(&server, set, "tangerine-1").succeeded();
     }

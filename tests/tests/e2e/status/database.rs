@@ -15,12 +15,12 @@ on_both_databases!(locked_database_is_reported);
 const KIND: &str = "database_not_writable";
 
 /// Waits until `status` reports the database with its `reason`.
-fn is_named(address: &str, reason: &str) {
+fn assert_reported(address: &str, reason: &str) {
     let expected = format!(" cannot write to the database: the database{reason}");
     until(reason, || problem(address, KIND).filter(|output| output.contains(&expected)));
 }
 
-fn is_healthy(address: &str, fault: &str, since: Instant) {
+fn assert_healthy(address: &str, fault: &str, since: Instant) {
     until("the node is healthy", || problem(address, KIND).is_none().then_some(()));
     recovered(&format!("{fault}: status"), since);
 }
@@ -31,9 +31,9 @@ fn full_disk_is_reported() {
     let node = disk_faults::Node::start(folder.path(), "16m");
     assert_eq!(problems(&node.address), (Some(0), vec![]));
     node.fill_disk();
-    is_named(&node.address, "'s disk is full");
+    assert_reported(&node.address, "'s disk is full");
     node.free_space();
-    is_healthy(&node.address, "a full disk", Instant::now());
+    assert_healthy(&node.address, "a full disk", Instant::now());
     assert_eq!(problems(&node.address), (Some(0), vec![]));
 }
 
@@ -44,10 +44,10 @@ fn read_only_database_is_reported() {
     assert_eq!(problems(&server.address), (Some(0), vec![]));
     server.database.query("ALTER SYSTEM SET default_transaction_read_only = on");
     server.database.query("SELECT pg_reload_conf()");
-    is_named(&server.address, " is read-only");
+    assert_reported(&server.address, " is read-only");
     server.database.query("ALTER SYSTEM RESET default_transaction_read_only");
     server.database.query("SELECT pg_reload_conf()");
-    is_healthy(&server.address, "a read-only database", Instant::now());
+    assert_healthy(&server.address, "a read-only database", Instant::now());
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn database_outage_is_reported_from_memory() {
     assert_eq!(problems(&server.address), (Some(0), vec![]));
     postgres.stop();
     // The connection is refused or times out, depending on when the process was stopped.
-    is_named(&server.address, " ");
+    assert_reported(&server.address, " ");
     let (code, text) = status(&server.address, &[]);
     assert_eq!(code, Some(1), "{text}");
     assert!(
@@ -66,12 +66,12 @@ fn database_outage_is_reported_from_memory() {
         "{text}"
     );
     postgres.start_again();
-    is_healthy(&server.address, "PostgreSQL was down", Instant::now());
+    assert_healthy(&server.address, "PostgreSQL was down", Instant::now());
     assert!(status(&server.address, &[]).1.contains("\n  apps      1, of which 1 are live\n"));
 }
 
 /// Holds the write lock of an embedded database until its standard input ends.
-const HOLD: &str = "
+const HOLD_LOCK: &str = "
 import sqlite3, sys
 database = sqlite3.connect(sys.argv[1], isolation_level=None)
 database.execute('BEGIN IMMEDIATE')
@@ -89,7 +89,7 @@ fn locked_database_is_reported(database: Database) {
         }
         None => {
             let mut python = Command::new("/usr/bin/python3");
-            python.args(["-c", HOLD]).arg(server.data_dir().join("picloud.db"));
+            python.args(["-c", HOLD_LOCK]).arg(server.data_dir().join("picloud.db"));
             python
         }
     };
@@ -98,8 +98,8 @@ fn locked_database_is_reported(database: Database) {
     if server.database.url().is_some() {
         writeln!(input, "BEGIN; LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE;").unwrap();
     }
-    is_named(&server.address, " ");
+    assert_reported(&server.address, " ");
     drop(input);
     holder.wait().unwrap();
-    is_healthy(&server.address, "somebody locked the database", Instant::now());
+    assert_healthy(&server.address, "somebody locked the database", Instant::now());
 }
