@@ -20,7 +20,7 @@
 //! - `words`: every sentence that people read
 //!
 //! A push: `edge::git` -> `git_receiver::receive` -> `platform::deploy` -> `store::push` -> `platform::activation`, told
-//! by `words::push`. A request: `edge::address` -> the live table -> `edge::app` -> `platform::execution`.
+//! by `words::push`. A request: `edge::target` -> the live table -> `edge::app` -> `platform::execution`.
 
 #![allow(
     rustdoc::bare_urls,

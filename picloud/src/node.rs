@@ -1,4 +1,4 @@
-//! One node: store, platform and edge, wired. The only place that knows them all.
+//! A node: wires store, platform and edge together, and runs and shuts down its tasks.
 
 use std::borrow::Cow;
 use std::io;
@@ -33,42 +33,43 @@ use uuid::Uuid;
 
 use crate::clock::{self, ClockError};
 use crate::data_folder::{self, DataFolderError};
-use crate::edge::listener::{self, ConnectionBounds};
+use crate::edge::listener::{self, ConnectionLimits};
 use crate::edge::{
-    Api, Door, Edge, FunctionCaller, GitEdge, Health, Metrics, Planes, Public, Pushes, Reach, Stopping,
+    Api, Authenticator, Edge, FunctionCaller, GitService, Health, MetricsRoute, PublicUrl, PushConfig,
+    ServerOptions, Services, Shutdown,
 };
 use crate::hint::Hint;
 use crate::numbers::{Numbers, Page};
-use crate::service::{self, HandedError};
+use crate::service::{self, SocketActivationError};
 use crate::settings::Settings;
 use platform::executor::threads::{BackgroundThreads, ThreadsError};
 
-/// What an open connection holds beside what its request does, in bytes: 15.3 KiB were measured of 10,000 in the midst of their heads.
+/// The memory of an open connection without its request: 15.3 KiB, as measured with 10,000 connections in the middle of a request head.
 const CONNECTION_BYTES: u64 = 16 * 1024;
 
-/// The files that a node has open beside its connections: of the database, pushes that arrive, and the runtime.
-const FILES_BESIDE: u64 = 512;
+/// The file descriptors of a node besides its connections: the database, push spools and the runtime.
+const RESERVED_FILES: u64 = 512;
 
-/// How long saying goodbye to the other nodes may take.
-const GOODBYE_MAX: Duration = Duration::from_secs(2);
+/// How long deregistering from the cluster can take.
+const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often old previews are looked for.
-const LOOK_FOR_OLD_PREVIEWS: Duration = Duration::from_secs(60 * 60);
+/// How often to look for expired previews.
+const PREVIEW_EXPIRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// How long writing the last records of what ran may take.
-const LAST_RECORDS_MAX: Duration = Duration::from_secs(5);
+/// How long flushing the last execution records can take.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A node that is ready to serve.
+/// A node that is ready to run.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) admin: AdminToken,
     pub(crate) admin_origin: Origin,
-    /// The hold on the schedules of all apps, as it was found.
-    pub(crate) held: Option<ScheduleHold>,
+    /// The hold on all schedules at the start.
+    pub(crate) schedule_hold: Option<ScheduleHold>,
     pub(crate) store: Store,
     listener: TcpListener,
-    bounds: ConnectionBounds,
-    stopping: Arc<Stopping>,
+    limits: ConnectionLimits,
+    shutdown: Arc<Shutdown>,
     edge: Edge,
     role: Role,
     scheduler: Scheduler,
@@ -78,17 +79,17 @@ pub(crate) struct Node {
     activation: Activation,
     cluster: Option<(Cluster, Membership)>,
     this: Arc<ThisNode>,
-    /// They serve the connections to the database that were opened on them, so they end after the last use of the store.
+    /// These drive the database connections opened on them, so they are dropped after the last use of the store.
     push_threads: Arc<BackgroundThreads>,
     fetch_threads: Arc<BackgroundThreads>,
-    /// They write records, evict and collect.
+    /// For records, eviction and garbage collection.
     background: BackgroundThreads,
-    /// For how long acts stay in the audit list.
+    /// How long to keep audit events.
     audit_kept: Duration,
     clock: Clock,
 }
 
-/// Why a node does not start.
+/// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     #[error(transparent)]
@@ -96,9 +97,9 @@ pub(crate) enum StartError {
     #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
     #[error(transparent)]
-    Handed(#[from] HandedError),
-    #[error("several nodes need a PostgreSQL to share")]
-    RoleAlone,
+    SocketActivation(#[from] SocketActivationError),
+    #[error("--role requires PostgreSQL: nodes of a cluster share a database")]
+    SharedDatabaseRequired,
     #[error(transparent)]
     Threads(#[from] ThreadsError),
     #[error(transparent)]
@@ -107,7 +108,7 @@ pub(crate) enum StartError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Clock(#[from] ClockError),
-    #[error("cannot read what is live")]
+    #[error("cannot load the live revisions")]
     Load(#[source] StoreError),
 }
 
@@ -119,40 +120,42 @@ impl Hint for StartError {
                 io::ErrorKind::AddrInUse => {
                     let other =
                         SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or_default());
-                    format!("name another address, such as  --listen {other}").into()
+                    format!("use another address, such as  --listen {other}").into()
                 }
                 io::ErrorKind::PermissionDenied => {
-                    "ports below 1024 are for proxies; name one above with --listen".into()
+                    "ports below 1024 are privileged; use a higher one with --listen".into()
                 }
                 io::ErrorKind::AddrNotAvailable => {
-                    "this machine has no such address; --listen 0.0.0.0:8080 stands for all that it has"
+                    "this machine does not have this address; listen on all addresses with  --listen 0.0.0.0:8080"
                         .into()
                 }
-                _ => "name an address of this machine with --listen, such as 0.0.0.0:8080".into(),
+                _ => "use an address of this machine, such as  --listen 0.0.0.0:8080".into(),
             }),
-            Self::RoleAlone => Some("set DATABASE_URL, or leave --role out".into()),
+            Self::SharedDatabaseRequired => Some("set DATABASE_URL, or remove --role".into()),
             Self::Open(error) => database_hint(error),
-            Self::Handed(_) | Self::Threads(_) | Self::Token(_) | Self::Clock(_) | Self::Load(_) => None,
+            Self::SocketActivation(_)
+            | Self::Threads(_)
+            | Self::Token(_)
+            | Self::Clock(_)
+            | Self::Load(_) => None,
         }
     }
 }
 
-/// What helps where DATABASE_URL is none of PostgreSQL's.
+/// The hint for an invalid DATABASE_URL.
 pub(crate) fn database_hint(error: &OpenError) -> Option<Cow<'static, str>> {
     match error {
-        OpenError::Scheme { .. } => Some("write postgres://USER:PASSWORD@HOST/DATABASE".into()),
-        OpenError::Embedded => {
-            Some("leave it out; --data-dir names the folder of the embedded database".into())
-        }
+        OpenError::Scheme { .. } => Some("use postgres://USER:PASSWORD@HOST/DATABASE".into()),
+        OpenError::Embedded => Some("remove it; --data-dir is the folder of the embedded database".into()),
         _ => None,
     }
 }
 
 impl Node {
-    /// Opens the database, loads what is live and takes the port. Nothing is answered before [`Node::run`].
+    /// Opens the database, loads the live revisions and binds the port. Requests are served from [`Node::run`] on.
     pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
         if settings.role != Role::All && settings.storage.database_url.is_none() {
-            return Err(StartError::RoleAlone);
+            return Err(StartError::SharedDatabaseRequired);
         }
         data_folder::make_private(&settings.storage.data_dir)?;
         let (admin, admin_origin) = AdminToken::obtain(
@@ -169,12 +172,12 @@ impl Node {
         let shares = store.cluster().is_some();
         let vault = Vault::new(store.clone(), settings.key_file(), shares.then_some(node_id));
         if let Err(error) = vault.check().await {
-            tracing::error!(%error, "secrets cannot be opened; apps that require them are not served, and nothing is changed");
+            tracing::error!(%error, "cannot decrypt secrets; apps that require them are not served");
         }
         let activation = Activation::new(store.clone(), Arc::clone(&table), vault.clone(), limits.clone());
         activation.sync_all().await.map_err(StartError::Load)?;
         let cannot_listen = |source| StartError::Listen { address: settings.listen, source };
-        let listener = match service::handed_over()? {
+        let listener = match service::activation_socket()? {
             Some(listener) => TcpListener::from_std(listener).map_err(cannot_listen)?,
             None => listener::bind(settings.listen).map_err(cannot_listen)?,
         };
@@ -228,11 +231,11 @@ impl Node {
             settings.schedules,
             clock.clone(),
         );
-        let held = scheduler.schedule_hold().await.map_err(StartError::Load)?;
-        if let Some(hold) = &held {
+        let schedule_hold = scheduler.schedule_hold().await.map_err(StartError::Load)?;
+        if let Some(hold) = &schedule_hold {
             tracing::warn!("{}", platform::schedules::held(hold));
         }
-        let reach = Reach {
+        let options = ServerOptions {
             own_names,
             public_url: settings.public_url.clone(),
             proxies: settings.trusted_proxies.clone(),
@@ -242,34 +245,34 @@ impl Node {
         let push_threads = Arc::new(BackgroundThreads::start("push")?);
         let fetch_threads = Arc::new(BackgroundThreads::start("fetch")?);
         let background = BackgroundThreads::start("background")?;
-        let pushes = Pushes {
-            bounds: settings.pushes.clone(),
-            spool: settings.storage.data_dir.clone(),
+        let push_config = PushConfig {
+            limits: settings.pushes.clone(),
+            spool_dir: settings.storage.data_dir.clone(),
             create_apps: settings.create_apps,
             numbers: Arc::clone(&numbers),
             threads: Arc::clone(&push_threads),
             fetch_threads: Arc::clone(&fetch_threads),
         };
         let tokens = Tokens::new(store.clone(), admin.clone(), clock.clone());
-        let door = Door::new(tokens.clone());
-        let bounds = ConnectionBounds {
-            connections: connections_in_memory(
+        let authenticator = Authenticator::new(tokens.clone());
+        let limits_of_connections = ConnectionLimits {
+            max_connections: connections_for_memory(
                 table.memory().usage().total_bytes,
-                connections(open_files(), settings.connections.connections),
+                connections_for_files(open_files(), settings.connections.max_connections),
             ),
             ..settings.connections
         };
-        let stopping = Arc::new(Stopping::default());
+        let shutdown = Arc::new(Shutdown::default());
         let database = DatabaseHealth::new(store.clone());
         let health = Health {
             database: database.clone(),
             activation: activation.clone(),
             presence: presence.clone(),
-            stopping: Arc::clone(&stopping),
+            shutdown: Arc::clone(&shutdown),
         };
         let apps = Apps::new(store.clone(), settings.preview_age, limits);
         let functions =
-            FunctionCaller { table: Arc::clone(&table), recorder: recorder.clone(), bodies: reach.bodies };
+            FunctionCaller { table: Arc::clone(&table), recorder: recorder.clone(), bodies: options.bodies };
         let nodes = Roster::new(
             store.clone(),
             activation.clone(),
@@ -300,22 +303,22 @@ impl Node {
             vault,
             table: Arc::clone(&table),
             watched,
-            public: Public::new(settings.domain.as_deref(), settings.public_url.as_deref()),
-            door: door.clone(),
-            stopping: Arc::clone(&stopping),
-            bodies: reach.bodies,
+            public_url: PublicUrl::new(settings.domain.as_deref(), settings.public_url.as_deref()),
+            authenticator: authenticator.clone(),
+            shutdown: Arc::clone(&shutdown),
+            bodies: options.bodies,
             memory: table.memory().node_account(),
         };
         let previews = settings.preview_age.map(|age| (deployer.clone(), age));
-        let git = GitEdge::new(
+        let git = GitService::new(
             apps,
             deployer,
-            door.clone(),
-            pushes,
+            authenticator.clone(),
+            push_config,
             table.memory().clone(),
             settings.connections.min_rate,
         );
-        let queue = git.clone();
+        let pushes = git.clone();
         let page = Page {
             numbers: Arc::clone(&numbers),
             table: Arc::clone(&table),
@@ -323,23 +326,23 @@ impl Node {
             database_health: database,
             scheduler: scheduler.clone(),
             clock: clock.clone(),
-            pushes: Arc::new(move || queue.queue()),
+            pushes: Arc::new(move || pushes.pushes_in_progress()),
             presence,
             started: SystemTime::now(),
             data_dir: settings.storage.data_dir.clone(),
         };
-        let metrics = Metrics { page, access: settings.metrics, door };
-        let planes = Planes { table, recorder, health, api, git, metrics, numbers, certificates };
-        let edge = Edge::new(reach, settings.role, planes);
+        let metrics = MetricsRoute { page, access: settings.metrics, authenticator };
+        let services = Services { table, recorder, health, api, git, metrics, numbers, certificates };
+        let edge = Edge::new(options, settings.role, services);
         Ok(Self {
             address,
             admin,
             admin_origin,
             store,
-            held,
+            schedule_hold,
             listener,
-            bounds,
-            stopping,
+            limits: limits_of_connections,
+            shutdown,
             edge,
             role: settings.role,
             scheduler,
@@ -357,14 +360,15 @@ impl Node {
         })
     }
 
-    /// Serves until `stop` is done; then running requests finish, within a bound.
+    /// Serves until `stop` completes, then shuts down gracefully: running requests and scheduled runs can finish within the shutdown
+    /// timeout, records are flushed, and the node deregisters.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
         let changes = self.activation.changes();
         let clock = self.role.manages().then(|| {
             let scheduler = self.scheduler.clone();
             tokio::spawn(async move {
                 if let Err(error) = scheduler.run(changes).await {
-                    tracing::error!(%error, "the clock failed; schedules do not run until the next start");
+                    tracing::error!(%error, "the scheduler failed; schedules do not run until the node restarts");
                 }
             })
         });
@@ -384,28 +388,28 @@ impl Node {
         let previews = self
             .previews
             .filter(|_| self.role.manages())
-            .map(|(deployer, age)| tokio::spawn(end_old_previews(deployer, age, store, self.clock.clone())));
+            .map(|(deployer, age)| tokio::spawn(expire_previews(deployer, age, store, self.clock.clone())));
         let collecting = self.role.manages().then(|| background.spawn(self.collector.run()));
         let (all_ran, until_all_ran) = tokio::sync::oneshot::channel::<()>();
         let writing = background.spawn(self.writer.run(async { drop(until_all_ran.await) }));
-        let drain = self.bounds.unready + self.bounds.drain;
-        let closing = self.scheduler.clone();
+        let shutdown_timeout = self.limits.shutdown_delay + self.limits.shutdown_timeout;
+        let scheduler = self.scheduler.clone();
         let (stopping, until_stopping) = tokio::sync::oneshot::channel::<()>();
         let stop = async move {
             stop.await;
-            closing.close();
+            scheduler.close();
             drop(stopping);
         };
-        // Requests and scheduled runs have the same time to end.
-        let runs = async {
+        // Requests and scheduled runs share the shutdown timeout.
+        let drain_runs = async {
             drop(until_stopping.await);
-            if tokio::time::timeout(drain, self.scheduler.stop()).await.is_err() {
-                tracing::warn!("scheduled runs are cut off");
+            if tokio::time::timeout(shutdown_timeout, self.scheduler.stop()).await.is_err() {
+                tracing::warn!("shutdown timeout: aborting scheduled runs");
             }
         };
         tokio::join!(
-            listener::serve(self.listener, Arc::new(self.edge), self.bounds, self.stopping, stop),
-            runs
+            listener::serve(self.listener, Arc::new(self.edge), self.limits, self.shutdown, stop),
+            drain_runs
         );
         if let Some(clock) = clock {
             clock.abort();
@@ -421,79 +425,79 @@ impl Node {
             collecting.abort();
         }
         drop(all_ran);
-        if tokio::time::timeout(LAST_RECORDS_MAX, writing).await.is_err() {
-            tracing::warn!("the last records of executions are not written");
+        if tokio::time::timeout(FLUSH_TIMEOUT, writing).await.is_err() {
+            tracing::warn!("unflushed execution records were dropped");
         }
         if let Some(audit) = audit {
             audit.abort();
         }
         if let Some((cluster, membership)) = cluster {
             membership.abort();
-            // Whoever pushes need not wait for this node any more. Where that cannot be said, it is noticed soon.
-            let _ = tokio::time::timeout(GOODBYE_MAX, cluster.leave(self.this.identity.id)).await;
+            // Pushes then no longer wait for this node. On failure its heartbeat expires soon.
+            let _ = tokio::time::timeout(DEREGISTER_TIMEOUT, cluster.leave(self.this.identity.id)).await;
         }
         self.store.close().await;
         drop((self.push_threads, self.fetch_threads, self.background));
     }
 }
 
-/// Looks for previews that are old, for as long as the node runs.
-async fn end_old_previews(deployer: Deployer, age: Duration, store: Store, clock: Clock) {
+/// Periodically removes expired previews.
+async fn expire_previews(deployer: Deployer, age: Duration, store: Store, clock: Clock) {
     loop {
-        let ended = match clock.retention_now(&store).await {
+        let result = match clock.retention_now(&store).await {
             Ok(Some(now)) => deployer.end_old_previews(age, now).await.map(drop),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
-        if let Err(error) = ended {
-            tracing::warn!(%error, "old previews are not ended");
+        if let Err(error) = result {
+            tracing::warn!(%error, "cannot remove expired previews");
         }
-        tokio::time::sleep(LOOK_FOR_OLD_PREVIEWS).await;
+        tokio::time::sleep(PREVIEW_EXPIRY_INTERVAL).await;
     }
 }
 
-/// The name of the machine.
+/// The host name of the machine.
 fn machine_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The name of the machine, and the port: several nodes may share the machine.
+/// Host name and port, since several nodes can share a machine.
 fn default_name(address: SocketAddr) -> String {
     format!("{}:{}", machine_name(), address.port())
 }
 
-/// Raises the bound of open files to the most that this process may have, and says how many that are.
+/// Raises the limit of open files to the hard limit and returns it.
 fn open_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let now = if setrlimit(Resource::Nofile, raised).is_ok() { raised.current } else { limit.current };
-    now.unwrap_or(u64::MAX)
+    let hard = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = if setrlimit(Resource::Nofile, hard).is_ok() { hard.current } else { limit.current };
+    current.unwrap_or(u64::MAX)
 }
 
-/// How many connections fit into an eighth of the node's memory, where so many are wanted.
-fn connections_in_memory(memory_bytes: u64, wanted: usize) -> usize {
-    let room = usize::try_from(memory_bytes / 8 / CONNECTION_BYTES).unwrap_or(usize::MAX).max(1);
-    if room < wanted {
+/// The connection limit, reduced to what fits into an eighth of the node's memory.
+fn connections_for_memory(memory_bytes: u64, configured: usize) -> usize {
+    let max = usize::try_from(memory_bytes / 8 / CONNECTION_BYTES).unwrap_or(usize::MAX).max(1);
+    if max < configured {
         let memory = memory_bytes >> 20;
         tracing::warn!(
-            "the node has {memory} MiB of memory for its apps, so at most {room} connections are taken at once instead of {wanted}: \
-             raise --memory, or lower --connections to {room}"
+            "connection limit reduced from {configured} to {max}: the node has {memory} MiB of memory; \
+             raise --memory, or lower --max-connections to {max}"
         );
     }
-    room.min(wanted)
+    max.min(configured)
 }
 
-/// How many connections can be held at once where so many are wanted.
-fn connections(open_files: u64, wanted: usize) -> usize {
-    let room = usize::try_from(open_files.saturating_sub(FILES_BESIDE)).unwrap_or(usize::MAX).max(1);
-    if room < wanted {
+/// The connection limit, reduced to the limit of open files.
+fn connections_for_files(open_files: u64, configured: usize) -> usize {
+    let max = usize::try_from(open_files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX).max(1);
+    if max < configured {
         tracing::warn!(
             open_files,
-            "this process may open {open_files} files, so at most {room} connections are taken at once instead of \
-             {wanted}: raise the hard limit (`ulimit -Hn`, or LimitNOFILE= of its unit) to {}",
-            wanted as u64 + FILES_BESIDE
+            "connection limit reduced from {configured} to {max}: the limit of open files is {open_files}; \
+             raise the hard limit (`ulimit -Hn`, or LimitNOFILE= of the unit) to {}",
+            configured as u64 + RESERVED_FILES
         );
     }
-    room.min(wanted)
+    max.min(configured)
 }

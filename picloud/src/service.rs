@@ -1,4 +1,4 @@
-//! What a node and its service manager say to each other (sd_notify(3), sd_listen_fds(3)). Without one, nothing is said.
+//! Talks to the service manager: readiness, watchdog (sd_notify(3)) and socket activation (sd_listen_fds(3)). Without one it does nothing.
 
 use std::io;
 use std::net::TcpListener;
@@ -8,60 +8,61 @@ use listenfd::ListenFd;
 use sd_notify::{NotifyState, notify, watchdog_enabled};
 use tokio::task::JoinSet;
 
-/// Why a socket that was handed over cannot be used.
+/// Why an activation socket cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HandedError {
-    #[error("the service manager handed over {0} sockets, and a node has one")]
+pub(crate) enum SocketActivationError {
+    #[error("the service manager passed {0} sockets; a node needs exactly one")]
     Several(usize),
-    #[error("the socket that the service manager handed over is none that listens for TCP")]
-    Other(#[source] io::Error),
+    #[error("the socket from the service manager is not a listening TCP socket")]
+    NotTcpListener(#[source] io::Error),
 }
 
-/// The socket that the service manager holds for the node, if it does: it goes on listening while the node is started anew.
+/// The activation socket, where the service manager passes one. It keeps accepting connections while the node restarts.
 ///
 /// # Errors
-/// It is another kind of socket, or there are several.
-pub(crate) fn handed_over() -> Result<Option<TcpListener>, HandedError> {
-    let mut handed = ListenFd::from_env();
-    match handed.len() {
+/// There are several sockets, or it is not a listening TCP socket.
+pub(crate) fn activation_socket() -> Result<Option<TcpListener>, SocketActivationError> {
+    let mut passed = ListenFd::from_env();
+    match passed.len() {
         0 => Ok(None),
         1 => {
-            let listener = handed.take_tcp_listener(0).map_err(HandedError::Other)?;
+            let listener = passed.take_tcp_listener(0).map_err(SocketActivationError::NotTcpListener)?;
             if let Some(listener) = &listener {
-                listener.set_nonblocking(true).map_err(HandedError::Other)?;
+                listener.set_nonblocking(true).map_err(SocketActivationError::NotTcpListener)?;
             }
             Ok(listener)
         }
-        several => Err(HandedError::Several(several)),
+        several => Err(SocketActivationError::Several(several)),
     }
 }
 
-/// The node answers.
-pub(crate) fn ready(status: &str) {
-    say(&[NotifyState::Ready, NotifyState::Status(status)]);
+/// Notifies the service manager that the node is ready.
+pub(crate) fn notify_ready(status: &str) {
+    send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The node is stopping.
-pub(crate) fn stopping() {
-    say(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+/// Notifies the service manager that the node shuts down.
+pub(crate) fn notify_stopping() {
+    send(&[NotifyState::Stopping, NotifyState::Status("shutting down")]);
 }
 
-/// Says that the node is alive, twice as often as the service manager wants to hear it, for as long as its threads take up
-/// work: once for each of `threads`, all at the same time, something is to be done, and all of it is waited for.
+/// Sends watchdog keepalives, at half the interval that the service manager requires, while the runtime makes progress: before each one, as
+/// many tasks as there are worker `threads` have to run.
 pub(crate) async fn watchdog(threads: usize) {
-    let Some(every) = watchdog_enabled().map(|limit| limit / 2).filter(|every| !every.is_zero()) else {
+    let Some(interval) = watchdog_enabled().map(|limit| limit / 2).filter(|interval| !interval.is_zero())
+    else {
         return std::future::pending().await;
     };
     loop {
-        let mut done: JoinSet<()> = (0..threads).map(|_| tokio::task::yield_now()).collect();
-        while done.join_next().await.is_some() {}
-        say(&[NotifyState::Watchdog]);
-        tokio::time::sleep(every.max(Duration::from_millis(10))).await;
+        let mut probes: JoinSet<()> = (0..threads).map(|_| tokio::task::yield_now()).collect();
+        while probes.join_next().await.is_some() {}
+        send(&[NotifyState::Watchdog]);
+        tokio::time::sleep(interval.max(Duration::from_millis(10))).await;
     }
 }
 
-fn say(what: &[NotifyState<'_>]) {
-    if let Err(error) = notify(what) {
-        tracing::warn!(%error, "cannot speak to the service manager");
+fn send(states: &[NotifyState<'_>]) {
+    if let Err(error) = notify(states) {
+        tracing::warn!(%error, "cannot notify the service manager");
     }
 }

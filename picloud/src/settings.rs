@@ -15,8 +15,8 @@ use platform::schedules::ScheduleLimits;
 use platform::secrets::{KeyFile, key};
 use store::{Location, Pool};
 
-use crate::edge::listener::ConnectionBounds;
-use crate::edge::{BodyBounds, MetricsAccess, Proxies, PushBounds};
+use crate::edge::listener::ConnectionLimits;
+use crate::edge::{BodyLimits, MetricsAccess, PushLimits, TrustedProxies};
 use crate::log::LogFormat;
 use crate::traces::TraceSettings;
 
@@ -53,7 +53,7 @@ pub(crate) struct Settings {
     /// For how many new names of previews a week there are certificates.
     pub(crate) preview_certificates: u32,
     /// The proxies that may say who their clients are.
-    pub(crate) trusted_proxies: Proxies,
+    pub(crate) trusted_proxies: TrustedProxies,
     /// What the node does.
     pub(crate) role: Role,
     /// What people call the node; without it the name of the machine with the port.
@@ -77,11 +77,11 @@ pub(crate) struct Settings {
     /// The memory that the node has for its apps; without it a part of what the machine or the cgroup has.
     pub(crate) memory_bytes: Option<u64>,
     /// What connections may take.
-    pub(crate) connections: ConnectionBounds,
+    pub(crate) connections: ConnectionLimits,
     /// How long a client may take to send a body.
-    pub(crate) bodies: BodyBounds,
+    pub(crate) bodies: BodyLimits,
     /// What pushes may take.
-    pub(crate) pushes: PushBounds,
+    pub(crate) pushes: PushLimits,
     /// What a deploy may hold.
     pub(crate) deploys: DeployLimits,
     /// Which deploys are kept, and for how long what they and refs let go of.
@@ -109,7 +109,7 @@ impl Default for Settings {
             dns_server: None,
             // Half of what Let's Encrypt makes for a domain in a week.
             preview_certificates: 25,
-            trusted_proxies: Proxies::default(),
+            trusted_proxies: TrustedProxies::default(),
             role: Role::All,
             node_name: None,
             admin_token: None,
@@ -122,9 +122,9 @@ impl Default for Settings {
             metrics: MetricsAccess::Token,
             traces: TraceSettings::default(),
             memory_bytes: None,
-            connections: ConnectionBounds::default(),
-            bodies: BodyBounds::default(),
-            pushes: PushBounds::default(),
+            connections: ConnectionLimits::default(),
+            bodies: BodyLimits::default(),
+            pushes: PushLimits::default(),
             deploys: DeployLimits::default(),
             retention: DeployRetention::default(),
             limits: GrantedLimits::default(),

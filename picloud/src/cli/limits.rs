@@ -9,8 +9,8 @@ use platform::recording::{ByteRate, RecordLimits};
 use platform::schedules::ScheduleLimits;
 
 use super::quantity::{Size, Time};
-use crate::edge::listener::ConnectionBounds;
-use crate::edge::{BodyBounds, MinRate, PushBounds};
+use crate::edge::listener::ConnectionLimits;
+use crate::edge::{BodyLimits, MinRate, PushLimits};
 use crate::settings::Settings;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -206,23 +206,23 @@ impl Default for ScheduleFlags {
 }
 
 impl ConnectionFlags {
-    pub(super) fn resolve(&self) -> ConnectionBounds {
+    pub(super) fn resolve(&self) -> ConnectionLimits {
         let drain = self.drain_time.0;
-        ConnectionBounds {
-            connections: self.connections,
-            head: self.head_time.0,
-            answer: self.answer_time.0,
+        ConnectionLimits {
+            max_connections: self.connections,
+            header_timeout: self.head_time.0,
+            write_timeout: self.answer_time.0,
             min_rate: self.min_rate(),
-            idle: self.idle_time.0,
-            unready: self.unready_time.0,
-            last_request: ConnectionBounds::default().last_request.min(drain),
-            drain,
+            idle_timeout: self.idle_time.0,
+            shutdown_delay: self.unready_time.0,
+            final_request_timeout: ConnectionLimits::default().final_request_timeout.min(drain),
+            shutdown_timeout: drain,
         }
     }
 
     /// How long a client may take to send a body.
-    pub(super) fn bodies(&self) -> BodyBounds {
-        BodyBounds { time: self.body_time.0, min_rate: self.min_rate() }
+    pub(super) fn bodies(&self) -> BodyLimits {
+        BodyLimits { timeout: self.body_time.0, min_rate: self.min_rate() }
     }
 
     fn min_rate(&self) -> MinRate {
@@ -232,22 +232,22 @@ impl ConnectionFlags {
 
 impl Default for ConnectionFlags {
     fn default() -> Self {
-        let (bounds, bodies) = (ConnectionBounds::default(), BodyBounds::default());
+        let (bounds, bodies) = (ConnectionLimits::default(), BodyLimits::default());
         Self {
-            connections: bounds.connections,
-            head_time: Time(bounds.head),
-            body_time: Time(bodies.time),
+            connections: bounds.max_connections,
+            head_time: Time(bounds.header_timeout),
+            body_time: Time(bodies.timeout),
             min_rate: Size(bodies.min_rate.bytes_per_second),
-            answer_time: Time(bounds.answer),
-            idle_time: Time(bounds.idle),
-            unready_time: Time(bounds.unready),
-            drain_time: Time(bounds.drain),
+            answer_time: Time(bounds.write_timeout),
+            idle_time: Time(bounds.idle_timeout),
+            unready_time: Time(bounds.shutdown_delay),
+            drain_time: Time(bounds.shutdown_timeout),
         }
     }
 }
 
 impl PushFlags {
-    pub(super) fn resolve(&self) -> PushBounds {
+    pub(super) fn resolve(&self) -> PushLimits {
         let usual = git_receiver::Limits::default();
         // One push can name every ref that an app has.
         let commands = usual.commands.max(self.refs_per_app);
@@ -260,7 +260,7 @@ impl PushFlags {
             inflated_bytes: self.inflated_bytes.0,
             ..usual
         };
-        PushBounds { limits, time: self.push_time.0, at_once: self.pushes_at_once }
+        PushLimits { limits, timeout: self.push_time.0, max_concurrent: self.pushes_at_once }
     }
 
     /// How old a preview may become without a push.
@@ -288,7 +288,7 @@ impl PushFlags {
 
 impl Default for PushFlags {
     fn default() -> Self {
-        let PushBounds { limits, time, at_once } = PushBounds::default();
+        let PushLimits { limits, timeout, max_concurrent } = PushLimits::default();
         let DeployLimits { tree, refs } = DeployLimits::default();
         let DeployRetention { kept, age, released_kept } = DeployRetention::default();
         Self {
@@ -298,13 +298,13 @@ impl Default for PushFlags {
             inflated_bytes: Size(limits.inflated_bytes),
             tree_entries: tree.files,
             path_bytes: tree.path_bytes,
-            push_time: Time(time),
+            push_time: Time(timeout),
             refs_per_app: refs,
             preview_days: Settings::default().preview_age.map_or(0, |age| whole(age, DAY)),
             deploys_kept: kept,
             deploys_days: age.map_or(0, |age| whole(age, DAY)),
             collect_after: Time(released_kept),
-            pushes_at_once: at_once,
+            pushes_at_once: max_concurrent,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::misuse::Misuse;
 use super::observing::{ObservingFlags, TraceFlags};
 use super::quantity::{AgeOrOff, Size, Time};
 use super::secrets;
-use crate::edge::Proxies;
+use crate::edge::TrustedProxies;
 use crate::settings::{Settings, Storage, USUAL_ADDRESS, USUAL_DATA_DIR};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -63,8 +63,8 @@ pub(crate) struct ServeFlags {
 
     /// The proxies that may say who their clients are (X-Forwarded-For and -Proto): addresses and networks with commas
     /// between them, or none.
-    #[arg(long, env = "PICLOUD_TRUSTED_PROXIES", default_value_t = Proxies::default())]
-    pub(crate) trusted_proxies: Proxies,
+    #[arg(long, env = "PICLOUD_TRUSTED_PROXIES", default_value_t = TrustedProxies::default())]
+    pub(crate) trusted_proxies: TrustedProxies,
 
     /// What this node does of the work that several nodes on one PostgreSQL share.
     #[arg(long, env = "PICLOUD_ROLE", value_enum, default_value_t = Role::All)]

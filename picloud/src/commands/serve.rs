@@ -7,7 +7,7 @@ use platform::tokens::Origin;
 
 use super::error::CommandError;
 use super::stop_signals::StopSignals;
-use crate::edge::{Public, listener};
+use crate::edge::{PublicUrl, listener};
 use crate::log;
 use crate::node::{Node, StartError};
 use crate::service;
@@ -30,14 +30,14 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
         // From here on a signal is one to stop in good order: whoever hears that the node is ready may send it at once.
         let mut signals = StopSignals::new();
         greet(&node, settings);
-        service::ready(&format!("listening on {}", node.address));
+        service::notify_ready(&format!("listening on {}", node.address));
         let workers = tokio::runtime::Handle::current().metrics().num_workers();
         tokio::spawn(service::watchdog(workers));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let asked = async {
             signals.next().await;
             tracing::info!("stopping; the next signal stops at once");
-            service::stopping();
+            service::notify_stopping();
             let _ = stop.send(());
             signals.next().await;
             tracing::warn!("stopping at once");
@@ -71,7 +71,7 @@ fn greet(node: &Node, settings: &Settings) {
             format!("as set by {from}")
         }
     };
-    let held = node.held.as_ref().map(|hold| {
+    let held = node.schedule_hold.as_ref().map(|hold| {
         let (since, cause) = (time(hold.since), printable(&hold.cause));
         format!("  schedules    held since {since} by {cause}; resume them with  {RESUME_ALL}\n")
     });
@@ -93,8 +93,8 @@ fn first_push(address: SocketAddr, settings: &Settings) -> String {
     if !settings.role.manages() {
         return "to a manager; this node only answers requests to apps".to_owned();
     }
-    let public = Public::new(settings.domain.as_deref(), settings.public_url.as_deref());
-    let url = public.control(listener::reachable(address));
+    let public = PublicUrl::new(settings.domain.as_deref(), settings.public_url.as_deref());
+    let url = public.of_control_plane(listener::reachable(address));
     let proxy = match (&settings.domain, &settings.public_url) {
         (Some(domain), None) => format!(
             "\n               through a proxy with TLS for {domain} and *.{domain}; without one, set --public-url to \

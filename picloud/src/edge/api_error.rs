@@ -1,5 +1,5 @@
-//! Why a request to the control plane fails, answered as problem details (RFC 9457): the one place that says which error is which
-//! status. What only its operator may read goes to the log.
+//! The errors of the control plane, as problem details (RFC 9457). The one place that maps errors to statuses. Causes that only the operator
+//! should read are logged instead.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -25,24 +25,24 @@ use platform::tokens::{NotCreated, ScopeError};
 use serde_json::json;
 use tokio::task::JoinError;
 
-use super::credentials::Refused;
-use super::reply;
+use super::authenticator::AuthError;
+use super::response;
 use crate::rest;
 use crate::words::store_failure;
 
-/// When a client tries again that needs the database.
+/// The `Retry-After` while the database is unavailable.
 const DATABASE_RETRY: Duration = Duration::from_secs(5);
 
-/// When a client tries again for which DNS could not be asked.
+/// The `Retry-After` of a failed DNS lookup.
 const DNS_RETRY: Duration = Duration::from_secs(10);
 
-/// A request that is not done, and why.
+/// A failed request to the control plane.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
-    /// For the log.
+    /// The cause, for the log.
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -63,9 +63,9 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
-    /// The token is right and has not this scope.
+    /// The token is valid but lacks a scope.
     pub(super) fn missing_scope(scope: impl fmt::Display) -> Self {
-        Self::new(StatusCode::FORBIDDEN, format!("this token may not do that; it needs the scope {scope}"))
+        Self::new(StatusCode::FORBIDDEN, format!("this token cannot do that; it needs the scope {scope}"))
     }
 
     pub(super) fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
@@ -73,14 +73,14 @@ impl ApiError {
     }
 
     pub(super) fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        let words = "the server failed; its log has the cause";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, words).caused_by(cause)
+        let message = "internal error; the cause is in the server's log";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message).caused_by(cause)
     }
 
-    pub(super) const NO_APP: &str = "there is no such app, or nothing of it is live";
-    pub(super) const NO_BRANCH: &str = "nothing is live on that branch";
+    pub(super) const NO_APP: &str = "app not found, or no revision of it is live";
+    pub(super) const NO_BRANCH: &str = "branch not found, or no revision of it is live";
 
-    /// There is no such app, or the token may not know of it.
+    /// The app does not exist, or the token has no access to it.
     pub(super) fn no_app() -> Self {
         Self::not_found(Self::NO_APP)
     }
@@ -89,13 +89,13 @@ impl ApiError {
         Self::not_found(Self::NO_BRANCH)
     }
 
-    /// The app is there, and this node cannot load it.
+    /// The app exists, but this node cannot load it.
     pub(super) fn unserved() -> Self {
-        let words = "this node cannot serve the app at the moment; GET /-/health/ready says why";
-        Self::unavailable(words, RETRY)
+        let message = "the app is unavailable on this node; see GET /-/health/ready for the cause";
+        Self::unavailable(message, RETRY)
     }
 
-    /// The app is there, and an admin has stopped it.
+    /// An admin has stopped the app.
     pub(super) fn stopped(app: &AppName) -> Self {
         Self::conflict(format!("the app is stopped; start it with  picloud apps start {app}"))
     }
@@ -109,62 +109,62 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
         let Self { status, detail, retry_after, cause } = self;
         if let Some(error) = cause {
-            tracing::error!(%error, "a request to the API failed");
+            tracing::error!(%error, "API request failed");
         }
         let title = status.canonical_reason().unwrap_or_default().to_owned();
         let problem = rest::Problem { status: status.as_u16(), title, detail: detail.into_owned() };
-        let mut response = reply::json(status, &json!(problem));
+        let mut response = response::json(status, &json!(problem));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         match retry_after {
-            Some(time) => reply::wait(response, time),
+            Some(time) => response::with_retry_after(response, time),
             None => response,
         }
     }
 }
 
-/// What needs the database while it is away, or fails in it.
+/// Failures of the database, or while it is unavailable.
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        let words = store_failure(&error);
-        let refused = match &error {
+        let message = store_failure(&error);
+        let api_error = match &error {
             StoreError::NoApp => return Self::no_app(),
-            StoreError::DiskFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, words),
-            StoreError::OutcomeUnknown => Self::new(StatusCode::SERVICE_UNAVAILABLE, words),
-            error if error.is_unavailable() => Self::unavailable(words, DATABASE_RETRY),
-            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, words),
+            StoreError::DiskFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, message),
+            StoreError::OutcomeUnknown => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
+            error if error.is_unavailable() => Self::unavailable(message, DATABASE_RETRY),
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, message),
         };
-        refused.caused_by(error)
+        api_error.caused_by(error)
     }
 }
 
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Missing | Refused::Wrong => {
-                Self::new(StatusCode::UNAUTHORIZED, "a right token is needed as bearer")
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Missing | AuthError::Invalid => {
+                Self::new(StatusCode::UNAUTHORIZED, "missing or invalid bearer token")
             }
-            Refused::Basic => Self::new(
+            AuthError::BasicNotAllowed => Self::new(
                 StatusCode::UNAUTHORIZED,
-                "the API takes tokens as bearer (Authorization: Bearer TOKEN); user names and passwords are for git",
+                "the API requires a bearer token (Authorization: Bearer TOKEN); Basic authentication is for git only",
             ),
-            Refused::Expired => Self::new(StatusCode::UNAUTHORIZED, "the token has expired"),
-            Refused::TooMany { wait } => Self {
-                retry_after: Some(wait),
+            AuthError::Expired => Self::new(StatusCode::UNAUTHORIZED, "the token has expired"),
+            AuthError::RateLimited { retry_after } => Self {
+                retry_after: Some(retry_after),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
-                    "too many wrong tokens came from this address; try again later",
+                    "too many invalid tokens from this address; try again later",
                 )
             },
-            Refused::Unknown(error) => error.into(),
+            AuthError::Unavailable(error) => error.into(),
         }
     }
 }
 
-/// What an address names by a name that cannot be one.
+/// An invalid name in the path.
 impl From<NameError> for ApiError {
     fn from(error: NameError) -> Self {
         Self::bad_request(error.to_string())
@@ -177,7 +177,7 @@ impl From<PathRejection> for ApiError {
     }
 }
 
-/// A task that was to carry something out panicked.
+/// A panic in the task of a request.
 impl From<JoinError> for ApiError {
     fn from(error: JoinError) -> Self {
         Self::internal(error)
@@ -249,7 +249,7 @@ impl From<ProveDomainError> for ApiError {
             | ProveDomainError::Hold(HoldDomainError::Taken)
             | ProveDomainError::Proof(ProofError::NoRecord(_)) => Self::conflict(error.to_string()),
             ProveDomainError::Proof(ProofError::Lookup { record, source }) => {
-                Self::unavailable(format!("cannot ask DNS for {record}: {source}"), DNS_RETRY)
+                Self::unavailable(format!("cannot look up {record} in DNS: {source}"), DNS_RETRY)
             }
         }
     }
@@ -270,7 +270,7 @@ impl From<PruneError> for ApiError {
             CollectError::Store(error) => error.into(),
             CollectError::Busy | CollectError::OlderNode => Self::conflict(error.to_string()),
             CollectError::Memory(_) => {
-                Self::unavailable("the server has no memory left for that", DATABASE_RETRY).caused_by(error)
+                Self::unavailable("the server is out of memory", DATABASE_RETRY).caused_by(error)
             }
             CollectError::Read(_) => Self::internal(error),
         }

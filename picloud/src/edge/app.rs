@@ -1,4 +1,4 @@
-//! A request to an app: live revision, route, run, answer. No database on the way.
+//! Handles a request to an app: routes it in the live revision, runs the script and builds the response, without the database.
 
 use std::sync::Arc;
 
@@ -14,9 +14,10 @@ use runtime::{Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, 
 use serde_json::json;
 use uuid::Uuid;
 
-use super::body::{BodyBounds, read_for_app};
-use super::reply::{self, Content};
+use super::read_body::{BodyLimits, read_for_app};
 use super::request_body::RequestBody;
+use super::response;
+use super::response_body::ResponseBody;
 
 const REVISION: HeaderName = HeaderName::from_static("picloud-revision");
 const EXECUTION: HeaderName = HeaderName::from_static("picloud-execution");
@@ -24,57 +25,56 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const JSON: &str = "application/json";
 
-/// What a request to an app says beside its path and its body.
-pub(crate) struct Asked<'r> {
+/// The head of a request to an app, without its path.
+pub(crate) struct RequestHead<'r> {
     pub(crate) method: &'r Method,
     pub(crate) query: Option<&'r str>,
     pub(crate) headers: HeaderMap,
 }
 
-/// Answers a request to a live revision, which was taken once and is kept to the end. `path` is what the app sees: it
-/// begins with `/` and is as it was sent.
-pub(crate) async fn answer(
+/// Handles a request with one live revision from start to end. `path` is the path that the app sees; it starts with `/` and is not
+/// decoded.
+pub(crate) async fn handle(
     recorder: &Recorder,
     live: &Arc<Live>,
     path: &str,
-    asked: Asked<'_>,
+    head: RequestHead<'_>,
     body: RequestBody,
-    bodies: BodyBounds,
-) -> Response<Content> {
-    let mut response = match live.revision.route(asked.method.as_str(), path) {
+    body_limits: BodyLimits,
+) -> Response<ResponseBody> {
+    let mut response = match live.revision.route(head.method.as_str(), path) {
         Routed::Script(matched) => {
-            match read_for_app(live, body, bodies).await {
+            match read_for_app(live, body, body_limits).await {
                 Ok(body) => {
-                    let request_id = request_id(&asked.headers);
-                    // No route has another method.
-                    let method = Declared::parse(asked.method.as_str()).unwrap_or(Declared::Get);
+                    let request_id = request_id(&head.headers);
+                    // Routes only match these methods.
+                    let method = Declared::parse(head.method.as_str()).unwrap_or(Declared::Get);
                     let request = HttpRequest {
                         method,
                         path: matched.path,
-                        headers: Arc::new(Sent(asked.headers)),
+                        headers: Arc::new(HeaderView(head.headers)),
                         params: matched.params,
-                        query: asked.query.unwrap_or_default().to_owned(),
+                        query: head.query.unwrap_or_default().to_owned(),
                         rest: matched.rest,
                         body,
                     };
                     run(recorder, live, matched.script, request_id, Trigger::Http(request)).await
                 }
-                Err(error) => error.answer().map(Content::from),
+                Err(error) => error.to_response().map(ResponseBody::from),
             }
         }
         Routed::Options { allow } => {
-            with_allow(reply::text(StatusCode::NO_CONTENT, ""), &allow).map(Content::from)
+            with_allow(response::text(StatusCode::NO_CONTENT, ""), &allow).map(ResponseBody::from)
         }
         Routed::MethodNotAllowed { allow } => {
-            let words = json!({"error": "method not allowed"});
-            with_allow(reply::json(StatusCode::METHOD_NOT_ALLOWED, &words), &allow).map(Content::from)
+            let error = json!({"error": "method not allowed"});
+            with_allow(response::json(StatusCode::METHOD_NOT_ALLOWED, &error), &allow).map(ResponseBody::from)
         }
         Routed::NotFound => {
-            reply::json(StatusCode::NOT_FOUND, &json!({"error": "no such route"})).map(Content::from)
+            response::json(StatusCode::NOT_FOUND, &json!({"error": "no such route"})).map(ResponseBody::from)
         }
-        Routed::BadPath => {
-            reply::json(StatusCode::BAD_REQUEST, &json!({"error": "malformed path"})).map(Content::from)
-        }
+        Routed::BadPath => response::json(StatusCode::BAD_REQUEST, &json!({"error": "malformed path"}))
+            .map(ResponseBody::from),
     };
     if let Ok(revision) = HeaderValue::from_maybe_shared(live.revision.commit_bytes()) {
         response.headers_mut().insert(REVISION, revision);
@@ -82,11 +82,11 @@ pub(crate) async fn answer(
     response
 }
 
-/// The headers of a request as a script reads them.
+/// The request headers, as scripts read them.
 #[derive(Debug)]
-struct Sent(HeaderMap);
+struct HeaderView(HeaderMap);
 
-impl Headers for Sent {
+impl Headers for HeaderView {
     fn each(&self, show: &mut dyn FnMut(&str, &[u8])) {
         self.0.iter().for_each(|(name, value)| show(name.as_str(), value.as_bytes()));
     }
@@ -96,29 +96,29 @@ impl Headers for Sent {
     }
 }
 
-/// Runs a script for a caller who waits, and turns its outcome into HTTP.
+/// Runs a script and turns its outcome into a response.
 pub(crate) async fn run(
     recorder: &Recorder,
     live: &Arc<Live>,
     script: ScriptPath,
     request_id: Uuid,
     trigger: Trigger,
-) -> Response<Content> {
+) -> Response<ResponseBody> {
     let execution_id = Uuid::now_v7();
     let invocation = Invocation { script, execution_id, request_id, trigger };
     let mut response = match execute(recorder, Arc::clone(live), invocation).await {
         Ok(Execution { outcome: Ok(answer), .. }) => {
-            response(answer, live.memory()).unwrap_or_else(|error| {
+            from_script(answer, live.memory()).unwrap_or_else(|error| {
                 live.note_out_of_memory(Purpose::Responses, &error);
-                reply::out_of_memory(&error).map(Content::from)
+                response::out_of_memory(&error).map(ResponseBody::from)
             })
         }
-        Ok(Execution { outcome: Err(failure), .. }) => failed(failure.kind, execution_id),
+        Ok(Execution { outcome: Err(failure), .. }) => script_failed(failure.kind, execution_id),
         Err(busy) => {
-            let why = json!({"error": busy.to_string()});
-            let mut response = reply::json(StatusCode::SERVICE_UNAVAILABLE, &why);
+            let error = json!({"error": busy.to_string()});
+            let mut response = response::json(StatusCode::SERVICE_UNAVAILABLE, &error);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            response.map(Content::from)
+            response.map(ResponseBody::from)
         }
     };
     let mut text = Uuid::encode_buffer();
@@ -128,35 +128,35 @@ pub(crate) async fn run(
     response
 }
 
-/// The id that an upstream gave the request, where it is a UUID; else a new one.
+/// The `X-Request-Id` of the request, where it is a UUID; otherwise a new one.
 pub(crate) fn request_id(headers: &HeaderMap) -> Uuid {
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    given.and_then(|value| Uuid::try_parse(value).ok()).unwrap_or_else(Uuid::new_v4)
+    let sent = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    sent.and_then(|value| Uuid::try_parse(value).ok()).unwrap_or_else(Uuid::new_v4)
 }
 
-fn failed(kind: FailureKind, execution_id: Uuid) -> Response<Content> {
+fn script_failed(kind: FailureKind, execution_id: Uuid) -> Response<ResponseBody> {
     let error = match kind {
         FailureKind::InvalidJson => "invalid JSON body",
-        FailureKind::NodeMemory => "the node has no memory for it now",
+        FailureKind::NodeMemory => "node out of memory",
         _ => "script error",
     };
     let status = StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let words = json!({"error": error, "execution_id": execution_id.to_string()});
-    let mut response = reply::json(status, &words).map(Content::from);
+    let error = json!({"error": error, "execution_id": execution_id.to_string()});
+    let mut response = response::json(status, &error).map(ResponseBody::from);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
 }
 
-/// The answer of a script, with the memory that it takes until its client has taken it. Its slot is another one's by now.
-fn response(answer: Answer, account: &Account) -> Result<Response<Content>, OutOfMemory> {
-    let mut response = Response::new(Content::held(answer.body, account)?);
-    // The runtime has checked status and headers; what HTTP still refuses is left out rather than sent wrong.
+/// The response of a script. It reserves the memory of its body until that is sent; the concurrency slot is already released.
+fn from_script(answer: Answer, account: &Account) -> Result<Response<ResponseBody>, OutOfMemory> {
+    let mut response = Response::new(ResponseBody::reserved(answer.body, account)?);
+    // The runtime has validated status and headers. Anything that HTTP still rejects is left out.
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
         if name == "content-type" && value == JSON {
-            // By far the most answers, which need nothing of their own.
+            // The common case, without an allocation.
             response.headers_mut().append(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
             continue;
         }

@@ -1,9 +1,9 @@
-//! Cookies that an app sets are its own: none reaches another app, or the control plane, at a name beside or above the app's.
+//! Confines the cookies of an app to its host, so that none reaches another app or the control plane.
 
 use axum::http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 
-/// Takes `Domain` out of cookies that would be sent to more than `host`, at which the app was reached; `None`: by a path, where it shares
-/// its host with others.
+/// Removes `Domain` from cookies that would be sent to more hosts than `host`; `None` where the app was requested by path and shares its
+/// host with other apps.
 pub(super) fn confine(headers: &mut HeaderMap, host: Option<&str>) {
     if !headers.contains_key(SET_COOKIE) {
         return;
@@ -15,7 +15,7 @@ pub(super) fn confine(headers: &mut HeaderMap, host: Option<&str>) {
     }
 }
 
-/// The cookie without the attributes `Domain` that name another host (RFC 6265 section 5.2.3).
+/// The cookie without `Domain` attributes of other hosts (RFC 6265 section 5.2.3).
 fn confined(cookie: HeaderValue, host: Option<&str>) -> HeaderValue {
     let is_confined = |attribute: &[u8]| match attribute_of(attribute, b"domain") {
         Some(domain) => {
@@ -34,11 +34,11 @@ fn confined(cookie: HeaderValue, host: Option<&str>) -> HeaderValue {
         kept.push(b';');
         kept.extend_from_slice(attribute);
     }
-    // It consists of parts of one that is valid.
+    // The parts of a valid value are valid.
     HeaderValue::from_bytes(&kept).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// The value of an attribute, if it is the one of that name.
+/// The value of the attribute, if it has this name.
 fn attribute_of<'a>(attribute: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let at = attribute.iter().position(|byte| *byte == b'=').unwrap_or(attribute.len());
     let (found, value) = attribute.split_at(at);
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn cookie_reaches_its_app_only() {
+    fn cookie_reaches_only_its_app() {
         let host = Some("hello.pi.test");
         for (cookie, left) in [
             ("a=1", "a=1"),

@@ -1,8 +1,8 @@
-//! Who is behind a proxy: the client's address and scheme, taken from those alone who may say it.
+//! The address and scheme of a client of a proxy.
 //!
-//! What a request says of itself in `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `Forwarded` counts
-//! where the connection comes from a trusted proxy. From everybody else these headers are taken away, and the first of them
-//! is set to the address of the connection: a script reads one right address there, with a proxy or without.
+//! `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `Forwarded` are trusted on connections from trusted proxies only. From all
+//! other peers they are removed, and `X-Forwarded-For` is set to the address of the peer: scripts read one trustworthy address there,
+//! with a proxy or without.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,36 +15,36 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// How Caddy says that it is configured by one of the Caddyfiles that ship.
+/// The header that Caddy sends with one of the Caddyfiles shipped here.
 const PICLOUD_PROXY: HeaderName = HeaderName::from_static("picloud-proxy");
 
-/// How long an answer waits where [`Proxies::answers_too_early`]; the proxy needs some microseconds.
-pub(super) const TOO_EARLY: Duration = Duration::from_millis(20);
+/// How long to delay a response that [`TrustedProxies::may_race_response`]; the proxy needs some microseconds.
+pub(super) const CADDY_RACE_DELAY: Duration = Duration::from_millis(20);
 
-/// An answer of so many bytes arrives as one piece, which no proxy cuts.
-pub(super) const AT_ONCE_BYTES: u64 = 2048;
+/// The size up to which a response arrives in one read and is not truncated.
+pub(super) const SINGLE_READ_BYTES: u64 = 2048;
 
-/// The word for no proxies at all.
-const NOBODY: &str = "none";
+/// The setting for no proxies.
+const NONE: &str = "none";
 
-/// The proxies that may say who their clients are: addresses and networks, such as `127.0.0.0/8, ::1`.
+/// The proxies whose forwarding headers are trusted: addresses and networks, such as `127.0.0.0/8, ::1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Proxies(Vec<Network>);
+pub(crate) struct TrustedProxies(Vec<Network>);
 
-/// What a trusted proxy says in `X-Forwarded-For` is no address.
+/// The `X-Forwarded-For` of a trusted proxy has an entry that is not an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("X-Forwarded-For is no list of addresses")]
-pub(crate) struct NoAddressError;
+#[error("invalid X-Forwarded-For header: not a list of addresses")]
+pub(crate) struct InvalidForwardedFor;
 
-/// All addresses that begin with the same bits.
+/// A network in CIDR notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
     first: IpAddr,
     bits: u8,
 }
 
-impl Default for Proxies {
-    /// Whoever is on this machine. A service that strangers can reach through it is one that its owner lets them reach.
+impl Default for TrustedProxies {
+    /// This machine: a local service that forwards requests of others is under the operator's control.
     fn default() -> Self {
         Self(vec![
             Network { first: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), bits: 8 },
@@ -53,33 +53,37 @@ impl Default for Proxies {
     }
 }
 
-impl Proxies {
-    /// Makes the headers of a request that came from `peer` say no more of its client than is to be believed.
+impl TrustedProxies {
+    /// Reduces the forwarding headers of a request from `peer` to what is trusted; `X-Forwarded-For` becomes the address of the client.
     ///
     /// # Errors
-    /// A trusted proxy says what is no address: who the client is, nobody knows.
-    pub(crate) fn settle(&self, peer: IpAddr, headers: &mut HeaderMap) -> Result<(), NoAddressError> {
+    /// A trusted proxy sent an invalid `X-Forwarded-For`, so the client is unknown.
+    pub(crate) fn resolve_client(
+        &self,
+        peer: IpAddr,
+        headers: &mut HeaderMap,
+    ) -> Result<(), InvalidForwardedFor> {
         headers.remove(PICLOUD_PROXY);
         if !self.trusts(peer) {
             for name in [FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED] {
                 headers.remove(name);
             }
-            headers.insert(FORWARDED_FOR, written(peer.to_canonical()));
+            headers.insert(FORWARDED_FOR, header_value(peer.to_canonical()));
             return Ok(());
         }
         if let Some(client) = self.client_of(headers)? {
-            headers.insert(FORWARDED_FOR, written(client));
+            headers.insert(FORWARDED_FOR, header_value(client));
         } else {
             headers.remove(FORWARDED_FOR);
         }
         Ok(())
     }
 
-    /// Whether an answer can come before the proxy is ready for it.
+    /// Whether an early response can race with the proxy.
     ///
-    /// Caddy 2.6, which Debian 12 has, writes a body of a known length and then looks whether more of it comes. If the answer
-    /// begins in between, that look fails, and Caddy cuts the answer off. Later ones do not, and say `Via`.
-    pub(super) fn answers_too_early<B>(&self, peer: IpAddr, request: &Request<B>) -> bool {
+    /// Caddy 2.6 (Debian 12) writes a body of known length and then checks for more of it. A response that begins in between makes the check
+    /// fail, and Caddy truncates it. Later versions do not, and send `Via`.
+    pub(super) fn may_race_response<B>(&self, peer: IpAddr, request: &Request<B>) -> bool {
         let headers = request.headers();
         headers.contains_key(PICLOUD_PROXY)
             && !headers.contains_key(header::VIA)
@@ -88,13 +92,13 @@ impl Proxies {
             && self.trusts(peer)
     }
 
-    /// The last address of the list that is no proxy's: what stands before it, the client can have made up. `None`: there is none.
-    fn client_of(&self, headers: &HeaderMap) -> Result<Option<IpAddr>, NoAddressError> {
-        let said = headers.get_all(FORWARDED_FOR).iter().rev();
-        let parts = said.flat_map(|value| value.to_str().unwrap_or("?").rsplit(',')).map(str::trim);
+    /// The last address of the list that is not a trusted proxy; the client can have forged the entries before it. `None` for an empty list.
+    fn client_of(&self, headers: &HeaderMap) -> Result<Option<IpAddr>, InvalidForwardedFor> {
+        let values = headers.get_all(FORWARDED_FOR).iter().rev();
+        let parts = values.flat_map(|value| value.to_str().unwrap_or("?").rsplit(',')).map(str::trim);
         let mut last = None;
         for part in parts.filter(|part| !part.is_empty()) {
-            let address = address_of(part).ok_or(NoAddressError)?;
+            let address = parse_address(part).ok_or(InvalidForwardedFor)?;
             last = Some(address);
             if !self.trusts(address) {
                 break;
@@ -109,38 +113,38 @@ impl Proxies {
     }
 }
 
-/// The address of the client, whose connection came from `peer`; of headers that are settled.
+/// The address of the client, from resolved headers.
 pub(super) fn client(headers: &HeaderMap, peer: IpAddr) -> IpAddr {
-    let said = headers.get(FORWARDED_FOR).and_then(|address| address.to_str().ok());
-    said.and_then(|address| address.parse().ok()).unwrap_or(peer)
+    let client = headers.get(FORWARDED_FOR).and_then(|address| address.to_str().ok());
+    client.and_then(|address| address.parse().ok()).unwrap_or(peer)
 }
 
-/// Whether the client speaks TLS with the proxy; of headers that are settled.
+/// Whether the client uses TLS, from resolved headers.
 pub(super) fn is_https(headers: &HeaderMap) -> bool {
     headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 
-/// An address as proxies write it: with a port or without.
-fn address_of(text: &str) -> Option<IpAddr> {
+/// Parses an address with an optional port.
+fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-fn written(address: IpAddr) -> HeaderValue {
+fn header_value(address: IpAddr) -> HeaderValue {
     HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 impl Network {
     fn contains(self, address: IpAddr) -> bool {
-        let same = |first: u128, address: u128, width: u32| {
-            let rest = width - u32::from(self.bits);
-            rest == width || (first ^ address) >> rest == 0
+        let matches = |first: u128, address: u128, width: u32| {
+            let host_bits = width - u32::from(self.bits);
+            host_bits == width || (first ^ address) >> host_bits == 0
         };
         match (self.first, address) {
             (IpAddr::V4(first), IpAddr::V4(address)) => {
-                same(first.to_bits().into(), address.to_bits().into(), 32)
+                matches(first.to_bits().into(), address.to_bits().into(), 32)
             }
-            (IpAddr::V6(first), IpAddr::V6(address)) => same(first.to_bits(), address.to_bits(), 128),
+            (IpAddr::V6(first), IpAddr::V6(address)) => matches(first.to_bits(), address.to_bits(), 128),
             _ => false,
         }
     }
@@ -159,27 +163,27 @@ impl FromStr for Network {
     }
 }
 
-impl FromStr for Proxies {
+impl FromStr for TrustedProxies {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.trim() == NOBODY {
+        if text.trim() == NONE {
             return Ok(Self(Vec::new()));
         }
         let networks = text.split(',').map(|network| {
             let network = network.trim();
             network.parse().map_err(|()| {
-                format!("`{network}` is neither an address nor a network such as 10.0.0.0/8; write `{NOBODY}` for no proxies")
+                format!("`{network}` is neither an address nor a network such as 10.0.0.0/8; use `{NONE}` for no proxies")
             })
         });
         networks.collect::<Result<_, _>>().map(Self)
     }
 }
 
-impl fmt::Display for Proxies {
+impl fmt::Display for TrustedProxies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str(NOBODY);
+            return f.write_str(NONE);
         }
         for (index, network) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
@@ -193,13 +197,17 @@ impl fmt::Display for Proxies {
 mod tests {
     use super::*;
 
-    /// What is left of the headers, by name and value.
-    fn settled(proxies: &str, peer: &str, headers: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
+    /// The resolved headers, by name and value.
+    fn resolved(
+        proxies: &str,
+        peer: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Vec<(String, String)> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        proxies.parse::<Proxies>().unwrap().settle(peer.parse().unwrap(), &mut map).unwrap();
+        proxies.parse::<TrustedProxies>().unwrap().resolve_client(peer.parse().unwrap(), &mut map).unwrap();
         map.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 
@@ -208,8 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn strangers_say_nothing_of_themselves() {
-        let lies = [
+    fn headers_of_untrusted_peer_are_replaced() {
+        let forged = [
             ("x-forwarded-for", "6.6.6.6"),
             ("x-forwarded-for", "7.7.7.7"),
             ("x-forwarded-proto", "https"),
@@ -217,25 +225,25 @@ mod tests {
             ("forwarded", "for=6.6.6.6"),
         ];
         for peer in ["192.0.2.1", "::ffff:192.0.2.1"] {
-            assert_eq!(settled("127.0.0.0/8", peer, &lies), [one("x-forwarded-for", "192.0.2.1")]);
+            assert_eq!(resolved("127.0.0.0/8", peer, &forged), [one("x-forwarded-for", "192.0.2.1")]);
         }
-        assert_eq!(settled("none", "127.0.0.1", &lies), [one("x-forwarded-for", "127.0.0.1")]);
+        assert_eq!(resolved("none", "127.0.0.1", &forged), [one("x-forwarded-for", "127.0.0.1")]);
     }
 
     #[test]
-    fn a_proxy_is_believed() {
-        let said = [("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "https")];
+    fn headers_of_trusted_proxy_are_kept() {
+        let sent = [("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "https")];
         for peer in ["127.0.0.1", "::ffff:127.9.9.9", "::1"] {
-            assert_eq!(settled("127.0.0.0/8, ::1", peer, &said), said.map(|(name, value)| one(name, value)));
-            assert_eq!(settled("127.0.0.0/8, ::1", peer, &[]), []);
+            assert_eq!(resolved("127.0.0.0/8, ::1", peer, &sent), sent.map(|(name, value)| one(name, value)));
+            assert_eq!(resolved("127.0.0.0/8, ::1", peer, &[]), []);
         }
     }
 
     #[test]
-    fn of_a_list_the_last_that_is_no_proxy_counts() {
+    fn client_is_last_address_that_is_no_trusted_proxy() {
         let client = |lists: &[&'static str]| {
             let headers: Vec<_> = lists.iter().map(|list| ("x-forwarded-for", *list)).collect();
-            settled("10.0.0.0/8", "10.0.0.1", &headers).remove(0).1
+            resolved("10.0.0.0/8", "10.0.0.1", &headers).remove(0).1
         };
         assert_eq!(client(&["6.6.6.6, 192.0.2.1"]), "192.0.2.1");
         assert_eq!(client(&["6.6.6.6, 192.0.2.1, 10.1.1.1"]), "192.0.2.1");
@@ -248,32 +256,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_nobody() {
-        let proxies: Proxies = "10.0.0.0/8".parse().unwrap();
+    fn invalid_address_of_trusted_proxy_is_rejected() {
+        let proxies: TrustedProxies = "10.0.0.0/8".parse().unwrap();
         let peer = "10.0.0.1".parse().unwrap();
         for wrong in
             ["unknown", "6.6.6.6, what", "what, 10.1.1.1", "1.2.3", "1.2.3.4.5", "2001:db8::1::2", "\u{e9}"]
         {
             let mut headers = HeaderMap::new();
             headers.insert(FORWARDED_FOR, HeaderValue::from_bytes(wrong.as_bytes()).unwrap());
-            assert_eq!(proxies.settle(peer, &mut headers), Err(NoAddressError), "{wrong}");
-            // Of a stranger it does not matter what it says.
-            assert_eq!(proxies.settle("192.0.2.7".parse().unwrap(), &mut headers), Ok(()));
+            assert_eq!(proxies.resolve_client(peer, &mut headers), Err(InvalidForwardedFor), "{wrong}");
+            // An untrusted peer's header does not matter.
+            assert_eq!(proxies.resolve_client("192.0.2.7".parse().unwrap(), &mut headers), Ok(()));
             assert_eq!(headers[FORWARDED_FOR], "192.0.2.7");
         }
         let mut headers = HeaderMap::new();
         headers.insert(FORWARDED_FOR, HeaderValue::from_static(" "));
-        assert_eq!((proxies.settle(peer, &mut headers), headers.is_empty()), (Ok(()), true));
+        assert_eq!((proxies.resolve_client(peer, &mut headers), headers.is_empty()), (Ok(()), true));
     }
 
     #[test]
-    fn networks_are_read_and_written() {
+    fn networks_round_trip() {
         for text in ["127.0.0.0/8,::1/128", "10.1.0.0/16", "none", "0.0.0.0/0", "fd00::/8"] {
-            assert_eq!(text.parse::<Proxies>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<TrustedProxies>().unwrap().to_string(), text);
         }
-        assert_eq!("127.0.0.0/8, ::1".parse(), Ok(Proxies::default()));
+        assert_eq!("127.0.0.0/8, ::1".parse(), Ok(TrustedProxies::default()));
         for wrong in ["", "a", "10.0.0.0/33", "::1/129", "10.0.0.0/-1", "127.0.0.1,"] {
-            assert!(wrong.parse::<Proxies>().is_err(), "{wrong}");
+            assert!(wrong.parse::<TrustedProxies>().is_err(), "{wrong}");
         }
     }
 }

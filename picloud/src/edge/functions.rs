@@ -1,4 +1,4 @@
-//! Calls of functions that a manifest declares.
+//! Calls of the functions in a manifest.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use runtime::Trigger;
 
 use super::api_error::ApiError;
 use super::app::{request_id, run};
-use super::body::{BodyBounds, read_for_app};
 use super::live::production;
-use super::reply::HoldsMemory;
+use super::read_body::{BodyLimits, read_for_app};
+use super::response_body::MemoryReserved;
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
-/// Calls functions of what is live.
+/// Calls functions of live revisions.
 #[derive(Clone)]
 pub(crate) struct FunctionCaller {
     pub(crate) table: Arc<LiveTable>,
     pub(crate) recorder: Recorder,
-    /// How long a client may take to send a payload.
-    pub(crate) bodies: BodyBounds,
+    /// The limits of payloads.
+    pub(crate) bodies: BodyLimits,
 }
 
 impl FunctionCaller {
-    /// Calls a function with the body of the request as its payload.
+    /// Calls a function with the request body as its payload.
     pub(super) async fn call(
         &self,
         app: &AppName,
@@ -38,23 +38,23 @@ impl FunctionCaller {
         let live = production(&self.table, app)?;
         let manifest = live.revision.manifest();
         let found = manifest.functions.iter().find(|declared| declared.name.as_str() == function);
-        let found = found.ok_or_else(|| ApiError::not_found("the app has no such function"))?;
+        let found = found.ok_or_else(|| ApiError::not_found("function not found"))?;
         let (script, name) = (found.script.clone(), found.name.clone());
         let request_id = request_id(request.headers());
         let payload = match read_for_app(&live, request.into_body(), self.bodies).await {
             Ok(payload) => payload,
-            Err(error) => return Ok(error.answer()),
+            Err(error) => return Ok(error.to_response()),
         };
         let trigger = Trigger::Function { name, payload };
         let mut response = run(&self.recorder, &live, script, request_id, trigger).await.map(Body::new);
-        response.extensions_mut().insert(HoldsMemory);
+        response.extensions_mut().insert(MemoryReserved);
         sandbox(response.headers_mut());
         Ok(response)
     }
 }
 
-/// What an app says at the control plane's own address is data. No browser shows it as a page of this server, takes it for anything else
-/// than it is called, or keeps anything of it.
+/// Makes the response of an app safe at the origin of the control plane: browsers do not render it as a page of this server, do not guess
+/// its type and store no state from it.
 fn sandbox(headers: &mut HeaderMap) {
     for name in [header::SET_COOKIE, CLEAR_SITE_DATA, header::STRICT_TRANSPORT_SECURITY] {
         headers.remove(name);

@@ -1,4 +1,4 @@
-//! What is live of an app, for requests that name it.
+//! The live revision of an app, for the API.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use platform::live::{Found, Live, LiveTable};
 
 use super::api_error::ApiError;
 
-/// What is live in production.
+/// The revision that is live in production.
 pub(super) fn production(table: &LiveTable, app: &AppName) -> Result<Arc<Live>, ApiError> {
     match table.find_production(app.as_str()) {
         Some(Found::Live(live)) => Ok(live),
@@ -18,7 +18,7 @@ pub(super) fn production(table: &LiveTable, app: &AppName) -> Result<Arc<Live>, 
     }
 }
 
-/// What is live on a branch.
+/// The revision that is live on a branch.
 pub(super) fn on_branch(table: &LiveTable, app: &AppName, branch: &str) -> Result<Arc<Live>, ApiError> {
     match table.find(app.as_str(), &branch_label(app, branch)) {
         Some(Found::Live(live)) if live.branch.name == branch => Ok(live),

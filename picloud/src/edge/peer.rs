@@ -1,63 +1,62 @@
-//! The other end of a connection, and whether a body is to come from there.
+//! The peer of a connection, and the request bodies that it has not sent completely.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The other end of a connection.
+/// The peer of a connection.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// Its address, which is the proxy's where there is one.
+    /// The address of the peer: of the proxy, where there is one.
     pub(super) address: IpAddr,
-    bodies: Mutex<Bodies>,
+    bodies: Mutex<PendingBodies>,
 }
 
-/// The bodies that have begun to come and are not whole.
+/// The bodies that are incomplete.
 #[derive(Debug)]
-struct Bodies {
-    open: usize,
-    /// When the first of them began, …
+struct PendingBodies {
+    count: usize,
+    /// When the oldest of them began.
     since: Instant,
-    /// … and whose it is.
+    /// The client of the oldest.
     client: IpAddr,
 }
 
 impl Peer {
-    /// One that has sent nothing yet.
     pub(super) fn new(address: IpAddr) -> Arc<Self> {
-        let bodies = Bodies { open: 0, since: Instant::now(), client: address };
+        let bodies = PendingBodies { count: 0, since: Instant::now(), client: address };
         Arc::new(Self { address, bodies: Mutex::new(bodies) })
     }
 
-    /// Notes that a body of `client` is to come, until what is given back is dropped.
-    pub(super) fn begins_body(self: &Arc<Self>, client: IpAddr) -> ComingBody {
+    /// Registers an incomplete body of `client` until the guard is dropped.
+    pub(super) fn begin_body(self: &Arc<Self>, client: IpAddr) -> PendingBody {
         let mut bodies = self.bodies();
-        if bodies.open == 0 {
+        if bodies.count == 0 {
             (bodies.since, bodies.client) = (Instant::now(), client);
         }
-        bodies.open += 1;
-        ComingBody(Arc::clone(self))
+        bodies.count += 1;
+        PendingBody(Arc::clone(self))
     }
 
-    /// For how long a body has been coming, and whose it is; `None` where none is to come.
-    pub(super) fn in_body(&self) -> Option<(Duration, IpAddr)> {
+    /// The age and the client of the oldest incomplete body.
+    pub(super) fn pending_body(&self) -> Option<(Duration, IpAddr)> {
         let bodies = self.bodies();
-        (bodies.open > 0).then(|| (bodies.since.elapsed(), bodies.client))
+        (bodies.count > 0).then(|| (bodies.since.elapsed(), bodies.client))
     }
 
-    /// Nothing panics while the lock is held.
-    fn bodies(&self) -> MutexGuard<'_, Bodies> {
+    /// No code panics while it holds the lock, so a poisoned lock cannot occur.
+    fn bodies(&self) -> MutexGuard<'_, PendingBodies> {
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A body that is to come.
+/// Registers an incomplete body until it is dropped.
 #[derive(Debug)]
-pub(super) struct ComingBody(Arc<Peer>);
+pub(super) struct PendingBody(Arc<Peer>);
 
-impl Drop for ComingBody {
+impl Drop for PendingBody {
     fn drop(&mut self) {
-        self.0.bodies().open -= 1;
+        self.0.bodies().count -= 1;
     }
 }
 
@@ -66,19 +65,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_comes_until_it_is_whole() {
+    fn body_is_pending_until_guard_is_dropped() {
         let [proxy, client, other]: [IpAddr; 3] =
             ["127.0.0.1", "192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
         let peer = Peer::new(proxy);
-        assert!(peer.in_body().is_none());
-        let first = peer.begins_body(client);
-        let second = peer.begins_body(other);
-        assert_eq!(peer.in_body().map(|(_, client)| client), Some(client));
+        assert!(peer.pending_body().is_none());
+        let first = peer.begin_body(client);
+        let second = peer.begin_body(other);
+        assert_eq!(peer.pending_body().map(|(_, client)| client), Some(client));
         drop(first);
-        assert!(peer.in_body().is_some());
+        assert!(peer.pending_body().is_some());
         drop(second);
-        assert!(peer.in_body().is_none());
-        let _third = peer.begins_body(other);
-        assert_eq!(peer.in_body().map(|(_, client)| client), Some(other));
+        assert!(peer.pending_body().is_none());
+        let _third = peer.begin_body(other);
+        assert_eq!(peer.pending_body().map(|(_, client)| client), Some(other));
     }
 }

@@ -1,57 +1,56 @@
-//! What every request must be before anything looks at what it is for (RFC 9110, 9112 and 9113).
+//! The rules of HTTP that every request must meet, whatever its target (RFC 9110, 9112 and 9113).
 //!
-//! hyper has read the message by then and has refused what cannot be read: bad request lines and header lines, lengths
-//! that contradict themselves, heads beyond the bounds. What is left are rules about what was read.
+//! hyper has parsed the message and rejected malformed request lines and header fields, contradictory lengths and oversized heads. These are
+//! the rules about the parsed request.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use serde_json::json;
 
-use super::reply;
+use super::response;
 
-/// The longest target, in bytes of path and query. RFC 9112 section 3 asks for 8000 at the least.
+/// The maximum length of path and query. RFC 9112 section 3 recommends at least 8000.
 const TARGET_MAX: usize = 16 * 1024;
 
-/// The methods that some route may declare.
+/// The methods that routes can declare.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// The answer to a request that is for nobody in particular or breaks a rule; `None` where it is for an app, a repository
-/// or the control plane.
-pub(super) fn answer<B: hyper::body::Body>(request: &Request<B>) -> Option<Response<Body>> {
-    if let Err(words) = check_host(request) {
-        return Some(refused(StatusCode::BAD_REQUEST, words));
+/// The response to an invalid request or to `OPTIONS *`; `None` for a request to dispatch.
+pub(super) fn early_response<B: hyper::body::Body>(request: &Request<B>) -> Option<Response<Body>> {
+    if let Err(message) = check_host(request) {
+        return Some(rejected(StatusCode::BAD_REQUEST, message));
     }
-    // Nothing here tunnels (CONNECT), echoes (TRACE) or knows others: not implemented, whatever the target.
+    // CONNECT, TRACE and unknown methods are not implemented for any target.
     if !is_known(request.method()) {
-        return Some(refused(StatusCode::NOT_IMPLEMENTED, "method not implemented"));
+        return Some(rejected(StatusCode::NOT_IMPLEMENTED, "method not implemented"));
     }
     let uri = request.uri();
     if uri.path().len() + uri.query().map_or(0, str::len) > TARGET_MAX {
-        return Some(refused(StatusCode::URI_TOO_LONG, "the address is too long"));
+        return Some(rejected(StatusCode::URI_TOO_LONG, "URI too long"));
     }
     if uri.path() == "*" && request.method() == Method::OPTIONS {
-        let mut response = reply::text(StatusCode::NO_CONTENT, "");
+        let mut response = response::text(StatusCode::NO_CONTENT, "");
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
         return Some(response);
     }
     if !uri.path().starts_with('/') || uri.scheme_str().is_some_and(|scheme| !is_http(scheme)) {
-        return Some(refused(StatusCode::BAD_REQUEST, "malformed request target"));
+        return Some(rejected(StatusCode::BAD_REQUEST, "malformed request target"));
     }
-    // Only a body without a length may be transferred in another way.
+    // A transfer coding needs a body without a length.
     if request.body().size_hint().exact().is_none() {
         let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
         if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
-            let words = "only chunked is understood as transfer coding";
-            return Some(refused(StatusCode::NOT_IMPLEMENTED, words));
+            let message = "unsupported transfer coding; only chunked is supported";
+            return Some(rejected(StatusCode::NOT_IMPLEMENTED, message));
         }
         if codings.next().is_some() {
-            return Some(refused(StatusCode::BAD_REQUEST, "more than one Transfer-Encoding"));
+            return Some(rejected(StatusCode::BAD_REQUEST, "duplicate Transfer-Encoding header"));
         }
     }
     None
 }
 
-/// The name the client asked for: the authority of HTTP/2 and of absolute request targets, or else `Host`.
+/// The requested host: the authority of HTTP/2 and of absolute request targets, otherwise `Host`.
 pub(super) fn host<'h>(uri: &'h Uri, headers: &'h HeaderMap) -> &'h str {
     match uri.authority() {
         Some(authority) => authority.as_str(),
@@ -59,8 +58,8 @@ pub(super) fn host<'h>(uri: &'h Uri, headers: &'h HeaderMap) -> &'h str {
     }
 }
 
-fn refused(status: StatusCode, words: &str) -> Response<Body> {
-    reply::json(status, &json!({"error": words}))
+fn rejected(status: StatusCode, message: &str) -> Response<Body> {
+    response::json(status, &json!({"error": message}))
 }
 
 fn is_known(method: &Method) -> bool {
@@ -80,29 +79,29 @@ fn is_http(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
-/// RFC 9112 section 3.2: one `Host` and a valid one, or the request is refused; before HTTP/1.1 there may be none. RFC 9113
-/// section 8.3.1: with an authority, `Host` must not name another one. In HTTP/1.1 an absolute target outdoes it.
+/// RFC 9112 section 3.2: exactly one valid `Host`, which only HTTP/1.0 can omit. RFC 9113 section 8.3.1: `Host` must not differ from the
+/// authority. In HTTP/1.1 an absolute target overrides it.
 fn check_host<B>(request: &Request<B>) -> Result<(), &'static str> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next().map(HeaderValue::as_bytes);
     if hosts.next().is_some() {
-        return Err("more than one Host");
+        return Err("duplicate Host header");
     }
     let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
     if [host, authority].into_iter().flatten().any(|host| !is_host(host)) {
-        return Err("malformed Host");
+        return Err("malformed Host header");
     }
     match (host, authority, request.version()) {
-        (None, _, Version::HTTP_11) | (None, None, Version::HTTP_2) => Err("Host is missing"),
+        (None, _, Version::HTTP_11) | (None, None, Version::HTTP_2) => Err("missing Host header"),
         (Some(host), Some(authority), Version::HTTP_2) if !host.eq_ignore_ascii_case(authority) => {
-            Err("Host is not the authority")
+            Err("Host header differs from the authority")
         }
         _ => Ok(()),
     }
 }
 
-/// Whether this is a host with or without a port (RFC 9110 section 7.2): a name or an address, or an address in brackets.
-/// No name in use has any other of the characters that RFC 3986 allows, and no user is named here.
+/// Whether this is a host with an optional port (RFC 9110 section 7.2): a name, an IPv4 address, or an IPv6 address in brackets. Further
+/// characters that RFC 3986 allows occur in no host name, and user information is not allowed here.
 fn is_host(host: &[u8]) -> bool {
     let (name, port) = match host.iter().rposition(|byte| matches!(byte, b':' | b']')) {
         Some(at) if host[at] == b':' => (&host[..at], &host[at + 1..]),
@@ -129,11 +128,11 @@ mod tests {
         for host in hosts {
             request = request.header(header::HOST, *host);
         }
-        answer(&request.body(Body::empty()).unwrap()).map(|response| response.status().as_u16())
+        early_response(&request.body(Body::empty()).unwrap()).map(|response| response.status().as_u16())
     }
 
     #[test]
-    fn hosts_are_names_or_addresses_with_or_without_a_port() {
+    fn host_is_name_or_address_with_optional_port() {
         for host in ["a", "pi:8080", "a.b-c.example.", "127.0.0.1:80", "[::1]", "[::1]:8080", "x_y", "a:"] {
             assert!(is_host(host.as_bytes()), "{host}");
         }
@@ -145,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_names_one_host() {
+    fn request_without_exactly_one_host_is_rejected() {
         assert_eq!(status(Version::HTTP_11, "GET", "/", &["a"]), None);
         assert_eq!(status(Version::HTTP_11, "GET", "/", &[]), Some(400));
         assert_eq!(status(Version::HTTP_11, "GET", "/", &["a", "a"]), Some(400));
         assert_eq!(status(Version::HTTP_11, "GET", "/", &[""]), Some(400));
         assert_eq!(status(Version::HTTP_10, "GET", "/", &[]), None);
         assert_eq!(status(Version::HTTP_10, "GET", "/", &["a b"]), Some(400));
-        // An absolute target is what counts, and `Host` must be there all the same.
+        // An absolute target overrides `Host`, which is required nevertheless.
         assert_eq!(status(Version::HTTP_11, "GET", "http://b/", &["a"]), None);
         assert_eq!(status(Version::HTTP_11, "GET", "http://b/", &[]), Some(400));
         assert_eq!(status(Version::HTTP_11, "GET", "http://u@b/", &["b"]), Some(400));
@@ -164,32 +163,32 @@ mod tests {
     }
 
     #[test]
-    fn methods_and_targets_that_are_for_nobody() {
-        let ask = |method, target| status(Version::HTTP_11, method, target, &["a"]);
+    fn unsupported_methods_and_targets_are_rejected() {
+        let send = |method, target| status(Version::HTTP_11, method, target, &["a"]);
         for method in ["CONNECT", "TRACE", "PROPFIND", "get"] {
-            assert_eq!(ask(method, "/"), Some(501), "{method}");
+            assert_eq!(send(method, "/"), Some(501), "{method}");
         }
-        assert_eq!(ask("CONNECT", "b:80"), Some(501));
-        assert_eq!((ask("OPTIONS", "*"), ask("GET", "*")), (Some(204), Some(400)));
-        assert_eq!((ask("GET", "b:80"), ask("GET", "ftp://b/")), (Some(400), Some(400)));
-        assert_eq!(ask("GET", "https://b/"), None);
+        assert_eq!(send("CONNECT", "b:80"), Some(501));
+        assert_eq!((send("OPTIONS", "*"), send("GET", "*")), (Some(204), Some(400)));
+        assert_eq!((send("GET", "b:80"), send("GET", "ftp://b/")), (Some(400), Some(400)));
+        assert_eq!(send("GET", "https://b/"), None);
         let long = format!("/{}", "a".repeat(TARGET_MAX));
-        assert_eq!((ask("GET", &long[..TARGET_MAX]), ask("GET", &long)), (None, Some(414)));
+        assert_eq!((send("GET", &long[..TARGET_MAX]), send("GET", &long)), (None, Some(414)));
     }
 
     #[test]
-    fn no_transfer_coding_but_chunked_is_understood() {
+    fn transfer_codings_but_chunked_are_rejected() {
         let stream =
             || Body::from_stream(futures_util::stream::empty::<Result<&'static [u8], std::io::Error>>());
-        let ask = |codings: &[&str]| {
+        let send = |codings: &[&str]| {
             let mut request = Request::builder().uri("/").header(header::HOST, "a");
             for coding in codings {
                 request = request.header(header::TRANSFER_ENCODING, *coding);
             }
-            answer(&request.body(stream()).unwrap()).map(|response| response.status().as_u16())
+            early_response(&request.body(stream()).unwrap()).map(|response| response.status().as_u16())
         };
-        assert_eq!((ask(&[]), ask(&["Chunked"])), (None, None));
-        assert_eq!(ask(&["gzip, chunked"]), Some(501));
-        assert_eq!(ask(&["chunked", "chunked"]), Some(400));
+        assert_eq!((send(&[]), send(&["Chunked"])), (None, None));
+        assert_eq!(send(&["gzip, chunked"]), Some(501));
+        assert_eq!(send(&["chunked", "chunked"]), Some(400));
     }
 }

@@ -1,4 +1,4 @@
-//! The body of a request on its way in.
+//! The incoming body of a request.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,21 +9,20 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
-use super::peer::ComingBody;
+use super::peer::PendingBody;
 
-/// How much of a body that nobody wants is read, and for how long.
-const DISCARDED_MAX: usize = 1024 * 1024;
-const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
+/// How much of an unread body is discarded, and for how long.
+const DISCARD_BYTES_MAX: usize = 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The body of a request. Where it is answered before the body is read to its end, the rest is read and discarded within bounds:
-/// otherwise the connection would be reset, on which a client can lose the answer (RFC 9112 section 9.6), and a proxy that keeps it
-/// answers its next request with 502.
-pub(super) struct RequestBody(Option<(Incoming, ComingBody)>);
+/// The body of a request. When it is dropped before its end, the rest is read and discarded within limits. Otherwise the connection would be
+/// reset, on which a client can lose the response (RFC 9112 section 9.6) and a proxy fails its next request with 502.
+pub(super) struct RequestBody(Option<(Incoming, PendingBody)>);
 
 impl RequestBody {
-    /// A body, which is noted by `begins` where it is still to come.
-    pub(super) fn new(body: Incoming, begins: impl FnOnce() -> ComingBody) -> Self {
-        Self((!body.is_end_stream()).then(|| (body, begins())))
+    /// Wraps a body; `register` registers it while it is incomplete.
+    pub(super) fn new(body: Incoming, register: impl FnOnce() -> PendingBody) -> Self {
+        Self((!body.is_end_stream()).then(|| (body, register())))
     }
 }
 
@@ -54,15 +53,15 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some((body, coming)) = self.0.take().filter(|(body, _)| !body.is_end_stream()) else { return };
-        if body.size_hint().lower() > DISCARDED_MAX as u64 {
+        let Some((body, pending)) = self.0.take().filter(|(body, _)| !body.is_end_stream()) else { return };
+        if body.size_hint().lower() > DISCARD_BYTES_MAX as u64 {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(DISCARD_TIME_MAX, async move {
-                let mut rest = Limited::new(body, DISCARDED_MAX);
+            runtime.spawn(tokio::time::timeout(DISCARD_TIMEOUT, async move {
+                let mut rest = Limited::new(body, DISCARD_BYTES_MAX);
                 while let Some(Ok(_)) = rest.frame().await {}
-                drop(coming);
+                drop(pending);
             }));
         }
     }

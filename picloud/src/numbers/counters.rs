@@ -20,7 +20,7 @@ const PUSH_BOUNDS: [Duration; 8] = [
 
 /// What a request was for that no app answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Plane {
+pub(crate) enum Handler {
     /// The control plane: API, health, metrics.
     Control,
     /// A repository.
@@ -29,7 +29,7 @@ pub(crate) enum Plane {
     Nothing,
 }
 
-impl Plane {
+impl Handler {
     pub(super) const ALL: [Self; 3] = [Self::Control, Self::Git, Self::Nothing];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -68,7 +68,7 @@ pub(super) const VERDICTS: [&str; 5] = ["live", "preview", "stored", "checked", 
 #[derive(Debug)]
 pub(crate) struct Numbers {
     /// Answers by plane, and by class of status.
-    pub(super) answers: [[AtomicU64; 5]; Plane::ALL.len()],
+    pub(super) answers: [[AtomicU64; 5]; Handler::ALL.len()],
     pub(super) verdicts: [AtomicU64; VERDICTS.len()],
     pub(super) pushes: Histogram,
     /// Connections that were closed to make room, by [`Closed`].
@@ -84,7 +84,7 @@ impl Default for Numbers {
 
 impl Numbers {
     /// A request was answered, and by no app.
-    pub(crate) fn answered(&self, plane: Plane, status: u16) {
+    pub(crate) fn answered(&self, plane: Handler, status: u16) {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         self.answers[plane as usize][class].fetch_add(1, Ordering::Relaxed);
     }

@@ -9,5 +9,5 @@ mod exposition;
 mod page;
 mod process;
 
-pub(crate) use counters::{Closed, Numbers, Plane};
+pub(crate) use counters::{Closed, Handler, Numbers};
 pub(crate) use page::Page;

@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 use store::Store;
 use store::cluster::Disk;
 
-use super::counters::{Closed, Numbers, Plane, VERDICTS};
+use super::counters::{Closed, Handler, Numbers, VERDICTS};
 use super::exposition::{CONTENT_TYPE, Exposition, Kind};
 use super::process;
 
@@ -132,7 +132,7 @@ impl Page {
     fn planes(&self, page: &mut Exposition) {
         let help = "Requests that no app answered, by what they were for and by class of status.";
         let mut family = page.family("picloud_other_requests_total", Kind::Counter, help);
-        for plane in Plane::ALL {
+        for plane in Handler::ALL {
             for (class, count) in STATUS.iter().zip(&self.numbers.answers[plane as usize]) {
                 let count = count.load(Ordering::Relaxed);
                 if count > 0 {

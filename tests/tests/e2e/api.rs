@@ -194,7 +194,7 @@ fn unknown_names_get_suggestions() {
     }
     assert_eq!(
         output(TOKEN, "GET", "audit?app=nothing-like-it"),
-        "there is no such app, or nothing of it is live"
+        "app not found, or no revision of it is live"
     );
     for path in ["logs?script=greet.rhai", "executions?script=greet.rhai", "deploys?branch=feature"] {
         assert_eq!(api(&server, "GET", &format!("apps/hello/{path}"), None).status, 200, "{path}");
@@ -204,7 +204,7 @@ fn unknown_names_get_suggestions() {
     let token =
         api(&server, "POST", "tokens", Some(&created)).json()["secret"].as_str().expect("a token").to_owned();
     assert!(output(&token, "GET", "apps/helo/deploys").ends_with("did you mean `hello`?"));
-    let absent = "there is no such app, or nothing of it is live";
+    let absent = "app not found, or no revision of it is live";
     assert_eq!(output(&token, "GET", "apps/secluded/deploys"), absent);
     assert_eq!(output(&token, "GET", "apps/seclude/deploys"), absent);
 }

@@ -122,7 +122,7 @@ fn renamed_app_keeps_its_data_at_its_new_address(database: Database) {
     };
     is_renamed(&server);
     assert_runs(&server, "greeter");
-    repository.push(&url(&server, &ci, "hello"), &["main"]).refused().says("there is no app hello");
+    repository.push(&url(&server, &ci, "hello"), &["main"]).refused().says("app hello not found");
     repository.write("greet.rhai", "`next`");
     repository.commit("next");
     repository.push(&url(&server, &ci, "greeter"), &["main"]).succeeded().says("LIVE as deploy 3");
@@ -171,7 +171,7 @@ fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
     other.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
     assert_eq!(server.get("/hello@try/greet/Ann").status, 404);
-    repository.push(&url(&server, &ci, "hello"), &["main:try"]).refused().says("there is no app hello");
+    repository.push(&url(&server, &ci, "hello"), &["main:try"]).refused().says("app hello not found");
     let secrets = api(&server, TOKEN, "GET", "apps/hello/secrets", None).json();
     assert_eq!(secrets["secrets"], json!([]));
     let logs = api(&server, TOKEN, "GET", "apps/hello/executions", None).json();

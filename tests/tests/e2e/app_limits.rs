@@ -189,7 +189,7 @@ fn app_limits_are_read_by_readers_and_changed_by_admins() {
     }
     assert_eq!(limits(TOKEN).json(), changed, "rejected requests change nothing");
     assert_eq!(change(TOKEN, json!({})).json(), changed);
-    cli(&server, &["apps", "limits", "absent"]).refused().says("there is no such app");
+    cli(&server, &["apps", "limits", "absent"]).refused().says("app not found");
     cli(&server, &["apps", "limits", "hello", "--disk", "much"])
         .refused()
         .says("write a size such as 512KiB, 32MiB or 1GiB, or default");

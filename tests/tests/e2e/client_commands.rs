@@ -86,7 +86,7 @@ fn command_names_missing_settings() {
     let file = file.to_str().expect("a path");
     let with_token = ["--url", &url, "--token-file", file];
     fails(&[&["invoke", "double"][..], &with_token].concat(), "name it with --app");
-    fails(&[&["invoke", "double", "--app", "hello"][..], &with_token].concat(), "there is no such app");
+    fails(&[&["invoke", "double", "--app", "hello"][..], &with_token].concat(), "app not found");
     fails(
         &["apps", "--url", "http://127.0.0.1:1", "--token-file", file],
         "cannot reach http://127.0.0.1:1: ",
@@ -135,7 +135,7 @@ fn schedules_are_listed_run_paused_and_resumed() {
     says(&["schedules", "--json"], &["\"paused\": {", "\"next\": []"]);
     says(&["resume", "newyear"], &["succeeded ", "-01-01 00:00:00"]);
     let (code, _, text) = run(repository.path(), &["run", "noon"]);
-    assert_eq!((code, text.as_str()), (Some(1), "error: the app has no such schedule\n"));
+    assert_eq!((code, text.as_str()), (Some(1), "error: schedule not found\n"));
 }
 
 #[test]

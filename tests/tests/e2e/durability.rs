@@ -86,7 +86,7 @@ fn interrupted_push_changes_nothing(database: Database) {
     stream.shutdown(Shutdown::Both).unwrap();
     drop(stream);
     repository.push(&url, &["HEAD:refs/picloud/check"]).succeeded();
-    repository.try_git(&["ls-remote", &url]).refused().says("there is no app hello");
+    repository.try_git(&["ls-remote", &url]).refused().says("app hello not found");
     assert_eq!(server.get("/hello/greet/Ann").status, 404);
     if server.database.is_outside_the_data_folder() {
         assert_eq!(

@@ -181,14 +181,14 @@ fn request_by_ip_address_to_node_with_domain_gets_a_hint() {
     let url = line(&output, "PiCloud 0.1.0 is listening on").to_owned();
     let repository = repository();
     let pushed = repository.push(&format!("{url}/hello.git"), &["main"]).refused();
-    pushed.says("remote: this server's repositories are at its domain; use https://pi.test/hello.git");
+    pushed.says("remote: repositories are served at the server's domain; use https://pi.test/hello.git");
     let command = format!("PICLOUD_TOKEN={TOKEN} picloud apps --url {url} 2>&1 || true");
     assert_eq!(
         shell(repository.path(), &command),
-        "error: this server answers at its domain; ask https://pi.test\n"
+        "error: the API is served at the server's domain; use https://pi.test\n"
     );
     let got = shell(repository.path(), &format!("curl -sS -H 'Host: other.example' {url}/-/api/v1/apps"));
-    assert_eq!(got, r#"{"error":"nothing is served at this address"}"#);
+    assert_eq!(got, r#"{"error":"no app at this address"}"#);
 }
 
 #[test]

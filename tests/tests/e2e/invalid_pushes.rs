@@ -74,7 +74,7 @@ fn invalid_token_and_app_name_are_reported_in_one_line() {
         .refused()
         .says("app name `Hello` must be");
     let clone = repository.try_git(&["ls-remote", &url(&format!("ada:{TOKEN}"), "none")]).refused();
-    clone.says("there is no app none");
+    clone.says("app none not found");
     let status = |app: &str, token: &str| {
         let path = format!("/{app}.git/info/refs?service=git-upload-pack");
         server.request("GET", &path, &[("authorization", &format!("Bearer {token}"))], None).status

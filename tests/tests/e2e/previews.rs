@@ -227,9 +227,9 @@ fn preview_schedules_run_where_enabled(database: Database) {
 
     cli(&server, &["previews", "unschedule", "try/it"]);
     let refused = cli(&server, &["previews", "schedule", "main"]);
-    assert!(refused.contains("the schedules of production always run"), "{refused}");
+    assert!(refused.contains("schedules of production cannot be disabled"), "{refused}");
     let unknown = cli(&server, &["previews", "schedule", "try"]);
-    assert!(unknown.contains("nothing is live on that branch"), "{unknown}");
+    assert!(unknown.contains("branch not found, or no revision of it is live"), "{unknown}");
     let (preview, production) = (ticks(&server, "the preview"), ticks(&server, "production"));
     until("production continues to run", || (ticks(&server, "production") >= production + 3).then_some(()));
     assert!(ticks(&server, "the preview") <= preview + 1, "one run can have been in progress");

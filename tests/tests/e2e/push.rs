@@ -116,7 +116,7 @@ fn atomic_push_updates_all_refs_or_none(database: Database) {
     repository.write("greet.rhai", "oops(");
     repository.commit("broken");
     repository.push(&url, &["--atomic", "main", "good"]).refused().says("another ref of this atomic push");
-    repository.try_git(&["ls-remote", &url]).refused().says("there is no app hello");
+    repository.try_git(&["ls-remote", &url]).refused().says("app hello not found");
     repository.push(&url, &["main", "good"]).refused().says("PREVIEW as deploy 1");
     assert!(repository.git(&["ls-remote", &url]).contains("refs/heads/good"));
     assert!(!repository.git(&["ls-remote", &url]).contains("refs/heads/main"));

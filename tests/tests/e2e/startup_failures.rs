@@ -37,7 +37,7 @@ fn port_in_use_is_reported(database: Database) {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let expected = format!("error: cannot listen on {}: ", server.address);
     assert!(output.status.code() == Some(1) && text.starts_with(&expected), "{text}");
-    assert!(text.contains("\nhint: name another address, such as  --listen 127.0.0.1:"), "{text}");
+    assert!(text.contains("\nhint: use another address, such as  --listen 127.0.0.1:"), "{text}");
     assert_serves(&server);
 }
 

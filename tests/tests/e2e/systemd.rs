@@ -199,7 +199,7 @@ fn unsupported_socket_type_is_rejected() {
     command.args(["-c", hand_over]).arg(picloud()).env("PICLOUD_DATA_DIR", folder.path());
     let output = command.env_remove("DATABASE_URL").stdin(socket).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && text.contains("is none that listens for TCP"), "{text}");
+    assert!(output.status.code() == Some(1) && text.contains("is not a listening TCP socket"), "{text}");
 }
 
 #[test]

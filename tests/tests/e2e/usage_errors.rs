@@ -71,7 +71,7 @@ fn invalid_listen_address_is_a_usage_error() {
             (
                 "picloud serve --listen {address}",
                 "error: cannot listen on {address}: Address already in use (os error 98)\n\
-                 hint: name another address, such as  --listen {next}\n[1]",
+                 hint: use another address, such as  --listen {next}\n[1]",
             ),
         ],
         &[known[0], ("{next}", &next(&server.address))],
@@ -319,8 +319,7 @@ fn remote_without_git_suffix_is_reported() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     let git = |url: &str, cli: &[&str]| repository.try_git(&[cli, &[url, "HEAD"]].concat()).refused().text;
-    let hint =
-        format!("remote: the address of a repository ends in .git; use http://{}/hello.git", server.address);
+    let hint = format!("remote: repository URLs end in .git; use http://{}/hello.git", server.address);
     let url = format!("http://{}/hello", server.address);
     for cli in [&["push"][..], &["fetch"]] {
         let output = git(&url, cli);

@@ -27,8 +27,8 @@ use super::folder::{self, ReadError};
 use super::output::say;
 use super::stop_signals::StopSignals;
 use crate::cli::{DevOptions, ListenAddress};
-use crate::edge::listener::{self, ConnectionBounds};
-use crate::edge::{Edge, Folder, Stopping};
+use crate::edge::listener::{self, ConnectionLimits};
+use crate::edge::{DevApp, Edge, Shutdown};
 use crate::node::StartError;
 use crate::settings::{Settings, USUAL_ADDRESS};
 use crate::words::dev as words;
@@ -62,8 +62,8 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let settings = Settings::default();
         let (recorder, journal) = Journal::new();
         tokio::spawn(journal.run());
-        let served = Folder { app: app.clone(), hosts: options.hosts.clone() };
-        let edge = Edge::of_a_folder(Arc::clone(&table), recorder.clone(), served, settings.bodies);
+        let served = DevApp { app: app.clone(), hosts: options.hosts.clone() };
+        let edge = Edge::for_dev(Arc::clone(&table), recorder.clone(), served, settings.bodies);
         let (tell, live) = latest::channel(None);
         if options.schedules {
             tokio::spawn(keep_time(recorder, live));
@@ -82,8 +82,8 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let mut signals = StopSignals::new();
         let stop = async move { signals.next().await };
         // Nothing is lost with connections that a browser keeps.
-        let bounds = ConnectionBounds { last_request: Duration::ZERO, ..settings.connections };
-        listener::serve(listener, Arc::new(edge), bounds, Arc::new(Stopping::default()), stop).await;
+        let bounds = ConnectionLimits { final_request_timeout: Duration::ZERO, ..settings.connections };
+        listener::serve(listener, Arc::new(edge), bounds, Arc::new(Shutdown::default()), stop).await;
         Ok(())
     });
     threads.shutdown_background();

@@ -1,4 +1,4 @@
-//! Apps: what there is, what is live, and their settings.
+//! Apps: list, create, prune, and their settings.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use serde::Deserialize;
 use super::extract::{Admin, FoundApp, JsonBody, NoBody, NoQuery, PathParams, Read};
 use super::state::Api;
 use crate::edge::api_error::ApiError;
-use crate::edge::credentials::Caller;
+use crate::edge::authenticator::Caller;
 use crate::rest::{self, App, AppSettings, Apps, LiveDeploy};
 
-/// All apps that the caller may anything with, by name.
+/// Lists the apps that the caller has access to, by name.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps",
@@ -24,11 +24,11 @@ use crate::rest::{self, App, AppSettings, Apps, LiveDeploy};
     responses((status = 200, body = rest::Apps), rest::Refusals),
 )]
 pub(super) async fn list(State(api): State<Api>, caller: Caller, _: NoQuery) -> Result<Json<Apps>, ApiError> {
-    let apps = api.apps.list().await?.into_iter().filter(|app| caller.who.knows(&app.name));
-    Ok(Json(Apps { apps: apps.map(|app| shown(&api, app)).collect() }))
+    let apps = api.apps.list().await?.into_iter().filter(|app| caller.principal.knows(&app.name));
+    Ok(Json(Apps { apps: apps.map(|app| to_api(&api, app)).collect() }))
 }
 
-pub(super) fn shown(api: &Api, app: platform::apps::App) -> App {
+pub(super) fn to_api(api: &Api, app: platform::apps::App) -> App {
     App {
         live: api
             .table
@@ -48,7 +48,7 @@ pub(super) struct NewApp {
     app: String,
 }
 
-/// Creates an app, to be pushed to later; 201 where it was not there before.
+/// Creates an app; 201 if it did not exist.
 #[utoipa::path(
     put,
     path = "/-/api/v1/apps/{app}",
@@ -64,15 +64,15 @@ pub(super) async fn create(
     _: NoBody,
 ) -> Result<(StatusCode, Json<App>), ApiError> {
     let name = AppName::new(&app)?;
-    if !caller.who.may(Right::Create, &name) {
+    if !caller.principal.may(Right::Create, &name) {
         return Err(ApiError::missing_scope(Right::Create.scope(&name)));
     }
     let (app, created) = api.apps.create(&name, &caller.actor).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(shown(&api, app))))
+    Ok((status, Json(to_api(&api, app))))
 }
 
-/// Deletes old deploys of an app at once, and all that nothing reaches then. What is live is kept.
+/// Deletes old deploys of an app and collects the objects that become unreachable. Live deploys are kept.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/prune",
@@ -89,14 +89,14 @@ pub(super) async fn prune(
 ) -> Result<Json<rest::Pruned>, ApiError> {
     let (collector, name) = (api.collector.clone(), app.name.clone());
     let rule = collector.rule(deploys, older_than_seconds.map(Duration::from_secs));
-    // In a task of its own: a client that hangs up now does not leave half of it, and an act that the audit list has not.
-    let pruning = tokio::spawn(async move { collector.prune(&app, &rule, &caller.actor).await });
-    let Pruned { deploys, objects, bytes } = pruning.await??;
+    // Spawned: a disconnect of the client neither cancels it halfway nor loses its audit event.
+    let task = tokio::spawn(async move { collector.prune(&app, &rule, &caller.actor).await });
+    let Pruned { deploys, objects, bytes } = task.await??;
     let now = api.apps.find(&name).await?.ok_or_else(ApiError::no_app)?;
     Ok(Json(rest::Pruned { deploys, objects, bytes, disk_bytes: now.disk_bytes }))
 }
 
-/// The settings of an app.
+/// Shows the settings of an app.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/settings",
@@ -108,7 +108,7 @@ pub(super) async fn settings(FoundApp { app, .. }: FoundApp<Read>, _: NoQuery) -
     Json(AppSettings { protected: Some(app.protected) })
 }
 
-/// Changes those settings of an app that are named.
+/// Changes the given settings of an app.
 #[utoipa::path(
     patch,
     path = "/-/api/v1/apps/{app}/settings",

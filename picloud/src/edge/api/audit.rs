@@ -1,4 +1,4 @@
-//! The audit list: who did what, when, from where.
+//! The audit log: who did what, when and from where.
 
 use axum::Json;
 use axum::extract::State;
@@ -9,30 +9,30 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::extract::{AdminCaller, Cursor, Limit, StrictQuery, page};
-use super::names;
+use super::lookup;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
 
-/// How many acts are listed where nothing else is asked for.
-const ACTS: u32 = 50;
+/// The default number of events on a page.
+const PAGE: u32 = 50;
 
-/// Which acts are listed.
+/// The filter of the list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
-    /// How many at most.
+    /// The maximum number of items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
-    /// Those about this app.
+    /// Only events about this app.
     app: Option<String>,
-    /// Where to go on: the `next_cursor` of another answer.
+    /// The `next_cursor` of the previous page.
     #[param(value_type = Option<Uuid>)]
     cursor: Option<Cursor<Uuid>>,
 }
 
-/// The latest acts, the latest first.
+/// Lists audit events, latest first.
 #[utoipa::path(
     get,
     path = "/-/api/v1/audit",
@@ -47,21 +47,22 @@ pub(super) async fn list(
 ) -> Result<Json<rest::Audit>, ApiError> {
     let ListParams { limit, app, cursor } = params;
     let app = app.as_deref().map(AppName::new).transpose();
-    let app = app.map_err(|_| ApiError::bad_request("`app` is the name of an app"))?;
+    let app =
+        app.map_err(|_| ApiError::bad_request("invalid query parameter `app`: not the name of an app"))?;
     let is_first = cursor.is_none();
-    let found = api.audit.acts(app.as_ref(), page(limit, cursor, ACTS)).await?;
+    let found = api.audit.acts(app.as_ref(), page(limit, cursor, PAGE)).await?;
     if let Some(app) = app.filter(|_| is_first && found.items.is_empty())
         && api.apps.find(&app).await?.is_none()
     {
-        return Err(names::no_app(&api, &caller.who, app.as_str()));
+        return Err(lookup::no_app(&api, &caller.principal, app.as_str()));
     }
     Ok(Json(rest::Audit {
         next_cursor: found.next.map(|next| next.to_string()),
-        acts: found.items.into_iter().map(shown).collect(),
+        acts: found.items.into_iter().map(to_api).collect(),
     }))
 }
 
-fn shown(AuditRow { id, act }: AuditRow) -> rest::Act {
+fn to_api(AuditRow { id, act }: AuditRow) -> rest::Act {
     let Act { by: Actor { name, token, address, request }, at, action, app, subject, old, new, deploy } = act;
     rest::Act {
         id,

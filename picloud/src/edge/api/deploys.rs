@@ -1,4 +1,4 @@
-//! Deploys: what was live when and by whom, going back, and what the live one answers.
+//! Deploys: history, rollback, and the routes of the live revision.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,34 +12,34 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{
-    AppAccess, BranchParam, Cursor, DeployProduction, FoundApp, JsonBody, Limit, NoQuery, ReachedBy, Read,
-    StrictQuery, page,
+    AppAccess, BranchParam, Cursor, DeployProduction, FoundApp, JsonBody, Limit, NoQuery, Read,
+    RequestedHost, StrictQuery, page,
 };
-use super::names;
+use super::lookup;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
 use crate::words::push::sentence;
 
-/// How many are listed where nothing else is asked for.
+/// The default number of deploys on a page.
 const PAGE: u32 = 50;
 
-/// Which deploys are listed.
+/// The filter of the list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
-    /// Those of this branch.
+    /// Only deploys of this branch.
     branch: Option<String>,
-    /// How many at most.
+    /// The maximum number of items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
-    /// Where to go on: the `next_cursor` of another answer.
+    /// The `next_cursor` of the previous page.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<u64>>,
 }
 
-/// The deploys of an app, the latest first.
+/// Lists the deploys of an app, latest first.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/deploys",
@@ -57,15 +57,15 @@ pub(super) async fn list(
     let page = page(limit, cursor, PAGE).and_then(DeployNumber::new);
     let found = api.apps.deploys(&app, branch.clone(), page).await?;
     if let Some(branch) = branch.filter(|_| is_first && found.items.is_empty()) {
-        return Err(names::no_deploy_of(&api, &app.name, &branch));
+        return Err(lookup::no_deploy_of(&api, &app.name, &branch));
     }
     Ok(Json(rest::Deploys {
         next_cursor: found.next.map(|next| next.to_string()),
-        deploys: found.items.into_iter().map(shown).collect(),
+        deploys: found.items.into_iter().map(to_api).collect(),
     }))
 }
 
-fn shown(DeployState { deploy: listed, live }: DeployState) -> rest::Deploy {
+fn to_api(DeployState { deploy: listed, live }: DeployState) -> rest::Deploy {
     rest::Deploy {
         live,
         number: listed.deploy.number.get(),
@@ -80,7 +80,7 @@ fn shown(DeployState { deploy: listed, live }: DeployState) -> rest::Deploy {
     }
 }
 
-/// Goes back to an earlier deploy, by a push of the server's own.
+/// Rolls production back to an earlier deploy, as a new deploy.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/rollback",
@@ -92,22 +92,23 @@ fn shown(DeployState { deploy: listed, live }: DeployState) -> rest::Deploy {
 pub(super) async fn roll_back(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<DeployProduction>,
-    reached: ReachedBy,
+    host: RequestedHost,
     _: NoQuery,
     JsonBody(rollback): JsonBody<rest::Rollback>,
 ) -> Result<Json<rest::RolledBack>, ApiError> {
-    let number = |number| DeployNumber::new(number).ok_or(ApiError::bad_request("deploy numbers start at 1"));
-    let to = rollback.deploy.map(number).transpose()?;
+    let parse = |number| DeployNumber::new(number).ok_or(ApiError::bad_request("deploy numbers start at 1"));
+    let to = rollback.deploy.map(parse).transpose()?;
     let message = rollback.message.filter(|message| !message.trim().is_empty());
-    let pusher = Pusher { caller: caller.who, actor: caller.actor, creates: false, message: message.clone() };
-    let url = reached.addresses(&api, &app.name).production();
-    // In a task of its own: a client that hangs up now does not stop it halfway.
+    let pusher =
+        Pusher { caller: caller.principal, actor: caller.actor, creates: false, message: message.clone() };
+    let url = host.app_urls(&api, &app.name).production();
+    // Spawned: a disconnect of the client does not cancel it halfway.
     let (deployer, name) = (api.deployer.clone(), app.name.clone());
-    let rolling = tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let tell = Tell::to_nobody();
         deployer.roll_back(&name, to, &pusher, &tell).await
     });
-    let rolled = rolling.await??;
+    let rolled = task.await??;
     match rolled.verdict.outcome {
         Outcome::Live(activated) => Ok(Json(rolled_back(rolled.to, activated, url, message))),
         Outcome::Rejected(rejection) => Err(rejected(&app.name, &rejection)),
@@ -115,7 +116,7 @@ pub(super) async fn roll_back(
     }
 }
 
-/// Why the push of the server's own was rejected.
+/// The error for a rejected rollback.
 fn rejected(app: &AppName, rejection: &Rejection) -> ApiError {
     let status = match rejection {
         Rejection::DiskFull | Rejection::NoMemory(OutOfMemory::App { .. }) => {
@@ -148,7 +149,7 @@ fn rolled_back(
     }
 }
 
-/// The routes and functions of what is live.
+/// Lists the routes and functions of the live revision.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/routes",
@@ -161,7 +162,7 @@ pub(super) async fn routes(
     AppAccess { app, caller, .. }: AppAccess<Read>,
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
 ) -> Result<Json<rest::Routes>, ApiError> {
-    let live = names::live(&api, &caller.who, &app, branch.as_deref())?;
+    let live = lookup::live(&api, &caller.principal, &app, branch.as_deref())?;
     let manifest = live.revision.manifest();
     let route = |route: &Route| rest::Route {
         path: route.path.to_string(),

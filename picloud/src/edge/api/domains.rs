@@ -1,6 +1,6 @@
-//! Domains of an app's own: which it has, and what is proven, approved and released.
+//! Custom domains of an app: list, verify, approve, release.
 //!
-//! Each change is carried out in a task of its own: a client that hangs up does not leave it stored and not served.
+//! Each change runs in a spawned task, so that a disconnect of the client does not leave it stored but not live.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,12 +10,12 @@ use platform::domains::{OwnNames, challenge};
 use platform::repository::AppId;
 use serde::Deserialize;
 
-use super::extract::{Admin, DeployProduction, FoundApp, NoBody, NoQuery, PathParams, ReachedBy, Read};
+use super::extract::{Admin, DeployProduction, FoundApp, NoBody, NoQuery, PathParams, Read, RequestedHost};
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
 
-/// The domains that an app claims or holds.
+/// Lists the custom domains of an app.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/domains",
@@ -29,7 +29,7 @@ pub(super) async fn list(
     _: NoQuery,
 ) -> Result<Json<rest::Domains>, ApiError> {
     let domains = api.deployer.domains(&app).await?;
-    Ok(Json(rest::Domains { domains: domains.into_iter().map(|domain| shown(app.id, domain)).collect() }))
+    Ok(Json(rest::Domains { domains: domains.into_iter().map(|domain| to_api(app.id, domain)).collect() }))
 }
 
 #[derive(Deserialize)]
@@ -37,7 +37,7 @@ pub(super) struct DomainPath {
     domain: String,
 }
 
-/// Asks DNS whether a domain that production names is the app's, and has the app answer there if it is.
+/// Verifies in DNS that a domain in the production manifest belongs to the app, and serves the app at it.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/domains/{domain}/verify",
@@ -49,17 +49,17 @@ pub(super) async fn verify(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<DeployProduction>,
     PathParams(DomainPath { domain }): PathParams<DomainPath>,
-    reached: ReachedBy,
+    host: RequestedHost,
     _: NoQuery,
     _: NoBody,
 ) -> Result<Json<rest::Domain>, ApiError> {
-    let name = not_reached_by(&domain, &reached)?;
+    let name = reject_own_host(&domain, &host)?;
     let (deployer, of, domain) = (api.deployer.clone(), app.clone(), name.clone());
     tokio::spawn(async move { deployer.verify_domain(&of, &domain, &caller.actor).await }).await??;
     found(&api, &app, &name).await
 }
 
-/// Has the app answer at a domain that production names, by the word of an admin.
+/// Serves the app at a domain in the production manifest without verification, as approved by an admin.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/domains/{domain}/approve",
@@ -71,17 +71,17 @@ pub(super) async fn approve(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<Admin>,
     PathParams(DomainPath { domain }): PathParams<DomainPath>,
-    reached: ReachedBy,
+    host: RequestedHost,
     _: NoQuery,
     _: NoBody,
 ) -> Result<Json<rest::Domain>, ApiError> {
-    let name = not_reached_by(&domain, &reached)?;
+    let name = reject_own_host(&domain, &host)?;
     let (deployer, of, domain) = (api.deployer.clone(), app.clone(), name.clone());
     tokio::spawn(async move { deployer.approve_domain(&of, &domain, &caller.actor).await }).await??;
     found(&api, &app, &name).await
 }
 
-/// Has the app answer at a domain no longer. Another app can have it then; this one has to prove it once more.
+/// Stops serving the app at a domain. Another app can claim it then; this one has to verify it again.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/domains/{domain}/release",
@@ -98,22 +98,22 @@ pub(super) async fn release(
 ) -> Result<Json<rest::Domains>, ApiError> {
     let name = DomainName::new(&domain)?;
     let (deployer, of) = (api.deployer.clone(), app.clone());
-    let releasing = tokio::spawn(async move { deployer.release_domain(&of, &name, &caller.actor).await });
-    if !releasing.await?? {
-        return Err(ApiError::not_found("the app does not hold this domain"));
+    let task = tokio::spawn(async move { deployer.release_domain(&of, &name, &caller.actor).await });
+    if !task.await?? {
+        return Err(ApiError::not_found("the app does not have this domain"));
     }
     let domains = api.deployer.domains(&app).await?;
-    Ok(Json(rest::Domains { domains: domains.into_iter().map(|domain| shown(app.id, domain)).collect() }))
+    Ok(Json(rest::Domains { domains: domains.into_iter().map(|domain| to_api(app.id, domain)).collect() }))
 }
 
-/// The domain, unless the client reaches this server by it: it would reach an app there instead.
-fn not_reached_by(domain: &str, reached: &ReachedBy) -> Result<DomainName, ApiError> {
+/// Parses the domain, and rejects the one by which the client reaches this server: it would reach the app instead.
+fn reject_own_host(domain: &str, host: &RequestedHost) -> Result<DomainName, ApiError> {
     let name = DomainName::new(domain)?;
-    if OwnNames::new(None, [reached.name().to_owned()]).contains(name.as_str()) {
-        let words = format!(
-            "you reach this server as {name}, which no app can have then; if an app is to have it, do this by another name of the server"
+    if OwnNames::new(None, [host.name().to_owned()]).contains(name.as_str()) {
+        let message = format!(
+            "this request was sent to {name} itself, so it cannot be the domain of an app; send it to another name of the server"
         );
-        return Err(ApiError::conflict(words));
+        return Err(ApiError::conflict(message));
     }
     Ok(name)
 }
@@ -121,11 +121,11 @@ fn not_reached_by(domain: &str, reached: &ReachedBy) -> Result<DomainName, ApiEr
 async fn found(api: &Api, app: &App, name: &DomainName) -> Result<Json<rest::Domain>, ApiError> {
     let domains = api.deployer.domains(app).await?;
     let domain = domains.into_iter().find(|domain| domain.name == *name);
-    let domain = domain.ok_or_else(|| ApiError::not_found("the app has no such domain any more"))?;
-    Ok(Json(shown(app.id, domain)))
+    let domain = domain.ok_or_else(|| ApiError::not_found("the app no longer has this domain"))?;
+    Ok(Json(to_api(app.id, domain)))
 }
 
-fn shown(app: AppId, domain: platform::deploy::Domain) -> rest::Domain {
+fn to_api(app: AppId, domain: platform::deploy::Domain) -> rest::Domain {
     let challenge = challenge(app, &domain.name);
     let state = match (domain.claimed, domain.proof) {
         (_, None) => rest::DomainState::Pending,

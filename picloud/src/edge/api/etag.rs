@@ -1,4 +1,4 @@
-//! Answers that a client has already are not sent again (RFC 9110 section 13.1.2).
+//! Conditional GET: a response that the client has cached is not sent again (RFC 9110 section 13.1.2).
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -8,23 +8,23 @@ use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
 use http_body_util::BodyExt as _;
 
-/// Gives answers to GET an ETag, and leaves out what the client says that it has.
-pub(super) async fn unless_known(request: Request, next: Next) -> Response<Body> {
-    let asks = *request.method() == Method::GET;
-    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+/// Adds an ETag to responses to GET, and responds 304 where it matches `If-None-Match`.
+pub(super) async fn conditional_get(request: Request, next: Next) -> Response<Body> {
+    let is_get = *request.method() == Method::GET;
+    let if_none_match = request.headers().get(header::IF_NONE_MATCH).cloned();
     let response = next.run(request).await;
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    // Anything else is a refusal, or a stream.
-    if !asks || response.status() != StatusCode::OK || kind != Some("application/json") {
+    // Everything else is an error or a stream.
+    if !is_get || response.status() != StatusCode::OK || kind != Some("application/json") {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    // What is answered here was made whole; reading it cannot fail.
+    // The body is complete; reading it cannot fail.
     let body = body.collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
     let tag = tag(&body);
-    let is_known = known.is_some_and(|known| names(&known, &tag));
+    let is_cached = if_none_match.is_some_and(|tags| matches(&tags, &tag));
     parts.headers.insert(header::ETAG, tag);
-    if is_known {
+    if is_cached {
         parts.status = StatusCode::NOT_MODIFIED;
         parts.headers.remove(header::CONTENT_TYPE);
         return Response::from_parts(parts, Body::empty());
@@ -32,7 +32,7 @@ pub(super) async fn unless_known(request: Request, next: Next) -> Response<Body>
     Response::from_parts(parts, Body::from(body))
 }
 
-/// The same for the same bytes, on every node of the same version.
+/// A weak ETag: equal for equal bodies on all nodes of one version.
 fn tag(body: &Bytes) -> HeaderValue {
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
@@ -40,9 +40,9 @@ fn tag(body: &Bytes) -> HeaderValue {
     HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("W/\"\""))
 }
 
-/// Whether a list of tags, or `*`, names this one.
-fn names(known: &HeaderValue, tag: &HeaderValue) -> bool {
+/// Whether `If-None-Match` contains the tag, or is `*`.
+fn matches(tags: &HeaderValue, tag: &HeaderValue) -> bool {
     let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let (Ok(known), Ok(tag)) = (known.to_str(), tag.to_str()) else { return false };
-    known.trim() == "*" || known.split(',').any(|known| weak(known) == weak(tag))
+    let (Ok(tags), Ok(tag)) = (tags.to_str(), tag.to_str()) else { return false };
+    tags.trim() == "*" || tags.split(',').any(|cached| weak(cached) == weak(tag))
 }

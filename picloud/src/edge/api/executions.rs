@@ -1,4 +1,4 @@
-//! Executions: every run of a script, for as long as it is remembered.
+//! Executions: the recorded runs of scripts.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,33 +10,33 @@ use uuid::Uuid;
 
 use super::extract::{Cursor, FoundApp, Limit, NoQuery, PathParams, Read, StrictQuery, page};
 use super::logs;
-use super::names;
+use super::lookup;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
 
-/// How many are listed where nothing else is asked for.
+/// The default number of executions on a page.
 const PAGE: u32 = 50;
 
-/// Which executions are listed.
+/// The filter of the list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
-    /// Those of deploys of this branch, as git names it.
+    /// Only executions of deploys of this branch.
     branch: Option<String>,
-    /// Those of this script, a path in the repository.
+    /// Only executions of this script, a path in the repository.
     script: Option<String>,
-    /// Those that this started.
+    /// Only executions with this trigger.
     #[param(inline)]
     trigger: Option<Trigger>,
-    /// Those that failed.
+    /// Only failed executions.
     #[serde(default)]
     failed: bool,
-    /// How many at most.
+    /// The maximum number of items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
-    /// Where to go on: the `next_cursor` of another answer.
+    /// The `next_cursor` of the previous page.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<u64>>,
 }
@@ -59,7 +59,7 @@ impl From<Trigger> for TriggerKind {
     }
 }
 
-/// The executions of an app, the latest first.
+/// Lists the executions of an app, latest first.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/executions",
@@ -73,18 +73,18 @@ pub(super) async fn list(
     StrictQuery(params): StrictQuery<ListParams>,
 ) -> Result<Json<rest::Executions>, ApiError> {
     let ListParams { branch, script, trigger, failed, limit, cursor } = params;
-    let (is_first, of, on) = (cursor.is_none(), script.clone(), branch.clone());
-    let which = Executions { branch, script, trigger: trigger.map(TriggerKind::from), failed };
-    let found = api.records.executions(&app, which, page(limit, cursor, PAGE)).await?;
-    if let Some(script) = of.filter(|_| is_first && found.items.is_empty()) {
-        names::require_live_script(&api, &app.name, &script)?;
+    let (is_first, named_script, named_branch) = (cursor.is_none(), script.clone(), branch.clone());
+    let filter = Executions { branch, script, trigger: trigger.map(TriggerKind::from), failed };
+    let found = api.records.executions(&app, filter, page(limit, cursor, PAGE)).await?;
+    if let Some(script) = named_script.filter(|_| is_first && found.items.is_empty()) {
+        lookup::require_live_script(&api, &app.name, &script)?;
     }
-    if let Some(branch) = on.filter(|_| is_first && found.items.is_empty()) {
-        names::live(&api, &caller.who, &app.name, Some(&branch))?;
+    if let Some(branch) = named_branch.filter(|_| is_first && found.items.is_empty()) {
+        lookup::live(&api, &caller.principal, &app.name, Some(&branch))?;
     }
     Ok(Json(rest::Executions {
         next_cursor: found.next.map(|next| next.to_string()),
-        executions: found.items.into_iter().map(shown).collect(),
+        executions: found.items.into_iter().map(to_api).collect(),
     }))
 }
 
@@ -93,7 +93,7 @@ pub(super) struct ExecutionPath {
     id: Uuid,
 }
 
-/// One execution with its log, and the line of the source where it failed, as its commit has it.
+/// Shows an execution with its log, and for a failure the source line of its commit.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/executions/{id}",
@@ -109,14 +109,14 @@ pub(super) async fn show(
 ) -> Result<Json<rest::WholeExecution>, ApiError> {
     let found = api.records.execution(&app, id).await?.ok_or(ApiError::not_found(rest::NO_EXECUTION))?;
     let WholeExecution { record, lines, source } = found;
-    let mut execution = shown(record);
+    let mut execution = to_api(record);
     if let Some(place) = execution.failure.as_mut().and_then(|failure| failure.place.as_mut()) {
         place.source = source;
     }
-    Ok(Json(rest::WholeExecution { execution, log: lines.into_iter().map(logs::shown).collect() }))
+    Ok(Json(rest::WholeExecution { execution, log: lines.into_iter().map(logs::to_api).collect() }))
 }
 
-fn shown(record: ExecutionRecord) -> rest::Execution {
+fn to_api(record: ExecutionRecord) -> rest::Execution {
     rest::Execution {
         id: record.id,
         request_id: record.request,

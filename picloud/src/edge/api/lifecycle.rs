@@ -1,6 +1,6 @@
-//! What becomes of an app as a whole: stopped, started, renamed, deleted, brought back.
+//! The life cycle of an app: stop, start, rename, delete, undelete.
 //!
-//! Each is carried out in a task of its own: a client that hangs up does not leave it stored and not served.
+//! Each change runs in a spawned task, so that a disconnect of the client does not leave it stored but not live.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,13 +10,13 @@ use platform::collection::DELETED_KEPT;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::apps::shown;
+use super::apps::to_api;
 use super::extract::{Admin, AdminCaller, FoundApp, JsonBody, NoBody, NoQuery, PathParams};
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
 
-/// Stops an app: nothing of it answers or runs, and it can still be pushed to.
+/// Stops an app: it serves no requests and runs no schedules. Pushes are still accepted.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/stop",
@@ -33,7 +33,7 @@ pub(super) async fn stop(
     set_stopped(api, found, true).await
 }
 
-/// Starts a stopped app. What its schedules would have run meanwhile is skipped.
+/// Starts a stopped app. Schedule runs that were due meanwhile are skipped.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/start",
@@ -56,11 +56,11 @@ async fn set_stopped(
     stopped: bool,
 ) -> Result<Json<rest::App>, ApiError> {
     let deployer = api.deployer.clone();
-    let changing = tokio::spawn(async move { deployer.stop(&app, stopped, &caller.actor).await });
-    Ok(Json(shown(&api, changing.await??)))
+    let task = tokio::spawn(async move { deployer.stop(&app, stopped, &caller.actor).await });
+    Ok(Json(to_api(&api, task.await??)))
 }
 
-/// Gives an app another name, by which it answers from then on. Scopes of tokens go along.
+/// Renames an app. Its URLs change, and the scopes of tokens follow.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/rename",
@@ -77,13 +77,13 @@ pub(super) async fn rename(
 ) -> Result<Json<rest::RenamedApp>, ApiError> {
     let name = AppName::new(&name)?;
     let deployer = api.deployer.clone();
-    let renaming = tokio::spawn(async move { deployer.rename(&app, &name, &caller.actor).await });
-    let renamed = renaming.await??;
-    Ok(Json(rest::RenamedApp { app: shown(&api, renamed.app), tokens: renamed.tokens }))
+    let task = tokio::spawn(async move { deployer.rename(&app, &name, &caller.actor).await });
+    let renamed = task.await??;
+    Ok(Json(rest::RenamedApp { app: to_api(&api, renamed.app), tokens: renamed.tokens }))
 }
 
-/// Deletes an app with everything that is its own. It can be brought back for seven days; its name and its domains are free at once,
-/// and an app that is made under the name has nothing of it.
+/// Deletes an app with all its data. It can be undeleted for seven days. Its name and domains are available at once, and a new app of that name
+/// starts empty.
 #[utoipa::path(
     delete,
     path = "/-/api/v1/apps/{app}",
@@ -98,11 +98,11 @@ pub(super) async fn delete(
     _: NoBody,
 ) -> Result<Json<rest::DeletedApp>, ApiError> {
     let deployer = api.deployer.clone();
-    let deleting = tokio::spawn(async move { deployer.delete(&app, &caller.actor).await });
-    Ok(Json(deleted(deleting.await??)))
+    let task = tokio::spawn(async move { deployer.delete(&app, &caller.actor).await });
+    Ok(Json(deleted(task.await??)))
 }
 
-/// The apps that are deleted and can be brought back, the latest first.
+/// Lists the deleted apps that can be undeleted, latest first.
 #[utoipa::path(
     get,
     path = "/-/api/v1/deleted-apps",
@@ -123,7 +123,7 @@ pub(super) struct DeletedPath {
     id: Uuid,
 }
 
-/// Brings a deleted app back, under its name or another one.
+/// Undeletes an app, under its old name or a new one.
 #[utoipa::path(
     post,
     path = "/-/api/v1/deleted-apps/{id}/undelete",
@@ -141,11 +141,11 @@ pub(super) async fn undelete(
 ) -> Result<Json<rest::App>, ApiError> {
     let name = name.map(|name| AppName::new(&name)).transpose()?;
     let deployer = api.deployer.clone();
-    let undeleting =
+    let task =
         tokio::spawn(
             async move { deployer.undelete(AppId::from_uuid(id), name.as_ref(), &caller.actor).await },
         );
-    Ok(Json(shown(&api, undeleting.await??)))
+    Ok(Json(to_api(&api, task.await??)))
 }
 
 fn deleted(app: DeletedApp) -> rest::DeletedApp {

@@ -1,4 +1,4 @@
-//! What an app is granted: its limits, its own ones and those of the server.
+//! The limits of an app: its own and the server's defaults.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
 
-/// What the app is granted, and which of it is its own.
+/// Shows the limits of an app, and which of them are its own.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/limits",
@@ -23,10 +23,10 @@ pub(super) async fn show(
     FoundApp { app, .. }: FoundApp<Read>,
     _: NoQuery,
 ) -> Result<Json<rest::AppLimits>, ApiError> {
-    Ok(Json(shown(&api, &app).await?))
+    Ok(Json(to_api(&api, &app).await?))
 }
 
-/// Changes those limits of an app that are named. What is live goes on, within the new limits, on all nodes.
+/// Changes the given limits of an app. They apply to live revisions on all nodes at once.
 #[utoipa::path(
     patch,
     path = "/-/api/v1/apps/{app}/limits",
@@ -41,26 +41,26 @@ pub(super) async fn change(
     _: NoQuery,
     JsonBody(changes): JsonBody<rest::LimitChanges>,
 ) -> Result<Json<rest::AppLimits>, ApiError> {
-    let changes = changed(&changes);
-    // In a task of its own: a client that hangs up now does not stop it halfway, when it is stored and not served.
+    let changes = changes_of(&changes);
+    // Spawned: a disconnect of the client does not leave the change stored but not live.
     let deployer = api.deployer.clone();
-    let changing = tokio::spawn(async move { deployer.change_limits(&app, &changes, &caller.actor).await });
-    Ok(Json(shown(&api, &changing.await??).await?))
+    let task = tokio::spawn(async move { deployer.change_limits(&app, &changes, &caller.actor).await });
+    Ok(Json(to_api(&api, &task.await??).await?))
 }
 
-async fn shown(api: &Api, app: &App) -> Result<rest::AppLimits, ApiError> {
-    let usual = api.apps.limits();
-    let granted = usual.with(&app.limits);
+async fn to_api(api: &Api, app: &App) -> Result<rest::AppLimits, ApiError> {
+    let defaults = api.apps.limits();
+    let granted = defaults.with(&app.limits);
     let previews = api.apps.branches(app).await?.iter().filter(|branch| !branch.production).count();
     Ok(rest::AppLimits {
-        granted: document(|limit| granted.get(limit)),
-        own: document(|limit| app.limits.get(limit)),
-        default: document(|limit| usual.get(limit)),
+        granted: limits_of(|limit| granted.get(limit)),
+        own: limits_of(|limit| app.limits.get(limit)),
+        default: limits_of(|limit| defaults.get(limit)),
         used: rest::UsedLimits { disk_bytes: app.disk_bytes, previews },
     })
 }
 
-fn document(value: impl Fn(AppLimit) -> Option<u64>) -> rest::Limits {
+fn limits_of(value: impl Fn(AppLimit) -> Option<u64>) -> rest::Limits {
     rest::Limits {
         memory_share_bytes: value(AppLimit::MemoryShare),
         disk_bytes: value(AppLimit::Disk),
@@ -75,9 +75,9 @@ fn document(value: impl Fn(AppLimit) -> Option<u64>) -> rest::Limits {
     }
 }
 
-/// The limits that are named, each with its new value.
-fn changed(changes: &rest::LimitChanges) -> Vec<(AppLimit, Option<u64>)> {
-    let named = [
+/// The given limits with their new values.
+fn changes_of(changes: &rest::LimitChanges) -> Vec<(AppLimit, Option<u64>)> {
+    let all = [
         (AppLimit::MemoryShare, changes.memory_share_bytes),
         (AppLimit::Disk, changes.disk_bytes),
         (AppLimit::Previews, changes.previews),
@@ -89,5 +89,5 @@ fn changed(changes: &rest::LimitChanges) -> Vec<(AppLimit, Option<u64>)> {
         (AppLimit::Concurrency, changes.concurrency),
         (AppLimit::Schedules, changes.schedules),
     ];
-    named.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect()
+    all.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect()
 }

@@ -1,4 +1,4 @@
-//! What apps logged: a page of it, or as it comes in.
+//! Logs of apps: a page of lines, or a stream.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,67 +25,67 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::extract::{Cursor, FoundApp, Limit, PAGE_MAX, Read, StrictQuery, page};
-use super::names;
+use super::lookup;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
-use crate::edge::client;
-use crate::edge::stopping::Stopping;
+use crate::edge::client_ip;
+use crate::edge::shutdown::Shutdown;
 use crate::rest;
 
-/// How many lines are listed where nothing else is asked for.
+/// The default number of lines on a page.
 const PAGE: u32 = 100;
 
-/// When a client that found no place to follow asks again.
-const FOLLOWERS_RETRY: Duration = Duration::from_secs(10);
+/// The `Retry-After` where too many streams are open.
+const STREAMS_RETRY: Duration = Duration::from_secs(10);
 
-/// How often a stream says that it goes on, when there is nothing else to say.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often to send a keepalive while there are no events.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How often it is looked at whether somebody may go on following.
-const PERMISSION_CHECK: Duration = Duration::from_secs(2);
+/// How often to check that the caller still has access.
+const ACCESS_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a client waits before it asks again, once a stream has ended.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long clients wait before they reconnect.
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Which lines are listed.
+/// The filter of the list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
-    /// Those of this script, a path in the repository.
+    /// Only lines of this script, a path in the repository.
     script: Option<String>,
-    /// Those of this level or a higher one.
+    /// Only lines of this level or above.
     #[param(inline)]
     level: Option<Level>,
-    /// Those of this execution.
+    /// Only lines of this execution.
     execution: Option<Uuid>,
-    /// Those written since then.
+    /// Only lines since this time.
     since: Option<DateTime<Utc>>,
-    /// How many at most.
+    /// The maximum number of items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
-    /// Where to go on: the `next_cursor` of another answer.
+    /// The `next_cursor` of the previous page.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<u64>>,
 }
 
-/// Which lines are followed, and how many of those that are there already come first.
+/// The filter of the stream, and how many earlier lines it starts with.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct FollowParams {
-    /// Those of this script, a path in the repository.
+    /// Only lines of this script, a path in the repository.
     script: Option<String>,
-    /// Those of this level or a higher one.
+    /// Only lines of this level or above.
     #[param(inline)]
     level: Option<Level>,
-    /// Those of this execution.
+    /// Only lines of this execution.
     execution: Option<Uuid>,
-    /// Those written since then.
+    /// Only lines since this time.
     since: Option<DateTime<Utc>>,
-    /// How many of the lines that are there already come first.
+    /// The number of earlier lines to start with.
     #[serde(default)]
     #[param(maximum = 1000)]
     before: u32,
@@ -111,7 +111,7 @@ impl From<Level> for LogLevel {
     }
 }
 
-/// The latest lines of an app, the oldest of them first.
+/// Lists the latest log lines of an app, oldest first.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/logs",
@@ -129,15 +129,15 @@ pub(super) async fn list(
     let is_first = cursor.is_none();
     let found = api.records.lines(&app, &filter, page(limit, cursor, PAGE)).await?;
     if let Some(script) = filter.script.as_deref().filter(|_| is_first && found.items.is_empty()) {
-        names::require_live_script(&api, &app.name, script)?;
+        lookup::require_live_script(&api, &app.name, script)?;
     }
     Ok(Json(rest::Logs {
         next_cursor: found.next.map(|next| next.to_string()),
-        lines: found.items.into_iter().map(shown).collect(),
+        lines: found.items.into_iter().map(to_api).collect(),
     }))
 }
 
-/// The id of the last event that a client has heard, where it follows again.
+/// The `Last-Event-ID` of a client that reconnects.
 pub(super) struct LastEventId(Option<u64>);
 
 impl<S: Sync> FromRequestParts<S> for LastEventId {
@@ -146,7 +146,7 @@ impl<S: Sync> FromRequestParts<S> for LastEventId {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let id = parts.headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
         let id = id.map(str::parse).transpose();
-        id.map(Self).map_err(|_| ApiError::bad_request("`last-event-id` is the id of an event"))
+        id.map(Self).map_err(|_| ApiError::bad_request("invalid `last-event-id`: not the id of an event"))
     }
 }
 
@@ -156,7 +156,7 @@ impl<S: Sync> FromRequestParts<S> for LastEventId {
     get,
     path = "/-/api/v1/apps/{app}/logs/stream",
     tag = "logs",
-    params(("app" = String, Path, description = "The name of the app"), FollowParams, ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was heard")),
+    params(("app" = String, Path, description = "The name of the app"), FollowParams, ("last-event-id" = Option<u64>, Header, description = "The id of the last event that the client received")),
     responses((status = 200, description = "Events `line` with a LogLine, and `gap` with a Gap", body = String, content_type = "text/event-stream"), rest::Refusals),
 )]
 pub(super) async fn follow(
@@ -167,72 +167,73 @@ pub(super) async fn follow(
 ) -> Result<Sse<KeepAliveStream<impl Stream<Item = Result<Event, Infallible>>>>, ApiError> {
     let FollowParams { script, level, execution, since, before } = params;
     if let Some(script) = &script {
-        names::require_live_script(&api, &app.name, script)?;
+        lookup::require_live_script(&api, &app.name, script)?;
     }
     let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
     let from = last.map_or(TailFrom::LastLines(before.min(PAGE_MAX)), TailFrom::Record);
-    let client = caller.actor.address.as_ref().and_then(|address| address.parse().ok()).map(client::network);
-    let holder = Holder::new(caller.who.token, client, app.name.clone());
+    let client =
+        caller.actor.address.as_ref().and_then(|address| address.parse().ok()).map(client_ip::network);
+    let holder = Holder::new(caller.principal.token, client, app.name.clone());
     let tail = api.records.follow(&app, filter, from, &holder).await.map_err(|error| match error {
         FollowError::Store(error) => ApiError::from(error),
-        full => ApiError::unavailable(full.to_string(), FOLLOWERS_RETRY),
+        full => ApiError::unavailable(full.to_string(), STREAMS_RETRY),
     })?;
-    let keep_alive = KeepAlive::new().interval(HEARTBEAT);
-    let (tokens, apps, checked) = (api.tokens, api.apps, Instant::now());
-    let permission = Permission { tokens, apps, caller: caller.who, app, checked };
-    Ok(Sse::new(events(tail, permission, api.stopping)).keep_alive(keep_alive))
+    let keep_alive = KeepAlive::new().interval(KEEPALIVE_INTERVAL);
+    let (tokens, apps, checked_at) = (api.tokens, api.apps, Instant::now());
+    let access = ReadAccess { tokens, apps, caller: caller.principal, app, checked_at };
+    Ok(Sse::new(events(tail, access, api.shutdown)).keep_alive(keep_alive))
 }
 
-/// Whether somebody may go on following an app.
-struct Permission {
+/// The access of the caller to the app, checked while the stream is open.
+struct ReadAccess {
     tokens: Tokens,
     apps: Apps,
     caller: Caller,
     app: App,
-    /// When that was last looked at.
-    checked: Instant,
+    /// When it was last checked.
+    checked_at: Instant,
 }
 
-impl Permission {
-    /// Ends once the token is revoked, has expired, or may not read the app any more, and once the app is gone.
-    async fn ended(&mut self) {
+impl ReadAccess {
+    /// Completes when the token is revoked, expired or without access to the app, or the app is deleted.
+    async fn revoked(&mut self) {
         loop {
-            tokio::time::sleep_until(self.checked + PERMISSION_CHECK).await;
-            let holds = self.holds().await;
-            self.checked = Instant::now();
-            // While the database is away nobody can say, and nothing is sent.
-            if holds.is_ok_and(|holds| !holds) {
+            tokio::time::sleep_until(self.checked_at + ACCESS_CHECK_INTERVAL).await;
+            let has_access = self.check().await;
+            self.checked_at = Instant::now();
+            // Without the database access is unknown, but then no lines are sent either.
+            if has_access.is_ok_and(|has_access| !has_access) {
                 return;
             }
         }
     }
 
-    async fn holds(&self) -> Result<bool, StoreError> {
+    async fn check(&self) -> Result<bool, StoreError> {
         let caller = self.tokens.identify_again(&self.caller).await?;
-        let may_read = caller.is_some_and(|caller| caller.may(Right::Read, &self.app.name));
-        Ok(may_read && self.apps.find(&self.app.name).await?.is_some_and(|app| app.id == self.app.id))
+        let can_read = caller.is_some_and(|caller| caller.may(Right::Read, &self.app.name));
+        Ok(can_read && self.apps.find(&self.app.name).await?.is_some_and(|app| app.id == self.app.id))
     }
 }
 
-/// What a tail tells, until the node stops, the client leaves, or may not follow any more.
+/// The events of a tail, until the node shuts down, the client disconnects or its access ends.
 fn events(
     tail: Tail,
-    permission: Permission,
-    stopping: Arc<Stopping>,
+    access: ReadAccess,
+    shutdown: Arc<Shutdown>,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let begin = stream::iter([Event::default().retry(RETRY).comment("picloud")]);
-    let told = stream::unfold((tail, permission, stopping), async |(mut tail, mut permission, stopping)| {
-        let told = tokio::select! {
-            told = tail.next() => told?,
-            () = permission.ended() => return None,
-            () = stopping.begun() => return None,
+    let begin = stream::iter([Event::default().retry(RECONNECT_DELAY).comment("picloud")]);
+    let batches = stream::unfold((tail, access, shutdown), async |(mut tail, mut access, shutdown)| {
+        let batch = tokio::select! {
+            batch = tail.next() => batch?,
+            () = access.revoked() => return None,
+            () = shutdown.drain_begun() => return None,
         };
-        Some((stream::iter(told.into_iter().filter_map(event)), (tail, permission, stopping)))
+        Some((stream::iter(batch.into_iter().filter_map(event)), (tail, access, shutdown)))
     });
-    begin.chain(told.flatten()).map(Ok)
+    begin.chain(batches.flatten()).map(Ok)
 }
 
-fn event(told: TailEvent) -> Option<Event> {
+fn event(tail_event: TailEvent) -> Option<Event> {
     let gap = |reason: &str| rest::Gap {
         reason: reason.to_owned(),
         node: None,
@@ -241,10 +242,10 @@ fn event(told: TailEvent) -> Option<Event> {
         executions: 0,
         lines: 0,
     };
-    let event = match told {
+    let event = match tail_event {
         TailEvent::Line(line) => {
             let event = Event::default().event("line").id(line.number.to_string());
-            event.json_data(shown(line.record))
+            event.json_data(to_api(line.record))
         }
         TailEvent::Lost(lost) => {
             let event = Event::default().event("gap").id(lost.number.to_string());
@@ -264,17 +265,17 @@ fn event(told: TailEvent) -> Option<Event> {
             Event::default().event("gap").id(last.to_string()).json_data(gap("set back"))
         }
     };
-    event.inspect_err(|error| tracing::error!(%error, "a line cannot be written as JSON")).ok()
+    event.inspect_err(|error| tracing::error!(%error, "cannot serialize a log line")).ok()
 }
 
-pub(super) fn shown(record: LineRecord) -> rest::LogLine {
+pub(super) fn to_api(record: LineRecord) -> rest::LogLine {
     rest::LogLine {
         at: record.at,
         level: record.level.as_str().to_owned(),
         script: record.script,
         line: record.line,
         message: record.message,
-        // What is no JSON any more, since a character of it could not be stored, is shown as it is.
+        // Data with a character that could not be stored is no longer JSON: passed on as text.
         data: record.data.map(|data| serde_json::from_str(&data).unwrap_or(serde_json::Value::String(data))),
         execution: record.execution,
         failure: record.failure,

@@ -1,13 +1,12 @@
-//! The REST API under `/-/api/v1`: one module a resource. What is read and written is in [`crate::rest`].
+//! The REST API under `/-/api/v1`, one module per resource. Its types are in [`crate::rest`].
 //!
-//! Every request needs a right token. [`extract`] checks what a request brings and who may send it before its handler begins, and a
-//! handler changes something once, in one transaction: what is refused has changed nothing. Handlers ask `platform` and answer with
-//! a document, or with an [`ApiError`]; they never see the database.
+//! Every request needs a valid token. [`extract`] validates the request and authorizes the caller before the handler runs, and a handler makes
+//! its change in one transaction, so that a rejected request changes nothing. Handlers call `platform` and return JSON or an
+//! [`ApiError`]; they have no access to the database.
 
 mod apps;
 mod audit;
 mod deploys;
-mod description;
 mod domains;
 mod etag;
 mod executions;
@@ -16,8 +15,9 @@ mod functions;
 mod lifecycle;
 mod limits;
 mod logs;
-mod names;
+mod lookup;
 mod nodes;
+mod openapi;
 mod previews;
 mod schedules;
 mod secrets;
@@ -33,24 +33,24 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api_error::ApiError;
-use super::client;
+use super::client_ip;
 
 pub(crate) use state::Api;
 
 /// The routes of the API.
 pub(crate) fn router(api: Api) -> Router {
-    let (routes, description) = described();
+    let (routes, document) = routes_with_openapi();
     routes
-        .route_layer(from_fn(extract::unless_conditional))
-        .route_layer(from_fn_with_state(api.clone(), with_a_right_token))
-        .route_layer(from_fn(etag::unless_known))
+        .route_layer(from_fn(extract::reject_preconditions))
+        .route_layer(from_fn_with_state(api.clone(), authenticate))
+        .route_layer(from_fn(etag::conditional_get))
         .with_state(api)
-        .merge(description::router(&description))
+        .merge(openapi::router(&document))
 }
 
-/// The routes, and what describes them. Both are made of the same list.
-fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
-    let (routes, mut description) = OpenApiRouter::with_openapi(description::base())
+/// The routes and their OpenAPI document, from one list.
+fn routes_with_openapi() -> (Router<Api>, utoipa::openapi::OpenApi) {
+    let (routes, mut document) = OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(apps::list))
         .routes(routes!(apps::create, lifecycle::delete))
         .routes(routes!(lifecycle::stop))
@@ -90,17 +90,18 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(schedules::resume))
         .routes(routes!(schedules::resume_all))
         .split_for_parts();
-    description::name_operations(&mut description);
-    (routes, description)
+    openapi::set_operation_ids(&mut document);
+    (routes, document)
 }
 
-/// Lets a request on whose token is right, with who it is. What they may is for the extractors of each handler to ask.
-async fn with_a_right_token(
+/// Authenticates the caller and stores it in the request. The extractors of each handler authorize it.
+async fn authenticate(
     State(api): State<Api>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let caller = api.door.bearer(request.headers(), client::address(&request)).await?;
+    let caller =
+        api.authenticator.authenticate_bearer(request.headers(), client_ip::client_ip(&request)).await?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
@@ -112,33 +113,30 @@ mod tests {
 
     use super::*;
 
-    /// The description as it is committed, so that a change of the API shows in the diff.
+    /// The committed document, so that changes of the API show in diffs.
     const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
 
-    /// Set by `make openapi`: the file is to be written.
+    /// Set by `make openapi` to write the file.
     const WRITE: &str = "PICLOUD_WRITE_OPENAPI";
 
     #[test]
-    fn openapi_document_is_the_committed_one() {
-        let (_, description) = described();
-        let description = serde_json::to_value(description).unwrap();
-        let text = serde_json::to_string_pretty(&description).unwrap() + "\n";
+    fn openapi_document_is_committed() {
+        let (_, document) = routes_with_openapi();
+        let document = serde_json::to_value(document).unwrap();
+        let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
         if std::env::var_os(WRITE).is_some() {
             fs::write(COMMITTED, text).unwrap();
             return;
         }
         let committed = fs::read_to_string(COMMITTED).unwrap_or_default();
-        assert!(
-            committed == text,
-            "the API is not what docs/openapi.json says; write it with `make openapi`"
-        );
+        assert!(committed == text, "docs/openapi.json is out of date; update it with `make openapi`");
     }
 
     #[test]
-    fn every_operation_has_an_id_of_its_own() {
-        let (_, description) = described();
-        let description = serde_json::to_value(description).unwrap();
-        let paths = description["paths"].as_object().unwrap().values();
+    fn operation_ids_are_unique() {
+        let (_, document) = routes_with_openapi();
+        let document = serde_json::to_value(document).unwrap();
+        let paths = document["paths"].as_object().unwrap().values();
         let operations = paths.flat_map(|path| path.as_object().unwrap().values());
         let ids: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");

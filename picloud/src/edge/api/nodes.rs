@@ -1,4 +1,4 @@
-//! Nodes: who is there, and what each of them serves.
+//! Nodes of the cluster, and what they serve.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,7 +8,7 @@ use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
 
-/// All nodes that are there, by name. On the embedded database that is the one that answers.
+/// Lists the nodes by name. With the embedded database there is only this one.
 #[utoipa::path(
     get,
     path = "/-/api/v1/nodes",
@@ -20,10 +20,10 @@ pub(super) async fn list(
     _: AdminCaller,
     _: NoQuery,
 ) -> Result<Json<rest::Nodes>, ApiError> {
-    Ok(Json(rest::Nodes { nodes: api.nodes.list().await?.into_iter().map(shown).collect() }))
+    Ok(Json(rest::Nodes { nodes: api.nodes.list().await?.into_iter().map(to_api).collect() }))
 }
 
-fn shown(node: platform::nodes::Node) -> rest::Node {
+fn to_api(node: platform::nodes::Node) -> rest::Node {
     rest::Node {
         id: node.id,
         name: node.name,

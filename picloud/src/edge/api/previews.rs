@@ -1,18 +1,18 @@
-//! What is live on each branch, and whether the schedules of a preview run.
+//! Branches: their live revisions, and whether the schedules of a preview run.
 
 use axum::Json;
 use axum::extract::State;
 use manifest_schema::label::branch_label;
 use platform::apps::{App, BranchState};
 
-use super::extract::{DeployPreviews, FoundApp, JsonBody, NoQuery, ReachedBy, Read};
-use super::names;
+use super::extract::{DeployPreviews, FoundApp, JsonBody, NoQuery, Read, RequestedHost};
+use super::lookup;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
 use crate::words::addresses::Addresses;
 
-/// What is live on each branch, production first.
+/// Lists the live branches of an app, production first.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/branches",
@@ -23,15 +23,15 @@ use crate::words::addresses::Addresses;
 pub(super) async fn list(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
-    reached: ReachedBy,
+    host: RequestedHost,
     _: NoQuery,
 ) -> Result<Json<rest::Branches>, ApiError> {
-    let addresses = reached.addresses(&api, &app.name);
+    let urls = host.app_urls(&api, &app.name);
     let branches = api.apps.branches(&app).await?.into_iter();
-    Ok(Json(rest::Branches { branches: branches.map(|branch| shown(&app, branch, &addresses)).collect() }))
+    Ok(Json(rest::Branches { branches: branches.map(|branch| to_api(&app, branch, &urls)).collect() }))
 }
 
-/// Lets the schedules of a preview run by the clock, or not any more. Until somebody asks for it they do not.
+/// Enables or disables the schedules of a preview. They are disabled by default.
 #[utoipa::path(
     patch,
     path = "/-/api/v1/apps/{app}/branches",
@@ -43,33 +43,33 @@ pub(super) async fn list(
 pub(super) async fn set(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<DeployPreviews>,
-    reached: ReachedBy,
+    host: RequestedHost,
     _: NoQuery,
     JsonBody(rest::BranchSettings { branch, scheduled }): JsonBody<rest::BranchSettings>,
 ) -> Result<Json<rest::Branch>, ApiError> {
     if branch == app.production_branch {
-        let words = "the schedules of production always run; `picloud pause` stops one of them";
-        return Err(ApiError::conflict(words));
+        let message = "schedules of production cannot be disabled; pause one with `picloud pause`";
+        return Err(ApiError::conflict(message));
     }
-    // In a task of its own: a client that hangs up now does not stop it halfway.
+    // Spawned: a disconnect of the client does not cancel it halfway.
     let (deployer, of, name) = (api.deployer.clone(), app.clone(), branch.clone());
-    let setting =
+    let task =
         tokio::spawn(async move { deployer.schedule_preview(&of, &name, scheduled, &caller.actor).await });
-    if !setting.await?? {
-        return Err(names::no_branch(&api, &app.name, &branch));
+    if !task.await?? {
+        return Err(lookup::no_branch(&api, &app.name, &branch));
     }
     let branches = api.apps.branches(&app).await?;
     let found = branches.into_iter().find(|found| found.live.branch == branch);
-    let addresses = reached.addresses(&api, &app.name);
-    Ok(Json(shown(&app, found.ok_or_else(ApiError::no_branch)?, &addresses)))
+    let urls = host.app_urls(&api, &app.name);
+    Ok(Json(to_api(&app, found.ok_or_else(ApiError::no_branch)?, &urls)))
 }
 
-fn shown(app: &App, branch: BranchState, addresses: &Addresses) -> rest::Branch {
+fn to_api(app: &App, branch: BranchState, urls: &Addresses) -> rest::Branch {
     let BranchState { live, production, deployed_at, expires_at } = branch;
     rest::Branch {
         url: match production {
-            true => addresses.production(),
-            false => addresses.preview(&live.branch),
+            true => urls.production(),
+            false => urls.preview(&live.branch),
         },
         label: branch_label(&app.name, &live.branch),
         name: live.branch,

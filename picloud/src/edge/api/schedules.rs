@@ -1,4 +1,4 @@
-//! Schedules: what is scheduled and what came of it; run now, pause, resume.
+//! Schedules: list, run history, run now, pause, resume.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,18 +19,18 @@ use super::extract::{
     AdminCaller, AppAccess, BranchParam, Cursor, Invoke, Limit, NoBody, NoQuery, PathParams, Read,
     StrictQuery, page,
 };
-use super::names;
+use super::lookup;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
 
-/// How many runs are listed where nothing else is asked for.
-const RUNS: u32 = 50;
+/// The default number of runs on a page.
+const PAGE: u32 = 50;
 
-/// How long a request waits for the end of a run.
+/// How long a request waits for a run to finish.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The schedules of what is live.
+/// Lists the schedules of a live revision.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/schedules",
@@ -43,10 +43,10 @@ pub(super) async fn list(
     AppAccess { app, caller, .. }: AppAccess<Read>,
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
 ) -> Result<Json<rest::Schedules>, ApiError> {
-    let live = names::live(&api, &caller.who, &app, branch.as_deref())?;
+    let live = lookup::live(&api, &caller.principal, &app, branch.as_deref())?;
     let all = api.scheduler.scheduled(&live).await?;
     let held = api.scheduler.schedule_hold().await?;
-    let schedules = all.into_iter().map(|found| shown(found, held.is_some())).collect();
+    let schedules = all.into_iter().map(|found| to_api(found, held.is_some())).collect();
     Ok(Json(rest::Schedules { schedules, scheduled: live.branch.scheduled, held: held.map(hold) }))
 }
 
@@ -55,24 +55,24 @@ pub(super) struct SchedulePath {
     schedule: String,
 }
 
-/// Which rows are listed.
+/// The filter of the list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RunsParams {
-    /// How many at most.
+    /// The maximum number of items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
-    /// The branch, as git names it; without one it is production.
+    /// The branch; production if omitted.
     branch: Option<String>,
-    /// Those due then or before.
+    /// Only runs due at or before this time.
     up_to: Option<DateTime<Utc>>,
-    /// Where to go on: the `next_cursor` of another answer.
+    /// The `next_cursor` of the previous page.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<RunCursor>>,
 }
 
-/// The latest rows of a schedule.
+/// Lists the runs of a schedule, latest first.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/runs",
@@ -87,15 +87,15 @@ pub(super) async fn runs(
     StrictQuery(params): StrictQuery<RunsParams>,
 ) -> Result<Json<rest::Runs>, ApiError> {
     let RunsParams { limit, branch, up_to, cursor } = params;
-    let (live, schedule) = find(&api, &caller.who, &app, branch.as_deref(), &schedule)?;
-    let found = api.scheduler.runs(&live, &schedule, up_to, page(limit, cursor, RUNS)).await?;
+    let (live, schedule) = find(&api, &caller.principal, &app, branch.as_deref(), &schedule)?;
+    let found = api.scheduler.runs(&live, &schedule, up_to, page(limit, cursor, PAGE)).await?;
     Ok(Json(rest::Runs {
         next_cursor: found.next.map(|next| next.to_string()),
         runs: found.items.into_iter().map(run).collect(),
     }))
 }
 
-/// Runs a schedule now.
+/// Runs a schedule now; 202 if the run takes longer than 30 seconds.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/run",
@@ -110,15 +110,15 @@ pub(super) async fn run_now(
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
 ) -> Result<(StatusCode, Json<rest::Started>), ApiError> {
-    let (live, schedule) = find(&api, &caller.who, &app, branch.as_deref(), &schedule)?;
-    let running = api.scheduler.run_now(live, schedule, &caller.actor);
-    match tokio::time::timeout(RUN_WAIT_MAX, running).await {
+    let (live, schedule) = find(&api, &caller.principal, &app, branch.as_deref(), &schedule)?;
+    let run_now = api.scheduler.run_now(live, schedule, &caller.actor);
+    match tokio::time::timeout(RUN_WAIT_MAX, run_now).await {
         Ok(ran) => Ok((StatusCode::OK, Json(rest::Started { run: ran?.map(run) }))),
         Err(_) => Ok((StatusCode::ACCEPTED, Json(rest::Started { run: None }))),
     }
 }
 
-/// Pauses a schedule; one that is paused stays so.
+/// Pauses a schedule; no change if it is paused already.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/pause",
@@ -133,12 +133,12 @@ pub(super) async fn pause(
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
 ) -> Result<Json<rest::Schedule>, ApiError> {
-    let (live, schedule) = find(&api, &caller.who, &app, branch.as_deref(), &schedule)?;
+    let (live, schedule) = find(&api, &caller.principal, &app, branch.as_deref(), &schedule)?;
     api.scheduler.pause(&live, &schedule, &caller.actor).await?;
     one(&api, &live, &schedule).await
 }
 
-/// Resumes a schedule; one that is not paused goes on.
+/// Resumes a schedule; no change if it is not paused.
 #[utoipa::path(
     post,
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/resume",
@@ -153,12 +153,12 @@ pub(super) async fn resume(
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
 ) -> Result<Json<rest::Schedule>, ApiError> {
-    let (live, schedule) = find(&api, &caller.who, &app, branch.as_deref(), &schedule)?;
+    let (live, schedule) = find(&api, &caller.principal, &app, branch.as_deref(), &schedule)?;
     api.scheduler.resume(&live, &schedule, &caller.actor).await?;
     one(&api, &live, &schedule).await
 }
 
-/// Resumes the schedules of all apps, which are held since a restore. What was skipped is recorded and not run.
+/// Resumes the schedules of all apps after a restore, which holds them. Missed runs are recorded as skipped.
 #[utoipa::path(
     post,
     path = "/-/api/v1/schedules/resume",
@@ -182,10 +182,10 @@ async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Result<Json<rest::S
     let all = api.scheduler.scheduled(live).await?;
     let held = api.scheduler.schedule_hold().await?;
     let found = all.into_iter().find(|found| found.schedule.name == schedule.name);
-    Ok(Json(shown(found.ok_or_else(|| names::no_schedule(live, schedule.name.as_str()))?, held.is_some())))
+    Ok(Json(to_api(found.ok_or_else(|| lookup::no_schedule(live, schedule.name.as_str()))?, held.is_some())))
 }
 
-/// A hold as the API shows it.
+/// Converts a hold to its API type.
 pub(super) fn hold(ScheduleHold { since, cause }: ScheduleHold) -> rest::Held {
     rest::Held { since, by: cause }
 }
@@ -197,14 +197,14 @@ fn find(
     branch: Option<&str>,
     name: &str,
 ) -> Result<(Arc<Live>, Schedule), ApiError> {
-    let live = names::live(api, caller, app, branch)?;
+    let live = lookup::live(api, caller, app, branch)?;
     let schedules = &live.revision.manifest().schedules;
     let found = schedules.iter().find(|declared| declared.name.as_str() == name).cloned();
-    let found = found.ok_or_else(|| names::no_schedule(&live, name))?;
+    let found = found.ok_or_else(|| lookup::no_schedule(&live, name))?;
     Ok((live, found))
 }
 
-fn shown(scheduled: Scheduled, held: bool) -> rest::Schedule {
+fn to_api(scheduled: Scheduled, held: bool) -> rest::Schedule {
     let Scheduled { schedule, paused, next, last } = scheduled;
     let next = if held { Vec::new() } else { next };
     rest::Schedule {

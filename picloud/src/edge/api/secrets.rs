@@ -1,4 +1,4 @@
-//! Secrets of an app: which there are, set, unset; and the keys of all.
+//! Secrets of an app: list, set, unset; and rotation of the encryption keys.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest::{self, SecretEnvironment};
 
-/// From so many bytes on, letters alone or digits alone are no word or number of other texts.
-const WORD_MAX: usize = 16;
+/// The length from which a value of only letters or digits is unlikely to occur in other text.
+const WORD_BYTES_MAX: usize = 16;
 
-/// How many bytes of live scripts a new value is looked for in, those of production first.
+/// How much of the live scripts is searched for a new value, production first.
 const SEARCHED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Which secrets are set, when and by whom.
+/// Lists the secrets of an app, without their values.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/secrets",
@@ -51,18 +51,18 @@ pub(super) struct SecretPath {
     name: String,
 }
 
-/// For whom a secret is set or unset.
+/// The environment of a secret.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EnvironmentParam {
-    /// For production, where it is left out, or for all previews.
+    /// Production, the default, or all previews.
     #[serde(default)]
     #[param(inline)]
     environment: SecretEnvironment,
 }
 
-/// Sets a secret. Whoever may create the app creates it with that: its first push may need the secret.
+/// Sets a secret and redeploys what uses it. A caller with the create scope creates the app too: its first push can need the secret.
 #[utoipa::path(
     put,
     path = "/-/api/v1/apps/{app}/secrets/{name}",
@@ -83,29 +83,36 @@ pub(super) async fn set(
     JsonBody(rest::NewSecret { value }): JsonBody<rest::NewSecret>,
 ) -> Result<Json<rest::ChangedSecret>, ApiError> {
     let name = SettingName::new(&name)?;
-    // In a task of its own: a client that hangs up now does not stop it halfway, when it is stored and not served.
+    // Spawned: a disconnect of the client does not leave the change stored but not live.
     let (deployer, of) = (api.deployer.clone(), name.clone());
-    // What is searched is large, and no other request waits for it.
-    let (of_app, who, new) = ((api.clone(), app.clone()), caller.who.clone(), value.clone());
-    let warnings = tokio::task::spawn_blocking(move || doubts(&of_app.0, &who, &of_app.1, &new)).await?;
-    let by = Pusher { caller: caller.who, actor: caller.actor, creates: true, message: None };
-    let setting =
+    // The search is long and must not block this thread.
+    let search = (api.clone(), caller.principal.clone(), app.clone(), value.clone());
+    let search = tokio::task::spawn_blocking(move || {
+        let (api, caller, app, value) = search;
+        value_warnings(&api, &caller, &app, &value)
+    });
+    let warnings = search.await?;
+    let by = Pusher { caller: caller.principal, actor: caller.actor, creates: true, message: None };
+    let task =
         tokio::spawn(async move { deployer.set_secret(&app, (environment.into(), &of), &value, &by).await });
-    Ok(Json(rest::ChangedSecret { warnings, ..shown(&name, environment, setting.await??) }))
+    Ok(Json(rest::ChangedSecret { warnings, ..to_api(&name, environment, task.await??) }))
 }
 
-/// Why a value makes a bad secret: it is looked for in logs and pushes. Only who can read the code learns what stands in it.
-fn doubts(api: &Api, caller: &Caller, app: &AppName, value: &str) -> Vec<String> {
-    let mut doubts = Vec::new();
+/// Warnings about a value that makes a bad secret, since values are redacted in logs and rejected in pushes. Only callers who can read the code
+/// learn where it contains the value.
+fn value_warnings(api: &Api, caller: &Caller, app: &AppName, value: &str) -> Vec<String> {
+    let mut warnings = Vec::new();
     if value.len() < runtime::SECRET_MIN {
-        let least = runtime::SECRET_MIN;
-        return vec![format!("a secret of less than {least} bytes is not looked for in logs and pushes")];
+        let min = runtime::SECRET_MIN;
+        return vec![format!(
+            "a secret shorter than {min} bytes is neither redacted in logs nor detected in pushes"
+        )];
     }
     let is_word = value.bytes().all(|byte| byte.is_ascii_alphabetic());
     let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
-    if value.len() < WORD_MAX && (is_word || is_number) {
-        doubts.push(format!(
-            "the value is a {} that other texts can hold: it is hidden wherever it stands in logs, and pushes with it are rejected",
+    if value.len() < WORD_BYTES_MAX && (is_word || is_number) {
+        warnings.push(format!(
+            "the value is a {} that can occur in other text: it is redacted everywhere in logs, and pushes that contain it are rejected",
             if is_word { "word" } else { "number" }
         ));
     }
@@ -115,25 +122,25 @@ fn doubts(api: &Api, caller: &Caller, app: &AppName, value: &str) -> Vec<String>
         let (mut seen, mut left) = (HashSet::new(), SEARCHED_BYTES_MAX);
         for live in &branches {
             for (path, source) in live.revision.sources() {
-                // Previews mostly have the texts of production.
+                // Previews share most sources with production.
                 if !seen.insert(Arc::as_ptr(source)) {
                     continue;
                 }
-                let Some(rest) = left.checked_sub(source.text().len()) else { return doubts };
+                let Some(rest) = left.checked_sub(source.text().len()) else { return warnings };
                 left = rest;
                 if source.text().contains(value) {
-                    doubts.push(format!(
-                        "the value stands in {path}, which is live on {}, and so in what can be cloned: take another value",
+                    warnings.push(format!(
+                        "the value is in {path}, which is live on {}, and visible to everyone who can clone the repository: choose another value",
                         live.branch.name
                     ));
                 }
             }
         }
     }
-    doubts
+    warnings
 }
 
-/// Unsets a secret.
+/// Removes a secret.
 #[utoipa::path(
     delete,
     path = "/-/api/v1/apps/{app}/secrets/{name}",
@@ -154,18 +161,18 @@ pub(super) async fn unset(
 ) -> Result<Json<rest::ChangedSecret>, ApiError> {
     let name = SettingName::new(&name)?;
     let (deployer, of) = (api.deployer.clone(), name.clone());
-    let unsetting =
+    let task =
         tokio::spawn(
             async move { deployer.unset_secret(&app, (environment.into(), &of), &caller.actor).await },
         );
-    let changed = unsetting.await??;
+    let changed = task.await??;
     if !changed.changed {
-        return Err(ApiError::not_found("there is no such secret"));
+        return Err(ApiError::not_found("secret not found"));
     }
-    Ok(Json(shown(&name, environment, changed)))
+    Ok(Json(to_api(&name, environment, changed)))
 }
 
-/// Encrypts the secrets of all apps with the first key of the file.
+/// Re-encrypts the secrets of all apps with the first key of the key file.
 #[utoipa::path(
     post,
     path = "/-/api/v1/secrets/rotate",
@@ -181,8 +188,8 @@ pub(super) async fn rotate(
     Ok(Json(rest::Rotated { rotated: api.vault.rotate(&caller.actor).await? }))
 }
 
-/// Puts a new key on top of the key file in the data folder of the node that answers, for where the old one is lost. Refused
-/// where the operator keeps the file.
+/// Adds a new first key to the key file in the data folder of this node, to replace a lost key. Rejected where the operator manages the key
+/// file.
 #[utoipa::path(
     post,
     path = "/-/api/v1/secrets/new-key",
@@ -196,7 +203,7 @@ pub(super) async fn begin_new_key(
     _: NoBody,
 ) -> Result<Json<rest::NewKey>, ApiError> {
     let vault = api.vault.clone();
-    // In a task of its own: a client that hangs up now does not leave an act in the audit list without its key.
+    // Spawned: a disconnect of the client does not leave an audit event without its key.
     let new = tokio::spawn(async move { vault.begin_new_key(&caller.actor).await }).await??;
     Ok(Json(rest::NewKey {
         key: new.id,
@@ -223,7 +230,7 @@ impl From<SecretEnvironment> for Environment {
     }
 }
 
-fn shown(name: &SettingName, environment: SecretEnvironment, changed: Changed) -> rest::ChangedSecret {
+fn to_api(name: &SettingName, environment: SecretEnvironment, changed: Changed) -> rest::ChangedSecret {
     let deploys = changed.deploys.into_iter();
     let deploys = deploys.map(|(branch, deploy)| rest::SecretDeploy { branch, deploy: deploy.get() });
     rest::ChangedSecret {

@@ -1,4 +1,4 @@
-//! What the API reads and changes.
+//! The state of the API's handlers.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use platform::secrets::Vault;
 use platform::status::Watched;
 use platform::tokens::Tokens;
 
-use crate::edge::body::BodyBounds;
-use crate::edge::credentials::Door;
+use crate::edge::authenticator::Authenticator;
 use crate::edge::functions::FunctionCaller;
-use crate::edge::public::Public;
-use crate::edge::stopping::Stopping;
+use crate::edge::public_url::PublicUrl;
+use crate::edge::read_body::BodyLimits;
+use crate::edge::shutdown::Shutdown;
 
-/// What the API reads and changes. Cheap to clone.
+/// The state of the API's handlers. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api {
     pub(crate) apps: Apps,
@@ -36,12 +36,12 @@ pub(crate) struct Api {
     pub(crate) vault: Vault,
     pub(crate) table: Arc<LiveTable>,
     pub(crate) watched: Watched,
-    /// Where apps answer.
-    pub(crate) public: Public,
-    pub(crate) door: Door,
-    pub(crate) stopping: Arc<Stopping>,
-    /// How long a client may take to send a body.
-    pub(crate) bodies: BodyBounds,
-    /// What is held for requests that belong to no app.
+    /// The URLs of apps.
+    pub(crate) public_url: PublicUrl,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) shutdown: Arc<Shutdown>,
+    /// The limits of request bodies.
+    pub(crate) bodies: BodyLimits,
+    /// Accounts for request bodies that belong to no app.
     pub(crate) memory: Account,
 }

@@ -1,4 +1,4 @@
-//! Whether all is well.
+//! The status of the server.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,12 +10,11 @@ use super::extract::NoQuery;
 use super::schedules;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
-use crate::edge::credentials::Caller;
+use crate::edge::authenticator::Caller;
 use crate::rest::{self, ProblemKind, StatusProblem};
 use crate::words;
 
-/// Whether the nodes are ready and serve what they should, and what else an operator has to look at: what fails, backups,
-/// clocks and disks.
+/// Shows whether nodes and apps are healthy, and the problems that an operator should look at: failures, backups, clocks and disks.
 #[utoipa::path(
     get,
     path = "/-/api/v1/status",
@@ -27,7 +26,7 @@ pub(super) async fn show(
     caller: Caller,
     _: NoQuery,
 ) -> Result<Json<rest::Status>, ApiError> {
-    if !caller.who.may_on_node(NodeRight::Status) {
+    if !caller.principal.may_on_node(NodeRight::Status) {
         return Err(ApiError::missing_scope(NodeRight::Status.scope()));
     }
     let Status { counts, apps_live, problems } = api.watched.status().await?;
@@ -48,12 +47,12 @@ pub(super) async fn show(
         apps_deleted: counts.map(|counts| counts.apps_deleted),
         apps_live,
         last_backup_at: counts.and_then(|counts| counts.last_backup_at),
-        problems: problems.iter().map(shown).collect(),
+        problems: problems.iter().map(to_api).collect(),
         schedules_held: held,
     }))
 }
 
-fn shown(problem: &Problem) -> StatusProblem {
+fn to_api(problem: &Problem) -> StatusProblem {
     StatusProblem {
         kind: kind(problem),
         severity: match problem.severity() {

@@ -1,4 +1,4 @@
-//! Tokens: what there is, create, revoke. For admins alone.
+//! Tokens: list, create, revoke. For admins only.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,12 +8,12 @@ use platform::tokens::{Scopes, Token};
 use serde::Deserialize;
 
 use super::extract::{AdminCaller, JsonBody, NoBody, NoQuery, PathParams};
-use super::names;
+use super::lookup;
 use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::rest;
 
-/// All tokens, by name. None of them can be read back from this.
+/// Lists the tokens by name, without their secrets.
 #[utoipa::path(
     get,
     path = "/-/api/v1/tokens",
@@ -25,13 +25,13 @@ pub(super) async fn list(
     _: AdminCaller,
     _: NoQuery,
 ) -> Result<Json<rest::Tokens>, ApiError> {
-    Ok(Json(rest::Tokens { tokens: api.tokens.list().await?.into_iter().map(shown).collect() }))
+    Ok(Json(rest::Tokens { tokens: api.tokens.list().await?.into_iter().map(to_api).collect() }))
 }
 
-/// What no cache keeps.
+/// For responses with a secret.
 const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
-/// Creates a token. The answer is the only place where it is ever shown.
+/// Creates a token. The response is the only place where its secret is shown.
 #[utoipa::path(
     post,
     path = "/-/api/v1/tokens",
@@ -51,7 +51,7 @@ pub(super) async fn create(
         TimeDelta::try_seconds(seconds).unwrap_or(TimeDelta::MAX)
     });
     let (token, secret) = api.tokens.create(&new.name, &scopes, lifetime, &caller.actor).await?;
-    Ok((StatusCode::CREATED, NO_STORE, Json(rest::CreatedToken { secret, token: shown(token) })))
+    Ok((StatusCode::CREATED, NO_STORE, Json(rest::CreatedToken { secret, token: to_api(token) })))
 }
 
 #[derive(Deserialize)]
@@ -59,12 +59,12 @@ pub(super) struct TokenPath {
     token: String,
 }
 
-/// Ends a token, named by its name or its id.
+/// Revokes a token, given by name or id.
 #[utoipa::path(
     delete,
     path = "/-/api/v1/tokens/{token}",
     tag = "tokens",
-    params(("token" = String, Path, description = "Its name or its id")),
+    params(("token" = String, Path, description = "The name or the id of the token")),
     responses((status = 200, body = rest::Token), rest::Refusals),
 )]
 pub(super) async fn revoke(
@@ -77,16 +77,16 @@ pub(super) async fn revoke(
     let revoked = api.tokens.revoke(&token, &caller.actor).await?;
     let Some(revoked) = revoked else {
         let tokens = api.tokens.list().await?;
-        return Err(names::none_like(
-            "there is no such token",
+        return Err(lookup::not_found_among(
+            "token not found",
             &token,
             tokens.iter().map(|token| token.name.as_str()),
         ));
     };
-    Ok(Json(shown(revoked)))
+    Ok(Json(to_api(revoked)))
 }
 
-fn shown(token: Token) -> rest::Token {
+fn to_api(token: Token) -> rest::Token {
     rest::Token {
         id: token.id,
         name: token.name,

@@ -1,6 +1,5 @@
-//! git's smart HTTP (gitprotocol-http) for `<app>.git`: what is asked, and by whom. [`receive`] answers pushes, whose
-//! requests wait in [`spool`] until they are whole, and [`upload`] fetches. [`state`] is what they work with, [`wire`] what their messages
-//! have in common, [`error`] how they refuse.
+//! git's smart HTTP (gitprotocol-http) for `<app>.git`: authentication, authorization and ref advertisement. [`receive`] handles pushes,
+//! which [`spool`] buffers until they are complete, and [`upload`] handles fetches.
 
 mod error;
 mod receive;
@@ -16,77 +15,82 @@ use manifest_schema::name::AppName;
 use platform::executor::Holder;
 use platform::tokens::Right;
 
-use super::client;
-use super::credentials::Caller;
+use super::authenticator::Caller;
+use super::client_ip;
 use crate::words::addresses::Addresses;
 use crate::words::push::PushWords;
-use wire::{git_reply, protocol};
+use wire::{git_response, protocol};
 
 pub(super) use error::GitError;
-pub(crate) use state::{GitEdge, PushBounds, Pushes};
+pub(crate) use state::{GitService, PushConfig, PushLimits};
 
-/// How the server names itself to clients.
+/// The `agent` capability.
 const AGENT: &str = concat!("picloud/", env!("CARGO_PKG_VERSION"));
 
-/// Answers a request to the repository of `app`; `rest` is the path behind `<app>.git`.
-pub(super) async fn answer(
-    git: &GitEdge,
+/// Handles a request to the repository of `app`; `rest` is the path after `<app>.git`.
+pub(super) async fn handle(
+    git: &GitService,
     app: AppName,
     rest: &str,
-    addresses: Addresses,
+    urls: Addresses,
     request: Request<Body>,
 ) -> Result<Response<Body>, GitError> {
     if rest.starts_with("/info/lfs/") {
         return Err(GitError::LargeFiles);
     }
-    let address = client::address(&request);
-    let asked = service_of(rest, &request);
-    if let Some((service, Step::Exchange)) = asked {
-        require_type(&request, service)?;
+    let address = client_ip::client_ip(&request);
+    let endpoint = endpoint_of(rest, &request);
+    if let Some((service, Endpoint::Rpc)) = endpoint {
+        require_content_type(&request, service)?;
     }
     let headers = request.headers();
-    let admitted = async {
-        let caller = git.door.caller(headers, address).await;
+    let authorized = async {
+        let caller = git.authenticator.authenticate(headers, address).await;
         let caller = caller.map_err(GitError::Unauthorized)?;
-        let (service, step) = asked.ok_or(GitError::Address)?;
-        allow(git, &caller, &app, service).await?;
-        Ok((caller, service, step))
+        let (service, endpoint) = endpoint.ok_or(GitError::NotGit)?;
+        authorize(git, &caller, &app, service).await?;
+        Ok((caller, service, endpoint))
     };
-    let (caller, service, step) = match (admitted.await, asked) {
-        (Ok(admitted), _) => admitted,
-        (Err(error), Some((Service::Receive, Step::Exchange))) => {
-            let words = PushWords::new(app, String::new(), addresses, true);
-            return receive::refuse(git, words, request, error).await;
+    let (caller, service, endpoint) = match (authorized.await, endpoint) {
+        (Ok(authorized), _) => authorized,
+        (Err(error), Some((Service::Receive, Endpoint::Rpc))) => {
+            let reporter = PushWords::new(app, String::new(), urls, true);
+            return receive::reject_unread(git, reporter, request, error).await;
         }
         (Err(error), _) => return Err(error),
     };
-    let holder = Holder::new(caller.who.token, address.map(client::network), app.clone());
-    match (service, step) {
-        (service, Step::Advertise) => advertise(git, app, service, protocol(request.headers())).await,
-        (Service::Receive, Step::Exchange) => receive::receive(git, holder, caller, addresses, request).await,
-        (Service::Upload, Step::Exchange) => upload::upload(git, holder, request).await,
+    let holder = Holder::new(caller.principal.token, address.map(client_ip::network), app.clone());
+    match (service, endpoint) {
+        (service, Endpoint::InfoRefs) => advertise(git, app, service, protocol(request.headers())).await,
+        (Service::Receive, Endpoint::Rpc) => receive::receive(git, holder, caller, urls, request).await,
+        (Service::Upload, Endpoint::Rpc) => upload::upload(git, holder, request).await,
     }
 }
 
-/// Refuses what is not called what git calls it (gitprotocol-http): a page of another site can send nothing else unasked.
-fn require_type(request: &Request<Body>, service: Service) -> Result<(), GitError> {
+/// Rejects other content types than git's (gitprotocol-http): a page of another site cannot send these without a CORS preflight.
+fn require_content_type(request: &Request<Body>, service: Service) -> Result<(), GitError> {
     let expected = match service {
         Service::Receive => "application/x-git-receive-pack-request",
         Service::Upload => "application/x-git-upload-pack-request",
     };
-    let called = request.headers().get(header::CONTENT_TYPE);
-    match called.is_some_and(|kind| kind.as_bytes().eq_ignore_ascii_case(expected.as_bytes())) {
+    let sent = request.headers().get(header::CONTENT_TYPE);
+    match sent.is_some_and(|sent| sent.as_bytes().eq_ignore_ascii_case(expected.as_bytes())) {
         true => Ok(()),
         false => Err(GitError::ContentType(expected)),
     }
 }
 
-/// Whether the caller may have the service of that app. Whoever may nothing with it is refused as where there is none.
-async fn allow(git: &GitEdge, caller: &Caller, app: &AppName, service: Service) -> Result<(), GitError> {
-    let may = |right| caller.who.may(right, app);
-    let (fetches, pushes) = (may(Right::Read), may(Right::DeployPreviews));
-    let allowed = if matches!(service, Service::Upload) { fetches } else { pushes };
-    let creates = may(Right::Create);
+/// Checks that the caller has access to the service of the app. Without any access the app appears not to exist.
+async fn authorize(
+    git: &GitService,
+    caller: &Caller,
+    app: &AppName,
+    service: Service,
+) -> Result<(), GitError> {
+    let has = |right| caller.principal.may(right, app);
+    let (can_fetch, can_push) = (has(Right::Read), has(Right::DeployPreviews));
+    let allowed = if matches!(service, Service::Upload) { can_fetch } else { can_push };
+    let can_create = has(Right::Create);
     let forbidden = || {
         let (what, right) = match service {
             Service::Upload => ("read", Right::Read),
@@ -94,23 +98,23 @@ async fn allow(git: &GitEdge, caller: &Caller, app: &AppName, service: Service) 
         };
         GitError::Forbidden { app: app.clone(), what, right }
     };
-    if !allowed && !creates {
-        return Err(if caller.who.knows(app) { forbidden() } else { GitError::Unknown(app.clone()) });
+    if !allowed && !can_create {
+        return Err(if caller.principal.knows(app) { forbidden() } else { GitError::NotFound(app.clone()) });
     }
     match git.apps.find(app).await? {
         Some(_) if allowed => Ok(()),
-        None if creates && git.pushes.create_apps => match service {
-            Service::Receive if pushes => Ok(()),
-            _ => Err(GitError::PushedFirst(app.clone())),
+        None if can_create && git.config.create_apps => match service {
+            Service::Receive if can_push => Ok(()),
+            _ => Err(GitError::CreatedByPush(app.clone())),
         },
-        None if creates => Err(GitError::CreatedByHand(app.clone())),
-        _ if caller.who.knows(app) && !allowed => Err(forbidden()),
-        _ => Err(GitError::Unknown(app.clone())),
+        None if can_create => Err(GitError::CreatedByHand(app.clone())),
+        _ if caller.principal.knows(app) && !allowed => Err(forbidden()),
+        _ => Err(GitError::NotFound(app.clone())),
     }
 }
 
 async fn advertise(
-    git: &GitEdge,
+    git: &GitService,
     app: AppName,
     service: Service,
     protocol: Protocol,
@@ -124,7 +128,7 @@ async fn advertise(
             ("git-receive-pack", advertise_receive(&repository, http, protocol, AGENT).await?)
         }
     };
-    Ok(git_reply(&format!("application/x-{name}-advertisement"), Body::from(body)))
+    Ok(git_response(&format!("application/x-{name}-advertisement"), Body::from(body)))
 }
 
 #[derive(Clone, Copy)]
@@ -134,22 +138,24 @@ enum Service {
 }
 
 #[derive(Clone, Copy)]
-enum Step {
-    Advertise,
-    Exchange,
+enum Endpoint {
+    /// `/info/refs`: the ref advertisement.
+    InfoRefs,
+    /// `/git-receive-pack` or `/git-upload-pack`.
+    Rpc,
 }
 
-fn service_of(rest: &str, request: &Request<Body>) -> Option<(Service, Step)> {
+fn endpoint_of(rest: &str, request: &Request<Body>) -> Option<(Service, Endpoint)> {
     match (request.method(), rest) {
         (&Method::GET | &Method::HEAD, "/info/refs") => {
             match request.uri().query()?.strip_prefix("service=")? {
-                "git-receive-pack" => Some((Service::Receive, Step::Advertise)),
-                "git-upload-pack" => Some((Service::Upload, Step::Advertise)),
+                "git-receive-pack" => Some((Service::Receive, Endpoint::InfoRefs)),
+                "git-upload-pack" => Some((Service::Upload, Endpoint::InfoRefs)),
                 _ => None,
             }
         }
-        (&Method::POST, "/git-receive-pack") => Some((Service::Receive, Step::Exchange)),
-        (&Method::POST, "/git-upload-pack") => Some((Service::Upload, Step::Exchange)),
+        (&Method::POST, "/git-receive-pack") => Some((Service::Receive, Endpoint::Rpc)),
+        (&Method::POST, "/git-upload-pack") => Some((Service::Upload, Endpoint::Rpc)),
         _ => None,
     }
 }

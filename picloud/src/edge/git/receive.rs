@@ -1,4 +1,4 @@
-//! A push: taken in whole, then carried out while the client is told how it goes.
+//! receive-pack: a push, received completely and then run while its progress is reported to the client.
 
 use std::io;
 use std::sync::Arc;
@@ -20,241 +20,249 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::error::GitError;
-use super::spool::{NotSpooled, SpoolBounds, SpoolError, Spooled, discard, spool};
-use super::state::{GitEdge, PushBounds};
-use super::wire::{ANSWER_BUFFER, git_reply, plain_body};
-use crate::edge::credentials::Caller;
+use super::spool::{SpoolError, SpoolFailure, SpoolLimits, Spooled, discard, spool};
+use super::state::{GitService, PushLimits};
+use super::wire::{RESPONSE_BUFFER, decode_body, git_response};
+use crate::edge::authenticator::Caller;
 use crate::numbers::Numbers;
 use crate::traces::TARGET;
 use crate::words::addresses::Addresses;
 use crate::words::push::PushWords;
 
-/// How often a silent server says that it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+/// How often to send a keepalive while there is no progress.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What a push that arrives holds of its app's memory: what is kept of it there, what was read last, and what inflates it.
-const ARRIVING_BYTES: u64 = 192 * 1024;
+/// The memory of the app that a push reserves while it is received: the in-memory spool, the read buffer and the decompressor.
+const RECEIVE_BYTES: u64 = 192 * 1024;
 
-/// How long a push waits for those before it to be unpacked.
-const TURN_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a push waits for its permit to be unpacked.
+const PERMIT_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How many times as long as it came a push can be: packs are compressed already, and git compresses nothing else of a push.
+/// The maximum compression ratio of a push. Packs are compressed already, and git compresses nothing else of a push.
 const RATIO_MAX: u64 = 10;
 
-/// How long what a push asks for can take to come, and how much of it is kept, where it is refused before it is taken in.
-const REFUSED_HEAD_TIME: Duration = Duration::from_secs(5);
-const REFUSED_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long to wait for the commands of a push that is rejected unread, and their maximum size.
+const REJECTED_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const REJECTED_HEAD_BYTES_MAX: usize = 64 * 1024;
 
 const RESULT: &str = "application/x-git-receive-pack-result";
 
-/// A push that has arrived whole.
-struct Arrived {
+/// A push that has been received completely.
+struct ReceivedPush {
     holder: Holder,
     request: PushRequest,
     body: Spooled,
     pusher: Pusher,
-    addresses: Addresses,
+    urls: Addresses,
     started: Instant,
-    /// Held to the end: what waits and what is worked on takes room as what arrives does.
-    place: Place,
-    /// Held until its turn has come.
-    arriving: Reservation,
+    /// Held until the push ends: queued and running pushes take spool space as well.
+    slot: Place,
+    /// Held until the push runs.
+    memory: Reservation,
     numbers: Arc<Numbers>,
 }
 
-/// Takes a push in and carries it out.
+/// Receives a push and runs it.
 pub(super) async fn receive(
-    git: &GitEdge,
+    git: &GitService,
     holder: Holder,
     caller: Caller,
-    addresses: Addresses,
+    urls: Addresses,
     request: Request<Body>,
 ) -> Result<Response<Body>, GitError> {
     let started = Instant::now();
     let app = holder.app.clone();
-    let words = PushWords::new(app.clone(), caller.actor.name.clone(), addresses.clone(), false);
-    let (place, arriving) = match admit(git, &holder).await {
+    let reporter = PushWords::new(app.clone(), caller.actor.name.clone(), urls.clone(), false);
+    let (slot, memory) = match admit(git, &holder).await {
         Ok(admitted) => admitted,
-        Err(error) => return refuse(git, words, request, error).await,
+        Err(error) => return reject_unread(git, reporter, request, error).await,
     };
-    let mut body = plain_body(request, RATIO_MAX)?;
-    let bounds = &git.pushes.bounds;
-    let mut body = match spool(&mut body, &spooling(git), &place).await {
+    let mut body = decode_body(request, RATIO_MAX)?;
+    let limits = &git.config.limits;
+    let mut body = match spool(&mut body, &spool_limits(git), &slot).await {
         Ok(body) => body,
-        Err(NotSpooled { error, head }) => {
-            let rejection = not_spooled(&app, &error, git);
-            let read = git_receiver::read_request(&mut head.as_slice(), &bounds.limits).await;
-            let Ok(Some(request)) = read else { return Err(GitError::NotReceived(error)) };
-            return Ok(reject(git, &words, &request, &rejection, started));
+        Err(SpoolFailure { error, head }) => {
+            let rejection = spool_rejection(&app, &error, git);
+            let parsed = git_receiver::read_request(&mut head.as_slice(), &limits.limits).await;
+            let Ok(Some(request)) = parsed else { return Err(GitError::NotReceived(error)) };
+            return Ok(reject(git, &reporter, &request, &rejection, started));
         }
     };
-    let request = match git_receiver::read_request(&mut body, &bounds.limits).await {
+    let request = match git_receiver::read_request(&mut body, &limits.limits).await {
         Ok(Some(request)) => request,
-        Ok(None) => return Ok(git_reply(RESULT, Body::empty())),
+        Ok(None) => return Ok(git_response(RESULT, Body::empty())),
         Err(error) => {
-            tracing::info!(%app, %error, "push not understood");
+            tracing::info!(%app, %error, "invalid push request");
             return Err(GitError::NotAPush(error));
         }
     };
-    if let Some(fault) = request.fault {
-        let refused = UnpackError::from(fault);
-        let rejection = Rejection::Unpack { why: refused.to_string(), limit: refused.limit() };
-        return Ok(reject(git, &words, &request, &rejection, started));
+    if let Some(error) = request.fault {
+        let error = UnpackError::from(error);
+        let rejection = Rejection::Unpack { why: error.to_string(), limit: error.limit() };
+        return Ok(reject(git, &reporter, &request, &rejection, started));
     }
-    let pusher =
-        Pusher { caller: caller.who, actor: caller.actor, creates: git.pushes.create_apps, message: None };
-    let arrived = Arrived {
+    let pusher = Pusher {
+        caller: caller.principal,
+        actor: caller.actor,
+        creates: git.config.create_apps,
+        message: None,
+    };
+    let push = ReceivedPush {
         holder,
         request,
         body,
         pusher,
-        addresses,
+        urls,
         started,
-        place,
-        arriving,
-        numbers: Arc::clone(&git.pushes.numbers),
+        slot,
+        memory,
+        numbers: Arc::clone(&git.config.numbers),
     };
-    let (output, input) = tokio::io::duplex(ANSWER_BUFFER);
-    let (deployer, bounds, turns) = (git.deployer.clone(), git.pushes.bounds.clone(), git.turns.clone());
-    // What is traced of the push belongs to this request, which is answered while the push goes on.
-    let work = carry_out(arrived, deployer, bounds, turns, output).in_current_span();
-    git.pushes.threads.handle().spawn(work);
-    Ok(git_reply(RESULT, Body::from_stream(ReaderStream::new(input))))
+    let (input, output) = tokio::io::duplex(RESPONSE_BUFFER);
+    let (deployer, limits) = (git.deployer.clone(), git.config.limits.clone());
+    // In the span of this request, whose response starts before the push ends.
+    let task = run_push(push, deployer, limits, git.push_permits.clone(), input).in_current_span();
+    git.config.threads.handle().spawn(task);
+    Ok(git_response(RESULT, Body::from_stream(ReaderStream::new(output))))
 }
 
-/// A place and some memory for a push that arrives.
-async fn admit(git: &GitEdge, holder: &Holder) -> Result<(Place, Reservation), GitError> {
-    let place = git.arriving.try_enter(holder).map_err(|_| GitError::TooManyPushes)?;
+/// Acquires the slot and the memory to receive a push.
+async fn admit(git: &GitService, holder: &Holder) -> Result<(Place, Reservation), GitError> {
+    let slot = git.push_slots.try_enter(holder).map_err(|_| GitError::TooManyPushes)?;
     let account = git.apps.repository(&holder.app).await?.account(&git.memory);
-    Ok((place, account.try_reserve(Purpose::Pushes, ARRIVING_BYTES)?))
+    Ok((slot, account.try_reserve(Purpose::Pushes, RECEIVE_BYTES)?))
 }
 
-fn spooling(git: &GitEdge) -> SpoolBounds<'_> {
-    let bounds = &git.pushes.bounds;
-    SpoolBounds {
-        bytes: bounds.request_max(),
-        time: bounds.time,
+fn spool_limits(git: &GitService) -> SpoolLimits<'_> {
+    let limits = &git.config.limits;
+    SpoolLimits {
+        bytes_max: limits.request_bytes_max(),
+        timeout: limits.timeout,
         min_rate: git.min_rate,
-        folder: &git.pushes.spool,
+        dir: &git.config.spool_dir,
     }
 }
 
-/// Refuses a push in git's way that is not taken in: to an error of HTTP, git adds that everything is up to date, and shows nothing of
-/// what was said. Where that is no push, or too many are refused at once, it is the error.
-pub(super) async fn refuse(
-    git: &GitEdge,
-    words: PushWords,
+/// Rejects a push in git's protocol without running it. On an HTTP error git reports "Everything up-to-date" and hides the message. Returns
+/// `error` where this is no push, or too many are being rejected.
+pub(super) async fn reject_unread(
+    git: &GitService,
+    reporter: PushWords,
     request: Request<Body>,
     error: GitError,
 ) -> Result<Response<Body>, GitError> {
     let started = Instant::now();
     let Some(rejection) = error.rejection() else { return Err(error) };
-    let Ok(_refusing) = git.refusing.try_acquire() else { return Err(error) };
-    let mut body = plain_body(request, RATIO_MAX)?;
-    // What a client asks for, it sends at once.
+    let Ok(_permit) = git.rejecting.try_acquire() else { return Err(error) };
+    let mut body = decode_body(request, RATIO_MAX)?;
+    // A client sends the commands at once.
     let limits =
-        git_receiver::Limits { head_bytes: REFUSED_HEAD_BYTES_MAX, ..git.pushes.bounds.limits.clone() };
-    let reading = tokio::time::timeout(REFUSED_HEAD_TIME, git_receiver::read_request(&mut body, &limits));
-    let Ok(Ok(Some(request))) = reading.await else { return Err(error) };
-    discard(&mut body, &spooling(git)).await;
-    Ok(reject(git, &words, &request, &rejection, started))
+        git_receiver::Limits { head_bytes: REJECTED_HEAD_BYTES_MAX, ..git.config.limits.limits.clone() };
+    let read = tokio::time::timeout(REJECTED_HEAD_TIMEOUT, git_receiver::read_request(&mut body, &limits));
+    let Ok(Ok(Some(request))) = read.await else { return Err(error) };
+    discard(&mut body, &spool_limits(git)).await;
+    Ok(reject(git, &reporter, &request, &rejection, started))
 }
 
-/// Why a push is rejected that was not taken in.
-fn not_spooled(app: &AppName, error: &SpoolError, git: &GitEdge) -> Rejection {
+/// The rejection of a push that could not be spooled.
+fn spool_rejection(app: &AppName, error: &SpoolError, git: &GitService) -> Rejection {
+    if let SpoolError::Storage(source) = error {
+        return storage_failed(app, source);
+    }
+    tracing::info!(%app, %error, "push not received");
     match error {
-        SpoolError::Keep(source) => {
-            let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            let incident = uuid::Uuid::new_v4();
-            tracing::error!(%app, %incident, error = %source, "a push cannot be kept in the data folder");
-            if full { Rejection::DiskFull } else { Rejection::Internal { incident } }
+        SpoolError::NoSpace => Rejection::NoRoomBeside,
+        SpoolError::Evicted => Rejection::GaveWay,
+        SpoolError::Timeout => {
+            Rejection::TooSlow { time: git.config.limits.timeout, min_rate: git.min_rate.bytes_per_second }
         }
-        other => {
-            tracing::info!(%app, error = %other, "push not received");
-            match other {
-                SpoolError::NoRoom => Rejection::NoRoomBeside,
-                SpoolError::GaveWay => Rejection::GaveWay,
-                SpoolError::Slow => Rejection::TooSlow {
-                    time: git.pushes.bounds.time,
-                    min_rate: git.min_rate.bytes_per_second,
-                },
-                SpoolError::Cut(_) | SpoolError::Keep(_) => {
-                    Rejection::Unpack { why: other.to_string(), limit: None }
-                }
-            }
+        SpoolError::Disconnected(_) | SpoolError::Storage(_) => {
+            Rejection::Unpack { why: error.to_string(), limit: None }
         }
     }
 }
 
-/// The whole answer to a push of which nothing is carried out.
+/// The rejection of a push that cannot be written to the data folder.
+fn storage_failed(app: &AppName, source: &io::Error) -> Rejection {
+    let incident = uuid::Uuid::new_v4();
+    tracing::error!(%app, %incident, error = %source, "cannot write a push to the data folder");
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Rejection::DiskFull,
+        _ => Rejection::Internal { incident },
+    }
+}
+
+/// The whole response to a push that is rejected without running it.
 fn reject(
-    git: &GitEdge,
-    words: &PushWords,
+    git: &GitService,
+    reporter: &PushWords,
     request: &PushRequest,
     rejection: &Rejection,
     started: Instant,
 ) -> Response<Body> {
     let verdicts = Verdict::reject_all(&request.commands, rejection);
-    git.pushes.numbers.pushed(&verdicts, started.elapsed());
-    let ending = words.ending(&verdicts, started.elapsed());
+    git.config.numbers.pushed(&verdicts, started.elapsed());
+    let ending = reporter.ending(&verdicts, started.elapsed());
     let unpacked = match rejection {
         Rejection::Unpack { .. } => Err(rejection.clone()),
         _ => Ok(()),
     };
-    git_reply(RESULT, Body::from(said(&request.capabilities, &ending.text, &unpacked, &ending.results)))
+    let status = report_status(&request.capabilities, &ending.text, &unpacked, &ending.results);
+    git_response(RESULT, Body::from(status))
 }
 
-/// Carries out a push and tells the client, for as long as it listens.
-async fn carry_out(
-    arrived: Arrived,
+/// Runs a push and reports to the client while it is connected.
+async fn run_push(
+    push: ReceivedPush,
     deployer: Deployer,
-    bounds: PushBounds,
-    turns: FairTurns,
+    limits: PushLimits,
+    permits: FairTurns,
     output: DuplexStream,
 ) {
-    let capabilities = arrived.request.capabilities.clone();
-    let commands = arrived.request.commands.clone();
-    let mut words = PushWords::new(
-        arrived.holder.app.clone(),
-        arrived.pusher.actor.name.clone(),
-        arrived.addresses.clone(),
+    let capabilities = push.request.capabilities.clone();
+    let commands = push.request.commands.clone();
+    let mut reporter = PushWords::new(
+        push.holder.app.clone(),
+        push.pusher.actor.name.clone(),
+        push.urls.clone(),
         capabilities.quiet(),
     );
-    let (started, numbers) = (arrived.started, Arc::clone(&arrived.numbers));
+    let (started, numbers) = (push.started, Arc::clone(&push.numbers));
     let (tell, events) = Tell::channel();
-    // In a task of its own: a client that reads slowly does not stop it halfway, and one that hangs up only where nothing has changed.
-    let push = tracing::trace_span!(target: TARGET, "push", app = %arrived.holder.app, rejected = Empty);
-    let deploying = tokio::spawn(deploy(arrived, deployer, bounds, turns, tell).instrument(push.clone()));
+    let span = tracing::trace_span!(target: TARGET, "push", app = %push.holder.app, rejected = Empty);
+    // Spawned: a client that reads slowly does not delay the deploy, and a disconnect cancels it only before anything has changed.
+    let task = tokio::spawn(deploy(push, deployer, limits, permits, tell).instrument(span.clone()));
     let (mut input, mut output) = tokio::io::split(output);
     tokio::select! {
-        () = tell_events(events, &capabilities, &mut words, &mut output) => {}
-        // Then nobody receives the events any more, from which the deployer knows it.
-        () = hung_up(&mut input) => {}
+        () = send_events(events, &capabilities, &mut reporter, &mut output) => {}
+        // Drops the receiver of events, which cancels the deploy.
+        () = client_disconnected(&mut input) => {}
     }
-    let Deployed { unpacked, verdicts } = deploying.await.unwrap_or_else(|error| {
+    let Deployed { unpacked, verdicts } = task.await.unwrap_or_else(|error| {
         let incident = uuid::Uuid::new_v4();
-        tracing::error!(%incident, %error, "a push ended in a panic");
+        tracing::error!(%incident, %error, "push task panicked");
         let rejection = Rejection::OutcomeUnknown;
         Deployed { unpacked: Ok(()), verdicts: Verdict::reject_all(&commands, &rejection) }
     });
     numbers.pushed(&verdicts, started.elapsed());
-    let rejected = |verdict: &Verdict| matches!(verdict.outcome, Outcome::Rejected(_));
-    push.record("rejected", verdicts.iter().any(rejected));
-    drop(push);
-    let ending = words.ending(&verdicts, started.elapsed());
-    let _ = output.write_all(&said(&capabilities, &ending.text, &unpacked, &ending.results)).await;
+    let is_rejected = |verdict: &Verdict| matches!(verdict.outcome, Outcome::Rejected(_));
+    span.record("rejected", verdicts.iter().any(is_rejected));
+    drop(span);
+    let ending = reporter.ending(&verdicts, started.elapsed());
+    let status = report_status(&capabilities, &ending.text, &unpacked, &ending.results);
+    let _ = output.write_all(&status).await;
 }
 
-/// Tells the client what happens, and that it goes on where nothing does.
-async fn tell_events(
+/// Sends progress events to the client, and keepalives between them.
+async fn send_events(
     mut events: UnboundedReceiver<Event>,
     capabilities: &Capabilities,
-    words: &mut PushWords,
+    reporter: &mut PushWords,
     output: &mut WriteHalf<DuplexStream>,
 ) {
     loop {
-        let bytes = match tokio::time::timeout(KEEPALIVE, events.recv()).await {
-            Ok(Some(event)) => report::progress(capabilities, &words.event(&event)),
+        let bytes = match tokio::time::timeout(KEEPALIVE_INTERVAL, events.recv()).await {
+            Ok(Some(event)) => report::progress(capabilities, &reporter.event(&event)),
             Ok(None) => return,
             Err(_) => report::keepalive(capabilities),
         };
@@ -264,12 +272,13 @@ async fn tell_events(
     }
 }
 
-/// Ends when nobody reads the answer any more: nothing comes on this way.
-async fn hung_up(input: &mut ReadHalf<DuplexStream>) {
+/// Completes when the client no longer reads the response; nothing is ever sent in this direction.
+async fn client_disconnected(input: &mut ReadHalf<DuplexStream>) {
     while input.read(&mut [0]).await.is_ok_and(|read| read > 0) {}
 }
 
-fn said(
+/// The end of the response: the last progress messages and git's report-status.
+fn report_status(
     capabilities: &Capabilities,
     text: &str,
     unpacked: &Result<(), Rejection>,
@@ -278,42 +287,42 @@ fn said(
     let results: Vec<_> = results.iter().map(|(name, result)| (name.as_str(), result.clone())).collect();
     let unpacked = unpacked.as_ref().copied().map_err(|rejection| match rejection {
         Rejection::Unpack { why, .. } | Rejection::Unavailable { why } => why.as_str(),
-        Rejection::NoMemory(_) => "there is no memory for it",
+        Rejection::NoMemory(_) => "out of memory",
         Rejection::HistoryEnds(_) => "missing necessary objects",
         _ => "the server cannot read its repository",
     });
     [report::progress(capabilities, text), report::report(capabilities, unpacked, &results)].concat()
 }
 
-/// Hands a push over to be unpacked and deployed when there is memory for it, and its turn comes.
+/// Unpacks and deploys a push once it has its memory and its permit.
 async fn deploy(
-    arrived: Arrived,
+    push: ReceivedPush,
     deployer: Deployer,
-    bounds: PushBounds,
-    turns: FairTurns,
+    limits: PushLimits,
+    permits: FairTurns,
     tell: Tell,
 ) -> Deployed {
-    let Arrived { holder, request, body, pusher, place, arriving, .. } = arrived;
+    let ReceivedPush { holder, request, body, pusher, slot, memory, .. } = push;
     let commands = request.commands.clone();
     let rejected =
         |rejection| Deployed { unpacked: Ok(()), verdicts: Verdict::reject_all(&commands, &rejection) };
-    let waiting = async {
+    let admit = async {
         let push = deployer.admit(&holder.app, request, body.into_pack().await).await?;
-        match tokio::time::timeout(TURN_WAIT_MAX, turns.next(&holder)).await {
-            Ok(turn) => Ok((push, turn)),
+        match tokio::time::timeout(PERMIT_WAIT_MAX, permits.next(&holder)).await {
+            Ok(permit) => Ok((push, permit)),
             Err(_) => Err(rejected(Rejection::NoSlot)),
         }
     };
-    let waited = tokio::select! {
-        waited = waiting => waited,
-        () = place.given_way() => Err(rejected(Rejection::GaveWay)),
+    let admitted = tokio::select! {
+        admitted = admit => admitted,
+        () = slot.given_way() => Err(rejected(Rejection::GaveWay)),
         () = tell.unheard() => Err(rejected(Rejection::Unheard)),
     };
-    let (push, _turn) = match waited {
-        Ok(waited) => waited,
+    let (push, _permit) = match admitted {
+        Ok(admitted) => admitted,
         Err(rejected) => return rejected,
     };
-    place.settle();
-    drop(arriving);
-    deployer.receive(&holder.app, push, &bounds.limits, &pusher, &tell).await
+    slot.settle();
+    drop(memory);
+    deployer.receive(&holder.app, push, &limits.limits, &pusher, &tell).await
 }

@@ -1,6 +1,5 @@
-//! Takes in a request until it is whole, so that a slow client holds neither memory nor a turn among those who work: a
-//! small one in memory, a larger one in a file without a name, which is gone with the process. What files hold together is
-//! bounded, and so is how slowly they grow.
+//! Spools a push until it is complete, so that a slow client holds neither memory nor a permit to run: a small one in memory, a larger one
+//! in an unnamed file, which is gone with the process. The total size of the files and the minimum rate are limited.
 
 use std::io;
 use std::path::Path;
@@ -14,163 +13,163 @@ use platform::executor::places::{NoPlace, Place};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, ReadBuf};
 
-use crate::edge::pace::{MinRate, Pace};
+use crate::edge::min_rate::{MinRate, RateMeter};
 
-/// Over what time the rate of a client is averaged: one that packs as it sends pauses at times.
-const SPAN: Duration = Duration::from_secs(15);
+/// The window over which the rate of a client is averaged. A client that packs while it sends pauses at times.
+const RATE_WINDOW: Duration = Duration::from_secs(15);
 
-/// How much of a request is kept in memory.
+/// The size up to which a request is spooled in memory.
 const IN_MEMORY_MAX: usize = 64 * 1024;
 
-/// How much is read from the connection at a time, and of what is not kept.
-const PIECE: usize = 32 * 1024;
-const DISCARDED_PIECE: usize = 4 * 1024;
+/// The sizes of a read from the connection: to spool and to discard.
+const CHUNK: usize = 32 * 1024;
+const DISCARD_CHUNK: usize = 4 * 1024;
 
-/// Why something ended whose place others wanted, who had fewer.
-pub(super) const GAVE_WAY: &str =
-    "it gave way to others, since this token has most of what is on its way; try again in a moment";
+/// The message of an eviction.
+pub(super) const EVICTED: &str =
+    "evicted for others, since this token has the most transfers in progress; try again in a moment";
 
-/// Why a request was not taken in.
+/// Why a request was not spooled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpoolError {
-    /// The client sent too little for too long, or took too long in all.
-    #[error("the push took too long to arrive")]
-    Slow,
-    /// Others, who had fewer, wanted its place.
-    #[error("{GAVE_WAY}")]
-    GaveWay,
-    /// Too much of other pushes is there, and of nobody more than of this one's token.
-    #[error("there is no room for the push beside others of this token or app")]
-    NoRoom,
-    /// The connection broke, or what it brought cannot be decompressed.
-    #[error("the push was cut off: {0}")]
-    Cut(#[source] io::Error),
-    /// The server cannot keep it.
-    #[error("the server cannot keep the push: {0}")]
-    Keep(#[source] io::Error),
+    /// The client was slower than the minimum rate, or exceeded the timeout.
+    #[error("push timeout: the client sends too slowly")]
+    Timeout,
+    /// Evicted for a holder with fewer slots.
+    #[error("{EVICTED}")]
+    Evicted,
+    /// The spool space is in use by other pushes, and no other holder has more of it.
+    #[error("no spool space for the push besides others of this token or app")]
+    NoSpace,
+    /// The connection was lost, or the body cannot be decompressed.
+    #[error("push incomplete: {0}")]
+    Disconnected(#[source] io::Error),
+    /// The data folder cannot be written.
+    #[error("the server cannot store the push: {0}")]
+    Storage(#[source] io::Error),
 }
 
-/// A request that was not taken in.
+/// A request that was not spooled.
 #[derive(Debug)]
-pub(super) struct NotSpooled {
+pub(super) struct SpoolFailure {
     pub(super) error: SpoolError,
-    /// How it begins: what the client asks for, so that it can be told in git's way.
+    /// The start of the request, with the commands: they are needed to reject the push in git's protocol.
     pub(super) head: Vec<u8>,
 }
 
-/// A whole request, to be read from its beginning.
+/// A complete request, to be read from its start.
 pub(super) enum Spooled {
     Memory(io::Cursor<Vec<u8>>),
     File(File),
 }
 
-/// How a request is taken in.
-pub(super) struct SpoolBounds<'a> {
-    /// Its most bytes. What is beyond is read, up to as much again, and thrown away: a client reads its answer only when it has
-    /// sent everything.
-    pub(super) bytes: u64,
-    /// The longest that it can take.
-    pub(super) time: Duration,
-    /// How slowly it can come.
+/// The limits of spooling.
+pub(super) struct SpoolLimits<'a> {
+    /// The maximum size of a request. Up to as much again is read and discarded: git reads the response only after it has sent everything.
+    pub(super) bytes_max: u64,
+    /// The maximum time to receive a request.
+    pub(super) timeout: Duration,
+    /// The minimum rate of the client.
     pub(super) min_rate: MinRate,
-    /// Where files are.
-    pub(super) folder: &'a Path,
+    /// The directory of spool files.
+    pub(super) dir: &'a Path,
 }
 
-/// Takes in `body`, for as long as it has its `place`, in which its bytes count.
+/// Spools `body` until it is evicted from its `slot`, which also accounts for its spool space.
 pub(super) async fn spool(
     body: &mut (impl AsyncRead + Unpin),
-    bounds: &SpoolBounds<'_>,
-    place: &Place,
-) -> Result<Spooled, NotSpooled> {
-    let mut kept = Kept::default();
-    let taken = tokio::select! {
-        taken = tokio::time::timeout(bounds.time, take(body, bounds, place, &mut kept)) => {
-            taken.unwrap_or(Err(SpoolError::Slow))
+    limits: &SpoolLimits<'_>,
+    slot: &Place,
+) -> Result<Spooled, SpoolFailure> {
+    let mut buffer = SpoolBuffer::default();
+    let result = tokio::select! {
+        result = tokio::time::timeout(limits.timeout, receive(body, limits, slot, &mut buffer)) => {
+            result.unwrap_or(Err(SpoolError::Timeout))
         }
-        () = place.given_way() => Err(SpoolError::GaveWay),
+        () = slot.given_way() => Err(SpoolError::Evicted),
     };
-    let Kept { memory, file } = kept;
-    match (taken, file) {
-        (Err(error), _) => Err(NotSpooled { error, head: memory }),
+    let SpoolBuffer { memory, file } = buffer;
+    match (result, file) {
+        (Err(error), _) => Err(SpoolFailure { error, head: memory }),
         (Ok(()), None) => Ok(Spooled::Memory(io::Cursor::new(memory))),
-        (Ok(()), Some(mut file)) => match rewound(&mut file).await {
+        (Ok(()), Some(mut file)) => match rewind(&mut file).await {
             Ok(()) => Ok(Spooled::File(file)),
-            Err(error) => Err(NotSpooled { error: SpoolError::Keep(error), head: memory }),
+            Err(error) => Err(SpoolFailure { error: SpoolError::Storage(error), head: memory }),
         },
     }
 }
 
-/// Reads what is left of a request that is not taken in: a client reads its answer only when it has sent everything, or stops.
-pub(super) async fn discard(body: &mut (impl AsyncRead + Unpin), bounds: &SpoolBounds<'_>) {
-    let reading = async {
-        let mut left = bounds.bytes.saturating_mul(2);
-        let mut piece = [0; DISCARDED_PIECE];
-        let mut pace = Pace::from_next_span(bounds.min_rate, SPAN);
-        while left > 0 && pace.is_kept() {
-            match tokio::time::timeout_at(pace.span_ends(), body.read(&mut piece)).await {
+/// Reads and discards the rest of a request: git reads the response only after it has sent everything.
+pub(super) async fn discard(body: &mut (impl AsyncRead + Unpin), limits: &SpoolLimits<'_>) {
+    let read_all = async {
+        let mut left = limits.bytes_max.saturating_mul(2);
+        let mut chunk = [0; DISCARD_CHUNK];
+        let mut meter = RateMeter::with_grace_window(limits.min_rate, RATE_WINDOW);
+        while left > 0 && meter.is_met() {
+            match tokio::time::timeout_at(meter.window_end(), body.read(&mut chunk)).await {
                 Ok(Ok(0) | Err(_)) => return,
                 Ok(Ok(read)) => {
-                    pace.add(read);
+                    meter.add(read);
                     left = left.saturating_sub(read as u64);
                 }
                 Err(_) => {}
             }
         }
     };
-    let _ = tokio::time::timeout(bounds.time, reading).await;
+    let _ = tokio::time::timeout(limits.timeout, read_all).await;
 }
 
-/// What was taken in so far.
+/// The received part of a request.
 #[derive(Default)]
-struct Kept {
-    /// All of it, or how it begins.
+struct SpoolBuffer {
+    /// The whole request, or its start where there is a file.
     memory: Vec<u8>,
     file: Option<File>,
 }
 
-async fn take(
+/// Reads the whole request. After a failure the rest is discarded.
+async fn receive(
     body: &mut (impl AsyncRead + Unpin),
-    bounds: &SpoolBounds<'_>,
-    place: &Place,
-    kept: &mut Kept,
+    limits: &SpoolLimits<'_>,
+    slot: &Place,
+    buffer: &mut SpoolBuffer,
 ) -> Result<(), SpoolError> {
     let mut failed: Option<SpoolError> = None;
-    let mut taken = 0u64;
-    let mut piece = vec![0; PIECE];
-    let mut pace = Pace::from_next_span(bounds.min_rate, SPAN);
-    while taken < bounds.bytes.saturating_mul(2) {
-        let read = match tokio::time::timeout_at(pace.span_ends(), body.read(&mut piece)).await {
+    let mut received = 0u64;
+    let mut chunk = vec![0; CHUNK];
+    let mut meter = RateMeter::with_grace_window(limits.min_rate, RATE_WINDOW);
+    while received < limits.bytes_max.saturating_mul(2) {
+        let read = match tokio::time::timeout_at(meter.window_end(), body.read(&mut chunk)).await {
             Ok(Ok(0)) => break,
-            Ok(read) => &piece[..read.map_err(SpoolError::Cut)?],
+            Ok(read) => &chunk[..read.map_err(SpoolError::Disconnected)?],
             Err(_) => &[],
         };
-        pace.add(read.len());
-        if !pace.is_kept() {
-            return Err(SpoolError::Slow);
+        meter.add(read.len());
+        if !meter.is_met() {
+            return Err(SpoolError::Timeout);
         }
-        taken += read.len() as u64;
-        if taken > bounds.bytes.saturating_add(PIECE as u64) || failed.is_some() {
+        received += read.len() as u64;
+        if received > limits.bytes_max.saturating_add(CHUNK as u64) || failed.is_some() {
             continue;
         }
-        let Kept { memory, file } = kept;
+        let SpoolBuffer { memory, file } = buffer;
         if file.is_none() && memory.len() + read.len() <= IN_MEMORY_MAX {
             memory.extend_from_slice(read);
             continue;
         }
         let more = read.len() + if file.is_none() { memory.len() } else { 0 };
-        failed = match place.grow(more as u64) {
-            Ok(()) => keep(file, bounds.folder, memory, read).await.err().map(SpoolError::Keep),
-            Err(NoPlace) => Some(SpoolError::NoRoom),
+        failed = match slot.grow(more as u64) {
+            Ok(()) => append(file, limits.dir, memory, read).await.err().map(SpoolError::Storage),
+            Err(NoPlace) => Some(SpoolError::NoSpace),
         };
     }
     failed.map_or(Ok(()), Err)
 }
 
-/// Writes what was read behind what the file holds; a new file begins with what was kept in memory until now.
-async fn keep(file: &mut Option<File>, folder: &Path, memory: &[u8], read: &[u8]) -> io::Result<()> {
+/// Appends to the spool file; a new file starts with the bytes in memory.
+async fn append(file: &mut Option<File>, dir: &Path, memory: &[u8], read: &[u8]) -> io::Result<()> {
     if file.is_none() {
-        file.insert(File::from_std(tempfile::tempfile_in(folder)?)).write_all(memory).await?;
+        file.insert(File::from_std(tempfile::tempfile_in(dir)?)).write_all(memory).await?;
     }
     match file {
         Some(file) => file.write_all(read).await,
@@ -178,13 +177,13 @@ async fn keep(file: &mut Option<File>, folder: &Path, memory: &[u8], read: &[u8]
     }
 }
 
-async fn rewound(file: &mut File) -> io::Result<()> {
+async fn rewind(file: &mut File) -> io::Result<()> {
     file.flush().await?;
     file.rewind().await.map(drop)
 }
 
 impl Spooled {
-    /// What was not read yet: the pack, once everything before it was.
+    /// The part that has not been read: the pack, once the commands have been.
     pub(super) async fn into_pack(self) -> io::Result<PackBytes> {
         match self {
             Self::Memory(bytes) => {
@@ -231,14 +230,14 @@ mod tests {
         Holder::new(Some(uuid::Uuid::from_u128(token)), None, AppName::new("app").unwrap())
     }
 
-    fn bounds(bytes: u64, time: Duration, folder: &Path) -> SpoolBounds<'_> {
-        SpoolBounds { bytes, time, min_rate: MinRate::default(), folder }
+    fn limits(bytes_max: u64, timeout: Duration, dir: &Path) -> SpoolLimits<'_> {
+        SpoolLimits { bytes_max, timeout, min_rate: MinRate::default(), dir }
     }
 
-    async fn taken(body: &[u8], bytes_max: u64) -> (Vec<u8>, bool) {
+    async fn spool_and_read(body: &[u8], bytes_max: u64) -> (Vec<u8>, bool) {
         let (folder, place) = (tempfile::tempdir().unwrap(), places().try_enter(&holder(1)).unwrap());
-        let bounds = bounds(bytes_max, LONG, folder.path());
-        let mut spooled = spool(&mut &*body, &bounds, &place).await.unwrap();
+        let limits = limits(bytes_max, LONG, folder.path());
+        let mut spooled = spool(&mut &*body, &limits, &place).await.unwrap();
         let in_file = matches!(spooled, Spooled::File(_));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
         let mut read = Vec::new();
@@ -247,35 +246,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_is_read_back_as_it_came() {
+    async fn request_is_read_back_unchanged() {
         for (length, in_file) in
             [(0, false), (10, false), (IN_MEMORY_MAX, false), (IN_MEMORY_MAX * 5 + 7, true)]
         {
             let body: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
-            assert_eq!(taken(&body, u64::MAX).await, (body, in_file), "{length}");
+            assert_eq!(spool_and_read(&body, u64::MAX).await, (body, in_file), "{length}");
         }
     }
 
     #[tokio::test]
-    async fn what_is_too_long_is_read_and_not_kept() {
-        let (kept, _) = taken(&vec![7; 10 * PIECE], 4 * PIECE as u64).await;
-        assert!(kept.len() > 4 * PIECE && kept.len() <= 6 * PIECE, "{}", kept.len());
+    async fn bytes_beyond_limit_are_discarded() {
+        let (read, _) = spool_and_read(&vec![7; 10 * CHUNK], 4 * CHUNK as u64).await;
+        assert!(read.len() > 4 * CHUNK && read.len() <= 6 * CHUNK, "{}", read.len());
     }
 
     #[tokio::test]
-    async fn what_has_no_room_is_read_and_its_beginning_kept() {
+    async fn request_without_spool_space_keeps_its_start() {
         let (folder, place) = (tempfile::tempdir().unwrap(), places().try_enter(&holder(1)).unwrap());
-        let bounds = bounds(u64::MAX, LONG, folder.path());
+        let limits = limits(u64::MAX, LONG, folder.path());
         let long = vec![7; 1024 * 1024 + 1];
-        let refused = spool(&mut &*long, &bounds, &place).await;
-        let Err(NotSpooled { error: SpoolError::NoRoom, head }) = refused else { panic!("it has room") };
+        let result = spool(&mut &*long, &limits, &place).await;
+        let Err(SpoolFailure { error: SpoolError::NoSpace, head }) = result else { panic!("it has space") };
         assert_eq!(head.len(), IN_MEMORY_MAX);
     }
 
-    /// How a client fares that sends so many bytes each second.
-    async fn dawdling(bytes: usize, time: Duration) -> (Result<Spooled, NotSpooled>, Duration) {
+    /// Spools the request of a client that sends `bytes` each second.
+    async fn spool_slow_client(bytes: usize, timeout: Duration) -> (Result<Spooled, SpoolFailure>, Duration) {
         let (folder, place) = (tempfile::tempdir().unwrap(), places().try_enter(&holder(1)).unwrap());
-        let (mut client, mut body) = tokio::io::duplex(PIECE);
+        let (mut client, mut body) = tokio::io::duplex(CHUNK);
         client.write_all(b"half").await.unwrap();
         tokio::spawn(async move {
             loop {
@@ -285,23 +284,23 @@ mod tests {
                 }
             }
         });
-        let began = tokio::time::Instant::now();
-        let taken = spool(&mut body, &bounds(u64::MAX, time, folder.path()), &place).await;
-        (taken, began.elapsed())
+        let started = tokio::time::Instant::now();
+        let result = spool(&mut body, &limits(u64::MAX, timeout, folder.path()), &place).await;
+        (result, started.elapsed())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_falls_silent_or_dawdles_is_dropped() {
-        for (bytes, ends) in [(0, 2 * SPAN), (1000, 2 * SPAN), (1100, LONG * 60)] {
-            let (dropped, after) = dawdling(bytes, LONG * 60).await;
-            let Err(NotSpooled { error: SpoolError::Slow, head }) = dropped else { panic!("{bytes}") };
+    async fn client_below_minimum_rate_times_out() {
+        for (bytes, ends) in [(0, 2 * RATE_WINDOW), (1000, 2 * RATE_WINDOW), (1100, LONG * 60)] {
+            let (dropped, after) = spool_slow_client(bytes, LONG * 60).await;
+            let Err(SpoolFailure { error: SpoolError::Timeout, head }) = dropped else { panic!("{bytes}") };
             assert!(head.starts_with(b"half"));
             assert_eq!(after, ends, "{bytes}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_whose_place_is_taken_away_is_dropped() {
+    async fn evicted_client_is_dropped() {
         let (folder, places) = (
             tempfile::tempdir().unwrap(),
             Places::new(PlaceBounds { places: 2, app_places: 2, bytes: 0, app_bytes: 0 }),
@@ -312,8 +311,8 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(places.try_enter(&holder(2)).unwrap());
         };
-        let bounds = bounds(u64::MAX, LONG, folder.path());
-        let (given_way, ()) = tokio::join!(spool(&mut body, &bounds, &hog[0]), other);
-        assert!(matches!(given_way, Err(NotSpooled { error: SpoolError::GaveWay, .. })));
+        let limits = limits(u64::MAX, LONG, folder.path());
+        let (result, ()) = tokio::join!(spool(&mut body, &limits, &hog[0]), other);
+        assert!(matches!(result, Err(SpoolFailure { error: SpoolError::Evicted, .. })));
     }
 }

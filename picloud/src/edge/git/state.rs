@@ -1,4 +1,4 @@
-//! What serves repositories: where pushes go, and what they may take.
+//! The git service: its limits, and the slots of pushes and fetches.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use platform::deploy::Deployer;
 use platform::memory::MemoryBudget;
 use platform::repository::AppId;
 
-use crate::edge::credentials::Door;
-use crate::edge::pace::MinRate;
+use crate::edge::authenticator::Authenticator;
+use crate::edge::min_rate::MinRate;
 use crate::numbers::Numbers;
 use platform::executor::fair_turns::FairTurns;
 use platform::executor::places::{PlaceBounds, Places};
@@ -18,127 +18,127 @@ use platform::executor::threads::BackgroundThreads;
 use platform::executor::turns::Turns;
 use tokio::sync::Semaphore;
 
-/// How many pushes can be arriving, waiting for their turn or be worked on at once. Where they are more, who has most gives way.
+/// The maximum number of pushes that are received, queued or running. Beyond it, a push of the largest holder is evicted.
 const PUSHES_MAX: usize = 256;
 
-/// How many of the largest pushes have room in the data folder at once, and how many of one app. Most are much smaller.
+/// The spool space, as a number of pushes of maximum size: of all apps and of one. Most pushes are much smaller.
 const LARGE_PUSHES_MAX: u64 = 16;
 const LARGE_PUSHES_OF_APP_MAX: u64 = 8;
 
-/// How many fetches are answered at once, those that wait for their clients among them; where they are more, who has most gives way.
+/// The maximum number of fetches, including those that wait for their client. Beyond it, a fetch of the largest holder is evicted.
 const FETCHES_MAX: usize = 128;
 
-/// How many pushes that have no place are read to their end at once, so that they can be refused in git's way.
-const REFUSED_MAX: usize = 64;
+/// The maximum number of pushes beyond the limits that are read and discarded at once, to reject them in git's protocol.
+const REJECTED_MAX: usize = 64;
 
-/// How many fetches read at once, and of one app: SQLite has four connections that read. Those that wait for their clients do not count.
+/// The maximum number of fetches that read from the database, of all apps and of one: SQLite has four read connections. A fetch that waits for
+/// its client does not count.
 const READS_MAX: usize = 3;
 const READS_OF_APP_MAX: usize = 2;
 
-/// What pushes may take.
+/// The limits of pushes.
 #[derive(Clone, Debug)]
-pub(crate) struct PushBounds {
-    /// What one may hold.
+pub(crate) struct PushLimits {
+    /// The limits of the pack and its objects.
     pub(crate) limits: git_receiver::Limits,
-    /// How long one may take to arrive.
-    pub(crate) time: Duration,
-    /// How many are unpacked at once; each may hold a whole pack in memory.
-    pub(crate) at_once: usize,
+    /// The maximum time to receive a push.
+    pub(crate) timeout: Duration,
+    /// How many pushes are unpacked at once; each can hold a whole pack in memory.
+    pub(crate) max_concurrent: usize,
 }
 
-impl Default for PushBounds {
+impl Default for PushLimits {
     fn default() -> Self {
-        Self { limits: git_receiver::Limits::default(), time: Duration::from_secs(300), at_once: 4 }
+        Self { limits: git_receiver::Limits::default(), timeout: Duration::from_secs(300), max_concurrent: 4 }
     }
 }
 
-impl PushBounds {
-    /// The most bytes of a request: a pack, and what stands before it.
-    pub(super) fn request_max(&self) -> u64 {
+impl PushLimits {
+    /// The maximum size of a request: the commands and the pack.
+    pub(super) fn request_bytes_max(&self) -> u64 {
         self.limits.request_bytes.saturating_add(self.limits.head_bytes as u64)
     }
 }
 
-/// How pushes are taken in.
+/// The configuration of pushes and fetches.
 #[derive(Clone, Debug)]
-pub(crate) struct Pushes {
-    /// What they may take.
-    pub(crate) bounds: PushBounds,
-    /// The folder in which large ones wait until they are whole.
-    pub(crate) spool: PathBuf,
+pub(crate) struct PushConfig {
+    /// The limits of pushes.
+    pub(crate) limits: PushLimits,
+    /// The directory of spool files.
+    pub(crate) spool_dir: PathBuf,
     /// Whether the first push to a name creates the app.
     pub(crate) create_apps: bool,
-    /// Where they are counted.
     pub(crate) numbers: Arc<Numbers>,
-    /// Where they are worked on.
+    /// The threads that run pushes.
     pub(crate) threads: Arc<BackgroundThreads>,
-    /// And fetches.
+    /// The threads that run fetches.
     pub(crate) fetch_threads: Arc<BackgroundThreads>,
 }
 
-/// Serves repositories.
+/// Serves repositories. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct GitEdge {
+pub(crate) struct GitService {
     pub(super) apps: Apps,
     pub(super) deployer: Deployer,
-    pub(super) door: Door,
-    pub(super) pushes: Pushes,
-    /// Which pushes arrive, wait or are worked on.
-    pub(super) arriving: Places,
-    /// Those that have no place and are told so.
-    pub(super) refusing: Arc<Semaphore>,
-    /// Which pushes are worked on.
-    pub(super) turns: FairTurns,
-    /// Which fetches are answered.
-    pub(super) fetching: Places,
-    /// Which of them read.
-    pub(super) reads: Turns<AppId>,
-    /// The memory that the apps share.
+    pub(super) authenticator: Authenticator,
+    pub(super) config: PushConfig,
+    /// The slots of pushes that are received, queued or running.
+    pub(super) push_slots: Places,
+    /// The permits of pushes that are read only to reject them.
+    pub(super) rejecting: Arc<Semaphore>,
+    /// The permits of running pushes.
+    pub(super) push_permits: FairTurns,
+    /// The slots of fetches.
+    pub(super) fetch_slots: Places,
+    /// The permits of fetches that read from the database.
+    pub(super) read_permits: Turns<AppId>,
+    /// The memory budget of all apps.
     pub(super) memory: MemoryBudget,
-    /// The least rate of a client.
+    /// The minimum rate of clients.
     pub(super) min_rate: MinRate,
 }
 
-impl GitEdge {
+impl GitService {
     pub(crate) fn new(
         apps: Apps,
         deployer: Deployer,
-        door: Door,
-        pushes: Pushes,
+        authenticator: Authenticator,
+        config: PushConfig,
         memory: MemoryBudget,
         min_rate: MinRate,
     ) -> Self {
-        let at_once = pushes.bounds.at_once;
-        let push_bytes = pushes.bounds.request_max();
+        let max_concurrent = config.limits.max_concurrent;
+        let push_bytes = config.limits.request_bytes_max();
         Self {
             apps,
             deployer,
-            door,
-            pushes,
-            arriving: Places::new(PlaceBounds {
+            authenticator,
+            config,
+            push_slots: Places::new(PlaceBounds {
                 places: PUSHES_MAX,
                 app_places: PUSHES_MAX,
                 bytes: push_bytes.saturating_mul(LARGE_PUSHES_MAX),
                 app_bytes: push_bytes.saturating_mul(LARGE_PUSHES_OF_APP_MAX),
             }),
-            refusing: Arc::new(Semaphore::new(REFUSED_MAX)),
-            // One is left to others, where there are several.
-            turns: FairTurns::new(at_once, at_once.saturating_sub(1).max(1)),
-            fetching: Places::new(PlaceBounds {
+            rejecting: Arc::new(Semaphore::new(REJECTED_MAX)),
+            // With several, one holder leaves at least one to the others.
+            push_permits: FairTurns::new(max_concurrent, max_concurrent.saturating_sub(1).max(1)),
+            fetch_slots: Places::new(PlaceBounds {
                 places: FETCHES_MAX,
                 app_places: FETCHES_MAX,
                 bytes: 0,
                 app_bytes: 0,
             }),
-            reads: Turns::new(READS_MAX, READS_OF_APP_MAX),
+            read_permits: Turns::new(READS_MAX, READS_OF_APP_MAX),
             memory,
             min_rate,
         }
     }
 
-    /// How many pushes arrive or wait for their turn, and how many are worked on.
-    pub(crate) fn queue(&self) -> (usize, usize) {
-        let working = self.turns.taken();
-        (self.arriving.taken().saturating_sub(working), working)
+    /// The number of waiting (received or queued) and of running pushes.
+    pub(crate) fn pushes_in_progress(&self) -> (usize, usize) {
+        let running = self.push_permits.taken();
+        (self.push_slots.taken().saturating_sub(running), running)
     }
 }

@@ -1,4 +1,4 @@
-//! A fetch or a clone: one request, and the pack as the client takes it.
+//! upload-pack: a fetch or clone, in one request.
 
 use std::time::Duration;
 
@@ -15,136 +15,138 @@ use tokio::time::Instant;
 use tokio_util::io::ReaderStream;
 
 use super::error::GitError;
-use super::state::GitEdge;
-use super::wire::{ANSWER_BUFFER, PlainBody, git_reply, plain_body, protocol};
-use crate::edge::body::{SPAN_MAX, Whole};
-use crate::edge::pace::{MinRate, Pace};
+use super::state::GitService;
+use super::wire::{DecodedBody, RESPONSE_BUFFER, decode_body, git_response, protocol};
+use crate::edge::min_rate::{MinRate, RateMeter};
+use crate::edge::read_body::{BodyBuffer, RATE_WINDOW_MAX};
 
-/// The longest request of a fetch: a few hundred thousand haves.
+/// The maximum size of a request, for a few hundred thousand `have` lines.
 const REQUEST_MAX: usize = 16 * 1024 * 1024;
 
-/// How many times as long as it came a request can be: names of objects become twice as long.
+/// The maximum compression ratio of a request: hex object ids compress to half.
 const RATIO_MAX: u64 = 50;
 
-/// The longest that a client may take to send its request.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
+/// The maximum time to receive a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How much of a request is read at a time, and of an answer handed on.
-const PIECE: usize = 32 * 1024;
+/// The size of a read from the request and of a chunk of the response.
+const CHUNK: usize = 32 * 1024;
 
-/// What a fetch holds of its app's memory from its beginning to its end. It can go on with that alone: one portion of objects that is
-/// read, and one that is sent, each of 2 MiB. Where there is more room, it goes on faster.
+/// The memory of the app that a fetch reserves. It suffices for one batch of objects that is read and one that is sent, of 2 MiB each. With
+/// more memory a fetch is faster.
 const FETCH_BYTES: u64 = 5 * 1024 * 1024;
 
-/// How long a fetch waits for that, and before that for its place.
+/// How long a fetch waits for its slot, and then for its memory.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// The longest that a client may take to read its answer.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+/// The maximum time for a client to read the response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
-/// A fetch that has a place.
+/// An admitted fetch.
 struct Fetch {
     holder: Holder,
     protocol: Protocol,
     repository: AppRepository,
-    body: PlainBody,
+    body: DecodedBody,
 }
 
-/// Answers what a client asks for. The pack is made as the client takes it: what is read ahead is bounded, and held.
+/// Handles a fetch. The pack is generated as fast as the client reads it; the read-ahead is bounded and its memory reserved.
 pub(super) async fn upload(
-    git: &GitEdge,
+    git: &GitService,
     holder: Holder,
     request: Request<Body>,
 ) -> Result<Response<Body>, GitError> {
-    let place = git.fetching.enter(&holder, WAIT_MAX).await.map_err(|_| GitError::TooManyFetches)?;
+    let permit = git.fetch_slots.enter(&holder, WAIT_MAX).await.map_err(|_| GitError::TooManyFetches)?;
     let protocol = protocol(request.headers());
     let repository = git.apps.repository(&holder.app).await?;
     if !repository.exists() {
-        return Err(GitError::Unknown(holder.app));
+        return Err(GitError::NotFound(holder.app));
     }
-    let fetch = Fetch { holder, protocol, repository, body: plain_body(request, RATIO_MAX)? };
-    let (begun, beginning) = oneshot::channel();
-    // On threads of their own, from the first byte: what is inflated, understood, walked and compressed takes a processor for longer
-    // than a request is to wait, and what many fetches want, no push is to wait for.
-    git.pushes.fetch_threads.handle().spawn(answer(git.clone(), fetch, place, begun));
-    let input = beginning.await.unwrap_or(Err(GitError::GaveWay))?;
-    let answer = Body::from_stream(ReaderStream::with_capacity(input, PIECE));
-    Ok(git_reply("application/x-git-upload-pack-result", answer))
+    let fetch = Fetch { holder, protocol, repository, body: decode_body(request, RATIO_MAX)? };
+    let (ready, output) = oneshot::channel();
+    // On separate threads: inflating, walking and compressing occupy a CPU for longer than other requests should wait, and pushes should
+    // not wait for fetches.
+    git.config.fetch_threads.handle().spawn(run_fetch(git.clone(), fetch, permit, ready));
+    let output = output.await.unwrap_or(Err(GitError::Evicted))?;
+    let body = Body::from_stream(ReaderStream::with_capacity(output, CHUNK));
+    Ok(git_response("application/x-git-upload-pack-result", body))
 }
 
-/// Answers a fetch to its end, as long as it has its place. Who asked for it gets what is to be read of it, or why there is nothing.
-async fn answer(
-    git: GitEdge,
+/// Runs a fetch unless it is evicted. Sends the handler the stream of the response, or the error.
+async fn run_fetch(
+    git: GitService,
     fetch: Fetch,
-    place: Place,
-    begun: oneshot::Sender<Result<DuplexStream, GitError>>,
+    permit: Place,
+    ready: oneshot::Sender<Result<DuplexStream, GitError>>,
 ) {
     let app = fetch.holder.app.clone();
     tokio::select! {
-        () = exchange(&git, fetch, begun) => {}
-        () = place.given_way() => tracing::info!(%app, "a fetch gave way to others"),
+        () = serve_pack(&git, fetch, ready) => {}
+        () = permit.given_way() => tracing::info!(%app, "fetch evicted"),
     }
 }
 
-async fn exchange(git: &GitEdge, fetch: Fetch, mut begun: oneshot::Sender<Result<DuplexStream, GitError>>) {
+async fn serve_pack(
+    git: &GitService,
+    fetch: Fetch,
+    mut ready: oneshot::Sender<Result<DuplexStream, GitError>>,
+) {
     let Fetch { holder, protocol, repository, body } = fetch;
     let account = repository.account(&git.memory);
-    let preparing = async {
-        let asked = read(body, &account, git.min_rate).await?;
-        let held = tokio::time::timeout(WAIT_MAX, account.reserve(Purpose::Fetches, FETCH_BYTES)).await;
-        Ok((
-            asked,
-            match held {
-                Ok(held) => held?,
-                Err(_) => account.try_reserve(Purpose::Fetches, FETCH_BYTES)?,
-            },
-        ))
+    let prepare = async {
+        let request = read(body, &account, git.min_rate).await?;
+        let reserved = tokio::time::timeout(WAIT_MAX, account.reserve(Purpose::Fetches, FETCH_BYTES)).await;
+        let reservation = match reserved {
+            Ok(reservation) => reservation?,
+            Err(_) => account.try_reserve(Purpose::Fetches, FETCH_BYTES)?,
+        };
+        Ok((request, reservation))
     };
     let prepared = tokio::select! {
-        prepared = preparing => prepared,
-        // Who asked is gone.
-        () = begun.closed() => return,
+        prepared = prepare => prepared,
+        // The client has disconnected.
+        () = ready.closed() => return,
     };
-    let (asked, held) = match prepared {
+    let (request, reservation) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return drop(begun.send(Err(error))),
+        Err(error) => return drop(ready.send(Err(error))),
     };
-    let repository = repository.holding(held).taking_turns(&git.reads);
-    let (mut output, input) = tokio::io::duplex(ANSWER_BUFFER);
-    if begun.send(Ok(input)).is_err() {
+    let repository = repository.holding(reservation).taking_turns(&git.read_permits);
+    let (mut input, output) = tokio::io::duplex(RESPONSE_BUFFER);
+    if ready.send(Ok(output)).is_err() {
         return;
     }
-    let answering = git_receiver::upload(&repository, protocol, asked, &mut output);
+    let upload = git_receiver::upload(&repository, protocol, request, &mut input);
     let app = holder.app;
-    match tokio::time::timeout(ANSWER_TIME_MAX, answering).await {
+    match tokio::time::timeout(RESPONSE_TIMEOUT, upload).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::info!(%app, %error, "fetch failed"),
-        Err(_) => tracing::info!(%app, "a fetch was given up: the client reads too slowly"),
+        Err(_) => tracing::info!(%app, "fetch aborted: the client reads too slowly"),
     }
 }
 
-/// Reads the request of a fetch, for which memory is held until it is answered.
-async fn read(mut body: PlainBody, account: &Account, min_rate: MinRate) -> Result<Bytes, GitError> {
-    let mut asked = Whole::new(account, Purpose::Fetches);
-    asked.hold()?;
-    let deadline = Instant::now() + REQUEST_TIME_MAX;
-    let mut pace = Pace::from_next_span(min_rate, SPAN_MAX);
-    let mut piece = vec![0; PIECE];
+/// Reads the request of a fetch, in memory of the app.
+async fn read(mut body: DecodedBody, account: &Account, min_rate: MinRate) -> Result<Bytes, GitError> {
+    let mut request = BodyBuffer::new(account, Purpose::Fetches);
+    request.reservation()?;
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    let mut meter = RateMeter::with_grace_window(min_rate, RATE_WINDOW_MAX);
+    let mut chunk = vec![0; CHUNK];
     loop {
-        let (came, until) = (body.came(), deadline.min(pace.span_ends()));
-        let read = match tokio::time::timeout_at(until, body.read(&mut piece)).await {
-            Ok(Ok(0)) => return Ok(asked.into_bytes()),
-            Ok(read) => read.map_err(GitError::Cut)?,
-            Err(_) if until == deadline => return Err(GitError::Slow),
+        let (received, wait_end) = (body.received(), deadline.min(meter.window_end()));
+        let read = match tokio::time::timeout_at(wait_end, body.read(&mut chunk)).await {
+            Ok(Ok(0)) => return Ok(request.into_bytes()),
+            Ok(read) => read.map_err(GitError::Disconnected)?,
+            Err(_) if wait_end == deadline => return Err(GitError::Timeout),
             Err(_) => 0,
         };
-        asked.add(&piece[..read])?;
-        if asked.length() > REQUEST_MAX {
+        request.add(&chunk[..read])?;
+        if request.length() > REQUEST_MAX {
             return Err(GitError::TooLarge);
         }
-        pace.add(usize::try_from(body.came() - came).unwrap_or(usize::MAX));
-        if !pace.is_kept() {
-            return Err(GitError::Slow);
+        meter.add(usize::try_from(body.received() - received).unwrap_or(usize::MAX));
+        if !meter.is_met() {
+            return Err(GitError::Timeout);
         }
     }
 }

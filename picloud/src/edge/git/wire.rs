@@ -1,4 +1,4 @@
-//! What requests and answers of git's HTTP have in common.
+//! Parts common to the requests and responses of git's smart HTTP.
 
 use std::io;
 use std::pin::Pin;
@@ -15,34 +15,34 @@ use tokio_util::io::StreamReader;
 
 use super::error::GitError;
 
-/// How many bytes of an answer may wait for a slow client.
-pub(super) const ANSWER_BUFFER: usize = 256 * 1024;
+/// How much of a response is buffered for a slow client.
+pub(super) const RESPONSE_BUFFER: usize = 256 * 1024;
 
+/// The protocol version that the client requests.
 pub(super) fn protocol(headers: &HeaderMap) -> Protocol {
     Protocol::from_header(headers.get("git-protocol").and_then(|value| value.to_str().ok()))
 }
 
-/// How much of a body is inflated whatever it came as.
-const RATIO_FREE: u64 = 64 * 1024;
+/// How much of a body can be inflated at any ratio.
+const RATIO_EXEMPT_BYTES: u64 = 64 * 1024;
 
-/// A body as it was before the client compressed it.
-pub(super) struct PlainBody {
+/// A request body, decompressed.
+pub(super) struct DecodedBody {
     reader: Box<dyn AsyncRead + Send + Unpin>,
-    came: Arc<AtomicU64>,
-    plain: u64,
+    received: Arc<AtomicU64>,
+    decoded: u64,
     ratio_max: u64,
 }
 
-/// The body as it was before the client compressed it, which can be `ratio_max` times as long as it came, and some more. The
-/// receiver's limits count what comes out.
-pub(super) fn plain_body(request: Request<Body>, ratio_max: u64) -> Result<PlainBody, GitError> {
+/// Decodes the `Content-Encoding` of a body, which can inflate to `ratio_max` times its length. Further limits apply to the decoded bytes.
+pub(super) fn decode_body(request: Request<Body>, ratio_max: u64) -> Result<DecodedBody, GitError> {
     use futures_util::TryStreamExt as _;
     let encoding = request.headers().get(header::CONTENT_ENCODING).cloned();
-    let came = Arc::<AtomicU64>::default();
-    let counted = Arc::clone(&came);
+    let received = Arc::<AtomicU64>::default();
+    let counter = Arc::clone(&received);
     let stream = request.into_body().into_data_stream().map_err(io::Error::other);
-    let stream = stream.inspect_ok(move |piece| {
-        counted.fetch_add(piece.len() as u64, Ordering::Relaxed);
+    let stream = stream.inspect_ok(move |chunk| {
+        counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
     });
     let reader = StreamReader::new(stream);
     let reader: Box<dyn AsyncRead + Send + Unpin> = match encoding.as_ref().map(|value| value.as_bytes()) {
@@ -50,17 +50,17 @@ pub(super) fn plain_body(request: Request<Body>, ratio_max: u64) -> Result<Plain
         Some(b"gzip" | b"x-gzip") => Box::new(GzipDecoder::new(reader)),
         Some(_) => return Err(GitError::Encoding),
     };
-    Ok(PlainBody { reader, came, plain: 0, ratio_max })
+    Ok(DecodedBody { reader, received, decoded: 0, ratio_max })
 }
 
-impl PlainBody {
-    /// How many bytes have come, as the client compressed them.
-    pub(super) fn came(&self) -> u64 {
-        self.came.load(Ordering::Relaxed)
+impl DecodedBody {
+    /// The received bytes, before decompression.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 }
 
-impl AsyncRead for PlainBody {
+impl AsyncRead for DecodedBody {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -68,22 +68,22 @@ impl AsyncRead for PlainBody {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let read = Pin::new(&mut self.reader).poll_read(context, into);
-        self.plain += (into.filled().len() - before) as u64;
+        self.decoded += (into.filled().len() - before) as u64;
         let ratio_max = self.ratio_max;
-        if self.plain > RATIO_FREE.saturating_add(self.came().saturating_mul(ratio_max)) {
-            let words =
-                format!("the request becomes more than {ratio_max} times as long when it is inflated");
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)));
+        if self.decoded > RATIO_EXEMPT_BYTES.saturating_add(self.received().saturating_mul(ratio_max)) {
+            let message = format!("the request inflates to more than {ratio_max} times its size");
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
         }
         read
     }
 }
 
-pub(super) fn git_reply(kind: &str, body: Body) -> Response<Body> {
+/// A response that no cache stores, as git requires.
+pub(super) fn git_response(content_type: &str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    if let Ok(kind) = kind.parse() {
-        headers.insert(header::CONTENT_TYPE, kind);
+    if let Ok(content_type) = content_type.parse() {
+        headers.insert(header::CONTENT_TYPE, content_type);
     }
     headers.insert(
         header::CACHE_CONTROL,

@@ -1,4 +1,4 @@
-//! The life of one connection: it waits, speaks one of the two versions of HTTP, and waits again.
+//! The life of one connection: it waits for a request, serves HTTP/1.1 or HTTP/2, and waits again.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,123 +8,128 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use super::house::{Counted, House, Place};
+use super::state::{ConnectionPermit, CountGuard, ListenerState};
 use super::{http1, http2};
 use crate::edge::Edge;
 use crate::numbers::Closed;
 
-/// What an HTTP/2 client begins with (RFC 9113 section 3.4), whether it was told before that it may or not.
+/// The connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long the rest of a preface that came in pieces is waited for at a time.
-const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+/// How long to wait for the rest of a partial preface before checking again.
+const PREFACE_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long a connection is kept open for its first request, when the node stops or has no place for another one: the request may be on
-/// the way.
-const FIRST_WORD: Duration = Duration::from_millis(500);
+/// How long a new connection stays open for its first request during a shutdown or at the connection limit: the request can be on its way.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What a connection brought when it was waited for.
-enum Came {
-    /// The beginning of HTTP/2, or of what may become it.
+/// What arrived first on a waiting connection.
+enum FirstBytes {
+    /// The HTTP/2 preface, or a part of it.
     Preface,
-    /// Something else.
-    Bytes,
-    /// Nothing, and it is to be closed.
-    Nothing,
+    /// Anything else.
+    Other,
+    /// Nothing: close the connection.
+    None,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, peer: IpAddr, place: Place, edge: Arc<Edge>, house: Arc<House>) {
-    let mut waiting = Some(stream);
-    let mut first = true;
-    while let Some(stream) = waiting.take() {
-        let came = wait_for_bytes(&house, &stream, first).await;
-        let may_be_http2 = std::mem::take(&mut first) && matches!(came, Came::Preface);
-        if matches!(came, Came::Nothing) {
-            break;
-        }
-        waiting = serving(stream, peer, may_be_http2, &edge, &house).await;
-    }
-    drop(place);
-}
-
-/// Serves a connection that has something to say. Given back is one that is idle. What this takes is kept apart from the
-/// connection's task, so that one which waits is small.
-fn serving<'a>(
+/// Serves a connection until it is closed.
+pub(super) async fn serve(
     stream: TcpStream,
     peer: IpAddr,
-    may_be_http2: bool,
+    permit: ConnectionPermit,
+    edge: Arc<Edge>,
+    state: Arc<ListenerState>,
+) {
+    let mut idle = Some(stream);
+    let mut is_new = true;
+    while let Some(stream) = idle.take() {
+        let bytes = wait_for_bytes(&state, &stream, is_new).await;
+        let maybe_http2 = std::mem::take(&mut is_new) && matches!(bytes, FirstBytes::Preface);
+        if matches!(bytes, FirstBytes::None) {
+            break;
+        }
+        idle = serve_active(stream, peer, maybe_http2, &edge, &state).await;
+    }
+    drop(permit);
+}
+
+/// Serves a connection with a request and returns it once it is idle. Boxed, so that the task of an idle connection stays small.
+fn serve_active<'a>(
+    stream: TcpStream,
+    peer: IpAddr,
+    maybe_http2: bool,
     edge: &'a Arc<Edge>,
-    house: &'a Arc<House>,
+    state: &'a Arc<ListenerState>,
 ) -> Pin<Box<dyn Future<Output = Option<TcpStream>> + Send + 'a>> {
     Box::pin(async move {
-        let begun = house.spoken.begin(peer);
-        let conversation = &begun.conversation;
-        if may_be_http2 {
-            let begins = tokio::select! {
-                begins = begins_http2(&stream, house.bounds.head) => begins,
-                () = conversation.asked() => return None,
+        let guard = state.active.register(peer);
+        let connection = &guard.connection;
+        if maybe_http2 {
+            let is_http2 = tokio::select! {
+                is_http2 = has_preface(&stream, state.limits.header_timeout) => is_http2,
+                () = connection.evicted() => return None,
             };
-            if begins {
-                conversation.pulse.end_head();
-                Box::pin(http2::serve(stream, conversation, edge, house)).await;
+            if is_http2 {
+                connection.timers.end_head();
+                Box::pin(http2::serve(stream, connection, edge, state)).await;
                 return None;
             }
         }
-        http1::serve(stream, conversation, edge, house).await
+        http1::serve(stream, connection, edge, state).await
     })
 }
 
-/// Waits until there is something to read, and takes nothing of it.
-async fn wait_for_bytes(house: &House, stream: &TcpStream, first: bool) -> Came {
-    let last_patience = if first { FIRST_WORD.min(house.bounds.drain) } else { Duration::ZERO };
-    let closing = house.stopping.closing();
-    let told = closing.told();
-    let told = async {
-        told.await;
-        tokio::time::sleep(last_patience).await;
+/// Waits until the connection is readable, without reading from it.
+async fn wait_for_bytes(state: &ListenerState, stream: &TcpStream, is_new: bool) -> FirstBytes {
+    let grace =
+        if is_new { FIRST_REQUEST_TIMEOUT.min(state.limits.shutdown_timeout) } else { Duration::ZERO };
+    let closing = state.shutdown.closing();
+    let notified = closing.notified();
+    let closed = async {
+        notified.await;
+        tokio::time::sleep(grace).await;
     };
-    let patience = if closing.is_taken() { last_patience } else { house.bounds.idle };
-    let mut seen = [0; PREFACE.len()];
-    // A client that has just come is about to send its request.
-    let closed_for_others = async {
-        if first {
-            tokio::time::sleep(FIRST_WORD).await;
+    let idle_timeout = if closing.has_begun() { grace } else { state.limits.idle_timeout };
+    let mut peeked = [0; PREFACE.len()];
+    let evicted = async {
+        // A new client is about to send its request.
+        if is_new {
+            tokio::time::sleep(FIRST_REQUEST_TIMEOUT).await;
         }
-        let _idle = Counted::one_more(&house.idle);
-        house.give_way.notified().await;
-        house.numbers.closed(Closed::Idle, 1);
+        let _idle = CountGuard::new(&state.idle);
+        state.evict_idle.notified().await;
+        state.numbers.closed(Closed::Idle, 1);
     };
     tokio::select! {
-        // What is there is answered, whatever else is the case.
+        // A request that has arrived takes precedence.
         biased;
-        // A socket may be called readable and have nothing.
-        seen_bytes = stream.peek(&mut seen) => match seen_bytes {
-            Ok(0) | Err(_) => Came::Nothing,
-            Ok(bytes) if seen[..bytes] == PREFACE[..bytes] => Came::Preface,
-            Ok(_) => Came::Bytes,
+        // `peek` instead of `readable`, which can report a socket without data.
+        result = stream.peek(&mut peeked) => match result {
+            Ok(0) | Err(_) => FirstBytes::None,
+            Ok(bytes) if peeked[..bytes] == PREFACE[..bytes] => FirstBytes::Preface,
+            Ok(_) => FirstBytes::Other,
         },
-        () = told => Came::Nothing,
-        () = closed_for_others => Came::Nothing,
-        () = tokio::time::sleep(patience) => Came::Nothing,
+        () = closed => FirstBytes::None,
+        () = evicted => FirstBytes::None,
+        () = tokio::time::sleep(idle_timeout) => FirstBytes::None,
     }
 }
 
-/// Whether what begins as a preface is one. Nothing is taken from the connection.
-async fn begins_http2(stream: &TcpStream, patience: Duration) -> bool {
-    let looking = async {
+/// Whether the connection begins with the whole HTTP/2 preface. Nothing is read from it.
+async fn has_preface(stream: &TcpStream, timeout: Duration) -> bool {
+    let peek = async {
         let mut first = [0; PREFACE.len()];
         loop {
-            let seen = stream.peek(&mut first).await?;
-            if seen == 0 || first[..seen] != PREFACE[..seen] {
+            let bytes = stream.peek(&mut first).await?;
+            if bytes == 0 || first[..bytes] != PREFACE[..bytes] {
                 return Ok::<_, io::Error>(false);
             }
-            if seen == PREFACE.len() {
+            if bytes == PREFACE.len() {
                 return Ok(true);
             }
-            // The socket stays readable, so that only time tells when there may be more.
-            tokio::time::sleep(PREFACE_PAUSE).await;
+            // The socket stays readable, so readiness does not tell when more has arrived.
+            tokio::time::sleep(PREFACE_POLL_INTERVAL).await;
         }
     };
-    matches!(tokio::time::timeout(patience, looking).await, Ok(Ok(true)))
+    matches!(tokio::time::timeout(timeout, peek).await, Ok(Ok(true)))
 }

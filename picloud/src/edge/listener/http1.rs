@@ -1,4 +1,4 @@
-//! A connection that speaks HTTP/1.1 or 1.0, from the first byte of a request until it is idle or at its end.
+//! Serves HTTP/1.1 and 1.0 on a connection, from the first byte of a request until it is idle or closed.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -16,103 +16,104 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::closing::close;
-use super::house::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
-use super::pulse::HeadTimer;
+use super::active::ActiveConnection;
+use super::lingering_close::lingering_close;
 use super::socket::Socket;
-use super::spoken::Conversation;
+use super::state::{CountGuard, HEAD_BYTES_MAX, ListenerState, TIMER_CHECK_MIN};
+use super::timers::HeadTimer;
 use crate::edge::Edge;
-use crate::edge::reply::without_forbidden_content;
+use crate::edge::response_body::without_forbidden_body;
 
-/// The most bytes that hyper holds of a request or an answer before it waits for the other side.
+/// The maximum size of hyper's read and write buffers.
 const BUFFER_MAX: usize = HEAD_BYTES_MAX;
 
-/// How long after a request its buffers are kept for the next one. Then the connection waits without any.
-const QUIET: Duration = Duration::from_secs(2);
+/// How long a connection keeps its buffers after a request, for the next one.
+const BUFFER_TTL: Duration = Duration::from_secs(2);
 
-/// The same where more than [`CROWD`] connections hold buffers, some 16 KiB each: what so many have given back lies in pieces
-/// that the allocator seldom returns, so the peak is what counts.
-const QUIET_IN_A_CROWD: Duration = Duration::from_millis(200);
+/// The same while more than [`CROWD_MIN`] connections hold buffers of some 16 KiB each: the allocator seldom returns the fragments of
+/// released buffers to the system, so the peak counts.
+const CROWDED_BUFFER_TTL: Duration = Duration::from_millis(200);
 
-/// How many connections may keep their buffers for long.
-const CROWD: usize = 512;
+/// How many connections can keep their buffers for [`BUFFER_TTL`].
+const CROWD_MIN: usize = 512;
 
-/// The answer to a head that does not come to its end (RFC 9110 section 15.5.9).
-const SLOW_HEAD: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// The response to an incomplete head after the header timeout (RFC 9110 section 15.5.9).
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Why a connection is not served any longer.
+/// Why serving a connection ends.
 enum End {
-    /// Everything was said, or the client left.
-    Said,
-    /// It is idle.
-    Quiet,
-    /// A head is overdue.
-    SlowHead,
-    /// The client does not take its answer, or too slowly.
-    SlowReader,
-    /// There is no place for another one, and its client takes long over many.
-    GivesWay,
+    /// hyper is done: the last response is sent or the client left.
+    Complete,
+    /// The connection is idle.
+    Idle,
+    /// The header timeout.
+    HeaderTimeout,
+    /// The client reads its response too slowly.
+    WriteTimeout,
+    /// The connection is evicted for another one.
+    Evicted,
 }
 
-/// Serves a connection. Given back is one that is idle.
+/// Serves a connection and returns it once it is idle.
 pub(super) async fn serve(
     stream: TcpStream,
-    conversation: &Arc<Conversation>,
+    active: &Arc<ActiveConnection>,
     edge: &Arc<Edge>,
-    house: &Arc<House>,
+    state: &Arc<ListenerState>,
 ) -> Option<TcpStream> {
-    let _counted = Counted::one_more(&house.serving);
-    let pulse = Arc::clone(&conversation.pulse);
-    let (answering, peer) = (Arc::clone(edge), Arc::clone(&conversation.peer));
-    let last_answers = house.stopping.last_answers();
+    let _buffered = CountGuard::new(&state.buffered);
+    let timers = Arc::clone(&active.timers);
+    let (edge, peer) = (Arc::clone(edge), Arc::clone(&active.peer));
+    let draining = state.shutdown.draining();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (edge, peer) = (Arc::clone(&answering), Arc::clone(&peer));
-        // hyper moves what it is given, and this takes 3 KB.
+        let (edge, peer) = (Arc::clone(&edge), Arc::clone(&peer));
+        // Boxed: hyper moves the future, which has 3 KB.
         Box::pin(async move {
             let head = request.method() == Method::HEAD;
-            let mut response = without_forbidden_content(edge.answer(request, &peer).await, head);
-            if last_answers.is_taken() {
+            let mut response = without_forbidden_body(edge.handle(request, &peer).await, head);
+            if draining.has_begun() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
         })
     });
     let mut connection = http1::Builder::new()
-        .timer(HeadTimer(Arc::clone(&pulse)))
-        // The time itself is looked after by `ended`.
+        .timer(HeadTimer(Arc::clone(&timers)))
+        // Only enables the timer: `poll_to_end` enforces the header timeout.
         .header_read_timeout(Duration::ZERO)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_MAX)
-        // One write of one piece: copying an answer behind its head takes less than telling the kernel of two.
+        // One write of one buffer: copying the body after its head is cheaper than a vectored write.
         .writev(false)
-        .serve_connection(TokioIo::new(Socket::in_company(stream, &pulse, house)), service);
-    let end = ended(&mut connection, conversation, house).await;
-    let idle = pulse.between_requests().is_some();
+        .serve_connection(TokioIo::new(Socket::http1(stream, &timers, state)), service);
+    let end = poll_to_end(&mut connection, active, state).await;
+    let between_requests = timers.idle_time().is_some();
     let parts = connection.into_parts();
-    let (stream, all_read) = (parts.io.into_inner().stream, parts.read_buf.is_empty());
-    // What is still to be said takes no buffers.
+    let (stream, buffer_is_empty) = (parts.io.into_inner().stream, parts.read_buf.is_empty());
+    // Released before the lingering close.
     drop(parts.read_buf);
     match end {
-        End::Quiet if all_read => return Some(stream),
-        // Less than a head came right behind another request, and no more since then.
-        End::Quiet | End::SlowHead => {
-            let _ = stream.try_write(SLOW_HEAD);
-            close(stream).await;
+        End::Idle if buffer_is_empty => return Some(stream),
+        // A pipelined head arrived in part, and nothing more since.
+        End::Idle | End::HeaderTimeout => {
+            let _ = stream.try_write(REQUEST_TIMEOUT);
+            lingering_close(stream).await;
         }
-        End::SlowReader | End::GivesWay => {
-            // Else the kernel would keep for minutes what nobody takes.
+        End::WriteTimeout | End::Evicted => {
+            // Otherwise the kernel keeps the unsent data for minutes.
             let _ = stream.set_zero_linger();
         }
-        End::Said if idle || pulse.has_ended() => {}
-        End::Said => close(stream).await,
+        End::Complete if between_requests || timers.is_eof() => {}
+        End::Complete => lingering_close(stream).await,
     }
     None
 }
 
-async fn ended<S, B>(
+async fn poll_to_end<S, B>(
     connection: &mut http1::Connection<TokioIo<Socket>, S>,
-    conversation: &Conversation,
-    house: &House,
+    active: &ActiveConnection,
+    state: &ListenerState,
 ) -> End
 where
     S: hyper::service::HttpService<Incoming, ResBody = B>,
@@ -120,50 +121,51 @@ where
     B: hyper::body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (bounds, pulse) = (&house.bounds, &*conversation.pulse);
-    let quiet = || {
-        let crowded = house.serving.load(Ordering::Relaxed) > CROWD;
-        if crowded { QUIET_IN_A_CROWD } else { QUIET }.min(bounds.idle)
+    let (limits, timers) = (&state.limits, &*active.timers);
+    let buffer_ttl = || {
+        let is_crowded = state.buffered.load(Ordering::Relaxed) > CROWD_MIN;
+        if is_crowded { CROWDED_BUFFER_TTL } else { BUFFER_TTL }.min(limits.idle_timeout)
     };
-    let look_every = || quiet().min(bounds.head).min(bounds.answer).max(LOOK_MIN);
-    let mut look = pin!(tokio::time::sleep(look_every()));
-    let mut told = pin!(house.stopping.last_answers().told());
-    let mut asked = pin!(conversation.asked());
-    // All know this task after they were polled once, and need not be polled again before they have something to say:
-    // most take locks that all connections share.
-    let (mut look_is_set, mut told_is_set) = (false, false);
+    let check_interval =
+        || buffer_ttl().min(limits.header_timeout).min(limits.write_timeout).max(TIMER_CHECK_MIN);
+    let mut check = pin!(tokio::time::sleep(check_interval()));
+    let mut draining = pin!(state.shutdown.draining().notified());
+    let mut evicted = pin!(active.evicted());
+    // After one poll these wake the task, and are not polled again before: most take locks that all connections share.
+    let (mut check_is_registered, mut notify_is_registered) = (false, false);
     poll_fn(|context| {
-        // One that ends badly is the client's matter.
+        // Errors of the connection are the client's.
         if Pin::new(&mut *connection).poll(context).is_ready() {
-            return Poll::Ready(End::Said);
+            return Poll::Ready(End::Complete);
         }
-        if !std::mem::replace(&mut told_is_set, true) {
-            let _ = (told.as_mut().poll(context), asked.as_mut().poll(context));
+        if !std::mem::replace(&mut notify_is_registered, true) {
+            let _ = (draining.as_mut().poll(context), evicted.as_mut().poll(context));
         }
-        if conversation.gives_way() {
-            return Poll::Ready(End::GivesWay);
+        if active.is_evicted() {
+            return Poll::Ready(End::Evicted);
         }
-        // It waits for its last request, or to be closed, where that is looked after. hyper's own way of stopping would close
-        // it behind an answer that says nothing of it.
-        if house.stopping.last_answers().is_taken() && pulse.is_idle() {
-            return Poll::Ready(End::Quiet);
+        // The caller waits for the final request or closes the connection. hyper's graceful shutdown would close it after a response without
+        // `Connection: close`.
+        if state.shutdown.draining().has_begun() && timers.is_idle() {
+            return Poll::Ready(End::Idle);
         }
-        while !look_is_set || look.is_elapsed() {
-            look_is_set = true;
-            if look.as_mut().poll(context).is_pending() {
+        while !check_is_registered || check.is_elapsed() {
+            check_is_registered = true;
+            if check.as_mut().poll(context).is_pending() {
                 break;
             }
-            if pulse.takes_too_little(bounds.min_rate, bounds.answer) {
-                return Poll::Ready(End::SlowReader);
+            if timers.reads_slower_than(limits.min_rate, limits.write_timeout) {
+                return Poll::Ready(End::WriteTimeout);
             }
-            if pulse.in_head().is_some_and(|time| time >= bounds.head) {
-                return Poll::Ready(End::SlowHead);
+            if timers.head_age().is_some_and(|age| age >= limits.header_timeout) {
+                return Poll::Ready(End::HeaderTimeout);
             }
-            if pulse.blocked().is_none() && pulse.between_requests().is_some_and(|time| time >= quiet()) {
-                return Poll::Ready(End::Quiet);
+            if timers.blocked_time().is_none() && timers.idle_time().is_some_and(|time| time >= buffer_ttl())
+            {
+                return Poll::Ready(End::Idle);
             }
-            look.as_mut().reset(Instant::now() + look_every());
-            look_is_set = false;
+            check.as_mut().reset(Instant::now() + check_interval());
+            check_is_registered = false;
         }
         Poll::Pending
     })

@@ -1,4 +1,4 @@
-//! A connection that speaks HTTP/2 without TLS, from its preface to its end.
+//! Serves HTTP/2 without TLS on a connection, from its preface until it is closed.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -16,139 +16,141 @@ use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use super::house::{Counted, HEAD_BYTES_MAX, House, LOOK_MIN};
+use super::active::ActiveConnection;
+use super::pending_writes::{PendingWrites, TrackedBody};
 use super::socket::Socket;
-use super::spoken::Conversation;
-use super::streams::{PIECE, Streams, answered};
-use super::unsent::{Pieces, Unsent};
+use super::state::{CountGuard, HEAD_BYTES_MAX, ListenerState, TIMER_CHECK_MIN};
+use super::streams::{CHUNK, StreamExecutor, response_started};
 use crate::edge::Edge;
-use crate::edge::reply::without_forbidden_content;
+use crate::edge::response_body::without_forbidden_body;
 
-/// The most requests of one connection at once. RFC 9113 section 6.5.2 advises against fewer.
+/// The maximum number of concurrent streams. RFC 9113 section 6.5.2 recommends at least 100.
 const STREAMS_MAX: u32 = 100;
 
-/// The most streams that a client may have reset before hyper has seen them (CVE-2023-44487).
-const UNSEEN_RESETS_MAX: usize = 20;
+/// The maximum number of streams that a client has reset before hyper accepts them (CVE-2023-44487, rapid reset).
+const PENDING_RESETS_MAX: usize = 20;
 
-/// The most streams that this side may have to reset for a client's mistakes (RUSTSEC-2024-0003).
-const MISTAKES_MAX: usize = 100;
+/// The maximum number of streams that the server resets for protocol errors of the client (RUSTSEC-2024-0003).
+const ERROR_RESETS_MAX: usize = 100;
 
-/// How many bytes of one answer hyper takes before the client has room for them.
-const SEND_BUFFER: usize = PIECE;
+/// How much of one response hyper buffers before the client's flow-control window opens.
+const SEND_BUFFER_BYTES: usize = CHUNK;
 
-/// The most bytes of one body, and of all bodies of a connection, that a client may send before they are read.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// The flow-control windows of one request body and of all bodies of a connection.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 
-/// How often a client is asked whether it is still there, and how long it may take to say so. One that vanished without
-/// a word is noticed by nothing else while its requests are worked on.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_TIME_MAX: Duration = Duration::from_secs(20);
+/// How often to send PING, and how long to wait for the acknowledgement. Nothing else detects a client that vanished during a request.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often a connection is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The maximum interval between two checks of the timers.
+const TIMER_CHECK_MAX: Duration = Duration::from_secs(2);
 
-/// How long a client that was told to go may take to close the connection.
-const GOING: Duration = Duration::from_secs(1);
+/// How long a client can take to close an idle connection after GOAWAY.
+const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves a connection to its end.
+/// Serves a connection until it is closed.
 pub(super) async fn serve(
     stream: TcpStream,
-    conversation: &Arc<Conversation>,
+    active: &Arc<ActiveConnection>,
     edge: &Arc<Edge>,
-    house: &Arc<House>,
+    state: &Arc<ListenerState>,
 ) {
-    let bounds = &house.bounds;
-    let pulse = &conversation.pulse;
-    let streams = Streams::new(bounds.answer, bounds.min_rate);
-    let unsent = Unsent::default();
-    let (answering, peer) = (Arc::clone(edge), Arc::clone(&conversation.peer));
-    let counted = unsent.clone();
+    let limits = &state.limits;
+    let timers = &active.timers;
+    let streams = StreamExecutor::new(limits.write_timeout, limits.min_rate);
+    let pending_writes = PendingWrites::default();
+    let (edge, peer) = (Arc::clone(edge), Arc::clone(&active.peer));
+    let writes = pending_writes.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (edge, peer, counted) = (Arc::clone(&answering), Arc::clone(&peer), counted.clone());
+        let (edge, peer, writes) = (Arc::clone(&edge), Arc::clone(&peer), writes.clone());
         async move {
             let head = request.method() == Method::HEAD;
-            let response = edge.answer(request, &peer).await;
-            answered();
-            let response = without_forbidden_content(response, head);
-            Ok::<_, Infallible>(response.map(|content| Pieces::of(content, &counted)))
+            let response = edge.handle(request, &peer).await;
+            response_started();
+            let response = without_forbidden_body(response, head);
+            Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, &writes)))
         }
     });
     let mut connection = http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEAD_BYTES_MAX as u32)
-        .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
-        .max_local_error_reset_streams(MISTAKES_MAX)
-        .max_send_buf_size(SEND_BUFFER)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIME_MAX)
-        .serve_connection(TokioIo::new(Socket::of_frames(stream, pulse)), service);
-    let (last_answers, closing) = (house.stopping.last_answers(), house.stopping.closing());
-    let (mut told_last, mut told_closing) = (pin!(last_answers.told()), pin!(closing.told()));
-    let mut asked_to_go = pin!(conversation.asked());
-    let mut told_are_set = false;
-    let mut overrun = pin!(streams.overrun());
-    let look_every = bounds.idle.min(bounds.answer).min(LOOK_EVERY).max(LOOK_MIN);
-    let mut look = pin!(tokio::time::sleep(look_every));
-    // Half the time that the last pieces of an answer have: no client that keeps the rate takes longer for what hyper has of it.
-    let tail_span = (bounds.answer + bounds.min_rate.time_of(2 * PIECE as u64)) / 2;
-    let mut tail_looked_at = Instant::now();
-    let mut gives_way = None;
-    let mut going: Option<Instant> = None;
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(ERROR_RESETS_MAX)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .serve_connection(TokioIo::new(Socket::http2(stream, timers)), service);
+    let (draining, closing) = (state.shutdown.draining(), state.shutdown.closing());
+    let (mut drain_notified, mut close_notified) = (pin!(draining.notified()), pin!(closing.notified()));
+    let mut evicted = pin!(active.evicted());
+    let mut notify_is_registered = false;
+    let mut reset_flood = pin!(streams.reset_flood());
+    let check_interval =
+        limits.idle_timeout.min(limits.write_timeout).min(TIMER_CHECK_MAX).max(TIMER_CHECK_MIN);
+    let mut check = pin!(tokio::time::sleep(check_interval));
+    // Half the time for the last chunks of a response: a client at the minimum rate takes no longer for what hyper has buffered.
+    let writes_interval = (limits.write_timeout + limits.min_rate.time_of(2 * CHUNK as u64)) / 2;
+    let mut writes_checked_at = Instant::now();
+    let mut idle_eviction = None;
+    let mut goaway_at: Option<Instant> = None;
     poll_fn(|context| {
         loop {
             if Pin::new(&mut connection).poll(context).is_ready() {
                 return Poll::Ready(());
             }
-            // Who opens requests only to drop them is not worth another word, nor is one of many that take long over theirs.
-            if overrun.as_mut().poll(context).is_ready() || asked_to_go.as_mut().poll(context).is_ready() {
+            // No GOAWAY for a client that floods resets, nor for an evicted one.
+            if reset_flood.as_mut().poll(context).is_ready() || evicted.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
-            if !std::mem::replace(&mut told_are_set, true) {
-                let _ = (told_last.as_mut().poll(context), told_closing.as_mut().poll(context));
+            if !std::mem::replace(&mut notify_is_registered, true) {
+                let _ = (drain_notified.as_mut().poll(context), close_notified.as_mut().poll(context));
             }
-            // A client that has asked for nothing yet is told with its first answer, and does not come back for nothing.
-            let stop = closing.is_taken() || last_answers.is_taken() && streams.any();
-            let asked = gives_way.as_mut().is_some_and(|(_, asked): &mut (_, Pin<Box<Notified<'_>>>)| {
-                asked.as_mut().poll(context).is_ready()
-            });
-            if (stop || asked) && going.is_none() {
-                gives_way = None;
-                going = Some(Instant::now());
+            // A client without a request so far gets GOAWAY with its first response, so that it does not reconnect needlessly.
+            let shutting_down = closing.has_begun() || draining.has_begun() && streams.had_request();
+            let idle_evicted =
+                idle_eviction.as_mut().is_some_and(|(_, evicted): &mut (_, Pin<Box<Notified<'_>>>)| {
+                    evicted.as_mut().poll(context).is_ready()
+                });
+            if (shutting_down || idle_evicted) && goaway_at.is_none() {
+                idle_eviction = None;
+                goaway_at = Some(Instant::now());
                 Pin::new(&mut connection).graceful_shutdown();
                 continue;
             }
-            if look.as_mut().poll(context).is_pending() {
+            if check.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            look.as_mut().reset(Instant::now() + look_every.min(GOING));
-            if pulse.takes_too_little(bounds.min_rate, bounds.answer) {
+            check.as_mut().reset(Instant::now() + check_interval.min(GOAWAY_TIMEOUT));
+            if timers.reads_slower_than(limits.min_rate, limits.write_timeout) {
                 return Poll::Ready(());
             }
-            if tail_looked_at.elapsed() >= tail_span {
-                tail_looked_at = Instant::now();
-                if unsent.is_overdue() {
+            if writes_checked_at.elapsed() >= writes_interval {
+                writes_checked_at = Instant::now();
+                if pending_writes.next_interval_is_overdue() {
                     return Poll::Ready(());
                 }
             }
-            match (streams.idle(), going) {
-                // While others are answered, a slow client may still send what it began before it heard.
+            match (streams.idle_time(), goaway_at) {
+                // While others are drained, a slow client can still send what it began before it received GOAWAY.
                 (Some(_), Some(since))
-                    if since.elapsed() >= GOING && last_answers.is_taken() == closing.is_taken() =>
+                    if since.elapsed() >= GOAWAY_TIMEOUT && draining.has_begun() == closing.has_begun() =>
                 {
                     return Poll::Ready(());
                 }
-                (Some(idle), None) if idle >= bounds.idle => {
-                    going = Some(Instant::now());
+                (Some(idle), None) if idle >= limits.idle_timeout => {
+                    goaway_at = Some(Instant::now());
                     Pin::new(&mut connection).graceful_shutdown();
                 }
-                (Some(_), None) if gives_way.is_none() => {
-                    gives_way = Some((Counted::one_more(&house.idle), Box::pin(house.give_way.notified())));
+                (Some(_), None) if idle_eviction.is_none() => {
+                    let evicted = Box::pin(state.evict_idle.notified());
+                    idle_eviction = Some((CountGuard::new(&state.idle), evicted));
                 }
-                (None, _) => gives_way = None,
+                (None, _) => idle_eviction = None,
                 _ => {}
             }
         }

@@ -1,21 +1,20 @@
-//! Accepts connections, within bounds, until told to stop.
+//! Accepts connections, within limits, until the shutdown, and serves HTTP on them.
 //!
-//! A connection waits for its first bytes, and between requests, in [`connection`], where it costs its socket and little
-//! else. What it then speaks is answered by [`http1`] or [`http2`] (with [`streams`], [`unsent`] and [`frames`]), over a [`socket`] that notes
-//! what it waits for ([`pulse`]), until [`closing`] ends it. All of them see one [`house`]: the bounds, the places, those that are
-//! [`spoken`] on and can have to give way, and whether the node is stopping.
+//! An idle connection waits in [`connection`], where it costs little more than its socket. [`http1`] or [`http2`] (with [`streams`],
+//! [`pending_writes`] and [`frame_rate_limit`]) serve its requests over a [`socket`] that drives the [`timers`], and [`lingering_close`]
+//! closes it. All share one [`state`]: limits, permits, the [`active`] connections, of which slow ones can be evicted, and the shutdown.
 
-mod closing;
+mod active;
 mod connection;
-mod frames;
-mod house;
+mod frame_rate_limit;
 mod http1;
 mod http2;
-mod pulse;
+mod lingering_close;
+mod pending_writes;
 mod socket;
-mod spoken;
+mod state;
 mod streams;
-mod unsent;
+mod timers;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -29,36 +28,36 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::Edge;
-use super::stopping::Stopping;
-use house::{ACCEPT_PAUSE, House, Place};
+use super::shutdown::Shutdown;
+use state::{ACCEPT_PAUSE, ConnectionPermit, ListenerState};
 
-pub(crate) use house::ConnectionBounds;
+pub(crate) use state::ConnectionLimits;
 
-/// How many connections may wait to be accepted, as far as the kernel allows (net.core.somaxconn, 4096 on Linux). One more
-/// is not refused but has to knock again a second later.
+/// The length of the accept queue, as far as the kernel allows (net.core.somaxconn, 4096 on Linux). A client beyond it is not rejected but
+/// retries its SYN a second later.
 const BACKLOG: u32 = 4096;
 
-/// How often a failure to accept is told.
-const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(10);
+/// How often failures to accept are logged.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Takes an address to listen on.
+/// Binds an address and listens on it.
 ///
 /// # Errors
-/// It is in use, is not this machine's, or may not be taken.
+/// The address is in use, not of this machine, or not permitted.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // Else a node that was stopped could not take its own address again for a minute.
+    // Otherwise a restarted node could not bind its own address for a minute.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// An address of this machine that leads to what listens at `address`, from the network too where there is one.
+/// An address of this machine that reaches a listener at `address`, from the network where there is one.
 pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     if !address.ip().is_unspecified() {
         return address;
     }
-    // Nothing is sent: this only asks which address the way out begins with. The one that it would lead to is nobody's (RFC 5737).
+    // Connecting a UDP socket sends nothing; it selects the source address of the default route. The destination is reserved (RFC 5737).
     let outward = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
         socket.local_addr()
@@ -71,93 +70,95 @@ pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Serves `edge` on `listener` until `stop` is done, then answers those that are connected once more and lets running requests
-/// finish.
+/// Serves `edge` on `listener` until `stop` completes, then shuts down gracefully: every connected client gets one more response, and
+/// running requests are drained.
 pub(crate) async fn serve(
     listener: TcpListener,
     edge: Arc<Edge>,
-    bounds: ConnectionBounds,
-    stopping: Arc<Stopping>,
+    limits: ConnectionLimits,
+    shutdown: Arc<Shutdown>,
     stop: impl Future<Output = ()>,
 ) {
-    let house = Arc::new(House::new(bounds, stopping, Arc::clone(&edge.numbers)));
+    let state = Arc::new(ListenerState::new(limits, shutdown, Arc::clone(&edge.numbers)));
     let mut stop = pin!(async {
         stop.await;
-        house.stopping.turn_away();
-        tokio::time::sleep(bounds.unready).await;
+        state.shutdown.fail_readiness();
+        tokio::time::sleep(limits.shutdown_delay).await;
     });
-    let mut accepting = Accepting::default();
+    let mut acceptor = Acceptor::default();
     let serve =
-        |stream, peer, place| connection::serve(stream, peer, place, Arc::clone(&edge), Arc::clone(&house));
-    let before_stop = TaskTracker::new();
+        |stream, peer, permit| connection::serve(stream, peer, permit, Arc::clone(&edge), Arc::clone(&state));
+    let open_at_stop = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&house, &listener, &mut accepting) => accepted,
+            accepted = acceptor.accept(&state, &listener) => accepted,
             () = &mut stop => break,
         };
-        if let Some((stream, peer, place)) = accepted {
-            before_stop.spawn(serve(stream, peer, place));
+        if let Some((stream, peer, permit)) = accepted {
+            open_at_stop.spawn(serve(stream, peer, permit));
         }
     }
-    house.stopping.begin_last_answers();
-    before_stop.close();
-    // Clients whose connection was closed come back, and are answered until nobody is left who has not been told.
-    let mut all_told = pin!(tokio::time::timeout(bounds.last_request, before_stop.wait()));
+    state.shutdown.begin_drain();
+    open_at_stop.close();
+    // Clients whose connection was closed reconnect. Accept them until every connection from before the stop is closed.
+    let mut all_closed = pin!(tokio::time::timeout(limits.final_request_timeout, open_at_stop.wait()));
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&house, &listener, &mut accepting) => accepted,
-            _ = &mut all_told => break,
+            accepted = acceptor.accept(&state, &listener) => accepted,
+            _ = &mut all_closed => break,
         };
-        if let Some((stream, peer, place)) = accepted {
-            tokio::spawn(serve(stream, peer, place));
+        if let Some((stream, peer, permit)) = accepted {
+            tokio::spawn(serve(stream, peer, permit));
         }
     }
-    house.stopping.begin_closing();
-    // Whoever was let in by the kernel before now is answered, once.
-    while let Some(Some((stream, peer, place))) = accept(&house, &listener, &mut accepting).now_or_never() {
-        tokio::spawn(serve(stream, peer, place));
+    state.shutdown.begin_close();
+    // Connections in the accept queue get one response too.
+    while let Some(Some((stream, peer, permit))) = acceptor.accept(&state, &listener).now_or_never() {
+        tokio::spawn(serve(stream, peer, permit));
     }
     drop(listener);
-    let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
-    if tokio::time::timeout(bounds.drain, house.places.acquire_many(all)).await.is_err() {
-        tracing::warn!("some requests were still running and were cut off");
+    let all = u32::try_from(limits.max_connections).unwrap_or(u32::MAX);
+    if tokio::time::timeout(limits.shutdown_timeout, state.permits.acquire_many(all)).await.is_err() {
+        tracing::warn!("shutdown timeout: aborting running requests");
     }
 }
 
-/// What is kept between two connections that are taken.
+/// Accepts one connection at a time.
 #[derive(Default)]
-struct Accepting {
-    /// A connection that waits for its place.
+struct Acceptor {
+    /// An accepted connection that waits for its permit.
     waiting: Option<(TcpStream, IpAddr)>,
     /// When a failure was last logged.
-    failure_logged: Option<Instant>,
+    failure_logged_at: Option<Instant>,
 }
 
-/// Waits for a connection, then for its place: others are closed only for one that is there.
-async fn accept(
-    house: &House,
-    listener: &TcpListener,
-    accepting: &mut Accepting,
-) -> Option<(TcpStream, IpAddr, Place)> {
-    if accepting.waiting.is_none() {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Answers are small and complete; waiting to fill packets only delays them.
-                let _ = stream.set_nodelay(true);
-                accepting.waiting = Some((stream, peer.ip()));
-            }
-            Err(error) => {
-                // Most often the process is out of file descriptors; others must finish first.
-                if accepting.failure_logged.is_none_or(|logged| logged.elapsed() >= ACCEPT_TOLD_EVERY) {
-                    tracing::warn!(%error, "cannot accept connections");
-                    accepting.failure_logged = Some(Instant::now());
+impl Acceptor {
+    /// Waits for a connection, then for its permit: others are evicted only for a connection that exists.
+    async fn accept(
+        &mut self,
+        state: &ListenerState,
+        listener: &TcpListener,
+    ) -> Option<(TcpStream, IpAddr, ConnectionPermit)> {
+        if self.waiting.is_none() {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    // Responses are written whole; Nagle's algorithm would only delay them.
+                    let _ = stream.set_nodelay(true);
+                    self.waiting = Some((stream, peer.ip()));
                 }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                return None;
+                Err(error) => {
+                    // Usually the process is out of file descriptors until other connections close.
+                    if self.failure_logged_at.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_INTERVAL) {
+                        tracing::warn!(%error, "cannot accept connections");
+                        self.failure_logged_at = Some(Instant::now());
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    return None;
+                }
             }
         }
+        let permit = state.acquire_permit().await?;
+        let (stream, peer) = self.waiting.take()?;
+        Some((stream, peer, permit))
     }
-    let place = house.place().await?;
-    let (stream, peer) = accepting.waiting.take()?;
-    Some((stream, peer, place))
 }

@@ -1,8 +1,8 @@
-//! A connection's socket, which notes in the connection's [`Pulse`] when the client takes or sends nothing.
+//! The socket of a connection, which drives the connection's timers.
 //!
-//! Where many connections are spoken on, an answer waits for the others that are ready as well, and they are sent one right
-//! after another. Who asks over many connections, as a proxy does, is woken once for several of them then; it takes the kernel
-//! as long to wake somebody as to send an answer.
+//! With many active connections the first write of a response is deferred until all other ready tasks have run, so that the responses of
+//! several connections are written in one burst. A client with many connections, such as a proxy, then wakes up once for all of them; a
+//! wake-up costs the kernel as much as a write.
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -14,55 +14,58 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::frames::IdleFrames;
-use super::house::House;
-use super::pulse::Pulse;
+use super::frame_rate_limit::FrameRateLimit;
+use super::state::ListenerState;
+use super::timers::ConnectionTimers;
 
-/// How many connections must be spoken on at the least for an answer to wait for others: where fewer are, none is ready as well
-/// most of the time.
-const COMPANY: usize = 16;
+/// The minimum number of active connections to defer writes. With fewer, there is seldom another response to write.
+const DEFER_CONNECTIONS_MIN: usize = 16;
 
 pub(super) struct Socket {
     pub(super) stream: TcpStream,
-    pulse: Arc<Pulse>,
-    /// Where the others are, if answers may wait for them.
-    house: Option<Arc<House>>,
-    /// Something came, and nothing was sent since then.
-    asked: bool,
-    /// Of HTTP/2, the frames that ask for nothing.
-    frames: Option<IdleFrames>,
+    timers: Arc<ConnectionTimers>,
+    /// Set where writes can be deferred.
+    state: Option<Arc<ListenerState>>,
+    /// Whether bytes were read and nothing was written since.
+    has_read: bool,
+    /// Set for HTTP/2.
+    frames: Option<FrameRateLimit>,
 }
 
 impl Socket {
-    /// A socket that sends everything at once, and ends where too many frames of HTTP/2 ask for nothing.
-    pub(super) fn of_frames(stream: TcpStream, pulse: &Arc<Pulse>) -> Self {
-        Self { frames: Some(IdleFrames::new(Instant::now())), ..Self::new(stream, pulse) }
+    /// A socket that writes at once and fails on too many control frames.
+    pub(super) fn http2(stream: TcpStream, timers: &Arc<ConnectionTimers>) -> Self {
+        Self { frames: Some(FrameRateLimit::new(Instant::now())), ..Self::new(stream, timers) }
     }
 
-    fn new(stream: TcpStream, pulse: &Arc<Pulse>) -> Self {
-        Self { stream, pulse: Arc::clone(pulse), house: None, asked: false, frames: None }
+    fn new(stream: TcpStream, timers: &Arc<ConnectionTimers>) -> Self {
+        Self { stream, timers: Arc::clone(timers), state: None, has_read: false, frames: None }
     }
 
-    /// One whose answers may wait for others of the `house`.
-    pub(super) fn in_company(stream: TcpStream, pulse: &Arc<Pulse>, house: &Arc<House>) -> Self {
-        Self { house: Some(Arc::clone(house)), ..Self::new(stream, pulse) }
+    /// A socket that can defer writes.
+    pub(super) fn http1(
+        stream: TcpStream,
+        timers: &Arc<ConnectionTimers>,
+        state: &Arc<ListenerState>,
+    ) -> Self {
+        Self { state: Some(Arc::clone(state)), ..Self::new(stream, timers) }
     }
 
-    /// Whether the first piece of an answer is to wait until everything else that is ready was looked at; then the task is
-    /// woken.
-    fn waits_for_others(&mut self, context: &mut Context<'_>) -> bool {
-        let crowded = |house: &Arc<House>| house.serving.load(Ordering::Relaxed) >= COMPANY;
-        std::mem::take(&mut self.asked)
-            && self.house.as_ref().is_some_and(crowded)
+    /// Whether to defer the first write of a response until all other ready tasks have run; then the task is woken.
+    fn defers_write(&mut self, context: &mut Context<'_>) -> bool {
+        let is_busy =
+            |state: &Arc<ListenerState>| state.buffered.load(Ordering::Relaxed) >= DEFER_CONNECTIONS_MIN;
+        std::mem::take(&mut self.has_read)
+            && self.state.as_ref().is_some_and(is_busy)
             && pin!(tokio::task::yield_now()).poll(context).is_pending()
     }
 
-    /// Notes whether the client took anything. The kernel takes more for a client only when a third of what waits for it is
-    /// gone, so one that takes a byte now and then counts as one that takes nothing.
-    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Records whether a write blocked. The kernel accepts more only when a third of the send buffer is free, so a client that reads single
+    /// bytes counts as one that reads nothing.
+    fn record(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Pending => self.pulse.cannot_write(),
-            Poll::Ready(written) => self.pulse.wrote(*written.as_ref().unwrap_or(&0)),
+            Poll::Pending => self.timers.write_blocked(),
+            Poll::Ready(written) => self.timers.write_completed(*written.as_ref().unwrap_or(&0)),
         }
         written
     }
@@ -78,11 +81,11 @@ impl AsyncRead for Socket {
         let read = Pin::new(&mut self.stream).poll_read(context, into);
         if let Poll::Ready(Ok(())) = read {
             let bytes = into.filled().len() - before;
-            self.pulse.read(bytes);
-            self.asked = bytes > 0;
-            let came = &into.filled()[before..];
-            if self.frames.as_mut().is_some_and(|frames| !frames.count(came, Instant::now())) {
-                return Poll::Ready(Err(io::Error::other("too many frames that ask for nothing")));
+            self.timers.bytes_read(bytes);
+            self.has_read = bytes > 0;
+            let new = &into.filled()[before..];
+            if self.frames.as_mut().is_some_and(|frames| !frames.accept(new, Instant::now())) {
+                return Poll::Ready(Err(io::Error::other("too many HTTP/2 control frames")));
             }
         }
         read
@@ -95,30 +98,30 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.waits_for_others(context) {
-            self.pulse.holds_back();
+        if self.defers_write(context) {
+            self.timers.write_deferred();
             return Poll::Pending;
         }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(written)
+        self.record(written)
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
+        buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.note(written)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        self.record(written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    /// Both versions of HTTP flush when nothing is left to be written.
+    /// hyper flushes when nothing is left to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pulse.flushed();
+        self.timers.flush_completed();
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

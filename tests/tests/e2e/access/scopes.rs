@@ -40,7 +40,7 @@ fn preview_token_cannot_change_production() {
     repository
         .try_git(&["fetch", &url])
         .refused()
-        .says("this token may not read hello; it needs the scope hello:read");
+        .says("this token cannot read hello; it needs the scope hello:read");
     repository.push(&url, &["--delete", "try"]).succeeded();
 }
 
@@ -53,7 +53,7 @@ fn read_token_can_only_read() {
     repository
         .push(&url, &["main:try"])
         .refused()
-        .says("this token may not push to hello; it needs the scope hello:deploy");
+        .says("this token cannot push to hello; it needs the scope hello:deploy");
     cli_as(&server, &reader, &["schedules", "--app", "hello"]).succeeded().says("tick");
     cli_as(&server, &reader, &["pause", "tick", "--app", "hello"])
         .refused()
@@ -106,10 +106,10 @@ fn first_push_creates_app_if_token_and_server_allow_it() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::hello();
     let deployer = token(&server, "deployer", &["*:deploy"]);
-    repository.push(&url(&server, &deployer, "hello"), &["main"]).refused().says("there is no app hello");
+    repository.push(&url(&server, &deployer, "hello"), &["main"]).refused().says("app hello not found");
     let creator = token(&server, "creator", &["hello:deploy,create"]);
     repository.push(&url(&server, &creator, "hello"), &["main"]).succeeded().says("LIVE as deploy 1");
-    repository.push(&url(&server, &creator, "other"), &["main"]).refused().says("there is no app other");
+    repository.push(&url(&server, &creator, "other"), &["main"]).refused().says("app other not found");
     repository.push(&url(&server, &deployer, "hello"), &["main:next"]).succeeded().says("PREVIEW");
 }
 

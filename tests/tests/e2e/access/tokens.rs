@@ -42,7 +42,7 @@ fn token_is_shown_once_and_works_until_revoked(database: Database) {
         .try_git(&["ls-remote", &url(&server, &secret, "hello")])
         .refused()
         .says("Authentication failed");
-    cli(&server, &["tokens", "revoke", "ci"]).refused().says("there is no such token");
+    cli(&server, &["tokens", "revoke", "ci"]).refused().says("token not found");
     assert!(!server.log().contains(&secret), "the log holds the token");
 }
 
@@ -74,12 +74,12 @@ fn invalid_tokens_are_rate_limited_and_valid_ones_are_not() {
     Repository::hello()
         .try_git(&["ls-remote", &url(&server, "anything", "hello")])
         .refused()
-        .says("too many wrong tokens");
+        .says("too many invalid tokens");
     // Other clients are not affected.
     assert_eq!(api(&server, &right, "GET", "apps", None).status, 200);
     assert_eq!(api(&server, TOKEN, "GET", "apps", None).status, 200);
     assert_eq!(server.request("GET", "/-/api/v1/apps", &[], None).status, 401);
-    assert!(server.log().contains("too many wrong tokens from there"), "{}", server.log());
+    assert!(server.log().contains("too many invalid tokens from this address"), "{}", server.log());
 }
 
 #[test]

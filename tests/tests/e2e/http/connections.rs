@@ -74,7 +74,7 @@ fn longest_idle_connection_is_evicted_at_the_limit() {
     assert!((1..=4).contains(&closed), "{closed} of 8 were evicted for 3");
     assert_eq!(evicted_connections(&server, "idle"), closed as u64);
     assert_eq!(evicted_connections(&server, "slow"), 0);
-    assert_eq!(server.log().matches("all connections are in use").count(), 1, "{}", server.log());
+    assert_eq!(server.log().matches("connection limit reached").count(), 1, "{}", server.log());
 }
 
 /// How many connections the node closed to free slots.
@@ -95,7 +95,7 @@ fn new_connection_is_not_evicted_before_its_first_request() {
     let close = HELLO.replace("Host", "Connection: close\r\nHost");
     let mut last = Wire::open(&server);
     let mut waiting = Wire::sent(&server, &close);
-    until("it waits for a slot", || server.log().contains("all connections are in use").then_some(()));
+    until("it waits for a slot", || server.log().contains("connection limit reached").then_some(()));
     last.send(&close);
     assert_eq!(last.answer().status, 200);
     assert_eq!(waiting.answer().status, 200);

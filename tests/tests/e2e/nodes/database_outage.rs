@@ -30,7 +30,7 @@ fn apps_are_served_during_database_outage() {
             until("the node notices the outage", || {
                 node.get("/-/health/ready")
                     .body
-                    .starts_with("ok from memory; the database has been away")
+                    .starts_with("ok from memory; the database has been down")
                     .then_some(())
             });
             assert_eq!(node.get("/-/health/ready").status, 200);

@@ -86,8 +86,7 @@ fn incomplete_pushes_block_no_other_app() {
         all.iter_mut().rev().find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
     });
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-    let reasons =
-        ["the app holds all the memory that it can have", "too many pushes of this token are arriving"];
+    let reasons = ["the app is at its memory limit", "too many concurrent pushes of this token"];
     assert!(reasons.iter().any(|reason| refused.body.contains(reason)), "{}", refused.body);
     assert!(bytes_held(&server, "pushes") <= 24 * MIB);
     Repository::hello().push(&server.git_url("other"), &["main:hello"]).succeeded();
@@ -109,7 +108,7 @@ fn incomplete_pushes_of_one_token_yield_to_other_tokens() {
     // With the same token none is evicted, since no other has more.
     let refused = send(0).answer();
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-    assert!(refused.body.contains("too many pushes of this token are arriving"), "{}", refused.body);
+    assert!(refused.body.contains("too many concurrent pushes of this token"), "{}", refused.body);
     let repository = Repository::hello();
     repository.push(&url(&server, &other, "app"), &["main:mine"]).succeeded();
     // From the same address, and for the same app.
@@ -119,7 +118,7 @@ fn incomplete_pushes_of_one_token_yield_to_other_tokens() {
     let responses: Vec<Answer> = all.iter_mut().map(Wire::answer).collect();
     let evicted: Vec<&Answer> = responses.iter().filter(|response| response.status == 503).collect();
     assert!(!evicted.is_empty());
-    assert!(evicted[0].body.contains("it gave way to others"), "{:?}", evicted[0]);
+    assert!(evicted[0].body.contains("evicted for others"), "{:?}", evicted[0]);
     assert!(responses.iter().all(|response| [503, 408].contains(&response.status)));
 }
 
@@ -171,7 +170,7 @@ fn zlib_bomb_push_is_rejected() {
     for wire in &mut all {
         let response = wire.answer();
         assert_eq!(response.status, 400, "{response:?}");
-        assert!(response.body.contains("more than 10 times as long when it is inflated"), "{response:?}");
+        assert!(response.body.contains("more than 10 times its size"), "{response:?}");
     }
     assert_eq!(unlinked_bytes(&server), 0);
 }

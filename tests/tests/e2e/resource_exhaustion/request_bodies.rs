@@ -51,10 +51,7 @@ fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
     }
     let response = late.last_mut().map(Wire::answer).unwrap();
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")));
-    assert_eq!(
-        response.json()["error"],
-        "the app holds all the memory that it can have; try again in a moment"
-    );
+    assert_eq!(response.json()["error"], "the app is at its memory limit; try again in a moment");
     assert_within_memory(&server, before);
     let log = server.log();
     assert_eq!(log.matches("turned away for want of memory").count(), 1, "rate-limited: {log}");
@@ -77,7 +74,7 @@ fn trickling_body_is_ended_by_min_rate() {
     }
     let response = wire.answer();
     assert_eq!(response.status, 408);
-    assert_eq!(response.json()["error"], "the body came with less than 1024 bytes a second");
+    assert_eq!(response.json()["error"], "request body slower than 1024 bytes per second");
     assert!(start.elapsed() < Duration::from_millis(5500), "{:?}", start.elapsed());
     // A body at the minimum rate is accepted.
     let mut slow = Wire::sent(&server, head(20_000));

@@ -48,7 +48,7 @@ fn secret_is_set_before_push_and_changed_after_it(database: Database) {
         .refused()
         .says("requires it; push a revision that does not, first");
     secrets(&server, &["unset", "UNUSED"], "").succeeded().says("UNUSED is unset.");
-    secrets(&server, &["unset", "UNUSED"], "").refused().says("there is no such secret");
+    secrets(&server, &["unset", "UNUSED"], "").refused().says("secret not found");
     let acts = api(&server, "audit?app=hello&limit=100")["acts"].as_array().expect("acts").clone();
     let of = |action: &str| acts.iter().filter(|act| act["action"] == action).count();
     assert_eq!((of("secret.set"), of("secret.unset")), (4, 1), "{acts:?}");
@@ -68,9 +68,9 @@ fn weak_secret_value_gets_a_warning() {
     assert!(!set.text.contains("warning"), "{}", set.text);
     app().push(&server.git_url("hello"), &["main"]).succeeded();
     secrets(&server, &["set", "OTHER"], "abc").succeeded().says("less than 4 bytes is not looked for");
-    secrets(&server, &["set", "OTHER"], "production").succeeded().says("a word that other texts can hold");
-    secrets(&server, &["set", "OTHER"], "20261130").succeeded().says("a number that other texts can hold");
-    let stands = "stands in main.rhai, which is live on main";
+    secrets(&server, &["set", "OTHER"], "production").succeeded().says("a word that can occur in other text");
+    secrets(&server, &["set", "OTHER"], "20261130").succeeded().says("a number that can occur in other text");
+    let stands = "is in main.rhai, which is live on main";
     secrets(&server, &["set", "OTHER"], "ctx.env.GREETING").succeeded().says(stands);
     // A token that cannot read the code does not learn its content.
     let blind = token(&server, "blind", &["hello:secrets"]);
@@ -140,7 +140,7 @@ fn invalid_secret_value_is_rejected() {
     secrets(&server, &["set", "API_KEY"], "\n").refused().says("a secret is 1 to 16384 bytes");
     secrets(&server, &["set", "API_KEY"], &"x".repeat(17_000)).refused().says("a secret is 1 to 16384 bytes");
     secrets(&server, &["set", "API_KEY"], &"\u{1}".repeat(16_384)).succeeded();
-    secrets(&server, &["set", "API_KEY"], "abc").succeeded().says("warning: a secret of less than 4 bytes");
+    secrets(&server, &["set", "API_KEY"], "abc").succeeded().says("warning: a secret shorter than 4 bytes");
     secrets(&server, &["set", "api-key"], "tangerine").refused().says("must be 1 to 64 characters of A-Z");
     let bearer = format!("Bearer {TOKEN}");
     let put = |body: &str| {

@@ -1,4 +1,4 @@
-//! Who sent a request, and what of an app they may.
+//! The caller of a request, and its authorization for an app.
 
 use std::marker::PhantomData;
 
@@ -9,12 +9,12 @@ use platform::apps::App;
 use platform::tokens::Right;
 use serde::Deserialize;
 
-use crate::edge::api::names;
+use crate::edge::api::lookup;
 use crate::edge::api::state::Api;
 use crate::edge::api_error::ApiError;
-use crate::edge::credentials::Caller;
+use crate::edge::authenticator::Caller;
 
-/// A right that a handler asks for.
+/// A right that a handler requires.
 pub(crate) trait Permission: Send {
     const RIGHT: Right;
 }
@@ -34,17 +34,17 @@ macro_rules! permissions {
 
 permissions!(Read, DeployPreviews, DeployProduction, Invoke, Secrets, Admin);
 
-/// The middleware of the API has found out who it is.
+/// The caller that the authentication middleware has stored.
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let caller = parts.extensions.get::<Self>().cloned();
-        caller.ok_or_else(|| ApiError::internal("a route of the API has asked nobody for a token"))
+        caller.ok_or_else(|| ApiError::internal("API route without authentication middleware"))
     }
 }
 
-/// Someone who may everything.
+/// A caller with the admin scope.
 pub(crate) struct AdminCaller(pub(crate) Caller);
 
 impl<S: Sync> FromRequestParts<S> for AdminCaller {
@@ -52,11 +52,11 @@ impl<S: Sync> FromRequestParts<S> for AdminCaller {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        if caller.who.is_admin() { Ok(Self(caller)) } else { Err(ApiError::missing_scope("admin")) }
+        if caller.principal.is_admin() { Ok(Self(caller)) } else { Err(ApiError::missing_scope("admin")) }
     }
 }
 
-/// The name of an app in the address, and someone who has the right `P` to it. There need be no such app.
+/// The app name in the path, and a caller with the right `P` to it. The app does not have to exist.
 pub(crate) struct AppAccess<P> {
     pub(crate) app: AppName,
     pub(crate) caller: Caller,
@@ -74,20 +74,20 @@ impl<P: Permission> FromRequestParts<Api> for AppAccess<P> {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, api).await?;
         let Path(AppPath { app: name }) = Path::from_request_parts(parts, api).await?;
-        // What cannot be a name is no app that anybody may anything with.
-        let app = AppName::new(&name).map_err(|_| names::no_app(api, &caller.who, &name))?;
-        if caller.who.may(P::RIGHT, &app) {
+        // An invalid name is reported like an unknown app.
+        let app = AppName::new(&name).map_err(|_| lookup::no_app(api, &caller.principal, &name))?;
+        if caller.principal.may(P::RIGHT, &app) {
             return Ok(Self { app, caller, permission: PhantomData });
         }
-        // Someone who may nothing with the app is told the same as where there is none.
-        Err(match caller.who.knows(&app) || P::RIGHT == Right::Admin {
+        // Without any access the app appears not to exist.
+        Err(match caller.principal.knows(&app) || P::RIGHT == Right::Admin {
             true => ApiError::missing_scope(P::RIGHT.scope(&app)),
-            false => names::no_app(api, &caller.who, &name),
+            false => lookup::no_app(api, &caller.principal, &name),
         })
     }
 }
 
-/// The app in the address, whether or not anything of it is live, and someone who has the right `P` to it.
+/// The app in the path, live or not, and a caller with the right `P` to it.
 pub(crate) struct FoundApp<P> {
     pub(crate) app: App,
     pub(crate) caller: Caller,
@@ -100,7 +100,7 @@ impl<P: Permission> FromRequestParts<Api> for FoundApp<P> {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let AppAccess { app, caller, permission } = AppAccess::<P>::from_request_parts(parts, api).await?;
         let found = api.apps.find(&app).await?;
-        let app = found.ok_or_else(|| names::no_app(api, &caller.who, app.as_str()))?;
+        let app = found.ok_or_else(|| lookup::no_app(api, &caller.principal, app.as_str()))?;
         Ok(Self { app, caller, permission })
     }
 }

@@ -1,4 +1,4 @@
-//! The JSON document of a request, read whole and checked.
+//! The JSON body of a request.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -10,16 +10,16 @@ use serde::de::DeserializeOwned;
 
 use crate::edge::api::state::Api;
 use crate::edge::api_error::ApiError;
-use crate::edge::body::{BodyError, read_body};
-use crate::edge::reply;
+use crate::edge::read_body::{BodyError, read_body};
+use crate::edge::response;
 use crate::rest;
 
-/// A document that a request brings.
+/// A type of a JSON body.
 pub(crate) trait Input: DeserializeOwned {
-    /// The largest that is read, in bytes.
+    /// The maximum size of the body.
     const BYTES_MAX: u64 = 64 * 1024;
-    /// What is said of one that is not understood, where the cause may hold what must not be repeated.
-    const CONCEALED: Option<&'static str> = None;
+    /// Replaces the cause in the error for an invalid body, where the cause can quote a secret.
+    const CONCEALED_CAUSE: Option<&'static str> = None;
 }
 
 impl Input for rest::AppSettings {}
@@ -32,18 +32,18 @@ impl Input for rest::Undelete {}
 impl Input for rest::Rollback {}
 
 impl Input for rest::NewSecret {
-    // Every byte of a value may be written as six.
+    // A JSON escape has up to six bytes per byte of the value.
     const BYTES_MAX: u64 = 6 * platform::secrets::VALUE_MAX as u64 + 1024;
-    const CONCEALED: Option<&'static str> = Some("it is {\"value\": \"…\"}");
+    const CONCEALED_CAUSE: Option<&'static str> = Some("expected {\"value\": \"…\"}");
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct Empty {}
 
-impl Input for Nothing {}
+impl Input for Empty {}
 
-/// The JSON document of a request.
+/// The JSON body of a request.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<T: Input> FromRequest<Api> for JsonBody<T> {
@@ -51,7 +51,7 @@ impl<T: Input> FromRequest<Api> for JsonBody<T> {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let body = whole(body, T::BYTES_MAX, api).await?;
+        let body = read(body, T::BYTES_MAX, api).await?;
         parse(&parts.headers, &body).map(Self)
     }
 }
@@ -64,67 +64,68 @@ impl FromRequest<Api> for NoBody {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let body = whole(body, Nothing::BYTES_MAX, api).await?;
+        let body = read(body, Empty::BYTES_MAX, api).await?;
         if body.is_empty() {
             return Ok(Self);
         }
-        parse(&parts.headers, &body).map(|Nothing {}| Self)
+        parse(&parts.headers, &body).map(|Empty {}| Self)
     }
 }
 
-async fn whole(body: Body, bytes_max: u64, api: &Api) -> Result<Bytes, ApiError> {
+async fn read(body: Body, bytes_max: u64, api: &Api) -> Result<Bytes, ApiError> {
     read_body(body, bytes_max, api.bodies, &api.memory).await.map_err(|error| match error {
         BodyError::TooLarge { bytes_max } => {
-            let words = format!("the document is larger than {bytes_max} bytes");
-            ApiError::new(error.status(), words)
+            let message = format!("the body is larger than {bytes_max} bytes");
+            ApiError::new(error.status(), message)
         }
-        BodyError::NoMemory(_) => ApiError::unavailable(error.words(), reply::MEMORY_RETRY),
-        BodyError::CutOff | BodyError::Timeout | BodyError::TooSlow { .. } => {
-            ApiError::new(error.status(), error.words())
+        BodyError::NoMemory(_) => ApiError::unavailable(error.message(), response::MEMORY_RETRY),
+        BodyError::Incomplete | BodyError::Timeout | BodyError::TooSlow { .. } => {
+            ApiError::new(error.status(), error.message())
         }
     })
 }
 
 fn parse<T: Input>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
     require_json(headers)?;
-    // serde reads an array as an object's values in their order.
+    // serde would accept an array of the values.
     if body.trim_ascii_start().starts_with(b"[") {
-        return Err(ApiError::bad_request("invalid JSON document: it is an array, and has to be an object"));
+        return Err(ApiError::bad_request("invalid JSON body: expected an object, found an array"));
     }
     serde_json::from_slice(body).map_err(|error| {
-        let why = T::CONCEALED.map_or_else(|| error.to_string(), str::to_owned);
-        ApiError::bad_request(format!("invalid JSON document: {why}"))
+        let cause = T::CONCEALED_CAUSE.map_or_else(|| error.to_string(), str::to_owned);
+        ApiError::bad_request(format!("invalid JSON body: {cause}"))
     })
 }
 
-/// Refuses a body that is not called JSON. A page of another site can send what is called otherwise, or nothing, without being asked whether
-/// it is let in.
+/// Rejects a body without a JSON content type. A page of another site can send other types without a CORS preflight.
 pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
-    let called = match headers.get(header::CONTENT_TYPE) {
-        Some(kind) if is_json(kind) => return Ok(()),
-        Some(kind) => format!("is called {}", String::from_utf8_lossy(kind.as_bytes()).escape_default()),
-        None => "has no content-type".to_owned(),
+    let problem = match headers.get(header::CONTENT_TYPE) {
+        Some(value) if is_json(value) => return Ok(()),
+        Some(value) => {
+            format!("unsupported content type {}", String::from_utf8_lossy(value.as_bytes()).escape_default())
+        }
+        None => "missing content type".to_owned(),
     };
-    let words = format!("the body {called}; send it as JSON, with  content-type: application/json");
-    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words))
+    let message = format!("{problem}; send JSON with  content-type: application/json");
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
 }
 
-/// `application/json`, or a kind that is written in it.
-fn is_json(kind: &HeaderValue) -> bool {
-    let kind = kind.to_str().unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+/// Whether this is `application/json` or a type with the suffix `+json`.
+fn is_json(content_type: &HeaderValue) -> bool {
+    let content_type = content_type.to_str().unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Refuses changes on a condition. None is evaluated here, and to pass one over would change what must not be changed
+/// Rejects conditional changes. Preconditions are not supported, and ignoring one would make a change that the client wants to prevent
 /// (RFC 9110 section 13.1.1).
-pub(crate) async fn unless_conditional(request: Request, next: Next) -> Result<Response, ApiError> {
+pub(crate) async fn reject_preconditions(request: Request, next: Next) -> Result<Response, ApiError> {
     let conditions = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE];
-    let named = conditions.iter().find(|name| request.headers().contains_key(*name));
-    match named.filter(|_| !request.method().is_safe()) {
+    let found = conditions.iter().find(|name| request.headers().contains_key(*name));
+    match found.filter(|_| !request.method().is_safe()) {
         Some(name) => {
-            let words = format!("changes have no conditions here; send the request without `{name}`");
-            Err(ApiError::new(StatusCode::PRECONDITION_FAILED, words))
+            let message = format!("conditional changes are not supported; send the request without `{name}`");
+            Err(ApiError::new(StatusCode::PRECONDITION_FAILED, message))
         }
         None => Ok(next.run(request).await),
     }
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_known_by_its_media_type() {
+    fn json_media_types_are_recognized() {
         for json in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
             assert!(is_json(&HeaderValue::from_static(json)), "{json}");
         }

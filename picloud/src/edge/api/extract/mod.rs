@@ -1,23 +1,23 @@
-//! What handlers take of a request. Each part is checked before its handler begins: what is refused has changed nothing.
+//! Extractors of the API. All run before the handler, so that a rejected request changes nothing.
 //!
-//! - [`access`]: who sent it, and the app that it is about, for those who have the right
-//! - [`path`]: the rest of its address
-//! - [`query`]: its query, strictly
-//! - [`reached`]: how the client has reached this server
-//! - [`body`]: its JSON document
+//! - [`access`]: the caller and the app, with authorization
+//! - [`path`]: the other path parameters
+//! - [`query`]: the query, without unknown parameters
+//! - [`host`]: the host by which the client reaches this server
+//! - [`body`]: the JSON body
 //!
-//! Handlers take them in this order, so that nobody learns more than they may.
+//! Handlers take them in this order, so that errors reveal nothing to unauthorized callers.
 
 mod access;
 mod body;
+mod host;
 mod path;
 mod query;
-mod reached;
 
 pub(super) use access::{
     Admin, AdminCaller, AppAccess, DeployPreviews, DeployProduction, FoundApp, Invoke, Read, Secrets,
 };
-pub(super) use body::{JsonBody, NoBody, require_json, unless_conditional};
+pub(super) use body::{JsonBody, NoBody, reject_preconditions, require_json};
+pub(super) use host::RequestedHost;
 pub(super) use path::PathParams;
 pub(super) use query::{BranchParam, Cursor, Limit, NoQuery, PAGE_MAX, StrictQuery, page};
-pub(super) use reached::ReachedBy;

@@ -1,4 +1,4 @@
-//! What the address of a request names beside its app.
+//! The path parameters of a request, besides the app.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::edge::api_error::ApiError;
 
-/// The named parameters of the path that `T` has fields for.
+/// The path parameters that `T` has fields for.
 pub(crate) struct PathParams<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParams<T> {

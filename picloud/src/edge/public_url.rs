@@ -1,4 +1,4 @@
-//! Where apps answer, as people reach them.
+//! The URLs under which users reach apps and the control plane.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use manifest_schema::name::AppName;
 
 use crate::words::addresses::{Addresses, Base};
 
-/// What addresses of apps are made of.
+/// The public domain and URL of the server.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Public {
+pub(crate) struct PublicUrl {
     /// The domain whose subdomains are apps.
     domain: Option<Arc<str>>,
-    /// The URL that people use, where it is not the one that a request shows.
+    /// The configured URL, where it differs from the `Host` of requests.
     url: Option<Arc<str>>,
 }
 
-impl Public {
+impl PublicUrl {
     pub(crate) fn new(domain: Option<&str>, url: Option<&str>) -> Self {
         Self { domain: domain.map(Arc::from), url: url.map(|url| url.trim_end_matches('/').into()) }
     }
 
-    /// Where an app answers, as whoever sent a request to `host` reaches it, with TLS or without.
-    pub(super) fn addresses(&self, host: &str, https: bool, app: &AppName) -> Addresses {
+    /// The URLs of an app for a client that sent its request to `host`, with TLS or without.
+    pub(super) fn of_app(&self, host: &str, https: bool, app: &AppName) -> Addresses {
         let base = match (&self.domain, self.url.as_deref()) {
-            // Apps are beside the control plane, at its port too.
+            // Apps share the scheme and the port of the control plane.
             (Some(domain), url) => match url.and_then(|url| url.split_once("://")) {
                 Some((scheme, authority)) => {
                     Base::Hosts { scheme: scheme.to_owned(), domain: Arc::from(authority) }
@@ -38,8 +38,8 @@ impl Public {
         Addresses::new(app.clone(), base)
     }
 
-    /// The URL of the control plane of a node that listens at `address`. At a domain it is a proxy's, which has the certificate.
-    pub(crate) fn control(&self, address: SocketAddr) -> String {
+    /// The URL of the control plane of a node that listens at `address`. With a domain a proxy terminates TLS.
+    pub(crate) fn of_control_plane(&self, address: SocketAddr) -> String {
         match (self.url.as_deref(), &self.domain) {
             (Some(url), _) => url.to_owned(),
             (None, Some(domain)) => format!("https://{domain}"),
@@ -47,8 +47,8 @@ impl Public {
         }
     }
 
-    /// The same where it is not the address that a client sees.
-    pub(super) fn at_a_domain(&self) -> Option<String> {
+    /// The URL of the server's domain, where it has one.
+    pub(super) fn of_domain(&self) -> Option<String> {
         let domain = self.domain.as_ref()?;
         Some(self.url.as_deref().map_or_else(|| format!("https://{domain}"), str::to_owned))
     }

@@ -1,7 +1,6 @@
-//! Pages of other sites, open in the browser of somebody who uses this server: what a browser sends for them changes nothing here.
+//! Protection against cross-site request forgery: rejects changes that a browser sends on behalf of a page of another site.
 //!
-//! A browser says of each request whose page has made it (`Sec-Fetch-Site`), and older ones at least from where it comes (`Origin`).
-//! git, the command line and other programs say neither.
+//! Browsers send `Sec-Fetch-Site`, older ones at least `Origin`. git, the command line and other programs send neither.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
@@ -11,14 +10,16 @@ use super::api_error::ApiError;
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Refuses what changes something and comes from a page of another site. `host` is what the client has asked for; headers are those that
-/// are left of what proxies said.
-pub(super) fn refuse(parts: &Parts, host: &str) -> Result<(), ApiError> {
+/// Rejects a cross-site request with an unsafe method. `host` is the requested host; the headers have passed
+/// [`super::forwarded::TrustedProxies::resolve_client`].
+pub(super) fn check(parts: &Parts, host: &str) -> Result<(), ApiError> {
     if parts.method.is_safe() || !is_cross_site(&parts.headers, host) {
         return Ok(());
     }
-    let words = "a page of another site has sent this; a browser can do so only at this server's own address";
-    Err(ApiError::new(StatusCode::FORBIDDEN, words))
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "cross-site request rejected; browsers can send it only from this server's own origin",
+    ))
 }
 
 fn is_cross_site(headers: &HeaderMap, host: &str) -> bool {
@@ -41,16 +42,16 @@ mod tests {
 
     use super::*;
 
-    fn refused(method: &str, headers: &[(&str, &str)]) -> bool {
+    fn is_rejected(method: &str, headers: &[(&str, &str)]) -> bool {
         let mut request = Request::builder().method(method).uri("/-/api/v1/tokens");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        refuse(&request.body(()).unwrap().into_parts().0, "pi:8080").is_err()
+        check(&request.body(()).unwrap().into_parts().0, "pi:8080").is_err()
     }
 
     #[test]
-    fn what_a_page_of_another_site_sends_changes_nothing() {
+    fn unsafe_cross_site_requests_are_rejected() {
         for headers in [
             &[("sec-fetch-site", "cross-site")][..],
             &[("sec-fetch-site", "same-site"), ("origin", "http://pi:8080")],
@@ -60,23 +61,23 @@ mod tests {
             &[("origin", "http://pi:8080"), ("origin", "http://evil.example")],
         ] {
             for method in ["POST", "PUT", "PATCH", "DELETE"] {
-                assert!(refused(method, headers), "{method} {headers:?}");
+                assert!(is_rejected(method, headers), "{method} {headers:?}");
             }
-            assert!(!refused("GET", headers), "{headers:?}");
+            assert!(!is_rejected("GET", headers), "{headers:?}");
         }
     }
 
     #[test]
-    fn programs_and_the_servers_own_pages_are_let_in() {
+    fn programs_and_same_origin_pages_are_accepted() {
         for headers in [
             &[][..],
             &[("sec-fetch-site", "same-origin"), ("origin", "http://pi:8080")],
             &[("sec-fetch-site", "none")],
             &[("origin", "http://PI:8080")],
-            // Behind a proxy that asks by another name.
+            // A proxy that forwards to another host name.
             &[("origin", "https://pi.example.com"), ("x-forwarded-host", "pi.example.com")],
         ] {
-            assert!(!refused("POST", headers), "{headers:?}");
+            assert!(!is_rejected("POST", headers), "{headers:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a client has reached this server.
+//! The host by which a client reaches this server.
 
 use std::convert::Infallible;
 
@@ -6,31 +6,31 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use manifest_schema::name::AppName;
 
-use crate::edge::address::name_of;
 use crate::edge::api::state::Api;
 use crate::edge::forwarded::is_https;
 use crate::edge::request;
+use crate::edge::target::host_name;
 use crate::words::addresses::Addresses;
 
-/// The name by which the client has reached this server, with TLS or without.
-pub(crate) struct ReachedBy {
+/// The host and scheme by which the client reaches this server.
+pub(crate) struct RequestedHost {
     host: String,
     https: bool,
 }
 
-impl ReachedBy {
+impl RequestedHost {
     /// The name, without the port.
     pub(crate) fn name(&self) -> &str {
-        name_of(&self.host)
+        host_name(&self.host)
     }
 
-    /// Where the app answers, for a client that reaches this server so.
-    pub(crate) fn addresses(&self, api: &Api, app: &AppName) -> Addresses {
-        api.public.addresses(&self.host, self.https, app)
+    /// The URLs of an app for this client.
+    pub(crate) fn app_urls(&self, api: &Api, app: &AppName) -> Addresses {
+        api.public_url.of_app(&self.host, self.https, app)
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for ReachedBy {
+impl<S: Sync> FromRequestParts<S> for RequestedHost {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {

@@ -1,5 +1,4 @@
-//! What the names in a request stand for. Where one stands for nothing, the answer offers the name that was probably meant, among those that
-//! the caller knows of.
+//! Looks up the names in a request. The error for an unknown name suggests a similar one, among those that the caller has access to.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,10 +14,10 @@ use super::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::edge::live::{on_branch, production};
 
-/// With how many apps a name is compared. Comparing takes processor time that requests of others wait for.
-const COMPARED_MAX: usize = 1000;
+/// The maximum number of apps to compare a name with, since comparing blocks the thread.
+const COMPARED_APPS_MAX: usize = 1000;
 
-/// What is live on a branch; without one, in production.
+/// The live revision of a branch, or of production.
 pub(super) fn live(
     api: &Api,
     caller: &Caller,
@@ -35,61 +34,57 @@ pub(super) fn live(
     }
 }
 
-/// No app has the name, or the caller can do nothing with the one that has it, which is answered the same.
+/// The error for an app that does not exist, or that the caller has no access to: both are the same.
 pub(super) fn no_app(api: &Api, caller: &Caller, name: &str) -> ApiError {
-    let is_known = |name: &AppName| caller.knows(name);
-    let names = api.table.app_names(is_known, COMPARED_MAX);
-    absent(ApiError::NO_APP, name, &names)
+    let is_visible = |name: &AppName| caller.knows(name);
+    let names = api.table.app_names(is_visible, COMPARED_APPS_MAX);
+    not_found(ApiError::NO_APP, name, &names)
 }
 
-/// Nothing is live on the branch.
+/// The error for a branch without a live revision.
 pub(super) fn no_branch(api: &Api, app: &AppName, name: &str) -> ApiError {
-    absent(ApiError::NO_BRANCH, name, &api.table.branch_names(app))
+    not_found(ApiError::NO_BRANCH, name, &api.table.branch_names(app))
 }
 
-/// The app has no deploy of the branch.
+/// The error for a branch without deploys.
 pub(super) fn no_deploy_of(api: &Api, app: &AppName, name: &str) -> ApiError {
-    absent("the app has no deploy of that branch", name, &api.table.branch_names(app))
+    not_found("the app has no deploys of this branch", name, &api.table.branch_names(app))
 }
 
-/// What is live has no schedule of that name.
+/// The error for an unknown schedule.
 pub(super) fn no_schedule(live: &Live, name: &str) -> ApiError {
     let schedules = live.revision.manifest().schedules.iter();
     let names: Vec<_> = schedules.map(|schedule| schedule.name.as_str().to_owned()).collect();
-    absent("the app has no such schedule", name, &names)
+    not_found("schedule not found", name, &names)
 }
 
-/// What is live has no function of that name.
+/// The error for an unknown function.
 pub(super) fn no_function(live: &Live, name: &str) -> ApiError {
     let functions = live.revision.manifest().functions.iter();
     let names: Vec<_> = functions.map(|function| function.name.as_str().to_owned()).collect();
-    absent("the app has no such function", name, &names)
+    not_found("function not found", name, &names)
 }
 
-/// Something else has no such name.
-pub(super) fn none_like<'n>(
-    what: &'static str,
+/// An error that suggests one of `names`.
+pub(super) fn not_found_among<'n>(
+    message: &'static str,
     name: &str,
     names: impl Iterator<Item = &'n str>,
 ) -> ApiError {
-    absent(what, name, &names.map(str::to_owned).collect::<Vec<_>>())
+    not_found(message, name, &names.map(str::to_owned).collect::<Vec<_>>())
 }
 
-/// Holds that a script of that name is live on a branch of the app: nothing else is recorded from now on.
+/// Requires that the script is live on a branch of the app; no records will be added for any other.
 ///
 /// # Errors
-/// None is.
+/// No branch has the script.
 pub(super) fn require_live_script(api: &Api, app: &AppName, script: &str) -> Result<(), ApiError> {
     let branches = api.table.branches(app);
     let scripts: BTreeSet<&str> = branches.iter().flat_map(scripts).collect();
     if scripts.contains(script) {
         return Ok(());
     }
-    Err(none_like(
-        "no branch of the app has such a script, and nothing is recorded of one",
-        script,
-        scripts.into_iter(),
-    ))
+    Err(not_found_among("script not found on any branch, and it has no records", script, scripts.into_iter()))
 }
 
 fn scripts(live: &Arc<Live>) -> impl Iterator<Item = &str> {
@@ -100,7 +95,7 @@ fn scripts(live: &Arc<Live>) -> impl Iterator<Item = &str> {
     routes.chain(functions).chain(schedules)
 }
 
-fn absent(what: &'static str, name: &str, names: &[String]) -> ApiError {
-    let near = Suggestions::default().did_you_mean(name, names.iter().map(String::as_str));
-    ApiError::not_found(near.map_or(Cow::Borrowed(what), |near| Cow::Owned(format!("{what}; {near}"))))
+fn not_found(message: &'static str, name: &str, names: &[String]) -> ApiError {
+    let hint = Suggestions::default().did_you_mean(name, names.iter().map(String::as_str));
+    ApiError::not_found(hint.map_or(Cow::Borrowed(message), |hint| Cow::Owned(format!("{message}; {hint}"))))
 }

@@ -1,4 +1,4 @@
-//! What answers under `/-/` while a folder is served: health, functions, and runs of schedules by hand. There are no tokens.
+//! `picloud dev`: the app it serves, and its control plane with health checks, functions and manual schedule runs. It has no tokens.
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -12,23 +12,41 @@ use platform::workbench::run_by_hand;
 use super::api_error::ApiError;
 use super::functions::FunctionCaller;
 use super::live::production;
+use super::target;
 use crate::rest::{Run, Started};
 
-/// The routes beside the app.
+/// The app of `picloud dev`.
+pub(crate) struct DevApp {
+    pub(crate) app: AppName,
+    /// The host names to serve, besides IP addresses and `localhost`.
+    pub(crate) hosts: Vec<String>,
+}
+
+impl DevApp {
+    /// Whether `host` is served. Other names are rejected against DNS rebinding: a page elsewhere can point its own name at this machine
+    /// and would share an origin with the app.
+    pub(super) fn serves_host(&self, host: &str) -> bool {
+        let name = target::host_name(host);
+        let is_localhost = |name: &str| name.eq_ignore_ascii_case("localhost");
+        target::is_ip_or_localhost(name)
+            || name.rsplit_once('.').is_some_and(|(_, top)| is_localhost(top))
+            || self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The routes of the control plane.
 pub(super) fn router(functions: FunctionCaller) -> Router {
-    let nowhere =
-        || ApiError::not_found("`picloud dev` answers health, functions, and runs of schedules alone");
+    let not_found =
+        || ApiError::not_found("`picloud dev` only serves health checks, functions and schedule runs here");
     Router::new()
         .route("/-/health/live", get(|| async { "ok\n" }))
         .route("/-/health/ready", get(|| async { "ok\n" }))
         .route("/-/api/v1/apps/{app}/functions/{function}", post(call))
         .route("/-/api/v1/apps/{app}/schedules/{schedule}/run", post(run))
         .with_state(functions)
-        .fallback(async move || nowhere())
+        .fallback(async move || not_found())
 }
 
-/// Any token is right, but there must be one: a page of another site, open in the developer's browser, cannot send it
-/// without being allowed to.
 async fn call(
     State(functions): State<FunctionCaller>,
     Path((app, function)): Path<(String, String)>,
@@ -39,7 +57,6 @@ async fn call(
     functions.call(&app, &function, request).await
 }
 
-/// Runs a schedule by hand. The same holds for the token.
 async fn run(
     State(functions): State<FunctionCaller>,
     Path((app, schedule)): Path<(String, String)>,
@@ -49,9 +66,9 @@ async fn run(
     let app = AppName::new(&app).map_err(|_| ApiError::no_app())?;
     let live = production(&functions.table, &app)?;
     let deploy = live.deploy;
-    // In a task of its own: a client that hangs up now does not stop it halfway.
-    let running = tokio::spawn(async move { run_by_hand(&functions.recorder, live, &schedule).await });
-    let ran = running.await?.ok_or_else(|| ApiError::not_found("the app has no such schedule"))?;
+    // Spawned: the run completes although the client disconnects.
+    let task = tokio::spawn(async move { run_by_hand(&functions.recorder, live, &schedule).await });
+    let ran = task.await?.ok_or_else(|| ApiError::not_found("schedule not found"))?;
     let run = Run {
         due: ran.began,
         first_due: None,
@@ -60,7 +77,7 @@ async fn run(
         late_ms: 0,
         deploy,
         commit: None,
-        // Nothing is recorded that could be looked for.
+        // `picloud dev` keeps no records of executions.
         execution: None,
         node: None,
         claimed_at: ran.began,
@@ -71,11 +88,13 @@ async fn run(
     Ok(Json(Started { run: Some(run) }))
 }
 
+/// Requires a bearer token and accepts any: a page of another site cannot send the header without a preflight.
 fn require_token(request: &Request) -> Result<(), ApiError> {
     match request.headers().contains_key(header::AUTHORIZATION) {
         true => Ok(()),
-        false => {
-            Err(ApiError::new(StatusCode::UNAUTHORIZED, "a token is needed as bearer; here any is right"))
-        }
+        false => Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "bearer token required (any value works in `picloud dev`)",
+        )),
     }
 }

@@ -1,0 +1,37 @@
+//! The trace span of a request.
+
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use tracing::Span;
+use tracing::field::Empty;
+
+use super::HandledBy;
+use super::response_body::ResponseBody;
+use crate::traces::TARGET;
+
+/// Starts the span of a request. Probes and scrapes get none.
+pub(super) fn start(request: &Request<Incoming>) -> Span {
+    if request.uri().path().starts_with("/-/health/") || request.uri().path() == "/-/metrics" {
+        return Span::none();
+    }
+    tracing::trace_span!(
+        target: TARGET,
+        "request",
+        "otel.name" = %request.method(),
+        traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default(),
+        "http.request.method" = %request.method(),
+        "url.path" = request.uri().path(),
+        "http.response.status_code" = Empty,
+        app = Empty,
+        deploy = Empty,
+    )
+}
+
+/// Records the response in the span.
+pub(super) fn finish(span: &Span, handled_by: &HandledBy, response: &Response<ResponseBody>) {
+    span.record("http.response.status_code", response.status().as_u16());
+    if let HandledBy::App(live) = handled_by {
+        span.record("app", live.revision.app().as_str());
+        span.record("deploy", live.deploy);
+    }
+}
