@@ -1,9 +1,9 @@
-//! The contract of `picloud.toml`: its types, its parsing, and every fault with its place. Pure, but for one thing: the rules of
+//! The contract of `picloud.toml`: its types, its parsing, and every diagnostic with its place. Pure, but for one thing: the rules of
 //! time zones are read from the system ([`zone`]).
 //!
 //! Layout, in the order a manifest travels through it:
 //!
-//! - [`fault`]: what is wrong and where; scripts' faults use it too
+//! - [`diagnostic`]: what is wrong and where; scripts' diagnostics use it too
 //! - [`name`]: the names that address things: apps, their domains, scripts, schedules, functions
 //! - [`label`]: how hosts write apps and branches, one-to-one
 //! - [`sdk`]: the versions of the SDK contract
@@ -14,19 +14,19 @@
 //! - [`execution`]: what starts an execution, and how much its log lines matter
 //! - [`limits`]: what one execution may use
 //! - [`manifest`]: the whole, typed
-//! - [`quantity`]: durations and sizes as people write them
+//! - [`units`]: durations and sizes as people write them
 //! - [`settings`]: a flat file of settings, each with its place: how a server is configured
-//! - `source`: the text of a manifest, and the faults found in it
-//! - `table`: reads TOML tables key by key and keeps every fault
+//! - `source`: the text of a manifest, and the diagnostics found in it
+//! - `table`: reads TOML tables key by key and keeps every diagnostic
 //! - [`mod@schema`]: the manifest's JSON Schema, from its types
-//! - [`parse`]: bytes in, a [`manifest::Manifest`] or all its faults out
+//! - [`parse`]: bytes in, a [`manifest::Manifest`] or all its diagnostics out
 //!
 //! The path of a manifest: bytes -> text -> TOML with places -> each section by a room of its own in `parse` -> one
-//! [`manifest::Manifest`]. Nothing stops at the first fault; whoever reads a part that is wrong leaves a fault and no value.
+//! [`manifest::Manifest`]. Nothing stops at the first diagnostic; whoever reads a part that is wrong leaves a diagnostic and no value.
 
 pub mod cron;
+pub mod diagnostic;
 pub mod execution;
-pub mod fault;
 pub mod label;
 pub mod limits;
 pub mod manifest;
@@ -34,10 +34,10 @@ pub mod method;
 pub mod name;
 pub mod parse;
 pub mod path;
-pub mod quantity;
 pub mod schema;
 pub mod sdk;
 pub mod settings;
 mod source;
 mod table;
+pub mod units;
 pub mod zone;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 
 use crate::name::AppName;
-use crate::quantity::{DurationText, Size, show_duration, show_size};
+use crate::units::{DurationText, Size, show_duration, show_size};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -116,7 +116,7 @@ impl Ceiling {
         Self { executions: Limits::UNBOUNDED, schedules: usize::MAX, schedule_runs: u32::MAX, app: None };
 
     /// What helps where a manifest asks for more than is granted. `flag` raises it to `asked`.
-    pub(crate) fn advice(&self, flag: &str, asked: &str) -> String {
+    pub(crate) fn help(&self, flag: &str, asked: &str) -> String {
         match &self.app {
             Some(app) => format!("an admin raises it with  picloud apps limits {app} --{flag} {asked}"),
             None => format!(

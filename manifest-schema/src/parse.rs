@@ -1,4 +1,4 @@
-//! Bytes in, a [`Manifest`] or all its faults out.
+//! Bytes in, a [`Manifest`] or all its diagnostics out.
 
 mod document;
 mod domains;
@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use crate::fault::Faults;
+use crate::diagnostic::Diagnostics;
 use crate::limits::Ceiling;
 use crate::manifest::{App, DESCRIPTION_MAX, ENTRIES_MAX, Manifest};
 use crate::name::{JobName, ScriptPath};
@@ -24,7 +24,7 @@ use crate::source::Source;
 use crate::table::{Keys, Table, Text, Value};
 
 pub use document::{MANIFEST_MAX, too_large};
-pub use domains::place_of_domain;
+pub use domains::domain_span;
 use scripts::Scripts;
 
 const ROOT: Keys = Keys {
@@ -36,7 +36,7 @@ const APP: Keys = Keys { known: &["description", "domains"], not_yet: &[] };
 
 /// What a manifest is checked against.
 #[derive(Clone, Copy, Debug)]
-pub struct Surroundings<'a> {
+pub struct ParseContext<'a> {
     /// The most that the server grants.
     pub ceiling: &'a Ceiling,
     /// The paths of all files of the repository that end in `.rhai`.
@@ -49,15 +49,15 @@ pub struct Parsed {
     /// What the app declares.
     pub manifest: Manifest,
     /// What its author should look at; no error is among it.
-    pub warnings: Faults,
+    pub warnings: Diagnostics,
 }
 
 /// A manifest with errors, and what could be understood of it all the same: enough to go on and check the scripts, so
-/// that one push shows every fault.
+/// that one push shows every diagnostic.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct ParseError {
     /// Everything that was found, in the order of places, warnings last; at least one is an error.
-    pub faults: Faults,
+    pub diagnostics: Diagnostics,
     /// The SDK contract, if it is one that this server speaks.
     pub sdk: Option<SdkVersion>,
     /// The scripts that are named; `None` where a name was not understood, so that it may be any of them.
@@ -68,20 +68,27 @@ pub struct Refused {
 ///
 /// # Errors
 /// It has errors; all of them are told.
-pub fn parse(source: &[u8], surroundings: Surroundings<'_>) -> Result<Parsed, Refused> {
-    let text =
-        document::text(source).map_err(|fault| Refused { faults: fault.into(), sdk: None, scripts: None })?;
+pub fn parse(source: &[u8], context: ParseContext<'_>) -> Result<Parsed, ParseError> {
+    let text = document::text(source).map_err(|diagnostic| ParseError {
+        diagnostics: diagnostic.into(),
+        sdk: None,
+        scripts: None,
+    })?;
     let mut source = Source::new(text);
     let document = document::parse(&mut source);
     // A script is told to be named by nothing only where every name of a script is understood.
-    let mut scripts = Scripts::new(surroundings.scripts, source.is_clean());
-    let draft = document.map(|root| draft(root.get_ref(), surroundings.ceiling, &mut scripts, &mut source));
+    let mut scripts = Scripts::new(context.scripts, source.is_clean());
+    let draft = document.map(|root| draft(root.get_ref(), context.ceiling, &mut scripts, &mut source));
     let clean = source.is_clean();
-    let mut faults = source.into_faults();
-    scripts.warn_of_unnamed(&mut faults);
+    let mut diagnostics = source.into_diagnostics();
+    scripts.warn_of_unnamed(&mut diagnostics);
     match draft {
-        Some(Draft { manifest: Some(manifest), .. }) if clean => Ok(Parsed { manifest, warnings: faults }),
-        draft => Err(Refused { faults, sdk: draft.and_then(|draft| draft.sdk), scripts: scripts.named() }),
+        Some(Draft { manifest: Some(manifest), .. }) if clean => {
+            Ok(Parsed { manifest, warnings: diagnostics })
+        }
+        draft => {
+            Err(ParseError { diagnostics, sdk: draft.and_then(|draft| draft.sdk), scripts: scripts.named() })
+        }
     }
 }
 
@@ -102,8 +109,8 @@ fn draft(root: &DeTable<'_>, ceiling: &Ceiling, scripts: &mut Scripts<'_>, sourc
         if root.misspells("sdk") || source.text().lines().any(stands_below) {
             return None;
         }
-        let advice = format!("write `sdk = \"{}\"` in the first line", SdkVersion::NEWEST);
-        source.error_with(0..0, "the manifest has no `sdk`".to_owned(), Some(advice));
+        let help = format!("write `sdk = \"{}\"` in the first line", SdkVersion::NEWEST);
+        source.error_with(0..0, "the manifest has no `sdk`".to_owned(), Some(help));
         None
     });
     let sdk = sdk.and_then(|value| match value.as_written(source) {
@@ -155,7 +162,7 @@ fn sdk_of(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
     match version {
         None => {
             let spoken = SdkVersion::ALL.map(|version| format!("`{version}`")).join(", ");
-            let unknown = crate::fault::quoted(text.value);
+            let unknown = crate::diagnostic::quoted(text.value);
             let message = format!("sdk {unknown} is unknown, this server speaks {spoken}");
             source.error_with(
                 text.span.clone(),
@@ -165,8 +172,8 @@ fn sdk_of(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
         }
         Some(draft) if draft.is_draft() => {
             let words = format!("sdk {draft} is a draft: it can change until PiCloud 0.1.0 is released");
-            let advice = format!("what must not change stays on `sdk = \"{}\"`", SdkVersion::NEWEST);
-            source.warning(text.span.clone(), words, advice);
+            let help = format!("what must not change stays on `sdk = \"{}\"`", SdkVersion::NEWEST);
+            source.warning(text.span.clone(), words, help);
         }
         Some(_) => {}
     }
@@ -215,8 +222,8 @@ fn refuse_too_many_schedules(root: &Table<'_>, asked: usize, ceiling: &Ceiling, 
     if let Some(value) = root.get("schedules").filter(|_| asked > ceiling.schedules) {
         let (most, by) = (ceiling.schedules, ceiling.granted_by());
         let message = format!("`schedules` has {asked} entries, more than the {most} that {by}");
-        let advice = ceiling.advice("schedules", &asked.to_string());
-        source.error_with(value.span(), message, Some(advice));
+        let help = ceiling.help("schedules", &asked.to_string());
+        source.error_with(value.span(), message, Some(help));
     }
 }
 
@@ -246,8 +253,8 @@ fn job_name(table: &Table<'_>, source: &mut Source<'_>) -> Option<(JobName, Rang
     match JobName::new(text.value) {
         Ok(name) => Some((name, text.span)),
         Err(error) => {
-            let advice = job_name_meant(text.value).map(|name| format!("write `{name}`"));
-            source.error_with(text.span, error.to_string(), advice);
+            let help = job_name_meant(text.value).map(|name| format!("write `{name}`"));
+            source.error_with(text.span, error.to_string(), help);
             None
         }
     }

@@ -8,7 +8,7 @@ mod notation;
 use std::fmt;
 use std::ops::Range;
 
-use crate::fault::quoted;
+use crate::diagnostic::quoted;
 use notation::Foreign;
 
 /// The longest path, in bytes: longer ones are in no address that a person wrote.
@@ -149,7 +149,7 @@ impl RoutePath {
 
 impl PathError {
     /// What to do. Code in it takes the place of [`PathError::range`].
-    pub fn advice(&self) -> Option<String> {
+    pub fn help(&self) -> Option<String> {
         let broken = &self.text[self.range.clone()];
         let write = |code: String| Some(format!("write `{code}`"));
         match self.rule {

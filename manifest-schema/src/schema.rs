@@ -18,8 +18,8 @@ use crate::manifest::Manifest;
 use crate::method::{Method, MethodSet};
 use crate::name::{DomainName, JobName, ScriptPath, SettingName};
 use crate::path::{PATH_MAX, RoutePath};
-use crate::quantity::{DurationText, Size};
 use crate::sdk::SdkVersion;
+use crate::units::{DurationText, Size};
 use crate::zone::zone_data;
 
 /// The schema as a JSON document.

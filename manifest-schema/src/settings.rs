@@ -1,8 +1,8 @@
-//! A flat file of settings in TOML: one value a key, each with its place. What the keys mean is for others to say.
+//! A flat file of settings in TOML: one value a key, each with its span. What the keys mean is for others to say.
 
 use toml::de::{DeTable, DeValue};
 
-use crate::fault::{Fault, Faults, Place};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 
 /// The largest file of settings that is read, in bytes.
 pub const SETTINGS_MAX: usize = 64 * 1024;
@@ -13,52 +13,52 @@ pub struct Setting {
     /// Its key.
     pub key: String,
     /// Where that stands.
-    pub key_place: Place,
+    pub key_span: Span,
     /// Its value as a flag would have it: a list with commas between its items, numbers without `_`.
     pub value: String,
     /// Where that stands.
-    pub value_place: Place,
+    pub value_span: Span,
 }
 
-/// Reads the settings of `text`, in the order of their places. Faults are told of `file`.
+/// Reads the settings of `text`, in the order of their places. Diagnostics are told of `file`.
 ///
 /// # Errors
 /// Something in it is no setting; all of that is told.
-pub fn read(file: &str, text: &[u8]) -> Result<Vec<Setting>, Faults> {
+pub fn read(file: &str, text: &[u8]) -> Result<Vec<Setting>, Diagnostics> {
     if text.len() > SETTINGS_MAX {
         let words = format!("the file is larger than {} KiB", SETTINGS_MAX / 1024);
-        return Err(Fault::error(file, None, words).into());
+        return Err(Diagnostic::error(file, None, words).into());
     }
     let text = std::str::from_utf8(text)
-        .map_err(|_| Faults::from(Fault::error(file, None, "the file is not UTF-8")))?;
+        .map_err(|_| Diagnostics::from(Diagnostic::error(file, None, "the file is not UTF-8")))?;
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut faults = Faults::default();
+    let mut diagnostics = Diagnostics::default();
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
         let message = error.message().replace('\n', " ");
-        faults.add(Fault::error(file, Some(Place::of_span(text, span)), message));
+        diagnostics.add(Diagnostic::error(file, Some(Span::from_range(text, span)), message));
     }
-    if faults.errors() > 0 {
-        return Err(faults);
+    if diagnostics.errors() > 0 {
+        return Err(diagnostics);
     }
     let mut settings = Vec::new();
     for (key, value) in root.get_ref() {
-        let value_place = Place::of_span(text, value.span());
+        let value_span = Span::from_range(text, value.span());
         match written(value.get_ref()) {
             Some(written) => settings.push(Setting {
                 key: key.get_ref().to_string(),
-                key_place: Place::of_span(text, key.span()),
+                key_span: Span::from_range(text, key.span()),
                 value: written,
-                value_place,
+                value_span,
             }),
             None => {
                 let words = format!("`{}` must be a text, a number, true or false", key.get_ref());
-                faults.add(Fault::error(file, Some(value_place), words));
+                diagnostics.add(Diagnostic::error(file, Some(value_span), words));
             }
         }
     }
-    settings.sort_by_key(|setting| (setting.key_place.line, setting.key_place.column));
-    if faults.errors() > 0 { Err(faults) } else { Ok(settings) }
+    settings.sort_by_key(|setting| (setting.key_span.line, setting.key_span.column));
+    if diagnostics.errors() > 0 { Err(diagnostics) } else { Ok(settings) }
 }
 
 fn written(value: &DeValue<'_>) -> Option<String> {
@@ -79,9 +79,14 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> Vec<String> {
-        let faults = read("a.conf", text.as_bytes()).unwrap_err();
-        let place = |fault: &Fault| fault.place.as_ref().map_or((0, 0), |place| (place.line, place.column));
-        faults.iter().map(|fault| format!("{:?} {}", place(fault), fault.message)).collect()
+        let diagnostics = read("a.conf", text.as_bytes()).unwrap_err();
+        let span = |diagnostic: &Diagnostic| {
+            diagnostic.span.as_ref().map_or((0, 0), |span| (span.line, span.column))
+        };
+        diagnostics
+            .iter()
+            .map(|diagnostic| format!("{:?} {}", span(diagnostic), diagnostic.message))
+            .collect()
     }
 
     #[test]
@@ -91,7 +96,7 @@ mod tests {
         let pairs: Vec<_> =
             read.iter().map(|setting| (setting.key.as_str(), setting.value.as_str())).collect();
         assert_eq!(pairs, [("a", "x y"), ("b", "10000"), ("c", "true"), ("d", "1,2")]);
-        assert_eq!((read[1].key_place.line, read[1].value_place.column), (2, 5));
+        assert_eq!((read[1].key_span.line, read[1].value_span.column), (2, 5));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reads TOML tables key by key. What is not as it should be becomes a fault at its place, and no value.
+//! Reads TOML tables key by key. What is not as it should be becomes a diagnostic at its place, and no value.
 
 mod unknown;
 
@@ -32,7 +32,7 @@ pub(crate) struct Keys {
 const TABLES: [&str; 3] = ["routes", "schedules", "functions"];
 
 impl<'t> Table<'t> {
-    /// The table `what`, which begins at `header`; every key beyond `keys` is a fault.
+    /// The table `what`, which begins at `header`; every key beyond `keys` is a diagnostic.
     pub(crate) fn new(
         entries: &'t DeTable<'t>,
         header: Range<usize>,
@@ -121,12 +121,12 @@ impl<'t> Value<'t> {
             DeValue::Array(items) => {
                 let only = items.first().filter(|item| items.len() == 1 && item.get_ref().is_str());
                 let written = only.and_then(|item| source.text().get(item.span()));
-                let advice = match (written, self.key) {
+                let help = match (written, self.key) {
                     (Some(written), _) => Some(format!("write `{written}`")),
                     (None, "path" | "script") => Some("begin a `[[routes]]` for each".to_owned()),
                     (None, _) => None,
                 };
-                self.refuse("a string", advice, source)
+                self.refuse("a string", help, source)
             }
             _ => self.refuse("a string", None, source),
         }
@@ -175,16 +175,16 @@ impl<'t> Value<'t> {
         match self.inner.get_ref() {
             DeValue::Array(items) => Some(items.iter().map(|inner| Value { key: self.key, inner }).collect()),
             DeValue::Table(_) if TABLES.contains(&self.key) => {
-                let advice = match self.written_on_one_line(source) {
+                let help = match self.written_on_one_line(source) {
                     Some(header) if header.starts_with('[') => format!("write `[[{}]]`", self.key),
                     Some(table) if table.starts_with('{') => format!("write `[{table}]`"),
                     _ => format!("begin each with a line `[[{}]]`, and set its keys below", self.key),
                 };
-                self.refuse("an array of tables", Some(advice), source)
+                self.refuse("an array of tables", Some(help), source)
             }
             DeValue::String(_) if !TABLES.contains(&self.key) => {
-                let advice = self.written_on_one_line(source).map(|text| format!("write `[{text}]`"));
-                self.refuse("an array", advice, source)
+                let help = self.written_on_one_line(source).map(|text| format!("write `[{text}]`"));
+                self.refuse("an array", help, source)
             }
             _ => self.refuse("an array", None, source),
         }
@@ -213,7 +213,7 @@ impl<'t> Value<'t> {
         match self.inner.get_ref() {
             DeValue::Table(entries) => Some(Table::new(entries, self.span(), what, keys, source)),
             DeValue::Array(_) => {
-                let advice = match self.written_on_one_line(source) {
+                let help = match self.written_on_one_line(source) {
                     Some(array) if array.starts_with("[[") => Some(format!("write `{what}`")),
                     Some(array) => match keys.known {
                         // What is listed can only be that.
@@ -222,7 +222,7 @@ impl<'t> Value<'t> {
                     },
                     None => None,
                 };
-                self.refuse("a table", advice, source)
+                self.refuse("a table", help, source)
             }
             _ => self.refuse("a table", None, source),
         }
@@ -233,13 +233,8 @@ impl<'t> Value<'t> {
         source.text().get(self.span()).filter(|text| !text.contains('\n') && !text.is_empty())
     }
 
-    /// A fault: the value is not what is `wanted`.
-    pub(crate) fn refuse<T>(
-        self,
-        wanted: &str,
-        advice: Option<String>,
-        source: &mut Source<'_>,
-    ) -> Option<T> {
+    /// A diagnostic: the value is not what is `wanted`.
+    pub(crate) fn refuse<T>(self, wanted: &str, help: Option<String>, source: &mut Source<'_>) -> Option<T> {
         let found = match self.inner.get_ref() {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
@@ -249,7 +244,7 @@ impl<'t> Value<'t> {
             DeValue::Array(_) => "an array",
             DeValue::Table(_) => "a table",
         };
-        source.error_with(self.span(), format!("`{}` must be {wanted}, not {found}", self.key), advice);
+        source.error_with(self.span(), format!("`{}` must be {wanted}, not {found}", self.key), help);
         None
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use manifest_schema::limits::{Ceiling, Limits};
 use manifest_schema::name::AppName;
-use manifest_schema::quantity::{show_duration, show_size};
+use manifest_schema::units::{show_duration, show_size};
 use store::App;
 
 pub use store::{AppLimit, AppLimits};

@@ -7,7 +7,7 @@ use git_receiver::{ObjectId, Pack, ReadError, RepositoryError, Staged, TreeLimit
 use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
-use manifest_schema::parse::{Surroundings, parse};
+use manifest_schema::parse::{ParseContext, parse};
 use runtime::{AppIdentity, CountingAllocator, Revision, RevisionError, Source};
 use store::{App, AppId, Oid, Store, StoreError};
 
@@ -160,11 +160,11 @@ async fn read_manifest(
     let id = *files.get(manifest::FILE_NAME).ok_or(LoadError::Absent)?;
     let text = staged.blobs(&[id], u64::MAX).await?.remove(&id).ok_or(ReadError::Missing(id))?;
     let scripts: BTreeSet<String> = files.keys().cloned().collect();
-    let surroundings = Surroundings { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
-    let (parsed, bytes) = measured(|| parse(&text, surroundings));
+    let context = ParseContext { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
+    let (parsed, bytes) = measured(|| parse(&text, context));
     let manifest = parsed.map(|parsed| parsed.manifest).map_err(|refused| {
-        let first = refused.faults.iter().next();
-        LoadError::Manifest(first.map(|fault| fault.message.clone()).unwrap_or_default())
+        let first = refused.diagnostics.iter().next();
+        LoadError::Manifest(first.map(|diagnostic| diagnostic.message.clone()).unwrap_or_default())
     })?;
     Ok(((manifest, bytes), files))
 }

@@ -6,7 +6,7 @@
 //! - `revision`: one validated commit of an app, with its routes, scripts and secrets
 //! - `source`: a script's text, and what is compiled of it
 //! - `route`: from method and path to a script
-//! - `check`: a script's faults, found without running it; what passes is a [`Script`]
+//! - `check`: a script's diagnostics, found without running it; what passes is a [`Script`]
 //! - `invocation`: what a script is called with
 //! - `run`: one execution, from an [`Invocation`] to an [`Execution`]
 //! - `run_context`: everything that belongs to the run on this thread

@@ -1,8 +1,8 @@
 //! Watches Rhai parse a script, token by token.
 //!
-//! Rhai's parser cannot be stopped and ends at the first fault; but it asks the engine's token mapper about every token. So the
+//! Rhai's parser cannot be stopped and ends at the first diagnostic; but it asks the engine's token mapper about every token. So the
 //! mapper ends a parse that takes too long, and replaces words and signs of other languages by what was meant, so that such a slip does not hide
-//! every fault behind it. What was replaced is a fault all the same. It also asks for memory as the parse grows.
+//! every diagnostic behind it. What was replaced is a diagnostic all the same. It also asks for memory as the parse grows.
 
 use std::cell::RefCell;
 use std::sync::Arc;

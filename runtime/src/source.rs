@@ -94,15 +94,15 @@ impl Program {
         let script = match recompile(sdk, path, text, room) {
             Ok(script) => Ok(script),
             Err(NotCompiled::NoMemory(refused)) => return Err(refused),
-            Err(NotCompiled::Faults(faults)) => Err(faults.iter().next().map_or_else(
+            Err(NotCompiled::Diagnostics(diagnostics)) => Err(diagnostics.iter().next().map_or_else(
                 || Failure::new(FailureKind::Compile, "the script does not compile"),
-                |fault| {
-                    let place = fault.place.as_ref().map(|place| FailurePlace {
+                |diagnostic| {
+                    let place = diagnostic.span.as_ref().map(|span| FailurePlace {
                         script: path.clone(),
-                        line: place.line,
-                        column: place.column,
+                        line: span.line,
+                        column: span.column,
                     });
-                    Failure { kind: FailureKind::Compile, message: fault.message.clone(), place }
+                    Failure { kind: FailureKind::Compile, message: diagnostic.message.clone(), place }
                 },
             )),
         };

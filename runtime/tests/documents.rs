@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use manifest_schema::fault::Severity;
+use manifest_schema::diagnostic::Severity;
 use manifest_schema::limits::Ceiling;
 use manifest_schema::name::ScriptPath;
-use manifest_schema::parse::{Surroundings, parse};
+use manifest_schema::parse::{ParseContext, parse};
 use manifest_schema::sdk::SdkVersion;
 use runtime::{CountingAllocator, compile, functions};
 use support::{Call, script};
@@ -76,8 +76,8 @@ fn saying(line: &str) -> Option<Saying> {
         Some(("route", path)) => Saying::Route(path.to_owned()),
         Some(("logs", line)) => Saying::Logs(line.to_owned()),
         Some(("fails", words)) => Saying::Fails(words.to_owned()),
-        Some(("refused", fault)) => Saying::Refused(fault.to_owned()),
-        Some(("warned", fault)) => Saying::Warned(fault.to_owned()),
+        Some(("refused", diagnostic)) => Saying::Refused(diagnostic.to_owned()),
+        Some(("warned", diagnostic)) => Saying::Warned(diagnostic.to_owned()),
         _ if starts.iter().any(|start| said.starts_with(start)) => {
             let (start, answer) = said.split_once("=> ")?;
             Saying::Answers { start: start.trim().to_owned(), answer: answer.to_owned() }
@@ -149,14 +149,15 @@ fn shown(call: &Call, expected: &str) -> String {
 }
 
 /// What a push says of it: errors, and warnings.
-fn faults(sdk: SdkVersion, source: &str) -> (Vec<String>, Vec<String>) {
+fn diagnostics(sdk: SdkVersion, source: &str) -> (Vec<String>, Vec<String>) {
     let compiled = compile(sdk, &ScriptPath::new("main.rhai").unwrap(), source);
-    let faults = compiled.map_or_else(|faults| faults, |script| script.warnings().clone());
+    let diagnostics = compiled.map_or_else(|diagnostics| diagnostics, |script| script.warnings().clone());
     let of = |severity: Severity| {
-        let shown = faults.iter().filter(|fault| fault.severity == severity).map(|fault| {
-            let place = fault.place.as_ref().map_or((0, 0), |place| (place.line, place.column));
-            format!("{}:{} {}", place.0, place.1, fault.message)
-        });
+        let shown =
+            diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).map(|diagnostic| {
+                let place = diagnostic.span.as_ref().map_or((0, 0), |place| (place.line, place.column));
+                format!("{}:{} {}", place.0, place.1, diagnostic.message)
+            });
         shown.collect()
     };
     (of(Severity::Error), of(Severity::Warning))
@@ -175,8 +176,8 @@ fn holds(place: &str, example: &str) -> usize {
     for saying in &sayings {
         match saying {
             Saying::Route(_) => {}
-            Saying::Refused(fault) => refused.push(fault.clone()),
-            Saying::Warned(fault) => warned.push(fault.clone()),
+            Saying::Refused(diagnostic) => refused.push(diagnostic.clone()),
+            Saying::Warned(diagnostic) => warned.push(diagnostic.clone()),
             Saying::Logs(line) => expected_log.push(line.clone()),
             Saying::Answers { start, answer } => {
                 let call = called(example, route, start);
@@ -194,7 +195,7 @@ fn holds(place: &str, example: &str) -> usize {
         }
     }
     assert_eq!(logged.unwrap_or_default(), expected_log, "{place}");
-    assert_eq!(faults(call_of(example).sdk, example), (refused, warned), "{place}");
+    assert_eq!(diagnostics(call_of(example).sdk, example), (refused, warned), "{place}");
     sayings.len()
 }
 
@@ -218,9 +219,9 @@ fn every_manifest_of_the_reference_is_accepted() {
         let sdk = if manifest.contains("sdk = ") { "" } else { "sdk = \"1.1\"\n" };
         let named = manifest.split('"').filter(|word| word.ends_with(".rhai"));
         let scripts: BTreeSet<String> = named.map(str::to_owned).collect();
-        let surroundings = Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &scripts };
-        let parsed = parse(format!("{sdk}{manifest}").as_bytes(), surroundings);
-        assert!(parsed.is_ok(), "docs/sdk.md:{line}: {:?}", parsed.unwrap_err().faults);
+        let context = ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts };
+        let parsed = parse(format!("{sdk}{manifest}").as_bytes(), context);
+        assert!(parsed.is_ok(), "docs/sdk.md:{line}: {:?}", parsed.unwrap_err().diagnostics);
     }
 }
 
@@ -256,7 +257,12 @@ fn the_scripts_of_the_examples_raise_no_alarm() {
             let path = file.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "rhai") {
                 for sdk in [SdkVersion::NEWEST, SdkVersion::V1_3] {
-                    assert_eq!(faults(sdk, &read(&path)), (Vec::new(), Vec::new()), "{}", path.display());
+                    assert_eq!(
+                        diagnostics(sdk, &read(&path)),
+                        (Vec::new(), Vec::new()),
+                        "{}",
+                        path.display()
+                    );
                 }
                 checked += 1;
             }
@@ -343,12 +349,16 @@ fn the_scripts_that_come_with_rhai_raise_no_false_alarm() {
     for (file, script) in scripts {
         // The two that the sandbox denies, by what it has instead.
         let adapted = script.replace("print(", "log::info(").replace("debug(", "log::trace(");
-        let (errors, warnings) = faults(SdkVersion::NEWEST, &adapted);
+        let (errors, warnings) = diagnostics(SdkVersion::NEWEST, &adapted);
         warned.extend(
-            warnings.into_iter().map(|fault| (file.clone(), fault.split_once(' ').unwrap().1.to_owned())),
+            warnings
+                .into_iter()
+                .map(|diagnostic| (file.clone(), diagnostic.split_once(' ').unwrap().1.to_owned())),
         );
         found.extend(
-            errors.into_iter().map(|fault| (file.clone(), fault.split_once(' ').unwrap().1.to_owned())),
+            errors
+                .into_iter()
+                .map(|diagnostic| (file.clone(), diagnostic.split_once(' ').unwrap().1.to_owned())),
         );
     }
     let expected = WRONG_IN_RHAI.map(|(file, message)| (file.to_owned(), message.to_owned()));

@@ -40,7 +40,7 @@ fn correct_scripts_raise_no_alarm() {
             let compiled = compile_within(sdk, &main, &source, Some(&provided), &room);
             let warnings = match &compiled {
                 Ok(script) => script.warnings(),
-                Err(faults) => panic!("{shown}: {faults:?}"),
+                Err(diagnostics) => panic!("{shown}: {diagnostics:?}"),
             };
             assert!(warnings.is_empty(), "{shown}: {warnings:?}");
             let ended = call.run().execution.outcome;

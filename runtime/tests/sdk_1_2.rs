@@ -87,8 +87,8 @@ fn scripts_of_older_versions_see_neither() {
     for sdk in [SdkVersion::V1_0, SdkVersion::V1_1] {
         for (source, property) in [("ctx.env.A", "env"), ("ctx.secrets.A", "secrets")] {
             let path = ScriptPath::new("main.rhai").unwrap();
-            let faults = compile(sdk, &path, source).unwrap_err();
-            let told = &faults.iter().next().unwrap().message;
+            let diagnostics = compile(sdk, &path, source).unwrap_err();
+            let told = &diagnostics.iter().next().unwrap().message;
             assert_eq!(told, &format!("`ctx.{property}` came with sdk 1.2, this is {sdk}"));
         }
         let whole = Call { sdk, ..call("ctx.keys()") };

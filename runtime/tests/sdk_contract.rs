@@ -33,9 +33,9 @@ fn parts(answer: &Answer) -> (u16, Option<&str>, &[u8]) {
     (answer.status, header(answer, "content-type"), &answer.body)
 }
 
-fn fault(source: &str) -> String {
-    let faults = compile(SdkVersion::V1_1, &ScriptPath::new("main.rhai").unwrap(), source).unwrap_err();
-    faults.iter().next().unwrap().message.clone()
+fn diagnostic(source: &str) -> String {
+    let diagnostics = compile(SdkVersion::V1_1, &ScriptPath::new("main.rhai").unwrap(), source).unwrap_err();
+    diagnostics.iter().next().unwrap().message.clone()
 }
 
 /// The value of an expression, as JSON, with a JSON body to read.
@@ -155,7 +155,7 @@ fn ctx_is_seen_in_functions_and_closures() {
 
 #[test]
 fn ctx_is_read_only_and_what_is_copied_from_it_is_not() {
-    assert_eq!(fault("ctx.request.body = 1;"), "`ctx` is read-only");
+    assert_eq!(diagnostic("ctx.request.body = 1;"), "`ctx` is read-only");
     assert_eq!(
         with_json("[1]", "let body = ctx.request.body; body.push(2); [body, ctx.request.body]"),
         "[[1,2],[1]]"
@@ -222,9 +222,9 @@ fn request_rest_came_with_sdk_1_1() {
     let call = Call { sdk: SdkVersion::V1_0, ..script("ctx.request.keys()") };
     assert_eq!(call.text(), r#"["body","headers","params","path","query"]"#);
     assert_eq!(script("ctx.request.keys()").text(), r#"["body","headers","params","path","query","rest"]"#);
-    let faults =
+    let diagnostics =
         compile(SdkVersion::V1_0, &ScriptPath::new("main.rhai").unwrap(), "ctx.request.rest").unwrap_err();
-    let words = &faults.iter().next().unwrap().message;
+    let words = &diagnostics.iter().next().unwrap().message;
     assert_eq!(words, "`ctx.request.rest` came with sdk 1.1, this is 1.0");
 }
 
@@ -436,36 +436,36 @@ fn a_caught_throw_is_none() {
 
 #[test]
 fn import_is_blocked() {
-    assert_eq!(fault("import \"other\" as other;"), "`import` is disabled");
+    assert_eq!(diagnostic("import \"other\" as other;"), "`import` is disabled");
 }
 
 #[test]
 fn print_and_debug_are_disabled() {
-    assert_eq!(fault("print(\"x\")"), "`print` is disabled");
-    assert_eq!(fault("debug(\"x\")"), "`debug` is disabled");
+    assert_eq!(diagnostic("print(\"x\")"), "`print` is disabled");
+    assert_eq!(diagnostic("debug(\"x\")"), "`debug` is disabled");
     assert_eq!(script("let f = Fn(\"pri\" + \"nt\"); f.call(1)").failure().kind, FailureKind::Script);
 }
 
 #[test]
 fn eval_is_disabled() {
-    assert_eq!(fault("eval(\"40 + 2\")"), "`eval` is disabled");
+    assert_eq!(diagnostic("eval(\"40 + 2\")"), "`eval` is disabled");
     assert_eq!(script("let f = Fn(\"ev\" + \"al\"); f.call(\"1\")").failure().kind, FailureKind::Script);
 }
 
 #[test]
 fn log_debug_is_rejected() {
-    assert!(fault("log::debug(\"x\")").starts_with("`log::debug` does not exist"));
+    assert!(diagnostic("log::debug(\"x\")").starts_with("`log::debug` does not exist"));
 }
 
 #[test]
 fn a_script_cannot_sleep() {
-    assert_eq!(fault("sleep(1)"), "`sleep` is disabled");
+    assert_eq!(diagnostic("sleep(1)"), "`sleep` is disabled");
     assert_eq!(script("let f = Fn(\"sle\" + \"ep\"); f.call(3600)").failure().kind, FailureKind::Script);
 }
 
 #[test]
 fn a_script_has_no_clock() {
-    assert_eq!(fault("timestamp()"), "`timestamp` is disabled");
+    assert_eq!(diagnostic("timestamp()"), "`timestamp` is disabled");
 }
 
 // ---- the language and its functions ----

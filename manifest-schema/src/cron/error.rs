@@ -1,6 +1,6 @@
 //! Why a text is no cron expression, in words of the field that is wrong.
 
-use crate::fault::{Suggestions, quoted};
+use crate::diagnostic::{Suggestions, quoted};
 
 use super::expression::{EXPRESSION_MAX, NICKNAMES};
 use super::meant::meant;
@@ -76,7 +76,7 @@ pub enum CronError {
 
 impl CronError {
     /// What to do, where there is something to say beyond the rule.
-    pub fn advice(&self) -> Option<String> {
+    pub fn help(&self) -> Option<String> {
         if let Some(meant) = self.expression().and_then(meant) {
             return Some(format!("write `{meant}`"));
         }

@@ -1,4 +1,4 @@
-//! What is a cron expression. Faults are found here, in words of the field they are in; croner gets numbers only.
+//! What is a cron expression. Diagnostics are found here, in words of the field they are in; croner gets numbers only.
 
 use croner::parser::{CronParser, Seconds, Year};
 
@@ -371,11 +371,8 @@ mod tests {
     fn a_range_that_runs_backwards_is_refused_with_the_two_that_do_not() {
         let error = parse("0 22-2 * * *").unwrap_err();
         assert_eq!(error.to_string(), "hour range `22-2` in `0 22-2 * * *` runs backwards");
-        assert_eq!(error.advice().unwrap(), "write `0 22-23,0-2 * * *`");
-        assert_eq!(
-            parse("0 0 * * FRI-MON").unwrap_err().advice().unwrap(),
-            "write `0 0 * * FRI-SAT,SUN-MON`"
-        );
+        assert_eq!(error.help().unwrap(), "write `0 22-23,0-2 * * *`");
+        assert_eq!(parse("0 0 * * FRI-MON").unwrap_err().help().unwrap(), "write `0 0 * * FRI-SAT,SUN-MON`");
         assert!(parse("0 22-23,0-2 * * *").is_ok() && parse("0 0 * * 5-6,0-1").is_ok());
     }
 
@@ -383,7 +380,7 @@ mod tests {
     fn an_unknown_nickname_and_a_wrong_number_of_fields_are_refused() {
         let unknown = parse("@hurly").unwrap_err();
         assert_eq!(unknown.to_string(), "`@hurly` is not a nickname of a cron expression");
-        assert_eq!(unknown.advice().unwrap(), "did you mean `@hourly`?");
+        assert_eq!(unknown.help().unwrap(), "did you mean `@hourly`?");
         assert!(parse("@reboot").is_err());
         assert_eq!(error("* * *"), "`* * *` has 3 fields, must have 5, or 6 with seconds first");
         assert_eq!(

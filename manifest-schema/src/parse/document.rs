@@ -6,8 +6,8 @@ use toml::Spanned;
 use toml::de::DeTable;
 use toml_parser::lexer::TokenKind;
 
-use crate::fault::conflict::{CONFLICT, conflict};
-use crate::fault::{Fault, Place};
+use crate::diagnostic::conflict::{CONFLICT_HELP, CONFLICT_MESSAGE, conflict_marker};
+use crate::diagnostic::{Diagnostic, Span};
 use crate::manifest::FILE_NAME;
 use crate::source::Source;
 
@@ -25,7 +25,7 @@ const DOTS_MAX: usize = 100;
 ///
 /// # Errors
 /// It is too large or not UTF-8.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, Fault> {
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Diagnostic> {
     if bytes.len() > MANIFEST_MAX {
         return Err(too_large());
     }
@@ -35,16 +35,16 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Fault> {
         Err(error) => {
             let at = error.valid_up_to();
             let shown = String::from_utf8_lossy(bytes);
-            let place = Place::of_span(&shown, at..at + char::REPLACEMENT_CHARACTER.len_utf8());
+            let span = Span::from_range(&shown, at..at + char::REPLACEMENT_CHARACTER.len_utf8());
             let message = format!("the manifest is not UTF-8 from byte {} on", at + 1);
-            Err(Fault::error(FILE_NAME, Some(place), message).advise("save it as UTF-8"))
+            Err(Diagnostic::error(FILE_NAME, Some(span), message).with_help("save it as UTF-8"))
         }
     }
 }
 
-/// The fault of a manifest beyond [`MANIFEST_MAX`].
-pub fn too_large() -> Fault {
-    Fault::error(FILE_NAME, None, format!("the manifest is larger than {} KiB", MANIFEST_MAX / 1024))
+/// The diagnostic of a manifest beyond [`MANIFEST_MAX`].
+pub fn too_large() -> Diagnostic {
+    Diagnostic::error(FILE_NAME, None, format!("the manifest is larger than {} KiB", MANIFEST_MAX / 1024))
 }
 
 /// The text as TOML. What could be made of it in spite of its errors is there too; only where it would be too deep,
@@ -58,9 +58,8 @@ pub(super) fn parse<'t>(source: &mut Source<'t>) -> Option<Spanned<DeTable<'t>>>
         return None;
     }
     let (root, errors) = DeTable::parse_recoverable(text);
-    if let Some(marker) = conflict(text) {
-        let (message, advice) = CONFLICT;
-        source.syntax_error(marker, message.to_owned(), Some(advice.to_owned()));
+    if let Some(marker) = conflict_marker(text) {
+        source.syntax_error(marker, CONFLICT_MESSAGE.to_owned(), Some(CONFLICT_HELP.to_owned()));
         return Some(root);
     }
     let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
@@ -69,11 +68,11 @@ pub(super) fn parse<'t>(source: &mut Source<'t>) -> Option<Spanned<DeTable<'t>>>
     let mut explained: BTreeMap<usize, bool> = BTreeMap::new();
     if !errors.is_empty() && text.trim_start().starts_with('{') {
         let brace = text.find('{').unwrap_or_default();
-        let advice = "`picloud init` writes one to begin with".to_owned();
+        let help = "`picloud init` writes one to begin with".to_owned();
         source.syntax_error(
             brace..brace + 1,
             "the manifest is JSON, and has to be TOML".to_owned(),
-            Some(advice),
+            Some(help),
         );
         return Some(root);
     }
@@ -87,8 +86,8 @@ pub(super) fn parse<'t>(source: &mut Source<'t>) -> Option<Spanned<DeTable<'t>>>
         };
         explained.insert(start, slip.is_some());
         match slip {
-            Some(Slip { range, message, advice }) => {
-                source.syntax_error(start + range.start..start + range.end, message, advice);
+            Some(Slip { range, message, help }) => {
+                source.syntax_error(start + range.start..start + range.end, message, help);
             }
             None => source.syntax_error(span, error.message().replace('\n', " "), None),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::document;
-use crate::fault::Place;
+use crate::diagnostic::Span;
 use crate::manifest::DOMAINS_MAX;
 use crate::name::DomainName;
 use crate::source::Source;
@@ -26,8 +26,8 @@ pub(super) fn read(app: &Table<'_>, source: &mut Source<'_>) -> Vec<DomainName> 
             Ok(domain) if seen.insert(domain.clone()) => domains.push(domain),
             Ok(domain) => source.error(text.span, format!("domain `{domain}` is named twice")),
             Err(error) => {
-                let advice = domain_meant(text.value).map(|domain| format!("write `{domain}`"));
-                source.error_with(text.span, error.to_string(), advice);
+                let help = domain_meant(text.value).map(|domain| format!("write `{domain}`"));
+                source.error_with(text.span, error.to_string(), help);
             }
         }
     }
@@ -43,10 +43,10 @@ fn domain_meant(text: &str) -> Option<DomainName> {
 
 /// Where a manifest names a domain: what only a server can find wrong with it, the name of another app for instance, is
 /// told there.
-pub fn place_of_domain(manifest: &[u8], domain: &DomainName) -> Option<Place> {
+pub fn domain_span(manifest: &[u8], domain: &DomainName) -> Option<Span> {
     let text = document::text(manifest).ok()?;
     let root = document::parse(&mut Source::new(text))?;
     let domains = root.get_ref().get("app")?.get_ref().as_table()?.get("domains")?.get_ref().as_array()?;
     let item = domains.iter().find(|item| item.get_ref().as_str() == Some(domain.as_str()))?;
-    Some(Place::of_span(text, item.span()))
+    Some(Span::from_range(text, item.span()))
 }

@@ -3,11 +3,11 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::fault::quoted;
+use crate::diagnostic::quoted;
 use crate::limits::{Ceiling, Limits};
-use crate::quantity::{duration_meant, parse_duration, parse_size, show_duration, show_size, size_meant};
 use crate::source::Source;
 use crate::table::{Keys, Table, Value};
+use crate::units::{duration_meant, parse_duration, parse_size, show_duration, show_size, size_meant};
 
 pub(super) const KEYS: Keys =
     Keys { known: &["timeout", "operations", "memory", "body", "concurrency"], not_yet: &[] };
@@ -44,11 +44,11 @@ pub(super) fn read(value: Option<Value<'_>>, ceiling: &Ceiling, source: &mut Sou
     {
         let message = format!("`memory` is {}, and no script does with that", show_size(memory));
         let meant = format!("{memory}MiB");
-        let advice = match parse_size(&meant).is_some_and(|meant| meant <= most.memory) {
+        let help = match parse_size(&meant).is_some_and(|meant| meant <= most.memory) {
             true => format!("write `\"{meant}\"`"),
             false => format!("write `\"{}\"`", show_size(default.memory)),
         };
-        limit.source.warning(value.span(), message, advice);
+        limit.source.warning(value.span(), message, help);
     }
     let body = limit.read(
         "body",
@@ -97,9 +97,9 @@ impl<'t, 's> Reader<'_, 't, 's> {
         }
         if asked > most {
             let (asked, most, by) = (show(asked), show(most), self.ceiling.granted_by());
-            let advice = self.ceiling.advice(flag(key), &asked);
+            let help = self.ceiling.help(flag(key), &asked);
             let message = format!("`{key}` is {asked}, more than the {most} that {by}");
-            self.source.error_with(value.span(), message, Some(advice));
+            self.source.error_with(value.span(), message, Some(help));
             return None;
         }
         Some(asked)
@@ -114,12 +114,12 @@ fn duration(value: Value<'_>, most: Duration, by: &str, source: &mut Source<'_>)
     };
     let Some(text) = value.as_str() else {
         // A number is of seconds, or of milliseconds where so many seconds are too long.
-        let advice = value.as_written(source).and_then(|number| {
+        let help = value.as_written(source).and_then(|number| {
             let seconds = duration_meant(&format!("{number}s"))?;
             let milliseconds = duration_meant(&format!("{number}ms"))?;
             Some(if seconds > most && milliseconds <= most { write(milliseconds) } else { write(seconds) })
         });
-        return value.refuse(WANTED, advice, source);
+        return value.refuse(WANTED, help, source);
     };
     let duration = parse_duration(text);
     if duration.is_none() {
@@ -155,11 +155,11 @@ fn size(value: Value<'_>, most: u64, by: &str, source: &mut Source<'_>) -> Optio
         } else {
             meant
         };
-        let advice = meant.map(|meant| match meant <= most {
+        let help = meant.map(|meant| match meant <= most {
             true => format!("write `\"{}\"`", show_size(meant)),
             false => format!("write `\"{}\"`, the most that {by}", show_size(most)),
         });
-        source.error_with(value.span(), not(value.key(), WANTED, quoted(text)), advice);
+        source.error_with(value.span(), not(value.key(), WANTED, quoted(text)), help);
     }
     size
 }
@@ -168,13 +168,13 @@ fn size(value: Value<'_>, most: u64, by: &str, source: &mut Source<'_>) -> Optio
 fn number(value: Value<'_>, source: &mut Source<'_>) -> Option<u64> {
     if let Some(text) = value.as_str() {
         let digits: String = text.chars().filter(|c| !matches!(c, '_' | ',' | '\'' | ' ')).collect();
-        let advice =
+        let help =
             digits.parse::<u64>().ok().map(|number| format!("write `{number}` without quotation marks"));
-        return value.refuse("an integer", advice, source);
+        return value.refuse("an integer", help, source);
     }
     if let Some(written) = value.as_written(source).filter(|_| value.as_integer().is_none()) {
-        let advice = written.strip_suffix(".0").map(|whole| format!("write `{whole}`"));
-        return value.refuse("an integer", advice, source);
+        let help = written.strip_suffix(".0").map(|whole| format!("write `{whole}`"));
+        return value.refuse("an integer", help, source);
     }
     value.integer(source).map(|number| u64::try_from(number.max(0)).unwrap_or(u64::MAX))
 }

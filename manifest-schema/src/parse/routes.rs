@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::fault::quoted;
+use crate::diagnostic::quoted;
 use crate::manifest::Route;
 use crate::method::{Method, MethodSet};
 use crate::name::ScriptPath;
@@ -56,17 +56,17 @@ fn path(table: &Table<'_>, source: &mut Source<'_>) -> Option<(RoutePath, Range<
                 let is_whole =
                     !written.trim_matches(|c| matches!(c, '[' | ']' | '<' | '>')).contains(['.', '-', '@'])
                         || written.contains("...");
-                let advice = match is_whole {
+                let help = match is_whole {
                     true => format!("write `{capture}`"),
                     false => format!("write `{capture}`, and let the script look at the rest of the part"),
                 };
-                source.warning(span, message, advice);
+                source.warning(span, message, help);
             }
             Some((path, text.span))
         }
         Err(error) => {
             let span = text.span_of(error.range.clone(), source);
-            source.error_with(span, error.to_string(), error.advice());
+            source.error_with(span, error.to_string(), error.help());
             None
         }
     }
@@ -75,17 +75,17 @@ fn path(table: &Table<'_>, source: &mut Source<'_>) -> Option<(RoutePath, Range<
 fn methods(value: Value<'_>, source: &mut Source<'_>) -> MethodSet {
     let mut methods = MethodSet::NONE;
     if let Some(text) = value.as_str() {
-        let advice = match methods_meant(text) {
+        let help = match methods_meant(text) {
             _ if is_every_method(text) => Some(EVERY_METHOD.to_owned()),
             Some(listed) => Some(format!("write `[{listed}]`")),
             None => Some(known()),
         };
-        return value.refuse("an array", advice, source).unwrap_or(methods);
+        return value.refuse("an array", help, source).unwrap_or(methods);
     }
     let Some(items) = value.array(source) else { return methods };
     if items.is_empty() {
-        let advice = EVERY_METHOD.to_owned();
-        source.error_with(value.span(), "`methods` has no method".to_owned(), Some(advice));
+        let help = EVERY_METHOD.to_owned();
+        source.error_with(value.span(), "`methods` has no method".to_owned(), Some(help));
     }
     for item in items {
         let Some(name) = item.string(source) else { continue };
@@ -95,7 +95,7 @@ fn methods(value: Value<'_>, source: &mut Source<'_>) -> MethodSet {
             }
             Some(method) => methods.insert(method),
             None => {
-                let advice = match methods_meant(name.value) {
+                let help = match methods_meant(name.value) {
                     _ if is_every_method(name.value) => EVERY_METHOD.to_owned(),
                     Some(listed) if name.value.contains(SEPARATORS) => format!("write `{listed}`"),
                     _ => {
@@ -105,7 +105,7 @@ fn methods(value: Value<'_>, source: &mut Source<'_>) -> MethodSet {
                     }
                 };
                 let message = format!("{} is not a method that a script can answer", quoted(name.value));
-                source.error_with(name.span, message, Some(advice));
+                source.error_with(name.span, message, Some(help));
             }
         }
     }
@@ -156,8 +156,8 @@ pub(super) fn refuse_conflicts(drafts: &[Draft], source: &mut Source<'_>) {
                 "path {} is answered by the route of line {line} already, for {both}",
                 quoted(path.as_str())
             );
-            let advice = "remove one, or give each its `methods`".to_owned();
-            source.error_with(span.clone(), message, Some(advice));
+            let help = "remove one, or give each its `methods`".to_owned();
+            source.error_with(span.clone(), message, Some(help));
         } else {
             same_shape.push((draft.methods, span.start));
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::cron::{Cron, EitherDay};
-use crate::fault::quoted;
+use crate::diagnostic::quoted;
 use crate::limits::Ceiling;
 use crate::manifest::{CatchUp, Overlap, Schedule};
 use crate::name::JobName;
@@ -67,7 +67,7 @@ pub(super) fn refuse_too_many_runs(drafts: &[Draft], ceiling: &Ceiling, source: 
         let message = format!(
             "the schedules run up to {asked} times a minute together, more than the {most} times a minute that {by}"
         );
-        let raise = ceiling.advice("schedule-runs", &asked.to_string());
+        let raise = ceiling.help("schedule-runs", &asked.to_string());
         source.error_with(span.clone(), message, Some(format!("run some of them less often; {raise}")));
     }
 }
@@ -87,9 +87,9 @@ fn zone(table: &Table<'_>, who: &str, source: &mut Source<'_>) -> Option<Zone> {
             source.error_with(text.span, message, Some(REINSTALL.to_owned()));
         }
         (None, None) => {
-            let advice = zone_meant(text.value, source);
+            let help = zone_meant(text.value, source);
             let message = format!("{who}{} is not an IANA time zone", quoted(text.value));
-            source.error_with(text.span, message, Some(advice));
+            source.error_with(text.span, message, Some(help));
         }
     }
     zone
@@ -148,16 +148,16 @@ fn cron(table: &Table<'_>, zone: Option<Zone>, who: &str, source: &mut Source<'_
                     "{who}{} is due on days {day} of the month, and on {weekday} in every week: as in a crontab, either is enough",
                     quoted(text.value)
                 );
-                let advice = nth.map_or_else(
+                let help = nth.map_or_else(
                     || "where this is meant, two schedules say so more plainly".to_owned(),
                     |nth| format!("write `{nth}` for that weekday in that week of the month"),
                 );
-                source.warning(text.span, message, advice);
+                source.warning(text.span, message, help);
             }
             Some(cron)
         }
         Err(error) => {
-            source.error_with(text.span, format!("{who}{error}"), error.advice());
+            source.error_with(text.span, format!("{who}{error}"), error.help());
             None
         }
     }

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
-use crate::fault::{Fault, Faults};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::manifest::FILE_NAME;
 use crate::name::ScriptPath;
 use crate::source::Source;
@@ -96,11 +96,11 @@ impl<'a> Scripts<'a> {
             Err(error) => error.to_string(),
         };
         let by_other_names = self.by_other_names.get_or_init(|| ByOtherNames::of(self.known));
-        let advice = match by_other_names.meant(text.value, self.known) {
+        let help = match by_other_names.meant(text.value, self.known) {
             Some(path) => Some(format!("did you mean `{path}`?")),
             None => source.did_you_mean(text.value, by_other_names.paths.iter().copied()),
         };
-        source.error_with(text.span, message, advice);
+        source.error_with(text.span, message, help);
         None
     }
 
@@ -110,14 +110,14 @@ impl<'a> Scripts<'a> {
     }
 
     /// A warning for each script that nothing names. There is none where a name was not understood.
-    pub(super) fn warn_of_unnamed(&self, faults: &mut Faults) {
+    pub(super) fn warn_of_unnamed(&self, diagnostics: &mut Diagnostics) {
         if !self.all_understood {
             return;
         }
         let named: BTreeSet<&str> = self.named.iter().map(ScriptPath::as_str).collect();
         let message = format!("no route, schedule or function of {FILE_NAME} names it");
         for path in self.known.iter().filter(|path| !named.contains(path.as_str())) {
-            faults.add(Fault::warning(path, None, message.as_str()));
+            diagnostics.add(Diagnostic::warning(path, None, message.as_str()));
         }
     }
 }

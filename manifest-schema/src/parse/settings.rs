@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fault::quoted;
+use crate::diagnostic::quoted;
 use crate::manifest::{SETTING_BYTES_MAX, SETTINGS_MAX, SecretNames};
 use crate::name::SettingName;
 use crate::sdk::SdkVersion;
@@ -22,8 +22,8 @@ pub(super) fn read(
 ) -> Option<(BTreeMap<SettingName, String>, SecretNames)> {
     for key in ["env", "secrets"] {
         if let (Some(sdk), Some(span)) = (sdk.filter(|sdk| *sdk < SINCE), root.key_span(key)) {
-            let advice = format!("set `sdk = \"{SINCE}\"`");
-            source.error_with(span, format!("`{key}` came with sdk {SINCE}, this is {sdk}"), Some(advice));
+            let help = format!("set `sdk = \"{SINCE}\"`");
+            source.error_with(span, format!("`{key}` came with sdk {SINCE}, this is {sdk}"), Some(help));
             return None;
         }
     }
@@ -46,8 +46,8 @@ fn env(root: &Table<'_>, source: &mut Source<'_>) -> Option<BTreeMap<SettingName
         let read = match (&named, value.as_str()) {
             (Err(error), text) => Err((span, error.to_string(), text.and_then(|_| name_meant(name)))),
             (Ok(_), None) => {
-                let advice = value.scalar_written(source).map(|text| format!("write `\"{text}\"`"));
-                Err((value.span(), format!("{} must be a string", quoted(name)), advice))
+                let help = value.scalar_written(source).map(|text| format!("write `\"{text}\"`"));
+                Err((value.span(), format!("{} must be a string", quoted(name)), help))
             }
             (Ok(_), Some(text)) if text.len() > SETTING_BYTES_MAX || text.contains('\0') => {
                 let rule = format!("{} must be at most {SETTING_BYTES_MAX} bytes, without NUL", quoted(name));
@@ -62,8 +62,8 @@ fn env(root: &Table<'_>, source: &mut Source<'_>) -> Option<BTreeMap<SettingName
                     env
                 })
             }
-            Err((span, words, advice)) => {
-                source.error_with(span, words, advice);
+            Err((span, words, help)) => {
+                source.error_with(span, words, help);
                 env = None;
             }
         }
@@ -97,7 +97,7 @@ fn secrets(
             whole = false;
             continue;
         };
-        let fault = match SettingName::new(text.value) {
+        let diagnostic = match SettingName::new(text.value) {
             Err(error) => {
                 source.error_with(text.span, error.to_string(), name_meant(text.value));
                 whole = false;
@@ -112,7 +112,7 @@ fn secrets(
                 continue;
             }
         };
-        source.error(text.span, fault);
+        source.error(text.span, diagnostic);
         whole = false;
     }
     whole.then_some(SecretNames { required })

@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use crate::fault::lookalike::{Lookalike, is_invisible};
+use crate::diagnostic::lookalike::{Lookalike, is_invisible};
 
 /// A slip: the bytes of the line that it is in, what is wrong, and what to do.
 pub(super) struct Slip {
     pub(super) range: Range<usize>,
     pub(super) message: String,
-    pub(super) advice: Option<String>,
+    pub(super) help: Option<String>,
 }
 
 /// The slip in `line`, where TOML finds an error at byte `at`.
@@ -34,7 +34,7 @@ fn comment(line: &str) -> Option<Slip> {
     Some(Slip {
         range: start..line.len(),
         message: "a comment begins with `#`".to_owned(),
-        advice: write(&format!("# {}", rest.trim_end_matches("*/").trim())),
+        help: write(&format!("# {}", rest.trim_end_matches("*/").trim())),
     })
 }
 
@@ -62,7 +62,7 @@ fn lookalike(line: &str) -> Option<Slip> {
     }
     let code = format!("U+{:04X}", u32::from(c));
     let here = at..at + c.len_utf8();
-    let (range, message, advice) = match like {
+    let (range, message, help) = match like {
         Lookalike::Quote => {
             let start = opened.unwrap_or(at);
             let end = value_end(line, start);
@@ -73,11 +73,11 @@ fn lookalike(line: &str) -> Option<Slip> {
         }
         Lookalike::Text(meant) => (here, format!("`{c}` ({code}) is not a character of TOML"), write(&meant)),
         Lookalike::Blank(name) => {
-            let advice = if is_invisible(c) { "leave it out" } else { "write a space" };
-            (here, format!("{code} ({name}) is not a blank of TOML"), Some(advice.to_owned()))
+            let help = if is_invisible(c) { "leave it out" } else { "write a space" };
+            (here, format!("{code} ({name}) is not a blank of TOML"), Some(help.to_owned()))
         }
     };
-    Some(Slip { range, message, advice })
+    Some(Slip { range, message, help })
 }
 
 fn is_quote(c: char) -> bool {
@@ -104,7 +104,7 @@ fn header(line: &str) -> Option<Slip> {
     (code != text).then(|| Slip {
         range: start..line.len(),
         message: "the brackets of a table do not match".to_owned(),
-        advice: write(&code),
+        help: write(&code),
     })
 }
 
@@ -128,7 +128,7 @@ fn entry(line: &str, at: usize) -> Option<Slip> {
             _ => format!("[{key}]"),
         };
         let message = "a table begins with its name in brackets".to_owned();
-        return Some(Slip { range: start..line.len(), message, advice: write(&header) });
+        return Some(Slip { range: start..line.len(), message, help: write(&header) });
     }
     if sign != "=" {
         // Without a sign, a value can be told from more words of a key by its quotation mark only.
@@ -139,7 +139,7 @@ fn entry(line: &str, at: usize) -> Option<Slip> {
         return (meant && !value.is_empty()).then(|| Slip {
             range: line.len() - indented.len()..end,
             message: format!("`{key}` is set with `=`"),
-            advice: write(&format!("{key} = {}", as_value(value))),
+            help: write(&format!("{key} = {}", as_value(value))),
         });
     }
     let from = line.len() - value.len();
@@ -147,7 +147,7 @@ fn entry(line: &str, at: usize) -> Option<Slip> {
         return Some(Slip {
             range: line.len()..line.len(),
             message: format!("`{key}` has no value"),
-            advice: None,
+            help: None,
         });
     }
     of_value(line, from, at)
@@ -162,17 +162,13 @@ fn of_value(line: &str, from: usize, at: usize) -> Option<Slip> {
             None => {
                 let inner = value[1..].trim_end_matches([';', ',']).trim_end();
                 let message = "the string is not closed".to_owned();
-                Some(Slip { range: from..line.len(), message, advice: write(&in_quotes(inner)) })
+                Some(Slip { range: from..line.len(), message, help: write(&in_quotes(inner)) })
             }
             Some(_) if at < end && value.contains('\\') => {
                 let inner = value[1..end - from].trim_end_matches(quote);
                 let message = "a backslash in double quotes begins an escape such as `\\n`".to_owned();
                 let code = format!("'{inner}'");
-                Some(Slip {
-                    range: from..end,
-                    message,
-                    advice: write(&code).filter(|_| !inner.contains('\'')),
-                })
+                Some(Slip { range: from..end, message, help: write(&code).filter(|_| !inner.contains('\'')) })
             }
             Some(_) => behind_value(line, end),
         };
@@ -189,7 +185,7 @@ fn of_value(line: &str, from: usize, at: usize) -> Option<Slip> {
         return Some(slip);
     }
     let word = line[from..end].trim();
-    let (message, advice) = match word.to_ascii_lowercase().as_str() {
+    let (message, help) = match word.to_ascii_lowercase().as_str() {
         // No key of a manifest is a boolean, so a setting in `[env]` is meant.
         lower @ ("true" | "false") => ("a text needs quotation marks".to_owned(), write(&in_quotes(lower))),
         "null" | "nil" | "none" | "undefined" => {
@@ -205,7 +201,7 @@ fn of_value(line: &str, from: usize, at: usize) -> Option<Slip> {
             ("a text needs quotation marks".to_owned(), write(&code))
         }
     };
-    Some(Slip { range: from..from + line[from..end].trim_end().len(), message, advice })
+    Some(Slip { range: from..from + line[from..end].trim_end().len(), message, help })
 }
 
 /// A word without quotation marks in an array of one line.
@@ -216,7 +212,7 @@ fn item(line: &str, from: usize, at: usize) -> Option<Slip> {
     {
         let next = &here[..length + 2];
         let message = "a `,` is missing between two items".to_owned();
-        return Some(Slip { range: at..at + next.len(), message, advice: write(&format!(", {next}")) });
+        return Some(Slip { range: at..at + next.len(), message, help: write(&format!(", {next}")) });
     }
     let start = line.get(from..at.min(line.len()))?.rfind(['[', ','])? + from + 1;
     let start = line.len() - line[start..].trim_start().len();
@@ -227,7 +223,7 @@ fn item(line: &str, from: usize, at: usize) -> Option<Slip> {
     (is_word && !toml_value(word)).then(|| Slip {
         range: start..start + word.len(),
         message: "a text needs quotation marks".to_owned(),
-        advice: write(&in_quotes(word)),
+        help: write(&in_quotes(word)),
     })
 }
 
@@ -240,14 +236,14 @@ fn behind_value(line: &str, end: usize) -> Option<Slip> {
         return Some(Slip {
             range: start..line.len(),
             message,
-            advice: write(&format!("# {}", comment.trim())),
+            help: write(&format!("# {}", comment.trim())),
         });
     }
     let sign = rest.chars().next().filter(|c| matches!(c, ';' | ','))?;
     (rest.len() == 1).then(|| Slip {
         range: start..line.len(),
         message: format!("a line does not end with `{sign}`"),
-        advice: Some("leave it out".to_owned()),
+        help: Some("leave it out".to_owned()),
     })
 }
 

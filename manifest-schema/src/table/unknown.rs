@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::Keys;
 use crate::cron::expression_meant;
-use crate::fault::quoted;
+use crate::diagnostic::quoted;
 use crate::name::SettingName;
 use crate::source::Source;
 
@@ -57,7 +57,7 @@ const OTHER_NAMES: [(&str, &str); 38] = [
 /// The keys of the manifest as a whole, which people put into a table.
 const OF_THE_ROOT: [&str; 8] = ["sdk", "app", "routes", "schedules", "functions", "env", "secrets", "limits"];
 
-/// A fault: a key that `what` does not have. The one that it was meant to be, if that is known.
+/// A diagnostic: a key that `what` does not have. The one that it was meant to be, if that is known.
 pub(super) fn refuse(
     key: &Spanned<Cow<'_, str>>,
     value: &Spanned<DeValue<'_>>,
@@ -71,9 +71,9 @@ pub(super) fn refuse(
     let text = value.get_ref().as_str();
     // A secret's value has no place in a repository.
     if what == "[secrets]" && SettingName::new(name).is_ok() {
-        let advice =
+        let help =
             format!("write `required = [\"{name}\"]`; its value is set by  picloud secrets set {name}");
-        source.error_with(entry.unwrap_or_else(|| key.span()), message, Some(advice));
+        source.error_with(entry.unwrap_or_else(|| key.span()), message, Some(help));
         return None;
     }
     let other = OTHER_NAMES
@@ -96,7 +96,7 @@ pub(super) fn refuse(
         }
         _ => None,
     };
-    let (span, advice) = match (meant, whole.zip(entry)) {
+    let (span, help) = match (meant, whole.zip(entry)) {
         (_, Some((code, entry))) => (entry, format!("write `{code}`")),
         (Some(meant), None) => (key.span(), format!("did you mean `{meant}`?")),
         (None, None) if what != "the manifest" && OF_THE_ROOT.contains(&name) => {
@@ -107,7 +107,7 @@ pub(super) fn refuse(
         }
         (None, None) => (key.span(), format!("{what} takes {}", keys.known.join(", "))),
     };
-    source.error_with(span, message, Some(advice));
+    source.error_with(span, message, Some(help));
     meant
 }
 

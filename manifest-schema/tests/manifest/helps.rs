@@ -1,53 +1,53 @@
-//! Help that holds code is right: put in its place, it leaves one fault fewer, and none that was not there.
+//! Help that holds code is right: put in its span, it leaves one diagnostic fewer, and none that was not there.
 
 use std::collections::BTreeSet;
 
-use manifest_schema::fault::{Fault, Faults};
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 use manifest_schema::limits::Ceiling;
-use manifest_schema::parse::{Surroundings, parse};
+use manifest_schema::parse::{ParseContext, parse};
 
 const SCRIPTS: [&str; 4] = ["a.rhai", "b.rhai", "jobs/tidy.rhai", "api/users.rhai"];
 
-fn faults(text: &str) -> Faults {
+fn diagnostics(text: &str) -> Diagnostics {
     let scripts: BTreeSet<String> = SCRIPTS.map(str::to_owned).into();
-    match parse(text.as_bytes(), Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &scripts }) {
+    match parse(text.as_bytes(), ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts }) {
         Ok(parsed) => parsed.warnings,
-        Err(refused) => refused.faults,
+        Err(refused) => refused.diagnostics,
     }
 }
 
-/// What is said, apart from scripts that nothing names: they have no place.
-fn said(faults: &Faults) -> Vec<String> {
-    let placed = faults.iter().filter(|fault| fault.place.is_some());
-    placed.map(|fault| fault.message.clone()).collect()
+/// What is said, apart from scripts that nothing names: they have no span.
+fn said(diagnostics: &Diagnostics) -> Vec<String> {
+    let placed = diagnostics.iter().filter(|diagnostic| diagnostic.span.is_some());
+    placed.map(|diagnostic| diagnostic.message.clone()).collect()
 }
 
-/// The code that a help says to write in the place of what is wrong.
-fn code(advice: &str) -> Option<&str> {
+/// The code that a help says to write in the span of what is wrong.
+fn code(help: &str) -> Option<&str> {
     let begins = ["write `", "did you mean `", "such as `", "write a place, such as `", "set `"];
-    let rest = begins.iter().find_map(|begin| advice.strip_prefix(begin))?;
+    let rest = begins.iter().find_map(|begin| help.strip_prefix(begin))?;
     rest.split_once('`').map(|(code, _)| code)
 }
 
-/// `text` with the help of `fault` in its place. A string stays one.
-fn helped(text: &str, fault: &Fault) -> Option<String> {
-    let (place, advice) = (fault.place.as_ref()?, fault.advice.as_ref()?);
-    let code = code(advice)?;
-    if advice.starts_with("set `") || advice.ends_with("in the first line") {
+/// `text` with the help of `diagnostic` in its span. A string stays one.
+fn helped(text: &str, diagnostic: &Diagnostic) -> Option<String> {
+    let (span, help) = (diagnostic.span.as_ref()?, diagnostic.help.as_ref()?);
+    let code = code(help)?;
+    if help.starts_with("set `") || help.ends_with("in the first line") {
         let rest = text.strip_prefix("sdk = \"1.1\"\n").unwrap_or(text);
         return Some(format!("{code}\n{rest}"));
     }
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let line = &mut lines[place.line - 1];
+    let line = &mut lines[span.line - 1];
     let characters: Vec<char> = line.chars().collect();
-    let (before, rest) = characters.split_at(place.column - 1);
-    let (wrong, behind) = rest.split_at(place.width.min(rest.len()));
+    let (before, rest) = characters.split_at(span.column - 1);
+    let (wrong, behind) = rest.split_at(span.width.min(rest.len()));
     let is_string = |text: &str| text.starts_with(['"', '\'', '[', '{', ',']) && !text.starts_with("{*");
     let mark = wrong
         .first()
         .copied()
         .filter(|c| matches!(c, '"' | '\''))
-        .filter(|_| !is_string(code) && !advice.ends_with("without quotation marks"));
+        .filter(|_| !is_string(code) && !help.ends_with("without quotation marks"));
     let mark = mark.map(String::from).unwrap_or_default();
     *line = before.iter().collect::<String>() + &mark + code + &mark + &behind.iter().collect::<String>();
     Some(lines.join("\n") + "\n")
@@ -56,24 +56,24 @@ fn helped(text: &str, fault: &Fault) -> Option<String> {
 /// The same, and that there is one at least.
 #[track_caller]
 fn helps(text: &str) {
-    assert!(helps_where_it_holds_code(text), "no help for\n{text}\n{:#?}", said(&faults(text)));
+    assert!(helps_where_it_holds_code(text), "no help for\n{text}\n{:#?}", said(&diagnostics(text)));
 }
 
 /// Asserts that each help of `text` which holds code helps, and says whether there is one.
 #[track_caller]
 pub(crate) fn helps_where_it_holds_code(text: &str) -> bool {
-    let before = faults(text);
+    let before = diagnostics(text);
     let mut helped_once = false;
-    for fault in before.iter() {
-        let Some(after) = helped(text, fault) else { continue };
+    for diagnostic in before.iter() {
+        let Some(after) = helped(text, diagnostic) else { continue };
         helped_once = true;
-        let (before, after_faults) = (said(&before), said(&faults(&after)));
+        let (before, after_faults) = (said(&before), said(&diagnostics(&after)));
         let new: Vec<_> = after_faults.iter().filter(|message| !before.contains(message)).collect();
         assert!(
             after_faults.len() < before.len() && new.is_empty(),
             "{text}\n{}: {:?}\nbecomes\n{after}\nwith {after_faults:#?}",
-            fault.message,
-            fault.advice
+            diagnostic.message,
+            diagnostic.help
         );
     }
     helped_once

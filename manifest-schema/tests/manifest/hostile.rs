@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use manifest_schema::fault::{Faults, Severity};
+use manifest_schema::diagnostic::{Diagnostics, Severity};
 use manifest_schema::limits::Ceiling;
-use manifest_schema::parse::{Parsed, Refused, Surroundings, parse};
+use manifest_schema::parse::{ParseContext, ParseError, Parsed, parse};
 use proptest::prelude::*;
 
 /// The most a manifest may have, in bytes.
@@ -35,29 +35,30 @@ timeout = "500ms"
 body = 4096
 "#;
 
-fn read_among(scripts: &BTreeSet<String>, text: &[u8]) -> Result<Parsed, Refused> {
-    parse(text, Surroundings { ceiling: &Ceiling::DEFAULT, scripts })
+fn read_among(scripts: &BTreeSet<String>, text: &[u8]) -> Result<Parsed, ParseError> {
+    parse(text, ParseContext { ceiling: &Ceiling::DEFAULT, scripts })
 }
 
-fn read(text: &[u8]) -> Result<Parsed, Refused> {
+fn read(text: &[u8]) -> Result<Parsed, ParseError> {
     read_among(&BTreeSet::from(["a.rhai".to_owned()]), text)
 }
 
-/// The faults of `text`, read with what little a server's thread may have left of its stack.
-fn on_a_small_stack(text: &str) -> Faults {
+/// The diagnostics of `text`, read with what little a server's thread may have left of its stack.
+fn on_a_small_stack(text: &str) -> Diagnostics {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(256 * 1024);
         let reading =
-            thread.spawn_scoped(scope, || read(text.as_bytes()).err().map(|refused| refused.faults));
+            thread.spawn_scoped(scope, || read(text.as_bytes()).err().map(|refused| refused.diagnostics));
         reading.ok().and_then(|reading| reading.join().ok()).flatten().unwrap_or_default()
     })
 }
 
 #[test]
 fn a_manifest_of_ten_megabytes_is_refused_unread() {
-    let faults = read(&vec![b'='; 10_000_000]).unwrap_err().faults;
-    let faults: Vec<_> = faults.iter().map(|fault| (fault.message.as_str(), &fault.place)).collect();
-    assert_eq!(faults, [("the manifest is larger than 256 KiB", &None)]);
+    let diagnostics = read(&vec![b'='; 10_000_000]).unwrap_err().diagnostics;
+    let diagnostics: Vec<_> =
+        diagnostics.iter().map(|diagnostic| (diagnostic.message.as_str(), &diagnostic.span)).collect();
+    assert_eq!(diagnostics, [("the manifest is larger than 256 KiB", &None)]);
 }
 
 #[test]
@@ -85,9 +86,9 @@ fn nesting_overflows_no_stack() {
 fn the_deepest_nesting_that_is_let_through_fits_a_small_stack() {
     let (tables, array) = ("{a.a = ".repeat(40), format!("{}{}", "[".repeat(35), "]".repeat(35)));
     let deepest = format!("[a{}]\na = {tables}{array}{}", ".a".repeat(60), "}".repeat(40));
-    let faults = on_a_small_stack(&deepest);
+    let diagnostics = on_a_small_stack(&deepest);
     // It is TOML, as deep as TOML goes; what is wrong with it is what it says.
-    let messages: Vec<_> = faults.iter().take(2).map(|fault| fault.message.as_str()).collect();
+    let messages: Vec<_> = diagnostics.iter().take(2).map(|diagnostic| diagnostic.message.as_str()).collect();
     assert_eq!(messages, ["the manifest has no `sdk`", "unknown key `a`"]);
 }
 
@@ -113,10 +114,10 @@ fn the_largest_manifests_of_nothing_but_faults_are_read_soon() {
     ] {
         let text = repeated.repeat(MOST / repeated.len());
         let start = Instant::now();
-        let faults = read(text.as_bytes()).unwrap_err().faults;
+        let diagnostics = read(text.as_bytes()).unwrap_err().diagnostics;
         assert!(start.elapsed() < SOON, "{repeated:?} took {:?}", start.elapsed());
-        let kept = faults.iter().count();
-        assert!(faults.errors() > 0 && kept <= Faults::KEPT_MAX + 1, "{repeated:?}: {kept} faults");
+        let kept = diagnostics.iter().count();
+        assert!(diagnostics.errors() > 0 && kept <= Diagnostics::KEPT_MAX + 1, "{repeated:?}: {kept} faults");
     }
 }
 
@@ -145,26 +146,27 @@ fn misspelt_scripts_among_many_are_told_soon() {
 fn unnamed_scripts_beyond_a_thousand_are_counted() {
     let scripts: BTreeSet<String> = (0..1500).map(|number| format!("{number}.rhai")).collect();
     let warnings = read_among(&scripts, b"sdk='1.1'").unwrap().warnings;
-    assert_eq!((warnings.iter().count(), warnings.warnings()), (Faults::KEPT_MAX, 1500));
+    assert_eq!((warnings.iter().count(), warnings.warnings()), (Diagnostics::KEPT_MAX, 1500));
 }
 
 #[test]
 fn more_entries_than_are_read_are_refused() {
     let text = format!("sdk='1.1'\n{}", "[[routes]]\n".repeat(2001));
-    let faults = read(text.as_bytes()).unwrap_err().faults;
-    assert_eq!(faults.iter().next().unwrap().message, "`routes` has 2001 entries, more than 2000");
+    let diagnostics = read(text.as_bytes()).unwrap_err().diagnostics;
+    assert_eq!(diagnostics.iter().next().unwrap().message, "`routes` has 2001 entries, more than 2000");
 }
 
 /// What holds of whatever comes out.
 fn check(text: &[u8]) -> Result<(), TestCaseError> {
-    let Err(Refused { faults, .. }) = read(text) else { return Ok(()) };
-    prop_assert!(faults.errors() > 0);
+    let Err(ParseError { diagnostics, .. }) = read(text) else { return Ok(()) };
+    prop_assert!(diagnostics.errors() > 0);
     for severity in [Severity::Error, Severity::Warning] {
-        let placed = faults.iter().filter(|fault| fault.severity == severity);
-        let places = placed.filter_map(|fault| fault.place.as_ref()).map(|place| (place.line, place.column));
+        let placed = diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity);
+        let places =
+            placed.filter_map(|diagnostic| diagnostic.span.as_ref()).map(|span| (span.line, span.column));
         prop_assert!(places.is_sorted());
     }
-    prop_assert!(faults.iter().all(|fault| !fault.message.contains('\n')));
+    prop_assert!(diagnostics.iter().all(|diagnostic| !diagnostic.message.contains('\n')));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
-//! `picloud.toml` from bytes to a manifest or its faults.
+//! `picloud.toml` from bytes to a manifest or its diagnostics.
 
-mod faults;
+mod diagnostics;
 mod helps;
 mod hostile;
 mod schema;

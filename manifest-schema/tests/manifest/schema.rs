@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
 use manifest_schema::limits::Ceiling;
-use manifest_schema::parse::{Surroundings, parse};
+use manifest_schema::parse::{ParseContext, parse};
 use manifest_schema::schema::json_schema;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn refusals(validator: &Validator, manifest: &str) -> Vec<String> {
 
 fn is_accepted(manifest: &str) -> bool {
     let scripts: BTreeSet<String> = ["a.rhai", "jobs/b.rhai"].map(str::to_owned).into();
-    parse(manifest.as_bytes(), Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &scripts }).is_ok()
+    parse(manifest.as_bytes(), ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts }).is_ok()
 }
 
 /// Every manifest below `folder`, but not those of builds.

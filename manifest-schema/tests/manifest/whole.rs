@@ -6,12 +6,12 @@ use std::time::Duration;
 use manifest_schema::limits::{Ceiling, Limits};
 use manifest_schema::manifest::{CatchUp, Manifest, Overlap};
 use manifest_schema::method::{Method, MethodSet};
-use manifest_schema::parse::{Surroundings, parse};
+use manifest_schema::parse::{ParseContext, parse};
 use manifest_schema::sdk::SdkVersion;
 
 fn read_under(ceiling: &Ceiling, text: &str) -> Manifest {
     let scripts: BTreeSet<String> = ["a.rhai", "jobs/b.rhai"].map(str::to_owned).into();
-    let parsed = parse(text.as_bytes(), Surroundings { ceiling, scripts: &scripts });
+    let parsed = parse(text.as_bytes(), ParseContext { ceiling, scripts: &scripts });
     parsed.expect("a good manifest").manifest
 }
 

@@ -1,7 +1,7 @@
 //! Where settings come from: flags, then the environment, then `picloud.conf`, then what they are by themselves.
 //!
 //! The file's keys are the flags' names with `_` for `-`, and its values go the flags' own way: what is no flag is no
-//! setting, and what a flag refuses is refused here, with its place in the file.
+//! setting, and what a flag refuses is refused here, with its span in the file.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +12,7 @@ use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
-use manifest_schema::fault::{Fault, Faults, Place, Suggestions};
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Span, Suggestions};
 use manifest_schema::settings::{self, Setting};
 
 use super::given::Given;
@@ -106,7 +106,7 @@ fn text_of_file(arguments: &[OsString]) -> Result<Option<(PathBuf, Vec<u8>)>, Mi
 }
 
 /// The settings of the file, if each is one and its flag takes its value.
-fn checked(command: &Command, path: &Path, text: &[u8]) -> Result<Vec<Setting>, Faults> {
+fn checked(command: &Command, path: &Path, text: &[u8]) -> Result<Vec<Setting>, Diagnostics> {
     let file = path.display().to_string();
     let settings = settings::read(&file, text)?;
     let known: Vec<String> = command
@@ -117,28 +117,29 @@ fn checked(command: &Command, path: &Path, text: &[u8]) -> Result<Vec<Setting>, 
         .filter(|long| !NOT_IN_THE_FILE.contains(long))
         .map(|long| long.replace('-', "_"))
         .collect();
-    let mut faults = Faults::default();
+    let mut diagnostics = Diagnostics::default();
     let mut suggestions = Suggestions::default();
     for setting in &settings {
-        let key_place = Some(setting.key_place.clone());
+        let key_span = Some(setting.key_span.clone());
         if let Some((name, kept)) = SECRETS.iter().find(|(name, _)| *name == setting.key) {
             let words = format!("`{name}` is a secret, and does not stand here");
-            let advice = format!("put it into a file of its own, and name that with `{kept}`");
+            let help = format!("put it into a file of its own, and name that with `{kept}`");
             // The line is shown without what it gives away.
-            let place = key_place.map(|place| Place { source: (*name).to_owned(), ..place });
-            faults.add(Fault::error(&file, place, words).advise(advice));
+            let span = key_span.map(|span| Span { source: (*name).to_owned(), ..span });
+            diagnostics.add(Diagnostic::error(&file, span, words).with_help(help));
         } else if !known.contains(&setting.key) {
-            let fault = Fault::error(&file, key_place, format!("unknown setting `{}`", setting.key));
+            let diagnostic = Diagnostic::error(&file, key_span, format!("unknown setting `{}`", setting.key));
             let near = suggestions.did_you_mean(&setting.key, known.iter().map(String::as_str));
-            faults.add(fault.advise(near.unwrap_or_else(|| "see  picloud serve --help".to_owned())));
+            diagnostics
+                .add(diagnostic.with_help(near.unwrap_or_else(|| "see  picloud serve --help".to_owned())));
         } else if let Some(arg) = argument(command.find_subcommand(SERVE), &setting.key)
             && let Some(words) = refusal(arg, &setting.value)
         {
             let words = format!("`{}`: {words}", setting.key);
-            faults.add(Fault::error(&file, Some(setting.value_place.clone()), words));
+            diagnostics.add(Diagnostic::error(&file, Some(setting.value_span.clone()), words));
         }
     }
-    if faults.errors() > 0 { Err(faults) } else { Ok(settings) }
+    if diagnostics.errors() > 0 { Err(diagnostics) } else { Ok(settings) }
 }
 
 fn argument<'c>(command: Option<&'c Command>, key: &str) -> Option<&'c Arg> {
@@ -220,7 +221,7 @@ fn given(command: &Command, matches: &ArgMatches, file: Option<&(PathBuf, Vec<Se
                 }) else {
                     continue;
                 };
-                format!("{}:{}", path.display(), setting.key_place.line)
+                format!("{}:{}", path.display(), setting.key_span.line)
             }
             _ => continue,
         };

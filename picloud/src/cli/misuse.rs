@@ -3,11 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use manifest_schema::fault::Faults;
+use manifest_schema::diagnostic::Diagnostics;
 use platform::limits::LimitRangeError;
 
 use super::secrets::SecretError;
-use crate::words::fault::{self, SHOWN_MAX};
+use crate::words::diagnostic::{self, SHOWN_MAX};
 use crate::words::{count, printable, with_causes};
 
 /// Why nothing is begun.
@@ -18,7 +18,7 @@ pub(crate) enum Misuse {
     /// No verb, but a word of other platforms for what is done otherwise here.
     Habit { word: String, here: &'static str },
     /// The file.
-    File(Faults),
+    File(Diagnostics),
     /// The file is named and cannot be read.
     Unreadable { path: PathBuf, source: io::Error },
     /// A variable that is none of ours and resembles one.
@@ -45,9 +45,9 @@ impl Misuse {
             Self::Habit { word, here } => {
                 format!("error: there is no `picloud {}`\nhint: {here}\n", printable(word))
             }
-            Self::File(faults) => {
-                let wrong = count(faults.errors(), "wrong setting");
-                format!("{}error: {wrong}\n", fault::list(faults, SHOWN_MAX))
+            Self::File(diagnostics) => {
+                let wrong = count(diagnostics.errors(), "wrong setting");
+                format!("{}error: {wrong}\n", diagnostic::list(diagnostics, SHOWN_MAX))
             }
             Self::Unreadable { path, source } => {
                 let path = printable(&path.display().to_string());

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use manifest_schema::quantity::{parse_duration, parse_size, show_duration, show_size};
+use manifest_schema::units::{parse_duration, parse_size, show_duration, show_size};
 
 /// A number of bytes, written as `32MiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

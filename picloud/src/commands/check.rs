@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use manifest_schema::fault::Fault;
+use manifest_schema::diagnostic::Diagnostic;
 use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest;
 use platform::deploy::{Checked, check as validate};
@@ -15,14 +15,14 @@ use super::folder::{self, Tree};
 use super::output::{print, say};
 use super::unsent;
 use crate::words::paint::{green, red};
-use crate::words::{count, fault};
+use crate::words::{count, diagnostic};
 
 /// How the verdict is given.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
-    /// For people: each fault with its line and a caret.
+    /// For people: each diagnostic with its line and a caret.
     Text,
-    /// For editors and CI: one JSON object, see [`fault::to_json`].
+    /// For editors and CI: one JSON object, see [`diagnostic::to_json`].
     Json,
 }
 
@@ -45,36 +45,41 @@ pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError>
             snapshot.manifest.clone_from(&committed.manifest);
         }
     }
-    let (mut faults, done) = match validate(&snapshot, &Ceiling::DEFAULT) {
+    let (mut diagnostics, done) = match validate(&snapshot, &Ceiling::DEFAULT) {
         Ok(checked) => (checked.warnings.clone(), Some(summary(&checked))),
-        Err(faults) => (faults, None),
+        Err(diagnostics) => (diagnostics, None),
     };
     for (path, why) in passed_by.iter().filter(|(path, _)| manifest.contains(&format!("{path}/"))) {
-        faults.add(
-            Fault::warning(path, None, why.to_string()).advise("keep the app's scripts in this repository"),
+        diagnostics.add(
+            Diagnostic::warning(path, None, why.to_string())
+                .with_help("keep the app's scripts in this repository"),
         );
     }
-    repository.faults.into_iter().for_each(|fault| faults.add(fault));
+    repository.diagnostics.into_iter().for_each(|diagnostic| diagnostics.add(diagnostic));
     if !repository.differing.is_empty()
         && let Some(committed) = &repository.committed
         && let Err(refused) = validate(committed, &Ceiling::DEFAULT)
     {
-        let problems = fault::problems(refused.errors(), refused.errors_by_file().len());
+        let problems = diagnostic::problems(refused.errors(), refused.errors_by_file().len());
         let words = format!("what is committed would be refused by a push: {problems}");
-        faults.add(Fault::warning("HEAD", None, words).advise("commit what is right, and check again"));
+        diagnostics
+            .add(Diagnostic::warning("HEAD", None, words).with_help("commit what is right, and check again"));
     }
     match form {
         Form::Json => print(format!(
             "{}\n",
-            fault::to_json(&faults, snapshot.scripts.len() + usize::from(snapshot.manifest.is_some()))
+            diagnostic::to_json(
+                &diagnostics,
+                snapshot.scripts.len() + usize::from(snapshot.manifest.is_some())
+            )
         ))?,
         Form::Text => {
-            let problems = || fault::problems(faults.errors(), faults.errors_by_file().len());
+            let problems = || diagnostic::problems(diagnostics.errors(), diagnostics.errors_by_file().len());
             let last = match &done {
                 Some(summary) => format!("{}: {summary}\n", green("success")),
                 None => format!("{}: {}\n", red("error"), problems()),
             };
-            say(fault::painted(&faults, fault::SHOWN_MAX) + last.as_str())?;
+            say(diagnostic::painted(&diagnostics, diagnostic::SHOWN_MAX) + last.as_str())?;
         }
     }
     Ok(if done.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

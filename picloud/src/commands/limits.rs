@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use manifest_schema::quantity::{show_duration, show_size};
+use manifest_schema::units::{show_duration, show_size};
 
 use super::error::CommandError;
 use super::output::show;

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use manifest_schema::fault::Fault;
+use manifest_schema::diagnostic::Diagnostic;
 use manifest_schema::manifest;
 use platform::deploy::{FILE_MAX, File, Snapshot};
 
@@ -17,7 +17,7 @@ use platform::deploy::{FILE_MAX, File, Snapshot};
 #[derive(Debug, Default)]
 pub(crate) struct Repository {
     /// Warnings, one for each file at most.
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
     /// The files that git ignores.
     pub(crate) ignored: Vec<String>,
     /// The manifest and the scripts as they are committed, if anything is: what a push sends.
@@ -44,9 +44,12 @@ pub(crate) fn look(folder: &Path, mentions: &dyn Fn(&str) -> bool) -> Repository
     found.unwrap_or_else(|error| {
         let is_repository = folder.join(".git").exists();
         let message = format!("what a push would send is not known: {error}");
-        let faults =
-            if is_repository { vec![Fault::warning("the repository", None, message)] } else { Vec::new() };
-        Repository { faults, ..Repository::default() }
+        let diagnostics = if is_repository {
+            vec![Diagnostic::warning("the repository", None, message)]
+        } else {
+            Vec::new()
+        };
+        Repository { diagnostics, ..Repository::default() }
     })
 }
 
@@ -71,15 +74,15 @@ impl Git<'_> {
                 "the folder is `{prefix}` of its repository: a push sends all of that, and looks for {} at its root",
                 manifest::FILE_NAME
             );
-            let fault = Fault::warning(manifest::FILE_NAME, None, words);
-            repository.faults.push(fault.advise("give the app a repository of its own"));
+            let diagnostic = Diagnostic::warning(manifest::FILE_NAME, None, words);
+            repository.diagnostics.push(diagnostic.with_help("give the app a repository of its own"));
             return Ok(repository);
         }
         if self.run(&["rev-parse", "--verify", "--quiet", "HEAD"], b"").is_err() {
             let words = "nothing is committed yet, and a push sends what is committed";
-            repository
-                .faults
-                .push(Fault::warning("the repository", None, words).advise("git add . && git commit"));
+            repository.diagnostics.push(
+                Diagnostic::warning("the repository", None, words).with_help("git add . && git commit"),
+            );
             return Ok(repository);
         }
         let states = self.states()?;
@@ -94,15 +97,15 @@ impl Git<'_> {
                 continue;
             }
             repository.differing.insert(path.clone());
-            let (words, advice) = state.words(path, rules.get(path.as_str()));
-            repository.faults.push(Fault::warning(path, None, words).advise(advice));
+            let (words, help) = state.words(path, rules.get(path.as_str()));
+            repository.diagnostics.push(Diagnostic::warning(path, None, words).with_help(help));
         }
         let committed = self.committed()?;
         for path in self.kept_by_lfs()? {
             // A pointer that is committed is an error of its own.
             let is_pointer = committed.get(&path).is_some_and(File::is_lfs_pointer);
             if !is_pointer || repository.differing.contains(&path) {
-                repository.faults.push(lfs(&path));
+                repository.diagnostics.push(lfs(&path));
             }
         }
         for path in self.overlooked()? {
@@ -111,9 +114,9 @@ impl Git<'_> {
                 && here != there[..]
             {
                 let words = "git is asked to overlook changes of the file: a push sends the file of HEAD";
-                let advice =
+                let help =
                     format!("git update-index --no-assume-unchanged --no-skip-worktree {}", quoted(&path));
-                repository.faults.push(Fault::warning(path, None, words).advise(advice));
+                repository.diagnostics.push(Diagnostic::warning(path, None, words).with_help(help));
             }
         }
         repository.committed = Some(committed);
@@ -314,7 +317,7 @@ impl State {
     /// What a push does about it, and what to do.
     fn words(self, path: &str, rule: Option<&String>) -> (String, String) {
         let file = quoted(path);
-        let (words, advice) = match self {
+        let (words, help) = match self {
             Self::Ignored => {
                 let rule = rule.map_or("a rule of git", String::as_str);
                 return (
@@ -348,7 +351,7 @@ impl State {
                 format!("resolve it, git add {file}, and commit"),
             ),
         };
-        (words.to_owned(), advice)
+        (words.to_owned(), help)
     }
 }
 
@@ -362,9 +365,9 @@ fn quoted(path: &str) -> String {
     if path.starts_with('-') { format!("-- {quoted}") } else { quoted }
 }
 
-fn lfs(path: &str) -> Fault {
+fn lfs(path: &str) -> Diagnostic {
     let file = quoted(path);
     let words = "Git LFS keeps the file: a push sends a pointer to it, which is refused";
-    Fault::warning(path, None, words)
-        .advise(format!("git lfs untrack {file}, git add --renormalize {file}, and commit"))
+    Diagnostic::warning(path, None, words)
+        .with_help(format!("git lfs untrack {file}, git add --renormalize {file}, and commit"))
 }

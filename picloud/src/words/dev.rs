@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use manifest_schema::fault::{Fault, Faults};
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 use manifest_schema::name::AppName;
 use platform::deploy::Planned;
 
 use super::paint::{bold, dim, green, red, yellow};
-use super::{fault, printable, push, with_causes};
+use super::{diagnostic, printable, push, with_causes};
 
 /// Where the app answers, and what else there is to know.
 ///
@@ -46,19 +46,23 @@ pub(crate) fn greeting(
 }
 
 /// What was saved is live.
-pub(crate) fn live(first: bool, planned: &Planned, warnings: &Faults, took: Duration) -> String {
+pub(crate) fn live(first: bool, planned: &Planned, warnings: &Diagnostics, took: Duration) -> String {
     let word = if first { "serving" } else { "reloaded" };
     let word = green(&format!("{word} in {} ms", took.as_millis()));
     let changes = push::planned(planned);
-    format!("{}{changes}{word}\n", fault::painted(warnings, fault::SHOWN_MAX))
+    format!("{}{changes}{word}\n", diagnostic::painted(warnings, diagnostic::SHOWN_MAX))
 }
 
 /// What was saved is not served.
-pub(crate) fn refused(faults: &Faults, something_is_live: bool) -> String {
-    let problems = fault::problems(faults.errors(), faults.errors_by_file().len());
+pub(crate) fn refused(diagnostics: &Diagnostics, something_is_live: bool) -> String {
+    let problems = diagnostic::problems(diagnostics.errors(), diagnostics.errors_by_file().len());
     let rest =
         if something_is_live { "the last good save goes on answering" } else { "nothing is served yet" };
-    format!("{}{}: {problems}; {rest}\n", fault::painted(faults, fault::SHOWN_MAX), red("error"))
+    format!(
+        "{}{}: {problems}; {rest}\n",
+        diagnostic::painted(diagnostics, diagnostic::SHOWN_MAX),
+        red("error")
+    )
 }
 
 /// A line of `.env` is none. What it holds may be secret, so that it is not shown.
@@ -83,12 +87,12 @@ pub(crate) fn unreadable(error: &dyn std::error::Error, something_is_live: bool)
 
 /// Changes are looked for, since the system does not tell of them.
 pub(crate) fn unwatched(error: &notify::Error) -> String {
-    let advice = match error.kind {
+    let help = match error.kind {
         notify::ErrorKind::MaxFilesWatch => "\nhint: raise fs.inotify.max_user_watches (sysctl)",
         _ => "",
     };
     let why = printable(&error.to_string());
-    format!("{}: cannot watch every folder ({why}); looking for changes instead{advice}\n", yellow("warning"))
+    format!("{}: cannot watch every folder ({why}); looking for changes instead{help}\n", yellow("warning"))
 }
 
 /// A request and what it was answered.
@@ -116,8 +120,8 @@ pub(crate) fn line(at: DateTime<Utc>, level: &str, place: &str, message: &str, d
 }
 
 /// A run that failed, at its place in the script.
-pub(crate) fn failure(at: DateTime<Utc>, failure: Fault) -> String {
-    let text = fault::painted(&failure.into(), 1);
+pub(crate) fn failure(at: DateTime<Utc>, failure: Diagnostic) -> String {
+    let text = diagnostic::painted(&failure.into(), 1);
     format!("{} {text}", clock(at))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use git_receiver::Limit;
 use manifest_schema::name::AppName;
-use manifest_schema::quantity::show_size;
+use manifest_schema::units::show_size;
 use platform::deploy::{
     Activated, CHECK_REF, Changes, Event, HistoryEnd, Outcome, Planned, Rejection, Sign, Verdict,
 };
@@ -17,7 +17,7 @@ use store::Oid;
 
 use super::addresses::Addresses;
 use super::domains::steps;
-use super::{OUTCOME_UNKNOWN, count, fault, printable, size};
+use super::{OUTCOME_UNKNOWN, count, diagnostic, printable, size};
 
 /// The most lines of one kind of a plan.
 const CHANGES_SHOWN: usize = 40;
@@ -30,8 +30,8 @@ pub(crate) struct PushWords {
     addresses: Addresses,
     /// The client asked for no progress.
     quiet: bool,
-    /// How many more faults this push prints, over all its refs.
-    faults_left: usize,
+    /// How many more diagnostics this push prints, over all its refs.
+    diagnostics_left: usize,
 }
 
 /// The end of a push, as people and as git read it.
@@ -44,15 +44,15 @@ pub(crate) struct Ending {
 
 impl PushWords {
     pub(crate) fn new(app: AppName, pusher: String, addresses: Addresses, quiet: bool) -> Self {
-        Self { app, pusher, addresses, quiet, faults_left: fault::SHOWN_MAX }
+        Self { app, pusher, addresses, quiet, diagnostics_left: diagnostic::SHOWN_MAX }
     }
 
     /// The lines of an event; empty where it is not to be printed.
     pub(crate) fn event(&mut self, event: &Event) -> String {
         match event {
-            Event::Faults(found) => {
-                let text = fault::list(found, self.faults_left);
-                self.faults_left -= found.iter().take(self.faults_left).count();
+            Event::Diagnostics(found) => {
+                let text = diagnostic::list(found, self.diagnostics_left);
+                self.diagnostics_left -= found.iter().take(self.diagnostics_left).count();
                 text
             }
             // A checkout of no branch, as CI makes them, has to spell it out.
@@ -185,13 +185,13 @@ fn behind(lagging: &Lagging) -> String {
 /// Why a ref was rejected, for the line that git prints last.
 fn reason(app: &AppName, rejection: &Rejection) -> String {
     match rejection {
-        Rejection::Faults { errors, first, live, .. } => {
+        Rejection::Diagnostics { errors, first, live, .. } => {
             let live =
                 live.map_or("nothing changed".to_owned(), |live| format!("deploy {live} is still live"));
             let rest = format!("{}; {live}", count(*errors, "problem"));
             // For clients that show nothing else.
             match first {
-                Some(first) => format!("{} ({rest})", fault::in_line(first)),
+                Some(first) => format!("{} ({rest})", diagnostic::in_line(first)),
                 None => rest,
             }
         }
@@ -202,8 +202,8 @@ fn reason(app: &AppName, rejection: &Rejection) -> String {
 /// Why something was rejected, in one sentence.
 pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
     match rejection {
-        Rejection::Faults { errors, files, live, .. } => {
-            let problems = fault::problems(*errors, *files);
+        Rejection::Diagnostics { errors, files, live, .. } => {
+            let problems = diagnostic::problems(*errors, *files);
             match live {
                 Some(live) => format!("{problems}; nothing changed, deploy {live} is still live"),
                 None => format!("{problems}; nothing changed"),

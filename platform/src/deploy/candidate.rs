@@ -9,10 +9,10 @@ use chrono::Utc;
 use git_receiver::{
     CommitSummary, ObjectId, Pack, ReadError, RepositoryError, Staged, TreeLimit, UnpackError,
 };
-use manifest_schema::fault::{Fault, Faults, Severity};
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Severity};
 use manifest_schema::manifest;
 use manifest_schema::name::{AppName, DomainName};
-use manifest_schema::parse::place_of_domain;
+use manifest_schema::parse::domain_span;
 use store::{DomainProof, Environment, NewRevision, Oid, Store, StoreError};
 use uuid::Uuid;
 
@@ -170,10 +170,10 @@ enum Found {
 #[derive(Clone)]
 enum Refused {
     /// It has so many errors in so many files, which were told.
-    Faults {
+    Diagnostics {
         errors: usize,
         files: usize,
-        first: Option<Box<Fault>>,
+        first: Option<Box<Diagnostic>>,
     },
     Other(Rejection),
 }
@@ -212,8 +212,8 @@ impl Examination<'_> {
             Found::NoManifest => return Ok(Examined::NoManifest),
             Found::Refused(refused) => return Ok(Examined::Rejected(self.rejection(branch, refused))),
         };
-        if let Some(faults) = self.domain_faults(branch, commit, &prepared).await? {
-            return Ok(Examined::Rejected(self.rejection(branch, self.faulty(faults))));
+        if let Some(diagnostics) = self.domain_diagnostics(branch, commit, &prepared).await? {
+            return Ok(Examined::Rejected(self.rejection(branch, self.faulty(diagnostics))));
         }
         self.tell_plan(branch, &prepared);
         Ok(Examined::Candidate(Box::new(Candidate {
@@ -240,10 +240,10 @@ impl Examination<'_> {
             Err(refused) => return Ok(Found::Refused(Refused::Other(Rejection::NoMemory(refused)))),
         };
         if let Some(prepared) = known {
-            let mut faults = Faults::default();
-            refuse_unset(&prepared.manifest, self.secrets.of(environment), environment, &mut faults);
-            if !faults.is_empty() {
-                return Ok(Found::Refused(self.faulty(faults)));
+            let mut diagnostics = Diagnostics::default();
+            refuse_unset(&prepared.manifest, self.secrets.of(environment), environment, &mut diagnostics);
+            if !diagnostics.is_empty() {
+                return Ok(Found::Refused(self.faulty(diagnostics)));
             }
             return Ok(Found::Valid { prepared: Box::new(prepared), new: None });
         }
@@ -251,19 +251,18 @@ impl Examination<'_> {
         let (snapshot, _held) = match self.snapshot(commit).await {
             Ok(snapshot) => snapshot,
             Err(SnapshotError::Refused(limit)) => {
-                let fault = Fault::error("the commit", None, limit.to_string());
+                let diagnostic = Diagnostic::error("the commit", None, limit.to_string());
                 let flag = match limit {
                     TreeLimit::Path { .. } => Some("--path-bytes"),
                     TreeLimit::Files { .. } => Some("--tree-entries"),
                     TreeLimit::Depth { .. } => None,
                 };
-                let fault = match flag {
-                    Some(flag) => {
-                        fault.advise(format!("the operator can allow more with  picloud serve {flag}"))
-                    }
-                    None => fault,
+                let diagnostic = match flag {
+                    Some(flag) => diagnostic
+                        .with_help(format!("the operator can allow more with  picloud serve {flag}")),
+                    None => diagnostic,
                 };
-                return Ok(Found::Refused(self.faulty(fault.into())));
+                return Ok(Found::Refused(self.faulty(diagnostic.into())));
             }
             Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
             Err(SnapshotError::NoMemory(refused)) => {
@@ -288,7 +287,7 @@ impl Examination<'_> {
         });
         let Checked { prepared, warnings } = match checking.await.map_err(|_| DeployError::CheckDied)? {
             Ok(checked) => checked,
-            Err(CheckError::Faults(faults)) => return Ok(Found::Refused(self.faulty(faults))),
+            Err(CheckError::Diagnostics(diagnostics)) => return Ok(Found::Refused(self.faulty(diagnostics))),
             Err(CheckError::NoMemory(refused)) => {
                 return Ok(Found::Refused(Refused::Other(Rejection::NoMemory(refused))));
             }
@@ -299,7 +298,7 @@ impl Examination<'_> {
             took: started.elapsed(),
         });
         if !warnings.is_empty() {
-            self.tell.send(Event::Faults(warnings));
+            self.tell.send(Event::Diagnostics(warnings));
         }
         let new = NewRevision {
             commit: oid(commit),
@@ -321,12 +320,12 @@ impl Examination<'_> {
     }
 
     /// The domains that the app cannot have, each told at its place. Previews have none and may name any.
-    async fn domain_faults(
+    async fn domain_diagnostics(
         &self,
         branch: &str,
         commit: ObjectId,
         prepared: &Prepared,
-    ) -> Result<Option<Faults>, DeployError> {
+    ) -> Result<Option<Diagnostics>, DeployError> {
         let wanted = &prepared.manifest.app.domains;
         if wanted.is_empty() || !self.is_production(branch) {
             return Ok(None);
@@ -353,16 +352,16 @@ impl Examination<'_> {
         }
         let text = match self.snapshot(commit).await {
             Ok((Snapshot { manifest: Some(File::Bytes(text)), .. }, _)) => text,
-            // Then the faults have no places.
+            // Then the diagnostics have no span.
             Ok(_) | Err(SnapshotError::Refused(_) | SnapshotError::NoMemory(_)) => Bytes::new(),
             Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
         };
-        let mut faults = Faults::default();
+        let mut diagnostics = Diagnostics::default();
         for (domain, words) in refused {
-            let place = place_of_domain(&text, domain);
-            faults.add(Fault::error(manifest::FILE_NAME, place, words));
+            let span = domain_span(&text, domain);
+            diagnostics.add(Diagnostic::error(manifest::FILE_NAME, span, words));
         }
-        Ok(Some(faults))
+        Ok(Some(diagnostics))
     }
 
     /// Finds out which of its domains are proven that the app does not hold yet.
@@ -419,7 +418,7 @@ impl Examination<'_> {
     }
 
     /// Whether a commit that is served, or anything that came, holds the value of a secret. Nothing else is told of it then, since
-    /// faults show lines.
+    /// diagnostics show lines.
     async fn leaks_of(
         &self,
         commit: Option<ObjectId>,
@@ -428,35 +427,39 @@ impl Examination<'_> {
         let commit = commit.map(|commit| (commit, &self.limits.tree));
         let search = self.secrets.search();
         Ok(match leaks(self.staged, self.pack, commit, search, searched, self.time).await? {
-            Ok(faults) if faults.is_empty() => Ok(()),
-            Ok(faults) => Err(self.faulty(faults)),
+            Ok(diagnostics) if diagnostics.is_empty() => Ok(()),
+            Ok(diagnostics) => Err(self.faulty(diagnostics)),
             Err(rejection) => Err(Refused::Other(rejection)),
         })
     }
 
     /// Why a command is refused whose own text, which is kept, holds the value of a secret; `what` that text is.
     pub(super) fn leaked_in(&self, what: &str, text: &str) -> Option<Rejection> {
-        let fault = leak_in(what, text, self.secrets.search())?;
-        Some(self.rejection("", self.faulty(fault.into())))
+        let diagnostic = leak_in(what, text, self.secrets.search())?;
+        Some(self.rejection("", self.faulty(diagnostic.into())))
     }
 
-    /// Tells the faults.
-    fn faulty(&self, faults: Faults) -> Refused {
-        let refused = Refused::Faults {
-            errors: faults.errors(),
-            files: faults.errors_by_file().len(),
-            first: faults.iter().find(|fault| fault.severity == Severity::Error).cloned().map(Box::new),
+    /// Tells the diagnostics.
+    fn faulty(&self, diagnostics: Diagnostics) -> Refused {
+        let refused = Refused::Diagnostics {
+            errors: diagnostics.errors(),
+            files: diagnostics.errors_by_file().len(),
+            first: diagnostics
+                .iter()
+                .find(|diagnostic| diagnostic.severity == Severity::Error)
+                .cloned()
+                .map(Box::new),
         };
-        self.tell.send(Event::Faults(faults));
+        self.tell.send(Event::Diagnostics(diagnostics));
         refused
     }
 
     fn rejection(&self, branch: &str, refused: Refused) -> Rejection {
         match refused {
-            Refused::Faults { errors, files, first } => {
+            Refused::Diagnostics { errors, files, first } => {
                 let app = self.repository.app();
                 let live = app.and_then(|app| self.activation.live_deploy(&app.name, branch));
-                Rejection::Faults { errors, files, first, live }
+                Rejection::Diagnostics { errors, files, first, live }
             }
             Refused::Other(rejection) => rejection,
         }

@@ -1,14 +1,14 @@
-//! The validation of a snapshot: every fault at once, without running anything. A push and `picloud check` share it.
+//! The validation of a snapshot: every diagnostic at once, without running anything. A push and `picloud check` share it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use manifest_schema::fault::{Fault, Faults, Place};
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Span};
 use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
-use manifest_schema::parse::{self, Refused, Surroundings, parse};
+use manifest_schema::parse::{self, ParseContext, ParseError, parse};
 use manifest_schema::sdk::SdkVersion;
 use manifest_schema::zone::{self, ZoneData, zone_data};
 use runtime::{Provided, Secrets, Source};
@@ -32,18 +32,18 @@ pub struct Checked {
     /// What it declares, and the scripts that it names; they are compiled as far as that takes little memory.
     pub prepared: Prepared,
     /// What its author should look at; no error is among it.
-    pub warnings: Faults,
+    pub warnings: Diagnostics,
 }
 
 /// Checks `snapshot` against the contract and the most that the server grants, on the machine of its author.
 ///
 /// # Errors
-/// Every fault of the manifest and of every script, at least one of them an error; the manifest's first.
-pub fn check(snapshot: &Snapshot, ceiling: &Ceiling) -> Result<Checked, Faults> {
+/// Every diagnostic of the manifest and of every script, at least one of them an error; the manifest's first.
+pub fn check(snapshot: &Snapshot, ceiling: &Ceiling) -> Result<Checked, Diagnostics> {
     let scripts = Scripts::new(MemoryBudget::unbounded()).of(AppId::from_uuid(Uuid::nil()));
     let time = PushTime::begin(&Tell::to_nobody());
     check_for(&scripts, false, snapshot, ceiling, None, &time).map_err(|error| match error {
-        CheckError::Faults(faults) => faults,
+        CheckError::Diagnostics(diagnostics) => diagnostics,
         CheckError::NoMemory(_) => unreachable!("there is room for everything"),
     })
 }
@@ -52,7 +52,7 @@ pub fn check(snapshot: &Snapshot, ceiling: &Ceiling) -> Result<Checked, Faults> 
 /// script by script in memory of the app, and what fits is kept compiled, where it `keeps` it.
 ///
 /// # Errors
-/// Every fault of the manifest and of every script, at least one of them an error; the manifest's first. Or there is no room.
+/// Every diagnostic of the manifest and of every script, at least one of them an error; the manifest's first. Or there is no room.
 pub(crate) fn check_for(
     app: &AppScripts,
     keeps: bool,
@@ -64,51 +64,51 @@ pub(crate) fn check_for(
     if snapshot.bytes() > SNAPSHOT_MAX {
         let words =
             format!("manifest and scripts take more than {} MiB together", SNAPSHOT_MAX / (1024 * 1024));
-        return Err(Fault::error("the app", None, words).advise("split it into several").into());
+        return Err(Diagnostic::error("the app", None, words).with_help("split it into several").into());
     }
     let bytes = manifest_bytes(snapshot.manifest.as_ref())?;
     let known: BTreeSet<String> = snapshot.scripts.keys().cloned().collect();
-    let (parsed, parsed_bytes) = measured(|| parse(bytes, Surroundings { ceiling, scripts: &known }));
-    let (manifest, mut faults, sdk, named) = match parsed {
+    let (parsed, parsed_bytes) = measured(|| parse(bytes, ParseContext { ceiling, scripts: &known }));
+    let (manifest, mut diagnostics, sdk, named) = match parsed {
         Ok(parsed) => {
             let sdk = parsed.manifest.sdk;
             let named = parsed.manifest.scripts().into_iter().cloned().collect();
-            let mut faults = parsed.warnings;
-            warn_of_old_zones(&parsed.manifest, zone_data(), Utc::now(), &mut faults);
+            let mut diagnostics = parsed.warnings;
+            warn_of_old_zones(&parsed.manifest, zone_data(), Utc::now(), &mut diagnostics);
             if let Some((secrets, environment)) = secrets {
-                refuse_unset(&parsed.manifest, secrets, environment, &mut faults);
+                refuse_unset(&parsed.manifest, secrets, environment, &mut diagnostics);
             }
-            (Some(parsed.manifest), faults, sdk, named)
+            (Some(parsed.manifest), diagnostics, sdk, named)
         }
         // What can be understood is enough to look at the scripts too.
-        Err(Refused { faults, sdk, scripts }) => {
+        Err(ParseError { diagnostics, sdk, scripts }) => {
             let all = || known.iter().filter_map(|path| ScriptPath::new(path).ok()).collect();
-            (None, faults, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
+            (None, diagnostics, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
         }
     };
     let expected = Expected { sdk, manifest: manifest.as_ref() };
-    let passed = check_scripts(time, app, keeps, snapshot, &expected, named, &mut faults)?;
+    let passed = check_scripts(time, app, keeps, snapshot, &expected, named, &mut diagnostics)?;
     match manifest {
-        Some(manifest) if faults.errors() == 0 => {
+        Some(manifest) if diagnostics.errors() == 0 => {
             let sources = passed.held(app)?;
             match Prepared::new((manifest, parsed_bytes), sources, app) {
-                Ok(prepared) => Ok(Checked { prepared, warnings: faults }),
+                Ok(prepared) => Ok(Checked { prepared, warnings: diagnostics }),
                 Err(PrepareError::Routes(error)) => {
-                    Err(Fault::error(manifest::FILE_NAME, None, error.to_string()).into())
+                    Err(Diagnostic::error(manifest::FILE_NAME, None, error.to_string()).into())
                 }
                 Err(PrepareError::NoMemory(refused)) => Err(CheckError::NoMemory(refused)),
             }
         }
-        _ => Err(faults.into()),
+        _ => Err(diagnostics.into()),
     }
 }
 
-/// A fault for every secret that the manifest requires and that is not set.
+/// A diagnostic for every secret that the manifest requires and that is not set.
 pub(super) fn refuse_unset(
     manifest: &Manifest,
     secrets: &Secrets,
     environment: Environment,
-    faults: &mut Faults,
+    diagnostics: &mut Diagnostics,
 ) {
     let (of, flag) = match environment {
         Environment::Production => ("", ""),
@@ -117,14 +117,19 @@ pub(super) fn refuse_unset(
     for name in &manifest.secrets.required {
         if secrets.iter().all(|(set, _)| set != name.as_str()) {
             let words = format!("secret {name} is required and not set{of}");
-            let fault = Fault::error(manifest::FILE_NAME, None, words);
-            faults.add(fault.advise(format!("picloud secrets set {name}{flag}")));
+            let diagnostic = Diagnostic::error(manifest::FILE_NAME, None, words);
+            diagnostics.add(diagnostic.with_help(format!("picloud secrets set {name}{flag}")));
         }
     }
 }
 
 /// A warning where schedules go by rules of zones that may have changed meanwhile.
-fn warn_of_old_zones(manifest: &Manifest, data: &ZoneData, now: DateTime<Utc>, faults: &mut Faults) {
+fn warn_of_old_zones(
+    manifest: &Manifest,
+    data: &ZoneData,
+    now: DateTime<Utc>,
+    diagnostics: &mut Diagnostics,
+) {
     let zoned = manifest.schedules.iter().find(|schedule| !schedule.cron.zone().is_utc());
     if let Some(schedule) = zoned.filter(|_| data.is_old(now)) {
         let words = format!(
@@ -136,7 +141,7 @@ fn warn_of_old_zones(manifest: &Manifest, data: &ZoneData, now: DateTime<Utc>, f
             zone::Source::System => "upgrade the system's package tzdata on the server, and restart PiCloud",
             zone::Source::Bundled => "install the system's package tzdata on the server, or a newer PiCloud",
         };
-        faults.add(Fault::warning(manifest::FILE_NAME, None, words).advise(help.to_owned()));
+        diagnostics.add(Diagnostic::warning(manifest::FILE_NAME, None, words).with_help(help.to_owned()));
     }
 }
 
@@ -192,7 +197,7 @@ fn check_scripts<'s>(
     snapshot: &'s Snapshot,
     expected: &Expected<'_>,
     named: BTreeSet<ScriptPath>,
-    faults: &mut Faults,
+    diagnostics: &mut Diagnostics,
 ) -> Result<Passed<'s>, CheckError> {
     let mut passed = Passed::default();
     // What each text was checked for: one text at two paths can be reached by other routes.
@@ -202,16 +207,18 @@ fn check_scripts<'s>(
         if time.check().is_err() {
             let most = time.most();
             let words = format!("checking took longer than {most:?}; {left} scripts were not looked at");
-            faults.add(Fault::error(manifest::FILE_NAME, None, words).advise("deploy them as several apps"));
+            diagnostics.add(
+                Diagnostic::error(manifest::FILE_NAME, None, words).with_help("deploy them as several apps"),
+            );
             break;
         }
         left -= 1;
-        // A script that is not there is a fault of the manifest, told there.
+        // A script that is not there is a diagnostic of the manifest, told there.
         let Some(file) = snapshot.scripts.get(path.as_str()) else { continue };
         let text = match script_text(&path, file) {
             Ok(text) => text,
-            Err(fault) => {
-                faults.add(fault);
+            Err(diagnostic) => {
+                diagnostics.add(diagnostic);
                 continue;
             }
         };
@@ -224,12 +231,12 @@ fn check_scripts<'s>(
             }
             match checked {
                 Ok(mut script) => {
-                    faults.append(script.take_warnings());
+                    diagnostics.append(script.take_warnings());
                     passed.add(text, script, keeps);
                     checked_for.insert(text, provided);
                 }
-                Err(CheckError::Faults(found)) => {
-                    faults.append(found);
+                Err(CheckError::Diagnostics(found)) => {
+                    diagnostics.append(found);
                     continue;
                 }
                 Err(refused @ CheckError::NoMemory(_)) => return Err(refused),
@@ -240,45 +247,55 @@ fn check_scripts<'s>(
     Ok(passed)
 }
 
-fn script_text<'a>(path: &ScriptPath, file: &'a File) -> Result<&'a str, Fault> {
+fn script_text<'a>(path: &ScriptPath, file: &'a File) -> Result<&'a str, Diagnostic> {
     text(path, bytes(path.as_str(), file, || runtime::too_large(path))?)
 }
 
-fn manifest_bytes(file: Option<&File>) -> Result<&[u8], Fault> {
+fn manifest_bytes(file: Option<&File>) -> Result<&[u8], Diagnostic> {
     let Some(file) = file else {
         let missing =
-            Fault::error(manifest::FILE_NAME, None, "the repository has no picloud.toml at its root");
-        return Err(missing.advise("`picloud init` writes a first one"));
+            Diagnostic::error(manifest::FILE_NAME, None, "the repository has no picloud.toml at its root");
+        return Err(missing.with_help("`picloud init` writes a first one"));
     };
     bytes(manifest::FILE_NAME, file, parse::too_large)
 }
 
-fn bytes<'a>(path: &str, file: &'a File, too_large: impl FnOnce() -> Fault) -> Result<&'a [u8], Fault> {
+fn bytes<'a>(
+    path: &str,
+    file: &'a File,
+    too_large: impl FnOnce() -> Diagnostic,
+) -> Result<&'a [u8], Diagnostic> {
     match file {
         File::Bytes(_) if file.is_lfs_pointer() => {
-            let fault = Fault::error(path, None, "the file is a Git LFS pointer: the push has no more of it");
-            Err(fault.advise(format!("git lfs untrack {path}, git add --renormalize {path}, and commit")))
+            let diagnostic =
+                Diagnostic::error(path, None, "the file is a Git LFS pointer: the push has no more of it");
+            Err(diagnostic
+                .with_help(format!("git lfs untrack {path}, git add --renormalize {path}, and commit")))
         }
         File::Bytes(bytes) => Ok(bytes),
         File::Symlink => {
-            Err(Fault::error(path, None, "the file is a symbolic link, which is never followed"))
+            Err(Diagnostic::error(path, None, "the file is a symbolic link, which is never followed"))
         }
-        File::Submodule => Err(Fault::error(path, None, "the file is a submodule, which is never followed")),
+        File::Submodule => {
+            Err(Diagnostic::error(path, None, "the file is a submodule, which is never followed"))
+        }
         File::TooLarge => Err(too_large()),
     }
 }
 
-fn text<'a>(path: &ScriptPath, bytes: &'a [u8]) -> Result<&'a str, Fault> {
+fn text<'a>(path: &ScriptPath, bytes: &'a [u8]) -> Result<&'a str, Diagnostic> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let readable = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let place = Place::of_span(&format!("{readable}\u{fffd}"), error.valid_up_to()..error.valid_up_to());
-        Fault::error(path.as_str(), Some(place), "the script is not UTF-8").advise("save it as UTF-8")
+        let span = Span::from_range(&format!("{readable}\u{fffd}"), error.valid_up_to()..error.valid_up_to());
+        Diagnostic::error(path.as_str(), Some(span), "the script is not UTF-8").with_help("save it as UTF-8")
     })?;
     // PostgreSQL keeps no NUL in text, and no editor writes one.
     match text.find('\0') {
-        Some(at) => {
-            Err(Fault::error(path.as_str(), Some(Place::of_span(text, at..at + 1)), "the script holds a NUL"))
-        }
+        Some(at) => Err(Diagnostic::error(
+            path.as_str(),
+            Some(Span::from_range(text, at..at + 1)),
+            "the script holds a NUL",
+        )),
         None => Ok(text),
     }
 }
@@ -306,8 +323,8 @@ mod tests {
         snapshot
     }
 
-    fn told(faults: &Faults) -> Vec<String> {
-        faults.iter().map(|fault| format!("{}: {}", fault.file, fault.message)).collect()
+    fn told(diagnostics: &Diagnostics) -> Vec<String> {
+        diagnostics.iter().map(|diagnostic| format!("{}: {}", diagnostic.file, diagnostic.message)).collect()
     }
 
     #[test]
@@ -352,7 +369,7 @@ mod tests {
                     [[functions]]\nname = \"a\"\nscript = \"1.rhai\"\n";
         let told_of = |wrong: &Snapshot| match check(wrong, &Ceiling::DEFAULT) {
             Ok(checked) => checked.warnings,
-            Err(faults) => faults,
+            Err(diagnostics) => diagnostics,
         };
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.to_owned().into()));
         let draft = "picloud.toml: sdk 1.3 is a draft: it can change until PiCloud 0.1.0 is released";
@@ -362,17 +379,14 @@ mod tests {
             "0.rhai: no route of this script captures `nmae`",
             "1.rhai: no route leads to this script, so that `ctx.request.params.id` is always `()`",
         ];
-        let faults = told_of(&wrong);
-        assert_eq!(told(&faults), [&found[..], &[draft]].concat());
-        let advice: Vec<_> = faults.iter().filter_map(|fault| fault.advice.as_deref()).collect();
-        assert_eq!(
-            advice[..3],
-            ["did you mean `TOKEN`?", "did you mean `GREETING`?", "did you mean `name`?"]
-        );
+        let diagnostics = told_of(&wrong);
+        assert_eq!(told(&diagnostics), [&found[..], &[draft]].concat());
+        let help: Vec<_> = diagnostics.iter().filter_map(|diagnostic| diagnostic.help.as_deref()).collect();
+        assert_eq!(help[..3], ["did you mean `TOKEN`?", "did you mean `GREETING`?", "did you mean `name`?"]);
         // For older versions they are warnings.
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.replace("1.3", "1.2").into()));
-        let faults = told_of(&wrong);
-        assert_eq!((faults.errors(), told(&faults)), (0, found.map(str::to_owned).to_vec()));
+        let diagnostics = told_of(&wrong);
+        assert_eq!((diagnostics.errors(), told(&diagnostics)), (0, found.map(str::to_owned).to_vec()));
         // What the manifest means is not known where it is wrong.
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.replace("[secrets]", "[secrts]").into()));
         assert_eq!(told(&told_of(&wrong)), ["picloud.toml: unknown key `secrts`", draft]);
@@ -385,25 +399,25 @@ mod tests {
         let text = "sdk = \"1.3\"\n[[routes]]\npath = \"/a/{id}\"\nscript = \"0.rhai\"\n\
                     [[routes]]\npath = \"/b/{name}\"\nscript = \"1.rhai\"\n[[routes]]\npath = \"/c/{id}\"\nscript = \"2.rhai\"\n";
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.to_owned().into()));
-        let faults = check(&wrong, &Ceiling::DEFAULT).unwrap_err();
-        assert_eq!(told(&faults)[0], "1.rhai: no route of this script captures `id`");
+        let diagnostics = check(&wrong, &Ceiling::DEFAULT).unwrap_err();
+        assert_eq!(told(&diagnostics)[0], "1.rhai: no route of this script captures `id`");
         assert_eq!(
-            faults.iter().next().and_then(|fault| fault.advice.as_deref()),
+            diagnostics.iter().next().and_then(|diagnostic| diagnostic.help.as_deref()),
             Some("its routes capture name")
         );
-        assert_eq!(faults.errors(), 1);
+        assert_eq!(diagnostics.errors(), 1);
     }
 
     #[test]
     fn what_takes_too_long_is_not_looked_at() {
         let named = ["0.rhai", "1.rhai"].map(|path| ScriptPath::new(path).unwrap()).into();
-        let mut faults = Faults::default();
+        let mut diagnostics = Diagnostics::default();
         let (app, snapshot) = (app(MemoryBudget::unbounded()), snapshot(&["1", "nope()"]));
         let time = PushTime::of(Duration::ZERO, &Tell::to_nobody());
         let expected = Expected { sdk: SdkVersion::NEWEST, manifest: None };
-        check_scripts(&time, &app, true, &snapshot, &expected, named, &mut faults).unwrap();
+        check_scripts(&time, &app, true, &snapshot, &expected, named, &mut diagnostics).unwrap();
         assert_eq!(
-            told(&faults),
+            told(&diagnostics),
             ["picloud.toml: checking took longer than 0ns; 2 scripts were not looked at"]
         );
     }
@@ -482,8 +496,8 @@ mod tests {
         for index in 0..140 {
             wrong.add(&format!("{index}.rhai"), || File::Bytes(huge.clone().into()));
         }
-        let faults = check(&wrong, &Ceiling::DEFAULT).unwrap_err();
-        assert_eq!(told(&faults), ["the app: manifest and scripts take more than 32 MiB together"]);
+        let diagnostics = check(&wrong, &Ceiling::DEFAULT).unwrap_err();
+        assert_eq!(told(&diagnostics), ["the app: manifest and scripts take more than 32 MiB together"]);
     }
 
     proptest! {
@@ -494,9 +508,9 @@ mod tests {
         ) {
             let mut any = snapshot(&[""]);
             any.add("0.rhai", || File::Bytes(script_bytes.into()));
-            let _ = check(&any, &Ceiling::DEFAULT).map_err(|faults| assert!(faults.errors() > 0));
+            let _ = check(&any, &Ceiling::DEFAULT).map_err(|diagnostics| assert!(diagnostics.errors() > 0));
             any.add(manifest::FILE_NAME, || File::Bytes(manifest_bytes.into()));
-            let _ = check(&any, &Ceiling::DEFAULT).map_err(|faults| assert!(faults.errors() > 0));
+            let _ = check(&any, &Ceiling::DEFAULT).map_err(|diagnostics| assert!(diagnostics.errors() > 0));
         }
     }
 }

@@ -1,12 +1,12 @@
 //! What is pushed and holds the value of a secret: it would be in every clone, in the API's answers and in every backup.
 //!
 //! Looked at are all files of the commit and their paths; everything that came with the push, commits, tags and the names of files of earlier
-//! commits among it; and the names of refs. The faults say where, and never show it.
+//! commits among it; and the names of refs. The diagnostics say where, and never show it.
 
 use std::collections::{BTreeSet, HashMap};
 
 use git_receiver::{FileKind, Kind, ObjectId, Pack, ReadError, Repository, Staged, TreeLimits, entry_names};
-use manifest_schema::fault::{Fault, Faults};
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 
 use super::leak_search::{Leak, LeakSearch};
 use super::push_time::PushTime;
@@ -42,10 +42,10 @@ pub(super) async fn leaks<R: Repository>(
     search: &LeakSearch,
     searched: &mut Searched,
     time: &PushTime,
-) -> Result<Result<Faults, Rejection>, ReadError> {
-    let mut faults = Faults::default();
+) -> Result<Result<Diagnostics, Rejection>, ReadError> {
+    let mut diagnostics = Diagnostics::default();
     if search.is_empty() {
-        return Ok(Ok(faults));
+        return Ok(Ok(diagnostics));
     }
     let files = match commit {
         Some((commit, limits)) => match staged.files(commit, limits).await {
@@ -85,13 +85,13 @@ pub(super) async fn leaks<R: Repository>(
             found.insert((place.words(id), place.secret.clone()));
         }
     }
-    found.into_iter().for_each(|(place, secret)| faults.add(fault(place, &secret)));
-    Ok(Ok(faults))
+    found.into_iter().for_each(|(place, secret)| diagnostics.add(diagnostic(place, &secret)));
+    Ok(Ok(diagnostics))
 }
 
-/// The fault of a text that came along: the name of a ref, what is said about a deploy.
-pub(super) fn leak_in(what: &str, text: &str, search: &LeakSearch) -> Option<Fault> {
-    search.find(text.as_bytes()).map(|Leak { secret, .. }| fault(what.to_owned(), secret))
+/// The diagnostic of a text that came along: the name of a ref, what is said about a deploy.
+pub(super) fn leak_in(what: &str, text: &str, search: &LeakSearch) -> Option<Diagnostic> {
+    search.find(text.as_bytes()).map(|Leak { secret, .. }| diagnostic(what.to_owned(), secret))
 }
 
 fn look_at(search: &LeakSearch, kind: Kind, content: &[u8]) -> Option<Place> {
@@ -127,8 +127,8 @@ impl Place {
     }
 }
 
-fn fault(place: String, secret: &str) -> Fault {
-    let (place, words, advice) = match place.strip_prefix("history: ") {
+fn diagnostic(place: String, secret: &str) -> Diagnostic {
+    let (place, words, help) = match place.strip_prefix("history: ") {
         Some(place) => (
             "history".to_owned(),
             format!("{place} holds the value of secret {secret}"),
@@ -140,5 +140,5 @@ fn fault(place: String, secret: &str) -> Fault {
             format!("scripts read it as `ctx.secrets.{secret}`; if others have seen it, set another value"),
         ),
     };
-    Fault::error(place, None, words).advise(advice)
+    Diagnostic::error(place, None, words).with_help(help)
 }

@@ -196,14 +196,14 @@ fn compare(before: &Declarations, after: &Declarations, changed: &dyn Fn(&Script
 #[cfg(test)]
 mod tests {
     use manifest_schema::limits::Ceiling;
-    use manifest_schema::parse::{Surroundings, parse};
+    use manifest_schema::parse::{ParseContext, parse};
 
     use super::*;
 
     fn side(manifest: &str, scripts: &[(&str, &str)]) -> (Manifest, BTreeMap<ScriptPath, Arc<Source>>) {
         let names = scripts.iter().map(|(path, _)| (*path).to_owned()).collect();
-        let surroundings = Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &names };
-        let manifest = parse(format!("sdk = \"1.2\"\n{manifest}").as_bytes(), surroundings).unwrap().manifest;
+        let context = ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &names };
+        let manifest = parse(format!("sdk = \"1.2\"\n{manifest}").as_bytes(), context).unwrap().manifest;
         let source = |text: &str| Arc::new(Source::new(text));
         let sources = scripts.iter().map(|(path, text)| (ScriptPath::new(path).unwrap(), source(text)));
         (manifest, sources.collect())

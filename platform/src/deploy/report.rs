@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use git_receiver::{Command, CommandFault, Limit, Warnings};
-use manifest_schema::fault::{Fault, Faults};
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 use manifest_schema::name::DomainName;
 use manifest_schema::sdk::SdkVersion;
 use store::{Deploy, DeployNumber, Environment, Oid};
@@ -52,7 +52,7 @@ pub enum Event {
     /// What it would change about what is live.
     Planned(Planned),
     /// What is wrong with it, or worth a look.
-    Faults(Faults),
+    Diagnostics(Diagnostics),
     /// Nothing on the ref's branch is served, and why it is stored all the same.
     NoManifest {
         /// The branch.
@@ -190,14 +190,14 @@ pub struct HistoryEnd {
 /// Why a ref was not moved.
 #[derive(Clone, Debug)]
 pub enum Rejection {
-    /// The commit breaks the contract; the faults were told.
-    Faults {
+    /// The commit breaks the contract; the diagnostics were told.
+    Diagnostics {
         /// How many errors.
         errors: usize,
         /// In how many files.
         files: usize,
         /// The first of them.
-        first: Option<Box<Fault>>,
+        first: Option<Box<Diagnostic>>,
         /// The deploy that goes on being served.
         live: Option<DeployNumber>,
     },

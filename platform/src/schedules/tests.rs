@@ -7,7 +7,7 @@ use crate::live::Branch;
 use crate::memory::MemoryBudget;
 use manifest_schema::limits::Ceiling;
 use manifest_schema::name::{AppName, JobName, ScriptPath};
-use manifest_schema::parse::{Surroundings, parse};
+use manifest_schema::parse::{ParseContext, parse};
 use runtime::{AppIdentity, Revision, Source};
 use store::{
     Actor, App, Location, NewDeploy, NewPush, NewRevision, Object, ObjectKind, Oid, RefChange, ScheduleRun,
@@ -62,8 +62,8 @@ impl Day {
 
     fn serve(&self, table: &LiveTable, deploy: u64, manifest: &str, script: &str) {
         let scripts = BTreeSet::from(["tick.rhai".to_owned()]);
-        let surroundings = Surroundings { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
-        let manifest = parse(manifest.as_bytes(), surroundings).unwrap().manifest;
+        let context = ParseContext { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
+        let manifest = parse(manifest.as_bytes(), context).unwrap().manifest;
         let sources =
             BTreeMap::from([(ScriptPath::new("tick.rhai").unwrap(), Arc::new(Source::new(script)))]);
         let identity = AppIdentity { id: self.app.id.as_uuid(), name: self.app.name.clone() };

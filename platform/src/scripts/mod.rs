@@ -13,7 +13,7 @@ mod texts;
 use std::sync::Arc;
 use std::time::Duration;
 
-use manifest_schema::fault::Faults;
+use manifest_schema::diagnostic::Diagnostics;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
@@ -102,7 +102,7 @@ impl AppScripts {
     /// Checks and compiles a text that was pushed, in memory of the app, for what the manifest provides where that is known.
     ///
     /// # Errors
-    /// Every fault that was found, or that there is no room.
+    /// Every diagnostic that was found, or that there is no room.
     pub fn check(
         &self,
         sdk: SdkVersion,
@@ -114,7 +114,7 @@ impl AppScripts {
         let room: Arc<dyn Room> = Arc::clone(&memory) as _;
         match compile_within(sdk, path, text, provided, &room) {
             Ok(script) => Ok(CheckedScript { script, memory }),
-            Err(NotCompiled::Faults(faults)) => Err(CheckError::Faults(faults)),
+            Err(NotCompiled::Diagnostics(diagnostics)) => Err(CheckError::Diagnostics(diagnostics)),
             Err(NotCompiled::NoMemory(_)) => {
                 let refused = memory.held.refused();
                 Err(CheckError::NoMemory(refused.expect("only the account refuses, and it is remembered")))
@@ -182,7 +182,7 @@ pub struct CheckedScript {
 
 impl CheckedScript {
     /// What its author should look at; no error is among it. The script holds it no more.
-    pub fn take_warnings(&mut self) -> Faults {
+    pub fn take_warnings(&mut self) -> Diagnostics {
         self.script.take_warnings()
     }
 }
@@ -190,15 +190,15 @@ impl CheckedScript {
 /// Why a script, or a snapshot of scripts, did not pass its checks.
 #[derive(Clone, Debug)]
 pub enum CheckError {
-    /// It breaks the contract: every fault, at least one of them an error.
-    Faults(Faults),
+    /// It breaks the contract: every diagnostic, at least one of them an error.
+    Diagnostics(Diagnostics),
     /// There was no room to check it, or to serve it.
     NoMemory(OutOfMemory),
 }
 
-impl<F: Into<Faults>> From<F> for CheckError {
-    fn from(faults: F) -> Self {
-        Self::Faults(faults.into())
+impl<F: Into<Diagnostics>> From<F> for CheckError {
+    fn from(diagnostics: F) -> Self {
+        Self::Diagnostics(diagnostics.into())
     }
 }
 

@@ -6,7 +6,7 @@ mod clock;
 use std::sync::Arc;
 
 use crate::live::{Branch, Live, LiveTable};
-use manifest_schema::fault::{Fault, Faults};
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest;
 use manifest_schema::name::AppName;
@@ -41,10 +41,10 @@ pub enum Saved {
         /// What it changes.
         planned: Box<Planned>,
         /// What its author should look at.
-        warnings: Faults,
+        warnings: Diagnostics,
     },
     /// It breaks the contract. What was live before still is.
-    Refused(Faults),
+    Refused(Diagnostics),
 }
 
 impl Workbench {
@@ -72,16 +72,16 @@ impl Workbench {
         let Checked { prepared, mut warnings } =
             match check_for(&scripts, true, snapshot, &Ceiling::DEFAULT, None, &time) {
                 Ok(checked) => checked,
-                Err(CheckError::Faults(faults)) => return Saved::Refused(faults),
+                Err(CheckError::Diagnostics(diagnostics)) => return Saved::Refused(diagnostics),
                 Err(CheckError::NoMemory(refused)) => {
-                    return Saved::Refused(Fault::error("the app", None, refused.to_string()).into());
+                    return Saved::Refused(Diagnostic::error("the app", None, refused.to_string()).into());
                 }
             };
         for name in &prepared.manifest.secrets.required {
             if self.secrets.iter().all(|(set, _)| set != name.as_str()) {
                 let words = format!("secret {name} is required and not set; scripts that read it will fail");
-                let fault = Fault::warning(manifest::FILE_NAME, None, words);
-                warnings.add(fault.advise(format!("{name}=… picloud dev")));
+                let diagnostic = Diagnostic::warning(manifest::FILE_NAME, None, words);
+                warnings.add(diagnostic.with_help(format!("{name}=… picloud dev")));
             }
         }
         let live = self.live();
@@ -105,7 +105,9 @@ impl Workbench {
                 );
                 Saved::Live { planned, warnings }
             }
-            Err(error) => Saved::Refused(Fault::error(manifest::FILE_NAME, None, error.to_string()).into()),
+            Err(error) => {
+                Saved::Refused(Diagnostic::error(manifest::FILE_NAME, None, error.to_string()).into())
+            }
         }
     }
 }
@@ -129,7 +131,9 @@ mod tests {
     fn what_is_good_is_swapped_in_and_what_is_not_leaves_the_last_good_one() {
         let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
         let mut bench = Workbench::new(Arc::clone(&table), AppName::new("a").unwrap(), Secrets::default());
-        assert!(matches!(bench.take(&saved("nope()")), Saved::Refused(faults) if faults.errors() == 1));
+        assert!(
+            matches!(bench.take(&saved("nope()")), Saved::Refused(diagnostics) if diagnostics.errors() == 1)
+        );
         assert!(bench.live().is_none());
         let Saved::Live { planned, .. } = bench.take(&saved("1")) else { panic!("it is good") };
         assert_eq!((planned.plan.routes.lines.len(), planned.plan.routes.unchanged), (1, 0));

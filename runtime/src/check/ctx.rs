@@ -21,8 +21,8 @@ pub(super) fn check(ast: &AST, declared: &Declared, sdk: SdkVersion, findings: &
     walk(ast, &mut |body, path| match path {
         [.., ASTNode::Stmt(Stmt::Assignment(assignment))] => {
             if let Some(position) = root(&assignment.1.lhs) {
-                let advice = "copy what you change: `let body = ctx.request.body;`".to_owned();
-                findings.add(position, CTX.len(), "`ctx` is read-only".to_owned(), Some(advice));
+                let help = "copy what you change: `let body = ctx.request.body;`".to_owned();
+                findings.add(position, CTX.len(), "`ctx` is read-only".to_owned(), Some(help));
             }
         }
         [around @ .., ASTNode::Expr(expression)] if is_ctx(expression) => {
@@ -59,8 +59,8 @@ struct Later {
 impl Later {
     fn tell(self, sdk: SdkVersion, findings: &mut Findings<'_>) {
         let message = format!("`{}` came with sdk {}, this is {sdk}", self.what, self.since);
-        let advice = format!("set `sdk = \"{}\"` in the manifest", self.since);
-        findings.add(self.position, self.width, message, Some(advice));
+        let help = format!("set `sdk = \"{}\"` in the manifest", self.since);
+        findings.add(self.position, self.width, message, Some(help));
     }
 }
 
@@ -178,9 +178,9 @@ pub(super) fn request_name(name: &str, position: Position, findings: &mut Findin
     let known = request_names(findings.sdk);
     if !known.contains(&name) {
         let near = findings.suggestions.did_you_mean(name, known.iter().copied());
-        let advice = near.unwrap_or_else(|| format!("it has {}", known.join(", ")));
+        let help = near.unwrap_or_else(|| format!("it has {}", known.join(", ")));
         let message = format!("`ctx.request` has no `{}`", name.escape_debug());
-        findings.add_new(position, name.chars().count(), message, Some(advice));
+        findings.add_new(position, name.chars().count(), message, Some(help));
     }
 }
 

@@ -1,8 +1,8 @@
-//! What to do about a fault: words, and the change of the source that they mean.
+//! What to do about a diagnostic: words, and the change of the source that they mean.
 
 use std::ops::Range;
 
-/// The longest code that is shown in a line of advice, in characters.
+/// The longest code that is shown in a line of help, in characters.
 const CODE_MAX: usize = 80;
 
 /// A change of a text.
@@ -13,7 +13,7 @@ pub(super) struct Edit {
     pub(super) with: String,
 }
 
-/// What to do about a fault. Advice that holds code to write is an edit too; words and edit are made of one code here, so that
+/// What to do about a diagnostic. Advice that holds code to write is an edit too; words and edit are made of one code here, so that
 /// what people read is what the tests apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Help {

@@ -1,4 +1,4 @@
-//! The checks of a script: every fault that can be found without running it.
+//! The checks of a script: every diagnostic that can be found without running it.
 //!
 //! [`syntax`] puts what Rhai's parser says into words. Of a script that parses, [`declared`] collects what it defines,
 //! [`names`] finds calls to functions that exist nowhere and variables that were never declared, [`ctx`] finds
@@ -22,8 +22,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use manifest_schema::fault::conflict::{CONFLICT, conflict};
-use manifest_schema::fault::{Fault, Faults, Place, Severity, Suggestions};
+use manifest_schema::diagnostic::conflict::{CONFLICT_HELP, CONFLICT_MESSAGE, conflict_marker};
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Severity, Span, Suggestions};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use rhai::{AST, ASTNode, OptimizationLevel, Position, Scope, ScriptFuncDef};
@@ -66,7 +66,7 @@ pub struct Script {
     sdk: SdkVersion,
     uses: Uses,
     captures: Captures,
-    warnings: Faults,
+    warnings: Diagnostics,
     bytes: u64,
 }
 
@@ -77,12 +77,12 @@ impl Script {
     }
 
     /// What its author should look at; no error is among it.
-    pub fn warnings(&self) -> &Faults {
+    pub fn warnings(&self) -> &Diagnostics {
         &self.warnings
     }
 
     /// The same, which the script then holds no more: nobody reads them once it runs.
-    pub fn take_warnings(&mut self) -> Faults {
+    pub fn take_warnings(&mut self) -> Diagnostics {
         std::mem::take(&mut self.warnings)
     }
 
@@ -133,8 +133,8 @@ impl Room for Unbounded {
 /// Why a script was not compiled.
 #[derive(Clone, Debug)]
 pub enum NotCompiled {
-    /// Every fault that was found, in the order of their places.
-    Faults(Faults),
+    /// Every diagnostic that was found, in the order of their places.
+    Diagnostics(Diagnostics),
     /// There was no memory for it.
     NoMemory(NoMemory),
 }
@@ -145,9 +145,9 @@ impl From<NoMemory> for NotCompiled {
     }
 }
 
-impl From<Faults> for NotCompiled {
-    fn from(faults: Faults) -> Self {
-        Self::Faults(faults)
+impl From<Diagnostics> for NotCompiled {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::Diagnostics(diagnostics)
     }
 }
 
@@ -156,11 +156,11 @@ impl From<Faults> for NotCompiled {
 /// that may block.
 ///
 /// # Errors
-/// Every fault that was found, in the order of their places.
-pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Faults> {
+/// Every diagnostic that was found, in the order of their places.
+pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Diagnostics> {
     compile_within(sdk, path, source, None, &(Arc::new(Unbounded) as Arc<dyn Room>)).map_err(|refused| {
         match refused {
-            NotCompiled::Faults(faults) => faults,
+            NotCompiled::Diagnostics(diagnostics) => diagnostics,
             NotCompiled::NoMemory(_) => unreachable!("there is room for everything"),
         }
     })
@@ -169,7 +169,7 @@ pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Scrip
 /// The same in as much memory as `room` grants, and for what the manifest provides, where that is known.
 ///
 /// # Errors
-/// Every fault that was found, or that there is no room.
+/// Every diagnostic that was found, or that there is no room.
 pub fn compile_within(
     sdk: SdkVersion,
     path: &ScriptPath,
@@ -178,23 +178,23 @@ pub fn compile_within(
     room: &Arc<dyn Room>,
 ) -> Result<Script, NotCompiled> {
     let source = without_mark(source);
-    if let Some(fault) = beyond_limits(path, source) {
-        return Err(Faults::from(fault).into());
+    if let Some(diagnostic) = beyond_limits(path, source) {
+        return Err(Diagnostics::from(diagnostic).into());
     }
     let sandbox = Sandbox::of(sdk);
     let mut findings = Findings::new(sdk, path, source);
     let mut growth = Growth::new(Arc::clone(room));
     match judge(sandbox, provided, &mut findings, &mut growth)? {
         Some(Judged { ast, declared, uses }) if !findings.have_errors() => {
-            let warnings = findings.into_faults();
+            let warnings = findings.into_diagnostics();
             Ok(Script { warnings, ..finished(sandbox, ast, declared, sdk, uses, growth)? })
         }
-        None if let Some(marker) = conflict(source) => {
-            let (message, advice) = CONFLICT;
-            let fault = Fault::error(path.as_str(), Some(Place::of_span(source, marker)), message);
-            Err(Faults::from(fault.advise(advice)).into())
+        None if let Some(marker) = conflict_marker(source) => {
+            let span = Span::from_range(source, marker);
+            let diagnostic = Diagnostic::error(path.as_str(), Some(span), CONFLICT_MESSAGE);
+            Err(Diagnostics::from(diagnostic.with_help(CONFLICT_HELP)).into())
         }
-        _ => Err(findings.into_faults().into()),
+        _ => Err(findings.into_diagnostics().into()),
     }
 }
 
@@ -205,7 +205,7 @@ struct Judged {
     uses: Uses,
 }
 
-/// Parses a script and adds every fault that it has to `findings`. Nothing comes of one that does not parse.
+/// Parses a script and adds every diagnostic that it has to `findings`. Nothing comes of one that does not parse.
 fn judge(
     sandbox: &Sandbox,
     provided: Option<&Provided<'_>>,
@@ -271,12 +271,12 @@ fn lint(
 /// (`log::info`), and how many arguments each takes, what stands before the dot of a method among them.
 pub fn functions(sdk: SdkVersion) -> impl Iterator<Item = (&'static str, &'static [usize])> {
     let natives = Sandbox::of(sdk).natives.iter();
-    let callable = natives.filter(|(name, _)| names::refused_advice(name).is_none());
+    let callable = natives.filter(|(name, _)| names::refused_help(name).is_none());
     callable.map(|(name, counts)| (name.as_str(), counts.as_slice()))
 }
 
 /// Compiles a script that was checked when it was pushed, in as much memory as `room` grants. It is not judged again: what was
-/// accepted goes on working when the checks of a later server would find fault with it. Only the wall stands.
+/// accepted goes on working when the checks of a later server would find diagnostic with it. Only the wall stands.
 ///
 /// # Errors
 /// It does not parse any more, or uses what the sandbox refuses, or there is no room.
@@ -296,14 +296,14 @@ pub(crate) fn recompile(
         Err(error) => {
             growth.reserve_for_recovery(source)?;
             syntax::error(&error, &mut findings);
-            return Err(findings.into_faults().into());
+            return Err(findings.into_diagnostics().into());
         }
     };
     growth.reserve_for_checks(source)?;
     let declared = Declared::of(&ast);
     names::wall(&ast, &declared, &mut findings);
     if findings.have_errors() {
-        return Err(findings.into_faults().into());
+        return Err(findings.into_diagnostics().into());
     }
     let uses = ctx::check(&ast, &declared, sdk, &mut findings);
     drop(findings);
@@ -315,25 +315,26 @@ fn without_mark(source: &str) -> &str {
     source.strip_prefix('\u{feff}').unwrap_or(source)
 }
 
-/// The fault of a script beyond [`SOURCE_MAX`].
-pub fn too_large(path: &ScriptPath) -> Fault {
+/// The diagnostic of a script beyond [`SOURCE_MAX`].
+pub fn too_large(path: &ScriptPath) -> Diagnostic {
     let words = format!("the script is larger than {} KiB", SOURCE_MAX / 1024);
-    Fault::error(path.as_str(), None, words).advise("split it into several")
+    Diagnostic::error(path.as_str(), None, words).with_help("split it into several")
 }
 
-fn beyond_limits(path: &ScriptPath, source: &str) -> Option<Fault> {
+fn beyond_limits(path: &ScriptPath, source: &str) -> Option<Diagnostic> {
     if source.len() > SOURCE_MAX {
         return Some(too_large(path));
     }
     if source.lines().nth(LINES_MAX).is_some() {
         let words = format!("the script has more than {LINES_MAX} lines");
-        return Some(Fault::error(path.as_str(), None, words).advise("split it into several"));
+        return Some(Diagnostic::error(path.as_str(), None, words).with_help("split it into several"));
     }
     let words = source.split(|c: char| !c.is_alphanumeric() && c != '_');
     let declarations = words.filter(|word| matches!(*word, "let" | "const")).count();
     (declarations > DECLARATIONS_MAX).then(|| {
         let words = format!("the script declares more than {DECLARATIONS_MAX} variables");
-        Fault::error(path.as_str(), None, words).advise("keep data in arrays and maps, or split the script")
+        Diagnostic::error(path.as_str(), None, words)
+            .with_help("keep data in arrays and maps, or split the script")
     })
 }
 
@@ -355,7 +356,7 @@ fn finished(
     };
     drop(declared);
     let captures = Captures::of(&ast, sdk >= SdkVersion::V1_3);
-    Ok(Script { ast, sdk, uses, captures, warnings: Faults::default(), bytes: growth.held() })
+    Ok(Script { ast, sdk, uses, captures, warnings: Diagnostics::default(), bytes: growth.held() })
 }
 
 /// One body of statements: the script itself, or a function.
@@ -411,18 +412,18 @@ struct Findings<'a> {
     errors: Found,
     warnings: Found,
     suggestions: Suggestions,
-    /// What is read in the place of the source, where that does not parse: positions are those of its text.
+    /// What is read in the span of the source, where that does not parse: positions are those of its text.
     patched: Option<Patched>,
-    /// What the help of faults would change in the source, by the place of the fault.
+    /// What the help of diagnostics would change in the source, by the span of the diagnostic.
     #[cfg(test)]
     edits: Vec<(Position, Edit)>,
 }
 
-/// Faults of one severity.
+/// Diagnostics of one severity.
 #[derive(Default)]
 struct Found {
-    kept: Vec<(Position, Fault)>,
-    /// Where something was found; one place is one fault.
+    kept: Vec<(Position, Diagnostic)>,
+    /// Where something was found; one span is one diagnostic.
     places: HashSet<Position>,
     left_out: usize,
 }
@@ -444,8 +445,8 @@ impl<'a> Findings<'a> {
     }
 
     /// Adds an error about `width` characters at `position`.
-    fn add(&mut self, position: Position, width: usize, message: String, advice: Option<String>) {
-        self.add_as(Severity::Error, position, width, &message, advice);
+    fn add(&mut self, position: Position, width: usize, message: String, help: Option<String>) {
+        self.add_as(Severity::Error, position, width, &message, help);
     }
 
     /// The same with help, which can be an edit.
@@ -483,7 +484,7 @@ impl<'a> Findings<'a> {
 
     /// Where `written` stands in that text, in bytes, if it begins at the position.
     fn range_of(&self, position: Position, written: &str) -> Option<Range<usize>> {
-        // What is counted only needs no advice.
+        // What is counted only needs no help.
         if self.are_full() {
             return None;
         }
@@ -506,14 +507,14 @@ impl<'a> Findings<'a> {
 
     /// Adds what a check of SDK 1.3 finds wrong: an error there, and a warning in scripts of older versions, which were accepted
     /// with it.
-    fn add_new(&mut self, position: Position, width: usize, message: String, advice: Option<String>) {
+    fn add_new(&mut self, position: Position, width: usize, message: String, help: Option<String>) {
         let severity = if self.sdk < SdkVersion::V1_3 { Severity::Warning } else { Severity::Error };
-        self.add_as(severity, position, width, &message, advice);
+        self.add_as(severity, position, width, &message, help);
     }
 
     /// Adds a warning: what is likely to be wrong, and can be meant.
-    fn warn(&mut self, position: Position, width: usize, message: String, advice: Option<String>) {
-        self.add_as(Severity::Warning, position, width, &message, advice);
+    fn warn(&mut self, position: Position, width: usize, message: String, help: Option<String>) {
+        self.add_as(Severity::Warning, position, width, &message, help);
     }
 
     fn add_as(
@@ -522,19 +523,19 @@ impl<'a> Findings<'a> {
         position: Position,
         width: usize,
         message: &str,
-        advice: Option<String>,
+        help: Option<String>,
     ) {
         let found = match severity {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
         };
-        // What nobody wrote has no fault.
+        // What nobody wrote has no diagnostic.
         let written = match &self.patched {
             Some(patched) if found.kept.len() < FAULTS_MAX => patched.position(position),
             _ => Some(position),
         };
         let Some(position) = written else { return };
-        // Rhai counts columns in 16 bits: what stands further right has no place of its own.
+        // Rhai counts columns in 16 bits: what stands further right has no span of its own.
         let placed = position.position().is_some_and(|column| column < usize::from(u16::MAX));
         if placed && !found.places.insert(position) {
             return;
@@ -543,10 +544,11 @@ impl<'a> Findings<'a> {
             found.left_out += 1;
             return;
         }
-        let place = place(self.source, position, width);
-        let advice = advice.map(|advice| one_line(&advice));
-        let fault = Fault { severity, advice, ..Fault::error(self.path.as_str(), place, one_line(message)) };
-        found.kept.push((position, fault));
+        let span = span(self.source, position, width);
+        let help = help.map(|help| one_line(&help));
+        let diagnostic =
+            Diagnostic { severity, help, ..Diagnostic::error(self.path.as_str(), span, one_line(message)) };
+        found.kept.push((position, diagnostic));
     }
 
     /// How many there are so far.
@@ -559,17 +561,17 @@ impl<'a> Findings<'a> {
     }
 
     /// In the order of their places. Where an error stands, a warning says nothing more.
-    fn into_faults(self) -> Faults {
-        let mut faults = Faults::default();
+    fn into_diagnostics(self) -> Diagnostics {
+        let mut diagnostics = Diagnostics::default();
         let (errors, mut warnings) = (self.errors, self.warnings);
         warnings.kept.retain(|(position, _)| !errors.places.contains(position));
         for mut found in [errors.kept, warnings.kept] {
             found.sort_by_key(|(position, _)| (position.line(), position.position()));
-            found.into_iter().for_each(|(_, fault)| faults.add(fault));
+            found.into_iter().for_each(|(_, diagnostic)| diagnostics.add(diagnostic));
         }
-        faults.leave_out(self.path.as_str(), errors.left_out);
-        faults.leave_out_warnings(warnings.left_out);
-        faults
+        diagnostics.add_omitted_errors(self.path.as_str(), errors.left_out);
+        diagnostics.add_omitted_warnings(warnings.left_out);
+        diagnostics
     }
 }
 
@@ -585,8 +587,8 @@ fn one_line(message: &str) -> String {
     line
 }
 
-fn place(source: &str, position: Position, width: usize) -> Option<Place> {
-    Some(Place::of_position(source, position.line()?, position.position().unwrap_or(1), width))
+fn span(source: &str, position: Position, width: usize) -> Option<Span> {
+    Some(Span::from_position(source, position.line()?, position.position().unwrap_or(1), width))
 }
 
 #[cfg(test)]

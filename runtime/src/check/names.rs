@@ -34,8 +34,8 @@ const REFUSED: [(&str, &str); 5] = [
 ];
 
 /// What to do instead of calling `name`, if the sandbox refuses it.
-pub(super) fn refused_advice(name: &str) -> Option<&'static str> {
-    REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, advice)| *advice)
+pub(super) fn refused_help(name: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, help)| *help)
 }
 
 /// Whether `name` is a function that is part of the language.
@@ -101,8 +101,8 @@ struct Names<'a, 'f, 's> {
 
 impl Names<'_, '_, '_> {
     fn import(&mut self, position: Position) {
-        let advice = "a script is one file; define its functions there".to_owned();
-        self.findings.add(position, "import".len(), "`import` is disabled".to_owned(), Some(advice));
+        let help = "a script is one file; define its functions there".to_owned();
+        self.findings.add(position, "import".len(), "`import` is disabled".to_owned(), Some(help));
     }
 
     fn call(&mut self, call: &FnCallExpr, position: Position) {
@@ -201,15 +201,15 @@ impl Names<'_, '_, '_> {
 
     /// Whether the sandbox refuses the function `name`. One that the script defines under that name is its own.
     fn refused(&mut self, name: &str, position: Position) -> bool {
-        let Some(advice) = refused_advice(name) else { return false };
+        let Some(help) = refused_help(name) else { return false };
         if self.declared.functions.contains_key(name) {
             return false;
         }
         let message = format!("`{name}` is disabled");
         let help = match (name, self.findings.range_of(position, name)) {
-            ("print", Some(range)) => Help::described(advice, "log::info", range),
-            ("debug", Some(range)) => Help::described(advice, "log::trace", range),
-            _ => Help::words(advice),
+            ("print", Some(range)) => Help::described(help, "log::info", range),
+            ("debug", Some(range)) => Help::described(help, "log::trace", range),
+            _ => Help::words(help),
         };
         self.findings.add_help(position, name.chars().count(), message, Some(help));
         true
@@ -238,11 +238,11 @@ impl Names<'_, '_, '_> {
         let natively = native.into_iter().flatten().filter_map(|count| count.checked_sub(1));
         let counts: Vec<usize> = natively.chain(defined.into_iter().flatten().copied()).collect();
         if !counts.contains(&given) {
-            let advice = defined
+            let help = defined
                 .filter(|counts| counts.contains(&(given + 1)))
                 .map(|_| format!("call it as `{name}(...)`: before the dot stands what it knows as `this`"));
             let message = wrong_count(name, &counts, given);
-            self.findings.add(position, width, message, advice);
+            self.findings.add(position, width, message, help);
         }
     }
 
@@ -285,7 +285,7 @@ impl Names<'_, '_, '_> {
             return Some(help);
         }
         let natives = self.natives.iter().filter(|(native, counts)| {
-            !native.contains("::") && refused_advice(native).is_none() && counts.contains(&(given + 1))
+            !native.contains("::") && refused_help(native).is_none() && counts.contains(&(given + 1))
         });
         let own = self.declared.functions.iter().filter(|(_, counts)| counts.contains(&given));
         let known = natives.chain(own).map(|(known, _)| known.as_str());
@@ -337,7 +337,7 @@ impl Names<'_, '_, '_> {
             return Some(help);
         }
         let fits = |counts: &Vec<usize>| given.is_none_or(|given| counts.contains(&given));
-        let natives = self.natives.iter().filter(|(native, _)| refused_advice(native).is_none());
+        let natives = self.natives.iter().filter(|(native, _)| refused_help(native).is_none());
         let known = self.declared.functions.iter().chain(natives).filter(|(_, counts)| fits(counts));
         let meant = self.findings.suggestions.typo(name, known.map(|(known, _)| known.as_str()))?;
         Some(Help::did_you_mean(meant, range))

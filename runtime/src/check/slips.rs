@@ -1,11 +1,11 @@
 //! What people who come from other languages write, and what they read about it.
 
-use manifest_schema::fault::Severity;
+use manifest_schema::diagnostic::Severity;
 
 use super::help::Edit;
 use super::*;
 
-/// Scripts with their faults, each as `--- line:column message | advice`.
+/// Scripts with their diagnostics, each as `--- line:column message | help`.
 const SLIPS: &str = include_str!("slips.txt");
 
 /// Advice that shows code which is no edit of what was written.
@@ -46,57 +46,64 @@ const EXAMPLES: [&str; 31] = [
 
 struct Slip {
     source: &'static str,
-    faults: Vec<&'static str>,
+    diagnostics: Vec<&'static str>,
 }
 
 fn slips() -> impl Iterator<Item = Slip> {
     SLIPS.split("====\n").map(|slip| {
         let end = slip.find("--- ").expect("each slip has a fault");
-        Slip { source: &slip[..end], faults: slip[end..].lines().map(|line| &line["--- ".len()..]).collect() }
+        Slip {
+            source: &slip[..end],
+            diagnostics: slip[end..].lines().map(|line| &line["--- ".len()..]).collect(),
+        }
     })
 }
 
-/// The errors of a script, and the edits of their advice.
-fn checked(source: &str) -> (Vec<Fault>, Vec<(Position, Edit)>) {
+/// The errors of a script, and the edits of their help.
+fn checked(source: &str) -> (Vec<Diagnostic>, Vec<(Position, Edit)>) {
     checked_for(SdkVersion::V1_2, source)
 }
 
 /// The same, of a script written for `sdk`.
-pub(super) fn checked_for(sdk: SdkVersion, source: &str) -> (Vec<Fault>, Vec<(Position, Edit)>) {
+pub(super) fn checked_for(sdk: SdkVersion, source: &str) -> (Vec<Diagnostic>, Vec<(Position, Edit)>) {
     let path = ScriptPath::new("a.rhai").unwrap();
     let mut findings = Findings::new(sdk, &path, source);
     let mut growth = Growth::new(Arc::new(Unbounded));
     drop(judge(Sandbox::of(sdk), None, &mut findings, &mut growth).unwrap());
     let edits = std::mem::take(&mut findings.edits);
-    let faults =
-        findings.into_faults().iter().filter(|fault| fault.severity == Severity::Error).cloned().collect();
-    (faults, edits)
+    let diagnostics = findings
+        .into_diagnostics()
+        .iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Error)
+        .cloned()
+        .collect();
+    (diagnostics, edits)
 }
 
-fn words(fault: &Fault) -> String {
-    let (line, column) = fault.place.as_ref().map_or((0, 0), |place| (place.line, place.column));
-    let advice = fault.advice.as_ref().map(|advice| format!(" | {advice}")).unwrap_or_default();
-    format!("{line}:{column} {}{advice}", fault.message)
+fn words(diagnostic: &Diagnostic) -> String {
+    let (line, column) = diagnostic.span.as_ref().map_or((0, 0), |span| (span.line, span.column));
+    let help = diagnostic.help.as_ref().map(|help| format!(" | {help}")).unwrap_or_default();
+    format!("{line}:{column} {}{help}", diagnostic.message)
 }
 
 #[test]
 fn slip_is_reported_at_its_place_with_what_to_write() {
     let mut wrong = String::new();
-    for Slip { source, faults } in slips() {
+    for Slip { source, diagnostics } in slips() {
         let found: Vec<String> = checked(source).0.iter().map(words).collect();
-        if found != faults {
+        if found != diagnostics {
             wrong.push_str(&format!(
                 "{source}{}====\n",
-                found.iter().map(|fault| format!("--- {fault}\n")).collect::<String>()
+                found.iter().map(|diagnostic| format!("--- {diagnostic}\n")).collect::<String>()
             ));
         }
     }
     assert!(wrong.is_empty(), "reported otherwise:\n{wrong}");
 }
 
-/// The lines of a script that have a fault.
+/// The lines of a script that have a diagnostic.
 fn lines(source: &str) -> Vec<usize> {
-    checked(source).0.iter().map(|fault| fault.place.as_ref().unwrap().line).collect()
+    checked(source).0.iter().map(|diagnostic| diagnostic.span.as_ref().unwrap().line).collect()
 }
 
 #[test]
@@ -133,33 +140,33 @@ fn advice_that_holds_code_is_an_edit_that_leaves_one_fault_less() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is wrong with the advice on a script: the edit of each fault is applied by itself.
+/// What is wrong with the help on a script: the edit of each diagnostic is applied by itself.
 pub(super) fn wrong_advice(sdk: SdkVersion, source: &str) -> Vec<String> {
     let source = without_mark(source);
     let mut wrong = Vec::new();
-    let (faults, edits) = checked_for(sdk, source);
-    for fault in &faults {
-        let Some(place) = fault.place.as_ref() else { continue };
+    let (diagnostics, edits) = checked_for(sdk, source);
+    for diagnostic in &diagnostics {
+        let Some(span) = diagnostic.span.as_ref() else { continue };
         let is_here = |position: &Position| {
-            (position.line(), position.position()) == (Some(place.line), Some(place.column))
+            (position.line(), position.position()) == (Some(span.line), Some(span.column))
         };
-        let advice = fault.advice.as_deref().unwrap_or_default();
+        let help = diagnostic.help.as_deref().unwrap_or_default();
         let Some((_, Edit { replace, with })) = edits.iter().find(|(position, _)| is_here(position)) else {
-            if advice.contains('`') && !EXAMPLES.iter().any(|example| advice.contains(example)) {
-                wrong.push(format!("no edit: {}", words(fault)));
+            if help.contains('`') && !EXAMPLES.iter().any(|example| help.contains(example)) {
+                wrong.push(format!("no edit: {}", words(diagnostic)));
             }
             continue;
         };
         let mut edited = source.to_owned();
         edited.replace_range(replace.clone(), with);
-        let mut left: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
-        left.remove(left.iter().position(|message| *message == fault.message).unwrap());
+        let mut left: Vec<&str> = diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
+        left.remove(left.iter().position(|message| *message == diagnostic.message).unwrap());
         for after in &checked_for(sdk, &edited).0 {
             match left.iter().position(|message| *message == after.message) {
                 Some(at) => drop(left.remove(at)),
                 None => wrong.push(format!(
                     "{}\n{source}-- is, edited:\n{edited}-- {}",
-                    words(fault),
+                    words(diagnostic),
                     words(after)
                 )),
             }

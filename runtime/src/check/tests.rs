@@ -1,9 +1,9 @@
-use manifest_schema::fault::Severity;
+use manifest_schema::diagnostic::Severity;
 use proptest::prelude::*;
 
 use super::*;
 
-/// The faults of a script, whose advice is applied too.
+/// The diagnostics of a script, whose help is applied too.
 #[track_caller]
 fn faults_for(sdk: SdkVersion, source: &str) -> Vec<String> {
     let wrong = slips::wrong_advice(sdk, source);
@@ -11,32 +11,32 @@ fn faults_for(sdk: SdkVersion, source: &str) -> Vec<String> {
     faults_of_anything(sdk, source)
 }
 
-/// The faults of what nobody writes.
+/// The diagnostics of what nobody writes.
 fn faults_of_anything(sdk: SdkVersion, source: &str) -> Vec<String> {
     let path = ScriptPath::new("a.rhai").unwrap();
-    let Err(faults) = compile(sdk, &path, source) else { return Vec::new() };
-    faults
+    let Err(diagnostics) = compile(sdk, &path, source) else { return Vec::new() };
+    diagnostics
         .iter()
-        .filter(|fault| fault.severity == Severity::Error)
+        .filter(|diagnostic| diagnostic.severity == Severity::Error)
         .cloned()
-        .map(|fault| {
-            assert_eq!(fault.file, "a.rhai");
-            let place =
-                fault.place.map(|place| format!("{}:{} ", place.line, place.column)).unwrap_or_default();
-            let advice = fault.advice.map(|advice| format!(" | {advice}")).unwrap_or_default();
-            format!("{place}{}{advice}", fault.message)
+        .map(|diagnostic| {
+            assert_eq!(diagnostic.file, "a.rhai");
+            let span =
+                diagnostic.span.map(|span| format!("{}:{} ", span.line, span.column)).unwrap_or_default();
+            let help = diagnostic.help.map(|help| format!(" | {help}")).unwrap_or_default();
+            format!("{span}{}{help}", diagnostic.message)
         })
         .collect()
 }
 
 #[track_caller]
-fn faults(source: &str) -> Vec<String> {
+fn diagnostics(source: &str) -> Vec<String> {
     faults_for(SdkVersion::V1_1, source)
 }
 
 #[track_caller]
 fn clean(source: &str) {
-    assert_eq!(faults(source), Vec::<String>::new(), "{source}");
+    assert_eq!(diagnostics(source), Vec::<String>::new(), "{source}");
 }
 
 fn uses(source: &str) -> Uses {
@@ -46,19 +46,21 @@ fn uses(source: &str) -> Uses {
 #[test]
 fn a_call_to_nothing_is_told_with_what_was_meant() {
     let path = ScriptPath::new("greet.rhai").unwrap();
-    let faults = compile(SdkVersion::V1_1, &path, "\n\nlgo::info(\"hi\");\n").unwrap_err();
-    let fault = faults.iter().next().unwrap();
-    let place = fault.place.as_ref().unwrap();
-    assert_eq!((place.line, place.column, place.width), (3, 1, 9));
-    assert_eq!(place.source, "lgo::info(\"hi\");");
-    assert_eq!(fault.message, "unknown function `lgo::info`");
-    assert_eq!(fault.advice.as_deref(), Some("did you mean `log::info`?"));
+    let diagnostics = compile(SdkVersion::V1_1, &path, "\n\nlgo::info(\"hi\");\n").unwrap_err();
+    let diagnostic = diagnostics.iter().next().unwrap();
+    let span = diagnostic.span.as_ref().unwrap();
+    assert_eq!((span.line, span.column, span.width), (3, 1, 9));
+    assert_eq!(span.source, "lgo::info(\"hi\");");
+    assert_eq!(diagnostic.message, "unknown function `lgo::info`");
+    assert_eq!(diagnostic.help.as_deref(), Some("did you mean `log::info`?"));
 }
 
 #[test]
 fn all_faults_are_told_at_once_and_in_order() {
     assert_eq!(
-        faults("fn greet(name) { hi(name) }\nlet total = 1;\ngreet();\ntotl + 1;\n\"x\".trimm();\nprint(1);"),
+        diagnostics(
+            "fn greet(name) { hi(name) }\nlet total = 1;\ngreet();\ntotl + 1;\n\"x\".trimm();\nprint(1);"
+        ),
         [
             "1:18 unknown function `hi`",
             "3:1 `greet` takes 1 argument, not 0",
@@ -72,7 +74,7 @@ fn all_faults_are_told_at_once_and_in_order() {
 #[test]
 fn what_the_sandbox_refuses_comes_with_what_to_use_instead() {
     assert_eq!(
-        faults("import \"x\" as x;\neval(\"1\");\ndebug(1);\nsleep(1);"),
+        diagnostics("import \"x\" as x;\neval(\"1\");\ndebug(1);\nsleep(1);"),
         [
             "1:1 `import` is disabled | a script is one file; define its functions there",
             "2:1 `eval` is disabled | write the code out, or choose a function by name with `Fn(\"name\")`",
@@ -81,18 +83,18 @@ fn what_the_sandbox_refuses_comes_with_what_to_use_instead() {
         ]
     );
     assert_eq!(
-        faults("  log::debug(\"x\");"),
+        diagnostics("  log::debug(\"x\");"),
         ["1:3 `log::debug` does not exist, since `debug` is a word of Rhai | use `log::trace`"]
     );
 }
 
 #[test]
 fn a_script_that_does_not_parse_is_told_where() {
-    assert_eq!(faults("let x = ;"), ["1:9 unexpected `;`"]);
-    assert_eq!(faults("let a = 1\nlet b = 2;"), ["1:10 a `;` is missing | write `;`"]);
-    assert_eq!(faults("let spawn = 1;"), ["1:5 `spawn` is a reserved word | choose another name"]);
-    assert_eq!(faults("let x = \"abc").len(), 1);
-    assert_eq!(faults("if true {").len(), 1);
+    assert_eq!(diagnostics("let x = ;"), ["1:9 unexpected `;`"]);
+    assert_eq!(diagnostics("let a = 1\nlet b = 2;"), ["1:10 a `;` is missing | write `;`"]);
+    assert_eq!(diagnostics("let spawn = 1;"), ["1:5 `spawn` is a reserved word | choose another name"]);
+    assert_eq!(diagnostics("let x = \"abc").len(), 1);
+    assert_eq!(diagnostics("if true {").len(), 1);
 }
 
 #[test]
@@ -102,14 +104,14 @@ fn byte_order_mark_is_accepted_and_not_counted() {
     clean(source);
     let room: Arc<dyn Room> = Arc::new(Unbounded);
     assert!(recompile(SdkVersion::V1_1, &path, source, &room).is_ok());
-    assert_eq!(faults("\u{feff}nope()"), ["1:1 unknown function `nope`"]);
-    assert_eq!(faults("\u{feff}let x = ;"), ["1:9 unexpected `;`"]);
+    assert_eq!(diagnostics("\u{feff}nope()"), ["1:1 unknown function `nope`"]);
+    assert_eq!(diagnostics("\u{feff}let x = ;"), ["1:9 unexpected `;`"]);
 }
 
 #[test]
 fn words_of_other_languages_are_translated_and_hide_nothing() {
     assert_eq!(
-        faults("var x = null;\nif x === 1 { nope() }\nlog::debug(x);\nundefined"),
+        diagnostics("var x = null;\nif x === 1 { nope() }\nlog::debug(x);\nundefined"),
         [
             "1:1 `var` is not Rhai | write `let`",
             "1:9 `null` is not Rhai | write `()`",
@@ -144,14 +146,14 @@ fn words_of_other_languages_are_translated_and_hide_nothing() {
         ),
         ("for (let i = 0; i < 3; i++) {}", "1:5 a loop is not written like this | write `for i in 0..3`"),
     ] {
-        assert_eq!(faults(source), [told], "{source}");
+        assert_eq!(diagnostics(source), [told], "{source}");
     }
 }
 
 #[test]
 fn what_the_language_itself_calls_is_checked_too() {
     assert_eq!(
-        faults(
+        diagnostics(
             "fn ring() { 1 } let f = Fn(\"rng\"); let g = Fn(\"eval\"); type_of(1, 2); is_def_fn(\"f\"); curry()"
         ),
         [
@@ -163,7 +165,7 @@ fn what_the_language_itself_calls_is_checked_too() {
         ]
     );
     assert_eq!(
-        faults(
+        diagnostics(
             "const RATE = 2; let price = 1; fn f() { global::RATES + global::price + math::PI + log::info }"
         ),
         [
@@ -180,15 +182,15 @@ fn what_the_language_itself_calls_is_checked_too() {
 #[test]
 fn an_unclosed_bracket_is_told_where_it_was_opened() {
     assert_eq!(
-        faults("fn f(x) {\n  if x {\n    1\n}\nf(1)"),
+        diagnostics("fn f(x) {\n  if x {\n    1\n}\nf(1)"),
         ["4:1 `{` of line 2 is still open: is a `}` missing before line 4? | write `}` there"]
     );
     assert_eq!(
-        faults("let a = [1,\n  max(2, 3"),
+        diagnostics("let a = [1,\n  max(2, 3"),
         ["2:6 `(` is never closed | the script ends without its `)`"]
     );
-    assert_eq!(faults("let a = (1 +\n2];"), ["2:2 the `(` of line 1 is closed by `]` | write `)`"]);
-    assert_eq!(faults("`text ${1"), ["1:7 `${` is never closed | the script ends without its `}`"]);
+    assert_eq!(diagnostics("let a = (1 +\n2];"), ["2:2 the `(` of line 1 is closed by `]` | write `)`"]);
+    assert_eq!(diagnostics("`text ${1"), ["1:7 `${` is never closed | the script ends without its `}`"]);
 }
 
 #[test]
@@ -213,7 +215,7 @@ fn comment_that_is_never_closed_is_reported_where_it_begins() {
         assert_eq!(compiled.warnings().warnings(), 1, "{source}");
     }
     // In a function it takes the `}` with it, which no version parses.
-    assert_eq!(faults("fn f(a) {\n  a /* why\n}\nf(1)"), [format!("2:5 `/*` is never closed | {rest}")]);
+    assert_eq!(diagnostics("fn f(a) {\n  a /* why\n}\nf(1)"), [format!("2:5 `/*` is never closed | {rest}")]);
     for source in
         ["1 /* /* */ */ + 1", "\"/*\" + '/'", "`/*${1 /* in code */}/*`", "// /*\n1", "#\"/*\"#", "1 /**/"]
     {
@@ -224,30 +226,30 @@ fn comment_that_is_never_closed_is_reported_where_it_begins() {
 #[test]
 fn wrong_argument_counts_are_told() {
     assert_eq!(
-        faults("fn f(a) { a } fn f(a, b) { a + b } f(1, 2, 3)"),
+        diagnostics("fn f(a) { a } fn f(a, b) { a + b } f(1, 2, 3)"),
         ["1:36 `f` takes 1 or 2 arguments, not 3"]
     );
     assert_eq!(
-        faults("fn add(a, b) { a + b } 1.add(2)"),
+        diagnostics("fn add(a, b) { a + b } 1.add(2)"),
         [
             "1:26 `add` takes 2 arguments, not 1 | call it as `add(...)`: before the dot stands what it knows as `this`"
         ]
     );
-    assert_eq!(faults("\"x\".trim(1)"), ["1:5 `trim` takes 0 arguments, not 1"]);
-    assert_eq!(faults("log::info()"), ["1:1 `log::info` takes 1 or 2 arguments, not 0"]);
+    assert_eq!(diagnostics("\"x\".trim(1)"), ["1:5 `trim` takes 0 arguments, not 1"]);
+    assert_eq!(diagnostics("log::info()"), ["1:1 `log::info` takes 1 or 2 arguments, not 0"]);
 }
 
 #[test]
 fn common_mistakes_about_functions_are_explained() {
-    assert_eq!(faults("info(\"x\")"), ["1:1 unknown function `info` | did you mean `log::info`?"]);
+    assert_eq!(diagnostics("info(\"x\")"), ["1:1 unknown function `info` | did you mean `log::info`?"]);
     assert_eq!(
-        faults("let double = |x| x * 2; double(4)"),
+        diagnostics("let double = |x| x * 2; double(4)"),
         [
             "1:25 unknown function `double` | `double` is a variable; call the function it holds with `double.call(...)`"
         ]
     );
     assert_eq!(
-        faults("let rate = 3; fn cost(x) { x * rate } cost(2)"),
+        diagnostics("let rate = 3; fn cost(x) { x * rate } cost(2)"),
         [
             "1:32 unknown variable `rate` | functions do not see the script's variables; hand it over as an argument"
         ]
@@ -256,28 +258,31 @@ fn common_mistakes_about_functions_are_explained() {
 
 #[test]
 fn variables_are_looked_for_where_they_are_used() {
-    assert_eq!(faults("x"), ["1:1 unknown variable `x`"]);
-    assert_eq!(faults("{ let y = 1; } y").len(), 1);
-    assert_eq!(faults("let f = || missing; f.call()"), ["1:12 unknown variable `missing`"]);
-    assert_eq!(faults("fn g() { || || lost } g()"), ["1:16 unknown variable `lost`"]);
-    assert_eq!(faults("`${who}`"), ["1:4 unknown variable `who`"]);
-    assert_eq!(faults("try { 1 } catch (e) { } e").len(), 1);
-    assert_eq!(faults("for i in 0..3 { } i").len(), 1);
-    assert_eq!(faults("let a = b; let b = 1;").len(), 1);
+    assert_eq!(diagnostics("x"), ["1:1 unknown variable `x`"]);
+    assert_eq!(diagnostics("{ let y = 1; } y").len(), 1);
+    assert_eq!(diagnostics("let f = || missing; f.call()"), ["1:12 unknown variable `missing`"]);
+    assert_eq!(diagnostics("fn g() { || || lost } g()"), ["1:16 unknown variable `lost`"]);
+    assert_eq!(diagnostics("`${who}`"), ["1:4 unknown variable `who`"]);
+    assert_eq!(diagnostics("try { 1 } catch (e) { } e").len(), 1);
+    assert_eq!(diagnostics("for i in 0..3 { } i").len(), 1);
+    assert_eq!(diagnostics("let a = b; let b = 1;").len(), 1);
 }
 
 #[test]
 fn properties_of_ctx_that_are_not_there_are_told() {
-    assert_eq!(faults("ctx.reqest.path"), ["1:5 `ctx` has no `reqest` | did you mean `request`?"]);
-    assert_eq!(faults("ctx.request.heads"), ["1:13 `ctx.request` has no `heads` | did you mean `headers`?"]);
+    assert_eq!(diagnostics("ctx.reqest.path"), ["1:5 `ctx` has no `reqest` | did you mean `request`?"]);
     assert_eq!(
-        faults("fn f() { ctx.request.zzzzzz[0] } f()"),
+        diagnostics("ctx.request.heads"),
+        ["1:13 `ctx.request` has no `heads` | did you mean `headers`?"]
+    );
+    assert_eq!(
+        diagnostics("fn f() { ctx.request.zzzzzz[0] } f()"),
         ["1:22 `ctx.request` has no `zzzzzz` | it has path, headers, body, params, query, rest"]
     );
-    assert_eq!(faults("let f = |x| ctx.nme + x; f.call(1)").len(), 1);
-    assert_eq!(faults("ctx[\"reqest\"].path"), ["1:5 `ctx` has no `reqest` | did you mean `request`?"]);
+    assert_eq!(diagnostics("let f = |x| ctx.nme + x; f.call(1)").len(), 1);
+    assert_eq!(diagnostics("ctx[\"reqest\"].path"), ["1:5 `ctx` has no `reqest` | did you mean `request`?"]);
     assert_eq!(
-        faults("ctx.request[\"heads\"]"),
+        diagnostics("ctx.request[\"heads\"]"),
         ["1:13 `ctx.request` has no `heads` | did you mean `headers`?"]
     );
     clean("ctx.request[\"body\"][\"anything\"]; let key = \"x\"; ctx[key]; ctx[\"request\"][\"path\"]");
@@ -295,7 +300,7 @@ fn ctx_cannot_be_changed() {
     for source in
         ["ctx = 1;", "ctx.request = 1;", "ctx.request.body.x = 1;", "ctx.request.params[\"a\"] += 1;"]
     {
-        let found = faults(source);
+        let found = diagnostics(source);
         assert_eq!(found.len(), 1, "{source}");
         assert!(found[0].contains("`ctx` is read-only"), "{found:?}");
     }
@@ -402,25 +407,26 @@ fn what_is_too_large_is_refused_before_it_is_compiled() {
 #[test]
 fn limits_of_depth_and_size_say_what_to_do() {
     assert_eq!(
-        faults(&format!("{}1{}", "(".repeat(200), ")".repeat(200))),
+        diagnostics(&format!("{}1{}", "(".repeat(200), ")".repeat(200))),
         [
             "1:64 the expression is nested deeper than 128 levels | give its parts names with `let`; a long chain of `else if` can be a `switch`"
         ]
     );
     let functions: String = (0..1001).map(|number| format!("fn f{number}() {{ 1 }}\n")).collect();
     assert_eq!(
-        faults(&functions),
+        diagnostics(&functions),
         ["1001:1 the script has more than 1000 functions, closures among them | split it into several"]
     );
     assert_eq!(
-        faults(&"\n".repeat(70_000)),
+        diagnostics(&"\n".repeat(70_000)),
         ["the script has more than 65534 lines | split it into several"]
     );
 }
 
 #[test]
 fn a_message_is_one_short_line_whatever_it_quotes() {
-    let told = faults(&format!("{}();\nlet x = #{{ \"a\\nb\": 1, \"a\\nb\": 2 }};", "n".repeat(100_000)));
+    let told =
+        diagnostics(&format!("{}();\nlet x = #{{ \"a\\nb\": 1, \"a\\nb\": 2 }};", "n".repeat(100_000)));
     assert_eq!(told[1], "2:23 the key `a\\nb` stands twice in the map");
     assert!(told.len() == 2 && told[0].chars().count() < 320);
 }
@@ -429,7 +435,7 @@ fn a_message_is_one_short_line_whatever_it_quotes() {
 fn what_takes_long_to_compile_is_ended() {
     let lets = |name: &str| (0..3900).map(|number| format!("let {name}{number}=1;")).collect::<String>();
     for hostile in [
-        // Each name is looked for among thousands, blocks are taken away one by one, each fault wants a suggestion.
+        // Each name is looked for among thousands, blocks are taken away one by one, each diagnostic wants a suggestion.
         format!("{}{}", lets("a"), "a0;".repeat(60_000)),
         "{}".repeat(SOURCE_MAX / 2),
         format!("{}{}", lets("abcdefghijk"), lets("abcdefghij").replace("let ", "").replace("=1", "z")),
@@ -483,8 +489,8 @@ proptest! {
         let from = from.index(damaged.len());
         let (from, to) = (damaged.floor_char_boundary(from), damaged.ceil_char_boundary((from + length).min(damaged.len())));
         damaged.replace_range(from..to, &with);
-        for fault in faults_of_anything(SdkVersion::V1_1, &damaged) {
-            prop_assert!(!fault.contains('\n'), "{}", fault);
+        for diagnostic in faults_of_anything(SdkVersion::V1_1, &damaged) {
+            prop_assert!(!diagnostic.contains('\n'), "{}", diagnostic);
         }
     }
 
@@ -523,8 +529,8 @@ fn what_new_checks_find_is_an_error_from_sdk_1_3_on() {
         findings.add_new(Position::new(2, 1), 6, "wrong".to_owned(), None);
         findings.add_new(Position::new(1, 1), 5, "also wrong".to_owned(), None);
         let have_errors = findings.have_errors();
-        let faults = findings.into_faults();
-        let messages: Vec<_> = faults.iter().map(|fault| fault.message.clone()).collect();
+        let diagnostics = findings.into_diagnostics();
+        let messages: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.message.clone()).collect();
         (have_errors, messages)
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
@@ -540,14 +546,14 @@ fn what_new_checks_find_is_an_error_from_sdk_1_3_on() {
 fn a_conflict_of_a_merge_is_one_fault() {
     let path = ScriptPath::new("a.rhai").unwrap();
     let said = |source: &str| {
-        let faults = compile(SdkVersion::V1_2, &path, source).err().unwrap_or_default();
-        faults
+        let diagnostics = compile(SdkVersion::V1_2, &path, source).err().unwrap_or_default();
+        diagnostics
             .iter()
-            .map(|fault| (fault.place.as_ref().unwrap().line, fault.message.clone()))
+            .map(|diagnostic| (diagnostic.span.as_ref().unwrap().line, diagnostic.message.clone()))
             .collect::<Vec<_>>()
     };
     let text = "let a = 1;\n<<<<<<< HEAD\nlet b = 1;\n=======\nlet b = 2;\n>>>>>>> other\na + b\n";
-    assert_eq!(said(text), [(2, "a merge has left a conflict that is not resolved".to_owned())]);
+    assert_eq!(said(text), [(2, "unresolved merge conflict".to_owned())]);
     assert_eq!(said(&format!("`\n{text}`")), [], "it is text");
     assert_eq!(said("5 = 1"), [(1, "a value cannot be assigned to".to_owned())]);
 }

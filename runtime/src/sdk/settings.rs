@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use manifest_schema::fault::Suggestions;
+use manifest_schema::diagnostic::Suggestions;
 use manifest_schema::sdk::SdkVersion;
 use rhai::{
     Array, Dynamic, Engine, EvalAltResult, FnNamespace, FuncRegistration, ImmutableString, Module, Position,

@@ -250,6 +250,6 @@ fn script_that_fails_to_compile_is_told_its_faults_and_not_the_memory() {
     }
     let room: Arc<dyn Room> = Arc::new(Counts);
     let refused = compile_within(SdkVersion::V1_1, &path("main.rhai"), "let x = ;", None, &room);
-    assert!(matches!(refused, Err(NotCompiled::Faults(faults)) if faults.errors() == 1));
+    assert!(matches!(refused, Err(NotCompiled::Diagnostics(diagnostics)) if diagnostics.errors() == 1));
     assert!(ASKED.load(Ordering::Relaxed) > 0);
 }

@@ -6,7 +6,7 @@
 //!
 //! - `// ends: timeout` the name of the failure that the run ends with
 //! - `// answers: 200 [1]` status and body, where it does no harm and no more
-//! - `// refused: ...` how the message of the first fault begins, where it does not compile
+//! - `// refused: ...` how the message of the first diagnostic begins, where it does not compile
 //! - `// limits: timeout=100ms operations=1000 memory=16MiB` those that are not the usual ones
 //! - `// body: application/json [1]` what the request brings
 //! - `// stored` it got past the checks of an earlier server: only the wall and the limits stand
@@ -101,7 +101,7 @@ fn read(path: &Path, name: &str) -> Hostile {
         match line.split_once(": ") {
             Some(("ends", kind)) => end = Some(End::Fails(kind.to_owned())),
             Some(("answers", answer)) => end = Some(End::Answers(answer.to_owned())),
-            Some(("refused", fault)) => end = Some(End::Refused(fault.to_owned())),
+            Some(("refused", diagnostic)) => end = Some(End::Refused(diagnostic.to_owned())),
             Some(("limits", limits)) => limits.split(' ').for_each(|limit| lower(&mut call.limits, limit)),
             Some(("body", body)) => {
                 let (content_type, body) = body.split_once(' ').unwrap();
@@ -156,8 +156,8 @@ impl Hostile {
         let compiled =
             if self.call.stored { None } else { compile(self.call.sdk, &path, &self.call.source).err() };
         let (end, told, execution) = match compiled {
-            Some(faults) => {
-                let message = faults.iter().next().unwrap().message.clone();
+            Some(diagnostics) => {
+                let message = diagnostics.iter().next().unwrap().message.clone();
                 (End::Refused(message.clone()), message, None)
             }
             None => {

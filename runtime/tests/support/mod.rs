@@ -155,7 +155,7 @@ impl Call {
         let source = Arc::new(Source::new(self.source.clone()));
         if !self.stored {
             let script = runtime::compile(self.sdk, &path, &self.source);
-            let script = script.unwrap_or_else(|faults| panic!("a push refuses it: {faults:?}"));
+            let script = script.unwrap_or_else(|diagnostics| panic!("a push refuses it: {diagnostics:?}"));
             source.set_program(self.sdk, Arc::new(script.into()));
         }
         let sources = BTreeMap::from([(path, source)]);

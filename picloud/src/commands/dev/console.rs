@@ -5,7 +5,7 @@ use std::fmt::{Debug, Write as _};
 use std::sync::Arc;
 
 use chrono::Utc;
-use manifest_schema::fault::{Fault, Place};
+use manifest_schema::diagnostic::{Diagnostic, Span};
 use manifest_schema::name::{AppName, ScriptPath};
 use platform::live::LiveTable;
 use tracing::field::{Field, Visit};
@@ -66,8 +66,8 @@ impl Console {
         }
     }
 
-    /// A failed run as a fault of its script, with the source line if that is still the one that ran.
-    fn failure(&self, said: &Said) -> Fault {
+    /// A failed run as a diagnostic of its script, with the source line if that is still the one that ran.
+    fn failure(&self, said: &Said) -> Diagnostic {
         let text = |name: &str| said.0.get(name).map(String::as_str).unwrap_or_default();
         let script = text("script");
         let message = text("message").strip_prefix("failed: ").unwrap_or(text("message"));
@@ -77,12 +77,12 @@ impl Console {
             (Some(Ok(column)), Some(Ok(line))) => self.source(script, text("revision")).map(|source| {
                 let rest = source.lines().nth(line - 1).into_iter().flat_map(str::chars).skip(column - 1);
                 let width = rest.take_while(|c| c.is_alphanumeric() || *c == '_').count();
-                Place::of_position(&source, line, column, width.max(1))
+                Span::from_position(&source, line, column, width.max(1))
             }),
             _ => None,
         };
         let file = if place.is_none() && !text("place").is_empty() { text("place") } else { script };
-        Fault::error(file, place, message)
+        Diagnostic::error(file, place, message)
     }
 
     fn source(&self, script: &str, revision: &str) -> Option<String> {

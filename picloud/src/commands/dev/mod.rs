@@ -42,7 +42,7 @@ const PASSED_OVER: [&str; 3] = [".git", "target", "node_modules"];
 /// Where secrets can be kept for it.
 const ENV_FILE: &str = ".env";
 
-/// A save with faults is told when it has stayed so: it may be half of one.
+/// A save with diagnostics is told when it has stayed so: it may be half of one.
 const FAULTS_STAY: Duration = Duration::from_millis(60);
 
 /// Serves until it is told to stop.
@@ -189,11 +189,11 @@ impl Bench {
                 let _ = self.tell.send(self.workbench.live());
                 words::live(first, &planned, &warnings, changed.elapsed())
             }
-            Saved::Refused(faults) => {
+            Saved::Refused(diagnostics) => {
                 if !watch.is_quiet_for(FAULTS_STAY) {
                     return false;
                 }
-                words::refused(&faults, !first)
+                words::refused(&diagnostics, !first)
             }
         };
         self.last = Some((snapshot, held));

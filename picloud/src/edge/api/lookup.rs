@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use manifest_schema::fault::Suggestions;
+use manifest_schema::diagnostic::Suggestions;
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
 use platform::live::Live;

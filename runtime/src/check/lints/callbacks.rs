@@ -43,11 +43,11 @@ pub(super) fn call<'a>(call: &'a FnCallExpr, context: &Context<'a>, findings: &m
         let Some(least) = takes.first() else { continue };
         let with = list(accepted);
         let message = format!("`{name}` calls a function of {with} arguments; this one takes {least}");
-        findings.add_new(position, 1, message, advice(name, *least));
+        findings.add_new(position, 1, message, help(name, *least));
     }
 }
 
-fn advice(name: &str, takes: usize) -> Option<String> {
+fn help(name: &str, takes: usize) -> Option<String> {
     match name {
         "sort" | "sort_by" | "order" | "order_by" if takes == 1 => {
             Some("it compares two elements: `|a, b| a.price - b.price`".to_owned())

@@ -104,8 +104,8 @@ pub(super) fn assignment(
     // What a method gives is no part of it.
     let is_part = links.iter().all(|link| matches!(link, Link::Property(..) | Link::Index(_)));
     if let Some(name) = constant_name(root, context).filter(|name| is_part && *name != CTX) {
-        let advice = "declare it with `let` to change it".to_owned();
-        findings.add_new(*position, name.chars().count(), format!("`{name}` is a constant"), Some(advice));
+        let help = "declare it with `let` to change it".to_owned();
+        findings.add_new(*position, name.chars().count(), format!("`{name}` is a constant"), Some(help));
     }
 }
 
@@ -125,12 +125,12 @@ fn is_change(name: &str) -> bool {
 
 fn on_constant(constant: &str, name: &str, position: Position, findings: &mut Findings<'_>) {
     let message = format!("`{name}` cannot be called on a constant");
-    let advice = if constant == CTX {
+    let help = if constant == CTX {
         "`ctx` is read-only; copy what you change: `let body = ctx.request.body;`".to_owned()
     } else {
         format!("declare `{constant}` with `let`, or change a copy: `let copy = {constant};`")
     };
-    findings.add_new(position, name.chars().count(), message, Some(advice));
+    findings.add_new(position, name.chars().count(), message, Some(help));
 }
 
 fn property(of: Type, name: &str, position: Position, context: &Context<'_>, findings: &mut Findings<'_>) {
@@ -138,7 +138,7 @@ fn property(of: Type, name: &str, position: Position, context: &Context<'_>, fin
         return;
     }
     let is_method = |name: &str| context.sandbox.method_counts(of.id(), name).contains(&0);
-    let advice = if is_method(name) {
+    let help = if is_method(name) {
         Some(format!("it is a method: `{name}()`"))
     } else if LENGTHS.contains(&name) && is_method("len") {
         Some("write `len()`".to_owned())
@@ -149,7 +149,7 @@ fn property(of: Type, name: &str, position: Position, context: &Context<'_>, fin
         findings.suggestions.did_you_mean(name, known.into_iter())
     };
     let message = format!("{} has no property `{}`", of.words(), name.escape_debug());
-    findings.add_new(position, name.chars().count(), message, advice);
+    findings.add_new(position, name.chars().count(), message, help);
 }
 
 fn method(
@@ -173,8 +173,8 @@ fn method(
         let known = context.sandbox.methods().map(|(name, _)| name);
         let known: Vec<_> =
             known.filter(|name| !context.sandbox.method_counts(of.id(), name).is_empty()).collect();
-        let advice = findings.suggestions.did_you_mean(name, known.into_iter());
-        findings.add_new(position, width, format!("{} has no method `{name}`", of.words()), advice);
+        let help = findings.suggestions.did_you_mean(name, known.into_iter());
+        findings.add_new(position, width, format!("{} has no method `{name}`", of.words()), help);
     } else if !counts.contains(&call.args.len()) {
         findings.add_new(position, width, names::wrong_count(name, &counts, call.args.len()), None);
     }
@@ -199,8 +199,8 @@ fn settings_method(
     let width = name.chars().count();
     if counts.is_empty() {
         let whole = if part == Part::Env { "ctx.env" } else { "ctx.secrets" };
-        let advice = "they have get, contains, keys, len and is_empty".to_owned();
-        findings.add(position, width, format!("`{whole}` has no method `{name}`"), Some(advice));
+        let help = "they have get, contains, keys, len and is_empty".to_owned();
+        findings.add(position, width, format!("`{whole}` has no method `{name}`"), Some(help));
     } else if !counts.contains(&call.args.len()) {
         findings.add(position, width, names::wrong_count(name, &counts, call.args.len()), None);
     } else if part == Part::Secrets && matches!(name, "values" | "to_json") {
@@ -290,7 +290,7 @@ fn result(
     let Some(used) = used else { return };
     let message = format!("`{name}` changes what it is called on and gives `()`");
     let instead = GIVE_NOTHING.iter().find(|(changes, _)| *changes == name).and_then(|(_, instead)| *instead);
-    let advice = match (instead, receiver) {
+    let help = match (instead, receiver) {
         (Some(instead), _) => format!("`{instead}` gives a changed copy"),
         (None, Some(receiver)) => format!("call it in a statement of its own, and use `{receiver}` after it"),
         (None, None) => {
@@ -299,7 +299,7 @@ fn result(
     };
     let width = name.chars().count();
     match used {
-        Use::Fails => findings.add_new(position, width, message, Some(advice)),
-        Use::Kept => findings.warn(position, width, message, Some(advice)),
+        Use::Fails => findings.add_new(position, width, message, Some(help)),
+        Use::Kept => findings.warn(position, width, message, Some(help)),
     }
 }

@@ -98,12 +98,12 @@ fn header(name: &str, position: Position, findings: &mut Findings<'_>) {
         let message =
             format!("`ctx.request.headers` never has `{}`: names are in lower case", name.escape_debug());
         let is_name = lower.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        let advice = if is_name {
+        let help = if is_name {
             format!("write `{lower}`")
         } else {
             format!("write `[\"{}\"]`", lower.escape_debug())
         };
-        findings.add_new(position, width, message, Some(advice));
+        findings.add_new(position, width, message, Some(help));
     } else if name.contains('_')
         && let Some(dashed) = dashed(name)
     {
@@ -135,7 +135,7 @@ fn provided(
         }
         Named::Params => format!("no route of this script captures `{shown}`"),
     };
-    let advice = near.or_else(|| match named {
+    let help = near.or_else(|| match named {
         Named::Env => Some(format!("add `{shown} = \"...\"` to [env] in picloud.toml")),
         Named::Secrets => Some(format!("add `\"{shown}\"` to `required` of [secrets] in picloud.toml")),
         Named::Params if known.is_empty() => None,
@@ -143,5 +143,5 @@ fn provided(
             Some(format!("its routes capture {}", known.iter().copied().collect::<Vec<_>>().join(", ")))
         }
     });
-    findings.add_new(position, name.chars().count(), message, advice);
+    findings.add_new(position, name.chars().count(), message, help);
 }

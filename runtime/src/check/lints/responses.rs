@@ -141,13 +141,13 @@ impl<'a> Responses<'a, '_, '_, '_> {
                 Err(refused) => {
                     let text = value.into_immutable_string().ok();
                     let number = text.and_then(|text| text.trim().parse::<i64>().ok());
-                    let advice = number.filter(|number| answer::status(&(*number).into()).is_ok());
+                    let help = number.filter(|number| answer::status(&(*number).into()).is_ok());
                     let width = written_width(status);
                     self.findings.add_new(
                         position,
                         width,
                         refused.message,
-                        advice.map(|number| format!("write `{number}`")),
+                        help.map(|number| format!("write `{number}`")),
                     );
                 }
             },
@@ -155,8 +155,8 @@ impl<'a> Responses<'a, '_, '_, '_> {
                 None | Some(Type::Int) => {}
                 Some(of) => {
                     let message = format!("statusCode must be an integer, not {}", of.words());
-                    let advice = (of == Type::Text).then(|| "make it one with `parse_int`".to_owned());
-                    self.findings.add_new(position, 1, message, advice);
+                    let help = (of == Type::Text).then(|| "make it one with `parse_int`".to_owned());
+                    self.findings.add_new(position, 1, message, help);
                 }
             },
         }
@@ -176,8 +176,8 @@ impl<'a> Responses<'a, '_, '_, '_> {
                     && !matches!(of, Type::Map | Type::Unit)
                 {
                     let message = format!("headers must be a map, not {}", of.words());
-                    let advice = "write `#{ \"content-type\": \"text/html\" }`".to_owned();
-                    self.findings.add_new(position, written_width(headers), message, Some(advice));
+                    let help = "write `#{ \"content-type\": \"text/html\" }`".to_owned();
+                    self.findings.add_new(position, written_width(headers), message, Some(help));
                 }
             }
         }
@@ -227,17 +227,17 @@ impl<'a> Responses<'a, '_, '_, '_> {
     fn other_parts(&mut self, entries: &[(Ident, Expr)]) {
         for (key, _) in entries.iter().filter(|(key, _)| !PARTS.contains(&key.name.as_str())) {
             let name = key.name.as_str();
-            let advice = match name.to_ascii_lowercase().replace(['_', '-'], "").as_str() {
+            let help = match name.to_ascii_lowercase().replace(['_', '-'], "").as_str() {
                 "contenttype" => Some("write `headers: #{ \"content-type\": ... }`".to_owned()),
                 "data" | "json" | "content" | "text" | "message" => Some("what is sent is `body`".to_owned()),
                 _ => self.findings.suggestions.did_you_mean(name, PARTS.into_iter()),
             };
             // Anything else can be there for the script's own use.
-            if advice.is_none() {
+            if help.is_none() {
                 continue;
             }
             let message = format!("`{}` is no part of a response, and is dropped", name.escape_debug());
-            self.findings.warn(key.pos, name.chars().count(), message, advice);
+            self.findings.warn(key.pos, name.chars().count(), message, help);
         }
     }
 

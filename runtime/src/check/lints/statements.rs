@@ -79,12 +79,12 @@ pub(super) fn operands<'a>(
     };
     if matches!(other, Type::Int | Type::Float | Type::Bool) {
         let message = format!("a string and {} are compared, which is always {always}", other.words());
-        let advice = match other {
+        let help = match other {
             Type::Int => Some("make it a number with `parse_int`".to_owned()),
             Type::Float => Some("make it a number with `parse_float`".to_owned()),
             _ => None,
         };
-        findings.add_new(position, name.len(), message, advice);
+        findings.add_new(position, name.len(), message, help);
     }
 }
 

@@ -2,7 +2,7 @@ use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 
-use manifest_schema::fault::Severity;
+use manifest_schema::diagnostic::Severity;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
@@ -16,16 +16,16 @@ use crate::sandbox::Sandbox;
 /// What is said of a script of SDK 1.3: `E` an error, `W` a warning.
 pub(super) fn told(source: &str) -> Vec<String> {
     let path = ScriptPath::new("a.rhai").unwrap();
-    let faults = match compile(SdkVersion::V1_3, &path, source) {
+    let diagnostics = match compile(SdkVersion::V1_3, &path, source) {
         Ok(script) => script.warnings().clone(),
-        Err(faults) => faults,
+        Err(diagnostics) => diagnostics,
     };
-    let shown = faults.iter().map(|fault| {
-        let severity = if fault.severity == Severity::Error { "E" } else { "W" };
-        let place =
-            fault.place.as_ref().map_or(String::new(), |place| format!("{}:{}", place.line, place.column));
-        let advice = fault.advice.as_ref().map(|advice| format!(" | {advice}")).unwrap_or_default();
-        format!("{severity} {place} {}{advice}", fault.message)
+    let shown = diagnostics.iter().map(|diagnostic| {
+        let severity = if diagnostic.severity == Severity::Error { "E" } else { "W" };
+        let span =
+            diagnostic.span.as_ref().map_or(String::new(), |span| format!("{}:{}", span.line, span.column));
+        let help = diagnostic.help.as_ref().map(|help| format!(" | {help}")).unwrap_or_default();
+        format!("{severity} {span} {}{help}", diagnostic.message)
     });
     shown.collect()
 }
@@ -274,7 +274,7 @@ fn responses_that_are_refused_when_they_are_sent_are_errors() {
 #[test]
 fn responses_are_found_wherever_a_script_ends() {
     let refused = "statusCode 999 is out of range 100-599";
-    for (source, place) in [
+    for (source, span) in [
         ("if ctx.request.body == () { return #{ statusCode: 999 }; } 1", "1:51"),
         ("if true { 1 } else { #{ statusCode: 999 } }", "1:37"),
         ("switch 1 { 1 => #{ statusCode: 999 }, _ => 2 }", "1:32"),
@@ -283,7 +283,7 @@ fn responses_are_found_wherever_a_script_ends() {
         ("let answer = #{ statusCode: 999 }; answer", "1:29"),
         ("let x = if true { #{ a: 1 } } else { exit(#{ statusCode: 999 }) }; x", "1:58"),
     ] {
-        says(source, &[&format!("E {place} {refused}")]);
+        says(source, &[&format!("E {span} {refused}")]);
     }
 }
 
@@ -329,7 +329,7 @@ fn responses_of_hostile_scripts_are_judged_as_they_are_when_they_run() {
         let path = entry.unwrap().path();
         let source = std::fs::read_to_string(&path).unwrap();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let errors = told(&source).iter().filter(|fault| fault.starts_with('E')).count();
+        let errors = told(&source).iter().filter(|diagnostic| diagnostic.starts_with('E')).count();
         let is_visible = source.contains("// ends: invalid_response") && !made.contains(&name.as_str());
         assert_eq!(errors, usize::from(is_visible), "{name}: {:?}", told(&source));
     }

@@ -1,6 +1,6 @@
 //! Characters that nobody sees, and those that look like others.
 
-use manifest_schema::fault::lookalike::{is_invisible, named};
+use manifest_schema::diagnostic::lookalike::{describe, is_invisible};
 
 use super::site::{Diagnosis, Site};
 use crate::check::help::Help;
@@ -11,7 +11,7 @@ pub(super) fn recognise(site: &Site<'_>, offset: usize) -> Option<Diagnosis> {
     let range = offset..offset + c.len_utf8();
     let code = format!("U+{:04X}", u32::from(c));
     let is_visible = !c.is_whitespace() && !is_invisible(c);
-    match named(c) {
+    match describe(c) {
         Some((name, meant)) => {
             let message = match is_visible {
                 true => format!("`{c}` is {code} ({name})"),
@@ -48,7 +48,7 @@ pub(super) fn recognise(site: &Site<'_>, offset: usize) -> Option<Diagnosis> {
 fn quoted(site: &Site<'_>, offset: usize, c: char) -> Option<Help> {
     let line = &site.tokens.text[offset..site.tokens.line_end(offset)];
     let inside = &line[c.len_utf8()..];
-    let end = inside.find(|c| named(c).is_some_and(|(_, meant)| meant == "\""));
+    let end = inside.find(|c| describe(c).is_some_and(|(_, meant)| meant == "\""));
     match end {
         Some(end) => {
             let closing = inside[end..].chars().next()?;

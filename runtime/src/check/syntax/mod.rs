@@ -21,7 +21,7 @@ use rhai::{LexError, ParseError, ParseErrorType, Position};
 
 use super::Findings;
 use super::help::Help;
-use super::names::refused_advice;
+use super::names::refused_help;
 use crate::parsing::{Watched, is_too_slow};
 use crate::sandbox::{EXPRESSION_DEPTH_MAX, FUNCTIONS_MAX};
 use brackets::{Brackets, Problem, closing_of};
@@ -80,23 +80,23 @@ pub(super) fn open_comment(findings: &mut Findings<'_>) {
     }
     let tokens = Tokens::of(findings.source);
     if let Some(open) = tokens.open_comment {
-        let (message, advice) = comment_words(open, &tokens);
-        findings.add_new(tokens.position(open.start), 2, message, Some(advice));
+        let (message, help) = comment_words(open, &tokens);
+        findings.add_new(tokens.position(open.start), 2, message, Some(help));
     }
 }
 
 fn comment_words(open: OpenComment, tokens: &Tokens<'_>) -> (String, String) {
-    let advice = match open.nested {
+    let help = match open.nested {
         Some(nested) => {
             let line = tokens.line(nested);
             format!("comments nest: the `/*` of line {line} within it needs a `*/` of its own")
         }
         None => "the rest of the script is a comment; write `*/` where it ends".to_owned(),
     };
-    ("`/*` is never closed".to_owned(), advice)
+    ("`/*` is never closed".to_owned(), help)
 }
 
-/// The fault that ended the parse of a text that is not parsed again.
+/// The diagnostic that ended the parse of a text that is not parsed again.
 pub(super) fn error(error: &ParseError, findings: &mut Findings<'_>) {
     let tokens = Tokens::of(findings.source);
     let found = diagnose(error, &tokens, &brackets(error, &tokens));
@@ -124,8 +124,8 @@ fn diagnose(error: &ParseError, tokens: &Tokens<'_>, brackets: &Brackets) -> Dia
     let offset = tokens.offset(error.position());
     let site = Site::new(tokens, brackets, kind, offset);
     if let Some(open) = tokens.open_comment.filter(|open| offset >= open.start) {
-        let (message, advice) = comment_words(open, tokens);
-        let found = Diagnosis::known(open.start..open.start + 2, message, Help::words(advice));
+        let (message, help) = comment_words(open, tokens);
+        let found = Diagnosis::known(open.start..open.start + 2, message, Help::words(help));
         return found.skipping(open.start..tokens.text.len(), site.closers(tokens.len()));
     }
     characters::recognise(&site, offset)
@@ -240,7 +240,7 @@ fn in_words_of_rhai(site: &Site<'_>, offset: usize) -> Diagnosis {
     let rest = &site.tokens.text[offset..];
     let length = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
     let word = &rest[..length];
-    let (message, advice) = match site.kind {
+    let (message, help) = match site.kind {
         ParseErrorType::MissingToken(token, _) if token == ";" => stray(word, rest),
         ParseErrorType::VariableExpected if word == "let" => (
             "the name of a variable is missing".to_owned(),
@@ -248,7 +248,7 @@ fn in_words_of_rhai(site: &Site<'_>, offset: usize) -> Diagnosis {
         ),
         kind => words(kind, site),
     };
-    let help = advice.map(Help::words);
+    let help = help.map(Help::words);
     let first = rest.chars().next().map_or(0, char::len_utf8);
     let at = offset..offset + length.max(first);
     Diagnosis { at, message, help, skip: Skip::Statement, is_known: false, brace: None }
@@ -260,17 +260,17 @@ fn stray(word: &str, rest: &str) -> (String, Option<String>) {
         return (format!("a `;` is missing before `{word}`"), None);
     }
     let sign: String = rest.chars().take_while(|c| c.is_ascii_punctuation()).take(2).collect();
-    let advice = sign.starts_with(':').then(|| "types are not written; leave it out".to_owned());
+    let help = sign.starts_with(':').then(|| "types are not written; leave it out".to_owned());
     let sign = sign.get(..if sign == "=>" { 2 } else { 1 }).unwrap_or_default();
-    (format!("a `;` is missing before `{sign}`"), advice)
+    (format!("a `;` is missing before `{sign}`"), help)
 }
 
 fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-fn advice_on(table: &[(&str, &str)], word: &str) -> Option<String> {
-    table.iter().find(|(known, _)| *known == word).map(|(_, advice)| (*advice).to_owned())
+fn help_on(table: &[(&str, &str)], word: &str) -> Option<String> {
+    table.iter().find(|(known, _)| *known == word).map(|(_, help)| (*help).to_owned())
 }
 
 fn words(kind: &ParseErrorType, site: &Site<'_>) -> (String, Option<String>) {
@@ -290,12 +290,12 @@ fn words(kind: &ParseErrorType, site: &Site<'_>) -> (String, Option<String>) {
         ),
         ParseErrorType::UnknownOperator(sign) => reserved(sign),
         ParseErrorType::BadInput(LexError::ImproperSymbol(symbol, words)) => {
-            let (message, advice) = reserved(symbol);
-            // Rhai's own advice on a sign of another language stands behind its first sentence.
+            let (message, help) = reserved(symbol);
+            // Rhai's own help on a sign of another language stands behind its first sentence.
             let own = words.rsplit_once("hould it be ").or_else(|| words.rsplit_once("typo of "));
             let own =
                 own.map(|(_, meant)| meant.trim_end_matches('?').replace("simply ", "").replace('\'', "`"));
-            (message, advice.or(own.map(|meant| format!("write {meant}"))))
+            (message, help.or(own.map(|meant| format!("write {meant}"))))
         }
         ParseErrorType::ExprTooDeep => (
             format!("the expression is nested deeper than {EXPRESSION_DEPTH_MAX} levels"),
@@ -345,15 +345,15 @@ fn words(kind: &ParseErrorType, site: &Site<'_>) -> (String, Option<String>) {
 }
 
 fn reserved(word: &str) -> (String, Option<String>) {
-    if let Some(advice) = advice_on(&RESERVED, word) {
+    if let Some(help) = help_on(&RESERVED, word) {
         let message = match word {
             "this" => "`this` has no meaning here".to_owned(),
             word => format!("`{word}` is not Rhai"),
         };
-        return (message, Some(advice));
+        return (message, Some(help));
     }
-    if let Some(advice) = refused_advice(word) {
-        return (format!("`{word}` is disabled"), Some(advice.to_owned()));
+    if let Some(help) = refused_help(word) {
+        return (format!("`{word}` is disabled"), Some(help.to_owned()));
     }
     if word.starts_with(is_of_word) {
         return (format!("`{word}` is a reserved word"), Some("choose another name".to_owned()));

@@ -1,8 +1,8 @@
-//! All faults at once: what does not parse is mended or left out, and the rest is parsed again.
+//! All diagnostics at once: what does not parse is mended or left out, and the rest is parsed again.
 //!
-//! A fault whose help is an edit is mended by that edit, so that the tests of advice and this are one. Where there is none, or it leads
-//! no further, the innermost statement around the fault is left out; where that leads no further, the one around it. What
-//! follows from a fault alone is not reported: what was left out can have declared every name that stands in it.
+//! A diagnostic whose help is an edit is mended by that edit, so that the tests of help and this are one. Where there is none, or it leads
+//! no further, the innermost statement around the diagnostic is left out; where that leads no further, the one around it. What
+//! follows from a diagnostic alone is not reported: what was left out can have declared every name that stands in it.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -35,7 +35,7 @@ pub(in crate::check) struct Recovered {
 pub(in crate::check) type Parse<'p> =
     dyn FnMut(&str) -> Result<(Result<AST, ParseError>, Watched), NoMemory> + 'p;
 
-/// Reports every fault of a script whose parse ended with `error`, as far as it takes no longer than to `deadline`.
+/// Reports every diagnostic of a script whose parse ended with `error`, as far as it takes no longer than to `deadline`.
 pub(in crate::check) fn recover(
     error: ParseError,
     deadline: Instant,
@@ -75,7 +75,7 @@ struct Recovery<'p, 'c> {
     parses_left: usize,
     patched: Patched,
     left_out: HashSet<String>,
-    /// The lines of what was written that have a fault.
+    /// The lines of what was written that have a diagnostic.
     lines: HashSet<usize>,
     /// What was guessed of a brace.
     brace: Option<Brace>,
@@ -184,7 +184,7 @@ impl Recovery<'_, '_> {
         }
     }
 
-    /// Whether the fault is one of its own.
+    /// Whether the diagnostic is one of its own.
     fn is_reported(
         &self,
         found: &Diagnosis,

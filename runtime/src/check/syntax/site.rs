@@ -17,7 +17,7 @@ pub(super) struct Diagnosis {
     pub(super) help: Option<Help>,
     /// What cannot be read if the help has no edit, and what is read in its place.
     pub(super) skip: Skip,
-    /// It was recognised as something that people write, and does not follow from another fault.
+    /// It was recognised as something that people write, and does not follow from another diagnostic.
     pub(super) is_known: bool,
     /// It is about a brace that is missing or too much: where, is a guess.
     pub(super) brace: Option<Brace>,

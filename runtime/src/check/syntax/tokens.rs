@@ -1,7 +1,7 @@
 //! A script's text cut into tokens, with where each begins and ends.
 //!
 //! Rhai's own tokens say where they begin only, and it hands out none behind the first that it does not know. These are for
-//! looking at what does not parse: every text has them. Where Rhai reads a text without fault it sees the same ones.
+//! looking at what does not parse: every text has them. Where Rhai reads a text without diagnostic it sees the same ones.
 
 use std::ops::Range;
 

@@ -1,32 +1,32 @@
-//! Wrong manifests, and what is said of them: `line:column message | advice`.
+//! Wrong manifests, and what is said of them: `line:column message | help`.
 
 use std::collections::BTreeSet;
 
-use manifest_schema::fault::{Fault, Severity};
+use manifest_schema::diagnostic::{Diagnostic, Severity};
 use manifest_schema::limits::Ceiling;
 use manifest_schema::name::AppName;
-use manifest_schema::parse::{Parsed, Refused, Surroundings, parse};
+use manifest_schema::parse::{ParseContext, ParseError, Parsed, parse};
 use manifest_schema::sdk::SdkVersion;
 
 use super::helps::helps_where_it_holds_code;
 
 /// Reads `text` in a repository of `a.rhai` and `b.rhai`.
-fn read(text: &[u8]) -> Result<Parsed, Refused> {
+fn read(text: &[u8]) -> Result<Parsed, ParseError> {
     let scripts: BTreeSet<String> = ["a.rhai", "b.rhai"].map(str::to_owned).into();
-    parse(text, Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &scripts })
+    parse(text, ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts })
 }
 
-fn shown(fault: &Fault) -> String {
-    let place =
-        fault.place.as_ref().map(|place| format!("{}:{} ", place.line, place.column)).unwrap_or_default();
-    let advice = fault.advice.as_ref().map(|advice| format!(" | {advice}")).unwrap_or_default();
-    format!("{place}{}{advice}", fault.message)
+fn shown(diagnostic: &Diagnostic) -> String {
+    let span =
+        diagnostic.span.as_ref().map(|span| format!("{}:{} ", span.line, span.column)).unwrap_or_default();
+    let help = diagnostic.help.as_ref().map(|help| format!(" | {help}")).unwrap_or_default();
+    format!("{span}{}{help}", diagnostic.message)
 }
 
 /// The errors of `text`. Warnings, which tell of scripts that nothing names, are left out.
 fn errors(text: &str) -> Vec<String> {
-    let faults = read(text.as_bytes()).expect_err(text).faults;
-    faults.iter().filter(|fault| fault.severity == Severity::Error).map(shown).collect()
+    let diagnostics = read(text.as_bytes()).expect_err(text).diagnostics;
+    diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).map(shown).collect()
 }
 
 /// Asserts that a manifest of `sdk = "1.1"` on line 1 and `rest` from line 2 on has these errors.
@@ -36,7 +36,7 @@ fn says(rest: &str, expected: &[&str]) {
     helps_where_it_holds_code(&format!("sdk = \"1.1\"\n{rest}"));
 }
 
-/// The same where there is another fault behind the one that help is for.
+/// The same where there is another diagnostic behind the one that help is for.
 #[track_caller]
 fn says_first(rest: &str, expected: &[&str]) {
     assert_eq!(errors(&format!("sdk = \"1.1\"\n{rest}")), expected, "\n{rest}");
@@ -100,11 +100,11 @@ fn settings_and_secrets_came_with_sdk_1_2() {
 fn settings_and_secrets_have_names_and_are_strings() {
     let refused = |rest: &str| -> Vec<String> {
         let scripts = BTreeSet::new();
-        let surroundings = Surroundings { ceiling: &Ceiling::DEFAULT, scripts: &scripts };
-        let refused = parse(format!("sdk = \"1.2\"\n{rest}").as_bytes(), surroundings).unwrap_err();
-        let shown = refused.faults.iter().map(|fault| {
-            let place = fault.place.as_ref().unwrap();
-            format!("{}:{} {}", place.line, place.column, fault.message)
+        let context = ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts };
+        let refused = parse(format!("sdk = \"1.2\"\n{rest}").as_bytes(), context).unwrap_err();
+        let shown = refused.diagnostics.iter().map(|diagnostic| {
+            let span = diagnostic.span.as_ref().unwrap();
+            format!("{}:{} {}", span.line, span.column, diagnostic.message)
         });
         shown.collect()
     };
@@ -270,7 +270,7 @@ fn a_schedule_says_which_it_is() {
             "5:8 schedule `t`: `* * *` has 3 fields, must have 5, or 6 with seconds first | such as `*/5 * * * *`, every five minutes",
         ],
     );
-    // One without a name is told by its place.
+    // One without a name is told by its span.
     says(
         "[[schedules]]\nname = \"1\"\nscript = \"a.rhai\"\ncron = \"x * * * *\"\ntimezone = \"+01:00\"",
         &[
@@ -355,7 +355,8 @@ fn limits_have_units_and_a_ceiling() {
         "6:8 `body` is 33554433B, more than the 32MiB that a server grants by default",
         "7:15 `concurrency` is 1025, more than the 1024 that a server grants by default",
     ];
-    let without_advice: Vec<&str> = refused.iter().filter_map(|fault| fault.split(" | ").next()).collect();
+    let without_advice: Vec<&str> =
+        refused.iter().filter_map(|diagnostic| diagnostic.split(" | ").next()).collect();
     assert_eq!(without_advice, most);
     let beyond =
         ["\"99999999999999999999m\"", "9223372036854775807", "\"99999999999GiB\"", "33554433", "5000000000"];
@@ -372,8 +373,8 @@ fn limits_beyond_the_ceiling_name_what_raises_it() {
         let app = app.map(|name| AppName::new(name).unwrap());
         let ceiling = Ceiling { schedules: 1, app, ..Ceiling::DEFAULT };
         let refused =
-            parse(text.as_bytes(), Surroundings { ceiling: &ceiling, scripts: &scripts }).unwrap_err();
-        refused.faults.iter().map(shown).collect::<Vec<_>>()
+            parse(text.as_bytes(), ParseContext { ceiling: &ceiling, scripts: &scripts }).unwrap_err();
+        refused.diagnostics.iter().map(shown).collect::<Vec<_>>()
     };
     assert_eq!(
         refused(Some("hello")),
@@ -389,7 +390,7 @@ fn limits_beyond_the_ceiling_name_what_raises_it() {
     assert!(
         refused(None)
             .iter()
-            .all(|fault| fault.contains("checked against the defaults; a server grants more after")),
+            .all(|diagnostic| diagnostic.contains("checked against the defaults; a server grants more after")),
     );
 }
 
@@ -403,8 +404,11 @@ fn schedules_that_run_too_often_together_are_refused_at_the_first_that_is_too_mu
         let text = format!("sdk = \"1.1\"\n{}", crons.iter().enumerate().map(schedule).collect::<String>());
         let app = Some(AppName::new("hello").unwrap());
         let ceiling = Ceiling { schedule_runs, app, ..Ceiling::DEFAULT };
-        let parsed = parse(text.as_bytes(), Surroundings { ceiling: &ceiling, scripts: &scripts });
-        parsed.err().map(|refused| refused.faults.iter().map(shown).collect::<Vec<_>>()).unwrap_or_default()
+        let parsed = parse(text.as_bytes(), ParseContext { ceiling: &ceiling, scripts: &scripts });
+        parsed
+            .err()
+            .map(|refused| refused.diagnostics.iter().map(shown).collect::<Vec<_>>())
+            .unwrap_or_default()
     };
     // A minute has 60, 6, 2, 1 and 1 of these; those of a day count as those of every minute do.
     let crons = ["* * * * * *", "*/10 * * * * *", "0,30 * * * * *", "* * * * *", "0 3 * * *"];
@@ -424,7 +428,7 @@ fn schedules_that_run_too_often_together_are_refused_at_the_first_that_is_too_mu
 #[test]
 fn every_syntax_error_is_told_in_one_go() {
     let found = errors("sdk = \n[app]\ndescription = 'x\n[limits]\ntimeout 5\n");
-    let places: Vec<&str> = found.iter().filter_map(|fault| fault.split(' ').next()).collect();
+    let places: Vec<&str> = found.iter().filter_map(|diagnostic| diagnostic.split(' ').next()).collect();
     assert_eq!(places, ["1:6", "3:15", "5:9"], "{found:?}");
     assert_eq!(errors("sdk = \"1.1\"\nsdk = \"1.0\""), ["2:1 duplicate key"]);
 }
@@ -447,7 +451,7 @@ fn a_script_that_nothing_names_is_a_warning() {
     let warnings: Vec<_> = parsed.warnings.iter().collect();
     let [warning] = warnings[..] else { panic!("{warnings:?}") };
     assert_eq!(
-        (warning.severity, warning.file.as_str(), &warning.place),
+        (warning.severity, warning.file.as_str(), &warning.span),
         (Severity::Warning, "b.rhai", &None)
     );
     assert_eq!(warning.message, "no route, schedule or function of picloud.toml names it");
@@ -456,7 +460,12 @@ fn a_script_that_nothing_names_is_a_warning() {
 #[test]
 fn warnings_come_with_errors_but_not_where_a_name_of_a_script_is_not_understood() {
     let files = |text: &str| -> Vec<String> {
-        read(text.as_bytes()).unwrap_err().faults.iter().map(|fault| fault.file.clone()).collect()
+        read(text.as_bytes())
+            .unwrap_err()
+            .diagnostics
+            .iter()
+            .map(|diagnostic| diagnostic.file.clone())
+            .collect()
     };
     let function = |script: &str| format!("sdk = \"9\"\n[[functions]]\nname = \"f\"\nscript = {script}");
     assert_eq!(files(&function("\"a.rhai\"")), ["picloud.toml", "b.rhai"]);
@@ -466,9 +475,9 @@ fn warnings_come_with_errors_but_not_where_a_name_of_a_script_is_not_understood(
 
 #[test]
 fn a_file_that_is_no_text_is_refused_at_its_first_wrong_byte() {
-    let faults = read(b"sdk = \"1.1\"\n\xc3\xbc\xff").unwrap_err().faults;
+    let diagnostics = read(b"sdk = \"1.1\"\n\xc3\xbc\xff").unwrap_err().diagnostics;
     assert_eq!(
-        faults.iter().map(shown).collect::<Vec<_>>(),
+        diagnostics.iter().map(shown).collect::<Vec<_>>(),
         ["2:2 the manifest is not UTF-8 from byte 15 on | save it as UTF-8"]
     );
 }
@@ -542,8 +551,8 @@ fn one_slip_of_a_name_is_one_fault() {
     );
     assert_eq!(errors("SDK = \"1.2\""), ["1:1 unknown key `SDK` | did you mean `sdk`?"]);
     let warnings = |text: &str| {
-        let faults = read(text.as_bytes()).expect_err(text).faults;
-        faults.iter().filter(|fault| fault.severity == Severity::Warning).count()
+        let diagnostics = read(text.as_bytes()).expect_err(text).diagnostics;
+        diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Warning).count()
     };
     assert_eq!(
         warnings("sdk = \"1.2\"\n[[route]]\npath = \"/\"\nscript = \"a.rhai\"\n"),
@@ -572,12 +581,12 @@ fn other_languages_than_toml_are_recognised() {
 
 #[test]
 fn a_city_is_offered_for_a_slip_and_not_for_likeness() {
-    let advice = |zone: &str| {
+    let help = |zone: &str| {
         let text = format!(
             "sdk = \"1.1\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\ncron = \"@daily\"\ntimezone = \"{zone}\"\n"
         );
-        let faults = read(text.as_bytes()).expect_err(&text).faults;
-        faults.iter().next().and_then(|fault| fault.advice.clone()).unwrap_or_default()
+        let diagnostics = read(text.as_bytes()).expect_err(&text).diagnostics;
+        diagnostics.iter().next().and_then(|diagnostic| diagnostic.help.clone()).unwrap_or_default()
     };
     for (zone, meant) in [
         ("Europe/Berln", "Europe/Berlin"),
@@ -586,10 +595,10 @@ fn a_city_is_offered_for_a_slip_and_not_for_likeness() {
         ("Asia/Mumbai", "Asia/Kolkata"),
         ("Munich", "Europe/Berlin"),
     ] {
-        assert_eq!(advice(zone), format!("did you mean `{meant}`?"), "{zone}");
+        assert_eq!(help(zone), format!("did you mean `{meant}`?"), "{zone}");
     }
     for zone in ["Asia/Dubia_City", "Europe/Bielefeld", "Africa/Nowhere"] {
-        assert_eq!(advice(zone), "such as `Europe/Berlin`", "{zone}");
+        assert_eq!(help(zone), "such as `Europe/Berlin`", "{zone}");
     }
 }
 
@@ -599,7 +608,7 @@ fn a_conflict_of_a_merge_is_one_fault() {
     assert_eq!(
         errors(text),
         [
-            "1:1 a merge has left a conflict that is not resolved | keep one of the two sides, and leave the lines of `<`, `=` and `>` out"
+            "1:1 unresolved merge conflict | keep one of the two sides, and remove the lines of `<`, `=` and `>`"
         ]
     );
 }

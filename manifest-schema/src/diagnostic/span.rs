@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-/// The longest piece of a source line that a fault carries, in characters.
+/// The longest piece of a source line that a diagnostic carries, in characters.
 pub const SOURCE_LINE_MAX: usize = 160;
 
-/// A place in a source text, with the line it stands on, so that whoever prints it needs no file.
+/// A span in a source text, with the line it stands on, so that whoever prints it needs no file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Span {
     /// The line, counted from 1.
     pub line: usize,
     /// The column in characters, counted from 1.
@@ -20,10 +20,10 @@ pub struct Place {
     pub source_offset: usize,
 }
 
-impl Place {
-    /// The place of the byte range `span` of `text`. Offsets outside the text or within a character are moved to the
+impl Span {
+    /// The span of the byte range `span` of `text`. Offsets outside the text or within a character are moved to the
     /// nearest one before; a range over several lines is shown on its first.
-    pub fn of_span(text: &str, span: Range<usize>) -> Self {
+    pub fn from_range(text: &str, span: Range<usize>) -> Self {
         let start = text.floor_char_boundary(span.start.min(text.len()));
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line = text[..line_start].matches('\n').count() + 1;
@@ -32,8 +32,8 @@ impl Place {
         Self::on_line(&text[line_start..], line, column, text[start..end].chars().count())
     }
 
-    /// The place at `line` and `column`, both counted from 1, `width` characters wide.
-    pub fn of_position(text: &str, line: usize, column: usize, width: usize) -> Self {
+    /// The span at `line` and `column`, both counted from 1, `width` characters wide.
+    pub fn from_position(text: &str, line: usize, column: usize, width: usize) -> Self {
         let before = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum::<usize>();
         Self::on_line(&text[before..], line.max(1), column.max(1), width)
     }
@@ -59,36 +59,36 @@ mod tests {
 
     #[test]
     fn a_span_is_placed_by_line_and_column_in_characters() {
-        let place = Place::of_span("a = 1\nübel = 2\n", 6..11);
-        assert_eq!((place.line, place.column, place.width, place.source.as_str()), (2, 1, 4, "übel = 2"));
+        let span = Span::from_range("a = 1\nübel = 2\n", 6..11);
+        assert_eq!((span.line, span.column, span.width, span.source.as_str()), (2, 1, 4, "übel = 2"));
     }
 
     #[test]
     fn a_span_past_the_end_stands_behind_the_last_character() {
-        let place = Place::of_span("abc", 90..99);
-        assert_eq!((place.line, place.column, place.width), (1, 4, 1));
+        let span = Span::from_range("abc", 90..99);
+        assert_eq!((span.line, span.column, span.width), (1, 4, 1));
     }
 
     #[test]
     fn a_span_over_lines_is_cut_at_the_first() {
-        let place = Place::of_span("one\ntwo", 0..7);
-        assert_eq!((place.line, place.column, place.width), (1, 1, 3));
+        let span = Span::from_range("one\ntwo", 0..7);
+        assert_eq!((span.line, span.column, span.width), (1, 1, 3));
     }
 
     #[test]
     fn a_position_is_the_same_as_its_span() {
         let text = "let x = 1;\nlgo::info(\"hi\");\n";
-        assert_eq!(Place::of_position(text, 2, 1, 9), Place::of_span(text, 11..20));
+        assert_eq!(Span::from_position(text, 2, 1, 9), Span::from_range(text, 11..20));
     }
 
     #[test]
     fn a_long_line_is_cut_around_the_place() {
         let text = format!("{}HERE{}", "x".repeat(1000), "y".repeat(1000));
-        let place = Place::of_span(&text, 1000..1004);
-        assert_eq!(place.column, 1001);
-        assert!(place.source.chars().count() <= SOURCE_LINE_MAX);
+        let span = Span::from_range(&text, 1000..1004);
+        assert_eq!(span.column, 1001);
+        assert!(span.source.chars().count() <= SOURCE_LINE_MAX);
         let shown: String =
-            place.source.chars().skip(place.column - 1 - place.source_offset).take(place.width).collect();
+            span.source.chars().skip(span.column - 1 - span.source_offset).take(span.width).collect();
         assert_eq!(shown, "HERE");
     }
 }

@@ -83,8 +83,8 @@ const CHARACTERS: [(char, &str, &str); 75] = [
 const ALIKE: &str = "АВЕЅІЈКМНОРСТХаеіјорсухѕһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧογν";
 const LATIN: &str = "ABESIJKMHOPCTXaeijopcyxshdqwABEZHIKMNOPTYXoyv";
 
-/// What a character looks like that is none of code: what it is called, and what to write in its place, which can be nothing.
-pub fn named(c: char) -> Option<(String, String)> {
+/// The name of a character that is easily confused with ASCII, and its replacement, which can be empty.
+pub fn describe(c: char) -> Option<(String, String)> {
     if let Some((_, name, meant)) = CHARACTERS.iter().find(|(known, ..)| *known == c) {
         return Some(((*name).to_owned(), (*meant).to_owned()));
     }
@@ -119,7 +119,7 @@ pub enum Lookalike {
 impl Lookalike {
     /// What `c` looks like, if it is not what it seems to be.
     pub fn of(c: char) -> Option<Self> {
-        let (name, meant) = named(c)?;
+        let (name, meant) = describe(c)?;
         Some(match meant.as_str() {
             "\"" | "`" => Self::Quote,
             "" | " " | "\n" => Self::Blank(name),
@@ -136,8 +136,8 @@ mod tests {
     fn letters_that_look_alike_are_paired() {
         assert_eq!(ALIKE.chars().count(), LATIN.chars().count());
         assert!(ALIKE.chars().all(|c| !c.is_ascii()) && LATIN.is_ascii());
-        assert_eq!(named('с').unwrap().1, "c");
-        assert_eq!(named('；').unwrap().1, ";");
+        assert_eq!(describe('с').unwrap().1, "c");
+        assert_eq!(describe('；').unwrap().1, ";");
         assert!(CHARACTERS.iter().all(|(c, ..)| !c.is_ascii()));
     }
 

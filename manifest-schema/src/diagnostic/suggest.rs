@@ -74,7 +74,7 @@ impl Suggestions {
             .map(|(_, name)| name)
     }
 
-    /// [`Suggestions::nearest`] as advice: ``did you mean `path`?``.
+    /// [`Suggestions::nearest`] as help: ``did you mean `path`?``.
     pub fn did_you_mean<'k>(
         &mut self,
         wrong: &str,

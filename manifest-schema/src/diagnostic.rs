@@ -1,21 +1,21 @@
-//! Faults: what is wrong with a file of a repository, where, and what to do about it.
+//! Diagnostics: what is wrong with a file of a repository, where, and what to do about it.
 //!
-//! A fault is a value. The words around it (colours, carets, summaries) are made where people read it.
+//! A diagnostic is a value. The words around it (colours, carets, summaries) are made where people read it.
 
 pub mod conflict;
 pub mod lookalike;
-mod place;
+mod span;
 mod suggest;
 
 use std::collections::BTreeMap;
 
-pub use place::{Place, SOURCE_LINE_MAX};
+pub use span::{SOURCE_LINE_MAX, Span};
 pub use suggest::Suggestions;
 
 /// The longest piece of a text that a message quotes, in characters.
 const QUOTED_MAX: usize = 80;
 
-/// Whether a fault stops a deploy.
+/// Whether a diagnostic stops a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The deploy is refused.
@@ -26,55 +26,55 @@ pub enum Severity {
 
 /// One thing that is wrong with one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Diagnostic {
     /// Whether it stops a deploy.
     pub severity: Severity,
     /// The file's path in the repository, such as `picloud.toml`.
     pub file: String,
-    /// Where in the file; `None` when the fault is about the file as a whole.
-    pub place: Option<Place>,
-    /// What is wrong, in one line without the place: ``unknown function `lgo::info` ``.
+    /// Where in the file; `None` when the diagnostic is about the file as a whole.
+    pub span: Option<Span>,
+    /// What is wrong, in one line without the span: ``unknown function `lgo::info` ``.
     pub message: String,
     /// What to do, printed beside the caret: ``did you mean `log::info`?``.
-    pub advice: Option<String>,
+    pub help: Option<String>,
 }
 
-impl Fault {
-    /// An error in `file` at `place`.
-    pub fn error(file: impl Into<String>, place: Option<Place>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, file: file.into(), place, message: message.into(), advice: None }
+impl Diagnostic {
+    /// An error in `file` at `span`.
+    pub fn error(file: impl Into<String>, span: Option<Span>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, file: file.into(), span, message: message.into(), help: None }
     }
 
-    /// A warning in `file` at `place`.
-    pub fn warning(file: impl Into<String>, place: Option<Place>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(file, place, message) }
+    /// A warning in `file` at `span`.
+    pub fn warning(file: impl Into<String>, span: Option<Span>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(file, span, message) }
     }
 
-    /// The same fault with a word on what to do.
-    pub fn advise(self, advice: impl Into<String>) -> Self {
-        Self { advice: Some(advice.into()), ..self }
+    /// The same diagnostic with a word on what to do.
+    pub fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
     }
 }
 
 /// What is wrong with a file or with a whole app: all of it counted, and as much of it kept as anybody reads. Whoever has
 /// more has made one mistake many times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    errors: Vec<Fault>,
-    warnings: Vec<Fault>,
+pub struct Diagnostics {
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
     errors_by_file: BTreeMap<String, usize>,
     warnings_in_all: usize,
 }
 
-impl Faults {
+impl Diagnostics {
     /// The most errors that are kept whole, and the most warnings.
     pub const KEPT_MAX: usize = 1000;
 
-    /// Adds a fault behind those of its severity.
-    pub fn add(&mut self, fault: Fault) {
-        let kept = match fault.severity {
+    /// Adds a diagnostic behind those of its severity.
+    pub fn add(&mut self, diagnostic: Diagnostic) {
+        let kept = match diagnostic.severity {
             Severity::Error => {
-                self.count(&fault.file, 1);
+                self.count(&diagnostic.file, 1);
                 &mut self.errors
             }
             Severity::Warning => {
@@ -83,19 +83,19 @@ impl Faults {
             }
         };
         if kept.len() < Self::KEPT_MAX {
-            kept.push(fault);
+            kept.push(diagnostic);
         }
     }
 
     /// Counts `errors` more of `file` that are not kept.
-    pub fn leave_out(&mut self, file: &str, errors: usize) {
+    pub fn add_omitted_errors(&mut self, file: &str, errors: usize) {
         if errors > 0 {
             self.count(file, errors);
         }
     }
 
     /// Counts `warnings` more that are not kept.
-    pub fn leave_out_warnings(&mut self, warnings: usize) {
+    pub fn add_omitted_warnings(&mut self, warnings: usize) {
         self.warnings_in_all += warnings;
     }
 
@@ -105,13 +105,13 @@ impl Faults {
             self.count(file, *errors);
         }
         self.warnings_in_all += other.warnings_in_all;
-        let room = |kept: &Vec<Fault>| Self::KEPT_MAX.saturating_sub(kept.len());
+        let room = |kept: &Vec<Diagnostic>| Self::KEPT_MAX.saturating_sub(kept.len());
         self.errors.extend(other.errors.into_iter().take(room(&self.errors)));
         self.warnings.extend(other.warnings.into_iter().take(room(&self.warnings)));
     }
 
     /// Those that are kept: errors before warnings, each in the order they were added.
-    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.errors.iter().chain(&self.warnings)
     }
 
@@ -143,11 +143,11 @@ impl Faults {
     }
 }
 
-impl From<Fault> for Faults {
-    fn from(fault: Fault) -> Self {
-        let mut faults = Self::default();
-        faults.add(fault);
-        faults
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Self {
+        let mut diagnostics = Self::default();
+        diagnostics.add(diagnostic);
+        diagnostics
     }
 }
 
@@ -172,26 +172,29 @@ mod tests {
 
     #[test]
     fn all_faults_are_counted_and_the_first_are_kept() {
-        let mut faults = Faults::default();
-        for number in 0..Faults::KEPT_MAX + 5 {
-            faults.add(Fault::warning("b", None, number.to_string()));
-            faults.add(Fault::error("a", None, number.to_string()));
+        let mut diagnostics = Diagnostics::default();
+        for number in 0..Diagnostics::KEPT_MAX + 5 {
+            diagnostics.add(Diagnostic::warning("b", None, number.to_string()));
+            diagnostics.add(Diagnostic::error("a", None, number.to_string()));
         }
-        faults.leave_out("c", 7);
-        assert_eq!((faults.errors(), faults.warnings()), (Faults::KEPT_MAX + 12, Faults::KEPT_MAX + 5));
-        assert_eq!(faults.iter().count(), 2 * Faults::KEPT_MAX);
-        assert_eq!(faults.errors_by_file()["c"], 7);
+        diagnostics.add_omitted_errors("c", 7);
+        assert_eq!(
+            (diagnostics.errors(), diagnostics.warnings()),
+            (Diagnostics::KEPT_MAX + 12, Diagnostics::KEPT_MAX + 5)
+        );
+        assert_eq!(diagnostics.iter().count(), 2 * Diagnostics::KEPT_MAX);
+        assert_eq!(diagnostics.errors_by_file()["c"], 7);
     }
 
     #[test]
     fn errors_come_before_warnings_and_appending_keeps_count() {
-        let mut faults = Faults::from(Fault::warning("a", None, "w"));
-        let mut more = Faults::from(Fault::error("b", None, "e"));
-        more.leave_out("b", 2);
-        faults.append(more);
-        let messages: Vec<_> = faults.iter().map(|fault| fault.message.as_str()).collect();
+        let mut diagnostics = Diagnostics::from(Diagnostic::warning("a", None, "w"));
+        let mut more = Diagnostics::from(Diagnostic::error("b", None, "e"));
+        more.add_omitted_errors("b", 2);
+        diagnostics.append(more);
+        let messages: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
         assert_eq!(messages, ["e", "w"]);
-        assert_eq!((faults.errors(), faults.warnings()), (3, 1));
+        assert_eq!((diagnostics.errors(), diagnostics.warnings()), (3, 1));
     }
 
     #[test]
