@@ -145,7 +145,7 @@ impl JsonSchema for DurationText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+(?:ms|s|m)$", "examples": ["5s", "500ms", "1m"] })
+        json_schema!({ "type": "string", "pattern": "^[0-9]+(?:ms|s|m|h|d|w)$", "examples": ["5s", "500ms", "1m"] })
     }
 }
 

@@ -1,59 +1,61 @@
-//! Durations and sizes as people write them, in manifests and settings: `500ms`, `5s`, `1m`; `512KiB`, `64MiB`, `1GiB`.
+//! Durations and sizes in manifests, flags and settings: `500ms`, `5s`, `1m`, `2h`, `30d`, `2w`; `512KiB`, `64MiB`, `1GiB`.
 
 use std::time::Duration;
 
-/// A duration as it is written, for the schema.
+/// A duration in the JSON Schema.
 pub(crate) enum DurationText {}
 
-/// A size as it is written, for the schema.
+/// A size in the JSON Schema.
 pub(crate) enum Size {}
 
-/// Units of time, in milliseconds, the greatest first.
-const TIME_UNITS: [(&str, u64); 3] = [("m", 60_000), ("s", 1_000), ("ms", 1)];
+/// Units of time in milliseconds, in descending order.
+const TIME_UNITS: [(&str, u64); 6] =
+    [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Units of size, in bytes, the greatest first.
+/// Units of size in bytes, in descending order.
 const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// The duration written as `text`: digits and a unit. One beyond what a [`u64`] of milliseconds holds is the longest.
+/// Parses a duration: digits and a unit of `ms`, `s`, `m`, `h`, `d`, `w`. Saturates at [`u64::MAX`] milliseconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     parse(text, &TIME_UNITS).map(Duration::from_millis)
 }
 
-/// The number of bytes written as `text`: digits and a unit. One beyond what a [`u64`] holds is the greatest.
+/// Parses a size: digits and a unit of `B`, `KiB`, `MiB`, `GiB`. Saturates at [`u64::MAX`] bytes.
 pub fn parse_size(text: &str) -> Option<u64> {
     parse(text, &SIZE_UNITS)
 }
 
-/// The duration that is meant by a text which [`parse_duration`] does not take: `1m30s`, `1.5s`, `10h`, `5 sec`, `30`. It is above zero.
-pub(crate) fn duration_meant(text: &str) -> Option<Duration> {
+/// The likely meaning of a text that [`parse_duration`] rejects: `1m30s`, `1.5s`, `5 sec`, `30`. Never zero.
+pub(crate) fn guess_duration(text: &str) -> Option<Duration> {
     let text = text.trim().to_ascii_lowercase();
     if text.bytes().all(|b| b.is_ascii_digit()) {
-        return duration_meant(&format!("{text}s")).filter(|_| !text.is_empty());
+        return guess_duration(&format!("{text}s")).filter(|_| !text.is_empty());
     }
     let (mut milliseconds, mut rest) = (0.0, text.as_str());
     while !rest.is_empty() {
-        let (number, behind) = split_number(rest)?;
-        let unit = behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len());
-        let factor = match &behind[..unit] {
+        let (number, after) = split_number(rest)?;
+        let unit_length = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let factor = match &after[..unit_length] {
             "ms" | "msec" | "millis" | "millisecond" | "milliseconds" => 1.0,
             "s" | "sec" | "secs" | "second" | "seconds" => 1_000.0,
             "m" | "min" | "mins" | "minute" | "minutes" => 60_000.0,
             "h" | "hr" | "hrs" | "hour" | "hours" => 3_600_000.0,
             "d" | "day" | "days" => 86_400_000.0,
+            "w" | "week" | "weeks" => 604_800_000.0,
             _ => return None,
         };
         milliseconds += number * factor;
-        rest = behind[unit..].trim_start();
+        rest = after[unit_length..].trim_start();
     }
     let duration = Duration::try_from_secs_f64((milliseconds / 1_000.0 * 1_000.0).round() / 1_000.0).ok()?;
     (duration > Duration::ZERO).then_some(duration)
 }
 
-/// The number of bytes that is meant by a text which [`parse_size`] does not take: `64MB`, `64 mib`, `1.5GiB`, `64`. It is above zero.
-pub(crate) fn size_meant(text: &str) -> Option<u64> {
+/// The likely meaning of a text that [`parse_size`] rejects: `64MB`, `64 mib`, `1.5GiB`, `64`. Never zero.
+pub(crate) fn guess_size(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let (number, unit) = split_number(&text)?;
-    // Decimal units are what is written, binary ones what is counted in.
+    // Decimal units are common in writing, but memory is counted in binary ones.
     let factor = match unit {
         "" | "b" | "byte" | "bytes" => 1,
         "k" | "kb" | "kib" => 1_u64 << 10,
@@ -66,22 +68,29 @@ pub(crate) fn size_meant(text: &str) -> Option<u64> {
     (bytes >= 1.0 && bytes < u64::MAX as f64).then_some(bytes as u64)
 }
 
-/// A number such as `1.5` at the beginning of a text, and what stands behind it and blanks.
+/// Splits a leading number such as `1.5` from the rest, without the blanks between them.
 fn split_number(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
     Some((number.parse().ok()?, rest.trim_start()))
 }
 
-/// The duration as [`parse_duration`] reads it, in the greatest unit that is exact, but seconds rather than minutes.
+/// Formats a duration for [`parse_duration`], in the largest exact unit with a value of 2 or more: `60s`, `2m`, `24h`,
+/// `30d`. Weeks are shown as days.
 pub fn show_duration(duration: Duration) -> String {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    show(milliseconds, &TIME_UNITS[1..])
+    let is_shown = |factor: u64| milliseconds >= 2 * factor && milliseconds.is_multiple_of(factor);
+    let (unit, factor) = match TIME_UNITS[1..4].iter().find(|(_, factor)| is_shown(*factor)) {
+        Some(unit) => *unit,
+        None => exact_unit(milliseconds, &TIME_UNITS[4..]),
+    };
+    format!("{}{unit}", milliseconds / factor)
 }
 
-/// The size as [`parse_size`] reads it, in the greatest unit that is exact.
+/// Formats a size for [`parse_size`], in the largest exact unit.
 pub fn show_size(bytes: u64) -> String {
-    show(bytes, &SIZE_UNITS)
+    let (unit, factor) = exact_unit(bytes, &SIZE_UNITS);
+    format!("{}{unit}", bytes / factor)
 }
 
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -90,14 +99,14 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    // Digits alone fail to parse only when they are too many.
+    // Digits fail to parse only by overflow.
     Some(digits.parse().unwrap_or(u64::MAX).saturating_mul(*factor))
 }
 
-fn show(amount: u64, units: &[(&str, u64)]) -> String {
+/// The largest of `units` in which `amount` is a whole number, else the last.
+fn exact_unit<'u>(amount: u64, units: &[(&'u str, u64)]) -> (&'u str, u64) {
     let exact = units.iter().find(|(_, factor)| amount >= *factor && amount.is_multiple_of(*factor));
-    let (unit, factor) = exact.or(units.last()).copied().unwrap_or(("", 1));
-    format!("{}{unit}", amount / factor)
+    exact.or(units.last()).copied().unwrap_or(("", 1))
 }
 
 #[cfg(test)]
@@ -106,12 +115,19 @@ mod tests {
 
     #[test]
     fn durations_have_a_unit() {
-        for (text, milliseconds) in
-            [("500ms", 500), ("5s", 5_000), ("1m", 60_000), ("0s", 0), ("007s", 7_000)]
-        {
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("5s", 5_000),
+            ("1m", 60_000),
+            ("2h", 7_200_000),
+            ("30d", 2_592_000_000),
+            ("2w", 1_209_600_000),
+            ("0s", 0),
+            ("007s", 7_000),
+        ] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
-        for bad in ["", "5", "s", "5 s", "-5s", "+5s", "1.5s", "5S", "5h", "5sec", "1m30s", "٣s"] {
+        for bad in ["", "5", "s", "5 s", "-5s", "+5s", "1.5s", "5S", "5M", "5y", "5sec", "1m30s", "٣s"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }
@@ -127,24 +143,31 @@ mod tests {
     }
 
     #[test]
-    fn what_no_number_holds_is_the_greatest() {
+    fn overflowing_values_saturate() {
         assert_eq!(parse_size("99999999999999999999999B"), Some(u64::MAX));
         assert_eq!(parse_size("99999999999GiB"), Some(u64::MAX));
         assert_eq!(parse_duration("99999999999999999999m"), Some(Duration::from_millis(u64::MAX)));
+        assert_eq!(parse_duration("99999999999999w"), Some(Duration::from_millis(u64::MAX)));
     }
 
     #[test]
-    fn what_is_shown_reads_back_the_same() {
-        for milliseconds in [0, 1, 999, 1_000, 1_500, 60_000, 90_000] {
+    fn durations_are_shown_in_a_large_unit() {
+        let shown = ["0ms", "1500ms", "1s", "1m", "90s", "5m", "1h", "24h", "1d", "7d", "2w", "52w", "365d"]
+            .map(|text| show_duration(parse_duration(text).unwrap()));
+        let expected =
+            ["0ms", "1500ms", "1s", "60s", "90s", "5m", "60m", "24h", "24h", "7d", "14d", "364d", "365d"];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn shown_values_parse_to_the_same() {
+        for milliseconds in [0, 1, 999, 1_000, 1_500, 60_000, 90_000, 7_200_000, 172_800_000, u64::MAX] {
             let duration = Duration::from_millis(milliseconds);
             assert_eq!(parse_duration(&show_duration(duration)), Some(duration));
         }
         for bytes in [0, 1, 1023, 1024, 1536, 64 << 20, 3 << 30] {
             assert_eq!(parse_size(&show_size(bytes)), Some(bytes));
         }
-        assert_eq!(
-            (show_duration(Duration::from_secs(60)), show_size(64 << 20)),
-            ("60s".into(), "64MiB".into())
-        );
+        assert_eq!(show_size(64 << 20), "64MiB");
     }
 }

@@ -7,7 +7,7 @@ use crate::diagnostic::quoted;
 use crate::limits::{Ceiling, Limits};
 use crate::source::Source;
 use crate::table::{Keys, Table, Value};
-use crate::units::{duration_meant, parse_duration, parse_size, show_duration, show_size, size_meant};
+use crate::units::{guess_duration, guess_size, parse_duration, parse_size, show_duration, show_size};
 
 pub(super) const KEYS: Keys =
     Keys { known: &["timeout", "operations", "memory", "body", "concurrency"], not_yet: &[] };
@@ -115,25 +115,16 @@ fn duration(value: Value<'_>, most: Duration, by: &str, source: &mut Source<'_>)
     let Some(text) = value.as_str() else {
         // A number is of seconds, or of milliseconds where so many seconds are too long.
         let help = value.as_written(source).and_then(|number| {
-            let seconds = duration_meant(&format!("{number}s"))?;
-            let milliseconds = duration_meant(&format!("{number}ms"))?;
+            let seconds = guess_duration(&format!("{number}s"))?;
+            let milliseconds = guess_duration(&format!("{number}ms"))?;
             Some(if seconds > most && milliseconds <= most { write(milliseconds) } else { write(seconds) })
         });
         return value.refuse(WANTED, help, source);
     };
     let duration = parse_duration(text);
     if duration.is_none() {
-        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').to_ascii_lowercase();
-        let message = match unit.chars().next() {
-            Some('h') => {
-                format!("`timeout` is {}, and hours are not known: only `ms`, `s` and `m`", quoted(text))
-            }
-            Some('d') => {
-                format!("`timeout` is {}, and days are not known: only `ms`, `s` and `m`", quoted(text))
-            }
-            _ => not("timeout", WANTED, quoted(text)),
-        };
-        source.error_with(value.span(), message, duration_meant(text).map(write));
+        let message = not("timeout", WANTED, quoted(text));
+        source.error_with(value.span(), message, guess_duration(text).map(write));
     }
     duration
 }
@@ -149,7 +140,7 @@ fn size(value: Value<'_>, most: u64, by: &str, source: &mut Source<'_>) -> Optio
         // So few bytes are no memory: the number has lost its unit.
         let is_bare = value.key() == "memory" && text.bytes().all(|b| b.is_ascii_digit());
         let of_mebibytes = parse_size(&format!("{text}MiB")).filter(|_| is_bare);
-        let meant = size_meant(text);
+        let meant = guess_size(text);
         let meant = if meant.is_some_and(|bytes| bytes < MEMORY_OF_ANY_SCRIPT) {
             of_mebibytes.or(meant)
         } else {

@@ -316,7 +316,8 @@ fn limits_have_units_and_a_ceiling() {
     says(
         "[limits]\ntimeout = \"2h\"\noperations = \"many\"\nmemory = \"64MB\"\nbody = 1.5\nconcurrency = []",
         &[
-            "3:11 `timeout` is `2h`, and hours are not known: only `ms`, `s` and `m` | write `\"60s\"`, the most that a server grants by default",
+            "3:11 `timeout` is 2h, more than the 60s that a server grants by default \
+             | checked against the defaults; a server grants more after  picloud apps limits APP --timeout 2h",
             "4:14 `operations` must be an integer, not a string",
             "5:10 `memory` must be a size such as `\"64MiB\"` or `\"512KiB\"`, or a number of bytes, not `64MB` | write `\"64MiB\"`",
             "6:8 `body` must be a size such as `\"64MiB\"` or `\"512KiB\"`, or a number of bytes, not a float",

@@ -254,7 +254,7 @@ fn of_time_zones() {
 #[test]
 fn of_limits() {
     for limits in [
-        "timeout = \"10h\"",
+        "timeout = \"10 hours\"",
         "timeout = \"1m30s\"",
         "timeout = \"5 s\"",
         "timeout = \"5sec\"",
