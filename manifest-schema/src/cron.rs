@@ -1,35 +1,35 @@
-//! Cron expressions in a time zone, and when they are due.
+//! Cron expressions in a time zone, and their due times.
 //!
-//! croner walks the calendar; the room `expression` decides what is an expression, and this one what a change of the
-//! clock means. There are two kinds of expressions:
+//! croner walks the calendar. `expression` validates expressions, and this module handles changes of UTC offset
+//! (DST). There are two kinds of expressions:
 //!
-//! - One that names some hours (`30 2 * * *`, `*/15 9-17 * * *`) goes by the clock on the wall: each time that the
-//!   clock shows is one run. A time that is shown twice is due when it is shown first; one that is left out is due at
-//!   the moment the clock leaps over it. So a day has as many runs as any other, and none comes twice.
-//! - One that takes every hour (`*/30 * * * *`) is an interval: it is due whenever the clock shows a matching time, in
-//!   the repeated hour too, and nothing is made up for an hour that never was.
+//! - A wall-clock expression names hours (`30 2 * * *`, `*/15 9-17 * * *`): each matching local time is due once. A
+//!   repeated local time is due the first time; a skipped one is due at the moment of the change. So every day has
+//!   the same number of runs.
+//! - An interval expression matches every hour (`*/30 * * * *`): it is due at every matching local time, including
+//!   repeated ones, and skipped ones are not made up.
 //!
-//! croner alone would not do: it takes every list, range or step of hours for an interval, so that `0 2,14 * * *` would
-//! lose a run in spring and double one in autumn.
+//! croner itself treats every list, range or step of hours as an interval, so `0 2,14 * * *` would lose a run in
+//! spring and repeat one in autumn.
 
 mod error;
 mod expression;
-mod meant;
+mod suggestion;
 
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 
 use crate::zone::Zone;
 
 pub use error::CronError;
-pub(crate) use meant::meant as expression_meant;
+pub(crate) use suggestion::suggest as suggest_expression;
 
-/// Due times are looked for from 1900-01-01T00:00:00Z …
-const FIRST: DateTime<Utc> = at(-2_208_988_800);
+/// The start of the supported time range, 1900-01-01T00:00:00Z.
+const TIME_MIN: DateTime<Utc> = at(-2_208_988_800);
 
-/// … to 3000-01-01T00:00:00Z: wide of any schedule, and well within what croner and chrono compute with.
-const LAST: DateTime<Utc> = at(32_503_680_000);
+/// The end of the supported time range, 3000-01-01T00:00:00Z, within the range of croner and chrono.
+const TIME_MAX: DateTime<Utc> = at(32_503_680_000);
 
-/// A checked cron expression with its time zone. It is due at some time in every stretch of forty years.
+/// A valid cron expression with its time zone. It is due at least once in any forty years.
 #[derive(Clone, Debug)]
 pub struct Cron {
     expression: String,
@@ -38,34 +38,34 @@ pub struct Cron {
     kind: Kind,
 }
 
-/// Days of the month and weekdays that an expression names, of which either is enough.
+/// The day-of-month and weekday fields of an expression that is due when either matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EitherDay<'e> {
-    /// Its field for the day of month.
+    /// The day-of-month field.
     pub day: &'e str,
-    /// Its field for the weekday.
+    /// The weekday field.
     pub weekday: &'e str,
-    /// The expression for such a weekday in such a week of the month, where `day` is a week: `0 0 * * MON#1`.
+    /// The expression for that weekday in that week of the month, if `day` is a week: `0 0 * * MON#1`.
     pub nth: Option<String>,
 }
 
-/// What a change of the clock means to an expression.
+/// How an expression handles a change of UTC offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// It names hours, and goes by the clock on the wall.
+    /// It names hours: each local time is due once.
     WallClock,
-    /// It takes every hour, and goes by the time that passes.
+    /// It matches every hour: every matching moment is due.
     Interval,
 }
 
 impl Cron {
-    /// Reads `expression`: five fields (minute, hour, day of month, month, weekday), six with seconds first, or a
+    /// Parses `expression`: five fields (minute, hour, day of month, month, weekday), six with seconds first, or a
     /// nickname such as `@hourly`. Fields are `*`, numbers, ranges, lists and steps; months and weekdays have names;
-    /// Sunday is 0 and 7; `L` is the last day of a month, `FRI#2` its second Friday, `FRI#L` its last. Where both the
-    /// day of the month and the weekday are given, either is enough, unless one of them begins with `*`: then both have to match.
+    /// Sunday is 0 and 7; `L` is the last day of a month, `FRI#2` its second Friday, `FRI#L` its last. If both the
+    /// day of the month and the weekday are restricted, either suffices, unless one of them begins with `*`: then
+    /// both must match.
     ///
-    /// # Errors
-    /// It is none, or is never due.
+    /// # Errors The expression is invalid, or is never due.
     pub fn parse(expression: &str, zone: Zone) -> Result<Self, CronError> {
         let pattern = expression::parse(expression)?;
         let every_hour = pattern.pattern.hours.values().len() == 24;
@@ -73,13 +73,13 @@ impl Cron {
         Ok(Self { expression: expression.to_owned(), zone, pattern, kind })
     }
 
-    /// The expression as the manifest has it.
+    /// The expression as written.
     pub fn as_str(&self) -> &str {
         &self.expression
     }
 
-    /// The weekday field and the whole expression with names in place of digits, where digits stand for weekdays: not all
-    /// crons count them alike.
+    /// The weekday field and the whole expression with weekday names instead of digits, which crons number
+    /// differently.
     pub fn with_named_weekdays(&self) -> Option<(&str, String)> {
         let (field, named) = expression::with_named_weekdays(&self.expression)?;
         let same = |other: Self| {
@@ -93,7 +93,7 @@ impl Cron {
         Self::parse(&named, self.zone.clone()).is_ok_and(same).then_some((field, named))
     }
 
-    /// The fields for the day of month and for the weekday, where either is enough and a reader could take them for both.
+    /// The day-of-month and weekday fields, if either suffices.
     pub fn either_day(&self) -> Option<EitherDay<'_>> {
         let pattern = &self.pattern.pattern;
         if pattern.is_dom_wildcard() || pattern.is_dow_wildcard() || pattern.matches_dom_and_dow() {
@@ -123,49 +123,49 @@ impl Cron {
         self.zone.name()
     }
 
-    /// The zone.
+    /// The time zone.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// How often it is due within a minute in which it is due at all.
+    /// The number of runs in a minute with runs.
     pub fn runs_per_minute(&self) -> u32 {
         u32::try_from(self.pattern.pattern.seconds.values().len()).unwrap_or(u32::MAX)
     }
 
-    /// The first time it is due strictly after `after`; `None` when it is not again before the year 3000.
+    /// The first due time after `after`; `None` if there is none before the year 3000.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let after = whole_seconds(after.max(FIRST))?;
+        let after = whole_seconds(after.max(TIME_MIN))?;
         let next = match self.kind {
             Kind::WallClock => {
-                let reached = furthest_shown(&self.zone, after)?;
-                first_moment(&self.zone, self.pattern.find_next_occurrence(&reached, false).ok()?)?
+                let latest = latest_local_time(&self.zone, after)?;
+                first_occurrence(&self.zone, self.pattern.find_next_occurrence(&latest, false).ok()?)?
             }
             Kind::Interval => {
                 self.pattern.find_next_occurrence(&after.with_timezone(&self.zone), false).ok()?.to_utc()
             }
         };
-        (after < next && next <= LAST).then_some(next)
+        (after < next && next <= TIME_MAX).then_some(next)
     }
 
-    /// The latest time it was due at or before `moment`, among the very times that [`Cron::next_after`] walks through;
-    /// `None` when it was not since the year 1900.
+    /// The latest due time at or before `moment`, consistent with [`Cron::next_after`]; `None` if there is none since
+    /// the year 1900.
     pub fn prev_or_at(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let moment = whole_seconds(moment.min(LAST))?;
+        let moment = whole_seconds(moment.min(TIME_MAX))?;
         let previous = match self.kind {
             Kind::WallClock => {
-                let reached = furthest_shown(&self.zone, moment)?;
-                first_moment(&self.zone, self.pattern.find_previous_occurrence(&reached, true).ok()?)?
+                let latest = latest_local_time(&self.zone, moment)?;
+                first_occurrence(&self.zone, self.pattern.find_previous_occurrence(&latest, true).ok()?)?
             }
             Kind::Interval => {
                 self.pattern.find_previous_occurrence(&moment.with_timezone(&self.zone), true).ok()?.to_utc()
             }
         };
-        (FIRST < previous && previous <= moment).then_some(previous)
+        (TIME_MIN < previous && previous <= moment).then_some(previous)
     }
 }
 
-/// Two are equal that read the same in the same zone.
+/// Compares expressions as written.
 impl PartialEq for Cron {
     fn eq(&self, other: &Self) -> bool {
         self.expression == other.expression && self.zone == other.zone
@@ -179,27 +179,27 @@ const fn at(timestamp: i64) -> DateTime<Utc> {
     }
 }
 
-/// `moment` without its part of a second, if it is one that is looked at.
+/// Truncates `moment` to seconds; `None` outside the supported time range.
 fn whole_seconds(moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let whole = DateTime::from_timestamp(moment.timestamp(), 0)?;
-    (FIRST <= whole && whole <= LAST).then_some(whole)
+    (TIME_MIN <= whole && whole <= TIME_MAX).then_some(whole)
 }
 
-/// The furthest time that the clock on the wall has shown up to `moment`. That is what it shows now, but while it shows
-/// an hour again it is the last second of that hour.
-fn furthest_shown(zone: &Zone, moment: DateTime<Utc>) -> Option<NaiveDateTime> {
-    let shown = moment.with_timezone(zone).naive_local();
-    match zone.from_local_datetime(&shown) {
+/// The latest local time that the zone has latest up to `moment`. While an hour is repeated, that is the last second
+/// of that hour.
+fn latest_local_time(zone: &Zone, moment: DateTime<Utc>) -> Option<NaiveDateTime> {
+    let local = moment.with_timezone(zone).naive_local();
+    match zone.from_local_datetime(&local) {
         MappedLocalTime::Ambiguous(first, second) if second <= moment => {
-            let set_back = zone.change_between(first.to_utc(), second.to_utc());
-            Some((set_back - TimeDelta::seconds(1)).with_timezone(zone).naive_local())
+            let change = zone.change_between(first.to_utc(), second.to_utc());
+            Some((change - TimeDelta::seconds(1)).with_timezone(zone).naive_local())
         }
-        _ => Some(shown),
+        _ => Some(local),
     }
 }
 
-/// The moment at which the clock first shows `local`, or leaps over it.
-fn first_moment(zone: &Zone, local: NaiveDateTime) -> Option<DateTime<Utc>> {
+/// The first moment with the local time `local`, or the moment of the change that skips it.
+fn first_occurrence(zone: &Zone, local: NaiveDateTime) -> Option<DateTime<Utc>> {
     match zone.from_local_datetime(&local) {
         MappedLocalTime::Single(moment) | MappedLocalTime::Ambiguous(moment, _) => Some(moment.to_utc()),
         MappedLocalTime::None => zone.end_of_gap(local),

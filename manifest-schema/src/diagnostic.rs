@@ -1,41 +1,41 @@
-//! Diagnostics: what is wrong with a file of a repository, where, and what to do about it.
+//! Diagnostics: errors and warnings about a file of a repository, each with its location and a help.
 //!
-//! A diagnostic is a value. The words around it (colours, carets, summaries) are made where people read it.
+//! A diagnostic is plain data. The command line and the git receiver render it (colours, carets, summaries).
 
 pub mod conflict;
 pub mod lookalike;
 mod span;
-mod suggest;
+mod suggestions;
 
 use std::collections::BTreeMap;
 
 pub use span::{SOURCE_LINE_MAX, Span};
-pub use suggest::Suggestions;
+pub use suggestions::Suggestions;
 
-/// The longest piece of a text that a message quotes, in characters.
+/// The maximum length of a text that a message quotes, in characters.
 const QUOTED_MAX: usize = 80;
 
-/// Whether a diagnostic stops a deploy.
+/// Whether a diagnostic prevents a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// The deploy is refused.
+    /// The deploy is rejected.
     Error,
-    /// The deploy goes on; the author should look.
+    /// The deploy continues.
     Warning,
 }
 
-/// One thing that is wrong with one file.
+/// An error or a warning about one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Whether it stops a deploy.
+    /// Whether it prevents a deploy.
     pub severity: Severity,
     /// The file's path in the repository, such as `picloud.toml`.
     pub file: String,
-    /// Where in the file; `None` when the diagnostic is about the file as a whole.
+    /// The location in the file; `None` for the file as a whole.
     pub span: Option<Span>,
-    /// What is wrong, in one line without the span: ``unknown function `lgo::info` ``.
+    /// The message in one line, without the location: ``unknown function `lgo::info` ``.
     pub message: String,
-    /// What to do, printed beside the caret: ``did you mean `log::info`?``.
+    /// How to fix it, printed at the caret: ``did you mean `log::info`?``.
     pub help: Option<String>,
 }
 
@@ -50,14 +50,14 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(file, span, message) }
     }
 
-    /// The same diagnostic with a word on what to do.
+    /// Adds a help.
     pub fn with_help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
 }
 
-/// What is wrong with a file or with a whole app: all of it counted, and as much of it kept as anybody reads. Whoever has
-/// more has made one mistake many times.
+/// The diagnostics of a file or of a whole app. All are counted; the first [`Self::KEPT_MAX`] of each severity are
+/// kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnostics {
     errors: Vec<Diagnostic>,
@@ -67,10 +67,10 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// The most errors that are kept whole, and the most warnings.
+    /// The maximum number of errors that are kept, and of warnings.
     pub const KEPT_MAX: usize = 1000;
 
-    /// Adds a diagnostic behind those of its severity.
+    /// Adds a diagnostic after those of its severity.
     pub fn add(&mut self, diagnostic: Diagnostic) {
         let kept = match diagnostic.severity {
             Severity::Error => {
@@ -87,19 +87,19 @@ impl Diagnostics {
         }
     }
 
-    /// Counts `errors` more of `file` that are not kept.
+    /// Adds `errors` to the count of `file` without keeping them.
     pub fn add_omitted_errors(&mut self, file: &str, errors: usize) {
         if errors > 0 {
             self.count(file, errors);
         }
     }
 
-    /// Counts `warnings` more that are not kept.
+    /// Adds `warnings` to the count without keeping them.
     pub fn add_omitted_warnings(&mut self, warnings: usize) {
         self.warnings_in_all += warnings;
     }
 
-    /// Adds all that `other` holds and has counted.
+    /// Adds the diagnostics and the counts of `other`.
     pub fn append(&mut self, other: Self) {
         for (file, errors) in &other.errors_by_file {
             self.count(file, *errors);
@@ -110,27 +110,27 @@ impl Diagnostics {
         self.warnings.extend(other.warnings.into_iter().take(room(&self.warnings)));
     }
 
-    /// Those that are kept: errors before warnings, each in the order they were added.
+    /// The kept diagnostics: errors before warnings, each in insertion order.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.errors.iter().chain(&self.warnings)
     }
 
-    /// How many errors there are, kept or not.
+    /// The number of errors, kept or not.
     pub fn errors(&self) -> usize {
         self.errors_by_file.values().sum()
     }
 
-    /// How many warnings there are, kept or not.
+    /// The number of warnings, kept or not.
     pub fn warnings(&self) -> usize {
         self.warnings_in_all
     }
 
-    /// How many errors each file has, kept or not.
+    /// The number of errors of each file, kept or not.
     pub fn errors_by_file(&self) -> &BTreeMap<String, usize> {
         &self.errors_by_file
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no errors and no warnings.
     pub fn is_empty(&self) -> bool {
         self.errors_by_file.is_empty() && self.warnings_in_all == 0
     }
@@ -151,7 +151,7 @@ impl From<Diagnostic> for Diagnostics {
     }
 }
 
-/// `text` as it is shown within a message: between backquotes, what cannot be printed escaped, a long one cut.
+/// Formats `text` for a message: in backquotes, unprintable characters escaped, a long text truncated.
 pub(crate) fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(QUOTED_MAX).flat_map(shown_char).collect();
     if text.chars().nth(QUOTED_MAX).is_some() {
@@ -160,7 +160,7 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// Quotation marks and backslashes stay as they are: they are what people have written.
+/// Quotation marks and backslashes are not escaped, so that code looks as written.
 fn shown_char(c: char) -> impl Iterator<Item = char> {
     let plain = matches!(c, '"' | '\'' | '\\');
     plain.then_some(c).into_iter().chain((!plain).then(|| c.escape_debug()).into_iter().flatten())
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_faults_are_counted_and_the_first_are_kept() {
+    fn diagnostics_are_counted_and_the_first_are_kept() {
         let mut diagnostics = Diagnostics::default();
         for number in 0..Diagnostics::KEPT_MAX + 5 {
             diagnostics.add(Diagnostic::warning("b", None, number.to_string()));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_come_before_warnings_and_appending_keeps_count() {
+    fn errors_precede_warnings_and_append_adds_counts() {
         let mut diagnostics = Diagnostics::from(Diagnostic::warning("a", None, "w"));
         let mut more = Diagnostics::from(Diagnostic::error("b", None, "e"));
         more.add_omitted_errors("b", 2);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_text_is_short_and_printable() {
+    fn quoted_text_is_truncated_and_escaped() {
         assert_eq!(quoted("a\n\u{1b}\"b\\"), "`a\\n\\u{1b}\"b\\`");
         assert_eq!(quoted(&"x".repeat(81)), format!("`{}…`", "x".repeat(80)));
     }

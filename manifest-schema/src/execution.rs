@@ -1,21 +1,21 @@
-//! What starts an execution and how much its log lines matter: the names that scripts, records and the REST API share.
+//! Triggers and log levels of executions, as scripts, records and the REST API name them.
 
-/// What starts a script.
+/// The trigger of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TriggerKind {
     /// A request to a route.
     Http,
     /// A call of a function.
     Function,
-    /// A schedule, by its clock or by hand.
+    /// A due schedule, or a manual run of it.
     Scheduled,
 }
 
 impl TriggerKind {
-    /// Every kind, in order.
+    /// Every trigger.
     pub const ALL: [Self; 3] = [Self::Http, Self::Function, Self::Scheduled];
 
-    /// The kind's name: what scripts see in `ctx.invocation_type`.
+    /// The name that scripts read in `ctx.invocation_type`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -24,30 +24,30 @@ impl TriggerKind {
         }
     }
 
-    /// The kind of that name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
-/// How much a log line matters.
+/// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogLevel {
-    /// For who follows the script's steps.
+    /// Steps of the script.
     Trace,
-    /// For the record.
+    /// Normal operation.
     Info,
-    /// Something to look at.
+    /// A potential problem.
     Warn,
-    /// Something is broken.
+    /// A failure.
     Error,
 }
 
 impl LogLevel {
-    /// Every level, from least to most.
+    /// Every level, in ascending order.
     pub const ALL: [Self; 4] = [Self::Trace, Self::Info, Self::Warn, Self::Error];
 
-    /// The level's name: the function in scripts (`log::warn`).
+    /// The name, as in the script function `log::warn`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Trace => "trace",
@@ -57,7 +57,7 @@ impl LogLevel {
         }
     }
 
-    /// The level of that name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.as_str() == name)
     }

@@ -1,35 +1,36 @@
-//! DNS labels: how hosts write apps and branches, `shop.DOMAIN` and `feature--shop.DOMAIN`. No two names have the same.
+//! DNS labels of apps and branches: `shop.DOMAIN` and `feature--shop.DOMAIN`. Different names have different labels.
 //!
-//! A plain name is its own label. Any other, such as `feature/login`, `QA` or one that is too long, becomes what can be read
-//! of it and a hash of all of it: `feature-login-6zfhxepdb0tcs`. This is one-to-one by three rules:
+//! A plain name is its own label. For other names (`feature/login`, `QA`, too long ones) the label is a readable part
+//! and a hash of the whole name: `feature-login-6zfhxepdb0tcs`. Three rules keep the mapping one-to-one:
 //!
-//! - No label contains `--`, so the one `--` of a host parts the branch from the app.
-//! - A name that ends like a hash is not plain: no plain name is another one's readable part and hash.
-//! - A branch of two letters gets a suffix, since certificate authorities refuse `--` in the third and fourth place of a host
-//!   (RFC 5891 section 4.2.3.1), where `qa--shop` would have it. A branch that has this suffix of its own gets a hash.
+//! - No label contains `--`, so the only `--` in a host separates the branch from the app.
+//! - A name that ends like a hash is not plain, so it never equals the label of another name.
+//! - A branch of two letters gets a suffix: in `qa--shop`, the `--` would be at the third and fourth position of the
+//!   label, which certificate authorities reject (RFC 5891 section 4.2.3.1). A branch that already has this suffix
+//!   gets a hash.
 //!
-//! Two names with one hash take 2^63 tries to find for a given name.
+//! Finding a second name with a given hash takes about 2^63 attempts.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::name::AppName;
 
-/// The longest label in DNS (RFC 1035 section 2.3.4).
+/// The maximum length of a DNS label (RFC 1035 section 2.3.4).
 const LABEL_LEN_MAX: usize = 63;
 
-/// The longest label of an app. It leaves a branch 21 characters at the least.
+/// The maximum length of an app's label. At least 21 characters remain for the branch.
 const APP_LABEL_LEN_MAX: usize = 40;
 
-/// Between the labels of a branch and its app.
+/// The separator between the labels of branch and app.
 const SEPARATOR: &str = "--";
 
-/// What follows a branch of two letters.
+/// The suffix of a branch of two letters.
 const SHORT_BRANCH_SUFFIX: &str = "-preview";
 
-/// Crockford's base 32: without letters that are taken for others.
+/// Crockford's base 32, without easily confused letters.
 const BASE_32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// The digits of a hash: 63 bits, so that the first is one of 0 to 7 and no word looks like a hash.
+/// The length of a hash: 63 bits, so that it starts with a digit from 0 to 7 and no word looks like one.
 const HASH_LEN: usize = 13;
 
 /// The label of an app.
@@ -38,7 +39,7 @@ pub fn app_label(app: &AppName) -> String {
     if is_plain(name) { name.to_owned() } else { hashed(name, APP_LABEL_LEN_MAX) }
 }
 
-/// The label of a branch of an app. With the label of the app it fits into one label of DNS.
+/// The label of a branch of an app. Together with the app's label it fits in one DNS label.
 pub fn branch_label(app: &AppName, branch: &str) -> String {
     let len_max = LABEL_LEN_MAX - SEPARATOR.len() - app_label(app).len();
     let has_suffix = branch.strip_suffix(SHORT_BRANCH_SUFFIX).is_some_and(|stem| stem.len() == 2);
@@ -49,12 +50,12 @@ pub fn branch_label(app: &AppName, branch: &str) -> String {
     }
 }
 
-/// The label of a host at which a branch of an app answers, given by its own label.
+/// The first label of a preview's host.
 pub fn preview_host(app: &AppName, branch_label: &str) -> String {
     format!("{branch_label}{SEPARATOR}{}", app_label(app))
 }
 
-/// The labels of the app and of the branch in that of a host.
+/// Splits the first label of a host into the labels of app and branch.
 pub fn split_host(label: &str) -> (&str, Option<&str>) {
     match label.split_once(SEPARATOR) {
         Some((branch, app)) => (app, Some(branch)),
@@ -62,7 +63,7 @@ pub fn split_host(label: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether a name is its own label, as far as its length allows.
+/// Whether a name is its own label, if it is short enough.
 pub fn is_plain(name: &str) -> bool {
     let characters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     characters && name.split('-').all(|part| !part.is_empty()) && !ends_in_hash(name)
@@ -74,7 +75,7 @@ fn ends_in_hash(name: &str) -> bool {
     begins && last.len() == HASH_LEN && last.iter().all(|digit| BASE_32.contains(digit))
 }
 
-/// What can be read of a name, and its hash.
+/// The readable part of a name, and its hash.
 fn hashed(name: &str, len_max: usize) -> String {
     let mut label = String::new();
     let readable_len_max = len_max - HASH_LEN - 1;
@@ -112,7 +113,7 @@ mod tests {
         AppName::new(name).unwrap()
     }
 
-    /// The host of an app in production, or of one of its branches.
+    /// The first label of the host of an app, or of one of its branches.
     fn host(app: &AppName, branch: Option<&str>) -> String {
         match branch {
             Some(branch) => preview_host(app, &branch_label(app, branch)),
@@ -124,7 +125,7 @@ mod tests {
         branch_label(&app("shop"), name)
     }
 
-    /// What DNS and certificate authorities ask of a label.
+    /// Whether DNS and certificate authorities accept a label.
     fn is_sound(label: &str) -> bool {
         let characters = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let ends = label.starts_with('-') || label.ends_with('-');
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_can_be_read_and_end_in_a_hash() {
+    fn other_names_become_a_readable_part_and_a_hash() {
         assert_eq!(label("qa"), "qa-preview");
         for (name, readable) in [
             ("feature/login", "feature-login-"),
@@ -160,13 +161,13 @@ mod tests {
             assert!(label.starts_with(readable) && label.len() == readable.len() + HASH_LEN, "{label}");
             assert!(ends_in_hash(&label), "{label}");
         }
-        // This must stay as it is: people have written addresses down.
+        // Stable across versions: clients use these URLs.
         assert_eq!(label("feature/login"), "feature-login-6zfhxepdb0tcs");
         assert_eq!(app_label(&app("qa--shop")), "qa-shop-4pcvvn8p3mpvx");
     }
 
     #[test]
-    fn names_that_met_are_apart() {
+    fn similar_names_have_different_labels() {
         let met = [
             [("qa--shop", None), ("shop", Some("qa"))],
             [("c", Some("a--b")), ("b--c", Some("a"))],
@@ -184,7 +185,7 @@ mod tests {
         assert_ne!(label(&long), label(&long[1..]));
     }
 
-    /// Parts of names that look like what labels are made of.
+    /// Names built from the parts of labels.
     fn tricky() -> impl Strategy<Value = String> {
         let part = prop_oneof![
             Just("-".to_owned()),
@@ -210,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_host_is_sound_and_parts_where_it_was_put_together(app in apps(), branch in branches()) {
+        fn hosts_are_valid_and_split_into_their_labels(app in apps(), branch in branches()) {
             let (production, preview) = (host(&app, None), host(&app, Some(&branch)));
             prop_assert!(is_sound(&production), "{production}");
             prop_assert!(is_sound(&preview), "{preview}");
@@ -220,12 +221,12 @@ mod tests {
         }
 
         #[test]
-        fn no_two_names_have_one_host(
+        fn different_names_have_different_hosts(
             apps in vec(apps(), 1..6),
             branches in vec(branches(), 1..16),
         ) {
             let mut hosts = HashMap::new();
-            // Whoever wants another one's address takes its labels for names.
+            // The labels and hosts of other apps are names that could collide.
             let labels = apps.iter().flat_map(|app| branches.iter().map(|branch| branch_label(app, branch)));
             let more_branches: Vec<String> = branches.iter().cloned().chain(labels).collect();
             let taken = apps.iter().flat_map(|app| {

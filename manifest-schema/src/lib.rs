@@ -1,28 +1,39 @@
-//! The contract of `picloud.toml`: its types, its parsing, and every diagnostic with its place. Pure, but for one thing: the rules of
-//! time zones are read from the system ([`zone`]).
+//! The format of `picloud.toml`: types, parser, diagnostics and JSON Schema. The only file access is to the system's time
+//! zone data ([`zone`]).
 //!
-//! Layout, in the order a manifest travels through it:
+//! # Layout
 //!
-//! - [`diagnostic`]: what is wrong and where; scripts' diagnostics use it too
-//! - [`name`]: the names that address things: apps, their domains, scripts, schedules, functions
-//! - [`label`]: how hosts write apps and branches, one-to-one
-//! - [`sdk`]: the versions of the SDK contract
-//! - [`method`]: the HTTP methods a route may name
+//! - [`diagnostic`]: errors and warnings with their locations, also used for scripts
+//! - [`name`]: names of apps, domains, scripts, schedules, functions and settings
+//! - [`label`]: DNS labels of apps and branches
+//! - [`sdk`]: SDK versions
+//! - [`method`]: HTTP methods
 //! - [`path`]: route paths with `{captures}`
-//! - [`zone`]: time zones, and the data by which their clocks go
-//! - [`cron`]: cron expressions in a time zone, and when they are due
-//! - [`execution`]: what starts an execution, and how much its log lines matter
-//! - [`limits`]: what one execution may use
-//! - [`manifest`]: the whole, typed
-//! - [`units`]: durations and sizes as people write them
-//! - [`settings`]: a flat file of settings, each with its place: how a server is configured
-//! - `source`: the text of a manifest, and the diagnostics found in it
-//! - `table`: reads TOML tables key by key and keeps every diagnostic
-//! - [`mod@schema`]: the manifest's JSON Schema, from its types
-//! - [`parse`]: bytes in, a [`manifest::Manifest`] or all its diagnostics out
+//! - [`zone`]: time zones and their data
+//! - [`cron`]: cron expressions and their due times
+//! - [`execution`]: triggers and log levels
+//! - [`limits`]: limits of an execution, and the ceiling for them
+//! - [`units`]: durations and sizes
+//! - [`manifest`]: the typed manifest
+//! - `source`: the text of a manifest, and its diagnostics
+//! - `table`: reads TOML tables key by key
+//! - [`parse`]: parses a manifest; one submodule per section
+//! - [`mod@schema`]: generates the JSON Schema from the types
+//! - [`settings`]: a flat TOML file of settings, for the server's configuration
 //!
-//! The path of a manifest: bytes -> text -> TOML with places -> each section by a room of its own in `parse` -> one
-//! [`manifest::Manifest`]. Nothing stops at the first diagnostic; whoever reads a part that is wrong leaves a diagnostic and no value.
+//! # Path of data
+//!
+//! [`parse::parse`] decodes the bytes, parses TOML with spans, and reads each section in its submodule. A reader returns a
+//! value, or adds diagnostics to `source` and returns `None`. The result is a [`manifest::Manifest`] with warnings, or a
+//! [`parse::ParseError`] with all diagnostics.
+//!
+//! # Invariants
+//!
+//! - A value of a public type is valid: constructors validate, and fields cannot break a rule.
+//! - Parsing does not stop at the first error; one call reports them all, bounded by [`diagnostic::Diagnostics::KEPT_MAX`].
+//! - Time and stack are bounded for any input; nothing panics.
+//! - [`parse`] accepts nothing that [`mod@schema`] rejects.
+//! - Labels are one-to-one and stable across versions.
 
 pub mod cron;
 pub mod diagnostic;

@@ -1,4 +1,4 @@
-//! What one execution of a script may use.
+//! Limits of one execution of a script, and the ceiling for them.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use crate::units::{DurationText, Size, show_duration, show_size};
 
 const MIB: u64 = 1024 * 1024;
 
-/// The limits of an app's executions, as far as the server grants them.
+/// The limits of each execution of an app, up to the ceiling that the server grants.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields, default)]
 pub struct Limits {
-    /// How long one execution may take, by the clock, without the time in which others of the app have its processor.
+    /// Timeout of an execution in wall-clock time, without the time it waits for other executions of the app.
     #[schemars(with = "DurationText", default = "default_timeout")]
     pub timeout: Duration,
-    /// How many Rhai operations one execution may run.
+    /// Maximum number of Rhai operations of an execution.
     #[schemars(range(min = 1))]
     pub operations: u64,
-    /// How many bytes of memory one execution may hold at once.
+    /// Maximum memory of an execution, in bytes.
     #[schemars(with = "Size", default = "default_memory")]
     pub memory: u64,
-    /// The longest request body, in bytes.
+    /// Maximum size of a request body, in bytes.
     #[schemars(with = "Size", default = "default_body")]
     pub body: u64,
-    /// How many executions of the app may run at once on one node.
+    /// Maximum number of concurrent executions of the app on one node.
     #[schemars(range(min = 1))]
     pub concurrency: u32,
 }
@@ -43,7 +43,7 @@ fn default_body() -> String {
 }
 
 impl Limits {
-    /// What holds where a manifest says nothing.
+    /// The defaults.
     pub const DEFAULT: Self = Self {
         timeout: Duration::from_secs(5),
         operations: 10_000_000,
@@ -52,7 +52,7 @@ impl Limits {
         concurrency: 64,
     };
 
-    /// The most that a manifest can ask of a server with its own settings untouched.
+    /// The ceiling that a server grants by default.
     pub const CEILING: Self = Self {
         timeout: Duration::from_secs(60),
         operations: 1_000_000_000,
@@ -61,7 +61,7 @@ impl Limits {
         concurrency: 1024,
     };
 
-    /// A ceiling that is none, for manifests that were accepted before: what was granted stays granted.
+    /// No ceiling: for manifests that were accepted before, so that granted limits remain granted.
     pub const UNBOUNDED: Self = Self {
         timeout: Duration::MAX,
         operations: u64::MAX,
@@ -70,7 +70,7 @@ impl Limits {
         concurrency: u32::MAX,
     };
 
-    /// These limits, each lowered to `ceiling` where it is above.
+    /// These limits, each reduced to `ceiling`.
     pub fn within(&self, ceiling: &Self) -> Self {
         Self {
             timeout: self.timeout.min(ceiling.timeout),
@@ -88,21 +88,21 @@ impl Default for Limits {
     }
 }
 
-/// The most that a manifest can ask for.
+/// The maximum that a manifest can request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ceiling {
-    /// For each of its executions.
+    /// Of each execution.
     pub executions: Limits,
-    /// How many schedules it can declare.
+    /// Number of schedules.
     pub schedules: usize,
-    /// How often within a minute its schedules can run together.
+    /// Runs per minute of all schedules together.
     pub schedule_runs: u32,
-    /// The app that the server grants this; `None`: no server was asked, and these are the defaults.
+    /// The app that the server grants this to; `None`: the defaults, without a server.
     pub app: Option<AppName>,
 }
 
 impl Ceiling {
-    /// What a server grants with its own settings untouched.
+    /// The ceiling that a server grants by default.
     pub const DEFAULT: Self = Self {
         executions: Limits::CEILING,
         schedules: 100,
@@ -111,11 +111,11 @@ impl Ceiling {
         app: None,
     };
 
-    /// A ceiling that is none, for manifests that were accepted before.
+    /// No ceiling: for manifests that were accepted before.
     pub const UNBOUNDED: Self =
         Self { executions: Limits::UNBOUNDED, schedules: usize::MAX, schedule_runs: u32::MAX, app: None };
 
-    /// What helps where a manifest asks for more than is granted. `flag` raises it to `asked`.
+    /// The help for a manifest that requests too much: the `flag` that raises the limit to `requested`.
     pub(crate) fn help(&self, flag: &str, asked: &str) -> String {
         match &self.app {
             Some(app) => format!("an admin raises it with  picloud apps limits {app} --{flag} {asked}"),
@@ -125,7 +125,7 @@ impl Ceiling {
         }
     }
 
-    /// Who grants it.
+    /// The subject of the message: who grants the ceiling.
     pub(crate) fn granted_by(&self) -> &'static str {
         match self.app {
             Some(_) => "the server grants the app",
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_lowered_to_the_ceiling_and_never_raised() {
+    fn limits_are_reduced_to_the_ceiling_and_never_raised() {
         assert_eq!(Limits::DEFAULT.within(&Limits::CEILING), Limits::DEFAULT);
         assert_eq!(Limits::CEILING.within(&Limits::DEFAULT), Limits::DEFAULT);
         assert_eq!(Limits::CEILING.within(&Limits::UNBOUNDED), Limits::CEILING);

@@ -1,4 +1,4 @@
-//! The manifest as typed, checked values.
+//! The manifest as typed, validated values.
 
 use std::collections::BTreeMap;
 
@@ -14,67 +14,66 @@ use crate::sdk::SdkVersion;
 /// The manifest's file name, at the root of the repository.
 pub const FILE_NAME: &str = "picloud.toml";
 
-/// The most routes, schedules and functions, of each: more than a hand writes, and quick to check.
+/// Maximum number of routes, of schedules and of functions; enough for hand-written manifests.
 pub const ENTRIES_MAX: usize = 2000;
 
-/// The most settings, and the most secrets.
+/// Maximum number of settings, and of secrets.
 pub const SETTINGS_MAX: usize = 100;
 
-/// The longest value of a setting, in bytes.
+/// Maximum length of a setting's value, in bytes.
 pub const SETTING_BYTES_MAX: usize = 16 * 1024;
 
-/// The longest description, in characters: a line of a list.
+/// Maximum length of the description, in characters.
 pub const DESCRIPTION_MAX: usize = 200;
 
-/// The most domains of one app.
+/// Maximum number of domains of an app.
 pub const DOMAINS_MAX: usize = 100;
 
-/// What an app declares. Names are unique within their list, and no two routes match the same request.
+/// A manifest. Names are unique in their list, and no two routes match the same request.
 ///
-/// The types of this room are also the manifest's JSON Schema: their fields are its keys, their documents what editors
-/// show.
+/// The JSON Schema is generated from these types: fields are keys, doc comments are descriptions in editors.
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields, title = "picloud.toml", description = "What a PiCloud app declares.")]
 pub struct Manifest {
-    /// The SDK contract the scripts were written for.
+    /// The SDK version of the scripts.
     pub sdk: SdkVersion,
-    /// What the app is.
+    /// The app's description and domains.
     #[schemars(default)]
     pub app: App,
-    /// What answers HTTP: a path and the script that answers it.
+    /// HTTP routes: a path and the script that handles it.
     #[schemars(default, length(max = ENTRIES_MAX))]
     pub routes: Vec<Route>,
-    /// What runs by the clock.
+    /// Scripts that run on a schedule.
     #[schemars(default, length(max = ENTRIES_MAX))]
     pub schedules: Vec<Schedule>,
-    /// What is called by name, through the API and the command line.
+    /// Scripts that are called by name, through the API and the command line.
     #[schemars(default, length(max = ENTRIES_MAX))]
     pub functions: Vec<Function>,
-    /// Plain settings, which scripts read as `ctx.env`. SDK 1.2.
+    /// Plain settings, available to scripts as `ctx.env`. SDK 1.2.
     #[schemars(default)]
     pub env: BTreeMap<SettingName, String>,
-    /// The secrets that scripts read as `ctx.secrets`. SDK 1.2.
+    /// Secrets, available to scripts as `ctx.secrets`. SDK 1.2.
     #[schemars(default)]
     pub secrets: SecretNames,
-    /// What each execution may use.
+    /// Limits of each execution.
     #[schemars(default)]
     pub limits: Limits,
 }
 
-/// The secrets that scripts read. Their values are set with `picloud secrets set`, and never stand in a repository.
+/// Secrets of the app. Their values are set with `picloud secrets set` and are never in the repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct SecretNames {
-    /// Those without which the app cannot be deployed.
+    /// Secrets that must be set before a deploy.
     #[schemars(default, length(max = SETTINGS_MAX))]
     pub required: Vec<SettingName>,
 }
 
-/// What the app is.
+/// Description and domains of the app.
 #[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct App {
-    /// What the app is for, in a line.
+    /// A description in one line.
     #[schemars(
         with = "String",
         default = "String::new",
@@ -82,25 +81,25 @@ pub struct App {
         regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")
     )]
     pub description: Option<String>,
-    /// Domains of its own at which production answers, beside the addresses that every app has. No two apps have the same.
+    /// Custom domains of production, in addition to the app's default host. A domain belongs to one app only.
     #[schemars(default, length(max = DOMAINS_MAX), extend("uniqueItems" = true))]
     pub domains: Vec<DomainName>,
 }
 
-/// A path and the script that answers it.
+/// An HTTP route.
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Route {
-    /// The path: `{name}` captures one part, `{*rest}` at the end the remainder.
+    /// The path: `{name}` captures one segment, `{*rest}` at the end captures the remaining ones.
     pub path: RoutePath,
-    /// The methods it answers; every method where it is left out.
+    /// The HTTP methods; all methods by default.
     #[schemars(default)]
     pub methods: MethodSet,
-    /// The script that answers, as a path in the repository.
+    /// The script that handles the request, as a path in the repository.
     pub script: ScriptPath,
 }
 
-/// A script that runs by the clock.
+/// A script that runs on a schedule.
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Schedule {
@@ -111,33 +110,33 @@ pub struct Schedule {
     pub cron: Cron,
     /// The script that runs, as a path in the repository.
     pub script: ScriptPath,
-    /// What happens when a run is due and the previous one still goes on; `skip` where it is left out.
+    /// What happens when a run is due while the previous one is running; `skip` by default.
     #[schemars(default)]
     pub overlap: Overlap,
-    /// What happens to runs that were missed while no node was up; `once` where it is left out.
+    /// What happens with runs that were missed while no node was running; `once` by default.
     #[schemars(default)]
     pub catch_up: CatchUp,
 }
 
-/// What happens when a run is due and the previous one still goes on.
+/// What happens when a run is due while the previous one is running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "snake_case")]
 pub enum Overlap {
-    /// The due run is left out; the default.
+    /// The due run is skipped; the default.
     #[default]
     Skip,
     /// Both run.
     Allow,
 }
 
-/// What happens to runs that were missed while no node was up.
+/// What happens with runs that were missed while no node was running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "snake_case")]
 pub enum CatchUp {
-    /// The latest of them runs, once; the default.
+    /// The latest one runs once; the default.
     #[default]
     Once,
-    /// None of them runs.
+    /// None runs.
     None,
 }
 
@@ -152,7 +151,7 @@ pub struct Function {
 }
 
 impl Manifest {
-    /// Every script that the manifest names, each once, in order of their paths.
+    /// The scripts of the manifest, sorted by path, without duplicates.
     pub fn scripts(&self) -> Vec<&ScriptPath> {
         let mut scripts: Vec<_> = self
             .routes

@@ -1,8 +1,8 @@
-//! The HTTP methods a route may name (RFC 9110 section 9; PATCH is RFC 5789).
+//! The HTTP methods of a route (RFC 9110 section 9; PATCH is RFC 5789).
 
 use std::fmt;
 
-/// A method that a script can answer. CONNECT and TRACE belong to proxies and are none.
+/// A method that a route can handle. CONNECT and TRACE are for proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Method {
@@ -23,11 +23,11 @@ pub enum Method {
 }
 
 impl Method {
-    /// Every method, in the order they are listed to people.
+    /// Every method, in the order of listings.
     pub const ALL: [Self; 7] =
         [Self::Get, Self::Head, Self::Post, Self::Put, Self::Patch, Self::Delete, Self::Options];
 
-    /// The method of that name. Names are case-sensitive, as in HTTP.
+    /// Parses a method name; case-sensitive, as in HTTP.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|method| method.as_str() == name)
     }
@@ -46,7 +46,7 @@ impl Method {
     }
 }
 
-/// A set of methods; every one by default.
+/// A set of methods; all by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MethodSet(u8);
 
@@ -66,17 +66,17 @@ impl MethodSet {
         self.0 & (1 << method as u8) != 0
     }
 
-    /// What is in either set.
+    /// The methods in either set.
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is in both sets.
+    /// The methods in both sets.
     pub fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Whether the set has no method.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -101,7 +101,7 @@ impl FromIterator<Method> for MethodSet {
     }
 }
 
-/// The methods joined by `, `, as `Allow` wants them; `*` for every method.
+/// The methods joined by `, `, as in an `Allow` header; `*` for every method.
 impl fmt::Display for MethodSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::ALL {

@@ -1,4 +1,4 @@
-//! The names that address things. Each is checked once, where it enters, and trusted from there on.
+//! Validated names. Each is validated once, on input.
 
 mod domain;
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub use domain::DomainName;
 
-/// A name that breaks its rule.
+/// An invalid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} `{}` {rule}", name.escape_debug())]
 pub struct NameError {
@@ -18,7 +18,7 @@ pub struct NameError {
 }
 
 impl NameError {
-    /// The rule that was broken, to follow the name: `must be …`.
+    /// The rule that the name breaks, as the end of a sentence: `must be …`.
     pub fn rule(&self) -> &'static str {
         self.rule
     }
@@ -31,15 +31,14 @@ impl NameError {
 const APP_RULE: &str =
     "must be 1 to 40 characters of a-z, 0-9 and `-`, begin with a letter and not end with `-`";
 
-/// The name of an app, its repository and its place in addresses: `[a-z][a-z0-9-]{0,38}[a-z0-9]` or one letter.
+/// The name of an app, in the repository's URL and in hosts: `[a-z][a-z0-9-]{0,38}[a-z0-9]` or one letter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppName(String);
 
 impl AppName {
-    /// The app named `name`.
+    /// Validates an app name.
     ///
-    /// # Errors
-    /// The name breaks the rule.
+    /// # Errors The name breaks the rule.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let characters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let begins = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
@@ -56,7 +55,7 @@ impl AppName {
     }
 }
 
-/// As the command line reads it.
+/// For command-line arguments.
 impl FromStr for AppName {
     type Err = NameError;
 
@@ -72,10 +71,9 @@ const JOB_RULE: &str = "must be 1 to 60 characters of a-z, A-Z, 0-9, `-` and `_`
 pub struct JobName(String);
 
 impl JobName {
-    /// The schedule or function named `name`.
+    /// Validates the name of a schedule or a function.
     ///
-    /// # Errors
-    /// The name breaks the rule.
+    /// # Errors The name breaks the rule.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let characters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         let begins = name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
@@ -92,7 +90,7 @@ impl JobName {
     }
 }
 
-/// As the command line reads it.
+/// For command-line arguments.
 impl FromStr for JobName {
     type Err = NameError;
 
@@ -108,10 +106,9 @@ const SETTING_RULE: &str = "must be 1 to 64 characters of A-Z, 0-9 and `_`, and 
 pub struct SettingName(String);
 
 impl SettingName {
-    /// The setting named `name`.
+    /// Validates the name of a setting.
     ///
-    /// # Errors
-    /// The name breaks the rule.
+    /// # Errors The name breaks the rule.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let characters = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
         let begins = name.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
@@ -128,7 +125,7 @@ impl SettingName {
     }
 }
 
-/// As the command line reads it.
+/// For command-line arguments.
 impl FromStr for SettingName {
     type Err = NameError;
 
@@ -145,19 +142,18 @@ impl fmt::Display for SettingName {
 
 const SCRIPT_RULE: &str = "must be a relative path within the repository that ends in `.rhai`";
 
-/// The path of a script in its repository, such as `jobs/tick.rhai`: `/` between parts, no `.` or `..` among them. Cheap to
-/// clone.
+/// The path of a script in its repository, such as `jobs/tick.rhai`: segments separated by `/`, none of them `.` or
+/// `..`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScriptPath(Arc<str>);
 
 impl ScriptPath {
-    /// The longest path, in bytes.
+    /// Maximum length in bytes.
     pub const MAX: usize = 255;
 
-    /// The script at `path`.
+    /// Validates a script path.
     ///
-    /// # Errors
-    /// The path breaks the rule.
+    /// # Errors The path breaks the rule.
     pub fn new(path: &str) -> Result<Self, NameError> {
         let parts_are_plain =
             path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']));
@@ -176,7 +172,7 @@ impl ScriptPath {
         &self.0
     }
 
-    /// The path without `.rhai`: what scripts see as `ctx.script_name`.
+    /// The path without `.rhai`, as scripts read it in `ctx.script_name`.
     pub fn stem(&self) -> &str {
         self.0.strip_suffix(".rhai").unwrap_or(&self.0)
     }
@@ -205,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn app_names_follow_the_rule() {
+    fn app_names_are_validated() {
         for good in ["a", "hello", "a1", "my-app-2", &"a".repeat(40)] {
             assert!(AppName::new(good).is_ok(), "{good}");
         }
@@ -215,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn script_paths_stay_in_the_repository() {
+    fn script_paths_are_within_the_repository() {
         for good in ["a.rhai", "jobs/tick.rhai", "a.b/c-d.rhai"] {
             assert!(ScriptPath::new(good).is_ok(), "{good}");
         }

@@ -1,4 +1,4 @@
-//! Bytes in, a [`Manifest`] or all its diagnostics out.
+//! Parses a manifest: bytes to a [`Manifest`], or to all its diagnostics.
 
 mod document;
 mod domains;
@@ -29,45 +29,44 @@ use scripts::Scripts;
 
 const ROOT: Keys = Keys {
     known: &["sdk", "app", "routes", "schedules", "functions", "env", "secrets", "limits"],
-    not_yet: &["checks", "capabilities"],
+    reserved: &["checks", "capabilities"],
 };
 
-const APP: Keys = Keys { known: &["description", "domains"], not_yet: &[] };
+const APP: Keys = Keys { known: &["description", "domains"], reserved: &[] };
 
-/// What a manifest is checked against.
+/// The server and the repository that a manifest is checked against.
 #[derive(Clone, Copy, Debug)]
 pub struct ParseContext<'a> {
-    /// The most that the server grants.
+    /// The maximum that the server grants.
     pub ceiling: &'a Ceiling,
-    /// The paths of all files of the repository that end in `.rhai`.
+    /// The paths of all `.rhai` files in the repository.
     pub scripts: &'a BTreeSet<String>,
 }
 
-/// A manifest that has no errors, with its warnings.
+/// A valid manifest with its warnings.
 #[derive(Clone, Debug)]
 pub struct Parsed {
-    /// What the app declares.
+    /// The manifest.
     pub manifest: Manifest,
-    /// What its author should look at; no error is among it.
+    /// Warnings only.
     pub warnings: Diagnostics,
 }
 
-/// A manifest with errors, and what could be understood of it all the same: enough to go on and check the scripts, so
-/// that one push shows every diagnostic.
+/// An invalid manifest. Its parts that could be parsed let the caller check the scripts too, so one push reports
+/// every diagnostic.
 #[derive(Clone, Debug)]
 pub struct ParseError {
-    /// Everything that was found, in the order of places, warnings last; at least one is an error.
+    /// All diagnostics in the order of the text, warnings last; at least one error.
     pub diagnostics: Diagnostics,
-    /// The SDK contract, if it is one that this server speaks.
+    /// The SDK version, if it is valid and supported.
     pub sdk: Option<SdkVersion>,
-    /// The scripts that are named; `None` where a name was not understood, so that it may be any of them.
+    /// The scripts that the manifest uses; `None` if a name was unreadable, so that any script could be in use.
     pub scripts: Option<BTreeSet<ScriptPath>>,
 }
 
-/// Reads a manifest.
+/// Parses a manifest.
 ///
-/// # Errors
-/// It has errors; all of them are told.
+/// # Errors The manifest is invalid; all its diagnostics are reported.
 pub fn parse(source: &[u8], context: ParseContext<'_>) -> Result<Parsed, ParseError> {
     let text = document::text(source).map_err(|diagnostic| ParseError {
         diagnostics: diagnostic.into(),
@@ -76,12 +75,12 @@ pub fn parse(source: &[u8], context: ParseContext<'_>) -> Result<Parsed, ParseEr
     })?;
     let mut source = Source::new(text);
     let document = document::parse(&mut source);
-    // A script is told to be named by nothing only where every name of a script is understood.
+    // Unused scripts are only known if every script name was readable.
     let mut scripts = Scripts::new(context.scripts, source.is_clean());
     let draft = document.map(|root| draft(root.get_ref(), context.ceiling, &mut scripts, &mut source));
     let clean = source.is_clean();
     let mut diagnostics = source.into_diagnostics();
-    scripts.warn_of_unnamed(&mut diagnostics);
+    scripts.warn_of_unused(&mut diagnostics);
     match draft {
         Some(Draft { manifest: Some(manifest), .. }) if clean => {
             Ok(Parsed { manifest, warnings: diagnostics })
@@ -92,17 +91,17 @@ pub fn parse(source: &[u8], context: ParseContext<'_>) -> Result<Parsed, ParseEr
     }
 }
 
-/// A manifest as far as it could be read.
+/// A partially parsed manifest.
 struct Draft {
     sdk: Option<SdkVersion>,
-    /// The whole, if every part of it could be read.
+    /// `None` if a part is invalid.
     manifest: Option<Manifest>,
 }
 
 fn draft(root: &DeTable<'_>, ceiling: &Ceiling, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> Draft {
     let root = Table::new(root, 0..0, "the manifest", &ROOT, source);
     let sdk = root.get("sdk").or_else(|| {
-        // An unknown key of another table is told where it stands.
+        // An `sdk` in another table is reported there as an unknown key.
         let stands_below = |line: &str| {
             line.trim_start().strip_prefix("sdk").is_some_and(|rest| rest.trim_start().starts_with('='))
         };
@@ -113,14 +112,16 @@ fn draft(root: &DeTable<'_>, ceiling: &Ceiling, scripts: &mut Scripts<'_>, sourc
         source.error_with(0..0, "the manifest has no `sdk`".to_owned(), Some(help));
         None
     });
-    let sdk = sdk.and_then(|value| match value.as_written(source) {
-        Some(number) => value.refuse("a string", Some(format!("write `\"{}\"`", sdk_meant(&number))), source),
+    let sdk = sdk.and_then(|value| match value.number_source(source) {
+        Some(number) => {
+            value.type_error("a string", Some(format!("write `\"{}\"`", suggest_sdk(&number))), source)
+        }
         None => sdk_of(&value.string(source)?, source),
     });
     Draft { sdk, manifest: manifest(&root, sdk, ceiling, scripts, source) }
 }
 
-/// The manifest, if every part of it could be read.
+/// `None` if a part is invalid.
 fn manifest(
     root: &Table<'_>,
     sdk: Option<SdkVersion>,
@@ -128,20 +129,20 @@ fn manifest(
     scripts: &mut Scripts<'_>,
     source: &mut Source<'_>,
 ) -> Option<Manifest> {
-    let is_odd = |key| root.misspells(key) || root.get(key).is_some_and(|value| !value.is_array());
-    if ["routes", "schedules", "functions"].into_iter().any(is_odd) {
-        scripts.note_misunderstood();
+    let is_unreadable = |key| root.misspells(key) || root.get(key).is_some_and(|value| !value.is_array());
+    if ["routes", "schedules", "functions"].into_iter().any(is_unreadable) {
+        scripts.mark_incomplete();
     }
     let app = root.get("app").map(|value| app(value, source)).unwrap_or_default();
-    let routes = entries(root, "routes", source, |value, source| routes::read(value, scripts, source));
-    routes::refuse_conflicts(&routes, source);
+    let routes = array_items(root, "routes", source, |value, source| routes::read(value, scripts, source));
+    routes::check_conflicts(&routes, source);
     let schedules =
-        entries(root, "schedules", source, |value, source| schedules::read(value, scripts, source));
-    refuse_too_many_schedules(root, schedules.len(), ceiling, source);
-    schedules::refuse_too_many_runs(&schedules, ceiling, source);
+        array_items(root, "schedules", source, |value, source| schedules::read(value, scripts, source));
+    check_schedule_count(root, schedules.len(), ceiling, source);
+    schedules::check_run_rate(&schedules, ceiling, source);
     let schedules = schedules.into_iter().map(|draft| draft.job).collect();
     let functions =
-        entries(root, "functions", source, |value, source| functions::read(value, scripts, source));
+        array_items(root, "functions", source, |value, source| functions::read(value, scripts, source));
     let settings = settings::read(root, sdk, source);
     let limits = limits::read(root.get("limits"), ceiling, source);
     let (env, secrets) = settings.unzip();
@@ -163,25 +164,25 @@ fn sdk_of(text: &Text<'_>, source: &mut Source<'_>) -> Option<SdkVersion> {
         None => {
             let spoken = SdkVersion::ALL.map(|version| format!("`{version}`")).join(", ");
             let unknown = crate::diagnostic::quoted(text.value);
-            let message = format!("sdk {unknown} is unknown, this server speaks {spoken}");
+            let message = format!("sdk {unknown} is not supported, this server supports {spoken}");
             source.error_with(
                 text.span.clone(),
                 message,
-                Some(format!("write `\"{}\"`", sdk_meant(text.value))),
+                Some(format!("write `\"{}\"`", suggest_sdk(text.value))),
             );
         }
         Some(draft) if draft.is_draft() => {
-            let words = format!("sdk {draft} is a draft: it can change until PiCloud 0.1.0 is released");
-            let help = format!("what must not change stays on `sdk = \"{}\"`", SdkVersion::NEWEST);
-            source.warning(text.span.clone(), words, help);
+            let message = format!("sdk {draft} is a draft: it can change until PiCloud 0.1.0 is released");
+            let help = format!("for a stable contract, set `sdk = \"{}\"`", SdkVersion::NEWEST);
+            source.warning(text.span.clone(), message, help);
         }
         Some(_) => {}
     }
     version
 }
 
-/// The version that is meant by a text that is none: `1.1` by `1.1.0` or `v1.1`, else the newest.
-fn sdk_meant(text: &str) -> SdkVersion {
+/// The likely version for an invalid one: `1.1` for `1.1.0` or `v1.1`, else the newest.
+fn suggest_sdk(text: &str) -> SdkVersion {
     let text = text.trim_start_matches(|c: char| !c.is_ascii_digit());
     let length = text.match_indices('.').nth(1).map_or(text.len(), |(at, _)| at);
     SdkVersion::parse(&text[..length]).unwrap_or(SdkVersion::NEWEST)
@@ -202,8 +203,8 @@ fn description(app: &Table<'_>, source: &mut Source<'_>) -> Option<String> {
     Some(text.value.to_owned())
 }
 
-/// What `read` makes of each item of the array `key`.
-fn entries<'t, T>(
+/// Reads each item of the array `key`.
+fn array_items<'t, T>(
     root: &Table<'t>,
     key: &'static str,
     source: &mut Source<'_>,
@@ -218,28 +219,28 @@ fn entries<'t, T>(
     items.into_iter().map(|item| read(item, source)).collect()
 }
 
-fn refuse_too_many_schedules(root: &Table<'_>, asked: usize, ceiling: &Ceiling, source: &mut Source<'_>) {
-    if let Some(value) = root.get("schedules").filter(|_| asked > ceiling.schedules) {
-        let (most, by) = (ceiling.schedules, ceiling.granted_by());
-        let message = format!("`schedules` has {asked} entries, more than the {most} that {by}");
-        let help = ceiling.help("schedules", &asked.to_string());
+fn check_schedule_count(root: &Table<'_>, requested: usize, ceiling: &Ceiling, source: &mut Source<'_>) {
+    if let Some(value) = root.get("schedules").filter(|_| requested > ceiling.schedules) {
+        let (max, granted_by) = (ceiling.schedules, ceiling.granted_by());
+        let message = format!("`schedules` has {requested} entries, more than the {max} that {granted_by}");
+        let help = ceiling.help("schedules", &requested.to_string());
         source.error_with(value.span(), message, Some(help));
     }
 }
 
-/// A schedule or a function as far as it could be read.
-struct Job<T> {
+/// A partially parsed schedule or function.
+struct JobDraft<T> {
     name: Option<(JobName, Range<usize>)>,
     job: Option<T>,
 }
 
-/// The jobs, if all are whole and no two bear one name.
-fn unique<T>(what: &str, jobs: Vec<Job<T>>, source: &mut Source<'_>) -> Option<Vec<T>> {
+/// The jobs, if all are valid and their names are unique.
+fn unique<T>(what: &str, jobs: Vec<JobDraft<T>>, source: &mut Source<'_>) -> Option<Vec<T>> {
     let mut first: HashMap<&JobName, usize> = HashMap::new();
     for (name, span) in jobs.iter().filter_map(|job| job.name.as_ref()) {
         if let Some(first) = first.get(name) {
             let line = source.line_of(*first);
-            source.error(span.clone(), format!("{what} `{name}` is declared in line {line} already"));
+            source.error(span.clone(), format!("{what} `{name}` is already declared in line {line}"));
         } else {
             first.insert(name, span.start);
         }
@@ -247,21 +248,21 @@ fn unique<T>(what: &str, jobs: Vec<Job<T>>, source: &mut Source<'_>) -> Option<V
     jobs.into_iter().map(|job| job.job).collect()
 }
 
-/// The name of a schedule or a function, with where it stands.
+/// The name of a schedule or a function, and its range.
 fn job_name(table: &Table<'_>, source: &mut Source<'_>) -> Option<(JobName, Range<usize>)> {
     let text = table.require_string("name", source)?;
     match JobName::new(text.value) {
         Ok(name) => Some((name, text.span)),
         Err(error) => {
-            let help = job_name_meant(text.value).map(|name| format!("write `{name}`"));
+            let help = suggest_job_name(text.value).map(|name| format!("write `{name}`"));
             source.error_with(text.span, error.to_string(), help);
             None
         }
     }
 }
 
-/// The name in characters that a name can have: `my-job` for `my job`.
-fn job_name_meant(text: &str) -> Option<JobName> {
+/// The name with invalid characters replaced: `my-job` for `my job`.
+fn suggest_job_name(text: &str) -> Option<JobName> {
     let plain: String =
         text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).take(60).collect();
     let plain = plain.trim_matches('-').trim_start_matches(|c: char| !c.is_ascii_alphabetic());
@@ -275,9 +276,9 @@ mod tests {
     use super::*;
     use crate::schema::json_schema;
 
-    /// What is read and what the types declare, from which the schema is made, are the same keys.
+    /// The schema is generated from the types, so parser and types must have the same keys.
     #[test]
-    fn the_keys_that_are_read_are_those_of_the_types() {
+    fn parser_and_types_have_the_same_keys() {
         let schema = json_schema();
         for (definition, keys) in [
             ("", &ROOT),

@@ -1,11 +1,11 @@
-//! The JSON Schema of `picloud.toml`, by which editors complete and check it.
+//! The JSON Schema of `picloud.toml`, for editors.
 //!
-//! It is made from the types of [`crate::manifest`]. What values are made of says so here, from the same constants that
-//! parsing goes by; a name's rule is a regular expression of ECMA-262, as the standard has it. A schema cannot say
-//! everything: that names are unique, routes do not conflict, scripts are there and a cron expression is ever due, only
-//! [`crate::parse`] knows. Whatever is accepted there is valid here.
+//! It is generated from the types of [`crate::manifest`]; the schemas of scalar values are here and use the same
+//! constants as the parser. Patterns are ECMA-262 regular expressions. The schema accepts every valid manifest, but
+//! not only those: it cannot express unique names, route conflicts, missing scripts or cron expressions that are
+//! never due. [`crate::parse`] checks these.
 //!
-//! It is written in draft 7, which every editor understands.
+//! It uses draft 7, which all editors support.
 
 use std::borrow::Cow;
 
@@ -69,7 +69,7 @@ impl JsonSchema for DomainName {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
-        // The last part is no number, since that would be an address, and not `localhost`.
+        // The last label is not a number, as in an IPv4 address, and not `localhost`.
         let pattern = format!(r"^(?:{label}\.)+(?![0-9]+$)(?!localhost$){label}$");
         json_schema!({ "type": "string", "maxLength": 253, "pattern": pattern })
     }
@@ -91,7 +91,8 @@ impl JsonSchema for ScriptPath {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // Parts between slashes, none of them empty, `.` or `..`, and a last one that has a name before its ending.
+        // Segments separated by slashes, none of them empty, `.` or `..`; the last one has a name before its
+        // extension.
         let pattern = r"^(?:(?!\.{1,2}/)[^/\\\u0000]+/)*[^/\\\u0000]+\.rhai$";
         json_schema!({ "type": "string", "maxLength": ScriptPath::MAX, "pattern": pattern })
     }
@@ -110,7 +111,7 @@ impl JsonSchema for RoutePath {
     }
 }
 
-/// An expression and its zone are one value here and two keys of the manifest.
+/// One value in Rust, two keys in the manifest.
 impl JsonSchema for Cron {
     fn schema_name() -> Cow<'static, str> {
         "Cron".into()

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// The contract of the newest SDK version, with its patch: what `runtime/tests/sdk_contract.rs` pins, and
-/// `runtime/tests/sdk_1_2.rs` of SDK 1.2. It is raised whenever
-/// that file changes, together with a line in `docs/versioning.md`; scripts see the first two numbers only.
+/// The contract version of the newest SDK, with its patch. `runtime/tests/sdk_contract.rs` and
+/// `runtime/tests/sdk_1_2.rs` pin the contract; a change to them raises it, together with an entry in
+/// `docs/versioning.md`. Scripts only see the first two numbers.
 pub const CONTRACT: &str = "1.2.1";
 
-/// A version of the SDK that this server speaks. A manifest names one, and its scripts see exactly that one.
+/// A supported SDK version. A manifest declares one, and its scripts run with exactly that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SdkVersion {
     /// `ctx`, the response convention, `log`.
@@ -16,7 +16,7 @@ pub enum SdkVersion {
     V1_1,
     /// Adds `ctx.env` and `ctx.secrets`, with `[env]` and `[secrets]` in the manifest.
     V1_2,
-    /// A draft: `ctx.env` and `ctx.secrets` of declared names only, and checks that are stricter than those of the versions before.
+    /// A draft: `ctx.env` and `ctx.secrets` only have declared names, and the checks are stricter.
     V1_3,
 }
 
@@ -24,15 +24,15 @@ impl SdkVersion {
     /// Every version, oldest first.
     pub const ALL: [Self; 4] = [Self::V1_0, Self::V1_1, Self::V1_2, Self::V1_3];
 
-    /// The newest version that is no draft.
+    /// The newest stable version.
     pub const NEWEST: Self = Self::V1_2;
 
-    /// The version written as `text`, such as `1.1`, if this server speaks it.
+    /// Parses a version such as `1.1`.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|version| version.as_str() == text)
     }
 
-    /// The version as scripts see it in `ctx.sdk_version`.
+    /// The version as scripts read it in `ctx.sdk_version`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V1_0 => "1.0",
@@ -42,7 +42,7 @@ impl SdkVersion {
         }
     }
 
-    /// Whether its contract can change still. It is final with PiCloud 0.1.0.
+    /// Whether its contract can still change. It becomes stable with PiCloud 0.1.0.
     pub fn is_draft(self) -> bool {
         self > Self::NEWEST
     }

@@ -1,33 +1,32 @@
-//! A flat file of settings in TOML: one value a key, each with its span. What the keys mean is for others to say.
+//! A flat TOML file of settings: one value per key, with spans. The caller interprets the keys.
 
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 
-/// The largest file of settings that is read, in bytes.
+/// Maximum size of the file, in bytes.
 pub const SETTINGS_MAX: usize = 64 * 1024;
 
-/// A setting as it is written.
+/// A setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// Its key.
+    /// The key.
     pub key: String,
-    /// Where that stands.
+    /// The span of the key.
     pub key_span: Span,
-    /// Its value as a flag would have it: a list with commas between its items, numbers without `_`.
+    /// The value in the form of a flag: lists joined by commas, numbers without `_`.
     pub value: String,
-    /// Where that stands.
+    /// The span of the value.
     pub value_span: Span,
 }
 
-/// Reads the settings of `text`, in the order of their places. Diagnostics are told of `file`.
+/// Reads the settings of `text` in the order of the file. `file` is its name in diagnostics.
 ///
-/// # Errors
-/// Something in it is no setting; all of that is told.
+/// # Errors All invalid settings.
 pub fn read(file: &str, text: &[u8]) -> Result<Vec<Setting>, Diagnostics> {
     if text.len() > SETTINGS_MAX {
-        let words = format!("the file is larger than {} KiB", SETTINGS_MAX / 1024);
-        return Err(Diagnostic::error(file, None, words).into());
+        let message = format!("the file is larger than {} KiB", SETTINGS_MAX / 1024);
+        return Err(Diagnostic::error(file, None, message).into());
     }
     let text = std::str::from_utf8(text)
         .map_err(|_| Diagnostics::from(Diagnostic::error(file, None, "the file is not UTF-8")))?;
@@ -52,8 +51,8 @@ pub fn read(file: &str, text: &[u8]) -> Result<Vec<Setting>, Diagnostics> {
                 value_span,
             }),
             None => {
-                let words = format!("`{}` must be a text, a number, true or false", key.get_ref());
-                diagnostics.add(Diagnostic::error(file, Some(value_span), words));
+                let message = format!("`{}` must be a string, a number, true or false", key.get_ref());
+                diagnostics.add(Diagnostic::error(file, Some(value_span), message));
             }
         }
     }
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_flags_have_them() {
+    fn values_have_the_form_of_flags() {
         let text = "a = \"x y\"\nb = 10_000 # many\nc = true\nd = [\"1\", \"2\"]\n";
         let read = read("a.conf", text.as_bytes()).unwrap();
         let pairs: Vec<_> =
@@ -100,10 +99,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_setting_is_told_at_its_place() {
+    fn invalid_setting_is_reported_with_its_span() {
         assert_eq!(told("a = 1\nb = "), ["(2, 5) string values must be quoted, expected literal string"]);
-        assert_eq!(told("a = 1.5"), ["(1, 5) `a` must be a text, a number, true or false"]);
-        assert_eq!(told("[a]\nb = 1"), ["(1, 1) `a` must be a text, a number, true or false"]);
+        assert_eq!(told("a = 1.5"), ["(1, 5) `a` must be a string, a number, true or false"]);
+        assert_eq!(told("[a]\nb = 1"), ["(1, 1) `a` must be a string, a number, true or false"]);
         assert_eq!(told("a = 1\na = 2").len(), 1);
         assert_eq!(told(&"#".repeat(SETTINGS_MAX + 1)), ["(0, 0) the file is larger than 64 KiB"]);
     }

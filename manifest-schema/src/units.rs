@@ -26,10 +26,10 @@ pub fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// The likely meaning of a text that [`parse_duration`] rejects: `1m30s`, `1.5s`, `5 sec`, `30`. Never zero.
-pub(crate) fn guess_duration(text: &str) -> Option<Duration> {
+pub(crate) fn suggest_duration(text: &str) -> Option<Duration> {
     let text = text.trim().to_ascii_lowercase();
     if text.bytes().all(|b| b.is_ascii_digit()) {
-        return guess_duration(&format!("{text}s")).filter(|_| !text.is_empty());
+        return suggest_duration(&format!("{text}s")).filter(|_| !text.is_empty());
     }
     let (mut milliseconds, mut rest) = (0.0, text.as_str());
     while !rest.is_empty() {
@@ -52,7 +52,7 @@ pub(crate) fn guess_duration(text: &str) -> Option<Duration> {
 }
 
 /// The likely meaning of a text that [`parse_size`] rejects: `64MB`, `64 mib`, `1.5GiB`, `64`. Never zero.
-pub(crate) fn guess_size(text: &str) -> Option<u64> {
+pub(crate) fn suggest_size(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let (number, unit) = split_number(&text)?;
     // Decimal units are common in writing, but memory is counted in binary ones.

@@ -1,23 +1,23 @@
-//! Time zones, and the data by which their clocks go.
+//! IANA time zones and their data.
 //!
-//! Governments change their clocks at short notice, so the data must be renewable without a new PiCloud: the system's
-//! zoneinfo is read, `TZDIR` or `/usr/share/zoneinfo`, unless what is bundled with PiCloud is newer. A zone that the one does
-//! not have comes from the other. This is the only thing that this crate reads, each zone once in the life of a process.
+//! Governments change offsets at short notice, so the data must be updatable without a new PiCloud. The system's
+//! zoneinfo (`TZDIR` or `/usr/share/zoneinfo`) is used unless the bundled data is newer; a zone that is missing in
+//! one comes from the other. This is the only file access of this crate, and each zone is read once per process.
 
 mod data;
-mod meant;
 mod rules;
+mod suggestion;
 
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-pub use data::{DamagedZone, Source, ZoneData, zone_data};
-pub(crate) use meant::{Meant, is_slip, meant};
+pub use data::{DamagedZoneError, Source, ZoneData, zone_data};
 pub use rules::ZoneOffset;
+pub(crate) use suggestion::{ZoneSuggestion, is_typo, suggest};
 
-/// A time zone of the IANA database.
+/// An IANA time zone.
 #[derive(Clone)]
 pub struct Zone {
     name: Arc<str>,
@@ -25,7 +25,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone that needs no data.
+    /// UTC, which needs no data.
     pub fn utc() -> Self {
         Self { name: UTC.into(), rules: TimeZone::UTC }
     }
@@ -35,12 +35,12 @@ impl Zone {
         &self.name
     }
 
-    /// Its rules, as jiff has them.
+    /// Its rules in jiff.
     pub fn rules(&self) -> &TimeZone {
         &self.rules
     }
 
-    /// Whether it has no rules that anybody could change.
+    /// Whether it is UTC, whose rules never change.
     pub fn is_utc(&self) -> bool {
         &*self.name == UTC
     }

@@ -89,7 +89,7 @@ fn scripts_of_older_versions_see_neither() {
             let path = ScriptPath::new("main.rhai").unwrap();
             let diagnostics = compile(sdk, &path, source).unwrap_err();
             let told = &diagnostics.iter().next().unwrap().message;
-            assert_eq!(told, &format!("`ctx.{property}` came with sdk 1.2, this is {sdk}"));
+            assert_eq!(told, &format!("`ctx.{property}` requires sdk 1.2, this manifest has {sdk}"));
         }
         let whole = Call { sdk, ..call("ctx.keys()") };
         assert!(!whole.text().contains("env") && !whole.text().contains("secrets"));

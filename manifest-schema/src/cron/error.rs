@@ -1,28 +1,28 @@
-//! Why a text is no cron expression, in words of the field that is wrong.
+//! Errors in cron expressions.
 
 use crate::diagnostic::{Suggestions, quoted};
 
 use super::expression::{EXPRESSION_MAX, NICKNAMES};
-use super::meant::meant;
+use super::suggestion::suggest;
 
-/// Why a text is no cron expression.
+/// The reason why a cron expression is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
-    /// Nothing is there.
+    /// It is empty.
     #[error("the cron expression is empty")]
     Empty,
-    /// It is longer than any sensible one.
+    /// It is longer than [`EXPRESSION_MAX`].
     #[error("the cron expression is longer than {EXPRESSION_MAX} bytes")]
     TooLong,
-    /// It has too few or too many fields.
+    /// It has the wrong number of fields.
     #[error("{} has {count} field{}, must have 5, or 6 with seconds first", quoted(expression), if *count == 1 { "" } else { "s" })]
     FieldCount {
         /// The whole expression.
         expression: String,
-        /// How many fields it has.
+        /// The number of fields.
         count: usize,
     },
-    /// It begins with `@` and is no nickname.
+    /// It begins with `@` but is not a nickname.
     #[error("{} is not a nickname of a cron expression", quoted(name))]
     Nickname {
         /// The unknown nickname.
@@ -31,43 +31,43 @@ pub enum CronError {
     /// A number is out of the range of its field.
     #[error("{what} {number} in {} is out of range {low}-{high}", quoted(expression))]
     OutOfRange {
-        /// The field, or the step in it.
+        /// The field, or its step.
         what: String,
-        /// The number as it is written.
+        /// The number as written.
         number: String,
         /// The whole expression.
         expression: String,
-        /// The least number.
+        /// The minimum.
         low: u16,
-        /// The greatest number.
+        /// The maximum.
         high: u16,
     },
-    /// A range ends before it begins.
-    #[error("{what} range {} in {} runs backwards", quoted(range), quoted(expression))]
+    /// A range with its end before its start.
+    #[error("{what} range {} in {} ends before it starts", quoted(range), quoted(expression))]
     Backwards {
         /// The field.
         what: &'static str,
-        /// The range as it is written.
+        /// The range as written.
         range: String,
         /// The whole expression.
         expression: String,
-        /// The same as ranges that run forwards.
+        /// The equivalent ascending ranges.
         forwards: String,
     },
-    /// Something else than `*`, a number, a range, a list or a step.
+    /// Not a `*`, number, range, list or step.
     #[error("{what} {} in {} is not {wanted}", quoted(part), quoted(expression))]
     Malformed {
         /// The field.
         what: &'static str,
-        /// What is malformed.
+        /// The malformed part.
         part: String,
         /// The whole expression.
         expression: String,
-        /// What the field takes.
+        /// The valid forms of the field.
         wanted: &'static str,
     },
-    /// No month that it names has a day that it names.
-    #[error("{} is never due: no month in it has such a day", quoted(expression))]
+    /// None of its months has one of its days.
+    #[error("{} is never due: none of its months has such a day", quoted(expression))]
     Never {
         /// The whole expression.
         expression: String,
@@ -75,21 +75,21 @@ pub enum CronError {
 }
 
 impl CronError {
-    /// What to do, where there is something to say beyond the rule.
+    /// How to fix it, beyond the message.
     pub fn help(&self) -> Option<String> {
-        if let Some(meant) = self.expression().and_then(meant) {
-            return Some(format!("write `{meant}`"));
+        if let Some(expression) = self.expression().and_then(suggest) {
+            return Some(format!("write `{expression}`"));
         }
         match self {
             Self::Nickname { name } if name.starts_with("@every") => Some(
-                "such as `*/5 * * * *`, every five minutes: only what divides a minute, an hour or a day evenly has an expression"
+                "such as `*/5 * * * *`, every five minutes: only divisors of a minute, an hour or a day have an expression"
                     .to_owned(),
             ),
             Self::Nickname { name } => {
                 let near = Suggestions::default().nearest(name, NICKNAMES.iter().map(|(known, _)| *known));
                 let known = || NICKNAMES.map(|(known, _)| known).join(", ");
                 Some(near.map_or_else(
-                    || format!("known are {}", known()),
+                    || format!("expected one of {}", known()),
                     |near| format!("did you mean `{near}`?"),
                 ))
             }
@@ -102,7 +102,7 @@ impl CronError {
         }
     }
 
-    /// The whole text, where it is short enough to be looked at.
+    /// The expression, for errors with a suggestion.
     fn expression(&self) -> Option<&str> {
         match self {
             Self::Nickname { name: expression }

@@ -1,13 +1,13 @@
-//! What is a cron expression. Diagnostics are found here, in words of the field they are in; croner gets numbers only.
+//! Validation of cron expressions. Errors name the field; croner only receives numbers.
 
 use croner::parser::{CronParser, Seconds, Year};
 
 use super::CronError;
 
-/// The longest expression, in bytes: every minute of the hour listed, and as much again.
+/// Maximum length in bytes, about twice that of a list of all minutes.
 pub(super) const EXPRESSION_MAX: usize = 512;
 
-/// A field: what it is called, its least and greatest number, and the names of its numbers.
+/// A field: its name, its range, and the names of its numbers.
 struct Field {
     what: &'static str,
     low: u16,
@@ -45,7 +45,7 @@ const FIELDS: [Field; 6] = [
 const DAY_OF_MONTH: &str = "day of month";
 const WEEKDAY: &str = "weekday";
 
-/// The nicknames and what they stand for.
+/// The nicknames and their expressions.
 pub(super) const NICKNAMES: [(&str, &str); 7] = [
     ("@yearly", "0 0 1 1 *"),
     ("@annually", "0 0 1 1 *"),
@@ -56,10 +56,10 @@ pub(super) const NICKNAMES: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
-/// The most days that each month ever has.
+/// The maximum number of days of each month.
 const MONTH_LENGTHS: [u16; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
-/// Reads an expression.
+/// Parses an expression.
 pub(super) fn parse(expression: &str) -> Result<croner::Cron, CronError> {
     if expression.len() > EXPRESSION_MAX {
         return Err(CronError::TooLong);
@@ -80,8 +80,8 @@ pub(super) fn parse(expression: &str) -> Result<croner::Cron, CronError> {
     }
 }
 
-/// The expression in six fields of numbers, with a `+` before the weekday where the day of month has to match too: as in Vixie's cron
-/// (crontab(5)), where one of the two fields begins with `*`.
+/// The expression as six numeric fields, with a `+` before the weekday if both the day of month and the weekday must
+/// match: as in Vixie cron (crontab(5)), if one of the two fields begins with `*`.
 fn numbers(expression: &str) -> Result<String, CronError> {
     let mut fields: Vec<&str> = expression.split_whitespace().collect();
     if expression.trim_start().starts_with('@') {
@@ -106,7 +106,7 @@ fn numbers(expression: &str) -> Result<String, CronError> {
     Ok(numbers.join(" "))
 }
 
-/// The fields for the day of month and for the weekday.
+/// The day-of-month and weekday fields.
 pub(super) fn day_fields(expression: &str) -> Option<(&str, &str)> {
     let fields: Vec<&str> = expression.split_whitespace().collect();
     match fields[..] {
@@ -115,7 +115,7 @@ pub(super) fn day_fields(expression: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// The weekday field, and the expression with names in place of its digits, where it has any.
+/// The weekday field, and the expression with weekday names instead of digits, if it has digits.
 pub(super) fn with_named_weekdays(expression: &str) -> Option<(&str, String)> {
     let (before, field) = expression.trim_end().rsplit_once(char::is_whitespace)?;
     let named: Vec<String> = field.split(',').map(named_item).collect();
@@ -124,7 +124,7 @@ pub(super) fn with_named_weekdays(expression: &str) -> Option<(&str, String)> {
 }
 
 fn named_item(item: &str) -> String {
-    // What stands behind `#` and `/` is a count.
+    // The number after `#` or `/` is not a weekday.
     let (days, count) = item.split_at(item.find(['#', '/']).unwrap_or(item.len()));
     if days == "0-7" {
         return format!("*{count}");
@@ -138,8 +138,8 @@ fn named_item(item: &str) -> String {
     days.join("-") + count
 }
 
-/// Whether a month that is named ever has a day that is named. Only days of the month can be missing: every weekday comes
-/// in every month, and a fifth one of each in some year.
+/// Whether one of the months has one of the days. Only days of the month can be missing: every weekday occurs in
+/// every month, and a fifth one in some year.
 fn is_ever_due(cron: &croner::Cron) -> bool {
     let pattern = &cron.pattern;
     let weekday_is_enough = !pattern.is_dow_wildcard() && !pattern.matches_dom_and_dow();
@@ -153,7 +153,7 @@ fn is_ever_due(cron: &croner::Cron) -> bool {
         .any(|month| MONTH_LENGTHS.get(usize::from(*month) - 1).is_some_and(|length| first_day <= *length))
 }
 
-/// Reads one field of an expression into numbers.
+/// Parses one field into numbers.
 struct Reader<'e> {
     field: &'e Field,
     expression: &'e str,
@@ -163,10 +163,10 @@ impl Reader<'_> {
     fn list(&self, text: &str) -> Result<String, CronError> {
         let items: Result<Vec<String>, CronError> = text.split(',').map(|item| self.item(item)).collect();
         let items = items?;
-        // One `*` takes all that a list could add; croner knows it only when it stands alone.
+        // A `*` in a list matches everything; croner only accepts it as the whole field.
         let all = items.iter().any(|item| item == "*");
         Ok(match all {
-            // What begins with something else names its days one by one.
+            // A range, since a leading `*` would require that both day fields match.
             true if !text.starts_with('*') => format!("{}-{}", self.field.low, self.field.high),
             true => "*".to_owned(),
             false => items.join(","),
@@ -191,7 +191,7 @@ impl Reader<'_> {
         let bounds = match range.split_once('-') {
             _ if range == "*" => None,
             Some((start, end)) => Some(self.range(start, end, range)?),
-            // A step needs something to step through.
+            // A step needs a range.
             None if step.is_some() => return Err(self.malformed(item)),
             None => return Ok(self.number(range, item)?.to_string()),
         };
@@ -204,7 +204,7 @@ impl Reader<'_> {
 
     fn range(&self, start: &str, end: &str, range: &str) -> Result<(u16, u16), CronError> {
         let (first, mut last) = (self.number(start, range)?, self.number(end, range)?);
-        // Sunday closes a week by name as well as it opens it.
+        // Sunday is also the end of a week.
         if self.field.what == WEEKDAY && last == 0 && first > 0 {
             last = 7;
         }
@@ -223,7 +223,7 @@ impl Reader<'_> {
         })
     }
 
-    /// The name of a number where it has one, else its digits.
+    /// The name of a number if it has one, else its digits.
     fn written(&self, number: u16) -> String {
         let named = self.field.names.iter().find(|(_, named)| *named == number);
         named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
@@ -233,7 +233,7 @@ impl Reader<'_> {
         self.digits(step, item, &format!("{} step", self.field.what), 1, self.field.high)
     }
 
-    /// A number or its name, in range.
+    /// A number or a name, in range.
     fn number(&self, text: &str, item: &str) -> Result<u16, CronError> {
         match self.field.names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
             Some((_, number)) => Ok(*number),
@@ -245,7 +245,7 @@ impl Reader<'_> {
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(self.malformed(item));
         }
-        // Digits alone fail to parse only when they are too many.
+        // Digits fail to parse only by overflow.
         let number = text.parse().unwrap_or(u16::MAX);
         if (low..=high).contains(&number) {
             return Ok(number);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_becomes_six_fields_of_numbers() {
+    fn expression_becomes_six_numeric_fields() {
         assert_eq!(numbers_of("*/5 * * * *"), "0 */5 * * * *");
         assert_eq!(numbers_of("1,2 3-4 05 jan-MAR Mon-fri/2"), "0 1,2 3-4 5 1-3 1-5/2");
         assert_eq!(numbers_of("  59\t0 0 1 1 *  "), "0 59 0 0 1 1 *".split_once(' ').unwrap().1);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn sunday_is_0_and_7_and_closes_a_range_of_weekdays() {
+    fn sunday_is_0_and_7_and_can_end_a_range() {
         for (text, days) in [
             ("0", vec![0]),
             ("7", vec![0]),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_that_stand_for_weekdays_have_names() {
+    fn weekday_numbers_become_names() {
         for (digits, names) in [
             ("0 9 * * 1-5", "0 9 * * MON-FRI"),
             ("0 9 * * 7,3", "0 9 * * SUN,WED"),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn every_nickname_is_an_expression() {
+    fn nicknames_are_valid_expressions() {
         for (name, _) in NICKNAMES {
             assert!(parse(name).is_ok(), "{name}");
         }
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_out_of_range_is_named_with_its_field() {
+    fn number_out_of_range_is_reported_with_its_field() {
         assert_eq!(error("61 * * * *"), "minute 61 in `61 * * * *` is out of range 0-59");
         assert_eq!(error("60 * * * * *"), "second 60 in `60 * * * * *` is out of range 0-59");
         assert_eq!(error("0 0-24 * * *"), "hour 24 in `0 0-24 * * *` is out of range 0-23");
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_named_with_what_its_field_takes() {
+    fn malformed_part_is_reported_with_the_valid_forms() {
         let minute = "is not `*`, a number, a range such as `1-5` or a step such as `*/2`";
         for part in [
             "x", "-5", "5-", "1-2-3", "5/15", "/5", "*/", "*/x", "1,,2", ",", "MON", "L", "?", "+1", "1.5",
@@ -368,16 +368,16 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_runs_backwards_is_refused_with_the_two_that_do_not() {
+    fn descending_range_is_reported_with_ascending_ones() {
         let error = parse("0 22-2 * * *").unwrap_err();
-        assert_eq!(error.to_string(), "hour range `22-2` in `0 22-2 * * *` runs backwards");
+        assert_eq!(error.to_string(), "hour range `22-2` in `0 22-2 * * *` ends before it starts");
         assert_eq!(error.help().unwrap(), "write `0 22-23,0-2 * * *`");
         assert_eq!(parse("0 0 * * FRI-MON").unwrap_err().help().unwrap(), "write `0 0 * * FRI-SAT,SUN-MON`");
         assert!(parse("0 22-23,0-2 * * *").is_ok() && parse("0 0 * * 5-6,0-1").is_ok());
     }
 
     #[test]
-    fn an_unknown_nickname_and_a_wrong_number_of_fields_are_refused() {
+    fn unknown_nickname_and_wrong_field_count_are_rejected() {
         let unknown = parse("@hurly").unwrap_err();
         assert_eq!(unknown.to_string(), "`@hurly` is not a nickname of a cron expression");
         assert_eq!(unknown.help().unwrap(), "did you mean `@hourly`?");
@@ -392,9 +392,9 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_that_is_never_due_is_refused() {
+    fn expression_that_is_never_due_is_rejected() {
         for never in ["0 0 30 2 *", "0 0 31 2,4,6,9,11 *", "0 0 30-31 FEB *"] {
-            assert_eq!(error(never), format!("`{never}` is never due: no month in it has such a day"));
+            assert_eq!(error(never), format!("`{never}` is never due: none of its months has such a day"));
         }
         for rare in
             ["0 0 29 2 *", "0 0 30 2 MON", "0 0 31 2,3 *", "0 0 L 2 *", "0 0 * 2 MON#5", "0 0 30 */2 *"]
@@ -405,12 +405,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_an_expression_or_an_error(text in "[-0-9*/,# LWA-Za-z@?]{0,30}") {
+        fn arbitrary_text_never_panics(text in "[-0-9*/,# LWA-Za-z@?]{0,30}") {
             let _ = parse(&text);
         }
 
         #[test]
-        fn fields_of_numbers_in_range_are_always_understood(
+        fn numbers_in_range_are_always_valid(
             second in 0..60u16, minute in 0..60u16, hour in 0..24u16, day in 1..=28u16, month in 1..=12u16, weekday in 0..=7u16,
         ) {
             let expression = format!("{second} {minute} {hour} {day} {month} {weekday}");

@@ -1,4 +1,4 @@
-//! Due times over changes of the clock, by hand and against a count of every second.
+//! Due times around changes of UTC offset: chosen examples, and a comparison with checking every second.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ fn utc(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// The due times after `from`, as the clock on the wall shows them.
+/// The due times after `from`, in local time.
 fn due(expression: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
     let cron = cron(expression, zone);
     let times = std::iter::successors(cron.next_after(utc(from)), |due| cron.next_after(*due));
@@ -40,7 +40,7 @@ fn due_times_follow_the_expression() {
 }
 
 #[test]
-fn a_day_of_the_month_or_a_weekday_is_enough() {
+fn either_day_of_month_or_weekday_suffices() {
     assert_eq!(
         due("0 0 13 * FRI", "UTC", "2026-01-01T00:00:00Z", 3),
         ["01-02 00:00:00 +00:00", "01-09 00:00:00 +00:00", "01-13 00:00:00 +00:00"]
@@ -48,7 +48,7 @@ fn a_day_of_the_month_or_a_weekday_is_enough() {
 }
 
 #[test]
-fn a_step_of_days_and_a_weekday_both_have_to_match_as_in_a_crontab() {
+fn day_of_month_with_star_and_weekday_must_both_match() {
     let start = "2026-01-01T00:00:00Z";
     let both = ["01-05 00:00:00 +00:00", "01-19 00:00:00 +00:00", "02-09 00:00:00 +00:00"];
     assert_eq!(due("0 0 */2 * MON", "UTC", start, 3), both);
@@ -57,14 +57,14 @@ fn a_step_of_days_and_a_weekday_both_have_to_match_as_in_a_crontab() {
         due("0 0 13 * */5", "UTC", start, 3),
         ["02-13 00:00:00 +00:00", "03-13 00:00:00 +00:00", "09-13 00:00:00 +00:00"]
     );
-    // Only what begins with a star asks for both: a list of days that ends with it names them all.
+    // Only a field that begins with `*` requires both; a list that ends with `*` matches all days.
     assert_eq!(due("0 0 1,* * MON", "UTC", start, 2), ["01-02 00:00:00 +00:00", "01-03 00:00:00 +00:00"]);
     assert_eq!(due("0 0 *,1 * MON", "UTC", start, 2), ["01-05 00:00:00 +00:00", "01-12 00:00:00 +00:00"]);
     assert!(Cron::parse("0 0 31 2 */2", Zone::utc()).is_err(), "no 31st of February is a Sunday");
 }
 
 #[test]
-fn days_of_which_either_is_enough_are_named() {
+fn either_day_returns_both_fields() {
     let either = |expression: &str| cron(expression, "UTC").either_day().map(|either| either.nth);
     assert_eq!(either("0 0 1-7 * MON"), Some(Some("0 0 * * MON#1".to_owned())));
     assert_eq!(either("0 30 9 22-28 3 fri"), Some(Some("0 30 9 * 3 fri#4".to_owned())));
@@ -76,7 +76,7 @@ fn days_of_which_either_is_enough_are_named() {
 }
 
 #[test]
-fn names_in_place_of_digits_mean_the_same() {
+fn weekday_names_replace_numbers() {
     for other in ["0 0 13 * 0-7", "0 0 13 * 0-7/2"] {
         assert_eq!(cron(other, "UTC").with_named_weekdays(), None, "{other}");
     }
@@ -87,7 +87,7 @@ fn names_in_place_of_digits_mean_the_same() {
 }
 
 #[test]
-fn the_last_day_and_the_last_friday_of_a_month_are_found() {
+fn last_day_and_last_friday_of_a_month_are_found() {
     assert_eq!(
         due("0 0 L * *", "UTC", "2026-01-31T00:00:00Z", 2),
         ["02-28 00:00:00 +00:00", "03-31 00:00:00 +00:00"]
@@ -99,14 +99,14 @@ fn the_last_day_and_the_last_friday_of_a_month_are_found() {
 }
 
 #[test]
-fn a_leap_day_is_waited_for_over_a_century_without_one() {
+fn leap_day_skips_1900_style_centuries() {
     let cron = cron("0 0 29 2 *", "UTC");
     assert_eq!(cron.next_after(utc("2096-02-29T00:00:00Z")), Some(utc("2104-02-29T00:00:00Z")));
     assert_eq!(cron.prev_or_at(utc("2104-02-28T23:59:59Z")), Some(utc("2096-02-29T00:00:00Z")));
 }
 
 #[test]
-fn parts_of_a_second_are_before_the_next_and_after_the_previous() {
+fn fractions_of_a_second_are_truncated() {
     let cron = cron("* * * * * *", "Europe/Berlin");
     assert_eq!(cron.next_after(utc("2026-01-01T00:00:00.5Z")), Some(utc("2026-01-01T00:00:01Z")));
     assert_eq!(cron.prev_or_at(utc("2026-01-01T00:00:00.5Z")), Some(utc("2026-01-01T00:00:00Z")));
@@ -114,12 +114,12 @@ fn parts_of_a_second_are_before_the_next_and_after_the_previous() {
 }
 
 #[test]
-fn the_ends_of_time_are_no_trouble() {
+fn due_times_stay_within_the_supported_range() {
     for zone in ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"] {
         for expression in ["0 2 * * *", "* * * * *"] {
             let cron = cron(expression, zone);
-            assert!(cron.next_after(DateTime::<Utc>::MIN_UTC).is_some_and(|due| due > FIRST));
-            assert!(cron.prev_or_at(DateTime::<Utc>::MAX_UTC).is_some_and(|due| due <= LAST));
+            assert!(cron.next_after(DateTime::<Utc>::MIN_UTC).is_some_and(|due| due > TIME_MIN));
+            assert!(cron.prev_or_at(DateTime::<Utc>::MAX_UTC).is_some_and(|due| due <= TIME_MAX));
             assert_eq!(cron.next_after(DateTime::<Utc>::MAX_UTC), None);
             assert_eq!(cron.prev_or_at(DateTime::<Utc>::MIN_UTC), None);
         }
@@ -129,7 +129,7 @@ fn the_ends_of_time_are_no_trouble() {
 // Berlin: 02:00 becomes 03:00 on 2026-03-29, 03:00 becomes 02:00 on 2026-10-25, both at 01:00 UTC.
 
 #[test]
-fn a_time_that_is_left_out_is_due_when_the_clock_leaps() {
+fn skipped_time_is_due_at_the_change() {
     assert_eq!(
         due("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", 3),
         ["03-28 02:30:00 +01:00", "03-29 03:00:00 +02:00", "03-30 02:30:00 +02:00"]
@@ -137,7 +137,7 @@ fn a_time_that_is_left_out_is_due_when_the_clock_leaps() {
 }
 
 #[test]
-fn several_times_that_are_left_out_are_due_once() {
+fn several_skipped_times_are_due_once() {
     assert_eq!(
         due("0,20,40 2-3 * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", 4),
         ["03-29 03:00:00 +02:00", "03-29 03:20:00 +02:00", "03-29 03:40:00 +02:00", "03-30 02:00:00 +02:00"]
@@ -145,17 +145,17 @@ fn several_times_that_are_left_out_are_due_once() {
 }
 
 #[test]
-fn a_time_that_is_shown_twice_is_due_when_it_is_shown_first() {
+fn repeated_time_is_due_the_first_time() {
     assert_eq!(
         due("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", 2),
         ["10-25 02:30:00 +02:00", "10-26 02:30:00 +01:00"]
     );
-    // Asked within the repeated hour, it has been already.
+    // Within the repeated hour, the run is already past.
     assert_eq!(due("30 2 * * *", "Europe/Berlin", "2026-10-25T01:10:00Z", 1), ["10-26 02:30:00 +01:00"]);
 }
 
 #[test]
-fn a_list_of_hours_neither_loses_nor_doubles_a_run() {
+fn list_of_hours_neither_loses_nor_repeats_a_run() {
     assert_eq!(
         due("15 2,14 * * *", "Europe/Berlin", "2026-03-28T20:00:00Z", 3),
         ["03-29 03:00:00 +02:00", "03-29 14:15:00 +02:00", "03-30 02:15:00 +02:00"]
@@ -167,7 +167,7 @@ fn a_list_of_hours_neither_loses_nor_doubles_a_run() {
 }
 
 #[test]
-fn an_interval_goes_on_through_the_repeated_hour() {
+fn interval_runs_through_the_repeated_hour() {
     assert_eq!(
         due("*/30 * * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", 5),
         [
@@ -185,7 +185,7 @@ fn an_interval_goes_on_through_the_repeated_hour() {
 }
 
 #[test]
-fn an_interval_makes_nothing_up_for_an_hour_that_never_was() {
+fn interval_does_not_make_up_a_skipped_hour() {
     assert_eq!(
         due("15 * * * *", "America/New_York", "2026-03-08T06:00:00Z", 3),
         ["03-08 01:15:00 -05:00", "03-08 03:15:00 -04:00", "03-08 04:15:00 -04:00"]
@@ -195,7 +195,7 @@ fn an_interval_makes_nothing_up_for_an_hour_that_never_was() {
 // Lord Howe: 02:00 becomes 01:30 on 2026-04-05, 02:00 becomes 02:30 on 2026-10-04.
 
 #[test]
-fn a_shift_of_half_an_hour_is_a_shift_like_any_other() {
+fn change_of_half_an_hour_is_handled() {
     let zone = "Australia/Lord_Howe";
     assert_eq!(
         due("45 1 * * *", zone, "2026-04-04T00:00:00Z", 2),
@@ -212,16 +212,16 @@ fn a_shift_of_half_an_hour_is_a_shift_like_any_other() {
 }
 
 #[test]
-fn midnight_may_be_left_out_and_so_may_a_whole_day() {
+fn skipped_midnight_and_skipped_day_are_handled() {
     assert_eq!(due("@daily", "Africa/Cairo", "2026-04-23T12:00:00Z", 1), ["04-24 01:00:00 +03:00"]);
-    // Samoa went over the date line: 2011-12-30 never was.
+    // Samoa crossed the date line and skipped 2011-12-30.
     assert_eq!(
         due("0 12 * * *", "Pacific/Apia", "2011-12-29T12:00:00Z", 3),
         ["12-29 12:00:00 -10:00", "12-31 00:00:00 +14:00", "12-31 12:00:00 +14:00"]
     );
 }
 
-/// The due times in a span, by looking at every second.
+/// The due times in a range, found by checking every second.
 fn counted(cron: &Cron, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let matches = |local: &NaiveDateTime| cron.pattern.is_time_matching(local).unwrap();
     let mut due = Vec::new();
@@ -229,20 +229,20 @@ fn counted(cron: &Cron, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<
     let mut now = from;
     while now < to {
         now += TimeDelta::seconds(1);
-        let shown = now.with_timezone(&cron.zone).naive_local();
+        let local = now.with_timezone(&cron.zone).naive_local();
         let fires = match cron.kind {
-            Kind::Interval => matches(&shown),
+            Kind::Interval => matches(&local),
             Kind::WallClock => {
                 let mut passed = furthest + TimeDelta::seconds(1);
                 let mut fires = false;
-                while passed <= shown {
+                while passed <= local {
                     fires |= matches(&passed);
                     passed += TimeDelta::seconds(1);
                 }
                 fires
             }
         };
-        furthest = furthest.max(shown);
+        furthest = furthest.max(local);
         if fires {
             due.push(now);
         }
@@ -251,7 +251,7 @@ fn counted(cron: &Cron, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<
 }
 
 #[test]
-fn due_times_around_every_change_are_those_that_a_count_finds() {
+fn due_times_around_changes_match_a_count() {
     let changes = [
         ("Europe/Berlin", "2026-03-29T01:00:00Z"),
         ("Europe/Berlin", "2026-10-25T01:00:00Z"),
@@ -282,7 +282,7 @@ fn due_times_around_every_change_are_those_that_a_count_finds() {
             let walked: Vec<_> = times.take_while(|due| *due <= to).collect();
             let counted = counted(&cron, from, to);
             assert_eq!(walked, counted, "{expression} in {zone} around {change}");
-            // Backwards, the same times are found, from each second that could be special.
+            // `prev_or_at` finds the same times.
             for moment in (0..8 * 60).map(|minute| from + TimeDelta::minutes(minute)) {
                 for moment in [moment, moment + TimeDelta::seconds(59)] {
                     let latest = counted.iter().rev().find(|due| **due <= moment);
@@ -301,7 +301,7 @@ fn due_times_around_every_change_are_those_that_a_count_finds() {
 
 proptest! {
     #[test]
-    fn due_times_go_forward_and_are_found_backward(
+    fn next_and_previous_due_times_agree(
         seconds in -1_000_000_000i64..4_000_000_000,
         nanoseconds in 0..1_000_000_000u32,
         zone in prop::sample::select(vec![

@@ -1,6 +1,6 @@
-//! Characters that look like others, or like nothing: what word processors, web pages and keyboards leave in a text.
+//! Invisible characters, and characters that look like ASCII: word processors, web pages and keyboards insert them.
 
-/// Characters by code point, what they are called, and what is written in their place. Without that nothing is.
+/// Characters with their names and replacements. An empty replacement means to remove the character.
 const CHARACTERS: [(char, &str, &str); 75] = [
     ('\u{a0}', "no-break space", " "),
     ('\u{ad}', "soft hyphen", ""),
@@ -80,50 +80,50 @@ const CHARACTERS: [(char, &str, &str); 75] = [
 ];
 
 /// Letters of other scripts that look like ASCII, in the order of [`LATIN`].
-const ALIKE: &str = "АВЕЅІЈКМНОРСТХаеіјорсухѕһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧογν";
+const HOMOGLYPHS: &str = "АВЕЅІЈКМНОРСТХаеіјорсухѕһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧογν";
 const LATIN: &str = "ABESIJKMHOPCTXaeijopcyxshdqwABEZHIKMNOPTYXoyv";
 
 /// The name of a character that is easily confused with ASCII, and its replacement, which can be empty.
 pub fn describe(c: char) -> Option<(String, String)> {
-    if let Some((_, name, meant)) = CHARACTERS.iter().find(|(known, ..)| *known == c) {
-        return Some(((*name).to_owned(), (*meant).to_owned()));
+    if let Some((_, name, replacement)) = CHARACTERS.iter().find(|(known, ..)| *known == c) {
+        return Some(((*name).to_owned(), (*replacement).to_owned()));
     }
-    // Full-width forms are ASCII, moved.
+    // Full-width forms have the order of ASCII.
     if let Some(ascii) =
         u32::from(c).checked_sub(0xfee0).and_then(char::from_u32).filter(char::is_ascii_graphic)
     {
         return Some(("full-width form".to_owned(), ascii.to_string()));
     }
-    let index = ALIKE.chars().position(|alike| alike == c)?;
+    let index = HOMOGLYPHS.chars().position(|alike| alike == c)?;
     let script = if ('\u{370}'..'\u{400}').contains(&c) { "Greek" } else { "Cyrillic" };
     Some((format!("{script} letter"), LATIN.chars().nth(index)?.to_string()))
 }
 
-/// Whether a character takes no room, or seems to be nothing.
+/// Whether a character has no width, or is a control character.
 pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
         || c.is_control()
 }
 
-/// What a character that is none of code looks like.
+/// The ASCII that a character looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookalike {
     /// A quotation mark.
     Quote,
-    /// A blank, a break of lines, or nothing; with its name.
+    /// A space, a line break, or nothing; with its name.
     Blank(String),
-    /// This text, one character most often.
+    /// Some text, usually one character.
     Text(String),
 }
 
 impl Lookalike {
-    /// What `c` looks like, if it is not what it seems to be.
+    /// The lookalike of `c`, if it is one.
     pub fn of(c: char) -> Option<Self> {
-        let (name, meant) = describe(c)?;
-        Some(match meant.as_str() {
+        let (name, replacement) = describe(c)?;
+        Some(match replacement.as_str() {
             "\"" | "`" => Self::Quote,
             "" | " " | "\n" => Self::Blank(name),
-            _ => Self::Text(meant),
+            _ => Self::Text(replacement),
         })
     }
 }
@@ -133,16 +133,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_that_look_alike_are_paired() {
-        assert_eq!(ALIKE.chars().count(), LATIN.chars().count());
-        assert!(ALIKE.chars().all(|c| !c.is_ascii()) && LATIN.is_ascii());
+    fn homoglyphs_are_paired_with_ascii() {
+        assert_eq!(HOMOGLYPHS.chars().count(), LATIN.chars().count());
+        assert!(HOMOGLYPHS.chars().all(|c| !c.is_ascii()) && LATIN.is_ascii());
         assert_eq!(describe('с').unwrap().1, "c");
         assert_eq!(describe('；').unwrap().1, ";");
         assert!(CHARACTERS.iter().all(|(c, ..)| !c.is_ascii()));
     }
 
     #[test]
-    fn what_is_typed_on_a_keyboard_is_what_it_seems() {
+    fn ascii_and_common_letters_are_not_lookalikes() {
         assert!((' '..='~').all(|c| Lookalike::of(c).is_none()));
         assert!("äßéñ日本語€".chars().all(|c| Lookalike::of(c).is_none()));
         assert_eq!(Lookalike::of('“'), Some(Lookalike::Quote));

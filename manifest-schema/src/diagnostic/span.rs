@@ -1,28 +1,28 @@
-//! Where in a text something is.
+//! The location of a diagnostic in a source text.
 
 use std::ops::Range;
 
-/// The longest piece of a source line that a diagnostic carries, in characters.
+/// The maximum length of the source line in a diagnostic, in characters.
 pub const SOURCE_LINE_MAX: usize = 160;
 
-/// A span in a source text, with the line it stands on, so that whoever prints it needs no file.
+/// A location in a source text, with its source line, so that rendering needs no access to the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The line, counted from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// The column in characters, counted from 1.
+    /// The column in characters, from 1.
     pub column: usize,
-    /// How many characters are meant, at least 1; never past the end of the line.
+    /// The width in characters, at least 1; never past the end of the line.
     pub width: usize,
-    /// The piece of the line that is shown, at most [`SOURCE_LINE_MAX`] characters, without its line break.
+    /// An excerpt of the line, at most [`SOURCE_LINE_MAX`] characters, without the line break.
     pub source: String,
-    /// How many characters of the line come before `source`.
+    /// The number of characters of the line before `source`.
     pub source_offset: usize,
 }
 
 impl Span {
-    /// The span of the byte range `span` of `text`. Offsets outside the text or within a character are moved to the
-    /// nearest one before; a range over several lines is shown on its first.
+    /// The span of a byte range of `text`. Offsets outside the text or inside a character are rounded down; a range
+    /// over several lines is truncated to its first line.
     pub fn from_range(text: &str, span: Range<usize>) -> Self {
         let start = text.floor_char_boundary(span.start.min(text.len()));
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -32,7 +32,7 @@ impl Span {
         Self::on_line(&text[line_start..], line, column, text[start..end].chars().count())
     }
 
-    /// The span at `line` and `column`, both counted from 1, `width` characters wide.
+    /// The span of `width` characters at `line` and `column`, both counted from 1.
     pub fn from_position(text: &str, line: usize, column: usize, width: usize) -> Self {
         let before = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum::<usize>();
         Self::on_line(&text[before..], line.max(1), column.max(1), width)
@@ -58,31 +58,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_placed_by_line_and_column_in_characters() {
+    fn span_counts_columns_in_characters() {
         let span = Span::from_range("a = 1\nübel = 2\n", 6..11);
         assert_eq!((span.line, span.column, span.width, span.source.as_str()), (2, 1, 4, "übel = 2"));
     }
 
     #[test]
-    fn a_span_past_the_end_stands_behind_the_last_character() {
+    fn span_past_the_end_is_after_the_last_character() {
         let span = Span::from_range("abc", 90..99);
         assert_eq!((span.line, span.column, span.width), (1, 4, 1));
     }
 
     #[test]
-    fn a_span_over_lines_is_cut_at_the_first() {
+    fn span_over_several_lines_is_truncated_to_the_first() {
         let span = Span::from_range("one\ntwo", 0..7);
         assert_eq!((span.line, span.column, span.width), (1, 1, 3));
     }
 
     #[test]
-    fn a_position_is_the_same_as_its_span() {
+    fn position_and_byte_range_give_the_same_span() {
         let text = "let x = 1;\nlgo::info(\"hi\");\n";
         assert_eq!(Span::from_position(text, 2, 1, 9), Span::from_range(text, 11..20));
     }
 
     #[test]
-    fn a_long_line_is_cut_around_the_place() {
+    fn long_line_is_truncated_around_the_span() {
         let text = format!("{}HERE{}", "x".repeat(1000), "y".repeat(1000));
         let span = Span::from_range(&text, 1000..1004);
         assert_eq!(span.column, 1001);

@@ -1,29 +1,28 @@
-//! Domains of an app's own.
+//! Custom domains of apps.
 
 use std::fmt;
 
 use super::NameError;
 
-const DOMAIN_RULE: &str = "must be a whole host name in lower case, such as `hello.example.com`";
+const DOMAIN_RULE: &str = "must be a full host name in lower case, such as `hello.example.com`";
 
-/// The longest name that DNS can hold, as it is written (RFC 1035 section 2.3.4).
+/// Maximum length of a domain name in presentation format (RFC 1035 section 2.3.4).
 const NAME_MAX: usize = 253;
 
-/// The longest part of it between dots.
+/// Maximum length of a label.
 const LABEL_MAX: usize = 63;
 
-/// A domain at which an app answers, such as `hello.example.com`: in lower case, with two parts or more, and no address.
+/// A custom domain of an app, such as `hello.example.com`: lower case, at least two labels, not an IP address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainName(String);
 
 impl DomainName {
-    /// The domain `name`.
+    /// Validates a domain name.
     ///
-    /// # Errors
-    /// The name breaks the rule.
+    /// # Errors The name breaks the rule.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let mut labels = name.rsplit('.');
-        // An address ends in a number; what ends in `localhost` is nobody's (RFC 6761 section 6.3).
+        // An IPv4 address ends in a number; `localhost` is reserved (RFC 6761 section 6.3).
         let top = labels.next().is_some_and(|top| is_label(top) && !is_number(top) && top != "localhost");
         let mut below = labels.peekable();
         let several = below.peek().is_some();
@@ -39,7 +38,7 @@ impl DomainName {
         &self.0
     }
 
-    /// Whether it is `domain` or a name below it.
+    /// Whether it is `domain` or a subdomain of it.
     pub fn is_within(&self, domain: &str) -> bool {
         let Some(front) = self.0.len().checked_sub(domain.len()) else { return false };
         let below = front == 0 || self.0.as_bytes()[front - 1] == b'.';
@@ -68,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn domains_are_whole_host_names() {
+    fn domain_names_are_full_host_names() {
         for good in ["a.b", "hello.example.com", "xn--bcher-kva.example", "1.example.com", "a-b.c1"] {
             assert!(DomainName::new(good).is_ok(), "{good}");
         }
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_lies_within_a_domain() {
+    fn domain_contains_itself_and_subdomains() {
         let name = DomainName::new("a.example.com").unwrap();
         for (domain, within) in
             [("a.example.com", true), ("Example.com", true), ("com", true), ("ample.com", false)]

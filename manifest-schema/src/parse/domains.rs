@@ -9,13 +9,13 @@ use crate::name::DomainName;
 use crate::source::Source;
 use crate::table::Table;
 
-/// The domains of an app, as far as they are such.
+/// The valid domains.
 pub(super) fn read(app: &Table<'_>, source: &mut Source<'_>) -> Vec<DomainName> {
     let Some(value) = app.get("domains") else { return Vec::new() };
     let Some(items) = value.array(source) else { return Vec::new() };
     if items.len() > DOMAINS_MAX {
-        let words = format!("`domains` has {} entries, more than {DOMAINS_MAX}", items.len());
-        source.error(value.span(), words);
+        let message = format!("`domains` has {} entries, more than {DOMAINS_MAX}", items.len());
+        source.error(value.span(), message);
         return Vec::new();
     }
     let mut seen = BTreeSet::new();
@@ -24,9 +24,9 @@ pub(super) fn read(app: &Table<'_>, source: &mut Source<'_>) -> Vec<DomainName> 
         let Some(text) = item.string(source) else { continue };
         match DomainName::new(text.value) {
             Ok(domain) if seen.insert(domain.clone()) => domains.push(domain),
-            Ok(domain) => source.error(text.span, format!("domain `{domain}` is named twice")),
+            Ok(domain) => source.error(text.span, format!("duplicate domain `{domain}`")),
             Err(error) => {
-                let help = domain_meant(text.value).map(|domain| format!("write `{domain}`"));
+                let help = suggest_domain(text.value).map(|domain| format!("write `{domain}`"));
                 source.error_with(text.span, error.to_string(), help);
             }
         }
@@ -34,15 +34,14 @@ pub(super) fn read(app: &Table<'_>, source: &mut Source<'_>) -> Vec<DomainName> 
     domains
 }
 
-/// The domain in a URL or in capitals.
-fn domain_meant(text: &str) -> Option<DomainName> {
+/// The domain in a URL, or in lower case.
+fn suggest_domain(text: &str) -> Option<DomainName> {
     let text = text.trim().to_ascii_lowercase();
     let host = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
     DomainName::new(host.split(['/', ':']).next().unwrap_or_default().trim_end_matches('.')).ok()
 }
 
-/// Where a manifest names a domain: what only a server can find wrong with it, the name of another app for instance, is
-/// told there.
+/// The span of a domain in a manifest, for errors that only a server finds, such as a domain of another app.
 pub fn domain_span(manifest: &[u8], domain: &DomainName) -> Option<Span> {
     let text = document::text(manifest).ok()?;
     let root = document::parse(&mut Source::new(text))?;

@@ -1,4 +1,4 @@
-//! The scripts that a manifest names, and those of the repository that it does not.
+//! The scripts that a manifest uses, and unused scripts of the repository.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
@@ -9,26 +9,26 @@ use crate::name::ScriptPath;
 use crate::source::Source;
 use crate::table::Table;
 
-/// The scripts of a repository, and which of them have been named.
+/// The scripts of a repository, and those that the manifest uses.
 pub(super) struct Scripts<'a> {
     known: &'a BTreeSet<String>,
     named: BTreeSet<ScriptPath>,
-    all_understood: bool,
-    /// Made when the first name is wrong.
-    by_other_names: OnceCell<ByOtherNames<'a>>,
+    is_complete: bool,
+    /// Built for the first invalid name.
+    index: OnceCell<ScriptIndex<'a>>,
 }
 
-/// The scripts by what is written instead of their paths. The first of several counts.
-struct ByOtherNames<'a> {
-    /// Those that a manifest can name.
+/// Scripts by other ways to write their paths; the first one on a tie.
+struct ScriptIndex<'a> {
+    /// The valid script paths.
     paths: Vec<&'a str>,
-    /// By the path without its ending, in lower case.
+    /// By path without extension, in lower case.
     stems: HashMap<String, &'a str>,
-    /// By the name of the file without its ending, in lower case.
+    /// By file name without extension, in lower case.
     names: HashMap<String, &'a str>,
 }
 
-impl<'a> ByOtherNames<'a> {
+impl<'a> ScriptIndex<'a> {
     fn of(known: &'a BTreeSet<String>) -> Self {
         let paths: Vec<&str> =
             known.iter().map(String::as_str).filter(|path| ScriptPath::new(path).is_ok()).collect();
@@ -41,8 +41,8 @@ impl<'a> ByOtherNames<'a> {
         Self { paths, stems, names }
     }
 
-    /// The script that is meant by another way to write its path, by its folder or by its name alone.
-    fn meant(&self, text: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
+    /// Finds a script by another spelling of its path, by its folder, or by its file name.
+    fn find_script(&self, text: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
         let text = text.replace('\\', "/");
         let path = text.trim_start_matches(['.', '/']).trim_end_matches('/');
         if path.is_empty() {
@@ -58,7 +58,7 @@ impl<'a> ByOtherNames<'a> {
     }
 }
 
-/// A path without its ending, in lower case.
+/// A path without its extension, in lower case.
 fn stem(path: &str) -> String {
     let stem =
         path.rsplit_once('.').filter(|(_, ending)| !ending.contains('/')).map_or(path, |(stem, _)| stem);
@@ -70,20 +70,20 @@ fn name(stem: &str) -> &str {
 }
 
 impl<'a> Scripts<'a> {
-    /// The scripts `known`; whether all of the manifest could be read so far.
-    pub(super) fn new(known: &'a BTreeSet<String>, all_understood: bool) -> Self {
-        Self { known, named: BTreeSet::new(), all_understood, by_other_names: OnceCell::new() }
+    /// `is_complete`: whether the whole manifest could be read so far.
+    pub(super) fn new(known: &'a BTreeSet<String>, is_complete: bool) -> Self {
+        Self { known, named: BTreeSet::new(), is_complete, index: OnceCell::new() }
     }
 
-    /// Notes that something was not understood that can name scripts.
-    pub(super) fn note_misunderstood(&mut self) {
-        self.all_understood = false;
+    /// Records that a part which can name scripts was unreadable.
+    pub(super) fn mark_incomplete(&mut self) {
+        self.is_complete = false;
     }
 
-    /// The script that `table` names.
+    /// Reads the script of `table`.
     pub(super) fn read(&mut self, table: &Table<'_>, source: &mut Source<'_>) -> Option<ScriptPath> {
         let script = self.find(table, source);
-        self.all_understood &= script.is_some();
+        self.is_complete &= script.is_some();
         self.named.extend(script.clone());
         script
     }
@@ -95,27 +95,27 @@ impl<'a> Scripts<'a> {
             Ok(path) => format!("script `{}` is not in the repository", path.as_str().escape_debug()),
             Err(error) => error.to_string(),
         };
-        let by_other_names = self.by_other_names.get_or_init(|| ByOtherNames::of(self.known));
-        let help = match by_other_names.meant(text.value, self.known) {
+        let index = self.index.get_or_init(|| ScriptIndex::of(self.known));
+        let help = match index.find_script(text.value, self.known) {
             Some(path) => Some(format!("did you mean `{path}`?")),
-            None => source.did_you_mean(text.value, by_other_names.paths.iter().copied()),
+            None => source.did_you_mean(text.value, index.paths.iter().copied()),
         };
         source.error_with(text.span, message, help);
         None
     }
 
-    /// The scripts that were named, unless a name was not understood: it may have meant any of them.
+    /// The scripts in use; `None` if a name was unreadable, so that any script could be in use.
     pub(super) fn named(self) -> Option<BTreeSet<ScriptPath>> {
-        self.all_understood.then_some(self.named)
+        self.is_complete.then_some(self.named)
     }
 
-    /// A warning for each script that nothing names. There is none where a name was not understood.
-    pub(super) fn warn_of_unnamed(&self, diagnostics: &mut Diagnostics) {
-        if !self.all_understood {
+    /// Warns of unused scripts, if every name was readable.
+    pub(super) fn warn_of_unused(&self, diagnostics: &mut Diagnostics) {
+        if !self.is_complete {
             return;
         }
         let named: BTreeSet<&str> = self.named.iter().map(ScriptPath::as_str).collect();
-        let message = format!("no route, schedule or function of {FILE_NAME} names it");
+        let message = format!("not used by any route, schedule or function of {FILE_NAME}");
         for path in self.known.iter().filter(|path| !named.contains(path.as_str())) {
             diagnostics.add(Diagnostic::warning(path, None, message.as_str()));
         }

@@ -1,4 +1,4 @@
-//! `[env]` and `[secrets]`: what scripts read beside the request. Both came with SDK 1.2.
+//! `[env]` and `[secrets]`: settings and secrets of scripts, since SDK 1.2.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,12 @@ use crate::sdk::SdkVersion;
 use crate::source::Source;
 use crate::table::{Keys, Table};
 
-pub(super) const KEYS: Keys = Keys { known: &["required"], not_yet: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["required"], reserved: &[] };
 
-/// The version that brought them.
+/// The first version with them.
 const SINCE: SdkVersion = SdkVersion::V1_2;
 
-/// What both tables say, if it could be read.
+/// Reads both tables; `None` if one is invalid.
 pub(super) fn read(
     root: &Table<'_>,
     sdk: Option<SdkVersion>,
@@ -23,7 +23,11 @@ pub(super) fn read(
     for key in ["env", "secrets"] {
         if let (Some(sdk), Some(span)) = (sdk.filter(|sdk| *sdk < SINCE), root.key_span(key)) {
             let help = format!("set `sdk = \"{SINCE}\"`");
-            source.error_with(span, format!("`{key}` came with sdk {SINCE}, this is {sdk}"), Some(help));
+            source.error_with(
+                span,
+                format!("`{key}` requires sdk {SINCE}, this manifest has {sdk}"),
+                Some(help),
+            );
             return None;
         }
     }
@@ -36,22 +40,23 @@ fn env(root: &Table<'_>, source: &mut Source<'_>) -> Option<BTreeMap<SettingName
     let Some(value) = root.get("env") else { return Some(BTreeMap::new()) };
     let entries = value.entries("[env]", source)?;
     if entries.len() > SETTINGS_MAX {
-        let words = format!("`[env]` has {} entries, more than {SETTINGS_MAX}", entries.len());
-        source.error(value.span(), words);
+        let message = format!("`[env]` has {} entries, more than {SETTINGS_MAX}", entries.len());
+        source.error(value.span(), message);
         return None;
     }
     let mut env = Some(BTreeMap::new());
     for (name, span, value) in entries {
         let named = SettingName::new(name);
         let read = match (&named, value.as_str()) {
-            (Err(error), text) => Err((span, error.to_string(), text.and_then(|_| name_meant(name)))),
+            (Err(error), text) => Err((span, error.to_string(), text.and_then(|_| suggest_name(name)))),
             (Ok(_), None) => {
-                let help = value.scalar_written(source).map(|text| format!("write `\"{text}\"`"));
+                let help = value.scalar_source(source).map(|text| format!("write `\"{text}\"`"));
                 Err((value.span(), format!("{} must be a string", quoted(name)), help))
             }
             (Ok(_), Some(text)) if text.len() > SETTING_BYTES_MAX || text.contains('\0') => {
-                let rule = format!("{} must be at most {SETTING_BYTES_MAX} bytes, without NUL", quoted(name));
-                Err((value.span(), rule, None))
+                let message =
+                    format!("{} must be at most {SETTING_BYTES_MAX} bytes, without NUL", quoted(name));
+                Err((value.span(), message, None))
             }
             (Ok(name), Some(text)) => Ok((name.clone(), text.to_owned())),
         };
@@ -62,8 +67,8 @@ fn env(root: &Table<'_>, source: &mut Source<'_>) -> Option<BTreeMap<SettingName
                     env
                 })
             }
-            Err((span, words, help)) => {
-                source.error_with(span, words, help);
+            Err((span, message, help)) => {
+                source.error_with(span, message, help);
                 env = None;
             }
         }
@@ -71,8 +76,8 @@ fn env(root: &Table<'_>, source: &mut Source<'_>) -> Option<BTreeMap<SettingName
     env
 }
 
-/// What to write for a name in other characters: `API_URL` for `api-url`.
-fn name_meant(text: &str) -> Option<String> {
+/// The name with invalid characters replaced: `API_URL` for `api-url`.
+fn suggest_name(text: &str) -> Option<String> {
     let name = text.to_ascii_uppercase().replace(['-', '.', ' '], "_");
     SettingName::new(&name).ok().map(|name| format!("write `{name}`"))
 }
@@ -91,29 +96,29 @@ fn secrets(
             .error(value.span(), format!("`required` has {} entries, more than {SETTINGS_MAX}", items.len()));
         return None;
     }
-    let (mut required, mut seen, mut whole) = (Vec::new(), BTreeSet::new(), true);
+    let (mut required, mut seen, mut is_complete) = (Vec::new(), BTreeSet::new(), true);
     for item in items {
         let Some(text) = item.string(source) else {
-            whole = false;
+            is_complete = false;
             continue;
         };
-        let diagnostic = match SettingName::new(text.value) {
+        let message = match SettingName::new(text.value) {
             Err(error) => {
-                source.error_with(text.span, error.to_string(), name_meant(text.value));
-                whole = false;
+                source.error_with(text.span, error.to_string(), suggest_name(text.value));
+                is_complete = false;
                 continue;
             }
             Ok(name) if env.is_some_and(|env| env.contains_key(&name)) => {
-                format!("`{name}` is a setting in `[env]` too; a secret needs a name of its own")
+                format!("`{name}` is also a setting in `[env]`; a secret needs a different name")
             }
-            Ok(name) if !seen.insert(name.clone()) => format!("`{name}` is named twice"),
+            Ok(name) if !seen.insert(name.clone()) => format!("duplicate secret `{name}`"),
             Ok(name) => {
                 required.push(name);
                 continue;
             }
         };
-        source.error(text.span, diagnostic);
-        whole = false;
+        source.error(text.span, message);
+        is_complete = false;
     }
-    whole.then_some(SecretNames { required })
+    is_complete.then_some(SecretNames { required })
 }

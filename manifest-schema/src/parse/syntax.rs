@@ -1,20 +1,20 @@
-//! What breaks TOML's syntax, in words of what was meant: a slip of one line is recognised by its form, such as a value without
-//! quotation marks, and TOML's own words are for the rest.
+//! Explains TOML syntax errors. Common mistakes in one line, such as a missing quotation mark, get a message and a
+//! help of their own; other errors keep the message of the TOML parser.
 
 use std::ops::Range;
 
 use crate::diagnostic::lookalike::{Lookalike, is_invisible};
 
-/// A slip: the bytes of the line that it is in, what is wrong, and what to do.
-pub(super) struct Slip {
+/// An explanation of a syntax error. The range is relative to the line.
+pub(super) struct Explanation {
     pub(super) range: Range<usize>,
     pub(super) message: String,
     pub(super) help: Option<String>,
 }
 
-/// The slip in `line`, where TOML finds an error at byte `at`.
-pub(super) fn slip(line: &str, at: usize) -> Option<Slip> {
-    // Strings over several lines are another matter.
+/// Explains an error in `line`, which the TOML parser found at byte `at`.
+pub(super) fn explain(line: &str, at: usize) -> Option<Explanation> {
+    // Multi-line strings are not explained.
     if line.contains("\"\"\"") || line.contains("'''") {
         return None;
     }
@@ -26,28 +26,28 @@ fn write(code: &str) -> Option<String> {
     Some(format!("write `{code}`"))
 }
 
-/// A comment of another language, on a line of its own.
-fn comment(line: &str) -> Option<Slip> {
+/// A comment in the syntax of another language, on its own line.
+fn comment(line: &str) -> Option<Explanation> {
     let start = line.len() - line.trim_start().len();
     let text = &line[start..];
     let rest = ["//", "--", ";", "/*"].iter().find_map(|sign| text.strip_prefix(sign))?;
-    Some(Slip {
+    Some(Explanation {
         range: start..line.len(),
         message: "a comment begins with `#`".to_owned(),
         help: write(&format!("# {}", rest.trim_end_matches("*/").trim())),
     })
 }
 
-/// A character that looks like one of TOML, outside of strings that are closed.
-fn lookalike(line: &str) -> Option<Slip> {
-    // Where the string begins that is open, and its mark.
+/// A character that looks like ASCII, outside of closed strings.
+fn lookalike(line: &str) -> Option<Explanation> {
+    // The start and the quotation mark of the open string.
     let mut string: Option<(usize, char)> = None;
     let mut found: Vec<(usize, char, Lookalike, Option<usize>)> = Vec::new();
     for (at, c) in line.char_indices() {
         match (string, c) {
             (None, '#') => break,
             (None, '"' | '\'') => string = Some((at, c)),
-            // What stands in a string that is closed is its text.
+            // A closed string can contain any character.
             (Some((opened, mark)), c) if c == mark => {
                 found.retain(|(.., within)| *within != Some(opened));
                 string = None;
@@ -56,7 +56,7 @@ fn lookalike(line: &str) -> Option<Slip> {
         }
     }
     let (at, c, like, opened) = found.into_iter().next()?;
-    // Within a string it is the matter only where it took the place of the closing mark.
+    // In an open string, only a lookalike of the closing quotation mark matters.
     if opened.is_some() && like != Lookalike::Quote {
         return None;
     }
@@ -69,28 +69,28 @@ fn lookalike(line: &str) -> Option<Slip> {
             let value = &line[start..end];
             let inner = value.trim_matches(|c: char| matches!(c, '"' | '\'') || is_quote(c));
             let meant = if value.contains(',') { replaced(value) } else { in_quotes(inner) };
-            (start..end, format!("`{c}` ({code}) is not a quote of TOML"), write(&meant))
+            (start..end, format!("`{c}` ({code}) is not a TOML quotation mark"), write(&meant))
         }
-        Lookalike::Text(meant) => (here, format!("`{c}` ({code}) is not a character of TOML"), write(&meant)),
+        Lookalike::Text(meant) => (here, format!("`{c}` ({code}) is not a TOML character"), write(&meant)),
         Lookalike::Blank(name) => {
             let help = if is_invisible(c) { "leave it out" } else { "write a space" };
-            (here, format!("{code} ({name}) is not a blank of TOML"), Some(help.to_owned()))
+            (here, format!("{code} ({name}) is not TOML whitespace"), Some(help.to_owned()))
         }
     };
-    Some(Slip { range, message, help })
+    Some(Explanation { range, message, help })
 }
 
 fn is_quote(c: char) -> bool {
     Lookalike::of(c) == Some(Lookalike::Quote)
 }
 
-/// `text` with quotes of TOML in place of what looks like them.
+/// `text` with ASCII quotation marks.
 fn replaced(text: &str) -> String {
     text.chars().map(|c| if is_quote(c) { '"' } else { c }).collect()
 }
 
 /// `[[routes]`, `[routes]]`, `routes]`, `[routes`.
-fn header(line: &str) -> Option<Slip> {
+fn header(line: &str) -> Option<Explanation> {
     let start = line.len() - line.trim_start().len();
     let text = &line[start..];
     let name = text.trim_matches(|c| matches!(c, '[' | ']' | ' '));
@@ -101,24 +101,24 @@ fn header(line: &str) -> Option<Slip> {
     }
     let is_double = text.starts_with("[[") || text.ends_with("]]");
     let code = if is_double { format!("[[{name}]]") } else { format!("[{name}]") };
-    (code != text).then(|| Slip {
+    (code != text).then(|| Explanation {
         range: start..line.len(),
-        message: "the brackets of a table do not match".to_owned(),
+        message: "the brackets of a table header do not match".to_owned(),
         help: write(&code),
     })
 }
 
-/// A key and its value.
-fn entry(line: &str, at: usize) -> Option<Slip> {
-    // An item of YAML begins with a dash.
+/// A key with its value.
+fn entry(line: &str, at: usize) -> Option<Explanation> {
+    // A YAML list item.
     let indented = line.trim_start();
     let start = line.len() - indented.strip_prefix("- ").map_or(indented, str::trim_start).len();
     let key_length =
         line[start..].find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-' | '.'))?;
     let key = &line[start..start + key_length];
-    let behind = line[start + key_length..].trim_start();
-    let sign_length = behind.find(|c| !matches!(c, '=' | ':' | '>')).unwrap_or(behind.len());
-    let (sign, value) = (&behind[..sign_length], behind[sign_length..].trim_start());
+    let after = line[start + key_length..].trim_start();
+    let sign_length = after.find(|c| !matches!(c, '=' | ':' | '>')).unwrap_or(after.len());
+    let (sign, value) = (&after[..sign_length], after[sign_length..].trim_start());
     if key.is_empty() {
         return None;
     }
@@ -127,50 +127,54 @@ fn entry(line: &str, at: usize) -> Option<Slip> {
             "routes" | "schedules" | "functions" => format!("[[{key}]]"),
             _ => format!("[{key}]"),
         };
-        let message = "a table begins with its name in brackets".to_owned();
-        return Some(Slip { range: start..line.len(), message, help: write(&header) });
+        let message = "a table header is its name in brackets".to_owned();
+        return Some(Explanation { range: start..line.len(), message, help: write(&header) });
     }
     if sign != "=" {
-        // Without a sign, a value can be told from more words of a key by its quotation mark only.
+        // Without an operator, only a quotation mark or bracket tells a value from further words.
         let meant = matches!(sign, ":" | ":=" | "==" | "=>" | "===")
             || sign.is_empty() && value.starts_with(['"', '\'', '[']);
         let (end, value) = (value_end(line, line.len() - value.len()), value);
         let value = &value[..value.len() - (line.len() - end)];
-        return (meant && !value.is_empty()).then(|| Slip {
+        return (meant && !value.is_empty()).then(|| Explanation {
             range: line.len() - indented.len()..end,
-            message: format!("`{key}` is set with `=`"),
+            message: format!("`{key}` must be set with `=`"),
             help: write(&format!("{key} = {}", as_value(value))),
         });
     }
     let from = line.len() - value.len();
     if value.is_empty() || value.starts_with('#') {
-        return Some(Slip {
+        return Some(Explanation {
             range: line.len()..line.len(),
             message: format!("`{key}` has no value"),
             help: None,
         });
     }
-    of_value(line, from, at)
+    explain_value(line, from, at)
 }
 
-/// What is wrong with the value that begins at `from`.
-fn of_value(line: &str, from: usize, at: usize) -> Option<Slip> {
+/// Explains an error in the value that starts at `from`.
+fn explain_value(line: &str, from: usize, at: usize) -> Option<Explanation> {
     let value = &line[from..];
     let end = value_end(line, from);
     if let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) {
         return match value[1..].find(quote) {
             None => {
                 let inner = value[1..].trim_end_matches([';', ',']).trim_end();
-                let message = "the string is not closed".to_owned();
-                Some(Slip { range: from..line.len(), message, help: write(&in_quotes(inner)) })
+                let message = "unterminated string".to_owned();
+                Some(Explanation { range: from..line.len(), message, help: write(&in_quotes(inner)) })
             }
             Some(_) if at < end && value.contains('\\') => {
                 let inner = value[1..end - from].trim_end_matches(quote);
                 let message = "a backslash in double quotes begins an escape such as `\\n`".to_owned();
                 let code = format!("'{inner}'");
-                Some(Slip { range: from..end, message, help: write(&code).filter(|_| !inner.contains('\'')) })
+                Some(Explanation {
+                    range: from..end,
+                    message,
+                    help: write(&code).filter(|_| !inner.contains('\'')),
+                })
             }
-            Some(_) => behind_value(line, end),
+            Some(_) => after_value(line, end),
         };
     }
     if value.starts_with('[') {
@@ -179,17 +183,17 @@ fn of_value(line: &str, from: usize, at: usize) -> Option<Slip> {
     if value.starts_with('{') {
         return None;
     }
-    if let Some(slip) = behind_value(line, end)
+    if let Some(explain) = after_value(line, end)
         && toml_value(&line[from..end])
     {
-        return Some(slip);
+        return Some(explain);
     }
     let word = line[from..end].trim();
     let (message, help) = match word.to_ascii_lowercase().as_str() {
-        // No key of a manifest is a boolean, so a setting in `[env]` is meant.
-        lower @ ("true" | "false") => ("a text needs quotation marks".to_owned(), write(&in_quotes(lower))),
+        // No key of a manifest is a boolean, so this is a setting in `[env]`.
+        lower @ ("true" | "false") => ("a string needs quotation marks".to_owned(), write(&in_quotes(lower))),
         "null" | "nil" | "none" | "undefined" => {
-            (format!("TOML has no `{word}`"), Some("leave the key out".to_owned()))
+            (format!("TOML has no `{word}`"), Some("remove the key".to_owned()))
         }
         _ => {
             let quoted = in_quotes(word.trim_matches('`'));
@@ -198,21 +202,21 @@ fn of_value(line: &str, from: usize, at: usize) -> Option<Slip> {
                 "methods" | "domains" | "required"
             );
             let code = if is_list { format!("[{quoted}]") } else { quoted };
-            ("a text needs quotation marks".to_owned(), write(&code))
+            ("a string needs quotation marks".to_owned(), write(&code))
         }
     };
-    Some(Slip { range: from..from + line[from..end].trim_end().len(), message, help })
+    Some(Explanation { range: from..from + line[from..end].trim_end().len(), message, help })
 }
 
-/// A word without quotation marks in an array of one line.
-fn item(line: &str, from: usize, at: usize) -> Option<Slip> {
+/// An unquoted string in an array on one line.
+fn item(line: &str, from: usize, at: usize) -> Option<Explanation> {
     let here = line.get(at..).unwrap_or_default();
     if let Some(quote) = here.chars().next().filter(|c| matches!(c, '"' | '\''))
         && let Some(length) = here[1..].find(quote)
     {
         let next = &here[..length + 2];
-        let message = "a `,` is missing between two items".to_owned();
-        return Some(Slip { range: at..at + next.len(), message, help: write(&format!(", {next}")) });
+        let message = "missing `,` between two items".to_owned();
+        return Some(Explanation { range: at..at + next.len(), message, help: write(&format!(", {next}")) });
     }
     let start = line.get(from..at.min(line.len()))?.rfind(['[', ','])? + from + 1;
     let start = line.len() - line[start..].trim_start().len();
@@ -220,34 +224,34 @@ fn item(line: &str, from: usize, at: usize) -> Option<Slip> {
     let word = line[start..end].trim_end();
     let is_word = !word.is_empty()
         && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '*'));
-    (is_word && !toml_value(word)).then(|| Slip {
+    (is_word && !toml_value(word)).then(|| Explanation {
         range: start..start + word.len(),
-        message: "a text needs quotation marks".to_owned(),
+        message: "a string needs quotation marks".to_owned(),
         help: write(&in_quotes(word)),
     })
 }
 
-/// What does not belong behind a value that ends at `end`: `;`, `,`, a comment of another language.
-fn behind_value(line: &str, end: usize) -> Option<Slip> {
+/// Trailing `;`, `,` or a comment of another language after a value that ends at `end`.
+fn after_value(line: &str, end: usize) -> Option<Explanation> {
     let rest = line[end..].trim_start();
     let start = line.len() - rest.len();
     if let Some(comment) = rest.strip_prefix("//").or_else(|| rest.strip_prefix("--")) {
         let message = "a comment begins with `#`".to_owned();
-        return Some(Slip {
+        return Some(Explanation {
             range: start..line.len(),
             message,
             help: write(&format!("# {}", comment.trim())),
         });
     }
     let sign = rest.chars().next().filter(|c| matches!(c, ';' | ','))?;
-    (rest.len() == 1).then(|| Slip {
+    (rest.len() == 1).then(|| Explanation {
         range: start..line.len(),
-        message: format!("a line does not end with `{sign}`"),
+        message: format!("unexpected `{sign}` at the end of a line"),
         help: Some("leave it out".to_owned()),
     })
 }
 
-/// Where a value that begins at `from` ends: before a comment, and before a sign that ends lines elsewhere.
+/// The end of the value that starts at `from`: before a comment or a line terminator of another language.
 fn value_end(line: &str, from: usize) -> usize {
     let value = &line[from..];
     if let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\''))
@@ -260,7 +264,7 @@ fn value_end(line: &str, from: usize) -> usize {
     from + value.trim_end().trim_end_matches([';', ',']).trim_end().len()
 }
 
-/// `value` if it is one of TOML, else in quotation marks.
+/// `value` if it is valid TOML, else in quotation marks.
 fn as_value(value: &str) -> String {
     if toml_value(value) { value.to_owned() } else { in_quotes(value) }
 }

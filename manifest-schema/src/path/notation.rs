@@ -1,43 +1,44 @@
-//! Paths in the notation of other routers, and what they are here: `:id` (Express, Sinatra), `<id>` and `<int:id>` (Flask, Rocket),
-//! `[id]` and `[...rest]` (Next.js), `*` and `**` (globs), `(.*)` (regular expressions), `{id:int}`, `{rest...}` (ASP.NET, Go).
+//! Path syntax of other routers, and its equivalents: `:id` (Express, Sinatra), `<id>` and `<int:id>` (Flask,
+//! Rocket), `[id]` and `[...rest]` (Next.js), `*` and `**` (globs), `(.*)` (regular expressions), `{id:int}`,
+//! `{rest...}` (ASP.NET, Go).
 
 use super::Segment;
 
-/// A part that is text here and that another router would capture.
+/// A literal segment that another router would capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Foreign {
-    /// Which part it is, counted from 0.
+pub(crate) struct ForeignCapture {
+    /// The index of the segment.
     pub(crate) index: usize,
-    /// The capture that is meant: `{id}`, `{*rest}`.
+    /// The equivalent capture: `{id}`, `{*rest}`.
     pub(crate) capture: String,
 }
 
-/// The parts of a path that another router would capture, in order.
-pub(crate) fn foreign_captures(segments: &[Segment]) -> Vec<Foreign> {
+/// The segments that another router would capture, in order.
+pub(crate) fn foreign_captures(segments: &[Segment]) -> Vec<ForeignCapture> {
     let captured = |segment: &Segment| super::captured(segment).cloned();
     let mut taken: Vec<String> = segments.iter().filter_map(captured).collect();
     let mut foreign = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
         let Segment::Literal(text) = segment else { continue };
-        let Some(meant) = capture_meant(text) else { continue };
+        let Some(capture) = parse_capture(text) else { continue };
         let is_last = index + 1 == segments.len();
-        let name = unique(&meant.name, &taken);
-        foreign.push(Foreign { index, capture: written(&name, meant.is_rest && is_last) });
+        let name = unique(&capture.name, &taken);
+        foreign.push(ForeignCapture { index, capture: format_capture(&name, capture.is_rest && is_last) });
         taken.push(name);
     }
     foreign
 }
 
-/// A capture: its name, and whether it takes the remainder.
-struct Meant {
+/// A capture: its name, and whether it takes the remaining segments.
+struct Capture {
     name: String,
     is_rest: bool,
 }
 
-/// What another router captures by a part; `None` where it is text there too.
-fn capture_meant(part: &str) -> Option<Meant> {
-    let part_named = |name: &str| is_name(name).then(|| Meant { name: name.to_owned(), is_rest: false });
-    let rest_named = |name: &str| Meant {
+/// The capture that a segment is in another router; `None` for literal text.
+fn parse_capture(part: &str) -> Option<Capture> {
+    let part_named = |name: &str| is_name(name).then(|| Capture { name: name.to_owned(), is_rest: false });
+    let rest_named = |name: &str| Capture {
         name: if is_name(name) { name.to_owned() } else { "rest".to_owned() },
         is_rest: true,
     };
@@ -50,8 +51,8 @@ fn capture_meant(part: &str) -> Option<Meant> {
     }
     if let Some(inner) = between(part, "<", ">") {
         let (kind, name) = inner.split_once(':').unwrap_or(("", inner));
-        let meant = part_named(name)?;
-        return Some(Meant { is_rest: kind == "path", ..meant });
+        let capture = part_named(name)?;
+        return Some(Capture { is_rest: kind == "path", ..capture });
     }
     if let Some(named) = part.strip_prefix(':') {
         let end = named.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(named.len());
@@ -68,24 +69,24 @@ fn capture_meant(part: &str) -> Option<Meant> {
         return Some(rest_named(name));
     }
     if part.contains('*') && !part.contains(['(', ')']) {
-        return Some(Meant { name: "part".to_owned(), is_rest: false });
+        return Some(Capture { name: "part".to_owned(), is_rest: false });
     }
     let is_rest = matches!(between(part, "(", ")")?, ".*" | ".+");
-    Some(Meant { name: if is_rest { "rest" } else { "part" }.to_owned(), is_rest })
+    Some(Capture { name: if is_rest { "rest" } else { "part" }.to_owned(), is_rest })
 }
 
-/// The capture that a part with a pattern was meant to be: `{id}` for `{id:\d+}` and `:id(\d+)`.
-pub(super) fn capture_of_pattern(part: &str, is_last: bool) -> Option<String> {
+/// The capture for a segment with a pattern: `{id}` for `{id:\d+}` and `:id(\d+)`.
+pub(super) fn repair_pattern(part: &str, is_last: bool) -> Option<String> {
     if part.starts_with('{') {
-        return repaired(part, is_last);
+        return repair_capture(part, is_last);
     }
-    let meant = capture_meant(part)?;
-    Some(written(&meant.name, meant.is_rest && is_last))
+    let capture = parse_capture(part)?;
+    Some(format_capture(&capture.name, capture.is_rest && is_last))
 }
 
-/// The capture that a part with braces was probably meant to be: `{id}` for `{id:int}`, `{*rest}` for `{rest...}`. `None`: it has
-/// no name that could be one.
-pub(super) fn repaired(part: &str, is_last: bool) -> Option<String> {
+/// The likely capture for a segment with invalid braces: `{id}` for `{id:int}`, `{*rest}` for `{rest...}`. `None`
+/// without a valid name.
+pub(super) fn repair_capture(part: &str, is_last: bool) -> Option<String> {
     let open = part.find('{').map_or(0, |at| at + 1);
     let end = part[open..].find('}').map_or(part.len(), |at| open + at);
     let inner = part[open..end].trim_matches(|c: char| matches!(c, '{' | '}' | ' '));
@@ -101,17 +102,17 @@ pub(super) fn repaired(part: &str, is_last: bool) -> Option<String> {
         name => name.replace('-', "_"),
     };
     let name = if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name };
-    is_name(&name).then(|| written(&name, is_rest && is_last))
+    is_name(&name).then(|| format_capture(&name, is_rest && is_last))
 }
 
-/// `name`, or the first of `name2`, `name3` ... that is not taken.
+/// `name`, or the first of `name2`, `name3` ... that is not in `taken`.
 pub(super) fn unique(name: &str, taken: &[String]) -> String {
     let numbered = (2..).map(|number| format!("{name}{number}"));
     let mut names = std::iter::once(name.to_owned()).chain(numbered);
     names.find(|name| !taken.contains(name)).unwrap_or_else(|| name.to_owned())
 }
 
-fn written(name: &str, is_rest: bool) -> String {
+fn format_capture(name: &str, is_rest: bool) -> String {
     if is_rest { format!("{{*{name}}}") } else { format!("{{{name}}}") }
 }
 
@@ -129,7 +130,7 @@ mod tests {
     use super::super::RoutePath;
     use super::*;
 
-    fn meant(path: &str) -> String {
+    fn capture(path: &str) -> String {
         let path = RoutePath::parse(path).unwrap();
         let captures: Vec<_> =
             foreign_captures(path.segments()).into_iter().map(|foreign| foreign.capture).collect();
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn captures_of_other_routers_are_recognised() {
+    fn captures_of_other_routers_are_recognized() {
         for (path, captures) in [
             ("/users/:id", "{id}"),
             ("/users/:id/posts/:post_id", "{id} {post_id}"),
@@ -162,12 +163,12 @@ mod tests {
             ("/a*b", "{part}"),
             ("/{id}/:id", "{id2}"),
         ] {
-            assert_eq!(meant(path), captures, "{path}");
+            assert_eq!(capture(path), captures, "{path}");
         }
     }
 
     #[test]
-    fn text_is_text() {
+    fn literals_are_not_captures() {
         for path in [
             "/",
             "/a/{b}/{*c}",
@@ -181,7 +182,7 @@ mod tests {
             "/~ada",
             "/:memory:",
         ] {
-            assert_eq!(meant(path), "", "{path}");
+            assert_eq!(capture(path), "", "{path}");
         }
     }
 }

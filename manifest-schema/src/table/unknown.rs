@@ -1,4 +1,4 @@
-//! Keys that a table does not have, and what they were meant to be.
+//! Diagnostics for unknown keys.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,13 +7,13 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::Keys;
-use crate::cron::expression_meant;
+use crate::cron::suggest_expression;
 use crate::diagnostic::quoted;
 use crate::name::SettingName;
 use crate::source::Source;
 
-/// Names of keys elsewhere, and what they are here.
-const OTHER_NAMES: [(&str, &str); 38] = [
+/// Key names of other systems, and their equivalents.
+const ALIASES: [(&str, &str); 38] = [
     ("method", "methods"),
     ("verb", "methods"),
     ("verbs", "methods"),
@@ -54,14 +54,14 @@ const OTHER_NAMES: [(&str, &str); 38] = [
     ("host", "domains"),
 ];
 
-/// The keys of the manifest as a whole, which people put into a table.
-const OF_THE_ROOT: [&str; 8] = ["sdk", "app", "routes", "schedules", "functions", "env", "secrets", "limits"];
+/// Keys of the root table, which can be misplaced in another table.
+const ROOT_KEYS: [&str; 8] = ["sdk", "app", "routes", "schedules", "functions", "env", "secrets", "limits"];
 
-/// A diagnostic: a key that `what` does not have. The one that it was meant to be, if that is known.
-pub(super) fn refuse(
+/// Reports an unknown key. Returns the known key that it probably means.
+pub(super) fn report(
     key: &Spanned<Cow<'_, str>>,
     value: &Spanned<DeValue<'_>>,
-    what: &str,
+    table: &str,
     keys: &Keys,
     source: &mut Source<'_>,
 ) -> Option<&'static str> {
@@ -69,49 +69,47 @@ pub(super) fn refuse(
     let message = format!("unknown key {}", quoted(name));
     let entry = entry(key, value, source);
     let text = value.get_ref().as_str();
-    // A secret's value has no place in a repository.
-    if what == "[secrets]" && SettingName::new(name).is_ok() {
-        let help =
-            format!("write `required = [\"{name}\"]`; its value is set by  picloud secrets set {name}");
+    // Values of secrets must not be in a repository.
+    if table == "[secrets]" && SettingName::new(name).is_ok() {
+        let help = format!("write `required = [\"{name}\"]`; set its value with  picloud secrets set {name}");
         source.error_with(entry.unwrap_or_else(|| key.span()), message, Some(help));
         return None;
     }
-    let other = OTHER_NAMES
-        .iter()
-        .find(|(other, here)| other.eq_ignore_ascii_case(name) && keys.known.contains(here));
-    let meant = match other {
-        Some((_, here)) => Some(*here),
+    let alias =
+        ALIASES.iter().find(|(alias, key)| alias.eq_ignore_ascii_case(name) && keys.known.contains(key));
+    let suggested = match alias {
+        Some((_, key)) => Some(*key),
         None => {
             let near = source.nearest(name, keys.known.iter().copied());
             keys.known.iter().copied().find(|known| Some(*known) == near)
         }
     };
-    // Where the value is other than it should be too, both are written.
-    let whole = match (meant, text) {
+    // If the value needs a change too, the help has the whole entry.
+    let whole = match (suggested, text) {
         (Some("methods"), Some(method)) => {
             Some(format!("methods = [\"{}\"]", method.to_ascii_uppercase().escape_debug()))
         }
         (Some("cron"), Some(text)) => {
-            expression_meant(text).map(|expression| format!("cron = \"{expression}\""))
+            suggest_expression(text).map(|expression| format!("cron = \"{expression}\""))
         }
         _ => None,
     };
-    let (span, help) = match (meant, whole.zip(entry)) {
+    let (span, help) = match (suggested, whole.zip(entry)) {
         (_, Some((code, entry))) => (entry, format!("write `{code}`")),
-        (Some(meant), None) => (key.span(), format!("did you mean `{meant}`?")),
-        (None, None) if what != "the manifest" && OF_THE_ROOT.contains(&name) => {
-            (key.span(), "it belongs to the manifest as a whole: put it above the first table".to_owned())
+        (Some(suggested), None) => (key.span(), format!("did you mean `{suggested}`?")),
+        (None, None) if table != "the manifest" && ROOT_KEYS.contains(&name) => {
+            (key.span(), "it is a key of the root table: move it above the first table".to_owned())
         }
         (None, None) if name == "name" => {
-            (key.span(), "an app has the name that it is pushed to: leave it out".to_owned())
+            (key.span(), "remove it: the URL of the push names the app".to_owned())
         }
-        (None, None) => (key.span(), format!("{what} takes {}", keys.known.join(", "))),
+        (None, None) => (key.span(), format!("{table} accepts {}", keys.known.join(", "))),
     };
     source.error_with(span, message, Some(help));
-    meant
+    suggested
 }
 
-/// Where key and value stand, if that is on one line.
+/// The range of key and value, if it is on one line.
 fn entry(
     key: &Spanned<Cow<'_, str>>,
     value: &Spanned<DeValue<'_>>,

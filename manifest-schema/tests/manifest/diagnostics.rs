@@ -1,4 +1,4 @@
-//! Wrong manifests, and what is said of them: `line:column message | help`.
+//! Diagnostics of invalid manifests, as `line:column message | help`.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,9 @@ use manifest_schema::name::AppName;
 use manifest_schema::parse::{ParseContext, ParseError, Parsed, parse};
 use manifest_schema::sdk::SdkVersion;
 
-use super::helps::helps_where_it_holds_code;
+use super::helps::assert_helps_apply;
 
-/// Reads `text` in a repository of `a.rhai` and `b.rhai`.
+/// Parses `text` in a repository with `a.rhai` and `b.rhai`.
 fn read(text: &[u8]) -> Result<Parsed, ParseError> {
     let scripts: BTreeSet<String> = ["a.rhai", "b.rhai"].map(str::to_owned).into();
     parse(text, ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts })
@@ -23,36 +23,36 @@ fn shown(diagnostic: &Diagnostic) -> String {
     format!("{span}{}{help}", diagnostic.message)
 }
 
-/// The errors of `text`. Warnings, which tell of scripts that nothing names, are left out.
+/// The errors of `text`, without warnings about unused scripts.
 fn errors(text: &str) -> Vec<String> {
     let diagnostics = read(text.as_bytes()).expect_err(text).diagnostics;
     diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).map(shown).collect()
 }
 
-/// Asserts that a manifest of `sdk = "1.1"` on line 1 and `rest` from line 2 on has these errors.
+/// Asserts the errors of a manifest with `sdk = "1.1"` in line 1 and `rest` from line 2 on.
 #[track_caller]
-fn says(rest: &str, expected: &[&str]) {
-    says_first(rest, expected);
-    helps_where_it_holds_code(&format!("sdk = \"1.1\"\n{rest}"));
+fn assert_diagnostics(rest: &str, expected: &[&str]) {
+    assert_first_diagnostics(rest, expected);
+    assert_helps_apply(&format!("sdk = \"1.1\"\n{rest}"));
 }
 
-/// The same where there is another diagnostic behind the one that help is for.
+/// Like [`assert_diagnostics`], ignoring later errors.
 #[track_caller]
-fn says_first(rest: &str, expected: &[&str]) {
+fn assert_first_diagnostics(rest: &str, expected: &[&str]) {
     assert_eq!(errors(&format!("sdk = \"1.1\"\n{rest}")), expected, "\n{rest}");
 }
 
 #[test]
-fn an_sdk_must_be_named_and_spoken() {
+fn sdk_is_required_and_must_be_supported() {
     for (text, expected) in [
         ("", "1:1 the manifest has no `sdk` | write `sdk = \"1.2\"` in the first line"),
         (
             "sdk = \"2.0\"",
-            "1:7 sdk `2.0` is unknown, this server speaks `1.0`, `1.1`, `1.2`, `1.3` | write `\"1.2\"`",
+            "1:7 sdk `2.0` is not supported, this server supports `1.0`, `1.1`, `1.2`, `1.3` | write `\"1.2\"`",
         ),
         (
             "sdk = \"1.1.0\"",
-            "1:7 sdk `1.1.0` is unknown, this server speaks `1.0`, `1.1`, `1.2`, `1.3` | write `\"1.1\"`",
+            "1:7 sdk `1.1.0` is not supported, this server supports `1.0`, `1.1`, `1.2`, `1.3` | write `\"1.1\"`",
         ),
         ("sdk = 1.1", "1:7 `sdk` must be a string, not a float | write `\"1.1\"`"),
         ("sdk = true", "1:7 `sdk` must be a string, not a boolean"),
@@ -62,42 +62,54 @@ fn an_sdk_must_be_named_and_spoken() {
 }
 
 #[test]
-fn unknown_keys_are_placed_at_the_key_with_a_suggestion_or_the_known_ones() {
-    says("ruotes = []", &["2:1 unknown key `ruotes` | did you mean `routes`?"]);
-    says(
+fn unknown_key_is_reported_with_a_suggestion_or_the_known_keys() {
+    assert_diagnostics("ruotes = []", &["2:1 unknown key `ruotes` | did you mean `routes`?"]);
+    assert_diagnostics(
         "\"über\\n\" = 1",
         &[
-            "2:1 unknown key `über\\n` | the manifest takes sdk, app, routes, schedules, functions, env, secrets, limits",
+            "2:1 unknown key `über\\n` | the manifest accepts sdk, app, routes, schedules, functions, env, secrets, limits",
         ],
     );
-    says("[app]\n  colour = 1", &["3:3 unknown key `colour` | [app] takes description, domains"]);
-    says("app.descripton = 'x'", &["2:5 unknown key `descripton` | did you mean `description`?"]);
-    says_first("[limit]\ntimeout = 1", &["2:2 unknown key `limit` | did you mean `limits`?"]);
-    says(
+    assert_diagnostics(
+        "[app]\n  colour = 1",
+        &["3:3 unknown key `colour` | [app] accepts description, domains"],
+    );
+    assert_diagnostics(
+        "app.descripton = 'x'",
+        &["2:5 unknown key `descripton` | did you mean `description`?"],
+    );
+    assert_first_diagnostics("[limit]\ntimeout = 1", &["2:2 unknown key `limit` | did you mean `limits`?"]);
+    assert_diagnostics(
         "[[functions]]\nname = \"f\"\nscript = \"a.rhai\"\ncron = \"x\"",
-        &["5:1 unknown key `cron` | [[functions]] takes name, script"],
+        &["5:1 unknown key `cron` | [[functions]] accepts name, script"],
     );
 }
 
 #[test]
-fn what_is_not_built_yet_is_said_to_be_so() {
-    says(
+fn reserved_key_is_not_yet_supported() {
+    assert_diagnostics(
         "[[checks]]\nstatus = 200\n[capabilities]\nkv = true",
         &[
-            "2:3 `checks` is not supported by this server yet",
-            "4:2 `capabilities` is not supported by this server yet",
+            "2:3 `checks` is not yet supported by this server",
+            "4:2 `capabilities` is not yet supported by this server",
         ],
     );
 }
 
 #[test]
-fn settings_and_secrets_came_with_sdk_1_2() {
-    says("[env]\nA = \"b\"", &["2:2 `env` came with sdk 1.2, this is 1.1 | set `sdk = \"1.2\"`"]);
-    says("[secrets]", &["2:2 `secrets` came with sdk 1.2, this is 1.1 | set `sdk = \"1.2\"`"]);
+fn settings_and_secrets_require_sdk_1_2() {
+    assert_diagnostics(
+        "[env]\nA = \"b\"",
+        &["2:2 `env` requires sdk 1.2, this manifest has 1.1 | set `sdk = \"1.2\"`"],
+    );
+    assert_diagnostics(
+        "[secrets]",
+        &["2:2 `secrets` requires sdk 1.2, this manifest has 1.1 | set `sdk = \"1.2\"`"],
+    );
 }
 
 #[test]
-fn settings_and_secrets_have_names_and_are_strings() {
+fn names_and_values_of_settings_and_secrets_are_validated() {
     let refused = |rest: &str| -> Vec<String> {
         let scripts = BTreeSet::new();
         let context = ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts };
@@ -117,8 +129,8 @@ fn settings_and_secrets_have_names_and_are_strings() {
     assert_eq!(
         refused("[env]\nA = \"b\"\n[secrets]\nrequired = [\"A\", \"B\", \"B\", \"c\", 1]"),
         [
-            "5:13 `A` is a setting in `[env]` too; a secret needs a name of its own".to_owned(),
-            "5:23 `B` is named twice".to_owned(),
+            "5:13 `A` is also a setting in `[env]`; a secret needs a different name".to_owned(),
+            "5:23 duplicate secret `B`".to_owned(),
             format!("5:28 name `c` {rule}"),
             "5:33 `required` must be a string, not an integer".to_owned(),
         ]
@@ -127,40 +139,49 @@ fn settings_and_secrets_have_names_and_are_strings() {
 }
 
 #[test]
-fn wrong_types_are_placed_at_the_value() {
-    says("app = 1", &["2:7 `app` must be a table, not an integer"]);
-    says("[[app]]", &["2:1 `app` must be a table, not an array | write `[app]`"]);
-    says_first("[routes]", &["2:1 `routes` must be an array of tables, not a table | write `[[routes]]`"]);
-    says("routes = \"a\"", &["2:10 `routes` must be an array, not a string"]);
-    says("routes = [7]", &["2:11 `routes` must be a table, not an integer"]);
-    says("[app]\ndescription = []", &["3:15 `description` must be a string, not an array"]);
-    says("[app]\ndescription = 2026-01-01", &["3:15 `description` must be a string, not a date or time"]);
-    says(
+fn wrong_type_is_reported_at_the_value() {
+    assert_diagnostics("app = 1", &["2:7 `app` must be a table, not an integer"]);
+    assert_diagnostics("[[app]]", &["2:1 `app` must be a table, not an array | write `[app]`"]);
+    assert_first_diagnostics(
+        "[routes]",
+        &["2:1 `routes` must be an array of tables, not a table | write `[[routes]]`"],
+    );
+    assert_diagnostics("routes = \"a\"", &["2:10 `routes` must be an array, not a string"]);
+    assert_diagnostics("routes = [7]", &["2:11 `routes` must be a table, not an integer"]);
+    assert_diagnostics("[app]\ndescription = []", &["3:15 `description` must be a string, not an array"]);
+    assert_diagnostics(
+        "[app]\ndescription = 2026-01-01",
+        &["3:15 `description` must be a string, not a date or time"],
+    );
+    assert_diagnostics(
         "[app]\ndescription = \"a\\nb\"",
         &["3:15 `description` must be one line of at most 200 characters"],
     );
 }
 
 #[test]
-fn domains_are_names_of_their_own() {
-    says("[app]\ndomains = \"a.b\"", &["3:11 `domains` must be an array, not a string | write `[\"a.b\"]`"]);
-    let rule = "must be a whole host name in lower case, such as `hello.example.com`";
-    says_first(
+fn domains_are_validated_and_unique() {
+    assert_diagnostics(
+        "[app]\ndomains = \"a.b\"",
+        &["3:11 `domains` must be an array, not a string | write `[\"a.b\"]`"],
+    );
+    let rule = "must be a full host name in lower case, such as `hello.example.com`";
+    assert_first_diagnostics(
         "[app]\ndomains = [\"a.example\", \"A.example\", 7, \"a.example\"]",
         &[
             &format!("3:25 domain `A.example` {rule} | write `a.example`"),
             "3:38 `domains` must be a string, not an integer",
-            "3:41 domain `a.example` is named twice",
+            "3:41 duplicate domain `a.example`",
         ],
     );
 }
 
 #[test]
-fn missing_keys_are_placed_at_the_header() {
-    says("[[routes]]", &["2:1 [[routes]] has no `path`", "2:1 [[routes]] has no `script`"]);
-    says("\n  [[functions]]\nscript = \"a.rhai\"", &["3:3 [[functions]] has no `name`"]);
-    says("functions = [{name = \"f\"}]", &["2:14 [[functions]] has no `script`"]);
-    says(
+fn missing_key_is_reported_at_the_header() {
+    assert_diagnostics("[[routes]]", &["2:1 [[routes]] has no `path`", "2:1 [[routes]] has no `script`"]);
+    assert_diagnostics("\n  [[functions]]\nscript = \"a.rhai\"", &["3:3 [[functions]] has no `name`"]);
+    assert_diagnostics("functions = [{name = \"f\"}]", &["2:14 [[functions]] has no `script`"]);
+    assert_diagnostics(
         "[[schedules]]",
         &[
             "2:1 [[schedules]] has no `name`",
@@ -171,43 +192,49 @@ fn missing_keys_are_placed_at_the_header() {
 }
 
 #[test]
-fn a_path_is_placed_at_what_is_wrong_with_it() {
+fn path_error_is_reported_at_the_broken_segment() {
     let route = |path: &str| format!("[[routes]]\npath = {path}\nscript = \"a.rhai\"");
-    says(&route("\"greet\""), &["3:9 path `greet` must begin with `/` | write `/greet`"]);
-    says(&route("'/a//b'"), &["3:11 path `/a//b` has an empty part | write `/`"]);
-    says(&route("\"/ü/{a}/{a}\""), &["3:16 path `/ü/{a}/{a}` captures one name twice | write `{a2}`"]);
-    says(
+    assert_diagnostics(&route("\"greet\""), &["3:9 path `greet` must begin with `/` | write `/greet`"]);
+    assert_diagnostics(&route("'/a//b'"), &["3:11 path `/a//b` has an empty segment | write `/`"]);
+    assert_diagnostics(
+        &route("\"/ü/{a}/{a}\""),
+        &["3:16 path `/ü/{a}/{a}` has two captures of one name | write `{a2}`"],
+    );
+    assert_diagnostics(
         &route("\"/a%20b\""),
         &["3:11 path `/a%20b` has a `%`; paths are written decoded, such as `ü` for `%C3%BC` | write ` `"],
     );
-    // With an escape in it, what stands where is not told from the string.
-    says(
+    // With an escape, the span is the whole string.
+    assert_diagnostics(
         &route("\"/\\u0061?\""),
         &[
-            "3:8 path `/a?` has a `?`; queries are no part of a path | leave it out: the script reads it as `ctx.request.query`",
+            "3:8 path `/a?` has a `?`; routes do not match queries | remove it: scripts read it as `ctx.request.query`",
         ],
     );
-    says(&route("\"\""), &["3:8 path `` must begin with `/` | write `/`"]);
+    assert_diagnostics(&route("\"\""), &["3:8 path `` must begin with `/` | write `/`"]);
 }
 
 #[test]
-fn methods_are_those_of_http_each_once() {
+fn methods_are_validated_and_unique() {
     let route = |methods: &str| format!("[[routes]]\npath = \"/\"\nmethods = {methods}\nscript = \"a.rhai\"");
-    says(
+    assert_diagnostics(
         &route("[\"get\", \"FLY\", \"PUT\", \"PUT\", 1]"),
         &[
-            "4:12 `get` is not a method that a script can answer | did you mean `GET`?",
-            "4:19 `FLY` is not a method that a script can answer | known are GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-            "4:33 method `PUT` is named twice",
+            "4:12 `get` is not a supported method | did you mean `GET`?",
+            "4:19 `FLY` is not a supported method | expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            "4:33 duplicate method `PUT`",
             "4:40 `methods` must be a string, not an integer",
         ],
     );
-    says(&route("[]"), &["4:11 `methods` has no method | leave it out to answer every method"]);
-    says(&route("\"GET\""), &["4:11 `methods` must be an array, not a string | write `[\"GET\"]`"]);
+    assert_diagnostics(&route("[]"), &["4:11 `methods` is empty | remove it to match every method"]);
+    assert_diagnostics(
+        &route("\"GET\""),
+        &["4:11 `methods` must be an array, not a string | write `[\"GET\"]`"],
+    );
 }
 
 #[test]
-fn two_routes_for_one_request_conflict() {
+fn routes_that_match_one_request_conflict() {
     let routes = |routes: &[(&str, &str)]| -> String {
         let route = |(path, methods): &(&str, &str)| {
             format!("[[routes]]\npath = \"{path}\"\nscript = \"a.rhai\"\nmethods = [{methods}]\n")
@@ -216,24 +243,24 @@ fn two_routes_for_one_request_conflict() {
     };
     let get = "\"GET\"";
     let every = "'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'";
-    says(
+    assert_diagnostics(
         &routes(&[("/{a}", "\"GET\", \"PUT\""), ("/{b}", "\"PUT\""), ("/{c}", "\"POST\"")]),
         &[
-            "7:8 path `/{b}` is answered by the route of line 3 already, for PUT | remove one, or give each its `methods`",
+            "7:8 path `/{b}` conflicts with the route in line 3 for PUT | remove one, or restrict the `methods` of each",
         ],
     );
-    says(
+    assert_diagnostics(
         &routes(&[("/a/{*x}", every), ("/a/{*y}", every)]),
         &[
-            "7:8 path `/a/{*y}` is answered by the route of line 3 already, for every method | remove one, or give each its `methods`",
+            "7:8 path `/a/{*y}` conflicts with the route in line 3 for every method | remove one, or restrict the `methods` of each",
         ],
     );
-    // Each later one names the first.
-    says(
+    // Each duplicate names the first.
+    assert_diagnostics(
         &routes(&[("/", get), ("/", get), ("/", get)]),
         &[
-            "7:8 path `/` is answered by the route of line 3 already, for GET | remove one, or give each its `methods`",
-            "11:8 path `/` is answered by the route of line 3 already, for GET | remove one, or give each its `methods`",
+            "7:8 path `/` conflicts with the route in line 3 for GET | remove one, or restrict the `methods` of each",
+            "11:8 path `/` conflicts with the route in line 3 for GET | remove one, or restrict the `methods` of each",
         ],
     );
     for (one, other) in
@@ -245,8 +272,8 @@ fn two_routes_for_one_request_conflict() {
 }
 
 #[test]
-fn a_schedule_says_which_it_is() {
-    says(
+fn schedule_diagnostic_names_the_schedule() {
+    assert_diagnostics(
         "[[schedules]]\nname = \"tick\"\ncron = \"61 * * * *\"\ntimezone = \"Europe/Berln\"\nscript = \"a.rhai\"\noverlap = \"skp\"\ncatch_up = \"all\"",
         &[
             "4:8 schedule `tick`: minute 61 in `61 * * * *` is out of range 0-59",
@@ -256,54 +283,57 @@ fn a_schedule_says_which_it_is() {
         ],
     );
     let cron = |cron: &str| format!("[[schedules]]\nname = \"t\"\nscript = \"a.rhai\"\ncron = \"{cron}\"");
-    says(
+    assert_diagnostics(
         &cron("@dayly"),
         &["5:8 schedule `t`: `@dayly` is not a nickname of a cron expression | did you mean `@daily`?"],
     );
-    says(
+    assert_diagnostics(
         &cron("0 0 30 2 *"),
-        &["5:8 schedule `t`: `0 0 30 2 *` is never due: no month in it has such a day"],
+        &["5:8 schedule `t`: `0 0 30 2 *` is never due: none of its months has such a day"],
     );
-    says(
+    assert_diagnostics(
         &cron("* * *"),
         &[
             "5:8 schedule `t`: `* * *` has 3 fields, must have 5, or 6 with seconds first | such as `*/5 * * * *`, every five minutes",
         ],
     );
-    // One without a name is told by its span.
-    says(
+    // A schedule without a name is identified by the span.
+    assert_diagnostics(
         "[[schedules]]\nname = \"1\"\nscript = \"a.rhai\"\ncron = \"x * * * *\"\ntimezone = \"+01:00\"",
         &[
             "3:8 name `1` must be 1 to 60 characters of a-z, A-Z, 0-9, `-` and `_`, and begin with a letter",
             "5:8 minute `x` in `x * * * *` is not `*`, a number, a range such as `1-5` or a step such as `*/2`",
-            "6:12 `+01:00` is not an IANA time zone | write `Etc/GMT-1`, always an hour ahead of UTC in spite of its sign, or a place, which knows summer time",
+            "6:12 `+01:00` is not an IANA time zone | write `Etc/GMT-1`, always an hour ahead of UTC despite its sign, or a location, which observes daylight saving time",
         ],
     );
 }
 
 #[test]
-fn names_are_unique_within_their_list() {
+fn names_are_unique_in_their_list() {
     let function = "[[functions]]\nname = \"f\"\nscript = \"a.rhai\"\n";
     let schedule = "[[schedules]]\nname = \"f\"\ncron = \"@daily\"\nscript = \"a.rhai\"\n";
     assert!(read(format!("sdk = \"1.1\"\n{function}{schedule}").as_bytes()).is_ok());
-    says(&[function, function].concat(), &["6:8 function `f` is declared in line 3 already"]);
-    says(&[schedule, schedule].concat(), &["7:8 schedule `f` is declared in line 3 already"]);
-    // Even where the first is wrong otherwise.
-    says(
+    assert_diagnostics(&[function, function].concat(), &["6:8 function `f` is already declared in line 3"]);
+    assert_diagnostics(&[schedule, schedule].concat(), &["7:8 schedule `f` is already declared in line 3"]);
+    // Even if the first one is otherwise invalid.
+    assert_diagnostics(
         &["[[functions]]\nname = \"f\"\n", function].concat(),
-        &["2:1 [[functions]] has no `script`", "5:8 function `f` is declared in line 3 already"],
+        &["2:1 [[functions]] has no `script`", "5:8 function `f` is already declared in line 3"],
     );
 }
 
 #[test]
-fn scripts_are_files_of_the_repository() {
+fn scripts_must_exist_in_the_repository() {
     let function = |script: &str| format!("[[functions]]\nname = \"f\"\nscript = \"{script}\"");
-    says(&function("c.rhai"), &["4:10 script `c.rhai` is not in the repository | did you mean `a.rhai`?"]);
-    says(
+    assert_diagnostics(
+        &function("c.rhai"),
+        &["4:10 script `c.rhai` is not in the repository | did you mean `a.rhai`?"],
+    );
+    assert_diagnostics(
         &function("jobs/tidy_up_at_night.rhai"),
         &["4:10 script `jobs/tidy_up_at_night.rhai` is not in the repository"],
     );
-    says(
+    assert_diagnostics(
         &function("../a.rhai"),
         &[
             "4:10 script `../a.rhai` must be a relative path within the repository that ends in `.rhai` | did you mean `a.rhai`?",
@@ -313,7 +343,7 @@ fn scripts_are_files_of_the_repository() {
 
 #[test]
 fn limits_have_units_and_a_ceiling() {
-    says(
+    assert_diagnostics(
         "[limits]\ntimeout = \"2h\"\noperations = \"many\"\nmemory = \"64MB\"\nbody = 1.5\nconcurrency = []",
         &[
             "3:11 `timeout` is 2h, more than the 60s that a server grants by default \
@@ -324,7 +354,7 @@ fn limits_have_units_and_a_ceiling() {
             "7:15 `concurrency` must be an integer, not an array",
         ],
     );
-    says(
+    assert_diagnostics(
         "[limits]\ntimeout = 5",
         &[
             "3:11 `timeout` must be a duration such as `\"5s\"`, `\"500ms\"` or `\"1m\"`, not an integer | write `\"5s\"`",
@@ -365,7 +395,7 @@ fn limits_have_units_and_a_ceiling() {
 }
 
 #[test]
-fn limits_beyond_the_ceiling_name_what_raises_it() {
+fn limit_beyond_the_ceiling_names_the_flag_that_raises_it() {
     let scripts = BTreeSet::from(["a.rhai".to_owned()]);
     let tick = |n: u32| format!("[[schedules]]\nname = \"t{n}\"\ncron = \"@hourly\"\nscript = \"a.rhai\"\n");
     let text =
@@ -396,7 +426,7 @@ fn limits_beyond_the_ceiling_name_what_raises_it() {
 }
 
 #[test]
-fn schedules_that_run_too_often_together_are_refused_at_the_first_that_is_too_much() {
+fn total_run_rate_is_limited_at_the_first_schedule_that_exceeds_it() {
     let scripts = BTreeSet::from(["a.rhai".to_owned()]);
     let refused = |crons: &[&str], schedule_runs: u32| {
         let schedule = |(n, cron): (usize, &&str)| {
@@ -411,23 +441,26 @@ fn schedules_that_run_too_often_together_are_refused_at_the_first_that_is_too_mu
             .map(|refused| refused.diagnostics.iter().map(shown).collect::<Vec<_>>())
             .unwrap_or_default()
     };
-    // A minute has 60, 6, 2, 1 and 1 of these; those of a day count as those of every minute do.
+    // They run 60, 6, 2, 1 and 1 times a minute. A daily schedule counts like one of every minute.
     let crons = ["* * * * * *", "*/10 * * * * *", "0,30 * * * * *", "* * * * *", "0 3 * * *"];
     assert_eq!(refused(&crons, 70), Vec::<String>::new());
     assert_eq!(
         refused(&crons, 67),
         [
-            "13:8 the schedules run up to 70 times a minute together, more than the 67 times a minute that the server grants the app \
+            "13:8 the schedules together run up to 70 times a minute, more than the 67 that the server grants the app \
           | run some of them less often; an admin raises it with  picloud apps limits hello --schedule-runs 70"
         ]
     );
     assert!(refused(&crons, 0)[0].starts_with("5:8 "), "{:?}", refused(&crons, 0));
     let every_second = ["* * * * * *"; 100];
-    assert!(refused(&every_second, 300)[0].starts_with("25:8 the schedules run up to 6000 times a minute"));
+    assert!(
+        refused(&every_second, 300)[0]
+            .starts_with("25:8 the schedules together run up to 6000 times a minute")
+    );
 }
 
 #[test]
-fn every_syntax_error_is_told_in_one_go() {
+fn all_syntax_errors_are_reported_at_once() {
     let found = errors("sdk = \n[app]\ndescription = 'x\n[limits]\ntimeout 5\n");
     let places: Vec<&str> = found.iter().filter_map(|diagnostic| diagnostic.split(' ').next()).collect();
     assert_eq!(places, ["1:6", "3:15", "5:9"], "{found:?}");
@@ -435,7 +468,7 @@ fn every_syntax_error_is_told_in_one_go() {
 }
 
 #[test]
-fn a_syntax_error_hides_no_fault_of_other_sections_and_makes_none_of_its_own() {
+fn syntax_error_only_suppresses_diagnostics_of_its_section() {
     let text = "sdk = \"9\"\n[[routes]]\npath = \nnonsense = 1\n[limits]\ntimeout = \"9h\"\n";
     let found = errors(text);
     assert_eq!(found.len(), 3, "{found:?}");
@@ -447,7 +480,7 @@ fn a_syntax_error_hides_no_fault_of_other_sections_and_makes_none_of_its_own() {
 }
 
 #[test]
-fn a_script_that_nothing_names_is_a_warning() {
+fn unused_script_is_a_warning() {
     let parsed = read(b"sdk = \"1.1\"\n[[functions]]\nname = \"f\"\nscript = \"a.rhai\"").unwrap();
     let warnings: Vec<_> = parsed.warnings.iter().collect();
     let [warning] = warnings[..] else { panic!("{warnings:?}") };
@@ -455,11 +488,11 @@ fn a_script_that_nothing_names_is_a_warning() {
         (warning.severity, warning.file.as_str(), &warning.span),
         (Severity::Warning, "b.rhai", &None)
     );
-    assert_eq!(warning.message, "no route, schedule or function of picloud.toml names it");
+    assert_eq!(warning.message, "not used by any route, schedule or function of picloud.toml");
 }
 
 #[test]
-fn warnings_come_with_errors_but_not_where_a_name_of_a_script_is_not_understood() {
+fn unused_scripts_are_unknown_while_a_script_name_is_unreadable() {
     let files = |text: &str| -> Vec<String> {
         read(text.as_bytes())
             .unwrap_err()
@@ -475,25 +508,25 @@ fn warnings_come_with_errors_but_not_where_a_name_of_a_script_is_not_understood(
 }
 
 #[test]
-fn a_file_that_is_no_text_is_refused_at_its_first_wrong_byte() {
+fn invalid_utf_8_is_reported_at_its_first_byte() {
     let diagnostics = read(b"sdk = \"1.1\"\n\xc3\xbc\xff").unwrap_err().diagnostics;
     assert_eq!(
         diagnostics.iter().map(shown).collect::<Vec<_>>(),
-        ["2:2 the manifest is not UTF-8 from byte 15 on | save it as UTF-8"]
+        ["2:2 the manifest is not valid UTF-8 at byte 15 | save it as UTF-8"]
     );
 }
 
 #[test]
-fn a_byte_order_mark_and_windows_line_ends_move_no_column() {
+fn byte_order_mark_and_crlf_do_not_shift_columns() {
     assert_eq!(
         errors("\u{feff}sdk = \"9\"\r\n[app]\r\nx = 1\r\n")[1],
-        "3:1 unknown key `x` | [app] takes description, domains"
+        "3:1 unknown key `x` | [app] accepts description, domains"
     );
     assert!(errors("\u{feff}sdk = \"9\"")[0].starts_with("1:7 "));
 }
 
 #[test]
-fn what_is_understood_of_a_wrong_manifest_is_handed_on() {
+fn invalid_manifest_returns_its_valid_parts() {
     let refused = |text: &str| {
         let refused = read(text.as_bytes()).unwrap_err();
         let scripts = refused.scripts.map(|scripts| scripts.iter().map(ToString::to_string).collect());
@@ -510,7 +543,7 @@ fn what_is_understood_of_a_wrong_manifest_is_handed_on() {
 }
 
 #[test]
-fn weekdays_in_digits_are_taken_with_a_warning() {
+fn weekday_number_is_a_warning() {
     let schedule = |cron: &str| {
         let text = format!(
             "sdk = \"1.1\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\ncron = \"{cron}\"\n\
@@ -521,14 +554,14 @@ fn weekdays_in_digits_are_taken_with_a_warning() {
     assert_eq!(
         schedule("0 9 * * 1-5"),
         [
-            "5:8 schedule `s`: weekday `1-5` in `0 9 * * 1-5` is written in digits | write `0 9 * * MON-FRI`: elsewhere 0 can be another day than Sunday"
+            "5:8 schedule `s`: weekday `1-5` in `0 9 * * 1-5` is a number | write `0 9 * * MON-FRI`: other crons number weekdays differently"
         ]
     );
     assert_eq!(schedule("0 9 * * MON-FRI"), [""; 0]);
 }
 
 #[test]
-fn a_draft_of_the_sdk_is_taken_with_a_warning() {
+fn sdk_draft_is_a_warning() {
     let warnings = |sdk: &str| {
         let text = format!(
             "sdk = \"{sdk}\"\n[[functions]]\nname = \"f\"\nscript = \"a.rhai\"\n[[functions]]\nname = \"g\"\nscript = \"b.rhai\"\n"
@@ -538,15 +571,15 @@ fn a_draft_of_the_sdk_is_taken_with_a_warning() {
     assert_eq!(
         warnings("1.3"),
         [
-            "1:7 sdk 1.3 is a draft: it can change until PiCloud 0.1.0 is released | what must not change stays on `sdk = \"1.2\"`"
+            "1:7 sdk 1.3 is a draft: it can change until PiCloud 0.1.0 is released | for a stable contract, set `sdk = \"1.2\"`"
         ]
     );
     assert_eq!(warnings("1.2"), [""; 0]);
 }
 
 #[test]
-fn one_slip_of_a_name_is_one_fault() {
-    says(
+fn misspelt_key_is_one_diagnostic() {
+    assert_diagnostics(
         "[[functions]]\nname = \"f\"\nscirpt = \"a.rhai\"",
         &["4:1 unknown key `scirpt` | did you mean `script`?"],
     );
@@ -564,24 +597,24 @@ fn one_slip_of_a_name_is_one_fault() {
 }
 
 #[test]
-fn other_languages_than_toml_are_recognised() {
+fn json_and_yaml_are_recognized() {
     assert_eq!(
         errors("{\n  \"sdk\": \"1.2\"\n}\n"),
-        ["1:1 the manifest is JSON, and has to be TOML | `picloud init` writes one to begin with"]
+        ["1:1 the manifest must be TOML, not JSON | `picloud init` creates one"]
     );
     assert_eq!(
         errors("sdk: \"1.2\"\nroutes:\n  - path: /\n    script: a.rhai\n"),
         [
-            "1:1 `sdk` is set with `=` | write `sdk = \"1.2\"`",
-            "2:1 a table begins with its name in brackets | write `[[routes]]`",
-            "3:3 `path` is set with `=` | write `path = \"/\"`",
-            "4:5 `script` is set with `=` | write `script = \"a.rhai\"`",
+            "1:1 `sdk` must be set with `=` | write `sdk = \"1.2\"`",
+            "2:1 a table header is its name in brackets | write `[[routes]]`",
+            "3:3 `path` must be set with `=` | write `path = \"/\"`",
+            "4:5 `script` must be set with `=` | write `script = \"a.rhai\"`",
         ]
     );
 }
 
 #[test]
-fn a_city_is_offered_for_a_slip_and_not_for_likeness() {
+fn city_is_suggested_for_a_typo_but_not_for_similarity() {
     let help = |zone: &str| {
         let text = format!(
             "sdk = \"1.1\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\ncron = \"@daily\"\ntimezone = \"{zone}\"\n"
@@ -604,7 +637,7 @@ fn a_city_is_offered_for_a_slip_and_not_for_likeness() {
 }
 
 #[test]
-fn a_conflict_of_a_merge_is_one_fault() {
+fn merge_conflict_is_one_diagnostic() {
     let text = "<<<<<<< HEAD\nsdk = \"1.2\"\n=======\nsdk = \"1.1\"\n>>>>>>> other\n";
     assert_eq!(
         errors(text),
@@ -615,9 +648,9 @@ fn a_conflict_of_a_merge_is_one_fault() {
 }
 
 #[test]
-fn an_sdk_below_a_table_is_one_fault() {
+fn sdk_in_a_table_is_one_diagnostic() {
     assert_eq!(
         errors("[app]\nsdk = \"1.2\"\n"),
-        ["2:1 unknown key `sdk` | it belongs to the manifest as a whole: put it above the first table"]
+        ["2:1 unknown key `sdk` | it is a key of the root table: move it above the first table"]
     );
 }

@@ -1,4 +1,4 @@
-//! Help that holds code is right: put in its span, it leaves one diagnostic fewer, and none that was not there.
+//! Applying the code of a help at its span removes a diagnostic and adds none.
 
 use std::collections::BTreeSet;
 
@@ -16,21 +16,21 @@ fn diagnostics(text: &str) -> Diagnostics {
     }
 }
 
-/// What is said, apart from scripts that nothing names: they have no span.
-fn said(diagnostics: &Diagnostics) -> Vec<String> {
+/// The messages, except those about unused scripts.
+fn messages(diagnostics: &Diagnostics) -> Vec<String> {
     let placed = diagnostics.iter().filter(|diagnostic| diagnostic.span.is_some());
     placed.map(|diagnostic| diagnostic.message.clone()).collect()
 }
 
-/// The code that a help says to write in the span of what is wrong.
+/// The code in a help.
 fn code(help: &str) -> Option<&str> {
-    let begins = ["write `", "did you mean `", "such as `", "write a place, such as `", "set `"];
+    let begins = ["write `", "did you mean `", "such as `", "write a location, such as `", "set `"];
     let rest = begins.iter().find_map(|begin| help.strip_prefix(begin))?;
     rest.split_once('`').map(|(code, _)| code)
 }
 
-/// `text` with the help of `diagnostic` in its span. A string stays one.
-fn helped(text: &str, diagnostic: &Diagnostic) -> Option<String> {
+/// `text` with the help of `diagnostic` applied. A string stays a string.
+fn apply_help(text: &str, diagnostic: &Diagnostic) -> Option<String> {
     let (span, help) = (diagnostic.span.as_ref()?, diagnostic.help.as_ref()?);
     let code = code(help)?;
     if help.starts_with("set `") || help.ends_with("in the first line") {
@@ -41,37 +41,37 @@ fn helped(text: &str, diagnostic: &Diagnostic) -> Option<String> {
     let line = &mut lines[span.line - 1];
     let characters: Vec<char> = line.chars().collect();
     let (before, rest) = characters.split_at(span.column - 1);
-    let (wrong, behind) = rest.split_at(span.width.min(rest.len()));
+    let (spanned, after) = rest.split_at(span.width.min(rest.len()));
     let is_string = |text: &str| text.starts_with(['"', '\'', '[', '{', ',']) && !text.starts_with("{*");
-    let mark = wrong
+    let mark = spanned
         .first()
         .copied()
         .filter(|c| matches!(c, '"' | '\''))
         .filter(|_| !is_string(code) && !help.ends_with("without quotation marks"));
     let mark = mark.map(String::from).unwrap_or_default();
-    *line = before.iter().collect::<String>() + &mark + code + &mark + &behind.iter().collect::<String>();
+    *line = before.iter().collect::<String>() + &mark + code + &mark + &after.iter().collect::<String>();
     Some(lines.join("\n") + "\n")
 }
 
-/// The same, and that there is one at least.
+/// Like [`assert_helps_apply`], with at least one help that has code.
 #[track_caller]
-fn helps(text: &str) {
-    assert!(helps_where_it_holds_code(text), "no help for\n{text}\n{:#?}", said(&diagnostics(text)));
+fn assert_help_applies(text: &str) {
+    assert!(assert_helps_apply(text), "no help for\n{text}\n{:#?}", messages(&diagnostics(text)));
 }
 
-/// Asserts that each help of `text` which holds code helps, and says whether there is one.
+/// Asserts that each help with code in it applies, and returns whether there is one.
 #[track_caller]
-pub(crate) fn helps_where_it_holds_code(text: &str) -> bool {
+pub(crate) fn assert_helps_apply(text: &str) -> bool {
     let before = diagnostics(text);
     let mut helped_once = false;
     for diagnostic in before.iter() {
-        let Some(after) = helped(text, diagnostic) else { continue };
+        let Some(after) = apply_help(text, diagnostic) else { continue };
         helped_once = true;
-        let (before, after_faults) = (said(&before), said(&diagnostics(&after)));
-        let new: Vec<_> = after_faults.iter().filter(|message| !before.contains(message)).collect();
+        let (before, messages_after) = (messages(&before), messages(&diagnostics(&after)));
+        let new: Vec<_> = messages_after.iter().filter(|message| !before.contains(message)).collect();
         assert!(
-            after_faults.len() < before.len() && new.is_empty(),
-            "{text}\n{}: {:?}\nbecomes\n{after}\nwith {after_faults:#?}",
+            messages_after.len() < before.len() && new.is_empty(),
+            "{text}\n{}: {:?}\nbecomes\n{after}\nwith {messages_after:#?}",
             diagnostic.message,
             diagnostic.help
         );
@@ -84,7 +84,7 @@ fn route(path: &str) -> String {
 }
 
 #[test]
-fn of_paths() {
+fn path_helps() {
     for path in [
         "/users/:id",
         "/users/:id/posts/:post",
@@ -119,18 +119,18 @@ fn of_paths() {
         "*",
         "./greet",
     ] {
-        helps(&route(&format!("\"{path}\"")));
+        assert_help_applies(&route(&format!("\"{path}\"")));
     }
-    helps(&route("'/a\\b'"));
-    helps(&route("'/users/:id(\\d+)'"));
-    helps(&route("'/a/{id:\\d+}'"));
+    assert_help_applies(&route("'/a\\b'"));
+    assert_help_applies(&route("'/users/:id(\\d+)'"));
+    assert_help_applies(&route("'/a/{id:\\d+}'"));
     for path in ["^/a$", "/a/{rest*}", "/:a-:b", "/a/[:id]", "/users/[id].json"] {
-        helps(&route(&format!("\"{path}\"")));
+        assert_help_applies(&route(&format!("\"{path}\"")));
     }
 }
 
 #[test]
-fn of_methods() {
+fn method_helps() {
     for methods in [
         "\"GET\"",
         "\"get\"",
@@ -142,16 +142,16 @@ fn of_methods() {
         "[\"PSOT\"]",
         "[\"GET\" \"POST\"]",
     ] {
-        helps(&format!("{}methods = {methods}\n", route("\"/\"")));
+        assert_help_applies(&format!("{}methods = {methods}\n", route("\"/\"")));
     }
     for key in ["method = \"GET\"", "method = [\"GET\"]", "verbs = [\"GET\"]", "methds = [\"GET\"]"] {
-        helps(&format!("{}{key}\n", route("\"/\"")));
+        assert_help_applies(&format!("{}{key}\n", route("\"/\"")));
     }
 }
 
 #[test]
-fn of_scripts() {
-    helps("sdk = \"1.2\"\n[[functions]]\nname = \"f\"\nscript = [\"a.rhai\"]\n");
+fn script_helps() {
+    assert_help_applies("sdk = \"1.2\"\n[[functions]]\nname = \"f\"\nscript = [\"a.rhai\"]\n");
     for script in [
         "a",
         "./a.rhai",
@@ -168,7 +168,7 @@ fn of_scripts() {
         "../a.rhai",
         "jobs/tidy",
     ] {
-        helps(&format!("sdk = \"1.2\"\n[[functions]]\nname = \"f\"\nscript = \"{script}\"\n"));
+        assert_help_applies(&format!("sdk = \"1.2\"\n[[functions]]\nname = \"f\"\nscript = \"{script}\"\n"));
     }
 }
 
@@ -179,7 +179,7 @@ fn schedule(cron: &str, zone: &str) -> String {
 }
 
 #[test]
-fn of_cron_expressions() {
+fn cron_helps() {
     for cron in [
         "@every 5m",
         "@every 30s",
@@ -213,12 +213,12 @@ fn of_cron_expressions() {
         "",
         "0 0 1-7 * MON",
     ] {
-        helps(&schedule(cron, "UTC"));
+        assert_help_applies(&schedule(cron, "UTC"));
     }
 }
 
 #[test]
-fn of_time_zones() {
+fn time_zone_helps() {
     for zone in [
         "CEST",
         "PST",
@@ -247,12 +247,12 @@ fn of_time_zones() {
         "W. Europe Standard Time",
         "Pacific Time",
     ] {
-        helps(&schedule("0 9 * * *", zone));
+        assert_help_applies(&schedule("0 9 * * *", zone));
     }
 }
 
 #[test]
-fn of_limits() {
+fn limit_helps() {
     for limits in [
         "timeout = \"10 hours\"",
         "timeout = \"1m30s\"",
@@ -282,18 +282,20 @@ fn of_limits() {
         "timout = \"5s\"",
         "mem = \"64MiB\"",
     ] {
-        helps(&format!("sdk = \"1.2\"\n[limits]\n{limits}\n"));
+        assert_help_applies(&format!("sdk = \"1.2\"\n[limits]\n{limits}\n"));
     }
 }
 
 #[test]
-fn of_the_sdk_and_of_names() {
+fn sdk_and_name_helps() {
     for sdk in ["1", "1.2", "\"1\"", "\"2.0\"", "\"1.1.0\"", "\"latest\"", "\"v1.2\"", "\"^1.2\""] {
-        helps(&format!("sdk = {sdk}\n"));
+        assert_help_applies(&format!("sdk = {sdk}\n"));
     }
-    helps("[app]\n");
+    assert_help_applies("[app]\n");
     for name in ["my job", "1st", "tidy.up", "größe", "@tick"] {
-        helps(&format!("sdk = \"1.2\"\n[[functions]]\nname = \"{name}\"\nscript = \"a.rhai\"\n"));
+        assert_help_applies(&format!(
+            "sdk = \"1.2\"\n[[functions]]\nname = \"{name}\"\nscript = \"a.rhai\"\n"
+        ));
     }
     for table in [
         "[env]\napi_url = \"x\"\n",
@@ -307,41 +309,45 @@ fn of_the_sdk_and_of_names() {
         "[app]\ndomains = [\"https://a.example/\"]\n",
         "[[app]]\ndescription = \"x\"\n",
     ] {
-        helps(&format!("sdk = \"1.2\"\n{table}"));
+        assert_help_applies(&format!("sdk = \"1.2\"\n{table}"));
     }
-    helps("sdk = \"1.1\"\n[env]\nA = \"x\"\n");
-    helps("sdk = \"1.2\"\nroutes = { path = \"/\", script = \"a.rhai\" }\n");
-    helps("sdk = \"1.2\"\nsecrets = [\"A\"]\n");
-    helps("sdk = \"1.2\"\n[routes]\npath = \"/\"\nscript = \"a.rhai\"\n");
+    assert_help_applies("sdk = \"1.1\"\n[env]\nA = \"x\"\n");
+    assert_help_applies("sdk = \"1.2\"\nroutes = { path = \"/\", script = \"a.rhai\" }\n");
+    assert_help_applies("sdk = \"1.2\"\nsecrets = [\"A\"]\n");
+    assert_help_applies("sdk = \"1.2\"\n[routes]\npath = \"/\"\nscript = \"a.rhai\"\n");
 }
 
 #[test]
-fn of_keys() {
+fn key_helps() {
     for entry in ["every = \"5m\"", "interval = \"1 hour\"", "at = \"12:30\""] {
-        helps(&format!("sdk = \"1.2\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\n{entry}\n"));
+        assert_help_applies(&format!(
+            "sdk = \"1.2\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\n{entry}\n"
+        ));
     }
-    helps("sdk = \"1.2\"\n[secrets]\nAPI_KEY = \"hush\"\n");
+    assert_help_applies("sdk = \"1.2\"\n[secrets]\nAPI_KEY = \"hush\"\n");
     for entry in ["url = \"/\"", "pth = \"/\"", "route = \"/\""] {
-        helps(&format!("sdk = \"1.2\"\n[[routes]]\n{entry}\nscript = \"a.rhai\"\n"));
+        assert_help_applies(&format!("sdk = \"1.2\"\n[[routes]]\n{entry}\nscript = \"a.rhai\"\n"));
     }
     for entry in ["file = \"a.rhai\"", "handler = \"a.rhai\"", "scripts = \"a.rhai\""] {
-        helps(&format!("sdk = \"1.2\"\n[[routes]]\npath = \"/\"\n{entry}\n"));
+        assert_help_applies(&format!("sdk = \"1.2\"\n[[routes]]\npath = \"/\"\n{entry}\n"));
     }
     for entry in ["schedule = \"@daily\"", "crn = \"@daily\""] {
-        helps(&format!("sdk = \"1.2\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\n{entry}\n"));
+        assert_help_applies(&format!(
+            "sdk = \"1.2\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\n{entry}\n"
+        ));
     }
     for table in [
         "[[route]]\npath = \"/\"\nscript = \"a.rhai\"",
         "[environment]\nA = \"x\"",
         "[limit]\ntimeout = \"5s\"",
     ] {
-        helps(&format!("sdk = \"1.2\"\n{table}\n"));
+        assert_help_applies(&format!("sdk = \"1.2\"\n{table}\n"));
     }
-    helps("version = \"1.2\"\n");
+    assert_help_applies("version = \"1.2\"\n");
 }
 
 #[test]
-fn of_the_syntax() {
+fn syntax_helps() {
     for line in [
         "script = a.rhai",
         "script: \"a.rhai\"",
@@ -358,17 +364,19 @@ fn of_the_syntax() {
         "script ＝ \"a.rhai\"",
         "script = \"a.rhai\" // a comment",
     ] {
-        helps(&format!("sdk = \"1.2\"\n[[functions]]\nname = \"f\"\n{line}\n"));
+        assert_help_applies(&format!("sdk = \"1.2\"\n[[functions]]\nname = \"f\"\n{line}\n"));
     }
     for line in ["[[functions]", "[functions]]", "[[functions", "functions]]"] {
-        helps(&format!("sdk = \"1.2\"\n{line}\nname = \"f\"\nscript = \"a.rhai\"\n"));
+        assert_help_applies(&format!("sdk = \"1.2\"\n{line}\nname = \"f\"\nscript = \"a.rhai\"\n"));
     }
     for comment in ["// a comment", "-- a comment", "; a comment", "/* a comment */"] {
-        helps(&format!("sdk = \"1.2\"\n{comment}\n"));
+        assert_help_applies(&format!("sdk = \"1.2\"\n{comment}\n"));
     }
-    helps("sdk = \"1.2\"\nfunctions:\n  - name: f\n");
-    helps("sdk = \"1.2\"\n[secrets]\nrequired = API_KEY\n");
-    helps("sdk = \"1.2\"\n[env]\nA = True\n");
-    helps("sdk = \"1.2\"\n[env]\nA = \"C:\\dir\"\n");
-    helps("sdk = \"1.2\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\ncron = * * * * *\n");
+    assert_help_applies("sdk = \"1.2\"\nfunctions:\n  - name: f\n");
+    assert_help_applies("sdk = \"1.2\"\n[secrets]\nrequired = API_KEY\n");
+    assert_help_applies("sdk = \"1.2\"\n[env]\nA = True\n");
+    assert_help_applies("sdk = \"1.2\"\n[env]\nA = \"C:\\dir\"\n");
+    assert_help_applies(
+        "sdk = \"1.2\"\n[[schedules]]\nname = \"s\"\nscript = \"a.rhai\"\ncron = * * * * *\n",
+    );
 }

@@ -1,4 +1,4 @@
-//! Manifests that mean harm: none panics, overflows a stack or takes long.
+//! Hostile manifests: no panic, no stack overflow, no long run time.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use manifest_schema::limits::Ceiling;
 use manifest_schema::parse::{ParseContext, ParseError, Parsed, parse};
 use proptest::prelude::*;
 
-/// The most a manifest may have, in bytes.
-const MOST: usize = 256 * 1024;
+/// The maximum size of a manifest, in bytes.
+const MANIFEST_MAX: usize = 256 * 1024;
 
-/// Wide of what a slow machine takes, and far below what anything quadratic would.
-const SOON: Duration = Duration::from_secs(20);
+/// Generous for a slow machine, but far below the time of a quadratic algorithm.
+const PARSE_TIME_MAX: Duration = Duration::from_secs(20);
 
 const WHOLE: &str = r#"
 sdk = "1.1"
@@ -35,16 +35,16 @@ timeout = "500ms"
 body = 4096
 "#;
 
-fn read_among(scripts: &BTreeSet<String>, text: &[u8]) -> Result<Parsed, ParseError> {
+fn parse_with_scripts(scripts: &BTreeSet<String>, text: &[u8]) -> Result<Parsed, ParseError> {
     parse(text, ParseContext { ceiling: &Ceiling::DEFAULT, scripts })
 }
 
 fn read(text: &[u8]) -> Result<Parsed, ParseError> {
-    read_among(&BTreeSet::from(["a.rhai".to_owned()]), text)
+    parse_with_scripts(&BTreeSet::from(["a.rhai".to_owned()]), text)
 }
 
-/// The diagnostics of `text`, read with what little a server's thread may have left of its stack.
-fn on_a_small_stack(text: &str) -> Diagnostics {
+/// Parses `text` with the stack that a server thread may have left.
+fn parse_on_small_stack(text: &str) -> Diagnostics {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(256 * 1024);
         let reading =
@@ -54,7 +54,7 @@ fn on_a_small_stack(text: &str) -> Diagnostics {
 }
 
 #[test]
-fn a_manifest_of_ten_megabytes_is_refused_unread() {
+fn manifest_of_ten_megabytes_is_rejected_without_parsing() {
     let diagnostics = read(&vec![b'='; 10_000_000]).unwrap_err().diagnostics;
     let diagnostics: Vec<_> =
         diagnostics.iter().map(|diagnostic| (diagnostic.message.as_str(), &diagnostic.span)).collect();
@@ -62,11 +62,11 @@ fn a_manifest_of_ten_megabytes_is_refused_unread() {
 }
 
 #[test]
-fn nesting_overflows_no_stack() {
+fn nesting_does_not_overflow_the_stack() {
     let key = ["a"; 75].join(".");
     let nested = format!("{}1{}", format!("{key} = {{").repeat(75), "}".repeat(75));
     for deep in [
-        "[".repeat(MOST),
+        "[".repeat(MANIFEST_MAX),
         format!("x = {}", "[".repeat(100_000)),
         "x = {x = ".repeat(20_000),
         format!("x{} = 1", ".y".repeat(100_000)),
@@ -77,23 +77,23 @@ fn nesting_overflows_no_stack() {
         format!("{key} = {{").repeat(1000),
         format!("x = [{nested}]"),
     ] {
-        let deep = &deep[..deep.len().min(MOST)];
-        assert!(!on_a_small_stack(deep).is_empty());
+        let deep = &deep[..deep.len().min(MANIFEST_MAX)];
+        assert!(!parse_on_small_stack(deep).is_empty());
     }
 }
 
 #[test]
-fn the_deepest_nesting_that_is_let_through_fits_a_small_stack() {
+fn deepest_valid_nesting_fits_a_small_stack() {
     let (tables, array) = ("{a.a = ".repeat(40), format!("{}{}", "[".repeat(35), "]".repeat(35)));
     let deepest = format!("[a{}]\na = {tables}{array}{}", ".a".repeat(60), "}".repeat(40));
-    let diagnostics = on_a_small_stack(&deepest);
-    // It is TOML, as deep as TOML goes; what is wrong with it is what it says.
+    let diagnostics = parse_on_small_stack(&deepest);
+    // Valid TOML at the maximum depth; only its meaning is invalid.
     let messages: Vec<_> = diagnostics.iter().take(2).map(|diagnostic| diagnostic.message.as_str()).collect();
     assert_eq!(messages, ["the manifest has no `sdk`", "unknown key `a`"]);
 }
 
 #[test]
-fn the_largest_manifests_of_nothing_but_faults_are_read_soon() {
+fn largest_manifests_full_of_errors_are_parsed_quickly() {
     let zone = "[[schedules]]\nname='a'\ncron='0 0 30 2 *'\ntimezone='Europa/Balin'\nscript='z/b.rhai'\n";
     let long_names = format!(
         "sdk = '{0}'\n[{0}x]\n[[functions]]\nname = '{0}'\nscript = '{0}.rhai'\n",
@@ -112,51 +112,54 @@ fn the_largest_manifests_of_nothing_but_faults_are_read_soon() {
         zone,
         &long_names,
     ] {
-        let text = repeated.repeat(MOST / repeated.len());
+        let text = repeated.repeat(MANIFEST_MAX / repeated.len());
         let start = Instant::now();
         let diagnostics = read(text.as_bytes()).unwrap_err().diagnostics;
-        assert!(start.elapsed() < SOON, "{repeated:?} took {:?}", start.elapsed());
+        assert!(start.elapsed() < PARSE_TIME_MAX, "{repeated:?} took {:?}", start.elapsed());
         let kept = diagnostics.iter().count();
-        assert!(diagnostics.errors() > 0 && kept <= Diagnostics::KEPT_MAX + 1, "{repeated:?}: {kept} faults");
+        assert!(
+            diagnostics.errors() > 0 && kept <= Diagnostics::KEPT_MAX + 1,
+            "{repeated:?}: {kept} diagnostics"
+        );
     }
 }
 
 #[test]
-fn a_list_of_a_hundred_thousand_methods_is_read_soon() {
+fn long_list_of_methods_is_parsed_quickly() {
     let text =
         format!("sdk='1.1'\n[[routes]]\npath='/'\nscript='a.rhai'\nmethods=[{}]", "'a',".repeat(60_000));
     let start = Instant::now();
     assert!(read(text.as_bytes()).is_err());
-    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    assert!(start.elapsed() < PARSE_TIME_MAX, "{:?}", start.elapsed());
 }
 
 #[test]
-fn misspelt_scripts_among_many_are_told_soon() {
+fn misspelt_scripts_among_many_are_reported_quickly() {
     let scripts: BTreeSet<String> =
         (0..20_000).map(|number| format!("scripts/number/{number}.rhai")).collect();
     let function =
         |number: usize| format!("[[functions]]\nname='f{number}'\nscript='scripts/numbr/{number}.rhai'\n");
     let text: String = std::iter::once("sdk='1.1'\n".to_owned()).chain((0..1500).map(function)).collect();
     let start = Instant::now();
-    assert!(read_among(&scripts, text.as_bytes()).is_err());
-    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    assert!(parse_with_scripts(&scripts, text.as_bytes()).is_err());
+    assert!(start.elapsed() < PARSE_TIME_MAX, "{:?}", start.elapsed());
 }
 
 #[test]
-fn unnamed_scripts_beyond_a_thousand_are_counted() {
+fn unused_scripts_beyond_the_maximum_are_counted() {
     let scripts: BTreeSet<String> = (0..1500).map(|number| format!("{number}.rhai")).collect();
-    let warnings = read_among(&scripts, b"sdk='1.1'").unwrap().warnings;
+    let warnings = parse_with_scripts(&scripts, b"sdk='1.1'").unwrap().warnings;
     assert_eq!((warnings.iter().count(), warnings.warnings()), (Diagnostics::KEPT_MAX, 1500));
 }
 
 #[test]
-fn more_entries_than_are_read_are_refused() {
+fn too_many_entries_are_rejected() {
     let text = format!("sdk='1.1'\n{}", "[[routes]]\n".repeat(2001));
     let diagnostics = read(text.as_bytes()).unwrap_err().diagnostics;
     assert_eq!(diagnostics.iter().next().unwrap().message, "`routes` has 2001 entries, more than 2000");
 }
 
-/// What holds of whatever comes out.
+/// Invariants of every result.
 fn check(text: &[u8]) -> Result<(), TestCaseError> {
     let Err(ParseError { diagnostics, .. }) = read(text) else { return Ok(()) };
     prop_assert!(diagnostics.errors() > 0);
@@ -172,12 +175,12 @@ fn check(text: &[u8]) -> Result<(), TestCaseError> {
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_manifest_or_faults(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_are_a_manifest_or_diagnostics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         check(&bytes)?;
     }
 
     #[test]
-    fn any_text_of_toml_like_pieces_is_a_manifest_or_faults(
+    fn arbitrary_toml_pieces_are_a_manifest_or_diagnostics(
         pieces in prop::collection::vec(prop::sample::select(vec![
             "[", "]", "{", "}", "=", ".", ",", "\n", "\"", "'", "\"\"\"", "#", "\\", " ", "1", "sdk", "\"1.1\"", "[[routes]]\n",
             "[limits]\n", "path", "methods", "script", "[[schedules]]\n", "cron", "\"* * * * *\"", "timeout", "ü", "\r\n", "true", "[app]",
@@ -187,7 +190,7 @@ proptest! {
     }
 
     #[test]
-    fn any_damage_to_a_whole_manifest_is_a_manifest_or_faults(
+    fn damaged_manifest_is_a_manifest_or_diagnostics(
         from in 0..WHOLE.len(), length in 0..12usize, with in "[\\[\\]{}=\".a0\\n#'-]{0,3}",
     ) {
         let mut damaged = WHOLE.to_owned();

@@ -4,4 +4,4 @@ mod diagnostics;
 mod helps;
 mod hostile;
 mod schema;
-mod whole;
+mod valid;

@@ -341,8 +341,8 @@ mod tests {
                 // Checked for the version that the manifest asks for, wrong though it is otherwise.
                 "1.rhai: `ctx.request.rest` came with sdk 1.1, this is 1.0",
                 // Named by nothing, so not looked at.
-                "2.rhai: no route, schedule or function of picloud.toml names it",
-                "3.rhai: no route, schedule or function of picloud.toml names it",
+                "2.rhai: not used by any route, schedule or function of picloud.toml",
+                "3.rhai: not used by any route, schedule or function of picloud.toml",
             ]
         );
     }

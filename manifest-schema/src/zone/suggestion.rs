@@ -1,8 +1,8 @@
-//! The zone that was probably meant by what is none: an abbreviation, an offset, a city.
+//! Suggestions for unknown time zones: abbreviations, offsets, cities.
 
 use super::ZoneData;
 
-/// Abbreviations, which several zones share and which change with the season, and a place of the zone that most mean by it.
+/// Ambiguous or seasonal abbreviations, and a location in the zone that they usually mean.
 const ABBREVIATIONS: [(&str, &str); 44] = [
     ("ACDT", "Australia/Adelaide"),
     ("ACST", "Australia/Adelaide"),
@@ -50,8 +50,8 @@ const ABBREVIATIONS: [(&str, &str); 44] = [
     ("WIT", "Asia/Jayapura"),
 ];
 
-/// Offsets that are no whole hours, in minutes ahead of UTC, and a place that has them.
-const BROKEN_OFFSETS: [(i32, &str); 9] = [
+/// Offsets with fractional hours, in minutes ahead of UTC, and a location with that offset.
+const FRACTIONAL_OFFSETS: [(i32, &str); 9] = [
     (-210, "America/St_Johns"),
     (210, "Asia/Tehran"),
     (270, "Asia/Kabul"),
@@ -63,7 +63,7 @@ const BROKEN_OFFSETS: [(i32, &str); 9] = [
     (765, "Pacific/Chatham"),
 ];
 
-/// Cities that are no zone of their own, and the zone that they are in.
+/// Cities without a zone of their own, and their zones.
 const CITIES: [(&str, &str); 44] = [
     ("atlanta", "America/New_York"),
     ("austin", "America/Chicago"),
@@ -111,39 +111,39 @@ const CITIES: [(&str, &str); 44] = [
     ("winterthur", "Europe/Zurich"),
 ];
 
-/// What a text that is no zone is.
+/// The likely meaning of an unknown zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Meant {
-    /// An abbreviation, and a place that it is used in.
+pub(crate) enum ZoneSuggestion {
+    /// An abbreviation, and a location that uses it.
     Abbreviation(&'static str),
     /// UTC by another name.
     Utc,
-    /// So many hours ahead of UTC, by the zone that always is.
+    /// Whole hours ahead of UTC, and the zone with that fixed offset.
     Hours(i32, String),
-    /// An offset that this place has.
+    /// A fractional offset, and a location with it.
     Place(&'static str),
-    /// A zone by a part of its name.
+    /// A zone, from a part of its name.
     Zone(String),
 }
 
-/// What `text` was meant to be, as far as `data` has that.
-pub(crate) fn meant(text: &str, data: &ZoneData) -> Option<Meant> {
+/// The likely meaning of `text`, if `data` has the zone.
+pub(crate) fn suggest(text: &str, data: &ZoneData) -> Option<ZoneSuggestion> {
     if let Some((_, place)) = ABBREVIATIONS.iter().find(|(short, _)| short.eq_ignore_ascii_case(text)) {
-        return known(place, data).then_some(Meant::Abbreviation(place));
+        return exists(place, data).then_some(ZoneSuggestion::Abbreviation(place));
     }
     offset(text, data).or_else(|| city(text, data))
 }
 
-fn known(name: &str, data: &ZoneData) -> bool {
+fn exists(name: &str, data: &ZoneData) -> bool {
     data.names().contains(&name)
 }
 
 /// `UTC+2`, `GMT-08:00`, `+05:30`, `Z`.
-fn offset(text: &str, data: &ZoneData) -> Option<Meant> {
+fn offset(text: &str, data: &ZoneData) -> Option<ZoneSuggestion> {
     let upper = text.trim().to_ascii_uppercase();
     let rest = upper.strip_prefix("UTC").or_else(|| upper.strip_prefix("GMT")).unwrap_or(&upper).trim();
     if matches!(rest, "Z" | "ZULU") {
-        return Some(Meant::Utc);
+        return Some(ZoneSuggestion::Utc);
     }
     let (sign, digits) = match rest.strip_prefix('+') {
         Some(digits) => (1, digits),
@@ -159,34 +159,34 @@ fn offset(text: &str, data: &ZoneData) -> Option<Meant> {
     }
     let ahead = sign * (hours * 60 + minutes);
     if ahead == 0 {
-        return Some(Meant::Utc);
+        return Some(ZoneSuggestion::Utc);
     }
     if minutes == 0 {
-        // These names count from Greenwich to UTC: the sign is the other way round.
+        // POSIX sign convention: positive is west of Greenwich.
         let name = format!("Etc/GMT{}{hours}", if sign > 0 { '-' } else { '+' });
-        return known(&name, data).then_some(Meant::Hours(sign * hours, name));
+        return exists(&name, data).then_some(ZoneSuggestion::Hours(sign * hours, name));
     }
-    let (_, place) = BROKEN_OFFSETS.iter().find(|(minutes, _)| *minutes == ahead)?;
-    known(place, data).then_some(Meant::Place(place))
+    let (_, place) = FRACTIONAL_OFFSETS.iter().find(|(minutes, _)| *minutes == ahead)?;
+    exists(place, data).then_some(ZoneSuggestion::Place(place))
 }
 
 /// `Berlin`, `new york`, `America/New York`.
-fn city(text: &str, data: &ZoneData) -> Option<Meant> {
+fn city(text: &str, data: &ZoneData) -> Option<ZoneSuggestion> {
     let wanted = text.trim().replace(' ', "_");
     let is_it = |name: &&&str| {
         name.eq_ignore_ascii_case(&wanted)
             || name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&wanted))
     };
     if let Some(name) = data.names().iter().find(is_it) {
-        return Some(Meant::Zone((*name).to_owned()));
+        return Some(ZoneSuggestion::Zone((*name).to_owned()));
     }
     let city = wanted.rsplit('/').next()?.to_ascii_lowercase();
     let (_, zone) = CITIES.iter().find(|(known, _)| *known == city)?;
-    known(zone, data).then(|| Meant::Zone((*zone).to_owned()))
+    exists(zone, data).then(|| ZoneSuggestion::Zone((*zone).to_owned()))
 }
 
-/// Whether `near` is `text` but for a slip or two: cities far from each other can have names that are alike.
-pub(crate) fn is_slip(text: &str, near: &str) -> bool {
+/// Whether the city in `near` is a typo away from that in `text`: distant cities can have similar names.
+pub(crate) fn is_typo(text: &str, near: &str) -> bool {
     let city = |name: &str| name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     let (text, near) = (city(text), city(near));
     strsim::damerau_levenshtein(&text, &near) <= if text.len() < 8 { 1 } else { 2 }

@@ -1,4 +1,4 @@
-//! Good manifests, and what is read from them.
+//! Valid manifests.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use manifest_schema::method::{Method, MethodSet};
 use manifest_schema::parse::{ParseContext, parse};
 use manifest_schema::sdk::SdkVersion;
 
-fn read_under(ceiling: &Ceiling, text: &str) -> Manifest {
+fn parse_with_ceiling(ceiling: &Ceiling, text: &str) -> Manifest {
     let scripts: BTreeSet<String> = ["a.rhai", "jobs/b.rhai"].map(str::to_owned).into();
     let parsed = parse(text.as_bytes(), ParseContext { ceiling, scripts: &scripts });
     parsed.expect("a good manifest").manifest
 }
 
 fn read(text: &str) -> Manifest {
-    read_under(&Ceiling::DEFAULT, text)
+    parse_with_ceiling(&Ceiling::DEFAULT, text)
 }
 
 #[test]
-fn a_manifest_of_one_line_declares_nothing() {
+fn minimal_manifest_declares_nothing() {
     let manifest = read("sdk = \"1.0\"");
     assert_eq!((manifest.sdk, &manifest.app.description), (SdkVersion::V1_0, &None));
     assert!(manifest.routes.is_empty() && manifest.schedules.is_empty() && manifest.functions.is_empty());
@@ -29,7 +29,7 @@ fn a_manifest_of_one_line_declares_nothing() {
 }
 
 #[test]
-fn every_key_is_read() {
+fn all_keys_are_parsed() {
     let manifest = read(
         r#"
         sdk = "1.1"
@@ -83,7 +83,7 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn missing_keys_have_defaults() {
     let manifest = read(
         "sdk = \"1.1\"\nroutes = [{path = '/', script = 'a.rhai'}]\n\
          schedules = [{name = 't', cron = '@hourly', script = 'a.rhai'}]\nlimits.concurrency = 7",
@@ -95,23 +95,23 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(manifest.limits, Limits { concurrency: 7, ..Limits::DEFAULT });
 }
 
-/// What is granted can change while a revision is live, so it is not kept with the manifest.
+/// The ceiling can change while a revision is live, so it is not stored with the manifest.
 #[test]
-fn a_default_is_the_same_whatever_the_server_grants() {
+fn defaults_do_not_depend_on_the_ceiling() {
     let executions = Limits { memory: 1024, timeout: Duration::from_secs(1), ..Limits::CEILING };
     let ceiling = Ceiling { executions, ..Ceiling::DEFAULT };
-    assert_eq!(read_under(&ceiling, "sdk = \"1.1\"").limits, Limits::DEFAULT);
-    assert_eq!(read_under(&ceiling, "sdk = \"1.1\"\n[limits]").limits, Limits::DEFAULT);
+    assert_eq!(parse_with_ceiling(&ceiling, "sdk = \"1.1\"").limits, Limits::DEFAULT);
+    assert_eq!(parse_with_ceiling(&ceiling, "sdk = \"1.1\"\n[limits]").limits, Limits::DEFAULT);
 }
 
 #[test]
-fn the_ceiling_itself_is_granted() {
+fn limits_at_the_ceiling_are_granted() {
     let text = "sdk = \"1.1\"\n[limits]\ntimeout = \"1m\"\noperations = 1_000_000_000\nmemory = \"256MiB\"\nbody = \"32MiB\"\nconcurrency = 1024";
     assert_eq!(read(text).limits, Limits::CEILING);
 }
 
 #[test]
-fn without_a_ceiling_anything_is_granted() {
+fn unbounded_ceiling_grants_any_limit() {
     let text = "sdk = \"1.1\"\n[limits]\ntimeout = \"1000m\"\nmemory = \"64GiB\"";
-    assert_eq!(read_under(&Ceiling::UNBOUNDED, text).limits.memory, 64 << 30);
+    assert_eq!(parse_with_ceiling(&Ceiling::UNBOUNDED, text).limits.memory, 64 << 30);
 }

@@ -1,20 +1,20 @@
-//! "Did you mean".
+//! "Did you mean" suggestions.
 
-/// The longest name that is compared with others, in bytes: the comparison costs their lengths multiplied.
+/// The maximum length of a compared name, in bytes. The cost of a comparison is the product of both lengths.
 const NAME_MAX: usize = 128;
 
-/// The least likeness, from 0 to 1, at which a name is offered: about two slips in a word of six letters.
-const LIKENESS_MIN: f64 = 0.6;
+/// The minimum similarity of a suggestion, from 0 to 1: about two typos in a word of six letters.
+const SIMILARITY_MIN: f64 = 0.6;
 
-/// The shortest name that is taken for a slip of another, and the shortest in which two letters can be wrong.
+/// The minimum length of a name with a typo, and of a name with two.
 const TYPO_NAME_MIN: usize = 3;
 const LONG_NAME_MIN: usize = 7;
 
-/// How much work all suggestions for one file may cost, in characters compared with characters. A few dozen misspelt
-/// time zones fit, and a file of nothing but misspelt names takes a fraction of a second.
+/// The maximum cost of all suggestions for one file, in compared characters. It allows a few dozen misspelt time
+/// zones, and bounds the time for a file of nothing but misspelt names to a fraction of a second.
 const COMPARISONS_MAX: usize = 20_000_000;
 
-/// Offers names that were probably meant, while comparing is still cheap enough.
+/// Suggests similar names, within a budget for comparisons.
 #[derive(Clone, Debug)]
 pub struct Suggestions {
     comparisons_left: usize,
@@ -27,8 +27,8 @@ impl Default for Suggestions {
 }
 
 impl Suggestions {
-    /// The name among `known` that `wrong` was probably meant to be; the first of equals. The same name in other letter
-    /// cases is always it; a huge name has none.
+    /// The name in `known` that is most similar to `wrong`, the first on a tie. A name that differs only in case
+    /// always matches; a name beyond [`NAME_MAX`] never does.
     pub fn nearest<'k>(
         &mut self,
         wrong: &str,
@@ -45,14 +45,14 @@ impl Suggestions {
                 true => (1.0, name),
                 false => (strsim::normalized_damerau_levenshtein(wrong, name), name),
             })
-            .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+            .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
             .min_by(|(a, _), (b, _)| b.total_cmp(a))
             .map(|(_, name)| name)
     }
 
-    /// The name among `known` of which `wrong` is a slip of the fingers: one letter more, less, other or swapped, or two in a name
-    /// of seven letters or more. The same name in other letter cases, or with other `_`, is always it. Of names whose
-    /// meanings are far apart this offers less than [`Suggestions::nearest`].
+    /// The name in `known` of which `wrong` is a typo: one letter inserted, deleted, replaced or transposed, or two
+    /// in a name of seven letters or more. Names that differ only in case or `_` always match. Stricter than
+    /// [`Suggestions::nearest`], for names with unrelated meanings.
     pub fn typo<'k>(&mut self, wrong: &str, known: impl Iterator<Item = &'k str> + Clone) -> Option<&'k str> {
         if wrong.len() > NAME_MAX || wrong.len() < TYPO_NAME_MIN {
             return None;
@@ -74,7 +74,7 @@ impl Suggestions {
             .map(|(_, name)| name)
     }
 
-    /// [`Suggestions::nearest`] as help: ``did you mean `path`?``.
+    /// [`Suggestions::nearest`] as a help: ``did you mean `path`?``.
     pub fn did_you_mean<'k>(
         &mut self,
         wrong: &str,
@@ -93,18 +93,18 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_name_is_offered_and_a_far_one_is_not() {
+    fn nearest_name_is_suggested_and_a_distant_one_is_not() {
         assert_eq!(near("pth", ["path", "methods"]), Some("path"));
         assert_eq!(near("zzz", ["path", "methods"]), None);
     }
 
     #[test]
-    fn the_same_name_in_other_letters_is_near() {
+    fn name_in_other_case_is_suggested() {
         assert_eq!(near("get", ["PUT", "GET"]), Some("GET"));
     }
 
     #[test]
-    fn slip_of_the_fingers_is_not_a_name_of_another_meaning() {
+    fn typo_does_not_match_a_different_word() {
         let typo = |wrong, known| Suggestions::default().typo(wrong, [known].into_iter());
         for (wrong, known) in [
             ("trimm", "trim"),
@@ -120,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_name_is_compared_with_nothing() {
+    fn huge_name_is_not_compared() {
         let huge = "x".repeat(100_000);
         assert_eq!(near(&huge, [huge.as_str()]), None);
     }
 
     #[test]
-    fn suggestions_end_when_they_have_cost_enough() {
+    fn suggestions_stop_when_the_budget_is_spent() {
         let mut suggestions = Suggestions::default();
         let known = vec!["abcdefghij"; 10_000];
         let offered =
