@@ -1,15 +1,15 @@
-# make demo   build, serve, push an example, call it, roll back, keep serving
-# make test   format, lints, the pages of the code, and every test on both databases
-# make bench  measure side by side with the references, and refresh bench/README.md
-# make faults   kills, full disks, frozen and lost databases, set clocks: the long forms, with a table of the times to recovery
-# make adversary   everything that hostile apps and visitors do, at once, for ten minutes
-# make fuzz   search for inputs that break git-receiver, FUZZ_SECONDS a target (300)
-# make release   one binary that needs nothing but the C library, with its size and checksum, in target/dist
-# make deb       a Debian package of it, in target/debian
-# make test-deb  install that into a fresh Debian that is booted, push there, upgrade, remove and purge it, and follow docs/install.md
-# make cross     the package for 64-bit ARM, with its first push in an emulator
-# make openapi  write docs/openapi.json, which a test compares with the API
-# make setup  install what these need, where it is missing: from Debian's packages, and git clients from PyPI and npm
+# make demo       build, start a server, push an example app, call it, roll back, keep serving
+# make test       formatting, lints, API documentation, and all tests on both databases
+# make bench      run the benchmarks against the reference servers, and update bench/README.md
+# make faults     fault injection, long form: kills, full disks, unavailable databases, clock changes; prints recovery times
+# make adversary  all attacks of hostile apps and clients at once, for ten minutes
+# make fuzz       fuzz git-receiver, FUZZ_SECONDS per target (300)
+# make release    build a release binary that only depends on the C library, with its checksum, in target/dist
+# make deb        build a Debian package in target/debian
+# make test-deb   test that package in a booted Debian: install, push, upgrade, remove, purge, and the steps of docs/install.md
+# make cross      build the package for 64-bit ARM, and run the demo in an emulator
+# make openapi    write docs/openapi.json, which a test compares with the API
+# make setup      install missing dependencies of these targets: Debian packages, and git clients from PyPI, npm and Go
 
 .PHONY: demo test bench faults adversary fuzz openapi release deb test-deb cross setup setup-cross setup-demo
 
@@ -29,7 +29,7 @@ test: setup
 openapi:
 	PICLOUD_WRITE_OPENAPI=1 $(CARGO) test -p picloud --locked openapi_document
 
-# BENCH names the parts to measure; `bench/peers.py hello` and its like run one by itself, when this has built and installed.
+# BENCH selects the benchmarks. Once built and installed, one can be run directly, such as `bench/peers.py hello`.
 BENCH ?= git peers swap fair table nodes idle
 NGINX_MODULES = /usr/lib/nginx/modules
 LUA_LIBRARIES = /usr/lib/$(shell uname -m)-linux-gnu/lua/5.1
@@ -44,7 +44,7 @@ bench: setup-demo
 	@for part in $(BENCH); do bench/$$part.py || exit 1; done
 	@bench/page.py
 
-# The short forms of these tests are part of `make test`; each prints the seed that repeats it. FAULTS_OF names the modules to run.
+# `make test` runs the short form. Each test prints its seed. FAULTS_OF selects the test modules.
 FAULTS_OF ?= crash_recovery:: disk_faults:: unresponsive:: lock_contention:: ambiguous_commit:: point_in_time_recovery:: \
 	database_outage:: unservable_apps:: clock_skew:: status:: lost_key:: shutdown:: under_load:: restore::
 faults: setup
@@ -53,14 +53,14 @@ faults: setup
 	@FAULTS=long tests/with-postgres $(CARGO) test --workspace --locked --test e2e -- $(FAULTS_OF) 2>target/faults/log; \
 		code=$$?; grep '^seed ' target/faults/log; grep '^recovered ' target/faults/log | sort -k2,2nr -k4; exit $$code
 
-# All attacks at once for ten minutes on forty apps, on the release binary.
+# Ten minutes, forty apps, the release binary.
 adversary: setup
 	$(CARGO) build --release --locked -p picloud
 	$(CARGO) build --workspace --all-targets --locked
 	FAULTS=long PICLOUD_BINARY=$(CURDIR)/target/release/picloud $(CARGO) test --workspace --locked --test e2e -- adversary --nocapture
 
-# Built by itself, with flags of its own (git-receiver/fuzz/.cargo). An input that breaks something ends the search; it
-# stays in target/fuzz/found with the others that were found, about which the real git is asked in the end.
+# Outside the workspace, with its own flags (git-receiver/fuzz/.cargo). A crash ends the run; its input is kept in
+# target/fuzz/found with the generated corpus, which is compared with git at the end.
 FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= request pack object upload
 fuzz: setup-demo
@@ -78,14 +78,14 @@ fuzz: setup-demo
 	done
 	FUZZ_FOUND=$(CURDIR)/target/fuzz/found $(CARGO) test -p git-receiver --test fuzz --locked
 
-# TARGET is another machine's. Debian's cross compiler is for the C that is in it, and links it.
+# TARGET is a target triple for cross compilation. Debian's cross compiler compiles the C code, and links.
 TARGET ?=
 BINARY = target/$(if $(TARGET),$(TARGET)/)release/picloud
 DIST = target/dist$(if $(TARGET),/$(TARGET))
 ARM = aarch64-unknown-linux-gnu
 ifeq ($(TARGET),$(ARM))
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER ?= aarch64-linux-gnu-gcc
-# What the cross compiler came with is the machine that it is for, as far as programs in user space see.
+# The cross compiler's sysroot is enough for user-mode emulation.
 RUN = qemu-aarch64 -L /usr/aarch64-linux-gnu
 endif
 release: setup-demo $(if $(TARGET),setup-cross)
@@ -97,14 +97,14 @@ release: setup-demo $(if $(TARGET),setup-cross)
 deb: release
 	RUN="$(RUN)" debian/build $(DIST)/picloud target/debian $(TARGET)
 
-# Apart from `make test`, which has two minutes once all is built: this is a second release build, and takes as long as the first.
+# Not part of `make test`: it needs a second full release build.
 cross:
 	$(MAKE) deb TARGET=$(ARM)
 	qemu-aarch64 -L /usr/aarch64-linux-gnu target/dist/$(ARM)/picloud --version
 	qemu-aarch64 -L /usr/aarch64-linux-gnu target/dist/$(ARM)/picloud demo --exit --listen 127.0.0.1:0
 
-# Apart from `make test`: once everything is built, two Debians are booted for one to three minutes; cargo-deb, a release build and
-# what the Debians are made of take far longer the first time.
+# Not part of `make test`: it boots two Debian systems for one to three minutes. The first run also builds cargo-deb, a
+# release binary and the base images.
 test-deb: deb
 	tests/package $$(ls -t target/debian/picloud_*_$$(dpkg --print-architecture).deb | head -n 1)
 
@@ -113,14 +113,14 @@ setup-cross:
 		qemu-aarch64:qemu-user
 	@command -v rustup >/dev/null && rustup target add $(TARGET) || true
 
-# A C compiler and linker builds Rust and the embedded SQLite; git pushes.
+# A C compiler and linker for Rust and the embedded SQLite; git for the push.
 setup-demo:
 	@tests/install cc:gcc git:git
 
-OTHER_CLOCK = /usr/lib/$(shell uname -m)-linux-gnu/faketime/libfaketimeMT.so.1
+FAKETIME = /usr/lib/$(shell uname -m)-linux-gnu/faketime/libfaketimeMT.so.1
 setup: setup-demo
 	@tests/install caddy:caddy curl:curl openssl:openssl script:bsdutils psql:postgresql-client initdb:postgresql setpriv:util-linux \
-		systemd-analyze:systemd unshare:util-linux pgbouncer:pgbouncer $(OTHER_CLOCK):libfaketime
+		systemd-analyze:systemd unshare:util-linux pgbouncer:pgbouncer $(FAKETIME):libfaketime
 	@tests/install jgit:jgit-cli java:default-jre-headless
 	@tests/venv tests/clients/requirements.txt target/clients-venv
 	@tests/npm tests/clients target/clients-node
