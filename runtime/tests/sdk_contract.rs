@@ -7,7 +7,7 @@
 //! - a minor version adds names, which scripts of older versions do not see
 //! - a major version changes or removes; the server keeps the old behaviour for scripts that ask for the old version
 //!
-//! `tests/tests/house` fails where the file has changed and the version has not.
+//! `tests/tests/conventions` fails if this file changes without the version.
 //!
 //! Whether the engine works right is asked in `engine.rs`; here is only what scripts are promised. No test needs a
 //! network, a database or a file.

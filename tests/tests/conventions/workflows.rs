@@ -1,4 +1,4 @@
-//! The workflows in `.github` are right, as far as a linter can say.
+//! The workflows in `.github` pass the linter.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ fn lint(files: &[PathBuf]) -> (bool, String) {
 }
 
 #[test]
-fn workflows_have_no_fault() {
+fn workflows_pass_the_linter() {
     let folder = fs::read_dir(root().join(".github/workflows")).expect("workflows");
     let files: Vec<PathBuf> = folder.map(|entry| entry.expect("a file").path()).collect();
     assert!(files.len() >= 3, "{files:?}");
@@ -26,7 +26,7 @@ fn workflows_have_no_fault() {
 }
 
 #[test]
-fn fault_in_a_workflow_is_found() {
+fn linter_finds_an_error_in_a_workflow() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("test.yml");
     fs::write(&file, "on: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ github.nope }}\n").expect("a file");

@@ -1,30 +1,29 @@
-//! A type stands in one place: whoever reads its definition finds all of its methods in that file, or in the files of the folder
-//! that the definition opens.
+//! The methods of a type are in the file that defines it, or in the files of the folder that this file opens.
 //!
-//! `impl Scheduler` can stand in the files of `schedules/`, because `schedules/mod.rs` defines it; `impl Store` in those of
-//! `store/src/`, because `lib.rs` does. No deeper, and nowhere else: what another module wants of a type is a function there.
-//! Traits can be implemented anywhere.
+//! `impl Scheduler` can be in the files of `schedules/`, because `schedules/mod.rs` defines it; `impl Store` in those
+//! of `store/src/`, because `lib.rs` does. Not in deeper folders and not elsewhere; other modules use functions.
+//! Trait impls can be anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::circles::{Module, module, stripped};
-use super::{MAY_USE, root, rust_files};
+use super::cycles::{Module, module, strip_comments_and_strings};
+use super::{CRATES, root, rust_files};
 
-fn is_of_a_word(character: char) -> bool {
+fn is_identifier_char(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// The word at the beginning of a text.
-fn word(text: &str) -> &str {
-    &text[..text.find(|character| !is_of_a_word(character)).unwrap_or(text.len())]
+/// The identifier at the start of a text.
+fn identifier(text: &str) -> &str {
+    &text[..text.find(|character| !is_identifier_char(character)).unwrap_or(text.len())]
 }
 
-/// What follows each `keyword` of a code.
-fn behind<'c>(code: &'c str, keyword: &str) -> Vec<(&'c str, &'c str)> {
+/// The text before and after each `keyword`.
+fn after_keyword<'c>(code: &'c str, keyword: &str) -> Vec<(&'c str, &'c str)> {
     let whole = |at: &usize| {
-        let ends = |character: char| !is_of_a_word(character);
+        let ends = |character: char| !is_identifier_char(character);
         code[..*at].chars().next_back().is_none_or(ends)
             && code[at + keyword.len()..].chars().next().is_none_or(ends)
     };
@@ -32,13 +31,13 @@ fn behind<'c>(code: &'c str, keyword: &str) -> Vec<(&'c str, &'c str)> {
     found.map(|at| (code[..at].trim_end(), code[at + keyword.len()..].trim_start())).collect()
 }
 
-/// The types that a code defines.
-fn defined(code: &str) -> BTreeSet<String> {
+/// The types that the code defines.
+fn defined_types(code: &str) -> BTreeSet<String> {
     let kinds = ["struct", "enum", "union"].into_iter();
-    kinds.flat_map(|kind| behind(code, kind)).map(|(_, rest)| word(rest).to_owned()).collect()
+    kinds.flat_map(|kind| after_keyword(code, kind)).map(|(_, rest)| identifier(rest).to_owned()).collect()
 }
 
-/// What stands behind the generic parameters at the beginning of a text, if there are any.
+/// The text after leading generic parameters.
 fn without_generics(text: &str) -> &str {
     if !text.starts_with('<') {
         return text;
@@ -59,15 +58,15 @@ fn without_generics(text: &str) -> &str {
     ""
 }
 
-/// The types whose own methods a code has.
-fn implemented(code: &str) -> BTreeSet<String> {
-    let items = behind(code, "impl").into_iter().filter(|(before, _)| {
+/// The types with inherent impls in the code.
+fn inherent_impl_types(code: &str) -> BTreeSet<String> {
+    let items = after_keyword(code, "impl").into_iter().filter(|(before, _)| {
         before.chars().next_back().is_none_or(|character| matches!(character, '{' | '}' | ';' | ']'))
     });
     let heads = items.filter_map(|(_, rest)| rest.split_once('{')).map(|(head, _)| without_generics(head));
-    let own = heads.filter(|head| behind(head, "for").iter().all(|(_, rest)| rest.starts_with('<')));
+    let own = heads.filter(|head| after_keyword(head, "for").iter().all(|(_, rest)| rest.starts_with('<')));
     let paths = own.map(|head| {
-        let end = head.find(|character| !is_of_a_word(character) && character != ':');
+        let end = head.find(|character| !is_identifier_char(character) && character != ':');
         &head[..end.unwrap_or(head.len())]
     });
     paths
@@ -77,49 +76,53 @@ fn implemented(code: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The methods that stand elsewhere than their type: which, and where. A type that a macro defines is not looked for.
-fn astray(files: &BTreeMap<Module, String>) -> Vec<String> {
+/// Inherent impls outside of the folder of their type. Types that a macro defines are ignored.
+fn misplaced_impls(files: &BTreeMap<Module, String>) -> Vec<String> {
     let codes: BTreeMap<&Module, String> =
-        files.iter().map(|(module, text)| (module, stripped(text))).collect();
-    let mut homes: BTreeMap<String, Vec<&Module>> = BTreeMap::new();
+        files.iter().map(|(module, text)| (module, strip_comments_and_strings(text))).collect();
+    let mut definitions: BTreeMap<String, Vec<&Module>> = BTreeMap::new();
     for (module, code) in &codes {
-        for name in defined(code) {
-            homes.entry(name).or_default().push(module);
+        for name in defined_types(code) {
+            definitions.entry(name).or_default().push(module);
         }
     }
-    let mut astray = Vec::new();
+    let mut misplaced_impls = Vec::new();
     for (module, code) in &codes {
-        for name in implemented(code) {
-            let Some(homes) = homes.get(&name) else { continue };
+        for name in inherent_impl_types(code) {
+            let Some(definitions) = definitions.get(&name) else { continue };
             let at_home = |home: &&Module| {
                 home == module || module.split_last().is_some_and(|(_, folder)| **home == folder)
             };
-            if !homes.iter().any(at_home) {
-                astray.push(format!("{name} of {} in {}", homes[0].join("::"), module.join("::")));
+            if !definitions.iter().any(at_home) {
+                misplaced_impls.push(format!(
+                    "{name} of {} in {}",
+                    definitions[0].join("::"),
+                    module.join("::")
+                ));
             }
         }
     }
-    astray
+    misplaced_impls
 }
 
 #[test]
-fn methods_stand_with_their_type() {
-    for (name, _) in MAY_USE {
+fn methods_are_in_the_file_of_their_type() {
+    for (name, _) in CRATES {
         let folder = root().join(name).join("src");
         let files = rust_files(&folder).into_iter().map(|path| {
             let text = fs::read_to_string(&path).expect("code");
             (module(path.strip_prefix(&folder).expect("a file of the folder")), text)
         });
-        let found = astray(&files.collect());
+        let found = misplaced_impls(&files.collect());
         assert!(found.is_empty(), "{name}: {}", found.join(", "));
     }
 }
 
 #[test]
-fn methods_that_stand_astray_are_found() {
+fn misplaced_methods_are_found() {
     let found = |list: &[(&str, &str)]| {
         let files = list.iter().map(|(path, text)| (module(Path::new(path)), (*text).to_owned()));
-        astray(&files.collect())
+        misplaced_impls(&files.collect())
     };
     let store = ("lib.rs", "pub struct Store(u8);\nimpl Store {}");
     let schedules = ("schedules/mod.rs", "pub struct Scheduler<F> where F: Fn() -> u8 { f: F }");

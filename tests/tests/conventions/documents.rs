@@ -1,5 +1,5 @@
-//! `docs/install.md` says nothing that no test does: its indented lines are run by `tests/document-inside`, section by section,
-//! and what its sentences quote is either a command that is run there, or a message that the program prints.
+//! `docs/install.md` is tested: `tests/document-inside` runs its indented lines section by section, and code in its
+//! sentences is a tested command or an existing message.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::{read, root, rust_files};
 const DOCUMENT: &str = "docs/install.md";
 const RUNNER: &str = "tests/document-inside";
 
-/// The programs whose names begin a command.
+/// Programs that commands begin with.
 const PROGRAMS: [&str; 12] = [
     "apt",
     "curl",
@@ -24,10 +24,10 @@ const PROGRAMS: [&str; 12] = [
     "systemctl",
 ];
 
-/// The crates whose words people read.
-const SPEAKING: [&str; 4] = ["picloud", "platform", "store", "git-receiver"];
+/// The crates with user-visible messages.
+const CRATES_WITH_MESSAGES: [&str; 4] = ["picloud", "platform", "store", "git-receiver"];
 
-/// The headings under which there are indented lines.
+/// The headings of sections with indented lines.
 fn sections_with_commands(document: &str) -> Vec<&str> {
     let mut heading = "";
     let mut found = Vec::new();
@@ -41,11 +41,11 @@ fn sections_with_commands(document: &str) -> Vec<&str> {
     found
 }
 
-/// What stands between backticks in sentences and tables.
+/// The code spans in sentences and tables.
 fn quoted(document: &str) -> Vec<String> {
     let sentences = document.lines().filter(|line| !line.starts_with("    "));
     let spans = sentences.flat_map(|line| line.split('`').skip(1).step_by(2));
-    // In a table a bar is escaped.
+    // Tables escape `|`.
     spans.map(|span| span.replace("\\|", "|")).collect()
 }
 
@@ -53,7 +53,7 @@ fn is_command(span: &str) -> bool {
     span.split_once(' ').is_some_and(|(program, _)| PROGRAMS.contains(&program))
 }
 
-/// The messages of the table of what can be wrong, in the pieces between what varies.
+/// The messages in the troubleshooting table, split at `…`.
 fn messages(document: &str) -> Vec<String> {
     let rows = document.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.filter_map(|row| row.split(" | ").next());
@@ -65,15 +65,15 @@ fn messages(document: &str) -> Vec<String> {
         .collect()
 }
 
-/// All that the crates may say, with the breaks of long literals taken out.
-fn words_of_the_program() -> String {
-    let files = SPEAKING.iter().flat_map(|name| rust_files(&root().join(name).join("src")));
+/// The source code of the crates, with the line continuations of string literals removed.
+fn program_strings() -> String {
+    let files = CRATES_WITH_MESSAGES.iter().flat_map(|name| rust_files(&root().join(name).join("src")));
     let text: String = files.map(|path| fs::read_to_string(path).expect("code")).collect();
     text.replace("\\`", "`").split('\\').map(str::trim_start).collect()
 }
 
 #[test]
-fn every_section_of_the_installation_is_followed_by_a_test() {
+fn sections_of_the_installation_are_tested() {
     let (document, runner) = (read(DOCUMENT), read(RUNNER));
     let sections = sections_with_commands(&document);
     assert!(sections.len() > 5, "{sections:?}");
@@ -84,29 +84,33 @@ fn every_section_of_the_installation_is_followed_by_a_test() {
 }
 
 #[test]
-fn every_command_in_its_sentences_is_run_by_a_test() {
+fn commands_in_sentences_are_tested() {
     let document = read(DOCUMENT);
     let indented: String = document.lines().filter(|line| line.starts_with("    ")).collect();
     let run = [read(RUNNER), read("tests/package"), read("Makefile"), indented].concat();
     let commands: Vec<String> = quoted(&document).into_iter().filter(|span| is_command(span)).collect();
     assert!(commands.len() > 4, "{commands:?}");
     for command in commands {
-        let bare = command.strip_prefix("make ").map_or(command.clone(), |target| format!("\n{target}:"));
-        assert!(run.contains(&bare), "{DOCUMENT} speaks of `{command}`, which {RUNNER} does not run");
+        let production_code =
+            command.strip_prefix("make ").map_or(command.clone(), |target| format!("\n{target}:"));
+        assert!(
+            run.contains(&production_code),
+            "{DOCUMENT} has the command `{command}`, which {RUNNER} does not run"
+        );
     }
 }
 
 #[test]
-fn its_messages_are_those_of_the_program() {
-    let (messages, words) = (messages(&read(DOCUMENT)), words_of_the_program());
+fn quoted_messages_exist_in_the_program() {
+    let (messages, words) = (messages(&read(DOCUMENT)), program_strings());
     assert!(messages.len() > 7, "{messages:?}");
     for message in messages {
-        assert!(words.contains(&message), "{DOCUMENT} quotes `{message}`, which no part of the program says");
+        assert!(words.contains(&message), "{DOCUMENT} quotes `{message}`, which is not in the program");
     }
 }
 
-/// Names of tests: words in small letters with three underscores or more.
-fn names_of_tests(document: &str) -> Vec<String> {
+/// Code spans that look like test names: lower case with three underscores or more.
+fn test_names(document: &str) -> Vec<String> {
     let is_name = |span: &String| {
         span.matches('_').count() > 2 && span.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())
     };
@@ -114,25 +118,28 @@ fn names_of_tests(document: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_test_that_the_threats_name_exists() {
-    let names = names_of_tests(&read("docs/security.md"));
+fn tests_named_in_the_threat_model_exist() {
+    let names = test_names(&read("docs/security.md"));
     assert!(names.len() > 40, "{names:?}");
     let files =
         ["tests/tests", "git-receiver/tests", "runtime/tests"].map(|name| rust_files(&root().join(name)));
     let code: String =
         files.into_iter().flatten().map(|path| fs::read_to_string(path).expect("code")).collect();
     for name in names {
-        assert!(code.contains(&format!("fn {name}(")), "docs/security.md names `{name}`, which is no test");
+        assert!(
+            code.contains(&format!("fn {name}(")),
+            "docs/security.md names the test `{name}`, which does not exist"
+        );
     }
 }
 
 #[test]
-fn what_is_not_followed_is_noticed() {
+fn sections_commands_and_messages_are_extracted() {
     let document = "## One\n\n    git push\n    ls\n\nSay `sudo rm x` or `x`.\n\n## Two\n\ntext\n\n## Three\n\n    \
                     ls\n\n| `cannot … it; a \\| b` | x |\n";
     assert_eq!(sections_with_commands(document), ["One", "Three"]);
     assert_eq!(quoted(document), ["sudo rm x", "x", "cannot … it; a | b"]);
-    assert_eq!(names_of_tests("`a_b_c_d` `a_b_c` `--a_b_c_d`"), ["a_b_c_d"]);
+    assert_eq!(test_names("`a_b_c_d` `a_b_c` `--a_b_c_d`"), ["a_b_c_d"]);
     assert!(is_command("sudo rm x") && !is_command("x") && !is_command("sudo"));
     assert_eq!(messages(document), ["cannot", "it; a \\| b"]);
 }

@@ -1,9 +1,9 @@
-//! The house keeps its own rules: imports run one way, every package has one home, contracts change with their version, and
-//! documents say what is so.
+//! Conventions of the repository: dependencies point downwards, each package is used by one crate, contract changes
+//! have a version, and documents match the code.
 
-mod circles;
 mod contract;
-mod document;
+mod cycles;
+mod documents;
 mod impls;
 mod workflows;
 
@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The crates from the top of the house to its ground. Each may use those below it, as far as the table allows.
-const MAY_USE: [(&str, &[&str]); 7] = [
+/// The crates from top to bottom, with the crates that each may depend on.
+const CRATES: [(&str, &[&str]); 7] = [
     ("tests", &[]),
     ("picloud", &["platform", "git-receiver", "runtime", "store", "manifest-schema"]),
     ("platform", &["git-receiver", "runtime", "store", "manifest-schema"]),
@@ -22,7 +22,8 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ("manifest-schema", &[]),
 ];
 
-/// The longest file of code. One type, one file: a type is not spread over several to stay below this ([`impls`]).
+/// Maximum length of a source file without tests, in lines. A type is not split over several files to stay below it
+/// ([`impls`]).
 const LINES_MAX: usize = 1000;
 
 fn root() -> PathBuf {
@@ -33,7 +34,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The packages that a crate's own code uses; tests may use more.
+/// The dependencies of a crate, without those of its tests.
 fn dependencies(name: &str) -> BTreeSet<String> {
     let manifest: toml::Table = read(&format!("{name}/Cargo.toml")).parse().expect("TOML");
     manifest
@@ -43,62 +44,62 @@ fn dependencies(name: &str) -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
-/// The packages that the root manifest lists under the name of a crate, by crate.
-fn homes() -> BTreeMap<String, BTreeSet<String>> {
+/// The packages in the root manifest, by the crate in the comment above them.
+fn packages_by_crate() -> BTreeMap<String, BTreeSet<String>> {
     let manifest = read("Cargo.toml");
     let section = manifest.split("[workspace.dependencies]").nth(1).expect("dependencies");
-    let mut homes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut home = String::new();
+    let mut packages_by_crate: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut owner = String::new();
     for line in section.lines().take_while(|line| !line.starts_with('[')) {
         if let Some(comment) = line.strip_prefix("# ") {
-            home = comment.to_owned();
+            owner = comment.to_owned();
         } else if let Some((package, _)) = line.split_once(" = ") {
-            homes.entry(home.clone()).or_default().insert(package.to_owned());
+            packages_by_crate.entry(owner.clone()).or_default().insert(package.to_owned());
         }
     }
-    homes
+    packages_by_crate
 }
 
 #[test]
-fn every_folder_with_a_manifest_is_in_the_table() {
+fn workspace_members_are_in_the_table() {
     let root_manifest: toml::Table = read("Cargo.toml").parse().expect("TOML");
     let members = root_manifest["workspace"]["members"].as_array().expect("members");
     let members: BTreeSet<&str> = members.iter().filter_map(|member| member.as_str()).collect();
-    assert_eq!(members, MAY_USE.iter().map(|(name, _)| *name).collect());
+    assert_eq!(members, CRATES.iter().map(|(name, _)| *name).collect());
 }
 
 #[test]
-fn imports_run_one_way() {
-    let crates: BTreeSet<&str> = MAY_USE.iter().map(|(name, _)| *name).collect();
-    for (name, allowed) in MAY_USE {
+fn dependencies_point_downwards() {
+    let crates: BTreeSet<&str> = CRATES.iter().map(|(name, _)| *name).collect();
+    for (name, allowed) in CRATES {
         let used = dependencies(name);
         let inside = used.iter().map(String::as_str).filter(|used| crates.contains(used));
         for used in inside {
-            assert!(allowed.contains(&used), "{name} must not use {used}");
+            assert!(allowed.contains(&used), "{name} must not depend on {used}");
         }
     }
 }
 
 #[test]
-fn every_package_has_one_home() {
-    let homes = homes();
-    for (home, packages) in &homes {
-        if !MAY_USE.iter().any(|(name, _)| name == home) {
+fn packages_are_used_by_one_crate() {
+    let packages_by_crate = packages_by_crate();
+    for (owner, packages) in &packages_by_crate {
+        if !CRATES.iter().any(|(name, _)| name == owner) {
             continue;
         }
-        for (name, _) in MAY_USE.iter().filter(|(name, _)| name != home && *name != "tests") {
-            let strangers: Vec<_> = dependencies(name).intersection(packages).cloned().collect();
-            assert!(strangers.is_empty(), "{name} uses {strangers:?}, whose home is {home}");
+        for (name, _) in CRATES.iter().filter(|(name, _)| name != owner && *name != "tests") {
+            let foreign: Vec<_> = dependencies(name).intersection(packages).cloned().collect();
+            assert!(foreign.is_empty(), "{name} uses {foreign:?}, which belong to {owner}");
         }
-        let used = dependencies(home);
+        let used = dependencies(owner);
         let unused: Vec<_> = packages.difference(&used).collect();
-        assert!(unused.is_empty(), "{home} does not use {unused:?} any more");
+        assert!(unused.is_empty(), "{owner} no longer uses {unused:?}");
     }
 }
 
 #[test]
-fn rooms_are_small_enough_to_be_one_thing() {
-    for (name, _) in MAY_USE {
+fn source_files_are_shorter_than_the_limit() {
+    for (name, _) in CRATES {
         for path in rust_files(&root().join(name).join("src")) {
             let text = fs::read_to_string(&path).expect("code");
             let code = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
@@ -108,8 +109,8 @@ fn rooms_are_small_enough_to_be_one_thing() {
 }
 
 #[test]
-fn every_crate_opens_with_what_it_is_for() {
-    for (name, _) in MAY_USE {
+fn crates_have_documentation() {
+    for (name, _) in CRATES {
         let file = if name == "picloud" { "src/main.rs" } else { "src/lib.rs" };
         assert!(read(&format!("{name}/{file}")).starts_with("//! "), "{name}/{file}");
     }
