@@ -118,9 +118,9 @@ fn render(diagnostic: &Diagnostic) -> String {
         let help = diagnostic.help.as_ref().map(|help| format!("\nhint: {}", printable(help)));
         return format!("{}: {title}{}", word(diagnostic.severity), help.unwrap_or_default());
     };
-    let (source, span) = shown(span);
+    let (source, range) = shown(span);
     let help = diagnostic.help.as_deref().map(printable).unwrap_or_default();
-    let annotation = AnnotationKind::Primary.span(span).label(help);
+    let annotation = AnnotationKind::Primary.span(range).label(help);
     let snippet = Snippet::source(source).line_start(span.line).annotation(annotation);
     Renderer::styled().decor_style(DecorStyle::Ascii).render(&[level.primary_title(title).element(snippet)])
 }
