@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use git_receiver::{
-    Known, Limits, Object, ObjectId, Received, Reference, Repository, RepositoryError, receive,
+    Limits, Object, ObjectId, ObjectInfo, Received, Reference, Repository, RepositoryError, receive,
 };
 use tokio::io::AsyncReadExt as _;
 
@@ -26,7 +26,7 @@ impl Repository for Empty {
         Ok(Vec::new())
     }
 
-    async fn known(&self, _: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
+    async fn object_info(&self, _: &[ObjectId]) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
         Ok(HashMap::new())
     }
 

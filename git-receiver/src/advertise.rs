@@ -168,7 +168,7 @@ pub(crate) async fn peel<R: Repository>(
         .filter(|found| !found.name.starts_with("refs/heads/"))
         .map(|found| found.target)
         .collect();
-    let known = repository.known(&targets).await?;
+    let known = repository.object_info(&targets).await?;
     let tags = known.into_iter().filter(|(_, known)| known.kind == Kind::Tag).map(|(id, _)| id);
     let mut peeled: HashMap<ObjectId, ObjectId> = tags.map(|tag| (tag, tag)).collect();
     for _ in 0..PEEL_MAX {

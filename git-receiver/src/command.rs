@@ -24,19 +24,19 @@ pub struct Command {
 
 /// A command and what git's own rules say to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JudgedCommand {
+pub struct CheckedCommand {
     /// The command.
     pub command: Command,
     /// Whether the rules allow it, or which one does not.
-    pub verdict: Result<(), CommandFault>,
+    pub result: Result<(), CommandError>,
 }
 
 /// Why git's own rules forbid to move a ref, in git's kind of words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandFault {
+pub enum CommandError {
     /// The name is none.
     #[error("funny refname")]
-    Name,
+    InvalidRefName,
     /// An earlier command of the push names the ref.
     #[error("multiple updates for ref")]
     Duplicate,
@@ -51,7 +51,7 @@ pub enum CommandFault {
     Conflict(String),
     /// The ref to be deleted is not there. Where the client did not see it either, git itself only warns.
     #[error("there is no such ref to delete")]
-    Absent,
+    NoSuchRef,
 }
 
 /// A line that is no command.
@@ -95,16 +95,16 @@ pub(crate) fn judge(
     commands: Vec<Command>,
     kinds: &HashMap<ObjectId, Kind>,
     existing: &[Reference],
-) -> Vec<JudgedCommand> {
+) -> Vec<CheckedCommand> {
     let mut seen = HashSet::new();
-    let alone: Vec<Result<(), CommandFault>> = commands
+    let alone: Vec<Result<(), CommandError>> = commands
         .iter()
         .map(|command| {
             let name_fits = if command.new.is_some() { is_ref_name } else { may_be_deleted };
             if !name_fits(&command.name) {
-                Err(CommandFault::Name)
+                Err(CommandError::InvalidRefName)
             } else if !seen.insert(&command.name) {
-                Err(CommandFault::Duplicate)
+                Err(CommandError::Duplicate)
             } else {
                 judge_target(command, kinds, existing)
             }
@@ -124,7 +124,7 @@ pub(crate) fn judge(
         .collect();
     let judged = commands.into_iter().zip(alone).map(|(command, alone)| {
         let verdict = alone.and_then(|()| claim_name(&command, &mut names));
-        JudgedCommand { command, verdict }
+        CheckedCommand { command, result: verdict }
     });
     judged.collect()
 }
@@ -134,18 +134,18 @@ fn judge_target(
     command: &Command,
     kinds: &HashMap<ObjectId, Kind>,
     existing: &[Reference],
-) -> Result<(), CommandFault> {
+) -> Result<(), CommandError> {
     match command.new.map(|new| kinds.get(&new)) {
-        None if existing.iter().all(|found| found.name != command.name) => Err(CommandFault::Absent),
+        None if existing.iter().all(|found| found.name != command.name) => Err(CommandError::NoSuchRef),
         None | Some(Some(Kind::Commit)) => Ok(()),
-        Some(None) => Err(CommandFault::MissingObject),
-        Some(Some(kind)) if command.is_branch() => Err(CommandFault::NotACommit(*kind)),
+        Some(None) => Err(CommandError::MissingObject),
+        Some(Some(kind)) if command.is_branch() => Err(CommandError::NotACommit(*kind)),
         Some(Some(_)) => Ok(()),
     }
 }
 
 /// Puts the ref that a command creates or moves among `names`, where it is no folder of another one, as files would have it.
-fn claim_name(command: &Command, names: &mut HashSet<String>) -> Result<(), CommandFault> {
+fn claim_name(command: &Command, names: &mut HashSet<String>) -> Result<(), CommandError> {
     if command.new.is_none() {
         return Ok(());
     }
@@ -156,7 +156,7 @@ fn claim_name(command: &Command, names: &mut HashSet<String>) -> Result<(), Comm
         .map(str::to_owned)
         .or_else(|| names.iter().find(|name| name.starts_with(&below)).cloned());
     match conflict {
-        Some(other) => Err(CommandFault::Conflict(other)),
+        Some(other) => Err(CommandError::Conflict(other)),
         None => {
             names.insert(command.name.clone());
             Ok(())
@@ -180,11 +180,11 @@ mod tests {
         Command { name: name.to_owned(), old: Some(id(1)), new: None }
     }
 
-    fn judged(commands: Vec<Command>, existing: &[&str]) -> Vec<Option<CommandFault>> {
+    fn judged(commands: Vec<Command>, existing: &[&str]) -> Vec<Option<CommandError>> {
         let kinds = HashMap::from([(id(1), Kind::Commit), (id(2), Kind::Blob)]);
         let existing: Vec<_> =
             existing.iter().map(|name| Reference { name: (*name).to_owned(), target: id(1) }).collect();
-        judge(commands, &kinds, &existing).into_iter().map(|judged| judged.verdict.err()).collect()
+        judge(commands, &kinds, &existing).into_iter().map(|judged| judged.result.err()).collect()
     }
 
     #[test]
@@ -216,22 +216,22 @@ mod tests {
             "HEAD",
             "refs/heads/@{1}",
         ] {
-            assert_eq!(judged(vec![create(bad)], &[]), [Some(CommandFault::Name)], "{bad}");
+            assert_eq!(judged(vec![create(bad)], &[]), [Some(CommandError::InvalidRefName)], "{bad}");
         }
         let long = format!("refs/heads/{}", "a".repeat(NAME_MAX));
-        assert_eq!(judged(vec![create(&long)], &[]), [Some(CommandFault::Name)]);
+        assert_eq!(judged(vec![create(&long)], &[]), [Some(CommandError::InvalidRefName)]);
         assert_eq!(judged(vec![create("refs/heads/a/b.c")], &[]), [None]);
         for there in ["refs/main", &long] {
             assert_eq!(judged(vec![delete(there)], &[there]), [None], "{there}");
         }
         for none in ["main", "HEAD", "refs/", "refs/a..b"] {
-            assert_eq!(judged(vec![delete(none)], &[none]), [Some(CommandFault::Name)], "{none}");
+            assert_eq!(judged(vec![delete(none)], &[none]), [Some(CommandError::InvalidRefName)], "{none}");
         }
     }
 
     #[test]
     fn a_ref_is_never_a_folder_of_another() {
-        let conflict = |other: &str| Some(CommandFault::Conflict(other.to_owned()));
+        let conflict = |other: &str| Some(CommandError::Conflict(other.to_owned()));
         assert_eq!(judged(vec![create("refs/heads/a/b")], &["refs/heads/a"]), [conflict("refs/heads/a")]);
         assert_eq!(judged(vec![create("refs/heads/a")], &["refs/heads/a/b"]), [conflict("refs/heads/a/b")]);
         assert_eq!(
@@ -258,17 +258,17 @@ mod tests {
                 &[]
             ),
             [
-                Some(CommandFault::MissingObject),
-                Some(CommandFault::NotACommit(Kind::Blob)),
+                Some(CommandError::MissingObject),
+                Some(CommandError::NotACommit(Kind::Blob)),
                 None,
-                Some(CommandFault::Absent)
+                Some(CommandError::NoSuchRef)
             ]
         );
         let twice = vec![create("refs/heads/a"), create("refs/heads/a"), delete("refs/heads/a")];
-        let again = || Some(CommandFault::Duplicate);
+        let again = || Some(CommandError::Duplicate);
         assert_eq!(judged(twice, &[]), [None, again(), again()]);
         // What may not be created is not named by that.
         let odd = vec![create("refs/main"), delete("refs/main")];
-        assert_eq!(judged(odd, &["refs/main"]), [Some(CommandFault::Name), None]);
+        assert_eq!(judged(odd, &["refs/main"]), [Some(CommandError::InvalidRefName), None]);
     }
 }

@@ -6,22 +6,22 @@ use std::collections::{HashMap, HashSet};
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use crate::Known;
+use crate::ObjectInfo;
 use crate::check::{Named, Special};
 
 /// An object that is named and is not there, or is something else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Disconnected {
+pub enum ConnectivityError {
     /// It is not there.
-    #[error("missing necessary objects: {missing}, named by {by}")]
+    #[error("missing necessary objects: {missing}, named by {referrer}")]
     Missing {
         /// What is missing.
         missing: ObjectId,
         /// What names it.
-        by: ObjectId,
+        referrer: ObjectId,
     },
     /// It is of another kind than it is named as.
-    #[error("object {id} is a {found}, and {by} names it as a {named}")]
+    #[error("object {id} is a {found}, and {referrer} names it as a {named}")]
     WrongKind {
         /// The object.
         id: ObjectId,
@@ -30,7 +30,7 @@ pub enum Disconnected {
         /// The kind it is named as.
         named: Kind,
         /// What names it.
-        by: ObjectId,
+        referrer: ObjectId,
     },
 }
 
@@ -76,7 +76,7 @@ impl Links {
     }
 
     /// The objects of the pack that none of them names.
-    pub(crate) fn loose(&self) -> impl Iterator<Item = ObjectId> {
+    pub(crate) fn dangling(&self) -> impl Iterator<Item = ObjectId> {
         self.inside.iter().filter(|(id, kind)| !self.named.contains_key(&(**id, **kind))).map(|(id, _)| *id)
     }
 
@@ -87,12 +87,12 @@ impl Links {
 }
 
 /// Holds `links` to be whole, with `outside` what the repository has of their targets.
-pub(crate) fn check(links: &Links, outside: &HashMap<ObjectId, Known>) -> Result<(), Disconnected> {
+pub(crate) fn check(links: &Links, outside: &HashMap<ObjectId, ObjectInfo>) -> Result<(), ConnectivityError> {
     for ((id, named), by) in &links.named {
         match links.inside.get(id).copied().or_else(|| Some(outside.get(id)?.kind)) {
-            None => return Err(Disconnected::Missing { missing: *id, by: *by }),
+            None => return Err(ConnectivityError::Missing { missing: *id, referrer: *by }),
             Some(found) if found != *named => {
-                return Err(Disconnected::WrongKind { id: *id, found, named: *named, by: *by });
+                return Err(ConnectivityError::WrongKind { id: *id, found, named: *named, referrer: *by });
             }
             Some(_) => {}
         }
@@ -108,8 +108,8 @@ mod tests {
         ObjectId::Sha1([digit; 20])
     }
 
-    fn stored(list: &[(u8, Kind)]) -> HashMap<ObjectId, Known> {
-        list.iter().map(|(digit, kind)| (id(*digit), Known { kind: *kind, depth: 0 })).collect()
+    fn stored(list: &[(u8, Kind)]) -> HashMap<ObjectId, ObjectInfo> {
+        list.iter().map(|(digit, kind)| (id(*digit), ObjectInfo { kind: *kind, depth: 0 })).collect()
     }
 
     fn commit_of_a_tree_and_a_parent(shallow: bool) -> Links {
@@ -141,7 +141,7 @@ mod tests {
         links.append(other);
         assert!(links.targets().all(|target| target == id(3)));
         let as_one_kind = check(&links, &stored(&[(3, Kind::Commit)]));
-        assert!(matches!(as_one_kind, Err(Disconnected::WrongKind { named: Kind::Blob, .. })));
+        assert!(matches!(as_one_kind, Err(ConnectivityError::WrongKind { named: Kind::Blob, .. })));
     }
 
     #[test]
@@ -155,9 +155,9 @@ mod tests {
     #[test]
     fn what_is_missing_or_of_another_kind_is_refused() {
         let links = commit_of_a_tree_and_a_parent(false);
-        assert!(matches!(check(&links, &HashMap::new()), Err(Disconnected::Missing { .. })));
+        assert!(matches!(check(&links, &HashMap::new()), Err(ConnectivityError::Missing { .. })));
         let outside = stored(&[(2, Kind::Blob), (3, Kind::Commit)]);
-        assert!(matches!(check(&links, &outside), Err(Disconnected::WrongKind { .. })));
+        assert!(matches!(check(&links, &outside), Err(ConnectivityError::WrongKind { .. })));
     }
 
     #[test]

@@ -10,8 +10,10 @@ use flate2::{Decompress, FlushDecompress, Status};
 use gix_hash::ObjectId;
 use gix_hashtable::{HashMap, HashSet};
 
-use crate::memory::Held;
-use crate::{DamagedObject, Kind, Memory, NoMemory, Object, Repository, RepositoryError, delta};
+use crate::memory::Reservation;
+use crate::{
+    CorruptObjectError, Kind, MemoryPool, Object, OutOfMemoryError, Repository, RepositoryError, delta,
+};
 
 /// What a content takes that is not held: a few of them are there at once, and most are far smaller.
 const UNHELD_MAX: u64 = 64 * 1024;
@@ -24,9 +26,9 @@ const AT_ONCE: usize = 1000;
 ///
 /// # Errors
 /// The bytes of an object are not what it says, or what it is built on is not among them; or there is no memory; or `each` fails.
-pub(crate) fn build<E: From<DamagedObject> + From<NoMemory>>(
+pub(crate) fn build<E: From<CorruptObjectError> + From<OutOfMemoryError>>(
     objects: &[Object],
-    memory: &Arc<dyn Memory>,
+    memory: &Arc<dyn MemoryPool>,
     mut each: impl FnMut(&Object, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut built_on: HashMap<ObjectId, Vec<usize>> = HashMap::default();
@@ -42,7 +44,7 @@ pub(crate) fn build<E: From<DamagedObject> + From<NoMemory>>(
     let mut left = seen.len();
     while let Some((index, base)) = waiting.pop() {
         let object = &objects[index];
-        let damaged = || DamagedObject(object.id);
+        let damaged = || CorruptObjectError(object.id);
         let mut inflate = || inflater.inflate(&object.zlib, object.size).map_err(|_| damaged());
         let content = match base {
             None => Content::held(memory, object.size, || Ok::<_, E>(inflate()?))?,
@@ -61,7 +63,7 @@ pub(crate) fn build<E: From<DamagedObject> + From<NoMemory>>(
         }
     }
     match built_on.into_values().flatten().next() {
-        Some(index) if left > 0 => Err(DamagedObject(objects[index].id).into()),
+        Some(index) if left > 0 => Err(CorruptObjectError(objects[index].id).into()),
         _ => Ok(()),
     }
 }
@@ -69,21 +71,21 @@ pub(crate) fn build<E: From<DamagedObject> + From<NoMemory>>(
 /// A content, and what is held for it where it is large.
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
-    _held: Option<Held>,
+    _held: Option<Reservation>,
 }
 
 impl Content {
     /// What `make` makes, `size` bytes, which are held before.
-    pub(crate) fn held<E: From<NoMemory>>(
-        memory: &Arc<dyn Memory>,
+    pub(crate) fn held<E: From<OutOfMemoryError>>(
+        memory: &Arc<dyn MemoryPool>,
         size: u64,
         make: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Self, E> {
         let held = match size {
             ..=UNHELD_MAX => None,
             _ => {
-                let mut held = Held::of(memory);
-                held.set(size)?;
+                let mut held = Reservation::new(memory);
+                held.try_resize(size)?;
                 Some(held)
             }
         };
@@ -102,7 +104,7 @@ pub(crate) async fn each<R, E>(
 ) -> Result<(), E>
 where
     R: Repository,
-    E: From<RepositoryError> + From<DamagedObject> + From<NoMemory>,
+    E: From<RepositoryError> + From<CorruptObjectError> + From<OutOfMemoryError>,
 {
     let memory = repository.memory();
     for some in ids.chunks(AT_ONCE) {
@@ -158,7 +160,7 @@ mod tests {
 
     use super::*;
     use crate::memory::tests::Bounded;
-    use crate::memory::unbounded;
+    use crate::memory::unbounded_memory;
     use crate::unpack::compress;
 
     /// An object of one digit's name.
@@ -182,25 +184,25 @@ mod tests {
     /// How building fails.
     #[derive(Debug, PartialEq)]
     enum Failed {
-        Damaged(DamagedObject),
-        NoMemory,
+        Damaged(CorruptObjectError),
+        OutOfMemory,
     }
 
-    impl From<DamagedObject> for Failed {
-        fn from(error: DamagedObject) -> Self {
+    impl From<CorruptObjectError> for Failed {
+        fn from(error: CorruptObjectError) -> Self {
             Self::Damaged(error)
         }
     }
 
-    impl From<NoMemory> for Failed {
-        fn from(_: NoMemory) -> Self {
-            Self::NoMemory
+    impl From<OutOfMemoryError> for Failed {
+        fn from(_: OutOfMemoryError) -> Self {
+            Self::OutOfMemory
         }
     }
 
     fn built(objects: &[Object]) -> Result<Vec<(u8, Vec<u8>)>, Failed> {
         let mut found = Vec::new();
-        build(objects, &unbounded(), |object, content| {
+        build(objects, &unbounded_memory(), |object, content| {
             found.push((object.id.as_slice()[0], content.to_vec()));
             Ok::<_, Failed>(())
         })?;
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_built_is_damaged() {
-        let damaged = |digit| Err(Failed::Damaged(DamagedObject(ObjectId::Sha1([digit; 20]))));
+        let damaged = |digit| Err(Failed::Damaged(CorruptObjectError(ObjectId::Sha1([digit; 20]))));
         let missing = object(2, Some(1), &append(1, b'b'));
         assert_eq!(built(&[missing]), damaged(2));
         let circle = [object(1, Some(2), &append(1, b'a')), object(2, Some(1), &append(1, b'b'))];
@@ -243,7 +245,7 @@ mod tests {
         let objects = [object(1, None, &large), object(2, Some(1), &copy), object(3, Some(2), &copy)];
         let failed = |most| {
             let bounded = Arc::new(Bounded { most, ..Bounded::default() });
-            let memory: Arc<dyn Memory> = Arc::clone(&bounded) as Arc<dyn Memory>;
+            let memory: Arc<dyn MemoryPool> = Arc::clone(&bounded) as Arc<dyn MemoryPool>;
             let built = build(&objects, &memory, |_, content| {
                 assert_eq!(content.len(), large.len());
                 Ok::<_, Failed>(())
@@ -252,6 +254,6 @@ mod tests {
             (built.err(), bounded.peak.load(Ordering::Relaxed))
         };
         assert_eq!(failed(400_000), (None, 400_000), "one and what it is built on");
-        assert_eq!(failed(399_999), (Some(Failed::NoMemory), 200_000));
+        assert_eq!(failed(399_999), (Some(Failed::OutOfMemory), 200_000));
     }
 }

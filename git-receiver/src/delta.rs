@@ -3,27 +3,27 @@
 /// A delta that does not fit its base, or is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a delta is damaged")]
-pub(crate) struct DamagedDelta;
+pub(crate) struct CorruptDeltaError;
 
 /// The sizes that a delta declares: of its base and of its result.
-pub(crate) fn sizes(delta: &[u8]) -> Result<(u64, u64), DamagedDelta> {
+pub(crate) fn sizes(delta: &[u8]) -> Result<(u64, u64), CorruptDeltaError> {
     let mut rest = delta;
     Ok((size(&mut rest)?, size(&mut rest)?))
 }
 
 /// Builds the content that `delta` makes of `base`.
-pub(crate) fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, DamagedDelta> {
+pub(crate) fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, CorruptDeltaError> {
     let mut rest = delta;
     let (base_size, result_size) = (size(&mut rest)?, size(&mut rest)?);
     if base_size != base.len() as u64 {
-        return Err(DamagedDelta);
+        return Err(CorruptDeltaError);
     }
-    let result_size = usize::try_from(result_size).map_err(|_| DamagedDelta)?;
+    let result_size = usize::try_from(result_size).map_err(|_| CorruptDeltaError)?;
     let mut result = Vec::with_capacity(result_size);
     while let Some(&instruction) = rest.first() {
         rest = &rest[1..];
         let piece = if instruction & 0x80 != 0 {
-            let mut number = |bits: std::ops::Range<u32>| -> Result<usize, DamagedDelta> {
+            let mut number = |bits: std::ops::Range<u32>| -> Result<usize, CorruptDeltaError> {
                 let mut value = 0;
                 for (place, bit) in bits.enumerate() {
                     if instruction & 1 << bit != 0 {
@@ -37,7 +37,7 @@ pub(crate) fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, DamagedDelta> 
                 0 => 0x10000,
                 length => length,
             };
-            base.get(offset..offset.checked_add(length).ok_or(DamagedDelta)?)
+            base.get(offset..offset.checked_add(length).ok_or(CorruptDeltaError)?)
         } else if instruction > 0 {
             let piece = rest.get(..usize::from(instruction));
             rest = rest.get(usize::from(instruction)..).unwrap_or_default();
@@ -45,16 +45,16 @@ pub(crate) fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, DamagedDelta> 
         } else {
             None
         };
-        let piece = piece.ok_or(DamagedDelta)?;
+        let piece = piece.ok_or(CorruptDeltaError)?;
         if result.len() + piece.len() > result_size {
-            return Err(DamagedDelta);
+            return Err(CorruptDeltaError);
         }
         result.extend_from_slice(piece);
     }
-    if result.len() == result_size { Ok(result) } else { Err(DamagedDelta) }
+    if result.len() == result_size { Ok(result) } else { Err(CorruptDeltaError) }
 }
 
-fn size(rest: &mut &[u8]) -> Result<u64, DamagedDelta> {
+fn size(rest: &mut &[u8]) -> Result<u64, CorruptDeltaError> {
     let mut value = 0u64;
     for shift in (0..63).step_by(7) {
         let byte = byte(rest)?;
@@ -63,11 +63,11 @@ fn size(rest: &mut &[u8]) -> Result<u64, DamagedDelta> {
             return Ok(value);
         }
     }
-    Err(DamagedDelta)
+    Err(CorruptDeltaError)
 }
 
-fn byte(rest: &mut &[u8]) -> Result<u8, DamagedDelta> {
-    let (first, others) = rest.split_first().ok_or(DamagedDelta)?;
+fn byte(rest: &mut &[u8]) -> Result<u8, CorruptDeltaError> {
+    let (first, others) = rest.split_first().ok_or(CorruptDeltaError)?;
     *rest = others;
     Ok(*first)
 }
@@ -97,7 +97,7 @@ mod tests {
             &[6, 2, 1, b'X'],
             &[6, 1, 2, b'X', b'Y'],
         ] {
-            assert_eq!(apply(b"abcdef", bad), Err(DamagedDelta), "{bad:?}");
+            assert_eq!(apply(b"abcdef", bad), Err(CorruptDeltaError), "{bad:?}");
         }
         assert!(sizes(&[0xff; 20]).is_err());
     }

@@ -16,7 +16,7 @@
 //! - [`connectivity`]: everything that is named is there
 //! - [`report`]: the answer
 //!
-//! and for reading: [`advertise`] lists the refs, [`mod@upload`] answers fetches, [`staged`] reads the files of a commit;
+//! and for reading: [`advertise`] lists the refs, [`mod@upload`] answers fetches, [`quarantine`] reads the files of a commit;
 //! [`reach`] finds what some objects reach, so that the others can be deleted;
 //! [`content`] builds what deltas stand for, [`links`] reads what stored objects name, [`memory`] counts what a request holds.
 //!
@@ -41,12 +41,12 @@ mod memory;
 mod pack;
 mod pack_end;
 mod pkt_line;
-mod reach;
+pub mod quarantine;
+mod reachability;
 pub mod receive;
 pub mod report;
 #[cfg(test)]
 mod sample;
-pub mod staged;
 mod unpack;
 pub mod upload;
 
@@ -57,20 +57,23 @@ use bytes::Bytes;
 
 pub use advertise::{Protocol, Transport, advertise_receive, advertise_upload};
 pub use capability::Capabilities;
-pub use check::Warning;
-pub use command::{Command, CommandFault, JudgedCommand};
-pub use connectivity::Disconnected;
+pub use check::FsckWarning;
+pub use command::{CheckedCommand, Command, CommandError};
+pub use connectivity::ConnectivityError;
 pub use gix_hash::ObjectId;
 pub use gix_object::Kind;
-pub use memory::{Memory, NoMemory, unbounded};
+pub use memory::{MemoryPool, OutOfMemoryError, unbounded_memory};
 pub use pack::{Pack, PackBytes};
-pub use reach::{Reach, whole};
+pub use quarantine::{
+    CommitSummary, FileKind, QuarantineView, ReadError, TreeFile, TreeLimitError, TreeLimits,
+    tree_entry_names,
+};
+pub use reachability::{Reachability, undeltified};
 pub use receive::{
-    Push, ReceiveError, Received, Request, RequestFault, UnpackedPush, read_request, receive,
+    Push, ReceiveError, Received, Request, RequestError, UnpackedPush, read_request, receive,
     receive_over_connection, unpack,
 };
-pub use staged::{CommitSummary, FileKind, ReadError, Staged, TreeFile, TreeLimit, TreeLimits, entry_names};
-pub use unpack::{UnpackError, Warnings};
+pub use unpack::{FsckWarnings, UnpackError};
 pub use upload::{UploadError, upload, upload_over_connection};
 
 /// A read-only view of one repository. Every object that a stored object names is stored too, apart from the parents of
@@ -79,18 +82,18 @@ pub trait Repository: Send + Sync {
     /// The ref that HEAD points to, such as `refs/heads/main`. It need not exist.
     fn head(&self) -> Option<&str>;
     /// What bounds the memory of the request for which it is read. Objects that were read may count there as well.
-    fn memory(&self) -> Arc<dyn Memory> {
-        memory::unbounded()
+    fn memory(&self) -> Arc<dyn MemoryPool> {
+        memory::unbounded_memory()
     }
     /// All refs, in any order.
     fn refs(&self) -> impl Future<Output = Result<Vec<Reference>, RepositoryError>> + Send;
     /// The commits whose parents are not stored.
     fn shallow(&self) -> impl Future<Output = Result<Vec<ObjectId>, RepositoryError>> + Send;
     /// What is known of those of `ids` that are stored.
-    fn known(
+    fn object_info(
         &self,
         ids: &[ObjectId],
-    ) -> impl Future<Output = Result<HashMap<ObjectId, Known>, RepositoryError>> + Send;
+    ) -> impl Future<Output = Result<HashMap<ObjectId, ObjectInfo>, RepositoryError>> + Send;
     /// Those of the objects `ids` that are stored, as they are stored, in any order. Some may be left out so that not too
     /// much is in memory at once, but never all: whoever needs the others asks again.
     fn objects(&self, ids: &[ObjectId]) -> impl Future<Output = Result<Vec<Object>, RepositoryError>> + Send;
@@ -112,15 +115,18 @@ pub trait Repository: Send + Sync {
     /// Some of the objects in the order in which they are stored, from `place` on (0: from the first), as they are stored:
     /// for whoever sends most of a large repository. Some may be left out, large ones for example. `None` where the
     /// repository has no such order.
-    fn stored(&self, place: u64) -> impl Future<Output = Result<Option<Stored>, RepositoryError>> + Send {
-        let _ = place;
+    fn objects_in_storage_order(
+        &self,
+        position: u64,
+    ) -> impl Future<Output = Result<Option<StoredBatch>, RepositoryError>> + Send {
+        let _ = position;
         async { Ok(None) }
     }
 }
 
 /// Some objects that are stored one after the other.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct StoredBatch {
     /// The objects.
     pub objects: Vec<Object>,
     /// The place behind them.
@@ -129,7 +135,7 @@ pub struct Stored {
 
 /// What is known of a stored object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct ObjectInfo {
     /// Its kind.
     pub kind: Kind,
     /// How many deltas lie under it; 0: it is stored whole.
@@ -153,7 +159,7 @@ pub enum RepositoryError {
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The request would hold more memory than there is for it.
     #[error(transparent)]
-    NoMemory(#[from] NoMemory),
+    OutOfMemory(#[from] OutOfMemoryError),
 }
 
 impl RepositoryError {
@@ -163,8 +169,8 @@ impl RepositoryError {
     }
 }
 
-impl From<DamagedObject> for RepositoryError {
-    fn from(damaged: DamagedObject) -> Self {
+impl From<CorruptObjectError> for RepositoryError {
+    fn from(damaged: CorruptObjectError) -> Self {
         Self::unreadable(damaged)
     }
 }
@@ -199,11 +205,11 @@ impl std::fmt::Debug for Object {
 /// A stored object whose bytes are not what its row says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("object {0} is damaged")]
-pub struct DamagedObject(pub ObjectId);
+pub struct CorruptObjectError(pub ObjectId);
 
 /// One of the [`Limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
+pub enum LimitKind {
     /// [`Limits::request_bytes`].
     RequestBytes,
     /// [`Limits::commands`].

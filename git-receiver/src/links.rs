@@ -4,7 +4,7 @@ use gix_hash::ObjectId;
 use gix_object::{CommitRefIter, TagRefIter};
 
 use crate::check::{Mode, next_entry};
-use crate::{DamagedObject, Kind};
+use crate::{CorruptObjectError, Kind};
 
 /// What a walk has to know of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +17,9 @@ pub(crate) struct Commit {
 }
 
 /// Reads the commit `id`.
-pub(crate) fn commit(id: ObjectId, content: &[u8]) -> Result<Commit, DamagedObject> {
+pub(crate) fn commit(id: ObjectId, content: &[u8]) -> Result<Commit, CorruptObjectError> {
     let mut fields = CommitRefIter::from_bytes(content, gix_hash::Kind::Sha1);
-    let tree = fields.tree_id().map_err(|_| DamagedObject(id))?;
+    let tree = fields.tree_id().map_err(|_| CorruptObjectError(id))?;
     let time = fields.committer().map_or(0, |committer| committer.seconds());
     Ok(Commit { tree, parents: fields.parent_ids().collect(), time })
 }
@@ -29,9 +29,9 @@ pub(crate) fn tree(
     id: ObjectId,
     content: &[u8],
     mut each: impl FnMut(ObjectId, Kind),
-) -> Result<(), DamagedObject> {
+) -> Result<(), CorruptObjectError> {
     let mut rest = content;
-    while let Some(entry) = next_entry(&mut rest).map_err(|_| DamagedObject(id))? {
+    while let Some(entry) = next_entry(&mut rest).map_err(|_| CorruptObjectError(id))? {
         match entry.mode {
             Mode::Tree => each(entry.id, Kind::Tree),
             Mode::Submodule => {}
@@ -42,6 +42,6 @@ pub(crate) fn tree(
 }
 
 /// What the tag `id` points to.
-pub(crate) fn tag(id: ObjectId, content: &[u8]) -> Result<ObjectId, DamagedObject> {
-    TagRefIter::from_bytes(content, gix_hash::Kind::Sha1).target_id().map_err(|_| DamagedObject(id))
+pub(crate) fn tag(id: ObjectId, content: &[u8]) -> Result<ObjectId, CorruptObjectError> {
+    TagRefIter::from_bytes(content, gix_hash::Kind::Sha1).target_id().map_err(|_| CorruptObjectError(id))
 }

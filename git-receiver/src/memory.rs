@@ -6,36 +6,36 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Bounds what a request holds.
-pub trait Memory: Send + Sync {
+pub trait MemoryPool: Send + Sync {
     /// Holds so many bytes more.
     ///
     /// # Errors
     /// There is no room for them.
-    fn hold(&self, bytes: u64) -> Result<(), NoMemory>;
+    fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError>;
 
     /// Gives so many bytes back.
     fn release(&self, bytes: u64);
 
     /// Whether there is room for so many bytes more, for what can be done without.
-    fn has_room(&self, bytes: u64) -> bool {
-        self.hold(bytes).map(|()| self.release(bytes)).is_ok()
+    fn has_capacity(&self, bytes: u64) -> bool {
+        self.reserve(bytes).map(|()| self.release(bytes)).is_ok()
     }
 }
 
 /// There is no memory for a request, and why.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("there is no memory for it: {0}")]
-pub struct NoMemory(pub Arc<dyn std::error::Error + Send + Sync>);
+pub struct OutOfMemoryError(pub Arc<dyn std::error::Error + Send + Sync>);
 
 /// Memory without a bound.
-pub fn unbounded() -> Arc<dyn Memory> {
+pub fn unbounded_memory() -> Arc<dyn MemoryPool> {
     Arc::new(Unbounded)
 }
 
 struct Unbounded;
 
-impl Memory for Unbounded {
-    fn hold(&self, _: u64) -> Result<(), NoMemory> {
+impl MemoryPool for Unbounded {
+    fn reserve(&self, _: u64) -> Result<(), OutOfMemoryError> {
         Ok(())
     }
 
@@ -46,15 +46,15 @@ impl Memory for Unbounded {
 const STEP: u64 = 64 * 1024;
 
 /// Bytes that are held, until this is dropped.
-pub(crate) struct Held {
-    memory: Arc<dyn Memory>,
+pub(crate) struct Reservation {
+    memory: Arc<dyn MemoryPool>,
     used: u64,
     held: u64,
 }
 
-impl Held {
+impl Reservation {
     /// Nothing, so far.
-    pub(crate) fn of(memory: &Arc<dyn Memory>) -> Self {
+    pub(crate) fn new(memory: &Arc<dyn MemoryPool>) -> Self {
         Self { memory: Arc::clone(memory), used: 0, held: 0 }
     }
 
@@ -62,11 +62,11 @@ impl Held {
     ///
     /// # Errors
     /// There is no room for them; what was held still is.
-    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), NoMemory> {
+    pub(crate) fn try_grow(&mut self, bytes: u64) -> Result<(), OutOfMemoryError> {
         let used = self.used.saturating_add(bytes);
         if used > self.held {
             let more = (used - self.held).max(STEP);
-            self.memory.hold(more)?;
+            self.memory.reserve(more)?;
             self.held += more;
         }
         self.used = used;
@@ -83,9 +83,9 @@ impl Held {
     ///
     /// # Errors
     /// There is no room for them; what was held still is.
-    pub(crate) fn set(&mut self, bytes: u64) -> Result<(), NoMemory> {
+    pub(crate) fn try_resize(&mut self, bytes: u64) -> Result<(), OutOfMemoryError> {
         if bytes > self.held {
-            self.memory.hold(bytes - self.held)?;
+            self.memory.reserve(bytes - self.held)?;
         } else {
             self.memory.release(self.held - bytes);
         }
@@ -94,15 +94,15 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.memory.release(self.held);
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("used", &self.used).field("held", &self.held).finish()
+        f.debug_struct("Reservation").field("used", &self.used).field("held", &self.held).finish()
     }
 }
 
@@ -120,13 +120,13 @@ pub(crate) mod tests {
         pub(crate) peak: AtomicU64,
     }
 
-    impl Memory for Bounded {
-        fn hold(&self, bytes: u64) -> Result<(), NoMemory> {
+    impl MemoryPool for Bounded {
+        fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
             let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
             if held > self.most {
                 self.held.fetch_sub(bytes, Ordering::Relaxed);
                 let why = std::io::Error::other(format!("{held} bytes of {}", self.most));
-                return Err(NoMemory(Arc::new(why)));
+                return Err(OutOfMemoryError(Arc::new(why)));
             }
             self.peak.fetch_max(held, Ordering::Relaxed);
             Ok(())
@@ -136,7 +136,7 @@ pub(crate) mod tests {
             self.held.fetch_sub(bytes, Ordering::Relaxed);
         }
 
-        fn has_room(&self, bytes: u64) -> bool {
+        fn has_capacity(&self, bytes: u64) -> bool {
             self.held.load(Ordering::Relaxed) + bytes <= self.most
         }
     }
@@ -144,15 +144,15 @@ pub(crate) mod tests {
     #[test]
     fn what_is_held_is_given_back() {
         let bounded = Arc::new(Bounded { most: 150_000, ..Bounded::default() });
-        let memory: Arc<dyn Memory> = Arc::clone(&bounded) as Arc<dyn Memory>;
-        let mut held = Held::of(&memory);
-        (0..100).for_each(|_| held.grow(100).unwrap());
+        let memory: Arc<dyn MemoryPool> = Arc::clone(&bounded) as Arc<dyn MemoryPool>;
+        let mut held = Reservation::new(&memory);
+        (0..100).for_each(|_| held.try_grow(100).unwrap());
         assert_eq!(bounded.held.load(Ordering::Relaxed), STEP, "in one step");
-        held.grow(STEP).unwrap();
+        held.try_grow(STEP).unwrap();
         assert_eq!(bounded.held.load(Ordering::Relaxed), 2 * STEP);
-        assert!(held.grow(100_000).is_err());
-        held.grow(STEP - 10_000).unwrap();
-        held.set(1000).unwrap();
+        assert!(held.try_grow(100_000).is_err());
+        held.try_grow(STEP - 10_000).unwrap();
+        held.try_resize(1000).unwrap();
         assert_eq!(bounded.held.load(Ordering::Relaxed), 1000);
         drop(held);
         assert_eq!(bounded.held.load(Ordering::Relaxed), 0);

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use gix_hash::ObjectId;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::memory::Held;
-use crate::staged::ReadError;
+use crate::memory::Reservation;
+use crate::quarantine::ReadError;
 use crate::{Kind, Object};
 
 /// How much of a pack that comes as a stream is kept in memory.
@@ -46,7 +46,7 @@ impl PackBytes {
     ///
     /// # Errors
     /// The file's length cannot be read.
-    pub fn in_file(file: File, start: u64) -> io::Result<Self> {
+    pub fn from_file(file: File, start: u64) -> io::Result<Self> {
         let length = file.metadata()?.len().saturating_sub(start);
         Ok(Self(Place::File { file: Arc::new(file), start, length }))
     }
@@ -57,7 +57,7 @@ impl PackBytes {
     ///
     /// # Errors
     /// The stream breaks, or the file cannot be written.
-    pub async fn take_in(stream: &mut (impl AsyncRead + Unpin), most: u64) -> io::Result<Self> {
+    pub async fn spool(stream: &mut (impl AsyncRead + Unpin), most: u64) -> io::Result<Self> {
         let mut memory = Vec::new();
         let bound = most.saturating_add(1);
         (&mut *stream).take(bound.min(IN_MEMORY_MAX as u64)).read_to_end(&mut memory).await?;
@@ -70,7 +70,7 @@ impl PackBytes {
             drop(memory);
             tokio::io::copy(&mut (&mut *stream).take(rest), &mut file).await?;
             file.flush().await?;
-            Self::in_file(file.into_std().await, 0)?
+            Self::from_file(file.into_std().await, 0)?
         };
         if taken.length() > most {
             tokio::io::copy(&mut stream.take(most), &mut tokio::io::sink()).await?;
@@ -141,7 +141,7 @@ struct Objects {
     /// Those that no other one names.
     loose: Vec<ObjectId>,
     /// What is held for all that.
-    _held: Held,
+    _held: Reservation,
 }
 
 /// An object and where its stream is.
@@ -164,7 +164,7 @@ impl Pack {
         packed: Vec<Packed>,
         whole: HashMap<u32, Bytes>,
         loose: Vec<ObjectId>,
-        held: Held,
+        held: Reservation,
     ) -> Self {
         let mut by_id: Vec<u32> = (0..).take(packed.len()).collect();
         by_id.sort_unstable_by_key(|index| packed[*index as usize].id);
@@ -198,7 +198,7 @@ impl Pack {
     }
 
     /// Those that no other one names: the tips of what is pushed, and what belongs to none of it.
-    pub fn loose(&self) -> &[ObjectId] {
+    pub fn dangling(&self) -> &[ObjectId] {
         self.0.as_ref().map_or(&[], |objects| &objects.loose)
     }
 
@@ -240,7 +240,7 @@ impl Pack {
     pub(crate) fn objects_and_bases(
         &self,
         ids: &[ObjectId],
-        held: &mut Held,
+        held: &mut Reservation,
     ) -> Result<(Vec<Object>, Vec<ObjectId>), ReadError> {
         let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
@@ -252,8 +252,8 @@ impl Pack {
             match self.index_of(&id) {
                 Some(index) => {
                     let Packed { start, end, .. } = self.packed()[index];
-                    held.grow(end - start)?;
-                    let object = self.object(index).map_err(ReadError::Kept)?;
+                    held.try_grow(end - start)?;
+                    let object = self.object(index).map_err(ReadError::Pack)?;
                     wanted.extend(object.base);
                     found.push(object);
                 }

@@ -9,12 +9,12 @@ use tokio::io::AsyncRead;
 
 use crate::capability::Capabilities;
 use crate::check::{self, BadObject, Special};
-use crate::command::{Command, JudgedCommand, NotACommand, judge};
+use crate::command::{CheckedCommand, Command, NotACommand, judge};
 use crate::pack::{Pack, PackBytes};
 use crate::pack_end::PackReader;
 use crate::pkt_line::{self, Frame, FrameError};
-use crate::unpack::{self, Bases, Resolved, Scanned, UnpackError, Warnings, resolve, scan};
-use crate::{Kind, Known, Limit, Limits, Repository, RepositoryError, connectivity, content, links};
+use crate::unpack::{self, Bases, FsckWarnings, Resolved, Scanned, UnpackError, resolve, scan};
+use crate::{Kind, LimitKind, Limits, ObjectInfo, Repository, RepositoryError, connectivity, content, links};
 
 /// The most options of one push.
 const OPTIONS_MAX: usize = 64;
@@ -51,13 +51,13 @@ pub struct Push {
 #[derive(Debug)]
 pub struct UnpackedPush {
     /// The refs to be moved, in the order in which they came.
-    pub commands: Vec<JudgedCommand>,
+    pub commands: Vec<CheckedCommand>,
     /// Commits of the pack whose parents neither the client nor the repository has.
     pub shallow: Vec<ObjectId>,
     /// Commits at which the history of the repository ended, and whose parents are all there with this push.
     pub unshallow: Vec<ObjectId>,
     /// What fsck warns of in the objects of the pack.
-    pub warnings: Warnings,
+    pub warnings: FsckWarnings,
     /// The objects of the pack that the repository does not have.
     pub pack: Pack,
 }
@@ -70,13 +70,13 @@ pub enum ReceiveError {
     Protocol(String),
     /// The body ended early or could not be read.
     #[error("the push was cut off: {0}")]
-    Cut(std::io::Error),
+    Io(std::io::Error),
 }
 
 impl From<FrameError> for ReceiveError {
     fn from(error: FrameError) -> Self {
         match error {
-            FrameError::Io(error) => Self::Cut(error),
+            FrameError::Io(error) => Self::Io(error),
             error => Self::Protocol(error.to_string()),
         }
     }
@@ -101,7 +101,7 @@ pub async fn receive<R: Repository>(
     let mut body = body;
     match read_request(&mut body, limits).await? {
         Some(request) => {
-            let pack = take_in(&request, &mut body, limits).await?;
+            let pack = spool(&request, &mut body, limits).await?;
             let unpacked = unpack(repository, &request, pack, limits).await;
             Ok(Received::Push(Box::new(Push { request, unpacked })))
         }
@@ -121,13 +121,13 @@ pub async fn receive_over_connection<R: Repository>(
 ) -> Result<Received, ReceiveError> {
     let mut input = input;
     let Some(request) = read_request(&mut input, limits).await? else { return Ok(Received::Probe) };
-    let pack = take_in(&request, &mut PackReader::new(input, limits.inflated_bytes), limits).await?;
+    let pack = spool(&request, &mut PackReader::new(input, limits.inflated_bytes), limits).await?;
     let unpacked = unpack(repository, &request, pack, limits).await;
     Ok(Received::Push(Box::new(Push { request, unpacked })))
 }
 
 /// The pack that follows `request`, if one does.
-async fn take_in(
+async fn spool(
     request: &Request,
     body: &mut (impl AsyncRead + Send + Unpin),
     limits: &Limits,
@@ -135,7 +135,7 @@ async fn take_in(
     if !request.brings_a_pack() {
         return Ok(PackBytes::default());
     }
-    PackBytes::take_in(body, limits.request_bytes).await.map_err(ReceiveError::Cut)
+    PackBytes::spool(body, limits.request_bytes).await.map_err(ReceiveError::Io)
 }
 
 /// Unpacks the `pack` that followed `request`, and judges its commands. Nothing is changed.
@@ -153,7 +153,7 @@ pub async fn unpack<R: Repository>(
     let new = || request.commands.iter().filter_map(|command| command.new);
     let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, pack.kind(&id)?))).collect();
     let elsewhere: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
-    kinds.extend(repository.known(&elsewhere).await?.into_iter().map(|(id, known)| (id, known.kind)));
+    kinds.extend(repository.object_info(&elsewhere).await?.into_iter().map(|(id, known)| (id, known.kind)));
     let commands = judge(request.commands.clone(), &kinds, &repository.refs().await?);
     Ok(UnpackedPush { commands, shallow, unshallow, warnings, pack })
 }
@@ -163,7 +163,7 @@ pub async fn unpack<R: Repository>(
 struct Unpacked {
     pack: Pack,
     boundary: Boundary,
-    warnings: Warnings,
+    warnings: FsckWarnings,
 }
 
 /// Where the history of the repository ends after a push, as far as that changes.
@@ -180,7 +180,7 @@ async fn unpack_pack<R: Repository>(
     pack: PackBytes,
     limits: &Limits,
 ) -> Result<Unpacked, UnpackError> {
-    if let Some(fault) = request.fault {
+    if let Some(fault) = request.error {
         return Err(fault.into());
     }
     if !request.brings_a_pack() {
@@ -274,7 +274,7 @@ async fn boundary<R: Repository>(
         parents.values().flatten().filter(|id| !resolved.links().holds(id)).copied().collect();
     let mut known = HashSet::new();
     for some in outside.chunks(ASKED_AT_ONCE) {
-        known.extend(repository.known(some).await?.into_keys());
+        known.extend(repository.object_info(some).await?.into_keys());
     }
     let is_there = |id: &ObjectId| known.contains(id) || resolved.links().holds(id);
     let ends: HashSet<ObjectId> = ends.into_iter().collect();
@@ -293,13 +293,13 @@ pub struct Request {
     /// What the user said with `git push --push-option`.
     pub options: Vec<String>,
     /// Why it is refused, whatever follows. Then not all of it is kept.
-    pub fault: Option<RequestFault>,
+    pub error: Option<RequestError>,
     shallow: Vec<ObjectId>,
 }
 
 /// What stands before a pack and is too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RequestFault {
+pub enum RequestError {
     /// More refs than one push may move.
     #[error("the push names {found} refs, more than {limit}")]
     TooManyCommands {
@@ -316,7 +316,7 @@ pub enum RequestFault {
     },
     /// The client's history ends at more commits than a push may bring.
     #[error("the clone is shallow at {found} commits, more than {limit}")]
-    TooManyEnds {
+    TooManyShallowCommits {
         /// How many.
         found: usize,
         /// The limit.
@@ -330,11 +330,11 @@ pub enum RequestFault {
     },
 }
 
-impl RequestFault {
-    pub(crate) fn limit(self) -> Option<Limit> {
+impl RequestError {
+    pub(crate) fn limit(self) -> Option<LimitKind> {
         match self {
-            Self::TooManyCommands { .. } | Self::TooLong { .. } => Some(Limit::Commands),
-            Self::TooManyEnds { .. } => Some(Limit::Objects),
+            Self::TooManyCommands { .. } | Self::TooLong { .. } => Some(LimitKind::Commands),
+            Self::TooManyShallowCommits { .. } => Some(LimitKind::Objects),
             Self::TooManyOptions { .. } => None,
         }
     }
@@ -409,7 +409,7 @@ impl Head {
             let id =
                 ObjectId::from_hex(id).map_err(|_| ReceiveError::Protocol("bad shallow line".to_owned()))?;
             self.counted.shallow += 1;
-            if self.has_room(line) {
+            if self.fits(line) {
                 self.shallow.push(id);
             }
         } else if line.starts_with(b"push-cert") {
@@ -422,7 +422,7 @@ impl Head {
             }
             self.counted.commands += 1;
             // Of the first the answer depends.
-            if self.has_room(line) || self.commands.is_empty() {
+            if self.fits(line) || self.commands.is_empty() {
                 self.commands.push(command);
             }
         }
@@ -431,12 +431,12 @@ impl Head {
 
     fn take_option(&mut self, line: &[u8]) {
         self.counted.options += 1;
-        if self.counted.options <= OPTIONS_MAX && self.has_room(line) {
+        if self.counted.options <= OPTIONS_MAX && self.fits(line) {
             self.options.push(String::from_utf8_lossy(line).into_owned());
         }
     }
 
-    fn has_room(&mut self, line: &[u8]) -> bool {
+    fn fits(&mut self, line: &[u8]) -> bool {
         let left = self.left.checked_sub(line.len());
         self.left = left.unwrap_or(0);
         left.is_some()
@@ -446,16 +446,16 @@ impl Head {
         let Self { commands, shallow, capabilities, options, left: _, counted } = self;
         let found = |found: usize, limit: usize| (found > limit).then_some(found);
         let too_many_commands = found(counted.commands, limits.commands)
-            .map(|found| RequestFault::TooManyCommands { found, limit: limits.commands });
+            .map(|found| RequestError::TooManyCommands { found, limit: limits.commands });
         let too_many_options =
-            found(counted.options, OPTIONS_MAX).map(|found| RequestFault::TooManyOptions { found });
+            found(counted.options, OPTIONS_MAX).map(|found| RequestError::TooManyOptions { found });
         let too_many_ends = found(counted.shallow, limits.objects)
-            .map(|found| RequestFault::TooManyEnds { found, limit: limits.objects });
+            .map(|found| RequestError::TooManyShallowCommits { found, limit: limits.objects });
         let is_kept = (counted.commands, counted.options, counted.shallow)
             == (commands.len(), options.len(), shallow.len());
-        let too_long = (!is_kept).then_some(RequestFault::TooLong { limit: limits.head_bytes });
+        let too_long = (!is_kept).then_some(RequestError::TooLong { limit: limits.head_bytes });
         let fault = too_many_commands.or(too_many_options).or(too_many_ends).or(too_long);
-        Request { commands, capabilities, options, fault, shallow }
+        Request { commands, capabilities, options, error: fault, shallow }
     }
 }
 
@@ -470,7 +470,7 @@ async fn read_bases<R: Repository>(
     let mut inflated = scanned.inflated(limits);
     for some in scanned.foreign_bases().chunks(BASES_AT_ONCE) {
         // What is about to be deleted can still be read, but is not there to build on.
-        let known = repository.known(some).await?;
+        let known = repository.object_info(some).await?;
         let some: Vec<ObjectId> = some.iter().copied().filter(|id| known.contains_key(id)).collect();
         let some = some.as_slice();
         let stored = repository.objects_and_bases(some).await?;
@@ -490,14 +490,14 @@ async fn read_bases<R: Repository>(
 async fn known<R: Repository>(
     repository: &R,
     resolved: &Resolved,
-) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
+) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
     let named = resolved.links().targets().chain(resolved.bases());
     let mut asked: Vec<ObjectId> = named.chain(resolved.ids()).collect();
     asked.sort_unstable();
     asked.dedup();
     let mut known = HashMap::new();
     for some in asked.chunks(ASKED_AT_ONCE) {
-        known.extend(repository.known(some).await?);
+        known.extend(repository.object_info(some).await?);
     }
     Ok(known)
 }
@@ -525,5 +525,5 @@ async fn check_special<R: Repository>(repository: &R, resolved: Resolved) -> Res
 async fn off_the_workers<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UnpackError> + Send + 'static,
 ) -> Result<T, UnpackError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(UnpackError::Died))
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(UnpackError::Panicked))
 }

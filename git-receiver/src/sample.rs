@@ -8,7 +8,10 @@ use gix_object::Kind;
 
 use crate::memory::tests::Bounded;
 use crate::unpack::compress;
-use crate::{Known, Memory, Object, Reference, Repository, RepositoryError, Stored, content, unbounded};
+use crate::{
+    MemoryPool, Object, ObjectInfo, Reference, Repository, RepositoryError, StoredBatch, content,
+    unbounded_memory,
+};
 
 /// How much is given at once.
 const AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
@@ -56,7 +59,7 @@ impl History {
         let (kind, mut content) = {
             let base = &self.objects[&base];
             let mut content = Vec::new();
-            content::build(std::slice::from_ref(base), &unbounded(), |_, found| {
+            content::build(std::slice::from_ref(base), &unbounded_memory(), |_, found| {
                 content.extend_from_slice(found);
                 Ok::<_, RepositoryError>(())
             })
@@ -115,10 +118,10 @@ fn varint(mut number: usize) -> Vec<u8> {
 }
 
 impl Repository for History {
-    fn memory(&self) -> Arc<dyn Memory> {
+    fn memory(&self) -> Arc<dyn MemoryPool> {
         match &self.memory {
             Some(memory) => Arc::<Bounded>::clone(memory),
-            None => unbounded(),
+            None => unbounded_memory(),
         }
     }
     fn head(&self) -> Option<&str> {
@@ -130,8 +133,9 @@ impl Repository for History {
     async fn shallow(&self) -> Result<Vec<ObjectId>, RepositoryError> {
         Ok(self.shallow.clone())
     }
-    async fn known(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
-        let known = |id| self.objects.get(id).map(|object| Known { kind: object.kind, depth: object.depth });
+    async fn object_info(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
+        let known =
+            |id| self.objects.get(id).map(|object| ObjectInfo { kind: object.kind, depth: object.depth });
         Ok(ids.iter().filter_map(|id| Some((*id, known(id)?))).collect())
     }
     async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
@@ -154,11 +158,11 @@ impl Repository for History {
         }
         Ok(reached.into_values().collect())
     }
-    async fn stored(&self, place: u64) -> Result<Option<Stored>, RepositoryError> {
+    async fn objects_in_storage_order(&self, place: u64) -> Result<Option<StoredBatch>, RepositoryError> {
         // Some are left out, as large ones may be.
         let from = usize::try_from(place).unwrap();
         let some = self.order.iter().enumerate().skip(from).take(1000).filter(|(at, _)| at % 7 != 3);
         let objects = some.map(|(_, id)| self.objects[id].clone()).collect();
-        Ok(Some(Stored { objects, next: place + 1000 }))
+        Ok(Some(StoredBatch { objects, next: place + 1000 }))
     }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use git_receiver::{Kind, Known, Memory, Object, ObjectId, Pack, Reference, RepositoryError, Stored};
+use git_receiver::{
+    Kind, MemoryPool, Object, ObjectId, ObjectInfo, Pack, Reference, RepositoryError, StoredBatch,
+};
 use store::{App, Deploy, DeployNumber, OBJECTS_BYTES_MAX, ObjectKind, Oid, Store, StoreError};
 use tokio::sync::OnceCell;
 
@@ -165,10 +167,10 @@ impl AppRepository {
 }
 
 impl git_receiver::Repository for AppRepository {
-    fn memory(&self) -> Arc<dyn Memory> {
+    fn memory(&self) -> Arc<dyn MemoryPool> {
         match &self.memory {
             Some(memory) => Arc::<RequestMemory>::clone(memory),
-            None => git_receiver::unbounded(),
+            None => git_receiver::unbounded_memory(),
         }
     }
 
@@ -193,10 +195,10 @@ impl git_receiver::Repository for AppRepository {
         Ok(oids.into_iter().map(object_id).collect())
     }
 
-    async fn known(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
+    async fn object_info(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(HashMap::new()) };
         let known = self.store.known(app.id, &oids(ids)).await.map_err(unreadable)?;
-        let git = |known: store::Known| Known { kind: git_kind(known.kind), depth: known.depth };
+        let git = |known: store::Known| ObjectInfo { kind: git_kind(known.kind), depth: known.depth };
         Ok(known.into_iter().map(|(oid, known)| (object_id(oid), git(known))).collect())
     }
 
@@ -215,7 +217,7 @@ impl git_receiver::Repository for AppRepository {
             return git_objects(self.read(0, reading).await?.0, None);
         };
         let before = self.chains_bytes.load(Ordering::Relaxed);
-        let mut most = if memory.has_room(before) { before } else { CHAINS_BYTES };
+        let mut most = if memory.has_capacity(before) { before } else { CHAINS_BYTES };
         loop {
             // Nobody knows yet how much they are.
             let (objects, room) = self.read(most, self.store.objects_and_bases(app.id, &oids, most)).await?;
@@ -239,11 +241,11 @@ impl git_receiver::Repository for AppRepository {
         git_objects(commits, room).map(Some)
     }
 
-    async fn stored(&self, place: u64) -> Result<Option<Stored>, RepositoryError> {
+    async fn objects_in_storage_order(&self, position: u64) -> Result<Option<StoredBatch>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(None) };
-        let (stored, room) = self.read(OBJECTS_BYTES_MAX, self.store.stored(app.id, place)).await?;
+        let (stored, room) = self.read(OBJECTS_BYTES_MAX, self.store.stored(app.id, position)).await?;
         let Some(store::Stored { objects, next }) = stored else { return Ok(None) };
-        Ok(Some(Stored { objects: git_objects(objects, room)?, next }))
+        Ok(Some(StoredBatch { objects: git_objects(objects, room)?, next }))
     }
 }
 

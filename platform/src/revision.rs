@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use git_receiver::{ObjectId, Pack, ReadError, RepositoryError, Staged, TreeLimits};
+use git_receiver::{ObjectId, Pack, QuarantineView, ReadError, RepositoryError, TreeLimits};
 use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
@@ -65,8 +65,8 @@ impl Prepared {
     ) -> Result<Self, LoadError> {
         let repository = AppRepository::new(store.clone(), Some(app.clone()));
         let nothing = Pack::default();
-        let staged = Staged::new(&repository, &nothing);
-        let (manifest, files) = read_manifest(store, app, commit, &staged).await?;
+        let view = QuarantineView::new(&repository, &nothing);
+        let (manifest, files) = read_manifest(store, app, commit, &view).await?;
         let named: Vec<(ScriptPath, ObjectId)> = manifest
             .0
             .scripts()
@@ -77,7 +77,7 @@ impl Prepared {
         let ids: Vec<ObjectId> = ids.into_iter().collect();
         let mut texts: BTreeMap<ObjectId, Arc<Source>> = BTreeMap::new();
         for ids in ids.chunks(SCRIPTS_AT_ONCE) {
-            for (id, text) in staged.blobs(ids, u64::MAX).await? {
+            for (id, text) in view.blobs(ids, u64::MAX).await? {
                 texts.insert(id, scripts.source(&String::from_utf8_lossy(&text))?);
             }
         }
@@ -96,7 +96,7 @@ impl Prepared {
         let repository = AppRepository::new(store.clone(), Some(app.clone()));
         let nothing = Pack::default();
         let ((manifest, _), _) =
-            read_manifest(store, app, commit, &Staged::new(&repository, &nothing)).await?;
+            read_manifest(store, app, commit, &QuarantineView::new(&repository, &nothing)).await?;
         Ok(manifest)
     }
 
@@ -112,10 +112,10 @@ impl Prepared {
     ) -> Result<Option<String>, LoadError> {
         let repository = AppRepository::new(store.clone(), Some(app.clone()));
         let nothing = Pack::default();
-        let staged = Staged::new(&repository, &nothing);
-        let files = staged.files(object_id(commit), &UNBOUNDED).await?;
+        let view = QuarantineView::new(&repository, &nothing);
+        let files = view.files(object_id(commit), &UNBOUNDED).await?;
         let Some(file) = files.into_iter().find(|file| file.path == path) else { return Ok(None) };
-        let text = staged.blobs(&[file.id], u64::MAX).await?.remove(&file.id);
+        let text = view.blobs(&[file.id], u64::MAX).await?.remove(&file.id);
         Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
 
@@ -148,17 +148,17 @@ async fn read_manifest(
     store: &Store,
     app: &App,
     commit: Oid,
-    staged: &Staged<'_, AppRepository>,
+    view: &QuarantineView<'_, AppRepository>,
 ) -> Result<((Manifest, u64), BTreeMap<String, ObjectId>), LoadError> {
     store.revision(app.id, commit).await?.ok_or(LoadError::Absent)?;
-    let files: BTreeMap<String, ObjectId> = staged
+    let files: BTreeMap<String, ObjectId> = view
         .files(object_id(commit), &UNBOUNDED)
         .await?
         .into_iter()
         .map(|file| (file.path, file.id))
         .collect();
     let id = *files.get(manifest::FILE_NAME).ok_or(LoadError::Absent)?;
-    let text = staged.blobs(&[id], u64::MAX).await?.remove(&id).ok_or(ReadError::Missing(id))?;
+    let text = view.blobs(&[id], u64::MAX).await?.remove(&id).ok_or(ReadError::Missing(id))?;
     let scripts: BTreeSet<String> = files.keys().cloned().collect();
     let context = ParseContext { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
     let (parsed, bytes) = measured(|| parse(&text, context));

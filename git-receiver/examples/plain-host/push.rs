@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use git_receiver::{Command, CommandFault, JudgedCommand, ObjectId, Pack, Push, report};
+use git_receiver::{CheckedCommand, Command, CommandError, ObjectId, Pack, Push, report};
 use gix_lock::acquire::Fail;
 use gix_ref::Target;
 use gix_ref::transaction::{PreviousValue, RefEdit};
@@ -15,7 +15,7 @@ use crate::Failure;
 use crate::aliases;
 use crate::hooks::Hook;
 use crate::order::{Course, Order};
-use crate::quarantine::Quarantine;
+use crate::quarantine::QuarantineDir;
 use crate::repository::DiskRepository;
 use crate::rules;
 
@@ -130,7 +130,7 @@ fn let_in(
     }
     let folder = repository.git_dir.join("objects");
     let quarantine =
-        Quarantine::write(repository, pushed).map_err(|error| format!("objects not stored: {error}"))?;
+        QuarantineDir::write(repository, pushed).map_err(|error| format!("objects not stored: {error}"))?;
     let path = quarantine.path().as_os_str();
     let mut environment = options.to_vec();
     environment.push(("GIT_QUARANTINE_PATH".to_owned(), path.to_owned()));
@@ -161,11 +161,11 @@ fn why_not(repository: &DiskRepository, command: &Command, tell: &dyn Fn(&[u8]))
 }
 
 /// What a command comes to at first, by git's rules and those of the repository.
-fn ordered(repository: &DiskRepository, judged: JudgedCommand, is_shallow: bool) -> Order {
-    let JudgedCommand { command, verdict } = judged;
+fn ordered(repository: &DiskRepository, judged: CheckedCommand, is_shallow: bool) -> Order {
+    let CheckedCommand { command, result } = judged;
     // A ref is to be deleted that neither the client has seen nor is there: git takes it for done.
-    let is_nothing = verdict == Err(CommandFault::Absent) && command.old.is_none();
-    let fault = || verdict.as_ref().err().filter(|_| !is_nothing).map(ToString::to_string);
+    let is_nothing = result == Err(CommandError::NoSuchRef) && command.old.is_none();
+    let fault = || result.as_ref().err().filter(|_| !is_nothing).map(ToString::to_string);
     let shallow = || (is_shallow && command.new.is_some()).then(|| "shallow update not allowed".to_owned());
     let refused = rules::hidden(repository, &command).or_else(fault).or_else(shallow);
     Order { command, refused, course: if is_nothing { Course::Nothing } else { Course::Move } }

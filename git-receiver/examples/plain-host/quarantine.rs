@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use git_receiver::{Kind, ObjectId, Pack, Staged};
+use git_receiver::{Kind, ObjectId, Pack, QuarantineView};
 use tempfile::TempDir;
 
 use crate::Failure;
@@ -17,23 +17,23 @@ const OBJECTS_AT_ONCE: usize = 1000;
 const SYNCS_AT_ONCE: usize = 32;
 
 /// Loose objects that are not yet part of the repository. Dropped, they are gone.
-pub(crate) struct Quarantine {
+pub(crate) struct QuarantineDir {
     folder: TempDir,
     /// Where each object stands, below the folder and later below the repository's `objects`.
     paths: Vec<PathBuf>,
 }
 
-impl Quarantine {
+impl QuarantineDir {
     /// Writes the objects of `pack` that are new to `repository` into a folder below its `objects` whose name git's own
     /// cleaning knows. Blocking.
     pub(crate) fn write(repository: &DiskRepository, pack: &Pack) -> Result<Self, Failure> {
         let objects = repository.git_dir.join("objects");
         let folder = tempfile::Builder::new().prefix("tmp_objdir-incoming-").tempdir_in(objects)?;
-        let staged = Staged::new(repository, pack);
+        let view = QuarantineView::new(repository, pack);
         let new: Vec<ObjectId> = pack.ids().filter(|id| !repository.has(*id)).collect();
         let (mut paths, mut written) = (Vec::with_capacity(new.len()), Ok(()));
         for some in new.chunks(OBJECTS_AT_ONCE) {
-            let each = staged.each(some, |id, kind, content| {
+            let each = view.each(some, |id, kind, content| {
                 let name = id.to_string();
                 let path = Path::new(&name[..2]).join(&name[2..]);
                 if written.is_ok() {

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use git_receiver::{Known, Object, ObjectId, Reference, Repository, RepositoryError};
+use git_receiver::{Object, ObjectId, ObjectInfo, Reference, Repository, RepositoryError};
 use gix_object::bstr::ByteSlice as _;
 use gix_object::{Exists as _, Find as _};
 use gix_odb::Header as _;
@@ -183,12 +183,12 @@ impl Repository for DiskRepository {
         self.shallow_commits().map_err(RepositoryError::unreadable)
     }
 
-    async fn known(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
+    async fn object_info(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
         let objects = self.objects.to_cache_arc();
         let mut known = HashMap::new();
         for id in ids {
             let header = objects.try_header(id).map_err(RepositoryError::unreadable)?;
-            known.extend(header.map(|header| (*id, Known { kind: header.kind(), depth: 0 })));
+            known.extend(header.map(|header| (*id, ObjectInfo { kind: header.kind(), depth: 0 })));
         }
         Ok(known)
     }

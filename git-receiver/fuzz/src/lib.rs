@@ -151,7 +151,7 @@ fn receive(repository: &Memory, request: &[u8], limits: &Limits) -> Result<Unpac
         Err(error) => Err(error.to_string()),
         Ok(Received::Probe) => Err("a probe".to_owned()),
         Ok(Received::Push(push)) => match push.unpacked {
-            Err(UnpackError::Died) => panic!("unpacking panicked"),
+            Err(UnpackError::Panicked) => panic!("unpacking panicked"),
             unpacked => unpacked.map_err(|error| error.to_string()),
         },
     }
@@ -179,7 +179,7 @@ fn fetch(protocol: Protocol, request: &[u8]) -> Outcome {
     match block_on(git_receiver::upload(repository, protocol, request, &mut answer)) {
         Err(error) => {
             let why = error.to_string();
-            assert!(!matches!(error, git_receiver::UploadError::Damaged(_)), "{why}");
+            assert!(!matches!(error, git_receiver::UploadError::Corrupt(_)), "{why}");
             Outcome::Refused(why)
         }
         Ok(()) => Outcome::Accepted(Box::new(promises::hold_answer(&answer))),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use git_receiver::{
-    Kind, Object, ObjectId, Pack, Protocol, ReadError, Reference, Staged, TreeLimits, UnpackedPush,
+    Kind, Object, ObjectId, Pack, Protocol, QuarantineView, ReadError, Reference, TreeLimits, UnpackedPush,
 };
 use gix_object::tag::ref_iter::Token;
 use gix_object::{CommitRefIter, TagRefIter};
@@ -34,12 +34,12 @@ impl Accepted {
         let received = (0..pack.len()).map(|index| pack.object(index).expect("in memory")).collect();
         let ids: Vec<ObjectId> = pack.ids().collect();
         let mut objects = Vec::new();
-        block_on(Staged::new(repository, &pack).each(&ids, |id, kind, content| {
+        block_on(QuarantineView::new(repository, &pack).each(&ids, |id, kind, content| {
             objects.push(Whole { id, kind, content: content.to_vec() });
         }))
         .expect("what was just received is whole");
         assert_eq!(objects.len(), ids.len(), "an object cannot be built");
-        let fine = commands.iter().filter(|judged| judged.verdict.is_ok()).map(|judged| &judged.command);
+        let fine = commands.iter().filter(|judged| judged.result.is_ok()).map(|judged| &judged.command);
         let moved = fine.clone().map(|command| command.name.clone()).collect();
         let refs = fine
             .filter_map(|command| Some(Reference { name: command.name.clone(), target: command.new? }))
@@ -81,16 +81,16 @@ impl Accepted {
         }
         let after = self.stored_in(repository);
         let none = Pack::default();
-        let staged = Staged::new(&after, &none);
+        let view = QuarantineView::new(&after, &none);
         for commit in self.objects.iter().filter(|object| object.kind == Kind::Commit) {
-            block_on(staged.commit(commit.id)).expect("an accepted commit can be read");
+            block_on(view.commit(commit.id)).expect("an accepted commit can be read");
             let limits = TreeLimits { files: 200, depth: 8, path_bytes: 256 };
-            match block_on(staged.files(commit.id, &limits)) {
+            match block_on(view.files(commit.id, &limits)) {
                 Ok(files) => {
                     let paths: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
                     paths.iter().for_each(|path| hold_path(path));
                 }
-                Err(ReadError::Limit(_)) => {}
+                Err(ReadError::LimitKind(_)) => {}
                 Err(error) => panic!("an accepted commit has files that cannot be read: {error}"),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use git_receiver::{Kind, Known, Object, ObjectId, Reference, Repository, RepositoryError};
+use git_receiver::{Kind, Object, ObjectId, ObjectInfo, Reference, Repository, RepositoryError};
 
 use super::wire;
 
@@ -115,8 +115,8 @@ impl Repository for Memory {
         Ok(self.shallow.clone())
     }
 
-    async fn known(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
-        let known = |object: &Object| Known { kind: object.kind, depth: object.depth };
+    async fn object_info(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
+        let known = |object: &Object| ObjectInfo { kind: object.kind, depth: object.depth };
         Ok(ids.iter().filter_map(|id| Some((*id, known(self.objects.get(id)?)))).collect())
     }
 

@@ -4,7 +4,7 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 use gix_object::bstr::ByteSlice as _;
 
-use super::{Accepted, BadObject, Named, Warning, bad};
+use super::{Accepted, BadObject, FsckWarning, Named, bad};
 
 pub(super) fn commit(content: &[u8]) -> Result<Accepted, BadObject> {
     check_header(content)?;
@@ -18,7 +18,7 @@ pub(super) fn commit(content: &[u8]) -> Result<Accepted, BadObject> {
         return bad("multipleAuthors: a commit has several author lines");
     }
     identity(lines.required("committer")?)?;
-    let warnings = if content.contains(&0) { vec![Warning::NulInCommit] } else { Vec::new() };
+    let warnings = if content.contains(&0) { vec![FsckWarning::NulInCommit] } else { Vec::new() };
     Ok(Accepted { named, warnings })
 }
 
@@ -173,7 +173,7 @@ mod tests {
             assert_eq!(fault(Kind::Commit, good.replacen(from, to, 1).as_bytes()), expected, "{to}");
         }
         let nul = good.replacen("message", "mess\0age", 1);
-        assert_eq!(object(Kind::Commit, nul.as_bytes()).unwrap().warnings, [Warning::NulInCommit]);
+        assert_eq!(object(Kind::Commit, nul.as_bytes()).unwrap().warnings, [FsckWarning::NulInCommit]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Named {
 
 /// What fsck warns of in an object that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Warning {
+pub enum FsckWarning {
     /// A name longer than git itself takes for one.
     #[error("largePathname: contains excessively large pathname")]
     LargePathname,
@@ -72,7 +72,7 @@ pub(crate) struct Accepted {
     /// What it names, links to other repositories left out.
     pub(crate) named: Vec<Named>,
     /// What fsck warns of, each once.
-    pub(crate) warnings: Vec<Warning>,
+    pub(crate) warnings: Vec<FsckWarning>,
 }
 
 fn bad<T>(why: impl Into<String>) -> Result<T, BadObject> {

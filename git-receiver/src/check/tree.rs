@@ -8,7 +8,7 @@ use gix_object::bstr::ByteSlice as _;
 use gix_object::tree::name_order;
 
 use super::dotfile::{self, Special};
-use super::{Accepted, BadObject, Named, Warning, bad, shown};
+use super::{Accepted, BadObject, FsckWarning, Named, bad, shown};
 
 /// The longest name of a tree's entry, in bytes, of which fsck says nothing. No file system takes one as long.
 const ENTRY_NAME_MAX: usize = 4096;
@@ -81,9 +81,9 @@ pub(super) fn tree(mut content: &[u8]) -> Result<Accepted, BadObject> {
     while let Some(entry) = next_entry(&mut content)? {
         entry_name(&entry)?;
         let warns = [
-            (entry.name.len() > ENTRY_NAME_MAX, Warning::LargePathname),
-            (entry.id.is_null(), Warning::NullSha1),
-            (entry.is_padded, Warning::ZeroPaddedFilemode),
+            (entry.name.len() > ENTRY_NAME_MAX, FsckWarning::LargePathname),
+            (entry.id.is_null(), FsckWarning::NullSha1),
+            (entry.is_padded, FsckWarning::ZeroPaddedFilemode),
         ];
         for (_, warning) in warns.into_iter().filter(|(warns, _)| *warns) {
             if !warnings.contains(&warning) {
@@ -248,7 +248,10 @@ mod tests {
         let null = [&b"0100644 a\0"[..], &[0; 20]].concat();
         let tree = [null, entries(&[("0100644", "b"), ("100644", &"c".repeat(4097))])].concat();
         let told = object(Kind::Tree, &tree).unwrap().warnings;
-        assert_eq!(told, [Warning::NullSha1, Warning::ZeroPaddedFilemode, Warning::LargePathname]);
+        assert_eq!(
+            told,
+            [FsckWarning::NullSha1, FsckWarning::ZeroPaddedFilemode, FsckWarning::LargePathname]
+        );
     }
 
     #[test]

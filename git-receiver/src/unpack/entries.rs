@@ -10,10 +10,10 @@ use gix_object::Kind;
 
 use super::UnpackError;
 use crate::content::{Content, Inflater};
-use crate::delta::{self, DamagedDelta};
-use crate::memory::Held;
+use crate::delta::{self, CorruptDeltaError};
+use crate::memory::Reservation;
 use crate::pack::PackBytes;
-use crate::{Limits, Memory};
+use crate::{Limits, MemoryPool};
 
 /// How many bytes of inflated deltas are kept until they are applied. The others are inflated twice.
 const DELTAS_KEPT_MAX: usize = 64 * 1024 * 1024;
@@ -38,8 +38,8 @@ pub(super) struct Entries {
     /// Where the delta of each entry begins in `deltas`.
     kept: Vec<u32>,
     /// What is held for the entries and their deltas.
-    held: Held,
-    pub(super) memory: Arc<dyn Memory>,
+    held: Reservation,
+    pub(super) memory: Arc<dyn MemoryPool>,
 }
 
 pub(super) struct Entry {
@@ -70,7 +70,7 @@ impl Entries {
     pub(super) fn read(
         bytes: PackBytes,
         limits: &Limits,
-        memory: &Arc<dyn Memory>,
+        memory: &Arc<dyn MemoryPool>,
         sink: &mut Sink<'_>,
     ) -> Result<Self, UnpackError> {
         let mut buffer = Vec::new();
@@ -88,8 +88,8 @@ impl Entries {
         if found > limits.objects {
             return Err(UnpackError::TooManyObjects { found, limit: limits.objects });
         }
-        let mut held = Held::of(memory);
-        held.grow(u64::from(count) * ENTRY_BYTES)?;
+        let mut held = Reservation::new(memory);
+        held.try_grow(u64::from(count) * ENTRY_BYTES)?;
         let room =
             DELTAS_KEPT_MAX.min(usize::try_from(bytes.length().saturating_mul(4)).unwrap_or(usize::MAX));
         let mut entries = Self {
@@ -123,12 +123,12 @@ impl Entries {
 
     /// Holds so many bytes more, as long as the entries are there.
     pub(super) fn hold(&mut self, bytes: u64) -> Result<(), UnpackError> {
-        Ok(self.held.grow(bytes)?)
+        Ok(self.held.try_grow(bytes)?)
     }
 
     fn keep(&mut self, index: usize, delta: &[u8]) {
         let fits = self.deltas.len() + delta.len() <= self.deltas.capacity();
-        if fits && self.held.grow(delta.len() as u64).is_ok() {
+        if fits && self.held.try_grow(delta.len() as u64).is_ok() {
             // The room is bounded far below what 32 bits count.
             self.kept[index] = u32::try_from(self.deltas.len()).unwrap_or(NOT_KEPT);
             self.deltas.extend_from_slice(delta);
@@ -213,7 +213,7 @@ struct Cursor<'a> {
     stream: Decompress,
     /// What the latest entry holds.
     inflated: Vec<u8>,
-    held: Held,
+    held: Reservation,
 }
 
 /// The bytes of a pack, one after the other.
@@ -251,9 +251,9 @@ impl Input<'_> {
 
 impl<'a> Cursor<'a> {
     /// Behind the header of the pack.
-    fn new(bytes: &'a PackBytes, memory: &Arc<dyn Memory>) -> Self {
+    fn new(bytes: &'a PackBytes, memory: &Arc<dyn MemoryPool>) -> Self {
         let input = Input { bytes, at: 12, window: Vec::new(), window_start: 0 };
-        Self { input, stream: Decompress::new(true), inflated: Vec::new(), held: Held::of(memory) }
+        Self { input, stream: Decompress::new(true), inflated: Vec::new(), held: Reservation::new(memory) }
     }
 
     fn entry(&mut self, limits: &Limits, total: &mut u64) -> Result<Entry, UnpackError> {
@@ -264,7 +264,7 @@ impl<'a> Cursor<'a> {
             2 => Body::Whole(Kind::Tree),
             3 => Body::Whole(Kind::Blob),
             4 => Body::Whole(Kind::Tag),
-            6 => Body::OfsDelta(offset.checked_sub(self.distance()?).ok_or(DamagedDelta)?),
+            6 => Body::OfsDelta(offset.checked_sub(self.distance()?).ok_or(CorruptDeltaError)?),
             7 => {
                 let mut id = [0; 20];
                 for byte in &mut id {
@@ -303,7 +303,7 @@ impl<'a> Cursor<'a> {
         let mut distance = u64::from(byte & 0x7f);
         while byte & 0x80 != 0 {
             byte = self.input.byte()?;
-            distance = distance.checked_add(1).and_then(|d| d.checked_mul(128)).ok_or(DamagedDelta)?;
+            distance = distance.checked_add(1).and_then(|d| d.checked_mul(128)).ok_or(CorruptDeltaError)?;
             distance |= u64::from(byte & 0x7f);
         }
         Ok(distance)
@@ -314,7 +314,7 @@ impl<'a> Cursor<'a> {
         let size = usize::try_from(size).map_err(|_| UnpackError::Inflate)?;
         if size > self.inflated.capacity() {
             // One buffer for all, as large as the largest, and the smaller one while it grows.
-            self.held.set((self.inflated.capacity() + size) as u64)?;
+            self.held.try_resize((self.inflated.capacity() + size) as u64)?;
         }
         let (stream, out) = (&mut self.stream, &mut self.inflated);
         out.clear();

@@ -8,10 +8,10 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::UnpackError;
-use crate::Memory;
-use crate::check::{self, Accepted, BadObject, Warning};
+use crate::MemoryPool;
+use crate::check::{self, Accepted, BadObject, FsckWarning};
 use crate::connectivity::Links;
-use crate::memory::Held;
+use crate::memory::Reservation;
 
 /// How many bytes of content travel together to the thread that checks them. A larger content does not travel.
 pub(super) const BATCH_BYTES: usize = 256 * 1024;
@@ -33,8 +33,8 @@ const LINK_BYTES: u64 = 200;
 pub(super) struct Findings {
     pub(super) found: Vec<Found>,
     pub(super) links: Links,
-    pub(super) warnings: Warnings,
-    held: Held,
+    pub(super) warnings: FsckWarnings,
+    held: Reservation,
 }
 
 /// How many warnings of a push are kept.
@@ -42,36 +42,36 @@ const WARNINGS_MAX: usize = 20;
 
 /// What fsck warns of in the objects of a push.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Warnings {
+pub struct FsckWarnings {
     /// Some of them, by the object.
-    pub some: Vec<(ObjectId, Warning)>,
+    pub shown: Vec<(ObjectId, FsckWarning)>,
     /// How many there are.
     pub count: usize,
 }
 
-impl Warnings {
-    fn add(&mut self, id: ObjectId, warning: Warning) {
+impl FsckWarnings {
+    fn add(&mut self, id: ObjectId, warning: FsckWarning) {
         self.count += 1;
-        if self.some.len() < WARNINGS_MAX {
-            self.some.push((id, warning));
+        if self.shown.len() < WARNINGS_MAX {
+            self.shown.push((id, warning));
         }
     }
 
     fn append(&mut self, other: Self) {
         self.count += other.count;
-        self.some.extend(other.some);
-        self.some.truncate(WARNINGS_MAX);
+        self.shown.extend(other.shown);
+        self.shown.truncate(WARNINGS_MAX);
     }
 }
 
 impl Findings {
     /// Nothing, so far.
-    pub(super) fn of(memory: &Arc<dyn Memory>) -> Self {
+    pub(super) fn of(memory: &Arc<dyn MemoryPool>) -> Self {
         Self {
             found: Vec::new(),
             links: Links::default(),
-            warnings: Warnings::default(),
-            held: Held::of(memory),
+            warnings: FsckWarnings::default(),
+            held: Reservation::new(memory),
         }
     }
 
@@ -90,7 +90,7 @@ impl Findings {
         warnings.into_iter().for_each(|warning| self.warnings.add(id, warning));
         // Most of a tree is what the one before it names too.
         let new = self.links.add(id, kind, named, shallow.contains(&id));
-        self.held.grow(new as u64 * LINK_BYTES)?;
+        self.held.try_grow(new as u64 * LINK_BYTES)?;
         self.found.push(Found { entry, id, kind, depth });
         Ok(id)
     }
@@ -125,7 +125,7 @@ impl Batch {
 pub(super) fn check_all(
     batches: &Receiver<Batch>,
     shallow: &HashSet<ObjectId>,
-    memory: &Arc<dyn Memory>,
+    memory: &Arc<dyn MemoryPool>,
 ) -> Result<Findings, UnpackError> {
     let mut findings = Findings::of(memory);
     for batch in batches {

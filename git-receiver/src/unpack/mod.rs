@@ -16,19 +16,19 @@ mod scan;
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use crate::connectivity::Disconnected;
-use crate::delta::DamagedDelta;
-use crate::receive::RequestFault;
-use crate::{DamagedObject, Limit, NoMemory, RepositoryError};
+use crate::connectivity::ConnectivityError;
+use crate::delta::CorruptDeltaError;
+use crate::receive::RequestError;
+use crate::{CorruptObjectError, LimitKind, OutOfMemoryError, RepositoryError};
 
-pub use found::Warnings;
+pub use found::FsckWarnings;
 pub(crate) use paths::find_larger;
 pub(crate) use resolve::resolve;
 pub(crate) use resolved::{Bases, Resolved, compress};
 pub(crate) use scan::{Scanned, scan};
 
 /// Why a pack was not unpacked: it is refused, in git's kind of words, or the repository cannot be read
-/// ([`UnpackError::is_refusal`]). Nothing of it is kept.
+/// ([`UnpackError::is_rejection`]). Nothing of it is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
     /// The request is beyond its limit.
@@ -101,63 +101,63 @@ pub enum UnpackError {
     Collision,
     /// An object names what is not there.
     #[error(transparent)]
-    Disconnected(#[from] Disconnected),
+    ConnectivityError(#[from] ConnectivityError),
     /// What stands before the pack is beyond a limit.
     #[error(transparent)]
-    Request(#[from] RequestFault),
+    Request(#[from] RequestError),
     /// The client uses another object format.
     #[error("only object format sha1 is understood")]
     ObjectFormat,
     /// The server cannot keep the pack or read it back.
     #[error("the server cannot read what it has received: {0}")]
-    Kept(String),
+    Spool(String),
     /// The unpacking itself died.
     #[error("unpacking failed inside the server")]
-    Died,
+    Panicked,
     /// The repository cannot be read.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
     /// A stored object, on which the pack builds, is damaged.
     #[error(transparent)]
-    Damaged(#[from] DamagedObject),
+    Corrupt(#[from] CorruptObjectError),
 }
 
 impl UnpackError {
     /// Whether the push itself is refused; otherwise the repository is at fault, and its error is for the operator.
-    pub fn is_refusal(&self) -> bool {
-        !matches!(self, Self::Repository(_) | Self::Damaged(_))
+    pub fn is_rejection(&self) -> bool {
+        !matches!(self, Self::Repository(_) | Self::Corrupt(_))
     }
 }
 
 impl UnpackError {
     /// The limit that the push is beyond, where it is refused for one that can be set.
-    pub fn limit(&self) -> Option<Limit> {
+    pub fn limit(&self) -> Option<LimitKind> {
         Some(match self {
-            Self::TooLarge { .. } => Limit::RequestBytes,
-            Self::TooManyObjects { .. } => Limit::Objects,
-            Self::ObjectTooLarge { .. } => Limit::ObjectBytes,
-            Self::InflatedTooLarge { .. } => Limit::InflatedBytes,
+            Self::TooLarge { .. } => LimitKind::RequestBytes,
+            Self::TooManyObjects { .. } => LimitKind::Objects,
+            Self::ObjectTooLarge { .. } => LimitKind::ObjectBytes,
+            Self::InflatedTooLarge { .. } => LimitKind::InflatedBytes,
             Self::Request(fault) => return fault.limit(),
             _ => return None,
         })
     }
 }
 
-impl From<NoMemory> for UnpackError {
-    fn from(error: NoMemory) -> Self {
+impl From<OutOfMemoryError> for UnpackError {
+    fn from(error: OutOfMemoryError) -> Self {
         Self::Repository(error.into())
     }
 }
 
-impl From<DamagedDelta> for UnpackError {
-    fn from(error: DamagedDelta) -> Self {
+impl From<CorruptDeltaError> for UnpackError {
+    fn from(error: CorruptDeltaError) -> Self {
         Self::Delta(error.to_string())
     }
 }
 
 impl From<std::io::Error> for UnpackError {
     fn from(error: std::io::Error) -> Self {
-        Self::Kept(error.to_string())
+        Self::Spool(error.to_string())
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn resolve(
         let start = |_| thread::Builder::new().spawn_scoped(scope, || work.run()).ok();
         let others: Vec<_> = (1..threads).map_while(start).collect();
         let mut made = vec![work.run()];
-        made.extend(others.into_iter().map(|other| other.join().unwrap_or(Err(UnpackError::Died))));
+        made.extend(others.into_iter().map(|other| other.join().unwrap_or(Err(UnpackError::Panicked))));
         made.into_iter().collect::<Result<Vec<_>, _>>()
     })?;
     let applied: usize = made.iter().map(|made| made.found.len()).sum();

@@ -11,11 +11,11 @@ use gix_object::Kind;
 
 use super::UnpackError;
 use super::entries::{Body, Entries, StreamReader};
-use super::found::{Findings, Found, Warnings};
-use crate::Known;
+use super::found::{Findings, Found, FsckWarnings};
+use crate::ObjectInfo;
 use crate::connectivity::Links;
 use crate::content::Content;
-use crate::memory::Held;
+use crate::memory::Reservation;
 use crate::pack::{Pack, Packed};
 
 /// The most deltas that lie on each other in a repository: to read an object, all of them are. As many as git has in a pack.
@@ -58,7 +58,7 @@ impl Resolved {
     }
 
     /// What fsck warns of in them.
-    pub(crate) fn warnings(&self) -> Warnings {
+    pub(crate) fn warnings(&self) -> FsckWarnings {
         self.findings.warnings.clone()
     }
 
@@ -87,7 +87,7 @@ impl Resolved {
     }
 
     /// What is to be stored, `known` being what the repository has of the pack and of what it builds on. Blocking.
-    pub(crate) fn settle(self, known: &HashMap<ObjectId, Known>) -> Result<Pack, UnpackError> {
+    pub(crate) fn settle(self, known: &HashMap<ObjectId, ObjectInfo>) -> Result<Pack, UnpackError> {
         let mut names = vec![ObjectId::null(gix_hash::Kind::Sha1); self.entries.list.len()];
         for found in &self.findings.found {
             names[found.entry as usize] = found.id;
@@ -99,8 +99,8 @@ impl Resolved {
         let mut depths: HashMap<ObjectId, u32> = HashMap::with_capacity(kept.len());
         kept.retain(|found| !known.contains_key(&found.id) && depths.insert(found.id, 0).is_none());
         let entries = LazyCell::new(|| self.entries_by_id());
-        let mut held = Held::of(&self.entries.memory);
-        held.grow(kept.len() as u64 * STORED_BYTES)?;
+        let mut held = Reservation::new(&self.entries.memory);
+        held.try_grow(kept.len() as u64 * STORED_BYTES)?;
         let mut stored = Vec::with_capacity(kept.len());
         for Found { entry, id, kind, .. } in kept {
             let at = &self.entries.list[entry as usize];
@@ -116,7 +116,7 @@ impl Resolved {
             let (object, whole) = if depth > DEPTH_MAX || depth > 0 && at.size > DELTA_BYTES_MAX {
                 let content = self.build(entry, &entries)?.bytes;
                 let (size, stream) = (content.len() as u64, compress(&content));
-                held.grow(stream.len() as u64)?;
+                held.try_grow(stream.len() as u64)?;
                 (Packed { id, kind, base: None, depth: 0, size, start, end }, Some(stream))
             } else {
                 (Packed { id, kind, base, depth, size: at.size, start, end }, None)
@@ -132,7 +132,7 @@ impl Resolved {
             compressed.extend(whole.map(|whole| (index, whole)));
         }
         drop(entries);
-        let loose = self.findings.links.loose().filter(|id| !known.contains_key(id)).collect();
+        let loose = self.findings.links.dangling().filter(|id| !known.contains_key(id)).collect();
         Ok(Pack::new(self.entries.bytes, packed, compressed, loose, held))
     }
 

@@ -10,9 +10,9 @@ use gix_hash::ObjectId;
 use super::UnpackError;
 use super::entries::{Body, Entries, count};
 use super::found::{BATCH_BYTES, Batch, Findings, check_all};
-use crate::memory::Held;
+use crate::memory::Reservation;
 use crate::pack::PackBytes;
-use crate::{Limits, Memory};
+use crate::{Limits, MemoryPool};
 
 /// How long a pack is before it is worth more threads than one.
 const LONG: u64 = 256 * 1024;
@@ -38,13 +38,13 @@ pub(crate) fn scan(
     bytes: PackBytes,
     shallow: &HashSet<ObjectId>,
     limits: &Limits,
-    memory: &Arc<dyn Memory>,
+    memory: &Arc<dyn MemoryPool>,
 ) -> Result<Scanned, UnpackError> {
     if bytes.length() < LONG {
         return scan_alone(&bytes, shallow, limits, memory);
     }
-    let mut batches = Held::of(memory);
-    batches.grow(BATCHES_BYTES)?;
+    let mut batches = Reservation::new(memory);
+    batches.try_grow(BATCHES_BYTES)?;
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(BATCHES_WAITING);
         let check = move || check_all(&receiver, shallow, memory);
@@ -61,14 +61,14 @@ pub(crate) fn scan(
                 return large.add(entry, kind, content, 0, shallow).map(|_| ());
             }
             // Whoever does not take it any more has found a fault, which is told below.
-            if batch.add(entry, kind, content, &sender) { Ok(()) } else { Err(UnpackError::Died) }
+            if batch.add(entry, kind, content, &sender) { Ok(()) } else { Err(UnpackError::Panicked) }
         };
         let entries = Entries::read(bytes.clone(), limits, memory, &mut sink);
         let _ = sender.send(batch);
         drop(sender);
-        let whole = checking.join().unwrap_or(Err(UnpackError::Died));
+        let whole = checking.join().unwrap_or(Err(UnpackError::Panicked));
         let sum = match summing {
-            Ok(summing) => summing.join().unwrap_or(Err(UnpackError::Died)),
+            Ok(summing) => summing.join().unwrap_or(Err(UnpackError::Panicked)),
             Err(_) => checksum(&bytes),
         };
         match (entries, whole) {
@@ -76,7 +76,7 @@ pub(crate) fn scan(
                 whole.append(large);
                 sum.map(|()| Scanned { entries, whole })
             }
-            (Err(UnpackError::Died), Err(fault)) | (Err(fault), _) | (_, Err(fault)) => Err(fault),
+            (Err(UnpackError::Panicked), Err(fault)) | (Err(fault), _) | (_, Err(fault)) => Err(fault),
         }
     })
 }
@@ -86,7 +86,7 @@ fn scan_alone(
     bytes: &PackBytes,
     shallow: &HashSet<ObjectId>,
     limits: &Limits,
-    memory: &Arc<dyn Memory>,
+    memory: &Arc<dyn MemoryPool>,
 ) -> Result<Scanned, UnpackError> {
     let mut whole = Findings::of(memory);
     let mut sink = |entry, kind, content: &[u8]| whole.add(entry, kind, content, 0, shallow).map(|_| ());

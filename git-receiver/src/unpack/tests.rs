@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::memory::tests::Bounded;
-use crate::memory::unbounded;
-use crate::{Known, Limits, Memory, Object, Pack, content};
+use crate::memory::unbounded_memory;
+use crate::{Limits, MemoryPool, Object, ObjectInfo, Pack, content};
 
 /// The head of an entry: type and size.
 fn head(kind: u8, size: usize) -> Vec<u8> {
@@ -48,12 +48,13 @@ fn stored(content: &[u8]) -> Object {
 fn unpack_for(pack: &Bytes, stored: &[(&[u8], u32)], limits: &Limits) -> Result<Pack, UnpackError> {
     let shallow = HashSet::new();
     let blob = |content: &[u8]| name(Kind::Blob, content).unwrap();
-    let scanned = scan(pack.clone().into(), &shallow, limits, &unbounded())?;
+    let scanned = scan(pack.clone().into(), &shallow, limits, &unbounded_memory())?;
     let foreign = scanned.foreign_bases();
     let bases = stored.iter().map(|(content, _)| (blob(content), (Kind::Blob, content.to_vec())));
     let bases = bases.filter(|(id, _)| foreign.contains(id)).collect();
-    let known = |(content, depth): &(&[u8], u32)| (blob(content), Known { kind: Kind::Blob, depth: *depth });
-    let known: HashMap<ObjectId, Known> = stored.iter().map(known).collect();
+    let known =
+        |(content, depth): &(&[u8], u32)| (blob(content), ObjectInfo { kind: Kind::Blob, depth: *depth });
+    let known: HashMap<ObjectId, ObjectInfo> = stored.iter().map(known).collect();
     resolve(scanned, bases, &shallow, limits)?.settle(&known)
 }
 
@@ -72,7 +73,7 @@ fn objects(pack: &Pack) -> Vec<Object> {
 /// The contents of a pack's objects, in order; `stored` is what some of them build on.
 fn contents(pack: &Pack, stored: &[Object]) -> Vec<Vec<u8>> {
     let mut contents = Vec::new();
-    content::build(&[objects(pack), stored.to_vec()].concat(), &unbounded(), |object, content| {
+    content::build(&[objects(pack), stored.to_vec()].concat(), &unbounded_memory(), |object, content| {
         if pack.kind(&object.id).is_some() {
             contents.push(content.to_vec());
         }
@@ -188,11 +189,11 @@ fn a_pack_in_a_file_is_read_as_one_in_memory() {
     let limits = Limits { objects: 2000, ..Limits::default() };
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, &[&b"before"[..], &bytes].concat()).unwrap();
-    let from_file = crate::PackBytes::in_file(file, 6).unwrap();
+    let from_file = crate::PackBytes::from_file(file, 6).unwrap();
     let settled = |bytes| {
         let shallow = HashSet::new();
         let resolved =
-            resolve(scan(bytes, &shallow, &limits, &unbounded())?, HashMap::new(), &shallow, &limits)?;
+            resolve(scan(bytes, &shallow, &limits, &unbounded_memory())?, HashMap::new(), &shallow, &limits)?;
         resolved.settle(&HashMap::new())
     };
     let (file, memory) = (settled(from_file).unwrap(), settled(bytes.clone().into()).unwrap());
@@ -220,7 +221,7 @@ fn what_a_push_holds_is_counted_and_given_back() {
     let (bytes, shallow) = (pack(&entries), HashSet::new());
     let within = |most| {
         let bounded = Arc::new(Bounded { most, ..Bounded::default() });
-        let memory: Arc<dyn Memory> = Arc::clone(&bounded) as Arc<dyn Memory>;
+        let memory: Arc<dyn MemoryPool> = Arc::clone(&bounded) as Arc<dyn MemoryPool>;
         let settle = || {
             let scanned = scan(bytes.clone().into(), &shallow, &Limits::default(), &memory)?;
             resolve(scanned, HashMap::new(), &shallow, &Limits::default())?.settle(&HashMap::new())
@@ -235,7 +236,7 @@ fn what_a_push_holds_is_counted_and_given_back() {
     assert!(held >= 100 * 100 && (200_000..3_000_000).contains(&peak), "{held} of {peak}");
     for most in [0, 50_000, 150_000] {
         let (settled, peak) = within(most);
-        assert!(matches!(settled, Err(UnpackError::Repository(RepositoryError::NoMemory(_)))), "{most}");
+        assert!(matches!(settled, Err(UnpackError::Repository(RepositoryError::OutOfMemory(_)))), "{most}");
         assert!(peak <= most);
     }
 }

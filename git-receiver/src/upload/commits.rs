@@ -8,8 +8,8 @@ use gix_object::Kind;
 
 use super::UploadError;
 use crate::links::{self, Commit};
-use crate::memory::Held;
-use crate::{Memory, Object, Repository, content};
+use crate::memory::Reservation;
+use crate::{MemoryPool, Object, Repository, content};
 
 /// After how many steps back through the history all commits are read together: a step each is slow where a history is
 /// long, and most fetches want its end alone.
@@ -27,7 +27,7 @@ pub(super) struct Commits<'r, R> {
     /// The history that the repository has itself ends with these.
     shallow: HashSet,
     known: HashMap<ObjectId, Commit>,
-    held: Held,
+    held: Reservation,
     steps: usize,
 }
 
@@ -35,7 +35,7 @@ impl<'r, R: Repository> Commits<'r, R> {
     /// None yet.
     pub(super) async fn of(repository: &'r R) -> Result<Self, UploadError> {
         let shallow = repository.shallow().await?.into_iter().collect();
-        let held = Held::of(&repository.memory());
+        let held = Reservation::new(&repository.memory());
         Ok(Self { repository, shallow, known: HashMap::default(), held, steps: 0 })
     }
 
@@ -99,14 +99,14 @@ impl<'r, R: Repository> Commits<'r, R> {
         if self.is_shallow(&id) {
             commit.parents.clear();
         }
-        self.held.grow(COMMIT_BYTES + (commit.parents.len() * size_of::<ObjectId>()) as u64)?;
+        self.held.try_grow(COMMIT_BYTES + (commit.parents.len() * size_of::<ObjectId>()) as u64)?;
         self.known.insert(id, commit);
         Ok(())
     }
 }
 
 /// Reads commits that are stored whole.
-fn parse(commits: &[Object], memory: &Arc<dyn Memory>) -> Result<Vec<(ObjectId, Commit)>, UploadError> {
+fn parse(commits: &[Object], memory: &Arc<dyn MemoryPool>) -> Result<Vec<(ObjectId, Commit)>, UploadError> {
     let mut parsed = Vec::with_capacity(commits.len());
     content::build(commits, memory, |object, content| {
         parsed.push((object.id, links::commit(object.id, content)?));

@@ -14,7 +14,7 @@ use super::{UploadError, Wishes};
 use crate::memory::tests::Bounded;
 use crate::sample::History;
 use crate::unpack::{UnpackError, compress, resolve, scan};
-use crate::{Known, Limits, Object, Pack, RepositoryError, unbounded};
+use crate::{Limits, Object, ObjectInfo, Pack, RepositoryError, unbounded_memory};
 
 /// A file `a`, then the same with a `b` behind it, stored as a delta: the history, its two commits, the two files.
 fn two_commits() -> (History, [ObjectId; 2], [ObjectId; 2]) {
@@ -48,9 +48,9 @@ async fn sent(history: &History, wishes: &Wishes, format: Format) -> Result<Byte
 /// The objects of a pack, for a client that knows nothing of it or has the file `a`.
 fn received(pack: Bytes, has: Option<ObjectId>) -> Result<Pack, UnpackError> {
     let (shallow, limits) = (HashSet::new(), Limits::default());
-    let scanned = scan(pack.into(), &shallow, &limits, &unbounded())?;
+    let scanned = scan(pack.into(), &shallow, &limits, &unbounded_memory())?;
     let bases = has.into_iter().map(|id| (id, (Kind::Blob, b"a".to_vec()))).collect();
-    let known = has.into_iter().map(|id| (id, Known { kind: Kind::Blob, depth: 0 }));
+    let known = has.into_iter().map(|id| (id, ObjectInfo { kind: Kind::Blob, depth: 0 }));
     resolve(scanned, bases, &shallow, &limits)?.settle(&known.collect())
 }
 
@@ -138,7 +138,7 @@ async fn a_large_repository_is_sent_in_portions_each_object_once() {
     assert!(same.unwrap() == pack);
     assert!((2_000_000..20_000_000).contains(&peak), "{peak}");
     let (none, most) = bounded(peak / 3).await;
-    assert!(matches!(none, Err(UploadError::Repository(RepositoryError::NoMemory(_)))));
+    assert!(matches!(none, Err(UploadError::Repository(RepositoryError::OutOfMemory(_)))));
     assert!(most <= peak / 3);
 }
 

@@ -10,7 +10,7 @@ use super::commits::Commits;
 use super::{UploadError, Wishes};
 use crate::advertise::{PEEL_MAX, sorted_refs};
 use crate::links::{self, Commit};
-use crate::{DamagedObject, Repository, content};
+use crate::{CorruptObjectError, Repository, content};
 
 /// The depth that git asks for when it wants no end, as `git fetch --unshallow` does.
 const NO_END: usize = 0x7fff_ffff;
@@ -102,7 +102,7 @@ async fn commit_of<R: Repository>(repository: &R, name: &str) -> Result<ObjectId
             Ok::<_, UploadError>(())
         })
         .await?;
-        let next = next.ok_or(DamagedObject(target))?;
+        let next = next.ok_or(CorruptObjectError(target))?;
         if next == target {
             break;
         }

@@ -10,8 +10,8 @@ use gix_object::Kind;
 
 use super::UploadError;
 use super::trees::Trees;
-use crate::memory::Held;
-use crate::{DamagedObject, Memory, NoMemory, Object, Repository, content, links};
+use crate::memory::Reservation;
+use crate::{CorruptObjectError, MemoryPool, Object, OutOfMemoryError, Repository, content, links};
 
 /// How many bytes of trees are kept from when they are read to when they are sent.
 const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -31,21 +31,21 @@ pub(super) struct Files {
     pub(super) read: Vec<Object>,
     read_bytes: usize,
     /// What is held for them.
-    pub(super) held: Held,
+    pub(super) held: Reservation,
 }
 
 impl Files {
     /// None yet, to be held of `memory`.
-    fn of(memory: &Arc<dyn Memory>) -> Self {
+    fn of(memory: &Arc<dyn MemoryPool>) -> Self {
         let (seen, order, read) = Default::default();
-        Self { seen, order, read, read_bytes: 0, held: Held::of(memory) }
+        Self { seen, order, read, read_bytes: 0, held: Reservation::new(memory) }
     }
 
     /// Adds an object; `false` where it was there.
-    fn add(&mut self, id: ObjectId) -> Result<bool, NoMemory> {
+    fn add(&mut self, id: ObjectId) -> Result<bool, OutOfMemoryError> {
         let new = self.seen.insert(id);
         if new {
-            self.held.grow(FILE_BYTES)?;
+            self.held.try_grow(FILE_BYTES)?;
             self.order.push(id);
         }
         Ok(new)
@@ -58,7 +58,7 @@ impl Files {
         trees: &[ObjectId],
         objects: Vec<Object>,
         except: &HashSet,
-        memory: &Arc<dyn Memory>,
+        memory: &Arc<dyn MemoryPool>,
     ) -> Result<Vec<ObjectId>, UploadError> {
         let mut below = Vec::new();
         let mut full = Ok(());
@@ -81,10 +81,10 @@ impl Files {
             Ok(std::mem::replace(&mut full, Ok(()))?)
         })?;
         if left > 0 {
-            return Err(DamagedObject(trees[0]).into());
+            return Err(CorruptObjectError(trees[0]).into());
         }
         let bytes: usize = objects.iter().map(|object| object.zlib.len()).sum();
-        if self.read_bytes + bytes <= READ_BYTES_MAX && memory.has_room(ROOM_LEFT) {
+        if self.read_bytes + bytes <= READ_BYTES_MAX && memory.has_capacity(ROOM_LEFT) {
             self.read_bytes += bytes;
             self.read.extend(objects.into_iter().filter(|object| wanted.contains(&object.id)));
         }

@@ -9,21 +9,23 @@ const DENSE: usize = 250;
 pub(super) struct InOrder<'r, R> {
     repository: &'r R,
     /// Where the next portion begins; `None` at the end.
-    place: Option<u64>,
+    position: Option<u64>,
     most: usize,
 }
 
 impl<'r, R: Repository> InOrder<'r, R> {
     /// About `most` objects, or fewer.
     pub(super) fn of(repository: &'r R, most: usize) -> Self {
-        Self { repository, place: Some(0), most }
+        Self { repository, position: Some(0), most }
     }
 
     /// The next objects; none at the end.
     pub(super) async fn next(&mut self) -> Result<Vec<Object>, RepositoryError> {
-        let Some(place) = self.place.filter(|_| self.most > 0) else { return Ok(Vec::new()) };
-        let Some(stored) = self.repository.stored(place).await? else { return Ok(Vec::new()) };
-        self.place = (stored.objects.len() >= DENSE).then_some(stored.next);
+        let Some(position) = self.position.filter(|_| self.most > 0) else { return Ok(Vec::new()) };
+        let Some(stored) = self.repository.objects_in_storage_order(position).await? else {
+            return Ok(Vec::new());
+        };
+        self.position = (stored.objects.len() >= DENSE).then_some(stored.next);
         self.most = self.most.saturating_sub(stored.objects.len());
         Ok(stored.objects)
     }

@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use crate::advertise::{Protocol, peel, sorted_refs};
 use crate::pkt_line::FrameError;
 use crate::report::error_line;
-use crate::{DamagedObject, NoMemory, Repository, RepositoryError};
+use crate::{CorruptObjectError, OutOfMemoryError, Repository, RepositoryError};
 
 /// The most lines of a request, whatever they say: most are haves.
 const LINES_MAX: usize = 200_000;
@@ -50,14 +50,14 @@ pub enum UploadError {
     Repository(#[from] RepositoryError),
     /// A stored object is damaged.
     #[error(transparent)]
-    Damaged(#[from] DamagedObject),
+    Corrupt(#[from] CorruptObjectError),
     /// The client went away.
     #[error("the client went away: {0}")]
     Client(#[from] std::io::Error),
 }
 
-impl From<NoMemory> for UploadError {
-    fn from(error: NoMemory) -> Self {
+impl From<OutOfMemoryError> for UploadError {
+    fn from(error: OutOfMemoryError) -> Self {
         Self::Repository(error.into())
     }
 }
@@ -129,7 +129,7 @@ async fn tell(
 ) -> Result<(), UploadError> {
     match &answered {
         Err(UploadError::Refused(why)) => output.write_all(&error_line(why)).await?,
-        Err(UploadError::Repository(RepositoryError::NoMemory(why))) => {
+        Err(UploadError::Repository(RepositoryError::OutOfMemory(why))) => {
             output.write_all(&error_line(&why.to_string())).await?;
         }
         _ => {}
@@ -193,6 +193,6 @@ async fn check_wants<R: Repository>(repository: &R, wants: &[ObjectId]) -> Resul
 
 /// Those of the client's commits that the repository has, in the client's order.
 async fn common<R: Repository>(repository: &R, haves: &[ObjectId]) -> Result<Vec<ObjectId>, UploadError> {
-    let known = repository.known(haves).await?;
+    let known = repository.object_info(haves).await?;
     Ok(haves.iter().filter(|id| known.contains_key(*id)).copied().collect())
 }

@@ -15,11 +15,11 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use super::UploadError;
 use super::unread::Unread;
 use super::walk::Selection;
-use crate::memory::{Held, Memory};
+use crate::memory::{MemoryPool, Reservation};
 use crate::pkt_line::{BAND_MAX, band_head};
 use crate::report::fatal;
 use crate::unpack::compress;
-use crate::{DamagedObject, Object, Repository, RepositoryError, content};
+use crate::{CorruptObjectError, Object, Repository, RepositoryError, content};
 
 /// How many of the objects that were read before are sent with those that are read.
 const OBJECTS_AT_ONCE: usize = 4096;
@@ -86,8 +86,8 @@ pub(super) async fn send<R: Repository>(
 ) -> Result<(), UploadError> {
     let sent = send_all(repository, selection, format, band, output).await;
     let why = match &sent {
-        Err(UploadError::Repository(RepositoryError::NoMemory(why))) => why.to_string(),
-        Err(UploadError::Repository(_) | UploadError::Damaged(_)) => {
+        Err(UploadError::Repository(RepositoryError::OutOfMemory(why))) => why.to_string(),
+        Err(UploadError::Repository(_) | UploadError::Corrupt(_)) => {
             "the server cannot read its repository".to_owned()
         }
         _ => return sent,
@@ -137,7 +137,7 @@ async fn send_all<R: Repository>(
         postponed = std::mem::take(&mut writer.postponed);
         if postponed.len() == before {
             // A ring of deltas, which no intact repository has.
-            return Err(DamagedObject(postponed[0]).into());
+            return Err(CorruptObjectError(postponed[0]).into());
         }
     }
     write(&writer.finish()?, band, output).await
@@ -195,14 +195,14 @@ struct Writer {
     waiting: HashMap<ObjectId, Vec<Object>>,
     /// … the bytes of their streams, and what is held for them.
     waiting_bytes: usize,
-    waiting_held: Held,
+    waiting_held: Reservation,
     /// Deltas that are to be read again once their bases were written.
     postponed: Vec<ObjectId>,
     hasher: Hasher,
     /// What was not sent yet, …
     piece: Vec<u8>,
     /// … what is held for it …
-    held: Held,
+    held: Reservation,
     /// … and how many bytes were before it.
     taken: u64,
 }
@@ -213,9 +213,9 @@ impl Writer {
         objects: &[ObjectId],
         had: HashSet,
         format: Format,
-        memory: &Arc<dyn Memory>,
+        memory: &Arc<dyn MemoryPool>,
     ) -> Result<Self, UploadError> {
-        let (held, waiting_held) = (Held::of(memory), Held::of(memory));
+        let (held, waiting_held) = (Reservation::new(memory), Reservation::new(memory));
         let count =
             u32::try_from(objects.len()).map_err(|_| UploadError::Refused("too many objects".to_owned()))?;
         Ok(Self {
@@ -252,9 +252,9 @@ impl Writer {
         if length > self.piece.capacity() {
             // Twice as many, so that a piece that grows is copied seldom, and both pieces while it is.
             let (had, capacity) = (self.piece.capacity(), length.max(self.piece.len() * 2));
-            self.held.set((had + capacity) as u64)?;
+            self.held.try_resize((had + capacity) as u64)?;
             self.piece.reserve_exact(capacity - self.piece.len());
-            self.held.set(self.piece.capacity() as u64)?;
+            self.held.try_resize(self.piece.capacity() as u64)?;
         }
         Ok(())
     }
@@ -273,14 +273,14 @@ impl Writer {
         output: &mut (impl AsyncWrite + Send + Unpin),
     ) -> Result<(), UploadError> {
         write(&self.take_piece(), band, output).await?;
-        self.held.set(0)?;
+        self.held.try_resize(0)?;
         Ok(())
     }
 
     /// The end of the pack, its checksum included.
     fn finish(mut self) -> Result<Vec<u8>, UploadError> {
         if let Some(object) = self.waiting.values().flatten().next() {
-            return Err(DamagedObject(object.id).into());
+            return Err(CorruptObjectError(object.id).into());
         }
         let mut last = self.take_piece();
         let attack = |_| UploadError::Refused("the pack looks like an attack".to_owned());
@@ -338,7 +338,7 @@ impl Writer {
     /// Holds memory for what waits, and for the names of what is to be read again.
     fn hold_waiting(&mut self) -> Result<(), UploadError> {
         let names = self.postponed.len() * size_of::<ObjectId>();
-        Ok(self.waiting_held.set((self.waiting_bytes + names) as u64)?)
+        Ok(self.waiting_held.try_resize((self.waiting_bytes + names) as u64)?)
     }
 
     /// Adds the deltas that waited for an object, and those that waited for them.

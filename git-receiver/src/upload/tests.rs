@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use super::{UploadError, upload, upload_over_connection};
 use crate::pkt_line::{self, DELIMITER, FLUSH, Frame, write};
 use crate::unpack::compress;
-use crate::{Known, Object, Protocol, Reference, Repository, RepositoryError};
+use crate::{Object, ObjectInfo, Protocol, Reference, Repository, RepositoryError};
 
 /// A repository in memory whose branch is a row of commits over an empty tree.
 struct Row {
@@ -56,8 +56,8 @@ impl Repository for Row {
         Ok(Vec::new())
     }
 
-    async fn known(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Known>, RepositoryError> {
-        let known = |object: &Object| Known { kind: object.kind, depth: object.depth };
+    async fn object_info(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
+        let known = |object: &Object| ObjectInfo { kind: object.kind, depth: object.depth };
         Ok(ids.iter().filter_map(|id| Some((*id, known(self.objects.get(id)?)))).collect())
     }
 

@@ -9,7 +9,7 @@ use gix_object::Kind;
 
 use super::UploadError;
 use super::in_order::InOrder;
-use crate::{DamagedObject, Memory, Object, Repository, RepositoryError};
+use crate::{CorruptObjectError, MemoryPool, Object, Repository, RepositoryError};
 
 /// How many trees are asked for at once, and from how many on each half is read by itself.
 const AT_ONCE: usize = 4000;
@@ -40,7 +40,7 @@ impl<'r, R: Repository> Trees<'r, R> {
     }
 
     /// What bounds what is held of it.
-    pub(super) fn memory(&self) -> Arc<dyn Memory> {
+    pub(super) fn memory(&self) -> Arc<dyn MemoryPool> {
         self.repository.memory()
     }
 
@@ -52,13 +52,13 @@ impl<'r, R: Repository> Trees<'r, R> {
         loop {
             let objects = match stored.next().await {
                 // It can do without.
-                Err(RepositoryError::NoMemory(_)) => return Ok(()),
+                Err(RepositoryError::OutOfMemory(_)) => return Ok(()),
                 objects => objects?,
             };
             if objects.is_empty() {
                 return Ok(());
             }
-            if !self.repository.memory().has_room(AHEAD_BYTES_MAX as u64) {
+            if !self.repository.memory().has_capacity(AHEAD_BYTES_MAX as u64) {
                 return Ok(());
             }
             for tree in objects.into_iter().filter(|object| object.kind == Kind::Tree) {
@@ -80,7 +80,7 @@ impl<'r, R: Repository> Trees<'r, R> {
         let found: HashSet = objects.iter().map(|object| object.id).collect();
         let (trees, left): (Vec<_>, Vec<_>) = asked.into_iter().partition(|id| found.contains(id));
         if trees.is_empty() {
-            return Err(DamagedObject(one).into());
+            return Err(CorruptObjectError(one).into());
         }
         left.into_iter().rev().for_each(|id| waiting.push_front(id));
         Ok(Portion { trees, objects })

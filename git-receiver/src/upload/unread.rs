@@ -8,7 +8,7 @@ use gix_hashtable::HashSet;
 
 use super::UploadError;
 use super::in_order::InOrder;
-use crate::{DamagedObject, Object, Repository};
+use crate::{CorruptObjectError, Object, Repository};
 
 /// How many objects are asked for by name at once; the repository bounds their bytes.
 const OBJECTS_AT_ONCE: usize = 4096;
@@ -57,7 +57,7 @@ impl<'r, R: Repository> Unread<'r, R> {
         let Some(one) = self.asked.first() else { return Ok(Vec::new()) };
         let mut found = self.repository.objects(&self.asked).await?;
         if found.is_empty() {
-            return Err(DamagedObject(*one).into());
+            return Err(CorruptObjectError(*one).into());
         }
         found.retain(|object| self.left.remove(&object.id));
         self.asked.retain(|id| self.left.contains(id));

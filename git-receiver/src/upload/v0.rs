@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{LINE_BYTES, LINES_MAX, Rounds, UploadError, Wishes, check_wants, common, pack, ready, walk};
 use crate::Repository;
-use crate::memory::Held;
+use crate::memory::Reservation;
 use crate::pkt_line::{self, FLUSH, Frame, write};
 
 /// How the client wants to hear of commits in common.
@@ -29,7 +29,7 @@ struct Request {
     band: Option<pack::Band>,
     /// How many lines it has so far, and what is held for them.
     lines: usize,
-    held: Option<Held>,
+    held: Option<Reservation>,
 }
 
 /// How a round of haves ended.
@@ -49,7 +49,7 @@ pub(super) async fn answer<R: Repository>(
     rounds: Rounds,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    let mut request = Request { held: Some(Held::of(&repository.memory())), ..Request::default() };
+    let mut request = Request { held: Some(Reservation::new(&repository.memory())), ..Request::default() };
     request.read_wants(input).await?;
     if request.wishes.wants.is_empty() {
         // What a client sends that only wanted the list.
@@ -141,7 +141,7 @@ impl Request {
             return Err(UploadError::Refused("the request is too large".to_owned()));
         }
         if let Some(held) = &mut self.held {
-            held.grow(LINE_BYTES)?;
+            held.try_grow(LINE_BYTES)?;
         }
         if self.wishes.take(line, &mut self.haves)? {
             return Ok(());

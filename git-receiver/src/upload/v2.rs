@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::{LINE_BYTES, LINES_MAX, UploadError, Wishes, check_wants, common, pack, ready, walk};
 use crate::Repository;
 use crate::advertise::{head, peel, sorted_refs};
-use crate::memory::Held;
+use crate::memory::Reservation;
 use crate::pkt_line::{self, DELIMITER, FLUSH, Frame, FrameError, write};
 
 /// The most prefixes by which `ls-refs` narrows its answer; with more, everything is listed, as the protocol allows.
@@ -21,7 +21,7 @@ pub(super) async fn answer<R: Repository>(
     input: &mut (impl AsyncRead + Send + Unpin),
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<bool, UploadError> {
-    let mut held = Held::of(&repository.memory());
+    let mut held = Reservation::new(&repository.memory());
     match read(input, &mut held).await? {
         None => return Ok(false),
         Some(Asked::LsRefs(asked)) => ls_refs(repository, &asked, output).await?,
@@ -54,7 +54,7 @@ impl Asked {
     }
 
     /// Takes an argument.
-    fn take(&mut self, line: &str, held: &mut Held) -> Result<(), UploadError> {
+    fn take(&mut self, line: &str, held: &mut Reservation) -> Result<(), UploadError> {
         match self {
             Self::LsRefs(asked) => asked.take(line, held),
             Self::Fetch(asked) => asked.take(line, held),
@@ -66,7 +66,7 @@ impl Asked {
 /// client ends it with an empty request.
 async fn read(
     input: &mut (impl AsyncRead + Send + Unpin),
-    held: &mut Held,
+    held: &mut Reservation,
 ) -> Result<Option<Asked>, UploadError> {
     let no_command = || UploadError::Refused("no command".to_owned());
     let mut asked: Option<Asked> = None;
@@ -130,10 +130,10 @@ impl Default for Prefixes {
 }
 
 impl Prefixes {
-    fn add(&mut self, prefix: &str, held: &mut Held) -> Result<(), UploadError> {
+    fn add(&mut self, prefix: &str, held: &mut Reservation) -> Result<(), UploadError> {
         match self {
             Self::Some(prefixes) if prefixes.len() < PREFIXES_MAX => {
-                held.grow(prefix.len() as u64 + LINE_BYTES)?;
+                held.try_grow(prefix.len() as u64 + LINE_BYTES)?;
                 prefixes.push(prefix.to_owned());
             }
             Self::Some(_) | Self::TooMany => *self = Self::TooMany,
@@ -153,7 +153,7 @@ impl Prefixes {
 
 impl LsRefs {
     /// Takes an argument; those that are not known change nothing.
-    fn take(&mut self, line: &str, held: &mut Held) -> Result<(), UploadError> {
+    fn take(&mut self, line: &str, held: &mut Reservation) -> Result<(), UploadError> {
         match line {
             "peel" => self.peel = true,
             "symrefs" => self.symrefs = true,
@@ -207,14 +207,14 @@ struct Fetch {
 }
 
 impl Fetch {
-    fn take(&mut self, line: &str, held: &mut Held) -> Result<(), UploadError> {
+    fn take(&mut self, line: &str, held: &mut Reservation) -> Result<(), UploadError> {
         match line {
             "done" => self.done = true,
             "wait-for-done" => self.wait_for_done = true,
             "no-progress" => {}
             line if self.wishes.format.take(line) => {}
             line => {
-                held.grow(LINE_BYTES)?;
+                held.try_grow(LINE_BYTES)?;
                 if !self.wishes.take(line, &mut self.haves)? {
                     let line = line.escape_debug();
                     return Err(UploadError::Refused(format!("unknown argument `{line}`")));
@@ -271,9 +271,9 @@ mod tests {
 
     use super::*;
     use crate::memory::tests::Bounded;
-    use crate::memory::unbounded;
+    use crate::memory::unbounded_memory;
     use crate::sample::History;
-    use crate::{Memory, Reference};
+    use crate::{MemoryPool, Reference};
 
     /// What a command with these arguments asks.
     async fn asked(command: &str, arguments: &[&str]) -> Result<Asked, UploadError> {
@@ -282,7 +282,7 @@ mod tests {
         request.extend_from_slice(DELIMITER);
         arguments.iter().for_each(|argument| write(&mut request, argument.as_bytes()));
         request.extend_from_slice(FLUSH);
-        read(&mut request.as_slice(), &mut Held::of(&unbounded())).await.map(Option::unwrap)
+        read(&mut request.as_slice(), &mut Reservation::new(&unbounded_memory())).await.map(Option::unwrap)
     }
 
     async fn listed(history: &History, arguments: &[&str]) -> String {
@@ -314,7 +314,8 @@ mod tests {
             ("\n", Ok(())),
             ("0014comm", Ok(())),
         ] {
-            match (read(&mut request.as_bytes(), &mut Held::of(&unbounded())).await, expected) {
+            match (read(&mut request.as_bytes(), &mut Reservation::new(&unbounded_memory())).await, expected)
+            {
                 (Ok(read), Ok(())) => assert_eq!(read, None, "{request:?}"),
                 (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
                 (read, _) => panic!("{request:?}: {read:?}"),
@@ -325,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn lines_that_say_nothing_are_bounded_in_number_and_none_is_kept() {
         let bounded = Arc::new(Bounded { most: 1024 * 1024, ..Bounded::default() });
-        let memory: Arc<dyn Memory> = Arc::clone(&bounded) as Arc<dyn Memory>;
+        let memory: Arc<dyn MemoryPool> = Arc::clone(&bounded) as Arc<dyn MemoryPool>;
         for (command, line) in [("ls-refs", &b"0004"[..]), ("ls-refs", b"0008peel"), ("fetch", b"0008done")] {
             for (lines, expected) in [(LINES_MAX - 1, true), (LINES_MAX, false), (4 * LINES_MAX, false)] {
                 let mut request = Vec::new();
@@ -333,13 +334,13 @@ mod tests {
                 request.extend_from_slice(DELIMITER);
                 request.extend(line.repeat(lines));
                 request.extend_from_slice(FLUSH);
-                let read = read(&mut request.as_slice(), &mut Held::of(&memory)).await;
+                let read = read(&mut request.as_slice(), &mut Reservation::new(&memory)).await;
                 assert_eq!(read.is_ok(), expected, "{command} {lines}: {read:?}");
             }
         }
         // Nor are those before the arguments free.
         let request = b"0004".repeat(LINES_MAX + 1);
-        assert!(read(&mut request.as_slice(), &mut Held::of(&memory)).await.is_err());
+        assert!(read(&mut request.as_slice(), &mut Reservation::new(&memory)).await.is_err());
         assert_eq!(bounded.peak.load(Ordering::Relaxed), 0);
     }
 

@@ -13,7 +13,7 @@ use super::files::files;
 use super::trees::Trees;
 use super::{UploadError, Wishes};
 use crate::advertise::{PEEL_MAX, peel, sorted_refs};
-use crate::memory::Held;
+use crate::memory::Reservation;
 use crate::pkt_line::write;
 use crate::{Object, Repository, content, links};
 
@@ -30,7 +30,7 @@ pub(super) struct Selection {
     /// Some of the objects, which were read on the way.
     pub(super) read: Vec<Object>,
     /// What is held for all of them, until the pack is sent.
-    pub(super) held: Held,
+    pub(super) held: Reservation,
     pub(super) boundary: Boundary,
 }
 
@@ -87,8 +87,8 @@ pub(super) async fn select<R: Repository>(repository: &R, wishes: &Wishes) -> Re
     let new_trees = roots.trees.into_iter().chain(history.new_trees).collect();
     let files = files(&trees, new_trees, &had).await?;
     objects.extend(files.order);
-    let mut held = Held::of(&repository.memory());
-    held.set((objects.len() + had.len()) as u64 * SELECTED_BYTES)?;
+    let mut held = Reservation::new(&repository.memory());
+    held.try_resize((objects.len() + had.len()) as u64 * SELECTED_BYTES)?;
     let mut seen = HashSet::with_capacity(objects.len());
     objects.retain(|id| seen.insert(*id));
     let had = Arc::unwrap_or_clone(had);
@@ -243,7 +243,7 @@ pub(super) async fn out_of_reach<R: Repository>(
         return Ok(None);
     }
     let asked: Vec<ObjectId> = wanted.iter().copied().collect();
-    let known = repository.known(&asked).await?;
+    let known = repository.object_info(&asked).await?;
     // Only a commit that is there is worth the walk.
     let is_commit = |id: &ObjectId| known.get(id).is_some_and(|known| known.kind == Kind::Commit);
     if let Some(other) = asked.iter().find(|id| !is_commit(id)) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use git_receiver::Limit;
+use git_receiver::LimitKind;
 use manifest_schema::name::AppName;
 use manifest_schema::units::show_size;
 use platform::deploy::{
@@ -61,10 +61,10 @@ impl PushWords {
             )),
             Event::Warnings(warnings) => {
                 let mut text = String::new();
-                for (id, warning) in &warnings.some {
+                for (id, warning) in &warnings.shown {
                     text += &lines(&format!("warning: object {id}: {warning}"));
                 }
-                let more = warnings.count - warnings.some.len();
+                let more = warnings.count - warnings.shown.len();
                 if more > 0 {
                     text += &lines(&format!("warning: and {more} more like these"));
                 }
@@ -344,14 +344,14 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
 }
 
 /// The flag that sets a limit.
-fn flag(limit: Limit) -> &'static str {
+fn flag(limit: LimitKind) -> &'static str {
     match limit {
-        Limit::RequestBytes => "--push-bytes",
+        LimitKind::RequestBytes => "--push-bytes",
         // There is no use in naming more refs than an app can have.
-        Limit::Commands => "--refs-per-app",
-        Limit::Objects => "--push-objects",
-        Limit::ObjectBytes => "--object-bytes",
-        Limit::InflatedBytes => "--inflated-bytes",
+        LimitKind::Commands => "--refs-per-app",
+        LimitKind::Objects => "--push-objects",
+        LimitKind::ObjectBytes => "--object-bytes",
+        LimitKind::InflatedBytes => "--inflated-bytes",
     }
 }
 

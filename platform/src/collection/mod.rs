@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use git_receiver::{ObjectId, Reach, ReadError, whole};
+use git_receiver::{ObjectId, Reachability, ReadError, undeltified};
 use store::{Actor, App, CollectionRoots, CollectionState, DeletedApp, Object, Oid, Store, StoreError};
 use tokio::time::sleep;
 
@@ -176,7 +176,7 @@ impl Collector {
         let mut collected = Collected::default();
         self.delete_condemned(app, &mut collected).await?;
         let repository = AppRepository::new(self.store.clone(), Some(app.clone()));
-        let mut reach = Reach::default();
+        let mut reach = Reachability::default();
         let mut held = self.memory.account(app.id).try_reserve(Purpose::Pushes, 0)?;
         for _ in 0..TRIES {
             let Some(roots) = self.store.collection_roots(app.id, before, now).await? else {
@@ -196,7 +196,7 @@ impl Collector {
                 Err(CollectError::Read(error)) if self.is_in(app, roots.state).await? => {
                     return Err(error.into());
                 }
-                Err(CollectError::Read(_)) => reach = Reach::default(),
+                Err(CollectError::Read(_)) => reach = Reachability::default(),
                 Err(error) => return Err(error),
             }
         }
@@ -209,11 +209,11 @@ impl Collector {
         app: &App,
         repository: &AppRepository,
         roots: &CollectionRoots,
-        reach: &mut Reach,
+        reach: &mut Reachability,
         held: &mut Reservation,
     ) -> Result<bool, CollectError> {
         let ids: Vec<ObjectId> = roots.held.iter().map(|oid| object_id(*oid)).collect();
-        reach.begin_with(repository, &ids).await?;
+        reach.add_roots(repository, &ids).await?;
         loop {
             let began = Instant::now();
             let goes_on = reach.step(repository).await?;
@@ -238,7 +238,7 @@ impl Collector {
     async fn unreached(
         &self,
         app: &App,
-        reach: &Reach,
+        reach: &Reachability,
         held: &mut Reservation,
     ) -> Result<Unreached, CollectError> {
         let is_reached = |oid: Oid| reach.contains(&object_id(oid));
@@ -272,7 +272,7 @@ impl Collector {
         let mut batch: Vec<Object> = Vec::new();
         let mut left = oids.len();
         for oid in oids {
-            batch.extend(whole(repository, object_id(oid)).await?.map(stored_object));
+            batch.extend(undeltified(repository, object_id(oid)).await?.map(stored_object));
             left -= 1;
             let bytes: u64 = batch.iter().map(|object| object.zlib.len() as u64).sum();
             if left == 0 || batch.len() >= BATCH_OBJECTS || bytes >= BATCH_BYTES {

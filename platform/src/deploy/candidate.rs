@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use chrono::Utc;
 use git_receiver::{
-    CommitSummary, ObjectId, Pack, ReadError, RepositoryError, Staged, TreeLimit, UnpackError,
+    CommitSummary, ObjectId, Pack, QuarantineView, ReadError, RepositoryError, TreeLimitError, UnpackError,
 };
 use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Severity};
 use manifest_schema::manifest;
@@ -63,7 +63,7 @@ impl DeployError {
             return Rejection::NoMemory(refused);
         }
         if let Self::Unpack(refused) = self
-            && refused.is_refusal()
+            && refused.is_rejection()
         {
             return Rejection::Unpack { why: refused.to_string(), limit: refused.limit() };
         }
@@ -85,8 +85,8 @@ impl DeployError {
     fn out_of_memory(&self) -> Option<OutOfMemory> {
         let refused = match self {
             Self::NoMemory(refused) => return Some(*refused),
-            Self::Unpack(UnpackError::Repository(RepositoryError::NoMemory(refused)))
-            | Self::Read(ReadError::Repository(RepositoryError::NoMemory(refused))) => refused,
+            Self::Unpack(UnpackError::Repository(RepositoryError::OutOfMemory(refused)))
+            | Self::Read(ReadError::Repository(RepositoryError::OutOfMemory(refused))) => refused,
             _ => return None,
         };
         refused.0.downcast_ref().copied()
@@ -135,7 +135,7 @@ pub(super) struct Examination<'a> {
     /// The scripts of the app that is pushed to.
     pub(super) scripts: &'a AppScripts,
     pub(super) repository: &'a AppRepository,
-    pub(super) staged: &'a Staged<'a, AppRepository>,
+    pub(super) quarantine: &'a QuarantineView<'a, AppRepository>,
     pub(super) pack: &'a Pack,
     /// What the app's secrets are.
     pub(super) secrets: &'a PushSecrets,
@@ -192,7 +192,7 @@ impl Examination<'_> {
         {
             return Ok(Examined::Rejected(rejection));
         }
-        let summary = self.staged.commit(commit).await.map_err(DeployError::Read)?;
+        let summary = self.quarantine.commit(commit).await.map_err(DeployError::Read)?;
         self.tell.send(Event::Candidate {
             branch: branch.to_owned(),
             commit: oid(commit),
@@ -253,9 +253,9 @@ impl Examination<'_> {
             Err(SnapshotError::Refused(limit)) => {
                 let diagnostic = Diagnostic::error("the commit", None, limit.to_string());
                 let flag = match limit {
-                    TreeLimit::Path { .. } => Some("--path-bytes"),
-                    TreeLimit::Files { .. } => Some("--tree-entries"),
-                    TreeLimit::Depth { .. } => None,
+                    TreeLimitError::Path { .. } => Some("--path-bytes"),
+                    TreeLimitError::Files { .. } => Some("--tree-entries"),
+                    TreeLimitError::Depth { .. } => None,
                 };
                 let diagnostic = match flag {
                     Some(flag) => diagnostic
@@ -312,7 +312,7 @@ impl Examination<'_> {
     }
 
     async fn snapshot(&self, commit: ObjectId) -> Result<(Snapshot, Reservation), SnapshotError> {
-        of_commit(self.staged, commit, &self.limits.tree, self.scripts.account()).await
+        of_commit(self.quarantine, commit, &self.limits.tree, self.scripts.account()).await
     }
 
     fn is_production(&self, branch: &str) -> bool {
@@ -426,7 +426,7 @@ impl Examination<'_> {
     ) -> Result<Result<(), Refused>, DeployError> {
         let commit = commit.map(|commit| (commit, &self.limits.tree));
         let search = self.secrets.search();
-        Ok(match leaks(self.staged, self.pack, commit, search, searched, self.time).await? {
+        Ok(match leaks(self.quarantine, self.pack, commit, search, searched, self.time).await? {
             Ok(diagnostics) if diagnostics.is_empty() => Ok(()),
             Ok(diagnostics) => Err(self.faulty(diagnostics)),
             Err(rejection) => Err(Refused::Other(rejection)),

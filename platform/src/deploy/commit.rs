@@ -114,7 +114,7 @@ impl Commit<'_> {
         let is_held = |oid: &Oid| {
             decisions.iter().any(|decision| decision.moves() && decision.change.new.as_ref() == Some(oid))
         };
-        self.objects.0.loose().iter().map(|id| oid(*id)).filter(|oid| !is_held(oid)).collect()
+        self.objects.0.dangling().iter().map(|id| oid(*id)).filter(|oid| !is_held(oid)).collect()
     }
 
     /// How many bytes of the disk the app can take. Whoever can only push previews leaves a part of it to production.

@@ -1,6 +1,6 @@
 //! What each command of a push asks of PiCloud.
 
-use git_receiver::{JudgedCommand, ObjectId};
+use git_receiver::{CheckedCommand, ObjectId};
 
 use super::report::Rejection;
 use crate::repository::DEPLOY_REFS;
@@ -37,9 +37,9 @@ impl Intent {
 }
 
 /// Reads a command to an app whose production branch is `production`.
-pub(super) fn intent(judged: &JudgedCommand, production: &str) -> Result<Intent, Rejection> {
-    let JudgedCommand { command, verdict } = judged;
-    verdict.as_ref().map_err(|fault| Rejection::Git(fault.clone()))?;
+pub(super) fn intent(judged: &CheckedCommand, production: &str) -> Result<Intent, Rejection> {
+    let CheckedCommand { command, result } = judged;
+    result.as_ref().map_err(|fault| Rejection::Git(fault.clone()))?;
     let name = command.name.as_str();
     if name == CHECK_REF {
         return match command.new {

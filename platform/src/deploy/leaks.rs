@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use git_receiver::{FileKind, Kind, ObjectId, Pack, ReadError, Repository, Staged, TreeLimits, entry_names};
+use git_receiver::{
+    FileKind, Kind, ObjectId, Pack, QuarantineView, ReadError, Repository, TreeLimits, tree_entry_names,
+};
 use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 
 use super::leak_search::{Leak, LeakSearch};
@@ -36,7 +38,7 @@ struct Place {
 /// # Errors
 /// The repository cannot be read.
 pub(super) async fn leaks<R: Repository>(
-    staged: &Staged<'_, R>,
+    quarantine: &QuarantineView<'_, R>,
     pack: &Pack,
     commit: Option<(ObjectId, &TreeLimits)>,
     search: &LeakSearch,
@@ -48,7 +50,7 @@ pub(super) async fn leaks<R: Repository>(
         return Ok(Ok(diagnostics));
     }
     let files = match commit {
-        Some((commit, limits)) => match staged.files(commit, limits).await {
+        Some((commit, limits)) => match quarantine.files(commit, limits).await {
             // That is told by whoever reads the files.
             Err(ReadError::Limit(_)) => Vec::new(),
             files => files?,
@@ -73,7 +75,7 @@ pub(super) async fn leaks<R: Repository>(
         let look = |id, kind, content: &[u8]| {
             searched.found.insert(id, look_at(search, kind, content));
         };
-        staged.each(some, look).await?;
+        quarantine.each(some, look).await?;
     }
     for (id, paths) in &paths {
         if let Some(Some(place)) = searched.found.get(id) {
@@ -103,7 +105,7 @@ fn look_at(search: &LeakSearch, kind: Kind, content: &[u8]) -> Option<Place> {
     match kind {
         // Its bytes hold the names of objects too.
         Kind::Tree => {
-            let names = entry_names(content);
+            let names = tree_entry_names(content);
             let leak = names.filter_map(|name| search.find(name)).next()?;
             Some(Place { kind, line: 0, in_header: false, secret: leak.secret.to_owned() })
         }

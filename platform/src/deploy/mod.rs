@@ -31,8 +31,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use git_receiver::{
-    Command, CommandFault, Disconnected, Kind, ObjectId, PackBytes, Repository as _, Request, Staged,
-    UnpackError, UnpackedPush,
+    Command, CommandError, ConnectivityError, Kind, ObjectId, PackBytes, QuarantineView, Repository as _,
+    Request, UnpackError, UnpackedPush,
 };
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
@@ -136,14 +136,14 @@ impl Delivery<'_> {
     /// Whether a command would set a protected branch back, or aside, and its pusher may not.
     async fn is_held(
         &self,
-        staged: &Staged<'_, AppRepository>,
+        quarantine: &QuarantineView<'_, AppRepository>,
         command: &Command,
     ) -> Result<bool, DeployError> {
         let protected = self.repository.app().is_some_and(|app| app.protected)
             && !self.by.caller.may(Right::ForcePush, self.name);
         match (command.old, command.new) {
             (Some(old), Some(new)) if protected && old != new => {
-                Ok(!staged.descends(new, old, HISTORY_MAX).await?)
+                Ok(!quarantine.descends(new, old, HISTORY_MAX).await?)
             }
             _ => Ok(false),
         }
@@ -270,8 +270,8 @@ impl Deployer {
         let unpacking = git_receiver::unpack(repository, request, pack, limits);
         let push = match unpacking.instrument(stage!("unpack")).await {
             Ok(push) => push,
-            Err(UnpackError::Disconnected(Disconnected::Missing { missing, by })) => {
-                let refused = UnpackError::Disconnected(Disconnected::Missing { missing, by });
+            Err(UnpackError::Connectivity(ConnectivityError::Missing { missing, referrer })) => {
+                let refused = UnpackError::Connectivity(ConnectivityError::Missing { missing, referrer });
                 let end = history_end(repository, missing).await;
                 let error = end.map_or(DeployError::Unpack(refused), DeployError::HistoryEnds);
                 return Err(Failed { unpacked: false, error });
@@ -346,7 +346,7 @@ impl Deployer {
         time: &PushTime,
     ) -> Result<Vec<Decision>, DeployError> {
         let Delivery { name, tell, repository, push, .. } = *delivery;
-        let staged = Staged::new(repository, &push.pack);
+        let quarantine = QuarantineView::new(repository, &push.pack);
         let reads_production = delivery.by.caller.may(Right::DeployProduction, name);
         let opened = self.secrets_of(repository.app(), reads_production).await?;
         let nothing = PushSecrets::default();
@@ -360,7 +360,7 @@ impl Deployer {
             granted: &self.granted(repository),
             scripts,
             repository,
-            staged: &staged,
+            quarantine: &quarantine,
             pack: &push.pack,
             secrets: opened.as_ref().unwrap_or(&nothing),
             tell,
@@ -392,16 +392,16 @@ impl Deployer {
                 Err(Rejection::DeployRef) if is_deploy(repository, command).await? => {
                     Decided::Done(Outcome::Unchanged)
                 }
-                Err(Rejection::Git(CommandFault::MissingObject)) => {
+                Err(Rejection::Git(CommandError::MissingObject)) => {
                     let end = match command.new {
                         Some(missing) => history_end(repository, missing).await,
                         None => None,
                     };
-                    let missing = Rejection::Git(CommandFault::MissingObject);
+                    let missing = Rejection::Git(CommandError::MissingObject);
                     Decided::Done(Outcome::Rejected(end.map_or(missing, Rejection::HistoryEnds)))
                 }
-                Err(Rejection::Git(CommandFault::NotACommit(Kind::Tag))) => {
-                    Decided::Done(Outcome::Rejected(annotated_tag(&staged, command).await?))
+                Err(Rejection::Git(CommandError::NotACommit(Kind::Tag))) => {
+                    Decided::Done(Outcome::Rejected(annotated_tag(&quarantine, command).await?))
                 }
                 Err(rejection) => Decided::Done(Outcome::Rejected(rejection)),
                 Ok(Intent::End | Intent::Delete) => Decided::Move,
@@ -409,7 +409,7 @@ impl Deployer {
                     Some(rejection) => Decided::Done(Outcome::Rejected(rejection)),
                     None => Decided::Move,
                 },
-                Ok(Intent::Production { .. }) if delivery.is_held(&staged, command).await? => {
+                Ok(Intent::Production { .. }) if delivery.is_held(&quarantine, command).await? => {
                     Decided::Done(Outcome::Rejected(Rejection::NotForward))
                 }
                 Ok(Intent::Production { branch, commit }) => {
@@ -572,11 +572,11 @@ impl Deployer {
 
 /// What is said to a branch that is to point to an annotated tag.
 async fn annotated_tag(
-    staged: &Staged<'_, AppRepository>,
+    quarantine: &QuarantineView<'_, AppRepository>,
     command: &Command,
 ) -> Result<Rejection, DeployError> {
     let mut tag = None;
-    staged
+    quarantine
         .each(command.new.as_slice(), |_, _, content| {
             let name = content.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"tag "));
             tag = name.map(|name| String::from_utf8_lossy(name).into_owned());
@@ -586,7 +586,7 @@ async fn annotated_tag(
         (Some(tag), Some(branch)) => {
             Rejection::AnnotatedTag { tag, branch: branch.to_owned(), exists: command.old.is_some() }
         }
-        _ => Rejection::Git(CommandFault::NotACommit(Kind::Tag)),
+        _ => Rejection::Git(CommandError::NotACommit(Kind::Tag)),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use git_receiver::{Command, CommandFault, Limit, Warnings};
+use git_receiver::{Command, CommandError, FsckWarnings, LimitKind};
 use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 use manifest_schema::name::DomainName;
 use manifest_schema::sdk::SdkVersion;
@@ -59,7 +59,7 @@ pub enum Event {
         branch: String,
     },
     /// What git's fsck warns of in the objects of the push.
-    Warnings(Warnings),
+    Warnings(FsckWarnings),
     /// The push came from a shallow clone, and the history that the server has begins with these commits.
     HistoryEnds(Vec<Oid>),
     /// A first push went to a branch that is not production.
@@ -291,7 +291,7 @@ pub enum Rejection {
     /// The branch is protected, and the commit does not follow the one that it is at.
     NotForward,
     /// git's own rules forbid it.
-    Git(CommandFault),
+    Git(CommandError),
     /// It is an annotated tag, and a branch points to a commit.
     AnnotatedTag {
         /// What it is called.
@@ -310,7 +310,7 @@ pub enum Rejection {
         /// Why, in git's words.
         why: String,
         /// The limit that it is beyond, where that is why.
-        limit: Option<Limit>,
+        limit: Option<LimitKind>,
     },
     /// More pushes of its token are on their way than can be.
     TooManyPushes,

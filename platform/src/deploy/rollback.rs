@@ -1,6 +1,6 @@
 //! Rolling back without a repository: the push of an earlier deploy's commit to the production branch, by the server.
 
-use git_receiver::{Command, JudgedCommand, Pack, UnpackedPush, Warnings};
+use git_receiver::{CheckedCommand, Command, FsckWarnings, Pack, UnpackedPush};
 use manifest_schema::name::AppName;
 use store::{App, DeployFilter, DeployNumber, ListedDeploy, StoreError};
 
@@ -100,12 +100,12 @@ impl Deployer {
         by: &Pusher,
         tell: &Tell,
     ) -> Vec<Verdict> {
-        let judged = commands.iter().cloned().map(|command| JudgedCommand { command, verdict: Ok(()) });
+        let judged = commands.iter().cloned().map(|command| CheckedCommand { command, result: Ok(()) });
         let push = UnpackedPush {
             commands: judged.collect(),
             shallow: Vec::new(),
             unshallow: Vec::new(),
-            warnings: Warnings::default(),
+            warnings: FsckWarnings::default(),
             pack: Pack::default(),
         };
         let carried_out =

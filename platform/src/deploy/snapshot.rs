@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use git_receiver::{FileKind, ObjectId, ReadError, Repository, Staged, TreeFile, TreeLimit, TreeLimits};
+use git_receiver::{
+    FileKind, ObjectId, QuarantineView, ReadError, Repository, TreeFile, TreeLimitError, TreeLimits,
+};
 use manifest_schema::manifest;
 use manifest_schema::parse::MANIFEST_MAX;
 use runtime::SOURCE_MAX;
@@ -93,12 +95,12 @@ fn is_script(path: &str) -> bool {
 /// # Errors
 /// The tree is beyond its limits, an object is missing, the repository cannot be read, or there is no room.
 pub(super) async fn of_commit<R: Repository>(
-    staged: &Staged<'_, R>,
+    quarantine: &QuarantineView<'_, R>,
     commit: ObjectId,
     limits: &TreeLimits,
     account: &Account,
 ) -> Result<(Snapshot, Reservation), SnapshotError> {
-    let tree = match staged.files(commit, limits).await {
+    let tree = match quarantine.files(commit, limits).await {
         Err(ReadError::Limit(limit)) => return Err(SnapshotError::Refused(limit)),
         tree => tree?,
     };
@@ -112,7 +114,7 @@ pub(super) async fn of_commit<R: Repository>(
         let new = files.iter().filter(is_file).map(|file| file.id).filter(|id| !blobs.contains_key(id));
         let new: Vec<ObjectId> = new.collect::<BTreeSet<_>>().into_iter().collect();
         held.try_grow(new.len() as u64 * FILE_MAX)?;
-        let mut read = staged.blobs(&new, FILE_MAX).await?;
+        let mut read = quarantine.blobs(&new, FILE_MAX).await?;
         blobs.extend(new.into_iter().map(|id| (id, read.remove(&id).map(Bytes::from))));
         held.shrink_to(blobs.values().flatten().map(|blob| blob.len() as u64).sum());
         for file in files {
@@ -138,7 +140,7 @@ pub(super) async fn of_commit<R: Repository>(
 pub(super) enum SnapshotError {
     /// The commit is beyond a limit: its author's matter.
     #[error(transparent)]
-    Refused(TreeLimit),
+    Refused(TreeLimitError),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use git_receiver::{Memory, NoMemory};
+use git_receiver::{MemoryPool, OutOfMemoryError};
 use store::Object;
 use tokio::sync::Notify;
 
@@ -51,21 +51,21 @@ impl RequestMemory {
     ///
     /// # Errors
     /// They are too many, or not given back in time.
-    pub(super) async fn room(self: &Arc<Self>, bytes: u64) -> Result<Room, NoMemory> {
-        if self.hold(bytes).is_err() {
+    pub(super) async fn room(self: &Arc<Self>, bytes: u64) -> Result<Room, OutOfMemoryError> {
+        if self.reserve(bytes).is_err() {
             let waiting = tokio::time::timeout(WAIT_MAX, self.wait_for(bytes));
-            waiting.await.unwrap_or_else(|_| self.hold(bytes))?;
+            waiting.await.unwrap_or_else(|_| self.reserve(bytes))?;
         }
         Ok(Room { memory: Arc::clone(self), bytes })
     }
 
-    async fn wait_for(&self, bytes: u64) -> Result<(), NoMemory> {
+    async fn wait_for(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         let _waiting = Waiting::new(&self.waiting);
         loop {
             let mut released = pin!(self.released.notified());
             // From here on no release is missed.
             released.as_mut().enable();
-            let Err(refused) = self.hold(bytes) else { return Ok(()) };
+            let Err(refused) = self.reserve(bytes) else { return Ok(()) };
             let (account, purpose, missing) = {
                 let held = self.held();
                 let missing = (self.used.load(Ordering::Relaxed) + bytes).saturating_sub(held.bytes());
@@ -92,8 +92,8 @@ impl RequestMemory {
     }
 }
 
-impl Memory for RequestMemory {
-    fn hold(&self, bytes: u64) -> Result<(), NoMemory> {
+impl MemoryPool for RequestMemory {
+    fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         let used = self.used.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
         if used <= self.capacity.load(Ordering::Relaxed) {
             return Ok(());
@@ -108,7 +108,7 @@ impl Memory for RequestMemory {
         self.capacity.store(held.bytes(), Ordering::Relaxed);
         grown.map_err(|error| {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
-            NoMemory(Arc::new(error))
+            OutOfMemoryError(Arc::new(error))
         })
     }
 
@@ -155,9 +155,9 @@ impl Room {
     ///
     /// # Errors
     /// They are more, and there is no room for them.
-    pub(super) fn into_streams(mut self, bytes: u64) -> Result<Arc<RequestMemory>, NoMemory> {
+    pub(super) fn into_streams(mut self, bytes: u64) -> Result<Arc<RequestMemory>, OutOfMemoryError> {
         if bytes > self.bytes {
-            self.memory.hold(bytes - self.bytes)?;
+            self.memory.reserve(bytes - self.bytes)?;
             self.bytes = bytes;
         }
         self.bytes -= bytes;
@@ -245,14 +245,14 @@ mod tests {
     #[tokio::test]
     async fn a_request_grows_in_steps_and_shrinks_to_what_it_began_with() {
         let (account, memory) = request();
-        memory.hold(STEP).unwrap();
+        memory.reserve(STEP).unwrap();
         assert_eq!(account.used_bytes(), STEP, "it has that already");
-        memory.hold(10).unwrap();
+        memory.reserve(10).unwrap();
         assert_eq!(account.used_bytes(), 2 * STEP);
-        memory.hold(6 * STEP).unwrap();
-        let refused = memory.hold(STEP).unwrap_err();
+        memory.reserve(6 * STEP).unwrap();
+        let refused = memory.reserve(STEP).unwrap_err();
         assert!(refused.to_string().contains("can hold"), "{refused}");
-        memory.hold(STEP - 10).unwrap();
+        memory.reserve(STEP - 10).unwrap();
         assert_eq!(account.used_bytes(), 8 * STEP, "what is missing, where a step does not fit");
         memory.release(8 * STEP);
         assert_eq!(account.used_bytes(), STEP);

@@ -96,7 +96,7 @@ pub(super) async fn receive(
             return Err(GitError::NotAPush(error));
         }
     };
-    if let Some(error) = request.fault {
+    if let Some(error) = request.error {
         let error = UnpackError::from(error);
         let rejection = Rejection::Unpack { why: error.to_string(), limit: error.limit() };
         return Ok(reject(git, &reporter, &request, &rejection, started));

@@ -193,7 +193,7 @@ impl Spooled {
             }
             Self::File(mut file) => {
                 let read = file.stream_position().await?;
-                PackBytes::in_file(file.into_std().await, read)
+                PackBytes::from_file(file.into_std().await, read)
             }
         }
     }

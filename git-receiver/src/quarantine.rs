@@ -7,8 +7,8 @@ use gix_object::Kind;
 use gix_object::bstr::ByteSlice as _;
 
 use crate::check::{Mode, next_entry};
-use crate::memory::Held;
-use crate::{DamagedObject, NoMemory, Pack, Repository, RepositoryError, content, links};
+use crate::memory::Reservation;
+use crate::{CorruptObjectError, OutOfMemoryError, Pack, Repository, RepositoryError, content, links};
 
 /// The longest subject and author that are kept, in characters.
 const SUMMARY_MAX: usize = 200;
@@ -21,7 +21,7 @@ const PATH_SHOWN_MAX: usize = 80;
 
 /// The objects of a push over a repository.
 #[derive(Clone, Debug)]
-pub struct Staged<'a, R> {
+pub struct QuarantineView<'a, R> {
     repository: &'a R,
     pushed: &'a Pack,
 }
@@ -89,18 +89,18 @@ pub enum ReadError {
     Missing(ObjectId),
     /// An object's bytes are not what they should be.
     #[error(transparent)]
-    Damaged(#[from] DamagedObject),
+    Corrupt(#[from] CorruptObjectError),
     /// What was received cannot be read back.
     #[error("the push cannot be read back: {0}")]
-    Kept(#[source] std::io::Error),
+    Pack(#[source] std::io::Error),
     /// The tree is beyond its limits.
     #[error(transparent)]
-    Limit(#[from] TreeLimit),
+    LimitKind(#[from] TreeLimitError),
 }
 
 /// What a tree has too much of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TreeLimit {
+pub enum TreeLimitError {
     /// A path, of which the beginning is kept.
     #[error("the tree has a path of more than {limit} bytes: {path}...")]
     Path {
@@ -125,8 +125,8 @@ pub enum TreeLimit {
     },
 }
 
-impl From<NoMemory> for ReadError {
-    fn from(error: NoMemory) -> Self {
+impl From<OutOfMemoryError> for ReadError {
+    fn from(error: OutOfMemoryError) -> Self {
         Self::Repository(error.into())
     }
 }
@@ -137,12 +137,12 @@ fn beginning(path: &str) -> String {
 }
 
 /// The names in a tree, as far as it can be read.
-pub fn entry_names(tree: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn tree_entry_names(tree: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = tree;
     std::iter::from_fn(move || Some(next_entry(&mut rest).ok()??.name))
 }
 
-impl<'a, R: Repository> Staged<'a, R> {
+impl<'a, R: Repository> QuarantineView<'a, R> {
     /// `pushed` over `repository`.
     pub fn new(repository: &'a R, pushed: &'a Pack) -> Self {
         Self { repository, pushed }
@@ -157,7 +157,8 @@ impl<'a, R: Repository> Staged<'a, R> {
         let content = commits.get(&id).ok_or(ReadError::Missing(id))?;
         let (header, message) = content.split_once_str("\n\n").unwrap_or((content, b""));
         let line = |name: &str| header.lines().find_map(|line| line.strip_prefix(name.as_bytes()));
-        let tree = line("tree ").and_then(|hex| ObjectId::from_hex(hex).ok()).ok_or(DamagedObject(id))?;
+        let tree =
+            line("tree ").and_then(|hex| ObjectId::from_hex(hex).ok()).ok_or(CorruptObjectError(id))?;
         let author = line("author ").unwrap_or_default();
         let author = author.split_once_str(" <").map_or(author, |(name, _)| name);
         let short = |text: &[u8]| text.to_str_lossy().trim().chars().take(SUMMARY_MAX).collect();
@@ -208,12 +209,14 @@ impl<'a, R: Repository> Staged<'a, R> {
             let mut below = Vec::new();
             for (folder, id) in level {
                 let mut content = trees.get(&id).ok_or(ReadError::Missing(id))?.as_slice();
-                while let Some(entry) = next_entry(&mut content).map_err(|_| DamagedObject(id))? {
+                while let Some(entry) = next_entry(&mut content).map_err(|_| CorruptObjectError(id))? {
                     let path = format!("{folder}{}", entry.name.to_str_lossy());
                     if path.len() > limits.path_bytes {
-                        return Err(
-                            TreeLimit::Path { path: beginning(&path), limit: limits.path_bytes }.into()
-                        );
+                        return Err(TreeLimitError::Path {
+                            path: beginning(&path),
+                            limit: limits.path_bytes,
+                        }
+                        .into());
                     }
                     let mut file = |kind| files.push(TreeFile { path: path.clone(), id: entry.id, kind });
                     match entry.mode {
@@ -224,14 +227,14 @@ impl<'a, R: Repository> Staged<'a, R> {
                         Mode::Submodule => file(FileKind::Submodule),
                     }
                     if files.len() + below.len() > limits.files {
-                        return Err(TreeLimit::Files { limit: limits.files }.into());
+                        return Err(TreeLimitError::Files { limit: limits.files }.into());
                     }
                 }
             }
             level = below;
         }
         let path = level.first().map(|(folder, _)| beginning(folder)).unwrap_or_default();
-        Err(TreeLimit::Depth { path, limit: limits.depth }.into())
+        Err(TreeLimitError::Depth { path, limit: limits.depth }.into())
     }
 
     /// The content of those of `ids` that are blobs of at most `max_each` bytes; larger ones are left out.
@@ -259,12 +262,13 @@ impl<'a, R: Repository> Staged<'a, R> {
         &self,
         ids: &[ObjectId],
         kind: Kind,
-    ) -> Result<(HashMap<ObjectId, Vec<u8>>, Held), ReadError> {
-        let (mut contents, mut held) = (HashMap::new(), Held::of(&self.repository.memory()));
+    ) -> Result<(HashMap<ObjectId, Vec<u8>>, Reservation), ReadError> {
+        let (mut contents, mut held) = (HashMap::new(), Reservation::new(&self.repository.memory()));
         let mut full = Ok(());
         self.each(ids, |id, found, content| {
             if found == kind && full.is_ok() {
-                full = held.grow(content.len() as u64).map(|()| drop(contents.insert(id, content.to_vec())));
+                full =
+                    held.try_grow(content.len() as u64).map(|()| drop(contents.insert(id, content.to_vec())));
             }
         })
         .await?;
@@ -283,7 +287,7 @@ impl<'a, R: Repository> Staged<'a, R> {
     ) -> Result<(), ReadError> {
         let memory = self.repository.memory();
         for some in ids.chunks(AT_ONCE) {
-            let mut held = Held::of(&memory);
+            let mut held = Reservation::new(&memory);
             let (mut objects, elsewhere) = self.pushed.objects_and_bases(some, &mut held)?;
             if !elsewhere.is_empty() {
                 objects.extend(self.repository.objects_and_bases(&elsewhere).await?);

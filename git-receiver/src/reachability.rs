@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use gix_hash::ObjectId;
 
 use crate::unpack::compress;
-use crate::{DamagedObject, Kind, Object, ReadError, Repository, content, links};
+use crate::{CorruptObjectError, Kind, Object, ReadError, Repository, content, links};
 
 /// How many objects are read at once, at most …
 const AT_ONCE_MAX: usize = 1000;
@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// All that some objects reach: themselves, what they name, and what that names. What stored deltas build on is not among it.
 #[derive(Debug)]
-pub struct Reach {
+pub struct Reachability {
     reached: HashSet<ObjectId>,
     /// Those of them that are still to be read.
     unread: Vec<ObjectId>,
@@ -25,18 +25,18 @@ pub struct Reach {
     at_once: usize,
 }
 
-impl Default for Reach {
+impl Default for Reachability {
     fn default() -> Self {
         Self { reached: HashSet::new(), unread: Vec::new(), shallow: HashSet::new(), at_once: AT_ONCE_MAX }
     }
 }
 
-impl Reach {
+impl Reachability {
     /// Begins with more objects, of the repository as it is now. Those that are not stored reach nothing.
     ///
     /// # Errors
     /// The repository cannot be read.
-    pub async fn begin_with<R: Repository>(
+    pub async fn add_roots<R: Repository>(
         &mut self,
         repository: &R,
         roots: &[ObjectId],
@@ -53,7 +53,7 @@ impl Reach {
 
     async fn add_all<R: Repository>(&mut self, repository: &R, ids: &[ObjectId]) -> Result<(), ReadError> {
         for some in ids.chunks(AT_ONCE_MAX) {
-            for (id, known) in repository.known(some).await? {
+            for (id, known) in repository.object_info(some).await? {
                 self.add(id, known.kind);
             }
         }
@@ -121,7 +121,7 @@ impl Reach {
 ///
 /// # Errors
 /// The repository cannot be read, or the object is damaged.
-pub async fn whole<R: Repository>(repository: &R, id: ObjectId) -> Result<Option<Object>, ReadError> {
+pub async fn undeltified<R: Repository>(repository: &R, id: ObjectId) -> Result<Option<Object>, ReadError> {
     let objects = repository.objects_and_bases(&[id]).await?;
     let mut whole = None;
     content::build(&objects, &repository.memory(), |object, content| {
@@ -149,7 +149,7 @@ impl Named {
         object: &Object,
         content: &[u8],
         shallow: &HashSet<ObjectId>,
-    ) -> Result<(), DamagedObject> {
+    ) -> Result<(), CorruptObjectError> {
         match object.kind {
             Kind::Commit => {
                 let commit = links::commit(object.id, content)?;
@@ -198,9 +198,9 @@ mod tests {
     use super::*;
     use crate::sample::History;
 
-    async fn reached(history: &History, roots: &[ObjectId]) -> Result<Reach, ReadError> {
-        let mut reach = Reach::default();
-        reach.begin_with(history, roots).await?;
+    async fn reached(history: &History, roots: &[ObjectId]) -> Result<Reachability, ReadError> {
+        let mut reach = Reachability::default();
+        reach.add_roots(history, roots).await?;
         while reach.step(history).await? {}
         Ok(reach)
     }
@@ -245,7 +245,7 @@ mod tests {
         let mut reach = reached(&history, &[ids[4]]).await.unwrap();
         assert!(!reach.contains(&ids[1]));
         history.shallow = Vec::new();
-        reach.begin_with(&history, &[ids[4]]).await.unwrap();
+        reach.add_roots(&history, &[ids[4]]).await.unwrap();
         while reach.step(&history).await.unwrap() {}
         assert!(reach.contains(&ids[0]) && reach.contains(&ids[1]));
     }
@@ -255,10 +255,10 @@ mod tests {
         let mut history = History::default();
         let base = history.blob(b"hello");
         let delta = history.appending(base, b'!');
-        let found = whole(&history, delta).await.unwrap().unwrap();
+        let found = undeltified(&history, delta).await.unwrap().unwrap();
         assert_eq!((found.id, found.base, found.depth, found.size), (delta, None, 0, 6));
         assert_eq!(found.zlib, compress(b"hello!"));
-        assert_eq!(whole(&history, ObjectId::null(gix_hash::Kind::Sha1)).await.unwrap(), None);
+        assert_eq!(undeltified(&history, ObjectId::null(gix_hash::Kind::Sha1)).await.unwrap(), None);
     }
 
     #[tokio::test]
