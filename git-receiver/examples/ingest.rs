@@ -1,4 +1,4 @@
-//! Receives a push of one branch whose pack is a file, into nothing: what `make bench` compares with `git index-pack`.
+//! Receives a push of one branch from a pack file into an empty repository; `make bench` compares it with `git index-pack`.
 //!
 //!     ingest PACK COMMIT
 
@@ -10,7 +10,7 @@ use git_receiver::{
 };
 use tokio::io::AsyncReadExt as _;
 
-/// A repository that holds nothing.
+/// An empty repository.
 struct Empty;
 
 impl Repository for Empty {

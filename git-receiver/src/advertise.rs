@@ -1,4 +1,4 @@
-//! Which refs there are: the first message of both services (gitprotocol-pack, "Reference Discovery"; gitprotocol-http,
+//! The ref advertisement, the first message of both services (gitprotocol-pack, "Reference Discovery"; gitprotocol-http,
 //! "Smart Clients").
 
 use std::collections::HashMap;
@@ -8,21 +8,21 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use crate::pkt_line::{FLUSH, write};
-use crate::{Reference, Repository, RepositoryError, content, links};
+use crate::{Reference, Repository, RepositoryError, content, parse};
 
-/// The version of the protocol that a client asked for.
+/// The protocol version that a client requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// The original, which every client speaks.
+    /// The original protocol, which every client supports.
     V0,
-    /// The original behind a line that names it.
+    /// The original protocol after a version line.
     V1,
-    /// Commands instead of one fixed exchange (gitprotocol-v2). For fetching only.
+    /// Commands instead of one fixed exchange (gitprotocol-v2). Only for fetches.
     V2,
 }
 
 impl Protocol {
-    /// Reads the header `Git-Protocol`, or the environment's `GIT_PROTOCOL`, such as `version=2`.
+    /// Parses the `Git-Protocol` header or the `GIT_PROTOCOL` environment variable, such as `version=2`.
     pub fn from_header(value: Option<&str>) -> Self {
         let versions = value.unwrap_or_default().split(':').filter_map(|part| part.strip_prefix("version="));
         match versions.filter_map(|version| version.parse::<u8>().ok()).max() {
@@ -36,24 +36,24 @@ impl Protocol {
 /// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Smart HTTP: every request stands alone, and the list of refs begins with the name of the service.
+    /// Smart HTTP: requests are stateless, and the advertisement starts with the service name.
     Http,
-    /// One connection for the whole exchange, such as the pipes of a process behind ssh.
+    /// One connection for the whole exchange, such as the pipes of a process started by ssh.
     Connection,
 }
 
-/// The capabilities of receive-pack. No push-cert: signatures of pushes are not checked.
+/// The capabilities of receive-pack. No push-cert: signed pushes are not verified.
 const RECEIVE: &str = "report-status report-status-v2 side-band-64k atomic delete-refs ofs-delta push-options quiet object-format=sha1";
 
-/// The capabilities of upload-pack in the original protocol. No no-done: a pack follows `done` alone. Commits can be asked for by their
-/// names, as in protocol 2, where a ref leads to them.
+/// The capabilities of upload-pack in protocol v0. No no-done: a pack is sent only after `done`. Reachable commits can be
+/// wanted by id, as in protocol v2.
 const UPLOAD: &str = "multi_ack_detailed multi_ack side-band-64k side-band thin-pack ofs-delta shallow deepen-since deepen-not deepen-relative no-progress include-tag allow-tip-sha1-in-want allow-reachable-sha1-in-want object-format=sha1";
 
-/// The longest chain of tags of tags that is followed.
+/// The longest chain of nested tags that is peeled.
 pub(crate) const PEEL_MAX: usize = 16;
 
-/// The refs for a push, as receive-pack lists them: over HTTP the answer to `GET info/refs?service=git-receive-pack`.
-/// There is no protocol 2 for pushes; who asks for it is spoken to in the original.
+/// The ref advertisement of receive-pack: over HTTP the response to `GET info/refs?service=git-receive-pack`. Protocol v2
+/// has no push; a client that requests it gets v0.
 ///
 /// # Errors
 /// The repository cannot be read.
@@ -66,13 +66,13 @@ pub async fn advertise_receive<R: Repository>(
     let refs = sorted_refs(repository).await?;
     let mut out = opening("git-receive-pack", transport, protocol);
     let lines = refs.into_iter().map(|found| (found.target, found.name)).collect();
-    // Where the history ends is left out: git passes it over when it pushes, and dulwich takes those lines for refs.
+    // Without shallow lines: git ignores them when it pushes, and dulwich takes them for refs.
     list(&mut out, lines, &format!("{RECEIVE} agent={agent}"), &[]);
     Ok(out.into())
 }
 
-/// The refs for a fetch, as upload-pack lists them, or what it can do in protocol 2: over HTTP the answer to
-/// `GET info/refs?service=git-upload-pack`.
+/// The ref advertisement of upload-pack, or its capability advertisement in protocol v2: over HTTP the response to `GET
+/// info/refs?service=git-upload-pack`.
 ///
 /// # Errors
 /// The repository cannot be read.
@@ -89,7 +89,7 @@ pub async fn advertise_upload<R: Repository>(
             &format!("agent={agent}"),
             "ls-refs=unborn",
             "fetch=shallow wait-for-done",
-            // They are taken and mean nothing here; who may not send them gets nothing at all.
+            // Accepted and ignored; without it, clients with server options refuse to fetch.
             "server-option",
             "object-format=sha1",
         ] {
@@ -116,7 +116,7 @@ pub async fn advertise_upload<R: Repository>(
     Ok(out.into())
 }
 
-/// What comes before the refs in the original protocol.
+/// The lines before the refs in protocols v0 and v1.
 fn opening(service: &str, transport: Transport, protocol: Protocol) -> Vec<u8> {
     let mut out = Vec::new();
     if transport == Transport::Http {
@@ -139,13 +139,13 @@ fn list(out: &mut Vec<u8>, lines: Vec<(ObjectId, String)>, capabilities: &str, s
         write(out, format!("{id} {name}{tail}\n").as_bytes());
     }
     for id in shallow {
-        // No line break: libgit2 reads the name up to the frame's end.
+        // No line feed: libgit2 reads the name up to the end of the packet.
         write(out, format!("shallow {id}").as_bytes());
     }
     out.extend_from_slice(FLUSH);
 }
 
-/// All refs by name.
+/// All refs, sorted by name.
 pub(crate) async fn sorted_refs<R: Repository>(repository: &R) -> Result<Vec<Reference>, RepositoryError> {
     let mut refs = repository.refs().await?;
     refs.sort_unstable();
@@ -158,7 +158,7 @@ pub(crate) fn head<'r, R: Repository>(repository: &R, refs: &'r [Reference]) -> 
     refs.iter().find(|found| found.name == name)
 }
 
-/// What the annotated tags among the refs' targets finally point to.
+/// Maps each annotated tag among the targets of `refs` to the object it peels to.
 pub(crate) async fn peel<R: Repository>(
     repository: &R,
     refs: &[Reference],
@@ -176,9 +176,9 @@ pub(crate) async fn peel<R: Repository>(
         reached.sort_unstable();
         reached.dedup();
         let mut next = HashMap::new();
-        content::each(repository, &reached, |id, kind, content| {
+        content::for_each(repository, &reached, |id, kind, content| {
             if kind == Kind::Tag {
-                next.insert(id, links::tag(id, content)?);
+                next.insert(id, parse::tag(id, content)?);
             }
             Ok::<_, RepositoryError>(())
         })

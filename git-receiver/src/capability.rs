@@ -1,6 +1,6 @@
-//! What a client can and wants, from the first line of its request.
+//! The capabilities of a client, from the first command of its push.
 
-/// How a client wants to be told what became of its push.
+/// The report format that a client requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportStatus {
     /// `report-status`.
@@ -9,7 +9,7 @@ pub enum ReportStatus {
     V2,
 }
 
-/// The capabilities that a client asked for.
+/// The capabilities that a client requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     report: Option<ReportStatus>,
@@ -22,7 +22,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Reads the list behind the NUL of the first command. Unknown ones are passed over, as git does.
+    /// Parses the list after the NUL of the first command. Unknown capabilities are ignored, as in git.
     pub(crate) fn parse(list: &[u8]) -> Self {
         let mut capabilities = Self::default();
         for word in String::from_utf8_lossy(list).split_ascii_whitespace() {
@@ -47,38 +47,38 @@ impl Capabilities {
         }
     }
 
-    /// How the client wants to be told; `None`: it does not listen.
+    /// The requested report format; `None` if the client reads no report.
     pub fn report_status(&self) -> Option<ReportStatus> {
         self.report
     }
 
-    /// Whether the answer is split into bands.
+    /// Whether the response is multiplexed over the sideband.
     pub fn sideband(&self) -> bool {
         self.sideband
     }
 
-    /// Whether the client wants no progress: `git push -q`. Git sets it too where its standard error is no terminal, as in CI, unless it is
-    /// called with `--progress`: what came of the push is printed all the same.
+    /// Whether the client requests no progress (`git push -q`). git also sets it if its standard error is not a terminal, as
+    /// in CI, unless `--progress` is given; the result of the push is printed anyway.
     pub fn quiet(&self) -> bool {
         self.quiet
     }
 
-    /// Whether all refs are to be moved or none.
+    /// Whether either all refs are updated or none.
     pub fn atomic(&self) -> bool {
         self.atomic
     }
 
-    /// Whether a list of options follows the commands.
+    /// Whether push options follow the commands.
     pub(crate) fn push_options(&self) -> bool {
         self.push_options
     }
 
-    /// The object format of the push; SHA-1 where none is named.
+    /// The object format of the push; SHA-1 by default.
     pub(crate) fn object_format(&self) -> &str {
         self.object_format.as_deref().unwrap_or("sha1")
     }
 
-    /// The program at the other end.
+    /// The client's agent string.
     pub fn agent(&self) -> Option<&str> {
         self.agent.as_deref()
     }

@@ -1,4 +1,4 @@
-//! Which refs a push wants to move, and which names are allowed.
+//! The ref update commands of a push, and git's rules for them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,35 +9,35 @@ use gix_object::bstr::ByteSlice as _;
 use crate::Reference;
 
 /// The longest name of a new ref, in bytes.
-const NAME_MAX: usize = 1024;
+const NAME_BYTES_MAX: usize = 1024;
 
-/// One ref to be created, moved or deleted.
+/// One ref to create, update or delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// The full name.
+    /// The full ref name.
     pub name: String,
-    /// Where the client believes it to be; `None`: it does not exist.
+    /// The old value that the client expects; `None` if the ref does not exist.
     pub old: Option<ObjectId>,
-    /// Where it is to be; `None`: it is to be deleted.
+    /// The new value; `None` to delete the ref.
     pub new: Option<ObjectId>,
 }
 
-/// A command and what git's own rules say to it.
+/// A command with the result of git's checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedCommand {
     /// The command.
     pub command: Command,
-    /// Whether the rules allow it, or which one does not.
+    /// Whether git's rules accept it.
     pub result: Result<(), CommandError>,
 }
 
-/// Why git's own rules forbid to move a ref, in git's kind of words.
+/// Why git's rules reject a ref update, in git's wording.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// The name is none.
+    /// The ref name is malformed.
     #[error("funny refname")]
     InvalidRefName,
-    /// An earlier command of the push names the ref.
+    /// An earlier command of the push updates the same ref.
     #[error("multiple updates for ref")]
     Duplicate,
     /// The new object is neither in the pack nor in the repository.
@@ -46,28 +46,29 @@ pub enum CommandError {
     /// A branch must point to a commit.
     #[error("a branch must point to a commit, not a {0}")]
     NotACommit(Kind),
-    /// `a` and `a/b` cannot both be refs.
+    /// Directory/file conflict: `a` and `a/b` cannot both be refs.
     #[error("cannot be beside ref {0}")]
     Conflict(String),
-    /// The ref to be deleted is not there. Where the client did not see it either, git itself only warns.
+    /// The ref to delete does not exist. If the client did not expect it either, git only warns.
     #[error("there is no such ref to delete")]
     NoSuchRef,
 }
 
-/// A line that is no command.
+/// A malformed command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a command is not `<old> <new> <ref>`")]
-pub(crate) struct NotACommand;
+pub(crate) struct ParseCommandError;
 
 impl Command {
-    /// Reads `<old> <new> <ref>`, without capabilities.
-    pub(crate) fn parse(line: &[u8]) -> Result<Self, NotACommand> {
+    /// Parses `<old> <new> <ref>`, without capabilities.
+    pub(crate) fn parse(line: &[u8]) -> Result<Self, ParseCommandError> {
         let mut parts = line.splitn(3, |byte| *byte == b' ');
-        let mut id = || ObjectId::from_hex(parts.next().ok_or(NotACommand)?).map_err(|_| NotACommand);
+        let mut id =
+            || ObjectId::from_hex(parts.next().ok_or(ParseCommandError)?).map_err(|_| ParseCommandError);
         let (old, new) = (id()?, id()?);
-        let name = parts.next().and_then(|name| std::str::from_utf8(name).ok()).ok_or(NotACommand)?;
+        let name = parts.next().and_then(|name| std::str::from_utf8(name).ok()).ok_or(ParseCommandError)?;
         if name.is_empty() {
-            return Err(NotACommand);
+            return Err(ParseCommandError);
         }
         let some = |id: ObjectId| (!id.is_null()).then_some(id);
         Ok(Self { name: name.to_owned(), old: some(old), new: some(new) })
@@ -78,42 +79,43 @@ impl Command {
     }
 }
 
-/// Whether a new ref may bear this name: git's rules, and at least two slashes, so that nothing stands beside `refs/heads`.
-fn is_ref_name(name: &str) -> bool {
+/// Whether `name` is allowed for a new ref: git's rules, and at least two slashes, so that refs are only created in a
+/// directory below `refs/`.
+fn is_valid_new_name(name: &str) -> bool {
     let shape = name.strip_prefix("refs/").is_some_and(|rest| rest.contains('/'));
-    shape && name.len() <= NAME_MAX && may_be_deleted(name)
+    shape && name.len() <= NAME_BYTES_MAX && is_valid_existing_name(name)
 }
 
-/// Whether this may be the name of a ref that came to be in another way than by a push.
-fn may_be_deleted(name: &str) -> bool {
+/// Whether `name` is well-formed for a ref that was created by other means than a push.
+fn is_valid_existing_name(name: &str) -> bool {
     name.starts_with("refs/") && gix_validate::reference::name(name.as_bytes().as_bstr()).is_ok()
 }
 
-/// What git's own rules say to each of `commands`. `kinds` has the kind of every object that a command points to and that
-/// is there, `existing` the refs of the repository.
-pub(crate) fn judge(
+/// Checks `commands` against git's rules. `kinds` contains the kinds of all existing target objects, `existing` the refs of
+/// the repository.
+pub(crate) fn check_commands(
     commands: Vec<Command>,
     kinds: &HashMap<ObjectId, Kind>,
     existing: &[Reference],
 ) -> Vec<CheckedCommand> {
     let mut seen = HashSet::new();
-    let alone: Vec<Result<(), CommandError>> = commands
+    let checked: Vec<Result<(), CommandError>> = commands
         .iter()
         .map(|command| {
-            let name_fits = if command.new.is_some() { is_ref_name } else { may_be_deleted };
-            if !name_fits(&command.name) {
+            let is_valid = if command.new.is_some() { is_valid_new_name } else { is_valid_existing_name };
+            if !is_valid(&command.name) {
                 Err(CommandError::InvalidRefName)
             } else if !seen.insert(&command.name) {
                 Err(CommandError::Duplicate)
             } else {
-                judge_target(command, kinds, existing)
+                check_target(command, kinds, existing)
             }
         })
         .collect();
     let deleted: HashSet<&str> = commands
         .iter()
-        .zip(&alone)
-        .filter(|(command, verdict)| command.new.is_none() && verdict.is_ok())
+        .zip(&checked)
+        .filter(|(command, result)| command.new.is_none() && result.is_ok())
         .map(|(command, _)| command.name.as_str())
         .collect();
     let mut names: HashSet<String> = existing
@@ -122,15 +124,15 @@ pub(crate) fn judge(
         .filter(|name| !deleted.contains(name))
         .map(str::to_owned)
         .collect();
-    let judged = commands.into_iter().zip(alone).map(|(command, alone)| {
-        let verdict = alone.and_then(|()| claim_name(&command, &mut names));
-        CheckedCommand { command, result: verdict }
+    let commands = commands.into_iter().zip(checked).map(|(command, checked)| {
+        let result = checked.and_then(|()| reserve_name(&command, &mut names));
+        CheckedCommand { command, result }
     });
-    judged.collect()
+    commands.collect()
 }
 
-/// Whether a command points to what its ref can be, or deletes a ref that is there.
-fn judge_target(
+/// Checks that the target suits the ref, or that the ref to delete exists.
+fn check_target(
     command: &Command,
     kinds: &HashMap<ObjectId, Kind>,
     existing: &[Reference],
@@ -144,8 +146,8 @@ fn judge_target(
     }
 }
 
-/// Puts the ref that a command creates or moves among `names`, where it is no folder of another one, as files would have it.
-fn claim_name(command: &Command, names: &mut HashSet<String>) -> Result<(), CommandError> {
+/// Adds the ref to `names`, unless it conflicts with one of them as a file does with a directory.
+fn reserve_name(command: &Command, names: &mut HashSet<String>) -> Result<(), CommandError> {
     if command.new.is_none() {
         return Ok(());
     }
@@ -180,11 +182,11 @@ mod tests {
         Command { name: name.to_owned(), old: Some(id(1)), new: None }
     }
 
-    fn judged(commands: Vec<Command>, existing: &[&str]) -> Vec<Option<CommandError>> {
+    fn errors(commands: Vec<Command>, existing: &[&str]) -> Vec<Option<CommandError>> {
         let kinds = HashMap::from([(id(1), Kind::Commit), (id(2), Kind::Blob)]);
         let existing: Vec<_> =
             existing.iter().map(|name| Reference { name: (*name).to_owned(), target: id(1) }).collect();
-        judge(commands, &kinds, &existing).into_iter().map(|judged| judged.result.err()).collect()
+        check_commands(commands, &kinds, &existing).into_iter().map(|checked| checked.result.err()).collect()
     }
 
     #[test]
@@ -195,7 +197,7 @@ mod tests {
             (command.name.as_str(), command.old, command.new),
             ("refs/heads/main", None, Some(ObjectId::from_hex(&[b'1'; 40]).unwrap()))
         );
-        // What git sends to delete a ref that it was not shown.
+        // git sends this to delete a ref that was not advertised.
         let unseen = format!("{0} {0} refs/heads/main", "0".repeat(40));
         let command = Command::parse(unseen.as_bytes()).unwrap();
         assert_eq!((command.old, command.new), (None, None));
@@ -216,30 +218,30 @@ mod tests {
             "HEAD",
             "refs/heads/@{1}",
         ] {
-            assert_eq!(judged(vec![create(bad)], &[]), [Some(CommandError::InvalidRefName)], "{bad}");
+            assert_eq!(errors(vec![create(bad)], &[]), [Some(CommandError::InvalidRefName)], "{bad}");
         }
-        let long = format!("refs/heads/{}", "a".repeat(NAME_MAX));
-        assert_eq!(judged(vec![create(&long)], &[]), [Some(CommandError::InvalidRefName)]);
-        assert_eq!(judged(vec![create("refs/heads/a/b.c")], &[]), [None]);
+        let long = format!("refs/heads/{}", "a".repeat(NAME_BYTES_MAX));
+        assert_eq!(errors(vec![create(&long)], &[]), [Some(CommandError::InvalidRefName)]);
+        assert_eq!(errors(vec![create("refs/heads/a/b.c")], &[]), [None]);
         for there in ["refs/main", &long] {
-            assert_eq!(judged(vec![delete(there)], &[there]), [None], "{there}");
+            assert_eq!(errors(vec![delete(there)], &[there]), [None], "{there}");
         }
         for none in ["main", "HEAD", "refs/", "refs/a..b"] {
-            assert_eq!(judged(vec![delete(none)], &[none]), [Some(CommandError::InvalidRefName)], "{none}");
+            assert_eq!(errors(vec![delete(none)], &[none]), [Some(CommandError::InvalidRefName)], "{none}");
         }
     }
 
     #[test]
     fn a_ref_is_never_a_folder_of_another() {
         let conflict = |other: &str| Some(CommandError::Conflict(other.to_owned()));
-        assert_eq!(judged(vec![create("refs/heads/a/b")], &["refs/heads/a"]), [conflict("refs/heads/a")]);
-        assert_eq!(judged(vec![create("refs/heads/a")], &["refs/heads/a/b"]), [conflict("refs/heads/a/b")]);
+        assert_eq!(errors(vec![create("refs/heads/a/b")], &["refs/heads/a"]), [conflict("refs/heads/a")]);
+        assert_eq!(errors(vec![create("refs/heads/a")], &["refs/heads/a/b"]), [conflict("refs/heads/a/b")]);
         assert_eq!(
-            judged(vec![create("refs/heads/a"), create("refs/heads/a/b")], &[]),
+            errors(vec![create("refs/heads/a"), create("refs/heads/a/b")], &[]),
             [None, conflict("refs/heads/a")]
         );
         assert_eq!(
-            judged(vec![delete("refs/heads/a"), create("refs/heads/a/b")], &["refs/heads/a"]),
+            errors(vec![delete("refs/heads/a"), create("refs/heads/a/b")], &["refs/heads/a"]),
             [None, None]
         );
     }
@@ -248,7 +250,7 @@ mod tests {
     fn what_a_ref_points_to_must_be_there_and_fit() {
         let to = |name: &str, digit| Command { new: Some(id(digit)), ..create(name) };
         assert_eq!(
-            judged(
+            errors(
                 vec![
                     to("refs/heads/a", 3),
                     to("refs/heads/b", 2),
@@ -266,9 +268,9 @@ mod tests {
         );
         let twice = vec![create("refs/heads/a"), create("refs/heads/a"), delete("refs/heads/a")];
         let again = || Some(CommandError::Duplicate);
-        assert_eq!(judged(twice, &[]), [None, again(), again()]);
-        // What may not be created is not named by that.
+        assert_eq!(errors(twice, &[]), [None, again(), again()]);
+        // A rejected command does not reserve its name.
         let odd = vec![create("refs/main"), delete("refs/main")];
-        assert_eq!(judged(odd, &["refs/main"]), [Some(CommandError::InvalidRefName), None]);
+        assert_eq!(errors(odd, &["refs/main"]), [Some(CommandError::InvalidRefName), None]);
     }
 }

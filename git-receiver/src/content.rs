@@ -1,7 +1,7 @@
-//! Builds contents from objects as they are stored: whole, or as deltas on each other.
+//! Reconstructs object contents from stored objects, which are undeltified or deltas against each other.
 //!
-//! Names of stored objects are hashes already, and need no other to be found by. Names that a client has told may be made to
-//! collide, and get the usual one.
+//! Maps of stored objects use the id itself as the hash. Maps of ids that a client sends use the default hasher, because a
+//! client could craft collisions.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,28 +15,28 @@ use crate::{
     CorruptObjectError, Kind, MemoryPool, Object, OutOfMemoryError, Repository, RepositoryError, delta,
 };
 
-/// What a content takes that is not held: a few of them are there at once, and most are far smaller.
-const UNHELD_MAX: u64 = 64 * 1024;
+/// Contents up to this size are not reserved in the memory pool: few exist at once, and most are far smaller.
+const UNRESERVED_BYTES_MAX: u64 = 64 * 1024;
 
 /// How many objects are read at once.
-const AT_ONCE: usize = 1000;
+const BATCH_OBJECTS: usize = 1000;
 
-/// Builds the content of every one of `objects`, among which are all that they are built on, and hands each to `each`: what
-/// others are built on first. What nothing builds on any more is let go; until then it is held of `memory`.
+/// Reconstructs the content of every object in `objects`, which includes all delta bases, and passes each to `each`, bases
+/// first. A content is freed once no delta needs it; until then it is reserved in `memory`.
 ///
 /// # Errors
-/// The bytes of an object are not what it says, or what it is built on is not among them; or there is no memory; or `each` fails.
-pub(crate) fn build<E: From<CorruptObjectError> + From<OutOfMemoryError>>(
+/// An object is corrupt, or its delta base is not in `objects`; the memory pool is exhausted; or `each` fails.
+pub(crate) fn reconstruct<E: From<CorruptObjectError> + From<OutOfMemoryError>>(
     objects: &[Object],
     memory: &Arc<dyn MemoryPool>,
     mut each: impl FnMut(&Object, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut built_on: HashMap<ObjectId, Vec<usize>> = HashMap::default();
+    let mut deltas_on: HashMap<ObjectId, Vec<usize>> = HashMap::default();
     let mut waiting: Vec<(usize, Option<Rc<Content>>)> = Vec::new();
     let mut seen = HashSet::default();
     for (index, object) in objects.iter().enumerate().filter(|(_, object)| seen.insert(object.id)) {
         match object.base {
-            Some(base) => built_on.entry(base).or_default().push(index),
+            Some(base) => deltas_on.entry(base).or_default().push(index),
             None => waiting.push((index, None)),
         }
     }
@@ -47,57 +47,57 @@ pub(crate) fn build<E: From<CorruptObjectError> + From<OutOfMemoryError>>(
         let damaged = || CorruptObjectError(object.id);
         let mut inflate = || inflater.inflate(&object.zlib, object.size).map_err(|_| damaged());
         let content = match base {
-            None => Content::held(memory, object.size, || Ok::<_, E>(inflate()?))?,
+            None => Content::with_reservation(memory, object.size, || Ok::<_, E>(inflate()?))?,
             Some(base) => {
                 let delta = inflate()?;
                 let (_, size) = delta::sizes(&delta).map_err(|_| damaged())?;
                 let apply = || Ok::<_, E>(delta::apply(&base.bytes, &delta).map_err(|_| damaged())?);
-                Content::held(memory, size, apply)?
+                Content::with_reservation(memory, size, apply)?
             }
         };
         each(object, &content.bytes)?;
         left -= 1;
-        if let Some(others) = built_on.remove(&object.id) {
+        if let Some(others) = deltas_on.remove(&object.id) {
             let content = Rc::new(content);
             waiting.extend(others.into_iter().map(|other| (other, Some(Rc::clone(&content)))));
         }
     }
-    match built_on.into_values().flatten().next() {
+    match deltas_on.into_values().flatten().next() {
         Some(index) if left > 0 => Err(CorruptObjectError(objects[index].id).into()),
         _ => Ok(()),
     }
 }
 
-/// A content, and what is held for it where it is large.
+/// A content and its memory reservation, if it is large.
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
-    _held: Option<Reservation>,
+    _reservation: Option<Reservation>,
 }
 
 impl Content {
-    /// What `make` makes, `size` bytes, which are held before.
-    pub(crate) fn held<E: From<OutOfMemoryError>>(
+    /// Reserves `size` bytes, then calls `make` for the content.
+    pub(crate) fn with_reservation<E: From<OutOfMemoryError>>(
         memory: &Arc<dyn MemoryPool>,
         size: u64,
         make: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Self, E> {
-        let held = match size {
-            ..=UNHELD_MAX => None,
+        let reservation = match size {
+            ..=UNRESERVED_BYTES_MAX => None,
             _ => {
-                let mut held = Reservation::new(memory);
-                held.try_resize(size)?;
-                Some(held)
+                let mut reservation = Reservation::new(memory);
+                reservation.try_resize(size)?;
+                Some(reservation)
             }
         };
-        Ok(Self { bytes: make()?, _held: held })
+        Ok(Self { bytes: make()?, _reservation: reservation })
     }
 }
 
-/// Hands the kind and the content of those of `ids` that `repository` has to `take`, in any order. Some are read at a time.
+/// Passes kind and content of those of `ids` that `repository` has to `take`, in any order, reading them in batches.
 ///
 /// # Errors
-/// The repository cannot be read, or an object is damaged; or `take` fails.
-pub(crate) async fn each<R, E>(
+/// The repository cannot be read, an object is corrupt, or `take` fails.
+pub(crate) async fn for_each<R, E>(
     repository: &R,
     ids: &[ObjectId],
     mut take: impl FnMut(ObjectId, Kind, &[u8]) -> Result<(), E>,
@@ -107,47 +107,49 @@ where
     E: From<RepositoryError> + From<CorruptObjectError> + From<OutOfMemoryError>,
 {
     let memory = repository.memory();
-    for some in ids.chunks(AT_ONCE) {
+    for some in ids.chunks(BATCH_OBJECTS) {
         let wanted: HashSet<ObjectId> = some.iter().copied().collect();
-        build(&repository.objects_and_bases(some).await?, &memory, |object, content| {
+        reconstruct(&repository.objects_and_bases(some).await?, &memory, |object, content| {
             if wanted.contains(&object.id) { take(object.id, object.kind, content) } else { Ok(()) }
         })?;
     }
     Ok(())
 }
 
-/// Inflates streams one after the other. One for many: making one anew takes longer than most streams do.
+/// Inflates one stream after another. Reused, because creating an inflater takes longer than inflating most streams.
 pub(crate) struct Inflater(Decompress);
 
-/// A stream that is no zlib stream, or holds more or less than it should.
+/// A malformed zlib stream, or one of another size than expected.
 #[derive(Debug)]
-pub(crate) struct BadStream;
+pub(crate) struct InflateError;
 
 impl Inflater {
     pub(crate) fn new() -> Self {
         Self(Decompress::new(true))
     }
 
-    /// Inflates a stream that holds exactly `size` bytes; never more, whatever it holds.
-    pub(crate) fn inflate(&mut self, stream: &[u8], size: u64) -> Result<Vec<u8>, BadStream> {
-        let size = usize::try_from(size).map_err(|_| BadStream)?;
+    /// Inflates a stream of exactly `size` bytes, and never writes more.
+    pub(crate) fn inflate(&mut self, stream: &[u8], size: u64) -> Result<Vec<u8>, InflateError> {
+        let size = usize::try_from(size).map_err(|_| InflateError)?;
         self.0.reset(true);
-        // A byte of room behind the end makes a stream that goes on show itself.
+        // One spare byte at the end detects a stream that is longer than `size`.
         let mut content = Vec::new();
-        content.try_reserve_exact(size.checked_add(1).ok_or(BadStream)?).map_err(|_| BadStream)?;
+        content.try_reserve_exact(size.checked_add(1).ok_or(InflateError)?).map_err(|_| InflateError)?;
         loop {
             let before = (self.0.total_in(), self.0.total_out());
-            let read = usize::try_from(before.0).map_err(|_| BadStream)?;
+            let read = usize::try_from(before.0).map_err(|_| InflateError)?;
             let input = stream.get(read..).unwrap_or_default();
-            let status =
-                self.0.decompress_vec(input, &mut content, FlushDecompress::Finish).map_err(|_| BadStream)?;
+            let status = self
+                .0
+                .decompress_vec(input, &mut content, FlushDecompress::Finish)
+                .map_err(|_| InflateError)?;
             if content.len() > size {
-                return Err(BadStream);
+                return Err(InflateError);
             }
             match status {
                 Status::StreamEnd if content.len() == size => return Ok(content),
-                Status::StreamEnd => return Err(BadStream),
-                _ if before == (self.0.total_in(), self.0.total_out()) => return Err(BadStream),
+                Status::StreamEnd => return Err(InflateError),
+                _ if before == (self.0.total_in(), self.0.total_out()) => return Err(InflateError),
                 _ => {}
             }
         }
@@ -163,7 +165,7 @@ mod tests {
     use crate::memory::unbounded_memory;
     use crate::unpack::compress;
 
-    /// An object of one digit's name.
+    /// An object whose id repeats one digit.
     fn object(digit: u8, base: Option<u8>, stream: &[u8]) -> Object {
         let id = |digit| ObjectId::Sha1([digit; 20]);
         Object {
@@ -181,7 +183,7 @@ mod tests {
         [length, length + 1, 0x91, 0, length, 1, letter]
     }
 
-    /// How building fails.
+    /// Errors of `reconstruct` in these tests.
     #[derive(Debug, PartialEq)]
     enum Failed {
         Damaged(CorruptObjectError),
@@ -200,9 +202,9 @@ mod tests {
         }
     }
 
-    fn built(objects: &[Object]) -> Result<Vec<(u8, Vec<u8>)>, Failed> {
+    fn reconstructed(objects: &[Object]) -> Result<Vec<(u8, Vec<u8>)>, Failed> {
         let mut found = Vec::new();
-        build(objects, &unbounded_memory(), |object, content| {
+        reconstruct(objects, &unbounded_memory(), |object, content| {
             found.push((object.id.as_slice()[0], content.to_vec()));
             Ok::<_, Failed>(())
         })?;
@@ -220,40 +222,40 @@ mod tests {
         ];
         let expected: Vec<(u8, Vec<u8>)> =
             [(1, "a"), (2, "ab"), (3, "abc"), (4, "ad")].map(|(id, text)| (id, text.into())).into();
-        assert_eq!(built(&objects), Ok(expected));
+        assert_eq!(reconstructed(&objects), Ok(expected));
     }
 
     #[test]
     fn what_cannot_be_built_is_damaged() {
         let damaged = |digit| Err(Failed::Damaged(CorruptObjectError(ObjectId::Sha1([digit; 20]))));
         let missing = object(2, Some(1), &append(1, b'b'));
-        assert_eq!(built(&[missing]), damaged(2));
+        assert_eq!(reconstructed(&[missing]), damaged(2));
         let circle = [object(1, Some(2), &append(1, b'a')), object(2, Some(1), &append(1, b'b'))];
-        assert!(built(&circle).is_err());
+        assert!(reconstructed(&circle).is_err());
         let misfit = [object(1, None, b"long"), object(2, Some(1), &append(1, b'b'))];
-        assert_eq!(built(&misfit), damaged(2));
+        assert_eq!(reconstructed(&misfit), damaged(2));
         for size in [0, 3, 5, u64::MAX] {
-            assert_eq!(built(&[Object { size, ..object(1, None, b"four") }]), damaged(1), "{size}");
+            assert_eq!(reconstructed(&[Object { size, ..object(1, None, b"four") }]), damaged(1), "{size}");
         }
     }
 
     #[test]
     fn large_contents_are_held_while_others_are_built_on_them() {
         let large = vec![b'a'; 200_000];
-        // A delta that copies the first 200,000 bytes of as many.
+        // A delta that copies all 200,000 bytes of its base.
         let copy = [0xc0, 0x9a, 0x0c, 0xc0, 0x9a, 0x0c, 0xf0, 0x40, 0x0d, 0x03];
         let objects = [object(1, None, &large), object(2, Some(1), &copy), object(3, Some(2), &copy)];
         let failed = |most| {
             let bounded = Arc::new(Bounded { most, ..Bounded::default() });
             let memory: Arc<dyn MemoryPool> = Arc::clone(&bounded) as Arc<dyn MemoryPool>;
-            let built = build(&objects, &memory, |_, content| {
+            let reconstructed = reconstruct(&objects, &memory, |_, content| {
                 assert_eq!(content.len(), large.len());
                 Ok::<_, Failed>(())
             });
             assert_eq!(bounded.held.load(Ordering::Relaxed), 0);
-            (built.err(), bounded.peak.load(Ordering::Relaxed))
+            (reconstructed.err(), bounded.peak.load(Ordering::Relaxed))
         };
-        assert_eq!(failed(400_000), (None, 400_000), "one and what it is built on");
+        assert_eq!(failed(400_000), (None, 400_000), "one content and its delta base");
         assert_eq!(failed(399_999), (Some(Failed::OutOfMemory), 200_000));
     }
 }

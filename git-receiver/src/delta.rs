@@ -1,17 +1,17 @@
 //! Deltas (gitformat-pack, "Deltified representation").
 
-/// A delta that does not fit its base, or is none.
+/// A malformed delta, or one that does not match its base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a delta is damaged")]
 pub(crate) struct CorruptDeltaError;
 
-/// The sizes that a delta declares: of its base and of its result.
+/// The sizes of base and result that a delta declares.
 pub(crate) fn sizes(delta: &[u8]) -> Result<(u64, u64), CorruptDeltaError> {
     let mut rest = delta;
     Ok((size(&mut rest)?, size(&mut rest)?))
 }
 
-/// Builds the content that `delta` makes of `base`.
+/// Applies `delta` to `base`.
 pub(crate) fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, CorruptDeltaError> {
     let mut rest = delta;
     let (base_size, result_size) = (size(&mut rest)?, size(&mut rest)?);
@@ -105,7 +105,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(base in prop::collection::vec(any::<u8>(), 0..64), delta in prop::collection::vec(any::<u8>(), 0..64)) {
-            // A declared size is only reserved once it was bounded by the caller.
+            // Allocating a declared size is safe only after the caller has checked it.
             if sizes(&delta).is_ok_and(|(_, result)| result < 1 << 20) {
                 let _ = apply(&base, &delta);
             }

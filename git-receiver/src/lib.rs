@@ -31,22 +31,22 @@
 
 pub mod advertise;
 pub mod capability;
-mod check;
 pub mod command;
 mod connectivity;
 mod content;
 mod delta;
-mod links;
+mod fsck;
 mod memory;
 mod pack;
 mod pack_end;
+mod parse;
 mod pkt_line;
 pub mod quarantine;
 mod reachability;
 pub mod receive;
 pub mod report;
 #[cfg(test)]
-mod sample;
+mod test_repo;
 mod unpack;
 pub mod upload;
 
@@ -57,9 +57,9 @@ use bytes::Bytes;
 
 pub use advertise::{Protocol, Transport, advertise_receive, advertise_upload};
 pub use capability::Capabilities;
-pub use check::FsckWarning;
 pub use command::{CheckedCommand, Command, CommandError};
 pub use connectivity::ConnectivityError;
+pub use fsck::FsckWarning;
 pub use gix_hash::ObjectId;
 pub use gix_object::Kind;
 pub use memory::{MemoryPool, OutOfMemoryError, unbounded_memory};
@@ -76,34 +76,35 @@ pub use receive::{
 pub use unpack::{FsckWarnings, UnpackError};
 pub use upload::{UploadError, upload, upload_over_connection};
 
-/// A read-only view of one repository. Every object that a stored object names is stored too, apart from the parents of
+/// A read-only view of one repository. Every object that a stored object refers to is stored too, except the parents of
 /// shallow commits and the commits of submodules.
 pub trait Repository: Send + Sync {
-    /// The ref that HEAD points to, such as `refs/heads/main`. It need not exist.
+    /// The ref that HEAD points to, such as `refs/heads/main`. It does not have to exist.
     fn head(&self) -> Option<&str>;
-    /// What bounds the memory of the request for which it is read. Objects that were read may count there as well.
+    /// The memory pool of the request that reads the repository. The objects it reads can be counted there as well.
     fn memory(&self) -> Arc<dyn MemoryPool> {
         memory::unbounded_memory()
     }
     /// All refs, in any order.
     fn refs(&self) -> impl Future<Output = Result<Vec<Reference>, RepositoryError>> + Send;
-    /// The commits whose parents are not stored.
+    /// The shallow commits: their parents are not stored.
     fn shallow(&self) -> impl Future<Output = Result<Vec<ObjectId>, RepositoryError>> + Send;
-    /// What is known of those of `ids` that are stored.
+    /// Kind and delta depth of those of `ids` that are stored.
     fn object_info(
         &self,
         ids: &[ObjectId],
     ) -> impl Future<Output = Result<HashMap<ObjectId, ObjectInfo>, RepositoryError>> + Send;
-    /// Those of the objects `ids` that are stored, as they are stored, in any order. Some may be left out so that not too
-    /// much is in memory at once, but never all: whoever needs the others asks again.
+    /// Those of `ids` that are stored, in stored form (deltified or not), in any order. The repository can leave some out to
+    /// bound memory, but never all of them; the caller requests the rest again.
     fn objects(&self, ids: &[ObjectId]) -> impl Future<Output = Result<Vec<Object>, RepositoryError>> + Send;
-    /// All of the objects `ids` that are stored, and everything that they are built on, each once, in any order.
+    /// All of `ids` that are stored, together with their delta bases down to the undeltified objects, each once, in any
+    /// order.
     fn objects_and_bases(
         &self,
         ids: &[ObjectId],
     ) -> impl Future<Output = Result<Vec<Object>, RepositoryError>> + Send;
-    /// Some of the commits that are stored, at most `most` of those whose name is greater than `after`, in order of their
-    /// names: for going through a long history. `None` where the repository cannot list them.
+    /// At most `limit` stored commits whose ids are greater than `after`, ordered by id, for walks of a long history. `None`
+    /// if the repository cannot list its commits.
     fn commits(
         &self,
         after: Option<ObjectId>,
@@ -112,9 +113,8 @@ pub trait Repository: Send + Sync {
         let _ = (after, most);
         async { Ok(None) }
     }
-    /// Some of the objects in the order in which they are stored, from `place` on (0: from the first), as they are stored:
-    /// for whoever sends most of a large repository. Some may be left out, large ones for example. `None` where the
-    /// repository has no such order.
+    /// A batch of objects in storage order, starting at `position` (0 is the start), for callers that send most of a large
+    /// repository. The repository can leave objects out, such as large ones. `None` if it has no storage order.
     fn objects_in_storage_order(
         &self,
         position: u64,
@@ -124,46 +124,46 @@ pub trait Repository: Send + Sync {
     }
 }
 
-/// Some objects that are stored one after the other.
+/// A batch of consecutively stored objects.
 #[derive(Clone, Debug)]
 pub struct StoredBatch {
     /// The objects.
     pub objects: Vec<Object>,
-    /// The place behind them.
+    /// The position after the batch.
     pub next: u64,
 }
 
-/// What is known of a stored object.
+/// Metadata of a stored object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// Its kind.
     pub kind: Kind,
-    /// How many deltas lie under it; 0: it is stored whole.
+    /// The length of its delta chain; 0 if it is not deltified.
     pub depth: u32,
 }
 
-/// A ref and what it points to.
+/// A ref and its target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
     /// The full name.
     pub name: String,
-    /// The object, not peeled.
+    /// The object it points to, not peeled.
     pub target: ObjectId,
 }
 
-/// A repository that cannot be read.
+/// An error of a repository.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
-    /// It, or what it is in, is at fault.
+    /// The repository or its storage cannot be read.
     #[error("the repository cannot be read: {0}")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The request would hold more memory than there is for it.
+    /// The request would exceed its memory pool.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemoryError),
 }
 
 impl RepositoryError {
-    /// A repository that cannot be read for that reason.
+    /// Wraps the error of a storage backend.
     pub fn unreadable(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unreadable(why.into())
     }
@@ -175,20 +175,20 @@ impl From<CorruptObjectError> for RepositoryError {
     }
 }
 
-/// A git object as packs and rows hold it: a zlib stream of its content, or of a delta that makes it of another object's.
+/// A git object in stored form: the zlib stream of its content, or of a delta against another object.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Its name.
+    /// The object id.
     pub id: ObjectId,
-    /// Its kind, also where it is a delta.
+    /// The kind of the resulting object, also for a delta.
     pub kind: Kind,
-    /// The object that the delta changes; `None`: the stream holds the content itself.
+    /// The delta base; `None` if the stream is the content itself.
     pub base: Option<ObjectId>,
-    /// How many deltas lie under it; 0: it is whole.
+    /// The length of the delta chain; 0 if the object is not deltified.
     pub depth: u32,
-    /// The bytes that the stream inflates to: of the content, or of the delta.
+    /// The size of the inflated stream, of the content or of the delta.
     pub size: u64,
-    /// The stream.
+    /// The zlib stream.
     pub zlib: Bytes,
 }
 
@@ -202,7 +202,7 @@ impl std::fmt::Debug for Object {
     }
 }
 
-/// A stored object whose bytes are not what its row says.
+/// A stored object whose bytes do not match its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("object {0} is damaged")]
 pub struct CorruptObjectError(pub ObjectId);
@@ -222,22 +222,22 @@ pub enum LimitKind {
     InflatedBytes,
 }
 
-/// The most of everything that a push may hold. The defaults fit repositories of scripts.
+/// The limits of one push. The defaults suit repositories of scripts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The bytes of a request, decompressed as HTTP has it.
+    /// Bytes of a request, after HTTP content decoding.
     pub request_bytes: u64,
-    /// The refs that one push may move.
+    /// Ref updates of one push.
     pub commands: usize,
-    /// The bytes of what stands before the pack, as far as it is kept: commands, options, shallow commits.
+    /// Bytes kept of everything before the pack: commands, push options and shallow lines.
     pub head_bytes: usize,
-    /// The objects of a pack.
+    /// Objects in a pack.
     pub objects: usize,
-    /// The bytes of one object, inflated.
+    /// Bytes of one inflated object.
     pub object_bytes: u64,
-    /// The bytes of all objects together, inflated, the results of deltas among them.
+    /// Bytes of all inflated objects together, including the results of deltas.
     pub inflated_bytes: u64,
-    /// The length of a chain of deltas, as it is received.
+    /// Length of a delta chain in the received pack.
     pub delta_depth: usize,
 }
 

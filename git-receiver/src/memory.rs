@@ -1,33 +1,33 @@
-//! How much memory one request holds, where its caller bounds it.
+//! Bounds the memory of one request.
 //!
-//! What is small, or bounded by itself, is not counted: what is, grows with what clients send and repositories hold.
+//! Only memory that grows with client input or repository size is reserved. Small or constant amounts are not counted.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Bounds what a request holds.
+/// The memory that a request can reserve.
 pub trait MemoryPool: Send + Sync {
-    /// Holds so many bytes more.
+    /// Reserves `bytes`.
     ///
     /// # Errors
-    /// There is no room for them.
+    /// The pool is exhausted.
     fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError>;
 
-    /// Gives so many bytes back.
+    /// Releases `bytes`.
     fn release(&self, bytes: u64);
 
-    /// Whether there is room for so many bytes more, for what can be done without.
+    /// Whether `bytes` could be reserved, for optional caches.
     fn has_capacity(&self, bytes: u64) -> bool {
         self.reserve(bytes).map(|()| self.release(bytes)).is_ok()
     }
 }
 
-/// There is no memory for a request, and why.
+/// The memory pool of a request is exhausted.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("there is no memory for it: {0}")]
 pub struct OutOfMemoryError(pub Arc<dyn std::error::Error + Send + Sync>);
 
-/// Memory without a bound.
+/// A memory pool without a limit.
 pub fn unbounded_memory() -> Arc<dyn MemoryPool> {
     Arc::new(Unbounded)
 }
@@ -42,10 +42,10 @@ impl MemoryPool for Unbounded {
     fn release(&self, _: u64) {}
 }
 
-/// How much is held at a time, so that little things need not be held one by one.
+/// Reservations grow in steps of this many bytes, so that small additions are cheap.
 const STEP: u64 = 64 * 1024;
 
-/// Bytes that are held, until this is dropped.
+/// Reserved bytes, released on drop.
 pub(crate) struct Reservation {
     memory: Arc<dyn MemoryPool>,
     used: u64,
@@ -53,15 +53,15 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Nothing, so far.
+    /// An empty reservation.
     pub(crate) fn new(memory: &Arc<dyn MemoryPool>) -> Self {
         Self { memory: Arc::clone(memory), used: 0, held: 0 }
     }
 
-    /// Holds so many bytes more.
+    /// Reserves `bytes` more.
     ///
     /// # Errors
-    /// There is no room for them; what was held still is.
+    /// The pool is exhausted; earlier bytes stay reserved.
     pub(crate) fn try_grow(&mut self, bytes: u64) -> Result<(), OutOfMemoryError> {
         let used = self.used.saturating_add(bytes);
         if used > self.held {
@@ -73,16 +73,16 @@ impl Reservation {
         Ok(())
     }
 
-    /// Holds what `other` holds as well.
+    /// Takes over the bytes of `other`.
     pub(crate) fn absorb(&mut self, mut other: Self) {
         self.used += std::mem::take(&mut other.used);
         self.held += std::mem::take(&mut other.held);
     }
 
-    /// Holds exactly so many bytes in all.
+    /// Changes the reservation to exactly `bytes`.
     ///
     /// # Errors
-    /// There is no room for them; what was held still is.
+    /// The pool is exhausted; earlier bytes stay reserved.
     pub(crate) fn try_resize(&mut self, bytes: u64) -> Result<(), OutOfMemoryError> {
         if bytes > self.held {
             self.memory.reserve(bytes - self.held)?;
@@ -112,7 +112,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// So many bytes, and how many of them are held, and were at the most.
+    /// A pool of `most` bytes that records the current and the peak reservation.
     #[derive(Default)]
     pub(crate) struct Bounded {
         pub(crate) most: u64,

@@ -1,5 +1,5 @@
-//! A pack as it was received, and the objects that were found in it. Its bytes stay where they arrived, in memory while they
-//! are few, else in a file, and are read when they are needed.
+//! A received pack and its objects. The bytes stay where they were received, in memory if they are few and otherwise in a
+//! file, and are read on demand.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -15,20 +15,20 @@ use crate::memory::Reservation;
 use crate::quarantine::ReadError;
 use crate::{Kind, Object};
 
-/// How much of a pack that comes as a stream is kept in memory.
+/// A streamed pack up to this size is kept in memory.
 const IN_MEMORY_MAX: usize = 1024 * 1024;
 
 /// The bytes of a pack. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct PackBytes(Place);
+pub struct PackBytes(Storage);
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Storage {
     Memory(Bytes),
     File { file: Arc<File>, start: u64, length: u64 },
 }
 
-/// None, where no pack was sent.
+/// No bytes: no pack was sent.
 impl Default for PackBytes {
     fn default() -> Self {
         Bytes::new().into()
@@ -37,32 +37,32 @@ impl Default for PackBytes {
 
 impl From<Bytes> for PackBytes {
     fn from(bytes: Bytes) -> Self {
-        Self(Place::Memory(bytes))
+        Self(Storage::Memory(bytes))
     }
 }
 
 impl PackBytes {
-    /// The pack that stands in `file` from `start` to its end. Nobody may write it any more.
+    /// The pack in `file` from `start` to its end. The file must not be written any more.
     ///
     /// # Errors
     /// The file's length cannot be read.
     pub fn from_file(file: File, start: u64) -> io::Result<Self> {
         let length = file.metadata()?.len().saturating_sub(start);
-        Ok(Self(Place::File { file: Arc::new(file), start, length }))
+        Ok(Self(Storage::File { file: Arc::new(file), start, length }))
     }
 
-    /// Takes in a stream to its end: a short one in memory, a longer one in a nameless file. What is beyond `most` bytes is
-    /// read, up to as much again, and thrown away, since a client reads its answer only when it has sent everything; one byte
-    /// of it is kept, by which it shows.
+    /// Spools a stream to its end: a short one into memory, a longer one into an unnamed temporary file. Clients read the
+    /// response only after they have sent everything, so up to `limit` bytes beyond the limit are read and discarded. One
+    /// excess byte is kept, so that [`length`](Self::length) shows the excess.
     ///
     /// # Errors
-    /// The stream breaks, or the file cannot be written.
-    pub async fn spool(stream: &mut (impl AsyncRead + Unpin), most: u64) -> io::Result<Self> {
+    /// The stream fails, or the file cannot be written.
+    pub async fn spool(stream: &mut (impl AsyncRead + Unpin), limit: u64) -> io::Result<Self> {
         let mut memory = Vec::new();
-        let bound = most.saturating_add(1);
+        let bound = limit.saturating_add(1);
         (&mut *stream).take(bound.min(IN_MEMORY_MAX as u64)).read_to_end(&mut memory).await?;
-        let taken = if memory.len() < IN_MEMORY_MAX {
-            Self(Place::Memory(memory.into()))
+        let spooled = if memory.len() < IN_MEMORY_MAX {
+            Self(Storage::Memory(memory.into()))
         } else {
             let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
             file.write_all(&memory).await?;
@@ -72,46 +72,46 @@ impl PackBytes {
             file.flush().await?;
             Self::from_file(file.into_std().await, 0)?
         };
-        if taken.length() > most {
-            tokio::io::copy(&mut stream.take(most), &mut tokio::io::sink()).await?;
+        if spooled.length() > limit {
+            tokio::io::copy(&mut stream.take(limit), &mut tokio::io::sink()).await?;
         }
-        Ok(taken)
+        Ok(spooled)
     }
 
-    /// How many there are.
+    /// The number of bytes.
     pub fn length(&self) -> u64 {
         match &self.0 {
-            Place::Memory(bytes) => bytes.len() as u64,
-            Place::File { length, .. } => *length,
+            Storage::Memory(bytes) => bytes.len() as u64,
+            Storage::File { length, .. } => *length,
         }
     }
 
-    /// The bytes in `range`, into `buffer` where they are not in memory; fewer where the pack ends.
+    /// The bytes from `start` to `end`, copied into `buffer` unless they are in memory; fewer at the end of the pack.
     pub(crate) fn read<'a>(&'a self, start: u64, end: u64, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         let end = end.min(self.length());
         let start = start.min(end);
         match &self.0 {
-            Place::Memory(bytes) => Ok(&bytes[index(start)..index(end)]),
-            Place::File { file, start: first, .. } => {
-                buffer.resize(index(end - start), 0);
+            Storage::Memory(bytes) => Ok(&bytes[to_usize(start)..to_usize(end)]),
+            Storage::File { file, start: first, .. } => {
+                buffer.resize(to_usize(end - start), 0);
                 file.read_exact_at(buffer, first + start)?;
                 Ok(buffer)
             }
         }
     }
 
-    /// All of them, where they are in memory.
+    /// All bytes, if they are in memory.
     pub(crate) fn in_memory(&self) -> Option<&[u8]> {
         match &self.0 {
-            Place::Memory(bytes) => Some(bytes),
-            Place::File { .. } => None,
+            Storage::Memory(bytes) => Some(bytes),
+            Storage::File { .. } => None,
         }
     }
 
     fn stream(&self, start: u64, end: u64) -> io::Result<Bytes> {
         match &self.0 {
-            Place::Memory(bytes) => Ok(bytes.slice(index(start)..index(end))),
-            Place::File { .. } => {
+            Storage::Memory(bytes) => Ok(bytes.slice(to_usize(start)..to_usize(end))),
+            Storage::File { .. } => {
                 let mut buffer = Vec::new();
                 self.read(start, end, &mut buffer)?;
                 Ok(buffer.into())
@@ -120,33 +120,33 @@ impl PackBytes {
     }
 }
 
-/// A place among bytes that are in memory, or of a buffer's length.
-fn index(place: u64) -> usize {
+/// A position or length as `usize`; the bytes are in memory, so it fits.
+fn to_usize(place: u64) -> usize {
     usize::try_from(place).unwrap_or(usize::MAX)
 }
 
-/// The objects of a push: well-formed, each once, none that the repository had before, and with everything they name among
-/// them or in the repository. Cheap to clone.
+/// The objects of a push that the repository does not have: well-formed, each once, with all their references in the pack or
+/// in the repository. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Pack(Option<Arc<Objects>>);
+pub struct Pack(Option<Arc<PackContents>>);
 
 #[derive(Debug)]
-struct Objects {
+struct PackContents {
     bytes: PackBytes,
-    packed: Vec<Packed>,
-    /// Indices into `packed`, by name.
+    entries: Vec<PackEntry>,
+    /// Indices into `entries`, sorted by object id.
     by_id: Vec<u32>,
-    /// Streams that were made for objects under which too many deltas lay.
-    whole: HashMap<u32, Bytes>,
-    /// Those that no other one names.
-    loose: Vec<ObjectId>,
-    /// What is held for all that.
-    _held: Reservation,
+    /// New streams of objects whose delta chain was too long, by index.
+    recompressed: HashMap<u32, Bytes>,
+    /// Objects that no other object of the pack refers to.
+    dangling: Vec<ObjectId>,
+    /// Reserved for all of the above.
+    _reservation: Reservation,
 }
 
-/// An object and where its stream is.
+/// An object and the range of its stream.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Packed {
+pub(crate) struct PackEntry {
     pub(crate) id: ObjectId,
     pub(crate) kind: Kind,
     pub(crate) base: Option<ObjectId>,
@@ -157,86 +157,95 @@ pub(crate) struct Packed {
 }
 
 impl Pack {
-    /// The objects `packed` of `bytes`, some of which have a stream of their own in `whole`, by their index. None of the others
-    /// names those that are `loose`. What is `held` for all that is given back with the last clone.
+    /// Creates a pack of `entries` in `bytes`. `recompressed` has the streams of objects that are not stored as received, by
+    /// index. The reservation is released with the last clone.
     pub(crate) fn new(
         bytes: PackBytes,
-        packed: Vec<Packed>,
-        whole: HashMap<u32, Bytes>,
-        loose: Vec<ObjectId>,
+        entries: Vec<PackEntry>,
+        recompressed: HashMap<u32, Bytes>,
+        dangling: Vec<ObjectId>,
         held: Reservation,
     ) -> Self {
-        let mut by_id: Vec<u32> = (0..).take(packed.len()).collect();
-        by_id.sort_unstable_by_key(|index| packed[*index as usize].id);
-        Self(Some(Arc::new(Objects { bytes, packed, by_id, whole, loose, _held: held })))
+        let mut by_id: Vec<u32> = (0..).take(entries.len()).collect();
+        by_id.sort_unstable_by_key(|index| entries[*index as usize].id);
+        Self(Some(Arc::new(PackContents {
+            bytes,
+            entries,
+            by_id,
+            recompressed,
+            dangling,
+            _reservation: held,
+        })))
     }
 
-    fn packed(&self) -> &[Packed] {
-        self.0.as_ref().map_or(&[], |objects| &objects.packed)
+    fn entries(&self) -> &[PackEntry] {
+        self.0.as_ref().map_or(&[], |objects| &objects.entries)
     }
 
     fn index_of(&self, id: &ObjectId) -> Option<usize> {
         let objects = self.0.as_ref()?;
         let place =
-            objects.by_id.binary_search_by_key(id, |index| objects.packed[*index as usize].id).ok()?;
+            objects.by_id.binary_search_by_key(id, |index| objects.entries[*index as usize].id).ok()?;
         Some(objects.by_id[place] as usize)
     }
 
-    /// How many there are.
+    /// The number of objects.
     pub fn len(&self) -> usize {
-        self.packed().len()
+        self.entries().len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no objects.
     pub fn is_empty(&self) -> bool {
-        self.packed().is_empty()
+        self.entries().is_empty()
     }
 
-    /// The kind of an object, if it is one of these.
+    /// The kind of an object, if it is in the pack.
     pub fn kind(&self, id: &ObjectId) -> Option<Kind> {
-        Some(self.packed()[self.index_of(id)?].kind)
+        Some(self.entries()[self.index_of(id)?].kind)
     }
 
-    /// Those that no other one names: the tips of what is pushed, and what belongs to none of it.
+    /// The dangling objects: no other object of the pack refers to them. These are the pushed tips, and objects that no tip
+    /// reaches.
     pub fn dangling(&self) -> &[ObjectId] {
-        self.0.as_ref().map_or(&[], |objects| &objects.loose)
+        self.0.as_ref().map_or(&[], |objects| &objects.dangling)
     }
 
-    /// The bytes of all their streams.
+    /// The total size of all zlib streams, in bytes.
     pub fn stream_bytes(&self) -> u64 {
         let Some(objects) = &self.0 else { return 0 };
-        let streams = (0..).zip(&objects.packed).map(|(index, packed)| match objects.whole.get(&index) {
-            Some(zlib) => zlib.len() as u64,
-            None => packed.end - packed.start,
-        });
+        let streams =
+            (0..).zip(&objects.entries).map(|(index, entries)| match objects.recompressed.get(&index) {
+                Some(zlib) => zlib.len() as u64,
+                None => entries.end - entries.start,
+            });
         streams.sum()
     }
 
-    /// Their names, in the order of the pack.
+    /// The object ids, in pack order.
     pub fn ids(&self) -> impl Iterator<Item = ObjectId> {
-        self.packed().iter().map(|packed| packed.id)
+        self.entries().iter().map(|entry| entry.id)
     }
 
-    /// The object at a place in the order of the pack, as it was received.
+    /// The object at `index` in pack order, in stored form.
     ///
     /// # Errors
     /// The pack's file cannot be read.
     ///
     /// # Panics
-    /// There are not that many.
+    /// `index` is out of bounds.
     pub fn object(&self, index: usize) -> io::Result<Object> {
         let objects = self.0.as_ref().expect("an empty pack has no objects");
-        let Packed { id, kind, base, depth, size, start, end } = objects.packed[index];
-        let made = u32::try_from(index).ok().and_then(|index| objects.whole.get(&index));
-        let zlib = match made {
+        let PackEntry { id, kind, base, depth, size, start, end } = objects.entries[index];
+        let recompressed = u32::try_from(index).ok().and_then(|index| objects.recompressed.get(&index));
+        let zlib = match recompressed {
             Some(zlib) => zlib.clone(),
             None => objects.bytes.stream(start, end)?,
         };
         Ok(Object { id, kind, base, depth, size, zlib })
     }
 
-    /// Those of `ids` that are among these with everything they are built on here, whose streams are `held`; what is built on or
-    /// asked for and is not here is returned apart from them.
+    /// Those of `ids` that are in the pack, with their delta bases in the pack, and separately the requested ids and bases
+    /// that are not. The streams are counted in `held`.
     pub(crate) fn objects_and_bases(
         &self,
         ids: &[ObjectId],
@@ -251,7 +260,7 @@ impl Pack {
             }
             match self.index_of(&id) {
                 Some(index) => {
-                    let Packed { start, end, .. } = self.packed()[index];
+                    let PackEntry { start, end, .. } = self.entries()[index];
                     held.try_grow(end - start)?;
                     let object = self.object(index).map_err(ReadError::Pack)?;
                     wanted.extend(object.base);

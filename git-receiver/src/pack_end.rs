@@ -1,5 +1,5 @@
-//! Finds where a pack ends (gitformat-pack). A request over HTTP ends with its body; over a connection the client may keep
-//! its side open and wait for the answer, and nothing but the pack itself says where it ends.
+//! Finds the end of a pack (gitformat-pack). An HTTP request ends with its body. On a connection the client can keep its
+//! side open while it waits for the response, so only the pack itself tells where it ends.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,89 +7,93 @@ use std::task::{Context, Poll, ready};
 use flate2::{Decompress, FlushDecompress, Status};
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// The length of a SHA-1 name: of the base of a ref-delta, and of the checksum at the end.
+/// The length of a SHA-1 id: of a ref-delta base, and of the trailing checksum.
 const ID_LENGTH: usize = 20;
 
-/// Reads as far as a pack goes, its checksum included, and then ends. It ends early where it finds no pack, which
-/// [`unpack`](mod@crate::unpack) then says in words. Every entry is inflated for its length alone and thrown away, which is
-/// what a connection costs more than a request.
+/// Reads a pack up to and including its checksum, and then reports end of file. It ends early at the first error, which
+/// [`unpack`](mod@crate::unpack) reports. Every entry is inflated only for its length, which is the extra cost of a
+/// connection over a request.
 pub(crate) struct PackReader<R> {
     input: R,
-    place: Place,
-    /// The entries that are still to come.
+    state: ScanState,
+    /// The number of entries to come.
     entries: u32,
     stream: Decompress,
-    /// The bytes that may still come out of the entries.
-    room: u64,
+    /// How many more bytes the entries can inflate to.
+    inflated_left: u64,
 }
 
-/// Where in the pack the next byte stands.
-enum Place {
+/// The position in the pack.
+enum ScanState {
     Header(Vec<u8>),
     /// In type and size of an entry; the type, once it is known.
     Head(Option<u8>),
-    /// In the distance of an ofs-delta.
+    /// In the offset of an ofs-delta.
     Distance,
-    /// In the name of a base, with as many bytes to come.
+    /// In the base id of a ref-delta; the number of bytes to come.
     Base(usize),
     Zlib,
     Checksum(usize),
-    /// Behind the pack, or lost.
+    /// After the pack, or after an error.
     End,
 }
 
 impl<R: AsyncRead + Unpin> PackReader<R> {
-    /// Reads from `input`, where a pack begins whose entries inflate to at most `inflated_bytes`.
+    /// Reads a pack from `input` whose entries inflate to at most `inflated_bytes`.
     pub(crate) fn new(input: R, inflated_bytes: u64) -> Self {
         Self {
             input,
-            place: Place::Header(Vec::with_capacity(12)),
+            state: ScanState::Header(Vec::with_capacity(12)),
             entries: 0,
             stream: Decompress::new(true),
-            room: inflated_bytes,
+            inflated_left: inflated_bytes,
         }
     }
 
-    /// Goes on by as many of `bytes` as belong together, at least one; returns how many.
-    fn step(&mut self, bytes: &[u8]) -> usize {
-        match &mut self.place {
-            Place::Header(seen) => {
+    /// Consumes the part of `bytes` that belongs to the current state, at least one byte. Returns the number of bytes.
+    fn advance(&mut self, bytes: &[u8]) -> usize {
+        match &mut self.state {
+            ScanState::Header(seen) => {
                 seen.push(bytes[0]);
                 if let &[b'P', b'A', b'C', b'K', _, _, _, _, a, b, c, d] = seen.as_slice() {
                     self.entries = u32::from_be_bytes([a, b, c, d]);
-                    self.place = self.next_entry();
+                    self.state = self.next_entry();
                 } else if seen.len() == 12 {
-                    self.place = Place::End;
+                    self.state = ScanState::End;
                 }
                 1
             }
-            Place::Head(kind) => {
+            ScanState::Head(kind) => {
                 let kind = *kind.get_or_insert(bytes[0] >> 4 & 7);
                 if bytes[0] & 0x80 == 0 {
-                    self.place = match kind {
-                        6 => Place::Distance,
-                        7 => Place::Base(ID_LENGTH),
-                        _ => Place::Zlib,
+                    self.state = match kind {
+                        6 => ScanState::Distance,
+                        7 => ScanState::Base(ID_LENGTH),
+                        _ => ScanState::Zlib,
                     };
                 }
                 1
             }
-            Place::Distance => {
+            ScanState::Distance => {
                 if bytes[0] & 0x80 == 0 {
-                    self.place = Place::Zlib;
+                    self.state = ScanState::Zlib;
                 }
                 1
             }
-            Place::Base(left) | Place::Checksum(left) => {
+            ScanState::Base(left) | ScanState::Checksum(left) => {
                 let read = bytes.len().min(*left);
                 *left -= read;
                 if *left == 0 {
-                    self.place = if matches!(self.place, Place::Base(_)) { Place::Zlib } else { Place::End };
+                    self.state = if matches!(self.state, ScanState::Base(_)) {
+                        ScanState::Zlib
+                    } else {
+                        ScanState::End
+                    };
                 }
                 read
             }
-            Place::Zlib => self.inflate(bytes),
-            Place::End => bytes.len(),
+            ScanState::Zlib => self.inflate(bytes),
+            ScanState::End => bytes.len(),
         }
     }
 
@@ -98,28 +102,28 @@ impl<R: AsyncRead + Unpin> PackReader<R> {
         let (read, written) = (self.stream.total_in(), self.stream.total_out());
         let status = self.stream.decompress(bytes, &mut scratch, FlushDecompress::None);
         let (read, written) = (self.stream.total_in() - read, self.stream.total_out() - written);
-        let lost = written > self.room;
-        self.room = self.room.saturating_sub(written);
+        let lost = written > self.inflated_left;
+        self.inflated_left = self.inflated_left.saturating_sub(written);
         match status {
             Ok(Status::StreamEnd) if !lost => {
                 self.stream.reset(true);
-                self.place = self.next_entry();
+                self.state = self.next_entry();
             }
             Ok(Status::Ok) if !lost && (read, written) != (0, 0) => {}
             _ => {
-                self.place = Place::End;
+                self.state = ScanState::End;
                 return bytes.len();
             }
         }
         usize::try_from(read).unwrap_or(bytes.len())
     }
 
-    fn next_entry(&mut self) -> Place {
+    fn next_entry(&mut self) -> ScanState {
         if self.entries == 0 {
-            return Place::Checksum(ID_LENGTH);
+            return ScanState::Checksum(ID_LENGTH);
         }
         self.entries -= 1;
-        Place::Head(None)
+        ScanState::Head(None)
     }
 }
 
@@ -130,16 +134,16 @@ impl<R: AsyncRead + Unpin> AsyncRead for PackReader<R> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let reader = self.get_mut();
-        if matches!(reader.place, Place::End) {
+        if matches!(reader.state, ScanState::End) {
             return Poll::Ready(Ok(()));
         }
         let before = out.filled().len();
         ready!(Pin::new(&mut reader.input).poll_read(context, out))?;
         let mut at = before;
-        while at < out.filled().len() && !matches!(reader.place, Place::End) {
-            at += reader.step(&out.filled()[at..]);
+        while at < out.filled().len() && !matches!(reader.state, ScanState::End) {
+            at += reader.advance(&out.filled()[at..]);
         }
-        // What stands behind the pack is not the pack's.
+        // The bytes after the pack are not part of it.
         out.set_filled(at);
         Poll::Ready(Ok(()))
     }
@@ -159,12 +163,12 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// An entry whose size takes two bytes; nothing here reads it.
+    /// An entry with a size of two bytes, which no test reads.
     fn entry(kind: u8, base: &[u8], content: &[u8]) -> Vec<u8> {
         [&[kind << 4 | 0x80, 1], base, &compress(content)].concat()
     }
 
-    /// A pack of all kinds of entries; its checksum is not looked at.
+    /// A pack with all kinds of entries; its checksum is not verified.
     fn pack(large: usize) -> Vec<u8> {
         let entries = [
             entry(3, b"", &vec![b'x'; large]),

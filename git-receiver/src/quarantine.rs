@@ -1,4 +1,5 @@
-//! Reads the files of a commit: from the objects of a push laid over the repository, as if the push were stored.
+//! Reads commits and files through the quarantine of a push: its objects are looked up first, then the repository's, as if
+//! the push were stored already.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,69 +7,69 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 use gix_object::bstr::ByteSlice as _;
 
-use crate::check::{Mode, next_entry};
+use crate::fsck::{Mode, next_entry};
 use crate::memory::Reservation;
-use crate::{CorruptObjectError, OutOfMemoryError, Pack, Repository, RepositoryError, content, links};
+use crate::{CorruptObjectError, OutOfMemoryError, Pack, Repository, RepositoryError, content, parse};
 
-/// The longest subject and author that are kept, in characters.
+/// The longest subject and author of a summary, in characters.
 const SUMMARY_MAX: usize = 200;
 
 /// How many objects are read at once.
 const AT_ONCE: usize = 256;
 
-/// How much of a path that is too long is shown, in bytes.
+/// How much of a long path is shown in messages, in bytes.
 const PATH_SHOWN_MAX: usize = 80;
 
-/// The objects of a push over a repository.
+/// A repository together with the quarantined objects of a push, which are not stored yet.
 #[derive(Clone, Debug)]
 pub struct QuarantineView<'a, R> {
     repository: &'a R,
     pushed: &'a Pack,
 }
 
-/// What a commit says of itself.
+/// Author and subject of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitSummary {
-    /// Its tree.
+    /// The root tree.
     pub tree: ObjectId,
-    /// The first line of its message.
+    /// The first line of the commit message.
     pub subject: String,
-    /// The name of who wrote it.
+    /// The author's name.
     pub author: String,
 }
 
-/// What stands at a path.
+/// The type of a tree entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
-    /// A file.
+    /// A regular file.
     Regular,
-    /// A file that may be run.
+    /// An executable file.
     Executable,
     /// A symbolic link; its content is the target.
     Symlink,
-    /// A commit of another repository.
+    /// A submodule (gitlink).
     Submodule,
 }
 
-/// A path of a commit.
+/// A file of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeFile {
-    /// The path, `/` between its parts. What is not UTF-8 is replaced.
+    /// The path, with `/` as separator. Invalid UTF-8 is replaced.
     pub path: String,
-    /// Its content's name.
+    /// The object id of the content.
     pub id: ObjectId,
-    /// What it is.
+    /// The file type.
     pub kind: FileKind,
 }
 
-/// The most of everything that one tree may hold. A small pack can describe a vast tree, since folders can be shared.
+/// The limits of one tree. A small pack can describe a huge tree, because subtrees can be shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeLimits {
-    /// How many files.
+    /// Number of files.
     pub files: usize,
-    /// How deep folders stand in folders.
+    /// Depth of nested directories.
     pub depth: usize,
-    /// How long a path is, in bytes.
+    /// Length of a path, in bytes.
     pub path_bytes: usize,
 }
 
@@ -84,41 +85,41 @@ pub enum ReadError {
     /// The repository cannot be read.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
-    /// An object is not there or of another kind.
+    /// An object is missing or has another kind.
     #[error("object {0} is missing")]
     Missing(ObjectId),
-    /// An object's bytes are not what they should be.
+    /// An object is corrupt.
     #[error(transparent)]
     Corrupt(#[from] CorruptObjectError),
-    /// What was received cannot be read back.
+    /// The received pack cannot be read back.
     #[error("the push cannot be read back: {0}")]
     Pack(#[source] std::io::Error),
-    /// The tree is beyond its limits.
+    /// The tree exceeds a limit.
     #[error(transparent)]
     LimitKind(#[from] TreeLimitError),
 }
 
-/// What a tree has too much of.
+/// The limit that a tree exceeds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TreeLimitError {
-    /// A path, of which the beginning is kept.
+    /// The length of a path.
     #[error("the tree has a path of more than {limit} bytes: {path}...")]
     Path {
-        /// How it begins.
+        /// The start of the path.
         path: String,
         /// The limit in bytes.
         limit: usize,
     },
-    /// Files.
+    /// The number of files.
     #[error("the tree has more than {limit} files")]
     Files {
         /// The limit.
         limit: usize,
     },
-    /// Folders in folders.
+    /// The depth of nested directories.
     #[error("the tree has folders more than {limit} deep: {path}")]
     Depth {
-        /// One of them.
+        /// One of the directories.
         path: String,
         /// The limit.
         limit: usize,
@@ -131,27 +132,27 @@ impl From<OutOfMemoryError> for ReadError {
     }
 }
 
-/// As much of a path as is shown.
+/// Truncates a path for messages.
 fn beginning(path: &str) -> String {
     path[..path.floor_char_boundary(PATH_SHOWN_MAX.min(path.len()))].to_owned()
 }
 
-/// The names in a tree, as far as it can be read.
+/// The entry names of a tree, up to the first malformed entry.
 pub fn tree_entry_names(tree: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = tree;
     std::iter::from_fn(move || Some(next_entry(&mut rest).ok()??.name))
 }
 
 impl<'a, R: Repository> QuarantineView<'a, R> {
-    /// `pushed` over `repository`.
+    /// A view of `repository` with the objects of `pushed`.
     pub fn new(repository: &'a R, pushed: &'a Pack) -> Self {
         Self { repository, pushed }
     }
 
-    /// What a commit says of itself.
+    /// Author, subject and tree of a commit.
     ///
     /// # Errors
-    /// It is missing, or the repository cannot be read.
+    /// The commit is missing or corrupt, or the repository cannot be read.
     pub async fn commit(&self, id: ObjectId) -> Result<CommitSummary, ReadError> {
         let (commits, _held) = self.contents(&[id], Kind::Commit).await?;
         let content = commits.get(&id).ok_or(ReadError::Missing(id))?;
@@ -169,18 +170,18 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
         })
     }
 
-    /// Whether the commit `later` is `earlier` or has it among its ancestors. One of which that cannot be told within `most`
-    /// commits, or behind a shallow one, has it not.
+    /// Whether `earlier` is `later` or one of its ancestors. The walk ends at shallow commits and after `most` commits; then
+    /// the answer is `false`.
     ///
     /// # Errors
-    /// The repository cannot be read, or holds a damaged object.
+    /// The repository cannot be read, or an object is corrupt.
     pub async fn descends(&self, later: ObjectId, earlier: ObjectId, most: usize) -> Result<bool, ReadError> {
         let mut seen = HashSet::from([later]);
         let mut generation = vec![later];
         while !generation.is_empty() && !seen.contains(&earlier) && seen.len() <= most {
             let mut damaged = None;
             let mut next = Vec::new();
-            self.each(&generation, |id, _, content| match links::commit(id, content) {
+            self.each(&generation, |id, _, content| match parse::commit(id, content) {
                 Ok(commit) => next.extend(commit.parents.into_iter().filter(|parent| seen.insert(*parent))),
                 Err(error) => damaged = Some(error),
             })
@@ -193,10 +194,10 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
         Ok(seen.contains(&earlier))
     }
 
-    /// Every file of a commit, folders opened, in order of their paths within each depth.
+    /// All files of a commit, recursively, sorted by path within each directory level.
     ///
     /// # Errors
-    /// An object is missing, the tree is beyond `limits`, or the repository cannot be read.
+    /// An object is missing, the tree exceeds `limits`, or the repository cannot be read.
     pub async fn files(&self, commit: ObjectId, limits: &TreeLimits) -> Result<Vec<TreeFile>, ReadError> {
         let mut files = Vec::new();
         let mut level = vec![(String::new(), self.commit(commit).await?.tree)];
@@ -237,10 +238,10 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
         Err(TreeLimitError::Depth { path, limit: limits.depth }.into())
     }
 
-    /// The content of those of `ids` that are blobs of at most `max_each` bytes; larger ones are left out.
+    /// The contents of those of `ids` that are blobs of at most `max_each` bytes.
     ///
     /// # Errors
-    /// The repository cannot be read, or holds a damaged object.
+    /// The repository cannot be read, or an object is corrupt.
     pub async fn blobs(
         &self,
         ids: &[ObjectId],
@@ -248,7 +249,7 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
     ) -> Result<HashMap<ObjectId, Vec<u8>>, ReadError> {
         let mut blobs = HashMap::new();
         self.each(ids, |id, kind, content| {
-            // A large one is built and let go: together they could fill the memory.
+            // Larger blobs are dropped at once: together they could exhaust the memory.
             if kind == Kind::Blob && content.len() as u64 <= max_each {
                 blobs.insert(id, content.to_vec());
             }
@@ -257,7 +258,7 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
         Ok(blobs)
     }
 
-    /// The contents of those of `ids` that are of that kind, and what is held for them.
+    /// The contents of those of `ids` that have `kind`, and their memory reservation.
     async fn contents(
         &self,
         ids: &[ObjectId],
@@ -276,10 +277,10 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
         Ok((contents, held))
     }
 
-    /// Hands the kind and the content of each of `ids` to `take`, in any order; what is missing is left out.
+    /// Passes kind and content of each of `ids` to `take`, in any order; missing objects are skipped.
     ///
     /// # Errors
-    /// The repository cannot be read, or holds a damaged object.
+    /// The repository cannot be read, or an object is corrupt.
     pub async fn each(
         &self,
         ids: &[ObjectId],
@@ -293,7 +294,7 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
                 objects.extend(self.repository.objects_and_bases(&elsewhere).await?);
             }
             let wanted: HashSet<&ObjectId> = some.iter().collect();
-            content::build(&objects, &memory, |object, content| {
+            content::reconstruct(&objects, &memory, |object, content| {
                 if wanted.contains(&object.id) {
                     take(object.id, object.kind, content);
                 }

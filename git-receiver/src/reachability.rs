@@ -1,25 +1,25 @@
-//! What some objects reach, so that the others can be deleted.
+//! Computes which objects are reachable, so that garbage collection can delete the others.
 //!
-//! Commits, trees and tags are read some at a time, as many as a bounded part of the memory holds. A name takes some 40 bytes.
+//! Commits, trees and tags are read in batches of bounded size. An object id takes about 40 bytes.
 
 use std::collections::HashSet;
 
 use gix_hash::ObjectId;
 
 use crate::unpack::compress;
-use crate::{CorruptObjectError, Kind, Object, ReadError, Repository, content, links};
+use crate::{CorruptObjectError, Kind, Object, ReadError, Repository, content, parse};
 
-/// How many objects are read at once, at most …
+/// The most objects that are read at once.
 const AT_ONCE_MAX: usize = 1000;
 
-/// … and how many bytes of their streams and of those that they build on, unless a single one takes more.
+/// The most bytes of streams that are read at once, with delta bases, unless a single object takes more.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// All that some objects reach: themselves, what they name, and what that names. What stored deltas build on is not among it.
+/// The set of objects that are reachable from some roots, roots included. Delta bases are not reachable as such.
 #[derive(Debug)]
 pub struct Reachability {
     reached: HashSet<ObjectId>,
-    /// Those of them that are still to be read.
+    /// Reachable objects that are not read yet.
     unread: Vec<ObjectId>,
     shallow: HashSet<ObjectId>,
     at_once: usize,
@@ -32,7 +32,7 @@ impl Default for Reachability {
 }
 
 impl Reachability {
-    /// Begins with more objects, of the repository as it is now. Those that are not stored reach nothing.
+    /// Adds roots, from the current state of the repository. Roots that are not stored are ignored.
     ///
     /// # Errors
     /// The repository cannot be read.
@@ -42,7 +42,7 @@ impl Reachability {
         roots: &[ObjectId],
     ) -> Result<(), ReadError> {
         let shallow: HashSet<ObjectId> = repository.shallow().await?.into_iter().collect();
-        // Parents were left out that are there by now.
+        // Commits are no longer shallow, so that their parents were skipped wrongly: start again.
         if !self.shallow.is_subset(&shallow) {
             self.reached.clear();
             self.unread.clear();
@@ -60,10 +60,11 @@ impl Reachability {
         Ok(())
     }
 
-    /// Goes on by some objects. `false`: all is reached. After an error what is reached has gaps, and is of no use any more.
+    /// Reads one batch of objects; `false` when the walk is complete. After an error the set is incomplete and must be
+    /// discarded.
     ///
     /// # Errors
-    /// The repository cannot be read, or is not whole.
+    /// The repository cannot be read, or an object is missing.
     pub async fn step<R: Repository>(&mut self, repository: &R) -> Result<bool, ReadError> {
         let asked = self.unread.split_off(self.unread.len().saturating_sub(self.at_once));
         let Some(one) = asked.first().copied() else { return Ok(false) };
@@ -74,16 +75,16 @@ impl Reachability {
         };
         self.at_once = (self.at_once * 2).min(AT_ONCE_MAX);
         let mut left: HashSet<ObjectId> = asked.iter().copied().collect();
-        let mut named = Named::default();
-        content::build(&objects, &repository.memory(), |object, content| {
-            // What others build on is read along with them.
+        let mut named = ObjectRef::default();
+        content::reconstruct(&objects, &repository.memory(), |object, content| {
+            // Delta bases are read along with the batch.
             if left.remove(&object.id) {
                 Ok(named.add(object, content, &self.shallow)?)
             } else {
                 Ok::<_, ReadError>(())
             }
         })?;
-        // The repository gives as many at once as it likes, but never none.
+        // The repository returns any part of a batch, but never nothing.
         if left.len() == asked.len() {
             return Err(ReadError::Missing(one));
         }
@@ -95,17 +96,17 @@ impl Reachability {
         Ok(true)
     }
 
-    /// Whether an object is reached.
+    /// Whether an object is reachable.
     pub fn contains(&self, id: &ObjectId) -> bool {
         self.reached.contains(id)
     }
 
-    /// How many are.
+    /// The number of reachable objects.
     pub fn len(&self) -> usize {
         self.reached.len()
     }
 
-    /// Whether none is.
+    /// Whether no object is reachable.
     pub fn is_empty(&self) -> bool {
         self.reached.is_empty()
     }
@@ -117,14 +118,14 @@ impl Reachability {
     }
 }
 
-/// A stored object with its whole content, in place of a delta; `None`: it is not stored.
+/// A stored object in undeltified form; `None` if it is not stored.
 ///
 /// # Errors
-/// The repository cannot be read, or the object is damaged.
+/// The repository cannot be read, or the object is corrupt.
 pub async fn undeltified<R: Repository>(repository: &R, id: ObjectId) -> Result<Option<Object>, ReadError> {
     let objects = repository.objects_and_bases(&[id]).await?;
     let mut whole = None;
-    content::build(&objects, &repository.memory(), |object, content| {
+    content::reconstruct(&objects, &repository.memory(), |object, content| {
         if object.id == id {
             let (size, zlib) = (content.len() as u64, compress(content));
             whole = Some(Object { id, kind: object.kind, base: None, depth: 0, size, zlib });
@@ -134,16 +135,16 @@ pub async fn undeltified<R: Repository>(repository: &R, id: ObjectId) -> Result<
     Ok(whole)
 }
 
-/// What some objects name.
+/// The objects that a batch refers to.
 #[derive(Default)]
-struct Named {
+struct ObjectRef {
     known: Vec<(ObjectId, Kind)>,
-    /// What tags point to.
+    /// Targets of tags.
     of_any_kind: Vec<ObjectId>,
 }
 
-impl Named {
-    /// Adds what an object names. The parents of shallow commits are not there.
+impl ObjectRef {
+    /// Adds the references of an object. The parents of shallow commits are not stored and skipped.
     fn add(
         &mut self,
         object: &Object,
@@ -152,21 +153,21 @@ impl Named {
     ) -> Result<(), CorruptObjectError> {
         match object.kind {
             Kind::Commit => {
-                let commit = links::commit(object.id, content)?;
+                let commit = parse::commit(object.id, content)?;
                 self.known.push((commit.tree, Kind::Tree));
                 let parents = commit.parents.into_iter().filter(|_| !shallow.contains(&object.id));
                 self.known.extend(parents.map(|parent| (parent, Kind::Commit)));
             }
-            Kind::Tree => links::tree(object.id, content, |id, kind| self.known.push((id, kind)))?,
-            Kind::Tag => self.of_any_kind.push(links::tag(object.id, content)?),
+            Kind::Tree => parse::tree(object.id, content, |id, kind| self.known.push((id, kind)))?,
+            Kind::Tag => self.of_any_kind.push(parse::tag(object.id, content)?),
             Kind::Blob => {}
         }
         Ok(())
     }
 }
 
-/// Those of `ids` that the repository gives at once, and all that they build on. `None`: that is too much, and fewer are to be
-/// asked for.
+/// Reads as many of `ids` as the repository returns at once, with their delta bases. `None` if that exceeds the limit; the
+/// caller retries with fewer.
 async fn read<R: Repository>(repository: &R, ids: &[ObjectId]) -> Result<Option<Vec<Object>>, ReadError> {
     let mut found = repository.objects(ids).await?;
     let mut seen: HashSet<ObjectId> = found.iter().map(|object| object.id).collect();
@@ -196,98 +197,98 @@ async fn read<R: Repository>(repository: &R, ids: &[ObjectId]) -> Result<Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::History;
+    use crate::test_repo::TestRepo;
 
-    async fn reached(history: &History, roots: &[ObjectId]) -> Result<Reachability, ReadError> {
+    async fn reached(repo: &TestRepo, roots: &[ObjectId]) -> Result<Reachability, ReadError> {
         let mut reach = Reachability::default();
-        reach.add_roots(history, roots).await?;
-        while reach.step(history).await? {}
+        reach.add_roots(repo, roots).await?;
+        while reach.step(repo).await? {}
         Ok(reach)
     }
 
     #[tokio::test]
     async fn what_a_commit_names_is_reached_and_nothing_else() {
-        let mut history = History::default();
-        let (kept, lost) = (history.blob(b"kept"), history.blob(b"lost"));
-        let first = history.commit_of(&[], &[("a", kept)]);
-        let second = history.commit_of(&[first], &[("a", kept), ("b", kept)]);
-        let other = history.commit_of(&[first], &[("a", lost)]);
-        let reach = reached(&history, &[second]).await.unwrap();
+        let mut repo = TestRepo::default();
+        let (kept, lost) = (repo.blob(b"kept"), repo.blob(b"lost"));
+        let first = repo.commit_of(&[], &[("a", kept)]);
+        let second = repo.commit_of(&[first], &[("a", kept), ("b", kept)]);
+        let other = repo.commit_of(&[first], &[("a", lost)]);
+        let reach = reached(&repo, &[second]).await.unwrap();
         for id in [kept, first, second] {
             assert!(reach.contains(&id), "{id}");
         }
         for id in [lost, other] {
             assert!(!reach.contains(&id), "{id}");
         }
-        // Two commits, their trees, and the blob that both have.
+        // Two commits, their trees, and the shared blob.
         assert_eq!(reach.len(), 5);
-        assert_eq!(reached(&history, &[lost]).await.unwrap().len(), 1);
+        assert_eq!(reached(&repo, &[lost]).await.unwrap().len(), 1);
         let absent = ObjectId::null(gix_hash::Kind::Sha1);
-        assert!(reached(&history, &[absent]).await.unwrap().is_empty());
+        assert!(reached(&repo, &[absent]).await.unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn long_history_and_tags_of_tags_are_gone_through() {
-        let (mut history, ids) = History::line(3000);
-        let tag = history.tag(ids[2999], Kind::Commit, "of a commit");
-        let tag = history.tag(tag, Kind::Tag, "of a tag");
-        // Each of them has the same empty tree.
-        assert_eq!(reached(&history, &[tag]).await.unwrap().len(), 3003);
-        history.shallow = vec![ids[2990]];
-        assert_eq!(reached(&history, &[tag]).await.unwrap().len(), 13);
+        let (mut repo, ids) = TestRepo::linear(3000);
+        let tag = repo.tag(ids[2999], Kind::Commit, "of a commit");
+        let tag = repo.tag(tag, Kind::Tag, "of a tag");
+        // All commits have the same empty tree.
+        assert_eq!(reached(&repo, &[tag]).await.unwrap().len(), 3003);
+        repo.shallow = vec![ids[2990]];
+        assert_eq!(reached(&repo, &[tag]).await.unwrap().len(), 13);
     }
 
-    /// A shallow commit was deleted, and pushed once more with its parents.
+    /// A shallow commit was deleted, and pushed again with its parents.
     #[tokio::test]
     async fn parents_of_what_is_shallow_no_longer_are_reached() {
-        let (mut history, ids) = History::line(5);
-        history.shallow = vec![ids[2]];
-        let mut reach = reached(&history, &[ids[4]]).await.unwrap();
+        let (mut repo, ids) = TestRepo::linear(5);
+        repo.shallow = vec![ids[2]];
+        let mut reach = reached(&repo, &[ids[4]]).await.unwrap();
         assert!(!reach.contains(&ids[1]));
-        history.shallow = Vec::new();
-        reach.add_roots(&history, &[ids[4]]).await.unwrap();
-        while reach.step(&history).await.unwrap() {}
+        repo.shallow = Vec::new();
+        reach.add_roots(&repo, &[ids[4]]).await.unwrap();
+        while reach.step(&repo).await.unwrap() {}
         assert!(reach.contains(&ids[0]) && reach.contains(&ids[1]));
     }
 
     #[tokio::test]
     async fn object_is_given_whole_that_is_stored_as_a_delta() {
-        let mut history = History::default();
-        let base = history.blob(b"hello");
-        let delta = history.appending(base, b'!');
-        let found = undeltified(&history, delta).await.unwrap().unwrap();
+        let mut repo = TestRepo::default();
+        let base = repo.blob(b"hello");
+        let delta = repo.delta_appending(base, b'!');
+        let found = undeltified(&repo, delta).await.unwrap().unwrap();
         assert_eq!((found.id, found.base, found.depth, found.size), (delta, None, 0, 6));
         assert_eq!(found.zlib, compress(b"hello!"));
-        assert_eq!(undeltified(&history, ObjectId::null(gix_hash::Kind::Sha1)).await.unwrap(), None);
+        assert_eq!(undeltified(&repo, ObjectId::null(gix_hash::Kind::Sha1)).await.unwrap(), None);
     }
 
     #[tokio::test]
     async fn repository_that_is_not_whole_is_an_error() {
-        let mut history = History::default();
+        let mut repo = TestRepo::default();
         let absent = ObjectId::null(gix_hash::Kind::Sha1);
-        let commit = history.commit(&[absent]);
-        assert!(matches!(reached(&history, &[commit]).await, Err(ReadError::Missing(id)) if id == absent));
+        let commit = repo.commit(&[absent]);
+        assert!(matches!(reached(&repo, &[commit]).await, Err(ReadError::Missing(id)) if id == absent));
     }
 
-    /// Many small deltas on large objects: what they build on is read a few at a time.
+    /// Small deltas against large objects: the delta bases are read a few at a time.
     #[tokio::test]
     async fn deltas_on_large_objects_are_read_few_at_a_time() {
-        let mut history = History::default();
+        let mut repo = TestRepo::default();
         let mut tags = Vec::new();
         for number in 0..20_u32 {
-            let target = history.blob(&number.to_be_bytes());
-            let base = history.tag(target, Kind::Blob, &noise(number, BYTES_MAX / 12));
-            tags.push((history.appending(base, b'!'), target));
+            let target = repo.blob(&number.to_be_bytes());
+            let base = repo.tag(target, Kind::Blob, &noise(number, BYTES_MAX / 12));
+            tags.push((repo.delta_appending(base, b'!'), target));
         }
         let roots: Vec<ObjectId> = tags.iter().map(|(id, _)| *id).collect();
-        assert!(read(&history, &roots).await.unwrap().is_none());
-        assert_eq!(read(&history, &roots[..1]).await.unwrap().map(|objects| objects.len()), Some(2));
-        let reach = reached(&history, &roots).await.unwrap();
+        assert!(read(&repo, &roots).await.unwrap().is_none());
+        assert_eq!(read(&repo, &roots[..1]).await.unwrap().map(|objects| objects.len()), Some(2));
+        let reach = reached(&repo, &roots).await.unwrap();
         assert!(tags.iter().all(|(id, target)| reach.contains(id) && reach.contains(target)));
         assert_eq!(reach.len(), 40, "what they build on is not reached by that");
     }
 
-    /// Letters that take most of a byte each, however they are compressed.
+    /// Text that barely compresses.
     fn noise(seed: u32, length: usize) -> String {
         let mut state = seed + 1;
         let letter = |_| {

@@ -1,5 +1,6 @@
-//! The journey of a push, from a request body to a [`Push`] (gitprotocol-pack, "Reference Update Request"), in two steps:
-//! [`read_request`] learns what the client wants, after which it can be told that work goes on, and [`unpack()`] does the work.
+//! Receives a push, from a request body to a [`Push`] (gitprotocol-pack, "Reference Update Request"), in two steps:
+//! [`read_request`] reads the commands, after which the caller can send progress, and [`unpack()`] unpacks and checks the
+//! pack.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,64 +9,64 @@ use gix_hash::ObjectId;
 use tokio::io::AsyncRead;
 
 use crate::capability::Capabilities;
-use crate::check::{self, BadObject, Special};
-use crate::command::{CheckedCommand, Command, NotACommand, judge};
+use crate::command::{CheckedCommand, Command, ParseCommandError, check_commands};
+use crate::fsck::{self, BlobToFsck, FsckError};
 use crate::pack::{Pack, PackBytes};
 use crate::pack_end::PackReader;
-use crate::pkt_line::{self, Frame, FrameError};
+use crate::pkt_line::{self, Packet, PacketError};
 use crate::unpack::{self, Bases, FsckWarnings, Resolved, Scanned, UnpackError, resolve, scan};
-use crate::{Kind, LimitKind, Limits, ObjectInfo, Repository, RepositoryError, connectivity, content, links};
+use crate::{Kind, LimitKind, Limits, ObjectInfo, Repository, RepositoryError, connectivity, content, parse};
 
-/// The most options of one push.
+/// The most push options of one push.
 const OPTIONS_MAX: usize = 64;
 
-/// How many bases of a thin pack are asked for at once.
-const BASES_AT_ONCE: usize = 64;
+/// How many delta bases of a thin pack are read at once.
+const BASE_BATCH: usize = 64;
 
-/// How many stored blobs are held in memory while they are checked.
-const SPECIAL_AT_ONCE: usize = 8;
+/// How many stored blobs are read at once for fsck.
+const FSCK_BLOB_BATCH: usize = 8;
 
-/// How many objects a repository is asked for at once.
-const ASKED_AT_ONCE: usize = 10_000;
+/// How many objects are looked up at once.
+const LOOKUP_BATCH: usize = 10_000;
 
-/// What a request to receive-pack turned out to be.
+/// A request to receive-pack.
 #[derive(Debug)]
 pub enum Received {
-    /// A client that sends much asks first whether it may, and one that is shallow tells so even where it moves nothing; it wants an
-    /// empty answer.
+    /// A request without commands, which expects an empty response: curl-based clients probe for authentication before a
+    /// large push, and shallow clients send their shallow lines even if no ref changes.
     Probe,
     /// A push.
     Push(Box<Push>),
 }
 
-/// A push that was received, and has changed nothing.
+/// A received push. Nothing is stored yet.
 #[derive(Debug)]
 pub struct Push {
-    /// What the client wants.
+    /// The commands and options.
     pub request: Request,
-    /// What it brings, or why that was not unpacked.
+    /// The unpacked objects, or why unpacking failed.
     pub unpacked: Result<UnpackedPush, UnpackError>,
 }
 
-/// A push whose objects are unpacked and checked, and whose commands are judged. It has changed nothing.
+/// A push with unpacked and checked objects and checked commands. Nothing is stored yet.
 #[derive(Debug)]
 pub struct UnpackedPush {
-    /// The refs to be moved, in the order in which they came.
+    /// The ref updates, in the client's order.
     pub commands: Vec<CheckedCommand>,
-    /// Commits of the pack whose parents neither the client nor the repository has.
+    /// New shallow commits: neither the pack nor the repository has all their parents.
     pub shallow: Vec<ObjectId>,
-    /// Commits at which the history of the repository ended, and whose parents are all there with this push.
+    /// Shallow commits of the repository whose parents are all present with this push.
     pub unshallow: Vec<ObjectId>,
-    /// What fsck warns of in the objects of the pack.
+    /// fsck warnings about the objects of the pack.
     pub warnings: FsckWarnings,
     /// The objects of the pack that the repository does not have.
     pub pack: Pack,
 }
 
-/// A request that cannot even be answered in git's own way.
+/// A request that is too malformed for a report to the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
-    /// It is not git's protocol.
+    /// The request violates the protocol.
     #[error("not a push: {0}")]
     Protocol(String),
     /// The body ended early or could not be read.
@@ -73,26 +74,26 @@ pub enum ReceiveError {
     Io(std::io::Error),
 }
 
-impl From<FrameError> for ReceiveError {
-    fn from(error: FrameError) -> Self {
+impl From<PacketError> for ReceiveError {
+    fn from(error: PacketError) -> Self {
         match error {
-            FrameError::Io(error) => Self::Io(error),
+            PacketError::Io(error) => Self::Io(error),
             error => Self::Protocol(error.to_string()),
         }
     }
 }
 
-impl From<NotACommand> for ReceiveError {
-    fn from(error: NotACommand) -> Self {
+impl From<ParseCommandError> for ReceiveError {
+    fn from(error: ParseCommandError) -> Self {
         Self::Protocol(error.to_string())
     }
 }
 
-/// Receives a push in one go. `body` is the request without HTTP's compression. Nothing is changed.
+/// Receives a push. `body` is the request after HTTP content decoding. Nothing is stored.
 ///
 /// # Errors
-/// The body is not a push, or ends early. A pack that was not unpacked is no error: the client is told in the answer, which
-/// it reads only when its whole request was read.
+/// The body is not a push, or it ends early. An unpack error is part of the [`Push`] instead, because the client reads it
+/// from the report, after its whole request was read.
 pub async fn receive<R: Repository>(
     repository: &R,
     body: impl AsyncRead + Send + Unpin,
@@ -109,11 +110,11 @@ pub async fn receive<R: Repository>(
     }
 }
 
-/// As [`receive`], over a connection that the client may keep open: nothing behind the pack is waited for.
-/// [`Received::Probe`] then means that the client has nothing to push.
+/// Like [`receive`], over a connection that the client can keep open: reading stops at the end of the pack.
+/// [`Received::Probe`] means that the client has nothing to push.
 ///
 /// # Errors
-/// As those of [`receive`].
+/// Those of [`receive`].
 pub async fn receive_over_connection<R: Repository>(
     repository: &R,
     input: impl AsyncRead + Send + Unpin,
@@ -126,22 +127,22 @@ pub async fn receive_over_connection<R: Repository>(
     Ok(Received::Push(Box::new(Push { request, unpacked })))
 }
 
-/// The pack that follows `request`, if one does.
+/// Spools the pack after `request`, if there is one.
 async fn spool(
     request: &Request,
     body: &mut (impl AsyncRead + Send + Unpin),
     limits: &Limits,
 ) -> Result<PackBytes, ReceiveError> {
-    if !request.brings_a_pack() {
+    if !request.has_pack() {
         return Ok(PackBytes::default());
     }
     PackBytes::spool(body, limits.request_bytes).await.map_err(ReceiveError::Io)
 }
 
-/// Unpacks the `pack` that followed `request`, and judges its commands. Nothing is changed.
+/// Unpacks and checks the `pack` of `request`, and checks its commands. Nothing is stored.
 ///
 /// # Errors
-/// The pack is refused, or the repository cannot be read.
+/// The pack is rejected, or the repository cannot be read.
 pub async fn unpack<R: Repository>(
     repository: &R,
     request: &Request,
@@ -149,31 +150,31 @@ pub async fn unpack<R: Repository>(
     limits: &Limits,
 ) -> Result<UnpackedPush, UnpackError> {
     let Unpacked { pack, boundary, warnings } = unpack_pack(repository, request, pack, limits).await?;
-    let Boundary { shallow, unshallow } = boundary;
+    let ShallowUpdate { shallow, unshallow } = boundary;
     let new = || request.commands.iter().filter_map(|command| command.new);
     let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, pack.kind(&id)?))).collect();
     let elsewhere: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
     kinds.extend(repository.object_info(&elsewhere).await?.into_iter().map(|(id, known)| (id, known.kind)));
-    let commands = judge(request.commands.clone(), &kinds, &repository.refs().await?);
+    let commands = check_commands(request.commands.clone(), &kinds, &repository.refs().await?);
     Ok(UnpackedPush { commands, shallow, unshallow, warnings, pack })
 }
 
-/// What came with a push.
+/// The unpacked part of a push.
 #[derive(Default)]
 struct Unpacked {
     pack: Pack,
-    boundary: Boundary,
+    boundary: ShallowUpdate,
     warnings: FsckWarnings,
 }
 
-/// Where the history of the repository ends after a push, as far as that changes.
+/// Changes of the repository's shallow boundary.
 #[derive(Default)]
-struct Boundary {
+struct ShallowUpdate {
     shallow: Vec<ObjectId>,
     unshallow: Vec<ObjectId>,
 }
 
-/// Unpacks, checks and connects the pack: its objects that the repository does not have.
+/// Unpacks the pack, runs fsck and the connectivity check, and selects the objects to store.
 async fn unpack_pack<R: Repository>(
     repository: &R,
     request: &Request,
@@ -183,7 +184,7 @@ async fn unpack_pack<R: Repository>(
     if let Some(fault) = request.error {
         return Err(fault.into());
     }
-    if !request.brings_a_pack() {
+    if !request.has_pack() {
         return Ok(Unpacked::default());
     }
     if pack.length() > limits.request_bytes {
@@ -197,132 +198,133 @@ async fn unpack_pack<R: Repository>(
     let shallow = Arc::new(shallow);
     let resolved = match resolve_pack(repository, &pack, &shallow, limits).await {
         Err(UnpackError::ObjectTooLarge { size, limit, .. }) => {
-            let (size, path) = find_larger(repository, &pack, &shallow, limits).await.unwrap_or((size, None));
+            let (size, path) =
+                find_oversized(repository, &pack, &shallow, limits).await.unwrap_or((size, None));
             return Err(UnpackError::ObjectTooLarge { path, size, limit });
         }
         resolved => resolved?,
     };
-    let known = known(repository, &resolved).await?;
-    connectivity::check(resolved.links(), &known)?;
-    let (resolved, boundary) = boundary(repository, &request.shallow, ends, resolved).await?;
-    let resolved = check_special(repository, resolved).await?;
+    let known = look_up(repository, &resolved).await?;
+    connectivity::check(resolved.refs(), &known)?;
+    let (resolved, boundary) = shallow_update(repository, &request.shallow, ends, resolved).await?;
+    let resolved = fsck_blobs(repository, resolved).await?;
     let warnings = resolved.warnings();
-    let pack = off_the_workers(move || resolved.settle(&known)).await?;
+    let pack = run_blocking(move || resolved.select_for_storage(&known)).await?;
     Ok(Unpacked { pack, boundary, warnings })
 }
 
-/// Everything of a pack that can be known without asking what else the repository has.
+/// Unpacks the pack as far as that is possible without looking up its objects in the repository.
 async fn resolve_pack<R: Repository>(
     repository: &R,
     pack: &PackBytes,
     shallow: &Arc<HashSet<ObjectId>>,
     limits: &Limits,
 ) -> Result<Resolved, UnpackError> {
-    // Inflating and hashing take their time; the async workers are for waiting.
+    // Inflating and hashing block a thread for long.
     let (bounds, memory) = (limits.clone(), repository.memory());
     let (pack, ends) = (pack.clone(), Arc::clone(shallow));
-    let mut scanned = off_the_workers(move || scan(pack, &ends, &bounds, &memory)).await?;
+    let mut scanned = run_blocking(move || scan(pack, &ends, &bounds, &memory)).await?;
     let bases = read_bases(repository, &mut scanned, limits).await?;
     let (bounds, ends) = (limits.clone(), Arc::clone(shallow));
-    off_the_workers(move || resolve(scanned, bases, &ends, &bounds)).await
+    run_blocking(move || resolve(scanned, bases, &ends, &bounds)).await
 }
 
-/// Looks once more at a pack that is refused, for the object that is too large and its path: its trees tell that, and they are known
-/// when everything is. `None`: that takes more than such a pack is worth.
-async fn find_larger<R: Repository>(
+/// Unpacks a rejected pack again with higher limits, to report size and path of the oversized object: the path follows from
+/// the trees, which are known only after unpacking. `None` if the pack exceeds the higher limits too.
+async fn find_oversized<R: Repository>(
     repository: &R,
     pack: &PackBytes,
     shallow: &Arc<HashSet<ObjectId>>,
     limits: &Limits,
 ) -> Option<(u64, Option<String>)> {
     let inflated_bytes = limits.inflated_bytes.saturating_mul(2);
-    let wider = Limits { object_bytes: limits.inflated_bytes, inflated_bytes, ..limits.clone() };
-    let resolved = resolve_pack(repository, pack, shallow, &wider).await.ok()?;
+    let raised = Limits { object_bytes: limits.inflated_bytes, inflated_bytes, ..limits.clone() };
+    let resolved = resolve_pack(repository, pack, shallow, &raised).await.ok()?;
     let limit = limits.object_bytes;
-    off_the_workers(move || Ok(unpack::find_larger(&resolved, limit))).await.ok()?
+    run_blocking(move || Ok(unpack::find_oversized(&resolved, limit))).await.ok()?
 }
 
-/// Finds out where the history ends: at those of the client's `shallow` commits that came with the pack, and at the `ends` of the
-/// repository, as far as their parents are not there. A client that has a part of the history only can well push on top of what
-/// the repository has, and another one brings the rest later.
-async fn boundary<R: Repository>(
+/// Computes the new shallow boundary: a shallow commit of the client in the pack, or one of the repository's (`ends`), stays
+/// shallow as long as a parent is missing. A shallow client can push on top of a complete history, and a later push can add
+/// the parents.
+async fn shallow_update<R: Repository>(
     repository: &R,
     shallow: &[ObjectId],
     ends: Vec<ObjectId>,
     resolved: Resolved,
-) -> Result<(Resolved, Boundary), UnpackError> {
+) -> Result<(Resolved, ShallowUpdate), UnpackError> {
     if !resolved.has_commits() || shallow.is_empty() && ends.is_empty() {
-        return Ok((resolved, Boundary::default()));
+        return Ok((resolved, ShallowUpdate::default()));
     }
     let mut parents: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
-    content::each(repository, &ends, |id, _, content| {
-        parents.insert(id, links::commit(id, content)?.parents);
+    content::for_each(repository, &ends, |id, _, content| {
+        parents.insert(id, parse::commit(id, content)?.parents);
         Ok::<_, UnpackError>(())
     })
     .await?;
-    // A line that names no commit of the pack says nothing; kept, it would stop git where it reads the list.
+    // Shallow lines for commits outside the pack are ignored; git would fail on them in its `shallow` file.
     let shallow = resolved.commits_among(shallow);
-    let (resolved, mut parents) = off_the_workers(move || {
+    let (resolved, mut parents) = run_blocking(move || {
         resolved.each_content(&shallow, |id, content| {
-            parents.insert(id, links::commit(id, content)?.parents);
+            parents.insert(id, parse::commit(id, content)?.parents);
             Ok(())
         })?;
         Ok((resolved, parents))
     })
     .await?;
     let outside: Vec<ObjectId> =
-        parents.values().flatten().filter(|id| !resolved.links().holds(id)).copied().collect();
+        parents.values().flatten().filter(|id| !resolved.refs().contains(id)).copied().collect();
     let mut known = HashSet::new();
-    for some in outside.chunks(ASKED_AT_ONCE) {
+    for some in outside.chunks(LOOKUP_BATCH) {
         known.extend(repository.object_info(some).await?.into_keys());
     }
-    let is_there = |id: &ObjectId| known.contains(id) || resolved.links().holds(id);
+    let is_there = |id: &ObjectId| known.contains(id) || resolved.refs().contains(id);
     let ends: HashSet<ObjectId> = ends.into_iter().collect();
     parents.retain(|id, parents| ends.contains(id) == parents.iter().all(is_there));
     let (unshallow, shallow) = parents.into_keys().partition(|id| ends.contains(id));
-    Ok((resolved, Boundary { shallow, unshallow }))
+    Ok((resolved, ShallowUpdate { shallow, unshallow }))
 }
 
-/// What a client wants, from before its pack.
+/// Everything that a client sends before the pack.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The refs to be moved.
+    /// The ref updates.
     pub commands: Vec<Command>,
-    /// What the client can and wants.
+    /// The client's capabilities.
     pub capabilities: Capabilities,
-    /// What the user said with `git push --push-option`.
+    /// The push options (`git push --push-option`).
     pub options: Vec<String>,
-    /// Why it is refused, whatever follows. Then not all of it is kept.
+    /// Why the push is rejected, whatever its pack contains. Then not all lines are kept.
     pub error: Option<RequestError>,
     shallow: Vec<ObjectId>,
 }
 
-/// What stands before a pack and is too much.
+/// A limit exceeded by the lines before the pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// More refs than one push may move.
+    /// Too many commands.
     #[error("the push names {found} refs, more than {limit}")]
     TooManyCommands {
-        /// How many.
+        /// The number of commands.
         found: usize,
         /// The limit.
         limit: usize,
     },
-    /// More options than anybody needs.
+    /// Too many push options.
     #[error("the push has {found} options, more than {OPTIONS_MAX}")]
     TooManyOptions {
-        /// How many.
+        /// The number of options.
         found: usize,
     },
-    /// The client's history ends at more commits than a push may bring.
+    /// Too many shallow lines.
     #[error("the clone is shallow at {found} commits, more than {limit}")]
     TooManyShallowCommits {
-        /// How many.
+        /// The number of shallow commits.
         found: usize,
         /// The limit.
         limit: usize,
     },
-    /// All of it together.
+    /// All lines together are too long.
     #[error("the names of its refs and its options take more than {limit} bytes together")]
     TooLong {
         /// The limit in bytes.
@@ -341,40 +343,40 @@ impl RequestError {
 }
 
 impl Request {
-    /// Whether a pack follows: where something is only deleted there is none.
-    fn brings_a_pack(&self) -> bool {
+    /// Whether a pack follows: a push that only deletes refs has none.
+    fn has_pack(&self) -> bool {
         self.commands.iter().any(|command| command.new.is_some())
     }
 }
 
-/// Reads what comes before the pack; `None` for a probe, or where nothing is to be moved: the client wants an empty answer. What is
-/// beyond a limit is read and not kept, so that the client can be told in its own way.
+/// Reads everything before the pack; `None` for a request without commands, which expects an empty response. Lines beyond a
+/// limit are read and dropped, so that the client gets a report.
 ///
 /// # Errors
-/// The body is not a push, or ends early.
+/// The body is not a push, or it ends early.
 pub async fn read_request(
     body: &mut (impl AsyncRead + Send + Unpin),
     limits: &Limits,
 ) -> Result<Option<Request>, ReceiveError> {
-    let mut head = Head { left: limits.head_bytes, ..Head::default() };
+    let mut head = RequestHead { left: limits.head_bytes, ..RequestHead::default() };
     loop {
         match pkt_line::read(body).await? {
-            Frame::Line(line) => head.take(pkt_line::text(&line))?,
-            Frame::Flush => break,
-            Frame::Delimiter | Frame::ResponseEnd => {
+            Packet::Data(line) => head.take_line(pkt_line::text(&line))?,
+            Packet::Flush => break,
+            Packet::Delim | Packet::ResponseEnd => {
                 return Err(ReceiveError::Protocol("unexpected mark".to_owned()));
             }
         }
     }
-    // A shallow client whose refs are all up to date, or refused by itself, sends where its history ends all the same.
+    // A shallow client sends its shallow lines even if all refs are up to date or rejected locally.
     if head.commands.is_empty() {
         return Ok(None);
     }
     while head.capabilities.push_options() {
         match pkt_line::read(body).await? {
-            Frame::Line(line) => head.take_option(pkt_line::text(&line)),
-            Frame::Flush => break,
-            Frame::Delimiter | Frame::ResponseEnd => {
+            Packet::Data(line) => head.take_option(pkt_line::text(&line)),
+            Packet::Flush => break,
+            Packet::Delim | Packet::ResponseEnd => {
                 return Err(ReceiveError::Protocol("unexpected mark".to_owned()));
             }
         }
@@ -382,33 +384,33 @@ pub async fn read_request(
     Ok(Some(head.into_request(limits)))
 }
 
-/// What comes before the pack, so far.
+/// The lines before the pack read so far.
 #[derive(Default)]
-struct Head {
+struct RequestHead {
     commands: Vec<Command>,
     shallow: Vec<ObjectId>,
     capabilities: Capabilities,
     options: Vec<String>,
-    /// How many bytes more are kept.
+    /// How many more bytes are kept.
     left: usize,
-    /// How many there were, kept or not.
-    counted: Counted,
+    /// The number of lines, kept or dropped.
+    counts: LineCounts,
 }
 
 #[derive(Default)]
-struct Counted {
+struct LineCounts {
     commands: usize,
     shallow: usize,
     options: usize,
 }
 
-impl Head {
-    /// Takes a line before the first mark.
-    fn take(&mut self, line: &[u8]) -> Result<(), ReceiveError> {
+impl RequestHead {
+    /// Adds a line of the first section.
+    fn take_line(&mut self, line: &[u8]) -> Result<(), ReceiveError> {
         if let Some(id) = line.strip_prefix(b"shallow ") {
             let id =
                 ObjectId::from_hex(id).map_err(|_| ReceiveError::Protocol("bad shallow line".to_owned()))?;
-            self.counted.shallow += 1;
+            self.counts.shallow += 1;
             if self.fits(line) {
                 self.shallow.push(id);
             }
@@ -420,8 +422,8 @@ impl Head {
             if let Some(list) = parts.next().filter(|_| self.commands.is_empty()) {
                 self.capabilities = Capabilities::parse(list);
             }
-            self.counted.commands += 1;
-            // Of the first the answer depends.
+            self.counts.commands += 1;
+            // The first command is always kept: its capabilities decide the form of the response.
             if self.fits(line) || self.commands.is_empty() {
                 self.commands.push(command);
             }
@@ -430,8 +432,8 @@ impl Head {
     }
 
     fn take_option(&mut self, line: &[u8]) {
-        self.counted.options += 1;
-        if self.counted.options <= OPTIONS_MAX && self.fits(line) {
+        self.counts.options += 1;
+        if self.counts.options <= OPTIONS_MAX && self.fits(line) {
             self.options.push(String::from_utf8_lossy(line).into_owned());
         }
     }
@@ -443,24 +445,24 @@ impl Head {
     }
 
     fn into_request(self, limits: &Limits) -> Request {
-        let Self { commands, shallow, capabilities, options, left: _, counted } = self;
+        let Self { commands, shallow, capabilities, options, left: _, counts } = self;
         let found = |found: usize, limit: usize| (found > limit).then_some(found);
-        let too_many_commands = found(counted.commands, limits.commands)
+        let too_many_commands = found(counts.commands, limits.commands)
             .map(|found| RequestError::TooManyCommands { found, limit: limits.commands });
         let too_many_options =
-            found(counted.options, OPTIONS_MAX).map(|found| RequestError::TooManyOptions { found });
-        let too_many_ends = found(counted.shallow, limits.objects)
+            found(counts.options, OPTIONS_MAX).map(|found| RequestError::TooManyOptions { found });
+        let too_many_shallow = found(counts.shallow, limits.objects)
             .map(|found| RequestError::TooManyShallowCommits { found, limit: limits.objects });
-        let is_kept = (counted.commands, counted.options, counted.shallow)
+        let is_complete = (counts.commands, counts.options, counts.shallow)
             == (commands.len(), options.len(), shallow.len());
-        let too_long = (!is_kept).then_some(RequestError::TooLong { limit: limits.head_bytes });
-        let fault = too_many_commands.or(too_many_options).or(too_many_ends).or(too_long);
+        let too_long = (!is_complete).then_some(RequestError::TooLong { limit: limits.head_bytes });
+        let fault = too_many_commands.or(too_many_options).or(too_many_shallow).or(too_long);
         Request { commands, capabilities, options, error: fault, shallow }
     }
 }
 
-/// The objects of the repository on which the pack builds. A thin pack names them instead of sending them, so they are part of
-/// what is inflated for it, and a small pack may name many large ones.
+/// Reads the delta bases of a thin pack from the repository. They count as inflated bytes, because a small pack can refer to
+/// many large bases.
 async fn read_bases<R: Repository>(
     repository: &R,
     scanned: &mut Scanned,
@@ -468,16 +470,16 @@ async fn read_bases<R: Repository>(
 ) -> Result<Bases, UnpackError> {
     let mut bases = Bases::new();
     let mut inflated = scanned.inflated(limits);
-    for some in scanned.foreign_bases().chunks(BASES_AT_ONCE) {
-        // What is about to be deleted can still be read, but is not there to build on.
+    for some in scanned.external_bases().chunks(BASE_BATCH) {
+        // Unreachable objects that gc is about to delete can still be read, but `object_info` leaves them out.
         let known = repository.object_info(some).await?;
         let some: Vec<ObjectId> = some.iter().copied().filter(|id| known.contains_key(id)).collect();
         let some = some.as_slice();
         let stored = repository.objects_and_bases(some).await?;
-        content::build(&stored, &repository.memory(), |object, content| {
+        content::reconstruct(&stored, &repository.memory(), |object, content| {
             if some.contains(&object.id) {
                 inflated.add(content.len() as u64)?;
-                scanned.hold(content.len() as u64)?;
+                scanned.reserve(content.len() as u64)?;
                 bases.insert(object.id, (object.kind, content.to_vec()));
             }
             Ok::<_, UnpackError>(())
@@ -486,43 +488,44 @@ async fn read_bases<R: Repository>(
     Ok(bases)
 }
 
-/// What the repository has of a pack and of what its objects name and build on.
-async fn known<R: Repository>(
+/// Looks up the objects of the pack, their references and their delta bases in the repository.
+async fn look_up<R: Repository>(
     repository: &R,
     resolved: &Resolved,
 ) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
-    let named = resolved.links().targets().chain(resolved.bases());
+    let named = resolved.refs().external_targets().chain(resolved.bases());
     let mut asked: Vec<ObjectId> = named.chain(resolved.ids()).collect();
     asked.sort_unstable();
     asked.dedup();
     let mut known = HashMap::new();
-    for some in asked.chunks(ASKED_AT_ONCE) {
+    for some in asked.chunks(LOOKUP_BATCH) {
         known.extend(repository.object_info(some).await?);
     }
     Ok(known)
 }
 
-/// Checks the blobs that git itself reads by the names they bear in the pack's trees, those that were stored before too.
-async fn check_special<R: Repository>(repository: &R, resolved: Resolved) -> Result<Resolved, UnpackError> {
-    let mut special: HashMap<ObjectId, Vec<Special>> = HashMap::new();
-    for (id, kind) in resolved.links().special() {
-        special.entry(id).or_default().push(kind);
+/// Runs fsck on `.gitmodules` and `.gitattributes` blobs that the pack's trees refer to, both in the pack and in the
+/// repository.
+async fn fsck_blobs<R: Repository>(repository: &R, resolved: Resolved) -> Result<Resolved, UnpackError> {
+    let mut blobs: HashMap<ObjectId, Vec<BlobToFsck>> = HashMap::new();
+    for (id, kind) in resolved.refs().blobs_to_fsck() {
+        blobs.entry(id).or_default().push(kind);
     }
-    if special.is_empty() {
+    if blobs.is_empty() {
         return Ok(resolved);
     }
-    let ids: Vec<ObjectId> = special.keys().copied().collect();
-    let judge = move |id: ObjectId, content: &[u8]| {
-        let judged = special[&id].iter().try_for_each(|special| check::special(*special, content));
-        judged.map_err(|BadObject(why)| UnpackError::BadObject { id, why })
+    let ids: Vec<ObjectId> = blobs.keys().copied().collect();
+    let check = move |id: ObjectId, content: &[u8]| {
+        let checked = blobs[&id].iter().try_for_each(|blob| fsck::fsck_blob(*blob, content));
+        checked.map_err(|FsckError(why)| UnpackError::FsckError { id, why })
     };
-    for some in ids.chunks(SPECIAL_AT_ONCE) {
-        content::each(repository, some, |id, _, content| judge(id, content)).await?;
+    for some in ids.chunks(FSCK_BLOB_BATCH) {
+        content::for_each(repository, some, |id, _, content| check(id, content)).await?;
     }
-    off_the_workers(move || resolved.each_content(&ids, judge).map(|()| resolved)).await
+    run_blocking(move || resolved.each_content(&ids, check).map(|()| resolved)).await
 }
 
-async fn off_the_workers<T: Send + 'static>(
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UnpackError> + Send + 'static,
 ) -> Result<T, UnpackError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(UnpackError::Panicked))

@@ -1,32 +1,32 @@
-//! The answer to a push: progress and faults on band 2, what became of each ref on band 1 (gitprotocol-pack, "Report
-//! Status"). These are encoders; whoever holds the connection sends what they return.
+//! The response to a push: progress and errors on sideband 2, the report on sideband 1 (gitprotocol-pack, "Report Status").
+//! The functions only encode; the caller sends the result.
 
 use bytes::Bytes;
 
 use crate::Capabilities;
-use crate::pkt_line::{self, FLUSH, PAYLOAD_MAX, write, write_band};
+use crate::pkt_line::{self, FLUSH, PAYLOAD_MAX, write, write_sideband};
 
 const REPORT_BAND: u8 = 1;
 const PROGRESS_BAND: u8 = 2;
 
-/// An empty frame on band 1, which clients pass over: it only keeps the connection from looking dead.
+/// An empty packet on sideband 1, which clients ignore; it keeps the connection alive.
 const KEEPALIVE: &[u8] = b"0005\x01";
 
-/// Text for the user, `remote: ` before each line. Empty where the client takes none.
+/// Text for the user, shown with the prefix `remote: `. Empty without a sideband.
 pub fn progress(capabilities: &Capabilities, text: &str) -> Bytes {
     let mut out = Vec::new();
     if capabilities.sideband() && !text.is_empty() {
-        write_band(&mut out, PROGRESS_BAND, text.as_bytes());
+        write_sideband(&mut out, PROGRESS_BAND, text.as_bytes());
     }
     out.into()
 }
 
-/// A sign of life. Empty where the client takes none.
+/// A keepalive packet. Empty without a sideband.
 pub fn keepalive(capabilities: &Capabilities) -> Bytes {
     Bytes::from_static(if capabilities.sideband() { KEEPALIVE } else { b"" })
 }
 
-/// The end of the answer: whether the pack was unpacked, and for each ref that it was moved or why not.
+/// The final report: the unpack status, and `ok` or `ng` for each ref.
 pub fn report(
     capabilities: &Capabilities,
     unpacked: Result<(), &str>,
@@ -50,27 +50,27 @@ pub fn report(
         return report.into();
     }
     let mut out = Vec::new();
-    write_band(&mut out, REPORT_BAND, &report);
+    write_sideband(&mut out, REPORT_BAND, &report);
     out.extend_from_slice(FLUSH);
     out.into()
 }
 
-/// A reason is one line of printable text, short enough for a frame.
+/// Reduces a reason to one line of printable text that fits into a packet.
 fn one_line(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let end = line.floor_char_boundary(line.len().min(PAYLOAD_MAX / 2));
     line[..end].to_owned()
 }
 
-/// A fatal message for a client that speaks over bands.
+/// A fatal error on sideband 3.
 pub(crate) fn fatal(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    write_band(&mut out, 3, one_line(text).as_bytes());
+    write_sideband(&mut out, 3, one_line(text).as_bytes());
     out
 }
 
-/// A fatal message outside of bands (gitprotocol-pack, "ERR").
-pub(crate) fn error_line(text: &str) -> Vec<u8> {
+/// A fatal error outside the sideband (gitprotocol-pack, "ERR").
+pub(crate) fn err_packet(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     pkt_line::write(&mut out, format!("ERR {}\n", one_line(text)).as_bytes());
     out

@@ -1,13 +1,14 @@
-//! The repository that everything is sent to and asked of.
+//! The repository that all inputs are sent to.
 
 use std::sync::OnceLock;
 
 use git_receiver::Reference;
 
 use super::recipe::Recipe;
-use super::repository::{Memory, Whole};
+use super::repository::{DecodedObject, MemoryRepository};
 
-/// Two branches, one of them shallow, a tag of each kind, a folder, a link, a submodule, files long enough for deltas.
+/// Two branches, one of them shallow, tags of every kind, a directory, a symbolic link, a submodule, and files long enough
+/// for deltas.
 const BASE: &str = concat!(
     "blob\n# Greeter\n\nSays hello to whoever asks, and goodbye to whoever leaves.\n\n## Addresses\n\n",
     "- /hello answers with a greeting\n- /bye answers with a farewell\n- /time answers with the time of day\n",
@@ -25,7 +26,7 @@ const BASE: &str = concat!(
     "\n%%\ntag\nobject {8}\ntype tag\ntag v1-again\ntagger Ada <ada@example.org> 1700000500 +0100\n\nThe same\n",
 );
 
-/// The refs of the base repository and the objects they point to.
+/// The refs and the indices of their targets.
 const REFS: [(&str, usize); 7] = [
     ("refs/heads/main", 7),
     ("refs/heads/old", 6),
@@ -36,19 +37,20 @@ const REFS: [(&str, usize); 7] = [
     ("refs/tags/blob", 0),
 ];
 
-/// The one of its commits whose parent is not there.
+/// The index of the shallow commit.
 const SHALLOW: usize = 5;
 
-/// The repository of all inputs.
-pub fn base() -> &'static Memory {
-    static BASE_REPOSITORY: OnceLock<Memory> = OnceLock::new();
+/// The repository that all inputs are sent to.
+pub fn base() -> &'static MemoryRepository {
+    static BASE_REPOSITORY: OnceLock<MemoryRepository> = OnceLock::new();
     BASE_REPOSITORY.get_or_init(|| {
-        let recipe = Recipe::read(BASE.as_bytes(), &Memory::default());
-        let objects: Vec<Whole> = recipe.objects().map(|(kind, content)| Whole::new(kind, content)).collect();
+        let recipe = Recipe::read(BASE.as_bytes(), &MemoryRepository::default());
+        let objects: Vec<DecodedObject> =
+            recipe.objects().map(|(kind, content)| DecodedObject::new(kind, content)).collect();
         let reference =
             |(name, at): (&str, usize)| Reference { name: name.to_owned(), target: objects[at].id };
         let refs = REFS.map(reference).to_vec();
         let shallow = vec![objects[SHALLOW].id];
-        Memory::of(objects, refs, shallow)
+        MemoryRepository::of(objects, refs, shallow)
     })
 }

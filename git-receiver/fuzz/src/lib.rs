@@ -1,15 +1,15 @@
-//! What git-receiver promises about any input, held against mutated ones, through its public functions alone.
+//! The invariants of git-receiver for any input, checked with mutated inputs through its public functions.
 //!
-//! - [`wire`]: frames, packs and deltas, written properly, and a second reading of them
-//! - [`recipe`]: a push written down as text, so that a mutated text is still a proper push of mutated things
-//! - [`repository`]: a repository in memory, and [`mod@base`] the one that everything is sent to and asked of
-//! - [`promises`]: what must hold of what is accepted, whatever it is
+//! - [`wire`]: encoders of packets, packs and deltas, and an independent delta decoder
+//! - [`recipe`]: a text format for pushes, so that a mutated text still becomes a well-formed request
+//! - [`repository`]: an in-memory repository, and [`mod@base`], the one that all inputs are sent to
+//! - [`invariants`]: the invariants of accepted inputs
 //!
-//! Two programs use it: libFuzzer's, in `targets/`, for as long as one likes, and the crate's tests, which replay the
-//! corpora with a fixed number of mutations and ask the real git about what was accepted.
+//! Two programs use it: libFuzzer's, in `targets/`, and the crate's tests, which run the corpora with a fixed number of
+//! mutations and check accepted inputs with the real git.
 
 pub mod base;
-pub mod promises;
+pub mod invariants;
 pub mod recipe;
 pub mod repository;
 pub mod wire;
@@ -19,33 +19,33 @@ use std::cell::OnceCell;
 use git_receiver::{Limits, ObjectId, Protocol, Received, UnpackError, UnpackedPush};
 
 use base::base;
-use promises::Accepted;
+use invariants::Accepted;
 use recipe::Recipe;
-use repository::{Memory, Whole};
+use repository::{DecodedObject, MemoryRepository};
 
-/// What is fuzzed.
+/// A fuzz target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The body of a request to receive-pack, byte by byte; only the pack's checksum is put right.
+    /// The body of a request to receive-pack; only the pack's checksum is corrected.
     Request,
-    /// A push written down as a [`Recipe`].
+    /// A push as a [`Recipe`].
     Pack,
-    /// One object, as a recipe's section.
+    /// One object, as a section of a recipe.
     Object,
-    /// A request to upload-pack, in both protocols.
+    /// A request to upload-pack, in protocols v0 and v2.
     Upload,
 }
 
-/// What became of an input.
+/// The result of an input.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It was refused, in these words.
+    /// It was rejected, with this message.
     Refused(String),
-    /// A push, or an answered fetch, with what was accepted.
+    /// The accepted push, or the response to a fetch.
     Accepted(Box<Accepted>),
 }
 
-/// Small enough that a mutation can reach every one of them.
+/// Small enough that mutations can reach every limit.
 fn limits() -> Limits {
     Limits {
         request_bytes: 1 << 18,
@@ -70,7 +70,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 impl Target {
-    /// The name of its program and of the folder of its corpus.
+    /// The name of its program and of its corpus directory.
     pub fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -80,26 +80,26 @@ impl Target {
         }
     }
 
-    /// Hands `input` to git-receiver and holds what comes back to what it promises.
+    /// Passes `input` to git-receiver and checks the invariants.
     ///
     /// # Panics
-    /// A promise is broken.
+    /// An invariant is violated.
     pub fn run(self, input: &[u8]) -> Outcome {
         match self {
             Self::Request => push(&with_checksum(input)),
             Self::Pack => push_recipe(&Recipe::read(input, base())),
             Self::Object => push_recipe(&Recipe::of_one_section(input, base())),
             Self::Upload => {
-                let answers = [Protocol::V0, Protocol::V2].map(|protocol| fetch(protocol, input));
+                let outcomes = [Protocol::V0, Protocol::V2].map(|protocol| fetch(protocol, input));
                 let refused = |outcome: &Outcome| matches!(outcome, Outcome::Refused(_));
-                answers.into_iter().reduce(|a, b| if refused(&a) { b } else { a }).expect("two answers")
+                outcomes.into_iter().reduce(|a, b| if refused(&a) { b } else { a }).expect("two outcomes")
             }
         }
     }
 }
 
-/// Puts the checksum of the pack right that ends `request`, if it has one. Twenty zeros stay as they are, so that a wrong
-/// checksum can be written down too.
+/// Corrects the checksum of the pack at the end of `request`, if there is one. Twenty zero bytes are left alone, so that a
+/// wrong checksum can be expressed.
 fn with_checksum(request: &[u8]) -> Vec<u8> {
     let mut request = request.to_vec();
     let start = request.windows(4).position(|bytes| bytes == b"PACK");
@@ -116,8 +116,8 @@ fn with_checksum(request: &[u8]) -> Vec<u8> {
 fn push_recipe(recipe: &Recipe) -> Outcome {
     let outcome = push(&recipe.request());
     if let Outcome::Accepted(accepted) = &outcome {
-        if let Some(lie) = recipe.lie() {
-            panic!("accepted in spite of {lie}");
+        if let Some(defect) = recipe.defect() {
+            panic!("accepted in spite of {defect}");
         }
         if let Some(expected) = recipe.ids() {
             let mut found: Vec<ObjectId> = accepted.objects.iter().map(|object| object.id).collect();
@@ -135,18 +135,18 @@ fn push(request: &[u8]) -> Outcome {
         Err(why) => Outcome::Refused(why),
         Ok(push) => {
             let accepted = Accepted::new(push, repository);
-            accepted.hold(repository);
-            let stored = accepted.stored_in(repository);
+            accepted.check(repository);
+            let stored = accepted.stored_as_received(repository);
             if !accepted.refs.is_empty() {
-                promises::hold_fetched(&stored);
+                invariants::check_clone(&stored);
             }
             Outcome::Accepted(Box::new(accepted))
         }
     }
 }
 
-/// Receives a push as a server does; why not, where it is refused.
-fn receive(repository: &Memory, request: &[u8], limits: &Limits) -> Result<UnpackedPush, String> {
+/// Receives a push; the error message if it is rejected.
+fn receive(repository: &MemoryRepository, request: &[u8], limits: &Limits) -> Result<UnpackedPush, String> {
     match block_on(git_receiver::receive(repository, request, limits)) {
         Err(error) => Err(error.to_string()),
         Ok(Received::Probe) => Err("a probe".to_owned()),
@@ -157,11 +157,10 @@ fn receive(repository: &Memory, request: &[u8], limits: &Limits) -> Result<Unpac
     }
 }
 
-/// The objects of a pack that git-receiver wrote for a client that has `repository`, as it reads them itself: those that the
-/// client has not.
-fn reread(pack: &[u8], shallow: &[ObjectId], repository: &Memory) -> Vec<Whole> {
+/// Unpacks a pack that git-receiver sent to a client that has `repository`: the objects that are new to the client.
+fn reparse(pack: &[u8], shallow: &[ObjectId], repository: &MemoryRepository) -> Vec<DecodedObject> {
     let head = base().order[7];
-    let command = format!("{} {head} refs/heads/reread\0", "0".repeat(40));
+    let command = format!("{} {head} refs/heads/reparse\0", "0".repeat(40));
     let mut request: Vec<u8> =
         shallow.iter().flat_map(|id| wire::frame(format!("shallow {id}").as_bytes())).collect();
     request.extend(wire::frame(command.as_bytes()));
@@ -174,14 +173,14 @@ fn reread(pack: &[u8], shallow: &[ObjectId], repository: &Memory) -> Vec<Whole> 
 
 fn fetch(protocol: Protocol, request: &[u8]) -> Outcome {
     let repository = base();
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let request = bytes::Bytes::copy_from_slice(request);
-    match block_on(git_receiver::upload(repository, protocol, request, &mut answer)) {
+    match block_on(git_receiver::upload(repository, protocol, request, &mut response)) {
         Err(error) => {
             let why = error.to_string();
             assert!(!matches!(error, git_receiver::UploadError::Corrupt(_)), "{why}");
             Outcome::Refused(why)
         }
-        Ok(()) => Outcome::Accepted(Box::new(promises::hold_answer(&answer))),
+        Ok(()) => Outcome::Accepted(Box::new(invariants::check_response(&response))),
     }
 }

@@ -1,64 +1,63 @@
-//! A push written down as text: a mutated text is still a proper push, of mutated objects, and gets as deep as they do.
+//! A text format for pushes: a mutated text is still a well-formed push of mutated objects, so that it reaches deep code.
 //!
-//! Sections are parted by a line `%%`. The first line of each says what it is, the rest is its content:
+//! Sections are separated by a line `%%`. The first line of a section is its head, the rest its content:
 //!
-//! - `commit`, `tree`, `blob`, `tag`: an object as a whole
-//! - `ofs 3`, `ref 3`: the content as a delta on the third object, named by its offset or its name; `ref r3` builds on the
-//!   third object of the repository
+//! - `commit`, `tree`, `blob`, `tag`: an undeltified object
+//! - `ofs 3`, `ref 3`: the content as a delta against object 3, by offset or by id; `ref r3` refers to object 3 of the
+//!   repository
 //! - `ofs-raw 3`, `ref-raw 3`: the content is the delta itself
-//! - `at 40`: the content is a delta on whatever begins 40 bytes before
+//! - `at 40`: the content is a delta against the entry that starts 40 bytes before
 //! - `type 5`: an entry of that type
-//! - `command refs/heads/a {3} {r7}`: a ref to be moved to the third object, from the seventh of the repository; `-` is
-//!   nowhere
-//! - `shallow {3}`, `capabilities`, `option`, `reverse`, `count 1`, `tail`: as [`Recipe`]'s fields have it
+//! - `command refs/heads/a {3} {r7}`: an update of a ref to object 3, from object 7 of the repository; `-` is the null id
+//! - `shallow {3}`, `capabilities`, `option`, `reverse`, `count 1`, `tail`: see the fields of [`Recipe`]
 //!
-//! Counting begins at 0. In trees, commits, tags and deltas that become such, `{3}` is the name of the third object and
-//! `{r3}` that of the repository's, in bytes or digits as the place wants. Behind an entry's head may stand `deflated` (else
-//! nothing is compressed), and what makes it a lie: `size+1`, `size-1`, `huge`, `cut`.
+//! Objects are counted from 0. In trees, commits, tags and deltas, `{3}` is replaced with the id of object 3 and `{r3}` with
+//! that of the repository's, in binary or hexadecimal as the position requires. After an entry's head, `deflated` compresses
+//! its stream (by default it is stored), and these words make it invalid: `size+1`, `size-1`, `huge`, `cut`.
 
 use git_receiver::{Kind, Object, ObjectId};
 
-use super::repository::Memory;
+use super::repository::MemoryRepository;
 use super::wire;
 
-/// The most sections of a recipe that are read.
+/// The most sections of a recipe.
 const SECTIONS_MAX: usize = 200;
 
 /// A push.
 #[derive(Default)]
 pub struct Recipe {
     entries: Vec<Entry>,
-    /// The refs: name, to where, from where.
+    /// The ref updates: name, new value, old value.
     commands: Vec<(Vec<u8>, ObjectId, ObjectId)>,
     shallow: Vec<ObjectId>,
-    /// What the client says it can, instead of the usual.
+    /// The client's capabilities, if not the default.
     capabilities: Option<Vec<u8>>,
-    /// Push options, sent where the capabilities speak of them.
+    /// Push options, sent if the capabilities include them.
     options: Vec<Vec<u8>>,
-    /// The entries are sent last first, deltas before what they build on.
+    /// Send the entries in reverse order, deltas before their bases.
     reverse: bool,
-    /// By how much the header counts wrong.
+    /// The error of the object count in the header.
     count: u32,
-    /// What stands behind the pack.
+    /// Bytes after the pack.
     tail: Vec<u8>,
-    /// Why its pack must be refused, if that is known.
-    lie: Option<String>,
+    /// Why the pack must be rejected, if that is known.
+    defect: Option<String>,
 }
 
 struct Entry {
     number: u8,
     base: Base,
-    /// What is compressed: a content or a delta.
+    /// The inflated stream: a content or a delta.
     payload: Vec<u8>,
-    /// The size that the head declares.
+    /// The size in the entry header.
     declared: u64,
     deflated: bool,
     cut: usize,
-    /// What it is, or becomes; `None`: that is not known.
-    made: Option<Made>,
+    /// The resulting object, if it is known.
+    resolved: Option<Resolved>,
 }
 
-struct Made {
+struct Resolved {
     kind: Kind,
     content: Vec<u8>,
     id: ObjectId,
@@ -73,8 +72,8 @@ enum Base {
 }
 
 impl Recipe {
-    /// Reads a recipe. What makes no sense in it is passed over.
-    pub fn read(text: &[u8], repository: &Memory) -> Self {
+    /// Parses a recipe; invalid parts are ignored.
+    pub fn read(text: &[u8], repository: &MemoryRepository) -> Self {
         let mut recipe = Self::default();
         let mut rest = Some(text);
         for _ in 0..SECTIONS_MAX {
@@ -86,44 +85,44 @@ impl Recipe {
         recipe
     }
 
-    /// Reads a recipe that is one section, whatever stands in it.
-    pub fn of_one_section(text: &[u8], repository: &Memory) -> Self {
+    /// Parses a recipe that is a single section.
+    pub fn of_one_section(text: &[u8], repository: &MemoryRepository) -> Self {
         let mut recipe = Self::default();
         recipe.section(text, repository);
         recipe
     }
 
-    /// The objects, as far as they are known.
+    /// The known resulting objects.
     pub fn objects(&self) -> impl Iterator<Item = (Kind, &[u8])> {
         self.entries
             .iter()
-            .filter_map(|entry| entry.made.as_ref())
-            .map(|made| (made.kind, made.content.as_slice()))
+            .filter_map(|entry| entry.resolved.as_ref())
+            .map(|resolved| (resolved.kind, resolved.content.as_slice()))
     }
 
-    /// The names of the objects that are sent, in order, each once; `None`: they are not known, or no pack is sent.
+    /// The ids of the sent objects, sorted and distinct; `None` if one is unknown or no pack is sent.
     pub fn ids(&self) -> Option<Vec<ObjectId>> {
-        if !self.sends_a_pack() {
+        if !self.has_pack() {
             return None;
         }
         let ids: Option<Vec<ObjectId>> =
-            self.entries.iter().map(|entry| entry.made.as_ref().map(|made| made.id)).collect();
+            self.entries.iter().map(|entry| entry.resolved.as_ref().map(|resolved| resolved.id)).collect();
         let mut ids = ids?;
         ids.sort_unstable();
         ids.dedup();
         Some(ids)
     }
 
-    /// Why it must be refused, if that is known.
-    pub fn lie(&self) -> Option<&str> {
-        self.lie.as_deref().filter(|_| self.sends_a_pack())
+    /// Why the push must be rejected, if that is known.
+    pub fn defect(&self) -> Option<&str> {
+        self.defect.as_deref().filter(|_| self.has_pack())
     }
 
-    fn sends_a_pack(&self) -> bool {
+    fn has_pack(&self) -> bool {
         self.commands().iter().any(|(_, new, _)| !new.is_null())
     }
 
-    fn section(&mut self, text: &[u8], repository: &Memory) {
+    fn section(&mut self, text: &[u8], repository: &MemoryRepository) {
         let end = text.iter().position(|byte| *byte == b'\n');
         let (head, body) = (&text[..end.unwrap_or(text.len())], end.map_or(&b""[..], |end| &text[end + 1..]));
         let words: Vec<&[u8]> = head.split(|byte| *byte == b' ').collect();
@@ -142,18 +141,19 @@ impl Recipe {
             b"reverse" => self.reverse = true,
             b"count" => {
                 self.count = number(1).unwrap_or_default();
-                self.lie = self.lie.take().or_else(|| (self.count != 0).then(|| "a wrong count".to_owned()));
+                self.defect =
+                    self.defect.take().or_else(|| (self.count != 0).then(|| "a wrong count".to_owned()));
             }
             b"tail" => {
                 self.tail = body.to_vec();
-                self.lie = self
-                    .lie
+                self.defect = self
+                    .defect
                     .take()
                     .or_else(|| (!body.is_empty()).then(|| "bytes behind the pack".to_owned()));
             }
             head => {
                 if let Some(entry) = self.entry(head, word(1), number(1), body, repository) {
-                    let entry = self.with_faults(entry, &words);
+                    let entry = self.with_defects(entry, &words);
                     self.entries.push(entry);
                 }
             }
@@ -166,22 +166,24 @@ impl Recipe {
         base: &[u8],
         number: Option<u32>,
         body: &[u8],
-        repository: &Memory,
+        repository: &MemoryRepository,
     ) -> Option<Entry> {
-        let made = |kind: Kind, content: Vec<u8>| Made { kind, id: wire::name(kind, &content), content };
+        let resolved =
+            |kind: Kind, content: Vec<u8>| Resolved { kind, id: wire::name(kind, &content), content };
         if let Ok(kind) = Kind::from_bytes(head) {
             let content = self.filled(kind, body, repository);
             return Some(Entry::new(
                 wire::type_number(kind),
                 Base::None,
                 content.clone(),
-                Some(made(kind, content)),
+                Some(resolved(kind, content)),
             ));
         }
         if head == b"type" {
             let number = u8::try_from(number? & 7).ok()?;
             let known = matches!(number, 1..=4 | 6 | 7);
-            self.lie = self.lie.take().or_else(|| (!known).then(|| format!("an entry of type {number}")));
+            self.defect =
+                self.defect.take().or_else(|| (!known).then(|| format!("an entry of type {number}")));
             return Some(Entry::new(number, Base::None, body.to_vec(), None));
         }
         if head == b"at" {
@@ -201,9 +203,9 @@ impl Recipe {
             (Base::Named(object.id), object.kind, repository.content(&object.id)?.to_vec())
         } else {
             let at = usize::try_from(number?).ok()?;
-            let made = self.entries.get(at)?.made.as_ref()?;
-            let base = if by_name { Base::Named(made.id) } else { Base::Entry(at) };
-            (base, made.kind, made.content.clone())
+            let resolved = self.entries.get(at)?.resolved.as_ref()?;
+            let base = if by_name { Base::Named(resolved.id) } else { Base::Entry(at) };
+            (base, resolved.kind, resolved.content.clone())
         };
         let (delta, target) = if raw {
             (body.to_vec(), wire::apply(&content, body))
@@ -211,12 +213,12 @@ impl Recipe {
             let target = self.filled(kind, body, repository);
             (wire::delta(&content, &target), Some(target))
         };
-        self.lie = self.lie.take().or_else(|| target.is_none().then(|| "a damaged delta".to_owned()));
+        self.defect = self.defect.take().or_else(|| target.is_none().then(|| "a damaged delta".to_owned()));
         let number = if matches!(base, Base::Entry(_)) { 6 } else { 7 };
-        Some(Entry::new(number, base, delta, target.map(|target| made(kind, target))))
+        Some(Entry::new(number, base, delta, target.map(|target| resolved(kind, target))))
     }
 
-    fn with_faults(&mut self, mut entry: Entry, words: &[&[u8]]) -> Entry {
+    fn with_defects(&mut self, mut entry: Entry, words: &[&[u8]]) -> Entry {
         let honest = entry.declared;
         for word in words {
             match *word {
@@ -229,13 +231,13 @@ impl Recipe {
             }
         }
         if entry.declared != honest || entry.cut > 0 {
-            self.lie = self.lie.take().or_else(|| Some("an entry of another size".to_owned()));
+            self.defect = self.defect.take().or_else(|| Some("an entry of another size".to_owned()));
         }
         entry
     }
 
-    /// `text` with the names of objects where it speaks of them.
-    fn filled(&self, kind: Kind, text: &[u8], repository: &Memory) -> Vec<u8> {
+    /// Replaces the placeholders for object ids in `text`.
+    fn filled(&self, kind: Kind, text: &[u8], repository: &MemoryRepository) -> Vec<u8> {
         if kind == Kind::Blob {
             return text.to_vec();
         }
@@ -265,24 +267,29 @@ impl Recipe {
         filled
     }
 
-    fn id_of(&self, reference: &[u8], repository: &Memory) -> Option<ObjectId> {
+    fn id_of(&self, reference: &[u8], repository: &MemoryRepository) -> Option<ObjectId> {
         let reference = std::str::from_utf8(reference).ok()?;
         match reference.strip_prefix('r') {
             Some(outside) => repository.order.get(outside.parse::<usize>().ok()?).copied(),
-            None => self.entries.get(reference.parse::<usize>().ok()?)?.made.as_ref().map(|made| made.id),
+            None => self
+                .entries
+                .get(reference.parse::<usize>().ok()?)?
+                .resolved
+                .as_ref()
+                .map(|resolved| resolved.id),
         }
     }
 
-    /// The commands, or one that points to what was sent last.
+    /// The commands; by default, a ref to the last object.
     fn commands(&self) -> Vec<(Vec<u8>, ObjectId, ObjectId)> {
         if !self.commands.is_empty() {
             return self.commands.clone();
         }
         let null = ObjectId::null(gix_hash::Kind::Sha1);
-        let last = self.entries.iter().filter_map(|entry| entry.made.as_ref()).next_back();
+        let last = self.entries.iter().filter_map(|entry| entry.resolved.as_ref()).next_back();
         let (name, id) = match last {
-            Some(Made { kind: Kind::Commit, id, .. }) => (&b"refs/heads/fuzz"[..], *id),
-            Some(made) => (&b"refs/tags/fuzz"[..], made.id),
+            Some(Resolved { kind: Kind::Commit, id, .. }) => (&b"refs/heads/fuzz"[..], *id),
+            Some(resolved) => (&b"refs/tags/fuzz"[..], resolved.id),
             None => (&b"refs/heads/fuzz"[..], ObjectId::Sha1([6; 20])),
         };
         vec![(name.to_vec(), id, null)]
@@ -306,7 +313,7 @@ impl Recipe {
             self.options.iter().for_each(|option| request.extend(wire::frame(option)));
             request.extend_from_slice(b"0000");
         }
-        if self.sends_a_pack() {
+        if self.has_pack() {
             request.extend(self.pack());
             request.extend_from_slice(&self.tail);
         }
@@ -333,19 +340,19 @@ impl Recipe {
 }
 
 impl Entry {
-    fn new(number: u8, base: Base, payload: Vec<u8>, made: Option<Made>) -> Self {
-        Self { number, base, declared: payload.len() as u64, payload, deflated: false, cut: 0, made }
+    fn new(number: u8, base: Base, payload: Vec<u8>, resolved: Option<Resolved>) -> Self {
+        Self { number, base, declared: payload.len() as u64, payload, deflated: false, cut: 0, resolved }
     }
 
-    /// The entry as it stands at `at` in a pack, `offsets` being those of the entries before it.
+    /// Encodes the entry for position `at` in a pack; `offsets` has the positions of the previous entries.
     fn encode(&self, at: u64, offsets: &[Option<u64>], entries: &[Self]) -> Vec<u8> {
         let (number, base) = match self.base {
             Base::None => (self.number, Vec::new()),
             Base::Named(id) => (7, id.as_slice().to_vec()),
             Base::Distance(distance) => (6, wire::distance(distance)),
-            Base::Entry(index) => match (offsets[index], &entries[index].made) {
+            Base::Entry(index) => match (offsets[index], &entries[index].resolved) {
                 (Some(offset), _) => (6, wire::distance(at - offset)),
-                (None, Some(made)) => (7, made.id.as_slice().to_vec()),
+                (None, Some(resolved)) => (7, resolved.id.as_slice().to_vec()),
                 (None, None) => (7, vec![0; 20]),
             },
         };

@@ -1,4 +1,4 @@
-//! A repository in memory.
+//! An in-memory repository.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,20 +6,20 @@ use git_receiver::{Kind, Object, ObjectId, ObjectInfo, Reference, Repository, Re
 
 use super::wire;
 
-/// A repository in memory.
+/// An in-memory repository.
 #[derive(Clone, Default)]
-pub struct Memory {
+pub struct MemoryRepository {
     objects: HashMap<ObjectId, Object>,
     contents: HashMap<ObjectId, Vec<u8>>,
     refs: Vec<Reference>,
     shallow: Vec<ObjectId>,
-    /// The names of its objects, in the order in which recipes count them.
+    /// The ids of its objects, in the order in which recipes count them.
     pub order: Vec<ObjectId>,
 }
 
-impl Memory {
-    /// A repository of these objects, which recipes count in their order.
-    pub fn of(objects: Vec<Whole>, refs: Vec<Reference>, shallow: Vec<ObjectId>) -> Self {
+impl MemoryRepository {
+    /// A repository of these objects, which recipes count in this order.
+    pub fn of(objects: Vec<DecodedObject>, refs: Vec<Reference>, shallow: Vec<ObjectId>) -> Self {
         let order = objects.iter().map(|object| object.id).collect();
         let mut repository = Self { refs, shallow, order, ..Self::default() };
         objects.into_iter().for_each(|object| repository.add(object.stored(), object.content));
@@ -31,11 +31,11 @@ impl Memory {
         self.objects.insert(stored.id, stored);
     }
 
-    /// This repository after a push of `objects`, which are stored whole or as they were `received`, that moved or deleted
-    /// the refs `moved`, so that they are `refs` now.
+    /// This repository after a push of `objects`, stored undeltified or as in `received`, that updated or deleted the refs
+    /// `moved`, whose new values are `refs`.
     pub fn after(
         &self,
-        objects: &[Whole],
+        objects: &[DecodedObject],
         received: &[Object],
         moved: &HashSet<String>,
         refs: &[Reference],
@@ -52,57 +52,57 @@ impl Memory {
         after
     }
 
-    /// The content of an object, if it is there.
+    /// The content of an object, if it is stored.
     pub fn content(&self, id: &ObjectId) -> Option<&[u8]> {
         self.contents.get(id).map(Vec::as_slice)
     }
 
-    /// An object, if it is there.
+    /// An object, if it is stored.
     pub fn get(&self, id: &ObjectId) -> Option<&Object> {
         self.objects.get(id)
     }
 
-    /// All its objects.
+    /// All objects.
     pub fn all(&self) -> impl Iterator<Item = &Object> {
         self.objects.values()
     }
 
-    /// What its refs point to.
-    pub fn refs_now(&self) -> &[Reference] {
+    /// The refs.
+    pub fn current_refs(&self) -> &[Reference] {
         &self.refs
     }
 
-    /// The commits whose parents are not there.
-    pub fn shallow_now(&self) -> &[ObjectId] {
+    /// The shallow commits.
+    pub fn current_shallow(&self) -> &[ObjectId] {
         &self.shallow
     }
 }
 
 /// An object with its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Whole {
-    /// Its name.
+pub struct DecodedObject {
+    /// The object id.
     pub id: ObjectId,
-    /// Its kind.
+    /// The kind.
     pub kind: Kind,
-    /// Its content.
+    /// The content.
     pub content: Vec<u8>,
 }
 
-impl Whole {
-    /// An object of this content.
+impl DecodedObject {
+    /// An object with this content.
     pub fn new(kind: Kind, content: &[u8]) -> Self {
         Self { id: wire::name(kind, content), kind, content: content.to_vec() }
     }
 
-    /// It, as a repository stores it whole.
+    /// The object in stored form, undeltified.
     fn stored(&self) -> Object {
         let (size, zlib) = (self.content.len() as u64, wire::store(&self.content).into());
         Object { id: self.id, kind: self.kind, base: None, depth: 0, size, zlib }
     }
 }
 
-impl Repository for Memory {
+impl Repository for MemoryRepository {
     fn head(&self) -> Option<&str> {
         Some("refs/heads/main")
     }
@@ -120,7 +120,7 @@ impl Repository for Memory {
         Ok(ids.iter().filter_map(|id| Some((*id, known(self.objects.get(id)?)))).collect())
     }
 
-    /// One at a time, which is the least that is allowed.
+    /// Returns one object at a time, the minimum that the trait allows.
     async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
         Ok(ids.iter().find_map(|id| self.objects.get(id)).cloned().into_iter().collect())
     }

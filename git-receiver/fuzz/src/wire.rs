@@ -1,27 +1,27 @@
-//! Frames, packs and deltas, written properly; and a second, plain reading of them, to compare with.
+//! Encoders of packets, packs and deltas, and an independent delta decoder.
 
 use std::io::Write as _;
 
 use git_receiver::{Kind, ObjectId};
 
-/// The SHA-1 of some bytes.
+/// The SHA-1 of the concatenated `parts`.
 pub fn sha1(parts: &[&[u8]]) -> ObjectId {
     let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
     parts.iter().for_each(|part| hasher.update(part));
     hasher.try_finalize().expect("no collision by chance")
 }
 
-/// The name of an object.
+/// The id of an object.
 pub fn name(kind: Kind, content: &[u8]) -> ObjectId {
     sha1(&[format!("{kind} {}\0", content.len()).as_bytes(), content])
 }
 
-/// A frame.
+/// A packet.
 pub fn frame(payload: &[u8]) -> Vec<u8> {
     [format!("{:04x}", payload.len() + 4).as_bytes(), payload].concat()
 }
 
-/// The frames of an answer, marks as `None`; what is left where none begins.
+/// The packets of a response, `None` for special packets, and the rest that is no packet.
 pub fn frames(mut bytes: &[u8]) -> (Vec<Option<&[u8]>>, &[u8]) {
     let mut frames = Vec::new();
     loop {
@@ -42,14 +42,14 @@ pub fn frames(mut bytes: &[u8]) -> (Vec<Option<&[u8]>>, &[u8]) {
     }
 }
 
-/// A zlib stream, compressed.
+/// A compressed zlib stream.
 pub fn deflate(content: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     let written = encoder.write_all(content).and_then(|()| encoder.finish());
     written.expect("writing to memory does not fail")
 }
 
-/// A zlib stream that compresses nothing, which is much sooner made (RFC 1950 and 1951).
+/// An uncompressed zlib stream, which is much faster to encode (RFC 1950 and 1951).
 pub fn store(content: &[u8]) -> Vec<u8> {
     let mut zlib = vec![0x78, 0x01];
     let mut pieces = content.chunks(0xffff).peekable();
@@ -72,7 +72,7 @@ pub fn store(content: &[u8]) -> Vec<u8> {
     zlib
 }
 
-/// The number of an entry's type.
+/// The entry type of an object kind.
 pub fn type_number(kind: Kind) -> u8 {
     match kind {
         Kind::Commit => 1,
@@ -82,7 +82,7 @@ pub fn type_number(kind: Kind) -> u8 {
     }
 }
 
-/// The head of an entry: type and size.
+/// An entry header: type and size.
 pub fn entry_head(kind: u8, size: u64) -> Vec<u8> {
     let mut rest = size >> 4;
     let mut head = vec![(kind & 7) << 4 | low_bits(size, 4) | more(rest)];
@@ -94,7 +94,7 @@ pub fn entry_head(kind: u8, size: u64) -> Vec<u8> {
     head
 }
 
-/// How far back the base of an ofs-delta begins.
+/// The offset of an ofs-delta.
 pub fn distance(distance: u64) -> Vec<u8> {
     let mut bytes = vec![low_bits(distance, 7)];
     let mut rest = distance >> 7;
@@ -106,7 +106,7 @@ pub fn distance(distance: u64) -> Vec<u8> {
     bytes
 }
 
-/// The pack of some entries, whose header counts `count` of them.
+/// A pack of `entries` whose header declares `count` objects.
 pub fn pack(entries: &[Vec<u8>], count: u32) -> Vec<u8> {
     let mut pack = [b"PACK\0\0\0\x02".to_vec(), count.to_be_bytes().to_vec(), entries.concat()].concat();
     let sum = sha1(&[&pack]);
@@ -114,7 +114,7 @@ pub fn pack(entries: &[Vec<u8>], count: u32) -> Vec<u8> {
     pack
 }
 
-/// A delta: what both have at the beginning and the end is copied, the rest inserted.
+/// A delta: the common prefix and suffix are copied, the rest is inserted.
 pub fn delta(base: &[u8], target: &[u8]) -> Vec<u8> {
     let shorter = base.len().min(target.len());
     let begin = (0..shorter).take_while(|at| base[*at] == target[*at]).count();
@@ -154,7 +154,7 @@ fn delta_size(size: usize) -> Vec<u8> {
     }
 }
 
-/// What a delta makes of its base: a second, plain reading of gitformat-pack.
+/// Applies a delta, independently of the crate (gitformat-pack).
 pub fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = delta.iter().copied();
     let mut size = || -> Option<u64> {

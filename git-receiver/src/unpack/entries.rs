@@ -1,5 +1,4 @@
-//! The entries of a pack in the order in which they came: where each is, what it is, and the deltas among them inflated as
-//! far as there is room.
+//! The entries of a pack, in pack order, with their positions and kinds. Inflated deltas are cached up to a limit.
 
 use std::io;
 use std::sync::Arc;
@@ -15,58 +14,58 @@ use crate::memory::Reservation;
 use crate::pack::PackBytes;
 use crate::{Limits, MemoryPool};
 
-/// How many bytes of inflated deltas are kept until they are applied. The others are inflated twice.
-const DELTAS_KEPT_MAX: usize = 64 * 1024 * 1024;
+/// How many bytes of inflated deltas are cached until they are applied. The others are inflated twice.
+const CACHED_DELTA_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// How much of a pack in a file is read at once.
-const WINDOW: u64 = 256 * 1024;
+/// How much of a pack file is read at once.
+const WINDOW_BYTES: u64 = 256 * 1024;
 
-/// What an entry takes from when it is found until the push is over, apart from what it names.
+/// The memory of an entry until the push is finished, without its references.
 const ENTRY_BYTES: u64 = 400;
 
-/// Where the inflated delta of an entry is, when it is not kept.
-const NOT_KEPT: u32 = u32::MAX;
+/// The value of `cached_at` for a delta that is not cached.
+const NOT_CACHED: u32 = u32::MAX;
 
 /// The entries of a pack.
 pub(super) struct Entries {
     pub(super) bytes: PackBytes,
-    /// In the order of their offsets.
+    /// Sorted by offset.
     pub(super) list: Vec<Entry>,
-    /// The bytes of everything inflated so far, with what the deltas declare.
+    /// The inflated bytes so far, including the declared results of deltas.
     pub(super) total: u64,
     deltas: Vec<u8>,
-    /// Where the delta of each entry begins in `deltas`.
-    kept: Vec<u32>,
-    /// What is held for the entries and their deltas.
-    held: Reservation,
+    /// Where the delta of each entry starts in `deltas`.
+    cached_at: Vec<u32>,
+    /// Reserved for the entries and the cached deltas.
+    reservation: Reservation,
     pub(super) memory: Arc<dyn MemoryPool>,
 }
 
 pub(super) struct Entry {
-    /// Where it begins; other entries know it by that.
+    /// Where the entry starts in the pack; ofs-deltas refer to it.
     pub(super) offset: u64,
-    /// Where its stream begins …
+    /// Where its zlib stream starts.
     pub(super) start: u64,
-    /// … and ends.
+    /// Where its zlib stream ends.
     pub(super) end: u64,
-    /// The bytes that its stream inflates to.
+    /// The size of the inflated stream.
     pub(super) size: u64,
-    pub(super) body: Body,
+    pub(super) kind: EntryKind,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Body {
+pub(super) enum EntryKind {
     Whole(Kind),
-    /// On the entry at this offset.
+    /// A delta against the entry at this offset.
     OfsDelta(u64),
     RefDelta(ObjectId),
 }
 
-/// What takes the contents of the objects that came whole: the entry's index, its kind, its content.
+/// Receives the contents of undeltified objects: entry index, kind, content.
 pub(super) type Sink<'s> = dyn FnMut(u32, Kind, &[u8]) -> Result<(), UnpackError> + 's;
 
 impl Entries {
-    /// Reads the entries of `bytes`, checking counts and sizes, and hands the contents of whole objects to `sink`.
+    /// Reads the entries of `bytes`, checks counts and sizes, and passes the contents of undeltified objects to `sink`.
     pub(super) fn read(
         bytes: PackBytes,
         limits: &Limits,
@@ -81,35 +80,35 @@ impl Entries {
         };
         let count = u32::from_be_bytes([a, b, c, d]);
         let found = usize::try_from(count).unwrap_or(usize::MAX);
-        // An entry takes two bytes at least.
+        // An entry takes at least two bytes.
         if u64::from(count) > bytes.length() {
             return Err(UnpackError::Truncated);
         }
         if found > limits.objects {
             return Err(UnpackError::TooManyObjects { found, limit: limits.objects });
         }
-        let mut held = Reservation::new(memory);
-        held.try_grow(u64::from(count) * ENTRY_BYTES)?;
-        let room =
-            DELTAS_KEPT_MAX.min(usize::try_from(bytes.length().saturating_mul(4)).unwrap_or(usize::MAX));
+        let mut reservation = Reservation::new(memory);
+        reservation.try_grow(u64::from(count) * ENTRY_BYTES)?;
+        let capacity = CACHED_DELTA_BYTES_MAX
+            .min(usize::try_from(bytes.length().saturating_mul(4)).unwrap_or(usize::MAX));
         let mut entries = Self {
             bytes: bytes.clone(),
             list: Vec::with_capacity(found),
             total: 0,
-            deltas: Vec::with_capacity(room),
-            kept: vec![NOT_KEPT; found],
-            held,
+            deltas: Vec::with_capacity(capacity),
+            cached_at: vec![NOT_CACHED; found],
+            reservation,
             memory: Arc::clone(memory),
         };
         let mut cursor = Cursor::new(&bytes, memory);
         for index in 0..count {
             let entry = cursor.entry(limits, &mut entries.total)?;
-            match entry.body {
-                Body::Whole(kind) => sink(index, kind, &cursor.inflated)?,
-                Body::OfsDelta(_) | Body::RefDelta(_) => {
-                    // What a delta says it will become counts before anything is built from it.
+            match entry.kind {
+                EntryKind::Whole(kind) => sink(index, kind, &cursor.inflated)?,
+                EntryKind::OfsDelta(_) | EntryKind::RefDelta(_) => {
+                    // The declared size of a delta's result counts before anything is allocated for it.
                     self::count(delta::sizes(&cursor.inflated)?.1, limits, &mut entries.total)?;
-                    entries.keep(index as usize, &cursor.inflated);
+                    entries.cache_delta(index as usize, &cursor.inflated);
                 }
             }
             entries.list.push(entry);
@@ -121,49 +120,53 @@ impl Entries {
         }
     }
 
-    /// Holds so many bytes more, as long as the entries are there.
-    pub(super) fn hold(&mut self, bytes: u64) -> Result<(), UnpackError> {
-        Ok(self.held.try_grow(bytes)?)
+    /// Reserves `bytes` for as long as the entries exist.
+    pub(super) fn reserve(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        Ok(self.reservation.try_grow(bytes)?)
     }
 
-    fn keep(&mut self, index: usize, delta: &[u8]) {
+    fn cache_delta(&mut self, index: usize, delta: &[u8]) {
         let fits = self.deltas.len() + delta.len() <= self.deltas.capacity();
-        if fits && self.held.try_grow(delta.len() as u64).is_ok() {
-            // The room is bounded far below what 32 bits count.
-            self.kept[index] = u32::try_from(self.deltas.len()).unwrap_or(NOT_KEPT);
+        if fits && self.reservation.try_grow(delta.len() as u64).is_ok() {
+            // The capacity is far below `u32::MAX`.
+            self.cached_at[index] = u32::try_from(self.deltas.len()).unwrap_or(NOT_CACHED);
             self.deltas.extend_from_slice(delta);
         }
     }
 
-    /// The delta of the entry at `index`, in `buffer` when it was not kept.
+    /// The delta of the entry at `index`, inflated into `reader` unless it is cached.
     pub(super) fn delta<'a>(
         &'a self,
         index: usize,
         reader: &'a mut StreamReader,
     ) -> Result<&'a [u8], UnpackError> {
         let entry = &self.list[index];
-        if self.kept[index] == NOT_KEPT {
+        if self.cached_at[index] == NOT_CACHED {
             reader.inflated = self.inflate(index, reader)?;
             return Ok(&reader.inflated);
         }
-        let start = self.kept[index] as usize;
+        let start = self.cached_at[index] as usize;
         let end = start + usize::try_from(entry.size).map_err(|_| UnpackError::Inflate)?;
         Ok(&self.deltas[start..end])
     }
 
-    /// What the stream of the entry at `index` holds.
+    /// Inflates the stream of the entry at `index`.
     fn inflate(&self, index: usize, reader: &mut StreamReader) -> Result<Vec<u8>, UnpackError> {
         let entry = &self.list[index];
         let stream = self.bytes.read(entry.start, entry.end, &mut reader.stream)?;
         reader.inflater.inflate(stream, entry.size).map_err(|_| UnpackError::Inflate)
     }
 
-    /// The content of the entry at `index`, which came whole.
-    pub(super) fn whole(&self, index: usize, reader: &mut StreamReader) -> Result<Content, UnpackError> {
-        Content::held(&self.memory, self.list[index].size, || self.inflate(index, reader))
+    /// The content of the undeltified entry at `index`.
+    pub(super) fn undeltified(
+        &self,
+        index: usize,
+        reader: &mut StreamReader,
+    ) -> Result<Content, UnpackError> {
+        Content::with_reservation(&self.memory, self.list[index].size, || self.inflate(index, reader))
     }
 
-    /// What the delta of the entry at `index` makes of `base`.
+    /// Applies the delta of the entry at `index` to `base`.
     pub(super) fn apply(
         &self,
         index: usize,
@@ -172,16 +175,16 @@ impl Entries {
     ) -> Result<Content, UnpackError> {
         let delta = self.delta(index, reader)?;
         let (_, size) = delta::sizes(delta)?;
-        Content::held(&self.memory, size, || Ok(delta::apply(base, delta)?))
+        Content::with_reservation(&self.memory, size, || Ok(delta::apply(base, delta)?))
     }
 
-    /// The entry that begins at `offset`.
-    pub(super) fn at(&self, offset: u64) -> Option<usize> {
+    /// The index of the entry at `offset`.
+    pub(super) fn index_at(&self, offset: u64) -> Option<usize> {
         self.list.binary_search_by_key(&offset, |entry| entry.offset).ok()
     }
 }
 
-/// What one thread needs to inflate entries again.
+/// Per-thread buffers for inflating entries again.
 pub(super) struct StreamReader {
     inflater: Inflater,
     stream: Vec<u8>,
@@ -194,7 +197,7 @@ impl StreamReader {
     }
 }
 
-/// Counts `size` bytes more, and holds them and all before to their limits.
+/// Adds `size` to `total`, and checks the limits of one object and of all.
 pub(super) fn count(size: u64, limits: &Limits, total: &mut u64) -> Result<(), UnpackError> {
     if size > limits.object_bytes {
         return Err(UnpackError::ObjectTooLarge { path: None, size, limit: limits.object_bytes });
@@ -206,29 +209,29 @@ pub(super) fn count(size: u64, limits: &Limits, total: &mut u64) -> Result<(), U
     Ok(())
 }
 
-/// Goes through a pack once.
+/// Reads a pack sequentially.
 struct Cursor<'a> {
     input: Input<'a>,
-    /// One for all entries: making one anew takes longer than inflating most of them.
+    /// Reused, because creating an inflater takes longer than inflating most entries.
     stream: Decompress,
-    /// What the latest entry holds.
+    /// The inflated stream of the latest entry.
     inflated: Vec<u8>,
-    held: Reservation,
+    reservation: Reservation,
 }
 
-/// The bytes of a pack, one after the other.
+/// The bytes of a pack, read sequentially.
 struct Input<'a> {
     bytes: &'a PackBytes,
-    /// Where the next byte stands.
+    /// The position of the next byte.
     at: u64,
-    /// Some bytes of a file …
+    /// A window of a pack file.
     window: Vec<u8>,
-    /// … and where they begin.
+    /// The position of the window.
     window_start: u64,
 }
 
 impl Input<'_> {
-    /// Some of the bytes that come next; none at the end.
+    /// The buffered bytes at the current position; empty at the end.
     fn ahead(&mut self) -> io::Result<&[u8]> {
         if let Some(all) = self.bytes.in_memory() {
             let at = usize::try_from(self.at).unwrap_or(usize::MAX);
@@ -236,7 +239,7 @@ impl Input<'_> {
         }
         if self.at >= self.window_start + self.window.len() as u64 {
             self.window_start = self.at;
-            self.bytes.read(self.at, self.at.saturating_add(WINDOW), &mut self.window)?;
+            self.bytes.read(self.at, self.at.saturating_add(WINDOW_BYTES), &mut self.window)?;
         }
         let at = usize::try_from(self.at - self.window_start).unwrap_or(usize::MAX);
         Ok(self.window.get(at..).unwrap_or_default())
@@ -250,38 +253,43 @@ impl Input<'_> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Behind the header of the pack.
+    /// Starts after the pack header.
     fn new(bytes: &'a PackBytes, memory: &Arc<dyn MemoryPool>) -> Self {
         let input = Input { bytes, at: 12, window: Vec::new(), window_start: 0 };
-        Self { input, stream: Decompress::new(true), inflated: Vec::new(), held: Reservation::new(memory) }
+        Self {
+            input,
+            stream: Decompress::new(true),
+            inflated: Vec::new(),
+            reservation: Reservation::new(memory),
+        }
     }
 
     fn entry(&mut self, limits: &Limits, total: &mut u64) -> Result<Entry, UnpackError> {
         let offset = self.input.at;
-        let (kind, size) = self.head()?;
-        let body = match kind {
-            1 => Body::Whole(Kind::Commit),
-            2 => Body::Whole(Kind::Tree),
-            3 => Body::Whole(Kind::Blob),
-            4 => Body::Whole(Kind::Tag),
-            6 => Body::OfsDelta(offset.checked_sub(self.distance()?).ok_or(CorruptDeltaError)?),
+        let (kind, size) = self.entry_header()?;
+        let kind = match kind {
+            1 => EntryKind::Whole(Kind::Commit),
+            2 => EntryKind::Whole(Kind::Tree),
+            3 => EntryKind::Whole(Kind::Blob),
+            4 => EntryKind::Whole(Kind::Tag),
+            6 => EntryKind::OfsDelta(offset.checked_sub(self.base_distance()?).ok_or(CorruptDeltaError)?),
             7 => {
                 let mut id = [0; 20];
                 for byte in &mut id {
                     *byte = self.input.byte()?;
                 }
-                Body::RefDelta(ObjectId::Sha1(id))
+                EntryKind::RefDelta(ObjectId::Sha1(id))
             }
             other => return Err(UnpackError::EntryType(other)),
         };
         count(size, limits, total)?;
         let start = self.input.at;
         self.inflate(size)?;
-        Ok(Entry { offset, start, end: self.input.at, size, body })
+        Ok(Entry { offset, start, end: self.input.at, size, kind })
     }
 
-    /// Type and size: three bits and four, then seven more a byte.
-    fn head(&mut self) -> Result<(u8, u64), UnpackError> {
+    /// Type and size: three bits and four bits, then seven more per byte.
+    fn entry_header(&mut self) -> Result<(u8, u64), UnpackError> {
         let first = self.input.byte()?;
         let mut size = u64::from(first & 0x0f);
         let mut byte = first;
@@ -297,8 +305,8 @@ impl<'a> Cursor<'a> {
         Ok((first >> 4 & 7, size))
     }
 
-    /// How far back the base of an ofs-delta begins.
-    fn distance(&mut self) -> Result<u64, UnpackError> {
+    /// The negative offset of an ofs-delta's base.
+    fn base_distance(&mut self) -> Result<u64, UnpackError> {
         let mut byte = self.input.byte()?;
         let mut distance = u64::from(byte & 0x7f);
         while byte & 0x80 != 0 {
@@ -309,16 +317,16 @@ impl<'a> Cursor<'a> {
         Ok(distance)
     }
 
-    /// Inflates exactly `size` bytes; never more, whatever the stream holds.
+    /// Inflates a stream of exactly `size` bytes, and never writes more.
     fn inflate(&mut self, size: u64) -> Result<(), UnpackError> {
         let size = usize::try_from(size).map_err(|_| UnpackError::Inflate)?;
         if size > self.inflated.capacity() {
-            // One buffer for all, as large as the largest, and the smaller one while it grows.
-            self.held.try_resize((self.inflated.capacity() + size) as u64)?;
+            // The buffer is as large as the largest entry; while it grows, the old one exists too.
+            self.reservation.try_resize((self.inflated.capacity() + size) as u64)?;
         }
         let (stream, out) = (&mut self.stream, &mut self.inflated);
         out.clear();
-        // A byte of room behind the end makes a stream that goes on show itself.
+        // One spare byte at the end detects a stream that is longer than `size`.
         out.try_reserve(size.checked_add(1).ok_or(UnpackError::Inflate)?)
             .map_err(|_| UnpackError::Inflate)?;
         stream.reset(true);

@@ -1,14 +1,15 @@
-//! Unpacks a pack (gitformat-pack), bounded in everything, in three steps: [`mod@scan`] inflates the entries as they come and
-//! checks what came whole, [`mod@resolve`] applies the deltas, [`Resolved::settle`] decides what is to be stored. Between them the
-//! caller asks the repository: for the bases that the pack leaves out (a thin pack), and for what it has already.
+//! Unpacks a pack (gitformat-pack) within limits, in three steps: [`mod@scan`] inflates the entries and checks the
+//! undeltified objects, [`mod@resolve`] applies the deltas, and [`Resolved::select_for_storage`] selects the objects to
+//! store. Between the steps the caller reads from the repository: the delta bases of a thin pack, and which objects exist
+//! already.
 //!
-//! The pack stays where it is, in memory or in a file. What is held beside it is a bounded part of the inflated deltas
-//! ([`entries`]), the contents that are being built, and some hundred bytes an object. Blocking: it inflates and hashes, on as
-//! many threads as there are cores.
+//! The pack stays in memory or in its file. Besides it, memory holds a bounded cache of inflated deltas ([`entries`]), the
+//! contents that are being reconstructed, and some hundred bytes per object. All functions block: they inflate and hash, on
+//! as many threads as there are cores.
 
 mod entries;
-mod found;
-mod paths;
+mod oversized;
+mod pack_index;
 mod resolve;
 mod resolved;
 mod scan;
@@ -21,116 +22,116 @@ use crate::delta::CorruptDeltaError;
 use crate::receive::RequestError;
 use crate::{CorruptObjectError, LimitKind, OutOfMemoryError, RepositoryError};
 
-pub use found::FsckWarnings;
-pub(crate) use paths::find_larger;
+pub(crate) use oversized::find_oversized;
+pub use pack_index::FsckWarnings;
 pub(crate) use resolve::resolve;
 pub(crate) use resolved::{Bases, Resolved, compress};
 pub(crate) use scan::{Scanned, scan};
 
-/// Why a pack was not unpacked: it is refused, in git's kind of words, or the repository cannot be read
-/// ([`UnpackError::is_rejection`]). Nothing of it is kept.
+/// Why a pack was not unpacked: either it is rejected, in git's wording, or the repository cannot be read
+/// ([`UnpackError::is_rejection`]). Nothing is stored.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    /// The request is beyond its limit.
+    /// The pack exceeds the limit on request bytes.
     #[error("the push is larger than {} MiB", limit / 1024 / 1024)]
     TooLarge {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The pack ends early, or was never sent.
+    /// The pack ends early, or is missing.
     #[error("early end of the pack")]
     Truncated,
-    /// The pack does not begin as one.
+    /// The pack header or an entry header is malformed.
     #[error("bad pack header")]
     Header,
-    /// More objects than one push may hold.
+    /// The pack exceeds the limit on objects.
     #[error("the pack has {found} objects, more than {limit}")]
     TooManyObjects {
-        /// How many.
+        /// The number of objects.
         found: usize,
         /// The limit.
         limit: usize,
     },
-    /// An object beyond its limit.
+    /// An object exceeds the limit on object bytes.
     #[error("{} takes {size} bytes, more than {limit}", path.as_deref().unwrap_or("an object"))]
     ObjectTooLarge {
-        /// Where it stands in the tree, as far as that could be found out.
+        /// The path of the object, if it is known.
         path: Option<String>,
-        /// Its size in bytes.
+        /// The size in bytes.
         size: u64,
         /// The limit in bytes.
         limit: u64,
     },
-    /// All objects together are beyond their limit.
+    /// All objects together exceed the limit on inflated bytes.
     #[error("the objects take more than {} MiB together", limit / 1024 / 1024)]
     InflatedTooLarge {
         /// The limit in bytes.
         limit: u64,
     },
-    /// An entry of no known type.
+    /// An entry has an unknown type.
     #[error("an entry of the pack has unknown type {0}")]
     EntryType(u8),
-    /// A zlib stream that is none, or not of the size its entry says.
+    /// A zlib stream is malformed, or has another size than declared.
     #[error("an entry of the pack cannot be inflated")]
     Inflate,
-    /// The pack's checksum is not that of its bytes.
+    /// The trailing checksum does not match.
     #[error("pack checksum mismatch")]
     Checksum,
-    /// Something stands behind the pack.
+    /// There are bytes after the pack.
     #[error("garbage behind the pack")]
     Trailing,
-    /// A delta is damaged.
+    /// A delta is malformed or does not match its base.
     #[error("{0}")]
     Delta(String),
     /// Deltas whose base is neither in the pack nor in the repository.
     #[error("pack has {0} unresolved deltas")]
     Unresolved(usize),
-    /// A chain of deltas beyond its limit.
+    /// A delta chain exceeds the limit.
     #[error("a chain of more than {0} deltas")]
     DeltaDepth(usize),
-    /// An object that `git fsck --strict` would not accept.
+    /// `git fsck --strict` rejects an object.
     #[error("object {id}: {why}")]
-    BadObject {
+    FsckError {
         /// The object.
         id: ObjectId,
-        /// What is wrong, in fsck's terms.
+        /// The fsck message.
         why: String,
     },
-    /// Bytes made to share their name with others.
+    /// SHA-1 collision detection found an attack.
     #[error("an object looks like a SHA-1 collision attack")]
     Collision,
-    /// An object names what is not there.
+    /// The connectivity check failed.
     #[error(transparent)]
     ConnectivityError(#[from] ConnectivityError),
-    /// What stands before the pack is beyond a limit.
+    /// The lines before the pack exceed a limit.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The client uses another object format.
     #[error("only object format sha1 is understood")]
     ObjectFormat,
-    /// The server cannot keep the pack or read it back.
+    /// The server cannot spool the pack or read it back.
     #[error("the server cannot read what it has received: {0}")]
     Spool(String),
-    /// The unpacking itself died.
+    /// An unpack thread panicked.
     #[error("unpacking failed inside the server")]
     Panicked,
     /// The repository cannot be read.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
-    /// A stored object, on which the pack builds, is damaged.
+    /// A delta base in the repository is corrupt.
     #[error(transparent)]
     Corrupt(#[from] CorruptObjectError),
 }
 
 impl UnpackError {
-    /// Whether the push itself is refused; otherwise the repository is at fault, and its error is for the operator.
+    /// Whether the push is at fault. Otherwise the repository is, and the error is for the operator.
     pub fn is_rejection(&self) -> bool {
         !matches!(self, Self::Repository(_) | Self::Corrupt(_))
     }
 }
 
 impl UnpackError {
-    /// The limit that the push is beyond, where it is refused for one that can be set.
+    /// The configurable limit that the push exceeds, if that is the reason.
     pub fn limit(&self) -> Option<LimitKind> {
         Some(match self {
             Self::TooLarge { .. } => LimitKind::RequestBytes,

@@ -1,7 +1,7 @@
-//! Applies the deltas of a pack; every object that comes of it is named and checked.
+//! Applies the deltas of a pack; every resulting object is hashed and checked.
 //!
-//! The work is shared by threads: each takes the next base, an object that came whole or one that the repository has, and
-//! follows everything that is built on it. What an object is built of is never waited for.
+//! Threads share the work: each takes the next base, an undeltified object of the pack or an object of the repository, and
+//! resolves all deltas that descend from it. No thread ever waits for a base.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -12,21 +12,21 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::UnpackError;
-use super::entries::{Body, Entries, StreamReader};
-use super::found::{Findings, Found};
+use super::entries::{Entries, EntryKind, StreamReader};
+use super::pack_index::{PackIndex, PackedObject};
 use super::resolved::{Bases, Resolved};
 use super::scan::Scanned;
 use crate::Limits;
 use crate::content::Content;
 
-/// The most threads that one pack is unpacked by.
+/// The most threads for one pack.
 const THREADS_MAX: usize = 8;
 
-/// How many deltas a pack has at least for each thread: starting one takes as long as applying some of them.
-const DELTAS_A_THREAD: usize = 500;
+/// The minimum number of deltas per thread: starting a thread takes as long as applying some of them.
+const DELTAS_PER_THREAD_MIN: usize = 500;
 
-/// Applies the deltas. `bases` are the objects of the repository that the pack builds on, `shallow` the commits whose parents
-/// need not be there. Blocking.
+/// Applies the deltas. `bases` are the delta bases in the repository; the parents of the commits in `shallow` can be
+/// missing. Blocking.
 pub(crate) fn resolve(
     scanned: Scanned,
     bases: Bases,
@@ -34,86 +34,87 @@ pub(crate) fn resolve(
     limits: &Limits,
 ) -> Result<Resolved, UnpackError> {
     let Scanned { entries, whole } = scanned;
-    let work = Work::new(&entries, &bases, &whole.found, shallow, limits.delta_depth);
+    let work = DeltaQueue::new(&entries, &bases, &whole.objects, shallow, limits.delta_depth);
     let deltas = work.deltas;
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = (deltas / DELTAS_A_THREAD).clamp(1, cores.min(THREADS_MAX));
-    let made = thread::scope(|scope| {
-        // Where the system gives no more threads, those that there are do all of it.
+    let threads = (deltas / DELTAS_PER_THREAD_MIN).clamp(1, cores.min(THREADS_MAX));
+    let indexed = thread::scope(|scope| {
+        // If the system does not start more threads, the existing ones do all the work.
         let start = |_| thread::Builder::new().spawn_scoped(scope, || work.run()).ok();
         let others: Vec<_> = (1..threads).map_while(start).collect();
-        let mut made = vec![work.run()];
-        made.extend(others.into_iter().map(|other| other.join().unwrap_or(Err(UnpackError::Panicked))));
-        made.into_iter().collect::<Result<Vec<_>, _>>()
+        let mut indexed = vec![work.run()];
+        indexed.extend(others.into_iter().map(|other| other.join().unwrap_or(Err(UnpackError::Panicked))));
+        indexed.into_iter().collect::<Result<Vec<_>, _>>()
     })?;
-    let applied: usize = made.iter().map(|made| made.found.len()).sum();
+    let applied: usize = indexed.iter().map(|indexed| indexed.objects.len()).sum();
     if applied < deltas {
         return Err(UnpackError::Unresolved(deltas - applied));
     }
     drop(work);
-    let mut findings = whole;
-    made.into_iter().for_each(|made| findings.append(made));
-    Ok(Resolved { entries, bases, findings })
+    let mut index = whole;
+    indexed.into_iter().for_each(|indexed| index.append(indexed));
+    Ok(Resolved { entries, bases, index })
 }
 
-/// What others may be built on.
-struct Built {
+/// An object that deltas can build on.
+struct ResolvedBase {
     kind: Kind,
     content: Content,
     id: ObjectId,
-    /// Its entry, if it is of the pack.
+    /// Its entry, if it is in the pack.
     entry: Option<u32>,
     depth: u32,
 }
 
-/// What is to be done, shared by the threads.
-struct Work<'a> {
+/// The work, shared by all threads.
+struct DeltaQueue<'a> {
     entries: &'a Entries,
     shallow: &'a HashSet<ObjectId>,
     depth_max: usize,
     deltas: usize,
-    /// What to begin with: what the repository has, …
+    /// Delta bases in the repository; the walks start here.
     bases: Vec<(&'a ObjectId, &'a (Kind, Vec<u8>))>,
-    /// … and what came whole and has others built on it.
-    whole: Vec<Found>,
-    /// The deltas by the entry that they build on, …
+    /// Undeltified objects with deltas; the walks continue here.
+    whole: Vec<PackedObject>,
+    /// Deltas by the entry of their base, for ofs-deltas.
     on_entry: Vec<(u32, u32)>,
-    /// … or the object.
+    /// Deltas by the id of their base, for ref-deltas.
     on_id: Vec<(ObjectId, u32)>,
-    /// How many deltas are built on each entry, directly or not, as far as entries say.
-    weights: Vec<u32>,
-    /// Which entries were built on their base. Each is once, so that a circle of deltas is never entered.
-    taken: Vec<AtomicBool>,
-    /// The next base to begin with.
+    /// The number of direct and indirect ofs-deltas of each entry.
+    descendants: Vec<u32>,
+    /// Which entries are claimed by a thread. Each is claimed once, so that a cycle of deltas is never entered.
+    claimed: Vec<AtomicBool>,
+    /// The index of the next base.
     next: AtomicUsize,
-    /// One thread has failed: the others need not go on.
+    /// A thread failed, so that the others stop.
     failed: AtomicBool,
 }
 
-impl<'a> Work<'a> {
+impl<'a> DeltaQueue<'a> {
     fn new(
         entries: &'a Entries,
         bases: &'a Bases,
-        whole: &[Found],
+        whole: &[PackedObject],
         shallow: &'a HashSet<ObjectId>,
         depth_max: usize,
     ) -> Self {
         let (mut on_entry, mut on_id) = (Vec::new(), Vec::new());
-        let mut weights = vec![0u32; entries.list.len()];
+        let mut descendants = vec![0u32; entries.list.len()];
         let mut deltas = 0;
-        // A base by offset stands before what builds on it, so backwards every weight is whole when it is added.
+        // The base of an ofs-delta precedes it, so that in reverse order each count is complete before it is added to its
+        // base.
         let count = u32::try_from(entries.list.len()).unwrap_or(u32::MAX);
         for (index, entry) in (0..count).rev().zip(entries.list.iter().rev()) {
-            match entry.body {
-                Body::Whole(_) => continue,
-                Body::OfsDelta(offset) => {
-                    // What begins at no entry is never built, and so is told as unresolved.
-                    if let Some(base) = entries.at(offset).filter(|base| *base < index as usize) {
-                        weights[base] = weights[base].saturating_add(1 + weights[index as usize]);
+            match entry.kind {
+                EntryKind::Whole(_) => continue,
+                EntryKind::OfsDelta(offset) => {
+                    // An offset where no entry starts: the delta is reported as unresolved.
+                    if let Some(base) = entries.index_at(offset).filter(|base| *base < index as usize) {
+                        descendants[base] = descendants[base].saturating_add(1 + descendants[index as usize]);
                         on_entry.push((u32::try_from(base).unwrap_or(u32::MAX), index));
                     }
                 }
-                Body::RefDelta(id) => on_id.push((id, index)),
+                EntryKind::RefDelta(id) => on_id.push((id, index)),
             }
             deltas += 1;
         }
@@ -128,8 +129,8 @@ impl<'a> Work<'a> {
             whole: Vec::new(),
             on_entry,
             on_id,
-            weights,
-            taken: entries.list.iter().map(|_| AtomicBool::new(false)).collect(),
+            descendants,
+            claimed: entries.list.iter().map(|_| AtomicBool::new(false)).collect(),
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         };
@@ -137,18 +138,19 @@ impl<'a> Work<'a> {
         work
     }
 
-    fn has_deltas(&self, found: &Found) -> bool {
-        !run_of(&self.on_entry, &found.entry).is_empty() || !run_of(&self.on_id, &found.id).is_empty()
+    fn has_deltas(&self, found: &PackedObject) -> bool {
+        !equal_range(&self.on_entry, &found.entry).is_empty()
+            || !equal_range(&self.on_id, &found.id).is_empty()
     }
 
-    /// One thread's part: as much as it gets to.
-    fn run(&self) -> Result<Findings, UnpackError> {
-        let mut made = Findings::of(&self.entries.memory);
+    /// The work of one thread.
+    fn run(&self) -> Result<PackIndex, UnpackError> {
+        let mut indexed = PackIndex::of(&self.entries.memory);
         let mut reader = StreamReader::new();
         while !self.failed.load(Ordering::Relaxed) {
-            let begun = match self.begin(self.next.fetch_add(1, Ordering::Relaxed), &mut reader) {
-                Ok(None) => return Ok(made),
-                Ok(Some(base)) => self.follow(base, &mut reader, &mut made),
+            let begun = match self.nth_base(self.next.fetch_add(1, Ordering::Relaxed), &mut reader) {
+                Ok(None) => return Ok(indexed),
+                Ok(Some(base)) => self.resolve_descendants(base, &mut reader, &mut indexed),
                 Err(error) => Err(error),
             };
             if let Err(error) = begun {
@@ -156,26 +158,31 @@ impl<'a> Work<'a> {
                 return Err(error);
             }
         }
-        Ok(made)
+        Ok(indexed)
     }
 
-    /// The base at `index`, first those of the repository and then the pack's: `None` behind the last one.
-    fn begin(&self, index: usize, reader: &mut StreamReader) -> Result<Option<Built>, UnpackError> {
+    /// The base at `index`, first those of the repository and then those of the pack; `None` after the last one.
+    fn nth_base(&self, index: usize, reader: &mut StreamReader) -> Result<Option<ResolvedBase>, UnpackError> {
         if let Some((id, (kind, content))) = self.bases.get(index) {
             let clone = || Ok::<_, UnpackError>(content.clone());
-            let content = Content::held(&self.entries.memory, content.len() as u64, clone)?;
-            return Ok(Some(Built { kind: *kind, content, id: **id, entry: None, depth: 0 }));
+            let content = Content::with_reservation(&self.entries.memory, content.len() as u64, clone)?;
+            return Ok(Some(ResolvedBase { kind: *kind, content, id: **id, entry: None, depth: 0 }));
         }
         let Some(found) = self.whole.get(index - self.bases.len()) else { return Ok(None) };
-        let content = self.entries.whole(found.entry as usize, reader)?;
-        Ok(Some(Built { kind: found.kind, content, id: found.id, entry: Some(found.entry), depth: 0 }))
+        let content = self.entries.undeltified(found.entry as usize, reader)?;
+        Ok(Some(ResolvedBase { kind: found.kind, content, id: found.id, entry: Some(found.entry), depth: 0 }))
     }
 
-    /// Builds everything that builds on `base`, depth first. An object that most is built on comes last of those with its
-    /// base, which is let go then: so at no time are more contents held than the logarithm of their number.
-    fn follow(&self, base: Built, reader: &mut StreamReader, made: &mut Findings) -> Result<(), UnpackError> {
-        let mut waiting: Vec<(u32, Rc<Built>)> = Vec::new();
-        self.wait(base, &mut waiting);
+    /// Resolves all descendants of `base`, depth first. Of the deltas of one base, the one with the most descendants comes
+    /// last, after which the base is freed: at most a logarithmic number of contents is in memory.
+    fn resolve_descendants(
+        &self,
+        base: ResolvedBase,
+        reader: &mut StreamReader,
+        indexed: &mut PackIndex,
+    ) -> Result<(), UnpackError> {
+        let mut waiting: Vec<(u32, Rc<ResolvedBase>)> = Vec::new();
+        self.push_deltas(base, &mut waiting);
         while let Some((index, base)) = waiting.pop() {
             let depth = base.depth + 1;
             if depth as usize > self.depth_max {
@@ -184,30 +191,30 @@ impl<'a> Work<'a> {
             let content = self.entries.apply(index as usize, &base.content.bytes, reader)?;
             let kind = base.kind;
             drop(base);
-            let id = made.add(index, kind, &content.bytes, depth, self.shallow)?;
-            self.wait(Built { kind, content, id, entry: Some(index), depth }, &mut waiting);
+            let id = indexed.add(index, kind, &content.bytes, depth, self.shallow)?;
+            self.push_deltas(ResolvedBase { kind, content, id, entry: Some(index), depth }, &mut waiting);
         }
         Ok(())
     }
 
-    /// Takes the deltas that build on `base`, and puts them behind each other, the heaviest below.
-    fn wait(&self, base: Built, waiting: &mut Vec<(u32, Rc<Built>)>) {
-        let by_entry = base.entry.map_or(&[][..], |entry| run_of(&self.on_entry, &entry));
-        let by_id = run_of(&self.on_id, &base.id);
+    /// Claims the deltas of `base` and pushes them, the one with the most descendants first.
+    fn push_deltas(&self, base: ResolvedBase, waiting: &mut Vec<(u32, Rc<ResolvedBase>)>) {
+        let by_entry = base.entry.map_or(&[][..], |entry| equal_range(&self.on_entry, &entry));
+        let by_id = equal_range(&self.on_id, &base.id);
         if by_entry.is_empty() && by_id.is_empty() {
             return;
         }
         let base = Rc::new(base);
         let first = waiting.len();
         let deltas = by_entry.iter().map(|(_, index)| *index).chain(by_id.iter().map(|(_, index)| *index));
-        let free = deltas.filter(|index| !self.taken[*index as usize].swap(true, Ordering::Relaxed));
+        let free = deltas.filter(|index| !self.claimed[*index as usize].swap(true, Ordering::Relaxed));
         waiting.extend(free.map(|index| (index, Rc::clone(&base))));
-        waiting[first..].sort_by_key(|(index, _)| std::cmp::Reverse(self.weights[*index as usize]));
+        waiting[first..].sort_by_key(|(index, _)| std::cmp::Reverse(self.descendants[*index as usize]));
     }
 }
 
-/// Those of the sorted `pairs` whose first part is `key`.
-fn run_of<'p, K: Ord>(pairs: &'p [(K, u32)], key: &K) -> &'p [(K, u32)] {
+/// The range of the sorted `pairs` with this key.
+fn equal_range<'p, K: Ord>(pairs: &'p [(K, u32)], key: &K) -> &'p [(K, u32)] {
     let start = pairs.partition_point(|(found, _)| found < key);
     let length = pairs[start..].iter().take_while(|(found, _)| found == key).count();
     &pairs[start..start + length]

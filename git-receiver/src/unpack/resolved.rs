@@ -1,5 +1,5 @@
-//! A pack of which all objects are known. It decides what is stored of them, and how: as it was received, unless the repository
-//! has it already or too many deltas would lie on each other.
+//! A resolved pack. It selects which objects are stored, and in which form: as received, unless the delta chain would become
+//! too long.
 
 use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
@@ -10,69 +10,69 @@ use gix_hash::ObjectId;
 use gix_object::Kind;
 
 use super::UnpackError;
-use super::entries::{Body, Entries, StreamReader};
-use super::found::{Findings, Found, FsckWarnings};
+use super::entries::{Entries, EntryKind, StreamReader};
+use super::pack_index::{FsckWarnings, PackIndex, PackedObject};
 use crate::ObjectInfo;
-use crate::connectivity::Links;
+use crate::connectivity::ObjectRefs;
 use crate::content::Content;
 use crate::memory::Reservation;
-use crate::pack::{Pack, Packed};
+use crate::pack::{Pack, PackEntry};
 
-/// The most deltas that lie on each other in a repository: to read an object, all of them are. As many as git has in a pack.
-const DEPTH_MAX: u32 = 50;
+/// The longest delta chain in a repository: all of it is read for one object. git's default for `pack.depth`.
+const DELTA_DEPTH_MAX: u32 = 50;
 
-/// The most bytes of a delta, inflated. So what has to be read for an object is bounded too.
+/// The largest stored delta, inflated. This bounds the bytes that are read for one object.
 const DELTA_BYTES_MAX: u64 = 256 * 1024;
 
-/// What an object takes that is to be stored, until it is.
-const STORED_BYTES: u64 = 200;
+/// The memory of an object that waits for storage.
+const STORED_ENTRY_BYTES: u64 = 200;
 
-/// The contents of objects that the repository has, and on which the pack builds.
+/// The contents of delta bases in the repository.
 pub(crate) type Bases = HashMap<ObjectId, (Kind, Vec<u8>)>;
 
-/// A pack of which all objects are known.
+/// A pack with all deltas resolved.
 pub(crate) struct Resolved {
     pub(super) entries: Entries,
     pub(super) bases: Bases,
-    pub(super) findings: Findings,
+    pub(super) index: PackIndex,
 }
 
 impl Resolved {
-    /// The names of all objects of the pack, some of them more than once.
+    /// The ids of all objects in the pack; duplicates are possible.
     pub(crate) fn ids(&self) -> impl Iterator<Item = ObjectId> {
-        self.findings.found.iter().map(|found| found.id)
+        self.index.objects.iter().map(|found| found.id)
     }
 
-    /// Whether there is a commit in the pack.
+    /// Whether the pack contains a commit.
     pub(crate) fn has_commits(&self) -> bool {
-        self.findings.found.iter().any(|found| found.kind == Kind::Commit)
+        self.index.objects.iter().any(|found| found.kind == Kind::Commit)
     }
 
-    /// Those of `ids` that are commits of the pack.
+    /// Those of `ids` that are commits in the pack.
     pub(crate) fn commits_among(&self, ids: &[ObjectId]) -> Vec<ObjectId> {
         let wanted: HashSet<ObjectId> = ids.iter().copied().collect();
-        let commits = self.findings.found.iter().filter(|found| found.kind == Kind::Commit);
+        let commits = self.index.objects.iter().filter(|found| found.kind == Kind::Commit);
         let found: HashSet<ObjectId> =
             commits.map(|found| found.id).filter(|id| wanted.contains(id)).collect();
         found.into_iter().collect()
     }
 
-    /// What fsck warns of in them.
+    /// The fsck warnings.
     pub(crate) fn warnings(&self) -> FsckWarnings {
-        self.findings.warnings.clone()
+        self.index.warnings.clone()
     }
 
-    /// What the objects of the pack are and name.
-    pub(crate) fn links(&self) -> &Links {
-        &self.findings.links
+    /// The objects of the pack and their references.
+    pub(crate) fn refs(&self) -> &ObjectRefs {
+        &self.index.refs
     }
 
-    /// The objects of the repository on which the pack builds.
+    /// The delta bases in the repository.
     pub(crate) fn bases(&self) -> impl Iterator<Item = ObjectId> {
         self.bases.keys().copied()
     }
 
-    /// Hands the contents of those of `ids` that are in the pack to `each`, one after the other. Blocking.
+    /// Passes the contents of those of `ids` that are in the pack to `each`. Blocking.
     pub(crate) fn each_content(
         &self,
         ids: &[ObjectId],
@@ -81,45 +81,49 @@ impl Resolved {
         let entries = self.entries_by_id();
         let there = ids.iter().filter_map(|id| Some((*id, *entries.get(id)?)));
         for (id, entry) in there {
-            each(id, &self.build(entry, &entries)?.bytes)?;
+            each(id, &self.reconstruct(entry, &entries)?.bytes)?;
         }
         Ok(())
     }
 
-    /// What is to be stored, `known` being what the repository has of the pack and of what it builds on. Blocking.
-    pub(crate) fn settle(self, known: &HashMap<ObjectId, ObjectInfo>) -> Result<Pack, UnpackError> {
+    /// Selects the objects to store. `known` has the objects of the pack and the delta bases that the repository has.
+    /// Blocking.
+    pub(crate) fn select_for_storage(
+        self,
+        known: &HashMap<ObjectId, ObjectInfo>,
+    ) -> Result<Pack, UnpackError> {
         let mut names = vec![ObjectId::null(gix_hash::Kind::Sha1); self.entries.list.len()];
-        for found in &self.findings.found {
+        for found in &self.index.objects {
             names[found.entry as usize] = found.id;
         }
-        // Of two entries with the same object the one on fewer deltas is kept. What it builds on lies on fewer still, so that
-        // nothing ever builds on itself. In this order a base stands before what builds on it.
-        let mut kept = self.findings.found.clone();
+        // Of duplicates, the one with the shortest delta chain is kept. Its base has an even shorter chain, so that no
+        // object depends on itself, and in this order a base precedes its deltas.
+        let mut kept = self.index.objects.clone();
         kept.sort_unstable_by_key(|found| (found.depth, found.entry));
         let mut depths: HashMap<ObjectId, u32> = HashMap::with_capacity(kept.len());
         kept.retain(|found| !known.contains_key(&found.id) && depths.insert(found.id, 0).is_none());
         let entries = LazyCell::new(|| self.entries_by_id());
-        let mut held = Reservation::new(&self.entries.memory);
-        held.try_grow(kept.len() as u64 * STORED_BYTES)?;
+        let mut reservation = Reservation::new(&self.entries.memory);
+        reservation.try_grow(kept.len() as u64 * STORED_ENTRY_BYTES)?;
         let mut stored = Vec::with_capacity(kept.len());
-        for Found { entry, id, kind, .. } in kept {
+        for PackedObject { entry, id, kind, .. } in kept {
             let at = &self.entries.list[entry as usize];
-            let base = match at.body {
-                Body::Whole(_) => None,
-                Body::OfsDelta(offset) => self.entries.at(offset).map(|base| names[base]),
-                Body::RefDelta(base) => Some(base),
+            let base = match at.kind {
+                EntryKind::Whole(_) => None,
+                EntryKind::OfsDelta(offset) => self.entries.index_at(offset).map(|base| names[base]),
+                EntryKind::RefDelta(base) => Some(base),
             };
             let depth = base.map_or(0, |base| {
                 known.get(&base).map(|known| known.depth).or(depths.get(&base).copied()).unwrap_or(0) + 1
             });
             let (start, end) = (at.start, at.end);
-            let (object, whole) = if depth > DEPTH_MAX || depth > 0 && at.size > DELTA_BYTES_MAX {
-                let content = self.build(entry, &entries)?.bytes;
+            let (object, whole) = if depth > DELTA_DEPTH_MAX || depth > 0 && at.size > DELTA_BYTES_MAX {
+                let content = self.reconstruct(entry, &entries)?.bytes;
                 let (size, stream) = (content.len() as u64, compress(&content));
-                held.try_grow(stream.len() as u64)?;
-                (Packed { id, kind, base: None, depth: 0, size, start, end }, Some(stream))
+                reservation.try_grow(stream.len() as u64)?;
+                (PackEntry { id, kind, base: None, depth: 0, size, start, end }, Some(stream))
             } else {
-                (Packed { id, kind, base, depth, size: at.size, start, end }, None)
+                (PackEntry { id, kind, base, depth, size: at.size, start, end }, None)
             };
             depths.insert(id, object.depth);
             stored.push((entry, object, whole));
@@ -132,32 +136,32 @@ impl Resolved {
             compressed.extend(whole.map(|whole| (index, whole)));
         }
         drop(entries);
-        let loose = self.findings.links.dangling().filter(|id| !known.contains_key(id)).collect();
-        Ok(Pack::new(self.entries.bytes, packed, compressed, loose, held))
+        let loose = self.index.refs.dangling().filter(|id| !known.contains_key(id)).collect();
+        Ok(Pack::new(self.entries.bytes, packed, compressed, loose, reservation))
     }
 
-    /// The entry of every object: that on the fewest deltas, where there are several.
+    /// The entry of every object; of duplicates, the one with the shortest delta chain.
     fn entries_by_id(&self) -> HashMap<ObjectId, u32> {
-        let mut found: Vec<&Found> = self.findings.found.iter().collect();
+        let mut found: Vec<&PackedObject> = self.index.objects.iter().collect();
         found.sort_unstable_by_key(|found| std::cmp::Reverse(found.depth));
         found.into_iter().map(|found| (found.id, found.entry)).collect()
     }
 
-    /// The content of an entry, from the bottom of its chain.
-    fn build(&self, entry: u32, entries: &HashMap<ObjectId, u32>) -> Result<Content, UnpackError> {
+    /// The content of an entry, from the bottom of its delta chain.
+    fn reconstruct(&self, entry: u32, entries: &HashMap<ObjectId, u32>) -> Result<Content, UnpackError> {
         let mut reader = StreamReader::new();
         let mut chain = Vec::new();
         let mut index = entry as usize;
         let mut content = loop {
-            let base = match self.entries.list[index].body {
-                Body::Whole(_) => break self.entries.whole(index, &mut reader)?,
-                Body::OfsDelta(offset) => self.entries.at(offset),
-                Body::RefDelta(id) => match (entries.get(&id), self.bases.get(&id)) {
+            let base = match self.entries.list[index].kind {
+                EntryKind::Whole(_) => break self.entries.undeltified(index, &mut reader)?,
+                EntryKind::OfsDelta(offset) => self.entries.index_at(offset),
+                EntryKind::RefDelta(id) => match (entries.get(&id), self.bases.get(&id)) {
                     (Some(base), _) => Some(*base as usize),
                     (None, Some((_, content))) => {
                         chain.push(index);
                         let clone = || Ok::<_, UnpackError>(content.clone());
-                        break Content::held(&self.entries.memory, content.len() as u64, clone)?;
+                        break Content::with_reservation(&self.entries.memory, content.len() as u64, clone)?;
                     }
                     (None, None) => None,
                 },
@@ -172,10 +176,10 @@ impl Resolved {
     }
 }
 
-/// Compresses an object as it is to be stored: well, since it is done once for many readings.
+/// Compresses an object for storage, at the default level: it is read far more often than written.
 pub(crate) fn compress(content: &[u8]) -> Bytes {
     let mut stream = Compress::new(Compression::default(), true);
-    // Half of the content is what text takes; what does not fit makes it grow.
+    // Text compresses to about half; the buffer grows if that is not enough.
     let mut out = Vec::with_capacity(content.len() / 2 + 64);
     loop {
         let read = usize::try_from(stream.total_in()).unwrap_or(content.len());

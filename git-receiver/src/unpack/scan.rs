@@ -1,4 +1,4 @@
-//! The first pass over a pack: every stream is inflated once, whole objects are checked, the checksum is computed.
+//! The first pass over a pack: inflates every stream once, checks the undeltified objects and verifies the checksum.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,142 +8,142 @@ use std::thread;
 use gix_hash::ObjectId;
 
 use super::UnpackError;
-use super::entries::{Body, Entries, count};
-use super::found::{BATCH_BYTES, Batch, Findings, check_all};
+use super::entries::{Entries, EntryKind, count};
+use super::pack_index::{BATCH_BYTES, Batch, PackIndex, index_batches};
 use crate::memory::Reservation;
 use crate::pack::PackBytes;
 use crate::{Limits, MemoryPool};
 
-/// How long a pack is before it is worth more threads than one.
-const LONG: u64 = 256 * 1024;
+/// Packs from this size on are scanned on several threads.
+const PARALLEL_BYTES_MIN: u64 = 256 * 1024;
 
-/// How many batches may wait to be checked.
-const BATCHES_WAITING: usize = 8;
+/// How many batches can wait for the index thread.
+const BATCH_QUEUE_MAX: usize = 8;
 
-/// What the batches take that wait, that one which is filled, and the one that is checked.
-const BATCHES_BYTES: u64 = (BATCHES_WAITING as u64 + 2) * 2 * BATCH_BYTES as u64;
+/// The memory of the queued batches, of the one being filled and of the one being checked.
+const BATCH_QUEUE_BYTES: u64 = (BATCH_QUEUE_MAX as u64 + 2) * 2 * BATCH_BYTES as u64;
 
 /// How much of a file is hashed at once.
-const PIECE: u64 = 256 * 1024;
+const HASH_CHUNK_BYTES: u64 = 256 * 1024;
 
-/// A pack of which all is known but what its deltas stand for.
+/// A pack with inflated entries and unresolved deltas.
 pub(crate) struct Scanned {
     pub(super) entries: Entries,
-    /// The objects that came whole.
-    pub(super) whole: Findings,
+    /// The undeltified objects.
+    pub(super) whole: PackIndex,
 }
 
-/// Reads `bytes` once. The parents of the commits `shallow` need not be anywhere. Blocking.
+/// Scans `bytes`. The parents of the commits in `shallow` can be missing. Blocking.
 pub(crate) fn scan(
     bytes: PackBytes,
     shallow: &HashSet<ObjectId>,
     limits: &Limits,
     memory: &Arc<dyn MemoryPool>,
 ) -> Result<Scanned, UnpackError> {
-    if bytes.length() < LONG {
-        return scan_alone(&bytes, shallow, limits, memory);
+    if bytes.length() < PARALLEL_BYTES_MIN {
+        return scan_on_one_thread(&bytes, shallow, limits, memory);
     }
     let mut batches = Reservation::new(memory);
-    batches.try_grow(BATCHES_BYTES)?;
+    batches.try_grow(BATCH_QUEUE_BYTES)?;
     thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(BATCHES_WAITING);
-        let check = move || check_all(&receiver, shallow, memory);
-        let Ok(checking) = thread::Builder::new().spawn_scoped(scope, check) else {
-            // The system gives no more threads.
-            return scan_alone(&bytes, shallow, limits, memory);
+        let (sender, receiver) = sync_channel(BATCH_QUEUE_MAX);
+        let check = move || index_batches(&receiver, shallow, memory);
+        let Ok(index_thread) = thread::Builder::new().spawn_scoped(scope, check) else {
+            // The system does not start more threads.
+            return scan_on_one_thread(&bytes, shallow, limits, memory);
         };
-        let summing = thread::Builder::new().spawn_scoped(scope, || checksum(&bytes));
+        let checksum_thread = thread::Builder::new().spawn_scoped(scope, || checksum(&bytes));
         let mut batch = Batch::default();
-        let mut large = Findings::of(memory);
+        let mut large = PackIndex::of(memory);
         let mut sink = |entry, kind, content: &[u8]| {
             if content.len() > BATCH_BYTES {
-                // Waiting, a few of them would fill the memory.
+                // A queue of large contents would exhaust the memory.
                 return large.add(entry, kind, content, 0, shallow).map(|_| ());
             }
-            // Whoever does not take it any more has found a fault, which is told below.
+            // The index thread stopped at an error, which is reported below.
             if batch.add(entry, kind, content, &sender) { Ok(()) } else { Err(UnpackError::Panicked) }
         };
         let entries = Entries::read(bytes.clone(), limits, memory, &mut sink);
         let _ = sender.send(batch);
         drop(sender);
-        let whole = checking.join().unwrap_or(Err(UnpackError::Panicked));
-        let sum = match summing {
-            Ok(summing) => summing.join().unwrap_or(Err(UnpackError::Panicked)),
+        let whole = index_thread.join().unwrap_or(Err(UnpackError::Panicked));
+        let computed = match checksum_thread {
+            Ok(checksum_thread) => checksum_thread.join().unwrap_or(Err(UnpackError::Panicked)),
             Err(_) => checksum(&bytes),
         };
         match (entries, whole) {
             (Ok(entries), Ok(mut whole)) => {
                 whole.append(large);
-                sum.map(|()| Scanned { entries, whole })
+                computed.map(|()| Scanned { entries, whole })
             }
             (Err(UnpackError::Panicked), Err(fault)) | (Err(fault), _) | (_, Err(fault)) => Err(fault),
         }
     })
 }
 
-/// The same on one thread.
-fn scan_alone(
+/// Scans without additional threads.
+fn scan_on_one_thread(
     bytes: &PackBytes,
     shallow: &HashSet<ObjectId>,
     limits: &Limits,
     memory: &Arc<dyn MemoryPool>,
 ) -> Result<Scanned, UnpackError> {
-    let mut whole = Findings::of(memory);
+    let mut whole = PackIndex::of(memory);
     let mut sink = |entry, kind, content: &[u8]| whole.add(entry, kind, content, 0, shallow).map(|_| ());
     let entries = Entries::read(bytes.clone(), limits, memory, &mut sink)?;
     checksum(bytes)?;
     Ok(Scanned { entries, whole })
 }
 
-/// Holds a pack to its last bytes, which are the checksum of all others.
+/// Verifies the trailing checksum.
 fn checksum(bytes: &PackBytes) -> Result<(), UnpackError> {
     let end = bytes.length().checked_sub(20).ok_or(UnpackError::Truncated)?;
     let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
     let mut buffer = Vec::new();
     let mut at = 0;
     while at < end {
-        let piece = bytes.read(at, end.min(at + PIECE), &mut buffer)?;
+        let piece = bytes.read(at, end.min(at + HASH_CHUNK_BYTES), &mut buffer)?;
         hasher.update(piece);
         at += piece.len() as u64;
     }
-    let sum = hasher.try_finalize().map_err(|_| UnpackError::Collision)?;
-    let said = bytes.read(end, bytes.length(), &mut buffer)?;
-    if sum.as_slice() == said { Ok(()) } else { Err(UnpackError::Checksum) }
+    let computed = hasher.try_finalize().map_err(|_| UnpackError::Collision)?;
+    let declared = bytes.read(end, bytes.length(), &mut buffer)?;
+    if computed.as_slice() == declared { Ok(()) } else { Err(UnpackError::Checksum) }
 }
 
-/// What was inflated for a pack so far, and how much it may be.
-pub(crate) struct Inflated<'l> {
+/// The inflated bytes of a pack so far, and their limits.
+pub(crate) struct InflatedCounter<'l> {
     total: u64,
     limits: &'l Limits,
 }
 
-impl Inflated<'_> {
-    /// Counts `size` bytes more.
+impl InflatedCounter<'_> {
+    /// Adds `size` bytes.
     pub(crate) fn add(&mut self, size: u64) -> Result<(), UnpackError> {
         count(size, self.limits, &mut self.total)
     }
 }
 
 impl Scanned {
-    /// Holds so many bytes more, until the push is unpacked.
-    pub(crate) fn hold(&mut self, bytes: u64) -> Result<(), UnpackError> {
-        self.entries.hold(bytes)
+    /// Reserves `bytes` until the push is unpacked.
+    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        self.entries.reserve(bytes)
     }
 
-    /// What was inflated so far, with what the deltas declare.
-    pub(crate) fn inflated<'l>(&self, limits: &'l Limits) -> Inflated<'l> {
-        Inflated { total: self.entries.total, limits }
+    /// The inflated bytes so far, including the declared results of deltas.
+    pub(crate) fn inflated<'l>(&self, limits: &'l Limits) -> InflatedCounter<'l> {
+        InflatedCounter { total: self.entries.total, limits }
     }
 
-    /// The bases of deltas that are not whole objects of the pack. Some may turn out to be results of other deltas.
-    pub(crate) fn foreign_bases(&self) -> Vec<ObjectId> {
-        let by_name = |body| if let Body::RefDelta(base) = body { Some(base) } else { None };
+    /// The bases of ref-deltas that are not undeltified objects of the pack. Some can be results of other deltas.
+    pub(crate) fn external_bases(&self) -> Vec<ObjectId> {
+        let by_name = |body| if let EntryKind::RefDelta(base) = body { Some(base) } else { None };
         let mut bases: Vec<ObjectId> =
-            self.entries.list.iter().filter_map(|entry| by_name(entry.body)).collect();
+            self.entries.list.iter().filter_map(|entry| by_name(entry.kind)).collect();
         bases.sort_unstable();
         bases.dedup();
         if !bases.is_empty() {
-            let whole: HashSet<ObjectId> = self.whole.found.iter().map(|found| found.id).collect();
+            let whole: HashSet<ObjectId> = self.whole.objects.iter().map(|found| found.id).collect();
             bases.retain(|base| !whole.contains(base));
         }
         bases

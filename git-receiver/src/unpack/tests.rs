@@ -9,7 +9,7 @@ use crate::memory::tests::Bounded;
 use crate::memory::unbounded_memory;
 use crate::{Limits, MemoryPool, Object, ObjectInfo, Pack, content};
 
-/// The head of an entry: type and size.
+/// An entry header: type and size.
 fn head(kind: u8, size: usize) -> Vec<u8> {
     let mut rest = size >> 4;
     let mut out = vec![kind << 4 | (size & 15) as u8 | if rest > 0 { 0x80 } else { 0 }];
@@ -38,24 +38,24 @@ fn pack(entries: &[Vec<u8>]) -> Bytes {
     bytes.into()
 }
 
-/// An object as a repository has it.
+/// An object as a repository stores it.
 fn stored(content: &[u8]) -> Object {
     let (id, size) = (name(Kind::Blob, content).unwrap(), content.len() as u64);
     Object { id, kind: Kind::Blob, base: None, depth: 0, size, zlib: compress(content) }
 }
 
-/// Unpacks for a repository of these blobs, under each of which lie so many deltas.
+/// Unpacks for a repository that has these blobs, with these delta chain lengths.
 fn unpack_for(pack: &Bytes, stored: &[(&[u8], u32)], limits: &Limits) -> Result<Pack, UnpackError> {
     let shallow = HashSet::new();
     let blob = |content: &[u8]| name(Kind::Blob, content).unwrap();
     let scanned = scan(pack.clone().into(), &shallow, limits, &unbounded_memory())?;
-    let foreign = scanned.foreign_bases();
+    let foreign = scanned.external_bases();
     let bases = stored.iter().map(|(content, _)| (blob(content), (Kind::Blob, content.to_vec())));
     let bases = bases.filter(|(id, _)| foreign.contains(id)).collect();
     let known =
         |(content, depth): &(&[u8], u32)| (blob(content), ObjectInfo { kind: Kind::Blob, depth: *depth });
     let known: HashMap<ObjectId, ObjectInfo> = stored.iter().map(known).collect();
-    resolve(scanned, bases, &shallow, limits)?.settle(&known)
+    resolve(scanned, bases, &shallow, limits)?.select_for_storage(&known)
 }
 
 fn small_limits() -> Limits {
@@ -70,21 +70,25 @@ fn objects(pack: &Pack) -> Vec<Object> {
     (0..pack.len()).map(|index| pack.object(index).unwrap()).collect()
 }
 
-/// The contents of a pack's objects, in order; `stored` is what some of them build on.
+/// The sorted contents of a pack's objects; `stored` are delta bases in the repository.
 fn contents(pack: &Pack, stored: &[Object]) -> Vec<Vec<u8>> {
     let mut contents = Vec::new();
-    content::build(&[objects(pack), stored.to_vec()].concat(), &unbounded_memory(), |object, content| {
-        if pack.kind(&object.id).is_some() {
-            contents.push(content.to_vec());
-        }
-        Ok::<_, UnpackError>(())
-    })
+    content::reconstruct(
+        &[objects(pack), stored.to_vec()].concat(),
+        &unbounded_memory(),
+        |object, content| {
+            if pack.kind(&object.id).is_some() {
+                contents.push(content.to_vec());
+            }
+            Ok::<_, UnpackError>(())
+        },
+    )
     .unwrap();
     contents.sort();
     contents
 }
 
-/// Appends `tail` to a base of `length` bytes.
+/// A delta that appends `tail` to a base of `length` bytes.
 fn append(length: u8, tail: &[u8]) -> Vec<u8> {
     let tail_length = u8::try_from(tail.len()).unwrap();
     [&[length, length + tail_length, 0x90, length, tail_length][..], tail].concat()
@@ -158,7 +162,7 @@ fn a_delta_that_is_large_itself_is_stored_whole() {
 #[test]
 fn of_an_object_that_comes_twice_one_is_kept_that_builds_on_no_circle() {
     let (one, two) = (name(Kind::Blob, b"a").unwrap(), name(Kind::Blob, b"ab").unwrap());
-    // `a` as the beginning of `ab`, `ab` as `a` and more, and `ab` by itself.
+    // `a` as a prefix of `ab`, `ab` as `a` with a suffix, and `ab` undeltified.
     let shrink = [2, 1, 0x90, 1];
     let grow = append(1, b"b");
     let circle = pack(&[
@@ -172,7 +176,7 @@ fn of_an_object_that_comes_twice_one_is_kept_that_builds_on_no_circle() {
 
 #[test]
 fn a_pack_in_a_file_is_read_as_one_in_memory() {
-    // Long enough for several threads and several windows, with objects that cross them; more deltas than are kept.
+    // Large enough for several threads and several windows, with objects across window borders; more deltas than are cached.
     let noise = |seed: u32, length: usize| -> Vec<u8> {
         let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
         std::iter::successors(Some(seed), next).map(|state| (state >> 24) as u8).take(length).collect()
@@ -194,7 +198,7 @@ fn a_pack_in_a_file_is_read_as_one_in_memory() {
         let shallow = HashSet::new();
         let resolved =
             resolve(scan(bytes, &shallow, &limits, &unbounded_memory())?, HashMap::new(), &shallow, &limits)?;
-        resolved.settle(&HashMap::new())
+        resolved.select_for_storage(&HashMap::new())
     };
     let (file, memory) = (settled(from_file).unwrap(), settled(bytes.clone().into()).unwrap());
     assert_eq!(objects(&file), objects(&memory));
@@ -203,7 +207,7 @@ fn a_pack_in_a_file_is_read_as_one_in_memory() {
     assert!(matches!(settled(Bytes::from(damaged).into()), Err(UnpackError::Checksum)));
     let bad = [&b"100644 .git\0"[..], &[7; 20]].concat();
     entries.push(entry(2, bad.len(), &[], &bad));
-    assert!(matches!(settled(pack(&entries).into()), Err(UnpackError::BadObject { .. })));
+    assert!(matches!(settled(pack(&entries).into()), Err(UnpackError::FsckError { .. })));
 }
 
 #[test]
@@ -213,7 +217,7 @@ fn what_a_push_holds_is_counted_and_given_back() {
     for seed in 0..50 {
         let (whole, size) = (content(seed), 100_000);
         let id = name(Kind::Blob, &whole).unwrap();
-        // A copy of all of it, and one byte more.
+        // Copies the whole base and appends one byte.
         let delta = [0xa0, 0x8d, 0x06, 0xa1, 0x8d, 0x06, 0xf0, 0xa0, 0x86, 0x01, 1, 7];
         entries.push(entry(3, size, &[], &whole));
         entries.push(entry(7, delta.len(), id.as_slice(), &delta));
@@ -222,11 +226,12 @@ fn what_a_push_holds_is_counted_and_given_back() {
     let within = |most| {
         let bounded = Arc::new(Bounded { most, ..Bounded::default() });
         let memory: Arc<dyn MemoryPool> = Arc::clone(&bounded) as Arc<dyn MemoryPool>;
-        let settle = || {
+        let select_for_storage = || {
             let scanned = scan(bytes.clone().into(), &shallow, &Limits::default(), &memory)?;
-            resolve(scanned, HashMap::new(), &shallow, &Limits::default())?.settle(&HashMap::new())
+            resolve(scanned, HashMap::new(), &shallow, &Limits::default())?
+                .select_for_storage(&HashMap::new())
         };
-        let settled = settle().map(|pack| (pack.len(), bounded.held.load(Ordering::Relaxed)));
+        let settled = select_for_storage().map(|pack| (pack.len(), bounded.held.load(Ordering::Relaxed)));
         assert_eq!(bounded.held.load(Ordering::Relaxed), 0, "it is given back with the pack");
         (settled, bounded.peak.load(Ordering::Relaxed))
     };
@@ -274,7 +279,7 @@ fn what_is_beyond_a_limit_is_refused_before_it_is_built() {
     assert!(matches!(unpack(&many), Err(UnpackError::TooManyObjects { found: 101, .. })));
     let together = pack(&(0..5u8).map(|n| blob(&[n; 4000])).collect::<Vec<_>>());
     assert!(matches!(unpack(&together), Err(UnpackError::InflatedTooLarge { .. })));
-    // Each delta makes 4000 bytes of the same base; their sum is declared before any is applied.
+    // Each delta declares 4000 bytes from the same base; the sum is checked before any is applied.
     let base = blob(&[b'x'; 4000]);
     let id = name(Kind::Blob, &[b'x'; 4000]).unwrap();
     let copy = [0xa0, 0x1f, 0xa0, 0x1f, 0xb0, 0xa0, 0x0f];
@@ -301,7 +306,7 @@ fn circles_and_long_chains_of_deltas_end() {
 fn objects_that_fsck_refuses_fail_the_pack() {
     let tree = [&b"100644 .git\0"[..], &[7; 20]].concat();
     let pack = pack(&[entry(2, tree.len(), &[], &tree)]);
-    assert!(matches!(unpack(&pack), Err(UnpackError::BadObject { .. })));
+    assert!(matches!(unpack(&pack), Err(UnpackError::FsckError { .. })));
 }
 
 proptest::proptest! {

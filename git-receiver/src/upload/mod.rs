@@ -1,23 +1,23 @@
-//! upload-pack: what `git fetch` and `git clone` ask. Over HTTP it is stateless, every request brings all that is known so
-//! far ([`upload`]); over a connection of its own it goes on in rounds ([`upload_over_connection`]).
+//! upload-pack, the server side of `git fetch` and `git clone`. Over HTTP it is stateless: every request repeats what was
+//! negotiated so far ([`upload`]). Over a connection it negotiates in rounds ([`upload_over_connection`]).
 //!
-//! [`v2`] answers the commands of protocol 2 and [`v0`] the one exchange of the original. Both ask [`ready`] whether the client
-//! has told enough, and end in [`walk`], which finds what to send, over [`commits`] and [`files`], with [`depth`], which says
-//! where a shallow history ends, and [`pack`], which sends it. [`trees`] and [`unread`] read many objects in the order in
-//! which they are stored, where the repository has one.
+//! [`v2`] implements the commands of protocol v2, [`v0`] the exchange of protocols v0 and v1. Both use [`negotiation`] to
+//! decide when to stop negotiating, [`walk`] to select the objects to send (over [`commits`] and [`tree_contents`], with
+//! [`deepen`] for the shallow boundary), and [`pack_writer`] to send them. [`tree_reader`] and [`object_reader`] read many
+//! objects at once, in [`storage_order`] if the repository supports it.
 
 mod commits;
+mod deepen;
 #[cfg(test)]
-mod deltas;
-mod depth;
-mod files;
-mod in_order;
-mod pack;
-mod ready;
+mod delta_tests;
+mod negotiation;
+mod object_reader;
+mod pack_writer;
+mod storage_order;
 #[cfg(test)]
 mod tests;
-mod trees;
-mod unread;
+mod tree_contents;
+mod tree_reader;
 mod v0;
 mod v2;
 mod walk;
@@ -29,29 +29,29 @@ use gix_hash::ObjectId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use crate::advertise::{Protocol, peel, sorted_refs};
-use crate::pkt_line::FrameError;
-use crate::report::error_line;
+use crate::pkt_line::PacketError;
+use crate::report::err_packet;
 use crate::{CorruptObjectError, OutOfMemoryError, Repository, RepositoryError};
 
-/// The most lines of a request, whatever they say: most are haves.
+/// The most lines of a request, most of which are haves.
 const LINES_MAX: usize = 200_000;
 
-/// What a line of a request takes from when it is read until it is answered, apart from its own bytes: it is an object that is looked up.
+/// The memory of a request line until the response, besides its text: it is an object id that is looked up.
 const LINE_BYTES: u64 = 256;
 
-/// Why a fetch failed. The client was told where it could be.
+/// Why a fetch failed. The client was notified if possible.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// The request is not git's protocol, or asks for what is not given.
+    /// The request violates the protocol, or wants an object that is not available.
     #[error("{0}")]
-    Refused(String),
+    Rejected(String),
     /// The repository cannot be read.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
-    /// A stored object is damaged.
+    /// A stored object is corrupt.
     #[error(transparent)]
     Corrupt(#[from] CorruptObjectError),
-    /// The client went away.
+    /// The client disconnected.
     #[error("the client went away: {0}")]
     Client(#[from] std::io::Error),
 }
@@ -62,25 +62,25 @@ impl From<OutOfMemoryError> for UploadError {
     }
 }
 
-impl From<FrameError> for UploadError {
-    fn from(error: FrameError) -> Self {
-        Self::Refused(error.to_string())
+impl From<PacketError> for UploadError {
+    fn from(error: PacketError) -> Self {
+        Self::Rejected(error.to_string())
     }
 }
 
-/// How often a client speaks.
+/// Whether the client can send further requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rounds {
-    /// Once: a request stands alone.
-    One,
-    /// Until it has what it wants.
-    Many,
+enum RpcMode {
+    /// Each request is independent (git's `stateless-rpc`).
+    Stateless,
+    /// The client continues on the same connection.
+    Stateful,
 }
 
-/// Answers one request to upload-pack over HTTP, writing to `output` as it goes.
+/// Handles one HTTP request to upload-pack and streams the response to `output`.
 ///
 /// # Errors
-/// The request is refused, which the client was told; or the repository failed; or the client went away.
+/// The request is rejected, which the client was notified of; or the repository cannot be read; or the client disconnected.
 pub async fn upload<R: Repository>(
     repository: &R,
     protocol: Protocol,
@@ -90,20 +90,20 @@ pub async fn upload<R: Repository>(
     let mut input = request.as_ref();
     let answered = match protocol {
         Protocol::V2 => match v2::answer(repository, &mut input, output).await {
-            Ok(false) => Err(UploadError::Refused("no command".to_owned())),
+            Ok(false) => Err(UploadError::Rejected("no command".to_owned())),
             answered => answered.map(|_| ()),
         },
-        Protocol::V0 | Protocol::V1 => v0::answer(repository, &mut input, Rounds::One, output).await,
+        Protocol::V0 | Protocol::V1 => v0::answer(repository, &mut input, RpcMode::Stateless, output).await,
     };
     tell(answered, output).await
 }
 
-/// Serves upload-pack over a connection, from behind the list of refs
-/// ([`advertise_upload`](crate::advertise_upload)) to its end. In the original protocol that is one pack, in protocol 2 as
-/// many commands as the client likes. How long a silent client is waited for is the caller's to say.
+/// Serves upload-pack over a connection, after the ref advertisement ([`advertise_upload`](crate::advertise_upload)), until
+/// it ends. In protocols v0 and v1 that is one pack, in protocol v2 any number of commands. The caller is responsible for
+/// timeouts.
 ///
 /// # Errors
-/// A request is refused, which the client was told; or the repository failed; or the client went away.
+/// A request is rejected, which the client was notified of; or the repository cannot be read; or the client disconnected.
 pub async fn upload_over_connection<R: Repository>(
     repository: &R,
     protocol: Protocol,
@@ -117,20 +117,20 @@ pub async fn upload_over_connection<R: Repository>(
                 ended => break ended.map(|_| ()),
             }
         },
-        Protocol::V0 | Protocol::V1 => v0::answer(repository, input, Rounds::Many, output).await,
+        Protocol::V0 | Protocol::V1 => v0::answer(repository, input, RpcMode::Stateful, output).await,
     };
     tell(answered, output).await
 }
 
-/// Tells the client why it is refused.
+/// Sends the reason of a rejection to the client.
 async fn tell(
     answered: Result<(), UploadError>,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
     match &answered {
-        Err(UploadError::Refused(why)) => output.write_all(&error_line(why)).await?,
+        Err(UploadError::Rejected(why)) => output.write_all(&err_packet(why)).await?,
         Err(UploadError::Repository(RepositoryError::OutOfMemory(why))) => {
-            output.write_all(&error_line(&why.to_string())).await?;
+            output.write_all(&err_packet(&why.to_string())).await?;
         }
         _ => {}
     }
@@ -138,60 +138,60 @@ async fn tell(
     answered
 }
 
-/// How a pack is to be made.
+/// The parameters of a fetch.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Wishes {
+struct FetchRequest {
     wants: Vec<ObjectId>,
-    /// What the client has of this repository.
+    /// Commits that client and repository have in common.
     common: Vec<ObjectId>,
-    /// The commits whose parents the client does not have.
+    /// The client's shallow commits.
     client_shallow: Vec<ObjectId>,
-    /// How far back the history goes; `None`: as far as it does at the client.
-    depth: Option<depth::Depth>,
-    /// Tags of what is sent are to be sent too.
+    /// Limits of the history; `None` if the client does not deepen.
+    depth: Option<deepen::Deepen>,
+    /// Send annotated tags of the sent objects.
     include_tag: bool,
-    format: pack::Format,
+    format: pack_writer::Format,
 }
 
-impl Wishes {
-    /// Whether the client has nothing, and wants all that the wants lead to: a clone.
+impl FetchRequest {
+    /// Whether this is a full clone: the client has nothing and limits nothing.
     fn everything(&self) -> bool {
         self.common.is_empty() && self.client_shallow.is_empty() && self.depth.is_none()
     }
 
-    /// Takes an argument that both protocols have; `false` where it is none.
+    /// Parses an argument of both protocols; `false` for any other argument.
     fn take(&mut self, line: &str, haves: &mut Vec<ObjectId>) -> Result<bool, UploadError> {
         let (word, value) = line.split_once(' ').unwrap_or((line, ""));
         let id = || {
             ObjectId::from_hex(value.as_bytes())
-                .map_err(|_| UploadError::Refused(format!("bad line `{line}`")))
+                .map_err(|_| UploadError::Rejected(format!("bad line `{line}`")))
         };
         match word {
             "want" => self.wants.push(id()?),
             "have" => haves.push(id()?),
             "shallow" => self.client_shallow.push(id()?),
             "include-tag" => self.include_tag = true,
-            _ => return depth::Depth::take(&mut self.depth, word, value),
+            _ => return deepen::Deepen::take(&mut self.depth, word, value),
         }
         Ok(true)
     }
 }
 
-/// Holds the wants to be refs of the repository, or commits behind them: over HTTP a ref may have moved since it was listed.
-/// What no ref leads to is nobody's to fetch.
+/// Checks that the wants are advertised or reachable from refs: over HTTP, a ref can have moved since the advertisement.
+/// Unreachable objects cannot be fetched.
 async fn check_wants<R: Repository>(repository: &R, wants: &[ObjectId]) -> Result<(), UploadError> {
     let refs = sorted_refs(repository).await?;
     let peeled = peel(repository, &refs).await?;
     let named: HashSet<ObjectId> =
         refs.iter().map(|found| found.target).chain(peeled.into_values()).collect();
     let others: HashSet<ObjectId> = wants.iter().filter(|want| !named.contains(*want)).copied().collect();
-    match walk::out_of_reach(repository, named, others).await? {
-        Some(want) => Err(UploadError::Refused(format!("upload-pack: not our ref {want}"))),
+    match walk::first_unreachable(repository, named, others).await? {
+        Some(want) => Err(UploadError::Rejected(format!("upload-pack: not our ref {want}"))),
         None => Ok(()),
     }
 }
 
-/// Those of the client's commits that the repository has, in the client's order.
+/// Those of `haves` that the repository has, in the client's order.
 async fn common<R: Repository>(repository: &R, haves: &[ObjectId]) -> Result<Vec<ObjectId>, UploadError> {
     let known = repository.object_info(haves).await?;
     Ok(haves.iter().filter(|id| known.contains_key(*id)).copied().collect())

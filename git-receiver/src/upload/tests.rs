@@ -1,4 +1,4 @@
-//! Conversations with upload-pack, line by line, over a repository of six commits in a row.
+//! Exchanges with upload-pack, line by line, over a repository of six commits in a line.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use gix_object::Kind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::{UploadError, upload, upload_over_connection};
-use crate::pkt_line::{self, DELIMITER, FLUSH, Frame, write};
+use crate::pkt_line::{self, DELIM, FLUSH, Packet, write};
 use crate::unpack::compress;
 use crate::{Object, ObjectInfo, Protocol, Reference, Repository, RepositoryError};
 
-/// A repository in memory whose branch is a row of commits over an empty tree.
+/// An in-memory repository with a linear branch of commits with empty trees.
 struct Row {
     commits: Vec<ObjectId>,
     objects: HashMap<ObjectId, Object>,
@@ -70,13 +70,13 @@ impl Repository for Row {
     }
 }
 
-/// What is sent: lines, and `0000` and `0001` for the marks.
+/// Encodes lines; `0000` and `0001` stand for flush and delimiter packets.
 fn lines(lines: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
     for line in lines {
         match *line {
             "0000" => out.extend_from_slice(FLUSH),
-            "0001" => out.extend_from_slice(DELIMITER),
+            "0001" => out.extend_from_slice(DELIM),
             line => write(&mut out, format!("{line}\n").as_bytes()),
         }
     }
@@ -90,21 +90,21 @@ impl Client {
         self.0.write_all(&lines(said)).await.unwrap();
     }
 
-    /// Reads as many lines as are expected, and no more.
+    /// Reads exactly as many packets as expected.
     async fn hear(&mut self, expected: &[&str]) {
         let mut heard = Vec::new();
         for _ in expected {
             heard.push(match pkt_line::read(&mut self.0).await.unwrap() {
-                Frame::Line(line) => String::from_utf8_lossy(pkt_line::text(&line)).into_owned(),
-                Frame::Flush => "0000".to_owned(),
-                Frame::Delimiter => "0001".to_owned(),
-                Frame::ResponseEnd => "0002".to_owned(),
+                Packet::Data(line) => String::from_utf8_lossy(pkt_line::text(&line)).into_owned(),
+                Packet::Flush => "0000".to_owned(),
+                Packet::Delim => "0001".to_owned(),
+                Packet::ResponseEnd => "0002".to_owned(),
             });
         }
         assert_eq!(heard, expected);
     }
 
-    /// Reads to the end: how many objects the pack has.
+    /// Reads to the end, and returns the number of objects in the pack.
     async fn hear_pack(mut self) -> u32 {
         let mut heard = Vec::new();
         self.0.read_to_end(&mut heard).await.unwrap();
@@ -112,13 +112,13 @@ impl Client {
     }
 }
 
-/// How many objects the pack has that begins in `bytes`, bands or not.
+/// The number of objects of the pack in `bytes`, with or without a sideband.
 fn count(bytes: &[u8]) -> u32 {
     let start = bytes.windows(4).position(|some| some == b"PACK").expect("a pack");
     u32::from_be_bytes(bytes[start + 8..start + 12].try_into().unwrap())
 }
 
-/// Serves a connection to `client`.
+/// Serves one connection to `client`.
 async fn converse<T>(
     row: &Row,
     protocol: Protocol,
@@ -212,9 +212,9 @@ async fn protocol_2_takes_commands_until_the_client_has_enough() {
             client.hear(&["acknowledgments", "NAK", "0000"]).await;
             client.say(&["command=fetch", "0001", &want, &format!("have {had}"), "0000"]).await;
             client.hear(&["acknowledgments", &format!("ACK {had}"), "ready", "0001", "packfile"]).await;
-            let Frame::Line(pack) = pkt_line::read(&mut client.0).await.unwrap() else { panic!("no pack") };
+            let Packet::Data(pack) = pkt_line::read(&mut client.0).await.unwrap() else { panic!("no pack") };
             assert_eq!(count(&pack), 1);
-            while pkt_line::read(&mut client.0).await.unwrap() != Frame::Flush {}
+            while pkt_line::read(&mut client.0).await.unwrap() != Packet::Flush {}
             client.say(goodbye).await;
         })
         .await;
@@ -263,7 +263,7 @@ async fn what_a_ref_has_moved_on_from_is_still_sent() {
         let tree =
             *row.objects.values().find(|object| object.kind == Kind::Tree).map(|tree| &tree.id).unwrap();
         for stranger in [dangling, tree] {
-            assert!(matches!(fetch(stranger).await, Err(UploadError::Refused(_))), "{stranger}");
+            assert!(matches!(fetch(stranger).await, Err(UploadError::Rejected(_))), "{stranger}");
         }
     }
 }
@@ -285,7 +285,7 @@ async fn refusals_end_the_conversation_with_their_reason() {
         let said = lines(&said.iter().map(String::as_str).collect::<Vec<_>>());
         let mut heard = Vec::new();
         let served = upload_over_connection(&row, protocol, &mut said.as_slice(), &mut heard).await;
-        assert!(matches!(served, Err(UploadError::Refused(_))), "{why}");
+        assert!(matches!(served, Err(UploadError::Rejected(_))), "{why}");
         let heard = String::from_utf8_lossy(&heard);
         assert!(heard.contains("ERR ") && heard.contains(why), "{heard}");
     }

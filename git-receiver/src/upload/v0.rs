@@ -1,102 +1,106 @@
-//! The exchange of the original protocol (gitprotocol-pack, "Packfile Negotiation"): the wants, then rounds of haves, then
-//! the pack.
+//! Protocols v0 and v1 (gitprotocol-pack, "Packfile Negotiation"): the wants, then rounds of haves, then the pack.
 
 use gix_hash::ObjectId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{LINE_BYTES, LINES_MAX, Rounds, UploadError, Wishes, check_wants, common, pack, ready, walk};
+use super::{
+    FetchRequest, LINE_BYTES, LINES_MAX, RpcMode, UploadError, check_wants, common, negotiation, pack_writer,
+    walk,
+};
 use crate::Repository;
 use crate::memory::Reservation;
-use crate::pkt_line::{self, FLUSH, Frame, write};
+use crate::pkt_line::{self, FLUSH, Packet, write};
 
-/// How the client wants to hear of commits in common.
+/// How the client wants common commits to be acknowledged.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Acknowledge {
-    /// The first one only.
+enum AckMode {
+    /// Only the first one.
     #[default]
     First,
     /// `multi_ack`.
-    Each,
+    Multi,
     /// `multi_ack_detailed`.
-    Detailed,
+    MultiDetailed,
 }
 
 #[derive(Default)]
-struct Request {
-    wishes: Wishes,
+struct Negotiation {
+    fetch: FetchRequest,
     haves: Vec<ObjectId>,
-    acknowledge: Acknowledge,
-    band: Option<pack::Band>,
-    /// How many lines it has so far, and what is held for them.
+    ack_mode: AckMode,
+    band: Option<pack_writer::Sideband>,
+    /// The number of lines so far.
     lines: usize,
     held: Option<Reservation>,
 }
 
-/// How a round of haves ended.
+/// The end of a round of haves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RoundEnd {
-    /// The client waits for an answer and may go on.
+    /// A flush: the client waits for acknowledgments and can continue.
     Flush,
-    /// It wants the pack.
+    /// The client requests the pack.
     Done,
-    /// It is gone, or asked for nothing more: over HTTP, a client that wants a depth first fetches the shallow list alone.
+    /// The client disconnected or wants nothing more: over HTTP, a shallow client first fetches only the shallow section.
     Closed,
 }
 
 pub(super) async fn answer<R: Repository>(
     repository: &R,
     input: &mut (impl AsyncRead + Send + Unpin),
-    rounds: Rounds,
+    mode: RpcMode,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    let mut request = Request { held: Some(Reservation::new(&repository.memory())), ..Request::default() };
-    request.read_wants(input).await?;
-    if request.wishes.wants.is_empty() {
-        // What a client sends that only wanted the list.
+    let mut negotiation =
+        Negotiation { held: Some(Reservation::new(&repository.memory())), ..Negotiation::default() };
+    negotiation.read_wants(input).await?;
+    if negotiation.fetch.wants.is_empty() {
+        // A flush without wants: the client only wanted the advertisement.
         return Ok(());
     }
-    check_wants(repository, &request.wishes.wants).await?;
-    if request.wishes.depth.is_some() {
+    check_wants(repository, &negotiation.fetch.wants).await?;
+    if negotiation.fetch.depth.is_some() {
         let mut out = Vec::new();
-        walk::boundary(repository, &request.wishes).await?.write_lines(&mut out);
+        walk::shallow_info(repository, &negotiation.fetch).await?.write_lines(&mut out);
         out.extend_from_slice(FLUSH);
         output.write_all(&out).await?;
         output.flush().await?;
     }
     loop {
-        let before = request.haves.len();
-        let end = request.read_haves(input, rounds).await?;
+        let before = negotiation.haves.len();
+        let end = negotiation.read_haves(input, mode).await?;
         if end == RoundEnd::Closed {
             return Ok(());
         }
-        let found = common(repository, &request.haves[before..]).await?;
-        let mut out = request.acknowledge(found);
+        let found = common(repository, &negotiation.haves[before..]).await?;
+        let mut out = negotiation.acknowledge(found);
         let ready = end == RoundEnd::Flush
-            && request.acknowledge == Acknowledge::Detailed
-            && ready::enough_in_common(repository, &request.wishes.wants, &request.wishes.common).await?;
-        request.end_round(end, ready, &mut out);
+            && negotiation.ack_mode == AckMode::MultiDetailed
+            && negotiation::ok_to_give_up(repository, &negotiation.fetch.wants, &negotiation.fetch.common)
+                .await?;
+        negotiation.end_round(end, ready, &mut out);
         output.write_all(&out).await?;
-        match (end, rounds) {
+        match (end, mode) {
             (RoundEnd::Done, _) => break,
-            (_, Rounds::One) => return Ok(()),
-            (_, Rounds::Many) => output.flush().await?,
+            (_, RpcMode::Stateless) => return Ok(()),
+            (_, RpcMode::Stateful) => output.flush().await?,
         }
     }
-    let selection = walk::select(repository, &request.wishes).await?;
-    let band = request.band.unwrap_or(pack::Band::None);
-    pack::send(repository, selection, request.wishes.format, band, output).await?;
-    if band != pack::Band::None {
+    let selection = walk::select(repository, &negotiation.fetch).await?;
+    let band = negotiation.band.unwrap_or(pack_writer::Sideband::None);
+    pack_writer::send(repository, selection, negotiation.fetch.format, band, output).await?;
+    if band != pack_writer::Sideband::None {
         output.write_all(FLUSH).await?;
     }
     Ok(())
 }
 
-impl Request {
-    /// Reads what comes before the haves: wants with the client's capabilities, its shallow commits, a depth.
+impl Negotiation {
+    /// Reads the section before the haves: wants with capabilities, shallow lines and deepen lines.
     async fn read_wants(&mut self, input: &mut (impl AsyncRead + Send + Unpin)) -> Result<(), UploadError> {
-        while let Some(Frame::Line(line)) = pkt_line::next(input).await? {
+        while let Some(Packet::Data(line)) = pkt_line::next(input).await? {
             let line = text(&line);
-            let first_want = self.wishes.wants.is_empty().then(|| line.strip_prefix("want ")).flatten();
+            let first_want = self.fetch.wants.is_empty().then(|| line.strip_prefix("want ")).flatten();
             match first_want.and_then(|rest| rest.split_once(' ')) {
                 Some((id, capabilities)) => {
                     self.capabilities(capabilities);
@@ -108,16 +112,16 @@ impl Request {
         Ok(())
     }
 
-    /// Reads a round of haves. A request that stands alone is one round, however its haves are grouped.
+    /// Reads a round of haves. A stateless request is one round, however its haves are grouped.
     async fn read_haves(
         &mut self,
         input: &mut (impl AsyncRead + Send + Unpin),
-        rounds: Rounds,
+        mode: RpcMode,
     ) -> Result<RoundEnd, UploadError> {
         let mut end = RoundEnd::Closed;
         while let Some(frame) = pkt_line::next(input).await? {
-            let Frame::Line(line) = frame else {
-                if rounds == Rounds::Many {
+            let Packet::Data(line) = frame else {
+                if mode == RpcMode::Stateful {
                     return Ok(RoundEnd::Flush);
                 }
                 end = RoundEnd::Flush;
@@ -128,7 +132,7 @@ impl Request {
                 return Ok(RoundEnd::Done);
             }
             self.take(&line)?;
-            if rounds == Rounds::One {
+            if mode == RpcMode::Stateless {
                 end = RoundEnd::Flush;
             }
         }
@@ -138,55 +142,55 @@ impl Request {
     fn take(&mut self, line: &str) -> Result<(), UploadError> {
         self.lines += 1;
         if self.lines > LINES_MAX {
-            return Err(UploadError::Refused("the request is too large".to_owned()));
+            return Err(UploadError::Rejected("the request is too large".to_owned()));
         }
         if let Some(held) = &mut self.held {
             held.try_grow(LINE_BYTES)?;
         }
-        if self.wishes.take(line, &mut self.haves)? {
+        if self.fetch.take(line, &mut self.haves)? {
             return Ok(());
         }
-        Err(UploadError::Refused(format!("unknown line `{}`", line.escape_debug())))
+        Err(UploadError::Rejected(format!("unknown line `{}`", line.escape_debug())))
     }
 
     fn capabilities(&mut self, list: &str) {
         for word in list.split_ascii_whitespace() {
             match word {
-                "multi_ack" if self.acknowledge == Acknowledge::First => self.acknowledge = Acknowledge::Each,
-                "multi_ack_detailed" => self.acknowledge = Acknowledge::Detailed,
-                "side-band-64k" => self.band = Some(pack::Band::Large),
-                "side-band" if self.band.is_none() => self.band = Some(pack::Band::Small),
-                "include-tag" => self.wishes.include_tag = true,
-                "deepen-relative" => self.wishes.depth.get_or_insert_default().relative = true,
-                word => drop(self.wishes.format.take(word)),
+                "multi_ack" if self.ack_mode == AckMode::First => self.ack_mode = AckMode::Multi,
+                "multi_ack_detailed" => self.ack_mode = AckMode::MultiDetailed,
+                "side-band-64k" => self.band = Some(pack_writer::Sideband::Large),
+                "side-band" if self.band.is_none() => self.band = Some(pack_writer::Sideband::Small),
+                "include-tag" => self.fetch.include_tag = true,
+                "deepen-relative" => self.fetch.depth.get_or_insert_default().relative = true,
+                word => drop(self.fetch.format.take(word)),
             }
         }
     }
 
-    /// Takes what a round found in common, and says so.
+    /// Records the common commits of a round, and encodes the acknowledgments.
     fn acknowledge(&mut self, found: Vec<ObjectId>) -> Vec<u8> {
         let mut out = Vec::new();
-        let word = match self.acknowledge {
-            Acknowledge::Detailed => " common",
-            Acknowledge::Each => " continue",
-            Acknowledge::First => "",
+        let word = match self.ack_mode {
+            AckMode::MultiDetailed => " common",
+            AckMode::Multi => " continue",
+            AckMode::First => "",
         };
-        // Who knows no multi_ack is told of the very first alone.
-        let told = match self.acknowledge {
-            Acknowledge::First => usize::from(self.wishes.common.is_empty()),
-            Acknowledge::Each | Acknowledge::Detailed => found.len(),
+        // Without multi_ack, only the very first common commit is acknowledged.
+        let acked = match self.ack_mode {
+            AckMode::First => usize::from(self.fetch.common.is_empty()),
+            AckMode::Multi | AckMode::MultiDetailed => found.len(),
         };
-        for id in found.iter().take(told) {
+        for id in found.iter().take(acked) {
             write(&mut out, format!("ACK {id}{word}\n").as_bytes());
         }
-        self.wishes.common.extend(found);
+        self.fetch.common.extend(found);
         out
     }
 
-    /// The last words of a round; `ready`: the client need tell no more.
+    /// Encodes the last lines of a round; `ready`: negotiation can stop.
     fn end_round(&self, end: RoundEnd, ready: bool, out: &mut Vec<u8>) {
-        match (self.wishes.common.last(), end, self.acknowledge) {
-            (Some(_), _, Acknowledge::First) => {}
+        match (self.fetch.common.last(), end, self.ack_mode) {
+            (Some(_), _, AckMode::First) => {}
             (Some(last), RoundEnd::Done, _) => write(out, format!("ACK {last}\n").as_bytes()),
             (last, ..) => {
                 if let (Some(last), true) = (last, ready) {

@@ -1,21 +1,23 @@
-//! The commands of protocol 2 (gitprotocol-v2): `ls-refs` and `fetch`.
+//! The commands of protocol v2 (gitprotocol-v2): `ls-refs` and `fetch`.
 
 use gix_hash::ObjectId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{LINE_BYTES, LINES_MAX, UploadError, Wishes, check_wants, common, pack, ready, walk};
+use super::{
+    FetchRequest, LINE_BYTES, LINES_MAX, UploadError, check_wants, common, negotiation, pack_writer, walk,
+};
 use crate::Repository;
 use crate::advertise::{head, peel, sorted_refs};
 use crate::memory::Reservation;
-use crate::pkt_line::{self, DELIMITER, FLUSH, Frame, FrameError, write};
+use crate::pkt_line::{self, DELIM, FLUSH, Packet, PacketError, write};
 
-/// The most prefixes by which `ls-refs` narrows its answer; with more, everything is listed, as the protocol allows.
-const PREFIXES_MAX: usize = 1000;
+/// The most `ref-prefix` arguments. With more, all refs are listed, as the protocol allows.
+const REF_PREFIXES_MAX: usize = 1000;
 
 /// The most bytes of a request's lines.
-const REQUEST_MAX: usize = 16 * 1024 * 1024;
+const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Answers one command; `false`: there was none, the client has all it wanted.
+/// Handles one command; `false` if the client sent none and is done.
 pub(super) async fn answer<R: Repository>(
     repository: &R,
     input: &mut (impl AsyncRead + Send + Unpin),
@@ -24,25 +26,25 @@ pub(super) async fn answer<R: Repository>(
     let mut held = Reservation::new(&repository.memory());
     match read(input, &mut held).await? {
         None => return Ok(false),
-        Some(Asked::LsRefs(asked)) => ls_refs(repository, &asked, output).await?,
-        Some(Asked::Fetch(asked)) => fetch(repository, *asked, output).await?,
+        Some(Command::LsRefs(args)) => ls_refs(repository, &args, output).await?,
+        Some(Command::Fetch(args)) => fetch(repository, *args, output).await?,
     }
     Ok(true)
 }
 
-/// What a command asks. Each of its lines is understood as it comes, and kept only as far as it says something.
+/// A parsed command. Each line is parsed on arrival, and only meaningful parts are kept.
 #[derive(Debug, PartialEq)]
-enum Asked {
-    LsRefs(LsRefs),
-    Fetch(Box<Fetch>),
+enum Command {
+    LsRefs(LsRefsArgs),
+    Fetch(Box<FetchArgs>),
 }
 
-impl Asked {
-    fn command(name: &str) -> Result<Self, UploadError> {
+impl Command {
+    fn from_name(name: &str) -> Result<Self, UploadError> {
         match name {
-            "ls-refs" => Ok(Self::LsRefs(LsRefs::default())),
+            "ls-refs" => Ok(Self::LsRefs(LsRefsArgs::default())),
             "fetch" => Ok(Self::Fetch(Box::default())),
-            other => Err(UploadError::Refused(format!("unknown command `{}`", other.escape_debug()))),
+            other => Err(UploadError::Rejected(format!("unknown command `{}`", other.escape_debug()))),
         }
     }
 
@@ -53,106 +55,107 @@ impl Asked {
         }
     }
 
-    /// Takes an argument.
+    /// Parses an argument.
     fn take(&mut self, line: &str, held: &mut Reservation) -> Result<(), UploadError> {
         match self {
-            Self::LsRefs(asked) => asked.take(line, held),
-            Self::Fetch(asked) => asked.take(line, held),
+            Self::LsRefs(args) => args.take(line, held),
+            Self::Fetch(args) => args.take(line, held),
         }
     }
 }
 
-/// The command with its arguments; the capabilities between them change nothing here. `None` where the input ends, or the
-/// client ends it with an empty request.
+/// Reads a command with its arguments; capability lines are ignored. `None` at the end of the input or for an empty request.
 async fn read(
     input: &mut (impl AsyncRead + Send + Unpin),
     held: &mut Reservation,
-) -> Result<Option<Asked>, UploadError> {
-    let no_command = || UploadError::Refused("no command".to_owned());
-    let mut asked: Option<Asked> = None;
-    let (mut in_arguments, mut begun) = (false, false);
+) -> Result<Option<Command>, UploadError> {
+    let no_command = || UploadError::Rejected("no command".to_owned());
+    let mut command: Option<Command> = None;
+    let (mut in_arguments, mut started) = (false, false);
     let (mut lines, mut bytes) = (0, 0);
     loop {
         let frame = match pkt_line::next(input).await {
-            // Who goes away before a command is whole has asked nothing, as git sees it.
-            Ok(None | Some(Frame::Flush | Frame::ResponseEnd)) | Err(FrameError::Truncated) if !begun => {
+            // As in git, a client that disconnects within its first packet has sent no command.
+            Ok(None | Some(Packet::Flush | Packet::ResponseEnd)) | Err(PacketError::Truncated)
+                if !started =>
+            {
                 return Ok(None);
             }
-            frame => frame?.ok_or(FrameError::Truncated)?,
+            frame => frame?.ok_or(PacketError::Truncated)?,
         };
-        begun = true;
+        started = true;
         match frame {
-            Frame::Line(line) => {
+            Packet::Data(line) => {
                 (lines, bytes) = (lines + 1, bytes + line.len());
-                if bytes > REQUEST_MAX || lines > LINES_MAX {
-                    return Err(UploadError::Refused("the request is too large".to_owned()));
+                if bytes > REQUEST_BYTES_MAX || lines > LINES_MAX {
+                    return Err(UploadError::Rejected("the request is too large".to_owned()));
                 }
                 let line = String::from_utf8_lossy(pkt_line::text(&line));
                 if in_arguments {
-                    asked.as_mut().ok_or_else(no_command)?.take(&line, held)?;
+                    command.as_mut().ok_or_else(no_command)?.take(&line, held)?;
                 } else if let Some(name) = line.strip_prefix("command=") {
-                    asked = Some(Asked::command(name)?);
+                    command = Some(Command::from_name(name)?);
                 } else if line.strip_prefix("object-format=").is_some_and(|format| format != "sha1") {
-                    return Err(UploadError::Refused("only object format sha1 is understood".to_owned()));
+                    return Err(UploadError::Rejected("only object format sha1 is understood".to_owned()));
                 }
             }
-            Frame::Delimiter if in_arguments => {
-                let command = asked.as_ref().map_or("", Asked::name);
-                return Err(UploadError::Refused(format!("expected flush after {command} arguments")));
+            Packet::Delim if in_arguments => {
+                let command = command.as_ref().map_or("", Command::name);
+                return Err(UploadError::Rejected(format!("expected flush after {command} arguments")));
             }
-            Frame::Delimiter => in_arguments = true,
-            Frame::Flush | Frame::ResponseEnd => return asked.ok_or_else(no_command).map(Some),
+            Packet::Delim => in_arguments = true,
+            Packet::Flush | Packet::ResponseEnd => return command.ok_or_else(no_command).map(Some),
         }
     }
 }
 
-/// What `ls-refs` is to list.
+/// The arguments of `ls-refs`.
 #[derive(Debug, Default, PartialEq)]
-struct LsRefs {
+struct LsRefsArgs {
     peel: bool,
     symrefs: bool,
     unborn: bool,
-    prefixes: Prefixes,
+    ref_prefixes: RefPrefixes,
 }
 
-/// The refs that are listed.
+/// The `ref-prefix` filter.
 #[derive(Debug, PartialEq)]
-enum Prefixes {
-    /// Those that begin with one of them; all, where there are none.
+enum RefPrefixes {
+    /// Refs that start with one of the prefixes; all refs if there are none.
     Some(Vec<String>),
     TooMany,
 }
 
-impl Default for Prefixes {
+impl Default for RefPrefixes {
     fn default() -> Self {
         Self::Some(Vec::new())
     }
 }
 
-impl Prefixes {
+impl RefPrefixes {
     fn add(&mut self, prefix: &str, held: &mut Reservation) -> Result<(), UploadError> {
         match self {
-            Self::Some(prefixes) if prefixes.len() < PREFIXES_MAX => {
+            Self::Some(ref_prefixes) if ref_prefixes.len() < REF_PREFIXES_MAX => {
                 held.try_grow(prefix.len() as u64 + LINE_BYTES)?;
-                prefixes.push(prefix.to_owned());
+                ref_prefixes.push(prefix.to_owned());
             }
             Self::Some(_) | Self::TooMany => *self = Self::TooMany,
         }
         Ok(())
     }
 
-    fn match_name(&self, name: &str) -> bool {
+    fn matches(&self, name: &str) -> bool {
         match self {
-            Self::Some(prefixes) if !prefixes.is_empty() => {
-                prefixes.iter().any(|prefix| name.starts_with(prefix))
+            Self::Some(ref_prefixes) if !ref_prefixes.is_empty() => {
+                ref_prefixes.iter().any(|prefix| name.starts_with(prefix))
             }
             Self::Some(_) | Self::TooMany => true,
         }
     }
 }
 
-impl LsRefs {
-    /// Takes an argument; those that are not known change nothing.
+impl LsRefsArgs {
+    /// Parses an argument; unknown ones are ignored.
     fn take(&mut self, line: &str, held: &mut Reservation) -> Result<(), UploadError> {
         match line {
             "peel" => self.peel = true,
@@ -160,7 +163,7 @@ impl LsRefs {
             "unborn" => self.unborn = true,
             line => {
                 if let Some(prefix) = line.strip_prefix("ref-prefix ") {
-                    self.prefixes.add(prefix, held)?;
+                    self.ref_prefixes.add(prefix, held)?;
                 }
             }
         }
@@ -170,21 +173,21 @@ impl LsRefs {
 
 async fn ls_refs<R: Repository>(
     repository: &R,
-    asked: &LsRefs,
+    args: &LsRefsArgs,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    let matches = |name: &str| asked.prefixes.match_name(name);
+    let matches = |name: &str| args.ref_prefixes.matches(name);
     let refs = sorted_refs(repository).await?;
-    let peeled = if asked.peel { peel(repository, &refs).await? } else { Default::default() };
+    let peeled = if args.peel { peel(repository, &refs).await? } else { Default::default() };
     let mut out = Vec::new();
     match (head(repository, &refs), repository.head()) {
         _ if !matches("HEAD") => {}
         (Some(head), _) => {
-            let target = if asked.symrefs { format!(" symref-target:{}", head.name) } else { String::new() };
+            let target = if args.symrefs { format!(" symref-target:{}", head.name) } else { String::new() };
             write(&mut out, format!("{} HEAD{target}\n", head.target).as_bytes());
         }
-        // The clone of a repository whose first branch is yet to come is on that branch.
-        (None, Some(name)) if asked.unborn => {
+        // A clone of an empty repository starts on the unborn branch.
+        (None, Some(name)) if args.unborn => {
             write(&mut out, format!("unborn HEAD symref-target:{name}\n").as_bytes());
         }
         (None, _) => {}
@@ -197,27 +200,27 @@ async fn ls_refs<R: Repository>(
     Ok(output.write_all(&out).await?)
 }
 
-/// What `fetch` is to send.
+/// The arguments of `fetch`.
 #[derive(Debug, Default, PartialEq)]
-struct Fetch {
-    wishes: Wishes,
+struct FetchArgs {
+    request: FetchRequest,
     haves: Vec<ObjectId>,
     done: bool,
     wait_for_done: bool,
 }
 
-impl Fetch {
+impl FetchArgs {
     fn take(&mut self, line: &str, held: &mut Reservation) -> Result<(), UploadError> {
         match line {
             "done" => self.done = true,
             "wait-for-done" => self.wait_for_done = true,
             "no-progress" => {}
-            line if self.wishes.format.take(line) => {}
+            line if self.request.format.take(line) => {}
             line => {
                 held.try_grow(LINE_BYTES)?;
-                if !self.wishes.take(line, &mut self.haves)? {
+                if !self.request.take(line, &mut self.haves)? {
                     let line = line.escape_debug();
-                    return Err(UploadError::Refused(format!("unknown argument `{line}`")));
+                    return Err(UploadError::Rejected(format!("unknown argument `{line}`")));
                 }
             }
         }
@@ -227,40 +230,40 @@ impl Fetch {
 
 async fn fetch<R: Repository>(
     repository: &R,
-    Fetch { mut wishes, haves, done, wait_for_done }: Fetch,
+    FetchArgs { mut request, haves, done, wait_for_done }: FetchArgs,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    // A push that negotiates first asks for what is in common and wants nothing.
-    if wishes.wants.is_empty() && (done || !wait_for_done) {
-        return Err(UploadError::Refused("nothing is wanted".to_owned()));
+    // Push negotiation (`push.negotiate`) sends haves without wants.
+    if request.wants.is_empty() && (done || !wait_for_done) {
+        return Err(UploadError::Rejected("nothing is wanted".to_owned()));
     }
-    check_wants(repository, &wishes.wants).await?;
-    wishes.common = common(repository, &haves).await?;
+    check_wants(repository, &request.wants).await?;
+    request.common = common(repository, &haves).await?;
     let mut out = Vec::new();
     if !done {
         write(&mut out, b"acknowledgments\n");
-        for id in &wishes.common {
+        for id in &request.common {
             write(&mut out, format!("ACK {id}\n").as_bytes());
         }
-        if wishes.common.is_empty() {
+        if request.common.is_empty() {
             write(&mut out, b"NAK\n");
         }
-        if wait_for_done || !ready::enough_in_common(repository, &wishes.wants, &wishes.common).await? {
+        if wait_for_done || !negotiation::ok_to_give_up(repository, &request.wants, &request.common).await? {
             out.extend_from_slice(FLUSH);
             return Ok(output.write_all(&out).await?);
         }
         write(&mut out, b"ready\n");
-        out.extend_from_slice(DELIMITER);
+        out.extend_from_slice(DELIM);
     }
-    let selection = walk::select(repository, &wishes).await?;
-    if wishes.depth.is_some() || !selection.boundary.is_empty() {
+    let selection = walk::select(repository, &request).await?;
+    if request.depth.is_some() || !selection.shallow_info.is_empty() {
         write(&mut out, b"shallow-info\n");
-        selection.boundary.write_lines(&mut out);
-        out.extend_from_slice(DELIMITER);
+        selection.shallow_info.write_lines(&mut out);
+        out.extend_from_slice(DELIM);
     }
     write(&mut out, b"packfile\n");
     output.write_all(&out).await?;
-    pack::send(repository, selection, wishes.format, pack::Band::Large, output).await?;
+    pack_writer::send(repository, selection, request.format, pack_writer::Sideband::Large, output).await?;
     Ok(output.write_all(FLUSH).await?)
 }
 
@@ -272,37 +275,37 @@ mod tests {
     use super::*;
     use crate::memory::tests::Bounded;
     use crate::memory::unbounded_memory;
-    use crate::sample::History;
+    use crate::test_repo::TestRepo;
     use crate::{MemoryPool, Reference};
 
-    /// What a command with these arguments asks.
-    async fn asked(command: &str, arguments: &[&str]) -> Result<Asked, UploadError> {
+    /// Parses a command with these arguments.
+    async fn command(command: &str, arguments: &[&str]) -> Result<Command, UploadError> {
         let mut request = Vec::new();
         write(&mut request, format!("command={command}\n").as_bytes());
-        request.extend_from_slice(DELIMITER);
+        request.extend_from_slice(DELIM);
         arguments.iter().for_each(|argument| write(&mut request, argument.as_bytes()));
         request.extend_from_slice(FLUSH);
         read(&mut request.as_slice(), &mut Reservation::new(&unbounded_memory())).await.map(Option::unwrap)
     }
 
-    async fn listed(history: &History, arguments: &[&str]) -> String {
-        let Asked::LsRefs(asked) = asked("ls-refs", arguments).await.unwrap() else { unreachable!() };
+    async fn listed(repo: &TestRepo, arguments: &[&str]) -> String {
+        let Command::LsRefs(command) = command("ls-refs", arguments).await.unwrap() else { unreachable!() };
         let mut out = Vec::new();
-        ls_refs(history, &asked, &mut out).await.unwrap();
+        ls_refs(repo, &command, &mut out).await.unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[tokio::test]
     async fn head_is_listed_with_what_it_points_to_even_before_that_exists() {
-        let (mut history, ids) = History::line(1);
-        history.head = Some("refs/heads/main");
+        let (mut repo, ids) = TestRepo::linear(1);
+        repo.head = Some("refs/heads/main");
         let unborn = "002eunborn HEAD symref-target:refs/heads/main\n0000";
-        assert_eq!(listed(&history, &["symrefs", "unborn", "ref-prefix HEAD"]).await, unborn);
-        assert_eq!(listed(&history, &["symrefs", "ref-prefix HEAD"]).await, "0000");
-        assert_eq!(listed(&history, &["unborn", "ref-prefix refs/tags/"]).await, "0000");
-        history.refs.push(Reference { name: "refs/heads/main".to_owned(), target: ids[0] });
+        assert_eq!(listed(&repo, &["symrefs", "unborn", "ref-prefix HEAD"]).await, unborn);
+        assert_eq!(listed(&repo, &["symrefs", "ref-prefix HEAD"]).await, "0000");
+        assert_eq!(listed(&repo, &["unborn", "ref-prefix refs/tags/"]).await, "0000");
+        repo.refs.push(Reference { name: "refs/heads/main".to_owned(), target: ids[0] });
         let born = format!("0050{} HEAD symref-target:refs/heads/main\n0000", ids[0]);
-        assert_eq!(listed(&history, &["symrefs", "unborn", "ref-prefix HEAD"]).await, born);
+        assert_eq!(listed(&repo, &["symrefs", "unborn", "ref-prefix HEAD"]).await, born);
     }
 
     #[tokio::test]
@@ -331,14 +334,14 @@ mod tests {
             for (lines, expected) in [(LINES_MAX - 1, true), (LINES_MAX, false), (4 * LINES_MAX, false)] {
                 let mut request = Vec::new();
                 write(&mut request, format!("command={command}\n").as_bytes());
-                request.extend_from_slice(DELIMITER);
+                request.extend_from_slice(DELIM);
                 request.extend(line.repeat(lines));
                 request.extend_from_slice(FLUSH);
                 let read = read(&mut request.as_slice(), &mut Reservation::new(&memory)).await;
                 assert_eq!(read.is_ok(), expected, "{command} {lines}: {read:?}");
             }
         }
-        // Nor are those before the arguments free.
+        // Lines before the arguments count too.
         let request = b"0004".repeat(LINES_MAX + 1);
         assert!(read(&mut request.as_slice(), &mut Reservation::new(&memory)).await.is_err());
         assert_eq!(bounded.peak.load(Ordering::Relaxed), 0);
@@ -346,22 +349,22 @@ mod tests {
 
     #[tokio::test]
     async fn prefixes_that_are_too_many_list_everything() {
-        let (mut history, ids) = History::line(1);
-        history.refs.push(Reference { name: "refs/heads/main".to_owned(), target: ids[0] });
-        let few = ["ref-prefix refs/tags/"; PREFIXES_MAX];
-        assert_eq!(listed(&history, &few).await, "0000");
-        let many = ["ref-prefix refs/tags/"; PREFIXES_MAX + 1];
-        assert!(listed(&history, &many).await.contains("refs/heads/main"));
+        let (mut repo, ids) = TestRepo::linear(1);
+        repo.refs.push(Reference { name: "refs/heads/main".to_owned(), target: ids[0] });
+        let few = ["ref-prefix refs/tags/"; REF_PREFIXES_MAX];
+        assert_eq!(listed(&repo, &few).await, "0000");
+        let many = ["ref-prefix refs/tags/"; REF_PREFIXES_MAX + 1];
+        assert!(listed(&repo, &many).await.contains("refs/heads/main"));
     }
 
     #[tokio::test]
     async fn what_is_in_common_can_be_asked_without_wanting_anything() {
-        let (history, ids) = History::line(1);
+        let (repo, ids) = TestRepo::linear(1);
         let have = format!("have {}", ids[0]);
         let ask = async |arguments: &[&str]| {
-            let Asked::Fetch(asked) = asked("fetch", arguments).await? else { unreachable!() };
+            let Command::Fetch(command) = command("fetch", arguments).await? else { unreachable!() };
             let mut out = Vec::new();
-            fetch(&history, *asked, &mut out).await.map(|()| String::from_utf8(out).unwrap())
+            fetch(&repo, *command, &mut out).await.map(|()| String::from_utf8(out).unwrap())
         };
         assert!(ask(&["wait-for-done", &have]).await.is_ok());
         assert!(ask(&[&have]).await.is_err());

@@ -1,5 +1,4 @@
-//! Makes the corpora anew: what the real git sends, written down by a program between it and its server, and recipes, those
-//! of git's own objects among them.
+//! Generates the corpora: recorded requests of the real git, and recipes, some of them with the objects of those requests.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,11 +7,11 @@ use std::path::{Path, PathBuf};
 use git_receiver::{Kind, ObjectId};
 
 use super::harness::base::base;
-use super::harness::repository::Whole;
+use super::harness::repository::DecodedObject;
 use super::harness::{Outcome, Target};
-use super::real_git::{git, repository, succeeds};
+use super::real_git::{git, git_ok, repository};
 
-/// The pushes: name, what is done in a clone before, what is pushed.
+/// Pushes: name, commands to run in a clone first, refspecs.
 const PUSHES: &[(&str, &str, &[&str])] = &[
     ("change", "echo more >>README.md; git commit -qam 'A change'", &["HEAD:main"]),
     (
@@ -44,7 +43,7 @@ const PUSHES: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// The fetches: name, protocol, arguments to `git`.
+/// Fetches: name, protocol, arguments to `git`.
 const FETCHES: &[(&str, &str, &[&str])] = &[
     ("v0-clone", "0", &["clone", "--bare"]),
     ("v2-clone", "2", &["clone", "--bare"]),
@@ -54,7 +53,7 @@ const FETCHES: &[(&str, &str, &[&str])] = &[
     ("v2-depth", "2", &["clone", "--bare", "--depth", "1", "--no-single-branch"]),
 ];
 
-/// Recipes beside those of the pushes.
+/// Recipes besides those of the recorded pushes.
 const RECIPES: &[(&str, &str)] = &[
     (
         "accepted-deltas",
@@ -101,7 +100,7 @@ const RECIPES: &[(&str, &str)] = &[
         "accepted-attributes",
         "blob\n* text=auto\n*.png binary\n\n%%\ntree\n100644 .gitattributes\0{0}100644 gitatt~1\0{r0}",
     ),
-    // No configuration, which is nobody's harm, and one that would be, were it called so.
+    // A malformed config, which is harmless, and a malicious one under a harmless name.
     ("accepted-no-modules", "tree\n100644 .gitmodules\0{r0}"),
     (
         "accepted-not-modules",
@@ -123,11 +122,11 @@ const RECIPES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What follows the tree in a commit that is fine.
+/// The valid author and committer lines of a commit.
 const BY: &str =
     "author Ada <ada@example.org> 1700000000 +0100\ncommitter Ada <ada@example.org> 1700000000 +0100\n";
 
-/// Objects, one a file: name, head and content; `BY` stands for the two lines of who made a commit.
+/// Objects, one per file: name, head and content; `BY` stands for author and committer lines.
 const OBJECTS: &[(&str, &str)] = &[
     (
         "accepted-tree",
@@ -191,8 +190,8 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// A folder of the corpora, without what was made before; what was found by fuzzing stays.
-fn emptied(target: Target) -> PathBuf {
+/// The directory of a corpus without its generated files. Files found by fuzzing are kept.
+fn empty_corpus(target: Target) -> PathBuf {
     let folder = super::folder().join("corpus").join(target.name());
     fs::create_dir_all(&folder).expect("a folder");
     for entry in fs::read_dir(&folder).expect("a folder") {
@@ -219,9 +218,9 @@ fn shell(folder: &Path, script: &str) {
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A program that writes down what a client sends to git's `service`.
-fn witness(folder: &Path, service: &str, record: &Path) -> String {
-    let path = folder.join(format!("witness-{service}"));
+/// A program that records what a client sends to git's `service`.
+fn recorder(folder: &Path, service: &str, record: &Path) -> String {
+    let path = folder.join(format!("recorder-{service}"));
     let script = format!("#!/bin/sh\ntee '{}' | git {service} \"$@\"\n", record.display());
     fs::write(&path, script).expect("a file");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
@@ -230,12 +229,12 @@ fn witness(folder: &Path, service: &str, record: &Path) -> String {
 
 #[test]
 #[ignore = "writes the corpora anew"]
-fn make_the_corpora() {
+fn regenerate_corpora() {
     let folder = tempfile::tempdir().expect("a folder");
     let git_dir = folder.path().join("base.git");
     fs::create_dir(&git_dir).expect("a folder");
     repository(&git_dir, base());
-    let (requests, packs) = (emptied(Target::Request), emptied(Target::Pack));
+    let (requests, packs) = (empty_corpus(Target::Request), empty_corpus(Target::Pack));
     for (name, before, what) in PUSHES {
         let request = recorded_push(folder.path(), name, before, what);
         fs::write(requests.join(format!("accepted-{name}")), &request).expect("a file");
@@ -252,13 +251,13 @@ fn make_the_corpora() {
     for (name, text) in RECIPES {
         fs::write(packs.join(name), raw(text)).expect("a file");
     }
-    let objects = emptied(Target::Object);
+    let objects = empty_corpus(Target::Object);
     for (name, text) in OBJECTS {
         fs::write(objects.join(name), text.replacen("BY", BY, 1)).expect("a file");
     }
     let not_utf_8 = b"tree\n40000 .git\xff\0{r3}";
     fs::write(objects.join("refused-dot-git-not-utf-8"), not_utf_8).expect("a file");
-    let uploads = emptied(Target::Upload);
+    let uploads = empty_corpus(Target::Upload);
     for (name, protocol, arguments) in FETCHES {
         for (at, request) in recorded_fetch(folder.path(), name, protocol, arguments).into_iter().enumerate()
         {
@@ -267,7 +266,7 @@ fn make_the_corpora() {
     }
 }
 
-/// A recipe's bytes: what is a byte of a delta is written as a letter of Latin 1.
+/// A recipe's bytes: each character is one byte (Latin-1).
 fn raw(text: &str) -> Vec<u8> {
     text.chars().map(|letter| u8::try_from(u32::from(letter)).expect("a byte")).collect()
 }
@@ -278,40 +277,40 @@ fn recorded_push(folder: &Path, name: &str, before: &str, what: &[&str]) -> Vec<
         folder,
         &format!("cp -r base.git '{0}'; git clone -q '{0}' '{1}'", server.display(), clone.display()),
     );
-    succeeds(&server, &["config", "receive.advertisePushOptions", "true"], b"");
+    git_ok(&server, &["config", "receive.advertisePushOptions", "true"], b"");
     shell(&clone, before);
     let record = folder.join(format!("{name}.request"));
-    let witness = witness(folder, "receive-pack", &record);
+    let recorder = recorder(folder, "receive-pack", &record);
     let url = format!("file://{}", server.display());
-    let arguments = [&["push", "--quiet", "--receive-pack", &witness, &url], what].concat();
-    // Whether its own server takes it is not asked here.
+    let arguments = [&["push", "--quiet", "--receive-pack", &recorder, &url], what].concat();
+    // Whether git's own server accepts it does not matter.
     let _ = git(&clone, &arguments).output().expect("git");
     fs::read(&record).expect("the request")
 }
 
-/// What the client of a fetch sends: each of its requests, as HTTP parts them.
+/// The requests of a fetch, split as over HTTP.
 fn recorded_fetch(folder: &Path, name: &str, protocol: &str, arguments: &[&str]) -> Vec<Vec<u8>> {
     let record = folder.join(format!("{name}.request"));
-    let witness = witness(folder, "upload-pack", &record);
+    let recorder = recorder(folder, "upload-pack", &record);
     let clone = folder.join(format!("{name}-clone"));
     let version = format!("protocol.version={protocol}");
     let (url, clone) = (format!("file://{}", folder.join("base.git").display()), clone.display().to_string());
     let first =
-        [&["-c", &version], arguments, &["--quiet", "--upload-pack", &witness, &url, &clone]].concat();
+        [&["-c", &version], arguments, &["--quiet", "--upload-pack", &recorder, &url, &clone]].concat();
     assert!(git(folder, &first).output().expect("git").status.success(), "{name}");
-    let mut requests = parted(&fs::read(&record).expect("the request"), protocol);
-    // Then what is not there yet is asked for, with what is.
-    let again = ["-c", &version, "fetch", "--quiet", "--upload-pack", &witness, &url, "main:new"];
+    let mut requests = split_requests(&fs::read(&record).expect("the request"), protocol);
+    // Then fetch what the client lacks, with haves.
+    let again = ["-c", &version, "fetch", "--quiet", "--upload-pack", &recorder, &url, "main:new"];
     assert!(git(Path::new(&clone), &again).output().expect("git").status.success(), "{name}");
-    requests.extend(parted(&fs::read(&record).expect("the request"), protocol));
+    requests.extend(split_requests(&fs::read(&record).expect("the request"), protocol));
     requests.retain(|request| request.len() > 4);
     requests.sort();
     requests.dedup();
     requests
 }
 
-/// A client of protocol 2 sends one request after another, each ended by a flush.
-fn parted(bytes: &[u8], protocol: &str) -> Vec<Vec<u8>> {
+/// In protocol v2, each request ends with a flush packet.
+fn split_requests(bytes: &[u8], protocol: &str) -> Vec<Vec<u8>> {
     if protocol == "0" {
         return vec![bytes.to_vec()];
     }
@@ -330,8 +329,8 @@ fn parted(bytes: &[u8], protocol: &str) -> Vec<Vec<u8>> {
     requests
 }
 
-/// Writes objects as a recipe, each after those it names.
-fn recipe(objects: &[Whole]) -> Vec<u8> {
+/// Writes objects as a recipe, each after the objects it refers to.
+fn recipe(objects: &[DecodedObject]) -> Vec<u8> {
     let contents = objects.iter().map(|object| (object.id, object.kind, object.content.clone()));
     let mut waiting: Vec<(ObjectId, Kind, Vec<u8>)> = contents.collect();
     let mut known: Vec<(ObjectId, String)> =

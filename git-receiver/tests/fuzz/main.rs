@@ -1,5 +1,5 @@
-//! The short run of the fuzzing in `git-receiver/fuzz`: every file of the corpora and a fixed number of mutations of them,
-//! the same in every run; and the real git is asked about everything that was accepted.
+//! The short form of the fuzzing in `git-receiver/fuzz`: every corpus file and a fixed number of mutations, the same in
+//! every run. Every accepted input is checked with the real git.
 
 mod corpora;
 #[path = "../../fuzz/src/lib.rs"]
@@ -13,17 +13,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use harness::promises::Accepted;
+use harness::invariants::Accepted;
 use harness::{Outcome, Target};
 
-/// How long one input may take, on a machine that has much else to do.
-const LONGEST: Duration = Duration::from_secs(10);
+/// The time limit of one input, on a busy machine.
+const INPUT_TIME_MAX: Duration = Duration::from_secs(10);
 
 fn folder() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "fuzz"].iter().collect()
 }
 
-/// The files of a corpus, in the order of their names, and of what a long run has found, where there was one.
+/// The files of a corpus, sorted by name, and those that a long run found (`FUZZ_FOUND`).
 fn corpus(target: Target) -> Vec<(String, Vec<u8>)> {
     let found = std::env::var_os("FUZZ_FOUND").map(PathBuf::from);
     let folders = [Some(folder().join("corpus")), found].into_iter().flatten();
@@ -39,19 +39,19 @@ fn corpus(target: Target) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// What becomes of an input. Where a promise is broken, the input is shown.
+/// Runs one input; prints it if an invariant is violated.
 fn run(target: Target, input: &[u8]) -> Outcome {
     let begin = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| target.run(input))).unwrap_or_else(|panic| {
         eprintln!("the input of `{}`: {}", target.name(), input.escape_ascii());
         resume_unwind(panic)
     });
-    assert!(begin.elapsed() < LONGEST, "takes {:?}: {}", begin.elapsed(), input.escape_ascii());
+    assert!(begin.elapsed() < INPUT_TIME_MAX, "takes {:?}: {}", begin.elapsed(), input.escape_ascii());
     outcome
 }
 
-/// Runs the corpus of `target` and `mutations` of it, and asks git.
-fn hold(target: Target, mutations: usize) {
+/// Runs the corpus of `target` and `mutations` of it, and checks accepted inputs with git.
+fn run_corpus(target: Target, mutations: usize) {
     let corpus = corpus(target);
     let mut accepted: Vec<(Vec<u8>, Box<Accepted>)> = Vec::new();
     for (name, input) in &corpus {
@@ -74,10 +74,10 @@ fn hold(target: Target, mutations: usize) {
         }
     }
     assert!(accepted.len() > mutations / 50, "mutations are refused before they get anywhere");
-    real_git::agrees(&accepted);
+    real_git::assert_git_accepts(&accepted);
 }
 
-/// The words of the dictionary that libFuzzer uses too: a quoted string a line, `\xNN` for what cannot be written.
+/// The words of libFuzzer's dictionary: one quoted string per line, with `\xNN` escapes.
 fn words() -> Vec<Vec<u8>> {
     let text = fs::read_to_string(folder().join("dictionary")).expect("the dictionary");
     let quoted = text.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
@@ -96,20 +96,20 @@ fn words() -> Vec<Vec<u8>> {
 
 #[test]
 fn requests_to_receive_pack_keep_the_promises() {
-    hold(Target::Request, 5000);
+    run_corpus(Target::Request, 5000);
 }
 
 #[test]
 fn pushes_of_mutated_objects_keep_the_promises() {
-    hold(Target::Pack, 10_000);
+    run_corpus(Target::Pack, 10_000);
 }
 
 #[test]
 fn mutated_objects_keep_the_promises() {
-    hold(Target::Object, 15_000);
+    run_corpus(Target::Object, 15_000);
 }
 
 #[test]
 fn requests_to_upload_pack_keep_the_promises() {
-    hold(Target::Upload, 5000);
+    run_corpus(Target::Upload, 5000);
 }

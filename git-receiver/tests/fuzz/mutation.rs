@@ -1,6 +1,6 @@
-//! Mutations of an input, the same ones in every run.
+//! Deterministic mutations of an input.
 
-/// A source of numbers that are always the same.
+/// A deterministic random number generator.
 pub(crate) struct Numbers(u64);
 
 impl Numbers {
@@ -8,7 +8,7 @@ impl Numbers {
         Self(seed | 1)
     }
 
-    /// A number below `end`, which is more than zero.
+    /// A number below `end`, which must not be zero.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         // xorshift64 (Marsaglia).
         self.0 ^= self.0 << 13;
@@ -18,7 +18,7 @@ impl Numbers {
     }
 }
 
-/// Changes `input` in one to three places; `other` is another input of the same corpus, to take pieces from.
+/// Changes `input` in one to three places; `other` is another input of the same corpus to copy from.
 pub(crate) fn mutated(numbers: &mut Numbers, input: &[u8], other: &[u8], words: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..=numbers.below(3) {

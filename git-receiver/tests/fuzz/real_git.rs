@@ -1,15 +1,15 @@
-//! The real git, which judges what was accepted.
+//! Checks accepted inputs with the real git.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::harness::base::base;
-use super::harness::promises::Accepted;
-use super::harness::repository::Memory;
+use super::harness::invariants::Accepted;
+use super::harness::repository::MemoryRepository;
 use super::harness::wire;
 
-/// git in `folder`, without anybody's configuration.
+/// A git command in `folder`, without user or system configuration.
 pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Command {
     let mut git = Command::new("git");
     git.current_dir(folder).args(arguments);
@@ -22,41 +22,41 @@ pub(crate) fn run(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
     let mut git = git(folder, arguments);
     let mut child =
         git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("git");
-    // A git that fails does not read to the end.
+    // A failing git does not read its whole input.
     let _ = child.stdin.take().expect("a pipe").write_all(input);
     child.wait_with_output().expect("git")
 }
 
-/// A bare repository with everything of `base`, its refs set.
-pub(crate) fn repository(folder: &Path, base: &Memory) {
-    succeeds(folder, &["init", "--quiet", "--bare", "--initial-branch=main", "."], b"");
-    let shallow: String = base.shallow_now().iter().map(|id| format!("{id}\n")).collect();
+/// Creates a bare repository with the objects and refs of `base`.
+pub(crate) fn repository(folder: &Path, base: &MemoryRepository) {
+    git_ok(folder, &["init", "--quiet", "--bare", "--initial-branch=main", "."], b"");
+    let shallow: String = base.current_shallow().iter().map(|id| format!("{id}\n")).collect();
     std::fs::write(folder.join("shallow"), shallow).expect("a file");
-    succeeds(folder, &["index-pack", "--strict", "--stdin"], &pack(base));
-    let refs = base.refs_now().iter().map(|found| format!("create {}\0{}\0", found.name, found.target));
-    succeeds(folder, &["update-ref", "-z", "--stdin"], refs.collect::<String>().as_bytes());
+    git_ok(folder, &["index-pack", "--strict", "--stdin"], &pack(base));
+    let refs = base.current_refs().iter().map(|found| format!("create {}\0{}\0", found.name, found.target));
+    git_ok(folder, &["update-ref", "-z", "--stdin"], refs.collect::<String>().as_bytes());
 }
 
-/// What succeeds, or the test fails in git's words.
-pub(crate) fn succeeds(folder: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+/// Runs git, which must succeed.
+pub(crate) fn git_ok(folder: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let output = run(folder, arguments, input);
     assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
-/// What git only warns of, and is accepted.
+/// fsck warnings about accepted objects.
 const WARNINGS: [&str; 4] = ["zeroPaddedFilemode", "nullSha1", "nulInCommit", "largePathname"];
 
-/// Everything that was accepted, in one repository: `git index-pack --strict` takes the objects, `git fsck --strict` has
-/// nothing to say, and the refs can be made.
-pub(crate) fn agrees(accepted: &[(Vec<u8>, Box<Accepted>)]) {
+/// Collects everything that was accepted in one repository: `git index-pack --strict` must accept the objects, `git fsck
+/// --strict` must report nothing, and the refs can be created.
+pub(crate) fn assert_git_accepts(accepted: &[(Vec<u8>, Box<Accepted>)]) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut all = base().clone();
     for (_, push) in accepted {
-        // Refs of different inputs are kept apart below.
+        // The refs of different inputs get distinct names below.
         let objects =
             Accepted { objects: push.objects.clone(), shallow: push.shallow.clone(), ..Accepted::default() };
-        all = objects.laid_over(&all);
+        all = objects.applied_to(&all);
     }
     let Err(words) = judged(folder.path(), &all, accepted) else { return };
     let mut told = String::new();
@@ -70,18 +70,22 @@ pub(crate) fn agrees(accepted: &[(Vec<u8>, Box<Accepted>)]) {
     panic!("git does not accept what was accepted: {told}");
 }
 
-fn judged(folder: &Path, all: &Memory, accepted: &[(Vec<u8>, Box<Accepted>)]) -> Result<(), String> {
+fn judged(
+    folder: &Path,
+    all: &MemoryRepository,
+    accepted: &[(Vec<u8>, Box<Accepted>)],
+) -> Result<(), String> {
     let judge = |arguments: &[&str], input: &[u8]| {
         let output = run(folder, arguments, input);
         let words = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         if output.status.success() { Ok(()) } else { Err(format!("git {}: {words}", arguments[0])) }
     };
     judge(&["init", "--quiet", "--bare", "."], b"")?;
-    let shallow: String = all.shallow_now().iter().map(|id| format!("{id}\n")).collect();
+    let shallow: String = all.current_shallow().iter().map(|id| format!("{id}\n")).collect();
     std::fs::write(folder.join("shallow"), shallow).expect("a file");
-    // Unpacked without a check first: fsck names every bad object, index-pack only that there is one.
+    // First without checks: fsck lists every bad object, index-pack only reports that there is one.
     judge(&["index-pack", "--stdin"], &pack(all))?;
-    // All of fsck's warnings are errors, but for those that are told and no more.
+    // All warnings of fsck are errors, except those about accepted objects.
     let mut fsck: Vec<String> =
         WARNINGS.iter().flat_map(|id| ["-c".to_owned(), format!("fsck.{id}=ignore")]).collect();
     fsck.extend(["fsck", "--strict", "--full", "--no-dangling"].map(str::to_owned));
@@ -91,7 +95,7 @@ fn judged(folder: &Path, all: &Memory, accepted: &[(Vec<u8>, Box<Accepted>)]) ->
     let mut refs = Vec::new();
     for (at, found) in accepted.iter().flat_map(|(_, push)| &push.refs).enumerate() {
         let name = found.name.strip_prefix("refs/").expect("a ref stands below refs/");
-        // File systems take no longer names.
+        // File systems do not support longer names.
         if name.split('/').all(|part| part.len() < 200) && name.len() < 1000 {
             refs.extend(format!("create refs/{at}/{name}\0{}\0", found.target).into_bytes());
         }
@@ -99,7 +103,7 @@ fn judged(folder: &Path, all: &Memory, accepted: &[(Vec<u8>, Box<Accepted>)]) ->
     judge(&["update-ref", "-z", "--stdin"], &refs)
 }
 
-fn pack(repository: &Memory) -> Vec<u8> {
+fn pack(repository: &MemoryRepository) -> Vec<u8> {
     let entries: Vec<Vec<u8>> = repository
         .all()
         .map(|object| {
