@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn capabilities_are_read_and_unknown_ones_passed_over() {
+    fn unknown_capabilities_are_ignored() {
         let read =
             Capabilities::parse(b" report-status-v2 report-status side-band-64k new-thing=1 agent=git/2.47");
         assert_eq!(read.report_status(), Some(ReportStatus::V2));

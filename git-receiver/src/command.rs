@@ -47,10 +47,10 @@ pub enum CommandError {
     #[error("a branch must point to a commit, not a {0}")]
     NotACommit(Kind),
     /// Directory/file conflict: `a` and `a/b` cannot both be refs.
-    #[error("cannot be beside ref {0}")]
+    #[error("conflicts with ref {0}")]
     Conflict(String),
     /// The ref to delete does not exist. If the client did not expect it either, git only warns.
-    #[error("there is no such ref to delete")]
+    #[error("no such ref")]
     NoSuchRef,
 }
 
@@ -151,10 +151,10 @@ fn reserve_name(command: &Command, names: &mut HashSet<String>) -> Result<(), Co
     if command.new.is_none() {
         return Ok(());
     }
-    let mut folders = command.name.match_indices('/').map(|(at, _)| &command.name[..at]);
+    let mut parents = command.name.match_indices('/').map(|(at, _)| &command.name[..at]);
     let below = format!("{}/", command.name);
-    let conflict = folders
-        .find(|folder| names.contains(*folder))
+    let conflict = parents
+        .find(|parent| names.contains(*parent))
         .map(str::to_owned)
         .or_else(|| names.iter().find(|name| name.starts_with(&below)).cloned());
     match conflict {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_two_names_and_a_ref() {
+    fn command_is_two_ids_and_a_ref_name() {
         let line = format!("{} {} refs/heads/main", "0".repeat(40), "1".repeat(40));
         let command = Command::parse(line.as_bytes()).unwrap();
         assert_eq!(
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn names_follow_gits_rules_and_stand_below_refs() {
+    fn ref_names_follow_git_and_need_a_directory_below_refs() {
         for bad in [
             "main",
             "refs/main",
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ref_is_never_a_folder_of_another() {
+    fn ref_conflicts_with_ref_below_it() {
         let conflict = |other: &str| Some(CommandError::Conflict(other.to_owned()));
         assert_eq!(errors(vec![create("refs/heads/a/b")], &["refs/heads/a"]), [conflict("refs/heads/a")]);
         assert_eq!(errors(vec![create("refs/heads/a")], &["refs/heads/a/b"]), [conflict("refs/heads/a/b")]);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_ref_points_to_must_be_there_and_fit() {
+    fn ref_target_must_exist_and_suit_the_ref() {
         let to = |name: &str, digit| Command { new: Some(id(digit)), ..create(name) };
         assert_eq!(
             errors(

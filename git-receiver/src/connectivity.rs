@@ -13,7 +13,7 @@ use crate::fsck::{BlobToFsck, ObjectRef};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectivityError {
     /// The object is neither in the pack nor in the repository.
-    #[error("missing necessary objects: {missing}, named by {referrer}")]
+    #[error("missing necessary objects: {missing}, referenced by {referrer}")]
     Missing {
         /// The missing object.
         missing: ObjectId,
@@ -21,14 +21,14 @@ pub enum ConnectivityError {
         referrer: ObjectId,
     },
     /// The object has another kind than its referrer states.
-    #[error("object {id} is a {found}, and {referrer} names it as a {named}")]
+    #[error("object {id} is a {found}, not a {expected} as {referrer} states")]
     WrongKind {
         /// The object.
         id: ObjectId,
         /// Its kind.
         found: Kind,
         /// The stated kind.
-        named: Kind,
+        expected: Kind,
         /// The object that refers to it.
         referrer: ObjectId,
     },
@@ -94,14 +94,14 @@ pub(crate) fn check(
     refs: &ObjectRefs,
     outside: &HashMap<ObjectId, ObjectInfo>,
 ) -> Result<(), ConnectivityError> {
-    for ((id, named), referrer) in &refs.referrers {
+    for ((id, expected), referrer) in &refs.referrers {
         match refs.objects.get(id).copied().or_else(|| Some(outside.get(id)?.kind)) {
             None => return Err(ConnectivityError::Missing { missing: *id, referrer: *referrer }),
-            Some(found) if found != *named => {
+            Some(found) if found != *expected => {
                 return Err(ConnectivityError::WrongKind {
                     id: *id,
                     found,
-                    named: *named,
+                    expected: *expected,
                     referrer: *referrer,
                 });
             }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_may_be_inside_or_outside() {
+    fn references_resolve_in_pack_or_repository() {
         let mut refs = commit_of_a_tree_and_a_parent(false);
         refs.add(id(2), Kind::Tree, Vec::new(), false);
         assert_eq!(refs.external_targets().collect::<Vec<_>>(), [id(3)]);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn links_of_several_threads_are_one() {
+    fn references_of_several_threads_are_merged() {
         let mut refs = commit_of_a_tree_and_a_parent(false);
         let mut other = ObjectRefs::default();
         other.add(
@@ -152,11 +152,11 @@ mod tests {
         refs.append(other);
         assert!(refs.external_targets().all(|target| target == id(3)));
         let as_one_kind = check(&refs, &stored(&[(3, Kind::Commit)]));
-        assert!(matches!(as_one_kind, Err(ConnectivityError::WrongKind { named: Kind::Blob, .. })));
+        assert!(matches!(as_one_kind, Err(ConnectivityError::WrongKind { expected: Kind::Blob, .. })));
     }
 
     #[test]
-    fn what_was_named_before_is_not_counted_again() {
+    fn repeated_references_are_not_counted() {
         let mut refs = commit_of_a_tree_and_a_parent(false);
         let file =
             |digit| ObjectRef { id: id(digit), kind: Kind::Blob, is_parent: false, blob_to_fsck: None };
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_of_another_kind_is_refused() {
+    fn missing_object_and_wrong_kind_are_rejected() {
         let refs = commit_of_a_tree_and_a_parent(false);
         assert!(matches!(check(&refs, &HashMap::new()), Err(ConnectivityError::Missing { .. })));
         let outside = stored(&[(2, Kind::Blob), (3, Kind::Commit)]);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parents_of_a_shallow_commit_need_not_be_there() {
+    fn parents_of_shallow_commit_can_be_missing() {
         let refs = commit_of_a_tree_and_a_parent(true);
         assert_eq!(check(&refs, &stored(&[(2, Kind::Tree)])), Ok(()));
     }

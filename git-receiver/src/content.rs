@@ -161,7 +161,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::memory::tests::Bounded;
+    use crate::memory::tests::LimitedPool;
     use crate::memory::unbounded_memory;
     use crate::unpack::compress;
 
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn chains_and_siblings_are_built_whatever_their_order() {
+    fn delta_chains_are_reconstructed_in_any_order() {
         let objects = [
             object(3, Some(2), &append(2, b'c')),
             object(4, Some(1), &append(1, b'd')),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_built_is_damaged() {
+    fn objects_that_cannot_be_reconstructed_are_corrupt() {
         let damaged = |digit| Err(Failed::Damaged(CorruptObjectError(ObjectId::Sha1([digit; 20]))));
         let missing = object(2, Some(1), &append(1, b'b'));
         assert_eq!(reconstructed(&[missing]), damaged(2));
@@ -240,20 +240,20 @@ mod tests {
     }
 
     #[test]
-    fn large_contents_are_held_while_others_are_built_on_them() {
+    fn large_delta_bases_are_reserved() {
         let large = vec![b'a'; 200_000];
         // A delta that copies all 200,000 bytes of its base.
         let copy = [0xc0, 0x9a, 0x0c, 0xc0, 0x9a, 0x0c, 0xf0, 0x40, 0x0d, 0x03];
         let objects = [object(1, None, &large), object(2, Some(1), &copy), object(3, Some(2), &copy)];
-        let failed = |most| {
-            let bounded = Arc::new(Bounded { most, ..Bounded::default() });
-            let memory: Arc<dyn MemoryPool> = Arc::clone(&bounded) as Arc<dyn MemoryPool>;
+        let failed = |limit| {
+            let pool = Arc::new(LimitedPool { limit, ..LimitedPool::default() });
+            let memory: Arc<dyn MemoryPool> = Arc::clone(&pool) as Arc<dyn MemoryPool>;
             let reconstructed = reconstruct(&objects, &memory, |_, content| {
                 assert_eq!(content.len(), large.len());
                 Ok::<_, Failed>(())
             });
-            assert_eq!(bounded.held.load(Ordering::Relaxed), 0);
-            (reconstructed.err(), bounded.peak.load(Ordering::Relaxed))
+            assert_eq!(pool.held.load(Ordering::Relaxed), 0);
+            (reconstructed.err(), pool.peak.load(Ordering::Relaxed))
         };
         assert_eq!(failed(400_000), (None, 400_000), "one content and its delta base");
         assert_eq!(failed(399_999), (Some(Failed::OutOfMemory), 200_000));

@@ -2,7 +2,7 @@
 
 /// A malformed delta, or one that does not match its base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a delta is damaged")]
+#[error("corrupt delta")]
 pub(crate) struct CorruptDeltaError;
 
 /// The sizes of base and result that a delta declares.
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn mismatched_deltas_are_rejected() {
         for bad in [
             &[][..],
             &[6],
@@ -104,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(base in prop::collection::vec(any::<u8>(), 0..64), delta in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn arbitrary_bytes_do_not_panic(base in prop::collection::vec(any::<u8>(), 0..64), delta in prop::collection::vec(any::<u8>(), 0..64)) {
             // Allocating a declared size is safe only after the caller has checked it.
             if sizes(&delta).is_ok_and(|(_, result)| result < 1 << 20) {
                 let _ = apply(&base, &delta);

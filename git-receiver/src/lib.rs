@@ -1,33 +1,129 @@
-//! git's server side over gix plumbing: receive-pack and upload-pack, knowing git and nothing else.
+//! The server side of git over gix plumbing: receive-pack for pushes and upload-pack for fetches.
 //!
-//! It works on bytes and async readers, and reads a repository through its own read-only trait, [`Repository`]. It never
-//! writes one: a push is returned as a value, [`Push`], and whoever called decides and stores.
+//! The crate works on bytes and async readers, and reads a repository through a read-only trait, [`Repository`]. It returns a
+//! push as a value, [`Push`]; the caller decides what to store. This in-memory repository receives a push and advertises the
+//! new ref:
 //!
-//! Layout, in the order in which a push travels:
+//! ```
+//! use std::collections::HashMap;
 //!
-//! - [`pkt_line`]: git's frames
-//! - [`capability`]: what a client can and wants
-//! - [`command`]: which refs it wants to move, and which names are allowed
-//! - [`mod@receive`]: the journey of a push, from a request body or a connection to a [`Push`]
-//! - [`pack_end`]: where the pack ends on a connection that stays open
-//! - [`pack`]: the bytes of a pack as they were received, and the objects that were found in them
-//! - [`mod@unpack`] with [`delta`]: the pack, entry by entry, bounded
-//! - [`check`]: what makes an object well-formed, as `git fsck --strict` has it
-//! - [`connectivity`]: everything that is named is there
-//! - [`report`]: the answer
+//! use git_receiver::{
+//!     Limits, Object, ObjectId, ObjectInfo, Protocol, Received, Reference, Repository, RepositoryError,
+//!     Transport, advertise_upload, receive, report,
+//! };
 //!
-//! and for reading: [`advertise`] lists the refs, [`mod@upload`] answers fetches, [`quarantine`] reads the files of a commit;
-//! [`reach`] finds what some objects reach, so that the others can be deleted;
-//! [`content`] builds what deltas stand for, [`links`] reads what stored objects name, [`memory`] counts what a request holds.
+//! #[derive(Default)]
+//! struct MemoryRepository {
+//!     objects: HashMap<ObjectId, Object>,
+//!     refs: Vec<Reference>,
+//! }
 //!
-//! An object is kept as it was received, a delta as a delta: it is inflated to be checked, and never compressed again unless
-//! too many deltas would lie on each other.
+//! impl Repository for MemoryRepository {
+//!     fn head(&self) -> Option<&str> {
+//!         Some("refs/heads/main")
+//!     }
 //!
-//! Both services come in two forms: over HTTP, where every request stands alone, and over one connection for the whole
-//! exchange. `examples/plain-host` is a small git host that speaks both, over repositories on disk.
+//!     async fn refs(&self) -> Result<Vec<Reference>, RepositoryError> {
+//!         Ok(self.refs.clone())
+//!     }
 //!
-//! Followed are git's own documents: gitprotocol-pack, gitprotocol-v2, gitprotocol-http, gitprotocol-common and
-//! gitformat-pack. Object names are SHA-1 alone, computed with collision detection.
+//!     async fn shallow(&self) -> Result<Vec<ObjectId>, RepositoryError> {
+//!         Ok(Vec::new())
+//!     }
+//!
+//!     async fn object_info(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
+//!         let info = |object: &Object| ObjectInfo { kind: object.kind, depth: object.depth };
+//!         Ok(ids.iter().filter_map(|id| Some((*id, info(self.objects.get(id)?)))).collect())
+//!     }
+//!
+//!     async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
+//!         Ok(ids.iter().filter_map(|id| self.objects.get(id)).cloned().collect())
+//!     }
+//!
+//!     async fn objects_and_bases(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
+//!         let mut found: HashMap<ObjectId, Object> = HashMap::new();
+//!         let mut pending = ids.to_vec();
+//!         while let Some(object) = pending.pop().and_then(|id| self.objects.get(&id)) {
+//!             pending.extend(object.base);
+//!             found.insert(object.id, object.clone());
+//!         }
+//!         Ok(found.into_values().collect())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // `git push` of a tag of the blob "hello\n": one command, a flush packet and the pack.
+//! let null = "0".repeat(40);
+//! let blob = "ce013625030ba8dba906f756967f9e9ca394464a";
+//! let command = format!("{null} {blob} refs/tags/hello\0report-status");
+//! let pack = b"PACK\0\0\0\x02\0\0\0\x016x\x9c\xcbH\xcd\xc9\xc9\xe7\x02\0\x08K\x02\x1f\
+//!     \xde\x04\x12@\x1fJ\x9e_\x05A\x1fD\xea\xf9\xc8mF\x09gF";
+//! let body = [format!("{:04x}{command}0000", command.len() + 4).as_bytes(), pack].concat();
+//!
+//! let mut repository = MemoryRepository::default();
+//! let Received::Push(push) = receive(&repository, body.as_slice(), &Limits::default()).await? else {
+//!     return Err("not a push".into());
+//! };
+//! let unpacked = push.unpacked?;
+//! for index in 0..unpacked.pack.len() {
+//!     let object = unpacked.pack.object(index)?;
+//!     repository.objects.insert(object.id, object);
+//! }
+//! let mut results = Vec::new();
+//! for checked in &unpacked.commands {
+//!     let name = &checked.command.name;
+//!     if let (Ok(()), Some(target)) = (&checked.result, checked.command.new) {
+//!         repository.refs.push(Reference { name: name.clone(), target });
+//!     }
+//!     results.push((name.as_str(), checked.result.clone().map_err(|error| error.to_string())));
+//! }
+//! let response = report::report(&push.request.capabilities, Ok(()), &results);
+//! assert_eq!(response.as_ref(), b"000eunpack ok\n0017ok refs/tags/hello\n0000");
+//!
+//! let refs = advertise_upload(&repository, Transport::Http, Protocol::V0, "example/1.0").await?;
+//! assert!(String::from_utf8_lossy(&refs).contains(&format!("{blob} refs/tags/hello\0")));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layout
+//!
+//! A push, in the order in which data passes through the modules:
+//!
+//! - [`advertise`]: the ref advertisement, for pushes and fetches
+//! - [`pkt_line`]: packets and the sideband
+//! - [`mod@receive`]: drives a push from a request body or a connection to a [`Push`]
+//! - [`command`]: ref update commands, and git's rules for ref names and targets
+//! - [`capability`]: the client's capabilities
+//! - [`pack_end`]: finds the end of a pack on a connection that stays open
+//! - [`pack`]: the bytes of a received pack, and its objects
+//! - [`mod@unpack`]: inflates the entries, resolves the deltas ([`delta`]) and selects the objects to store
+//! - [`mod@fsck`]: checks each object as `git fsck --strict` does
+//! - [`connectivity`]: checks that all references of the pack resolve
+//! - [`quarantine`]: reads commits and files of the push before it is stored
+//! - [`report`]: encodes the response
+//!
+//! [`mod@upload`] serves fetches. [`reachability`] computes the live objects for garbage collection. [`content`] reconstructs
+//! objects from deltas, [`parse`] reads the references of stored objects, [`memory`] bounds the memory of a request.
+//!
+//! A push over HTTP: request body -> [`read_request`] -> [`PackBytes`] -> [`unpack()`] (scan, thin pack bases, resolve,
+//! connectivity, fsck of special blobs, selection) -> [`UnpackedPush`] -> the caller stores it -> [`report::report`].
+//!
+//! Both services work over stateless HTTP requests and over one connection per exchange. `examples/bare-host` is a small git
+//! server over repositories on disk that supports both. The protocols are those of gitprotocol-pack, gitprotocol-v2,
+//! gitprotocol-http, gitprotocol-common and gitformat-pack.
+//!
+//! # Invariants
+//!
+//! - This crate never writes to a repository. A push has no effect until the caller stores it.
+//! - An [`UnpackedPush`] never contains an object that fails fsck or the connectivity check, that the repository has already,
+//!   or that depends on itself through deltas.
+//! - Object ids are SHA-1, and never computed without collision detection.
+//! - Memory for pushed objects is never allocated by a declared size before it is checked against the [`Limits`].
+//! - Stored objects are never recompressed, except deltas whose chain is too long to store or whose base is not sent.
+//! - This crate never reads the clock, never opens network connections, never starts processes and never logs.
+//! - Client input never causes a panic or an unbounded loop (see `fuzz/`).
 
 pub mod advertise;
 pub mod capability;
@@ -155,7 +251,7 @@ pub struct Reference {
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
     /// The repository or its storage cannot be read.
-    #[error("the repository cannot be read: {0}")]
+    #[error("cannot read the repository: {0}")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The request would exceed its memory pool.
     #[error(transparent)]
@@ -204,7 +300,7 @@ impl std::fmt::Debug for Object {
 
 /// A stored object whose bytes do not match its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("object {0} is damaged")]
+#[error("object {0} is corrupt")]
 pub struct CorruptObjectError(pub ObjectId);
 
 /// One of the [`Limits`].

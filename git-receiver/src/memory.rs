@@ -24,7 +24,7 @@ pub trait MemoryPool: Send + Sync {
 
 /// The memory pool of a request is exhausted.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("there is no memory for it: {0}")]
+#[error("out of memory: {0}")]
 pub struct OutOfMemoryError(pub Arc<dyn std::error::Error + Send + Sync>);
 
 /// A memory pool without a limit.
@@ -43,7 +43,7 @@ impl MemoryPool for Unbounded {
 }
 
 /// Reservations grow in steps of this many bytes, so that small additions are cheap.
-const STEP: u64 = 64 * 1024;
+const STEP_BYTES: u64 = 64 * 1024;
 
 /// Reserved bytes, released on drop.
 pub(crate) struct Reservation {
@@ -65,9 +65,9 @@ impl Reservation {
     pub(crate) fn try_grow(&mut self, bytes: u64) -> Result<(), OutOfMemoryError> {
         let used = self.used.saturating_add(bytes);
         if used > self.held {
-            let more = (used - self.held).max(STEP);
-            self.memory.reserve(more)?;
-            self.held += more;
+            let grown = (used - self.held).max(STEP_BYTES);
+            self.memory.reserve(grown)?;
+            self.held += grown;
         }
         self.used = used;
         Ok(())
@@ -112,21 +112,21 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A pool of `most` bytes that records the current and the peak reservation.
+    /// A pool of `limit` bytes that records the current and the peak reservation.
     #[derive(Default)]
-    pub(crate) struct Bounded {
-        pub(crate) most: u64,
+    pub(crate) struct LimitedPool {
+        pub(crate) limit: u64,
         pub(crate) held: AtomicU64,
         pub(crate) peak: AtomicU64,
     }
 
-    impl MemoryPool for Bounded {
+    impl MemoryPool for LimitedPool {
         fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
             let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-            if held > self.most {
+            if held > self.limit {
                 self.held.fetch_sub(bytes, Ordering::Relaxed);
-                let why = std::io::Error::other(format!("{held} bytes of {}", self.most));
-                return Err(OutOfMemoryError(Arc::new(why)));
+                let error = std::io::Error::other(format!("{held} bytes of {}", self.limit));
+                return Err(OutOfMemoryError(Arc::new(error)));
             }
             self.peak.fetch_max(held, Ordering::Relaxed);
             Ok(())
@@ -137,24 +137,24 @@ pub(crate) mod tests {
         }
 
         fn has_capacity(&self, bytes: u64) -> bool {
-            self.held.load(Ordering::Relaxed) + bytes <= self.most
+            self.held.load(Ordering::Relaxed) + bytes <= self.limit
         }
     }
 
     #[test]
-    fn what_is_held_is_given_back() {
-        let bounded = Arc::new(Bounded { most: 150_000, ..Bounded::default() });
-        let memory: Arc<dyn MemoryPool> = Arc::clone(&bounded) as Arc<dyn MemoryPool>;
-        let mut held = Reservation::new(&memory);
-        (0..100).for_each(|_| held.try_grow(100).unwrap());
-        assert_eq!(bounded.held.load(Ordering::Relaxed), STEP, "in one step");
-        held.try_grow(STEP).unwrap();
-        assert_eq!(bounded.held.load(Ordering::Relaxed), 2 * STEP);
-        assert!(held.try_grow(100_000).is_err());
-        held.try_grow(STEP - 10_000).unwrap();
-        held.try_resize(1000).unwrap();
-        assert_eq!(bounded.held.load(Ordering::Relaxed), 1000);
-        drop(held);
-        assert_eq!(bounded.held.load(Ordering::Relaxed), 0);
+    fn reserved_memory_is_released() {
+        let pool = Arc::new(LimitedPool { limit: 150_000, ..LimitedPool::default() });
+        let memory: Arc<dyn MemoryPool> = Arc::clone(&pool) as Arc<dyn MemoryPool>;
+        let mut reservation = Reservation::new(&memory);
+        (0..100).for_each(|_| reservation.try_grow(100).unwrap());
+        assert_eq!(pool.held.load(Ordering::Relaxed), STEP_BYTES, "in one step");
+        reservation.try_grow(STEP_BYTES).unwrap();
+        assert_eq!(pool.held.load(Ordering::Relaxed), 2 * STEP_BYTES);
+        assert!(reservation.try_grow(100_000).is_err());
+        reservation.try_grow(STEP_BYTES - 10_000).unwrap();
+        reservation.try_resize(1000).unwrap();
+        assert_eq!(pool.held.load(Ordering::Relaxed), 1000);
+        drop(reservation);
+        assert_eq!(pool.held.load(Ordering::Relaxed), 0);
     }
 }

@@ -164,7 +164,7 @@ impl Pack {
         entries: Vec<PackEntry>,
         recompressed: HashMap<u32, Bytes>,
         dangling: Vec<ObjectId>,
-        held: Reservation,
+        reservation: Reservation,
     ) -> Self {
         let mut by_id: Vec<u32> = (0..).take(entries.len()).collect();
         by_id.sort_unstable_by_key(|index| entries[*index as usize].id);
@@ -174,7 +174,7 @@ impl Pack {
             by_id,
             recompressed,
             dangling,
-            _reservation: held,
+            _reservation: reservation,
         })))
     }
 
@@ -245,13 +245,13 @@ impl Pack {
     }
 
     /// Those of `ids` that are in the pack, with their delta bases in the pack, and separately the requested ids and bases
-    /// that are not. The streams are counted in `held`.
+    /// that are not. The streams are counted in `reservation`.
     pub(crate) fn objects_and_bases(
         &self,
         ids: &[ObjectId],
-        held: &mut Reservation,
+        reservation: &mut Reservation,
     ) -> Result<(Vec<Object>, Vec<ObjectId>), ReadError> {
-        let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
+        let (mut found, mut outside) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
         let mut wanted = ids.to_vec();
         while let Some(id) = wanted.pop() {
@@ -261,14 +261,14 @@ impl Pack {
             match self.index_of(&id) {
                 Some(index) => {
                     let PackEntry { start, end, .. } = self.entries()[index];
-                    held.try_grow(end - start)?;
+                    reservation.try_grow(end - start)?;
                     let object = self.object(index).map_err(ReadError::Pack)?;
                     wanted.extend(object.base);
                     found.push(object);
                 }
-                None => elsewhere.push(id),
+                None => outside.push(id),
             }
         }
-        Ok((found, elsewhere))
+        Ok((found, outside))
     }
 }

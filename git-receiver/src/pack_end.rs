@@ -187,14 +187,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_stands_behind_the_pack_is_left() {
+    async fn bytes_after_the_pack_are_not_read() {
         for pack in [pack(100), pack(1_000_000), [&b"PACK\0\0\0\x02\0\0\0\0"[..], &[7; 20]].concat()] {
             assert_eq!(read(&[&pack[..], b"0000 and more"].concat(), 2_000_000).await, pack);
         }
     }
 
     #[tokio::test]
-    async fn the_end_is_found_while_the_client_waits_whatever_the_pieces() {
+    async fn end_is_found_while_the_client_waits() {
         let pack = pack(30_000);
         for piece in [1, 7, pack.len()] {
             let (mut client, server) = tokio::io::duplex(piece);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_pack_ends_early() {
+    async fn malformed_pack_ends_early() {
         let mut damaged = pack(100);
         damaged[14..30].fill(0xff);
         for bad in [b"TRASH and nothing else".to_vec(), damaged] {
@@ -218,11 +218,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_inflates_beyond_the_limit_ends_early() {
+    async fn pack_beyond_inflate_limit_ends_early() {
         let bomb = pack(10_000_000);
         let (half, rest) = bomb.split_at(bomb.len() / 2);
         let mut found = Vec::new();
         PackReader::new(half.chain(rest), 1_000_000).read_to_end(&mut found).await.unwrap();
-        assert!(found.len() <= half.len(), "it read on behind the limit");
+        assert!(found.len() <= half.len(), "it read beyond the limit");
     }
 }

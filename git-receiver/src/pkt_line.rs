@@ -23,11 +23,11 @@ pub(crate) enum Packet {
 /// Why a packet cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PacketError {
-    #[error("the request ends in the middle of a line")]
+    #[error("the request ends in the middle of a packet")]
     Truncated,
-    #[error("a line's length is not four hexadecimal digits")]
+    #[error("bad packet length")]
     Length,
-    #[error("the request cannot be read: {0}")]
+    #[error("cannot read the request: {0}")]
     Io(std::io::Error),
 }
 
@@ -86,18 +86,18 @@ pub(crate) fn write(out: &mut Vec<u8>, payload: &[u8]) {
 pub(crate) const SIDEBAND_DATA_MAX: usize = PAYLOAD_MAX - 1;
 
 /// Appends `payload` as packets of one sideband.
-pub(crate) fn write_sideband(out: &mut Vec<u8>, band: u8, payload: &[u8]) {
-    for piece in payload.chunks(SIDEBAND_DATA_MAX) {
-        out.extend_from_slice(&sideband_header(band, piece.len()));
-        out.extend_from_slice(piece);
+pub(crate) fn write_sideband(out: &mut Vec<u8>, sideband: u8, payload: &[u8]) {
+    for chunk in payload.chunks(SIDEBAND_DATA_MAX) {
+        out.extend_from_slice(&sideband_header(sideband, chunk.len()));
+        out.extend_from_slice(chunk);
     }
 }
 
 /// The header of a sideband packet with `length` bytes of data, at most [`SIDEBAND_DATA_MAX`].
-pub(crate) fn sideband_header(band: u8, length: usize) -> [u8; 5] {
+pub(crate) fn sideband_header(sideband: u8, length: usize) -> [u8; 5] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |place: u32| DIGITS[(length + 5) >> (4 * place) & 0xf];
-    [digit(3), digit(2), digit(1), digit(0), band]
+    let digit = |digit_index: u32| DIGITS[(length + 5) >> (4 * digit_index) & 0xf];
+    [digit(3), digit(2), digit(1), digit(0), sideband]
 }
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_is_read() {
+    async fn packets_round_trip() {
         let mut out = Vec::new();
         write(&mut out, b"hello\n");
         write(&mut out, b"");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_between_frames_is_no_fault() {
+    async fn end_of_input_between_packets_is_accepted() {
         let mut input = &b"0000"[..];
         assert_eq!(next(&mut input).await.unwrap(), Some(Packet::Flush));
         assert_eq!(next(&mut input).await.unwrap(), None);
@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_frame_is_refused() {
+    async fn malformed_packets_are_rejected() {
         for bad in [&b"0003"[..], b"zzzz", b"+005x", b"00", b"0009ab"] {
             assert!(packets(bad).await.is_err(), "{bad:?}");
         }
     }
 
     #[test]
-    fn long_text_is_split_over_frames() {
+    fn long_text_is_split_into_packets() {
         let mut out = Vec::new();
         write_sideband(&mut out, 2, &[b'x'; 70_000]);
         assert_eq!(&out[..5], b"fff0\x02");

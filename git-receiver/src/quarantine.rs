@@ -92,7 +92,7 @@ pub enum ReadError {
     #[error(transparent)]
     Corrupt(#[from] CorruptObjectError),
     /// The received pack cannot be read back.
-    #[error("the push cannot be read back: {0}")]
+    #[error("cannot read back the pushed pack: {0}")]
     Pack(#[source] std::io::Error),
     /// The tree exceeds a limit.
     #[error(transparent)]
@@ -117,7 +117,7 @@ pub enum TreeLimitError {
         limit: usize,
     },
     /// The depth of nested directories.
-    #[error("the tree has folders more than {limit} deep: {path}")]
+    #[error("the tree has directories nested more than {limit} deep: {path}")]
     Depth {
         /// One of the directories.
         path: String,
@@ -133,7 +133,7 @@ impl From<OutOfMemoryError> for ReadError {
 }
 
 /// Truncates a path for messages.
-fn beginning(path: &str) -> String {
+fn truncated(path: &str) -> String {
     path[..path.floor_char_boundary(PATH_SHOWN_MAX.min(path.len()))].to_owned()
 }
 
@@ -154,7 +154,7 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
     /// # Errors
     /// The commit is missing or corrupt, or the repository cannot be read.
     pub async fn commit(&self, id: ObjectId) -> Result<CommitSummary, ReadError> {
-        let (commits, _held) = self.contents(&[id], Kind::Commit).await?;
+        let (commits, _reservation) = self.contents(&[id], Kind::Commit).await?;
         let content = commits.get(&id).ok_or(ReadError::Missing(id))?;
         let (header, message) = content.split_once_str("\n\n").unwrap_or((content, b""));
         let line = |name: &str| header.lines().find_map(|line| line.strip_prefix(name.as_bytes()));
@@ -206,15 +206,15 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
                 return Ok(files);
             }
             let ids: Vec<ObjectId> = level.iter().map(|(_, id)| *id).collect();
-            let (trees, _held) = self.contents(&ids, Kind::Tree).await?;
+            let (trees, _reservation) = self.contents(&ids, Kind::Tree).await?;
             let mut below = Vec::new();
-            for (folder, id) in level {
+            for (dir, id) in level {
                 let mut content = trees.get(&id).ok_or(ReadError::Missing(id))?.as_slice();
                 while let Some(entry) = next_entry(&mut content).map_err(|_| CorruptObjectError(id))? {
-                    let path = format!("{folder}{}", entry.name.to_str_lossy());
+                    let path = format!("{dir}{}", entry.name.to_str_lossy());
                     if path.len() > limits.path_bytes {
                         return Err(TreeLimitError::Path {
-                            path: beginning(&path),
+                            path: truncated(&path),
                             limit: limits.path_bytes,
                         }
                         .into());
@@ -234,7 +234,7 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
             }
             level = below;
         }
-        let path = level.first().map(|(folder, _)| beginning(folder)).unwrap_or_default();
+        let path = level.first().map(|(dir, _)| truncated(dir)).unwrap_or_default();
         Err(TreeLimitError::Depth { path, limit: limits.depth }.into())
     }
 
@@ -264,17 +264,18 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
         ids: &[ObjectId],
         kind: Kind,
     ) -> Result<(HashMap<ObjectId, Vec<u8>>, Reservation), ReadError> {
-        let (mut contents, mut held) = (HashMap::new(), Reservation::new(&self.repository.memory()));
+        let (mut contents, mut reservation) = (HashMap::new(), Reservation::new(&self.repository.memory()));
         let mut full = Ok(());
         self.each(ids, |id, found, content| {
             if found == kind && full.is_ok() {
-                full =
-                    held.try_grow(content.len() as u64).map(|()| drop(contents.insert(id, content.to_vec())));
+                full = reservation
+                    .try_grow(content.len() as u64)
+                    .map(|()| drop(contents.insert(id, content.to_vec())));
             }
         })
         .await?;
         full?;
-        Ok((contents, held))
+        Ok((contents, reservation))
     }
 
     /// Passes kind and content of each of `ids` to `take`, in any order; missing objects are skipped.
@@ -287,13 +288,13 @@ impl<'a, R: Repository> QuarantineView<'a, R> {
         mut take: impl FnMut(ObjectId, Kind, &[u8]),
     ) -> Result<(), ReadError> {
         let memory = self.repository.memory();
-        for some in ids.chunks(AT_ONCE) {
-            let mut held = Reservation::new(&memory);
-            let (mut objects, elsewhere) = self.pushed.objects_and_bases(some, &mut held)?;
-            if !elsewhere.is_empty() {
-                objects.extend(self.repository.objects_and_bases(&elsewhere).await?);
+        for chunk in ids.chunks(AT_ONCE) {
+            let mut reservation = Reservation::new(&memory);
+            let (mut objects, outside) = self.pushed.objects_and_bases(chunk, &mut reservation)?;
+            if !outside.is_empty() {
+                objects.extend(self.repository.objects_and_bases(&outside).await?);
             }
-            let wanted: HashSet<&ObjectId> = some.iter().collect();
+            let wanted: HashSet<&ObjectId> = chunk.iter().collect();
             content::reconstruct(&objects, &memory, |object, content| {
                 if wanted.contains(&object.id) {
                     take(object.id, object.kind, content);

@@ -1,6 +1,6 @@
 //! Computes which objects are reachable, so that garbage collection can delete the others.
 //!
-//! Commits, trees and tags are read in batches of bounded size. An object id takes about 40 bytes.
+//! Commits, trees and tags are read in batches of pool size. An object id takes about 40 bytes.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ const AT_ONCE_MAX: usize = 1000;
 /// The most bytes of streams that are read at once, with delta bases, unless a single object takes more.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The set of objects that are reachable from some roots, roots included. Delta bases are not reachable as such.
+/// The set of objects that are reachable from chunk roots, roots included. Delta bases are not reachable as such.
 #[derive(Debug)]
 pub struct Reachability {
     reached: HashSet<ObjectId>,
@@ -52,29 +52,29 @@ impl Reachability {
     }
 
     async fn add_all<R: Repository>(&mut self, repository: &R, ids: &[ObjectId]) -> Result<(), ReadError> {
-        for some in ids.chunks(AT_ONCE_MAX) {
-            for (id, known) in repository.object_info(some).await? {
+        for chunk in ids.chunks(AT_ONCE_MAX) {
+            for (id, known) in repository.object_info(chunk).await? {
                 self.add(id, known.kind);
             }
         }
         Ok(())
     }
 
-    /// Reads one batch of objects; `false` when the walk is complete. After an error the set is incomplete and must be
+    /// Reads first batch of objects; `false` when the walk is complete. After an error the set is incomplete and must be
     /// discarded.
     ///
     /// # Errors
     /// The repository cannot be read, or an object is missing.
     pub async fn step<R: Repository>(&mut self, repository: &R) -> Result<bool, ReadError> {
-        let asked = self.unread.split_off(self.unread.len().saturating_sub(self.at_once));
-        let Some(one) = asked.first().copied() else { return Ok(false) };
-        let Some(objects) = read(repository, &asked).await? else {
-            self.unread.extend(asked);
+        let batch = self.unread.split_off(self.unread.len().saturating_sub(self.at_once));
+        let Some(first) = batch.first().copied() else { return Ok(false) };
+        let Some(objects) = read(repository, &batch).await? else {
+            self.unread.extend(batch);
             self.at_once = (self.at_once / 4).max(1);
             return Ok(true);
         };
         self.at_once = (self.at_once * 2).min(AT_ONCE_MAX);
-        let mut left: HashSet<ObjectId> = asked.iter().copied().collect();
+        let mut left: HashSet<ObjectId> = batch.iter().copied().collect();
         let mut named = ObjectRef::default();
         content::reconstruct(&objects, &repository.memory(), |object, content| {
             // Delta bases are read along with the batch.
@@ -85,8 +85,8 @@ impl Reachability {
             }
         })?;
         // The repository returns any part of a batch, but never nothing.
-        if left.len() == asked.len() {
-            return Err(ReadError::Missing(one));
+        if left.len() == batch.len() {
+            return Err(ReadError::Missing(first));
         }
         self.unread.extend(left);
         for (id, kind) in named.known {
@@ -124,15 +124,15 @@ impl Reachability {
 /// The repository cannot be read, or the object is corrupt.
 pub async fn undeltified<R: Repository>(repository: &R, id: ObjectId) -> Result<Option<Object>, ReadError> {
     let objects = repository.objects_and_bases(&[id]).await?;
-    let mut whole = None;
+    let mut undeltified_object = None;
     content::reconstruct(&objects, &repository.memory(), |object, content| {
         if object.id == id {
             let (size, zlib) = (content.len() as u64, compress(content));
-            whole = Some(Object { id, kind: object.kind, base: None, depth: 0, size, zlib });
+            undeltified_object = Some(Object { id, kind: object.kind, base: None, depth: 0, size, zlib });
         }
         Ok::<_, ReadError>(())
     })?;
-    Ok(whole)
+    Ok(undeltified_object)
 }
 
 /// The objects that a batch refers to.
@@ -171,18 +171,18 @@ impl ObjectRef {
 async fn read<R: Repository>(repository: &R, ids: &[ObjectId]) -> Result<Option<Vec<Object>>, ReadError> {
     let mut found = repository.objects(ids).await?;
     let mut seen: HashSet<ObjectId> = found.iter().map(|object| object.id).collect();
-    let mut looked_at = 0;
+    let mut scanned = 0;
     loop {
-        let bases = found[looked_at..].iter().filter_map(|object| object.base);
+        let bases = found[scanned..].iter().filter_map(|object| object.base);
         let mut wanted: Vec<ObjectId> = bases.filter(|base| seen.insert(*base)).collect();
         if wanted.is_empty() {
             return Ok(Some(found));
         }
-        looked_at = found.len();
-        while let Some(one) = wanted.first().copied() {
+        scanned = found.len();
+        while let Some(first) = wanted.first().copied() {
             let more = repository.objects(&wanted).await?;
             if more.is_empty() {
-                return Err(ReadError::Missing(one));
+                return Err(ReadError::Missing(first));
             }
             let there: HashSet<ObjectId> = more.iter().map(|object| object.id).collect();
             wanted.retain(|id| !there.contains(id));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_commit_names_is_reached_and_nothing_else() {
+    async fn only_objects_below_the_roots_are_reachable() {
         let mut repo = TestRepo::default();
         let (kept, lost) = (repo.blob(b"kept"), repo.blob(b"lost"));
         let first = repo.commit_of(&[], &[("a", kept)]);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn long_history_and_tags_of_tags_are_gone_through() {
+    async fn long_history_and_nested_tags_are_walked() {
         let (mut repo, ids) = TestRepo::linear(3000);
         let tag = repo.tag(ids[2999], Kind::Commit, "of a commit");
         let tag = repo.tag(tag, Kind::Tag, "of a tag");
@@ -240,7 +240,7 @@ mod tests {
 
     /// A shallow commit was deleted, and pushed again with its parents.
     #[tokio::test]
-    async fn parents_of_what_is_shallow_no_longer_are_reached() {
+    async fn parents_of_unshallowed_commit_are_reachable() {
         let (mut repo, ids) = TestRepo::linear(5);
         repo.shallow = vec![ids[2]];
         let mut reach = reached(&repo, &[ids[4]]).await.unwrap();
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn object_is_given_whole_that_is_stored_as_a_delta() {
+    async fn delta_is_returned_undeltified() {
         let mut repo = TestRepo::default();
         let base = repo.blob(b"hello");
         let delta = repo.delta_appending(base, b'!');
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn repository_that_is_not_whole_is_an_error() {
+    async fn missing_object_is_an_error() {
         let mut repo = TestRepo::default();
         let absent = ObjectId::null(gix_hash::Kind::Sha1);
         let commit = repo.commit(&[absent]);
@@ -272,7 +272,7 @@ mod tests {
 
     /// Small deltas against large objects: the delta bases are read a few at a time.
     #[tokio::test]
-    async fn deltas_on_large_objects_are_read_few_at_a_time() {
+    async fn deltas_against_large_objects_are_read_in_small_batches() {
         let mut repo = TestRepo::default();
         let mut tags = Vec::new();
         for number in 0..20_u32 {

@@ -70,7 +70,7 @@ pub enum ReceiveError {
     #[error("not a push: {0}")]
     Protocol(String),
     /// The body ended early or could not be read.
-    #[error("the push was cut off: {0}")]
+    #[error("cannot read the push: {0}")]
     Io(std::io::Error),
 }
 
@@ -153,8 +153,8 @@ pub async fn unpack<R: Repository>(
     let ShallowUpdate { shallow, unshallow } = boundary;
     let new = || request.commands.iter().filter_map(|command| command.new);
     let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, pack.kind(&id)?))).collect();
-    let elsewhere: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
-    kinds.extend(repository.object_info(&elsewhere).await?.into_iter().map(|(id, known)| (id, known.kind)));
+    let outside: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
+    kinds.extend(repository.object_info(&outside).await?.into_iter().map(|(id, known)| (id, known.kind)));
     let commands = check_commands(request.commands.clone(), &kinds, &repository.refs().await?);
     Ok(UnpackedPush { commands, shallow, unshallow, warnings, pack })
 }
@@ -325,7 +325,7 @@ pub enum RequestError {
         limit: usize,
     },
     /// All lines together are too long.
-    #[error("the names of its refs and its options take more than {limit} bytes together")]
+    #[error("the commands and push options take more than {limit} bytes")]
     TooLong {
         /// The limit in bytes.
         limit: usize,
@@ -364,7 +364,7 @@ pub async fn read_request(
             Packet::Data(line) => head.take_line(pkt_line::text(&line))?,
             Packet::Flush => break,
             Packet::Delim | Packet::ResponseEnd => {
-                return Err(ReceiveError::Protocol("unexpected mark".to_owned()));
+                return Err(ReceiveError::Protocol("unexpected special packet".to_owned()));
             }
         }
     }
@@ -377,7 +377,7 @@ pub async fn read_request(
             Packet::Data(line) => head.take_option(pkt_line::text(&line)),
             Packet::Flush => break,
             Packet::Delim | Packet::ResponseEnd => {
-                return Err(ReceiveError::Protocol("unexpected mark".to_owned()));
+                return Err(ReceiveError::Protocol("unexpected special packet".to_owned()));
             }
         }
     }
@@ -415,7 +415,7 @@ impl RequestHead {
                 self.shallow.push(id);
             }
         } else if line.starts_with(b"push-cert") {
-            return Err(ReceiveError::Protocol("signed pushes are not understood".to_owned()));
+            return Err(ReceiveError::Protocol("signed pushes are not supported".to_owned()));
         } else {
             let mut parts = line.splitn(2, |byte| *byte == 0);
             let command = Command::parse(pkt_line::text(parts.next().unwrap_or_default()))?;
@@ -494,11 +494,11 @@ async fn look_up<R: Repository>(
     resolved: &Resolved,
 ) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
     let named = resolved.refs().external_targets().chain(resolved.bases());
-    let mut asked: Vec<ObjectId> = named.chain(resolved.ids()).collect();
-    asked.sort_unstable();
-    asked.dedup();
+    let mut ids: Vec<ObjectId> = named.chain(resolved.ids()).collect();
+    ids.sort_unstable();
+    ids.dedup();
     let mut known = HashMap::new();
-    for some in asked.chunks(LOOKUP_BATCH) {
+    for some in ids.chunks(LOOKUP_BATCH) {
         known.extend(repository.object_info(some).await?);
     }
     Ok(known)

@@ -34,13 +34,13 @@ pub fn report(
 ) -> Bytes {
     let mut report = Vec::new();
     if capabilities.report_status().is_some() {
-        let unpack =
-            unpacked.map_or_else(|why| format!("unpack {}\n", one_line(why)), |()| "unpack ok\n".to_owned());
+        let unpack = unpacked
+            .map_or_else(|reason| format!("unpack {}\n", one_line(reason)), |()| "unpack ok\n".to_owned());
         write(&mut report, unpack.as_bytes());
         for (name, result) in refs {
             let line = match result {
                 Ok(()) => format!("ok {name}\n"),
-                Err(why) => format!("ng {name} {}\n", one_line(why)),
+                Err(reason) => format!("ng {name} {}\n", one_line(reason)),
             };
             write(&mut report, line.as_bytes());
         }
@@ -83,10 +83,10 @@ mod tests {
     const REFS: [(&str, Result<(), String>); 1] = [("refs/heads/main", Ok(()))];
 
     #[test]
-    fn a_report_says_what_became_of_each_ref() {
-        let plain = Capabilities::parse(b"report-status");
+    fn report_has_the_result_of_each_ref() {
+        let unframed = Capabilities::parse(b"report-status");
         let refs = [("refs/heads/a", Ok(())), ("refs/heads/b", Err("two\nlines".to_owned()))];
-        let encoded = report(&plain, Ok(()), &refs);
+        let encoded = report(&unframed, Ok(()), &refs);
         assert_eq!(
             encoded.as_ref(),
             b"000eunpack ok\n0014ok refs/heads/a\n001eng refs/heads/b two lines\n0000"
@@ -94,24 +94,24 @@ mod tests {
     }
 
     #[test]
-    fn over_the_sideband_the_report_is_framed_again() {
-        let banded = Capabilities::parse(b"report-status side-band-64k");
-        let encoded = report(&banded, Err("early end"), &REFS);
+    fn sideband_report_is_nested_in_packets() {
+        let framed = Capabilities::parse(b"report-status side-band-64k");
+        let encoded = report(&framed, Err("early end"), &REFS);
         assert!(
             encoded.starts_with(b"0035\x010015unpack early end\n") && encoded.ends_with(b"00000000"),
             "{encoded:?}"
         );
-        assert_eq!(progress(&banded, "hi\n").as_ref(), b"0008\x02hi\n");
-        assert_eq!(keepalive(&banded).as_ref(), b"0005\x01");
+        assert_eq!(progress(&framed, "hi\n").as_ref(), b"0008\x02hi\n");
+        assert_eq!(keepalive(&framed).as_ref(), b"0005\x01");
     }
 
     #[test]
-    fn who_does_not_listen_is_told_nothing() {
-        let deaf = Capabilities::default();
+    fn client_without_capabilities_gets_nothing() {
+        let without_capabilities = Capabilities::default();
         assert!(
-            progress(&deaf, "hi").is_empty()
-                && keepalive(&deaf).is_empty()
-                && report(&deaf, Ok(()), &REFS).is_empty()
+            progress(&without_capabilities, "hi").is_empty()
+                && keepalive(&without_capabilities).is_empty()
+                && report(&without_capabilities, Ok(()), &REFS).is_empty()
         );
     }
 }

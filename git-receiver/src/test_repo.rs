@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gix_hash::ObjectId;
 use gix_object::Kind;
 
-use crate::memory::tests::Bounded;
+use crate::memory::tests::LimitedPool;
 use crate::unpack::compress;
 use crate::{
     MemoryPool, Object, ObjectInfo, Reference, Repository, RepositoryError, StoredBatch, content,
@@ -27,7 +27,7 @@ pub(crate) struct TestRepo {
     pub(crate) refs: Vec<Reference>,
     pub(crate) shallow: Vec<ObjectId>,
     /// The memory pool of requests, if it is limited.
-    pub(crate) memory: Option<Arc<Bounded>>,
+    pub(crate) memory: Option<Arc<LimitedPool>>,
 }
 
 impl TestRepo {
@@ -120,7 +120,7 @@ fn varint(mut number: usize) -> Vec<u8> {
 impl Repository for TestRepo {
     fn memory(&self) -> Arc<dyn MemoryPool> {
         match &self.memory {
-            Some(memory) => Arc::<Bounded>::clone(memory),
+            Some(memory) => Arc::<LimitedPool>::clone(memory),
             None => unbounded_memory(),
         }
     }
@@ -149,20 +149,20 @@ impl Repository for TestRepo {
     }
     async fn objects_and_bases(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
         let mut reached: HashMap<ObjectId, Object> = HashMap::new();
-        let mut asked = ids.to_vec();
-        while let Some(id) = asked.pop() {
+        let mut pending = ids.to_vec();
+        while let Some(id) = pending.pop() {
             if let Some(object) = self.objects.get(&id).filter(|_| !reached.contains_key(&id)) {
-                asked.extend(object.base);
+                pending.extend(object.base);
                 reached.insert(id, object.clone());
             }
         }
         Ok(reached.into_values().collect())
     }
-    async fn objects_in_storage_order(&self, place: u64) -> Result<Option<StoredBatch>, RepositoryError> {
+    async fn objects_in_storage_order(&self, position: u64) -> Result<Option<StoredBatch>, RepositoryError> {
         // Some objects are left out, as the trait allows.
-        let from = usize::try_from(place).unwrap();
+        let from = usize::try_from(position).unwrap();
         let some = self.order.iter().enumerate().skip(from).take(1000).filter(|(at, _)| at % 7 != 3);
         let objects = some.map(|(_, id)| self.objects[id].clone()).collect();
-        Ok(Some(StoredBatch { objects, next: place + 1000 }))
+        Ok(Some(StoredBatch { objects, next: position + 1000 }))
     }
 }

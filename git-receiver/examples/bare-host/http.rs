@@ -42,17 +42,17 @@ pub(crate) async fn serve(listen: &str, root: &Path) -> Result<(), BoxError> {
 
 async fn handle(root: &Path, request: Request<Body>) -> Result<Response<Body>, BoxError> {
     let not_found = || (StatusCode::NOT_FOUND, "not found\n").into_response();
-    let Some((folder, rest)) = resolve_path(root, request.uri().path()) else { return Ok(not_found()) };
+    let Some((dir, rest)) = resolve_path(root, request.uri().path()) else { return Ok(not_found()) };
     // The suffix `.git` is optional.
-    if !folder.is_dir() && !folder.with_added_extension("git").is_dir() {
+    if !dir.is_dir() && !dir.with_added_extension("git").is_dir() {
         return Ok(not_found());
     }
-    let open = |service| DiskRepository::open(&folder, service).map(Arc::new);
+    let open = |service| DiskRepository::open(&dir, service).map(Arc::new);
     let protocol = protocol(request.headers());
     match (request.method(), rest) {
         (&Method::GET, "info/refs") => {
-            let asked = request.uri().query().and_then(|query| query.strip_prefix("service="));
-            let Some(service) = asked.and_then(Service::from_name) else {
+            let requested = request.uri().query().and_then(|query| query.strip_prefix("service="));
+            let Some(service) = requested.and_then(Service::from_name) else {
                 return Ok(
                     (StatusCode::FORBIDDEN, "only the smart HTTP protocol is supported\n").into_response()
                 );
@@ -99,14 +99,14 @@ async fn upload_pack(
     protocol: Protocol,
     request: Request<Body>,
 ) -> Result<Response<Body>, BoxError> {
-    let mut asked = Vec::new();
-    decoded_body(request).take(FETCH_REQUEST_BYTES_MAX + 1).read_to_end(&mut asked).await?;
-    if asked.len() as u64 > FETCH_REQUEST_BYTES_MAX {
+    let mut requested = Vec::new();
+    decoded_body(request).take(FETCH_REQUEST_BYTES_MAX + 1).read_to_end(&mut requested).await?;
+    if requested.len() as u64 > FETCH_REQUEST_BYTES_MAX {
         return Ok((StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n").into_response());
     }
     let (mut output, input) = tokio::io::duplex(RESPONSE_BUFFER_BYTES);
     tokio::spawn(async move {
-        if let Err(error) = upload(&*repository, protocol, asked.into(), &mut output).await {
+        if let Err(error) = upload(&*repository, protocol, requested.into(), &mut output).await {
             eprintln!("error: {error}");
         }
     });
@@ -116,14 +116,15 @@ async fn upload_pack(
 /// The repository's directory and the rest of the path. No path leads out of `root`.
 fn resolve_path(root: &Path, path: &str) -> Option<(PathBuf, &'static str)> {
     let path = path.strip_prefix('/')?;
-    let asked = ["info/refs", "git-receive-pack", "git-upload-pack"];
-    let (name, asked) =
-        asked.into_iter().find_map(|asked| Some((path.strip_suffix(asked)?.strip_suffix('/')?, asked)))?;
+    let requested = ["info/refs", "git-receive-pack", "git-upload-pack"];
+    let (name, requested) = requested
+        .into_iter()
+        .find_map(|requested| Some((path.strip_suffix(requested)?.strip_suffix('/')?, requested)))?;
     let plain = |part: &str| {
         let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         !part.is_empty() && !part.starts_with('.') && part.chars().all(known)
     };
-    name.split('/').all(plain).then(|| (root.join(name), asked))
+    name.split('/').all(plain).then(|| (root.join(name), requested))
 }
 
 fn protocol(headers: &HeaderMap) -> Protocol {

@@ -66,13 +66,13 @@ impl Command {
         let program = Path::new(arguments.first()?).file_name()?.to_str()?;
         let rest: Vec<&OsStr> = arguments[1..].iter().map(OsString::as_os_str).collect();
         if let Some(service) = Service::from_name(program) {
-            let [folder] = rest[..] else { return None };
-            return Some(Self::Connection(service, folder.to_owned()));
+            let [dir] = rest[..] else { return None };
+            return Some(Self::Connection(service, dir.to_owned()));
         }
         match rest[..] {
-            [command, folder] => {
+            [command, dir] => {
                 let service = Service::from_name(&format!("git-{}", command.to_str()?))?;
-                Some(Self::Connection(service, folder.to_owned()))
+                Some(Self::Connection(service, dir.to_owned()))
             }
             [command, option, listen, root] if command == "serve" && option == "--listen" => {
                 Some(Self::Serve { listen: listen.to_str()?.to_owned(), root: root.to_owned() })
@@ -101,7 +101,7 @@ fn run(command: Command) -> Result<(), BoxError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let ended = runtime.block_on(async {
         match command {
-            Command::Connection(service, folder) => stdio::serve(service, Path::new(&folder)).await,
+            Command::Connection(service, dir) => stdio::serve(service, Path::new(&dir)).await,
             Command::Serve { listen, root } => http::serve(&listen, Path::new(&root)).await,
         }
     });

@@ -128,14 +128,14 @@ fn store_objects(
     if accepted(updates).next().is_none() {
         return Ok(());
     }
-    let folder = repository.git_dir.join("objects");
+    let dir = repository.git_dir.join("objects");
     let quarantine =
         QuarantineDir::write(repository, pushed).map_err(|error| format!("objects not stored: {error}"))?;
     let path = quarantine.path().as_os_str();
     let mut environment = options.to_vec();
     environment.push(("GIT_QUARANTINE_PATH".to_owned(), path.to_owned()));
     environment.push(("GIT_OBJECT_DIRECTORY".to_owned(), path.to_owned()));
-    environment.push(("GIT_ALTERNATE_OBJECT_DIRECTORIES".to_owned(), folder.clone().into_os_string()));
+    environment.push(("GIT_ALTERNATE_OBJECT_DIRECTORIES".to_owned(), dir.clone().into_os_string()));
     let hook = Hook {
         name: "pre-receive",
         arguments: Vec::new(),
@@ -145,7 +145,7 @@ fn store_objects(
     if !hook.succeeds(repository, send_progress) {
         return Err("pre-receive hook declined".to_owned());
     }
-    quarantine.migrate(&folder).map_err(|_| "unable to migrate objects to permanent storage".to_owned())
+    quarantine.migrate(&dir).map_err(|_| "unable to migrate objects to permanent storage".to_owned())
 }
 
 /// The error for one ref, from the config or the `update` hook.

@@ -19,7 +19,7 @@ const SYNCS_AT_ONCE: usize = 32;
 
 /// Loose objects that are not yet in the repository. They are deleted on drop.
 pub(crate) struct QuarantineDir {
-    folder: TempDir,
+    dir: TempDir,
     /// The paths of the objects, relative to the quarantine and later to the repository's `objects`.
     paths: Vec<PathBuf>,
 }
@@ -29,7 +29,7 @@ impl QuarantineDir {
     /// gc` recognizes. Blocking.
     pub(crate) fn write(repository: &DiskRepository, pack: &Pack) -> Result<Self, BoxError> {
         let objects = repository.git_dir.join("objects");
-        let folder = tempfile::Builder::new().prefix("tmp_objdir-incoming-").tempdir_in(objects)?;
+        let dir = tempfile::Builder::new().prefix("tmp_objdir-incoming-").tempdir_in(objects)?;
         let view = QuarantineView::new(repository, pack);
         let new: Vec<ObjectId> = pack.ids().filter(|id| !repository.has(*id)).collect();
         let (mut paths, mut written) = (Vec::with_capacity(new.len()), Ok(()));
@@ -38,41 +38,41 @@ impl QuarantineDir {
                 let name = id.to_string();
                 let path = Path::new(&name[..2]).join(&name[2..]);
                 if written.is_ok() {
-                    written = write_loose(&folder.path().join(&path), kind, content);
+                    written = write_loose(&dir.path().join(&path), kind, content);
                 }
                 paths.push(path);
             });
             tokio::runtime::Handle::current().block_on(each)?;
         }
         written?;
-        sync(folder.path(), &paths)?;
-        Ok(Self { folder, paths })
+        sync(dir.path(), &paths)?;
+        Ok(Self { dir, paths })
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        self.dir.path()
     }
 
     /// Moves the objects into the repository. Each object is completely on disk before it gets its name.
     pub(crate) fn migrate(self, objects: &Path) -> io::Result<()> {
-        let mut folders = std::collections::BTreeSet::new();
+        let mut dirs = std::collections::BTreeSet::new();
         for path in &self.paths {
             let target = objects.join(path);
-            let folder = target.parent().unwrap_or(objects);
-            fs::create_dir_all(folder)?;
-            fs::rename(self.folder.path().join(path), &target)?;
-            folders.insert(folder.to_owned());
+            let dir = target.parent().unwrap_or(objects);
+            fs::create_dir_all(dir)?;
+            fs::rename(self.dir.path().join(path), &target)?;
+            dirs.insert(dir.to_owned());
         }
-        folders.insert(objects.to_owned());
-        folders.iter().try_for_each(|folder| File::open(folder)?.sync_all())
+        dirs.insert(objects.to_owned());
+        dirs.iter().try_for_each(|dir| File::open(dir)?.sync_all())
     }
 }
 
 /// Syncs all files to disk, in parallel, so that they share the disk's flushes.
-fn sync(folder: &Path, paths: &[PathBuf]) -> io::Result<()> {
+fn sync(dir: &Path, paths: &[PathBuf]) -> io::Result<()> {
     let share = paths.len().div_ceil(SYNCS_AT_ONCE).max(1);
     std::thread::scope(|scope| {
-        let sync = |path: &PathBuf| File::open(folder.join(path))?.sync_all();
+        let sync = |path: &PathBuf| File::open(dir.join(path))?.sync_all();
         let syncing: Vec<_> =
             paths.chunks(share).map(|some| scope.spawn(move || some.iter().try_for_each(sync))).collect();
         let died = |_| Err(io::Error::other("syncing died"));

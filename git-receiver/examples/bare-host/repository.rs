@@ -33,17 +33,17 @@ pub(crate) struct DiskRepository {
 }
 
 impl DiskRepository {
-    /// Opens `folder`, which is a git directory, contains one in `.git`, or is or contains a `gitdir:` file.
-    pub(crate) fn open(folder: &Path, service: Service) -> Result<Self, BoxError> {
+    /// Opens `dir`, which is a git directory, contains one in `.git`, or is or contains a `gitdir:` file.
+    pub(crate) fn open(dir: &Path, service: Service) -> Result<Self, BoxError> {
         let candidates = ["/.git", "", ".git/.git", ".git"].map(|end| {
-            let mut path = folder.as_os_str().to_owned();
+            let mut path = dir.as_os_str().to_owned();
             path.push(end);
             gitdir_target(Path::new(&path)).unwrap_or_else(|| PathBuf::from(path))
         });
         let git_dir = candidates
             .into_iter()
             .find(|path| path.join("HEAD").is_file() && path.join("objects").is_dir())
-            .ok_or_else(|| format!("'{}' does not appear to be a git repository", folder.display()))?;
+            .ok_or_else(|| format!("'{}' does not appear to be a git repository", dir.display()))?;
         let git_dir = fs::canonicalize(git_dir)?;
         let config = Config::read(&git_dir, service)?;
         let options = gix_odb::store::init::Options::default();

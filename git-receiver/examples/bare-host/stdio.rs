@@ -14,10 +14,10 @@ use crate::service::Service;
 use crate::{AGENT, BoxError, limits, push};
 
 /// Serves one client to its end.
-pub(crate) async fn serve(service: Service, folder: &Path) -> Result<(), BoxError> {
-    let repository = Arc::new(DiskRepository::open(folder, service)?);
-    let asked = std::env::var("GIT_PROTOCOL").ok();
-    let protocol = Protocol::from_header(asked.as_deref());
+pub(crate) async fn serve(service: Service, dir: &Path) -> Result<(), BoxError> {
+    let repository = Arc::new(DiskRepository::open(dir, service)?);
+    let requested = std::env::var("GIT_PROTOCOL").ok();
+    let protocol = Protocol::from_header(requested.as_deref());
     let mut input = BufReader::new(tokio::io::stdin());
     let mut output = tokio::io::stdout();
     let connection = Transport::Connection;

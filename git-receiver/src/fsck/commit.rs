@@ -88,10 +88,10 @@ fn capital(name: &str) -> String {
     name[..1].to_ascii_uppercase() + &name[1..]
 }
 
-fn id(hex: &[u8], fault: &str) -> Result<ObjectId, FsckError> {
+fn id(hex: &[u8], msg_id: &str) -> Result<ObjectId, FsckError> {
     match ObjectId::from_hex(hex) {
         Ok(id) if hex.len() == 40 && !id.is_null() => Ok(id),
-        _ => bad(format!("{fault}: not the name of an object")),
+        _ => bad(format!("{msg_id}: not the name of an object")),
     }
 }
 
@@ -143,11 +143,11 @@ fn identity(line: &[u8]) -> Result<(), FsckError> {
 #[cfg(test)]
 mod tests {
     use super::super::fsck_object;
-    use super::super::tests::fault;
+    use super::super::tests::msg_id_of;
     use super::*;
 
     #[test]
-    fn commits_are_held_to_fscks_rules() {
+    fn commits_follow_fsck_rules() {
         let id = "1".repeat(40);
         let good = format!(
             "tree {id}\nparent {id}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 -0130\ngpgsig x\n y\n\nmessage"
@@ -173,20 +173,20 @@ mod tests {
             ("\n\nmessage", "\n", "fine"),
         ];
         for (from, to, expected) in table {
-            assert_eq!(fault(Kind::Commit, good.replacen(from, to, 1).as_bytes()), expected, "{to}");
+            assert_eq!(msg_id_of(Kind::Commit, good.replacen(from, to, 1).as_bytes()), expected, "{to}");
         }
         let nul = good.replacen("message", "mess\0age", 1);
         assert_eq!(fsck_object(Kind::Commit, nul.as_bytes()).unwrap().warnings, [FsckWarning::NulInCommit]);
     }
 
     #[test]
-    fn tags_are_held_to_fscks_rules() {
+    fn tags_follow_fsck_rules() {
         let good =
             format!("object {}\ntype commit\ntag v1\ntagger A <a@b> 1 +0000\n\nrelease", "1".repeat(40));
         assert_eq!(fsck_object(Kind::Tag, good.as_bytes()).unwrap().refs[0].kind, Kind::Commit);
         let short = |name: &str| format!("object {}\ntype tag\ntag {name}\n", "1".repeat(40));
-        assert_eq!(fault(Kind::Tag, short("v").as_bytes()), "badTag");
-        assert_eq!(fault(Kind::Tag, short("v1").as_bytes()), "fine");
+        assert_eq!(msg_id_of(Kind::Tag, short("v").as_bytes()), "badTag");
+        assert_eq!(msg_id_of(Kind::Tag, short("v1").as_bytes()), "fine");
         for (from, to, expected) in [
             ("type commit", "type thing", "badType"),
             ("tag v1", "tag v..1", "fine"),
@@ -195,7 +195,7 @@ mod tests {
             ("release", "rele\0ase", "fine"),
             ("object", "objekt", "missingObject"),
         ] {
-            assert_eq!(fault(Kind::Tag, good.replacen(from, to, 1).as_bytes()), expected);
+            assert_eq!(msg_id_of(Kind::Tag, good.replacen(from, to, 1).as_bytes()), expected);
         }
     }
 }

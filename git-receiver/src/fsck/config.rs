@@ -296,22 +296,22 @@ mod tests {
     }
 
     fn listed_by_git(content: &[u8]) -> (Vec<u8>, bool) {
-        let folder = tempfile::tempdir().unwrap();
-        let output = git(folder.path(), &["config", "-f", "-", "--list", "-z"], content);
+        let dir = tempfile::tempdir().unwrap();
+        let output = git(dir.path(), &["config", "-f", "-", "--list", "-z"], content);
         (output.stdout, output.status.success())
     }
 
     #[test]
-    fn files_are_read_as_git_reads_them() {
+    fn files_parse_as_in_git() {
         for content in TABLE {
-            let ours = listed(content, Source::File);
-            let gits = listed_by_git(content);
-            assert_eq!(ours, gits, "{}", content.escape_ascii());
+            let our_result = listed(content, Source::File);
+            let git_result = listed_by_git(content);
+            assert_eq!(our_result, git_result, "{}", content.escape_ascii());
         }
     }
 
     #[test]
-    fn memory_ends_where_fsck_sees_an_end() {
+    fn blobs_end_where_fsck_sees_an_end() {
         for (content, as_file) in [
             (&b"[a]\nb = c\xffdd\nef = f\n"[..], &b"[a]\nb = c"[..]),
             (b"[a]\nb = c\r\xff\ne = f\n", b"[a]\nb = c\r\r\ne = f\n"),
@@ -326,8 +326,8 @@ mod tests {
     }
 
     /// Concatenated fragments of config files.
-    fn texts() -> impl Strategy<Value = Vec<u8>> {
-        let words = prop::sample::select(vec![
+    fn fragments_of_config() -> impl Strategy<Value = Vec<u8>> {
+        let fragments = prop::sample::select(vec![
             &b"[a]"[..],
             b"[a \"B\"]",
             b"[",
@@ -352,22 +352,22 @@ mod tests {
             b"n",
             b"\n[a]\nb=",
         ]);
-        prop::collection::vec(words, 0..16).prop_map(|words| words.concat())
+        prop::collection::vec(fragments, 0..16).prop_map(|fragments| fragments.concat())
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
         #[test]
-        fn made_up_files_are_read_as_git_reads_them(content in texts()) {
+        fn random_files_parse_as_in_git(content in fragments_of_config()) {
             prop_assert_eq!(listed(&content, Source::File), listed_by_git(&content));
         }
     }
 
     proptest! {
         #[test]
-        fn no_bytes_panic(content in prop::collection::vec(any::<u8>(), 0..100), made_up in texts()) {
-            for content in [content, made_up] {
+        fn arbitrary_bytes_do_not_panic(content in prop::collection::vec(any::<u8>(), 0..100), random in fragments_of_config()) {
+            for content in [content, random] {
                 listed(&content, Source::File);
                 listed(&content, Source::Blob);
             }

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dot_git_is_found_in_its_disguises() {
+    fn dotgit_aliases_are_detected() {
         for name in [
             &b".git"[..],
             b".GIT",
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_git_reads_are_found_in_their_disguises() {
+    fn aliases_of_special_files_are_detected() {
         use BlobToFsck::{Gitattributes, Gitmodules};
         let table: &[(&[u8], &[BlobToFsck])] = &[
             (b".gitmodules", &[Gitmodules]),

@@ -23,11 +23,11 @@ pub(super) fn fsck_gitattributes(content: &[u8]) -> Result<(), FsckError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::id;
+    use super::super::tests::msg_id;
     use super::*;
 
     #[test]
-    fn files_and_their_lines_are_bounded() {
+    fn file_and_line_sizes_are_limited() {
         let long = "x".repeat(LINE_END);
         for (text, expected) in [
             ("", "fine"),
@@ -39,10 +39,13 @@ mod tests {
             (&format!("a\n{long}\nb"), "gitattributesLineLength"),
             (&format!("{}\r\n", &long[1..]), "gitattributesLineLength"),
         ] {
-            assert_eq!(id(fsck_gitattributes(text.as_bytes())), expected, "{} bytes", text.len());
+            assert_eq!(msg_id(fsck_gitattributes(text.as_bytes())), expected, "{} bytes", text.len());
         }
         let lines = "line of 16 bytes\n".repeat(FILE_MAX / 17);
-        assert_eq!(id(fsck_gitattributes(lines.as_bytes())), "fine");
-        assert_eq!(id(fsck_gitattributes(format!("{lines}a line more\n").as_bytes())), "gitattributesLarge");
+        assert_eq!(msg_id(fsck_gitattributes(lines.as_bytes())), "fine");
+        assert_eq!(
+            msg_id(fsck_gitattributes(format!("{lines}a line more\n").as_bytes())),
+            "gitattributesLarge"
+        );
     }
 }

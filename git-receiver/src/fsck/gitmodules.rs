@@ -35,7 +35,7 @@ fn read(content: &[u8], source: Source) -> Result<(), FsckError> {
 /// A submodule section.
 struct Submodule {
     /// Why the name is not allowed.
-    fault: Option<FsckError>,
+    error: Option<FsckError>,
     /// If the section name contains a NUL, git takes the part before it as the whole variable name, whose last component is
     /// the key.
     key: Option<Vec<u8>>,
@@ -52,14 +52,14 @@ impl Submodule {
             let dot = rest.iter().rposition(|byte| *byte == b'.')?;
             (&rest[..dot], Some(rest[dot + 1..].to_vec()))
         };
-        let fault = (!is_name(name))
+        let error = (!is_name(name))
             .then(|| FsckError(format!("gitmodulesName: `{}` cannot be a submodule's name", shown(name))));
-        Some(Self { fault, key })
+        Some(Self { error, key })
     }
 
     fn variable(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), FsckError> {
-        if let Some(fault) = &self.fault {
-            return Err(fault.clone());
+        if let Some(error) = &self.error {
+            return Err(error.clone());
         }
         let Some(value) = value.map(c_string) else { return Ok(()) };
         match self.key.as_deref().unwrap_or(key) {
@@ -84,11 +84,11 @@ fn is_name(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::id;
+    use super::super::tests::msg_id;
     use super::*;
 
     #[test]
-    fn names_stay_below_their_folder() {
+    fn submodule_names_stay_below_modules_directory() {
         for name in [&b"a"[..], b"a/b", b"a..b", b"..a/b..", b"...", b"/"] {
             assert!(is_name(name), "{}", name.escape_ascii());
         }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_held_to_fscks_rules() {
+    fn variables_follow_fsck_rules() {
         for (content, expected) in [
             ("[submodule \"a\"]\npath = a\nurl = ../a\nupdate = merge\n", "fine"),
             ("[submodule \"a\"]\nURL = -a", "gitmodulesUrl"),
@@ -117,20 +117,20 @@ mod tests {
             ("[submodule \"a\0\"]\nurl = -a\n", "fine"),
             ("\u{feff}[submodule \"a\"]\nurl = -a\n", "gitmodulesUrl"),
         ] {
-            assert_eq!(id(fsck_gitmodules(content.as_bytes())), expected, "{content:?}");
+            assert_eq!(msg_id(fsck_gitmodules(content.as_bytes())), expected, "{content:?}");
         }
     }
 
     #[test]
-    fn what_only_one_of_gits_two_readers_sees_is_seen() {
+    fn file_and_blob_parsers_are_both_checked() {
         for content in [&b"[submodule \"a\"]\npath=\xff\nurl=-a\n"[..], b"\r\xff[submodule \"a\"]\nurl=-a\n"]
         {
-            assert_eq!(id(fsck_gitmodules(content)), "gitmodulesUrl", "{}", content.escape_ascii());
+            assert_eq!(msg_id(fsck_gitmodules(content)), "gitmodulesUrl", "{}", content.escape_ascii());
         }
     }
 
     #[test]
-    fn long_values_are_shown_in_part() {
+    fn long_values_are_truncated_in_messages() {
         let Err(FsckError(why)) =
             fsck_gitmodules(format!("[submodule \"a\"]\npath = -{}", "a".repeat(5000)).as_bytes())
         else {

@@ -38,12 +38,12 @@ use Example::{Commit, File, Tag, Tree};
 #[derive(Clone, Copy)]
 enum Entry {
     Blob,
-    Folder,
-    Nothing,
-    Elsewhere,
+    Directory,
+    Null,
+    Missing,
 }
 
-use Entry::{Blob, Elsewhere, Folder, Nothing};
+use Entry::{Blob, Directory, Missing, Null};
 
 /// Warnings of git that are rejected anyway.
 const REFUSED_WARNINGS: &[&str] = &["hasDot", "hasDotdot", "hasDotgit", "fullPathname"];
@@ -51,8 +51,8 @@ const REFUSED_WARNINGS: &[&str] = &["hasDot", "hasDotdot", "hasDotgit", "fullPat
 const LONG: [u8; 4097] = [b'a'; 4097];
 const LONG_LINE: [u8; 2048] = [b'a'; 2048];
 
-const OF_REFS: Example = Example::None("is about refs, which a push names by commands");
-const OF_READER: Example = Example::None("is another message before it is reached");
+const ABOUT_REFS: Example = Example::None("is about refs, which a push updates by commands");
+const SHADOWED: Example = Example::None("is another message before it is reached");
 
 /// The messages of git 2.47's fsck.h, in its order. `{tree}`, `{blob}` and `{commit}` stand for ids of the fixture.
 const MESSAGES: &[(&str, Severity, Example)] = &[
@@ -76,8 +76,8 @@ const MESSAGES: &[(&str, Severity, Example)] = &[
         Error,
         Commit(b"tree {tree}\nparent xx\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n"),
     ),
-    ("badRefFiletype", Error, OF_REFS),
-    ("badRefName", Error, OF_REFS),
+    ("badRefFiletype", Error, ABOUT_REFS),
+    ("badRefName", Error, ABOUT_REFS),
     ("badTimezone", Error, Commit(b"tree {tree}\nauthor A <a@b> 1 +00\ncommitter A <a@b> 1 +0000\n\n")),
     ("badTree", Error, Tree(&[("10064x", b"a", Blob)])),
     ("badTreeSha1", Error, Commit(b"tree xx\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n")),
@@ -106,10 +106,10 @@ const MESSAGES: &[(&str, Severity, Example)] = &[
         Error,
         Commit(b"tree {tree}\nauthor A<a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n"),
     ),
-    ("missingTag", Error, OF_READER),
+    ("missingTag", Error, SHADOWED),
     ("missingTagEntry", Error, Tag(b"object {commit}\ntype commit\ntagger A <a@b> 1 +0000\n\n")),
     ("missingTree", Error, Commit(b"author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n")),
-    ("missingType", Error, OF_READER),
+    ("missingType", Error, SHADOWED),
     ("missingTypeEntry", Error, Tag(b"object {commit}\ntag v1\ntagger A <a@b> 1 +0000\n\n")),
     (
         "multipleAuthors",
@@ -119,32 +119,36 @@ const MESSAGES: &[(&str, Severity, Example)] = &[
     ("treeNotSorted", Error, Tree(&[("100644", b"b", Blob), ("100644", b"a", Blob)])),
     ("unknownType", Error, Example::None("no pack has an object of no type")),
     ("zeroPaddedDate", Error, Commit(b"tree {tree}\nauthor A <a@b> 01 +0000\ncommitter A <a@b> 1 +0000\n\n")),
-    ("gitmodulesMissing", Error, Tree(&[("160000", b".gitmodules", Elsewhere)])),
-    ("gitmodulesBlob", Error, Tree(&[("40000", b".gitmodules", Folder)])),
+    ("gitmodulesMissing", Error, Tree(&[("160000", b".gitmodules", Missing)])),
+    ("gitmodulesBlob", Error, Tree(&[("40000", b".gitmodules", Directory)])),
     ("gitmodulesLarge", Error, Example::None("a file of 512 MiB; see `modules`")),
     ("gitmodulesName", Error, File(".gitmodules", b"[submodule \"..\"]\nx\n")),
     ("gitmodulesSymlink", Error, Tree(&[("120000", b".gitmodules", Blob)])),
     ("gitmodulesUrl", Error, File(".gitmodules", b"[submodule \"a\"]\nurl = -a\n")),
     ("gitmodulesPath", Error, File(".gitmodules", b"[submodule \"a\"]\npath = -a\n")),
     ("gitmodulesUpdate", Error, File(".gitmodules", b"[submodule \"a\"]\nupdate = !a\n")),
-    ("gitattributesMissing", Error, Tree(&[("160000", b".gitattributes", Elsewhere)])),
+    ("gitattributesMissing", Error, Tree(&[("160000", b".gitattributes", Missing)])),
     ("gitattributesLarge", Error, Example::None("a file of 100 MiB; see `attributes`")),
     ("gitattributesLineLength", Error, File(".gitattributes", &LONG_LINE)),
-    ("gitattributesBlob", Error, Tree(&[("40000", b".gitattributes", Folder)])),
+    ("gitattributesBlob", Error, Tree(&[("40000", b".gitattributes", Directory)])),
     ("emptyName", Warn, Example::None("is `badTree` since git 2.12: no reader takes an empty name")),
     ("fullPathname", Warn, Tree(&[("100644", b"a/b", Blob)])),
     ("hasDot", Warn, Tree(&[("100644", b".", Blob)])),
-    ("hasDotdot", Warn, Tree(&[("40000", b"..", Folder)])),
-    ("hasDotgit", Warn, Tree(&[("40000", b".git", Folder)])),
-    ("nullSha1", Warn, Tree(&[("160000", b"a", Nothing)])),
-    ("zeroPaddedFilemode", Warn, Tree(&[("0100644", b"a", Blob), ("040000", b"b", Folder)])),
+    ("hasDotdot", Warn, Tree(&[("40000", b"..", Directory)])),
+    ("hasDotgit", Warn, Tree(&[("40000", b".git", Directory)])),
+    ("nullSha1", Warn, Tree(&[("160000", b"a", Null)])),
+    ("zeroPaddedFilemode", Warn, Tree(&[("0100644", b"a", Blob), ("040000", b"b", Directory)])),
     (
         "nulInCommit",
         Warn,
         Commit(b"tree {tree}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nmess\0age\n"),
     ),
     ("largePathname", Warn, Tree(&[("100644", &LONG, Blob)])),
-    ("badFilemode", Info, Tree(&[("100640", b"a", Blob), ("40755", b"b", Folder), ("644", b"c", Elsewhere)])),
+    (
+        "badFilemode",
+        Info,
+        Tree(&[("100640", b"a", Blob), ("40755", b"b", Directory), ("644", b"c", Missing)]),
+    ),
     ("gitmodulesParse", Info, File(".gitmodules", b"[broken\n")),
     ("gitignoreSymlink", Info, Tree(&[("120000", b".gitignore", Blob)])),
     ("gitattributesSymlink", Info, Tree(&[("120000", b".gitattributes", Blob)])),
@@ -176,9 +180,9 @@ impl Fixture {
     fn id(&self, entry: Entry) -> ObjectId {
         match entry {
             Blob => self.blob,
-            Folder => self.tree,
-            Nothing => ObjectId::null(gix_hash::Kind::Sha1),
-            Elsewhere => ObjectId::Sha1([7; 20]),
+            Directory => self.tree,
+            Null => ObjectId::null(gix_hash::Kind::Sha1),
+            Missing => ObjectId::Sha1([7; 20]),
         }
     }
 
@@ -205,9 +209,9 @@ impl Fixture {
 
     /// The messages of git's fsck for an object, with their severities.
     fn fsck_messages(&self, kind: Kind, content: &[u8]) -> BTreeMap<String, &'static str> {
-        let asked = |arguments: &[&str], before: &str| {
+        let run_fsck = |arguments: &[&str], before: &str| {
             let output = git(self.repository.path(), arguments, content);
-            let said = [output.stdout, output.stderr].concat();
+            let messages = [output.stdout, output.stderr].concat();
             let of = |line: &str| {
                 let mut severities = ["error", "warning"].into_iter();
                 let (severity, rest) = severities
@@ -216,17 +220,18 @@ impl Fixture {
                 let rest = if before == " in " { rest.split_once(": ")?.1 } else { rest };
                 Some((rest.split(':').next()?.to_owned(), severity))
             };
-            said.to_str_lossy().lines().filter_map(of).collect::<BTreeMap<_, _>>()
+            messages.to_str_lossy().lines().filter_map(of).collect::<BTreeMap<_, _>>()
         };
-        let mut said = match kind {
-            Kind::Tag => asked(&["mktag", "--no-strict"], ": tag input does not pass fsck: "),
-            _ => asked(&["fsck", "--no-dangling"], " in "),
+        let mut messages = match kind {
+            Kind::Tag => run_fsck(&["mktag", "--no-strict"], ": tag input does not pass fsck: "),
+            _ => run_fsck(&["fsck", "--no-dangling"], " in "),
         };
         // For objects that it cannot parse, `fsck` reports no message id.
-        if said.is_empty() {
-            said = asked(&["hash-object", "-t", &kind.to_string(), "--stdin"], ": object fails fsck: ");
+        if messages.is_empty() {
+            messages =
+                run_fsck(&["hash-object", "-t", &kind.to_string(), "--stdin"], ": object fails fsck: ");
         }
-        said
+        messages
     }
 }
 
@@ -248,7 +253,7 @@ fn our_verdict(kind: Kind, content: &[u8], file: &[u8]) -> (&'static str, String
 }
 
 #[test]
-fn objects_fare_by_the_severity_that_git_gives_them() {
+fn push_result_follows_fsck_severity() {
     println!("{:<25}{:<9}{:<11}ours", "message", "severity", "git fsck");
     for (id, severity, sample) in MESSAGES {
         let fixture = Fixture::new();
@@ -258,11 +263,11 @@ fn objects_fare_by_the_severity_that_git_gives_them() {
             continue;
         };
         fixture.repository.add(&kind.to_string(), std::slice::from_ref(&content));
-        let said = fixture.fsck_messages(kind, &content);
-        let gits = said.get(*id).copied();
+        let messages = fixture.fsck_messages(kind, &content);
+        let gits = messages.get(*id).copied();
         // git shows infos as warnings.
         let expected = if matches!(severity, Fatal | Error) { "error" } else { "warning" };
-        assert_eq!(gits, Some(expected), "{id}: git says {said:?}");
+        assert_eq!(gits, Some(expected), "{id}: git reports {messages:?}");
         let (verdict, why) = our_verdict(kind, &content, file);
         let expected = match severity {
             Fatal | Error => "refused",

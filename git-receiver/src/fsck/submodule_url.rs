@@ -33,9 +33,9 @@ fn step(url: &[u8]) -> Option<(bool, &[u8])> {
 /// Whether a relative URL leads up to where it can replace the host.
 fn escapes(url: &[u8]) -> bool {
     let (mut rest, mut leads_up) = (url, false);
-    while let Some((up, behind)) = step(rest) {
+    while let Some((up, remainder)) = step(rest) {
         leads_up |= up;
-        rest = behind;
+        rest = remainder;
     }
     leads_up && matches!(rest.first(), Some(b':' | b'/'))
 }
@@ -109,7 +109,7 @@ fn add_path<'a>(out: &mut Vec<u8>, rest: &'a [u8]) -> Option<&'a [u8]> {
     out.push(b'/');
     let mut rest = rest.strip_prefix(b"/").unwrap_or(rest);
     loop {
-        let (part, behind) = rest.split_at(end_of_part(rest));
+        let (part, remainder) = rest.split_at(end_of_part(rest));
         let start = out.len();
         add_escaped(out, part)?;
         let keep = match &out[start..] {
@@ -121,7 +121,7 @@ fn add_path<'a>(out: &mut Vec<u8>, rest: &'a [u8]) -> Option<&'a [u8]> {
         };
         // The leading slash of the path stays.
         out.truncate(keep.max(root + 1));
-        let Some(next) = behind.strip_prefix(b"/") else { return Some(behind) };
+        let Some(next) = remainder.strip_prefix(b"/") else { return Some(remainder) };
         rest = next;
         if keep > root {
             out.push(b'/');
@@ -132,13 +132,13 @@ fn add_path<'a>(out: &mut Vec<u8>, rest: &'a [u8]) -> Option<&'a [u8]> {
 /// Appends `text` with only the necessary escapes; `None` for an invalid escape.
 fn add_escaped(out: &mut Vec<u8>, text: &[u8]) -> Option<()> {
     let mut rest = text;
-    while let Some((&first, behind)) = rest.split_first() {
-        rest = behind;
+    while let Some((&first, remainder)) = rest.split_first() {
+        rest = remainder;
         let mut byte = first;
         if first == b'%' {
-            let (digits, behind) = rest.split_at_checked(2)?;
+            let (digits, remainder) = rest.split_at_checked(2)?;
             byte = hex(digits[0])? << 4 | hex(digits[1])?;
-            rest = behind;
+            rest = remainder;
         }
         let stays = first == b'%' && RESERVED.contains(&byte);
         if stays || !matches!(byte, 0x20..0x7f) || UNSAFE.contains(&byte) {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_leads_nowhere_else() {
+    fn unsafe_urls_are_detected() {
         for url in [
             "",
             "a",

@@ -10,18 +10,18 @@ use proptest::prelude::*;
 use super::*;
 
 /// The message id of a result, or `fine`.
-pub(super) fn id(result: Result<(), FsckError>) -> String {
+pub(super) fn msg_id(result: Result<(), FsckError>) -> String {
     result.map_or_else(|FsckError(why)| why.split(':').next().unwrap().to_owned(), |()| "fine".to_owned())
 }
 
-pub(super) fn fault(kind: Kind, content: &[u8]) -> String {
-    id(fsck_object(kind, content).map(|_| ()))
+pub(super) fn msg_id_of(kind: Kind, content: &[u8]) -> String {
+    msg_id(fsck_object(kind, content).map(|_| ()))
 }
 
-/// Runs git in `folder`, without user or system configuration.
-pub(super) fn git(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
+/// Runs git in `dir`, without user or system configuration.
+pub(super) fn git(dir: &Path, arguments: &[&str], input: &[u8]) -> Output {
     let mut git = Command::new("git");
-    git.current_dir(folder).args(arguments).env("LC_ALL", "C");
+    git.current_dir(dir).args(arguments).env("LC_ALL", "C");
     git.env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CEILING_DIRECTORIES", "/");
@@ -53,9 +53,9 @@ impl Repository {
 
     /// Adds objects without any check.
     pub(super) fn add(&self, kind: &str, contents: &[Vec<u8>]) -> Vec<ObjectId> {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let paths = contents.iter().enumerate().map(|(at, content)| {
-            let path = folder.path().join(at.to_string());
+            let path = dir.path().join(at.to_string());
             std::fs::write(&path, content).unwrap();
             format!("{}\n", path.display())
         });
@@ -68,14 +68,14 @@ impl Repository {
     /// The errors of `git fsck --strict`: message ids by object.
     fn fsck_errors(&self) -> BTreeMap<ObjectId, Vec<String>> {
         let output = git(self.0.path(), &["fsck", "--strict", "--no-dangling"], b"");
-        let mut faults: BTreeMap<ObjectId, Vec<String>> = BTreeMap::new();
+        let mut errors: BTreeMap<ObjectId, Vec<String>> = BTreeMap::new();
         for line in [output.stdout, output.stderr].concat().to_str_lossy().lines() {
             let Some(rest) = line.strip_prefix("error in ") else { continue };
             let (object, rest) = rest.split_once(": ").unwrap();
             let id = ObjectId::from_hex(object.split_once(' ').unwrap().1.as_bytes()).unwrap();
-            faults.entry(id).or_default().push(rest.split(':').next().unwrap().to_owned());
+            errors.entry(id).or_default().push(rest.split(':').next().unwrap().to_owned());
         }
-        faults
+        errors
     }
 }
 
@@ -89,22 +89,22 @@ fn compare_with_fsck(special: BlobToFsck, name: &str, contents: &[Vec<u8>]) -> V
     let ids = repository.add("blob", contents);
     let trees: Vec<_> = ids.iter().map(|id| tree_of("100644", name.as_bytes(), *id)).collect();
     repository.add("tree", &trees);
-    let faults = repository.fsck_errors();
-    let first = |id| faults.get(id).map_or("fine", |faults| faults[0].as_str());
+    let errors = repository.fsck_errors();
+    let first = |id| errors.get(id).map_or("fine", |errors| errors[0].as_str());
     for (content, object) in contents.iter().zip(&ids) {
         // Content that fsck does not see but a clone does: it is rejected anyway.
         let is_hidden = content.starts_with(b"\xef\xbb\xbf") || content.contains(&0xff);
-        let (ours, gits) = (id(super::fsck_blob(special, content)), first(object));
+        let (our_result, git_result) = (msg_id(super::fsck_blob(special, content)), first(object));
         if !is_hidden {
-            assert_eq!(ours, gits, "{}", content.escape_ascii());
+            assert_eq!(our_result, git_result, "{}", content.escape_ascii());
         }
-        assert!(ours != "fine" || gits == "fine", "{gits}: {}", content.escape_ascii());
+        assert!(our_result != "fine" || git_result == "fine", "{git_result}: {}", content.escape_ascii());
     }
     ids.iter().map(|id| first(id).to_owned()).collect()
 }
 
 #[test]
-fn gitmodules_are_judged_as_git_judges_them() {
+fn gitmodules_results_match_git() {
     let urls = [
         "../a",
         "./a",
@@ -207,7 +207,7 @@ fn gitmodules_are_judged_as_git_judges_them() {
 }
 
 #[test]
-fn gitattributes_are_judged_as_git_judges_them() {
+fn gitattributes_results_match_git() {
     let long = "x".repeat(2048);
     let contents = [
         String::new(),
@@ -231,8 +231,8 @@ fn distinct(mut texts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 }
 
 /// Concatenated fragments of a `.gitmodules`.
-fn made_up_modules() -> impl Strategy<Value = Vec<u8>> {
-    let words = prop::sample::select(vec![
+fn random_gitmodules() -> impl Strategy<Value = Vec<u8>> {
+    let fragments = prop::sample::select(vec![
         &b"[submodule \"a\"]\nurl="[..],
         b"[submodule \"a\"]\npath=",
         b"[submodule \"",
@@ -270,12 +270,12 @@ fn made_up_modules() -> impl Strategy<Value = Vec<u8>> {
         b"[",
         b"\\",
     ]);
-    prop::collection::vec(words, 1..14).prop_map(|words| words.concat())
+    prop::collection::vec(fragments, 1..14).prop_map(|fragments| fragments.concat())
 }
 
 /// Concatenated fragments of aliases.
-fn made_up_names() -> impl Strategy<Value = Vec<u8>> {
-    let words = prop::sample::select(vec![
+fn random_names() -> impl Strategy<Value = Vec<u8>> {
+    let fragments = prop::sample::select(vec![
         &b".git"[..],
         b".gitmodules",
         b".gitattributes",
@@ -300,7 +300,7 @@ fn made_up_names() -> impl Strategy<Value = Vec<u8>> {
         b"a",
         b"modules",
     ]);
-    prop::collection::vec(words, 1..6).prop_map(|words| words.concat())
+    prop::collection::vec(fragments, 1..6).prop_map(|fragments| fragments.concat())
 }
 
 proptest! {
@@ -308,14 +308,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3))]
 
     #[test]
-    fn made_up_gitmodules_are_judged_as_git_judges_them(
-        contents in prop::collection::vec(made_up_modules(), 300)
+    fn random_gitmodules_results_match_git(
+        contents in prop::collection::vec(random_gitmodules(), 300)
     ) {
         compare_with_fsck(BlobToFsck::Gitmodules, ".gitmodules", &distinct(contents));
     }
 
     #[test]
-    fn names_are_to_us_what_they_are_to_git(names in prop::collection::vec(made_up_names(), 300)) {
+    fn random_names_have_the_same_meaning_as_in_git(names in prop::collection::vec(random_names(), 300)) {
         let names = distinct(names);
         let repository = Repository::new();
         // Each blob is invalid both as `.gitmodules` and as `.gitattributes`, and has one name, so that fsck shows which
@@ -324,15 +324,15 @@ proptest! {
         let blob = |at| format!("#{at}\n[submodule \"a\"]\nurl = -a\n#{long}\n").into_bytes();
         let modes = ["100644", "120000", "40000", "160000"];
         let blobs = repository.add("blob", &(0..names.len()).map(blob).collect::<Vec<_>>());
-        let folder_of = |(at, blob): (usize, &ObjectId)| tree_of("100644", at.to_string().as_bytes(), *blob);
-        let folders = repository.add("tree", &blobs.iter().enumerate().map(folder_of).collect::<Vec<_>>());
+        let directory_of = |(at, blob): (usize, &ObjectId)| tree_of("100644", at.to_string().as_bytes(), *blob);
+        let directories = repository.add("tree", &blobs.iter().enumerate().map(directory_of).collect::<Vec<_>>());
         let made: Vec<_> = names
             .iter()
             .enumerate()
             .map(|(at, name)| {
                 let mode = modes[at % modes.len()];
                 let named = match mode {
-                    "40000" => folders[at],
+                    "40000" => directories[at],
                     "160000" => ObjectId::from_hex(format!("{:040x}", at + 1).as_bytes()).unwrap(),
                     _ => blobs[at],
                 };
@@ -340,21 +340,21 @@ proptest! {
             })
             .collect();
         let trees = repository.add("tree", &made.iter().map(|(tree, _)| tree.clone()).collect::<Vec<_>>());
-        let faults = repository.fsck_errors();
+        let errors = repository.fsck_errors();
         for ((content, named), tree) in made.iter().zip(&trees) {
-            let of = |id| faults.get(id).into_iter().flatten().cloned();
-            let gits: Vec<String> = of(tree).chain(of(named)).collect();
+            let of = |id| errors.get(id).into_iter().flatten().cloned();
+            let git_result: Vec<String> = of(tree).chain(of(named)).collect();
             let shown = content.escape_ascii();
             match fsck_object(Kind::Tree, content) {
-                Err(fault) => prop_assert!(gits.contains(&id(Err(fault.clone()))), "{fault:?}, {gits:?}: {shown}"),
+                Err(error) => prop_assert!(git_result.contains(&msg_id(Err(error.clone()))), "{error:?}, {git_result:?}: {shown}"),
                 Ok(found) => {
-                    let mut ours: Vec<&str> = found.refs.iter().filter_map(|named| named.blob_to_fsck).map(|special| {
+                    let mut our_result: Vec<&str> = found.refs.iter().filter_map(|named| named.blob_to_fsck).map(|special| {
                         if special == BlobToFsck::Gitmodules { "gitmodulesUrl" } else { "gitattributesLineLength" }
                     }).collect();
-                    let mut gits: Vec<&str> = gits.iter().map(String::as_str).collect();
-                    ours.sort_unstable();
-                    gits.sort_unstable();
-                    prop_assert_eq!(ours, gits, "{}", shown);
+                    let mut git_result: Vec<&str> = git_result.iter().map(String::as_str).collect();
+                    our_result.sort_unstable();
+                    git_result.sort_unstable();
+                    prop_assert_eq!(our_result, git_result, "{}", shown);
                 }
             }
         }
@@ -363,8 +363,8 @@ proptest! {
 
 proptest! {
     #[test]
-    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), made_up in made_up_modules()) {
-        for content in [bytes, made_up] {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), random in random_gitmodules()) {
+        for content in [bytes, random] {
             let _ = fsck_blob(BlobToFsck::Gitmodules, &content);
             let _ = fsck_blob(BlobToFsck::Gitattributes, &content);
         }

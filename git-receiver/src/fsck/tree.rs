@@ -100,8 +100,8 @@ pub(super) fn fsck_tree(mut content: &[u8]) -> Result<FsckReport, FsckError> {
         }
         if is_tree {
             // All entries between a file and the directory of the same name start with that name.
-            let clash = files.iter().rev().take_while(|file| file.starts_with(entry.name));
-            if clash.into_iter().any(|file| *file == entry.name) {
+            let conflicts = files.iter().rev().take_while(|file| file.starts_with(entry.name));
+            if conflicts.into_iter().any(|file| *file == entry.name) {
                 return bad(format!("duplicateEntries: `{}`", shown(entry.name)));
             }
         } else {
@@ -136,7 +136,7 @@ fn add_blobs_to_fsck(entry: &TreeEntry<'_>, refs: &mut Vec<ObjectRef>) -> Result
             }
             (Mode::Symlink, BlobToFsck::Gitmodules) => return bad(format!("{name}Symlink: `{}`", shown())),
             (Mode::Symlink, BlobToFsck::Gitattributes) => {}
-            (Mode::Tree, _) => return bad(format!("{name}Blob: `{}` is a folder", shown())),
+            (Mode::Tree, _) => return bad(format!("{name}Blob: `{}` is a directory", shown())),
             // git looks for a blob and does not find it.
             (Mode::Submodule, _) => return bad(format!("{name}Missing: `{}` is a submodule", shown())),
         }
@@ -145,20 +145,20 @@ fn add_blobs_to_fsck(entry: &TreeEntry<'_>, refs: &mut Vec<ObjectRef>) -> Result
 }
 
 fn entry_name(entry: &TreeEntry<'_>) -> Result<(), FsckError> {
-    let fault = match entry.name {
+    let msg_id = match entry.name {
         b"." => "hasDot",
         b".." => "hasDotdot",
         name if name.contains(&b'/') => "fullPathname",
         name if dotgit::is_dotgit(name) => "hasDotgit",
         _ => return Ok(()),
     };
-    bad(format!("{fault}: `{}`", shown(entry.name)))
+    bad(format!("{msg_id}: `{}`", shown(entry.name)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fsck_object;
-    use super::super::tests::fault;
+    use super::super::tests::msg_id_of;
     use super::*;
 
     fn entries(list: &[(&str, &str)]) -> Vec<u8> {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn trees_are_accepted_as_git_writes_them() {
+    fn trees_written_by_git_are_accepted() {
         let good = entries(
             &[
                 ("100644", "a.b"),
@@ -185,12 +185,12 @@ mod tests {
             4,
             "a link to another repository is not followed"
         );
-        assert_eq!(fault(Kind::Tree, &entries(&[("100644", "aux.txt"), ("100644", "con")])), "fine");
-        assert_eq!(fault(Kind::Tree, b""), "fine");
+        assert_eq!(msg_id_of(Kind::Tree, &entries(&[("100644", "aux.txt"), ("100644", "con")])), "fine");
+        assert_eq!(msg_id_of(Kind::Tree, b""), "fine");
     }
 
     #[test]
-    fn files_have_the_modes_that_other_programs_wrote() {
+    fn modes_of_other_programs_are_accepted() {
         for (mode, expected) in [
             ("100664", Mode::Regular),
             ("100640", Mode::Regular),
@@ -209,12 +209,12 @@ mod tests {
             ("77777777100644", Mode::Regular),
         ] {
             assert_eq!(Mode::parse(mode.as_bytes()), Some(expected), "{mode}");
-            assert_eq!(fault(Kind::Tree, &entries(&[(mode, "a")])), "fine");
+            assert_eq!(msg_id_of(Kind::Tree, &entries(&[(mode, "a")])), "fine");
         }
     }
 
     #[test]
-    fn trees_that_lie_or_escape_are_refused() {
+    fn malformed_and_escaping_trees_are_rejected() {
         let table: &[(&[(&str, &str)], &str)] = &[
             (&[("100644", "..")], "hasDotdot"),
             (&[("100644", ".")], "hasDot"),
@@ -239,26 +239,26 @@ mod tests {
             (&[("100644", "a"), ("100644", "a.b"), ("40000", "a")], "duplicateEntries"),
         ];
         for (list, expected) in table {
-            assert_eq!(fault(Kind::Tree, &entries(list)), *expected, "{list:?}");
+            assert_eq!(msg_id_of(Kind::Tree, &entries(list)), *expected, "{list:?}");
         }
         for cut in ["1", "100644 a", "100644 a\0short"] {
-            assert_eq!(fault(Kind::Tree, cut.as_bytes()), "badTree", "{cut}");
+            assert_eq!(msg_id_of(Kind::Tree, cut.as_bytes()), "badTree", "{cut}");
         }
     }
 
     #[test]
-    fn what_fsck_warns_of_is_told_once() {
+    fn each_warning_is_reported_once() {
         let null = [&b"0100644 a\0"[..], &[0; 20]].concat();
         let tree = [null, entries(&[("0100644", "b"), ("100644", &"c".repeat(4097))])].concat();
-        let told = fsck_object(Kind::Tree, &tree).unwrap().warnings;
+        let warnings = fsck_object(Kind::Tree, &tree).unwrap().warnings;
         assert_eq!(
-            told,
+            warnings,
             [FsckWarning::NullSha1, FsckWarning::ZeroPaddedFilemode, FsckWarning::LargePathname]
         );
     }
 
     #[test]
-    fn blobs_that_git_reads_are_named_as_such() {
+    fn special_files_are_marked_for_fsck() {
         let tree = entries(&[
             ("120000", ".gitattributes"),
             ("100644", ".gitmodules"),

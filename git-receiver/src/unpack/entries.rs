@@ -55,7 +55,7 @@ pub(super) struct Entry {
 
 #[derive(Clone, Copy)]
 pub(super) enum EntryKind {
-    Whole(Kind),
+    Undeltified(Kind),
     /// A delta against the entry at this offset.
     OfsDelta(u64),
     RefDelta(ObjectId),
@@ -104,7 +104,7 @@ impl Entries {
         for index in 0..count {
             let entry = cursor.entry(limits, &mut entries.total)?;
             match entry.kind {
-                EntryKind::Whole(kind) => sink(index, kind, &cursor.inflated)?,
+                EntryKind::Undeltified(kind) => sink(index, kind, &cursor.inflated)?,
                 EntryKind::OfsDelta(_) | EntryKind::RefDelta(_) => {
                     // The declared size of a delta's result counts before anything is allocated for it.
                     self::count(delta::sizes(&cursor.inflated)?.1, limits, &mut entries.total)?;
@@ -268,10 +268,10 @@ impl<'a> Cursor<'a> {
         let offset = self.input.at;
         let (kind, size) = self.entry_header()?;
         let kind = match kind {
-            1 => EntryKind::Whole(Kind::Commit),
-            2 => EntryKind::Whole(Kind::Tree),
-            3 => EntryKind::Whole(Kind::Blob),
-            4 => EntryKind::Whole(Kind::Tag),
+            1 => EntryKind::Undeltified(Kind::Commit),
+            2 => EntryKind::Undeltified(Kind::Tree),
+            3 => EntryKind::Undeltified(Kind::Blob),
+            4 => EntryKind::Undeltified(Kind::Tag),
             6 => EntryKind::OfsDelta(offset.checked_sub(self.base_distance()?).ok_or(CorruptDeltaError)?),
             7 => {
                 let mut id = [0; 20];

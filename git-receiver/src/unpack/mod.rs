@@ -3,7 +3,7 @@
 //! store. Between the steps the caller reads from the repository: the delta bases of a thin pack, and which objects exist
 //! already.
 //!
-//! The pack stays in memory or in its file. Besides it, memory holds a bounded cache of inflated deltas ([`entries`]), the
+//! The pack stays in memory or in its file. Besides it, memory holds a pool cache of inflated deltas ([`entries`]), the
 //! contents that are being reconstructed, and some hundred bytes per object. All functions block: they inflate and hash, on
 //! as many threads as there are cores.
 
@@ -69,16 +69,16 @@ pub enum UnpackError {
         limit: u64,
     },
     /// An entry has an unknown type.
-    #[error("an entry of the pack has unknown type {0}")]
+    #[error("unknown object type {0} in the pack")]
     EntryType(u8),
     /// A zlib stream is malformed, or has another size than declared.
-    #[error("an entry of the pack cannot be inflated")]
+    #[error("cannot inflate an entry of the pack")]
     Inflate,
     /// The trailing checksum does not match.
     #[error("pack checksum mismatch")]
     Checksum,
     /// There are bytes after the pack.
-    #[error("garbage behind the pack")]
+    #[error("pack has junk at the end")]
     Trailing,
     /// A delta is malformed or does not match its base.
     #[error("{0}")]
@@ -87,7 +87,7 @@ pub enum UnpackError {
     #[error("pack has {0} unresolved deltas")]
     Unresolved(usize),
     /// A delta chain exceeds the limit.
-    #[error("a chain of more than {0} deltas")]
+    #[error("a delta chain is longer than {0}")]
     DeltaDepth(usize),
     /// `git fsck --strict` rejects an object.
     #[error("object {id}: {why}")]
@@ -107,13 +107,13 @@ pub enum UnpackError {
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The client uses another object format.
-    #[error("only object format sha1 is understood")]
+    #[error("only object format sha1 is supported")]
     ObjectFormat,
     /// The server cannot spool the pack or read it back.
-    #[error("the server cannot read what it has received: {0}")]
+    #[error("the server cannot store or read the pack: {0}")]
     Spool(String),
     /// An unpack thread panicked.
-    #[error("unpacking failed inside the server")]
+    #[error("internal error while unpacking")]
     Panicked,
     /// The repository cannot be read.
     #[error(transparent)]

@@ -27,7 +27,7 @@ pub(crate) fn find_oversized(pack: &Resolved, limit: u64) -> Option<(u64, Option
     let (id, size) = found.iter().find_map(|found| {
         let index = found.entry as usize;
         let size = match pack.entries.list[index].kind {
-            EntryKind::Whole(_) => pack.entries.list[index].size,
+            EntryKind::Undeltified(_) => pack.entries.list[index].size,
             _ => delta::sizes(pack.entries.delta(index, &mut reader).ok()?).ok()?.1,
         };
         (size > limit).then_some((found.id, size))

@@ -1,6 +1,6 @@
 //! Applies the deltas of a pack; every resulting object is hashed and checked.
 //!
-//! Threads share the work: each takes the next base, an undeltified object of the pack or an object of the repository, and
+//! Threads share the queue: each takes the next base, an undeltified object of the pack or an object of the repository, and
 //! resolves all deltas that descend from it. No thread ever waits for a base.
 
 use std::collections::HashSet;
@@ -33,16 +33,16 @@ pub(crate) fn resolve(
     shallow: &HashSet<ObjectId>,
     limits: &Limits,
 ) -> Result<Resolved, UnpackError> {
-    let Scanned { entries, whole } = scanned;
-    let work = DeltaQueue::new(&entries, &bases, &whole.objects, shallow, limits.delta_depth);
-    let deltas = work.deltas;
+    let Scanned { entries, undeltified } = scanned;
+    let queue = DeltaQueue::new(&entries, &bases, &undeltified.objects, shallow, limits.delta_depth);
+    let deltas = queue.deltas;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = (deltas / DELTAS_PER_THREAD_MIN).clamp(1, cores.min(THREADS_MAX));
     let indexed = thread::scope(|scope| {
-        // If the system does not start more threads, the existing ones do all the work.
-        let start = |_| thread::Builder::new().spawn_scoped(scope, || work.run()).ok();
+        // If the system does not start more threads, the existing ones do all the queue.
+        let start = |_| thread::Builder::new().spawn_scoped(scope, || queue.run()).ok();
         let others: Vec<_> = (1..threads).map_while(start).collect();
-        let mut indexed = vec![work.run()];
+        let mut indexed = vec![queue.run()];
         indexed.extend(others.into_iter().map(|other| other.join().unwrap_or(Err(UnpackError::Panicked))));
         indexed.into_iter().collect::<Result<Vec<_>, _>>()
     })?;
@@ -50,8 +50,8 @@ pub(crate) fn resolve(
     if applied < deltas {
         return Err(UnpackError::Unresolved(deltas - applied));
     }
-    drop(work);
-    let mut index = whole;
+    drop(queue);
+    let mut index = undeltified;
     indexed.into_iter().for_each(|indexed| index.append(indexed));
     Ok(Resolved { entries, bases, index })
 }
@@ -66,7 +66,7 @@ struct ResolvedBase {
     depth: u32,
 }
 
-/// The work, shared by all threads.
+/// The queue, shared by all threads.
 struct DeltaQueue<'a> {
     entries: &'a Entries,
     shallow: &'a HashSet<ObjectId>,
@@ -75,7 +75,7 @@ struct DeltaQueue<'a> {
     /// Delta bases in the repository; the walks start here.
     bases: Vec<(&'a ObjectId, &'a (Kind, Vec<u8>))>,
     /// Undeltified objects with deltas; the walks continue here.
-    whole: Vec<PackedObject>,
+    undeltified: Vec<PackedObject>,
     /// Deltas by the entry of their base, for ofs-deltas.
     on_entry: Vec<(u32, u32)>,
     /// Deltas by the id of their base, for ref-deltas.
@@ -94,7 +94,7 @@ impl<'a> DeltaQueue<'a> {
     fn new(
         entries: &'a Entries,
         bases: &'a Bases,
-        whole: &[PackedObject],
+        undeltified: &[PackedObject],
         shallow: &'a HashSet<ObjectId>,
         depth_max: usize,
     ) -> Self {
@@ -106,7 +106,7 @@ impl<'a> DeltaQueue<'a> {
         let count = u32::try_from(entries.list.len()).unwrap_or(u32::MAX);
         for (index, entry) in (0..count).rev().zip(entries.list.iter().rev()) {
             match entry.kind {
-                EntryKind::Whole(_) => continue,
+                EntryKind::Undeltified(_) => continue,
                 EntryKind::OfsDelta(offset) => {
                     // An offset where no entry starts: the delta is reported as unresolved.
                     if let Some(base) = entries.index_at(offset).filter(|base| *base < index as usize) {
@@ -120,13 +120,13 @@ impl<'a> DeltaQueue<'a> {
         }
         on_entry.sort_unstable();
         on_id.sort_unstable();
-        let mut work = Self {
+        let mut queue = Self {
             entries,
             shallow,
             depth_max,
             deltas,
             bases: bases.iter().collect(),
-            whole: Vec::new(),
+            undeltified: Vec::new(),
             on_entry,
             on_id,
             descendants,
@@ -134,8 +134,8 @@ impl<'a> DeltaQueue<'a> {
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         };
-        work.whole = whole.iter().filter(|found| work.has_deltas(found)).copied().collect();
-        work
+        queue.undeltified = undeltified.iter().filter(|found| queue.has_deltas(found)).copied().collect();
+        queue
     }
 
     fn has_deltas(&self, found: &PackedObject) -> bool {
@@ -143,7 +143,7 @@ impl<'a> DeltaQueue<'a> {
             || !equal_range(&self.on_id, &found.id).is_empty()
     }
 
-    /// The work of one thread.
+    /// The queue of one thread.
     fn run(&self) -> Result<PackIndex, UnpackError> {
         let mut indexed = PackIndex::of(&self.entries.memory);
         let mut reader = StreamReader::new();
@@ -168,7 +168,7 @@ impl<'a> DeltaQueue<'a> {
             let content = Content::with_reservation(&self.entries.memory, content.len() as u64, clone)?;
             return Ok(Some(ResolvedBase { kind: *kind, content, id: **id, entry: None, depth: 0 }));
         }
-        let Some(found) = self.whole.get(index - self.bases.len()) else { return Ok(None) };
+        let Some(found) = self.undeltified.get(index - self.bases.len()) else { return Ok(None) };
         let content = self.entries.undeltified(found.entry as usize, reader)?;
         Ok(Some(ResolvedBase { kind: found.kind, content, id: found.id, entry: Some(found.entry), depth: 0 }))
     }

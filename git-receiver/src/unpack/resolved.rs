@@ -109,7 +109,7 @@ impl Resolved {
         for PackedObject { entry, id, kind, .. } in kept {
             let at = &self.entries.list[entry as usize];
             let base = match at.kind {
-                EntryKind::Whole(_) => None,
+                EntryKind::Undeltified(_) => None,
                 EntryKind::OfsDelta(offset) => self.entries.index_at(offset).map(|base| names[base]),
                 EntryKind::RefDelta(base) => Some(base),
             };
@@ -117,7 +117,8 @@ impl Resolved {
                 known.get(&base).map(|known| known.depth).or(depths.get(&base).copied()).unwrap_or(0) + 1
             });
             let (start, end) = (at.start, at.end);
-            let (object, whole) = if depth > DELTA_DEPTH_MAX || depth > 0 && at.size > DELTA_BYTES_MAX {
+            let (object, recompressed) = if depth > DELTA_DEPTH_MAX || depth > 0 && at.size > DELTA_BYTES_MAX
+            {
                 let content = self.reconstruct(entry, &entries)?.bytes;
                 let (size, stream) = (content.len() as u64, compress(&content));
                 reservation.try_grow(stream.len() as u64)?;
@@ -126,18 +127,18 @@ impl Resolved {
                 (PackEntry { id, kind, base, depth, size: at.size, start, end }, None)
             };
             depths.insert(id, object.depth);
-            stored.push((entry, object, whole));
+            stored.push((entry, object, recompressed));
         }
         stored.sort_unstable_by_key(|(entry, ..)| *entry);
         let mut packed = Vec::with_capacity(stored.len());
-        let mut compressed = HashMap::new();
-        for (index, (_, object, whole)) in (0u32..).zip(stored) {
+        let mut streams = HashMap::new();
+        for (index, (_, object, recompressed)) in (0u32..).zip(stored) {
             packed.push(object);
-            compressed.extend(whole.map(|whole| (index, whole)));
+            streams.extend(recompressed.map(|stream| (index, stream)));
         }
         drop(entries);
-        let loose = self.index.refs.dangling().filter(|id| !known.contains_key(id)).collect();
-        Ok(Pack::new(self.entries.bytes, packed, compressed, loose, reservation))
+        let dangling = self.index.refs.dangling().filter(|id| !known.contains_key(id)).collect();
+        Ok(Pack::new(self.entries.bytes, packed, streams, dangling, reservation))
     }
 
     /// The entry of every object; of duplicates, the one with the shortest delta chain.
@@ -154,7 +155,7 @@ impl Resolved {
         let mut index = entry as usize;
         let mut content = loop {
             let base = match self.entries.list[index].kind {
-                EntryKind::Whole(_) => break self.entries.undeltified(index, &mut reader)?,
+                EntryKind::Undeltified(_) => break self.entries.undeltified(index, &mut reader)?,
                 EntryKind::OfsDelta(offset) => self.entries.index_at(offset),
                 EntryKind::RefDelta(id) => match (entries.get(&id), self.bases.get(&id)) {
                     (Some(base), _) => Some(*base as usize),

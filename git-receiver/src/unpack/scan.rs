@@ -30,7 +30,7 @@ const HASH_CHUNK_BYTES: u64 = 256 * 1024;
 pub(crate) struct Scanned {
     pub(super) entries: Entries,
     /// The undeltified objects.
-    pub(super) whole: PackIndex,
+    pub(super) undeltified: PackIndex,
 }
 
 /// Scans `bytes`. The parents of the commits in `shallow` can be missing. Blocking.
@@ -54,11 +54,11 @@ pub(crate) fn scan(
         };
         let checksum_thread = thread::Builder::new().spawn_scoped(scope, || checksum(&bytes));
         let mut batch = Batch::default();
-        let mut large = PackIndex::of(memory);
+        let mut large_objects = PackIndex::of(memory);
         let mut sink = |entry, kind, content: &[u8]| {
             if content.len() > BATCH_BYTES {
-                // A queue of large contents would exhaust the memory.
-                return large.add(entry, kind, content, 0, shallow).map(|_| ());
+                // A queue of large_objects contents would exhaust the memory.
+                return large_objects.add(entry, kind, content, 0, shallow).map(|_| ());
             }
             // The index thread stopped at an error, which is reported below.
             if batch.add(entry, kind, content, &sender) { Ok(()) } else { Err(UnpackError::Panicked) }
@@ -66,15 +66,15 @@ pub(crate) fn scan(
         let entries = Entries::read(bytes.clone(), limits, memory, &mut sink);
         let _ = sender.send(batch);
         drop(sender);
-        let whole = index_thread.join().unwrap_or(Err(UnpackError::Panicked));
+        let undeltified = index_thread.join().unwrap_or(Err(UnpackError::Panicked));
         let computed = match checksum_thread {
             Ok(checksum_thread) => checksum_thread.join().unwrap_or(Err(UnpackError::Panicked)),
             Err(_) => checksum(&bytes),
         };
-        match (entries, whole) {
-            (Ok(entries), Ok(mut whole)) => {
-                whole.append(large);
-                computed.map(|()| Scanned { entries, whole })
+        match (entries, undeltified) {
+            (Ok(entries), Ok(mut undeltified)) => {
+                undeltified.append(large_objects);
+                computed.map(|()| Scanned { entries, undeltified })
             }
             (Err(UnpackError::Panicked), Err(fault)) | (Err(fault), _) | (_, Err(fault)) => Err(fault),
         }
@@ -88,11 +88,12 @@ fn scan_on_one_thread(
     limits: &Limits,
     memory: &Arc<dyn MemoryPool>,
 ) -> Result<Scanned, UnpackError> {
-    let mut whole = PackIndex::of(memory);
-    let mut sink = |entry, kind, content: &[u8]| whole.add(entry, kind, content, 0, shallow).map(|_| ());
+    let mut undeltified = PackIndex::of(memory);
+    let mut sink =
+        |entry, kind, content: &[u8]| undeltified.add(entry, kind, content, 0, shallow).map(|_| ());
     let entries = Entries::read(bytes.clone(), limits, memory, &mut sink)?;
     checksum(bytes)?;
-    Ok(Scanned { entries, whole })
+    Ok(Scanned { entries, undeltified })
 }
 
 /// Verifies the trailing checksum.
@@ -143,8 +144,9 @@ impl Scanned {
         bases.sort_unstable();
         bases.dedup();
         if !bases.is_empty() {
-            let whole: HashSet<ObjectId> = self.whole.objects.iter().map(|found| found.id).collect();
-            bases.retain(|base| !whole.contains(base));
+            let undeltified: HashSet<ObjectId> =
+                self.undeltified.objects.iter().map(|found| found.id).collect();
+            bases.retain(|base| !undeltified.contains(base));
         }
         bases
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::*;
-use crate::memory::tests::Bounded;
+use crate::memory::tests::LimitedPool;
 use crate::memory::unbounded_memory;
 use crate::{Limits, MemoryPool, Object, ObjectInfo, Pack, content};
 
@@ -95,7 +95,7 @@ fn append(length: u8, tail: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn whole_objects_and_deltas_of_both_kinds_are_unpacked() {
+fn undeltified_objects_and_both_kinds_of_deltas_are_unpacked() {
     let base = blob(b"base");
     let id = name(Kind::Blob, b"base").unwrap();
     let delta = append(4, b"+1");
@@ -107,7 +107,7 @@ fn whole_objects_and_deltas_of_both_kinds_are_unpacked() {
 }
 
 #[test]
-fn a_thin_pack_builds_on_what_the_repository_has() {
+fn thin_pack_has_delta_bases_in_the_repository() {
     let id = name(Kind::Blob, b"base").unwrap();
     let delta = append(4, b"+1");
     let thin = pack(&[entry(7, delta.len(), id.as_slice(), &delta)]);
@@ -119,7 +119,7 @@ fn a_thin_pack_builds_on_what_the_repository_has() {
 }
 
 #[test]
-fn what_is_stored_already_is_left_out_and_built_on() {
+fn stored_object_is_left_out_but_used_as_delta_base() {
     let first = blob(b"a");
     let delta = append(1, b"b");
     let second = entry(6, delta.len(), &[u8::try_from(first.len()).unwrap()], &delta);
@@ -129,7 +129,7 @@ fn what_is_stored_already_is_left_out_and_built_on() {
 }
 
 #[test]
-fn an_object_under_which_too_many_deltas_would_lie_is_stored_whole() {
+fn long_delta_chain_is_cut_by_undeltified_object() {
     let mut entries = vec![];
     let mut content = b"a".to_vec();
     let mut base = name(Kind::Blob, &content).unwrap();
@@ -149,7 +149,7 @@ fn an_object_under_which_too_many_deltas_would_lie_is_stored_whole() {
 }
 
 #[test]
-fn a_delta_that_is_large_itself_is_stored_whole() {
+fn large_delta_is_stored_undeltified() {
     let large = vec![b'x'; 300_000];
     let mut delta = vec![1, 0xe0, 0xa7, 0x12];
     large.chunks(100).for_each(|some| delta.extend([&[100][..], some].concat()));
@@ -160,7 +160,7 @@ fn a_delta_that_is_large_itself_is_stored_whole() {
 }
 
 #[test]
-fn of_an_object_that_comes_twice_one_is_kept_that_builds_on_no_circle() {
+fn duplicate_object_is_kept_without_a_delta_cycle() {
     let (one, two) = (name(Kind::Blob, b"a").unwrap(), name(Kind::Blob, b"ab").unwrap());
     // `a` as a prefix of `ab`, `ab` as `a` with a suffix, and `ab` undeltified.
     let shrink = [2, 1, 0x90, 1];
@@ -175,7 +175,7 @@ fn of_an_object_that_comes_twice_one_is_kept_that_builds_on_no_circle() {
 }
 
 #[test]
-fn a_pack_in_a_file_is_read_as_one_in_memory() {
+fn pack_in_file_equals_pack_in_memory() {
     // Large enough for several threads and several windows, with objects across window borders; more deltas than are cached.
     let noise = |seed: u32, length: usize| -> Vec<u8> {
         let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
@@ -194,60 +194,60 @@ fn a_pack_in_a_file_is_read_as_one_in_memory() {
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, &[&b"before"[..], &bytes].concat()).unwrap();
     let from_file = crate::PackBytes::from_file(file, 6).unwrap();
-    let settled = |bytes| {
+    let selected = |bytes| {
         let shallow = HashSet::new();
         let resolved =
             resolve(scan(bytes, &shallow, &limits, &unbounded_memory())?, HashMap::new(), &shallow, &limits)?;
         resolved.select_for_storage(&HashMap::new())
     };
-    let (file, memory) = (settled(from_file).unwrap(), settled(bytes.clone().into()).unwrap());
+    let (file, memory) = (selected(from_file).unwrap(), selected(bytes.clone().into()).unwrap());
     assert_eq!(objects(&file), objects(&memory));
     assert_eq!(contents(&file, &[]).len(), 1400);
     let damaged = [&bytes[..bytes.len() - 1], &[bytes[bytes.len() - 1] ^ 1]].concat();
-    assert!(matches!(settled(Bytes::from(damaged).into()), Err(UnpackError::Checksum)));
+    assert!(matches!(selected(Bytes::from(damaged).into()), Err(UnpackError::Checksum)));
     let bad = [&b"100644 .git\0"[..], &[7; 20]].concat();
     entries.push(entry(2, bad.len(), &[], &bad));
-    assert!(matches!(settled(pack(&entries).into()), Err(UnpackError::FsckError { .. })));
+    assert!(matches!(selected(pack(&entries).into()), Err(UnpackError::FsckError { .. })));
 }
 
 #[test]
-fn what_a_push_holds_is_counted_and_given_back() {
+fn memory_of_a_push_is_reserved_and_released() {
     let content = |seed: u32| -> Vec<u8> { (0..100_000).map(|at| (at ^ seed) as u8).collect() };
     let mut entries = Vec::new();
     for seed in 0..50 {
-        let (whole, size) = (content(seed), 100_000);
-        let id = name(Kind::Blob, &whole).unwrap();
+        let (base, size) = (content(seed), 100_000);
+        let id = name(Kind::Blob, &base).unwrap();
         // Copies the whole base and appends one byte.
         let delta = [0xa0, 0x8d, 0x06, 0xa1, 0x8d, 0x06, 0xf0, 0xa0, 0x86, 0x01, 1, 7];
-        entries.push(entry(3, size, &[], &whole));
+        entries.push(entry(3, size, &[], &base));
         entries.push(entry(7, delta.len(), id.as_slice(), &delta));
     }
     let (bytes, shallow) = (pack(&entries), HashSet::new());
-    let within = |most| {
-        let bounded = Arc::new(Bounded { most, ..Bounded::default() });
-        let memory: Arc<dyn MemoryPool> = Arc::clone(&bounded) as Arc<dyn MemoryPool>;
-        let select_for_storage = || {
+    let within = |limit| {
+        let pool = Arc::new(LimitedPool { limit, ..LimitedPool::default() });
+        let memory: Arc<dyn MemoryPool> = Arc::clone(&pool) as Arc<dyn MemoryPool>;
+        let select = || {
             let scanned = scan(bytes.clone().into(), &shallow, &Limits::default(), &memory)?;
             resolve(scanned, HashMap::new(), &shallow, &Limits::default())?
                 .select_for_storage(&HashMap::new())
         };
-        let settled = select_for_storage().map(|pack| (pack.len(), bounded.held.load(Ordering::Relaxed)));
-        assert_eq!(bounded.held.load(Ordering::Relaxed), 0, "it is given back with the pack");
-        (settled, bounded.peak.load(Ordering::Relaxed))
+        let selected = select().map(|pack| (pack.len(), pool.held.load(Ordering::Relaxed)));
+        assert_eq!(pool.held.load(Ordering::Relaxed), 0, "it is released with the pack");
+        (selected, pool.peak.load(Ordering::Relaxed))
     };
-    let (settled, peak) = within(u64::MAX / 2);
-    let (objects, held) = settled.unwrap();
+    let (selected, peak) = within(u64::MAX / 2);
+    let (objects, held) = selected.unwrap();
     assert_eq!(objects, 100);
     assert!(held >= 100 * 100 && (200_000..3_000_000).contains(&peak), "{held} of {peak}");
-    for most in [0, 50_000, 150_000] {
-        let (settled, peak) = within(most);
-        assert!(matches!(settled, Err(UnpackError::Repository(RepositoryError::OutOfMemory(_)))), "{most}");
-        assert!(peak <= most);
+    for limit in [0, 50_000, 150_000] {
+        let (selected, peak) = within(limit);
+        assert!(matches!(selected, Err(UnpackError::Repository(RepositoryError::OutOfMemory(_)))), "{limit}");
+        assert!(peak <= limit);
     }
 }
 
 #[test]
-fn damaged_packs_are_refused() {
+fn corrupt_packs_are_rejected() {
     let good = pack(&[blob(b"a")]);
     assert!(unpack(&good).is_ok());
     for end in 0..good.len() {
@@ -258,12 +258,12 @@ fn damaged_packs_are_refused() {
         damaged[at] ^= 0x10;
         assert!(unpack(&damaged.into()).is_err(), "damaged at {at}");
     }
-    let behind = [good.as_ref(), b"x"].concat();
-    assert!(matches!(unpack(&behind.into()), Err(UnpackError::Trailing)));
+    let trailing = [good.as_ref(), b"x"].concat();
+    assert!(matches!(unpack(&trailing.into()), Err(UnpackError::Trailing)));
 }
 
 #[test]
-fn a_size_that_lies_is_never_believed() {
+fn wrong_declared_size_is_rejected() {
     let large = vec![b'x'; 4000];
     for declared in [10, 3999, 4001] {
         let lying = pack(&[entry(3, declared, &[], &large)]);
@@ -272,7 +272,7 @@ fn a_size_that_lies_is_never_believed() {
 }
 
 #[test]
-fn what_is_beyond_a_limit_is_refused_before_it_is_built() {
+fn limits_are_enforced_before_allocation() {
     let huge = pack(&[blob(&vec![b'x'; 5000])]);
     assert!(matches!(unpack(&huge), Err(UnpackError::ObjectTooLarge { size: 5000, .. })));
     let many = pack(&(0..101u8).map(|n| blob(&[n])).collect::<Vec<_>>());
@@ -289,7 +289,7 @@ fn what_is_beyond_a_limit_is_refused_before_it_is_built() {
 }
 
 #[test]
-fn circles_and_long_chains_of_deltas_end() {
+fn delta_cycles_and_long_chains_are_rejected() {
     let delta = append(1, b"+");
     let itself = pack(&[entry(6, delta.len(), &[0], &delta)]);
     assert!(unpack(&itself).is_err());
@@ -303,7 +303,7 @@ fn circles_and_long_chains_of_deltas_end() {
 }
 
 #[test]
-fn objects_that_fsck_refuses_fail_the_pack() {
+fn fsck_error_fails_the_pack() {
     let tree = [&b"100644 .git\0"[..], &[7; 20]].concat();
     let pack = pack(&[entry(2, tree.len(), &[], &tree)]);
     assert!(matches!(unpack(&pack), Err(UnpackError::FsckError { .. })));
@@ -311,7 +311,7 @@ fn objects_that_fsck_refuses_fail_the_pack() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
         let _ = unpack(&bytes.clone().into());
         let _ = unpack(&pack(&[bytes]));
     }

@@ -80,10 +80,10 @@ impl<'r, R: Repository> Commits<'r, R> {
     async fn read_all(&mut self) -> Result<(), UploadError> {
         let mut page = self.repository.commits(None, PAGE_COMMITS).await?.unwrap_or_default();
         while let Some(last) = page.last().map(|commit| commit.id) {
-            let (whole, deltas): (Vec<_>, Vec<_>) =
+            let (undeltified, deltas): (Vec<_>, Vec<_>) =
                 page.into_iter().partition(|commit| commit.base.is_none());
             let memory = self.repository.memory();
-            let parsing = tokio::task::spawn_blocking(move || parse(&whole, &memory));
+            let parsing = tokio::task::spawn_blocking(move || parse(&undeltified, &memory));
             let (parsed, next) = tokio::join!(parsing, self.repository.commits(Some(last), PAGE_COMMITS));
             for (id, commit) in parsed.map_err(std::io::Error::other)?? {
                 self.add(id, commit)?;

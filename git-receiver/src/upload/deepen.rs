@@ -92,7 +92,7 @@ async fn commit_of<R: Repository>(repository: &R, name: &str) -> Result<ObjectId
     let refs = sorted_refs(repository).await?;
     let named = |full: String| refs.iter().find(|found| found.name == full);
     let found =
-        ["", "refs/", "refs/tags/", "refs/heads/"].iter().find_map(|folder| named(format!("{folder}{name}")));
+        ["", "refs/", "refs/tags/", "refs/heads/"].iter().find_map(|dir| named(format!("{dir}{name}")));
     let refused = || UploadError::Rejected(format!("deepen-not is not a ref: {}", name.escape_debug()));
     let mut target = found.ok_or_else(refused)?.target;
     for _ in 0..PEEL_MAX {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_number_counts_from_what_is_wanted() {
+    async fn depth_counts_from_the_wants() {
         let (repo, ids) = TestRepo::linear(6);
         assert_eq!(ends_of(&repo, ids[5], &[], &["deepen 1"]).await, Ok(vec![ids[5]]));
         assert_eq!(ends_of(&repo, ids[5], &[], &["deepen 3"]).await, Ok(vec![ids[3]]));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_relative_number_counts_from_where_the_client_ends() {
+    async fn relative_depth_counts_from_client_shallow_commits() {
         let (repo, ids) = TestRepo::linear(6);
         let ends = |number| ends_of(&repo, ids[5], &ids[3..4], number);
         assert_eq!(ends(&["deepen-relative", "deepen 1"]).await, Ok(vec![ids[2]]));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_time_or_a_ref_ends_the_history_above_it() {
+    async fn time_or_ref_excludes_older_history() {
         let (mut repo, ids) = TestRepo::linear(6);
         repo.refs.push(Reference { name: "refs/tags/v1".to_owned(), target: ids[2] });
         assert_eq!(ends_of(&repo, ids[5], &[], &["deepen-since 4"]).await, Ok(vec![ids[4]]));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_merge_with_a_parent_too_old_is_an_end() {
+    async fn merge_with_excluded_parent_is_shallow() {
         let (mut repo, ids) = TestRepo::linear(3);
         let (old, main) = (repo.commit(&[ids[0]]), repo.commit(&[ids[2]]));
         let merge = repo.commit(&[main, old]);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_history_of_a_shallow_repository_ends_by_itself() {
+    async fn shallow_repository_needs_no_new_boundary() {
         let (mut repo, ids) = TestRepo::linear(6);
         repo.shallow.push(ids[3]);
         assert_eq!(ends_of(&repo, ids[5], &[], &["deepen 4"]).await, Ok(vec![]));
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_selects_nothing_or_is_no_depth_is_refused() {
+    async fn invalid_deepen_requests_are_rejected() {
         let (repo, ids) = TestRepo::linear(2);
         for (lines, why) in [
             (&["deepen-since 99"][..], "no commits selected"),

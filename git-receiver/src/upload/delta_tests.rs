@@ -11,7 +11,7 @@ use gix_object::Kind;
 use super::pack_writer::{Format, Sideband, send};
 use super::walk::select;
 use super::{FetchRequest, UploadError};
-use crate::memory::tests::Bounded;
+use crate::memory::tests::LimitedPool;
 use crate::test_repo::TestRepo;
 use crate::unpack::{UnpackError, compress, resolve, scan};
 use crate::{Limits, Object, ObjectInfo, Pack, RepositoryError, unbounded_memory};
@@ -66,7 +66,7 @@ const FORMATS: [Format; 4] = [
 ];
 
 #[tokio::test]
-async fn a_clone_gets_deltas_as_they_are_stored() {
+async fn clone_gets_stored_deltas() {
     let (repo, [older, newer], [first, second]) = two_commits();
     for format in FORMATS {
         let request = FetchRequest { wants: vec![newer], ..FetchRequest::default() };
@@ -79,24 +79,24 @@ async fn a_clone_gets_deltas_as_they_are_stored() {
 }
 
 #[tokio::test]
-async fn a_fetch_builds_on_what_the_client_has_where_it_can_take_that() {
+async fn thin_pack_has_deltas_against_client_objects() {
     let (repo, [older, newer], [first, second]) = two_commits();
     for format in FORMATS {
         let request = FetchRequest { wants: vec![newer], common: vec![older], ..FetchRequest::default() };
         let pack = sent(&repo, &request, format).await.unwrap();
-        let alone = received(pack.clone(), None);
+        let without_base = received(pack.clone(), None);
         if format.thin {
-            assert!(matches!(alone, Err(UnpackError::Unresolved(1))));
+            assert!(matches!(without_base, Err(UnpackError::Unresolved(1))));
             assert_eq!(bases(&received(pack, Some(first)).unwrap())[&second], Some(first));
         } else {
-            let bases = bases(&alone.unwrap());
+            let bases = bases(&without_base.unwrap());
             assert_eq!((bases.len(), bases[&second]), (3, None), "a client that takes no thin pack");
         }
     }
 }
 
 #[tokio::test]
-async fn a_delta_on_what_is_not_sent_is_sent_whole() {
+async fn delta_without_its_base_is_sent_undeltified() {
     let (repo, [_, newer], [first, second]) = two_commits();
     for format in FORMATS {
         let mut request = FetchRequest { wants: vec![newer], ..FetchRequest::default() };
@@ -109,7 +109,7 @@ async fn a_delta_on_what_is_not_sent_is_sent_whole() {
 }
 
 #[tokio::test]
-async fn a_large_repository_is_sent_in_portions_each_object_once() {
+async fn large_repository_is_sent_in_batches_without_duplicates() {
     let mut repo = TestRepo::default();
     let blob = gix_object::compute_hash(gix_hash::Kind::Sha1, Kind::Blob, b"").unwrap();
     repo.add(Object { id: blob, kind: Kind::Blob, base: None, depth: 0, size: 0, zlib: compress(b"") });
@@ -127,19 +127,19 @@ async fn a_large_repository_is_sent_in_portions_each_object_once() {
     let pack = sent(&repo, &request, Format::default()).await.unwrap();
     assert_eq!(received(pack.clone(), None).unwrap().len(), 10_001);
     // Sending releases its memory, and fails if the pool is exhausted.
-    let mut bounded = async |most| {
-        let memory = Arc::new(Bounded { most, ..Bounded::default() });
+    let mut pool = async |limit| {
+        let memory = Arc::new(LimitedPool { limit, ..LimitedPool::default() });
         repo.memory = Some(Arc::clone(&memory));
         let sent = sent(&repo, &request, Format::default()).await;
         assert_eq!(memory.held.load(Ordering::Relaxed), 0);
         (sent, memory.peak.load(Ordering::Relaxed))
     };
-    let (same, peak) = bounded(u64::MAX / 2).await;
+    let (same, peak) = pool(u64::MAX / 2).await;
     assert!(same.unwrap() == pack);
     assert!((2_000_000..20_000_000).contains(&peak), "{peak}");
-    let (none, most) = bounded(peak / 3).await;
+    let (none, none_peak) = pool(peak / 3).await;
     assert!(matches!(none, Err(UploadError::Repository(RepositoryError::OutOfMemory(_)))));
-    assert!(most <= peak / 3);
+    assert!(none_peak <= peak / 3);
 }
 
 /// Reconstructs the objects of a pack sequentially, as go-git and isomorphic-git do: every delta base must precede its
@@ -191,7 +191,7 @@ fn built_in_order(pack: &[u8]) -> Vec<ObjectId> {
 }
 
 #[tokio::test]
-async fn every_base_stands_before_what_lies_on_it() {
+async fn every_delta_base_precedes_its_deltas() {
     // A file that grows by a line per commit, stored as a chain of deltas whose end is read first.
     for (commits, line) in [(3, 10), (50, 10), (30, 200_000)] {
         let mut repo = TestRepo::default();

@@ -52,7 +52,7 @@ pub enum UploadError {
     #[error(transparent)]
     Corrupt(#[from] CorruptObjectError),
     /// The client disconnected.
-    #[error("the client went away: {0}")]
+    #[error("client disconnected: {0}")]
     Client(#[from] std::io::Error),
 }
 
@@ -88,14 +88,14 @@ pub async fn upload<R: Repository>(
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
     let mut input = request.as_ref();
-    let answered = match protocol {
-        Protocol::V2 => match v2::answer(repository, &mut input, output).await {
+    let served = match protocol {
+        Protocol::V2 => match v2::serve(repository, &mut input, output).await {
             Ok(false) => Err(UploadError::Rejected("no command".to_owned())),
-            answered => answered.map(|_| ()),
+            served => served.map(|_| ()),
         },
-        Protocol::V0 | Protocol::V1 => v0::answer(repository, &mut input, RpcMode::Stateless, output).await,
+        Protocol::V0 | Protocol::V1 => v0::serve(repository, &mut input, RpcMode::Stateless, output).await,
     };
-    tell(answered, output).await
+    report_error(served, output).await
 }
 
 /// Serves upload-pack over a connection, after the ref advertisement ([`advertise_upload`](crate::advertise_upload)), until
@@ -110,24 +110,24 @@ pub async fn upload_over_connection<R: Repository>(
     input: &mut (impl AsyncRead + Send + Unpin),
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    let answered = match protocol {
+    let served = match protocol {
         Protocol::V2 => loop {
-            match v2::answer(repository, input, output).await {
+            match v2::serve(repository, input, output).await {
                 Ok(true) => output.flush().await?,
                 ended => break ended.map(|_| ()),
             }
         },
-        Protocol::V0 | Protocol::V1 => v0::answer(repository, input, RpcMode::Stateful, output).await,
+        Protocol::V0 | Protocol::V1 => v0::serve(repository, input, RpcMode::Stateful, output).await,
     };
-    tell(answered, output).await
+    report_error(served, output).await
 }
 
 /// Sends the reason of a rejection to the client.
-async fn tell(
-    answered: Result<(), UploadError>,
+async fn report_error(
+    served: Result<(), UploadError>,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
-    match &answered {
+    match &served {
         Err(UploadError::Rejected(why)) => output.write_all(&err_packet(why)).await?,
         Err(UploadError::Repository(RepositoryError::OutOfMemory(why))) => {
             output.write_all(&err_packet(&why.to_string())).await?;
@@ -135,7 +135,7 @@ async fn tell(
         _ => {}
     }
     output.flush().await?;
-    answered
+    served
 }
 
 /// The parameters of a fetch.

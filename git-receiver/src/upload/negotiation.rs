@@ -96,7 +96,7 @@ mod tests {
     use crate::test_repo::TestRepo;
 
     #[tokio::test]
-    async fn each_want_needs_something_in_common_below_it() {
+    async fn every_want_needs_a_common_ancestor() {
         let (mut repo, ids) = TestRepo::linear(6);
         let aside = repo.commit(&[]);
         let merge = repo.commit(&[aside, ids[5]]);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_search_is_given_up() {
+    async fn long_search_ends_negotiation() {
         let (mut repo, ids) = TestRepo::linear(1);
         let mut tip = repo.commit(&[]);
         for _ in 0..=COMMITS_MAX {

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_objects_are_read_in_stored_order_and_what_is_left_out_by_name() {
+    async fn many_objects_are_read_in_storage_order_and_the_rest_by_id() {
         let mut repo = TestRepo::default();
         let object = |number: u32| {
             let mut name = [0; 20];

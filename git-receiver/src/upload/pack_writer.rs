@@ -288,7 +288,7 @@ impl PackWriter {
             return Err(CorruptObjectError(object.id).into());
         }
         let mut last = self.take_buffer();
-        let attack = |_| UploadError::Rejected("the pack looks like an attack".to_owned());
+        let attack = |_| UploadError::Rejected("SHA-1 collision attack detected in the pack".to_owned());
         last.extend_from_slice(self.hasher.try_finalize().map_err(attack)?.as_slice());
         Ok(last)
     }

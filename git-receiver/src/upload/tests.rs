@@ -12,23 +12,23 @@ use crate::unpack::compress;
 use crate::{Object, ObjectInfo, Protocol, Reference, Repository, RepositoryError};
 
 /// An in-memory repository with a linear branch of commits with empty trees.
-struct Row {
+struct LinearRepo {
     commits: Vec<ObjectId>,
     objects: HashMap<ObjectId, Object>,
 }
 
-impl Row {
+impl LinearRepo {
     fn new() -> Self {
-        let mut row = Self { commits: Vec::new(), objects: HashMap::new() };
-        let tree = row.add(Kind::Tree, b"");
+        let mut repo = Self { commits: Vec::new(), objects: HashMap::new() };
+        let tree = repo.add(Kind::Tree, b"");
         for number in 0..6 {
-            let parent = row.commits.last().map(|id| format!("parent {id}\n")).unwrap_or_default();
+            let parent = repo.commits.last().map(|id| format!("parent {id}\n")).unwrap_or_default();
             let who = format!("A <a@example.org> {number} +0000");
             let commit = format!("tree {tree}\n{parent}author {who}\ncommitter {who}\n\n{number}\n");
-            let id = row.add(Kind::Commit, commit.as_bytes());
-            row.commits.push(id);
+            let id = repo.add(Kind::Commit, commit.as_bytes());
+            repo.commits.push(id);
         }
-        row
+        repo
     }
 
     fn add(&mut self, kind: Kind, content: &[u8]) -> ObjectId {
@@ -43,7 +43,7 @@ impl Row {
     }
 }
 
-impl Repository for Row {
+impl Repository for LinearRepo {
     fn head(&self) -> Option<&str> {
         Some("refs/heads/main")
     }
@@ -86,29 +86,29 @@ fn lines(lines: &[&str]) -> Vec<u8> {
 struct Client(DuplexStream);
 
 impl Client {
-    async fn say(&mut self, said: &[&str]) {
-        self.0.write_all(&lines(said)).await.unwrap();
+    async fn send(&mut self, lines_sent: &[&str]) {
+        self.0.write_all(&lines(lines_sent)).await.unwrap();
     }
 
     /// Reads exactly as many packets as expected.
-    async fn hear(&mut self, expected: &[&str]) {
-        let mut heard = Vec::new();
+    async fn expect(&mut self, expected: &[&str]) {
+        let mut received = Vec::new();
         for _ in expected {
-            heard.push(match pkt_line::read(&mut self.0).await.unwrap() {
+            received.push(match pkt_line::read(&mut self.0).await.unwrap() {
                 Packet::Data(line) => String::from_utf8_lossy(pkt_line::text(&line)).into_owned(),
                 Packet::Flush => "0000".to_owned(),
                 Packet::Delim => "0001".to_owned(),
                 Packet::ResponseEnd => "0002".to_owned(),
             });
         }
-        assert_eq!(heard, expected);
+        assert_eq!(received, expected);
     }
 
     /// Reads to the end, and returns the number of objects in the pack.
-    async fn hear_pack(mut self) -> u32 {
-        let mut heard = Vec::new();
-        self.0.read_to_end(&mut heard).await.unwrap();
-        count(&heard)
+    async fn expect_pack(mut self) -> u32 {
+        let mut received = Vec::new();
+        self.0.read_to_end(&mut received).await.unwrap();
+        count(&received)
     }
 }
 
@@ -119,15 +119,15 @@ fn count(bytes: &[u8]) -> u32 {
 }
 
 /// Serves one connection to `client`.
-async fn converse<T>(
-    row: &Row,
+async fn exchange<T>(
+    repo: &LinearRepo,
     protocol: Protocol,
     client: impl AsyncFnOnce(Client) -> T,
 ) -> (Result<(), UploadError>, T) {
     let (near, far) = tokio::io::duplex(1 << 20);
     let (mut input, mut output) = tokio::io::split(far);
     let serving = async {
-        let served = upload_over_connection(row, protocol, &mut input, &mut output).await;
+        let served = upload_over_connection(repo, protocol, &mut input, &mut output).await;
         output.shutdown().await.unwrap();
         served
     };
@@ -139,18 +139,18 @@ fn absent(digit: char) -> String {
 }
 
 #[tokio::test]
-async fn the_original_protocol_negotiates_in_rounds() {
-    let row = Row::new();
-    let (tip, had) = (row.tip(), row.commits[3]);
-    let (served, objects) = converse(&row, Protocol::V0, async |mut client: Client| {
-        client.say(&[&format!("want {tip} multi_ack_detailed side-band-64k ofs-delta"), "0000"]).await;
-        client.say(&[&absent('1'), &absent('2'), "0000"]).await;
-        client.hear(&["NAK"]).await;
-        client.say(&[&absent('3'), &format!("have {had}"), "0000"]).await;
-        client.hear(&[&format!("ACK {had} common"), &format!("ACK {had} ready"), "NAK"]).await;
-        client.say(&["done"]).await;
-        client.hear(&[&format!("ACK {had}")]).await;
-        client.hear_pack().await
+async fn protocol_v0_negotiates_in_rounds() {
+    let repo = LinearRepo::new();
+    let (tip, had) = (repo.tip(), repo.commits[3]);
+    let (served, objects) = exchange(&repo, Protocol::V0, async |mut client: Client| {
+        client.send(&[&format!("want {tip} multi_ack_detailed side-band-64k ofs-delta"), "0000"]).await;
+        client.send(&[&absent('1'), &absent('2'), "0000"]).await;
+        client.expect(&["NAK"]).await;
+        client.send(&[&absent('3'), &format!("have {had}"), "0000"]).await;
+        client.expect(&[&format!("ACK {had} common"), &format!("ACK {had} ready"), "NAK"]).await;
+        client.send(&["done"]).await;
+        client.expect(&[&format!("ACK {had}")]).await;
+        client.expect_pack().await
     })
     .await;
     served.unwrap();
@@ -158,40 +158,40 @@ async fn the_original_protocol_negotiates_in_rounds() {
 }
 
 #[tokio::test]
-async fn clients_without_the_details_are_acknowledged_as_they_know_it() {
-    let row = Row::new();
-    let (tip, first, second) = (row.tip(), row.commits[1], row.commits[2]);
+async fn acknowledgments_follow_the_clients_multi_ack_mode() {
+    let repo = LinearRepo::new();
+    let (tip, first, second) = (repo.tip(), repo.commits[1], repo.commits[2]);
     let haves = [format!("have {first}"), format!("have {second}")];
-    let (served, ()) = converse(&row, Protocol::V0, async |mut client: Client| {
-        client.say(&[&format!("want {tip} multi_ack"), "0000", &haves[0], "0000"]).await;
-        client.hear(&[&format!("ACK {first} continue"), "NAK"]).await;
-        client.say(&[&haves[1], "done"]).await;
-        client.hear(&[&format!("ACK {second} continue"), &format!("ACK {second}")]).await;
-        assert_eq!(client.hear_pack().await, 3);
+    let (served, ()) = exchange(&repo, Protocol::V0, async |mut client: Client| {
+        client.send(&[&format!("want {tip} multi_ack"), "0000", &haves[0], "0000"]).await;
+        client.expect(&[&format!("ACK {first} continue"), "NAK"]).await;
+        client.send(&[&haves[1], "done"]).await;
+        client.expect(&[&format!("ACK {second} continue"), &format!("ACK {second}")]).await;
+        assert_eq!(client.expect_pack().await, 3);
     })
     .await;
     served.unwrap();
-    let (served, ()) = converse(&row, Protocol::V1, async |mut client: Client| {
-        client.say(&[&format!("want {tip}"), "0000", &absent('1'), "0000"]).await;
-        client.hear(&["NAK"]).await;
-        client.say(&[&haves[0], "0000", &haves[1], "0000", "done"]).await;
-        client.hear(&[&format!("ACK {first}")]).await;
-        assert_eq!(client.hear_pack().await, 3);
+    let (served, ()) = exchange(&repo, Protocol::V1, async |mut client: Client| {
+        client.send(&[&format!("want {tip}"), "0000", &absent('1'), "0000"]).await;
+        client.expect(&["NAK"]).await;
+        client.send(&[&haves[0], "0000", &haves[1], "0000", "done"]).await;
+        client.expect(&[&format!("ACK {first}")]).await;
+        assert_eq!(client.expect_pack().await, 3);
     })
     .await;
     served.unwrap();
 }
 
 #[tokio::test]
-async fn where_a_shallow_history_ends_is_told_once_before_the_haves() {
-    let row = Row::new();
-    let (tip, end) = (row.tip(), row.commits[4]);
-    let (served, objects) = converse(&row, Protocol::V0, async |mut client: Client| {
-        client.say(&[&format!("want {tip} multi_ack_detailed"), "deepen 2", "0000"]).await;
-        client.hear(&[&format!("shallow {end}"), "0000"]).await;
-        client.say(&["done"]).await;
-        client.hear(&["NAK"]).await;
-        client.hear_pack().await
+async fn shallow_boundary_is_sent_once_before_the_haves() {
+    let repo = LinearRepo::new();
+    let (tip, end) = (repo.tip(), repo.commits[4]);
+    let (served, objects) = exchange(&repo, Protocol::V0, async |mut client: Client| {
+        client.send(&[&format!("want {tip} multi_ack_detailed"), "deepen 2", "0000"]).await;
+        client.expect(&[&format!("shallow {end}"), "0000"]).await;
+        client.send(&["done"]).await;
+        client.expect(&["NAK"]).await;
+        client.expect_pack().await
     })
     .await;
     served.unwrap();
@@ -199,23 +199,23 @@ async fn where_a_shallow_history_ends_is_told_once_before_the_haves() {
 }
 
 #[tokio::test]
-async fn protocol_2_takes_commands_until_the_client_has_enough() {
-    let row = Row::new();
-    let (tip, had) = (row.tip(), row.commits[4]);
+async fn protocol_v2_handles_commands_until_the_client_is_done() {
+    let repo = LinearRepo::new();
+    let (tip, had) = (repo.tip(), repo.commits[4]);
     for goodbye in [&["0000"][..], &[]] {
-        let (served, ()) = converse(&row, Protocol::V2, async |mut client: Client| {
-            client.say(&["command=ls-refs", "agent=test", "0001", "symrefs", "0000"]).await;
+        let (served, ()) = exchange(&repo, Protocol::V2, async |mut client: Client| {
+            client.send(&["command=ls-refs", "agent=test", "0001", "symrefs", "0000"]).await;
             let head = format!("{tip} HEAD symref-target:refs/heads/main");
-            client.hear(&[&head, &format!("{tip} refs/heads/main"), "0000"]).await;
+            client.expect(&[&head, &format!("{tip} refs/heads/main"), "0000"]).await;
             let want = format!("want {tip}");
-            client.say(&["command=fetch", "0001", &want, &absent('1'), "0000"]).await;
-            client.hear(&["acknowledgments", "NAK", "0000"]).await;
-            client.say(&["command=fetch", "0001", &want, &format!("have {had}"), "0000"]).await;
-            client.hear(&["acknowledgments", &format!("ACK {had}"), "ready", "0001", "packfile"]).await;
+            client.send(&["command=fetch", "0001", &want, &absent('1'), "0000"]).await;
+            client.expect(&["acknowledgments", "NAK", "0000"]).await;
+            client.send(&["command=fetch", "0001", &want, &format!("have {had}"), "0000"]).await;
+            client.expect(&["acknowledgments", &format!("ACK {had}"), "ready", "0001", "packfile"]).await;
             let Packet::Data(pack) = pkt_line::read(&mut client.0).await.unwrap() else { panic!("no pack") };
             assert_eq!(count(&pack), 1);
             while pkt_line::read(&mut client.0).await.unwrap() != Packet::Flush {}
-            client.say(goodbye).await;
+            client.send(goodbye).await;
         })
         .await;
         served.unwrap();
@@ -223,12 +223,12 @@ async fn protocol_2_takes_commands_until_the_client_has_enough() {
 }
 
 #[tokio::test]
-async fn one_round_is_answered_alike_with_and_without_a_connection() {
-    let row = Row::new();
-    let want = format!("want {} multi_ack_detailed side-band-64k", row.tip());
-    let have = format!("have {}", row.commits[2]);
-    let want_2 = format!("want {}", row.tip());
-    for (protocol, said) in [
+async fn single_round_has_same_response_in_both_modes() {
+    let repo = LinearRepo::new();
+    let want = format!("want {} multi_ack_detailed side-band-64k", repo.tip());
+    let have = format!("have {}", repo.commits[2]);
+    let want_2 = format!("want {}", repo.tip());
+    for (protocol, lines_sent) in [
         (Protocol::V0, vec![want.as_str(), "0000", &have, "done"]),
         (Protocol::V0, vec![&want, "0000", "done"]),
         (Protocol::V0, vec![&want, "deepen 1", "0000"]),
@@ -237,56 +237,58 @@ async fn one_round_is_answered_alike_with_and_without_a_connection() {
         (Protocol::V2, vec!["command=ls-refs", "0001", "peel", "0000"]),
         (Protocol::V2, vec!["command=fetch", "0001", &want_2, &have, "done", "0000"]),
     ] {
-        let mut alone = Vec::new();
-        upload(&row, protocol, lines(&said).into(), &mut alone).await.unwrap();
-        let mut connected = Vec::new();
-        upload_over_connection(&row, protocol, &mut lines(&said).as_slice(), &mut connected).await.unwrap();
-        assert_eq!(alone, connected, "{said:?}");
+        let mut stateless = Vec::new();
+        upload(&repo, protocol, lines(&lines_sent).into(), &mut stateless).await.unwrap();
+        let mut stateful = Vec::new();
+        upload_over_connection(&repo, protocol, &mut lines(&lines_sent).as_slice(), &mut stateful)
+            .await
+            .unwrap();
+        assert_eq!(stateless, stateful, "{lines_sent:?}");
     }
 }
 
 #[tokio::test]
-async fn what_a_ref_has_moved_on_from_is_still_sent() {
-    let mut row = Row::new();
-    let dangling = row.add(Kind::Commit, b"a commit that nothing leads to");
+async fn ancestor_of_ref_can_be_wanted() {
+    let mut repo = LinearRepo::new();
+    let dangling = repo.add(Kind::Commit, b"a commit that nothing leads to");
     for (protocol, before, after) in [
         (Protocol::V0, vec![], vec!["0000", "done"]),
         (Protocol::V2, vec!["command=fetch", "0001"], vec!["done", "0000"]),
     ] {
         let fetch = async |id: ObjectId| {
             let want = format!("want {id}");
-            let said = [&before[..], &[want.as_str()], &after[..]].concat();
-            let mut heard = Vec::new();
-            upload(&row, protocol, lines(&said).into(), &mut heard).await.map(|()| count(&heard))
+            let lines_sent = [&before[..], &[want.as_str()], &after[..]].concat();
+            let mut received = Vec::new();
+            upload(&repo, protocol, lines(&lines_sent).into(), &mut received).await.map(|()| count(&received))
         };
-        assert_eq!(fetch(row.commits[2]).await.unwrap(), 4, "three commits and the tree");
+        assert_eq!(fetch(repo.commits[2]).await.unwrap(), 4, "three commits and the tree");
         let tree =
-            *row.objects.values().find(|object| object.kind == Kind::Tree).map(|tree| &tree.id).unwrap();
-        for stranger in [dangling, tree] {
-            assert!(matches!(fetch(stranger).await, Err(UploadError::Rejected(_))), "{stranger}");
+            *repo.objects.values().find(|object| object.kind == Kind::Tree).map(|tree| &tree.id).unwrap();
+        for unavailable in [dangling, tree] {
+            assert!(matches!(fetch(unavailable).await, Err(UploadError::Rejected(_))), "{unavailable}");
         }
     }
 }
 
 #[tokio::test]
-async fn refusals_end_the_conversation_with_their_reason() {
-    let row = Row::new();
-    let stranger = "1".repeat(40);
-    for (protocol, said, why) in [
-        (Protocol::V0, vec![format!("want {stranger} side-band"), "0000".to_owned()], "not our ref"),
+async fn rejection_ends_the_connection_with_its_reason() {
+    let repo = LinearRepo::new();
+    let unavailable = "1".repeat(40);
+    for (protocol, lines_sent, reason) in [
+        (Protocol::V0, vec![format!("want {unavailable} side-band"), "0000".to_owned()], "not our ref"),
         (
             Protocol::V0,
-            vec![format!("want {} x", row.tip()), "0000".to_owned(), "hm".to_owned()],
+            vec![format!("want {} x", repo.tip()), "0000".to_owned(), "hm".to_owned()],
             "unknown line",
         ),
         (Protocol::V2, vec!["command=dance".to_owned(), "0000".to_owned()], "unknown command"),
         (Protocol::V2, vec!["command=fetch".to_owned()], "in the middle"),
     ] {
-        let said = lines(&said.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut heard = Vec::new();
-        let served = upload_over_connection(&row, protocol, &mut said.as_slice(), &mut heard).await;
-        assert!(matches!(served, Err(UploadError::Rejected(_))), "{why}");
-        let heard = String::from_utf8_lossy(&heard);
-        assert!(heard.contains("ERR ") && heard.contains(why), "{heard}");
+        let lines_sent = lines(&lines_sent.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut received = Vec::new();
+        let served = upload_over_connection(&repo, protocol, &mut lines_sent.as_slice(), &mut received).await;
+        assert!(matches!(served, Err(UploadError::Rejected(_))), "{reason}");
+        let received = String::from_utf8_lossy(&received);
+        assert!(received.contains("ERR ") && received.contains(reason), "{received}");
     }
 }

@@ -65,8 +65,8 @@ impl<'r, R: Repository> TreeReader<'r, R> {
                 return Ok(());
             }
             for tree in objects.into_iter().filter(|object| object.kind == Kind::Tree) {
-                let Some(left) = bytes_left.checked_sub(tree.zlib.len()) else { return Ok(()) };
-                bytes_left = left;
+                let Some(rest) = bytes_left.checked_sub(tree.zlib.len()) else { return Ok(()) };
+                bytes_left = rest;
                 self.prefetched.insert(tree.id, tree);
             }
         }
@@ -75,18 +75,18 @@ impl<'r, R: Repository> TreeReader<'r, R> {
     /// Reads some of the `waiting` trees, as many as the repository returns at once; none if the queue is empty. Both halves
     /// are read in parallel, because the walk cannot continue without them.
     pub(super) async fn next(&self, waiting: &mut VecDeque<ObjectId>) -> Result<TreeBatch, UploadError> {
-        let asked: Vec<ObjectId> = waiting.drain(..waiting.len().min(BATCH_TREES)).collect();
-        let Some(one) = asked.first().copied() else { return Ok(TreeBatch::default()) };
+        let requested: Vec<ObjectId> = waiting.drain(..waiting.len().min(BATCH_TREES)).collect();
+        let Some(any) = requested.first().copied() else { return Ok(TreeBatch::default()) };
         let (first, second) =
-            asked.split_at(if asked.len() < PARALLEL_TREES_MIN { 0 } else { asked.len() / 2 });
+            requested.split_at(if requested.len() < PARALLEL_TREES_MIN { 0 } else { requested.len() / 2 });
         let (first, second) = tokio::try_join!(self.read(first), self.read(second))?;
         let objects = [first, second].concat();
         let found: HashSet = objects.iter().map(|object| object.id).collect();
-        let (trees, left): (Vec<_>, Vec<_>) = asked.into_iter().partition(|id| found.contains(id));
+        let (trees, rest): (Vec<_>, Vec<_>) = requested.into_iter().partition(|id| found.contains(id));
         if trees.is_empty() {
-            return Err(CorruptObjectError(one).into());
+            return Err(CorruptObjectError(any).into());
         }
-        left.into_iter().rev().for_each(|id| waiting.push_front(id));
+        rest.into_iter().rev().for_each(|id| waiting.push_front(id));
         Ok(TreeBatch { trees, objects })
     }
 
@@ -99,19 +99,19 @@ impl<'r, R: Repository> TreeReader<'r, R> {
         if !unread.is_empty() {
             found.extend(self.repository.objects(&unread).await?);
         }
-        let mut here: HashSet = found.iter().map(|object| object.id).collect();
-        let mut elsewhere = Vec::new();
+        let mut known: HashSet = found.iter().map(|object| object.id).collect();
+        let mut missing = Vec::new();
         let mut at = 0;
         while let Some(base) = found.get(at).map(|object| object.base) {
             at += 1;
-            let Some(base) = base.filter(|base| here.insert(*base)) else { continue };
+            let Some(base) = base.filter(|base| known.insert(*base)) else { continue };
             match self.prefetched.get(&base) {
                 Some(object) => found.push(object.clone()),
-                None => elsewhere.push(base),
+                None => missing.push(base),
             }
         }
-        if !elsewhere.is_empty() {
-            let chains = self.repository.objects_and_bases(&elsewhere).await?;
+        if !missing.is_empty() {
+            let chains = self.repository.objects_and_bases(&missing).await?;
             let read: HashSet = found.iter().map(|object| object.id).collect();
             found.extend(chains.into_iter().filter(|object| !read.contains(&object.id)));
         }

@@ -28,10 +28,10 @@ struct Negotiation {
     fetch: FetchRequest,
     haves: Vec<ObjectId>,
     ack_mode: AckMode,
-    band: Option<pack_writer::Sideband>,
+    sideband: Option<pack_writer::Sideband>,
     /// The number of lines so far.
     lines: usize,
-    held: Option<Reservation>,
+    reservation: Option<Reservation>,
 }
 
 /// The end of a round of haves.
@@ -45,14 +45,14 @@ enum RoundEnd {
     Closed,
 }
 
-pub(super) async fn answer<R: Repository>(
+pub(super) async fn serve<R: Repository>(
     repository: &R,
     input: &mut (impl AsyncRead + Send + Unpin),
     mode: RpcMode,
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<(), UploadError> {
     let mut negotiation =
-        Negotiation { held: Some(Reservation::new(&repository.memory())), ..Negotiation::default() };
+        Negotiation { reservation: Some(Reservation::new(&repository.memory())), ..Negotiation::default() };
     negotiation.read_wants(input).await?;
     if negotiation.fetch.wants.is_empty() {
         // A flush without wants: the client only wanted the advertisement.
@@ -87,9 +87,9 @@ pub(super) async fn answer<R: Repository>(
         }
     }
     let selection = walk::select(repository, &negotiation.fetch).await?;
-    let band = negotiation.band.unwrap_or(pack_writer::Sideband::None);
-    pack_writer::send(repository, selection, negotiation.fetch.format, band, output).await?;
-    if band != pack_writer::Sideband::None {
+    let sideband = negotiation.sideband.unwrap_or(pack_writer::Sideband::None);
+    pack_writer::send(repository, selection, negotiation.fetch.format, sideband, output).await?;
+    if sideband != pack_writer::Sideband::None {
         output.write_all(FLUSH).await?;
     }
     Ok(())
@@ -119,8 +119,8 @@ impl Negotiation {
         mode: RpcMode,
     ) -> Result<RoundEnd, UploadError> {
         let mut end = RoundEnd::Closed;
-        while let Some(frame) = pkt_line::next(input).await? {
-            let Packet::Data(line) = frame else {
+        while let Some(packet) = pkt_line::next(input).await? {
+            let Packet::Data(line) = packet else {
                 if mode == RpcMode::Stateful {
                     return Ok(RoundEnd::Flush);
                 }
@@ -144,8 +144,8 @@ impl Negotiation {
         if self.lines > LINES_MAX {
             return Err(UploadError::Rejected("the request is too large".to_owned()));
         }
-        if let Some(held) = &mut self.held {
-            held.try_grow(LINE_BYTES)?;
+        if let Some(reservation) = &mut self.reservation {
+            reservation.try_grow(LINE_BYTES)?;
         }
         if self.fetch.take(line, &mut self.haves)? {
             return Ok(());
@@ -158,8 +158,10 @@ impl Negotiation {
             match word {
                 "multi_ack" if self.ack_mode == AckMode::First => self.ack_mode = AckMode::Multi,
                 "multi_ack_detailed" => self.ack_mode = AckMode::MultiDetailed,
-                "side-band-64k" => self.band = Some(pack_writer::Sideband::Large),
-                "side-band" if self.band.is_none() => self.band = Some(pack_writer::Sideband::Small),
+                "side-sideband-64k" => self.sideband = Some(pack_writer::Sideband::Large),
+                "side-sideband" if self.sideband.is_none() => {
+                    self.sideband = Some(pack_writer::Sideband::Small)
+                }
                 "include-tag" => self.fetch.include_tag = true,
                 "deepen-relative" => self.fetch.depth.get_or_insert_default().relative = true,
                 word => drop(self.fetch.format.take(word)),

@@ -18,13 +18,13 @@ const REF_PREFIXES_MAX: usize = 1000;
 const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Handles one command; `false` if the client sent none and is done.
-pub(super) async fn answer<R: Repository>(
+pub(super) async fn serve<R: Repository>(
     repository: &R,
     input: &mut (impl AsyncRead + Send + Unpin),
     output: &mut (impl AsyncWrite + Send + Unpin),
 ) -> Result<bool, UploadError> {
-    let mut held = Reservation::new(&repository.memory());
-    match read(input, &mut held).await? {
+    let mut reservation = Reservation::new(&repository.memory());
+    match read(input, &mut reservation).await? {
         None => return Ok(false),
         Some(Command::LsRefs(args)) => ls_refs(repository, &args, output).await?,
         Some(Command::Fetch(args)) => fetch(repository, *args, output).await?,
@@ -56,10 +56,10 @@ impl Command {
     }
 
     /// Parses an argument.
-    fn take(&mut self, line: &str, held: &mut Reservation) -> Result<(), UploadError> {
+    fn take(&mut self, line: &str, reservation: &mut Reservation) -> Result<(), UploadError> {
         match self {
-            Self::LsRefs(args) => args.take(line, held),
-            Self::Fetch(args) => args.take(line, held),
+            Self::LsRefs(args) => args.take(line, reservation),
+            Self::Fetch(args) => args.take(line, reservation),
         }
     }
 }
@@ -67,24 +67,24 @@ impl Command {
 /// Reads a command with its arguments; capability lines are ignored. `None` at the end of the input or for an empty request.
 async fn read(
     input: &mut (impl AsyncRead + Send + Unpin),
-    held: &mut Reservation,
+    reservation: &mut Reservation,
 ) -> Result<Option<Command>, UploadError> {
     let no_command = || UploadError::Rejected("no command".to_owned());
     let mut command: Option<Command> = None;
     let (mut in_arguments, mut started) = (false, false);
     let (mut lines, mut bytes) = (0, 0);
     loop {
-        let frame = match pkt_line::next(input).await {
+        let packet = match pkt_line::next(input).await {
             // As in git, a client that disconnects within its first packet has sent no command.
             Ok(None | Some(Packet::Flush | Packet::ResponseEnd)) | Err(PacketError::Truncated)
                 if !started =>
             {
                 return Ok(None);
             }
-            frame => frame?.ok_or(PacketError::Truncated)?,
+            packet => packet?.ok_or(PacketError::Truncated)?,
         };
         started = true;
-        match frame {
+        match packet {
             Packet::Data(line) => {
                 (lines, bytes) = (lines + 1, bytes + line.len());
                 if bytes > REQUEST_BYTES_MAX || lines > LINES_MAX {
@@ -92,11 +92,11 @@ async fn read(
                 }
                 let line = String::from_utf8_lossy(pkt_line::text(&line));
                 if in_arguments {
-                    command.as_mut().ok_or_else(no_command)?.take(&line, held)?;
+                    command.as_mut().ok_or_else(no_command)?.take(&line, reservation)?;
                 } else if let Some(name) = line.strip_prefix("command=") {
                     command = Some(Command::from_name(name)?);
                 } else if line.strip_prefix("object-format=").is_some_and(|format| format != "sha1") {
-                    return Err(UploadError::Rejected("only object format sha1 is understood".to_owned()));
+                    return Err(UploadError::Rejected("only object format sha1 is supported".to_owned()));
                 }
             }
             Packet::Delim if in_arguments => {
@@ -133,10 +133,10 @@ impl Default for RefPrefixes {
 }
 
 impl RefPrefixes {
-    fn add(&mut self, prefix: &str, held: &mut Reservation) -> Result<(), UploadError> {
+    fn add(&mut self, prefix: &str, reservation: &mut Reservation) -> Result<(), UploadError> {
         match self {
             Self::Some(ref_prefixes) if ref_prefixes.len() < REF_PREFIXES_MAX => {
-                held.try_grow(prefix.len() as u64 + LINE_BYTES)?;
+                reservation.try_grow(prefix.len() as u64 + LINE_BYTES)?;
                 ref_prefixes.push(prefix.to_owned());
             }
             Self::Some(_) | Self::TooMany => *self = Self::TooMany,
@@ -156,14 +156,14 @@ impl RefPrefixes {
 
 impl LsRefsArgs {
     /// Parses an argument; unknown ones are ignored.
-    fn take(&mut self, line: &str, held: &mut Reservation) -> Result<(), UploadError> {
+    fn take(&mut self, line: &str, reservation: &mut Reservation) -> Result<(), UploadError> {
         match line {
             "peel" => self.peel = true,
             "symrefs" => self.symrefs = true,
             "unborn" => self.unborn = true,
             line => {
                 if let Some(prefix) = line.strip_prefix("ref-prefix ") {
-                    self.ref_prefixes.add(prefix, held)?;
+                    self.ref_prefixes.add(prefix, reservation)?;
                 }
             }
         }
@@ -210,14 +210,14 @@ struct FetchArgs {
 }
 
 impl FetchArgs {
-    fn take(&mut self, line: &str, held: &mut Reservation) -> Result<(), UploadError> {
+    fn take(&mut self, line: &str, reservation: &mut Reservation) -> Result<(), UploadError> {
         match line {
             "done" => self.done = true,
             "wait-for-done" => self.wait_for_done = true,
             "no-progress" => {}
             line if self.request.format.take(line) => {}
             line => {
-                held.try_grow(LINE_BYTES)?;
+                reservation.try_grow(LINE_BYTES)?;
                 if !self.request.take(line, &mut self.haves)? {
                     let line = line.escape_debug();
                     return Err(UploadError::Rejected(format!("unknown argument `{line}`")));
@@ -235,7 +235,7 @@ async fn fetch<R: Repository>(
 ) -> Result<(), UploadError> {
     // Push negotiation (`push.negotiate`) sends haves without wants.
     if request.wants.is_empty() && (done || !wait_for_done) {
-        return Err(UploadError::Rejected("nothing is wanted".to_owned()));
+        return Err(UploadError::Rejected("no wants".to_owned()));
     }
     check_wants(repository, &request.wants).await?;
     request.common = common(repository, &haves).await?;
@@ -273,7 +273,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::memory::tests::Bounded;
+    use crate::memory::tests::LimitedPool;
     use crate::memory::unbounded_memory;
     use crate::test_repo::TestRepo;
     use crate::{MemoryPool, Reference};
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn head_is_listed_with_what_it_points_to_even_before_that_exists() {
+    async fn head_is_listed_with_its_target_even_if_unborn() {
         let (mut repo, ids) = TestRepo::linear(1);
         repo.head = Some("refs/heads/main");
         let unborn = "002eunborn HEAD symref-target:refs/heads/main\n0000";
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_has_one_delimiter_and_is_whole_or_none() {
+    async fn request_has_one_delimiter_and_must_be_complete() {
         for (request, expected) in [
             ("0013command=ls-refs00010001", Err("expected flush after ls-refs arguments")),
             ("0013command=ls-refs0001", Err("ends in the middle")),
@@ -320,16 +320,18 @@ mod tests {
             match (read(&mut request.as_bytes(), &mut Reservation::new(&unbounded_memory())).await, expected)
             {
                 (Ok(read), Ok(())) => assert_eq!(read, None, "{request:?}"),
-                (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+                (Err(error), Err(expected_error)) => {
+                    assert!(error.to_string().contains(expected_error), "{error}")
+                }
                 (read, _) => panic!("{request:?}: {read:?}"),
             }
         }
     }
 
     #[tokio::test]
-    async fn lines_that_say_nothing_are_bounded_in_number_and_none_is_kept() {
-        let bounded = Arc::new(Bounded { most: 1024 * 1024, ..Bounded::default() });
-        let memory: Arc<dyn MemoryPool> = Arc::clone(&bounded) as Arc<dyn MemoryPool>;
+    async fn empty_lines_are_limited_and_not_kept() {
+        let pool = Arc::new(LimitedPool { limit: 1024 * 1024, ..LimitedPool::default() });
+        let memory: Arc<dyn MemoryPool> = Arc::clone(&pool) as Arc<dyn MemoryPool>;
         for (command, line) in [("ls-refs", &b"0004"[..]), ("ls-refs", b"0008peel"), ("fetch", b"0008done")] {
             for (lines, expected) in [(LINES_MAX - 1, true), (LINES_MAX, false), (4 * LINES_MAX, false)] {
                 let mut request = Vec::new();
@@ -344,11 +346,11 @@ mod tests {
         // Lines before the arguments count too.
         let request = b"0004".repeat(LINES_MAX + 1);
         assert!(read(&mut request.as_slice(), &mut Reservation::new(&memory)).await.is_err());
-        assert_eq!(bounded.peak.load(Ordering::Relaxed), 0);
+        assert_eq!(pool.peak.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
-    async fn prefixes_that_are_too_many_list_everything() {
+    async fn too_many_ref_prefixes_list_all_refs() {
         let (mut repo, ids) = TestRepo::linear(1);
         repo.refs.push(Reference { name: "refs/heads/main".to_owned(), target: ids[0] });
         let few = ["ref-prefix refs/tags/"; REF_PREFIXES_MAX];
@@ -358,16 +360,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_in_common_can_be_asked_without_wanting_anything() {
+    async fn wait_for_done_needs_no_wants() {
         let (repo, ids) = TestRepo::linear(1);
         let have = format!("have {}", ids[0]);
-        let ask = async |arguments: &[&str]| {
+        let fetch_response = async |arguments: &[&str]| {
             let Command::Fetch(command) = command("fetch", arguments).await? else { unreachable!() };
             let mut out = Vec::new();
             fetch(&repo, *command, &mut out).await.map(|()| String::from_utf8(out).unwrap())
         };
-        assert!(ask(&["wait-for-done", &have]).await.is_ok());
-        assert!(ask(&[&have]).await.is_err());
-        assert!(ask(&["wait-for-done", &have, "done"]).await.is_err());
+        assert!(fetch_response(&["wait-for-done", &have]).await.is_ok());
+        assert!(fetch_response(&[&have]).await.is_err());
+        assert!(fetch_response(&["wait-for-done", &have, "done"]).await.is_err());
     }
 }

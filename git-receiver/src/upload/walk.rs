@@ -245,11 +245,11 @@ pub(super) async fn first_unreachable<R: Repository>(
     if wanted.is_empty() {
         return Ok(None);
     }
-    let asked: Vec<ObjectId> = wanted.iter().copied().collect();
-    let known = repository.object_info(&asked).await?;
+    let ids: Vec<ObjectId> = wanted.iter().copied().collect();
+    let known = repository.object_info(&ids).await?;
     // Only for stored commits is the walk necessary.
     let is_commit = |id: &ObjectId| known.get(id).is_some_and(|known| known.kind == Kind::Commit);
-    if let Some(other) = asked.iter().find(|id| !is_commit(id)) {
+    if let Some(other) = ids.iter().find(|id| !is_commit(id)) {
         return Ok(Some(*other));
     }
     let mut commits = Commits::of(repository).await?;
@@ -270,7 +270,7 @@ mod tests {
     use crate::test_repo::TestRepo;
 
     #[tokio::test]
-    async fn nothing_is_sent_below_where_the_clients_history_ends() {
+    async fn history_below_client_shallow_commits_is_not_sent() {
         let (repo, ids) = TestRepo::linear(6);
         let mut request = FetchRequest {
             wants: vec![ids[3]],
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_branch_from_an_old_commit_is_sent_without_what_is_below_it() {
+    async fn branch_from_old_commit_is_sent_without_its_ancestors() {
         let (mut repo, ids) = TestRepo::linear(50);
         let branch = repo.commit(&[ids[10]]);
         let request = FetchRequest { wants: vec![branch], common: vec![ids[49]], ..FetchRequest::default() };
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_wanted_again_is_deepened_too() {
+    async fn history_that_is_not_wanted_is_deepened_too() {
         let (mut repo, ids) = TestRepo::linear(6);
         let elsewhere = repo.commit(&[ids[0]]);
         for (lines, deepened) in
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boundary_is_told_without_line_breaks() {
+    fn shallow_lines_have_no_line_feed() {
         let id = ObjectId::null(gix_hash::Kind::Sha1);
         let mut out = Vec::new();
         ShallowInfo { shallow: vec![id], unshallow: vec![id] }.write_lines(&mut out);

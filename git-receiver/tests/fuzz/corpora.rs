@@ -16,7 +16,7 @@ const PUSHES: &[(&str, &str, &[&str])] = &[
     ("change", "echo more >>README.md; git commit -qam 'A change'", &["HEAD:main"]),
     (
         "branch-and-tag",
-        "mkdir -p a/b; echo 1 >a/b/c; git add a; git commit -qm 'A folder'; git tag -am 'A tag' v2",
+        "mkdir -p a/b; echo 1 >a/b/c; git add a; git commit -qm 'A dir'; git tag -am 'A tag' v2",
         &["HEAD:refs/heads/topic", "v2"],
     ),
     (
@@ -157,9 +157,9 @@ const OBJECTS: &[(&str, &str)] = &[
     ("refused-dot-git-ntfs", "tree\n40000 git~1\0{r3}"),
     ("refused-dot-git-backslash", "tree\n100644 a\\.git\0{r0}"),
     ("refused-modules-link", "tree\n120000 .gitmodules\0{r0}"),
-    ("refused-modules-folder", "tree\n40000 .gitmodules\0{r3}"),
+    ("refused-modules-dir", "tree\n40000 .gitmodules\0{r3}"),
     ("refused-modules-submodule", "tree\n160000 gitmod~1\0bbbbbbbbbbbbbbbbbbbb"),
-    ("refused-attributes-folder", "tree\n40000 .gitattributes\0{r3}"),
+    ("refused-attributes-dir", "tree\n40000 .gitattributes\0{r3}"),
     ("refused-dots", "tree\n40000 ..\0{r3}"),
     ("refused-slash", "tree\n100644 a/b\0{r0}"),
     ("refused-order", "tree\n100644 b\0{r0}100644 a\0{r0}"),
@@ -170,7 +170,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("refused-cut-tree", "tree\n100644 a\0{r0}100644"),
     ("accepted-mode-padded", "tree\n0100644 a\0{r0}040000 b\0{r3}"),
     ("accepted-mode-of-no-type", "tree\n0 a\0bbbbbbbbbbbbbbbbbbbb140000 b\0{r3}"),
-    ("accepted-mode-of-a-folder", "tree\n40755 a\0{r3}"),
+    ("accepted-mode-of-a-dir", "tree\n40755 a\0{r3}"),
     ("accepted-submodule-of-nothing", "tree\n160000 a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
     ("accepted-nul", "commit\ntree {r3}\nBY\nmess\0age"),
     ("refused-mode", "tree\n100684 a\0{r0}"),
@@ -192,21 +192,21 @@ const OBJECTS: &[(&str, &str)] = &[
 
 /// The directory of a corpus without its generated files. Files found by fuzzing are kept.
 fn empty_corpus(target: Target) -> PathBuf {
-    let folder = super::folder().join("corpus").join(target.name());
-    fs::create_dir_all(&folder).expect("a folder");
-    for entry in fs::read_dir(&folder).expect("a folder") {
+    let dir = super::dir().join("corpus").join(target.name());
+    fs::create_dir_all(&dir).expect("a dir");
+    for entry in fs::read_dir(&dir).expect("a dir") {
         let path = entry.expect("a file").path();
         let name = path.file_name().expect("a name").to_string_lossy();
         if name.starts_with("accepted-") || name.starts_with("refused-") {
             fs::remove_file(&path).expect("a file");
         }
     }
-    folder
+    dir
 }
 
-fn shell(folder: &Path, script: &str) {
+fn shell(dir: &Path, script: &str) {
     let path = std::env::var("PATH").expect("a path");
-    let mut command = git(folder, &["-c", &format!("alias.run=!set -e; {script}"), "run"]);
+    let mut command = git(dir, &["-c", &format!("alias.run=!set -e; {script}"), "run"]);
     command
         .env("PATH", path)
         .env("GIT_AUTHOR_DATE", "1700001000 +0000")
@@ -219,8 +219,8 @@ fn shell(folder: &Path, script: &str) {
 }
 
 /// A program that records what a client sends to git's `service`.
-fn recorder(folder: &Path, service: &str, record: &Path) -> String {
-    let path = folder.join(format!("recorder-{service}"));
+fn recorder(dir: &Path, service: &str, record: &Path) -> String {
+    let path = dir.join(format!("recorder-{service}"));
     let script = format!("#!/bin/sh\ntee '{}' | git {service} \"$@\"\n", record.display());
     fs::write(&path, script).expect("a file");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
@@ -230,13 +230,13 @@ fn recorder(folder: &Path, service: &str, record: &Path) -> String {
 #[test]
 #[ignore = "writes the corpora anew"]
 fn regenerate_corpora() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let git_dir = folder.path().join("base.git");
-    fs::create_dir(&git_dir).expect("a folder");
+    let dir = tempfile::tempdir().expect("a dir");
+    let git_dir = dir.path().join("base.git");
+    fs::create_dir(&git_dir).expect("a dir");
     repository(&git_dir, base());
     let (requests, packs) = (empty_corpus(Target::Request), empty_corpus(Target::Pack));
     for (name, before, what) in PUSHES {
-        let request = recorded_push(folder.path(), name, before, what);
+        let request = recorded_push(dir.path(), name, before, what);
         fs::write(requests.join(format!("accepted-{name}")), &request).expect("a file");
         let Outcome::Accepted(push) = Target::Request.run(&request) else {
             panic!("git's `{name}` is refused")
@@ -259,8 +259,7 @@ fn regenerate_corpora() {
     fs::write(objects.join("refused-dot-git-not-utf-8"), not_utf_8).expect("a file");
     let uploads = empty_corpus(Target::Upload);
     for (name, protocol, arguments) in FETCHES {
-        for (at, request) in recorded_fetch(folder.path(), name, protocol, arguments).into_iter().enumerate()
-        {
+        for (at, request) in recorded_fetch(dir.path(), name, protocol, arguments).into_iter().enumerate() {
             fs::write(uploads.join(format!("accepted-{name}-{at}")), request).expect("a file");
         }
     }
@@ -271,16 +270,13 @@ fn raw(text: &str) -> Vec<u8> {
     text.chars().map(|letter| u8::try_from(u32::from(letter)).expect("a byte")).collect()
 }
 
-fn recorded_push(folder: &Path, name: &str, before: &str, what: &[&str]) -> Vec<u8> {
-    let (server, clone) = (folder.join(format!("{name}.git")), folder.join(name));
-    shell(
-        folder,
-        &format!("cp -r base.git '{0}'; git clone -q '{0}' '{1}'", server.display(), clone.display()),
-    );
+fn recorded_push(dir: &Path, name: &str, before: &str, what: &[&str]) -> Vec<u8> {
+    let (server, clone) = (dir.join(format!("{name}.git")), dir.join(name));
+    shell(dir, &format!("cp -r base.git '{0}'; git clone -q '{0}' '{1}'", server.display(), clone.display()));
     git_ok(&server, &["config", "receive.advertisePushOptions", "true"], b"");
     shell(&clone, before);
-    let record = folder.join(format!("{name}.request"));
-    let recorder = recorder(folder, "receive-pack", &record);
+    let record = dir.join(format!("{name}.request"));
+    let recorder = recorder(dir, "receive-pack", &record);
     let url = format!("file://{}", server.display());
     let arguments = [&["push", "--quiet", "--receive-pack", &recorder, &url], what].concat();
     // Whether git's own server accepts it does not matter.
@@ -289,15 +285,15 @@ fn recorded_push(folder: &Path, name: &str, before: &str, what: &[&str]) -> Vec<
 }
 
 /// The requests of a fetch, split as over HTTP.
-fn recorded_fetch(folder: &Path, name: &str, protocol: &str, arguments: &[&str]) -> Vec<Vec<u8>> {
-    let record = folder.join(format!("{name}.request"));
-    let recorder = recorder(folder, "upload-pack", &record);
-    let clone = folder.join(format!("{name}-clone"));
+fn recorded_fetch(dir: &Path, name: &str, protocol: &str, arguments: &[&str]) -> Vec<Vec<u8>> {
+    let record = dir.join(format!("{name}.request"));
+    let recorder = recorder(dir, "upload-pack", &record);
+    let clone = dir.join(format!("{name}-clone"));
     let version = format!("protocol.version={protocol}");
-    let (url, clone) = (format!("file://{}", folder.join("base.git").display()), clone.display().to_string());
+    let (url, clone) = (format!("file://{}", dir.join("base.git").display()), clone.display().to_string());
     let first =
         [&["-c", &version], arguments, &["--quiet", "--upload-pack", &recorder, &url, &clone]].concat();
-    assert!(git(folder, &first).output().expect("git").status.success(), "{name}");
+    assert!(git(dir, &first).output().expect("git").status.success(), "{name}");
     let mut requests = split_requests(&fs::read(&record).expect("the request"), protocol);
     // Then fetch what the client lacks, with haves.
     let again = ["-c", &version, "fetch", "--quiet", "--upload-pack", &recorder, &url, "main:new"];

@@ -19,16 +19,16 @@ use harness::{Outcome, Target};
 /// The time limit of one input, on a busy machine.
 const INPUT_TIME_MAX: Duration = Duration::from_secs(10);
 
-fn folder() -> PathBuf {
+fn dir() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "fuzz"].iter().collect()
 }
 
 /// The files of a corpus, sorted by name, and those that a long run found (`FUZZ_FOUND`).
 fn corpus(target: Target) -> Vec<(String, Vec<u8>)> {
     let found = std::env::var_os("FUZZ_FOUND").map(PathBuf::from);
-    let folders = [Some(folder().join("corpus")), found].into_iter().flatten();
-    let mut files: Vec<(String, Vec<u8>)> = folders
-        .flat_map(|folder| fs::read_dir(folder.join(target.name())).expect("a corpus"))
+    let dirs = [Some(dir().join("corpus")), found].into_iter().flatten();
+    let mut files: Vec<(String, Vec<u8>)> = dirs
+        .flat_map(|dir| fs::read_dir(dir.join(target.name())).expect("a corpus"))
         .map(|entry| {
             let path = entry.expect("a file").path();
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
@@ -79,7 +79,7 @@ fn run_corpus(target: Target, mutations: usize) {
 
 /// The words of libFuzzer's dictionary: one quoted string per line, with `\xNN` escapes.
 fn words() -> Vec<Vec<u8>> {
-    let text = fs::read_to_string(folder().join("dictionary")).expect("the dictionary");
+    let text = fs::read_to_string(dir().join("dictionary")).expect("the dictionary");
     let quoted = text.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
     quoted
         .map(|word| {
@@ -95,21 +95,21 @@ fn words() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn requests_to_receive_pack_keep_the_promises() {
+fn requests_to_receive_pack_keep_invariants() {
     run_corpus(Target::Request, 5000);
 }
 
 #[test]
-fn pushes_of_mutated_objects_keep_the_promises() {
+fn pushes_of_mutated_objects_keep_invariants() {
     run_corpus(Target::Pack, 10_000);
 }
 
 #[test]
-fn mutated_objects_keep_the_promises() {
+fn mutated_objects_keep_invariants() {
     run_corpus(Target::Object, 15_000);
 }
 
 #[test]
-fn requests_to_upload_pack_keep_the_promises() {
+fn requests_to_upload_pack_keep_invariants() {
     run_corpus(Target::Upload, 5000);
 }

@@ -9,17 +9,17 @@ use super::harness::invariants::Accepted;
 use super::harness::repository::MemoryRepository;
 use super::harness::wire;
 
-/// A git command in `folder`, without user or system configuration.
-pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Command {
+/// A git command in `dir`, without user or system configuration.
+pub(crate) fn git(dir: &Path, arguments: &[&str]) -> Command {
     let mut git = Command::new("git");
-    git.current_dir(folder).args(arguments);
+    git.current_dir(dir).args(arguments);
     git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("LC_ALL", "C");
     git
 }
 
 /// Runs git with `input`.
-pub(crate) fn run(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
-    let mut git = git(folder, arguments);
+pub(crate) fn run(dir: &Path, arguments: &[&str], input: &[u8]) -> Output {
+    let mut git = git(dir, arguments);
     let mut child =
         git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("git");
     // A failing git does not read its whole input.
@@ -28,18 +28,18 @@ pub(crate) fn run(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
 }
 
 /// Creates a bare repository with the objects and refs of `base`.
-pub(crate) fn repository(folder: &Path, base: &MemoryRepository) {
-    git_ok(folder, &["init", "--quiet", "--bare", "--initial-branch=main", "."], b"");
+pub(crate) fn repository(dir: &Path, base: &MemoryRepository) {
+    git_ok(dir, &["init", "--quiet", "--bare", "--initial-branch=main", "."], b"");
     let shallow: String = base.current_shallow().iter().map(|id| format!("{id}\n")).collect();
-    std::fs::write(folder.join("shallow"), shallow).expect("a file");
-    git_ok(folder, &["index-pack", "--strict", "--stdin"], &pack(base));
+    std::fs::write(dir.join("shallow"), shallow).expect("a file");
+    git_ok(dir, &["index-pack", "--strict", "--stdin"], &pack(base));
     let refs = base.current_refs().iter().map(|found| format!("create {}\0{}\0", found.name, found.target));
-    git_ok(folder, &["update-ref", "-z", "--stdin"], refs.collect::<String>().as_bytes());
+    git_ok(dir, &["update-ref", "-z", "--stdin"], refs.collect::<String>().as_bytes());
 }
 
 /// Runs git, which must succeed.
-pub(crate) fn git_ok(folder: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let output = run(folder, arguments, input);
+pub(crate) fn git_ok(dir: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let output = run(dir, arguments, input);
     assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
@@ -50,7 +50,7 @@ const WARNINGS: [&str; 4] = ["zeroPaddedFilemode", "nullSha1", "nulInCommit", "l
 /// Collects everything that was accepted in one repository: `git index-pack --strict` must accept the objects, `git fsck
 /// --strict` must report nothing, and the refs can be created.
 pub(crate) fn assert_git_accepts(accepted: &[(Vec<u8>, Box<Accepted>)]) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a dir");
     let mut all = base().clone();
     for (_, push) in accepted {
         // The refs of different inputs get distinct names below.
@@ -58,7 +58,7 @@ pub(crate) fn assert_git_accepts(accepted: &[(Vec<u8>, Box<Accepted>)]) {
             Accepted { objects: push.objects.clone(), shallow: push.shallow.clone(), ..Accepted::default() };
         all = objects.applied_to(&all);
     }
-    let Err(words) = judged(folder.path(), &all, accepted) else { return };
+    let Err(words) = judged(dir.path(), &all, accepted) else { return };
     let mut told = String::new();
     for error in words.lines().filter(|line| !line.starts_with("warning")).take(20) {
         let guilty = |(_, push): &&(Vec<u8>, Box<Accepted>)| {
@@ -70,19 +70,15 @@ pub(crate) fn assert_git_accepts(accepted: &[(Vec<u8>, Box<Accepted>)]) {
     panic!("git does not accept what was accepted: {told}");
 }
 
-fn judged(
-    folder: &Path,
-    all: &MemoryRepository,
-    accepted: &[(Vec<u8>, Box<Accepted>)],
-) -> Result<(), String> {
+fn judged(dir: &Path, all: &MemoryRepository, accepted: &[(Vec<u8>, Box<Accepted>)]) -> Result<(), String> {
     let judge = |arguments: &[&str], input: &[u8]| {
-        let output = run(folder, arguments, input);
+        let output = run(dir, arguments, input);
         let words = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         if output.status.success() { Ok(()) } else { Err(format!("git {}: {words}", arguments[0])) }
     };
     judge(&["init", "--quiet", "--bare", "."], b"")?;
     let shallow: String = all.current_shallow().iter().map(|id| format!("{id}\n")).collect();
-    std::fs::write(folder.join("shallow"), shallow).expect("a file");
+    std::fs::write(dir.join("shallow"), shallow).expect("a file");
     // First without checks: fsck lists every bad object, index-pack only reports that there is one.
     judge(&["index-pack", "--stdin"], &pack(all))?;
     // All warnings of fsck are errors, except those about accepted objects.

@@ -173,7 +173,7 @@ fn refs_outside_known_namespaces_are_rejected() {
         ("HEAD:refs/one", "funny refname"),
         ("v1:refs/heads/tagged", "v1 is an annotated tag, and a branch points to a commit: push v1^{}"),
         ("HEAD^{tree}:refs/heads/tree", "a branch must point to a commit, not a tree"),
-        ("main:refs/heads/main/below", "cannot be beside ref refs/heads/main"),
+        ("main:refs/heads/main/below", "conflicts with ref refs/heads/main"),
     ] {
         repository.push(&url, &[refspec]).refused().says(why);
     }
