@@ -96,7 +96,7 @@ pub enum ReadError {
     Pack(#[source] std::io::Error),
     /// The tree exceeds a limit.
     #[error(transparent)]
-    LimitKind(#[from] TreeLimitError),
+    Limit(#[from] TreeLimitError),
 }
 
 /// The limit that a tree exceeds.

@@ -90,7 +90,7 @@ impl Accepted {
                     let paths: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
                     paths.iter().for_each(|path| check_path(path));
                 }
-                Err(ReadError::LimitKind(_)) => {}
+                Err(ReadError::Limit(_)) => {}
                 Err(error) => panic!("an accepted commit has files that cannot be read: {error}"),
             }
         }

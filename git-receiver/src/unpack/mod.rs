@@ -102,7 +102,7 @@ pub enum UnpackError {
     Collision,
     /// The connectivity check failed.
     #[error(transparent)]
-    ConnectivityError(#[from] ConnectivityError),
+    Connectivity(#[from] ConnectivityError),
     /// The lines before the pack exceed a limit.
     #[error(transparent)]
     Request(#[from] RequestError),
