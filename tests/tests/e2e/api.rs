@@ -87,11 +87,37 @@ fn deploys_are_listed_and_rolled_back_to(database: Database) {
     assert!(text.contains("the second one") && text.lines().count() == 6, "{text}");
 
     let branches = api(&server, "GET", "apps/hello/branches", None).json();
-    let branches = branches["branches"].as_array().expect("branches");
-    assert_eq!((&branches[0]["name"], &branches[0]["expires_at"]), (&json!("main"), &Value::Null));
-    assert_eq!((&branches[1]["name"], &branches[1]["label"]), (&json!("try"), &json!("try")));
-    assert!(branches[1]["expires_at"].is_string(), "a preview expires");
-    assert_eq!(branches[1]["url"], format!("http://{}/hello@try/", server.address));
+    let (main, preview) = (&branches["branches"][0], &branches["branches"][1]);
+    assert!(main["deployed_at"].is_string() && preview["deployed_at"].is_string(), "{branches}");
+    assert!(preview["expires_at"].is_string(), "{branches}");
+    assert_eq!(
+        *preview,
+        json!({
+            "name": "try",
+            "label": "try",
+            "production": false,
+            "scheduled": false,
+            "url": format!("http://{}/hello@try/", server.address),
+            "deploy": 3,
+            "commit": repository.head(),
+            "deployed_at": preview["deployed_at"],
+            "expires_at": preview["expires_at"],
+        })
+    );
+    assert_eq!(
+        *main,
+        json!({
+            "name": "main",
+            "label": main["label"],
+            "production": true,
+            "scheduled": true,
+            "url": format!("http://{}/hello/", server.address),
+            "deploy": 5,
+            "commit": repository.head(),
+            "deployed_at": main["deployed_at"],
+            "expires_at": null,
+        })
+    );
     let (_, text, _) = run(repository.path(), &["previews"]);
     assert!(text.contains("production") && text.contains("preview"), "{text}");
     let (_, text, _) = run(repository.path(), &["routes"]);

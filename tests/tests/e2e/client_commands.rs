@@ -43,7 +43,19 @@ fn command_reads_server_app_and_token_from_remote() {
     let (code, text, _) = run(repository.path(), &["apps", "--json"]);
     let apps: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(code, Some(0));
-    assert_eq!(apps["apps"][0]["live"], json!({"deploy": 1, "commit": repository.head()}));
+    let app = &apps["apps"][0];
+    assert_eq!(
+        apps,
+        json!({"apps": [{
+            "name": "hello",
+            "production_branch": "main",
+            "protected": false,
+            "created_at": app["created_at"],
+            "disk_bytes": app["disk_bytes"],
+            "stopped": null,
+            "live": {"deploy": 1, "commit": repository.head()},
+        }]})
+    );
     assert_eq!(
         run(repository.path(), &["invoke", "double", "--data", "{\"n\": 21}"]),
         (Some(0), "42\n".to_owned(), String::new())

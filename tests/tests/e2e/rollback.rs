@@ -80,9 +80,19 @@ fn second_rollback_goes_back_further(database: Database) {
     let server = Server::start(database);
     let repository = deployed(&server, &["A", "B", "C"]);
     let rolled = roll_back(&server, json!({})).json();
-    assert_eq!((&rolled["to"], &rolled["deploy"], &rolled["subject"]), (&json!(2), &json!(4), &json!("B")));
-    assert_eq!(rolled["commit"], repository.git(&["rev-parse", "HEAD~1"]).trim());
-    assert_eq!(rolled["url"], format!("http://{}/hello/", server.address));
+    assert_eq!(
+        rolled,
+        json!({
+            "to": 2,
+            "deploy": 4,
+            "commit": repository.git(&["rev-parse", "HEAD~1"]),
+            "subject": "B",
+            "url": format!("http://{}/hello/", server.address),
+            "message": null,
+            "nodes_live": rolled["nodes_live"],
+            "nodes": rolled["nodes"],
+        })
+    );
     assert_eq!(response(&server), "B");
     let rolled = roll_back(&server, json!({})).json();
     assert_eq!(
